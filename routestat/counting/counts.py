@@ -1,0 +1,287 @@
+"""Counts and count(): one pass over a trace into small additive tables."""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from math import prod
+
+import numpy as np
+from numpy.typing import NDArray
+
+from routestat.counting.context import Context
+from routestat.counting.gram import ExpertTask
+from routestat.counting.runs import Runs, Tail, find_runs
+from routestat.counting.states import StateTask
+from routestat.errors import RoutestatError
+from routestat.traces.batch import Batch
+from routestat.traces.metadata import Router
+from routestat.traces.store import Trace
+
+MAX_STATES = 1024
+MEMORY = 2 << 30
+MIN_GROUPS = 32
+DEFAULT_CONTEXTS = (Context(), Context.layer(1), Context.token(1))
+
+Progress = Callable[[int, int], None]
+Task = StateTask | ExpertTask
+Key = tuple[Context, str]
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How often what followed what, per group of whole documents.
+
+    Attributes
+    ----------
+    states : {"subset", "expert"}
+        The view: a token is one state, or k experts. Expert tables hold k·k cells of every token.
+    routers : tuple of Router
+        What was counted, in order of depth.
+    contexts : tuple of Context
+    tables : mapping of (Context, router name) to unsigned array ``[group, context…, target]``
+        Read through `table`.
+    tokens, documents : int array ``[group]``
+        Tokens and documents of each group; a document's group is its number modulo the number of groups.
+    note : str
+        Why there are fewer groups than asked for, or empty.
+    """
+
+    states: str
+    routers: tuple[Router, ...]
+    contexts: tuple[Context, ...]
+    tables: Mapping[Key, NDArray[np.unsignedinteger]]
+    tokens: NDArray[np.int64]
+    documents: NDArray[np.int64]
+    note: str = ""
+
+    @property
+    def groups(self) -> int:
+        """Number of groups, empty ones included."""
+        return len(self.tokens)
+
+    @property
+    def n_tokens(self) -> int:
+        """Tokens counted."""
+        return int(self.tokens.sum())
+
+    @property
+    def n_documents(self) -> int:
+        """Documents counted."""
+        return int(self.documents.sum())
+
+    def table(self, context: Context, router: Router) -> NDArray[np.unsignedinteger]:
+        """The table ``[group, context…, target]`` of one target router.
+
+        Raises
+        ------
+        RoutestatError
+            If it was not counted; says which contexts were.
+        """
+        try:
+            return self.tables[context, router.name]
+        except KeyError:
+            counted = "; ".join(c.name for c in self.contexts)
+            raise RoutestatError(
+                f"context {context.name} was not counted for {router.name}; counted: {counted}"
+            ) from None
+
+    def source(self, target: Router, back: int = 1) -> Router | None:
+        """The router `back` places before `target` in the chosen list, or None before the first."""
+        place = [router.name for router in self.routers].index(target.name) - back
+        return self.routers[place] if place >= 0 else None
+
+    def __add__(self, other: "Counts") -> "Counts":
+        """The counts of both traces together; documents must be numbered apart.
+
+        Raises
+        ------
+        RoutestatError
+            If they were counted in different ways.
+        """
+        for name in ("states", "routers", "contexts", "groups"):
+            if getattr(self, name) != getattr(other, name):
+                raise RoutestatError(f"counts with different {name} do not add up")
+        tables = {key: _add(table, other.tables[key]) for key, table in self.tables.items()}
+        note = "; ".join(sorted({self.note, other.note} - {""}))
+        return Counts(
+            self.states,
+            self.routers,
+            self.contexts,
+            tables,
+            _frozen(self.tokens + other.tokens),
+            _frozen(self.documents + other.documents),
+            note,
+        )
+
+
+def count(
+    trace: Trace,
+    layers: Sequence[int] | None = None,
+    contexts: Sequence[Context] = DEFAULT_CONTEXTS,
+    groups: int = 256,
+    *,
+    states: str = "auto",
+    memory: int = MEMORY,
+    threads: int | None = None,
+    progress: Progress | None = None,
+) -> Counts:
+    """Count a trace in one pass, in memory that does not depend on the number of tokens.
+
+    Parameters
+    ----------
+    trace : Trace
+    layers : sequence of int, optional
+        Which layers (all). Offsets of contexts step through this list.
+    contexts : sequence of Context
+        What to condition on; a target without such a source (the first layer has none before it) has no table.
+    groups : int
+        Documents are bundled by their number modulo this. Halved until the tables fit in `memory`, but not
+        below 32; `Counts.note` says so.
+    states : {"auto", "subset", "expert"}
+        The view; auto takes subsets where every router has at most 1024 of them.
+    memory : int
+        Bytes for the tables.
+    threads : int, optional
+        All cores by default.
+    progress : callable(rows_done, rows_in_all), optional
+
+    Raises
+    ------
+    RoutestatError
+        If a layer is absent, or the expert view is asked for more than one source.
+    """
+    routers = trace.routers(layers)
+    view = _choose_view(routers, states)
+    contexts = tuple(dict.fromkeys(contexts))
+    if groups < 1:
+        raise RoutestatError(f"groups must be 1 or more, got {groups}")
+    # A cell never exceeds the tokens of its group, so 32 bits do unless a group may hold more than that.
+    dtype = np.dtype(np.uint32 if trace.n_tokens < 1 << 32 else np.uint64)
+    keys = _keys(routers, contexts, view)
+    groups, note = _fit_groups(keys, view, groups, memory, dtype)
+    tasks = [_task(context, sources, target, view, groups, dtype) for context, sources, target in keys]
+    tokens, documents = _pass(trace, routers, tasks, groups, threads or os.cpu_count() or 1, progress)
+    tables = {(task.context, task.target.name): _frozen(task.finished()) for task in tasks}
+    return Counts(view, routers, contexts, tables, _frozen(tokens), _frozen(documents), note)
+
+
+def _choose_view(routers: Sequence[Router], states: str) -> str:
+    if states not in ("auto", "subset", "expert"):
+        raise RoutestatError(f"states must be auto, subset or expert, got {states!r}")
+    wide = max(router.alphabet.size for router in routers)
+    if states == "auto":
+        return "subset" if wide <= MAX_STATES else "expert"
+    if states == "subset" and wide > 1 << 14:
+        raise RoutestatError(f"{wide} subsets are too many for tables of subsets; use the expert view")
+    return states
+
+
+def _keys(
+    routers: Sequence[Router], contexts: Sequence[Context], view: str
+) -> list[tuple[Context, tuple[Router, ...], Router]]:
+    keys = []
+    for context in contexts:
+        if view == "expert" and len(context.sources) > 1:
+            raise RoutestatError(f"the expert view counts one source at a time, not {context.name}")
+        for place, target in enumerate(routers):
+            if all(place + layer >= 0 for layer, _ in context.sources):
+                keys.append((context, tuple(routers[place + layer] for layer, _ in context.sources), target))
+    return keys
+
+
+def _sizes(sources: Sequence[Router], target: Router, view: str) -> tuple[int, ...]:
+    return tuple(r.alphabet.size if view == "subset" else r.n_experts for r in (*sources, target))
+
+
+def _fit_groups(
+    keys: Sequence[tuple[Context, tuple[Router, ...], Router]],
+    view: str,
+    groups: int,
+    memory: int,
+    dtype: np.dtype,
+) -> tuple[int, str]:
+    size = (
+        sum(prod(s + 1 for s in _sizes(sources, target, view)) for _, sources, target in keys)
+        * dtype.itemsize
+    )
+    fitting = groups
+    while fitting // 2 >= MIN_GROUPS and fitting * size > memory:
+        fitting //= 2
+    if fitting == groups:
+        return groups, ""
+    return (
+        fitting,
+        f"{fitting} groups instead of {groups}: the tables were to fit in {memory / 2**30:.3g} GiB",
+    )
+
+
+def _task(
+    context: Context, sources: tuple[Router, ...], target: Router, view: str, groups: int, dtype: np.dtype
+) -> Task:
+    kind = StateTask if view == "subset" else ExpertTask
+    return kind.make(context, sources, target, groups, dtype)
+
+
+def _pass(
+    trace: Trace,
+    routers: Sequence[Router],
+    tasks: Sequence[Task],
+    groups: int,
+    threads: int,
+    progress: Progress | None,
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Feed every batch to every task; tasks are shared out to threads, so no table is touched by two."""
+    tokens, documents = np.zeros(groups, np.int64), np.zeros(groups, np.int64)
+    reach = max((task.context.lag for task in tasks), default=0)
+    tail, last_document, done = Tail.empty(), -1, 0
+    batches = trace.batches([router.name for router in routers])
+    with ThreadPoolExecutor(threads + 1) as pool:
+        shares = [tasks[i::threads] for i in range(threads)]
+        # The next batch is decoded while this one is counted.
+        ahead = pool.submit(next, batches, None)
+        while (batch := ahead.result()) is not None:
+            ahead = pool.submit(next, batches, None)
+            runs = find_runs(batch.document, batch.position, trace.meta.window, groups)
+            seam = tail.seam(batch, reach) if reach and len(tail.document) else None
+            feed = partial(
+                _feed, batch=batch, runs=runs, tail=tail, seam=seam, window=trace.meta.window, groups=groups
+            )
+            list(pool.map(feed, shares))
+            np.add.at(tokens, runs.groups, runs.stops - runs.starts)
+            starts = np.flatnonzero(np.diff(batch.document, prepend=last_document))
+            np.add.at(documents, batch.document[starts].astype(np.int64) % groups, 1)
+            last_document = int(batch.document[-1])
+            tail = tail.after(batch, reach) if reach else tail
+            done += len(batch)
+            if progress is not None:
+                progress(done, trace.n_tokens)
+    return tokens, documents
+
+
+def _feed(
+    tasks: Sequence[Task], batch: Batch, runs: Runs, tail: Tail, seam: Batch | None, window: int, groups: int
+) -> None:
+    scratch: dict[str, NDArray] = {}
+    for task in tasks:
+        task.feed(batch, runs, scratch)
+    if seam is None:
+        return
+    # Rows whose context lies in the batch before: the last rows of that and the first of this, as a small batch.
+    for task in tasks:
+        if lag := task.context.lag:
+            small = tail.last(lag).seam(batch, lag)
+            task.feed(small, find_runs(small.document, small.position, window, groups), {})
+
+
+def _add(a: NDArray, b: NDArray) -> NDArray:
+    total = a.astype(np.uint64) + b.astype(np.uint64)
+    return _frozen(
+        total if total.size and int(total.max()) > np.iinfo(a.dtype).max else total.astype(a.dtype)
+    )
+
+
+def _frozen(array: NDArray) -> NDArray:
+    array.flags.writeable = False
+    return array

@@ -1,0 +1,121 @@
+"""The hot loops, and nothing else.
+
+Counting a table takes two passes over a batch that stays in the L2 cache: `fuse_*` computes the flat cell of
+every row (it vectorises), `histogram` adds one to each (it cannot, and does nothing else). Measured on 28 × 28
+tables this is about three times as fast as one loop that does both. A cell beyond the last state of an axis
+collects what is missing, so that neither loop has a branch.
+"""
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+Array = Any
+
+
+@njit(nogil=True, cache=True)
+def fuse_first(values: Array, size: int, out: Array) -> None:  # pragma: no cover - compiled
+    """``out = min(values, size)``: the cell along the first axis."""
+    limit = out.dtype.type(size)
+    for i in range(len(values)):
+        out[i] = min(out.dtype.type(values[i]), limit)
+
+
+@njit(nogil=True, cache=True)
+def fuse_next(fused: Array, values: Array, size: int, out: Array) -> None:  # pragma: no cover - compiled
+    """``out = fused · (size + 1) + min(values, size)``: the cell with one more axis."""
+    limit = out.dtype.type(size)
+    width = out.dtype.type(size + 1)
+    for i in range(len(values)):
+        out[i] = fused[i] * width + min(out.dtype.type(values[i]), limit)
+
+
+@njit(nogil=True, cache=True)
+def fuse_pair(
+    first: Array, second: Array, size_first: int, size_second: int, out: Array
+) -> None:  # pragma: no cover
+    """Both axes of a table of two in one pass."""
+    limit_first = out.dtype.type(size_first)
+    limit_second = out.dtype.type(size_second)
+    width = out.dtype.type(size_second + 1)
+    for i in range(len(second)):
+        out[i] = min(out.dtype.type(first[i]), limit_first) * width + min(
+            out.dtype.type(second[i]), limit_second
+        )
+
+
+@njit(nogil=True, cache=True)
+def _add(fused: Array, table: Array) -> None:  # pragma: no cover - compiled
+    for i in range(len(fused)):
+        table[fused[i]] += table.dtype.type(1)
+
+
+@njit(nogil=True, cache=True)
+def histogram(
+    fused: Array, starts: Array, stops: Array, groups: Array, lag: int, table: Array
+) -> None:  # pragma: no cover - compiled
+    """Add rows ``starts + lag … stops`` of every run to ``table[group, cell]``.
+
+    ``fused`` begins at row `lag` of the batch: the first `lag` rows of a run have no context.
+    """
+    for r in range(len(starts)):
+        if stops[r] > starts[r] + lag:
+            _add(fused[starts[r] : stops[r] - lag], table[groups[r]])
+
+
+@njit(nogil=True, cache=True)
+def unrank(
+    states: Array, size: int, n_experts: int, binomials: Array, missing: int, out: Array
+) -> None:  # pragma: no cover - compiled
+    """Expert rows ``out[row, slot]`` of states; ``out[row, 0] = missing`` where there is no state."""
+    top_k = out.shape[1]
+    for t in range(len(states)):
+        state = np.uint64(states[t])
+        if state >= np.uint64(size):
+            out[t, 0] = missing
+            continue
+        rest = np.uint64(size - 1) - state
+        c = n_experts - 1
+        for slot in range(top_k):
+            while binomials[slot, c] > rest:
+                c -= 1
+            rest -= binomials[slot, c]
+            out[t, slot] = n_experts - 1 - c
+            c -= 1
+
+
+@njit(nogil=True, cache=True)
+def cross_experts(
+    source: Array,
+    target: Array,
+    starts: Array,
+    stops: Array,
+    groups: Array,
+    lag: int,
+    missing: Array,
+    table: Array,
+) -> None:  # pragma: no cover - compiled
+    """Count experts i at the source and j at the target: k·k cells of ``table[group, i, j]`` a token."""
+    for r in range(len(starts)):
+        cells = table[groups[r]]
+        for t in range(starts[r] + lag, stops[r]):
+            if source[t - lag, 0] == missing[0] or target[t, 0] == missing[1]:
+                continue
+            for i in range(source.shape[1]):
+                row = cells[source[t - lag, i]]
+                for j in range(target.shape[1]):
+                    row[target[t, j]] += table.dtype.type(1)
+
+
+@njit(nogil=True, cache=True)
+def single_experts(
+    target: Array, starts: Array, stops: Array, groups: Array, missing: int, table: Array
+) -> None:  # pragma: no cover - compiled
+    """Count the experts of every token in ``table[group, j]``."""
+    for r in range(len(starts)):
+        cells = table[groups[r]]
+        for t in range(starts[r], stops[r]):
+            if target[t, 0] != missing:
+                for j in range(target.shape[1]):
+                    cells[target[t, j]] += table.dtype.type(1)

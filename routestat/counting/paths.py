@@ -1,0 +1,181 @@
+"""The most frequent whole-depth paths: what each token chose at every layer, as one symbol.
+
+There may be as many paths as tokens, so the counter is bounded: beyond `capacity` distinct paths the rarest are
+dropped as in Misra & Gries (1982). The candidates that remain are then counted again, exactly; only a path that
+`error` tokens or fewer took can have been overlooked.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from routestat.traces.metadata import Router
+from routestat.traces.store import Trace
+
+CAPACITY = 1 << 18
+# An odd constant of SplitMix64 (Steele, Lea & Flood 2014): mixes states of all layers into one 64-bit key.
+_MIX = np.uint64(0xBF58476D1CE4E5B9)
+
+
+@dataclass(frozen=True)
+class PathCounts:
+    """Frequent paths, by falling count.
+
+    Attributes
+    ----------
+    routers : tuple of Router
+    states : unsigned array ``[path, router]``
+    tokens, documents : int array ``[path]``
+        Tokens that took the path, and documents in which it occurs.
+    error : int
+        The counts are exact, but a path of at most this many tokens may be absent; 0: none is.
+    n_tokens, n_distinct : int
+        Tokens with a state at every router, and distinct paths kept.
+    """
+
+    routers: tuple[Router, ...]
+    states: NDArray[np.unsignedinteger]
+    tokens: NDArray[np.int64]
+    documents: NDArray[np.int64]
+    error: int
+    n_tokens: int
+    n_distinct: int
+
+
+@dataclass
+class _Table:
+    keys: NDArray[np.uint64]
+    tokens: NDArray[np.int64]
+    documents: NDArray[np.int64]
+    states: NDArray
+
+    @classmethod
+    def empty(cls, reader: "_Reader") -> "_Table":
+        states = np.empty((0, reader.columns), reader.dtype)
+        return cls(np.empty(0, np.uint64), np.empty(0, np.int64), np.empty(0, np.int64), states)
+
+    def merge(self, other: "_Table") -> "_Table":
+        keys, first, inverse = np.unique(
+            np.concatenate([self.keys, other.keys]), return_index=True, return_inverse=True
+        )
+        tokens, documents = np.zeros(len(keys), np.int64), np.zeros(len(keys), np.int64)
+        np.add.at(tokens, inverse, np.concatenate([self.tokens, other.tokens]))
+        np.add.at(documents, inverse, np.concatenate([self.documents, other.documents]))
+        return _Table(keys, tokens, documents, np.concatenate([self.states, other.states])[first])
+
+    def top(self, n: int) -> "_Table":
+        # Ties broken by key, so that the order of shards does not show.
+        order = np.lexsort((self.keys, -self.tokens))[:n]
+        return _Table(self.keys[order], self.tokens[order], self.documents[order], self.states[order])
+
+
+def count_paths(
+    trace: Trace,
+    layers: Sequence[int] | None = None,
+    n_paths: int = 20,
+    capacity: int = CAPACITY,
+    progress: Callable[[int, int], None] | None = None,
+) -> PathCounts:
+    """The `n_paths` most frequent paths through the chosen layers.
+
+    Paths are told apart by a 64-bit hash: among a million paths two coincide with probability 3·10⁻⁸.
+    """
+    routers = trace.routers(layers)
+    reader = _Reader(trace, routers)
+    table, open_document, open_keys, error, total = _Table.empty(reader), -1, np.empty(0, np.uint64), 0, 0
+    for done, document, states, keys in reader:
+        total += len(states)
+        if len(states):
+            same = open_keys if document[0] == open_document else np.empty(0, np.uint64)
+            table = table.merge(_summarise(keys, document, states, same))
+            seen = np.unique(keys[document == document[-1]])
+            # A document that goes on in the next batch must not count twice for a path.
+            open_keys = np.union1d(same, seen) if document[0] == document[-1] else seen
+            open_document = int(document[-1])
+            if len(table.keys) > capacity:
+                table, error = _shrink(table, capacity, error)
+        if progress is not None:
+            progress(done, trace.n_tokens)
+    best = table.top(n_paths)
+    if error:
+        best = _recount(reader, table.top(4 * n_paths)).top(n_paths)
+    return PathCounts(routers, best.states, best.tokens, best.documents, error, total, len(table.keys))
+
+
+class _Reader:
+    """Batches of a trace as (rows done, document, states ``[row, router]``, keys), rows with a missing state left out."""
+
+    def __init__(self, trace: Trace, routers: Sequence[Router]) -> None:
+        self._trace, self._routers = trace, routers
+        ranked = all(router.alphabet.is_ranked for router in routers)
+        self.dtype = max(router.alphabet.dtype for router in routers) if ranked else np.dtype(np.uint16)
+        self.columns = sum(1 if router.alphabet.is_ranked else router.top_k for router in routers)
+
+    def __iter__(self) -> Iterator[tuple[int, NDArray, NDArray, NDArray[np.uint64]]]:
+        done = 0
+        for batch in self._trace.batches([router.name for router in self._routers]):
+            present = np.ones(len(batch), bool)
+            for router in self._routers:
+                present &= _present(batch.columns[router.name], router)
+            states = np.column_stack([batch.columns[router.name] for router in self._routers]).astype(
+                self.dtype
+            )
+            done += len(batch)
+            states = states[present]
+            yield done, batch.document[present], states, _hash(states)
+
+
+def _recount(reader: _Reader, candidates: _Table) -> _Table:
+    tokens = np.zeros(len(candidates.keys), np.int64)
+    documents: list[set[int]] = [set() for _ in candidates.keys]
+    order = np.argsort(candidates.keys)
+    for _, document, _, keys in reader:
+        hit = np.isin(keys, candidates.keys)
+        place = order[np.searchsorted(candidates.keys, keys[hit], sorter=order)]
+        np.add.at(tokens, place, 1)
+        for index in np.unique(place).tolist():
+            documents[index].update(np.unique(document[hit][place == index]).tolist())
+    return _Table(candidates.keys, tokens, np.array([len(d) for d in documents]), candidates.states)
+
+
+def _present(values: NDArray, router: Router) -> NDArray[np.bool_]:
+    if values.ndim == 2:
+        return values[:, 0] != np.iinfo(values.dtype).max
+    return values != router.alphabet.missing
+
+
+def _hash(states: NDArray) -> NDArray[np.uint64]:
+    keys = np.zeros(len(states), np.uint64)
+    for column in range(states.shape[1]):
+        keys = (keys ^ (states[:, column].astype(np.uint64) + np.uint64(column + 1))) * _MIX
+        keys ^= keys >> np.uint64(29)
+    return keys
+
+
+def _summarise(
+    keys: NDArray[np.uint64], document: NDArray, states: NDArray, continued: NDArray[np.uint64]
+) -> _Table:
+    """Count a batch; `continued` are the keys its first document has shown before."""
+    first_document = document[0]
+    order = np.lexsort((document, keys))
+    keys, document = keys[order], document[order]
+    new_key = np.concatenate(([True], keys[1:] != keys[:-1]))
+    new_pair = new_key | np.concatenate(([True], document[1:] != document[:-1]))
+    new_pair &= ~((document == first_document) & np.isin(keys, continued))
+    place = np.cumsum(new_key) - 1
+    documents = np.bincount(place, weights=new_pair).astype(np.int64)
+    return _Table(keys[new_key], np.bincount(place).astype(np.int64), documents, states[order][new_key])
+
+
+def _shrink(table: _Table, capacity: int, error: int) -> tuple[_Table, int]:
+    """Keep the `capacity` most frequent; all counts fall by that of the first one dropped."""
+    kept = table.top(capacity + 1)
+    cut = int(kept.tokens[-1])
+    kept = kept.top(capacity)
+    alive = kept.tokens > cut
+    return (
+        _Table(kept.keys[alive], kept.tokens[alive] - cut, kept.documents[alive], kept.states[alive]),
+        error + cut,
+    )

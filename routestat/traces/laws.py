@@ -1,0 +1,334 @@
+"""Laws of routing on plain arrays: how subsets are drawn, and what is exactly true of them.
+
+Two levels. On *states*, a law is a vector over the C(E, k) subsets. On *experts*, every expert has a weight
+and a token takes k of them one after another, each time in proportion to the weights left (successive
+sampling, also called Plackett–Luce); this works for alphabets far too wide to list. `subset_law` is the
+bridge: the exact state law of given expert weights.
+"""
+
+from math import comb
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from routestat.errors import RoutestatError
+from routestat.traces.alphabet import Alphabet
+
+Floats = NDArray[np.float64]
+
+DENSE_STATES = 1024  # a square table per layer gap: 8 MB each at this size
+LISTED_SUBSETS = 4096
+_CHUNK = 1 << 16
+
+
+def entropy_bits(law: ArrayLike) -> float:
+    """Entropy of a law of any shape, in bits; cells of probability 0 add nothing."""
+    p = np.asarray(law, dtype=float)
+    p = p[p > 0]
+    return float(-(p * np.log2(p)).sum())
+
+
+def mutual_information_bits(joint: ArrayLike) -> float:
+    """Mutual information of an exact joint law ``[source, target]``, in bits."""
+    p = np.asarray(joint, dtype=float)
+    product = p.sum(axis=1, keepdims=True) * p.sum(axis=0, keepdims=True)
+    used = p > 0
+    # The sum of log ratios, not a difference of entropies: it is 0 to rounding when the law is a product.
+    return max(0.0, float((p[used] * np.log2(p[used] / product[used])).sum()))
+
+
+def check_share(name: str, value: float) -> float:
+    """`value` as a float, if it lies between 0 and 1."""
+    if not 0 <= value <= 1:
+        raise RoutestatError(f"{name} must lie between 0 and 1, got {value!r}")
+    return float(value)
+
+
+def check_positive(name: str, value: float) -> float:
+    """`value` as a float, if it is finite and above 0."""
+    if not (np.isfinite(value) and value > 0):
+        raise RoutestatError(f"{name} must be a finite number above 0, got {value!r}")
+    return float(value)
+
+
+def check_law(name: str, law: ArrayLike, shape: tuple[int, ...]) -> Floats:
+    """An array of `shape` whose last axis is a probability law, normalised against rounding."""
+    p = np.array(law, dtype=float)
+    if p.shape != shape:
+        raise RoutestatError(f"{name} must have shape {shape}, got {p.shape}")
+    total = p.sum(axis=-1, keepdims=True)
+    if not (np.all(p >= 0) and np.all(np.abs(total - 1) < 1e-9)):
+        raise RoutestatError(f"{name} must be probabilities that sum to 1 over the last axis")
+    return p / total
+
+
+def expert_weights(
+    popularity: float | ArrayLike, n_layers: int, alphabet: Alphabet, rng: np.random.Generator
+) -> Floats:
+    """Weights ``[layer, expert]`` that sum to 1 in every layer.
+
+    Parameters
+    ----------
+    popularity : float, or array ``[expert]`` or ``[layer, expert]``
+        A number is the concentration per expert of a symmetric Dirichlet law, from which each layer draws
+        its own weights; an array is taken as it is, up to scale.
+
+    Raises
+    ------
+    RoutestatError
+        If the shape is wrong, a weight is negative or not finite, or fewer than k experts of a layer have
+        any weight.
+    """
+    given = np.asarray(popularity, dtype=float)
+    if given.ndim == 0:
+        alpha = np.full(alphabet.n_experts, check_positive("popularity, as a concentration,", float(given)))
+        weights = rng.dirichlet(alpha, size=n_layers)
+    elif given.shape in ((alphabet.n_experts,), (n_layers, alphabet.n_experts)):
+        weights = np.broadcast_to(given, (n_layers, alphabet.n_experts))
+    else:
+        raise RoutestatError(
+            f"popularity must be a number or have {alphabet.n_experts} experts (of {n_layers} layers), "
+            f"got shape {given.shape}"
+        )
+    if not np.all(np.isfinite(weights) & (weights >= 0)):
+        raise RoutestatError("popularity must be finite and not negative")
+    in_use = (weights > 0).sum(axis=1)
+    if np.any(in_use < alphabet.top_k):
+        raise RoutestatError(
+            f"every layer needs at least top_k={alphabet.top_k} experts in use, got {in_use.min()}: "
+            "name fewer dead experts"
+        )
+    return np.asarray(weights / weights.sum(axis=1, keepdims=True))
+
+
+def is_listable(alphabet: Alphabet) -> bool:
+    """Whether all subsets of up to k experts are few enough to list, so that state laws are exact."""
+    # With k above E/2 the smaller subsets that lead to a state outnumber the states themselves.
+    return max(comb(alphabet.n_experts, m) for m in range(1, alphabet.top_k + 1)) <= LISTED_SUBSETS
+
+
+def subset_law(weights: ArrayLike, top_k: int) -> Floats:
+    """Exact law over states of k experts taken one after another in proportion to their weights.
+
+    Built up subset by subset, P(A) = Σ_{i∈A} P(A∖i) · w_i / w(outside A∖i), in which every term is positive:
+    the inclusion–exclusion form cancels where weights are uneven.
+
+    Parameters
+    ----------
+    weights : array ``[..., expert]``
+        Not negative, at least k of them positive.
+
+    Returns
+    -------
+    array ``[..., state]``
+    """
+    w = np.asarray(weights, dtype=float)
+    n_experts = w.shape[-1]
+    law = np.ones((*w.shape[:-1], 1))
+    outside = w.sum(axis=-1, keepdims=True)
+    for size in range(1, top_k + 1):
+        alphabet = Alphabet(n_experts, size)
+        subsets = alphabet.unrank(np.arange(alphabet.size))
+        step = np.divide(law, outside, out=np.zeros_like(law), where=outside > 0)
+        law = np.zeros((*w.shape[:-1], alphabet.size))
+        for slot in range(size):
+            before = np.delete(subsets, slot, axis=1)
+            origin = (
+                Alphabet(n_experts, size - 1).rank(before) if size > 1 else np.zeros(len(subsets), np.intp)
+            )
+            law += step[..., origin] * w[..., subsets[:, slot]]
+        outside = w @ (1.0 - alphabet.membership.T)
+    return law / law.sum(axis=-1, keepdims=True)
+
+
+def dirichlet_around(base: Floats, concentration: float, n_rows: int, rng: np.random.Generator) -> Floats:
+    """Laws ``[row, symbol]`` drawn from Dirichlet(concentration · base); symbols outside the base stay out."""
+    support = np.flatnonzero(base > 0)
+    laws = np.zeros((n_rows, len(base)))
+    laws[:, support] = rng.dirichlet(concentration * base[support], size=n_rows)
+    return laws
+
+
+def draw_states(laws: ArrayLike, rows: NDArray[np.integer], rng: np.random.Generator) -> NDArray[np.intp]:
+    """One state per token, by the law of the token's row.
+
+    Parameters
+    ----------
+    laws : array ``[row, state]``
+        Each row sums to 1.
+    rows : integer array ``[token]``
+        Which row each token follows.
+
+    Returns
+    -------
+    integer array ``[token]``
+        A state of probability 0 is never drawn.
+    """
+    cumulated = np.cumsum(laws, axis=1)
+    n_rows, n_states = cumulated.shape
+    cumulated /= cumulated[:, -1:]
+    # All rows end to end make one increasing sequence, so a single search serves every token. Sums with the
+    # row number are rounded; the shrinking keeps a number just below 1 from being rounded into the next row.
+    cumulated += np.arange(n_rows)[:, None]
+    keys = rng.random(len(rows))
+    keys *= 1 - n_rows * 2.0**-51
+    keys += rows
+    found = np.searchsorted(cumulated.ravel(), keys, side="right")
+    found -= rows.astype(np.intp) * n_states
+    return found
+
+
+def draw_experts(
+    logits: Floats, top_k: int, rows: NDArray[np.integer], rng: np.random.Generator
+) -> NDArray[np.intp]:
+    """k experts per token, one after another by weight exp(logit).
+
+    Parameters
+    ----------
+    logits : array ``[row, expert]``
+        −inf for an expert that is never used.
+    rows : integer array ``[token]``
+        Which row each token follows.
+
+    Returns
+    -------
+    integer array ``[token, k]``
+        Distinct experts in no particular order.
+    """
+    scores = np.asarray(logits, dtype=np.float32)
+    parts = _parts(len(rows))
+    return np.concatenate([_take_largest(scores[rows[part]], top_k, rng) for part in parts])
+
+
+def draw_pulled_experts(
+    logits: Floats, influence: Floats, experts: NDArray[np.intp], rng: np.random.Generator
+) -> NDArray[np.intp]:
+    """k experts per token, by `logits` ``[target]`` plus the sum of `influence` ``[source, target]`` over
+    the token's own `experts` ``[token, k]``."""
+    base, pull = np.asarray(logits, dtype=np.float32), np.asarray(influence, dtype=np.float32)
+    n_tokens, top_k = experts.shape
+    drawn = np.empty_like(experts)
+    for part in _parts(n_tokens):
+        chosen = np.zeros((part.stop - part.start, len(pull)), dtype=np.float32)
+        np.put_along_axis(chosen, experts[part], 1, axis=1)
+        drawn[part] = _take_largest(chosen @ pull + base, top_k, rng)
+    return drawn
+
+
+def _parts(n_tokens: int) -> list[slice]:
+    # Keys are drawn for every token and expert: in parts, so that they never fill the memory.
+    return [slice(start, min(start + _CHUNK, n_tokens)) for start in range(0, n_tokens, _CHUNK)]
+
+
+def _take_largest(scores: NDArray[np.float32], top_k: int, rng: np.random.Generator) -> NDArray[np.intp]:
+    """The k largest of score + Gumbel noise in each row, which is successive sampling by exp(score)."""
+    # −log of an exponential is Gumbel, so its logarithm less the score must be small; 1e-30 keeps log from 0.
+    # Single precision halves the time, and rounds probabilities by about one part in a million.
+    keys = rng.standard_exponential(scores.shape, dtype=np.float32)
+    keys += np.float32(1e-30)
+    np.log(keys, out=keys)
+    keys -= scores
+    return keys.argpartition(top_k - 1, axis=1)[:, :top_k]
+
+
+def mix_in_independence(rows: Floats, target: Floats, coupling: float) -> Floats:
+    """Transitions ``[source, target]``: with probability `coupling` by the row's own law, else by `target`."""
+    return coupling * rows + (1 - coupling) * target
+
+
+def chain_marginals(initial: Floats, transitions: Floats) -> Floats:
+    """Exact law of every layer, ``[layer, state]``, from the first one and ``[gap, source, target]``."""
+    laws = [initial]
+    for table in transitions:
+        law = laws[-1] @ table
+        laws.append(law / law.sum())
+    return np.array(laws)
+
+
+def mixture_entropy_bits(laws: Floats, cells: NDArray[np.integer], added: Floats) -> float:
+    """Entropy of (1 − Σ added) · the product of `laws` + point masses.
+
+    `laws` are ``[axis, symbol]``; masses `added` ``[point]`` stand at `cells` ``[point, axis]``. Exact without
+    listing the product: only the few cells with a point mass differ from the closed form.
+    """
+    rest = max(0.0, 1 - float(added.sum()))
+    total = rest * sum(entropy_bits(law) for law in laws) + entropy_bits([rest])
+    distinct, which = np.unique(cells, axis=0, return_inverse=True)
+    mass = np.bincount(which.ravel(), weights=added, minlength=len(distinct))
+    product = rest * np.prod([law[distinct[:, axis]] for axis, law in enumerate(laws)], axis=0)
+    return total + entropy_bits(product + mass) - entropy_bits(product)
+
+
+def clustered_design_effect(lengths: NDArray[np.integer], stickiness: float, correlation: float) -> float:
+    """Variance of a table of two independent layers, relative to independent tokens.
+
+    In each layer, tokens h apart in one document share their draw with probability s^h and else correlate
+    by ρ through the document's law, so that every covariance of the layer's indicators is
+    s^h + (1 − s^h) ρ times that of a single token. Layers are independent: a product of two such factors
+    enters the table's score under independence. Known margins are assumed.
+    """
+    lag = np.arange(int(lengths.max()), dtype=float)
+    same = stickiness**lag
+    factor = (same + (1 - same) * correlation) ** 2
+    factor[0] = 0.0
+    pairs = lengths * np.cumsum(factor)[lengths - 1] - np.cumsum(lag * factor)[lengths - 1]
+    return float(1 + 2 * pairs.sum() / lengths.sum())
+
+
+def logs(weights: Floats) -> Floats:
+    """Natural logs, −inf for weight 0."""
+    return np.log(weights, out=np.full(weights.shape, -np.inf), where=weights > 0)
+
+
+def pulled_transitions(logits: Floats, influence: Floats, alphabet: Alphabet) -> Floats:
+    """Exact ``[source, target]`` law of `draw_pulled_experts` on states: each source has weights of its own."""
+    pulled = logits + alphabet.membership @ influence
+    return subset_law(np.exp(pulled - pulled.max(axis=1, keepdims=True)), alphabet.top_k)
+
+
+def repeat_previous(
+    position: NDArray[np.int32], stickiness: float, rng: np.random.Generator
+) -> NDArray[np.intp]:
+    """For every token, the index of the token whose draw it repeats: its own, or the last fresh one."""
+    index = np.arange(len(position))
+    if stickiness == 0:
+        return index
+    fresh = (rng.random(len(position)) >= stickiness) | (position == 0)
+    return np.maximum.accumulate(np.where(fresh, index, 0))
+
+
+def path_information_bits(
+    marginals: Floats, routes: NDArray[np.intp], probability: Floats
+) -> tuple[Floats, Floats]:
+    """I(X_l; X_{l+1}) and I(X_l; X_{l+2} | X_{l+1}) of paths planted over independent layers, exact.
+
+    Parameters
+    ----------
+    marginals : array ``[layer, state]``
+        Of the tokens on no path.
+    routes : integer array ``[path, layer]``
+    probability : array ``[path]``
+        Of being sent along each.
+    """
+
+    def entropies(width: int) -> Floats:
+        windows = [slice(first, first + width) for first in range(len(marginals) - width + 1)]
+        return np.array([mixture_entropy_bits(marginals[w], routes[:, w], probability) for w in windows])
+
+    one, two, three = entropies(1), entropies(2), entropies(3)
+    # Differences of entropies may fall below 0 by rounding.
+    mi = np.maximum(one[:-1] + one[1:] - two, 0.0)
+    cmi = np.maximum(two[:-1] + two[1:] - one[1:-1] - three, 0.0) if len(three) else three
+    return mi, cmi
+
+
+def second_order_information_bits(n_states: int, noise: float) -> tuple[float, float]:
+    """I(X_l; X_{l+2} | X_{l+1}) and I(X_l; X_{l+3}) of X_{l+2} = X_l + X_{l+1} + error modulo K, exact."""
+    error = np.full(n_states, noise / n_states)
+    error[0] += 1 - noise
+    full = np.log2(n_states)
+    lag = np.arange(n_states)
+    doubled = np.bincount(2 * lag % n_states, minlength=n_states) / n_states
+    circulant = error[(lag[:, None] - lag[None, :]) % n_states]
+    three_apart = full - entropy_bits(circulant @ circulant @ doubled)
+    return max(0.0, full - entropy_bits(error)), max(0.0, three_apart)

@@ -1,0 +1,123 @@
+"""What a trace says of itself: its routers, where it came from, how its tokens were run."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from typing import Any
+
+from routestat.errors import TraceError
+from routestat.traces.alphabet import Alphabet
+
+SLOT_ORDERS = ("weight", "unknown")
+
+
+@dataclass(frozen=True)
+class Router:
+    """One router of the model: what chose `top_k` of `n_experts` at `layer`.
+
+    Parameters
+    ----------
+    layer : int
+        The model's own layer number.
+    n_experts, top_k : int
+        Its alphabet.
+    name : str
+        The store's column, ``L05`` unless the layer has several routers.
+    """
+
+    layer: int
+    n_experts: int
+    top_k: int
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        if self.layer < 0:
+            raise TraceError(f"a router's layer must be 0 or more, got {self.layer}")
+        if not self.name:
+            object.__setattr__(self, "name", f"L{self.layer:02d}")
+        _ = self.alphabet  # built now, so that an impossible router fails where it is named
+
+    @cached_property
+    def alphabet(self) -> Alphabet:
+        """The subsets this router can choose."""
+        return Alphabet(self.n_experts, self.top_k)
+
+
+@dataclass(frozen=True)
+class TraceMeta:
+    """What a trace says of itself.
+
+    Parameters
+    ----------
+    routers : tuple of Router
+        In the order of depth.
+    name, model, dataset, source, licence, engine, precision : str
+        Free text, empty where unknown.
+    slot_order : {"weight", "unknown"}
+        Whether the top-k lists came heaviest first.
+    window : int
+        Tokens the model saw at once; a new window starts at positions 0, window, 2·window … of a document,
+        and "the previous token" does not reach across. 0: documents ran whole.
+    extra : mapping
+        Whatever else the source said (strings, numbers, lists).
+    """
+
+    routers: tuple[Router, ...]
+    name: str = ""
+    model: str = ""
+    dataset: str = ""
+    source: str = ""
+    licence: str = ""
+    engine: str = ""
+    precision: str = ""
+    slot_order: str = "unknown"
+    window: int = 0
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "routers", tuple(self.routers))
+        names = [router.name for router in self.routers]
+        if not names:
+            raise TraceError("a trace needs at least one router")
+        if len(set(names)) != len(names):
+            raise TraceError(f"router names must differ, got {', '.join(names)}")
+        if [router.layer for router in self.routers] != sorted(router.layer for router in self.routers):
+            raise TraceError("routers must be listed in the order of depth")
+        if self.slot_order not in SLOT_ORDERS:
+            raise TraceError(f"slot_order must be one of {', '.join(SLOT_ORDERS)}, got {self.slot_order!r}")
+        if self.window < 0:
+            raise TraceError(f"window must be 0 (none) or more tokens, got {self.window}")
+
+    @property
+    def layers(self) -> tuple[int, ...]:
+        """The layer of every router."""
+        return tuple(router.layer for router in self.routers)
+
+    def to_json(self) -> dict[str, Any]:
+        """A plain dictionary; `from_json` restores it."""
+        record = {key: value for key, value in asdict(self).items() if key not in ("routers", "extra")}
+        record["routers"] = [
+            {"layer": r.layer, "n_experts": r.n_experts, "top_k": r.top_k, "name": r.name}
+            for r in self.routers
+        ]
+        record["extra"] = dict(self.extra)
+        return record
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> "TraceMeta":
+        """The metadata of a manifest; unknown keys of a later minor version are kept in `extra`."""
+        try:
+            routers = tuple(Router(**router) for router in record["routers"])
+            known = {
+                key: record[key] for key in cls.__dataclass_fields__ if key in record and key != "routers"
+            }
+            unknown = {key: value for key, value in record.items() if key not in cls.__dataclass_fields__}
+            known["extra"] = {**known.get("extra", {}), **unknown}
+            return cls(routers=routers, **known)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise TraceError(f"the metadata lacks or misspells a field: {error}") from None
+
+
+def routers_like(layers: tuple[int, ...] | list[int], n_experts: int, top_k: int) -> tuple[Router, ...]:
+    """One router for each layer, all with the same alphabet."""
+    return tuple(Router(layer=int(layer), n_experts=n_experts, top_k=top_k) for layer in layers)

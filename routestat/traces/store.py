@@ -1,0 +1,220 @@
+"""Trace: an opened store, or arrays in memory, checked once and read in batches."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.ipc
+from numpy.typing import ArrayLike
+
+from routestat.errors import TraceError
+from routestat.traces.batch import Batch, RowChecker, to_batch
+from routestat.traces.manifest import (
+    BATCH_ROWS,
+    MANIFEST,
+    FileRecord,
+    Manifest,
+    check_file,
+    open_arrow,
+    schema_of,
+)
+from routestat.traces.metadata import Router, TraceMeta
+from routestat.traces.rows import to_table
+
+Progress = Callable[[int, int], None]
+
+
+class Trace:
+    """An opened trace: its metadata, its documents, and its rows in batches.
+
+    Open a store with `Trace.open`; wrap arrays that are in memory with `Trace.from_arrays`.
+
+    Attributes
+    ----------
+    meta : TraceMeta
+    documents : pyarrow.Table
+        One row per document: ``document``, ``name``, ``domain`` and whatever else the source said.
+    n_tokens : int
+    complete : bool
+        False if the writer stopped before closing; everything up to its last whole shard is here.
+    """
+
+    def __init__(
+        self,
+        meta: TraceMeta,
+        documents: pa.Table,
+        sources: Sequence[Any],
+        n_tokens: int,
+        complete: bool = True,
+    ) -> None:
+        self.meta = meta
+        self.documents = documents
+        self.n_tokens = n_tokens
+        self.complete = complete
+        self._sources = tuple(sources)
+
+    @classmethod
+    def open(cls, path: str | Path, verify: bool = True, progress: Progress | None = None) -> "Trace":
+        """Open the store at `path` and check all of it.
+
+        Parameters
+        ----------
+        path : path
+            The store's folder.
+        verify : bool
+            Hash every shard and check every row (default). False checks names, sizes and schemas only.
+        progress : callable(rows_done, rows_in_all), optional
+
+        Raises
+        ------
+        TraceError
+            If there is no manifest, a shard is missing or altered, the format version differs, or a row is
+            impossible; names the file and the row.
+        """
+        folder = Path(path)
+        _require_store(folder)
+        manifest = Manifest.load(folder)
+        documents = read_documents(folder, manifest.documents)
+        shards = [folder / shard.file for shard in manifest.shards]
+        extra = manifest.columns[4 + len(manifest.meta.routers) :]
+        trace = cls(manifest.meta, documents, shards, manifest.n_tokens, manifest.complete)
+        checker, done = RowChecker(manifest.meta), 0
+        for shard in manifest.shards:
+            file = check_file(folder, shard, hashes=verify)
+            _check_schema(file, manifest.meta, extra, shard.rows)
+            if not verify:
+                continue
+            row = 0
+            for batch in _shard_batches(file, None):
+                checker.check(batch, str(file), row)
+                row += len(batch)
+                done += len(batch)
+                if progress is not None:
+                    progress(done, manifest.n_tokens)
+        return trace
+
+    @classmethod
+    def from_arrays(
+        cls, meta: TraceMeta, document: ArrayLike, position: ArrayLike | None, states: Any, **columns: Any
+    ) -> "Trace":
+        """A trace in memory; arguments as for `TraceWriter.write`."""
+        table = to_table(meta, document, position, states=states, **columns)
+        checker = RowChecker(meta)
+        for record in table.to_batches():
+            checker.check(to_batch(record), "arrays", 0)
+        numbers = np.unique(table.column("document").to_numpy())
+        documents = pa.table({"document": pa.array(numbers, pa.int32())})
+        return cls(meta, documents, [table], table.num_rows)
+
+    def batches(self, columns: Sequence[str] | None = None) -> Iterator[Batch]:
+        """The rows in order, at most 65,536 at a time, with only the wanted `columns` decoded.
+
+        Raises
+        ------
+        TraceError
+            If a shard cannot be decoded.
+        """
+        for source in self._sources:
+            if isinstance(source, pa.Table):
+                names = source.schema.names if columns is None else ["document", "position", *columns]
+                for record in source.select(names).to_batches(max_chunksize=BATCH_ROWS):
+                    yield to_batch(record)
+            else:
+                yield from _shard_batches(source, columns)
+
+    def routers(self, layers: Sequence[int] | None = None) -> tuple[Router, ...]:
+        """The routers of the wanted layers (all if None), in order of depth.
+
+        Raises
+        ------
+        TraceError
+            If a layer was not recorded; says which were.
+        """
+        if layers is None:
+            return self.meta.routers
+        absent = sorted(set(layers) - set(self.meta.layers))
+        if absent:
+            noun = "layers" if len(absent) > 1 else "layer"
+            raise TraceError(f"{noun} {span(absent)} not in this trace; it has {span(self.meta.layers)}")
+        return tuple(router for router in self.meta.routers if router.layer in set(layers))
+
+
+def span(numbers: Sequence[int]) -> str:
+    """Whole numbers in words as short as can be: ``0-3, 7``."""
+    parts: list[list[int]] = []
+    for number in sorted(set(numbers)):
+        if parts and number == parts[-1][-1] + 1:
+            parts[-1].append(number)
+        else:
+            parts.append([number])
+    return ", ".join(f"{part[0]}-{part[-1]}" if len(part) > 1 else str(part[0]) for part in parts)
+
+
+def _require_store(folder: Path) -> None:
+    if not folder.exists():
+        raise TraceError(f"{folder}: no such folder")
+    if not folder.is_dir():
+        raise TraceError(
+            f"{folder}: a trace is a folder, this is a file; convert it first: "
+            f"python -m routestat.convert {folder} --out TRACE"
+        )
+    if not (folder / MANIFEST).is_file():
+        inside = sorted(path.parent.name for path in folder.glob(f"*/{MANIFEST}"))
+        hint = f"; did you mean {folder / inside[0]}?" if inside else ""
+        raise TraceError(f"{folder}: no {MANIFEST} here, so this is no trace{hint}")
+
+
+def read_documents(folder: Path, record: FileRecord) -> pa.Table:
+    """The documents of a store, from the file that the manifest vouches for."""
+    # A writer killed between replacing the manifest and renaming this file leaves the new one beside it.
+    for name in (record.file, record.file + ".new"):
+        try:
+            path = check_file(folder, replace(record, file=name))
+            return open_arrow(path).read_all()
+        except TraceError as error:
+            if name == record.file:
+                first = error
+    raise first
+
+
+def _check_schema(file: Path, meta: TraceMeta, extra: Sequence[str], rows: int) -> None:
+    reader = open_arrow(file)
+    wanted = schema_of(meta, extra)
+    for field in wanted:
+        index = reader.schema.get_field_index(field.name)
+        if index < 0:
+            raise TraceError(f"{file}: column {field.name} is missing")
+        got = reader.schema.field(index)
+        if got.type != field.type:
+            raise TraceError(
+                f"{file}: column {field.name} is {got.type}, the manifest's metadata asks for {field.type}"
+            )
+    found = (
+        sum(reader.get_batch(i).num_rows for i in range(reader.num_record_batches))
+        if rows < BATCH_ROWS
+        else None
+    )
+    if found is not None and found != rows:
+        raise TraceError(f"{file}: {found} rows where the manifest says {rows}")
+
+
+def _shard_batches(file: Path, columns: Sequence[str] | None) -> Iterator[Batch]:
+    reader = open_arrow(file)
+    if columns is not None:
+        names = ["document", "position", *columns]
+        wanted = [reader.schema.get_field_index(name) for name in names]
+        if min(wanted) < 0:
+            raise TraceError(f"{file}: column {names[wanted.index(-1)]} was not recorded")
+        options = pa.ipc.IpcReadOptions(included_fields=sorted(set(wanted)))
+        reader = pa.ipc.open_file(pa.memory_map(str(file)), options=options)
+    for index in range(reader.num_record_batches):
+        try:
+            record = reader.get_batch(index)
+        except (pa.ArrowInvalid, OSError) as error:
+            raise TraceError(
+                f"{file}: batch {index} cannot be decoded ({str(error).splitlines()[0]})"
+            ) from None
+        yield to_batch(record)

@@ -1,0 +1,207 @@
+"""TraceWriter: shards that are whole or not there.
+
+A shard is written under a temporary name, hashed and renamed; the manifest then replaces the old one. A
+writer that is killed therefore loses at most the shard it had not finished, and what is on disk opens.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import ArrayLike
+
+from routestat.errors import TraceError
+from routestat.traces.batch import RowChecker, to_batch
+from routestat.traces.manifest import DOCUMENTS, MANIFEST, FileRecord, Manifest, schema_of, write_arrow
+from routestat.traces.metadata import TraceMeta
+from routestat.traces.rows import to_table
+from routestat.traces.store import read_documents
+
+SHARD_ROWS = 1 << 20
+
+
+class TraceWriter:
+    """Write a store, shard by shard. Use it as a context manager.
+
+    Parameters
+    ----------
+    path : path
+        The store's folder; made if absent.
+    meta : TraceMeta
+    append : bool
+        Add documents to the store that is there (also the way to go on after a crash). False refuses a folder
+        that already holds a store.
+    shard_rows : int
+        Rows of a shard; shards are cut between documents where possible.
+
+    Raises
+    ------
+    TraceError
+        If the folder holds a store already, or one of other routers.
+    """
+
+    def __init__(
+        self, path: str | Path, meta: TraceMeta, *, append: bool = False, shard_rows: int = SHARD_ROWS
+    ) -> None:
+        if shard_rows < 1:
+            raise TraceError(f"shard_rows must be 1 or more, got {shard_rows}")
+        self.path = Path(path)
+        self.meta = meta
+        self.shard_rows = shard_rows
+        self._pending: list[pa.Table] = []
+        self._documents: list[pa.Table] = []
+        self._checker = RowChecker(meta)
+        self._extra: tuple[str, ...] | None = None
+        self._rows = 0
+        self._seen: set[int] = set()
+        self._manifest: Manifest | None = None
+        self.path.mkdir(parents=True, exist_ok=True)
+        if (self.path / MANIFEST).exists():
+            if not append:
+                raise TraceError(f"{self.path}: already holds a trace; append to it or choose another folder")
+            self._continue()
+        for stale in (*self.path.glob("*.tmp"), *self.path.glob("*.new")):
+            stale.unlink()
+
+    def _continue(self) -> None:
+        old = Manifest.load(self.path)
+        if old.meta.routers != self.meta.routers:
+            raise TraceError(f"{self.path}: holds a trace of other routers; append only the same model's")
+        documents = read_documents(self.path, old.documents)
+        if not (self.path / DOCUMENTS).exists() or (self.path / (DOCUMENTS + ".new")).exists():
+            write_arrow(self.path / DOCUMENTS, documents)
+        self._manifest = old
+        self._extra = old.columns[4 + len(old.meta.routers) :]
+        self._documents = [documents]
+        numbers = documents.column("document").to_pylist()
+        self._seen = set(numbers)
+        self._checker = RowChecker(self.meta, set(numbers))
+
+    def __enter__(self) -> "TraceWriter":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        # Interrupted work is kept: whole rows that were handed over are flushed, the store stays incomplete.
+        self._flush(everything=True)
+        if kind is None:
+            self._save(complete=True)
+
+    def add_documents(self, rows: Mapping[str, Sequence[Any]]) -> None:
+        """Say something of documents: columns ``document``, and ``name``, ``domain`` or anything else."""
+        if "document" not in rows:
+            raise TraceError("document rows need a column named document")
+        columns = {name: pa.array(values) for name, values in rows.items() if name != "document"}
+        self._documents.append(pa.table({"document": pa.array(rows["document"], pa.int32()), **columns}))
+
+    def write(
+        self,
+        document: ArrayLike,
+        position: ArrayLike | None = None,
+        *,
+        states: Any = None,
+        experts: ArrayLike | None = None,
+        token: ArrayLike | None = None,
+        phase: Any = "prefill",
+        columns: Mapping[str, ArrayLike] | None = None,
+    ) -> None:
+        """Add rows. A document's rows come together and in order, in one call or several.
+
+        Parameters
+        ----------
+        document : int array ``[row]``
+        position : int array ``[row]``, optional
+            Counted within each document of this call if not given.
+        states : unsigned array ``[row, router]`` or mapping of router name to ``[row]``
+        experts : int array ``[row, router, slot]``
+            Instead of states; a row of −1 is missing.
+        token : int array ``[row]``, optional
+            Token ids, −1 unknown.
+        phase : {"prefill", "decode"} or a sequence of them
+        columns : mapping, optional
+            Recorded companions: ``L00.top1``, ``L00.weights``, ``L00.ahead1`` …
+
+        Raises
+        ------
+        TraceError
+            Naming the first row that is impossible; nothing of the call is then written.
+        """
+        if self._extra is None:
+            self._extra = tuple(columns or ())
+        if tuple(columns or ()) != self._extra:
+            raise TraceError(f"columns must stay {self._extra or '(none)'}, got {tuple(columns or ())}")
+        table = to_table(
+            self.meta,
+            document,
+            position,
+            states=states,
+            experts=experts,
+            token=token,
+            phase=phase,
+            columns=columns,
+        )
+        row = self._rows
+        for record in table.to_batches():
+            self._checker.check(to_batch(record), "rows written", row)
+            row += record.num_rows
+        self._rows = row
+        self._pending.append(table)
+        self._flush(everything=False)
+
+    def _flush(self, everything: bool) -> None:
+        pending = sum(table.num_rows for table in self._pending)
+        if pending < self.shard_rows and not (everything and pending):
+            return
+        table = pa.concat_tables(self._pending)
+        while table.num_rows >= self.shard_rows or (everything and table.num_rows):
+            cut = self._cut(table)
+            self._write_shard(table.slice(0, cut))
+            table = table.slice(cut)
+        self._pending = [table] if table.num_rows else []
+
+    def _cut(self, table: pa.Table) -> int:
+        """Where the next shard ends: at the last document boundary that fits, else at its full length."""
+        if table.num_rows <= self.shard_rows:
+            return int(table.num_rows)
+        document = table.column("document").slice(0, self.shard_rows + 1).to_numpy()
+        boundaries = np.flatnonzero(document[1:] != document[:-1]) + 1
+        return int(boundaries[-1]) if len(boundaries) else self.shard_rows
+
+    def _write_shard(self, table: pa.Table) -> None:
+        number = len(self._manifest.shards) if self._manifest else 0
+        shard = write_arrow(self.path / f"shard-{number:05d}.arrow", table.combine_chunks())
+        self._seen.update(np.unique(table.column("document").to_numpy()).tolist())
+        self._save(complete=False, shard=shard, columns=tuple(table.schema.names))
+
+    def _save(self, complete: bool, shard: FileRecord | None = None, columns: Sequence[str] = ()) -> None:
+        """Documents beside the old ones, then the manifest, then the rename: whatever happens, a store remains."""
+        fresh = self.path / (DOCUMENTS + ".new")
+        record = replace(write_arrow(fresh, self._document_table()), file=DOCUMENTS)
+        if self._manifest is None:
+            names = tuple(columns) or tuple(schema_of(self.meta, self._extra or ()).names)
+            self._manifest = Manifest(self.meta, names, (), record, complete)
+        if shard is not None:
+            self._manifest = self._manifest.with_shard(shard, record, columns)
+        self._manifest = replace(self._manifest, documents=record, complete=complete)
+        self._manifest.save(self.path)
+        fresh.replace(self.path / DOCUMENTS)
+
+    def _document_table(self) -> pa.Table:
+        described = (
+            pa.concat_tables(self._documents, promote_options="default")
+            if self._documents
+            else pa.table({"document": pa.array([], pa.int32())})
+        )
+        numbers = described.column("document").to_pylist()
+        if len(set(numbers)) != len(numbers):
+            raise TraceError("a document is described twice; its number must be unique in a store")
+        rest = sorted(self._seen - set(numbers))
+        if rest:
+            silent = pa.table({"document": pa.array(rest, pa.int32())})
+            described = pa.concat_tables([described, silent], promote_options="default")
+        return described.sort_by("document")
