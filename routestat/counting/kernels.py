@@ -119,3 +119,109 @@ def single_experts(
             if target[t, 0] != missing:
                 for j in range(target.shape[1]):
                     cells[target[t, j]] += table.dtype.type(1)
+
+
+@njit(nogil=True, cache=True)
+def decide(
+    source: Array,
+    target: Array,
+    starts: Array,
+    stops: Array,
+    groups: Array,
+    folds: Array,
+    lag: int,
+    missing: Array,
+    bias: Array,
+    weights: Array,
+    link: int,
+    sums: Array,
+) -> None:  # pragma: no cover - compiled
+    """Predict the experts of every token from those of its source, and add up how right that was.
+
+    Expert j scores ``bias[fold, j] + Σ weights[fold, i, j]`` over the source's experts i. `link` says what a
+    score is: 0 a rank only, 1 an inclusion probability, 2 a log weight of the conditional-Bernoulli law.
+    ``sums[group]`` collects tokens, exact sets, shares of the k recalled, hits, top-1 hits, shares recalled with
+    2k, bits.
+    """
+    n_experts, top_k = bias.shape[1], target.shape[1]
+    width = min(2 * top_k, n_experts)
+    score = np.empty(n_experts)
+    best = np.empty(width, np.int64)
+    chosen = np.zeros(n_experts, np.bool_)
+    law = np.empty(top_k + 1)
+    for r in range(len(starts)):
+        fold = folds[groups[r]]
+        total = sums[groups[r]]
+        for t in range(starts[r] + lag, stops[r]):
+            if source[t - lag, 0] == missing[0] or target[t, 0] == missing[1]:
+                continue
+            score[:] = bias[fold]
+            for i in range(source.shape[1]):
+                row = weights[fold, source[t - lag, i]]
+                for j in range(n_experts):
+                    score[j] += row[j]
+            _largest(score, best)
+            for j in range(top_k):
+                chosen[target[t, j]] = True
+            right = 0
+            for m in range(top_k):
+                right += chosen[best[m]]
+            more = right
+            for m in range(top_k, width):
+                more += chosen[best[m]]
+            total[0] += 1
+            total[1] += right == top_k
+            total[2] += right / top_k
+            total[3] += right > 0
+            total[4] += chosen[best[0]]
+            total[5] += more / top_k
+            if link > 0:
+                total[6] += _bits(score, target[t], best[top_k - 1], link, law)
+            for j in range(top_k):
+                chosen[target[t, j]] = False
+
+
+@njit(nogil=True, cache=True)
+def _largest(score: Array, best: Array) -> None:  # pragma: no cover - compiled
+    """Indices of the largest scores, falling; the lower index wins a tie."""
+    held = 0
+    for j in range(len(score)):
+        if held == len(best) and score[j] <= score[best[held - 1]]:
+            continue
+        place = held if held < len(best) else held - 1
+        while place > 0 and score[best[place - 1]] < score[j]:
+            place -= 1
+        end = held if held < len(best) else held - 1
+        for m in range(end, place, -1):
+            best[m] = best[m - 1]
+        best[place] = j
+        held = min(held + 1, len(best))
+
+
+@njit(nogil=True, cache=True)
+def _bits(
+    score: Array, subset: Array, pivot: int, link: int, law: Array
+) -> float:  # pragma: no cover - compiled
+    """−log2 P(subset) under P(S) ∝ Π weights: the normaliser is the elementary symmetric polynomial.
+
+    Weights are taken relative to the k-th largest, so that neither the products nor their sum leave a double.
+    """
+    base = _log_weight(score[pivot], link)
+    law[:] = 0.0
+    law[0] = 1.0
+    for j in range(len(score)):
+        weight = np.exp(min(_log_weight(score[j], link) - base, 60.0))
+        for m in range(len(law) - 1, 0, -1):
+            law[m] += weight * law[m - 1]
+    nats = np.log(law[len(law) - 1])
+    for j in range(len(subset)):
+        nats -= min(_log_weight(score[subset[j]], link) - base, 60.0)
+    return nats / np.log(2.0)
+
+
+@njit(nogil=True, cache=True)
+def _log_weight(score: float, link: int) -> float:  # pragma: no cover - compiled
+    if link == 2:
+        return score
+    p = min(max(score, 1e-12), 1.0 - 1e-12)
+    return np.log(p) - np.log1p(-p)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from routestat.counting.gram import expert_rows
 from routestat.traces.metadata import Router
 from routestat.traces.store import Trace
 
@@ -104,8 +105,33 @@ def count_paths(
     return PathCounts(routers, best.states, best.tokens, best.documents, error, total, len(table.keys))
 
 
+def count_given(
+    trace: Trace, layers: Sequence[int] | None, paths: NDArray, view: str
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Tokens and documents (each ``[path]``) that took given paths ``[path, router]``.
+
+    In the view "subset" a path names a state at every router, in the view "expert" an expert that has to be
+    among the chosen ones.
+    """
+    routers = trace.routers(layers)
+    tokens = np.zeros(len(paths), np.int64)
+    documents: list[set[int]] = [set() for _ in paths]
+    for batch in trace.batches([router.name for router in routers]):
+        columns = [batch.columns[router.name] for router in routers]
+        if view == "expert":
+            columns = [expert_rows(column, router) for column, router in zip(columns, routers, strict=True)]
+        for index, path in enumerate(paths):
+            alive = np.arange(len(batch))
+            for column, wanted in zip(columns, path, strict=True):
+                here = column[alive]
+                alive = alive[(here == wanted) if here.ndim == 1 else (here == wanted).any(axis=1)]
+            tokens[index] += len(alive)
+            documents[index].update(np.unique(batch.document[alive]).tolist())
+    return tokens, np.array([len(found) for found in documents], np.int64)
+
+
 class _Reader:
-    """Batches of a trace as (rows done, document, states ``[row, router]``, keys), rows with a missing state left out."""
+    """Batches as (rows done, document, states ``[row, router]``, keys), without rows that miss a state."""
 
     def __init__(self, trace: Trace, routers: Sequence[Router]) -> None:
         self._trace, self._routers = trace, routers

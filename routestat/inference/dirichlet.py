@@ -13,10 +13,12 @@ from scipy import special
 from routestat.errors import RoutestatError
 from routestat.inference.tables import Floats, read_only, whole_counts
 
-# No fitted alpha falls below this: the evidence of a column nobody used is greatest at zero, where no
-# Dirichlet exists, and a prediction of exactly zero could never be forgiven.
-SMALLEST_ALPHA = 1e-6
-# The sum of a fitted alpha stays below this many times the longest row. Beyond it the prior outweighs the
+# The evidence of a column that nobody used is greatest at alpha zero, where no Dirichlet exists and a prediction
+# of exactly zero could never be forgiven: it gets this share of the others' sum, and no more than this.
+UNSEEN = 1e-6
+# The sum of a fitted alpha stays above this, where a row of any length already follows its first token.
+SMALLEST_SUM = 1e-4
+# It stays below this many times the longest row. Beyond it the prior outweighs the
 # data ten thousand to one and the evidence no longer tells one value from another.
 LARGEST_SUM_PER_TOKEN = 1e4
 STEPS = 500
@@ -26,12 +28,12 @@ def log_rising(x: ArrayLike, n: ArrayLike) -> Floats:
     """lnGamma(x + n) - lnGamma(x) for x > 0 and n >= 0, element by element, without cancellation at large x."""
     x, n = np.broadcast_arrays(np.asarray(x, dtype=np.float64), np.asarray(n, dtype=np.float64))
     far = x > 1e3
-    result = special.gammaln(x + n) - special.gammaln(x)
+    result = np.asarray(special.gammaln(x + n) - special.gammaln(x))
     if far.any():
         x, n = x[far], n[far]
         # Stirling's series, differenced term by term; the two large parts share their leading digits.
         tail = _stirling_tail(x + n) - _stirling_tail(x)
-        result[far] = (x - 0.5) * np.log1p(n / x) + n * (np.log(x + n) - 1.0) + tail
+        result[far] = (x - 0.5) * np.log1p(n / x) - n + n * np.log(x + n) + tail
     return result
 
 
@@ -46,7 +48,9 @@ def positive_alpha(alpha: ArrayLike, shape: tuple[int, ...]) -> Floats:
     except (TypeError, ValueError) as error:
         raise RoutestatError(f"alpha: wanted a number or an array of numbers, got {alpha!r}") from error
     if not (np.isfinite(array) & (array > 0)).all():
-        raise RoutestatError("alpha: wanted numbers above zero, got zero, less or NaN; use 0.5 (Jeffreys) or a fit")
+        raise RoutestatError(
+            "alpha: wanted numbers above zero, got zero, less or NaN; use 0.5 (Jeffreys) or a fit"
+        )
     try:
         return np.broadcast_to(array, shape)
     except ValueError as error:
@@ -58,7 +62,9 @@ def positive_alpha(alpha: ArrayLike, shape: tuple[int, ...]) -> Floats:
 def _rows(rows: ArrayLike) -> NDArray[np.float64]:
     counts = whole_counts(rows, "counts")
     if counts.ndim == 0 or counts.shape[-1] == 0:
-        raise RoutestatError("counts: wanted rows [..., K] with K of one or more, got none; pass a row of counts")
+        raise RoutestatError(
+            "counts: wanted rows [..., K] with K of one or more, got none; pass a row of counts"
+        )
     return counts.astype(np.float64)
 
 
@@ -108,13 +114,15 @@ class _Evidence:
         return float(cells - self.times @ log_rising(alpha.sum(), self.total))
 
     def _per_column(self, cells: Floats) -> Floats:
-        return np.bincount(self.column, weights=cells, minlength=self.width)
+        return np.bincount(self.column, weights=cells, minlength=self.width).astype(np.float64)
 
     def slopes(self, alpha: Floats) -> tuple[Floats, float]:
         """Per column sum of psi(alpha + c) - psi(alpha), and sum of psi(A + n) - psi(A): the gradient's parts."""
         mine, whole = alpha[self.column], alpha.sum()
         cells = special.psi(mine + self.count) - special.psi(mine)
-        return self._per_column(cells), float(self.times @ (special.psi(whole + self.total) - special.psi(whole)))
+        return self._per_column(cells), float(
+            self.times @ (special.psi(whole + self.total) - special.psi(whole))
+        )
 
     def curvatures(self, alpha: Floats) -> tuple[Floats, float]:
         """The Hessian's diagonal `[K]` (negative) and its rank-one part (positive, the same in every cell)."""
@@ -147,8 +155,7 @@ def _symmetric_step(alpha: Floats, up: Floats, down: float, diagonal: Floats, co
 
 
 def _within_bounds(alpha: Floats, largest: float) -> Floats:
-    alpha = np.maximum(alpha, SMALLEST_ALPHA)
-    return alpha * min(1.0, largest / alpha.sum())
+    return alpha * (np.clip(alpha.sum(), SMALLEST_SUM, largest) / alpha.sum())
 
 
 def fit_concentration(rows: ArrayLike, symmetric: bool = False) -> Floats:
@@ -167,9 +174,11 @@ def fit_concentration(rows: ArrayLike, symmetric: bool = False) -> Floats:
     Notes
     -----
     The best value can lie at a boundary where no Dirichlet exists. A column that was never counted (unless
-    `symmetric`), or rows that each use one column only, drive alpha to zero: it stops at 1e-6. Rows that are
-    no more unlike than one multinomial would make them drive the sum to infinity: it stops at 10,000 times
-    the longest row. Where no row has two tokens the sum cannot be known and stays at its start, K.
+    `symmetric`) would get zero: it is left out of the fit and gets 1e-6 of the others' sum, at most 1e-6. Rows
+    that each use one column only drive the sum to zero: it stops at 1e-4. Rows no more unlike than one
+    multinomial would make them drive the sum to infinity: it stops at 10,000 times the longest row, shared out
+    as the pooled counts are. Where no row has two tokens the sum cannot be known and stays at its start, the
+    number of columns in use.
 
     Raises
     ------
@@ -184,10 +193,13 @@ def fit_concentration(rows: ArrayLike, symmetric: bool = False) -> Floats:
     if counts.ndim != 2:
         raise RoutestatError(f"rows: wanted counts [row, K], got {counts.ndim} axes; reshape them")
     if not counts.any():
-        raise RoutestatError("rows: wanted at least one token to fit alpha to, got none; give alpha as a number")
+        raise RoutestatError(
+            "rows: wanted at least one token to fit alpha to, got none; give alpha as a number"
+        )
     seen = np.ones(counts.shape[1], dtype=bool) if symmetric else counts.any(axis=0)
-    fitted = np.full(counts.shape[1], SMALLEST_ALPHA)
+    fitted = np.empty(counts.shape[1])
     fitted[seen] = _maximise(counts[:, seen], symmetric)
+    fitted[~seen] = UNSEEN * min(1.0, fitted[seen].sum())
     return read_only(fitted)
 
 
@@ -195,13 +207,19 @@ def _maximise(counts: Floats, symmetric: bool) -> Floats:
     evidence = _Evidence(counts)
     width = counts.shape[1]
     largest = LARGEST_SUM_PER_TOKEN * counts.sum(axis=1).max()
-    start = np.ones(width) if symmetric else counts.sum(axis=0) / counts.sum() * width
-    alpha = _within_bounds(start, largest)
+    share = np.full(width, 1.0 / width) if symmetric else counts.sum(axis=0) / counts.sum()
+    alpha = _within_bounds(share * width, largest)
     if evidence.total.max() < 2:
         return alpha
     best = evidence(alpha)
     for _ in range(STEPS):
         up, down = evidence.slopes(alpha)
+        if alpha.sum() > 0.999 * largest:
+            # Up here the best direction is the pooled share. A larger sum would still be better: stop.
+            limit = share * largest
+            up, down = evidence.slopes(limit)
+            if limit @ up >= limit.sum() * down:
+                return limit
         make = _symmetric_step if symmetric else _newton_step
         step = make(alpha, up, down, *evidence.curvatures(alpha))
         trial = alpha if step is None else _within_bounds(alpha * np.exp(step), largest)
@@ -213,7 +231,7 @@ def _maximise(counts: Floats, symmetric: bool) -> Floats:
             height = evidence(trial)
         moved = np.abs(np.log(trial / alpha)).max()
         alpha, best = trial, max(best, height)
-        if moved < 1e-10:
+        if moved < 1e-9:
             break
     return alpha
 
@@ -287,7 +305,9 @@ class TransitionPosterior:
     def sample(self, rng: np.random.Generator, n: int) -> Floats:
         """`n` independent draws of all rows, `[n, ..., K]`; every row of every draw sums to one."""
         if not isinstance(rng, np.random.Generator):
-            raise RoutestatError("rng: wanted a numpy Generator, got something else; use np.random.default_rng(seed)")
+            raise RoutestatError(
+                "rng: wanted a numpy Generator, got something else; use np.random.default_rng(seed)"
+            )
         if n < 1:
             raise RoutestatError(f"n: wanted one draw or more, got {n}; ask for at least one")
         shape = (n, *self.concentration.shape)

@@ -49,14 +49,18 @@ def whole_counts(counts: ArrayLike, name: str = "counts") -> NDArray[np.integer[
         raise RoutestatError(f"{name}: wanted a dense array of counts, got dtype {array.dtype}; convert it")
     if array.dtype.kind == "f":
         if not np.isfinite(array).all():
-            raise RoutestatError(f"{name}: wanted finite counts, got NaN or infinity; fill or drop those cells")
+            raise RoutestatError(
+                f"{name}: wanted finite counts, got NaN or infinity; fill or drop those cells"
+            )
         if (array != np.floor(array)).any():
-            raise RoutestatError(f"{name}: wanted whole counts, got fractions; pass counts, not probabilities")
+            raise RoutestatError(
+                f"{name}: wanted whole counts, got fractions; pass counts, not probabilities"
+            )
     if (array < 0).any():
         raise RoutestatError(f"{name}: wanted counts of zero or more, got {array.min()}; check the counting")
     if array.dtype.kind in "fu" and array.size and float(array.max()) > LARGEST_EXACT:
         raise RoutestatError(f"{name}: wanted counts up to 2**53, got {array.max()}; check for overflow")
-    return array.astype(np.int64) if array.dtype.kind in "fu" else array
+    return array.astype(np.int64) if array.dtype.kind == "f" or array.dtype == np.uint64 else array
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -173,7 +177,7 @@ def expected_counts(total: Floats) -> Floats:
     """Row total times column total over the grand total; for a table that `contingency` has checked."""
     n = total.sum()
     rows, columns = total.sum(axis=1), total.sum(axis=0)
-    return np.outer(rows, columns / n) if n else np.zeros_like(total)
+    return np.outer(rows, columns) / n if n else np.zeros_like(total)
 
 
 def pearson_residuals(total: Floats, expectation: Floats) -> Floats:

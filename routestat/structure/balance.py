@@ -94,8 +94,9 @@ def load_balance(counts: ArrayLike, tokens: ArrayLike, top_k: int) -> Balance:
     counts, tokens, top_k = _checked(counts, tokens, top_k)
     n_tokens, n_groups, n_experts = int(tokens.sum()), int(np.count_nonzero(tokens)), counts.shape[1]
     if n_tokens == 0:
-        nothing = [np.full(n_experts, np.nan) for _ in range(4)]
-        return Balance(*nothing, *[np.nan] * 4, (), 0, 0, top_k, reason="no tokens were counted")
+        load, share, low, high = np.full((4, n_experts), np.nan)
+        reason = "no tokens were counted"
+        return Balance(load, share, low, high, np.nan, np.nan, np.nan, np.nan, (), 0, 0, top_k, reason)
     totals = counts.sum(axis=0)
     load = totals / n_tokens
     share = totals / (n_tokens * top_k)

@@ -1,4 +1,4 @@
-"""Blocks of source states that lead to blocks of target states, by spectral co-clustering of the lift.
+"""Blocks of source states that lead to blocks of target states, by spectral co-clustering.
 
 Blocks are always found, in noise too: read `share_of_mi` beside `null_share`, and the labels beside
 `stability`. Nothing here is a test.
@@ -13,13 +13,13 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.stats import random_table
 from sklearn.cluster import SpectralCoclustering
 from sklearn.metrics import adjusted_rand_score
-from threadpoolctl import ThreadpoolController
+from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
 from routestat.errors import RoutestatError
 from routestat.inference.information import mutual_information
 from routestat.inference.tables import lift, read_only, whole_counts
 
-_METHOD = "spectral co-clustering of the lift (not a test: noise has blocks too)"
+_MATRICES = ("lift", "counts")
 _NO_INFORMATION_BITS = 1e-12
 _EXACT_SVD_UP_TO = 256
 _PATEFIELD_UP_TO = 10**9  # scipy's sampler overruns its integers somewhere above 10**10
@@ -34,8 +34,8 @@ class Blocks:
 
     Attributes
     ----------
-    n_blocks : int
-        How many were asked for.
+    n_blocks, matrix : int, str
+        What was asked for.
     n_row_blocks, n_column_blocks, n_paired : int
         How many have rows, columns, both.
     row_labels, column_labels : ndarray [source], [target]
@@ -45,12 +45,13 @@ class Blocks:
     share_of_mi : float
         I(row block; column block) / I(source; target), both plug-in; NaN with a `reason`.
     method : str
-        How they were found.
+        How they were found, in words.
     reason : str or None
         Why all states in use are in one block, if nothing could be fitted.
     """
 
     n_blocks: int
+    matrix: str
     n_row_blocks: int
     n_column_blocks: int
     n_paired: int
@@ -59,7 +60,7 @@ class Blocks:
     row_order: NDArray[np.int64]
     column_order: NDArray[np.int64]
     share_of_mi: float
-    method: str = _METHOD
+    method: str
     reason: str | None = None
 
     def __post_init__(self) -> None:
@@ -101,12 +102,18 @@ class NullShare:
         read_only(self.shares)
 
 
-def spectral_blocks(table: ArrayLike, n_blocks: int, rng: np.random.Generator) -> Blocks:
+def spectral_blocks(
+    table: ArrayLike, n_blocks: int, rng: np.random.Generator, matrix: str = "lift"
+) -> Blocks:
     """Cluster source and target states together so that blocks of each have high lift.
 
-    Scikit-learn's SpectralCoclustering on the dense P(i, j) / (P(i) P(j)), after dropping empty rows and
-    columns. The states are put in an order that does not depend on their ids first, so relabelling them
-    changes nothing but the labels' places. Rare states have noisy lifts and may end in odd blocks.
+    Scikit-learn's SpectralCoclustering on a dense matrix, after dropping empty rows and columns. The states
+    are put in an order that does not depend on their ids first, so relabelling them changes nothing but the
+    labels' places.
+
+    The lift P(i, j) / (P(i) P(j)) gives every state the same voice. Where loads are uneven its few largest
+    entries are the chance cells of rare states, and planted blocks can be missed altogether; the counts,
+    which the method divides by the square roots of both margins, keep finding them.
 
     Parameters
     ----------
@@ -116,6 +123,8 @@ def spectral_blocks(table: ArrayLike, n_blocks: int, rng: np.random.Generator) -
         Blocks to look for, ≥ 1; that many are found if the data has them or not.
     rng : numpy.random.Generator
         Starts the k-means.
+    matrix : {"lift", "counts"}
+        What is clustered.
 
     Returns
     -------
@@ -125,21 +134,20 @@ def spectral_blocks(table: ArrayLike, n_blocks: int, rng: np.random.Generator) -
     Raises
     ------
     RoutestatError
-        If `table` holds no counts or `n_blocks` < 1.
+        If `table` holds no counts, `n_blocks` < 1 or `matrix` is another word.
 
     References
     ----------
     Dhillon, Co-clustering documents and words using bipartite spectral graph partitioning, KDD 2001.
     """
     counts = _counts(table, "table", 2)
-    if isinstance(n_blocks, bool) or not isinstance(n_blocks, int | np.integer) or n_blocks < 1:
-        raise RoutestatError(f"n_blocks must be a whole number ≥ 1, got {n_blocks!r}")
+    _check_request(n_blocks, matrix)
     rows, columns = np.flatnonzero(counts.any(axis=1)), np.flatnonzero(counts.any(axis=0))
     used = counts[np.ix_(rows, columns)]
     bits = float(mutual_information(used)) if used.size else 0.0
     reason = _unfit(used, bits, int(n_blocks))
     if reason is None and n_blocks > 1:
-        row_blocks, column_blocks = _coclusters(used, int(n_blocks), rng)
+        row_blocks, column_blocks = _coclusters(used, int(n_blocks), rng, matrix)
     else:
         row_blocks, column_blocks = np.zeros(len(rows), np.int64), np.zeros(len(columns), np.int64)
     row_blocks, column_blocks, n_paired = _canonical_numbers(used, row_blocks, column_blocks)
@@ -153,6 +161,7 @@ def spectral_blocks(table: ArrayLike, n_blocks: int, rng: np.random.Generator) -
     row_labels[rows], column_labels[columns] = row_blocks, column_blocks
     return Blocks(
         n_blocks=int(n_blocks),
+        matrix=matrix,
         n_row_blocks=n_row_blocks,
         n_column_blocks=n_column_blocks,
         n_paired=n_paired,
@@ -161,6 +170,7 @@ def spectral_blocks(table: ArrayLike, n_blocks: int, rng: np.random.Generator) -
         row_order=_order(row_labels, counts.sum(axis=1)),
         column_order=_order(column_labels, counts.sum(axis=0)),
         share_of_mi=share,
+        method=f"spectral co-clustering of the {matrix} (not a test: noise has blocks too)",
         reason=reason,
     )
 
@@ -210,7 +220,7 @@ def stability(
     scores = np.empty((n_resamples, 2))
     for b in range(n_resamples):
         weights = rng.multinomial(len(counts), np.full(len(counts), 1 / len(counts)))
-        again = spectral_blocks(np.tensordot(weights, counts, axes=1), blocks.n_blocks, rng)
+        again = spectral_blocks(np.tensordot(weights, counts, axes=1), blocks.n_blocks, rng, blocks.matrix)
         scores[b] = (
             _rand(blocks.row_labels, again.row_labels),
             _rand(blocks.column_labels, again.column_labels),
@@ -219,14 +229,16 @@ def stability(
     return Stability((row + column) / 2, row, column, n_resamples, len(counts))
 
 
-def null_share(table: ArrayLike, n_blocks: int, rng: np.random.Generator, n_draws: int = 10) -> NullShare:
+def null_share(
+    table: ArrayLike, n_blocks: int, rng: np.random.Generator, n_draws: int = 10, matrix: str = "lift"
+) -> NullShare:
     """Find blocks in independent tables with the margins of `table`, to show what noise gives.
 
     Parameters
     ----------
     table : array_like [source, target]
         Counts of tokens.
-    n_blocks : int
+    n_blocks, matrix : int, str
         As for `spectral_blocks`.
     rng : numpy.random.Generator
     n_draws : int
@@ -244,6 +256,7 @@ def null_share(table: ArrayLike, n_blocks: int, rng: np.random.Generator, n_draw
         As for `spectral_blocks`, or if `n_draws` < 1.
     """
     counts = _counts(table, "table", 2)
+    _check_request(n_blocks, matrix)
     if n_draws < 1:
         raise RoutestatError(f"n_draws must be ≥ 1, got {n_draws}")
     rows, columns, n = counts.sum(axis=1), counts.sum(axis=0), int(counts.sum())
@@ -257,7 +270,7 @@ def null_share(table: ArrayLike, n_blocks: int, rng: np.random.Generator, n_draw
     else:
         law = np.outer(rows / n, columns / n).ravel()
         draws = rng.multinomial(n, law / law.sum(), size=n_draws).reshape(n_draws, *counts.shape)
-    shares = np.array([spectral_blocks(draw, n_blocks, rng).share_of_mi for draw in draws])
+    shares = np.array([spectral_blocks(draw, n_blocks, rng, matrix).share_of_mi for draw in draws])
     known = shares[~np.isnan(shares)]
     if known.size == 0:
         return NullShare(shares, np.nan, n_blocks, method, "no draw held any information")
@@ -277,20 +290,29 @@ def _unfit(used: NDArray[np.int64], bits: float, n_blocks: int) -> str | None:
 
 
 def _coclusters(
-    used: NDArray[np.int64], n_blocks: int, rng: np.random.Generator
+    used: NDArray[np.int64], n_blocks: int, rng: np.random.Generator, matrix: str
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Scikit-learn's row and column labels, whatever the order of the states."""
     rows, columns = _canonical_order(used)
+    ordered = used[np.ix_(rows, columns)]
     # Oversampling to the full width makes the randomised SVD exact, so that only k-means depends on `rng`.
     width = min(used.shape) if min(used.shape) <= _EXACT_SVD_UP_TO else None
     model = SpectralCoclustering(n_blocks, n_svd_vecs=width, random_state=int(rng.integers(2**31)))
     # One thread: a reduction over threads adds in any order, and small tables gain nothing from more.
     with warnings.catch_warnings(), _threads().limit(limits=1):
         warnings.simplefilter("ignore")
-        model.fit(lift(used[np.ix_(rows, columns)]))
+        model.fit(lift(ordered) if matrix == "lift" else ordered.astype(np.float64))
     row_blocks, column_blocks = np.empty(len(rows), np.int64), np.empty(len(columns), np.int64)
     row_blocks[rows], column_blocks[columns] = model.row_labels_, model.column_labels_
     return row_blocks, column_blocks
+
+
+def _check_request(n_blocks: int, matrix: str) -> None:
+    """Refuse a number of blocks or a matrix that there is not."""
+    if isinstance(n_blocks, bool) or not isinstance(n_blocks, int | np.integer) or n_blocks < 1:
+        raise RoutestatError(f"n_blocks must be a whole number ≥ 1, got {n_blocks!r}")
+    if matrix not in _MATRICES:
+        raise RoutestatError(f"matrix must be one of {', '.join(_MATRICES)}, got {matrix!r}")
 
 
 @cache

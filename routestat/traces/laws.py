@@ -18,7 +18,7 @@ Floats = NDArray[np.float64]
 
 DENSE_STATES = 1024  # a square table per layer gap: 8 MB each at this size
 LISTED_SUBSETS = 4096
-_CHUNK = 1 << 16
+_CHUNK = 1 << 14
 
 
 def entropy_bits(law: ArrayLike) -> float:
@@ -206,12 +206,13 @@ def draw_pulled_experts(
     """k experts per token, by `logits` ``[target]`` plus the sum of `influence` ``[source, target]`` over
     the token's own `experts` ``[token, k]``."""
     base, pull = np.asarray(logits, dtype=np.float32), np.asarray(influence, dtype=np.float32)
-    n_tokens, top_k = experts.shape
     drawn = np.empty_like(experts)
-    for part in _parts(n_tokens):
-        chosen = np.zeros((part.stop - part.start, len(pull)), dtype=np.float32)
-        np.put_along_axis(chosen, experts[part], 1, axis=1)
-        drawn[part] = _take_largest(chosen @ pull + base, top_k, rng)
+    for part in _parts(len(experts)):
+        # Added slot by slot, not as a matrix product: BLAS may sum in another order on another machine.
+        scores = base + pull[experts[part, 0]]
+        for slot in range(1, experts.shape[1]):
+            scores += pull[experts[part, slot]]
+        drawn[part] = _take_largest(scores, experts.shape[1], rng)
     return drawn
 
 

@@ -451,16 +451,17 @@ def clustered(
     base = laws.subset_law(weights, frame.alphabet.top_k) if listed else weights
 
     topic = None if n_topics is None else rng.integers(n_topics, size=len(frame.lengths))
-    document, everyone = frame.document, np.zeros(frame.n_tokens, dtype=np.int32)
+    document, position = frame.document, frame.position
+    group: NDArray[np.integer] = np.zeros_like(document)  # documents that follow one law
+    if topic_concentration is not None:
+        group = document if topic is None else topic[document]
     states, used = frame.blank(), []
     for layer in range(frame.n_layers):
-        if topic_concentration is None:
-            law, rows = base[layer : layer + 1], everyone
-        else:
+        law = base[layer : layer + 1]
+        if topic_concentration is not None:
             law = laws.dirichlet_around(base[layer], topic_concentration, n_topics or len(frame.lengths), rng)
-            rows = document if topic is None else topic[document]
-        fresh = _draw(frame, law, rows, base[layer] > 0, rng)
-        states[layer] = fresh[laws.repeat_previous(frame.position, stickiness, rng)]
+        fresh = _draw(frame, law, group, base[layer] > 0, rng)
+        states[layer] = fresh[laws.repeat_previous(position, stickiness, rng)]
         if topic is not None:
             used.append(law)
     planted = {
@@ -623,7 +624,7 @@ def _frame(rng: np.random.Generator, shape: Shape) -> _Frame:
         )
     asked = np.asarray(shape["layers"])
     if asked.ndim == 0 and asked.dtype.kind in "iu":
-        asked = np.arange(asked)
+        asked = np.arange(int(asked))
     if asked.dtype.kind not in "iu" or asked.size == 0 or asked.min() < 0 or np.any(np.diff(asked) <= 0):
         raise RoutestatError(f"layers must be a count or ascending layer numbers, got {shape['layers']!r}")
     layers = tuple(asked.tolist())

@@ -204,4 +204,7 @@ class TraceWriter:
         if rest:
             silent = pa.table({"document": pa.array(rest, pa.int32())})
             described = pa.concat_tables([described, silent], promote_options="default")
+        for name in ("name", "domain"):
+            if name not in described.schema.names:
+                described = described.append_column(name, pa.nulls(described.num_rows, pa.string()))
         return described.sort_by("document")

@@ -1,0 +1,43 @@
+"""routestat COMMAND …: every desk under one name, each loaded only when it is called."""
+
+import importlib
+import sys
+
+COMMANDS = {
+    "analyze": "Significance report and Markov chain of a trace.",
+    "predict": "The most probable next choices after an observed one.",
+    "convert": "Other tools' traces to the store.",
+}
+
+HELP = "\n".join(
+    [
+        "Usage: routestat COMMAND …",
+        "",
+        "Statistics of the routing of Mixture-of-Experts language models.",
+        "",
+        "Commands:",
+        *(f"  {name:<10}{text}" for name, text in COMMANDS.items()),
+        "",
+        "routestat COMMAND --help explains a command.",
+        "Example: routestat analyze data/traces/tiny-mixtral --layers 0-31",
+    ]
+)
+
+
+def main() -> None:
+    """Entry of the console script and of ``python -m routestat``."""
+    arguments = sys.argv[1:]
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(HELP)
+        sys.exit(0)
+    name = arguments[0]
+    if name not in COMMANDS:
+        print(f"error: no command {name!r}; there are {', '.join(COMMANDS)}", file=sys.stderr)
+        sys.exit(2)
+    # Loaded by name so that asking for help costs no numba, scipy or matplotlib.
+    sys.argv = [f"routestat {name}", *arguments[1:]]
+    importlib.import_module(f"routestat.{name}").main()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,60 @@
+"""python -m routestat.analyze traces/ --layers 0-31: the front desk."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+
+from routestat.counting.counts import count
+from routestat.counting.paths import count_paths
+from routestat.desk import Ticker, check_out, parse_alpha, parse_layers, run
+from routestat.report.html import write_report
+from routestat.report.terminal import summarise
+from routestat.study import study
+from routestat.traces.store import Trace
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+def analyze(
+    traces: Annotated[Path, typer.Argument(help="The trace: a folder that capture or convert wrote.")],
+    layers: Annotated[str, typer.Option(help="Layers, such as 0-31 or 0,4,8, or all.")] = "all",
+    out: Annotated[Path | None, typer.Option(help="Folder of the report [default: reports/TRACE].")] = None,
+    alpha: Annotated[
+        str, typer.Option(help="Prior of the chain: empirical-bayes, jeffreys, perks or a number.")
+    ] = "empirical-bayes",
+    blocks: Annotated[int, typer.Option(min=1, help="Bi-clusters per transition.")] = 4,
+    paths: Annotated[int, typer.Option(min=1, help="Dominant and most frequent paths listed.")] = 10,
+    groups: Annotated[int, typer.Option(min=1, help="Bundles of documents that tables are kept for.")] = 256,
+    threads: Annotated[int | None, typer.Option(min=1, help="Threads [default: all cores].")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the few random steps.")] = 0,
+) -> None:
+    """Count a trace once and report what its routing does: significance, information, the Markov chain that
+    predicts the next pair, how well it predicts, bi-clusters and paths.
+
+    Example: python -m routestat.analyze data/traces/tiny-mixtral --layers 0-31
+    """
+    wanted, rule = parse_layers(layers), parse_alpha(alpha)
+    with Ticker() as ticker:
+        trace = Trace.open(traces, progress=ticker.of("checking"))
+        folder = check_out(out or Path("reports") / traces.resolve().name)
+        counts = count(trace, wanted, groups=groups, threads=threads, progress=ticker.of("counting"))
+        observed = count_paths(trace, wanted, paths, progress=ticker.of("following paths"))
+        rng = np.random.default_rng(seed)
+        findings = study(
+            trace, counts, observed, rng, alpha=rule, n_blocks=blocks, n_paths=paths, tick=ticker
+        )
+        page = write_report(findings, folder, tick=ticker)
+    summarise(findings, page)
+
+
+def main() -> None:
+    """Entry of ``python -m routestat.analyze``."""
+    sys.exit(run(app, "routestat analyze"))
+
+
+if __name__ == "__main__":
+    main()

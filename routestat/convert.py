@@ -1,0 +1,104 @@
+"""python -m routestat.convert FILE --out TRACE: other tools' traces → the store."""
+
+import shutil
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+
+from routestat.desk import Ticker, run
+from routestat.errors import RoutestatError
+from routestat.traces.importers.arrays import Imported, read_arrays
+from routestat.traces.metadata import TraceMeta
+from routestat.traces.writer import SHARD_ROWS, TraceWriter
+
+app = typer.Typer(add_completion=False)
+ROWS_AT_ONCE = 1 << 17
+
+
+@app.command()
+def convert(
+    source: Annotated[
+        Path, typer.Argument(help="An .npz of plain arrays: experts [tokens, layers, k] and more.")
+    ],
+    out: Annotated[Path, typer.Option(help="Folder of the new trace.")],
+    name: Annotated[str, typer.Option(help="Name of the trace [default: the folder's].")] = "",
+    model: Annotated[str, typer.Option(help="Model the routing is of.")] = "",
+    dataset: Annotated[str, typer.Option(help="What the documents are.")] = "",
+    origin: Annotated[str, typer.Option(help="Where the file came from.")] = "",
+    licence: Annotated[str, typer.Option(help="Licence of the data.")] = "",
+    licence_file: Annotated[Path | None, typer.Option(help="Licence text, copied into the trace.")] = None,
+    slots: Annotated[
+        str,
+        typer.Option(
+            help="Order of the k slots: weight (heaviest first; the first is kept as top1) or unknown."
+        ),
+    ] = "unknown",
+    window: Annotated[
+        int,
+        typer.Option(
+            min=0, help="Tokens the model saw at once, if documents were cut into windows; 0: whole."
+        ),
+    ] = 0,
+    shard_rows: Annotated[int, typer.Option(min=1, help="Tokens per shard.")] = SHARD_ROWS,
+) -> None:
+    """Read another tool's trace, check every row, and write the store.
+
+    Example: python -m routestat.convert trace.npz --out traces/mine --model my-moe --slots weight
+    """
+    if licence_file is not None and not licence_file.is_file():
+        raise RoutestatError(f"--licence-file {licence_file}: no such file")
+    if slots not in ("weight", "unknown"):
+        raise RoutestatError(f"--slots is weight or unknown, got {slots!r}")
+    imported = read_arrays(source)
+    meta = TraceMeta(
+        imported.routers,
+        name=name or out.resolve().name,
+        model=model,
+        dataset=dataset,
+        source=origin,
+        licence=licence,
+        slot_order=slots,
+        window=window,
+        extra={"notes": list(imported.notes)} if imported.notes else {},
+    )
+    with Ticker() as ticker, TraceWriter(out, meta, shard_rows=shard_rows) as writer:
+        writer.add_documents(imported.documents)
+        _write(writer, imported, slots == "weight", ticker)
+    if licence_file is not None:
+        shutil.copyfile(licence_file, out / "LICENSE")
+    for note in imported.notes:
+        print(f"note: {note}", file=sys.stderr)
+    print(f"{out}: {len(imported.document):,} tokens of {len(imported.documents['document']):,} documents")
+
+
+def _write(writer: TraceWriter, imported: Imported, by_weight: bool, ticker: Ticker) -> None:
+    total = len(imported.document)
+    for start in range(0, total, ROWS_AT_ONCE):
+        rows = slice(start, start + ROWS_AT_ONCE)
+        experts = imported.experts[rows]
+        columns = {}
+        if by_weight:
+            for i, router in enumerate(imported.routers):
+                heaviest = experts[:, i, 0].astype(np.int64)
+                missing = np.iinfo(router.alphabet.expert_dtype).max
+                columns[f"{router.name}.top1"] = np.where(heaviest < 0, missing, heaviest)
+        writer.write(
+            imported.document[rows],
+            imported.position[rows],
+            experts=experts,
+            token=None if imported.token is None else imported.token[rows],
+            columns=columns or None,
+        )
+        ticker("writing", min(start + ROWS_AT_ONCE, total), total)
+
+
+def main() -> None:
+    """Entry of ``python -m routestat.convert``."""
+    sys.exit(run(app, "routestat convert"))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,111 @@
+"""What every desk does alike: one line per error, exit codes, layers in words, progress."""
+
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import typer
+from click.exceptions import Abort, ClickException, Exit
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from routestat.errors import RoutestatError
+
+OK, BAD_INPUT, INTERRUPTED = 0, 2, 130
+
+
+def run(app: typer.Typer, name: str, arguments: Sequence[str] | None = None) -> int:
+    """Run a command; anything the user can mend gets one line on stderr and exit code 2, never a traceback."""
+    try:
+        result = typer.main.get_command(app).main(
+            args=None if arguments is None else list(arguments), prog_name=name, standalone_mode=False
+        )
+        return result if isinstance(result, int) else OK
+    except Exit as done:
+        return done.exit_code
+    except (KeyboardInterrupt, Abort):
+        return complain("interrupted", INTERRUPTED)
+    except ClickException as error:
+        return complain(f"{error.format_message()} (see {name} --help)")
+    except (RoutestatError, OSError, MemoryError) as error:
+        return complain(str(error) or type(error).__name__)
+
+
+def complain(message: str, code: int = BAD_INPUT) -> int:
+    """One line on stderr."""
+    print("error: " + " ".join(message.split()), file=sys.stderr)
+    return code
+
+
+def parse_layers(text: str) -> list[int] | None:
+    """``0-31``, ``0,4,8``, ``0-3,7`` → numbers; ``all`` → None.
+
+    Raises
+    ------
+    RoutestatError
+        If it is none of these.
+    """
+    if text.strip().lower() == "all":
+        return None
+    layers: set[int] = set()
+    for part in text.split(","):
+        first, dash, last = part.strip().partition("-")
+        if not first.isdigit() or (dash and not last.isdigit()):
+            raise RoutestatError(f"--layers wants all, or numbers such as 0-31 or 0,4,8, got {text!r}")
+        low, high = int(first), int(last or first)
+        if high < low:
+            raise RoutestatError(f"--layers {part.strip()} runs backwards; write {high}-{low}")
+        if high - low > 100_000:
+            raise RoutestatError(f"--layers {part.strip()} is no range of layers of any model")
+        layers |= set(range(low, high + 1))
+    return sorted(layers)
+
+
+def parse_alpha(text: str) -> str | float:
+    """A positive number, or the name of a rule."""
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def check_out(folder: Path) -> Path:
+    """The folder to write to, before the work that would be lost if it could not be made."""
+    if folder.exists() and not folder.is_dir():
+        raise RoutestatError(f"--out {folder} is a file; name a folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+class Ticker:
+    """Progress bars with the time left, one per kind of work; quiet where stderr is no terminal."""
+
+    def __init__(self) -> None:
+        self.console = Console(stderr=True)
+        self._bars = Progress(
+            TextColumn("{task.description:<24}"),
+            BarColumn(),
+            TextColumn("{task.percentage:>3.0f}%"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=self.console,
+        )
+        self._tasks: dict[str, TaskID] = {}
+
+    def __enter__(self) -> "Ticker":
+        self._bars.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bars.stop()
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        """`done` of `total` of `what`."""
+        if what not in self._tasks:
+            self._tasks[what] = self._bars.add_task(what, total=max(total, 1))
+        self._bars.update(self._tasks[what], completed=done, total=max(total, 1))
+
+    def of(self, what: str) -> Callable[[int, int], None]:
+        """A callback (done, total) for one kind of work."""
+        return lambda done, total: self(what, done, total)

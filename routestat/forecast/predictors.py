@@ -1,0 +1,85 @@
+"""Predictors that are linear in the source's experts: the expert view's popularity, repetition, chain, naive Bayes.
+
+All are fitted fold by fold on the other folds' tables; all smoothing comes from one Dirichlet prior per gap.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from routestat.counting.context import Context
+from routestat.counting.counts import Counts
+from routestat.counting.decisions import LinearPredictor
+from routestat.inference.dirichlet import resolve_alpha
+
+FOLDS = 10
+
+
+def assign_folds(counts: Counts, folds: int = FOLDS) -> NDArray[np.int64]:
+    """Deal the groups that hold tokens to folds in turn ``[group]``; empty groups get fold 0."""
+    used = np.flatnonzero(counts.tokens)
+    assigned = np.zeros(counts.groups, np.int64)
+    assigned[used] = np.arange(len(used)) % max(1, min(folds, len(used)))
+    return assigned
+
+
+def linear_predictors(
+    counts: Counts,
+    folds: NDArray[np.int64],
+    alpha: str | float,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> list[LinearPredictor]:
+    """Popularity, previous token, order 1 (mean of conditionals) and naive Bayes for every target layer.
+
+    Parameters
+    ----------
+    counts : Counts
+        In the expert view, with the contexts nothing, layer −1 and token −1.
+    folds : int array ``[group]``
+    alpha : str or float
+    progress : callable(routers_done, routers_in_all)
+    """
+    predictors = []
+    for place, target in enumerate(counts.routers):
+        progress(place, len(counts.routers))
+        loads = _inclusions(counts.table(Context(), target)[:, None, :], folds, alpha, target.top_k)
+        popular = loads[:, 0]
+        nothing = np.zeros((len(popular), target.n_experts, target.n_experts))
+        predictors.append(LinearPredictor("popularity", target, target, 0, popular, nothing, "inclusion"))
+        # Popularity breaks ties among the experts that the previous token did not have.
+        repeat = np.broadcast_to(np.eye(target.n_experts), nothing.shape).copy()
+        predictors.append(
+            LinearPredictor("repeat-previous-token", target, target, 1, popular * 1e-3, repeat, "rank")
+        )
+        if (source := counts.source(target)) is None:
+            continue
+        # The chain of order 1: the mean over the source's experts of P(j | i).
+        given = _inclusions(counts.table(Context.layer(1), target), folds, alpha, target.top_k)
+        mean, still = given / source.top_k, np.zeros_like(popular)
+        predictors.append(LinearPredictor("layer-1", source, target, 0, still, mean, "inclusion"))
+        # Naive Bayes: the log odds of expert j plus the log lift of each of the source's experts.
+        odds, lift = np.log(popular) - np.log1p(-popular), np.log(given) - np.log(popular)[:, None, :]
+        predictors.append(LinearPredictor("layer-1-naive-bayes", source, target, 0, odds, lift, "log-weight"))
+    progress(len(counts.routers), len(counts.routers))
+    return predictors
+
+
+def _inclusions(
+    tables: NDArray, folds: NDArray[np.int64], alpha: str | float, top_k: int
+) -> NDArray[np.float64]:
+    """P(expert j is chosen | row) ``[fold, row, expert]``, each fold's fitted on the other folds' tables.
+
+    It is k times the posterior mean share of the row's choices. A learned prior comes from the folds of the
+    other parity, so that no fold ever scores itself.
+    """
+    n_folds = int(folds.max()) + 1
+    parts = np.array([tables[folds == fold].sum(axis=0, dtype=np.int64) for fold in range(n_folds)])
+    total = parts.sum(axis=0)
+    rule = "perks" if len(total) == 1 and isinstance(alpha, str) else alpha
+    priors = [resolve_alpha(parts[1 - parity :: 2].sum(axis=0), rule) for parity in (0, 1)]
+    inclusions = []
+    for fold in range(n_folds):
+        rows, prior = total - parts[fold], priors[fold % 2]
+        inclusions.append(top_k * (rows + prior) / (rows.sum(axis=1, keepdims=True) + prior.sum()))
+    return np.clip(np.array(inclusions), 1e-9, 1 - 1e-9)

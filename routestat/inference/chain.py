@@ -1,0 +1,215 @@
+"""The Markov chain of routing: inhomogeneous, one transition matrix per layer gap, Dirichlet rows.
+
+Each row of each gap has the prior Dirichlet(alpha); tokens are taken as independent given the chain, so that
+within documents the credible intervals are too narrow by about the root of the design effect.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import special
+
+from routestat.errors import RoutestatError
+from routestat.inference.dirichlet import log_evidence, resolve_alpha, transition_posterior
+from routestat.inference.tables import Floats, read_only, whole_counts
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What follows a state: one entry per target, in order of its index.
+
+    Attributes
+    ----------
+    probability, low, high : float array ``[target]``
+        Posterior mean and equal-tailed credible limits. Of a state in the state view; of an expert's inclusion
+        in the expert view, where they sum to k.
+    n_tokens : int
+        Tokens that had the source (in the expert view: the fewest that had one of its experts). 0: the answer
+        is the prior's alone.
+    level : float
+    """
+
+    probability: Floats
+    low: Floats
+    high: Floats
+    n_tokens: int
+    level: float
+
+
+@dataclass(frozen=True)
+class Chain:
+    """A fitted chain of order 1 over the layers.
+
+    Attributes
+    ----------
+    states : {"subset", "expert"}
+        In the expert view a step goes from a random one of the k experts to a random one of the next k.
+    layers : tuple of int
+    n_experts, top_k : tuple of int
+        Of each layer's router.
+    first : int array ``[target]``
+        Counts of the first layer.
+    counts : tuple of int arrays ``[source, target]``
+        One per gap.
+    alpha : str or float
+        As asked for.
+    priors : tuple of float arrays ``[target]``
+        The resolved alpha of the first layer's law, then of each gap.
+    """
+
+    states: str
+    layers: tuple[int, ...]
+    n_experts: tuple[int, ...]
+    top_k: tuple[int, ...]
+    first: NDArray[np.int64]
+    counts: tuple[NDArray[np.int64], ...]
+    alpha: str | float
+    priors: tuple[Floats, ...]
+
+    @property
+    def initial(self) -> Floats:
+        """Posterior mean law of the first layer ``[target]``."""
+        return read_only((self.first + self.priors[0]) / (self.first.sum() + self.priors[0].sum()))
+
+    @property
+    def transitions(self) -> tuple[Floats, ...]:
+        """Posterior mean transition matrices ``[source, target]``, one per gap; rows sum to one."""
+        return tuple(
+            read_only((table + prior) / (table.sum(axis=1, keepdims=True) + prior.sum()))
+            for table, prior in zip(self.counts, self.priors[1:], strict=True)
+        )
+
+    @property
+    def concentration(self) -> tuple[float, ...]:
+        """Total prior weight, in tokens (in the expert view: in choices), of a row of each gap."""
+        return tuple(float(prior.sum()) for prior in self.priors[1:])
+
+    @property
+    def log_evidence(self) -> float:
+        """Natural log evidence of all transitions given the first layer; NaN in the expert view.
+
+        There the k·k cells of a token are no independent draws, so their evidence means nothing.
+        """
+        if self.states == "expert":
+            return float("nan")
+        pairs = zip(self.counts, self.priors[1:], strict=True)
+        return float(sum(np.sum(log_evidence(table, prior)) for table, prior in pairs))
+
+    def gap_after(self, layer: int) -> int:
+        """The gap that starts at `layer`.
+
+        Raises
+        ------
+        RoutestatError
+            If the chain does not have the layer, or nothing follows it.
+        """
+        if layer not in self.layers:
+            known = ", ".join(map(str, self.layers))
+            raise RoutestatError(f"layer {layer} is not in this chain; its layers are {known}")
+        if layer == self.layers[-1]:
+            raise RoutestatError(f"layer {layer} is the chain's last: nothing follows it")
+        return self.layers.index(layer)
+
+    def predict(self, layer: int, source: int | Sequence[int], level: float = 0.95) -> Prediction:
+        """What the next layer chooses after `layer` chose `source`.
+
+        Parameters
+        ----------
+        layer : int
+        source : int or sequence of int
+            A state in the state view, the k experts in the expert view.
+        level : float
+            Of the credible intervals.
+
+        Raises
+        ------
+        RoutestatError
+            If the layer or the source does not exist.
+        """
+        gap = self.gap_after(layer)
+        if self.states == "subset":
+            return self._after_state(gap, source, level)
+        return self._after_experts(gap, source, level)
+
+    def _after_state(self, gap: int, source: int | Sequence[int], level: float) -> Prediction:
+        table = self.counts[gap]
+        if not isinstance(source, int | np.integer) or not 0 <= source < len(table):
+            raise RoutestatError(
+                f"state {source} is out of range: layer {self.layers[gap]} has 0 … {len(table) - 1}"
+            )
+        posterior = transition_posterior(table[source], self.priors[gap + 1])
+        low, high = posterior.interval(level)
+        return Prediction(posterior.mean, low, high, int(table[source].sum()), level)
+
+    def _after_experts(self, gap: int, source: int | Sequence[int], level: float) -> Prediction:
+        experts = sorted({int(e) for e in np.atleast_1d(np.asarray(source))})
+        top_k, n_experts = self.top_k[gap], self.n_experts[gap]
+        if len(experts) != top_k or experts[0] < 0 or experts[-1] >= n_experts:
+            raise RoutestatError(
+                f"layer {self.layers[gap]} chooses {top_k} different experts of 0 … {n_experts - 1}, got {source}"
+            )
+        prior, k_next = self.priors[gap + 1], self.top_k[gap + 1]
+        rows = self.counts[gap][experts]
+        choices = rows.sum(axis=1, keepdims=True) + prior.sum()
+        share = (rows + prior) / choices
+        inclusion = np.clip(k_next * share, 0.0, 1.0)
+        # A row holds k choices of each token, so its weight in tokens is a k-th of that in choices.
+        variance = inclusion * (1 - inclusion) / (choices / k_next + 1)
+        mean = inclusion.mean(axis=0)
+        sd = np.sqrt(variance.sum(axis=0)) / len(experts)
+        low, high = _beta_limits(mean, sd, level)
+        return Prediction(read_only(mean), low, high, int(rows.sum(axis=1).min() // k_next), level)
+
+
+def fit_chain(
+    first: ArrayLike,
+    counts: Sequence[ArrayLike],
+    alpha: str | float = "empirical-bayes",
+    *,
+    layers: Sequence[int],
+    n_experts: Sequence[int],
+    top_k: Sequence[int],
+    states: str = "subset",
+) -> Chain:
+    """Fit the chain to counts.
+
+    Parameters
+    ----------
+    first : counts ``[target]`` of the first layer
+    counts : sequence of counts ``[source, target]``, one per gap
+    alpha : float or {"jeffreys", "perks", "empirical-bayes"}
+        The prior of a row; empirical Bayes (default) learns one alpha per gap by evidence.
+    layers, n_experts, top_k : sequences
+        One entry per layer.
+    states : {"subset", "expert"}
+
+    Raises
+    ------
+    RoutestatError
+        If alpha is no prior or the shapes do not chain up.
+    """
+    start = whole_counts(first, "first").astype(np.int64)
+    tables = tuple(whole_counts(table, "counts").astype(np.int64) for table in counts)
+    widths = [len(start), *(table.shape[1] for table in tables)]
+    if len(tables) != len(layers) - 1 or any(t.shape[0] != w for t, w in zip(tables, widths, strict=False)):
+        raise RoutestatError(
+            "a chain over L layers wants L − 1 tables, each as long as the one before is wide"
+        )
+    # The first layer is a single row: there is nothing to learn a prior from but the row itself.
+    start_alpha = "perks" if alpha == "empirical-bayes" else alpha
+    priors = [resolve_alpha(start[None], start_alpha), *(resolve_alpha(table, alpha) for table in tables)]
+    for array in (start, *tables):
+        read_only(array)
+    return Chain(states, tuple(layers), tuple(n_experts), tuple(top_k), start, tables, alpha, tuple(priors))
+
+
+def _beta_limits(mean: Floats, sd: Floats, level: float) -> tuple[Floats, Floats]:
+    """Equal-tailed limits of the Beta law with these moments: it cannot leave 0 … 1, as mean ± 2 sd would."""
+    weight = np.maximum(mean * (1 - mean) / np.maximum(sd, 1e-300) ** 2 - 1, 1e-9)
+    tail = (1 - level) / 2
+    low = special.betaincinv(mean * weight, (1 - mean) * weight, tail)
+    high = special.betaincinv(mean * weight, (1 - mean) * weight, 1 - tail)
+    exact = (mean <= 0) | (mean >= 1)
+    return read_only(np.where(exact, mean, low)), read_only(np.where(exact, mean, high))

@@ -1,0 +1,356 @@
+"""results.json, the CSV tables and the saved chain: findings framed, never recomputed.
+
+The keys of results.json are stable; units are in their names; what is undefined is null and has a reason.
+"""
+
+import csv
+import json
+import math
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+
+from routestat.errors import RoutestatError
+from routestat.forecast.scores import SCORES, PredictionScore
+from routestat.inference.chain import Chain
+from routestat.inference.independence import Independence
+from routestat.inference.tables import adjusted_residuals
+from routestat.study import BlockFinding, Dependence, LayerLoad, PathFinding, Study
+from routestat.traces.manifest import replace_file
+from routestat.traces.metadata import Router
+
+CHAIN_FILE = "chain.npz"
+CHAIN_VERSION = 1
+Record = dict[str, Any]
+
+
+def results(study: Study) -> Record:
+    """The content of results.json as plain Python values."""
+    record = {
+        "format": "routestat-results",
+        "version": 1,
+        "trace": _trace(study),
+        "states": study.states,
+        "layers": [_layer(load) for load in study.loads],
+        "dependence": [_dependence(item) for item in study.dependence],
+        "chain": _chain(study.chain),
+        "prediction": [_prediction(score) for score in study.board],
+        "prediction_mean": [_prediction(score) for score in study.mean_board],
+        "paths": _paths(study),
+        "biclusters": [_bicluster(item) for item in study.blocks],
+    }
+    return _plain(record)
+
+
+def write_results(study: Study, folder: Path) -> Record:
+    """Write results.json, tables/*.csv, paths.graphml and the chain; return the content of results.json."""
+    record = results(study)
+    replace_file(folder / "results.json", json.dumps(record, indent=1, allow_nan=False).encode())
+    tables = folder / "tables"
+    tables.mkdir(exist_ok=True)
+    for name in ("layers", "dependence", "prediction", "paths", "biclusters"):
+        _write_rows(tables / f"{name}.csv", record[name])
+    for item in study.dependence:
+        _write_rows(tables / f"transition-{item.source.name}-{item.target.name}.csv", _cells(study, item))
+    save_chain(study.chain, folder / CHAIN_FILE)
+    return record
+
+
+def _trace(study: Study) -> Record:
+    meta = study.meta
+    return {
+        "name": meta.name,
+        "model": meta.model,
+        "dataset": meta.dataset,
+        "source": meta.source,
+        "licence": meta.licence,
+        "n_tokens": study.n_tokens,
+        "n_documents": study.n_documents,
+        "n_groups": study.n_groups,
+        "layers": [router.layer for router in study.routers],
+        "n_experts": [router.n_experts for router in study.routers],
+        "top_k": [router.top_k for router in study.routers],
+        "n_subsets": [router.alphabet.size for router in study.routers],
+        "window": meta.window,
+        "complete": study.complete,
+        "notes": list(study.notes),
+    }
+
+
+def _layer(load: LayerLoad) -> Record:
+    balance = load.balance
+    return {
+        "layer": load.router.layer,
+        "n_tokens": balance.n_tokens,
+        "entropy_bits": load.entropy_bits,
+        "load_entropy_bits": balance.entropy_bits,
+        "load_gini": balance.load_gini,
+        "load_max_over_mean": balance.load_max_over_mean,
+        "load_cv": balance.coefficient_of_variation,
+        "dead_experts": list(balance.dead_experts),
+        "load": balance.load,
+        "load_ci95": np.column_stack([balance.load_low, balance.load_high]),
+        **_reason(balance.reason),
+    }
+
+
+def _dependence(item: Dependence) -> Record:
+    test, information = item.test, item.information
+    record: Record = {
+        "source": item.source.layer,
+        "target": item.target.layer,
+        "n_tokens": item.n_tokens,
+        "n_documents": item.n_documents,
+    }
+    if isinstance(test, Independence):
+        record |= {
+            "chi2": test.chi2,
+            "dof": test.dof,
+            "g": test.g,
+            "log10_p_iid": test.log10_p_g,
+            "design_effect": test.design_effect,
+            "cramers_v": test.cramers_v,
+            "cramers_v_corrected": test.cramers_v_corrected,
+            "theils_u": test.theils_u,
+            "theils_u_reverse": test.theils_u_reverse,
+            "gk_tau": test.gk_tau,
+            "gk_tau_reverse": test.gk_tau_reverse,
+            "gk_lambda": test.gk_lambda,
+            "gk_lambda_reverse": test.gk_lambda_reverse,
+        }
+    return record | {
+        "p_clustered": test.p_clustered,
+        "log10_p_clustered": test.log10_p_clustered,
+        "mi_bits_plugin": information.mi_bits_plugin,
+        "mi_bits": information.mi_bits,
+        "mi_bits_ci95": [information.low, information.high],
+        "mi_bits_unit": "token" if isinstance(test, Independence) else "pair of slots",
+        **_reason(test.reason, information.reason),
+    }
+
+
+def _chain(chain: Chain) -> Record:
+    why = (
+        "" if chain.states == "subset" else "the k·k cells of a token are not independent draws: no evidence"
+    )
+    return {
+        "order": 1,
+        "alpha": chain.alpha,
+        "concentration": list(chain.concentration),
+        "log_evidence": chain.log_evidence,
+        **_reason(why),
+    }
+
+
+def _prediction(score: PredictionScore) -> Record:
+    record: Record = {
+        "predictor": score.predictor,
+        "source": score.source if score.source >= 0 else None,
+        "target": score.target if score.target >= 0 else None,
+        "horizon": score.horizon,
+        "n_tokens": score.n_tokens,
+    }
+    reasons = []
+    for name in SCORES:
+        estimate = score.estimate(name)
+        record[name] = estimate.value
+        record[name + "_ci95"] = [estimate.low, estimate.high]
+        reasons.append(estimate.reason)
+    return record | _reason(*reasons)
+
+
+def _paths(study: Study) -> list[Record]:
+    found: PathFinding = study.paths
+    layers = [router.layer for router in study.routers]
+    key = "states" if study.states == "subset" else "experts"
+    dominant = [
+        {
+            "kind": "dominant",
+            "label": "among the most probable whole-depth paths of the fitted chain of order 1",
+            "layers": layers,
+            key: states,
+            "probability": probability,
+            "log2_probability": bits,
+            "expected": study.n_tokens * probability if key == "states" else None,
+            "count": count,
+            "n_documents": documents,
+        }
+        for states, probability, bits, count, documents in zip(
+            found.dominant.states,
+            found.dominant.probability,
+            found.dominant.log2_probability,
+            found.dominant_tokens,
+            found.dominant_documents,
+            strict=True,
+        )
+    ]
+    observed = [
+        {
+            "kind": "observed",
+            "label": "among the most frequent whole-depth paths; frequent is not yet significant",
+            "layers": layers,
+            **_observed_path(states, study.routers, key),
+            "count": count,
+            "n_documents": documents,
+            "expected": expected,
+            "probability": count / found.observed.n_tokens,
+        }
+        for states, count, documents, expected in zip(
+            found.observed.states,
+            found.observed.tokens,
+            found.observed.documents,
+            found.expected,
+            strict=True,
+        )
+    ]
+    return dominant + observed
+
+
+def _observed_path(states: np.ndarray, routers: Sequence[Router], key: str) -> Record:
+    """States in the state view; in the expert view the k experts of every layer."""
+    if key == "states":
+        return {"states": states}
+    rows, at = [], 0
+    for router in routers:
+        if router.alphabet.is_ranked:
+            rows.append(router.alphabet.unrank(states[at]).tolist())
+            at += 1
+        else:
+            rows.append(states[at : at + router.top_k].tolist())
+            at += router.top_k
+    return {"experts": rows}
+
+
+def _bicluster(item: BlockFinding) -> Record:
+    blocks = item.blocks
+    return {
+        "source": item.source.layer,
+        "target": item.target.layer,
+        "method": blocks.method,
+        "n_row_blocks": blocks.n_row_blocks,
+        "n_column_blocks": blocks.n_column_blocks,
+        "row_labels": blocks.row_labels,
+        "column_labels": blocks.column_labels,
+        "share_of_mi": blocks.share_of_mi,
+        "share_of_mi_noise": item.null.mean_share,
+        "stability_ari": item.stability.ari,
+        **_reason(blocks.reason, item.stability.reason, item.null.reason),
+    }
+
+
+def _cells(study: Study, item: Dependence) -> Iterable[Record]:
+    """Every cell of a transition: counts, joint, conditional, lift, residual, and how many tokens the row rests on."""
+    table = item.table.astype(np.float64)
+    total, rows, columns = table.sum(), table.sum(axis=1), table.sum(axis=0)
+    if not total:
+        return
+    scale = 1 if study.states == "subset" else item.source.top_k * item.target.top_k
+    residual = np.full(table.shape, np.nan)
+    if study.states == "subset":
+        residual[np.ix_(rows > 0, columns > 0)] = adjusted_residuals(item.table)
+    for i, j in np.argwhere(np.outer(rows > 0, columns > 0)):
+        record: Record = {"source": int(i), "target": int(j)}
+        if study.states == "subset":
+            record["source_experts"] = _words(item.source, int(i))
+            record["target_experts"] = _words(item.target, int(j))
+        yield record | {
+            "count": int(table[i, j]),
+            "row_tokens": int(rows[i] * (1 if scale == 1 else 1 / item.target.top_k)),
+            "joint": table[i, j] / total,
+            "conditional": table[i, j] / rows[i],
+            "lift": table[i, j] * total / (rows[i] * columns[j]),
+            "adjusted_residual_iid": residual[i, j],
+        }
+
+
+def _words(router: Router, state: int) -> str:
+    return " ".join(map(str, router.alphabet.unrank(state).tolist()))
+
+
+def _reason(*reasons: str | None) -> Record:
+    given = [reason for reason in dict.fromkeys(reasons) if reason]
+    return {"reason": "; ".join(given)} if given else {}
+
+
+def _plain(value: Any) -> Any:
+    """NumPy to Python, NaN and infinities to None: JSON has neither."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, np.ndarray | np.generic):
+        return _plain(value.tolist())
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value
+
+
+def _write_rows(path: Path, rows: Iterable[Record]) -> None:
+    """One line per record; lists become one cell, separated by spaces."""
+    records = [_plain(row) for row in rows]
+    columns = list(dict.fromkeys(key for record in records for key in record))
+    with path.open("w", newline="", encoding="utf-8") as handle:
+        writer = csv.DictWriter(handle, columns)
+        writer.writeheader()
+        for record in records:
+            writer.writerow({key: _cell(value) for key, value in record.items()})
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, list):
+        return " ".join(str(_cell(item)).replace(" ", "+") for item in value)
+    return "" if value is None else value
+
+
+def save_chain(chain: Chain, path: Path) -> None:
+    """Write a fitted chain as plain arrays."""
+    arrays: dict[str, Any] = {
+        "version": np.array(CHAIN_VERSION),
+        "states": np.array(chain.states),
+        "alpha": np.array(str(chain.alpha)),
+        "layers": np.array(chain.layers),
+        "n_experts": np.array(chain.n_experts),
+        "top_k": np.array(chain.top_k),
+        "first": chain.first,
+        "prior_first": chain.priors[0],
+    }
+    for gap, (table, prior) in enumerate(zip(chain.counts, chain.priors[1:], strict=True)):
+        arrays[f"counts_{gap:03d}"], arrays[f"prior_{gap:03d}"] = table, prior
+    temporary = path.with_name(path.name + ".tmp")
+    with temporary.open("wb") as handle:
+        np.savez_compressed(handle, **arrays)
+    temporary.replace(path)
+
+
+def load_chain(path: Path) -> Chain:
+    """Read a chain that `save_chain` wrote; never runs code from the file.
+
+    Raises
+    ------
+    RoutestatError
+        If it is no chain, or one of another version.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as saved:
+            version = int(saved["version"])
+            if version != CHAIN_VERSION:
+                raise RoutestatError(f"{path}: chain version {version}, this routestat reads {CHAIN_VERSION}")
+            gaps = range(len(saved["layers"]) - 1)
+            alpha = str(saved["alpha"])
+            return Chain(
+                states=str(saved["states"]),
+                layers=tuple(saved["layers"].tolist()),
+                n_experts=tuple(saved["n_experts"].tolist()),
+                top_k=tuple(saved["top_k"].tolist()),
+                first=saved["first"],
+                counts=tuple(saved[f"counts_{gap:03d}"] for gap in gaps),
+                alpha=float(alpha) if alpha.replace(".", "", 1).isdigit() else alpha,
+                priors=(saved["prior_first"], *(saved[f"prior_{gap:03d}"] for gap in gaps)),
+            )
+    except RoutestatError:
+        raise
+    except (KeyError, ValueError, OSError, EOFError, BadZipFile) as error:
+        raise RoutestatError(f"{path}: not a chain that analyze saved ({error})") from None

@@ -1,0 +1,275 @@
+"""Study: everything the report says of a trace, asked of the analysis rooms once and kept together."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import networkx as nx
+import numpy as np
+from numpy.typing import NDArray
+
+from routestat.counting.context import Context
+from routestat.counting.counts import Counts
+from routestat.counting.decisions import count_decisions
+from routestat.counting.paths import PathCounts, count_given
+from routestat.forecast.leaderboard import expert_board, mean_board, state_board
+from routestat.forecast.predictors import assign_folds, linear_predictors
+from routestat.forecast.scores import PredictionScore
+from routestat.inference.chain import Chain, fit_chain
+from routestat.inference.independence import (
+    ExpertIndependence,
+    Independence,
+    independence,
+    independence_experts,
+)
+from routestat.inference.information import InformationInterval, entropy, mutual_information_interval
+from routestat.structure.balance import Balance, load_balance
+from routestat.structure.bicluster import Blocks, NullShare, Stability, null_share, spectral_blocks, stability
+from routestat.structure.paths import Paths, k_best_paths, path_log2_probability, route_graph
+from routestat.traces.metadata import Router, TraceMeta
+from routestat.traces.store import Trace
+
+#: Told (what is being done, done, in all).
+Tick = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class LayerLoad:
+    """How one router spreads its tokens; `entropy_bits` is of its states, in the expert view of its expert shares."""
+
+    router: Router
+    balance: Balance
+    entropy_bits: float
+
+
+@dataclass(frozen=True)
+class Dependence:
+    """One pair of layers: the table ``[source, target]``, its tests and its information."""
+
+    source: Router
+    target: Router
+    n_tokens: int
+    n_documents: int
+    table: NDArray[np.int64]
+    test: Independence | ExpertIndependence
+    information: InformationInterval
+
+
+@dataclass(frozen=True)
+class BlockFinding:
+    """Bi-clusters of one transition, how stable they are, and what noise would give."""
+
+    source: Router
+    target: Router
+    blocks: Blocks
+    stability: Stability
+    null: NullShare
+
+
+@dataclass(frozen=True)
+class PathFinding:
+    """Dominant paths of the chain, and the most frequent observed ones.
+
+    `dominant_tokens` and `dominant_documents` ``[path]`` say how often each dominant path was really taken.
+    `expected` is the chain's expectation of each observed path's count ``[path]``; NaN in the expert view, where
+    the chain walks experts and tokens take subsets.
+    """
+
+    dominant: Paths
+    dominant_tokens: NDArray[np.int64]
+    dominant_documents: NDArray[np.int64]
+    observed: PathCounts
+    expected: NDArray[np.float64]
+    graph: nx.DiGraph
+
+
+@dataclass(frozen=True)
+class Study:
+    """All findings of one trace."""
+
+    meta: TraceMeta
+    states: str
+    routers: tuple[Router, ...]
+    n_tokens: int
+    n_documents: int
+    n_groups: int
+    complete: bool
+    notes: tuple[str, ...]
+    loads: tuple[LayerLoad, ...]
+    dependence: tuple[Dependence, ...]
+    chain: Chain
+    board: tuple[PredictionScore, ...]
+    mean_board: tuple[PredictionScore, ...]
+    paths: PathFinding
+    blocks: tuple[BlockFinding, ...]
+
+
+def study(
+    trace: Trace,
+    counts: Counts,
+    observed: PathCounts,
+    rng: np.random.Generator,
+    *,
+    alpha: str | float = "empirical-bayes",
+    n_blocks: int = 4,
+    n_paths: int = 10,
+    tick: Tick = lambda what, done, total: None,
+) -> Study:
+    """Ask every room.
+
+    Parameters
+    ----------
+    trace : Trace
+        Read again to count the dominant paths and, in the expert view, to score decisions.
+    counts : Counts
+        With the contexts nothing, layer −1 and token −1.
+    observed : PathCounts
+    rng : numpy.random.Generator
+        For the bi-clusters' starts, resamples and null draws.
+    alpha : str or float
+        Prior of the chain.
+    n_blocks, n_paths : int
+    tick : callable(what, done, in_all)
+    """
+    pairs = [(counts.source(target), target) for target in counts.routers[1:]]
+    steps = [(source, target, counts.table(Context.layer(1), target)) for source, target in pairs if source]
+    tick("fitting the chain", 0, 1)
+    chain = chain_of(counts, alpha)
+    board = _board(trace, counts, alpha, tick)
+    dependence = tuple(
+        _dependence(counts, source, target, table)
+        for source, target, table in _ticking(steps, "testing dependence", tick)
+    )
+    blocks = tuple(
+        BlockFinding(source, target, *_blocks(table, n_blocks, rng))
+        for source, target, table in _ticking(steps, "finding blocks", tick)
+    )
+    return Study(
+        meta=trace.meta,
+        states=counts.states,
+        routers=counts.routers,
+        n_tokens=counts.n_tokens,
+        n_documents=counts.n_documents,
+        n_groups=int(np.count_nonzero(counts.tokens)),
+        complete=trace.complete,
+        notes=_notes(trace, counts),
+        loads=tuple(_load(counts, router) for router in counts.routers),
+        dependence=dependence,
+        chain=chain,
+        board=board,
+        mean_board=mean_board(board),
+        paths=_paths(trace, chain, observed, n_paths),
+        blocks=blocks,
+    )
+
+
+def chain_of(counts: Counts, alpha: str | float) -> Chain:
+    """The chain of order 1 through all counted routers."""
+    first = counts.table(Context(), counts.routers[0]).sum(axis=0, dtype=np.int64)
+    tables = [counts.table(Context.layer(1), r).sum(axis=0, dtype=np.int64) for r in counts.routers[1:]]
+    return fit_chain(
+        first,
+        tables,
+        alpha,
+        layers=[router.layer for router in counts.routers],
+        n_experts=[router.n_experts for router in counts.routers],
+        top_k=[router.top_k for router in counts.routers],
+        states=counts.states,
+    )
+
+
+def _ticking(items: Sequence[Any], what: str, tick: Tick) -> Any:
+    for index, item in enumerate(items):
+        tick(what, index, len(items))
+        yield item
+    tick(what, len(items), len(items))
+
+
+def _notes(trace: Trace, counts: Counts) -> tuple[str, ...]:
+    groups = int(np.count_nonzero(counts.tokens))
+    notes = [counts.note] if counts.note else []
+    if not trace.complete:
+        notes.append("the writer of this trace stopped before closing it; what it had finished is analysed")
+    if groups < 2:
+        notes.append("all tokens are of one document: there is nothing to hold out and no interval to give")
+    elif groups < 30:
+        notes.append(
+            f"only {groups} groups of documents: intervals and clustered p-values are rough below 30"
+        )
+    if counts.states == "expert":
+        sizes = max(router.alphabet.size for router in counts.routers)
+        notes.append(
+            f"expert view: {sizes:,} subsets are too many to count one by one, so tables count experts"
+        )
+    return tuple(notes)
+
+
+def _load(counts: Counts, router: Router) -> LayerLoad:
+    table = counts.table(Context(), router).astype(np.int64)
+    if counts.states == "subset":
+        experts, tokens = table @ router.alphabet.membership.astype(np.int64), table.sum(axis=1)
+    else:
+        experts, tokens = table, table.sum(axis=1) // router.top_k
+    total = table.sum(axis=0)
+    bits = entropy(total) if total.any() else float("nan")
+    return LayerLoad(router, load_balance(experts, tokens, router.top_k), bits)
+
+
+def _dependence(counts: Counts, source: Router, target: Router, table: NDArray) -> Dependence:
+    tables = table.astype(np.int64)
+    cells = 1 if counts.states == "subset" else source.top_k * target.top_k
+    tokens = tables.sum(axis=(1, 2)) // cells
+    test: Independence | ExpertIndependence
+    if counts.states == "subset":
+        test = independence(tables)
+    else:
+        # Every expert of a token's source meets all k of its target, so margins hold each inclusion k times.
+        sources, targets = tables.sum(axis=2) // target.top_k, tables.sum(axis=1) // source.top_k
+        test = independence_experts(tables, sources, targets, tokens)
+    documents = int(counts.documents[tokens > 0].sum())
+    information = mutual_information_interval(tables)
+    return Dependence(source, target, int(tokens.sum()), documents, tables.sum(axis=0), test, information)
+
+
+def _board(trace: Trace, counts: Counts, alpha: str | float, tick: Tick) -> tuple[PredictionScore, ...]:
+    if counts.states == "subset":
+        return state_board(counts, alpha, lambda done, total: tick("scoring predictors", done, total))
+    folds = assign_folds(counts)
+    if np.count_nonzero(counts.tokens) < 2:
+        return expert_board(counts, (), {})
+    predictors = linear_predictors(
+        counts, folds, alpha, lambda done, total: tick("fitting predictors", done, total)
+    )
+    sums = count_decisions(
+        trace, predictors, folds, progress=lambda done, total: tick("scoring predictors", done, total)
+    )
+    return expert_board(counts, predictors, sums)
+
+
+def _blocks(table: NDArray, n_blocks: int, rng: np.random.Generator) -> tuple[Blocks, Stability, NullShare]:
+    total = table.sum(axis=0, dtype=np.int64)
+    blocks = spectral_blocks(total, n_blocks, rng)
+    return blocks, stability(table, blocks, rng, n_resamples=10), null_share(total, n_blocks, rng, n_draws=5)
+
+
+def _paths(trace: Trace, chain: Chain, observed: PathCounts, n_paths: int) -> PathFinding:
+    initial, transitions = chain.initial, chain.transitions
+    dominant = k_best_paths(initial, transitions, n_paths)
+    tokens, documents = count_given(trace, chain.layers, dominant.states, chain.states)
+    expected = np.full(len(observed.tokens), np.nan)
+    if chain.states == "subset" and len(expected):
+        expected = observed.n_tokens * 2.0 ** path_log2_probability(initial, transitions, observed.states)
+    graph = route_graph(chain.layers, initial, transitions, dominant, labels=_labels(chain))
+    return PathFinding(dominant, tokens, documents, observed, expected, graph)
+
+
+def _labels(chain: Chain) -> list[list[str]]:
+    labels = []
+    for n_experts, top_k in zip(chain.n_experts, chain.top_k, strict=True):
+        router = Router(0, n_experts, top_k)
+        if chain.states == "expert":
+            labels.append([str(expert) for expert in range(n_experts)])
+        else:
+            rows = router.alphabet.unrank(np.arange(router.alphabet.size)).tolist()
+            labels.append([",".join(map(str, row)) for row in rows])
+    return labels
