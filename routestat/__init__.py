@@ -1,0 +1,54 @@
+"""routestat: statistics of the routing of Mixture-of-Experts language models.
+
+The public names are loaded when they are first used, so that importing the package costs nothing.
+"""
+
+import importlib
+from typing import Any
+
+__version__ = "0.1.0"
+
+_PUBLIC = {
+    "Alphabet": "routestat.traces.alphabet",
+    "Router": "routestat.traces.metadata",
+    "Trace": "routestat.traces.store",
+    "TraceMeta": "routestat.traces.metadata",
+    "TraceWriter": "routestat.traces.writer",
+    "Context": "routestat.counting.context",
+    "Counts": "routestat.counting.counts",
+    "count": "routestat.counting.counts",
+    "count_paths": "routestat.counting.paths",
+    "layer_window": "routestat.counting.context",
+    "adjust": "routestat.inference.correlation",
+    "conditional_mutual_information": "routestat.inference.information",
+    "correlate": "routestat.inference.correlation",
+    "entropy": "routestat.inference.information",
+    "fit_chain": "routestat.inference.chain",
+    "fit_concentration": "routestat.inference.dirichlet",
+    "independence": "routestat.inference.independence",
+    "independence_experts": "routestat.inference.independence",
+    "jensen_shannon": "routestat.inference.information",
+    "log_evidence": "routestat.inference.dirichlet",
+    "mutual_information": "routestat.inference.information",
+    "mutual_information_interval": "routestat.inference.information",
+    "transition_posterior": "routestat.inference.dirichlet",
+    "k_best_paths": "routestat.structure.paths",
+    "load_balance": "routestat.structure.balance",
+    "spectral_blocks": "routestat.structure.bicluster",
+    "RoutestatError": "routestat.errors",
+}
+
+__all__ = ["__version__", *_PUBLIC]
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name on first use."""
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'routestat' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_PUBLIC[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -16,7 +16,7 @@ from routestat.traces.metadata import Router
 
 
 def expert_rows(values: NDArray, router: Router) -> NDArray[np.unsignedinteger]:
-    """Experts ``[row, slot]`` of a router's column; the first slot is the dtype's largest value if missing."""
+    """Experts ``[row, slot]`` of a router's column; a row of the dtype's largest value if missing."""
     if values.ndim == 2:
         return values
     alphabet = router.alphabet

@@ -68,12 +68,12 @@ def histogram(
 def unrank(
     states: Array, size: int, n_experts: int, binomials: Array, missing: int, out: Array
 ) -> None:  # pragma: no cover - compiled
-    """Expert rows ``out[row, slot]`` of states; ``out[row, 0] = missing`` where there is no state."""
+    """Expert rows ``out[row, slot]`` of states; a row of `missing` where there is no state."""
     top_k = out.shape[1]
     for t in range(len(states)):
         state = np.uint64(states[t])
         if state >= np.uint64(size):
-            out[t, 0] = missing
+            out[t, :] = missing
             continue
         rest = np.uint64(size - 1) - state
         c = n_experts - 1

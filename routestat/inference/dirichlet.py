@@ -132,37 +132,56 @@ class _Evidence:
         return self._per_column(cells), float(self.times @ corner)
 
 
-def _newton_step(alpha: Floats, up: Floats, down: float, diagonal: Floats, corner: float) -> Floats | None:
-    """The Newton step in log alpha, or None where the evidence is not concave there."""
+def _newton_step(alpha: Floats, up: Floats, down: float, diagonal: Floats, corner: float) -> Floats:
+    """The Newton step in log alpha, damped where the evidence is not concave so that it still climbs."""
     gradient = alpha * (up - down)
     bend = alpha * alpha * diagonal + gradient
-    if not (bend < 0).all():
-        return None
-    weight = 1.0 + corner * (alpha * alpha / bend).sum()
-    if not weight > 0:
-        return None
-    # Sherman-Morrison: the Hessian in log alpha is diag(bend) + corner * alpha alpha'.
-    plain = gradient / bend
-    step = -(plain - alpha / bend * (corner * (alpha @ plain) / weight))
-    return np.clip(step, -4.0, 4.0) if np.isfinite(step).all() else None
+    # The Hessian in log alpha is diag(bend) + corner * alpha alpha'. Along a ridge or near a saddle it has a
+    # direction that curves upwards; the shift grows until none is left.
+    shift = max(0.0, 2.0 * float(bend.max()))
+    for _ in range(100):
+        damped = bend - shift
+        weight = 1.0 + corner * (alpha * alpha / damped).sum()
+        if damped.max() < 0 and weight > 0:
+            break
+        shift = max(4.0 * shift, 1e-9 * float(np.abs(bend).max()))
+    plain = gradient / damped
+    step = -(plain - alpha / damped * (corner * (alpha @ plain) / weight))
+    return step * min(1.0, 3.0 / np.abs(step).max()) if step.any() else step
 
 
-def _symmetric_step(alpha: Floats, up: Floats, down: float, diagonal: Floats, corner: float) -> Floats | None:
+def _symmetric_step(alpha: Floats, up: Floats, down: float, diagonal: Floats, corner: float) -> Floats:
     a, width = alpha[0], alpha.size
     gradient = a * (up.sum() - width * down)
     bend = a * a * (diagonal.sum() + width * width * corner) + gradient
-    return np.full(width, np.clip(-gradient / bend, -4.0, 4.0)) if bend < 0 else None
+    return np.full(width, np.clip(gradient / max(abs(bend), 1e-300), -3.0, 3.0))
 
 
 def _within_bounds(alpha: Floats, largest: float) -> Floats:
     return alpha * (np.clip(alpha.sum(), SMALLEST_SUM, largest) / alpha.sum())
 
 
+def _fixed_point(evidence: _Evidence, alpha: Floats, ratio: Floats, largest: float) -> tuple[Floats, float]:
+    """Minka's step, doubled for as long as that climbs: alone it creeps where the evidence is nearly flat."""
+    trial = _within_bounds(alpha * ratio, largest)
+    height = evidence(trial)
+    for _ in range(20):
+        ratio = np.clip(ratio * ratio, 1e-4, 1e4)
+        further = _within_bounds(alpha * ratio, largest)
+        reached = evidence(further)
+        if not reached > height:
+            break
+        trial, height = further, reached
+    return trial, height
+
+
 def fit_concentration(rows: ArrayLike, symmetric: bool = False) -> Floats:
     """The alpha `[K]` that maximises the summed evidence of the rows: empirical Bayes.
 
-    Newton in log alpha with the Hessian's diagonal-plus-rank-one form; where that does not climb, Minka's
-    fixed point, which always does. Rows are taken as independent draws from one Dirichlet.
+    Newton in log alpha with the Hessian's diagonal-plus-rank-one form, damped where it is not concave; where
+    that does not climb, Minka's fixed point, which always does. The evidence can have a second, lower maximum
+    when the rows are few and short; the climb starts from the pooled shares with a mean of one. Rows are taken
+    as independent draws from one Dirichlet.
 
     Parameters
     ----------
@@ -222,13 +241,12 @@ def _maximise(counts: Floats, symmetric: bool) -> Floats:
                 return limit
         make = _symmetric_step if symmetric else _newton_step
         step = make(alpha, up, down, *evidence.curvatures(alpha))
-        trial = alpha if step is None else _within_bounds(alpha * np.exp(step), largest)
-        height = -np.inf if step is None else evidence(trial)
+        trial = _within_bounds(alpha * np.exp(step), largest)
+        height = evidence(trial)
         # Rounding in the evidence grows with its size; a last step may lose that much and still be right.
         if height < best - 1e-12 * abs(best):
-            ratio = np.full(width, up.mean()) if symmetric else up
-            trial = _within_bounds(alpha * ratio / down, largest)
-            height = evidence(trial)
+            ratio = (np.full(width, up.mean()) if symmetric else up) / down
+            trial, height = _fixed_point(evidence, alpha, ratio, largest)
         moved = np.abs(np.log(trial / alpha)).max()
         alpha, best = trial, max(best, height)
         if moved < 1e-9:

@@ -1,0 +1,43 @@
+"""Traces whose truth is known: each generator plants one law and says exactly what it planted.
+
+Every generator takes the same words for the trace itself, and a required `rng`:
+
+n_experts, top_k : int
+    The router, the same in every layer.
+layers : int, or sequence of int
+    How many layers (numbered from 0), or the layers' own numbers.
+documents : int, or integer array ``[document]``
+    How many documents, or the length of each.
+mean_length : float
+    Tokens per document when `documents` is a number (100 unless told otherwise).
+lengths : {"equal", "exponential"}
+    How lengths spread when `documents` is a number; see `document_lengths`.
+
+They raise RoutestatError on anything else. Unless a law says otherwise, tokens are independent of each other.
+"""
+
+from routestat.traces.synthetic.chains import chain, chain_given
+from routestat.traces.synthetic.frame import Shape, Synthetic, Truth, document_lengths, with_missing
+from routestat.traces.synthetic.nulls import clustered, dead_experts, independent
+from routestat.traces.synthetic.planted import planted_blocks, planted_paths, second_order
+from routestat.traces.synthetic.stores import to_trace, write
+from routestat.traces.synthetic.wide import expert_chain
+
+__all__ = [
+    "Shape",
+    "Synthetic",
+    "Truth",
+    "chain",
+    "chain_given",
+    "clustered",
+    "dead_experts",
+    "document_lengths",
+    "expert_chain",
+    "independent",
+    "planted_blocks",
+    "planted_paths",
+    "second_order",
+    "to_trace",
+    "with_missing",
+    "write",
+]

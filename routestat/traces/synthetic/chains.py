@@ -1,0 +1,119 @@
+"""Chains of order 1 over depth, of a random or a given law."""
+
+from collections.abc import Mapping
+from typing import Any, Unpack
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from routestat.errors import RoutestatError
+from routestat.traces.synthetic import exact, laws
+from routestat.traces.synthetic.frame import Frame, Shape, Synthetic, Truth, make_frame
+from routestat.traces.synthetic.laws import Floats
+
+
+def chain(
+    *,
+    coupling: float,
+    rng: np.random.Generator,
+    concentration: float = 0.5,
+    popularity: float | ArrayLike = 5.0,
+    **shape: Unpack[Shape],
+) -> Synthetic:
+    """A chain of order 1 over depth, with a random transition matrix of its own for every gap.
+
+    With probability `coupling` the next state follows a random law of the present state's own, else the
+    layer's popularity; 0 makes layers independent.
+
+    Parameters
+    ----------
+    coupling : float
+        Between 0 and 1.
+    concentration : float
+        Dirichlet concentration per state of those laws; the smaller, the more predictable.
+    popularity
+        As in `independent`.
+
+    Returns
+    -------
+    Synthetic
+        As `chain_given`; `planted`: ``coupling``.
+    """
+    frame = make_frame(rng, shape)
+    coupling = laws.check_share("coupling", coupling)
+    alpha = laws.check_positive("concentration", concentration)
+    base = state_laws(frame, popularity, rng)
+    n_states = dense_size(frame)
+    rows = rng.dirichlet(np.full(n_states, alpha), size=(frame.n_layers - 1, n_states))
+    transitions = laws.mix_in_independence(rows, base[1:, None, :], coupling)
+    return run_chain("chain", frame, base[0], transitions, {"coupling": coupling}, rng)
+
+
+def chain_given(
+    *, initial: ArrayLike, transitions: ArrayLike, rng: np.random.Generator, **shape: Unpack[Shape]
+) -> Synthetic:
+    """A chain of order 1 over depth, of a given law.
+
+    Parameters
+    ----------
+    initial : array ``[state]``
+        Law of the first layer.
+    transitions : array ``[gap, source, target]``
+        Rows sum to 1.
+
+    Returns
+    -------
+    Synthetic
+        The truth has `marginals`, `transitions`, `mi_bits` and `cmi_bits` (0).
+    """
+    frame = make_frame(rng, shape)
+    n_states = dense_size(frame)
+    first = laws.check_law("initial", initial, (n_states,))
+    tables = laws.check_law("transitions", transitions, (frame.n_layers - 1, n_states, n_states))
+    return run_chain("chain_given", frame, first, tables, {}, rng)
+
+
+def run_chain(
+    law: str,
+    frame: Frame,
+    initial: Floats,
+    transitions: Floats,
+    planted: Mapping[str, Any],
+    rng: np.random.Generator,
+) -> Synthetic:
+    """Tokens that walk through the layers by `transitions` ``[gap, source, target]``."""
+    states = frame.blank()
+    states[0] = laws.draw_states(initial[None], np.zeros(frame.n_tokens, dtype=np.int32), rng)
+    for gap, table in enumerate(transitions):
+        states[gap + 1] = laws.draw_states(table, states[gap], rng)
+    return frame.finish(states, chain_truth(law, initial, transitions, planted))
+
+
+def chain_truth(law: str, initial: Floats, transitions: Floats, planted: Mapping[str, Any]) -> Truth:
+    """What is true of a chain of these `transitions` ``[gap, source, target]``."""
+    marginals = exact.chain_marginals(initial, transitions)
+    joints = zip(marginals, transitions, strict=False)
+    return Truth(
+        law=law,
+        marginals=marginals,
+        transitions=transitions,
+        mi_bits=np.array([exact.mutual_information_bits(row[:, None] * table) for row, table in joints]),
+        cmi_bits=np.zeros(max(len(marginals) - 2, 0)),
+        planted=planted,
+    )
+
+
+def state_laws(frame: Frame, popularity: float | ArrayLike, rng: np.random.Generator) -> Floats:
+    """Laws ``[layer, state]`` of random or given popularity, for laws on states."""
+    dense_size(frame)
+    weights = laws.expert_weights(popularity, frame.n_layers, frame.alphabet, rng)
+    return laws.subset_law(weights, frame.alphabet.top_k)
+
+
+def dense_size(frame: Frame) -> int:
+    """The number of states, if tables of all their pairs are small enough."""
+    if frame.alphabet.size > laws.DENSE_STATES or not laws.is_listable(frame.alphabet):
+        raise RoutestatError(
+            f"this law lists all pairs of states, {frame.alphabet.size} are too many: use expert_chain"
+        )
+    return frame.alphabet.size

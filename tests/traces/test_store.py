@@ -1,0 +1,266 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pyarrow.dataset
+import pyarrow.ipc
+import pytest
+
+from routestat import Router, Trace, TraceMeta, TraceWriter
+from routestat.errors import TraceError
+from routestat.traces.manifest import sha256_of
+from routestat.traces.metadata import routers_like
+
+META = TraceMeta(routers_like([0, 1, 3], 8, 2), name="small", model="m", window=0, extra={"seed": 7})
+
+
+def rows(n, documents, seed=0, n_routers=3):
+    rng = np.random.default_rng(seed)
+    lengths = np.full(documents, n // documents)
+    document = np.repeat(np.arange(documents), lengths)
+    position = np.concatenate([np.arange(length) for length in lengths])
+    return document, position, rng.integers(0, 28, (len(document), n_routers)).astype(np.uint8)
+
+
+def read(path, **kwargs):
+    batches = list(Trace.open(path, **kwargs).batches())
+    columns = {name: np.concatenate([b.columns[name] for b in batches]) for name in batches[0].columns}
+    document = np.concatenate([b.document for b in batches])
+    return document, np.concatenate([b.position for b in batches]), columns
+
+
+@pytest.fixture
+def store(tmp_path):
+    document, position, states = rows(600, 6)
+    with TraceWriter(tmp_path / "t", META, shard_rows=250) as writer:
+        writer.write(document, position, states=states, token=np.arange(600))
+    return tmp_path / "t"
+
+
+def rewrite(path, change, shard=0):
+    """Replace a shard by `change(table)` and make the manifest vouch for it."""
+    manifest = json.loads((path / "manifest.json").read_text())
+    record = manifest["shards"][shard]
+    file = path / record["file"]
+    table = change(pa.ipc.open_file(file).read_all())
+    with pa.ipc.new_file(file, table.schema, options=pa.ipc.IpcWriteOptions(compression="zstd")) as sink:
+        sink.write_table(table)
+    record |= {"rows": table.num_rows, "bytes": file.stat().st_size, "sha256": sha256_of(file)}
+    (path / "manifest.json").write_text(json.dumps(manifest))
+
+
+def test_what_was_written_is_read_back(store):
+    document, position, states = rows(600, 6)
+    got_document, got_position, columns = read(store)
+    assert np.array_equal(got_document, document)
+    assert np.array_equal(got_position, position)
+    assert [name for name in columns if name.startswith("L")] == ["L00", "L01", "L03"]
+    for i, name in enumerate(["L00", "L01", "L03"]):
+        assert np.array_equal(columns[name], states[:, i])
+    assert np.array_equal(columns["token"], np.arange(600))
+    trace = Trace.open(store)
+    assert trace.meta == META
+    assert (trace.n_tokens, trace.complete, trace.documents.num_rows) == (600, True, 6)
+
+
+def test_shards_are_cut_between_documents(store):
+    manifest = json.loads((store / "manifest.json").read_text())
+    assert [shard["rows"] for shard in manifest["shards"]] == [200, 200, 200]  # documents of 100, at most 250 rows
+
+
+def test_the_layout_is_the_contract_and_others_read_it(store):
+    dataset = pyarrow.dataset.dataset(sorted(store.glob("shard-*.arrow")), format="ipc")
+    assert dataset.to_table(columns=["L00", "token"]).num_rows == 600
+    assert pl.scan_ipc(store / "shard-*.arrow").select(pl.len()).collect().item() == 600
+    shard = pa.ipc.open_file(store / "shard-00000.arrow").read_all()
+    assert shard.schema.names == ["document", "position", "token", "phase", "L00", "L01", "L03"]
+    assert [str(shard.schema.field(n).type) for n in ("document", "position", "token", "L00")] == [
+        "int32",
+        "int32",
+        "int32",
+        "uint8",
+    ]
+    assert set(shard.column("phase").to_pylist()) == {"prefill"}
+    frame = pl.read_ipc(store / "shard-00000.arrow")
+    assert frame["L03"].to_list() == shard.column("L03").to_pylist()
+    documents = pa.ipc.open_file(store / "documents.arrow").read_all()
+    assert documents.schema.names[:1] == ["document"]
+    assert {"name", "domain"} <= set(documents.schema.names)
+
+
+def test_missing_values_wide_rows_and_companions_survive(tmp_path):
+    routers = (Router(0, 8, 2), Router(1, 64, 6), Router(2, 512, 10))
+    experts = [np.array([[1, 0], [7, 3], [-1, -1]]), np.tile(np.arange(6), (3, 1)), np.tile(np.arange(10), (3, 1))]
+    experts[2] = np.vstack([np.arange(10)[::-1], np.full(10, -1), np.arange(502, 512)])
+    from routestat.traces.rows import rank_rows
+
+    states = {router.name: rank_rows(e, router) for router, e in zip(routers, experts, strict=True)}
+    columns = {"L00.top1": [1, 7, 255], "L00.weights": np.array([[0.25, 0.75]] * 3), "L01.ahead1": [5, 6, 7]}
+    with TraceWriter(tmp_path / "w", TraceMeta(routers)) as writer:
+        writer.write([0, 0, 1], states=states, columns=columns, phase=["prefill", "decode", "prefill"])
+    _, position, got = read(tmp_path / "w")
+    assert position.tolist() == [0, 1, 0]
+    assert got["L00"].tolist() == [0, 21, 255]  # 7 + 6 + 5 pairs come before (3, 4), and (3, 7) is 3 on
+    assert got["L01"].dtype == np.uint32
+    assert got["L02"][0].tolist() == list(range(10))
+    assert got["L02"][1].tolist() == [65535] * 10
+    assert got["L00.weights"].dtype == np.float16
+    assert got["L01.ahead1"].tolist() == [5, 6, 7]
+    phases = pa.ipc.open_file(tmp_path / "w" / "shard-00000.arrow").read_all().column("phase").to_pylist()
+    assert phases == ["prefill", "decode", "prefill"]
+
+
+def test_appending_goes_on_and_refuses_what_does_not_fit(store):
+    with TraceWriter(store, META, append=True) as writer:
+        writer.write([6, 6, 7], states=np.zeros((3, 3), np.uint8))
+    assert Trace.open(store).n_tokens == 603
+    assert Trace.open(store).documents.column("document").to_pylist() == list(range(8))
+    with pytest.raises(TraceError, match="already holds a trace"):
+        TraceWriter(store, META)
+    with pytest.raises(TraceError, match="other routers"):
+        TraceWriter(store, TraceMeta(routers_like([0], 8, 2)), append=True)
+    with pytest.raises(TraceError, match="document 2 comes back"), TraceWriter(store, META, append=True) as writer:
+        writer.write([2], states=np.zeros((1, 3), np.uint8))
+    assert Trace.open(store).n_tokens == 603
+
+
+@pytest.mark.parametrize(
+    ("document", "position", "message"),
+    [
+        ([0, 1, 0], [0, 0, 1], "row 2: document 0 comes back"),
+        ([0, 0, 0], [0, 2, 1], "row 2: positions must rise"),
+        ([0, -1, 1], [0, 0, 0], "row 1: document numbers are 0 or more"),
+    ],
+)
+def test_rows_out_of_order_are_refused_and_nothing_of_them_is_kept(tmp_path, document, position, message):
+    with TraceWriter(tmp_path / "t", META) as writer:
+        with pytest.raises(TraceError, match=message):
+            writer.write(document, position, states=np.zeros((3, 3), np.uint8))
+        writer.write([0, 0, 1], [0, 1, 0], states=np.zeros((3, 3), np.uint8))
+    assert Trace.open(tmp_path / "t").n_tokens == 3
+
+
+def test_a_state_out_of_range_is_refused_at_both_doors(store, tmp_path):
+    bad = np.zeros((3, 3), np.uint8)
+    bad[2, 1] = 28
+    with pytest.raises(TraceError, match="row 2: L01: states are 0 … 27"):
+        Trace.from_arrays(META, [0, 0, 0], None, bad)
+
+    def spoil(table):
+        values = table.column("L03").to_numpy().copy()
+        values[37] = 99
+        return table.set_column(table.schema.get_field_index("L03"), table.schema.field("L03"), pa.array(values))
+
+    rewrite(store, spoil, shard=1)
+    with pytest.raises(TraceError, match=r"shard-00001\.arrow, row 37: L03: states are 0 … 27 .*got 99"):
+        Trace.open(store)
+
+
+def test_damage_is_named(store):
+    file = store / "shard-00001.arrow"
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    file.write_bytes(content)
+    with pytest.raises(TraceError, match=r"shard-00001\.arrow: altered"):
+        Trace.open(store)
+    file.write_bytes(content[:-10])
+    with pytest.raises(TraceError, match=r"shard-00001\.arrow: truncated or altered"):
+        Trace.open(store)
+    file.unlink()
+    with pytest.raises(TraceError, match=r"shard-00001\.arrow: missing"):
+        Trace.open(store)
+
+
+def test_no_manifest_other_version_other_columns(store, tmp_path):
+    manifest = json.loads((store / "manifest.json").read_text())
+    (store / "manifest.json").write_text(json.dumps(manifest | {"version": 99}))
+    with pytest.raises(TraceError, match=r"manifest\.json: store format version 99"):
+        Trace.open(store)
+    (store / "manifest.json").write_text("{")
+    with pytest.raises(TraceError, match=r"manifest\.json: not valid JSON"):
+        Trace.open(store)
+    (store / "manifest.json").unlink()
+    with pytest.raises(TraceError, match=r"no manifest\.json"):
+        Trace.open(store)
+    with pytest.raises(TraceError, match="no such folder"):
+        Trace.open(tmp_path / "nowhere")
+
+
+def test_a_manifest_cannot_reach_outside_its_folder(store):
+    manifest = json.loads((store / "manifest.json").read_text())
+    manifest["shards"][0]["file"] = "../secret.arrow"
+    (store / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(TraceError, match="not a plain file name"):
+        Trace.open(store)
+
+
+def test_a_column_of_another_type_is_named(store):
+    rewrite(store, lambda t: t.set_column(4, "L00", t.column("L00").cast(pa.int64())))
+    with pytest.raises(TraceError, match="column L00 is int64"):
+        Trace.open(store)
+    rewrite(store, lambda t: t.drop_columns(["L03"]).set_column(4, "L00", t.column("L00").cast(pa.uint8())))
+    with pytest.raises(TraceError, match="column L03 is missing"):
+        Trace.open(store)
+
+
+def test_documents_new_from_a_crash_between_the_two_renames_is_used(store):
+    (store / "documents.arrow").rename(store / "documents.arrow.new")
+    assert Trace.open(store).documents.num_rows == 6
+    with TraceWriter(store, META, append=True) as writer:
+        writer.write([9], states=np.zeros((1, 3), np.uint8))
+    assert Trace.open(store).documents.num_rows == 7
+
+
+WRITER = """
+import sys, time, numpy as np
+from routestat import TraceMeta, TraceWriter
+from routestat.traces.metadata import routers_like
+with TraceWriter(sys.argv[1], TraceMeta(routers_like([0, 1], 8, 2)), shard_rows=100) as writer:
+    for document in range(10**6):
+        writer.write(np.full(60, document), states=np.full((60, 2), document % 28, np.uint8))
+        print(document, flush=True)
+        time.sleep(0.002)
+"""
+
+
+def test_a_killed_writer_loses_at_most_its_unfinished_shard(tmp_path):
+    process = subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path / "k")], stdout=subprocess.PIPE, text=True)
+    while int(process.stdout.readline()) < 12:
+        pass
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    time.sleep(0.05)
+    trace = Trace.open(tmp_path / "k")
+    assert not trace.complete
+    assert trace.n_tokens >= 60 * 10  # 12 documents were handed over; a shard holds one whole document of 60
+    kept = trace.documents.num_rows
+    with TraceWriter(tmp_path / "k", trace.meta, append=True) as writer:
+        writer.write(np.full(60, 10**6), states=np.zeros((60, 2), np.uint8))
+    again = Trace.open(tmp_path / "k")
+    assert (again.complete, again.documents.num_rows) == (True, kept + 1)
+    assert not [name for name in os.listdir(tmp_path / "k") if name.endswith((".tmp", ".new"))]
+
+
+def test_an_interrupted_writer_keeps_what_it_was_given(tmp_path):
+    with pytest.raises(KeyboardInterrupt), TraceWriter(tmp_path / "t", META) as writer:
+        writer.write([0, 0, 1], states=np.zeros((3, 3), np.uint8))
+        raise KeyboardInterrupt
+    trace = Trace.open(tmp_path / "t")
+    assert (trace.n_tokens, trace.complete) == (3, False)
+
+
+def test_an_empty_store_opens_and_says_nothing(tmp_path):
+    with TraceWriter(tmp_path / "t", META):
+        pass
+    assert Trace.open(tmp_path / "t").n_tokens == 0
+
+
+def test_layers_that_are_not_there_are_named(store):
+    with pytest.raises(TraceError, match="layers 2, 7-8 not in this trace; it has 0-1, 3"):
+        Trace.open(store).routers([0, 2, 7, 8])
