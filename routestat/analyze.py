@@ -9,7 +9,8 @@ import typer
 
 from routestat.counting.counts import count
 from routestat.counting.paths import count_paths
-from routestat.desk import Ticker, check_out, parse_alpha, parse_layers, run
+from routestat.desk import Ticker, check_out, parse_layers, require_tokens, run
+from routestat.inference.chain import parse_alpha
 from routestat.report.html import write_report
 from routestat.report.terminal import summarise
 from routestat.study import study
@@ -40,6 +41,7 @@ def analyze(
     wanted, rule = parse_layers(layers), parse_alpha(alpha)
     with Ticker() as ticker:
         trace = Trace.open(traces, progress=ticker.of("checking"))
+        require_tokens(trace, wanted)
         folder = check_out(out or Path("reports") / traces.resolve().name)
         counts = count(trace, wanted, groups=groups, threads=threads, progress=ticker.of("counting"))
         observed = count_paths(trace, wanted, paths, progress=ticker.of("following paths"))

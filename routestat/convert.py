@@ -2,6 +2,8 @@
 
 import shutil
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +13,7 @@ import typer
 from routestat.desk import Ticker, run
 from routestat.errors import RoutestatError
 from routestat.traces.importers.arrays import Imported, read_arrays
+from routestat.traces.manifest import MANIFEST
 from routestat.traces.metadata import TraceMeta
 from routestat.traces.writer import SHARD_ROWS, TraceWriter
 
@@ -52,6 +55,7 @@ def convert(
         raise RoutestatError(f"--licence-file {licence_file}: no such file")
     if slots not in ("weight", "unknown"):
         raise RoutestatError(f"--slots is weight or unknown, got {slots!r}")
+    _require_free(out)
     imported = read_arrays(source)
     meta = TraceMeta(
         imported.routers,
@@ -64,14 +68,34 @@ def convert(
         window=window,
         extra={"notes": list(imported.notes)} if imported.notes else {},
     )
-    with Ticker() as ticker, TraceWriter(out, meta, shard_rows=shard_rows) as writer:
-        writer.add_documents(imported.documents)
-        _write(writer, imported, slots == "weight", ticker)
-    if licence_file is not None:
-        shutil.copyfile(licence_file, out / "LICENSE")
+    with _appearing_whole(out) as folder:
+        with Ticker() as ticker, TraceWriter(folder, meta, shard_rows=shard_rows) as writer:
+            writer.add_documents(imported.documents)
+            _write(writer, imported, slots == "weight", ticker)
+        if licence_file is not None:
+            shutil.copyfile(licence_file, folder / "LICENSE")
     for note in imported.notes:
         print(f"note: {note}", file=sys.stderr)
     print(f"{out}: {len(imported.document):,} tokens of {len(imported.documents['document']):,} documents")
+
+
+def _require_free(out: Path) -> None:
+    if (out / MANIFEST).exists():
+        raise RoutestatError(f"--out {out} already holds a trace; choose another folder")
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise RoutestatError(f"--out {out} is not an empty folder; choose another")
+
+
+@contextmanager
+def _appearing_whole(out: Path) -> Iterator[Path]:
+    """A folder beside `out` that takes its place only when all went well."""
+    partial = out.with_name(out.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        yield partial
+        partial.replace(out)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _write(writer: TraceWriter, imported: Imported, by_weight: bool, ticker: Ticker) -> None:

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from routestat.errors import RoutestatError
+from routestat.traces.store import Trace
 
 OK, BAD_INPUT, INTERRUPTED = 0, 2, 130
 
@@ -61,12 +62,11 @@ def parse_layers(text: str) -> list[int] | None:
     return sorted(layers)
 
 
-def parse_alpha(text: str) -> str | float:
-    """A positive number, or the name of a rule."""
-    try:
-        return float(text)
-    except ValueError:
-        return text
+def require_tokens(trace: Trace, layers: list[int] | None) -> None:
+    """Refuse a trace without tokens or without the wanted layers, before anything is written."""
+    trace.routers(layers)
+    if not trace.n_tokens:
+        raise RoutestatError("the trace holds no tokens: there is nothing to analyse")
 
 
 def check_out(folder: Path) -> Path:

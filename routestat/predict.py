@@ -11,9 +11,9 @@ from rich.console import Console
 from rich.table import Table
 
 from routestat.counting.counts import count
-from routestat.desk import Ticker, parse_alpha, run
+from routestat.desk import Ticker, run
 from routestat.errors import RoutestatError
-from routestat.inference.chain import Chain, Prediction
+from routestat.inference.chain import Chain, Prediction, parse_alpha
 from routestat.report.results import CHAIN_FILE, load_chain
 from routestat.study import chain_of
 from routestat.traces.manifest import MANIFEST, replace_file

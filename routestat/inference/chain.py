@@ -205,6 +205,14 @@ def fit_chain(
     return Chain(states, tuple(layers), tuple(n_experts), tuple(top_k), start, tables, alpha, tuple(priors))
 
 
+def parse_alpha(text: str) -> str | float:
+    """A prior written as text: a number, or else the name of a rule."""
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
 def _beta_limits(mean: Floats, sd: Floats, level: float) -> tuple[Floats, Floats]:
     """Equal-tailed limits of the Beta law with these moments: it cannot leave 0 … 1, as mean ± 2 sd would."""
     weight = np.maximum(mean * (1 - mean) / np.maximum(sd, 1e-300) ** 2 - 1, 1e-9)

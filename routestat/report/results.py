@@ -15,7 +15,7 @@ import numpy as np
 
 from routestat.errors import RoutestatError
 from routestat.forecast.scores import SCORES, PredictionScore
-from routestat.inference.chain import Chain
+from routestat.inference.chain import Chain, parse_alpha
 from routestat.inference.independence import Independence
 from routestat.inference.tables import adjusted_residuals
 from routestat.study import BlockFinding, Dependence, LayerLoad, PathFinding, Study
@@ -339,7 +339,7 @@ def load_chain(path: Path) -> Chain:
             if version != CHAIN_VERSION:
                 raise RoutestatError(f"{path}: chain version {version}, this routestat reads {CHAIN_VERSION}")
             gaps = range(len(saved["layers"]) - 1)
-            alpha = str(saved["alpha"])
+            alpha = parse_alpha(str(saved["alpha"]))
             return Chain(
                 states=str(saved["states"]),
                 layers=tuple(saved["layers"].tolist()),
@@ -347,7 +347,7 @@ def load_chain(path: Path) -> Chain:
                 top_k=tuple(saved["top_k"].tolist()),
                 first=saved["first"],
                 counts=tuple(saved[f"counts_{gap:03d}"] for gap in gaps),
-                alpha=float(alpha) if alpha.replace(".", "", 1).isdigit() else alpha,
+                alpha=alpha,
                 priors=(saved["prior_first"], *(saved[f"prior_{gap:03d}"] for gap in gaps)),
             )
     except RoutestatError:

@@ -35,7 +35,9 @@ def slow(document, source, target, bias, weights, folds, link, lag):
         ]
         if link != "rank":
             log_weight = score if link == "log-weight" else np.log(score / (1 - score))
-            weight = {s: np.exp(log_weight[list(s)].sum()) for s in itertools.combinations(range(n_experts), top_k)}
+            weight = {
+                s: np.exp(log_weight[list(s)].sum()) for s in itertools.combinations(range(n_experts), top_k)
+            }
             sums[group, 6] -= log2(weight[tuple(sorted(actual))] / sum(weight.values()))
     return sums
 

@@ -44,7 +44,9 @@ def test_wide_paths_keep_their_subsets():
     rng = np.random.default_rng(1)
     experts = np.argsort(rng.random((4, 3, 512)), axis=2)[..., :10]
     experts = experts[[0, 0, 1, 2]]
-    trace = Trace.from_arrays(TraceMeta(routers_like([0, 1, 2], 512, 10)), [0, 0, 0, 1], None, None, experts=experts)
+    trace = Trace.from_arrays(
+        TraceMeta(routers_like([0, 1, 2], 512, 10)), [0, 0, 0, 1], None, None, experts=experts
+    )
     found = count_paths(trace, n_paths=1)
     assert found.tokens.tolist() == [2]
     assert np.array_equal(found.states[0].reshape(3, 10), np.sort(experts[0], axis=1))
@@ -53,7 +55,9 @@ def test_wide_paths_keep_their_subsets():
 def test_given_paths_are_counted_by_state_and_by_expert(monkeypatch):
     monkeypatch.setattr("routestat.traces.store.BATCH_ROWS", 2)
     experts = np.array([[[0, 1], [2, 3]], [[1, 4], [3, 5]], [[0, 1], [2, 3]], [[-1, -1], [2, 3]]])
-    trace = Trace.from_arrays(TraceMeta(routers_like([0, 1], 6, 2)), [0, 0, 1, 1], None, None, experts=experts)
+    trace = Trace.from_arrays(
+        TraceMeta(routers_like([0, 1], 6, 2)), [0, 0, 1, 1], None, None, experts=experts
+    )
     a, b = trace.meta.routers[0].alphabet.rank([0, 1]), trace.meta.routers[0].alphabet.rank([2, 3])
     tokens, documents = count_given(trace, None, np.array([[a, b], [b, a]]), "subset")
     assert (tokens.tolist(), documents.tolist()) == ([2, 0], [2, 0])

@@ -66,7 +66,18 @@ def test_beyond_64_bits_size_is_exact_and_ranking_says_what_to_do():
     assert not alphabet.is_ranked
     with pytest.raises(RoutestatError, match="sorted expert rows"):
         alphabet.rank(np.arange(10))
-    assert alphabet.sorted_rows([[9, 3, 4, 5, 6, 7, 8, 0, 1, 511]])[0].tolist() == [0, 1, 3, 4, 5, 6, 7, 8, 9, 511]
+    assert alphabet.sorted_rows([[9, 3, 4, 5, 6, 7, 8, 0, 1, 511]])[0].tolist() == [
+        0,
+        1,
+        3,
+        4,
+        5,
+        6,
+        7,
+        8,
+        9,
+        511,
+    ]
 
 
 @pytest.mark.parametrize(
@@ -98,7 +109,14 @@ def test_impossible_alphabets_are_refused(n_experts, top_k):
 
 def test_membership_marks_the_experts_of_each_state():
     member = Alphabet(4, 2).membership
-    assert member.tolist() == [[1, 1, 0, 0], [1, 0, 1, 0], [1, 0, 0, 1], [0, 1, 1, 0], [0, 1, 0, 1], [0, 0, 1, 1]]
+    assert member.tolist() == [
+        [1, 1, 0, 0],
+        [1, 0, 1, 0],
+        [1, 0, 0, 1],
+        [0, 1, 1, 0],
+        [0, 1, 0, 1],
+        [0, 0, 1, 1],
+    ]
 
 
 def test_empty_arrays_keep_their_shape():

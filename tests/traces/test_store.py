@@ -71,7 +71,11 @@ def test_what_was_written_is_read_back(store):
 
 def test_shards_are_cut_between_documents(store):
     manifest = json.loads((store / "manifest.json").read_text())
-    assert [shard["rows"] for shard in manifest["shards"]] == [200, 200, 200]  # documents of 100, at most 250 rows
+    assert [shard["rows"] for shard in manifest["shards"]] == [
+        200,
+        200,
+        200,
+    ]  # documents of 100, at most 250 rows
 
 
 def test_the_layout_is_the_contract_and_others_read_it(store):
@@ -96,7 +100,11 @@ def test_the_layout_is_the_contract_and_others_read_it(store):
 
 def test_missing_values_wide_rows_and_companions_survive(tmp_path):
     routers = (Router(0, 8, 2), Router(1, 64, 6), Router(2, 512, 10))
-    experts = [np.array([[1, 0], [7, 3], [-1, -1]]), np.tile(np.arange(6), (3, 1)), np.tile(np.arange(10), (3, 1))]
+    experts = [
+        np.array([[1, 0], [7, 3], [-1, -1]]),
+        np.tile(np.arange(6), (3, 1)),
+        np.tile(np.arange(10), (3, 1)),
+    ]
     experts[2] = np.vstack([np.arange(10)[::-1], np.full(10, -1), np.arange(502, 512)])
     from routestat.traces.rows import rank_rows
 
@@ -125,7 +133,10 @@ def test_appending_goes_on_and_refuses_what_does_not_fit(store):
         TraceWriter(store, META)
     with pytest.raises(TraceError, match="other routers"):
         TraceWriter(store, TraceMeta(routers_like([0], 8, 2)), append=True)
-    with pytest.raises(TraceError, match="document 2 comes back"), TraceWriter(store, META, append=True) as writer:
+    with (
+        pytest.raises(TraceError, match="document 2 comes back"),
+        TraceWriter(store, META, append=True) as writer,
+    ):
         writer.write([2], states=np.zeros((1, 3), np.uint8))
     assert Trace.open(store).n_tokens == 603
 
@@ -155,7 +166,9 @@ def test_a_state_out_of_range_is_refused_at_both_doors(store, tmp_path):
     def spoil(table):
         values = table.column("L03").to_numpy().copy()
         values[37] = 99
-        return table.set_column(table.schema.get_field_index("L03"), table.schema.field("L03"), pa.array(values))
+        return table.set_column(
+            table.schema.get_field_index("L03"), table.schema.field("L03"), pa.array(values)
+        )
 
     rewrite(store, spoil, shard=1)
     with pytest.raises(TraceError, match=r"shard-00001\.arrow, row 37: L03: states are 0 … 27 .*got 99"):
@@ -230,7 +243,9 @@ with TraceWriter(sys.argv[1], TraceMeta(routers_like([0, 1], 8, 2)), shard_rows=
 
 
 def test_a_killed_writer_loses_at_most_its_unfinished_shard(tmp_path):
-    process = subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path / "k")], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-c", WRITER, str(tmp_path / "k")], stdout=subprocess.PIPE, text=True
+    )
     while int(process.stdout.readline()) < 12:
         pass
     process.send_signal(signal.SIGKILL)

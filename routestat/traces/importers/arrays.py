@@ -62,6 +62,7 @@ def read_arrays(path: Path) -> Imported:
     n_experts = _n_experts(path, arrays, experts, notes)
     if top_k > n_experts:
         raise FormatError(f"{path}: experts has k={top_k} of n_experts={n_experts}")
+    _check_subsets(path, experts, n_experts, layers)
     document = _per_token(path, arrays, "document", n)
     if document is None:
         document = np.zeros(n, np.int64)
@@ -89,9 +90,10 @@ def _load(path: Path) -> dict[str, NDArray]:
     if not path.is_file():
         raise FormatError(f"{path}: no such file")
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            if not hasattr(archive, "files"):
-                raise FormatError(f"{path}: a single array; save it with np.savez(..., experts=array)")
+        archive = np.load(path, allow_pickle=False)
+        if not isinstance(archive, np.lib.npyio.NpzFile):
+            raise FormatError(f"{path}: a single array; save it with np.savez(..., experts=array)")
+        with archive:
             if "experts" not in archive.files:
                 raise FormatError(
                     f"{path}: no array named experts; it has {', '.join(archive.files) or 'none'}"
@@ -126,6 +128,23 @@ def _n_experts(path: Path, arrays: dict[str, NDArray], experts: NDArray, notes: 
     found = int(experts.max()) + 1
     notes.append(f"no n_experts: taken as {found}, the largest id + 1; a dead last expert would be missed")
     return max(found, 1)
+
+
+def _check_subsets(path: Path, experts: NDArray, n_experts: int, layers: list[int]) -> None:
+    """Every row must be k different ids, or all −1; the first that is not is named by its place in the file."""
+    for index, layer in enumerate(layers):
+        rows = np.sort(experts[:, index], axis=1)
+        present = ~(rows == -1).all(axis=1)
+        outside = ((rows < 0) | (rows >= n_experts)).any(axis=1) & present
+        repeats = (rows[:, 1:] == rows[:, :-1]).any(axis=1) & present
+        if (outside | repeats).any():
+            row = int(np.argmax(outside | repeats))
+            wrong = f"is outside 0 … {n_experts - 1}" if outside[row] else "repeats an expert"
+            if repeats.all() and rows.shape[1] > 1:
+                wrong += ", as every row of this layer does: was it recorded at all?"
+            raise FormatError(
+                f"{path}: experts of layer {layer}, row {row}: {experts[row, index].tolist()} {wrong}"
+            )
 
 
 def _per_token(path: Path, arrays: dict[str, NDArray], name: str, n: int) -> NDArray | None:

@@ -1,0 +1,353 @@
+"""Every command as a user runs it: good input, bad input, exit codes and messages."""
+
+import csv
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import networkx as nx
+import numpy as np
+import pytest
+
+from routestat import Alphabet, Trace
+
+ROOT = Path(__file__).parents[2]
+TINY = ROOT / "data" / "traces" / "tiny-mixtral"
+DEEPSEEK = ROOT / "data" / "traces" / "deepseek-v2-lite-esft"
+
+
+def run(*arguments, cwd=None, **environment):
+    return subprocess.run(
+        [sys.executable, "-m", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        cwd=cwd or ROOT,
+        env={**os.environ, "COLUMNS": "100", "NO_COLOR": "1", **environment},
+    )
+
+
+def complaint(result):
+    """The one line of a refusal."""
+    assert result.returncode == 2, result.stderr
+    lines = [line for line in result.stderr.splitlines() if line.strip() and "━" not in line]
+    assert len(lines) == 1, result.stderr
+    assert lines[0].startswith("error: ")
+    assert "Traceback" not in result.stdout + result.stderr
+    return lines[0]
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    """A trace of 12 documents, 4 layers, pairs of 8, written by convert; layer 3 repeats layer 2."""
+    folder = tmp_path_factory.mktemp("small")
+    rng = np.random.default_rng(0)
+    experts = np.argsort(rng.random((1200, 4, 8)), axis=2)[..., :2]
+    experts[:, 3] = experts[:, 2]
+    np.savez(folder / "x.npz", experts=experts, document=np.repeat(np.arange(12), 100), n_experts=8)
+    result = run(
+        "routestat.convert", folder / "x.npz", "--out", folder / "t", "--name", "small", "--slots", "weight"
+    )
+    assert result.returncode == 0, result.stderr
+    return folder / "t"
+
+
+@pytest.fixture(scope="module")
+def analysed(small, tmp_path_factory):
+    out = tmp_path_factory.mktemp("report") / "r"
+    result = run("routestat.analyze", small, "--layers", "0-3", "--out", out)
+    assert result.returncode == 0, result.stderr
+    return out, result
+
+
+def test_analyze_writes_the_whole_report(analysed):
+    out, result = analysed
+    record = json.loads((out / "results.json").read_text())
+    assert {
+        "trace", "states", "layers", "dependence", "chain", "prediction", "paths", "biclusters",
+    } <= set(record)  # fmt: skip
+    assert record["states"] == "subset"
+    assert [layer["layer"] for layer in record["layers"]] == [0, 1, 2, 3]
+    by_pair = {(d["source"], d["target"]): d for d in record["dependence"]}
+    assert by_pair[2, 3]["mi_bits_plugin"] == pytest.approx(record["layers"][2]["entropy_bits"], abs=0.05)
+    assert by_pair[2, 3]["log10_p_clustered"] < -3
+    assert by_pair[0, 1]["p_clustered"] > 0.001
+    assert (out / "index.html").stat().st_size > 5000
+    assert str(out / "index.html") in result.stdout.replace("\n", "")
+    assert nx.parse_graphml((out / "routes.graphml").read_text()).number_of_nodes() > 4
+    for name in ("layers", "dependence", "prediction", "paths", "biclusters", "transition-L00-L01"):
+        assert list(csv.DictReader((out / "tables" / f"{name}.csv").open()))
+
+
+def test_the_cells_of_a_transition_add_up(analysed):
+    cells = list(csv.DictReader((analysed[0] / "tables" / "transition-L00-L01.csv").open()))
+    assert sum(int(cell["count"]) for cell in cells) == 1200
+    assert sum(float(cell["joint"]) for cell in cells) == pytest.approx(1)
+    first = [cell for cell in cells if cell["source"] == "0"]
+    assert sum(float(cell["conditional"]) for cell in first) == pytest.approx(1)
+    assert first[0]["source_experts"] == "0 1"
+    assert sum(int(cell["count"]) for cell in first) == int(first[0]["row_tokens"])
+
+
+def test_the_same_trace_gives_the_same_report(analysed, small, tmp_path):
+    assert run("routestat.analyze", small, "--out", tmp_path / "again").returncode == 0
+    assert (tmp_path / "again" / "results.json").read_text() == (analysed[0] / "results.json").read_text()
+
+
+def test_predict_answers_from_a_report_and_from_a_trace(analysed, small, tmp_path):
+    by_state = run(
+        "routestat.predict", analysed[0], "--layer", 2, "--after", 12, "--out", tmp_path / "p.json"
+    )
+    assert by_state.returncode == 0, by_state.stderr
+    experts = Alphabet(8, 2).unrank(12).tolist()
+    assert f"Layer 2 chose experts {experts[0]}, {experts[1]}" in by_state.stdout
+    record = json.loads((tmp_path / "p.json").read_text())
+    best = record["predictions"][0]
+    assert (record["next_layer"], best["state"], best["experts"]) == (3, 12, experts)
+    assert best["interval"][0] < best["probability"] < best["interval"][1]
+    assert len(record["predictions"]) == 5
+    by_experts = run("routestat.predict", analysed[0], "--layer", 2, "--after", f"{experts[1]},{experts[0]}")
+    assert by_experts.stdout == by_state.stdout
+    assert run("routestat.predict", small, "--layer", 2, "--after", 12).stdout == by_state.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--layer", 3, "--after", 12], "layer 3 is the chain's last"),
+        (["--layer", 9, "--after", 12], "layer 9 is not in this chain"),
+        (["--layer", 2, "--after", 28], "layer 2 has states 0 … 27"),
+        (["--layer", 2, "--after", "3,3"], "repeats"),
+        (["--layer", 2, "--after", "1,2,3"], "rows of 2 experts"),
+        (["--layer", 2, "--after", "x"], "a state such as 12"),
+        (["--layer", 2, "--after", 1, "--level", 2], "--level is a share"),
+        (["--layer", 2], "Missing option"),
+    ],
+)
+def test_predict_refuses_in_one_line(analysed, arguments, message):
+    assert message in complaint(run("routestat.predict", analysed[0], *arguments))
+
+
+@pytest.mark.parametrize(
+    ("layers", "message"),
+    [
+        ("40-50", "layers 40-50 not in this trace; it has 0-3"),
+        ("5-2", "runs backwards; write 2-5"),
+        ("x", "numbers such as 0-31"),
+    ],
+)
+def test_analyze_refuses_layers_that_are_not_there(small, tmp_path, layers, message):
+    assert message in complaint(run("routestat.analyze", small, "--layers", layers, "--out", tmp_path / "r"))
+
+
+def test_analyze_refuses_what_is_no_trace(small, tmp_path):
+    assert "no such folder" in complaint(run("routestat.analyze", tmp_path / "nowhere"))
+    assert "no manifest.json" in complaint(run("routestat.analyze", tmp_path))
+    assert "did you mean" in complaint(run("routestat.analyze", small.parent))
+    (tmp_path / "file").write_text("x")
+    assert "convert it first" in complaint(run("routestat.analyze", tmp_path / "file"))
+    assert "Missing argument" in complaint(run("routestat.analyze"))
+    assert "No such option" in complaint(run("routestat.analyze", small, "--layer", "3"))
+    assert "alpha" in complaint(run("routestat.analyze", small, "--alpha", "flat", "--out", tmp_path / "r"))
+    assert "--out" in complaint(run("routestat.analyze", small, "--out", tmp_path / "file"))
+
+
+def test_analyze_refuses_damage(small, tmp_path):
+    def damaged(change):
+        shutil.rmtree(tmp_path / "t", ignore_errors=True)
+        shutil.copytree(small, tmp_path / "t")
+        change(tmp_path / "t")
+        return complaint(run("routestat.analyze", tmp_path / "t", "--out", tmp_path / "r"))
+
+    def flip(folder):
+        content = bytearray((folder / "shard-00000.arrow").read_bytes())
+        content[500] ^= 1
+        (folder / "shard-00000.arrow").write_bytes(content)
+
+    def truncate(folder):
+        content = (folder / "shard-00000.arrow").read_bytes()
+        (folder / "shard-00000.arrow").write_bytes(content[:-100])
+
+    def outdate(folder):
+        manifest = json.loads((folder / "manifest.json").read_text())
+        (folder / "manifest.json").write_text(json.dumps(manifest | {"version": 0}))
+
+    assert "shard-00000.arrow: altered" in damaged(flip)
+    assert "shard-00000.arrow: truncated" in damaged(truncate)
+    assert "store format version 0" in damaged(outdate)
+    assert not (tmp_path / "r").exists()
+
+
+def convert(folder, **arrays):
+    np.savez(folder / "x.npz", **arrays)
+    result = run("routestat.convert", folder / "x.npz", "--out", folder / "t")
+    assert result.returncode == 0, result.stderr
+    return folder / "t"
+
+
+@pytest.mark.parametrize(
+    ("experts", "document", "said"),
+    [
+        (np.array([[[0, 1], [2, 3], [4, 5]]]), [0], "one document"),  # one token
+        (
+            np.tile([[[0, 1], [2, 3]]], (50, 1, 1)),
+            np.repeat(np.arange(5), 10),
+            "groups of documents",
+        ),  # constant
+        (
+            np.argsort(np.random.default_rng(0).random((40, 3, 8)), 2)[..., :2],
+            np.zeros(40, int),
+            "one document",
+        ),
+        (np.full((6, 2, 2), -1), [0, 0, 1, 1, 2, 2], "groups of documents"),  # every choice missing
+    ],
+)
+def test_a_poor_trace_is_no_error_and_what_cannot_be_said_has_a_reason(tmp_path, experts, document, said):
+    trace = convert(tmp_path, experts=experts, document=document, n_experts=8)
+    result = run("routestat.analyze", trace, "--out", tmp_path / "r")
+    assert result.returncode == 0, result.stderr
+    record = json.loads((tmp_path / "r" / "results.json").read_text())
+    assert any(said in note for note in record["trace"]["notes"])
+
+    def check(value):
+        if isinstance(value, dict):
+            undefined = [
+                key for key, item in value.items() if item is None and key not in ("source", "target")
+            ]
+            missing_bounds = [
+                key for key, item in value.items() if key.endswith("ci95") and item == [None, None]
+            ]
+            assert not (undefined + missing_bounds) or value.get("reason"), value
+            for item in value.values():
+                check(item)
+        elif isinstance(value, list):
+            for item in value:
+                check(item)
+
+    for part in ("dependence", "prediction", "biclusters", "chain"):
+        check(record[part])
+
+
+def test_one_layer_alone_is_analysed(small, tmp_path):
+    assert run("routestat.analyze", small, "--layers", "2", "--out", tmp_path / "r").returncode == 0
+    record = json.loads((tmp_path / "r" / "results.json").read_text())
+    assert record["dependence"] == []
+    assert len(record["layers"]) == 1
+
+
+def test_an_empty_store_is_refused(tmp_path):
+    trace = convert(tmp_path, experts=np.empty((0, 2, 2), int), n_experts=8)
+    assert "holds no tokens" in complaint(run("routestat.analyze", trace, "--out", tmp_path / "r"))
+
+
+def test_wide_models_go_through_the_same_command(tmp_path):
+    result = run("routestat.analyze", DEEPSEEK, "--layers", "all", "--out", tmp_path / "r")
+    assert result.returncode == 0, result.stderr
+    assert "expert view" in result.stdout
+    record = json.loads((tmp_path / "r" / "results.json").read_text())
+    assert record["states"] == "expert"
+    assert record["trace"]["layers"] == list(range(1, 27))
+    assert all("chi2" not in d and d["log10_p_clustered"] < -5 for d in record["dependence"])
+    mean = {p["predictor"]: p for p in record["prediction_mean"]}
+    # The board measured independently on this trace (20 % of documents held out, layers 2 to 26):
+    # popularity .205, previous token .281, order 1 .493, log-lift naive Bayes .554 of 6 recalled.
+    assert mean["popularity"]["recall_at_k"] == pytest.approx(0.205, abs=0.015)
+    assert mean["repeat-previous-token"]["recall_at_k"] == pytest.approx(0.281, abs=0.015)
+    assert mean["layer-1"]["recall_at_k"] == pytest.approx(0.493, abs=0.02)
+    assert mean["layer-1-naive-bayes"]["recall_at_k"] == pytest.approx(0.554, abs=0.02)
+    shown = run("routestat.predict", tmp_path / "r", "--layer", 1, "--after", "0,1,2,3,4,5")
+    assert shown.returncode == 0, shown.stderr
+    assert "among the 6 chosen" in shown.stdout
+
+
+def test_the_demo_reports_what_was_measured_of_the_tiny_model(tmp_path):
+    result = run("routestat.analyze", TINY, "--layers", "0-31", "--out", tmp_path / "r")
+    assert result.returncode == 0, result.stderr
+    record = json.loads((tmp_path / "r" / "results.json").read_text())
+    bits = [d["mi_bits_plugin"] for d in record["dependence"]]
+    assert np.mean(bits) == pytest.approx(0.620, abs=0.001)  # the model's card: mean, smallest, largest
+    assert (min(bits), max(bits)) == (pytest.approx(0.386, abs=0.02), pytest.approx(1.098, abs=0.02))
+    assert np.mean([layer["entropy_bits"] for layer in record["layers"]]) == pytest.approx(4.72, abs=0.01)
+    assert all(d["design_effect"] > 2 for d in record["dependence"])
+
+
+def test_help_names_every_option_and_its_example_is_the_readme_s():
+    for command in ("analyze", "predict", "convert"):
+        shown = run(f"routestat.{command}", "--help", COLUMNS="200")
+        assert shown.returncode == 0
+        assert f"python -m routestat.{command}" in " ".join(shown.stdout.split())
+        same = subprocess.run(
+            [Path(sys.executable).with_name("routestat"), command, "--help"],
+            capture_output=True,
+            text=True,
+            env={**os.environ, "COLUMNS": "200"},
+        )
+        assert same.stdout.replace("routestat " + command, "") == shown.stdout.replace(
+            "routestat " + command, ""
+        )
+    readme = (ROOT / "README.md").read_text()
+    options = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", readme))
+    known = set()
+    for command in ("analyze", "predict", "convert"):
+        known |= set(
+            re.findall(r"--[a-z][a-z-]*", run(f"routestat.{command}", "--help", COLUMNS="200").stdout)
+        )
+    assert options <= known | {"--help"}, options - known
+
+
+def test_the_bare_command_lists_the_desks_and_loads_nothing_heavy():
+    listing = "import sys, routestat.__main__ as m; print(m.HELP); print(sorted(sys.modules))"
+    shown = subprocess.run([sys.executable, "-c", listing], capture_output=True, text=True).stdout
+    assert all(name in shown for name in ("analyze", "predict", "convert"))
+    for heavy in ("numba", "scipy", "matplotlib", "pymc", "arviz", "dask", "torch", "pandas"):
+        assert f"'{heavy}'" not in shown
+    assert run("routestat").returncode == 0
+    unknown = run("routestat", "analyse")
+    assert (unknown.returncode, unknown.stderr) == (
+        2,
+        "error: no command 'analyse'; there are analyze, predict, convert\n",
+    )
+
+
+def test_interrupting_says_so_and_exits_130(small, tmp_path):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "routestat.analyze", str(TINY), "--out", str(tmp_path / "r")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+    )
+    deadline = time.time() + 60
+    while not (tmp_path / "r").exists() and time.time() < deadline:
+        time.sleep(0.05)
+    process.send_signal(2)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130, stderr
+    assert "error: interrupted" in stderr
+    assert "Traceback" not in stderr
+
+
+def test_convert_refuses_in_one_line_and_keeps_an_existing_trace(small, tmp_path):
+    before = (small / "manifest.json").read_bytes()
+    source = small.parent / "x.npz"
+    assert "already holds a trace" in complaint(run("routestat.convert", source, "--out", small))
+    assert (small / "manifest.json").read_bytes() == before
+    assert "no such file" in complaint(run("routestat.convert", tmp_path / "no.npz", "--out", tmp_path / "t"))
+    assert "--slots is weight or unknown" in complaint(
+        run("routestat.convert", source, "--out", tmp_path / "t", "--slots", "heavy")
+    )
+    np.savez(tmp_path / "bad.npz", experts=[[[0, 1]], [[4, 4]]], n_experts=8)
+    line = complaint(run("routestat.convert", tmp_path / "bad.npz", "--out", tmp_path / "t"))
+    assert "experts of layer 0, row 1: [4, 4] repeats an expert" in line
+    assert not list(tmp_path.glob("t*"))
+
+
+def test_convert_keeps_the_heaviest_expert_where_slots_are_by_weight(small):
+    batch = next(Trace.open(small).batches())
+    experts = np.load(small.parent / "x.npz")["experts"]
+    assert np.array_equal(batch.columns["L02.top1"], experts[:, 2, 0])
+    assert Trace.open(small).meta.slot_order == "weight"
