@@ -3,9 +3,9 @@
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import typer
-from click.exceptions import Abort, ClickException, Exit
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
@@ -13,6 +13,8 @@ from routestat.errors import RoutestatError
 from routestat.traces.store import Trace
 
 OK, BAD_INPUT, INTERRUPTED = 0, 2, 130
+# The base of typer's usage errors: click's own class in older versions of typer, a vendored one in newer.
+_USAGE_ERROR: Any = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
 
 
 def run(app: typer.Typer, name: str, arguments: Sequence[str] | None = None) -> int:
@@ -21,15 +23,14 @@ def run(app: typer.Typer, name: str, arguments: Sequence[str] | None = None) -> 
         result = typer.main.get_command(app).main(
             args=None if arguments is None else list(arguments), prog_name=name, standalone_mode=False
         )
-        return result if isinstance(result, int) else OK
-    except Exit as done:
-        return done.exit_code
-    except (KeyboardInterrupt, Abort):
-        return complain("interrupted", INTERRUPTED)
-    except ClickException as error:
+    except (KeyboardInterrupt, typer.Abort):
+        result = INTERRUPTED
+    except _USAGE_ERROR as error:
         return complain(f"{error.format_message()} (see {name} --help)")
     except (RoutestatError, OSError, MemoryError) as error:
         return complain(str(error) or type(error).__name__)
+    # Ctrl-C inside a command comes back from typer as its exit code.
+    return complain("interrupted", INTERRUPTED) if result == INTERRUPTED else result or OK
 
 
 def complain(message: str, code: int = BAD_INPUT) -> int:
@@ -97,7 +98,11 @@ class Ticker:
         self._bars.start()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: object, *_: object) -> None:
+        if kind is not None and not self.console.is_terminal:
+            # What is piped shall hold the error and nothing else.
+            for task in self._tasks.values():
+                self._bars.remove_task(task)
         self._bars.stop()
 
     def __call__(self, what: str, done: int, total: int) -> None:

@@ -29,6 +29,9 @@ from routestat.structure.paths import Paths, k_best_paths, path_log2_probability
 from routestat.traces.metadata import Router, TraceMeta
 from routestat.traces.store import Trace
 
+# Below this many tokens per cell no simple correction removes the bias of mutual information.
+ENOUGH_PER_CELL = 30
+
 #: Told (what is being done, done, in all).
 Tick = Callable[[str, int, int], None]
 
@@ -44,7 +47,10 @@ class LayerLoad:
 
 @dataclass(frozen=True)
 class Dependence:
-    """One pair of layers: the table ``[source, target]``, its tests and its information."""
+    """One pair of layers: the table ``[source, target]``, its tests and its information.
+
+    `caution` says where there are too few tokens for the size of the table.
+    """
 
     source: Router
     target: Router
@@ -53,6 +59,7 @@ class Dependence:
     table: NDArray[np.int64]
     test: Independence | ExpertIndependence
     information: InformationInterval
+    caution: str
 
 
 @dataclass(frozen=True)
@@ -228,7 +235,13 @@ def _dependence(counts: Counts, source: Router, target: Router, table: NDArray) 
         test = independence_experts(tables, sources, targets, tokens)
     documents = int(counts.documents[tokens > 0].sum())
     information = mutual_information_interval(tables)
-    return Dependence(source, target, int(tokens.sum()), documents, tables.sum(axis=0), test, information)
+    total = tables.sum(axis=0)
+    in_use = np.count_nonzero(total.sum(axis=0)) * np.count_nonzero(total.sum(axis=1))
+    per_cell = int(tokens.sum()) / max(in_use, 1)
+    caution = ""
+    if per_cell < ENOUGH_PER_CELL:
+        caution = f"only {per_cell:.3g} tokens per cell of the table: information is biased upwards below {ENOUGH_PER_CELL}"
+    return Dependence(source, target, int(tokens.sum()), documents, total, test, information, caution)
 
 
 def _board(trace: Trace, counts: Counts, alpha: str | float, tick: Tick) -> tuple[PredictionScore, ...]:

@@ -206,11 +206,19 @@ def fit_chain(
 
 
 def parse_alpha(text: str) -> str | float:
-    """A prior written as text: a number, or else the name of a rule."""
+    """A prior written as text: a positive number or the name of a rule.
+
+    Raises
+    ------
+    RoutestatError
+        If it is neither.
+    """
     try:
-        return float(text)
+        alpha: str | float = float(text)
     except ValueError:
-        return text
+        alpha = text
+    resolve_alpha(np.ones((1, 2), int), alpha)  # complains of what is no prior, before any work is done
+    return alpha
 
 
 def _beta_limits(mean: Floats, sd: Floats, level: float) -> tuple[Floats, Floats]:

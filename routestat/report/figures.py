@@ -30,7 +30,8 @@ SEQUENTIAL, DIVERGING, UNDEFINED = "viridis", "RdBu_r", "#D9D9D9"
 NAMED_STATES = 32
 FEW_TOKENS = 30
 _TEXT, _SMALL = 9.0, 8.0
-_RATIOS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.8, 0.9, 1, 1.1, 1.25, 2, 3, 5, 10, 20, 50, 100)
+_RATIOS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 1, 2, 3, 5, 10, 20, 50, 100)
+_RATIOS_NEAR_ONE = (0.6, 0.7, 0.8, 0.9, 1, 1.1, 1.2, 1.4, 1.7, 2)
 
 
 def save(figure: Figure, path: Path) -> tuple[int, int]:
@@ -277,7 +278,8 @@ def _key(figure: Figure, image: AxesImage, axes: Axes) -> None:
     bar = figure.colorbar(image, cax=axes)
     if isinstance(image.norm, LogNorm):
         bar.minorticks_off()
-        ticks = [tick for tick in _RATIOS if 1 / image.norm.vmax <= tick <= image.norm.vmax]
+        ratios = _RATIOS if image.norm.vmax > 2 else _RATIOS_NEAR_ONE
+        ticks = [tick for tick in ratios if image.norm.vmin <= tick <= image.norm.vmax]
         bar.set_ticks(ticks, labels=[f"{tick:g}" for tick in ticks])
     axes.tick_params(labelsize=_SMALL, length=2, pad=2)
 

@@ -129,6 +129,7 @@ def _dependence(item: Dependence) -> Record:
         "mi_bits_ci95": [information.low, information.high],
         "mi_bits_unit": "token" if isinstance(test, Independence) else "pair of slots",
         **_reason(test.reason, information.reason),
+        **({"caution": item.caution} if item.caution else {}),
     }
 
 

@@ -8,7 +8,8 @@ from rich.table import Table
 from rich.text import Text
 
 from routestat.forecast.scores import PredictionScore
-from routestat.report.html import number, span_of
+from routestat.report.html import number
+from routestat.traces.store import span
 from routestat.study import Dependence, PathFinding, Study
 from routestat.traces.metadata import Router
 
@@ -46,7 +47,7 @@ def _header(console: Console, study: Study) -> None:
     console.print(Text(" · ".join(_one_line(part) for part in (meta.name, meta.model, meta.dataset) if part)))
     router = study.routers[0]
     view = "state view" if study.states == "subset" else "expert view"
-    layers = span_of([router.layer for router in study.routers])
+    layers = span([router.layer for router in study.routers])
     console.print(
         Text(
             f"{study.n_tokens:,} tokens of {study.n_documents:,} documents · layers {layers} · "

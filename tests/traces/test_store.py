@@ -1,5 +1,4 @@
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -16,6 +15,7 @@ from routestat import Router, Trace, TraceMeta, TraceWriter
 from routestat.errors import TraceError
 from routestat.traces.manifest import sha256_of
 from routestat.traces.metadata import routers_like
+from routestat.traces.rows import rank_rows
 
 META = TraceMeta(routers_like([0, 1, 3], 8, 2), name="small", model="m", window=0, extra={"seed": 7})
 
@@ -106,8 +106,6 @@ def test_missing_values_wide_rows_and_companions_survive(tmp_path):
         np.tile(np.arange(10), (3, 1)),
     ]
     experts[2] = np.vstack([np.arange(10)[::-1], np.full(10, -1), np.arange(502, 512)])
-    from routestat.traces.rows import rank_rows
-
     states = {router.name: rank_rows(e, router) for router, e in zip(routers, experts, strict=True)}
     columns = {"L00.top1": [1, 7, 255], "L00.weights": np.array([[0.25, 0.75]] * 3), "L01.ahead1": [5, 6, 7]}
     with TraceWriter(tmp_path / "w", TraceMeta(routers)) as writer:
@@ -259,13 +257,17 @@ def test_a_killed_writer_loses_at_most_its_unfinished_shard(tmp_path):
         writer.write(np.full(60, 10**6), states=np.zeros((60, 2), np.uint8))
     again = Trace.open(tmp_path / "k")
     assert (again.complete, again.documents.num_rows) == (True, kept + 1)
-    assert not [name for name in os.listdir(tmp_path / "k") if name.endswith((".tmp", ".new"))]
+    assert not [*(tmp_path / "k").glob("*.tmp"), *(tmp_path / "k").glob("*.new")]
 
 
 def test_an_interrupted_writer_keeps_what_it_was_given(tmp_path):
-    with pytest.raises(KeyboardInterrupt), TraceWriter(tmp_path / "t", META) as writer:
-        writer.write([0, 0, 1], states=np.zeros((3, 3), np.uint8))
-        raise KeyboardInterrupt
+    def interrupted():
+        with TraceWriter(tmp_path / "t", META) as writer:
+            writer.write([0, 0, 1], states=np.zeros((3, 3), np.uint8))
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
     trace = Trace.open(tmp_path / "t")
     assert (trace.n_tokens, trace.complete) == (3, False)
 

@@ -1,0 +1,146 @@
+"""What else can count adjacent layer pairs, each in the fastest form we could write."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import polars as pl
+from deeptime.markov import TransitionCountEstimator
+from numpy.typing import NDArray
+
+from routestat.counting.context import Context
+from routestat.counting.counts import Counts, count
+from routestat.traces.store import Trace
+from routestat.traces.synthetic import Synthetic
+
+GROUPS = 256
+ADJACENT = Context.layer(1)
+
+
+@dataclass(frozen=True)
+class Contender:
+    """`run` is what is timed; `tables` turns its result into ``[pair, (group,) source, target]``, untimed."""
+
+    name: str
+    run: Callable[[], Any]
+    tables: Callable[[Any], NDArray[np.integer]]
+    groups: bool = False
+
+
+def routestat_tables(counts: Counts) -> NDArray[np.integer]:
+    """The tables ``[pair, group, source, target]`` of every adjacent pair."""
+    return np.stack([counts.table(ADJACENT, target) for target in counts.routers[1:]])
+
+
+def routestat(trace: Trace, threads: int | None = None) -> Contender:
+    """The counting pass itself, which keeps 256 groups of documents as it goes."""
+    words = "1 thread" if threads == 1 else "all threads"
+    return Contender(
+        f"routestat count(), {words}, {GROUPS} groups",
+        lambda: count(trace, contexts=[ADJACENT], groups=GROUPS, threads=threads),
+        routestat_tables,
+        groups=True,
+    )
+
+
+def alternatives(made: Synthetic) -> list[Contender]:
+    """Every other way, on columns that already lie in memory in the form each likes best."""
+    columns = [np.ascontiguousarray(column) for column in made.states.T]
+    n_states = made.alphabet.size
+    return [
+        *_numpy(columns, made.document, n_states),
+        _polars(columns, n_states),
+        _pandas(columns, n_states),
+        *_deeptime(columns, n_states),
+    ]
+
+
+def _numpy(columns: Sequence[NDArray], document: NDArray, n_states: int) -> list[Contender]:
+    cells = n_states * n_states
+
+    def usual() -> list[NDArray]:
+        return [np.bincount(x.astype(np.intp) * n_states + y, minlength=cells) for x, y in pairwise(columns)]
+
+    def narrow() -> list[NDArray]:
+        # Cells of 16 bits halve the traffic before bincount widens them.
+        return [
+            np.bincount(np.multiply(x, n_states, dtype=np.uint16) + y, minlength=cells)
+            for x, y in pairwise(columns)
+        ]
+
+    def grouped() -> list[NDArray]:
+        first = (document % GROUPS).astype(np.intp) * cells
+        return [
+            np.bincount(first + (np.multiply(x, n_states, dtype=np.uint16) + y), minlength=cells * GROUPS)
+            for x, y in pairwise(columns)
+        ]
+
+    def dense(found: list[NDArray]) -> NDArray:
+        return np.stack(found).reshape(len(found), n_states, n_states)
+
+    def dense_groups(found: list[NDArray]) -> NDArray:
+        return np.stack(found).reshape(len(found), GROUPS, n_states, n_states)
+
+    return [
+        Contender("NumPy bincount, 64-bit cells", usual, dense),
+        Contender("NumPy bincount, 16-bit cells", narrow, dense),
+        Contender(f"NumPy bincount, {GROUPS} groups", grouped, dense_groups, groups=True),
+    ]
+
+
+def _polars(columns: Sequence[NDArray], n_states: int) -> Contender:
+    names = [str(i) for i in range(len(columns))]
+    frame = pl.DataFrame(dict(zip(names, columns, strict=True)))
+
+    def run() -> list[pl.DataFrame]:
+        return [frame.group_by([x, y]).len() for x, y in pairwise(names)]
+
+    def dense(found: list[pl.DataFrame]) -> NDArray:
+        tables = np.zeros((len(found), n_states, n_states), np.int64)
+        for table, rows in zip(tables, found, strict=True):
+            source, target, number = (column.to_numpy() for column in rows.get_columns())
+            table[source, target] = number
+        return tables
+
+    return Contender("Polars group_by().len(), all threads", run, dense)
+
+
+def _pandas(columns: Sequence[NDArray], n_states: int) -> Contender:
+    def run() -> list[pd.DataFrame]:
+        return [pd.crosstab(x, y) for x, y in pairwise(columns)]
+
+    def dense(found: list[pd.DataFrame]) -> NDArray:
+        every = range(n_states)
+        return np.stack([t.reindex(index=every, columns=every, fill_value=0).to_numpy() for t in found])
+
+    return Contender("pandas crosstab", run, dense)
+
+
+def _deeptime(columns: Sequence[NDArray], n_states: int) -> list[Contender]:
+    # deeptime counts steps of a lag along one trajectory: with x and y end to end and a lag of their length,
+    # its steps are exactly x → y, each token once.
+    lag = len(columns[0])
+
+    def fit() -> list[Any]:
+        estimator = TransitionCountEstimator(lag, "sliding", n_states=n_states)
+        return [estimator.fit_fetch(np.concatenate(pair)).count_matrix for pair in pairwise(columns)]
+
+    def bare() -> list[Any]:
+        return [
+            TransitionCountEstimator.count("sliding", [np.concatenate(pair)], lag)
+            for pair in pairwise(columns)
+        ]
+
+    def dense(found: list[Any]) -> NDArray:
+        tables = np.zeros((len(found), n_states, n_states), np.int64)
+        for table, counted in zip(tables, found, strict=True):
+            table[: len(counted), : len(counted)] = counted
+        return tables
+
+    return [
+        Contender("deeptime TransitionCountEstimator.fit", fit, dense),
+        Contender("deeptime TransitionCountEstimator.count", bare, dense),
+    ]
