@@ -236,11 +236,10 @@ def _dependence(counts: Counts, source: Router, target: Router, table: NDArray) 
     documents = int(counts.documents[tokens > 0].sum())
     information = mutual_information_interval(tables)
     total = tables.sum(axis=0)
-    in_use = np.count_nonzero(total.sum(axis=0)) * np.count_nonzero(total.sum(axis=1))
-    per_cell = int(tokens.sum()) / max(in_use, 1)
-    caution = ""
-    if per_cell < ENOUGH_PER_CELL:
-        caution = f"only {per_cell:.3g} tokens per cell of the table: information is biased upwards below {ENOUGH_PER_CELL}"
+    in_use = int(np.count_nonzero(total.sum(axis=0)) * np.count_nonzero(total.sum(axis=1)))
+    per_cell = int(total.sum()) / max(in_use, 1)
+    few = f"only {per_cell:.3g} counts per cell of the table: below {ENOUGH_PER_CELL} information is biased upwards"
+    caution = few if per_cell < ENOUGH_PER_CELL else ""
     return Dependence(source, target, int(tokens.sum()), documents, total, test, information, caution)
 
 

@@ -6,6 +6,7 @@ tables this is about three times as fast as one loop that does both. A cell beyo
 collects what is missing, so that neither loop has a branch.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,16 @@ from numba import njit
 Array = Any
 
 
-@njit(nogil=True, cache=True)
+def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile without the interpreter lock, and keep the machine code where there is a place to keep it."""
+    try:
+        return njit(nogil=True, cache=True)(function)
+    except RuntimeError:
+        # Neither the package's folder nor the user's is writable: compile anew in every process.
+        return njit(nogil=True)(function)
+
+
+@compiled
 def fuse_first(values: Array, size: int, out: Array) -> None:  # pragma: no cover - compiled
     """``out = min(values, size)``: the cell along the first axis."""
     limit = out.dtype.type(size)
@@ -22,7 +32,7 @@ def fuse_first(values: Array, size: int, out: Array) -> None:  # pragma: no cove
         out[i] = min(out.dtype.type(values[i]), limit)
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def fuse_next(fused: Array, values: Array, size: int, out: Array) -> None:  # pragma: no cover - compiled
     """``out = fused · (size + 1) + min(values, size)``: the cell with one more axis."""
     limit = out.dtype.type(size)
@@ -31,7 +41,7 @@ def fuse_next(fused: Array, values: Array, size: int, out: Array) -> None:  # pr
         out[i] = fused[i] * width + min(out.dtype.type(values[i]), limit)
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def fuse_pair(
     first: Array, second: Array, size_first: int, size_second: int, out: Array
 ) -> None:  # pragma: no cover
@@ -45,13 +55,13 @@ def fuse_pair(
         )
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _add(fused: Array, table: Array) -> None:  # pragma: no cover - compiled
     for i in range(len(fused)):
         table[fused[i]] += table.dtype.type(1)
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def histogram(
     fused: Array, starts: Array, stops: Array, groups: Array, lag: int, table: Array
 ) -> None:  # pragma: no cover - compiled
@@ -64,7 +74,7 @@ def histogram(
             _add(fused[starts[r] : stops[r] - lag], table[groups[r]])
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def unrank(
     states: Array, size: int, n_experts: int, binomials: Array, missing: int, out: Array
 ) -> None:  # pragma: no cover - compiled
@@ -85,7 +95,7 @@ def unrank(
             c -= 1
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def cross_experts(
     source: Array,
     target: Array,
@@ -108,7 +118,7 @@ def cross_experts(
                     row[target[t, j]] += table.dtype.type(1)
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def single_experts(
     target: Array, starts: Array, stops: Array, groups: Array, missing: int, table: Array
 ) -> None:  # pragma: no cover - compiled
@@ -121,7 +131,7 @@ def single_experts(
                     cells[target[t, j]] += table.dtype.type(1)
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def decide(
     source: Array,
     target: Array,
@@ -181,7 +191,7 @@ def decide(
                 chosen[target[t, j]] = False
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _largest(score: Array, best: Array) -> None:  # pragma: no cover - compiled
     """Indices of the largest scores, falling; the lower index wins a tie."""
     held = 0
@@ -198,7 +208,7 @@ def _largest(score: Array, best: Array) -> None:  # pragma: no cover - compiled
         held = min(held + 1, len(best))
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _bits(
     score: Array, subset: Array, pivot: int, link: int, law: Array
 ) -> float:  # pragma: no cover - compiled
@@ -219,7 +229,7 @@ def _bits(
     return nats / np.log(2.0)
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _log_weight(score: float, link: int) -> float:  # pragma: no cover - compiled
     if link == 2:
         return score

@@ -48,7 +48,7 @@ def joint_and_conditional(item: Dependence, states: str) -> Figure | str:
     rows, total = table.sum(axis=1), table.sum()
     if not total:
         return f"No token has a choice at both layer {item.source.layer} and layer {item.target.layer}."
-    figure = _figure(11.3, 5.3)
+    figure = _figure(11.3, 5.1)
     bar, joint, joint_key, given, given_key = (
         _axes(figure, left, 0.75, width, 4.0)
         for left, width in ((0.6, 0.7), (1.35, 4.0), (5.4, 0.12), (6.5, 4.0), (10.55, 0.12))
@@ -91,9 +91,7 @@ def load(loads: Sequence[LayerLoad]) -> Figure | str:
     figure = _figure(across + 1.7, tall + 1.0)
     axes, key = _axes(figure, 0.65, 0.6, across, tall), _axes(figure, 0.75 + across, 0.6, 0.12, tall)
     shown = np.where(ratio > 0, np.maximum(ratio, 1 / reach), np.nan)
-    image = axes.imshow(
-        shown, cmap=_map(DIVERGING), norm=LogNorm(1 / reach, reach), aspect="auto"
-    )
+    image = axes.imshow(shown, cmap=_map(DIVERGING), norm=LogNorm(1 / reach, reach), aspect="auto")
     _key(figure, image, key)
     dead = np.argwhere(ratio == 0)
     axes.plot(dead[:, 1], dead[:, 0], "x", color="black", markersize=5)
@@ -116,10 +114,14 @@ def information(dependence: Sequence[Dependence], loads: Sequence[LayerLoad], st
     scale, close = _axes(figure, 0.75, 3.55, across, 1.1), _axes(figure, 0.75, 0.85, across, 2.25)
     place = np.arange(len(known))
     bits = np.array([item.information.mi_bits for item in known])
-    scale.bar(place, [entropies[item.target.layer] for item in known], color=PALE, label="entropy of the target")
+    scale.bar(
+        place, [entropies[item.target.layer] for item in known], color=PALE, label="entropy of the target"
+    )
     scale.bar(place, bits, color=BLUE, label="mutual information")
     scale.set(ylim=(0, None), xticks=[], ylabel="bits")
-    scale.legend(ncols=2, loc="lower right", bbox_to_anchor=(1, 1), frameon=False, fontsize=_SMALL, borderpad=0)
+    scale.legend(
+        ncols=2, loc="lower right", bbox_to_anchor=(1, 1), frameon=False, fontsize=_SMALL, borderpad=0
+    )
     low = np.array([item.information.low for item in known])
     high = np.array([item.information.high for item in known])
     close.errorbar(place, bits, _reach(bits, low, high), fmt="o", color=BLUE, capsize=2, markersize=4)
@@ -134,7 +136,9 @@ def information(dependence: Sequence[Dependence], loads: Sequence[LayerLoad], st
     return figure
 
 
-def board(scores: Sequence[PredictionScore], panels: Sequence[tuple[str, str]], trivial: Sequence[str]) -> Figure | str:
+def board(
+    scores: Sequence[PredictionScore], panels: Sequence[tuple[str, str]], trivial: Sequence[str]
+) -> Figure | str:
     """Small multiples of scores, a dot and an interval per predictor; `trivial` ones are hollow.
 
     `panels` are (score, title).
@@ -154,7 +158,9 @@ def board(scores: Sequence[PredictionScore], panels: Sequence[tuple[str, str]], 
             colour = GREY if score.predictor in trivial else BLUE
             reach = _reach(np.array([found.value]), np.array([found.low]), np.array([found.high]))
             face = "white" if score.predictor in trivial else colour
-            axes.errorbar(found.value, y, xerr=reach, fmt="o", color=colour, mfc=face, capsize=2.5, markersize=5)
+            axes.errorbar(
+                found.value, y, xerr=reach, fmt="o", color=colour, mfc=face, capsize=2.5, markersize=5
+            )
         axes.set_title(title, fontsize=_TEXT)
         axes.set(ylim=(-0.6, len(scored) - 0.4), yticks=place, yticklabels=[])
         if name != "log_loss_bits":
@@ -178,9 +184,7 @@ def blocks(finding: BlockFinding, item: Dependence, states: str) -> Figure | str
     figure = _figure(6.4, 5.9)
     axes, key = _axes(figure, 0.75, 0.75, 4.7, 4.7), _axes(figure, 5.55, 0.75, 0.12, 4.7)
     shown = np.clip(values, 1 / reach, reach)
-    image = axes.imshow(
-        shown, cmap=_map(DIVERGING), norm=LogNorm(1 / reach, reach), aspect="auto"
-    )
+    image = axes.imshow(shown, cmap=_map(DIVERGING), norm=LogNorm(1 / reach, reach), aspect="auto")
     _key(figure, image, key)
     for cut in np.flatnonzero(np.diff(found.row_labels[rows])):
         axes.axhline(cut + 0.5, color="black", linewidth=1.2)
@@ -215,7 +219,15 @@ def routes(graph: nx.DiGraph, layers: Sequence[int], dominant: Paths) -> Figure 
     for node, data in graph.nodes(data=True):
         at = place[data["layer"]], height[node]
         colour = VERMILLION if node in on_path else GREY
-        axes.plot(*at, "o", color="white", mec=colour, mew=1.0, markersize=13 + 60 * min(data["probability"], 0.2), zorder=3)
+        axes.plot(
+            *at,
+            "o",
+            color="white",
+            mec=colour,
+            mew=1.0,
+            markersize=13 + 60 * min(data["probability"], 0.2),
+            zorder=3,
+        )
         axes.text(*at, labels.get(node, data["state"]), fontsize=_SMALL, ha="center", va="center", zorder=4)
     axes.set(xlim=(-0.6, len(layers) - 0.4), xlabel="layer", yticks=[])
     axes.margins(y=0.12)
@@ -233,7 +245,7 @@ def _of_layer(router: Router, states: str) -> str:
 def _places(graph: nx.DiGraph, layers: Sequence[int]) -> dict[str, float]:
     """Height of each node: each layer's nodes evenly spaced, in the order of their neighbours' mean height."""
     columns = [[n for n, data in graph.nodes(data=True) if data["layer"] == layer] for layer in layers]
-    height = {}
+    height: dict[str, float] = {}
     for column in columns:
         column.sort(key=lambda node: -graph.nodes[node]["probability"])
         height |= {node: place - (len(column) - 1) / 2 for place, node in enumerate(column)}
@@ -278,8 +290,9 @@ def _key(figure: Figure, image: AxesImage, axes: Axes) -> None:
     bar = figure.colorbar(image, cax=axes)
     if isinstance(image.norm, LogNorm):
         bar.minorticks_off()
-        ratios = _RATIOS if image.norm.vmax > 2 else _RATIOS_NEAR_ONE
-        ticks = [tick for tick in ratios if image.norm.vmin <= tick <= image.norm.vmax]
+        low, high = image.get_clim()
+        ratios = _RATIOS if high and high > 2 else _RATIOS_NEAR_ONE
+        ticks = [tick for tick in ratios if low is not None and high is not None and low <= tick <= high]
         bar.set_ticks(ticks, labels=[f"{tick:g}" for tick in ticks])
     axes.tick_params(labelsize=_SMALL, length=2, pad=2)
 
@@ -300,9 +313,9 @@ def _name_states(
     step = -(-len(names) // NAMED_STATES)
     down = axis == "x"
     for place in range(0, len(names), step):
-        at = (place, -0.01) if down else (-0.01, place)
         axes.text(
-            *at,
+            place if down else -0.01,
+            -0.01 if down else place,
             names[place],
             transform=axes.get_xaxis_transform() if down else axes.get_yaxis_transform(),
             rotation=90 if down else 0,

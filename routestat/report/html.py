@@ -9,7 +9,6 @@ import shlex
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -103,9 +102,7 @@ def path_words(router: Router, states: str, step: int | Sequence[int]) -> str:
     return ",".join(map(str, experts))
 
 
-def _draw(
-    study: Study, folder: Path, tick: Callable[[str, int, int], None]
-) -> dict[str, Picture]:
+def _draw(study: Study, folder: Path, tick: Callable[[str, int, int], None]) -> dict[str, Picture]:
     """All pictures by name; one at a time, because a figure holds far more memory than its file."""
     folder.mkdir(exist_ok=True)
     layers = [router.layer for router in study.routers]
@@ -159,7 +156,6 @@ def _page(study: Study, record: Record, pictures: dict[str, Picture], folder: Pa
         loader=PackageLoader("routestat.report", "templates"),
         autoescape=True,
         undefined=StrictUndefined,
-        trim_blocks=True,
         lstrip_blocks=True,
     )
     environment.filters |= {"number": number, "num": _data, "span": span, "reasons": _reasons}
@@ -198,8 +194,9 @@ def _reasons(rows: Iterable[Record]) -> list[str]:
 
 
 def _by_effect(rows: Sequence[Record]) -> list[Record]:
-    """Largest information first, undefined last."""
-    return sorted(rows, key=lambda row: -row["mi_bits"] if row["mi_bits"] is not None else float("inf"))
+    """Largest information first, undefined last; each row with a `caution`, which may be empty."""
+    careful = [{"caution": ""} | row for row in rows]
+    return sorted(careful, key=lambda row: -row["mi_bits"] if row["mi_bits"] is not None else float("inf"))
 
 
 def _noun(routers: Sequence[Router]) -> str:

@@ -1,6 +1,6 @@
 """The summary that `analyze` prints; text of the trace is never read as markup."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -9,15 +9,20 @@ from rich.text import Text
 
 from routestat.forecast.scores import PredictionScore
 from routestat.report.html import number
-from routestat.traces.store import span
 from routestat.study import Dependence, PathFinding, Study
 from routestat.traces.metadata import Router
+from routestat.traces.store import span
 
 TOP_PAIRS = 5
 TOP_PATHS = 3
 # Layers of a path shown on one line; the report has all of them.
 PATH_LAYERS = 6
-_BOARD = (("exact_set", "exact set"), ("recall_at_k", "recall@k"), ("top1_hit", "top-1 hit"))
+_BOARD = {
+    "exact_set": "exact set",
+    "recall_at_k": "recall@k",
+    "top1_hit": "top-1 hit",
+    "log_loss_bits": "log loss (bits)",
+}
 
 
 def summarise(study: Study, page: Path) -> None:
@@ -31,9 +36,8 @@ def summarise(study: Study, page: Path) -> None:
     """
     console = Console(highlight=False)
     _header(console, study)
-    for part in (_dependence(study), _board(study.mean_board)):
-        console.print()
-        console.print(part)
+    _dependence(console, study)
+    _board(console, study.mean_board)
     console.print()
     console.print(_load(study))
     _paths(console, study)
@@ -46,37 +50,36 @@ def _header(console: Console, study: Study) -> None:
     meta = study.meta
     console.print(Text(" · ".join(_one_line(part) for part in (meta.name, meta.model, meta.dataset) if part)))
     router = study.routers[0]
-    view = "state view" if study.states == "subset" else "expert view"
-    layers = span([router.layer for router in study.routers])
-    console.print(
-        Text(
-            f"{study.n_tokens:,} tokens of {study.n_documents:,} documents · layers {layers} · "
-            f"{router.n_experts} experts, top {router.top_k} · {view}"
-        )
-    )
+    facts = [
+        f"{_many(study.n_tokens, 'token')} of {_many(study.n_documents, 'document')}",
+        f"layer{'s' if len(study.routers) > 1 else ''} {span([router.layer for router in study.routers])}",
+        f"{router.n_experts} experts, top {router.top_k}",
+        "state view" if study.states == "subset" else "expert view",
+    ]
+    console.print(Text(" · ".join(facts)))
     for note in study.notes:
         console.print(Text("note: " + _one_line(note), style="yellow"))
 
 
-def _dependence(study: Study) -> Table | Text:
+def _dependence(console: Console, study: Study) -> None:
     if not study.dependence:
-        return Text("One layer only: no dependence between layers to look at.")
+        _titled(console, "Dependence between layers", Text("One layer only: there is none to look at."))
+        return
     unit = "bits per token" if study.states == "subset" else "bits per pair of slots"
-    table = _table(f"Dependence between layers, strongest first ({unit})")
-    for heading in ("layers", "MI", "95 % interval", "log10 p clustered"):
-        table.add_column(heading, justify="left" if heading == "layers" else "right")
+    table = _table("layers", "MI", "95 % interval", "log10 p clustered")
     for item in sorted(study.dependence, key=_strength)[:TOP_PAIRS]:
         information = item.information
         table.add_row(
             f"{item.source.layer} → {item.target.layer}",
-            number(information.mi_bits, 3),
+            number(information.mi_bits),
             _interval(information.low, information.high),
-            number(item.test.log10_p_clustered, 3),
+            number(item.test.log10_p_clustered),
         )
-    reasons = {item.test.reason or item.information.reason for item in study.dependence} - {None}
     more = len(study.dependence) - TOP_PAIRS
-    table.caption = "; ".join([f"{more} more in the report"] * (more > 0) + [f"–: {r}" for r in reasons if r])
-    return table
+    below = [f"{more} more in the report"] if more > 0 else []
+    reasons = [reason for item in study.dependence for reason in (item.information.reason, item.test.reason)]
+    title = f"Dependence between layers, strongest first ({unit})"
+    _titled(console, title, table, [*below, *_why(reasons)])
 
 
 def _strength(item: Dependence) -> tuple[bool, float]:
@@ -85,23 +88,18 @@ def _strength(item: Dependence) -> tuple[bool, float]:
     return bits != bits, -bits
 
 
-def _board(board: Sequence[PredictionScore]) -> Table | Text:
+def _board(console: Console, board: Sequence[PredictionScore]) -> None:
+    title = "What comes next: mean over layers, on documents held out"
     if not board or not board[0].n_tokens:
-        return Text("No predictor could be scored on documents held out.")
-    table = _table("What comes next: mean over layers, on documents held out")
-    table.add_column("predictor", overflow="fold")
-    for heading in (*(words for _, words in _BOARD), "log loss (bits)"):
-        table.add_column(heading, justify="right")
-    reasons = {}
+        _titled(console, title, Text("No predictor could be scored."))
+        return
+    table = _table("predictor", *_BOARD.values())
+    reasons = []
     for score in board:
-        estimates = [score.estimate(name) for name, _ in _BOARD]
-        loss = score.estimate("log_loss_bits")
-        for reason in [e.reason for e in (*estimates, loss) if e.reason and e.value != e.value]:
-            reasons[reason] = None
-        cells = [number(estimate.value, 3) for estimate in estimates]
-        table.add_row(score.predictor, *cells, number(loss.value, 4))
-    table.caption = "; ".join(f"–: {reason}" for reason in reasons)
-    return table
+        estimates = [score.estimate(name) for name in _BOARD]
+        table.add_row(score.predictor, *(number(estimate.value) for estimate in estimates))
+        reasons += [estimate.reason for estimate in estimates if estimate.value != estimate.value]
+    _titled(console, title, table, _why(reasons))
 
 
 def _load(study: Study) -> Text:
@@ -113,8 +111,8 @@ def _load(study: Study) -> Text:
     return Text.assemble(
         ("Load ", "bold"),
         f"most uneven in layer {worst.router.layer}: its busiest expert has "
-        f"{number(worst.balance.load_max_over_mean, 3)} times the mean load; "
-        + ("no expert unused." if not dead else f"{dead} experts unused in this trace."),
+        f"{number(worst.balance.load_max_over_mean)} times the mean load; "
+        + (f"{_many(dead, 'expert')} unused in this trace." if dead else "no expert unused."),
     )
 
 
@@ -122,13 +120,14 @@ def _paths(console: Console, study: Study) -> None:
     found: PathFinding = study.paths
     console.print()
     console.print(Text("Dominant paths of the fitted chain (not tested)", style="bold"))
-    rows = zip(
-        found.dominant.states, found.dominant.log2_probability, found.dominant_tokens, strict=True
-    )
+    rows = zip(found.dominant.states, found.dominant.log2_probability, found.dominant_tokens, strict=True)
     for states, bits, tokens in list(rows)[:TOP_PATHS]:
-        words = [_word(router, int(state), study.states) for router, state in zip(study.routers, states, strict=True)]
+        words = [
+            _word(router, int(state), study.states)
+            for router, state in zip(study.routers, states, strict=True)
+        ]
         shown = " → ".join(words[:PATH_LAYERS]) + (" → …" if len(words) > PATH_LAYERS else "")
-        console.print(Text(f"  {shown}   2^{number(bits, 3)}, taken by {int(tokens):,} tokens"))
+        console.print(Text(f"  {shown}   2^{number(bits)}, taken by {_many(int(tokens), 'token')}"))
 
 
 def _word(router: Router, state: int, view: str) -> str:
@@ -138,7 +137,7 @@ def _word(router: Router, state: int, view: str) -> str:
 
 
 def _interval(low: float, high: float) -> str:
-    return "–" if low != low else f"{number(low, 3)} … {number(high, 3)}"
+    return "–" if low != low else f"{number(low)} … {number(high)}"
 
 
 def _one_line(text: str) -> str:
@@ -146,5 +145,27 @@ def _one_line(text: str) -> str:
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
-def _table(title: str) -> Table:
-    return Table(title=title, title_justify="left", title_style="bold", caption_justify="left", box=None, pad_edge=False)
+def _many(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def _why(reasons: Iterable[str | None]) -> list[str]:
+    """Why something is –, each reason once."""
+    return [f"–: {reason}" for reason in dict.fromkeys(reasons) if reason]
+
+
+def _table(first: str, *numbers: str) -> Table:
+    table = Table(box=None, pad_edge=False)
+    table.add_column(first, overflow="fold")
+    for heading in numbers:
+        table.add_column(heading, justify="right")
+    return table
+
+
+def _titled(console: Console, title: str, body: Table | Text, below: Sequence[str] = ()) -> None:
+    """A title of its own: rich would fold a table's title to the table's width."""
+    console.print()
+    console.print(Text(title, style="bold"))
+    console.print(body)
+    for line in below:
+        console.print(Text(line, style="dim"))

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.stats import random_table
 from sklearn.cluster import SpectralCoclustering
 from sklearn.metrics import adjusted_rand_score
-from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
+from threadpoolctl import ThreadpoolController
 
 from routestat.errors import RoutestatError
 from routestat.inference.information import mutual_information

@@ -21,6 +21,8 @@ DOCUMENTS = "documents.arrow"
 # Small enough that a column of a batch stays in the L2 cache while every table that needs it is counted.
 BATCH_ROWS = 1 << 16
 
+# document, position, token, phase: before the routers.
+FIXED_COLUMNS = 4
 PHASE_TYPE = pa.dictionary(pa.int8(), pa.string())
 PHASES = ("prefill", "decode")
 

@@ -14,6 +14,7 @@ from routestat.errors import TraceError
 from routestat.traces.batch import Batch, RowChecker, to_batch
 from routestat.traces.manifest import (
     BATCH_ROWS,
+    FIXED_COLUMNS,
     MANIFEST,
     FileRecord,
     Manifest,
@@ -38,6 +39,8 @@ class Trace:
     documents : pyarrow.Table
         One row per document: ``document``, ``name``, ``domain`` and whatever else the source said.
     n_tokens : int
+    columns : tuple of str
+        What was recorded beside the routers: ``L00.top1`` …
     complete : bool
         False if the writer stopped before closing; everything up to its last whole shard is here.
     """
@@ -48,11 +51,13 @@ class Trace:
         documents: pa.Table,
         sources: Sequence[Any],
         n_tokens: int,
+        columns: Sequence[str] = (),
         complete: bool = True,
     ) -> None:
         self.meta = meta
         self.documents = documents
         self.n_tokens = n_tokens
+        self.columns = tuple(columns)
         self.complete = complete
         self._sources = tuple(sources)
 
@@ -79,8 +84,8 @@ class Trace:
         manifest = Manifest.load(folder)
         documents = read_documents(folder, manifest.documents)
         shards = [folder / shard.file for shard in manifest.shards]
-        extra = manifest.columns[4 + len(manifest.meta.routers) :]
-        trace = cls(manifest.meta, documents, shards, manifest.n_tokens, manifest.complete)
+        extra = manifest.columns[FIXED_COLUMNS + len(manifest.meta.routers) :]
+        trace = cls(manifest.meta, documents, shards, manifest.n_tokens, extra, manifest.complete)
         checker, done = RowChecker(manifest.meta), 0
         for shard in manifest.shards:
             file = check_file(folder, shard, hashes=verify)
@@ -88,7 +93,7 @@ class Trace:
             if not verify:
                 continue
             row = 0
-            for batch in _shard_batches(file, None):
+            for batch in map(to_batch, _shard_batches(file, None)):
                 checker.check(batch, str(file), row)
                 row += len(batch)
                 done += len(batch)
@@ -107,7 +112,7 @@ class Trace:
             checker.check(to_batch(record), "arrays", 0)
         numbers = np.unique(table.column("document").to_numpy())
         documents = pa.table({"document": pa.array(numbers, pa.int32())})
-        return cls(meta, documents, [table], table.num_rows)
+        return cls(meta, documents, [table], table.num_rows, columns.get("columns") or ())
 
     def batches(self, columns: Sequence[str] | None = None) -> Iterator[Batch]:
         """The rows in order, at most 65,536 at a time, with only the wanted `columns` decoded.
@@ -117,11 +122,14 @@ class Trace:
         TraceError
             If a shard cannot be decoded.
         """
+        return map(to_batch, self.record_batches(columns))
+
+    def record_batches(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+        """The same rows as Arrow record batches, with the phase."""
         for source in self._sources:
             if isinstance(source, pa.Table):
                 names = source.schema.names if columns is None else ["document", "position", *columns]
-                for record in source.select(names).to_batches(max_chunksize=BATCH_ROWS):
-                    yield to_batch(record)
+                yield from source.select(names).to_batches(max_chunksize=BATCH_ROWS)
             else:
                 yield from _shard_batches(source, columns)
 
@@ -201,7 +209,7 @@ def _check_schema(file: Path, meta: TraceMeta, extra: Sequence[str], rows: int) 
         raise TraceError(f"{file}: {found} rows where the manifest says {rows}")
 
 
-def _shard_batches(file: Path, columns: Sequence[str] | None) -> Iterator[Batch]:
+def _shard_batches(file: Path, columns: Sequence[str] | None) -> Iterator[pa.RecordBatch]:
     reader = open_arrow(file)
     if columns is not None:
         names = ["document", "position", *columns]
@@ -212,9 +220,8 @@ def _shard_batches(file: Path, columns: Sequence[str] | None) -> Iterator[Batch]
         reader = pa.ipc.open_file(pa.memory_map(str(file)), options=options)
     for index in range(reader.num_record_batches):
         try:
-            record = reader.get_batch(index)
+            yield reader.get_batch(index)
         except (pa.ArrowInvalid, OSError) as error:
             raise TraceError(
                 f"{file}: batch {index} cannot be decoded ({str(error).splitlines()[0]})"
             ) from None
-        yield to_batch(record)

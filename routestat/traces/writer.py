@@ -16,7 +16,15 @@ from numpy.typing import ArrayLike
 
 from routestat.errors import TraceError
 from routestat.traces.batch import RowChecker, to_batch
-from routestat.traces.manifest import DOCUMENTS, MANIFEST, FileRecord, Manifest, schema_of, write_arrow
+from routestat.traces.manifest import (
+    DOCUMENTS,
+    FIXED_COLUMNS,
+    MANIFEST,
+    FileRecord,
+    Manifest,
+    schema_of,
+    write_arrow,
+)
 from routestat.traces.metadata import TraceMeta
 from routestat.traces.rows import to_table
 from routestat.traces.store import read_documents
@@ -75,7 +83,7 @@ class TraceWriter:
         if not (self.path / DOCUMENTS).exists() or (self.path / (DOCUMENTS + ".new")).exists():
             write_arrow(self.path / DOCUMENTS, documents)
         self._manifest = old
-        self._extra = old.columns[4 + len(old.meta.routers) :]
+        self._extra = old.columns[FIXED_COLUMNS + len(old.meta.routers) :]
         self._documents = [documents]
         numbers = documents.column("document").to_pylist()
         self._seen = set(numbers)
@@ -131,10 +139,6 @@ class TraceWriter:
         TraceError
             Naming the first row that is impossible; nothing of the call is then written.
         """
-        if self._extra is None:
-            self._extra = tuple(columns or ())
-        if tuple(columns or ()) != self._extra:
-            raise TraceError(f"columns must stay {self._extra or '(none)'}, got {tuple(columns or ())}")
         table = to_table(
             self.meta,
             document,
@@ -145,6 +149,18 @@ class TraceWriter:
             phase=phase,
             columns=columns,
         )
+        self.write_table(table)
+
+    def write_table(self, table: pa.Table) -> None:
+        """Add rows that are in the store's own schema already; otherwise as `write`."""
+        names = tuple(table.schema.names)
+        extra = names[FIXED_COLUMNS + len(self.meta.routers) :]
+        if self._extra is None:
+            self._extra = extra
+        wanted = schema_of(self.meta, self._extra)
+        if names != tuple(wanted.names):
+            raise TraceError(f"columns must stay {', '.join(wanted.names)}, got {', '.join(names)}")
+        table = table.combine_chunks()
         row = self._rows
         for record in table.to_batches():
             self._checker.check(to_batch(record), "rows written", row)

@@ -4,6 +4,7 @@ Every result is first compared with routestat's, cell by cell; only then is anyt
 turns, with routestat before each of them, so that a noisy machine is noisy for all; times are medians.
 """
 
+import hashlib
 import os
 import platform
 import statistics
@@ -11,6 +12,7 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -145,6 +147,14 @@ def bench_memory(folder: Path) -> None:
         )
 
 
+def cores_free() -> float:
+    """How much more work all cores get done than one, right now: others may be using them."""
+    work, cores = bytes(1 << 26), os.cpu_count() or 1
+    one = seconds(lambda: hashlib.sha256(work))
+    with ThreadPoolExecutor(cores) as pool:
+        return cores * one / seconds(lambda: list(pool.map(hashlib.sha256, [work] * cores)))
+
+
 def print_machine() -> None:
     """What the figures were measured on."""
     info = Path("/proc/cpuinfo")
@@ -156,8 +166,7 @@ def print_machine() -> None:
     )
     print(f"{platform.system()}, Python {platform.python_version()}")
     print(", ".join(f"{name} {version(name)}" for name in PACKAGES))
-    if hasattr(os, "getloadavg"):
-        print(f"load average before the run: {os.getloadavg()[0]:.2f}")
+    print(f"cores free for this run: {cores_free():.1f}")
 
 
 def main() -> None:

@@ -348,6 +348,19 @@ def test_convert_refuses_in_one_line_and_keeps_an_existing_trace(small, tmp_path
     assert not list(tmp_path.glob("t*"))
 
 
+def test_a_trace_goes_to_parquet_and_back_by_the_command(small, tmp_path):
+    there = run("routestat.convert", small, "--out", tmp_path / "x.parquet")
+    assert (there.returncode, "30,000 tokens of 12 documents" in there.stdout) == (0, True), there.stderr
+    back = run("routestat.convert", tmp_path / "x.parquet", "--out", tmp_path / "t", "--licence", "MIT")
+    assert back.returncode == 0, back.stderr
+    trace = Trace.open(tmp_path / "t")
+    assert (trace.meta.name, trace.meta.licence, trace.n_tokens) == ("small", "MIT", 30_000)
+    first, again = next(Trace.open(small).batches()), next(trace.batches())
+    assert all(np.array_equal(first.columns[name], again.columns[name]) for name in first.columns)
+    assert "exists already" in complaint(run("routestat.convert", small, "--out", tmp_path / "x.parquet"))
+    assert "is a folder" in complaint(run("routestat.convert", small, "--out", tmp_path / "u"))
+
+
 def test_convert_keeps_the_heaviest_expert_where_slots_are_by_weight(small):
     batch = next(Trace.open(small).batches())
     experts = np.load(small.parent / "x.npz")["experts"]
