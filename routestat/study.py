@@ -142,6 +142,7 @@ def study(
     steps = [(source, target, counts.table(Context.layer(1), target)) for source, target in pairs if source]
     tick("fitting the chain", 0, 1)
     chain = chain_of(counts, alpha)
+    tick("fitting the chain", 1, 1)
     board = _board(trace, counts, alpha, tick)
     dependence = tuple(
         _dependence(counts, source, target, table)

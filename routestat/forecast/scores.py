@@ -64,7 +64,7 @@ def pooled(scores: Sequence[PredictionScore]) -> PredictionScore:
         raise RoutestatError("pool the scores of one predictor, at least one")
     first = scores[0]
     sums = np.sum([score.sums for score in scores], axis=0)
-    return PredictionScore(first.predictor, first.source, -1, first.horizon, sums, first.has_law)
+    return PredictionScore(first.predictor, -1, -1, first.horizon, sums, first.has_law)
 
 
 def score_table(tables: NDArray, membership: NDArray, top_k: int, alpha: str | float) -> NDArray[np.float64]:

@@ -30,6 +30,8 @@ SEQUENTIAL, DIVERGING, UNDEFINED = "viridis", "RdBu_r", "#D9D9D9"
 NAMED_STATES = 32
 FEW_TOKENS = 30
 _TEXT, _SMALL = 9.0, 8.0
+# Without the thin space "3,5" reads as a decimal number.
+_COMMA = ",\u2009"
 _RATIOS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 1, 2, 3, 5, 10, 20, 50, 100)
 _RATIOS_NEAR_ONE = (0.6, 0.7, 0.8, 0.9, 1, 1.1, 1.2, 1.4, 1.7, 2)
 
@@ -86,7 +88,7 @@ def load(loads: Sequence[LayerLoad]) -> Figure | str:
     for column, item in enumerate(known):
         ratio[: item.router.n_experts, column] = item.balance.load / item.balance.load.mean()
     reach = max(1.25, float(np.nanmax(ratio)))
-    across = min(9.6, max(2.0, 0.3 * len(known)))
+    across = min(9.6, max(2.8, 0.3 * len(known)))
     tall = min(5.5, max(1.8, 0.24 * width))
     figure = _figure(across + 1.7, tall + 1.0)
     axes, key = _axes(figure, 0.65, 0.6, across, tall), _axes(figure, 0.75 + across, 0.6, 0.12, tall)
@@ -225,10 +227,17 @@ def routes(graph: nx.DiGraph, layers: Sequence[int], dominant: Paths) -> Figure 
             color="white",
             mec=colour,
             mew=1.0,
-            markersize=13 + 60 * min(data["probability"], 0.2),
+            markersize=16 + 100 * min(data["probability"], 0.1),
             zorder=3,
         )
-        axes.text(*at, labels.get(node, data["state"]), fontsize=_SMALL, ha="center", va="center", zorder=4)
+        axes.text(
+            *at,
+            str(labels.get(node, data["state"])).replace(",", _COMMA),
+            fontsize=_SMALL,
+            ha="center",
+            va="center",
+            zorder=4,
+        )
     axes.set(xlim=(-0.6, len(layers) - 0.4), xlabel="layer", yticks=[])
     axes.margins(y=0.12)
     _sparse_ticks(axes, "x", [str(layer) for layer in layers], 64)
@@ -307,7 +316,7 @@ def _name_states(
     size = router.alphabet.size if states == "subset" else router.n_experts
     shown = np.arange(size) if order is None else order
     if states == "subset" and len(shown) <= NAMED_STATES:
-        names = [",".join(map(str, row)) for row in router.alphabet.unrank(shown).tolist()]
+        names = [_COMMA.join(map(str, row)) for row in router.alphabet.unrank(shown).tolist()]
     else:
         names = [str(state) for state in shown]
     step = -(-len(names) // NAMED_STATES)

@@ -81,11 +81,13 @@ def number(value: float | int | None, digits: int = 3) -> str:
         return MISSING
     if isinstance(value, int):
         return f"{value:,}".replace("-", "−")
-    if value == 0:
-        return "0"
-    if 1e-4 <= abs(value) < 10**digits:
-        text = f"{value:#.{digits}g}".rstrip(".")
-    elif 10**digits <= abs(value) < 1e15:
+    # Rounded first: 999.7 has four digits once three of them are kept.
+    rounded = float(f"{value:.{digits - 1}e}")
+    if rounded == 0:
+        text = "0"
+    elif 1e-4 <= abs(rounded) < 10**digits:
+        text = f"{rounded:#.{digits}g}".rstrip(".")
+    elif 10**digits <= abs(rounded) < 1e15:
         text = f"{value:,.0f}"
     else:
         mantissa, exponent = f"{value:.{digits - 1}e}".split("e")

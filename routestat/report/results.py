@@ -24,6 +24,7 @@ from routestat.traces.metadata import Router
 
 CHAIN_FILE = "chain.npz"
 CHAIN_VERSION = 1
+_NO_EXPECTATION = "the chain of the expert view walks single experts, tokens take subsets: no expected count"
 Record = dict[str, Any]
 
 
@@ -178,6 +179,7 @@ def _paths(study: Study) -> list[Record]:
             "expected": study.n_tokens * probability if key == "states" else None,
             "count": count,
             "n_documents": documents,
+            **_reason("" if key == "states" else _NO_EXPECTATION),
         }
         for states, probability, bits, count, documents in zip(
             found.dominant.states,
@@ -198,6 +200,7 @@ def _paths(study: Study) -> list[Record]:
             "n_documents": documents,
             "expected": expected,
             "probability": count / found.observed.n_tokens,
+            **_reason("" if key == "states" else _NO_EXPECTATION),
         }
         for states, count, documents, expected in zip(
             found.observed.states,

@@ -89,7 +89,7 @@ class Trace:
         checker, done = RowChecker(manifest.meta), 0
         for shard in manifest.shards:
             file = check_file(folder, shard, hashes=verify)
-            _check_schema(file, manifest.meta, extra, shard.rows)
+            _check_schema(file, manifest.meta, extra)
             if not verify:
                 continue
             row = 0
@@ -99,6 +99,8 @@ class Trace:
                 done += len(batch)
                 if progress is not None:
                     progress(done, manifest.n_tokens)
+            if row != shard.rows:
+                raise TraceError(f"{file}: {row} rows where the manifest says {shard.rows}")
         return trace
 
     @classmethod
@@ -188,7 +190,7 @@ def read_documents(folder: Path, record: FileRecord) -> pa.Table:
     raise first
 
 
-def _check_schema(file: Path, meta: TraceMeta, extra: Sequence[str], rows: int) -> None:
+def _check_schema(file: Path, meta: TraceMeta, extra: Sequence[str]) -> None:
     reader = open_arrow(file)
     wanted = schema_of(meta, extra)
     for field in wanted:
@@ -200,13 +202,6 @@ def _check_schema(file: Path, meta: TraceMeta, extra: Sequence[str], rows: int) 
             raise TraceError(
                 f"{file}: column {field.name} is {got.type}, the manifest's metadata asks for {field.type}"
             )
-    found = (
-        sum(reader.get_batch(i).num_rows for i in range(reader.num_record_batches))
-        if rows < BATCH_ROWS
-        else None
-    )
-    if found is not None and found != rows:
-        raise TraceError(f"{file}: {found} rows where the manifest says {rows}")
 
 
 def _shard_batches(file: Path, columns: Sequence[str] | None) -> Iterator[pa.RecordBatch]:

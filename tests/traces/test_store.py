@@ -203,6 +203,14 @@ def test_no_manifest_other_version_other_columns(store, tmp_path):
         Trace.open(tmp_path / "nowhere")
 
 
+def test_a_manifest_that_miscounts_is_refused(store):
+    manifest = json.loads((store / "manifest.json").read_text())
+    manifest["shards"][2]["rows"] = 199
+    (store / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(TraceError, match=r"shard-00002\.arrow: 200 rows where the manifest says 199"):
+        Trace.open(store)
+
+
 def test_a_manifest_cannot_reach_outside_its_folder(store):
     manifest = json.loads((store / "manifest.json").read_text())
     manifest["shards"][0]["file"] = "../secret.arrow"
