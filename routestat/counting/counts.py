@@ -1,7 +1,7 @@
 """Counts and count(): one pass over a trace into small additive tables."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -235,29 +235,33 @@ def _pass(
     """Feed every batch to every task; tasks are shared out to threads, so no table is touched by two."""
     tokens, documents = np.zeros(groups, np.int64), np.zeros(groups, np.int64)
     reach = max((task.context.lag for task in tasks), default=0)
-    tail, last_document, done = Tail.empty(), -1, 0
-    batches = trace.batches([router.name for router in routers])
+    tail, done = Tail.empty(), 0
+    window = trace.meta.window
+    pieces = _pieces(trace.batches([router.name for router in routers]), window, groups)
     with ThreadPoolExecutor(threads + 1) as pool:
         shares = [tasks[i::threads] for i in range(threads)]
-        # The next batch is decoded while this one is counted.
-        ahead = pool.submit(next, batches, None)
-        while (batch := ahead.result()) is not None:
-            ahead = pool.submit(next, batches, None)
-            runs = find_runs(batch.document, batch.position, trace.meta.window, groups)
+        # The next batch is decoded and cut into runs while this one is counted.
+        ahead = pool.submit(next, pieces, None)
+        while (piece := ahead.result()) is not None:
+            ahead = pool.submit(next, pieces, None)
+            batch, runs = piece
             seam = tail.seam(batch, reach) if reach and len(tail.document) else None
-            feed = partial(
-                _feed, batch=batch, runs=runs, tail=tail, seam=seam, window=trace.meta.window, groups=groups
-            )
+            feed = partial(_feed, batch=batch, runs=runs, tail=tail, seam=seam, window=window, groups=groups)
             list(pool.map(feed, shares))
             np.add.at(tokens, runs.groups, runs.stops - runs.starts)
-            starts = np.flatnonzero(np.diff(batch.document, prepend=last_document))
-            np.add.at(documents, batch.document[starts].astype(np.int64) % groups, 1)
-            last_document = int(batch.document[-1])
+            np.add.at(documents, runs.groups[runs.fresh], 1)
             tail = tail.after(batch, reach) if reach else tail
             done += len(batch)
             if progress is not None:
                 progress(done, trace.n_tokens)
     return tokens, documents
+
+
+def _pieces(batches: Iterable[Batch], window: int, groups: int) -> Iterator[tuple[Batch, Runs]]:
+    previous = -1
+    for batch in batches:
+        yield batch, find_runs(batch.document, batch.position, window, groups, previous)
+        previous = int(batch.document[-1])
 
 
 def _feed(

@@ -5,26 +5,40 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from routestat.counting.kernels import cut_runs
+from routestat.traces.alphabet import smallest_unsigned
 from routestat.traces.batch import Batch
 
 
 @dataclass(frozen=True)
 class Runs:
-    """Rows ``starts[r] … stops[r] − 1`` of a batch are consecutive tokens of a document in ``groups[r]``."""
+    """Rows ``starts[r] … stops[r] − 1`` of a batch are consecutive tokens of a document in ``groups[r]``.
+
+    ``fresh[r]`` says whether a document begins there. Sorted by group: a group's table is then fetched into the
+    cache once, not once a document.
+    """
 
     starts: NDArray[np.int64]
     stops: NDArray[np.int64]
     groups: NDArray[np.int64]
+    fresh: NDArray[np.bool_]
 
 
-def find_runs(document: NDArray[np.int32], position: NDArray[np.int32], window: int, groups: int) -> Runs:
-    """Cut rows where the document changes, a position is skipped, or a window of the model begins."""
-    breaks = (document[1:] != document[:-1]) | (position[1:] != position[:-1] + 1)
-    if window:
-        breaks |= position[1:] % window == 0
-    starts = np.concatenate(([0], np.flatnonzero(breaks) + 1))
+def find_runs(
+    document: NDArray[np.int32], position: NDArray[np.int32], window: int, groups: int, previous: int = -1
+) -> Runs:
+    """Cut rows where the document changes, a position is skipped, or a window of the model begins.
+
+    `previous` is the document of the row before these, −1 if there is none.
+    """
+    starts, fresh = np.empty(len(document), np.int64), np.empty(len(document), np.bool_)
+    n = cut_runs(document, position, window, previous, starts, fresh)
+    starts, fresh = starts[:n].copy(), fresh[:n].copy()
     stops = np.append(starts[1:], len(document))
-    return Runs(starts, stops, document[starts].astype(np.int64) % groups)
+    group = document[starts].astype(np.int64) % groups
+    # Narrow integers are sorted by radix: runs may be as many as tokens.
+    order = np.argsort(group.astype(smallest_unsigned(groups)), kind="stable")
+    return Runs(starts[order], stops[order], group[order], fresh[order])
 
 
 @dataclass(frozen=True)

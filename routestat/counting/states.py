@@ -7,11 +7,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from routestat.counting.context import Context
-from routestat.counting.kernels import fuse_first, fuse_next, fuse_pair, histogram
+from routestat.counting.kernels import count_one, count_two, fuse
 from routestat.counting.runs import Runs
 from routestat.traces.alphabet import smallest_unsigned
 from routestat.traces.batch import Batch
 from routestat.traces.metadata import Router
+
+# Rows fused at a time: their cells and both columns stay in the L1 cache.
+BLOCK = 1 << 12
 
 
 @dataclass(frozen=True)
@@ -25,7 +28,7 @@ class StateTask:
     sources: tuple[Router, ...]
     target: Router
     cells: NDArray[np.unsignedinteger]
-    fused_dtype: np.dtype
+    cell_dtype: np.dtype
 
     @classmethod
     def make(
@@ -36,28 +39,38 @@ class StateTask:
         return cls(context, sources, target, np.zeros((groups, cells), dtype), smallest_unsigned(cells))
 
     def feed(self, batch: Batch, runs: Runs, scratch: dict[str, NDArray]) -> None:
-        """Count a batch; `scratch` keeps the buffer from table to table."""
+        """Count a batch; `scratch` keeps the buffers from table to table."""
         lag, rows = self.context.lag, len(batch)
         if rows <= lag:
             return
-        name = self.fused_dtype.name
-        if name not in scratch or len(scratch[name]) < rows:
-            scratch[name] = np.empty(rows, self.fused_dtype)
-        fused = scratch[name][: rows - lag]
         axes = [
             (batch.columns[router.name][lag + token : rows + token], router.alphabet.size)
             for router, (_, token) in zip(self.sources, self.context.sources, strict=True)
         ]
-        axes.append((batch.columns[self.target.name][lag:], self.target.alphabet.size))
-        if len(axes) == 2:
-            fuse_pair(axes[0][0], axes[1][0], axes[0][1], axes[1][1], fused)
-        else:
-            fuse_first(*axes[0], fused)
-            for values, size in axes[1:]:
-                fuse_next(fused, values, size, fused)
-        histogram(fused, runs.starts, runs.stops, runs.groups, lag, self.cells)
+        target = batch.columns[self.target.name][lag:]
+        size = self.target.alphabet.size
+        where = (runs.starts, runs.stops, runs.groups, lag)
+        block = _buffer(scratch, "block", BLOCK, self.cell_dtype)
+        if not axes:
+            count_one(target, size, *where, block, self.cells)
+            return
+        context, cells = axes[0]
+        for values, more in axes[1:]:
+            # A fused axis has a place for what is missing already, so nothing lies beyond its last cell.
+            wide = (cells + 1) * (more + 1)
+            out = _buffer(scratch, f"axis {wide}", rows, smallest_unsigned(wide))[: rows - lag]
+            fuse(context, values, cells, more, out)
+            context, cells = out, wide - 1
+        count_two(context, target, cells, size, *where, block, self.cells)
 
     def finished(self) -> NDArray[np.unsignedinteger]:
         """The table without the cells of what was missing."""
         shape = tuple(router.alphabet.size + 1 for router in (*self.sources, self.target))
         return self.cells.reshape(-1, *shape)[(slice(None), *(slice(0, size - 1) for size in shape))]
+
+
+def _buffer(scratch: dict[str, NDArray], name: str, rows: int, dtype: np.dtype) -> NDArray:
+    key = f"{name} {dtype}"
+    if key not in scratch or len(scratch[key]) < rows:
+        scratch[key] = np.empty(rows, dtype)
+    return scratch[key]

@@ -23,6 +23,9 @@ from routestat.structure.paths import Paths
 from routestat.study import BlockFinding, Dependence, LayerLoad
 from routestat.traces.metadata import Router
 
+#: A picture, or the sentence that says why there is none.
+Drawing = Figure | str
+
 DPI = 130
 # Okabe & Ito's palette keeps apart for all common kinds of colour blindness.
 BLUE, ORANGE, VERMILLION, GREY, PALE = "#0072B2", "#E69F00", "#D55E00", "#595959", "#BDBDBD"
@@ -44,7 +47,7 @@ def save(figure: Figure, path: Path) -> tuple[int, int]:
     return round(width * 96), round(height * 96)
 
 
-def joint_and_conditional(item: Dependence, states: str) -> Figure | str:
+def joint_and_conditional(item: Dependence, states: str) -> Drawing:
     """Joint P(i, j) and conditional P(j | i) side by side, with the share of tokens each row rests on."""
     table = item.table.astype(float)
     rows, total = table.sum(axis=1), table.sum()
@@ -78,7 +81,7 @@ def joint_and_conditional(item: Dependence, states: str) -> Figure | str:
     return figure
 
 
-def load(loads: Sequence[LayerLoad]) -> Figure | str:
+def load(loads: Sequence[LayerLoad]) -> Drawing:
     """Load per layer and expert over the layer's mean load; unused experts are crossed out."""
     known = [item for item in loads if item.balance.n_tokens]
     if not known:
@@ -87,12 +90,12 @@ def load(loads: Sequence[LayerLoad]) -> Figure | str:
     ratio = np.full((width, len(known)), np.nan)
     for column, item in enumerate(known):
         ratio[: item.router.n_experts, column] = item.balance.load / item.balance.load.mean()
-    reach = max(1.25, float(np.nanmax(ratio)))
+    reach = max(1.25, float(np.nanmax(ratio)), min(10.0, 1 / float(np.nanmin(ratio[ratio > 0]))))
     across = min(9.6, max(2.8, 0.3 * len(known)))
     tall = min(5.5, max(1.8, 0.24 * width))
     figure = _figure(across + 1.7, tall + 1.0)
     axes, key = _axes(figure, 0.65, 0.6, across, tall), _axes(figure, 0.75 + across, 0.6, 0.12, tall)
-    shown = np.where(ratio > 0, np.maximum(ratio, 1 / reach), np.nan)
+    shown = np.where(ratio > 0, ratio, np.nan)
     image = axes.imshow(shown, cmap=_map(DIVERGING), norm=LogNorm(1 / reach, reach), aspect="auto")
     _key(figure, image, key)
     dead = np.argwhere(ratio == 0)
@@ -104,7 +107,7 @@ def load(loads: Sequence[LayerLoad]) -> Figure | str:
     return figure
 
 
-def information(dependence: Sequence[Dependence], loads: Sequence[LayerLoad], states: str) -> Figure | str:
+def information(dependence: Sequence[Dependence], loads: Sequence[LayerLoad], states: str) -> Drawing:
     """Mutual information of each pair of layers with its interval; above it, on one scale with the entropy."""
     known = [item for item in dependence if np.isfinite(item.information.mi_bits)]
     if not known:
@@ -140,7 +143,7 @@ def information(dependence: Sequence[Dependence], loads: Sequence[LayerLoad], st
 
 def board(
     scores: Sequence[PredictionScore], panels: Sequence[tuple[str, str]], trivial: Sequence[str]
-) -> Figure | str:
+) -> Drawing:
     """Small multiples of scores, a dot and an interval per predictor; `trivial` ones are hollow.
 
     `panels` are (score, title).
@@ -174,7 +177,7 @@ def board(
     return figure
 
 
-def blocks(finding: BlockFinding, item: Dependence, states: str) -> Figure | str:
+def blocks(finding: BlockFinding, item: Dependence, states: str) -> Drawing:
     """Lift of one transition with its states in the order of their blocks, and the blocks' borders."""
     found = finding.blocks
     if found.reason:
@@ -198,7 +201,7 @@ def blocks(finding: BlockFinding, item: Dependence, states: str) -> Figure | str
     return figure
 
 
-def routes(graph: nx.DiGraph, layers: Sequence[int], dominant: Paths) -> Figure | str:
+def routes(graph: nx.DiGraph, layers: Sequence[int], dominant: Paths) -> Drawing:
     """The chain as a layered graph: layers along x, a circle per state, dominant paths in colour."""
     if not graph.number_of_nodes():
         return "The chain has no path to draw."

@@ -12,7 +12,6 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
-from matplotlib.figure import Figure
 
 from routestat.forecast.leaderboard import EXPLAINED
 from routestat.report import figures
@@ -108,7 +107,7 @@ def _draw(study: Study, folder: Path, tick: Callable[[str, int, int], None]) -> 
     """All pictures by name; one at a time, because a figure holds far more memory than its file."""
     folder.mkdir(exist_ok=True)
     layers = [router.layer for router in study.routers]
-    jobs: dict[str, Callable[[], Figure | str]] = {
+    jobs: dict[str, Callable[[], figures.Drawing]] = {
         "load": lambda: figures.load(study.loads),
         "information": lambda: figures.information(study.dependence, study.loads, study.states),
         "board": lambda: figures.board(study.mean_board, PANELS, BASELINES),
@@ -141,7 +140,7 @@ def clearest_blocks(biclusters: Sequence[Record]) -> int | None:
     return max(beyond, key=lambda place: beyond[place]) if beyond else None
 
 
-def _draw_blocks(study: Study) -> Figure | str:
+def _draw_blocks(study: Study) -> figures.Drawing:
     shares = [
         {"share_of_mi": b.blocks.share_of_mi, "share_of_mi_noise": b.null.mean_share} for b in study.blocks
     ]

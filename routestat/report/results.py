@@ -47,13 +47,15 @@ def results(study: Study) -> Record:
 
 
 def write_results(study: Study, folder: Path) -> Record:
-    """Write results.json, tables/*.csv, paths.graphml and the chain; return the content of results.json."""
+    """Write results.json, tables/*.csv, routes.graphml and the chain; return the content of results.json."""
     record = results(study)
     replace_file(folder / "results.json", json.dumps(record, indent=1, allow_nan=False).encode())
     tables = folder / "tables"
     tables.mkdir(exist_ok=True)
     for name in ("layers", "dependence", "prediction", "paths", "biclusters"):
         _write_rows(tables / f"{name}.csv", record[name])
+    for stale in tables.glob("transition-*.csv"):
+        stale.unlink()
     for item in study.dependence:
         _write_rows(tables / f"transition-{item.source.name}-{item.target.name}.csv", _cells(study, item))
     save_chain(study.chain, folder / CHAIN_FILE)
@@ -255,11 +257,11 @@ def _cells(study: Study, item: Dependence) -> Iterable[Record]:
     residual = np.full(table.shape, np.nan)
     if study.states == "subset":
         residual[np.ix_(rows > 0, columns > 0)] = adjusted_residuals(item.table)
-    for i, j in np.argwhere(np.outer(rows > 0, columns > 0)):
-        record: Record = {"source": int(i), "target": int(j)}
+    words = [_words(router) if study.states == "subset" else [] for router in (item.source, item.target)]
+    for i, j in np.argwhere(np.outer(rows > 0, columns > 0)).tolist():
+        record: Record = {"source": i, "target": j}
         if study.states == "subset":
-            record["source_experts"] = _words(item.source, int(i))
-            record["target_experts"] = _words(item.target, int(j))
+            record |= {"source_experts": words[0][i], "target_experts": words[1][j]}
         yield record | {
             "count": int(table[i, j]),
             "row_tokens": int(rows[i] * (1 if scale == 1 else 1 / item.target.top_k)),
@@ -270,8 +272,9 @@ def _cells(study: Study, item: Dependence) -> Iterable[Record]:
         }
 
 
-def _words(router: Router, state: int) -> str:
-    return " ".join(map(str, router.alphabet.unrank(state).tolist()))
+def _words(router: Router) -> list[str]:
+    rows = router.alphabet.unrank(np.arange(router.alphabet.size)).tolist()
+    return [" ".join(map(str, row)) for row in rows]
 
 
 def _reason(*reasons: str | None) -> Record:

@@ -1,5 +1,6 @@
 """What a trace says of itself: its routers, where it came from, how its tokens were run."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -35,6 +36,10 @@ class Router:
             raise TraceError(f"a router's layer must be 0 or more, got {self.layer}")
         if not self.name:
             object.__setattr__(self, "name", f"L{self.layer:02d}")
+        if not re.fullmatch(r"[A-Za-z0-9_-]+", self.name):
+            raise TraceError(
+                f"a router's name is letters, digits, - and _ (it names columns and files), got {self.name!r}"
+            )
         _ = self.alphabet  # built now, so that an impossible router fails where it is named
 
     @cached_property

@@ -28,6 +28,22 @@ from routestat.traces.rows import to_table
 Progress = Callable[[int, int], None]
 
 
+# A batch this large keeps the cost of handing it out small beside that of counting it.
+BATCH_BYTES = 32 << 20
+
+
+def rows_at_once(schema: pa.Schema) -> int:
+    """Rows of a batch of this schema."""
+    width = sum(_bytes_of(field.type) for field in schema)
+    return max(BATCH_ROWS, BATCH_BYTES // max(width, 1))
+
+
+def _bytes_of(kind: pa.DataType) -> int:
+    if pa.types.is_fixed_size_list(kind):
+        return int(kind.list_size) * _bytes_of(kind.value_type)
+    return 1 if pa.types.is_dictionary(kind) else int(kind.bit_width) // 8
+
+
 class Trace:
     """An opened trace: its metadata, its documents, and its rows in batches.
 
@@ -117,7 +133,7 @@ class Trace:
         return cls(meta, documents, [table], table.num_rows, columns.get("columns") or ())
 
     def batches(self, columns: Sequence[str] | None = None) -> Iterator[Batch]:
-        """The rows in order, at most 65,536 at a time, with only the wanted `columns` decoded.
+        """The rows in order, some megabytes at a time, with only the wanted `columns` decoded.
 
         Raises
         ------
@@ -131,9 +147,10 @@ class Trace:
         for source in self._sources:
             if isinstance(source, pa.Table):
                 names = source.schema.names if columns is None else ["document", "position", *columns]
-                yield from source.select(names).to_batches(max_chunksize=BATCH_ROWS)
+                chosen = source.select(names)
+                yield from chosen.to_batches(max_chunksize=rows_at_once(chosen.schema))
             else:
-                yield from _shard_batches(source, columns)
+                yield from _together(_shard_batches(source, columns))
 
     def routers(self, layers: Sequence[int] | None = None) -> tuple[Router, ...]:
         """The routers of the wanted layers (all if None), in order of depth.
@@ -220,3 +237,23 @@ def _shard_batches(file: Path, columns: Sequence[str] | None) -> Iterator[pa.Rec
             raise TraceError(
                 f"{file}: batch {index} cannot be decoded ({str(error).splitlines()[0]})"
             ) from None
+
+
+def _together(records: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """The same rows in batches of `rows_at_once`: a shard's own are as small as its readers may wish."""
+    held: list[pa.RecordBatch] = []
+    for record in records:
+        held.append(record)
+        rows = rows_at_once(record.schema)
+        if sum(batch.num_rows for batch in held) >= rows:
+            yield from _join(held, rows)
+            held = []
+    if held:
+        yield from _join(held, rows)
+
+
+def _join(held: list[pa.RecordBatch], rows: int) -> Iterator[pa.RecordBatch]:
+    joined = held if len(held) == 1 else pa.Table.from_batches(held).combine_chunks().to_batches()
+    for record in joined:
+        for start in range(0, record.num_rows, rows):
+            yield record.slice(start, rows)

@@ -150,8 +150,8 @@ def bench_memory(folder: Path) -> None:
 
 def cores_free() -> float:
     """How much more work all cores get done than one, right now: others may be using them."""
-    work, cores = bytes(1 << 26), os.cpu_count() or 1
-    one = seconds(lambda: hashlib.sha256(work))
+    work, cores = b"x" * (1 << 26), os.cpu_count() or 1
+    one = statistics.median(seconds(lambda: hashlib.sha256(work)) for _ in range(3))
     with ThreadPoolExecutor(cores) as pool:
         return cores * one / seconds(lambda: list(pool.map(hashlib.sha256, [work] * cores)))
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
+from routestat.counting.context import Context
 from routestat.counting.counts import count
 from routestat.traces.metadata import TraceMeta, routers_like
 from routestat.traces.store import Trace
 from routestat.traces.synthetic import Synthetic
 from routestat.traces.writer import TraceWriter
-from tests.benchmarks.contenders import ADJACENT, GROUPS
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -48,7 +48,7 @@ def peak_of_this_process() -> float:
 
 
 def main() -> None:
-    counts = count(Trace.open(sys.argv[1], verify=False), contexts=[ADJACENT], groups=GROUPS)
+    counts = count(Trace.open(sys.argv[1], verify=False), contexts=[Context.layer(1)])
     print(peak_of_this_process(), counts.n_tokens)
 
 

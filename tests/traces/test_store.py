@@ -286,6 +286,12 @@ def test_an_empty_store_opens_and_says_nothing(tmp_path):
     assert Trace.open(tmp_path / "t").n_tokens == 0
 
 
+@pytest.mark.parametrize("name", ["../x", "L00.top1", "a b", "<b>", "a/b"])
+def test_a_router_s_name_cannot_be_a_path_or_a_column_of_another(name):
+    with pytest.raises(TraceError, match="a router's name"):
+        Router(0, 8, 2, name)
+
+
 def test_layers_that_are_not_there_are_named(store):
     with pytest.raises(TraceError, match="layers 2, 7-8 not in this trace; it has 0-1, 3"):
         Trace.open(store).routers([0, 2, 7, 8])
