@@ -1,7 +1,7 @@
 """Study: everything the report says of a trace, asked of the analysis rooms once and kept together."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import networkx as nx
@@ -16,6 +16,7 @@ from routestat.forecast.leaderboard import expert_board, mean_board, state_board
 from routestat.forecast.predictors import assign_folds, linear_predictors
 from routestat.forecast.scores import PredictionScore
 from routestat.inference.chain import Chain, fit_chain
+from routestat.inference.correlation import adjust
 from routestat.inference.independence import (
     ExpertIndependence,
     Independence,
@@ -25,7 +26,8 @@ from routestat.inference.independence import (
 from routestat.inference.information import InformationInterval, entropy, mutual_information_interval
 from routestat.structure.balance import Balance, load_balance
 from routestat.structure.bicluster import Blocks, NullShare, Stability, null_share, spectral_blocks, stability
-from routestat.structure.paths import Paths, k_best_paths, path_log2_probability, route_graph
+from routestat.structure.graph import route_graph
+from routestat.structure.paths import Paths, k_best_paths, path_log2_probability
 from routestat.traces.metadata import Router, TraceMeta
 from routestat.traces.store import Trace
 
@@ -49,7 +51,8 @@ class LayerLoad:
 class Dependence:
     """One pair of layers: the table ``[source, target]``, its tests and its information.
 
-    `caution` says where there are too few tokens for the size of the table.
+    `q_clustered` is the clustered p-value after Benjamini and Hochberg over all pairs of this trace; `caution`
+    says where there are too few tokens for the size of the table.
     """
 
     source: Router
@@ -60,6 +63,7 @@ class Dependence:
     test: Independence | ExpertIndependence
     information: InformationInterval
     caution: str
+    q_clustered: float = float("nan")
 
 
 @dataclass(frozen=True)
@@ -144,9 +148,11 @@ def study(
     chain = chain_of(counts, alpha)
     tick("fitting the chain", 1, 1)
     board = _board(trace, counts, alpha, tick)
-    dependence = tuple(
-        _dependence(counts, source, target, table)
-        for source, target, table in _ticking(steps, "testing dependence", tick)
+    dependence = _adjusted(
+        [
+            _dependence(counts, source, target, table)
+            for source, target, table in _ticking(steps, "testing dependence", tick)
+        ]
     )
     blocks = tuple(
         BlockFinding(source, target, *_blocks(table, n_blocks, rng))
@@ -242,6 +248,11 @@ def _dependence(counts: Counts, source: Router, target: Router, table: NDArray) 
     few = f"only {per_cell:.3g} counts per cell of the table: below {ENOUGH_PER_CELL} information is biased upwards"
     caution = few if per_cell < ENOUGH_PER_CELL else ""
     return Dependence(source, target, int(tokens.sum()), documents, total, test, information, caution)
+
+
+def _adjusted(family: list[Dependence]) -> tuple[Dependence, ...]:
+    q_values = adjust([item.test.p_clustered for item in family]) if family else []
+    return tuple(replace(item, q_clustered=float(q)) for item, q in zip(family, q_values, strict=True))
 
 
 def _board(trace: Trace, counts: Counts, alpha: str | float, tick: Tick) -> tuple[PredictionScore, ...]:

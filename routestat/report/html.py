@@ -16,7 +16,7 @@ from markupsafe import Markup
 from routestat.forecast.leaderboard import EXPLAINED
 from routestat.report import figures
 from routestat.report.results import Record, write_results
-from routestat.structure.paths import graphml
+from routestat.structure.graph import graphml
 from routestat.study import Study
 from routestat.traces.manifest import replace_file
 from routestat.traces.metadata import Router

@@ -127,6 +127,7 @@ def _dependence(item: Dependence) -> Record:
     return record | {
         "p_clustered": test.p_clustered,
         "log10_p_clustered": test.log10_p_clustered,
+        "q_clustered": item.q_clustered,
         "mi_bits_plugin": information.mi_bits_plugin,
         "mi_bits": information.mi_bits,
         "mi_bits_ci95": [information.low, information.high],

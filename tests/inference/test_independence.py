@@ -10,12 +10,11 @@ from statsmodels.stats.contingency_tables import Table
 
 from routestat.errors import RoutestatError
 from routestat.inference import correlation
+from routestat.inference.clustered import clustered_scores, second_order
 from routestat.inference.independence import (
     Independence,
-    clustered_scores,
     independence,
     independence_experts,
-    second_order,
 )
 from tests.oracle.inference_oracle import clustered_by_tokens
 
