@@ -251,8 +251,8 @@ def _dependence(counts: Counts, source: Router, target: Router, table: NDArray) 
 
 
 def _adjusted(family: list[Dependence]) -> tuple[Dependence, ...]:
-    q_values = adjust([item.test.p_clustered for item in family]) if family else []
-    return tuple(replace(item, q_clustered=float(q)) for item, q in zip(family, q_values, strict=True))
+    q_values = adjust([item.test.p_clustered for item in family]).tolist() if family else []
+    return tuple(replace(item, q_clustered=q) for item, q in zip(family, q_values, strict=True))
 
 
 def _board(trace: Trace, counts: Counts, alpha: str | float, tick: Tick) -> tuple[PredictionScore, ...]:

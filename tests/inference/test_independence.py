@@ -193,7 +193,7 @@ def test_kappa_is_one_over_g_minus_one_for_equal_groups() -> None:
 def test_wide_tables_are_scored_in_parts_without_a_difference(monkeypatch: pytest.MonkeyPatch) -> None:
     tables = np.random.default_rng(1).poisson(1.0, (6, 9, 8))
     whole = independence(tables)
-    monkeypatch.setattr("routestat.inference.independence.CELLS_AT_ONCE", 100)
+    monkeypatch.setattr("routestat.inference.clustered.CELLS_AT_ONCE", 100)
     same(independence(tables), whole, FIGURES + CLUSTERED)
 
 
