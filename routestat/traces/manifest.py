@@ -184,6 +184,6 @@ def replace_file(path: Path, content: bytes) -> None:
 def open_arrow(path: Path) -> Any:
     """An Arrow IPC file reader; a file that is none gets one line."""
     try:
-        return pa.ipc.open_file(pa.memory_map(str(path)))
+        return pa.ipc.open_file(pa.OSFile(str(path)))
     except (pa.ArrowInvalid, OSError) as error:
         raise TraceError(f"{path}: not a readable Arrow file ({str(error).splitlines()[0]})") from None

@@ -29,7 +29,7 @@ Progress = Callable[[int, int], None]
 
 
 # A batch this large keeps the cost of handing it out small beside that of counting it.
-BATCH_BYTES = 32 << 20
+BATCH_BYTES = 16 << 20
 
 
 def rows_at_once(schema: pa.Schema) -> int:
@@ -229,7 +229,7 @@ def _shard_batches(file: Path, columns: Sequence[str] | None) -> Iterator[pa.Rec
         if min(wanted) < 0:
             raise TraceError(f"{file}: column {names[wanted.index(-1)]} was not recorded")
         options = pa.ipc.IpcReadOptions(included_fields=sorted(set(wanted)))
-        reader = pa.ipc.open_file(pa.memory_map(str(file)), options=options)
+        reader = pa.ipc.open_file(pa.OSFile(str(file)), options=options)
     for index in range(reader.num_record_batches):
         try:
             yield reader.get_batch(index)
@@ -245,15 +245,16 @@ def _together(records: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     for record in records:
         held.append(record)
         rows = rows_at_once(record.schema)
-        if sum(batch.num_rows for batch in held) >= rows:
+        if sum(batch.num_rows for batch in held) + record.num_rows > rows:
             yield from _join(held, rows)
-            held = []
     if held:
         yield from _join(held, rows)
 
 
 def _join(held: list[pa.RecordBatch], rows: int) -> Iterator[pa.RecordBatch]:
-    joined = held if len(held) == 1 else pa.Table.from_batches(held).combine_chunks().to_batches()
+    """Empty `held` into batches of at most `rows`; the parts are let go before the whole is used."""
+    joined = list(held) if len(held) == 1 else pa.Table.from_batches(held).combine_chunks().to_batches()
+    held.clear()
     for record in joined:
         for start in range(0, record.num_rows, rows):
             yield record.slice(start, rows)
