@@ -4,35 +4,39 @@ import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 import typer
 
-from routestat.desk import Ticker, run
+from routestat.desk import Ticker, parse_layers, run
 from routestat.errors import RoutestatError
-from routestat.traces.importers.arrays import Imported, read_arrays
+from routestat.traces.importers.arrays import write_arrays
+from routestat.traces.importers.detect import FORMATS, detect, read_foreign
+from routestat.traces.importers.imported import Wanted
+from routestat.traces.importers.ingest import store_imported, store_parquet
 from routestat.traces.importers.parquet import ParquetTrace, write_parquet
 from routestat.traces.manifest import MANIFEST
-from routestat.traces.metadata import TraceMeta
 from routestat.traces.store import Trace
-from routestat.traces.writer import SHARD_ROWS, TraceWriter
+from routestat.traces.writer import SHARD_ROWS
 
 app = typer.Typer(add_completion=False)
-ROWS_AT_ONCE = 1 << 17
+# What a trace is written to where --out is no folder.
+EXPORTS = {".parquet": write_parquet, ".npz": write_arrays}
 
 
 @app.command()
 def convert(
     source: Annotated[
-        Path, typer.Argument(help="An .npz of plain arrays, a .parquet that convert wrote, or a trace.")
+        Path,
+        typer.Argument(
+            help="A file or folder of one of the formats, a .parquet that convert wrote, or a trace."
+        ),
     ],
     out: Annotated[
-        Path, typer.Option(help="Folder of the new trace, or a .parquet file to write a trace to.")
+        Path, typer.Option(help="Folder of the new trace, or a .parquet or .npz file to write a trace to.")
     ],
-    name: Annotated[str, typer.Option(help="Name of the trace [default: the folder's].")] = "",
+    name: Annotated[str, typer.Option(help="Name of the trace; the folder's if not given.")] = "",
     model: Annotated[str, typer.Option(help="Model the routing is of.")] = "",
     dataset: Annotated[str, typer.Option(help="What the documents are.")] = "",
     origin: Annotated[str, typer.Option(help="Where the file came from.")] = "",
@@ -51,8 +55,34 @@ def convert(
         ),
     ] = 0,
     shard_rows: Annotated[int, typer.Option(min=1, help="Tokens per shard.")] = SHARD_ROWS,
+    format_: Annotated[
+        str, typer.Option("--format", help=f"auto (told from the content), parquet, {', '.join(FORMATS)}.")
+    ] = "auto",
+    layers: Annotated[
+        str, typer.Option(help="MoE layers: which to take, or what they are called; 0-31 or 1,3,5.")
+    ] = "all",
+    n_experts: Annotated[
+        int | None, typer.Option(min=1, help="Experts per router, where the file does not say.")
+    ] = None,
+    top_k: Annotated[
+        int | None, typer.Option(min=1, help="Experts per token, for sglang and llama-cpp.")
+    ] = None,
+    end_of_document: Annotated[
+        int | None, typer.Option(help="Token id that ends a document, for flame-moe.")
+    ] = None,
+    sequence_length: Annotated[
+        int | None,
+        typer.Option(min=1, help="Tokens of a sequence, each a document, for flame-moe and megatron."),
+    ] = None,
+    iteration: Annotated[int | None, typer.Option(min=0, help="Which checkpoint, for flame-moe.")] = None,
+    stride: Annotated[
+        int | None, typer.Option(min=2, help="Integers per row of a whole argsort (n_expert), for llama-cpp.")
+    ] = None,
+    drop_dummy_rows: Annotated[
+        bool, typer.Option("--drop-dummy-rows", help="Leave out the constant rows that open documents.")
+    ] = False,
 ) -> None:
-    """Read another tool's trace, check every row, and write the store; or write a trace as Parquet.
+    """Read another tool's trace, check every row, and write the store; or write a trace as Parquet or .npz.
 
     Example: python -m routestat.convert trace.npz --out traces/mine --model my-moe --slots weight
     """
@@ -60,60 +90,75 @@ def convert(
         raise RoutestatError(f"--licence-file {licence_file}: no such file")
     if slots not in ("weight", "unknown"):
         raise RoutestatError(f"--slots is weight or unknown, got {slots!r}")
+    if format_ not in ("auto", "parquet", *FORMATS):
+        raise RoutestatError(f"--format is auto, parquet, {', '.join(FORMATS)}, got {format_!r}")
+    picked = parse_layers(layers)
+    wanted = Wanted(
+        layers=None if picked is None else tuple(picked),
+        n_experts=n_experts,
+        top_k=top_k,
+        end_of_document=end_of_document,
+        sequence_length=sequence_length,
+        iteration=iteration,
+        stride=stride,
+        drop_dummy_rows=drop_dummy_rows,
+    )
+    from_parquet = format_ == "parquet" or (format_ == "auto" and source.suffix == ".parquet")
+    if (from_parquet or out.suffix in EXPORTS) and wanted != Wanted():
+        raise RoutestatError(
+            "a trace is converted whole: --layers to --drop-dummy-rows are for other tools' files"
+        )
     _require_free(out)
-    if out.suffix == ".parquet":
-        with Ticker() as ticker:
-            trace = Trace.open(source, progress=ticker.of("checking"))
-            write_parquet(trace, out, ticker.of("writing"))
-        print(f"{out}: {trace.n_tokens:,} tokens of {trace.documents.num_rows:,} documents")
+    if out.suffix in EXPORTS:
+        print(f"{out}: {_export(source, out)}")
         return
-    said: dict[str, Any] = {
-        "name": name,
-        "model": model,
-        "dataset": dataset,
-        "source": origin,
-        "licence": licence,
-    }
+    said = {"name": name, "model": model, "dataset": dataset, "source": origin, "licence": licence}
     with _appearing_whole(out) as folder:
-        if source.suffix == ".parquet":
+        if from_parquet:
             summary = _from_parquet(source, folder, said, shard_rows)
-        elif source.is_dir():
-            raise RoutestatError(
-                f"{source} is a folder; name an .npz or a .parquet, or end --out with .parquet"
-            )
         else:
-            said["name"] = name or out.resolve().name
-            summary = _from_arrays(source, folder, said, slots, window, shard_rows)
+            described = {**said, "name": name or out.resolve().name, "window": window}
+            summary = _from_foreign(source, format_, wanted, folder, described, slots, shard_rows)
         if licence_file is not None:
             shutil.copyfile(licence_file, folder / "LICENSE")
     print(f"{out}: {summary}")
 
 
+def _export(source: Path, out: Path) -> str:
+    with Ticker() as ticker:
+        trace = Trace.open(source, progress=ticker.of("checking"))
+        EXPORTS[out.suffix](trace, out, ticker.of("writing"))
+    return f"{trace.n_tokens:,} tokens of {trace.documents.num_rows:,} documents"
+
+
 def _from_parquet(source: Path, folder: Path, said: dict[str, Any], shard_rows: int) -> str:
-    """What the file says of itself stays, unless the command says otherwise."""
     file = ParquetTrace(source)
-    given = {key: value for key, value in said.items() if value}
-    meta = replace(file.meta, **given) if given else file.meta
-    done = 0
-    with Ticker() as ticker, TraceWriter(folder, meta, shard_rows=shard_rows) as writer:
-        if file.documents is not None:
-            writer.add_documents(file.documents.to_pydict())
-        for table in file.tables():
-            writer.write_table(table)
-            done += table.num_rows
-            ticker("writing", done, file.n_tokens)
+    with Ticker() as ticker:
+        store_parquet(file, folder, said, shard_rows, ticker.of("writing"))
     return f"{file.n_tokens:,} tokens"
 
 
-def _from_arrays(
-    source: Path, folder: Path, said: dict[str, Any], slots: str, window: int, shard_rows: int
+def _from_foreign(
+    source: Path,
+    name: str,
+    wanted: Wanted,
+    folder: Path,
+    said: dict[str, Any],
+    slots: str,
+    shard_rows: int,
 ) -> str:
-    imported = read_arrays(source)
-    notes = {"notes": list(imported.notes)} if imported.notes else {}
-    meta = TraceMeta(imported.routers, slot_order=slots, window=window, extra=notes, **said)
-    with Ticker() as ticker, TraceWriter(folder, meta, shard_rows=shard_rows) as writer:
-        writer.add_documents(imported.documents)
-        _write(writer, imported, slots == "weight", ticker)
+    if (source / MANIFEST).exists():
+        raise RoutestatError(
+            f"{source} is a folder with a trace already; end --out with .parquet or .npz to export it"
+        )
+    if name == "auto":
+        name = detect(source)
+        if name != "arrays":
+            print(f"note: {source} taken for {FORMATS[name].words} (--format {name})", file=sys.stderr)
+    imported = read_foreign(source, name, wanted)
+    said["slot_order"] = "weight" if slots == "weight" else imported.slot_order
+    with Ticker() as ticker:
+        store_imported(imported, folder, said, shard_rows, ticker.of("writing"))
     for note in imported.notes:
         print(f"note: {note}", file=sys.stderr)
     return f"{len(imported.document):,} tokens of {len(imported.documents['document']):,} documents"
@@ -122,7 +167,7 @@ def _from_arrays(
 def _require_free(out: Path) -> None:
     if (out / MANIFEST).exists():
         raise RoutestatError(f"--out {out} already holds a trace; choose another folder")
-    if out.suffix == ".parquet":
+    if out.suffix in EXPORTS:
         if out.exists():
             raise RoutestatError(f"--out {out} exists already; choose another file")
     elif out.exists() and (not out.is_dir() or any(out.iterdir())):
@@ -140,27 +185,6 @@ def _appearing_whole(out: Path) -> Iterator[Path]:
         partial.replace(out)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-
-
-def _write(writer: TraceWriter, imported: Imported, by_weight: bool, ticker: Ticker) -> None:
-    total = len(imported.document)
-    for start in range(0, total, ROWS_AT_ONCE):
-        rows = slice(start, start + ROWS_AT_ONCE)
-        experts = imported.experts[rows]
-        columns = {}
-        if by_weight:
-            for i, router in enumerate(imported.routers):
-                heaviest = experts[:, i, 0].astype(np.int64)
-                missing = np.iinfo(router.alphabet.expert_dtype).max
-                columns[f"{router.name}.top1"] = np.where(heaviest < 0, missing, heaviest)
-        writer.write(
-            imported.document[rows],
-            imported.position[rows],
-            experts=experts,
-            token=None if imported.token is None else imported.token[rows],
-            columns=columns or None,
-        )
-        ticker("writing", min(start + ROWS_AT_ONCE, total), total)
 
 
 def main() -> None:

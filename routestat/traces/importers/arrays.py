@@ -11,40 +11,31 @@ layers          [layers]                   the model's layer numbers (optional: 
 n_experts       scalar                     experts per router (optional: the largest id + 1)
 domain          [tokens]                   index into domains, the same within a document (optional)
 domains         [domains]                  their names (optional)
+phase           [tokens]                   0 prefill, 1 decode (optional: all prefill)
 ==============  =========================  ==========================================================
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
-from routestat.errors import FormatError
+from routestat.errors import FormatError, RoutestatError
+from routestat.traces.batch import to_batch
+from routestat.traces.importers.checks import check_subsets, count_positions, settle_dummies
+from routestat.traces.importers.imported import Imported, Wanted
+from routestat.traces.importers.opening import UNREADABLE, reason
 from routestat.traces.metadata import Router, routers_like
+from routestat.traces.store import Trace
 
-KNOWN = ("experts", "document", "position", "token", "layers", "n_experts", "domain", "domains")
-
-
-@dataclass(frozen=True)
-class Imported:
-    """Rows ready for the store: documents together, positions rising.
-
-    `notes` says in words what had to be assumed.
-    """
-
-    routers: tuple[Router, ...]
-    experts: NDArray[np.integer]
-    document: NDArray[np.int32]
-    position: NDArray[np.int32]
-    token: NDArray[np.int32] | None
-    documents: dict[str, list[Any]]
-    notes: tuple[str, ...]
+KNOWN = ("experts", "document", "position", "token", "layers", "n_experts", "domain", "domains", "phase")
+# Of memory, for all arrays of a trace that is written.
+LIMIT_BYTES = 4 << 30
 
 
-def read_arrays(path: Path) -> Imported:
+def read_arrays(path: Path, wanted: Wanted | None = None) -> Imported:
     """Read and check an ``.npz`` of plain arrays; nothing in it is ever executed.
 
     Raises
@@ -60,30 +51,126 @@ def read_arrays(path: Path) -> Imported:
     notes: list[str] = []
     layers = _layers(path, arrays, n_layers, notes)
     n_experts = _n_experts(path, arrays, experts, notes)
-    if top_k > n_experts:
-        raise FormatError(f"{path}: experts has k={top_k} of n_experts={n_experts}")
-    _check_subsets(path, experts, n_experts, layers)
     document = _per_token(path, arrays, "document", n)
     if document is None:
         document = np.zeros(n, np.int64)
         notes.append("no document array: all tokens count as one document, so there will be no intervals")
     position = _per_token(path, arrays, "position", n)
     if position is None:
-        position = _count_positions(document)
+        position = count_positions(document)
     order = np.lexsort((position, document))
     if (order[1:] < order[:-1]).any():
         notes.append("rows were put in order of document and position")
     token = _per_token(path, arrays, "token", n)
+    phase = _per_token(path, arrays, "phase", n)
     documents = _documents(path, arrays, document, n)
+    if wanted is not None and wanted.drop_dummy_rows and n:
+        keep = settle_dummies(path, experts[order], document[order], True, notes, "row {}".format)
+        order = order if keep is None else order[keep]
+    rows = experts[order]
+    check_subsets(path, rows, n_experts, layers, lambda row: f"row {order[row]}")
     return Imported(
         routers_like(layers, n_experts, top_k),
-        experts[order],
+        rows,
         document[order].astype(np.int32),
         position[order].astype(np.int32),
         None if token is None else token[order].astype(np.int32),
         documents,
         tuple(notes),
+        None if phase is None or not phase.any() else phase[order] == 1,
     )
+
+
+def write_arrays(trace: Trace, path: Path, progress: Callable[[int, int], None] | None = None) -> None:
+    """Write a trace as the arrays that `read_arrays` reads; the file appears whole or not at all.
+
+    Slots come by ascending id, behind the heaviest where that was recorded. Weights, lookahead and the documents'
+    other columns are left behind: Parquet keeps them.
+
+    Raises
+    ------
+    RoutestatError
+        If routers differ, share a layer, or the arrays would take more than `LIMIT_BYTES` of memory.
+    """
+    routers, n = trace.meta.routers, trace.n_tokens
+    if len({(router.n_experts, router.top_k) for router in routers}) > 1:
+        raise RoutestatError(
+            f"{path}: an .npz has one n_experts and k for all routers; write .parquet instead"
+        )
+    if len(set(trace.meta.layers)) < len(routers):
+        raise RoutestatError(f"{path}: an .npz has one router per layer; write .parquet instead")
+    n_experts, top_k = routers[0].n_experts, routers[0].top_k
+    dtype = next(t for t in (np.int8, np.int16, np.int32) if n_experts - 1 <= np.iinfo(t).max)
+    size = n * (len(routers) * top_k * np.dtype(dtype).itemsize + 17)
+    if size > LIMIT_BYTES:
+        raise RoutestatError(
+            f"{path}: {size / 2**30:.1f} GiB in memory, more than the {LIMIT_BYTES / 2**30:g} GiB that an .npz may "
+            "take; write .parquet instead"
+        )
+    arrays: dict[str, NDArray] = {name: np.empty(n, np.int32) for name in ("document", "position", "token")}
+    arrays |= {"experts": np.empty((n, len(routers), top_k), dtype), "phase": np.zeros(n, np.int8)}
+    row = 0
+    for record in trace.record_batches():
+        batch, rows = to_batch(record), slice(row, row + record.num_rows)
+        arrays["document"][rows], arrays["position"][rows] = batch.document, batch.position
+        arrays["token"][rows] = batch.columns["token"]
+        arrays["phase"][rows] = _phase_codes(record.column("phase"))
+        for index, router in enumerate(routers):
+            top1 = batch.columns.get(f"{router.name}.top1")
+            arrays["experts"][rows, index] = _expert_rows(batch.columns[router.name], top1, router)
+        row += record.num_rows
+        if progress is not None:
+            progress(row, n)
+    if not arrays["phase"].any():
+        del arrays["phase"]
+    arrays |= {"layers": np.array(trace.meta.layers), "n_experts": np.array(n_experts)}
+    arrays |= _domains(trace, arrays["document"])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".tmp")
+    try:
+        with temporary.open("wb") as handle:
+            np.savez(handle, allow_pickle=False, **arrays)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _phase_codes(column: Any) -> NDArray[np.int8]:
+    decode = np.array([name == "decode" for name in column.dictionary.to_pylist()], np.int8)
+    return decode[column.indices.to_numpy(zero_copy_only=False)]
+
+
+def _expert_rows(column: NDArray, top1: NDArray | None, router: Router) -> NDArray[np.integer]:
+    """Experts ``[row, slot]`` of a router's column, −1 where missing, the heaviest first if it is known."""
+    alphabet = router.alphabet
+    if alphabet.is_ranked:
+        present = column != alphabet.missing
+        rows = np.full((len(column), router.top_k), -1, np.int64)
+        rows[present] = alphabet.unrank(column[present])
+    else:
+        rows = column.astype(np.int64)
+        present = ~(column == np.iinfo(column.dtype).max).all(axis=1)
+        rows[~present] = -1
+    if top1 is None:
+        return rows
+    heaviest = top1.astype(np.int64)[:, None]
+    first = np.argsort(rows != heaviest, axis=1, kind="stable")
+    return np.where(present[:, None], np.take_along_axis(rows, first, axis=1), -1)
+
+
+def _domains(trace: Trace, document: NDArray[np.int32]) -> dict[str, NDArray]:
+    """`domain` and `domains`, if the documents have any."""
+    said = trace.documents.column("domain").to_pylist() if "domain" in trace.documents.schema.names else []
+    if not any(said):
+        return {}
+    names = sorted({name or "" for name in said})
+    numbers = np.array(trace.documents.column("document").to_pylist(), np.int64)
+    of_document = np.array([names.index(name or "") for name in said], np.int32)
+    order = np.argsort(numbers)
+    return {
+        "domain": of_document[order][np.searchsorted(numbers[order], document)],
+        "domains": np.array(names, np.str_),
+    }
 
 
 def _load(path: Path) -> dict[str, NDArray]:
@@ -101,8 +188,8 @@ def _load(path: Path) -> dict[str, NDArray]:
             return {name: archive[name] for name in KNOWN if name in archive.files}
     except FormatError:
         raise
-    except (ValueError, OSError, EOFError, BadZipFile, KeyError) as error:
-        raise FormatError(f"{path}: not a readable .npz of plain arrays ({error})") from None
+    except UNREADABLE as error:
+        raise FormatError(f"{path}: not a readable .npz of plain arrays ({reason(error)})") from None
 
 
 def _layers(path: Path, arrays: dict[str, NDArray], n_layers: int, notes: list[str]) -> list[int]:
@@ -130,45 +217,16 @@ def _n_experts(path: Path, arrays: dict[str, NDArray], experts: NDArray, notes: 
     return max(found, 1)
 
 
-def _check_subsets(path: Path, experts: NDArray, n_experts: int, layers: list[int]) -> None:
-    """Every row must be k different ids, or all −1; the first that is not is named by its place in the file."""
-    for index, layer in enumerate(layers):
-        rows = np.sort(experts[:, index], axis=1)
-        present = ~(rows == -1).all(axis=1)
-        outside = ((rows < 0) | (rows >= n_experts)).any(axis=1) & present
-        repeats = (rows[:, 1:] == rows[:, :-1]).any(axis=1) & present
-        if (outside | repeats).any():
-            row = int(np.argmax(outside | repeats))
-            wrong = f"is outside 0 … {n_experts - 1}" if outside[row] else "repeats an expert"
-            if repeats.all() and rows.shape[1] > 1:
-                wrong += ", as every row of this layer does: was it recorded at all?"
-            raise FormatError(
-                f"{path}: experts of layer {layer}, row {row}: {experts[row, index].tolist()} {wrong}"
-            )
-
-
 def _per_token(path: Path, arrays: dict[str, NDArray], name: str, n: int) -> NDArray | None:
     if name not in arrays:
         return None
     values = arrays[name]
     if values.shape != (n,) or values.dtype.kind not in "iu":
         raise FormatError(f"{path}: {name} must be {n} integers, one per token, got {_describe(values)}")
-    least = -1 if name == "token" else 0
-    if n and (int(values.min()) < least or int(values.max()) > np.iinfo(np.int32).max):
-        raise FormatError(
-            f"{path}: {name} must lie in {least} … 2147483647, got {values.min()} … {values.max()}"
-        )
+    least, most = (-1 if name == "token" else 0), (1 if name == "phase" else np.iinfo(np.int32).max)
+    if n and (int(values.min()) < least or int(values.max()) > most):
+        raise FormatError(f"{path}: {name} must lie in {least} … {most}, got {values.min()} … {values.max()}")
     return values.astype(np.int64)
-
-
-def _count_positions(document: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Place of every row among the rows of its document, in the order they came."""
-    order = np.argsort(document, kind="stable")
-    starts = np.flatnonzero(np.diff(document[order], prepend=-1))
-    lengths = np.diff(np.append(starts, len(document)))
-    position = np.empty(len(document), np.int64)
-    position[order] = np.arange(len(document)) - np.repeat(starts, lengths)
-    return position
 
 
 def _documents(path: Path, arrays: dict[str, NDArray], document: NDArray, n: int) -> dict[str, list[Any]]:

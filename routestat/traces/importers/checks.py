@@ -1,0 +1,186 @@
+"""The checks every importer shares: layers, ids, duplicates inside a row, dummy rows at the start."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from routestat.errors import FormatError
+from routestat.traces.store import span
+
+# A shorter run of one and the same choice at the start of a document happens in real text ("\n\n\n").
+DUMMY_RUN = 8
+# Beyond this an id is garbage, such as bytes of another type.
+MOST_EXPERTS = 1 << 16
+
+
+def check_subsets(
+    path: Path,
+    experts: NDArray[np.integer],
+    n_experts: int,
+    layers: Sequence[int],
+    place: Callable[[int], str] = "row {}".format,
+) -> None:
+    """Every row must be k different ids, or all −1; the first that is not is named by its `place`."""
+    if experts.shape[2] > n_experts:
+        raise FormatError(f"{path}: experts has k={experts.shape[2]} of n_experts={n_experts}")
+    for index, layer in enumerate(layers):
+        rows = np.sort(experts[:, index], axis=1)
+        present = ~(rows == -1).all(axis=1)
+        outside = ((rows < 0) | (rows >= n_experts)).any(axis=1) & present
+        repeats = (rows[:, 1:] == rows[:, :-1]).any(axis=1) & present
+        if (outside | repeats).any():
+            row = int(np.argmax(outside | repeats))
+            wrong = f"is outside 0 … {n_experts - 1}" if outside[row] else "repeats an expert"
+            if repeats.all() and rows.shape[1] > 1:
+                wrong += ", as every row of this layer does: was it recorded at all?"
+            raise FormatError(
+                f"{path}: experts of layer {layer}, {place(row)}: {experts[row, index].tolist()} {wrong}"
+            )
+
+
+def count_positions(document: NDArray[np.integer]) -> NDArray[np.int64]:
+    """Place of every row among the rows of its document, in the order they came."""
+    order = np.argsort(document, kind="stable")
+    starts = np.flatnonzero(np.diff(document[order], prepend=-1))
+    lengths = np.diff(np.append(starts, len(document)))
+    position = np.empty(len(document), np.int64)
+    position[order] = np.arange(len(document)) - np.repeat(starts, lengths)
+    return position
+
+
+def narrow(experts: NDArray[np.integer]) -> NDArray[np.integer]:
+    """The same ids in the narrowest signed integers, for −1 must fit."""
+    largest = int(experts.max()) if experts.size else 0
+    for dtype in (np.int8, np.int16, np.int32):
+        if largest <= np.iinfo(dtype).max and (not experts.size or experts.min() >= np.iinfo(dtype).min):
+            return experts.astype(dtype, copy=False)
+    return experts
+
+
+def pick_layers(
+    path: Path,
+    experts: NDArray[np.integer],
+    axis: Sequence[int] | None,
+    wanted: Sequence[int] | None,
+    notes: list[str],
+) -> tuple[NDArray[np.integer], list[int]]:
+    """The wanted layers of ``[token, layer, slot]`` and their numbers.
+
+    Where the file does not number its layers (`axis` is None), as many wanted layers as there are name them in
+    order; fewer pick them from an axis that holds all layers of the model.
+    """
+    width = experts.shape[1]
+    if axis is None and wanted is not None and len(wanted) == width:
+        return experts, list(wanted)
+    numbers = list(range(width)) if axis is None else list(axis)
+    if wanted is None:
+        if axis is None:
+            notes.append(f"the file does not number its layers: they are called 0 to {width - 1}")
+        return experts, numbers
+    absent = sorted(set(wanted) - set(numbers))
+    if absent:
+        raise FormatError(
+            f"{path}: --layers {span(absent)} not in it; it holds {width} layers, {span(numbers)}"
+        )
+    if list(wanted) == numbers:
+        return experts, numbers
+    return experts[:, [numbers.index(layer) for layer in wanted]], list(wanted)
+
+
+def refuse_empty_layers(path: Path, experts: NDArray[np.integer], layers: Sequence[int]) -> None:
+    """Refuse layers where nothing was recorded: zeros in every slot of every row (k > 1), or −1."""
+    if not experts.size:
+        raise FormatError(f"{path}: no tokens in it")
+    several = experts.shape[2] > 1
+    empty = []
+    for index, layer in enumerate(layers):
+        rows = experts[:, index]
+        if (rows == -1).all() or (several and not (rows > 0).any()):
+            empty.append(layer)
+    rest = [layer for layer in layers if layer not in empty]
+    if empty and not rest:
+        raise FormatError(f"{path}: nothing but zeros or −1 in every layer: the routing was not recorded")
+    if empty:
+        raise FormatError(
+            f"{path}: nothing but zeros or −1 in layers {span(empty)}: dense layers, or never recorded; "
+            f"name the MoE layers: --layers {span(rest).replace(', ', ',')}"
+        )
+
+
+def settle_n_experts(
+    path: Path, experts: NDArray[np.integer], known: int | None, wanted: int | None, notes: list[str]
+) -> int:
+    """Experts per router: what the file says, else what the caller says, else the largest id + 1."""
+    if known is not None and wanted is not None and known != wanted:
+        raise FormatError(f"{path}: it has {known} experts, --n-experts says {wanted}")
+    given = wanted if known is None else known
+    if given is not None:
+        return given
+    found = int(experts.max()) + 1
+    if found > MOST_EXPERTS:
+        raise FormatError(
+            f"{path}: an id of {found - 1}: no router has so many experts; is the dtype as it says?"
+        )
+    notes.append(
+        f"taken as {found} experts, the largest id + 1; a dead last expert would be missed: --n-experts"
+    )
+    return found
+
+
+def settle_dummies(
+    path: Path,
+    experts: NDArray[np.integer],
+    document: NDArray[np.integer],
+    drop: bool,
+    notes: list[str],
+    place: Callable[[int], str],
+) -> NDArray[np.bool_] | None:
+    """Find the dummy rows that open documents, note them, and return which rows to keep (None: all).
+
+    A warm-up pass routes one made-up token again and again, or leaves a buffer's zeros: a run of rows that are
+    equal in every layer, all zero, all the first k ids, or at least eight long.
+    """
+    dummy, n_documents = _leading_dummies(experts, document)
+    count = int(dummy.sum())
+    if not count:
+        return None
+    if drop:
+        notes.append(f"dropped {count} leading dummy rows of {n_documents} documents")
+        if count == len(dummy):
+            raise FormatError(f"{path}: every row is a dummy row: nothing remains")
+        return ~dummy
+    zeros = dummy & ~experts.reshape(len(experts), -1).any(axis=1)
+    if experts.shape[2] > 1 and zeros.any():
+        raise FormatError(
+            f"{path}: {place(int(np.argmax(zeros)))}: one of {count} leading dummy rows of {n_documents} documents, "
+            "nothing but zeros; drop them with --drop-dummy-rows"
+        )
+    notes.append(
+        f"{count} leading rows of {n_documents} documents repeat one choice in every layer, as warm-up rows do: "
+        "kept; drop them with --drop-dummy-rows"
+    )
+    return None
+
+
+def _leading_dummies(
+    experts: NDArray[np.integer], document: NDArray[np.integer]
+) -> tuple[NDArray[np.bool_], int]:
+    n, n_layers, top_k = experts.shape
+    same = np.ones(n, bool)
+    same[0] = False
+    same[1:] = document[1:] == document[:-1]
+    starts = np.flatnonzero(~same)
+    for index in range(n_layers):
+        same[1:] &= (experts[1:, index] == experts[:-1, index]).all(axis=1)
+    changes = np.append(np.flatnonzero(~same), n)
+    runs = changes[np.searchsorted(changes, starts, side="right")] - starts
+    first = experts[starts]
+    blank = (first == 0).all(axis=(1, 2)) & (top_k > 1)
+    counted = (first == np.arange(top_k)).all(axis=(1, 2)) & (top_k > 1) & (n_layers > 1)
+    found = (blank | counted | (runs >= DUMMY_RUN)) & ~(first == -1).all(axis=(1, 2))
+    dummy = np.zeros(n, bool)
+    for start, run in zip(starts[found].tolist(), runs[found].tolist(), strict=True):
+        dummy[start : start + run] = True
+    return dummy, int(found.sum())

@@ -1,0 +1,218 @@
+"""What every importer hands over: rows ready for the store, checked the same way whatever they came from."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from routestat.errors import FormatError
+from routestat.traces.importers.checks import (
+    check_subsets,
+    count_positions,
+    pick_layers,
+    refuse_empty_layers,
+    settle_dummies,
+    settle_n_experts,
+)
+from routestat.traces.metadata import Router, routers_like
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the caller says of a file that does not say it itself; None: not said.
+
+    `layers` are the model's layer numbers; `stride` is the row length of an argsort in experts.
+    """
+
+    layers: tuple[int, ...] | None = None
+    n_experts: int | None = None
+    top_k: int | None = None
+    end_of_document: int | None = None
+    sequence_length: int | None = None
+    iteration: int | None = None
+    stride: int | None = None
+    drop_dummy_rows: bool = False
+
+
+@dataclass(frozen=True)
+class Imported:
+    """Rows ready for the store: documents together, positions rising.
+
+    `decode` marks the rows that were generated (None: all prefill); `notes` says in words what had to be assumed.
+    """
+
+    routers: tuple[Router, ...]
+    experts: NDArray[np.integer]
+    document: NDArray[np.int32]
+    position: NDArray[np.int32]
+    token: NDArray[np.int32] | None
+    documents: dict[str, list[Any]]
+    notes: tuple[str, ...]
+    decode: NDArray[np.bool_] | None = None
+    engine: str = ""
+    slot_order: str = "unknown"
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Document:
+    """One document as a reader found it, before anything is checked.
+
+    Parameters
+    ----------
+    where : str
+        File, line and field, for messages.
+    experts : int array ``[row, layer, slot]``
+        −1 is missing.
+    name : str
+    first : int
+        Position of the first row.
+    n_prompt : int, optional
+        Tokens of the prompt; rows at and after it were generated.
+    tokens : int array, optional
+        Token ids of the whole document, prompt and answer.
+    n_tokens : int, optional
+        How many there are, where the ids are unknown.
+    """
+
+    where: str
+    experts: NDArray[np.integer]
+    name: str
+    first: int = 0
+    n_prompt: int | None = None
+    tokens: NDArray[np.integer] | None = None
+    n_tokens: int | None = None
+
+
+def join(path: Path, found: Sequence[Document], wanted: Wanted, **said: Any) -> Imported:
+    """Documents of one shape put together and checked; `said` goes on to `settle`.
+
+    Raises
+    ------
+    FormatError
+        If there is none, or two differ in layers or k.
+    """
+    if not found:
+        raise FormatError(f"{path}: no routed experts in it")
+    shape = found[0].experts.shape[1:]
+    for one in found:
+        if one.experts.shape[1:] != shape:
+            raise FormatError(
+                f"{one.where}: [layers, k] is {list(one.experts.shape[1:])}, in {found[0].where} it is {list(shape)}"
+            )
+    lengths = [len(one.experts) for one in found]
+    position = np.concatenate([np.arange(n) + one.first for n, one in zip(lengths, found, strict=True)])
+    prompts = [one.n_prompt for one in found]
+    bounds = np.array([np.iinfo(np.int64).max if n is None else n for n in prompts])
+    notes = list(said.pop("notes", ()))
+    if None in prompts:
+        unsaid = sum(n is None for n in prompts)
+        notes.append(
+            f"{unsaid} documents do not say where the prompt ends: their rows are all marked prefill"
+        )
+    token = None
+    if any(one.tokens is not None for one in found):
+        token = np.concatenate([_tokens_of_rows(one) for one in found])
+    return settle(
+        path,
+        np.concatenate([one.experts for one in found]),
+        np.repeat(np.arange(len(found)), lengths),
+        position,
+        wanted,
+        token=token,
+        decode=position >= np.repeat(bounds, lengths),
+        described={"name": [one.name for one in found], "unrouted_tokens": [_unrouted(one) for one in found]},
+        notes=notes,
+        **said,
+    )
+
+
+def settle(
+    path: Path,
+    experts: NDArray[np.integer],
+    document: NDArray[np.integer],
+    position: NDArray[np.integer] | None,
+    wanted: Wanted,
+    *,
+    axis: Sequence[int] | None = None,
+    n_experts: int | None = None,
+    token: NDArray[np.integer] | None = None,
+    decode: NDArray[np.bool_] | None = None,
+    described: Mapping[str, Sequence[Any]] | None = None,
+    notes: Sequence[str] = (),
+    **said: Any,
+) -> Imported:
+    """Check rows ``[token, layer, slot]`` and say what was assumed.
+
+    Parameters
+    ----------
+    document : int array ``[token]``
+        0, 1, … in order.
+    position : int array ``[token]``, optional
+        Counted within the document if not given.
+    axis : sequence of int, optional
+        The layer numbers of the second axis, where the file says them.
+    n_experts : int, optional
+        Where the file says it.
+    described : mapping, optional
+        Columns of the documents.
+    said : mapping
+        `engine`, `slot_order`, `extra` of `Imported`.
+
+    Raises
+    ------
+    FormatError
+        Naming the file, the layer and the row that cannot be.
+    """
+    spoken = list(notes)
+    experts, layers = pick_layers(path, experts, axis, wanted.layers, spoken)
+    refuse_empty_layers(path, experts, layers)
+    places = count_positions(document) if position is None else position
+    names = list((described or {}).get("name", ()))
+
+    def place(row: int) -> str:
+        name = names[document[row]] if names else str(document[row])
+        return f"document {name}, position {places[row]}"
+
+    keep = settle_dummies(path, experts, document, wanted.drop_dummy_rows, spoken, place)
+    if keep is not None:
+        experts, document, places = experts[keep], document[keep], places[keep]
+        token = None if token is None else token[keep]
+        decode = None if decode is None else decode[keep]
+    n_experts = settle_n_experts(path, experts, n_experts, wanted.n_experts, spoken)
+    check_subsets(path, experts, n_experts, layers, place)
+    if token is not None and (token.min() < -1 or token.max() > np.iinfo(np.int32).max):
+        raise FormatError(f"{path}: token ids must lie in −1 … 2147483647, got {token.min()} … {token.max()}")
+    numbers = np.unique(document).tolist()
+    columns: dict[str, list[Any]] = {"document": numbers}
+    for key, values in (described or {}).items():
+        columns[key] = [values[number] for number in numbers]
+    return Imported(
+        routers_like(layers, n_experts, experts.shape[2]),
+        experts,
+        document.astype(np.int32),
+        places.astype(np.int32),
+        None if token is None else token.astype(np.int32),
+        columns,
+        tuple(spoken),
+        decode if decode is not None and decode.any() else None,
+        **said,
+    )
+
+
+def _tokens_of_rows(one: Document) -> NDArray[np.int64]:
+    """The token id of every row; −1 where the file does not say."""
+    ids = np.full(len(one.experts), -1, np.int64)
+    if one.tokens is not None:
+        known = np.asarray(one.tokens, np.int64)[one.first : one.first + len(ids)]
+        ids[: len(known)] = known
+    return ids
+
+
+def _unrouted(one: Document) -> int | None:
+    """Tokens at the end that never went through the model: engines do not forward what they sampled last."""
+    total = len(one.tokens) if one.tokens is not None else one.n_tokens
+    return None if total is None else total - one.first - len(one.experts)

@@ -1,0 +1,66 @@
+"""Imported rows, or a Parquet trace, into a new store."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from routestat.traces.importers.imported import Imported
+from routestat.traces.importers.parquet import ParquetTrace
+from routestat.traces.metadata import TraceMeta
+from routestat.traces.writer import TraceWriter
+
+ROWS_AT_ONCE = 1 << 17
+Progress = Callable[[int, int], None]
+
+
+def store_imported(
+    imported: Imported, folder: Path, said: Mapping[str, Any], shard_rows: int, progress: Progress
+) -> None:
+    """Write imported rows as a store; `said` is what the caller says of the trace (fields of `TraceMeta`)."""
+    extra = dict(imported.extra)
+    if imported.notes:
+        extra["notes"] = list(imported.notes)
+    meta = TraceMeta(imported.routers, engine=imported.engine, extra=extra, **said)
+    total = len(imported.document)
+    with TraceWriter(folder, meta, shard_rows=shard_rows) as writer:
+        writer.add_documents(imported.documents)
+        for start in range(0, total, ROWS_AT_ONCE):
+            rows = slice(start, start + ROWS_AT_ONCE)
+            decode = None if imported.decode is None else imported.decode[rows]
+            writer.write(
+                imported.document[rows],
+                imported.position[rows],
+                experts=imported.experts[rows],
+                token=None if imported.token is None else imported.token[rows],
+                phase="prefill" if decode is None else np.where(decode, "decode", "prefill"),
+                columns=_heaviest(imported, rows) if meta.slot_order == "weight" else None,
+            )
+            progress(min(start + ROWS_AT_ONCE, total), total)
+
+
+def _heaviest(imported: Imported, rows: slice) -> dict[str, np.ndarray]:
+    """The first slot of every router as its ``top1``."""
+    columns = {}
+    for index, router in enumerate(imported.routers):
+        heaviest = imported.experts[rows, index, 0].astype(np.int64)
+        missing = np.iinfo(router.alphabet.expert_dtype).max
+        columns[f"{router.name}.top1"] = np.where(heaviest < 0, missing, heaviest)
+    return columns
+
+
+def store_parquet(
+    file: ParquetTrace, folder: Path, said: Mapping[str, Any], shard_rows: int, progress: Progress
+) -> None:
+    """Write a Parquet trace as a store; what it says of itself stays, unless `said` says otherwise."""
+    given = {key: value for key, value in said.items() if value}
+    done = 0
+    with TraceWriter(folder, replace(file.meta, **given), shard_rows=shard_rows) as writer:
+        if file.documents is not None:
+            writer.add_documents(file.documents.to_pydict())
+        for table in file.tables():
+            writer.write_table(table)
+            done += table.num_rows
+            progress(done, file.n_tokens)

@@ -1,0 +1,236 @@
+"""llama.cpp: dumps of the tensors ``ffn_moe_topk-<layer>``, and the CSV of its ``moe-trace`` example.
+
+**Dumps.** A folder with one file per layer, ``ffn_moe_topk-<layer>`` and one of
+
+- ``.npy``: int32 ``[tokens, k]``;
+- ``.bin``, ``.i32``, ``.raw`` or nothing: the same as raw little-endian int32, row after row; k by ``--top-k``.
+
+All layers have the same tokens, in the order of evaluation. llama.cpp evaluates the last layer only for tokens
+whose logits are asked for, so its file is shorter unless all were: leave it out with ``--layers``.
+
+**The argsort trap.** ``ffn_moe_topk`` is no tensor of its own but a view of an argsort: rows of k lie n_expert
+apart. Who copies tokens × k integers from its start gets whole argsort rows instead, every expert once: then
+n_expert / k consecutive rows share out all the experts. That is detected and refused. Dump ``nb[1] / 4`` integers a
+row instead and give ``--stride`` (that number, n_expert) and ``--top-k``: the first k of every row are the choice.
+
+**CSV.** ``layer,expert``, one line per choice (``MOE_TRACE_OUT``); k by ``--top-k``. A stretch of one layer is one
+ubatch of that layer; where the layer number falls back a new ubatch begins; one of a single token, after the
+first, is decode. All is one document: the tool runs one prompt.
+
+A GGUF from ``llama-imatrix`` holds sums and counts per expert, not what a token chose, and is refused.
+
+Sources: ggml-org/llama.cpp, ``build_moe_ffn`` and pull request 28544 (the CSV).
+"""
+
+import re
+from math import ceil, comb, lgamma, log
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+from numpy.typing import NDArray
+
+from routestat.errors import FormatError
+from routestat.traces.importers.checks import narrow
+from routestat.traces.importers.imported import Imported, Wanted, settle
+from routestat.traces.importers.opening import integers, numpy_file, reason
+from routestat.traces.store import span
+
+DUMP = re.compile(r"ffn_moe_topk-(\d+)(\.npy|\.bin|\.i32|\.raw|)")
+ONE_DOCUMENT = (
+    "the file does not say where documents begin: all tokens count as one, so there will be no intervals"
+)
+
+
+def read_llama_cpp(path: Path, wanted: Wanted) -> Imported:
+    """Read a folder of dumps, one dump, or a moe-trace CSV.
+
+    Raises
+    ------
+    FormatError
+        Naming the file and what is wrong with it; the argsort trap with what to do.
+    """
+    notes, decode, n_experts = [ONE_DOCUMENT], None, None
+    if path.is_dir() or DUMP.fullmatch(path.name):
+        files = {
+            int(m[1]): f
+            for f in (sorted(path.iterdir()) if path.is_dir() else [path])
+            if (m := DUMP.fullmatch(f.name))
+        }
+        if not files:
+            raise FormatError(f"{path}: no ffn_moe_topk-<layer> files in this folder")
+        layers = _chosen(path, sorted(files), wanted)
+        by_layer = {layer: _dump(files[layer], wanted) for layer in layers}
+        n_experts = wanted.stride
+        notes.append("a dump does not tell prompt from answer: all rows are marked prefill")
+    else:
+        _refuse_gguf(path)
+        by_layer, decode = _csv(path, wanted)
+        layers = list(by_layer)
+    _refuse_unequal(path, by_layer)
+    for layer, rows in by_layer.items():
+        _refuse_argsort(f"{path}: layer {layer}", rows, wanted.n_experts)
+    experts = np.stack([narrow(rows) for rows in by_layer.values()], axis=1)
+    return settle(
+        path,
+        experts,
+        np.zeros(len(experts), np.int64),
+        None,
+        wanted,
+        axis=layers,
+        n_experts=n_experts,
+        decode=decode,
+        notes=notes,
+        engine="llama.cpp",
+    )
+
+
+def _chosen(path: Path, layers: list[int], wanted: Wanted) -> list[int]:
+    absent = sorted(set(wanted.layers or ()) - set(layers))
+    if absent:
+        raise FormatError(f"{path}: --layers {span(absent)} not in it; it holds {span(layers)}")
+    return list(wanted.layers or layers)
+
+
+def _refuse_gguf(path: Path) -> None:
+    if not path.is_file():
+        raise FormatError(f"{path}: no such file")
+    with path.open("rb") as handle:
+        if handle.read(4) == b"GGUF":
+            raise FormatError(
+                f"{path}: a GGUF: weights, or an importance matrix with sums and counts per expert; what a token chose "
+                "is not in it. Dump ffn_moe_topk, or use moe-trace"
+            )
+
+
+def _dump(file: Path, wanted: Wanted) -> NDArray[np.integer]:
+    """Experts ``[token, slot]`` of one layer's file."""
+    if file.suffix == ".npy":
+        array = numpy_file(file)[""]
+        flat = integers(str(file), array, array.ndim if array.ndim in (1, 2) else 2)
+    else:
+        raw = file.read_bytes()
+        if len(raw) % 4:
+            raise FormatError(f"{file}: {len(raw)} bytes are no whole number of int32; was it cut off?")
+        flat = np.frombuffer(raw, "<i4")
+    width = flat.shape[1] if flat.ndim == 2 else wanted.stride or wanted.top_k
+    if width is None:
+        raise FormatError(f"{file}: raw integers; say how many make a row with --top-k")
+    if not width or flat.size % width:
+        raise FormatError(
+            f"{file}: {flat.size} integers are no multiple of the row of {width}; was it cut off?"
+        )
+    rows = flat.reshape(-1, width)
+    permuted = width > 1 and len(rows) and (np.sort(rows, axis=1) == np.arange(width)).all()
+    if wanted.stride is not None:
+        return _cut(file, rows, wanted, bool(permuted))
+    if permuted and wanted.top_k != width:
+        raise FormatError(
+            f"{file}: every row holds all of 0 … {width - 1}: whole argsort rows; read them with --stride {width} "
+            "and the model's --top-k"
+        )
+    if wanted.top_k not in (None, width):
+        raise FormatError(f"{file}: rows of {width} where --top-k says {wanted.top_k}")
+    return rows
+
+
+def _cut(file: Path, rows: NDArray[np.integer], wanted: Wanted, permuted: bool) -> NDArray[np.integer]:
+    width = rows.shape[1]
+    if width != wanted.stride:
+        raise FormatError(f"{file}: rows of {width} where --stride says {wanted.stride}")
+    if wanted.top_k is None or wanted.top_k >= width:
+        raise FormatError(f"{file}: --stride needs --top-k, smaller than it")
+    if not permuted:
+        raise FormatError(
+            f"{file}: rows of {width} are no argsort: not every row holds all of 0 … {width - 1}"
+        )
+    return rows[:, : wanted.top_k]
+
+
+def _refuse_unequal(path: Path, by_layer: dict[int, NDArray[np.integer]]) -> None:
+    first = next(iter(by_layer))
+    for layer, rows in by_layer.items():
+        if rows.shape != by_layer[first].shape:
+            raise FormatError(
+                f"{path}: layers of unequal length: layer {layer} is {list(rows.shape)}, layer {first} "
+                f"{list(by_layer[first].shape)}; the last layer is evaluated only where logits are asked for: leave it "
+                "out with --layers"
+            )
+
+
+def _refuse_argsort(where: str, rows: NDArray[np.integer], n_experts: int | None) -> None:
+    """Refuse rows that came from a flat copy of a strided view: blocks of n_expert ids with every expert once."""
+    size = n_experts or (int(rows.max()) + 1 if rows.size else 0)
+    top_k = rows.shape[1]
+    if size <= top_k:
+        return
+    flat = rows.reshape(-1)
+    blocks = flat[: len(flat) // size * size].reshape(-1, size)
+    whole = (np.sort(blocks, axis=1) == np.arange(size)).all(axis=1)
+    # Few experts share out by chance now and then: as many blocks as make that one in a billion.
+    n_rows = size // top_k
+    chance = lgamma(size + 1) - n_rows * lgamma(top_k + 1) - lgamma(size - n_rows * top_k + 1)
+    chance -= n_rows * log(comb(size, top_k))
+    needed = ceil(log(1e-9) / chance) if chance < 0 else len(flat) + 1
+    if len(whole) >= needed and whole[:needed].all():
+        raise FormatError(
+            f"{where}: a flat copy of the argsort view: {size / top_k:g} consecutive rows share out all {size} experts "
+            f"({int(whole.sum())} of {len(whole)} blocks). Rows of ffn_moe_topk lie {size} apart: dump {size} integers "
+            f"a row and read them with --stride {size} --top-k {top_k}"
+        )
+
+
+def _csv(path: Path, wanted: Wanted) -> tuple[dict[int, NDArray[np.integer]], NDArray[np.bool_]]:
+    """Experts ``[token, slot]`` by layer, and which tokens were decoded."""
+    layer, expert = _columns(path)
+    if wanted.top_k is None:
+        raise FormatError(f"{path}: one line per choice; say how many a token has with --top-k")
+    starts = np.flatnonzero(np.diff(layer, prepend=layer[0] - 1))
+    lengths = np.diff(np.append(starts, len(layer)))
+    odd = np.flatnonzero(lengths % wanted.top_k)
+    if len(odd):
+        row = int(starts[odd[0]])
+        raise FormatError(
+            f"{path}: line {row + 2}: {lengths[odd[0]]} lines of layer {layer[row]} are no multiple of --top-k "
+            f"{wanted.top_k}; was it cut off?"
+        )
+    # Layers run upwards within an ubatch.
+    ubatch = np.cumsum(np.diff(layer[starts], prepend=layer[starts[0]]) < 0)
+    layers = _chosen(path, sorted(set(layer.tolist())), wanted)
+    tokens = np.full((int(ubatch[-1]) + 1, len(layers)), 0)
+    for column, number in enumerate(layers):
+        runs = layer[starts] == number
+        np.add.at(tokens[:, column], ubatch[runs], lengths[runs] // wanted.top_k)
+    unequal = np.flatnonzero((tokens != tokens[:, :1]).any(axis=1))
+    if len(unequal):
+        at = int(unequal[0])
+        column = int(np.argmax(tokens[at] != tokens[at, 0]))
+        raise FormatError(
+            f"{path}: layers of unequal length: in ubatch {at} layer {layers[column]} has {tokens[at, column]} tokens, "
+            f"layer {layers[0]} has {tokens[at, 0]}; the last layer is evaluated only where logits are asked for: "
+            "leave it out with --layers"
+        )
+    decoded = (tokens[:, 0] == 1) & (np.arange(len(tokens)) > 0)
+    by_layer = {number: expert[layer == number].reshape(-1, wanted.top_k) for number in layers}
+    return by_layer, np.repeat(decoded, tokens[:, 0])
+
+
+def _columns(path: Path) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    with path.open("rb") as handle:
+        head = handle.readline(200).decode("utf-8", "replace").strip()
+    named = head.replace(" ", "") == "layer,expert"
+    if not named and not re.fullmatch(r"\d+\s*,\s*\d+", head):
+        raise FormatError(f"{path}: the first line must be layer,expert, got {head[:60]!r}")
+    kinds = {"layer": pa.int64(), "expert": pa.int64()}
+    try:
+        table = pa.csv.read_csv(
+            path,
+            read_options=pa.csv.ReadOptions(column_names=list(kinds), skip_rows=int(named)),
+            convert_options=pa.csv.ConvertOptions(column_types=kinds, null_values=[]),
+        )
+    except pa.ArrowException as error:
+        raise FormatError(f"{path}: not lines of layer,expert ({reason(error)})") from None
+    if not table.num_rows:
+        raise FormatError(f"{path}: no lines after the first")
+    return table.column("layer").to_numpy(), table.column("expert").to_numpy()

@@ -1,0 +1,209 @@
+"""Megatron-LM's router traces (``--moe-routing-trace-path``): ``router_trace_rank{r}.jsonl``, one file per rank.
+
+A line is one router in one forward pass of one rank: ``{"step", "stage", "block", "layer", "rank", "num_tokens",
+"topk", "top_indices": [[…] per token]}``. The j-th lines of the layers of a (step, rank) are one micro-batch.
+
+**The unit.** The trace does not say where a text begins or ends. What one rank routed in one step is one document
+("step 3 rank 0"), its micro-batches one after the other. A micro-batch's rows are the flattened ``[sequence,
+batch]``: neighbouring rows are neighbours in a text only if the batch is 1. With ``--sequence-length N`` every
+sequence is a document of its own, N tokens, taken out of that order. Either way a document is a random piece of
+the training data; nothing says that two of them are not of one text.
+
+**Ranks.** Tensor- and expert-parallel ranks record the same tokens, activation recomputation runs a pass again:
+passes equal to one before in all layers of the same step are dropped. Ranks with disjoint layers are pipeline
+stages and are joined in order. Megatron numbers layers within a stage, though: stages of equal depth look like
+data-parallel ranks and cannot be told from them; give such ranks different layers first, or convert one stage.
+Blocks other than ``decoder`` (multi-token prediction) are left out. Rows whose ``semantic_token_ids`` is null are
+padding: missing.
+
+Source: NVIDIA/Megatron-LM, ``megatron/core/transformer/moe/router_trace.py`` and ``router_trace_compare.py``.
+"""
+
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from routestat.errors import FormatError
+from routestat.traces.importers.checks import narrow
+from routestat.traces.importers.imported import Imported, Wanted, settle
+from routestat.traces.importers.opening import integers, json_records, whole_number
+from routestat.traces.store import span
+
+PATTERN = "router_trace_rank*.jsonl"
+# One layer's micro-batches of one (step, rank), each [token, slot].
+Passes = dict[int, list[NDArray[np.integer]]]
+
+
+def read_megatron(path: Path, wanted: Wanted) -> Imported:
+    """Read one rank's trace, or a folder with one per rank.
+
+    Raises
+    ------
+    FormatError
+        Naming the file, the line and the field; or the step and rank whose layers do not fit together.
+    """
+    files = sorted(path.glob(PATTERN)) if path.is_dir() else [path]
+    if not files or not files[0].is_file():
+        raise FormatError(f"{path}: no {PATTERN} here" if path.is_dir() else f"{path}: no such file")
+    traced, left_out = _lines(files)
+    if not traced:
+        raise FormatError(f"{path}: no lines of block decoder")
+    notes = [f"left out {left_out} lines of other blocks than decoder"] if left_out else []
+    layers, stacked, repeats = _stacked(path, traced, notes)
+    if repeats:
+        notes.append(f"dropped {repeats} passes recorded twice in a step (parallel ranks or recomputation)")
+    rows, described = _documents(path, stacked, wanted.sequence_length)
+    if wanted.sequence_length is None:
+        notes.append(
+            "a document is what one rank routed in one step, rows flattened [sequence, batch]: neighbouring rows "
+            "are neighbours in a text only if the batch is 1; --sequence-length takes the sequences apart"
+        )
+    if len({rank for _, rank, _ in stacked}) > 1:
+        notes.append(
+            "ranks with the same layers are taken for data-parallel: pipeline stages of equal depth look alike"
+        )
+    return settle(
+        path,
+        narrow(np.concatenate(rows)),
+        np.repeat(np.arange(len(rows)), [len(one) for one in rows]),
+        None,
+        wanted,
+        axis=layers,
+        described=described,
+        notes=notes,
+        engine="megatron-lm",
+        extra={"unit": "step and rank" if wanted.sequence_length is None else "sequence of a micro-batch"},
+    )
+
+
+def _lines(files: list[Path]) -> tuple[dict[tuple[int, int], Passes], int]:
+    """Every line of every file by (step, rank) and layer, and how many belong to other blocks."""
+    traced: dict[tuple[int, int], Passes] = defaultdict(lambda: defaultdict(list))
+    left_out, stages, top_k = 0, set(), None
+    for file in files:
+        for where, record in json_records(file):
+            if record.get("block", "decoder") != "decoder":
+                left_out += 1
+                continue
+            stages.add(str(record.get("stage", "")))
+            rows = _rows(where, record)
+            top_k = top_k or rows.shape[1]
+            if rows.shape[1] != top_k or len(stages) > 1:
+                what = f"topk is {rows.shape[1]}, before it was {top_k}"
+                raise FormatError(
+                    f"{where}: {what if rows.shape[1] != top_k else f'stages mix: {sorted(stages)}'}"
+                )
+            key = whole_number(where, record, "step"), whole_number(where, record, "rank")
+            traced[key][whole_number(where, record, "layer")].append(rows)
+    return traced, left_out
+
+
+def _rows(where: str, record: dict[str, Any]) -> NDArray[np.integer]:
+    n, top_k = whole_number(where, record, "num_tokens"), whole_number(where, record, "topk", 1)
+    rows = integers(f"{where}: top_indices", record.get("top_indices"), 2)
+    if rows.shape != (n, top_k) and (n or rows.size):
+        raise FormatError(
+            f"{where}: top_indices is {list(rows.shape)} where num_tokens, topk say [{n}, {top_k}]"
+        )
+    rows = narrow(rows.reshape(n, top_k))
+    labels = record.get("semantic_token_ids")
+    if labels is None:
+        return rows
+    if not isinstance(labels, list) or len(labels) != n:
+        raise FormatError(f"{where}: semantic_token_ids must be a list of {n}")
+    padding = np.array([label is None for label in labels], bool)
+    return np.where(padding[:, None], rows.dtype.type(-1), rows)
+
+
+def _stacked(
+    path: Path, traced: dict[tuple[int, int], Passes], notes: list[str]
+) -> tuple[list[int], list[tuple[int, int, list[NDArray]]], int]:
+    """Micro-batches ``[token, layer, slot]`` of every (step, rank) with all layers, without repeats."""
+    joined: list[tuple[int, int, Passes]] = []
+    for step in sorted({step for step, _ in traced}):
+        joined += _join_stages(path, step, {rank: p for (s, rank), p in traced.items() if s == step}, notes)
+    layers = sorted(joined[0][2])
+    stacked, repeats = [], 0
+    seen: set[tuple[int, bytes]] = set()
+    for step, rank, passes in joined:
+        where = f"{path}: step {step}, rank {rank}"
+        if sorted(passes) != layers:
+            raise FormatError(
+                f"{where}: layers {span(list(passes))}, elsewhere {span(layers)}; was it cut off?"
+            )
+        kept = []
+        for number in range(max(map(len, passes.values()))):
+            sizes = {
+                layer: len(passes[layer][number]) if number < len(passes[layer]) else None for layer in layers
+            }
+            odd = [layer for layer in layers if sizes[layer] != sizes[layers[0]]]
+            if odd:
+                raise FormatError(
+                    f"{where}, pass {number}: layers of unequal length: layer {layers[0]} has {sizes[layers[0]]} "
+                    f"rows, layer {odd[0]} has {sizes[odd[0]]}"
+                )
+            one = np.stack([passes[layer][number] for layer in layers], axis=1)
+            key = step, one.tobytes()
+            repeats += key in seen
+            if key not in seen and len(one):
+                kept.append(one)
+            seen.add(key)
+        if kept:
+            stacked.append((step, rank, kept))
+    return layers, stacked, repeats
+
+
+def _join_stages(
+    path: Path, step: int, ranks: dict[int, Passes], notes: list[str]
+) -> list[tuple[int, int, Passes]]:
+    """Ranks of a step with disjoint layers put together: the i-th of every stage, as Megatron numbers ranks."""
+    stages: dict[tuple[int, ...], list[int]] = defaultdict(list)
+    for rank in sorted(ranks):
+        stages[tuple(sorted(ranks[rank]))].append(rank)
+    if len(stages) == 1:
+        return [(step, rank, ranks[rank]) for rank in sorted(ranks)]
+    layers = [layer for stage in stages for layer in stage]
+    if len(set(layers)) < len(layers) or len({len(members) for members in stages.values()}) > 1:
+        raise FormatError(
+            f"{path}: step {step}: ranks hold layers {' and '.join(span(stage) for stage in stages)}: neither the same "
+            "nor pipeline stages; was a file cut off or left out?"
+        )
+    note = f"ranks were joined as {len(stages)} pipeline stages"
+    if note not in notes:
+        notes.append(note)
+    merged = []
+    for members in zip(*stages.values(), strict=True):
+        merged.append((step, members[0], {k: v for rank in members for k, v in ranks[rank].items()}))
+    return merged
+
+
+def _documents(
+    path: Path, stacked: list[tuple[int, int, list[NDArray]]], length: int | None
+) -> tuple[list[NDArray], dict[str, list[Any]]]:
+    rows: list[NDArray] = []
+    described: dict[str, list[Any]] = {"name": [], "step": [], "rank": []}
+    for step, rank, batches in stacked:
+        pieces = [(f"step {step} rank {rank}", np.concatenate(batches))]
+        if length is not None:
+            pieces = []
+            for number, one in enumerate(batches):
+                if len(one) % length:
+                    raise FormatError(
+                        f"{path}: step {step}, rank {rank}, pass {number}: {len(one)} rows are no multiple of "
+                        f"--sequence-length {length}"
+                    )
+                # The router sees [sequence, batch] flattened: row t is position t // batch of sequence t % batch.
+                width = len(one) // length
+                pieces += [
+                    (f"step {step} rank {rank} pass {number} sequence {b}", one[b::width])
+                    for b in range(width)
+                ]
+        for name, piece in pieces:
+            rows.append(piece)
+            described["name"].append(name)
+            described["step"].append(step)
+            described["rank"].append(rank)
+    return rows, described

@@ -1,0 +1,241 @@
+"""Opening other tools' files without running anything that is in them.
+
+JSON, base64 and arrays of plain numbers; no pickle but torch's restricted one (``weights_only=True``), which
+builds tensors, numbers, strings and containers and refuses everything else.
+"""
+
+import base64
+import importlib
+import io
+import json
+import pickle
+import struct
+import tokenize
+import warnings
+import zlib
+from collections.abc import Iterator, Sequence
+from itertools import chain
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+from numpy.typing import NDArray
+
+from routestat.errors import FormatError
+
+# What a damaged archive or header makes NumPy and zipfile raise; a header may ask for more memory than there is.
+UNREADABLE = (
+    ValueError,
+    OSError,
+    EOFError,
+    KeyError,
+    MemoryError,
+    OverflowError,
+    NotImplementedError,
+    SyntaxError,
+    BadZipFile,
+    tokenize.TokenError,
+    zlib.error,
+    struct.error,
+)
+
+
+def reason(error: object) -> str:
+    """An error or value of others in a few words: some errors quote half the file."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= 160 else text[:160] + " …"
+
+
+def files_of(path: Path, suffixes: Sequence[str]) -> list[Path]:
+    """The file itself, or the files of a folder that end so, by name.
+
+    Raises
+    ------
+    FormatError
+        If there is none.
+    """
+    if path.is_dir():
+        files = sorted(file for file in path.iterdir() if file.suffix in suffixes and file.is_file())
+        if not files:
+            raise FormatError(f"{path}: no {', '.join(suffixes)} files in this folder")
+        return files
+    if not path.is_file():
+        raise FormatError(f"{path}: no such file")
+    return [path]
+
+
+def json_records(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The objects of a JSON or JSON Lines file, each with its place in words; lines are read one by one."""
+    try:
+        with path.open(encoding="utf-8") as handle:
+            lines = ((number, line) for number, line in enumerate(handle, 1) if line.strip())
+            first, second = next(lines, None), next(lines, None)
+            if first is None:
+                raise FormatError(f"{path}: empty")
+            if second is not None and _is_json(first[1]):
+                for number, line in chain((first, second), lines):
+                    yield _object(f"{path}, line {number}", _parse(f"{path}, line {number}", line))
+                return
+        content = _parse(str(path), path.read_text(encoding="utf-8"))
+    except UnicodeDecodeError as error:
+        raise FormatError(f"{path}: not UTF-8 text ({error.reason} at byte {error.start})") from None
+    if isinstance(content, list):
+        for index, item in enumerate(content):
+            yield _object(f"{path}, item {index}", item)
+    else:
+        yield _object(str(path), content)
+
+
+def _is_json(line: str) -> bool:
+    try:
+        json.loads(line)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _parse(where: str, text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise FormatError(f"{where}: not valid JSON ({error}); was it cut off?") from None
+
+
+def _object(where: str, value: Any) -> tuple[str, dict[str, Any]]:
+    if not isinstance(value, dict):
+        raise FormatError(f"{where}: wanted an object, got {type(value).__name__}")
+    return where, value
+
+
+def inner(where: str, record: dict[str, Any], name: str) -> dict[str, Any]:
+    """An object inside a record; empty if it is not there."""
+    value = record.get(name)
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise FormatError(f"{where}: {name} must be an object, got {type(value).__name__}")
+    return value
+
+
+def whole_number(where: str, record: dict[str, Any], name: str, least: int = 0) -> int:
+    """A whole number of a record."""
+    value = record.get(name)
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value < 1 << 31:
+        raise FormatError(f"{where}: {name} must be a whole number from {least}, got {reason(value)}")
+    return value
+
+
+def unbase64(where: str, text: Any) -> bytes:
+    """The bytes behind a base64 string."""
+    if not isinstance(text, str):
+        raise FormatError(f"{where}: wanted a base64 string, got {type(text).__name__}")
+    try:
+        return base64.b64decode(text, validate=True)
+    except ValueError as error:
+        raise FormatError(f"{where}: not valid base64 ({error}); was it cut off?") from None
+
+
+def integer_type(where: str, name: Any) -> np.dtype:
+    """The integer type of that name."""
+    try:
+        kind = np.dtype(name)
+    except TypeError:
+        raise FormatError(f"{where}: no such type: {name!r}") from None
+    if kind.kind not in "iu":
+        raise FormatError(f"{where}: wanted an integer type, got {kind}")
+    return kind
+
+
+def from_buffer(where: str, raw: bytes, dtype: Any, shape: Sequence[int]) -> NDArray[np.integer]:
+    """Raw C-order little-endian integers of a stated type and shape."""
+    kind = integer_type(f"{where}.dtype", dtype)
+    wanted = int(np.prod(shape)) * kind.itemsize
+    if len(raw) != wanted:
+        raise FormatError(f"{where}: {len(raw)} bytes where {list(shape)} of {kind} take {wanted}")
+    little = kind if kind.byteorder == ">" else kind.newbyteorder("<")
+    return np.frombuffer(raw, little).reshape(tuple(shape))
+
+
+def npy_bytes(where: str, raw: bytes) -> NDArray:
+    """The array of an ``.npy`` in memory."""
+    try:
+        array = np.load(io.BytesIO(raw), allow_pickle=False)
+    except UNREADABLE as error:
+        raise FormatError(f"{where}: not a readable .npy of plain numbers ({reason(error)})") from None
+    if not isinstance(array, np.ndarray):
+        raise FormatError(f"{where}: an .npz archive where an .npy was expected")
+    return array
+
+
+def numpy_file(path: Path) -> dict[str, NDArray]:
+    """The arrays of an ``.npz`` by name; an ``.npy`` is called by the empty string."""
+    try:
+        loaded = np.load(path, allow_pickle=False)
+        if isinstance(loaded, np.ndarray):
+            return {"": loaded}
+        with loaded:
+            return {name: loaded[name] for name in loaded.files}
+    except UNREADABLE as error:
+        raise FormatError(f"{path}: not a readable file of plain arrays ({reason(error)})") from None
+
+
+def torch_file(path: Path) -> Any:
+    """What ``torch.save`` wrote, if it is tensors and containers; tensors become arrays.
+
+    Raises
+    ------
+    FormatError
+        If torch is absent, or the file would have to run code to be read.
+    """
+    try:
+        torch = importlib.import_module("torch")
+    except ImportError:
+        raise FormatError(f"{path}: .pt files need torch: pip install 'routestat[capture]'") from None
+    try:
+        # Torch warns of damaged files before it refuses them; the refusal shall be the one line that is seen.
+        with warnings.catch_warnings(), torch.serialization.safe_globals(_array_parts()):
+            warnings.simplefilter("ignore")
+            loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise FormatError(
+            f"{path}: holds more than tensors and numbers, and is not read, for that could run code ({reason(error)})"
+        ) from None
+    except (*UNREADABLE, RuntimeError, TypeError, LookupError, AttributeError) as error:
+        raise FormatError(f"{path}: not a readable .pt file ({reason(error)})") from None
+    return _plain(loaded, torch)
+
+
+def _array_parts() -> list[Any]:
+    """What NumPy arrays are rebuilt with, under old and new names: they hold numbers and run nothing."""
+    rebuild = np.empty(0).__reduce__()[0]
+    scalar = np.int64(0).__reduce__()[0]
+    kinds = [
+        type(np.dtype(name)) for name in ("i1", "i2", "i4", "i8", "u1", "u2", "u4", "f2", "f4", "f8", "?")
+    ]
+    old = [(rebuild, "numpy.core.multiarray._reconstruct"), (scalar, "numpy.core.multiarray.scalar")]
+    return [rebuild, scalar, *old, np.ndarray, np.dtype, *kinds]
+
+
+def _plain(value: Any, torch: Any) -> Any:
+    if isinstance(value, torch.Tensor):
+        return value.detach().float().numpy() if value.dtype == torch.bfloat16 else value.detach().numpy()
+    if isinstance(value, dict):
+        return {key: _plain(item, torch) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item, torch) for item in value]
+    return value
+
+
+def integers(where: str, value: Any, n_axes: int) -> NDArray[np.integer]:
+    """Nested lists or an array as integers of so many axes; an empty list has none of anything."""
+    try:
+        array = np.asarray(value)
+    except ValueError:
+        raise FormatError(f"{where}: rows of unequal length") from None
+    if not array.size and array.ndim < n_axes:
+        return np.zeros((0,) * n_axes, np.int8)
+    if array.ndim != n_axes or array.dtype.kind not in "iu":
+        wanted = f"integers of {n_axes} axes" if n_axes > 1 else "integers"
+        raise FormatError(f"{where}: wanted {wanted}, got {array.dtype} {list(array.shape)}")
+    return array

@@ -1,0 +1,136 @@
+"""SGLang's routed experts (``--enable-return-routed-experts``, ``return_routed_experts: true``).
+
+``meta_info["routed_experts"]`` of ``/generate`` (or ``sgl_ext`` of an OpenAI-style choice) is base64 of raw
+integers in C order, ``[prompt + answer − 1 − start, layers, k]``: int32 unless ``routed_experts_dtype`` says
+otherwise; `start` is ``routed_experts_start_len`` of the request, 0 if it is not in the record. The layers are all
+layers of the model, with zeros for dense ones; neither their number nor k is in the response, so k must be given.
+
+JSON is one response, a list of them, or one a line; a folder of ``.json`` or ``.jsonl`` is read whole. One response
+or choice is one document; prompt rows are prefill, the others decode; the last token is never forwarded. A ``.pt``
+goes to `sglang_recorder`.
+
+Sources: sgl-project/sglang pull requests 12162 and 17434, its documentation of the OpenAI API ("Returning Routed
+Experts"); THUDM/slime pull request 2185 (`start`).
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from routestat.errors import FormatError
+from routestat.traces.importers.checks import narrow
+from routestat.traces.importers.imported import Document, Imported, Wanted, join
+from routestat.traces.importers.opening import (
+    files_of,
+    from_buffer,
+    inner,
+    integer_type,
+    integers,
+    json_records,
+    unbase64,
+    whole_number,
+)
+from routestat.traces.importers.sglang_recorder import read_recording
+
+HOLDERS = ("meta_info", "sgl_ext", "sglext")
+
+
+def read_sglang(path: Path, wanted: Wanted) -> Imported:
+    """Read responses of SGLang, or the ``.pt`` files of its recorder.
+
+    Raises
+    ------
+    FormatError
+        Naming the file, the line or item, and the field that is wrong; or if k was not given.
+    """
+    if path.suffix == ".pt" or (path.is_dir() and any(path.glob("*.pt"))):
+        return read_recording(path, wanted)
+    found: list[Document] = []
+    for file in files_of(path, (".json", ".jsonl")):
+        for where, record in json_records(file):
+            found += _from_response(where, record, wanted, f"{file.stem} {len(found)}")
+    return join(
+        path,
+        found,
+        wanted,
+        engine="sglang",
+        extra={
+            "last_token": "never forwarded by the engine: it has no row; see unrouted_tokens of the documents"
+        },
+    )
+
+
+def holder_of(record: dict[str, Any]) -> dict[str, Any] | None:
+    """The object of a response or choice that holds ``routed_experts``, if there is one."""
+    for name in HOLDERS:
+        inner = record.get(name)
+        if isinstance(inner, dict) and inner.get("routed_experts") is not None:
+            return inner
+    return None
+
+
+def _from_response(where: str, record: dict[str, Any], wanted: Wanted, fallback: str) -> Iterator[Document]:
+    choices = record.get("choices")
+    label = str(record.get("id") or inner(where, record, "meta_info").get("id") or fallback)
+    if holder_of(record) is not None or not isinstance(choices, list):
+        yield _document(where, record, record, wanted, label)
+        return
+    for index, choice in enumerate(choices):
+        if not isinstance(choice, dict):
+            raise FormatError(f"{where}: choices[{index}] must be an object")
+        name = label if len(choices) == 1 else f"{label} choice {index}"
+        yield _document(f"{where}, choices[{index}]", record, choice, wanted, name)
+
+
+def _document(
+    where: str, record: dict[str, Any], choice: dict[str, Any], wanted: Wanted, name: str
+) -> Document:
+    held = holder_of(choice)
+    if held is None:
+        raise FormatError(
+            f"{where}: no routed_experts in {' or '.join(HOLDERS)}; did the request say return_routed_experts?"
+        )
+    place = f"{where}.routed_experts"
+    counts = inner(where, record, "usage") | inner(where, choice, "meta_info")
+    n_prompt = whole_number(where, counts, "prompt_tokens")
+    answer = choice.get("output_ids")
+    n_answer = len(answer) if isinstance(answer, list) else whole_number(where, counts, "completion_tokens")
+    first = whole_number(place, held, "routed_experts_start_len") if "routed_experts_start_len" in held else 0
+    rows = n_prompt + n_answer - 1 - first
+    dtype = integer_type(f"{place}_dtype", held.get("routed_experts_dtype") or "int32")
+    raw = unbase64(place, held["routed_experts"])
+    ids, rest = divmod(len(raw), max(rows, 1) * dtype.itemsize)
+    if rows < 1 or rest or not ids:
+        raise FormatError(
+            f"{place}: {len(raw)} bytes of {dtype} do not divide into {rows} rows "
+            f"(prompt {n_prompt} + answer {n_answer} − 1 − start {first})"
+        )
+    if wanted.top_k is None:
+        raise FormatError(f"{place}: {ids} ids a token, that is layers × k; say k with --top-k")
+    if ids % wanted.top_k:
+        raise FormatError(f"{place}: {ids} ids a token are no multiple of --top-k {wanted.top_k}")
+    experts = from_buffer(place, raw, dtype, (rows, ids // wanted.top_k, wanted.top_k))
+    tokens = _tokens(where, record, answer, n_prompt, n_answer)
+    return Document(place, narrow(experts), name, first, n_prompt, tokens, n_prompt + n_answer)
+
+
+def _tokens(
+    where: str, record: dict[str, Any], answer: Any, n_prompt: int, n_answer: int
+) -> np.ndarray | None:
+    """Ids of prompt and answer; −1 for what the response leaves out, None if it says nothing."""
+    prompt = record.get("input_ids", record.get("prompt_token_ids"))
+    if prompt is None and answer is None:
+        return None
+    tokens = np.full(n_prompt + n_answer, -1, np.int64)
+    for name, ids, start, n in (
+        ("input_ids", prompt, 0, n_prompt),
+        ("output_ids", answer, n_prompt, n_answer),
+    ):
+        if ids is not None:
+            given = integers(f"{where}.{name}", ids, 1)
+            if len(given) != n:
+                raise FormatError(f"{where}.{name}: {len(given)} ids where meta_info counts {n}")
+            tokens[start : start + n] = given
+    return tokens

@@ -1,0 +1,148 @@
+import json
+
+import numpy as np
+import pytest
+
+from tests.traces.importers.known import chosen, refused, stored, subsets
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(3)
+
+
+def lines(experts, step=0, rank=0, layers=(2, 3), **changes):
+    """The lines of one pass, ``[token, layer, slot]``."""
+    return [
+        {
+            "step": step,
+            "stage": "pre_dispatch",
+            "block": "decoder",
+            "layer": layer,
+            "rank": rank,
+            "num_tokens": len(experts),
+            "topk": experts.shape[2],
+            "top_indices": experts[:, i].tolist(),
+            **changes,
+        }
+        for i, layer in enumerate(layers)
+    ]
+
+
+def write(folder, rank, records):
+    folder.mkdir(exist_ok=True)
+    path = folder / f"router_trace_rank{rank}.jsonl"
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    return path
+
+
+def test_a_step_of_a_rank_is_a_document(capsys, tmp_path, rng):
+    parts = [chosen(rng, n, 2, 8, 2) for n in (5, 4, 6, 3)]
+    folder = tmp_path / "d"
+    # Rank 0 has two micro-batches in step 0; a line of the MTP block is left out.
+    mtp = {**lines(parts[0])[0], "block": "mtp", "mtp_idx": 0}
+    write(folder, 0, [*lines(parts[0]), mtp, *lines(parts[1]), *lines(parts[2], step=1)])
+    write(folder, 1, lines(parts[3], rank=1))
+    trace, got, err = stored(capsys, folder, tmp_path, "--n-experts", 8)
+    assert "taken for Megatron-LM's router trace" in err
+    assert trace.meta.layers == (2, 3)
+    assert trace.meta.extra["unit"] == "step and rank"
+    assert got.document.tolist() == [0] * 9 + [1] * 3 + [2] * 6
+    assert got.position.tolist() == [*range(9), *range(3), *range(6)]
+    assert np.array_equal(subsets(got.experts), subsets(np.concatenate([parts[i] for i in (0, 1, 3, 2)])))
+    assert trace.documents.column("name").to_pylist() == ["step 0 rank 0", "step 0 rank 1", "step 1 rank 0"]
+    assert any("1 lines of other blocks" in note for note in trace.meta.extra["notes"])
+
+
+def test_sequences_are_taken_out_of_the_flattened_batch(capsys, tmp_path, rng):
+    """Two sequences of four tokens lie [sequence, batch] flattened: rows 0, 2, 4, 6 are the first."""
+    experts = chosen(rng, 8, 2, 8, 2)
+    path = write(tmp_path / "d", 0, lines(experts))
+    trace, got, _ = stored(capsys, path, tmp_path, "--sequence-length", 4, "--n-experts", 8)
+    assert got.document.tolist() == [0] * 4 + [1] * 4
+    assert np.array_equal(subsets(got.experts), subsets(experts[[0, 2, 4, 6, 1, 3, 5, 7]]))
+    assert trace.documents.column("name").to_pylist()[1] == "step 0 rank 0 pass 0 sequence 1"
+    assert "8 rows are no multiple of --sequence-length 3" in refused(
+        capsys, path, tmp_path / "again", "--sequence-length", 3
+    )
+
+
+def test_repeats_count_once_and_padding_is_missing(capsys, tmp_path, rng):
+    experts = chosen(rng, 5, 2, 8, 2)
+    labels = ["a", "b", None, "c", "d"]
+    folder = tmp_path / "d"
+    # Recomputation runs the pass again, and rank 1 is tensor-parallel with rank 0.
+    write(folder, 0, [*lines(experts, semantic_token_ids=labels), *lines(experts, semantic_token_ids=labels)])
+    write(folder, 1, lines(experts, rank=1, semantic_token_ids=labels))
+    trace, got, _ = stored(capsys, folder, tmp_path, "--n-experts", 8)
+    assert len(got.experts) == 5
+    assert (got.experts[2] == -1).all()
+    assert any("dropped 2 passes" in note for note in trace.meta.extra["notes"])
+
+
+def test_pipeline_stages_are_joined(capsys, tmp_path, rng):
+    a, b = chosen(rng, 5, 4, 8, 2), chosen(rng, 5, 4, 8, 2)
+    folder = tmp_path / "d"
+    for rank, part, layers in (
+        (0, a[:, :2], (0, 1)),
+        (1, b[:, :2], (0, 1)),
+        (2, a[:, 2:], (2, 3)),
+        (3, b[:, 2:], (2, 3)),
+    ):
+        write(folder, rank, lines(part, rank=rank, layers=layers))
+    trace, got, _ = stored(capsys, folder, tmp_path, "--n-experts", 8)
+    assert trace.meta.layers == (0, 1, 2, 3)
+    assert np.array_equal(subsets(got.experts), subsets(np.concatenate([a, b])))
+
+
+def test_layers_are_picked_by_their_number(capsys, tmp_path, rng):
+    experts = chosen(rng, 5, 2, 8, 2)
+    path = write(tmp_path / "d", 0, lines(experts))
+    trace, got, _ = stored(capsys, path, tmp_path, "--layers", "3", "--n-experts", 8)
+    assert trace.meta.layers == (3,)
+    assert np.array_equal(subsets(got.experts[:, 0]), subsets(experts[:, 1]))
+    assert "--layers 4 not in it; it holds 2 layers, 2-3" in refused(
+        capsys, path, tmp_path / "n", "--layers", "3-4"
+    )
+
+
+def test_what_is_wrong_is_named(capsys, tmp_path, rng):
+    experts = chosen(rng, 5, 2, 8, 2)
+    good = lines(experts)
+
+    def said(*records, **more):
+        path = write(tmp_path / "d", 0, records)
+        return refused(capsys, path, tmp_path, "--n-experts", 8)
+
+    assert "line 2: top_indices is [4, 2] where num_tokens, topk say [5, 2]" in said(
+        good[0], good[1] | {"top_indices": experts[:4, 1].tolist()}
+    )
+    assert "layer 2 has 5 rows, layer 3 has 4" in said(
+        good[0], good[1] | {"num_tokens": 4, "top_indices": experts[:4, 1].tolist()}
+    )
+    assert "step 1, rank 0: layers 2, elsewhere 2-3; was it cut off?" in said(*good, good[0] | {"step": 1})
+    assert "line 1: step must be a whole number" in said({**good[0], "step": "0"}, good[1])
+    assert "line 3: stages mix" in said(*good, good[0] | {"stage": "post_dispatch"})
+    assert "line 3: top_indices is [5, 2] where num_tokens, topk say [5, 1]" in said(
+        *good, good[0] | {"topk": 1}
+    )
+    one = {"topk": 1, "top_indices": experts[:, 0, :1].tolist()}
+    assert "line 3: topk is 1, before it was 2" in said(*good, good[0] | one)
+    twice = experts.copy()
+    twice[3, 1] = [6, 6]
+    assert "layer 3, document step 0 rank 0, position 3: [6, 6] repeats" in said(*lines(twice))
+    twice[3, 1] = [8, 1]
+    assert "layer 3, document step 0 rank 0, position 3: [8, 1] is outside 0 … 7" in said(*lines(twice))
+    assert "nothing but zeros or −1 in layers 3" in said(good[0], good[1] | {"top_indices": [[0, 0]] * 5})
+
+
+def test_a_folder_without_traces_and_ranks_that_do_not_fit(capsys, tmp_path, rng):
+    experts = chosen(rng, 5, 3, 8, 2)
+    (tmp_path / "d").mkdir()
+    line = refused(capsys, tmp_path / "d", tmp_path, "--format", "megatron")
+    assert "no router_trace_rank*.jsonl here" in line
+    write(tmp_path / "d", 0, lines(experts[:, :2], layers=(0, 1)))
+    write(tmp_path / "d", 1, lines(experts[:, 1:], rank=1, layers=(1, 2)))
+    assert "ranks hold layers 0-1 and 1-2: neither the same nor pipeline stages" in refused(
+        capsys, tmp_path / "d", tmp_path
+    )
