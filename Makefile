@@ -14,8 +14,8 @@ test: $(VENV)/.stamp-test
 	$(BIN)/python -m pytest
 
 lint: $(VENV)/.stamp-lint
-	$(BIN)/ruff check routestat tests
-	$(BIN)/ruff format --check routestat tests
+	$(BIN)/ruff check routestat capture tests
+	$(BIN)/ruff format --check routestat capture tests
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 

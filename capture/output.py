@@ -1,0 +1,182 @@
+"""One capture on disk: whole documents are saved every so often, and a later run goes on after the last."""
+
+import json
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from capture.corpus import Document
+from capture.positions import Rows
+from routestat.errors import RoutestatError
+from routestat.traces.manifest import MANIFEST, replace_file
+from routestat.traces.metadata import Router, TraceMeta
+from routestat.traces.rows import rank_rows
+from routestat.traces.store import Trace
+from routestat.traces.writer import TraceWriter
+
+RUN_FILE = "capture.json"
+
+
+class _CheckpointError(Exception):
+    """Leaves a writer as an interruption does: everything is flushed, the store stays incomplete."""
+
+
+class Output:
+    """The store that a capture writes, and the record of the run beside it.
+
+    Parameters
+    ----------
+    out : path
+    meta : TraceMeta
+    options : mapping
+        All that decides what is recorded; a resumed run must have the same.
+    resume : bool
+    top1, weights : bool
+        Columns to write.
+
+    Raises
+    ------
+    RoutestatError
+        If `out` holds a trace and `resume` is not set, or was made with other options.
+    """
+
+    def __init__(
+        self,
+        out: Path,
+        meta: TraceMeta,
+        options: Mapping[str, Any],
+        *,
+        resume: bool = False,
+        top1: bool = False,
+        weights: bool = False,
+    ) -> None:
+        self.out, self.meta = out, meta
+        self._top1, self._weights = top1, weights
+        self._rows: list[Rows] = []
+        self._documents: list[dict[str, Any]] = []
+        # What earlier runs took: seconds, joules, flips; a resumed run adds to it.
+        self.before: dict[str, Any] = {}
+        self.done: set[int] = set()
+        self._options = json.loads(json.dumps(options))
+        out.mkdir(parents=True, exist_ok=True)
+        if (out / RUN_FILE).exists() or (out / MANIFEST).exists():
+            if not resume:
+                raise RoutestatError(
+                    f"{out}: already holds a trace; go on with --resume or choose another --out"
+                )
+            self._continue()
+        self.note({}, complete=False)
+
+    def _continue(self) -> None:
+        file = self.out / RUN_FILE
+        if not file.exists():
+            raise RoutestatError(f"{self.out}: was not written by capture, so it cannot be resumed")
+        record = json.loads(file.read_bytes())
+        changed = [key for key in self._options if record["options"].get(key) != self._options[key]]
+        if changed:
+            old = record["options"].get(changed[0])
+            raise RoutestatError(
+                f"{self.out}: was made with {changed[0]} {old!r}, not {self._options[changed[0]]!r}; "
+                "resume with the same options or choose another --out"
+            )
+        self.before = record["run"]
+        if (self.out / MANIFEST).exists():
+            trace = Trace.open(self.out)
+            self.done = set(trace.documents.column("document").to_pylist())
+
+    def note(self, run: Mapping[str, Any], complete: bool) -> None:
+        """Write what the run says of itself."""
+        record = {"complete": complete, "options": self._options, "run": {**self.before, **run}}
+        replace_file(self.out / RUN_FILE, json.dumps(record, indent=1, ensure_ascii=False).encode())
+
+    def add(self, rows: Rows) -> None:
+        """Recorded rows; kept in memory until `save`."""
+        self._rows.append(rows)
+
+    def describe(self, document: Document, prompt_tokens: int) -> None:
+        """A document that is about to run, or has nothing to run."""
+        self._documents.append(
+            {
+                "document": document.number,
+                "name": document.name,
+                "domain": document.domain,
+                "prompt_tokens": prompt_tokens,
+            }
+        )
+
+    def save(self, unfinished: int | None = None, *, complete: bool = False) -> None:
+        """Put on disk all documents but the `unfinished` one and those that have not begun."""
+        rows = [_select(rows, rows.document != unfinished) for rows in self._rows]
+        rest = [_select(rows, rows.document == unfinished) for rows in self._rows]
+        recorded = {int(number) for part in rows for number in np.unique(part.document)}
+        ready = [one for one in self._documents if one["document"] in recorded or not one["prompt_tokens"]]
+        if not ready and not complete:
+            return
+        with suppress(_CheckpointError), TraceWriter(self.out, self.meta, append=True) as writer:
+            if ready:
+                writer.add_documents({key: [one[key] for one in ready] for key in ready[0]})
+            for part in rows:
+                if len(part):
+                    self._write(writer, part)
+            if not complete:
+                raise _CheckpointError
+        taken = {one["document"] for one in ready}
+        self.done |= taken
+        self._documents = [one for one in self._documents if one["document"] not in taken]
+        self._rows = [part for part in rest if len(part)]
+
+    def _write(self, writer: TraceWriter, rows: Rows) -> None:
+        states, columns = {}, {}
+        for router in self.meta.routers:
+            experts = rows.columns["experts", router.name]
+            states[router.name] = rank_rows(experts, router)
+            if self._top1 or self._weights:
+                by_id, heaviest = _weighed(experts, rows.columns["weights", router.name], router)
+                if self._top1:
+                    columns[f"{router.name}.top1"] = heaviest
+                if self._weights:
+                    columns[f"{router.name}.weights"] = by_id
+            for (kind, name), values in rows.columns.items():
+                if kind == "ahead" and name.split(".")[0] == router.name:
+                    columns[name] = rank_rows(values, router)
+        phase = np.where(rows.decode, "decode", "prefill")
+        writer.write(
+            rows.document, rows.position, states=states, token=rows.token, phase=phase, columns=columns
+        )
+
+
+def refuse_taken(out: Path, resume: bool) -> bool:
+    """Whether a capture is there already; an error unless it is to be resumed."""
+    taken = (out / RUN_FILE).exists() or (out / MANIFEST).exists()
+    if taken and not resume:
+        raise RoutestatError(f"{out}: already holds a trace; go on with --resume or choose another --out")
+    return taken
+
+
+def _weighed(experts: NDArray, weights: NDArray, router: Router) -> tuple[NDArray, NDArray]:
+    """Weights by ascending id, and the heaviest expert; a missing choice weighs nothing."""
+    kind = router.alphabet.expert_dtype
+    missing = np.asarray((experts < 0).any(axis=1))
+    ascending = np.take_along_axis(weights, np.argsort(experts, axis=1), axis=1)
+    heaviest = np.take_along_axis(experts, weights.argmax(axis=1)[:, None], axis=1)[:, 0]
+    by_id = np.where(missing[:, None], np.float16(0), ascending)
+    return by_id, np.where(missing, np.iinfo(kind).max, heaviest.astype(np.int64)).astype(kind)
+
+
+def _select(rows: Rows, kept: Any) -> Rows:
+    return Rows(
+        rows.document[kept],
+        rows.position[kept],
+        rows.token[kept],
+        rows.decode[kept],
+        {key: values[kept] for key, values in rows.columns.items()},
+    )
+
+
+def routers_of(sites: Sequence[Any]) -> tuple[Router, ...]:
+    """The routers as the store lists them."""
+    return tuple(site.as_router for site in sites)
