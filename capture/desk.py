@@ -3,6 +3,7 @@
 import json
 import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -29,7 +30,7 @@ def capture(
     out: Annotated[Path, typer.Option(help="Folder of the trace.")],
     text: Annotated[
         list[Path] | None,
-        typer.Option(help="A text file, one document; or .jsonl, one per line. Repeatable."),
+        typer.Option(help="Text files, one document each; .jsonl, one per line."),
     ] = None,
     dataset: Annotated[str, typer.Option(help="A data set on the hub or on disk, streamed.")] = "",
     column: Annotated[str, typer.Option(help="Its column, or the field of .jsonl lines.")] = "text",
@@ -150,8 +151,21 @@ def _print_summary(out: Path) -> None:
         print(line)
 
 
+def spread_texts(arguments: Sequence[str]) -> list[str]:
+    """``--text A B C`` as the command line's parser wants it: ``--text A --text B --text C``."""
+    spread: list[str] = []
+    after_text = False
+    for argument in arguments:
+        if argument.startswith("-"):
+            after_text = argument == "--text"
+        elif after_text and spread[-1] != "--text":
+            spread.append("--text")
+        spread.append(argument)
+    return spread
+
+
 def main() -> None:
     """Entry of ``python -m capture``."""
     # A scheduler's warning is Ctrl-C: what was recorded is saved before the kill that follows it.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    sys.exit(run(app, "capture"))
+    sys.exit(run(app, "capture", spread_texts(sys.argv[1:])))

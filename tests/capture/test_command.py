@@ -17,7 +17,7 @@ transformers = pytest.importorskip("transformers", minversion="5.0", reason="cap
 pytest.importorskip("datasets", reason="capture needs datasets")
 
 import routestat.traces.writer  # noqa: E402
-from capture.desk import app  # noqa: E402
+from capture.desk import app, spread_texts  # noqa: E402
 from capture.routers import discover  # noqa: E402
 from capture.runs import Piece, Runner  # noqa: E402
 from routestat import Trace  # noqa: E402
@@ -392,3 +392,10 @@ def test_every_option_is_in_the_docs():
     options = {name for parameter in command_line.params for name in parameter.opts if name.startswith("--")}
     assert len(options) > 25
     assert [option for option in sorted(options) if f"`{option}" not in page] == []
+
+
+def test_several_files_follow_one_text_option():
+    given = ["model", "--text", "a", "b.jsonl", "--out", "t", "--text", "c", "--top1"]
+    spread = ["model", "--text", "a", "--text", "b.jsonl", "--out", "t", "--text", "c", "--top1"]
+    assert spread_texts(given) == spread
+    assert spread_texts(spread) == spread
