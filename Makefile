@@ -13,7 +13,8 @@ demo: $(VENV)/.stamp-core
 test: $(VENV)/.stamp-test
 	$(BIN)/python -m pytest
 
-lint: $(VENV)/.stamp-lint
+# The type checker needs to see what the tests and capture import.
+lint: $(VENV)/.stamp-test $(VENV)/.stamp-lint
 	$(BIN)/ruff check routestat capture tests
 	$(BIN)/ruff format --check routestat capture tests
 	$(BIN)/mypy
