@@ -275,6 +275,28 @@ def test_the_demo_reports_what_was_measured_of_the_tiny_model(tmp_path):
     assert (min(bits), max(bits)) == (pytest.approx(0.386, abs=0.02), pytest.approx(1.098, abs=0.02))
     assert np.mean([layer["entropy_bits"] for layer in record["layers"]]) == pytest.approx(4.72, abs=0.01)
     assert all(d["design_effect"] > 2 for d in record["dependence"])
+    readme_tells_the_truth(record)
+
+
+def readme_tells_the_truth(record):
+    """The figures that the README quotes of the demo are those of its results."""
+    readme = " ".join((ROOT / "README.md").read_text().replace("*", "").split())
+    weakest = min(record["dependence"], key=lambda d: d["mi_bits"])
+    strongest = max(record["dependence"], key=lambda d: d["mi_bits"])
+    assert f"{weakest['mi_bits']:.2f} to {strongest['mi_bits']:.2f} bits" in readme
+    assert f"a p-value of 10 to the minus {-round(weakest['log10_p_iid']):,};" in readme
+    assert f"documents it is 10 to the minus {-round(weakest['log10_p_clustered'])}." in readme
+    rows = {
+        "uniform": "uniform",
+        "popularity": "popularity of the layer",
+        "previous-token": "previous token, same layer",
+    }
+    for score in record["prediction_mean"]:
+        name = rows.get(score["predictor"], "chain: the layer before")
+        figures = [f"{score[key]:.3f}"[1:] for key in ("exact_set", "recall_at_k")] + [
+            f"{score['log_loss_bits']:.2f}"
+        ]
+        assert f"| {name} | {' | '.join(figures)} |" in readme
 
 
 def test_help_names_every_option_and_its_example_is_the_readme_s():
