@@ -11,7 +11,7 @@ COMMANDS = {
 
 HELP = "\n".join(
     [
-        "Usage: routestat COMMAND …",
+        "Usage: routestat COMMAND ...",
         "",
         "Statistics of the routing of Mixture-of-Experts language models.",
         "",
@@ -34,9 +34,14 @@ def main() -> None:
     if name not in COMMANDS:
         print(f"error: no command {name!r}; there are {', '.join(COMMANDS)}", file=sys.stderr)
         sys.exit(2)
-    # Loaded by name so that asking for help costs no numba, scipy or matplotlib.
     sys.argv = [f"routestat {name}", *arguments[1:]]
-    importlib.import_module(f"routestat.{name}").main()
+    try:
+        # Loaded by name so that asking for help costs no numba, scipy or matplotlib.
+        desk = importlib.import_module(f"routestat.{name}")
+    except KeyboardInterrupt:
+        print("error: interrupted", file=sys.stderr)
+        sys.exit(130)
+    desk.main()
 
 
 if __name__ == "__main__":

@@ -23,14 +23,16 @@ app = typer.Typer(add_completion=False)
 def analyze(
     traces: Annotated[Path, typer.Argument(help="The trace: a folder that capture or convert wrote.")],
     layers: Annotated[str, typer.Option(help="Layers, such as 0-31 or 0,4,8, or all.")] = "all",
-    out: Annotated[Path | None, typer.Option(help="Folder of the report [default: reports/TRACE].")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the report (if not given: reports/TRACE).")
+    ] = None,
     alpha: Annotated[
         str, typer.Option(help="Prior of the chain: empirical-bayes, jeffreys, perks or a number.")
     ] = "empirical-bayes",
     blocks: Annotated[int, typer.Option(min=1, help="Bi-clusters per transition.")] = 4,
     paths: Annotated[int, typer.Option(min=1, help="Dominant and most frequent paths listed.")] = 10,
     groups: Annotated[int, typer.Option(min=1, help="Bundles of documents that tables are kept for.")] = 256,
-    threads: Annotated[int | None, typer.Option(min=1, help="Threads [default: all cores].")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="Threads (if not given: all cores).")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the few random steps.")] = 0,
 ) -> None:
     """Count a trace once and report what its routing does: significance, information, the Markov chain that

@@ -1,7 +1,9 @@
 """python -m routestat.convert FILE --out TRACE: other tools' traces → the store."""
 
+import os
 import shutil
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +17,7 @@ from routestat.traces.importers.arrays import write_arrays
 from routestat.traces.importers.detect import FORMATS, detect, read_foreign
 from routestat.traces.importers.imported import Wanted
 from routestat.traces.importers.ingest import store_imported, store_parquet
-from routestat.traces.importers.parquet import ParquetTrace, write_parquet
+from routestat.traces.importers.parquet import ParquetTrace, documents_path, write_parquet
 from routestat.traces.manifest import MANIFEST
 from routestat.traces.store import Trace
 from routestat.traces.writer import SHARD_ROWS
@@ -168,8 +170,9 @@ def _require_free(out: Path) -> None:
     if (out / MANIFEST).exists():
         raise RoutestatError(f"--out {out} already holds a trace; choose another folder")
     if out.suffix in EXPORTS:
-        if out.exists():
-            raise RoutestatError(f"--out {out} exists already; choose another file")
+        for taken in (out, documents_path(out)):
+            if taken.exists():
+                raise RoutestatError(f"--out {taken} exists already; choose another file")
     elif out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise RoutestatError(f"--out {out} is not an empty folder; choose another")
 
@@ -178,13 +181,20 @@ def _require_free(out: Path) -> None:
 def _appearing_whole(out: Path) -> Iterator[Path]:
     """A folder beside `out` that takes its place only when all went well."""
     out.parent.mkdir(parents=True, exist_ok=True)
-    partial = out.with_name(out.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
+    partial = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}-"))
+    # mkdtemp keeps others out; a trace is as open as any other folder its owner makes.
+    partial.chmod(0o777 & ~_umask())
     try:
         yield partial
         partial.replace(out)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
 
 
 def main() -> None:

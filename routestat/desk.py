@@ -1,5 +1,7 @@
 """What every desk does alike: one line per error, exit codes, layers in words, progress."""
 
+import io
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -10,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from routestat.errors import RoutestatError
+from routestat.traces.manifest import MANIFEST
 from routestat.traces.store import Trace
 
 OK, BAD_INPUT, INTERRUPTED = 0, 2, 130
@@ -19,6 +22,10 @@ _USAGE_ERROR: Any = next(c for c in typer.BadParameter.__mro__ if c.__name__ == 
 
 def run(app: typer.Typer, name: str, arguments: Sequence[str] | None = None) -> int:
     """Run a command; anything the user can mend gets one line on stderr and exit code 2, never a traceback."""
+    # A terminal that cannot show an arrow or a name shall not cost the work that led to it.
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     try:
         result = typer.main.get_command(app).main(
             args=None if arguments is None else list(arguments), prog_name=name, standalone_mode=False
@@ -52,7 +59,7 @@ def parse_layers(text: str) -> list[int] | None:
     layers: set[int] = set()
     for part in text.split(","):
         first, dash, last = part.strip().partition("-")
-        if not first.isdigit() or (dash and not last.isdigit()):
+        if not _is_number(first) or (dash and not _is_number(last)):
             raise RoutestatError(f"--layers wants all, or numbers such as 0-31 or 0,4,8, got {text!r}")
         low, high = int(first), int(last or first)
         if high < low:
@@ -61,6 +68,11 @@ def parse_layers(text: str) -> list[int] | None:
             raise RoutestatError(f"--layers {part.strip()} is no range of layers of any model")
         layers |= set(range(low, high + 1))
     return sorted(layers)
+
+
+def _is_number(text: str) -> bool:
+    # isdigit alone would let ² through, which int() then refuses.
+    return text.isascii() and text.isdigit()
 
 
 def require_tokens(trace: Trace, layers: list[int] | None) -> None:
@@ -74,7 +86,11 @@ def check_out(folder: Path) -> Path:
     """The folder to write to, before the work that would be lost if it could not be made."""
     if folder.exists() and not folder.is_dir():
         raise RoutestatError(f"--out {folder} is a file; name a folder")
+    if (folder / MANIFEST).exists():
+        raise RoutestatError(f"--out {folder} holds a trace; name another folder")
     folder.mkdir(parents=True, exist_ok=True)
+    if not os.access(folder, os.W_OK):
+        raise RoutestatError(f"--out {folder}: no permission to write there")
     return folder
 
 
@@ -91,6 +107,8 @@ class Ticker:
             TextColumn("left"),
             TimeRemainingColumn(),
             console=self.console,
+            # What is piped shall hold the error and nothing else.
+            disable=not self.console.is_terminal,
         )
         self._tasks: dict[str, TaskID] = {}
 
@@ -98,11 +116,7 @@ class Ticker:
         self._bars.start()
         return self
 
-    def __exit__(self, kind: object, *_: object) -> None:
-        if kind is not None and not self.console.is_terminal:
-            # What is piped shall hold the error and nothing else.
-            for task in self._tasks.values():
-                self._bars.remove_task(task)
+    def __exit__(self, *_: object) -> None:
         self._bars.stop()
 
     def __call__(self, what: str, done: int, total: int) -> None:

@@ -33,8 +33,11 @@ def predict(
     top: Annotated[int, typer.Option(min=1, help="How many predictions to print.")] = 5,
     level: Annotated[float, typer.Option(help="Level of the credible intervals.")] = 0.95,
     alpha: Annotated[
-        str, typer.Option(help="Prior, when RUN is a trace: empirical-bayes, jeffreys, perks or a number.")
-    ] = "empirical-bayes",
+        str,
+        typer.Option(
+            help="Prior, when RUN is a trace: empirical-bayes (if not given), jeffreys, perks, a number."
+        ),
+    ] = "",
     out: Annotated[Path | None, typer.Option(help="Write the predictions to this JSON file too.")] = None,
 ) -> None:
     """The most probable choices of the layer after LAYER, with probability and credible interval.
@@ -43,7 +46,7 @@ def predict(
     """
     if not 0 < level < 1:
         raise RoutestatError(f"--level is a share between 0 and 1, such as 0.95, got {level}")
-    chain = _chain(run_folder, parse_alpha(alpha))
+    chain = _chain(run_folder, alpha)
     gap = chain.gap_after(layer)
     router = Router(layer, chain.n_experts[gap], chain.top_k[gap])
     following = Router(chain.layers[gap + 1], chain.n_experts[gap + 1], chain.top_k[gap + 1])
@@ -52,6 +55,8 @@ def predict(
     prediction = chain.predict(layer, known, level)
     rows = _rows(prediction, following, chain.states, top)
     _show(rows, prediction, router, following, experts, chain)
+    if out is not None and out.is_dir():
+        raise RoutestatError(f"--out {out} is a folder; name a .json file")
     if out is not None:
         record = {
             "layer": layer,
@@ -65,9 +70,14 @@ def predict(
         replace_file(out, json.dumps(record, indent=1).encode())
 
 
-def _chain(folder: Path, alpha: str | float) -> Chain:
+def _chain(folder: Path, alpha: str) -> Chain:
     if (folder / CHAIN_FILE).is_file():
+        if alpha:
+            raise RoutestatError(
+                f"--alpha goes with a trace; the chain in {folder} is fitted: analyze it again"
+            )
         return load_chain(folder / CHAIN_FILE)
+    rule = parse_alpha(alpha or "empirical-bayes")
     if not folder.is_dir():
         raise RoutestatError(f"{folder}: no such folder; name a report that analyze wrote, or a trace")
     if not (folder / MANIFEST).is_file():
@@ -76,7 +86,7 @@ def _chain(folder: Path, alpha: str | float) -> Chain:
         )
     with Ticker() as ticker:
         trace = Trace.open(folder, progress=ticker.of("checking"))
-        return chain_of(count(trace, progress=ticker.of("counting")), alpha)
+        return chain_of(count(trace, progress=ticker.of("counting")), rule)
 
 
 def _source(text: str, router: Router, states: str) -> tuple[int | None, tuple[int, ...]]:
@@ -119,9 +129,11 @@ def _show(
 ) -> None:
     console = Console()
     chose = ", ".join(map(str, experts))
+    seen = f"{prediction.n_tokens:,} tokens did"
+    if chain.states == "expert":
+        seen = f"the rarest of these was chosen by {prediction.n_tokens:,} tokens"
     console.print(
-        f"Layer {router.layer} chose experts {chose} "
-        f"({prediction.n_tokens:,} tokens did). Layer {following.layer} then chooses:",
+        f"Layer {router.layer} chose experts {chose} ({seen}). Layer {following.layer} then chooses:",
         highlight=False,
     )
     table = Table(box=None, pad_edge=False)
@@ -141,7 +153,8 @@ def _show(
     if what == "expert":
         console.print(f"Probability that an expert is among the {following.top_k} chosen (factorised chain).")
     if not prediction.n_tokens:
-        console.print("Never seen: this is the prior's answer.")
+        what_was = "This was" if chain.states == "subset" else "One of these experts was"
+        console.print(f"{what_was} never seen: this is the prior's answer.")
     console.print(
         "Intervals take tokens as independent; tokens of one document are not, so they are too narrow."
     )

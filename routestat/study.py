@@ -205,7 +205,8 @@ def _notes(trace: Trace, counts: Counts) -> tuple[str, ...]:
     if not trace.complete:
         notes.append("the writer of this trace stopped before closing it; what it had finished is analysed")
     if groups < 2:
-        notes.append("all tokens are of one document: there is nothing to hold out and no interval to give")
+        one = "one document" if counts.n_documents < 2 else f"one group of {counts.n_documents} documents"
+        notes.append(f"all tokens are of {one}: there is nothing to hold out and no interval to give")
     elif groups < 30:
         notes.append(
             f"only {groups} groups of documents: intervals and clustered p-values are rough below 30"
@@ -283,7 +284,8 @@ def _paths(trace: Trace, chain: Chain, observed: PathCounts, n_paths: int) -> Pa
     expected = np.full(len(observed.tokens), np.nan)
     if chain.states == "subset" and len(expected):
         expected = observed.n_tokens * 2.0 ** path_log2_probability(initial, transitions, observed.states)
-    graph = route_graph(chain.layers, initial, transitions, dominant, labels=_labels(chain))
+    names = [router.name for router in observed.routers]
+    graph = route_graph(chain.layers, initial, transitions, dominant, labels=_labels(chain), names=names)
     return PathFinding(dominant, tokens, documents, observed, expected, graph)
 
 

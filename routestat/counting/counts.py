@@ -153,10 +153,14 @@ def count(
         If a layer is absent, or the expert view is asked for more than one source.
     """
     routers = trace.routers(layers)
-    view = _choose_view(routers, states)
     contexts = tuple(dict.fromkeys(contexts))
+    if not routers:
+        raise RoutestatError("count needs at least one layer")
+    if not isinstance(groups, int | np.integer) or (threads is not None and threads < 1):
+        raise RoutestatError(f"groups and threads are whole numbers of 1 or more, got {groups} and {threads}")
     if groups < 1:
         raise RoutestatError(f"groups must be 1 or more, got {groups}")
+    view = _choose_view(routers, states)
     # A cell never exceeds the tokens of its group, so 32 bits do unless a group may hold more than that.
     dtype = np.dtype(np.uint32 if trace.n_tokens < 1 << 32 else np.uint64)
     keys = _keys(routers, contexts, view)
@@ -209,6 +213,11 @@ def _fit_groups(
     fitting = groups
     while fitting // 2 >= MIN_GROUPS and fitting * size > memory:
         fitting //= 2
+    if fitting * size > memory:
+        return (
+            fitting,
+            f"{fitting} groups: the tables take {fitting * size / 2**30:.3g} GiB; fewer groups would not do",
+        )
     if fitting == groups:
         return groups, ""
     return (

@@ -72,7 +72,10 @@ def expert_board(
 
 
 def mean_board(board: Sequence[PredictionScore]) -> tuple[PredictionScore, ...]:
-    """One line per predictor over the target layers that all of them have, so that the lines compare."""
+    """One line per predictor over the target layers that all of them have.
+
+    Each is scored on the tokens it can be asked of: a document's first token has no previous one.
+    """
     names = list(dict.fromkeys(score.predictor for score in board))
     shared = set.intersection(*({s.target for s in board if s.predictor == name} for name in names))
     return tuple(

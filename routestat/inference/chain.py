@@ -108,6 +108,8 @@ class Chain:
         if layer not in self.layers:
             known = ", ".join(map(str, self.layers))
             raise RoutestatError(f"layer {layer} is not in this chain; its layers are {known}")
+        if self.layers.count(layer) > 1:
+            raise RoutestatError(f"layer {layer} has several routers; predict needs layers with one")
         if layer == self.layers[-1]:
             raise RoutestatError(f"layer {layer} is the chain's last: nothing follows it")
         return self.layers.index(layer)

@@ -16,6 +16,8 @@ from routestat.inference.tables import Floats, read_only, whole_counts
 # The evidence of a column that nobody used is greatest at alpha zero, where no Dirichlet exists and a prediction
 # of exactly zero could never be forgiven: it gets this share of the others' sum, and no more than this.
 UNSEEN = 1e-6
+# Beyond these a double cannot hold alpha + count, and posteriors are 0, 1 or NaN.
+SMALLEST_ALPHA, LARGEST_ALPHA = 1e-15, 1e15
 # The sum of a fitted alpha stays above this, where a row of any length already follows its first token.
 SMALLEST_SUM = 1e-4
 # It stays below this many times the longest row. Beyond it the prior outweighs the
@@ -50,6 +52,11 @@ def positive_alpha(alpha: ArrayLike, shape: tuple[int, ...]) -> Floats:
     if not (np.isfinite(array) & (array > 0)).all():
         raise RoutestatError(
             "alpha: wanted numbers above zero, got zero, less or NaN; use 0.5 (Jeffreys) or a fit"
+        )
+    if array.size and not (array.min() >= SMALLEST_ALPHA and array.max() <= LARGEST_ALPHA):
+        raise RoutestatError(
+            f"alpha: wanted numbers from {SMALLEST_ALPHA:g} to {LARGEST_ALPHA:g}, got {array.min():g} to "
+            f"{array.max():g}; beyond them sums with counts lose one or the other"
         )
     try:
         return np.broadcast_to(array, shape)

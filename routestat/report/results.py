@@ -18,6 +18,7 @@ from routestat.forecast.scores import SCORES, PredictionScore
 from routestat.inference.chain import Chain, parse_alpha
 from routestat.inference.independence import Independence
 from routestat.inference.tables import adjusted_residuals
+from routestat.structure.balance import Balance
 from routestat.study import BlockFinding, Dependence, LayerLoad, PathFinding, Study
 from routestat.traces.manifest import replace_file
 from routestat.traces.metadata import Router
@@ -74,6 +75,7 @@ def _trace(study: Study) -> Record:
         "n_documents": study.n_documents,
         "n_groups": study.n_groups,
         "layers": [router.layer for router in study.routers],
+        "routers": [router.name for router in study.routers],
         "n_experts": [router.n_experts for router in study.routers],
         "top_k": [router.top_k for router in study.routers],
         "n_subsets": [router.alphabet.size for router in study.routers],
@@ -87,6 +89,7 @@ def _layer(load: LayerLoad) -> Record:
     balance = load.balance
     return {
         "layer": load.router.layer,
+        "router": load.router.name,
         "n_tokens": balance.n_tokens,
         "entropy_bits": load.entropy_bits,
         "load_entropy_bits": balance.entropy_bits,
@@ -96,8 +99,13 @@ def _layer(load: LayerLoad) -> Record:
         "dead_experts": list(balance.dead_experts),
         "load": balance.load,
         "load_ci95": np.column_stack([balance.load_low, balance.load_high]),
-        **_reason(balance.reason),
+        **_reason(balance.reason, _no_interval(balance)),
     }
+
+
+def _no_interval(balance: Balance) -> str:
+    flat = np.isnan(balance.load_low).any() and not balance.reason
+    return "an expert that every group used never, always or alike has no interval" if flat else ""
 
 
 def _dependence(item: Dependence) -> Record:
@@ -179,7 +187,7 @@ def _paths(study: Study) -> list[Record]:
             key: states,
             "probability": probability,
             "log2_probability": bits,
-            "expected": study.n_tokens * probability if key == "states" else None,
+            "expected": found.observed.n_tokens * probability if key == "states" else None,
             "count": count,
             "n_documents": documents,
             **_reason("" if key == "states" else _NO_EXPECTATION),
@@ -347,6 +355,10 @@ def load_chain(path: Path) -> Chain:
             if version != CHAIN_VERSION:
                 raise RoutestatError(f"{path}: chain version {version}, this routestat reads {CHAIN_VERSION}")
             gaps = range(len(saved["layers"]) - 1)
+            if str(saved["states"]) not in ("subset", "expert") or len(saved["n_experts"]) != len(
+                saved["layers"]
+            ):
+                raise ValueError("its states or layers make no sense")
             alpha = parse_alpha(str(saved["alpha"]))
             return Chain(
                 states=str(saved["states"]),
@@ -360,5 +372,5 @@ def load_chain(path: Path) -> Chain:
             )
     except RoutestatError:
         raise
-    except (KeyError, ValueError, OSError, EOFError, BadZipFile) as error:
+    except (KeyError, IndexError, TypeError, ValueError, OSError, EOFError, BadZipFile) as error:
         raise RoutestatError(f"{path}: not a chain that analyze saved ({error})") from None

@@ -20,6 +20,7 @@ def route_graph(
     top_edges: int = 6,
     min_probability: float = 0.0,
     labels: Sequence[Sequence[str]] | None = None,
+    names: Sequence[str] | None = None,
 ) -> nx.DiGraph:
     """Draw the chain as a layered graph of its dominant routes; the edges are not tested for significance.
 
@@ -32,7 +33,7 @@ def route_graph(
     Parameters
     ----------
     layers : sequence of int [layer]
-        The model's own numbers of the chain's layers, rising.
+        The model's own numbers of the chain's layers, rising; equal where a layer has several routers.
     initial, transitions
         As for `k_best_paths`.
     paths : Paths, optional
@@ -43,6 +44,8 @@ def route_graph(
         Least joint probability of an edge that no path uses.
     labels : sequence of sequences of str [layer][state], optional
         What to call the states, such as ``"1,7"``.
+    names : sequence of str [layer], optional
+        What to call the routers (``L05``); they must differ.
 
     Returns
     -------
@@ -58,10 +61,15 @@ def route_graph(
     matrices = [np.asarray(matrix, dtype=np.float64) for matrix in transitions]
     _check_dressing(layers, [len(law) for law in laws], paths, top_edges, labels)
     states = np.empty((0, len(laws)), dtype=np.int64) if paths is None else paths.states
+    routers = [f"L{int(layer):02d}" for layer in layers] if names is None else list(names)
+    if len(set(routers)) != len(laws):
+        raise RoutestatError(
+            f"layers must be rising numbers or have {len(laws)} different names, got {routers}"
+        )
     graph = nx.DiGraph(kind="layered chain", n_paths=len(states), top_edges=int(top_edges))
 
     def node(gap: int, state: int) -> str:
-        name = f"L{int(layers[gap]):02d}:{state}"
+        name = f"{routers[gap]}:{state}"
         if name not in graph:
             label = {} if labels is None else {"label": str(labels[gap][state])}
             probability = float(laws[gap][state])
@@ -103,7 +111,7 @@ def _check_dressing(
     labels: Sequence[Sequence[str]] | None,
 ) -> None:
     """Refuse layers, paths or labels that do not fit a chain with `sizes` states per layer."""
-    if len(layers) != len(sizes) or any(a >= b for a, b in pairwise(layers)):
+    if len(layers) != len(sizes) or any(a > b for a, b in pairwise(layers)):
         raise RoutestatError(f"layers must be {len(sizes)} rising numbers, one per layer, got {list(layers)}")
     if top_edges < 0:
         raise RoutestatError(f"top_edges must be ≥ 0, got {top_edges}")

@@ -9,6 +9,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from routestat.errors import RoutestatError
 
+# Far more than any model has; an id beyond it is a marker for something else, and a table for it would not end.
+MAX_EXPERTS = 65_534
 _DTYPES = (np.uint8, np.uint16, np.uint32, np.uint64)
 
 
@@ -48,6 +50,11 @@ class Alphabet:
             if isinstance(value, bool) or not isinstance(value, int | np.integer):
                 raise RoutestatError(f"{name} must be a whole number, got {value!r}")
             object.__setattr__(self, name, int(value))
+        if self.n_experts > MAX_EXPERTS:
+            raise RoutestatError(
+                f"a router has at most {MAX_EXPERTS:,} experts here, got {self.n_experts:,}; "
+                "is an id a marker of missing?"
+            )
         if not 1 <= self.top_k <= self.n_experts:
             raise RoutestatError(
                 f"an alphabet needs 1 ≤ top_k ≤ n_experts, got top_k={self.top_k}, n_experts={self.n_experts}"
@@ -121,6 +128,7 @@ class Alphabet:
         RoutestatError
             If a state is outside 0 … size − 1 (mask *missing* before).
         """
+        self._require_ranked()
         index = np.asarray(states)
         if index.dtype.kind not in "iu" and index.size:
             raise RoutestatError(f"states must be integers, got {index.dtype}")
@@ -141,7 +149,10 @@ class Alphabet:
 
     def sorted_rows(self, experts: ArrayLike) -> NDArray[np.integer]:
         """Rows of experts, checked and in ascending order (the form kept beyond 64 bits)."""
-        rows = np.asarray(experts)
+        try:
+            rows = np.asarray(experts)
+        except ValueError:
+            raise RoutestatError(f"rows of {self.top_k} experts wanted, got rows of unequal length") from None
         if rows.ndim == 0 or rows.shape[-1] != self.top_k:
             raise RoutestatError(f"rows of {self.top_k} experts wanted, got an array of shape {rows.shape}")
         if rows.dtype.kind not in "iu" and rows.size:

@@ -8,13 +8,14 @@ import shutil
 import subprocess
 import sys
 import time
+import zipfile
 from pathlib import Path
 
 import networkx as nx
 import numpy as np
 import pytest
 
-from routestat import Alphabet, Trace
+from routestat import Alphabet, Router, Trace, TraceMeta, TraceWriter
 
 ROOT = Path(__file__).parents[2]
 TINY = ROOT / "data" / "traces" / "tiny-mixtral"
@@ -34,7 +35,7 @@ def run(*arguments, cwd=None, **environment):
 def complaint(result):
     """The one line of a refusal."""
     assert result.returncode == 2, result.stderr
-    lines = [line for line in result.stderr.splitlines() if line.strip() and "━" not in line]
+    lines = result.stderr.splitlines()
     assert len(lines) == 1, result.stderr
     assert lines[0].startswith("error: ")
     assert "Traceback" not in result.stdout + result.stderr
@@ -139,6 +140,7 @@ def test_predict_refuses_in_one_line(analysed, arguments, message):
     [
         ("40-50", "layers 40-50 not in this trace; it has 0-3"),
         ("5-2", "runs backwards; write 2-5"),
+        ("²", "numbers such as 0-31"),
         ("x", "numbers such as 0-31"),
     ],
 )
@@ -264,6 +266,7 @@ def test_wide_models_go_through_the_same_command(tmp_path):
     shown = run("routestat.predict", tmp_path / "r", "--layer", 1, "--after", "0,1,2,3,4,5")
     assert shown.returncode == 0, shown.stderr
     assert "among the 6 chosen" in shown.stdout
+    assert "the rarest of these was chosen by" in shown.stdout
 
 
 def test_the_demo_reports_what_was_measured_of_the_tiny_model(tmp_path):
@@ -390,3 +393,76 @@ def test_convert_keeps_the_heaviest_expert_where_slots_are_by_weight(small):
     experts = np.load(small.parent / "x.npz")["experts"]
     assert np.array_equal(batch.columns["L02.top1"], experts[:, 2, 0])
     assert Trace.open(small).meta.slot_order == "weight"
+
+
+def test_numbers_far_apart_still_make_groups_of_their_own(tmp_path):
+    rng = np.random.default_rng(0)
+    experts = np.argsort(rng.random((200, 3, 8)), axis=2)[..., :2]
+    trace = convert(tmp_path, experts=experts, document=np.repeat(np.arange(20) * 256, 10), n_experts=8)
+    opened = Trace.open(trace)
+    assert opened.documents.column("document").to_pylist() == list(range(20))
+    assert opened.documents.column("source_document").to_pylist() == [256 * i for i in range(20)]
+    result = run("routestat.analyze", trace, "--out", tmp_path / "r")
+    assert result.returncode == 0, result.stderr
+    record = json.loads((tmp_path / "r" / "results.json").read_text())
+    assert record["trace"]["n_groups"] == 20
+    assert not any("one document" in note for note in record["trace"]["notes"])
+
+
+def test_convert_touches_nothing_that_is_not_its_own(tmp_path):
+    (tmp_path / "t.partial").mkdir()
+    (tmp_path / "t.partial" / "thesis.txt").write_text("mine")
+    trace = convert(tmp_path, experts=np.array([[[0, 1]], [[2, 3]]]), document=[0, 1], n_experts=8)
+    assert (tmp_path / "t.partial" / "thesis.txt").read_text() == "mine"
+    assert not list(tmp_path.glob(".t-*"))
+    (tmp_path / "x.documents.parquet").write_text("mine")
+    assert "exists already" in complaint(run("routestat.convert", trace, "--out", tmp_path / "x.parquet"))
+    assert (tmp_path / "x.documents.parquet").read_text() == "mine"
+    assert "holds a trace" in complaint(run("routestat.analyze", trace, "--out", trace))
+
+
+def test_a_marker_for_missing_is_not_taken_for_an_expert(tmp_path):
+    np.savez(tmp_path / "x.npz", experts=[[[0, 2147483647]]])
+    assert "at most 65,534 experts" in complaint(
+        run("routestat.convert", tmp_path / "x.npz", "--out", tmp_path / "t")
+    )
+
+
+def test_an_archive_of_something_else_is_refused(tmp_path):
+    with zipfile.ZipFile(tmp_path / "x.npz", "w") as archive:
+        archive.writestr("experts", "hello")
+    assert "x.npz" in complaint(run("routestat.convert", tmp_path / "x.npz", "--out", tmp_path / "t"))
+
+
+@pytest.mark.parametrize("alpha", ["1e-320", "1e308", "0", "-1", "nan"])
+def test_a_prior_beyond_what_numbers_hold_is_refused(small, tmp_path, alpha):
+    assert "alpha" in complaint(run("routestat.analyze", small, f"--alpha={alpha}", "--out", tmp_path / "r"))
+
+
+def test_predict_does_not_take_a_prior_for_a_fitted_chain(analysed):
+    line = complaint(run("routestat.predict", analysed[0], "--layer", 2, "--after", 12, "--alpha", 3))
+    assert "--alpha goes with a trace" in line
+
+
+def test_a_terminal_that_shows_only_ascii_costs_nothing(small, tmp_path):
+    result = run(
+        "routestat.analyze", small, "--layers", "0-1", "--out", tmp_path / "r", PYTHONIOENCODING="ascii"
+    )
+    assert result.returncode == 0, result.stderr
+    assert run("routestat", "--help", PYTHONIOENCODING="ascii").returncode == 0
+
+
+def test_two_routers_of_one_layer_are_two_routers(tmp_path):
+    routers = (Router(0, 6, 2, "L00a"), Router(0, 6, 2, "L00b"), Router(1, 6, 2))
+    rng = np.random.default_rng(0)
+    with TraceWriter(tmp_path / "t", TraceMeta(routers, name="two")) as writer:
+        writer.write(np.repeat(np.arange(5), 40), states=rng.integers(0, 15, (200, 3)).astype(np.uint8))
+    result = run("routestat.analyze", tmp_path / "t", "--out", tmp_path / "r")
+    assert result.returncode == 0, result.stderr
+    record = json.loads((tmp_path / "r" / "results.json").read_text())
+    assert [layer["router"] for layer in record["layers"]] == ["L00a", "L00b", "L01"]
+    assert len(record["dependence"]) == 2
+    graph = nx.parse_graphml((tmp_path / "r" / "routes.graphml").read_text())
+    assert {name.split(":")[0] for name in graph} == {"L00a", "L00b", "L01"}
+    line = complaint(run("routestat.predict", tmp_path / "r", "--layer", 0, "--after", 3))
+    assert "layer 0 has several routers" in line

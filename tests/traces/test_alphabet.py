@@ -66,6 +66,8 @@ def test_beyond_64_bits_size_is_exact_and_ranking_says_what_to_do():
     assert not alphabet.is_ranked
     with pytest.raises(RoutestatError, match="sorted expert rows"):
         alphabet.rank(np.arange(10))
+    with pytest.raises(RoutestatError, match="sorted expert rows"):
+        alphabet.unrank(0)
     assert alphabet.sorted_rows([[9, 3, 4, 5, 6, 7, 8, 0, 1, 511]])[0].tolist() == [
         0,
         1,

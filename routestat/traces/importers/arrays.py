@@ -185,10 +185,14 @@ def _load(path: Path) -> dict[str, NDArray]:
                 raise FormatError(
                     f"{path}: no array named experts; it has {', '.join(archive.files) or 'none'}"
                 )
-            return {name: archive[name] for name in KNOWN if name in archive.files}
+            arrays = {name: archive[name] for name in KNOWN if name in archive.files}
+        for name, array in arrays.items():
+            if not isinstance(array, np.ndarray):
+                raise FormatError(f"{path}: {name} is no array")
+        return arrays
     except FormatError:
         raise
-    except UNREADABLE as error:
+    except (*UNREADABLE, RuntimeError, TypeError, AttributeError) as error:
         raise FormatError(f"{path}: not a readable .npz of plain arrays ({reason(error)})") from None
 
 

@@ -25,6 +25,7 @@ def store_imported(
         extra["notes"] = list(imported.notes)
     meta = TraceMeta(imported.routers, engine=imported.engine, extra=extra, **said)
     total = len(imported.document)
+    imported = _numbered_densely(imported)
     with TraceWriter(folder, meta, shard_rows=shard_rows) as writer:
         writer.add_documents(imported.documents)
         for start in range(0, total, ROWS_AT_ONCE):
@@ -39,6 +40,21 @@ def store_imported(
                 columns=_heaviest(imported, rows) if meta.slot_order == "weight" else None,
             )
             progress(min(start + ROWS_AT_ONCE, total), total)
+
+
+def _numbered_densely(imported: Imported) -> Imported:
+    """Documents numbered 0, 1, 2 … so that each has a group of its own; the source's number is kept beside."""
+    numbers = np.asarray(imported.documents["document"], np.int64)
+    if np.array_equal(numbers, np.arange(len(numbers))):
+        return imported
+    order = np.argsort(numbers)
+    dense = order[np.searchsorted(numbers, imported.document, sorter=order)].astype(np.int32)
+    documents = {
+        **imported.documents,
+        "document": list(range(len(numbers))),
+        "source_document": numbers.tolist(),
+    }
+    return replace(imported, document=dense, documents=documents)
 
 
 def _heaviest(imported: Imported, rows: slice) -> dict[str, np.ndarray]:
