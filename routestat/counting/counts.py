@@ -256,7 +256,11 @@ def _pass(
             batch, runs = piece
             seam = tail.seam(batch, reach) if reach and len(tail.document) else None
             feed = partial(_feed, batch=batch, runs=runs, tail=tail, seam=seam, window=window, groups=groups)
-            list(pool.map(feed, shares))
+            # This thread takes a share itself: to sleep and be woken for every batch costs more than it helps.
+            others = [pool.submit(feed, share) for share in shares[1:]]
+            feed(shares[0])
+            for other in others:
+                other.result()
             np.add.at(tokens, runs.groups, runs.stops - runs.starts)
             np.add.at(documents, runs.groups[runs.fresh], 1)
             tail = tail.after(batch, reach) if reach else tail

@@ -63,6 +63,9 @@ class RowChecker:
         document, position = batch.document, batch.position
         self._complain(document < 0, where, first_row, "document numbers are 0 or more", document)
         self._complain(position < 0, where, first_row, "positions are 0 or more", position)
+        if "token" in batch.columns:
+            token = batch.columns["token"]
+            self._complain(token < -1, where, first_row, "tokens are -1 (unknown) or more", token)
         starts = np.flatnonzero(document[1:] != document[:-1]) + 1
         if self._last is None or self._last[0] != document[0]:
             starts = np.concatenate(([0], starts))

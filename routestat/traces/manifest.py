@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,7 +12,16 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.ipc
 
-from routestat.errors import TraceError
+from routestat.errors import RoutestatError, TraceError
+from routestat.traces.checked import (
+    PHASE_TYPE,
+    first_line,
+    read_json,
+    require_kind,
+    require_text,
+    require_whole,
+    shown,
+)
 from routestat.traces.metadata import Router, TraceMeta
 
 FORMAT = "routestat-trace"
@@ -23,8 +33,6 @@ BATCH_ROWS = 1 << 16
 
 # document, position, token, phase: before the routers.
 FIXED_COLUMNS = 4
-PHASE_TYPE = pa.dictionary(pa.int8(), pa.string())
-PHASES = ("prefill", "decode")
 
 
 @dataclass(frozen=True)
@@ -35,6 +43,18 @@ class FileRecord:
     rows: int
     bytes: int
     sha256: str
+
+    @classmethod
+    def from_json(cls, record: Any, what: str) -> "FileRecord":
+        """The record of a manifest; `what` names it in complaints."""
+        require_kind(record, dict, what, "an object")
+        file = require_text(_field(record, "file", what), f"{what}: file")
+        # A manifest is data from elsewhere: it must not make us read outside its folder.
+        if Path(file).name != file or file in ("", "..") or "\0" in file:
+            raise TraceError(f"{what}: {shown(file)} is not a plain file name")
+        rows = require_whole(_field(record, "rows", what), f"{what}: rows", high=None)
+        size = require_whole(_field(record, "bytes", what), f"{what}: bytes", high=None)
+        return cls(file, rows, size, require_text(_field(record, "sha256", what), f"{what}: sha256"))
 
 
 @dataclass(frozen=True)
@@ -71,32 +91,46 @@ class Manifest:
         """Read and check the manifest of a store; every complaint names the file."""
         path = folder / MANIFEST
         try:
-            record = json.loads(path.read_bytes())
-            if record["format"] != FORMAT:
-                raise TraceError(f"{path}: format {record['format']!r} is not a {FORMAT}")
-            if record["version"] != VERSION:
-                raise TraceError(
-                    f"{path}: store format version {record['version']}, this routestat reads version {VERSION}; "
-                    "use the routestat that wrote it, or convert the source again"
-                )
-            shards = tuple(FileRecord(**shard) for shard in record["shards"])
-            documents = FileRecord(**record["documents"])
-            for item in (*shards, documents):
-                # A manifest is data from elsewhere: it must not make us read outside its folder.
-                if Path(item.file).name != item.file:
-                    raise TraceError(f"{path}: {item.file!r} is not a plain file name")
-            meta = TraceMeta.from_json(record["meta"])
-            return cls(meta, tuple(record["columns"]), shards, documents, bool(record["complete"]))
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
-            raise TraceError(f"{path}: not valid JSON ({error})") from None
-        except (KeyError, TypeError) as error:
-            raise TraceError(f"{path}: a field is missing or misspelt: {error}") from None
-        except TraceError as error:
-            raise TraceError(str(error) if str(path) in str(error) else f"{path}: {error}") from None
+            return cls._from_json(read_json(path.read_bytes()))
+        except OSError as error:
+            raise TraceError(f"{path}: cannot be read ({error.strerror})") from None
+        except RoutestatError as error:
+            raise TraceError(f"{path}: {error}") from None
+
+    @classmethod
+    def _from_json(cls, record: Any) -> "Manifest":
+        require_kind(record, dict, "a manifest", "an object")
+        if _field(record, "format") != FORMAT:
+            raise TraceError(f"format {shown(record['format'])} is not a {FORMAT}")
+        if require_whole(_field(record, "version"), "version", high=None) != VERSION:
+            raise TraceError(
+                f"store format version {record['version']}, this routestat reads version {VERSION}; "
+                "use the routestat that wrote it, or convert the source again"
+            )
+        listed = require_kind(_field(record, "shards"), list, "shards", "a list")
+        shards = tuple(FileRecord.from_json(item, f"shard {i}") for i, item in enumerate(listed))
+        documents = FileRecord.from_json(_field(record, "documents"), "documents")
+        files = [item.file for item in (*shards, documents)]
+        if len(set(files)) != len(files):
+            raise TraceError(f"{shown(Counter(files).most_common(1)[0][0])} is listed twice")
+        meta = TraceMeta.from_json(_field(record, "meta"))
+        names = require_kind(_field(record, "columns"), list, "columns", "a list")
+        columns = tuple(require_text(name, "a name in columns") for name in names)
+        wanted = schema_of(meta, columns[FIXED_COLUMNS + len(meta.routers) :]).names
+        if list(columns) != wanted:
+            raise TraceError(f"columns must be {', '.join(wanted)}, got {', '.join(map(shown, columns))}")
+        complete = require_kind(_field(record, "complete"), bool, "complete", "true or false")
+        return cls(meta, columns, shards, documents, complete)
 
     def with_shard(self, shard: FileRecord, documents: FileRecord, columns: Sequence[str]) -> "Manifest":
         """The manifest after one more shard."""
         return replace(self, shards=(*self.shards, shard), documents=documents, columns=tuple(columns))
+
+
+def _field(record: dict[str, Any], name: str, what: str = "") -> Any:
+    if name not in record:
+        raise TraceError(f"{what + ': ' if what else ''}field {name} is missing or misspelt")
+    return record[name]
 
 
 def state_type(router: Router) -> pa.DataType:
@@ -130,6 +164,8 @@ def schema_of(meta: TraceMeta, extra_columns: Sequence[str] = ()) -> pa.Schema:
         pa.field("phase", PHASE_TYPE, nullable=False),
     ]
     routers = {router.name: router for router in meta.routers}
+    if len({*routers, *extra_columns}) != len(routers) + len(extra_columns):
+        raise TraceError(f"a column is named twice: {', '.join((*routers, *extra_columns))}")
     for name in (*routers, *extra_columns):
         owner = routers.get(name) or routers.get(name.split(".", 1)[0])
         if owner is None:
@@ -185,5 +221,5 @@ def open_arrow(path: Path) -> Any:
     """An Arrow IPC file reader; a file that is none gets one line."""
     try:
         return pa.ipc.open_file(pa.OSFile(str(path)))
-    except (pa.ArrowInvalid, OSError) as error:
-        raise TraceError(f"{path}: not a readable Arrow file ({str(error).splitlines()[0]})") from None
+    except (pa.ArrowException, OSError) as error:
+        raise TraceError(f"{path}: not a readable Arrow file ({first_line(error)})") from None

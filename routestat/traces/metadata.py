@@ -1,15 +1,21 @@
 """What a trace says of itself: its routers, where it came from, how its tokens were run."""
 
+import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 from routestat.errors import TraceError
-from routestat.traces.alphabet import Alphabet
+from routestat.traces.alphabet import MAX_EXPERTS, Alphabet
+from routestat.traces.checked import require_kind, require_text, require_whole, shown
 
 SLOT_ORDERS = ("weight", "unknown")
+FREE_TEXT = ("name", "model", "dataset", "source", "licence", "engine", "precision", "slot_order")
+RESERVED = ("document", "position", "token", "phase")
+# Beyond this, ranking a nearly full choice needs tables so large that opening a trace would never end.
+MOST_RANKED = 256
 
 
 @dataclass(frozen=True)
@@ -32,15 +38,28 @@ class Router:
     name: str = ""
 
     def __post_init__(self) -> None:
-        if self.layer < 0:
-            raise TraceError(f"a router's layer must be 0 or more, got {self.layer}")
+        object.__setattr__(self, "layer", require_whole(self.layer, "a router's layer"))
+        require_text(self.name, "a router's name")
         if not self.name:
             object.__setattr__(self, "name", f"L{self.layer:02d}")
         if not re.fullmatch(r"[A-Za-z0-9_-]+", self.name):
             raise TraceError(
                 f"a router's name is letters, digits, - and _ (it names columns and files), got {self.name!r}"
             )
-        _ = self.alphabet  # built now, so that an impossible router fails where it is named
+        if self.name in RESERVED:
+            raise TraceError(f"a router's name cannot be {self.name}: the store has a column of that name")
+        for field_name in ("n_experts", "top_k"):
+            number = require_whole(
+                getattr(self, field_name), f"router {self.name}: {field_name}", 1, MAX_EXPERTS
+            )
+            object.__setattr__(self, field_name, number)
+        # Built now, so that an impossible router fails where it is named.
+        alphabet = self.alphabet
+        if self.top_k > MOST_RANKED and alphabet.is_ranked:
+            raise TraceError(
+                f"router {self.name}: top_k {self.top_k} of {self.n_experts} experts leaves out almost none; "
+                f"such routers are read up to top_k {MOST_RANKED}"
+            )
 
     @cached_property
     def alphabet(self) -> Alphabet:
@@ -81,6 +100,10 @@ class TraceMeta:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "routers", tuple(self.routers))
+        for field_name in FREE_TEXT:
+            require_text(getattr(self, field_name), field_name)
+        object.__setattr__(self, "window", require_whole(self.window, "window"))
+        _require_json(require_kind(self.extra, Mapping, "extra", "an object"))
         names = [router.name for router in self.routers]
         if not names:
             raise TraceError("a trace needs at least one router")
@@ -90,8 +113,6 @@ class TraceMeta:
             raise TraceError("routers must be listed in the order of depth")
         if self.slot_order not in SLOT_ORDERS:
             raise TraceError(f"slot_order must be one of {', '.join(SLOT_ORDERS)}, got {self.slot_order!r}")
-        if self.window < 0:
-            raise TraceError(f"window must be 0 (none) or more tokens, got {self.window}")
 
     @property
     def layers(self) -> tuple[int, ...]:
@@ -100,7 +121,7 @@ class TraceMeta:
 
     def to_json(self) -> dict[str, Any]:
         """A plain dictionary; `from_json` restores it."""
-        record = {key: value for key, value in asdict(self).items() if key not in ("routers", "extra")}
+        record: dict[str, Any] = {key: getattr(self, key) for key in (*FREE_TEXT, "window")}
         record["routers"] = [
             {"layer": r.layer, "n_experts": r.n_experts, "top_k": r.top_k, "name": r.name}
             for r in self.routers
@@ -112,7 +133,9 @@ class TraceMeta:
     def from_json(cls, record: Mapping[str, Any]) -> "TraceMeta":
         """The metadata of a manifest; unknown keys of a later minor version are kept in `extra`."""
         try:
+            require_kind(record, Mapping, "the metadata", "an object")
             routers = tuple(Router(**router) for router in record["routers"])
+            require_kind(record.get("extra", {}), Mapping, "extra", "an object")
             known = {
                 key: record[key] for key in cls.__dataclass_fields__ if key in record and key != "routers"
             }
@@ -121,6 +144,14 @@ class TraceMeta:
             return cls(routers=routers, **known)
         except (KeyError, TypeError, AttributeError) as error:
             raise TraceError(f"the metadata lacks or misspells a field: {error}") from None
+
+
+def _require_json(extra: Mapping[str, Any]) -> None:
+    try:
+        # As it will be written, so that what cannot be is refused before any row is.
+        json.dumps(dict(extra), indent=1, ensure_ascii=False).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise TraceError(f"extra cannot be written as JSON: {shown(str(error))}") from None
 
 
 def routers_like(layers: tuple[int, ...] | list[int], n_experts: int, top_k: int) -> tuple[Router, ...]:

@@ -8,7 +8,8 @@ import pyarrow as pa
 from numpy.typing import ArrayLike, NDArray
 
 from routestat.errors import TraceError
-from routestat.traces.manifest import PHASES, schema_of
+from routestat.traces.checked import PHASES, first_line, require_range, shown, to_array, whole_column
+from routestat.traces.manifest import FIXED_COLUMNS, schema_of
 from routestat.traces.metadata import Router, TraceMeta
 
 
@@ -24,7 +25,7 @@ def to_table(
     columns: Mapping[str, ArrayLike] | None = None,
 ) -> pa.Table:
     """Rows as an Arrow table in the schema of the store (see `TraceWriter.write` for the arguments)."""
-    document = np.ascontiguousarray(document, dtype=np.int32)
+    document = whole_column(document, "document")
     n = len(document)
     if position is None:
         starts = np.flatnonzero(np.diff(document, prepend=document[:1] - 1) != 0)
@@ -32,54 +33,82 @@ def to_table(
     routed = _states_of(meta, states, experts, n)
     columns = dict(columns or {})
     schema = schema_of(meta, tuple(columns))
-    phases = _phase_codes(phase, n)
-    arrays: dict[str, Any] = {
-        "document": document,
-        "position": np.ascontiguousarray(position, dtype=np.int32),
-        "token": np.full(n, -1, np.int32) if token is None else np.ascontiguousarray(token, dtype=np.int32),
-        **routed,
-        **columns,
-    }
-    built = []
-    for field in schema:
-        if field.name == "phase":
-            built.append(pa.DictionaryArray.from_arrays(phases, pa.array(PHASES)))
-            continue
-        values = np.asarray(arrays[field.name])
-        if len(values) != n:
-            raise TraceError(f"column {field.name} has {len(values)} rows where document has {n}")
-        built.append(_to_arrow(values, field.type))
-    return pa.Table.from_arrays(built, schema=schema)
+    owners = {router.name: router for router in meta.routers}
+    arrays = [
+        pa.array(document),
+        pa.array(whole_column(position, "position", n=n)),
+        pa.array(np.full(n, -1, np.int32) if token is None else whole_column(token, "token", low=-1, n=n)),
+        pa.DictionaryArray.from_arrays(_phase_codes(phase, n), pa.array(PHASES)),
+    ]
+    for field in list(schema)[FIXED_COLUMNS:]:
+        given = routed[field.name] if field.name in routed else columns[field.name]
+        arrays.append(_to_arrow(given, field, owners[field.name.split(".", 1)[0]], n))
+    return pa.Table.from_arrays(arrays, schema=schema)
 
 
 def _phase_codes(phase: Any, n: int) -> pa.Array:
-    given = np.asarray([phase]) if isinstance(phase, str) else np.asarray(phase)
-    unknown = set(np.unique(given).tolist()) - set(PHASES)
+    if isinstance(phase, str):
+        given = np.full(n, phase)
+        words = {phase}
+    else:
+        try:
+            given = np.asarray(phase)
+        except ValueError as error:
+            raise TraceError(f"phase is no list of words ({first_line(error)})") from None
+        if given.shape != (n,):
+            raise TraceError(f"phase must be one word or {n} of them, got shape {given.shape}")
+        words = set(np.unique(given).tolist() if given.dtype.kind == "U" else map(str, given.tolist()))
+    unknown = sorted(words - set(PHASES)) if n or isinstance(phase, str) else []
     if unknown:
-        raise TraceError(f"phase must be one of {', '.join(PHASES)}, got {sorted(map(str, unknown))[0]}")
-    codes = (given == PHASES[1]).astype(np.int8)
-    return pa.array(np.broadcast_to(codes, n) if len(codes) == 1 else codes, pa.int8())
+        raise TraceError(f"phase must be one of {', '.join(PHASES)}, got {shown(unknown[0])}")
+    return pa.array((given == PHASES[1]).astype(np.int8), pa.int8())
 
 
-def _to_arrow(values: NDArray, kind: pa.DataType) -> pa.Array:
-    if pa.types.is_fixed_size_list(kind):
-        flat = pa.array(np.ascontiguousarray(values).reshape(-1), kind.value_type)
+def _to_arrow(values: Any, field: pa.Field, router: Router, n: int) -> pa.Array:
+    """A column of the store; what its narrow type cannot hold is refused, not wrapped around."""
+    name, kind = field.name, field.type
+    is_list = pa.types.is_fixed_size_list(kind)
+    inner = kind.value_type if is_list else kind
+    shape = (n, kind.list_size) if is_list else (n,)
+    if pa.types.is_floating(inner):
+        array = to_array(values, name, shape, "iuf")
+        with np.errstate(over="ignore"):
+            array = array.astype(np.float16)
+        bad = ~np.isfinite(array).all(axis=1)
+        if bad.any():
+            raise TraceError(f"row {int(np.argmax(bad))}: {name}: weights are finite, at most 65504")
+    else:
+        array = to_array(values, name, shape)
+        missing = int(np.iinfo(inner.to_pandas_dtype()).max)
+        ranked = not is_list and not name.endswith(".top1")
+        limit = router.alphabet.size if ranked else router.n_experts
+        word = "states" if ranked else "experts"
+        require_range(array, missing, f"{name}: {word} are 0 … {limit - 1} (or {missing} for missing)")
+        array = array.astype(inner.to_pandas_dtype())
+    if is_list:
+        flat = pa.array(np.ascontiguousarray(array).reshape(-1), inner)
         return pa.FixedSizeListArray.from_arrays(flat, type=kind)
-    return pa.array(np.ascontiguousarray(values), kind)
+    return pa.array(np.ascontiguousarray(array), kind)
 
 
-def _states_of(meta: TraceMeta, states: Any, experts: ArrayLike | None, n: int) -> dict[str, NDArray]:
+def _states_of(meta: TraceMeta, states: Any, experts: ArrayLike | None, n: int) -> dict[str, Any]:
     """Every router's column from states (mapping, or ``[row, router]``) or experts ``[row, router, slot]``."""
     if (states is None) == (experts is None):
         raise TraceError("give either states or experts")
     if isinstance(states, Mapping):
-        return {router.name: np.asarray(states[router.name]) for router in meta.routers}
-    given = np.asarray(states if experts is None else experts)
+        absent = [router.name for router in meta.routers if router.name not in states]
+        if absent:
+            raise TraceError(f"states lack router {absent[0]}")
+        return {router.name: states[router.name] for router in meta.routers}
+    word = "states" if experts is None else "experts"
+    try:
+        given = np.asarray(states if experts is None else experts)
+    except ValueError as error:
+        raise TraceError(f"{word} are no array ({first_line(error)})") from None
     if given.ndim != (2 if experts is None else 3) or given.shape[1] != len(meta.routers) or len(given) != n:
         shape = "[row, router]" if experts is None else "[row, router, slot]"
         raise TraceError(
-            f"{'states' if experts is None else 'experts'} must be {shape} with {n} rows and "
-            f"{len(meta.routers)} routers, got shape {given.shape}"
+            f"{word} must be {shape} with {n} rows and {len(meta.routers)} routers, got shape {given.shape}"
         )
     if experts is None:
         return {router.name: given[:, i] for i, router in enumerate(meta.routers)}
@@ -95,7 +124,9 @@ def rank_rows(rows: NDArray, router: Router) -> NDArray:
         Naming the router and the first row that is no subset.
     """
     alphabet = router.alphabet
-    present = ~(rows < 0).all(axis=1)
+    to_array(rows, router.name, (len(rows), router.top_k))
+    # Only −1 says missing; another negative id is a mistake that would otherwise go unseen.
+    present = ~(rows == -1).all(axis=1)
     try:
         if alphabet.is_ranked:
             column = np.full(len(rows), alphabet.missing, alphabet.dtype)

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 
 from routestat.errors import TraceError
 from routestat.traces.batch import Batch, RowChecker, to_batch
+from routestat.traces.checked import check_documents, check_record, first_line
 from routestat.traces.manifest import (
     BATCH_ROWS,
     FIXED_COLUMNS,
@@ -32,10 +33,10 @@ Progress = Callable[[int, int], None]
 BATCH_BYTES = 16 << 20
 
 
-def rows_at_once(schema: pa.Schema) -> int:
-    """Rows of a batch of this schema."""
+def rows_at_once(schema: pa.Schema, in_memory: bool = False) -> int:
+    """Rows of a batch of this schema; slices of what is in memory already cost none and are larger."""
     width = sum(_bytes_of(field.type) for field in schema)
-    return max(BATCH_ROWS, BATCH_BYTES // max(width, 1))
+    return max(BATCH_ROWS, (4 if in_memory else 1) * BATCH_BYTES // max(width, 1))
 
 
 def _bytes_of(kind: pa.DataType) -> int:
@@ -109,10 +110,11 @@ class Trace:
             if not verify:
                 continue
             row = 0
-            for batch in map(to_batch, _shard_batches(file, None)):
-                checker.check(batch, str(file), row)
-                row += len(batch)
-                done += len(batch)
+            for record in _shard_batches(file, None):
+                check_record(record, str(file), row)
+                checker.check(to_batch(record), str(file), row)
+                row += record.num_rows
+                done += record.num_rows
                 if progress is not None:
                     progress(done, manifest.n_tokens)
             if row != shard.rows:
@@ -148,7 +150,7 @@ class Trace:
             if isinstance(source, pa.Table):
                 names = source.schema.names if columns is None else ["document", "position", *columns]
                 chosen = source.select(names)
-                yield from chosen.to_batches(max_chunksize=rows_at_once(chosen.schema))
+                yield from chosen.to_batches(max_chunksize=rows_at_once(chosen.schema, in_memory=True))
             else:
                 yield from _together(_shard_batches(source, columns))
 
@@ -200,11 +202,34 @@ def read_documents(folder: Path, record: FileRecord) -> pa.Table:
     for name in (record.file, record.file + ".new"):
         try:
             path = check_file(folder, replace(record, file=name))
-            return open_arrow(path).read_all()
+            break
         except TraceError as error:
             if name == record.file:
                 first = error
-    raise first
+    else:
+        raise first
+    try:
+        table = check_documents(open_arrow(path).read_all())
+    except (pa.ArrowException, OSError) as error:
+        raise TraceError(f"{path}: cannot be decoded ({first_line(error)})") from None
+    except TraceError as error:
+        raise TraceError(str(error) if str(path) in str(error) else f"{path}: {error}") from None
+    if table.num_rows != record.rows:
+        raise TraceError(f"{path}: {table.num_rows} rows where the manifest says {record.rows}")
+    return table
+
+
+def documents_in(folder: Path, manifest: Manifest) -> set[int]:
+    """The documents that have rows in the shards; the description may name others, not yet written."""
+    numbers: set[int] = set()
+    extra = manifest.columns[FIXED_COLUMNS + len(manifest.meta.routers) :]
+    for shard in manifest.shards:
+        file = check_file(folder, shard, hashes=False)
+        _check_schema(file, manifest.meta, extra)
+        for record in _shard_batches(file, []):
+            check_record(record, str(file), 0)
+            numbers.update(np.unique(to_batch(record).document).tolist())
+    return numbers
 
 
 def _check_schema(file: Path, meta: TraceMeta, extra: Sequence[str]) -> None:
@@ -219,6 +244,10 @@ def _check_schema(file: Path, meta: TraceMeta, extra: Sequence[str]) -> None:
             raise TraceError(
                 f"{file}: column {field.name} is {got.type}, the manifest's metadata asks for {field.type}"
             )
+    if reader.schema.names != wanted.names:
+        raise TraceError(
+            f"{file}: columns are {', '.join(reader.schema.names)}; wanted {', '.join(wanted.names)}"
+        )
 
 
 def _shard_batches(file: Path, columns: Sequence[str] | None) -> Iterator[pa.RecordBatch]:
@@ -233,10 +262,8 @@ def _shard_batches(file: Path, columns: Sequence[str] | None) -> Iterator[pa.Rec
     for index in range(reader.num_record_batches):
         try:
             yield reader.get_batch(index)
-        except (pa.ArrowInvalid, OSError) as error:
-            raise TraceError(
-                f"{file}: batch {index} cannot be decoded ({str(error).splitlines()[0]})"
-            ) from None
+        except (pa.ArrowException, OSError) as error:
+            raise TraceError(f"{file}: batch {index} cannot be decoded ({first_line(error)})") from None
 
 
 def _together(records: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

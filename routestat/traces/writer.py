@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike
 
 from routestat.errors import TraceError
 from routestat.traces.batch import RowChecker, to_batch
+from routestat.traces.checked import check_record, first_line, require_text, whole_column
 from routestat.traces.manifest import (
     DOCUMENTS,
     FIXED_COLUMNS,
@@ -27,7 +28,7 @@ from routestat.traces.manifest import (
 )
 from routestat.traces.metadata import TraceMeta
 from routestat.traces.rows import to_table
-from routestat.traces.store import read_documents
+from routestat.traces.store import documents_in, read_documents
 
 SHARD_ROWS = 1 << 20
 
@@ -85,9 +86,9 @@ class TraceWriter:
         self._manifest = old
         self._extra = old.columns[FIXED_COLUMNS + len(old.meta.routers) :]
         self._documents = [documents]
-        numbers = documents.column("document").to_pylist()
-        self._seen = set(numbers)
-        self._checker = RowChecker(self.meta, set(numbers))
+        # Described documents may have no rows yet: they were announced before the crash, and come now.
+        self._seen = documents_in(self.path, old)
+        self._checker = RowChecker(self.meta, set(self._seen))
 
     def __enter__(self) -> "TraceWriter":
         return self
@@ -101,11 +102,32 @@ class TraceWriter:
             self._save(complete=True)
 
     def add_documents(self, rows: Mapping[str, Sequence[Any]]) -> None:
-        """Say something of documents: columns ``document``, and ``name``, ``domain`` or anything else."""
+        """Say something of documents: columns ``document``, and ``name``, ``domain`` or anything else.
+
+        A document described in an earlier call is described anew: the later row replaces the former.
+
+        Raises
+        ------
+        TraceError
+            If a number is none or comes twice in this call, or a column does not fit the earlier ones.
+        """
         if "document" not in rows:
             raise TraceError("document rows need a column named document")
-        columns = {name: pa.array(values) for name, values in rows.items() if name != "document"}
-        self._documents.append(pa.table({"document": pa.array(rows["document"], pa.int32()), **columns}))
+        numbers = whole_column(rows["document"], "document")
+        values, counts = np.unique(numbers, return_counts=True)
+        if len(values) != len(numbers):
+            raise TraceError(f"document {values[np.argmax(counts > 1)]} is described twice in one call")
+        columns = {"document": pa.array(numbers)}
+        for name, column in rows.items():
+            require_text(name, "the name of a documents' column")
+            if name != "document":
+                columns[name] = _column(column, name, len(numbers))
+        table = pa.table(columns)
+        try:
+            pa.unify_schemas([*(known.schema for known in self._documents), table.schema])
+        except (pa.ArrowException, ValueError) as error:
+            raise TraceError(f"documents: a column changes its type ({first_line(error)})") from None
+        self._documents.append(table)
 
     def write(
         self,
@@ -155,17 +177,21 @@ class TraceWriter:
         """Add rows that are in the store's own schema already; otherwise as `write`."""
         names = tuple(table.schema.names)
         extra = names[FIXED_COLUMNS + len(self.meta.routers) :]
-        if self._extra is None:
-            self._extra = extra
-        wanted = schema_of(self.meta, self._extra)
+        wanted = schema_of(self.meta, extra if self._extra is None else self._extra)
         if names != tuple(wanted.names):
             raise TraceError(f"columns must stay {', '.join(wanted.names)}, got {', '.join(names)}")
+        for got, field in zip(table.schema, wanted, strict=True):
+            if got.type != field.type:
+                raise TraceError(f"rows written: column {field.name} is {got.type}, wanted {field.type}")
         table = table.combine_chunks()
         row = self._rows
         for record in table.to_batches():
+            check_record(record, "rows written", row)
             self._checker.check(to_batch(record), "rows written", row)
             row += record.num_rows
-        self._rows = row
+        # The same schema in every piece, whether or not it said that nothing is missing.
+        table = pa.Table.from_arrays(table.columns, schema=wanted)
+        self._rows, self._extra = row, extra
         self._pending.append(table)
         self._flush(everything=False)
 
@@ -213,10 +239,12 @@ class TraceWriter:
             if self._documents
             else pa.table({"document": pa.array([], pa.int32())})
         )
-        numbers = described.column("document").to_pylist()
-        if len(set(numbers)) != len(numbers):
-            raise TraceError("a document is described twice; its number must be unique in a store")
-        rest = sorted(self._seen - set(numbers))
+        numbers = described.column("document").to_numpy()
+        # The first from the end is the latest word on a document.
+        _, latest = np.unique(numbers[::-1], return_index=True)
+        if len(latest) != len(numbers):
+            described = described.take(pa.array(len(numbers) - 1 - latest))
+        rest = sorted(self._seen - set(numbers.tolist()))
         if rest:
             silent = pa.table({"document": pa.array(rest, pa.int32())})
             described = pa.concat_tables([described, silent], promote_options="default")
@@ -224,3 +252,13 @@ class TraceWriter:
             if name not in described.schema.names:
                 described = described.append_column(name, pa.nulls(described.num_rows, pa.string()))
         return described.sort_by("document")
+
+
+def _column(values: Any, name: str, n: int) -> pa.Array:
+    try:
+        column = pa.array(values)
+    except (pa.ArrowException, ValueError, TypeError, OverflowError) as error:
+        raise TraceError(f"documents: column {name} cannot be kept ({first_line(error)})") from None
+    if len(column) != n:
+        raise TraceError(f"documents: column {name} has {len(column)} rows where document has {n}")
+    return column

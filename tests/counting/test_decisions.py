@@ -44,7 +44,7 @@ def slow(document, source, target, bias, weights, folds, link, lag):
 
 @pytest.mark.parametrize(("link", "lag"), [("rank", 0), ("inclusion", 0), ("log-weight", 0), ("rank", 1)])
 def test_decisions_and_log_loss_against_the_slow_way(monkeypatch, link, lag):
-    monkeypatch.setattr("routestat.traces.store.rows_at_once", lambda schema: 11)
+    monkeypatch.setattr("routestat.traces.store.rows_at_once", lambda schema, in_memory=False: 11)
     rng = np.random.default_rng(4)
     experts = np.argsort(rng.random((80, 2, 9)), axis=2)[..., :3]
     experts[17, 0] = experts[40, 1] = -1

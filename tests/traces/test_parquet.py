@@ -5,6 +5,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from routestat import Router, RoutestatError, Trace, TraceMeta, TraceWriter
+from routestat.errors import FormatError
 from routestat.traces.importers.parquet import ParquetTrace, documents_path, write_parquet
 
 ROUTERS = (Router(0, 8, 2), Router(3, 512, 10))
@@ -59,3 +60,73 @@ def test_what_is_no_trace_is_refused(trace, tmp_path):
     with pytest.raises(RoutestatError, match="columns are document, position, phase"):
         ParquetTrace(tmp_path / "x.parquet")
     assert documents_path(tmp_path / "x.parquet").name == "x.documents.parquet"
+
+
+def altered(trace, path, name, values):
+    """The trace as Parquet with one column replaced."""
+    write_parquet(trace, path)
+    table = pq.read_table(path)
+    table = table.set_column(table.schema.get_field_index(name), name, values)
+    pq.write_table(table, path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "message"),
+    [
+        ("document", pa.array(["0"] * 9), "column document is string, wanted int32"),
+        ("document", pa.array([0] * 8 + [2**40]), "column document does not fit int32"),
+        ("L00", pa.array([300] * 9), "column L00 does not fit uint8"),
+        ("L00", pa.array([1.0] * 9), "column L00 is double, wanted uint8"),
+        ("L00", pa.array([[1]] * 9), "column L00 is list"),
+        ("L00", pa.array([1] * 8 + [None], pa.uint8()), "row 8: column L00 has no value"),
+        ("L03", pa.array([1] * 9), "column L03 is int64, wanted fixed_size_list"),
+        ("L03", pa.array([[1, 2]] * 9), "column L03 does not fit fixed_size_list"),
+        ("L03", pa.array([[*range(9), None]] * 9), "column L03 "),
+        ("phase", pa.array(["prefill"] * 8 + [None]), "row 8: column phase has no value"),
+        ("phase", pa.array(["train"] * 9), "row 0: column phase must be one of prefill, decode, got 'train'"),
+        ("phase", pa.array([0] * 9), "column phase is int64"),
+    ],
+)
+def test_a_column_that_is_not_the_store_s_is_named(trace, tmp_path, name, values, message):
+    path = altered(trace, tmp_path / "x.parquet", name, values)
+    with pytest.raises(FormatError) as caught:
+        list(ParquetTrace(path).tables())
+    assert str(path) in str(caught.value)
+    assert message in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_wider_types_that_hold_the_same_are_read(trace, tmp_path):
+    path = altered(trace, tmp_path / "x.parquet", "document", pa.array([0] * 4 + [4] * 5, pa.int64()))
+    table = pq.read_table(path)
+    lists = table.column("L03").cast(pa.list_(pa.int64()))
+    words = table.column("phase").cast(pa.large_string())
+    table = table.set_column(3, "phase", words)
+    pq.write_table(table.set_column(table.schema.get_field_index("L03"), "L03", lists), path)
+    got = pa.concat_tables(ParquetTrace(path).tables())
+    assert got.combine_chunks() == pa.Table.from_batches(trace.record_batches())
+
+
+@pytest.mark.parametrize(
+    "documents",
+    [
+        pa.table({"name": ["a"]}),
+        pa.table({"document": ["0"]}),
+        pa.table({"document": pa.array([None], pa.int32())}),
+    ],
+)
+def test_documents_without_their_numbers_are_refused(trace, tmp_path, documents):
+    write_parquet(trace, tmp_path / "x.parquet")
+    pq.write_table(documents, tmp_path / "x.documents.parquet")
+    with pytest.raises(FormatError, match=r"x\.documents\.parquet: .*document"):
+        ParquetTrace(tmp_path / "x.parquet")
+
+
+@pytest.mark.parametrize("held", [b"{", b"[]", b"[" * 200_000, b"\xff"])
+def test_metadata_that_is_none_is_refused(trace, tmp_path, held):
+    write_parquet(trace, tmp_path / "x.parquet")
+    table = pq.read_table(tmp_path / "x.parquet").replace_schema_metadata({b"routestat": held})
+    pq.write_table(table, tmp_path / "x.parquet")
+    with pytest.raises(FormatError, match="its routestat metadata is wrong"):
+        ParquetTrace(tmp_path / "x.parquet")

@@ -295,3 +295,269 @@ def test_a_router_s_name_cannot_be_a_path_or_a_column_of_another(name):
 def test_layers_that_are_not_there_are_named(store):
     with pytest.raises(TraceError, match="layers 2, 7-8 not in this trace; it has 0-1, 3"):
         Trace.open(store).routers([0, 2, 7, 8])
+
+
+def hostile(store, change):
+    """Alter the manifest; what opening then says."""
+    manifest = json.loads((store / "manifest.json").read_text())
+    change(manifest)
+    (store / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(TraceError) as caught:
+        Trace.open(store)
+    assert len(str(caught.value).splitlines()) == 1
+    return str(caught.value)
+
+
+def crashed(path, n=10):
+    """A store whose writer described `n` documents and stopped after half of them."""
+
+    def interrupted():
+        with TraceWriter(path, META, shard_rows=10) as writer:
+            writer.add_documents({"document": list(range(n)), "name": [f"old {i}" for i in range(n)]})
+            writer.write(np.repeat(np.arange(n // 2), 10), states=np.zeros((10 * (n // 2), 3), np.uint8))
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    return path
+
+
+def test_documents_described_before_a_crash_come_after_it(tmp_path):
+    path = crashed(tmp_path / "t")
+    with TraceWriter(path, META, append=True, shard_rows=10) as writer:
+        writer.add_documents({"document": list(range(10)), "name": [f"new {i}" for i in range(10)]})
+        with pytest.raises(TraceError, match="document 4 comes back"):
+            writer.write([4], states=np.zeros((1, 3), np.uint8))
+        writer.write(np.repeat(np.arange(5, 10), 10), states=np.zeros((50, 3), np.uint8))
+    trace = Trace.open(path)
+    assert (trace.n_tokens, trace.complete) == (100, True)
+    assert trace.documents.column("document").to_pylist() == list(range(10))
+    assert trace.documents.column("name").to_pylist() == [f"new {i}" for i in range(10)]
+
+
+def test_a_later_description_replaces_the_earlier_one(tmp_path):
+    with TraceWriter(tmp_path / "t", META) as writer:
+        writer.add_documents({"document": [3, 1], "name": ["c", "a"]})
+        writer.add_documents({"document": [3], "name": ["d"], "pages": [2]})
+        with pytest.raises(TraceError, match="document 5 is described twice in one call"):
+            writer.add_documents({"document": [5, 5], "name": ["e", "f"]})
+    rows = Trace.open(tmp_path / "t").documents.select(["document", "name", "pages"]).to_pylist()
+    assert rows == [
+        {"document": 1, "name": "a", "pages": None},
+        {"document": 3, "name": "d", "pages": 2},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ({"document": [0.5]}, "column document must be whole numbers, got float64"),
+        ({"document": ["1"]}, "column document must be whole numbers"),
+        ({"document": [2**31]}, "row 0: document numbers are 0 or more, at most 2147483647"),
+        ({"document": [1], "name": ["a", "b"]}, "column name has 2 rows where document has 1"),
+        ({"document": [1], "name": [object()]}, "column name cannot be kept"),
+        ({"document": [1], "name": [7]}, "a column changes its type"),
+        ({"document": 1}, "column document must be a list"),
+    ],
+)
+def test_documents_that_cannot_be_kept_are_refused(tmp_path, rows, message):
+    with TraceWriter(tmp_path / "t", META) as writer:
+        writer.add_documents({"document": [0], "name": ["zero"]})
+        with pytest.raises(TraceError, match=message):
+            writer.add_documents(rows)
+    assert Trace.open(tmp_path / "t").documents.num_rows == 1
+
+
+GOOD = np.zeros((4, 3), np.uint8)
+EXPERTS = np.tile([0, 1], (4, 3, 1))
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"document": np.full(4, 2**32 + 3)}, "row 0: document numbers are 0 or more, at most 2147483647"),
+        ({"document": [0.0, 0.5, 1.0, 1.5]}, "column document must be whole numbers, got float64"),
+        ({"document": [True] * 4}, "column document must be whole numbers, got bool"),
+        ({"document": [[0]] * 4}, r"column document must have the shape \(4,\)"),
+        ({"document": 7}, "column document must be a list"),
+        ({"position": [0.1, 1.9, 2.2, 3.5]}, "column position must be whole numbers"),
+        ({"position": [0, 1, 2, 2**31]}, "row 3: position numbers are 0 or more, at most 2147483647"),
+        ({"position": [0, 1]}, "column position has 2 rows where document has 4"),
+        ({"token": [0, 2**31, 1, 1]}, "row 1: token numbers are -1 or more, at most 2147483647"),
+        ({"token": [0, 1, -2, 1]}, "row 2: token numbers are -1 or more"),
+        ({"states": GOOD + 0.5}, "column L00 must be whole numbers, got float64"),
+        ({"states": [[0, 259, 0]] * 4}, r"row 0: L01: states are 0 … 27 \(or 255 for missing\), got 259"),
+        ({"states": GOOD.astype(int) - 1}, "row 0: L00: states are 0 … 27 .*got -1"),
+        ({"states": {"L00": [0] * 4, "L03": [0] * 4}}, "states lack router L01"),
+        ({"states": {"L00": [0] * 4, "L01": [0] * 2, "L03": [0] * 4}}, "column L01 has 2 rows"),
+        ({"states": None, "experts": EXPERTS - 2}, "layer 0, row 0: expert -2 is out of range"),
+        ({"states": None, "experts": EXPERTS * 0 + [-1, -3]}, "layer 0, row 0: expert -"),
+        ({"states": None, "experts": EXPERTS + 0.0}, "column L00 must be whole numbers"),
+        ({"states": None, "experts": EXPERTS[..., :1] * 0 - 1}, r"column L00 must have the shape \(4, 2\)"),
+        ({"phase": "x"}, "phase must be one of prefill, decode, got 'x'"),
+        (
+            {"phase": ["prefill", None, "decode", "decode"]},
+            "phase must be one of prefill, decode, got 'None'",
+        ),
+        ({"phase": ["prefill", "decode"]}, "phase must be one word or 4 of them"),
+        ({"columns": {"L00.weights": np.ones((4, 3))}}, r"L00.weights must have the shape \(4, 2\)"),
+        ({"columns": {"L00.weights": np.full((4, 2), 1e9)}}, "row 0: L00.weights: weights are finite"),
+        ({"columns": {"L00.top1": [0, 1, 300, 2]}}, "row 2: L00.top1: experts are 0 … 7 .*got 300"),
+        ({"columns": {"L00.top1": [0, 1, 8, 2]}}, "row 2: L00.top1: experts are 0 … 7 .*got 8"),
+        ({"columns": {"L00": [0] * 4}}, "a column is named twice"),
+    ],
+)
+def test_numbers_that_the_store_cannot_hold_are_refused(tmp_path, given, message):
+    arguments = {"document": [0] * 4, "states": GOOD} | given
+    with TraceWriter(tmp_path / "t", META) as writer:
+        with pytest.raises(TraceError, match=message) as caught:
+            writer.write(**arguments)
+        assert len(str(caught.value).splitlines()) == 1
+        writer.write([0] * 4, states=GOOD)
+    assert Trace.open(tmp_path / "t").n_tokens == 4
+    with pytest.raises(TraceError, match=message):
+        Trace.from_arrays(META, **({"position": None} | arguments))
+
+
+def test_a_table_of_other_types_is_refused(tmp_path):
+    table = pa.Table.from_batches(Trace.from_arrays(META, [0] * 4, None, GOOD).record_batches())
+    with TraceWriter(tmp_path / "t", META) as writer:
+        with pytest.raises(TraceError, match="column token is int64, wanted int32"):
+            writer.write_table(table.set_column(2, "token", pa.array([0] * 4, pa.int64())))
+        with pytest.raises(TraceError, match="rows written, row 1: column token has no value"):
+            writer.write_table(table.set_column(2, "token", pa.array([0, None, 0, 0], pa.int32())))
+        words = (
+            pa.array(["prefill", "prefill", "train", "decode"]).dictionary_encode().cast(table.schema[3].type)
+        )
+        with pytest.raises(
+            TraceError, match="row 2: column phase must be one of prefill, decode, got 'train'"
+        ):
+            writer.write_table(table.set_column(3, "phase", words))
+        writer.write_table(table)
+    assert Trace.open(tmp_path / "t").n_tokens == 4
+
+
+BIG = 10**30
+
+
+@pytest.mark.parametrize(
+    ("keys", "value", "message"),
+    [
+        (("shards", 0, "rows"), "400", "shard 0: rows must be a whole number, got '400'"),
+        (("shards", 0, "rows"), -1, "shard 0: rows must be 0 or more"),
+        (("shards", 0, "rows"), 400.0, "shard 0: rows must be a whole number"),
+        (("shards", 0, "rows"), True, "shard 0: rows must be a whole number"),
+        (("shards", 0, "bytes"), None, "shard 0: bytes must be a whole number"),
+        (("shards", 0, "sha256"), None, "shard 0: sha256 must be text"),
+        (("shards", 0, "file"), 3, "shard 0: file must be text"),
+        (("shards", 0, "file"), "", "'' is not a plain file name"),
+        (("shards", 0, "file"), "..", "'..' is not a plain file name"),
+        (("shards", 0, "file"), "a\0b", "is not a plain file name"),
+        (("shards", 0, "file"), "shard-00001.arrow", "'shard-00001.arrow' is listed twice"),
+        (("shards",), {}, "shards must be a list"),
+        (("shards",), ["a"], "shard 0 must be an object"),
+        (("shards", 0), {}, "shard 0: field file is missing or misspelt"),
+        (("documents",), None, "documents must be an object"),
+        (("columns",), "abc", "columns must be a list"),
+        (("columns",), [1, 2, 3, 4, 5, 6, 7], "a name in columns must be text"),
+        (("columns",), [], "columns must be document, position"),
+        (("complete",), "no", "complete must be true or false"),
+        (("version",), True, "version must be a whole number"),
+        (("version",), "1", "version must be a whole number"),
+        (("meta",), [1], "the metadata must be an object"),
+        (("meta", "name"), 5, "name must be text"),
+        (("meta", "model"), None, "model must be text"),
+        (("meta", "name"), "a\ud800b", "name holds text that is not Unicode"),
+        (("meta", "slot_order"), [1], "slot_order must be text"),
+        (("meta", "window"), 2.5, "window must be a whole number"),
+        (("meta", "window"), -1, "window must be 0 or more"),
+        (("meta", "window"), 2**31, "window must be 0 or more, at most 2147483647"),
+        (("meta", "extra"), [1], "extra must be an object"),
+        (("meta", "extra"), {"a": ["\ud800"]}, "extra cannot be written as JSON"),
+        (("meta", "routers"), 3, "the metadata lacks or misspells a field"),
+        (("meta", "routers", 0, "layer"), 1.5, "a router's layer must be a whole number"),
+        (("meta", "routers", 0, "layer"), True, "a router's layer must be a whole number"),
+        (("meta", "routers", 0, "layer"), BIG, "a router's layer must be 0 or more, at most"),
+        (
+            ("meta", "routers", 0, "n_experts"),
+            65536,
+            "router L00: n_experts must be 1 or more, at most 65534",
+        ),
+        (("meta", "routers", 0, "top_k"), "2", "router L00: top_k must be a whole number"),
+        (("meta", "routers", 0, "top_k"), 9, "an alphabet needs"),
+        (("meta", "routers", 0, "name"), 5, "a router's name must be text"),
+        (("meta", "routers", 0, "name"), "token", "a router's name cannot be token"),
+    ],
+)
+def test_a_manifest_s_fields_are_what_they_should_be(store, keys, value, message):
+    def change(manifest):
+        for key in keys[:-1]:
+            manifest = manifest[key]
+        manifest[keys[-1]] = value
+
+    said = hostile(store, change)
+    assert said.startswith(f"{store / 'manifest.json'}: ")
+    assert message in said
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"\xff\xfe\x00", b"[" * 200_000, b"[]", b"3", b"1" * 5000, b"\xef\xbb\xbf{}", b"{}"]
+)
+def test_a_manifest_that_is_none(store, content):
+    (store / "manifest.json").write_bytes(content)
+    with pytest.raises(TraceError, match=r"manifest\.json: (not valid JSON|a manifest must be|field format)"):
+        Trace.open(store)
+
+
+def test_a_router_whose_tables_would_never_be_done_is_refused():
+    with pytest.raises(TraceError, match="top_k 65532 of 65534 experts leaves out almost none"):
+        Router(0, 65534, 65532)
+
+
+@pytest.mark.parametrize("name", ["document", "position", "token", "phase", "L03"])
+def test_missing_values_in_a_shard_are_named(store, name):
+    def spoil(table):
+        values = table.column(name).to_pylist()
+        values[5] = None
+        index = table.schema.get_field_index(name)
+        return table.set_column(index, name, pa.array(values, table.schema.field(name).type))
+
+    rewrite(store, spoil, shard=1)
+    with pytest.raises(TraceError, match=rf"shard-00001\.arrow, row 5: column {name} has no value"):
+        Trace.open(store)
+
+
+def test_other_columns_and_impossible_tokens_in_a_shard_are_named(store):
+    index = 2
+    rewrite(store, lambda t: t.set_column(index, "token", pa.array([-7] * t.num_rows, pa.int32())))
+    with pytest.raises(TraceError, match=r"row 0: tokens are -1 \(unknown\) or more, got -7"):
+        Trace.open(store)
+    rewrite(store, lambda t: t.append_column("more", pa.array(["a"] * t.num_rows)))
+    with pytest.raises(TraceError, match=r"shard-00000\.arrow: columns are .*, more; wanted"):
+        Trace.open(store)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda t: t.drop_columns(["document"]), "documents need one column named document"),
+        (
+            lambda t: t.set_column(0, "document", t.column("document").cast(pa.string())),
+            "documents need one column named document",
+        ),
+        (
+            lambda t: t.set_column(0, "document", pa.array([None] * t.num_rows, pa.int32())),
+            "row 0: column document has no value",
+        ),
+    ],
+)
+def test_documents_without_their_numbers_are_refused(store, change, message):
+    file = store / "documents.arrow"
+    table = change(pa.ipc.open_file(file).read_all())
+    with pa.ipc.new_file(file, table.schema) as sink:
+        sink.write_table(table)
+
+    def vouch(manifest):
+        manifest["documents"] |= {"bytes": file.stat().st_size, "sha256": sha256_of(file)}
+
+    assert hostile(store, vouch).startswith(f"{file}: {message}")

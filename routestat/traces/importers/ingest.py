@@ -13,6 +13,8 @@ from routestat.traces.metadata import TraceMeta
 from routestat.traces.writer import TraceWriter
 
 ROWS_AT_ONCE = 1 << 17
+# The usual number of groups that tables are kept for.
+GROUPS = 256
 Progress = Callable[[int, int], None]
 
 
@@ -43,9 +45,12 @@ def store_imported(
 
 
 def _numbered_densely(imported: Imported) -> Imported:
-    """Documents numbered 0, 1, 2 … so that each has a group of its own; the source's number is kept beside."""
+    """Documents numbered 0, 1, 2 … where their own numbers would share groups; those are kept beside.
+
+    A document's group is its number modulo the number of groups: 0, 256, 512 … would all be one.
+    """
     numbers = np.asarray(imported.documents["document"], np.int64)
-    if np.array_equal(numbers, np.arange(len(numbers))):
+    if len(np.unique(numbers % GROUPS)) == min(len(numbers), GROUPS):
         return imported
     order = np.argsort(numbers)
     dense = order[np.searchsorted(numbers, imported.document, sorter=order)].astype(np.int32)

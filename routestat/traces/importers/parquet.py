@@ -12,7 +12,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from routestat.errors import FormatError, TraceError
+from routestat.errors import FormatError, RoutestatError, TraceError
+from routestat.traces.checked import check_documents, check_record, first_line, read_json, to_phases
 from routestat.traces.manifest import BATCH_ROWS, FIXED_COLUMNS, schema_of
 from routestat.traces.metadata import TraceMeta
 from routestat.traces.store import Trace
@@ -64,32 +65,93 @@ class ParquetTrace:
         if held is None:
             raise FormatError(f"{path}: Parquet, but no trace: its schema has no routestat metadata")
         try:
-            self.meta = TraceMeta.from_json(json.loads(held))
-        except (json.JSONDecodeError, TraceError) as error:
+            self.meta = TraceMeta.from_json(read_json(held))
+        except RoutestatError as error:
             raise FormatError(f"{path}: its routestat metadata is wrong: {error}") from None
         self.n_tokens = self._file.metadata.num_rows
         self._schema = self._checked_schema()
         side = documents_path(path)
-        self.documents = _open(side).read() if side.is_file() else None
+        self.documents = _documents(side) if side.is_file() else None
 
     def tables(self) -> Iterator[pa.Table]:
         """The rows, in pieces."""
-        for record in self._file.iter_batches(batch_size=2 * BATCH_ROWS):
-            yield pa.Table.from_batches([record]).cast(self._schema)
+        row = 0
+        try:
+            for record in self._file.iter_batches(batch_size=2 * BATCH_ROWS):
+                yield pa.Table.from_batches([self._to_store(record, row)])
+                row += record.num_rows
+        except (pa.ArrowException, OSError) as error:
+            raise FormatError(f"{self.path}: cannot be decoded ({first_line(error)})") from None
+
+    def _to_store(self, record: pa.RecordBatch, row: int) -> pa.RecordBatch:
+        """Rows in the store's own types; a value that these cannot hold is refused."""
+        try:
+            check_record(record, str(self.path), row)
+            columns = []
+            for field, column in zip(self._schema, record.columns, strict=True):
+                columns.append(
+                    to_phases(column, str(self.path), row)
+                    if field.name == "phase"
+                    else self._cast(column, field)
+                )
+            fresh = pa.RecordBatch.from_arrays(columns, schema=self._schema)
+            check_record(fresh, str(self.path), row)
+        except TraceError as error:
+            raise FormatError(str(error)) from None
+        return fresh
+
+    def _cast(self, column: pa.Array, field: pa.Field) -> pa.Array:
+        try:
+            return column.cast(field.type)
+        except pa.ArrowException as error:
+            raise FormatError(
+                f"{self.path}: column {field.name} does not fit {field.type} ({first_line(error)})"
+            ) from None
 
     def _checked_schema(self) -> pa.Schema:
         got = self._file.schema_arrow
         extra = got.names[FIXED_COLUMNS + len(self.meta.routers) :]
-        wanted = schema_of(self.meta, extra)
+        try:
+            wanted = schema_of(self.meta, extra)
+        except TraceError as error:
+            raise FormatError(f"{self.path}: {error}") from None
         if got.names != wanted.names:
             raise FormatError(
                 f"{self.path}: columns are {', '.join(got.names)}; wanted {', '.join(wanted.names)}"
             )
+        for field in wanted:
+            if not _is_like(got.field(field.name).type, field.type):
+                raise FormatError(
+                    f"{self.path}: column {field.name} is {got.field(field.name).type}, wanted {field.type}"
+                )
         return wanted
+
+
+def _is_like(got: pa.DataType, wanted: pa.DataType) -> bool:
+    """Whether a cast keeps the meaning: other tools widen numbers and rewrite lists, but 1.5 is no state."""
+    kinds = pa.types
+    if kinds.is_dictionary(wanted):
+        inner = got.value_type if kinds.is_dictionary(got) else got
+        return bool(kinds.is_string(inner) or kinds.is_large_string(inner))
+    if kinds.is_fixed_size_list(wanted):
+        is_list = kinds.is_list(got) or kinds.is_large_list(got) or kinds.is_fixed_size_list(got)
+        return bool(is_list) and _is_like(got.value_type, wanted.value_type)
+    if kinds.is_floating(wanted):
+        return bool(kinds.is_floating(got))
+    return bool(kinds.is_integer(got))
+
+
+def _documents(path: Path) -> pa.Table:
+    try:
+        return check_documents(_open(path).read())
+    except (pa.ArrowException, OSError) as error:
+        raise FormatError(f"{path}: cannot be decoded ({first_line(error)})") from None
+    except TraceError as error:
+        raise FormatError(f"{path}: {error}") from None
 
 
 def _open(path: Path) -> Any:
     try:
         return pq.ParquetFile(path)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise FormatError(f"{path}: not a readable Parquet file ({str(error).splitlines()[0]})") from None
+    except (pa.ArrowException, OSError) as error:
+        raise FormatError(f"{path}: not a readable Parquet file ({first_line(error)})") from None
