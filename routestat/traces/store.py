@@ -30,13 +30,13 @@ Progress = Callable[[int, int], None]
 
 
 # A batch this large keeps the cost of handing it out small beside that of counting it.
-BATCH_BYTES = 16 << 20
+BATCH_BYTES = 8 << 20
 
 
 def rows_at_once(schema: pa.Schema, in_memory: bool = False) -> int:
     """Rows of a batch of this schema; slices of what is in memory already cost none and are larger."""
     width = sum(_bytes_of(field.type) for field in schema)
-    return max(BATCH_ROWS, (4 if in_memory else 1) * BATCH_BYTES // max(width, 1))
+    return max(BATCH_ROWS, (8 if in_memory else 1) * BATCH_BYTES // max(width, 1))
 
 
 def _bytes_of(kind: pa.DataType) -> int:
