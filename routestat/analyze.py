@@ -9,7 +9,7 @@ import typer
 
 from routestat.counting.counts import count
 from routestat.counting.paths import count_paths
-from routestat.desk import Ticker, check_out, parse_layers, require_tokens, run
+from routestat.desk import Ticker, check_out, keep_traces_apart, parse_layers, require_tokens, run
 from routestat.inference.chain import parse_alpha
 from routestat.report.html import write_report
 from routestat.report.terminal import summarise
@@ -44,7 +44,9 @@ def analyze(
     with Ticker() as ticker:
         trace = Trace.open(traces, progress=ticker.of("checking"))
         require_tokens(trace, wanted)
-        folder = check_out(out or Path("reports") / traces.resolve().name)
+        folder = out or Path("reports") / traces.resolve().name
+        keep_traces_apart(folder)
+        check_out(folder)
         counts = count(trace, wanted, groups=groups, threads=threads, progress=ticker.of("counting"))
         observed = count_paths(trace, wanted, paths, progress=ticker.of("following paths"))
         rng = np.random.default_rng(seed)

@@ -82,12 +82,16 @@ def require_tokens(trace: Trace, layers: list[int] | None) -> None:
         raise RoutestatError("the trace holds no tokens: there is nothing to analyse")
 
 
+def keep_traces_apart(folder: Path) -> None:
+    """Refuse to write a report into a trace."""
+    if (folder / MANIFEST).exists():
+        raise RoutestatError(f"--out {folder} holds a trace; name another folder")
+
+
 def check_out(folder: Path) -> Path:
     """The folder to write to, before the work that would be lost if it could not be made."""
     if folder.exists() and not folder.is_dir():
         raise RoutestatError(f"--out {folder} is a file; name a folder")
-    if (folder / MANIFEST).exists():
-        raise RoutestatError(f"--out {folder} holds a trace; name another folder")
     folder.mkdir(parents=True, exist_ok=True)
     if not os.access(folder, os.W_OK):
         raise RoutestatError(f"--out {folder}: no permission to write there")

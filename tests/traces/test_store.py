@@ -480,7 +480,7 @@ BIG = 10**30
         (("meta", "routers", 0, "layer"), BIG, "a router's layer must be 0 or more, at most"),
         (
             ("meta", "routers", 0, "n_experts"),
-            65536,
+            65535,
             "router L00: n_experts must be 1 or more, at most 65534",
         ),
         (("meta", "routers", 0, "top_k"), "2", "router L00: top_k must be a whole number"),
