@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from capture.corpus import Document
 from capture.positions import Rows
 from routestat.errors import RoutestatError
+from routestat.traces.interrupts import held_back
 from routestat.traces.manifest import MANIFEST, replace_file
 from routestat.traces.metadata import Router, TraceMeta
 from routestat.traces.rows import rank_rows
@@ -116,18 +117,20 @@ class Output:
         ready = [one for one in self._documents if one["document"] in recorded or not one["prompt_tokens"]]
         if not ready and not complete:
             return
-        with suppress(_CheckpointError), TraceWriter(self.out, self.meta, append=True) as writer:
-            if ready:
-                writer.add_documents({key: [one[key] for one in ready] for key in ready[0]})
-            for part in rows:
-                if len(part):
-                    self._write(writer, part)
-            if not complete:
-                raise _CheckpointError
-        taken = {one["document"] for one in ready}
-        self.done |= taken
-        self._documents = [one for one in self._documents if one["document"] not in taken]
-        self._rows = [part for part in rest if len(part)]
+        # What is on disk and what still waits must agree whenever Ctrl-C may come.
+        with held_back():
+            with suppress(_CheckpointError), TraceWriter(self.out, self.meta, append=True) as writer:
+                if ready:
+                    writer.add_documents({key: [one[key] for one in ready] for key in ready[0]})
+                for part in rows:
+                    if len(part):
+                        self._write(writer, part)
+                if not complete:
+                    raise _CheckpointError
+            taken = {one["document"] for one in ready}
+            self.done |= taken
+            self._documents = [one for one in self._documents if one["document"] not in taken]
+            self._rows = [part for part in rest if len(part)]
 
     def _write(self, writer: TraceWriter, rows: Rows) -> None:
         states, columns = {}, {}

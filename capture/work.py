@@ -12,6 +12,7 @@ from capture.output import Output
 from capture.progress import Pace
 from capture.runs import Piece, Runner, batches
 from routestat.errors import RoutestatError
+from routestat.traces.interrupts import held_back
 
 
 @dataclass
@@ -73,10 +74,11 @@ class Work:
         batch = next(upcoming, None)
         while batch is not None:
             rows = self.runner.run(batch)
-            self.output.add(rows)
             last = batch[-1].document
-            # Until the next batch is known, the last document may go on in it.
-            self._open = last if self.encoder.window else None
+            with held_back():
+                self.output.add(rows)
+                # Until the next batch is known, the last document may go on in it.
+                self._open = last if self.encoder.window else None
             following = next(upcoming, None)
             if following is None or following[0].document != last:
                 self._open = None

@@ -165,8 +165,10 @@ def count(
     dtype = np.dtype(np.uint32 if trace.n_tokens < 1 << 32 else np.uint64)
     keys = _keys(routers, contexts, view)
     groups, note = _fit_groups(keys, view, groups, memory, dtype)
-    tasks = [_task(context, sources, target, view, groups, dtype) for context, sources, target in keys]
-    tokens, documents = _pass(trace, routers, tasks, groups, threads or os.cpu_count() or 1, progress)
+    make = partial((StateTask if view == "subset" else ExpertTask).make, groups=groups, dtype=dtype)
+    tasks, tokens, documents = _pass(
+        trace, routers, keys, make, groups, threads or os.cpu_count() or 1, progress
+    )
     tables = {(task.context, task.target.name): _frozen(task.finished()) for task in tasks}
     return Counts(view, routers, contexts, tables, _frozen(tokens), _frozen(documents), note)
 
@@ -226,31 +228,26 @@ def _fit_groups(
     )
 
 
-def _task(
-    context: Context, sources: tuple[Router, ...], target: Router, view: str, groups: int, dtype: np.dtype
-) -> Task:
-    kind = StateTask if view == "subset" else ExpertTask
-    return kind.make(context, sources, target, groups, dtype)
-
-
 def _pass(
     trace: Trace,
     routers: Sequence[Router],
-    tasks: Sequence[Task],
+    keys: Sequence[tuple[Context, tuple[Router, ...], Router]],
+    make: Callable[[Context, tuple[Router, ...], Router], Task],
     groups: int,
     threads: int,
     progress: Progress | None,
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+) -> tuple[list[Task], NDArray[np.int64], NDArray[np.int64]]:
     """Feed every batch to every task; tasks are shared out to threads, so no table is touched by two."""
     tokens, documents = np.zeros(groups, np.int64), np.zeros(groups, np.int64)
-    reach = max((task.context.lag for task in tasks), default=0)
+    reach = max((context.lag for context, _, _ in keys), default=0)
     tail, done = Tail.empty(), 0
     window = trace.meta.window
     pieces = _pieces(trace.batches([router.name for router in routers]), window, groups)
     with ThreadPoolExecutor(threads + 1) as pool:
-        shares = [tasks[i::threads] for i in range(threads)]
-        # The next batch is decoded and cut into runs while this one is counted.
+        # The next batch is decoded and cut into runs while this one is counted, the first while tables are made.
         ahead = pool.submit(next, pieces, None)
+        tasks = [make(*key) for key in keys]
+        shares = [tasks[i::threads] for i in range(threads)]
         while (piece := ahead.result()) is not None:
             ahead = pool.submit(next, pieces, None)
             batch, runs = piece
@@ -267,7 +264,7 @@ def _pass(
             done += len(batch)
             if progress is not None:
                 progress(done, trace.n_tokens)
-    return tokens, documents
+    return tasks, tokens, documents
 
 
 def _pieces(batches: Iterable[Batch], window: int, groups: int) -> Iterator[tuple[Batch, Runs]]:

@@ -89,15 +89,22 @@ def count_one(
     The columns begin at row `lag` of the batch: the first `lag` rows of a run have no context.
     """
     limit = scratch.dtype.type(size)
+    held, group = 0, 0
     for r in range(len(starts)):
         begin, end = starts[r], stops[r] - lag
+        if groups[r] != group:
+            _add(scratch[:held], table[group])
+            held, group = 0, groups[r]
         while begin < end:
-            stop = min(begin + len(scratch), end)
-            block, cells = values[begin:stop], scratch[: stop - begin]
-            for i in range(len(block)):
-                cells[i] = min(scratch.dtype.type(block[i]), limit)
-            _add(cells, table[groups[r]])
-            begin = stop
+            if held == len(scratch):
+                _add(scratch, table[group])
+                held = 0
+            n = min(end - begin, len(scratch) - held)
+            for i in range(n):
+                scratch[held + i] = min(scratch.dtype.type(values[begin + i]), limit)
+            held += n
+            begin += n
+    _add(scratch[:held], table[group])
 
 
 @compiled
@@ -114,14 +121,27 @@ def count_two(
     table: Array,
 ) -> None:  # pragma: no cover - compiled
     """The same for ``table[group, first · (size_second + 1) + second]``."""
+    held, group = 0, 0
     for r in range(len(starts)):
         begin, end = starts[r], stops[r] - lag
+        if groups[r] != group:
+            _add(scratch[:held], table[group])
+            held, group = 0, groups[r]
         while begin < end:
-            stop = min(begin + len(scratch), end)
-            cells = scratch[: stop - begin]
-            _fuse(first[begin:stop], second[begin:stop], size_first, size_second, cells)
-            _add(cells, table[groups[r]])
-            begin = stop
+            if held == len(scratch):
+                _add(scratch, table[group])
+                held = 0
+            n = min(end - begin, len(scratch) - held)
+            _fuse(
+                first[begin : begin + n],
+                second[begin : begin + n],
+                size_first,
+                size_second,
+                scratch[held : held + n],
+            )
+            held += n
+            begin += n
+    _add(scratch[:held], table[group])
 
 
 @compiled

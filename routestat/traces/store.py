@@ -36,7 +36,7 @@ BATCH_BYTES = 8 << 20
 def rows_at_once(schema: pa.Schema, in_memory: bool = False) -> int:
     """Rows of a batch of this schema; slices of what is in memory already cost none and are larger."""
     width = sum(_bytes_of(field.type) for field in schema)
-    return max(BATCH_ROWS, (8 if in_memory else 1) * BATCH_BYTES // max(width, 1))
+    return max(BATCH_ROWS, (16 if in_memory else 1) * BATCH_BYTES // max(width, 1))
 
 
 def _bytes_of(kind: pa.DataType) -> int:

@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike
 from routestat.errors import TraceError
 from routestat.traces.batch import RowChecker, to_batch
 from routestat.traces.checked import check_record, first_line, require_text, whole_column
+from routestat.traces.interrupts import held_back
 from routestat.traces.manifest import (
     DOCUMENTS,
     FIXED_COLUMNS,
@@ -63,6 +64,8 @@ class TraceWriter:
         self.shard_rows = shard_rows
         self._pending: list[pa.Table] = []
         self._documents: list[pa.Table] = []
+        # Documents were described since the last save: some may never get a row that would bring one about.
+        self._announced = False
         self._checker = RowChecker(meta)
         self._extra: tuple[str, ...] | None = None
         self._rows = 0
@@ -98,8 +101,8 @@ class TraceWriter:
     ) -> None:
         # Interrupted work is kept: whole rows that were handed over are flushed, the store stays incomplete.
         self._flush(everything=True)
-        if kind is None:
-            self._save(complete=True)
+        if kind is None or self._announced:
+            self._save(complete=kind is None)
 
     def add_documents(self, rows: Mapping[str, Sequence[Any]]) -> None:
         """Say something of documents: columns ``document``, and ``name``, ``domain`` or anything else.
@@ -127,7 +130,9 @@ class TraceWriter:
             pa.unify_schemas([*(known.schema for known in self._documents), table.schema])
         except (pa.ArrowException, ValueError) as error:
             raise TraceError(f"documents: a column changes its type ({first_line(error)})") from None
-        self._documents.append(table)
+        with held_back():
+            self._documents.append(table)
+            self._announced = True
 
     def write(
         self,
@@ -191,8 +196,9 @@ class TraceWriter:
             row += record.num_rows
         # The same schema in every piece, whether or not it said that nothing is missing.
         table = pa.Table.from_arrays(table.columns, schema=wanted)
-        self._rows, self._extra = row, extra
-        self._pending.append(table)
+        with held_back():
+            self._rows, self._extra = row, extra
+            self._pending.append(table)
         self._flush(everything=False)
 
     def _flush(self, everything: bool) -> None:
@@ -202,9 +208,11 @@ class TraceWriter:
         table = pa.concat_tables(self._pending)
         while table.num_rows >= self.shard_rows or (everything and table.num_rows):
             cut = self._cut(table)
-            self._write_shard(table.slice(0, cut))
-            table = table.slice(cut)
-        self._pending = [table] if table.num_rows else []
+            # Between the manifest and the list of what is pending, an interruption would write the rows twice.
+            with held_back():
+                self._write_shard(table.slice(0, cut))
+                table = table.slice(cut)
+                self._pending = [table] if table.num_rows else []
 
     def _cut(self, table: pa.Table) -> int:
         """Where the next shard ends: at the last document boundary that fits, else at its full length."""
@@ -232,6 +240,7 @@ class TraceWriter:
         self._manifest = replace(self._manifest, documents=record, complete=complete)
         self._manifest.save(self.path)
         fresh.replace(self.path / DOCUMENTS)
+        self._announced = False
 
     def _document_table(self) -> pa.Table:
         described = (
