@@ -1,6 +1,6 @@
 """Study: everything the report says of a trace, asked of the analysis rooms once and kept together."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,6 +12,7 @@ from routestat.counting.context import Context
 from routestat.counting.counts import Counts
 from routestat.counting.decisions import count_decisions
 from routestat.counting.paths import PathCounts, count_given
+from routestat.decomposition import Budget, Decomposition, Tick, budget, decompose
 from routestat.forecast.leaderboard import expert_board, mean_board, state_board
 from routestat.forecast.predictors import assign_folds, linear_predictors
 from routestat.forecast.scores import PredictionScore
@@ -33,9 +34,6 @@ from routestat.traces.store import Trace
 
 # Below this many tokens per cell no simple correction removes the bias of mutual information.
 ENOUGH_PER_CELL = 30
-
-#: Told (what is being done, done, in all).
-Tick = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -108,6 +106,8 @@ class Study:
     notes: tuple[str, ...]
     loads: tuple[LayerLoad, ...]
     dependence: tuple[Dependence, ...]
+    parts: tuple[Decomposition, ...]
+    budget: Budget
     chain: Chain
     board: tuple[PredictionScore, ...]
     mean_board: tuple[PredictionScore, ...]
@@ -154,6 +154,7 @@ def study(
             for source, target, table in _ticking(steps, "testing dependence", tick)
         ]
     )
+    parts = decompose(trace, counts, rng, tick)
     blocks = tuple(
         BlockFinding(source, target, *_blocks(table, n_blocks, rng))
         for source, target, table in _ticking(steps, "finding blocks", tick)
@@ -169,6 +170,8 @@ def study(
         notes=_notes(trace, counts),
         loads=tuple(_load(counts, router) for router in counts.routers),
         dependence=dependence,
+        parts=parts,
+        budget=budget([item.information for item in dependence], parts),
         chain=chain,
         board=board,
         mean_board=mean_board(board),

@@ -189,6 +189,55 @@ def cross_experts(
 
 
 @compiled
+def close_document(
+    rows: Array, columns: Array, tokens: int, table: Array
+) -> None:  # pragma: no cover - compiled
+    """Add rows · columns' / tokens to `table`, and empty the margins."""
+    if tokens > 0:
+        for i in range(len(rows)):
+            if rows[i] > 0:
+                share = rows[i] / tokens
+                for j in range(len(columns)):
+                    table[i, j] += share * columns[j]
+    rows[:] = 0.0
+    columns[:] = 0.0
+
+
+@compiled
+def within_documents(
+    source: Array,
+    target: Array,
+    starts: Array,
+    groups: Array,
+    limits: Array,
+    rows: Array,
+    columns: Array,
+    tokens: int,
+    table: Array,
+) -> int:  # pragma: no cover - compiled
+    """Add (source margin)(target margin)' / tokens of every document to ``table[group, source, target]``.
+
+    ``starts[d] … starts[d + 1]`` are the rows of a document of ``groups[d]``. The last document may go on in the
+    next batch: its margins stay in `rows` and `columns`, and its tokens are returned; the first one goes on from
+    what those hold.
+    """
+    last = len(groups) - 1
+    for d in range(len(groups)):
+        for t in range(starts[d], starts[d + 1]):
+            if source[t, 0] >= limits[0] or target[t, 0] >= limits[1]:
+                continue
+            tokens += 1
+            for i in range(source.shape[1]):
+                rows[source[t, i]] += 1.0
+            for j in range(target.shape[1]):
+                columns[target[t, j]] += 1.0
+        if d < last:
+            close_document(rows, columns, tokens, table[groups[d]])
+            tokens = 0
+    return tokens
+
+
+@compiled
 def single_experts(
     target: Array, starts: Array, stops: Array, groups: Array, missing: int, table: Array
 ) -> None:  # pragma: no cover - compiled
@@ -305,3 +354,32 @@ def _log_weight(score: float, link: int) -> float:  # pragma: no cover - compile
         return score
     p = min(max(score, 1e-12), 1.0 - 1e-12)
     return np.log(p) - np.log1p(-p)
+
+
+@compiled
+def co_experts(
+    experts: Array,
+    n_experts: int,
+    starts: Array,
+    stops: Array,
+    groups: Array,
+    missing: int,
+    pairs: Array,
+    singles: Array,
+) -> None:  # pragma: no cover - compiled
+    """Count the pairs i < j of every token's experts in ``pairs[group, pair]``, and the experts themselves.
+
+    Pairs are numbered (0, 1), (0, 2), … as in an alphabet of two.
+    """
+    for r in range(len(starts)):
+        cells, alone = pairs[groups[r]], singles[groups[r]]
+        for t in range(starts[r], stops[r]):
+            if experts[t, 0] == missing:
+                continue
+            for a in range(experts.shape[1]):
+                x = np.int64(experts[t, a])
+                alone[x] += alone.dtype.type(1)
+                for b in range(a):
+                    y = np.int64(experts[t, b])
+                    i, j = min(x, y), max(x, y)
+                    cells[i * (2 * n_experts - i - 1) // 2 + j - i - 1] += cells.dtype.type(1)

@@ -235,5 +235,5 @@ def _question(study: Study, folder: Path) -> str:
 
 
 def _table_files(study: Study) -> list[str]:
-    whole = ["layers", "dependence", "prediction", "paths", "biclusters"]
+    whole = ["layers", "dependence", "order", "prediction", "paths", "biclusters"]
     return whole + [f"transition-{item.source.name}-{item.target.name}" for item in study.dependence]

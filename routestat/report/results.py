@@ -6,7 +6,7 @@ The keys of results.json are stable; units are in their names; what is undefined
 import csv
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -18,6 +18,7 @@ from routestat.forecast.scores import SCORES, PredictionScore
 from routestat.inference.chain import Chain, parse_alpha
 from routestat.inference.independence import Independence
 from routestat.inference.tables import adjusted_residuals
+from routestat.report.parts import budget_record, order_records, parts_record, reason
 from routestat.structure.balance import Balance
 from routestat.study import BlockFinding, Dependence, LayerLoad, PathFinding, Study
 from routestat.traces.manifest import replace_file
@@ -37,7 +38,12 @@ def results(study: Study) -> Record:
         "trace": _trace(study),
         "states": study.states,
         "layers": [_layer(load) for load in study.loads],
-        "dependence": [_dependence(item) for item in study.dependence],
+        "dependence": [
+            _dependence(item) | parts_record(parts)
+            for item, parts in zip(study.dependence, study.parts, strict=True)
+        ],
+        "order": order_records(study.parts, [item.information.mi_bits for item in study.dependence]),
+        "budget": budget_record(study.budget),
         "chain": _chain(study.chain),
         "prediction": [_prediction(score) for score in study.board],
         "prediction_mean": [_prediction(score) for score in study.mean_board],
@@ -53,7 +59,7 @@ def write_results(study: Study, folder: Path) -> Record:
     replace_file(folder / "results.json", json.dumps(record, indent=1, allow_nan=False).encode())
     tables = folder / "tables"
     tables.mkdir(exist_ok=True)
-    for name in ("layers", "dependence", "prediction", "paths", "biclusters"):
+    for name in ("layers", "dependence", "order", "prediction", "paths", "biclusters"):
         _write_rows(tables / f"{name}.csv", record[name])
     for stale in tables.glob("transition-*.csv"):
         stale.unlink()
@@ -82,6 +88,19 @@ def _trace(study: Study) -> Record:
         "window": meta.window,
         "complete": study.complete,
         "notes": list(study.notes),
+        **_replay(meta.extra.get("replay")),
+    }
+
+
+def _replay(said: Any) -> Record:
+    """How many selections changed when the texts were run again, if the trace says so in numbers."""
+    if not isinstance(said, Mapping):
+        return {}
+    compared, changed = said.get("selections"), said.get("changed")
+    if type(compared) is not int or type(changed) is not int or not 0 <= changed <= compared or not compared:
+        return {}
+    return {
+        "replay": {"selections": compared, "changed": changed, "changed_percent": 100 * changed / compared}
     }
 
 
@@ -99,7 +118,7 @@ def _layer(load: LayerLoad) -> Record:
         "dead_experts": list(balance.dead_experts),
         "load": balance.load,
         "load_ci95": np.column_stack([balance.load_low, balance.load_high]),
-        **_reason(balance.reason, _no_interval(balance)),
+        **reason(balance.reason, _no_interval(balance)),
     }
 
 
@@ -140,7 +159,7 @@ def _dependence(item: Dependence) -> Record:
         "mi_bits": information.mi_bits,
         "mi_bits_ci95": [information.low, information.high],
         "mi_bits_unit": "token" if isinstance(test, Independence) else "pair of slots",
-        **_reason(test.reason, information.reason),
+        **reason(test.reason, information.reason),
         **({"caution": item.caution} if item.caution else {}),
     }
 
@@ -154,7 +173,7 @@ def _chain(chain: Chain) -> Record:
         "alpha": chain.alpha,
         "concentration": list(chain.concentration),
         "log_evidence": chain.log_evidence,
-        **_reason(why),
+        **reason(why),
     }
 
 
@@ -172,7 +191,7 @@ def _prediction(score: PredictionScore) -> Record:
         record[name] = estimate.value
         record[name + "_ci95"] = [estimate.low, estimate.high]
         reasons.append(estimate.reason)
-    return record | _reason(*reasons)
+    return record | reason(*reasons)
 
 
 def _paths(study: Study) -> list[Record]:
@@ -190,7 +209,7 @@ def _paths(study: Study) -> list[Record]:
             "expected": found.observed.n_tokens * probability if key == "states" else None,
             "count": count,
             "n_documents": documents,
-            **_reason("" if key == "states" else _NO_EXPECTATION),
+            **reason("" if key == "states" else _NO_EXPECTATION),
         }
         for states, probability, bits, count, documents in zip(
             found.dominant.states,
@@ -211,7 +230,7 @@ def _paths(study: Study) -> list[Record]:
             "n_documents": documents,
             "expected": expected,
             "probability": count / found.observed.n_tokens,
-            **_reason("" if key == "states" else _NO_EXPECTATION),
+            **reason("" if key == "states" else _NO_EXPECTATION),
         }
         for states, count, documents, expected in zip(
             found.observed.states,
@@ -252,7 +271,7 @@ def _bicluster(item: BlockFinding) -> Record:
         "share_of_mi": blocks.share_of_mi,
         "share_of_mi_noise": item.null.mean_share,
         "stability_ari": item.stability.ari,
-        **_reason(blocks.reason, item.stability.reason, item.null.reason),
+        **reason(blocks.reason, item.stability.reason, item.null.reason),
     }
 
 
@@ -284,11 +303,6 @@ def _cells(study: Study, item: Dependence) -> Iterable[Record]:
 def _words(router: Router) -> list[str]:
     rows = router.alphabet.unrank(np.arange(router.alphabet.size)).tolist()
     return [" ".join(map(str, row)) for row in rows]
-
-
-def _reason(*reasons: str | None) -> Record:
-    given = [reason for reason in dict.fromkeys(reasons) if reason]
-    return {"reason": "; ".join(given)} if given else {}
 
 
 def _plain(value: Any) -> Any:

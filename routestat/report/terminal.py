@@ -13,7 +13,7 @@ from routestat.study import Dependence, PathFinding, Study
 from routestat.traces.metadata import Router
 from routestat.traces.store import span
 
-TOP_PAIRS = 5
+TOP_PAIRS = 64
 TOP_PATHS = 3
 # Layers of a path shown on one line; the report has all of them.
 PATH_LAYERS = 6
@@ -66,20 +66,45 @@ def _dependence(console: Console, study: Study) -> None:
         _titled(console, "Dependence between layers", Text("One layer only: there is none to look at."))
         return
     unit = "bits per token" if study.states == "subset" else "bits per pair of slots"
-    table = _table("layers", "MI", "95 % interval", "log10 p clustered")
+    table = _table("layers", "MI", "95 % interval", "within doc", "beyond types", "given token", "log10 p")
+    parts = {item.target.name: item for item in study.parts}
     for item in sorted(study.dependence, key=_strength)[:TOP_PAIRS]:
-        information = item.information
+        information, part = item.information, parts[item.target.name]
         table.add_row(
             f"{item.source.layer} → {item.target.layer}",
             number(information.mi_bits),
             _interval(information.low, information.high),
+            number(part.within.mi_bits),
+            number(part.vocabulary.beyond_bits if part.vocabulary else None),
+            number(part.given_token.information.mi_bits if part.given_token else None),
             number(item.test.log10_p_clustered),
         )
     more = len(study.dependence) - TOP_PAIRS
     below = [f"{more} more in the report"] if more > 0 else []
     reasons = [reason for item in study.dependence for reason in (item.information.reason, item.test.reason)]
+    reasons += [reason for item in study.parts for reason in (item.within.reason, *item.reasons)]
     title = f"Dependence between layers, strongest first ({unit})"
-    _titled(console, title, table, [*below, *_why(reasons)])
+    _titled(console, title, table, [*below, *_reading(study), *_why(reasons)])
+
+
+def _reading(study: Study) -> list[str]:
+    """The columns in words, on the strongest pair."""
+    item = min(study.dependence, key=_strength)
+    bits = item.information.mi_bits
+    if bits != bits:
+        return []
+    part = {one.target.name: one for one in study.parts}[item.target.name]
+    words = [
+        f"Reading the first line: what layer {item.source.layer} chose tells {number(bits)} bits about layer "
+        f"{item.target.layer}'s choice; {number(part.within.mi_bits)} of them are left once each document is "
+        "given its own loads"
+    ]
+    if part.vocabulary is not None and part.given_token is not None:
+        words.append(
+            f"{number(part.vocabulary.beyond_bits)} are more than any two functions of the token type share; "
+            f"among tokens of one type {number(part.given_token.information.mi_bits)} are left"
+        )
+    return ["; ".join(words) + ". log10 p takes whole documents as the units."]
 
 
 def _strength(item: Dependence) -> tuple[bool, float]:

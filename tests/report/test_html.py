@@ -3,15 +3,18 @@
 import base64
 import hashlib
 import itertools
+import json
 import math
 import re
 import struct
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
 
 from routestat.report.html import number, write_report
+from routestat.report.results import results
 
 SCORES = ("exact_set", "recall_at_k", "hit_rate", "top1_hit", "recall_at_2k", "log_loss_bits")
 
@@ -287,6 +290,36 @@ def test_a_shorter_report_leaves_no_picture_of_the_longer_one(reports, tmp_path)
     write_report(reports("one layer").study, tmp_path)
     assert list((tmp_path / "figures").glob("transition-*.png")) == []
     assert "transition-0-1" not in (tmp_path / "index.html").read_text()
+
+
+def with_extra(study, **extra):
+    return replace(study, meta=replace(study.meta, extra=extra))
+
+
+def test_selections_that_changed_on_replay_are_shown(reports, tmp_path):
+    study = with_extra(reports("one layer").study, replay={"selections": 8000, "changed": 100})
+    html = write_report(study, tmp_path).read_text(encoding="utf-8")
+    said = json.loads((tmp_path / "results.json").read_text())["trace"]["replay"]
+    assert said == {"selections": 8000, "changed": 100, "changed_percent": 1.25}
+    assert 'selections that changed on replay: <data value="1.25">1.25</data> % of' in html
+    assert "Replay" not in reports("one layer").html
+    assert "replay" not in reports("one layer").results["trace"]
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "100 %",
+        {},
+        {"selections": 0, "changed": 0},
+        {"selections": 5, "changed": 6},
+        {"selections": "5", "changed": 1},
+        {"selections": True, "changed": True},
+        {"selections": 5, "changed": -1},
+    ],
+)
+def test_a_replay_that_says_nonsense_is_left_out(reports, tmp_path, said):
+    assert "replay" not in results(with_extra(reports("one layer").study, replay=said))["trace"]
 
 
 def test_progress_is_told_to_the_end(reports, tmp_path):

@@ -43,6 +43,9 @@ def test_strongest_pairs_come_first_with_their_numbers(reports, printed):
             number(low),
             "…",
             number(high),
+            number(record["mi_bits_within_document"]),
+            number(record["mi_bits_beyond_token_type"]),
+            number(record["mi_bits_given_token"]),
             number(record["log10_p_clustered"]),
         ]
 

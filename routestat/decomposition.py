@@ -1,0 +1,198 @@
+"""What a dependence between two layers is made of: topics, vocabulary, the previous token, and the layers' own."""
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+
+import numpy as np
+
+from routestat.counting.context import Context
+from routestat.counting.counts import Counts
+from routestat.counting.sample import Sample, take_sample
+from routestat.counting.strata import count_strata
+from routestat.counting.within import count_within
+from routestat.inference.conditional import (
+    StratifiedIndependence,
+    conditional_information_interval,
+    stratified_independence,
+)
+from routestat.inference.information import InformationInterval, mutual_information_interval
+from routestat.inference.vocabulary import BeyondVocabulary, beyond_token_types
+from routestat.inference.within import WithinDocuments, within_documents
+from routestat.traces.metadata import Router
+from routestat.traces.store import Trace
+
+#: Told (what is being done, done, in all).
+Tick = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Conditional:
+    """Information given something else.
+
+    Attributes
+    ----------
+    information : InformationInterval
+    unconditional_bits : float
+        Of the same tokens without the condition; what the condition takes away is the interaction information,
+        negative where it adds (synergy).
+    shuffled_bits : float
+        What the same estimate finds when the target choices are dealt out anew inside every stratum: how far it
+        can be trusted. NaN given an earlier choice, whose strata are few and large.
+    test : StratifiedIndependence
+    """
+
+    information: InformationInterval
+    unconditional_bits: float
+    shuffled_bits: float
+    test: StratifiedIndependence
+
+
+@dataclass(frozen=True)
+class Decomposition:
+    """Parts of the dependence of one pair of layers; a part that cannot be had is None and `reasons` says why.
+
+    Attributes
+    ----------
+    source, target : Router
+    within : WithinDocuments
+    vocabulary : BeyondVocabulary, optional
+    given_token, given_previous : Conditional, optional
+        Given the token id; given what the target's router chose for the previous token.
+    skip : Conditional, optional
+        Of the router before the source and the target, given the source.
+    note : str
+        What part of the trace the conditional figures rest on; empty if all.
+    reasons : tuple of str
+    """
+
+    source: Router
+    target: Router
+    within: WithinDocuments
+    vocabulary: BeyondVocabulary | None
+    given_token: Conditional | None
+    given_previous: Conditional | None
+    skip: Conditional | None
+    note: str
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Where along the depth the dependence sits; sums over the chosen layers in bits.
+
+    Attributes
+    ----------
+    adjacent_bits, skip_bits : float
+        Σ I(X_l; X_l+1), and Σ I(X_l; X_l+2 | X_l+1): the first two terms of the total correlation.
+    adjacent_error, skip_error : float
+        Sums of the terms' standard errors: the error of the sum is at most that.
+    reason : str
+        Why there is no rest.
+    """
+
+    adjacent_bits: float
+    adjacent_error: float
+    skip_bits: float
+    skip_error: float
+    reason: str
+
+
+def decompose(
+    trace: Trace,
+    counts: Counts,
+    rng: np.random.Generator,
+    tick: Tick = lambda what, done, total: None,
+) -> tuple[Decomposition, ...]:
+    """Take every adjacent pair of layers apart.
+
+    Parameters
+    ----------
+    trace : Trace
+        Read again: once where groups bundle documents, once for the rows that strata are made of.
+    counts : Counts
+        With ``Context.layer(1)``.
+    rng : numpy.random.Generator
+        For swapped and shuffled types.
+    """
+    expected = count_within(trace, counts, lambda done, total: tick("expecting documents", done, total))
+    layers = None if len(counts.routers) == len(trace.meta.routers) else [r.layer for r in counts.routers]
+    sample = take_sample(
+        trace, layers, counts.groups, progress=lambda done, total: tick("reading tokens", done, total)
+    )
+    pairs = list(enumerate(counts.routers[1:], start=1))
+
+    def part(place: int, target: Router, own: np.random.Generator) -> Decomposition:
+        within = within_documents(counts.table(Context.layer(1), target), expected[target.name])
+        before = counts.routers[place - 2] if place > 1 else None
+        return _parts(sample, counts.states, before, counts.routers[place - 1], target, within, own)
+
+    # Sorting is most of the work, and lets other threads run; each pair has its own random numbers.
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        jobs = [pool.submit(part, *pair, own) for pair, own in zip(pairs, rng.spawn(len(pairs)), strict=True)]
+        for done, _ in enumerate(as_completed(jobs)):
+            tick("taking dependence apart", done + 1, len(jobs))
+    return tuple(job.result() for job in jobs)
+
+
+def _parts(
+    sample: Sample,
+    states: str,
+    before: Router | None,
+    source: Router,
+    target: Router,
+    within: WithinDocuments,
+    rng: np.random.Generator,
+) -> Decomposition:
+    reasons, vocabulary, given_token, given_previous, skip = [], None, None, None, None
+    if (sample.token >= 0).any():
+        by_token = count_strata(sample, source, target, "token", states=states)
+        vocabulary = beyond_token_types(by_token, rng)
+        given_token = _given(sample, source, target, "token", states, rng)
+    else:
+        reasons.append("the trace has no token ids, so nothing is known of the vocabulary's part")
+    if states == "subset":
+        given_previous = _given(sample, source, target, "previous", states, rng)
+        if before is not None:
+            skip = _given(sample, before, target, source, states, rng)
+    else:
+        reasons.append("given an earlier choice of k experts: too many subsets to make strata of")
+    return Decomposition(
+        source, target, within, vocabulary, given_token, given_previous, skip, sample.note, tuple(reasons)
+    )
+
+
+def _given(
+    sample: Sample, source: Router, target: Router, by: str | Router, states: str, rng: np.random.Generator
+) -> Conditional:
+    strata = count_strata(sample, source, target, by, states=states)
+    left = float("nan")
+    if by == "token":
+        nothing = count_strata(sample, source, target, by, states=states, shuffled=rng)
+        left = conditional_information_interval(nothing).mi_bits
+    return Conditional(
+        conditional_information_interval(strata),
+        mutual_information_interval(strata.pooled()).mi_bits,
+        left,
+        stratified_independence(strata),
+    )
+
+
+def budget(adjacent: Sequence[InformationInterval], parts: Sequence[Decomposition]) -> Budget:
+    """Add the adjacent and the skipping information up over the depth.
+
+    Parameters
+    ----------
+    adjacent : sequence of InformationInterval
+        Of every adjacent pair.
+    parts : sequence of Decomposition
+    """
+    skips = [part.skip.information for part in parts if part.skip is not None]
+    return Budget(
+        float(sum(item.mi_bits for item in adjacent)),
+        float(sum(item.standard_error for item in adjacent)),
+        float(sum(item.mi_bits for item in skips)) if skips else float("nan"),
+        float(sum(item.standard_error for item in skips)) if skips else float("nan"),
+        "what no window of three layers shows is left open: the joint law of more layers has too many cells",
+    )

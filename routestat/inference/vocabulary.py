@@ -1,0 +1,206 @@
+"""How much of a dependence any two functions of a small vocabulary would share.
+
+Layers that both follow the token's type are dependent whatever else they do. What that alone brings is found by
+giving each type the target choices of another type of like frequency.
+"""
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import special, stats
+
+from routestat.counting.strata import Strata
+from routestat.inference.tables import Floats
+
+BIN = 8
+BUNDLES = 32
+BYTES = 1 << 28
+# How many of the swaps are repeated without each bundle: the error of their mean hardly depends on more.
+SWAPS_LEFT_OUT = 4
+
+
+@dataclass(frozen=True, slots=True)
+class BeyondVocabulary:
+    """Mutual information beyond what token types alone bring; see `beyond_token_types`.
+
+    Attributes
+    ----------
+    kept_bits, beyond_bits
+        Mean information after swaps, and the total less that; both jackknife estimates, in bits.
+    low, high, standard_error
+        Of `beyond_bits`, over documents.
+    swap_sd_bits
+        Standard deviation of the information over random permutations within the bins.
+    p, log10_p
+        One-sided: would a pair of layers that share nothing but frequencies show so much?
+    n_swaps, n_types, n_tokens
+    reason
+        Why there is no figure, or None.
+    """
+
+    kept_bits: float
+    beyond_bits: float
+    low: float
+    high: float
+    standard_error: float
+    swap_sd_bits: float
+    p: float
+    log10_p: float
+    n_swaps: int
+    n_types: int
+    n_tokens: int
+    reason: str | None = None
+
+
+def beyond_token_types(
+    strata: Strata, rng: np.random.Generator, n_swaps: int = 50, level: float = 0.95
+) -> BeyondVocabulary:
+    """Compare mutual information with what is left when token types trade their target choices.
+
+    Types are put in order of frequency and swapped in a circle, in random order, within bins of 8: each type of
+    tokens keeps its source choices and gets the target law of another type about as frequent. What information
+    is left is due to the vocabulary being small and uneven. For `p` the types of a bin are permuted at random:
+    were the layers' laws of a type unrelated, the real pairing would be one more such permutation. It is taken
+    as normal with their variance plus the documents', so that it stays finite beyond 1 / n_swaps.
+
+    Parameters
+    ----------
+    strata
+        Counted by token id.
+    rng
+    n_swaps
+        Two or more.
+    level
+        Of confidence; Student's t over bundles of groups.
+    """
+    nan = math.nan
+    seen = strata.n_strata
+    if seen < 4:
+        why = f"{seen} token types with known ids: swapping types needs at least 4"
+        return BeyondVocabulary(nan, nan, nan, nan, nan, nan, nan, nan, 0, seen, strata.n_tokens, why)
+    sides = _sides(strata)
+    total = sides.total()
+    order = np.argsort(-sides.tokens.sum, kind="stable")
+    swaps = [_swap(order, rng) for _ in range(n_swaps)]
+    kept = sides.kept(swaps)
+    chance = sides.kept([_permutation(order, rng) for _ in range(n_swaps)])
+    bundles = np.flatnonzero(sides.tokens.parts.any(axis=1)).tolist()
+    g = len(bundles)
+    if g < 2:
+        why = "the error needs at least 2 groups of documents with tokens, got 1"
+        mean, spread = float(kept.mean()), float(chance.std(ddof=1))
+        return BeyondVocabulary(
+            mean, total - mean, nan, nan, nan, spread, nan, nan, n_swaps, seen, strata.n_tokens, why
+        )
+    few = swaps[:SWAPS_LEFT_OUT]
+    left = np.array([[sides.total(b), sides.kept(few, b).mean()] for b in bundles])
+    # The few swaps stand for all when it comes to what a bundle changes, not for their mean.
+    left[:, 1] += kept.mean() - kept[:SWAPS_LEFT_OUT].mean()
+    kept_bits = float(g * kept.mean() - (g - 1) * left[:, 1].mean())
+    beyond = float(g * total - (g - 1) * left[:, 0].mean()) - kept_bits
+    replicates = left[:, 0] - left[:, 1]
+    error = math.sqrt((g - 1) / g * float(((replicates - replicates.mean()) ** 2).sum()))
+    reach = float(stats.t.ppf((1.0 + level) / 2.0, g - 1)) * error
+    spread = float(chance.std(ddof=1))
+    both = math.hypot(error, spread)
+    above = beyond + float(kept.mean() - chance.mean())
+    z = above / both if both > 0 else math.inf if above > 0 else 0.0
+    log10_p = float(special.log_ndtr(-z)) / math.log(10.0)
+    return BeyondVocabulary(
+        kept_bits, beyond, beyond - reach, beyond + reach, error, spread, float(special.ndtr(-z)), log10_p,
+        n_swaps, seen, strata.n_tokens,
+    )  # fmt: skip
+
+
+def _swap(order: NDArray[np.intp], rng: np.random.Generator) -> NDArray[np.intp]:
+    """Whose target choices each type gets: a circle through each bin, so that none keeps its own."""
+    partner = np.empty(len(order), np.intp)
+    for bins in _bins(order):
+        circles = rng.permuted(bins, axis=1)
+        partner[circles] = np.roll(circles, 1, axis=1)
+    return partner
+
+
+def _permutation(order: NDArray[np.intp], rng: np.random.Generator) -> NDArray[np.intp]:
+    """The same with every order of a bin equally likely, the present one too."""
+    partner = np.empty(len(order), np.intp)
+    for bins in _bins(order):
+        partner[bins] = rng.permuted(bins, axis=1)
+    return partner
+
+
+def _bins(order: NDArray[np.intp]) -> list[NDArray[np.intp]]:
+    """Types ``[bin, type]`` in bins of eight; the last bin, of another size, as an array of its own."""
+    whole = len(order) // BIN * BIN
+    # A type alone in the last bin would have nobody to swap with.
+    if len(order) - whole == 1:
+        whole -= BIN
+    parts = [order[:whole].reshape(-1, BIN), order[None, whole:]]
+    return [part for part in parts if part.size]
+
+
+class _Sides:
+    """Dense counts by bundle of groups: `[bundle, type, state]`, tokens `[bundle, type]`, joint `[bundle, s, t]`."""
+
+    def __init__(self, source: Floats, target: Floats, tokens: Floats, joint: Floats) -> None:
+        self.source, self.target, self.tokens, self.joint = (
+            _Parts(a) for a in (source, target, tokens, joint)
+        )
+
+    def total(self, without: int | None = None) -> float:
+        """Information in bits of the true pairing, of all bundles but one."""
+        return _information(self.joint.rest(without))
+
+    def kept(self, swaps: list[NDArray[np.intp]], without: int | None = None) -> Floats:
+        """Information in bits after each swap, of all bundles but one."""
+        source, target = self.source.rest(without), self.target.rest(without)
+        tokens = self.tokens.rest(without)[:, None]
+        laws = np.divide(target, tokens, out=np.zeros_like(target), where=tokens > 0)
+        return np.array([_information(source.T @ laws[swap]) for swap in swaps])
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """Parts ``[bundle, …]`` and their sum."""
+
+    parts: Floats
+
+    @cached_property
+    def sum(self) -> Floats:
+        total: Floats = self.parts.sum(axis=0)
+        return total
+
+    def rest(self, without: int | None) -> Floats:
+        return self.sum if without is None else self.sum - self.parts[without]
+
+
+def _information(table: Floats) -> float:
+    """Plug-in mutual information in bits of expected or observed counts."""
+    n = float(table.sum())
+    cells, rows, columns = (
+        float(special.xlogy(t, t).sum()) for t in (table, table.sum(axis=1), table.sum(axis=0))
+    )
+    return (cells - rows - columns + n * math.log(n)) / n / math.log(2.0) if n > 0 else 0.0
+
+
+def _sides(strata: Strata) -> _Sides:
+    wide = max(strata.n_source, strata.n_target)
+    bundles = int(np.clip(BYTES // (16 * strata.n_strata * wide), 2, BUNDLES))
+    bundle = strata.group % bundles
+    k_source, k_target = strata.slots
+
+    def dense(place: NDArray[np.int64], shape: tuple[int, ...], slots: int) -> Floats:
+        flat = np.bincount(place, strata.count / slots, int(np.prod((bundles, *shape))))
+        return np.asarray(flat.reshape(bundles, *shape), np.float64)
+
+    at = bundle * strata.n_strata + strata.stratum
+    cell = (bundle * strata.n_source + strata.source) * strata.n_target + strata.target
+    return _Sides(
+        dense(at * strata.n_source + strata.source, (strata.n_strata, strata.n_source), k_target),
+        dense(at * strata.n_target + strata.target, (strata.n_strata, strata.n_target), k_source),
+        dense(at, (strata.n_strata,), k_source * k_target),
+        dense(cell, (strata.n_source, strata.n_target), 1),
+    )

@@ -1,0 +1,111 @@
+"""Dependence that is left when every document has its own laws: coupling of layers, not of topics."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import special, stats
+
+from routestat.errors import RoutestatError
+from routestat.inference.clustered import few_groups, second_order
+from routestat.inference.tables import Floats, whole_counts
+
+
+@dataclass(frozen=True, slots=True)
+class WithinDocuments:
+    """Dependence beyond what documents being about different things explains; see `within_documents`.
+
+    Attributes
+    ----------
+    mi_bits, mi_bits_plugin, standard_error, low, high
+        Divergence of the joint law from independence within documents, in bits: jackknife estimate, plug-in,
+        clustered error, limits.
+    p_clustered, log10_p_clustered, nu
+        Second-order test of independence within documents.
+    n_groups
+    reason, note
+        Why something is NaN, and a caution; or None.
+    """
+
+    mi_bits: float
+    mi_bits_plugin: float
+    standard_error: float
+    low: float
+    high: float
+    p_clustered: float
+    log10_p_clustered: float
+    nu: float
+    n_groups: int
+    reason: str | None = None
+    note: str | None = None
+
+
+def within_documents(tables: ArrayLike, expected: ArrayLike, level: float = 0.95) -> WithinDocuments:
+    """Test and measure dependence against independence within each document.
+
+    With E the sum over documents of (source margin)(target margin)' / n_d, a group's score is T_g - E_g: of mean
+    zero when source and target are independent inside every document, whatever the documents' own laws and
+    however tokens hang together. The effect is the divergence of T/n from E/n: how much the layers' coupling
+    shows in the joint law once topics are accounted for, a lower bound of I(source; target | document), which
+    itself cannot be estimated where a document has fewer tokens than a table has cells.
+
+    Parameters
+    ----------
+    tables
+        Counts `[group, source, target]`; in the expert view k * k cells of every token.
+    expected
+        E_g `[group, source, target]` of the same tokens, from `routestat.counting.within.count_within`.
+    level
+        Of confidence; Student's t with G - 1 degrees.
+
+    Raises
+    ------
+    RoutestatError
+        If the shapes or the totals of the groups differ.
+    """
+    observed, chance = _checked(tables, expected)
+    size = observed.sum(axis=(1, 2))
+    used = np.flatnonzero(size)
+    groups, nan = len(used), math.nan
+    if not groups:
+        return WithinDocuments(nan, nan, nan, nan, nan, nan, nan, nan, 0, "no tokens")
+    observed, chance, size = observed[used], chance[used], size[used]
+    total, mean, n = observed.sum(axis=0), chance.sum(axis=0), size.sum()
+    plugin = float(special.rel_entr(total, mean).sum()) / n / math.log(2.0)
+    if groups < 2:
+        why = "a clustered test needs at least 2 groups of documents with tokens, got 1"
+        return WithinDocuments(nan, plugin, nan, nan, nan, nan, nan, nan, groups, why)
+    scores = (observed - chance) / np.sqrt(np.where(mean > 0, mean, 1.0))
+    flat = scores.reshape(groups, -1)
+    test = second_order(flat @ flat.T)
+    left = [
+        # What a subtraction leaves of an empty cell is rounding, of either sign.
+        float(special.rel_entr(total - t, np.maximum(mean - e, 0.0)).sum()) / (n - m) / math.log(2.0)
+        for t, e, m in zip(observed, chance, size, strict=True)
+    ]
+    estimate = groups * plugin - (groups - 1) * float(np.mean(left))
+    ratio = np.divide(total, mean, out=np.zeros_like(total), where=mean > 0)
+    pointwise = np.log(ratio, out=np.zeros_like(ratio), where=ratio > 0)
+    influence = np.einsum("gij,ij->g", observed, pointwise) + size - np.einsum("gij,ij->g", chance, ratio)
+    influence -= size * plugin * math.log(2.0)
+    error = math.sqrt(groups / (groups - 1) * float(influence @ influence)) / n / math.log(2.0)
+    reach = float(stats.t.ppf((1.0 + level) / 2.0, groups - 1)) * error
+    return WithinDocuments(
+        estimate, plugin, error, estimate - reach, estimate + reach, test.p, test.log10_p, test.nu, groups,
+        test.reason, few_groups(groups),
+    )  # fmt: skip
+
+
+def _checked(tables: ArrayLike, expected: ArrayLike) -> tuple[Floats, Floats]:
+    observed = whole_counts(tables, "tables").astype(np.float64)
+    chance = np.asarray(expected, dtype=np.float64)
+    if observed.ndim != 3 or observed.shape != chance.shape:
+        raise RoutestatError(
+            f"tables and expected: wanted [group, source, target] twice, got {observed.shape} and {chance.shape}"
+        )
+    if not np.allclose(observed.sum(axis=(1, 2)), chance.sum(axis=(1, 2)), rtol=1e-9, atol=1e-6):
+        raise RoutestatError("expected: wanted the totals of tables in every group; count the same tokens")
+    if (chance < 0).any() or ((chance == 0) & (observed > 0)).any():
+        raise RoutestatError("expected: wanted more than zero wherever tables count something")
+    return observed, chance

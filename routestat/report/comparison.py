@@ -1,0 +1,106 @@
+"""The page of a comparison: findings framed, never recomputed; it needs nothing but its own folder and no script."""
+
+import base64
+import hashlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from routestat.contrast import Contrast
+from routestat.report import comparison_figures, figures
+from routestat.report.comparison_results import write_results
+from routestat.report.html import Picture, _data, _noun, _reasons, number
+from routestat.report.results import Record
+from routestat.traces.manifest import replace_file
+from routestat.traces.store import span
+
+
+def write_comparison(
+    findings: Contrast, folder: Path, tick: Callable[[str, int, int], None] = lambda what, done, total: None
+) -> Path:
+    """Write results.json, tables, pictures and, last, index.html; return the path of the page.
+
+    Parameters
+    ----------
+    findings : Contrast
+    folder : path
+        Must exist; files of an earlier comparison in it are replaced.
+    tick : callable(what, done, in_all)
+    """
+    record = write_results(findings, folder)
+    pictures = _draw(findings, record, folder / "figures", tick)
+    page = folder / "index.html"
+    replace_file(page, _page(findings, record, pictures).encode())
+    return page
+
+
+def by_effect(rows: Sequence[Record], key: str = "jsd_bits") -> list[Record]:
+    """Largest divergence first; the plug-in where there is no estimate, and last where there is neither."""
+
+    def size(row: Record) -> float:
+        bits = row.get(key) if row.get(key) is not None else row.get(key + "_plugin")
+        return float("inf") if bits is None else -bits
+
+    return sorted(rows, key=size)
+
+
+def _draw(
+    findings: Contrast, record: Record, folder: Path, tick: Callable[[str, int, int], None]
+) -> dict[str, Picture]:
+    folder.mkdir(exist_ok=True)
+    jobs: dict[str, Callable[[], figures.Drawing]] = {
+        "divergence": lambda: comparison_figures.divergence(findings),
+        "loads": lambda: comparison_figures.loads(findings),
+        "flips": lambda: comparison_figures.flips(findings),
+    }
+    strongest = _strongest(findings, record)
+    if strongest is not None:
+        item = findings.transitions[strongest]
+        jobs["transition"] = lambda: comparison_figures.transition(item, findings.states)
+    pictures = {}
+    for done, (name, job) in enumerate(jobs.items()):
+        tick("drawing figures", done, len(jobs))
+        drawn, path = job(), folder / f"{name}.png"
+        if isinstance(drawn, str):
+            pictures[name] = Picture(reason=drawn)
+            path.unlink(missing_ok=True)
+        else:
+            width, height = figures.save(drawn, path)
+            pictures[name] = Picture(f"figures/{name}.png", width, height)
+    tick("drawing figures", len(jobs), len(jobs))
+    return pictures
+
+
+def _strongest(findings: Contrast, record: Record) -> int | None:
+    """Which transition differs most given its source."""
+    known = [place for place, item in enumerate(findings.transitions) if item.difference is not None]
+    rows = [record["transitions"][place] | {"place": place} for place in known]
+    return by_effect(rows, "conditional_jsd_bits")[0]["place"] if rows else None
+
+
+def _page(findings: Contrast, record: Record, pictures: dict[str, Picture]) -> str:
+    environment = Environment(
+        loader=PackageLoader("routestat.report", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"number": number, "num": _data, "span": span, "reasons": _reasons}
+    style = environment.get_template("style.css").render()
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    strongest = _strongest(findings, record)
+    return environment.get_template("compare.html").render(
+        record=record,
+        expert=findings.states == "expert",
+        noun=_noun([item.a for item in findings.layers]) if findings.states == "subset" else "expert",
+        layers=by_effect([row for row in record["layers"] if "jsd_bits" in row]),
+        transitions=by_effect(
+            [row for row in record["transitions"] if "jsd_bits" in row], "conditional_jsd_bits"
+        ),
+        strongest=None if strongest is None else record["transitions"][strongest],
+        pictures=pictures,
+        style=Markup(style),  # ours, from the package: nothing of the traces is in it
+        style_hash=digest,
+    )

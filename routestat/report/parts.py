@@ -1,0 +1,87 @@
+"""results.json, the part on what a dependence is made of."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from routestat.decomposition import Budget, Conditional, Decomposition
+
+Record = dict[str, Any]
+
+
+def reason(*reasons: str | None) -> Record:
+    """Why something is null, as a key of its own; nothing if there is no reason."""
+    given = [one for one in dict.fromkeys(reasons) if one]
+    return {"reason": "; ".join(given)} if given else {}
+
+
+def parts_record(parts: Decomposition) -> Record:
+    """Keys of `dependence[]`; what could not be had is null and ``reasons`` says why."""
+    within, vocabulary = parts.within, parts.vocabulary
+    record: Record = {
+        "mi_bits_within_document": within.mi_bits,
+        "mi_bits_within_document_ci95": [within.low, within.high],
+        "log10_p_within_document": within.log10_p_clustered,
+        "mi_bits_swapped_types": None if vocabulary is None else vocabulary.kept_bits,
+        "mi_bits_beyond_token_type": None if vocabulary is None else vocabulary.beyond_bits,
+        "mi_bits_beyond_token_type_ci95": None if vocabulary is None else [vocabulary.low, vocabulary.high],
+        "log10_p_beyond_token_type": None if vocabulary is None else vocabulary.log10_p,
+    }
+    record |= _conditional("mi_bits_given_token", parts.given_token)
+    record |= _conditional("mi_bits_given_previous", parts.given_previous)
+    said = (within.reason, vocabulary.reason if vocabulary else None, *parts.reasons)
+    return record | {"parts_note": parts.note, "parts_reasons": [one for one in dict.fromkeys(said) if one]}
+
+
+def _conditional(key: str, part: Conditional | None) -> Record:
+    if part is None:
+        return dict.fromkeys((key, f"{key}_ci95", f"{key}_shuffled", f"log10_p_{key[8:]}"))
+    return {
+        key: part.information.mi_bits,
+        f"{key}_ci95": [part.information.low, part.information.high],
+        f"{key}_shuffled": part.shuffled_bits,
+        f"log10_p_{key[8:]}": part.test.log10_p_clustered,
+    }
+
+
+def order_records(parts: Sequence[Decomposition], dependence: Sequence[float]) -> list[Record]:
+    """`order[]`: what the layer before the source adds, of every three consecutive layers.
+
+    `dependence` holds I(source; target) in bits, pair by pair.
+    """
+    records = []
+    for before, item, adjacent in zip(parts[:-1], parts[1:], dependence[1:], strict=True):
+        record: Record = {
+            "source": before.source.layer,
+            "via": item.source.layer,
+            "target": item.target.layer,
+        }
+        if item.skip is None:
+            records.append(record | {"cmi_bits": None} | reason(*item.reasons))
+            continue
+        found = item.skip.information
+        records.append(
+            record
+            | {
+                "mi_bits": item.skip.unconditional_bits,
+                "cmi_bits": found.mi_bits,
+                "cmi_bits_ci95": [found.low, found.high],
+                "cmi_share": found.mi_bits / (found.mi_bits + adjacent),
+                "interaction_bits": item.skip.unconditional_bits - found.mi_bits,
+                "p_clustered": item.skip.test.p_clustered,
+                "log10_p_clustered": item.skip.test.log10_p_clustered,
+                **reason(found.reason, item.skip.test.reason),
+            }
+        )
+    return records
+
+
+def budget_record(budget: Budget) -> Record:
+    """`budget`: sums over the depth."""
+    return {
+        "adjacent_bits": budget.adjacent_bits,
+        "adjacent_bits_se_at_most": budget.adjacent_error,
+        "skip_bits": budget.skip_bits,
+        "skip_bits_se_at_most": budget.skip_error,
+        "rest_bits": None,
+        **reason(budget.reason),
+    }

@@ -1,0 +1,118 @@
+"""Size of the tests beyond plain independence, on documents whose tokens hang together.
+
+Every token has a type; types have their own laws at either layer, unrelated to each other; documents prefer some
+types, shift both laws of their own accord, and tokens repeat what their type chose last in the document.
+"""
+
+import numpy as np
+import pytest
+
+from routestat.counting.strata import Strata
+from routestat.inference.conditional import stratified_independence
+from routestat.inference.vocabulary import beyond_token_types
+from routestat.inference.within import within_documents
+
+RUNS = 300
+
+
+def draw(laws, rng):
+    """One state per row of `laws`."""
+    return (rng.random((len(laws), 1)) > np.cumsum(laws, axis=1)).sum(axis=1).clip(0, laws.shape[1] - 1)
+
+
+def sticky(states, unit, stay, rng):
+    """Repeat the unit's last state with probability `stay`; a unit is what shares memory."""
+    order = np.argsort(unit, kind="stable")
+    fresh = rng.random(len(states)) >= stay
+    fresh |= np.concatenate([[True], unit[order][1:] != unit[order][:-1]])[np.argsort(order)]
+    place = np.maximum.accumulate(np.where(fresh[order], np.arange(len(states)), 0))
+    out = np.empty_like(states)
+    out[order] = states[order][place]
+    return out
+
+
+def lengths(groups, mean, equal, rng):
+    return np.full(groups, mean) if equal else np.maximum(5, rng.exponential(mean, groups).astype(int))
+
+
+def strata_of(types, x, y, group, n_states, groups):
+    keys, count = np.unique(((types * n_states + x) * n_states + y) * groups + group, return_counts=True)
+    rest, g = np.divmod(keys, groups)
+    rest, target = np.divmod(rest, n_states)
+    stratum, source = np.divmod(rest, n_states)
+    names, stratum = np.unique(stratum, return_inverse=True)
+    n = len(types)
+    return Strata(
+        stratum, source, target, g, count, len(names), n_states, n_states, groups, (1, 1), n, n, "token"
+    )
+
+
+def typed(n_states, n_types, groups, mean, equal, rng):
+    size = lengths(groups, mean, equal, rng)
+    group = np.repeat(np.arange(groups), size)
+    zipf = 1 / np.arange(1, n_types + 1)
+    types = np.concatenate(
+        [rng.choice(n_types, n, p=rng.dirichlet(n_types / 2 * zipf / zipf.sum() + 1e-3)) for n in size]
+    )
+    sides = []
+    for _ in range(2):
+        laws = rng.dirichlet(np.full(n_states, 0.3), n_types)[types]
+        laws = laws * np.exp(0.5 * rng.normal(size=(groups, n_states)))[group]
+        states = draw(laws / laws.sum(axis=1, keepdims=True), rng)
+        sides.append(sticky(states, group * n_types + types, 0.5, rng))
+    return strata_of(types, *sides, group, n_states, groups)
+
+
+def require_size(p, low, high):
+    rate = np.mean(np.asarray(p) < 0.05)
+    error = np.sqrt(0.05 * 0.95 / len(p))
+    print(f"rejects {rate:.3f} at 5 % (Monte-Carlo error {error:.3f})")
+    # Three errors beyond the band: the band is a claim about the rate, not about this sample of it.
+    assert low - 3 * error < rate < high + 3 * error
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("n_states", "n_types", "groups", "mean", "equal"),
+    [(8, 40, 60, 200, True), (8, 400, 60, 200, False), (28, 300, 150, 100, False)],
+)
+def test_given_the_type_and_beyond_the_types(n_states, n_types, groups, mean, equal):
+    rng = np.random.default_rng(n_types)
+    given, beyond = [], []
+    for _ in range(RUNS):
+        strata = typed(n_states, n_types, groups, mean, equal, rng)
+        given.append(stratified_independence(strata).p_clustered)
+        beyond.append(beyond_token_types(strata, rng, n_swaps=30).p)
+    require_size(given, 0.02, 0.07)
+    require_size(beyond, 0.03, 0.07)
+
+
+@pytest.mark.parametrize(
+    ("n_states", "groups", "mean", "equal"),
+    [(8, 60, 200, True), (8, 150, 100, False), (28, 60, 200, False), (28, 150, 100, True)],
+)
+def test_within_documents(n_states, groups, mean, equal):
+    """Topics that both layers share: plain independence is false, independence within documents is true."""
+    rng = np.random.default_rng(n_states + groups)
+    p = []
+    for _ in range(RUNS):
+        group = np.repeat(np.arange(groups), lengths(groups, mean, equal, rng))
+        topics = rng.dirichlet(np.full(n_states, 0.5), (6, 2))[rng.integers(0, 6, groups)]
+        x, y = (sticky(draw(topics[group, side], rng), group, 0.5, rng) for side in (0, 1))
+        flat = np.bincount((group * n_states + x) * n_states + y, minlength=groups * n_states**2)
+        tables = flat.reshape(groups, n_states, n_states)
+        rows, columns = tables.sum(axis=2), tables.sum(axis=1)
+        expected = rows[:, :, None] * columns[:, None, :] / tables.sum(axis=(1, 2))[:, None, None]
+        p.append(within_documents(tables, expected).p_clustered)
+    require_size(p, 0.02, 0.07)
+
+
+def test_coupling_inside_types_is_found():
+    rng = np.random.default_rng(0)
+    group = np.repeat(np.arange(60), 100)
+    types = rng.integers(0, 30, len(group))
+    x = rng.integers(0, 8, len(group))
+    y = np.where(rng.random(len(group)) < 0.2, x, rng.integers(0, 8, len(group)))
+    strata = strata_of(types, x, y, group, 8, 60)
+    assert stratified_independence(strata).log10_p_clustered < -8
+    assert beyond_token_types(strata, rng).log10_p < -8
