@@ -4,7 +4,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint bench bench-capture clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.stamp-core
@@ -22,6 +22,10 @@ lint: $(VENV)/.stamp-test $(VENV)/.stamp-lint
 
 bench: $(VENV)/.stamp-bench
 	$(BIN)/python -m tests.benchmarks.bench_counting
+	$(BIN)/python -m tests.benchmarks.bench_resampling
+
+bench-capture: $(VENV)/.stamp-test
+	$(BIN)/python -m tests.benchmarks.bench_capture
 
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "error: no Python 3.11 or newer found; install one, or: make PYTHON=/path/to/python" >&2; exit 2; }

@@ -7,8 +7,8 @@ from importlib.util import find_spec
 NEEDED = ("torch", "transformers", "datasets", "accelerate")
 
 
-def main() -> None:
-    """Entry of ``python -m capture``; one line where what it needs is not installed."""
+def start(desk: str) -> None:
+    """Run the ``main`` of a command's module; one line where what it needs is not installed."""
     absent = [name for name in NEEDED if find_spec(name) is None]
     if absent:
         print(
@@ -17,8 +17,8 @@ def main() -> None:
             file=sys.stderr,
         )
         sys.exit(2)
-    import_module("capture.desk").main()
+    import_module(desk).main()
 
 
 if __name__ == "__main__":
-    main()
+    start("capture.desk")

@@ -1,7 +1,7 @@
 """What the user asked of the command, checked, and what follows from it."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -51,8 +51,8 @@ class Asked:
     threads: int
     save_every: float
     resume: bool
-
-    # Do not change what is recorded: a resumed run may have others.
+    # What is forced, if anything: see `capture.intervene_desk`.
+    intervention: dict[str, Any] = field(default_factory=dict)
 
     def check(self) -> None:
         """Refuse what cannot be meant, before anything is loaded."""
@@ -113,7 +113,12 @@ class Asked:
     def options(self, texts: list[Document] | None) -> dict[str, Any]:
         """All that decides what is recorded."""
         fixed = {name: value for name, value in vars(self).items() if name not in _FREE}
-        return {**fixed, "texts": "" if texts is None else fingerprint(texts)}
+        if self.sample:
+            # What is drawn for a text depends on its neighbours.
+            fixed["batch_size"] = self.batch_size
+        # Flat, so that a run resumed with another one says what differs; absent where nothing is forced.
+        forced = {f"intervention {name}": value for name, value in fixed.pop("intervention").items()}
+        return {**fixed, **forced, "texts": "" if texts is None else fingerprint(texts)}
 
     def meta(self, loaded: Loaded) -> TraceMeta:
         """What the trace will say of itself."""
@@ -132,6 +137,8 @@ class Asked:
             extra["unforwarded"] = (
                 "the last generated token of each document was never forwarded: it has no row"
             )
+        if self.intervention:
+            extra["intervention"] = self.intervention
         if self.lookahead:
             extra["lookahead"] = {"variant": self.lookahead_variant, "distances": self.distances}
         return TraceMeta(

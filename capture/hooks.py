@@ -150,8 +150,10 @@ class Recorder:
         self._open = _Open(self._call_of(args, kwargs))
 
     def _call_of(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
-        given = self._signature.bind_partial(*args, **kwargs).arguments
-        given = {**given, **given.get("kwargs", {})}
+        given = kwargs
+        if args:
+            bound = self._signature.bind_partial(*args, **kwargs).arguments
+            given = {**bound, **bound.get("kwargs", {})}
         tokens = given.get("input_ids")
         tokens = given.get("inputs_embeds") if tokens is None else tokens
         if tokens is None:
@@ -166,7 +168,7 @@ class Recorder:
         def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             if self._open is None:
                 return
-            given = [*args, *kwargs.values()]
+            given = (*args, *kwargs.values()) if kwargs else args
             if len(given) < 3 or not isinstance(given[1], Tensor):
                 raise RoutestatError(
                     f"{site.module}: its experts were not called with (hidden states, indices, weights); "
@@ -201,7 +203,7 @@ class Recorder:
             )
         if site.name in step.experts:
             step.repeated.append(site.module)
-        kept = indices.detach()
+        kept = indices
         if site.deviation.skip_without_weight and weights is not None:
             kept = torch.where(weights.detach() == 0, MISSING, kept)
         # A copy, and small: the originals would hold a step's activations until its end.
@@ -238,19 +240,15 @@ class Recorder:
 
 
 def fetch(tensors: dict[str, Tensor]) -> dict[str, NDArray]:
-    """To the host in one transfer per device and type, not one per router."""
-    groups: dict[tuple[torch.device, torch.dtype], list[str]] = {}
+    """To the host in one transfer per device, type and shape, not one per router."""
+    groups: dict[tuple[torch.device, torch.dtype, torch.Size], list[str]] = {}
     for name, tensor in tensors.items():
-        groups.setdefault((tensor.device, tensor.dtype), []).append(name)
+        groups.setdefault((tensor.device, tensor.dtype, tensor.shape), []).append(name)
     arrays: dict[str, NDArray] = {}
     for names in groups.values():
-        flat = torch.cat([tensors[name].reshape(-1) for name in names]).cpu().numpy()
-        start = 0
-        for name in names:
-            size = tensors[name].numel()
-            arrays[name] = flat[start : start + size].reshape(tensors[name].shape)
-            start += size
-    return {name: arrays[name] for name in tensors}
+        together = torch.stack([tensors[name] for name in names]).cpu().numpy()
+        arrays.update(zip(names, together, strict=True))
+    return arrays if len(groups) == 1 else {name: arrays[name] for name in tensors}
 
 
 def input_device(model: Any) -> torch.device:

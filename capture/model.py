@@ -1,6 +1,7 @@
 """Load a model to be recorded; refuse early what cannot be."""
 
 import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,8 +84,11 @@ def load(
     experts: str = "",
     revision: str = "",
     trust_remote_code: bool = False,
+    examine: Callable[[Sequence[RouterSite]], object] | None = None,
 ) -> Loaded:
     """Load a causal language model by folder or hub name; a token for the hub comes from HF_TOKEN.
+
+    `examine` sees the routers before any weights are read, and may refuse them.
 
     Raises
     ------
@@ -104,7 +108,9 @@ def load(
             f"{name} is an encoder-decoder; the command runs causal language models, "
             "record others with capture.hooks.Recorder"
         )
-    discover(_or_complain(name, lambda: _empty(config, trust_remote_code)))
+    sites = discover(_or_complain(name, lambda: _empty(config, trust_remote_code)))
+    if examine is not None:
+        examine(sites)
     tokenizer = _or_complain(name, lambda: AutoTokenizer.from_pretrained(name, **common))
     how: dict[str, Any] = {**common, "dtype": dtype if dtype == "auto" else getattr(torch, dtype)}
     if device_map or torch.cuda.is_available():

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -77,11 +78,13 @@ class Output:
         if not file.exists():
             raise RoutestatError(f"{self.out}: was not written by capture, so it cannot be resumed")
         record = json.loads(file.read_bytes())
-        changed = [key for key in self._options if record["options"].get(key) != self._options[key]]
+        # Of either: what was forced in a store is no option of a run that forces nothing.
+        known = {**record["options"], **self._options}
+        changed = [key for key in known if record["options"].get(key) != self._options.get(key)]
         if changed:
-            old = record["options"].get(changed[0])
+            old, new = record["options"].get(changed[0]), self._options.get(changed[0])
             raise RoutestatError(
-                f"{self.out}: was made with {changed[0]} {old!r}, not {self._options[changed[0]]!r}; "
+                f"{self.out}: was made with {changed[0]} {old!r}, not {new!r}; "
                 "resume with the same options or choose another --out"
             )
         self.before = record["run"]
@@ -93,6 +96,12 @@ class Output:
         """Write what the run says of itself."""
         record = {"complete": complete, "options": self._options, "run": {**self.before, **run}}
         replace_file(self.out / RUN_FILE, json.dumps(record, indent=1, ensure_ascii=False).encode())
+
+    def replayed(self, flips: int, compared: int) -> None:
+        """Say in the trace how many of the selections that were compared changed when a text was run again."""
+        if compared:
+            said = {"selections": compared, "changed": flips}
+            self.meta = replace(self.meta, extra={**self.meta.extra, "replay": said})
 
     def add(self, rows: Rows) -> None:
         """Recorded rows; kept in memory until `save`."""

@@ -1,7 +1,8 @@
 """Run one batch of texts through a model, in prefill or generation, and return its recorded rows."""
 
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -56,6 +57,8 @@ class Runner:
     replayed : bool
         Record a teacher-forced pass over the final tokens instead of the generation itself: needed where rows
         are not texts (beams), where guesses are thrown away, and where compiled code skips the hooks.
+    forcing : callable(Layout) -> context manager, optional
+        Open around the forward pass of a prefill, outside the recorder: what is recorded is what was forced.
     """
 
     model: Any
@@ -66,6 +69,7 @@ class Runner:
     lookahead: Lookahead | None = None
     generation: dict[str, Any] = field(default_factory=dict)
     replayed: bool = False
+    forcing: Callable[[Layout], AbstractContextManager[None]] | None = None
     flips: int = 0
     compared: int = 0
 
@@ -81,7 +85,8 @@ class Runner:
         """One forward pass over padded texts."""
         # Padding on the right leaves every real token's past and position as they are alone.
         tokens, mask, layout = self._batch(pieces, left=False)
-        with self._recorder() as recorder:
+        forced = nullcontext() if self.forcing is None else self.forcing(layout)
+        with forced, self._recorder() as recorder:
             self._forward(tokens, mask)
         board = Board(len(pieces))
         board.place(recorder.steps[0])

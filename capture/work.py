@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from capture.corpus import Document, Encoder
@@ -25,6 +26,10 @@ class Work:
         Texts, or windows, run at once.
     save_every : float
         Seconds between two saves; what a kill can cost.
+    total : int, optional
+        Documents to come, where that is known.
+    seed : int, optional
+        Of the sampling. Every batch has its own, so that a resumed run draws what an unstopped one would.
     """
 
     runner: Runner
@@ -33,6 +38,7 @@ class Work:
     batch_size: int
     save_every: float
     total: int | None = None
+    seed: int | None = None
 
     def do(self, documents: Iterator[Document]) -> None:
         """Run all documents that the store does not have yet.
@@ -47,7 +53,7 @@ class Work:
         try:
             with pace:
                 self._loop(documents, pace, meter)
-            self.output.save(complete=True)
+            self._save(complete=True)
             self.output.note(self._said(pace, meter.read()), complete=True)
         except OSError as error:
             kept = len(self.output.done)
@@ -65,14 +71,26 @@ class Work:
             raise
 
     def _keep(self, pace: Pace, meter: Meter) -> None:
-        self.output.save(self._open)
+        self._save()
         self.output.note(self._said(pace, meter.read()), complete=False)
+
+    def _save(self, *, complete: bool = False) -> None:
+        self.output.replayed(*self._flips())
+        self.output.save(None if complete else self._open, complete=complete)
+
+    def _flips(self) -> tuple[int, int]:
+        """Selections that changed on replay and all that were compared, with those of the runs resumed."""
+        before = self.output.before
+        return before.get("flips", 0) + self.runner.flips, before.get("compared", 0) + self.runner.compared
 
     def _loop(self, documents: Iterator[Document], pace: Pace, meter: Meter) -> None:
         upcoming = batches(self._pieces(documents), self.batch_size)
         saved = time.monotonic()
         batch = next(upcoming, None)
         while batch is not None:
+            if self.seed is not None:
+                own = np.random.SeedSequence([self.seed, batch[0].document])
+                torch.manual_seed(int(own.generate_state(1)[0]))
             rows = self.runner.run(batch)
             last = batch[-1].document
             with held_back():
@@ -86,7 +104,7 @@ class Work:
             pace.advance(finished, len(rows))
             meter.poll()
             if time.monotonic() - saved >= self.save_every:
-                self.output.save(self._open)
+                self._save()
                 self.output.note(self._said(pace, meter.read()), complete=False)
                 saved = time.monotonic()
             batch = following
@@ -102,12 +120,13 @@ class Work:
     def _said(self, pace: Pace, energy: Energy) -> dict[str, object]:
         """Time and energy of this run and those it resumed, and the flips of a replay."""
         before = self.output.before
+        flips, compared = self._flips()
         joules = [value for value in (before.get("joules"), energy.joules) if value is not None]
         return {
             "tokens": before.get("tokens", 0) + pace.tokens,
             "seconds": before.get("seconds", 0.0) + energy.seconds,
             "joules": sum(joules) if joules else None,
             "energy_source": energy.source,
-            "flips": before.get("flips", 0) + self.runner.flips,
-            "compared": before.get("compared", 0) + self.runner.compared,
+            "flips": flips,
+            "compared": compared,
         }

@@ -6,6 +6,7 @@ import sys
 COMMANDS = {
     "analyze": "Significance report and Markov chain of a trace.",
     "predict": "The most probable next choices after an observed one.",
+    "compare": "Whether two traces route alike, and what differs.",
     "convert": "Other tools' traces to the store.",
 }
 

@@ -16,24 +16,30 @@ from routestat.decomposition import Budget, Decomposition, Tick, budget, decompo
 from routestat.forecast.leaderboard import expert_board, mean_board, state_board
 from routestat.forecast.predictors import assign_folds, linear_predictors
 from routestat.forecast.scores import PredictionScore
+from routestat.inference.calibration import HalfSplits, half_splits
+from routestat.inference.cells import CellTests, cell_tests
 from routestat.inference.chain import Chain, fit_chain
 from routestat.inference.correlation import adjust
+from routestat.inference.effect_size import MinimalEffect, minimal_effect
+from routestat.inference.estimators import ENOUGH_PER_CELL, default_estimator
 from routestat.inference.independence import (
     ExpertIndependence,
     Independence,
     independence,
     independence_experts,
 )
-from routestat.inference.information import InformationInterval, entropy, mutual_information_interval
+from routestat.inference.information import (
+    InformationInterval,
+    entropy,
+    mutual_information,
+    mutual_information_interval,
+)
 from routestat.structure.balance import Balance, load_balance
 from routestat.structure.bicluster import Blocks, NullShare, Stability, null_share, spectral_blocks, stability
 from routestat.structure.graph import route_graph
 from routestat.structure.paths import Paths, k_best_paths, path_log2_probability
 from routestat.traces.metadata import Router, TraceMeta
 from routestat.traces.store import Trace
-
-# Below this many tokens per cell no simple correction removes the bias of mutual information.
-ENOUGH_PER_CELL = 30
 
 
 @dataclass(frozen=True)
@@ -50,7 +56,9 @@ class Dependence:
     """One pair of layers: the table ``[source, target]``, its tests and its information.
 
     `q_clustered` is the clustered p-value after Benjamini and Hochberg over all pairs of this trace; `caution`
-    says where there are too few tokens for the size of the table.
+    says where there are too few tokens for the size of the table. `effect` and `cells` are None in the expert
+    view. `iid_bits` is the estimate `iid_estimator` would give were tokens independent; `p_permuted` that of
+    trading whole documents, NaN unless asked for.
     """
 
     source: Router
@@ -61,7 +69,12 @@ class Dependence:
     test: Independence | ExpertIndependence
     information: InformationInterval
     caution: str
+    effect: MinimalEffect | None
+    cells: CellTests | None
+    iid_bits: float
+    iid_estimator: str
     q_clustered: float = float("nan")
+    p_permuted: float = float("nan")
 
 
 @dataclass(frozen=True)
@@ -105,6 +118,7 @@ class Study:
     complete: bool
     notes: tuple[str, ...]
     loads: tuple[LayerLoad, ...]
+    calibration: HalfSplits
     dependence: tuple[Dependence, ...]
     parts: tuple[Decomposition, ...]
     budget: Budget
@@ -154,6 +168,9 @@ def study(
             for source, target, table in _ticking(steps, "testing dependence", tick)
         ]
     )
+    tick("splitting documents in halves", 0, 1)
+    calibration = _calibration(counts, rng.spawn(1)[0])
+    tick("splitting documents in halves", 1, 1)
     parts = decompose(trace, counts, rng, tick)
     blocks = tuple(
         BlockFinding(source, target, *_blocks(table, n_blocks, rng))
@@ -169,6 +186,7 @@ def study(
         complete=trace.complete,
         notes=_notes(trace, counts),
         loads=tuple(_load(counts, router) for router in counts.routers),
+        calibration=calibration,
         dependence=dependence,
         parts=parts,
         budget=budget([item.information for item in dependence], parts),
@@ -233,6 +251,14 @@ def _load(counts: Counts, router: Router) -> LayerLoad:
     return LayerLoad(router, load_balance(experts, tokens, router.top_k), bits)
 
 
+def _calibration(counts: Counts, rng: np.random.Generator) -> HalfSplits:
+    loads = [counts.table(Context(), router) for router in counts.routers]
+    if counts.states == "subset":
+        return half_splits(loads, rng)
+    tokens = [load.sum(axis=1) // router.top_k for load, router in zip(loads, counts.routers, strict=True)]
+    return half_splits(loads, rng, np.array(tokens))
+
+
 def _dependence(counts: Counts, source: Router, target: Router, table: NDArray) -> Dependence:
     tables = table.astype(np.int64)
     cells = 1 if counts.states == "subset" else source.top_k * target.top_k
@@ -250,8 +276,22 @@ def _dependence(counts: Counts, source: Router, target: Router, table: NDArray) 
     in_use = int(np.count_nonzero(total.sum(axis=0)) * np.count_nonzero(total.sum(axis=1)))
     per_cell = int(total.sum()) / max(in_use, 1)
     few = f"only {per_cell:.3g} counts per cell of the table: below {ENOUGH_PER_CELL} information is biased upwards"
-    caution = few if per_cell < ENOUGH_PER_CELL else ""
-    return Dependence(source, target, int(tokens.sum()), documents, total, test, information, caution)
+    estimator, unreliable = default_estimator(float(total.sum()) / cells, in_use)
+    states = counts.states == "subset"
+    return Dependence(
+        source,
+        target,
+        int(tokens.sum()),
+        documents,
+        total,
+        test,
+        information,
+        unreliable or (few if per_cell < ENOUGH_PER_CELL else ""),
+        minimal_effect(tables) if states else None,
+        cell_tests(tables) if states else None,
+        mutual_information(total, estimator) if states else float("nan"),
+        estimator if states else "",
+    )
 
 
 def _adjusted(family: list[Dependence]) -> tuple[Dependence, ...]:

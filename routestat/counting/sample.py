@@ -29,8 +29,7 @@ class Sample:
     routers : tuple of Router
     token : int array ``[row]``
         Token ids, −1 unknown.
-    group : int array ``[row]``
-        The document's number modulo `groups`.
+    document : int array ``[row]``
     follows : bool array ``[row]``
         Whether the row before is the token before, of the same document and window.
     columns : mapping of router name to ``[row]`` states, or ``[row, slot]`` sorted experts
@@ -39,7 +38,7 @@ class Sample:
 
     routers: tuple[Router, ...]
     token: NDArray[np.int32]
-    group: NDArray[np.int64]
+    document: NDArray[np.int32]
     follows: NDArray[np.bool_]
     columns: Mapping[str, NDArray]
     groups: int
@@ -48,6 +47,11 @@ class Sample:
 
     def __len__(self) -> int:
         return len(self.token)
+
+    @property
+    def group(self) -> NDArray[np.int64]:
+        """Each row's group: the document's number modulo `groups`."""
+        return self.document.astype(np.int64) % self.groups
 
     @property
     def note(self) -> str:
@@ -108,7 +112,7 @@ def take_sample(
     return Sample(
         routers,
         whole.pop("token"),
-        document.astype(np.int64) % groups,
+        document,
         whole.pop("follows"),
         whole,
         groups,

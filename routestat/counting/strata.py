@@ -88,13 +88,8 @@ def count_strata(
     if states == "expert" and by != "token":
         raise RoutestatError("the expert view has no strata of earlier choices: they hardly ever come twice")
     stratum, known = _stratum(sample, target, by)
-    x, y = sample.columns[source.name], sample.columns[target.name]
-    if states == "expert":
-        x, y = expert_rows(x, source).astype(np.int64), expert_rows(y, target).astype(np.int64)
-        sizes = source.n_experts, target.n_experts
-    else:
-        x, y = x[:, None].astype(np.int64), y[:, None].astype(np.int64)
-        sizes = source.alphabet.size, target.alphabet.size
+    (x, size_x), (y, size_y) = (_choices(sample, router, states) for router in (source, target))
+    sizes = size_x, size_y
     known = known & (x[:, 0] < sizes[0]) & (y[:, 0] < sizes[1])
     names, stratum = np.unique(stratum[known], return_inverse=True)
     x, y = x[known], y[known]
@@ -118,6 +113,25 @@ def count_strata(
         sample.n_tokens_in_all,
         by if isinstance(by, str) else by.name,
     )
+
+
+def paired_cells(
+    sample: Sample, source: Router, target: Router, rows: NDArray, partners: NDArray, states: str
+) -> NDArray[np.int64]:
+    """The table ``[source, target]`` of the source's choice in `rows` and the target's in `partners`."""
+    (x, size_x), (y, size_y) = (_choices(sample, router, states) for router in (source, target))
+    x, y = x[rows], y[partners]
+    known = (x[:, 0] < size_x) & (y[:, 0] < size_y)
+    cells = x[known, :, None] * size_y + y[known, None, :]
+    return np.bincount(cells.ravel(), minlength=size_x * size_y).reshape(size_x, size_y)
+
+
+def _choices(sample: Sample, router: Router, states: str) -> tuple[NDArray[np.int64], int]:
+    """States or experts ``[row, slot]`` and how many there are; what is missing is as large or larger."""
+    column = sample.columns[router.name]
+    if states == "expert":
+        return expert_rows(column, router).astype(np.int64), router.n_experts
+    return column[:, None].astype(np.int64), router.alphabet.size
 
 
 def _stratum(sample: Sample, target: Router, by: str | Router) -> tuple[NDArray, NDArray[np.bool_]]:

@@ -5,7 +5,6 @@ the groups of documents as independent.
 """
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,117 +12,8 @@ from numpy.typing import ArrayLike
 from scipy import special, stats
 
 from routestat.errors import RoutestatError
-from routestat.inference.dirichlet import log_rising
+from routestat.inference.estimators import estimator_of
 from routestat.inference.tables import Contingency, Floats, contingency, expected_counts, whole_counts
-
-
-def _plugin(counts: Floats) -> float:
-    n = counts.sum()
-    return float(-special.xlogy(counts / n, counts / n).sum())
-
-
-def _miller_madow(counts: Floats) -> float:
-    return _plugin(counts) + float(np.count_nonzero(counts) - 1) / (2.0 * float(counts.sum()))
-
-
-def _grassberger(counts: Floats) -> float:
-    seen = counts[counts > 0]
-    n = seen.sum()
-    sign = np.where(seen % 2 == 0, 1.0, -1.0)
-    g = special.psi(seen) + 0.5 * sign * (special.psi((seen + 1.0) / 2.0) - special.psi(seen / 2.0))
-    return float(np.log(n) - (seen * g).sum() / n)
-
-
-def _chao_shen(counts: Floats) -> float:
-    seen = counts[counts > 0]
-    n = seen.sum()
-    singles = float(np.count_nonzero(seen == 1))
-    # All singletons would put the coverage at zero and every share with it; one fewer is the usual convention.
-    coverage = 1.0 - (singles - 1.0 if singles == n else singles) / n
-    share = coverage * seen / n
-    if seen.size == 1 and coverage == 1.0:
-        return 0.0
-    # The chance that a cell of this share is seen at all in n tokens (Horvitz-Thompson).
-    inclusion = -np.expm1(n * np.log1p(-share))
-    return float(-(share * np.log(share) / inclusion).sum())
-
-
-def _james_stein(counts: Floats) -> float:
-    n, cells = counts.sum(), counts.size
-    share = counts / n
-    spread = ((1.0 / cells - share) ** 2).sum()
-    weight = 1.0
-    if n > 1 and spread > 0:
-        weight = min(1.0, max(0.0, float((1.0 - (share**2).sum()) / ((n - 1.0) * spread))))
-    shrunk = weight / cells + (1.0 - weight) * share
-    return float(-special.xlogy(shrunk, shrunk).sum())
-
-
-class _NSB:
-    """Evidence times prior, and the mean entropy, as functions of log(beta): see Nemenman et al. (2002)."""
-
-    def __init__(self, counts: Floats) -> None:
-        self.value, self.times = np.unique(counts, return_counts=True)
-        self.n, self.cells = float(counts.sum()), float(counts.size)
-
-    def log_weight(self, log_beta: Floats) -> Floats:
-        """Log posterior density of log(beta), up to a constant."""
-        beta = np.exp(log_beta)
-        evidence = log_rising(beta[:, None], self.value) @ self.times - log_rising(self.cells * beta, self.n)
-        return evidence + np.log(self._prior(beta)) + log_beta
-
-    def _prior(self, beta: Floats) -> Floats:
-        """d xi / d beta, where xi is the prior mean of the entropy: flat in xi is nearly flat in entropy."""
-        k, far = self.cells, np.maximum(beta, 1e3)
-        near = np.minimum(beta, 1e3)
-        # The two trigammas agree to all digits at large beta; their asymptotic series differ in the open.
-        series = (1 - 1 / k) / (2 * far**2) - (1 - 1 / k**2) / (6 * far**3) + (1 - 1 / k**4) / (30 * far**5)
-        exact = k * special.zeta(2.0, k * near + 1.0) - special.zeta(2.0, near + 1.0)
-        return np.where(beta > 1e3, series, exact)
-
-    def mean_entropy(self, log_beta: Floats) -> Floats:
-        beta = np.exp(log_beta)[:, None]
-        whole = self.n + self.cells * beta
-        cells = (self.value + beta) / whole * special.psi(self.value + beta + 1.0)
-        return special.psi(whole[:, 0] + 1.0) - cells @ self.times
-
-
-def _nsb(counts: Floats) -> float:
-    if counts.size == 1:
-        return 0.0
-    posterior = _NSB(counts)
-    low, high = -40.0, 60.0
-    # The peak can be as narrow as 1/sqrt(cells) in log(beta), so the grid closes in on it before it integrates.
-    for _ in range(12):
-        grid = np.linspace(low, high, 129)
-        weight = posterior.log_weight(grid)
-        weight -= weight.max()
-        inside = np.flatnonzero(weight > -42.0)
-        first, last = max(inside[0] - 1, 0), min(inside[-1] + 1, grid.size - 1)
-        low, high = grid[first], grid[last]
-        if last - first > 64:
-            break
-    grid = np.linspace(low, high, 513)
-    weight = posterior.log_weight(grid)
-    # Both ends are down by exp(-42), where the trapezoid rule converges exponentially; its step cancels.
-    mass = np.exp(weight - weight.max())
-    return float(mass @ posterior.mean_entropy(grid) / mass.sum())
-
-
-_ESTIMATORS: dict[str, Callable[[Floats], float]] = {
-    "plugin": _plugin,
-    "miller-madow": _miller_madow,
-    "grassberger": _grassberger,
-    "chao-shen": _chao_shen,
-    "james-stein": _james_stein,
-    "nsb": _nsb,
-}
-
-
-def _estimator(name: str) -> Callable[[Floats], float]:
-    if name not in _ESTIMATORS:
-        raise RoutestatError(f"estimator: wanted one of {', '.join(_ESTIMATORS)}, got {name!r}; pick one")
-    return _ESTIMATORS[name]
 
 
 def _unit(base: float) -> float:
@@ -141,8 +31,9 @@ def entropy(counts: ArrayLike, estimator: str = "miller-madow", base: float = 2)
         Whole counts; an array of any shape is read as one alphabet.
     estimator
         "plugin"; "miller-madow" (plus (observed cells - 1) / 2n); "grassberger" (2003); "chao-shen";
-        "james-stein" (shrinks towards uniform over all cells given); "nsb". The last two take the zeros in
-        `counts` as part of the alphabet; the others never look at them.
+        "james-stein" (shrinks towards uniform over all cells given); "nsb"; or "auto", which chooses by tokens
+        per cell (see `default_estimator`). James-Stein and NSB take the zeros in `counts` as part of the
+        alphabet; the others never look at them.
     base
         Of the logarithm.
 
@@ -160,8 +51,9 @@ def entropy(counts: ArrayLike, estimator: str = "miller-madow", base: float = 2)
     Miller (1955); Grassberger (2003), arXiv physics/0307138; Chao & Shen (2003), Environ. Ecol. Stat. 10;
     Hausser & Strimmer (2009), JMLR 10; Nemenman, Shafee & Bialek (2002), NIPS 14.
     """
-    estimate, unit = _estimator(estimator), _unit(base)
+    unit = _unit(base)
     cells = whole_counts(counts).astype(np.float64).ravel()
+    estimate = estimator_of(estimator, cells.sum(), int(np.count_nonzero(cells)))
     return estimate(cells) / unit + 0.0 if cells.any() else math.nan
 
 
@@ -185,13 +77,14 @@ def mutual_information(table: ArrayLike, estimator: str = "plugin", base: float 
     RoutestatError
         For anything but such a table, an unknown estimator or an impossible base.
     """
-    estimate, unit = _estimator(estimator), _unit(base)
+    unit = _unit(base)
     if np.ndim(table) == 3:
         raise RoutestatError(
             "table: wanted [source, target], got 3 axes; sum over the groups, "
             "or use conditional_mutual_information for [x, y, z]"
         )
     total = contingency(table).total
+    estimate = estimator_of(estimator, total.sum(), total.size)
     if not total.size:
         return math.nan
     if estimator == "plugin":
@@ -226,12 +119,13 @@ def conditional_mutual_information(table: ArrayLike, estimator: str = "plugin", 
     RoutestatError
         For anything but such a table, an unknown estimator or an impossible base.
     """
-    estimate, unit = _estimator(estimator), _unit(base)
+    unit = _unit(base)
     counts = whole_counts(table, "table")
     if counts.ndim != 3:
         raise RoutestatError(f"table: wanted counts [x, y, z], got {counts.ndim} axes; reshape them")
     kept = [np.flatnonzero(counts.any(axis=axes)) for axes in ((1, 2), (0, 2), (0, 1))]
     cube = counts[np.ix_(*kept)].astype(np.float64)
+    estimate = estimator_of(estimator, cube.sum(), cube.size)
     if not cube.size:
         return math.nan
     if estimator == "plugin":

@@ -65,7 +65,7 @@ def _points(axes, series, names: Sequence[str], label: str) -> None:  # type: ig
         )
         reach = _reach(bits, low, high)
         axes.errorbar(place + shift, bits, reach, fmt="o", color=colour, capsize=2, markersize=4, label=text)
-        lowest = min(lowest, float(np.nanmin(bits - reach[0], initial=0.0)))
+        lowest = min(lowest, float(np.nan_to_num(bits - reach[0]).min()))
     axes.axhline(0, color=GREY, linewidth=0.8)
     axes.set(xlim=(-0.6, len(names) - 0.4), ylim=(lowest, None), xlabel=label, ylabel="divergence, bits")
     axes.grid(axis="y", color=PALE, linewidth=0.5)
@@ -146,7 +146,7 @@ def flips(findings: Contrast) -> Drawing:
 
 def _map_of(figure, axes, key, values) -> None:  # type: ignore[no-untyped-def]
     """A map of differences around zero, steeper near it: most cells differ little."""
-    reach = max(float(np.nanmax(np.abs(values))), 1e-9)
+    reach = max(float(np.nan_to_num(np.abs(values)).max()), 1e-9)
     norm = SymLogNorm(reach / 10, vmin=-reach, vmax=reach, base=10)
     image = axes.imshow(values, cmap=_map(DIVERGING), norm=norm, aspect="auto")
     bar = figure.colorbar(image, cax=key)

@@ -16,8 +16,8 @@ from routestat.report.results import Record, _plain, _words, _write_rows
 from routestat.traces.manifest import replace_file
 from routestat.traces.metadata import Router
 
-# Cells that results.json lists for a layer or transition; the tables have all.
-LISTED = 10
+# Cells that results.json lists for a layer or transition, and those that its table holds.
+LISTED, TABULATED = 10, 20_000
 _LABELS = "the two routers have other numbers of experts: ids are labels and their laws cannot be compared"
 
 
@@ -33,11 +33,13 @@ def write_results(findings: Contrast, folder: Path) -> Record:
         stale.unlink()
     for layer in findings.layers:
         if layer.cells is not None:
-            _write_rows(tables / f"moved-{layer.a.name}.csv", _cells(findings, layer.cells, (layer.a,)))
+            _write_rows(
+                tables / f"moved-{layer.a.name}.csv", _cells(findings, layer.cells, (layer.a,), TABULATED)
+            )
     for item in findings.transitions:
         if item.cells is not None:
             name = f"moved-{item.source.name}-{item.target.name}.csv"
-            _write_rows(tables / name, _cells(findings, item.cells, (item.source, item.target)))
+            _write_rows(tables / name, _cells(findings, item.cells, (item.source, item.target), TABULATED))
     return record
 
 
@@ -76,11 +78,11 @@ def _layer(findings: Contrast, item: LayerContrast) -> Record:
     record: Record = {"layer": item.a.layer, "router": item.a.name}
     reasons = [] if item.law else [_LABELS]
     if item.law is not None and item.cells is not None:
-        record |= _law(item.law) | {
+        record |= _law(findings, item.law) | {
             "p_permutation": item.permutation,
             "log10_q_clustered": item.log10_q,
             "n_moved": int(item.cells.moved.sum()),
-            "moved": list(_cells(findings, item.cells, (item.a,)))[:LISTED],
+            "moved": list(_cells(findings, item.cells, (item.a,), LISTED)),
         }
         reasons.append(item.law.reason or "")
     for name, figure in item.figures.items():
@@ -95,10 +97,10 @@ def _transition(findings: Contrast, item: TransitionContrast) -> Record:
     reasons = [] if item.difference else [_LABELS]
     if item.difference is not None and item.cells is not None:
         joint, conditional = item.difference.joint, item.difference.conditional
-        given = _law(conditional)
+        given = _law(findings, conditional)
         names = ("chi2", "dof", "g", "log10_p_iid", "design_effect", "p_clustered", "log10_p_clustered", "jsd_bits",
                  "jsd_bits_plugin", "jsd_bits_ci95")  # fmt: skip
-        record |= _law(joint) | {
+        record |= _law(findings, joint) | {
             "p_permutation": item.permutation,
             "log10_q_clustered": item.log10_q,
             **{f"conditional_{name}": given[name] for name in names if name in given},
@@ -113,7 +115,7 @@ def _transition(findings: Contrast, item: TransitionContrast) -> Record:
     return record | _why(reasons)
 
 
-def _law(law: LawDifference) -> Record:
+def _law(findings: Contrast, law: LawDifference) -> Record:
     record: Record = {
         "n_tokens_a": law.n_a,
         "n_tokens_b": law.n_b,
@@ -125,7 +127,7 @@ def _law(law: LawDifference) -> Record:
         "p_clustered": law.p_clustered,
         "log10_p_clustered": law.log10_p_clustered,
     }
-    if law.dof:
+    if findings.states == "subset":
         record |= {
             "chi2": law.chi2,
             "dof": law.dof,
@@ -154,7 +156,7 @@ def _estimate(name: str, estimate: Estimate | None) -> Record:
 
 
 def _cells(
-    findings: Contrast, cells: MovedCells, routers: tuple[Router, ...], at_most: int | None = None
+    findings: Contrast, cells: MovedCells, routers: tuple[Router, ...], at_most: int
 ) -> Iterable[Record]:
     """Cells with their labels, largest difference first."""
     subsets = findings.states == "subset"

@@ -61,16 +61,18 @@ def _layers(console: Console, findings: Contrast) -> None:
             number(law.total_variation),
             number(law.total_variation_chance),
             number(law.log10_p_clustered),
-            "–" if item.cells is None or law.reason else str(int(item.cells.moved.sum())),
+            "–" if item.cells is None or item.cells.reason else str(int(item.cells.moved.sum())),
         )
-    tested = [item for item, law in found if law.reason is None]
+    tested = [item for item, law in found if law.p_clustered == law.p_clustered]
     differ = sum(item.log10_q <= SIGNIFICANT for item in tested)
     below = [
         "bits: 0 is alike, 1 is nothing in common; variation: share of choices that would have to change"
     ]
     if tested:
         below.append(f"{differ} of {len(tested)} layers differ by more than chance over documents (q ≤ 0.05)")
-    below += _why([law.reason for _, law in found])
+    if any(law.jsd_bits != law.jsd_bits for _, law in found):
+        below.append("bits without an interval are plug-in, biased upwards")
+    below += _why([law.reason for _, law in found if law.p_clustered != law.p_clustered])
     _titled(console, "How far apart the loads are, most first", table, below)
 
 
@@ -80,6 +82,9 @@ def _flips(console: Console, layers: Sequence[LayerContrast]) -> None:
         return
     least, most = (pick(known, key=lambda pair: pair[0].value) for pick in (min, max))
     console.print()
+    if not most[0].value:
+        console.print(Text("Token by token the same tokens got the same experts in every layer."))
+        return
     console.print(
         Text.assemble(
             ("Token by token ", "bold"),
@@ -106,18 +111,23 @@ def _transitions(console: Console, transitions: Sequence[TransitionContrast]) ->
             number(_bits(joint)),
             number(joint.log10_p_clustered),
         )
-    tested = [item for item, given, _ in known if given.reason is None]
+    tested = [item for item, given, _ in known if given.p_clustered == given.p_clustered]
     differ = sum(item.log10_q_conditional <= SIGNIFICANT for item in tested)
     below = ["given source: bits by which the next choice differs beyond what the source's own load explains"]
     if tested:
         below.append(f"{differ} of {len(tested)} transitions differ given their source (q ≤ 0.05)")
     below += list(dict.fromkeys(f"caution: {item.caution}" for item, *_ in known if item.caution))[:1]
-    below += _why([given.reason for _, given, _ in known])
+    below += _why([given.reason for _, given, _ in known if given.p_clustered != given.p_clustered])
     _titled(console, "How far apart the transitions are, most first", table, below)
 
 
 def _figures(console: Console, layers: Sequence[LayerContrast]) -> None:
-    widest = max(layers, key=lambda item: abs(item.figures["load_gini"].difference), default=None)
+    known = [
+        item
+        for item in layers
+        if item.figures["load_gini"].difference == item.figures["load_gini"].difference
+    ]
+    widest = max(known, key=lambda item: abs(item.figures["load_gini"].difference), default=None)
     if widest is None:
         return
     gini = widest.figures["load_gini"]

@@ -1,9 +1,10 @@
-"""results.json, the part on what a dependence is made of."""
+"""results.json, the parts on what a dependence is made of and on what p-values are worth."""
 
 from collections.abc import Sequence
 from typing import Any
 
 from routestat.decomposition import Budget, Conditional, Decomposition
+from routestat.inference.calibration import HalfSplits
 
 Record = dict[str, Any]
 
@@ -84,4 +85,42 @@ def budget_record(budget: Budget) -> Record:
         "skip_bits_se_at_most": budget.skip_error,
         "rest_bits": None,
         **reason(budget.reason),
+    }
+
+
+def calibration_record(check: HalfSplits, layers: Sequence[int]) -> Record:
+    """`calibration`: how often tests tell random halves of the same documents apart."""
+    columns = (
+        "rate_iid",
+        "rate_iid_error",
+        "rate_first_order",
+        "rate_clustered",
+        "rate_clustered_error",
+        "design_effect",
+    )
+    values = (
+        check.rate_iid,
+        check.error_iid,
+        check.rate_first_order,
+        check.rate_clustered,
+        check.error_clustered,
+        check.design_effect,
+    )
+    return {
+        "n_groups": check.n_groups,
+        "n_splits": check.n_splits,
+        "level": check.level,
+        "rate_iid": check.pooled_iid,
+        "rate_iid_error": check.pooled_error_iid,
+        "rate_first_order": check.pooled_first_order,
+        "rate_clustered": check.pooled_clustered,
+        "rate_clustered_error": check.pooled_error_clustered,
+        "design_effect": check.pooled_design_effect,
+        "layers": [
+            {"layer": layer, **dict(zip(columns, row, strict=True))}
+            for layer, *row in zip(layers, *values, strict=True)
+        ],
+        "reading": check.reading(),
+        **({"note": check.note} if check.note else {}),
+        **reason(check.reason),
     }

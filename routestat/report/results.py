@@ -16,9 +16,10 @@ import numpy as np
 from routestat.errors import RoutestatError
 from routestat.forecast.scores import SCORES, PredictionScore
 from routestat.inference.chain import Chain, parse_alpha
+from routestat.inference.effect_size import MinimalEffect
 from routestat.inference.independence import Independence
 from routestat.inference.tables import adjusted_residuals
-from routestat.report.parts import budget_record, order_records, parts_record, reason
+from routestat.report.parts import budget_record, calibration_record, order_records, parts_record, reason
 from routestat.structure.balance import Balance
 from routestat.study import BlockFinding, Dependence, LayerLoad, PathFinding, Study
 from routestat.traces.manifest import replace_file
@@ -37,6 +38,7 @@ def results(study: Study) -> Record:
         "version": 1,
         "trace": _trace(study),
         "states": study.states,
+        "calibration": calibration_record(study.calibration, [router.layer for router in study.routers]),
         "layers": [_layer(load) for load in study.loads],
         "dependence": [
             _dependence(item) | parts_record(parts)
@@ -144,6 +146,7 @@ def _dependence(item: Dependence) -> Record:
             "design_effect": test.design_effect,
             "cramers_v": test.cramers_v,
             "cramers_v_corrected": test.cramers_v_corrected,
+            **_effect(item.effect),
             "theils_u": test.theils_u,
             "theils_u_reverse": test.theils_u_reverse,
             "gk_tau": test.gk_tau,
@@ -158,9 +161,26 @@ def _dependence(item: Dependence) -> Record:
         "mi_bits_plugin": information.mi_bits_plugin,
         "mi_bits": information.mi_bits,
         "mi_bits_ci95": [information.low, information.high],
+        **(
+            {"mi_bits_iid": item.iid_bits, "mi_estimator_iid": item.iid_estimator}
+            if item.iid_estimator
+            else {}
+        ),
+        **({"p_permuted": item.p_permuted} if item.p_permuted == item.p_permuted else {}),
         "mi_bits_unit": "token" if isinstance(test, Independence) else "pair of slots",
         **reason(test.reason, information.reason),
         **({"caution": item.caution} if item.caution else {}),
+    }
+
+
+def _effect(effect: MinimalEffect | None) -> Record:
+    if effect is None:
+        return {}
+    return {
+        "cramers_v_jackknife": effect.v,
+        "cramers_v_ci95": [effect.low, effect.high],
+        "cramers_v_threshold": effect.threshold,
+        "log10_p_above_threshold": effect.log10_p,
     }
 
 
@@ -285,6 +305,12 @@ def _cells(study: Study, item: Dependence) -> Iterable[Record]:
     residual = np.full(table.shape, np.nan)
     if study.states == "subset":
         residual[np.ix_(rows > 0, columns > 0)] = adjusted_residuals(item.table)
+    clustered = {}
+    if item.cells is not None and not item.cells.reason:
+        kept = np.ix_(item.cells.rows, item.cells.columns)
+        for name in ("z", "log10_q"):
+            clustered[f"{name}_clustered"] = np.full(table.shape, np.nan)
+            clustered[f"{name}_clustered"][kept] = getattr(item.cells, name)
     words = [_words(router) if study.states == "subset" else [] for router in (item.source, item.target)]
     for i, j in np.argwhere(np.outer(rows > 0, columns > 0)).tolist():
         record: Record = {"source": i, "target": j}
@@ -297,6 +323,7 @@ def _cells(study: Study, item: Dependence) -> Iterable[Record]:
             "conditional": table[i, j] / rows[i],
             "lift": table[i, j] * total / (rows[i] * columns[j]),
             "adjusted_residual_iid": residual[i, j],
+            **{name: values[i, j] for name, values in clustered.items()},
         }
 
 

@@ -37,6 +37,7 @@ def summarise(study: Study, page: Path) -> None:
     console = Console(highlight=False)
     _header(console, study)
     _dependence(console, study)
+    _titled(console, "Can these p-values be trusted?", Text(study.calibration.reading()))
     _board(console, study.mean_board)
     console.print()
     console.print(_load(study))

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -128,6 +129,7 @@ def test_beams_are_replayed_and_the_flip_rate_is_printed(tmp_path, texts, capsys
     assert command(*texts, "--out", tmp_path / "t", "--max-new-tokens", 5, "--num-beams", 2) == 0
     n = Trace.open(tmp_path / "t").n_tokens
     assert f"replay: 0 of {n * 32:,} selections differ" in capsys.readouterr().out
+    assert Trace.open(tmp_path / "t").meta.extra["replay"] == {"selections": n * 32, "changed": 0}
 
 
 def trace_documents(numbers=None):
@@ -376,6 +378,52 @@ def test_windows_of_a_long_document_are_saved_only_whole(tmp_path, capsys, monke
     assert len(calls) > 2
     assert command(*arguments, tmp_path / "cut", "--resume") == 0
     require_same(read(tmp_path / "cut"), read(tmp_path / "whole"))
+
+
+@pytest.mark.parametrize("replayed", [(), ("--num-beams", 2)], ids=["plain", "beams"])
+def test_a_resumed_sampled_run_draws_what_an_unstopped_one_would(
+    tmp_path, capsys, many, monkeypatch, replayed
+):
+    file, _ = many
+    sampled = ("--text", file, "--limit", 12, "--max-new-tokens", 6, "--sample", "--save-every", 0, *replayed)
+    arguments = (*sampled, "--batch-size", 4, "--out")
+    assert command(*arguments, tmp_path / "whole") == 0
+    run_batch = Runner.run
+
+    def interrupted(self, pieces):
+        if pieces[0].document == 8:
+            raise KeyboardInterrupt
+        return run_batch(self, pieces)
+
+    monkeypatch.setattr(Runner, "run", interrupted)
+    assert command(*arguments, tmp_path / "cut") == 130
+    monkeypatch.undo()
+    assert Trace.open(tmp_path / "cut").documents.num_rows == 8
+    capsys.readouterr()
+    assert command(*sampled, "--batch-size", 3, "--out", tmp_path / "cut", "--resume") == 2
+    assert "was made with batch_size 4, not 3" in capsys.readouterr().err
+    assert command(*arguments, tmp_path / "cut", "--resume") == 0
+    require_same(read(tmp_path / "cut"), read(tmp_path / "whole"))
+    assert command(*arguments, tmp_path / "other", "--seed", 1) == 0
+    tokens, others = (read(tmp_path / name)["token"] for name in ("whole", "other"))
+    assert len(tokens) != len(others) or (tokens != others).any()
+
+
+def test_a_chat_template_is_filled_in(tmp_path, texts, tokenizer):
+    folder = tmp_path / "chatty"
+    shutil.copytree(TINY, folder)
+    settings = json.loads((folder / "tokenizer_config.json").read_text())
+    settings["chat_template"] = (
+        "{% for m in messages %}<s>{{ m.role }}: {{ m.content }}{% endfor %}"
+        "{% if add_generation_prompt %} answer:{% endif %}"
+    )
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+    out = tmp_path / "t"
+    assert run(app, "capture", [str(folder), *texts, "--chat-template", "--out", str(out)]) == 0
+    rows = read(out)
+    said = tokenizer.decode(rows["token"][rows["document"] == 0])
+    # The template's own start token and no second one.
+    assert said == f"<s>user: {TEXTS[0]} answer:"
 
 
 def test_resuming_with_other_options_is_refused(tmp_path, texts, capsys):

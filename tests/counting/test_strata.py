@@ -1,6 +1,7 @@
 """Sparse strata, samples of whole documents, and tables expected within documents, against plain loops."""
 
 from collections import Counter
+from itertools import pairwise, permutations
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from routestat import Router, Trace, TraceMeta
 from routestat.counting.context import Context
 from routestat.counting.counts import count
+from routestat.counting.permuted import permuted_tables
 from routestat.counting.sample import take_sample
 from routestat.counting.strata import count_strata
 from routestat.counting.within import count_within
@@ -138,7 +140,7 @@ def test_tables_expected_within_documents(monkeypatch, view, groups):
     counts = count(trace, groups=groups, states=view)
     found = count_within(trace, counts)
     size = 6 if view == "subset" else 4
-    for source, target in zip(ROUTERS[:-1], ROUTERS[1:], strict=True):
+    for source, target in pairwise(ROUTERS):
         expected = np.zeros((groups, size, size))
         for d in range(5):
             mine = (document == d) & (states[source.name] < 6) & (states[target.name] < 6)
@@ -161,3 +163,26 @@ def test_a_trace_without_known_tokens_has_no_strata():
     trace = Trace.from_arrays(meta, np.zeros(3, int), np.arange(3), states=states)
     strata = count_strata(take_sample(trace), *meta.routers)
     assert strata.n_tokens == strata.n_strata == len(strata.count) == 0
+
+
+@pytest.mark.parametrize("states", ["subset", "expert"])
+def test_traded_documents(states):
+    trace, document, _, columns, _ = make(np.random.default_rng(7), lengths=(6, 4, 6), missing=0.2)
+    sample = take_sample(trace)
+    found = list(permuted_tables(sample, ROUTERS[0], ROUTERS[1], np.random.default_rng(0), 40, states=states))
+    size = 6 if states == "subset" else 4
+    possible = {}
+    for partner in permutations(range(3)):
+        table = np.zeros((size, size), int)
+        for d in range(3):
+            for s, t in zip(
+                np.flatnonzero(document == d), np.flatnonzero(document == partner[d]), strict=False
+            ):
+                x, y = columns["L00"][s], columns["L01"][t]
+                if max(x, y) < 6 and states == "subset":
+                    table[x, y] += 1
+                elif max(x, y) < 6:
+                    pairs = (r.alphabet.unrank(z) for r, z in zip(ROUTERS, (x, y), strict=False))
+                    table[np.ix_(*pairs)] += 1
+        possible[partner] = table.tobytes()
+    assert {table.astype(int).tobytes() for table in found} == set(possible.values())

@@ -10,6 +10,7 @@ from scipy.stats import entropy as scipy_entropy
 from sklearn.metrics import mutual_info_score
 
 from routestat.errors import RoutestatError
+from routestat.inference.estimators import default_estimator
 from routestat.inference.information import (
     conditional_mutual_information,
     entropy,
@@ -99,7 +100,7 @@ def test_entropy_of_nothing_is_undefined_and_of_one_cell_is_zero() -> None:
 @pytest.mark.parametrize(
     ("call", "says"),
     [
-        (lambda: entropy([1, 2], "best"), "estimator: wanted one of plugin"),
+        (lambda: entropy([1, 2], "best"), "estimator: wanted one of auto, plugin"),
         (lambda: entropy([1, 2], base=1), "base"),
         (lambda: entropy([1, 2], base=-2), "base"),
         (lambda: entropy([0.5, 0.5]), "fractions"),
@@ -228,3 +229,15 @@ def test_interval_covers_on_dependent_tokens() -> None:
     print(f"coverage {rate}, Monte-Carlo error {math.sqrt(0.95 * 0.05 / runs):.3f}")
     assert 0.91 <= rate["cluster"] <= 0.985
     assert rate["tokens"] < 0.85
+
+
+def test_the_default_estimator_goes_by_tokens_per_cell() -> None:
+    assert default_estimator(30 * 784, 784) == ("miller-madow", "")
+    assert default_estimator(30 * 784 - 1, 784) == ("nsb", "")
+    name, caution = default_estimator(783, 784)
+    assert name == "nsb"
+    assert "reliable" in caution
+    dense, sparse = np.full((3, 3), 50), np.array([[3, 1, 0], [0, 2, 1], [1, 0, 4]])
+    assert mutual_information(dense, "auto") == mutual_information(dense, "miller-madow")
+    assert mutual_information(sparse, "auto") == mutual_information(sparse, "nsb")
+    assert entropy([500, 700], "auto") == entropy([500, 700], "miller-madow")

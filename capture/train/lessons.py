@@ -1,0 +1,126 @@
+"""Texts → a tokenizer, a stream of tokens to train on, and documents held out."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from transformers import PreTrainedTokenizerFast
+
+from capture.corpus import Document
+from capture.train.recipe import END, END_ID, SPECIAL, START, START_ID, UNKNOWN, Recipe
+from routestat.errors import RoutestatError
+
+HELD_OUT_SHARE = 0.05
+TOKENIZER = "tokenizer.json"
+
+
+@dataclass(frozen=True)
+class Lessons:
+    """What a model is trained on and examined with.
+
+    Attributes
+    ----------
+    tokenizer : transformers tokenizer
+    stream : unsigned int ``[token]``
+        All documents to train on, an end token after each.
+    held_out : list of int ``[token]``
+        Documents that neither the tokenizer nor the model saw.
+    n_documents : int
+        To train on.
+    """
+
+    tokenizer: Any
+    stream: NDArray[Any]
+    held_out: list[NDArray[Any]]
+    n_documents: int
+
+
+def prepare(documents: Sequence[Document], recipe: Recipe, out: Path) -> Lessons:
+    """Hold documents out, train the tokenizer or read the one in `out`, and encode everything.
+
+    Raises
+    ------
+    RoutestatError
+        If there is too little text to hold a document out and fill a step.
+    """
+    texts = [document.text for document in documents if document.text]
+    if len(texts) < 2:
+        raise RoutestatError(
+            f"{len(texts)} documents with text: at least 2 are needed, one of them to be held out; split the "
+            "file, or give a .jsonl file with a document in each line"
+        )
+    kept, held = _split([len(text.encode()) for text in texts], recipe.seed)
+    file = out / TOKENIZER
+    if not file.exists():
+        wrap(train_tokenizer([texts[i] for i in kept], recipe.vocab), recipe.context).save_pretrained(out)
+    tokenizer = Tokenizer.from_file(str(file))
+    stream = np.concatenate([np.append(_encode(tokenizer, texts[i]), END_ID) for i in kept])
+    if len(stream) // recipe.context <= recipe.rows:
+        raise RoutestatError(
+            f"{len(stream):,} tokens to train on where a step takes {recipe.batch_tokens:,} and one row more: "
+            "give more text, or lower --batch-tokens"
+        )
+    kind = np.uint16 if tokenizer.get_vocab_size() <= 1 << 16 else np.uint32
+    held_out = [_encode(tokenizer, texts[i]) for i in held]
+    return Lessons(wrap(tokenizer, recipe.context), stream.astype(kind), held_out, len(kept))
+
+
+def train_tokenizer(texts: Sequence[str], vocab: int) -> Tokenizer:
+    """A byte-level BPE: any text can be written with it, digits one by one, a start token before a text."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab,
+        special_tokens=list(SPECIAL),
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"{START} $A", pair=f"{START} $A {START} $B", special_tokens=[(START, START_ID)]
+    )
+    return tokenizer
+
+
+def wrap(tokenizer: Tokenizer, context: int) -> Any:
+    """As transformers saves and loads it."""
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        unk_token=UNKNOWN,
+        bos_token=START,
+        eos_token=END,
+        pad_token=END,
+        padding_side="left",
+        model_max_length=context,
+    )
+
+
+def token_bytes(tokenizer: Any) -> NDArray[np.int64]:
+    """How many bytes of text each token stands for, ``[token]``; specials for none."""
+    # In a byte-level vocabulary every character stands for one byte.
+    words = tokenizer.convert_ids_to_tokens(range(len(tokenizer)))
+    return np.array([0 if word in SPECIAL else len(word) for word in words], np.int64)
+
+
+def _encode(tokenizer: Tokenizer, text: str) -> NDArray[np.int64]:
+    return np.array(tokenizer.encode(text, add_special_tokens=False).ids, np.int64)
+
+
+def _split(sizes: Sequence[int], seed: int) -> tuple[list[int], list[int]]:
+    """Documents to train on and held out, about 5 % of the bytes and never much more: in their own order."""
+    wanted = HELD_OUT_SHARE * sum(sizes)
+    held: list[int] = []
+    taken = 0
+    for i in np.random.default_rng([seed, 0]).permutation(len(sizes)).tolist():
+        if taken < wanted and taken + sizes[i] <= 2 * wanted:
+            held.append(i)
+            taken += sizes[i]
+    held = sorted(held) or [int(np.argmin(sizes))]
+    return [i for i in range(len(sizes)) if i not in set(held)], held

@@ -1,0 +1,238 @@
+"""The steps of a training, the same in every process: rows → gradients → their mean → the next weights."""
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
+
+import torch
+import torch.distributed
+from numpy.typing import NDArray
+from torch import Tensor, multiprocessing
+
+from capture.train import checkpoint
+from capture.train.recipe import (
+    BALANCE_WEIGHT,
+    CLIP,
+    Recipe,
+    learning_rate,
+    losses,
+    make_model,
+    make_optimizer,
+)
+from capture.train.rows import Rows
+from routestat.errors import RoutestatError
+
+# Longer than any step or examination, shorter than a user's patience with a process that died.
+PATIENCE = timedelta(minutes=10)
+
+
+@dataclass(frozen=True)
+class Task:
+    """What every process is told.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    vocab : int
+    stream : int ``[token]``
+    held_out : int ``[row, 1 + context]``
+        Examined every `examine_every` steps.
+    out : Path
+    steps : int
+        To do; 0 where `seconds` decides.
+    seconds : float
+        To take; 0 where `steps` decides.
+    processes, threads : int
+    save_every : float
+        Seconds between checkpoints.
+    examine_every : int
+    """
+
+    recipe: Recipe
+    vocab: int
+    stream: NDArray[Any]
+    held_out: NDArray[Any]
+    out: Path
+    steps: int
+    seconds: float
+    processes: int
+    threads: int
+    save_every: float = 60.0
+    examine_every: int = 100
+
+
+class Said(NamedTuple):
+    """What one step says: nats per token, the mean balance loss of a layer (1 is even), and what led to them."""
+
+    step: int
+    seconds: float
+    tokens: int
+    loss: float
+    aux: float
+    rate: float
+    held_out: float | None
+    fraction: float
+
+
+def train(task: Task, hear: Callable[[Said], None]) -> Any:
+    """Train in this process and `processes` − 1 others; return the model.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        On Ctrl-C, after the step that was running; a checkpoint is kept.
+    RoutestatError
+        If a process was lost, or a checkpoint is damaged.
+    """
+    with TemporaryDirectory() as folder, _stop_flag() as stopped:
+        meeting = Path(folder) / "meeting"
+        spawn = multiprocessing.get_context("spawn")
+        others = [
+            spawn.Process(target=_follow, args=(rank, task, meeting), daemon=True)
+            for rank in range(1, task.processes)
+        ]
+        for process in others:
+            process.start()
+        try:
+            return _Trainer(task, 0, meeting).run(hear, stopped)
+        except RuntimeError as error:
+            if task.processes == 1:
+                raise
+            raise RoutestatError(
+                f"a process of the training was lost ({' '.join(str(error).split())[:200]}); "
+                "go on with --resume, or with fewer --processes from the start"
+            ) from None
+        finally:
+            _close(task)
+            for process in others:
+                process.join(5)
+                process.kill()
+
+
+def _follow(rank: int, task: Task, meeting: Path) -> None:
+    # Ctrl-C and a scheduler's warning reach every process; the first decides for all.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    try:
+        _Trainer(task, rank, meeting).run(lambda said: None, lambda: False)
+        _close(task)
+    except RuntimeError:
+        # The first process is gone, and says why itself if it can.
+        sys.exit(1)
+
+
+def _close(task: Task) -> None:
+    if task.processes > 1 and torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+
+
+@contextmanager
+def _stop_flag() -> Iterator[Callable[[], bool]]:
+    """Whether Ctrl-C or SIGTERM came; a second one does not wait for the step."""
+    came: list[int] = []
+
+    def note(number: int, frame: Any) -> None:
+        if came:
+            raise KeyboardInterrupt
+        came.append(number)
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: bool(came)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class _Trainer:
+    """One process: its model, which equals all others' bit for bit, and its share of the rows."""
+
+    def __init__(self, task: Task, rank: int, meeting: Path) -> None:
+        torch.set_num_threads(task.threads)
+        if task.processes > 1:
+            _meet(rank, task.processes, meeting)
+        self.task, self.rank = task, rank
+        self.model = make_model(task.recipe, task.vocab)
+        self.optimizer = make_optimizer(self.model)
+        self.progress = checkpoint.restore(task.out, self.model, self.optimizer)
+        self.rows = Rows(task.stream, task.recipe.context, task.recipe.rows, task.recipe.seed)
+        weights = list(self.model.parameters())
+        # All gradients in one stretch of memory, and four numbers that travel with them: loss, balance,
+        # fraction of the time and the wish to stop. The last two are the first process's to say.
+        self.shared = torch.zeros(sum(weight.numel() for weight in weights) + 4)
+        self.gradient, self.notes = self.shared[:-4], self.shared[-4:]
+        start = 0
+        for weight in weights:
+            weight.grad = self.gradient[start : start + weight.numel()].view_as(weight)
+            start += weight.numel()
+
+    def run(self, hear: Callable[[Said], None], stopped: Callable[[], bool]) -> Any:
+        """Step until the steps or the time are over."""
+        step, before, fraction = self.progress.step, self.progress.seconds, self.progress.fraction
+        begin = saved = time.monotonic()
+        while fraction < 1:
+            rate = learning_rate(step, fraction)
+            seconds = before + time.monotonic() - begin
+            loss, balance, clock, stop = self._step(step, rate, seconds, stopped())
+            step += 1
+            fraction = step / self.task.steps if self.task.steps else clock
+            if self.rank == 0:
+                seconds = before + time.monotonic() - begin
+                last = fraction >= 1
+                due = step % self.task.examine_every == 0 or last
+                tokens = step * self.task.recipe.batch_tokens
+                aux = balance / self.task.recipe.layers
+                examined = self._examine() if due else None
+                hear(Said(step, seconds, tokens, loss, aux, rate, examined, fraction))
+                if stop or last or time.monotonic() - saved >= self.task.save_every:
+                    progress = checkpoint.Progress(step, seconds, fraction)
+                    checkpoint.save(self.task.out, self.model, self.optimizer, progress)
+                    saved = time.monotonic()
+            if stop and fraction < 1:
+                raise KeyboardInterrupt if self.rank == 0 else SystemExit(0)
+        return self.model
+
+    def _step(self, step: int, rate: float, seconds: float, stop: bool) -> list[float]:
+        rows = self.rows.of_step(step)[self.rank :: self.task.processes]
+        self.shared.zero_()
+        cross_entropy, balance = losses(self.model, torch.from_numpy(rows))
+        (cross_entropy + BALANCE_WEIGHT * balance).backward()
+        clock = seconds / self.task.seconds if self.task.seconds else 0.0
+        self.notes.copy_(torch.tensor([cross_entropy.item(), balance.item(), clock, float(stop)]))
+        if self.task.processes > 1:
+            if self.rank:
+                self.notes[2:] = 0
+            torch.distributed.all_reduce(self.shared)
+            self.gradient /= self.task.processes
+            self.notes[:2] /= self.task.processes
+        norm = self.gradient.norm()
+        self.gradient *= torch.clamp(CLIP / (norm + 1e-6), max=1.0)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.step()
+        said: list[float] = self.notes.tolist()
+        return said
+
+    @torch.no_grad()
+    def _examine(self) -> float:
+        rows = torch.from_numpy(self.task.held_out)
+        parts: list[Tensor] = [losses(self.model, part)[0] * len(part) for part in rows.split(8)]
+        return float(torch.stack(parts).sum()) / len(rows)
+
+
+def _meet(rank: int, processes: int, meeting: Path) -> None:
+    # The loopback alone: a laptop's own name often leads nowhere.
+    loopback = {"linux": "lo", "darwin": "lo0"}.get(sys.platform)
+    if loopback:
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", loopback)
+    torch.distributed.init_process_group(
+        "gloo", init_method=meeting.as_uri(), rank=rank, world_size=processes, timeout=PATIENCE
+    )

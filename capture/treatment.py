@@ -1,0 +1,135 @@
+"""What is forced: ``--do 12``, ``--do 1+7``, ``--do natural``, ``--do random`` → experts for every token."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from capture.hooks import MISSING
+from capture.positions import NOBODY, Layout
+from routestat.errors import RoutestatError
+from routestat.traces.metadata import Router
+
+NATURAL, RANDOM = "natural", "random"
+# Positions whose random subsets are drawn together.
+BLOCK = 1024
+
+
+@dataclass(frozen=True)
+class Treatment:
+    """One thing to do to a layer.
+
+    Parameters
+    ----------
+    router : Router
+    experts : tuple of int
+        The forced subset, ascending; empty where `kind` is not "subset".
+    kind : {"subset", "natural", "random"}
+        Random: every token its own subset, all alike probable.
+    seed : int
+        Of the random subsets.
+    """
+
+    router: Router
+    experts: tuple[int, ...] = ()
+    kind: str = "subset"
+    seed: int = 0
+
+    @property
+    def state(self) -> int | None:
+        """The subset's index, where it has one."""
+        if self.kind != "subset" or not self.router.alphabet.is_ranked:
+            return None
+        return int(self.router.alphabet.rank(self.experts))
+
+    @property
+    def name(self) -> str:
+        """Short and unique: ``12``, ``natural``, ``random``; experts where states have no index."""
+        if self.kind != "subset":
+            return self.kind
+        return "+".join(map(str, self.experts)) if self.state is None else str(self.state)
+
+    @property
+    def words(self) -> str:
+        """For messages."""
+        if self.kind == "subset":
+            return f"do({self.name}): experts {', '.join(map(str, self.experts))}"
+        every = "its own natural choice" if self.kind == NATURAL else "a subset drawn at random"
+        return f"do({self.kind}): every token gets {every}"
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What a trace or a result says of it."""
+        given: dict[str, Any] = {"do": self.name, "state": self.state, "experts": list(self.experts)}
+        return given if self.kind != RANDOM else {**given, "seed": self.seed}
+
+    def subsets(self, layout: Layout) -> NDArray[np.int64] | None:
+        """What to force in a batch: experts ``[row × column, slot]``, −1 where a cell is not recorded.
+
+        Padding, and the start token before a window, keep what they chose. None is the natural choice.
+        """
+        if self.kind == NATURAL:
+            return None
+        wanted = layout.document != NOBODY
+        forced = np.full((*wanted.shape, self.router.top_k), MISSING, np.int64)
+        if self.kind == RANDOM:
+            for row, here in enumerate(wanted):
+                if here.any():
+                    document = int(layout.document[row, here][0])
+                    forced[row, here] = self._drawn(document, layout.position[row, here])
+        else:
+            forced[wanted] = self.experts
+        return forced.reshape(-1, self.router.top_k)
+
+    def _drawn(self, document: int, position: NDArray[np.int64]) -> NDArray[np.int64]:
+        # By document and position alone: batches, windows and resuming must not change what is drawn.
+        drawn = np.empty((len(position), self.router.top_k), np.int64)
+        for block in np.unique(position // BLOCK).tolist():
+            rng = np.random.default_rng([self.seed, document, block])
+            order = rng.random((BLOCK, self.router.n_experts)).argsort(axis=1)
+            here = position // BLOCK == block
+            drawn[here] = order[position[here] % BLOCK, : self.router.top_k]
+        return drawn
+
+
+def parse_treatments(words: Sequence[str], router: Router, seed: int) -> tuple[Treatment, ...]:
+    """What ``--do`` says, in order, each once.
+
+    Raises
+    ------
+    RoutestatError
+        If there is nothing, or a state or an expert is out of range.
+    """
+    if not words:
+        raise RoutestatError(
+            "name what to force: --do 12 (a state), --do 1+7 (its experts), --do natural or --do random"
+        )
+    return tuple(dict.fromkeys(_parsed(word.strip(), router, seed) for word in words))
+
+
+def _parsed(word: str, router: Router, seed: int) -> Treatment:
+    if word in (NATURAL, RANDOM):
+        return Treatment(router, kind=word, seed=seed)
+    parts = word.replace(",", "+").split("+")
+    if not all(part.strip().isascii() and part.strip().isdigit() for part in parts):
+        raise RoutestatError(
+            f"--do wants a state such as 12, experts such as 1+7, natural or random; got {word!r}"
+        )
+    numbers = [int(part) for part in parts]
+    alphabet = router.alphabet
+    if len(numbers) == 1:
+        if not alphabet.is_ranked:
+            raise RoutestatError(
+                f"--do {word}: name the {router.top_k} experts, such as 0+1+…: there are too many states"
+            )
+        if numbers[0] >= alphabet.size:
+            raise RoutestatError(f"--do {word}: layer {router.layer} has states 0 … {alphabet.size - 1}")
+        return Treatment(router, tuple(alphabet.unrank(numbers[0]).tolist()))
+    if len(numbers) != router.top_k or max(numbers) >= router.n_experts or len(set(numbers)) < len(numbers):
+        raise RoutestatError(
+            f"--do {word}: layer {router.layer} chooses {router.top_k} different experts of 0 … "
+            f"{router.n_experts - 1}"
+        )
+    return Treatment(router, tuple(sorted(numbers)))

@@ -1,0 +1,225 @@
+"""python -m routestat.compare A B: do two traces route alike? The front desk."""
+
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+
+from routestat.contrast import Side, contrast
+from routestat.counting.agreement import Agreement, count_agreement
+from routestat.counting.context import Context
+from routestat.counting.counts import MAX_STATES, Counts, count
+from routestat.desk import Ticker, check_out, keep_traces_apart, parse_layers, run
+from routestat.errors import RoutestatError
+from routestat.inference.clustered import FEW_GROUPS
+from routestat.report.comparison import write_comparison
+from routestat.report.comparison_terminal import summarise
+from routestat.traces.metadata import Router, TraceMeta
+from routestat.traces.selected import WISHES, Document, Pairing, Selected, choose, documents_of, pair
+from routestat.traces.store import Trace, span
+
+CONTEXTS = (Context(), Context.layer(1))
+# How a model's name says its precision: what is left names the model.
+PRECISION = re.compile(
+    r"(?<![a-z0-9])(b?f(p|loat)?(16|32|8|4)|(u?int|nf|mxfp|nvfp)(8|4)|(4|8)bit|e4m3|e5m2|q[2-8](_[k0-9a-z]+)*|awq|gptq|gguf)"
+    r"(?![a-z0-9])"
+)
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+def compare(
+    a: Annotated[Path, typer.Argument(help="A trace: a folder that capture or convert wrote.")],
+    b: Annotated[Path, typer.Argument(help="Another, or the same one with other documents.")],
+    layers: Annotated[
+        str, typer.Option(help="Layers, such as 0-31 or 0,4,8, or all that both have.")
+    ] = "all",
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the report (if not given: reports/compare-A-B).")
+    ] = None,
+    domain_a: Annotated[str | None, typer.Option(help="Only documents of this domain of A.")] = None,
+    domain_b: Annotated[str | None, typer.Option(help="Only documents of this domain of B.")] = None,
+    paired: Annotated[
+        str, typer.Option(help="Compare documents that are in both with themselves: auto, yes or no.")
+    ] = "auto",
+    groups: Annotated[int, typer.Option(min=1, help="Bundles of documents that tables are kept for.")] = 256,
+    threads: Annotated[int | None, typer.Option(min=1, help="Threads (if not given: all cores).")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the relabellings.")] = 0,
+) -> None:
+    """Say whether two traces route alike, layer by layer and transition by transition, over whole documents: which
+    laws differ, by how much, and which cells moved. For data sets, prompts, precisions and quantisations.
+
+    Example: python -m routestat.compare traces/mine-bf16 traces/mine-int4 --layers 0-31
+    """
+    wanted = parse_layers(layers)
+    if paired not in WISHES:
+        raise RoutestatError(f"--paired is {', '.join(WISHES)}, got {paired!r}")
+    with Ticker() as ticker:
+        same = a.resolve() == b.resolve()
+        first = Trace.open(a, progress=ticker.of("checking A"))
+        second = first if same else Trace.open(b, progress=ticker.of("checking B"))
+        routers, notes = common_routers(first.meta, second.meta, wanted)
+        folder = out or Path("reports") / default_name(a, b, domain_a, domain_b)
+        read = documents_of(first, ticker.of("reading documents of A"))
+        other = read if same else documents_of(second, ticker.of("reading documents of B"))
+        chosen = choose(read, domain_a, "--domain-a"), choose(other, domain_b, "--domain-b")
+        for name, documents in zip("AB", chosen, strict=True):
+            if not documents:
+                raise RoutestatError(f"{name} holds no tokens: there is nothing to compare")
+        pairing = pair(*chosen, paired, same)
+        keep_traces_apart(folder)
+        check_out(folder)
+        traces = (
+            Selected(first, chosen[0], pairing.numbers_a),
+            Selected(second, chosen[1], pairing.numbers_b),
+        )
+        counts = count_both(traces, routers, groups, threads, ticker)
+        findings = contrast(
+            (side(a, traces[0], domain_a, counts[0]), side(b, traces[1], domain_b, counts[1])),
+            counts,
+            flips(traces, pairing, routers, counts[0].groups, ticker),
+            np.random.default_rng(seed),
+            paired=pairing.paired,
+            n_common=pairing.n_common,
+            notes=[*notes, *remarks(chosen, counts, pairing, same)],
+            tick=ticker,
+        )
+        page = write_comparison(findings, folder, tick=ticker)
+    summarise(findings, page)
+
+
+def default_name(a: Path, b: Path, domain_a: str | None, domain_b: str | None) -> str:
+    """``compare-A-B``, with the domains where they were asked for; only what a folder's name can hold."""
+    words = ["compare", a.resolve().name, domain_a, b.resolve().name, domain_b]
+    return "-".join(re.sub(r"[^\w.-]+", "_", word) for word in words if word)
+
+
+def common_routers(
+    a: TraceMeta, b: TraceMeta, wanted: Sequence[int] | None
+) -> tuple[list[tuple[Router, Router]], list[str]]:
+    """Routers of the layers that both traces have under the same names, and what there is to say of the rest.
+
+    Raises
+    ------
+    RoutestatError
+        If no wanted layer is in both.
+    """
+    named = [
+        {layer: [r for r in meta.routers if r.layer == layer] for layer in meta.layers} for meta in (a, b)
+    ]
+    asked = set(wanted) if wanted is not None else set(named[0]) | set(named[1])
+    shared = sorted(
+        layer
+        for layer in asked & set(named[0]) & set(named[1])
+        if [r.name for r in named[0][layer]] == [r.name for r in named[1][layer]]
+    )
+    if not shared:
+        raise RoutestatError(
+            f"no layer of {span(sorted(asked))} is in both traces: A has {span(a.layers)}, B has {span(b.layers)}"
+        )
+    notes = []
+    if left := sorted(asked - set(shared)):
+        notes.append(f"layers {span(left)} are not in both traces and are left out")
+    pairs = [p for layer in shared for p in zip(named[0][layer], named[1][layer], strict=True)]
+    unlike = [x.layer for x, y in pairs if (x.n_experts, x.top_k) != (y.n_experts, y.top_k)]
+    if unlike:
+        notes.append(
+            f"layers {span(unlike)} have other numbers of experts in A and B: only figures that need no labels are "
+            "compared there"
+        )
+    if model_of(a) != model_of(b):
+        notes.append(
+            "the models have different names: expert ids are labels, so laws of states can be compared only if one "
+            "model was made from the other; else read only the figures that need no labels"
+        )
+    return pairs, notes
+
+
+def model_of(meta: TraceMeta) -> str:
+    """The model's name without what says its precision."""
+    return re.sub(r"[\W_]+", "", PRECISION.sub("", meta.model.lower()))
+
+
+def count_both(
+    traces: tuple[Selected, Selected],
+    routers: Sequence[tuple[Router, Router]],
+    groups: int,
+    threads: int | None,
+    ticker: Ticker,
+) -> tuple[Counts, Counts]:
+    """Count both in one view and by as many groups, so that groups of the same documents have the same number."""
+    widest = max(router.alphabet.size for pairs in routers for router in pairs)
+    view = "subset" if widest <= MAX_STATES else "expert"
+    layers = sorted({router.layer for router, _ in routers})
+
+    def one(name: str, trace: Trace, groups: int) -> Counts:
+        progress = ticker.of(f"counting {name}")
+        return count(trace, layers, CONTEXTS, groups, states=view, threads=threads, progress=progress)
+
+    first = one("A", traces[0], groups)
+    second = one("B", traces[1], first.groups)
+    return (first if first.groups == second.groups else one("A", traces[0], second.groups)), second
+
+
+def remarks(
+    chosen: tuple[list[Document], list[Document]], counts: tuple[Counts, Counts], pairing: Pairing, same: bool
+) -> list[str]:
+    """What a reader has to know before any number."""
+    notes = list(dict.fromkeys(c.note for c in counts if c.note))
+    common, sizes = pairing.n_common, [len(documents) for documents in chosen]
+    if same and common == max(sizes):
+        notes.append("A and B are the same documents of the same trace: nothing can differ")
+    elif common:
+        rest = (
+            f"; {sizes[0] - common} of A and {sizes[1] - common} of B stand alone"
+            if common < max(sizes)
+            else ""
+        )
+        notes.append(f"paired: {common} documents are in both and are compared with themselves{rest}")
+    for name, size, found in zip("AB", sizes, counts, strict=True):
+        held = int(np.count_nonzero(found.tokens))
+        if held < 2:
+            notes.append(
+                f"{name} has one group of documents: differences are shown, but nothing can be tested"
+            )
+        elif held < FEW_GROUPS:
+            notes.append(
+                f"{name} has only {size} documents: intervals and clustered p-values are rough below 30"
+            )
+    if counts[0].states == "expert":
+        notes.append("expert view: there are too many subsets to count one by one, so tables count experts")
+    return notes
+
+
+def flips(
+    traces: tuple[Selected, Selected],
+    pairing: Pairing,
+    routers: Sequence[tuple[Router, Router]],
+    groups: int,
+    ticker: Ticker,
+) -> Agreement | None:
+    """How often the tokens that are in both chose alike; None where they cannot be laid side by side."""
+    if not pairing.aligned or any((x.n_experts, x.top_k) != (y.n_experts, y.top_k) for x, y in routers):
+        return None
+    both = [trace.first(pairing.n_common) for trace in traces]
+    return count_agreement(both[0], both[1], [x for x, _ in routers], groups, ticker.of("comparing choices"))
+
+
+def side(path: Path, trace: Trace, domain: str | None, counts: Counts) -> Side:
+    """What the report says of one of the two."""
+    groups = int(np.count_nonzero(counts.tokens))
+    return Side(path.name, trace.meta, domain, counts.n_tokens, counts.n_documents, groups)
+
+
+def main() -> None:
+    """Entry of ``python -m routestat.compare``."""
+    sys.exit(run(app, "routestat compare"))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,94 @@
+"""How often two runs of the same tokens chose alike: one pass over both traces side by side."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from routestat.counting.gram import expert_rows
+from routestat.errors import RoutestatError
+from routestat.traces.batch import Batch
+from routestat.traces.metadata import Router
+from routestat.traces.store import Trace
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Per group of whole documents and router, `[group, router]`.
+
+    `tokens` have a choice in both traces, `flips` of them another subset, and `kept` counts the experts in common.
+    """
+
+    tokens: NDArray[np.int64]
+    flips: NDArray[np.int64]
+    kept: NDArray[np.int64]
+
+
+def count_agreement(
+    a: Trace,
+    b: Trace,
+    routers: Sequence[Router],
+    groups: int,
+    progress: Callable[[int, int], None] | None = None,
+) -> Agreement:
+    """Compare the choices of two traces that hold the same tokens in the same rows.
+
+    Raises
+    ------
+    RoutestatError
+        If they do not.
+    """
+    names = [router.name for router in routers]
+    tokens, flips, kept = np.zeros((3, groups, len(routers)), np.int64)
+    done = 0
+    for first, second in _side_by_side(a.batches(names), b.batches(names)):
+        if not (
+            np.array_equal(first.document, second.document)
+            and np.array_equal(first.position, second.position)
+        ):
+            raise RoutestatError("the two traces do not hold the same tokens in the same rows")
+        group = first.document % groups
+        for place, router in enumerate(routers):
+            same, both, common = _compare(first.columns[router.name], second.columns[router.name], router)
+            np.add.at(tokens[:, place], group[both], 1)
+            np.add.at(flips[:, place], group[both & ~same], 1)
+            np.add.at(kept[:, place], group[both], common[both])
+        done += len(first)
+        if progress is not None:
+            progress(done, a.n_tokens)
+    return Agreement(tokens, flips, kept)
+
+
+def _compare(x: NDArray, y: NDArray, router: Router) -> tuple[NDArray, NDArray, NDArray]:
+    """For every row: the same subset? chosen in both? how many experts in common?"""
+    missing = np.iinfo(x.dtype).max
+    wide = x.ndim == 2
+    same = (x == y).all(axis=1) if wide else x == y
+    absent = (x == missing) | (y == missing)
+    both = ~(absent.all(axis=1) if wide else absent)
+    common = np.where(same, router.top_k, 0)
+    # Only rows that differ need their experts looked at, and most do not differ.
+    rows = np.flatnonzero(both & ~same)
+    for start in range(0, rows.size, 1 << 16):
+        part = rows[start : start + (1 << 16)]
+        left, right = expert_rows(x[part], router), expert_rows(y[part], router)
+        common[part] = (left[:, :, None] == right[:, None, :]).sum(axis=(1, 2))
+    return same, both, common
+
+
+def _side_by_side(a: Iterator[Batch], b: Iterator[Batch]) -> Iterator[tuple[Batch, Batch]]:
+    """Rows of both in pieces of equal length, however either is cut into batches."""
+    left, right = next(a, None), next(b, None)
+    while left is not None and right is not None:
+        rows = min(len(left), len(right))
+        yield _cut(left, 0, rows), _cut(right, 0, rows)
+        left = _cut(left, rows, len(left)) if rows < len(left) else next(a, None)
+        right = _cut(right, rows, len(right)) if rows < len(right) else next(b, None)
+    if left is not None or right is not None:
+        raise RoutestatError("the two traces do not hold the same number of tokens")
+
+
+def _cut(batch: Batch, start: int, stop: int) -> Batch:
+    columns = {name: values[start:stop] for name, values in batch.columns.items()}
+    return Batch(batch.document[start:stop], batch.position[start:stop], columns)

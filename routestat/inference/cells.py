@@ -1,0 +1,83 @@
+"""Which cells of a table depart from independence, with documents as the units and every cell a test."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from routestat.errors import RoutestatError
+from routestat.inference.correlation import adjust_log10
+from routestat.inference.student import log10_t_tails
+from routestat.inference.tables import Floats, Integers, contingency, expected_counts, read_only
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CellTests:
+    """One clustered test per cell; see `cell_tests`.
+
+    Attributes
+    ----------
+    z
+        (observed - expected) in clustered standard errors, `[source, target]` over those kept; NaN where a cell
+        does not vary between groups.
+    log10_p, log10_q
+        Two-sided over Student's t with G - 1 degrees, and adjusted after Benjamini and Yekutieli over all cells.
+    rows, columns
+        Which were kept.
+    reason
+        Why there is nothing, or None.
+    """
+
+    z: Floats
+    log10_p: Floats
+    log10_q: Floats
+    rows: Integers
+    columns: Integers
+    reason: str | None = None
+
+
+def cell_tests(tables: ArrayLike) -> CellTests:
+    """Test every cell of a table against independence of source and target.
+
+    A group's score in a cell is T_g - r C_g' - R_g c' + n_g (2 r c' - T/n), the linearised difference of the
+    cell from its expectation; its variance comes from the groups. Adjusted residuals take tokens as independent
+    instead, and are too large by the square root of the design effect.
+
+    Parameters
+    ----------
+    tables
+        Counts `[group, source, target]`; groups are independent, tokens within one need not be.
+
+    Raises
+    ------
+    RoutestatError
+        For tables without groups.
+    """
+    table = contingency(tables)
+    if table.tables is None:
+        raise RoutestatError(
+            "tables: wanted [group, source, target], got 2 axes; count per group of documents"
+        )
+    total, groups = table.total, int(table.groups.size)
+    nothing = np.full(total.shape, np.nan)
+    if groups < 2 or min(total.shape, default=0) < 2:
+        why = (
+            "cell tests need at least 2 groups of documents with tokens"
+            if groups < 2
+            else "one row or one column is in use, so there is nothing to test"
+        )
+        return CellTests(read_only(nothing), nothing, nothing, table.rows, table.columns, why)
+    n = total.sum()
+    r, c = total.sum(axis=1) / n, total.sum(axis=0) / n
+    square = np.zeros_like(total)
+    for group in table.tables:
+        size = group.sum()
+        score = group - np.outer(r, group.sum(axis=0)) - np.outer(group.sum(axis=1), c)
+        score = score + size * (2.0 * np.outer(r, c) - total / n)
+        square += score**2
+    error = np.sqrt(groups / (groups - 1) * square)
+    z = np.divide(total - expected_counts(total), error, out=nothing, where=error > 1e-9 * math.sqrt(n))
+    log10_p = log10_t_tails(z, groups - 1)
+    log10_q = adjust_log10(log10_p, "by")
+    return CellTests(read_only(z), read_only(log10_p), log10_q, table.rows, table.columns)

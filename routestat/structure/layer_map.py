@@ -1,0 +1,162 @@
+"""The layer × layer map: how much every layer says of every other, one pair of layers at a time."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from routestat.errors import RoutestatError
+from routestat.inference.correlation import adjust_log10
+from routestat.inference.independence import independence, independence_experts
+from routestat.inference.information import entropy, mutual_information_interval
+from routestat.inference.tables import Floats, read_only
+
+PairTables = Mapping[tuple[int, int], ArrayLike] | Iterable[tuple[tuple[int, int], ArrayLike]]
+
+_MATRICES = (
+    "mi_bits", "mi_bits_low", "mi_bits_high", "mi_bits_plugin", "cramers_v_corrected", "design_effect",
+    "p_clustered", "log10_p_clustered", "log10_q_clustered",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class LayerMap:
+    """What layers say of each other, matrices ``[layer, layer]``; symmetric, NaN where a pair was not given.
+
+    Attributes
+    ----------
+    layers : tuple of int
+        Names of rows and columns.
+    mi_bits, mi_bits_low, mi_bits_high, mi_bits_plugin
+        Mutual information in bits: delete-group jackknife, its 95 % interval, plug-in. The diagonal of the
+        first and last is the layer's entropy, which is its information on itself (Miller-Madow and plug-in).
+        In the expert view information is that of a random expert at either end.
+    cramers_v_corrected, design_effect
+        Effect size after Bergsma with tokens / design effect, and that; NaN on the diagonal and in the expert
+        view, which has neither.
+    p_clustered, log10_p_clustered, log10_q_clustered
+        Second-order clustered test, and after Benjamini and Hochberg over all pairs of the map.
+    reasons : dict of (int, int) to str
+        Why a pair's figures are NaN.
+    """
+
+    layers: tuple[int, ...]
+    mi_bits: Floats
+    mi_bits_low: Floats
+    mi_bits_high: Floats
+    mi_bits_plugin: Floats
+    cramers_v_corrected: Floats
+    design_effect: Floats
+    p_clustered: Floats
+    log10_p_clustered: Floats
+    log10_q_clustered: Floats
+    reasons: dict[tuple[int, int], str]
+
+
+def layer_map(
+    pair_tables: PairTables,
+    layers: Sequence[int] | None = None,
+    top_k: Mapping[int, int] | None = None,
+    level: float = 0.95,
+) -> LayerMap:
+    """Go through pairs of layers, keeping a few numbers of each and never two tables.
+
+    Parameters
+    ----------
+    pair_tables : mapping or iterable of ((source layer, target layer), table ``[group, source, target]``)
+        Give a generator where the tables together would not fit in memory. A pair is given once, either way
+        round; groups are independent, tokens within one are not.
+    layers : sequence of int, optional
+        Rows and columns of the map, in this order; as they come unless told otherwise (then sorted).
+    top_k : mapping of layer to experts per token, optional
+        The expert view: a token is in k·k cells of a table. None for tables of states.
+    level : float
+        Of the intervals.
+
+    Raises
+    ------
+    RoutestatError
+        If a pair comes twice, names one layer twice, or a layer outside `layers`.
+    """
+    found: dict[tuple[int, int], dict[str, float]] = {}
+    selves: dict[int, tuple[float, float]] = {}
+    reasons: dict[tuple[int, int], str] = {}
+    wanted = None if layers is None else set(layers)
+    items = pair_tables.items() if isinstance(pair_tables, Mapping) else pair_tables
+    for (source, target), table in items:
+        _check_pair(source, target, found, wanted)
+        tables = np.asarray(table)
+        found[source, target], reason = _figures(tables, source, target, top_k, level)
+        if reason:
+            reasons[source, target] = reason
+        # In the expert view each inclusion is counted once for every expert at the other end.
+        each = (1, 1) if top_k is None else (top_k[target], top_k[source])
+        for layer, axes, times in ((source, (0, 2), each[0]), (target, (0, 1), each[1])):
+            if layer not in selves:
+                margin = tables.sum(axis=axes, dtype=np.int64) // times
+                selves[layer] = entropy(margin), entropy(margin, "plugin")
+    order = tuple(sorted(selves)) if layers is None else tuple(layers)
+    return LayerMap(layers=order, reasons=reasons, **_matrices(order, found, selves))
+
+
+def without_diagonal(matrix: ArrayLike) -> Floats:
+    """The matrix with NaN on its diagonal, where a thing is compared with itself and outshines all else."""
+    values = np.array(matrix, dtype=np.float64)
+    if values.ndim != 2 or values.shape[0] != values.shape[1]:
+        raise RoutestatError(f"matrix: wanted as many rows as columns, got shape {values.shape}")
+    np.fill_diagonal(values, np.nan)
+    return read_only(values)
+
+
+def _check_pair(
+    source: int, target: int, found: Mapping[tuple[int, int], object], wanted: set[int] | None
+) -> None:
+    if source == target:
+        raise RoutestatError(f"layer {source} against itself is its entropy; give pairs of different layers")
+    if (source, target) in found or (target, source) in found:
+        raise RoutestatError(f"layers {source} and {target} came twice; give each pair once")
+    if wanted is not None and not {source, target} <= wanted:
+        raise RoutestatError(f"layers {source} and {target} are not both among those asked for; leave it out")
+
+
+def _figures(
+    tables: NDArray, source: int, target: int, top_k: Mapping[int, int] | None, level: float
+) -> tuple[dict[str, float], str | None]:
+    information = mutual_information_interval(tables, level)
+    figures = {
+        "mi_bits": information.mi_bits,
+        "mi_bits_low": information.low,
+        "mi_bits_high": information.high,
+        "mi_bits_plugin": information.mi_bits_plugin,
+    }
+    if top_k is None:
+        test = independence(tables)
+        figures |= {"cramers_v_corrected": test.cramers_v_corrected, "design_effect": test.design_effect}
+        reason, p, log10_p = test.reason, test.p_clustered, test.log10_p_clustered
+    else:
+        own, other = top_k[source], top_k[target]
+        # Every expert of a token's source meets all k of its target, so margins hold each inclusion k times.
+        inclusions = tables.sum(axis=2) // other, tables.sum(axis=1) // own
+        experts = independence_experts(tables, *inclusions, tables.sum(axis=(1, 2)) // (own * other))
+        reason, p, log10_p = experts.reason, experts.p_clustered, experts.log10_p_clustered
+    return figures | {"p_clustered": p, "log10_p_clustered": log10_p}, information.reason or reason
+
+
+def _matrices(
+    layers: tuple[int, ...],
+    found: Mapping[tuple[int, int], Mapping[str, float]],
+    selves: Mapping[int, tuple[float, float]],
+) -> dict[str, Floats]:
+    place = {layer: at for at, layer in enumerate(layers)}
+    out = {name: np.full((len(layers), len(layers)), math.nan) for name in _MATRICES}
+    log10_q = adjust_log10([figures["log10_p_clustered"] for figures in found.values()])
+    for ((source, target), figures), q in zip(found.items(), log10_q, strict=True):
+        i, j = place[source], place[target]
+        for name, value in (*figures.items(), ("log10_q_clustered", float(q))):
+            out[name][i, j] = out[name][j, i] = value
+    for layer, (bits, plugin) in selves.items():
+        out["mi_bits"][place[layer], place[layer]] = bits
+        out["mi_bits_plugin"][place[layer], place[layer]] = plugin
+    return {name: read_only(matrix) for name, matrix in out.items()}

@@ -1,0 +1,149 @@
+"""Profiles compared with one another: rows of a transition, loads of domains, depths of a model.
+
+A profile is a list of numbers whose places mean the same in all that are compared: the targets that the sources
+of one transition lead to, the experts of one layer under different domains. Experts of two layers share no
+labels, so layers are compared by what no naming changes: their sorted loads.
+"""
+
+from collections.abc import Callable, Iterable
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import special, stats
+
+from routestat.errors import RoutestatError
+from routestat.inference.tables import Floats, read_only
+
+PAIRS_AT_ONCE = 1 << 21
+
+
+def profile_matrix(profiles: ArrayLike, method: str = "pearson", diagonal: bool = True) -> Floats:
+    """Every profile against every other, ``[profile, profile]``.
+
+    Parameters
+    ----------
+    profiles : array_like ``[profile, place]``
+        Finite numbers, two places or more; counts or shares for "jensen-shannon".
+    method : {"pearson", "spearman", "kendall", "jensen-shannon"}
+        Correlations (Kendall's is tau-b), or the divergence in bits: 0 alike, 1 nothing in common.
+    diagonal : bool
+        Whether to keep what a profile is to itself (1, or 0 bits); NaN if not.
+
+    Returns
+    -------
+    ndarray
+        Symmetric. NaN in the row and column of a profile that is constant (correlations) or all zero
+        (divergence), its diagonal included.
+
+    Raises
+    ------
+    RoutestatError
+        For other shapes, NaN, infinity, an unknown method, or negative numbers where shares are wanted.
+    """
+    if method not in _METHODS:
+        raise RoutestatError(f"method: wanted one of {', '.join(_METHODS)}, got {method!r}; pick one")
+    rows = _checked(profiles)
+    if method == "jensen-shannon" and (rows < 0).any():
+        raise RoutestatError("profiles: wanted counts or shares of zero or more, got a negative number")
+    defined = rows.any(axis=1) if method == "jensen-shannon" else np.ptp(rows, axis=1) > 0
+    matrix = np.full((len(rows), len(rows)), np.nan)
+    matrix[np.ix_(defined, defined)] = _METHODS[method](rows[defined])
+    itself = np.where(defined & diagonal, 0.0 if method == "jensen-shannon" else 1.0, np.nan)
+    np.fill_diagonal(matrix, itself)
+    return read_only(matrix)
+
+
+def row_profiles(table: ArrayLike) -> Floats:
+    """P(target | source) ``[source, target]`` of counts ``[source, target]`` or ``[group, source, target]``.
+
+    Every row and column stays in its place; a source that was never seen is a row of zeros, which
+    `profile_matrix` takes as undefined.
+    """
+    counts = np.asarray(table, dtype=np.float64)
+    if counts.ndim not in (2, 3):
+        raise RoutestatError(
+            f"table: wanted [source, target], with groups or without, got {counts.ndim} axes"
+        )
+    total = counts if counts.ndim == 2 else counts.sum(axis=0)
+    rows = total.sum(axis=1, keepdims=True)
+    return np.divide(total, rows, out=np.zeros_like(total), where=rows > 0)
+
+
+def sorted_loads(loads: Iterable[ArrayLike], places: int | None = None) -> Floats:
+    """Loads of layers ``[layer, expert]`` as profiles without labels ``[layer, place]``: shares, heaviest first.
+
+    Parameters
+    ----------
+    loads : array_like ``[layer, expert]``, or a list of layers of different widths
+        Counts or shares; each layer's is divided by its sum.
+    places : int, optional
+        Places of the profile (the widest layer's); narrower layers end in zeros.
+    """
+    layers = [np.sort(np.asarray(layer, dtype=np.float64))[::-1] for layer in loads]
+    width = max((len(layer) for layer in layers), default=0) if places is None else places
+    out = np.zeros((len(layers), width))
+    for row, layer in zip(out, layers, strict=True):
+        kept = layer[:width]
+        row[: kept.size] = kept / layer.sum() if layer.sum() > 0 else 0.0
+    return out
+
+
+def _pearson(rows: Floats) -> Floats:
+    centred = rows - rows.mean(axis=1, keepdims=True)
+    # Scaled first, so that squares of tiny or huge numbers stay within floats.
+    centred /= np.abs(centred).max(axis=1, keepdims=True)
+    centred /= np.sqrt((centred**2).sum(axis=1, keepdims=True))
+    return np.clip(centred @ centred.T, -1.0, 1.0)
+
+
+def _spearman(rows: Floats) -> Floats:
+    return _pearson(stats.rankdata(rows, axis=1))
+
+
+def _kendall(rows: Floats) -> Floats:
+    """Tau-b: concordant less discordant pairs of places, over the root of the pairs untied in each."""
+    n, places = rows.shape
+    first, second = np.triu_indices(places, 1)
+    ranks = stats.rankdata(rows, axis=1)
+    total, at_once = np.zeros((n, n)), max(1, PAIRS_AT_ONCE // max(1, n))
+    for start in range(0, first.size, at_once):
+        part = slice(start, start + at_once)
+        signs = np.sign(ranks[:, first[part]] - ranks[:, second[part]])
+        total += signs @ signs.T
+    untied = np.sqrt(np.diag(total))
+    return np.clip(total / np.outer(untied, untied), -1.0, 1.0)
+
+
+def _jensen_shannon(rows: Floats) -> Floats:
+    shares = rows / rows.sum(axis=1, keepdims=True)
+    out = np.zeros((len(rows), len(rows)))
+    for i, mine in enumerate(shares[:-1]):
+        others = shares[i + 1 :]
+        middle = (mine + others) / 2.0
+        nats = special.rel_entr(mine, middle).sum(axis=1) + special.rel_entr(others, middle).sum(axis=1)
+        out[i, i + 1 :] = out[i + 1 :, i] = np.clip(nats / (2.0 * np.log(2.0)), 0.0, 1.0)
+    return out
+
+
+_METHODS: dict[str, Callable[[Floats], Floats]] = {
+    "pearson": _pearson,
+    "spearman": _spearman,
+    "kendall": _kendall,
+    "jensen-shannon": _jensen_shannon,
+}
+
+
+def _checked(profiles: ArrayLike) -> Floats:
+    try:
+        rows = np.asarray(profiles, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise RoutestatError(
+            "profiles: wanted numbers [profile, place]; make rows of equal length"
+        ) from error
+    if rows.ndim != 2 or rows.shape[1] < 2:
+        raise RoutestatError(
+            f"profiles: wanted [profile, place] of two places or more, got shape {rows.shape}"
+        )
+    if not np.isfinite(rows).all():
+        raise RoutestatError("profiles: wanted finite numbers, got NaN or infinity; drop those places in all")
+    return rows

@@ -1,0 +1,46 @@
+"""Intervals of mutual information cover the truth on dependent tokens, and their centre is where it should be."""
+
+import math
+
+import numpy as np
+import pytest
+
+from routestat.inference.information import mutual_information_interval
+from tests.calibration.nulls import Coupled, document_lengths
+
+
+# Lengths give each cell 30 tokens or more; below that the report itself warns of bias.
+@pytest.mark.parametrize(
+    ("k", "documents", "mean", "kind", "runs"),
+    [
+        (8, 60, 60, "equal", 1000),
+        (8, 60, 60, "exponential", 1000),
+        (28, 60, 400, "exponential", 500),
+        pytest.param(28, 60, 400, "equal", 500, marks=pytest.mark.slow),
+        pytest.param(8, 150, 60, "equal", 1000, marks=pytest.mark.slow),
+        pytest.param(8, 150, 60, "exponential", 1000, marks=pytest.mark.slow),
+        pytest.param(28, 150, 200, "exponential", 500, marks=pytest.mark.slow),
+    ],
+)
+def test_interval_covers_and_its_centre_is_unbiased(
+    k: int, documents: int, mean: int, kind: str, runs: int, found: list[str]
+) -> None:
+    rng = np.random.default_rng([k, documents, mean, kind == "equal"])
+    law = Coupled.draw(rng, k)
+    results = []
+    for _ in range(runs):
+        tables = law.tables(rng, document_lengths(rng, documents, mean, kind))
+        r = mutual_information_interval(tables)
+        truth = law.mi_bits + law.luck(tables)
+        results.append((r.low <= law.mi_bits <= r.high, r.mi_bits - truth, r.mi_bits_plugin - truth))
+    covered, bias, plain = np.mean(results, axis=0)
+    error = np.std(results, axis=0)[1] / math.sqrt(runs)
+    line = (
+        f"{k:2} states, {documents:3} {kind:11} documents of {mean}: coverage {covered:.3f} "
+        f"± {math.sqrt(covered * (1 - covered) / runs):.3f}, bias {bias:+.5f} ± {error:.5f} bits of "
+        f"{law.mi_bits:.3f}, plug-in {plain:+.4f}"
+    )
+    found.append(line)
+    assert 0.93 <= covered <= 0.97, line
+    assert error < plain / 30, line
+    assert abs(bias) < plain / 10, line

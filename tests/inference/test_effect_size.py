@@ -1,0 +1,115 @@
+"""V with its interval and threshold, and the tests of single cells, against loops and simulation."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from routestat.errors import RoutestatError
+from routestat.inference.cells import cell_tests
+from routestat.inference.correlation import adjust
+from routestat.inference.effect_size import minimal_effect
+from routestat.inference.independence import independence
+
+
+def coupled(rng, groups, share, n_states=6, mean=200, sticky=0.6):
+    """Documents of exponential length; a token repeats the one before, or its target is its source with `share`."""
+    tables = np.zeros((groups, n_states, n_states), int)
+    for g in range(groups):
+        n = max(5, int(rng.exponential(mean)))
+        x = rng.integers(0, n_states, n)
+        y = np.where(rng.random(n) < share, x, rng.integers(0, n_states, n))
+        fresh = rng.random(n) >= sticky
+        fresh[0] = True
+        place = np.maximum.accumulate(np.where(fresh, np.arange(n), 0))
+        np.add.at(tables[g], (x[place], y[place]), 1)
+    return tables
+
+
+def test_v_is_that_of_the_sum_and_its_error_the_linearised_one():
+    tables = coupled(np.random.default_rng(0), 20, 0.3)
+    plain = independence(tables).cramers_v ** 2
+
+    def v_square(t):
+        return independence(t).cramers_v ** 2
+
+    left = [v_square(np.delete(tables, g, 0)) for g in range(20)]
+    found = minimal_effect(tables, 0.2)
+    estimate = 20 * plain - 19 * np.mean(left)
+    assert found.v == pytest.approx(math.sqrt(estimate), rel=1e-10)
+    # The derivative of V squared in the direction of each group, by differences.
+    total, n, step = tables.sum(axis=0).astype(float), tables.sum(), 1e-6
+    base = v_of(total)
+    score = [(v_of(total + step * t) - base) / step for t in tables.astype(float)]
+    error = math.sqrt(20 / 19 * np.sum(np.square(score)))
+    reach = stats.t.ppf(0.975, 19) * error
+    assert found.high == pytest.approx(math.sqrt(estimate + reach), rel=1e-4)
+    assert found.low == pytest.approx(math.sqrt(max(0, estimate - reach)), rel=1e-4)
+    t = (estimate - 0.04) / error
+    assert found.p == pytest.approx(stats.t.sf(t, 19), rel=1e-3)
+    assert found.log10_p == pytest.approx(math.log10(found.p), abs=1e-9)
+    assert n == total.sum()
+
+
+def v_of(total):
+    n, e = total.sum(), np.outer(total.sum(axis=1), total.sum(axis=0)) / total.sum()
+    return ((total - e) ** 2 / e).sum() / n / (min(total.shape) - 1)
+
+
+def test_the_threshold_is_passed_as_often_as_stated():
+    """At V = threshold exactly the test rejects at its level, and the interval covers."""
+    rng = np.random.default_rng(1)
+    rejected = covered = 0
+    runs = 400
+    for _ in range(runs):
+        # With uniform laws V is the share of tokens whose target is the source.
+        found = minimal_effect(coupled(rng, 60, 0.3, mean=100), 0.3)
+        rejected += found.p < 0.05
+        covered += found.low <= 0.3 <= found.high
+    error = math.sqrt(0.05 * 0.95 / runs)
+    print(f"rejects {rejected / runs:.3f}, covers {covered / runs:.3f} (Monte-Carlo error {error:.3f})")
+    assert 0.03 - 2 * error < rejected / runs < 0.07 + 2 * error
+    assert 0.93 - 2 * error < covered / runs < 0.97 + 2 * error
+
+
+def test_cells_by_their_definition():
+    tables = coupled(np.random.default_rng(2), 12, 0.2, n_states=3)
+    found = cell_tests(tables)
+    total, n = tables.sum(axis=0), tables.sum()
+    r, c = total.sum(axis=1) / n, total.sum(axis=0) / n
+    for i in range(3):
+        for j in range(3):
+            score = [
+                t[i, j]
+                - r[i] * t[:, j].sum()
+                - t[i].sum() * c[j]
+                + t.sum() * (2 * r[i] * c[j] - total[i, j] / n)
+                for t in tables
+            ]
+            z = (total[i, j] - n * r[i] * c[j]) / math.sqrt(12 / 11 * np.sum(np.square(score)))
+            assert found.z[i, j] == pytest.approx(z, rel=1e-10)
+            assert found.log10_p[i, j] == pytest.approx(math.log10(2 * stats.t.sf(abs(z), 11)), rel=1e-9)
+    np.testing.assert_allclose(10**found.log10_q, adjust(10**found.log10_p, "by"), rtol=1e-9)
+
+
+def test_cells_keep_their_size_on_sticky_tokens():
+    rng = np.random.default_rng(3)
+    rejected = np.mean(
+        [(cell_tests(coupled(rng, 60, 0.0, 4, 100)).log10_p < math.log10(0.05)).mean() for _ in range(200)]
+    )
+    assert 0.03 < rejected < 0.07
+
+
+@pytest.mark.parametrize("statistic", [minimal_effect, cell_tests])
+def test_what_cannot_be_said_has_a_reason(statistic):
+    assert "2 groups" in statistic(np.ones((1, 2, 2), int)).reason
+    assert "one row" in statistic(np.ones((3, 1, 4), int)).reason
+    assert statistic(np.zeros((3, 2, 2), int)).reason
+    with pytest.raises(RoutestatError, match="axes"):
+        statistic(np.ones((2, 2), int))
+
+
+def test_impossible_thresholds():
+    with pytest.raises(RoutestatError, match="threshold"):
+        minimal_effect(np.ones((3, 2, 2), int), 1.5)
