@@ -8,6 +8,7 @@ import networkx as nx
 import numpy as np
 from numpy.typing import NDArray
 
+from routestat.breadth import Breadth, look_across
 from routestat.counting.context import Context
 from routestat.counting.counts import Counts
 from routestat.counting.decisions import count_decisions
@@ -122,6 +123,7 @@ class Study:
     dependence: tuple[Dependence, ...]
     parts: tuple[Decomposition, ...]
     budget: Budget
+    breadth: Breadth
     chain: Chain
     board: tuple[PredictionScore, ...]
     mean_board: tuple[PredictionScore, ...]
@@ -172,6 +174,7 @@ def study(
     calibration = _calibration(counts, rng.spawn(1)[0])
     tick("splitting documents in halves", 1, 1)
     parts = decompose(trace, counts, rng, tick)
+    breadth = look_across(trace, counts, rng.spawn(1)[0], tick)
     blocks = tuple(
         BlockFinding(source, target, *_blocks(table, n_blocks, rng))
         for source, target, table in _ticking(steps, "finding blocks", tick)
@@ -190,6 +193,7 @@ def study(
         dependence=dependence,
         parts=parts,
         budget=budget([item.information for item in dependence], parts),
+        breadth=breadth,
         chain=chain,
         board=board,
         mean_board=mean_board(board),

@@ -1,5 +1,6 @@
 """The command: local text → a small trained Mixtral, its loss curve and its card."""
 
+import math
 import os
 import sys
 from pathlib import Path
@@ -55,7 +56,7 @@ def train_model(
 
     Example: python -m capture.train --text texts/*.txt --minutes 30 --out models/mine
     """
-    if bool(minutes) == bool(steps):
+    if bool(minutes) == bool(steps) or not math.isfinite(minutes):
         raise RoutestatError("say how long: --minutes 30, or --steps 500 (not both)")
     recipe = Recipe(layers, experts, top_k, hidden, intermediate, vocab, context, batch_tokens, seed)
     recipe.check()
@@ -71,9 +72,12 @@ def train_model(
     transformers.utils.logging.disable_progress_bar()
     transformers.utils.logging.set_verbosity_error()
     torch.set_num_threads(threads)
-    record.open_record(check_out(out), options, resume)
+    record.check(check_out(out), options, resume)
     lessons = prepare(documents, recipe, out)
     task = _task(recipe, lessons, options, out, save_every)
+    # Only now: what was refused leaves nothing behind.
+    record.write(out, options, None)
+    lessons.tokenizer.save_pretrained(out)
     try:
         model, last, speed = _train(task)
     except KeyboardInterrupt:

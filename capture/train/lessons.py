@@ -55,9 +55,11 @@ def prepare(documents: Sequence[Document], recipe: Recipe, out: Path) -> Lessons
         )
     kept, held = _split([len(text.encode()) for text in texts], recipe.seed)
     file = out / TOKENIZER
-    if not file.exists():
-        wrap(train_tokenizer([texts[i] for i in kept], recipe.vocab), recipe.context).save_pretrained(out)
-    tokenizer = Tokenizer.from_file(str(file))
+    tokenizer = (
+        Tokenizer.from_file(str(file))
+        if file.exists()
+        else train_tokenizer([texts[i] for i in kept], recipe.vocab)
+    )
     stream = np.concatenate([np.append(_encode(tokenizer, texts[i]), END_ID) for i in kept])
     if len(stream) // recipe.context <= recipe.rows:
         raise RoutestatError(

@@ -20,8 +20,8 @@ FILE = "training.json"
 NAMED = 12
 
 
-def open_record(out: Path, options: Mapping[str, Any], resume: bool) -> None:
-    """Take a folder for a training, or find the training that is to go on.
+def check(out: Path, options: Mapping[str, Any], resume: bool) -> None:
+    """See that a folder is free for a training, or holds the one that is to go on.
 
     Raises
     ------
@@ -33,7 +33,6 @@ def open_record(out: Path, options: Mapping[str, Any], resume: bool) -> None:
         if out.is_dir() and any(out.iterdir()):
             there = "holds a training" if file.exists() else "holds files that are no training"
             raise RoutestatError(f"--out {out}: {there}; {_way_out(file.exists())}")
-        write(out, options, None)
         return
     record = read(out)
     if record["run"] is not None:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from routestat.forecast.scores import PredictionScore
 from routestat.inference.tables import lift
+from routestat.structure.layer_map import LayerMap, without_diagonal
 from routestat.structure.paths import Paths
 from routestat.study import BlockFinding, Dependence, LayerLoad
 from routestat.traces.metadata import Router
@@ -138,6 +139,27 @@ def information(dependence: Sequence[Dependence], loads: Sequence[LayerLoad], st
         axes.set_xlim(-0.6, len(known) - 0.4)
     names = [f"{item.source.layer}→{item.target.layer}" for item in known]
     _sparse_ticks(close, "x", names, 40, rotation=90 if len(known) > 12 else 0)
+    return figure
+
+
+def layer_map(found: LayerMap, states: str) -> Drawing:
+    """Mutual information of every pair of layers; the diagonal, a layer with itself, is left out."""
+    matrix = without_diagonal(found.mi_bits)
+    if np.isnan(matrix).all():
+        return "No pair of layers has a measured dependence."
+    across = min(7.5, max(2.8, 0.24 * len(matrix)))
+    figure = _figure(across + 1.9, across + 1.0)
+    axes, key = _axes(figure, 0.65, 0.6, across, across), _axes(figure, 0.75 + across, 0.6, 0.12, across)
+    image = axes.imshow(
+        np.maximum(matrix, 0), cmap=_map(SEQUENTIAL), norm=PowerNorm(0.5, vmin=0), aspect="auto"
+    )
+    _key(figure, image, key)
+    axes.set(xlabel="layer", ylabel="layer")
+    unit = "bits" if states == "subset" else "bits per pair of slots"
+    axes.set_title(f"mutual information of two layers ({unit})", fontsize=_TEXT)
+    names = [str(layer) for layer in found.layers]
+    _sparse_ticks(axes, "x", names, 32)
+    _sparse_ticks(axes, "y", names, 32)
     return figure
 
 

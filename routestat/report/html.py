@@ -30,6 +30,9 @@ PANELS = (
     ("top1_hit", "top-1 hit"),
     ("log_loss_bits", "log loss, bits (less is better)"),
 )
+WHOLE_FILES = (
+    "layers", "dependence", "order", "map", "coactivation", "enough", "prediction", "paths", "biclusters",
+)  # fmt: skip
 MISSING = "–"
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
@@ -110,6 +113,11 @@ def _draw(study: Study, folder: Path, tick: Callable[[str, int, int], None]) -> 
     jobs: dict[str, Callable[[], figures.Drawing]] = {
         "load": lambda: figures.load(study.loads),
         "information": lambda: figures.information(study.dependence, study.loads, study.states),
+        "map": lambda: (
+            figures.layer_map(study.breadth.map, study.states)
+            if study.breadth.map is not None
+            else f"No map: {study.breadth.map_reason}."
+        ),
         "board": lambda: figures.board(study.mean_board, PANELS, BASELINES),
         "blocks": lambda: _draw_blocks(study),
         "routes": lambda: figures.routes(study.paths.graph, layers, study.paths.dominant),
@@ -176,7 +184,8 @@ def _page(study: Study, record: Record, pictures: dict[str, Picture], folder: Pa
         explained=EXPLAINED,
         baselines=BASELINES,
         ask=_question(study, folder),
-        table_files=_table_files(study),
+        whole_files=WHOLE_FILES,
+        cell_files=[f"transition-{item.source.name}-{item.target.name}" for item in study.dependence],
         style=Markup(style),  # ours, from the package: nothing of the trace is in it
         style_hash=digest,
     )
@@ -232,8 +241,3 @@ def _question(study: Study, folder: Path) -> str:
     experts = first[: router.top_k].tolist() if wide else router.alphabet.unrank(int(first[0])).tolist()
     after = ",".join(map(str, experts))
     return f"python -m routestat.predict {shlex.quote(str(folder))} --layer {router.layer} --after {after}"
-
-
-def _table_files(study: Study) -> list[str]:
-    whole = ["layers", "dependence", "order", "prediction", "paths", "biclusters"]
-    return whole + [f"transition-{item.source.name}-{item.target.name}" for item in study.dependence]

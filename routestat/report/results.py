@@ -19,6 +19,7 @@ from routestat.inference.chain import Chain, parse_alpha
 from routestat.inference.effect_size import MinimalEffect
 from routestat.inference.independence import Independence
 from routestat.inference.tables import adjusted_residuals
+from routestat.report.breadth import coactivation_record, coactivation_rows, enough_record, map_records
 from routestat.report.parts import budget_record, calibration_record, order_records, parts_record, reason
 from routestat.structure.balance import Balance
 from routestat.study import BlockFinding, Dependence, LayerLoad, PathFinding, Study
@@ -46,6 +47,9 @@ def results(study: Study) -> Record:
         ],
         "order": order_records(study.parts, [item.information.mi_bits for item in study.dependence]),
         "budget": budget_record(study.budget),
+        "map": map_records(study.breadth),
+        "coactivation": [coactivation_record(item) for item in study.breadth.within],
+        "enough": [enough_record(item) for item in study.breadth.sufficiency],
         "chain": _chain(study.chain),
         "prediction": [_prediction(score) for score in study.board],
         "prediction_mean": [_prediction(score) for score in study.mean_board],
@@ -61,8 +65,9 @@ def write_results(study: Study, folder: Path) -> Record:
     replace_file(folder / "results.json", json.dumps(record, indent=1, allow_nan=False).encode())
     tables = folder / "tables"
     tables.mkdir(exist_ok=True)
-    for name in ("layers", "dependence", "order", "prediction", "paths", "biclusters"):
+    for name in ("layers", "dependence", "order", "map", "enough", "prediction", "paths", "biclusters"):
         _write_rows(tables / f"{name}.csv", record[name])
+    _write_rows(tables / "coactivation.csv", coactivation_rows(study.breadth))
     for stale in tables.glob("transition-*.csv"):
         stale.unlink()
     for item in study.dependence:

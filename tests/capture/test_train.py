@@ -233,10 +233,11 @@ def test_the_model_s_own_routers_feed_the_balance_loss():
     cross_entropy, balance = recipe.losses(model, rows)
     for hook in hooks:
         hook.remove()
-    assert float(balance) == pytest.approx(float(recipe.balance_losses(torch.stack(seen), 2).sum()))
+    wanted = recipe.balance_losses(torch.stack(seen), 2).sum().item()
+    assert balance.item() == pytest.approx(wanted)
     logits = model(input_ids=rows[:, :-1]).logits.detach().double()
     picked = logits.log_softmax(-1).gather(-1, rows[:, 1:, None])
-    assert float(cross_entropy) == pytest.approx(-float(picked.mean()), rel=1e-5)
+    assert cross_entropy.item() == pytest.approx(-picked.mean().item(), rel=1e-5)
 
 
 def test_first_weights_have_the_recipe_s_sizes():
@@ -301,6 +302,7 @@ def test_held_out_documents_are_whole_and_few():
 BAD = {
     "how long": ([], "--minutes 30, or --steps 500"),
     "both": (["--minutes", "1", "--steps", "2"], "(not both)"),
+    "endless": (["--minutes", "inf"], "--minutes 30, or --steps 500"),
     "no such text": (["--steps", "2", "--text", "{folder}/absent.txt"], "absent.txt: no such file"),
     "one document": (["--steps", "2", "--text", "{one}"], "1 documents with text: at least 2 are needed"),
     "little text": (["--steps", "2", "--text", "{few}"], "to train on where a step takes 256"),
@@ -342,6 +344,7 @@ def test_bad_input_gets_one_line(tmp_path, text, capsys, case):
     assert error[0].startswith("error: ")
     assert wanted in error[0]
     assert (tmp_path / "taken" / "notes.txt").read_text() == "mine"
+    assert not any((tmp_path / "out").glob("*"))
 
 
 @pytest.mark.parametrize("damage", [b"", b"\x08\0\0\0\0\0\0\0{}      ", b"junk" * 30])

@@ -325,7 +325,7 @@ def test_a_replay_that_says_nonsense_is_left_out(reports, tmp_path, said):
 def test_progress_is_told_to_the_end(reports, tmp_path):
     told = []
     write_report(reports("one layer").study, tmp_path, lambda *step: told.append(step))
-    assert told == [("drawing figures", done, 5) for done in range(6)]
+    assert told == [("drawing figures", done, 6) for done in range(7)]
 
 
 @pytest.mark.parametrize(
