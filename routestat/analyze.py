@@ -31,6 +31,9 @@ def analyze(
     ] = "empirical-bayes",
     blocks: Annotated[int, typer.Option(min=1, help="Bi-clusters per transition.")] = 4,
     paths: Annotated[int, typer.Option(min=1, help="Dominant and most frequent paths listed.")] = 10,
+    permutations: Annotated[
+        int, typer.Option(min=0, help="Slow check: let documents trade choices so many times, such as 199.")
+    ] = 0,
     groups: Annotated[int, typer.Option(min=1, help="Bundles of documents that tables are kept for.")] = 256,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads (if not given: all cores).")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the few random steps.")] = 0,
@@ -51,7 +54,15 @@ def analyze(
         observed = count_paths(trace, wanted, paths, progress=ticker.of("following paths"))
         rng = np.random.default_rng(seed)
         findings = study(
-            trace, counts, observed, rng, alpha=rule, n_blocks=blocks, n_paths=paths, tick=ticker
+            trace,
+            counts,
+            observed,
+            rng,
+            alpha=rule,
+            n_blocks=blocks,
+            n_paths=paths,
+            permutations=permutations,
+            tick=ticker,
         )
         page = write_report(findings, folder, tick=ticker)
     summarise(findings, page)

@@ -9,15 +9,20 @@ import numpy as np
 
 from routestat.counting.context import Context
 from routestat.counting.counts import Counts
+from routestat.counting.permuted import permuted_tables
 from routestat.counting.sample import Sample, take_sample
-from routestat.counting.strata import count_strata
+from routestat.counting.strata import count_strata, paired_cells
 from routestat.counting.within import count_within
 from routestat.inference.conditional import (
     StratifiedIndependence,
     conditional_information_interval,
     stratified_independence,
 )
-from routestat.inference.information import InformationInterval, mutual_information_interval
+from routestat.inference.information import (
+    InformationInterval,
+    mutual_information,
+    mutual_information_interval,
+)
 from routestat.inference.vocabulary import BeyondVocabulary, beyond_token_types
 from routestat.inference.within import WithinDocuments, within_documents
 from routestat.traces.metadata import Router
@@ -62,6 +67,8 @@ class Decomposition:
         Given the token id; given what the target's router chose for the previous token.
     skip : Conditional, optional
         Of the router before the source and the target, given the source.
+    p_permuted : float
+        Of plain independence by trading whole documents, at least 1 / (permutations + 1); NaN unless asked for.
     note : str
         What part of the trace the conditional figures rest on; empty if all.
     reasons : tuple of str
@@ -74,6 +81,7 @@ class Decomposition:
     given_token: Conditional | None
     given_previous: Conditional | None
     skip: Conditional | None
+    p_permuted: float
     note: str
     reasons: tuple[str, ...]
 
@@ -103,6 +111,7 @@ def decompose(
     trace: Trace,
     counts: Counts,
     rng: np.random.Generator,
+    permutations: int = 0,
     tick: Tick = lambda what, done, total: None,
 ) -> tuple[Decomposition, ...]:
     """Take every adjacent pair of layers apart.
@@ -115,6 +124,8 @@ def decompose(
         With ``Context.layer(1)``.
     rng : numpy.random.Generator
         For swapped and shuffled types.
+    permutations : int
+        Times that whole documents trade their target choices, as a slow check of the clustered test.
     """
     expected = count_within(trace, counts, lambda done, total: tick("expecting documents", done, total))
     layers = None if len(counts.routers) == len(trace.meta.routers) else [r.layer for r in counts.routers]
@@ -126,7 +137,8 @@ def decompose(
     def part(place: int, target: Router, own: np.random.Generator) -> Decomposition:
         within = within_documents(counts.table(Context.layer(1), target), expected[target.name])
         before = counts.routers[place - 2] if place > 1 else None
-        return _parts(sample, counts.states, before, counts.routers[place - 1], target, within, own)
+        routers = before, counts.routers[place - 1], target
+        return _parts(sample, counts.states, *routers, within, own, permutations)
 
     # Sorting is most of the work, and lets other threads run; each pair has its own random numbers.
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
@@ -144,6 +156,7 @@ def _parts(
     target: Router,
     within: WithinDocuments,
     rng: np.random.Generator,
+    permutations: int,
 ) -> Decomposition:
     reasons, vocabulary, given_token, given_previous, skip = [], None, None, None, None
     if (sample.token >= 0).any():
@@ -158,9 +171,32 @@ def _parts(
             skip = _given(sample, before, target, source, states, rng)
     else:
         reasons.append("given an earlier choice of k experts: too many subsets to make strata of")
+    p_permuted = _permuted(sample, source, target, states, rng, permutations)
     return Decomposition(
-        source, target, within, vocabulary, given_token, given_previous, skip, sample.note, tuple(reasons)
+        source,
+        target,
+        within,
+        vocabulary,
+        given_token,
+        given_previous,
+        skip,
+        p_permuted,
+        sample.note,
+        tuple(reasons),
     )
+
+
+def _permuted(
+    sample: Sample, source: Router, target: Router, states: str, rng: np.random.Generator, permutations: int
+) -> float:
+    """How rarely documents that traded their target choices show as much information as they do themselves."""
+    if not permutations or not len(sample):
+        return float("nan")
+    rows = np.arange(len(sample))
+    observed = mutual_information(paired_cells(sample, source, target, rows, rows, states))
+    traded = permuted_tables(sample, source, target, rng, permutations, states=states)
+    # What the longer of two documents has beyond the other is left out, which makes chance a little larger.
+    return (1 + sum(mutual_information(table) >= observed for table in traded)) / (permutations + 1)
 
 
 def _given(

@@ -58,8 +58,7 @@ class Dependence:
 
     `q_clustered` is the clustered p-value after Benjamini and Hochberg over all pairs of this trace; `caution`
     says where there are too few tokens for the size of the table. `effect` and `cells` are None in the expert
-    view. `iid_bits` is the estimate `iid_estimator` would give were tokens independent; `p_permuted` that of
-    trading whole documents, NaN unless asked for.
+    view. `iid_bits` is the estimate `iid_estimator` would give were tokens independent.
     """
 
     source: Router
@@ -75,7 +74,6 @@ class Dependence:
     iid_bits: float
     iid_estimator: str
     q_clustered: float = float("nan")
-    p_permuted: float = float("nan")
 
 
 @dataclass(frozen=True)
@@ -140,6 +138,7 @@ def study(
     alpha: str | float = "empirical-bayes",
     n_blocks: int = 4,
     n_paths: int = 10,
+    permutations: int = 0,
     tick: Tick = lambda what, done, total: None,
 ) -> Study:
     """Ask every room.
@@ -155,7 +154,7 @@ def study(
         For the bi-clusters' starts, resamples and null draws.
     alpha : str or float
         Prior of the chain.
-    n_blocks, n_paths : int
+    n_blocks, n_paths, permutations : int
     tick : callable(what, done, in_all)
     """
     pairs = [(counts.source(target), target) for target in counts.routers[1:]]
@@ -173,7 +172,7 @@ def study(
     tick("splitting documents in halves", 0, 1)
     calibration = _calibration(counts, rng.spawn(1)[0])
     tick("splitting documents in halves", 1, 1)
-    parts = decompose(trace, counts, rng, tick)
+    parts = decompose(trace, counts, rng, permutations, tick)
     breadth = look_across(trace, counts, rng.spawn(1)[0], tick)
     blocks = tuple(
         BlockFinding(source, target, *_blocks(table, n_blocks, rng))

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy import special, stats
 
 from routestat.counting.strata import Strata
+from routestat.inference.student import log10_t_tails
 from routestat.inference.tables import Floats
 
 BIN = 8
@@ -63,8 +64,9 @@ def beyond_token_types(
     Types are put in order of frequency and swapped in a circle, in random order, within bins of 8: each type of
     tokens keeps its source choices and gets the target law of another type about as frequent. What information
     is left is due to the vocabulary being small and uneven. For `p` the types of a bin are permuted at random:
-    were the layers' laws of a type unrelated, the real pairing would be one more such permutation. It is taken
-    as normal with their variance plus the documents', so that it stays finite beyond 1 / n_swaps.
+    were the layers' laws of a type unrelated, the real pairing would be one more such permutation. Its distance
+    from their mean is measured by their variance plus the documents', and referred to Student's t with as many
+    degrees of freedom as the scarcer of the two leaves, so that p goes on below 1 / n_swaps.
 
     Parameters
     ----------
@@ -107,12 +109,25 @@ def beyond_token_types(
     spread = float(chance.std(ddof=1))
     both = math.hypot(error, spread)
     above = beyond + float(kept.mean() - chance.mean())
-    z = above / both if both > 0 else math.inf if above > 0 else 0.0
-    log10_p = float(special.log_ndtr(-z)) / math.log(10.0)
+    # Types alike in everything swap without a trace: what is left beyond rounding is certain.
+    z = above / max(both, 1e-12)
+    dof = min(g, n_swaps) - 1
+    p = float(stats.t.sf(z, dof))
+    # Far out one tail is half of both.
+    log10_p = float(log10_t_tails(z, dof)) - math.log10(2.0) if z > 0 else math.log10(p)
     return BeyondVocabulary(
-        kept_bits, beyond, beyond - reach, beyond + reach, error, spread, float(special.ndtr(-z)), log10_p,
-        n_swaps, seen, strata.n_tokens,
-    )  # fmt: skip
+        kept_bits,
+        beyond,
+        beyond - reach,
+        beyond + reach,
+        error,
+        spread,
+        p,
+        log10_p,
+        n_swaps,
+        seen,
+        strata.n_tokens,
+    )
 
 
 def _swap(order: NDArray[np.intp], rng: np.random.Generator) -> NDArray[np.intp]:

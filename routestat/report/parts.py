@@ -29,6 +29,8 @@ def parts_record(parts: Decomposition) -> Record:
     }
     record |= _conditional("mi_bits_given_token", parts.given_token)
     record |= _conditional("mi_bits_given_previous", parts.given_previous)
+    if parts.p_permuted == parts.p_permuted:
+        record["p_permuted"] = parts.p_permuted
     said = (within.reason, vocabulary.reason if vocabulary else None, *parts.reasons)
     return record | {"parts_note": parts.note, "parts_reasons": [one for one in dict.fromkeys(said) if one]}
 

@@ -171,7 +171,6 @@ def _dependence(item: Dependence) -> Record:
             if item.iid_estimator
             else {}
         ),
-        **({"p_permuted": item.p_permuted} if item.p_permuted == item.p_permuted else {}),
         "mi_bits_unit": "token" if isinstance(test, Independence) else "pair of slots",
         **reason(test.reason, information.reason),
         **({"caution": item.caution} if item.caution else {}),
