@@ -10,7 +10,7 @@ from routestat.decomposition import budget, decompose
 from routestat.inference.information import mutual_information_interval
 from routestat.traces.metadata import TraceMeta, routers_like
 from routestat.traces.store import Trace
-from routestat.traces.synthetic import chain, to_trace
+from routestat.traces.synthetic import expert_chain, to_trace
 
 ROUTERS = routers_like([0, 1, 2], 4, 2)
 
@@ -93,12 +93,12 @@ def test_topics_are_not_coupling(base):
 
 
 def test_wide_routers_without_token_ids():
-    made = chain(
-        coupling=0.6,
-        n_experts=8,
+    made = expert_chain(
+        coupling=2.0,
+        n_experts=16,
         top_k=4,
         layers=3,
-        documents=200,
+        documents=60,
         mean_length=80,
         rng=np.random.default_rng(3),
     )
