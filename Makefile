@@ -11,7 +11,7 @@ demo: $(VENV)/.stamp-core
 	$(BIN)/python -m routestat.analyze data/traces/tiny-mixtral --layers 0-31
 
 test: $(VENV)/.stamp-test
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --dist worksteal
 
 # The type checker needs to see what the tests and capture import.
 lint: $(VENV)/.stamp-test $(VENV)/.stamp-lint

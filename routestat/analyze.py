@@ -14,6 +14,7 @@ from routestat.inference.chain import parse_alpha
 from routestat.report.html import write_report
 from routestat.report.terminal import summarise
 from routestat.study import study
+from routestat.traces.blocks import in_blocks
 from routestat.traces.store import Trace
 
 app = typer.Typer(add_completion=False)
@@ -45,7 +46,7 @@ def analyze(
     """
     wanted, rule = parse_layers(layers), parse_alpha(alpha)
     with Ticker() as ticker:
-        trace = Trace.open(traces, progress=ticker.of("checking"))
+        trace = in_blocks(Trace.open(traces, progress=ticker.of("checking")))
         require_tokens(trace, wanted)
         folder = out or Path("reports") / traces.resolve().name
         keep_traces_apart(folder)

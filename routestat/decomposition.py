@@ -11,7 +11,7 @@ from routestat.counting.context import Context
 from routestat.counting.counts import Counts
 from routestat.counting.permuted import permuted_tables
 from routestat.counting.sample import Sample, take_sample
-from routestat.counting.strata import count_strata, paired_cells
+from routestat.counting.strata import count_strata
 from routestat.counting.within import count_within
 from routestat.inference.conditional import (
     StratifiedIndependence,
@@ -192,11 +192,12 @@ def _permuted(
     """How rarely documents that traded their target choices show as much information as they do themselves."""
     if not permutations or not len(sample):
         return float("nan")
-    rows = np.arange(len(sample))
-    observed = mutual_information(paired_cells(sample, source, target, rows, rows, states))
-    traded = permuted_tables(sample, source, target, rng, permutations, states=states)
-    # What the longer of two documents has beyond the other is left out, which makes chance a little larger.
-    return (1 + sum(mutual_information(table) >= observed for table in traded)) / (permutations + 1)
+    tables = permuted_tables(sample, source, target, rng, permutations, states=states)
+    observed, *traded = (mutual_information(table) for table in tables)
+    # Where no token has both choices there is no information, and nothing to be rarer than.
+    if observed != observed:
+        return float("nan")
+    return (1 + sum(bits >= observed for bits in traded)) / (permutations + 1)
 
 
 def _given(

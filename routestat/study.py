@@ -1,12 +1,13 @@
 """Study: everything the report says of a trace, asked of the analysis rooms once and kept together."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import networkx as nx
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from routestat.breadth import Breadth, look_across
 from routestat.counting.context import Context
@@ -20,7 +21,7 @@ from routestat.forecast.scores import PredictionScore
 from routestat.inference.calibration import HalfSplits, half_splits
 from routestat.inference.cells import CellTests, cell_tests
 from routestat.inference.chain import Chain, fit_chain
-from routestat.inference.correlation import adjust
+from routestat.inference.correlation import adjust_families, adjust_log10
 from routestat.inference.effect_size import MinimalEffect, minimal_effect
 from routestat.inference.estimators import ENOUGH_PER_CELL, default_estimator
 from routestat.inference.independence import (
@@ -56,7 +57,7 @@ class LayerLoad:
 class Dependence:
     """One pair of layers: the table ``[source, target]``, its tests and its information.
 
-    `q_clustered` is the clustered p-value after Benjamini and Hochberg over all pairs of this trace; `caution`
+    `log10_q_clustered` is the clustered p-value after Benjamini and Hochberg over all pairs of this trace; `caution`
     says where there are too few tokens for the size of the table. `effect` and `cells` are None in the expert
     view. `iid_bits` is the estimate `iid_estimator` would give were tokens independent.
     """
@@ -73,7 +74,7 @@ class Dependence:
     cells: CellTests | None
     iid_bits: float
     iid_estimator: str
-    q_clustered: float = float("nan")
+    log10_q_clustered: float = float("nan")
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,11 @@ class PathFinding:
 
 @dataclass(frozen=True)
 class Study:
-    """All findings of one trace."""
+    """All findings of one trace.
+
+    `across` holds log10 p-values of several families, adjusted together after Benjamini and Yekutieli: by name of
+    the family, ``[pair of layers]`` or ``[layer]``.
+    """
 
     meta: TraceMeta
     states: str
@@ -122,6 +127,7 @@ class Study:
     parts: tuple[Decomposition, ...]
     budget: Budget
     breadth: Breadth
+    across: Mapping[str, NDArray[np.float64]]
     chain: Chain
     board: tuple[PredictionScore, ...]
     mean_board: tuple[PredictionScore, ...]
@@ -157,6 +163,22 @@ def study(
     n_blocks, n_paths, permutations : int
     tick : callable(what, done, in_all)
     """
+    # Threads share the pairs of layers out; linear algebra that starts threads of its own would only crowd them.
+    with threadpool_limits(limits=1, user_api="blas"):
+        return _study(trace, counts, observed, rng, alpha, n_blocks, n_paths, permutations, tick)
+
+
+def _study(
+    trace: Trace,
+    counts: Counts,
+    observed: PathCounts,
+    rng: np.random.Generator,
+    alpha: str | float,
+    n_blocks: int,
+    n_paths: int,
+    permutations: int,
+    tick: Tick,
+) -> Study:
     pairs = [(counts.source(target), target) for target in counts.routers[1:]]
     steps = [(source, target, counts.table(Context.layer(1), target)) for source, target in pairs if source]
     tick("fitting the chain", 0, 1)
@@ -178,6 +200,16 @@ def study(
         BlockFinding(source, target, *_blocks(table, n_blocks, rng))
         for source, target, table in _ticking(steps, "finding blocks", tick)
     )
+    families = {
+        "independence": [item.test.log10_p_clustered for item in dependence],
+        "within_document": [item.within.log10_p_clustered for item in parts],
+        "beyond_token_type": [item.vocabulary.log10_p if item.vocabulary else np.nan for item in parts],
+        "given_token": [
+            item.given_token.test.log10_p_clustered if item.given_token else np.nan for item in parts
+        ],
+        "skip": [item.skip.test.log10_p_clustered if item.skip else np.nan for item in parts],
+        "coactivation": [item.pooled.log10_p_clustered for item in breadth.within],
+    }
     return Study(
         meta=trace.meta,
         states=counts.states,
@@ -193,6 +225,7 @@ def study(
         parts=parts,
         budget=budget([item.information for item in dependence], parts),
         breadth=breadth,
+        across=adjust_families(families),
         chain=chain,
         board=board,
         mean_board=mean_board(board),
@@ -225,7 +258,7 @@ def _ticking(items: Sequence[Any], what: str, tick: Tick) -> Any:
 
 def _notes(trace: Trace, counts: Counts) -> tuple[str, ...]:
     groups = int(np.count_nonzero(counts.tokens))
-    notes = [counts.note] if counts.note else []
+    notes = [note for note in (trace.note, counts.note) if note]
     if not trace.complete:
         notes.append("the writer of this trace stopped before closing it; what it had finished is analysed")
     if groups < 2:
@@ -234,6 +267,11 @@ def _notes(trace: Trace, counts: Counts) -> tuple[str, ...]:
     elif groups < 30:
         notes.append(
             f"only {groups} groups of documents: intervals and clustered p-values are rough below 30"
+        )
+    elif (effective := counts.n_tokens**2 / float((counts.tokens.astype(float) ** 2).sum())) < 30:
+        notes.append(
+            f"{groups} groups of documents, but a few hold most tokens: they weigh no more than {effective:.0f} "
+            "of one size, and intervals and clustered p-values are rough below 30"
         )
     if counts.states == "expert":
         sizes = max(router.alphabet.size for router in counts.routers)
@@ -298,8 +336,8 @@ def _dependence(counts: Counts, source: Router, target: Router, table: NDArray) 
 
 
 def _adjusted(family: list[Dependence]) -> tuple[Dependence, ...]:
-    q_values = adjust([item.test.p_clustered for item in family]).tolist() if family else []
-    return tuple(replace(item, q_clustered=q) for item, q in zip(family, q_values, strict=True))
+    adjusted = adjust_log10([item.test.log10_p_clustered for item in family]).tolist() if family else []
+    return tuple(replace(item, log10_q_clustered=q) for item, q in zip(family, adjusted, strict=True))
 
 
 def _board(trace: Trace, counts: Counts, alpha: str | float, tick: Tick) -> tuple[PredictionScore, ...]:

@@ -21,10 +21,11 @@ def permuted_tables(
     *,
     states: str = "subset",
 ) -> Iterator[NDArray[np.int64]]:
-    """`n` tables ``[source, target]`` in which whole documents have traded their target choices.
+    """The table ``[source, target]`` of the documents themselves, then `n` in which they have traded target choices.
 
-    Documents are permuted at random within bins of 8 of like length; token t of one meets token t of the other,
-    and what the longer has beyond is left out. Whatever goes on inside a document stays in it, on either side.
+    Documents are permuted at random within bins of 8 of like length; token t of one meets token t of the other.
+    All documents of a bin are cut to the shortest of them, in every table and in the first: tables of fewer tokens
+    show more information by chance. Whatever goes on inside a document stays in it, on either side.
 
     Parameters
     ----------
@@ -37,13 +38,17 @@ def permuted_tables(
     starts = np.flatnonzero(np.concatenate([[True], sample.document[1:] != sample.document[:-1]]))
     lengths = np.diff(np.append(starts, len(sample)))
     order = np.argsort(lengths, kind="stable")
+    bins = [order[first : first + BIN] for first in range(0, len(order), BIN)]
+    common = np.empty_like(lengths)
+    for members in bins:
+        common[members] = lengths[members].min()
+    step = np.arange(common.sum()) - np.repeat(np.cumsum(common) - common, common)
+    rows = np.repeat(starts, common) + step
+    yield paired_cells(sample, source, target, rows, rows, states)
     for _ in range(n):
         partner = np.empty(len(order), np.intp)
-        for first in range(0, len(order), BIN):
-            members = order[first : first + BIN]
+        for members in bins:
             partner[members] = rng.permutation(members)
-        common = np.minimum(lengths, lengths[partner])
         # Row t of each document, and row t of its partner.
-        step = np.arange(common.sum()) - np.repeat(np.cumsum(common) - common, common)
-        rows = np.repeat(starts, common) + step, np.repeat(starts[partner], common) + step
-        yield paired_cells(sample, source, target, *rows, states)
+        traded = np.repeat(starts[partner], common) + step
+        yield paired_cells(sample, source, target, rows, traded, states)

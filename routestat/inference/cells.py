@@ -1,6 +1,5 @@
 """Which cells of a table depart from independence, with documents as the units and every cell a test."""
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,8 +18,7 @@ class CellTests:
     Attributes
     ----------
     z
-        (observed - expected) in clustered standard errors, `[source, target]` over those kept; NaN where a cell
-        does not vary between groups.
+        (observed - expected) in clustered standard errors (moderated), `[source, target]` over those kept.
     log10_p, log10_q
         Two-sided over Student's t with G - 1 degrees, and adjusted after Benjamini and Yekutieli over all cells.
     rows, columns
@@ -42,7 +40,9 @@ def cell_tests(tables: ArrayLike) -> CellTests:
 
     A group's score in a cell is T_g - r C_g' - R_g c' + n_g (2 r c' - T/n), the linearised difference of the
     cell from its expectation; its variance comes from the groups. Adjusted residuals take tokens as independent
-    instead, and are too large by the square root of the design effect.
+    instead, and are too large by the square root of the design effect. A cell that is seldom seen has groups that
+    agree, on nothing: by its own spread alone every empty cell would be found. Half of the squared error is hence
+    that of independent tokens, e (1 - r)(1 - c), times the design effect of all cells together.
 
     Parameters
     ----------
@@ -53,6 +53,10 @@ def cell_tests(tables: ArrayLike) -> CellTests:
     ------
     RoutestatError
         For tables without groups.
+
+    References
+    ----------
+    Haberman (1973), Biometrics 29; Smyth (2004), SAGMB 3 (moderated t).
     """
     table = contingency(tables)
     if table.tables is None:
@@ -70,14 +74,21 @@ def cell_tests(tables: ArrayLike) -> CellTests:
         return CellTests(read_only(nothing), nothing, nothing, table.rows, table.columns, why)
     n = total.sum()
     r, c = total.sum(axis=1) / n, total.sum(axis=0) / n
-    square = np.zeros_like(total)
+    square, sizes = np.zeros_like(total), 0.0
     for group in table.tables:
         size = group.sum()
         score = group - np.outer(r, group.sum(axis=0)) - np.outer(group.sum(axis=1), c)
         score = score + size * (2.0 * np.outer(r, c) - total / n)
         square += score**2
-    error = np.sqrt(groups / (groups - 1) * square)
-    z = np.divide(total - expected_counts(total), error, out=nothing, where=error > 1e-9 * math.sqrt(n))
+        sizes += float(size) ** 2
+    expected = expected_counts(total)
+    variance = expected * np.outer(n - total.sum(axis=1), n - total.sum(axis=0)) / n**2
+    effect = float(square.sum() / variance.sum())
+    # Groups in equal proportions differ by rounding.
+    if not square.sum() > 1e-24 * sizes:
+        why = "the groups' tables are in equal proportions, so there is no variance to measure by"
+        return CellTests(read_only(nothing), nothing, nothing, table.rows, table.columns, why)
+    z = (total - expected) / np.sqrt(groups / (groups - 1) * (square + effect * variance) / 2.0)
     log10_p = log10_t_tails(z, groups - 1)
     log10_q = adjust_log10(log10_p, "by")
     return CellTests(read_only(z), read_only(log10_p), log10_q, table.rows, table.columns)

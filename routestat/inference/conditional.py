@@ -8,12 +8,13 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse, special, stats
+from scipy import sparse, special
 
 from routestat.counting.strata import Strata
 from routestat.errors import RoutestatError
 from routestat.inference.clustered import few_groups, second_order
 from routestat.inference.information import InformationInterval
+from routestat.inference.left_out import student, unbiased
 from routestat.inference.tables import Floats
 
 # Dense blocks of this many cells stand for the products of a stratum's margins.
@@ -25,15 +26,15 @@ def conditional_information_interval(strata: Strata, level: float = 0.95) -> Inf
 
     With hundreds of strata the plug-in is far too high: at a thousand token types of 28 x 28 cells by a fifth.
     Leaving out whole groups takes out the leading term of that bias whatever goes on inside documents, and the
-    same replicates give the error, (G-1)/G times the sum of their squared deviations. In the expert view the
-    information is that of one source slot and one target slot of a token.
+    same replicates give the error: a group moves the figure by (1 - w_g)(I - I_-g), w_g its share of the tokens.
+    In the expert view the information is that of one source slot and one target slot of a token.
 
     Parameters
     ----------
     strata
         Groups are independent, tokens within one need not be.
     level
-        Of confidence, between 0 and 1; Student's t with G - 1 degrees.
+        Of confidence, between 0 and 1; Student's t (see `student`).
 
     Raises
     ------
@@ -71,9 +72,10 @@ def conditional_information_interval(strata: Strata, level: float = 0.95) -> Inf
         why = "the error needs at least 2 groups of documents with tokens, got 1"
         return InformationInterval(nan, plugin, nan, nan, nan, level, strata.n_tokens, groups, why)
     replicates = left / (n - size[used]) / unit
-    estimate = groups * plugin - (groups - 1) * float(replicates.mean())
-    error = math.sqrt((groups - 1) / groups * float(((replicates - replicates.mean()) ** 2).sum()))
-    reach = float(stats.t.ppf((1.0 + level) / 2.0, groups - 1)) * error
+    estimate = unbiased(plugin, replicates, size[used])
+    moves = (1.0 - size[used] / n) * (plugin - replicates)
+    error = math.sqrt(groups / (groups - 1) * float(((moves - moves.mean()) ** 2).sum()))
+    reach = student(size[used], level) * error
     return InformationInterval(
         estimate, plugin, error, estimate - reach, estimate + reach, level, strata.n_tokens, groups
     )

@@ -2,6 +2,7 @@
 
 import math
 import warnings
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -226,6 +227,17 @@ def adjust_log10(log10_p: ArrayLike, method: str = "bh") -> Floats:
         back[order] = np.minimum(stepped, 0.0)
         q[known] = back
     return read_only(q)
+
+
+def adjust_families(log10_p: Mapping[str, ArrayLike], method: str = "by") -> dict[str, Floats]:
+    """`adjust_log10` over all families of tests together, given back family by family.
+
+    Families share their data, in ways that nobody knows: hence Benjamini and Yekutieli unless told otherwise.
+    """
+    parts = {name: np.asarray(values, np.float64).ravel() for name, values in log10_p.items()}
+    adjusted = adjust_log10(np.concatenate([*parts.values(), np.empty(0)]), method)
+    ends = np.cumsum([part.size for part in parts.values()])[:-1]
+    return dict(zip(parts, np.split(adjusted, ends), strict=True)) if parts else {}
 
 
 def _check_method(method: str) -> None:

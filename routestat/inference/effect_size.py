@@ -13,8 +13,12 @@ from scipy import stats
 
 from routestat.errors import RoutestatError
 from routestat.inference.clustered import few_groups
+from routestat.inference.left_out import degrees, student, unbiased
 from routestat.inference.student import log10_t_tails
 from routestat.inference.tables import Floats, contingency, expected_counts
+
+# Wide tables are large as floats: so many groups of them are held at a time.
+GROUPS_AT_ONCE = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +63,7 @@ def minimal_effect(tables: ArrayLike, threshold: float = 0.1, level: float = 0.9
     threshold
         From 0 up to below 1, in units of V: 0.1 is usually called small (Cohen 1988).
     level
-        Of the interval; Student's t with G - 1 degrees.
+        Of the interval; Student's t (see `degrees`).
 
     Raises
     ------
@@ -78,7 +82,7 @@ def minimal_effect(tables: ArrayLike, threshold: float = 0.1, level: float = 0.9
     if smaller < 1:
         why = "no tokens" if not table.total.size else "one row or one column is in use, so V has no meaning"
         return MinimalEffect(nan, nan, nan, threshold, nan, nan, groups, why)
-    square = _phi_square(table.total) / smaller
+    square = float(_phi_square(table.total)) / smaller
     if groups < 2:
         why = "the error needs at least 2 groups of documents with tokens, got 1"
         return MinimalEffect(math.sqrt(square), nan, nan, threshold, nan, nan, groups, why)
@@ -90,20 +94,31 @@ def minimal_effect(tables: ArrayLike, threshold: float = 0.1, level: float = 0.9
     size = table.tables.sum(axis=(1, 2))
     scores = np.einsum("gij,ij->g", table.tables, pointwise)
     scores = scores - size * (scores.sum() / n)
-    left = np.array([_phi_square(total - group) for group in table.tables]) / smaller
-    estimate = groups * square - (groups - 1) * float(left.mean())
+    left = np.concatenate(
+        [
+            _phi_square(total - table.tables[first : first + GROUPS_AT_ONCE]) / smaller
+            for first in range(0, groups, GROUPS_AT_ONCE)
+        ]
+    )
+    estimate = unbiased(square, left, size)
     error = math.sqrt(groups / (groups - 1) * float(scores @ scores)) / n / smaller
-    reach = float(stats.t.ppf((1.0 + level) / 2.0, groups - 1)) * error
-    t = (estimate - threshold**2) / error if error > 0 else math.copysign(math.inf, estimate - threshold**2)
-    p = float(stats.t.sf(t, groups - 1))
-    # Far out one tail is half of both; where it is not small its log loses nothing.
-    log10_p = float(log10_t_tails(t, groups - 1)) - math.log10(2.0) if t > 0 else math.log10(p)
+    reach = student(size, level) * error
     v, low, high = (math.sqrt(max(0.0, one)) for one in (estimate, estimate - reach, estimate + reach))
+    # Shares are good to 15 digits: what is below is rounding.
+    if not error > 1e-13:
+        why = "the groups give V no error to test by: they are in equal proportions, or V is 1"
+        return MinimalEffect(v, low, high, threshold, nan, nan, groups, why)
+    t = (estimate - threshold**2) / error
+    dof = degrees(size)
+    p = float(stats.t.sf(t, dof))
+    # Far out one tail is half of both; where it is not small its log loses nothing.
+    log10_p = float(log10_t_tails(t, dof)) - math.log10(2.0) if t > 0 else math.log10(p)
     return MinimalEffect(v, low, high, threshold, p, log10_p, groups, None, few_groups(groups))
 
 
-def _phi_square(total: Floats) -> float:
-    n, rows, columns = total.sum(), total.sum(axis=1), total.sum(axis=0)
+def _phi_square(counts: Floats) -> Floats:
+    """Of one table ``[source, target]`` or of several ``[…, source, target]``."""
+    n, rows, columns = counts.sum(axis=(-2, -1)), counts.sum(axis=-1), counts.sum(axis=-2)
     # Leaving a group out can empty a row: it then has no cells either.
-    product = np.outer(np.where(rows > 0, rows, 1), np.where(columns > 0, columns, 1))
-    return float((total**2 / product).sum() - 1.0) if n > 0 else math.nan
+    product = np.maximum(rows, 1)[..., :, None] * np.maximum(columns, 1)[..., None, :]
+    return np.where(n > 0, (counts**2 / product).sum(axis=(-2, -1)) - 1.0, np.nan)

@@ -56,8 +56,8 @@ class Independence:
         How many times the variance of independent tokens the table has, on average over its directions.
     p_clustered, log10_p_clustered, nu
         The second-order test with groups as the independent units, and its degrees of freedom.
-    p_clustered_first_order
-        P(chi2_dof > chi2 / design_effect).
+    p_clustered_first_order, log10_p_clustered_first_order
+        P(chi2_dof > chi2 / design_effect). Too small where documents differ much in length.
     reason
         Why something is NaN that could have been a number, or None.
     note
@@ -90,6 +90,7 @@ class Independence:
     design_effect: float = math.nan
     p_clustered: float = math.nan
     p_clustered_first_order: float = math.nan
+    log10_p_clustered_first_order: float = math.nan
     log10_p_clustered: float = math.nan
     nu: float = math.nan
     reason: str | None = None
@@ -155,6 +156,12 @@ def independence(table: ArrayLike) -> Independence:
     clustered: dict[str, Any] = {"reason": NO_GROUPS if n else "no tokens"}
     if kept.tables is not None and n:
         clustered = _clustered(kept.tables, chi2, dof)
+    effect = clustered.get("design_effect", math.nan) if kept.tables is not None and n else 1.0
+    corrected = correlation.cramers_v_corrected(chi2, n, total.shape, effect)
+    if math.isnan(corrected) and clustered["reason"] is None:
+        clustered["reason"] = (
+            "V is not corrected: the table is too large for so few tokens beside the design effect"
+        )
     return Independence(
         n=n,
         dof=dof,
@@ -166,9 +173,7 @@ def independence(table: ArrayLike) -> Independence:
         log10_p_g=correlation.log10_chi2_tail(g, dof),
         mi_bits=information / math.log(2.0),
         cramers_v=correlation.cramers_v(chi2, n, total.shape),
-        cramers_v_corrected=correlation.cramers_v_corrected(
-            chi2, n, total.shape, clustered["design_effect"] if kept.tables is not None and n else 1.0
-        ),
+        cramers_v_corrected=corrected,
         theils_u=correlation.theils_u(total),
         theils_u_reverse=correlation.theils_u(total.T),
         gk_tau=correlation.gk_tau(total),
@@ -192,6 +197,7 @@ def _clustered(tables: NDArray[np.integer], chi2: float, dof: int) -> dict[str, 
         why = "one row or one column is in use, so there is nothing to test"
         return {
             "design_effect": math.nan, "p_clustered": 1.0, "p_clustered_first_order": 1.0, "log10_p_clustered": 0.0,
+            "log10_p_clustered_first_order": 0.0,
             "reason": why,
         }  # fmt: skip
     source, target = tables.sum(axis=2, dtype=np.int64), tables.sum(axis=1, dtype=np.int64)
@@ -199,7 +205,7 @@ def _clustered(tables: NDArray[np.integer], chi2: float, dof: int) -> dict[str, 
     test = second_order(scores.gram, scores.bias)
     effect = scores.spread / dof
     # No variance between groups at all: the first-order statistic is 0/0 or infinite, and has no meaning.
-    first = correlation.chi2_tail(chi2 / effect, dof) if effect > 0 else math.nan
+    scaled = chi2 / effect if effect > 0 else math.nan
     still = (
         "the groups' tables are in equal proportions, so there is no variance to scale by"
         if effect == 0
@@ -208,7 +214,8 @@ def _clustered(tables: NDArray[np.integer], chi2: float, dof: int) -> dict[str, 
     return {
         "design_effect": effect,
         "p_clustered": test.p,
-        "p_clustered_first_order": first,
+        "p_clustered_first_order": correlation.chi2_tail(scaled, dof),
+        "log10_p_clustered_first_order": correlation.log10_chi2_tail(scaled, dof),
         "log10_p_clustered": test.log10_p,
         "nu": test.nu,
         "reason": test.reason or still,

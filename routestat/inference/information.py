@@ -9,10 +9,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import special, stats
+from scipy import special
 
 from routestat.errors import RoutestatError
 from routestat.inference.estimators import estimator_of
+from routestat.inference.left_out import student, unbiased
 from routestat.inference.tables import Contingency, Floats, contingency, expected_counts, whole_counts
 
 
@@ -20,6 +21,10 @@ def _unit(base: float) -> float:
     if not (math.isfinite(base) and base > 0 and base != 1):
         raise RoutestatError(f"base: wanted a positive number other than 1, got {base}; use 2 for bits")
     return math.log(base)
+
+
+# Wide tables are large as floats: so many groups of them are held at a time.
+GROUPS_AT_ONCE = 32
 
 
 def entropy(counts: ArrayLike, estimator: str = "miller-madow", base: float = 2) -> float:
@@ -210,8 +215,8 @@ def mutual_information_interval(tables: ArrayLike, level: float = 0.95) -> Infor
 
     Centred on the delete-group jackknife, which takes out the bias that tokens of one document share; with the
     linearised variance G/(G-1) sum psi_g**2 / n**2, psi_g = sum of T_g (log(p/e) - I). Limits are those of
-    Student's t with G - 1 degrees: with 20 to 60 groups the normal's fall a point or two short of the level,
-    and with more the two agree. Where source and target are independent the variance's leading term
+    Student's t (see `student`): with 20 to 60 groups the normal's fall a point or two short of the level, and
+    with more the two agree. Where source and target are independent the variance's leading term
     vanishes and the interval says little: test that with `independence`.
 
     Parameters
@@ -241,9 +246,10 @@ def mutual_information_interval(tables: ArrayLike, level: float = 0.95) -> Infor
         why = "the error needs at least 2 groups of documents with tokens, got 1"
         return InformationInterval(nan, plugin, nan, nan, nan, level, n, groups, why)
     left_out, scores = _leave_each_out(table)
-    estimate = groups * plugin - (groups - 1) * float(left_out.mean()) / math.log(2.0)
+    size = table.tables.sum(axis=(1, 2))
+    estimate = unbiased(plugin, left_out / math.log(2.0), size)
     error = math.sqrt(groups / (groups - 1) * float(scores @ scores)) / n / math.log(2.0)
-    reach = float(stats.t.ppf((1.0 + level) / 2.0, groups - 1)) * error
+    reach = student(size, level) * error
     return InformationInterval(estimate, plugin, error, estimate - reach, estimate + reach, level, n, groups)
 
 
@@ -253,12 +259,20 @@ def _leave_each_out(table: Contingency) -> tuple[Floats, Floats]:
     information = plugin_information(total)
     ratio = total / expected_counts(total)
     pointwise = np.log(ratio, out=np.zeros_like(ratio), where=total > 0)
+    if table.tables is None:
+        return np.empty(0), np.empty(0)
+    margins = total.sum(axis=1), total.sum(axis=0)
     left_out, scores = [], []
-    for group in table.tables if table.tables is not None else ():
-        rest = total - group
-        entropies = (special.xlogy(part, part).sum() for part in (rest, rest.sum(1), rest.sum(0)))
-        cells, rows, columns = entropies
-        m = n - group.sum()
-        left_out.append((cells - rows - columns + special.xlogy(m, m)) / m)
-        scores.append((group * pointwise).sum() - group.sum() * information)
-    return np.array(left_out), np.array(scores)
+    for first in range(0, len(table.tables), GROUPS_AT_ONCE):
+        parts = table.tables[first : first + GROUPS_AT_ONCE].astype(np.float64)
+        size, rows, columns = parts.sum(axis=(1, 2)), parts.sum(axis=2), parts.sum(axis=1)
+        cells = _log_products(total - parts).sum(axis=(1, 2))
+        ends = _log_products(margins[0] - rows).sum(axis=1) + _log_products(margins[1] - columns).sum(axis=1)
+        left_out.append((cells - ends + _log_products(n - size)) / (n - size))
+        scores.append(parts.reshape(len(parts), -1) @ pointwise.ravel() - size * information)
+    return np.concatenate(left_out), np.concatenate(scores)
+
+
+def _log_products(counts: Floats) -> Floats:
+    """x ln x of whole counts; 0 at 0."""
+    return counts * np.log(np.maximum(counts, 1.0))

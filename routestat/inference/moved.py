@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import special
 
 from routestat.inference.clustered import CELLS_AT_ONCE
 from routestat.inference.correlation import adjust_log10
 from routestat.inference.differences import TwoSamples, two_samples
+from routestat.inference.student import log10_t_tails
 from routestat.inference.tables import Floats, Integers, read_only
 
 LEVEL = 0.05
@@ -72,7 +72,8 @@ def moved_cells(a: ArrayLike, b: ArrayLike, *, paired: bool = False) -> MovedCel
     The score of a group is (T_g - n_g p) / n in each sample; unpaired the samples' variances add up, paired a
     group's two scores are subtracted first. Unpaired, t divides by the larger of that error and of the one with
     both samples' spread pooled, G/(G-2) sum (T_g - n_g p)**2 / (n_a n_b) with G - 2 degrees of freedom: by its
-    own spread a cell that a small sample happens to miss would always be significant.
+    own spread a cell that a small sample happens to miss would always be significant. A cell that does not vary
+    inside either sample has the error of its scores under one law for both.
 
     Parameters
     ----------
@@ -95,12 +96,16 @@ def moved_cells(a: ArrayLike, b: ArrayLike, *, paired: bool = False) -> MovedCel
     found = cell_differences(TwoSamples(samples.a[:, None, used], samples.b[:, None, used], paired))
     with np.errstate(divide="ignore", invalid="ignore"):
         larger = np.maximum(found.standard_error, found.pooled_error)
+        apart = (larger == 0) & (found.difference != 0)
+        if apart.any():
+            larger[apart] = _error_of_none(samples, used[apart])
         t = found.difference / larger
         ratio = np.log2(found.share_a / found.share_b)
     ratio[~np.isfinite(ratio)] = np.nan
     # Cells that every group holds alike have neither a difference nor an error.
     t[(found.difference == 0) & (larger == 0)] = 0.0
-    dofs = np.where(larger > found.standard_error, sum(samples.groups) - 2.0, found.dof)
+    pooled = (larger > found.standard_error) & (not paired)
+    dofs = np.where(pooled, sum(samples.groups) - 2.0, found.dof)
     log10_p = log10_t_tails(t, dofs)
     log10_q = adjust_log10(log10_p, "by") if used.size else log10_p
     order = np.argsort(-np.abs(found.difference), kind="stable")
@@ -128,6 +133,22 @@ def moved_cells(a: ArrayLike, b: ArrayLike, *, paired: bool = False) -> MovedCel
         moved=read_only(log10_q <= math.log10(LEVEL)),
         reason=samples.reason,
     )
+
+
+def _error_of_none(samples: TwoSamples, cells: Integers) -> Floats:
+    """The error of cells that do not vary inside either sample, but differ: that of the scores under no difference.
+
+    Groups that agree perfectly are as much evidence as there are groups, and no more.
+    """
+    a, b = (t[:, cells].astype(np.float64) for t in (samples.a, samples.b))
+    size_a, size_b = (t.sum(axis=1, dtype=np.float64)[:, None] for t in (samples.a, samples.b))
+    n_a, n_b = size_a.sum(), size_b.sum()
+    if samples.paired:
+        return np.sqrt(((a / n_a - b / n_b) ** 2).sum(axis=0))
+    both = (a.sum(axis=0) + b.sum(axis=0)) / (n_a + n_b)
+    squares = ((a - size_a * both) ** 2).sum(axis=0) + ((b - size_b * both) ** 2).sum(axis=0)
+    groups = sum(samples.groups)
+    return np.sqrt(groups / (groups - 2.0) * squares / n_a / n_b)
 
 
 def cell_differences(samples: TwoSamples) -> CellDifferences:
@@ -158,22 +179,3 @@ def cell_differences(samples: TwoSamples) -> CellDifferences:
     error[error < 1e-13] = 0.0
     difference[np.abs(difference) < 1e-15] = 0.0
     return CellDifferences(p_a, p_b, difference, error, dof, pooled)
-
-
-def log10_t_tails(t: Floats, dof: Floats) -> Floats:
-    """log10 of P(|T| > |t|) for Student's T, finite wherever t is; NaN for NaN. All `[cell]`."""
-    tail = 2.0 * special.stdtr(dof, -np.abs(t))
-    with np.errstate(divide="ignore"):
-        logs = np.log10(tail)
-    for place in np.flatnonzero((tail < 1e-290) & np.isfinite(t)):
-        logs[place] = _log10_far_tail(float(t[place]), float(dof[place]))
-    return np.minimum(logs, 0.0)
-
-
-def _log10_far_tail(t: float, dof: float) -> float:
-    """The regularised incomplete beta function by its power series, in logs: its argument is next to nothing."""
-    x, half = dof / (dof + t * t), dof / 2.0
-    series = float(special.hyp2f1(half, 0.5, half + 1.0, x))
-    return (
-        half * math.log(x) - math.log(half) - float(special.betaln(half, 0.5)) + math.log(series)
-    ) / LOG_10

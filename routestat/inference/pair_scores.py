@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from routestat.inference.expected_pairs import Rows
+from routestat.inference.left_out import student, unbiased
 from routestat.inference.ratio import Estimate
 from routestat.inference.tables import Floats
 
@@ -65,9 +65,9 @@ def _moderated(total: Floats, spread: Floats, variance: Floats) -> Floats:
 def divergence_interval(scores: PairScores, size: Floats, level: float) -> Estimate:
     """The delete-group jackknife of the divergence, in bits."""
     groups, n = size.size, size.sum()
-    value = groups * scores.kl - (groups - 1) * scores.kl_without.mean()
+    value = unbiased(scores.kl, scores.kl_without, size)
     moves = (n - size) * (scores.kl - scores.kl_without)
     error = math.sqrt(groups / (groups - 1) * ((moves - moves.mean()) ** 2).sum()) / n
-    reach = float(stats.t.ppf(0.5 + level / 2, groups - 1)) * error
+    reach = student(size, level) * error
     low, high, unit = value - reach, value + reach, math.log(2.0)
     return Estimate(float(value / unit), float(low / unit), float(high / unit), error / unit, groups)

@@ -58,8 +58,11 @@ def whole_counts(counts: ArrayLike, name: str = "counts") -> NDArray[np.integer[
             )
     if (array < 0).any():
         raise RoutestatError(f"{name}: wanted counts of zero or more, got {array.min()}; check the counting")
-    if array.dtype.kind in "fu" and array.size and float(array.max()) > LARGEST_EXACT:
-        raise RoutestatError(f"{name}: wanted counts up to 2**53, got {array.max()}; check for overflow")
+    # Small types cannot reach it; a sum of large ones would wrap around without a word.
+    if array.dtype.itemsize > 4 and array.size and float(array.sum(dtype=np.float64)) > LARGEST_EXACT:
+        raise RoutestatError(
+            f"{name}: wanted counts up to 2**53 in all, got {array.sum(dtype=np.float64):.4g}; check for overflow"
+        )
     return array.astype(np.int64) if array.dtype.kind == "f" or array.dtype == np.uint64 else array
 
 

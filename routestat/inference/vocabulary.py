@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy import special, stats
 
 from routestat.counting.strata import Strata
+from routestat.errors import RoutestatError
 from routestat.inference.student import log10_t_tails
 from routestat.inference.tables import Floats
 
@@ -77,7 +78,14 @@ def beyond_token_types(
         Two or more.
     level
         Of confidence; Student's t over bundles of groups.
+
+    Raises
+    ------
+    RoutestatError
+        For fewer than 2 swaps, or a level outside (0, 1).
     """
+    if n_swaps < 2 or not 0 < level < 1:
+        raise RoutestatError(f"wanted 2 swaps or more and a level between 0 and 1, got {n_swaps} and {level}")
     nan = math.nan
     seen = strata.n_strata
     if seen < 4:

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import special, stats
+from scipy import special
 
 from routestat.errors import RoutestatError
 from routestat.inference.clustered import few_groups, second_order
+from routestat.inference.left_out import student, unbiased
 from routestat.inference.tables import Floats, whole_counts
 
 
@@ -57,7 +58,7 @@ def within_documents(tables: ArrayLike, expected: ArrayLike, level: float = 0.95
     expected
         E_g `[group, source, target]` of the same tokens, from `routestat.counting.within.count_within`.
     level
-        Of confidence; Student's t with G - 1 degrees.
+        Of confidence; Student's t (see `student`).
 
     Raises
     ------
@@ -84,13 +85,13 @@ def within_documents(tables: ArrayLike, expected: ArrayLike, level: float = 0.95
         float(special.rel_entr(total - t, np.maximum(mean - e, 0.0)).sum()) / (n - m) / math.log(2.0)
         for t, e, m in zip(observed, chance, size, strict=True)
     ]
-    estimate = groups * plugin - (groups - 1) * float(np.mean(left))
+    estimate = unbiased(plugin, left, size)
     ratio = np.divide(total, mean, out=np.zeros_like(total), where=mean > 0)
     pointwise = np.log(ratio, out=np.zeros_like(ratio), where=ratio > 0)
     influence = np.einsum("gij,ij->g", observed, pointwise) + size - np.einsum("gij,ij->g", chance, ratio)
     influence -= size * plugin * math.log(2.0)
     error = math.sqrt(groups / (groups - 1) * float(influence @ influence)) / n / math.log(2.0)
-    reach = float(stats.t.ppf((1.0 + level) / 2.0, groups - 1)) * error
+    reach = student(size, level) * error
     return WithinDocuments(
         estimate, plugin, error, estimate - reach, estimate + reach, test.p, test.log10_p, test.nu, groups,
         test.reason, few_groups(groups),

@@ -46,6 +46,7 @@ def results(study: Study) -> Record:
             for item, parts in zip(study.dependence, study.parts, strict=True)
         ],
         "order": order_records(study.parts, [item.information.mi_bits for item in study.dependence]),
+        "across_families": {name: values for name, values in study.across.items()},
         "budget": budget_record(study.budget),
         "map": map_records(study.breadth),
         "coactivation": [coactivation_record(item) for item in study.breadth.within],
@@ -149,6 +150,7 @@ def _dependence(item: Dependence) -> Record:
             "g": test.g,
             "log10_p_iid": test.log10_p_g,
             "design_effect": test.design_effect,
+            "log10_p_clustered_first_order": test.log10_p_clustered_first_order,
             "cramers_v": test.cramers_v,
             "cramers_v_corrected": test.cramers_v_corrected,
             **_effect(item.effect),
@@ -162,7 +164,8 @@ def _dependence(item: Dependence) -> Record:
     return record | {
         "p_clustered": test.p_clustered,
         "log10_p_clustered": test.log10_p_clustered,
-        "q_clustered": item.q_clustered,
+        "q_clustered": 10.0**item.log10_q_clustered,
+        "log10_q_clustered": item.log10_q_clustered,
         "mi_bits_plugin": information.mi_bits_plugin,
         "mi_bits": information.mi_bits,
         "mi_bits_ci95": [information.low, information.high],

@@ -60,7 +60,11 @@ class Trace:
         What was recorded beside the routers: ``L00.top1`` …
     complete : bool
         False if the writer stopped before closing; everything up to its last whole shard is here.
+    note : str
+        What its documents are, where they are no documents.
     """
+
+    note = ""
 
     def __init__(
         self,

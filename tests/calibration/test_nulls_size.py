@@ -7,10 +7,14 @@ types, shift both laws of their own accord, and tokens repeat what their type ch
 import numpy as np
 import pytest
 
+from routestat.counting.permuted import permuted_tables
+from routestat.counting.sample import Sample
 from routestat.counting.strata import Strata
 from routestat.inference.conditional import stratified_independence
+from routestat.inference.information import mutual_information
 from routestat.inference.vocabulary import beyond_token_types
 from routestat.inference.within import within_documents
+from routestat.traces.metadata import Router
 
 RUNS = 300
 
@@ -105,6 +109,21 @@ def test_within_documents(n_states, groups, mean, equal):
         expected = rows[:, :, None] * columns[:, None, :] / tables.sum(axis=(1, 2))[:, None, None]
         p.append(within_documents(tables, expected).p_clustered)
     require_size(p, 0.02, 0.07)
+
+
+@pytest.mark.parametrize("equal", [True, False])
+def test_traded_documents_of_any_length(equal):
+    """Tables of fewer tokens show more information by chance: unless all are cut alike, nothing is ever found."""
+    rng, routers, p = np.random.default_rng([20, equal]), (Router(0, 8, 2), Router(1, 8, 2)), []
+    for _ in range(150):
+        document = np.repeat(np.arange(40), lengths(40, 60, equal, rng)).astype(np.int32)
+        columns = {r.name: sticky(rng.integers(0, 28, len(document)), document, 0.6, rng) for r in routers}
+        unknown, follows = np.full(len(document), -1, np.int32), np.zeros(len(document), bool)
+        sample = Sample(routers, unknown, document, follows, columns, 40, 40, len(document))
+        observed, *traded = (mutual_information(t) for t in permuted_tables(sample, *routers, rng, 39))
+        p.append((1 + sum(bits >= observed for bits in traded)) / 40)
+    require_size(np.array(p) - 1e-9, 0.03, 0.07)
+    assert np.mean(p) == pytest.approx(0.5, abs=0.1)
 
 
 def test_coupling_inside_types_is_found():

@@ -210,6 +210,7 @@ def test_one_document_gives_differences_and_a_reason_but_no_test():
     cells = moved_cells(a, b)
     assert np.isnan(cells.standard_error).all()
     assert not cells.moved.any()
+    assert np.isnan(moved_cells(a[:1], b[:1]).log10_p).all()
     none = compare_laws(a * 0, b)
     assert "no tokens" in none.reason
     assert math.isnan(none.jsd_bits_plugin)
@@ -224,6 +225,21 @@ def test_a_cell_that_a_small_sample_never_shows_has_an_error_all_the_same():
     assert found.share_a[place] == 0
     assert math.isnan(found.log2_ratio[place])
     assert not found.moved.any()
+
+
+@pytest.mark.parametrize("paired", [False, True])
+def test_groups_that_agree_perfectly_are_as_much_evidence_as_groups(paired):
+    """All of A in one state, all of B in another: nothing varies, and the p-value is finite all the same."""
+    a, b = np.zeros((10, 3), int), np.zeros((10, 3), int)
+    a[:, 0], b[:, 1] = 5, 7
+    few = moved_cells(a, b, paired=paired)
+    many = moved_cells(np.repeat(a, 30, axis=0), np.repeat(b, 30, axis=0), paired=paired)
+    assert few.moved.all()
+    assert many.moved.all()
+    assert np.isfinite(many.log10_p).all()
+    # Relabelling 10 and 10 groups could do no better than 2 in C(20, 10); trading pairs, than 2 in 2**10.
+    assert (few.log10_p > math.log10(2 / math.comb(20, 10))).all()
+    assert (many.log10_p < 10 * few.log10_p).all()
 
 
 @pytest.mark.parametrize(("t", "dof"), [(1.5, 7.3), (60.0, 300.0), (1e3, 299.0), (1e6, 120.5)])

@@ -177,3 +177,13 @@ def test_logs_keep_order_where_p_is_zero() -> None:
     np.testing.assert_allclose(
         correlation.adjust_log10(logs), logs + np.log10([4 / 2, 4 / 1, 4 / 4, 4 / 3]), rtol=0, atol=1e-9
     )
+
+
+def test_families_are_adjusted_together() -> None:
+    families = {"one": [-3.0, math.nan, -1.0], "two": [-2.0], "none": []}
+    found = correlation.adjust_families(families)
+    together = correlation.adjust_log10([-3.0, math.nan, -1.0, -2.0], "by")
+    np.testing.assert_array_equal(found["one"], together[:3])
+    np.testing.assert_array_equal(found["two"], together[3:])
+    assert found["none"].size == 0
+    assert correlation.adjust_families({}) == {}

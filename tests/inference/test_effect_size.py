@@ -11,6 +11,7 @@ from routestat.inference.cells import cell_tests
 from routestat.inference.correlation import adjust
 from routestat.inference.effect_size import minimal_effect
 from routestat.inference.independence import independence
+from tests.oracle.inference_oracle import without_bias
 
 
 def coupled(rng, groups, share, n_states=6, mean=200, sticky=0.6):
@@ -36,18 +37,20 @@ def test_v_is_that_of_the_sum_and_its_error_the_linearised_one():
 
     left = [v_square(np.delete(tables, g, 0)) for g in range(20)]
     found = minimal_effect(tables, 0.2)
-    estimate = 20 * plain - 19 * np.mean(left)
+    size = tables.sum(axis=(1, 2))
+    estimate = without_bias(plain, left, size)
+    dof = tables.sum() ** 2 / np.square(size).sum() - 1
     assert found.v == pytest.approx(math.sqrt(estimate), rel=1e-10)
     # The derivative of V squared in the direction of each group, by differences.
     total, n, step = tables.sum(axis=0).astype(float), tables.sum(), 1e-6
     base = v_of(total)
     score = [(v_of(total + step * t) - base) / step for t in tables.astype(float)]
     error = math.sqrt(20 / 19 * np.sum(np.square(score)))
-    reach = stats.t.ppf(0.975, 19) * error
+    reach = stats.t.ppf(0.975, dof) * error
     assert found.high == pytest.approx(math.sqrt(estimate + reach), rel=1e-4)
     assert found.low == pytest.approx(math.sqrt(max(0, estimate - reach)), rel=1e-4)
     t = (estimate - 0.04) / error
-    assert found.p == pytest.approx(stats.t.sf(t, 19), rel=1e-3)
+    assert found.p == pytest.approx(stats.t.sf(t, dof), rel=1e-3)
     assert found.log10_p == pytest.approx(math.log10(found.p), abs=1e-9)
     assert n == total.sum()
 
@@ -78,6 +81,7 @@ def test_cells_by_their_definition():
     found = cell_tests(tables)
     total, n = tables.sum(axis=0), tables.sum()
     r, c = total.sum(axis=1) / n, total.sum(axis=0) / n
+    spread, variance = np.zeros((3, 3)), np.zeros((3, 3))
     for i in range(3):
         for j in range(3):
             score = [
@@ -87,9 +91,12 @@ def test_cells_by_their_definition():
                 + t.sum() * (2 * r[i] * c[j] - total[i, j] / n)
                 for t in tables
             ]
-            z = (total[i, j] - n * r[i] * c[j]) / math.sqrt(12 / 11 * np.sum(np.square(score)))
-            assert found.z[i, j] == pytest.approx(z, rel=1e-10)
-            assert found.log10_p[i, j] == pytest.approx(math.log10(2 * stats.t.sf(abs(z), 11)), rel=1e-9)
+            spread[i, j] = 12 / 11 * np.sum(np.square(score))
+            variance[i, j] = n * r[i] * c[j] * (1 - r[i]) * (1 - c[j])
+    error = np.sqrt((spread + variance * spread.sum() / variance.sum()) / 2)
+    z = (total - n * np.outer(r, c)) / error
+    np.testing.assert_allclose(found.z, z, rtol=1e-10)
+    np.testing.assert_allclose(found.log10_p, np.log10(2 * stats.t.sf(np.abs(z), 11)), rtol=1e-9)
     np.testing.assert_allclose(10**found.log10_q, adjust(10**found.log10_p, "by"), rtol=1e-9)
 
 
@@ -101,6 +108,16 @@ def test_cells_keep_their_size_on_sticky_tokens():
     assert 0.03 < rejected < 0.07
 
 
+@pytest.mark.parametrize(("n_states", "sticky"), [(28, 0.0), (28, 0.6), (12, 0.6)])
+def test_cells_that_chance_left_empty_are_not_found(n_states: int, sticky: float):
+    """With a handful of tokens expected per cell many have none, and their groups agree on that."""
+    rng = np.random.default_rng(n_states)
+    tests = [cell_tests(coupled(rng, 60, 0.0, n_states, mean=100, sticky=sticky)).log10_q for _ in range(40)]
+    assert np.mean([(q <= math.log10(0.05)).any() for q in tests]) <= 0.1
+    planted = coupled(rng, 60, 0.5, n_states, mean=100, sticky=sticky)
+    assert (np.diag(cell_tests(planted).log10_q) <= math.log10(0.05)).mean() > 0.9
+
+
 @pytest.mark.parametrize("statistic", [minimal_effect, cell_tests])
 def test_what_cannot_be_said_has_a_reason(statistic):
     assert "2 groups" in statistic(np.ones((1, 2, 2), int)).reason
@@ -108,6 +125,20 @@ def test_what_cannot_be_said_has_a_reason(statistic):
     assert statistic(np.zeros((3, 2, 2), int)).reason
     with pytest.raises(RoutestatError, match="axes"):
         statistic(np.ones((2, 2), int))
+
+
+@pytest.mark.parametrize("statistic", [minimal_effect, cell_tests])
+def test_groups_in_equal_proportions_give_no_p_value_and_say_so(statistic):
+    found = statistic(np.arange(1, 13)[:, None, None] * np.array([[3, 1], [1, 3]]))
+    assert "equal proportions" in found.reason
+    assert np.isnan(found.log10_p).all()
+
+
+def test_v_of_one_has_no_error():
+    tables = np.random.default_rng(4).poisson(50.0, (12, 4, 1)) * np.eye(4, dtype=int)
+    found = minimal_effect(tables)
+    assert "V is 1" in found.reason
+    assert (found.v, math.isnan(found.log10_p)) == (pytest.approx(1.0), True)
 
 
 def test_impossible_thresholds():

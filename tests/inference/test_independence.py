@@ -133,6 +133,17 @@ def test_without_groups_the_clustered_figures_say_why_they_are_missing() -> None
     same(one, independence(ARTHRITIS), FIGURES)
 
 
+def test_a_v_that_cannot_be_corrected_says_why() -> None:
+    # One long document makes the design effect larger than the tokens are many beside the table.
+    tables = np.zeros((12, 4, 4), dtype=int)
+    tables[0, 0, 0], tables[1:, 1, 1] = 10**6, 1
+    found = independence(tables)
+    assert math.isnan(found.cramers_v_corrected)
+    assert found.reason is not None
+    assert "V is not corrected" in found.reason
+    assert math.isfinite(found.log10_p_clustered)
+
+
 def test_few_groups_are_noted() -> None:
     tables = np.random.default_rng(0).poisson(2.0, (40, 3, 3))
     assert "only 12 groups" in str(independence(tables[:12]).note)

@@ -12,6 +12,7 @@ from routestat.inference.conditional import conditional_information_interval, st
 from routestat.inference.information import conditional_mutual_information, mutual_information_interval
 from routestat.inference.vocabulary import beyond_token_types
 from routestat.inference.within import within_documents
+from tests.oracle.inference_oracle import without_bias
 
 
 def strata_of(cube, slots=(1, 1)):
@@ -49,8 +50,10 @@ def test_conditional_information_and_its_jackknife(cube):
     assert found.mi_bits_plugin == pytest.approx(
         conditional_mutual_information(cube.sum(axis=0).transpose(1, 0, 2)), abs=1e-12
     )
-    assert found.mi_bits == pytest.approx(9 * information(cube) - 8 * np.mean(left), abs=1e-11)
-    assert found.standard_error == pytest.approx(math.sqrt(8 * np.var(left)), abs=1e-11)
+    size = cube.sum(axis=(1, 2, 3))
+    assert found.mi_bits == pytest.approx(without_bias(information(cube), left, size), abs=1e-11)
+    moves = [(1 - m / cube.sum()) * (information(cube) - one) for m, one in zip(size, left, strict=True)]
+    assert found.standard_error == pytest.approx(math.sqrt(9 / 8 * 9 * np.var(moves)), abs=1e-11)
     assert (found.n, found.n_groups) == (cube.sum(), 9)
 
 
@@ -156,7 +159,8 @@ def test_within_documents_jackknife():
 
     left = [divergence(np.delete(tables, g, 0), np.delete(expected, g, 0)) for g in range(8)]
     found = within_documents(tables, expected)
-    assert found.mi_bits == pytest.approx(8 * divergence(tables, expected) - 7 * np.mean(left), abs=1e-12)
+    estimate = without_bias(divergence(tables, expected), left, tables.sum(axis=(1, 2)))
+    assert found.mi_bits == pytest.approx(estimate, abs=1e-12)
 
 
 @pytest.mark.parametrize(

@@ -69,6 +69,7 @@ def test_a_table_without_tokens_has_no_cells() -> None:
         ([["a", "b"]], "dtype"),
         ([[1, 2], [3]], "ragged"),
         ([[2.0**60]], "2\\*\\*53"),
+        (np.full((12, 2, 2), 2**62), "overflow"),
         ([[1j]], "dtype"),
     ],
 )

@@ -143,3 +143,16 @@ def predicted_right(table: np.ndarray) -> tuple[float, float]:
     blind = n - column.max()
     told = sum(row.sum() - row.max() for row in table)
     return (blind_tau - told_tau) / blind_tau, (blind - told) / blind
+
+
+def without_bias(whole: float, left_out: list[float], size: np.ndarray) -> float:
+    """I of the equations F = I + sum w_h**2 v_h and F_-g = I + sum over h != g of w_h**2 v_h / (1 - w_g)**2."""
+    groups, share = len(size), np.asarray(size) / np.sum(size)
+    system, known = np.zeros((groups + 1, groups + 1)), np.array([whole, *left_out])
+    system[:, 0] = 1.0
+    for h in range(groups):
+        system[0, 1 + h] = share[h] ** 2
+        for g in range(groups):
+            if g != h:
+                system[1 + g, 1 + h] = (share[h] / (1 - share[g])) ** 2
+    return float(np.linalg.solve(system, known)[0])
