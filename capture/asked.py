@@ -69,6 +69,8 @@ class Asked:
             raise RoutestatError(
                 "--num-beams, --prompt-lookup and --compiled are ways to generate: add --max-new-tokens"
             )
+        if self.sample and not self.max_new_tokens:
+            raise RoutestatError("--sample is a way to generate: add --max-new-tokens")
         if self.prompt_lookup and self.batch_size > 1:
             raise RoutestatError("--prompt-lookup runs one text at a time: add --batch-size 1")
         _ = self.distances

@@ -31,7 +31,7 @@ def read_texts(paths: Sequence[Path], column: str = "text") -> Iterator[Document
     Raises
     ------
     RoutestatError
-        If a file is not UTF-8 text, or a line is not JSON with that field; names the file and the line.
+        If a file is not UTF-8 text, or a line is not JSON with text in that field; names the file and the line.
     """
     number = 0
     for path in paths:
@@ -58,7 +58,7 @@ def read_dataset(name: str, column: str, split: str = "", config: str = "") -> I
         for number, row in enumerate(data):
             if column not in row:
                 raise RoutestatError(f"{name} has no column {column!r}; it has {', '.join(row)}")
-            yield Document(number, f"{name}[{number}]", str(row[column]))
+            yield Document(number, f"{name}[{number}]", _text(row[column], f"{name}[{number}]", column))
     except RoutestatError:
         raise
     except (OSError, ValueError, RuntimeError) as error:
@@ -173,4 +173,22 @@ def _lines(path: Path, column: str) -> Iterator[tuple[str, str, str | None]]:
                 f"{path}, line {number}: not a JSON object with a field {column!r}"
             ) from None
         domain = record.get("domain")
-        yield f"{path}:{number}", str(text), None if domain is None else str(domain)
+        text = _text(text, f"{path}, line {number}", column)
+        yield f"{path}:{number}", text, None if domain is None else str(domain)
+
+
+def _text(value: Any, where: str, column: str) -> str:
+    """What a field holds, as text; nothing where it holds nothing."""
+    if value is None:
+        return ""
+    if not isinstance(value, str | int | float):
+        raise RoutestatError(
+            f"{where}: {column!r} holds a {type(value).__name__}, not text; name another field"
+        )
+    try:
+        str(value).encode()
+    except UnicodeEncodeError:
+        raise RoutestatError(
+            f"{where}: {column!r} holds half of a surrogate pair, which is no text"
+        ) from None
+    return str(value)

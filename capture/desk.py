@@ -45,7 +45,7 @@ def capture(
     sample: Annotated[
         bool, typer.Option("--sample", help="Sample as the model's own settings say, not greedily.")
     ] = False,
-    seed: Annotated[int, typer.Option(help="Of the sampling.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of the sampling.")] = 0,
     chat_template: options.ChatTemplate = False,
     max_length: options.MaxLength = 0,
     window: options.Window = 0,

@@ -17,14 +17,14 @@ from capture.effects import follow, read_run
 from capture.effects_said import write
 from capture.effects_shown import show
 from capture.forcing import VARIANTS, Intervention
-from capture.output import Output, refuse_taken
+from capture.output import RUN_FILE, Output, refuse_taken
 from capture.positions import Layout
 from capture.prepared import Prepared, prepare
 from capture.routers import RouterSite
 from capture.runs import Runner
 from capture.treatment import Treatment, parse_treatments
 from capture.work import Work
-from routestat.desk import Ticker, check_out
+from routestat.desk import Ticker, check_out, keep_traces_apart
 from routestat.errors import RoutestatError
 from routestat.traces.store import span
 
@@ -85,8 +85,10 @@ def intervene(
     # The seed is the random subsets' own; the observed run must not depend on it.
     asked = Asked(**{**_PREFILL, **shared, "seed": 0})
     asked.check()
+    keep_traces_apart(out)
     check_out(out)
-    words = list(do or ())
+    # What earlier runs forced stays in the results.
+    words = [*(do or ()), *(_forced(out) if resume else ())]
     # Before the weights are read: the wrong layer shall not cost the loading of a large model.
     prepared = prepare(asked, lambda sites: _plan(sites, layer, words, seed, horizon))
     source, targets, treatments = _plan(prepared.loaded.sites, layer, words, seed, horizon)
@@ -109,6 +111,13 @@ def intervene(
                 followed += follow(natural, forced, treatment, target, steps, progress)
     write(out, followed, natural, weights_of)
     show(followed, natural, weights_of, top, out)
+
+
+def _forced(out: Path) -> list[str]:
+    """What a folder's stores were forced to."""
+    return [
+        store.name.removeprefix("do-") for store in sorted(out.glob("do-*")) if (store / RUN_FILE).exists()
+    ]
 
 
 # What `Asked` knows beyond this command: documents are prefilled, and only the choices are recorded.

@@ -1,18 +1,19 @@
 """Load a model to be recorded; refuse early what cannot be."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 import transformers
+from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from capture.routers import RouterSite, discover, refuse
 from routestat.errors import RoutestatError
 
-_LOADING = (OSError, ValueError, ImportError, KeyError, AttributeError, RuntimeError)
+_LOADING = (OSError, ValueError, ImportError, KeyError, AttributeError, RuntimeError, SafetensorError)
 _CONTEXT = ("max_position_embeddings", "max_seq_len", "n_positions", "seq_length")
 
 
@@ -93,8 +94,8 @@ def load(
     Raises
     ------
     RoutestatError
-        If it cannot be loaded, is dense, or is of a family that cannot be recorded; the last two before any
-        weights are read.
+        If it cannot be loaded, lacks weights, is dense, or is of a family that cannot be recorded; the last two
+        before any weights are read.
     """
     common: dict[str, Any] = {
         "token": os.environ.get("HF_TOKEN") or None,
@@ -121,7 +122,11 @@ def load(
         )
     if experts:
         how["experts_implementation"] = experts
-    model = _or_complain(name, lambda: AutoModelForCausalLM.from_pretrained(name, **how)).eval()
+    # Mismatches come back with what is missing, to be refused with their names.
+    how |= {"output_loading_info": True, "ignore_mismatched_sizes": True}
+    model, found = _or_complain(name, lambda: AutoModelForCausalLM.from_pretrained(name, **how))
+    _refuse_drawn(name, found)
+    model.eval()
     text = config.get_text_config()
     context = next((value for key in _CONTEXT if isinstance(value := getattr(text, key, None), int)), None)
     return Loaded(name, model, tokenizer, discover(model), context)
@@ -131,6 +136,16 @@ def _empty(config: Any, trust_remote_code: bool) -> Any:
     # The modules without their weights: a dense model is refused before it is downloaded.
     with torch.device("meta"):
         return AutoModelForCausalLM.from_config(config, trust_remote_code=trust_remote_code)
+
+
+def _refuse_drawn(name: str, found: Mapping[str, Any]) -> None:
+    """Refuse weights that the files do not hold: transformers would draw them at random and go on."""
+    drawn = sorted({*found["missing_keys"], *(key for key, *_ in found["mismatched_keys"])})
+    if drawn:
+        raise RoutestatError(
+            f"{name} cannot be recorded: its files lack {len(drawn):,} of the weights that its configuration asks "
+            f"for, or hold them in another shape, such as {drawn[0]}; they would be drawn at random"
+        )
 
 
 def _or_complain(name: str, work: Any) -> Any:

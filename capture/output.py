@@ -77,17 +77,22 @@ class Output:
         file = self.out / RUN_FILE
         if not file.exists():
             raise RoutestatError(f"{self.out}: was not written by capture, so it cannot be resumed")
-        record = json.loads(file.read_bytes())
+        try:
+            record = json.loads(file.read_bytes())
+            options, self.before = dict(record["options"]), dict(record["run"])
+        except (ValueError, KeyError, TypeError):
+            raise RoutestatError(
+                f"{file}: damaged, so the capture cannot be resumed; choose another --out"
+            ) from None
         # Of either: what was forced in a store is no option of a run that forces nothing.
-        known = {**record["options"], **self._options}
-        changed = [key for key in known if record["options"].get(key) != self._options.get(key)]
+        known = {**options, **self._options}
+        changed = [key for key in known if options.get(key) != self._options.get(key)]
         if changed:
-            old, new = record["options"].get(changed[0]), self._options.get(changed[0])
+            old, new = options.get(changed[0]), self._options.get(changed[0])
             raise RoutestatError(
                 f"{self.out}: was made with {changed[0]} {old!r}, not {new!r}; "
                 "resume with the same options or choose another --out"
             )
-        self.before = record["run"]
         if (self.out / MANIFEST).exists():
             trace = Trace.open(self.out)
             self.done = set(trace.documents.column("document").to_pylist())

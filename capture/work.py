@@ -46,7 +46,7 @@ class Work:
         Raises
         ------
         RoutestatError
-            For a document that cannot be run, a full disk or memory; what was recorded before is on disk.
+            For a document or a model that cannot be run, a full disk or memory; what was recorded before is on disk.
         """
         meter, pace = Meter(), Pace(self.total)
         self._open: int | None = None
@@ -65,6 +65,12 @@ class Work:
             self._keep(pace, meter)
             raise RoutestatError(
                 "out of memory on the card: lower --batch-size, then go on with --resume"
+            ) from None
+        except RuntimeError as error:
+            self._keep(pace, meter)
+            raise RoutestatError(
+                f"the model cannot be run as it was loaded ({' '.join(str(error).split())[:200]}); where it is the "
+                "experts' kernel, --experts eager goes without"
             ) from None
         except (KeyboardInterrupt, RoutestatError):
             self._keep(pace, meter)

@@ -2,6 +2,8 @@
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,7 +43,8 @@ class Progress:
             return cls()
         try:
             with safe_open(out / FILE, "pt") as stored:
-                return cls(**json.loads(stored.metadata()["progress"]))
+                said = json.loads(stored.metadata()["progress"])
+                return cls(int(said["step"]), float(said["seconds"]), float(said["fraction"]))
         except (SafetensorError, KeyError, TypeError, ValueError) as error:
             raise _damaged(out, error) from None
 
@@ -54,7 +57,8 @@ def save(out: Path, model: Any, optimizer: torch.optim.Optimizer, progress: Prog
         for moment in _MOMENTS:
             tensors[f"{moment}:{name}"] = optimizer.state[weight][moment]
     partial = out / f"{FILE}.partial"
-    save_file(tensors, partial, {"progress": json.dumps(vars(progress))})
+    with written(partial):
+        save_file(tensors, partial, {"progress": json.dumps(vars(progress))})
     with partial.open("rb") as file:
         os.fsync(file.fileno())
     partial.replace(out / FILE)
@@ -81,6 +85,23 @@ def restore(out: Path, model: Any, optimizer: torch.optim.Optimizer) -> Progress
     except (SafetensorError, RuntimeError) as error:
         raise _damaged(out, error) from None
     return progress
+
+
+@contextmanager
+def written(path: Path) -> Iterator[None]:
+    """Say in one line that safetensors could not write.
+
+    Raises
+    ------
+    RoutestatError
+        If the disk is full, say.
+    """
+    try:
+        yield
+    except SafetensorError as error:
+        raise RoutestatError(
+            f"{path} cannot be written ({error}): make room and go on with --resume from the last checkpoint"
+        ) from None
 
 
 def _damaged(out: Path, error: Exception) -> RoutestatError:

@@ -14,7 +14,7 @@ import typer
 from capture.corpus import fingerprint, read_texts
 from capture.desk import serve
 from capture.train import exam, record
-from capture.train.checkpoint import Progress
+from capture.train.checkpoint import Progress, written
 from capture.train.curve import Curve
 from capture.train.lessons import Lessons, prepare
 from capture.train.loop import Said, Task, train
@@ -37,7 +37,9 @@ def train_model(
     out: Annotated[Path, typer.Option(help="Folder of the model; new, or with --resume.")],
     minutes: Annotated[float, typer.Option(min=0, help="Train so long.")] = 0,
     steps: Annotated[int, typer.Option(min=0, help="Or so many steps: the same again, bit for bit.")] = 0,
-    seed: Annotated[int, typer.Option(min=0, help="Of the first weights and the order of the text.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, max=2**32 - 1, help="Of the first weights and the order of the text.")
+    ] = 0,
     layers: Annotated[int, typer.Option(min=1, help="Each with a router.")] = 32,
     experts: Annotated[int, typer.Option(min=1, help="Of every layer.")] = 8,
     top_k: Annotated[int, typer.Option(min=1, help="Experts that a token gets.")] = 2,
@@ -65,7 +67,7 @@ def train_model(
             raise RoutestatError(f"--text {path}: no such file")
     documents = list(read_texts(text, column))
     if resume and not processes and (out / record.FILE).exists():
-        processes = int(record.read(out)["options"]["processes"])
+        processes = record.read(out)["options"].get("processes", 0)
     processes = _processes(processes, recipe.rows)
     options = {**vars(recipe), "minutes": minutes, "steps": steps, "processes": processes, "threads": threads}
     options["texts"] = fingerprint(documents)
@@ -84,12 +86,13 @@ def train_model(
         print(f"note: what was learnt is kept in {out}; go on with --resume", file=sys.stderr)
         raise
     model.config.pad_token_id = model.generation_config.pad_token_id = END_ID
-    model.to(torch.bfloat16).save_pretrained(out)
+    with written(out):
+        model.to(torch.bfloat16).save_pretrained(out)
     asked = windows(lessons.held_out, context, EXAMINED_TOKENS)
     print(f"examining the saved model in {len(asked):,} held-out windows", file=sys.stderr)
     examined = exam.examine(out, lessons.tokenizer, lessons.stream, asked)
     exam.write_load(out, examined.load)
-    facts = record.facts(last, examined, model, speed)
+    facts = record.facts(last, examined, model, speed, lessons.held_out_share)
     record.finish(out, recipe, options, facts, documents)
     _print_summary(out, facts, examined)
 
@@ -110,7 +113,7 @@ def _task(recipe: Recipe, lessons: Lessons, options: dict[str, Any], out: Path, 
     whole = [row for row in windows(lessons.held_out, recipe.context, 1 << 40) if len(row) == recipe.context]
     if not whole:
         raise RoutestatError(
-            f"the held-out documents are shorter than --context {recipe.context}: give longer text, or less"
+            f"the held-out documents are shorter than --context {recipe.context}: give longer ones, or lower it"
         )
     chosen = np.linspace(0, len(whole) - 1, min(WATCHED_ROWS, len(whole))).astype(int)
     return Task(

@@ -38,6 +38,12 @@ class Lessons:
     held_out: list[NDArray[Any]]
     n_documents: int
 
+    @property
+    def held_out_share(self) -> float:
+        """Of all tokens; more than asked for where documents are few."""
+        held = sum(len(document) for document in self.held_out)
+        return held / (held + len(self.stream) - self.n_documents)
+
 
 def prepare(documents: Sequence[Document], recipe: Recipe, out: Path) -> Lessons:
     """Hold documents out, train the tokenizer or read the one in `out`, and encode everything.
@@ -45,21 +51,17 @@ def prepare(documents: Sequence[Document], recipe: Recipe, out: Path) -> Lessons
     Raises
     ------
     RoutestatError
-        If there is too little text to hold a document out and fill a step.
+        If there is too little text to hold a document out and fill a step, or the tokenizer in `out` is damaged.
     """
     texts = [document.text for document in documents if document.text]
     if len(texts) < 2:
         raise RoutestatError(
-            f"{len(texts)} documents with text: at least 2 are needed, one of them to be held out; split the "
+            f"at least 2 documents with text are needed, one of them to be held out, got {len(texts)}; split the "
             "file, or give a .jsonl file with a document in each line"
         )
     kept, held = _split([len(text.encode()) for text in texts], recipe.seed)
     file = out / TOKENIZER
-    tokenizer = (
-        Tokenizer.from_file(str(file))
-        if file.exists()
-        else train_tokenizer([texts[i] for i in kept], recipe.vocab)
-    )
+    tokenizer = _read(file) if file.exists() else train_tokenizer([texts[i] for i in kept], recipe.vocab)
     stream = np.concatenate([np.append(_encode(tokenizer, texts[i]), END_ID) for i in kept])
     if len(stream) // recipe.context <= recipe.rows:
         raise RoutestatError(
@@ -109,6 +111,15 @@ def token_bytes(tokenizer: Any) -> NDArray[np.int64]:
     # In a byte-level vocabulary every character stands for one byte.
     words = tokenizer.convert_ids_to_tokens(range(len(tokenizer)))
     return np.array([0 if word in SPECIAL else len(word) for word in words], np.int64)
+
+
+def _read(file: Path) -> Tokenizer:
+    try:
+        return Tokenizer.from_file(str(file))
+    except Exception as error:  # tokenizers raises nothing narrower
+        raise RoutestatError(
+            f"{file}: not a tokenizer ({error}); remove it, and --resume makes the same again from the same text"
+        ) from None
 
 
 def _encode(tokenizer: Tokenizer, text: str) -> NDArray[np.int64]:

@@ -15,6 +15,8 @@ SPECIAL = (UNKNOWN, START, END)
 START_ID, END_ID = SPECIAL.index(START), SPECIAL.index(END)
 
 HEAD_SIZE, HIDDEN_PER_HEAD = 16, 24
+# The experts' kernel wants rows of a multiple of 16 bytes.
+WIDTH_STEP = 8
 EMBEDDING_SD = 0.3
 PEAK_RATE, WARM_UP_STEPS, WARM_UP_SHARE = 3e-3, 60, 0.2
 BETAS, DECAY, CLIP = (0.9, 0.95), 0.1, 1.0
@@ -59,6 +61,11 @@ class Recipe:
         """
         if self.top_k > self.experts:
             raise RoutestatError(f"--top-k {self.top_k} of --experts {self.experts}: there are not as many")
+        for name, width in (("--hidden", self.hidden), ("--intermediate", self.intermediate)):
+            if width % WIDTH_STEP:
+                raise RoutestatError(
+                    f"{name} {width}: the experts' kernel takes multiples of {WIDTH_STEP}, in bf16 as it is saved"
+                )
         if self.vocab < 256 + len(SPECIAL):
             raise RoutestatError(f"--vocab {self.vocab}: bytes and specials alone are {256 + len(SPECIAL)}")
         if self.batch_tokens % self.context:

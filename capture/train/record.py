@@ -73,7 +73,9 @@ def write(out: Path, options: Mapping[str, Any], run: Mapping[str, Any] | None) 
     replace_file(out / FILE, json.dumps(record, indent=1, ensure_ascii=False).encode())
 
 
-def facts(last: Mapping[str, str], exam: Exam, model: Any, speed: float) -> dict[str, Any]:
+def facts(
+    last: Mapping[str, str], exam: Exam, model: Any, speed: float, held_out_share: float
+) -> dict[str, Any]:
     """What came of a training, for ``training.json`` and the card."""
     load = exam.load
     return {
@@ -83,6 +85,7 @@ def facts(last: Mapping[str, str], exam: Exam, model: Any, speed: float) -> dict
         "tokens": int(last["tokens"]),
         "seconds": float(last["seconds"]),
         "tokens_per_second": speed,
+        "held_out_share": held_out_share,
         "held_out_tokens": exam.tokens,
         "held_out_bytes": exam.n_bytes,
         "held_out_nats_per_token": exam.nats,
@@ -137,7 +140,8 @@ most used {run["most_load"]:.3f} (layer {run["most_load_layer"]}); {recipe.top_k
 
 ## Text
 
-{len(texts):,} documents, {size:,} bytes: {listed}{more}. About 5 % was held out, by whole documents. The licence
+{len(texts):,} documents, {size:,} bytes: {listed}{more}. {run["held_out_share"]:.1%} \
+of the tokens were held out, by whole documents. The licence
 of the weights follows from that of the text.
 
 ## Use

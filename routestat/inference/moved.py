@@ -13,7 +13,6 @@ from routestat.inference.student import log10_t_tails
 from routestat.inference.tables import Floats, Integers, read_only
 
 LEVEL = 0.05
-LOG_10 = math.log(10.0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -14,6 +14,7 @@ from scipy import special, stats
 
 from routestat.counting.strata import Strata
 from routestat.errors import RoutestatError
+from routestat.inference.left_out import degrees, student, unbiased
 from routestat.inference.student import log10_t_tails
 from routestat.inference.tables import Floats
 
@@ -32,8 +33,8 @@ class BeyondVocabulary:
     ----------
     kept_bits, beyond_bits
         Mean information after swaps, and the total less that; both jackknife estimates, in bits.
-    low, high, standard_error
-        Of `beyond_bits`, over documents.
+    kept_low, kept_high, low, high, standard_error
+        Limits of `kept_bits` and of `beyond_bits`, and the error of the latter, over documents.
     swap_sd_bits
         Standard deviation of the information over random permutations within the bins.
     p, log10_p
@@ -44,6 +45,8 @@ class BeyondVocabulary:
     """
 
     kept_bits: float
+    kept_low: float
+    kept_high: float
     beyond_bits: float
     low: float
     high: float
@@ -90,7 +93,9 @@ def beyond_token_types(
     seen = strata.n_strata
     if seen < 4:
         why = f"{seen} token types with known ids: swapping types needs at least 4"
-        return BeyondVocabulary(nan, nan, nan, nan, nan, nan, nan, nan, 0, seen, strata.n_tokens, why)
+        return BeyondVocabulary(
+            nan, nan, nan, nan, nan, nan, nan, nan, nan, nan, 0, seen, strata.n_tokens, why
+        )
     sides = _sides(strata)
     total = sides.total()
     order = np.argsort(-sides.tokens.sum, kind="stable")
@@ -103,28 +108,33 @@ def beyond_token_types(
         why = "the error needs at least 2 groups of documents with tokens, got 1"
         mean, spread = float(kept.mean()), float(chance.std(ddof=1))
         return BeyondVocabulary(
-            mean, total - mean, nan, nan, nan, spread, nan, nan, n_swaps, seen, strata.n_tokens, why
+            mean, nan, nan, total - mean, nan, nan, nan, spread, nan, nan, n_swaps, seen, strata.n_tokens, why
         )
     few = swaps[:SWAPS_LEFT_OUT]
     left = np.array([[sides.total(b), sides.kept(few, b).mean()] for b in bundles])
     # The few swaps stand for all when it comes to what a bundle changes, not for their mean.
     left[:, 1] += kept.mean() - kept[:SWAPS_LEFT_OUT].mean()
-    kept_bits = float(g * kept.mean() - (g - 1) * left[:, 1].mean())
-    beyond = float(g * total - (g - 1) * left[:, 0].mean()) - kept_bits
-    replicates = left[:, 0] - left[:, 1]
-    error = math.sqrt((g - 1) / g * float(((replicates - replicates.mean()) ** 2).sum()))
-    reach = float(stats.t.ppf((1.0 + level) / 2.0, g - 1)) * error
+    size = sides.tokens.parts.sum(axis=1)[bundles]
+    kept_bits = unbiased(float(kept.mean()), left[:, 1], size)
+    beyond = unbiased(total, left[:, 0], size) - kept_bits
+    # Of what is kept and of what is beyond it: the bundles' linearised scores.
+    changes = np.stack([kept.mean() - left[:, 1], total - kept.mean() - (left[:, 0] - left[:, 1])])
+    errors = np.sqrt(g / (g - 1) * (((1.0 - size / size.sum()) * changes) ** 2).sum(axis=1)).tolist()
+    error, quantile = errors[1], student(size, level)
+    reach = quantile * error
     spread = float(chance.std(ddof=1))
     both = math.hypot(error, spread)
     above = beyond + float(kept.mean() - chance.mean())
     # Types alike in everything swap without a trace: what is left beyond rounding is certain.
     z = above / max(both, 1e-12)
-    dof = min(g, n_swaps) - 1
+    dof = min(degrees(size), n_swaps - 1.0)
     p = float(stats.t.sf(z, dof))
     # Far out one tail is half of both.
     log10_p = float(log10_t_tails(z, dof)) - math.log10(2.0) if z > 0 else math.log10(p)
     return BeyondVocabulary(
         kept_bits,
+        kept_bits - quantile * errors[0],
+        kept_bits + quantile * errors[0],
         beyond,
         beyond - reach,
         beyond + reach,

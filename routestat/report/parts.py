@@ -23,6 +23,9 @@ def parts_record(parts: Decomposition) -> Record:
         "mi_bits_within_document_ci95": [within.low, within.high],
         "log10_p_within_document": within.log10_p_clustered,
         "mi_bits_swapped_types": None if vocabulary is None else vocabulary.kept_bits,
+        "mi_bits_swapped_types_ci95": None
+        if vocabulary is None
+        else [vocabulary.kept_low, vocabulary.kept_high],
         "mi_bits_beyond_token_type": None if vocabulary is None else vocabulary.beyond_bits,
         "mi_bits_beyond_token_type_ci95": None if vocabulary is None else [vocabulary.low, vocabulary.high],
         "log10_p_beyond_token_type": None if vocabulary is None else vocabulary.log10_p,

@@ -210,6 +210,14 @@ BAD = {
     "unknown lookahead": (["--text", "{text}", "--lookahead", "soon"], "--lookahead wants numbers"),
     "windows and generation": (["--text", "{text}", "--window", "9", "--max-new-tokens", "2"], "--window"),
     "beams without tokens": (["--text", "{text}", "--num-beams", "2"], "--max-new-tokens"),
+    "sampling without tokens": (["--text", "{text}", "--sample"], "--sample is a way to generate"),
+    "a seed below all": (
+        ["--text", "{text}", "--max-new-tokens", "2", "--sample", "--seed", "-1"],
+        "'--seed'",
+    ),
+    "half a character": (["--text", "{half}"], "half.jsonl, line 1: 'text' holds half of a surrogate pair"),
+    "a conversation": (["--text", "{turns}"], "turns.jsonl, line 1: 'text' holds a list, not text"),
+    "a column of lists": (["--dataset", "{data}", "--column", "turns"], "'turns' holds a list, not text"),
     "no such data set": (["--dataset", "{folder}/none", "--column", "c"], "cannot be read"),
     "no such column": (["--dataset", "{data}", "--column", "answer"], "no column 'answer'; it has question"),
     "unknown option": (["--text", "{text}", "--fast"], "No such option"),
@@ -224,9 +232,12 @@ def test_bad_input_gets_one_line(tmp_path, capsys, case):
     (tmp_path / "lines.jsonl").write_text('{"text": "fine"}\n{"txt": "wrong"}\n')
     (tmp_path / "long.txt").write_text("1 " * 400)
     (tmp_path / "data").mkdir()
-    (tmp_path / "data" / "rows.jsonl").write_text('{"question": "why?"}\n')
+    (tmp_path / "data" / "rows.jsonl").write_text('{"question": "why?", "turns": ["why?"]}\n')
+    (tmp_path / "half.jsonl").write_text('{"text": "\\ud800 and more"}\n')
+    (tmp_path / "turns.jsonl").write_text('{"text": [{"role": "user", "content": "why?"}]}\n')
     names = {name: tmp_path / f"{name}.txt" for name in ("text", "binary", "long")}
     names |= {"binary_lines": tmp_path / "binary.jsonl"}
+    names |= {name: tmp_path / f"{name}.jsonl" for name in ("half", "turns")}
     names |= {"lines": tmp_path / "lines.jsonl", "folder": tmp_path, "data": tmp_path / "data"}
     arguments, wanted = BAD[case]
     assert command(*(part.format(**names) for part in arguments), "--out", tmp_path / "out") == 2
@@ -432,6 +443,65 @@ def test_resuming_with_other_options_is_refused(tmp_path, texts, capsys):
     assert command(*texts, "--out", tmp_path / "t", "--resume", "--max-length", 3) == 2
     assert "was made with max_length 0, not 3" in capsys.readouterr().err
     assert command(*texts, "--out", tmp_path / "t", "--resume") == 0
+
+
+def test_nothing_in_a_field_is_an_empty_document(tmp_path):
+    """Not the word "None"."""
+    (tmp_path / "some.jsonl").write_text('{"text": null}\n{"text": "a few words"}\n')
+    assert command("--text", tmp_path / "some.jsonl", "--window", 50, "--out", tmp_path / "t") == 0
+    assert Trace.open(tmp_path / "t").documents.column("prompt_tokens").to_pylist()[0] == 0
+    assert set(read(tmp_path / "t")["document"]) == {1}
+
+
+@pytest.mark.parametrize("record", ["{", "{}", '{"options": 3, "run": {}}'])
+def test_a_damaged_record_gets_one_line(tmp_path, texts, capsys, record):
+    assert command(*texts, "--out", tmp_path / "t") == 0
+    (tmp_path / "t" / "capture.json").write_text(record)
+    capsys.readouterr()
+    assert command(*texts, "--out", tmp_path / "t", "--resume") == 2
+    error = capsys.readouterr().err.strip().splitlines()
+    assert len(error) == 1
+    assert "capture.json: damaged" in error[0]
+
+
+def small_model(folder, **changed):
+    """Two layers with the tokenizer that ships, whose configuration is then changed."""
+    config = transformers.AutoConfig.from_pretrained(TINY)
+    config.num_hidden_layers, config.intermediate_size = 2, changed.pop("intermediate_size", 16)
+    transformers.MixtralForCausalLM(config).save_pretrained(folder)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(TINY / name, folder / name)
+    said = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(said | changed))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("changed", "wanted"),
+    [
+        ({"num_hidden_layers": 3}, "lack 9 of the weights"),
+        ({"num_local_experts": 4}, "such as model.layers.0.mlp.experts"),
+        ({"intermediate_size": 18}, "--experts eager goes without"),
+        ("cut", "cannot be loaded"),
+    ],
+)
+def test_a_model_that_would_be_drawn_at_random_or_cannot_run_gets_one_line(
+    tmp_path, texts, capsys, changed, wanted
+):
+    """transformers draws what the files lack and goes on: routers of nobody's would be recorded."""
+    model = small_model(tmp_path / "model", **({} if changed == "cut" else changed))
+    if changed == "cut":
+        os.truncate(model / "model.safetensors", 999)
+    capsys.readouterr()
+    assert run(app, "capture", [str(model), *texts, "--out", str(tmp_path / "t")]) == 2
+    error = capsys.readouterr().err.strip().splitlines()
+    assert len(error) == 1
+    assert wanted in error[0]
+
+
+def test_a_model_of_odd_sizes_runs_without_the_kernel(tmp_path, texts):
+    model = small_model(tmp_path / "model", intermediate_size=18)
+    assert run(app, "capture", [str(model), *texts, "--experts", "eager", "--out", str(tmp_path / "t")]) == 0
 
 
 def test_every_option_is_in_the_docs():

@@ -212,6 +212,9 @@ def test_resuming_adds_what_is_missing_and_refuses_other_treatments(done, capsys
     assert command(*options, "--do", "3", "--resume") == 0
     assert "do(3): experts 0, 4 at layer 5 → layer 6" in capsys.readouterr().out
     assert (columns(out / "do-3", "L05")["L05"] == 3).all()
+    # What was forced before stays in the results.
+    found = json.loads((out / "intervene.json").read_text())["effects"]
+    assert {one["do"] for one in found} == {"12", "natural", "random", "3"}
     assert kept <= (out / "do-12" / "manifest.json").stat().st_mtime_ns
     assert command(*options) == 2
     assert "already holds a trace; go on with --resume" in capsys.readouterr().err
@@ -358,6 +361,14 @@ def test_bad_input_gets_one_line(tmp_path, capsys, case):
     assert len(error) == 1
     assert error[0].startswith("error: ")
     assert wanted in error[0]
+
+
+def test_a_trace_is_no_folder_for_other_stores(done, tmp_path, capsys):
+    out, _ = done
+    given = ("--text", lines(tmp_path, 1), "--layer", 5, "--do", 1, "--out", out / "observed")
+    assert command(*given) == 2
+    assert "holds a trace; name another folder" in capsys.readouterr().err
+    assert not (out / "observed" / "observed").exists()
 
 
 def test_a_dense_layer_names_the_moe_layers(tmp_path, wide, capsys):

@@ -16,9 +16,11 @@ torch = pytest.importorskip("torch", reason="capture needs torch")
 pytest.importorskip("transformers", minversion="5.0", reason="capture needs transformers 5")
 pytest.importorskip("datasets", reason="capture needs datasets")
 import typer  # noqa: E402
+from safetensors import SafetensorError  # noqa: E402
+from safetensors.torch import load_file, save_file  # noqa: E402
 
 import capture.desk  # noqa: E402
-from capture.train import desk, exam, lessons, recipe  # noqa: E402
+from capture.train import checkpoint, desk, exam, lessons, recipe  # noqa: E402
 from capture.train.rows import Rows  # noqa: E402
 from routestat import Trace  # noqa: E402
 from routestat.desk import run  # noqa: E402
@@ -174,6 +176,9 @@ def test_the_card_states_the_facts_of_the_run(trained):
     assert f"bits per byte | {said['held_out_bits_per_byte']:.3f}" in card
     assert "30,720 tokens in 120 steps of 256" in card
     assert "2 layers, 8 experts, top 2" in card
+    # Three of sixty documents of alike length.
+    assert 0.03 < said["held_out_share"] < 0.07
+    assert f"{said['held_out_share']:.1%} of the tokens were held out" in card
     assert "`toy.jsonl" in card
     with (trained / "load.csv").open() as lines:
         load = np.array([[float(v) for k, v in row.items() if k != "layer"] for row in csv.DictReader(lines)])
@@ -304,12 +309,16 @@ BAD = {
     "both": (["--minutes", "1", "--steps", "2"], "(not both)"),
     "endless": (["--minutes", "inf"], "--minutes 30, or --steps 500"),
     "no such text": (["--steps", "2", "--text", "{folder}/absent.txt"], "absent.txt: no such file"),
-    "one document": (["--steps", "2", "--text", "{one}"], "1 documents with text: at least 2 are needed"),
+    "one document": (["--steps", "2", "--text", "{one}"], "at least 2 documents with text are needed"),
     "little text": (["--steps", "2", "--text", "{few}"], "to train on where a step takes 256"),
     "short text": (["--steps", "2", "--text", "{short}"], "shorter than --context 32"),
     "taken": (["--steps", "2", "--text", "{text}", "--out", "{taken}"], "holds files that are no training"),
     "not a folder": (["--steps", "2", "--text", "{text}", "--out", "{one}"], "is a file; name a folder"),
     "more than there are": (["--steps", "2", "--text", "{text}", "--top-k", "9"], "--top-k 9 of --experts 8"),
+    "a width the kernel cannot take": (["--steps", "2", "--text", "{text}", "--hidden", "36"], "--hidden 36"),
+    "another": (["--steps", "2", "--text", "{text}", "--intermediate", "20"], "takes multiples of 8"),
+    "a seed beyond all": (["--steps", "2", "--text", "{text}", "--seed", str(2**64)], "Invalid value"),
+    "half a character": (["--steps", "2", "--text", "{half}"], "half.jsonl, line 1: 'text' holds half of a"),
     "small vocabulary": (["--steps", "2", "--text", "{text}", "--vocab", "99"], "bytes and specials alone"),
     "uneven rows": (
         ["--steps", "2", "--text", "{text}", "--batch-tokens", "100"],
@@ -326,11 +335,12 @@ BAD = {
 
 @pytest.mark.parametrize("case", BAD)
 def test_bad_input_gets_one_line(tmp_path, text, capsys, case):
-    files = {name: tmp_path / f"{name}.jsonl" for name in ("one", "few", "short", "binary")}
+    files = {name: tmp_path / f"{name}.jsonl" for name in ("one", "few", "short", "binary", "half")}
     files["one"].write_text(json.dumps({"text": "words " * 900}))
     files["few"].write_text("\n".join([json.dumps({"text": "a few words " * 9})] * 3))
     files["short"].write_text("\n".join([json.dumps({"text": f"{i} little words"}) for i in range(400)]))
     files["binary"].write_bytes(b"\xff\xfe\x00\x81")
+    files["half"].write_text('{"text": "\\ud800"}')
     (tmp_path / "taken").mkdir()
     (tmp_path / "taken" / "notes.txt").write_text("mine")
     names = {**files, "folder": tmp_path, "taken": tmp_path / "taken", "text": text}
@@ -357,6 +367,69 @@ def test_a_damaged_checkpoint_gets_one_line(text, tmp_path, capsys, monkeypatch,
     (tmp_path / "t" / "checkpoint.safetensors").write_bytes(damage)
     assert command(*arguments, "--resume") == 2
     assert "no checkpoint of this model" in capsys.readouterr().err
+
+
+def damaged(text, folder, monkeypatch):
+    """A training that was stopped after a step, and what to type to go on."""
+    arguments = ("--text", text, "--steps", 4, "--out", folder)
+    stop_after(monkeypatch, 1)
+    assert command(*arguments, "--processes", 1) == 130
+    monkeypatch.undo()
+    return (*arguments, "--resume")
+
+
+def test_a_damaged_tokenizer_gets_one_line_and_is_made_again(text, tmp_path, capsys, monkeypatch):
+    again = damaged(text, tmp_path / "t", monkeypatch)
+    file = tmp_path / "t" / "tokenizer.json"
+    whole = file.read_bytes()
+    file.write_bytes(whole[:99])
+    capsys.readouterr()
+    assert command(*again) == 2
+    error = capsys.readouterr().err.strip().splitlines()
+    assert len(error) == 1
+    assert "tokenizer.json: not a tokenizer" in error[0]
+    file.unlink()
+    assert command(*again) == 0
+    assert file.read_bytes() == whole
+
+
+def test_a_record_without_its_options_gets_one_line(text, tmp_path, capsys, monkeypatch):
+    again = damaged(text, tmp_path / "t", monkeypatch)
+    (tmp_path / "t" / "training.json").write_text('{"options": {}, "run": null}')
+    capsys.readouterr()
+    assert command(*again) == 2
+    assert "was made with layers None, not 2" in capsys.readouterr().err
+
+
+def test_a_checkpoint_whose_progress_is_no_number_gets_one_line(text, tmp_path, capsys, monkeypatch):
+    again = damaged(text, tmp_path / "t", monkeypatch)
+    file = tmp_path / "t" / "checkpoint.safetensors"
+    tensors = load_file(file)
+    save_file(tensors, file, {"progress": '{"step": 1, "seconds": null, "fraction": 0.25}'})
+    capsys.readouterr()
+    assert command(*again) == 2
+    assert "no checkpoint of this model" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("written", ["checkpoint", "model"])
+def test_a_full_disk_gets_one_line_and_the_training_goes_on(text, tmp_path, capsys, monkeypatch, written):
+    """safetensors has an error of its own for what other writers call an OSError."""
+
+    def full(*arguments, **options):
+        raise SafetensorError("I/O error: No space left on device (os error 28)")
+
+    if written == "checkpoint":
+        monkeypatch.setattr(checkpoint, "save_file", full)
+    else:
+        monkeypatch.setattr(recipe.MixtralForCausalLM, "save_pretrained", full)
+    arguments = ("--text", text, "--steps", 3, "--processes", 1, "--out", tmp_path / "t")
+    assert command(*arguments) == 2
+    error = [line for line in capsys.readouterr().err.strip().splitlines() if not line.startswith("step ")]
+    assert len(error) == 1
+    assert "No space left on device" in error[0]
+    assert "go on with --resume" in error[0]
+    monkeypatch.undo()
+    assert command(*arguments, "--resume") == 0
 
 
 def test_another_tokenizer_or_a_lost_record_is_no_training(text, tmp_path, capsys):
