@@ -124,7 +124,7 @@ def common_routers(
         )
     notes = []
     if left := sorted(asked - set(shared)):
-        notes.append(f"not in both traces, and left out: layers {span(left)}")
+        notes.append(f"layers {span(left)} are not in both traces and are left out")
     pairs = [p for layer in shared for p in zip(named[0][layer], named[1][layer], strict=True)]
     unlike = [x.layer for x, y in pairs if (x.n_experts, x.top_k) != (y.n_experts, y.top_k)]
     if unlike:

@@ -48,9 +48,9 @@ def _layers(console: Console, findings: Contrast) -> None:
         if item.law is not None and _bits(item.law) == _bits(item.law)
     ]
     if not found:
-        _titled(
-            console, "Loads", Text("No layer has the same experts in both: ids are labels, see the report.")
-        )
+        unlike = all(item.law is None for item in findings.layers)
+        why = "No layer has the same experts in both: ids are labels, see the report."
+        _titled(console, "Loads", Text(why if unlike else "No layer has tokens in both."))
         return
     table = _table("layer", "bits", "95 % interval", "variation", "by chance", "log10 p", "moved")
     for item, law in sorted(found, key=lambda pair: -_bits(pair[1]))[:TOP]:

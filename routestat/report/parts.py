@@ -65,13 +65,16 @@ def order_records(parts: Sequence[Decomposition], dependence: Sequence[float]) -
             records.append(record | {"cmi_bits": None} | reason(*item.reasons))
             continue
         found = item.skip.information
+        # Jackknife estimates may fall below zero, where a share means nothing.
+        whole = found.mi_bits + adjacent
+        share = found.mi_bits / whole if min(found.mi_bits, adjacent) >= 0 and whole > 0 else None
         records.append(
             record
             | {
                 "mi_bits": item.skip.unconditional_bits,
                 "cmi_bits": found.mi_bits,
                 "cmi_bits_ci95": [found.low, found.high],
-                "cmi_share": found.mi_bits / (found.mi_bits + adjacent),
+                "cmi_share": share,
                 "interaction_bits": item.skip.unconditional_bits - found.mi_bits,
                 "p_clustered": item.skip.test.p_clustered,
                 "log10_p_clustered": item.skip.test.log10_p_clustered,
