@@ -165,9 +165,9 @@ def count(
     dtype = np.dtype(np.uint32 if trace.n_tokens < 1 << 32 else np.uint64)
     keys = _keys(routers, contexts, view)
     groups, note = _fit_groups(keys, view, groups, memory, dtype)
-    make = partial((StateTask if view == "subset" else ExpertTask).make, groups=groups, dtype=dtype)
+    make = partial((StateTask if view == "subset" else ExpertTask).make, groups=groups)
     tasks, tokens, documents = _pass(
-        trace, routers, keys, make, groups, threads or os.cpu_count() or 1, progress
+        trace, routers, keys, make, dtype, groups, threads or os.cpu_count() or 1, progress
     )
     tables = {(task.context, task.target.name): _frozen(task.finished()) for task in tasks}
     return Counts(view, routers, contexts, tables, _frozen(tokens), _frozen(documents), note)
@@ -232,7 +232,8 @@ def _pass(
     trace: Trace,
     routers: Sequence[Router],
     keys: Sequence[tuple[Context, tuple[Router, ...], Router]],
-    make: Callable[[Context, tuple[Router, ...], Router], Task],
+    make: Callable[..., Task],
+    dtype: np.dtype,
     groups: int,
     threads: int,
     progress: Progress | None,
@@ -246,7 +247,7 @@ def _pass(
     with ThreadPoolExecutor(threads + 1) as pool:
         # The next batch is decoded and cut into runs while this one is counted, the first while tables are made.
         ahead = pool.submit(next, pieces, None)
-        tasks = [make(*key) for key in keys]
+        tasks = _in_one_block(keys, make, dtype)
         shares = [tasks[i::threads] for i in range(threads)]
         while (piece := ahead.result()) is not None:
             ahead = pool.submit(next, pieces, None)
@@ -265,6 +266,24 @@ def _pass(
             if progress is not None:
                 progress(done, trace.n_tokens)
     return tasks, tokens, documents
+
+
+def _in_one_block(
+    keys: Sequence[tuple[Context, tuple[Router, ...], Router]], make: Callable[..., Task], dtype: np.dtype
+) -> list[Task]:
+    """Empty tables in one stretch of memory: the system hands that out in large pages, far fewer of them."""
+    shapes: list[tuple[int, ...]] = []
+
+    def measure(shape: tuple[int, ...]) -> NDArray[np.unsignedinteger]:
+        shapes.append(shape)
+        return np.empty(0, dtype)
+
+    for key in keys:
+        make(*key, zeros=measure)
+    ends = np.cumsum([prod(shape) for shape in shapes], dtype=np.int64).tolist()
+    block = np.zeros(ends[-1] if ends else 0, dtype)
+    parts = iter(np.split(block, ends[:-1]))
+    return [make(*key, zeros=lambda shape: next(parts).reshape(shape)) for key in keys]
 
 
 def _pieces(batches: Iterable[Batch], window: int, groups: int) -> Iterator[tuple[Batch, Runs]]:

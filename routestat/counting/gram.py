@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from routestat.counting.context import Context
 from routestat.counting.kernels import cross_experts, single_experts, unrank
 from routestat.counting.runs import Runs
+from routestat.counting.states import Zeros
 from routestat.traces.batch import Batch
 from routestat.traces.metadata import Router
 
@@ -37,11 +38,11 @@ class ExpertTask:
 
     @classmethod
     def make(
-        cls, context: Context, sources: tuple[Router, ...], target: Router, groups: int, dtype: np.dtype
+        cls, context: Context, sources: tuple[Router, ...], target: Router, groups: int, zeros: Zeros
     ) -> "ExpertTask":
         """An empty table."""
         shape = tuple(router.n_experts for router in (*sources, target))
-        return cls(context, sources, target, np.zeros((groups, *shape), dtype))
+        return cls(context, sources, target, zeros((groups, *shape)))
 
     def feed(self, batch: Batch, runs: Runs, scratch: dict[str, NDArray]) -> None:
         """Count a batch; `scratch` keeps the unranked rows from table to table."""

@@ -1,5 +1,6 @@
 """The state view: a token is one symbol of each router, a table is dense."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
 
@@ -12,6 +13,9 @@ from routestat.counting.runs import Runs
 from routestat.traces.alphabet import smallest_unsigned
 from routestat.traces.batch import Batch
 from routestat.traces.metadata import Router
+
+#: Makes an empty table of a shape.
+Zeros = Callable[[tuple[int, ...]], NDArray[np.unsignedinteger]]
 
 # Rows fused at a time: their cells and both columns stay in the L1 cache.
 BLOCK = 1 << 12
@@ -32,11 +36,11 @@ class StateTask:
 
     @classmethod
     def make(
-        cls, context: Context, sources: tuple[Router, ...], target: Router, groups: int, dtype: np.dtype
+        cls, context: Context, sources: tuple[Router, ...], target: Router, groups: int, zeros: Zeros
     ) -> "StateTask":
         """An empty table."""
         cells = prod(router.alphabet.size + 1 for router in (*sources, target))
-        return cls(context, sources, target, np.zeros((groups, cells), dtype), smallest_unsigned(cells))
+        return cls(context, sources, target, zeros((groups, cells)), smallest_unsigned(cells))
 
     def feed(self, batch: Batch, runs: Runs, scratch: dict[str, NDArray]) -> None:
         """Count a batch; `scratch` keeps the buffers from table to table."""
