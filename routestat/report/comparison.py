@@ -5,16 +5,14 @@ import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from routestat.contrast import Contrast
 from routestat.report import comparison_figures, figures
 from routestat.report.comparison_results import write_results
-from routestat.report.html import Picture, _data, _noun, _reasons, number
+from routestat.report.html import Picture, _noun, draw_all, page_environment
 from routestat.report.results import Record
 from routestat.traces.manifest import replace_file
-from routestat.traces.store import span
 
 
 def write_comparison(
@@ -59,17 +57,10 @@ def _draw(
     if strongest is not None:
         item = findings.transitions[strongest]
         jobs["transition"] = lambda: comparison_figures.transition(item, findings.states)
-    pictures = {}
-    for done, (name, job) in enumerate(jobs.items()):
-        tick("drawing figures", done, len(jobs))
-        drawn, path = job(), folder / f"{name}.png"
-        if isinstance(drawn, str):
-            pictures[name] = Picture(reason=drawn)
-            path.unlink(missing_ok=True)
-        else:
-            width, height = figures.save(drawn, path)
-            pictures[name] = Picture(f"figures/{name}.png", width, height)
-    tick("drawing figures", len(jobs), len(jobs))
+    pictures = draw_all(jobs, folder, tick)
+    for name, picture in pictures.items():
+        if picture.reason:
+            (folder / f"{name}.png").unlink(missing_ok=True)
     return pictures
 
 
@@ -81,13 +72,7 @@ def _strongest(findings: Contrast, record: Record) -> int | None:
 
 
 def _page(findings: Contrast, record: Record, pictures: dict[str, Picture]) -> str:
-    environment = Environment(
-        loader=PackageLoader("routestat.report", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"number": number, "num": _data, "span": span, "reasons": _reasons}
+    environment = page_environment()
     style = environment.get_template("style.css").render()
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     strongest = _strongest(findings, record)

@@ -6,7 +6,7 @@ What the page says is in the templates; here are the numbers' dress, the picture
 import base64
 import hashlib
 import shlex
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -125,6 +125,13 @@ def _draw(study: Study, folder: Path, tick: Callable[[str, int, int], None]) -> 
     for item in study.dependence:
         name = f"transition-{item.source.layer}-{item.target.layer}"
         jobs[name] = lambda item=item: figures.joint_and_conditional(item, study.states)  # type: ignore[misc]
+    return draw_all(jobs, folder, tick)
+
+
+def draw_all(
+    jobs: Mapping[str, Callable[[], figures.Drawing]], folder: Path, tick: Callable[[str, int, int], None]
+) -> dict[str, Picture]:
+    """Draw and save every picture of a page; one at a time."""
     pictures = {}
     for done, (name, job) in enumerate(jobs.items()):
         tick("drawing figures", done, len(jobs))
@@ -160,7 +167,8 @@ def _draw_blocks(study: Study) -> figures.Drawing:
     return figures.blocks(study.blocks[place], study.dependence[place], study.states)
 
 
-def _page(study: Study, record: Record, pictures: dict[str, Picture], folder: Path) -> str:
+def page_environment() -> Environment:
+    """The templates, with the numbers' dress; text is escaped."""
     environment = Environment(
         loader=PackageLoader("routestat.report", "templates"),
         autoescape=True,
@@ -168,6 +176,11 @@ def _page(study: Study, record: Record, pictures: dict[str, Picture], folder: Pa
         lstrip_blocks=True,
     )
     environment.filters |= {"number": number, "num": _data, "span": span, "reasons": _reasons}
+    return environment
+
+
+def _page(study: Study, record: Record, pictures: dict[str, Picture], folder: Path) -> str:
+    environment = page_environment()
     style = environment.get_template("style.css").render()
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     place = clearest_blocks(record["biclusters"])
