@@ -10,7 +10,7 @@ import typer
 from routestat.counting.counts import count
 from routestat.counting.paths import count_paths
 from routestat.desk import Ticker, check_out, keep_traces_apart, parse_layers, require_tokens, run
-from routestat.inference.chain import parse_alpha
+from routestat.inference.dirichlet import parse_alpha
 from routestat.report.html import write_report
 from routestat.report.terminal import summarise
 from routestat.study import study

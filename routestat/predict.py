@@ -13,7 +13,8 @@ from rich.table import Table
 from routestat.counting.counts import count
 from routestat.desk import Ticker, run
 from routestat.errors import RoutestatError
-from routestat.inference.chain import Chain, Prediction, parse_alpha
+from routestat.inference.chain import Chain, Prediction
+from routestat.inference.dirichlet import parse_alpha
 from routestat.report.results import CHAIN_FILE, load_chain
 from routestat.study import chain_of
 from routestat.traces.manifest import MANIFEST, replace_file

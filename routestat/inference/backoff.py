@@ -26,6 +26,7 @@ from numpy.typing import ArrayLike
 from scipy import special
 
 from routestat.errors import RoutestatError
+from routestat.inference.rising import SMALLEST_ALPHA
 from routestat.inference.strength import Strength, fit_backoff, fit_strength
 from routestat.inference.tables import Floats, read_only, whole_counts
 
@@ -107,6 +108,30 @@ def fit_law(counts: ArrayLike) -> BackOff:
         base = _plain_law(expected_draws(table, weight).sum(axis=0))
     fitted, law = _rested(table, base, discounted=True)
     return BackOff(read_only(law), read_only(base), fitted)
+
+
+def hierarchical_alpha(rows: ArrayLike) -> Floats:
+    """The prior s m ``[target]`` of rows ``[row, target]`` that back off to the law m of all rows together.
+
+    A single row has no other to learn from and rests on the uniform law.
+
+    Raises
+    ------
+    RoutestatError
+        If there is no token, or a count is not whole.
+    """
+    table = whole_counts(rows, "rows").astype(np.float64)
+    if table.ndim != 2 or not table.any():
+        raise RoutestatError("rows: wanted counts [row, target] with a token or more; give alpha as a number")
+    if np.count_nonzero(table.any(axis=1)) < 2:
+        total = table.sum(axis=0)
+        base, cells = _uniform(total), np.nonzero(total)
+        return read_only(fit_strength(total[cells], base[cells], [total.sum()]) * base)
+    cells, every = np.nonzero(table), np.broadcast_to(_plain_law(table.sum(axis=0)), table.shape)
+    weight = fit_strength(table[cells], every[cells], table.sum(axis=1)) * every
+    base = _plain_law(expected_draws(table, weight).sum(axis=0))
+    strength = fit_strength(table[cells], np.broadcast_to(base, table.shape)[cells], table.sum(axis=1))
+    return read_only(np.maximum(strength * base, SMALLEST_ALPHA))
 
 
 def _plain_law(table: Floats) -> Floats:

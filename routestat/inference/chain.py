@@ -1,7 +1,8 @@
 """The Markov chain of routing: inhomogeneous, one transition matrix per layer gap, Dirichlet rows.
 
-Each row of each gap has the prior Dirichlet(alpha); tokens are taken as independent given the chain, so that
-within documents the credible intervals are too narrow by about the root of the design effect.
+Each gap has an order of its own: 0 (the layer's own law), 1 (given the layer before), 2 (given the two before, backed
+off to one). Each row of order 1 has the prior Dirichlet(alpha). The posterior takes tokens as independent given the
+chain; credible intervals are those of as many tokens as the documents are worth, the design effect fewer.
 """
 
 from collections.abc import Sequence
@@ -12,7 +13,13 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from routestat.errors import RoutestatError
-from routestat.inference.dirichlet import log_evidence, resolve_alpha, transition_posterior
+from routestat.inference.dirichlet import (
+    TransitionPosterior,
+    log_evidence,
+    resolve_alpha,
+    transition_posterior,
+)
+from routestat.inference.second_order import SecondOrder
 from routestat.inference.tables import Floats, read_only, whole_counts
 
 
@@ -27,8 +34,12 @@ class Prediction:
         in the expert view, where they sum to k.
     n_tokens : int
         Tokens that had the source (in the expert view: the fewest that had one of its experts). 0: the answer
-        is the prior's alone.
+        is the prior's, or the back-off's, alone.
     level : float
+    layer : int
+        The layer that is foretold.
+    order : int
+        How many earlier layers the answer rests on.
     """
 
     probability: Floats
@@ -36,11 +47,13 @@ class Prediction:
     high: Floats
     n_tokens: int
     level: float
+    layer: int = -1
+    order: int = 1
 
 
 @dataclass(frozen=True)
 class Chain:
-    """A fitted chain of order 1 over the layers.
+    """A fitted chain over the layers.
 
     Attributes
     ----------
@@ -57,6 +70,12 @@ class Chain:
         As asked for.
     priors : tuple of float arrays ``[target]``
         The resolved alpha of the first layer's law, then of each gap.
+    second : tuple of SecondOrder or None
+        One per gap: its step of order 2, where it has one.
+    orders : tuple of int
+        One per gap.
+    design_effects : tuple of float
+        One per gap: how many dependent tokens are worth an independent one.
     """
 
     states: str
@@ -67,6 +86,20 @@ class Chain:
     counts: tuple[NDArray[np.int64], ...]
     alpha: str | float
     priors: tuple[Floats, ...]
+    second: tuple[SecondOrder | None, ...] = ()
+    orders: tuple[int, ...] = ()
+    design_effects: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        gaps = len(self.counts)
+        for name, plain in (("second", None), ("orders", 1), ("design_effects", 1.0)):
+            if not getattr(self, name):
+                object.__setattr__(self, name, (plain,) * gaps)
+
+    @property
+    def order(self) -> int:
+        """The largest order of its gaps; 0 for a single layer."""
+        return max(self.orders, default=0)
 
     @property
     def initial(self) -> Floats:
@@ -75,7 +108,7 @@ class Chain:
 
     @property
     def transitions(self) -> tuple[Floats, ...]:
-        """Posterior mean transition matrices ``[source, target]``, one per gap; rows sum to one."""
+        """Posterior mean transition matrices of order 1 ``[source, target]``, one per gap; rows sum to one."""
         return tuple(
             read_only((table + prior) / (table.sum(axis=1, keepdims=True) + prior.sum()))
             for table, prior in zip(self.counts, self.priors[1:], strict=True)
@@ -86,9 +119,18 @@ class Chain:
         """Total prior weight, in tokens (in the expert view: in choices), of a row of each gap."""
         return tuple(float(prior.sum()) for prior in self.priors[1:])
 
+    def posterior(self, gap: int) -> TransitionPosterior:
+        """Mean, mode (MAP), intervals and draws of the transition matrix of one gap, tokens taken as independent."""
+        return transition_posterior(self.counts[gap], self.priors[gap + 1])
+
+    def own_law(self, gap: int) -> Floats:
+        """The law of order 0 of the layer after `gap`: Perks's prior, whatever the source."""
+        total = self.counts[gap].sum(axis=0)
+        return read_only((total + 1.0 / total.size) / (total.sum() + 1.0))
+
     @property
     def log_evidence(self) -> float:
-        """Natural log evidence of all transitions given the first layer; NaN in the expert view.
+        """Natural log evidence of all transitions of order 1 given the first layer; NaN in the expert view.
 
         There the k·k cells of a token are no independent draws, so their evidence means nothing.
         """
@@ -141,9 +183,10 @@ class Chain:
             raise RoutestatError(
                 f"state {source} is out of range: layer {self.layers[gap]} has 0 … {len(table) - 1}"
             )
-        posterior = transition_posterior(table[source], self.priors[gap + 1])
-        low, high = posterior.interval(level)
-        return Prediction(posterior.mean, low, high, int(table[source].sum()), level)
+        mean, prior = self.transitions[gap][source], float(self.priors[gap + 1].sum())
+        n_tokens = int(table[source].sum())
+        low, high = credible_limits(mean, prior + n_tokens / self.design_effects[gap], level)
+        return Prediction(mean, low, high, n_tokens, level, self.layers[gap + 1], 1)
 
     def _after_experts(self, gap: int, source: int | Sequence[int], level: float) -> Prediction:
         experts = sorted({int(e) for e in np.atleast_1d(np.asarray(source))})
@@ -162,7 +205,8 @@ class Chain:
         mean = inclusion.mean(axis=0)
         sd = np.sqrt(variance.sum(axis=0)) / len(experts)
         low, high = _beta_limits(mean, sd, level)
-        return Prediction(read_only(mean), low, high, int(rows.sum(axis=1).min() // k_next), level)
+        n_tokens = int(rows.sum(axis=1).min() // k_next)
+        return Prediction(read_only(mean), low, high, n_tokens, level, self.layers[gap + 1], 1)
 
 
 def fit_chain(
@@ -174,6 +218,9 @@ def fit_chain(
     n_experts: Sequence[int],
     top_k: Sequence[int],
     states: str = "subset",
+    second: Sequence[SecondOrder | None] = (),
+    orders: Sequence[int] = (),
+    design_effects: Sequence[float] = (),
 ) -> Chain:
     """Fit the chain to counts.
 
@@ -181,11 +228,13 @@ def fit_chain(
     ----------
     first : counts ``[target]`` of the first layer
     counts : sequence of counts ``[source, target]``, one per gap
-    alpha : float or {"jeffreys", "perks", "empirical-bayes"}
+    alpha : float or {"jeffreys", "perks", "empirical-bayes", "hierarchical"}
         The prior of a row; empirical Bayes (default) learns one alpha per gap by evidence.
     layers, n_experts, top_k : sequences
         One entry per layer.
     states : {"subset", "expert"}
+    second, orders, design_effects : sequences
+        One entry per gap, or none: order 1 throughout, tokens independent. Order 2 wants its `SecondOrder`.
 
     Raises
     ------
@@ -199,28 +248,41 @@ def fit_chain(
         raise RoutestatError(
             "a chain over L layers wants L − 1 tables, each as long as the one before is wide"
         )
+    for name, given in (("second", second), ("orders", orders), ("design_effects", design_effects)):
+        if given and len(given) != len(tables):
+            raise RoutestatError(f"{name}: wanted one entry for each of {len(tables)} gaps, got {len(given)}")
+    if any(order == 2 and not (second and second[gap]) for gap, order in enumerate(orders)):
+        raise RoutestatError("a gap of order 2 wants its counts: pass fit_second_order of them as `second`")
     # The first layer is a single row: there is nothing to learn a prior from but the row itself.
     start_alpha = "perks" if alpha == "empirical-bayes" else alpha
     priors = [resolve_alpha(start[None], start_alpha), *(resolve_alpha(table, alpha) for table in tables)]
     for array in (start, *tables):
         read_only(array)
-    return Chain(states, tuple(layers), tuple(n_experts), tuple(top_k), start, tables, alpha, tuple(priors))
+    return Chain(
+        states,
+        tuple(layers),
+        tuple(n_experts),
+        tuple(top_k),
+        start,
+        tables,
+        alpha,
+        tuple(priors),
+        tuple(second),
+        tuple(orders),
+        tuple(design_effects),
+    )
 
 
-def parse_alpha(text: str) -> str | float:
-    """A prior written as text: a positive number or the name of a rule.
-
-    Raises
-    ------
-    RoutestatError
-        If it is neither.
-    """
-    try:
-        alpha: str | float = float(text)
-    except ValueError:
-        alpha = text
-    resolve_alpha(np.ones((1, 2), int), alpha)  # complains of what is no prior, before any work is done
-    return alpha
+def credible_limits(mean: ArrayLike, weight: float, level: float) -> tuple[Floats, Floats]:
+    """Equal-tailed limits (low, high) of the Beta margins of Dirichlet(weight · mean) ``[target]``."""
+    centre = np.asarray(mean, np.float64)
+    if centre.size == 1:
+        return read_only(np.ones(centre.shape)), read_only(np.ones(centre.shape))
+    own, rest, tail = weight * centre, weight * (1.0 - centre), (1.0 - level) / 2.0
+    exact = (own <= 0) | (rest <= 0)
+    own, rest = np.where(exact, 1.0, own), np.where(exact, 1.0, rest)
+    low, high = special.betaincinv(own, rest, tail), special.betainccinv(own, rest, tail)
+    return read_only(np.where(exact, centre, low)), read_only(np.where(exact, centre, high))
 
 
 def _beta_limits(mean: Floats, sd: Floats, level: float) -> tuple[Floats, Floats]:

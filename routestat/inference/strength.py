@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import optimize, special
 
-from routestat.inference.dirichlet import LARGEST_SUM_PER_TOKEN, SMALLEST_SUM, log_rising
+from routestat.inference.rising import LARGEST_SUM_PER_TOKEN, SMALLEST_SUM, log_rising
 from routestat.inference.tables import Floats
 
 # A row's draws are summed term by term up to so many tokens.

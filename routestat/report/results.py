@@ -15,7 +15,8 @@ import numpy as np
 
 from routestat.errors import RoutestatError
 from routestat.forecast.scores import SCORES, PredictionScore
-from routestat.inference.chain import Chain, parse_alpha
+from routestat.inference.chain import Chain
+from routestat.inference.dirichlet import parse_alpha
 from routestat.inference.effect_size import MinimalEffect
 from routestat.inference.independence import Independence
 from routestat.inference.tables import adjusted_residuals

@@ -218,7 +218,7 @@ def test_named_priors() -> None:
         (lambda: log_evidence([1.5, 2], 1), "fractions"),
         (lambda: log_evidence(3, 1), "rows"),
         (lambda: transition_posterior(ROWS, 0.0), "above zero"),
-        (lambda: transition_posterior(ROWS, "jeffreys"), "alpha"),
+        (lambda: transition_posterior(ROWS, "uniform"), "alpha"),
         (lambda: transition_posterior(ROWS, 1.0).interval(95), "level"),
         (lambda: transition_posterior(ROWS, 1.0).sample(None, 3), "rng"),
         (lambda: transition_posterior(ROWS, 1.0).sample(np.random.default_rng(0), 0), "n:"),
