@@ -251,26 +251,81 @@ def single_experts(
 
 
 @compiled
+def line_up(
+    source: Array, starts: Array, stops: Array, lag: int, missing: int, offset: int, out: Array
+) -> None:  # pragma: no cover - compiled
+    """Features ``out[row, slot]`` of a source: `offset` + its expert `lag` tokens back, −1 where there is none."""
+    for r in range(len(starts)):
+        for t in range(starts[r], stops[r]):
+            if t - lag < starts[r] or source[t - lag, 0] == missing:
+                out[t, :] = -1
+                continue
+            for slot in range(source.shape[1]):
+                out[t, slot] = offset + source[t - lag, slot]
+
+
+@compiled
+def _is_complete(features: Array) -> bool:  # pragma: no cover - compiled
+    least = 0
+    for slot in range(len(features)):
+        least = min(least, features[slot])
+    return least >= 0
+
+
+@compiled
+def add_moments(
+    features: Array,
+    target: Array,
+    starts: Array,
+    stops: Array,
+    folds: Array,
+    first: int,
+    missing: int,
+    within: Array,
+    across: Array,
+) -> None:  # pragma: no cover - compiled
+    """Count the features of every complete row from `first` on with each other and with the target's experts.
+
+    ``folds[run]`` says which of ``within[fold, feature, feature]`` (filled from the diagonal down only) and
+    ``across[fold, feature, j]`` is added to.
+    """
+    for r in range(len(starts)):
+        pairs, cells = within[folds[r]], across[folds[r]]
+        for t in range(max(starts[r], first), stops[r]):
+            if target[t, 0] == missing or not _is_complete(features[t]):
+                continue
+            for a in range(features.shape[1]):
+                x = features[t, a]
+                for b in range(features.shape[1]):
+                    if features[t, b] <= x:
+                        pairs[x, features[t, b]] += pairs.dtype.type(1)
+                for j in range(target.shape[1]):
+                    cells[x, target[t, j]] += cells.dtype.type(1)
+
+
+@compiled
 def decide(
-    source: Array,
+    features: Array,
     target: Array,
     starts: Array,
     stops: Array,
     groups: Array,
     folds: Array,
-    lag: int,
-    missing: Array,
+    first: int,
+    missing: int,
     bias: Array,
     weights: Array,
     link: int,
+    waiting: Array,
     sums: Array,
 ) -> None:  # pragma: no cover - compiled
-    """Predict the experts of every token from those of its source, and add up how right that was.
+    """Predict the experts of every token from its features, and add up how right that was.
 
-    Expert j scores ``bias[fold, j] + Σ weights[fold, i, j]`` over the source's experts i. `link` says what a
+    Expert j scores ``bias[fold, j] + Σ weights[fold, feature, j]`` over the row's features. `link` says what a
     score is: 0 a rank only, 1 an inclusion probability, 2 a log weight of the conditional-Bernoulli law.
     ``sums[group]`` collects tokens, exact sets, shares of the k recalled, hits, top-1 hits, shares recalled with
-    2k, bits.
+    2k, bits. Rows before `first` are context only. A row without one of its features stays `waiting`, for a
+    predictor that asks for less; the others wait no more.
     """
     n_experts, top_k = bias.shape[1], target.shape[1]
     width = min(2 * top_k, n_experts)
@@ -281,12 +336,13 @@ def decide(
     for r in range(len(starts)):
         fold = folds[groups[r]]
         total = sums[groups[r]]
-        for t in range(starts[r] + lag, stops[r]):
-            if source[t - lag, 0] == missing[0] or target[t, 0] == missing[1]:
+        for t in range(max(starts[r], first), stops[r]):
+            if target[t, 0] == missing or not waiting[t] or not _is_complete(features[t]):
                 continue
+            waiting[t] = False
             score[:] = bias[fold]
-            for i in range(source.shape[1]):
-                row = weights[fold, source[t - lag, i]]
+            for i in range(features.shape[1]):
+                row = weights[fold, features[t, i]]
                 for j in range(n_experts):
                     score[j] += row[j]
             _largest(score, best)
@@ -308,6 +364,96 @@ def decide(
                 total[6] += _bits(score, target[t], best[top_k - 1], link, law)
             for j in range(top_k):
                 chosen[target[t, j]] = False
+
+
+@compiled
+def temper(
+    features: Array,
+    target: Array,
+    models: Array,
+    base: Array,
+    bias: Array,
+    weights: Array,
+    spans: Array,
+    exponents: Array,
+    value: Array,
+    slope: Array,
+    curve: Array,
+) -> None:  # pragma: no cover - compiled
+    """Log likelihood of conditional-Bernoulli laws whose log weights are parts times exponents, and its slope.
+
+    The parts of row t, by its ``model = models[t]``: ``base[model, j]``, and for each further one, which ``spans``
+    says as (name, first slot, slot to stop at), ``bias[name, model, j]`` plus the ``weights[name, model, feature, j]``
+    of the features in those slots. To ``value[model]`` and ``slope[model, part]`` is
+    added what is exact, to ``curve[model, part, part]`` minus the Hessian with an approximation of the covariance
+    after Hájek, Σ c (d − d̄)(d − d̄)' with c = p(1 − p(k − 1)/k): exact for k = 1. It guides steps only; where they
+    end is settled by the slope.
+    """
+    n_parts, n_experts, top_k = len(spans) + 1, base.shape[1], target.shape[1]
+    parts = np.empty((n_parts, n_experts))
+    weight, spread = np.empty(n_experts), np.empty(n_experts)
+    best = np.empty(top_k, np.int64)
+    head, tail = np.zeros((n_experts + 1, top_k + 1)), np.zeros((n_experts + 1, top_k + 1))
+    limit = min(60.0, 650.0 / top_k)
+    mean = np.empty(n_parts)
+    head[0, 0] = tail[n_experts, 0] = 1.0
+    for t in range(len(features)):
+        m = models[t]
+        parts[0] = base[m]
+        for p in range(1, n_parts):
+            name = spans[p - 1, 0]
+            parts[p] = bias[name, m]
+            for i in range(spans[p - 1, 1], spans[p - 1, 2]):
+                row = weights[name, m, features[t, i]]
+                for j in range(n_experts):
+                    parts[p, j] += row[j]
+        weight[:] = 0.0
+        for p in range(n_parts):
+            for j in range(n_experts):
+                weight[j] += exponents[m, p] * parts[p, j]
+        _largest(weight, best)
+        pivot = weight[best[top_k - 1]]
+        for j in range(n_experts):
+            weight[j] = min(weight[j] - pivot, limit)
+        for s in range(top_k):
+            value[m] += weight[target[t, s]]
+            for p in range(n_parts):
+                slope[m, p] += parts[p, target[t, s]]
+        weight[:] = np.exp(weight)
+        # Elementary symmetric polynomials from the left and from the right: what one expert leaves to the others
+        # is then a sum of positive terms, where dividing it out of the whole would cancel.
+        for j in range(n_experts):
+            head[j + 1, 0] = 1.0
+            for s in range(1, top_k + 1):
+                head[j + 1, s] = head[j, s] + weight[j] * head[j, s - 1]
+        for j in range(n_experts - 1, -1, -1):
+            tail[j, 0] = 1.0
+            for s in range(1, top_k + 1):
+                tail[j, s] = tail[j + 1, s] + weight[j] * tail[j + 1, s - 1]
+        whole = head[n_experts, top_k]
+        value[m] -= np.log(whole)
+        total = 0.0
+        mean[:] = 0.0
+        for j in range(n_experts):
+            others = 0.0
+            for s in range(top_k):
+                others += head[j, s] * tail[j + 1, top_k - 1 - s]
+            inclusion = weight[j] * others / whole
+            spread[j] = inclusion * max(1.0 - inclusion * (top_k - 1) / top_k, 0.0)
+            total += spread[j]
+            for p in range(n_parts):
+                slope[m, p] -= inclusion * parts[p, j]
+                mean[p] += spread[j] * parts[p, j]
+        if total > 0.0:
+            mean /= total
+            for p in range(n_parts):
+                for q in range(p + 1):
+                    both = 0.0
+                    for j in range(n_experts):
+                        both += spread[j] * (parts[p, j] - mean[p]) * (parts[q, j] - mean[q])
+                    curve[m, p, q] += both
+                    if p != q:
+                        curve[m, q, p] += both
 
 
 @compiled
@@ -336,15 +482,16 @@ def _bits(
     Weights are taken relative to the k-th largest, so that neither the products nor their sum leave a double.
     """
     base = _log_weight(score[pivot], link)
+    limit = min(60.0, 650.0 / len(subset))
     law[:] = 0.0
     law[0] = 1.0
     for j in range(len(score)):
-        weight = np.exp(min(_log_weight(score[j], link) - base, 60.0))
+        weight = np.exp(min(_log_weight(score[j], link) - base, limit))
         for m in range(len(law) - 1, 0, -1):
             law[m] += weight * law[m - 1]
     nats = np.log(law[len(law) - 1])
     for j in range(len(subset)):
-        nats -= min(_log_weight(score[subset[j]], link) - base, 60.0)
+        nats -= min(_log_weight(score[subset[j]], link) - base, limit)
     return nats / np.log(2.0)
 
 

@@ -1,0 +1,129 @@
+"""Ridge regression of a target's experts on features that are experts too, from tables of pairs alone.
+
+The features of one source sum to its k, so that their Gram matrix is singular: a penalty is needed even where
+tokens abound. It is chosen by the squared error on tokens that were held out, which the same tables give.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import linalg
+
+from routestat.errors import RoutestatError
+from routestat.inference.tables import Floats, read_only
+
+#: Penalties to choose from, in tokens: what a feature of variance 1 counts for.
+PENALTIES = tuple((10.0 ** np.arange(-1, 6.5, 0.5)).tolist())
+
+
+@dataclass(frozen=True, slots=True)
+class Moments:
+    """First and second moments of tokens, features and targets as sums.
+
+    Attributes
+    ----------
+    tokens : float
+    features : float array ``[feature]``
+    targets : float array ``[j]``
+    within : float array ``[feature, feature]``
+    across : float array ``[feature, j]``
+    """
+
+    tokens: float
+    features: Floats
+    targets: Floats
+    within: Floats
+    across: Floats
+
+
+def moments(within: ArrayLike, across: ArrayLike, top_k: int, slots: int) -> Moments:
+    """Moments of indicators from counts: ``within[feature, feature]`` and ``across[feature, j]``.
+
+    `top_k` experts of the target and `slots` features go with every token.
+    """
+    pairs, cells = np.asarray(within, np.float64), np.asarray(across, np.float64)
+    if pairs.ndim != 2 or pairs.shape != (len(cells), len(cells)) or slots < 1 or top_k < 1:
+        raise RoutestatError(
+            f"moments: wanted within [feature, feature] and across [feature, j], got {pairs.shape} and {cells.shape}"
+        )
+    # Every feature of a token meets all k experts of its target, every expert all slots.
+    targets = cells.sum(axis=0) / slots
+    return Moments(float(targets.sum() / top_k), np.diag(pairs).copy(), targets, pairs, cells)
+
+
+@dataclass(frozen=True, slots=True)
+class Ridge:
+    """``intercept + features @ weights`` with weights ``[feature, j]`` and the penalty they were fitted with."""
+
+    intercept: Floats
+    weights: Floats
+    penalty: float
+
+
+def fit_ridge(of: Moments, penalty: float) -> Ridge:
+    """Weights that minimise Σ |y − intercept − x·weights|² + penalty · |weights|²; the intercept is free.
+
+    Parameters
+    ----------
+    of : Moments
+        Of at least one token.
+    penalty : float
+        Above zero.
+    """
+    if not (of.tokens > 0 and penalty > 0):
+        raise RoutestatError(
+            f"ridge: wanted a token or more and a penalty above 0, got {of.tokens:g} and {penalty:g}"
+        )
+    gram, cross = _centred(of)
+    gram[np.diag_indices_from(gram)] += penalty
+    weights = linalg.cho_solve(
+        linalg.cho_factor(gram, lower=True, overwrite_a=True, check_finite=False), cross, check_finite=False
+    )
+    intercept = (of.targets - of.features @ weights) / of.tokens
+    return Ridge(read_only(intercept), read_only(weights), float(penalty))
+
+
+def held_out_errors(
+    train: Moments, test: Moments, penalties: Sequence[float] = PENALTIES
+) -> NDArray[np.float64]:
+    """Summed squared error on the tokens of `test` of the ridge fitted to `train`, for every penalty.
+
+    One eigendecomposition serves all penalties.
+    """
+    gram, cross = _centred(train)
+    values, vectors = linalg.eigh(gram, overwrite_a=True, check_finite=False)
+    values = np.maximum(values, 0.0)
+    # Of the test tokens about the means of the training tokens, in the eigenvectors' coordinates.
+    mx, my = train.features / train.tokens, train.targets / train.tokens
+    inner = (
+        test.within
+        - np.outer(mx, test.features)
+        - np.outer(test.features, mx)
+        + test.tokens * np.outer(mx, mx)
+    )
+    outer = (
+        test.across
+        - np.outer(mx, test.targets)
+        - np.outer(test.features, my)
+        + test.tokens * np.outer(mx, my)
+    )
+    # An indicator is its own square.
+    own = float(test.targets.sum() - 2.0 * my @ test.targets + test.tokens * my @ my)
+    inner, outer, cross = vectors.T @ inner @ vectors, vectors.T @ outer, vectors.T @ cross
+    plain = (cross * outer).sum(axis=1)
+    square = inner * (cross @ cross.T)
+    shrink = 1.0 / (values + np.asarray(penalties, np.float64)[:, None])
+    return np.asarray(own - 2.0 * shrink @ plain + np.einsum("pa,ab,pb->p", shrink, square, shrink))
+
+
+def best_penalty(errors: ArrayLike, penalties: Sequence[float] = PENALTIES) -> float:
+    """The penalty of least error; of several, the largest."""
+    found = np.asarray(errors, np.float64)
+    return float(penalties[len(found) - 1 - int(np.argmin(found[::-1]))])
+
+
+def _centred(of: Moments) -> tuple[Floats, Floats]:
+    mean = of.features / of.tokens
+    return of.within - np.outer(mean, of.features), of.across - np.outer(mean, of.targets)

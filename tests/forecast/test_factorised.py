@@ -1,0 +1,403 @@
+"""The factorised chain and its predictors: exact laws, known truths, nothing of a fold in its own prediction."""
+
+import itertools
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+from scipy.optimize import minimize
+from scipy.special import softmax
+from sklearn.linear_model import Ridge
+
+from routestat import Context, RoutestatError, Trace, TraceMeta, count
+from routestat.counting.decisions import Design, count_moments
+from routestat.forecast.factorised import FactorisedChain, best_subsets, draw_subsets
+from routestat.forecast.leaderboard import EXPLAINED, fit_factorised, mean_board
+from routestat.forecast.predictors import assign_folds, fit_tempered, log_odds
+from routestat.inference import conditional_bernoulli as law
+from routestat.traces.metadata import routers_like
+from routestat.traces.synthetic import chain, expert_chain, independent, to_trace, with_missing
+from tests.oracle.forecast_oracle import subset_law
+
+DEFAULT = (Context(), Context.layer(1), Context.token(1))
+
+
+def fitted(synthetic, **options):
+    trace = to_trace(synthetic)
+    return fit_factorised(trace, count(trace, contexts=DEFAULT, states="expert"), **options)
+
+
+def bits(board, name, target=None):
+    chosen = [s for s in board if s.predictor == name and target in (None, s.target)]
+    return sum(s.sums[:, -1] for s in chosen), sum(s.sums[:, 0] for s in chosen)
+
+
+def gain(board, over, name):
+    """Bits per token that `name` saves, and its standard error over groups of documents, paired."""
+    before, tokens = bits(board, over)
+    after, same = bits(board, name)
+    np.testing.assert_array_equal(tokens, same)
+    saved, used = (before - after)[tokens > 0], tokens[tokens > 0]
+    value = saved.sum() / used.sum()
+    rest = saved - value * used
+    return value, float(np.sqrt(len(used) / (len(used) - 1) * (rest**2).sum()) / used.sum())
+
+
+@pytest.fixture(scope="module")
+def coupled():
+    shape = {"n_experts": 12, "top_k": 3, "layers": 4, "documents": 60, "mean_length": 60}
+    return fitted(expert_chain(coupling=1.5, rng=np.random.default_rng(1), **shape))
+
+
+def test_the_board_is_paired_on_the_same_tokens_and_explained(coupled):
+    board, _ = coupled
+    for target in range(4):
+        sums = {s.predictor: s.sums for s in board if s.target == target}
+        assert len(sums) == (6 if target == 0 else 19)
+        for name, one in sums.items():
+            assert name in EXPLAINED
+            np.testing.assert_allclose(one[:, 0], sums["popularity"][:, 0])
+    assert len(mean_board(board)) == 19
+
+
+def test_order_one_is_found_and_order_two_adds_nothing(coupled):
+    board = [s for s in coupled[0] if s.target >= 2]
+    for kind in ("tempered-bayes", "ridge", "factorised"):
+        value, error = gain(board, "popularity", f"layer-1-{kind}")
+        assert value > 10 * error > 0
+        value, error = gain(board, f"layer-1-{kind}", f"layers-2-{kind}")
+        assert -0.1 < value < 3 * error
+    value, error = gain(board, "popularity", "previous-two-tokens-factorised")
+    assert -0.05 < value < 3 * error
+    # The parts together are no worse than either, and tempering mends naive Bayes.
+    for worse in ("layer-1-ridge", "layer-1-tempered-bayes", "layer-1-naive-bayes"):
+        value, error = gain(board, worse, "layer-1-factorised")
+        assert value > -2 * error
+
+
+def test_on_independent_layers_nothing_seems_to_win():
+    shape = {"n_experts": 10, "top_k": 3, "layers": 3, "documents": 60, "mean_length": 40}
+    board, _ = fitted(independent(rng=np.random.default_rng(2), **shape))
+    for name in EXPLAINED:
+        if name.endswith(("tempered-bayes", "ridge", "factorised")):
+            value, error = gain([s for s in board if s.target], "popularity", name)
+            assert -0.03 < value < 3 * error
+
+
+def test_of_top_one_routers_it_is_the_transition_law():
+    synthetic = chain(
+        coupling=0.8,
+        n_experts=8,
+        top_k=1,
+        layers=3,
+        documents=80,
+        mean_length=500,
+        rng=np.random.default_rng(3),
+    )
+    _, model = fitted(synthetic)
+    for gap, source in itertools.product(range(2), range(8)):
+        truth = synthetic.truth.transitions[gap][source]
+        found = model.predict(gap, [source])
+        n_tokens = np.count_nonzero(synthetic.states[:, gap] == source)
+        # The counts themselves would be off by this much.
+        expected = np.sqrt((truth * (1 - truth)).sum() / n_tokens)
+        assert np.sqrt(((found.inclusion - truth) ** 2).sum()) < 2.5 * expected + 0.005
+
+
+def test_names_of_experts_change_nothing():
+    rng = np.random.default_rng(4)
+    shape = {"n_experts": 9, "top_k": 3, "layers": 3, "documents": 30, "mean_length": 20}
+    first = with_missing(expert_chain(coupling=1.0, rng=rng, **shape), 0.05, rng)
+    names = np.array([rng.permutation(9) for _ in range(3)])
+    states, alphabet = np.array(first.states), first.alphabet
+    for place in range(3):
+        known = states[:, place] < alphabet.size
+        states[known, place] = alphabet.rank(names[place][alphabet.unrank(states[known, place])])
+    (board, model), (other_board, other) = fitted(first), fitted(replace(first, states=states))
+    for one, two in zip(board, other_board, strict=True):
+        np.testing.assert_allclose(one.sums[:, [0, 6]], two.sums[:, [0, 6]], rtol=1e-5, err_msg=one.predictor)
+    found = model.predict(1, [[0, 1, 2], [3, 4, 5]])
+    again = other.predict(1, [names[0][[0, 1, 2]].tolist(), names[1][[3, 4, 5]].tolist()])
+    np.testing.assert_allclose(found.inclusion, again.inclusion[names[2]], rtol=1e-4)
+    np.testing.assert_allclose(found.low, again.low[names[2]], rtol=1e-3)
+
+
+def test_nothing_of_a_fold_is_in_its_own_prediction():
+    rng = np.random.default_rng(5)
+    shape = {"n_experts": 8, "top_k": 2, "layers": 2, "documents": 24, "mean_length": 30}
+    first = expert_chain(coupling=1.0, rng=rng, **shape)
+    counts = count(to_trace(first), contexts=DEFAULT, states="expert")
+    folds = assign_folds(counts, 4)
+    mine = folds[first.document % len(folds)] == 2
+    states = np.array(first.states)
+    states[mine] = rng.integers(0, 28, (mine.sum(), 2))
+    fits = []
+    for synthetic in (first, replace(first, states=states)):
+        trace = to_trace(synthetic)
+        source, target = trace.meta.routers
+        moments = count_moments(trace, [Design(target, ((source, 0),))], folds)[0]
+        fits.append(fit_tempered(moments, {1: ("tempered-bayes", "ridge", "factorised")}, "empirical-bayes"))
+    for key, fit in fits[0].items():
+        np.testing.assert_array_equal(fit.bias[2], fits[1][key].bias[2])
+        np.testing.assert_array_equal(fit.weights[2], fits[1][key].weights[2])
+        assert not np.allclose(fit.weights[0], fits[1][key].weights[0])
+
+
+def test_exponents_are_those_of_greatest_likelihood():
+    rng = np.random.default_rng(6)
+    shape = {"n_experts": 6, "top_k": 2, "layers": 2, "documents": 30, "mean_length": 20}
+    trace = to_trace(expert_chain(coupling=1.5, rng=rng, **shape))
+    source, target = trace.meta.routers
+    folds = assign_folds(count(trace, contexts=DEFAULT, states="expert"), 3)
+    moments = count_moments(trace, [Design(target, ((source, 0),))], folds)[0]
+    found = fit_tempered(moments, {1: ("ridge",)}, 0.5)[1, "ridge"]
+    # The model without folds 0 and 1, on the tokens of fold 1, written out.
+    train, test = moments.folds == 2, moments.folds == 1
+    member = np.eye(6)[moments.targets].sum(axis=1)
+    x = np.eye(6)[moments.features].sum(axis=1)
+    load = (member[train].sum(axis=0) + 0.5) / (2 * train.sum() + 3) * 2
+    ridge = Ridge(alpha=found.penalties[0], solver="svd").fit(x[train], member[train])
+    evidence = (ridge.predict(x[test]) - member[train].mean(axis=0)) / np.sqrt(load * (1 - load))
+    base = np.log(load / (1 - load / 2))
+
+    def loss(exponents):
+        total = 0.5 * ((exponents - [1, 0]) ** 2).sum()
+        for row, chosen in zip(evidence, moments.targets[test], strict=True):
+            law = subset_law(exponents[0] * base + exponents[1] * row, 2)
+            total -= np.log(law[tuple(chosen.tolist())])
+        return total
+
+    best = minimize(loss, [1.0, 1.0], method="Nelder-Mead", options={"xatol": 1e-5, "fatol": 1e-9})
+    np.testing.assert_allclose(found.exponents[0], best.x, atol=2e-3)
+
+
+def test_log_odds_are_exact_for_one_expert_and_near_for_several():
+    p = np.array([0.5, 0.3, 0.15, 0.05])
+    np.testing.assert_allclose(softmax(log_odds(p, 1)), p)
+    theta = np.random.default_rng(7).normal(size=40)
+    inclusion = law.inclusion_probabilities(theta, 6)
+    moved = log_odds(inclusion, 6) - theta
+    assert np.ptp(moved) < 0.25
+
+
+@given(st.lists(st.integers(-4, 4), min_size=3, max_size=8), st.integers(1, 4), st.integers(1, 12))
+@settings(max_examples=80, deadline=None)
+def test_the_best_subsets_are_those_of_the_whole_list(weights, top_k, n):
+    theta, k = np.array(weights) / 3, min(top_k, len(weights))
+    found = best_subsets(theta, k, n)
+    sums = sorted((theta[list(s)].sum() for s in itertools.combinations(range(len(theta)), k)), reverse=True)
+    assert len({tuple(s) for s in found.tolist()}) == len(found) == min(n, len(sums))
+    assert (np.diff(found, axis=1) > 0).all()
+    np.testing.assert_allclose(theta[found].sum(axis=1), sums[:n], atol=1e-12)
+
+
+def test_probabilities_of_all_subsets_sum_to_one(coupled):
+    _, model = coupled
+    history = [[0, 1, 2], [3, 4, 11]]
+    subsets = list(itertools.combinations(range(12), 3))
+    for ahead in (1, 2):
+        found = model.predict(1, history, ahead, rng=np.random.default_rng(8), draws=50)
+        each = np.exp([found.log_probability(s) for s in subsets])
+        assert each.sum() == pytest.approx(1.0)
+        inclusion = sum(p * np.isin(np.arange(12), s) for p, s in zip(each, subsets, strict=True))
+        np.testing.assert_allclose(found.inclusion, inclusion, rtol=1e-6)
+        assert found.inclusion.sum() == pytest.approx(3.0)
+        assert (found.low <= found.inclusion).all()
+        assert (found.inclusion <= found.high).all()
+    best, probability = model.predict(1, history).best(5)
+    one = np.exp([model.predict(1, history).log_probability(s) for s in subsets])
+    np.testing.assert_allclose(probability, np.sort(one)[::-1][:5])
+    assert tuple(best[0].tolist()) == subsets[int(np.argmax(one))]
+    with pytest.raises(RoutestatError, match="one layer ahead only"):
+        found.best(3)
+
+
+def test_two_layers_ahead_is_the_sum_over_all_that_may_lie_between(coupled):
+    _, model = coupled
+    subsets = list(itertools.combinations(range(12), 3))
+    between = model.predict(0, [[0, 5, 7]])
+    exact = np.zeros(12)
+    for subset in subsets:
+        after = model.predict(1, [[0, 5, 7], list(subset)])
+        exact += np.exp(between.log_probability(subset)) * after.inclusion
+    drawn = model.predict(0, [[0, 5, 7]], 2, rng=np.random.default_rng(9), draws=20000)
+    np.testing.assert_allclose(drawn.inclusion, exact, atol=0.01)
+
+
+def test_draws_follow_the_law_of_their_own_row():
+    rng = np.random.default_rng(10)
+    theta = rng.normal(0, 1.5, (3, 6))
+    drawn = draw_subsets(np.repeat(theta, 20000, axis=0), 3, rng).reshape(3, 20000, 3)
+    assert (np.diff(drawn, axis=2) > 0).all()
+    for one, rows in zip(theta, drawn, strict=True):
+        expected = subset_law(one, 3)
+        seen, times = np.unique(rows, axis=0, return_counts=True)
+        observed = dict(zip(map(tuple, seen.tolist()), times.tolist(), strict=True))
+        cells = [(observed.get(s, 0), p * 20000) for s, p in expected.items() if p * 20000 > 5]
+        chi2 = sum((o - e) ** 2 / e for o, e in cells)
+        assert stats.chi2.sf(chi2, len(cells) - 1) > 1e-3
+
+
+def test_draws_hold_however_uneven_the_weights():
+    theta = np.array([[900.0, 300.0, -900.0, -900.0, 0.0], [-800.0, -800.0, 800.0, -800.0, 800.0]])
+    drawn = draw_subsets(np.repeat(theta, 50, axis=0), 3, np.random.default_rng(11))
+    assert (drawn[:50] == [0, 1, 4]).all()
+    assert (drawn[50:, 1:] >= 2).all()
+
+
+def test_samples_walk_by_the_chain(coupled):
+    _, model = coupled
+    experts = model.sample([30000, 10000], np.random.default_rng(12))
+    assert experts.shape == (40000, 4, 3)
+    # What follows expert 4 at layer 0, against the chain's own prediction averaged over what was drawn there.
+    some = experts[(experts[:, 0] == 4).any(axis=1)]
+    seen = np.bincount(some[:, 1].ravel(), minlength=12) / len(some)
+    sets, times = np.unique(some[:, 0], axis=0, return_counts=True)
+    expected = sum(
+        n * model.predict(0, [s]).inclusion for s, n in zip(sets.tolist(), times.tolist(), strict=True)
+    )
+    np.testing.assert_allclose(seen, expected / len(some), atol=4 * np.sqrt(0.25 / len(some)))
+    # And the last layer against predictions from all three before, for the first few hundred tokens' histories.
+    some = experts[:400]
+    gap, spread = np.zeros(12), np.zeros(12)
+    for token in some:
+        found = model.predict(2, token[:3].tolist()).inclusion
+        gap += np.isin(np.arange(12), token[3]) - found
+        spread += found * (1 - found)
+    assert (np.abs(gap) < 4 * np.sqrt(spread)).all()
+
+
+def test_history_of_any_length(coupled):
+    _, model = coupled
+    sets = [[0, 1, 2], [3, 4, 5], [6, 7, 8]]
+    assert model.orders(0) == (0,)
+    assert model.orders(2) == (0, 1, 2)
+    assert model.orders(3) == (0, 1, 2, 3)
+    assert model.predict(2, sets[2:]).order == 1
+    assert model.predict(2, sets[2]).order == 1
+    assert model.predict(2, sets[1:]).order == 2
+    assert model.predict(2, sets).order == 3
+    np.testing.assert_array_equal(
+        model.predict(2, sets[2]).inclusion, model.predict(2, [[8, 7, 6]]).inclusion
+    )
+    # Beyond the longest model older sets change nothing.
+    short = FactorisedChain(
+        model.layers,
+        model.n_experts,
+        model.top_k,
+        {key: value for key, value in model.bias.items() if key[1] < 3},
+        {key: value for key, value in model.weights.items() if key[1] < 3},
+        model.fold_tokens,
+    )
+    a, b = (short.predict(2, [first, *sets[1:]]) for first in ([0, 1, 2], [9, 10, 11]))
+    assert a.order == 2
+    np.testing.assert_array_equal(a.inclusion, b.inclusion)
+
+
+def test_bad_questions_are_one_line(coupled):
+    _, model = coupled
+    for ask, message in (
+        (lambda: model.predict(9, [[0, 1, 2]]), "layer 9 is not in this chain; its layers are 0, 1, 2, 3"),
+        (lambda: model.predict(3, [[0, 1, 2]]), "layer 3 is followed by 0 layers, 1 ahead there is none"),
+        (lambda: model.predict(0, [[0, 1]]), "layer 0 chooses 3 different experts of 0 … 11, got \\[0 1\\]"),
+        (lambda: model.predict(0, [[0, 1, 1]]), "3 different experts"),
+        (lambda: model.predict(0, [[0, 1, 12]]), "of 0 … 11"),
+        (lambda: model.predict(0, [[0, 1, 2.5]]), "3 different experts"),
+        (lambda: model.predict(0, []), "wanted 1 to 1 sets"),
+        (lambda: model.predict(0, [[0, 1, 2]] * 2), "wanted 1 to 1 sets up to layer 0, got 2"),
+        (lambda: model.predict(0, [[0, 1, 2]], 2), "give rng"),
+        (lambda: model.predict(0, [[0, 1, 2]], 0), "wanted 1 layer or more"),
+        (lambda: model.predict(0, [[0, 1, 2]], level=95), "between 0 and 1"),
+        (lambda: best_subsets(np.zeros(3), 2, 0), "wanted one or more"),
+    ):
+        with pytest.raises(RoutestatError, match=message) as caught:
+            ask()
+        assert "\n" not in str(caught.value)
+
+
+def test_a_layer_without_data_and_documents_of_one_token():
+    rng = np.random.default_rng(13)
+    experts = np.argsort(rng.random((60, 3, 8)), axis=2)[..., :2]
+    experts[:, 1] = -1
+    meta = TraceMeta(routers_like(range(3), 8, 2))
+    trace = Trace.from_arrays(meta, np.arange(60), None, None, experts=experts)
+    board, model = fit_factorised(trace, count(trace, contexts=DEFAULT, states="expert"))
+    with pytest.raises(RoutestatError, match="layer 1 holds no data"):
+        model.predict(0, [[0, 1]])
+    assert model.orders(2) == (0,)
+    # Nothing can be looked back at: all say what popularity says.
+    for score in board:
+        if score.target == 2 and score.predictor.endswith(("tempered-bayes", "factorised")):
+            np.testing.assert_array_equal(
+                score.sums, next(s.sums for s in board if s.target == 2 and s.predictor == "popularity")
+            )
+    few = count(trace, contexts=DEFAULT, states="expert", groups=1)
+    with pytest.raises(RoutestatError, match="got 1 groups"):
+        fit_factorised(trace, few)
+
+
+def test_two_documents_are_enough_for_an_answer():
+    shape = {"n_experts": 6, "top_k": 2, "layers": 2, "documents": 2, "mean_length": 200}
+    board, model = fitted(expert_chain(coupling=1.0, rng=np.random.default_rng(14), **shape))
+    found = model.predict(0, [[0, 1]])
+    assert found.inclusion.sum() == pytest.approx(2.0)
+    # No third fold to fit exponents to: the board's own stay with the load.
+    value, _ = gain([s for s in board if s.target], "popularity", "layer-1-factorised")
+    assert abs(value) < 0.1
+
+
+@pytest.mark.slow
+def test_eight_of_256():
+    shape = {"n_experts": 256, "top_k": 8, "layers": 2, "documents": 20, "mean_length": 25}
+    board, model = fitted(expert_chain(coupling=2.0, rng=np.random.default_rng(15), **shape), orders=(1,))
+    scores = {(s.predictor, s.target): s.estimate("log_loss_bits").value for s in board}
+    assert all(np.isfinite(v) for (name, _), v in scores.items() if name != "repeat-previous-token")
+    found = model.predict(0, [list(range(8))])
+    assert found.inclusion.sum() == pytest.approx(8.0)
+    subsets, probability = found.best(20)
+    assert subsets.shape == (20, 8)
+    assert (np.diff(probability) <= 1e-12).all()
+    assert model.sample(50, np.random.default_rng(16)).shape == (50, 2, 8)
+
+
+def test_in_parts_that_fit_in_memory_the_same_comes_out():
+    shape = {"n_experts": 7, "top_k": 2, "layers": 3, "documents": 20, "mean_length": 25}
+    synthetic = expert_chain(coupling=2.0, rng=np.random.default_rng(17), **shape)
+    said = set()
+    board, model = fitted(synthetic, memory=1, progress=lambda what, done, total: said.add(what))
+    assert "scoring predictors (part 3 of 3)" in said
+    whole, same = fitted(synthetic)
+    assert [(s.predictor, s.target) for s in board] == [(s.predictor, s.target) for s in whole]
+    for one, two in zip(board, whole, strict=True):
+        np.testing.assert_array_equal(one.sums, two.sums)
+    for key, weights in model.weights.items():
+        np.testing.assert_array_equal(weights, same.weights[key])
+
+
+@pytest.mark.slow
+def test_limits_cover_where_tokens_of_a_document_repeat_each_other():
+    shape = {"n_experts": 10, "top_k": 2, "layers": 2, "documents": 3000, "mean_length": 30}
+    synthetic = expert_chain(coupling=1.0, rng=np.random.default_rng(18), **shape)
+    # Every token three times over: limits that take tokens as independent would be too narrow by the root of 3.
+    meta, states = TraceMeta(routers_like([0, 1], 10, 2)), np.repeat(synthetic.states, 3, axis=0)
+    document = np.repeat(synthetic.document, 3)
+
+    def model(first, stop):
+        rows = (document >= first) & (document < stop)
+        trace = Trace.from_arrays(meta, document[rows] - first, None, states[rows])
+        return fit_factorised(trace, count(trace, states="expert"), orders=(1,))[1]
+
+    pairs = [list(pair) for pair in itertools.combinations(range(10), 2)][::3]
+    # What thirty times the documents say, as nearly the truth.
+    whole = model(0, 3000)
+    truth = [whole.predict(0, [pair]).inclusion for pair in pairs]
+    covered = []
+    for first in range(0, 2000, 100):
+        found = model(first, first + 100)
+        for pair, true in zip(pairs, truth, strict=True):
+            one = found.predict(0, [pair])
+            covered.append((one.low <= true) & (true <= one.high))
+    assert 0.91 < np.mean(covered) < 0.98
