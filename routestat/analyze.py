@@ -9,7 +9,15 @@ import typer
 
 from routestat.counting.counts import count
 from routestat.counting.paths import count_paths
-from routestat.desk import Ticker, check_out, keep_traces_apart, parse_layers, require_tokens, run
+from routestat.desk import (
+    Ticker,
+    check_out,
+    keep_traces_apart,
+    parse_layers,
+    parse_order,
+    require_tokens,
+    run,
+)
 from routestat.inference.dirichlet import parse_alpha
 from routestat.report.html import write_report
 from routestat.report.terminal import summarise
@@ -28,8 +36,12 @@ def analyze(
         Path | None, typer.Option(help="Folder of the report (if not given: reports/TRACE).")
     ] = None,
     alpha: Annotated[
-        str, typer.Option(help="Prior of the chain: empirical-bayes, jeffreys, perks or a number.")
+        str,
+        typer.Option(help="Prior of the chain: empirical-bayes, hierarchical, jeffreys, perks or a number."),
     ] = "empirical-bayes",
+    order: Annotated[
+        str, typer.Option(help="Order of the chain: 0, 1, 2, or auto (what held-out documents ask for).")
+    ] = "auto",
     blocks: Annotated[int, typer.Option(min=1, help="Bi-clusters per transition.")] = 4,
     paths: Annotated[int, typer.Option(min=1, help="Dominant and most frequent paths listed.")] = 10,
     permutations: Annotated[
@@ -44,7 +56,7 @@ def analyze(
 
     Example: python -m routestat.analyze data/traces/tiny-mixtral --layers 0-31
     """
-    wanted, rule = parse_layers(layers), parse_alpha(alpha)
+    wanted, rule, asked = parse_layers(layers), parse_alpha(alpha), parse_order(order)
     with Ticker() as ticker:
         trace = in_blocks(Trace.open(traces, progress=ticker.of("checking")))
         require_tokens(trace, wanted)
@@ -60,6 +72,7 @@ def analyze(
             observed,
             rng,
             alpha=rule,
+            order=asked,
             n_blocks=blocks,
             n_paths=paths,
             permutations=permutations,

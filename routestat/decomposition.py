@@ -113,6 +113,7 @@ def decompose(
     rng: np.random.Generator,
     permutations: int = 0,
     tick: Tick = lambda what, done, total: None,
+    sample: Sample | None = None,
 ) -> tuple[Decomposition, ...]:
     """Take every adjacent pair of layers apart.
 
@@ -126,19 +127,18 @@ def decompose(
         For swapped and shuffled types.
     permutations : int
         Times that whole documents trade their target choices, as a slow check of the clustered test.
+    sample : Sample, optional
+        Whole documents of the trace, where they have been read already (see `sample_of`).
     """
     expected = count_within(trace, counts, lambda done, total: tick("expecting documents", done, total))
-    layers = None if len(counts.routers) == len(trace.meta.routers) else [r.layer for r in counts.routers]
-    sample = take_sample(
-        trace, layers, counts.groups, progress=lambda done, total: tick("reading tokens", done, total)
-    )
+    documents = sample_of(trace, counts, tick) if sample is None else sample
     pairs = list(enumerate(counts.routers[1:], start=1))
 
     def part(place: int, target: Router, own: np.random.Generator) -> Decomposition:
         within = within_documents(counts.table(Context.layer(1), target), expected[target.name])
         before = counts.routers[place - 2] if place > 1 else None
         routers = before, counts.routers[place - 1], target
-        return _parts(sample, counts.states, *routers, within, own, permutations)
+        return _parts(documents, counts.states, *routers, within, own, permutations)
 
     # Sorting is most of the work, and lets other threads run; each pair has its own random numbers.
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
@@ -146,6 +146,14 @@ def decompose(
         for done, _ in enumerate(as_completed(jobs)):
             tick("taking dependence apart", done + 1, len(jobs))
     return tuple(job.result() for job in jobs)
+
+
+def sample_of(trace: Trace, counts: Counts, tick: Tick = lambda what, done, total: None) -> Sample:
+    """Whole documents of the counted layers."""
+    layers = None if len(counts.routers) == len(trace.meta.routers) else [r.layer for r in counts.routers]
+    return take_sample(
+        trace, layers, counts.groups, progress=lambda done, total: tick("reading tokens", done, total)
+    )
 
 
 def _parts(

@@ -70,6 +70,19 @@ def parse_layers(text: str) -> list[int] | None:
     return sorted(layers)
 
 
+def parse_order(text: str) -> int | None:
+    """The order of a chain from ``auto`` (None), ``0``, ``1`` or ``2``.
+
+    Raises
+    ------
+    RoutestatError
+        If it is none of these.
+    """
+    if text not in ("auto", "0", "1", "2"):
+        raise RoutestatError(f"--order is 0, 1, 2 or auto, got {text!r}")
+    return None if text == "auto" else int(text)
+
+
 def _is_number(text: str) -> bool:
     # isdigit alone would let ² through, which int() then refuses.
     return text.isascii() and text.isdigit()

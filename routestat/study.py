@@ -12,15 +12,15 @@ from threadpoolctl import threadpool_limits
 from routestat.breadth import Breadth, look_across
 from routestat.counting.context import Context
 from routestat.counting.counts import Counts
-from routestat.counting.decisions import count_decisions
 from routestat.counting.paths import PathCounts, count_given
-from routestat.decomposition import Budget, Decomposition, Tick, budget, decompose
-from routestat.forecast.leaderboard import expert_board, mean_board, state_board
-from routestat.forecast.predictors import assign_folds, linear_predictors
+from routestat.decomposition import Budget, Decomposition, Tick, budget, decompose, sample_of
+from routestat.fitting import chain_of, second_orders
+from routestat.forecast.factorised import FactorisedChain
+from routestat.forecast.leaderboard import expert_board, fit_factorised, mean_board, state_board
 from routestat.forecast.scores import PredictionScore
 from routestat.inference.calibration import HalfSplits, half_splits
 from routestat.inference.cells import CellTests, cell_tests
-from routestat.inference.chain import Chain, fit_chain
+from routestat.inference.chain import Chain
 from routestat.inference.correlation import adjust_families, adjust_log10
 from routestat.inference.effect_size import MinimalEffect, minimal_effect
 from routestat.inference.estimators import ENOUGH_PER_CELL, default_estimator
@@ -36,6 +36,7 @@ from routestat.inference.information import (
     mutual_information,
     mutual_information_interval,
 )
+from routestat.memory import Memory, measure_memory
 from routestat.structure.balance import Balance, load_balance
 from routestat.structure.bicluster import Blocks, NullShare, Stability, null_share, spectral_blocks, stability
 from routestat.structure.graph import route_graph
@@ -128,7 +129,9 @@ class Study:
     budget: Budget
     breadth: Breadth
     across: Mapping[str, NDArray[np.float64]]
+    memory: Memory
     chain: Chain
+    factorised: FactorisedChain | None
     board: tuple[PredictionScore, ...]
     mean_board: tuple[PredictionScore, ...]
     paths: PathFinding
@@ -142,6 +145,7 @@ def study(
     rng: np.random.Generator,
     *,
     alpha: str | float = "empirical-bayes",
+    order: int | None = None,
     n_blocks: int = 4,
     n_paths: int = 10,
     permutations: int = 0,
@@ -160,12 +164,14 @@ def study(
         For the bi-clusters' starts, resamples and null draws.
     alpha : str or float
         Prior of the chain.
+    order : int, optional
+        Of the chain in all gaps, 0 to 2; unless given, each gap has the order that held-out documents ask for.
     n_blocks, n_paths, permutations : int
     tick : callable(what, done, in_all)
     """
     # Threads share the pairs of layers out; linear algebra that starts threads of its own would only crowd them.
     with threadpool_limits(limits=1, user_api="blas"):
-        return _study(trace, counts, observed, rng, alpha, n_blocks, n_paths, permutations, tick)
+        return _study(trace, counts, observed, rng, alpha, order, n_blocks, n_paths, permutations, tick)
 
 
 def _study(
@@ -174,6 +180,7 @@ def _study(
     observed: PathCounts,
     rng: np.random.Generator,
     alpha: str | float,
+    order: int | None,
     n_blocks: int,
     n_paths: int,
     permutations: int,
@@ -181,10 +188,10 @@ def _study(
 ) -> Study:
     pairs = [(counts.source(target), target) for target in counts.routers[1:]]
     steps = [(source, target, counts.table(Context.layer(1), target)) for source, target in pairs if source]
-    tick("fitting the chain", 0, 1)
-    chain = chain_of(counts, alpha)
-    tick("fitting the chain", 1, 1)
-    board = _board(trace, counts, alpha, tick)
+    board, factorised = _board(trace, counts, alpha, tick)
+    sample = sample_of(trace, counts, tick)
+    memory = measure_memory(trace, counts, sample, board, rng.spawn(1)[0], tick)
+    chain = _chain(trace, counts, alpha, order, memory, tick)
     dependence = _adjusted(
         [
             _dependence(counts, source, target, table)
@@ -194,7 +201,7 @@ def _study(
     tick("splitting documents in halves", 0, 1)
     calibration = _calibration(counts, rng.spawn(1)[0])
     tick("splitting documents in halves", 1, 1)
-    parts = decompose(trace, counts, rng, permutations, tick)
+    parts = decompose(trace, counts, rng, permutations, tick, sample)
     breadth = look_across(trace, counts, rng.spawn(1)[0], tick)
     blocks = tuple(
         BlockFinding(source, target, *_blocks(table, n_blocks, rng))
@@ -207,7 +214,9 @@ def _study(
         "given_token": [
             item.given_token.test.log10_p_clustered if item.given_token else np.nan for item in parts
         ],
-        "skip": [item.skip.test.log10_p_clustered if item.skip else np.nan for item in parts],
+        "skip": [
+            item.clustered.log10_p_clustered if item.clustered else np.nan for item in memory.layers[1:]
+        ],
         "coactivation": [item.pooled.log10_p_clustered for item in breadth.within],
     }
     return Study(
@@ -226,26 +235,13 @@ def _study(
         budget=budget([item.information for item in dependence], parts),
         breadth=breadth,
         across=adjust_families(families),
+        memory=memory,
         chain=chain,
+        factorised=factorised,
         board=board,
         mean_board=mean_board(board),
         paths=_paths(trace, chain, observed, n_paths),
         blocks=blocks,
-    )
-
-
-def chain_of(counts: Counts, alpha: str | float) -> Chain:
-    """The chain of order 1 through all counted routers."""
-    first = counts.table(Context(), counts.routers[0]).sum(axis=0, dtype=np.int64)
-    tables = [counts.table(Context.layer(1), r).sum(axis=0, dtype=np.int64) for r in counts.routers[1:]]
-    return fit_chain(
-        first,
-        tables,
-        alpha,
-        layers=[router.layer for router in counts.routers],
-        n_experts=[router.n_experts for router in counts.routers],
-        top_k=[router.top_k for router in counts.routers],
-        states=counts.states,
     )
 
 
@@ -340,19 +336,31 @@ def _adjusted(family: list[Dependence]) -> tuple[Dependence, ...]:
     return tuple(replace(item, log10_q_clustered=q) for item, q in zip(family, adjusted, strict=True))
 
 
-def _board(trace: Trace, counts: Counts, alpha: str | float, tick: Tick) -> tuple[PredictionScore, ...]:
+def _chain(
+    trace: Trace, counts: Counts, alpha: str | float, order: int | None, memory: Memory, tick: Tick
+) -> Chain:
+    """The chain of the order asked for, or of the orders that the memory calls for."""
+    tick("fitting the chain", 0, 1)
+    gaps = len(counts.routers) - 1
+    orders = [order] * gaps if order is not None else list(memory.orders) or [1] * gaps
+    if counts.states == "expert":
+        orders = [1] * gaps
+    second = second_orders(trace, counts, alpha, [one == 2 for one in orders], tick)
+    # The first gap has no layer two before it, and wide alphabets have no tables of order 2.
+    orders = [1 if one == 2 and fitted is None else one for one, fitted in zip(orders, second, strict=True)]
+    chain = chain_of(counts, alpha, second, orders)
+    tick("fitting the chain", 1, 1)
+    return chain
+
+
+def _board(
+    trace: Trace, counts: Counts, alpha: str | float, tick: Tick
+) -> tuple[tuple[PredictionScore, ...], FactorisedChain | None]:
     if counts.states == "subset":
-        return state_board(counts, alpha, lambda done, total: tick("scoring predictors", done, total))
-    folds = assign_folds(counts)
+        return state_board(counts, alpha, lambda done, total: tick("scoring predictors", done, total)), None
     if np.count_nonzero(counts.tokens) < 2:
-        return expert_board(counts, (), {})
-    predictors = linear_predictors(
-        counts, folds, alpha, lambda done, total: tick("fitting predictors", done, total)
-    )
-    sums = count_decisions(
-        trace, predictors, folds, progress=lambda done, total: tick("scoring predictors", done, total)
-    )
-    return expert_board(counts, predictors, sums)
+        return expert_board(counts, (), {}), None
+    return fit_factorised(trace, counts, alpha, progress=tick)
 
 
 def _blocks(table: NDArray, n_blocks: int, rng: np.random.Generator) -> tuple[Blocks, Stability, NullShare]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from markupsafe import Markup
 
 from routestat.contrast import Contrast
-from routestat.report import comparison_figures, figures
+from routestat.report import canvas, comparison_figures
 from routestat.report.comparison_results import write_results
 from routestat.report.html import Picture, _noun, draw_all, page_environment
 from routestat.report.results import Record
@@ -48,7 +48,7 @@ def _draw(
     findings: Contrast, record: Record, folder: Path, tick: Callable[[str, int, int], None]
 ) -> dict[str, Picture]:
     folder.mkdir(exist_ok=True)
-    jobs: dict[str, Callable[[], figures.Drawing]] = {
+    jobs: dict[str, Callable[[], canvas.Drawing]] = {
         "divergence": lambda: comparison_figures.divergence(findings),
         "loads": lambda: comparison_figures.loads(findings),
         "flips": lambda: comparison_figures.flips(findings),

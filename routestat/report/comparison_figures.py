@@ -6,24 +6,24 @@ import numpy as np
 from matplotlib.colors import SymLogNorm
 
 from routestat.contrast import Contrast, LayerContrast, TransitionContrast
-from routestat.report.figures import (
+from routestat.report.canvas import (
     BLUE,
     DIVERGING,
     GREY,
     ORANGE,
     PALE,
+    SMALL,
+    TEXT,
     VERMILLION,
     Drawing,
-    _axes,
-    _figure,
-    _map,
-    _name_states,
-    _of_layer,
-    _reach,
-    _sparse_ticks,
+    colour_map,
+    name_states,
+    new_axes,
+    new_figure,
+    of_layer,
+    reach,
+    sparse_ticks,
 )
-
-_TEXT, _SMALL = 9.0, 8.0
 
 
 def divergence(findings: Contrast) -> Drawing:
@@ -33,19 +33,19 @@ def divergence(findings: Contrast) -> Drawing:
         return "No layer has the same experts in both traces, so no laws can be compared."
     gaps = [item for item in findings.transitions if item.difference is not None]
     across = min(10.2, max(4.5, 0.33 * max(len(layers), len(gaps))))
-    figure = _figure(across + 1.0, 6.0 if gaps else 3.3)
+    figure = new_figure(across + 1.0, 6.0 if gaps else 3.3)
     loads = [item.law for item in layers if item.law is not None]
     names = [item.a.name if _doubled(layers, item) else str(item.a.layer) for item in layers]
-    top = _axes(figure, 0.75, 3.5 if gaps else 0.7, across, 2.2)
+    top = new_axes(figure, 0.75, 3.5 if gaps else 0.7, across, 2.2)
     _points(top, [(loads, BLUE, "load of the layer")], names, "layer")
-    top.set_title("how far apart the laws are, 95 % intervals over documents", fontsize=_TEXT)
+    top.set_title("how far apart the laws are, 95 % intervals over documents", fontsize=TEXT)
     if gaps:
         pairs = [item.difference for item in gaps if item.difference is not None]
         series = [
             ([pair.joint for pair in pairs], GREY, "joint law of source and target"),
             ([pair.conditional for pair in pairs], ORANGE, "target given the source"),
         ]
-        below = _axes(figure, 0.75, 0.75, across, 2.2)
+        below = new_axes(figure, 0.75, 0.75, across, 2.2)
         _points(
             below, series, [f"{item.source.layer}→{item.target.layer}" for item in gaps], "source → target"
         )
@@ -63,14 +63,14 @@ def _points(axes, series, names: Sequence[str], label: str) -> None:  # type: ig
         low, high = (
             np.array([getattr(law, name) for law in laws]) for name in ("jsd_bits_low", "jsd_bits_high")
         )
-        reach = _reach(bits, low, high)
-        axes.errorbar(place + shift, bits, reach, fmt="o", color=colour, capsize=2, markersize=4, label=text)
-        lowest = min(lowest, float(np.nan_to_num(bits - reach[0]).min()))
+        bars = reach(bits, low, high)
+        axes.errorbar(place + shift, bits, bars, fmt="o", color=colour, capsize=2, markersize=4, label=text)
+        lowest = min(lowest, float(np.nan_to_num(bits - bars[0]).min()))
     axes.axhline(0, color=GREY, linewidth=0.8)
     axes.set(xlim=(-0.6, len(names) - 0.4), ylim=(lowest, None), xlabel=label, ylabel="divergence, bits")
     axes.grid(axis="y", color=PALE, linewidth=0.5)
-    axes.legend(frameon=False, fontsize=_SMALL, loc="best")
-    _sparse_ticks(axes, "x", names, 40, rotation=90 if len(names) > 12 else 0)
+    axes.legend(frameon=False, fontsize=SMALL, loc="best")
+    sparse_ticks(axes, "x", names, 40, rotation=90 if len(names) > 12 else 0)
 
 
 def loads(findings: Contrast) -> Drawing:
@@ -84,18 +84,18 @@ def loads(findings: Contrast) -> Drawing:
     for column, share in enumerate(shares):
         values[: len(share), column] = share
     across, tall = min(9.6, max(2.8, 0.3 * len(layers))), min(6.5, max(1.8, 0.2 * tallest))
-    figure = _figure(across + 2.0, tall + 1.0)
-    axes = _axes(figure, 0.75, 0.6, across, tall)
-    _map_of(figure, axes, _axes(figure, 0.85 + across, 0.6, 0.12, tall), values)
+    figure = new_figure(across + 2.0, tall + 1.0)
+    axes = new_axes(figure, 0.75, 0.6, across, tall)
+    _map_of(figure, axes, new_axes(figure, 0.85 + across, 0.6, 0.12, tall), values)
     for column, item in enumerate(layers):
         if item.cells is not None:
             rows = item.cells.cell[item.cells.moved]
             axes.plot(np.full(rows.size, column), rows, ".", color="black", markersize=2.5)
     what = "state" if findings.states == "subset" else "expert"
     axes.set(xlabel="layer", ylabel=what)
-    axes.set_title(f"share of the {what} in A less in B (dot: moved, q ≤ 0.05)", fontsize=_TEXT)
-    _sparse_ticks(axes, "x", [str(item.a.layer) for item in layers], 32)
-    _sparse_ticks(axes, "y", [str(state) for state in range(tallest)], 17)
+    axes.set_title(f"share of the {what} in A less in B (dot: moved, q ≤ 0.05)", fontsize=TEXT)
+    sparse_ticks(axes, "x", [str(item.a.layer) for item in layers], 32)
+    sparse_ticks(axes, "y", [str(state) for state in range(tallest)], 17)
     return figure
 
 
@@ -107,14 +107,14 @@ def transition(item: TransitionContrast, states: str) -> Drawing:
     values = joint.share_a - joint.share_b
     if not np.isfinite(values).any():
         return "One of the two traces has no token with a choice at both layers."
-    figure = _figure(6.6, 5.9)
-    axes = _axes(figure, 0.75, 0.75, 4.7, 4.7)
-    _map_of(figure, axes, _axes(figure, 5.55, 0.75, 0.12, 4.7), values)
+    figure = new_figure(6.6, 5.9)
+    axes = new_axes(figure, 0.75, 0.75, 4.7, 4.7)
+    _map_of(figure, axes, new_axes(figure, 5.55, 0.75, 0.12, 4.7), values)
     row, column = np.unravel_index(item.cells.cell[item.cells.moved], values.shape)
     axes.plot(column, row, ".", color="black", markersize=2.5)
-    axes.set_title("P(i, j) in A less in B (dot: moved, q ≤ 0.05)", fontsize=_TEXT)
-    _name_states(axes, "x", f"j: {_of_layer(item.target, states)}", item.target, states)
-    _name_states(axes, "y", f"i: {_of_layer(item.source, states)}", item.source, states)
+    axes.set_title("P(i, j) in A less in B (dot: moved, q ≤ 0.05)", fontsize=TEXT)
+    name_states(axes, "x", f"j: {of_layer(item.target, states)}", item.target, states)
+    name_states(axes, "y", f"i: {of_layer(item.source, states)}", item.source, states)
     return figure
 
 
@@ -126,31 +126,31 @@ def flips(findings: Contrast) -> Drawing:
     rates = [item.flips for item in known if item.flips is not None]
     value, low, high = (np.array([getattr(r, name) for r in rates]) for name in ("value", "low", "high"))
     across = min(10.2, max(4.5, 0.33 * len(known)))
-    figure = _figure(across + 1.0, 2.9)
-    axes = _axes(figure, 0.75, 0.65, across, 1.9)
+    figure = new_figure(across + 1.0, 2.9)
+    axes = new_axes(figure, 0.75, 0.65, across, 1.9)
     axes.errorbar(
         np.arange(len(known)),
         value,
-        _reach(value, low, high),
+        reach(value, low, high),
         fmt="o",
         color=VERMILLION,
         capsize=2,
         markersize=4,
     )
     axes.set(xlim=(-0.6, len(known) - 0.4), ylim=(0, None), xlabel="layer", ylabel="share of tokens")
-    axes.set_title("tokens whose experts differ, 95 % intervals over documents", fontsize=_TEXT)
+    axes.set_title("tokens whose experts differ, 95 % intervals over documents", fontsize=TEXT)
     axes.grid(axis="y", color=PALE, linewidth=0.5)
-    _sparse_ticks(axes, "x", [str(item.a.layer) for item in known], 40)
+    sparse_ticks(axes, "x", [str(item.a.layer) for item in known], 40)
     return figure
 
 
 def _map_of(figure, axes, key, values) -> None:  # type: ignore[no-untyped-def]
     """A map of differences around zero, steeper near it: most cells differ little."""
-    reach = max(float(np.nan_to_num(np.abs(values)).max()), 1e-9)
-    norm = SymLogNorm(reach / 10, vmin=-reach, vmax=reach, base=10)
-    image = axes.imshow(values, cmap=_map(DIVERGING), norm=norm, aspect="auto")
+    limit = max(float(np.nan_to_num(np.abs(values)).max()), 1e-9)
+    norm = SymLogNorm(limit / 10, vmin=-limit, vmax=limit, base=10)
+    image = axes.imshow(values, cmap=colour_map(DIVERGING), norm=norm, aspect="auto")
     bar = figure.colorbar(image, cax=key)
     bar.minorticks_off()
-    ticks = [-reach, -reach / 10, 0.0, reach / 10, reach]
+    ticks = [-limit, -limit / 10, 0.0, limit / 10, limit]
     bar.set_ticks(ticks, labels=[f"{tick:.2g}" for tick in ticks])
-    key.tick_params(labelsize=_SMALL, length=2, pad=2)
+    key.tick_params(labelsize=SMALL, length=2, pad=2)

@@ -5,47 +5,38 @@ text is 8 points or more when a picture is shown at 96 pixels per inch.
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import networkx as nx
 import numpy as np
-from matplotlib import colormaps
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import Colormap, LogNorm, PowerNorm
-from matplotlib.figure import Figure
-from matplotlib.image import AxesImage
-from numpy.typing import NDArray
+from matplotlib.colors import LogNorm, PowerNorm
 
 from routestat.forecast.scores import PredictionScore
 from routestat.inference.tables import lift
+from routestat.report.canvas import (
+    BLUE,
+    COMMA,
+    DIVERGING,
+    FEW_TOKENS,
+    GREY,
+    PALE,
+    SEQUENTIAL,
+    SMALL,
+    TEXT,
+    VERMILLION,
+    Drawing,
+    colour_key,
+    colour_map,
+    least,
+    name_states,
+    new_axes,
+    new_figure,
+    of_layer,
+    reach,
+    sparse_ticks,
+)
 from routestat.structure.layer_map import LayerMap, without_diagonal
 from routestat.structure.paths import Paths
 from routestat.study import BlockFinding, Dependence, LayerLoad
-from routestat.traces.metadata import Router
-
-#: A picture, or the sentence that says why there is none.
-Drawing = Figure | str
-
-DPI = 130
-# Okabe & Ito's palette keeps apart for all common kinds of colour blindness.
-BLUE, ORANGE, VERMILLION, GREY, PALE = "#0072B2", "#E69F00", "#D55E00", "#595959", "#BDBDBD"
-SEQUENTIAL, DIVERGING, UNDEFINED = "viridis", "RdBu_r", "#D9D9D9"
-NAMED_STATES = 32
-FEW_TOKENS = 30
-_TEXT, _SMALL = 9.0, 8.0
-# Without the thin space "3,5" reads as a decimal number.
-_COMMA = ",\u2009"
-_RATIOS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 1, 2, 3, 5, 10, 20, 50, 100)
-_RATIOS_NEAR_ONE = (0.6, 0.7, 0.8, 0.9, 1, 1.1, 1.2, 1.4, 1.7, 2)
-
-
-def save(figure: Figure, path: Path) -> tuple[int, int]:
-    """Write a PNG; return the width and height in CSS pixels at which its text has its true size."""
-    # The same figure gives the same bytes: no version or date goes in.
-    figure.savefig(path, dpi=DPI, metadata={"Software": None}, pil_kwargs={"compress_level": 4})
-    width, height = figure.get_size_inches()
-    return round(width * 96), round(height * 96)
 
 
 def joint_and_conditional(item: Dependence, states: str) -> Drawing:
@@ -54,9 +45,9 @@ def joint_and_conditional(item: Dependence, states: str) -> Drawing:
     rows, total = table.sum(axis=1), table.sum()
     if not total:
         return f"No token has a choice at both layer {item.source.layer} and layer {item.target.layer}."
-    figure = _figure(11.3, 5.1)
+    figure = new_figure(11.3, 5.1)
     bar, joint, joint_key, given, given_key = (
-        _axes(figure, left, 0.75, width, 4.0)
+        new_axes(figure, left, 0.75, width, 4.0)
         for left, width in ((0.6, 0.7), (1.35, 4.0), (5.4, 0.12), (6.5, 4.0), (10.55, 0.12))
     )
     conditional = np.divide(table, rows[:, None], out=np.full(table.shape, np.nan), where=rows[:, None] > 0)
@@ -64,21 +55,21 @@ def joint_and_conditional(item: Dependence, states: str) -> Drawing:
         (joint, joint_key, table / total, "joint P(i, j)"),
         (given, given_key, conditional, "conditional P(j | i)"),
     ):
-        image = axes.imshow(values, cmap=_map(SEQUENTIAL), norm=PowerNorm(0.5, vmin=0), aspect="auto")
-        _key(figure, image, key)
-        axes.set_title(title, fontsize=_TEXT)
-        _name_states(axes, "x", f"j: {_of_layer(item.target, states)}", item.target, states)
+        image = axes.imshow(values, cmap=colour_map(SEQUENTIAL), norm=PowerNorm(0.5, vmin=0), aspect="auto")
+        colour_key(figure, image, key)
+        axes.set_title(title, fontsize=TEXT)
+        name_states(axes, "x", f"j: {of_layer(item.target, states)}", item.target, states)
     joint.set_yticks([])
-    _name_states(given, "y", "", item.source, states)
+    name_states(given, "y", "", item.source, states)
     tokens = rows / (1 if states == "subset" else item.target.top_k)
     few = tokens < FEW_TOKENS
     bar.barh(np.arange(len(rows)), rows / total, color=np.where(few, VERMILLION, BLUE), height=0.9)
     bar.plot(np.zeros(few.sum()), np.flatnonzero(few), "x", color=VERMILLION, markersize=3, clip_on=False)
     bar.set(ylim=(len(rows) - 0.5, -0.5), xlim=(0, None))
-    bar.set_title("P(i)", fontsize=_TEXT)
+    bar.set_title("P(i)", fontsize=TEXT)
     bar.tick_params(axis="x", labelrotation=90)
     bar.locator_params(axis="x", nbins=2)
-    _name_states(bar, "y", f"i: {_of_layer(item.source, states)}", item.source, states)
+    name_states(bar, "y", f"i: {of_layer(item.source, states)}", item.source, states)
     return figure
 
 
@@ -91,20 +82,20 @@ def load(loads: Sequence[LayerLoad]) -> Drawing:
     ratio = np.full((width, len(known)), np.nan)
     for column, item in enumerate(known):
         ratio[: item.router.n_experts, column] = item.balance.load / item.balance.load.mean()
-    reach = max(1.25, float(np.nanmax(ratio)), min(10.0, 1 / float(np.nanmin(ratio[ratio > 0]))))
+    limit = max(1.25, float(np.nanmax(ratio)), min(10.0, 1 / float(np.nanmin(ratio[ratio > 0]))))
     across = min(9.6, max(2.8, 0.3 * len(known)))
     tall = min(5.5, max(1.8, 0.24 * width))
-    figure = _figure(across + 1.7, tall + 1.0)
-    axes, key = _axes(figure, 0.65, 0.6, across, tall), _axes(figure, 0.75 + across, 0.6, 0.12, tall)
+    figure = new_figure(across + 1.7, tall + 1.0)
+    axes, key = new_axes(figure, 0.65, 0.6, across, tall), new_axes(figure, 0.75 + across, 0.6, 0.12, tall)
     shown = np.where(ratio > 0, ratio, np.nan)
-    image = axes.imshow(shown, cmap=_map(DIVERGING), norm=LogNorm(1 / reach, reach), aspect="auto")
-    _key(figure, image, key)
+    image = axes.imshow(shown, cmap=colour_map(DIVERGING), norm=LogNorm(1 / limit, limit), aspect="auto")
+    colour_key(figure, image, key)
     dead = np.argwhere(ratio == 0)
     axes.plot(dead[:, 1], dead[:, 0], "x", color="black", markersize=5)
     axes.set(xlabel="layer", ylabel="expert")
-    axes.set_title("load over the layer's mean load (× never used)", fontsize=_TEXT)
-    _sparse_ticks(axes, "x", [str(item.router.layer) for item in known], 32)
-    _sparse_ticks(axes, "y", [str(expert) for expert in range(width)], 17)
+    axes.set_title("load over the layer's mean load (× never used)", fontsize=TEXT)
+    sparse_ticks(axes, "x", [str(item.router.layer) for item in known], 32)
+    sparse_ticks(axes, "y", [str(expert) for expert in range(width)], 17)
     return figure
 
 
@@ -116,8 +107,8 @@ def information(dependence: Sequence[Dependence], loads: Sequence[LayerLoad], st
     entropies = {item.router.layer: item.entropy_bits for item in loads}
     unit = "bits per token" if states == "subset" else "bits per pair of slots"
     across = min(10.2, max(4.5, 0.33 * len(known)))
-    figure = _figure(across + 1.0, 5.0)
-    scale, close = _axes(figure, 0.75, 3.55, across, 1.1), _axes(figure, 0.75, 0.85, across, 2.25)
+    figure = new_figure(across + 1.0, 5.0)
+    scale, close = new_axes(figure, 0.75, 3.55, across, 1.1), new_axes(figure, 0.75, 0.85, across, 2.25)
     place = np.arange(len(known))
     bits = np.array([item.information.mi_bits for item in known])
     scale.bar(
@@ -126,19 +117,19 @@ def information(dependence: Sequence[Dependence], loads: Sequence[LayerLoad], st
     scale.bar(place, bits, color=BLUE, label="mutual information")
     scale.set(ylim=(0, None), xticks=[], ylabel="bits")
     scale.legend(
-        ncols=2, loc="lower right", bbox_to_anchor=(1, 1), frameon=False, fontsize=_SMALL, borderpad=0
+        ncols=2, loc="lower right", bbox_to_anchor=(1, 1), frameon=False, fontsize=SMALL, borderpad=0
     )
     low = np.array([item.information.low for item in known])
     high = np.array([item.information.high for item in known])
-    close.errorbar(place, bits, _reach(bits, low, high), fmt="o", color=BLUE, capsize=2, markersize=4)
+    close.errorbar(place, bits, reach(bits, low, high), fmt="o", color=BLUE, capsize=2, markersize=4)
     close.axhline(0, color=GREY, linewidth=0.8)
-    close.set(ylim=(min(0, _least(low)), None), xlabel="layers, source → target", ylabel=unit)
-    close.set_title("mutual information, 95 % intervals over documents", fontsize=_TEXT)
+    close.set(ylim=(min(0, least(low)), None), xlabel="layers, source → target", ylabel=unit)
+    close.set_title("mutual information, 95 % intervals over documents", fontsize=TEXT)
     close.grid(axis="y", color=PALE, linewidth=0.5)
     for axes in (scale, close):
         axes.set_xlim(-0.6, len(known) - 0.4)
     names = [f"{item.source.layer}→{item.target.layer}" for item in known]
-    _sparse_ticks(close, "x", names, 40, rotation=90 if len(known) > 12 else 0)
+    sparse_ticks(close, "x", names, 40, rotation=90 if len(known) > 12 else 0)
     return figure
 
 
@@ -148,18 +139,21 @@ def layer_map(found: LayerMap, states: str) -> Drawing:
     if np.isnan(matrix).all():
         return "No pair of layers has a measured dependence."
     across = min(7.5, max(2.8, 0.24 * len(matrix)))
-    figure = _figure(across + 1.9, across + 1.0)
-    axes, key = _axes(figure, 0.65, 0.6, across, across), _axes(figure, 0.75 + across, 0.6, 0.12, across)
-    image = axes.imshow(
-        np.maximum(matrix, 0), cmap=_map(SEQUENTIAL), norm=PowerNorm(0.5, vmin=0), aspect="auto"
+    figure = new_figure(across + 1.9, across + 1.0)
+    axes, key = (
+        new_axes(figure, 0.65, 0.6, across, across),
+        new_axes(figure, 0.75 + across, 0.6, 0.12, across),
     )
-    _key(figure, image, key)
+    image = axes.imshow(
+        np.maximum(matrix, 0), cmap=colour_map(SEQUENTIAL), norm=PowerNorm(0.5, vmin=0), aspect="auto"
+    )
+    colour_key(figure, image, key)
     axes.set(xlabel="layer", ylabel="layer")
     unit = "bits" if states == "subset" else "bits per pair of slots"
-    axes.set_title(f"mutual information of two layers ({unit})", fontsize=_TEXT)
+    axes.set_title(f"mutual information of two layers ({unit})", fontsize=TEXT)
     names = [str(layer) for layer in found.layers]
-    _sparse_ticks(axes, "x", names, 32)
-    _sparse_ticks(axes, "y", names, 32)
+    sparse_ticks(axes, "x", names, 32)
+    sparse_ticks(axes, "y", names, 32)
     return figure
 
 
@@ -173,22 +167,22 @@ def board(
     scored = [score for score in scores if score.n_tokens]
     if not scored:
         return "No predictor could be scored: that takes documents to fit on and others to hold out."
-    figure = _figure(11.0, 1.1 + 0.3 * len(scored))
+    figure = new_figure(11.0, 1.1 + 0.3 * len(scored))
     place = np.arange(len(scored))[::-1]
     for index, (name, title) in enumerate(panels):
-        axes = _axes(figure, 1.65 + 2.35 * index, 0.5, 2.1, 0.3 * len(scored) + 0.1)
+        axes = new_axes(figure, 1.65 + 2.35 * index, 0.5, 2.1, 0.3 * len(scored) + 0.1)
         for y, score in zip(place, scored, strict=True):
             found = score.estimate(name)
             if not np.isfinite(found.value):
                 axes.text(0.5, y, "–", transform=axes.get_yaxis_transform(), ha="center", va="center")
                 continue
             colour = GREY if score.predictor in trivial else BLUE
-            reach = _reach(np.array([found.value]), np.array([found.low]), np.array([found.high]))
+            bars = reach(np.array([found.value]), np.array([found.low]), np.array([found.high]))
             face = "white" if score.predictor in trivial else colour
             axes.errorbar(
-                found.value, y, xerr=reach, fmt="o", color=colour, mfc=face, capsize=2.5, markersize=5
+                found.value, y, xerr=bars, fmt="o", color=colour, mfc=face, capsize=2.5, markersize=5
             )
-        axes.set_title(title, fontsize=_TEXT)
+        axes.set_title(title, fontsize=TEXT)
         axes.set(ylim=(-0.6, len(scored) - 0.4), yticks=place, yticklabels=[])
         if name != "log_loss_bits":
             axes.set_xlim(left=0)
@@ -207,19 +201,19 @@ def blocks(finding: BlockFinding, item: Dependence, states: str) -> Drawing:
     rows = found.row_order[found.row_labels[found.row_order] >= 0]
     columns = found.column_order[found.column_labels[found.column_order] >= 0]
     values = lift(item.table[np.ix_(rows, columns)])
-    reach = max(2.0, float(np.quantile(values, 0.995)))
-    figure = _figure(6.4, 5.9)
-    axes, key = _axes(figure, 0.75, 0.75, 4.7, 4.7), _axes(figure, 5.55, 0.75, 0.12, 4.7)
-    shown = np.clip(values, 1 / reach, reach)
-    image = axes.imshow(shown, cmap=_map(DIVERGING), norm=LogNorm(1 / reach, reach), aspect="auto")
-    _key(figure, image, key)
+    limit = max(2.0, float(np.quantile(values, 0.995)))
+    figure = new_figure(6.4, 5.9)
+    axes, key = new_axes(figure, 0.75, 0.75, 4.7, 4.7), new_axes(figure, 5.55, 0.75, 0.12, 4.7)
+    shown = np.clip(values, 1 / limit, limit)
+    image = axes.imshow(shown, cmap=colour_map(DIVERGING), norm=LogNorm(1 / limit, limit), aspect="auto")
+    colour_key(figure, image, key)
     for cut in np.flatnonzero(np.diff(found.row_labels[rows])):
         axes.axhline(cut + 0.5, color="black", linewidth=1.2)
     for cut in np.flatnonzero(np.diff(found.column_labels[columns])):
         axes.axvline(cut + 0.5, color="black", linewidth=1.2)
-    axes.set_title("lift P(i, j) / (P(i) P(j)), states in the order of their blocks", fontsize=_TEXT)
-    _name_states(axes, "x", f"j: {_of_layer(item.target, states)}", item.target, states, columns)
-    _name_states(axes, "y", f"i: {_of_layer(item.source, states)}", item.source, states, rows)
+    axes.set_title("lift P(i, j) / (P(i) P(j)), states in the order of their blocks", fontsize=TEXT)
+    name_states(axes, "x", f"j: {of_layer(item.target, states)}", item.target, states, columns)
+    name_states(axes, "y", f"i: {of_layer(item.source, states)}", item.source, states, rows)
     return figure
 
 
@@ -231,8 +225,8 @@ def routes(graph: nx.DiGraph, layers: Sequence[int], dominant: Paths) -> Drawing
     labels = nx.get_node_attributes(graph, "label")
     across = max(4.0, 0.52 * (len(layers) - 1))
     tall = max(2.0, 0.34 * max(abs(y) for y in height.values()) * 2)
-    figure = _figure(across + 1.2, tall + 1.3)
-    axes = _axes(figure, 0.6, 0.7, across, tall + 0.4)
+    figure = new_figure(across + 1.2, tall + 1.3)
+    axes = new_axes(figure, 0.6, 0.7, across, tall + 0.4)
     place = {layer: x for x, layer in enumerate(layers)}
     heaviest = max((data["joint"] for *_, data in graph.edges(data=True)), default=1.0)
     edges = sorted(graph.edges(data=True), key=lambda edge: edge[2]["paths"])
@@ -257,23 +251,17 @@ def routes(graph: nx.DiGraph, layers: Sequence[int], dominant: Paths) -> Drawing
         )
         axes.text(
             *at,
-            str(labels.get(node, data["state"])).replace(",", _COMMA),
-            fontsize=_SMALL,
+            str(labels.get(node, data["state"])).replace(",", COMMA),
+            fontsize=SMALL,
             ha="center",
             va="center",
             zorder=4,
         )
     axes.set(xlim=(-0.6, len(layers) - 0.4), xlabel="layer", yticks=[])
     axes.margins(y=0.12)
-    _sparse_ticks(axes, "x", [str(layer) for layer in layers], 64)
+    sparse_ticks(axes, "x", [str(layer) for layer in layers], 64)
     axes.spines[["left", "right", "top"]].set_visible(False)
     return figure
-
-
-def _of_layer(router: Router, states: str) -> str:
-    """What a row or a column is, in the house's words."""
-    what = "expert" if states == "expert" or router.top_k == 1 else "pair" if router.top_k == 2 else "subset"
-    return f"{what} of layer {router.layer}"
 
 
 def _places(graph: nx.DiGraph, layers: Sequence[int]) -> dict[str, float]:
@@ -297,87 +285,3 @@ def _mean_height(near: dict, height: dict[str, float], own: float) -> float:
     """Mean height of neighbours; edges of dominant paths weigh most, so that these run straight."""
     weights = [data["joint"] * (1 + 20 * data["paths"]) for data in near.values()]
     return float(np.average([height[n] for n in near], weights=weights)) if sum(weights, 0.0) > 0 else own
-
-
-def _figure(width: float, height: float) -> Figure:
-    figure = Figure(figsize=(width, height), facecolor="white")
-    FigureCanvasAgg(figure)
-    return figure
-
-
-def _axes(figure: Figure, left: float, bottom: float, width: float, height: float) -> Axes:
-    """Axes placed in inches, so that text and cells keep their size whatever the figure's."""
-    wide, high = figure.get_size_inches()
-    axes = figure.add_axes((left / wide, bottom / high, width / wide, height / high))
-    axes.tick_params(labelsize=_SMALL, length=2, pad=2)
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.label.set_fontsize(_TEXT)
-    return axes
-
-
-def _map(name: str) -> Colormap:
-    return colormaps[name].with_extremes(bad=UNDEFINED)
-
-
-def _key(figure: Figure, image: AxesImage, axes: Axes) -> None:
-    """A colour key with plain numbers, also where the scale is logarithmic."""
-    bar = figure.colorbar(image, cax=axes)
-    if isinstance(image.norm, LogNorm):
-        bar.minorticks_off()
-        low, high = image.get_clim()
-        ratios = _RATIOS if high and high > 2 else _RATIOS_NEAR_ONE
-        ticks = [tick for tick in ratios if low is not None and high is not None and low <= tick <= high]
-        bar.set_ticks(ticks, labels=[f"{tick:g}" for tick in ticks])
-    axes.tick_params(labelsize=_SMALL, length=2, pad=2)
-
-
-def _name_states(
-    axes: Axes, axis: str, label: str, router: Router, states: str, order: NDArray | None = None
-) -> None:
-    """Name the rows or columns of a heatmap, every n-th if there are many, and label the axis.
-
-    Plain texts: matplotlib's ticks, with their four artists each, would take half the time of a report.
-    """
-    size = router.alphabet.size if states == "subset" else router.n_experts
-    shown = np.arange(size) if order is None else order
-    if states == "subset" and len(shown) <= NAMED_STATES:
-        names = [_COMMA.join(map(str, row)) for row in router.alphabet.unrank(shown).tolist()]
-    else:
-        names = [str(state) for state in shown]
-    step = -(-len(names) // NAMED_STATES)
-    down = axis == "x"
-    for place in range(0, len(names), step):
-        axes.text(
-            place if down else -0.01,
-            -0.01 if down else place,
-            names[place],
-            transform=axes.get_xaxis_transform() if down else axes.get_yaxis_transform(),
-            rotation=90 if down else 0,
-            ha="center" if down else "right",
-            va="top" if down else "center",
-            fontsize=_SMALL,
-        )
-    pad = 6 + 0.62 * _SMALL * max(map(len, names))
-    if down:
-        axes.set_xticks([])
-        axes.set_xlabel(label, labelpad=pad)
-    else:
-        axes.set_yticks([])
-        axes.set_ylabel(label, labelpad=pad)
-
-
-def _sparse_ticks(axes: Axes, axis: str, names: Sequence[str], at_most: int, rotation: int = 0) -> None:
-    """Every n-th name, so that no more than `at_most` are shown."""
-    step = -(-len(names) // at_most)
-    places = range(0, len(names), step)
-    set_ticks = axes.set_xticks if axis == "x" else axes.set_yticks
-    set_ticks(list(places), [names[place] for place in places], rotation=rotation)
-
-
-def _reach(value: NDArray, low: NDArray, high: NDArray) -> NDArray[np.float64]:
-    """Error bars as matplotlib wants them; none where there is no interval."""
-    return np.nan_to_num(np.vstack([value - low, high - value]), nan=0.0)
-
-
-def _least(values: NDArray) -> float:
-    return float(np.nanmin(values)) if np.isfinite(values).any() else 0.0

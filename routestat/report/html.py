@@ -14,7 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from routestat.forecast.leaderboard import EXPLAINED
-from routestat.report import figures
+from routestat.report import canvas, figures, memory_figures
 from routestat.report.results import Record, write_results
 from routestat.structure.graph import graphml
 from routestat.study import Study
@@ -31,7 +31,8 @@ PANELS = (
     ("log_loss_bits", "log loss, bits (less is better)"),
 )
 WHOLE_FILES = (
-    "layers", "dependence", "order", "map", "coactivation", "enough", "prediction", "paths", "biclusters",
+    "layers", "dependence", "order", "contexts", "horizons", "map", "coactivation", "enough", "prediction", "paths",
+    "biclusters",
 )  # fmt: skip
 MISSING = "–"
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
@@ -110,7 +111,7 @@ def _draw(study: Study, folder: Path, tick: Callable[[str, int, int], None]) -> 
     """All pictures by name; one at a time, because a figure holds far more memory than its file."""
     folder.mkdir(exist_ok=True)
     layers = [router.layer for router in study.routers]
-    jobs: dict[str, Callable[[], figures.Drawing]] = {
+    jobs: dict[str, Callable[[], canvas.Drawing]] = {
         "load": lambda: figures.load(study.loads),
         "information": lambda: figures.information(study.dependence, study.loads, study.states),
         "map": lambda: (
@@ -118,6 +119,8 @@ def _draw(study: Study, folder: Path, tick: Callable[[str, int, int], None]) -> 
             if study.breadth.map is not None
             else f"No map: {study.breadth.map_reason}."
         ),
+        "contexts": lambda: memory_figures.contexts(study.memory),
+        "horizons": lambda: memory_figures.horizons(study.memory),
         "board": lambda: figures.board(study.mean_board, PANELS, BASELINES),
         "blocks": lambda: _draw_blocks(study),
         "routes": lambda: figures.routes(study.paths.graph, layers, study.paths.dominant),
@@ -129,7 +132,7 @@ def _draw(study: Study, folder: Path, tick: Callable[[str, int, int], None]) -> 
 
 
 def draw_all(
-    jobs: Mapping[str, Callable[[], figures.Drawing]], folder: Path, tick: Callable[[str, int, int], None]
+    jobs: Mapping[str, Callable[[], canvas.Drawing]], folder: Path, tick: Callable[[str, int, int], None]
 ) -> dict[str, Picture]:
     """Draw and save every picture of a page; one at a time."""
     pictures = {}
@@ -139,7 +142,7 @@ def draw_all(
         if isinstance(drawn, str):
             pictures[name] = Picture(reason=drawn)
         else:
-            width, height = figures.save(drawn, folder / f"{name}.png")
+            width, height = canvas.save(drawn, folder / f"{name}.png")
             pictures[name] = Picture(f"figures/{name}.png", width, height)
     tick("drawing figures", len(jobs), len(jobs))
     return pictures
@@ -155,7 +158,7 @@ def clearest_blocks(biclusters: Sequence[Record]) -> int | None:
     return max(beyond, key=lambda place: beyond[place]) if beyond else None
 
 
-def _draw_blocks(study: Study) -> figures.Drawing:
+def _draw_blocks(study: Study) -> canvas.Drawing:
     shares = [
         {"share_of_mi": b.blocks.share_of_mi, "share_of_mi_noise": b.null.mean_share} for b in study.blocks
     ]

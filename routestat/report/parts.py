@@ -49,41 +49,6 @@ def _conditional(key: str, part: Conditional | None) -> Record:
     }
 
 
-def order_records(parts: Sequence[Decomposition], dependence: Sequence[float]) -> list[Record]:
-    """`order[]`: what the layer before the source adds, of every three consecutive layers.
-
-    `dependence` holds I(source; target) in bits, pair by pair.
-    """
-    records = []
-    for before, item, adjacent in zip(parts[:-1], parts[1:], dependence[1:], strict=True):
-        record: Record = {
-            "source": before.source.layer,
-            "via": item.source.layer,
-            "target": item.target.layer,
-        }
-        if item.skip is None:
-            records.append(record | {"cmi_bits": None} | reason(*item.reasons))
-            continue
-        found = item.skip.information
-        # Jackknife estimates may fall below zero, where a share means nothing.
-        whole = found.mi_bits + adjacent
-        share = found.mi_bits / whole if min(found.mi_bits, adjacent) >= 0 and whole > 0 else None
-        records.append(
-            record
-            | {
-                "mi_bits": item.skip.unconditional_bits,
-                "cmi_bits": found.mi_bits,
-                "cmi_bits_ci95": [found.low, found.high],
-                "cmi_share": share,
-                "interaction_bits": item.skip.unconditional_bits - found.mi_bits,
-                "p_clustered": item.skip.test.p_clustered,
-                "log10_p_clustered": item.skip.test.log10_p_clustered,
-                **reason(found.reason, item.skip.test.reason),
-            }
-        )
-    return records
-
-
 def budget_record(budget: Budget) -> Record:
     """`budget`: sums over the depth."""
     return {

@@ -21,7 +21,8 @@ from routestat.inference.effect_size import MinimalEffect
 from routestat.inference.independence import Independence
 from routestat.inference.tables import adjusted_residuals
 from routestat.report.breadth import coactivation_record, coactivation_rows, enough_record, map_records
-from routestat.report.parts import budget_record, calibration_record, order_records, parts_record, reason
+from routestat.report.memory import memory_record, order_records
+from routestat.report.parts import budget_record, calibration_record, parts_record, reason
 from routestat.structure.balance import Balance
 from routestat.study import BlockFinding, Dependence, LayerLoad, PathFinding, Study
 from routestat.traces.manifest import replace_file
@@ -46,7 +47,10 @@ def results(study: Study) -> Record:
             _dependence(item) | parts_record(parts)
             for item, parts in zip(study.dependence, study.parts, strict=True)
         ],
-        "order": order_records(study.parts, [item.information.mi_bits for item in study.dependence]),
+        "order": order_records(
+            study.parts, [item.information.mi_bits for item in study.dependence], study.memory
+        ),
+        "memory": memory_record(study.memory),
         "across_families": {name: values for name, values in study.across.items()},
         "budget": budget_record(study.budget),
         "map": map_records(study.breadth),
@@ -69,6 +73,8 @@ def write_results(study: Study, folder: Path) -> Record:
     tables.mkdir(exist_ok=True)
     for name in ("layers", "dependence", "order", "map", "enough", "prediction", "paths", "biclusters"):
         _write_rows(tables / f"{name}.csv", record[name])
+    for name in ("contexts", "horizons"):
+        _write_rows(tables / f"{name}.csv", record["memory"][name])
     _write_rows(tables / "coactivation.csv", coactivation_rows(study.breadth))
     for stale in tables.glob("transition-*.csv"):
         stale.unlink()
@@ -196,10 +202,15 @@ def _chain(chain: Chain) -> Record:
     why = (
         "" if chain.states == "subset" else "the k·k cells of a token are not independent draws: no evidence"
     )
+    second = [step.fitted if step else None for step in chain.second]
     return {
-        "order": 1,
+        "order": chain.order,
+        "orders": list(chain.orders),
         "alpha": chain.alpha,
         "concentration": list(chain.concentration),
+        "strength_order_2": [fitted.strength if fitted else None for fitted in second],
+        "discount_order_2": [fitted.discount if fitted else None for fitted in second],
+        "design_effect": list(chain.design_effects),
         "log_evidence": chain.log_evidence,
         **reason(why),
     }

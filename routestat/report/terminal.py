@@ -9,6 +9,7 @@ from rich.text import Text
 
 from routestat.forecast.scores import PredictionScore
 from routestat.report.html import number
+from routestat.report.memory import reading
 from routestat.study import Dependence, PathFinding, Study
 from routestat.traces.metadata import Router
 from routestat.traces.store import span
@@ -38,6 +39,7 @@ def summarise(study: Study, page: Path) -> None:
     _header(console, study)
     _dependence(console, study)
     _titled(console, "Can these p-values be trusted?", Text(study.calibration.reading()))
+    _memory(console, study)
     _board(console, study.mean_board)
     console.print()
     console.print(_load(study))
@@ -112,6 +114,20 @@ def _strength(item: Dependence) -> tuple[bool, float]:
     """Sorts by falling information, undefined last."""
     bits = item.information.mi_bits
     return bits != bits, -bits
+
+
+def _memory(console: Console, study: Study) -> None:
+    said = reading(study.memory)
+    if not said:
+        return
+    table = _table("given", "log loss (bits)", "95 % interval")
+    for name in study.memory.layers[-1].scores.bits:
+        loss = study.memory.mean_log_loss(name)
+        table.add_row(name, number(loss.value), _interval(loss.low, loss.high))
+    layers = span([item.target.layer for item in study.memory.compared])
+    _titled(
+        console, f"How long is the memory? Mean over layers {layers}, on documents held out", table, said[1:]
+    )
 
 
 def _board(console: Console, board: Sequence[PredictionScore]) -> None:

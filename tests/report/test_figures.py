@@ -8,7 +8,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
-from routestat.report import figures
+from routestat.report import canvas, figures
 from routestat.report.html import BASELINES, PANELS
 
 
@@ -67,7 +67,7 @@ def test_heatmaps_hold_joint_conditional_and_row_shares(reports, name):
     np.testing.assert_allclose([bar.get_width() for bar in bars], rows / table.sum())
     tokens = rows if study.states == "subset" else rows / 4
     red = [to_hex(bar.get_facecolor()).upper() == figures.VERMILLION for bar in bars]
-    assert red == (tokens < figures.FEW_TOKENS).tolist()
+    assert red == (tokens < canvas.FEW_TOKENS).tolist()
 
 
 def test_heatmap_names_pairs_by_their_experts(reports):
@@ -183,5 +183,5 @@ def test_the_same_figure_gives_the_same_bytes(reports, tmp_path):
     for name in ("a.png", "b.png"):
         drawn = figures.load(study.loads)
         assert isinstance(drawn, Figure)
-        figures.save(drawn, tmp_path / name)
+        canvas.save(drawn, tmp_path / name)
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()

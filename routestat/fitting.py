@@ -1,0 +1,93 @@
+"""From counts to the fitted chain."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from routestat.counting.context import Context
+from routestat.counting.counts import Counts, count
+from routestat.decomposition import Tick
+from routestat.inference.chain import Chain, fit_chain
+from routestat.inference.overdispersion import transition_design_effect
+from routestat.inference.second_order import MOST_CELLS, SecondOrder, fit_second_order
+from routestat.traces.store import Trace
+
+
+def chain_of(
+    counts: Counts,
+    alpha: str | float,
+    second: Sequence[SecondOrder | None] = (),
+    orders: Sequence[int] = (),
+) -> Chain:
+    """The chain through all counted routers.
+
+    Parameters
+    ----------
+    counts : Counts
+        With the contexts nothing and layer −1.
+    alpha : str or float
+    second : sequence of SecondOrder or None
+        One per gap, from `second_orders`; none for order 1 throughout.
+    orders : sequence of int
+        One per gap; order 1 unless told otherwise.
+    """
+    first = counts.table(Context(), counts.routers[0]).sum(axis=0, dtype=np.int64)
+    steps = [counts.table(Context.layer(1), router) for router in counts.routers[1:]]
+    effects = [transition_design_effect(step) for step in steps] if counts.states == "subset" else ()
+    return fit_chain(
+        first,
+        [step.sum(axis=0, dtype=np.int64) for step in steps],
+        alpha,
+        layers=[router.layer for router in counts.routers],
+        n_experts=[router.n_experts for router in counts.routers],
+        top_k=[router.top_k for router in counts.routers],
+        states=counts.states,
+        second=second,
+        orders=orders,
+        design_effects=effects,
+    )
+
+
+def second_orders(
+    trace: Trace,
+    counts: Counts,
+    alpha: str | float,
+    wanted: Sequence[bool],
+    tick: Tick = lambda what, done, total: None,
+) -> tuple[SecondOrder | None, ...]:
+    """Count and fit steps of order 2, one entry per gap; None where not wanted, or of too many states.
+
+    Parameters
+    ----------
+    trace : Trace
+        Read once more.
+    counts : Counts
+        Of the state view.
+    alpha : str or float
+    wanted : sequence of bool
+        One per gap; the first has no layer two before.
+    """
+    routers = counts.routers
+    sizes = [router.alphabet.size for router in routers]
+    able = [
+        want and gap > 0 and sizes[gap - 1] * sizes[gap] * sizes[gap + 1] <= MOST_CELLS
+        for gap, want in enumerate(wanted)
+    ]
+    if counts.states != "subset" or not any(able):
+        return (None,) * len(wanted)
+    chosen = None if len(routers) == len(trace.meta.routers) else [router.layer for router in routers]
+    tables = count(
+        trace,
+        chosen,
+        contexts=[Context.layer(2, 1)],
+        groups=1,
+        states="subset",
+        progress=lambda done, total: tick("counting two layers back", done, total),
+    )
+    fitted: list[SecondOrder | None] = []
+    for gap, do in enumerate(able):
+        tick("fitting order 2", gap, len(able))
+        table = tables.table(Context.layer(2, 1), routers[gap + 1])[0] if do else None
+        fitted.append(None if table is None else fit_second_order(table, alpha))
+    tick("fitting order 2", len(able), len(able))
+    return tuple(fitted)

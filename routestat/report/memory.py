@@ -1,0 +1,287 @@
+"""results.json, the parts on the order of the chain and the length of the memory."""
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+from routestat.contexts import LayerMemory
+from routestat.decomposition import Decomposition
+from routestat.inference.homogeneity import Evenness
+from routestat.inference.horizons import Horizons
+from routestat.inference.ratio import Estimate
+from routestat.inference.replicates import Bands
+from routestat.memory import Memory
+from routestat.report.parts import reason
+from routestat.traces.store import span
+
+Record = dict[str, Any]
+_NO_TESTS = (
+    "bic_gain_tokens", "bic_gain_documents", "g", "dof", "log10_p_iid", "p_resampled_iid",
+)  # fmt: skip
+
+
+def order_records(
+    parts: Sequence[Decomposition], dependence: Sequence[float], memory: Memory
+) -> list[Record]:
+    """`order[]`: what the layer before the source adds, of every three consecutive layers.
+
+    `dependence` holds I(source; target) in bits, pair by pair.
+    """
+    by_target = {item.target.name: item for item in memory.layers}
+    records = []
+    for before, item, adjacent in zip(parts[:-1], parts[1:], dependence[1:], strict=True):
+        record: Record = {
+            "source": before.source.layer,
+            "via": item.source.layer,
+            "target": item.target.layer,
+        }
+        layer = by_target.get(item.target.name)
+        records.append(record | _information(item, adjacent) | _tests(layer) | _gains(layer, item.reasons))
+    return records
+
+
+def _information(item: Decomposition, adjacent: float) -> Record:
+    if item.skip is None:
+        return {"cmi_bits": None, "cmi_bits_ci95": None, "cmi_share": None}
+    found = item.skip.information
+    # Jackknife estimates may fall below zero, where a share means nothing.
+    whole = found.mi_bits + adjacent
+    share = found.mi_bits / whole if min(found.mi_bits, adjacent) >= 0 and whole > 0 else None
+    return {
+        "mi_bits": item.skip.unconditional_bits,
+        "cmi_bits": found.mi_bits,
+        "cmi_bits_ci95": [found.low, found.high],
+        "cmi_share": share,
+        "interaction_bits": item.skip.unconditional_bits - found.mi_bits,
+    }
+
+
+def _tests(layer: LayerMemory | None) -> Record:
+    if layer is None or layer.tests is None or layer.clustered is None:
+        return dict.fromkeys(("p_clustered", "log10_p_clustered", *_NO_TESTS))
+    tests = layer.tests
+    return {
+        "p_clustered": layer.clustered.p_clustered,
+        "log10_p_clustered": layer.clustered.log10_p_clustered,
+        "g": tests.g,
+        "dof": tests.dof,
+        "log10_p_iid": tests.log10_p_g_iid,
+        "p_resampled_iid": tests.p_resampled_iid,
+        "bic_gain_tokens": tests.bic_tokens,
+        "bic_gain_documents": tests.bic_documents,
+    }
+
+
+def _gains(layer: LayerMemory | None, reasons: Sequence[str]) -> Record:
+    if layer is None or len(layer.over_layers.gains) < 2:
+        none = dict.fromkeys(("heldout_gain_bits", "heldout_gain_bits_ci95", "chosen_order"))
+        return none | reason(*reasons, "no order 2 could be scored")
+    over, gain = layer.over_layers, layer.over_layers.gains[1]
+    forward = layer.log_evidence_gains
+    clustered, tests = layer.clustered, layer.tests
+    return {
+        "log_evidence_gain": forward[1] if len(forward) > 1 else None,
+        "heldout_log_loss_bits": [loss.value for loss in over.log_loss],
+        "heldout_log_loss_bits_ci95": [[loss.low, loss.high] for loss in over.log_loss],
+        "heldout_gain_bits": gain.value,
+        "heldout_gain_bits_ci95": [gain.low, gain.high],
+        "chosen_order": over.chosen,
+        **reason(
+            gain.reason,
+            clustered.reason if clustered else "",
+            tests.reason if tests else "",
+            *(() if tests else reasons),
+        ),
+    }
+
+
+def memory_record(memory: Memory) -> Record:
+    """`memory`: what contexts foretell, the order over tokens, horizons and homogeneity."""
+    return {
+        "contexts": _contexts(memory),
+        "contexts_mean": [{"context": name, **_loss(memory.mean_log_loss(name))} for name in _names(memory)],
+        "contexts_mean_layers": [item.target.layer for item in memory.compared],
+        "tokens_order": [_over_tokens(item) for item in memory.layers],
+        **_horizons(memory.horizons, [item.target.layer for item in memory.layers]),
+        "homogeneity": _homogeneity(memory),
+        "reading": reading(memory),
+        **({"note": memory.note} if memory.note else {}),
+        **reason(memory.reason, memory.horizons.reason if memory.horizons else ""),
+    }
+
+
+def _names(memory: Memory) -> list[str]:
+    """Contexts of the deepest layer, which has all there are."""
+    return list(memory.layers[-1].scores.bits) if memory.layers else []
+
+
+def _contexts(memory: Memory) -> list[Record]:
+    return [
+        {"layer": item.target.layer, "context": name, **_loss(item.log_loss(name))}
+        for item in memory.layers
+        for name in item.scores.bits
+    ]
+
+
+def _loss(loss: Estimate) -> Record:
+    return {
+        "log_loss_bits": loss.value,
+        "log_loss_bits_ci95": [loss.low, loss.high],
+        **reason(loss.reason),
+    }
+
+
+def _over_tokens(item: LayerMemory) -> Record:
+    gains = item.over_tokens.gains
+    record: Record = {"layer": item.target.layer}
+    for order, gain in enumerate(gains, start=1):
+        record |= {
+            f"gain_bits_order_{order}": gain.value,
+            f"gain_bits_order_{order}_ci95": [gain.low, gain.high],
+        }
+    return record | {"chosen_order": item.over_tokens.chosen} | reason(*(gain.reason for gain in gains))
+
+
+def _horizons(found: Horizons | None, layers: Sequence[int]) -> Record:
+    if found is None:
+        return {"horizons": [], "horizons_mean": []}
+    bands = {
+        "mi_bits": "direct_bits",
+        "mi_bits_chain": "chain_bits",
+        "difference_bits": "difference_bits",
+        "discrepancy_bits": "discrepancy_bits",
+    }
+    every, means = [], []
+    for column, horizon in enumerate(found.horizons):
+        means.append(
+            {
+                "horizon": horizon,
+                **_banded({key: getattr(found, f"mean_{name}") for key, name in bands.items()}, column),
+                "log10_p_clustered": _number(found.log10_p_combined[column]),
+            }
+        )
+        for start in range(found.n_tokens.shape[0]):
+            if not found.n_tokens[start, column]:
+                continue
+            at = (start, column)
+            every.append(
+                {
+                    "source": layers[start],
+                    "target": layers[start + horizon],
+                    "horizon": horizon,
+                    "n_tokens": int(found.n_tokens[at]),
+                    **_banded({key: getattr(found, name) for key, name in bands.items()}, at),
+                    "p_clustered": _number(found.p_clustered[at]),
+                    "log10_p_clustered": _number(found.log10_p_clustered[at]),
+                    **reason(found.reasons.get((start, horizon))),
+                }
+            )
+    return {
+        "horizons": every,
+        "horizons_mean": means,
+        **({"horizons_note": found.note} if found.note else {}),
+    }
+
+
+def _banded(bands: dict[str, Bands], at: Any) -> Record:
+    record: Record = {}
+    for key, band in bands.items():
+        record[key] = _number(band.value[at])
+        record[f"{key}_ci95"] = [_number(band.low[at]), _number(band.high[at])]
+    return record
+
+
+def _homogeneity(memory: Memory) -> Record:
+    found = memory.homogeneity
+    if found is None:
+        return reason(memory.reason)
+    return {
+        **_even("mi", found.information),
+        **_even("conditional_entropy", found.conditional_entropy),
+        **({"note": found.note} if found.note else {}),
+        **reason(found.reason, found.information.reason),
+    }
+
+
+def _even(name: str, even: Evenness) -> Record:
+    slope = even.slope_bits_per_layer
+    return {
+        f"{name}_range_bits": even.range_bits,
+        f"{name}_spread_bits": even.spread_bits,
+        f"{name}_slope_bits_per_layer": _number(slope.value),
+        f"{name}_slope_bits_per_layer_ci95": [_number(slope.low), _number(slope.high)],
+        f"{name}_log10_p_clustered": even.log10_p_clustered,
+    }
+
+
+def reading(memory: Memory) -> list[str]:
+    """How long the memory is, in bits, and how sure that is: a few sentences."""
+    names = _names(memory)
+    if "layer-1" not in names or memory.mean_log_loss("layer-1").low != memory.mean_log_loss("layer-1").low:
+        return []
+    where = span([item.target.layer for item in memory.compared])
+    said = [
+        f"Layer{'s' if len(memory.compared) > 1 else ''} {where}: without any context a choice costs "
+        f"{_bits(memory.mean_log_loss('nothing'))} of held-out log loss; given the layer before, "
+        f"{_bits(memory.mean_log_loss('layer-1'))}."
+    ]
+    deeper = [name for name in names if name.startswith("layer-") and "token" not in name]
+    for shorter, longer in pairwise(deeper):
+        gain = memory.mean_gain(longer, shorter)
+        sure = (
+            "more" if gain.low > 0 else "but that cannot be told from nothing" if gain.high > 0 else "a loss"
+        )
+        said.append(
+            f"Order {_order(longer)} foretells {gain.value:.3g} bits ({gain.low:.3g} … {gain.high:.3g}) more than "
+            f"order {_order(shorter)}"
+            + {"more": ".", "a loss": ": less, that is; its probabilities are too many to learn here."}.get(
+                sure, f", {sure}."
+            )
+        )
+    chosen = [item.over_layers.chosen for item in memory.layers[2:] if item.over_layers.chosen is not None]
+    if chosen:
+        counted = [f"order {order} in {chosen.count(order)}" for order in sorted(set(chosen), reverse=True)]
+        said.append(
+            f"Held-out documents ask for {', '.join(counted)} of {len(chosen)} "
+            f"step{'s' if len(chosen) > 1 else ''} with two layers before."
+        )
+    if "token id" in names:
+        alone, given = memory.mean_log_loss("token id"), memory.mean_gain("token id,layer-1", "token id")
+        said.append(
+            f"The token itself leaves {_bits(alone)}; the layer before takes another {given.value:.3g} "
+            f"({given.low:.3g} … {given.high:.3g}) off that."
+        )
+    return said + _far(memory)
+
+
+def _far(memory: Memory) -> list[str]:
+    found = memory.horizons
+    if found is None or len(found.horizons) < 2:
+        return []
+    last = len(found.horizons) - 1
+    direct, chain = found.mean_direct_bits, found.mean_chain_bits
+    if not math.isfinite(direct.low[last]):
+        return []
+    difference = found.mean_difference_bits
+    words = "as the chain of order 1 has it"
+    if difference.low[last] > 0:
+        words = "more than steps from layer to layer can carry: what layers share does not pass through them"
+    return [
+        f"{found.horizons[last]} layers on, a choice still tells {direct.value[last]:.3g} bits "
+        f"({direct.low[last]:.3g} … {direct.high[last]:.3g}), where the chain of order 1 leaves "
+        f"{max(float(chain.value[last]), 0.0):.2g}: {words}."
+    ]
+
+
+def _order(context: str) -> int:
+    return context.count("layer-")
+
+
+def _bits(loss: Estimate) -> str:
+    return f"{loss.value:.3g} bits ({loss.low:.3g} … {loss.high:.3g})"
+
+
+def _number(value: Any) -> float:
+    """A plain float of an array's single number."""
+    return float(value) if math.isfinite(float(value)) else math.nan
