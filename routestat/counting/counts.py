@@ -192,7 +192,7 @@ def _keys(
         if view == "expert" and len(context.sources) > 1:
             raise RoutestatError(f"the expert view counts one source at a time, not {context.name}")
         for place, target in enumerate(routers):
-            if all(place + layer >= 0 for layer, _ in context.sources):
+            if all(0 <= place + layer < len(routers) for layer, _ in context.sources):
                 keys.append((context, tuple(routers[place + layer] for layer, _ in context.sources), target))
     return keys
 

@@ -30,6 +30,9 @@ from routestat.inference.rising import SMALLEST_ALPHA
 from routestat.inference.strength import Strength, fit_backoff, fit_strength
 from routestat.inference.tables import Floats, read_only, whole_counts
 
+# Of weights above this so many digits of psi cancel that the first term of its series is the better figure.
+LARGE = 1e7
+
 
 def expected_draws(counts: ArrayLike, weight: ArrayLike) -> Floats:
     """How many of `counts` tokens were drawn from the base, and not repeated from their row: ``[cell]``.
@@ -42,8 +45,8 @@ def expected_draws(counts: ArrayLike, weight: ArrayLike) -> Floats:
         s m of each cell, above zero.
     """
     c, a = np.asarray(counts, np.float64), np.asarray(weight, np.float64)
-    # Of a weight near zero one token was drawn, of a large one all.
-    drawn = a * (special.psi(a + c) - special.psi(a))
+    # Of a weight near zero one token was drawn, of a large one all; there the psi cancel.
+    drawn = np.where(a > LARGE, c - c * (c - 1.0) / (2.0 * a), a * (special.psi(a + c) - special.psi(a)))
     return np.asarray(np.where(c > 0, np.clip(drawn, np.minimum(c, 1.0), c), 0.0))
 
 

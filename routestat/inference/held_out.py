@@ -5,8 +5,8 @@ is unknown (a document's first token has none before it) the shorter one answers
 same tokens, and differences between them are paired.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 import numpy as np
@@ -31,21 +31,27 @@ class HeldOut:
     bits : mapping of name to float array ``[group]``
         −log2 of the probability of every token of the group, counted and fitted without the group.
     forward_bits : mapping of name to float array ``[group]``
-        The same counted in earlier groups only: all groups together this is the length of a code, and its
-        negative a log evidence in which no token is used twice.
+        The same counted in earlier groups only, so that no token is counted for its own probability or for that of an
+        earlier one: all groups together are nearly the length of a code, and the negative a log evidence. Nearly,
+        because strengths still come from the other half of the groups, later ones among them.
     tokens : float array ``[group]``
+    fitted : mapping of name to tuple of Strength
+        Of the longest context, on either half of the groups.
     """
 
     bits: Mapping[str, Floats]
     forward_bits: Mapping[str, Floats]
     tokens: Floats
+    fitted: Mapping[str, tuple[Strength, ...]] = field(default_factory=dict)
 
 
 def held_out(rows: Rows, ladders: Mapping[str, Ladder], forward: Sequence[str] = ()) -> HeldOut:
     """Score ladders of contexts.
 
     Group g is predicted from the counts of all other groups; strengths and discounts come from the half of the
-    groups that g is not in.
+    groups that g is not in. They are those of greatest evidence, which takes tokens as independent, raised as long
+    as that foretells single groups of the half better: where documents repeat themselves word for word, far more of
+    what a long context saw is one token, copied.
 
     Parameters
     ----------
@@ -61,7 +67,14 @@ def held_out(rows: Rows, ladders: Mapping[str, Ladder], forward: Sequence[str] =
     RoutestatError
         For a ladder that does not begin with nothing, or leaves a column out on the way up.
     """
-    for name, ladder in ladders.items():
+    steps: dict[str, tuple[tuple[str, ...], ...]] = {
+        name: tuple(map(tuple, ladder)) for name, ladder in ladders.items()
+    }
+    if strange := [name for name in forward if name not in steps]:
+        raise RoutestatError(f"forward: no ladder {strange[0]!r}; there are {', '.join(steps)}")
+    if missing := {c for ladder in steps.values() for names in ladder for c in names} - set(rows.columns):
+        raise RoutestatError(f"no column {min(missing)} to condition on; there are {', '.join(rows.columns)}")
+    for name, ladder in steps.items():
         if not ladder or ladder[0] or any(not set(a) < set(b) for a, b in pairwise(ladder)):
             raise RoutestatError(
                 f"ladder {name}: wanted contexts from () on, each with more columns than the last"
@@ -69,14 +82,17 @@ def held_out(rows: Rows, ladders: Mapping[str, Ladder], forward: Sequence[str] =
     tokens = np.bincount(rows.group, minlength=rows.n_groups).astype(float)
     used = np.flatnonzero(tokens)
     if len(used) < 2:
-        nothing = {name: np.full(len(tokens), np.nan) for name in ladders}
-        return HeldOut(nothing, {name: nothing[name] for name in forward}, read_only(tokens))
+        nothing = read_only(np.full(len(tokens), np.nan))
+        return HeldOut(dict.fromkeys(steps, nothing), dict.fromkeys(forward, nothing), read_only(tokens))
     halves = np.zeros(rows.n_groups, np.int64)
     halves[used] = np.arange(len(used)) % 2
     scorer = _Scorer(rows, halves)
-    bits = {name: scorer.bits(tuple(ladder), False) for name, ladder in ladders.items()}
-    ahead = {name: scorer.bits(tuple(ladders[name]), True) for name in forward}
-    return HeldOut(bits, ahead, read_only(tokens))
+    bits = {name: scorer.bits(ladder, False) for name, ladder in steps.items()}
+    ahead = {name: scorer.bits(steps[name], True) for name in forward}
+    fitted = {
+        name: tuple(scorer.step(ladder, half).fitted for half in (0, 1)) for name, ladder in steps.items()
+    }
+    return HeldOut(bits, ahead, read_only(tokens), fitted)
 
 
 class _Scorer:
@@ -143,7 +159,33 @@ class _Step:
         self.strengths: list[float] = []
         if self.below:
             base = self.below.rest_on(expected_draws(c, self.weight), self.strengths)
-        self.fitted = fit_backoff(c[seen], base[seen], np.unique(level.context[seen], return_inverse=True)[1])
+        self.fitted = self._raised(
+            fit_backoff(c[seen], base[seen], np.unique(level.context[seen], return_inverse=True)[1]),
+            Strength(fit_strength(c[seen], base[seen], n)),
+            self._left_out(counted, c, base),
+        )
+
+    def _left_out(self, counted: NDArray, c: Floats, base: Floats) -> Callable[[Strength], float]:
+        """The log loss, in nats, of the groups that were counted, each without its own tokens."""
+        level, here = self.level, counted > 0
+        own, whole = level.held_back(counted, False)
+        left = c[level.cell] - own
+        gone = np.bincount(level.bunch, here & (left <= 0), len(level.bunch_context))
+        n = (level.contexts(c)[level.bunch_context] - whole)[level.bunch[here]]
+        u = (level.contexts(c > 0)[level.bunch_context] - gone)[level.bunch[here]]
+        cells, tokens = base[level.cell[here]], counted[here]
+        return lambda fitted: -float(tokens @ np.log(backed_off(left[here], n, u, cells, fitted)))
+
+    @staticmethod
+    def _raised(fitted: Strength, plain: Strength, loss: Callable[[Strength], float]) -> Strength:
+        """The strength doubled as long as that foretells left-out groups better, with the discount and without."""
+        found = []
+        for best in dict.fromkeys((fitted, plain)):
+            least = loss(best)
+            while (after := loss(more := Strength(2.0 * best.strength, best.discount))) < least:
+                best, least = more, after
+            found.append((least, best))
+        return min(found, key=lambda one: one[0])[1]
 
     def _uniform(self) -> Floats:
         return np.full(self.level.n_cells, 1.0 / self.n_targets)

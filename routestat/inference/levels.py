@@ -37,6 +37,21 @@ class Rows:
     group: NDArray[np.int64]
     columns: Mapping[str, NDArray[np.int64]]
 
+    def __post_init__(self) -> None:
+        for name, values, most in (
+            ("target", self.target, self.n_targets - 1),
+            ("group", self.group, np.iinfo(np.int32).max),
+            *((name, values, np.iinfo(np.int64).max) for name, values in self.columns.items()),
+        ):
+            least = -1 if name in self.columns else 0
+            if len(values) != len(self.target) or (
+                len(values) and not least <= values.min() <= values.max() <= most
+            ):
+                raise RoutestatError(
+                    f"{name}: wanted a whole number from {least} to {most} for each of {len(self.target)} rows; "
+                    "leave rows without a target out, and give −1 where a column is unknown"
+                )
+
     def __len__(self) -> int:
         return len(self.target)
 

@@ -52,11 +52,11 @@ def fit_strength(counts: ArrayLike, base: ArrayLike, totals: ArrayLike) -> float
     -------
     float
         In tokens; within bounds beyond which the rows follow their first token, or their base, anyway. The upper
-        bound where no token was seen twice: nothing then says that rows differ.
+        bound where no context was seen twice: nothing then says that rows differ.
     """
     c, p = np.asarray(counts, np.float64), np.asarray(base, np.float64)
     n, times = np.unique(np.asarray(totals, np.float64), return_counts=True)
-    if not c.size or n.max() <= 1:
+    if not c.size or times @ np.maximum(n - 1.0, 0.0) < 1.0:
         return float(LARGEST_SUM_PER_TOKEN)
     cells = _Cells(c, p)
 
@@ -114,8 +114,8 @@ def backoff_log_evidence(counts: ArrayLike, base: ArrayLike, totals: ArrayLike, 
 def fit_backoff(counts: ArrayLike, base: ArrayLike, context: ArrayLike) -> Strength:
     """Strength by evidence, and a discount where leaving out single tokens clearly asks for one.
 
-    The discount stays zero unless it lengthens the log probability of left-out tokens by more than half the log
-    of their number for each of the two numbers that are then fitted.
+    The discount stays zero unless it raises the log probability of left-out tokens by more than half the log of
+    their number for each of the two numbers that are then fitted. Counts are whole here.
 
     Parameters
     ----------
