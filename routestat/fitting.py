@@ -10,6 +10,7 @@ from routestat.decomposition import Tick
 from routestat.inference.chain import Chain, fit_chain
 from routestat.inference.overdispersion import transition_design_effect
 from routestat.inference.second_order import MOST_CELLS, SecondOrder, fit_second_order
+from routestat.inference.strength import Strength
 from routestat.traces.store import Trace
 
 
@@ -53,6 +54,7 @@ def second_orders(
     counts: Counts,
     alpha: str | float,
     wanted: Sequence[bool],
+    strengths: Sequence[Strength | None] = (),
     tick: Tick = lambda what, done, total: None,
 ) -> tuple[SecondOrder | None, ...]:
     """Count and fit steps of order 2, one entry per gap; None where not wanted, or of too many states.
@@ -66,6 +68,8 @@ def second_orders(
     alpha : str or float
     wanted : sequence of bool
         One per gap; the first has no layer two before.
+    strengths : sequence of Strength or None
+        One per gap, as held-out documents have told them; those of greatest evidence unless given.
     """
     routers = counts.routers
     sizes = [router.alphabet.size for router in routers]
@@ -88,6 +92,7 @@ def second_orders(
     for gap, do in enumerate(able):
         tick("fitting order 2", gap, len(able))
         table = tables.table(Context.layer(2, 1), routers[gap + 1])[0] if do else None
-        fitted.append(None if table is None else fit_second_order(table, alpha))
+        told = strengths[gap] if strengths else None
+        fitted.append(None if table is None else fit_second_order(table, alpha, told))
     tick("fitting order 2", len(able), len(able))
     return tuple(fitted)

@@ -18,6 +18,7 @@ from routestat.inference.homogeneity import Homogeneity, homogeneity
 from routestat.inference.horizons import Horizons, horizons
 from routestat.inference.order_choice import choose_order
 from routestat.inference.ratio import Estimate, ratio
+from routestat.inference.strength import Strength
 from routestat.traces.metadata import Router
 from routestat.traces.store import Trace
 
@@ -61,6 +62,23 @@ class Memory:
         """The chosen order over layers of every gap; 1 where there are too few groups to choose."""
         chosen = (item.over_layers.chosen for item in self.layers[1:])
         return tuple(1 if order is None else order for order in chosen)
+
+    @property
+    def strengths(self) -> tuple[Strength | None, ...]:
+        """Of the back-off from two layers to one, of every gap, between those of the two halves of the documents."""
+        found: list[Strength | None] = []
+        for item in self.layers[1:]:
+            halves = item.scores.fitted.get(OVER_LAYERS[2], ())
+            middle = (
+                [
+                    float(np.exp(np.mean(np.log([half.strength for half in halves])))),
+                    float(np.mean([half.discount for half in halves])),
+                ]
+                if halves
+                else []
+            )
+            found.append(Strength(*middle) if middle else None)
+        return tuple(found)
 
     @property
     def compared(self) -> tuple[LayerMemory, ...]:
@@ -152,9 +170,14 @@ def _of_board(board: Sequence[PredictionScore], routers: Sequence[Router]) -> tu
     """The memory of factorised chains, from their scores on the same tokens."""
     bits, tokens = SUMS.index("bits"), SUMS.index("tokens")
     found = []
-    for router in routers:
+    for place, router in enumerate(routers):
         sums = {score.predictor: score.sums for score in board if score.target == router.layer}
-        known = {name: sums[scored] for name, scored in FACTORISED.items() if scored in sums}
+        # Where there are not so many layers before, a longer one is the shorter one again.
+        known = {
+            name: sums[scored]
+            for name, scored in FACTORISED.items()
+            if scored in sums and name.count("layer-") <= place
+        }
         if not known:
             continue
         scores = HeldOut({name: one[:, bits] for name, one in known.items()}, {}, known["nothing"][:, tokens])

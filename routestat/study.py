@@ -16,7 +16,8 @@ from routestat.counting.paths import PathCounts, count_given
 from routestat.decomposition import Budget, Decomposition, Tick, budget, decompose, sample_of
 from routestat.fitting import chain_of, second_orders
 from routestat.forecast.factorised import FactorisedChain
-from routestat.forecast.leaderboard import expert_board, fit_factorised, mean_board, state_board
+from routestat.forecast.factorising import fit_factorised
+from routestat.forecast.leaderboard import expert_board, mean_board, state_board
 from routestat.forecast.scores import PredictionScore
 from routestat.inference.calibration import HalfSplits, half_splits
 from routestat.inference.cells import CellTests, cell_tests
@@ -345,7 +346,7 @@ def _chain(
     orders = [order] * gaps if order is not None else list(memory.orders) or [1] * gaps
     if counts.states == "expert":
         orders = [1] * gaps
-    second = second_orders(trace, counts, alpha, [one == 2 for one in orders], tick)
+    second = second_orders(trace, counts, alpha, [one == 2 for one in orders], memory.strengths, tick)
     # The first gap has no layer two before it, and wide alphabets have no tables of order 2.
     orders = [1 if one == 2 and fitted is None else one for one, fitted in zip(orders, second, strict=True)]
     chain = chain_of(counts, alpha, second, orders)

@@ -79,7 +79,9 @@ class SecondOrder:
         return self.fitted.strength + self.fitted.discount * seen
 
 
-def fit_second_order(table: ArrayLike, alpha: str | float = "empirical-bayes") -> SecondOrder:
+def fit_second_order(
+    table: ArrayLike, alpha: str | float = "empirical-bayes", strength: Strength | None = None
+) -> SecondOrder:
     """Fit one step of order 2.
 
     Parameters
@@ -88,6 +90,9 @@ def fit_second_order(table: ArrayLike, alpha: str | float = "empirical-bayes") -
     alpha : str or float
         "empirical-bayes" and "hierarchical" back off to order 1 with a strength of greatest evidence; a number,
         "jeffreys" and "perks" are the flat prior of every row, as in order 1.
+    strength : Strength, optional
+        Of the back-off, where held-out documents have told it (see `held_out`): the evidence takes tokens as
+        independent and is too sure where documents repeat themselves.
 
     Raises
     ------
@@ -105,7 +110,7 @@ def fit_second_order(table: ArrayLike, alpha: str | float = "empirical-bayes") -
         )
     if alpha in ("empirical-bayes", "hierarchical"):
         law = fit_law(counts)
-        base, fitted = law.base, law.fitted
+        base, fitted = law.base, strength or law.fitted
     else:
         prior = resolve_alpha(counts.reshape(-1, counts.shape[2])[:1], alpha)
         base = read_only(np.tile(prior / prior.sum(), (counts.shape[1], 1)))

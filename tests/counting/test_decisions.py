@@ -6,13 +6,8 @@ import numpy as np
 import pytest
 
 from routestat import Router, Trace, TraceMeta
-from routestat.counting.decisions import (
-    Design,
-    LinearPredictor,
-    count_decisions,
-    count_moments,
-    tempered_likelihood,
-)
+from routestat.counting.decisions import LinearPredictor, count_decisions
+from routestat.counting.moments import Design, count_moments, tempered_likelihood
 from tests.oracle import forecast_oracle
 
 #: Sources by column of the trace and lag.

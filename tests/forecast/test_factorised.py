@@ -13,10 +13,13 @@ from scipy.special import softmax
 from sklearn.linear_model import Ridge
 
 from routestat import Context, RoutestatError, Trace, TraceMeta, count
-from routestat.counting.decisions import Design, count_moments
-from routestat.forecast.factorised import FactorisedChain, best_subsets, draw_subsets
-from routestat.forecast.leaderboard import EXPLAINED, fit_factorised, mean_board
-from routestat.forecast.predictors import assign_folds, fit_tempered, log_odds
+from routestat.counting.moments import Design, count_moments
+from routestat.forecast.factorised import FactorisedChain
+from routestat.forecast.factorising import fit_factorised
+from routestat.forecast.leaderboard import EXPLAINED, mean_board
+from routestat.forecast.predictors import assign_folds
+from routestat.forecast.subsets import best_subsets, draw_subsets
+from routestat.forecast.tempered import fit_tempered, log_odds
 from routestat.inference import conditional_bernoulli as law
 from routestat.traces.metadata import routers_like
 from routestat.traces.synthetic import chain, expert_chain, independent, to_trace, with_missing

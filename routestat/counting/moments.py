@@ -1,0 +1,158 @@
+"""What predictors that are linear in experts are fitted from: how often experts go together, per fold of documents."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from routestat.counting.kernels import add_moments, temper
+from routestat.counting.pieces import Piece, Progress, Source, feed_pieces, missing_of
+from routestat.traces.metadata import Router
+from routestat.traces.store import Trace
+
+#: Tokens kept as they are, to fit the few numbers that tables of pairs cannot say.
+SAMPLE = 4096
+_GOLDEN = (5**0.5 - 1) / 2
+
+
+@dataclass(frozen=True, slots=True)
+class Design:
+    """What a family of predictors of `target` may look at: its `sources`, in order."""
+
+    target: Router
+    sources: tuple[Source, ...]
+
+    @property
+    def offsets(self) -> tuple[int, ...]:
+        """Where the features of each source begin, and where the last ones end."""
+        return tuple(np.cumsum([0, *(router.n_experts for router, _ in self.sources)]).tolist())
+
+
+@dataclass(frozen=True, slots=True)
+class Moments:
+    """How often the features of a design go together, per fold, over the tokens that have them all.
+
+    Attributes
+    ----------
+    design : Design
+    within : int array ``[fold, feature, feature]``
+        Tokens with both; symmetric, each feature's own tokens on the diagonal.
+    across : int array ``[fold, feature, j]``
+        Tokens with the feature whose target has expert j.
+    features, targets, folds : int arrays ``[row, slot]``, ``[row, k]``, ``[row]``
+        Some of those tokens, evenly spread over the trace, as they are.
+    """
+
+    design: Design
+    within: NDArray[np.unsignedinteger]
+    across: NDArray[np.unsignedinteger]
+    features: NDArray[np.int32]
+    targets: NDArray[np.int64]
+    folds: NDArray[np.int64]
+
+
+def count_moments(
+    trace: Trace,
+    designs: Sequence[Design],
+    folds: NDArray[np.int64],
+    *,
+    sample: int = SAMPLE,
+    threads: int | None = None,
+    progress: Progress | None = None,
+) -> list[Moments]:
+    """Count every design in one pass: Σ (slots² / 2 + slots · k) additions a token.
+
+    Tables take 4 · folds · Σ features · (features + experts) bytes.
+
+    Parameters
+    ----------
+    trace : Trace
+    designs : sequence of Design
+    folds : int array ``[group]``
+        A document's group is its number modulo the length.
+    sample : int
+        About how many tokens to keep as they are; all if there are no more.
+    threads : int, optional
+    progress : callable(rows_done, rows_in_all), optional
+    """
+    share = min(1.0, sample / max(trace.n_tokens, 1))
+    dtype = np.dtype(np.uint32 if trace.n_tokens < 1 << 32 else np.uint64)
+    tasks = [_MomentTask.make(design, int(folds.max()) + 1, dtype) for design in designs]
+
+    def feed(task: "_MomentTask", piece: Piece) -> None:
+        task.feed(piece, folds, share)
+
+    routers = [r for d in designs for r in (d.target, *(router for router, _ in d.sources))]
+    reach = max((lag for d in designs for _, lag in d.sources), default=0)
+    feed_pieces(trace, routers, reach, len(folds), tasks, feed, threads, progress)
+    return [task.finished() for task in tasks]
+
+
+def tempered_likelihood(
+    moments: Moments,
+    models: NDArray[np.int64],
+    parts: tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]],
+    exponents: NDArray[np.float64],
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Log likelihood of the sampled tokens in nats ``[model]``, its slope ``[model, part]`` and minus its curvature.
+
+    Parameters
+    ----------
+    moments : Moments
+    models : int array ``[row]``
+        The model that each sampled token is scored by.
+    parts
+        What log weights are made of: ``base[model, j]``; ``bias[name, model, j]``, ``weights[name, model, feature,
+        j]``; and for each further part ``spans[part, (name, first slot, slot to stop at)]``, the features it takes.
+    exponents : float array ``[model, 1 + part]``
+        What the parts are multiplied by.
+    """
+    n, c = exponents.shape
+    value, slope, curve = np.zeros(n), np.zeros((n, c)), np.zeros((n, c, c))
+    temper(moments.features, moments.targets, models, *parts, exponents, value, slope, curve)
+    return value, slope, curve
+
+
+@dataclass(frozen=True, slots=True)
+class _MomentTask:
+    """The tables of one design, filled piece by piece, and the rows it keeps."""
+
+    design: Design
+    within: NDArray[np.unsignedinteger]
+    across: NDArray[np.unsignedinteger]
+    kept: list[tuple[NDArray, NDArray, NDArray]] = field(default_factory=list)
+
+    @classmethod
+    def make(cls, design: Design, n_folds: int, dtype: np.dtype) -> "_MomentTask":
+        features = design.offsets[-1]
+        return cls(
+            design,
+            np.zeros((n_folds, features, features), dtype),
+            np.zeros((n_folds, features, design.target.n_experts), dtype),
+        )
+
+    def feed(self, piece: Piece, folds: NDArray[np.int64], share: float) -> None:
+        features, target = piece.features(self.design.sources), piece.columns[self.design.target.name]
+        runs, missing = piece.runs, missing_of(self.design.target)
+        fold = folds[runs.groups]
+        where = (runs.starts, runs.stops, fold, piece.first, missing)
+        add_moments(features, target, *where, self.within, self.across)
+        # Multiples of the golden ratio are spread evenly, but beat with no length of documents.
+        place = piece.row + np.arange(len(target) - piece.first)
+        rows = piece.first + np.flatnonzero((place * _GOLDEN) % 1.0 < share)
+        rows = rows[(features[rows] >= 0).all(axis=1) & (target[rows, 0] != missing)]
+        of_row = np.empty(len(target), np.int64)
+        order = np.argsort(runs.starts)
+        of_row[:] = np.repeat(fold[order], (runs.stops - runs.starts)[order])
+        self.kept.append((features[rows], target[rows].astype(np.int64), of_row[rows]))
+
+    def finished(self) -> Moments:
+        self.within[:] |= np.tril(self.within, -1).swapaxes(1, 2)
+        slots = sum(router.top_k for router, _ in self.design.sources)
+        empty = (np.empty((0, slots), np.int32), np.empty((0, self.design.target.top_k), np.int64))
+        kept = [*self.kept, (*empty, np.empty(0, np.int64))]
+        features, targets, folds = (np.concatenate(column) for column in zip(*kept, strict=True))
+        for array in (self.within, self.across):
+            array.flags.writeable = False
+        return Moments(self.design, self.within, self.across, features, targets, folds)
