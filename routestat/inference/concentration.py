@@ -33,18 +33,28 @@ class _Evidence:
 
     def slopes(self, alpha: Floats) -> tuple[Floats, float]:
         """Per column sum of psi(alpha + c) - psi(alpha), and sum of psi(A + n) - psi(A): the gradient's parts."""
-        mine, whole = alpha[self.column], alpha.sum()
-        cells = special.psi(mine + self.count) - special.psi(mine)
+        whole = alpha.sum()
+        cells = special.psi(alpha[self.column] + self.count) - special.psi(alpha)[self.column]
         return self._per_column(cells), float(
             self.times @ (special.psi(whole + self.total) - special.psi(whole))
         )
 
     def curvatures(self, alpha: Floats) -> tuple[Floats, float]:
         """The Hessian's diagonal `[K]` (negative) and its rank-one part (positive, the same in every cell)."""
-        mine, whole = alpha[self.column], alpha.sum()
-        cells = special.zeta(2.0, mine + self.count) - special.zeta(2.0, mine)
+        whole = alpha.sum()
+        cells = _trigamma(alpha[self.column] + self.count) - special.zeta(2.0, alpha)[self.column]
         corner = special.zeta(2.0, whole) - special.zeta(2.0, whole + self.total)
         return self._per_column(cells), float(self.times @ corner)
+
+
+def _trigamma(x: Floats) -> Floats:
+    """psi'(x) for x > 0; the series that is exact in a double's digits at 20 costs a tenth of scipy's zeta."""
+    square = 1.0 / (x * x)
+    tail = square * (1 / 6 - square * (1 / 30 - square * (1 / 42 - square * (1 / 30 - square * 5 / 66))))
+    result = np.asarray((1.0 + tail + 0.5 / x) / x)
+    near = x < 20.0
+    result[near] = special.zeta(2.0, x[near])
+    return result
 
 
 def _newton_step(alpha: Floats, up: Floats, down: float, diagonal: Floats, corner: float) -> Floats:
