@@ -23,6 +23,7 @@ lint: $(VENV)/.stamp-test $(VENV)/.stamp-lint
 bench: $(VENV)/.stamp-bench
 	$(BIN)/python -m tests.benchmarks.bench_counting
 	$(BIN)/python -m tests.benchmarks.bench_resampling
+	$(BIN)/python -m tests.benchmarks.bench_chain
 
 bench-capture: $(VENV)/.stamp-test
 	$(BIN)/python -m tests.benchmarks.bench_capture
