@@ -7,6 +7,7 @@ COMMANDS = {
     "analyze": "Significance report and Markov chain of a trace.",
     "predict": "The most probable next choices after an observed one.",
     "compare": "Whether two traces route alike, and what differs.",
+    "draw": "A trace drawn from a fitted chain.",
     "convert": "Other tools' traces to the store.",
 }
 

@@ -18,6 +18,7 @@ from routestat.desk import (
     require_tokens,
     run,
 )
+from routestat.errors import RoutestatError
 from routestat.inference.dirichlet import parse_alpha
 from routestat.report.html import write_report
 from routestat.report.terminal import summarise
@@ -42,6 +43,10 @@ def analyze(
     order: Annotated[
         str, typer.Option(help="Order of the chain: 0, 1, 2, or auto (what held-out documents ask for).")
     ] = "auto",
+    bayes: Annotated[
+        str,
+        typer.Option(help="full: also the full posterior of the smoothing (PyMC, takes minutes); or none."),
+    ] = "none",
     blocks: Annotated[int, typer.Option(min=1, help="Bi-clusters per transition.")] = 4,
     paths: Annotated[int, typer.Option(min=1, help="Dominant and most frequent paths listed.")] = 10,
     permutations: Annotated[
@@ -56,6 +61,8 @@ def analyze(
 
     Example: python -m routestat.analyze data/traces/tiny-mixtral --layers 0-31
     """
+    if bayes not in ("none", "full"):
+        raise RoutestatError(f"--bayes is full or none, got {bayes!r}")
     wanted, rule, asked = parse_layers(layers), parse_alpha(alpha), parse_order(order)
     with Ticker() as ticker:
         trace = in_blocks(Trace.open(traces, progress=ticker.of("checking")))
@@ -76,6 +83,7 @@ def analyze(
             n_blocks=blocks,
             n_paths=paths,
             permutations=permutations,
+            bayes=bayes == "full",
             tick=ticker,
         )
         page = write_report(findings, folder, tick=ticker)

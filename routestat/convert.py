@@ -1,17 +1,13 @@
 """python -m routestat.convert FILE --out TRACE: other tools' traces → the store."""
 
-import os
 import shutil
 import sys
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from routestat.desk import Ticker, parse_layers, run
+from routestat.desk import Ticker, appearing_whole, parse_layers, run
 from routestat.errors import RoutestatError
 from routestat.traces.importers.arrays import write_arrays
 from routestat.traces.importers.detect import FORMATS, detect, read_foreign
@@ -115,7 +111,7 @@ def convert(
         print(f"{out}: {_export(source, out)}")
         return
     said = {"name": name, "model": model, "dataset": dataset, "source": origin, "licence": licence}
-    with _appearing_whole(out) as folder:
+    with appearing_whole(out) as folder:
         if from_parquet:
             summary = _from_parquet(source, folder, said, shard_rows)
         else:
@@ -175,26 +171,6 @@ def _require_free(out: Path) -> None:
                 raise RoutestatError(f"--out {taken} exists already; choose another file")
     elif out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise RoutestatError(f"--out {out} is not an empty folder; choose another")
-
-
-@contextmanager
-def _appearing_whole(out: Path) -> Iterator[Path]:
-    """A folder beside `out` that takes its place only when all went well."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}-"))
-    # mkdtemp keeps others out; a trace is as open as any other folder its owner makes.
-    partial.chmod(0o777 & ~_umask())
-    try:
-        yield partial
-        partial.replace(out)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def main() -> None:

@@ -2,8 +2,11 @@
 
 import io
 import os
+import shutil
 import sys
-from collections.abc import Callable, Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +112,26 @@ def check_out(folder: Path) -> Path:
     if not os.access(folder, os.W_OK):
         raise RoutestatError(f"--out {folder}: no permission to write there")
     return folder
+
+
+@contextmanager
+def appearing_whole(out: Path) -> Iterator[Path]:
+    """A folder beside `out` that takes its place only when all went well."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}-"))
+    # mkdtemp keeps others out; a trace is as open as any other folder its owner makes.
+    partial.chmod(0o777 & ~_umask())
+    try:
+        yield partial
+        partial.replace(out)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
 
 
 class Ticker:

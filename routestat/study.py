@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import networkx as nx
 import numpy as np
@@ -13,7 +13,10 @@ from routestat.breadth import Breadth, look_across
 from routestat.counting.context import Context
 from routestat.counting.counts import Counts
 from routestat.counting.paths import PathCounts, count_given
+from routestat.counting.sample import Sample
+from routestat.counting.strata import count_strata
 from routestat.decomposition import Budget, Decomposition, Tick, budget, decompose, sample_of
+from routestat.errors import RoutestatError
 from routestat.fitting import chain_of, second_orders
 from routestat.forecast.factorised import FactorisedChain
 from routestat.forecast.factorising import fit_factorised
@@ -44,6 +47,9 @@ from routestat.structure.graph import route_graph
 from routestat.structure.paths import Paths, k_best_paths, path_log2_probability
 from routestat.traces.metadata import Router, TraceMeta
 from routestat.traces.store import Trace
+
+if TYPE_CHECKING:
+    from routestat.inference.hierarchical import FullBayes
 
 
 @dataclass(frozen=True)
@@ -133,6 +139,7 @@ class Study:
     memory: Memory
     chain: Chain
     factorised: FactorisedChain | None
+    bayes: "FullBayes | None"
     board: tuple[PredictionScore, ...]
     mean_board: tuple[PredictionScore, ...]
     paths: PathFinding
@@ -150,6 +157,7 @@ def study(
     n_blocks: int = 4,
     n_paths: int = 10,
     permutations: int = 0,
+    bayes: bool = False,
     tick: Tick = lambda what, done, total: None,
 ) -> Study:
     """Ask every room.
@@ -168,11 +176,15 @@ def study(
     order : int, optional
         Of the chain in all gaps, 0 to 2; unless given, each gap has the order that held-out documents ask for.
     n_blocks, n_paths, permutations : int
+    bayes : bool
+        Sample the full posterior too, which takes minutes.
     tick : callable(what, done, in_all)
     """
     # Threads share the pairs of layers out; linear algebra that starts threads of its own would only crowd them.
     with threadpool_limits(limits=1, user_api="blas"):
-        return _study(trace, counts, observed, rng, alpha, order, n_blocks, n_paths, permutations, tick)
+        return _study(
+            trace, counts, observed, rng, alpha, order, n_blocks, n_paths, permutations, bayes, tick
+        )
 
 
 def _study(
@@ -185,12 +197,15 @@ def _study(
     n_blocks: int,
     n_paths: int,
     permutations: int,
+    bayes: bool,
     tick: Tick,
 ) -> Study:
     pairs = [(counts.source(target), target) for target in counts.routers[1:]]
     steps = [(source, target, counts.table(Context.layer(1), target)) for source, target in pairs if source]
-    board, factorised = _board(trace, counts, alpha, tick)
     sample = sample_of(trace, counts, tick)
+    # First, because it takes longest and says at once where it has nothing to work on.
+    posterior = _full_bayes(counts, sample, rng.spawn(1)[0], tick) if bayes else None
+    board, factorised = _board(trace, counts, alpha, tick)
     memory = measure_memory(trace, counts, sample, board, rng.spawn(1)[0], tick)
     chain = _chain(trace, counts, alpha, order, memory, tick)
     dependence = _adjusted(
@@ -239,6 +254,7 @@ def _study(
         memory=memory,
         chain=chain,
         factorised=factorised,
+        bayes=posterior,
         board=board,
         mean_board=mean_board(board),
         paths=_paths(trace, chain, observed, n_paths),
@@ -335,6 +351,29 @@ def _dependence(counts: Counts, source: Router, target: Router, table: NDArray) 
 def _adjusted(family: list[Dependence]) -> tuple[Dependence, ...]:
     adjusted = adjust_log10([item.test.log10_p_clustered for item in family]).tolist() if family else []
     return tuple(replace(item, log10_q_clustered=q) for item, q in zip(family, adjusted, strict=True))
+
+
+def _full_bayes(counts: Counts, sample: Sample, rng: np.random.Generator, tick: Tick) -> "FullBayes":
+    # PyMC takes seconds to load, and most runs never ask for it.
+    from routestat.inference.hierarchical import full_bayes  # noqa: PLC0415
+
+    routers = counts.routers
+    if counts.states == "expert":
+        raise RoutestatError(
+            "--bayes full wants states: k experts of a token are no independent draws; leave it out"
+        )
+    triples = [
+        count_strata(sample, before, target, via)
+        for before, via, target in zip(routers, routers[1:], routers[2:], strict=False)
+    ]
+    return full_bayes(
+        counts.table(Context(), routers[0]),
+        [counts.table(Context.layer(1), router) for router in routers[1:]],
+        triples,
+        rng,
+        layers=[router.layer for router in routers],
+        progress=lambda done, total: tick("sampling the posterior", done, total),
+    )
 
 
 def _chain(

@@ -141,8 +141,7 @@ def _steps(chain: Chain, gap: int, ahead: int) -> list[_Step]:
             continue
         counts = chain.counts[here]
         if chain.orders[here] == 0:
-            mean = np.broadcast_to(chain.own_law(here), counts.shape)
-            weight = np.full(len(counts), 1.0 + counts.sum() / worth)
+            mean, weight = chain.own_law(here)[None], np.array([1.0 + counts.sum() / worth])
         else:
             mean, weight = chain.transitions[here], chain.priors[here + 1].sum() + counts.sum(axis=1) / worth
         steps.append(_Step(mean, weight))
@@ -162,7 +161,9 @@ def _walk(
             joint = np.einsum("xy,xyz->yz", joint, laws)
         else:
             shares = joint.sum(axis=0)
-            joint = shares[:, None] * _drawn(step.mean, step.weight, shares, rng)
+            # Of order 0 one law serves all sources.
+            known = shares if len(step.mean) == len(shares) else np.ones(1)
+            joint = shares[:, None] * _drawn(step.mean, step.weight, known, rng)
     return np.asarray(joint.sum(axis=0))
 
 

@@ -14,7 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from routestat.forecast.leaderboard import EXPLAINED
-from routestat.report import canvas, figures, memory_figures
+from routestat.report import bayes_figures, canvas, figures, memory_figures
 from routestat.report.results import Record, write_results
 from routestat.structure.graph import graphml
 from routestat.study import Study
@@ -72,7 +72,7 @@ def write_report(
     replace_file(page, _page(study, record, pictures, folder).encode())
     # Only now: the page that was here before may have shown them.
     shown = {picture.file for picture in pictures.values()}
-    for old in (folder / "figures").glob("transition-*.png"):
+    for old in [*(folder / "figures").glob("transition-*.png"), *(folder / "figures").glob("bayes-*.png")]:
         if f"figures/{old.name}" not in shown:
             old.unlink()
     return page
@@ -125,6 +125,9 @@ def _draw(study: Study, folder: Path, tick: Callable[[str, int, int], None]) -> 
         "blocks": lambda: _draw_blocks(study),
         "routes": lambda: figures.routes(study.paths.graph, layers, study.paths.dominant),
     }
+    if study.bayes is not None:
+        for name, drawn in bayes_figures.all_pictures(study.bayes).items():
+            jobs[name] = lambda drawn=drawn: drawn  # type: ignore[misc]
     for item in study.dependence:
         name = f"transition-{item.source.layer}-{item.target.layer}"
         jobs[name] = lambda item=item: figures.joint_and_conditional(item, study.states)  # type: ignore[misc]

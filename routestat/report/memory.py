@@ -1,12 +1,12 @@
 """results.json, the parts on the order of the chain and the length of the memory."""
 
 import math
-from collections.abc import Sequence
-from itertools import pairwise
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from routestat.contexts import LayerMemory
 from routestat.decomposition import Decomposition
+from routestat.inference.clustered import few_groups
 from routestat.inference.homogeneity import Evenness
 from routestat.inference.horizons import Horizons
 from routestat.inference.ratio import Estimate
@@ -16,9 +16,45 @@ from routestat.report.parts import reason
 from routestat.traces.store import span
 
 Record = dict[str, Any]
+
+#: Contexts in words, for tables and legends.
+GIVEN: Mapping[str, str] = {
+    "nothing": "nothing",
+    "layer-1": "layer before",
+    "layer-2,layer-1": "two layers before",
+    "layer-3,layer-2,layer-1": "three layers before",
+    "layer-4,layer-3,layer-2,layer-1": "four layers before",
+    "token-1": "token before",
+    "token-2,token-1": "two tokens before",
+    "layer-1,token-1": "layer and token before",
+    "token id": "token id",
+    "token id,layer-1": "token id, layer before",
+    "token id,layer-1,token-1": "token id, layer and token before",
+}
+#: What a context is measured against: the longest shorter one of its kind.
+SHORTER: Mapping[str, str] = {
+    "layer-1": "nothing",
+    "layer-2,layer-1": "layer-1",
+    "layer-3,layer-2,layer-1": "layer-2,layer-1",
+    "layer-4,layer-3,layer-2,layer-1": "layer-2,layer-1",
+    "token-1": "nothing",
+    "token-2,token-1": "token-1",
+    "layer-1,token-1": "layer-1",
+    "token id": "nothing",
+    "token id,layer-1": "token id",
+    "token id,layer-1,token-1": "token id,layer-1",
+}
 _NO_TESTS = (
     "bic_gain_tokens", "bic_gain_documents", "g", "dof", "log10_p_iid", "p_resampled_iid",
 )  # fmt: skip
+# In sentences; less is nothing to anybody.
+LEAST_BITS = 1e-4
+_NO_STRATA = "expert view: too many subsets to ask what is left given the layer between"
+_NO_SHARE = "estimates below zero have no share"
+_BY_DEFINITION = "one layer on, counted and implied are the same by definition"
+_UNTOLD = (
+    "How long the memory is cannot be told: that takes groups of documents to count and others to hold out."
+)
 
 
 def order_records(
@@ -37,7 +73,11 @@ def order_records(
             "target": item.target.layer,
         }
         layer = by_target.get(item.target.name)
-        records.append(record | _information(item, adjacent) | _tests(layer) | _gains(layer, item.reasons))
+        record |= _information(item, adjacent) | _tests(layer) | _gains(layer)
+        why = [record.pop("reason", None), _NO_STRATA if item.skip is None else None]
+        if item.skip is not None and record["cmi_share"] is None and record["cmi_bits"] == record["cmi_bits"]:
+            why.append(_NO_SHARE)
+        records.append(record | reason(*why))
     return records
 
 
@@ -73,10 +113,10 @@ def _tests(layer: LayerMemory | None) -> Record:
     }
 
 
-def _gains(layer: LayerMemory | None, reasons: Sequence[str]) -> Record:
+def _gains(layer: LayerMemory | None) -> Record:
     if layer is None or len(layer.over_layers.gains) < 2:
         none = dict.fromkeys(("heldout_gain_bits", "heldout_gain_bits_ci95", "chosen_order"))
-        return none | reason(*reasons, "no order 2 could be scored")
+        return none | reason("no order 2 could be scored")
     over, gain = layer.over_layers, layer.over_layers.gains[1]
     forward = layer.log_evidence_gains
     clustered, tests = layer.clustered, layer.tests
@@ -87,12 +127,7 @@ def _gains(layer: LayerMemory | None, reasons: Sequence[str]) -> Record:
         "heldout_gain_bits": gain.value,
         "heldout_gain_bits_ci95": [gain.low, gain.high],
         "chosen_order": over.chosen,
-        **reason(
-            gain.reason,
-            clustered.reason if clustered else "",
-            tests.reason if tests else "",
-            *(() if tests else reasons),
-        ),
+        **reason(gain.reason, clustered.reason if clustered else "", tests.reason if tests else ""),
     }
 
 
@@ -100,7 +135,7 @@ def memory_record(memory: Memory) -> Record:
     """`memory`: what contexts foretell, the order over tokens, horizons and homogeneity."""
     return {
         "contexts": _contexts(memory),
-        "contexts_mean": [{"context": name, **_loss(memory.mean_log_loss(name))} for name in _names(memory)],
+        "contexts_mean": [_mean(memory, name) for name in _names(memory)],
         "contexts_mean_layers": [item.target.layer for item in memory.compared],
         "tokens_order": [_over_tokens(item) for item in memory.layers],
         **_horizons(memory.horizons, [item.target.layer for item in memory.layers]),
@@ -112,8 +147,20 @@ def memory_record(memory: Memory) -> Record:
 
 
 def _names(memory: Memory) -> list[str]:
-    """Contexts of the deepest layer, which has all there are."""
-    return list(memory.layers[-1].scores.bits) if memory.layers else []
+    """The contexts that all compared layers have."""
+    return list(memory.compared[-1].scores.bits) if memory.compared else []
+
+
+def _mean(memory: Memory, name: str) -> Record:
+    record = {"context": name, "given": GIVEN[name], **_loss(memory.mean_log_loss(name))}
+    if name not in SHORTER:
+        return record
+    gain = memory.mean_gain(name, SHORTER[name])
+    return record | {
+        "shorter": SHORTER[name],
+        "gain_bits": gain.value,
+        "gain_bits_ci95": [gain.low, gain.high],
+    }
 
 
 def _contexts(memory: Memory) -> list[Record]:
@@ -159,6 +206,7 @@ def _horizons(found: Horizons | None, layers: Sequence[int]) -> Record:
                 "horizon": horizon,
                 **_banded({key: getattr(found, f"mean_{name}") for key, name in bands.items()}, column),
                 "log10_p_clustered": _number(found.log10_p_combined[column]),
+                **reason(*_why_horizon(found, column)),
             }
         )
         for start in range(found.n_tokens.shape[0]):
@@ -174,7 +222,7 @@ def _horizons(found: Horizons | None, layers: Sequence[int]) -> Record:
                     **_banded({key: getattr(found, name) for key, name in bands.items()}, at),
                     "p_clustered": _number(found.p_clustered[at]),
                     "log10_p_clustered": _number(found.log10_p_clustered[at]),
-                    **reason(found.reasons.get((start, horizon))),
+                    **reason(_BY_DEFINITION if horizon == 1 else None, found.reasons.get((start, horizon))),
                 }
             )
     return {
@@ -182,6 +230,16 @@ def _horizons(found: Horizons | None, layers: Sequence[int]) -> Record:
         "horizons_mean": means,
         **({"horizons_note": found.note} if found.note else {}),
     }
+
+
+def _why_horizon(found: Horizons, column: int) -> list[str | None]:
+    """Why figures of the means over the start layers are null, if any are."""
+    horizon = found.horizons[column]
+    if horizon == 1:
+        return [_BY_DEFINITION]
+    if math.isfinite(found.mean_chain_bits.low[column]) and math.isfinite(found.log10_p_combined[column]):
+        return []
+    return [found.reason, *(why for (_, at), why in found.reasons.items() if at == horizon)]
 
 
 def _banded(bands: dict[str, Bands], at: Any) -> Record:
@@ -200,7 +258,7 @@ def _homogeneity(memory: Memory) -> Record:
         **_even("mi", found.information),
         **_even("conditional_entropy", found.conditional_entropy),
         **({"note": found.note} if found.note else {}),
-        **reason(found.reason, found.information.reason),
+        **reason(found.reason, found.information.reason, found.conditional_entropy.reason),
     }
 
 
@@ -216,70 +274,160 @@ def _even(name: str, even: Evenness) -> Record:
 
 
 def reading(memory: Memory) -> list[str]:
-    """How long the memory is, in bits, and how sure that is: a few sentences."""
+    """How long the memory is, in bits, and how sure that is: six sentences at most, the answer first."""
     names = _names(memory)
-    if "layer-1" not in names or memory.mean_log_loss("layer-1").low != memory.mean_log_loss("layer-1").low:
-        return []
-    where = span([item.target.layer for item in memory.compared])
-    said = [
-        f"Layer{'s' if len(memory.compared) > 1 else ''} {where}: without any context a choice costs "
-        f"{_bits(memory.mean_log_loss('nothing'))} of held-out log loss; given the layer before, "
-        f"{_bits(memory.mean_log_loss('layer-1'))}."
-    ]
-    deeper = [name for name in names if name.startswith("layer-") and "token" not in name]
-    for shorter, longer in pairwise(deeper):
-        gain = memory.mean_gain(longer, shorter)
-        sure = (
-            "more" if gain.low > 0 else "but that cannot be told from nothing" if gain.high > 0 else "a loss"
-        )
-        said.append(
-            f"Order {_order(longer)} foretells {gain.value:.3g} bits ({gain.low:.3g} … {gain.high:.3g}) more than "
-            f"order {_order(shorter)}"
-            + {"more": ".", "a loss": ": less, that is; its probabilities are too many to learn here."}.get(
-                sure, f", {sure}."
-            )
-        )
-    chosen = [item.over_layers.chosen for item in memory.layers[2:] if item.over_layers.chosen is not None]
-    if chosen:
-        counted = [f"order {order} in {chosen.count(order)}" for order in sorted(set(chosen), reverse=True)]
-        said.append(
-            f"Held-out documents ask for {', '.join(counted)} of {len(chosen)} "
-            f"step{'s' if len(chosen) > 1 else ''} with two layers before."
-        )
-    if "token id" in names:
-        alone, given = memory.mean_log_loss("token id"), memory.mean_gain("token id,layer-1", "token id")
-        said.append(
-            f"The token itself leaves {_bits(alone)}; the layer before takes another {given.value:.3g} "
-            f"({given.low:.3g} … {given.high:.3g}) off that."
-        )
-    return said + _far(memory)
+    if "nothing" not in names or not math.isfinite(memory.mean_log_loss("nothing").low):
+        return [_UNTOLD]
+    parts = (_answer, _layer_before, _farther, _over_tokens_said, _beside_the_id)
+    said = [part(memory, names) for part in parts]
+    return [sentence for sentence in (*said, _horizon_said(memory.horizons)) if sentence]
 
 
-def _far(memory: Memory) -> list[str]:
-    found = memory.horizons
+def _answer(memory: Memory, names: Sequence[str]) -> str:
+    """How many layers, by the same rule that chooses an order: each must gain clearly over the one chosen below."""
+    ladder = [name for name in names if name.startswith("layer-") and "token" not in name]
+    if not ladder:
+        return "There is one layer only, so no memory over layers to ask for."
+    chosen = "nothing"
+    for name in ladder:
+        if memory.mean_gain(name, chosen).low > 0:
+            chosen = name
+    length, asked = _order(chosen), _order(ladder[-1])
+    if not length:
+        said = "These documents show no memory over layers"
+    elif length == asked:
+        said = f"Over layers the memory is {_many(length, 'layer')} long or longer: no more could be asked"
+    else:
+        said = f"Over layers the memory is {_many(length, 'layer')} long, as far as these documents tell"
+    orders = [item.over_layers.chosen for item in memory.layers[2:] if item.over_layers.chosen is not None]
+    counted = [f"order {one} at {orders.count(one)}" for one in sorted(set(orders), reverse=True)]
+    each = (
+        f"; layer by layer, held-out documents ask for {', '.join(counted)} of {len(orders)}"
+        if orders
+        else ""
+    )
+    return f"{said}{each}."
+
+
+def _layer_before(memory: Memory, names: Sequence[str]) -> str:
+    layers = [item.target.layer for item in memory.compared]
+    nothing = memory.mean_log_loss("nothing")
+    rough = f", rough with {nothing.n_groups} groups of them" if few_groups(nothing.n_groups) else ""
+    said = (
+        f"Without any context a choice of layer{'s' if len(layers) > 1 else ''} {span(layers)} costs "
+        f"{_shown(nothing.value)} bits of log loss on held-out documents (95 % interval {_shown(nothing.low)} … "
+        f"{_shown(nothing.high)}, whole documents as the units{rough})"
+    )
+    if "layer-1" in names:
+        said += f"; the layer before {_saves(memory.mean_gain('layer-1', 'nothing'))}"
+    return f"{said}."
+
+
+def _farther(memory: Memory, names: Sequence[str]) -> str:
+    """What layers farther back add, each against the next shorter context; empty where there are none."""
+    subjects = {
+        "layer-2,layer-1": "the layer two before",
+        "layer-3,layer-2,layer-1": "the layer three before",
+        "layer-4,layer-3,layer-2,layer-1": "the pair of layers three and four before",
+    }
+    gains = {name: memory.mean_gain(name, SHORTER[name]) for name in names if name in subjects}
+    if not gains:
+        return ""
+    said = "; ".join(f"{subjects[name]} {_saves(gain)}" for name, gain in gains.items())
+    # Only back-off fits a law to each layer on its own; a factorised chain may lack what its shorter one cannot say.
+    if not memory.layers[-1].scores.fitted and any(gain.low > 0 for gain in gains.values()):
+        said += (
+            " (experts are weighed one by one, so a part of it may be what the shorter model could not say)"
+        )
+    return f"Beyond that, {said}."
+
+
+def _over_tokens_said(memory: Memory, names: Sequence[str]) -> str:
+    alone = memory.mean_gain("token-1", "nothing")
+    said = f"Over tokens, the same layer's choice at the token before {_saves(alone)}"
+    if "layer-1,token-1" in names:
+        said += f"; beside the layer before it {_saves(memory.mean_gain('layer-1,token-1', 'layer-1'))}"
+    return f"{said}."
+
+
+def _beside_the_id(memory: Memory, names: Sequence[str]) -> str:
+    """What the token itself tells, and the layer before on top of it; empty where no ids were recorded."""
+    if "token id" not in names:
+        return ""
+    said = f"The token's own id {_saves(memory.mean_gain('token id', 'nothing'))}"
+    if "token id,layer-1" in names:
+        alone, beside = (
+            memory.mean_gain(a, b) for a, b in (("layer-1", "nothing"), ("token id,layer-1", "token id"))
+        )
+        said += f"; beside it the layer before {_saves(beside)}"
+        if alone.low > 0 and beside.high < alone.low / 2:
+            said += ", so most of what that layer tells is which token it is"
+    return f"{said}."
+
+
+def _horizon_said(found: Horizons | None) -> str:
+    """What is left far from the start, and whether steps of order 1 carry it; empty where that is not known."""
     if found is None or len(found.horizons) < 2:
-        return []
+        return ""
     last = len(found.horizons) - 1
-    direct, chain = found.mean_direct_bits, found.mean_chain_bits
-    if not math.isfinite(direct.low[last]):
-        return []
-    difference = found.mean_difference_bits
-    words = "as the chain of order 1 has it"
-    if difference.low[last] > 0:
-        words = "more than steps from layer to layer can carry: what layers share does not pass through them"
-    return [
-        f"{found.horizons[last]} layers on, a choice still tells {direct.value[last]:.3g} bits "
-        f"({direct.low[last]:.3g} … {direct.high[last]:.3g}), where the chain of order 1 leaves "
-        f"{max(float(chain.value[last]), 0.0):.2g}: {words}."
-    ]
+    direct, chain, more = (
+        tuple(float(getattr(band, limit)[last]) for limit in ("value", "low", "high"))
+        for band in (found.mean_direct_bits, found.mean_chain_bits, found.mean_difference_bits)
+    )
+    if not math.isfinite(direct[1]):
+        return ""
+    tells = "still tells" if direct[1] > 0 else "tells nothing that shows,"
+    said = f"{found.horizons[last]} layers on, a choice {tells} {_bits(*direct)}"
+    if not math.isfinite(more[1]):
+        return f"{said}."
+    left = f"less than {_shown(LEAST_BITS)}" if chain[0] < LEAST_BITS else _shown(chain[0])
+    said += f", where steps of order 1 leave {left}"
+    if more[1] > 0:
+        return f"{said}: the rest does not pass through the choices of the layers between."
+    return f"{said}; {_holds(found)}."
+
+
+def _holds(found: Horizons) -> str:
+    """The verdict on the chain of order 1 over all start layers and horizons."""
+    if not math.isfinite(found.log10_p_all):
+        return "whether that chain holds could not be tested"
+    if found.p_all >= 0.05:
+        return f"over all horizons that chain holds as far as can be told (p = {found.p_all:.2g})"
+    rough = "; that p is rough" if found.note else ""
+    return f"over all horizons that chain does not hold (log10 p = {_shown(found.log10_p_all)}{rough})"
+
+
+def _saves(gain: Estimate) -> str:
+    """A gain in words: saved, lost, or nothing that shows."""
+    if gain.low > 0:
+        return f"saves {_bits(gain.value, gain.low, gain.high)}"
+    if gain.high < 0:
+        return f"loses {_bits(-gain.value, -gain.high, -gain.low)}: more to learn than it tells"
+    if gain.low == gain.high == 0:
+        return "saves nothing"
+    if max(-gain.low, gain.high) < LEAST_BITS:
+        return f"saves nothing that shows, less than {_shown(LEAST_BITS)} bits"
+    return f"saves nothing that shows, {_bits(gain.value, gain.low, gain.high)}"
+
+
+def _bits(value: float, low: float, high: float) -> str:
+    return f"{_shown(value)} bits ({_shown(low)} … {_shown(high)})"
+
+
+def _shown(value: float) -> str:
+    """Three digits, but four decimals at most."""
+    size = abs(value)
+    text = f"{size:.4f}" if size < 0.1 else f"{size:#.3g}".rstrip(".") if size < 999.5 else f"{size:,.0f}"
+    return f"−{text}" if value < 0 and text != "0.0000" else text
+
+
+def _many(count: int, noun: str) -> str:
+    words = {1: "one", 2: "two", 3: "three", 4: "four"}
+    return f"{words[count]} {noun}{'' if count == 1 else 's'}"
 
 
 def _order(context: str) -> int:
     return context.count("layer-")
-
-
-def _bits(loss: Estimate) -> str:
-    return f"{loss.value:.3g} bits ({loss.low:.3g} … {loss.high:.3g})"
 
 
 def _number(value: Any) -> float:

@@ -9,18 +9,17 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 
-from routestat.errors import RoutestatError
 from routestat.forecast.scores import SCORES, PredictionScore
 from routestat.inference.chain import Chain
-from routestat.inference.dirichlet import parse_alpha
 from routestat.inference.effect_size import MinimalEffect
 from routestat.inference.independence import Independence
 from routestat.inference.tables import adjusted_residuals
+from routestat.report.bayes import bayes_record, write_bayes
 from routestat.report.breadth import coactivation_record, coactivation_rows, enough_record, map_records
+from routestat.report.chain_file import CHAIN_FILE, save_chain
 from routestat.report.memory import memory_record, order_records
 from routestat.report.parts import budget_record, calibration_record, parts_record, reason
 from routestat.structure.balance import Balance
@@ -28,8 +27,6 @@ from routestat.study import BlockFinding, Dependence, LayerLoad, PathFinding, St
 from routestat.traces.manifest import replace_file
 from routestat.traces.metadata import Router
 
-CHAIN_FILE = "chain.npz"
-CHAIN_VERSION = 1
 _NO_EXPECTATION = "the chain of the expert view walks single experts, tokens take subsets: no expected count"
 Record = dict[str, Any]
 
@@ -62,6 +59,8 @@ def results(study: Study) -> Record:
         "paths": _paths(study),
         "biclusters": [_bicluster(item) for item in study.blocks],
     }
+    if study.bayes is not None:
+        record["bayes"] = bayes_record(study.bayes)
     return _plain(record)
 
 
@@ -80,7 +79,12 @@ def write_results(study: Study, folder: Path) -> Record:
         stale.unlink()
     for item in study.dependence:
         _write_rows(tables / f"transition-{item.source.name}-{item.target.name}.csv", _cells(study, item))
-    save_chain(study.chain, folder / CHAIN_FILE)
+    if study.bayes is not None:
+        write_bayes(study.bayes, folder)
+    else:
+        for stale in folder.glob("bayes-order*.nc"):
+            stale.unlink()
+    save_chain(study.chain, folder / CHAIN_FILE, study.factorised)
     return record
 
 
@@ -379,58 +383,3 @@ def _cell(value: Any) -> Any:
     if isinstance(value, list):
         return " ".join(str(_cell(item)).replace(" ", "+") for item in value)
     return "" if value is None else value
-
-
-def save_chain(chain: Chain, path: Path) -> None:
-    """Write a fitted chain as plain arrays."""
-    arrays: dict[str, Any] = {
-        "version": np.array(CHAIN_VERSION),
-        "states": np.array(chain.states),
-        "alpha": np.array(str(chain.alpha)),
-        "layers": np.array(chain.layers),
-        "n_experts": np.array(chain.n_experts),
-        "top_k": np.array(chain.top_k),
-        "first": chain.first,
-        "prior_first": chain.priors[0],
-    }
-    for gap, (table, prior) in enumerate(zip(chain.counts, chain.priors[1:], strict=True)):
-        arrays[f"counts_{gap:03d}"], arrays[f"prior_{gap:03d}"] = table, prior
-    temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("wb") as handle:
-        np.savez_compressed(handle, **arrays)
-    temporary.replace(path)
-
-
-def load_chain(path: Path) -> Chain:
-    """Read a chain that `save_chain` wrote; never runs code from the file.
-
-    Raises
-    ------
-    RoutestatError
-        If it is no chain, or one of another version.
-    """
-    try:
-        with np.load(path, allow_pickle=False) as saved:
-            version = int(saved["version"])
-            if version != CHAIN_VERSION:
-                raise RoutestatError(f"{path}: chain version {version}, this routestat reads {CHAIN_VERSION}")
-            gaps = range(len(saved["layers"]) - 1)
-            if str(saved["states"]) not in ("subset", "expert") or len(saved["n_experts"]) != len(
-                saved["layers"]
-            ):
-                raise ValueError("its states or layers make no sense")
-            alpha = parse_alpha(str(saved["alpha"]))
-            return Chain(
-                states=str(saved["states"]),
-                layers=tuple(saved["layers"].tolist()),
-                n_experts=tuple(saved["n_experts"].tolist()),
-                top_k=tuple(saved["top_k"].tolist()),
-                first=saved["first"],
-                counts=tuple(saved[f"counts_{gap:03d}"] for gap in gaps),
-                alpha=alpha,
-                priors=(saved["prior_first"], *(saved[f"prior_{gap:03d}"] for gap in gaps)),
-            )
-    except RoutestatError:
-        raise
-    except (KeyError, IndexError, TypeError, ValueError, OSError, EOFError, BadZipFile) as error:
-        raise RoutestatError(f"{path}: not a chain that analyze saved ({error})") from None

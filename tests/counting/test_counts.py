@@ -221,3 +221,49 @@ def test_progress_ends_at_the_number_of_tokens(monkeypatch):
     seen = []
     count(trace, progress=lambda done, total: seen.append((done, total)))
     assert seen == [(2, 5), (4, 5), (5, 5)]
+
+
+LATER_LAYERS = (
+    Context(((1, -1),)),
+    Context(((2, -1),)),
+    Context(((1, -1), (1, -2))),
+    Context(((-1, 0), (1, -1))),
+)
+
+
+def test_the_next_layer_of_the_token_before_on_paper():
+    # One document of 3 tokens, two layers of 3 experts top 1: (0,1) (1,2) (2,0). Layer 4 after layer 9 of the token
+    # before: 1→1, 2→2. Beyond layer 9 there is none, so it has no table.
+    meta = TraceMeta(routers_like([4, 9], 3, 1))
+    trace = Trace.from_arrays(meta, [0, 0, 0], None, np.array([[0, 1], [1, 2], [2, 0]], np.uint8))
+    later = Context(((1, -1),))
+    counts = count(trace, contexts=[later], groups=1)
+    first, second = counts.routers
+    assert counts.table(later, first)[0].tolist() == [[0, 0, 0], [0, 1, 0], [0, 0, 1]]
+    assert list(counts.tables) == [(later, first.name)]
+    with pytest.raises(RoutestatError, match=r"context layer\+1 token-1 was not counted for L09"):
+        counts.table(later, second)
+
+
+@pytest.mark.parametrize("batch", [1, 3, 64])
+@pytest.mark.parametrize("window", [0, 3])
+def test_contexts_that_end_beyond_either_router_have_no_table_there(monkeypatch, batch, window):
+    monkeypatch.setattr("routestat.traces.store.rows_at_once", lambda schema, in_memory=False: batch)
+    rng = np.random.default_rng(5)
+    document, position, columns, routers = random_trace(rng, [(4, 2), (3, 1), (5, 2)], [9, 4, 1, 7])
+    trace = Trace.from_arrays(TraceMeta(routers, window=window), document, position, columns)
+    counts = count(trace, contexts=LATER_LAYERS, groups=3)
+    sizes = [router.alphabet.size for router in routers]
+    states = np.stack([columns[r.name].astype(int) for r in routers], 1)
+    states[states == [r.alphabet.missing for r in routers]] = -1
+    tabled = set()
+    for context in LATER_LAYERS:
+        for place, target in enumerate(routers):
+            sources = [(place + layer, -token) for layer, token in context.sources]
+            if any(column not in range(len(routers)) for column, _ in sources):
+                continue
+            tabled.add((context, target.name))
+            slow = tables(document, position, states, sizes, -1, sources, place, 3, window)
+            assert np.array_equal(counts.table(context, target), slow), (context.name, target.name)
+    assert set(counts.tables) == tabled
+    assert len(tabled) == 2 + 1 + 2 + 1

@@ -303,7 +303,7 @@ def readme_tells_the_truth(record):
 
 
 def test_help_names_every_option_and_its_example_is_the_readme_s():
-    for command in ("analyze", "predict", "compare", "convert"):
+    for command in ("analyze", "predict", "compare", "draw", "convert"):
         shown = run(f"routestat.{command}", "--help", COLUMNS="200")
         assert shown.returncode == 0
         assert f"python -m routestat.{command}" in " ".join(shown.stdout.split())
@@ -321,7 +321,7 @@ def test_help_names_every_option_and_its_example_is_the_readme_s():
     known = set(
         re.findall(r"--[a-z0-9][a-z0-9-]*", (ROOT / "docs" / "capture.md").read_text())
     )  # held to it there
-    for command in ("analyze", "predict", "compare", "convert"):
+    for command in ("analyze", "predict", "compare", "draw", "convert"):
         known |= set(
             re.findall(r"--[a-z][a-z-]*", run(f"routestat.{command}", "--help", COLUMNS="200").stdout)
         )
@@ -331,14 +331,14 @@ def test_help_names_every_option_and_its_example_is_the_readme_s():
 def test_the_bare_command_lists_the_desks_and_loads_nothing_heavy():
     listing = "import sys, routestat.__main__ as m; print(m.HELP); print(sorted(sys.modules))"
     shown = subprocess.run([sys.executable, "-c", listing], capture_output=True, text=True).stdout
-    assert all(name in shown for name in ("analyze", "predict", "compare", "convert"))
+    assert all(name in shown for name in ("analyze", "predict", "compare", "draw", "convert"))
     for heavy in ("numba", "scipy", "matplotlib", "pymc", "arviz", "dask", "torch", "pandas"):
         assert f"'{heavy}'" not in shown
     assert run("routestat").returncode == 0
     unknown = run("routestat", "analyse")
     assert (unknown.returncode, unknown.stderr) == (
         2,
-        "error: no command 'analyse'; there are analyze, predict, compare, convert\n",
+        "error: no command 'analyse'; there are analyze, predict, compare, draw, convert\n",
     )
 
 

@@ -4,7 +4,7 @@ from scipy import stats
 
 from routestat import RoutestatError, fit_chain
 from routestat.inference.ratio import ratio
-from routestat.report.results import load_chain, save_chain
+from routestat.report.chain_file import load_chain, save_chain
 
 FIRST = [3, 1, 0]
 GAPS = [np.array([[2, 1, 0], [0, 0, 1], [0, 0, 0]]), np.array([[1, 1], [0, 1], [1, 0]])]

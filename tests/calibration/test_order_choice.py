@@ -1,0 +1,136 @@
+"""Held-out gains choose the order: seldom too long a memory, however documents tie their tokens, and never too short.
+
+Order 1 is chosen where the interval by documents of its gain over order 0 lies above zero, order 2 where that of its
+gain over the better of the two does.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from routestat.inference.held_out import Ladder, held_out
+from routestat.inference.levels import Rows
+from routestat.inference.ratio import ratio
+from routestat.traces.synthetic import second_order
+from tests.calibration.nulls import DOCUMENTS, INDEPENDENT, document_lengths, states
+
+pytestmark = pytest.mark.slow
+
+K = 6
+LADDERS: dict[str, Ladder] = {"0": [()], "1": [(), ("b",)], "2": [(), ("b",), ("b", "a")]}
+Layers = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+
+
+def chosen(document: np.ndarray, a: np.ndarray, b: np.ndarray, target: np.ndarray) -> tuple[int, float]:
+    """The order, and the gain of order 2 in bits per token."""
+    rows = Rows(target, int(target.max()) + 1, document, {"a": a, "b": b})
+    scored = held_out(rows, LADDERS)
+    zero, one, two = (scored.bits[name] for name in "012")
+    better = one if one.sum() < zero.sum() else zero
+    longest = ratio(better - two, scored.tokens)
+    if longest.low > 0:
+        return 2, longest.value
+    return int(ratio(zero - one, scored.tokens).low > 0), longest.value
+
+
+def repeated(rng: np.random.Generator, layers: Layers, times: float) -> Layers:
+    """Every token a geometric number of times, in its document."""
+    copies = rng.geometric(1 / times, len(layers[0]))
+    document, a, b, target = (np.repeat(layer, copies) for layer in layers)
+    return document, a, b, target
+
+
+def after(rng: np.random.Generator, source: np.ndarray, coupling: float) -> np.ndarray:
+    """The next layer: a law of the source's own with probability `coupling`, else the layer's."""
+    own = coupling * rng.dirichlet(np.full(K, 0.5), K) + (1 - coupling) * rng.dirichlet(np.full(K, 3.0))
+    return (rng.random((len(source), 1)) > own.cumsum(axis=1)[source, :-1]).sum(axis=1)
+
+
+def order_one(rng: np.random.Generator, own: bool, times: float) -> Layers:
+    """A chain over three layers; documents have a first-layer law of their own, and say things several times."""
+    document = np.repeat(
+        np.arange(60), np.maximum(1, document_lengths(rng, 60, 40, "exponential") // int(times))
+    )
+    first = states(rng, document, K, DOCUMENTS if own else INDEPENDENT)
+    second = after(rng, first, 0.7)
+    return repeated(rng, (document, first, second, after(rng, second, 0.7)), times)
+
+
+def order_zero(rng: np.random.Generator, own: bool, times: float) -> Layers:
+    """Layers independent of each other; documents have laws of their own in each, drawn apart."""
+    document = np.repeat(
+        np.arange(60), np.maximum(1, document_lengths(rng, 60, 40, "exponential") // int(times))
+    )
+    a, b, target = (states(rng, document, K, DOCUMENTS if own else INDEPENDENT) for _ in range(3))
+    return repeated(rng, (document, a, b, target), times)
+
+
+def share_wrong(
+    make: Callable[[np.random.Generator, bool, float], Layers], own: bool, times: float, runs: int, truth: int
+) -> tuple[float, float]:
+    """Share of runs that choose a longer memory than there is, and the mean gain of order 2."""
+    results = [
+        chosen(*make(np.random.default_rng([run, own, int(times)]), own, times)) for run in range(runs)
+    ]
+    orders, gains = zip(*results, strict=True)
+    return float(np.mean(np.array(orders) > truth)), float(np.mean(gains))
+
+
+KINDS = [(False, 1.0), (True, 1.0), (False, 4.0), (True, 4.0)]
+
+
+@pytest.mark.parametrize(("own", "times"), KINDS)
+@pytest.mark.parametrize(("make", "truth", "runs"), [(order_one, 1, 120), (order_zero, 0, 60)])
+def test_no_longer_memory_is_chosen_than_there_is(
+    make: Callable[[np.random.Generator, bool, float], Layers],
+    truth: int,
+    runs: int,
+    own: bool,
+    times: float,
+    found: list[str],
+) -> None:
+    share, gain = share_wrong(make, own, times, runs, truth)
+    line = (
+        f"order {truth}, own laws {own}, tokens {times:g} times: longer memory {share:.3f} of {runs}, "
+        f"mean gain of order 2 {gain:+.4f} bits"
+    )
+    found.append(line)
+    assert share <= 0.025 + np.sqrt(0.025 * 0.975 / runs), line
+    assert gain < 0, line
+
+
+@pytest.mark.parametrize("noise", [0.3, 0.6])
+@pytest.mark.parametrize("documents", [24, 72])
+def test_a_memory_of_two_layers_alone_is_always_found(noise: float, documents: int, found: list[str]) -> None:
+    orders, gains = [], []
+    for run in range(25):
+        rng = np.random.default_rng([run, documents])
+        made = second_order(
+            noise=noise,
+            rng=rng,
+            n_experts=K,
+            top_k=1,
+            layers=3,
+            documents=documents,
+            mean_length=4 * K**3 // documents,
+        )
+        layers = made.states.astype(np.int64).T
+        order, gain = chosen(made.document.astype(np.int64), *layers)
+        orders.append(order)
+        gains.append(gain)
+    assert made.truth.cmi_bits is not None
+    truth = made.truth.cmi_bits[0]
+    line = (
+        f"second order, noise {noise}, {documents} documents, N/K^3 of 4: order 2 in "
+        f"{np.mean(np.array(orders) == 2):.2f}, gain {np.mean(gains):.3f} of {truth:.3f} bits"
+    )
+    found.append(line)
+    assert set(orders) == {2}, line
+    assert 0.5 * truth < np.mean(gains) < truth, line
+
+
+def test_a_memory_of_one_layer_is_always_found(found: list[str]) -> None:
+    orders = [chosen(*order_one(np.random.default_rng(run), True, 1.0))[0] for run in range(30)]
+    found.append(f"order 1 chosen in {np.mean(np.array(orders) == 1):.2f}")
+    assert set(orders) == {1}

@@ -1,0 +1,66 @@
+"""A chain of mixed orders by definition: the law of one step from its counts, and sums over all paths."""
+
+import itertools
+
+import numpy as np
+
+from routestat.inference.chain import Chain
+
+
+def step_law(chain: Chain, gap: int, states: tuple[int, ...], rng: np.random.Generator | None = None):
+    """The law after the last of `states`: its posterior mean, or one draw of it that counts dependent tokens."""
+    table, order = chain.counts[gap], min(chain.orders[gap], len(states))
+    if order == 2:
+        step = chain.second[gap]
+        row = step.dense()[states[-2], states[-1]]
+        seen = sum(1 for c in row if c)
+        base, s, d = step.base[states[-1]], step.fitted.strength, step.fitted.discount
+        mean = [
+            (max(c - d, 0) + (s + d * seen) * p) / (row.sum() + s) for c, p in zip(row, base, strict=True)
+        ]
+        weight = s + d * seen
+    elif order == 1:
+        row, prior = table[states[-1]], chain.priors[gap + 1]
+        mean = [(c + a) / (row.sum() + prior.sum()) for c, a in zip(row, prior, strict=True)]
+        weight = prior.sum()
+    else:
+        row = table.sum(axis=0)
+        mean = [(c + 1 / len(row)) / (row.sum() + 1) for c in row]
+        weight = 1.0
+    if rng is None:
+        return np.array(mean)
+    return rng.dirichlet(np.maximum(np.array(mean) * (weight + row.sum() / chain.design_effects[gap]), 1e-12))
+
+
+def path_law(chain: Chain, gap: int, history: tuple[int, ...], ahead: int, rng=None) -> np.ndarray:
+    """The law `ahead` layers on as a sum over all paths; with `rng`, of one chain drawn from the posterior."""
+    widths = [chain.counts[step].shape[1] for step in range(gap, gap + ahead)]
+    drawn: dict = {}
+
+    def law(step: int, known: tuple[int, ...]) -> np.ndarray:
+        key = (step, known[len(known) - min(chain.orders[step], len(known)) :])
+        if key not in drawn:
+            drawn[key] = step_law(chain, step, known, rng)
+        return drawn[key]
+
+    found = np.zeros(widths[-1])
+    for path in itertools.product(*map(range, widths)):
+        probability, known = 1.0, tuple(history)
+        for step, state in enumerate(path, gap):
+            probability *= law(step, known)[state]
+            known = (*known, state)
+        found[path[-1]] += probability
+    return found
+
+
+def joint_law(chain: Chain) -> dict[tuple[int, ...], float]:
+    """The probability of every path through all layers, at posterior means."""
+    first = (chain.first + chain.priors[0]) / (chain.first.sum() + chain.priors[0].sum())
+    widths = [len(first), *(table.shape[1] for table in chain.counts)]
+    law = {}
+    for path in itertools.product(*map(range, widths)):
+        probability = first[path[0]]
+        for gap in range(len(chain.counts)):
+            probability *= step_law(chain, gap, path[: gap + 1])[path[gap + 1]]
+        law[path] = float(probability)
+    return law
