@@ -46,7 +46,9 @@ def expected_draws(counts: ArrayLike, weight: ArrayLike) -> Floats:
     """
     c, a = np.asarray(counts, np.float64), np.asarray(weight, np.float64)
     # Of a weight near zero one token was drawn, of a large one all; there the psi cancel.
-    drawn = np.where(a > LARGE, c - c * (c - 1.0) / (2.0 * a), a * (special.psi(a + c) - special.psi(a)))
+    far = np.maximum(a, LARGE)
+    series = far * np.log1p(c / far) + c / (2.0 * (far + c))
+    drawn = np.where(a > LARGE, series, a * (special.psi(a + c) - special.psi(a)))
     return np.asarray(np.where(c > 0, np.clip(drawn, np.minimum(c, 1.0), c), 0.0))
 
 

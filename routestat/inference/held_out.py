@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from routestat.errors import RoutestatError
 from routestat.inference.backoff import backed_off, expected_draws
 from routestat.inference.levels import Level, Rows
+from routestat.inference.rising import LARGEST_SUM_PER_TOKEN
 from routestat.inference.strength import Strength, fit_backoff, fit_strength
 from routestat.inference.tables import Floats, read_only
 
@@ -163,6 +164,7 @@ class _Step:
             fit_backoff(c[seen], base[seen], np.unique(level.context[seen], return_inverse=True)[1]),
             Strength(fit_strength(c[seen], base[seen], n)),
             self._left_out(counted, c, base),
+            LARGEST_SUM_PER_TOKEN * float(n.max(initial=0.0)),
         )
 
     def _left_out(self, counted: NDArray, c: Floats, base: Floats) -> Callable[[Strength], float]:
@@ -177,13 +179,15 @@ class _Step:
         return lambda fitted: -float(tokens @ np.log(backed_off(left[here], n, u, cells, fitted)))
 
     @staticmethod
-    def _raised(fitted: Strength, plain: Strength, loss: Callable[[Strength], float]) -> Strength:
+    def _raised(
+        fitted: Strength, plain: Strength, loss: Callable[[Strength], float], most: float
+    ) -> Strength:
         """The strength doubled as long as that foretells left-out groups better, with the discount and without."""
         found = []
         for best in dict.fromkeys((fitted, plain)):
-            least = loss(best)
-            while (after := loss(more := Strength(2.0 * best.strength, best.discount))) < least:
-                best, least = more, after
+            least, more = loss(best), Strength(2.0 * best.strength, best.discount)
+            while more.strength <= most and (after := loss(more)) < least:
+                best, least, more = more, after, Strength(2.0 * more.strength, more.discount)
             found.append((least, best))
         return min(found, key=lambda one: one[0])[1]
 

@@ -77,11 +77,21 @@ def share_wrong(
     return float(np.mean(np.array(orders) > truth)), float(np.mean(gains))
 
 
+# A longer ladder's shortest laws are rid of copies, the law that a shorter ladder ends with is not: what that gains
+# looks like memory: one run in ten, with gains of a hundredth of a bit.
+copies_tell = pytest.mark.xfail(strict=True, reason="gains by a base without copies are taken for memory")
+
 KINDS = [(False, 1.0), (True, 1.0), (False, 4.0), (True, 4.0)]
 
 
-@pytest.mark.parametrize(("own", "times"), KINDS)
-@pytest.mark.parametrize(("make", "truth", "runs"), [(order_one, 1, 120), (order_zero, 0, 60)])
+@pytest.mark.parametrize(
+    ("make", "truth", "runs", "own", "times"),
+    [
+        *((order_one, 1, 120, *kind) for kind in KINDS),
+        *((order_zero, 0, 60, *kind) for kind in KINDS[:2]),
+        *(pytest.param(order_zero, 0, 60, *kind, marks=copies_tell) for kind in KINDS[2:]),
+    ],
+)
 def test_no_longer_memory_is_chosen_than_there_is(
     make: Callable[[np.random.Generator, bool, float], Layers],
     truth: int,
@@ -98,6 +108,50 @@ def test_no_longer_memory_is_chosen_than_there_is(
     found.append(line)
     assert share <= 0.025 + np.sqrt(0.025 * 0.975 / runs), line
     assert gain < 0, line
+
+
+def ten_times(rng: np.random.Generator, layers: Layers) -> Layers:
+    """Every token ten times, in its document."""
+    document, a, b, target = (np.repeat(layer, 10) for layer in layers)
+    return document, a, b, target
+
+
+def unequally(rng: np.random.Generator, layers: Layers) -> Layers:
+    """Most tokens once or twice, some up to 200 times: boilerplate among text."""
+    copies = np.minimum(rng.zipf(1.8, len(layers[0])), 200)
+    document, a, b, target = (np.repeat(layer, copies) for layer in layers)
+    return document, a, b, target
+
+
+@pytest.mark.parametrize(
+    ("make", "truth", "copied"),
+    [
+        (order_one, 1, ten_times),
+        pytest.param(order_zero, 0, ten_times, marks=copies_tell),
+        pytest.param(order_one, 1, unequally, marks=copies_tell),
+    ],
+)
+def test_copies_in_a_document_are_no_memory(
+    make: Callable[[np.random.Generator, bool, float], Layers],
+    truth: int,
+    copied: Callable[[np.random.Generator, Layers], Layers],
+    found: list[str],
+) -> None:
+    runs, orders, gains = 60, [], []
+    for run in range(runs):
+        rng = np.random.default_rng([run, 1, 7])
+        order, gain = chosen(*copied(rng, make(rng, True, 1.0)))
+        orders.append(order)
+        gains.append(gain)
+    share = float(np.mean(np.array(orders) > truth))
+    line = (
+        f"order {truth}, copied {copied.__name__}: longer memory {share:.3f} of {runs}, shorter "
+        f"{np.mean(np.array(orders) < truth):.3f}, mean gain of order 2 {np.mean(gains):+.4f} bits"
+    )
+    found.append(line)
+    assert share <= 0.025 + np.sqrt(0.025 * 0.975 / runs), line
+    assert np.mean(gains) < 0, line
+    assert np.mean(np.array(orders) < truth) < 0.05, line
 
 
 @pytest.mark.parametrize("noise", [0.3, 0.6])

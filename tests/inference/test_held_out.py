@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -107,10 +108,11 @@ def test_bits_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_raised_strength_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
-    # Two targets, a strength of 1 by evidence. Groups 0 and 2, with 0, 0, 0 and 0, 0, 1, tell group 1. Left out in turn
-    # they have ((2 + s/2) / (3 + s))**3 and ((3 + s/2) / (3 + s))**2 (s/2) / (3 + s): .0234 in all at s = 1, .0276 at 2,
-    # .0272 at 4. So s = 2, and group 1, with 0 and 1, has (5 + 1) / (6 + 2) and (1 + 1) / (6 + 2). Forward it knows
-    # group 0 only: (3 + 1) / (3 + 2) and (0 + 1) / (3 + 2). Groups 0 and 2 are told with the 1 of group 1.
+    # Two targets, a strength of 1 by evidence. Groups 0 and 2, with 0, 0, 0 and 0, 0, 1, tell group 1. Left out in
+    # turn they have ((2 + s/2) / (3 + s))**3 and ((3 + s/2) / (3 + s))**2 (s/2) / (3 + s): .0234 in all at s = 1,
+    # .0276 at 2, .0272 at 4. So s = 2, and group 1, with 0 and 1, has (5 + 1) / (6 + 2) and (1 + 1) / (6 + 2). Forward
+    # it knows group 0 only: (3 + 1) / (3 + 2) and (0 + 1) / (3 + 2). The others have s = 1: group 1 alone
+    # leaves nothing to be told from.
     monkeypatch.setattr(held_out_file, "fit_backoff", lambda *_: Strength(1.0))
     monkeypatch.setattr(held_out_file, "fit_strength", lambda *_: 1.0)
     rows = Rows(np.array([0, 0, 0, 0, 1, 0, 0, 1]), 2, np.array([0, 0, 0, 1, 1, 2, 2, 2]), {})
@@ -155,10 +157,14 @@ def test_the_better_of_discounted_and_plain_strengths_is_raised_as_far_as_it_gai
         best = 4.0 if fitted.discount else 3.0
         return (np.log2(fitted.strength) - best) ** 2 + (0.3 if fitted.discount else 0.0)
 
-    raised = held_out_file._Step._raised(Strength(*evidence), Strength(plain), loss)
+    raised = held_out_file._Step._raised(Strength(*evidence), Strength(plain), loss, 1e9)
     assert raised == Strength(8.0)
     # What foretells worse when doubled stays as it is, were it the best or not.
-    assert held_out_file._Step._raised(Strength(20.0, 0.1), Strength(90.0), loss) == Strength(20.0, 0.1)
+    assert held_out_file._Step._raised(Strength(20.0, 0.1), Strength(90.0), loss, 1e9) == Strength(20.0, 0.1)
+    # Above the bound beyond which a prior outweighs any row nothing is gained.
+    assert held_out_file._Step._raised(Strength(*evidence), Strength(*evidence), loss, 1.5) == Strength(
+        *evidence
+    )
 
 
 def both_strengths(rows: Rows, ladder: list[tuple[str, ...]]) -> tuple[HeldOut, HeldOut]:
@@ -465,7 +471,8 @@ def test_bad_questions_are_refused_however_few_the_groups(groups: list[int]) -> 
 
 def test_lists_of_columns_are_contexts_too() -> None:
     rows = random_rows(3, 90, 5, 4)
-    lists = held_out(rows, {"x": [list(names) for names in LADDER]}, ["x"])  # type: ignore[list-item]
+    listed: list[Any] = [list(names) for names in LADDER]
+    lists = held_out(rows, {"x": listed}, ["x"])
     for one, other in zip(both_ways(rows, LADDER), (lists.bits["x"], lists.forward_bits["x"]), strict=True):
         np.testing.assert_array_equal(one, other)
 

@@ -73,11 +73,13 @@ def loss_of(told: list[Told], fitted: Strength) -> float:
     )
 
 
-def doubled(told: list[Told], fitted: Strength) -> Strength:
-    """The first of `fitted` and its doubles, redoubles, … that the next one does not beat."""
+def doubled(told: list[Told], fitted: Strength, most: float) -> Strength:
+    """The first of `fitted` and its doubles, redoubles, … that the next one does not beat, or is above `most`."""
     losses = [loss_of(told, fitted)]
     while True:
         fitted = Strength(2.0 * fitted.strength, fitted.discount)
+        if fitted.strength > most:
+            return Strength(fitted.strength / 2.0, fitted.discount)
         losses.append(loss_of(told, fitted))
         if losses[-1] >= losses[-2]:
             return Strength(fitted.strength / 2.0, fitted.discount)
@@ -126,7 +128,9 @@ class SlowLadder:
             if self.raised:
                 candidates.append(Strength(self._strength(cells, base)))
                 told = self.told_without_their_group(step, base)
-                candidates = sorted((doubled(told, one) for one in candidates), key=partial(loss_of, told))
+                longest = max(total_of(cells, context) for context, _ in cells)
+                raised = (doubled(told, one, 1e4 * longest) for one in candidates)
+                candidates = sorted(raised, key=partial(loss_of, told))
             self.fitted.append(candidates[0])
 
     def shorter(self, step: int, context: Context) -> Context:
