@@ -131,11 +131,27 @@ def _gains(layer: LayerMemory | None) -> Record:
     }
 
 
+def contexts_mean(memory: Memory) -> list[Record]:
+    """`memory.contexts_mean[]`: held-out log loss over the compared layers, and what each saves over `SHORTER`."""
+    records = []
+    for name in _names(memory):
+        record = {"context": name, "given": GIVEN[name], **_loss(memory.mean_log_loss(name))}
+        if name in SHORTER:
+            gain = memory.mean_gain(name, SHORTER[name])
+            record |= {
+                "shorter": SHORTER[name],
+                "gain_bits": gain.value,
+                "gain_bits_ci95": [gain.low, gain.high],
+            }
+        records.append(record)
+    return records
+
+
 def memory_record(memory: Memory) -> Record:
     """`memory`: what contexts foretell, the order over tokens, horizons and homogeneity."""
     return {
         "contexts": _contexts(memory),
-        "contexts_mean": [_mean(memory, name) for name in _names(memory)],
+        "contexts_mean": contexts_mean(memory),
         "contexts_mean_layers": [item.target.layer for item in memory.compared],
         "tokens_order": [_over_tokens(item) for item in memory.layers],
         **_horizons(memory.horizons, [item.target.layer for item in memory.layers]),
@@ -149,18 +165,6 @@ def memory_record(memory: Memory) -> Record:
 def _names(memory: Memory) -> list[str]:
     """The contexts that all compared layers have."""
     return list(memory.compared[-1].scores.bits) if memory.compared else []
-
-
-def _mean(memory: Memory, name: str) -> Record:
-    record = {"context": name, "given": GIVEN[name], **_loss(memory.mean_log_loss(name))}
-    if name not in SHORTER:
-        return record
-    gain = memory.mean_gain(name, SHORTER[name])
-    return record | {
-        "shorter": SHORTER[name],
-        "gain_bits": gain.value,
-        "gain_bits_ci95": [gain.low, gain.high],
-    }
 
 
 def _contexts(memory: Memory) -> list[Record]:
@@ -222,7 +226,7 @@ def _horizons(found: Horizons | None, layers: Sequence[int]) -> Record:
                     **_banded({key: getattr(found, name) for key, name in bands.items()}, at),
                     "p_clustered": _number(found.p_clustered[at]),
                     "log10_p_clustered": _number(found.log10_p_clustered[at]),
-                    **reason(_BY_DEFINITION if horizon == 1 else None, found.reasons.get((start, horizon))),
+                    **reason(found.reasons.get((start, horizon)), _BY_DEFINITION if horizon == 1 else None),
                 }
             )
     return {
@@ -235,9 +239,10 @@ def _horizons(found: Horizons | None, layers: Sequence[int]) -> Record:
 def _why_horizon(found: Horizons, column: int) -> list[str | None]:
     """Why figures of the means over the start layers are null, if any are."""
     horizon = found.horizons[column]
-    if horizon == 1:
+    bands = math.isfinite(found.mean_direct_bits.low[column] + found.mean_chain_bits.low[column])
+    if bands and horizon == 1:
         return [_BY_DEFINITION]
-    if math.isfinite(found.mean_chain_bits.low[column]) and math.isfinite(found.log10_p_combined[column]):
+    if bands and math.isfinite(found.log10_p_combined[column]):
         return []
     return [found.reason, *(why for (_, at), why in found.reasons.items() if at == horizon)]
 
@@ -299,14 +304,14 @@ def _answer(memory: Memory, names: Sequence[str]) -> str:
         said = f"Over layers the memory is {_many(length, 'layer')} long or longer: no more could be asked"
     else:
         said = f"Over layers the memory is {_many(length, 'layer')} long, as far as these documents tell"
-    orders = [item.over_layers.chosen for item in memory.layers[2:] if item.over_layers.chosen is not None]
-    counted = [f"order {one} at {orders.count(one)}" for one in sorted(set(orders), reverse=True)]
-    each = (
-        f"; layer by layer, held-out documents ask for {', '.join(counted)} of {len(orders)}"
-        if orders
-        else ""
-    )
-    return f"{said}{each}."
+    known = [item for item in memory.layers[2:] if item.over_layers.chosen is not None]
+    orders = [item.over_layers.chosen for item in known]
+    if len(known) == 1:
+        said += f"; at layer {known[0].target.layer}, held-out documents ask for order {orders[0]}"
+    elif known:
+        counted = [f"order {one} at {orders.count(one)}" for one in range(2, -1, -1) if one in orders]
+        said += f"; layer by layer, held-out documents ask for {', '.join(counted)} of {len(known)} layers"
+    return f"{said}."
 
 
 def _layer_before(memory: Memory, names: Sequence[str]) -> str:
@@ -337,7 +342,7 @@ def _farther(memory: Memory, names: Sequence[str]) -> str:
     # Only back-off fits a law to each layer on its own; a factorised chain may lack what its shorter one cannot say.
     if not memory.layers[-1].scores.fitted and any(gain.low > 0 for gain in gains.values()):
         said += (
-            " (experts are weighed one by one, so a part of it may be what the shorter model could not say)"
+            "; experts are weighed one by one, so a part of that may be what the shorter model could not say"
         )
     return f"Beyond that, {said}."
 

@@ -1,5 +1,6 @@
 """The summary that `analyze` prints; text of the trace is never read as markup."""
 
+import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -8,8 +9,8 @@ from rich.table import Table
 from rich.text import Text
 
 from routestat.forecast.scores import PredictionScore
-from routestat.report.html import number
-from routestat.report.memory import reading
+from routestat.report.html import BASELINES, number
+from routestat.report.memory import contexts_mean, reading
 from routestat.study import Dependence, PathFinding, Study
 from routestat.traces.metadata import Router
 from routestat.traces.store import span
@@ -22,8 +23,10 @@ _BOARD = {
     "exact_set": "exact set",
     "recall_at_k": "recall@k",
     "top1_hit": "top-1 hit",
-    "log_loss_bits": "log loss (bits)",
+    "log_loss_bits": "log loss",
 }
+# How names of predictors end that are fitted alike and look at different things.
+_FAMILIES = ("naive-bayes", "tempered-bayes", "ridge", "factorised")
 
 
 def summarise(study: Study, page: Path) -> None:
@@ -117,17 +120,21 @@ def _strength(item: Dependence) -> tuple[bool, float]:
 
 
 def _memory(console: Console, study: Study) -> None:
-    said = reading(study.memory)
-    if not said:
+    """What contexts save, each over the next shorter of its kind, and the sentences."""
+    rows = [row for row in contexts_mean(study.memory) if math.isfinite(row["log_loss_bits"])]
+    if not rows:
+        _titled(console, "How long is the memory?", Text(" ".join(reading(study.memory))))
         return
-    table = _table("given", "log loss (bits)", "95 % interval")
-    for name in study.memory.layers[-1].scores.bits:
-        loss = study.memory.mean_log_loss(name)
-        table.add_row(name, number(loss.value), _interval(loss.low, loss.high))
-    layers = span([item.target.layer for item in study.memory.compared])
-    _titled(
-        console, f"How long is the memory? Mean over layers {layers}, on documents held out", table, said[1:]
-    )
+    table = _table("given", "log loss (bits)", "saves", "95 % interval")
+    for row in rows:
+        saved = (
+            (number(row["gain_bits"]), _interval(*row["gain_bits_ci95"])) if "gain_bits" in row else ("", "")
+        )
+        table.add_row(row["given"], number(row["log_loss_bits"]), *saved)
+    layers = [item.target.layer for item in study.memory.compared]
+    where = f"Mean over layer{'s' if len(layers) > 1 else ''} {span(layers)}, on documents held out"
+    below = ["saves: against the next shorter context of the same kind", *reading(study.memory)]
+    _titled(console, f"How long is the memory? {where}", table, below)
 
 
 def _board(console: Console, board: Sequence[PredictionScore]) -> None:
@@ -136,12 +143,28 @@ def _board(console: Console, board: Sequence[PredictionScore]) -> None:
         _titled(console, title, Text("No predictor could be scored."))
         return
     table = _table("predictor", *_BOARD.values())
-    reasons = []
-    for score in board:
+    shown, reasons = _best_of_each(board), []
+    for score in shown:
         estimates = [score.estimate(name) for name in _BOARD]
         table.add_row(score.predictor, *(number(estimate.value) for estimate in estimates))
         reasons += [estimate.reason for estimate in estimates if estimate.value != estimate.value]
-    _titled(console, title, table, _why(reasons))
+    more = len(board) - len(shown)
+    below = [f"The best of each family, by log loss in bits; {more} more in the report."] if more else []
+    _titled(console, title, table, [*below, *_why(reasons)])
+
+
+def _best_of_each(board: Sequence[PredictionScore]) -> list[PredictionScore]:
+    """The baselines, and of every kind of predictor the one of least log loss."""
+    families: dict[str, list[PredictionScore]] = {}
+    for score in board:
+        own = [kind for kind in _FAMILIES if score.predictor.endswith(kind)]
+        name = score.predictor if score.predictor in BASELINES or not own else own[0]
+        families.setdefault(name, []).append(score)
+    best = {
+        id(min(family, key=lambda score: score.estimate("log_loss_bits").value))
+        for family in families.values()
+    }
+    return [score for score in board if id(score) in best]
 
 
 def _load(study: Study) -> Text:

@@ -162,9 +162,8 @@ def test_the_better_of_discounted_and_plain_strengths_is_raised_as_far_as_it_gai
     # What foretells worse when doubled stays as it is, were it the best or not.
     assert held_out_file._Step._raised(Strength(20.0, 0.1), Strength(90.0), loss, 1e9) == Strength(20.0, 0.1)
     # Above the bound beyond which a prior outweighs any row nothing is gained.
-    assert held_out_file._Step._raised(Strength(*evidence), Strength(*evidence), loss, 1.5) == Strength(
-        *evidence
-    )
+    alone = Strength(*evidence)
+    assert held_out_file._Step._raised(alone, alone, loss, 1.5 * evidence[0]) == alone
 
 
 def both_strengths(rows: Rows, ladder: list[tuple[str, ...]]) -> tuple[HeldOut, HeldOut]:

@@ -92,11 +92,14 @@ class Report:
     results: dict[str, Any]
 
 
-def study_of(made: Synthetic, states: np.ndarray | None = None, **meta: str) -> Study:
-    """The study of a synthetic trace, perhaps with other states."""
+def study_of(
+    made: Synthetic, states: np.ndarray | None = None, token: np.ndarray | None = None, **meta: str
+) -> Study:
+    """The study of a synthetic trace, perhaps with other states or with token ids."""
     routers = routers_like(made.layers, made.n_experts, made.top_k)
     known = TraceMeta(routers, **({"name": "synthetic"} | meta))
-    trace = Trace.from_arrays(known, made.document, made.position, made.states if states is None else states)
+    states = made.states if states is None else states
+    trace = Trace.from_arrays(known, made.document, made.position, states, token=token)
     return study(trace, count(trace), count_paths(trace, None, 5), np.random.default_rng(0), n_paths=3)
 
 
@@ -131,6 +134,15 @@ def _missing() -> Study:
     return study_of(made, states)
 
 
+def _token_ids() -> Study:
+    """Every layer's choice is a function of the token's id, but for a tenth of the tokens."""
+    made, rng = _chain(4, 2, 4, 30), np.random.default_rng(11)
+    token = rng.integers(0, 12, len(made.states))
+    states = rng.integers(0, 6, (12, 4))[token]
+    states = np.where(rng.random(states.shape) < 0.1, rng.integers(0, 6, states.shape), states)
+    return study_of(made, states.astype(made.states.dtype), token)
+
+
 def _dead() -> Study:
     made = dead_experts(
         dead={1: (2, 5)},
@@ -160,6 +172,8 @@ def _experts() -> Study:
 MADE: dict[str, Callable[[], Study]] = {
     "states": lambda: study_of(_chain(8, 2, 4, 60)),
     "experts": _experts,
+    "token ids": _token_ids,
+    "two layers": lambda: study_of(_chain(8, 2, 2, 40)),
     "one layer": lambda: study_of(_chain(8, 2, 1, 10)),
     "one document": lambda: study_of(_chain(8, 2, 3, 1)),
     "one layer of one document": lambda: study_of(_chain(4, 2, 1, 1)),

@@ -105,8 +105,73 @@ def test_blocks_and_chain_equal_results(any_report):
     assert [exact(row) for row in rows] == [
         known(*(record[name] for name in names)) for record in results["biclusters"]
     ]
+    chain = results["chain"]
+    names = ("orders", "concentration")
+    if results["states"] == "subset":
+        names += ("strength_order_2", "discount_order_2", "design_effect")
     steps = [exact(row) for row in any_report.page.table("chain")]
-    assert steps == [[weight] for weight in results["chain"]["concentration"]]
+    assert steps == [known(*values) for values in zip(*(chain[name] for name in names), strict=True)]
+
+
+def test_memory_tables_equal_results(any_report):
+    page, memory = any_report.page, any_report.results["memory"]
+    scored = [record for record in memory["contexts_mean"] if record["log_loss_bits"] is not None]
+    rows = page.table("contexts_mean")
+    assert [row.attributes["data-context"] for row in rows] == [record["context"] for record in scored]
+    for row, record in zip(rows, scored, strict=True):
+        gain = [record["gain_bits"], *record["gain_bits_ci95"]] if "shorter" in record else []
+        assert exact(row) == known(record["log_loss_bits"], *record["log_loss_bits_ci95"], *gain)
+        assert row.cells[0] == record["given"]
+    rows = page.table("horizons_mean")
+    if rows:
+        assert len(rows) == len(memory["horizons_mean"])
+    for row, record in zip(rows, memory["horizons_mean"], strict=False):
+        names = ("mi_bits", "mi_bits_chain", "difference_bits", "discrepancy_bits")
+        bands = [value for name in names for value in (record[name], *record[name + "_ci95"])]
+        assert exact(row) == known(record["horizon"], *bands, record["log10_p_clustered"])[1:]
+        assert row.cells[0] == str(record["horizon"])
+    rows = page.table("tokens_order")
+    for row, record in zip(rows, memory["tokens_order"] if rows else (), strict=True):
+        gains = [
+            value
+            for name in ("gain_bits_order_1", "gain_bits_order_2")
+            for value in (record[name], *record[name + "_ci95"])
+        ]
+        assert exact(row) == known(*gains, record["chosen_order"])
+        assert row.cells[0] == str(record["layer"])
+
+
+def test_order_tables_equal_results(any_report):
+    page, records = any_report.page, any_report.results["order"]
+    wide = any_report.results["states"] == "expert"
+    rows = page.table("order")
+    for row, record in zip(rows, records, strict=True):
+        given = (record["cmi_bits"], *(record["cmi_bits_ci95"] or ()), record["cmi_share"])
+        assert exact(row) == known(
+            record["heldout_gain_bits"],
+            *(record["heldout_gain_bits_ci95"] or ()),
+            record["chosen_order"],
+            *(() if wide else (*given, record["log10_p_clustered"])),
+        )
+        assert row.cells[0] == f"{record['source']} → {record['via']} → {record['target']}"
+    others = ("g", "dof", "log10_p_iid", "p_resampled_iid", "bic_gain_tokens", "bic_gain_documents")
+    rows = page.table("criteria")
+    assert len(rows) == (0 if wide else len(records))
+    for row, record in zip(rows, records if rows else (), strict=True):
+        losses = record.get("heldout_log_loss_bits") or ()
+        criteria = (*(record[name] for name in others), record.get("log_evidence_gain"))
+        assert exact(row) == known(*losses, *criteria)
+
+
+def test_the_chain_page_begins_with_the_reading(any_report):
+    memory = any_report.results["memory"]
+    chain = any_report.page.text.split("The chain: how long is the memory?")[1]
+    assert 1 <= len(memory["reading"]) <= 6
+    at = -1
+    for sentence in memory["reading"]:
+        assert sentence.endswith(".")
+        assert (at := chain.find(sentence, at + 1)) >= 0
+    assert " ".join(memory["reading"][:2]) in any_report.page.text.split("What comes next")[1]
 
 
 def test_paths_equal_results_and_name_their_experts(any_report):
@@ -156,8 +221,11 @@ def test_one_layer_says_why_parts_are_absent(reports):
     assert [image["src"] for image in page.all("img")] == [
         "figures/load.png",
         "figures/board.png",
+        "figures/contexts.png",
         "figures/routes.png",
     ]
+    assert "There is one layer only, so no memory over layers to ask for." in page.text
+    assert page.table("order") == page.table("horizons_mean") == []
     assert "routestat.predict" not in page.text.split("The chain is")[0].split("In short")[1]
 
 
@@ -325,7 +393,7 @@ def test_a_replay_that_says_nonsense_is_left_out(reports, tmp_path, said):
 def test_progress_is_told_to_the_end(reports, tmp_path):
     told = []
     write_report(reports("one layer").study, tmp_path, lambda *step: told.append(step))
-    assert told == [("drawing figures", done, 6) for done in range(7)]
+    assert told == [("drawing figures", done, 8) for done in range(9)]
 
 
 @pytest.mark.parametrize(

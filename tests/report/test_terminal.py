@@ -7,6 +7,8 @@ import pytest
 from routestat.report.html import number
 from routestat.report.terminal import summarise
 
+SCORES = ("exact_set", "recall_at_k", "top1_hit", "log_loss_bits")
+
 
 @pytest.fixture
 def printed(reports, capsys, monkeypatch):
@@ -50,13 +52,51 @@ def test_strongest_pairs_come_first_with_their_numbers(reports, printed):
         ]
 
 
-@pytest.mark.parametrize("name", ["states", "experts"])
-def test_board_means(reports, printed, name):
-    lines = printed(name).splitlines()
-    for record in reports(name).results["prediction_mean"]:
-        scores = ("exact_set", "recall_at_k", "top1_hit", "log_loss_bits")
-        wanted = [record["predictor"], *(number(record[score]) for score in scores)]
-        assert wanted in [line.split() for line in lines]
+def board_line(record):
+    return [record["predictor"], *(number(record[score]) for score in SCORES)]
+
+
+def test_board_means(reports, printed):
+    lines = [line.split() for line in printed("states").splitlines()]
+    board = reports("states").results["prediction_mean"]
+    assert len(board) == 4
+    for record in board:
+        assert board_line(record) in lines
+    assert "more in the report" not in printed("states")
+
+
+def test_the_wide_board_has_the_baselines_and_the_best_of_each_family(reports, printed):
+    lines = printed("experts").splitlines()
+    board = reports("experts").results["prediction_mean"]
+    kinds = ("naive-bayes", "tempered-bayes", "ridge", "factorised")
+    families = [[r for r in board if r["predictor"].endswith(kind)] for kind in kinds]
+    assert [len(family) for family in families] == [1, 4, 4, 6]
+    best = [min(family, key=lambda record: record["log_loss_bits"]) for family in families]
+    rest = [record for record in board if not any(record in family for family in families)]
+    wanted = [board_line(record) for record in board if record in rest or record in best]
+    first = next(at for at, line in enumerate(lines) if line.startswith("predictor"))
+    assert [line.split() for line in lines[first + 1 : first + 1 + len(wanted)]] == wanted
+    assert f"; {len(board) - len(wanted)} more in the report." in lines[first + 1 + len(wanted)]
+
+
+@pytest.mark.parametrize("name", ["states", "experts", "token ids", "two layers", "one layer"])
+def test_memory_has_its_numbers_and_its_reading(reports, printed, name):
+    out = printed(name)
+    memory = reports(name).results["memory"]
+    lines = [line.split() for line in out.splitlines()]
+    for record in memory["contexts_mean"]:
+        wanted = [*record["given"].split(), number(record["log_loss_bits"])]
+        if "shorter" in record:
+            low, high = record["gain_bits_ci95"]
+            wanted += [number(record["gain_bits"]), number(low), "…", number(high)]
+        assert wanted in lines
+    assert " ".join(memory["reading"]) in " ".join(out.split())
+
+
+def test_without_documents_to_hold_out_the_memory_is_one_sentence(printed):
+    out = printed("one document")
+    assert "given  " not in out
+    assert "How long is the memory?\nHow long the memory is cannot be told" in out
 
 
 def test_load_and_dead_experts(printed):
