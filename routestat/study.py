@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import networkx as nx
 import numpy as np
@@ -40,6 +40,7 @@ from routestat.inference.information import (
     mutual_information,
     mutual_information_interval,
 )
+from routestat.inference.posterior import FullBayes
 from routestat.memory import Memory, measure_memory
 from routestat.structure.balance import Balance, load_balance
 from routestat.structure.bicluster import Blocks, NullShare, Stability, null_share, spectral_blocks, stability
@@ -47,9 +48,6 @@ from routestat.structure.graph import route_graph
 from routestat.structure.paths import Paths, k_best_paths, path_log2_probability
 from routestat.traces.metadata import Router, TraceMeta
 from routestat.traces.store import Trace
-
-if TYPE_CHECKING:
-    from routestat.inference.hierarchical import FullBayes
 
 
 @dataclass(frozen=True)
@@ -139,7 +137,7 @@ class Study:
     memory: Memory
     chain: Chain
     factorised: FactorisedChain | None
-    bayes: "FullBayes | None"
+    bayes: FullBayes | None
     board: tuple[PredictionScore, ...]
     mean_board: tuple[PredictionScore, ...]
     paths: PathFinding
@@ -353,7 +351,7 @@ def _adjusted(family: list[Dependence]) -> tuple[Dependence, ...]:
     return tuple(replace(item, log10_q_clustered=q) for item, q in zip(family, adjusted, strict=True))
 
 
-def _full_bayes(counts: Counts, sample: Sample, rng: np.random.Generator, tick: Tick) -> "FullBayes":
+def _full_bayes(counts: Counts, sample: Sample, rng: np.random.Generator, tick: Tick) -> FullBayes:
     # PyMC takes seconds to load, and most runs never ask for it.
     from routestat.inference.hierarchical import full_bayes  # noqa: PLC0415
 

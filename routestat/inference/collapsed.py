@@ -98,7 +98,8 @@ def evidence(order: int, units: Sequence[Cells], scored: NDArray[np.bool_]) -> E
     bases: tuple[Floats, ...] = ()
     if order == 2:
         middles = [cells.parent_tables().sum(axis=0) for cells in units]
-        backing = tuple(fit_concentration(rows) for rows in middles)
+        # A triple of layers that no token has is left to its prior.
+        backing = tuple(fit_concentration(rows) if rows.any() else np.ones(rows.shape[1]) for rows in middles)
         bases = tuple(transition_posterior(rows, a).mean for rows, a in zip(middles, backing, strict=True))
     return Evidence(order, tuple(units), scored, column[:, 0], column[:, 1], backing, bases)
 

@@ -126,7 +126,9 @@ class Checks:
         failed, effect = int((self.p_exchangeable < 0.05).sum()), float(known.mean())
         widening = f"{math.sqrt(max(effect, 1.0)):.2g}"
         if not failed or widening == "1":
-            return "documents look like shuffled tokens, so the credible intervals have about their true width"
+            return (
+                "documents look like shuffled tokens, so the credible intervals have about their true width"
+            )
         return (
             f"tokens of a document are alike in {failed} of {len(known)} tables (design effect {effect:.2g} on "
             f"average), so credible intervals are too narrow by a factor of about {widening}"

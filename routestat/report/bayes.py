@@ -2,16 +2,13 @@
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from routestat.inference.posterior import Checks, FullBayes, OrderComparison, OrderPosterior
+from routestat.inference.ratio import Estimate
 from routestat.report.parts import reason
-
-# The results' module imports PyMC, which takes seconds: here only their types are needed.
-if TYPE_CHECKING:
-    from routestat.inference.hierarchical import Checks, FullBayes, OrderComparison, OrderPosterior
-    from routestat.inference.ratio import Estimate
 
 Record = dict[str, Any]
 
@@ -21,7 +18,7 @@ def bayes_file(order: int) -> str:
     return f"bayes-order{order}.nc"
 
 
-def bayes_record(result: "FullBayes") -> Record:
+def bayes_record(result: FullBayes) -> Record:
     """`bayes` of results.json as plain Python values: no NaN, what is undefined is null and has a reason."""
     return {
         "draws": result.draws,
@@ -36,7 +33,7 @@ def bayes_record(result: "FullBayes") -> Record:
     }
 
 
-def write_bayes(result: "FullBayes", folder: Path) -> list[Path]:
+def write_bayes(result: FullBayes, folder: Path) -> list[Path]:
     """Write each order's InferenceData as netCDF, to be read with `arviz.from_netcdf`; return the files.
 
     Files of orders that an earlier run had and this one has not are deleted.
@@ -45,14 +42,17 @@ def write_bayes(result: "FullBayes", folder: Path) -> list[Path]:
     for order in result.orders:
         path = folder / bayes_file(order.order)
         temporary = path.with_name(path.name + ".tmp")
-        order.inference_data.to_netcdf(str(temporary), engine="h5netcdf")
-        paths.append(temporary.replace(path))
+        try:
+            order.inference_data.to_netcdf(str(temporary), engine="h5netcdf")
+            paths.append(temporary.replace(path))
+        finally:
+            temporary.unlink(missing_ok=True)
     for stale in set(folder.glob("bayes-order*.nc")) - set(paths):
         stale.unlink()
     return paths
 
 
-def _order(item: "OrderPosterior") -> Record:
+def _order(item: OrderPosterior) -> Record:
     diagnosis = item.diagnosis
     return {
         "order": item.order,
@@ -71,7 +71,7 @@ def _order(item: "OrderPosterior") -> Record:
     }
 
 
-def _unit(item: "OrderPosterior", place: int) -> Record:
+def _unit(item: OrderPosterior, place: int) -> Record:
     draws = np.exp(item.log_strength[..., place])
     low, high = np.quantile(draws, [0.025, 0.975]).tolist()
     closed = _plain(math.exp(item.log_strength_closed_form[place]))
@@ -81,11 +81,19 @@ def _unit(item: "OrderPosterior", place: int) -> Record:
         "strength_tokens_ci95": [low, high],
         "strength_tokens_closed_form": closed,
         **_checks(item.checks, place),
-        **reason("no token has a choice at all of these layers" if closed is None else None),
+        **reason(_missing(item, place)),
     }
 
 
-def _checks(checks: "Checks", place: int) -> Record:
+def _missing(item: OrderPosterior, place: int) -> str | None:
+    if math.isnan(item.log_strength_closed_form[place]):
+        return "no token has a choice at all of these layers"
+    if np.isnan(item.checks.observed[:, place]).any():
+        return "a table with so many rows is not replicated"
+    return None
+
+
+def _checks(checks: Checks, place: int) -> Record:
     record: Record = {}
     for row, name in enumerate(checks.statistics):
         record[name] = _plain(checks.observed[row, place])
@@ -97,7 +105,7 @@ def _checks(checks: "Checks", place: int) -> Record:
     }
 
 
-def _comparison(found: "OrderComparison") -> Record:
+def _comparison(found: OrderComparison) -> Record:
     rows = [
         {
             "order": order,
@@ -131,7 +139,7 @@ def _summary(draws: np.ndarray) -> Record:
     return {"mean": float(draws.mean()), "sd": float(draws.std(ddof=1)), "ci95": [low, high]}
 
 
-def _limits(estimate: "Estimate") -> list[float | None]:
+def _limits(estimate: Estimate) -> list[float | None]:
     return [_plain(estimate.low), _plain(estimate.high)]
 
 

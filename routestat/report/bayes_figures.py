@@ -3,14 +3,13 @@
 Each function takes one result and returns a matplotlib Figure, drawn from plain arrays.
 """
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from scipy import stats
 
+from routestat.inference.posterior import FullBayes
 from routestat.report.canvas import (
     BLUE,
     GREY,
@@ -25,17 +24,13 @@ from routestat.report.canvas import (
     sparse_ticks,
 )
 
-# The results' module imports PyMC, which takes seconds: here only their types are needed.
-if TYPE_CHECKING:
-    from routestat.inference.hierarchical import FullBayes
-
 # Okabe & Ito's; further chains begin again.
 _CHAINS = (BLUE, ORANGE, "#009E73", VERMILLION, "#CC79A7", "#56B4E9")
 _POINTS = 1000
 _BINS = 20
 
 
-def trace(result: "FullBayes") -> Drawing:
+def trace(result: FullBayes) -> Drawing:
     """Draws of mu and sigma of every order, chain by chain, beside their densities."""
     names = ("mu", "sigma")
     rows = [(order, name) for order in result.orders for name in names]
@@ -62,7 +57,7 @@ def trace(result: "FullBayes") -> Drawing:
     return figure
 
 
-def forest(result: "FullBayes") -> Drawing:
+def forest(result: FullBayes) -> Drawing:
     """Strengths over the depth: median, 50 % and 95 % credible intervals, and a cross at the closed form."""
     most = max(len(order.paths) for order in result.orders)
     tall = max(1.6, 0.19 * most)
@@ -91,7 +86,7 @@ def forest(result: "FullBayes") -> Drawing:
     return figure
 
 
-def energy(result: "FullBayes") -> Drawing:
+def energy(result: FullBayes) -> Drawing:
     """Energies and their changes from draw to draw, which should be about as wide."""
     figure = new_figure(10.4, 2.9)
     for panel, order in enumerate(result.orders):
@@ -117,7 +112,7 @@ def energy(result: "FullBayes") -> Drawing:
     return figure
 
 
-def ranks(result: "FullBayes") -> Drawing:
+def ranks(result: FullBayes) -> Drawing:
     """Ranks of every chain's draws among all: flat where chains agree. Mu, and the worst of the strengths."""
     figure = new_figure(10.4, 4.6)
     for panel, order in enumerate(result.orders):
@@ -156,7 +151,7 @@ def _few_log_ticks(axes: Axes, *values: NDArray[np.float64]) -> None:
     axes.minorticks_off()
 
 
-def all_pictures(result: "FullBayes") -> dict[str, Figure | str]:
+def all_pictures(result: FullBayes) -> dict[str, Figure | str]:
     """By the names that the page knows them by."""
     return {
         "bayes-trace": trace(result),

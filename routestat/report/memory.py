@@ -372,15 +372,15 @@ def _beside_the_id(memory: Memory, names: Sequence[str]) -> str:
 
 def _horizon_said(found: Horizons | None) -> str:
     """What is left far from the start, and whether steps of order 1 carry it; empty where that is not known."""
-    if found is None or len(found.horizons) < 2:
+    beyond = range(1, len(found.horizons) if found else 0)
+    told = [column for column in beyond if found and math.isfinite(found.mean_direct_bits.low[column])]
+    if not found or not told:
         return ""
-    last = len(found.horizons) - 1
+    last = told[-1]
     direct, chain, more = (
         tuple(float(getattr(band, limit)[last]) for limit in ("value", "low", "high"))
         for band in (found.mean_direct_bits, found.mean_chain_bits, found.mean_difference_bits)
     )
-    if not math.isfinite(direct[1]):
-        return ""
     tells = "still tells" if direct[1] > 0 else "tells nothing that shows,"
     said = f"{found.horizons[last]} layers on, a choice {tells} {_bits(*direct)}"
     if not math.isfinite(more[1]):

@@ -144,7 +144,7 @@ def test_memory_tables_equal_results(any_report):
 def test_order_tables_equal_results(any_report):
     page, records = any_report.page, any_report.results["order"]
     wide = any_report.results["states"] == "expert"
-    rows = page.table("order")
+    rows = page.table("steps")
     for row, record in zip(rows, records, strict=True):
         given = (record["cmi_bits"], *(record["cmi_bits_ci95"] or ()), record["cmi_share"])
         assert exact(row) == known(
@@ -225,7 +225,7 @@ def test_one_layer_says_why_parts_are_absent(reports):
         "figures/routes.png",
     ]
     assert "There is one layer only, so no memory over layers to ask for." in page.text
-    assert page.table("order") == page.table("horizons_mean") == []
+    assert page.table("steps") == page.table("horizons_mean") == []
     assert "routestat.predict" not in page.text.split("The chain is")[0].split("In short")[1]
 
 
