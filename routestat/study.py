@@ -137,7 +137,7 @@ class Study:
     memory: Memory
     chain: Chain
     factorised: FactorisedChain | None
-    bayes: FullBayes | None
+    bayes: "FullBayes | None"
     board: tuple[PredictionScore, ...]
     mean_board: tuple[PredictionScore, ...]
     paths: PathFinding
@@ -351,7 +351,7 @@ def _adjusted(family: list[Dependence]) -> tuple[Dependence, ...]:
     return tuple(replace(item, log10_q_clustered=q) for item, q in zip(family, adjusted, strict=True))
 
 
-def _full_bayes(counts: Counts, sample: Sample, rng: np.random.Generator, tick: Tick) -> FullBayes:
+def _full_bayes(counts: Counts, sample: Sample, rng: np.random.Generator, tick: Tick) -> "FullBayes":
     # PyMC takes seconds to load, and most runs never ask for it.
     from routestat.inference.hierarchical import full_bayes  # noqa: PLC0415
 

@@ -135,7 +135,7 @@ def _bundles(tables: Sequence[NDArray], triples: Sequence[Strata]) -> Integers:
     for strata in triples:
         seen[strata.group] = True
     if not triples:
-        seen = tables[0].any(axis=(1, 2))
+        seen |= tables[0].any(axis=(1, 2))
     place = np.cumsum(seen) - 1
     return np.maximum(place, 0) % min(MOST_BUNDLES, max(1, int(seen.sum())))
 

@@ -33,6 +33,7 @@ from routestat.inference.order_comparison import LeftOut, compare_orders, no_com
 from routestat.inference.posterior import Diagnosis, FullBayes, OrderComparison, OrderPosterior
 from routestat.inference.predictive_checks import check
 from routestat.inference.sampling_plan import Plan, StoppedError, Watch
+from routestat.inference.strength_prior import SIGMA_RATE, SIGMA_SHAPE, draw_mu, log_density
 from routestat.inference.tables import Floats, read_only
 
 
@@ -58,9 +59,6 @@ with _unheard():
 #: Told (steps done, steps in all).
 Progress = Callable[[int, int], None]
 
-#: Priors: mu ~ Normal(log of the number of states, MU_SD), sigma ~ Gamma(SIGMA_SHAPE, SIGMA_RATE), a base measure
-#: ~ Dirichlet(1). This Gamma (95 % from 0.2 to 1.8) keeps sigma off zero, where a few like gaps would trap the sampler.
-MU_SD, SIGMA_SHAPE, SIGMA_RATE = 2.0, 4.0, 5.0
 #: Beyond this many base probabilities over all gaps a run would take hours.
 MOST_COLUMNS = 20_000
 
@@ -84,7 +82,7 @@ def full_bayes(
     A row of counts is Dirichlet-multinomial with alpha = strength * base, its probabilities integrated out. Order
     0: a layer's own counts, base uniform. Order 1: the rows of a gap share a base that has a Dirichlet(1) prior.
     Order 2: row (x, y) has the posterior mean of order 1 given y as its base, fitted by empirical Bayes. The log
-    strengths of an order are Normal(mu, sigma) over the depth; see MU_SD for the priors of mu and sigma.
+    strengths of an order are Normal(mu, sigma) over the depth; see `strength_prior` for the priors of mu and sigma.
 
     Parameters
     ----------
@@ -172,7 +170,7 @@ def _sample(
         posterior["log_strength"] = (("chain", "draw", "unit"), log_strength)
         arguments = np.concatenate([arguments, log_strength], axis=-1)
     values = posterior["log_strength"].values, posterior["sigma"].values
-    posterior["mu"] = (("chain", "draw"), _draw_mu(*values, math.log(evidence.mean_width), rng))
+    posterior["mu"] = (("chain", "draw"), draw_mu(*values, math.log(evidence.mean_width), rng))
     return _Sampled(data, arguments, strengths)
 
 
@@ -243,27 +241,9 @@ def _model(evidence: Evidence, strengths: Floats, alphas: Floats) -> tuple[pm.Mo
             arguments = pt.concatenate([log_alpha, log_strength])
         else:
             arguments = log_strength = pm.Flat("log_strength", dims="unit")
-        pm.Potential("prior", _log_strength_prior(log_strength, sigma, units, centre))
+        pm.Potential("prior", log_density(log_strength, sigma, units, centre, pt.log))
         pm.Potential("tokens", curve_values(curves, arguments).sum())
     return model, start
-
-
-def _log_strength_prior(log_strength: Any, sigma: Any, n: int, centre: float) -> Any:
-    """Log density of log strengths that are Normal(mu, sigma), with mu integrated out.
-
-    Where units are few, mu and sigma leave each other no room for steps of one length; sigma alone does not.
-    """
-    mean = log_strength.mean()
-    whole = sigma**2 + n * MU_SD**2
-    spread = ((log_strength - mean) ** 2).sum() / sigma**2 + n * (mean - centre) ** 2 / whole
-    return -0.5 * (spread + 2 * (n - 1) * pt.log(sigma) + pt.log(whole))
-
-
-def _draw_mu(log_strength: Floats, sigma: Floats, centre: float, rng: np.random.Generator) -> Floats:
-    """Mu given the rest `[chain, draw]`: its law is Normal, so the draws are exact."""
-    precision = MU_SD**-2 + log_strength.shape[-1] / sigma**2
-    mean = (centre * MU_SD**-2 + log_strength.sum(axis=-1) / sigma**2) / precision
-    return rng.normal(mean, precision**-0.5)
 
 
 def curve_values(curves: Curves, v: Any) -> Any:
