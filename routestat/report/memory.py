@@ -388,7 +388,7 @@ def _horizon_said(found: Horizons | None) -> str:
     left = f"less than {_shown(LEAST_BITS)}" if chain[0] < LEAST_BITS else _shown(chain[0])
     said += f", where steps of order 1 leave {left}"
     if more[1] > 0:
-        return f"{said}: the rest does not pass through the choices of the layers between."
+        return f"{said}: more than single steps can carry."
     return f"{said}; {_holds(found)}."
 
 
