@@ -307,10 +307,11 @@ def _answer(memory: Memory, names: Sequence[str]) -> str:
     known = [item for item in memory.layers[2:] if item.over_layers.chosen is not None]
     orders = [item.over_layers.chosen for item in known]
     if len(known) == 1:
-        said += f"; at layer {known[0].target.layer}, held-out documents ask for order {orders[0]}"
+        where = f"at layer {known[0].target.layer}"
+        said += f"; of orders 0 to 2, held-out documents ask for order {orders[0]} {where}"
     elif known:
         counted = [f"order {one} at {orders.count(one)}" for one in range(2, -1, -1) if one in orders]
-        said += f"; layer by layer, held-out documents ask for {', '.join(counted)} of {len(known)} layers"
+        said += f"; of orders 0 to 2, held-out documents ask for {', '.join(counted)} of {len(known)} layers"
     return f"{said}."
 
 

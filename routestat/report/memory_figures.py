@@ -83,7 +83,7 @@ def horizons(memory: Memory) -> Drawing:
     x = np.array(found.horizons)
     direct, chain = found.mean_direct_bits, found.mean_chain_bits
     if not np.isfinite(direct.value).any():
-        return f"No horizons: {found.reason or 'no tokens'}."
+        return f"No horizons could be measured: {found.reason or 'no tokens with both layers known'}."
     figure = new_figure(7.6, 3.6)
     axes = new_axes(figure, 0.75, 0.65, 4.6, 2.5)
     counted = axes.errorbar(

@@ -6,7 +6,7 @@ import pytest
 
 pytestmark = pytest.mark.browser
 
-WIDTHS = (1400, 390)
+WIDTHS = (1400, 700, 390)
 VIEWS = ("states", "experts", "one layer")
 LOAD_ALL = """
 (async () => {

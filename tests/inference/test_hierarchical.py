@@ -1,48 +1,28 @@
-"""Full Bayes of the chain against urns filled token by token, quadrature and truths that were planted."""
+"""Full Bayes of the chain, sampled: against quadrature, planted truths, and what a user may do to it."""
 
 import functools
-from types import SimpleNamespace
+import os
+import signal
+import threading
+import time
+import warnings
+from dataclasses import replace
 
 import arviz as az
 import numpy as np
 import pytest
 
 from routestat import RoutestatError, log_evidence
-from routestat.counting.context import Context
-from routestat.counting.counts import count
-from routestat.counting.sample import take_sample
-from routestat.counting.strata import count_strata
-from routestat.inference import collapsed, hierarchical
-from routestat.inference.hierarchical import MU_SD, SIGMA_RATE, SIGMA_SHAPE, full_bayes
-from routestat.traces.synthetic import chain, second_order, to_trace
+from routestat.inference import hierarchical
+from routestat.inference.chain_cells import cells_of_table
+from routestat.inference.collapsed import evidence as evidence_of
+from routestat.inference.hierarchical import full_bayes
+from routestat.inference.left_out_likelihood import left_out_log_likelihood
+from routestat.inference.sampling_plan import Plan
+from routestat.inference.strength_prior import MU_SD, SIGMA_RATE, SIGMA_SHAPE
+from routestat.traces.synthetic import chain, second_order, with_missing
+from tests.inference.small_chains import counted, small
 from tests.oracle import bayes_oracle
-
-
-def counted(made):
-    """(first, tables, triples) of a synthetic trace, and its tokens by group [token, layer]."""
-    trace = to_trace(made)
-    counts = count(trace, groups=32)
-    routers, sample = counts.routers, take_sample(trace, None, 32)
-    tables = [counts.table(Context.layer(1), router) for router in routers[1:]]
-    windows = zip(routers, routers[1:], routers[2:], strict=False)
-    triples = [count_strata(sample, x, z, y) for x, y, z in windows]
-    rows = np.stack([sample.columns[router.name] for router in routers], axis=1)
-    return SimpleNamespace(
-        parts=(tables[0].sum(axis=2), tables, triples), states=rows, group=np.asarray(sample.group)
-    )
-
-
-def small(law=chain, seed=1, layers=3, documents=24, mean_length=40, **words):
-    words = {"coupling": 0.6} if law is chain and not words else words
-    shape = {"n_experts": 4, "top_k": 1, "documents": documents, "mean_length": mean_length}
-    return counted(law(rng=np.random.default_rng(seed), layers=layers, **shape, **words))
-
-
-def evidences(data):
-    first, tables, triples = data.parts
-    return collapsed.chain_evidence(
-        first.astype(np.int64), [table.astype(np.int64) for table in tables], triples
-    )
 
 
 @functools.cache
@@ -62,80 +42,6 @@ def fitted():
     return data, result, steps
 
 
-def tokens_of(data, order, unit, kept=slice(None)):
-    """(row…, target) of every token, for one layer, gap or triple."""
-    return [tuple(row) for row in data.states[kept, unit : unit + order + 1].tolist()]
-
-
-def priors(evidence, unit, v):
-    """The alpha of a row, from the words of the model alone."""
-    own = np.exp(v[evidence.arguments(unit)])
-    width = evidence.units[unit].width
-    if evidence.order == 0:
-        return lambda row: [own[-1] / width] * width
-    return lambda row: own[:-1].tolist()
-
-
-@pytest.mark.parametrize("order", [0, 1])
-def test_likelihood_and_left_out_terms_are_those_of_urns(order):
-    data = small(documents=8, mean_length=10)
-    evidence = evidences(data)[order]
-    rng = np.random.default_rng(3)
-    v = rng.normal(0, 1, (2, evidence.n_arguments))
-    if order == 1:
-        v[:, -2:] = np.log(np.exp(v[:, :8]).reshape(2, 2, 4).sum(axis=2))
-    found = evidence.sums()(v.T).sum(axis=0)
-    left = collapsed.left_out_log_likelihood(evidence, v)
-    used = np.unique(data.group)
-    for draw in range(2):
-        every = sum(
-            bayes_oracle.urn_log_probability(
-                [], tokens_of(data, order, unit), priors(evidence, unit, v[draw])
-            )
-            for unit in range(len(evidence.units))
-        )
-        assert found[draw] == pytest.approx(every, rel=1e-12)
-        for place, group in enumerate(used):
-            own = data.group == group
-            urns = bayes_oracle.urn_log_probability(
-                tokens_of(data, order, 2 - order, ~own),
-                tokens_of(data, order, 2 - order, own),
-                priors(evidence, 2 - order, v[draw]),
-            )
-            assert left[draw, place] == pytest.approx(urns, rel=1e-9)
-
-
-def test_order_two_backs_off_to_order_one_without_the_left_out_group():
-    data = small(documents=8, mean_length=10)
-    evidence = evidences(data)[2]
-    u = np.log([[0.7], [3.0], [20.0]])
-    left = collapsed.left_out_log_likelihood(evidence, u)
-    alpha = evidence.backing[0]
-    for place, group in enumerate(np.unique(data.group)):
-        own = data.group == group
-        seen = tokens_of(data, 2, 0, ~own)
-        counts = np.zeros((4, 4))
-        for _, y, z in seen:
-            counts[y, z] += 1
-        base = (counts + alpha) / (counts.sum(axis=1, keepdims=True) + alpha.sum())
-        for draw, strength in enumerate((0.7, 3.0, 20.0)):
-            urns = bayes_oracle.urn_log_probability(
-                seen, tokens_of(data, 2, 0, own), lambda row, s=strength, b=base: (s * b[row[1]]).tolist()
-            )
-            assert left[draw, place] == pytest.approx(urns, rel=1e-9)
-
-
-@pytest.mark.parametrize("order", [0, 1, 2])
-def test_tabulated_curves_are_the_exact_sums_and_straight_beyond(order):
-    sums = evidences(small(mean_length=400))[order].sums()
-    curves = collapsed.tabulate(sums)
-    rng = np.random.default_rng(0)
-    inside, outside = rng.uniform(-16, 20, (40, sums.n_functions)), np.full((1, sums.n_functions), 23.0)
-    for v, rtol, atol in ((inside, 0, 1e-5), (outside, 1e-5, 0), (-outside, 1e-5, 0)):
-        found = [hierarchical.curve_values(curves, row).eval(mode="FAST_COMPILE") for row in v]
-        np.testing.assert_allclose(np.array(found), sums(v.T).T, rtol=rtol, atol=atol)
-
-
 def strength_grid(evidence, table, parent):
     """Grid of log strengths with the log posterior at each: order 2, one unit."""
     grid = np.linspace(-5, 9, 561)
@@ -147,7 +53,7 @@ def strength_grid(evidence, table, parent):
 @pytest.mark.slow
 def test_strength_on_a_fixed_base_is_that_of_quadrature():
     data, result, _ = fitted()
-    evidence = evidences(data)[2]
+    evidence = data.evidence()[2]
     grid, prior, likelihood = strength_grid(evidence, evidence.units[0].table(), evidence.units[0].parent)
     share = bayes_oracle.weights(prior + likelihood)
     mean = share @ grid
@@ -165,14 +71,14 @@ def test_strength_on_a_fixed_base_is_that_of_quadrature():
 def test_psis_loo_is_that_of_fits_without_the_group():
     """Each bundle is left out in truth: posterior and base from the others' tokens alone."""
     data, result, _ = fitted()
-    evidence = evidences(data)[2]
+    evidence = data.evidence()[2]
     cells = evidence.units[0]
     grid, prior, _ = strength_grid(evidence, cells.table(), cells.parent)
-    scores = collapsed.left_out_log_likelihood(evidence, grid[:, None])
+    scores = left_out_log_likelihood(evidence, grid[:, None])
     exact = []
     for bundle in range(cells.n_bundles):
         rest = cells.table() - cells.tables()[bundle]
-        base = evidence._base_without(0)[bundle][cells.parent]
+        base = evidence.bases_without(0)[bundle][cells.parent]
         likelihood = np.array([log_evidence(rest, np.exp(u) * base).sum() for u in grid])
         share = bayes_oracle.weights(prior + likelihood)
         exact.append(np.log(share @ np.exp(scores[:, bundle])))
@@ -222,9 +128,9 @@ def test_many_gaps_of_a_common_law_are_covered():
     units = []
     for strength, base in zip(np.exp(strengths), bases, strict=True):
         rows = np.stack([rng.multinomial(60, rng.dirichlet(strength * base)) for _ in range(12)])
-        units.append(collapsed._of_table(rows[None], np.zeros(1, np.int64)))
-    evidence = collapsed.evidence(1, units, np.ones(gaps, bool))
-    sampled = hierarchical._sample(evidence, rng, 500, 500, 2, 1, lambda done: None)
+        units.append(cells_of_table(rows[None], np.zeros(1, np.int64)))
+    evidence = evidence_of(1, units, np.ones(gaps, bool))
+    sampled = hierarchical._sample(evidence, Plan(500, 500, 2, 1), rng, lambda done: None)
     low, high = np.quantile(sampled.arguments[..., -gaps:], [0.1, 0.9], axis=(0, 1))
     # Of 40 intervals at 80 %, 25 to 38 hold their truth in 99.5 of 100 such data sets.
     assert 25 <= ((low < strengths) & (strengths < high)).sum() <= 38
@@ -243,7 +149,11 @@ def test_order_one_is_chosen_for_a_chain():
     assert found.n_tokens == 24 * 40
     assert [order.paths[-1] for order in result.orders] == [(6,), (5, 6), (2, 5, 6)]
     total = 3 * 2 * 1000
-    assert steps == [(done, total) for done in range(1, total + 1)]
+    # Every order first says that it begins.
+    assert [step for i, step in enumerate(steps) if i not in (0, 2001, 4002)] == [
+        (done, total) for done in range(1, total + 1)
+    ]
+    assert [steps[i][0] for i in (0, 2001, 4002)] == [0, 2000, 4000]
     assert result.converged, [order.diagnosis.verdict for order in result.orders]
     for order in result.orders:
         data = order.inference_data
@@ -257,7 +167,7 @@ def test_order_one_is_chosen_for_a_chain():
 @pytest.mark.slow
 def test_order_two_is_chosen_where_only_two_layers_tell_and_processes_agree():
     data = small(second_order, noise=0.3)
-    settings = {"draws": 200, "tune": 200, "chains": 2}
+    settings = {"draws": 100, "tune": 150, "chains": 2}
     steps = []
     runs = [
         full_bayes(
@@ -273,41 +183,89 @@ def test_order_two_is_chosen_where_only_two_layers_tell_and_processes_agree():
     assert runs[0].comparison.behind_bits[1].low > 0.1
     np.testing.assert_array_equal(runs[0].orders[2].log_strength, runs[1].orders[2].log_strength)
     assert steps.count(1.0) == 2
+    assert steps[-1] == 1.0
+
+
+def interrupted_at(step, **words):
+    def stop(done, total):
+        if done == step:
+            raise KeyboardInterrupt
+
+    settings = {"draws": 20, "tune": 20, "chains": 2} | words
+    with pytest.raises(KeyboardInterrupt):
+        full_bayes(*small(layers=2).parts, np.random.default_rng(0), progress=stop, **settings)
 
 
 @pytest.mark.slow
-def test_an_interrupt_stops_the_run():
-    def stop(done, total):
-        if done == 30:
-            raise KeyboardInterrupt
+@pytest.mark.parametrize("step", [30, 41, 80])
+def test_an_interrupt_stops_the_run_in_any_chain_and_at_the_very_last_step(step):
+    interrupted_at(step)
+
+
+@pytest.mark.slow
+def test_an_interrupt_stops_the_run_in_processes_before_any_chain_is_tuned():
+    interrupted_at(3, cores=2)
+
+
+@pytest.mark.slow
+def test_a_signal_stops_a_long_run_at_once():
+    sent = []
+
+    def later():
+        time.sleep(0.5)
+        sent.append(time.monotonic())
+        os.kill(os.getpid(), signal.SIGINT)
+
+    def begin(done, total):
+        if done == 1:
+            threading.Thread(target=later).start()
 
     with pytest.raises(KeyboardInterrupt):
-        full_bayes(*small().parts, np.random.default_rng(0), draws=20, tune=20, chains=2, progress=stop)
+        full_bayes(*small(layers=2).parts, np.random.default_rng(0), draws=100_000, progress=begin)
+    assert time.monotonic() - sent[0] < 5
 
 
-def test_tokens_that_documents_share_show_as_a_design_effect():
-    # Every document is one token told eight times: its counts have eight times the variance of single tokens.
-    rng = np.random.default_rng(2)
-    tables = 8 * np.stack([rng.multinomial(1, np.full(16, 1 / 16)) for _ in range(400)]).reshape(400, 4, 4)
-    evidence = collapsed.chain_evidence(tables.sum(axis=2), [tables], [])[1]
-    v = np.concatenate([np.zeros(4), [np.log(4)]])
-    checks, _ = hierarchical._check(evidence, np.broadcast_to(v, (1, 100, 5)), rng)
-    assert 6 < checks.design_effect[0] < 10
-    assert checks.p_exchangeable[0] < 0.05
-    assert "too narrow" in checks.reading()
-    single = collapsed.chain_evidence((tables // 8).sum(axis=2), [tables // 8], [])[1]
-    checks, _ = hierarchical._check(single, np.broadcast_to(v, (1, 100, 5)), rng)
-    assert 0.8 < checks.design_effect[0] < 1.2
+@pytest.mark.slow
+def test_missing_choices_and_a_layer_without_tokens_rest_on_what_is_there():
+    rng = np.random.default_rng(4)
+    made = chain(n_experts=4, top_k=1, layers=4, documents=20, mean_length=40, coupling=0.6, rng=rng)
+    first, tables, triples = counted(with_missing(made, 0.1, rng)).parts
+    nothing = {
+        name: getattr(triples[1], name)[:0] for name in ("stratum", "source", "target", "group", "count")
+    }
+    empty = replace(triples[1], **nothing, n_tokens=0)
+    parts = first, [*tables[:2], tables[2] * 0], [triples[0], empty]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        result = full_bayes(*parts, np.random.default_rng(0), draws=10, tune=25, chains=2)
+    kept, most = triples[0].n_tokens, max(int(table.sum()) for table in tables[:2])
+    assert result.note.startswith(f"on 0 to {kept:,} of {most:,} tokens: those with a known choice")
+    for order in result.orders:
+        assert np.isnan(order.log_strength_closed_form[-1])
+        assert np.isfinite(order.log_strength_closed_form[:-1]).all()
+        assert np.isfinite(order.log_strength).all()
+    for rows in result.transitions:
+        np.testing.assert_allclose(rows.sum(axis=1), 1)
+        assert np.isfinite(rows).all()
+    assert result.comparison.layers == (2, 3)
+    assert result.comparison.n_tokens == kept
+    assert np.isfinite(result.comparison.elpd_nats).all()
 
 
-def test_statistics_of_a_table_by_hand():
-    # Rows (2, 0) and (0, 2): the row tells one bit; two cells; every token has its row's commonest target.
-    np.testing.assert_allclose(collapsed.table_statistics(1, np.diag([2, 2]), np.arange(2)), [1, 2, 1])
-    # Each its own parent: nothing is left to tell. One row alone: the entropy of (3, 1).
-    np.testing.assert_allclose(collapsed.table_statistics(2, np.diag([2, 2]), np.arange(2)), [0, 2, 1])
-    entropy = 2 - 0.75 * np.log2(3)
-    found = collapsed.table_statistics(0, np.array([[3, 1]]), np.zeros(1, int))
-    np.testing.assert_allclose(found, [entropy, 2, 0.75])
+@pytest.mark.slow
+def test_one_group_gives_posteriors_and_no_comparison():
+    table = np.array([[[5, 1], [2, 7]]])
+    settings = {"draws": 10, "tune": 25, "chains": 2}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        result = full_bayes(table.sum(axis=2), [table], [], np.random.default_rng(0), **settings)
+    found = result.comparison
+    assert found.chosen_order is None
+    assert "2 groups" in found.reading()
+    assert found.pareto_k.shape == (2, 1)
+    assert found.n_tokens == 15
+    assert [order.checks.reason[:9] for order in result.orders] == ["one group"] * 2
+    assert result.note == ""
 
 
 def refused(message, *parts, **words):
@@ -320,20 +278,14 @@ def test_what_cannot_be_sampled_is_refused_in_one_line():
     first, tables, triples = small().parts
     refused("state view", first, tables, triples, states="expert")
     refused("two layers or more", first, [], [])
-    refused("two layers or more", first, tables, [])
-    refused("none; check the layers", first * 0, [tables[0] * 0], [])
+    refused("a triple per three layers", first, tables, [])
+    refused("at 2 layers in a row, got none", first, [tables[0] * 0], [])
+    refused("at 2 layers in a row, got none", first * 0, [tables[0]], [])
+    refused("at 3 layers in a row, got none", first, tables, [replace(triples[0], n_tokens=0)])
+    refused("of the same groups", first, tables, [replace(triples[0], n_groups=31)])
+    refused(r"counts \[group, target\]", tables[0], tables, triples)
     refused("of the same groups", first, [tables[0][:, :3]], [])
+    refused("whole counts", first + 0.5, tables, triples)
     refused("10 draws", first, tables, triples, draws=3)
     refused("rng", first, tables, triples, rng=0)
     refused("3 numbers", first, tables, triples, layers=[1])
-
-
-def test_one_group_cannot_compare_orders():
-    table = np.array([[[5, 1], [2, 7]]])
-    evidence = collapsed.chain_evidence(table.sum(axis=2), [table], [])
-    found = hierarchical._compare(evidence, [SimpleNamespace(order=0), SimpleNamespace(order=1)], (1,), 0)
-    assert found.chosen_order is None
-    assert "2 groups" in found.reading()
-    checks, _ = hierarchical._check(evidence[1], np.zeros((1, 10, 3)), np.random.default_rng(0))
-    assert np.isnan(checks.design_effect).all()
-    assert checks.reason == "one group"

@@ -127,10 +127,9 @@ def _constant() -> Study:
     return study_of(made, states)
 
 
-def _missing() -> Study:
-    made = _chain(4, 2, 3, 10)
+def _missing(layer: int, made: Synthetic) -> Study:
     states = made.states.copy()
-    states[:, 1] = made.alphabet.missing
+    states[:, layer] = made.alphabet.missing
     return study_of(made, states)
 
 
@@ -179,7 +178,8 @@ MADE: dict[str, Callable[[], Study]] = {
     "one layer of one document": lambda: study_of(_chain(4, 2, 1, 1)),
     "top 1": lambda: study_of(_chain(8, 1, 3, 20)),
     "constant layer": _constant,
-    "layer without tokens": _missing,
+    "layer without tokens": lambda: _missing(1, _chain(4, 2, 3, 10)),
+    "last layer without tokens": lambda: _missing(4, _chain(4, 2, 5, 30)),
     "dead experts": _dead,
     "hostile": lambda: study_of(
         _chain(4, 2, 3, 10),

@@ -10,8 +10,8 @@ import pytest
 from jinja2 import Environment
 from matplotlib.collections import LineCollection
 
-from routestat.inference.collapsed import STATISTICS
-from routestat.inference.hierarchical import Checks, Diagnosis, FullBayes, OrderComparison, OrderPosterior
+from routestat.inference.posterior import Checks, Diagnosis, FullBayes, OrderComparison, OrderPosterior
+from routestat.inference.predictive_checks import STATISTICS
 from routestat.inference.ratio import Estimate
 from routestat.report import bayes_figures
 from routestat.report.bayes import bayes_file, bayes_record, write_bayes
@@ -103,22 +103,20 @@ def test_what_is_undefined_is_null_with_its_reason(result):
     assert "reason" not in units[1]
 
 
-@pytest.mark.parametrize(
-    ("words", "wrong"),
-    [
-        ({"rhat": 1.05}, "R-hat 1.050"),
-        ({"rhat": float("nan")}, "R-hat nan"),
-        ({"ess": 100.0}, "only 100 independent ones, wanted 400"),
-        ({"divergences": 3}, "3 steps diverged"),
-        ({"bfmi": 0.1}, "E-BFMI 0.10"),
-    ],
-)
-def test_the_verdict_says_what_is_wrong_and_what_to_do(words, wrong):
-    found = diagnosis(**words)
-    assert not found.converged
-    assert wrong in found.verdict
-    assert "ask for more" in found.verdict
-    assert diagnosis().verdict == "converged"
+def test_a_table_that_was_not_replicated_is_null_with_its_reason(result):
+    checks = result.orders[2].checks
+    empty = replace(
+        checks,
+        observed=checks.observed * np.nan,
+        replicated=checks.replicated * np.nan,
+        p_values=checks.p_values * np.nan,
+    )
+    order = replace(result.orders[2], checks=empty)
+    record = bayes_record(replace(result, orders=(*result.orders[:2], order)))
+    json.dumps(record, allow_nan=False)
+    unit = record["orders"][2]["units"][0]
+    assert unit["p_cells"] is unit["cells"] is unit["cells_replicated"] is None
+    assert unit["reason"] == "a table with so many rows is not replicated"
 
 
 def test_files_are_read_back_and_stale_ones_go(result, tmp_path):
@@ -129,6 +127,19 @@ def test_files_are_read_back_and_stale_ones_go(result, tmp_path):
         read = az.from_netcdf(path)
         np.testing.assert_array_equal(read.posterior["log_strength"], order.log_strength)
         np.testing.assert_array_equal(read.posterior["mu"], order.mu)
+
+
+def test_a_file_that_cannot_be_written_leaves_nothing_half_done(result, tmp_path):
+    class Full:
+        def to_netcdf(self, name, engine):
+            open(name, "w").close()  # noqa: PTH123
+            raise OSError("no space left")
+
+    (tmp_path / bayes_file(0)).write_bytes(b"old")
+    broken = replace(result.orders[0], inference_data=Full())
+    with pytest.raises(OSError, match="no space"):
+        write_bayes(replace(result, orders=(broken,)), tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [bayes_file(0)]
 
 
 def test_pictures_show_the_draws(result):

@@ -8,7 +8,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
-from routestat.report import canvas, figures
+from routestat.report import canvas, figures, memory_figures
 from routestat.report.html import BASELINES, PANELS
 
 
@@ -37,6 +37,8 @@ def everything(study):
     yield figures.information(study.dependence, study.loads, study.states)
     yield figures.board(study.mean_board, PANELS, BASELINES)
     yield figures.routes(study.paths.graph, layers, study.paths.dominant)
+    yield memory_figures.contexts(study.memory)
+    yield memory_figures.horizons(study.memory)
     for item, finding in zip(study.dependence, study.blocks, strict=True):
         yield figures.joint_and_conditional(item, study.states)
         yield figures.blocks(finding, item, study.states)
@@ -135,6 +137,18 @@ def test_board_marks_baselines_and_leaves_out_what_is_undefined(reports):
             else:
                 hollow = score.predictor in BASELINES
                 assert dots[place] == (value, "#ffffff" if hollow else figures.BLUE.lower())
+
+
+@pytest.mark.parametrize("name", ["states", "experts"])
+def test_names_of_the_board_are_whole(reports, name):
+    figure = figures.board(reports(name).study.mean_board, PANELS, BASELINES)
+    figure.canvas.draw()
+    wide = figure.canvas.get_width_height()[0]
+    labels = [text for axes in figure.axes for text in axes.get_yticklabels() if text.get_text()]
+    assert len(labels) == len(reports(name).study.mean_board)
+    for text in (*labels, *(axes.title for axes in figure.axes)):
+        box = text.get_window_extent()
+        assert 0 <= box.x0 < box.x1 <= wide, text.get_text()
 
 
 def test_block_borders_and_reordering(reports):
