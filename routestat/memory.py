@@ -82,11 +82,11 @@ class Memory:
 
     @property
     def compared(self) -> tuple[LayerMemory, ...]:
-        """The layers that have all contexts of the deepest one: means over them compare like with like."""
-        if not self.layers:
-            return ()
-        every = set(self.layers[-1].scores.bits)
-        return tuple(item for item in self.layers if every <= set(item.scores.bits))
+        """The layers with tokens that have all contexts of the deepest such: means over them compare like with like."""
+        # A layer without tokens, which has no scores, would leave all means undefined.
+        scored = [item for item in self.layers if np.isfinite(item.log_loss("nothing").value)] or self.layers
+        every = max((set(item.scores.bits) for item in scored), key=len, default=set())
+        return tuple(item for item in scored if every <= set(item.scores.bits))
 
     def mean_log_loss(self, context: str) -> Estimate:
         """Held-out bits per token over the `compared` layers, with the documents' interval."""
@@ -140,6 +140,8 @@ def measure_memory(
         return Memory(layers, None, None, note, "one layer: there is no gap")
     steps = [counts.table(Context.layer(1), router) for router in counts.routers[1:]]
     even = homogeneity(steps, layers=[router.layer for router in counts.routers[:-1]])
+    if len(steps) < 2:
+        return Memory(layers, None, even, note, "two layers are never more than one step apart")
     return Memory(layers, _horizons(trace, counts, steps, tick), even, note)
 
 

@@ -204,17 +204,25 @@ def _run(
                 compute_convergence_checks=False,
                 model=model,
             )
-        except StoppedError:
-            raise KeyboardInterrupt from None
-        except ValueError as error:
-            # So PyMC words an interrupt that came before any chain was through with its tuning.
-            if "Not enough samples" in str(error):
+        except Exception as error:
+            if _interrupted(error):
                 raise KeyboardInterrupt from None
             raise
     # Later ones it swallows, and returns what it has.
     if not watch.complete:
         raise KeyboardInterrupt
     return data
+
+
+def _interrupted(error: BaseException | None) -> bool:
+    """Whether an error of the libraries is what they made of an interrupt."""
+    # PyMC's words where no chain was through with its tuning.
+    if isinstance(error, StoppedError) or "Not enough samples to build a trace" in str(error):
+        return True
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        # Numba reports one that comes while it hands over as an error of its own.
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
 def _model(evidence: Evidence, strengths: Floats, alphas: Floats) -> tuple[pm.Model, dict[str, Any]]:

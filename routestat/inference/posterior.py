@@ -97,7 +97,8 @@ class Checks:
         `[statistic, unit]` and `[statistic, replicate, unit]`: rows of the same lengths, drawn anew from the law.
     p_values
         `[statistic, unit]`: the share of replicates above what was seen, ties by half. Near 0 or 1 the law does
-        not describe the table. NaN, like all figures of a unit, where its table is too large to replicate.
+        not describe the table. NaN, like all figures of a unit, where it has no tokens or its table is too large to
+        replicate.
     design_effect
         `[unit]`: Pearson's X2 of bundles of groups against one law of the rows, over its mean in replicates whose
         tokens are exchangeable. 1 if documents do not matter. NaN where `reason` says why, and where no row

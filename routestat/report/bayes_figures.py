@@ -132,7 +132,7 @@ def _ranks(axes: Axes, draws: NDArray[np.float64], title: str) -> None:
     edges = np.linspace(0.5, draws.size + 0.5, _BINS + 1)
     for chain, row in enumerate(place):
         counts, _ = np.histogram(row, edges)
-        axes.stairs(counts, edges, color=_CHAINS[chain % len(_CHAINS)], linewidth=1)
+        axes.stairs(counts, edges, baseline=None, color=_CHAINS[chain % len(_CHAINS)], linewidth=1)
     axes.axhline(draws.shape[1] / _BINS, color=GREY, linewidth=0.8, linestyle="--")
     axes.set(ylim=(0, None), xlim=(0, draws.size + 1))
     axes.set_title(title, fontsize=TEXT)

@@ -169,8 +169,10 @@ def board(
         return "No predictor could be scored: that takes documents to fit on and others to hold out."
     figure = new_figure(11.0, 1.1 + 0.3 * len(scored))
     place = np.arange(len(scored))[::-1]
+    left = max(1.65, 0.2 + 0.062 * max(len(score.predictor) for score in scored))
+    step = (11.05 - left) / len(panels)
     for index, (name, title) in enumerate(panels):
-        axes = new_axes(figure, 1.65 + 2.35 * index, 0.5, 2.1, 0.3 * len(scored) + 0.1)
+        axes = new_axes(figure, left + step * index, 0.5, step - 0.25, 0.3 * len(scored) + 0.1)
         for y, score in zip(place, scored, strict=True):
             found = score.estimate(name)
             if not np.isfinite(found.value):
