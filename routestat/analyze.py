@@ -7,7 +7,7 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from routestat.counting.counts import count
+from routestat.counting.counts import MAX_STATES, count
 from routestat.counting.paths import count_paths
 from routestat.desk import (
     Ticker,
@@ -47,6 +47,12 @@ def analyze(
         str,
         typer.Option(help="full: also the full posterior of the smoothing (PyMC, takes minutes); or none."),
     ] = "none",
+    bayes_draws: Annotated[
+        int,
+        typer.Option(
+            min=50, help="Draws of each of the four chains of --bayes full, after as many to settle."
+        ),
+    ] = 1000,
     blocks: Annotated[int, typer.Option(min=1, help="Bi-clusters per transition.")] = 4,
     paths: Annotated[int, typer.Option(min=1, help="Dominant and most frequent paths listed.")] = 10,
     permutations: Annotated[
@@ -67,6 +73,10 @@ def analyze(
     with Ticker() as ticker:
         trace = in_blocks(Trace.open(traces, progress=ticker.of("checking")))
         require_tokens(trace, wanted)
+        if bayes == "full" and max(router.alphabet.size for router in trace.routers(wanted)) > MAX_STATES:
+            raise RoutestatError(
+                "--bayes full wants states: k experts of a token are no independent draws; leave it out"
+            )
         folder = out or Path("reports") / traces.resolve().name
         keep_traces_apart(folder)
         check_out(folder)
@@ -83,7 +93,7 @@ def analyze(
             n_blocks=blocks,
             n_paths=paths,
             permutations=permutations,
-            bayes=bayes == "full",
+            bayes_draws=bayes_draws if bayes == "full" else 0,
             tick=ticker,
         )
         page = write_report(findings, folder, tick=ticker)

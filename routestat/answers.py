@@ -100,8 +100,10 @@ class Answers:
         else:
             prediction, notes, close = self._of_experts(gap, known)
             worth = None
-        ignored = len(known) - max(prediction.order, 1)
-        if ignored > 0:
+        ignored = len(known) - prediction.order
+        if not prediction.order:
+            notes = ["Of order 0: the choices change nothing here.", *notes]
+        elif ignored > 0:
             notes = [f"The oldest {ignored} of {len(known)} choices change nothing here.", *notes]
         return {
             "layer": layer,

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 import numpy as np
@@ -48,6 +48,8 @@ OVER_LAYERS = ("nothing", "layer-1", "layer-2,layer-1")
 OVER_TOKENS = ("nothing", "token-1", "token-2,token-1")
 # More rows make the intervals no narrower that matter, and take a second per layer for every 200,000.
 MOST_ROWS = 500_000
+# Documents are what intervals rest on: rather parts of so many than fewer of them.
+FEW_DOCUMENTS = 64
 # Redrawn tables: what they say is a yes or no. Wide ones take long, and many tokens to be worth the while.
 RESAMPLES, MOST_REDRAWN = 99, 64
 
@@ -62,6 +64,9 @@ class LayerMemory:
     scores : HeldOut
         Under the names of `LADDERS`, those that the trace has columns for.
     over_layers, over_tokens : OrderChoice
+    known : mapping of context to float
+        Share of the tokens whose whole context is known; the others were answered by a shorter one. Not told in the
+        expert view.
     log_evidence_gains : tuple of float
         Of each order over layers over the one below, natural log: the code lengths of a forward pass through the
         groups compared.
@@ -77,6 +82,7 @@ class LayerMemory:
     log_evidence_gains: tuple[float, ...]
     tests: OrderTests | None = None
     clustered: StratifiedIndependence | None = None
+    known: Mapping[str, float] = field(default_factory=dict)
 
     def log_loss(self, context: str) -> Estimate:
         """Held-out bits per token."""
@@ -127,15 +133,30 @@ def _of_layer(sample: Sample, routers: Sequence[Router], rng: np.random.Generato
         documents = len(np.unique(sample.document))
         resamples = RESAMPLES if rows.n_targets <= MOST_REDRAWN else 0
         tests, clustered = order_tests(strata, documents, rng, resamples=resamples), clustered_order(strata)
+    known = {name: _known(rows, ladder[-1]) for name, ladder in ladders.items()}
     return LayerMemory(
         routers[-1],
         scores,
-        choose_order([scores.bits[name] for name in over_layers], scores.tokens),
-        choose_order([scores.bits[name] for name in OVER_TOKENS], scores.tokens),
+        _choice(scores, over_layers, known),
+        _choice(scores, OVER_TOKENS, known),
         tuple(a - b for a, b in pairwise(lengths)),
         tests,
         clustered,
+        known,
     )
+
+
+def _known(rows: Rows, names: Sequence[str]) -> float:
+    if not len(rows):
+        return float("nan")
+    return float(np.all([rows.columns[name] >= 0 for name in names], axis=0).mean()) if names else 1.0
+
+
+def _choice(scores: HeldOut, names: Sequence[str], known: Mapping[str, float]) -> OrderChoice:
+    """The order, or none where no token's context was ever known: a shorter one answered for it."""
+    choice = choose_order([scores.bits[name] for name in names], scores.tokens)
+    asked = [name for name in names[1:] if known[name] > 0]
+    return choice if asked or len(names) < 2 else replace(choice, chosen=None)
 
 
 def _rows(sample: Sample, routers: Sequence[Router]) -> Rows:
@@ -155,15 +176,22 @@ def _rows(sample: Sample, routers: Sequence[Router]) -> Rows:
         routers[-1].alphabet.size,
         sample.group[keep],
         {name: column[keep] for name, column in columns.items()},
+        sample.groups,
     )
 
 
 def _few_enough(sample: Sample) -> NDArray[np.bool_]:
-    """Which rows to take: whole documents, by a hash of their number."""
+    """Which rows to take: whole documents by a hash of their number, or the beginnings of all where they are few."""
     every = -(-len(sample) // MOST_ROWS)
-    return sample.document.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15) >> np.uint64(33) < np.uint64(
-        (1 << 31) // max(every, 1)
-    )
+    if every < 2:
+        return np.ones(len(sample), bool)
+    share = np.uint64((1 << 31) // every)
+    kept = sample.document.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15) >> np.uint64(33) < share
+    if len(np.unique(sample.document[kept])) >= min(FEW_DOCUMENTS, len(np.unique(sample.document))):
+        return np.asarray(kept)
+    _, first, length = np.unique(sample.document, return_index=True, return_counts=True)
+    place = np.arange(len(sample)) - np.repeat(first, length)
+    return np.asarray(place < np.repeat(-(-length // every), length))
 
 
 def _states(sample: Sample, router: Router) -> NDArray[np.int64]:

@@ -44,7 +44,7 @@ class Conditional:
         negative where it adds (synergy).
     shuffled_bits : float
         What the same estimate finds when the target choices are dealt out anew inside every stratum: how far it
-        can be trusted. NaN given an earlier choice, whose strata are few and large.
+        can be trusted. Strata of an earlier choice are few, but their tables are as wide as the alphabets.
     test : StratifiedIndependence
     """
 
@@ -212,14 +212,11 @@ def _given(
     sample: Sample, source: Router, target: Router, by: str | Router, states: str, rng: np.random.Generator
 ) -> Conditional:
     strata = count_strata(sample, source, target, by, states=states)
-    left = float("nan")
-    if by == "token":
-        nothing = count_strata(sample, source, target, by, states=states, shuffled=rng)
-        left = conditional_information_interval(nothing).mi_bits
+    nothing = count_strata(sample, source, target, by, states=states, shuffled=rng)
     return Conditional(
         conditional_information_interval(strata),
         mutual_information_interval(strata.pooled()).mi_bits,
-        left,
+        conditional_information_interval(nothing).mi_bits,
         stratified_independence(strata),
     )
 

@@ -135,11 +135,13 @@ def measure_memory(
     kept = float(layers[0].scores.tokens.sum()) if layers else 0.0
     note = sample.note
     if len(sample) > MOST_ROWS:
-        note = f"log losses on {kept:,.0f} tokens of documents taken at random"
+        note = f"on {kept:,.0f} tokens: documents taken at random, or the beginnings of all if they are few"
     if len(counts.routers) < 2:
         return Memory(layers, None, None, note, "one layer: there is no gap")
     steps = [counts.table(Context.layer(1), router) for router in counts.routers[1:]]
-    even = homogeneity(steps, layers=[router.layer for router in counts.routers[:-1]])
+    numbers = [router.layer for router in counts.routers[:-1]]
+    # Routers of one layer have no numbers of their own: their steps are told apart by place.
+    even = homogeneity(steps, layers=numbers if len(set(numbers)) == len(numbers) else None)
     if len(steps) < 2:
         return Memory(layers, None, even, note, "two layers are never more than one step apart")
     return Memory(layers, _horizons(trace, counts, steps, tick), even, note)
@@ -173,7 +175,7 @@ def _of_board(board: Sequence[PredictionScore], routers: Sequence[Router]) -> tu
     bits, tokens = SUMS.index("bits"), SUMS.index("tokens")
     found = []
     for place, router in enumerate(routers):
-        sums = {score.predictor: score.sums for score in board if score.target == router.layer}
+        sums = {score.predictor: score.sums for score in board if score.router == router.name}
         # Where there are not so many layers before, a longer one is the shorter one again.
         known = {
             name: sums[scored]

@@ -137,7 +137,7 @@ class Study:
     memory: Memory
     chain: Chain
     factorised: FactorisedChain | None
-    bayes: "FullBayes | None"
+    bayes: FullBayes | None
     board: tuple[PredictionScore, ...]
     mean_board: tuple[PredictionScore, ...]
     paths: PathFinding
@@ -155,7 +155,7 @@ def study(
     n_blocks: int = 4,
     n_paths: int = 10,
     permutations: int = 0,
-    bayes: bool = False,
+    bayes_draws: int = 0,
     tick: Tick = lambda what, done, total: None,
 ) -> Study:
     """Ask every room.
@@ -174,14 +174,14 @@ def study(
     order : int, optional
         Of the chain in all gaps, 0 to 2; unless given, each gap has the order that held-out documents ask for.
     n_blocks, n_paths, permutations : int
-    bayes : bool
-        Sample the full posterior too, which takes minutes.
+    bayes_draws : int
+        Sample the full posterior too, so many draws a chain; 0: do not.
     tick : callable(what, done, in_all)
     """
     # Threads share the pairs of layers out; linear algebra that starts threads of its own would only crowd them.
     with threadpool_limits(limits=1, user_api="blas"):
         return _study(
-            trace, counts, observed, rng, alpha, order, n_blocks, n_paths, permutations, bayes, tick
+            trace, counts, observed, rng, alpha, order, n_blocks, n_paths, permutations, bayes_draws, tick
         )
 
 
@@ -195,14 +195,14 @@ def _study(
     n_blocks: int,
     n_paths: int,
     permutations: int,
-    bayes: bool,
+    bayes_draws: int,
     tick: Tick,
 ) -> Study:
     pairs = [(counts.source(target), target) for target in counts.routers[1:]]
     steps = [(source, target, counts.table(Context.layer(1), target)) for source, target in pairs if source]
     sample = sample_of(trace, counts, tick)
     # First, because it takes longest and says at once where it has nothing to work on.
-    posterior = _full_bayes(counts, sample, rng.spawn(1)[0], tick) if bayes else None
+    posterior = _full_bayes(counts, sample, bayes_draws, rng.spawn(1)[0], tick) if bayes_draws else None
     board, factorised = _board(trace, counts, alpha, tick)
     memory = measure_memory(trace, counts, sample, board, rng.spawn(1)[0], tick)
     chain = _chain(trace, counts, alpha, order, memory, tick)
@@ -351,7 +351,9 @@ def _adjusted(family: list[Dependence]) -> tuple[Dependence, ...]:
     return tuple(replace(item, log10_q_clustered=q) for item, q in zip(family, adjusted, strict=True))
 
 
-def _full_bayes(counts: Counts, sample: Sample, rng: np.random.Generator, tick: Tick) -> "FullBayes":
+def _full_bayes(
+    counts: Counts, sample: Sample, draws: int, rng: np.random.Generator, tick: Tick
+) -> FullBayes:
     # PyMC takes seconds to load, and most runs never ask for it.
     from routestat.inference.hierarchical import full_bayes  # noqa: PLC0415
 
@@ -370,6 +372,8 @@ def _full_bayes(counts: Counts, sample: Sample, rng: np.random.Generator, tick: 
         triples,
         rng,
         layers=[router.layer for router in routers],
+        draws=draws,
+        tune=draws,
         progress=lambda done, total: tick("sampling the posterior", done, total),
     )
 

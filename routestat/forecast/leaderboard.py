@@ -50,7 +50,7 @@ def state_board(
         loads = counts.table(Context(), target)
         tokens = loads.sum(axis=1)
         uniform = score_uniform(tokens, target.n_experts, target.top_k)
-        board.append(PredictionScore("uniform", -1, target.layer, 0, uniform))
+        board.append(PredictionScore("uniform", -1, target.layer, 0, uniform, router=target.name))
         tables = [
             ("popularity", -1, 0, loads[:, None, :]),
             ("previous-token", -1, 0, counts.table(Context.token(1), target)),
@@ -60,7 +60,7 @@ def state_board(
             tables.append(("layer-1", source.layer, target.layer - source.layer, step))
         for name, layer, horizon, table in tables:
             sums = score_table(table, alphabet.membership, target.top_k, alpha)
-            board.append(PredictionScore(name, layer, target.layer, horizon, sums))
+            board.append(PredictionScore(name, layer, target.layer, horizon, sums, router=target.name))
     progress(len(counts.routers), len(counts.routers))
     return tuple(board)
 
@@ -76,7 +76,7 @@ def expert_board(
     for target in counts.routers if targets is None else targets:
         tokens = counts.table(Context(), target).sum(axis=1) / target.top_k
         uniform = score_uniform(tokens, target.n_experts, target.top_k)
-        board.append(PredictionScore("uniform", -1, target.layer, 0, uniform))
+        board.append(PredictionScore("uniform", -1, target.layer, 0, uniform, router=target.name))
         for predictor in predictors:
             if predictor.target != target:
                 continue
@@ -85,7 +85,9 @@ def expert_board(
             horizon = target.layer - source if looked_at else 0
             scored = sums[predictor.name, target.name]
             law = predictor.link != "rank"
-            board.append(PredictionScore(predictor.name, source, target.layer, horizon, scored, law))
+            board.append(
+                PredictionScore(predictor.name, source, target.layer, horizon, scored, law, target.name)
+            )
     return tuple(board)
 
 

@@ -33,6 +33,8 @@ class PredictionScore:
         Held-out sums per group; scores are ratios of their columns.
     has_law : bool
         Whether the predictor gives probabilities; if not there is no log loss.
+    router : str
+        Name of the target's router: a layer may have several. Empty for several layers together.
     """
 
     predictor: str
@@ -41,6 +43,7 @@ class PredictionScore:
     horizon: int
     sums: NDArray[np.float64]
     has_law: bool = True
+    router: str = ""
 
     @property
     def n_tokens(self) -> int:

@@ -123,10 +123,15 @@ class Chain:
         """Mean, mode (MAP), intervals and draws of the transition matrix of one gap, tokens taken as independent."""
         return transition_posterior(self.counts[gap], self.priors[gap + 1])
 
+    def own_prior(self, gap: int) -> Floats:
+        """The prior of order 0 of the layer after `gap` ``[target]``, a single row: Perks's for empirical Bayes."""
+        rule = "perks" if self.alpha == "empirical-bayes" else self.alpha
+        return resolve_alpha(self.counts[gap].sum(axis=0)[None], rule)
+
     def own_law(self, gap: int) -> Floats:
-        """The law of order 0 of the layer after `gap`: Perks's prior, whatever the source."""
-        total = self.counts[gap].sum(axis=0)
-        return read_only((total + 1.0 / total.size) / (total.sum() + 1.0))
+        """The law of order 0 of the layer after `gap`, whatever the source."""
+        concentration = self.counts[gap].sum(axis=0) + self.own_prior(gap)
+        return read_only(concentration / concentration.sum())
 
     @property
     def log_evidence(self) -> float:
@@ -183,9 +188,9 @@ class Chain:
             raise RoutestatError(
                 f"state {source} is out of range: layer {self.layers[gap]} has 0 … {len(table) - 1}"
             )
-        mean, prior = self.transitions[gap][source], float(self.priors[gap + 1].sum())
-        n_tokens = int(table[source].sum())
-        low, high = credible_limits(mean, prior + n_tokens / self.design_effects[gap], level)
+        mean, n_tokens = self.transitions[gap][source], int(table[source].sum())
+        weight = float(self.priors[gap + 1].sum()) + n_tokens / self.design_effects[gap]
+        low, high = credible_limits(mean, weight, level)
         return Prediction(mean, low, high, n_tokens, level, self.layers[gap + 1], 1)
 
     def _after_experts(self, gap: int, source: int | Sequence[int], level: float) -> Prediction:

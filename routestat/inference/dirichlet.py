@@ -197,6 +197,10 @@ def transition_posterior(counts: ArrayLike, alpha: ArrayLike | str) -> Transitio
     """
     tokens = count_rows(counts)
     if isinstance(alpha, str):
+        if alpha == "hierarchical" and tokens.ndim > 2:
+            raise RoutestatError(
+                f"alpha: hierarchical rows of {tokens.ndim - 1} sources back off one by one; use fit_second_order"
+            )
         alpha = resolve_alpha(tokens.reshape(-1, tokens.shape[-1]), alpha)
     prior = positive_alpha(alpha, tokens.shape)
     mine = prior + tokens

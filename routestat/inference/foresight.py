@@ -1,11 +1,11 @@
 """What the fitted chain foretells from a history: the next layer, or one some layers on."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from routestat.errors import RoutestatError
+from routestat.inference.certainty import Known, known_row, known_rows
 from routestat.inference.chain import Chain, Prediction, credible_limits
 from routestat.inference.dirichlet import draw_rows
 from routestat.inference.rising import SMALLEST_ALPHA
@@ -14,16 +14,6 @@ from routestat.inference.tables import Floats, read_only
 DRAWS = 400
 # Sources less probable than this move no interval: their rows stay at their mean.
 NEGLIGIBLE = 1e-6
-
-
-@dataclass(frozen=True)
-class _Row:
-    """The law after known choices: its mean, and the weight in tokens it is known with."""
-
-    mean: Floats
-    weight: float
-    n_tokens: int
-    order: int
 
 
 def foresee(
@@ -71,20 +61,24 @@ def foresee(
         raise RoutestatError(
             f"{ahead} layers after layer {layer} there is none: the chain ends at layer {chain.layers[-1]}"
         )
-    row = _row(chain, gap, states)
+    row = known_row(chain, gap, states)
+    n_tokens = int(row.n_tokens)
     if ahead == 1:
-        low, high = credible_limits(row.mean, row.weight, level)
-        return Prediction(row.mean, low, high, row.n_tokens, level, chain.layers[gap + 1], row.order)
+        low, high = credible_limits(row.law, float(row.weight), level)
+        return Prediction(
+            read_only(row.law.copy()), low, high, n_tokens, level, chain.layers[gap + 1], row.order
+        )
     if rng is None:
         raise RoutestatError("rng: wanted a numpy Generator for more than one layer ahead, got none")
-    steps, n_sources = _steps(chain, gap, ahead), len(chain.counts[gap])
+    steps, n_sources = (
+        [known_rows(chain, here) for here in range(gap + 1, gap + ahead)],
+        len(chain.counts[gap]),
+    )
     mean = _walk(steps, n_sources, states[-1], row, None)
     drawn = np.array([_walk(steps, n_sources, states[-1], row, rng) for _ in range(draws)])
     low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2], axis=0)
     target = chain.layers[gap + ahead]
-    return Prediction(
-        read_only(mean), read_only(low), read_only(high), row.n_tokens, level, target, row.order
-    )
+    return Prediction(read_only(mean), read_only(low), read_only(high), n_tokens, level, target, row.order)
 
 
 def _checked(chain: Chain, gap: int, history: Sequence[int]) -> list[int]:
@@ -107,63 +101,22 @@ def _checked(chain: Chain, gap: int, history: Sequence[int]) -> list[int]:
     return states[::-1]
 
 
-def _row(chain: Chain, gap: int, states: Sequence[int]) -> _Row:
-    """The law of the layer after `gap` given the last choices, as far as the gap's order goes."""
-    worth, step = chain.design_effects[gap], chain.second[gap]
-    if chain.orders[gap] == 2 and step is not None and len(states) > 1:
-        before, source = states[-2:]
-        n = int(step.row(before, source).sum())
-        return _Row(step.law(before, source), step.weight(before, source) + n / worth, n, 2)
-    if chain.orders[gap] == 0:
-        n = int(chain.counts[gap].sum())
-        return _Row(chain.own_law(gap), 1.0 + n / worth, n, 0)
-    n = int(chain.counts[gap][states[-1]].sum())
-    return _Row(chain.transitions[gap][states[-1]], float(chain.priors[gap + 1].sum()) + n / worth, n, 1)
-
-
-@dataclass(frozen=True)
-class _Step:
-    """All rows of one gap, ``[before, source, target]`` or ``[source, target]``, and the weight of each."""
-
-    mean: Floats
-    weight: Floats
-
-
-def _steps(chain: Chain, gap: int, ahead: int) -> list[_Step]:
-    """Of the gaps after the first one."""
-    steps = []
-    for here in range(gap + 1, gap + ahead):
-        worth, second = chain.design_effects[here], chain.second[here]
-        if chain.orders[here] == 2 and second is not None:
-            counts = second.dense()
-            weight = second.weights(counts) + counts.sum(axis=2) / worth
-            steps.append(_Step(second.laws(counts), weight))
-            continue
-        counts = chain.counts[here]
-        if chain.orders[here] == 0:
-            mean, weight = chain.own_law(here)[None], np.array([1.0 + counts.sum() / worth])
-        else:
-            mean, weight = chain.transitions[here], chain.priors[here + 1].sum() + counts.sum(axis=1) / worth
-        steps.append(_Step(mean, weight))
-    return steps
-
-
 def _walk(
-    steps: Sequence[_Step], n_sources: int, source: int, row: _Row, rng: np.random.Generator | None
+    steps: Sequence[Known], n_sources: int, source: int, row: Known, rng: np.random.Generator | None
 ) -> Floats:
     """The law after all steps: of one posterior chain where there is an `rng`, else of the mean chain."""
-    joint = np.zeros((n_sources, row.mean.size))
-    first = _drawn(row.mean[None], np.array([row.weight]), np.ones(1), rng)
+    joint = np.zeros((n_sources, row.law.size))
+    first = _drawn(row.law[None], np.array([float(row.weight)]), np.ones(1), rng)
     joint[source] = first[0]
     for step in steps:
-        if step.mean.ndim == 3:
-            laws = _drawn(step.mean, step.weight, joint, rng)
+        if step.law.ndim == 3:
+            laws = _drawn(step.law, step.weight, joint, rng)
             joint = np.einsum("xy,xyz->yz", joint, laws)
         else:
             shares = joint.sum(axis=0)
             # Of order 0 one law serves all sources.
-            known = shares if len(step.mean) == len(shares) else np.ones(1)
-            joint = shares[:, None] * _drawn(step.mean, step.weight, known, rng)
+            known = shares if len(step.law) == len(shares) else np.ones(1)
+            joint = shares[:, None] * _drawn(step.law, step.weight, known, rng)
     return np.asarray(joint.sum(axis=0))
 
 

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from routestat.errors import RoutestatError
 from routestat.inference.chapman import Walk, WalkScores, followed_by, one_step, walk_figures, walk_scores
 from routestat.inference.clustered import SecondOrder, few_groups, second_order
+from routestat.inference.homogeneity import LARGE_BIAS
 from routestat.inference.replicates import Bands, bands, bundles_of, combined
 from routestat.inference.tables import Floats, Integers, read_only, whole_counts
 
@@ -51,7 +52,9 @@ class Horizons:
     reasons
         Why figures are NaN, or what they leave out, by (start, horizon).
     reason, note
-        Why the whole has no intervals, tests or horizons; a caution about what was computed; or None.
+        Why the whole has no intervals, tests or horizons; cautions about what was computed; or None.
+    sparse
+        That of them which says that bits, and not tests alone, mean little: tokens too few for the states; or None.
     """
 
     horizons: tuple[int, ...]
@@ -77,6 +80,7 @@ class Horizons:
     reasons: dict[tuple[int, int], str]
     reason: str | None = None
     note: str | None = None
+    sparse: str | None = None
 
 
 def horizons(
@@ -194,6 +198,7 @@ class _Findings:
         self.size = np.zeros((*shape, bundles))
         self.tests = np.full((3, *shape), math.nan)
         self.sums = [WalkScores(np.zeros((bundles, bundles)), 0.0) for _ in range(furthest)]
+        self.scored = np.zeros(furthest, np.int64)
         self.reasons: dict[tuple[int, int], str] = {}
         self.tested: list[tuple[SecondOrder, float]] = []
 
@@ -217,6 +222,7 @@ class _Findings:
             return
         scores, sums = walk_scores(ends, walk), self.sums[n - 1]
         self.sums[n - 1] = WalkScores(sums.gram + scores.gram, sums.bias + scores.bias)
+        self.scored[n - 1] += 1
         test = second_order(scores.gram, scores.bias)
         self.tests[:, *at] = test.p, test.log10_p, test.nu
         self.tested.append((test, scores.bias))
@@ -234,11 +240,18 @@ class _Findings:
         combined_p, every = np.full((2, steps), nan), (nan, nan)
         if steps > 1:
             together = WalkScores(np.sum([s.gram for s in self.sums], axis=0), sum(s.bias for s in self.sums))
-            *tests, whole = (second_order(s.gram, s.bias) for s in (*self.sums[1:], together))
-            combined_p[:, 1:] = np.transpose([(test.p, test.log10_p) for test in tests])
-            every = whole.p, whole.log10_p
-            self.tested += [(test, s.bias) for test, s in zip(tests, self.sums[1:], strict=True)]
-            self.tested.append((whole, together.bias))
+            # Sums of no tables at all would be scores of exactly nothing, and the chain certain.
+            filled = [n for n in range(1, steps) if self.scored[n]]
+            for n in filled:
+                test = second_order(self.sums[n].gram, self.sums[n].bias)
+                combined_p[:, n] = test.p, test.log10_p
+                self.tested.append((test, self.sums[n].bias))
+            if filled:
+                whole = second_order(together.gram, together.bias)
+                every = whole.p, whole.log10_p
+                self.tested.append((whole, together.bias))
+        sparse = _sparse(each[0], each[2])
+        notes = [text for text in (few_groups(groups), self._rough(), sparse) if text]
         return Horizons(
             horizons=tuple(range(1, steps + 1)),
             direct_bits=each[0], chain_bits=each[1], difference_bits=each[2], discrepancy_bits=each[3],
@@ -248,7 +261,7 @@ class _Findings:
             mean_discrepancy_bits=means[3], p_combined=read_only(combined_p[0]),
             log10_p_combined=read_only(combined_p[1]), p_all=every[0], log10_p_all=every[1],
             n_groups=groups, n_replicates=bundles, level=level, reasons=self.reasons,
-            reason=_reason(steps, groups), note=few_groups(groups) or self._rough(),
+            reason=_reason(steps, groups), note="; ".join(notes) or None, sparse=sparse,
         )  # fmt: skip
 
     def _rough(self) -> str | None:
@@ -270,6 +283,18 @@ class _Findings:
             columns.append(combined(whole, left_out, self.size[known, n], weights, level))
         names = ("value", "low", "high", "plugin")
         return Bands(*(read_only(np.array([getattr(c, name) for c in columns])) for name in names))
+
+
+def _sparse(*figures: Bands) -> str | None:
+    """A caution where the jackknife had so much to take out that what it left may be most of a figure."""
+    off = [abs(band.plugin - band.value)[np.isfinite(band.value)] for band in figures]
+    most = max((float(each.max()) for each in off if each.size), default=0.0)
+    if most <= LARGE_BIAS:
+        return None
+    return (
+        f"plug-in information was off by up to {most:.2g} bits: with so few tokens for the states the jackknife "
+        "leaves a part of that"
+    )
 
 
 def _reason(steps: int, groups: int) -> str | None:

@@ -30,12 +30,15 @@ class Rows:
         Group of whole documents, from 0.
     columns : mapping of name to int array ``[row]``
         What a target may be conditioned on; −1 where unknown.
+    groups : int
+        How many groups there are, tokens in them or not; 0: as many as `group` says.
     """
 
     target: NDArray[np.int64]
     n_targets: int
     group: NDArray[np.int64]
     columns: Mapping[str, NDArray[np.int64]]
+    groups: int = 0
 
     def __post_init__(self) -> None:
         for name, values, most in (
@@ -57,8 +60,8 @@ class Rows:
 
     @property
     def n_groups(self) -> int:
-        """One more than the largest group."""
-        return int(self.group.max()) + 1 if len(self) else 0
+        """`groups`, or one more than the largest group."""
+        return max(self.groups, int(self.group.max(initial=-1)) + 1)
 
 
 class Level:

@@ -7,7 +7,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from routestat.errors import RoutestatError
 from routestat.inference.backoff import backed_off, fit_law
-from routestat.inference.dirichlet import resolve_alpha
+from routestat.inference.dirichlet import TransitionPosterior, resolve_alpha, transition_posterior
+from routestat.inference.rising import SMALLEST_ALPHA
 from routestat.inference.strength import Strength
 from routestat.inference.tables import Floats, read_only, whole_counts
 
@@ -72,6 +73,22 @@ class SecondOrder:
     def weights(self, counts: NDArray[np.int64]) -> Floats:
         """Prior weights ``[before, source]`` of all contexts of such a dense table."""
         return np.asarray(self.fitted.strength + self.fitted.discount * np.count_nonzero(counts, axis=2))
+
+    def posterior(self) -> TransitionPosterior:
+        """Mean, mode (MAP), intervals, draws and evidence of all contexts ``[before, source, target]``, i.i.d.
+
+        Raises
+        ------
+        RoutestatError
+            Where a discount was fitted: the posterior is no Dirichlet then.
+        """
+        if self.fitted.discount:
+            raise RoutestatError(
+                f"posterior: a discount of {self.fitted.discount:.3g} was fitted, no Dirichlet law has one; use laws()"
+            )
+        return transition_posterior(
+            self.dense(), np.maximum(self.fitted.strength * self.base, SMALLEST_ALPHA)
+        )
 
     def weight(self, before: int, source: int) -> float:
         """Prior weight of that law, in tokens."""

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from routestat.errors import RoutestatError
+from routestat.inference.certainty import known_rows
 from routestat.inference.chain import Chain
 from routestat.inference.dirichlet import draw_rows
 from routestat.inference.rising import SMALLEST_ALPHA
@@ -69,9 +70,8 @@ def draw_states(
     first = _rows(chain.initial[None], np.array([weight]), own)
     states[0] = laws.draw_states(first, np.zeros(n_tokens, np.intp), rng)
     progress(1, len(widths))
-    transitions = chain.transitions
     for gap in range(len(chain.counts)):
-        mean, weights, context = _step(chain, gap, transitions[gap], states)
+        mean, weights, context = _step(chain, gap, states)
         # Rows are independent of each other, so those that no token meets need not be drawn.
         met, row = np.unique(context, return_inverse=True)
         states[gap + 1] = laws.draw_states(_rows(mean[met], weights[met], own), row, rng)
@@ -98,19 +98,15 @@ def require_data(chain: Chain) -> None:
 
 
 def _step(
-    chain: Chain, gap: int, transition: Floats, states: NDArray[np.unsignedinteger]
+    chain: Chain, gap: int, states: NDArray[np.unsignedinteger]
 ) -> tuple[Floats, Floats, NDArray[np.intp]]:
     """Mean laws ``[context, target]`` of a gap, their weights in tokens, and the context of each token."""
-    table, worth, second = chain.counts[gap], chain.design_effects[gap], chain.second[gap]
+    rows = known_rows(chain, gap)
     source = states[gap].astype(np.intp)
-    if chain.orders[gap] == 2 and second is not None and gap:
-        counts = second.dense()
-        weights = second.weights(counts) + counts.sum(axis=2) / worth
-        context = states[gap - 1].astype(np.intp) * len(table) + source
-        return second.laws(counts).reshape(-1, table.shape[1]), weights.ravel(), context
-    if chain.orders[gap] == 0:
-        return chain.own_law(gap)[None], np.array([1.0 + table.sum() / worth]), np.zeros_like(source)
-    return transition, chain.priors[gap + 1].sum() + table.sum(axis=1) / worth, source
+    context = source if rows.order else np.zeros_like(source)
+    if rows.order == 2:
+        context = states[gap - 1].astype(np.intp) * len(chain.counts[gap]) + source
+    return rows.law.reshape(-1, rows.law.shape[-1]), rows.weight.ravel(), context
 
 
 def _rows(mean: Floats, weight: Floats, rng: np.random.Generator | None) -> Floats:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from routestat.contexts import LayerMemory
+from routestat.contexts import OVER_LAYERS, OVER_TOKENS, LayerMemory
 from routestat.decomposition import Decomposition
 from routestat.inference.homogeneity import Evenness
 from routestat.inference.horizons import Horizons
@@ -12,7 +12,8 @@ from routestat.inference.ratio import Estimate
 from routestat.inference.replicates import Bands
 from routestat.memory import Memory
 from routestat.report.parts import reason
-from routestat.report.reading import GIVEN, SHORTER, names_of, reading
+from routestat.report.reading import GIVEN, LEAST_BITS, SHORTER, names_of, reading
+from routestat.traces.metadata import Router
 
 Record = dict[str, Any]
 
@@ -20,7 +21,15 @@ _NO_TESTS = (
     "bic_gain_tokens", "bic_gain_documents", "g", "dof", "log10_p_iid", "p_resampled_iid",
 )  # fmt: skip
 _NO_STRATA = "expert view: too many subsets to ask what is left given the layer between"
-_NO_SHARE = "estimates below zero have no share"
+_NO_SHARE = "the interval of cmi_bits reaches zero, and nothing has no share"
+# What an estimate finds where there is nothing may be this part of what it finds, and no more, for that to be read.
+_SMALL = 0.2
+_NOT_SMALL = "cmi_bits_shuffled, found where there is nothing, is not small against cmi_bits"
+_FEW_TOKENS = (
+    f"{_NOT_SMALL}: too few tokens for the states, so how much the layer before adds cannot be told in bits"
+)
+# Of the tokens with a known target; where fewer have the whole context a gain is largely that of a shorter one.
+_MOST_KNOWN = 0.95
 _BY_DEFINITION = "one layer on, counted and implied are the same by definition"
 
 
@@ -38,29 +47,46 @@ def order_records(
             "source": before.source.layer,
             "via": item.source.layer,
             "target": item.target.layer,
+            "source_router": before.source.name,
+            "via_router": item.source.name,
+            "target_router": item.target.name,
         }
         layer = by_target.get(item.target.name)
-        record |= _information(item, adjacent) | _tests(layer) | _gains(layer)
-        why = [record.pop("reason", None), _NO_STRATA if item.skip is None else None]
-        if item.skip is not None and record["cmi_share"] is None and record["cmi_bits"] == record["cmi_bits"]:
-            why.append(_NO_SHARE)
-        records.append(record | reason(*why))
+        parts_of = (_information(item, adjacent), _tests(layer), _gains(layer))
+        for part in parts_of:
+            record |= part
+        record.pop("reason", None)
+        record.pop("caution", None)
+        why = [part.get("reason") for part in parts_of]
+        records.append(record | reason(*why) | _caution(*(part.get("caution") for part in parts_of)))
     return records
+
+
+def _caution(*cautions: str | None) -> Record:
+    """What to keep in mind with figures that are there."""
+    given = [one for one in dict.fromkeys(cautions) if one]
+    return {"caution": "; ".join(given)} if given else {}
 
 
 def _information(item: Decomposition, adjacent: float) -> Record:
     if item.skip is None:
-        return {"cmi_bits": None, "cmi_bits_ci95": None, "cmi_share": None}
-    found = item.skip.information
-    # Jackknife estimates may fall below zero, where a share means nothing.
-    whole = found.mi_bits + adjacent
-    share = found.mi_bits / whole if min(found.mi_bits, adjacent) >= 0 and whole > 0 else None
+        none = dict.fromkeys(("cmi_bits", "cmi_bits_ci95", "cmi_bits_shuffled", "cmi_share"))
+        return none | reason(_NO_STRATA)
+    found, nothing = item.skip.information, item.skip.shuffled_bits
+    doubtful = abs(nothing) > _SMALL * abs(found.mi_bits) or found.low <= nothing <= found.high
+    # The jackknife may put the other layer's part below zero, as where neither of them tells anything alone.
+    whole = found.mi_bits + max(adjacent, 0.0)
+    share = found.mi_bits / whole if found.low > 0 and not doubtful else None
+    no_share = _NO_SHARE if found.low <= 0 else _NOT_SMALL if doubtful else None
     return {
         "mi_bits": item.skip.unconditional_bits,
         "cmi_bits": found.mi_bits,
         "cmi_bits_ci95": [found.low, found.high],
+        "cmi_bits_shuffled": nothing,
         "cmi_share": share,
         "interaction_bits": item.skip.unconditional_bits - found.mi_bits,
+        **reason(found.reason, no_share),
+        **_caution(_FEW_TOKENS if doubtful and abs(nothing) >= LEAST_BITS else None),
     }
 
 
@@ -77,6 +103,8 @@ def _tests(layer: LayerMemory | None) -> Record:
         "p_resampled_iid": tests.p_resampled_iid,
         "bic_gain_tokens": tests.bic_tokens,
         "bic_gain_documents": tests.bic_documents,
+        **reason(layer.clustered.reason, tests.reason),
+        **_caution(layer.clustered.note),
     }
 
 
@@ -85,17 +113,33 @@ def _gains(layer: LayerMemory | None) -> Record:
         none = dict.fromkeys(("heldout_gain_bits", "heldout_gain_bits_ci95", "chosen_order"))
         return none | reason("no order 2 could be scored")
     over, gain = layer.over_layers, layer.over_layers.gains[1]
-    forward = layer.log_evidence_gains
-    clustered, tests = layer.clustered, layer.tests
+    forward, longest = layer.log_evidence_gains, OVER_LAYERS[2]
+    unknown = _none_known(layer, longest)
     return {
-        "log_evidence_gain": forward[1] if len(forward) > 1 else None,
+        "forward_code_gain_nats": forward[1] if len(forward) > 1 and not unknown else None,
         "heldout_log_loss_bits": [loss.value for loss in over.log_loss],
         "heldout_log_loss_bits_ci95": [[loss.low, loss.high] for loss in over.log_loss],
         "heldout_gain_bits": gain.value,
         "heldout_gain_bits_ci95": [gain.low, gain.high],
-        "chosen_order": over.chosen,
-        **reason(gain.reason, clustered.reason if clustered else "", tests.reason if tests else ""),
+        "chosen_order": None if unknown else over.chosen,
+        **reason(gain.reason, unknown),
+        **_caution(_partly_known(layer, longest)),
     }
+
+
+def _none_known(layer: LayerMemory, context: str) -> str | None:
+    """Why nothing that rests on a context can be told, where no token has it."""
+    if layer.known.get(context, 1.0) > 0:
+        return None
+    return f"no token has {GIVEN[context]} known: a shorter context answered for all"
+
+
+def _partly_known(layer: LayerMemory, context: str) -> str | None:
+    """A caution where many tokens do not have the whole context."""
+    share = layer.known.get(context, 1.0)
+    if not share < _MOST_KNOWN:
+        return None
+    return f"{100 * share:.3g} % of the tokens have this context ({GIVEN[context]}); a shorter one answered for the rest"
 
 
 def contexts_mean(memory: Memory) -> list[Record]:
@@ -121,7 +165,7 @@ def memory_record(memory: Memory) -> Record:
         "contexts_mean": contexts_mean(memory),
         "contexts_mean_layers": [item.target.layer for item in memory.compared],
         "tokens_order": [_over_tokens(item) for item in memory.layers],
-        **_horizons(memory.horizons, [item.target.layer for item in memory.layers]),
+        **_horizons(memory.horizons, [item.target for item in memory.layers]),
         "homogeneity": _homogeneity(memory),
         "reading": reading(memory),
         **({"note": memory.note} if memory.note else {}),
@@ -131,7 +175,13 @@ def memory_record(memory: Memory) -> Record:
 
 def _contexts(memory: Memory) -> list[Record]:
     return [
-        {"layer": item.target.layer, "context": name, **_loss(item.log_loss(name))}
+        {
+            "layer": item.target.layer,
+            "router": item.target.name,
+            "context": name,
+            **_loss(item.log_loss(name)),
+            **_caution(_partly_known(item, name)),
+        }
         for item in memory.layers
         for name in item.scores.bits
     ]
@@ -147,16 +197,24 @@ def _loss(loss: Estimate) -> Record:
 
 def _over_tokens(item: LayerMemory) -> Record:
     gains = item.over_tokens.gains
-    record: Record = {"layer": item.target.layer}
+    record: Record = {"layer": item.target.layer, "router": item.target.name}
     for order, gain in enumerate(gains, start=1):
         record |= {
             f"gain_bits_order_{order}": gain.value,
             f"gain_bits_order_{order}_ci95": [gain.low, gain.high],
         }
-    return record | {"chosen_order": item.over_tokens.chosen} | reason(*(gain.reason for gain in gains))
+    longest = OVER_TOKENS[len(gains)]
+    # Orders are asked one over the other: one that no token has leaves the choice below it as it is.
+    unknown = _none_known(item, OVER_TOKENS[1])
+    return (
+        record
+        | {"chosen_order": None if unknown else item.over_tokens.chosen}
+        | reason(*(gain.reason for gain in gains), unknown)
+        | _caution(_partly_known(item, longest))
+    )
 
 
-def _horizons(found: Horizons | None, layers: Sequence[int]) -> Record:
+def _horizons(found: Horizons | None, routers: Sequence[Router]) -> Record:
     if found is None:
         return {"horizons": [], "horizons_mean": []}
     bands = {
@@ -181,8 +239,10 @@ def _horizons(found: Horizons | None, layers: Sequence[int]) -> Record:
             at = (start, column)
             every.append(
                 {
-                    "source": layers[start],
-                    "target": layers[start + horizon],
+                    "source": routers[start].layer,
+                    "target": routers[start + horizon].layer,
+                    "source_router": routers[start].name,
+                    "target_router": routers[start + horizon].name,
                     "horizon": horizon,
                     "n_tokens": int(found.n_tokens[at]),
                     **_banded({key: getattr(found, name) for key, name in bands.items()}, at),

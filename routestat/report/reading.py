@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 from routestat.inference.clustered import few_groups
 from routestat.inference.horizons import Horizons
@@ -49,13 +50,14 @@ def names_of(memory: Memory) -> list[str]:
 
 
 def reading(memory: Memory) -> list[str]:
-    """How long the memory is, in bits, and how sure that is: six sentences at most, the answer first."""
+    """How long the memory is, in bits, and how sure that is: seven sentences at most, the answer first."""
     names = names_of(memory)
     if "nothing" not in names or not math.isfinite(memory.mean_log_loss("nothing").low):
         return [_UNTOLD]
     parts = (_answer, _layer_before, _farther, _over_tokens_said, _beside_the_id)
     said = [part(memory, names) for part in parts]
-    return [sentence for sentence in (*said, _horizon_said(memory.horizons)) if sentence]
+    said += [_horizon_said(memory.horizons), _counted_among(memory)]
+    return [sentence for sentence in said if sentence]
 
 
 def _answer(memory: Memory, names: Sequence[str]) -> str:
@@ -65,7 +67,7 @@ def _answer(memory: Memory, names: Sequence[str]) -> str:
         return "There is one layer only, so no memory over layers to ask for."
     chosen = "nothing"
     for name in ladder:
-        if memory.mean_gain(name, chosen).low > 0:
+        if _clear(memory.mean_gain(name, chosen)):
             chosen = name
     length, asked = _order(chosen), _order(ladder[-1])
     if not length:
@@ -111,7 +113,7 @@ def _farther(memory: Memory, names: Sequence[str]) -> str:
         return ""
     said = "; ".join(f"{subjects[name]} {_saves(gain)}" for name, gain in gains.items())
     # Only back-off fits a law to each layer on its own; a factorised chain may lack what its shorter one cannot say.
-    if not memory.layers[-1].scores.fitted and any(gain.low > 0 for gain in gains.values()):
+    if not memory.layers[-1].scores.fitted and any(map(_clear, gains.values())):
         said += (
             "; experts are weighed one by one, so a part of that may be what the shorter model could not say"
         )
@@ -136,7 +138,7 @@ def _beside_the_id(memory: Memory, names: Sequence[str]) -> str:
             memory.mean_gain(a, b) for a, b in (("layer-1", "nothing"), ("token id,layer-1", "token id"))
         )
         said += f"; beside it the layer before {_saves(beside)}"
-        if alone.low > 0 and beside.high < alone.low / 2:
+        if _clear(alone) and beside.high < alone.low / 2:
             said += ", so most of what that layer tells is which token it is"
     return f"{said}."
 
@@ -148,6 +150,11 @@ def _horizon_said(found: Horizons | None) -> str:
     if not found or not told:
         return ""
     last = told[-1]
+    if found.sparse:
+        return (
+            f"What a choice tells {found.horizons[last]} layers on, and whether single steps carry it, cannot be told "
+            "with so few tokens for the states."
+        )
     direct, chain, more = (
         tuple(float(getattr(band, limit)[last]) for limit in ("value", "low", "high"))
         for band in (found.mean_direct_bits, found.mean_chain_bits, found.mean_difference_bits)
@@ -158,7 +165,7 @@ def _horizon_said(found: Horizons | None) -> str:
         return f"{said}."
     left = f"less than {_shown(LEAST_BITS)}" if chain[0] < LEAST_BITS else _shown(chain[0])
     said += f", where steps of order 1 leave {left}"
-    if more[1] > 0:
+    if more[1] > 0 and found.p_all < 0.05:
         return f"{said}: more than single steps can carry."
     return f"{said}; {_holds(found)}."
 
@@ -173,16 +180,32 @@ def _holds(found: Horizons) -> str:
     return f"over all horizons that chain does not hold (log10 p = {_shown(found.log10_p_all)}{rough})"
 
 
+def _counted_among(memory: Memory) -> str:
+    """What "before" and "on" count where the routers are not those of layers one after the other."""
+    routers = [item.target for item in memory.layers]
+    numbers = [router.layer for router in routers]
+    if len(set(numbers)) < len(numbers):
+        return f"Routers are counted as layers of their own, also two of one layer: {', '.join(r.name for r in routers)}."
+    if all(b - a == 1 for a, b in pairwise(numbers)):
+        return ""
+    return f"Layers are counted among those looked at: {span(numbers)}."
+
+
+def _clear(gain: Estimate) -> bool:
+    """Whether a gain is above zero, and could matter."""
+    return gain.low > 0 and gain.high >= LEAST_BITS
+
+
 def _saves(gain: Estimate) -> str:
     """A gain in words: saved, lost, or nothing that shows."""
+    if gain.low == gain.high == 0:
+        return "saves nothing"
+    if max(abs(gain.low), abs(gain.high)) < LEAST_BITS:
+        return f"saves nothing that could matter, less than {_shown(LEAST_BITS)} bits"
     if gain.low > 0:
         return f"saves {_bits(gain.value, gain.low, gain.high)}"
     if gain.high < 0:
         return f"loses {_bits(-gain.value, -gain.high, -gain.low)}: more to learn than it tells"
-    if gain.low == gain.high == 0:
-        return "saves nothing"
-    if max(-gain.low, gain.high) < LEAST_BITS:
-        return f"saves nothing that shows, less than {_shown(LEAST_BITS)} bits"
     return f"saves nothing that shows, {_bits(gain.value, gain.low, gain.high)}"
 
 

@@ -225,6 +225,7 @@ def _prediction(score: PredictionScore) -> Record:
         "predictor": score.predictor,
         "source": score.source if score.source >= 0 else None,
         "target": score.target if score.target >= 0 else None,
+        "router": score.router or None,
         "horizon": score.horizon,
         "n_tokens": score.n_tokens,
     }

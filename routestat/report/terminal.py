@@ -184,7 +184,7 @@ def _load(study: Study) -> Text:
 def _paths(console: Console, study: Study) -> None:
     found: PathFinding = study.paths
     console.print()
-    console.print(Text("Dominant paths of the fitted chain (not tested)", style="bold"))
+    console.print(Text("Dominant paths of the fitted chain of order 1 (not tested)", style="bold"))
     rows = zip(found.dominant.states, found.dominant.log2_probability, found.dominant_tokens, strict=True)
     for states, bits, tokens in list(rows)[:TOP_PATHS]:
         words = [

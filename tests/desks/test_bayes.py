@@ -56,7 +56,7 @@ def trace(tmp_path_factory):
 @pytest.fixture(scope="module")
 def analysed(trace, tmp_path_factory):
     out = tmp_path_factory.mktemp("report") / "r"
-    result = analyze(trace, "--bayes", "full", "--out", out)
+    result = analyze(trace, "--bayes", "full", "--bayes-draws", "400", "--out", out)
     assert result.returncode == 0, result.stderr
     # Libraries have much to say on the way, and none of it is for the user.
     assert result.stderr == ""
@@ -70,7 +70,7 @@ def record_of(out):
 @pytest.mark.slow
 def test_the_record_says_what_was_sampled(analysed):
     bayes = record_of(analysed)["bayes"]
-    assert (bayes["draws"], bayes["tune"], bayes["chains"]) == (1000, 1000, 4)
+    assert (bayes["draws"], bayes["tune"], bayes["chains"]) == (400, 400, 4)
     assert bayes["layers"] == LAYERS
     assert "note" not in bayes
     assert [order["order"] for order in bayes["orders"]] == [0, 1, 2]
@@ -145,7 +145,6 @@ def test_what_cannot_be_sampled_is_refused_in_one_line(trace, tmp_path):
         analyze(trace, "--bayes", "maybe", "--out", out)
     )
     assert not out.exists()
-    assert "two layers or more" in complaint(analyze(trace, "--layers", 2, "--bayes", "full", "--out", out))
     made = expert_chain(
         n_experts=46, top_k=2, layers=2, documents=4, coupling=1.0, rng=np.random.default_rng(0)
     )

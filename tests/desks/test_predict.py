@@ -215,7 +215,7 @@ def test_orders_can_be_asked_for(report, chain, trace, tmp_path):
     np.testing.assert_allclose(
         [row["probability"] for row in zero["predictions"]], np.sort(chain.own_law(1))[::-1][:5]
     )
-    assert zero["notes"] == ["The oldest 1 of 2 choices change nothing here."]
+    assert zero["notes"] == ["Of order 0: the choices change nothing here."]
     assert "whatever they chose" in shown
     assert "of order 0: the layer's own law." in shown
     one, _ = written(tmp_path, report, "--layer", 3, "--after", "2/1", "--order", 1)

@@ -5,11 +5,29 @@ import itertools
 import numpy as np
 
 from routestat.inference.chain import Chain
+from routestat.inference.dirichlet import resolve_alpha
+
+
+def own_prior(chain: Chain, gap: int) -> list[float]:
+    """The prior of a layer's own law: 1/K each for empirical Bayes, else the rule that was asked for."""
+    width = chain.counts[gap].shape[1]
+    if chain.alpha == "empirical-bayes":
+        return [1 / width] * width
+    return resolve_alpha(chain.counts[gap].sum(axis=0)[None], chain.alpha).tolist()
+
+
+def worth_of(chain: Chain, prior: float, learned_from: float, own: float) -> float:
+    """A prior that was learned is worth no more than what it was learned from beside the row's own tokens."""
+    if chain.alpha in ("empirical-bayes", "hierarchical"):
+        prior = min(prior, max(1 + learned_from - own, 1))
+    return prior + own
 
 
 def step_law(chain: Chain, gap: int, states: tuple[int, ...], rng: np.random.Generator | None = None):
     """The law after the last of `states`: its posterior mean, or one draw of it that counts dependent tokens."""
     table, order = chain.counts[gap], min(chain.orders[gap], len(states))
+    worth, prior = chain.design_effects[gap], chain.priors[gap + 1]
+    first = worth_of(chain, prior.sum(), table.sum() / worth, table[states[-1]].sum() / worth)
     if order == 2:
         step = chain.second[gap]
         row = step.dense()[states[-2], states[-1]]
@@ -18,18 +36,18 @@ def step_law(chain: Chain, gap: int, states: tuple[int, ...], rng: np.random.Gen
         mean = [
             (max(c - d, 0) + (s + d * seen) * p) / (row.sum() + s) for c, p in zip(row, base, strict=True)
         ]
-        weight = s + d * seen
+        weight = worth_of(chain, s + d * seen, first, row.sum() / worth)
     elif order == 1:
-        row, prior = table[states[-1]], chain.priors[gap + 1]
+        row = table[states[-1]]
         mean = [(c + a) / (row.sum() + prior.sum()) for c, a in zip(row, prior, strict=True)]
-        weight = prior.sum()
+        weight = first
     else:
-        row = table.sum(axis=0)
-        mean = [(c + 1 / len(row)) / (row.sum() + 1) for c in row]
-        weight = 1.0
+        row, own = table.sum(axis=0), own_prior(chain, gap)
+        mean = [(c + a) / (row.sum() + sum(own)) for c, a in zip(row, own, strict=True)]
+        weight = sum(own) + row.sum() / worth
     if rng is None:
         return np.array(mean)
-    return rng.dirichlet(np.maximum(np.array(mean) * (weight + row.sum() / chain.design_effects[gap]), 1e-12))
+    return rng.dirichlet(np.maximum(np.array(mean) * weight, 1e-12))
 
 
 def path_law(chain: Chain, gap: int, history: tuple[int, ...], ahead: int, rng=None) -> np.ndarray:
