@@ -208,3 +208,30 @@ def test_limits_of_tokens_that_documents_repeat_hold_the_truth_by_the_design_eff
     assert coverage(ahead, 8, True, 10 + ahead) == pytest.approx(0.9, abs=3 * ERROR)
     # An eighth of the tokens is real: 1.645 / sqrt(8) standard errors hold 44 %.
     assert coverage(ahead, 8, False, 10 + ahead) == pytest.approx(0.44, abs=0.08)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("alike", [False, True])
+def test_a_base_is_known_no_better_than_the_tokens_that_told_it(alike):
+    # The layer two before tells nothing, so the strength of order 2 goes to its bound: rows are alike, yet their law
+    # is known from 500 tokens only. Where layers are independent that holds of order 1 too.
+    rng, inside, width = np.random.default_rng(20), 0, 4
+    for _ in range(RUNS):
+        laws = rng.dirichlet(np.full(width, 3.0), size=width)
+        laws = laws if not alike else np.tile(laws[:1], (width, 1))
+        states = rng.integers(width, size=(2, 500))
+        drawn = np.array([rng.choice(width, p=laws[source]) for source in states[1]])
+        cube = np.zeros((width,) * 3, int)
+        np.add.at(cube, (states[0], states[1], drawn), 1)
+        chain = fit_chain(
+            cube.sum(axis=(1, 2)),
+            [cube.sum(axis=2), cube.sum(axis=0)],
+            layers=[0, 1, 2],
+            n_experts=[width] * 3,
+            top_k=[1] * 3,
+            second=[None, fit_second_order(cube)],
+            orders=[1, 2],
+        )
+        found = foresee(chain, 1, [0, 0], level=0.9)
+        inside += ((found.low <= laws[0]) & (laws[0] <= found.high)).sum()
+    assert inside / (RUNS * width) == pytest.approx(0.9, abs=3 * ERROR)
