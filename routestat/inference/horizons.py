@@ -220,13 +220,16 @@ class _Findings:
             # The chain is made of these very tables.
             self.whole[2:, *at] = self.left_out[2:, *at] = 0.0
             return
+        lost = int(total[~(walk.law > 0)].sum())
+        if lost == size.sum():
+            self.reasons[start, n] = "the chain never goes there: no token has the layers between"
+            return
         scores, sums = walk_scores(ends, walk), self.sums[n - 1]
         self.sums[n - 1] = WalkScores(sums.gram + scores.gram, sums.bias + scores.bias)
         self.scored[n - 1] += 1
         test = second_order(scores.gram, scores.bias)
         self.tests[:, *at] = test.p, test.log10_p, test.nu
         self.tested.append((test, scores.bias))
-        lost = int(total[~(walk.law > 0)].sum())
         left = f"tokens left out as the chain never goes there (a layer between is missing): {lost}"
         why = [text for text in (test.reason, left if lost else None) if text]
         if why:

@@ -15,6 +15,7 @@ from routestat.inference.tables import Floats
 # The bias of U over the chance of the test itself. Measured at up to 120 states: up to 5 the level held, from 11 on
 # the test rejected many times as often as it should.
 MOST_BIAS = 8.0
+_FEW = "few tokens for so many states: what estimated margins do to the test exceeds its own chance"
 
 
 def clustered_order(strata: Strata) -> StratifiedIndependence:
@@ -61,15 +62,13 @@ def clustered_order(strata: Strata) -> StratifiedIndependence:
         gram[:] = 0.0
     bias = _bias(row, column, y, group, count)
     test, used = second_order(gram, bias), int(y.max()) + 1
-    p, why, note = (test.p, test.log10_p, test.nu), test.reason, few_groups(len(gram))
+    p, reason = (test.p, test.log10_p, test.nu), test.reason
     times = bias * math.sqrt(test.nu / 2.0) / test.trace if test.nu > 0 else 0.0
-    exceeds = f"what estimated margins do to the test exceeds its own chance {times:.2g} times"
     if times > MOST_BIAS:
-        p, why = (nan, nan, test.nu), f"too few tokens for so many states: {exceeds}"
-    elif times > 1:
-        rough = f"few tokens for so many states: {exceeds}, so its p-value is rough"
-        note = f"{note}; {rough}" if note else rough
-    return StratifiedIndependence(*p, strata.n_tokens, in_all, used, why, note)
+        p, reason = (nan, nan, test.nu), f"too {_FEW} more than {MOST_BIAS:.0f} times"
+    rough = f"{_FEW}, so the p-value is rough" if 1.0 < times <= MOST_BIAS else None
+    note = "; ".join(text for text in (few_groups(len(gram)), rough) if text) or None
+    return StratifiedIndependence(*p, strata.n_tokens, in_all, used, reason, note)
 
 
 def _testable(strata: Strata) -> NDArray[np.bool_]:

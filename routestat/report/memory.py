@@ -25,9 +25,7 @@ _NO_SHARE = "the interval of cmi_bits reaches zero, and nothing has no share"
 # What an estimate finds where there is nothing may be this part of what it finds, and no more, for that to be read.
 _SMALL = 0.2
 _NOT_SMALL = "cmi_bits_shuffled, found where there is nothing, is not small against cmi_bits"
-_FEW_TOKENS = (
-    f"{_NOT_SMALL}: too few tokens for the states, so how much the layer before adds cannot be told in bits"
-)
+_FEW_TOKENS = f"{_NOT_SMALL}: too few tokens for the states to tell in bits what the layer before adds"
 # Of the tokens with a known target; where fewer have the whole context a gain is largely that of a shorter one.
 _MOST_KNOWN = 0.95
 _BY_DEFINITION = "one layer on, counted and implied are the same by definition"
@@ -78,6 +76,8 @@ def _information(item: Decomposition, adjacent: float) -> Record:
     whole = found.mi_bits + max(adjacent, 0.0)
     share = found.mi_bits / whole if found.low > 0 and not doubtful else None
     no_share = _NO_SHARE if found.low <= 0 else _NOT_SMALL if doubtful else None
+    # An interval that holds zero claims nothing, as long as it is wide enough for such an error.
+    covered = found.low <= 0 <= found.high and abs(nothing) <= (found.high - found.low) / 2
     return {
         "mi_bits": item.skip.unconditional_bits,
         "cmi_bits": found.mi_bits,
@@ -86,7 +86,7 @@ def _information(item: Decomposition, adjacent: float) -> Record:
         "cmi_share": share,
         "interaction_bits": item.skip.unconditional_bits - found.mi_bits,
         **reason(found.reason, no_share),
-        **_caution(_FEW_TOKENS if doubtful and abs(nothing) >= LEAST_BITS else None),
+        **_caution(_FEW_TOKENS if doubtful and not covered and abs(nothing) >= LEAST_BITS else None),
     }
 
 
@@ -113,33 +113,31 @@ def _gains(layer: LayerMemory | None) -> Record:
         none = dict.fromkeys(("heldout_gain_bits", "heldout_gain_bits_ci95", "chosen_order"))
         return none | reason("no order 2 could be scored")
     over, gain = layer.over_layers, layer.over_layers.gains[1]
-    forward, longest = layer.log_evidence_gains, OVER_LAYERS[2]
-    unknown = _none_known(layer, longest)
+    forward, share = layer.log_evidence_gains, layer.known.get(OVER_LAYERS[2], 1.0)
+    unknown = _none_known(share, OVER_LAYERS[2])
     return {
         "forward_code_gain_nats": forward[1] if len(forward) > 1 and not unknown else None,
         "heldout_log_loss_bits": [loss.value for loss in over.log_loss],
         "heldout_log_loss_bits_ci95": [[loss.low, loss.high] for loss in over.log_loss],
-        "heldout_gain_bits": gain.value,
-        "heldout_gain_bits_ci95": [gain.low, gain.high],
+        "heldout_gain_bits": None if unknown else gain.value,
+        "heldout_gain_bits_ci95": None if unknown else [gain.low, gain.high],
         "chosen_order": None if unknown else over.chosen,
         **reason(gain.reason, unknown),
-        **_caution(_partly_known(layer, longest)),
+        **_caution(_partly_known(share, OVER_LAYERS[2])),
     }
 
 
-def _none_known(layer: LayerMemory, context: str) -> str | None:
+def _none_known(share: float, context: str) -> str | None:
     """Why nothing that rests on a context can be told, where no token has it."""
-    if layer.known.get(context, 1.0) > 0:
-        return None
-    return f"no token has {GIVEN[context]} known: a shorter context answered for all"
+    return f"no token has this context: {GIVEN[context]}" if share == 0 else None
 
 
-def _partly_known(layer: LayerMemory, context: str) -> str | None:
+def _partly_known(share: float, context: str) -> str | None:
     """A caution where many tokens do not have the whole context."""
-    share = layer.known.get(context, 1.0)
-    if not share < _MOST_KNOWN:
+    if not 0 < share < _MOST_KNOWN:
         return None
-    return f"{100 * share:.3g} % of the tokens have this context ({GIVEN[context]}); a shorter one answered for the rest"
+    have = f"{100 * share:.3g} % of the tokens have this context ({GIVEN[context]})"
+    return f"{have}; the rest was answered by a shorter one"
 
 
 def contexts_mean(memory: Memory) -> list[Record]:
@@ -147,6 +145,7 @@ def contexts_mean(memory: Memory) -> list[Record]:
     records = []
     for name in names_of(memory):
         record = {"context": name, "given": GIVEN[name], **_loss(memory.mean_log_loss(name))}
+        record |= _answered(_mean_share(memory, name), name)
         if name in SHORTER:
             gain = memory.mean_gain(name, SHORTER[name])
             record |= {
@@ -156,6 +155,19 @@ def contexts_mean(memory: Memory) -> list[Record]:
             }
         records.append(record)
     return records
+
+
+def _mean_share(memory: Memory, context: str) -> float:
+    """Of the tokens of the compared layers, how many have the context."""
+    tokens = [float(item.scores.tokens.sum()) for item in memory.compared]
+    shares = [item.known.get(context, 1.0) for item in memory.compared]
+    parts = [(share * n, n) for share, n in zip(shares, tokens, strict=True) if n]
+    return sum(part for part, _ in parts) / sum(n for _, n in parts) if parts else math.nan
+
+
+def _answered(share: float, context: str) -> Record:
+    """A caution on whose figures they are, where tokens do not have the context."""
+    return _caution(_none_known(share, context) or _partly_known(share, context))
 
 
 def memory_record(memory: Memory) -> Record:
@@ -180,7 +192,7 @@ def _contexts(memory: Memory) -> list[Record]:
             "router": item.target.name,
             "context": name,
             **_loss(item.log_loss(name)),
-            **_caution(_partly_known(item, name)),
+            **_answered(item.known.get(name, 1.0), name),
         }
         for item in memory.layers
         for name in item.scores.bits
@@ -203,14 +215,13 @@ def _over_tokens(item: LayerMemory) -> Record:
             f"gain_bits_order_{order}": gain.value,
             f"gain_bits_order_{order}_ci95": [gain.low, gain.high],
         }
-    longest = OVER_TOKENS[len(gains)]
-    # Orders are asked one over the other: one that no token has leaves the choice below it as it is.
-    unknown = _none_known(item, OVER_TOKENS[1])
+    share = item.known.get(OVER_TOKENS[1], 1.0)
+    unknown = _none_known(share, OVER_TOKENS[1])
     return (
         record
         | {"chosen_order": None if unknown else item.over_tokens.chosen}
         | reason(*(gain.reason for gain in gains), unknown)
-        | _caution(_partly_known(item, longest))
+        | _caution(_partly_known(share, OVER_TOKENS[1]))
     )
 
 

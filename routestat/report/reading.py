@@ -51,7 +51,7 @@ def names_of(memory: Memory) -> list[str]:
 
 def reading(memory: Memory) -> list[str]:
     """How long the memory is, in bits, and how sure that is: seven sentences at most, the answer first."""
-    names = names_of(memory)
+    names = [name for name in names_of(memory) if _known(memory, name)]
     if "nothing" not in names or not math.isfinite(memory.mean_log_loss("nothing").low):
         return [_UNTOLD]
     parts = (_answer, _layer_before, _farther, _over_tokens_said, _beside_the_id)
@@ -63,6 +63,8 @@ def reading(memory: Memory) -> list[str]:
 def _answer(memory: Memory, names: Sequence[str]) -> str:
     """How many layers, by the same rule that chooses an order: each must gain clearly over the one chosen below."""
     ladder = [name for name in names if name.startswith("layer-") and "token" not in name]
+    if not ladder and "layer-1" in names_of(memory):
+        return "No token has the layer before known, so whether there is memory over layers cannot be told."
     if not ladder:
         return "There is one layer only, so no memory over layers to ask for."
     chosen = "nothing"
@@ -76,7 +78,8 @@ def _answer(memory: Memory, names: Sequence[str]) -> str:
         said = f"Over layers the memory is {_many(length, 'layer')} long or longer: no more could be asked"
     else:
         said = f"Over layers the memory is {_many(length, 'layer')} long, as far as these documents tell"
-    known = [item for item in memory.layers[2:] if item.over_layers.chosen is not None]
+    second = [item for item in memory.layers[2:] if item.known.get("layer-2,layer-1") != 0]
+    known = [item for item in second if item.over_layers.chosen is not None]
     orders = [item.over_layers.chosen for item in known]
     if len(known) == 1:
         where = f"at layer {known[0].target.layer}"
@@ -121,6 +124,8 @@ def _farther(memory: Memory, names: Sequence[str]) -> str:
 
 
 def _over_tokens_said(memory: Memory, names: Sequence[str]) -> str:
+    if "token-1" not in names:
+        return ""
     alone = memory.mean_gain("token-1", "nothing")
     said = f"Over tokens, the same layer's choice at the token before {_saves(alone)}"
     if "layer-1,token-1" in names:
@@ -185,10 +190,16 @@ def _counted_among(memory: Memory) -> str:
     routers = [item.target for item in memory.layers]
     numbers = [router.layer for router in routers]
     if len(set(numbers)) < len(numbers):
-        return f"Routers are counted as layers of their own, also two of one layer: {', '.join(r.name for r in routers)}."
+        each = ", ".join(router.name for router in routers)
+        return f"Routers are counted as layers of their own, also two of one layer: {each}."
     if all(b - a == 1 for a, b in pairwise(numbers)):
         return ""
     return f"Layers are counted among those looked at: {span(numbers)}."
+
+
+def _known(memory: Memory, context: str) -> bool:
+    """Whether any token has the context, rather than a shorter one answering for all."""
+    return any(item.known.get(context) != 0 for item in memory.compared)
 
 
 def _clear(gain: Estimate) -> bool:

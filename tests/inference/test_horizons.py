@@ -334,6 +334,52 @@ def test_few_tokens_for_the_states_are_said():
     assert "few tokens for the states" in horizons(neighbours(table, 3), table).note
 
 
+def test_bits_of_far_too_few_tokens_are_said_to_mean_little():
+    """A chain of order 1 over 120 states and 8,000 tokens: intervals of the bits are above zero, the test is not."""
+    trace = synthetic.chain(
+        coupling=0.6,
+        rng=np.random.default_rng(1),
+        n_experts=16,
+        top_k=2,
+        layers=4,
+        documents=40,
+        mean_length=200,
+    )
+    found = horizons(*trace_tables(trace, 40))
+    assert found.mean_difference_bits.low[2] > 0.1
+    assert found.p_all > 0.05
+    off = max(np.nanmax(abs(b.plugin - b.value)) for b in (found.direct_bits, found.difference_bits))
+    assert found.sparse == (
+        f"plug-in information was off by up to {off:.2g} bits: with so few tokens for the states the jackknife leaves "
+        "a part of that"
+    )
+    assert found.note.endswith(found.sparse)
+    assert found.note.startswith("few tokens for the states: what estimated laws do")
+
+
+def test_cautions_stand_beside_each_other():
+    """Ten documents of two tokens in 30 states: few groups, and few tokens."""
+    states = np.random.default_rng(0).integers(0, 30, (3, 20))
+    table = tables_of(states, np.repeat(np.arange(10), 2), [30] * 3)
+    found = horizons(neighbours(table, 3), table)
+    assert found.note.startswith("only 10 groups of documents")
+    assert found.note.endswith(found.sparse)
+
+
+def test_horizons_without_a_table_have_no_test(small):
+    """No token has both ends four apart; and no token has a layer between."""
+    table, layers = small
+    steps = neighbours(table, layers)
+    found = horizons(steps, lambda i, j: table(i, j) * (j - i < 3))
+    assert np.isfinite(found.p_combined[1])
+    assert np.isnan([found.p_combined[2], found.log10_p_combined[2]]).all()
+    assert found.reasons[0, 3] == "no tokens with both layers known"
+    assert np.isfinite(found.p_all)
+    through = horizons([steps[0], steps[1] * 0, steps[2] * 0], table)
+    assert np.isnan([*through.p_combined, *through.log10_p_combined, through.p_all]).all()
+    assert through.reasons[0, 2] == "the chain never goes there: no token has the layers between"
+
+
 def test_what_cannot_be_had_has_a_reason(small):
     table, layers = small
     steps = neighbours(table, layers)

@@ -132,6 +132,35 @@ def test_clustered_by_definition(cube):
     assert "only 9 groups" in found.note
 
 
+def strata_of_chain(n_experts, documents, length):
+    """Of a chain of order 1, from the first to the third layer."""
+    trace = synthetic.chain(
+        coupling=0.6,
+        rng=rng(1),
+        n_experts=n_experts,
+        top_k=2,
+        layers=3,
+        documents=documents,
+        mean_length=length,
+    )
+    x, y, z = trace.states.astype(int).T
+    return oracle.strata_of_tokens(x, y, z, trace.document, (trace.alphabet.size,) * 3)
+
+
+@pytest.mark.parametrize(
+    ("shape", "rough", "possible"),
+    [((8, 100, 400), False, True), ((8, 40, 50), True, True), ((16, 20, 100), False, False)],
+)
+def test_few_tokens_for_the_states_are_said_or_leave_no_p(shape, rough, possible):
+    """What estimated margins do to the test is 0.1, 2 and 11 times its own chance."""
+    found = clustered_order(strata_of_chain(*shape))
+    assert np.isfinite([found.p_clustered, found.log10_p_clustered]).all() == possible
+    assert (found.reason is None) == possible
+    if not possible:
+        assert found.reason.startswith("too few tokens for so many states: ")
+    assert ("the p-value is rough" in (found.note or "")) == rough
+
+
 def test_one_stratum_has_the_scores_of_plain_independence(cube):
     """The two differ in the bias of U alone."""
     flat = cube.sum(axis=1)

@@ -13,17 +13,21 @@ from matplotlib.container import ErrorbarContainer
 from routestat.contexts import LADDERS, LayerMemory
 from routestat.counting.context import Context
 from routestat.counting.counts import count
-from routestat.decomposition import sample_of
+from routestat.decomposition import Conditional, Decomposition, sample_of
 from routestat.forecast.factorising import fit_factorised
+from routestat.inference.conditional import StratifiedIndependence
 from routestat.inference.held_out import HeldOut
+from routestat.inference.information import InformationInterval
+from routestat.inference.order import OrderTests
 from routestat.inference.order_choice import choose_order
 from routestat.inference.replicates import Bands
 from routestat.memory import FACTORISED, Memory, measure_memory
 from routestat.report import memory_figures
-from routestat.report.memory import GIVEN, SHORTER, memory_record, reading
+from routestat.report.memory import GIVEN, SHORTER, memory_record, order_records, reading
 from routestat.traces.metadata import Router
 from routestat.traces.synthetic import chain, expert_chain, independent, second_order, to_trace
 
+NOT_SMALL = "cmi_bits_shuffled, found where there is nothing, is not small against cmi_bits"
 NO_TELLING = (
     "How long the memory is cannot be told: that takes groups of documents to count and others to hold out."
 )
@@ -109,15 +113,18 @@ def test_order_records_are_the_findings(reports):
     assert [(r["source"], r["via"], r["target"]) for r in records] == [(0, 1, 2), (1, 2, 3)]
     for record, layer, part in zip(records, study.memory.layers[2:], study.parts[1:], strict=True):
         tests, over, found = layer.tests, layer.over_layers, part.skip.information
-        adjacent = study.dependence[record["via"]].information.mi_bits
         assert record == {
             "source": record["source"],
             "via": record["via"],
             "target": layer.target.layer,
+            "source_router": f"L0{record['source']}",
+            "via_router": f"L0{record['via']}",
+            "target_router": layer.target.name,
             "mi_bits": part.skip.unconditional_bits,
             "cmi_bits": found.mi_bits,
             "cmi_bits_ci95": limits(found),
-            "cmi_share": record["cmi_share"],
+            "cmi_bits_shuffled": part.skip.shuffled_bits,
+            "cmi_share": None,
             "interaction_bits": part.skip.unconditional_bits - found.mi_bits,
             "p_clustered": layer.clustered.p_clustered,
             "log10_p_clustered": layer.clustered.log10_p_clustered,
@@ -127,15 +134,119 @@ def test_order_records_are_the_findings(reports):
             "p_resampled_iid": tests.p_resampled_iid,
             "bic_gain_tokens": tests.bic_tokens,
             "bic_gain_documents": tests.bic_documents,
-            "log_evidence_gain": layer.log_evidence_gains[1],
+            "forward_code_gain_nats": layer.log_evidence_gains[1],
             "heldout_log_loss_bits": [loss.value for loss in over.log_loss],
             "heldout_log_loss_bits_ci95": [limits(loss) for loss in over.log_loss],
             "heldout_gain_bits": over.gains[1].value,
             "heldout_gain_bits_ci95": limits(over.gains[1]),
             "chosen_order": over.chosen,
-        } | ({"reason": "estimates below zero have no share"} if record["cmi_share"] is None else {})
-        share = found.mi_bits / (found.mi_bits + adjacent) if found.mi_bits >= 0 else None
-        assert record["cmi_share"] == share
+            "reason": NOT_SMALL,
+            "caution": f"{NOT_SMALL}: too few tokens for the states to tell in bits what the layer before adds; "
+            + layer.clustered.note,
+        }
+
+
+def part_of(cmi, low, high, nothing):
+    """Of three layers, with such information left given the one between."""
+    found = InformationInterval(cmi, cmi, 0.0, low, high, 0.95, 100, 40)
+    test = StratifiedIndependence(0.5, math.log10(0.5), 1.0, 100, 40, 1)
+    routers = [Router(layer, 4, 2) for layer in range(3)]
+    first, second = (
+        Decomposition(a, b, None, None, None, None, None, math.nan, "", ())
+        for a, b in itertools.pairwise(routers)
+    )
+    return [first, replace(second, skip=Conditional(found, 0.0, nothing, test))]
+
+
+@pytest.mark.parametrize(
+    ("cmi", "low", "high", "nothing", "adjacent", "share", "reason", "caution"),
+    [
+        (0.5, 0.4, 0.6, 0.01, 0.5, 0.5, None, False),
+        (0.5, 0.4, 0.6, -0.01, -0.1, 1.0, None, False),
+        # More than a fifth, of either sign; or touched by the interval.
+        (0.5, 0.4, 0.6, 0.11, 0.5, None, "not small", True),
+        (0.5, 0.4, 0.6, -0.11, 0.5, None, "not small", True),
+        (0.5, 0.05, 0.95, 0.06, 0.5, None, "not small", True),
+        # Nothing shows: an interval that holds zero has no share, and is wide enough for its error or not.
+        (0.01, -0.01, 0.03, 0.01, 0.5, None, "reaches zero", False),
+        (0.01, -0.01, 0.03, 0.05, 0.5, None, "reaches zero", True),
+        (-0.05, -0.06, -0.04, 0.05, 0.5, None, "reaches zero", True),
+        (0.0, 0.0, 0.0, 0.0, 0.0, None, "reaches zero", False),
+    ],
+)
+def test_the_share_and_its_caution_by_hand(cmi, low, high, nothing, adjacent, share, reason, caution):
+    (record,) = order_records(part_of(cmi, low, high, nothing), [0.3, adjacent], Memory((), None, None))
+    assert (record["cmi_bits_shuffled"], record["cmi_share"]) == (nothing, share)
+    assert (reason in record["reason"]) if reason else "cmi_bits" not in record["reason"]
+    assert ("caution" in record) == caution
+
+
+def three_layers(known):
+    """Of a memory in which the last layer has such shares of its contexts."""
+    first = BEFORE | {"layer-1": 3.0}
+    memory = hand(BEFORE, first, first | {"layer-2,layer-1": 2.5})
+    rough = StratifiedIndependence(
+        0.5, math.log10(0.5), 1.0, 100, 40, 1, None, "few tokens for so many states"
+    )
+    last = replace(memory.layers[2], known=known, log_evidence_gains=(1.0, 2.0), clustered=rough)
+    tests = OrderTests(n_tokens=40, n_documents=4, resamples=0)
+    return replace(memory, layers=(*memory.layers[:2], replace(last, tests=tests)))
+
+
+def test_cautions_of_the_clustered_test_are_passed_on():
+    (record,) = order_records(part_of(0.5, 0.4, 0.6, 0.0), [0.3, 0.5], three_layers({}))
+    assert record["caution"] == "few tokens for so many states"
+    assert record["forward_code_gain_nats"] == 2.0
+    assert record["chosen_order"] == 2
+
+
+def test_contexts_that_tokens_lack_are_said():
+    shares = {"nothing": 1.0, "layer-1": 0.95, "layer-2,layer-1": 0.9, "token-1": 1.0}
+    memory = three_layers(shares)
+    (order,) = order_records(part_of(0.5, 0.4, 0.6, 0.0), [0.3, 0.5], memory)
+    said = "90 % of the tokens have this context (two layers before); the rest was answered by a shorter one"
+    assert order["caution"].endswith(said)
+    assert order["chosen_order"] == 2
+    record = memory_record(memory)
+    for rows in (record["contexts"], record["contexts_mean"]):
+        assert [(row["context"], row["caution"]) for row in rows if "caution" in row] == [
+            ("layer-2,layer-1", said)
+        ]
+
+
+def test_a_context_that_no_token_has_tells_nothing():
+    memory = three_layers({"nothing": 1.0, "layer-1": 1.0, "layer-2,layer-1": 0.0, "token-1": 0.0})
+    (order,) = order_records(part_of(0.5, 0.4, 0.6, 0.0), [0.3, 0.5], memory)
+    assert order["chosen_order"] is order["forward_code_gain_nats"] is order["heldout_gain_bits"] is None
+    assert "no token has this context: two layers before" in order["reason"]
+    record = memory_record(memory)
+    assert [row["caution"] for row in record["contexts_mean"] if "caution" in row] == [
+        "no token has this context: token before",
+        "no token has this context: two layers before",
+    ]
+    last = record["tokens_order"][-1]
+    assert last["chosen_order"] is None
+    assert last["reason"] == "no token has this context: token before"
+    assert reading(memory)[0] == "Over layers the memory is one layer long or longer: no more could be asked."
+    assert not any("token before" in sentence or "two before" in sentence for sentence in reading(memory))
+
+
+def test_records_name_their_routers_where_layers_have_several():
+    memory = memory_of(PLANTED["order 1"](np.random.default_rng(7)))
+    routers = [Router(place // 2, 4, 2, f"L0{place // 2}-{place % 2}") for place in range(5)]
+    layers = tuple(replace(item, target=own) for item, own in zip(memory.layers, routers, strict=True))
+    memory = replace(memory, layers=layers)
+    record = memory_record(memory)
+    names = [router.name for router in routers]
+    assert [row["router"] for row in record["tokens_order"]] == names
+    assert list(dict.fromkeys(row["router"] for row in record["contexts"])) == names
+    assert [(r["source_router"], r["target_router"]) for r in record["horizons"] if r["horizon"] == 3] == [
+        (names[0], names[3]),
+        (names[1], names[4]),
+    ]
+    assert record["reading"][-1] == (
+        "Routers are counted as layers of their own, also two of one layer: L00-0, L00-1, L01-0, L01-1, L02-0."
+    )
 
 
 def test_memory_record_is_the_findings(planted):
@@ -147,6 +258,7 @@ def test_memory_record_is_the_findings(planted):
         loss = item.log_loss(name)
         assert row == {
             "layer": item.target.layer,
+            "router": item.target.name,
             "context": name,
             "log_loss_bits": loss.value,
             "log_loss_bits_ci95": limits(loss),
@@ -184,6 +296,7 @@ def test_horizon_records_are_the_findings(planted):
         (0, 1), (1, 2), (2, 3), (3, 4), (0, 2), (1, 3), (2, 4), (0, 3), (1, 4), (0, 4),
     ]  # fmt: skip
     for row in record["horizons"]:
+        assert (row["source_router"], row["target_router"]) == (f"L0{row['source']}", f"L0{row['target']}")
         at = row["source"], row["horizon"] - 1
         assert row["target"] - row["source"] == row["horizon"]
         assert row["n_tokens"] == found.n_tokens[at]
@@ -266,7 +379,7 @@ def test_a_chain_of_order_1_is_one_layer_long_and_holds(planted):
         "of orders 0 to 2, held-out documents ask for order 1 at 3 of 3 layers."
     )
     assert re.search(r"; the layer before saves 0\.\d+ bits \(0\.\d+ … 0\.\d+\)\.$", said[1])
-    assert re.match(r"Beyond that, the layer two before (saves nothing that shows|loses)", said[2])
+    assert re.match(r"Beyond that, the layer two before (saves nothing that|loses)", said[2])
     assert "Over tokens, the same layer's choice at the token before saves nothing that shows" in said[3]
     assert "over all horizons that chain holds as far as can be told (p = " in said[-1]
     assert len(said) == 5
@@ -343,9 +456,9 @@ def test_ids_that_make_the_layers_say_so(reports):
 def test_a_layer_without_tokens_is_passed_over(reports):
     memory = reports("layer without tokens").results["memory"]
     assert memory["reading"][0] == (
-        "These documents show no memory over layers; of orders 0 to 2, held-out documents ask for order 0 at layer 2."
+        "No token has the layer before known, so whether there is memory over layers cannot be told."
     )
-    assert memory["reading"][1].endswith("; the layer before saves nothing.")
+    assert memory["reading"][1].endswith("whole documents as the units, rough with 10 groups of them).")
 
 
 def test_a_last_layer_without_tokens_does_not_hide_the_others(reports):
@@ -390,6 +503,37 @@ def test_intervals_that_hold_zero_are_nothing_that_shows():
     assert "a part of that" not in said[2]
 
 
+def test_gains_too_small_to_matter_are_no_memory():
+    """Every group saves a ten-millionth of a bit: clear as can be, and nothing to anybody."""
+    first = BEFORE | {"layer-1": 5.0 - 1e-7}
+    memory = hand(BEFORE, first, first | {"layer-2,layer-1": 5.0})
+    assert memory.mean_gain("layer-1", "nothing").low > 0
+    said = reading(memory)
+    assert said[0].startswith("These documents show no memory over layers")
+    assert said[1].endswith("; the layer before saves nothing that could matter, less than 0.0001 bits.")
+    assert said[2] == (
+        "Beyond that, the layer two before saves nothing that could matter, less than 0.0001 bits."
+    )
+    # One of a ten-thousandth is shown as one.
+    assert "saves 0.0002 bits" in reading(hand(BEFORE, BEFORE | {"layer-1": 4.9998}))[1]
+
+
+@pytest.mark.parametrize(
+    ("numbers", "said"),
+    [
+        ((0, 4, 8), "Layers are counted among those looked at: 0, 4, 8."),
+        ((1, 2, 4), "Layers are counted among those looked at: 1-2, 4."),
+        ((3, 4, 5), ""),
+    ],
+)
+def test_layers_left_out_are_said(numbers, said):
+    first = BEFORE | {"layer-1": 3.0}
+    memory = hand(BEFORE, first, first | {"layer-2,layer-1": 2.5})
+    layers = [replace(item, target=Router(n, 8, 2)) for item, n in zip(memory.layers, numbers, strict=True)]
+    sentences = reading(replace(memory, layers=tuple(layers)))
+    assert (sentences[-1] == said) if said else not any("counted among" in one for one in sentences)
+
+
 def test_a_longer_factorised_chain_may_only_say_more():
     first = BEFORE | {"layer-1": 4.0}
     memory = hand(BEFORE, first, first | {"layer-2,layer-1": 3.0}, fitted=False)
@@ -421,6 +565,11 @@ def last_of(band, value, low, high):
     [
         (
             (0.5, 0.4, 0.6), 0.2, (0.3, 0.2, 0.4), 0.5,
+            "still tells 0.500 bits (0.400 … 0.600), where steps of order 1 leave 0.200; over all horizons that chain "
+            "holds as far as can be told (p = 0.5).",
+        ),
+        (
+            (0.5, 0.4, 0.6), 0.2, (0.3, 0.2, 0.4), 0.04,
             "still tells 0.500 bits (0.400 … 0.600), where steps of order 1 leave 0.200: more than single steps can "
             "carry.",
         ),
@@ -457,6 +606,15 @@ def test_horizons_in_words(planted, direct, chained, more, p, said):
         note=None,
     )
     assert reading(replace(memory, horizons=changed))[-1] == f"4 layers on, a choice {said}"
+
+
+def test_few_tokens_for_the_states_leave_far_layers_untold(planted):
+    memory = planted("order 1")
+    few = replace(memory, horizons=replace(memory.horizons, sparse="plug-in information was off", p_all=0.01))
+    assert reading(few)[-1] == (
+        "What a choice tells 4 layers on, and whether single steps carry it, cannot be told with so few tokens for the "
+        "states."
+    )
 
 
 def test_a_rough_p_is_called_rough(planted):

@@ -99,6 +99,10 @@ def test_without_documents_to_hold_out_the_memory_is_one_sentence(printed):
     assert "How long is the memory?\nHow long the memory is cannot be told" in out
 
 
+def test_dominant_paths_are_those_of_order_1(printed):
+    assert "Dominant paths of the fitted chain of order 1 (not tested)" in printed("states")
+
+
 def test_load_and_dead_experts(printed):
     assert "2 experts unused in this trace." in " ".join(printed("dead experts").split())
     assert "no expert unused." in " ".join(printed("states").split())
