@@ -105,6 +105,14 @@ class Answers:
             notes = ["Of order 0: the choices change nothing here.", *notes]
         elif ignored > 0:
             notes = [f"The oldest {ignored} of {len(known)} choices change nothing here.", *notes]
+        if self.asked.ahead > 1 and self.states:
+            orders = prediction.order, *self._orders(gap, len(known))[gap + 1 : end]
+            steps = ", ".join(map(str, orders))
+            notes = [
+                *notes,
+                f"Steps of order {steps}: what does not pass through the layers between is not in the answer; the "
+                "report's chain page says how much that is.",
+            ]
         return {
             "layer": layer,
             "after": {"experts": list(known[-1].experts), "state": known[-1].state},
@@ -188,11 +196,12 @@ class Answers:
         return "This was never seen: this is the prior's answer."
 
     def _of_states(self, gap: int, order: int) -> str:
+        said = _order(order) if self.asked.ahead == 1 else f"The first step is of order {order}."
         # Of a chain whose documents were never told apart, all are exactly one.
         if all(effect == 1.0 for effect in self.chain.design_effects):
-            return f"{_order(order)} {TOO_NARROW}"
+            return f"{said} {TOO_NARROW}"
         return (
-            f"{_order(order)} Intervals are those of as many independent tokens as the documents are worth "
+            f"{said} Intervals are those of as many independent tokens as the documents are worth "
             f"(design effect {self.chain.design_effects[gap]:.3g})."
         )
 

@@ -112,8 +112,13 @@ def remember(
 
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         jobs = [pool.submit(one, place, own) for place, own in enumerate(rng.spawn(len(routers)))]
-        for done, _ in enumerate(as_completed(jobs)):
-            tick("measuring the memory", done + 1, len(jobs))
+        try:
+            for done, _ in enumerate(as_completed(jobs)):
+                tick("measuring the memory", done + 1, len(jobs))
+        except BaseException:
+            # Ctrl-C shall not wait for what has not begun.
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
     return tuple(job.result() for job in jobs)
 
 

@@ -143,8 +143,13 @@ def decompose(
     # Sorting is most of the work, and lets other threads run; each pair has its own random numbers.
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         jobs = [pool.submit(part, *pair, own) for pair, own in zip(pairs, rng.spawn(len(pairs)), strict=True)]
-        for done, _ in enumerate(as_completed(jobs)):
-            tick("taking dependence apart", done + 1, len(jobs))
+        try:
+            for done, _ in enumerate(as_completed(jobs)):
+                tick("taking dependence apart", done + 1, len(jobs))
+        except BaseException:
+            # Ctrl-C shall not wait for what has not begun.
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
     return tuple(job.result() for job in jobs)
 
 

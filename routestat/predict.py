@@ -135,7 +135,7 @@ def _show(record: Record, close: str, states: bool) -> None:
     console.print(f"{text} ({seen}). Layer {record['next_layer']} then chooses:", highlight=False)
     table = Table(box=None, pad_edge=False)
     columns = ["state", "experts"] if states else ["expert"]
-    for name in (*columns, "probability", f"{record['level']:.0%} credible"):
+    for name in (*columns, "probability", f"{100 * record['level']:g}% credible"):
         table.add_column(name, justify="right")
     for row in record["predictions"]:
         low, high = row["interval"]

@@ -10,6 +10,9 @@ from numpy.typing import ArrayLike
 from routestat.errors import RoutestatError
 from routestat.inference.ratio import Estimate, ratio
 
+#: Gains below this, in bits per token, are rounding of smoothing and no memory.
+LEAST_BITS = 1e-4
+
 
 @dataclass(frozen=True)
 class OrderChoice:
@@ -33,6 +36,8 @@ class OrderChoice:
 def choose_order(bits: Sequence[ArrayLike], tokens: ArrayLike, level: float = 0.95) -> OrderChoice:
     """Choose the highest order whose gain over the order chosen below it has an interval above zero.
 
+    A gain of less than a ten-thousandth of a bit is none.
+
     So order 2 is found where order 1 gains nothing over order 0, as when one layer is a function of the two before
     it and tells nothing of either alone.
 
@@ -55,7 +60,7 @@ def choose_order(bits: Sequence[ArrayLike], tokens: ArrayLike, level: float = 0.
     chosen = 0
     for order in range(1, len(sums)):
         gain = ratio(sums[chosen] - sums[order], tokens, level)
-        if gain.low > 0:
+        if gain.low > 0 and gain.value > LEAST_BITS:
             chosen = order
     losses = tuple(ratio(one, tokens, level) for one in sums)
     gains = tuple(ratio(a - b, tokens, level) for a, b in itertools.pairwise(sums))

@@ -43,6 +43,7 @@ def summarise(study: Study, page: Path) -> None:
     _dependence(console, study)
     _titled(console, "Can these p-values be trusted?", Text(study.calibration.reading()))
     _memory(console, study)
+    _bayes(console, study)
     _board(console, study.mean_board)
     console.print()
     console.print(_load(study))
@@ -135,6 +136,19 @@ def _memory(console: Console, study: Study) -> None:
     where = f"Mean over layer{'s' if len(layers) > 1 else ''} {span(layers)}, on documents held out"
     below = ["saves: against the next shorter context of the same kind", *reading(study.memory)]
     _titled(console, f"How long is the memory? {where}", table, below)
+
+
+def _bayes(console: Console, study: Study) -> None:
+    if study.bayes is None:
+        return
+    converged = (
+        "All samplers converged" if study.bayes.converged else "Not every sampler converged: see the report"
+    )
+    said = [f"{converged}; left-out documents: {study.bayes.comparison.reading()}."]
+    said += [
+        f"Order {one.order}: {one.checks.reading()}." for one in study.bayes.orders if not one.checks.reason
+    ]
+    _titled(console, "Full Bayes of the smoothing", Text(" ".join(said)))
 
 
 def _board(console: Console, board: Sequence[PredictionScore]) -> None:
