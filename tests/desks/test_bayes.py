@@ -107,9 +107,9 @@ def test_the_files_open_with_arviz(analysed):
     assert sorted(path.name for path in analysed.glob("bayes-order*")) == bayes["files"]
     for order, name in zip(bayes["orders"], bayes["files"], strict=True):
         data = az.from_netcdf(analysed / name)
-        assert data.posterior["mu"].shape == (4, 1000)
+        assert data.posterior["mu"].shape == (4, 400)
         assert float(data.posterior["mu"].mean()) == pytest.approx(order["mu_log_strength"]["mean"])
-        assert data.log_likelihood["bundle"].shape == (4, 1000, 24)
+        assert data.log_likelihood["bundle"].shape == (4, 400, 24)
         assert float(data.observed_data["cell_count"].sum()) >= 24 * 40
         assert int(data.sample_stats["diverging"].sum()) == order["divergences"]
 
