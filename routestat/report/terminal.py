@@ -19,6 +19,8 @@ TOP_PAIRS = 64
 TOP_PATHS = 3
 # Layers of a path shown on one line; the report has all of them.
 PATH_LAYERS = 6
+# An estimate of which more than this share is found where there is nothing says too little.
+MOST_SHUFFLED = 0.2
 _BOARD = {
     "exact_set": "exact set",
     "recall_at_k": "recall@k",
@@ -107,9 +109,15 @@ def _reading(study: Study) -> list[str]:
         "given its own loads"
     ]
     if part.vocabulary is not None and part.given_token is not None:
+        given, nothing = part.given_token.information.mi_bits, part.given_token.shuffled_bits
+        left = f"among tokens of one type {number(given)} are left"
+        if nothing > MOST_SHUFFLED * given:
+            left = (
+                f"what is left among tokens of one type cannot be told: {number(given)} are found, and "
+                f"{number(nothing)} where there is nothing"
+            )
         words.append(
-            f"{number(part.vocabulary.beyond_bits)} are more than any two functions of the token type share; "
-            f"among tokens of one type {number(part.given_token.information.mi_bits)} are left"
+            f"{number(part.vocabulary.beyond_bits)} are more than any two functions of the token type share; {left}"
         )
     return ["; ".join(words) + ". log10 p takes whole documents as the units."]
 
