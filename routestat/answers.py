@@ -11,6 +11,7 @@ from routestat.errors import RoutestatError
 from routestat.fitting import second_orders
 from routestat.inference.chain import Chain, Prediction
 from routestat.inference.foresight import foresee
+from routestat.inference.overdispersion import LEARNED
 from routestat.opened import Run, Tick
 from routestat.traces.metadata import Router
 
@@ -182,7 +183,7 @@ class Answers:
 
     def _unseen(self, gap: int, source: int, order: int) -> str:
         """What answers where the choices were never seen."""
-        table, rests = self.chain.counts[gap], self.chain.alpha in ("empirical-bayes", "hierarchical")
+        table, rests = self.chain.counts[gap], self.chain.alpha in LEARNED
         if order == 2 and rests and table[source].any():
             return (
                 "These were never seen together: the back-off to order 1 answers, which rests on the "

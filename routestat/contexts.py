@@ -67,9 +67,9 @@ class LayerMemory:
     known : mapping of context to float
         Share of the tokens whose whole context is known; the others were answered by a shorter one. Not told in the
         expert view.
-    log_evidence_gains : tuple of float
-        Of each order over layers over the one below, natural log: the code lengths of a forward pass through the
-        groups compared.
+    forward_code_gains : tuple of float
+        Of each order over layers over the one below, nats: the code lengths of a forward pass through the groups
+        compared.
     tests, clustered : OrderTests or None, StratifiedIndependence or None
         Of order 2 against order 1 over layers, with independent tokens and with documents as units; None for the
         first two routers, and in the expert view.
@@ -79,7 +79,7 @@ class LayerMemory:
     scores: HeldOut
     over_layers: OrderChoice
     over_tokens: OrderChoice
-    log_evidence_gains: tuple[float, ...]
+    forward_code_gains: tuple[float, ...]
     tests: OrderTests | None = None
     clustered: StratifiedIndependence | None = None
     known: Mapping[str, float] = field(default_factory=dict)

@@ -1,17 +1,12 @@
-"""The laws of a fitted step and how well each is known: its weight in independent tokens.
-
-A row is known by its own tokens, the design effect fewer, and by its prior. A prior that was learned rests on the
-step's own tokens, and is worth no more than those: where rows hardly differ its strength may be millions of tokens,
-which says that they are alike and not that their common law is known so well.
-"""
+"""The laws of a fitted step and how well each is known: its weight in independent tokens (see `row_weight`)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from routestat.inference.chain import Chain
+from routestat.inference.overdispersion import row_weight
 from routestat.inference.tables import Floats
 
 
@@ -46,12 +41,12 @@ def known_rows(chain: Chain, gap: int, order: int | None = None) -> Known:
         return Known(chain.own_law(gap)[None], chain.own_prior(gap).sum() + total / worth, total, 0)
     n = table.sum(axis=1)
     prior = float(chain.priors[gap + 1].sum())
-    first = _weight(chain, prior, total / worth, n / worth)
+    first = row_weight(chain.alpha, prior, total / worth, n / worth)
     if asked == 1 or second is None:
-        return Known(chain.transitions[gap], first, n, 1)
+        return Known(chain.transition(gap), first, n, 1)
     counts = second.dense()
     n2 = counts.sum(axis=2)
-    weight = _weight(chain, second.weights(counts), first[None, :], n2 / worth)
+    weight = row_weight(chain.alpha, second.weights(counts), first[None, :], n2 / worth)
     return Known(second.laws(counts), weight, n2, 2)
 
 
@@ -66,12 +61,5 @@ def known_row(chain: Chain, gap: int, states: Sequence[int]) -> Known:
     n = second.row(before, source).sum()
     # The base of order 2 is the law of order 1: it is known no better than that.
     base = known_rows(chain, gap, 1).weight[source]
-    weight = _weight(chain, second.weight(before, source), base, n / worth)
+    weight = row_weight(chain.alpha, second.weight(before, source), base, n / worth)
     return Known(second.law(before, source), weight, n, 2)
-
-
-def _weight(chain: Chain, prior: ArrayLike, learned_from: ArrayLike, own: ArrayLike) -> Floats:
-    own, prior = np.asarray(own, np.float64), np.asarray(prior, np.float64)
-    if chain.alpha in ("empirical-bayes", "hierarchical"):
-        prior = np.minimum(prior, np.maximum(1.0 + np.asarray(learned_from) - own, 1.0))
-    return np.asarray(prior + own)

@@ -19,6 +19,7 @@ from routestat.inference.dirichlet import (
     resolve_alpha,
     transition_posterior,
 )
+from routestat.inference.overdispersion import row_weight
 from routestat.inference.second_order import SecondOrder
 from routestat.inference.tables import Floats, read_only, whole_counts
 
@@ -109,10 +110,12 @@ class Chain:
     @property
     def transitions(self) -> tuple[Floats, ...]:
         """Posterior mean transition matrices of order 1 ``[source, target]``, one per gap; rows sum to one."""
-        return tuple(
-            read_only((table + prior) / (table.sum(axis=1, keepdims=True) + prior.sum()))
-            for table, prior in zip(self.counts, self.priors[1:], strict=True)
-        )
+        return tuple(self.transition(gap) for gap in range(len(self.counts)))
+
+    def transition(self, gap: int) -> Floats:
+        """Posterior mean transition matrix of order 1 ``[source, target]`` of one gap."""
+        table, prior = self.counts[gap], self.priors[gap + 1]
+        return read_only((table + prior) / (table.sum(axis=1, keepdims=True) + prior.sum()))
 
     @property
     def concentration(self) -> tuple[float, ...]:
@@ -188,9 +191,13 @@ class Chain:
             raise RoutestatError(
                 f"state {source} is out of range: layer {self.layers[gap]} has 0 … {len(table) - 1}"
             )
-        mean, n_tokens = self.transitions[gap][source], int(table[source].sum())
-        weight = float(self.priors[gap + 1].sum()) + n_tokens / self.design_effects[gap]
-        low, high = credible_limits(mean, weight, level)
+        mean, n_tokens, worth = (
+            self.transition(gap)[source],
+            int(table[source].sum()),
+            self.design_effects[gap],
+        )
+        weight = row_weight(self.alpha, self.priors[gap + 1].sum(), table.sum() / worth, n_tokens / worth)
+        low, high = credible_limits(mean, float(weight), level)
         return Prediction(mean, low, high, n_tokens, level, self.layers[gap + 1], 1)
 
     def _after_experts(self, gap: int, source: int | Sequence[int], level: float) -> Prediction:

@@ -33,6 +33,11 @@ class OrderChoice:
     chosen: int | None
 
 
+def is_clear(gain: Estimate) -> bool:
+    """Whether a gain in bits lies above zero with its whole interval, and is more than rounding."""
+    return gain.low > 0 and gain.value > LEAST_BITS
+
+
 def choose_order(bits: Sequence[ArrayLike], tokens: ArrayLike, level: float = 0.95) -> OrderChoice:
     """Choose the highest order whose gain over the order chosen below it has an interval above zero.
 
@@ -60,7 +65,7 @@ def choose_order(bits: Sequence[ArrayLike], tokens: ArrayLike, level: float = 0.
     chosen = 0
     for order in range(1, len(sums)):
         gain = ratio(sums[chosen] - sums[order], tokens, level)
-        if gain.low > 0 and gain.value > LEAST_BITS:
+        if is_clear(gain):
             chosen = order
     losses = tuple(ratio(one, tokens, level) for one in sums)
     gains = tuple(ratio(a - b, tokens, level) for a, b in itertools.pairwise(sums))

@@ -3,9 +3,31 @@
 import numpy as np
 from numpy.typing import ArrayLike
 
-from routestat.inference.tables import whole_counts
+from routestat.inference.tables import Floats, whole_counts
 
 CELLS_AT_ONCE = 1 << 22
+#: Rules whose prior is learned from the step's own tokens.
+LEARNED = ("empirical-bayes", "hierarchical")
+
+
+def row_weight(alpha: str | float, prior: ArrayLike, learned_from: ArrayLike, own: ArrayLike) -> Floats:
+    """What a row of transition probabilities is known with, in independent tokens: its own, and its prior.
+
+    A prior that was learned is worth no more than the tokens it was learned from beside the row's own, one at least:
+    where rows hardly differ its strength may be millions, which says that they are alike and not that their common
+    law is known so well. A prior that was given as a number is worth what it says.
+
+    Parameters
+    ----------
+    alpha : str or float
+        The rule of the prior.
+    prior, learned_from, own : arrays that broadcast
+        Prior weight; tokens of the whole step, and of the row, each the design effect fewer.
+    """
+    mine, weight = np.asarray(own, np.float64), np.asarray(prior, np.float64)
+    if alpha in LEARNED:
+        weight = np.minimum(weight, np.maximum(1.0 + np.asarray(learned_from) - mine, 1.0))
+    return np.asarray(weight + mine)
 
 
 def transition_design_effect(tables: ArrayLike) -> float:

@@ -15,6 +15,7 @@ from markupsafe import Markup
 
 from routestat.forecast.leaderboard import EXPLAINED
 from routestat.report import bayes_figures, canvas, figures, memory_figures
+from routestat.report.parts import MOST_SHUFFLED
 from routestat.report.results import Record, write_results
 from routestat.structure.graph import graphml
 from routestat.study import Study
@@ -181,6 +182,7 @@ def page_environment() -> Environment:
         undefined=StrictUndefined,
         lstrip_blocks=True,
     )
+    environment.globals["most_shuffled"] = MOST_SHUFFLED
     environment.filters |= {"number": number, "num": _data, "span": span, "reasons": _reasons}
     return environment
 

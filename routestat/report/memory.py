@@ -8,11 +8,12 @@ from routestat.contexts import OVER_LAYERS, OVER_TOKENS, LayerMemory
 from routestat.decomposition import Decomposition
 from routestat.inference.homogeneity import Evenness
 from routestat.inference.horizons import Horizons
+from routestat.inference.order_choice import LEAST_BITS
 from routestat.inference.ratio import Estimate
 from routestat.inference.replicates import Bands
 from routestat.memory import Memory
-from routestat.report.parts import reason
-from routestat.report.reading import GIVEN, LEAST_BITS, SHORTER, names_of, reading
+from routestat.report.parts import MOST_SHUFFLED, reason
+from routestat.report.reading import GIVEN, SHORTER, names_of, reading
 from routestat.traces.metadata import Router
 
 Record = dict[str, Any]
@@ -22,8 +23,6 @@ _NO_TESTS = (
 )  # fmt: skip
 _NO_STRATA = "expert view: too many subsets to ask what is left given the layer between"
 _NO_SHARE = "the interval of cmi_bits reaches zero, and nothing has no share"
-# What an estimate finds where there is nothing may be this part of what it finds, and no more, for that to be read.
-_SMALL = 0.2
 _NOT_SMALL = "cmi_bits_shuffled, found where there is nothing, is not small against cmi_bits"
 _FEW_TOKENS = f"{_NOT_SMALL}: too few tokens for the states to tell in bits what the layer before adds"
 # Of the tokens with a known target; where fewer have the whole context a gain is largely that of a shorter one.
@@ -71,7 +70,7 @@ def _information(item: Decomposition, adjacent: float) -> Record:
         none = dict.fromkeys(("cmi_bits", "cmi_bits_ci95", "cmi_bits_shuffled", "cmi_share"))
         return none | reason(_NO_STRATA)
     found, nothing = item.skip.information, item.skip.shuffled_bits
-    doubtful = abs(nothing) > _SMALL * abs(found.mi_bits) or found.low <= nothing <= found.high
+    doubtful = abs(nothing) > MOST_SHUFFLED * abs(found.mi_bits) or found.low <= nothing <= found.high
     # The jackknife may put the other layer's part below zero, as where neither of them tells anything alone.
     whole = found.mi_bits + max(adjacent, 0.0)
     share = found.mi_bits / whole if found.low > 0 and not doubtful else None
@@ -113,7 +112,7 @@ def _gains(layer: LayerMemory | None) -> Record:
         none = dict.fromkeys(("heldout_gain_bits", "heldout_gain_bits_ci95", "chosen_order"))
         return none | reason("no order 2 could be scored")
     over, gain = layer.over_layers, layer.over_layers.gains[1]
-    forward, share = layer.log_evidence_gains, layer.known.get(OVER_LAYERS[2], 1.0)
+    forward, share = layer.forward_code_gains, layer.known.get(OVER_LAYERS[2], 1.0)
     unknown = _none_known(share, OVER_LAYERS[2])
     return {
         "forward_code_gain_nats": forward[1] if len(forward) > 1 and not unknown else None,

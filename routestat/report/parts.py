@@ -7,6 +7,8 @@ from routestat.decomposition import Budget, Conditional, Decomposition
 from routestat.inference.calibration import HalfSplits
 
 Record = dict[str, Any]
+#: What an estimate finds where there is nothing may be this part of what it finds, and no more, for that to be read.
+MOST_SHUFFLED = 0.2
 
 
 def reason(*reasons: str | None) -> Record:

@@ -6,6 +6,7 @@ from itertools import pairwise
 
 from routestat.inference.clustered import few_groups
 from routestat.inference.horizons import Horizons
+from routestat.inference.order_choice import LEAST_BITS, is_clear
 from routestat.inference.ratio import Estimate
 from routestat.memory import Memory
 from routestat.traces.store import span
@@ -37,8 +38,6 @@ SHORTER: Mapping[str, str] = {
     "token id,layer-1": "token id",
     "token id,layer-1,token-1": "token id,layer-1",
 }
-# In sentences; less is nothing to anybody.
-LEAST_BITS = 1e-4
 _UNTOLD = (
     "How long the memory is cannot be told: that takes groups of documents to count and others to hold out."
 )
@@ -69,7 +68,7 @@ def _answer(memory: Memory, names: Sequence[str]) -> str:
         return "There is one layer only, so no memory over layers to ask for."
     chosen = "nothing"
     for name in ladder:
-        if _clear(memory.mean_gain(name, chosen)):
+        if is_clear(memory.mean_gain(name, chosen)):
             chosen = name
     length, asked = _order(chosen), _order(ladder[-1])
     if not length:
@@ -116,7 +115,7 @@ def _farther(memory: Memory, names: Sequence[str]) -> str:
         return ""
     said = "; ".join(f"{subjects[name]} {_saves(gain)}" for name, gain in gains.items())
     # Only back-off fits a law to each layer on its own; a factorised chain may lack what its shorter one cannot say.
-    if not memory.layers[-1].scores.fitted and any(map(_clear, gains.values())):
+    if not memory.layers[-1].scores.fitted and any(map(is_clear, gains.values())):
         said += (
             "; experts are weighed one by one, so a part of that may be what the shorter model could not say"
         )
@@ -143,7 +142,7 @@ def _beside_the_id(memory: Memory, names: Sequence[str]) -> str:
             memory.mean_gain(a, b) for a, b in (("layer-1", "nothing"), ("token id,layer-1", "token id"))
         )
         said += f"; beside it the layer before {_saves(beside)}"
-        if _clear(alone) and beside.high < alone.low / 2:
+        if is_clear(alone) and beside.high < alone.low / 2:
             said += ", so most of what that layer tells is which token it is"
     return f"{said}."
 
@@ -200,11 +199,6 @@ def _counted_among(memory: Memory) -> str:
 def _known(memory: Memory, context: str) -> bool:
     """Whether any token has the context, rather than a shorter one answering for all."""
     return any(item.known.get(context) != 0 for item in memory.compared)
-
-
-def _clear(gain: Estimate) -> bool:
-    """Whether a gain is above zero, and could matter."""
-    return gain.low > 0 and gain.high >= LEAST_BITS
 
 
 def _saves(gain: Estimate) -> str:

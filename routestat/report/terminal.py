@@ -10,7 +10,9 @@ from rich.text import Text
 
 from routestat.forecast.scores import PredictionScore
 from routestat.report.html import BASELINES, number
-from routestat.report.memory import contexts_mean, reading
+from routestat.report.memory import contexts_mean
+from routestat.report.parts import MOST_SHUFFLED
+from routestat.report.reading import reading
 from routestat.study import Dependence, PathFinding, Study
 from routestat.traces.metadata import Router
 from routestat.traces.store import span
@@ -19,8 +21,6 @@ TOP_PAIRS = 64
 TOP_PATHS = 3
 # Layers of a path shown on one line; the report has all of them.
 PATH_LAYERS = 6
-# An estimate of which more than this share is found where there is nothing says too little.
-MOST_SHUFFLED = 0.2
 _BOARD = {
     "exact_set": "exact set",
     "recall_at_k": "recall@k",

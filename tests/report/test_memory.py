@@ -134,7 +134,7 @@ def test_order_records_are_the_findings(reports):
             "p_resampled_iid": tests.p_resampled_iid,
             "bic_gain_tokens": tests.bic_tokens,
             "bic_gain_documents": tests.bic_documents,
-            "forward_code_gain_nats": layer.log_evidence_gains[1],
+            "forward_code_gain_nats": layer.forward_code_gains[1],
             "heldout_log_loss_bits": [loss.value for loss in over.log_loss],
             "heldout_log_loss_bits_ci95": [limits(loss) for loss in over.log_loss],
             "heldout_gain_bits": over.gains[1].value,
@@ -188,7 +188,7 @@ def three_layers(known):
     rough = StratifiedIndependence(
         0.5, math.log10(0.5), 1.0, 100, 40, 1, None, "few tokens for so many states"
     )
-    last = replace(memory.layers[2], known=known, log_evidence_gains=(1.0, 2.0), clustered=rough)
+    last = replace(memory.layers[2], known=known, forward_code_gains=(1.0, 2.0), clustered=rough)
     tests = OrderTests(n_tokens=40, n_documents=4, resamples=0)
     return replace(memory, layers=(*memory.layers[:2], replace(last, tests=tests)))
 
