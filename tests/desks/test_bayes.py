@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from routestat.traces.synthetic import chain, expert_chain, write
+from tests.desks.asking import complaint
 
 ROOT = Path(__file__).parents[2]
 PICTURES = ("bayes-forest", "bayes-trace", "bayes-ranks", "bayes-energy")
@@ -27,15 +28,6 @@ def analyze(*arguments):
         cwd=ROOT,
         env={**os.environ, "COLUMNS": "100", "NO_COLOR": "1"},
     )
-
-
-def complaint(result):
-    """The one line of a refusal."""
-    assert result.returncode == 2, result.stderr
-    lines = result.stderr.splitlines()
-    assert len(lines) == 1, result.stderr
-    assert lines[0].startswith("error: ")
-    return lines[0]
 
 
 @pytest.fixture(scope="module")

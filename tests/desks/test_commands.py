@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from routestat import Alphabet, Router, Trace, TraceMeta, TraceWriter
+from tests.desks.asking import complaint
 
 ROOT = Path(__file__).parents[2]
 TINY = ROOT / "data" / "traces" / "tiny-mixtral"
@@ -30,16 +31,6 @@ def run(*arguments, cwd=None, **environment):
         cwd=cwd or ROOT,
         env={**os.environ, "COLUMNS": "100", "NO_COLOR": "1", **environment},
     )
-
-
-def complaint(result):
-    """The one line of a refusal."""
-    assert result.returncode == 2, result.stderr
-    lines = result.stderr.splitlines()
-    assert len(lines) == 1, result.stderr
-    assert lines[0].startswith("error: ")
-    assert "Traceback" not in result.stdout + result.stderr
-    return lines[0]
 
 
 @pytest.fixture(scope="module")

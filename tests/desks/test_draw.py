@@ -1,20 +1,17 @@
 """draw as a user runs it: tokens of a fitted chain as a trace that counts, compares and says what it is."""
 
-import contextlib
-import io
 import json
 import os
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from unittest import mock
 
 import numpy as np
 import pytest
 from scipy import stats
 
-from routestat import Router, Trace, TraceMeta, TraceWriter, desk, fit_chain
+from routestat import Router, Trace, TraceMeta, TraceWriter, fit_chain
 from routestat.counting.context import Context
 from routestat.counting.counts import count
 from routestat.draw import app
@@ -25,6 +22,7 @@ from routestat.opened import open_run
 from routestat.report.chain_file import save_chain
 from routestat.traces.synthetic import chain as markov
 from routestat.traces.synthetic import second_order, write
+from tests.desks.asking import ask, complaint
 
 ROOT = Path(__file__).parents[2]
 
@@ -41,23 +39,7 @@ def as_process(module, *arguments):
 
 def run(*arguments):
     """The command in this process."""
-    out, err = io.StringIO(), io.StringIO()
-    with (
-        mock.patch.dict(os.environ, {"COLUMNS": "100", "NO_COLOR": "1"}),
-        contextlib.redirect_stdout(out),
-        contextlib.redirect_stderr(err),
-    ):
-        code = desk.run(app, "routestat draw", [str(argument) for argument in arguments])
-    return subprocess.CompletedProcess(arguments, code, out.getvalue(), err.getvalue())
-
-
-def complaint(result):
-    assert result.returncode == 2, result.stderr
-    lines = result.stderr.splitlines()
-    assert len(lines) == 1, result.stderr
-    assert lines[0].startswith("error: ")
-    assert "Traceback" not in result.stdout + result.stderr
-    return lines[0]
+    return ask(app, "routestat draw", *arguments)
 
 
 def drawn(out, *arguments):

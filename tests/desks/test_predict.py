@@ -1,7 +1,5 @@
 """predict as a user runs it: histories, orders, layers ahead, streams; good and bad input, codes and messages."""
 
-import contextlib
-import io
 import json
 import os
 import signal
@@ -10,12 +8,11 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
-from unittest import mock
 
 import numpy as np
 import pytest
 
-from routestat import Router, TraceMeta, TraceWriter, desk, fit_chain
+from routestat import Router, TraceMeta, TraceWriter, fit_chain
 from routestat.counting.counts import count
 from routestat.fitting import chain_of, second_orders
 from routestat.forecast.factorised import FactorisedChain
@@ -24,6 +21,7 @@ from routestat.predict import app
 from routestat.report.chain_file import load_chain, save_chain
 from routestat.traces.store import Trace
 from routestat.traces.synthetic import second_order, write
+from tests.desks.asking import ask, complaint
 
 ROOT = Path(__file__).parents[2]
 NARROW = "Intervals take tokens as independent; tokens of one document are not, so they are too narrow."
@@ -45,25 +43,8 @@ def as_process(*arguments, **options):
 
 
 def run(*arguments, input=""):
-    """The same command in this process, of which there are too many to start one each."""
-    out, err = io.StringIO(), io.StringIO()
-    with (
-        mock.patch.dict(os.environ, {"COLUMNS": "100", "NO_COLOR": "1"}),
-        mock.patch.object(sys, "stdin", io.StringIO(input)),
-        contextlib.redirect_stdout(out),
-        contextlib.redirect_stderr(err),
-    ):
-        code = desk.run(app, "routestat predict", [str(argument) for argument in arguments])
-    return subprocess.CompletedProcess(arguments, code, out.getvalue(), err.getvalue())
-
-
-def complaint(result):
-    assert result.returncode == 2, result.stderr
-    lines = result.stderr.splitlines()
-    assert len(lines) == 1, result.stderr
-    assert lines[0].startswith("error: ")
-    assert "Traceback" not in result.stdout + result.stderr
-    return lines[0]
+    """The command in this process."""
+    return ask(app, "routestat predict", *arguments, text=input)
 
 
 @pytest.fixture(scope="module")
