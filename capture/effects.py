@@ -38,7 +38,8 @@ class Run:
     meta : TraceMeta
     n_documents : int
         That have tokens.
-    document, position, token : int array ``[row]``
+    document, position, token, cluster : int array ``[row]``
+        The cluster is the independent unit: documents that share text are in one.
     columns : dict of arrays
         By router name, as the store keeps them.
     """
@@ -49,13 +50,17 @@ class Run:
     document: NDArray[np.int32]
     position: NDArray[np.int32]
     token: NDArray[np.int32]
+    cluster: NDArray[np.int32]
     columns: dict[str, NDArray]
 
     def trace(self, routers: Sequence[Router], rows: NDArray[np.bool_] | None = None) -> Trace:
         """Some routers, and some rows, as a trace in memory."""
         kept = slice(None) if rows is None else rows
         states = {router.name: self.columns[router.name][kept] for router in routers}
-        return Trace.from_arrays(TraceMeta(tuple(routers)), self.document[kept], self.position[kept], states)
+        where = self.document[kept], self.position[kept]
+        # The store's own units, in every part of it: a template is left out already.
+        cluster, meta = self.cluster[kept], TraceMeta(tuple(routers))
+        return Trace.from_arrays(meta, *where, states, clusters=cluster, template="keep")
 
 
 @dataclass(frozen=True)
@@ -112,6 +117,7 @@ def read_run(store: Path, routers: Sequence[Router], progress: Progress | None =
         document,
         np.concatenate([batch.position for batch in batches]),
         np.concatenate([batch.columns["token"] for batch in batches]),
+        trace.units.cluster_of(document),
         {name: np.concatenate([batch.columns[name] for batch in batches]) for name in names},
     )
 
@@ -155,7 +161,7 @@ def follow(
     found = []
     for done, row in enumerate(present.tolist()):
         progress(done, len(present))
-        changed, recall = _changes(kept, (of == row).any(axis=1), observed.document, target)
+        changed, recall = _changes(kept, (of == row).any(axis=1), observed.cluster, target)
         followed = effect(do, free, row, slots=slots)
         label = row if treatment.kind == RANDOM else None
         found.append(Followed(treatment, target, horizon, states, label, followed, changed, recall))
@@ -213,10 +219,10 @@ def _kept(natural: NDArray, now: NDArray, target: Router) -> NDArray[np.int64]:
 
 
 def _changes(
-    kept: NDArray[np.int64], rows: NDArray[np.bool_], document: NDArray[np.int32], target: Router
+    kept: NDArray[np.int64], rows: NDArray[np.bool_], cluster: NDArray[np.int32], target: Router
 ) -> tuple[Estimate, Estimate]:
     here = rows & (kept >= 0)
-    _, group = np.unique(document[here], return_inverse=True)
+    _, group = np.unique(cluster[here], return_inverse=True)
     tokens = np.bincount(group)
     changed = np.bincount(group, kept[here] < target.top_k)
     return ratio(changed, tokens), ratio(np.bincount(group, kept[here]) / target.top_k, tokens)

@@ -135,9 +135,9 @@ def _of_layer(sample: Sample, routers: Sequence[Router], rng: np.random.Generato
     tests = clustered = None
     if len(routers) > 2:
         strata = count_strata(sample, routers[-3], routers[-1], routers[-2])
-        documents = len(np.unique(sample.document))
+        clusters = len(np.unique(sample.cluster))
         resamples = RESAMPLES if rows.n_targets <= MOST_REDRAWN else 0
-        tests, clustered = order_tests(strata, documents, rng, resamples=resamples), clustered_order(strata)
+        tests, clustered = order_tests(strata, clusters, rng, resamples=resamples), clustered_order(strata)
     known = {name: _known(rows, ladder[-1]) for name, ladder in ladders.items()}
     return LayerMemory(
         routers[-1],

@@ -48,7 +48,7 @@ def count_agreement(
             and np.array_equal(first.position, second.position)
         ):
             raise RoutestatError("the two traces do not hold the same tokens in the same rows")
-        group = first.document % groups
+        group = a.units.group_of(first.document, groups)
         for place, router in enumerate(routers):
             same, both, common = _compare(first.columns[router.name], second.columns[router.name], router)
             np.add.at(tokens[:, place], group[both], 1)

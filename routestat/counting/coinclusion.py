@@ -55,7 +55,7 @@ def count_pairs(
     layers : sequence of int, optional
         Which layers (all).
     groups : int
-        A document's group is its number modulo this; take that of the `Counts` they are to stand beside.
+        Of clusters of documents, as in `count`; take that of the `Counts` they are to stand beside.
     memory : int
         Bytes for the tables of one pass; one router is counted whatever it takes.
     progress : callable(rows_done, rows_in_all), optional
@@ -72,7 +72,7 @@ def count_pairs(
     for routers in passes:
         tables = {r.name: _empty(r, groups, _dtype(trace)) for r in routers}
         for batch in trace.batches(list(tables)):
-            runs = find_runs(batch.document, batch.position, trace.meta.window, groups)
+            runs = find_runs(batch.document, batch.position, trace.meta.window, trace.units, groups)
             for router in routers:
                 rows = expert_rows(batch.columns[router.name], router)
                 missing = int(np.iinfo(router.alphabet.expert_dtype).max)

@@ -18,6 +18,7 @@ from routestat.errors import RoutestatError
 from routestat.traces.batch import Batch
 from routestat.traces.metadata import Router
 from routestat.traces.store import Trace
+from routestat.traces.units import Units
 
 MAX_STATES = 1024
 MEMORY = 2 << 30
@@ -43,7 +44,10 @@ class Counts:
     tables : mapping of (Context, router name) to unsigned array ``[group, context…, target]``
         Read through `table`.
     tokens, documents : int array ``[group]``
-        Tokens and documents of each group; a document's group is its number modulo the number of groups.
+        Tokens and documents of each group. All documents of a cluster are in one group, and clusters are dealt out to
+        the groups in turn; where every document is a cluster its group is its number modulo the number of groups.
+    clusters : int array ``[cluster]``
+        The clusters that have tokens, by the number of their first document: the independent units.
     note : str
         Why there are fewer groups than asked for, or empty.
     """
@@ -54,6 +58,7 @@ class Counts:
     tables: Mapping[Key, NDArray[np.unsignedinteger]]
     tokens: NDArray[np.int64]
     documents: NDArray[np.int64]
+    clusters: NDArray[np.int32]
     note: str = ""
 
     @property
@@ -70,6 +75,11 @@ class Counts:
     def n_documents(self) -> int:
         """Documents counted."""
         return int(self.documents.sum())
+
+    @property
+    def n_clusters(self) -> int:
+        """Independent units counted: documents, or bundles of those that share text."""
+        return len(self.clusters)
 
     def table(self, context: Context, router: Router) -> NDArray[np.unsignedinteger]:
         """The table ``[group, context…, target]`` of one target router.
@@ -112,6 +122,7 @@ class Counts:
             tables,
             _frozen(self.tokens + other.tokens),
             _frozen(self.documents + other.documents),
+            _frozen(np.union1d(self.clusters, other.clusters)),
             note,
         )
 
@@ -137,7 +148,7 @@ def count(
     contexts : sequence of Context
         What to condition on; a target without such a source (the first layer has none before it) has no table.
     groups : int
-        Documents are bundled by their number modulo this. Halved until the tables fit in `memory`, but not
+        Clusters of documents are bundled into so many. Halved until the tables fit in `memory`, but not
         below 32; `Counts.note` says so.
     states : {"auto", "subset", "expert"}
         The view; auto takes subsets where every router has at most 1024 of them.
@@ -166,11 +177,12 @@ def count(
     keys = _keys(routers, contexts, view)
     groups, note = _fit_groups(keys, view, groups, memory, dtype)
     make = partial((StateTask if view == "subset" else ExpertTask).make, groups=groups)
-    tasks, tokens, documents = _pass(
+    tasks, tokens, documents, clusters = _pass(
         trace, routers, keys, make, dtype, groups, threads or os.cpu_count() or 1, progress
     )
     tables = {(task.context, task.target.name): _frozen(task.finished()) for task in tasks}
-    return Counts(view, routers, contexts, tables, _frozen(tokens), _frozen(documents), note)
+    sums = _frozen(tokens), _frozen(documents), _frozen(clusters)
+    return Counts(view, routers, contexts, tables, *sums, note)
 
 
 def _choose_view(routers: Sequence[Router], states: str) -> str:
@@ -237,13 +249,14 @@ def _pass(
     groups: int,
     threads: int,
     progress: Progress | None,
-) -> tuple[list[Task], NDArray[np.int64], NDArray[np.int64]]:
+) -> tuple[list[Task], NDArray[np.int64], NDArray[np.int64], NDArray[np.int32]]:
     """Feed every batch to every task; tasks are shared out to threads, so no table is touched by two."""
     tokens, documents = np.zeros(groups, np.int64), np.zeros(groups, np.int64)
     reach = max((context.lag for context, _, _ in keys), default=0)
     tail, done = Tail.empty(), 0
-    window = trace.meta.window
-    pieces = _pieces(trace.batches([router.name for router in routers]), window, groups)
+    window, units = trace.meta.window, trace.units
+    seen = np.zeros(len(units.document), np.bool_)
+    pieces = _pieces(trace.batches([router.name for router in routers]), window, units, groups)
     with ThreadPoolExecutor(threads + 1) as pool:
         # The next batch is decoded and cut into runs while this one is counted, the first while tables are made.
         ahead = pool.submit(next, pieces, None)
@@ -253,7 +266,9 @@ def _pass(
             ahead = pool.submit(next, pieces, None)
             batch, runs = piece
             seam = tail.seam(batch, reach) if reach and len(tail.document) else None
-            feed = partial(_feed, batch=batch, runs=runs, tail=tail, seam=seam, window=window, groups=groups)
+            feed = partial(
+                _feed, batch=batch, runs=runs, tail=tail, seam=seam, window=window, units=units, groups=groups
+            )
             # This thread takes a share itself: to sleep and be woken for every batch costs more than it helps.
             others = [pool.submit(feed, share) for share in shares[1:]]
             feed(shares[0])
@@ -261,11 +276,12 @@ def _pass(
                 other.result()
             np.add.at(tokens, runs.groups, runs.stops - runs.starts)
             np.add.at(documents, runs.groups[runs.fresh], 1)
+            seen[units.places(batch.document[runs.starts[runs.fresh]])] = True
             tail = tail.after(batch, reach) if reach else tail
             done += len(batch)
             if progress is not None:
                 progress(done, trace.n_tokens)
-    return tasks, tokens, documents
+    return tasks, tokens, documents, np.unique(units.cluster[seen])
 
 
 def _in_one_block(
@@ -286,15 +302,22 @@ def _in_one_block(
     return [make(*key, zeros=lambda shape: next(parts).reshape(shape)) for key in keys]
 
 
-def _pieces(batches: Iterable[Batch], window: int, groups: int) -> Iterator[tuple[Batch, Runs]]:
+def _pieces(batches: Iterable[Batch], window: int, units: Units, groups: int) -> Iterator[tuple[Batch, Runs]]:
     previous = -1
     for batch in batches:
-        yield batch, find_runs(batch.document, batch.position, window, groups, previous)
+        yield batch, find_runs(batch.document, batch.position, window, units, groups, previous)
         previous = int(batch.document[-1])
 
 
 def _feed(
-    tasks: Sequence[Task], batch: Batch, runs: Runs, tail: Tail, seam: Batch | None, window: int, groups: int
+    tasks: Sequence[Task],
+    batch: Batch,
+    runs: Runs,
+    tail: Tail,
+    seam: Batch | None,
+    window: int,
+    units: Units,
+    groups: int,
 ) -> None:
     scratch: dict[str, NDArray] = {}
     for task in tasks:
@@ -305,7 +328,7 @@ def _feed(
     for task in tasks:
         if lag := task.context.lag:
             small = tail.last(lag).seam(batch, lag)
-            task.feed(small, find_runs(small.document, small.position, window, groups), {})
+            task.feed(small, find_runs(small.document, small.position, window, units, groups), {})
 
 
 def _add(a: NDArray, b: NDArray) -> NDArray:

@@ -13,11 +13,10 @@ from numpy.typing import NDArray
 
 from routestat.counting.gram import expert_rows
 from routestat.traces.metadata import Router
+from routestat.traces.row_hash import hash_rows
 from routestat.traces.store import Trace
 
 CAPACITY = 1 << 18
-# An odd constant of SplitMix64 (Steele, Lea & Flood 2014): mixes states of all layers into one 64-bit key.
-_MIX = np.uint64(0xBF58476D1CE4E5B9)
 
 
 @dataclass(frozen=True)
@@ -150,7 +149,7 @@ class _Reader:
             )
             done += len(batch)
             states = states[present]
-            yield done, batch.document[present], states, _hash(states)
+            yield done, batch.document[present], states, hash_rows(states.T, len(states))
 
 
 def _recount(reader: _Reader, candidates: _Table) -> _Table:
@@ -170,14 +169,6 @@ def _present(values: NDArray, router: Router) -> NDArray[np.bool_]:
     if values.ndim == 2:
         return values[:, 0] != np.iinfo(values.dtype).max
     return values != router.alphabet.missing
-
-
-def _hash(states: NDArray) -> NDArray[np.uint64]:
-    keys = np.zeros(len(states), np.uint64)
-    for column in range(states.shape[1]):
-        keys = (keys ^ (states[:, column].astype(np.uint64) + np.uint64(column + 1))) * _MIX
-        keys ^= keys >> np.uint64(29)
-    return keys
 
 
 def _summarise(

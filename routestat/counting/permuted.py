@@ -21,11 +21,12 @@ def permuted_tables(
     *,
     states: str = "subset",
 ) -> Iterator[NDArray[np.int64]]:
-    """The table ``[source, target]`` of the documents themselves, then `n` in which they have traded target choices.
+    """The table ``[source, target]`` of the trace itself, then `n` in which clusters have traded target choices.
 
-    Documents are permuted at random within bins of 8 of like length; token t of one meets token t of the other.
-    All documents of a bin are cut to the shortest of them, in every table and in the first: tables of fewer tokens
-    show more information by chance. Whatever goes on inside a document stays in it, on either side.
+    Clusters of documents are permuted at random within bins of 8 of like length; token t of one meets token t of
+    the other, counted through the documents of a cluster one after the other. All clusters of a bin are cut to the
+    shortest of them, in every table and in the first: tables of fewer tokens show more information by chance.
+    Whatever goes on inside a cluster stays in it, on either side.
 
     Parameters
     ----------
@@ -35,7 +36,10 @@ def permuted_tables(
     n : int
     states : {"subset", "expert"}
     """
-    starts = np.flatnonzero(np.concatenate([[True], sample.document[1:] != sample.document[:-1]]))
+    # Rows of one cluster together; documents keep their order, so that equal beginnings meet equal beginnings.
+    together = np.argsort(sample.cluster, kind="stable")
+    cluster = sample.cluster[together]
+    starts = np.flatnonzero(np.concatenate([[True], cluster[1:] != cluster[:-1]]))
     lengths = np.diff(np.append(starts, len(sample)))
     order = np.argsort(lengths, kind="stable")
     bins = [order[first : first + BIN] for first in range(0, len(order), BIN)]
@@ -43,12 +47,12 @@ def permuted_tables(
     for members in bins:
         common[members] = lengths[members].min()
     step = np.arange(common.sum()) - np.repeat(np.cumsum(common) - common, common)
-    rows = np.repeat(starts, common) + step
+    rows = together[np.repeat(starts, common) + step]
     yield paired_cells(sample, source, target, rows, rows, states)
     for _ in range(n):
         partner = np.empty(len(order), np.intp)
         for members in bins:
             partner[members] = rng.permutation(members)
-        # Row t of each document, and row t of its partner.
-        traded = np.repeat(starts[partner], common) + step
+        # Row t of each cluster, and row t of its partner.
+        traded = together[np.repeat(starts[partner], common) + step]
         yield paired_cells(sample, source, target, rows, traded, states)

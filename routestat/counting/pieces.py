@@ -73,7 +73,7 @@ def feed_pieces(
             whole = tail.seam(batch, len(batch)) if first else batch
             rows = pool.map(expert_rows, (whole.columns[n] for n in chosen), chosen.values())
             columns = dict(zip(chosen, rows, strict=True))
-            runs = find_runs(whole.document, whole.position, trace.meta.window, groups)
+            runs = find_runs(whole.document, whole.position, trace.meta.window, trace.units, groups)
             list(pool.map(partial(feed, piece=Piece(columns, runs, first, done)), tasks))
             tail = tail.after(batch, reach) if reach else tail
             done += len(batch)

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from routestat.counting.kernels import cut_runs
 from routestat.traces.alphabet import smallest_unsigned
 from routestat.traces.batch import Batch
+from routestat.traces.units import Units
 
 
 @dataclass(frozen=True)
@@ -25,17 +26,22 @@ class Runs:
 
 
 def find_runs(
-    document: NDArray[np.int32], position: NDArray[np.int32], window: int, groups: int, previous: int = -1
+    document: NDArray[np.int32],
+    position: NDArray[np.int32],
+    window: int,
+    units: Units,
+    groups: int,
+    previous: int = -1,
 ) -> Runs:
     """Cut rows where the document changes, a position is skipped, or a window of the model begins.
 
-    `previous` is the document of the row before these, −1 if there is none.
+    `units` tell the group of a document, and `previous` is that of the row before these, −1 if there is none.
     """
     starts, fresh = np.empty(len(document), np.int64), np.empty(len(document), np.bool_)
     n = cut_runs(document, position, window, previous, starts, fresh)
     starts, fresh = starts[:n].copy(), fresh[:n].copy()
     stops = np.append(starts[1:], len(document))
-    group = document[starts].astype(np.int64) % groups
+    group = units.group_of(document[starts], groups)
     # Narrow integers are sorted by radix: runs may be as many as tokens.
     order = np.argsort(group.astype(smallest_unsigned(groups)), kind="stable")
     return Runs(starts[order], stops[order], group[order], fresh[order])

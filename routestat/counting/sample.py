@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from routestat.counting.counts import Progress
 from routestat.traces.metadata import Router
 from routestat.traces.store import Trace
+from routestat.traces.units import Units
 
 BYTES = 1 << 29
 # Knuth's multiplicative constant: neighbouring document numbers land far apart.
@@ -33,6 +34,7 @@ class Sample:
     follows : bool array ``[row]``
         Whether the row before is the token before, of the same document and window.
     columns : mapping of router name to ``[row]`` states, or ``[row, slot]`` sorted experts
+    units : Units
     groups, n_documents, n_tokens_in_all : int
     """
 
@@ -41,6 +43,7 @@ class Sample:
     document: NDArray[np.int32]
     follows: NDArray[np.bool_]
     columns: Mapping[str, NDArray]
+    units: Units
     groups: int
     n_documents: int
     n_tokens_in_all: int
@@ -50,8 +53,13 @@ class Sample:
 
     @property
     def group(self) -> NDArray[np.int64]:
-        """Each row's group: the document's number modulo `groups`."""
-        return self.document.astype(np.int64) % self.groups
+        """Each row's group of whole clusters."""
+        return self.units.group_of(self.document, self.groups)
+
+    @property
+    def cluster(self) -> NDArray[np.int32]:
+        """Each row's cluster."""
+        return self.units.cluster_of(self.document)
 
     @property
     def note(self) -> str:
@@ -115,6 +123,7 @@ def take_sample(
         document,
         whole.pop("follows"),
         whole,
+        trace.units,
         groups,
         len(np.unique(document)),
         trace.n_tokens,

@@ -62,26 +62,28 @@ def count_within(
         return {target.name: _of_margins(counts.table(Context.layer(1), target)) for _, target in pairs}
     tables = [_Pair(source, target, counts.groups, counts.states) for source, target in pairs]
     names = [router.name for router in counts.routers]
-    previous, done = -1, 0
+    previous, group, done = -1, 0, 0
     for batch in trace.batches(names):
-        starts, groups = _documents(batch.document, counts.groups)
+        starts, documents = _documents(batch.document)
+        groups = trace.units.group_of(documents, counts.groups)
         if previous >= 0 and int(batch.document[0]) != previous:
             for pair in tables:
-                pair.close(previous % counts.groups)
+                pair.close(group)
         for pair in tables:
             pair.feed(batch, starts, groups)
-        previous = int(batch.document[-1])
+        previous, group = int(documents[-1]), int(groups[-1])
         done += len(batch)
         if progress is not None:
             progress(done, trace.n_tokens)
     for pair in tables:
-        pair.close(previous % counts.groups)
+        pair.close(group)
     return {pair.routers[1].name: pair.table for pair in tables}
 
 
-def _documents(document: NDArray[np.int32], groups: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _documents(document: NDArray[np.int32]) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    """Where the rows of each document begin, with the end of the last; and their numbers."""
     first = np.flatnonzero(np.concatenate([[True], document[1:] != document[:-1]]))
-    return np.append(first, len(document)), document[first].astype(np.int64) % groups
+    return np.append(first, len(document)), document[first]
 
 
 def _of_margins(table: NDArray[np.unsignedinteger]) -> NDArray[np.float64]:

@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 
 from routestat.traces.store import Trace
+from routestat.traces.units import Units
 
 BLOCKS = 32
 # Stretches shorter than this are too alike to their neighbours to stand for documents.
@@ -19,24 +20,25 @@ class Blocks(Trace):
     """
 
     def __init__(self, trace: Trace, length: int) -> None:
-        number = -(-trace.n_tokens // length)
+        number = -(-trace.n_recorded // length)
         documents = pa.table(
             {
                 "document": pa.array(np.arange(number), pa.int32()),
                 "name": [f"stretch {place + 1} of {number}" for place in range(number)],
             }
         )
-        super().__init__(trace.meta, documents, trace._sources, trace.n_tokens, trace.columns, trace.complete)
+        units = Units.alone(np.arange(number))
+        super().__init__(trace.meta, documents, (), trace.n_recorded, trace.columns, trace.complete, units)
         self._trace, self._length = trace, length
         self.note = (
             f"one document: {number} stretches of {length:,} tokens stand for documents; p-values and intervals "
             "are approximate"
         )
 
-    def record_batches(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+    def recorded(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
         """The rows with the number of their stretch as the document."""
         row = 0
-        for record in self._trace.record_batches(columns):
+        for record in self._trace.recorded(columns):
             place = record.schema.get_field_index("document")
             number = (row + np.arange(record.num_rows)) // self._length
             row += record.num_rows
@@ -45,6 +47,6 @@ class Blocks(Trace):
 
 def in_blocks(trace: Trace, blocks: int = BLOCKS) -> Trace:
     """A trace of one document as so many stretches; as it is where it has more documents, or too few tokens."""
-    if trace.documents.num_rows != 1 or trace.n_tokens < blocks * SHORTEST:
+    if trace.documents.num_rows != 1 or trace.n_recorded < blocks * SHORTEST:
         return trace
-    return Blocks(trace, -(-trace.n_tokens // blocks))
+    return Blocks(trace, -(-trace.n_recorded // blocks))

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from routestat.errors import RoutestatError
+from routestat.traces.batch import to_batch
 from routestat.traces.store import Trace
 
 WISHES = ("auto", "yes", "no")
@@ -37,7 +38,7 @@ def documents_of(trace: Trace, progress: Callable[[int, int], None] | None = Non
     """Every document that has tokens, in the order of the rows; one pass over the token ids."""
     found: dict[int, _Reading] = {}
     done = 0
-    for batch in trace.batches(["token"]):
+    for batch in map(to_batch, trace.recorded(["token"])):
         token = np.ascontiguousarray(batch.columns["token"], dtype="<i4")
         edges = (np.flatnonzero(np.diff(batch.document)) + 1).tolist()
         for first, last in zip([0, *edges], [*edges, len(batch)], strict=True):
@@ -47,7 +48,7 @@ def documents_of(trace: Trace, progress: Callable[[int, int], None] | None = Non
             reading.digest.update(token[first:last].tobytes())
         done += len(batch)
         if progress is not None:
-            progress(done, trace.n_tokens)
+            progress(done, trace.n_recorded)
     names, domains = _facts(trace, "name"), _facts(trace, "domain")
     return [
         Document(
@@ -200,7 +201,8 @@ class Selected(Trace):
         renumbered = pa.array([chosen[listed[place]] for place in places], pa.int32())
         table = table.set_column(table.schema.get_field_index("document"), "document", renumbered)
         tokens = sum(document.tokens for document in documents)
-        super().__init__(trace.meta, table, (), tokens, trace.columns, trace.complete)
+        units = trace.units.of(chosen)
+        super().__init__(trace.meta, table, (), tokens, trace.columns, trace.complete, units, trace.template)
         self._trace = trace
         self._documents = tuple(documents)
         self._new = chosen
@@ -211,9 +213,9 @@ class Selected(Trace):
         """Only the documents whose new number is below `n`."""
         return Selected(self._trace, [d for d in self._documents if self._new[d.number] < n], self._new)
 
-    def record_batches(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+    def recorded(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
         """The rows of the chosen documents, in the trace's order."""
-        for record in self._trace.record_batches(columns):
+        for record in self._trace.recorded(columns):
             place = record.schema.get_field_index("document")
             # Numbers beyond the last chosen one share the last place, which names none.
             old = np.minimum(record.column(place).to_numpy(), len(self._numbers) - 1)

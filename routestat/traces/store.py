@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.ipc
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from routestat.errors import TraceError
 from routestat.traces.batch import Batch, RowChecker, to_batch
-from routestat.traces.checked import check_documents, check_record, first_line
+from routestat.traces.checked import check_documents, check_record, first_line, whole_column
+from routestat.traces.examination import examine, without_beginnings
 from routestat.traces.manifest import (
     BATCH_ROWS,
     FIXED_COLUMNS,
@@ -25,6 +26,7 @@ from routestat.traces.manifest import (
 )
 from routestat.traces.metadata import Router, TraceMeta
 from routestat.traces.rows import to_table
+from routestat.traces.units import TEMPLATES, Units, relabelled, units_in
 
 Progress = Callable[[int, int], None]
 
@@ -55,11 +57,15 @@ class Trace:
     meta : TraceMeta
     documents : pyarrow.Table
         One row per document: ``document``, ``name``, ``domain`` and whatever else the source said.
-    n_tokens : int
+    n_recorded : int
+        Rows on disk, those of a template that are not read included.
     columns : tuple of str
         What was recorded beside the routers: ``L00.top1`` …
     complete : bool
         False if the writer stopped before closing; everything up to its last whole shard is here.
+    template : {"once", "drop", "keep"}
+        What happens to a beginning that most documents share: its rows are read in the first document that has all
+        of it, in none, or in all.
     note : str
         What its documents are, where they are no documents.
     """
@@ -71,19 +77,43 @@ class Trace:
         meta: TraceMeta,
         documents: pa.Table,
         sources: Sequence[Any],
-        n_tokens: int,
+        n_recorded: int,
         columns: Sequence[str] = (),
         complete: bool = True,
+        units: Units | None = None,
+        template: str = "once",
     ) -> None:
         self.meta = meta
         self.documents = documents
-        self.n_tokens = n_tokens
+        self.n_recorded = n_recorded
         self.columns = tuple(columns)
         self.complete = complete
+        self.template = _require_template(template)
         self._sources = tuple(sources)
+        self._units = units
+
+    @property
+    def units(self) -> Units:
+        """Which documents are independent; documents are examined when this is first asked for."""
+        if self._units is None:
+            self._units = examine(self.meta, self.documents, self.recorded)
+        return self._units
+
+    @property
+    def n_tokens(self) -> int:
+        """Rows that are read."""
+        return self.n_recorded - int(self.units.left_out(self.template).sum())
 
     @classmethod
-    def open(cls, path: str | Path, verify: bool = True, progress: Progress | None = None) -> "Trace":
+    def open(
+        cls,
+        path: str | Path,
+        verify: bool = True,
+        progress: Progress | None = None,
+        *,
+        cluster: str | None = None,
+        template: str = "once",
+    ) -> "Trace":
         """Open the store at `path` and check all of it.
 
         Parameters
@@ -93,6 +123,11 @@ class Trace:
         verify : bool
             Hash every shard and check every row (default). False checks names, sizes and schemas only.
         progress : callable(rows_done, rows_in_all), optional
+        cluster : str, optional
+            Column of the documents that says which of them belong together, such as ``domain``; ``document`` takes
+            each as independent. If not given: what the store says, or else documents that share their beginning.
+        template : {"once", "drop", "keep"}
+            What to do with the rows of a beginning that most documents share.
 
         Raises
         ------
@@ -106,7 +141,10 @@ class Trace:
         documents = read_documents(folder, manifest.documents)
         shards = [folder / shard.file for shard in manifest.shards]
         extra = manifest.columns[FIXED_COLUMNS + len(manifest.meta.routers) :]
-        trace = cls(manifest.meta, documents, shards, manifest.n_tokens, extra, manifest.complete)
+        units = units_in(documents) if cluster is None else None
+        trace = cls(
+            manifest.meta, documents, shards, manifest.n_tokens, extra, manifest.complete, units, template
+        )
         checker, done = RowChecker(manifest.meta), 0
         for shard in manifest.shards:
             file = check_file(folder, shard, hashes=verify)
@@ -123,20 +161,43 @@ class Trace:
                     progress(done, manifest.n_tokens)
             if row != shard.rows:
                 raise TraceError(f"{file}: {row} rows where the manifest says {shard.rows}")
+        if cluster is not None or (verify and units is None):
+            trace._units = examine(trace.meta, documents, trace.recorded, cluster, progress)
         return trace
 
     @classmethod
     def from_arrays(
-        cls, meta: TraceMeta, document: ArrayLike, position: ArrayLike | None, states: Any, **columns: Any
+        cls,
+        meta: TraceMeta,
+        document: ArrayLike,
+        position: ArrayLike | None,
+        states: Any,
+        *,
+        clusters: ArrayLike | None = None,
+        template: str = "once",
+        **columns: Any,
     ) -> "Trace":
-        """A trace in memory; arguments as for `TraceWriter.write`."""
+        """A trace in memory; arguments as for `TraceWriter.write`.
+
+        `clusters` ``[row]`` says which documents belong together, the same number in all rows of a document; if not
+        given, documents that share their beginning do.
+        """
         table = to_table(meta, document, position, states=states, **columns)
         checker = RowChecker(meta)
         for record in table.to_batches():
             checker.check(to_batch(record), "arrays", 0)
         numbers = np.unique(table.column("document").to_numpy())
         documents = pa.table({"document": pa.array(numbers, pa.int32())})
-        return cls(meta, documents, [table], table.num_rows, columns.get("columns") or ())
+        trace = cls(meta, documents, [table], table.num_rows, columns.get("columns") or (), template=template)
+        if clusters is not None:
+            label = _label_of(table.column("document").to_numpy(), clusters, numbers)
+            trace.documents = documents.append_column("clusters", pa.array(label))
+            trace._units = (
+                relabelled(Units.alone(numbers), label)
+                if template == "keep"
+                else examine(meta, trace.documents, trace.recorded, "clusters")
+            )
+        return trace
 
     def batches(self, columns: Sequence[str] | None = None) -> Iterator[Batch]:
         """The rows in order, some megabytes at a time, with only the wanted `columns` decoded.
@@ -150,13 +211,19 @@ class Trace:
 
     def record_batches(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
         """The same rows as Arrow record batches, with the phase."""
+        left_out = self.units.left_out(self.template)
+        records = self.recorded(columns)
+        return without_beginnings(records, self.units, left_out) if left_out.any() else records
+
+    def recorded(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+        """All rows, those of a template that are not read included."""
         for source in self._sources:
             if isinstance(source, pa.Table):
                 names = source.schema.names if columns is None else ["document", "position", *columns]
                 chosen = source.select(names)
                 yield from chosen.to_batches(max_chunksize=rows_at_once(chosen.schema, in_memory=True))
             else:
-                yield from _together(_shard_batches(source, columns))
+                yield from read_shards([source], columns)
 
     def routers(self, layers: Sequence[int] | None = None) -> tuple[Router, ...]:
         """The routers of the wanted layers (all if None), in order of depth.
@@ -173,6 +240,32 @@ class Trace:
             noun = "layers" if len(absent) > 1 else "layer"
             raise TraceError(f"{noun} {span(absent)} not in this trace; it has {span(self.meta.layers)}")
         return tuple(router for router in self.meta.routers if router.layer in set(layers))
+
+
+def read_shards(files: Sequence[Path], columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+    """The rows of shards in order, in batches of `rows_at_once`, with only the wanted `columns` decoded."""
+    for file in files:
+        yield from _together(_shard_batches(file, columns))
+
+
+def _label_of(
+    document: NDArray[np.int32], clusters: ArrayLike, numbers: NDArray[np.int32]
+) -> NDArray[np.int32]:
+    """The cluster of each document, from one of each row."""
+    given = whole_column(clusters, "clusters", n=len(document))
+    _, first = np.unique(document, return_index=True)
+    label = given[first]
+    changed = given != label[np.searchsorted(numbers, document)]
+    if changed.any():
+        row = int(np.argmax(changed))
+        raise TraceError(f"row {row}: clusters must not change within a document, they do in {document[row]}")
+    return np.asarray(label)
+
+
+def _require_template(template: str) -> str:
+    if template not in TEMPLATES:
+        raise TraceError(f"template must be one of {', '.join(TEMPLATES)}, got {template!r}")
+    return template
 
 
 def span(numbers: Sequence[int]) -> str:

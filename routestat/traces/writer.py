@@ -6,6 +6,7 @@ writer that is killed therefore loses at most the shard it had not finished, and
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -17,6 +18,7 @@ from numpy.typing import ArrayLike
 from routestat.errors import TraceError
 from routestat.traces.batch import RowChecker, to_batch
 from routestat.traces.checked import check_record, first_line, require_text, whole_column
+from routestat.traces.examination import examine
 from routestat.traces.interrupts import held_back
 from routestat.traces.manifest import (
     DOCUMENTS,
@@ -29,7 +31,8 @@ from routestat.traces.manifest import (
 )
 from routestat.traces.metadata import TraceMeta
 from routestat.traces.rows import to_table
-from routestat.traces.store import documents_in, read_documents
+from routestat.traces.store import documents_in, read_documents, read_shards
+from routestat.traces.units import FOUND, Units
 
 SHARD_ROWS = 1 << 20
 
@@ -70,6 +73,7 @@ class TraceWriter:
         self._extra: tuple[str, ...] | None = None
         self._rows = 0
         self._seen: set[int] = set()
+        self._units: Units | None = None
         self._manifest: Manifest | None = None
         self.path.mkdir(parents=True, exist_ok=True)
         if (self.path / MANIFEST).exists():
@@ -88,7 +92,7 @@ class TraceWriter:
             write_arrow(self.path / DOCUMENTS, documents)
         self._manifest = old
         self._extra = old.columns[FIXED_COLUMNS + len(old.meta.routers) :]
-        self._documents = [documents]
+        self._documents = [documents.drop_columns([name for name in FOUND if name in documents.schema.names])]
         # Described documents may have no rows yet: they were announced before the crash, and come now.
         self._seen = documents_in(self.path, old)
         self._checker = RowChecker(self.meta, set(self._seen))
@@ -101,11 +105,21 @@ class TraceWriter:
     ) -> None:
         # Interrupted work is kept: whole rows that were handed over are flushed, the store stays incomplete.
         self._flush(everything=True)
+        if kind is None:
+            self._units = self._examine()
         if kind is None or self._announced:
             self._save(complete=kind is None)
 
+    def _examine(self) -> Units:
+        """Which of the documents now on disk are independent; looked at anew after each addition."""
+        shards = [] if self._manifest is None else [self.path / shard.file for shard in self._manifest.shards]
+        return examine(self.meta, self._document_table(), partial(read_shards, shards))
+
     def add_documents(self, rows: Mapping[str, Sequence[Any]]) -> None:
         """Say something of documents: columns ``document``, and ``name``, ``domain`` or anything else.
+
+        Documents with the same ``cluster_label`` are taken as dependent (samples of one prompt, turns of one
+        conversation). Columns ``cluster``, ``cluster_by`` and ``template`` are the writer's own and not taken over.
 
         A document described in an earlier call is described anew: the later row replaces the former.
 
@@ -123,7 +137,8 @@ class TraceWriter:
         columns = {"document": pa.array(numbers)}
         for name, column in rows.items():
             require_text(name, "the name of a documents' column")
-            if name != "document":
+            # What an earlier examination found is found again, among the documents that are here.
+            if name not in ("document", *FOUND):
                 columns[name] = _column(column, name, len(numbers))
         table = pa.table(columns)
         try:
@@ -260,7 +275,10 @@ class TraceWriter:
         for name in ("name", "domain"):
             if name not in described.schema.names:
                 described = described.append_column(name, pa.nulls(described.num_rows, pa.string()))
-        return described.sort_by("document")
+        described = described.sort_by("document")
+        for name, column in ({} if self._units is None else self._units.to_columns()).items():
+            described = described.append_column(name, column)
+        return described
 
 
 def _column(values: Any, name: str, n: int) -> pa.Array:

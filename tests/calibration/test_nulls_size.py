@@ -15,6 +15,7 @@ from routestat.inference.information import mutual_information
 from routestat.inference.vocabulary import beyond_token_types
 from routestat.inference.within import within_documents
 from routestat.traces.metadata import Router
+from routestat.traces.units import Units
 
 RUNS = 300
 
@@ -119,7 +120,9 @@ def test_traded_documents_of_any_length(equal):
         document = np.repeat(np.arange(40), lengths(40, 60, equal, rng)).astype(np.int32)
         columns = {r.name: sticky(rng.integers(0, 28, len(document)), document, 0.6, rng) for r in routers}
         unknown, follows = np.full(len(document), -1, np.int32), np.zeros(len(document), bool)
-        sample = Sample(routers, unknown, document, follows, columns, 40, 40, len(document))
+        sample = Sample(
+            routers, unknown, document, follows, columns, Units.alone(document), 40, 40, len(document)
+        )
         observed, *traded = (mutual_information(t) for t in permuted_tables(sample, *routers, rng, 39))
         p.append((1 + sum(bits >= observed for bits in traded)) / 40)
     require_size(np.array(p) - 1e-9)

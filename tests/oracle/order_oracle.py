@@ -9,6 +9,7 @@ import numpy as np
 from routestat.counting.sample import Sample
 from routestat.counting.strata import Strata, count_strata
 from routestat.traces.metadata import Router
+from routestat.traces.units import Units
 
 
 def strata_of_tokens(
@@ -20,7 +21,15 @@ def strata_of_tokens(
     n, groups = len(x), int(document.max()) + 1 if len(x) else 1
     unknown = np.full(n, -1, np.int32)
     sample = Sample(
-        routers, unknown, document.astype(np.int32), np.zeros(n, bool), columns, groups, groups, n
+        routers,
+        unknown,
+        document.astype(np.int32),
+        np.zeros(n, bool),
+        columns,
+        Units.alone(np.arange(groups)),
+        groups,
+        groups,
+        n,
     )
     return count_strata(sample, routers[0], routers[2], routers[1])
 

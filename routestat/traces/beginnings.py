@@ -1,0 +1,116 @@
+"""The first rows of every document as one number each: what is needed to see which documents begin alike."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from routestat.traces.batch import Batch
+from routestat.traces.metadata import TraceMeta
+from routestat.traces.row_hash import hash_rows
+
+# Rows kept in all, and of one document at least: beginnings longer than that are compared no further.
+ROWS = 1 << 24
+LEAST_ROWS = 64
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Beginnings:
+    """The first rows of all documents, document after document.
+
+    Attributes
+    ----------
+    document : int array ``[document]``
+        Their numbers, in the order of the rows.
+    length : int array ``[document]``
+        All rows of each.
+    start : int array ``[document + 1]``
+        Where the kept rows of each begin.
+    key : uint64 array ``[row]``
+        Rows with equal keys are equal: their token ids, or all their choices.
+    by : {"token ids", "choices"}
+    """
+
+    document: NDArray[np.int32]
+    length: NDArray[np.int64]
+    start: NDArray[np.int64]
+    key: NDArray[np.uint64]
+    by: str
+
+    @property
+    def kept(self) -> NDArray[np.int64]:
+        """Rows kept of each document ``[document]``."""
+        return np.diff(self.start)
+
+
+@dataclass
+class BeginningsReader:
+    """Collects the beginnings batch by batch.
+
+    Parameters
+    ----------
+    meta : TraceMeta
+    n_documents : int
+        How many there are, about: it decides how many rows of each are kept.
+    by : {"token ids", "choices"}
+        What rows are compared by.
+    """
+
+    meta: TraceMeta
+    n_documents: int
+    by: str
+    all_known: bool = True
+    _keys: list[NDArray[np.uint64]] = field(default_factory=list)
+    _documents: list[NDArray[np.int32]] = field(default_factory=list)
+    _rows: list[NDArray[np.int64]] = field(default_factory=list)
+    _last: int = -1
+    _done: int = 0
+
+    @property
+    def depth(self) -> int:
+        """Rows kept of one document at most."""
+        return max(LEAST_ROWS, ROWS // max(self.n_documents, 1))
+
+    def add(self, batch: Batch) -> None:
+        """Take in the next rows; documents stand together, as in every trace."""
+        if not len(batch):
+            return
+        document = batch.document
+        first = np.flatnonzero(np.concatenate([[True], document[1:] != document[:-1]]))
+        rows = np.diff(np.append(first, len(document)))
+        goes_on = int(document[0]) == self._last
+        # Rows of the first document that earlier batches held.
+        before = np.zeros(len(first), np.int64)
+        before[0] = self._done if goes_on else 0
+        take = np.clip(self.depth - before, 0, rows)
+        kept = np.repeat(first, take) + _counted(take)
+        self._keys.append(self._key(batch, kept))
+        self._documents.append(document[first[1:] if goes_on else first])
+        if goes_on:
+            self._rows[-1][-1] += rows[0]
+        fresh = rows[1:] if goes_on else rows
+        if len(fresh):
+            self._rows.append(fresh)
+        self._last, self._done = int(document[-1]), int(before[-1] + rows[-1])
+
+    def finished(self) -> Beginnings:
+        """All of it, once every batch has been added."""
+        length = np.concatenate([*self._rows, np.empty(0, np.int64)])
+        start = np.concatenate([[0], np.cumsum(np.minimum(length, self.depth))])
+        keys = np.concatenate([*self._keys, np.empty(0, np.uint64)])
+        numbers = np.concatenate([*self._documents, np.empty(0, np.int32)])
+        return Beginnings(numbers, length, start, keys, self.by)
+
+    def _key(self, batch: Batch, kept: NDArray[np.int64]) -> NDArray[np.uint64]:
+        if self.by == "token ids":
+            token = batch.columns["token"][kept]
+            self.all_known &= bool((token >= 0).all())
+            return hash_rows([token], len(kept))
+        columns = [batch.columns[router.name] for router in self.meta.routers]
+        flat = [slot for column in columns for slot in (column.T if column.ndim == 2 else [column])]
+        return hash_rows((column[kept] for column in flat), len(kept))
+
+
+def _counted(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+    """0, 1, 2 … anew in every stretch of these lengths."""
+    return np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)

@@ -1,0 +1,74 @@
+"""Looking through the rows of a trace for its units, and reading rows without a template."""
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from routestat.traces.batch import to_batch
+from routestat.traces.beginnings import BeginningsReader
+from routestat.traces.metadata import TraceMeta
+from routestat.traces.units import Units, find_units
+
+Progress = Callable[[int, int], None]
+#: All rows of a trace, with some of its columns.
+Recorded = Callable[[Sequence[str] | None], Iterator[pa.RecordBatch]]
+
+
+def examine(
+    meta: TraceMeta,
+    documents: pa.Table,
+    recorded: Recorded,
+    column: str | None = None,
+    progress: Progress | None = None,
+) -> Units:
+    """Find the units of a trace: one pass over its token ids, or over its choices where these are not all known.
+
+    Parameters
+    ----------
+    meta : TraceMeta
+    documents : pyarrow.Table
+    recorded : callable(columns)
+        Gives all rows.
+    column : str, optional
+        Column of the documents that says which belong together; see `find_units`.
+    progress : callable(rows_done, rows_in_all), optional
+        Called with the rows done as both: how many there are is not known here.
+    """
+    choices = [router.name for router in meta.routers]
+    for by, wanted in (("token ids", ["token"]), ("choices", choices)):
+        reader, done = BeginningsReader(meta, documents.num_rows, by), 0
+        for record in recorded(wanted):
+            reader.add(to_batch(record))
+            if not reader.all_known:
+                break
+            done += record.num_rows
+            if progress is not None:
+                progress(done, done)
+        if reader.all_known:
+            break
+    return find_units(reader.finished(), documents, column)
+
+
+def without_beginnings(
+    records: Iterator[pa.RecordBatch], units: Units, left_out: NDArray[np.int64]
+) -> Iterator[pa.RecordBatch]:
+    """The rows without the first `left_out` ``[document]`` of each document of `units`."""
+    last, done = -1, 0
+    for record in records:
+        document = record.column(record.schema.get_field_index("document")).to_numpy()
+        if not len(document):
+            continue
+        first = np.flatnonzero(np.concatenate([[True], document[1:] != document[:-1]]))
+        rows = np.diff(np.append(first, len(document)))
+        before = np.zeros(len(first), np.int64)
+        before[0] = done if int(document[0]) == last else 0
+        gone = np.clip(left_out[units.places(document[first])] - before, 0, rows)
+        last, done = int(document[-1]), int(before[-1] + rows[-1])
+        if gone.any():
+            place = np.arange(len(document)) - np.repeat(first, rows)
+            kept = np.flatnonzero(place >= np.repeat(gone, rows))
+            yield from [record.take(pa.array(kept))] if len(kept) else []
+        else:
+            yield record
