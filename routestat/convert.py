@@ -79,6 +79,13 @@ def convert(
     drop_dummy_rows: Annotated[
         bool, typer.Option("--drop-dummy-rows", help="Leave out the constant rows that open documents.")
     ] = False,
+    cluster: Annotated[
+        str | None,
+        typer.Option(
+            help="Field or column that says which documents belong together (samples of one prompt, turns of one "
+            "conversation), such as conversation_id; if not given, found from ids and shared beginnings."
+        ),
+    ] = None,
 ) -> None:
     """Read another tool's trace, check every row, and write the store; or write a trace as Parquet or .npz.
 
@@ -100,12 +107,11 @@ def convert(
         iteration=iteration,
         stride=stride,
         drop_dummy_rows=drop_dummy_rows,
+        cluster=cluster,
     )
     from_parquet = format_ == "parquet" or (format_ == "auto" and source.suffix == ".parquet")
     if (from_parquet or out.suffix in EXPORTS) and wanted != Wanted():
-        raise RoutestatError(
-            "a trace is converted whole: --layers to --drop-dummy-rows are for other tools' files"
-        )
+        raise RoutestatError("a trace is converted whole: --layers to --cluster are for other tools' files")
     _require_free(out)
     if out.suffix in EXPORTS:
         print(f"{out}: {_export(source, out)}")

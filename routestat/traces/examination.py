@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from routestat.traces.batch import to_batch
 from routestat.traces.beginnings import BeginningsReader
 from routestat.traces.metadata import TraceMeta
-from routestat.traces.units import Units, find_units
+from routestat.traces.units import CLUSTER_COLUMN, Units, find_units
 
 Progress = Callable[[int, int], None]
 #: All rows of a trace, with some of its columns.
@@ -32,10 +32,12 @@ def examine(
     recorded : callable(columns)
         Gives all rows.
     column : str, optional
-        Column of the documents that says which belong together; see `find_units`.
+        Column of the documents that says which belong together; if not given, the one that the metadata name, if
+        any. See `find_units`.
     progress : callable(rows_done, rows_in_all), optional
         Called with the rows done as both: how many there are is not known here.
     """
+    column = column or meta.extra.get(CLUSTER_COLUMN)
     choices = [router.name for router in meta.routers]
     for by, wanted in (("token ids", ["token"]), ("choices", choices)):
         reader, done = BeginningsReader(meta, documents.num_rows, by), 0

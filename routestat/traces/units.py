@@ -22,6 +22,8 @@ TEMPLATES = ("once", "drop", "keep")
 #: Columns of the documents: what the source says, and what routestat found.
 LABEL, CLUSTER, REASON, TEMPLATE = "cluster_label", "cluster", "cluster_by", "template"
 FOUND = (CLUSTER, REASON, TEMPLATE)
+#: In a trace's `extra`: the column of the documents that its maker named as their clusters.
+CLUSTER_COLUMN = "cluster_column"
 
 
 @dataclass(frozen=True, eq=False)

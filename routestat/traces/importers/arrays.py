@@ -12,6 +12,7 @@ n_experts       scalar                     experts per router (optional: the lar
 domain          [tokens]                   index into domains, the same within a document (optional)
 domains         [domains]                  their names (optional)
 phase           [tokens]                   0 prefill, 1 decode (optional: all prefill)
+clusters        [tokens] or [documents]    documents with the same number are not independent (optional: found)
 ==============  =========================  ==========================================================
 """
 
@@ -29,8 +30,20 @@ from routestat.traces.importers.imported import Imported, Wanted
 from routestat.traces.importers.opening import UNREADABLE, reason
 from routestat.traces.metadata import Router, routers_like
 from routestat.traces.store import Trace
+from routestat.traces.units import CLUSTER_COLUMN
 
-KNOWN = ("experts", "document", "position", "token", "layers", "n_experts", "domain", "domains", "phase")
+KNOWN = (
+    "experts",
+    "document",
+    "position",
+    "token",
+    "layers",
+    "n_experts",
+    "domain",
+    "domains",
+    "phase",
+    "clusters",
+)
 # Of memory, for all arrays of a trace that is written.
 LIMIT_BYTES = 4 << 30
 
@@ -43,7 +56,7 @@ def read_arrays(path: Path, wanted: Wanted | None = None) -> Imported:
     FormatError
         Naming the file and the array that is wrong.
     """
-    arrays = _load(path)
+    arrays = _load(path, None if wanted is None else wanted.cluster)
     experts = arrays["experts"]
     if experts.ndim != 3 or experts.dtype.kind not in "iu" or 0 in experts.shape[1:]:
         raise FormatError(f"{path}: experts must be integers [tokens, layers, k], got {_describe(experts)}")
@@ -64,6 +77,11 @@ def read_arrays(path: Path, wanted: Wanted | None = None) -> Imported:
     token = _per_token(path, arrays, "token", n)
     phase = _per_token(path, arrays, "phase", n)
     documents = _documents(path, arrays, document, n)
+    column = (wanted.cluster if wanted is not None else None) or (
+        "clusters" if "clusters" in arrays else None
+    )
+    if column is not None and column not in documents:
+        documents[column] = _clusters(path, arrays, column, document)
     if wanted is not None and wanted.drop_dummy_rows and n:
         keep = settle_dummies(path, experts[order], document[order], True, notes, "row {}".format)
         order = order if keep is None else order[keep]
@@ -78,6 +96,7 @@ def read_arrays(path: Path, wanted: Wanted | None = None) -> Imported:
         documents,
         tuple(notes),
         None if phase is None or not phase.any() else phase[order] == 1,
+        extra={} if column is None else {CLUSTER_COLUMN: column},
     )
 
 
@@ -125,6 +144,9 @@ def write_arrays(trace: Trace, path: Path, progress: Callable[[int, int], None] 
         del arrays["phase"]
     arrays |= {"layers": np.array(trace.meta.layers), "n_experts": np.array(n_experts)}
     arrays |= _domains(trace, arrays["document"])
+    if trace.meta.extra.get(CLUSTER_COLUMN):
+        # Where nobody named the clusters they are found again.
+        arrays["clusters"] = trace.units.cluster_of(arrays["document"])
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".tmp")
     try:
@@ -173,7 +195,7 @@ def _domains(trace: Trace, document: NDArray[np.int32]) -> dict[str, NDArray]:
     }
 
 
-def _load(path: Path) -> dict[str, NDArray]:
+def _load(path: Path, cluster: str | None = None) -> dict[str, NDArray]:
     if not path.is_file():
         raise FormatError(f"{path}: no such file")
     try:
@@ -185,7 +207,8 @@ def _load(path: Path) -> dict[str, NDArray]:
                 raise FormatError(
                     f"{path}: no array named experts; it has {', '.join(archive.files) or 'none'}"
                 )
-            arrays = {name: archive[name] for name in KNOWN if name in archive.files}
+            names = KNOWN if cluster is None else (*KNOWN, cluster)
+            arrays = {name: archive[name] for name in names if name in archive.files}
         for name, array in arrays.items():
             if not isinstance(array, np.ndarray):
                 raise FormatError(f"{path}: {name} is no array")
@@ -249,6 +272,29 @@ def _documents(path: Path, arrays: dict[str, NDArray], document: NDArray, n: int
     else:
         rows["domain"] = [str(names[index]) for index in domain[first].tolist()]
     return rows
+
+
+def _clusters(path: Path, arrays: dict[str, NDArray], name: str, document: NDArray) -> list[int | str]:
+    """The cluster of every document, from an array with a value a token or a document."""
+    if name not in arrays:
+        raise FormatError(f"{path}: --cluster {name}: no such array, and the documents have no such column")
+    numbers, first = np.unique(document, return_index=True)
+    values = arrays[name]
+    if values.ndim != 1 or values.dtype.kind not in "iuU" or len(values) not in (len(document), len(numbers)):
+        raise FormatError(
+            f"{path}: {name} must be {len(document)} whole numbers or words, one a token, or {len(numbers)}, one a "
+            f"document, got {_describe(values)}"
+        )
+    if values.dtype.kind != "U" and len(values) and int(values.min()) < 0:
+        raise FormatError(
+            f"{path}: {name} has no value (below 0) at {int(np.argmin(values))}; fill the holes"
+        )
+    if len(values) == len(document):
+        label = values[first]
+        if (values != label[np.searchsorted(numbers, document)]).any():
+            raise FormatError(f"{path}: {name} changes within a document; a document is in one cluster")
+        values = label
+    return list(values.tolist())
 
 
 def _describe(array: NDArray) -> str:

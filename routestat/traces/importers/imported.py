@@ -18,13 +18,15 @@ from routestat.traces.importers.checks import (
     settle_n_experts,
 )
 from routestat.traces.metadata import Router, routers_like
+from routestat.traces.units import CLUSTER_COLUMN, LABEL
 
 
 @dataclass(frozen=True)
 class Wanted:
     """What the caller says of a file that does not say it itself; None: not said.
 
-    `layers` are the model's layer numbers; `stride` is the row length of an argsort in experts.
+    `layers` are the model's layer numbers; `stride` is the row length of an argsort in experts; `cluster` names the
+    field or column that says which documents belong together.
     """
 
     layers: tuple[int, ...] | None = None
@@ -35,6 +37,7 @@ class Wanted:
     iteration: int | None = None
     stride: int | None = None
     drop_dummy_rows: bool = False
+    cluster: str | None = None
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,8 @@ class Document:
         Token ids of the whole document, prompt and answer.
     n_tokens : int, optional
         How many there are, where the ids are unknown.
+    cluster : str or int, optional
+        Documents with the same one are not independent: answers to one request, turns of one conversation.
     """
 
     where: str
@@ -85,6 +90,34 @@ class Document:
     n_prompt: int | None = None
     tokens: NDArray[np.integer] | None = None
     n_tokens: int | None = None
+    cluster: str | int | None = None
+
+
+#: Fields by which sources say that several of their records belong together.
+CLUSTER_FIELDS = ("conversation_id", "session_id", "group_id", "group_index", "prompt_id")
+
+
+def cluster_of(where: str, record: Mapping[str, Any], wanted: Wanted) -> str | int | None:
+    """What a record says it belongs together with: the wanted field, or one that is known to mean that.
+
+    Raises
+    ------
+    FormatError
+        If the wanted field is not there, or holds neither text nor a whole number.
+    """
+    names = CLUSTER_FIELDS if wanted.cluster is None else (wanted.cluster,)
+    name = next((one for one in names if record.get(one) is not None), None)
+    if name is None:
+        if wanted.cluster is not None:
+            raise FormatError(
+                f"{where}: no {wanted.cluster} (--cluster); it has {', '.join(map(str, record))}"
+            )
+        return None
+    value = record[name]
+    value = value.item() if isinstance(value, np.generic | np.ndarray) and value.size == 1 else value
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise FormatError(f"{where}.{name}: a cluster is text or a whole number, got {type(value).__name__}")
+    return f"{name} {value}" if wanted.cluster is None else value
 
 
 def join(path: Path, found: Sequence[Document], wanted: Wanted, **said: Any) -> Imported:
@@ -124,7 +157,7 @@ def join(path: Path, found: Sequence[Document], wanted: Wanted, **said: Any) -> 
         wanted,
         token=token,
         decode=position >= np.repeat(bounds, lengths),
-        described={"name": [one.name for one in found], "unrouted_tokens": [_unrouted(one) for one in found]},
+        described=_described(found, wanted),
         notes=notes,
         **said,
     )
@@ -168,6 +201,13 @@ def settle(
         Naming the file, the layer and the row that cannot be.
     """
     spoken = list(notes)
+    if wanted.cluster is not None and wanted.cluster not in (described or {}):
+        known = ", ".join(described or {}) or "none"
+        raise FormatError(
+            f"{path}: --cluster {wanted.cluster}: documents of this format have no such column; they have {known}"
+        )
+    if wanted.cluster is not None:
+        said["extra"] = {**said.get("extra", {}), CLUSTER_COLUMN: wanted.cluster}
     experts, layers = pick_layers(path, experts, axis, wanted.layers, spoken)
     refuse_empty_layers(path, experts, layers)
     places = count_positions(document) if position is None else position
@@ -201,6 +241,19 @@ def settle(
         decode if decode is not None and decode.any() else None,
         **said,
     )
+
+
+def _described(found: Sequence[Document], wanted: Wanted) -> dict[str, list[Any]]:
+    """Columns of the documents."""
+    columns: dict[str, list[Any]] = {
+        "name": [one.name for one in found],
+        "unrouted_tokens": [_unrouted(one) for one in found],
+    }
+    clusters = [one.cluster for one in found]
+    if any(one is not None for one in clusters):
+        # Of different kinds where files differ; a column has one type.
+        columns[wanted.cluster or LABEL] = [None if one is None else str(one) for one in clusters]
+    return columns
 
 
 def _tokens_of_rows(one: Document) -> NDArray[np.int64]:

@@ -21,7 +21,7 @@ import numpy as np
 
 from routestat.errors import FormatError
 from routestat.traces.importers.checks import narrow
-from routestat.traces.importers.imported import Document, Imported, Wanted, join
+from routestat.traces.importers.imported import Document, Imported, Wanted, cluster_of, join
 from routestat.traces.importers.opening import (
     files_of,
     from_buffer,
@@ -73,19 +73,22 @@ def holder_of(record: dict[str, Any]) -> dict[str, Any] | None:
 
 def _from_response(where: str, record: dict[str, Any], wanted: Wanted, fallback: str) -> Iterator[Document]:
     choices = record.get("choices")
-    label = str(record.get("id") or inner(where, record, "meta_info").get("id") or fallback)
+    said = record.get("id") or inner(where, record, "meta_info").get("id")
+    label = str(said or fallback)
+    # Answers to one request share its prompt, whether they come together or a line each. Ids are unique in a file.
+    request = fallback if said is None else f"{fallback.rsplit(' ', 1)[0]} {said}"
     if holder_of(record) is not None or not isinstance(choices, list):
-        yield _document(where, record, record, wanted, label)
+        yield _document(where, record, record, wanted, label, request)
         return
     for index, choice in enumerate(choices):
         if not isinstance(choice, dict):
             raise FormatError(f"{where}: choices[{index}] must be an object")
         name = label if len(choices) == 1 else f"{label} choice {index}"
-        yield _document(f"{where}, choices[{index}]", record, choice, wanted, name)
+        yield _document(f"{where}, choices[{index}]", record, choice, wanted, name, request)
 
 
 def _document(
-    where: str, record: dict[str, Any], choice: dict[str, Any], wanted: Wanted, name: str
+    where: str, record: dict[str, Any], choice: dict[str, Any], wanted: Wanted, name: str, request: str
 ) -> Document:
     held = holder_of(choice)
     if held is None:
@@ -113,7 +116,8 @@ def _document(
         raise FormatError(f"{place}: {ids} ids a token are no multiple of --top-k {wanted.top_k}")
     experts = from_buffer(place, raw, dtype, (rows, ids // wanted.top_k, wanted.top_k))
     tokens = _tokens(where, record, answer, n_prompt, n_answer)
-    return Document(place, narrow(experts), name, first, n_prompt, tokens, n_prompt + n_answer)
+    cluster = cluster_of(where, inner(where, record, "meta_info") | record, wanted) or request
+    return Document(place, narrow(experts), name, first, n_prompt, tokens, n_prompt + n_answer, cluster)
 
 
 def _tokens(

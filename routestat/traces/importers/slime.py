@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from routestat.errors import FormatError
 from routestat.traces.importers.checks import narrow
-from routestat.traces.importers.imported import Document, Imported, Wanted, join
+from routestat.traces.importers.imported import Document, Imported, Wanted, cluster_of, join
 from routestat.traces.importers.opening import files_of, integers, numpy_file, torch_file
 
 KEY = "rollout_routed_experts"
@@ -48,7 +48,7 @@ def read_slime(path: Path, wanted: Wanted) -> Imported:
         if "routed_experts" in held:
             found += _from_verl(file, held)
         else:
-            found += _from_slime(file, held)
+            found += _from_slime(file, held, wanted)
     return join(
         path,
         found,
@@ -60,7 +60,7 @@ def read_slime(path: Path, wanted: Wanted) -> Imported:
     )
 
 
-def _from_slime(file: Path, held: Mapping[str, Any]) -> Iterator[Document]:
+def _from_slime(file: Path, held: Mapping[str, Any], wanted: Wanted) -> Iterator[Document]:
     for index, (place, sample) in enumerate(_samples(file, held)):
         where = f"{file}: {place}"
         if sample.get(KEY) is None:
@@ -76,7 +76,9 @@ def _from_slime(file: Path, held: Mapping[str, Any]) -> Iterator[Document]:
             n_prompt = n_tokens - int(integers(f"{where}.response_length", response, 0))
             if not 0 <= n_prompt <= n_tokens:
                 raise FormatError(f"{where}.response_length: {response} of {n_tokens} tokens")
-        yield Document(where, narrow(experts), f"{file.stem} {index}", 0, n_prompt, tokens, n_tokens)
+        cluster = cluster_of(where, sample, wanted)
+        name = f"{file.stem} {index}"
+        yield Document(where, narrow(experts), name, 0, n_prompt, tokens, n_tokens, cluster)
 
 
 def _samples(file: Path, held: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:

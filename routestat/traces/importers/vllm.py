@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from routestat.errors import FormatError
 from routestat.traces.importers.checks import narrow
-from routestat.traces.importers.imported import Document, Imported, Wanted, join
+from routestat.traces.importers.imported import Document, Imported, Wanted, cluster_of, join
 from routestat.traces.importers.opening import (
     files_of,
     from_buffer,
@@ -54,10 +54,10 @@ def read_vllm(path: Path, wanted: Wanted) -> Imported:
     found: list[Document] = []
     for file in files_of(path, SUFFIXES):
         if file.suffix in (".npy", ".npz"):
-            found += _from_arrays(file)
+            found += _from_arrays(file, wanted)
         else:
             for where, record in json_records(file):
-                found += _from_response(where, record, f"{file.stem} {len(found)}")
+                found += _from_response(where, record, f"{file.stem} {len(found)}", wanted)
     return join(
         path,
         found,
@@ -69,11 +69,11 @@ def read_vllm(path: Path, wanted: Wanted) -> Imported:
     )
 
 
-def _from_arrays(file: Path) -> Iterator[Document]:
+def _from_arrays(file: Path, wanted: Wanted) -> Iterator[Document]:
     arrays = numpy_file(file)
     if {"prompt_routed_experts", "routed_experts"} <= set(arrays):
         record = {name: arrays[name] for name in ("prompt_routed_experts", "routed_experts")}
-        yield _document(str(file), record, record, file.stem)
+        yield _document(str(file), record, record, file.stem, str(file.stem), wanted)
         return
     for name, array in arrays.items():
         where = f"{file}: {name}" if name else str(file)
@@ -81,20 +81,25 @@ def _from_arrays(file: Path) -> Iterator[Document]:
         yield Document(where, narrow(experts), f"{file.stem} {name}".strip())
 
 
-def _from_response(where: str, record: dict[str, Any], fallback: str) -> Iterator[Document]:
-    label = str(record.get("request_id") or record.get("id") or fallback)
+def _from_response(where: str, record: dict[str, Any], fallback: str, wanted: Wanted) -> Iterator[Document]:
+    said = record.get("request_id") or record.get("id")
+    label = str(said or fallback)
+    # Answers to one request share its prompt, whether they come together or a line each. Ids are unique in a file.
+    request = fallback if said is None else f"{fallback.rsplit(' ', 1)[0]} {said}"
     choices = record.get("choices", record.get("outputs"))
     if choices is None:
-        yield _document(where, record, record, label)
+        yield _document(where, record, record, label, request, wanted)
         return
     if not isinstance(choices, list) or not all(isinstance(choice, dict) for choice in choices):
         raise FormatError(f"{where}: choices must be a list of objects")
     for index, choice in enumerate(choices):
         name = label if len(choices) == 1 else f"{label} choice {index}"
-        yield _document(f"{where}, choices[{index}]", record, choice, name)
+        yield _document(f"{where}, choices[{index}]", record, choice, name, request, wanted)
 
 
-def _document(where: str, record: dict[str, Any], choice: dict[str, Any], name: str) -> Document:
+def _document(
+    where: str, record: dict[str, Any], choice: dict[str, Any], name: str, request: str, wanted: Wanted
+) -> Document:
     """One choice of a response; what it shares with the other choices stands on the response."""
     if choice.get("routed_experts") is None:
         raise FormatError(
@@ -128,7 +133,8 @@ def _document(where: str, record: dict[str, Any], choice: dict[str, Any], name: 
             f"{where}: routed_experts covers {rows} tokens where prompt and answer have {n_tokens}, "
             "the last of them never forwarded"
         )
-    return Document(where, narrow(experts), name, first, n_prompt, tokens, n_tokens)
+    cluster = cluster_of(where, record, wanted) or request
+    return Document(where, narrow(experts), name, first, n_prompt, tokens, n_tokens, cluster)
 
 
 def _either(choice: dict[str, Any], record: dict[str, Any], name: str) -> Any:
