@@ -7,6 +7,7 @@ from typing import Annotated
 import numpy as np
 import typer
 
+from routestat import options
 from routestat.counting.counts import MAX_STATES, count
 from routestat.counting.paths import count_paths
 from routestat.desk import (
@@ -60,6 +61,8 @@ def analyze(
     ] = 0,
     groups: Annotated[int, typer.Option(min=1, help="Bundles of documents that tables are kept for.")] = 256,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads (if not given: all cores).")] = None,
+    cluster: options.Cluster = None,
+    template: options.Template = "once",
     seed: Annotated[int, typer.Option(min=0, help="Seed of the few random steps.")] = 0,
 ) -> None:
     """Count a trace once and report what its routing does: significance, information, the Markov chain that
@@ -71,7 +74,8 @@ def analyze(
         raise RoutestatError(f"--bayes is full or none, got {bayes!r}")
     wanted, rule, asked = parse_layers(layers), parse_alpha(alpha), parse_order(order)
     with Ticker() as ticker:
-        trace = in_blocks(Trace.open(traces, progress=ticker.of("checking")))
+        progress = ticker.of("checking")
+        trace = in_blocks(Trace.open(traces, progress=progress, cluster=cluster, template=template))
         require_tokens(trace, wanted)
         if bayes == "full" and max(router.alphabet.size for router in trace.routers(wanted)) > MAX_STATES:
             raise RoutestatError(

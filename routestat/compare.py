@@ -9,17 +9,28 @@ from typing import Annotated
 import numpy as np
 import typer
 
+from routestat import options
 from routestat.contrast import Side, contrast
 from routestat.counting.agreement import Agreement, count_agreement
 from routestat.counting.context import Context
 from routestat.counting.counts import MAX_STATES, Counts, count
+from routestat.counting.unit_facts import unit_facts
 from routestat.desk import Ticker, check_out, keep_traces_apart, parse_layers, run
 from routestat.errors import RoutestatError
 from routestat.inference.clustered import FEW_GROUPS
 from routestat.report.comparison import write_comparison
 from routestat.report.comparison_terminal import summarise
 from routestat.traces.metadata import Router, TraceMeta
-from routestat.traces.selected import WISHES, Document, Pairing, Selected, choose, documents_of, pair
+from routestat.traces.selected import (
+    WISHES,
+    Document,
+    Pairing,
+    Selected,
+    choose,
+    documents_of,
+    in_common_units,
+    pair,
+)
 from routestat.traces.store import Trace, span
 
 CONTEXTS = (Context(), Context.layer(1))
@@ -49,6 +60,8 @@ def compare(
     ] = "auto",
     groups: Annotated[int, typer.Option(min=1, help="Bundles of documents that tables are kept for.")] = 256,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads (if not given: all cores).")] = None,
+    cluster: options.Cluster = None,
+    template: options.Template = "once",
     seed: Annotated[int, typer.Option(min=0, help="Seed of the relabellings.")] = 0,
 ) -> None:
     """Say whether two traces route alike, layer by layer and transition by transition, over whole documents: which
@@ -61,8 +74,13 @@ def compare(
         raise RoutestatError(f"--paired is {', '.join(WISHES)}, got {paired!r}")
     with Ticker() as ticker:
         same = a.resolve() == b.resolve()
-        first = Trace.open(a, progress=ticker.of("checking A"))
-        second = first if same else Trace.open(b, progress=ticker.of("checking B"))
+
+        def opened(path: Path, name: str) -> Trace:
+            progress = ticker.of(f"checking {name}")
+            return Trace.open(path, progress=progress, cluster=cluster, template=template)
+
+        first = opened(a, "A")
+        second = first if same else opened(b, "B")
         routers, notes = common_routers(first.meta, second.meta, wanted)
         folder = out or Path("reports") / default_name(a, b, domain_a, domain_b)
         read = documents_of(first, ticker.of("reading documents of A"))
@@ -78,6 +96,8 @@ def compare(
             Selected(first, chosen[0], pairing.numbers_a),
             Selected(second, chosen[1], pairing.numbers_b),
         )
+        if pairing.paired:
+            traces = in_common_units(*traces)
         counts = count_both(traces, routers, groups, threads, ticker)
         findings = contrast(
             (side(a, traces[0], domain_a, counts[0]), side(b, traces[1], domain_b, counts[1])),
@@ -86,7 +106,11 @@ def compare(
             np.random.default_rng(seed),
             paired=pairing.paired,
             n_common=pairing.n_common,
-            notes=[*notes, *remarks(chosen, counts, pairing, same)],
+            notes=[
+                *notes,
+                *remarks(chosen, counts, pairing, same),
+                *of_units(first, chosen, traces, counts, same),
+            ],
             tick=ticker,
         )
         page = write_comparison(findings, folder, tick=ticker)
@@ -181,18 +205,43 @@ def remarks(
             else ""
         )
         notes.append(f"paired: {common} documents are in both and are compared with themselves{rest}")
-    for name, size, found in zip("AB", sizes, counts, strict=True):
+    for name, found in zip("AB", counts, strict=True):
         held = int(np.count_nonzero(found.tokens))
         if held < 2:
             notes.append(
                 f"{name} has one group of documents: differences are shown, but nothing can be tested"
             )
         elif held < FEW_GROUPS:
+            units = "documents" if found.n_clusters == found.n_documents else "clusters of documents"
             notes.append(
-                f"{name} has only {size} documents: intervals and clustered p-values are rough below 30"
+                f"{name} has only {found.n_clusters} {units}: intervals and clustered p-values are rough below 30"
             )
     if counts[0].states == "expert":
         notes.append("expert view: there are too many subsets to count one by one, so tables count experts")
+    return notes
+
+
+def of_units(
+    trace: Trace,
+    chosen: tuple[list[Document], list[Document]],
+    traces: tuple[Selected, Selected],
+    counts: tuple[Counts, Counts],
+    same: bool,
+) -> list[str]:
+    """What there is to say of the independent units of either, and of clusters that lie in both."""
+    said = [unit_facts(one, found).sentences() for one, found in zip(traces, counts, strict=True)]
+    notes = [f"{name}: {text}" for name, texts in zip("AB", said, strict=True) for text in texts]
+    if same:
+        numbers = [np.array([d.number for d in documents], np.int32) for documents in chosen]
+        of = [
+            set(trace.units.cluster_of(n[~np.isin(n, other)]).tolist())
+            for n, other in (numbers, numbers[::-1])
+        ]
+        if shared := len(of[0] & of[1]):
+            notes.append(
+                f"{shared} clusters have documents in A and others in B: the two samples are not independent, and "
+                "tests of their difference are cautious"
+            )
     return notes
 
 
@@ -213,7 +262,8 @@ def flips(
 def side(path: Path, trace: Trace, domain: str | None, counts: Counts) -> Side:
     """What the report says of one of the two."""
     groups = int(np.count_nonzero(counts.tokens))
-    return Side(path.name, trace.meta, domain, counts.n_tokens, counts.n_documents, groups)
+    units = unit_facts(trace, counts)
+    return Side(path.name, trace.meta, domain, counts.n_tokens, counts.n_documents, groups, units)
 
 
 def main() -> None:

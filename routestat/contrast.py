@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from routestat.counting.agreement import Agreement
 from routestat.counting.context import Context
 from routestat.counting.counts import Counts
+from routestat.counting.unit_facts import UnitFacts
 from routestat.inference.comparison import (
     LawDifference,
     TransitionDifference,
@@ -48,6 +49,7 @@ class Side:
     n_tokens: int
     n_documents: int
     n_groups: int
+    units: UnitFacts
 
 
 @dataclass(frozen=True)

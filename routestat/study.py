@@ -15,6 +15,7 @@ from routestat.counting.counts import Counts
 from routestat.counting.paths import PathCounts, count_given
 from routestat.counting.sample import Sample
 from routestat.counting.strata import count_strata
+from routestat.counting.unit_facts import UnitFacts, unit_facts
 from routestat.decomposition import Budget, Decomposition, Tick, budget, decompose, sample_of
 from routestat.errors import RoutestatError
 from routestat.fitting import chain_of, second_orders
@@ -124,6 +125,7 @@ class Study:
     routers: tuple[Router, ...]
     n_tokens: int
     n_documents: int
+    units: UnitFacts
     n_groups: int
     complete: bool
     notes: tuple[str, ...]
@@ -239,6 +241,7 @@ def _study(
         routers=counts.routers,
         n_tokens=counts.n_tokens,
         n_documents=counts.n_documents,
+        units=unit_facts(trace, counts),
         n_groups=int(np.count_nonzero(counts.tokens)),
         complete=trace.complete,
         notes=_notes(trace, counts),
@@ -269,11 +272,12 @@ def _ticking(items: Sequence[Any], what: str, tick: Tick) -> Any:
 
 def _notes(trace: Trace, counts: Counts) -> tuple[str, ...]:
     groups = int(np.count_nonzero(counts.tokens))
-    notes = [note for note in (trace.note, counts.note) if note]
+    notes = [note for note in (trace.note, counts.note, *unit_facts(trace, counts).sentences()) if note]
     if not trace.complete:
         notes.append("the writer of this trace stopped before closing it; what it had finished is analysed")
     if groups < 2:
-        one = "one document" if counts.n_documents < 2 else f"one group of {counts.n_documents} documents"
+        several = "cluster" if counts.n_clusters < 2 else "group"
+        one = "one document" if counts.n_documents < 2 else f"one {several} of {counts.n_documents} documents"
         notes.append(f"all tokens are of {one}: there is nothing to hold out and no interval to give")
     elif groups < 30:
         notes.append(

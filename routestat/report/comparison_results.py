@@ -12,6 +12,7 @@ from routestat.inference.comparison import LawDifference
 from routestat.inference.label_free import FigureDifference
 from routestat.inference.moved import MovedCells
 from routestat.inference.ratio import Estimate
+from routestat.report.parts import units_record
 from routestat.report.results import Record, _plain, _words, _write_rows
 from routestat.traces.manifest import replace_file
 from routestat.traces.metadata import Router
@@ -70,6 +71,7 @@ def _side(side: Side) -> Record:
         "domain": side.domain,
         "n_tokens": side.n_tokens,
         "n_documents": side.n_documents,
+        **units_record(side.units),
         "n_groups": side.n_groups,
     }
 

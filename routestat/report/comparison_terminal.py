@@ -33,6 +33,7 @@ def summarise(findings: Contrast, page: Path) -> None:
 
 def _described(side: Side) -> str:
     size = f"{_many(side.n_tokens, 'token')} of {_many(side.n_documents, 'document')}"
+    size += f" ({_many(side.units.n_clusters, 'cluster')})"
     parts = [side.path, f"domain {side.domain}" if side.domain else "", side.meta.precision, size]
     return " · ".join(_one_line(part) for part in parts if part)
 

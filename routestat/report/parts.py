@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from routestat.counting.unit_facts import UnitFacts
 from routestat.decomposition import Budget, Conditional, Decomposition
 from routestat.inference.calibration import HalfSplits
 
@@ -15,6 +16,22 @@ def reason(*reasons: str | None) -> Record:
     """Why something is null, as a key of its own; nothing if there is no reason."""
     given = [one for one in dict.fromkeys(reasons) if one]
     return {"reason": "; ".join(given)} if given else {}
+
+
+def units_record(units: UnitFacts) -> Record:
+    """Keys of `trace`, and of each side of a comparison: the independent units, and what was left out."""
+    return {
+        "n_clusters": units.n_clusters,
+        "largest_cluster_documents": units.largest_cluster,
+        "clusters_from": list(units.clusters_from),
+        "template": {
+            "counted": units.template,
+            "n_tokens": units.template_tokens,
+            "n_documents": units.template_documents,
+            "n_tokens_left_out": units.template_left_out,
+            "n_documents_without_more": units.template_only,
+        },
+    }
 
 
 def parts_record(parts: Decomposition) -> Record:

@@ -21,7 +21,7 @@ from routestat.report.bayes import bayes_record, write_bayes
 from routestat.report.breadth import coactivation_record, coactivation_rows, enough_record, map_records
 from routestat.report.chain_file import CHAIN_FILE, save_chain
 from routestat.report.memory import memory_record, order_records
-from routestat.report.parts import budget_record, calibration_record, parts_record, reason
+from routestat.report.parts import budget_record, calibration_record, parts_record, reason, units_record
 from routestat.structure.balance import Balance
 from routestat.study import BlockFinding, Dependence, LayerLoad, PathFinding, Study
 from routestat.traces.manifest import replace_file
@@ -98,6 +98,7 @@ def _trace(study: Study) -> Record:
         "licence": meta.licence,
         "n_tokens": study.n_tokens,
         "n_documents": study.n_documents,
+        **units_record(study.units),
         "n_groups": study.n_groups,
         "layers": [router.layer for router in study.routers],
         "routers": [router.name for router in study.routers],

@@ -60,7 +60,8 @@ def _header(console: Console, study: Study) -> None:
     console.print(Text(" · ".join(_one_line(part) for part in (meta.name, meta.model, meta.dataset) if part)))
     router = study.routers[0]
     facts = [
-        f"{_many(study.n_tokens, 'token')} of {_many(study.n_documents, 'document')}",
+        f"{_many(study.n_tokens, 'token')} of {_many(study.n_documents, 'document')} "
+        f"({_many(study.units.n_clusters, 'cluster')})",
         f"layer{'s' if len(study.routers) > 1 else ''} {span([router.layer for router in study.routers])}",
         f"{router.n_experts} experts, top {router.top_k}",
         "state view" if study.states == "subset" else "expert view",

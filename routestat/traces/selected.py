@@ -3,7 +3,7 @@
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,9 @@ import pyarrow as pa
 
 from routestat.errors import RoutestatError
 from routestat.traces.batch import to_batch
+from routestat.traces.shared_beginnings import joined
 from routestat.traces.store import Trace
+from routestat.traces.units import Units, relabelled
 
 WISHES = ("auto", "yes", "no")
 
@@ -182,6 +184,28 @@ def _numbered(
     return Pairing(common > 0, common, aligned and common > 0 and order[0] == order[1], numbers_a, numbers_b)
 
 
+def in_common_units(a: "Selected", b: "Selected") -> tuple["Selected", "Selected"]:
+    """Paired selections with one set of units: documents that belong together in either do so in both.
+
+    Of the template both leave out as much as the one that knows more of it, so that rows stay side by side.
+    """
+    number = np.union1d(a.units.document, b.units.document)
+    labels, templates = [], []
+    for one in (a.units, b.units):
+        at = np.searchsorted(number, one.document)
+        label, template = np.full(len(number), -1, np.int64), np.zeros(len(number), np.int64)
+        label[at], template[at] = one.cluster, one.template
+        labels.append(label)
+        templates.append(template)
+    part, template = joined(*labels), np.maximum(*templates)
+
+    def shared(one: Units) -> Units:
+        at = np.searchsorted(number, one.document)
+        return relabelled(replace(one, template=template[at]), part[at])
+
+    return a.in_units(shared(a.units)), b.in_units(shared(b.units))
+
+
 class Selected(Trace):
     """Some documents of a trace, renumbered; rows are read from the trace as they are asked for.
 
@@ -191,9 +215,17 @@ class Selected(Trace):
     documents : sequence of Document
         Of that trace, as `documents_of` gives them.
     numbers : mapping of the trace's number to the new one
+    units : Units, optional
+        Of these documents under their new numbers; those of the trace if not given.
     """
 
-    def __init__(self, trace: Trace, documents: Sequence[Document], numbers: Mapping[int, int]) -> None:
+    def __init__(
+        self,
+        trace: Trace,
+        documents: Sequence[Document],
+        numbers: Mapping[int, int],
+        units: Units | None = None,
+    ) -> None:
         chosen = {document.number: numbers[document.number] for document in documents}
         listed = trace.documents.column("document").to_pylist()
         places = [place for place, number in enumerate(listed) if number in chosen]
@@ -201,7 +233,7 @@ class Selected(Trace):
         renumbered = pa.array([chosen[listed[place]] for place in places], pa.int32())
         table = table.set_column(table.schema.get_field_index("document"), "document", renumbered)
         tokens = sum(document.tokens for document in documents)
-        units = trace.units.of(chosen)
+        units = trace.units.of(chosen) if units is None else units
         super().__init__(trace.meta, table, (), tokens, trace.columns, trace.complete, units, trace.template)
         self._trace = trace
         self._documents = tuple(documents)
@@ -211,7 +243,13 @@ class Selected(Trace):
 
     def first(self, n: int) -> "Selected":
         """Only the documents whose new number is below `n`."""
-        return Selected(self._trace, [d for d in self._documents if self._new[d.number] < n], self._new)
+        kept = [document for document in self._documents if self._new[document.number] < n]
+        units = self.units.of({number: number for number in self.units.document.tolist() if number < n})
+        return Selected(self._trace, kept, self._new, units)
+
+    def in_units(self, units: Units) -> "Selected":
+        """The same documents in other clusters, or with another template."""
+        return Selected(self._trace, self._documents, self._new, units)
 
     def recorded(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
         """The rows of the chosen documents, in the trace's order."""
