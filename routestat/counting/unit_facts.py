@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from routestat.counting.counts import Counts
-from routestat.traces.shared_beginnings import SHARED_ROWS
+from routestat.traces.shared_beginnings import SHARED_ROWS, SHORT_ROWS
 from routestat.traces.store import Trace
 
 
@@ -83,7 +83,10 @@ def _because(reason: str) -> str:
         return "the source says which belong together"
     if reason.startswith("column "):
         return f"by {reason}"
-    return f"documents share their first {SHARED_ROWS} tokens or more, or are copies, by {reason}"
+    return (
+        f"documents share their first {SHARED_ROWS} tokens or more, or {SHORT_ROWS} of short ones, or are copies, by "
+        f"{reason}"
+    )
 
 
 def unit_facts(trace: Trace, counts: Counts) -> UnitFacts:

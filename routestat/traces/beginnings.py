@@ -12,6 +12,9 @@ from routestat.traces.row_hash import hash_rows
 # Rows kept in all, and of one document at least: beginnings longer than that are compared no further.
 ROWS = 1 << 24
 LEAST_ROWS = 64
+# Layers whose choices are compared one by one. Last bits of an engine's arithmetic flip a few choices in a hundred, so
+# that rows of the same text hardly ever agree in all layers, but often in one; least in the first ones.
+SINGLE_LAYERS = 4
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -26,15 +29,16 @@ class Beginnings:
         All rows of each.
     start : int array ``[document + 1]``
         Where the kept rows of each begin.
-    key : uint64 array ``[row]``
-        Rows with equal keys are equal: their token ids, or all their choices.
+    keys : tuple of uint64 arrays ``[row]``
+        Rows with equal keys are equal: by their token id; or by their choices in all layers, then in each of the first
+        few.
     by : {"token ids", "choices"}
     """
 
     document: NDArray[np.int32]
     length: NDArray[np.int64]
     start: NDArray[np.int64]
-    key: NDArray[np.uint64]
+    keys: tuple[NDArray[np.uint64], ...]
     by: str
 
     @property
@@ -60,7 +64,7 @@ class BeginningsReader:
     n_documents: int
     by: str
     all_known: bool = True
-    _keys: list[NDArray[np.uint64]] = field(default_factory=list)
+    _keys: list[list[NDArray[np.uint64]]] = field(default_factory=list)
     _documents: list[NDArray[np.int32]] = field(default_factory=list)
     _rows: list[NDArray[np.int64]] = field(default_factory=list)
     _last: int = -1
@@ -84,7 +88,7 @@ class BeginningsReader:
         before[0] = self._done if goes_on else 0
         take = np.clip(self.depth - before, 0, rows)
         kept = np.repeat(first, take) + _counted(take)
-        self._keys.append(self._key(batch, kept))
+        self._keys.append(self._keys_of(batch, kept))
         self._documents.append(document[first[1:] if goes_on else first])
         if goes_on:
             self._rows[-1][-1] += rows[0]
@@ -97,18 +101,21 @@ class BeginningsReader:
         """All of it, once every batch has been added."""
         length = np.concatenate([*self._rows, np.empty(0, np.int64)])
         start = np.concatenate([[0], np.cumsum(np.minimum(length, self.depth))])
-        keys = np.concatenate([*self._keys, np.empty(0, np.uint64)])
+        parts = self._keys or [[np.empty(0, np.uint64)]]
+        keys = tuple(np.concatenate(part) for part in zip(*parts, strict=True))
         numbers = np.concatenate([*self._documents, np.empty(0, np.int32)])
         return Beginnings(numbers, length, start, keys, self.by)
 
-    def _key(self, batch: Batch, kept: NDArray[np.int64]) -> NDArray[np.uint64]:
+    def _keys_of(self, batch: Batch, kept: NDArray[np.int64]) -> list[NDArray[np.uint64]]:
         if self.by == "token ids":
             token = batch.columns["token"][kept]
             self.all_known &= bool((token >= 0).all())
-            return hash_rows([token], len(kept))
-        columns = [batch.columns[router.name] for router in self.meta.routers]
-        flat = [slot for column in columns for slot in (column.T if column.ndim == 2 else [column])]
-        return hash_rows((column[kept] for column in flat), len(kept))
+            return [hash_rows([token], len(kept))]
+        columns = [batch.columns[router.name][kept] for router in self.meta.routers]
+        flat = [list(column.T) if column.ndim == 2 else [column] for column in columns]
+        together = [slot for slots in flat for slot in slots]
+        single = flat[:SINGLE_LAYERS] if len(flat) > 1 else []
+        return [hash_rows(slots, len(kept)) for slots in (together, *single)]
 
 
 def _counted(lengths: NDArray[np.int64]) -> NDArray[np.int64]:

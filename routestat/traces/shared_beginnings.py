@@ -19,14 +19,16 @@ from scipy import sparse
 
 from routestat.traces.beginnings import Beginnings
 
-#: Rows that two documents have to share, beyond a template, to belong together.
-SHARED_ROWS = 16
+#: Rows that two documents have to share, beyond a template, to belong together; fewer where these are a fifth of both.
+SHARED_ROWS, SHORT_ROWS, SHORT_SHARE = 16, 8, 0.2
 # Documents that must share a template at least: a beginning that two of three share is a bond.
 LEAST_DOCUMENTS = 6
+# Rows of a template that a document must have; choices of the same text may differ in last bits of arithmetic.
+ALIKE = {"token ids": 1.0, "choices": 0.75}
 # Two documents would agree by chance with a probability of 2**-MARGIN_BITS somewhere in the trace.
 MARGIN_BITS = 10.0
 # Rows that probabilities are counted from, at most.
-CORPUS = 1 << 22
+CORPUS = 1 << 20
 _POWER, _BEFORE, _PLACE = (np.uint64(c) for c in (0x9E3779B97F4A7C15, 0xD6E8FEB86659FD93, 0xA0761D6478BD642F))
 
 
@@ -46,31 +48,40 @@ class SharedBeginnings:
     template: NDArray[np.int64]
 
 
-def find_shared(beginnings: Beginnings, shared_rows: int = SHARED_ROWS) -> SharedBeginnings:
+def find_shared(beginnings: Beginnings) -> SharedBeginnings:
     """Find the template, and the documents that share a beginning beyond it.
+
+    Where rows are compared by more than one key the template is the one that makes up most rows, and a bond by any key
+    is one.
 
     Parameters
     ----------
     beginnings : Beginnings
-    shared_rows : int
-        How many rows two documents have to share beyond the template.
     """
-    search = _Search(beginnings)
-    template = search.template()
-    return SharedBeginnings(search.bonds(template, shared_rows), template)
+    place = np.arange(beginnings.start[-1]) - np.repeat(beginnings.start[:-1], beginnings.kept)
+    # One at a time: each needs as much memory as the keys it looks at.
+    templates = (_Search(beginnings, key, place).template() for key in beginnings.keys)
+    template = max(templates, key=lambda found: int(found.sum()))
+    bonds = [_Search(beginnings, key, place).bonds(template) for key in beginnings.keys]
+    # A document without any bond is named −1 by all.
+    alone = np.max(bonds, axis=0, initial=-1) < 0
+    return SharedBeginnings(np.where(alone, -1, joined(*bonds)), template)
 
 
 class _Search:
-    """Prefixes of documents as single numbers: the sum of row keys, each times a power that tells its place."""
+    """Beginnings compared by one key.
 
-    def __init__(self, beginnings: Beginnings) -> None:
-        self.of, self.start, self.kept = beginnings, beginnings.start[:-1], beginnings.kept
-        key = beginnings.key
+    Prefixes of documents are single numbers: the sum of row keys, each times a power that tells its place.
+    """
+
+    def __init__(self, beginnings: Beginnings, key: NDArray[np.uint64], place: NDArray[np.int64]) -> None:
+        self.of, self.key, self.place = beginnings, key, place
+        self.start, self.kept = beginnings.start[:-1], beginnings.kept
         longest = int(self.kept.max(initial=0))
         powers = np.multiply.accumulate(np.full(max(longest, 1), _POWER))
-        self.place = np.arange(len(key)) - np.repeat(self.start, self.kept)
         # Sums wrap around at 2**64, which is what is wanted: equal rows at equal places have equal sums.
-        self.sums = np.concatenate([np.zeros(1, np.uint64), np.cumsum(key * powers[self.place])])
+        self.sums = np.zeros(len(key) + 1, np.uint64)
+        np.cumsum(key * powers[place], out=self.sums[1:])
 
     def prefix(self, documents: NDArray, first: NDArray | int, last: NDArray | int) -> NDArray[np.uint64]:
         """One number for rows `first` … `last` − 1 of each document."""
@@ -79,61 +90,81 @@ class _Search:
 
     def template(self) -> NDArray[np.int64]:
         """Rows of the longest beginning that more than half of the documents share, `[document]`."""
-        n = len(self.kept)
-        shared = np.zeros(n, np.int64)
+        n, alike = len(self.kept), ALIKE[self.of.by]
+        nothing = np.zeros(n, np.int64)
         need = max(n // 2 + 1, LEAST_DOCUMENTS)
-        low, high = 0, int(np.partition(self.kept, n - need)[n - need]) if n >= need else 0
-        while low < high:
-            half = (low + high + 1) // 2
-            low, high = (half, high) if len(self._most(half)) >= need else (low, half - 1)
-        if not low:
-            return shared
-        sharing = self._most(low)
-        bits = np.cumsum(self.bits(sharing[:1], np.array([0]), low)[0])
-        if n * _divergence(len(sharing) / n, bits[-1]) < 2.0 * MARGIN_BITS:
-            return shared
-        # Others share a part of it: as much as they could not by chance.
-        model = np.full(n, sharing[0])
-        at_least, at_most = np.zeros(n, np.int64), np.minimum(self.kept, low)
-        while (at_least < at_most).any():
-            middle = (at_least + at_most + 1) // 2
-            same = self.prefix(np.arange(n), 0, middle) == self.prefix(model, 0, middle)
-            at_least, at_most = np.where(same, middle, at_least), np.where(same, at_most, middle - 1)
-        clear = np.concatenate([[0.0], bits])[at_least] >= np.log2(n) + MARGIN_BITS
-        shared[:] = np.where(clear, at_least, 0)
-        shared[sharing] = low
-        return shared
+        rows, agree = self._most_have(need, alike) if n >= need else (0, nothing)
+        if not rows:
+            return nothing
+        sharing = np.flatnonzero((agree >= alike * rows) & (self.kept >= rows))
+        model = sharing[np.argmax(agree[sharing])]
+        bits = np.cumsum(self.bits(np.array([model]), np.array([0]), rows)[0])
+        # A part of the rows has to agree only, in any of the ways to choose that part.
+        chance = alike * bits[-1] - rows * _entropy(alike)
+        # −log2 of the probability that so many documents agree by chance.
+        if n * _divergence(len(sharing) / n, max(chance, 0.0)) < 2.0 * MARGIN_BITS:
+            return nothing
+        # Other documents have the first rows of it: as many as they could not have by chance.
+        at_least = self._in_common(model, rows)
+        template = np.where(np.append(0.0, bits)[at_least] >= np.log2(n) + MARGIN_BITS, at_least, 0)
+        template[sharing] = rows
+        return np.asarray(template)
 
-    def _most(self, rows: int) -> NDArray[np.int64]:
-        """The documents that share the most frequent beginning of so many rows, if more than half of all do."""
-        documents = np.flatnonzero(self.kept >= rows)
-        found = self.prefix(documents, 0, rows)
-        # What more than half of them have in common lies in the middle of the sorted list.
-        middle = np.partition(found, len(found) // 2)[len(found) // 2]
-        return documents[found == middle]
+    def _most_have(self, need: int, alike: float) -> tuple[int, NDArray[np.int64]]:
+        """How many rows at least `need` documents have in common, and in how many of them each agrees with most."""
+        agree, rows = np.zeros(len(self.kept), np.int64), 0
+        for row in range(int(np.partition(self.kept, -need)[-need])):
+            here = np.flatnonzero(self.kept > row)
+            values = self.key[self.start[here] + row]
+            # What more than half of them have in common lies in the middle of the sorted list.
+            same = here[values == np.partition(values, len(values) // 2)[len(values) // 2]]
+            agree[same] += 1
+            if len(same) < need or np.count_nonzero((agree >= alike * (row + 1)) & (self.kept > row)) < need:
+                agree[same] -= 1
+                break
+            rows = row + 1
+        return rows, agree
 
-    def bonds(self, template: NDArray[np.int64], shared_rows: int) -> NDArray[np.int64]:
+    def _in_common(self, model: int, rows: int) -> NDArray[np.int64]:
+        """How many of its first rows every document shares with the model, at most `rows`, `[document]`."""
+        everyone = np.arange(len(self.kept))
+        low, high = np.zeros(len(everyone), np.int64), np.minimum(self.kept, rows)
+        while (low < high).any():
+            middle = (low + high + 1) // 2
+            same = self.prefix(everyone, 0, middle) == self.prefix(np.full(len(everyone), model), 0, middle)
+            low, high = np.where(same, middle, low), np.where(same, high, middle - 1)
+        return low
+
+    def bonds(self, template: NDArray[np.int64]) -> NDArray[np.int64]:
         """Documents that share a beginning have the same number, others −1."""
-        n = len(self.kept)
-        bond = np.full(n, -1, np.int64)
-        need = 2.0 * np.log2(max(n, 2)) + MARGIN_BITS
-        left, rows = np.flatnonzero(self.kept > template), shared_rows
+        bond = np.full(len(self.kept), -1, np.int64)
+        own = self.kept - template
+        left, rows = np.flatnonzero(own > 0), SHARED_ROWS
         while len(left):
-            long = left[self.kept[left] >= template[left] + rows]
-            groups = self._alike(long, template[long], rows)
-            weak = []
-            for members, bits in groups:
-                if bits >= need:
-                    bond[members] = members[0]
-                else:
-                    weak.append(members)
             # Beginnings that many rows could have by chance are followed further.
-            left, rows = np.concatenate([*weak, np.empty(0, np.int64)]), 2 * rows
-        alone = np.flatnonzero((bond < 0) & (self.kept > template))
-        for members, bits in self._alike(alone, template[alone], None):
+            left, rows = self._bind(bond, left, template, rows), 2 * rows
+        for rows_, asked in ((SHORT_ROWS, own * SHORT_SHARE <= SHORT_ROWS), (None, own > 0)):
+            self._bind(bond, np.flatnonzero((bond < 0) & asked), template, rows_)
+        return bond
+
+    def _bind(
+        self,
+        bond: NDArray[np.int64],
+        documents: NDArray[np.int64],
+        template: NDArray[np.int64],
+        rows: int | None,
+    ) -> NDArray[np.int64]:
+        """Bind those that share so many rows, if by more than chance; return those that may share by chance."""
+        if rows is not None:
+            documents = documents[self.kept[documents] >= template[documents] + rows]
+        need = 2.0 * np.log2(max(len(bond), 2)) + MARGIN_BITS
+        weak = [np.empty(0, np.int64)]
+        for members, bits in self._alike(documents, template[documents], rows):
             if bits >= need:
                 bond[members] = members[0]
-        return bond
+            else:
+                weak.append(members)
+        return np.concatenate(weak)
 
     def _alike(
         self, documents: NDArray[np.int64], template: NDArray[np.int64], rows: int | None
@@ -169,7 +200,7 @@ class _Search:
         row = self.start[documents][:, None] + first[:, None] + np.arange(rows)
         inside = np.arange(rows) < (self.kept[documents] - first)[:, None]
         asked = row[inside]
-        key, place = self.of.key, self.place
+        key, place = self.key, self.place
         before = np.concatenate([np.zeros(1, np.uint64), key[:-1]])
         before[self.start[self.kept > 0]] = 0
         pair = np.asarray(key + before * _BEFORE, np.uint64)
@@ -201,6 +232,11 @@ def _divergence(share: float, bits: float) -> float:
         return 0.0
     rest = (1.0 - share) * np.log2((1.0 - share) / (1.0 - chance)) if share < 1.0 else 0.0
     return float(share * (np.log2(share) + bits) + rest)
+
+
+def _entropy(share: float) -> float:
+    """Of a coin, in bits."""
+    return 0.0 if share >= 1.0 else -share * np.log2(share) - (1.0 - share) * np.log2(1.0 - share)
 
 
 def joined(*labels: NDArray[np.int64]) -> NDArray[np.int64]:
