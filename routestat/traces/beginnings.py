@@ -14,7 +14,7 @@ ROWS = 1 << 24
 LEAST_ROWS = 64
 # Layers whose choices are compared one by one. Last bits of an engine's arithmetic flip a few choices in a hundred, so
 # that rows of the same text hardly ever agree in all layers, but often in one; least in the first ones.
-SINGLE_LAYERS = 4
+SINGLE_LAYERS = 8
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -101,8 +101,10 @@ class BeginningsReader:
         """All of it, once every batch has been added."""
         length = np.concatenate([*self._rows, np.empty(0, np.int64)])
         start = np.concatenate([[0], np.cumsum(np.minimum(length, self.depth))])
-        parts = self._keys or [[np.empty(0, np.uint64)]]
-        keys = tuple(np.concatenate(part) for part in zip(*parts, strict=True))
+        parts = [list(part) for part in zip(*self._keys, strict=True)] or [[np.empty(0, np.uint64)]]
+        # Joined one after the other, each part let go as soon as it is: keys of a long trace are large.
+        self._keys.clear()
+        keys = tuple(_taken(part) for part in parts)
         numbers = np.concatenate([*self._documents, np.empty(0, np.int32)])
         return Beginnings(numbers, length, start, keys, self.by)
 
@@ -116,6 +118,13 @@ class BeginningsReader:
         together = [slot for slots in flat for slot in slots]
         single = flat[:SINGLE_LAYERS] if len(flat) > 1 else []
         return [hash_rows(slots, len(kept)) for slots in (together, *single)]
+
+
+def _taken(parts: list[NDArray[np.uint64]]) -> NDArray[np.uint64]:
+    """The parts as one array, and the list emptied."""
+    whole = np.concatenate(parts)
+    parts.clear()
+    return whole
 
 
 def _counted(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
