@@ -29,18 +29,20 @@ class Format(NamedTuple):
 
 
 AXIS = ("layers", "n_experts", "drop_dummy_rows")
+# Of formats whose records may say which of them belong together.
+RECORDS = (*AXIS, "cluster")
 FORMATS = {
-    "arrays": Format(read_arrays, "plain arrays", ("drop_dummy_rows",)),
-    "vllm": Format(read_vllm, "vLLM's routed experts", AXIS),
+    "arrays": Format(read_arrays, "plain arrays", ("drop_dummy_rows", "cluster")),
+    "vllm": Format(read_vllm, "vLLM's routed experts", RECORDS),
     "sglang": Format(
-        read_sglang, "SGLang's routed experts or expert-distribution recorder", (*AXIS, "top_k")
+        read_sglang, "SGLang's routed experts or expert-distribution recorder", (*RECORDS, "top_k")
     ),
     "megatron": Format(read_megatron, "Megatron-LM's router trace", (*AXIS, "sequence_length")),
     "flame-moe": Format(
         read_flame_moe, "FLAME-MoE-Traces", (*AXIS, "end_of_document", "sequence_length", "iteration")
     ),
     "llama-cpp": Format(read_llama_cpp, "llama.cpp's ffn_moe_topk", (*AXIS, "top_k", "stride")),
-    "slime": Format(read_slime, "routing replay of slime or verl", AXIS),
+    "slime": Format(read_slime, "routing replay of slime or verl", RECORDS),
 }
 
 
