@@ -18,6 +18,8 @@ from capture.runs import Runner
 from capture.shares import lines_of_shares
 from capture.work import Work
 from routestat.desk import check_out, run
+from routestat.traces.store import Trace
+from routestat.traces.unit_facts import unit_facts
 
 app = typer.Typer(add_completion=False)
 
@@ -114,6 +116,8 @@ def _print_summary(out: Path) -> None:
         )
     for line in lines_of_shares(out):
         print(line)
+    for sentence in unit_facts(Trace.open(out, verify=False)).sentences():
+        print(f"note: {sentence}")
 
 
 def spread_texts(arguments: Sequence[str]) -> list[str]:

@@ -14,7 +14,6 @@ from routestat.contrast import Side, contrast
 from routestat.counting.agreement import Agreement, count_agreement
 from routestat.counting.context import Context
 from routestat.counting.counts import MAX_STATES, Counts, count
-from routestat.counting.unit_facts import unit_facts
 from routestat.desk import Ticker, check_out, keep_traces_apart, parse_layers, run
 from routestat.errors import RoutestatError
 from routestat.inference.clustered import FEW_GROUPS
@@ -32,6 +31,7 @@ from routestat.traces.selected import (
     pair,
 )
 from routestat.traces.store import Trace, span
+from routestat.traces.unit_facts import unit_facts
 
 CONTEXTS = (Context(), Context.layer(1))
 # How a model's name says its precision: what is left names the model.
@@ -229,7 +229,10 @@ def of_units(
     same: bool,
 ) -> list[str]:
     """What there is to say of the independent units of either, and of clusters that lie in both."""
-    said = [unit_facts(one, found).sentences() for one, found in zip(traces, counts, strict=True)]
+    said = [
+        unit_facts(one, found.n_documents, found.clusters).sentences()
+        for one, found in zip(traces, counts, strict=True)
+    ]
     notes = [f"{name}: {text}" for name, texts in zip("AB", said, strict=True) for text in texts]
     if same:
         numbers = [np.array([d.number for d in documents], np.int32) for documents in chosen]
@@ -262,7 +265,7 @@ def flips(
 def side(path: Path, trace: Trace, domain: str | None, counts: Counts) -> Side:
     """What the report says of one of the two."""
     groups = int(np.count_nonzero(counts.tokens))
-    units = unit_facts(trace, counts)
+    units = unit_facts(trace, counts.n_documents, counts.clusters)
     return Side(path.name, trace.meta, domain, counts.n_tokens, counts.n_documents, groups, units)
 
 

@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 from routestat.counting.agreement import Agreement
 from routestat.counting.context import Context
 from routestat.counting.counts import Counts
-from routestat.counting.unit_facts import UnitFacts
 from routestat.inference.comparison import (
     LawDifference,
     TransitionDifference,
@@ -30,6 +29,7 @@ from routestat.inference.moved import MovedCells, moved_cells
 from routestat.inference.ratio import Estimate, ratio
 from routestat.inference.relabelling import permutation_p
 from routestat.traces.metadata import Router, TraceMeta
+from routestat.traces.unit_facts import UnitFacts
 
 # Below this many tokens per cell of either trace a divergence is biased upwards, whatever is subtracted.
 ENOUGH_PER_CELL = 30

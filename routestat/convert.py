@@ -16,6 +16,7 @@ from routestat.traces.importers.ingest import store_imported, store_parquet
 from routestat.traces.importers.parquet import ParquetTrace, documents_path, write_parquet
 from routestat.traces.manifest import MANIFEST
 from routestat.traces.store import Trace
+from routestat.traces.unit_facts import unit_facts
 from routestat.traces.writer import SHARD_ROWS
 
 app = typer.Typer(add_completion=False)
@@ -125,6 +126,8 @@ def convert(
             summary = _from_foreign(source, format_, wanted, folder, described, slots, shard_rows)
         if licence_file is not None:
             shutil.copyfile(licence_file, folder / "LICENSE")
+    for sentence in unit_facts(Trace.open(out, verify=False)).sentences():
+        print(f"note: {sentence}", file=sys.stderr)
     print(f"{out}: {summary}")
 
 

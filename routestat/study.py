@@ -15,7 +15,6 @@ from routestat.counting.counts import Counts
 from routestat.counting.paths import PathCounts, count_given
 from routestat.counting.sample import Sample
 from routestat.counting.strata import count_strata
-from routestat.counting.unit_facts import UnitFacts, unit_facts
 from routestat.decomposition import Budget, Decomposition, Tick, budget, decompose, sample_of
 from routestat.errors import RoutestatError
 from routestat.fitting import chain_of, second_orders
@@ -49,6 +48,7 @@ from routestat.structure.graph import route_graph
 from routestat.structure.paths import Paths, k_best_paths, path_log2_probability
 from routestat.traces.metadata import Router, TraceMeta
 from routestat.traces.store import Trace
+from routestat.traces.unit_facts import UnitFacts, unit_facts
 
 
 @dataclass(frozen=True)
@@ -241,7 +241,7 @@ def _study(
         routers=counts.routers,
         n_tokens=counts.n_tokens,
         n_documents=counts.n_documents,
-        units=unit_facts(trace, counts),
+        units=unit_facts(trace, counts.n_documents, counts.clusters),
         n_groups=int(np.count_nonzero(counts.tokens)),
         complete=trace.complete,
         notes=_notes(trace, counts),
@@ -272,7 +272,15 @@ def _ticking(items: Sequence[Any], what: str, tick: Tick) -> Any:
 
 def _notes(trace: Trace, counts: Counts) -> tuple[str, ...]:
     groups = int(np.count_nonzero(counts.tokens))
-    notes = [note for note in (trace.note, counts.note, *unit_facts(trace, counts).sentences()) if note]
+    notes = [
+        note
+        for note in (
+            trace.note,
+            counts.note,
+            *unit_facts(trace, counts.n_documents, counts.clusters).sentences(),
+        )
+        if note
+    ]
     if not trace.complete:
         notes.append("the writer of this trace stopped before closing it; what it had finished is analysed")
     if groups < 2:

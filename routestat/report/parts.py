@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
-from routestat.counting.unit_facts import UnitFacts
 from routestat.decomposition import Budget, Conditional, Decomposition
 from routestat.inference.calibration import HalfSplits
+from routestat.traces.unit_facts import UnitFacts
 
 Record = dict[str, Any]
 #: What an estimate finds where there is nothing may be this part of what it finds, and no more, for that to be read.

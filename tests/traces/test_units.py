@@ -7,10 +7,10 @@ import pyarrow as pa
 import pytest
 
 from routestat import Trace, TraceMeta, TraceWriter, count
-from routestat.counting.unit_facts import unit_facts
 from routestat.errors import TraceError
 from routestat.traces.manifest import MANIFEST, Manifest, write_arrow
 from routestat.traces.metadata import routers_like
+from routestat.traces.unit_facts import unit_facts
 from routestat.traces.units import FOUND, Units
 
 LAYERS, STATES, VOCABULARY = 6, 28, 500
@@ -165,7 +165,7 @@ def test_documents_that_are_template_and_nothing_else_add_nothing():
     copied = text(rng, 60)
     trace = memory_trace([copied] * 12 + [text(rng, 60) for _ in range(8)], rng)
     counts = count(trace, groups=16)
-    facts = unit_facts(trace, counts)
+    facts = unit_facts(trace, counts.n_documents, counts.clusters)
     assert (counts.n_documents, counts.n_clusters, counts.n_tokens) == (9, 9, 9 * 60)
     assert (facts.template_tokens, facts.template_documents, facts.template_only) == (60, 12, 11)
     assert "11 documents hold nothing else" in " ".join(facts.sentences())
@@ -284,7 +284,7 @@ def test_one_cluster_and_no_documents_have_their_own_words():
     rng = np.random.default_rng(17)
     texts = [text(rng, 30) for _ in range(6)]
     trace = memory_trace(texts, rng, clusters=np.zeros(180, int))
-    facts = unit_facts(trace, count(trace, groups=8))
+    facts = unit_facts(trace)
     assert "6 documents are 1 independent cluster" in facts.sentences()[0]
     assert "there is no test and no interval" in facts.sentences()[0]
     nothing = Trace(META, pa.table({"document": pa.array([], pa.int32())}), [], 0)

@@ -3,15 +3,15 @@
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
-from routestat.counting.counts import Counts
 from routestat.traces.shared_beginnings import SHARED_ROWS, SHORT_ROWS
 from routestat.traces.store import Trace
 
 
 @dataclass(frozen=True, slots=True)
 class UnitFacts:
-    """The units of what was counted.
+    """The units of a trace, or of what was counted of it.
 
     Attributes
     ----------
@@ -89,26 +89,30 @@ def _because(reason: str) -> str:
     )
 
 
-def unit_facts(trace: Trace, counts: Counts) -> UnitFacts:
-    """The units of a counted trace.
+def unit_facts(
+    trace: Trace, n_documents: int | None = None, clusters: NDArray[np.int32] | None = None
+) -> UnitFacts:
+    """The units of a trace.
 
     Parameters
     ----------
     trace : Trace
-    counts : Counts
-        Of it.
+    n_documents, clusters : int, int array ``[cluster]``, optional
+        Of what was counted of it; all if not given.
     """
     units = trace.units
-    sizes = np.unique(units.cluster[np.isin(units.cluster, counts.clusters)], return_counts=True)[1]
+    names = np.unique(units.cluster) if clusters is None else clusters
+    documents = trace.documents.num_rows if n_documents is None else n_documents
+    sizes = np.unique(units.cluster[np.isin(units.cluster, names)], return_counts=True)[1]
     longest = int(units.template.max(initial=0))
     return UnitFacts(
-        n_documents=counts.n_documents,
-        n_clusters=counts.n_clusters,
+        n_documents=documents,
+        n_clusters=len(names),
         largest_cluster=int(sizes.max(initial=0)),
         clusters_from=units.reasons,
         template=trace.template,
         template_tokens=longest,
         template_documents=int(np.count_nonzero(units.template == longest)) if longest else 0,
         template_left_out=int(units.left_out(trace.template).sum()),
-        template_only=max(0, trace.documents.num_rows - counts.n_documents) if longest else 0,
+        template_only=max(0, trace.documents.num_rows - documents) if longest else 0,
     )
