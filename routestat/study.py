@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from routestat.aa_check import Calibration, check_levels
 from routestat.breadth import Breadth, look_across
 from routestat.counting.context import Context
 from routestat.counting.counts import Counts
@@ -22,7 +23,6 @@ from routestat.forecast.factorised import FactorisedChain
 from routestat.forecast.factorising import fit_factorised
 from routestat.forecast.leaderboard import expert_board, mean_board, state_board
 from routestat.forecast.scores import PredictionScore
-from routestat.inference.calibration import HalfSplits, half_splits
 from routestat.inference.cells import CellTests, cell_tests
 from routestat.inference.chain import Chain
 from routestat.inference.correlation import adjust_families, adjust_log10
@@ -130,7 +130,7 @@ class Study:
     complete: bool
     notes: tuple[str, ...]
     loads: tuple[LayerLoad, ...]
-    calibration: HalfSplits
+    calibration: Calibration
     dependence: tuple[Dependence, ...]
     parts: tuple[Decomposition, ...]
     budget: Budget
@@ -214,9 +214,7 @@ def _study(
             for source, target, table in _ticking(steps, "testing dependence", tick)
         ]
     )
-    tick("splitting documents in halves", 0, 1)
-    calibration = _calibration(counts, rng.spawn(1)[0])
-    tick("splitting documents in halves", 1, 1)
+    calibration = check_levels(counts, sample, rng.spawn(1)[0], tick)
     parts = decompose(trace, counts, rng, permutations, tick, sample)
     breadth = look_across(trace, counts, rng.spawn(1)[0], tick)
     blocks = tuple(
@@ -313,14 +311,6 @@ def _load(counts: Counts, router: Router) -> LayerLoad:
     total = table.sum(axis=0)
     bits = entropy(total) if total.any() else float("nan")
     return LayerLoad(router, load_balance(experts, tokens, router.top_k), bits)
-
-
-def _calibration(counts: Counts, rng: np.random.Generator) -> HalfSplits:
-    loads = [counts.table(Context(), router) for router in counts.routers]
-    if counts.states == "subset":
-        return half_splits(loads, rng)
-    tokens = [load.sum(axis=1) // router.top_k for load, router in zip(loads, counts.routers, strict=True)]
-    return half_splits(loads, rng, np.array(tokens))
 
 
 def _dependence(counts: Counts, source: Router, target: Router, table: NDArray) -> Dependence:

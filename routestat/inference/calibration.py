@@ -1,12 +1,12 @@
 """The A/A check: halves of the user's own documents, which differ by chance alone, must not test as different.
 
-The two halves are drawn at random, so every rejection is a false one. What a test says of them is what its
-p-values are worth on these very documents.
+The two halves are drawn at random, so every rejection is a false one. The test is that of loads; the tests of
+independence and order have checks of their own in `level_checks`.
 """
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -14,9 +14,16 @@ from numpy.typing import ArrayLike, NDArray
 from routestat.errors import RoutestatError
 from routestat.inference.clustered import few_groups
 from routestat.inference.halves import load_spread, split_tests
-from routestat.inference.tables import Floats, read_only, whole_counts
+from routestat.inference.tables import Floats, Integers, read_only, whole_counts
 
 MIN_GROUPS = 8
+#: Bins of histograms of p-values, and the shares of its level between which a test may reject and hold it.
+BINS, LOW, HIGH = 20, 0.6, 1.4
+
+
+def p_histogram(p: Floats) -> Integers:
+    """How many p-values fall into each of 20 equal bins from 0 to 1, `[bin]`; NaN into none."""
+    return read_only(np.histogram(p[np.isfinite(p)], BINS, (0.0, 1.0))[0].astype(np.int64))
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -37,6 +44,8 @@ class HalfSplits:
         Monte-Carlo standard errors of the means; layers share their splits, and this allows for it.
     n_groups, n_splits, level
         Groups that held tokens, splits drawn, and the nominal level of the tests.
+    p_histogram
+        How many clustered p-values, of all splits and layers, fall into each of 20 equal bins from 0 to 1, `[bin]`.
     reason
         Why there are no rates, or None.
     note
@@ -58,6 +67,7 @@ class HalfSplits:
     n_groups: int
     n_splits: int
     level: float
+    p_histogram: Integers = field(default_factory=lambda: p_histogram(np.empty(0)))
     reason: str | None = None
     note: str | None = None
 
@@ -65,18 +75,18 @@ class HalfSplits:
         """What the rates say, in plain words."""
         if self.reason is not None:
             return f"No A/A check: {self.reason}."
-        low, high = 0.6 * self.level, 1.4 * self.level
-        verdict = "about as often as it should: its p-values can be believed here"
-        if self.pooled_clustered > high:
-            verdict = "more often than it should: take clustered p-values near the level with caution"
-        elif self.pooled_clustered < low:
-            verdict = "less often than it should: clustered tests are cautious here, not wrong"
+        verdict = "about as often as it should: it holds its level for loads here"
+        if self.pooled_clustered > HIGH * self.level:
+            verdict = "more often than it should: take p-values of loads near the level with caution"
+        elif self.pooled_clustered < LOW * self.level:
+            verdict = "less often than it should: tests of loads are cautious here, not wrong"
         return (
             f"{self.n_splits} times these documents were split into random halves, which differ by chance alone. "
             f"At a level of {self.level:.3g} a chi-square test of independent tokens finds a difference in "
             f"{self.pooled_iid:.1%} of the splits (Monte-Carlo error {self.pooled_error_iid:.1%}), the clustered "
             f"test in {self.pooled_clustered:.1%} ({self.pooled_error_clustered:.1%}), {verdict}. Loads vary "
-            f"{self.pooled_design_effect:.3g} times as much as with independent tokens."
+            f"{self.pooled_design_effect:.3g} times as much between documents as with independent tokens (the design "
+            "effect of the loads)."
         )
 
 
@@ -121,14 +131,14 @@ def half_splits(
     Notes
     -----
     The Monte-Carlo error covers the drawing of the splits: how far the rate may be from that over all splits of
-    these documents. Other documents of the same kind would have a rate of their own. The approximation behind
-    the clustered test is put to the test here, for loads; the tests of dependence rest on the same one.
+    these documents. Other documents of the same kind would have a rate of their own. Only the test of loads is
+    checked here; `routestat.inference.level_checks` has those of independence and order.
     """
     tables, sizes = _checked(loads, tokens, n_splits, level)
     groups = np.flatnonzero(sizes.any(axis=0))
     reason = None
     rejected = np.full((3, len(tables), n_splits), np.nan)
-    effects = np.full(len(tables), np.nan)
+    effects, histogram = np.full(len(tables), np.nan), np.zeros(BINS, np.int64)
     if groups.size < MIN_GROUPS:
         reason = f"{groups.size} groups of documents hold tokens, {MIN_GROUPS} are needed"
     else:
@@ -137,7 +147,9 @@ def half_splits(
             spread = load_spread(table[groups], size[groups])
             if spread is not None:
                 effects[layer] = spread.design_effect
-                rejected[:, layer] = [p < level for p in split_tests(spread, halves)]
+                p_values = split_tests(spread, halves)
+                rejected[:, layer] = [p < level for p in p_values]
+                histogram += p_histogram(p_values[2])
         if np.isnan(rejected).all():
             reason = "every layer has one state in use, or one group with half of its tokens or more"
     rates = rejected.mean(axis=2)
@@ -152,6 +164,7 @@ def half_splits(
         n_groups=int(groups.size),
         n_splits=n_splits,
         level=level,
+        p_histogram=read_only(histogram),
         reason=reason,
         note=few_groups(groups.size),
         **_pooled(rejected, effects),

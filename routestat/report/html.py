@@ -14,7 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from routestat.forecast.leaderboard import EXPLAINED
-from routestat.report import bayes_figures, canvas, figures, memory_figures
+from routestat.report import bayes_figures, calibration_figures, canvas, figures, memory_figures
 from routestat.report.parts import MOST_SHUFFLED
 from routestat.report.results import Record, write_results
 from routestat.structure.graph import graphml
@@ -120,6 +120,7 @@ def _draw(study: Study, folder: Path, tick: Callable[[str, int, int], None]) -> 
             if study.breadth.map is not None
             else f"No map: {study.breadth.map_reason}."
         ),
+        "calibration": lambda: calibration_figures.p_histograms(study.calibration.families),
         "contexts": lambda: memory_figures.contexts(study.memory),
         "horizons": lambda: memory_figures.horizons(study.memory),
         "board": lambda: figures.board(study.mean_board, PANELS, BASELINES),

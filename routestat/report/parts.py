@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
+from routestat.aa_check import Calibration
 from routestat.decomposition import Budget, Conditional, Decomposition
-from routestat.inference.calibration import HalfSplits
+from routestat.inference.level_checks import LevelCheck
 from routestat.traces.unit_facts import UnitFacts
 
 Record = dict[str, Any]
@@ -80,8 +81,9 @@ def budget_record(budget: Budget) -> Record:
     }
 
 
-def calibration_record(check: HalfSplits, layers: Sequence[int]) -> Record:
-    """`calibration`: how often tests tell random halves of the same documents apart."""
+def calibration_record(found: Calibration, layers: Sequence[int]) -> Record:
+    """`calibration`: how often tests reject where there is nothing to find; rates beside `families` are of loads."""
+    check = found.halves
     columns = (
         "rate_iid",
         "rate_iid_error",
@@ -112,6 +114,26 @@ def calibration_record(check: HalfSplits, layers: Sequence[int]) -> Record:
             {"layer": layer, **dict(zip(columns, row, strict=True))}
             for layer, *row in zip(layers, *values, strict=True)
         ],
+        "families": [_family(one) for one in found.families],
+        "answer": found.answer(),
+        "reading": found.reading(),
+        **({"note": check.note} if check.note else {}),
+        **reason(check.reason),
+    }
+
+
+def _family(check: LevelCheck) -> Record:
+    return {
+        "family": check.family,
+        "n_units": check.n_units,
+        "n_draws": check.n_draws,
+        "level": check.level,
+        "rate_iid": check.rate_iid,
+        "rate_iid_error": check.rate_iid_error,
+        "rate_clustered": check.rate_clustered,
+        "rate_clustered_error": check.rate_clustered_error,
+        "p_histogram": check.p_histogram.tolist(),
+        "verdict": check.verdict,
         "reading": check.reading(),
         **({"note": check.note} if check.note else {}),
         **reason(check.reason),

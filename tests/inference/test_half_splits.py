@@ -135,11 +135,11 @@ def test_reading_says_what_was_found() -> None:
     assert f"in {r.pooled_clustered:.1%}" in text
     assert f"{r.pooled_iid:.1%} of the splits" in text
     assert f"{r.pooled_design_effect:.3g} times as much" in text
-    assert "can be believed here" in text
+    assert "it holds its level for loads here" in text
 
 
 @pytest.mark.parametrize(
-    ("rate", "says"), [(0.2, "with caution"), (0.01, "cautious here"), (0.05, "believed")]
+    ("rate", "says"), [(0.2, "with caution"), (0.01, "cautious here"), (0.05, "holds its level")]
 )
 def test_reading_judges_the_rate(rate: float, says: str) -> None:
     empty = np.full(1, np.nan)

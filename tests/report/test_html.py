@@ -251,6 +251,7 @@ def test_one_layer_says_why_parts_are_absent(reports):
     assert "Only one layer was looked at: there is no pair of layers." in page.text
     assert page.table("dependence") == []
     assert [image["src"] for image in page.all("img")] == [
+        "figures/calibration.png",
         "figures/load.png",
         "figures/board.png",
         "figures/contexts.png",
@@ -364,7 +365,7 @@ def test_each_view_uses_its_own_words(reports):
     for words in ("expert view", "bits per pair of slots", "expert × expert"):
         assert words in wide
         assert words not in narrow
-    for words in ("state view", "bits per token", "do not use", "design effect", "pair × pair"):
+    for words in ("state view", "bits per token", "do not use", "design effect of the table", "pair × pair"):
         assert words in narrow
         assert words not in wide
     assert "There is no p-value that takes tokens as independent here" in wide
@@ -425,7 +426,7 @@ def test_a_replay_that_says_nonsense_is_left_out(reports, tmp_path, said):
 def test_progress_is_told_to_the_end(reports, tmp_path):
     told = []
     write_report(reports("one layer").study, tmp_path, lambda *step: told.append(step))
-    assert told == [("drawing figures", done, 8) for done in range(9)]
+    assert told == [("drawing figures", done, 9) for done in range(10)]
 
 
 @pytest.mark.parametrize(
