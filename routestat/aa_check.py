@@ -20,7 +20,7 @@ from routestat.inference.traded_p_values import PValues, independence_p_values, 
 #: Made documents, of two documents each, below which no clustered test has a p-value.
 FEWEST_MADE = 6
 #: Draws of each family over all its layers.
-INDEPENDENCE_DRAWS, ORDER_DRAWS = 300, 150
+INDEPENDENCE_DRAWS, ORDER_DRAWS = 240, 102
 # Cells and tokens that all draws of one family may visit: wide tables get fewer draws, down to `FEWEST_DRAWS`.
 MOST_WORK = 1_500_000_000
 LEVEL = 0.05

@@ -71,7 +71,8 @@ class LevelCheck:
         low, high = LOW * self.level, HIGH * self.level
         if self.rate_clustered > high + math.sqrt(high * (1.0 - high) / self.n_draws):
             return "above"
-        if self.rate_clustered < low - math.sqrt(low * (1.0 - low) / self.n_draws):
+        # Two errors here and one there: too many rejections mislead, too few are only a pity.
+        if self.rate_clustered < low - 2.0 * math.sqrt(low * (1.0 - low) / self.n_draws):
             return "below"
         return "holds"
 
