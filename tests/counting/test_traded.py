@@ -63,9 +63,7 @@ def test_series_keep_their_order_and_are_read_in_a_circle():
         x, y = rows_of(made)
         for first in (0, 5):
             one, other = x[first : first + 5], y[first : first + 5]
-            assert all(
-                (b - a) % 5 == 1 for side in (one, other) for a, b in pairwise(side)
-            )
+            assert all((b - a) % 5 == 1 for side in (one, other) for a, b in pairwise(side))
             apart[(other[0] - one[0]) % 5] += 1
     # Positions of the two sides fall together as often as any others: a choice at the first token binds nothing.
     assert max(abs(times - 80) for times in apart.values()) < 5 * np.sqrt(80)
