@@ -203,7 +203,7 @@ class Answers:
             return f"{said} {TOO_NARROW}"
         return (
             f"{said} Intervals are those of as many independent tokens as the documents are worth "
-            f"(design effect {self.chain.design_effects[gap]:.3g})."
+            f"(design effect of the transition probabilities {self.chain.design_effects[gap]:.3g})."
         )
 
     def _of_experts(self, gap: int, known: Sequence[Known]) -> tuple[Prediction, list[str], str]:

@@ -99,7 +99,7 @@ def test_one_choice_is_answered_as_ever(report, chain, tmp_path):
     assert lines[2].split()[0] == str(best["state"])
     assert lines[-1] == (
         "The answer is of order 1. Intervals are those of as many independent tokens as the documents are worth "
-        f"(design effect {chain.design_effects[2]:.3g})."
+        f"(design effect of the transition probabilities {chain.design_effects[2]:.3g})."
     )
     assert record["design_effect"] == chain.design_effects[2]
     assert chain.design_effects[2] > 2
