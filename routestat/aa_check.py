@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -11,9 +11,10 @@ import numpy as np
 from routestat.counting.context import Context
 from routestat.counting.counts import Counts
 from routestat.counting.sample import Sample
-from routestat.counting.traded import units_of
+from routestat.counting.traded import MOST_ROWS, MOST_UNITS, units_of
 from routestat.decomposition import Tick
 from routestat.inference.calibration import HalfSplits, half_splits, p_histogram
+from routestat.inference.clustered import FEW_GROUPS
 from routestat.inference.level_checks import FEWEST_DRAWS, LevelCheck, level_check, loads_check, trust
 from routestat.inference.traded_p_values import PValues, independence_p_values, order_p_values
 
@@ -23,6 +24,8 @@ FEWEST_MADE = 6
 INDEPENDENCE_DRAWS, ORDER_DRAWS = 240, 102
 # Cells and tokens that all draws of one family may visit: wide tables get fewer draws, down to `FEWEST_DRAWS`.
 MOST_WORK = 1_500_000_000
+# Cells of one draw's tables of all groups: wide tables get fewer groups, down to `FEW_GROUPS`.
+MOST_CELLS = 8_000_000
 LEVEL = 0.05
 
 
@@ -45,7 +48,7 @@ class Calibration:
         """Whether the p-values can be believed."""
         return trust(self.families)
 
-    def reading(self) -> str:
+    def sentences(self) -> list[str]:
         """The answer, and the rates that say so."""
         said = [self.answer()]
         said += [check.reading() for check in self.families if check.reason is None]
@@ -54,7 +57,11 @@ class Calibration:
                 f"Shares of the experts vary {self.halves.pooled_design_effect:.3g} times as much between documents "
                 "as with independent tokens (the design effect of the loads)."
             )
-        return " ".join(said)
+        return said
+
+    def reading(self) -> str:
+        """The same as one text."""
+        return " ".join(self.sentences())
 
 
 def check_levels(
@@ -75,12 +82,13 @@ def check_levels(
     tick(what, 0, 1)
     halves = _halves(counts, rng)
     n_units = int(units_of(sample).max(initial=-1)) + 1
+    sample = replace(sample, groups=min(sample.groups, max(FEW_GROUPS, MOST_CELLS // _size(counts) ** 2)))
     own = iter(rng.spawn(6))
     jobs: dict[str, list[Callable[[], PValues]]] = {"independence": [], "order": []}
     reasons = _reasons(counts, n_units)
     if "independence" not in reasons:
         ends = _first_middle_last(range(1, len(routers)))
-        draws = _share(INDEPENDENCE_DRAWS, counts, n_units, len(ends))
+        draws = _share(INDEPENDENCE_DRAWS, counts, sample, len(ends))
         jobs["independence"] = [
             partial(
                 independence_p_values, sample, routers[at - 1], routers[at], next(own), draws, counts.states
@@ -89,7 +97,7 @@ def check_levels(
         ]
     if "order" not in reasons:
         ends = _first_middle_last(range(2, len(routers)))
-        draws = _share(ORDER_DRAWS, counts, n_units, len(ends))
+        draws = _share(ORDER_DRAWS, counts, sample, len(ends))
         jobs["order"] = [
             partial(order_p_values, sample, routers[at - 2], routers[at - 1], routers[at], next(own), draws)
             for at in ends
@@ -116,7 +124,7 @@ def _halves(counts: Counts, rng: np.random.Generator) -> HalfSplits:
 def _reasons(counts: Counts, n_units: int) -> dict[str, str]:
     """Why a family cannot be checked."""
     layers, reasons = len(counts.routers), {}
-    few = f"{n_units} documents trade layers two by two, and {2 * FEWEST_MADE} are needed"
+    few = f"{2 * FEWEST_MADE} documents or more are needed to trade layers, got {n_units}"
     for family, needed in (("independence", 2), ("order", 3)):
         if layers < needed:
             reasons[family] = f"{layers} layer{'' if layers == 1 else 's'}, and the test takes {needed}"
@@ -140,13 +148,18 @@ def _first_middle_last(places: range) -> list[int]:
     return list(dict.fromkeys((places[0], places[len(places) // 2], places[-1])))
 
 
-def _share(draws: int, counts: Counts, n_units: int, layers: int) -> int:
-    """Draws of one of so many layers: fewer where tables are wide, but enough in all to tell a rate."""
+def _size(counts: Counts) -> int:
+    """Rows of the widest table."""
     wide = counts.states == "expert"
-    size = max(router.n_experts if wide else router.alphabet.size for router in counts.routers)
-    per_token = max(router.top_k for router in counts.routers) ** 2 if wide else 1
-    cells = min(n_units // 2, counts.groups) * size**2 + counts.n_tokens // 2 * per_token
-    return -(-max(FEWEST_DRAWS, min(draws, MOST_WORK // max(cells, 1))) // layers)
+    return max(router.n_experts if wide else router.alphabet.size for router in counts.routers)
+
+
+def _share(draws: int, counts: Counts, sample: Sample, layers: int) -> int:
+    """Draws of one of so many layers: fewer where tables are wide, but enough in all to tell a rate."""
+    per_token = max(router.top_k for router in counts.routers) ** 2 if counts.states == "expert" else 1
+    made, rows = min(sample.n_documents, MOST_UNITS) // 2, min(len(sample) // 2, MOST_ROWS)
+    work = min(made, sample.groups) * _size(counts) ** 2 + rows * per_token
+    return -(-max(FEWEST_DRAWS, min(draws, MOST_WORK // max(work, 1))) // layers)
 
 
 def _run(

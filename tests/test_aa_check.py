@@ -8,6 +8,7 @@ from routestat.aa_check import Calibration, check_levels
 from routestat.counting.context import Context
 from routestat.counting.counts import count
 from routestat.counting.sample import take_sample
+from routestat.inference.independence import independence
 from routestat.traces.metadata import routers_like
 from routestat.traces.synthetic import chain, expert_chain
 
@@ -57,10 +58,10 @@ def test_all_families_of_the_state_view() -> None:
         ({"layers": 2, "documents": 30}, None, "2 layers, and the test takes 3"),
         (
             {"layers": 3, "documents": 11},
-            "11 documents trade",
-            "11 documents trade layers two by two, and 12 are",
+            "12 documents or more are needed",
+            "to trade layers, got 11",
         ),
-        ({"layers": 3, "documents": 1}, "1 documents trade", "1 documents trade"),
+        ({"layers": 3, "documents": 1}, "to trade layers, got 1", "to trade layers, got 1"),
         ({"layers": 3, "documents": 30, "wide": True}, None, "the expert view has no such test"),
     ],
 )
@@ -80,7 +81,17 @@ def test_the_same_seed_gives_the_same_check() -> None:
     assert [a.p_histogram.tolist() for a in one.families] == [b.p_histogram.tolist() for b in other.families]
 
 
-def test_wide_tables_get_fewer_draws(monkeypatch) -> None:
+def test_wide_tables_get_fewer_draws_and_groups(monkeypatch) -> None:
     monkeypatch.setattr("routestat.aa_check.MOST_WORK", 1)
-    found = check(3, 20)
+    monkeypatch.setattr("routestat.aa_check.MOST_CELLS", 1)
+    groups = []
+
+    def spy(tables):
+        groups.append(len(tables))
+        return independence(tables)
+
+    monkeypatch.setattr("routestat.inference.traded_p_values.independence", spy)
+    found = check(3, 80)
     assert [one.n_draws for one in found.families[1:]] == [50, 50]
+    # 40 made documents, in as many groups as a clustered test is not rough with.
+    assert set(groups) == {30}
