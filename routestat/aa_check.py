@@ -23,7 +23,7 @@ FEWEST_MADE = 6
 #: Draws of each family over all its layers.
 INDEPENDENCE_DRAWS, ORDER_DRAWS = 240, 102
 # Cells and tokens that all draws of one family may visit: wide tables get fewer draws, down to `FEWEST_DRAWS`.
-MOST_WORK = 1_500_000_000
+MOST_WORK = 500_000_000
 # Cells of one draw's tables of all groups: wide tables get fewer groups, down to `FEW_GROUPS`.
 MOST_CELLS = 8_000_000
 LEVEL = 0.05
