@@ -1,6 +1,6 @@
 """Documents that trade layers: made documents in which a dependence is absent by construction.
 
-Units (whole documents) are parted at random into two halves and matched one to one. A made document has the choices
+Units (whole clusters of documents) are parted at random into two halves and matched one to one. A made document has the choices
 of the source layer from one unit and those of the target layer from its partner, so that they share nothing but
 chance, while each series keeps the order and the repetitions of its own document. Every unit is used once, on one
 side: what the two layers of one document have in common (a topic) never meets, within a made document or between
@@ -16,14 +16,15 @@ from numpy.typing import NDArray
 from routestat.counting.gram import expert_rows
 from routestat.counting.sample import Sample
 from routestat.traces.metadata import Router
+from routestat.traces.units import Units
 
 #: Units of one draw, and rows of them all: more make a draw no more telling, only slower.
 MOST_UNITS, MOST_ROWS = 4096, 500_000
 
 
 def units_of(sample: Sample) -> NDArray[np.int64]:
-    """What is independent of the rest: each row's document, numbered from 0 on, ``[row]``."""
-    return np.unique(sample.document, return_inverse=True)[1].astype(np.int64)
+    """What is independent of the rest: each row's cluster, numbered from 0 on, ``[row]``."""
+    return np.unique(sample.cluster, return_inverse=True)[1].astype(np.int64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,6 +120,7 @@ def traded_samples(
             document=made.astype(np.int32),
             follows=np.zeros(len(made), np.bool_),
             columns=columns,
+            units=Units.alone(made),
             n_documents=len(np.unique(made)),
             n_tokens_in_all=len(made),
         )

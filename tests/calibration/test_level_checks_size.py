@@ -18,6 +18,7 @@ from routestat.inference.level_checks import LevelCheck, level_check, trust
 from routestat.inference.order_clustered import clustered_order
 from routestat.inference.traded_p_values import PValues, independence_p_values, order_p_values
 from routestat.traces.synthetic.laws import dirichlet_around, draw_states
+from routestat.traces.units import Units
 from tests.calibration.nulls import document_laws, document_lengths, repeat_earlier
 
 TOPICS = 3
@@ -37,7 +38,17 @@ def topical(rng: np.random.Generator, documents: int, kind: str, k: int, layers:
     n = len(document)
     named = {router.name: column for router, column in zip(routers, columns, strict=True)}
     unknown = np.full(n, -1, np.int32)
-    return Sample(routers, unknown, document.astype(np.int32), np.zeros(n, bool), named, 256, documents, n)
+    return Sample(
+        routers,
+        unknown,
+        document.astype(np.int32),
+        np.zeros(n, bool),
+        named,
+        Units.alone(document),
+        256,
+        documents,
+        n,
+    )
 
 
 def pooled(rng: np.random.Generator, sets: int, draws: int, kind: str, k: int = 8) -> LevelCheck:
@@ -92,7 +103,17 @@ def leaning(rng: np.random.Generator, documents: int, k: int) -> Sample:
     routers = tuple(Router(layer, k, 1, f"L{layer:02}") for layer in range(3))
     columns = {router.name: states[:, at] for at, router in enumerate(routers)}
     n, unknown = len(document), np.full(len(document), -1, np.int32)
-    return Sample(routers, unknown, document.astype(np.int32), np.zeros(n, bool), columns, 256, documents, n)
+    return Sample(
+        routers,
+        unknown,
+        document.astype(np.int32),
+        np.zeros(n, bool),
+        columns,
+        Units.alone(document),
+        256,
+        documents,
+        n,
+    )
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from routestat import Router
 from routestat.counting import traded
 from routestat.counting.sample import Sample
 from routestat.counting.traded import group_tables, traded_samples, units_of
+from routestat.traces.units import Units
 
 NAMES = ("L00", "L01", "L02")
 # Six states a layer: pairs of 4 experts.
@@ -20,7 +21,17 @@ def sample(lengths, *columns, routers=(SOURCE, TARGET), groups=256):
     document = np.repeat(np.arange(len(lengths)) * 3 + 1, lengths).astype(np.int32)
     named = {router.name: np.array(values, np.uint8) for router, values in zip(routers, columns, strict=True)}
     n = len(document)
-    return Sample(routers, np.zeros(n, np.int32), document, np.zeros(n, bool), named, groups, len(lengths), n)
+    return Sample(
+        routers,
+        np.zeros(n, np.int32),
+        document,
+        np.zeros(n, bool),
+        named,
+        Units.alone(document),
+        groups,
+        len(lengths),
+        n,
+    )
 
 
 def rows_of(made):

@@ -9,6 +9,7 @@ from routestat.inference import traded_p_values
 from routestat.inference.independence import independence, independence_experts
 from routestat.inference.order_clustered import clustered_order
 from routestat.inference.traded_p_values import independence_p_values, order_p_values
+from routestat.traces.units import Units
 
 ROUTERS = tuple(Router(layer, 4, 2, f"L{layer:02}") for layer in range(3))
 
@@ -20,7 +21,17 @@ def copies(documents: int = 20, length: int = 30) -> Sample:
     states = rng.integers(0, 6, len(document)).astype(np.uint8)
     columns = {router.name: states for router in ROUTERS}
     n = len(document)
-    return Sample(ROUTERS, np.zeros(n, np.int32), document, np.zeros(n, bool), columns, 256, documents, n)
+    return Sample(
+        ROUTERS,
+        np.zeros(n, np.int32),
+        document,
+        np.zeros(n, bool),
+        columns,
+        Units.alone(document),
+        256,
+        documents,
+        n,
+    )
 
 
 @pytest.mark.parametrize(
@@ -55,7 +66,9 @@ def test_order_is_that_of_the_report(monkeypatch) -> None:
     rng, given = np.random.default_rng(3), copies()
     noise = rng.integers(0, 6, (2, len(given))).astype(np.uint8)
     columns = {"L00": noise[0], "L01": noise[1], "L02": noise[0]}
-    given = Sample(ROUTERS, given.token, given.document, given.follows, columns, 256, 20, len(given))
+    given = Sample(
+        ROUTERS, given.token, given.document, given.follows, columns, given.units, 256, 20, len(given)
+    )
     found = order_p_values(given, *ROUTERS, rng, 20)
     assert found.clustered.tolist() == [test.p_clustered for test in called]
     # Layer two before is copied, given the layer before; traded, nothing of that is left.
@@ -67,12 +80,16 @@ def test_reasons_of_tests_without_a_p_value_are_kept() -> None:
     given = copies()
     apart = np.repeat(np.arange(20) % 6, 30).astype(np.uint8)
     columns = {"L00": apart, "L01": np.zeros(len(given), np.uint8), "L02": apart}
-    constant = Sample(ROUTERS, given.token, given.document, given.follows, columns, 256, 20, len(given))
+    constant = Sample(
+        ROUTERS, given.token, given.document, given.follows, columns, given.units, 256, 20, len(given)
+    )
     found = independence_p_values(constant, *ROUTERS[:2], np.random.default_rng(4), 3)
     assert found.clustered.tolist() == [1.0] * 3
     assert found.reasons == ()
     empty = {name: np.full(len(given), 255, np.uint8) for name in columns}
-    nothing = Sample(ROUTERS, given.token, given.document, given.follows, empty, 256, 20, len(given))
+    nothing = Sample(
+        ROUTERS, given.token, given.document, given.follows, empty, given.units, 256, 20, len(given)
+    )
     for found in (
         independence_p_values(nothing, *ROUTERS[:2], np.random.default_rng(5), 3),
         independence_p_values(nothing, *ROUTERS[:2], np.random.default_rng(5), 3, "expert"),
