@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from routestat.counting.beside import count_beside
 from routestat.counting.coinclusion import count_pairs
-from routestat.counting.context import Context, layer_window
-from routestat.counting.counts import Counts, count
+from routestat.counting.context import Context
+from routestat.counting.counts import Counts
 from routestat.decomposition import Tick
 from routestat.inference.enough import Enough, enough
 from routestat.inference.tables import Floats
@@ -110,26 +111,30 @@ def _map(trace: Trace, counts: Counts, tick: Tick) -> tuple[LayerMap | None, str
         return None, "a layer with two routers has no single place on the map"
     if n_pairs > MOST_PAIRS:
         return None, f"{n_pairs:,} pairs of layers are more than the {MOST_PAIRS:,} that a map shows"
-    every = count(
+    pairs = [
+        (source, target)
+        for place, target in enumerate(counts.routers)
+        for source in counts.routers[:place][::-1]
+    ]
+    top_k = {r.layer: r.top_k for r in counts.routers} if counts.states == "expert" else None
+    return layer_map(_pair_counts(trace, counts, pairs, tick), layers, top_k), ""
+
+
+def _pair_counts(
+    trace: Trace, counts: Counts, pairs: Sequence[tuple[Router, Router]], tick: Tick
+) -> Iterator[tuple[tuple[int, int], NDArray]]:
+    """The table of each pair, nearest layers first of every target."""
+    place = {router.name: at for at, router in enumerate(counts.routers)}
+    tables = count_beside(
         trace,
-        _chosen(trace, counts),
-        contexts=layer_window(len(layers) - 1),
-        groups=counts.groups,
-        states=counts.states,
+        counts,
+        [(Context.layer(place[target.name] - place[source.name]), target) for source, target in pairs],
         progress=lambda done, total: tick("counting all pairs of layers", done, total),
     )
-    top_k = {r.layer: r.top_k for r in counts.routers} if counts.states == "expert" else None
-    return layer_map(_pairs(every, n_pairs, tick), layers, top_k), ""
-
-
-def _pairs(every: Counts, n_pairs: int, tick: Tick) -> Iterator[tuple[tuple[int, int], NDArray]]:
-    done = 0
-    for place, target in enumerate(every.routers):
-        for back in range(1, place + 1):
-            tick("mapping pairs of layers", done, n_pairs)
-            yield (every.routers[place - back].layer, target.layer), every.table(Context.layer(back), target)
-            done += 1
-    tick("mapping pairs of layers", n_pairs, n_pairs)
+    for done, ((source, target), table) in enumerate(zip(pairs, tables, strict=True)):
+        tick("mapping pairs of layers", done, len(pairs))
+        yield (source.layer, target.layer), table
+    tick("mapping pairs of layers", len(pairs), len(pairs))
 
 
 def _within(trace: Trace, counts: Counts, tick: Tick) -> tuple[Within, ...]:

@@ -7,8 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from routestat.contexts import MOST_ROWS, OVER_LAYERS, OVER_TOKENS, LayerMemory, remember
+from routestat.counting.beside import count_beside
 from routestat.counting.context import Context
-from routestat.counting.counts import Counts, count
+from routestat.counting.counts import Counts
 from routestat.counting.decisions import SUMS
 from routestat.counting.sample import Sample
 from routestat.decomposition import Tick
@@ -149,18 +150,28 @@ def measure_memory(
 
 def _horizons(trace: Trace, counts: Counts, steps: list[NDArray], tick: Tick) -> Horizons:
     farthest = min(FARTHEST, len(steps))
-    chosen = None if len(counts.routers) == len(trace.meta.routers) else [r.layer for r in counts.routers]
-    further = count(
-        trace,
-        chosen,
-        contexts=[Context.layer(n) for n in range(2, farthest + 1)],
-        groups=counts.groups,
-        states=counts.states,
-        progress=lambda done, total: tick("counting layers further on", done, total),
+    # In the order in which `horizons` asks for them, so that none has to be kept.
+    pairs = [
+        (start, end)
+        for start in range(len(steps))
+        for end in range(start + 2, min(start + farthest, len(steps)) + 1)
+    ]
+    tables = zip(
+        pairs,
+        count_beside(
+            trace,
+            counts,
+            [(Context.layer(end - start), counts.routers[end]) for start, end in pairs],
+            progress=lambda done, total: tick("counting layers further on", done, total),
+        ),
+        strict=True,
     )
 
     def direct(start: int, end: int) -> NDArray:
-        return further.table(Context.layer(end - start), counts.routers[end])
+        pair, table = next(tables)
+        if pair != (start, end):
+            raise ValueError(f"tables come in the order of {pair}, not of {(start, end)}")
+        return table
 
     return horizons(
         steps,

@@ -6,8 +6,10 @@ import pytest
 from routestat.breadth import look_across
 from routestat.counting.context import Context
 from routestat.counting.counts import count
+from routestat.counting.paths import count_paths
 from routestat.decomposition import budget, decompose
 from routestat.inference.information import mutual_information_interval
+from routestat.study import study
 from routestat.traces.metadata import TraceMeta, routers_like
 from routestat.traces.store import Trace
 from routestat.traces.synthetic import expert_chain, to_trace
@@ -130,3 +132,25 @@ def test_the_map_holds_what_each_pair_alone_gives(base):
     part = look_across(trace, count(trace, [1]), np.random.default_rng(0))
     assert part.map is None
     assert "one layer" in part.map_reason
+
+
+def test_a_study_whose_farther_tables_take_many_passes_says_the_same(base, monkeypatch):
+    """What does not fit in memory at once is counted a part at a time, by the groups of the first pass."""
+    rng, document, token = base
+    few = document < 8
+    columns = rng.integers(0, 6, (3, len(token)))[:, few]
+    trace = trace_of(*columns, token[few], document[few])
+
+    def found():
+        counts = count(trace, groups=16)
+        paths = count_paths(trace, None, 2)
+        return study(trace, counts, paths, np.random.default_rng(0), n_paths=2)
+
+    whole = found()
+    monkeypatch.setattr("routestat.counting.beside.MEMORY", 1)
+    parts = found()
+    assert np.array_equal(whole.breadth.map.mi_bits, parts.breadth.map.mi_bits)
+    assert np.array_equal(
+        whole.memory.horizons.direct_bits.value, parts.memory.horizons.direct_bits.value, equal_nan=True
+    )
+    assert whole.memory.horizons.n_tokens.tolist() == [[1600, 1600], [1600, 0]]

@@ -28,6 +28,8 @@ DEFAULT_CONTEXTS = (Context(), Context.layer(1), Context.token(1))
 Progress = Callable[[int, int], None]
 Task = StateTask | ExpertTask
 Key = tuple[Context, str]
+#: What one table counts: its context, the routers that the context names, and the target.
+TableKey = tuple[Context, tuple[Router, ...], Router]
 
 
 @dataclass(frozen=True)
@@ -172,17 +174,58 @@ def count(
     if groups < 1:
         raise RoutestatError(f"groups must be 1 or more, got {groups}")
     view = _choose_view(routers, states)
-    # A cell never exceeds the tokens of its group, so 32 bits do unless a group may hold more than that.
-    dtype = np.dtype(np.uint32 if trace.n_tokens < 1 << 32 else np.uint64)
     keys = _keys(routers, contexts, view)
-    groups, note = _fit_groups(keys, view, groups, memory, dtype)
+    groups, note = _fit_groups(keys, view, groups, memory, cell_type(trace))
+    return Counts(
+        view, routers, contexts, *count_keys(trace, routers, keys, view, groups, threads, progress), note
+    )
+
+
+def count_keys(
+    trace: Trace,
+    routers: Sequence[Router],
+    keys: Sequence[TableKey],
+    view: str,
+    groups: int,
+    threads: int | None = None,
+    progress: Progress | None = None,
+) -> tuple[
+    dict[Key, NDArray[np.unsignedinteger]], NDArray[np.int64], NDArray[np.int64], NDArray[np.int32]
+]:
+    """Tables of exactly `groups` groups in one pass, the tokens and documents of each group, and the clusters.
+
+    Parameters
+    ----------
+    trace : Trace
+    routers : sequence of Router
+        Those that are read.
+    keys : sequence of (Context, source routers, target router)
+        One table each.
+    view : {"subset", "expert"}
+    groups : int
+        Never changed here, whatever the tables take: `count` decides on it.
+    threads : int, optional
+        All cores by default.
+    progress : callable(rows_done, rows_in_all), optional
+    """
     make = partial((StateTask if view == "subset" else ExpertTask).make, groups=groups)
     tasks, tokens, documents, clusters = _pass(
-        trace, routers, keys, make, dtype, groups, threads or os.cpu_count() or 1, progress
+        trace, routers, keys, make, cell_type(trace), groups, threads or os.cpu_count() or 1, progress
     )
     tables = {(task.context, task.target.name): _frozen(task.finished()) for task in tasks}
-    sums = _frozen(tokens), _frozen(documents), _frozen(clusters)
-    return Counts(view, routers, contexts, tables, *sums, note)
+    return tables, _frozen(tokens), _frozen(documents), _frozen(clusters)
+
+
+def cell_type(trace: Trace) -> np.dtype:
+    """The type of cells: one never exceeds the tokens of its group, so 32 bits do unless a group may hold more."""
+    return np.dtype(np.uint32 if trace.n_tokens < 1 << 32 else np.uint64)
+
+
+def table_bytes(key: TableKey, view: str, groups: int, dtype: np.dtype) -> int:
+    """What one table takes, with the row and the column for missing choices."""
+    _, sources, target = key
+    sizes = (r.alphabet.size if view == "subset" else r.n_experts for r in (*sources, target))
+    return groups * prod(size + 1 for size in sizes) * dtype.itemsize
 
 
 def _choose_view(routers: Sequence[Router], states: str) -> str:
@@ -196,9 +239,7 @@ def _choose_view(routers: Sequence[Router], states: str) -> str:
     return states
 
 
-def _keys(
-    routers: Sequence[Router], contexts: Sequence[Context], view: str
-) -> list[tuple[Context, tuple[Router, ...], Router]]:
+def _keys(routers: Sequence[Router], contexts: Sequence[Context], view: str) -> list[TableKey]:
     keys = []
     for context in contexts:
         if view == "expert" and len(context.sources) > 1:
@@ -209,21 +250,10 @@ def _keys(
     return keys
 
 
-def _sizes(sources: Sequence[Router], target: Router, view: str) -> tuple[int, ...]:
-    return tuple(r.alphabet.size if view == "subset" else r.n_experts for r in (*sources, target))
-
-
 def _fit_groups(
-    keys: Sequence[tuple[Context, tuple[Router, ...], Router]],
-    view: str,
-    groups: int,
-    memory: int,
-    dtype: np.dtype,
+    keys: Sequence[TableKey], view: str, groups: int, memory: int, dtype: np.dtype
 ) -> tuple[int, str]:
-    size = (
-        sum(prod(s + 1 for s in _sizes(sources, target, view)) for _, sources, target in keys)
-        * dtype.itemsize
-    )
+    size = sum(table_bytes(key, view, 1, dtype) for key in keys)
     fitting = groups
     while fitting // 2 >= MIN_GROUPS and fitting * size > memory:
         fitting //= 2
@@ -243,7 +273,7 @@ def _fit_groups(
 def _pass(
     trace: Trace,
     routers: Sequence[Router],
-    keys: Sequence[tuple[Context, tuple[Router, ...], Router]],
+    keys: Sequence[TableKey],
     make: Callable[..., Task],
     dtype: np.dtype,
     groups: int,
@@ -284,9 +314,7 @@ def _pass(
     return tasks, tokens, documents, np.unique(units.cluster[seen])
 
 
-def _in_one_block(
-    keys: Sequence[tuple[Context, tuple[Router, ...], Router]], make: Callable[..., Task], dtype: np.dtype
-) -> list[Task]:
+def _in_one_block(keys: Sequence[TableKey], make: Callable[..., Task], dtype: np.dtype) -> list[Task]:
     """Empty tables in one stretch of memory: the system hands that out in large pages, far fewer of them."""
     shapes: list[tuple[int, ...]] = []
 

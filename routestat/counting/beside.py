@@ -1,0 +1,112 @@
+"""Tables beside Counts: of a trace that was counted already, by the same groups, in as many passes as needed."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from routestat.counting.context import Context
+from routestat.counting.counts import (
+    MEMORY,
+    Counts,
+    Progress,
+    TableKey,
+    cell_type,
+    count_keys,
+    table_bytes,
+)
+from routestat.errors import RoutestatError
+from routestat.traces.metadata import Router
+from routestat.traces.store import Trace
+
+
+def count_beside(
+    trace: Trace,
+    counts: Counts,
+    wanted: Sequence[tuple[Context, Router]],
+    *,
+    memory: int | None = None,
+    threads: int | None = None,
+    progress: Progress | None = None,
+) -> Iterator[NDArray[np.unsignedinteger]]:
+    """Count tables that stand beside those of `counts`: of its routers, in its view, with exactly its groups.
+
+    The number of groups is decided once, by `count`. Where further tables do not fit in memory all together they are
+    counted a part at a time, with a pass over the trace for each, and never with fewer groups: tables of other groups
+    cannot be set against each other.
+
+    Parameters
+    ----------
+    trace : Trace
+        That `counts` is of.
+    counts : Counts
+    wanted : sequence of (Context, target Router)
+        Each once; the tables are given out in this order.
+    memory : int, optional
+        Bytes for the tables of one pass, as for `count` unless given. One table is counted whatever it takes.
+    threads : int, optional
+        All cores by default.
+    progress : callable(rows_done, rows_in_all), optional
+        Rows of all passes together.
+
+    Yields
+    ------
+    unsigned array ``[group, context…, target]``
+
+    Raises
+    ------
+    RoutestatError
+        Before anything is counted, if a target does not have such a source.
+    """
+    keys = [(context, _sources(counts, context, target), target) for context, target in wanted]
+    return _counted(trace, counts, _parts(keys, trace, counts, memory or MEMORY), threads, progress)
+
+
+def _counted(
+    trace: Trace,
+    counts: Counts,
+    parts: Sequence[Sequence[TableKey]],
+    threads: int | None,
+    progress: Progress | None,
+) -> Iterator[NDArray[np.unsignedinteger]]:
+    for number, part in enumerate(parts):
+        names = {router.name for _, sources, target in part for router in (*sources, target)}
+        routers = [router for router in counts.routers if router.name in names]
+        before = number * trace.n_tokens
+
+        def tell(done: int, total: int, before: int = before) -> None:
+            if progress is not None:
+                progress(before + done, len(parts) * total)
+
+        tables, _, _ = count_keys(trace, routers, part, counts.states, counts.groups, threads, tell)
+        for context, _, target in part:
+            yield tables.pop((context, target.name))
+
+
+def _sources(counts: Counts, context: Context, target: Router) -> tuple[Router, ...]:
+    found = [counts.source(target, -layer) for layer, _ in context.sources]
+    known = tuple(router for router in found if router is not None)
+    if len(known) < len(found):
+        raise RoutestatError(
+            f"{target.name} has no context {context.name} among the counted layers; leave that table out"
+        )
+    return known
+
+
+def _parts(keys: Sequence[TableKey], trace: Trace, counts: Counts, memory: int) -> list[list[TableKey]]:
+    """As many tables as fit in memory, in order.
+
+    Where one pass does not do, each takes half the memory: the reader still holds the last table of a pass, and with
+    it all of that pass's memory, while the next one is counted.
+    """
+    sizes = [table_bytes(key, counts.states, counts.groups, cell_type(trace)) for key in keys]
+    most = memory if sum(sizes) <= memory else memory // 2
+    parts: list[list[TableKey]] = []
+    room = 0
+    for key, size in zip(keys, sizes, strict=True):
+        if not parts or size > room:
+            parts.append([])
+            room = most
+        parts[-1].append(key)
+        room -= size
+    return parts
