@@ -11,13 +11,12 @@ from routestat.errors import RoutestatError
 from routestat.fitting import second_orders
 from routestat.inference.chain import Chain, Prediction
 from routestat.inference.foresight import foresee
-from routestat.inference.overdispersion import LEARNED
+from routestat.inference.overdispersion import LEARNED, TOO_NARROW
 from routestat.opened import Run, Tick
 from routestat.traces.metadata import Router
 
 # Answers that a stream keeps ready.
 KEPT = 1 << 14
-TOO_NARROW = "Intervals take tokens as independent; tokens of one document are not, so they are too narrow."
 Record = dict[str, Any]
 
 
@@ -198,9 +197,8 @@ class Answers:
 
     def _of_states(self, gap: int, order: int) -> str:
         said = _order(order) if self.asked.ahead == 1 else f"The first step is of order {order}."
-        # Of a chain whose documents were never told apart, all are exactly one.
-        if all(effect == 1.0 for effect in self.chain.design_effects):
-            return f"{said} {TOO_NARROW}"
+        if self.chain.note:
+            return f"{said} {self.chain.note}"
         return (
             f"{said} Intervals are those of as many independent tokens as the documents are worth "
             f"(design effect of the transition probabilities {self.chain.design_effects[gap]:.3g})."

@@ -2,13 +2,10 @@
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from routestat.counting.context import Context
 from routestat.counting.counts import Counts, count
 from routestat.decomposition import Tick
 from routestat.inference.chain import Chain, fit_chain
-from routestat.inference.overdispersion import transition_design_effect
 from routestat.inference.second_order import MOST_CELLS, SecondOrder, fit_second_order
 from routestat.inference.strength import Strength
 from routestat.traces.store import Trace
@@ -32,21 +29,7 @@ def chain_of(
     orders : sequence of int
         One per gap; order 1 unless told otherwise.
     """
-    first = counts.table(Context(), counts.routers[0]).sum(axis=0, dtype=np.int64)
-    steps = [counts.table(Context.layer(1), router) for router in counts.routers[1:]]
-    effects = [transition_design_effect(step) for step in steps] if counts.states == "subset" else ()
-    return fit_chain(
-        first,
-        [step.sum(axis=0, dtype=np.int64) for step in steps],
-        alpha,
-        layers=[router.layer for router in counts.routers],
-        n_experts=[router.n_experts for router in counts.routers],
-        top_k=[router.top_k for router in counts.routers],
-        states=counts.states,
-        second=second,
-        orders=orders,
-        design_effects=effects,
-    )
+    return fit_chain(counts, alpha=alpha, second=second, orders=orders)
 
 
 def second_orders(

@@ -20,7 +20,6 @@ from routestat.traces.manifest import replace_file
 app = typer.Typer(add_completion=False)
 # Answers that a stream keeps ready.
 KEPT = 1 << 14
-TOO_NARROW = "Intervals take tokens as independent; tokens of one document are not, so they are too narrow."
 Record = dict[str, Any]
 
 

@@ -12,14 +12,17 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
+from routestat.counting.context import Context
+from routestat.counting.counts import Counts
 from routestat.errors import RoutestatError
 from routestat.inference.dirichlet import (
     TransitionPosterior,
     log_evidence,
+    positive_alpha,
+    posterior_of,
     resolve_alpha,
-    transition_posterior,
 )
-from routestat.inference.overdispersion import row_weight
+from routestat.inference.overdispersion import TOO_NARROW, row_weight, transition_design_effect
 from routestat.inference.second_order import SecondOrder
 from routestat.inference.tables import Floats, read_only, whole_counts
 
@@ -41,6 +44,8 @@ class Prediction:
         The layer that is foretold.
     order : int
         How many earlier layers the answer rests on.
+    note : str
+        What the limits leave out; empty if nothing.
     """
 
     probability: Floats
@@ -50,6 +55,7 @@ class Prediction:
     level: float
     layer: int = -1
     order: int = 1
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -98,6 +104,12 @@ class Chain:
                 object.__setattr__(self, name, (plain,) * gaps)
 
     @property
+    def note(self) -> str:
+        """What credible intervals leave out: where no design effect is known tokens are taken as independent."""
+        # Of a chain whose documents were never told apart, all are exactly one.
+        return TOO_NARROW if all(effect == 1.0 for effect in self.design_effects) else ""
+
+    @property
     def order(self) -> int:
         """The largest order of its gaps; 0 for a single layer."""
         return max(self.orders, default=0)
@@ -123,8 +135,10 @@ class Chain:
         return tuple(float(prior.sum()) for prior in self.priors[1:])
 
     def posterior(self, gap: int) -> TransitionPosterior:
-        """Mean, mode (MAP), intervals and draws of the transition matrix of one gap, tokens taken as independent."""
-        return transition_posterior(self.counts[gap], self.priors[gap + 1])
+        """Mean, mode (MAP), intervals and draws of the transition matrix of one gap, as certain as `predict`."""
+        table = self.counts[gap].astype(np.float64)
+        prior = positive_alpha(self.priors[gap + 1], table.shape)
+        return posterior_of(table, prior, self.alpha, None if self.note else self.design_effects[gap])
 
     def own_prior(self, gap: int) -> Floats:
         """The prior of order 0 of the layer after `gap` ``[target]``, a single row: Perks's for empirical Bayes."""
@@ -198,7 +212,7 @@ class Chain:
         )
         weight = row_weight(self.alpha, self.priors[gap + 1].sum(), table.sum() / worth, n_tokens / worth)
         low, high = credible_limits(mean, float(weight), level)
-        return Prediction(mean, low, high, n_tokens, level, self.layers[gap + 1], 1)
+        return Prediction(mean, low, high, n_tokens, level, self.layers[gap + 1], 1, self.note)
 
     def _after_experts(self, gap: int, source: int | Sequence[int], level: float) -> Prediction:
         experts = sorted({int(e) for e in np.atleast_1d(np.asarray(source))})
@@ -218,17 +232,17 @@ class Chain:
         sd = np.sqrt(variance.sum(axis=0)) / len(experts)
         low, high = _beta_limits(mean, sd, level)
         n_tokens = int(rows.sum(axis=1).min() // k_next)
-        return Prediction(read_only(mean), low, high, n_tokens, level, self.layers[gap + 1], 1)
+        return Prediction(read_only(mean), low, high, n_tokens, level, self.layers[gap + 1], 1, self.note)
 
 
 def fit_chain(
-    first: ArrayLike,
-    counts: Sequence[ArrayLike],
+    first: ArrayLike | Counts,
+    counts: Sequence[ArrayLike] = (),
     alpha: str | float = "empirical-bayes",
     *,
-    layers: Sequence[int],
-    n_experts: Sequence[int],
-    top_k: Sequence[int],
+    layers: Sequence[int] = (),
+    n_experts: Sequence[int] = (),
+    top_k: Sequence[int] = (),
     states: str = "subset",
     second: Sequence[SecondOrder | None] = (),
     orders: Sequence[int] = (),
@@ -236,31 +250,50 @@ def fit_chain(
 ) -> Chain:
     """Fit the chain to counts.
 
+    Tokens of one document go together. Counts that are kept apart by group of documents say by how much, and the
+    credible intervals of the state view are widened by it; tables that were added up over documents do not say it,
+    and the intervals of their chain take tokens as independent (`Chain.note`).
+
     Parameters
     ----------
-    first : counts ``[target]`` of the first layer
-    counts : sequence of counts ``[source, target]``, one per gap
+    first : Counts, or counts ``[target]`` or ``[group, target]`` of the first layer
+        Counts of a trace with the contexts nothing and layer −1, as `count` gives them, hold all that is asked for
+        below: ``fit_chain(count(trace))`` is the chain of the predict command.
+    counts : sequence of counts ``[source, target]`` or ``[group, source, target]``, one per gap
     alpha : float or {"jeffreys", "perks", "empirical-bayes", "hierarchical"}
         The prior of a row; empirical Bayes (default) learns one alpha per gap by evidence.
     layers, n_experts, top_k : sequences
         One entry per layer.
     states : {"subset", "expert"}
-    second, orders, design_effects : sequences
-        One entry per gap, or none: order 1 throughout, tokens independent. Order 2 wants its `SecondOrder`.
+    second, orders : sequences
+        One entry per gap, or none: order 1 throughout. Order 2 wants its `SecondOrder`.
+    design_effects : sequence of float
+        One per gap: how many tokens are worth an independent one. Measured on the groups unless given; 1, tokens
+        independent, where there are no groups, and in the expert view.
 
     Raises
     ------
     RoutestatError
-        If alpha is no prior or the shapes do not chain up.
+        If alpha is no prior, the shapes do not chain up, or something is given that Counts hold already.
     """
-    start = whole_counts(first, "first").astype(np.int64)
-    tables = tuple(whole_counts(table, "counts").astype(np.int64) for table in counts)
-    widths = [len(start), *(table.shape[1] for table in tables)]
-    if len(tables) != len(layers) - 1 or any(t.shape[0] != w for t, w in zip(tables, widths, strict=False)):
-        raise RoutestatError(
-            "a chain over L layers wants L − 1 tables, each as long as the one before is wide"
-        )
-    for name, given in (("second", second), ("orders", orders), ("design_effects", design_effects)):
+    if isinstance(first, Counts):
+        if any(map(len, (counts, layers, n_experts, top_k))) or states != "subset":
+            raise RoutestatError(
+                "fit_chain: Counts hold their tables, layers and view; give only alpha= and what follows top_k"
+            )
+        routers, states = first.routers, first.states
+        layers = [router.layer for router in routers]
+        n_experts, top_k = [router.n_experts for router in routers], [router.top_k for router in routers]
+        counts = [first.table(Context.layer(1), router) for router in routers[1:]]
+        first = first.table(Context(), routers[0])
+    kept = [whole_counts(table, "counts") for table in counts]
+    effects = tuple(design_effects)
+    if states == "subset" and not effects and any(table.ndim == 3 for table in kept):
+        effects = tuple(transition_design_effect(table) if table.ndim == 3 else 1.0 for table in kept)
+    start = _over_groups(whole_counts(first, "first"), 1)
+    tables = tuple(_over_groups(table, 2) for table in kept)
+    _check_chained(start, tables, len(layers))
+    for name, given in (("second", second), ("orders", orders), ("design_effects", effects)):
         if given and len(given) != len(tables):
             raise RoutestatError(f"{name}: wanted one entry for each of {len(tables)} gaps, got {len(given)}")
     if any(order == 2 and not (second and second[gap]) for gap, order in enumerate(orders)):
@@ -281,8 +314,25 @@ def fit_chain(
         tuple(priors),
         tuple(second),
         tuple(orders),
-        tuple(design_effects),
+        effects,
     )
+
+
+def _over_groups(counts: NDArray[np.integer], axes: int) -> NDArray[np.int64]:
+    """Added up over the groups, if there are any."""
+    if counts.ndim not in (axes, axes + 1):
+        raise RoutestatError(
+            f"a chain wants counts of {axes} axes, or {axes + 1} with groups first, got {counts.ndim}"
+        )
+    return counts.sum(axis=0, dtype=np.int64) if counts.ndim > axes else counts.astype(np.int64)
+
+
+def _check_chained(start: NDArray[np.int64], tables: Sequence[NDArray[np.int64]], layers: int) -> None:
+    widths = [len(start), *(table.shape[1] for table in tables)]
+    if len(tables) != layers - 1 or any(t.shape[0] != w for t, w in zip(tables, widths, strict=False)):
+        raise RoutestatError(
+            "a chain over L layers wants L − 1 tables, each as long as the one before is wide"
+        )
 
 
 def credible_limits(mean: ArrayLike, weight: float, level: float) -> tuple[Floats, Floats]:

@@ -1,9 +1,11 @@
 """Rows of counts under a Dirichlet prior: evidence, prior, posterior.
 
 One row is one source state; its counts are a multinomial whose probabilities have the prior Dirichlet(alpha).
-Tokens are taken as exchangeable within a row: nothing here knows of documents.
+Tokens are taken as exchangeable within a row. Only `transition_posterior`, and only of tables that are kept apart by
+group, knows of documents.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +15,7 @@ from scipy import special
 from routestat.errors import RoutestatError
 from routestat.inference.backoff import hierarchical_alpha
 from routestat.inference.concentration import fit_concentration
+from routestat.inference.overdispersion import TOO_NARROW, row_weight, transition_design_effect
 from routestat.inference.rising import LARGEST_ALPHA, SMALLEST_ALPHA, count_rows, log_rising
 from routestat.inference.tables import Floats, read_only
 
@@ -132,13 +135,19 @@ class TransitionPosterior:
     alpha
         The prior, broadcast to the counts `[..., K]`.
     concentration
-        alpha + counts, the posterior's parameters `[..., K]`.
+        The posterior's parameters `[..., K]`: alpha + counts where tokens are taken as independent; with a design
+        effect the same mean, known as well as by so many fewer tokens (see `row_weight`).
     mean, mode, sd
         Of each probability `[..., K]`. The mode puts 0 wherever concentration <= 1 and shares the rest in
         proportion to concentration - 1, the limit at the boundary; NaN for a row where no concentration
         exceeds 1, because its density has no single peak.
     log_evidence
-        Natural log evidence of each row's ordered sequence `[...]`; a float for a single row.
+        Natural log evidence of each row's ordered sequence `[...]`, tokens taken as independent; a float for a single
+        row.
+    design_effect
+        How many dependent tokens are worth an independent one in `sd`, `interval` and `sample`.
+    note
+        What these leave out: empty where groups of documents were given.
     """
 
     alpha: Floats
@@ -147,6 +156,18 @@ class TransitionPosterior:
     mode: Floats
     sd: Floats
     log_evidence: Floats | float
+    design_effect: float = 1.0
+    note: str = ""
+
+    def summary(self) -> str:
+        """What this is a posterior of and what its intervals rest on, in words."""
+        rows, width = math.prod(self.mean.shape[:-1]), self.mean.shape[-1]
+        said = f"Dirichlet posterior of {rows} row{'' if rows == 1 else 's'} of {width} probabilities."
+        return f"{said} {self.note or f'Design effect {self.design_effect:.3g}.'}"
+
+    def __repr__(self) -> str:
+        """The summary: eight arrays would say less."""
+        return f"TransitionPosterior({self.summary()})"
 
     def interval(self, level: float = 0.95) -> tuple[Floats, Floats]:
         """Equal-tailed credible limits (low, high) of each probability, from its Beta margin; each `[..., K]`."""
@@ -179,33 +200,74 @@ def draw_rows(concentration: ArrayLike, rng: np.random.Generator) -> Floats:
     return np.asarray(special.softmax(logs, axis=-1))
 
 
-def transition_posterior(counts: ArrayLike, alpha: ArrayLike | str) -> TransitionPosterior:
+def transition_posterior(
+    counts: ArrayLike, alpha: ArrayLike | str, *, grouped: bool = False
+) -> TransitionPosterior:
     """The posterior of each row's probabilities: Dirichlet(alpha + counts).
+
+    Of a table that was summed over documents it takes tokens as independent, because nothing in such a table says how
+    far they are not. Tokens of one document go together, so standard deviations, intervals and draws are then too
+    narrow by the root of the design effect; `note` says so. Tables that are kept apart by group of documents
+    (`grouped`) have the design effect in them, and with it the posterior of `fit_chain`.
 
     Parameters
     ----------
     counts
-        Whole counts `[..., K]`, one row per source; rows and columns without tokens stay.
+        Whole counts `[..., K]`, one row per source; rows and columns without tokens stay. With `grouped`:
+        `[group, source, K]`, which are added up.
     alpha
         One positive number, an array that broadcasts to `counts` (such as `[K]`), or the name of a rule that is
         applied to all rows together (see `resolve_alpha`).
+    grouped
+        Whether the first axis is that of groups, independent of each other.
 
     Raises
     ------
     RoutestatError
-        For counts that are not whole numbers of zero or more; for alpha of zero or less, or of another length.
+        For counts that are not whole numbers of zero or more; for alpha of zero or less, or of another length; for
+        grouped counts of other than three axes.
     """
-    tokens = count_rows(counts)
-    if isinstance(alpha, str):
-        if alpha == "hierarchical" and tokens.ndim > 2:
+    tokens, effect = count_rows(counts), None
+    if grouped:
+        if tokens.ndim != 3:
             raise RoutestatError(
-                f"alpha: hierarchical rows of {tokens.ndim - 1} sources back off one by one; use fit_second_order"
+                f"counts: wanted [group, source, target] with grouped=True, got {tokens.ndim} axes; count with groups"
             )
-        alpha = resolve_alpha(tokens.reshape(-1, tokens.shape[-1]), alpha)
-    prior = positive_alpha(alpha, tokens.shape)
+        # One group says nothing of how far its tokens go together.
+        if tokens.any(axis=(1, 2)).sum() > 1:
+            effect = transition_design_effect(tokens)
+        tokens = tokens.sum(axis=0)
+    if not isinstance(alpha, str):
+        return posterior_of(tokens, positive_alpha(alpha, tokens.shape), design_effect=effect)
+    if alpha == "hierarchical" and tokens.ndim > 2:
+        raise RoutestatError(
+            f"alpha: hierarchical rows of {tokens.ndim - 1} sources back off one by one; use fit_second_order"
+        )
+    prior = resolve_alpha(tokens.reshape(-1, tokens.shape[-1]), alpha)
+    return posterior_of(tokens, positive_alpha(prior, tokens.shape), alpha, effect)
+
+
+def posterior_of(
+    tokens: Floats, prior: Floats, rule: str | float = 0.0, design_effect: float | None = None
+) -> TransitionPosterior:
+    """The posterior of rows `[..., K]` with a prior of the same shape; see `transition_posterior`.
+
+    Parameters
+    ----------
+    tokens, prior
+        Counts, and alpha.
+    rule
+        What gave the prior: one that was learned is worth no more than the tokens it was learned from.
+    design_effect
+        How many tokens are worth an independent one; None where it is not known.
+    """
     mine = prior + tokens
     whole = mine.sum(axis=-1, keepdims=True)
     mean = mine / whole
+    if design_effect is not None:
+        own, learned_from = tokens.sum(axis=-1) / design_effect, tokens.sum() / design_effect
+        whole = row_weight(rule, prior.sum(axis=-1), learned_from, own)[..., None]
+        mine = mean * whole
     over = np.maximum(mine - 1.0, 0.0)
     peak = over.sum(axis=-1, keepdims=True)
     mode = np.divide(over, peak, out=np.full(mine.shape, np.nan), where=peak > 0)
@@ -219,4 +281,6 @@ def transition_posterior(counts: ArrayLike, alpha: ArrayLike | str) -> Transitio
         read_only(mode),
         read_only(sd),
         _log_evidence(tokens, prior),
+        1.0 if design_effect is None else design_effect,
+        TOO_NARROW if design_effect is None else "",
     )

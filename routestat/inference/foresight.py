@@ -66,7 +66,14 @@ def foresee(
     if ahead == 1:
         low, high = credible_limits(row.law, float(row.weight), level)
         return Prediction(
-            read_only(row.law.copy()), low, high, n_tokens, level, chain.layers[gap + 1], row.order
+            read_only(row.law.copy()),
+            low,
+            high,
+            n_tokens,
+            level,
+            chain.layers[gap + 1],
+            row.order,
+            chain.note,
         )
     if rng is None:
         raise RoutestatError("rng: wanted a numpy Generator for more than one layer ahead, got none")
@@ -78,7 +85,8 @@ def foresee(
     drawn = np.array([_walk(steps, n_sources, states[-1], row, rng) for _ in range(draws)])
     low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2], axis=0)
     target = chain.layers[gap + ahead]
-    return Prediction(read_only(mean), read_only(low), read_only(high), n_tokens, level, target, row.order)
+    limits = read_only(low), read_only(high)
+    return Prediction(read_only(mean), *limits, n_tokens, level, target, row.order, chain.note)
 
 
 def _checked(chain: Chain, gap: int, history: Sequence[int]) -> list[int]:

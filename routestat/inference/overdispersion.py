@@ -8,6 +8,8 @@ from routestat.inference.tables import Floats, whole_counts
 CELLS_AT_ONCE = 1 << 22
 #: Rules whose prior is learned from the step's own tokens.
 LEARNED = ("empirical-bayes", "hierarchical")
+#: Of limits that know nothing of documents.
+TOO_NARROW = "Intervals take tokens as independent; tokens of one document are not, so they are too narrow."
 
 
 def row_weight(alpha: str | float, prior: ArrayLike, learned_from: ArrayLike, own: ArrayLike) -> Floats:

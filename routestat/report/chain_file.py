@@ -35,8 +35,17 @@ _FACTORISED = "factorised_fold_tokens"
 _MODEL = re.compile(r"factorised_bias_(\d{3,5})_(\d{1,3})")
 
 
-def save_chain(chain: Chain, path: Path, factorised: FactorisedChain | None = None) -> None:
-    """Write a fitted chain; readers see the old file or the new one, never a part."""
+def save_chain(chain: Chain, path: str | Path, factorised: FactorisedChain | None = None) -> None:
+    """Write a fitted chain; readers see the old file or the new one, never a part.
+
+    Parameters
+    ----------
+    chain : Chain
+    path : str or path
+        An .npz file.
+    factorised : FactorisedChain, optional
+        That of the expert view, to lie beside it.
+    """
     arrays: dict[str, Any] = {
         "version": np.array(CHAIN_VERSION),
         "states": np.array(chain.states),
@@ -65,18 +74,24 @@ def save_chain(chain: Chain, path: Path, factorised: FactorisedChain | None = No
             arrays[f"factorised_weights_{place:03d}_{order}"] = factorised.weights[place, order]
     content = io.BytesIO()
     np.savez_compressed(content, **arrays)
-    replace_file(path, content.getvalue())
+    replace_file(Path(path), content.getvalue())
 
 
-def load_chain(path: Path) -> Chain:
+def load_chain(path: str | Path) -> Chain:
     """Read a chain that `save_chain` wrote; never runs code from the file.
+
+    Parameters
+    ----------
+    path : str or path
+        The file, or the folder of a report, which holds one.
 
     Raises
     ------
     RoutestatError
         If the file is no chain, is damaged, or is of another version; says what is wrong with it.
     """
-    with _opened(path) as file:
+    given, inside = Path(path), Path(path) / CHAIN_FILE
+    with _opened(inside if inside.is_file() else given) as file:
         return _chain(file)
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import routestat
 from routestat import Router, TraceMeta, TraceWriter, fit_chain
 from routestat.counting.counts import count
 from routestat.fitting import chain_of, second_orders
@@ -449,3 +450,19 @@ def test_experts_without_it_are_answered_by_one_step(tmp_path):
     assert "name the report" in complaint(run(tmp_path, "--layer", 1, "--after", "1,2", "--ahead", 2))
     assert "expert 5 is out of range" in complaint(run(tmp_path, "--layer", 1, "--after", "1,5"))
     assert load_chain(tmp_path / "chain.npz").states == "expert"
+
+
+def test_python_is_as_careful_as_the_command(trace, tmp_path):
+    """The chain of counts predicts what the command says of the same trace, interval by interval."""
+    chain = routestat.fit_chain(count(Trace.open(trace)))
+    for layer, source in ((2, 0), (3, 4), (5, 5)):
+        record, said = written(tmp_path, trace, "--layer", layer, "--after", source, "--top", 6)
+        prediction = chain.predict(layer, source)
+        assert record["design_effect"] == chain.design_effects[chain.gap_after(layer)] > 2
+        assert len(record["predictions"]) == 6
+        for row in record["predictions"]:
+            at = row["state"]
+            assert row["probability"] == prediction.probability[at]
+            assert row["interval"] == [prediction.low[at], prediction.high[at]]
+        assert prediction.note == ""
+        assert NARROW not in said

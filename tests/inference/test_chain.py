@@ -2,9 +2,12 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from routestat import RoutestatError, fit_chain
+import routestat
+from routestat import Context, RoutestatError, Trace, TraceMeta, count, fit_chain, transition_posterior
+from routestat.inference.overdispersion import transition_design_effect
 from routestat.inference.ratio import ratio
 from routestat.report.chain_file import load_chain, save_chain
+from routestat.traces.metadata import routers_like
 
 FIRST = [3, 1, 0]
 GAPS = [np.array([[2, 1, 0], [0, 0, 1], [0, 0, 0]]), np.array([[1, 1], [0, 1], [1, 0]])]
@@ -29,8 +32,8 @@ def test_log_evidence_is_the_product_of_polya_urns():
 def test_credible_intervals_are_the_beta_margins():
     prediction = fit_chain(FIRST, GAPS, 1.0, **SHAPES).predict(2, 0, level=0.9)
     assert prediction.n_tokens == 3
-    for j, count in enumerate([2, 1, 0]):
-        law = stats.beta(1 + count, 3 + 3 - 1 - count)
+    for j, n in enumerate([2, 1, 0]):
+        law = stats.beta(1 + n, 3 + 3 - 1 - n)
         assert prediction.probability[j] == pytest.approx(law.mean())
         assert (prediction.low[j], prediction.high[j]) == pytest.approx((law.ppf(0.05), law.ppf(0.95)))
 
@@ -123,3 +126,72 @@ def test_ratio_without_spread_or_tokens_says_why():
     assert ratio([1.0], [2.0]).value == 0.5
     assert "one group" in ratio([1.0], [2.0]).reason
     assert "no tokens" in ratio([0.0, 0.0], [0.0, 0.0]).reason
+
+
+@pytest.fixture(scope="module")
+def counted():
+    """Documents that repeat each of their tokens four times: worth a quarter of them or less."""
+    rng = np.random.default_rng(3)
+    document = np.repeat(np.arange(40), 80)
+    first = rng.integers(0, 6, (40, 20)).repeat(4, axis=1).ravel()
+    second = np.where(rng.random((40, 20)).repeat(4, axis=1).ravel() < 0.5, first, (first + 1) % 6)
+    meta = TraceMeta(routers_like([4, 7], 4, 2))
+    return count(Trace.from_arrays(meta, document, None, np.stack([first, second], 1).astype(np.uint8)))
+
+
+def test_counts_hold_all_that_a_chain_is_fitted_from(counted):
+    chain = fit_chain(counted)
+    tables = counted.table(Context.layer(1), counted.routers[1])
+    first = counted.table(Context(), counted.routers[0])
+    shape = {"layers": [4, 7], "n_experts": [4, 4], "top_k": [2, 2]}
+    summed = fit_chain(first.sum(axis=0), [tables.sum(axis=0)], **shape)
+    grouped = fit_chain(first, [tables], **shape)
+    assert np.array_equal(chain.counts[0], summed.counts[0])
+    assert np.array_equal(chain.transition(0), summed.transition(0))
+    assert chain.layers == (4, 7)
+    # Four equal tokens are one: the variance is four times that of independent tokens.
+    assert chain.design_effects == grouped.design_effects == (transition_design_effect(tables),)
+    assert 3.0 < chain.design_effects[0] < 5.0
+    assert fit_chain(counted, alpha="perks", design_effects=[1.0]).design_effects == (1.0,)
+    assert fit_chain(counted, alpha="perks").alpha == "perks"
+
+
+def test_intervals_of_groups_are_wider_and_those_of_sums_say_that_they_are_not(counted):
+    chain = fit_chain(counted)
+    tables = counted.table(Context.layer(1), counted.routers[1])
+    plain = fit_chain(counted, design_effects=[1.0])
+    careful, narrow = chain.predict(4, 2), plain.predict(4, 2)
+    assert np.array_equal(careful.probability, narrow.probability)
+    ratio = (careful.high - careful.low)[2:4] / (narrow.high - narrow.low)[2:4]
+    np.testing.assert_allclose(ratio, np.sqrt(chain.design_effects[0]), rtol=0.05)
+    assert (careful.note, chain.note) == ("", "")
+    for said in (narrow.note, plain.note, plain.posterior(0).note, repr(narrow)):
+        assert "take tokens as independent" in said
+    # All ways to the same posterior: of the chain, of its prediction, of the function on tables.
+    low, high = chain.posterior(0).interval()
+    posterior = transition_posterior(tables, "empirical-bayes", grouped=True)
+    np.testing.assert_allclose(low[2], careful.low)
+    np.testing.assert_allclose(high[2], careful.high)
+    np.testing.assert_allclose(posterior.interval(), (low, high))
+    assert posterior.design_effect == chain.design_effects[0]
+
+
+def test_counts_are_not_mixed_with_tables(counted):
+    with pytest.raises(RoutestatError, match="give only alpha="):
+        fit_chain(counted, "perks")
+    with pytest.raises(RoutestatError, match="give only alpha="):
+        fit_chain(counted, layers=[4, 7])
+    with pytest.raises(RoutestatError, match="2 axes, or 3 with groups first, got 1"):
+        fit_chain(FIRST, [[1, 2, 3]], 0.5, layers=[0, 1], n_experts=[3, 3], top_k=[1, 1])
+
+
+def test_chains_are_loaded_from_a_report_or_a_file_by_public_names(tmp_path, counted):
+    chain = routestat.fit_chain(counted)
+    routestat.save_chain(chain, str(tmp_path / "chain.npz"))
+    for place in (tmp_path, str(tmp_path / "chain.npz")):
+        again = routestat.load_chain(place)
+        assert again.design_effects == chain.design_effects
+        assert np.array_equal(again.predict(4, 2).low, chain.predict(4, 2).low)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(RoutestatError, match="empty: not a chain that analyze saved"):
+        routestat.load_chain(tmp_path / "empty")

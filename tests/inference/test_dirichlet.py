@@ -19,6 +19,7 @@ from routestat.inference.dirichlet import (
     resolve_alpha,
     transition_posterior,
 )
+from routestat.inference.overdispersion import TOO_NARROW, transition_design_effect
 from tests.oracle.inference_oracle import log_evidence_by_urn
 
 ROWS = np.array([[3, 0, 1], [0, 2, 0], [5, 1, 1], [0, 0, 0]])
@@ -293,3 +294,31 @@ def test_results_are_closed_for_writing() -> None:
         assert not array.flags.writeable
     with pytest.raises(AttributeError):
         result.mean = result.mode  # type: ignore[misc]
+
+
+def test_a_posterior_says_what_its_intervals_rest_on():
+    rng = np.random.default_rng(0)
+    tables = rng.integers(0, 4, (12, 3, 4))
+    summed = transition_posterior(tables.sum(axis=0), 0.5)
+    assert (summed.design_effect, summed.note) == (1.0, TOO_NARROW)
+    assert TOO_NARROW in repr(summed)
+    assert repr(summed) == f"TransitionPosterior({summed.summary()})"
+    # Groups that are each given four times over are worth a quarter of their tokens.
+    grouped = transition_posterior(4 * tables, 0.5, grouped=True)
+    effect = transition_design_effect(4 * tables)
+    assert (grouped.note, grouped.design_effect) == ("", effect)
+    assert effect > 2
+    assert f"Design effect {effect:.3g}" in repr(grouped)
+    plain = transition_posterior(4 * tables.sum(axis=0), 0.5)
+    np.testing.assert_array_equal(grouped.mean, plain.mean)
+    assert grouped.log_evidence == pytest.approx(plain.log_evidence)
+    weight = 2.0 + 4 * tables.sum(axis=(0, 2)) / effect
+    np.testing.assert_allclose(grouped.sd, np.sqrt(plain.mean * (1 - plain.mean) / (weight[:, None] + 1)))
+    law = stats.beta(weight[1] * plain.mean[1, 2], weight[1] * (1 - plain.mean[1, 2]))
+    assert grouped.interval(0.8)[0][1, 2] == pytest.approx(law.ppf(0.1))
+    # One group says nothing of documents.
+    assert transition_posterior(tables[:1], 0.5, grouped=True).note == TOO_NARROW
+    with pytest.raises(
+        RoutestatError, match=r"wanted \[group, source, target\] with grouped=True, got 2 axes"
+    ):
+        transition_posterior(tables[0], 0.5, grouped=True)
