@@ -135,7 +135,13 @@ def decompose(
     pairs = list(enumerate(counts.routers[1:], start=1))
 
     def part(place: int, target: Router, own: np.random.Generator) -> Decomposition:
-        within = within_documents(counts.table(Context.layer(1), target), expected[target.name])
+        slots = 1 if counts.states == "subset" else counts.routers[place - 1].top_k * target.top_k
+        within = within_documents(
+            counts.table(Context.layer(1), target),
+            expected[target.name],
+            documents=counts.documents,
+            slots=slots,
+        )
         before = counts.routers[place - 2] if place > 1 else None
         routers = before, counts.routers[place - 1], target
         return _parts(documents, counts.states, *routers, within, own, permutations)

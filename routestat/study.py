@@ -27,7 +27,7 @@ from routestat.inference.cells import CellTests, cell_tests
 from routestat.inference.chain import Chain
 from routestat.inference.correlation import adjust_families, adjust_log10
 from routestat.inference.effect_size import MinimalEffect, minimal_effect
-from routestat.inference.estimators import ENOUGH_PER_CELL, default_estimator
+from routestat.inference.estimators import default_estimator
 from routestat.inference.independence import (
     ExpertIndependence,
     Independence,
@@ -41,6 +41,7 @@ from routestat.inference.information import (
     mutual_information_interval,
 )
 from routestat.inference.posterior import FullBayes
+from routestat.inference.scarce import Scarcity, scarcity
 from routestat.memory import Memory, measure_memory
 from routestat.structure.balance import Balance, load_balance
 from routestat.structure.bicluster import Blocks, NullShare, Stability, null_share, spectral_blocks, stability
@@ -64,7 +65,7 @@ class LayerLoad:
 class Dependence:
     """One pair of layers: the table ``[source, target]``, its tests and its information.
 
-    `log10_q_clustered` is the clustered p-value after Benjamini and Hochberg over all pairs of this trace; `caution`
+    `log10_q_clustered` is the clustered p-value after Benjamini and Hochberg over all pairs of this trace; `scarce`
     says where there are too few tokens for the size of the table. `effect` and `cells` are None in the expert
     view. `iid_bits` is the estimate `iid_estimator` would give were tokens independent.
     """
@@ -76,7 +77,7 @@ class Dependence:
     table: NDArray[np.int64]
     test: Independence | ExpertIndependence
     information: InformationInterval
-    caution: str
+    scarce: Scarcity
     effect: MinimalEffect | None
     cells: CellTests | None
     iid_bits: float
@@ -328,9 +329,7 @@ def _dependence(counts: Counts, source: Router, target: Router, table: NDArray) 
     information = mutual_information_interval(tables)
     total = tables.sum(axis=0)
     in_use = int(np.count_nonzero(total.sum(axis=0)) * np.count_nonzero(total.sum(axis=1)))
-    per_cell = int(total.sum()) / max(in_use, 1)
-    few = f"only {per_cell:.3g} counts per cell of the table: below {ENOUGH_PER_CELL} information is biased upwards"
-    estimator, unreliable = default_estimator(float(total.sum()) / cells, in_use)
+    estimator, _ = default_estimator(float(total.sum()) / cells, in_use)
     states = counts.states == "subset"
     return Dependence(
         source,
@@ -340,7 +339,7 @@ def _dependence(counts: Counts, source: Router, target: Router, table: NDArray) 
         total,
         test,
         information,
-        unreliable or (few if per_cell < ENOUGH_PER_CELL else ""),
+        scarcity(total, cells),
         minimal_effect(tables) if states else None,
         cell_tests(tables) if states else None,
         mutual_information(total, estimator) if states else float("nan"),

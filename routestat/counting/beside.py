@@ -78,7 +78,7 @@ def _counted(
             if progress is not None:
                 progress(before + done, len(parts) * total)
 
-        tables, _, _ = count_keys(trace, routers, part, counts.states, counts.groups, threads, tell)
+        tables, *_ = count_keys(trace, routers, part, counts.states, counts.groups, threads, tell)
         for context, _, target in part:
             yield tables.pop((context, target.name))
 

@@ -12,6 +12,11 @@ from routestat.inference.clustered import few_groups, second_order
 from routestat.inference.left_out import student, unbiased
 from routestat.inference.tables import Floats, whole_counts
 
+#: Documents per token from which on a figure within documents is far too low.
+SHORT = 0.05
+ONE_TOKEN = "all documents have one token: there is nothing within a document"
+ONE_CHOICE = "every group's table equals its expectation exactly: nothing varies within its documents"
+
 
 @dataclass(frozen=True, slots=True)
 class WithinDocuments:
@@ -25,8 +30,8 @@ class WithinDocuments:
     p_clustered, log10_p_clustered, nu
         Second-order test of independence within documents.
     n_groups
-    reason, note
-        Why something is NaN, and a caution; or None.
+    reason, note, caution
+        Why something is NaN; that groups are few; and how far the documents are too short for the figure; or None.
     """
 
     mi_bits: float
@@ -40,9 +45,17 @@ class WithinDocuments:
     n_groups: int
     reason: str | None = None
     note: str | None = None
+    caution: str | None = None
 
 
-def within_documents(tables: ArrayLike, expected: ArrayLike, level: float = 0.95) -> WithinDocuments:
+def within_documents(
+    tables: ArrayLike,
+    expected: ArrayLike,
+    level: float = 0.95,
+    *,
+    documents: ArrayLike | None = None,
+    slots: int = 1,
+) -> WithinDocuments:
     """Test and measure dependence against independence within each document.
 
     With E the sum over documents of (source margin)(target margin)' / n_d, a group's score is T_g - E_g: of mean
@@ -50,6 +63,11 @@ def within_documents(tables: ArrayLike, expected: ArrayLike, level: float = 0.95
     however tokens hang together. The effect is the divergence of T/n from E/n: how much the layers' coupling
     shows in the joint law once topics are accounted for, a lower bound of I(source; target | document), which
     itself cannot be estimated where a document has fewer tokens than a table has cells.
+
+    A document of one token has nothing within it: its table is its own expectation, whatever the layers do, and where
+    all documents are such there is no figure. In a document of n_d tokens the expectation holds each token's own pair
+    too, as one part in n_d: E is a mixture of independence and, in the share documents / tokens, of the joint
+    distribution itself. The divergence is too low by about twice that share; `caution` says so from `SHORT` on.
 
     Parameters
     ----------
@@ -59,6 +77,10 @@ def within_documents(tables: ArrayLike, expected: ArrayLike, level: float = 0.95
         E_g `[group, source, target]` of the same tokens, from `routestat.counting.within.count_within`.
     level
         Of confidence; Student's t (see `student`).
+    documents
+        How many documents each group holds `[group]`, for the caution; none without it.
+    slots
+        Cells that each token is counted in: k * k in the expert view.
 
     Raises
     ------
@@ -72,6 +94,11 @@ def within_documents(tables: ArrayLike, expected: ArrayLike, level: float = 0.95
     if not groups:
         return WithinDocuments(nan, nan, nan, nan, nan, nan, nan, nan, 0, "no tokens")
     observed, chance, size = observed[used], chance[used], size[used]
+    per_document = math.inf if documents is None else size.sum() / slots / np.asarray(documents)[used].sum()
+    if np.allclose(observed, chance, rtol=1e-9, atol=1e-9):
+        if per_document <= 1.0:
+            return WithinDocuments(nan, nan, nan, nan, nan, nan, nan, nan, groups, ONE_TOKEN)
+        return WithinDocuments(0.0, 0.0, nan, nan, nan, 1.0, 0.0, nan, groups, ONE_CHOICE)
     total, mean, n = observed.sum(axis=0), chance.sum(axis=0), size.sum()
     plugin = float(special.rel_entr(total, mean).sum()) / n / math.log(2.0)
     if groups < 2:
@@ -94,8 +121,18 @@ def within_documents(tables: ArrayLike, expected: ArrayLike, level: float = 0.95
     reach = student(size, level) * error
     return WithinDocuments(
         estimate, plugin, error, estimate - reach, estimate + reach, test.p, test.log10_p, test.nu, groups,
-        test.reason, few_groups(groups),
+        test.reason, few_groups(groups), _short(per_document),
     )  # fmt: skip
+
+
+def _short(per_document: float) -> str | None:
+    """A caution where many of the expected pairs are a token's own."""
+    if 1.0 / per_document < SHORT:
+        return None
+    return (
+        f"documents have {per_document:.3g} tokens on average: {100 / per_document:.2g} % of what is expected within "
+        "them are tokens paired with themselves, so the figure is too low"
+    )
 
 
 def _checked(tables: ArrayLike, expected: ArrayLike) -> tuple[Floats, Floats]:

@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 
 from routestat.breadth import Breadth, Sufficiency, Within
+from routestat.inference.scarce import Scarcity
 from routestat.inference.width import Width
-from routestat.report.parts import reason
+from routestat.report.parts import reason, scarcity_record
 from routestat.structure.coactivation import Coactivation
 
 Record = dict[str, Any]
@@ -39,6 +40,7 @@ def map_records(breadth: Breadth) -> list[Record]:
                         for name, matrix in breadth.load_profiles.items()
                     },
                     **reason(found.reasons.get((source, target))),
+                    **scarcity_record(found.scarce.get((source, target), Scarcity())),
                 }
             )
     return records

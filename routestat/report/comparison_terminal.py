@@ -8,6 +8,7 @@ from rich.text import Text
 
 from routestat.contrast import Contrast, LayerContrast, Side, TransitionContrast
 from routestat.inference.comparison import LawDifference
+from routestat.report.cautions import Cautions
 from routestat.report.html import number
 from routestat.report.terminal import _interval, _many, _one_line, _table, _titled, _why
 
@@ -42,6 +43,11 @@ def _bits(law: LawDifference) -> float:
     return law.jsd_bits if law.jsd_bits == law.jsd_bits else law.jsd_bits_plugin
 
 
+def _plugin(law: LawDifference) -> str:
+    """A caution where there is no estimate but the plug-in."""
+    return "" if law.jsd_bits == law.jsd_bits else "plug-in, biased upwards"
+
+
 def _layers(console: Console, findings: Contrast) -> None:
     found = [
         (item, item.law)
@@ -53,11 +59,12 @@ def _layers(console: Console, findings: Contrast) -> None:
         why = "No layer has the same experts in both: ids are labels, see the report."
         _titled(console, "Loads", Text(why if unlike else "No layer has tokens in both."))
         return
+    marks = Cautions()
     table = _table("layer", "bits", "95 % interval", "variation", "by chance", "log10 p", "moved")
     for item, law in sorted(found, key=lambda pair: -_bits(pair[1]))[:TOP]:
         table.add_row(
             str(item.a.layer),
-            number(_bits(law)),
+            marks.beside(number(_bits(law)), _plugin(law)),
             _interval(law.jsd_bits_low, law.jsd_bits_high),
             number(law.total_variation),
             number(law.total_variation_chance),
@@ -67,12 +74,11 @@ def _layers(console: Console, findings: Contrast) -> None:
     tested = [item for item, law in found if law.p_clustered == law.p_clustered]
     differ = sum(item.log10_q <= SIGNIFICANT for item in tested)
     below = [
-        "bits: 0 is alike, 1 is nothing in common; variation: share of choices that would have to change"
+        *marks.below,
+        "bits: 0 is alike, 1 is nothing in common; variation: share of choices that would have to change",
     ]
     if tested:
         below.append(f"{differ} of {len(tested)} layers differ by more than chance over documents (q ≤ 0.05)")
-    if any(law.jsd_bits != law.jsd_bits for _, law in found):
-        below.append("bits without an interval are plug-in, biased upwards")
     below += _why([law.reason for _, law in found if law.p_clustered != law.p_clustered])
     _titled(console, "How far apart the loads are, most first", table, below)
 
@@ -102,22 +108,27 @@ def _transitions(console: Console, transitions: Sequence[TransitionContrast]) ->
     known = [entry for entry in known if _bits(entry[1]) == _bits(entry[1])]
     if not known:
         return
-    table = _table("layers", "given source", "95 % interval", "log10 p", "joint bits", "log10 p joint")
+    table, marks = (
+        _table("layers", "given source", "95 % interval", "log10 p", "joint bits", "log10 p joint"),
+        Cautions(),
+    )
     for item, given, joint in sorted(known, key=lambda entry: -_bits(entry[1]))[:TOP]:
         table.add_row(
             f"{item.source.layer} → {item.target.layer}",
-            number(_bits(given)),
+            marks.beside(number(_bits(given)), item.caution, _plugin(given)),
             _interval(given.jsd_bits_low, given.jsd_bits_high),
             number(given.log10_p_clustered),
-            number(_bits(joint)),
+            marks.beside(number(_bits(joint)), item.caution, _plugin(joint)),
             number(joint.log10_p_clustered),
         )
     tested = [item for item, given, _ in known if given.p_clustered == given.p_clustered]
     differ = sum(item.log10_q_conditional <= SIGNIFICANT for item in tested)
-    below = ["given source: bits by which the next choice differs beyond what the source's own load explains"]
+    below = list(marks.below)
+    below += [
+        "given source: bits by which the next choice differs beyond what the source's own load explains"
+    ]
     if tested:
         below.append(f"{differ} of {len(tested)} transitions differ given their source (q ≤ 0.05)")
-    below += list(dict.fromkeys(f"caution: {item.caution}" for item, *_ in known if item.caution))[:1]
     below += _why([given.reason for _, given, _ in known if given.p_clustered != given.p_clustered])
     _titled(console, "How far apart the transitions are, most first", table, below)
 

@@ -119,9 +119,14 @@ def information(dependence: Sequence[Dependence], loads: Sequence[LayerLoad], st
     scale.legend(
         ncols=2, loc="lower right", bbox_to_anchor=(1, 1), frameon=False, fontsize=SMALL, borderpad=0
     )
-    low = np.array([item.information.low for item in known])
-    high = np.array([item.information.high for item in known])
+    # An interval that would not cover is not drawn, and its point is hollow.
+    covered = np.array([item.scarce.covered for item in known])
+    low, high = (
+        np.where(covered, [getattr(item.information, limit) for item in known], bits)
+        for limit in ("low", "high")
+    )
     close.errorbar(place, bits, reach(bits, low, high), fmt="o", color=BLUE, capsize=2, markersize=4)
+    close.plot(place[~covered], bits[~covered], "o", color=BLUE, markerfacecolor="white", markersize=4)
     close.axhline(0, color=GREY, linewidth=0.8)
     close.set(ylim=(min(0, least(low)), None), xlabel="layers, source → target", ylabel=unit)
     close.set_title("mutual information, 95 % intervals over documents", fontsize=TEXT)

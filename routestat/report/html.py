@@ -15,7 +15,8 @@ from markupsafe import Markup
 
 from routestat.forecast.leaderboard import EXPLAINED
 from routestat.report import bayes_figures, calibration_figures, canvas, figures, memory_figures
-from routestat.report.parts import MOST_SHUFFLED
+from routestat.report.cautions import NONE as MISSING
+from routestat.report.cautions import Cautions
 from routestat.report.results import Record, write_results
 from routestat.structure.graph import graphml
 from routestat.study import Study
@@ -35,7 +36,6 @@ WHOLE_FILES = (
     "layers", "dependence", "order", "contexts", "horizons", "map", "coactivation", "enough", "prediction", "paths",
     "biclusters",
 )  # fmt: skip
-MISSING = "–"
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -183,7 +183,7 @@ def page_environment() -> Environment:
         undefined=StrictUndefined,
         lstrip_blocks=True,
     )
-    environment.globals["most_shuffled"] = MOST_SHUFFLED
+    environment.globals["Cautions"] = Cautions
     environment.filters |= {"number": number, "num": _data, "span": span, "reasons": _reasons}
     return environment
 
@@ -226,9 +226,8 @@ def _reasons(rows: Iterable[Record]) -> list[str]:
 
 
 def _by_effect(rows: Sequence[Record]) -> list[Record]:
-    """Largest information first, undefined last; each row with a `caution`, which may be empty."""
-    careful = [{"caution": ""} | row for row in rows]
-    return sorted(careful, key=lambda row: -row["mi_bits"] if row["mi_bits"] is not None else float("inf"))
+    """Largest information first, undefined last."""
+    return sorted(rows, key=lambda row: -row["mi_bits"] if row["mi_bits"] is not None else float("inf"))
 
 
 def _noun(routers: Sequence[Router]) -> str:

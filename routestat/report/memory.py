@@ -8,11 +8,10 @@ from routestat.contexts import OVER_LAYERS, OVER_TOKENS, LayerMemory
 from routestat.decomposition import Decomposition
 from routestat.inference.homogeneity import Evenness
 from routestat.inference.horizons import Horizons
-from routestat.inference.order_choice import LEAST_BITS
 from routestat.inference.ratio import Estimate
 from routestat.inference.replicates import Bands
 from routestat.memory import Memory
-from routestat.report.parts import MOST_SHUFFLED, reason
+from routestat.report.parts import claims_nothing, is_doubtful, reason
 from routestat.report.reading import GIVEN, SHORTER, names_of, reading
 from routestat.traces.metadata import Router
 
@@ -25,6 +24,7 @@ _NO_STRATA = "expert view: too many subsets to ask what is left given the layer 
 _NO_SHARE = "the interval of cmi_bits reaches zero, and nothing has no share"
 _NOT_SMALL = "cmi_bits_shuffled, found where there is nothing, is not small against cmi_bits"
 _FEW_TOKENS = f"{_NOT_SMALL}: too few tokens for the states to tell in bits what the layer before adds"
+_UNKNOWN = Estimate(math.nan, math.nan, math.nan, math.nan, 0)
 # Of the tokens with a known target; where fewer have the whole context a gain is largely that of a shorter one.
 _MOST_KNOWN = 0.95
 _BY_DEFINITION = "one layer on, counted and implied are the same by definition"
@@ -52,40 +52,41 @@ def order_records(
         parts_of = (_information(item, adjacent), _tests(layer), _gains(layer))
         for part in parts_of:
             record |= part
-        record.pop("reason", None)
-        record.pop("caution", None)
+        for key in ("reason", "caution", "cautions"):
+            record.pop(key, None)
         why = [part.get("reason") for part in parts_of]
-        records.append(record | reason(*why) | _caution(*(part.get("caution") for part in parts_of)))
+        careful = [part.get("cautions", {}) for part in parts_of]
+        records.append(record | reason(*why) | _caution(**careful[0], **careful[1], **careful[2]))
     return records
 
 
-def _caution(*cautions: str | None) -> Record:
-    """What to keep in mind with figures that are there."""
-    given = [one for one in dict.fromkeys(cautions) if one]
-    return {"caution": "; ".join(given)} if given else {}
+def _caution(**cautions: str | None) -> Record:
+    """What to keep in mind with figures that are there: in one text, and of each key that it is about."""
+    given = {key: text for key, text in cautions.items() if text}
+    if not given:
+        return {}
+    return {"caution": "; ".join(dict.fromkeys(given.values())), "cautions": given}
 
 
 def _information(item: Decomposition, adjacent: float) -> Record:
     if item.skip is None:
         none = dict.fromkeys(("cmi_bits", "cmi_bits_ci95", "cmi_bits_shuffled", "cmi_share"))
         return none | reason(_NO_STRATA)
-    found, nothing = item.skip.information, item.skip.shuffled_bits
-    doubtful = abs(nothing) > MOST_SHUFFLED * abs(found.mi_bits) or found.low <= nothing <= found.high
+    found, doubtful = item.skip.information, is_doubtful(item.skip)
     # The jackknife may put the other layer's part below zero, as where neither of them tells anything alone.
     whole = found.mi_bits + max(adjacent, 0.0)
     share = found.mi_bits / whole if found.low > 0 and not doubtful else None
     no_share = _NO_SHARE if found.low <= 0 else _NOT_SMALL if doubtful else None
-    # An interval that holds zero claims nothing, as long as it is wide enough for such an error.
-    covered = found.low <= 0 <= found.high and abs(nothing) <= (found.high - found.low) / 2
+    few = _FEW_TOKENS if doubtful and not claims_nothing(item.skip) else None
     return {
         "mi_bits": item.skip.unconditional_bits,
         "cmi_bits": found.mi_bits,
         "cmi_bits_ci95": [found.low, found.high],
-        "cmi_bits_shuffled": nothing,
+        "cmi_bits_shuffled": item.skip.shuffled_bits,
         "cmi_share": share,
         "interaction_bits": item.skip.unconditional_bits - found.mi_bits,
         **reason(found.reason, no_share),
-        **_caution(_FEW_TOKENS if doubtful and not covered and abs(nothing) >= LEAST_BITS else None),
+        **_caution(cmi_bits=few, interaction_bits=few),
     }
 
 
@@ -103,7 +104,7 @@ def _tests(layer: LayerMemory | None) -> Record:
         "bic_gain_tokens": tests.bic_tokens,
         "bic_gain_documents": tests.bic_documents,
         **reason(layer.clustered.reason, tests.reason),
-        **_caution(layer.clustered.note),
+        **_caution(log10_p_clustered=layer.clustered.note),
     }
 
 
@@ -114,15 +115,19 @@ def _gains(layer: LayerMemory | None) -> Record:
     over, gain = layer.over_layers, layer.over_layers.gains[1]
     forward, share = layer.forward_code_gains, layer.known.get(OVER_LAYERS[2], 1.0)
     unknown = _none_known(share, OVER_LAYERS[2])
+    losses = [
+        loss if layer.known.get(context, 1.0) else _UNKNOWN
+        for context, loss in zip(OVER_LAYERS, over.log_loss, strict=False)
+    ]
     return {
         "forward_code_gain_nats": forward[1] if len(forward) > 1 and not unknown else None,
-        "heldout_log_loss_bits": [loss.value for loss in over.log_loss],
-        "heldout_log_loss_bits_ci95": [[loss.low, loss.high] for loss in over.log_loss],
+        "heldout_log_loss_bits": [loss.value for loss in losses],
+        "heldout_log_loss_bits_ci95": [[loss.low, loss.high] for loss in losses],
         "heldout_gain_bits": None if unknown else gain.value,
         "heldout_gain_bits_ci95": None if unknown else [gain.low, gain.high],
         "chosen_order": None if unknown else over.chosen,
         **reason(gain.reason, unknown),
-        **_caution(_partly_known(share, OVER_LAYERS[2])),
+        **_caution(heldout_gain_bits=_partly_known(share, OVER_LAYERS[2])),
     }
 
 
@@ -143,10 +148,12 @@ def contexts_mean(memory: Memory) -> list[Record]:
     """`memory.contexts_mean[]`: held-out log loss over the compared layers, and what each saves over `SHORTER`."""
     records = []
     for name in names_of(memory):
-        record = {"context": name, "given": GIVEN[name], **_loss(memory.mean_log_loss(name))}
-        record |= _answered(_mean_share(memory, name), name)
+        share = _mean_share(memory, name)
+        record = {"context": name, "given": GIVEN[name], **_loss(memory.mean_log_loss(name), share, name)}
         if name in SHORTER:
-            gain = memory.mean_gain(name, SHORTER[name])
+            gain = memory.mean_gain(name, SHORTER[name]) if share != 0 else _UNKNOWN
+            if "cautions" in record:
+                record["cautions"]["gain_bits"] = record["caution"]
             record |= {
                 "shorter": SHORTER[name],
                 "gain_bits": gain.value,
@@ -162,11 +169,6 @@ def _mean_share(memory: Memory, context: str) -> float:
     shares = [item.known.get(context, 1.0) for item in memory.compared]
     parts = [(share * n, n) for share, n in zip(shares, tokens, strict=True) if n]
     return sum(part for part, _ in parts) / sum(n for _, n in parts) if parts else math.nan
-
-
-def _answered(share: float, context: str) -> Record:
-    """A caution on whose figures they are, where tokens do not have the context."""
-    return _caution(_none_known(share, context) or _partly_known(share, context))
 
 
 def memory_record(memory: Memory) -> Record:
@@ -190,37 +192,43 @@ def _contexts(memory: Memory) -> list[Record]:
             "layer": item.target.layer,
             "router": item.target.name,
             "context": name,
-            **_loss(item.log_loss(name)),
-            **_answered(item.known.get(name, 1.0), name),
+            **_loss(item.log_loss(name), item.known.get(name, 1.0), name),
         }
         for item in memory.layers
         for name in item.scores.bits
     ]
 
 
-def _loss(loss: Estimate) -> Record:
+def _loss(loss: Estimate, share: float, context: str) -> Record:
+    """The log loss given a context that a share of the tokens has; with none of them it is that of a shorter one."""
+    unknown = _none_known(share, context)
+    said = _UNKNOWN if unknown else loss
     return {
-        "log_loss_bits": loss.value,
-        "log_loss_bits_ci95": [loss.low, loss.high],
-        **reason(loss.reason),
+        "log_loss_bits": said.value,
+        "log_loss_bits_ci95": [said.low, said.high],
+        **reason(unknown or loss.reason),
+        **_caution(log_loss_bits=_partly_known(share, context)),
     }
 
 
 def _over_tokens(item: LayerMemory) -> Record:
     gains = item.over_tokens.gains
     record: Record = {"layer": item.target.layer, "router": item.target.name}
-    for order, gain in enumerate(gains, start=1):
+    careful = {}
+    for order, found in enumerate(gains, start=1):
+        share = item.known.get(OVER_TOKENS[order], 1.0)
+        gain = found if share else _UNKNOWN
+        careful[f"gain_bits_order_{order}"] = _partly_known(share, OVER_TOKENS[order])
         record |= {
             f"gain_bits_order_{order}": gain.value,
             f"gain_bits_order_{order}_ci95": [gain.low, gain.high],
         }
-    share = item.known.get(OVER_TOKENS[1], 1.0)
-    unknown = _none_known(share, OVER_TOKENS[1])
+    unknown = _none_known(item.known.get(OVER_TOKENS[1], 1.0), OVER_TOKENS[1])
     return (
         record
         | {"chosen_order": None if unknown else item.over_tokens.chosen}
         | reason(*(gain.reason for gain in gains), unknown)
-        | _caution(_partly_known(share, OVER_TOKENS[1]))
+        | _caution(**careful)
     )
 
 

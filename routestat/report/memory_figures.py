@@ -49,7 +49,9 @@ def contexts(memory: Memory) -> Drawing:
     every = [losses := new_axes(figure, 0.7, 0.6 + below, across, 2.3)]
     tops = [1e-6]
     for name, (colour, dash, mark) in SHOWN.items():
-        found = [(place[i.target.layer], i.log_loss(name)) for i in known if name in i.scores.bits]
+        # Where no token has a context its loss is that of a shorter one.
+        having = [item for item in known if name in item.scores.bits and item.known.get(name) != 0]
+        found = [(place[item.target.layer], item.log_loss(name)) for item in having]
         if found:
             x, value, low, high = _columns(found)
             tops.append(float(np.nanmax([value, high])))

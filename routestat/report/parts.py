@@ -6,6 +6,8 @@ from typing import Any
 from routestat.aa_check import Calibration
 from routestat.decomposition import Budget, Conditional, Decomposition
 from routestat.inference.level_checks import LevelCheck
+from routestat.inference.order_choice import LEAST_BITS
+from routestat.inference.scarce import Scarcity
 from routestat.traces.unit_facts import UnitFacts
 
 Record = dict[str, Any]
@@ -35,6 +37,13 @@ def units_record(units: UnitFacts) -> Record:
     }
 
 
+def scarcity_record(scarce: Scarcity) -> Record:
+    """A caution on the information of a table, and whether its interval is worth giving; nothing if all is well."""
+    if not scarce.caution:
+        return {}
+    return {"caution": scarce.caution, **({} if scarce.covered else {"mi_bits_ci95_covers": False})}
+
+
 def parts_record(parts: Decomposition) -> Record:
     """Keys of `dependence[]`; what could not be had is null and ``reasons`` says why."""
     within, vocabulary = parts.within, parts.vocabulary
@@ -55,7 +64,40 @@ def parts_record(parts: Decomposition) -> Record:
     if parts.p_permuted == parts.p_permuted:
         record["p_permuted"] = parts.p_permuted
     said = (within.reason, vocabulary.reason if vocabulary else None, *parts.reasons)
-    return record | {"parts_note": parts.note, "parts_reasons": [one for one in dict.fromkeys(said) if one]}
+    return record | {
+        "parts_note": parts.note,
+        "parts_reasons": [one for one in dict.fromkeys(said) if one],
+        "parts_cautions": parts_cautions(parts),
+    }
+
+
+def parts_cautions(parts: Decomposition) -> dict[str, str]:
+    """What to keep in mind of single parts, by their keys in `dependence[]`."""
+    said = {
+        "mi_bits_within_document": parts.within.caution,
+        "mi_bits_given_token": _as_much_in_nothing(parts.given_token),
+        "mi_bits_given_previous": _as_much_in_nothing(parts.given_previous),
+    }
+    return {key: caution for key, caution in said.items() if caution}
+
+
+def is_doubtful(part: Conditional) -> bool:
+    """Whether the estimate finds about as much after choices were dealt out anew inside every stratum."""
+    found, nothing = part.information, part.shuffled_bits
+    return abs(nothing) > MOST_SHUFFLED * abs(found.mi_bits) or found.low <= nothing <= found.high
+
+
+def claims_nothing(part: Conditional) -> bool:
+    """Whether what is found in nothing does no harm: next to none, or within an interval that holds zero."""
+    found, nothing = part.information, abs(part.shuffled_bits)
+    # Such an interval has to be wide enough for such an error.
+    return nothing < LEAST_BITS or (found.low <= 0 <= found.high and nothing <= (found.high - found.low) / 2)
+
+
+def _as_much_in_nothing(part: Conditional | None) -> str | None:
+    if part is None or not is_doubtful(part) or claims_nothing(part):
+        return None
+    return f"{abs(part.shuffled_bits):.3g} bits are found where there is nothing: what is left cannot be told"
 
 
 def _conditional(key: str, part: Conditional | None) -> Record:
@@ -69,8 +111,12 @@ def _conditional(key: str, part: Conditional | None) -> Record:
     }
 
 
-def budget_record(budget: Budget) -> Record:
-    """`budget`: sums over the depth."""
+def budget_record(budget: Budget, scarce: Sequence[Scarcity] = ()) -> Record:
+    """`budget`: sums over the depth; `scarce` holds what is to be said of each pair of adjacent layers."""
+    few = sum(bool(one.caution) for one in scarce)
+    caution = (
+        f"in {few} of {len(scarce)} pairs of layers tokens are too few for the tables: the sum is too high"
+    )
     return {
         "adjacent_bits": budget.adjacent_bits,
         "adjacent_bits_se_at_most": budget.adjacent_error,
@@ -78,6 +124,7 @@ def budget_record(budget: Budget) -> Record:
         "skip_bits_se_at_most": budget.skip_error,
         "rest_bits": None,
         **reason(budget.reason),
+        **({"caution": caution} if few else {}),
     }
 
 

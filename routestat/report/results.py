@@ -21,7 +21,14 @@ from routestat.report.bayes import bayes_record, write_bayes
 from routestat.report.breadth import coactivation_record, coactivation_rows, enough_record, map_records
 from routestat.report.chain_file import CHAIN_FILE, save_chain
 from routestat.report.memory import memory_record, order_records
-from routestat.report.parts import budget_record, calibration_record, parts_record, reason, units_record
+from routestat.report.parts import (
+    budget_record,
+    calibration_record,
+    parts_record,
+    reason,
+    scarcity_record,
+    units_record,
+)
 from routestat.structure.balance import Balance
 from routestat.study import BlockFinding, Dependence, LayerLoad, PathFinding, Study
 from routestat.traces.manifest import replace_file
@@ -49,7 +56,7 @@ def results(study: Study) -> Record:
         ),
         "memory": memory_record(study.memory),
         "across_families": {name: values for name, values in study.across.items()},
-        "budget": budget_record(study.budget),
+        "budget": budget_record(study.budget, [item.scarce for item in study.dependence]),
         "map": map_records(study.breadth),
         "coactivation": [coactivation_record(item) for item in study.breadth.within],
         "enough": [enough_record(item) for item in study.breadth.sufficiency],
@@ -188,7 +195,7 @@ def _dependence(item: Dependence) -> Record:
         ),
         "mi_bits_unit": "token" if isinstance(test, Independence) else "pair of slots",
         **reason(test.reason, information.reason),
-        **({"caution": item.caution} if item.caution else {}),
+        **scarcity_record(item.scarce),
     }
 
 
@@ -371,7 +378,7 @@ def _plain(value: Any) -> Any:
 
 
 def _write_rows(path: Path, rows: Iterable[Record]) -> None:
-    """One line per record; lists become one cell, separated by spaces."""
+    """One line per record; lists become one cell, separated by spaces, and so do what belongs to single keys."""
     records = [_plain(row) for row in rows]
     columns = list(dict.fromkeys(key for record in records for key in record))
     with path.open("w", newline="", encoding="utf-8") as handle:
@@ -384,4 +391,6 @@ def _write_rows(path: Path, rows: Iterable[Record]) -> None:
 def _cell(value: Any) -> Any:
     if isinstance(value, list):
         return " ".join(str(_cell(item)).replace(" ", "+") for item in value)
+    if isinstance(value, dict):
+        return "; ".join(f"{key}: {item}" for key, item in value.items())
     return "" if value is None else value

@@ -8,16 +8,19 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from routestat.decomposition import Decomposition
 from routestat.forecast.scores import PredictionScore
+from routestat.report.cautions import NONE, Cautions
 from routestat.report.html import BASELINES, number
 from routestat.report.memory import contexts_mean
-from routestat.report.parts import MOST_SHUFFLED
+from routestat.report.parts import parts_cautions
 from routestat.report.reading import reading
 from routestat.study import Dependence, PathFinding, Study
 from routestat.traces.metadata import Router
 from routestat.traces.store import span
 
 TOP_PAIRS = 64
+UNCOVERED = "no interval is given where what is left of the bias would exceed it"
 TOP_PATHS = 3
 # Layers of a path shown on one line; the report has all of them.
 PATH_LAYERS = 6
@@ -78,42 +81,61 @@ def _dependence(console: Console, study: Study) -> None:
         return
     unit = "bits per token" if study.states == "subset" else "bits per pair of slots"
     table = _table("layers", "MI", "95 % interval", "within doc", "beyond types", "given token", "log10 p")
-    parts = {item.target.name: item for item in study.parts}
-    for item in sorted(study.dependence, key=_strength)[:TOP_PAIRS]:
+    parts, marks = {item.target.name: item for item in study.parts}, Cautions()
+    shown = sorted(study.dependence, key=_strength)[:TOP_PAIRS]
+    for item in shown:
         information, part = item.information, parts[item.target.name]
         table.add_row(
             f"{item.source.layer} → {item.target.layer}",
-            number(information.mi_bits),
-            _interval(information.low, information.high),
-            number(part.within.mi_bits),
-            number(part.vocabulary.beyond_bits if part.vocabulary else None),
-            number(part.given_token.information.mi_bits if part.given_token else None),
+            marks.beside(number(information.mi_bits), item.scarce.caution),
+            _interval(information.low, information.high) if item.scarce.covered else NONE,
+            *_parts_of(item, part, marks),
             number(item.test.log10_p_clustered),
         )
-    more = len(study.dependence) - TOP_PAIRS
+    more, note = len(study.dependence) - TOP_PAIRS, study.parts[0].note
     below = [f"{more} more in the report"] if more > 0 else []
-    reasons = [reason for item in study.dependence for reason in (item.information.reason, item.test.reason)]
+    below += [f"beyond types and given token rest {note}"] if note else []
+    reasons: list[str | None] = [] if all(item.scarce.covered for item in shown) else [UNCOVERED]
+    reasons += [reason for item in study.dependence for reason in (item.information.reason, item.test.reason)]
     reasons += [reason for item in study.parts for reason in (item.within.reason, *item.reasons)]
     title = f"Dependence between layers, strongest first ({unit})"
-    _titled(console, title, table, [*below, *_reading(study), *_why(reasons)])
+    _titled(console, title, table, [*marks.below, *below, *_reading(study), *_why(reasons)])
+
+
+def _parts_of(item: Dependence, part: Decomposition, marks: Cautions) -> tuple[str, str, str]:
+    """What is left within documents, beyond token types and given the token, each with the marks of its cautions."""
+    own, scarce = parts_cautions(part), item.scarce.caution
+    beyond = part.vocabulary.beyond_bits if part.vocabulary else None
+    given = part.given_token.information.mi_bits if part.given_token else None
+    return (
+        marks.beside(number(part.within.mi_bits), scarce, own.get("mi_bits_within_document")),
+        marks.beside(number(beyond), scarce),
+        marks.beside(number(given), own.get("mi_bits_given_token")),
+    )
 
 
 def _reading(study: Study) -> list[str]:
-    """The columns in words, on the strongest pair."""
+    """The columns in words, on the strongest pair; not where its numbers cannot be read."""
     item = min(study.dependence, key=_strength)
     bits = item.information.mi_bits
+    units = "log10 p takes whole documents as the units."
     if bits != bits:
         return []
+    if item.scarce.caution:
+        return [f"Bits with a mark cannot be read as they stand. {units}"]
     part = {one.target.name: one for one in study.parts}[item.target.name]
     words = [
         f"Reading the first line: what layer {item.source.layer} chose tells {number(bits)} bits about layer "
-        f"{item.target.layer}'s choice; {number(part.within.mi_bits)} of them are left once each document is "
-        "given its own loads"
+        f"{item.target.layer}'s choice"
     ]
+    if "mi_bits_within_document" not in parts_cautions(part) and part.within.mi_bits == part.within.mi_bits:
+        words.append(
+            f"{number(part.within.mi_bits)} of them are left once each document is given its own loads"
+        )
     if part.vocabulary is not None and part.given_token is not None:
         given, nothing = part.given_token.information.mi_bits, part.given_token.shuffled_bits
         left = f"among tokens of one type {number(given)} are left"
-        if nothing > MOST_SHUFFLED * given:
+        if "mi_bits_given_token" in parts_cautions(part):
             left = (
                 f"what is left among tokens of one type cannot be told: {number(given)} are found, and "
                 f"{number(nothing)} where there is nothing"
@@ -121,7 +143,7 @@ def _reading(study: Study) -> list[str]:
         words.append(
             f"{number(part.vocabulary.beyond_bits)} are more than any two functions of the token type share; {left}"
         )
-    return ["; ".join(words) + ". log10 p takes whole documents as the units."]
+    return ["; ".join(words) + f". {units}"]
 
 
 def _strength(item: Dependence) -> tuple[bool, float]:
@@ -132,19 +154,21 @@ def _strength(item: Dependence) -> tuple[bool, float]:
 
 def _memory(console: Console, study: Study) -> None:
     """What contexts save, each over the next shorter of its kind, and the sentences."""
-    rows = [row for row in contexts_mean(study.memory) if math.isfinite(row["log_loss_bits"])]
-    if not rows:
+    rows = contexts_mean(study.memory)
+    if not any(math.isfinite(row["log_loss_bits"]) for row in rows):
         _titled(console, "How long is the memory?", Text(" ".join(reading(study.memory))))
         return
-    table = _table("given", "log loss (bits)", "saves", "95 % interval")
+    table, marks = _table("given", "log loss (bits)", "saves", "95 % interval"), Cautions()
     for row in rows:
-        saved = (
-            (number(row["gain_bits"]), _interval(*row["gain_bits_ci95"])) if "gain_bits" in row else ("", "")
-        )
-        table.add_row(row["given"], number(row["log_loss_bits"]), *saved)
+        caution, saved = row.get("caution"), ("", "")
+        if "gain_bits" in row:
+            saved = marks.beside(number(row["gain_bits"]), caution), _interval(*row["gain_bits_ci95"])
+        table.add_row(row["given"], marks.beside(number(row["log_loss_bits"]), caution), *saved)
     layers = [item.target.layer for item in study.memory.compared]
     where = f"Mean over layer{'s' if len(layers) > 1 else ''} {span(layers)}, on documents held out"
-    below = ["saves: against the next shorter context of the same kind", *reading(study.memory)]
+    below = [*marks.below, "saves: against the next shorter context of the same kind"]
+    below += [f"all of this rests {study.memory.note}"] if study.memory.note else []
+    below += [*_why(row.get("reason") for row in rows), *reading(study.memory)]
     _titled(console, f"How long is the memory? {where}", table, below)
 
 
@@ -158,6 +182,7 @@ def _bayes(console: Console, study: Study) -> None:
     said += [
         f"Order {one.order}: {one.checks.reading()}." for one in study.bayes.orders if not one.checks.reason
     ]
+    said += [f"All of this rests {study.bayes.note}."] if study.bayes.note else []
     _titled(console, "Full Bayes of the smoothing", Text(" ".join(said)))
 
 

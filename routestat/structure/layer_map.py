@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -11,6 +11,7 @@ from routestat.errors import RoutestatError
 from routestat.inference.correlation import adjust_log10
 from routestat.inference.independence import independence, independence_experts
 from routestat.inference.information import entropy, mutual_information_interval
+from routestat.inference.scarce import Scarcity, scarcity
 from routestat.inference.tables import Floats, read_only
 
 PairTables = Mapping[tuple[int, int], ArrayLike] | Iterable[tuple[tuple[int, int], ArrayLike]]
@@ -40,6 +41,8 @@ class LayerMap:
         Second-order clustered test, and after Benjamini and Hochberg over all pairs of the map.
     reasons : dict of (int, int) to str
         Why a pair's figures are NaN.
+    scarce : dict of (int, int) to Scarcity
+        Whether a pair's table has tokens enough for its width.
     """
 
     layers: tuple[int, ...]
@@ -53,6 +56,7 @@ class LayerMap:
     log10_p_clustered: Floats
     log10_q_clustered: Floats
     reasons: dict[tuple[int, int], str]
+    scarce: dict[tuple[int, int], Scarcity] = field(default_factory=dict)
 
 
 def layer_map(
@@ -83,12 +87,15 @@ def layer_map(
     found: dict[tuple[int, int], dict[str, float]] = {}
     selves: dict[int, tuple[float, float]] = {}
     reasons: dict[tuple[int, int], str] = {}
+    said: dict[tuple[int, int], Scarcity] = {}
     wanted = None if layers is None else set(layers)
     items = pair_tables.items() if isinstance(pair_tables, Mapping) else pair_tables
     for (source, target), table in items:
         _check_pair(source, target, found, wanted)
         tables = np.asarray(table)
         found[source, target], reason = _figures(tables, source, target, top_k, level)
+        slots = 1 if top_k is None else top_k[source] * top_k[target]
+        said[source, target] = scarcity(tables.sum(axis=0, dtype=np.int64), slots)
         if reason:
             reasons[source, target] = reason
         # In the expert view each inclusion is counted once for every expert at the other end.
@@ -98,7 +105,7 @@ def layer_map(
                 margin = tables.sum(axis=axes, dtype=np.int64) // times
                 selves[layer] = entropy(margin), entropy(margin, "plugin")
     order = tuple(sorted(selves)) if layers is None else tuple(layers)
-    return LayerMap(layers=order, reasons=reasons, **_matrices(order, found, selves))
+    return LayerMap(layers=order, reasons=reasons, scarce=said, **_matrices(order, found, selves))
 
 
 def without_diagonal(matrix: ArrayLike) -> Floats:

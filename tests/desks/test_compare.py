@@ -11,6 +11,7 @@ import pytest
 from routestat import Alphabet, TraceMeta, TraceWriter, jensen_shannon
 from routestat.compare import app, common_routers, model_of
 from routestat.desk import run
+from routestat.report.html import number
 from routestat.traces.metadata import Router, routers_like
 
 ROOT = Path(__file__).parents[2]
@@ -283,3 +284,25 @@ def test_two_routers_of_one_layer_go_by_name():
     pairs, notes = common_routers(a, b, None)
     assert [x.name for x, _ in pairs] == ["L01"]
     assert "layers 0 are not in both" in notes[0]
+
+
+def test_bits_of_too_few_tokens_are_marked_in_terminal_and_page(traces, tmp_path, capsys):
+    """1,700 tokens in 784 cells: the bits of transitions are biased, and say so wherever they stand."""
+    record = compare(tmp_path / "r", traces["fp32"], traces["other"])
+    said = capsys.readouterr().out
+    page = (tmp_path / "r" / "index.html").read_text()
+    assert all("caution" in row for row in record["transitions"])
+    for row in record["transitions"]:
+        (line,) = [
+            line for line in said.splitlines() if line.startswith(f"{row['source']} → {row['target']} ")
+        ]
+        for key in ("conditional_jsd_bits", "jsd_bits"):
+            assert f" {number(row[key])} *" in line
+            pattern = rf'<data value="{re.escape(repr(row[key]))}">[^<]*</data> <abbr class="caution" title="([^"]*)">'
+            titles = re.findall(pattern, page.split('id="transitions-title"')[1])
+            assert titles == [row["caution"]]
+    assert re.search(
+        r"\* only [\d. to]+ counts per cell in the smaller trace: below 30", " ".join(said.split())
+    )
+    (strongest,) = re.findall(r"<li><strong>Transitions\.</strong>.*", page)
+    assert strongest.count('<abbr class="caution"') == 2

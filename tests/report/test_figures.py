@@ -1,6 +1,7 @@
 """What the pictures show, read back from matplotlib's artists; and what they say when there is nothing to show."""
 
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
+from routestat.inference.scarce import Scarcity
 from routestat.report import canvas, figures, memory_figures
 from routestat.report.html import BASELINES, PANELS
 
@@ -109,13 +111,20 @@ def test_load_is_centred_on_the_mean(reports):
 
 def test_information_dots_and_intervals(reports):
     study = reports("states").study
-    figure = figures.information(study.dependence, study.loads, "subset")
+    scarce = Scarcity(), Scarcity("few", covered=False), Scarcity("few")
+    found = [replace(item, scarce=one) for item, one in zip(study.dependence, scarce, strict=True)]
+    figure = figures.information(found, study.loads, "subset")
     axes = titled(figure, "mutual information")
-    dots = next(line for line in axes.lines if line.get_marker() == "o")
-    np.testing.assert_allclose(dots.get_ydata(), [item.information.mi_bits for item in study.dependence])
+    dots, hollow = (line for line in axes.lines if line.get_marker() == "o")
+    bits = [item.information.mi_bits for item in found]
+    np.testing.assert_allclose(dots.get_ydata(), bits)
     (bars,) = [c for c in axes.collections if isinstance(c, LineCollection)]
     ends = [(segment[0][1], segment[1][1]) for segment in bars.get_segments()]
-    np.testing.assert_allclose(ends, [(i.information.low, i.information.high) for i in study.dependence])
+    drawn = [(i.information.low, i.information.high) for i in found]
+    # Where too few tokens would let an interval miss the truth, the dot is hollow and has none.
+    drawn[1] = (bits[1], bits[1])
+    np.testing.assert_allclose(ends, drawn)
+    np.testing.assert_allclose(hollow.get_ydata(), [bits[1]])
     assert axes.get_ylabel() == "bits per token"
 
 

@@ -111,6 +111,7 @@ def limits(one):
 def test_order_records_are_the_findings(reports):
     study, records = reports("states").study, reports("states").results["order"]
     assert [(r["source"], r["via"], r["target"]) for r in records] == [(0, 1, 2), (1, 2, 3)]
+    few = f"{NOT_SMALL}: too few tokens for the states to tell in bits what the layer before adds"
     for record, layer, part in zip(records, study.memory.layers[2:], study.parts[1:], strict=True):
         tests, over, found = layer.tests, layer.over_layers, part.skip.information
         assert record == {
@@ -141,8 +142,12 @@ def test_order_records_are_the_findings(reports):
             "heldout_gain_bits_ci95": limits(over.gains[1]),
             "chosen_order": over.chosen,
             "reason": NOT_SMALL,
-            "caution": f"{NOT_SMALL}: too few tokens for the states to tell in bits what the layer before adds; "
-            + layer.clustered.note,
+            "caution": f"{few}; {layer.clustered.note}",
+            "cautions": {
+                "cmi_bits": few,
+                "interaction_bits": few,
+                "log10_p_clustered": layer.clustered.note,
+            },
         }
 
 
@@ -220,11 +225,23 @@ def test_a_context_that_no_token_has_tells_nothing():
     assert order["chosen_order"] is order["forward_code_gain_nats"] is order["heldout_gain_bits"] is None
     assert "no token has this context: two layers before" in order["reason"]
     record = memory_record(memory)
-    assert [row["caution"] for row in record["contexts_mean"] if "caution" in row] == [
+    assert order["heldout_log_loss_bits"][:2] == [
+        loss.value for loss in memory.layers[2].over_layers.log_loss[:2]
+    ]
+    assert math.isnan(order["heldout_log_loss_bits"][2])
+    # Its log loss is that of a shorter one, and says nothing of this one.
+    unknown = [row for row in record["contexts_mean"] if math.isnan(row["log_loss_bits"])]
+    assert [row["reason"] for row in unknown] == [
         "no token has this context: token before",
         "no token has this context: two layers before",
     ]
+    assert all(np.isnan([row["gain_bits"], *row["gain_bits_ci95"]]).all() for row in unknown)
+    assert {row["context"] for row in record["contexts"] if math.isnan(row["log_loss_bits"])} == {
+        "token-1",
+        "layer-2,layer-1",
+    }
     last = record["tokens_order"][-1]
+    assert math.isnan(last["gain_bits_order_1"])
     assert last["chosen_order"] is None
     assert last["reason"] == "no token has this context: token before"
     assert reading(memory)[0] == "Over layers the memory is one layer long or longer: no more could be asked."
