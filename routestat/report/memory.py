@@ -12,7 +12,7 @@ from routestat.inference.ratio import Estimate
 from routestat.inference.replicates import Bands
 from routestat.memory import Memory
 from routestat.report.parts import claims_nothing, is_doubtful, reason
-from routestat.report.reading import GIVEN, SHORTER, names_of, reading
+from routestat.report.reading import GIVEN, MOST_KNOWN, SHORTER, names_of, reading, share_known
 from routestat.traces.metadata import Router
 
 Record = dict[str, Any]
@@ -25,8 +25,6 @@ _NO_SHARE = "the interval of cmi_bits reaches zero, and nothing has no share"
 _NOT_SMALL = "cmi_bits_shuffled, found where there is nothing, is not small against cmi_bits"
 _FEW_TOKENS = f"{_NOT_SMALL}: too few tokens for the states to tell in bits what the layer before adds"
 _UNKNOWN = Estimate(math.nan, math.nan, math.nan, math.nan, 0)
-# Of the tokens with a known target; where fewer have the whole context a gain is largely that of a shorter one.
-_MOST_KNOWN = 0.95
 _BY_DEFINITION = "one layer on, counted and implied are the same by definition"
 
 
@@ -138,7 +136,7 @@ def _none_known(share: float, context: str) -> str | None:
 
 def _partly_known(share: float, context: str) -> str | None:
     """A caution where many tokens do not have the whole context."""
-    if not 0 < share < _MOST_KNOWN:
+    if not 0 < share < MOST_KNOWN:
         return None
     have = f"{100 * share:.3g} % of the tokens have this context ({GIVEN[context]})"
     return f"{have}; the rest was answered by a shorter one"
@@ -148,7 +146,7 @@ def contexts_mean(memory: Memory) -> list[Record]:
     """`memory.contexts_mean[]`: held-out log loss over the compared layers, and what each saves over `SHORTER`."""
     records = []
     for name in names_of(memory):
-        share = _mean_share(memory, name)
+        share = share_known(memory, name)
         record = {"context": name, "given": GIVEN[name], **_loss(memory.mean_log_loss(name), share, name)}
         if name in SHORTER:
             gain = memory.mean_gain(name, SHORTER[name]) if share != 0 else _UNKNOWN
@@ -161,14 +159,6 @@ def contexts_mean(memory: Memory) -> list[Record]:
             }
         records.append(record)
     return records
-
-
-def _mean_share(memory: Memory, context: str) -> float:
-    """Of the tokens of the compared layers, how many have the context."""
-    tokens = [float(item.scores.tokens.sum()) for item in memory.compared]
-    shares = [item.known.get(context, 1.0) for item in memory.compared]
-    parts = [(share * n, n) for share, n in zip(shares, tokens, strict=True) if n]
-    return sum(part for part, _ in parts) / sum(n for _, n in parts) if parts else math.nan
 
 
 def memory_record(memory: Memory) -> Record:

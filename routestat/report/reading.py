@@ -38,6 +38,8 @@ SHORTER: Mapping[str, str] = {
     "token id,layer-1": "token id",
     "token id,layer-1,token-1": "token id,layer-1",
 }
+#: Of the tokens with a known target; where fewer have the whole context a gain is largely that of a shorter one.
+MOST_KNOWN = 0.95
 _UNTOLD = (
     "How long the memory is cannot be told: that takes groups of documents to count and others to hold out."
 )
@@ -48,14 +50,22 @@ def names_of(memory: Memory) -> list[str]:
     return list(memory.compared[-1].scores.bits) if memory.compared else []
 
 
+def share_known(memory: Memory, context: str) -> float:
+    """Of the tokens of the compared layers, how many have the context."""
+    tokens = [float(item.scores.tokens.sum()) for item in memory.compared]
+    shares = [item.known.get(context, 1.0) for item in memory.compared]
+    parts = [(share * n, n) for share, n in zip(shares, tokens, strict=True) if n]
+    return sum(part for part, _ in parts) / sum(n for _, n in parts) if parts else math.nan
+
+
 def reading(memory: Memory) -> list[str]:
-    """How long the memory is, in bits, and how sure that is: seven sentences at most, the answer first."""
+    """How long the memory is, in bits, and how sure that is: eight sentences at most, the answer first."""
     names = [name for name in names_of(memory) if _known(memory, name)]
     if "nothing" not in names or not math.isfinite(memory.mean_log_loss("nothing").low):
         return [_UNTOLD]
     parts = (_answer, _layer_before, _farther, _over_tokens_said, _beside_the_id)
     said = [part(memory, names) for part in parts]
-    said += [_horizon_said(memory.horizons), _counted_among(memory)]
+    said += [_partly_said(memory, names), _horizon_said(memory.horizons), _counted_among(memory)]
     return [sentence for sentence in said if sentence]
 
 
@@ -145,6 +155,17 @@ def _beside_the_id(memory: Memory, names: Sequence[str]) -> str:
         if is_clear(alone) and beside.high < alone.low / 2:
             said += ", so most of what that layer tells is which token it is"
     return f"{said}."
+
+
+def _partly_said(memory: Memory, names: Sequence[str]) -> str:
+    """Which contexts many tokens do not have; empty where there are none."""
+    shares = {name: share_known(memory, name) for name in names}
+    partly = [
+        f"{100 * share:.3g} % have the {GIVEN[name]}" for name, share in shares.items() if share < MOST_KNOWN
+    ]
+    if not partly:
+        return ""
+    return f"Not all tokens have these contexts ({', '.join(partly)}); the rest was answered by shorter ones."
 
 
 def _horizon_said(found: Horizons | None) -> str:

@@ -189,6 +189,9 @@ def test_the_terminal_shows_no_number_without_its_caution(poor, printed):
         if "caution" in record and record["log_loss_bits"] is not None:
             line = row_of(printed, record["given"])
             assert re.search(rf"{re.escape(number(record['log_loss_bits']))} [{MARKS}]", line), line
+            # The sentences have the numbers too.
+            share = record["caution"].split(" of the tokens")[0]
+            assert f"{share} have the {record['given']}" in said
     texts = [r["caution"] for r in poor.results["dependence"] if "caution" in r]
     texts += [
         one
