@@ -141,7 +141,8 @@ def _within(trace: Trace, counts: Counts, tick: Tick) -> tuple[Within, ...]:
     found = []
     for done, (router, pairs, inclusions, tokens) in enumerate(_pair_tables(trace, counts, tick)):
         tick("testing co-activation", done, len(counts.routers))
-        both = (coactivation(pairs, inclusions, tokens, router.top_k, null) for null in NULLS)
+        of = counts.n_documents
+        both = (coactivation(pairs, inclusions, tokens, router.top_k, null, documents=of) for null in NULLS)
         found.append(Within(router, *both))
     tick("testing co-activation", len(found), len(counts.routers))
     return tuple(found)

@@ -189,9 +189,7 @@ def count_keys(
     groups: int,
     threads: int | None = None,
     progress: Progress | None = None,
-) -> tuple[
-    dict[Key, NDArray[np.unsignedinteger]], NDArray[np.int64], NDArray[np.int64], NDArray[np.int32]
-]:
+) -> tuple[dict[Key, NDArray[np.unsignedinteger]], NDArray[np.int64], NDArray[np.int64], NDArray[np.int32]]:
     """Tables of exactly `groups` groups in one pass, the tokens and documents of each group, and the clusters.
 
     Parameters

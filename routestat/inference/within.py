@@ -94,16 +94,16 @@ def within_documents(
     if not groups:
         return WithinDocuments(nan, nan, nan, nan, nan, nan, nan, nan, 0, "no tokens")
     observed, chance, size = observed[used], chance[used], size[used]
-    per_document = math.inf if documents is None else size.sum() / slots / np.asarray(documents)[used].sum()
-    if np.allclose(observed, chance, rtol=1e-9, atol=1e-9):
-        if per_document <= 1.0:
-            return WithinDocuments(nan, nan, nan, nan, nan, nan, nan, nan, groups, ONE_TOKEN)
-        return WithinDocuments(0.0, 0.0, nan, nan, nan, 1.0, 0.0, nan, groups, ONE_CHOICE)
     total, mean, n = observed.sum(axis=0), chance.sum(axis=0), size.sum()
     plugin = float(special.rel_entr(total, mean).sum()) / n / math.log(2.0)
     if groups < 2:
         why = "a clustered test needs at least 2 groups of documents with tokens, got 1"
         return WithinDocuments(nan, plugin, nan, nan, nan, nan, nan, nan, groups, why)
+    per_document = math.inf if documents is None else size.sum() / slots / np.asarray(documents)[used].sum()
+    if np.allclose(observed, chance, rtol=1e-9, atol=1e-9):
+        if per_document <= 1.0:
+            return WithinDocuments(nan, nan, nan, nan, nan, nan, nan, nan, groups, ONE_TOKEN)
+        return WithinDocuments(0.0, 0.0, nan, nan, nan, 1.0, 0.0, nan, groups, ONE_CHOICE)
     scores = (observed - chance) / np.sqrt(np.where(mean > 0, mean, 1.0))
     flat = scores.reshape(groups, -1)
     test = second_order(flat @ flat.T)

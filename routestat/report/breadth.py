@@ -8,7 +8,7 @@ import numpy as np
 from routestat.breadth import Breadth, Sufficiency, Within
 from routestat.inference.scarce import Scarcity
 from routestat.inference.width import Width
-from routestat.report.parts import reason, scarcity_record
+from routestat.report.parts import caution_of, reason, scarcity_record
 from routestat.structure.coactivation import Coactivation
 
 Record = dict[str, Any]
@@ -65,7 +65,7 @@ def coactivation_record(item: Within) -> Record:
         "log10_p_within_document": documents.log10_p_clustered,
         "strongest": [_pair(pooled, place) for place in surprising.tolist()] if pooled.n_tokens else [],
         **reason(pooled.reason, documents.reason),
-        **({"caution": pooled.note} if pooled.note else {}),
+        **caution_of(bits=pooled.note, bits_within_document=documents.note),
     }
 
 

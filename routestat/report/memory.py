@@ -11,7 +11,7 @@ from routestat.inference.horizons import Horizons
 from routestat.inference.ratio import Estimate
 from routestat.inference.replicates import Bands
 from routestat.memory import Memory
-from routestat.report.parts import claims_nothing, is_doubtful, reason
+from routestat.report.parts import caution_of, claims_nothing, is_doubtful, reason
 from routestat.report.reading import GIVEN, MOST_KNOWN, SHORTER, names_of, reading, share_known
 from routestat.traces.metadata import Router
 
@@ -54,16 +54,8 @@ def order_records(
             record.pop(key, None)
         why = [part.get("reason") for part in parts_of]
         careful = [part.get("cautions", {}) for part in parts_of]
-        records.append(record | reason(*why) | _caution(**careful[0], **careful[1], **careful[2]))
+        records.append(record | reason(*why) | caution_of(**careful[0], **careful[1], **careful[2]))
     return records
-
-
-def _caution(**cautions: str | None) -> Record:
-    """What to keep in mind with figures that are there: in one text, and of each key that it is about."""
-    given = {key: text for key, text in cautions.items() if text}
-    if not given:
-        return {}
-    return {"caution": "; ".join(dict.fromkeys(given.values())), "cautions": given}
 
 
 def _information(item: Decomposition, adjacent: float) -> Record:
@@ -84,7 +76,7 @@ def _information(item: Decomposition, adjacent: float) -> Record:
         "cmi_share": share,
         "interaction_bits": item.skip.unconditional_bits - found.mi_bits,
         **reason(found.reason, no_share),
-        **_caution(cmi_bits=few, interaction_bits=few),
+        **caution_of(cmi_bits=few, interaction_bits=few),
     }
 
 
@@ -102,7 +94,7 @@ def _tests(layer: LayerMemory | None) -> Record:
         "bic_gain_tokens": tests.bic_tokens,
         "bic_gain_documents": tests.bic_documents,
         **reason(layer.clustered.reason, tests.reason),
-        **_caution(log10_p_clustered=layer.clustered.note),
+        **caution_of(log10_p_clustered=layer.clustered.note),
     }
 
 
@@ -125,7 +117,7 @@ def _gains(layer: LayerMemory | None) -> Record:
         "heldout_gain_bits_ci95": None if unknown else [gain.low, gain.high],
         "chosen_order": None if unknown else over.chosen,
         **reason(gain.reason, unknown),
-        **_caution(heldout_gain_bits=_partly_known(share, OVER_LAYERS[2])),
+        **caution_of(heldout_gain_bits=_partly_known(share, OVER_LAYERS[2])),
     }
 
 
@@ -197,7 +189,7 @@ def _loss(loss: Estimate, share: float, context: str) -> Record:
         "log_loss_bits": said.value,
         "log_loss_bits_ci95": [said.low, said.high],
         **reason(unknown or loss.reason),
-        **_caution(log_loss_bits=_partly_known(share, context)),
+        **caution_of(log_loss_bits=_partly_known(share, context)),
     }
 
 
@@ -218,7 +210,7 @@ def _over_tokens(item: LayerMemory) -> Record:
         record
         | {"chosen_order": None if unknown else item.over_tokens.chosen}
         | reason(*(gain.reason for gain in gains), unknown)
-        | _caution(**careful)
+        | caution_of(**careful)
     )
 
 

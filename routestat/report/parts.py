@@ -37,6 +37,14 @@ def units_record(units: UnitFacts) -> Record:
     }
 
 
+def caution_of(**cautions: str | None) -> Record:
+    """What to keep in mind with figures that are there: in one text, and of each key that it is about."""
+    given = {key: text for key, text in cautions.items() if text}
+    if not given:
+        return {}
+    return {"caution": "; ".join(dict.fromkeys(given.values())), "cautions": given}
+
+
 def scarcity_record(scarce: Scarcity) -> Record:
     """A caution on the information of a table, and whether its interval is worth giving; nothing if all is well."""
     if not scarce.caution:

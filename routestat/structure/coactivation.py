@@ -20,6 +20,7 @@ from routestat.inference.pair_scores import divergence_interval, pair_scores
 from routestat.inference.ratio import Estimate
 from routestat.inference.student import log10_t_tails
 from routestat.inference.tables import Floats, Integers, read_only, whole_counts
+from routestat.inference.within import ONE_TOKEN
 from routestat.traces.alphabet import Alphabet
 
 NULLS = ("pooled", "documents")
@@ -87,6 +88,8 @@ def coactivation(
     top_k: int,
     null: str = "pooled",
     level: float = 0.95,
+    *,
+    documents: int | None = None,
 ) -> Coactivation:
     """Test the co-activations of one layer against k of E without replacement at the observed loads.
 
@@ -114,6 +117,9 @@ def coactivation(
         3 to 5 % with 40 % of the tokens repeated as well, and in groups of 12 tokens.
     level : float
         Of the interval of `bits`.
+    documents : int, optional
+        How many documents the tokens are of. Where each has one token nothing is within documents, and against
+        "documents" there is no figure.
 
     Returns
     -------
@@ -133,7 +139,10 @@ def coactivation(
         raise RoutestatError(f"null: wanted 'pooled' or 'documents', got {null!r}; pick one")
     cells, loads, size = _checked(pairs, inclusions, tokens, top_k)
     total, n, n_experts = cells.sum(axis=0, dtype=np.int64), int(size.sum()), loads.shape[1]
-    if reason := _why_untestable(loads, size, top_k):
+    reason = _why_untestable(loads, size, top_k)
+    if null == "documents" and documents is not None and n <= documents:
+        reason = ONE_TOKEN
+    if reason:
         return _untested(null, total, loads, size, top_k, reason)
     rows = (pooled_pairs if null == "pooled" else within_pairs)(loads, size, top_k)
     sums = pair_scores(cells, rows, size / n)

@@ -228,6 +228,10 @@ def test_one_token_documents_have_nothing_within_documents(poor, printed):
     for record in poor.results["dependence"]:
         assert record["mi_bits_within_document"] is record["log10_p_within_document"] is None
         assert record["mi_bits_within_document_ci95"] == [None, None]
+    for record in poor.results["coactivation"]:
+        assert record["bits_within_document"] is record["log10_p_within_document"] is None
+        assert record["bits"] is not None
+        assert "all documents have one token" in record["reason"]
     assert "–: all documents have one token: there is nothing within a document" in printed
     (line,) = {line for line in printed.splitlines() if line.startswith("token before")}
     assert line.split()[2:] == ["–", "–", "–"]
