@@ -1,10 +1,10 @@
 """Documents that trade layers: made documents in which a dependence is absent by construction.
 
-Units (whole clusters of documents) are parted at random into two halves and matched one to one. A made document has the choices
-of the source layer from one unit and those of the target layer from its partner, so that they share nothing but
-chance, while each series keeps the order and the repetitions of its own document. Every unit is used once, on one
-side: what the two layers of one document have in common (a topic) never meets, within a made document or between
-two of them, and made documents are independent where units are.
+Units (whole clusters of documents) are parted at random into two halves and matched one to one. A made document has
+the choices of the source layer from one unit and those of the target layer from its partner, so that they share
+nothing but chance, while each series keeps the order and the repetitions of its own document. Every unit is used once,
+on one side: what the two layers of one document have in common (a topic) never meets, within a made document or
+between two of them, and made documents are independent where units are.
 """
 
 from collections.abc import Iterator
