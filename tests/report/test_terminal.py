@@ -112,7 +112,7 @@ def test_undefined_comes_with_the_reason(printed):
     out = " ".join(printed("one document").split())
     assert "0 → 1 – – –" in out
     assert "–: a clustered test needs at least 2 groups of documents" in out
-    assert "1 document ·" in out
+    assert "1 document (1 cluster) ·" in out
     assert "nan" not in out.split()
 
 
