@@ -9,6 +9,7 @@ from routestat.errors import RoutestatError
 from routestat.inference.correlation import adjust_log10
 from routestat.inference.student import log10_t_tails
 from routestat.inference.tables import Floats, Integers, contingency, expected_counts, read_only
+from routestat.inference.units import log10_sign_floor, too_few
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -20,7 +21,8 @@ class CellTests:
     z
         (observed - expected) in clustered standard errors (moderated), `[source, target]` over those kept.
     log10_p, log10_q
-        Two-sided over Student's t with G - 1 degrees, and adjusted after Benjamini and Yekutieli over all cells.
+        Two-sided over Student's t with G - 1 degrees, never below 1 in 2**(G - 1), and adjusted after
+        Benjamini and Yekutieli over all cells.
     rows, columns
         Which were kept.
     reason
@@ -65,12 +67,9 @@ def cell_tests(tables: ArrayLike) -> CellTests:
         )
     total, groups = table.total, int(table.groups.size)
     nothing = np.full(total.shape, np.nan)
-    if groups < 2 or min(total.shape, default=0) < 2:
-        why = (
-            "cell tests need at least 2 groups of documents with tokens"
-            if groups < 2
-            else "one row or one column is in use, so there is nothing to test"
-        )
+    few = too_few(table.tables.sum(axis=(1, 2)))
+    if few or min(total.shape, default=0) < 2:
+        why = few or "one row or one column is in use, so there is nothing to test"
         return CellTests(read_only(nothing), nothing, nothing, table.rows, table.columns, why)
     n = total.sum()
     r, c = total.sum(axis=1) / n, total.sum(axis=0) / n
@@ -89,6 +88,6 @@ def cell_tests(tables: ArrayLike) -> CellTests:
         why = "the groups' tables are in equal proportions, so there is no variance to measure by"
         return CellTests(read_only(nothing), nothing, nothing, table.rows, table.columns, why)
     z = (total - expected) / np.sqrt(groups / (groups - 1) * (square + effect * variance) / 2.0)
-    log10_p = log10_t_tails(z, groups - 1)
+    log10_p = np.maximum(log10_t_tails(z, groups - 1), log10_sign_floor(groups))
     log10_q = adjust_log10(log10_p, "by")
     return CellTests(read_only(z), read_only(log10_p), log10_q, table.rows, table.columns)

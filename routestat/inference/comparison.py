@@ -14,7 +14,7 @@ from scipy import special
 
 from routestat.errors import RoutestatError
 from routestat.inference import correlation
-from routestat.inference.clustered import SecondOrder, few_groups, second_order
+from routestat.inference.clustered import SecondOrder, caution, second_order
 from routestat.inference.differences import DifferenceScores, TwoSamples, difference_scores, two_samples
 from routestat.inference.jackknife import Jackknifed, jackknife
 from routestat.inference.moved import cell_differences
@@ -171,11 +171,16 @@ def _difference(
         scores = difference_scores(tables)
         far = jackknife(_conditional_jsd if conditional else _jsd, tables)
         chance = math.nan if conditional else _chance(tables)
-    test = second_order(scores.gram, scores.bias) if reason is None else _no_test(reason)
+    test = (
+        _no_test(reason) if reason else second_order(scores.gram, scores.bias, log10_floor=tables.log10_floor)
+    )
     # Counts that come k at a time are no draws at all: nothing that takes tokens as independent is left.
     chi2, dof = (scores.chi2, scores.dof) if per_token == 1 else (math.nan, 0)
     g = _likelihood_ratio(a, b) if per_token == 1 and n_a and n_b else math.nan
     effect = scores.spread / dof if dof else math.nan
+    first = math.nan
+    if effect > 0:
+        first = max(correlation.chi2_tail(chi2 / effect, dof), 10.0**tables.log10_floor)
     laws = [read_only(t.reshape(shape) / t.sum() if t.any() else np.full(shape, np.nan)) for t in (a, b)]
     # A conditional law has no one table sample x state whose association could be measured.
     table = (2, 1 if conditional else dof + 1)
@@ -183,15 +188,24 @@ def _difference(
         n_a=n_a, n_b=n_b, n_groups_a=groups[0], n_groups_b=groups[1], paired=tables.paired,
         chi2=chi2, g=g, dof=dof, log10_p_iid=correlation.log10_chi2_tail(g, dof),
         design_effect=effect, p_clustered=test.p, log10_p_clustered=test.log10_p, nu=test.nu,
-        p_first_order=correlation.chi2_tail(chi2 / effect, dof) if effect > 0 else math.nan,
+        p_first_order=first,
         jsd_bits=far.value, jsd_bits_plugin=far.plugin, jsd_bits_low=far.low, jsd_bits_high=far.high,
         total_variation=math.nan if conditional else float(np.abs(laws[0] - laws[1]).sum() / 2.0),
         total_variation_chance=chance,
         cramers_v=correlation.cramers_v(chi2, n_a + n_b, table),
         cramers_v_corrected=correlation.cramers_v_corrected(chi2, n_a + n_b, table, effect),
         share_a=laws[0], share_b=laws[1], shared=scores.shared,
-        reason=test.reason, note=few_groups(min(groups)),
+        reason=test.reason, note=_note(tables, test, scores.bias),
     )  # fmt: skip
+
+
+def _note(tables: TwoSamples, test: SecondOrder, bias: float) -> str | None:
+    """Cautions about the test: few units, p at its floor, and a bias that makes the test cautious."""
+    few = caution(min(tables.groups), test)
+    if not (test.nu > 0 and bias * math.sqrt(test.nu / 2.0) > test.trace):
+        return few
+    much = "few tokens for so many cells: the test finds less than it could"
+    return f"{few}; {much}" if few else much
 
 
 def _no_test(reason: str) -> SecondOrder:

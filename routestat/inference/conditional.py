@@ -12,10 +12,11 @@ from scipy import sparse, special
 
 from routestat.counting.strata import Strata
 from routestat.errors import RoutestatError
-from routestat.inference.clustered import few_groups, second_order
+from routestat.inference.clustered import caution, second_order
 from routestat.inference.information import InformationInterval
 from routestat.inference.left_out import student, unbiased
 from routestat.inference.tables import Floats
+from routestat.inference.units import too_few
 
 # Dense blocks of this many cells stand for the products of a stratum's margins.
 CELLS_AT_ONCE = 4_000_000
@@ -68,8 +69,7 @@ def conditional_information_interval(strata: Strata, level: float = 0.95) -> Inf
         whole, left = whole + sign * every, left + sign * without[used]
     groups = int(used.sum())
     plugin = whole / n / unit
-    if groups < 2:
-        why = "the error needs at least 2 groups of documents with tokens, got 1"
+    if why := too_few(size):
         return InformationInterval(nan, plugin, nan, nan, nan, level, strata.n_tokens, groups, why)
     replicates = left / (n - size[used]) / unit
     estimate = unbiased(plugin, replicates, size[used])
@@ -144,14 +144,14 @@ def stratified_independence(strata: Strata) -> StratifiedIndependence:
     rows = _Margin(strata, strata.source, strata.n_source, k_target)
     columns = _Margin(strata, strata.target, strata.n_target, k_source)
     size = rows.size
-    groups = np.flatnonzero(np.asarray(size.sum(axis=1)).ravel())
+    by_group, tokens = (np.asarray(size.sum(axis=axis)).ravel() for axis in (1, 0))
+    groups = np.flatnonzero(by_group)
     # Cells are weighed by what overall independence expects: any weights are valid, these fall into factors.
     weight = 1.0 / np.sqrt(n * np.outer(rows.overall, columns.overall))
     cells = strata.pooled()
     scores = cells - rows.times(columns.law) - columns.centred_times(rows).transpose(0, 2, 1)
     flat = (scores * weight)[groups].reshape(len(groups), -1)
-    test = second_order(flat @ flat.T, _bias(rows, columns, n))
-    tokens = np.asarray(size.sum(axis=0)).ravel()
+    test = second_order(flat @ flat.T, _bias(rows, columns, n), size=by_group[groups])
     return StratifiedIndependence(
         test.p,
         test.log10_p,
@@ -160,7 +160,7 @@ def stratified_independence(strata: Strata) -> StratifiedIndependence:
         len(groups),
         int(np.count_nonzero(tokens > 1)),
         test.reason,
-        few_groups(len(groups)),
+        caution(len(groups), test),
     )
 
 

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from routestat.errors import RoutestatError
 from routestat.inference.clustered import CELLS_AT_ONCE
 from routestat.inference.tables import Floats, read_only, whole_counts
+from routestat.inference.units import log10_relabelling_floor, log10_sign_floor, too_few
 
 #: Of totals `[batch, …]` of both samples, a number for each of the batch.
 Statistic = Callable[[Floats, Floats], Floats]
@@ -39,11 +40,17 @@ class TwoSamples:
     @property
     def reason(self) -> str | None:
         """Why nothing can be said about errors, or None."""
-        least = min(self.groups)
-        if least == 0:
+        sizes = [t.sum(axis=tuple(range(1, t.ndim)), dtype=np.float64) for t in (self.a, self.b)]
+        if min(self.groups) == 0:
             return "one of the two has no tokens"
-        few = f"a test needs at least 2 groups of documents in each of the two, one has {least}"
-        return few if least < 2 else None
+        return next((why for size in sizes if (why := too_few(size, "in one of the two"))), None)
+
+    @property
+    def log10_floor(self) -> float:
+        """log10 of the least p-value: one in the relabellings of whole units, or paired in the patterns of swaps."""
+        if self.paired:
+            return log10_sign_floor(len(self.a))
+        return log10_relabelling_floor(*self.groups)
 
     def totals(self) -> tuple[Floats, Floats]:
         """Sums over the groups."""
@@ -121,7 +128,7 @@ class DifferenceScores:
         Pearson's X2 of homogeneity, row by row, and its degrees of freedom over the cells in use.
     spread
         The linearised variance of the differences in units of what is expected: its mean over dof is the design
-        effect. NaN with fewer than two groups.
+        effect. NaN with too few groups.
     shared
         Share of all counts that lie in rows which both samples have.
     """

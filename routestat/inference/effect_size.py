@@ -16,6 +16,7 @@ from routestat.inference.clustered import few_groups
 from routestat.inference.left_out import degrees, student, unbiased
 from routestat.inference.student import log10_t_tails
 from routestat.inference.tables import Floats, contingency, expected_counts
+from routestat.inference.units import log10_sign_floor, too_few
 
 # Wide tables are large as floats: so many groups of them are held at a time.
 GROUPS_AT_ONCE = 32
@@ -83,15 +84,14 @@ def minimal_effect(tables: ArrayLike, threshold: float = 0.1, level: float = 0.9
         why = "no tokens" if not table.total.size else "one row or one column is in use, so V has no meaning"
         return MinimalEffect(nan, nan, nan, threshold, nan, nan, groups, why)
     square = float(_phi_square(table.total)) / smaller
-    if groups < 2:
-        why = "the error needs at least 2 groups of documents with tokens, got 1"
-        return MinimalEffect(math.sqrt(square), nan, nan, threshold, nan, nan, groups, why)
+    size = table.tables.sum(axis=(1, 2))
+    if few_units := too_few(size):
+        return MinimalEffect(math.sqrt(square), nan, nan, threshold, nan, nan, groups, few_units)
     total, n = table.total, float(table.total.sum())
     lift = total / expected_counts(total)
     rows = (total * lift).sum(axis=1) / total.sum(axis=1)
     columns = (total * lift).sum(axis=0) / total.sum(axis=0)
     pointwise = 2.0 * lift - rows[:, None] - columns[None, :]
-    size = table.tables.sum(axis=(1, 2))
     scores = np.einsum("gij,ij->g", table.tables, pointwise)
     scores = scores - size * (scores.sum() / n)
     left = np.concatenate(
@@ -110,10 +110,11 @@ def minimal_effect(tables: ArrayLike, threshold: float = 0.1, level: float = 0.9
         return MinimalEffect(v, low, high, threshold, nan, nan, groups, why)
     t = (estimate - threshold**2) / error
     dof = degrees(size)
-    p = float(stats.t.sf(t, dof))
     # Far out one tail is half of both; where it is not small its log loses nothing.
-    log10_p = float(log10_t_tails(t, dof)) - math.log10(2.0) if t > 0 else math.log10(p)
-    return MinimalEffect(v, low, high, threshold, p, log10_p, groups, None, few_groups(groups))
+    tail = float(log10_t_tails(t, dof)) - math.log10(2.0) if t > 0 else math.log10(stats.t.sf(t, dof))
+    log10_p = max(tail, floor := log10_sign_floor(groups))
+    note = few_groups(groups, floor)
+    return MinimalEffect(v, low, high, threshold, 10.0**log10_p, log10_p, groups, None, note)
 
 
 def _phi_square(counts: Floats) -> Floats:

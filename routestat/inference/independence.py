@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from routestat.errors import RoutestatError
 from routestat.inference import correlation
-from routestat.inference.clustered import SecondOrder, clustered_scores, few_groups, second_order
+from routestat.inference.clustered import SecondOrder, caution, clustered_scores, second_order
 from routestat.inference.information import mutual_information, plugin_information
 from routestat.inference.tables import (
     Floats,
@@ -57,7 +57,8 @@ class Independence:
     p_clustered, log10_p_clustered, nu
         The second-order test with groups as the independent units, and its degrees of freedom.
     p_clustered_first_order, log10_p_clustered_first_order
-        P(chi2_dof > chi2 / design_effect). Too small where documents differ much in length.
+        P(chi2_dof > chi2 / design_effect), not below the floor of the other. Too small where documents differ much
+        in length.
     reason
         Why something is NaN that could have been a number, or None.
     note
@@ -133,7 +134,8 @@ def independence(table: ArrayLike) -> Independence:
     -------
     Independence. One row or column in use: dof 0, chi2 and g 0, p 1, and NaN for what would divide by zero
     (V; U, tau and lambda towards the side with one state). No tokens: NaN throughout. Without groups the
-    clustered figures are NaN, and with fewer than 2 so is the corrected V; `reason` says so.
+    clustered p-values are NaN, and so they are below `LEAST_UNITS` groups; with fewer than 2 so is the corrected V;
+    `reason` says so.
 
     Raises
     ------
@@ -202,10 +204,13 @@ def _clustered(tables: NDArray[np.integer], chi2: float, dof: int) -> dict[str, 
         }  # fmt: skip
     source, target = tables.sum(axis=2, dtype=np.int64), tables.sum(axis=1, dtype=np.int64)
     scores = clustered_scores(tables, source, target, source.sum(axis=1))
-    test = second_order(scores.gram, scores.bias)
+    test = second_order(scores.gram, scores.bias, size=source.sum(axis=1))
     effect = scores.spread / dof
     # No variance between groups at all: the first-order statistic is 0/0 or infinite, and has no meaning.
     scaled = chi2 / effect if effect > 0 else math.nan
+    first = math.nan
+    if math.isfinite(test.log10_floor) and effect > 0:
+        first = max(correlation.log10_chi2_tail(scaled, dof), test.log10_floor)
     still = (
         "the groups' tables are in equal proportions, so there is no variance to scale by"
         if effect == 0
@@ -214,12 +219,12 @@ def _clustered(tables: NDArray[np.integer], chi2: float, dof: int) -> dict[str, 
     return {
         "design_effect": effect,
         "p_clustered": test.p,
-        "p_clustered_first_order": correlation.chi2_tail(scaled, dof),
-        "log10_p_clustered_first_order": correlation.log10_chi2_tail(scaled, dof),
+        "p_clustered_first_order": 10.0**first,
+        "log10_p_clustered_first_order": first,
         "log10_p_clustered": test.log10_p,
         "nu": test.nu,
         "reason": test.reason or still,
-        "note": few_groups(groups),
+        "note": caution(groups, test),
     }
 
 
@@ -307,7 +312,7 @@ def independence_experts(
         test = SecondOrder(math.nan, math.nan, math.nan, math.nan, math.nan, "no token included any expert")
     else:
         scores = clustered_scores(cells, rows, columns, size)
-        test = second_order(scores.gram, scores.bias)
+        test = second_order(scores.gram, scores.bias, size=size)
     information = mutual_information(total) if total.any() else math.nan
     return ExpertIndependence(
         n=n,
@@ -320,7 +325,7 @@ def independence_experts(
         rows=read_only(kept_i),
         columns=read_only(kept_j),
         reason=test.reason,
-        note=few_groups(int(groups.size)),
+        note=caution(int(groups.size), test),
     )
 
 

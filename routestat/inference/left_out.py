@@ -1,10 +1,13 @@
 """The delete-group jackknife where groups differ in size: what is left of a figure once its bias is out."""
 
+import math
+
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
 from routestat.inference.tables import Floats
+from routestat.inference.units import too_few
 
 
 def unbiased(whole: float, left_out: ArrayLike, size: ArrayLike) -> float:
@@ -38,7 +41,9 @@ def degrees(size: ArrayLike) -> float:
 
 
 def student(size: ArrayLike, level: float) -> float:
-    """Student's two-sided quantile with the `degrees` of these groups."""
+    """Student's two-sided quantile with the `degrees` of these groups; NaN where they are `too_few` for an interval."""
+    if too_few(size):
+        return math.nan
     return float(stats.t.ppf((1.0 + level) / 2.0, degrees(size)))
 
 

@@ -42,7 +42,8 @@ class MovedCells:
     share_a, share_b, difference, standard_error
         Shares of the counts, a - b, and its clustered standard error.
     t, log10_p, log10_q
-        The difference in standard errors, the two-sided log10 p of Student's t, and the same adjusted after
+        The difference in standard errors, the two-sided log10 p of Student's t (never below what
+        relabelling whole groups can show), and the same adjusted after
         Benjamini and Yekutieli over all cells given. NaN without an error.
     log2_ratio
         log2(share_a / share_b); NaN where either is zero.
@@ -105,7 +106,7 @@ def moved_cells(a: ArrayLike, b: ArrayLike, *, paired: bool = False) -> MovedCel
     t[(found.difference == 0) & (larger == 0)] = 0.0
     pooled = (larger > found.standard_error) & (not paired)
     dofs = np.where(pooled, sum(samples.groups) - 2.0, found.dof)
-    log10_p = log10_t_tails(t, dofs)
+    log10_p = np.maximum(log10_t_tails(t, dofs), samples.log10_floor)
     log10_q = adjust_log10(log10_p, "by") if used.size else log10_p
     order = np.argsort(-np.abs(found.difference), kind="stable")
     columns = (

@@ -7,9 +7,10 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from routestat.counting.strata import Strata
-from routestat.inference.clustered import few_groups, second_order
+from routestat.inference.clustered import caution, second_order
 from routestat.inference.conditional import StratifiedIndependence
 from routestat.inference.order import CELLS_AT_ONCE, TIE, check_strata, nothing_to_test
+from routestat.inference.pair_bias import MarginParts, pair_bias
 from routestat.inference.tables import Floats
 
 # The bias of U over the chance of the test itself. Measured at up to 120 states: up to 5 the level held, from 11 on
@@ -60,14 +61,14 @@ def clustered_order(strata: Strata) -> StratifiedIndependence:
         gram += sign * _products(key, group, count / np.sqrt(total))
     if np.trace(gram) < TIE * largest:
         gram[:] = 0.0
-    bias = _bias(row, column, y, group, count)
-    test, used = second_order(gram, bias), int(y.max()) + 1
+    bias, size = pair_bias(_parts(row, column, y, group, count), len(gram)), np.bincount(group, count)
+    test, used = second_order(gram, bias, size=size), int(y.max()) + 1
     p, reason = (test.p, test.log10_p, test.nu), test.reason
-    times = bias * math.sqrt(test.nu / 2.0) / test.trace if test.nu > 0 else 0.0
+    times = float(bias.sum()) * math.sqrt(test.nu / 2.0) / test.trace if test.nu > 0 else 0.0
     if times > MOST_BIAS:
         p, reason = (nan, nan, test.nu), f"too {_FEW} more than {MOST_BIAS:.0f} times"
     rough = f"{_FEW}, so the p-value is rough" if 1.0 < times <= MOST_BIAS else None
-    note = "; ".join(text for text in (few_groups(len(gram)), rough) if text) or None
+    note = "; ".join(text for text in (caution(len(gram), test), rough) if text) or None
     return StratifiedIndependence(*p, strata.n_tokens, in_all, used, reason, note)
 
 
@@ -97,21 +98,14 @@ def _products(key: NDArray[np.int64], group: NDArray[np.int64], weight: Floats) 
     return gram
 
 
-def _bias(
+def _parts(
     row: NDArray[np.int64],
     column: NDArray[np.int64],
     stratum: NDArray[np.int64],
     group: NDArray[np.int64],
     count: Floats,
-) -> float:
-    """What estimated margins add to U, the sum of products of different groups' scores, summed over the strata.
-
-    With U_g = R_g - n_g r and V_g = C_g - n_g c of mean zero and independent of each other and between groups,
-    a_g and b_g their squares, A and B the sums of those, d_g = Z_g . U_g V_g' and w_g = n_g / n, a stratum adds
-    2 sum (1 - w_g) d_g / n - [(1 + sum w_g**2) A B + 2 sum a_g b_g - 2 sum w_g (A b_g + a_g B)] / n**2. All are
-    weighed by 1 / r and 1 / c, and the whole by 1 / n. `clustered_scores` takes a_g and b_g to grow with n_g**2;
-    where a group has few tokens in a stratum, theirs is the larger part and grows with n_g.
-    """
+) -> MarginParts:
+    """How the margins of the groups deviate inside every stratum, from the cells that were seen `[cell]`."""
     groups = int(group.max()) + 1
     # Parts are the tokens of one group in one stratum.
     names, part = np.unique(stratum * groups + group, return_inverse=True)
@@ -126,10 +120,11 @@ def _bias(
         lengths.append(np.bincount(part_of, mine**2 / whole) * n[of] - tokens**2)
         # A margin's deviation over its share, in every cell.
         pulls.append((mine * n[of[part_of]] / whole - tokens[part_of])[place])
-    a, b = lengths
-    d, w = np.bincount(part, count * pulls[0] * pulls[1]), tokens / n[of]
-    all_a, all_b = np.bincount(of, a), np.bincount(of, b)
-    crossed = all_a * np.bincount(of, w * b) + all_b * np.bincount(of, w * a) - np.bincount(of, a * b)
-    both = (1.0 + np.bincount(of, w**2)) * all_a * all_b
-    added = 2.0 * np.bincount(of, (1.0 - w) * d) / n + (2.0 * crossed - both) / n**2
-    return float((added / n).sum())
+    return MarginParts(
+        group=names % groups,
+        stratum=of,
+        share=tokens / n[of],
+        rows=lengths[0] / n[of] ** 1.5,
+        columns=lengths[1] / n[of] ** 1.5,
+        crossed=np.bincount(part, count * pulls[0] * pulls[1]) / n[of] ** 2,
+    )

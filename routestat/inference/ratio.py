@@ -6,6 +6,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
+from routestat.inference.units import too_few
+
 
 @dataclass(frozen=True)
 class Estimate:
@@ -38,9 +40,9 @@ def ratio(numerator: ArrayLike, denominator: ArrayLike, level: float = 0.95) -> 
         return Estimate(nan, nan, nan, nan, 0, "no tokens to score")
     n = bottom.sum()
     value = float(top.sum() / n)
-    if len(bottom) < 2:
+    if why := too_few(bottom):
         nan = float("nan")
-        return Estimate(value, nan, nan, nan, 1, "one group of documents: no interval")
+        return Estimate(value, nan, nan, nan, len(bottom), why)
     scores = top - value * bottom
     error = float(np.sqrt(len(bottom) / (len(bottom) - 1) * np.sum(scores**2)) / n)
     reach = float(stats.t.ppf(0.5 + level / 2, len(bottom) - 1)) * error

@@ -17,6 +17,7 @@ from routestat.errors import RoutestatError
 from routestat.inference.left_out import degrees, student, unbiased
 from routestat.inference.student import log10_t_tails
 from routestat.inference.tables import Floats
+from routestat.inference.units import log10_sign_floor, too_few
 
 BIN = 8
 BUNDLES = 32
@@ -104,17 +105,30 @@ def beyond_token_types(
     chance = sides.kept([_permutation(order, rng) for _ in range(n_swaps)])
     bundles = np.flatnonzero(sides.tokens.parts.any(axis=1)).tolist()
     g = len(bundles)
-    if g < 2:
-        why = "the error needs at least 2 groups of documents with tokens, got 1"
+    size = sides.tokens.parts.sum(axis=1)[bundles]
+    few_units = too_few(np.bincount(strata.group, strata.count)) or too_few(size, "as bundled for memory")
+    if few_units:
         mean, spread = float(kept.mean()), float(chance.std(ddof=1))
         return BeyondVocabulary(
-            mean, nan, nan, total - mean, nan, nan, nan, spread, nan, nan, n_swaps, seen, strata.n_tokens, why
+            mean,
+            nan,
+            nan,
+            total - mean,
+            nan,
+            nan,
+            nan,
+            spread,
+            nan,
+            nan,
+            n_swaps,
+            seen,
+            strata.n_tokens,
+            few_units,
         )
     few = swaps[:SWAPS_LEFT_OUT]
     left = np.array([[sides.total(b), sides.kept(few, b).mean()] for b in bundles])
     # The few swaps stand for all when it comes to what a bundle changes, not for their mean.
     left[:, 1] += kept.mean() - kept[:SWAPS_LEFT_OUT].mean()
-    size = sides.tokens.parts.sum(axis=1)[bundles]
     kept_bits = unbiased(float(kept.mean()), left[:, 1], size)
     beyond = unbiased(total, left[:, 0], size) - kept_bits
     # Of what is kept and of what is beyond it: the bundles' linearised scores.
@@ -128,9 +142,10 @@ def beyond_token_types(
     # Types alike in everything swap without a trace: what is left beyond rounding is certain.
     z = above / max(both, 1e-12)
     dof = min(degrees(size), n_swaps - 1.0)
-    p = float(stats.t.sf(z, dof))
     # Far out one tail is half of both.
-    log10_p = float(log10_t_tails(z, dof)) - math.log10(2.0) if z > 0 else math.log10(p)
+    tail = float(log10_t_tails(z, dof)) - math.log10(2.0) if z > 0 else math.log10(stats.t.sf(z, dof))
+    log10_p = max(tail, log10_sign_floor(np.unique(strata.group).size))
+    p = 10.0**log10_p
     return BeyondVocabulary(
         kept_bits,
         kept_bits - quantile * errors[0],

@@ -8,9 +8,10 @@ from numpy.typing import ArrayLike
 from scipy import special
 
 from routestat.errors import RoutestatError
-from routestat.inference.clustered import few_groups, second_order
+from routestat.inference.clustered import caution, second_order
 from routestat.inference.left_out import student, unbiased
 from routestat.inference.tables import Floats, whole_counts
+from routestat.inference.units import too_few
 
 #: Documents per token from which on a figure within documents is far too low.
 SHORT = 0.05
@@ -96,8 +97,7 @@ def within_documents(
     observed, chance, size = observed[used], chance[used], size[used]
     total, mean, n = observed.sum(axis=0), chance.sum(axis=0), size.sum()
     plugin = float(special.rel_entr(total, mean).sum()) / n / math.log(2.0)
-    if groups < 2:
-        why = "a clustered test needs at least 2 groups of documents with tokens, got 1"
+    if why := too_few(size):
         return WithinDocuments(nan, plugin, nan, nan, nan, nan, nan, nan, groups, why)
     per_document = math.inf if documents is None else size.sum() / slots / np.asarray(documents)[used].sum()
     if np.allclose(observed, chance, rtol=1e-9, atol=1e-9):
@@ -106,7 +106,7 @@ def within_documents(
         return WithinDocuments(0.0, 0.0, nan, nan, nan, 1.0, 0.0, nan, groups, ONE_CHOICE)
     scores = (observed - chance) / np.sqrt(np.where(mean > 0, mean, 1.0))
     flat = scores.reshape(groups, -1)
-    test = second_order(flat @ flat.T)
+    test = second_order(flat @ flat.T, size=size)
     left = [
         # What a subtraction leaves of an empty cell is rounding, of either sign.
         float(special.rel_entr(total - t, np.maximum(mean - e, 0.0)).sum()) / (n - m) / math.log(2.0)
@@ -121,7 +121,7 @@ def within_documents(
     reach = student(size, level) * error
     return WithinDocuments(
         estimate, plugin, error, estimate - reach, estimate + reach, test.p, test.log10_p, test.nu, groups,
-        test.reason, few_groups(groups), _short(per_document),
+        test.reason, caution(groups, test), _short(per_document),
     )  # fmt: skip
 
 
