@@ -14,6 +14,7 @@ from routestat.errors import RoutestatError
 from routestat.inference.information import jensen_shannon
 from routestat.inference.ratio import Estimate, ratio
 from routestat.inference.tables import Floats, read_only, whole_counts
+from routestat.inference.units import too_few
 
 _NAN = float("nan")
 
@@ -190,9 +191,9 @@ def difference(first: ArrayLike, second: ArrayLike, *, slots: int = 1, level: fl
         return Difference(nothing, nothing, nothing, none, _NAN, none.reason)
     value = a.sum(axis=0) / tokens_a.sum() - b.sum(axis=0) / tokens_b.sum()
     variation = float(np.abs(value).sum()) / (2 * slots)
-    if groups < 2:
+    if why := too_few(tokens_a) or too_few(tokens_b):
         bits = jensen_shannon(a.sum(axis=0), b.sum(axis=0))
-        alone = Estimate(bits, _NAN, _NAN, _NAN, 1, "one group of documents: no interval")
+        alone = Estimate(bits, _NAN, _NAN, _NAN, int(groups), why)
         return Difference(read_only(value), nothing, nothing, alone, variation, alone.reason)
     error = np.sqrt(((_scores(a, tokens_a) - _scores(b, tokens_b)) ** 2).sum(axis=0))
     reach = float(stats.t.ppf(0.5 + level / 2, groups - 1)) * error

@@ -15,6 +15,7 @@ from routestat.errors import RoutestatError
 from routestat.inference.clustered import CELLS_AT_ONCE, few_groups, second_order
 from routestat.inference.replicates import Bands, bands, combined, contributions
 from routestat.inference.tables import Floats, whole_counts
+from routestat.inference.units import too_few
 
 # Measured at 28 states: beyond this bias in bits a test at 5 % rejects up to 10 %.
 LARGE_BIAS = 0.1
@@ -154,13 +155,8 @@ def _reason(size: Floats) -> str | None:
         return f"{gaps + 1 if gaps else 0} layers: there are no two gaps to compare"
     if not size.any():
         return "no tokens"
-    without = np.flatnonzero((size > 0).sum(axis=1) < 2)
-    if without.size:
-        return (
-            f"gap {without[0]} has tokens in {int((size[without[0]] > 0).sum())} groups of documents, "
-            "the test needs at least 2 in every gap"
-        )
-    return None
+    few = (f"gap {gap}: {why}" for gap, own in enumerate(size) if (why := too_few(own)))
+    return next(few, None)
 
 
 def _sparse(information: Bands) -> str | None:

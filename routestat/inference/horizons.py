@@ -13,6 +13,7 @@ from routestat.inference.clustered import SecondOrder, few_groups, second_order
 from routestat.inference.homogeneity import LARGE_BIAS
 from routestat.inference.replicates import Bands, bands, bundles_of, combined
 from routestat.inference.tables import Floats, Integers, read_only, whole_counts
+from routestat.inference.units import too_few
 
 #: Counts ``[group, source, target]`` by the places of the two layers, source first.
 Direct = Mapping[tuple[int, int], ArrayLike] | Callable[[int, int], ArrayLike]
@@ -210,10 +211,8 @@ class _Findings:
             self.reasons[start, n] = "no tokens with both layers known"
             return
         self.whole[:, *at] = walk_figures(total[None], walk.law[None])[:, 0]
-        if (size > 0).sum() < 2:
-            self.reasons[start, n] = (
-                "interval and test need at least 2 groups of documents with tokens, got 1"
-            )
+        if why := too_few(size):
+            self.reasons[start, n] = why
             return
         self.left_out[:, *at] = walk_figures(total - ends, walk.left_out)
         if n == 1:
@@ -305,6 +304,4 @@ def _reason(steps: int, groups: int) -> str | None:
         return f"{steps + 1 if steps else 0} layers: no two of them are more than one step apart"
     if groups == 0:
         return "no tokens"
-    if groups == 1:
-        return "intervals and tests need at least 2 groups of documents with tokens, got 1"
-    return None
+    return too_few(np.ones(groups))

@@ -127,14 +127,15 @@ def test_wide_predictors_find_what_there_is_and_nothing_else():
 
 
 def test_scores_carry_intervals_over_documents_and_know_their_names():
-    sums = np.zeros((3, 7))
-    sums[:, 0] = [10, 20, 30]
-    sums[:, 1] = [1, 4, 3]
+    sums = np.zeros((6, 7))
+    sums[:, 0] = [10, 20, 30] * 2
+    sums[:, 1] = [1, 4, 3] * 2
     score = PredictionScore("x", -1, 0, 0, sums)
     estimate = score.estimate("exact_set")
-    # R = 8/60; ψ = 1 − 10R, 4 − 20R, 3 − 30R = −1/3, 4/3, −1; Var = 3/2 · (1/9 + 16/9 + 1) / 3600.
+    # R = 8/60; ψ = 1 − 10R, 4 − 20R, 3 − 30R = −1/3, 4/3, −1; all twice;
+    # Var = 6/5 · 2 · (1/9 + 16/9 + 1) / 120².
     assert estimate.value == pytest.approx(8 / 60)
-    assert estimate.standard_error == pytest.approx(np.sqrt(1.5 * (26 / 9)) / 60)
+    assert estimate.standard_error == pytest.approx(np.sqrt(1.2 * 2 * (26 / 9)) / 120)
     with pytest.raises(RoutestatError, match="score must be one of"):
         score.estimate("accuracy")
     assert set(SCORES) == {

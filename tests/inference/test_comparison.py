@@ -27,43 +27,50 @@ def tables(seed, groups, shape, tokens=40):
     return np.array(rows).reshape(groups, *shape)
 
 
-# Two documents each. A: (3, 1) and (1, 3), so p_a = (1/2, 1/2) of 8 tokens; B: (4, 0) and (2, 2), so p_b = (3/4,
-# 1/4) of 8. Pooled p = (5/8, 3/8). The scores' first cells are, over 8 tokens each, (3 - 2.5)/8, (1 - 2.5)/8,
-# -(4 - 2.5)/8, -(2 - 2.5)/8 = 1/16, -3/16, -3/16, 1/16, the second cells their negatives; the weight of squares is
-# 8 * 8 / 16 * (8/5 + 8/3) = 4 * 64/15 = 256/15. With (1, -3, -3, 1)/16: X2 = 16/256 * 256/15 = 16/15, tr = 20/15.
-A = np.array([[3, 1], [1, 3]])
-B = np.array([[4, 0], [2, 2]])
+# Two kinds of documents each, three of a kind. A: (3, 1) and (1, 3), so p_a = (1/2, 1/2) of 24 tokens; B: (4, 0) and
+# (2, 2), so p_b = (3/4, 1/4) of 24. Pooled p = (5/8, 3/8). The scores' first cells are, over 24 tokens each,
+# (3 - 2.5)/24, (1 - 2.5)/24, -(4 - 2.5)/24, -(2 - 2.5)/24 = 1/48, -3/48, -3/48, 1/48, the second cells their
+# negatives; the weight of squares is 24 * 24 / 48 * (8/5 + 8/3) = 256/5. With three times (1, -3, -3, 1)/48: X2 =
+# 144/2304 * 256/5 = 16/5, tr = 3 * 20/2304 * 256/5 = 20/15.
+A = np.array([[3, 1], [1, 3]] * 3)
+B = np.array([[4, 0], [2, 2]] * 3)
 
 
 def test_counted_on_paper():
     found = compare_laws(A, B)
-    assert (found.n_a, found.n_b, found.n_groups_a, found.n_groups_b) == (8, 8, 2, 2)
-    assert found.chi2 == pytest.approx(16 / 15)
-    assert found.chi2 == pytest.approx(stats.chi2_contingency([[4, 4], [6, 2]], correction=False)[0])
+    assert (found.n_a, found.n_b, found.n_groups_a, found.n_groups_b) == (24, 24, 6, 6)
+    assert found.chi2 == pytest.approx(16 / 5)
+    assert found.chi2 == pytest.approx(stats.chi2_contingency([[12, 12], [18, 6]], correction=False)[0])
     assert found.g == pytest.approx(
-        stats.chi2_contingency([[4, 4], [6, 2]], correction=False, lambda_="log-likelihood")[0]
+        stats.chi2_contingency([[12, 12], [18, 6]], correction=False, lambda_="log-likelihood")[0]
     )
     assert found.dof == 1
     assert found.total_variation == pytest.approx(0.25)
-    assert found.cramers_v == pytest.approx(math.sqrt(16 / 15 / 16))
-    # Around their own laws: +-1/8, +-1/8 and twice that for two groups a sample: (4/64) * 2 * 256/15 = 32/15.
-    assert found.design_effect == pytest.approx(32 / 15)
-    # tr = 20/15, U = 16/15 - 20/15, and the products of the scores are those of (1, -3, -3, 1) over 15.
-    signs = np.array([1, -3, -3, 1])
-    products = np.outer(signs, signs) / 15
-    nu = (20 / 15) ** 2 / ((products**2).sum() - (np.diag(products) ** 2).sum())
+    assert found.cramers_v == pytest.approx(math.sqrt(16 / 5 / 48))
+    # Around their own laws: +-1/24 twelve times, and 6/5 of that for six groups a sample: 12/576 * 6/5 * 256/5.
+    assert found.design_effect == pytest.approx(12 / 576 * 6 / 5 * 256 / 5)
+    # tr = 20/15, U = 16/5 - 20/15, and the products of the scores are those of (1, -3, -3, 1) over 45.
+    signs = np.array([1, -3, 1, -3, 1, -3, -3, 1, -3, 1, -3, 1])
+    products = np.outer(signs, signs) / 45
+    np.fill_diagonal(products, 0.0)
+    nu = (20 / 15) ** 2 / (products**2).sum()
     assert found.nu == pytest.approx(nu)
-    # q = 1/2, 1/2, -1/2, -1/2 and residuals h = 8 s, -8 s: s.h sums with q to 8 * 20/15 / 2; |h|2 to 64 * 20/15.
-    bias = 2 * (8 * 20 / 15 / 2) / 16 - 4 * 0.25 * 64 * 20 / 15 / 256
-    assert found.p_clustered == pytest.approx(stats.chi2.sf(nu * (1 + (-4 / 15 - bias) / (20 / 15)), nu))
+    # q = +-1/6 and residuals h = 24 s, -24 s: s.h sums with q to 24 * 20/15 / 6; |h|2 to 576 * 20/15.
+    bias = 2 * (24 * 20 / 15 / 6) / 48 - 12 / 36 * 576 * 20 / 15 / 2304
+    # Three moments of random signs: 0, 2 * sum of squares, 8 * the sum over three different groups.
+    skewness = 8 * np.trace(products @ products @ products) / (2 * (products**2).sum()) ** 1.5
+    z = (16 / 5 - 20 / 15 - bias) / math.sqrt(2 * (products**2).sum())
+    assert found.p_clustered == pytest.approx(stats.pearson3.sf(z, skewness))
+    assert "p cannot be below 0.0011" in found.note
 
 
 def test_paired_counted_on_paper():
     found = compare_laws(A, B, paired=True)
-    # Documents differ by (-1, 1) twice: both scores are alike, U equals tr, and there is no bias.
-    assert found.chi2 == pytest.approx(16 / 15)
-    assert found.nu == pytest.approx(4 / 2)
-    assert found.p_clustered == pytest.approx(stats.chi2.sf(2 * 2, 2))
+    # Documents differ by (-1, 1) six times: all scores are alike, one of the 2**5 patterns of signs.
+    assert found.chi2 == pytest.approx(16 / 5)
+    assert found.nu == pytest.approx(36 / 30)
+    assert found.p_clustered == pytest.approx(1 / 32)
+    assert "p is at its floor: 6 units cannot show less than 0.031" in found.note
     assert found.design_effect == pytest.approx(0, abs=1e-12)
 
 
@@ -88,7 +95,7 @@ def test_laws_agree_with_the_oracle(seed, paired):
         half = stats.t.ppf(0.975, 6) * error
         assert (found.jsd_bits_low, found.jsd_bits_high) == pytest.approx((bits - half, bits + half))
         assert cells.t == pytest.approx(cells.difference / cells.standard_error)
-        assert 10**cells.log10_p == pytest.approx(2 * stats.t.sf(abs(cells.t), 6))
+        assert 10**cells.log10_p == pytest.approx(np.maximum(2 * stats.t.sf(abs(cells.t), 6), 1 / 64))
 
 
 @pytest.mark.parametrize("paired", [False, True])
@@ -206,7 +213,7 @@ def test_one_document_gives_differences_and_a_reason_but_no_test():
     assert math.isnan(found.jsd_bits)
     assert found.jsd_bits_plugin > 0
     assert found.total_variation > 0
-    assert "at least 2 groups" in found.reason
+    assert found.reason == "1 independent unit in one of the two: no test or interval below 6"
     cells = moved_cells(a, b)
     assert np.isnan(cells.standard_error).all()
     assert not cells.moved.any()

@@ -11,34 +11,34 @@ from routestat.inference.effects import difference, effect, law
 from routestat.inference.information import jensen_shannon
 from routestat.inference.ratio import ratio
 
-# Two documents, sources 0 and 1, targets 0 and 1. Everything was forced to source 0:
+# Two kinds of documents, three of each, sources 0 and 1, targets 0 and 1. Everything was forced to source 0:
 # document A has 4 tokens, 3 of them to target 0; document B has 6, 3 of them to target 0.
-DO = np.array([[[3, 1], [0, 0]], [[3, 3], [0, 0]]])
+DO = np.array([[[3, 1], [0, 0]], [[3, 3], [0, 0]]] * 3)
 # By themselves A chose source 0 twice (both to target 0), B four times (once to target 0).
-OBSERVED = np.array([[[2, 0], [1, 1]], [[1, 3], [2, 0]]])
+OBSERVED = np.array([[[2, 0], [1, 1]], [[1, 3], [2, 0]]] * 3)
 
 
 def test_by_hand():
     found = effect(DO, OBSERVED, 0)
-    # 6 of 10, 3 of 6, and 6 of 10 overall.
+    # Three times 6 of 10, 3 of 6, and 6 of 10 overall.
     np.testing.assert_allclose(found.do.probability, [0.6, 0.4])
     np.testing.assert_allclose(found.observed.probability, [0.5, 0.5])
     np.testing.assert_allclose(found.natural.probability, [0.6, 0.4])
-    assert (found.do.n_tokens, found.observed.n_tokens, found.natural.n_tokens) == (10, 6, 10)
-    assert (found.do.n_groups, found.observed.n_groups) == (2, 2)
+    assert (found.do.n_tokens, found.observed.n_tokens, found.natural.n_tokens) == (30, 18, 30)
+    assert (found.do.n_groups, found.observed.n_groups) == (6, 6)
     np.testing.assert_allclose(found.beyond_observed.value, [0.1, -0.1])
     assert found.beyond_observed.total_variation == pytest.approx(0.1)
-    # Scores of A: (3 - .6*4)/10 = .06 under do, (2 - .5*2)/6 = 1/6 observed; B has the opposite. G/(G - 1) = 2.
-    error = math.sqrt(2 * 2 * (0.06 - 1 / 6) ** 2)
-    reach = stats.t.ppf(0.975, 1) * error
+    # Scores of A: (3 - .6*4)/30 = .02 under do, (2 - .5*2)/18 = 1/18 observed; B has the opposite. G/(G - 1) = 6/5.
+    error = math.sqrt(6 / 5 * 6 * (0.02 - 1 / 18) ** 2)
+    reach = stats.t.ppf(0.975, 5) * error
     np.testing.assert_allclose(found.beyond_observed.low, [0.1 - reach, -0.1 - reach])
     np.testing.assert_allclose(found.beyond_observed.high, [0.1 + reach, -0.1 + reach])
-    # Jackknife: 2 JS(.6, .5) minus the mean of JS(.5, .25), without A, and JS(.75, 1), without B.
+    # Jackknife: 6 JS(.6, .5) minus 5 times the mean of those without one A and without one B.
     whole, parts = (
         jensen_shannon([6, 4], [3, 3]),
-        [jensen_shannon([3, 3], [1, 3]), jensen_shannon([3, 1], [2, 0])],
+        [jensen_shannon([15, 11], [7, 9]), jensen_shannon([15, 9], [8, 6])],
     )
-    assert found.beyond_observed.js_bits.value == pytest.approx(2 * whole - np.mean(parts))
+    assert found.beyond_observed.js_bits.value == pytest.approx(6 * whole - 5 * np.mean(parts))
     assert not found.observed.reason
 
 
@@ -57,11 +57,11 @@ def test_probabilities_are_the_ratio_sandwich():
 
 def test_what_was_never_or_always_seen_is_not_certain():
     """A target of none or of all tokens: the sandwich would have no width there, so there is no interval."""
-    found = law([[0, 4, 0], [0, 9, 0]])
+    found = law([[0, 4, 0], [0, 9, 0]] * 3)
     np.testing.assert_array_equal(found.probability, [0, 1, 0])
     assert np.isnan(found.low).all()
     assert np.isnan(found.high).all()
-    assert np.isfinite(law([[0, 4, 1], [0, 9, 0]]).low).tolist() == [False, True, True]
+    assert np.isfinite(law([[0, 4, 1], [0, 9, 0]] * 3).low).tolist() == [False, True, True]
 
 
 def test_identical_tables_differ_by_exactly_nothing():
@@ -101,20 +101,20 @@ def test_one_document_has_values_but_no_interval():
     np.testing.assert_allclose(found.beyond_observed.value, [-0.25, 0.25])
     assert np.isnan(found.beyond_observed.low).all()
     assert np.isnan(found.do.low).all()
-    assert "no interval" in found.beyond_observed.reason
+    assert "1 independent unit: no test or interval" in found.beyond_observed.reason
     assert found.beyond_observed.js_bits.value == pytest.approx(jensen_shannon([3, 1], [2, 0]))
 
 
 def test_few_documents_with_the_source_give_few_degrees_of_freedom():
-    """Sixty documents were forced, three chose it themselves: the t of two degrees, not of 59."""
+    """Sixty documents were forced, seven chose it themselves: the t of six degrees, not of 59."""
     rng = np.random.default_rng(2)
     first, second = rng.poisson(9, (60, 4)), np.zeros((60, 4), int)
-    second[:3] = rng.poisson(9, (3, 4))
+    second[:7] = rng.poisson(9, (7, 4))
     found = difference(first, second)
     n, m = first.sum(), second.sum()
     a = (first - first.sum(0) / n * first.sum(1)[:, None]) / n * math.sqrt(60 / 59)
-    b = (second - second.sum(0) / m * second.sum(1)[:, None]) / m * math.sqrt(3 / 2)
-    reach = stats.t.ppf(0.975, 2) * np.sqrt(((a - b) ** 2).sum(axis=0))
+    b = (second - second.sum(0) / m * second.sum(1)[:, None]) / m * math.sqrt(7 / 6)
+    reach = stats.t.ppf(0.975, 6) * np.sqrt(((a - b) ** 2).sum(axis=0))
     np.testing.assert_allclose(found.high - found.value, reach)
 
 

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import chi2
 
 from routestat.errors import RoutestatError
 from routestat.inference.clustered import second_order
@@ -38,25 +37,25 @@ def gaps():
 def test_on_paper():
     """One gap copies a coin, the next forgets it: 1 and 0 bits of information, 0 and 1 bit left open.
 
-    All three documents alike, so nothing moves: the scores are (1, -1) / 2 * 1/3, all products 1/18,
-    tr = 1/6, U = 6/18, nu = (1/6)^2 / (6/18^2) = 3/2, p = P(chi2_1.5 > 1.5 * 3). Spread: pairs of different groups
-    are 1 - 3/9 of all, so the squared differences are 1/3 / (2/3) = 1/2, over two gaps less one.
+    All six documents alike, so nothing moves: the scores are (1, -1) / 2 * 1/6, all products 1/72,
+    tr = 1/12, U = 30/72, nu = (1/12)^2 / (30/72^2) = 6/5, and p is that of one pattern of signs in 32. Spread: pairs
+    of different groups are 1 - 1/6 of all, so the squared differences are 5/12 / (5/6) = 1/2, over two gaps less one.
     """
-    copy, forget = np.tile([[2, 0], [0, 2]], (3, 1, 1)), np.tile([[1, 1], [1, 1]], (3, 1, 1))
+    copy, forget = np.tile([[2, 0], [0, 2]], (6, 1, 1)), np.tile([[1, 1], [1, 1]], (6, 1, 1))
     found = homogeneity([copy, forget], layers=[4, 7])
     for part, expected in ((found.information, (1, 0)), (found.conditional_entropy, (0, 1))):
         assert part.gap_bits.value == pytest.approx(expected, abs=1e-12)
         assert part.gap_bits.low == pytest.approx(expected, abs=1e-12)
         assert part.mean_bits.value == pytest.approx(0.5)
         assert part.range_bits == pytest.approx(1.0)
-        assert part.nu == pytest.approx(1.5)
-        assert part.p_clustered == pytest.approx(chi2.sf(4.5, 1.5), rel=1e-12)
+        assert part.nu == pytest.approx(1.2)
+        assert part.p_clustered == pytest.approx(1 / 32, rel=1e-12)
         assert part.log10_p_clustered == pytest.approx(math.log10(part.p_clustered))
     assert found.information.slope_bits_per_layer.value == pytest.approx(-1 / 3)
     assert found.conditional_entropy.slope_bits_per_layer.high == pytest.approx(1 / 3)
     assert found.information.spread_bits == pytest.approx(math.sqrt(1 / 2))
-    assert (found.layers, found.n_tokens, found.n_groups, found.reason) == ((4, 7), (12, 12), 3, None)
-    assert "3 groups" in found.note
+    assert (found.layers, found.n_tokens, found.n_groups, found.reason) == ((4, 7), (24, 24), 6, None)
+    assert "only 6 groups" in found.note
 
 
 def test_against_loops(gaps):
@@ -169,7 +168,7 @@ def test_few_tokens_for_the_states_are_said():
 
 def test_what_cannot_be_had_has_a_reason(gaps):
     one = homogeneity([t[:1] for t in gaps])
-    assert "in 1 groups" in one.reason
+    assert one.reason == "gap 0: 1 independent unit: no test or interval below 6"
     assert np.isnan(one.information.p_clustered)
     assert one.information.gap_bits.plugin[0] == pytest.approx(oracle.information(gaps[0][0]), abs=1e-12)
     assert np.isnan(one.information.gap_bits.value).all()

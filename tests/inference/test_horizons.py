@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import chi2
 
 from routestat.errors import RoutestatError
 from routestat.inference import replicates
@@ -18,7 +17,7 @@ from routestat.inference.information import mutual_information_interval
 from routestat.inference.replicates import bands, bundles_of, combined
 from routestat.traces import synthetic
 from tests.oracle import horizons_oracle as oracle
-from tests.oracle.inference_oracle import without_bias
+from tests.oracle.inference_oracle import tail_of_signs, without_bias
 
 FIGURES = ("direct_bits", "chain_bits", "difference_bits", "discrepancy_bits")
 
@@ -57,15 +56,15 @@ def small():
 
 
 def test_on_paper():
-    """Paths 000, 010, 101, 111 in each of two documents: the middle layer is a coin, the last copies the first.
+    """Paths 000, 010, 101, 111 in each of six documents: the middle layer is a coin, the last copies the first.
 
     Both steps have one token in every cell, so the chain implies 1/2 everywhere and no information; counted is the
-    diagonal, one bit. Scores: Z = [[1, -1], [-1, 1]] for both, divided by the root of 4 * 1/2: every product is 2, the
-    trace 4. Without a document the other shows the same residual: crossed 2 + 2 = 4. nu = 16 / 8 = 2, and
-    p = P(chi2_2 > 2 (1 + 4/4)) = exp(-2).
+    diagonal, one bit. Scores: Z = [[1, -1], [-1, 1]] for all, divided by the root of 12 * 1/2: every product is 2/3,
+    the trace 4. Without a document the others show the same residual. nu = 16 / (30 * 4/9) = 6/5, and of the 32
+    patterns of signs one gives as much.
     """
     states = np.array([[0, 0, 1, 1], [0, 1, 0, 1], [0, 0, 1, 1]])
-    table = tables_of(np.hstack([states, states]), np.repeat([0, 1], 4))
+    table = tables_of(np.hstack([states] * 6), np.repeat(np.arange(6), 4))
     found = horizons(neighbours(table, 3), table)
     assert found.horizons == (1, 2)
     for name, expected in zip(FIGURES, (1.0, 0.0, 1.0, 1.0), strict=True):
@@ -75,12 +74,12 @@ def test_on_paper():
             assert getattr(mean, part)[1] == pytest.approx(expected, abs=1e-12)
             assert np.isnan(getattr(band, part)[1, 1])
             assert getattr(band, part)[0, 0] == pytest.approx(0.0, abs=1e-12)
-    assert found.p_clustered[0, 1] == pytest.approx(math.exp(-2), rel=1e-12)
-    assert (found.nu[0, 1], found.n_tokens[0, 1]) == (pytest.approx(2.0), 8)
+    assert found.p_clustered[0, 1] == pytest.approx(1 / 32, rel=1e-12)
+    assert (found.nu[0, 1], found.n_tokens[0, 1]) == (pytest.approx(1.2), 24)
     assert found.p_combined[1] == found.p_all == found.p_clustered[0, 1]
     assert np.isnan([*found.p_clustered[:, 0], found.p_combined[0]]).all()
-    assert (found.reason, found.n_groups, found.n_replicates) == (None, 2, 2)
-    assert "2 groups" in found.note
+    assert (found.reason, found.n_groups, found.n_replicates) == (None, 6, 6)
+    assert "only 6 groups" in found.note
 
 
 def test_every_figure_and_its_replicates_against_loops(small):
@@ -118,7 +117,7 @@ def test_the_test_against_loops(small):
             trace = np.trace(gram)
             nu = trace**2 / ((gram**2).sum() - (np.diag(gram) ** 2).sum())
             assert found.nu[start, n - 1] == pytest.approx(nu, rel=1e-10)
-            p = chi2.sf(nu * (1 + cross / trace), nu)
+            p = tail_of_signs(gram - np.diag(np.diag(gram)), cross)
             assert found.p_clustered[start, n - 1] == pytest.approx(p, rel=1e-9)
             before = pooled.get(n, (0.0, 0.0))
             pooled[n] = before[0] + gram, before[1] + cross
@@ -151,7 +150,7 @@ def test_scores_are_derivatives_and_sum_to_the_residual(small):
 
 def test_the_mean_s_error_comes_from_shared_groups():
     """Two figures that groups move alike are no better known together than apart."""
-    left, size = np.array([1.2, 0.7, 1.1, 0.9]), np.array([30, 10, 25, 20])
+    left, size = np.array([1.2, 0.7, 1.1, 0.9, 1.0, 0.8]), np.array([30, 10, 25, 20, 15, 20])
     alone = bands(1.0, left, size)
     both = combined([1.0, 1.0], [left, left], [size, size], [0.5, 0.5])
     opposed = combined([1.0, 1.0], [left, 2.0 - left], [size, size], [0.5, 0.5])
@@ -285,8 +284,8 @@ def test_missing_choices_leave_the_rest_as_it_is():
 
 def test_a_step_that_the_chain_never_takes_is_said():
     """The token 0 → ? → 1 has no middle layer, and no other token leads from 0 to 1."""
-    steps = [np.tile(np.diag([5, 5]), (3, 1, 1)), np.tile(np.diag([5, 5]), (3, 1, 1))]
-    direct = np.tile(np.diag([5, 5]), (3, 1, 1))
+    steps = [np.tile(np.diag([5, 5]), (6, 1, 1)), np.tile(np.diag([5, 5]), (6, 1, 1))]
+    direct = np.tile(np.diag([5, 5]), (6, 1, 1))
     direct[0, 0, 1] = 1
     found = horizons(steps, {(0, 2): direct})
     assert "never goes there (a layer between is missing): 1" in found.reasons[0, 2]
@@ -384,7 +383,7 @@ def test_what_cannot_be_had_has_a_reason(small):
     table, layers = small
     steps = neighbours(table, layers)
     one = horizons([step[:1] for step in steps], lambda i, j: table(i, j)[:1])
-    assert "at least 2 groups" in one.reason
+    assert one.reason == "1 independent unit: no test or interval below 6"
     assert np.isnan(one.p_all)
     assert np.isnan(one.direct_bits.value).all()
     assert one.direct_bits.plugin[0, 1] == pytest.approx(oracle.information(table(0, 2)[0]), abs=1e-12)
@@ -397,7 +396,7 @@ def test_what_cannot_be_had_has_a_reason(small):
     assert short.direct_bits.value.shape == (1, 1)
     assert horizons([], table).horizons == ()
     # Steps without chance: nothing to test, nothing beyond the chain.
-    sure = tables_of(np.tile([0, 1, 1, 0], (3, 1)), np.array([0, 0, 1, 1]))
+    sure = tables_of(np.tile([0, 1, 1, 0] * 3, (3, 1)), np.repeat(np.arange(6), 2))
     certain = horizons(neighbours(sure, 3), sure)
     assert certain.p_clustered[0, 1] == 1.0
     assert "exactly" in certain.reasons[0, 2]

@@ -126,7 +126,7 @@ def test_without_groups_the_clustered_figures_say_why_they_are_missing() -> None
     assert "no groups" in str(r.reason)
     assert r.n_groups == 0
     one = independence(np.stack([ARTHRITIS, np.zeros_like(ARTHRITIS)]))
-    assert "at least 2 groups" in str(one.reason)
+    assert one.reason == "1 independent unit: no test or interval below 6"
     assert math.isnan(one.p_clustered)
     assert math.isnan(one.cramers_v_corrected)
     assert one.n_groups == 1
@@ -134,9 +134,10 @@ def test_without_groups_the_clustered_figures_say_why_they_are_missing() -> None
 
 
 def test_a_v_that_cannot_be_corrected_says_why() -> None:
-    # One long document makes the design effect larger than the tokens are many beside the table.
-    tables = np.zeros((12, 4, 4), dtype=int)
-    tables[0, 0, 0], tables[1:, 1, 1] = 10**6, 1
+    # A few long documents make the design effect larger than the tokens are many beside the table.
+    tables = np.zeros((12, 8, 8), dtype=int)
+    for group in range(12):
+        tables[group, group % 8, group % 8] = 10**6 if group < 4 else 1
     found = independence(tables)
     assert math.isnan(found.cramers_v_corrected)
     assert found.reason is not None
@@ -150,7 +151,7 @@ def test_few_groups_are_noted() -> None:
     assert independence(tables).note is None
 
 
-@pytest.mark.parametrize(("seed", "sizes"), [(0, [30] * 12), (1, [5, 80, 17, 40, 9, 22, 60]), (7, [25, 40])])
+@pytest.mark.parametrize(("seed", "sizes"), [(0, [30] * 12), (1, [5, 80, 17, 40, 9, 22, 60])])
 def test_clustered_test_against_loops_over_tokens(seed: int, sizes: list[int]) -> None:
     docs = documents(seed, 4, sizes)
     slow = clustered_by_tokens(docs)
@@ -160,14 +161,13 @@ def test_clustered_test_against_loops_over_tokens(seed: int, sizes: list[int]) -
     assert r.p_clustered == pytest.approx(slow.p, rel=1e-8)
     assert r.log10_p_clustered == pytest.approx(math.log10(slow.p), rel=1e-8, abs=1e-9)
     assert r.design_effect == pytest.approx(slow.spread / r.dof, rel=1e-9)
-    assert r.p_clustered_first_order == pytest.approx(
-        stats.chi2.sf(r.chi2 / r.design_effect, r.dof), rel=1e-9
-    )
+    first = max(stats.chi2.sf(r.chi2 / r.design_effect, r.dof), 0.5 ** (len(sizes) - 1))
+    assert r.p_clustered_first_order == pytest.approx(first, rel=1e-9)
     corrected = correlation.cramers_v_corrected(r.chi2, r.n, (4, 4), r.design_effect)
     assert r.cramers_v_corrected == pytest.approx(corrected, rel=1e-12)
 
 
-@pytest.mark.parametrize(("seed", "sizes"), [(0, [30] * 9), (1, [5, 80, 17, 40, 9])])
+@pytest.mark.parametrize(("seed", "sizes"), [(0, [30] * 9), (1, [5, 80, 17, 40, 9, 30, 60])])
 def test_expert_view_against_loops_over_tokens(seed: int, sizes: list[int]) -> None:
     docs = documents(seed, 6, sizes, top=2)
     slow = clustered_by_tokens(docs)
@@ -183,7 +183,7 @@ def test_expert_view_against_loops_over_tokens(seed: int, sizes: list[int]) -> N
 
 
 def test_expert_view_of_one_expert_per_token_is_the_state_view() -> None:
-    docs = documents(3, 5, [20, 35, 50, 10], top=1)
+    docs = documents(3, 5, [20, 35, 50, 10, 28, 41], top=1)
     tables = np.array([x.T @ y for x, y in docs]).astype(int)
     states = independence(tables)
     experts = independence_experts(tables, tables.sum(2), tables.sum(1), tables.sum((1, 2)))
@@ -191,13 +191,12 @@ def test_expert_view_of_one_expert_per_token_is_the_state_view() -> None:
     assert experts.mi_bits_plugin == pytest.approx(states.mi_bits, rel=1e-12)
 
 
-def test_kappa_is_one_over_g_minus_one_for_equal_groups() -> None:
-    docs = documents(4, 3, [40] * 11)
+def test_the_bias_of_every_pair_against_loops_over_tokens() -> None:
+    docs = documents(4, 3, [40] * 7 + [200])
     slow = clustered_by_tokens(docs)
-    assert slow.kappa == pytest.approx(1 / 10, rel=1e-12)
     tables = np.array([x.T @ y for x, y in docs])
     scores = clustered_scores(tables, tables.sum(2), tables.sum(1), tables.sum((1, 2)))
-    assert scores.bias == pytest.approx(slow.trace_between / 10, rel=1e-9)
+    assert scores.bias == pytest.approx(slow.bias, rel=1e-9)
     assert scores.gram.sum() == pytest.approx(slow.x2, rel=1e-9)
 
 
@@ -258,26 +257,27 @@ def test_grouped_figures_are_those_of_the_sum_and_lie_in_range(tables: np.ndarra
 
 
 def test_exactly_independent_groups_have_p_one() -> None:
-    r = independence(np.stack([np.outer([1, 2, 3], [4, 5])] * 4))
+    r = independence(np.stack([np.outer([1, 2, 3], [4, 5])] * 6))
     assert (r.p_clustered, r.log10_p_clustered) == (1.0, 0.0)
     assert "exactly" in str(r.reason)
 
 
 def test_a_statistic_below_zero_has_p_one() -> None:
-    # Two opposite scores: U = -2, tr = 2, so nu (1 + U / tr) = 0; with a bias taken off it is negative.
-    gram = np.array([[1.0, -1.0], [-1.0, 1.0]])
-    assert second_order(gram).p == 1.0
-    below = second_order(gram, bias=0.5)
-    assert (below.p, below.log10_p, below.cross) == (1.0, 0.0, -2.5)
+    # Three scores of either sign: U = -6 and the least that any signs give; with a bias taken off it is less.
+    signs = np.array([1.0, 1.0, 1.0, -1.0, -1.0, -1.0])
+    below = second_order(np.outer(signs, signs), bias=2.0)
+    assert (below.p, below.log10_p, below.cross) == (1.0, 0.0, -8.0)
 
 
 def test_agreeing_groups_count_as_groups_not_as_tokens() -> None:
-    """Scores that all agree are G pieces of evidence: X2 = G on one degree of freedom, however many tokens."""
+    """Scores that all agree: U = G (G - 1) times a square, skewness sqrt(8) (G - 2) / sqrt(G (G - 1)), any tokens."""
     for groups in (10, 60):
         r = independence(np.stack([np.eye(4, dtype=int) * 1000] * groups))
-        nu = groups / (groups - 1)
-        assert r.nu == pytest.approx(nu, rel=1e-9)
-        assert r.log10_p_clustered == pytest.approx(correlation.log10_chi2_tail(nu * groups, nu), rel=1e-9)
+        pairs = groups * (groups - 1)
+        assert r.nu == pytest.approx(groups / (groups - 1), rel=1e-9)
+        dof = pairs / (groups - 2) ** 2
+        p = correlation.log10_chi2_tail(dof + math.sqrt(pairs * dof), dof)
+        assert r.log10_p_clustered == pytest.approx(max(p, -(groups - 1) * math.log10(2)), rel=1e-9)
 
 
 @pytest.mark.parametrize(
@@ -321,19 +321,19 @@ def test_expert_view_drops_what_was_never_used() -> None:
 
 
 def test_summaries_print_the_figures_they_hold() -> None:
-    text = independence(np.stack([ARTHRITIS] * 3)).summary()
-    # Three times R's 13.055 on two degrees of freedom.
-    assert "39.165" in text
+    text = independence(np.stack([ARTHRITIS] * 6)).summary()
+    # Six times R's 13.055 on two degrees of freedom.
+    assert "78.33" in text
     assert "on 2 df" in text
-    assert "only 3 groups" in text
-    assert "252, 3" in text
+    assert "only 6 groups" in text
+    assert "504, 6" in text
     assert "2 x 3" in text
-    docs = documents(6, 4, [20] * 3, top=2)
+    docs = documents(6, 4, [20] * 6, top=2)
     experts = independence_experts(
         np.array([x.T @ y for x, y in docs]),
         [x.sum(0) for x, _ in docs],
         [y.sum(0) for _, y in docs],
-        [20] * 3,
+        [20] * 6,
     )
     assert f"{experts.p_clustered:.4g}" in experts.summary()
 

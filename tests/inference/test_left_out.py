@@ -10,10 +10,10 @@ from tests.calibration.nulls import Coupled
 
 
 def test_groups_of_one_size_are_the_textbook_s():
-    left = np.array([1.0, 1.5, 0.5, 1.2])
-    assert unbiased(2.0, left, np.full(4, 30)) == pytest.approx(4 * 2.0 - 3 * left.mean(), rel=1e-13)
-    assert degrees(np.full(4, 30)) == pytest.approx(3)
-    assert student(np.full(4, 30), 0.95) == pytest.approx(stats.t.ppf(0.975, 3))
+    left = np.array([1.0, 1.5, 0.5, 1.2, 0.9, 1.1])
+    assert unbiased(2.0, left, np.full(6, 30)) == pytest.approx(6 * 2.0 - 5 * left.mean(), rel=1e-13)
+    assert degrees(np.full(6, 30)) == pytest.approx(5)
+    assert student(np.full(6, 30), 0.95) == pytest.approx(stats.t.ppf(0.975, 5))
 
 
 def test_a_square_loses_all_of_its_bias():
@@ -26,9 +26,10 @@ def test_a_square_loses_all_of_its_bias():
     assert unbiased((x.sum() / size.sum()) ** 2, left, size) == pytest.approx(expected, rel=1e-12)
 
 
-def test_one_document_with_nearly_everything_leaves_one_degree():
-    assert degrees([10**6, 1, 1, 1]) == 1.0
-    assert student([10**6, 1, 1, 1], 0.95) == pytest.approx(12.706, abs=1e-3)
+def test_too_few_units_or_one_with_nearly_everything_leave_no_interval():
+    assert degrees([10**6, 1, 1, 1, 1, 1]) == 1.0
+    assert np.isnan(student([10**6, 1, 1, 1, 1, 1], 0.95))
+    assert np.isnan(student([30, 30, 30, 30, 30, 0], 0.95))
 
 
 def test_information_on_documents_of_a_pareto_law():
@@ -40,10 +41,13 @@ def test_information_on_documents_of_a_pareto_law():
         tables = law.tables(rng, lengths)
         found = mutual_information_interval(tables)
         truth = law.mi_bits + law.luck(tables)
-        covered = found.low <= law.mi_bits <= found.high
+        # Where one document has most of the tokens there is no interval.
+        covered = found.low <= law.mi_bits <= found.high if np.isfinite(found.low) else np.nan
         results.append((covered, found.mi_bits - truth, found.mi_bits_plugin - truth))
-    covered, bias, plain = np.mean(results, axis=0)
-    print(f"coverage {covered:.3f}, bias {bias:+.5f}, plug-in {plain:+.5f}")
-    error = np.std(results, axis=0)[1] / np.sqrt(runs)
+    covered, bias, plain = np.nanmean(results, axis=0)
+    without = float(np.isnan(results).any(axis=1).mean())
+    assert without < 0.25
+    print(f"coverage {covered:.3f}, no interval {without:.3f}, bias {bias:+.5f}, plug-in {plain:+.5f}")
+    error = np.nanstd(results, axis=0)[1] / np.sqrt(runs)
     assert 0.93 - 0.025 <= covered <= 0.97 + 0.02
     assert abs(bias) < plain / 10 + 2 * error

@@ -14,10 +14,50 @@ class Clustered:
     x2: float
     trace: float
     nu: float
-    kappa: float
-    trace_between: float
+    bias: np.ndarray
     p: float
     spread: float
+
+
+def tail_of_signs(products: np.ndarray, statistic: float, floor: float | None = None) -> float:
+    """P of a distribution with the first three moments of sum over g != h of signs e_g e_h times the products."""
+    groups = range(len(products))
+    square = sum(products[g, h] ** 2 for g in groups for h in groups if g != h)
+    triples = sum(
+        products[g, h] * products[h, k] * products[k, g]
+        for g in groups
+        for h in groups
+        for k in groups
+        if len({g, h, k}) == 3
+    )
+    skewness = 8 * triples / (2 * square) ** 1.5
+    z = statistic / math.sqrt(2 * square)
+    p = stats.norm.sf(z) if skewness < 0.01 else stats.pearson3.sf(z, skewness)
+    return max(float(p), 0.5 ** (len(products) - 1) if floor is None else floor)
+
+
+def bias_of_products(share: np.ndarray, a: np.ndarray, b: np.ndarray, d: np.ndarray) -> np.ndarray:
+    """What estimated margins add to each product of two groups' scores, from deviations from those margins.
+
+    The mean squares of the true deviations solve linear equations; see `routestat.inference.pair_bias`.
+    """
+    groups = len(share)
+    least = np.minimum(share, 0.4)
+    system = np.diag(1 - 2 * least) + np.outer(share**2, np.ones(groups))
+    a, b = np.linalg.solve(system, a), np.linalg.solve(system, b)
+    bias = np.zeros((groups, groups))
+    for g in range(groups):
+        for h in range(groups):
+            if g == h:
+                continue
+            for one, two in ((g, h), (h, g)):
+                w = share[one]
+                rest_a, rest_b = a[one] - w * a.sum(), b[one] - w * b.sum()
+                own = d[one] + (1 - w) * (rest_a * b[one] + rest_b * a[one]) - w * rest_a * rest_b
+                bias[g, h] += share[two] * own / (1 - least[one]) ** 2 + a[one] * b[two]
+                bias[g, h] -= share[two] * (a.sum() * b[one] + b.sum() * a[one])
+            bias[g, h] += share[g] * share[h] * a.sum() * b.sum()
+    return bias
 
 
 def clustered_by_tokens(documents: list[tuple[np.ndarray, np.ndarray]]) -> Clustered:
@@ -37,7 +77,7 @@ def clustered_by_tokens(documents: list[tuple[np.ndarray, np.ndarray]]) -> Clust
         centred = table - np.outer(r, margin_y) - np.outer(margin_x, c) + len(x) * (2 * e - p)
         centred_scores.append(centred / np.sqrt(e))
     groups = len(documents)
-    trace = cross = squares = 0.0
+    trace = cross = 0.0
     for g in range(groups):
         for h in range(groups):
             product = float((null_scores[g] * null_scores[h]).sum())
@@ -45,23 +85,22 @@ def clustered_by_tokens(documents: list[tuple[np.ndarray, np.ndarray]]) -> Clust
                 trace += product
             else:
                 cross += product
-                squares += product**2
-    sizes = [len(x) for x, _ in documents]
-    w = [size / n for size in sizes]
-    s2 = sum(share**2 for share in w)
-    above = sum(
-        sizes[g] * sizes[h] * (s2 - w[g] - w[h]) ** 2 for g in range(groups) for h in range(groups) if g != h
-    )
-    kappa = above / sum(sizes[g] ** 2 * (1 - 2 * w[g] + s2) ** 2 for g in range(groups))
-    between = 0.0
+    sizes = np.array([len(x) for x, _ in documents])
+    a, b, d = [], [], []
     for x, y in documents:
-        row = (((x.mean(axis=0) - r) ** 2) / r).sum()
-        column = (((y.mean(axis=0) - c) ** 2) / c).sum()
-        between += len(x) ** 2 * row * column / n
-    nu = trace**2 / squares
-    statistic = nu * (1 + (cross - kappa * between) / trace)
+        u, v = x.sum(axis=0) - len(x) * r, y.sum(axis=0) - len(y) * c
+        a.append((u**2 / r).sum() / n**1.5)
+        b.append((v**2 / c).sum() / n**1.5)
+        z = sum(np.outer(one - r, other - c) for one, other in zip(x, y, strict=True))
+        d.append((z * np.outer(u, v) / e).sum() / n**2)
+    bias = bias_of_products(sizes / n, np.array(a), np.array(b), np.array(d))
+    flat = np.array([score.ravel() for score in null_scores])
+    products = flat @ flat.T - bias
+    np.fill_diagonal(products, 0.0)
+    nu = trace**2 / (products**2).sum()
+    p = tail_of_signs(products, products.sum())
     spread = sum(float((score**2).sum()) for score in centred_scores) * groups / ((groups - 1) * n)
-    return Clustered(trace + cross, trace, nu, kappa, between, float(stats.chi2.sf(statistic, nu)), spread)
+    return Clustered(trace + cross, trace, nu, bias, p, spread)
 
 
 def log_evidence_by_urn(counts: list[int], alpha: list[float]) -> float:

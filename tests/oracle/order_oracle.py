@@ -10,6 +10,7 @@ from routestat.counting.sample import Sample
 from routestat.counting.strata import Strata, count_strata
 from routestat.traces.metadata import Router
 from routestat.traces.units import Units
+from tests.oracle.inference_oracle import bias_of_products
 
 
 def strata_of_tokens(
@@ -101,14 +102,10 @@ def exact_law(cube: np.ndarray) -> dict[float, float]:
     return law
 
 
-def clustered(cube: np.ndarray) -> tuple[np.ndarray, float]:
-    """Products of the groups' scores and the bias of U, of counts `[group, stratum, source, target]`.
-
-    The bias is the mean of sum over g != h of Z_g . Z_h, Z_g being written out in true deviations S, U, V and every
-    product of four of them replaced by its mean, as the groups' own deviations estimate it.
-    """
+def clustered(cube: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Products of the groups' scores and the bias of each, of counts `[group, stratum, source, target]`."""
     groups = len(cube)
-    gram, bias = np.zeros((groups, groups)), 0.0
+    gram, bias = np.zeros((groups, groups)), np.zeros((groups, groups))
     for tables in np.moveaxis(cube, 1, 0).astype(float):
         met = [g for g in range(groups) if tables[g].sum()]
         tables = tables[:, tables.sum(axis=(0, 2)) > 0][:, :, tables.sum(axis=(0, 1)) > 0]
@@ -124,17 +121,8 @@ def clustered(cube: np.ndarray) -> tuple[np.ndarray, float]:
         for g in met:
             for h in met:
                 gram[g, h] += (z[g] * z[h] * weight).sum()
-        a = {g: (u[g] ** 2 / r).sum() for g in met}
-        b = {g: (v[g] ** 2 / c).sum() for g in met}
-        d = {g: (z[g] * np.outer(u[g], v[g]) / np.outer(r, c)).sum() for g in met}
-        whole_a, whole_b = sum(a.values()), sum(b.values())
-        # Z_g = S_g - (U V_g' + U_g V') / n + n_g U V' / n**2, and the sum of all is S - U V' / n.
-        of_all = -2 * sum(d.values()) / n + whole_a * whole_b / n**2
-        for g in met:
-            w = size[g] / n
-            own = -4 * d[g] / n + 2 * w * d[g] / n
-            own += (whole_a * b[g] + a[g] * whole_b + 2 * a[g] * b[g] + w**2 * whole_a * whole_b) / n**2
-            own -= 2 * w * (whole_a * b[g] + a[g] * whole_b) / n**2
-            of_all -= own
-        bias += of_all / n
+        a = np.array([(u[g] ** 2 / r).sum() for g in met]) / n**1.5
+        b = np.array([(v[g] ** 2 / c).sum() for g in met]) / n**1.5
+        d = np.array([(z[g] * np.outer(u[g], v[g]) / np.outer(r, c)).sum() for g in met]) / n**2
+        bias[np.ix_(met, met)] += bias_of_products(np.array([size[g] for g in met]) / n, a, b, d)
     return gram, bias
