@@ -211,8 +211,8 @@ class _Findings:
             self.reasons[start, n] = "no tokens with both layers known"
             return
         self.whole[:, *at] = walk_figures(total[None], walk.law[None])[:, 0]
-        if why := too_few(size):
-            self.reasons[start, n] = why
+        if few := too_few(size):
+            self.reasons[start, n] = few
             return
         self.left_out[:, *at] = walk_figures(total - ends, walk.left_out)
         if n == 1:

@@ -15,6 +15,7 @@ from routestat.errors import RoutestatError
 from routestat.inference.estimators import estimator_of
 from routestat.inference.left_out import student, unbiased
 from routestat.inference.tables import Contingency, Floats, contingency, expected_counts, whole_counts
+from routestat.inference.units import too_few
 
 
 def _unit(base: float) -> float:
@@ -242,11 +243,10 @@ def mutual_information_interval(tables: ArrayLike, level: float = 0.95) -> Infor
     if n == 0:
         return InformationInterval(nan, nan, nan, nan, nan, level, 0, 0, "no tokens")
     plugin = plugin_information(table.total) / math.log(2.0)
-    if groups < 2:
-        why = "the error needs at least 2 groups of documents with tokens, got 1"
+    size = table.tables.sum(axis=(1, 2))
+    if why := too_few(size):
         return InformationInterval(nan, plugin, nan, nan, nan, level, n, groups, why)
     left_out, scores = _leave_each_out(table)
-    size = table.tables.sum(axis=(1, 2))
     estimate = unbiased(plugin, left_out / math.log(2.0), size)
     error = math.sqrt(groups / (groups - 1) * float(scores @ scores)) / n / math.log(2.0)
     reach = student(size, level) * error

@@ -57,7 +57,9 @@ def compare_orders(
     best = int(np.argmax(total))
     elpd = tuple(ratio(row / math.log(2), tokens) for row in found.terms)
     behind = tuple(ratio((found.terms[best] - row) / math.log(2), tokens) for row in found.terms)
-    chosen = next(place for place, item in enumerate(behind) if place == best or item.low <= 0)
+    # Without intervals no order is clearly behind another, nor shown not to be.
+    why = elpd[best].reason
+    least = next(place for place, item in enumerate(behind) if place == best or item.low <= 0)
     return OrderComparison(
         tuple(orders),
         read_only(total),
@@ -66,10 +68,11 @@ def compare_orders(
         read_only(found.weight),
         read_only(found.pareto_k),
         found.good_k,
-        orders[chosen],
+        None if why else orders[least],
         len(tokens),
         int(tokens.sum()),
         layers,
+        why,
     )
 
 

@@ -143,11 +143,12 @@ def _figures(console: Console, layers: Sequence[LayerContrast]) -> None:
     if widest is None:
         return
     gini = widest.figures["load_gini"]
+    untold = f" Whether that is more than chance cannot be said: {gini.reason}." if gini.reason else ""
     console.print()
     console.print(
         Text.assemble(
             ("Evenness ", "bold"),
             f"differs most in layer {widest.a.layer}: Gini of the load {number(gini.a)} in A, {number(gini.b)} in B "
-            f"(difference {number(gini.difference)}, 95 % interval {_interval(gini.low, gini.high)}).",
+            f"(difference {number(gini.difference)}, 95 % interval {_interval(gini.low, gini.high)}).{untold}",
         )
     )

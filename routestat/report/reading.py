@@ -43,6 +43,7 @@ MOST_KNOWN = 0.95
 _UNTOLD = (
     "How long the memory is cannot be told: that takes groups of documents to count and others to hold out."
 )
+_FEW = "Too few independent units were recorded to say whether there is memory or none"
 
 
 def names_of(memory: Memory) -> list[str]:
@@ -61,8 +62,11 @@ def share_known(memory: Memory, context: str) -> float:
 def reading(memory: Memory) -> list[str]:
     """How long the memory is, in bits, and how sure that is: eight sentences at most, the answer first."""
     names = [name for name in names_of(memory) if _known(memory, name)]
-    if "nothing" not in names or not math.isfinite(memory.mean_log_loss("nothing").low):
+    if "nothing" not in names:
         return [_UNTOLD]
+    nothing = memory.mean_log_loss("nothing")
+    if not math.isfinite(nothing.low):
+        return [f"{_FEW} ({nothing.reason})."] if nothing.n_groups else [_UNTOLD]
     parts = (_answer, _layer_before, _farther, _over_tokens_said, _beside_the_id)
     said = [part(memory, names) for part in parts]
     said += [_partly_said(memory, names), _horizon_said(memory.horizons), _counted_among(memory)]

@@ -120,7 +120,8 @@ def _reading(study: Study) -> list[str]:
     bits = item.information.mi_bits
     units = "log10 p takes whole documents as the units."
     if bits != bits:
-        return []
+        why = item.information.reason
+        return [f"Whether the layers depend on each other or not cannot be said: {why}."] if why else []
     if item.scarce.caution:
         return [f"Bits with a mark cannot be read as they stand. {units}"]
     part = {one.target.name: one for one in study.parts}[item.target.name]

@@ -8,6 +8,7 @@ from scipy import stats
 
 from routestat.errors import RoutestatError
 from routestat.inference.tables import read_only, whole_counts
+from routestat.inference.units import too_few
 
 _LEVEL = 0.95
 
@@ -115,7 +116,7 @@ def load_balance(counts: ArrayLike, tokens: ArrayLike, top_k: int) -> Balance:
         n_tokens=n_tokens,
         n_groups=n_groups,
         top_k=top_k,
-        reason=None if n_groups > 1 else "intervals need at least 2 groups with tokens, there is 1",
+        reason=too_few(tokens),
     )
 
 
@@ -124,7 +125,7 @@ def _interval(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Lower and upper end of the ratio interval, [expert] each."""
     n_groups, n_tokens = np.count_nonzero(tokens), tokens.sum()
-    if n_groups < 2:
+    if too_few(tokens):
         return np.full(load.shape, np.nan), np.full(load.shape, np.nan)
     # Empty groups add nothing to the sum, but must not be counted as evidence in G.
     scores = counts - load * tokens[:, None]

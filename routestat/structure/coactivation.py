@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from routestat.errors import RoutestatError
-from routestat.inference.clustered import few_groups, second_order
+from routestat.inference.clustered import caution, second_order
 from routestat.inference.conditional_bernoulli import fit_log_weights, pair_rows
 from routestat.inference.correlation import adjust_log10
 from routestat.inference.expected_pairs import pooled_pairs, within_pairs
@@ -21,6 +21,7 @@ from routestat.inference.ratio import Estimate
 from routestat.inference.student import log10_t_tails
 from routestat.inference.tables import Floats, Integers, read_only, whole_counts
 from routestat.inference.within import ONE_TOKEN
+from routestat.inference.units import log10_sign_floor, too_few
 from routestat.traces.alphabet import Alphabet
 
 NULLS = ("pooled", "documents")
@@ -124,7 +125,7 @@ def coactivation(
     Returns
     -------
     Coactivation
-        With NaN and a `reason` where loads fix the pairs (k = 1 or k >= E - 1 in use), or below two groups.
+        With NaN and a `reason` where loads fix the pairs (k = 1 or k >= E - 1 in use), or below `LEAST_UNITS` groups.
 
     Raises
     ------
@@ -146,8 +147,8 @@ def coactivation(
         return _untested(null, total, loads, size, top_k, reason)
     rows = (pooled_pairs if null == "pooled" else within_pairs)(loads, size, top_k)
     sums = pair_scores(cells, rows, size / n)
-    test = second_order(sums.gram)
-    log10_p = log10_t_tails(sums.z, size.size - 1)
+    test = second_order(sums.gram, size=size)
+    log10_p = np.maximum(log10_t_tails(sums.z, size.size - 1), log10_sign_floor(size.size))
     return Coactivation(
         **_described(null, total / n, sums.expected / n, n, size.size, n_experts, top_k),
         z=read_only(sums.z),
@@ -159,7 +160,7 @@ def coactivation(
         bits_plugin=sums.kl / math.log(2.0),
         bits=divergence_interval(sums, size, level),
         reason=test.reason,
-        note="; ".join(filter(None, [few_groups(size.size), _few_counts(total, sums.expected)])) or None,
+        note="; ".join(filter(None, [caution(size.size, test), _few_counts(total, sums.expected)])) or None,
     )
 
 
@@ -222,8 +223,8 @@ def _untested(null: str, total: Floats, loads: Floats, size: Floats, top_k: int,
 
 
 def _why_untestable(loads: Floats, size: Floats, top_k: int) -> str | None:
-    if size.size < 2:
-        return f"a clustered test needs at least 2 groups of documents with tokens, got {size.size}"
+    if why := too_few(size):
+        return why
     share = loads.sum(axis=0) / size.sum()
     free, taken = int(((share > 0) & (share < 1)).sum()), top_k - int((share == 1).sum())
     # One of them in, or one of them out: who meets whom follows from the loads.
