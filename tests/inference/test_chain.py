@@ -124,7 +124,7 @@ def test_ratio_intervals_cover_on_unequal_groups():
 
 def test_ratio_without_spread_or_tokens_says_why():
     assert ratio([1.0], [2.0]).value == 0.5
-    assert "one group" in ratio([1.0], [2.0]).reason
+    assert ratio([1.0], [2.0]).reason == "1 independent unit: no test or interval below 6"
     assert "no tokens" in ratio([0.0, 0.0], [0.0, 0.0]).reason
 
 

@@ -245,7 +245,7 @@ def test_undefined_numbers_are_dashes_with_the_reason(reports):
     page = reports("one document").page
     row = page.table("dependence")[0]
     assert row.cells[3] == "–"
-    assert "a clustered test needs at least 2 groups of documents" in page.text
+    assert "1 independent unit: no test or interval below 6" in page.text
     assert "there is nothing to hold out and no interval to give" in page.text
     for wrong in ("nan", "None", "inf"):
         assert not re.search(rf"\b{wrong}\b", page.text)

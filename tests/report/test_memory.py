@@ -28,6 +28,10 @@ from routestat.traces.metadata import Router
 from routestat.traces.synthetic import chain, expert_chain, independent, second_order, to_trace
 
 NOT_SMALL = "cmi_bits_shuffled, found where there is nothing, is not small against cmi_bits"
+TOO_FEW = (
+    "Too few independent units were recorded to say whether there is memory or none "
+    "(1 independent unit: no test or interval below 6)."
+)
 NO_TELLING = (
     "How long the memory is cannot be told: that takes groups of documents to count and others to hold out."
 )
@@ -68,11 +72,11 @@ def planted():
 
 
 def hand(*layers, fitted=True):
-    """A memory of layers whose log losses are given in bits per token: four groups, each of ten tokens."""
+    """A memory of layers whose log losses are given in bits per token: six groups, each of ten tokens."""
     made = []
     for number, losses in enumerate(layers):
-        bits = {name: np.array(loss) * np.full(4, 10.0) for name, loss in losses.items()}
-        scores = HeldOut(bits, {}, np.full(4, 10.0), {"nothing": ()} if fitted else {})
+        bits = {name: np.array(loss) * np.full(6, 10.0) for name, loss in losses.items()}
+        scores = HeldOut(bits, {}, np.full(6, 10.0), {"nothing": ()} if fitted else {})
         over = [
             choose_order([scores.bits[name] for name in names if name in bits], scores.tokens)
             for names in (("nothing", "layer-1", "layer-2,layer-1"), ("nothing", "token-1"))
@@ -81,12 +85,8 @@ def hand(*layers, fitted=True):
     return Memory(tuple(made), None, None)
 
 
-WAVERS = [
-    2.0,
-    4.0,
-    2.0,
-    4.0,
-]  # about 3 bits: mean 3, standard error sqrt(1/3), so 3 ± 1.84 at 3 degrees of freedom
+# About 3 bits: mean 3, standard error sqrt(1/5), so 3 ± 1.15 at 5 degrees of freedom.
+WAVERS = [2.0, 4.0, 2.0, 4.0, 2.0, 4.0]
 BEFORE = {"nothing": 5.0, "token-1": 5.0}
 
 
@@ -442,9 +442,9 @@ def test_the_expert_view_reads_its_factorised_chain(planted):
 
 @pytest.mark.parametrize("name", ["one document", "one layer of one document"])
 def test_one_document_says_that_it_cannot_be_told(reports, name):
-    assert reports(name).results["memory"]["reading"] == [NO_TELLING]
+    assert reports(name).results["memory"]["reading"] == [TOO_FEW]
     assert reports(name).page.table("contexts_mean") == []
-    assert NO_TELLING in reports(name).page.text
+    assert TOO_FEW in reports(name).page.text
 
 
 def test_no_layers_at_all_say_so_too():
@@ -497,7 +497,7 @@ def test_gains_in_words_by_hand():
         "Over layers the memory is two layers long, as far as these documents tell; of orders 0 to 2, held-out "
         "documents ask for order 2 at 2 of 2 layers.",
         "Without any context a choice of layer 3 costs 5.00 bits of log loss on held-out documents (95 % interval 5.00 "
-        "… 5.00, whole documents as the units, rough with 4 groups of them); the layer before saves 2.00 bits (2.00 … "
+        "… 5.00, whole documents as the units, rough with 6 groups of them); the layer before saves 2.00 bits (2.00 … "
         "2.00).",
         "Beyond that, the layer two before saves 0.500 bits (0.500 … 0.500); the layer three before loses 0.250 bits "
         "(0.250 … 0.250): more to learn than it tells.",
@@ -511,7 +511,7 @@ def test_intervals_that_hold_zero_are_nothing_that_shows():
     first = BEFORE | {"layer-1": WAVERS}
     memory = hand(BEFORE, first, first | {"layer-2,layer-1": 3.0})
     said = reading(memory)
-    reach = 3.182446 * math.sqrt(1 / 3)
+    reach = 2.570582 * math.sqrt(1 / 5)
     assert said[0].startswith(
         "Over layers the memory is one layer long, as far as these documents tell; of orders 0 to 2,"
     )
@@ -720,7 +720,7 @@ def test_where_nothing_can_be_drawn_a_sentence_says_why(reports, planted):
         "No context could be scored: that takes documents to count and others to hold out."
     )
     assert memory_figures.horizons(alone).startswith(
-        "No horizons could be measured: intervals and tests need"
+        "No horizons could be measured: 1 independent unit: no test or interval"
     )
     assert (
         memory_figures.horizons(reports("one layer").study.memory)

@@ -23,9 +23,9 @@ def random_counts(rng, n_groups, n_experts, top_k):
 
 
 def test_hand_counted():
-    # Two documents, three experts, pairs. Document 0: 4 tokens with {0, 1}. Document 1: 6 tokens with {0, 2}.
-    # Loads 10/10, 4/10, 6/10; shares of the 20 slots .5, .2, .3; mean load 2/3.
-    result = load_balance([[4, 4, 0], [6, 0, 6]], [4, 6], 2)
+    # Three times two documents, three experts, pairs. Even ones: 4 tokens with {0, 1}. Odd ones: 6 tokens with {0, 2}.
+    # Loads 30/30, 12/30, 18/30; shares of the 60 slots .5, .2, .3; mean load 2/3.
+    result = load_balance([[4, 4, 0], [6, 0, 6]] * 3, [4, 6] * 3, 2)
     np.testing.assert_allclose(result.load, [1.0, 0.4, 0.6])
     np.testing.assert_allclose(result.share, [0.5, 0.2, 0.3])
     assert result.entropy_bits == pytest.approx(0.5 + 0.2 * np.log2(5) + 0.3 * np.log2(10 / 3))
@@ -34,18 +34,20 @@ def test_hand_counted():
     assert result.load_max_over_mean == pytest.approx(1.5)
     # deviations 1/3, −4/15, −1/15: mean square (25 + 16 + 1)/225/3 = 14/225
     assert result.coefficient_of_variation == pytest.approx(np.sqrt(14 / 225) * 1.5)
-    assert (result.dead_experts, result.n_tokens, result.n_groups, result.top_k) == ((), 10, 2, 2)
+    assert (result.dead_experts, result.n_tokens, result.n_groups, result.top_k) == ((), 30, 6, 2)
     assert result.reason is None
 
 
 def test_hand_counted_interval():
-    # One expert of two, groups of 10 tokens with 2, 4 and 6 uses of expert 0: load .4, scores −2, 0, 2.
-    # Variance 3/2 · 8 / 30² = 12/900; t(2) at .975 = 4.302653. One standard error is .11547.
-    counts = np.array([[2, 8], [4, 6], [6, 4]])
-    result = load_balance(counts, [10, 10, 10], 1)
-    half = 4.302653 * np.sqrt(12 / 900)
-    np.testing.assert_allclose(result.load_low, [0, 0.6 - half], atol=1e-6)  # .4 − half is below 0
-    np.testing.assert_allclose(result.load_high, [0.4 + half, 1], atol=1e-6)
+    # One expert of two, twice groups of 10 tokens with 0, 1 and 2 uses of expert 0: load .1, scores −1, 0, 1.
+    # Variance 6/5 · 4 / 60² = 4.8/3600; t(5) at .975 = 2.570582. One standard error is .0365.
+    counts = np.array([[0, 10], [1, 9], [2, 8]] * 2)
+    result = load_balance(counts, [10] * 6, 1)
+    half = 2.570582 * np.sqrt(4.8 / 3600)
+    np.testing.assert_allclose(result.load_low, [0.1 - half, 0.9 - half], atol=1e-6)
+    np.testing.assert_allclose(result.load_high, [0.1 + half, 0.9 + half], atol=1e-6)
+    # Limits stay shares: with 0, 0 and 3 uses they would be .1 ± .21.
+    assert load_balance([[0, 10], [0, 10], [3, 7]] * 2, [10] * 6, 1).load_low[0] == 0.0
 
 
 def test_interval_is_that_of_the_mean_for_equal_groups():
@@ -60,15 +62,15 @@ def test_interval_is_that_of_the_mean_for_equal_groups():
 
 
 def test_empty_groups_are_no_evidence():
-    counts, tokens = np.array([[3, 1], [2, 4]]), np.array([4, 6])
+    counts, tokens = np.array([[3, 1], [2, 4]] * 3), np.array([4, 6] * 3)
     padded = load_balance(np.vstack([counts, np.zeros((9, 2), int)]), np.append(tokens, np.zeros(9, int)), 1)
     alone = load_balance(counts, tokens, 1)
-    assert padded.n_groups == alone.n_groups == 2
+    assert padded.n_groups == alone.n_groups == 6
     np.testing.assert_array_equal(padded.load_high, alone.load_high)
 
 
 def test_dead_and_saturated_experts_have_no_interval():
-    result = load_balance([[5, 5, 0], [3, 3, 0]], [5, 3], 2)
+    result = load_balance([[5, 5, 0], [3, 3, 0]] * 3, [5, 3] * 3, 2)
     assert result.dead_experts == (2,)
     np.testing.assert_array_equal(result.load, [1, 1, 0])
     assert np.isnan(result.load_low).all()
@@ -80,7 +82,7 @@ def test_one_group_has_loads_but_no_interval():
     result = load_balance([[3, 1]], [4], 1)
     np.testing.assert_allclose(result.load, [0.75, 0.25])
     assert np.isnan(result.load_low).all()
-    assert "2 groups" in result.reason
+    assert result.reason == "1 independent unit: no test or interval below 6"
 
 
 @pytest.mark.parametrize("n_groups", [0, 3])

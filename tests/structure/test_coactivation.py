@@ -152,8 +152,8 @@ def test_nothing_to_test_where_loads_fix_the_pairs(top_k, n_experts, says, null)
 def test_few_groups_no_tokens_and_dead_experts():
     rng = np.random.default_rng(6)
     pairs, inclusions, size = tables(rng, 6, 2, 12, 60)
-    assert "at least 2" in coactivation(pairs[:1], inclusions[:1], size[:1], 2).reason
-    assert "got 0" in coactivation(pairs * 0, inclusions * 0, size * 0, 2).reason
+    assert "1 independent unit:" in coactivation(pairs[:1], inclusions[:1], size[:1], 2).reason
+    assert "0 independent units" in coactivation(pairs * 0, inclusions * 0, size * 0, 2).reason
     assert "12 groups" in coactivation(pairs, inclusions, size, 2).note
     assert "per pair" not in coactivation(pairs, inclusions, size, 2).note
     sparse = coactivation(*tables(rng, 12, 2, 40, 6), 2)

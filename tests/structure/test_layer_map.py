@@ -82,7 +82,7 @@ def test_the_expert_view():
 
 
 def test_pairs_that_are_not_there_and_layers_with_nothing_to_say():
-    one = np.zeros((3, 4, 4), int)
+    one = np.zeros((6, 4, 4), int)
     one[:, 0] = 5
     found = layer_map({(2, 7): one}, layers=[1, 2, 7])
     assert np.isnan(found.mi_bits[0]).all()
