@@ -101,7 +101,7 @@ def _transition(findings: Contrast, item: TransitionContrast) -> Record:
         joint, conditional = item.difference.joint, item.difference.conditional
         given = _law(findings, conditional)
         names = ("chi2", "dof", "g", "log10_p_iid", "design_effect", "p_clustered", "log10_p_clustered", "jsd_bits",
-                 "jsd_bits_plugin", "jsd_bits_ci95")  # fmt: skip
+                 "jsd_bits_plugin", "jsd_bits_ci95", "note")  # fmt: skip
         record |= _law(findings, joint) | {
             "p_permutation": item.permutation,
             "log10_q_clustered": item.log10_q,
@@ -128,6 +128,7 @@ def _law(findings: Contrast, law: LawDifference) -> Record:
         "total_variation_chance": law.total_variation_chance,
         "p_clustered": law.p_clustered,
         "log10_p_clustered": law.log10_p_clustered,
+        **({"note": law.note} if law.note else {}),
     }
     if findings.states == "subset":
         record |= {

@@ -79,6 +79,7 @@ def _layers(console: Console, findings: Contrast) -> None:
     ]
     if tested:
         below.append(f"{differ} of {len(tested)} layers differ by more than chance over documents (q ≤ 0.05)")
+    below += [f"note: {note}" for note in dict.fromkeys(law.note for _, law in found) if note]
     below += _why([law.reason for _, law in found if law.p_clustered != law.p_clustered])
     _titled(console, "How far apart the loads are, most first", table, below)
 

@@ -195,6 +195,7 @@ def _dependence(item: Dependence) -> Record:
         ),
         "mi_bits_unit": "token" if isinstance(test, Independence) else "pair of slots",
         **reason(test.reason, information.reason),
+        **({"note": test.note} if test.note else {}),
         **scarcity_record(item.scarce),
     }
 

@@ -99,7 +99,8 @@ def _dependence(console: Console, study: Study) -> None:
     reasons += [reason for item in study.dependence for reason in (item.information.reason, item.test.reason)]
     reasons += [reason for item in study.parts for reason in (item.within.reason, *item.reasons)]
     title = f"Dependence between layers, strongest first ({unit})"
-    _titled(console, title, table, [*marks.below, *below, *_reading(study), *_why(reasons)])
+    notes = [f"note: {note}" for note in dict.fromkeys(item.test.note for item in study.dependence) if note]
+    _titled(console, title, table, [*marks.below, *below, *_reading(study), *notes, *_why(reasons)])
 
 
 def _parts_of(item: Dependence, part: Decomposition, marks: Cautions) -> tuple[str, str, str]:

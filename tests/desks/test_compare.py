@@ -164,9 +164,9 @@ def test_one_document_gets_differences_without_a_test(traces, tmp_path, capsys):
     row = record["layers"][0]
     assert (row["p_clustered"], row["jsd_bits"]) == (None, None)
     assert row["jsd_bits_plugin"] > 0
-    assert "at least 2 groups" in row["reason"]
+    assert "1 independent unit in one of the two: no test or interval below 6" in row["reason"]
     page = (tmp_path / "r" / "index.html").read_text()
-    assert "at least 2 groups" in page
+    assert "1 independent unit in one of the two: no test or interval below 6" in page
 
 
 def test_other_routers_are_compared_without_labels(traces, tmp_path):
