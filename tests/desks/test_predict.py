@@ -410,9 +410,9 @@ def experts(folder, factorised):
         (1, 2, 3),
         (5, 5, 5),
         (2, 2, 2),
-        {key: rng.normal(size=(4, 5)) for key in keys},
-        {key: rng.normal(size=(4, features, 5)) for key, features in keys.items()},
-        np.array([20, 30, 25]),
+        {key: rng.normal(size=(7, 5)) for key in keys},
+        {key: rng.normal(size=(7, features, 5)) for key, features in keys.items()},
+        np.array([20, 30, 25, 20, 30, 25]),
     )
     save_chain(chain, folder / "chain.npz", more if factorised else None)
     return chain, more
