@@ -223,8 +223,8 @@ def test_what_makes_no_sense_is_named(path, do, message):
     ("do", "message"),
     [
         (edit("factorised_bias_001_1", (0, 0), np.nan), "factorised_bias_001_1"),
-        (change(factorised_bias_001_1=np.ones((3, 3))), "factorised_bias_001_1: wanted shape 3×4"),
-        (change(factorised_weights_001_1=np.ones((3, 4, 4))), "factorised_weights_001_1: wanted shape 3×3×4"),
+        (change(factorised_bias_001_1=np.ones((3, 3))), "factorised_bias_001_1: wanted shape 7×4"),
+        (change(factorised_weights_001_1=np.ones((3, 4, 4))), "factorised_weights_001_1: wanted shape 7×3×4"),
         (change(factorised_bias_001_2=np.ones((3, 4))), "fewer layers before it"),
         (change(factorised_bias_002_0=np.ones((3, 4))), "no such layer"),
         (change(factorised_fold_tokens=[-1, 4]), "factorised_fold_tokens"),
