@@ -20,8 +20,8 @@ from routestat.inference.pair_scores import divergence_interval, pair_scores
 from routestat.inference.ratio import Estimate
 from routestat.inference.student import log10_t_tails
 from routestat.inference.tables import Floats, Integers, read_only, whole_counts
-from routestat.inference.within import ONE_TOKEN
 from routestat.inference.units import log10_sign_floor, too_few
+from routestat.inference.within import ONE_TOKEN
 from routestat.traces.alphabet import Alphabet
 
 NULLS = ("pooled", "documents")
