@@ -16,7 +16,7 @@ from routestat.counting.context import Context
 from routestat.counting.counts import MAX_STATES, Counts, count
 from routestat.desk import Ticker, check_out, keep_traces_apart, parse_layers, run
 from routestat.errors import RoutestatError
-from routestat.inference.clustered import FEW_GROUPS
+from routestat.inference.units import FEW_UNITS, too_few
 from routestat.report.comparison import write_comparison
 from routestat.report.comparison_terminal import summarise
 from routestat.traces.metadata import Router, TraceMeta
@@ -207,11 +207,11 @@ def remarks(
         notes.append(f"paired: {common} documents are in both and are compared with themselves{rest}")
     for name, found in zip("AB", counts, strict=True):
         held = int(np.count_nonzero(found.tokens))
-        if held < 2:
+        if why := too_few(found.tokens[found.tokens > 0]):
             notes.append(
-                f"{name} has one group of documents: differences are shown, but nothing can be tested"
+                f"{name} has {why}: differences are shown, but whether they are more than chance cannot be said"
             )
-        elif held < FEW_GROUPS:
+        elif held < FEW_UNITS:
             units = "documents" if found.n_clusters == found.n_documents else "clusters of documents"
             notes.append(
                 f"{name} has only {found.n_clusters} {units}: intervals and clustered p-values are rough below 30"

@@ -42,6 +42,7 @@ from routestat.inference.information import (
 )
 from routestat.inference.posterior import FullBayes
 from routestat.inference.scarce import Scarcity, scarcity
+from routestat.inference.units import FEW_UNITS, effective_units, too_few
 from routestat.memory import Memory, measure_memory
 from routestat.structure.balance import Balance, load_balance
 from routestat.structure.bicluster import Blocks, NullShare, Stability, null_share, spectral_blocks, stability
@@ -282,18 +283,21 @@ def _notes(trace: Trace, counts: Counts) -> tuple[str, ...]:
     ]
     if not trace.complete:
         notes.append("the writer of this trace stopped before closing it; what it had finished is analysed")
+    sizes_of_units = counts.tokens[counts.tokens > 0]
     if groups < 2:
         several = "cluster" if counts.n_clusters < 2 else "group"
         one = "one document" if counts.n_documents < 2 else f"one {several} of {counts.n_documents} documents"
         notes.append(f"all tokens are of {one}: there is nothing to hold out and no interval to give")
-    elif groups < 30:
+    elif why := too_few(sizes_of_units):
+        notes.append(f"{why}. What the figures show may be chance, and what they do not show may be there")
+    elif groups < FEW_UNITS:
         notes.append(
-            f"only {groups} groups of documents: intervals and clustered p-values are rough below 30"
+            f"only {groups} groups of documents: intervals and clustered p-values are rough below {FEW_UNITS}"
         )
-    elif (effective := counts.n_tokens**2 / float((counts.tokens.astype(float) ** 2).sum())) < 30:
+    elif (effective := effective_units(sizes_of_units)) < FEW_UNITS:
         notes.append(
             f"{groups} groups of documents, but a few hold most tokens: they weigh no more than {effective:.0f} "
-            "of one size, and intervals and clustered p-values are rough below 30"
+            f"of one size, and intervals and clustered p-values are rough below {FEW_UNITS}"
         )
     if counts.states == "expert":
         sizes = max(router.alphabet.size for router in counts.routers)
