@@ -28,6 +28,7 @@ from routestat.inference.chain import Chain
 from routestat.inference.correlation import adjust_families, adjust_log10
 from routestat.inference.effect_size import MinimalEffect, minimal_effect
 from routestat.inference.estimators import default_estimator
+from routestat.inference.inclusion_information import inclusion_information
 from routestat.inference.independence import (
     ExpertIndependence,
     Independence,
@@ -330,7 +331,11 @@ def _dependence(counts: Counts, source: Router, target: Router, table: NDArray) 
         sources, targets = tables.sum(axis=2) // target.top_k, tables.sum(axis=1) // source.top_k
         test = independence_experts(tables, sources, targets, tokens)
     documents = int(counts.documents[tokens > 0].sum())
-    information = mutual_information_interval(tables)
+    information = (
+        mutual_information_interval(tables)
+        if counts.states == "subset"
+        else inclusion_information(tables, source.top_k, target.top_k)
+    )
     total = tables.sum(axis=0)
     in_use = int(np.count_nonzero(total.sum(axis=0)) * np.count_nonzero(total.sum(axis=1)))
     estimator, _ = default_estimator(float(total.sum()) / cells, in_use)

@@ -17,7 +17,7 @@ from routestat.forecast.factorised import FactorisedChain
 from routestat.forecast.leaderboard import expert_board
 from routestat.forecast.predictors import assign_folds, linear_predictors
 from routestat.forecast.scores import PredictionScore
-from routestat.forecast.tempered import Tempered, fit_tempered
+from routestat.forecast.tempered import Tempered, fit_load, fit_tempered
 from routestat.inference.conditional_bernoulli import fit_log_weights
 from routestat.inference.dirichlet import resolve_alpha
 from routestat.inference.tables import Floats, read_only
@@ -191,15 +191,23 @@ def _fit_part(
 ) -> list[LinearPredictor]:
     """The predictors of some targets, whose models for the chain are added to `models`."""
     wanted = [(plan, at) for plan in part for at, design in enumerate(plan.designs) if plan.asked(at)]
-    designs = [plan.designs[at] for plan, at in wanted]
+    # Designs without sources keep tokens that loads are tempered with.
+    designs = [*(plan.designs[at] for plan, at in wanted), *(Design(plan.target, ()) for plan in part)]
     tables = count_moments(
         trace, designs, folds, threads=threads, progress=lambda *at: progress(said[0], *at)
     )
-    simple = linear_predictors(counts, folds, alpha, targets=[plan.target for plan in part])
+    targets = [plan.target for plan in part]
+    loads = {target.name: _per_fold(counts, target, folds) for target in targets}
+    tempered = {
+        table.design.target.name: fit_load(table, loads[table.design.target.name], alpha)
+        for table in tables[len(wanted) :]
+    }
+    del tables[len(wanted) :]
+    simple = linear_predictors(counts, folds, alpha, targets=targets, tempered=tempered)
     fits: dict[tuple[int, int], dict[tuple[int, str], Tempered]] = {}
     with ThreadPoolExecutor(threads) as pool:
         todo = [
-            pool.submit(fit_tempered, table, plan.asked(at), alpha, at == 0)
+            pool.submit(fit_tempered, table, plan.asked(at), alpha, at == 0, loads[plan.target.name])
             for table, (plan, at) in zip(tables, wanted, strict=True)
         ]
         del tables
@@ -244,8 +252,7 @@ def _loads(
     rule = "perks" if isinstance(alpha, str) else alpha
     models = {}
     for place, router in enumerate(counts.routers):
-        table = counts.table(Context(), router).astype(np.int64)
-        own = np.array([table[folds == fold].sum(axis=0) for fold in range(int(folds.max()) + 1)])
+        own = _per_fold(counts, router, folds)
         total = own.sum(axis=0)
         if not total.any():
             continue
@@ -255,3 +262,9 @@ def _loads(
         weights = np.zeros((len(rows), 0, router.n_experts))
         models[place, 0] = (fit_log_weights(router.top_k * share, router.top_k), weights)
     return models
+
+
+def _per_fold(counts: Counts, router: Router, folds: NDArray[np.int64]) -> NDArray[np.int64]:
+    """How often each expert was chosen ``[fold, expert]``."""
+    table = counts.table(Context(), router).astype(np.int64)
+    return np.array([table[folds == fold].sum(axis=0) for fold in range(int(folds.max()) + 1)])

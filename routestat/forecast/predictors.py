@@ -3,7 +3,7 @@
 All are fitted fold by fold on the other folds' tables; all smoothing comes from one Dirichlet prior per gap.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -13,6 +13,7 @@ from routestat.counting.context import Context
 from routestat.counting.counts import Counts
 from routestat.counting.decisions import LinearPredictor
 from routestat.inference.dirichlet import resolve_alpha
+from routestat.inference.tables import Floats
 from routestat.traces.metadata import Router
 
 FOLDS = 10
@@ -32,6 +33,7 @@ def linear_predictors(
     alpha: str | float,
     progress: Callable[[int, int], None] = lambda done, total: None,
     targets: Sequence[Router] | None = None,
+    tempered: Mapping[str, Floats] | None = None,
 ) -> list[LinearPredictor]:
     """Popularity, previous token, order 1 (mean of conditionals) and naive Bayes for every target layer.
 
@@ -46,6 +48,8 @@ def linear_predictors(
     progress : callable(routers_done, routers_in_all)
     targets : sequence of Router, optional
         Which of the counted ones (all).
+    tempered : mapping of router name to float array ``[fold, j]``, optional
+        Log weights that popularity has (see `fit_load`); the logits of the loads as counted unless given.
     """
     predictors = []
     chosen = counts.routers if targets is None else targets
@@ -55,6 +59,8 @@ def linear_predictors(
         popular = loads[:, 0]
         nothing = np.zeros((len(popular), 0, target.n_experts))
         popularity = LinearPredictor("popularity", target, (), popular, nothing, "inclusion")
+        if tempered is not None and target.name in tempered:
+            popularity = replace(popularity, bias=tempered[target.name], link="log-weight")
         predictors.append(popularity)
         # Popularity breaks ties among the experts that the previous token did not have.
         eye = np.eye(target.n_experts)

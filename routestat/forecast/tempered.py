@@ -7,6 +7,10 @@ Experts of one token depend on each other, so naive Bayes says everything severa
 says probabilities, not log odds. Exponents that multiply the parts mend both: one for the load, one for each source
 of naive Bayes, one for ridge, fitted by likelihood, which is concave in them. With top-1 routers and one source
 naive Bayes alone, at exponents of one, is the exact law.
+
+The load alone has a fitted exponent too (`fit_load`): it is what every model becomes when its other exponents are
+zero. Were the load taken as counted there and tempered here, a longer model would predict better than the load even
+where sources say nothing, because it shrinks loads that differ by chance alone.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,12 +23,14 @@ from numpy.typing import NDArray
 from routestat.counting.moments import Moments, tempered_likelihood
 from routestat.forecast import ridge
 from routestat.inference.dirichlet import resolve_alpha
-from routestat.inference.tables import Floats
+from routestat.inference.tables import Floats, Integers
 
 #: The parts that each kind of tempered predictor puts together; the load always is one more.
 KINDS = {"tempered-bayes": ("bayes",), "ridge": ("ridge",), "factorised": ("bayes", "ridge")}
 #: Pulls exponents towards the load alone, as much as so much curvature of the log likelihood would.
 PULL = 1.0
+# The load's exponent is not negative, and not zero either: experts keep their order where loads say next to nothing.
+LEAST_EXPONENT = 1e-6
 # Where there is no fold to choose a penalty by.
 PLAIN_PENALTY = 100.0
 # Newton begins near where exponents tend to lie and stops within a part of their error.
@@ -54,7 +60,11 @@ class Tempered:
 
 
 def fit_tempered(
-    moments: Moments, asked: Mapping[int, Sequence[str]], alpha: str | float, whole: bool = False
+    moments: Moments,
+    asked: Mapping[int, Sequence[str]],
+    alpha: str | float,
+    whole: bool = False,
+    loads: Integers | None = None,
 ) -> dict[tuple[int, str], Tempered]:
     """Tempered predictors by (width, kind), each from the first `width` sources of a design.
 
@@ -70,23 +80,55 @@ def fit_tempered(
         Dirichlet prior of a row P(· | expert of a source), as for `resolve_alpha`.
     whole : bool
         Whether to fit the factorised ones to all folds too.
+    loads : int array ``[fold, j]``, optional
+        How often each expert of the target was chosen, on all of its tokens; those of the design unless given.
 
     Returns
     -------
     Nothing at all where some fold's model would have no tokens to be fitted to.
     """
-    n_folds = len(moments.across)
     tokens = moments.across[:, slice(*moments.design.offsets[:2])].sum(axis=(1, 2), dtype=np.int64)
-    most = max(tokens + np.roll(tokens, -1)) if n_folds > 2 else tokens.sum()
-    if n_folds < 2 or tokens.max() == tokens.sum():
+    if len(tokens) < 2 or tokens.max() == tokens.sum():
         return {}
     priors = _priors(moments, alpha)
     fitted = {}
     for width, kinds in asked.items():
-        tables = _Tables(moments, width, alpha, priors)
-        fits = _fit_width(tables, kinds, nested=bool(most < tokens.sum()), whole=whole)
+        tables = _Tables(moments, width, alpha, priors, loads)
+        fits = _fit_width(tables, kinds, nested=_can_nest(tokens), whole=whole)
         fitted.update({(width, kind): fit for kind, fit in fits.items()})
     return fitted
+
+
+def fit_load(moments: Moments, loads: Integers, alpha: str | float) -> Floats:
+    """Log weights ``[fold, j]`` of the target's own load, each without the fold and tempered without it.
+
+    The model that all of `fit_tempered` are extensions of: the load's log odds, multiplied by the exponent at which
+    the load of all folds but this one and the next predicts the next fold best. Loads that differ by chance alone
+    have an exponent near zero, and predict as uniform choices do.
+
+    Parameters
+    ----------
+    moments : Moments
+        Of a design without sources: only its sampled tokens are looked at.
+    loads : int array ``[fold, j]``
+        How often each expert was chosen.
+    alpha : str or float
+        Dirichlet prior of the load where it is a number; a learned one is 1/E, and the exponent does the rest.
+    """
+    n_folds, top_k = len(loads), moments.design.target.top_k
+    total, rows = loads.sum(axis=0), range(n_folds)
+    base = np.array([_base(total - loads[fold], alpha, top_k)[1] for fold in rows])
+    if not _can_nest(loads.sum(axis=1)):
+        return base
+    after = [(fold + 1) % n_folds for fold in rows]
+    inner = np.array([_base(total - loads[fold] - loads[after[fold]], alpha, top_k)[1] for fold in rows])
+    fitted = _exponents(moments, (moments.folds - 1) % n_folds, _Parts(inner, {}, {}, (), ()), ())
+    return np.asarray(np.maximum(fitted, LEAST_EXPONENT) * base)
+
+
+def _can_nest(tokens: NDArray[np.number]) -> bool:
+    """Whether tokens ``[fold]`` are left once any fold and the next are taken away."""
+    return len(tokens) > 2 and bool(max(tokens + np.roll(tokens, -1)) < tokens.sum())
 
 
 def _fit_width(tables: "_Tables", kinds: Sequence[str], nested: bool, whole: bool) -> dict[str, Tempered]:
@@ -146,9 +188,9 @@ class _Parts:
 
     def split(self, names: Sequence[str]) -> list[tuple[int, slice, slice]]:
         """Parts after the load: the place of the name, the features, the slots."""
-        whole = slice(0, self.blocks[-1].stop), slice(0, self.slots[-1].stop)
         parts: list[tuple[int, slice, slice]] = []
         for at, name in enumerate(names):
+            whole = slice(0, self.blocks[-1].stop), slice(0, self.slots[-1].stop)
             sources = zip(self.blocks, self.slots, strict=True) if name == "bayes" else [whole]
             parts += [(at, features, slots) for features, slots in sources]
         return parts
@@ -163,6 +205,10 @@ class _Parts:
 
     def arrays(self, names: Sequence[str]) -> tuple[Floats, Floats, Floats, NDArray[np.int64]]:
         """The same for `tempered_likelihood`."""
+        if not names:
+            models, experts = self.base.shape
+            nothing = np.zeros((0, models, experts)), np.zeros((0, models, 0, experts))
+            return self.base, *nothing, np.zeros((0, 3), np.int64)
         spans = [(at, slots.start, slots.stop) for at, _, slots in self.split(names)]
         bias, weights = ([kept[name] for name in names] for kept in (self.bias, self.weights))
         return self.base, np.array(bias), np.array(weights), np.array(spans, np.int64)
@@ -172,7 +218,12 @@ class _Tables:
     """The tables of a design's first sources, ready to be summed over all folds but some."""
 
     def __init__(
-        self, moments: Moments, width: int, alpha: str | float, priors: Sequence[Sequence[Floats]]
+        self,
+        moments: Moments,
+        width: int,
+        alpha: str | float,
+        priors: Sequence[Sequence[Floats]],
+        loads: Integers | None,
     ) -> None:
         design = moments.design
         self.top_k, self.n_folds = design.target.top_k, len(moments.across)
@@ -184,6 +235,7 @@ class _Tables:
         self.within = moments.within[:, :features, :features].astype(np.float64)
         self.across = moments.across[:, :features].astype(np.float64)
         self.sums = (self.within.sum(axis=0), self.across.sum(axis=0))
+        self.loads = self.across.sum(axis=1) / self.slots if loads is None else loads
         self.sample = replace(moments, features=np.ascontiguousarray(moments.features[:, : self.slots]))
 
     def without(self, out: Sequence[int]) -> ridge.Moments:
@@ -207,9 +259,7 @@ class _Tables:
 
     def _part(self, out: Sequence[int], penalty: float) -> tuple[Floats, Floats, Floats, Floats]:
         of = self.without(out)
-        single = 1.0 / len(of.targets) if isinstance(self.alpha, str) else float(self.alpha)
-        load = _share(of.targets, np.full(len(of.targets), single), self.top_k)
-        base = log_odds(load, self.top_k)
+        load, base = _base(self.loads.sum(axis=0) - self.loads[list(out)].sum(axis=0), self.alpha, self.top_k)
         third = next(t for t in (0, 1, 2) if t not in {fold % 3 for fold in out}) if out else 3
         given = [
             _share(of.across[block], prior, self.top_k)
@@ -219,6 +269,13 @@ class _Tables:
         unit = np.sqrt(load * (1.0 - load))
         about = (fit.intercept - of.targets / of.tokens) / unit
         return base, log_odds(np.concatenate(given), self.top_k) - base, about, fit.weights / unit
+
+
+def _base(load: NDArray[np.number], alpha: str | float, top_k: int) -> tuple[Floats, Floats]:
+    """Inclusion probabilities and log weights ``[j]`` of a load: a learned prior is worth one choice in all."""
+    single = 1.0 / len(load) if isinstance(alpha, str) else float(alpha)
+    share = _share(np.asarray(load, np.float64), np.full(len(load), single), top_k)
+    return share, log_odds(share, top_k)
 
 
 def _share(counts: Floats, prior: Floats, top_k: int) -> Floats:

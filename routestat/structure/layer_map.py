@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from routestat.errors import RoutestatError
 from routestat.inference.correlation import adjust_log10
+from routestat.inference.inclusion_information import inclusion_information
 from routestat.inference.independence import independence, independence_experts
 from routestat.inference.information import entropy, mutual_information_interval
 from routestat.inference.scarce import Scarcity, scarcity
@@ -131,7 +132,11 @@ def _check_pair(
 def _figures(
     tables: NDArray, source: int, target: int, top_k: Mapping[int, int] | None, level: float
 ) -> tuple[dict[str, float], str | None]:
-    information = mutual_information_interval(tables, level)
+    information = (
+        mutual_information_interval(tables, level)
+        if top_k is None
+        else inclusion_information(tables, top_k[source], top_k[target], level)
+    )
     figures = {
         "mi_bits": information.mi_bits,
         "mi_bits_low": information.low,
