@@ -199,7 +199,7 @@ def _fit_part(
     targets = [plan.target for plan in part]
     loads = {target.name: _per_fold(counts, target, folds) for target in targets}
     tempered = {
-        table.design.target.name: fit_load(table, loads[table.design.target.name], alpha)
+        table.design.target.name: fit_load(table, loads[table.design.target.name], alpha).bias
         for table in tables[len(wanted) :]
     }
     del tables[len(wanted) :]

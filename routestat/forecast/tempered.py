@@ -20,21 +20,18 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from routestat.counting.moments import Moments, tempered_likelihood
+from routestat.counting.moments import Moments
 from routestat.forecast import ridge
+from routestat.forecast.exponents import Parts, greatest_exponents, log_odds
 from routestat.inference.dirichlet import resolve_alpha
 from routestat.inference.tables import Floats, Integers
 
 #: The parts that each kind of tempered predictor puts together; the load always is one more.
 KINDS = {"tempered-bayes": ("bayes",), "ridge": ("ridge",), "factorised": ("bayes", "ridge")}
-#: Pulls exponents towards the load alone, as much as so much curvature of the log likelihood would.
-PULL = 1.0
 # The load's exponent is not negative, and not zero either: experts keep their order where loads say next to nothing.
 LEAST_EXPONENT = 1e-6
 # Where there is no fold to choose a penalty by.
 PLAIN_PENALTY = 100.0
-# Newton begins near where exponents tend to lie and stops within a part of their error.
-START, STEPS, CLOSE = {"bayes": 0.2, "ridge": 2.0}, 40, 1e-2
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +47,9 @@ class Tempered:
     exponents : float array ``[fold, 1 + part]``
         Of the load, then of each part.
     penalties : float array ``[fold]``
+    base : float array ``[fold, j]``
+        The load's own log weights without each fold: the same for all predictors of a target, which with exponents of
+        zero for every other part are multiples of it.
     """
 
     bias: Floats
@@ -57,6 +57,7 @@ class Tempered:
     whole: tuple[Floats, Floats] | None
     exponents: Floats
     penalties: Floats
+    base: Floats
 
 
 def fit_tempered(
@@ -99,12 +100,12 @@ def fit_tempered(
     return fitted
 
 
-def fit_load(moments: Moments, loads: Integers, alpha: str | float) -> Floats:
-    """Log weights ``[fold, j]`` of the target's own load, each without the fold and tempered without it.
+def fit_load(moments: Moments, loads: Integers, alpha: str | float) -> Tempered:
+    """The target's own load, each fold's without the fold and tempered without it: no weights, one exponent.
 
-    The model that all of `fit_tempered` are extensions of: the load's log odds, multiplied by the exponent at which
-    the load of all folds but this one and the next predicts the next fold best. Loads that differ by chance alone
-    have an exponent near zero, and predict as uniform choices do.
+    It is the model that all of `fit_tempered` are extensions of: the load's log odds, multiplied by the exponent at
+    which the load of all folds but this one and the next predicts the next fold best. Loads that differ by chance
+    alone have an exponent near zero, and predict as uniform choices do.
 
     Parameters
     ----------
@@ -118,12 +119,14 @@ def fit_load(moments: Moments, loads: Integers, alpha: str | float) -> Floats:
     n_folds, top_k = len(loads), moments.design.target.top_k
     total, rows = loads.sum(axis=0), range(n_folds)
     base = np.array([_base(total - loads[fold], alpha, top_k)[1] for fold in rows])
-    if not _can_nest(loads.sum(axis=1)):
-        return base
-    after = [(fold + 1) % n_folds for fold in rows]
-    inner = np.array([_base(total - loads[fold] - loads[after[fold]], alpha, top_k)[1] for fold in rows])
-    fitted = _exponents(moments, (moments.folds - 1) % n_folds, _Parts(inner, {}, {}, (), ()), ())
-    return np.asarray(np.maximum(fitted, LEAST_EXPONENT) * base)
+    exponents = np.ones((n_folds, 1))
+    if _can_nest(loads.sum(axis=1)):
+        after = [(fold + 1) % n_folds for fold in rows]
+        inner = np.array([_base(total - loads[fold] - loads[after[fold]], alpha, top_k)[1] for fold in rows])
+        fitted = greatest_exponents(moments, (moments.folds - 1) % n_folds, Parts(inner, {}, {}, (), ()), ())
+        exponents = np.maximum(fitted, LEAST_EXPONENT)
+    nothing = np.zeros((n_folds, 0, base.shape[1]))
+    return Tempered(exponents * base, nothing, None, exponents, np.full(n_folds, np.nan), base)
 
 
 def _can_nest(tokens: NDArray[np.number]) -> bool:
@@ -146,13 +149,13 @@ def _fit_width(tables: "_Tables", kinds: Sequence[str], nested: bool, whole: boo
         exponents = np.tile(np.eye(1 + len(left_out.split(names)))[0], (n_folds, 1))
         if inner is not None:
             # The tokens of a fold set the exponents of the fold before it.
-            exponents = _exponents(sample, (sample.folds - 1) % n_folds, inner, names)
+            exponents = greatest_exponents(sample, (sample.folds - 1) % n_folds, inner, names)
         if whole and kind == "factorised":
-            common = _exponents(sample, sample.folds, left_out, names, shared=True)
+            common = greatest_exponents(sample, sample.folds, left_out, names, shared=True)
             both = zip(all_in.mixed(names, common[:1]), left_out.mixed(names, common), strict=True)
             bias, weights = (np.concatenate(one_and_more) for one_and_more in both)
             kept = (bias, weights)
-        fitted[kind] = Tempered(*left_out.mixed(names, exponents), kept, exponents, penalties)
+        fitted[kind] = Tempered(*left_out.mixed(names, exponents), kept, exponents, penalties, left_out.base)
     return fitted
 
 
@@ -165,53 +168,6 @@ def _priors(moments: Moments, alpha: str | float) -> list[list[Floats]]:
     thirds = [moments.across[third::3].sum(axis=0, dtype=np.int64) for third in range(3)]
     blocks = [slice(*ends) for ends in pairwise(design.offsets)]
     return [[resolve_alpha(table[block], alpha) for block in blocks] for table in (*thirds, sum(thirds))]
-
-
-def log_odds(inclusion: NDArray[np.float64], top_k: int) -> NDArray[np.float64]:
-    """Log weights that give about these inclusion probabilities: exact for k = 1, log p/(1 − p) for large k."""
-    return np.asarray(np.log(inclusion) - np.log1p(-inclusion * ((top_k - 1) / top_k)))
-
-
-@dataclass(frozen=True, slots=True)
-class _Parts:
-    """What log weights are made of.
-
-    ``base[model, j]`` is the load's; ``bias[model, j]`` and ``weights[model, feature, j]`` go by the part's name.
-    Naive Bayes is a part for each source: `blocks` and `slots` are the features and the slots of the sources.
-    """
-
-    base: Floats
-    bias: dict[str, Floats]
-    weights: dict[str, Floats]
-    blocks: tuple[slice, ...]
-    slots: tuple[slice, ...]
-
-    def split(self, names: Sequence[str]) -> list[tuple[int, slice, slice]]:
-        """Parts after the load: the place of the name, the features, the slots."""
-        parts: list[tuple[int, slice, slice]] = []
-        for at, name in enumerate(names):
-            whole = slice(0, self.blocks[-1].stop), slice(0, self.slots[-1].stop)
-            sources = zip(self.blocks, self.slots, strict=True) if name == "bayes" else [whole]
-            parts += [(at, features, slots) for features, slots in sources]
-        return parts
-
-    def mixed(self, names: Sequence[str], exponents: Floats) -> tuple[Floats, Floats]:
-        """Bias and weights once every part is multiplied by its exponent ``[model, 1 + part]``."""
-        bias, weights = exponents[:, :1] * self.base, np.zeros_like(self.weights[names[0]])
-        for (at, features, _), power in zip(self.split(names), exponents.T[1:], strict=True):
-            bias = bias + power[:, None] * self.bias[names[at]]
-            weights[:, features] += power[:, None, None] * self.weights[names[at]][:, features]
-        return bias, weights
-
-    def arrays(self, names: Sequence[str]) -> tuple[Floats, Floats, Floats, NDArray[np.int64]]:
-        """The same for `tempered_likelihood`."""
-        if not names:
-            models, experts = self.base.shape
-            nothing = np.zeros((0, models, experts)), np.zeros((0, models, 0, experts))
-            return self.base, *nothing, np.zeros((0, 3), np.int64)
-        spans = [(at, slots.start, slots.stop) for at, _, slots in self.split(names)]
-        bias, weights = ([kept[name] for name in names] for kept in (self.bias, self.weights))
-        return self.base, np.array(bias), np.array(weights), np.array(spans, np.int64)
 
 
 class _Tables:
@@ -250,12 +206,12 @@ class _Tables:
         test = ridge.moments(self.within[out[1]], self.across[out[1]], self.top_k, self.slots)
         return ridge.held_out_errors(self.without(out), test)
 
-    def parts(self, outs: Sequence[Sequence[int]], penalties: Sequence[float] | Floats) -> _Parts:
+    def parts(self, outs: Sequence[Sequence[int]], penalties: Sequence[float] | Floats) -> Parts:
         """The parts of a model without each of these sets of folds."""
         made = [self._part(out, penalty) for out, penalty in zip(outs, penalties, strict=True)]
         base, lift, about, slope = (np.array(part) for part in zip(*made, strict=True))
         bias, weights = {"bayes": np.zeros_like(base), "ridge": about}, {"bayes": lift, "ridge": slope}
-        return _Parts(base, bias, weights, tuple(self.blocks), tuple(self.spans))
+        return Parts(base, bias, weights, tuple(self.blocks), tuple(self.spans))
 
     def _part(self, out: Sequence[int], penalty: float) -> tuple[Floats, Floats, Floats, Floats]:
         of = self.without(out)
@@ -282,36 +238,3 @@ def _share(counts: Floats, prior: Floats, top_k: int) -> Floats:
     """Inclusion probabilities ``[..., j]``: k times the posterior mean share of a row's choices."""
     total = counts.sum(axis=-1, keepdims=True) + prior.sum()
     return np.asarray(np.clip(top_k * (counts + prior) / total, 1e-9, 1.0 - 1e-9))
-
-
-def _exponents(
-    sample: Moments, models: NDArray[np.int64], parts: _Parts, names: Sequence[str], shared: bool = False
-) -> Floats:
-    """Exponents ``[model, 1 + part]`` of greatest likelihood on the sampled tokens, each model's own or one for all.
-
-    Newton steps, halved where they overshoot; the likelihood is concave.
-    """
-    made, split = parts.arrays(names), parts.split(names)
-    alone = np.zeros((len(parts.base), 1 + len(split)))
-    alone[:, 0] = 1.0
-    at, best, reached = alone.copy(), alone, np.full(len(alone), -np.inf)
-    at[:, 1:] = [START[names[name]] for name, _, _ in split]
-    step, done = np.zeros_like(at), np.zeros(len(at), np.bool_)
-    for _ in range(STEPS):
-        value, slope, curve = tempered_likelihood(sample, models, made, at)
-        if shared:
-            value, slope, curve = (
-                np.broadcast_to(x.sum(axis=0, keepdims=True), x.shape) for x in (value, slope, curve)
-            )
-        away = at - alone
-        value, slope = value - 0.5 * PULL * (away**2).sum(axis=1), slope - PULL * away
-        better = value >= reached - 1e-9 * np.abs(reached)
-        best, reached = np.where(better[:, None], at, best), np.where(better, value, reached)
-        newton = np.linalg.solve(curve + PULL * np.eye(at.shape[1]), slope[..., None])[..., 0]
-        step = np.where(better[:, None], newton, step / 2.0)
-        at = np.where(done[:, None], at, best + step)
-        # What is left after a step so small is far smaller still.
-        done |= (np.abs(step) < CLOSE).all(axis=1)
-        if done.all():
-            break
-    return at

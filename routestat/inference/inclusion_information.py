@@ -12,7 +12,8 @@ subtracted, and where it is large there is no number.
 second order is what a jackknife by halves (balanced repeated replications) differs by from the one by single groups.
 
 *Error at independence.* There the estimate is a sum over pairs of groups, to which the jackknife's variance gives
-twice their share. That share is known from the products of the groups' scores and taken off once.
+twice their share. That share is known from the products of the groups' scores and taken off once; what more there is
+counts as far as it is more than half of that variance's own noise.
 
 References
 ----------
@@ -26,17 +27,16 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import special
+from scipy import special, stats
 
 from routestat.errors import RoutestatError
 from routestat.inference.clustered import CELLS_AT_ONCE, clustered_scores
 from routestat.inference.information import InformationInterval, plugin_information
-from routestat.inference.left_out import student, unbiased
+from routestat.inference.left_out import unbiased
 from routestat.inference.tables import Floats, contingency
 
-#: The number is withheld where the bias taken out of it is more than so many standard errors: what sparse cells hide,
-#: and what the jackknife by single groups leaves.
-MOST_HIDDEN, MOST_LEFT = 1.0, 2.0
+#: The number is withheld where a bias that was taken out of it is more than so many standard errors.
+MOST_BIAS = 0.5
 # Half-samples: enough that which ones are taken makes no difference next to the error.
 MOST_HALVES = 64
 
@@ -57,7 +57,7 @@ def inclusion_information(
     source_k, target_k
         How many experts a token includes at either end.
     level
-        Of confidence, between 0 and 1; the quantile is Student's, as in `mutual_information_interval`.
+        Of confidence, between 0 and 1; the quantile is Student's with Satterthwaite's degrees of freedom.
 
     Raises
     ------
@@ -91,32 +91,33 @@ def inclusion_information(
     if reason := estimate.reason:
         return InformationInterval(nan, plugin, nan, nan, nan, level, n, groups, reason)
     value, error = estimate.nats / math.log(2.0), estimate.error / math.log(2.0)
-    reach = student(counts, level) * error
+    reach = float(stats.t.ppf((1.0 + level) / 2.0, estimate.degrees)) * error
     return InformationInterval(value, plugin, error, value - reach, value + reach, level, n, groups)
 
 
 @dataclass(frozen=True, slots=True)
 class _Estimate:
-    """In nats: the estimate, its error, and the biases that were taken out of it."""
+    """In nats: the estimate, its error and the error's degrees of freedom, the biases that were taken out of it."""
 
     nats: float
     error: float
+    degrees: float
     hidden: float
     left: float
 
     @property
     def reason(self) -> str | None:
-        if abs(self.hidden) > MOST_HIDDEN * self.error:
-            return (
-                f"too few tokens for so many cells: a bias of {abs(self.hidden) / self.error:.2g} standard errors in "
-                f"nearly empty ones; wanted {MOST_HIDDEN:g} or less"
-            )
-        if abs(self.left) > MOST_LEFT * self.error:
-            return (
-                "too few groups of documents for how much they differ: a bias of "
-                f"{abs(self.left) / self.error:.2g} standard errors beside the leading one; wanted {MOST_LEFT:g} or "
-                "less"
-            )
+        kinds = (
+            (self.hidden, "too few tokens for so many cells: a bias in nearly empty ones"),
+            (
+                self.left,
+                "too few groups of documents for how much they differ: a bias beside the leading one",
+            ),
+        )
+        for bias, what in kinds:
+            if abs(bias) > MOST_BIAS * self.error:
+                size = f"{abs(bias) / self.error:.2g}" if self.error > 0 else "infinitely many"
+                return f"{what} of {size} standard errors; wanted {MOST_BIAS:g} or less, record more"
         return None
 
 
@@ -204,8 +205,14 @@ def _estimate(of: _Inclusions) -> _Estimate:
     moved = whole - (1.0 - share) ** 2 * left_out - np.diag(gram) / 2.0
     moved -= share * moved.sum()
     variance = groups / (groups - 1) * float(moved @ moved)
-    error = math.sqrt(pairs / 2.0 + max(0.0, variance - pairs))
-    return _Estimate(jackknife - hidden - margins - left, error, hidden, margins + left)
+    # Half of what a sum of so many squares varies by at independence, where only what is above zero counts.
+    uneven = float(share @ share)
+    single = max(0.0, variance - pairs * (1.0 + math.sqrt(uneven / 2.0)))
+    error = math.sqrt(pairs / 2.0 + single)
+    # Satterthwaite: the part of single groups is known no better than a sum of so many squares, less what is taken off.
+    dof = error**4 / (uneven * (pairs + single) ** 2) if single > 0 else math.inf
+    nats = jackknife - hidden - margins - left
+    return _Estimate(nats, error, max(1.0, min(dof, 1e6)), hidden, margins + left)
 
 
 def _log_product(counts: Floats) -> Floats:

@@ -1,0 +1,135 @@
+"""The load of a layer as a predictor: it is regularised as the longer predictors are, which extend it."""
+
+import numpy as np
+import pytest
+from scipy.optimize import minimize_scalar
+
+from routestat import Context, Trace, TraceMeta, count
+from routestat.counting.moments import Design, count_moments
+from routestat.forecast.exponents import log_odds
+from routestat.forecast.factorising import fit_factorised
+from routestat.forecast.predictors import assign_folds, linear_predictors
+from routestat.forecast.tempered import KINDS, fit_load, fit_tempered
+from routestat.inference.order_choice import choose_order
+from routestat.traces.metadata import routers_like
+from tests.oracle.forecast_oracle import subset_law
+
+
+def made(rng, n_experts, top_k, documents, length, layers=2, popularity=None):
+    """Independent choices of k of E, and how often each fold chose each expert at the last layer."""
+    weight = np.ones(n_experts) if popularity is None else np.asarray(popularity)
+    times = rng.standard_exponential((documents * length, layers, n_experts)) / weight
+    experts = np.sort(np.argsort(times, axis=2)[..., :top_k], axis=2)
+    document = np.repeat(np.arange(documents), length)
+    meta = TraceMeta(routers_like(range(layers), n_experts, top_k))
+    trace = Trace.from_arrays(meta, document, None, None, experts=experts)
+    counts = count(trace, contexts=(Context(), Context.layer(1), Context.token(1)), states="expert")
+    return trace, counts
+
+
+def loads_of(counts, folds):
+    table = counts.table(Context(), counts.routers[-1]).astype(np.int64)
+    return np.array([table[folds == fold].sum(axis=0) for fold in range(folds.max() + 1)])
+
+
+def test_every_longer_predictor_is_the_load_where_its_other_exponents_are_zero():
+    rng = np.random.default_rng(0)
+    trace, counts = made(rng, 7, 2, 20, 30, popularity=rng.dirichlet(np.full(7, 3.0)))
+    folds, (source, target) = assign_folds(counts, 5), trace.meta.routers
+    loads = loads_of(counts, folds)
+    # Without a previous token a document's first one is in the load's table alone.
+    designs = [Design(target, ()), Design(target, ((source, 0),)), Design(target, ((target, 1), (source, 0)))]
+    alone, *longer = count_moments(trace, designs, folds)
+    load = fit_load(alone, loads, "empirical-bayes")
+    np.testing.assert_allclose(load.bias, load.exponents * load.base)
+    assert load.weights.shape == (5, 0, 7)
+    for moments in longer:
+        widths = range(1, 1 + len(moments.design.sources))
+        found = fit_tempered(moments, {w: tuple(KINDS) for w in widths}, "empirical-bayes", loads=loads)
+        assert len(found) == len(widths) * len(KINDS)
+        for fit in found.values():
+            np.testing.assert_array_equal(fit.base, load.base)
+    # And the base is what every fold's load says without the fold.
+    share = (loads.sum(axis=0) - loads + 1 / 7) / (loads.sum() - loads.sum(axis=1, keepdims=True) + 1)
+    np.testing.assert_allclose(load.base, log_odds(2 * share, 2), rtol=1e-12)
+
+
+def test_the_exponent_is_that_of_greatest_likelihood_on_the_next_fold():
+    rng = np.random.default_rng(1)
+    trace, counts = made(rng, 6, 2, 12, 40, popularity=[1, 1, 2, 2, 3, 4])
+    folds, target = assign_folds(counts, 3), trace.meta.routers[1]
+    moments = count_moments(trace, [Design(target, ())], folds)[0]
+    found = fit_load(moments, loads_of(counts, folds), 0.5)
+    train, test = moments.folds == 2, moments.folds == 1
+    member = np.eye(6)[moments.targets].sum(axis=1)
+    load = (member[train].sum(axis=0) + 0.5) / (2 * train.sum() + 3) * 2
+    base = np.log(load / (1 - load / 2))
+
+    def loss(exponent):
+        law = subset_law(exponent * base, 2)
+        seen = sum(np.log(law[tuple(chosen.tolist())]) for chosen in moments.targets[test])
+        return 0.5 * (exponent - 1) ** 2 - seen
+
+    best = minimize_scalar(loss, bounds=(-1, 4), method="bounded")
+    assert found.exponents[0, 0] == pytest.approx(best.x, abs=5e-3)
+    assert found.exponents[0, 0] > 0.5
+
+
+def test_loads_that_differ_by_chance_alone_predict_as_uniform_choices_do():
+    rng = np.random.default_rng(2)
+    trace, counts = made(rng, 32, 4, 30, 50)
+    folds, target = assign_folds(counts), trace.meta.routers[1]
+    moments = count_moments(trace, [Design(target, ())], folds)[0]
+    loads = loads_of(counts, folds)
+    found = fit_load(moments, loads, "empirical-bayes")
+    # What chance alone spreads the loads by, and what is left of it.
+    spread = np.std(found.base, axis=1)
+    assert (spread > 0.04).all()
+    assert (found.bias.std(axis=1) < 0.4 * spread).mean() > 0.6
+    # Experts keep their order, even where the fit would turn it round.
+    assert (found.exponents > 0).all()
+    for one, base in zip(found.bias, found.base, strict=True):
+        np.testing.assert_array_equal(np.argsort(one, kind="stable"), np.argsort(base, kind="stable"))
+
+
+def test_of_two_folds_none_is_left_to_temper_with():
+    rng = np.random.default_rng(3)
+    trace, counts = made(rng, 6, 2, 2, 60)
+    folds, target = assign_folds(counts), trace.meta.routers[1]
+    moments = count_moments(trace, [Design(target, ())], folds)[0]
+    found = fit_load(moments, loads_of(counts, folds), "empirical-bayes")
+    np.testing.assert_array_equal(found.exponents, 1.0)
+    np.testing.assert_array_equal(found.bias, found.base)
+
+
+def test_popularity_ranks_as_it_did_and_the_others_fall_back_on_the_tempered_one():
+    rng = np.random.default_rng(4)
+    _, counts = made(rng, 6, 2, 10, 30, popularity=[1, 2, 3, 4, 5, 6])
+    folds, target = assign_folds(counts), counts.routers[1]
+    weights = rng.normal(size=(10, 6))
+    plain = {p.name: p for p in linear_predictors(counts, folds, 0.5, targets=[target])}
+    found = {
+        p.name: p
+        for p in linear_predictors(counts, folds, 0.5, targets=[target], tempered={target.name: weights})
+    }
+    assert (plain["popularity"].link, found["popularity"].link) == ("inclusion", "log-weight")
+    np.testing.assert_array_equal(found["popularity"].bias, weights)
+    for name in ("layer-1", "layer-1-naive-bayes"):
+        np.testing.assert_array_equal(found[name].bias, plain[name].bias)
+        assert found[name].fallback is not None
+        np.testing.assert_array_equal(found[name].fallback.bias, weights)
+
+
+def test_no_order_is_found_in_independent_uniform_choices():
+    """Where loads were taken as counted, each of these had one layer of memory."""
+    rng = np.random.default_rng(5)
+    for _ in range(3):
+        trace, counts = made(rng, 64, 6, 30, 50)
+        board, _ = fit_factorised(trace, counts, orders=(1,))
+        bits = {s.predictor: s.sums for s in board if s.target == 1}
+        names = ("popularity", "layer-1-factorised")
+        choice = choose_order([bits[name][:, -1] for name in names], bits["popularity"][:, 0])
+        assert choice.chosen == 0
+        assert choice.gains[0].value < 0
+        # Next to nothing is lost against k drawn blindly.
+        assert bits["popularity"][:, -1].sum() < 1.001 * bits["uniform"][:, -1].sum()
