@@ -13,7 +13,7 @@ second order is what a jackknife by halves (balanced repeated replications) diff
 
 *Error at independence.* There the estimate is a sum over pairs of groups, to which the jackknife's variance gives
 twice their share. That share is known from the products of the groups' scores and taken off once; what more there is
-counts as far as it is more than half of that variance's own noise.
+counts as far as it is more than that variance's own noise.
 
 References
 ----------
@@ -32,7 +32,7 @@ from scipy import special, stats
 from routestat.errors import RoutestatError
 from routestat.inference.clustered import CELLS_AT_ONCE, clustered_scores
 from routestat.inference.information import InformationInterval, plugin_information
-from routestat.inference.left_out import unbiased
+from routestat.inference.left_out import degrees, unbiased
 from routestat.inference.tables import Floats, contingency
 
 #: The number is withheld where a bias that was taken out of it is more than so many standard errors.
@@ -199,20 +199,24 @@ def _estimate(of: _Inclusions) -> _Estimate:
     hidden, hidden_halves = _hidden(smooth)
     margins = scores.bias / (2.0 * n * of.cells)
     left = _by_halves(of, whole) - hidden_halves - (jackknife - hidden)
-    # Pairs of groups: what the jackknife's variance holds twice.
-    gram = of.gram(smooth) / n
-    pairs = float((gram**2).sum() - (np.diag(gram) ** 2).sum())
-    moved = whole - (1.0 - share) ** 2 * left_out - np.diag(gram) / 2.0
+    # What leaving a group out moves, and of that the products with every other group: pairs count twice in the sum.
+    gram, rest = of.gram(smooth) / n, 1.0 - share
+    moved = rest * (whole - left_out) - np.diag(gram) / (2.0 * rest)
     moved -= share * moved.sum()
     variance = groups / (groups - 1) * float(moved @ moved)
-    # Half of what a sum of so many squares varies by at independence, where only what is above zero counts.
+    squares = (gram**2).sum(axis=1) - np.diag(gram) ** 2
+    pairs, twice = float(squares.sum()), float((squares / rest**2).sum())
+    # At independence a sum of so many squares varies by `noise` about what the pairs make of it. What is above that is
+    # the groups' own, shrunk as Breiman's garrote does: little where it is noise, not at all where it is large.
     uneven = float(share @ share)
-    single = max(0.0, variance - pairs * (1.0 + math.sqrt(uneven / 2.0)))
+    more, noise = variance - twice, twice * math.sqrt(2.0 * uneven)
+    single = more - noise**2 / more if more > noise else 0.0
     error = math.sqrt(pairs / 2.0 + single)
     # Satterthwaite: the part of single groups is known no better than a sum of so many squares, less what is taken off.
     dof = error**4 / (uneven * (pairs + single) ** 2) if single > 0 else math.inf
+    dof = min(dof, degrees(of.tokens))
     nats = jackknife - hidden - margins - left
-    return _Estimate(nats, error, max(1.0, min(dof, 1e6)), hidden, margins + left)
+    return _Estimate(nats, error, max(1.0, dof), hidden, margins + left)
 
 
 def _log_product(counts: Floats) -> Floats:
