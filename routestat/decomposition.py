@@ -242,10 +242,17 @@ def budget(adjacent: Sequence[InformationInterval], parts: Sequence[Decompositio
     parts : sequence of Decomposition
     """
     skips = [part.skip.information for part in parts if part.skip is not None]
+    withheld = sum(item.mi_bits != item.mi_bits for item in adjacent)
+    reasons = (
+        [f"{withheld} of {len(adjacent)} pairs of layers have no information to add"] if withheld else []
+    )
+    reasons.append(
+        "what no window of three layers shows is left open: the joint law of more layers has too many cells"
+    )
     return Budget(
         float(sum(item.mi_bits for item in adjacent)),
         float(sum(item.standard_error for item in adjacent)),
         float(sum(item.mi_bits for item in skips)) if skips else float("nan"),
         float(sum(item.standard_error for item in skips)) if skips else float("nan"),
-        "what no window of three layers shows is left open: the joint law of more layers has too many cells",
+        "; ".join(reasons),
     )

@@ -206,10 +206,10 @@ def _estimate(of: _Inclusions) -> _Estimate:
     variance = groups / (groups - 1) * float(moved @ moved)
     squares = (gram**2).sum(axis=1) - np.diag(gram) ** 2
     pairs, twice = float(squares.sum()), float((squares / rest**2).sum())
-    # At independence a sum of so many squares varies by `noise` about what the pairs make of it. What is above that is
-    # the groups' own, shrunk as Breiman's garrote does: little where it is noise, not at all where it is large.
+    # What is above that is the groups' own, shrunk as Breiman's garrote does: to nothing where it is noise, hardly where
+    # it is large. `noise` squared is half the variance that a sum of so many squares has at independence.
     uneven = float(share @ share)
-    more, noise = variance - twice, twice * math.sqrt(2.0 * uneven)
+    more, noise = variance - twice, twice * math.sqrt(uneven)
     single = more - noise**2 / more if more > noise else 0.0
     error = math.sqrt(pairs / 2.0 + single)
     # Satterthwaite: the part of single groups is known no better than a sum of so many squares, less what is taken off.
