@@ -23,7 +23,9 @@ McCarthy (1969), Pseudo-replication: half samples. Rev. Int. Stat. Inst. 37.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -33,12 +35,13 @@ from routestat.errors import RoutestatError
 from routestat.inference.clustered import CELLS_AT_ONCE, clustered_scores
 from routestat.inference.information import InformationInterval, plugin_information
 from routestat.inference.left_out import degrees, unbiased
-from routestat.inference.tables import Floats, contingency
+from routestat.inference.tables import Floats, contingency, read_only
 
 #: The number is withheld where a bias that was taken out of it is more than so many standard errors.
 MOST_BIAS = 0.5
 # Half-samples: enough that which ones are taken makes no difference next to the error.
 MOST_HALVES = 64
+LISTED = 1 << 16
 
 
 def inclusion_information(
@@ -148,14 +151,14 @@ class _Inclusions:
         at_once = max(1, CELLS_AT_ONCE // (rows * self.targets.shape[1]))
         return [slice(first, first + at_once) for first in range(0, self.sources.shape[1], at_once)]
 
-    def information(self, chosen: Floats) -> Floats:
-        """The estimate from sums over groups ``[sum]``, each with the weights of its row ``[sum, group]``."""
-        n = chosen @ self.tokens
-        found = np.log(n) - _log_product(chosen @ self.sources).sum(axis=1) / (n * self.source_k)
-        found -= _log_product(chosen @ self.targets).sum(axis=1) / (n * self.target_k)
-        for part in self.blocks(len(self.tokens) + len(chosen)):
+    def information(self, sums: Callable[[Floats], Floats]) -> Floats:
+        """The estimate ``[sum]`` from each of some sums over groups, from ``[group, …]`` to ``[sum, …]``."""
+        n = sums(self.tokens)
+        found = np.log(n) - _log_product(sums(self.sources)).sum(axis=1) / (n * self.source_k)
+        found -= _log_product(sums(self.targets)).sum(axis=1) / (n * self.target_k)
+        for part in self.blocks(2 * len(self.tokens)):
             block = self.pairs[:, part, :].reshape(len(self.tokens), -1).astype(np.float64)
-            found += _log_product(chosen @ block).sum(axis=1) / (n * self.cells)
+            found += _log_product(sums(block)).sum(axis=1) / (n * self.cells)
         return np.asarray(found)
 
     def gram(self, weight: Floats) -> Floats:
@@ -185,8 +188,8 @@ class _Inclusions:
 def _estimate(of: _Inclusions) -> _Estimate:
     n, groups = of.tokens.sum(), len(of.tokens)
     share = of.tokens / n
-    whole = float(of.information(np.ones((1, groups)))[0])
-    left_out = of.information(1.0 - np.eye(groups))
+    whole = float(of.information(lambda x: x.sum(axis=0, keepdims=True))[0])
+    left_out = of.information(lambda x: x.sum(axis=0) - x)
     jackknife = unbiased(whole, left_out, of.tokens)
     total = of.pairs.sum(axis=0, dtype=np.int64).astype(np.float64)
     expectation = np.outer(of.sources.sum(axis=0), of.targets.sum(axis=0)) / n
@@ -206,8 +209,8 @@ def _estimate(of: _Inclusions) -> _Estimate:
     variance = groups / (groups - 1) * float(moved @ moved)
     squares = (gram**2).sum(axis=1) - np.diag(gram) ** 2
     pairs, twice = float(squares.sum()), float((squares / rest**2).sum())
-    # What is above that is the groups' own, shrunk as Breiman's garrote does: to nothing where it is noise, hardly where
-    # it is large. `noise` squared is half the variance that a sum of so many squares has at independence.
+    # What is above that is the groups' own, shrunk as Breiman's garrote does: to nothing where it is noise, hardly
+    # where it is large. `noise` squared is half the variance that a sum of so many squares has at independence.
     uneven = float(share @ share)
     more, noise = variance - twice, twice * math.sqrt(uneven)
     single = more - noise**2 / more if more > noise else 0.0
@@ -221,7 +224,16 @@ def _estimate(of: _Inclusions) -> _Estimate:
 
 def _log_product(counts: Floats) -> Floats:
     """X ψ(X), and 0 at 0: nearly without bias for λ log λ."""
+    if counts.max(initial=0.0) < LISTED:
+        return _listed()[counts.astype(np.intp)]
     return np.where(counts > 0, counts * special.psi(np.maximum(counts, 1.0)), 0.0)
+
+
+@cache
+def _listed() -> Floats:
+    """The same of the whole numbers below `LISTED`, which most counts of cells are."""
+    x = np.arange(1.0, LISTED)
+    return read_only(np.concatenate([[0.0], x * special.psi(x)]))
 
 
 def _hidden(expected: Floats) -> tuple[float, float]:
@@ -246,7 +258,8 @@ def _by_halves(of: _Inclusions, whole: float) -> float:
     sign = np.array([[bin(row & int(at)).count("1") % 2 for at in column] for row in range(halves)])
     first = np.empty((halves, groups))
     first[:, order] = np.stack([sign, 1 - sign], axis=2).reshape(halves, -1)[:, :groups]
-    one, other = of.information(first), of.information(1.0 - first)
+    one = of.information(lambda x: first @ x)
+    other = of.information(lambda x: x.sum(axis=0) - first @ x)
     share = first @ of.tokens / of.tokens.sum()
     gained = whole - share**2 * one - (1.0 - share) ** 2 * other
     return float(gained.sum() / (1.0 - share**2 - (1.0 - share) ** 2).sum())
