@@ -244,7 +244,9 @@ def budget(adjacent: Sequence[InformationInterval], parts: Sequence[Decompositio
     skips = [part.skip.information for part in parts if part.skip is not None]
     withheld = sum(item.mi_bits != item.mi_bits for item in adjacent)
     reasons = (
-        [f"{withheld} of {len(adjacent)} pairs of layers have no information to add"] if withheld else []
+        [f"{withheld} of {len(adjacent)} pairs of layers have no information that could be added up"]
+        if withheld
+        else []
     )
     reasons.append(
         "what no window of three layers shows is left open: the joint law of more layers has too many cells"

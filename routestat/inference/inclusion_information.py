@@ -110,17 +110,15 @@ class _Estimate:
 
     @property
     def reason(self) -> str | None:
-        kinds = (
-            (self.hidden, "too few tokens for so many cells: a bias in nearly empty ones"),
-            (
-                self.left,
-                "too few groups of documents for how much they differ: a bias beside the leading one",
-            ),
-        )
-        for bias, what in kinds:
-            if abs(bias) > MOST_BIAS * self.error:
-                size = f"{abs(bias) / self.error:.2g}" if self.error > 0 else "infinitely many"
-                return f"{what} of {size} standard errors; wanted {MOST_BIAS:g} or less, record more"
+        # The same words for all pairs of layers, so that a report says them once.
+        most = f"more than {MOST_BIAS:g} standard errors"
+        if abs(self.hidden) > MOST_BIAS * self.error:
+            return f"too few tokens for so many cells: nearly empty ones bias information by {most}; record more tokens"
+        if abs(self.left) > MOST_BIAS * self.error:
+            return (
+                "too few groups of documents for how much they differ: that biases information by "
+                f"{most} even after the jackknife; record more documents"
+            )
         return None
 
 

@@ -8,6 +8,7 @@ import pytest
 from scipy import special, stats
 
 from routestat import RoutestatError
+from routestat.decomposition import budget
 from routestat.inference.clustered import clustered_scores
 from routestat.inference.inclusion_information import inclusion_information
 from routestat.inference.information import mutual_information_interval
@@ -152,3 +153,12 @@ def test_bad_input_is_one_line(ask, message):
     with pytest.raises(RoutestatError, match=message) as caught:
         ask(tables)
     assert "\n" not in str(caught.value)
+
+
+def test_a_sum_over_depth_says_which_part_of_it_is_not_there():
+    full = inclusion_information(drawn(np.random.default_rng(7), 6, 2, np.full(20, 300), coupling=0.3), 2, 2)
+    sparse = inclusion_information(drawn(np.random.default_rng(7), 64, 6, np.full(20, 10)), 6, 6)
+    assert "no information that could be added up" not in budget([full, full], []).reason
+    found = budget([full, sparse], [])
+    assert math.isnan(found.adjacent_bits)
+    assert found.reason.startswith("1 of 2 pairs of layers have no information that could be added up; ")
