@@ -200,10 +200,12 @@ def _estimate(of: _Inclusions) -> _Estimate:
     hidden, hidden_halves = _hidden(smooth)
     margins = scores.bias / (2.0 * n * of.cells)
     left = _by_halves(of, whole) - hidden_halves - (jackknife - hidden)
+    nats = jackknife - hidden - margins - left
     # What leaving a group out moves, and of that the products with every other group: pairs count twice in the sum.
+    # With (1 - w)**2 as weight, what is in proportion to a group's tokens goes out with the mean, whatever their sizes.
     gram, rest = of.gram(smooth) / n, 1.0 - share
-    moved = rest * (whole - left_out) - np.diag(gram) / (2.0 * rest)
-    moved -= share * moved.sum()
+    moved = (whole - nats) - rest**2 * (left_out - nats) - np.diag(gram) / 2.0
+    moved = (moved - share * moved.sum()) / rest
     variance = groups / (groups - 1) * float(moved @ moved)
     squares = (gram**2).sum(axis=1) - np.diag(gram) ** 2
     pairs, twice = float(squares.sum()), float((squares / rest**2).sum())
@@ -216,7 +218,6 @@ def _estimate(of: _Inclusions) -> _Estimate:
     # Satterthwaite: the part of single groups is known no better than a sum of so many squares, less what is taken off.
     dof = error**4 / (uneven * (pairs + single) ** 2) if single > 0 else math.inf
     dof = min(dof, degrees(of.tokens))
-    nats = jackknife - hidden - margins - left
     return _Estimate(nats, error, max(1.0, dof), hidden, margins + left)
 
 
