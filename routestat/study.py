@@ -348,7 +348,7 @@ def _dependence(counts: Counts, source: Router, target: Router, table: NDArray) 
         total,
         test,
         information,
-        scarcity(total, cells),
+        scarcity(total, cells, test.design_effect if isinstance(test, Independence) else 1.0),
         minimal_effect(tables) if states else None,
         cell_tests(tables) if states else None,
         mutual_information(total, estimator) if states else float("nan"),

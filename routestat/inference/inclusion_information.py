@@ -36,6 +36,7 @@ from routestat.inference.clustered import CELLS_AT_ONCE, clustered_scores
 from routestat.inference.information import InformationInterval, plugin_information
 from routestat.inference.left_out import degrees, unbiased
 from routestat.inference.tables import Floats, contingency, read_only
+from routestat.inference.units import too_few
 
 #: The number is withheld where a bias that was taken out of it is more than so many standard errors.
 MOST_BIAS = 0.5
@@ -84,8 +85,7 @@ def inclusion_information(
     if n == 0:
         return InformationInterval(nan, nan, nan, nan, nan, level, 0, 0, "no tokens")
     plugin = plugin_information(table.total) / math.log(2.0)
-    if groups < 2:
-        why = "the error needs at least 2 groups of documents with tokens, got 1"
+    if why := too_few(counts):
         return InformationInterval(nan, plugin, nan, nan, nan, level, n, groups, why)
     if (largest := counts.max() / counts.sum()) >= 0.5:
         why = f"one group of documents holds {largest:.0%} of the tokens: wanted less than half, for an error"
@@ -198,7 +198,8 @@ def _estimate(of: _Inclusions) -> _Estimate:
     signal = max(0.0, 1.0 - float(np.trace(scores.gram)) / distance) if distance > 0 else 0.0
     smooth = expectation + signal * (total - expectation)
     hidden, hidden_halves = _hidden(smooth)
-    margins = scores.bias / (2.0 * n * of.cells)
+    # What estimated margins add to the products of different groups.
+    margins = float(scores.bias.sum() - np.trace(scores.bias)) / (2.0 * n * of.cells)
     left = _by_halves(of, whole) - hidden_halves - (jackknife - hidden)
     nats = jackknife - hidden - margins - left
     # What leaving a group out moves, and of that the products with every other group: pairs count twice in the sum.

@@ -8,7 +8,7 @@ import numpy as np
 from routestat.breadth import Breadth, Sufficiency, Within
 from routestat.inference.scarce import Scarcity
 from routestat.inference.width import Width
-from routestat.report.parts import caution_of, reason, scarcity_record
+from routestat.report.parts import caution_of, interval_record, reason, scarcity_record
 from routestat.structure.coactivation import Coactivation
 
 Record = dict[str, Any]
@@ -24,12 +24,15 @@ def map_records(breadth: Breadth) -> list[Record]:
     found, records = breadth.map, []
     for i, source in enumerate(found.layers):
         for j, target in enumerate(found.layers[i + 1 :], start=i + 1):
+            scarce = found.scarce.get((source, target), Scarcity())
             records.append(
                 {
                     "source": source,
                     "target": target,
                     "mi_bits": found.mi_bits[i, j],
-                    "mi_bits_ci95": [found.mi_bits_low[i, j], found.mi_bits_high[i, j]],
+                    "mi_bits_ci95": interval_record(
+                        found.mi_bits_low[i, j], found.mi_bits_high[i, j], scarce
+                    ),
                     "mi_bits_plugin": found.mi_bits_plugin[i, j],
                     "cramers_v_corrected": found.cramers_v_corrected[i, j],
                     "design_effect": found.design_effect[i, j],
@@ -39,8 +42,8 @@ def map_records(breadth: Breadth) -> list[Record]:
                         f"load_{name.replace('-', '_')}": matrix[i, j]
                         for name, matrix in breadth.load_profiles.items()
                     },
-                    **reason(found.reasons.get((source, target))),
-                    **scarcity_record(found.scarce.get((source, target), Scarcity())),
+                    **reason(found.reasons.get((source, target)), scarce.reason),
+                    **scarcity_record(scarce),
                 }
             )
     return records

@@ -1,5 +1,6 @@
 """results.json, the parts on what a dependence is made of and on what p-values are worth."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -43,6 +44,11 @@ def caution_of(**cautions: str | None) -> Record:
     if not given:
         return {}
     return {"caution": "; ".join(dict.fromkeys(given.values())), "cautions": given}
+
+
+def interval_record(low: float, high: float, scarce: Scarcity) -> list[float]:
+    """The interval of a table's information; undefined where it would miss the truth too often."""
+    return [low, high] if scarce.covered else [math.nan, math.nan]
 
 
 def scarcity_record(scarce: Scarcity) -> Record:

@@ -24,6 +24,7 @@ from routestat.report.memory import memory_record, order_records
 from routestat.report.parts import (
     budget_record,
     calibration_record,
+    interval_record,
     parts_record,
     reason,
     scarcity_record,
@@ -187,14 +188,14 @@ def _dependence(item: Dependence) -> Record:
         "log10_q_clustered": item.log10_q_clustered,
         "mi_bits_plugin": information.mi_bits_plugin,
         "mi_bits": information.mi_bits,
-        "mi_bits_ci95": [information.low, information.high],
+        "mi_bits_ci95": interval_record(information.low, information.high, item.scarce),
         **(
             {"mi_bits_iid": item.iid_bits, "mi_estimator_iid": item.iid_estimator}
             if item.iid_estimator
             else {}
         ),
         "mi_bits_unit": "token" if isinstance(test, Independence) else "pair of slots",
-        **reason(test.reason, information.reason),
+        **reason(test.reason, information.reason, item.scarce.reason),
         **({"note": test.note} if test.note else {}),
         **scarcity_record(item.scarce),
     }

@@ -20,7 +20,6 @@ from routestat.traces.metadata import Router
 from routestat.traces.store import span
 
 TOP_PAIRS = 64
-UNCOVERED = "no interval is given where what is left of the bias would exceed it"
 TOP_PATHS = 3
 # Layers of a path shown on one line; the report has all of them.
 PATH_LAYERS = 6
@@ -95,7 +94,7 @@ def _dependence(console: Console, study: Study) -> None:
     more, note = len(study.dependence) - TOP_PAIRS, study.parts[0].note
     below = [f"{more} more in the report"] if more > 0 else []
     below += [f"beyond types and given token rest {note}"] if note else []
-    reasons: list[str | None] = [] if all(item.scarce.covered for item in shown) else [UNCOVERED]
+    reasons: list[str | None] = [item.scarce.reason for item in shown]
     reasons += [reason for item in study.dependence for reason in (item.information.reason, item.test.reason)]
     reasons += [reason for item in study.parts for reason in (item.within.reason, *item.reasons)]
     title = f"Dependence between layers, strongest first ({unit})"

@@ -96,7 +96,8 @@ def layer_map(
         tables = np.asarray(table)
         found[source, target], reason = _figures(tables, source, target, top_k, level)
         slots = 1 if top_k is None else top_k[source] * top_k[target]
-        said[source, target] = scarcity(tables.sum(axis=0, dtype=np.int64), slots)
+        effect = found[source, target].get("design_effect", 1.0)
+        said[source, target] = scarcity(tables.sum(axis=0, dtype=np.int64), slots, effect)
         if reason:
             reasons[source, target] = reason
         # In the expert view each inclusion is counted once for every expert at the other end.

@@ -134,7 +134,10 @@ def numbers(record, keys=ABOUT):
 def test_poor_traces_have_cautions_to_pass_on(poor):
     """Or the tests below would have nothing to find."""
     assert any("caution" in record for record in poor.results["dependence"])
-    assert any(record.get("mi_bits_ci95_covers") is False for record in poor.results["dependence"])
+    # The expert view withholds the number itself.
+    assert any(
+        r.get("mi_bits_ci95_covers") is False or r["mi_bits"] is None for r in poor.results["dependence"]
+    )
     assert any("caution" in record for record in poor.results["map"])
 
 
@@ -152,20 +155,22 @@ def test_the_page_shows_no_number_without_its_caution(poor):
                 if exact & shown:
                     found += 1
                     assert any(caution in title for title in titles), (tag, table, caution, exact & shown)
-    assert found > 5
+    assert found > 2
 
 
 def test_intervals_that_would_not_cover_are_shown_nowhere(poor, printed):
     shown = set().union(*(block[1] for block in Blocks(poor.html).blocks))
     uncovered = [r for r in records(poor.results) if r.get("mi_bits_ci95_covers") is False]
-    assert uncovered
+    assert uncovered or poor.results["states"] == "expert"
     for record in uncovered:
+        assert record["mi_bits_ci95"] == [None, None]
         for key in ("mi_bits_ci95", "mi_bits_within_document_ci95"):
             limits = {limit for limit in record.get(key, ()) if limit is not None and limit != round(limit)}
             assert not limits & shown
             assert not any(f"{number(limit)} …" in printed for limit in limits)
-    assert "no interval is given where what is left of the bias would exceed it" in poor.page.text
-    assert "no interval is given where what is left of the bias would exceed it" in printed
+    if uncovered:
+        assert "no interval is given where what is left of the bias would exceed it" in poor.page.text
+        assert "no interval is given where what is left of the bias would exceed it" in printed
 
 
 def row_of(printed, label):
@@ -192,7 +197,12 @@ def test_the_terminal_shows_no_number_without_its_caution(poor, printed):
             # The sentences have the numbers too.
             share = record["caution"].split(" of the tokens")[0]
             assert f"{share} have the {record['given']}" in said
-    texts = [r["caution"] for r in poor.results["dependence"] if "caution" in r]
+    printed_keys = ("mi_bits", "mi_bits_within_document", "mi_bits_beyond_token_type")
+    texts = [
+        r["caution"]
+        for r in poor.results["dependence"]
+        if "caution" in r and any(r[key] is not None for key in printed_keys)
+    ]
     texts += [
         one
         for r in poor.results["dependence"]
