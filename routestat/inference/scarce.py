@@ -56,7 +56,9 @@ def scarcity(table: ArrayLike, slots: int = 1, design_effect: float = 1.0) -> Sc
     in_use = max(int(np.count_nonzero(total.sum(axis=0)) * np.count_nonzero(total.sum(axis=1))), 1)
     n = float(total.sum())
     worth = n / max(design_effect, 1.0) if design_effect == design_effect else n
-    if not n or worth >= ENOUGH_PER_CELL * in_use:
+    covered = slots > 1 or worth >= COVERED_PER_CELL * in_use
+    # Dependence between tokens is taken out of the estimate; only where very few are left does it fail.
+    if not n or (covered and n >= ENOUGH_PER_CELL * in_use):
         return Scarcity()
     counts = f"{n / in_use:.3g} counts per cell of the table"
     if worth < 0.95 * n:
@@ -64,7 +66,8 @@ def scarcity(table: ArrayLike, slots: int = 1, design_effect: float = 1.0) -> Sc
     few = f"only {counts}: below {ENOUGH_PER_CELL}"
     if slots > 1:
         return Scarcity(f"{few} the plug-in and the parts of the information are biased upwards")
-    covered = worth >= COVERED_PER_CELL * in_use
     _, unreliable = default_estimator(worth, in_use)
     rest = "" if covered else f", below {COVERED_PER_CELL} by more than an interval would show"
-    return Scarcity(unreliable or f"{few} information is biased upwards{rest}", covered)
+    return Scarcity(
+        unreliable or f"{few} information is biased{' upwards' if covered else ''}{rest}", covered
+    )

@@ -110,7 +110,7 @@ def _layer_before(memory: Memory, names: Sequence[str]) -> str:
     said = (
         f"Without any context a choice of layer{'s' if len(layers) > 1 else ''} {span(layers)} costs "
         f"{_shown(nothing.value)} bits of log loss on held-out documents (95 % interval {_shown(nothing.low)} … "
-        f"{_shown(nothing.high)}, whole documents as the units{rough})"
+        f"{_shown(nothing.high)}, clusters of documents as the units{rough})"
     )
     if "layer-1" in names:
         said += f"; the layer before {_saves(memory.mean_gain('layer-1', 'nothing'))}"

@@ -118,7 +118,7 @@ def _reading(study: Study) -> list[str]:
     """The columns in words, on the strongest pair; not where its numbers cannot be read."""
     item = min(study.dependence, key=_strength)
     bits = item.information.mi_bits
-    units = "log10 p takes whole documents as the units."
+    units = "log10 p takes clusters of documents as the units."
     if bits != bits:
         why = item.information.reason
         return [f"Whether the layers depend on each other or not cannot be said: {why}."] if why else []

@@ -475,7 +475,7 @@ def test_a_layer_without_tokens_is_passed_over(reports):
     assert memory["reading"][0] == (
         "No token has the layer before known, so whether there is memory over layers cannot be told."
     )
-    assert memory["reading"][1].endswith("whole documents as the units, rough with 10 groups of them).")
+    assert memory["reading"][1].endswith("clusters of documents as the units, rough with 10 groups of them).")
 
 
 def test_a_last_layer_without_tokens_does_not_hide_the_others(reports):
@@ -497,8 +497,8 @@ def test_gains_in_words_by_hand():
         "Over layers the memory is two layers long, as far as these documents tell; of orders 0 to 2, held-out "
         "documents ask for order 2 at 2 of 2 layers.",
         "Without any context a choice of layer 3 costs 5.00 bits of log loss on held-out documents (95 % interval 5.00 "
-        "… 5.00, whole documents as the units, rough with 6 groups of them); the layer before saves 2.00 bits (2.00 … "
-        "2.00).",
+        "… 5.00, clusters of documents as the units, rough with 6 groups of them); the layer before saves 2.00 bits "
+        "(2.00 … 2.00).",
         "Beyond that, the layer two before saves 0.500 bits (0.500 … 0.500); the layer three before loses 0.250 bits "
         "(0.250 … 0.250): more to learn than it tells.",
         "Over tokens, the same layer's choice at the token before saves nothing; beside the layer before it saves "
