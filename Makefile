@@ -4,7 +4,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint bench bench-capture clean
+.PHONY: demo test lint calibration bench bench-capture clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.stamp-core
@@ -19,6 +19,13 @@ lint: $(VENV)/.stamp-test $(VENV)/.stamp-lint
 	$(BIN)/ruff format --check routestat capture tests
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# The long forms of the calibrations, an hour or more; the tables they print are kept in reports/calibration.
+calibration: $(VENV)/.stamp-test
+	mkdir -p reports/calibration
+	set -e; for name in few_units_size level_checks_size wide_noise; do \
+	  OMP_NUM_THREADS=1 $(BIN)/python -m pytest -s -m "long or not long" tests/calibration/test_$$name.py \
+	  | tee reports/calibration/$$name.txt; done
 
 bench: $(VENV)/.stamp-bench
 	$(BIN)/python -m tests.benchmarks.bench_counting
@@ -41,4 +48,5 @@ $(VENV)/.stamp-test $(VENV)/.stamp-lint $(VENV)/.stamp-bench: $(VENV)/.stamp-%: 
 	@touch $@
 
 clean:
-	rm -rf $(VENV) build dist reports/[!R]*
+	rm -rf $(VENV) build dist
+	test ! -d reports || find reports -mindepth 1 -maxdepth 1 ! -name README.md ! -name calibration -exec rm -rf {} +

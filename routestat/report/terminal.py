@@ -123,7 +123,7 @@ def _reading(study: Study) -> list[str]:
         why = item.information.reason
         return [f"Whether the layers depend on each other or not cannot be said: {why}."] if why else []
     if item.scarce.caution:
-        return [f"Bits with a mark cannot be read as they stand. {units}"]
+        return [f"Bits with a mark are to be read with the caution above. {units}"]
     part = {one.target.name: one for one in study.parts}[item.target.name]
     words = [
         f"Reading the first line: what layer {item.source.layer} chose tells {number(bits)} bits about layer "

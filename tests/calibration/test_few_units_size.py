@@ -56,7 +56,7 @@ def cases(shapes: list[tuple[str, float, int]], short: tuple[str, int]) -> list:
     return [
         pytest.param(
             shape, units, kind, least, runs,
-            marks=() if (shape, units) == short else pytest.mark.slow, id=f"{shape}-{units}-{kind}",
+            marks=() if (shape, units) == short else pytest.mark.long, id=f"{shape}-{units}-{kind}",
         )
         for shape, least, runs in shapes
         for units in UNITS
@@ -136,7 +136,7 @@ def test_comparison(shape: str, units: int, kind: str, least: float, runs: int, 
 @pytest.mark.parametrize(
     ("units", "kind"),
     [
-        pytest.param(units, kind, marks=() if units == 15 else pytest.mark.slow)
+        pytest.param(units, kind, marks=() if units == 15 else pytest.mark.long)
         for units in UNITS
         for kind in KINDS
     ],

@@ -70,8 +70,8 @@ def line(check: LevelCheck, kind: str) -> str:
     [
         pytest.param("equal", 12, 100, id="equal"),
         pytest.param("exponential", 12, 100, id="exponential"),
-        pytest.param("equal", 60, 100, marks=pytest.mark.slow, id="equal-long"),
-        pytest.param("exponential", 60, 100, marks=pytest.mark.slow, id="exponential-long"),
+        pytest.param("equal", 60, 100, marks=pytest.mark.long, id="equal-long"),
+        pytest.param("exponential", 60, 100, marks=pytest.mark.long, id="exponential-long"),
     ],
 )
 def test_independence_holds_its_level_though_layers_share_topics(
@@ -117,7 +117,7 @@ def leaning(rng: np.random.Generator, documents: int, k: int) -> Sample:
 
 
 @pytest.mark.parametrize(
-    ("sets", "draws"), [(8, 50), pytest.param(60, 50, marks=pytest.mark.slow, id="long")]
+    ("sets", "draws"), [(8, 50), pytest.param(60, 50, marks=pytest.mark.long, id="long")]
 )
 def test_order_rejects_about_as_often_as_it_says(sets: int, draws: int, found: list[str]) -> None:
     rng = np.random.default_rng([52, sets])

@@ -155,9 +155,9 @@ def coverage(noise: Noise, copied: float, rng: np.random.Generator, runs: int) -
     ("noise", "runs"),
     [
         (Noise(64, 6, 1000), 4),
-        pytest.param(Noise(64, 6, 1000, own=1.0), 4, marks=pytest.mark.slow),
-        pytest.param(Noise(64, 6, 1000, uneven=True), 6, marks=pytest.mark.slow),
-        pytest.param(Noise(64, 6, 3000), 6, marks=pytest.mark.slow),
+        pytest.param(Noise(64, 6, 1000, own=1.0), 4, marks=pytest.mark.long),
+        pytest.param(Noise(64, 6, 1000, uneven=True), 6, marks=pytest.mark.long),
+        pytest.param(Noise(64, 6, 3000), 6, marks=pytest.mark.long),
     ],
     ids=str,
 )
@@ -175,9 +175,9 @@ def test_no_order_is_found_in_noise(noise: Noise, runs: int, found: list[str]) -
     [
         (Noise(64, 6, 3000), 0.0, 150),
         (Noise(64, 6, 3000), 0.3, 100),
-        pytest.param(Noise(64, 6, 10_000, uneven=True), 0.0, 150, marks=pytest.mark.slow),
-        pytest.param(Noise(64, 6, 10_000, uneven=True, own=10.0), 0.3, 150, marks=pytest.mark.slow),
-        pytest.param(Noise(128, 8, 3000), 0.0, 60, marks=pytest.mark.slow),
+        pytest.param(Noise(64, 6, 10_000, uneven=True), 0.0, 150, marks=pytest.mark.long),
+        pytest.param(Noise(64, 6, 10_000, uneven=True, own=10.0), 0.3, 150, marks=pytest.mark.long),
+        pytest.param(Noise(128, 8, 3000), 0.0, 60, marks=pytest.mark.long),
     ],
     ids=str,
 )
