@@ -27,8 +27,10 @@ LEAST_DOCUMENTS = 6
 ALIKE = {"token ids": 1.0, "choices": 0.75}
 # Two documents would agree by chance with a probability of 2**-MARGIN_BITS somewhere in the trace.
 MARGIN_BITS = 10.0
-# Rows that probabilities are counted from, at most.
-CORPUS = 1 << 20
+# What a row says at least that follows from the row before, as a part of what it says alone.
+LEAST_SHARE = 0.3
+# Rows that probabilities are counted from, at most; and rows of one beginning whose bits are added up.
+CORPUS, MOST_ROWS = 1 << 20, 1 << 12
 _POWER, _BEFORE, _PLACE = (np.uint64(c) for c in (0x9E3779B97F4A7C15, 0xD6E8FEB86659FD93, 0xA0761D6478BD642F))
 
 
@@ -137,15 +139,15 @@ class _Search:
 
     def bonds(self, template: NDArray[np.int64]) -> NDArray[np.int64]:
         """Documents that share a beginning have the same number, others −1."""
-        bond = np.full(len(self.kept), -1, np.int64)
         own = self.kept - template
+        long, short, copies = np.full((3, len(own)), -1, np.int64)
         left, rows = np.flatnonzero(own > 0), SHARED_ROWS
         while len(left):
             # Beginnings that many rows could have by chance are followed further.
-            left, rows = self._bind(bond, left, template, rows), 2 * rows
-        for rows_, asked in ((SHORT_ROWS, own * SHORT_SHARE <= SHORT_ROWS), (None, own > 0)):
-            self._bind(bond, np.flatnonzero((bond < 0) & asked), template, rows_)
-        return bond
+            left, rows = self._bind(long, left, template, rows), 2 * rows
+        self._bind(short, np.flatnonzero(own * SHORT_SHARE <= SHORT_ROWS), template, SHORT_ROWS)
+        self._bind(copies, np.flatnonzero(own > 0), template, None)
+        return np.where(np.max([long, short, copies], axis=0) < 0, -1, joined(long, short, copies))
 
     def _bind(
         self,
@@ -183,19 +185,29 @@ class _Search:
         first = np.array([part[0] for part in parts], np.int64)
         if not len(first):
             return []
-        lengths = last[first] - template[first]
-        bits = self.bits(documents[first], template[first], int(lengths.max()))
-        counted = np.arange(bits.shape[1]) < lengths[:, None]
-        return [
-            (documents[part], float(sum_))
-            for part, sum_ in zip(parts, (bits * counted).sum(axis=1), strict=True)
-        ]
+        lengths = np.minimum(last[first] - template[first], MOST_ROWS)
+        sums = self._sums(documents[first], template[first], lengths)
+        return [(documents[part], float(sum_)) for part, sum_ in zip(parts, sums, strict=True)]
+
+    def _sums(
+        self, documents: NDArray[np.int64], first: NDArray[np.int64], lengths: NDArray[np.int64]
+    ) -> NDArray[np.float64]:
+        """Bits of so many rows from `first` on, `[document]`; a bounded number of rows is looked up at a time."""
+        step = max(1, CORPUS // int(lengths.max()))
+        sums = []
+        for start in range(0, len(documents), step):
+            part = slice(start, start + step)
+            bits = self.bits(documents[part], first[part], int(lengths[part].max()))
+            sums.append((bits * (np.arange(bits.shape[1]) < lengths[part, None])).sum(axis=1))
+        return np.concatenate(sums)
 
     def bits(self, documents: NDArray, first: NDArray, rows: int) -> NDArray[np.float64]:
         """−log2 of the probability of each of `rows` rows from `first` on, given the row before, `[document, row]`.
 
-        Rows beyond a document's end say nothing. A row's frequency after the one before it, shrunk to its frequency
-        alone with the weight of one row; occurrences at the same place of a document are left out of both.
+        Rows beyond a document's end say nothing. A row's frequency after the one before it is shrunk to its frequency
+        alone with the weight of one row; occurrences at the same place of a document are left out of both. A text that
+        stands at another place of other documents too (behind another template) would predict itself in this way: a
+        row that does not repeat the one before says at least `LEAST_SHARE` of what its frequency alone says.
         """
         row = self.start[documents][:, None] + first[:, None] + np.arange(rows)
         inside = np.arange(rows) < (self.kept[documents] - first)[:, None]
@@ -209,8 +221,12 @@ class _Search:
             min(len(key), CORPUS) - np.bincount(place[:CORPUS], minlength=place.max() + 1)[place[asked]]
         )
         found = np.zeros(row.shape)
-        single = (alone + 1.0) / (elsewhere + 1.0)
-        found[inside] = -np.log2((after * (place[asked] > 0) + single) / (previous + 1.0))
+        single, earlier = ((times + 1.0) / (elsewhere + 1.0) for times in (alone, previous))
+        given = -np.log2((after * (place[asked] > 0) + single) / (previous + 1.0))
+        # Of rows that repeat the one before only the first says how rare it is: documents may dwell in one choice.
+        fresh = -np.log2(np.minimum(1.0, single / np.maximum(1.0 - earlier, single)))
+        fresh[key[asked] == before[asked]] = 0.0
+        found[inside] = np.maximum(given, LEAST_SHARE * fresh)
         return found
 
     def _elsewhere(self, keys: NDArray[np.uint64], asked: NDArray[np.int64]) -> NDArray[np.int64]:
