@@ -14,7 +14,7 @@ from routestat.contrast import Side, contrast
 from routestat.counting.agreement import Agreement, count_agreement
 from routestat.counting.context import Context
 from routestat.counting.counts import MAX_STATES, Counts, count
-from routestat.desk import Ticker, check_out, keep_traces_apart, parse_layers, run
+from routestat.desk import Ticker, check_out, keep_traces_apart, parse_layers, require_tokens, run
 from routestat.errors import RoutestatError
 from routestat.inference.units import FEW_UNITS, too_few
 from routestat.report.comparison import write_comparison
@@ -98,6 +98,8 @@ def compare(
         )
         if pairing.paired:
             traces = in_common_units(*traces)
+        for trace in traces:
+            require_tokens(trace, None)
         counts = count_both(traces, routers, groups, threads, ticker)
         findings = contrast(
             (side(a, traces[0], domain_a, counts[0]), side(b, traces[1], domain_b, counts[1])),

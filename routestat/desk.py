@@ -95,6 +95,10 @@ def require_tokens(trace: Trace, layers: list[int] | None) -> None:
     """Refuse a trace without tokens or without the wanted layers, before anything is written."""
     trace.routers(layers)
     if not trace.n_tokens:
+        if trace.n_recorded:
+            raise RoutestatError(
+                "every token belongs to the template: drop nothing, use --template once or keep"
+            )
         raise RoutestatError("the trace holds no tokens: there is nothing to analyse")
 
 

@@ -230,3 +230,19 @@ def test_halves_of_one_trace_that_share_clusters_are_told(tmp_path):
     assert "6 clusters have documents in A and others in B" in " ".join(found.stdout.split())
     record = json.loads((tmp_path / "r" / "results.json").read_text())
     assert (record["a"]["n_documents"], record["a"]["n_clusters"]) == (6, 6)
+
+
+def test_copies_of_one_text_are_one_document_or_nothing(tmp_path):
+    rows = np.concatenate([noise(np.random.default_rng(6), 60, LAYERS)] * 12)
+    np.savez(tmp_path / "x.npz", experts=rows, document=np.repeat(np.arange(12), 60), n_experts=8)
+    record, terminal, _ = results_of(tmp_path, tmp_path / "x.npz")
+    assert (record["trace"]["n_tokens"], record["trace"]["n_documents"], record["trace"]["n_clusters"]) == (
+        60,
+        1,
+        1,
+    )
+    assert "11 documents hold nothing else and add nothing" in " ".join(terminal.split())
+    for app, name, traces in ((analyze_app, "analyze", ["t"]), (compare_app, "compare", ["t", "t"])):
+        where = [tmp_path / one for one in traces]
+        said = complaint(ask(app, f"routestat {name}", *where, "--template", "drop", "--out", tmp_path / "d"))
+        assert "every token belongs to the template: drop nothing, use --template once or keep" in said
