@@ -124,7 +124,8 @@ def _halves(counts: Counts, rng: np.random.Generator) -> HalfSplits:
 def _reasons(counts: Counts, n_units: int) -> dict[str, str]:
     """Why a family cannot be checked."""
     layers, reasons = len(counts.routers), {}
-    few = f"{2 * FEWEST_MADE} independent documents (or clusters of them) or more are needed to trade layers, got {n_units}"
+    least = 2 * FEWEST_MADE
+    few = f"{least} clusters of documents or more are needed to trade layers, got {n_units}"
     for family, needed in (("independence", 2), ("order", 3)):
         if layers < needed:
             reasons[family] = f"{layers} layer{'' if layers == 1 else 's'}, and the test takes {needed}"
