@@ -19,8 +19,9 @@ from scipy import sparse
 
 from routestat.traces.beginnings import Beginnings
 
-#: Rows that two documents have to share, beyond a template, to belong together; fewer where these are a fifth of both.
-SHARED_ROWS, SHORT_ROWS, SHORT_SHARE = 16, 8, 0.2
+#: Rows that two documents have to share, beyond a template, to belong together. Fewer bind documents of which they are
+#: a fifth: so many, of those that are no longer than five times that.
+SHARED_ROWS, SHORT_ROWS, SHORT_SHARE = 32, (8, 12, 16, 24), 0.2
 # Documents that must share a template at least: a beginning that two of three share is a bond.
 LEAST_DOCUMENTS = 6
 # Rows of a template that a document must have; choices of the same text may differ in last bits of arithmetic.
@@ -140,14 +141,15 @@ class _Search:
     def bonds(self, template: NDArray[np.int64]) -> NDArray[np.int64]:
         """Documents that share a beginning have the same number, others −1."""
         own = self.kept - template
-        long, short, copies = np.full((3, len(own)), -1, np.int64)
+        long, copies, *short = np.full((2 + len(SHORT_ROWS), len(own)), -1, np.int64)
         left, rows = np.flatnonzero(own > 0), SHARED_ROWS
         while len(left):
             # Beginnings that many rows could have by chance are followed further.
             left, rows = self._bind(long, left, template, rows), 2 * rows
-        self._bind(short, np.flatnonzero(own * SHORT_SHARE <= SHORT_ROWS), template, SHORT_ROWS)
+        for bond, rows in zip(short, SHORT_ROWS, strict=True):
+            self._bind(bond, np.flatnonzero(own * SHORT_SHARE <= rows), template, rows)
         self._bind(copies, np.flatnonzero(own > 0), template, None)
-        return np.where(np.max([long, short, copies], axis=0) < 0, -1, joined(long, short, copies))
+        return np.where(np.max([long, copies, *short], axis=0) < 0, -1, joined(long, copies, *short))
 
     def _bind(
         self,

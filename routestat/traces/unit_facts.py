@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from routestat.traces.shared_beginnings import SHARED_ROWS, SHORT_ROWS
+from routestat.traces.shared_beginnings import SHARED_ROWS
 from routestat.traces.store import Trace
 
 
@@ -84,7 +84,7 @@ def _because(reason: str) -> str:
     if reason.startswith("column "):
         return f"by {reason}"
     return (
-        f"documents share their first {SHARED_ROWS} tokens or more, or {SHORT_ROWS} of short ones, or are copies, by "
+        f"documents share their first {SHARED_ROWS} tokens or more, or about a fifth of them, or are copies, by "
         f"{reason}"
     )
 

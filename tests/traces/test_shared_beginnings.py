@@ -50,22 +50,23 @@ def parts_of(texts, template):
     for i, j in itertools.combinations(range(len(texts)), 2):
         own = min(len(texts[i]) - template[i], len(texts[j]) - template[j])
         beyond = in_common(texts[i], texts[j]) - max(template[i], template[j])
-        short = max(len(texts[i]) - template[i], len(texts[j]) - template[j]) <= 5 * SHORT_ROWS
+        longer = max(len(texts[i]) - template[i], len(texts[j]) - template[j])
+        short = any(beyond >= rows and longer <= 5 * rows for rows in SHORT_ROWS)
         copy = len(texts[i]) == len(texts[j]) == in_common(texts[i], texts[j])
-        if own > 0 and (beyond >= SHARED_ROWS or (short and beyond >= SHORT_ROWS) or copy):
+        if own > 0 and (beyond >= SHARED_ROWS or short or copy):
             part = [part[i] if one == part[j] else one for one in part]
     return {frozenset(np.flatnonzero(np.array(part) == one).tolist()) for one in part}
 
 
 def grown(rng, n):
     """Texts that leave each other at random places; half of the sets have a beginning that all start from."""
-    texts = [rng.integers(1000, size=rng.integers(10, 80))]
+    texts = [rng.integers(1000, size=rng.integers(10, 200))]
     opening = rng.integers(1000, size=int(rng.integers(2, 30)) * int(rng.integers(2)))
     for _ in range(n - 1):
         old = texts[rng.integers(len(texts))]
         kept = int(rng.integers(len(old) + 1)) if rng.random() < 0.5 else 0
         texts.append(
-            np.concatenate([old[:kept], rng.integers(1000, size=rng.integers(0 if kept else 1, 60))])
+            np.concatenate([old[:kept], rng.integers(1000, size=rng.integers(0 if kept else 1, 150))])
         )
     return [np.concatenate([opening, text]) if rng.random() < 0.9 else text for text in texts]
 

@@ -88,19 +88,20 @@ def test_copies_are_one_cluster_however_short_and_wherever_they_stand():
     assert clusters(memory_trace([*short, *short], rng)) == [[one, one + 30] for one in range(30)]
 
 
-def test_fifteen_shared_tokens_of_a_long_text_are_no_bond_and_sixteen_are():
+def test_thirty_one_shared_tokens_of_a_long_text_are_no_bond_and_thirty_two_are():
     rng = np.random.default_rng(3)
-    texts = [text(rng, 100) for _ in range(20)]
-    texts[7][:15], texts[9][:16] = texts[3][:15], texts[4][:16]
+    texts = [text(rng, 300) for _ in range(20)]
+    texts[7][:31], texts[9][:32] = texts[3][:31], texts[4][:32]
     found = [one for one in clusters(memory_trace(texts, rng)) if len(one) > 1]
     assert found == [[4, 9]]
 
 
-def test_eight_shared_tokens_bind_texts_of_which_they_are_a_fifth():
+def test_fewer_shared_tokens_bind_texts_of_which_they_are_a_fifth():
     rng = np.random.default_rng(3)
-    texts = [text(rng, n) for n in (40, 40, 41, 41, 60)]
-    texts[1][:8], texts[3][:8] = texts[0][:8], texts[2][:8]
-    assert clusters(memory_trace(texts, rng)) == [[0, 1], [2], [3], [4]]
+    texts = [text(rng, n) for n in (40, 40, 41, 41, 120, 110, 121, 110)]
+    for one, other, shared in ((0, 1, 8), (2, 3, 8), (4, 5, 24), (6, 7, 24)):
+        texts[other][:shared] = texts[one][:shared]
+    assert clusters(memory_trace(texts, rng)) == [[0, 1], [2], [3], [4, 5], [6], [7]]
 
 
 @pytest.mark.parametrize("n_states", [1, 2, 28])
