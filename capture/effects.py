@@ -108,7 +108,7 @@ def read_run(store: Path, routers: Sequence[Router], progress: Progress | None =
     if not trace.n_tokens:
         raise RoutestatError(f"{store}: the documents hold no tokens, so nothing followed")
     names = [router.name for router in routers]
-    batches = list(trace.batches(["token", *names]))
+    batches = list(trace.counted(["token", *names]))
     document = np.concatenate([batch.document for batch in batches])
     return Run(
         store,

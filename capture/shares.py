@@ -15,7 +15,7 @@ SHOWN_EXPERTS = 8
 
 def lines_of_shares(out: Path) -> Iterator[str]:
     """The share of tokens that each expert was executed for: per router, then per sample."""
-    trace = Trace.open(out, verify=False, template="keep")
+    trace = Trace.open(out, verify=False)
     routers = trace.meta.routers
     names = trace.documents.column("name").to_pylist()
     numbers = trace.documents.column("document").to_pylist()[:SAMPLES]

@@ -94,8 +94,8 @@ def _is_number(text: str) -> bool:
 def require_tokens(trace: Trace, layers: list[int] | None) -> None:
     """Refuse a trace without tokens or without the wanted layers, before anything is written."""
     trace.routers(layers)
-    if not trace.n_tokens:
-        if trace.n_recorded:
+    if not trace.n_counted:
+        if trace.n_tokens:
             raise RoutestatError(
                 "every token belongs to the template: drop nothing, use --template once or keep"
             )

@@ -42,7 +42,7 @@ def count_agreement(
     names = [router.name for router in routers]
     tokens, flips, kept = np.zeros((3, groups, len(routers)), np.int64)
     done = 0
-    for first, second in _side_by_side(a.batches(names), b.batches(names)):
+    for first, second in _side_by_side(a.counted(names), b.counted(names)):
         if not (
             np.array_equal(first.document, second.document)
             and np.array_equal(first.position, second.position)
@@ -56,7 +56,7 @@ def count_agreement(
             np.add.at(kept[:, place], group[both], common[both])
         done += len(first)
         if progress is not None:
-            progress(done, a.n_tokens)
+            progress(done, a.n_counted)
     return Agreement(tokens, flips, kept)
 
 

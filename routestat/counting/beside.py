@@ -72,7 +72,7 @@ def _counted(
     for number, part in enumerate(parts):
         names = {router.name for _, sources, target in part for router in (*sources, target)}
         routers = [router for router in counts.routers if router.name in names]
-        before = number * trace.n_tokens
+        before = number * trace.n_counted
 
         def tell(done: int, total: int, before: int = before) -> None:
             if progress is not None:

@@ -71,7 +71,7 @@ def count_pairs(
     passes, done = _passes(trace.routers(layers), groups, memory, _dtype(trace)), 0
     for routers in passes:
         tables = {r.name: _empty(r, groups, _dtype(trace)) for r in routers}
-        for batch in trace.batches(list(tables)):
+        for batch in trace.counted(list(tables)):
             runs = find_runs(batch.document, batch.position, trace.meta.window, trace.units, groups)
             for router in routers:
                 rows = expert_rows(batch.columns[router.name], router)
@@ -80,7 +80,7 @@ def count_pairs(
                 co_experts(rows, router.n_experts, *where, *tables[router.name])
             done += len(batch)
             if progress is not None:
-                progress(done, trace.n_tokens * len(passes))
+                progress(done, trace.n_counted * len(passes))
         for router in routers:
             pairs, inclusions = tables.pop(router.name)
             tokens = inclusions.sum(axis=1) // router.top_k
@@ -112,4 +112,4 @@ def _n_pairs(router: Router) -> int:
 
 def _dtype(trace: Trace) -> np.dtype:
     # A cell never exceeds the tokens of its group, so 32 bits do unless a group may hold more than that.
-    return np.dtype(np.uint32 if trace.n_tokens < 1 << 32 else np.uint64)
+    return np.dtype(np.uint32 if trace.n_counted < 1 << 32 else np.uint64)

@@ -216,7 +216,7 @@ def count_keys(
 
 def cell_type(trace: Trace) -> np.dtype:
     """The type of cells: one never exceeds the tokens of its group, so 32 bits do unless a group may hold more."""
-    return np.dtype(np.uint32 if trace.n_tokens < 1 << 32 else np.uint64)
+    return np.dtype(np.uint32 if trace.n_counted < 1 << 32 else np.uint64)
 
 
 def table_bytes(key: TableKey, view: str, groups: int, dtype: np.dtype) -> int:
@@ -284,7 +284,7 @@ def _pass(
     tail, done = Tail.empty(), 0
     window, units = trace.meta.window, trace.units
     seen = np.zeros(len(units.document), np.bool_)
-    pieces = _pieces(trace.batches([router.name for router in routers]), window, units, groups)
+    pieces = _pieces(trace.counted([router.name for router in routers]), window, units, groups)
     with ThreadPoolExecutor(threads + 1) as pool:
         # The next batch is decoded and cut into runs while this one is counted, the first while tables are made.
         ahead = pool.submit(next, pieces, None)
@@ -308,7 +308,7 @@ def _pass(
             tail = tail.after(batch, reach) if reach else tail
             done += len(batch)
             if progress is not None:
-                progress(done, trace.n_tokens)
+                progress(done, trace.n_counted)
     return tasks, tokens, documents, np.unique(units.cluster[seen])
 
 

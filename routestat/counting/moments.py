@@ -76,8 +76,8 @@ def count_moments(
     threads : int, optional
     progress : callable(rows_done, rows_in_all), optional
     """
-    share = min(1.0, sample / max(trace.n_tokens, 1))
-    dtype = np.dtype(np.uint32 if trace.n_tokens < 1 << 32 else np.uint64)
+    share = min(1.0, sample / max(trace.n_counted, 1))
+    dtype = np.dtype(np.uint32 if trace.n_counted < 1 << 32 else np.uint64)
     tasks = [_MomentTask.make(design, int(folds.max()) + 1, dtype) for design in designs]
 
     def feed(task: "_MomentTask", piece: Piece) -> None:

@@ -97,7 +97,7 @@ def count_paths(
             if len(table.keys) > capacity:
                 table, error = _shrink(table, capacity, error)
         if progress is not None:
-            progress(done, trace.n_tokens)
+            progress(done, trace.n_counted)
     best = table.top(n_paths)
     if error:
         best = _recount(reader, table.top(4 * n_paths)).top(n_paths)
@@ -115,7 +115,7 @@ def count_given(
     routers = trace.routers(layers)
     tokens = np.zeros(len(paths), np.int64)
     documents: list[set[int]] = [set() for _ in paths]
-    for batch in trace.batches([router.name for router in routers]):
+    for batch in trace.counted([router.name for router in routers]):
         columns = [batch.columns[router.name] for router in routers]
         if view == "expert":
             columns = [expert_rows(column, router) for column, router in zip(columns, routers, strict=True)]
@@ -140,7 +140,7 @@ class _Reader:
 
     def __iter__(self) -> Iterator[tuple[int, NDArray, NDArray, NDArray[np.uint64]]]:
         done = 0
-        for batch in self._trace.batches([router.name for router in self._routers]):
+        for batch in self._trace.counted([router.name for router in self._routers]):
             present = np.ones(len(batch), bool)
             for router in self._routers:
                 present &= _present(batch.columns[router.name], router)

@@ -68,7 +68,7 @@ def feed_pieces(
     chosen = {router.name: router for router in routers}
     tail, done = Tail.empty(), 0
     with ThreadPoolExecutor(threads or os.cpu_count() or 1) as pool:
-        for batch in trace.batches(list(chosen)) if chosen else ():
+        for batch in trace.counted(list(chosen)) if chosen else ():
             first = len(tail.document)
             whole = tail.seam(batch, len(batch)) if first else batch
             rows = pool.map(expert_rows, (whole.columns[n] for n in chosen), chosen.values())
@@ -78,4 +78,4 @@ def feed_pieces(
             tail = tail.after(batch, reach) if reach else tail
             done += len(batch)
             if progress is not None:
-                progress(done, trace.n_tokens)
+                progress(done, trace.n_counted)

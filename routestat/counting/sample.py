@@ -94,13 +94,13 @@ def take_sample(
     parts: list[dict[str, NDArray]] = []
     kept, done, limit, every = 0, 0, 1, np.uint64(1)
     previous = (-1, -1)
-    for batch in trace.batches([*names, "token"]):
+    for batch in trace.counted([*names, "token"]):
         follows = _follows(batch.document, batch.position, trace.meta.window, previous)
         previous = int(batch.document[-1]), int(batch.position[-1])
         if not parts:
             width = 9 + sum(batch.columns[name][:1].nbytes for name in names)
             limit = max(1, memory // width)
-            every = np.uint64(max(1, -(-trace.n_tokens // limit)))
+            every = np.uint64(max(1, -(-trace.n_counted // limit)))
         chosen = (batch.document.astype(np.uint64) * _HASH >> np.uint64(16)) % every == 0
         if (n := int(chosen.sum())) and kept < limit:
             rows = {name: batch.columns[name][chosen] for name in (*names, "token")}
@@ -108,7 +108,7 @@ def take_sample(
             kept += n
         done += len(batch)
         if progress is not None:
-            progress(done, trace.n_tokens)
+            progress(done, trace.n_counted)
     if not parts:
         parts = [_nothing(names)]
     whole = {name: np.concatenate([part[name] for part in parts])[:limit] for name in parts[0]}
@@ -126,7 +126,7 @@ def take_sample(
         trace.units,
         groups,
         len(np.unique(document)),
-        trace.n_tokens,
+        trace.n_counted,
     )
 
 

@@ -63,7 +63,7 @@ def count_within(
     tables = [_Pair(source, target, counts.groups, counts.states) for source, target in pairs]
     names = [router.name for router in counts.routers]
     previous, group, done = -1, 0, 0
-    for batch in trace.batches(names):
+    for batch in trace.counted(names):
         starts, documents = _documents(batch.document)
         groups = trace.units.group_of(documents, counts.groups)
         if previous >= 0 and int(batch.document[0]) != previous:
@@ -74,7 +74,7 @@ def count_within(
         previous, group = int(documents[-1]), int(groups[-1])
         done += len(batch)
         if progress is not None:
-            progress(done, trace.n_tokens)
+            progress(done, trace.n_counted)
     for pair in tables:
         pair.close(group)
     return {pair.routers[1].name: pair.table for pair in tables}

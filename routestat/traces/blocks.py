@@ -20,7 +20,7 @@ class Blocks(Trace):
     """
 
     def __init__(self, trace: Trace, length: int) -> None:
-        number = -(-trace.n_recorded // length)
+        number = -(-trace.n_tokens // length)
         documents = pa.table(
             {
                 "document": pa.array(np.arange(number), pa.int32()),
@@ -28,17 +28,17 @@ class Blocks(Trace):
             }
         )
         units = Units.alone(np.arange(number))
-        super().__init__(trace.meta, documents, (), trace.n_recorded, trace.columns, trace.complete, units)
+        super().__init__(trace.meta, documents, (), trace.n_tokens, trace.columns, trace.complete, units)
         self._trace, self._length = trace, length
         self.note = (
             f"one document: {number} stretches of {length:,} tokens stand for documents; p-values and intervals "
             "are approximate"
         )
 
-    def recorded(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+    def record_batches(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
         """The rows with the number of their stretch as the document."""
         row = 0
-        for record in self._trace.recorded(columns):
+        for record in self._trace.record_batches(columns):
             place = record.schema.get_field_index("document")
             number = (row + np.arange(record.num_rows)) // self._length
             row += record.num_rows
@@ -47,6 +47,6 @@ class Blocks(Trace):
 
 def in_blocks(trace: Trace, blocks: int = BLOCKS) -> Trace:
     """A trace of one document as so many stretches; as it is where it has more documents, or too few tokens."""
-    if trace.documents.num_rows != 1 or trace.n_recorded < blocks * SHORTEST:
+    if trace.documents.num_rows != 1 or trace.n_tokens < blocks * SHORTEST:
         return trace
-    return Blocks(trace, -(-trace.n_recorded // blocks))
+    return Blocks(trace, -(-trace.n_tokens // blocks))

@@ -10,7 +10,6 @@ import numpy as np
 import pyarrow as pa
 
 from routestat.errors import RoutestatError
-from routestat.traces.batch import to_batch
 from routestat.traces.shared_beginnings import joined
 from routestat.traces.store import Trace
 from routestat.traces.units import Units, relabelled
@@ -40,7 +39,7 @@ def documents_of(trace: Trace, progress: Callable[[int, int], None] | None = Non
     """Every document that has tokens, in the order of the rows; one pass over the token ids."""
     found: dict[int, _Reading] = {}
     done = 0
-    for batch in map(to_batch, trace.recorded(["token"])):
+    for batch in trace.batches(["token"]):
         token = np.ascontiguousarray(batch.columns["token"], dtype="<i4")
         edges = (np.flatnonzero(np.diff(batch.document)) + 1).tolist()
         for first, last in zip([0, *edges], [*edges, len(batch)], strict=True):
@@ -50,7 +49,7 @@ def documents_of(trace: Trace, progress: Callable[[int, int], None] | None = Non
             reading.digest.update(token[first:last].tobytes())
         done += len(batch)
         if progress is not None:
-            progress(done, trace.n_recorded)
+            progress(done, trace.n_tokens)
     names, domains = _facts(trace, "name"), _facts(trace, "domain")
     return [
         Document(
@@ -251,9 +250,9 @@ class Selected(Trace):
         """The same documents in other clusters, or with another template."""
         return Selected(self._trace, self._documents, self._new, units)
 
-    def recorded(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+    def record_batches(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
         """The rows of the chosen documents, in the trace's order."""
-        for record in self._trace.recorded(columns):
+        for record in self._trace.record_batches(columns):
             place = record.schema.get_field_index("document")
             # Numbers beyond the last chosen one share the last place, which names none.
             old = np.minimum(record.column(place).to_numpy(), len(self._numbers) - 1)

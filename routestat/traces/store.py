@@ -57,15 +57,15 @@ class Trace:
     meta : TraceMeta
     documents : pyarrow.Table
         One row per document: ``document``, ``name``, ``domain`` and whatever else the source said.
-    n_recorded : int
-        Rows on disk, those of a template that are not read included.
+    n_tokens : int
+        Rows, those of a template that are not counted included; see `n_counted`.
     columns : tuple of str
         What was recorded beside the routers: ``L00.top1`` …
     complete : bool
         False if the writer stopped before closing; everything up to its last whole shard is here.
     template : {"once", "drop", "keep"}
-        What happens to a beginning that most documents share: its rows are read in the first document that has all
-        of it, in none, or in all.
+        What happens to a beginning that most documents share: its rows are counted in the first document that has
+        all of it, in none, or in all.
     note : str
         What its documents are, where they are no documents.
     """
@@ -77,7 +77,7 @@ class Trace:
         meta: TraceMeta,
         documents: pa.Table,
         sources: Sequence[Any],
-        n_recorded: int,
+        n_tokens: int,
         columns: Sequence[str] = (),
         complete: bool = True,
         units: Units | None = None,
@@ -85,7 +85,7 @@ class Trace:
     ) -> None:
         self.meta = meta
         self.documents = documents
-        self.n_recorded = n_recorded
+        self.n_tokens = n_tokens
         self.columns = tuple(columns)
         self.complete = complete
         self.template = _require_template(template)
@@ -96,13 +96,13 @@ class Trace:
     def units(self) -> Units:
         """Which documents are independent; documents are examined when this is first asked for."""
         if self._units is None:
-            self._units = examine(self.meta, self.documents, self.recorded)
+            self._units = examine(self.meta, self.documents, self.record_batches)
         return self._units
 
     @property
-    def n_tokens(self) -> int:
-        """Rows that are read."""
-        return self.n_recorded - int(self.units.left_out(self.template).sum())
+    def n_counted(self) -> int:
+        """Rows that are counted: all but the repetitions of a template."""
+        return self.n_tokens - int(self.units.left_out(self.template).sum())
 
     @classmethod
     def open(
@@ -162,7 +162,7 @@ class Trace:
             if row != shard.rows:
                 raise TraceError(f"{file}: {row} rows where the manifest says {shard.rows}")
         if cluster is not None or (verify and units is None):
-            trace._units = examine(trace.meta, documents, trace.recorded, cluster, progress)
+            trace._units = examine(trace.meta, documents, trace.record_batches, cluster, progress)
         return trace
 
     @classmethod
@@ -195,7 +195,7 @@ class Trace:
             trace._units = (
                 relabelled(Units.alone(numbers), label)
                 if template == "keep"
-                else examine(meta, trace.documents, trace.recorded, "clusters")
+                else examine(meta, trace.documents, trace.record_batches, "clusters")
             )
         return trace
 
@@ -209,14 +209,14 @@ class Trace:
         """
         return map(to_batch, self.record_batches(columns))
 
-    def record_batches(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
-        """The same rows as Arrow record batches, with the phase."""
+    def counted(self, columns: Sequence[str] | None = None) -> Iterator[Batch]:
+        """The rows that are counted, as `batches`: without repetitions of a template (see `template`)."""
         left_out = self.units.left_out(self.template)
-        records = self.recorded(columns)
-        return without_beginnings(records, self.units, left_out) if left_out.any() else records
+        records = self.record_batches(columns)
+        return map(to_batch, without_beginnings(records, self.units, left_out) if left_out.any() else records)
 
-    def recorded(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
-        """All rows, those of a template that are not read included."""
+    def record_batches(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+        """All rows as Arrow record batches, with the phase."""
         for source in self._sources:
             if isinstance(source, pa.Table):
                 names = source.schema.names if columns is None else ["document", "position", *columns]

@@ -191,14 +191,14 @@ def convert(folder, **arrays):
         (
             np.tile([[[0, 1], [2, 3]]], (50, 1, 1)),
             np.repeat(np.arange(5), 10),
-            "groups of documents",
+            "5 independent units: no test or interval below 6",
         ),  # constant
         (
             np.argsort(np.random.default_rng(0).random((40, 3, 8)), 2)[..., :2],
             np.zeros(40, int),
             "one document",
         ),
-        (np.full((6, 2, 2), -1), [0, 0, 1, 1, 2, 2], "groups of documents"),  # every choice missing
+        (np.full((6, 2, 2), -1), [0, 0, 1, 1, 2, 2], "3 independent units"),  # every choice missing
     ],
 )
 def test_a_poor_trace_is_no_error_and_what_cannot_be_said_has_a_reason(tmp_path, experts, document, said):

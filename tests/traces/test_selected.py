@@ -115,6 +115,6 @@ def test_paired_selections_share_clusters_and_template_and_stay_side_by_side(tmp
         assert cluster[0] == cluster[3] == cluster[4]
         assert len({cluster[number] for number in (0, 1, 2, 5)}) == 4
     first, second = (
-        np.concatenate([batch.document for batch in one.first(6).batches(["L00"])]) for one in both
+        np.concatenate([batch.document for batch in one.first(6).counted(["L00"])]) for one in both
     )
     assert first.tolist() == second.tolist() == np.repeat(range(6), [50, *[40] * 5]).tolist()

@@ -56,7 +56,7 @@ def test_samples_of_one_prompt_are_one_cluster_behind_any_template(known, system
     assert clusters(trace) == [list(range(first, first + 4)) for first in range(0, 40, 4)]
     assert (trace.units.template == system).all()
     assert trace.units.reasons == ("token ids" if known else "choices",)
-    assert trace.n_tokens == 40 * 45 + system
+    assert trace.n_counted == 40 * 45 + system
 
 
 @pytest.mark.parametrize("system", [0, 1, 30])
@@ -136,7 +136,7 @@ def test_a_template_is_read_once_never_or_always(tmp_path):
     n = sum(len(one) for one in texts)
     for template, left_out in (("once", 8 * 12), ("drop", 9 * 12), ("keep", 0)):
         trace = memory_trace(texts, rng, template=template)
-        batches = list(trace.batches(["token"]))
+        batches = list(trace.counted(["token"]))
         token = np.concatenate([batch.columns["token"] for batch in batches])
         position = np.concatenate([batch.position for batch in batches])
         whole = [one[12:] if template != "keep" and place < 9 else one for place, one in enumerate(texts)]
@@ -144,7 +144,8 @@ def test_a_template_is_read_once_never_or_always(tmp_path):
         assert token.tolist() == np.concatenate(whole).tolist()
         # What is read keeps its place in the text.
         assert position[-30:].tolist() == list(range(30))
-        assert trace.n_tokens == len(token) == n - left_out
+        assert trace.n_counted == len(token) == n - left_out
+        assert trace.n_tokens == n == sum(len(batch) for batch in trace.batches([]))
         assert count(trace, groups=4).n_tokens == n - left_out
     assert trace.units.n_clusters == 13
 
@@ -157,7 +158,7 @@ def test_rows_are_left_out_across_batches_as_within_them(tmp_path):
     with TraceWriter(tmp_path / "t", META, shard_rows=33) as writer:
         writer.write(document, states=routed(texts, rng), token=np.concatenate(texts))
     trace = Trace.open(tmp_path / "t")
-    token = np.concatenate([batch.columns["token"] for batch in trace.batches(["token"])])
+    token = np.concatenate([batch.columns["token"] for batch in trace.counted(["token"])])
     assert token.tolist() == np.concatenate([texts[0], *(one[40:] for one in texts[1:])]).tolist()
 
 
@@ -289,4 +290,4 @@ def test_one_cluster_and_no_documents_have_their_own_words():
     assert "6 documents are 1 independent cluster" in facts.sentences()[0]
     assert "there is no test and no interval" in facts.sentences()[0]
     nothing = Trace(META, pa.table({"document": pa.array([], pa.int32())}), [], 0)
-    assert (nothing.units.n_clusters, nothing.n_tokens) == (0, 0)
+    assert (nothing.units.n_clusters, nothing.n_counted) == (0, 0)

@@ -111,7 +111,7 @@ def write_arrays(trace: Trace, path: Path, progress: Callable[[int, int], None] 
     RoutestatError
         If routers differ, share a layer, or the arrays would take more than `LIMIT_BYTES` of memory.
     """
-    routers, n = trace.meta.routers, trace.n_recorded
+    routers, n = trace.meta.routers, trace.n_tokens
     if len({(router.n_experts, router.top_k) for router in routers}) > 1:
         raise RoutestatError(
             f"{path}: an .npz has one n_experts and k for all routers; write .parquet instead"
@@ -129,7 +129,7 @@ def write_arrays(trace: Trace, path: Path, progress: Callable[[int, int], None] 
     arrays: dict[str, NDArray] = {name: np.empty(n, np.int32) for name in ("document", "position", "token")}
     arrays |= {"experts": np.empty((n, len(routers), top_k), dtype), "phase": np.zeros(n, np.int8)}
     row = 0
-    for record in trace.recorded():
+    for record in trace.record_batches():
         batch, rows = to_batch(record), slice(row, row + record.num_rows)
         arrays["document"][rows], arrays["position"][rows] = batch.document, batch.position
         arrays["token"][rows] = batch.columns["token"]

@@ -36,11 +36,11 @@ def write_parquet(trace: Trace, path: Path, progress: Callable[[int, int], None]
     temporary, done = path.with_name(path.name + ".tmp"), 0
     try:
         with pq.ParquetWriter(temporary, schema, compression="zstd") as sink:
-            for record in trace.recorded():
+            for record in trace.record_batches():
                 sink.write_batch(record.cast(schema), row_group_size=GROUP_ROWS)
                 done += record.num_rows
                 if progress is not None:
-                    progress(done, trace.n_recorded)
+                    progress(done, trace.n_tokens)
         pq.write_table(trace.documents, documents_path(path), compression="zstd")
         temporary.replace(path)
     finally:
