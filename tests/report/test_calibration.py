@@ -38,7 +38,7 @@ def test_a_family_without_a_reason_has_all_its_p_values(reports):
     assert sum(loads["p_histogram"]) == loads["n_draws"] * 4
     assert sum(independence["p_histogram"]) == independence["n_draws"] == 240
     # A draw of so few documents may have no p-value of order.
-    assert 50 <= sum(order["p_histogram"]) <= order["n_draws"] == 102
+    assert 50 <= sum(order["p_histogram"]) == order["n_draws"] <= 102
     assert independence["rate_clustered"] == pytest.approx(independence["p_histogram"][0] / 240)
     assert independence["rate_iid"] is not None
     wide = reports("experts").results["calibration"]["families"]
