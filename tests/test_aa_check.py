@@ -58,7 +58,7 @@ def test_all_families_of_the_state_view() -> None:
         ({"layers": 2, "documents": 30}, None, "2 layers, and the test takes 3"),
         (
             {"layers": 3, "documents": 11},
-            "12 documents or more are needed",
+            "12 clusters of documents or more are needed",
             "to trade layers, got 11",
         ),
         ({"layers": 3, "documents": 1}, "to trade layers, got 1", "to trade layers, got 1"),
