@@ -33,9 +33,9 @@ from scipy import special, stats
 
 from routestat.errors import RoutestatError
 from routestat.inference.clustered import CELLS_AT_ONCE, clustered_scores
-from routestat.inference.information import InformationInterval, plugin_information
+from routestat.inference.information import InformationInterval, grouped_table, plugin_information
 from routestat.inference.left_out import degrees, unbiased
-from routestat.inference.tables import Floats, contingency, read_only
+from routestat.inference.tables import Floats, read_only
 from routestat.inference.units import too_few
 
 #: The number is withheld where a bias that was taken out of it is more than so many standard errors.
@@ -68,15 +68,9 @@ def inclusion_information(
     RoutestatError
         For anything but such tables, or a level outside (0, 1).
     """
-    if not 0 < level < 1:
-        raise RoutestatError(f"level: wanted a share between 0 and 1, got {level}; use 0.95")
-    table = contingency(tables)
-    if table.tables is None:
-        raise RoutestatError(
-            "tables: wanted [group, source, target], got 2 axes; count per group of documents"
-        )
+    table, parts = grouped_table(tables, level)
     cells, nan = source_k * target_k, math.nan
-    counts = table.tables.sum(axis=(1, 2), dtype=np.int64)
+    counts = parts.sum(axis=(1, 2), dtype=np.int64)
     if (counts % cells).any():
         raise RoutestatError(
             f"tables: wanted {cells} cells of every token, got {int(counts.sum())} in all; check source_k, target_k"
@@ -90,7 +84,7 @@ def inclusion_information(
     if (largest := counts.max() / counts.sum()) >= 0.5:
         why = f"one group of documents holds {largest:.0%} of the tokens: wanted less than half, for an error"
         return InformationInterval(nan, plugin, nan, nan, nan, level, n, groups, why)
-    estimate = _estimate(_Inclusions.of(table.tables, source_k, target_k))
+    estimate = _estimate(_Inclusions.of(parts, source_k, target_k))
     if reason := estimate.reason:
         return InformationInterval(nan, plugin, nan, nan, nan, level, n, groups, reason)
     value, error = estimate.nats / math.log(2.0), estimate.error / math.log(2.0)

@@ -8,7 +8,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from routestat.errors import RoutestatError
@@ -211,6 +211,24 @@ class InformationInterval:
     reason: str | None = None
 
 
+def grouped_table(tables: ArrayLike, level: float) -> tuple[Contingency, NDArray[np.integer]]:
+    """Counts per group, checked, for an interval of this level; and those of the kept groups, rows and columns.
+
+    Raises
+    ------
+    RoutestatError
+        For anything but whole counts `[group, source, target]`, or a level outside (0, 1).
+    """
+    if not 0 < level < 1:
+        raise RoutestatError(f"level: wanted a share between 0 and 1, got {level}; use 0.95")
+    table = contingency(tables)
+    if table.tables is None:
+        raise RoutestatError(
+            "tables: wanted [group, source, target], got 2 axes; count per group of documents"
+        )
+    return table, table.tables
+
+
 def mutual_information_interval(tables: ArrayLike, level: float = 0.95) -> InformationInterval:
     """Mutual information in bits with an interval that is right on dependent tokens.
 
@@ -232,18 +250,12 @@ def mutual_information_interval(tables: ArrayLike, level: float = 0.95) -> Infor
     RoutestatError
         For anything but such tables, or a level outside (0, 1).
     """
-    if not 0 < level < 1:
-        raise RoutestatError(f"level: wanted a share between 0 and 1, got {level}; use 0.95")
-    table = contingency(tables)
-    if table.tables is None:
-        raise RoutestatError(
-            "tables: wanted [group, source, target], got 2 axes; count per group of documents"
-        )
+    table, parts = grouped_table(tables, level)
     n, groups, nan = int(table.total.sum()), int(table.groups.size), math.nan
     if n == 0:
         return InformationInterval(nan, nan, nan, nan, nan, level, 0, 0, "no tokens")
     plugin = plugin_information(table.total) / math.log(2.0)
-    size = table.tables.sum(axis=(1, 2))
+    size = parts.sum(axis=(1, 2))
     if why := too_few(size):
         return InformationInterval(nan, plugin, nan, nan, nan, level, n, groups, why)
     left_out, scores = _leave_each_out(table)

@@ -26,6 +26,11 @@ FOUND = (CLUSTER, REASON, TEMPLATE)
 CLUSTER_COLUMN = "cluster_column"
 
 
+def named_column(name: str) -> str:
+    """The column of the documents that keeps a source's field of this name; the store has columns of its own."""
+    return f"source_{name}" if name in (*FOUND, LABEL) else name
+
+
 @dataclass(frozen=True, eq=False)
 class Units:
     """The clusters of a trace's documents, and its template.

@@ -30,7 +30,7 @@ from routestat.traces.importers.imported import Imported, Wanted
 from routestat.traces.importers.opening import UNREADABLE, reason
 from routestat.traces.metadata import Router, routers_like
 from routestat.traces.store import Trace
-from routestat.traces.units import CLUSTER_COLUMN
+from routestat.traces.units import CLUSTER_COLUMN, named_column
 
 KNOWN = (
     "experts",
@@ -77,11 +77,12 @@ def read_arrays(path: Path, wanted: Wanted | None = None) -> Imported:
     token = _per_token(path, arrays, "token", n)
     phase = _per_token(path, arrays, "phase", n)
     documents = _documents(path, arrays, document, n)
-    column = (wanted.cluster if wanted is not None else None) or (
-        "clusters" if "clusters" in arrays else None
-    )
-    if column is not None and column not in documents:
-        documents[column] = _clusters(path, arrays, column, document)
+    said = None if wanted is None else wanted.cluster
+    if said is None and "clusters" in arrays:
+        said = "clusters"
+    column = None if said is None else named_column(said)
+    if said is not None and column is not None and column not in documents:
+        documents[column] = _clusters(path, arrays, said, document)
     if wanted is not None and wanted.drop_dummy_rows and n:
         keep = settle_dummies(path, experts[order], document[order], True, notes, "row {}".format)
         order = order if keep is None else order[keep]

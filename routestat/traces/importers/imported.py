@@ -18,7 +18,7 @@ from routestat.traces.importers.checks import (
     settle_n_experts,
 )
 from routestat.traces.metadata import Router, routers_like
-from routestat.traces.units import CLUSTER_COLUMN, LABEL
+from routestat.traces.units import CLUSTER_COLUMN, LABEL, named_column
 
 
 @dataclass(frozen=True)
@@ -201,13 +201,14 @@ def settle(
         Naming the file, the layer and the row that cannot be.
     """
     spoken = list(notes)
-    if wanted.cluster is not None and wanted.cluster not in (described or {}):
+    column = None if wanted.cluster is None else named_column(wanted.cluster)
+    if column is not None and column not in (described or {}):
         known = ", ".join(described or {}) or "none"
         raise FormatError(
             f"{path}: --cluster {wanted.cluster}: documents of this format have no such column; they have {known}"
         )
-    if wanted.cluster is not None:
-        said["extra"] = {**said.get("extra", {}), CLUSTER_COLUMN: wanted.cluster}
+    if column is not None:
+        said["extra"] = {**said.get("extra", {}), CLUSTER_COLUMN: column}
     experts, layers = pick_layers(path, experts, axis, wanted.layers, spoken)
     refuse_empty_layers(path, experts, layers)
     places = count_positions(document) if position is None else position
@@ -252,7 +253,8 @@ def _described(found: Sequence[Document], wanted: Wanted) -> dict[str, list[Any]
     clusters = [one.cluster for one in found]
     if any(one is not None for one in clusters):
         # Of different kinds where files differ; a column has one type.
-        columns[wanted.cluster or LABEL] = [None if one is None else str(one) for one in clusters]
+        column = LABEL if wanted.cluster is None else named_column(wanted.cluster)
+        columns[column] = [None if one is None else str(one) for one in clusters]
     return columns
 
 
