@@ -11,7 +11,6 @@ from routestat.traces.beginnings import BeginningsReader
 from routestat.traces.metadata import TraceMeta
 from routestat.traces.units import CLUSTER_COLUMN, Units, find_units
 
-Progress = Callable[[int, int], None]
 #: All rows of a trace, with some of its columns.
 Recorded = Callable[[Sequence[str] | None], Iterator[pa.RecordBatch]]
 
@@ -21,7 +20,7 @@ def examine(
     documents: pa.Table,
     recorded: Recorded,
     column: str | None = None,
-    progress: Progress | None = None,
+    progress: Callable[[int], None] | None = None,
 ) -> Units:
     """Find the units of a trace: one pass over its token ids, or over its choices where these are not all known.
 
@@ -34,8 +33,7 @@ def examine(
     column : str, optional
         Column of the documents that says which belong together; if not given, the one that the metadata name, if
         any. See `find_units`.
-    progress : callable(rows_done, rows_in_all), optional
-        Called with the rows done as both: how many there are is not known here.
+    progress : callable(rows_done), optional
     """
     column = column or meta.extra.get(CLUSTER_COLUMN)
     choices = [router.name for router in meta.routers]
@@ -47,7 +45,7 @@ def examine(
                 break
             done += record.num_rows
             if progress is not None:
-                progress(done, done)
+                progress(done)
         if reader.all_known:
             break
     return find_units(reader.finished(), documents, column)

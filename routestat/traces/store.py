@@ -162,7 +162,8 @@ class Trace:
             if row != shard.rows:
                 raise TraceError(f"{file}: {row} rows where the manifest says {shard.rows}")
         if cluster is not None or (verify and units is None):
-            trace._units = examine(trace.meta, documents, trace.record_batches, cluster, progress)
+            told = None if progress is None else lambda done: progress(done, manifest.n_tokens)
+            trace._units = examine(trace.meta, documents, trace.record_batches, cluster, told)
         return trace
 
     @classmethod
