@@ -64,7 +64,7 @@ def convert(
         int | None, typer.Option(min=1, help="Experts per router, where the file does not say.")
     ] = None,
     top_k: Annotated[
-        int | None, typer.Option(min=1, help="Experts per token, for sglang and llama-cpp.")
+        int | None, typer.Option(min=1, help="Experts per token, where the file does not say.")
     ] = None,
     end_of_document: Annotated[
         int | None, typer.Option(help="Token id that ends a document, for flame-moe.")
@@ -87,6 +87,40 @@ def convert(
             "conversation), such as conversation_id; if not given, found from ids and shared beginnings."
         ),
     ] = None,
+    columns: Annotated[
+        str | None,
+        typer.Option(
+            help="Columns of a table by role: document=req,position=step,layer=layer,experts=topk. Roles: document, "
+            "position, layer, experts (a list, or several columns: experts=e0+e1) or expert with one a row (and slot "
+            "or weight); also token, phase, domain, cluster, weights. If not given, recognised."
+        ),
+    ] = None,
+    axes: Annotated[
+        str | None,
+        typer.Option(
+            help="Order of an array's axes: tokens,layers,k or layers,tokens,k, where it is doubtful."
+        ),
+    ] = None,
+    sequence_parallel: Annotated[
+        int | None,
+        typer.Option(min=2, help="Ranks that each hold a part of every sequence, for megatron."),
+    ] = None,
+    shape: Annotated[
+        str | None, typer.Option(help="Shape of packed bytes, such as 1000,24,2 (tokens, layers, k).")
+    ] = None,
+    dtype: Annotated[str | None, typer.Option(help="Type of packed bytes, such as uint8.")] = None,
+    logits: Annotated[
+        bool,
+        typer.Option(
+            "--logits", help="The arrays hold router logits; the --top-k largest of each row are the choice."
+        ),
+    ] = False,
+    skip_failed: Annotated[
+        bool,
+        typer.Option(
+            "--skip-failed", help="Leave out records without routing (failed requests), and count them."
+        ),
+    ] = False,
 ) -> None:
     """Read another tool's trace, check every row, and write the store; or write a trace as Parquet or .npz.
 
@@ -109,6 +143,13 @@ def convert(
         stride=stride,
         drop_dummy_rows=drop_dummy_rows,
         cluster=cluster,
+        columns=columns,
+        axes=axes,
+        sequence_parallel=sequence_parallel,
+        shape=shape,
+        dtype=dtype,
+        logits=logits,
+        skip_failed=skip_failed,
     )
     from_parquet = format_ == "parquet" or (format_ == "auto" and source.suffix == ".parquet")
     if (from_parquet or out.suffix in EXPORTS) and wanted != Wanted():
