@@ -153,7 +153,9 @@ def convert(
     )
     from_parquet = format_ == "parquet" or (format_ == "auto" and source.suffix == ".parquet")
     if (from_parquet or out.suffix in EXPORTS) and wanted != Wanted():
-        raise RoutestatError("a trace is converted whole: --layers to --cluster are for other tools' files")
+        raise RoutestatError(
+            f"{source}: a trace is converted whole: --layers to --skip-failed are for other tools' files"
+        )
     _require_free(out)
     if out.suffix in EXPORTS:
         print(f"{out}: {_export(source, out)}")

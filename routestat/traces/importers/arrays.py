@@ -25,9 +25,11 @@ from numpy.typing import NDArray
 
 from routestat.errors import FormatError, RoutestatError
 from routestat.traces.batch import to_batch
+from routestat.traces.checked import shown
 from routestat.traces.importers.checks import check_subsets, count_positions, settle_dummies
 from routestat.traces.importers.imported import Imported, Wanted
-from routestat.traces.importers.opening import UNREADABLE, reason
+from routestat.traces.importers.misspelt import meant
+from routestat.traces.importers.opening import UNREADABLE, listed, reason, require_members_once
 from routestat.traces.metadata import Router, routers_like
 from routestat.traces.store import Trace
 from routestat.traces.units import CLUSTER_COLUMN, named_column
@@ -56,12 +58,12 @@ def read_arrays(path: Path, wanted: Wanted | None = None) -> Imported:
     FormatError
         Naming the file and the array that is wrong.
     """
-    arrays = _load(path, None if wanted is None else wanted.cluster)
+    notes: list[str] = []
+    arrays = _load(path, None if wanted is None else wanted.cluster, notes)
     experts = arrays["experts"]
     if experts.ndim != 3 or experts.dtype.kind not in "iu" or 0 in experts.shape[1:]:
         raise FormatError(f"{path}: experts must be integers [tokens, layers, k], got {_describe(experts)}")
     n, n_layers, top_k = experts.shape
-    notes: list[str] = []
     layers = _layers(path, arrays, n_layers, notes)
     n_experts = _n_experts(path, arrays, experts, notes)
     document = _per_token(path, arrays, "document", n)
@@ -196,20 +198,21 @@ def _domains(trace: Trace, document: NDArray[np.int32]) -> dict[str, NDArray]:
     }
 
 
-def _load(path: Path, cluster: str | None = None) -> dict[str, NDArray]:
+def _load(path: Path, cluster: str | None, notes: list[str]) -> dict[str, NDArray]:
     if not path.is_file():
         raise FormatError(f"{path}: no such file")
     try:
-        archive = np.load(path, allow_pickle=False)
-        if not isinstance(archive, np.lib.npyio.NpzFile):
-            raise FormatError(f"{path}: a single array; save it with np.savez(..., experts=array)")
-        with archive:
+        # Opened here, for NumPy leaves open what it cannot read.
+        with path.open("rb") as handle:
+            archive = np.load(handle, allow_pickle=False)
+            if not isinstance(archive, np.lib.npyio.NpzFile):
+                raise FormatError(f"{path}: a single array; save it with np.savez(..., experts=array)")
+            require_members_once(path, archive.zip)
             if "experts" not in archive.files:
-                raise FormatError(
-                    f"{path}: no array named experts; it has {', '.join(archive.files) or 'none'}"
-                )
+                raise FormatError(f"{path}: no array named experts; it has {listed(archive.files)}")
             names = KNOWN if cluster is None else (*KNOWN, cluster)
             arrays = {name: archive[name] for name in names if name in archive.files}
+            notes += [_unread(name, names) for name in archive.files if name not in names]
         for name, array in arrays.items():
             if not isinstance(array, np.ndarray):
                 raise FormatError(f"{path}: {name} is no array")
@@ -218,6 +221,11 @@ def _load(path: Path, cluster: str | None = None) -> dict[str, NDArray]:
         raise
     except (*UNREADABLE, RuntimeError, TypeError, AttributeError) as error:
         raise FormatError(f"{path}: not a readable .npz of plain arrays ({reason(error)})") from None
+
+
+def _unread(name: str, known: tuple[str, ...]) -> str:
+    like = meant(name, known)
+    return f"array {shown(name)} is not read" + ("" if like is None else f"; did you mean {like}?")
 
 
 def _layers(path: Path, arrays: dict[str, NDArray], n_layers: int, notes: list[str]) -> list[int]:

@@ -1,5 +1,6 @@
 """Which format a file is in, told from what is in it; and the reader of each."""
 
+import codecs
 import json
 import re
 from collections.abc import Callable
@@ -95,7 +96,7 @@ def _of_file(path: Path) -> str | None:
     if not path.is_file():
         return "arrays"  # whose reader says that there is no such file
     with path.open("rb") as handle:
-        head = handle.read(64)
+        head = handle.read(64).removeprefix(codecs.BOM_UTF8)
     if head[:4] == b"GGUF" or DUMP.fullmatch(path.name):
         return "llama-cpp"
     if head[:6] == b"\x93NUMPY":
@@ -106,7 +107,10 @@ def _of_file(path: Path) -> str | None:
         return _of_torch(path)
     if head.lstrip()[:1] in (b"{", b"["):
         return _of_json(path)
-    if re.match(rb"layer\s*,\s*expert\s*$|\d+\s*,\s*\d+\s*$", head.splitlines()[0] if head else b""):
+    if re.match(
+        rb"layer\s*,\s*expert\s*$|\d+\s*,\s*\d+\s*$",
+        head.splitlines()[0] if head else b"",
+    ):
         return "llama-cpp"
     return None
 
@@ -151,7 +155,7 @@ def _of_torch(path: Path) -> str | None:
 
 
 def _of_json(path: Path) -> str | None:
-    text = path.read_text(encoding="utf-8", errors="replace")
+    text = path.read_text(encoding="utf-8-sig", errors="replace")
     record: Any = None
     for part in (text.lstrip().split("\n", 1)[0], text):
         try:

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from routestat.errors import FormatError
 from routestat.traces.importers.checks import narrow
 from routestat.traces.importers.imported import Imported, Wanted, settle
-from routestat.traces.importers.opening import reason
+from routestat.traces.importers.opening import left_out, reason
 from routestat.traces.store import span
 
 LAYER = re.compile(r"layer_(\d+)\.parquet")
@@ -57,7 +57,7 @@ def read_flame_moe(path: Path, wanted: Wanted) -> Imported:
     layers = sorted(wanted.layers or files)
     token = _tokens(path / "samples")
     experts, by_weight = _experts([files[layer] for layer in layers], len(token))
-    notes: list[str] = []
+    notes = [*left_out(folder, files.values()), *left_out(path / "samples", _samples(path / "samples"))]
     return settle(
         path,
         experts,
@@ -90,12 +90,16 @@ def _checkpoint(path: Path, wanted: int | None) -> tuple[int, Path]:
     return number, found[number]
 
 
-def _tokens(folder: Path) -> NDArray[np.integer]:
+def _samples(folder: Path) -> list[Path]:
     files = sorted(folder.glob("*.parquet"))
     if not files:
         raise FormatError(f"{folder}: no .parquet with token_id in it")
+    return files
+
+
+def _tokens(folder: Path) -> NDArray[np.integer]:
     parts = []
-    for file in files:
+    for file in _samples(folder):
         with _decoding(file):
             column = _opened(file, "token_id", pa.types.is_integer).read(["token_id"]).column(0)
         if column.null_count:

@@ -1,5 +1,6 @@
 """What every importer hands over: rows ready for the store, checked the same way whatever they came from."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from routestat.errors import FormatError
+from routestat.errors import FormatError, TraceError
+from routestat.traces.checked import require_text
 from routestat.traces.importers.checks import (
     check_subsets,
     count_positions,
@@ -171,6 +173,7 @@ def join(path: Path, found: Sequence[Document], wanted: Wanted, **said: Any) -> 
         notes.append(
             f"{unsaid} documents do not say where the prompt ends: their rows are all marked prefill"
         )
+    notes += _unlike(found)
     token = None
     if any(one.tokens is not None for one in found):
         token = np.concatenate([_tokens_of_rows(one) for one in found])
@@ -252,10 +255,14 @@ def settle(
     check_subsets(path, experts, n_experts, layers, place)
     if token is not None and (token.min() < -1 or token.max() > np.iinfo(np.int32).max):
         raise FormatError(f"{path}: token ids must lie in −1 … 2147483647, got {token.min()} … {token.max()}")
+    if places.size and (places.min() < 0 or places.max() > np.iinfo(np.int32).max):
+        raise FormatError(
+            f"{path}: positions must lie in 0 … 2147483647, got {places.min()} … {places.max()}"
+        )
     numbers = np.unique(document).tolist()
     columns: dict[str, list[Any]] = {"document": numbers}
     for key, values in (described or {}).items():
-        columns[key] = [values[number] for number in numbers]
+        columns[key] = [_written(path, key, values[number]) for number in numbers]
     return Imported(
         routers_like(layers, n_experts, experts.shape[2]),
         experts,
@@ -267,6 +274,32 @@ def settle(
         decode if decode is not None and decode.any() else None,
         **said,
     )
+
+
+def _written(path: Path, column: str, value: Any) -> Any:
+    """A value of the documents, if it can be written: JSON can hold text that is no Unicode."""
+    if isinstance(value, str):
+        try:
+            require_text(value, column)
+        except TraceError as error:
+            raise FormatError(f"{path}: {error}") from None
+    return value
+
+
+def _unlike(found: Sequence[Document]) -> list[str]:
+    """Notes on documents that lack what others have: one may be cut off, or miss a field."""
+    notes = []
+    empty = sum(not len(one.experts) for one in found)
+    if empty:
+        notes.append(f"{empty} of {len(found)} documents have no rows and are left out")
+    unnamed = sum(one.tokens is None for one in found)
+    if 0 < unnamed < len(found):
+        notes.append(f"{unnamed} of {len(found)} documents have no token ids, the others do")
+    ends = Counter(n for one in found if (n := _unrouted(one)) is not None)
+    if len(ends) > 1:
+        said = ", ".join(f"{n} in {times} documents" for n, times in sorted(ends.items())[:4])
+        notes.append(f"tokens at the end without a row differ: {said}; was something cut off?")
+    return notes
 
 
 def _described(found: Sequence[Document], wanted: Wanted) -> dict[str, list[Any]]:

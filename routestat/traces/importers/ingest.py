@@ -1,12 +1,14 @@
 """Imported rows, or a Parquet trace, into a new store."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from routestat.errors import FormatError, TraceError
 from routestat.traces.importers.imported import Imported
 from routestat.traces.importers.parquet import ParquetTrace
 from routestat.traces.metadata import TraceMeta
@@ -78,10 +80,22 @@ def store_parquet(
     """Write a Parquet trace as a store; what it says of itself stays, unless `said` says otherwise."""
     given = {key: value for key, value in said.items() if value}
     done = 0
-    with TraceWriter(folder, replace(file.meta, **given), shard_rows=shard_rows) as writer:
+    with (
+        TraceWriter(folder, replace(file.meta, **given), shard_rows=shard_rows) as writer,
+        _naming(file.path),
+    ):
         if file.documents is not None:
             writer.add_documents(file.documents.to_pydict())
         for table in file.tables():
             writer.write_table(table)
             done += table.num_rows
             progress(done, file.n_tokens)
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """What the writer refuses is wrong in the file."""
+    try:
+        yield
+    except TraceError as error:
+        raise FormatError(f"{path}: {error}") from None

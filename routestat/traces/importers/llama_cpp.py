@@ -34,7 +34,7 @@ from numpy.typing import NDArray
 from routestat.errors import FormatError
 from routestat.traces.importers.checks import narrow
 from routestat.traces.importers.imported import Imported, Wanted, settle
-from routestat.traces.importers.opening import integers, numpy_file, reason
+from routestat.traces.importers.opening import integers, left_out, numpy_file, reason
 from routestat.traces.store import span
 
 DUMP = re.compile(r"ffn_moe_topk-(\d+)(\.npy|\.bin|\.i32|\.raw|)")
@@ -63,6 +63,7 @@ def read_llama_cpp(path: Path, wanted: Wanted) -> Imported:
         layers = _chosen(path, sorted(files), wanted)
         by_layer = {layer: _dump(files[layer], wanted) for layer in layers}
         n_experts = wanted.stride
+        notes += left_out(path, files.values())
         notes.append("a dump does not tell prompt from answer: all rows are marked prefill")
     else:
         _refuse_gguf(path)
@@ -218,7 +219,7 @@ def _csv(path: Path, wanted: Wanted) -> tuple[dict[int, NDArray[np.integer]], ND
 
 def _columns(path: Path) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     with path.open("rb") as handle:
-        head = handle.readline(200).decode("utf-8", "replace").strip()
+        head = handle.readline(200).decode("utf-8-sig", "replace").strip()
     named = head.replace(" ", "") == "layer,expert"
     if not named and not re.fullmatch(r"\d+\s*,\s*\d+", head):
         raise FormatError(f"{path}: the first line must be layer,expert, got {head[:60]!r}")
@@ -229,7 +230,7 @@ def _columns(path: Path) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
             read_options=pa.csv.ReadOptions(column_names=list(kinds), skip_rows=int(named)),
             convert_options=pa.csv.ConvertOptions(column_types=kinds, null_values=[]),
         )
-    except pa.ArrowException as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise FormatError(f"{path}: not lines of layer,expert ({reason(error)})") from None
     if not table.num_rows:
         raise FormatError(f"{path}: no lines after the first")

@@ -29,10 +29,22 @@ from numpy.typing import NDArray
 from routestat.errors import FormatError
 from routestat.traces.importers.checks import narrow
 from routestat.traces.importers.imported import Imported, Wanted, settle
-from routestat.traces.importers.opening import integers, json_records, whole_number
+from routestat.traces.importers.misspelt import Misspelt
+from routestat.traces.importers.opening import integers, json_records, left_out, whole_number
 from routestat.traces.store import span
 
 PATTERN = "router_trace_rank*.jsonl"
+READ = (
+    "step",
+    "stage",
+    "block",
+    "layer",
+    "rank",
+    "num_tokens",
+    "topk",
+    "top_indices",
+    "semantic_token_ids",
+)
 # One layer's micro-batches of one (step, rank), each [token, slot].
 Passes = dict[int, list[NDArray[np.integer]]]
 
@@ -48,10 +60,13 @@ def read_megatron(path: Path, wanted: Wanted) -> Imported:
     files = sorted(path.glob(PATTERN)) if path.is_dir() else [path]
     if not files or not files[0].is_file():
         raise FormatError(f"{path}: no {PATTERN} here" if path.is_dir() else f"{path}: no such file")
-    traced, left_out = _lines(files)
+    misspelt = Misspelt(READ)
+    traced, others = _lines(files, misspelt)
     if not traced:
         raise FormatError(f"{path}: no lines of block decoder")
-    notes = [f"left out {left_out} lines of other blocks than decoder"] if left_out else []
+    notes = [*misspelt.notes(), *left_out(path, files)]
+    if others:
+        notes.append(f"left out {others} lines of other blocks than decoder")
     layers, stacked, repeats = _stacked(path, traced, notes)
     if repeats:
         notes.append(f"dropped {repeats} passes recorded twice in a step (parallel ranks or recomputation)")
@@ -79,14 +94,15 @@ def read_megatron(path: Path, wanted: Wanted) -> Imported:
     )
 
 
-def _lines(files: list[Path]) -> tuple[dict[tuple[int, int], Passes], int]:
+def _lines(files: list[Path], misspelt: Misspelt) -> tuple[dict[tuple[int, int], Passes], int]:
     """Every line of every file by (step, rank) and layer, and how many belong to other blocks."""
     traced: dict[tuple[int, int], Passes] = defaultdict(lambda: defaultdict(list))
-    left_out, stages, top_k = 0, set(), None
+    others, stages, top_k = 0, set(), None
     for file in files:
         for where, record in json_records(file):
+            misspelt.look(record)
             if record.get("block", "decoder") != "decoder":
-                left_out += 1
+                others += 1
                 continue
             stages.add(str(record.get("stage", "")))
             rows = _rows(where, record)
@@ -98,7 +114,7 @@ def _lines(files: list[Path]) -> tuple[dict[tuple[int, int], Passes], int]:
                 )
             key = whole_number(where, record, "step"), whole_number(where, record, "rank")
             traced[key][whole_number(where, record, "layer")].append(rows)
-    return traced, left_out
+    return traced, others
 
 
 def _rows(where: str, record: dict[str, Any]) -> NDArray[np.integer]:

@@ -21,7 +21,15 @@ import numpy as np
 
 from routestat.errors import FormatError
 from routestat.traces.importers.checks import narrow
-from routestat.traces.importers.imported import Document, Imported, Wanted, cluster_of, join
+from routestat.traces.importers.imported import (
+    CLUSTER_FIELDS,
+    Document,
+    Imported,
+    Wanted,
+    cluster_of,
+    join,
+)
+from routestat.traces.importers.misspelt import Misspelt
 from routestat.traces.importers.opening import (
     files_of,
     from_buffer,
@@ -29,12 +37,28 @@ from routestat.traces.importers.opening import (
     integer_type,
     integers,
     json_records,
+    left_out,
     unbase64,
     whole_number,
 )
 from routestat.traces.importers.sglang_recorder import read_recording
 
 HOLDERS = ("meta_info", "sgl_ext", "sglext")
+READ = (
+    *CLUSTER_FIELDS,
+    *HOLDERS,
+    "id",
+    "choices",
+    "usage",
+    "prompt_tokens",
+    "completion_tokens",
+    "routed_experts",
+    "routed_experts_dtype",
+    "routed_experts_start_len",
+    "input_ids",
+    "prompt_token_ids",
+    "output_ids",
+)
 
 
 def read_sglang(path: Path, wanted: Wanted) -> Imported:
@@ -48,13 +72,17 @@ def read_sglang(path: Path, wanted: Wanted) -> Imported:
     if path.suffix == ".pt" or (path.is_dir() and any(path.glob("*.pt"))):
         return read_recording(path, wanted)
     found: list[Document] = []
-    for file in files_of(path, (".json", ".jsonl")):
+    misspelt = Misspelt((*READ, *(() if wanted.cluster is None else (wanted.cluster,))))
+    files = files_of(path, (".json", ".jsonl"))
+    for file in files:
         for where, record in json_records(file):
+            misspelt.look(record)
             found += _from_response(where, record, wanted, f"{file.stem} {len(found)}")
     return join(
         path,
         found,
         wanted,
+        notes=[*misspelt.notes(), *left_out(path, files)],
         engine="sglang",
         extra={
             "last_token": "never forwarded by the engine: it has no row; see unrouted_tokens of the documents"
@@ -80,6 +108,8 @@ def _from_response(where: str, record: dict[str, Any], wanted: Wanted, fallback:
     if holder_of(record) is not None or not isinstance(choices, list):
         yield _document(where, record, record, wanted, label, request)
         return
+    if not choices:
+        raise FormatError(f"{where}: choices is empty: no routed_experts")
     for index, choice in enumerate(choices):
         if not isinstance(choice, dict):
             raise FormatError(f"{where}: choices[{index}] must be an object")

@@ -28,9 +28,20 @@ from numpy.typing import NDArray
 from routestat.errors import FormatError
 from routestat.traces.importers.checks import narrow
 from routestat.traces.importers.imported import Imported, Wanted, settle
-from routestat.traces.importers.opening import files_of, integers, torch_file, whole_number
+from routestat.traces.importers.misspelt import Misspelt
+from routestat.traces.importers.opening import (
+    files_of,
+    integers,
+    kind_of,
+    left_out,
+    listed,
+    reason,
+    torch_file,
+    whole_number,
+)
 
 FIELDS = ("forward_pass_id", "rank", "input_ids", "positions", "topk_ids_of_layer")
+READ = (*FIELDS, "records", "last_physical_to_logical_map", "extend_seq_lens", "forward_mode")
 WIDTH = 8
 EXTEND, DECODE, MIXED, IDLE = 1, 2, 3, 4
 
@@ -63,8 +74,10 @@ def read_recording(path: Path, wanted: Wanted) -> Imported:
         Naming the file, the record and the field; or saying that the mode recorded counts only.
     """
     passes, maps = [], []
-    for file in files_of(path, (".pt",)):
+    misspelt, files = Misspelt(READ), files_of(path, (".pt",))
+    for file in files:
         held = _opened(file)
+        misspelt.look(held)
         maps.append(
             integers(f"{file}: last_physical_to_logical_map", held["last_physical_to_logical_map"], 2)
         )
@@ -76,7 +89,7 @@ def read_recording(path: Path, wanted: Wanted) -> Imported:
     unique, repeats = _without_repeats(passes)
     requests, unsure = _requests(unique)
     moved = any((one != np.arange(one.shape[1])).any() for one in maps)
-    notes = _notes(repeats, unsure, moved)
+    notes = [*_notes(repeats, unsure, moved), *misspelt.notes(), *left_out(path, files)]
     experts = np.concatenate([rows for request in requests for rows, *_ in request.rows])
     used = (experts >= 0).any(axis=(0, 1))
     top_k = int(np.flatnonzero(used).max()) + 1 if used.any() else 1
@@ -104,8 +117,11 @@ def read_recording(path: Path, wanted: Wanted) -> Imported:
 def _opened(file: Path) -> dict[str, Any]:
     held = torch_file(file)
     if not isinstance(held, dict):
-        raise FormatError(f"{file}: wanted a dictionary with records, got {type(held).__name__}")
-    counts = "logical_count" in held or any("global_physical_count" in r for r in held.get("records") or ())
+        raise FormatError(f"{file}: wanted a dictionary with records, got {kind_of(held)}")
+    records = held.get("records", [])
+    if not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
+        raise FormatError(f"{file}: records must be a list of dictionaries, got {kind_of(records)}")
+    counts = "logical_count" in held or any("global_physical_count" in record for record in records)
     if counts:
         raise FormatError(
             f"{file}: recorded in mode stat or per_pass, which keeps counts per expert and not what each token "
@@ -113,7 +129,7 @@ def _opened(file: Path) -> dict[str, Any]:
         )
     for name in ("records", "last_physical_to_logical_map"):
         if name not in held:
-            raise FormatError(f"{file}: no {name}; it has {', '.join(map(str, held)) or 'nothing'}")
+            raise FormatError(f"{file}: no {name}; it has {listed(held)}")
     return held
 
 
@@ -139,11 +155,15 @@ def _passes(file: Path, records: Any, physical_to_logical: NDArray) -> Iterator[
             )
         logical = np.take_along_axis(physical_to_logical[:, None, :], np.maximum(experts, 0), axis=2)
         lengths = record.get("extend_seq_lens")
-        if lengths is not None and sum(lengths) != len(token):
-            raise FormatError(
-                f"{where}: extend_seq_lens {list(lengths)} do not add up to {len(token)} input_ids"
-            )
-        mode = DECODE if lengths is None else int(record.get("forward_mode", EXTEND))
+        if lengths is not None:
+            lengths = integers(f"{where}.extend_seq_lens", lengths, 1).tolist()
+            if min(lengths, default=0) < 0 or sum(lengths) != len(token):
+                raise FormatError(
+                    f"{where}: extend_seq_lens {reason(lengths)} do not add up to {len(token)} input_ids"
+                )
+        mode = DECODE
+        if lengths is not None:
+            mode = whole_number(where, {"forward_mode": EXTEND, **record}, "forward_mode")
         if mode > IDLE:
             raise FormatError(
                 f"{where}: forward_mode {mode} is speculative decoding: rows of drafts that were rejected cannot be "
@@ -154,7 +174,7 @@ def _passes(file: Path, records: Any, physical_to_logical: NDArray) -> Iterator[
             whole_number(where, record, "forward_pass_id"),
             token,
             position,
-            [1] * len(token) if lengths is None else [int(n) for n in lengths if n],
+            [1] * len(token) if lengths is None else [n for n in lengths if n],
             mode,
             np.where(experts < 0, -1, logical).transpose(1, 0, 2),
         )

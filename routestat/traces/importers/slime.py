@@ -17,6 +17,7 @@ Layers may be all layers of the model with zeros for dense ones: then name the M
 Sources: THUDM/slime, ``slime/rollout/sglang_rollout.py``; volcengine/verl, ``verl/experimental/agent_loop``.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -26,10 +27,39 @@ from numpy.typing import NDArray
 
 from routestat.errors import FormatError
 from routestat.traces.importers.checks import narrow
-from routestat.traces.importers.imported import Document, Imported, Wanted, cluster_of, join
-from routestat.traces.importers.opening import files_of, integers, numpy_file, torch_file
+from routestat.traces.importers.imported import (
+    CLUSTER_FIELDS,
+    Document,
+    Imported,
+    Wanted,
+    cluster_of,
+    join,
+)
+from routestat.traces.importers.misspelt import Misspelt
+from routestat.traces.importers.opening import (
+    files_of,
+    integers,
+    kind_of,
+    left_out,
+    listed,
+    numpy_file,
+    torch_file,
+)
 
 KEY = "rollout_routed_experts"
+NUMBERED = re.compile(rf"({KEY}|tokens)_(0|[1-9]\d{{0,8}})", re.ASCII)
+READ = (
+    *CLUSTER_FIELDS,
+    "samples",
+    KEY,
+    "tokens",
+    "response_length",
+    "response_lengths",
+    "routed_experts",
+    "attention_mask",
+    "input_ids",
+    "responses",
+)
 
 
 def read_slime(path: Path, wanted: Wanted) -> Imported:
@@ -41,10 +71,13 @@ def read_slime(path: Path, wanted: Wanted) -> Imported:
         Naming the file, the sample and the field that is wrong.
     """
     found: list[Document] = []
-    for file in files_of(path, (".npz", ".pt", ".pth")):
+    misspelt = Misspelt((*READ, *(() if wanted.cluster is None else (wanted.cluster,))))
+    files = files_of(path, (".npz", ".pt", ".pth"))
+    for file in files:
         held = torch_file(file) if file.suffix in (".pt", ".pth") else numpy_file(file)
         if not isinstance(held, Mapping):
-            raise FormatError(f"{file}: wanted a dictionary, got {type(held).__name__}")
+            raise FormatError(f"{file}: wanted a dictionary, got {kind_of(held)}")
+        misspelt.look(_unnumbered(held))
         if "routed_experts" in held:
             found += _from_verl(file, held)
         else:
@@ -53,6 +86,7 @@ def read_slime(path: Path, wanted: Wanted) -> Imported:
         path,
         found,
         wanted,
+        notes=[*misspelt.notes(), *left_out(path, files)],
         engine="slime",
         extra={
             "last_token": "never forwarded by the engine: it has no row; see unrouted_tokens of the documents"
@@ -64,7 +98,7 @@ def _from_slime(file: Path, held: Mapping[str, Any], wanted: Wanted) -> Iterator
     for index, (place, sample) in enumerate(_samples(file, held)):
         where = f"{file}: {place}"
         if sample.get(KEY) is None:
-            raise FormatError(f"{where}: no {KEY}; it has {', '.join(sample) or 'nothing'}")
+            raise FormatError(f"{where}: no {KEY}; it has {listed(sample)}")
         experts = integers(f"{where}.{KEY} [tokens − 1, layers, k]", sample[KEY], 3)
         tokens = sample.get("tokens")
         tokens = None if tokens is None else integers(f"{where}.tokens", tokens, 1)
@@ -86,19 +120,16 @@ def _samples(file: Path, held: Mapping[str, Any]) -> Iterator[tuple[str, Mapping
     if isinstance(held.get("samples"), list):
         for index, sample in enumerate(held["samples"]):
             if not isinstance(sample, Mapping):
-                raise FormatError(f"{file}: samples[{index}] must be a dictionary")
+                raise FormatError(f"{file}: samples[{index}] must be a dictionary, got {kind_of(sample)}")
             yield f"samples[{index}]", sample
         return
     if isinstance(held.get(KEY), list):
+        n = len(held[KEY])
         columns = {
             KEY: held[KEY],
-            "tokens": held.get("tokens"),
-            "response_length": held.get("response_lengths"),
+            "tokens": _per_sample(file, held, "tokens", n),
+            "response_length": _per_sample(file, held, "response_lengths", n),
         }
-        n = len(held[KEY])
-        for name, column in columns.items():
-            if column is not None and len(column) != n:
-                raise FormatError(f"{file}: {name} has {len(column)} samples, {KEY} has {n}")
         for index in range(n):
             yield (
                 f"[{index}]",
@@ -108,24 +139,43 @@ def _samples(file: Path, held: Mapping[str, Any]) -> Iterator[tuple[str, Mapping
     if KEY in held:
         yield "sample", {"response_length": held.get("response_length"), **held}
         return
-    numbers = sorted(
-        int(name.removeprefix(KEY + "_")) for name in held if name.removeprefix(KEY + "_").isdigit()
-    )
+    yield from _numbered(file, held)
+
+
+def _per_sample(file: Path, held: Mapping[str, Any], name: str, n: int) -> Any:
+    """A list or array with an item for each of `n` samples; None if it is not there."""
+    column = held.get(name)
+    if column is None:
+        return None
+    if not isinstance(column, list | np.ndarray) or np.shape(column)[:1] != (n,):
+        raise FormatError(f"{file}: {name} must have {n} items, one for each sample with {KEY}")
+    return column
+
+
+def _numbered(file: Path, held: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """The samples of an archive whose members have their sample's number."""
+    members: dict[str, set[int]] = {KEY: set(), "tokens": set()}
+    for name in held:
+        if found := NUMBERED.fullmatch(str(name)):
+            members[found[1]].add(int(found[2]))
+    numbers = sorted(members[KEY])
     if not numbers:
-        raise FormatError(
-            f"{file}: no {KEY} and no routed_experts; it has {', '.join(map(str, held)) or 'nothing'}"
-        )
-    lengths = held.get("response_lengths")
-    if lengths is not None and len(lengths) <= numbers[-1]:
-        raise FormatError(
-            f"{file}: response_lengths has {len(lengths)} samples where {KEY} goes to {numbers[-1]}"
-        )
+        raise FormatError(f"{file}: no {KEY} and no routed_experts; it has {listed(held)}")
+    without = sorted(members["tokens"] - members[KEY])
+    if without:
+        raise FormatError(f"{file}: there is tokens_{without[0]} but no {KEY}_{without[0]}")
+    lengths = _per_sample(file, held, "response_lengths", numbers[-1] + 1)
     for index in numbers:
         length = None if lengths is None else lengths[index]
         yield (
             f"sample {index}",
             {KEY: held[f"{KEY}_{index}"], "tokens": held.get(f"tokens_{index}"), "response_length": length},
         )
+
+
+def _unnumbered(held: Mapping[str, Any]) -> dict[str, Any]:
+    """The names of a file without those of numbered samples."""
+    return {name: value for name, value in held.items() if not NUMBERED.fullmatch(str(name))}
 
 
 def _from_verl(file: Path, held: Mapping[str, Any]) -> Iterator[Document]:
@@ -138,15 +188,32 @@ def _from_verl(file: Path, held: Mapping[str, Any]) -> Iterator[Document]:
                 raise FormatError(
                     f"{file}: {name} is {list(beside[name].shape)}, routed_experts {list(experts.shape)}"
                 )
-    answer = held.get("responses")
-    width = None if answer is None else experts.shape[1] - integers(f"{file}: responses", answer, 2).shape[1]
-    if width is not None and width < 0:
-        raise FormatError(f"{file}: responses are longer than the sequence of routed_experts")
+    mask = beside.get("attention_mask")
+    if mask is not None and mask.size and not 0 <= mask.min() <= mask.max() <= 1:
+        raise FormatError(f"{file}: attention_mask must be 0 or 1, got {mask.min()} … {mask.max()}")
+    width = _prompt_width(file, held, experts, beside.get("input_ids"))
     if "attention_mask" not in beside and experts.shape[3] == 1:
         raise FormatError(f"{file}: with k = 1 zeros are a choice too: padding needs attention_mask")
     for index in range(len(experts)):
         one = {name: values[index] for name, values in beside.items()}
         yield _padded(f"{file}: sample {index}", f"{file.stem} {index}", experts[index], one, width)
+
+
+def _prompt_width(
+    file: Path, held: Mapping[str, Any], experts: NDArray, tokens: NDArray[np.integer] | None
+) -> int | None:
+    """Columns before the answers, which are the end of every sequence; None where the file does not say."""
+    if held.get("responses") is None:
+        return None
+    answers = integers(f"{file}: responses", held["responses"], 2)
+    width = experts.shape[1] - answers.shape[1]
+    if width < 0 or len(answers) != len(experts):
+        raise FormatError(
+            f"{file}: responses is {list(answers.shape)} where routed_experts has {list(experts.shape[:2])}"
+        )
+    if tokens is not None and not np.array_equal(tokens[:, width:], answers):
+        raise FormatError(f"{file}: responses are not the end of input_ids; is it another batch's?")
+    return width
 
 
 def _padded(

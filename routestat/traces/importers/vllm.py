@@ -18,6 +18,7 @@ types); ai-dynamo/dynamo pull request 10529 (`start`).
 """
 
 from collections.abc import Iterator
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +27,21 @@ from numpy.typing import NDArray
 
 from routestat.errors import FormatError
 from routestat.traces.importers.checks import narrow
-from routestat.traces.importers.imported import Document, Imported, Wanted, cluster_of, join
+from routestat.traces.importers.imported import (
+    CLUSTER_FIELDS,
+    Document,
+    Imported,
+    Wanted,
+    cluster_of,
+    join,
+)
+from routestat.traces.importers.misspelt import Misspelt
 from routestat.traces.importers.opening import (
     files_of,
     from_buffer,
     integers,
     json_records,
+    left_out,
     npy_bytes,
     numpy_file,
     unbase64,
@@ -39,6 +49,24 @@ from routestat.traces.importers.opening import (
 )
 
 SUFFIXES = (".npy", ".npz", ".json", ".jsonl")
+READ = (
+    *CLUSTER_FIELDS,
+    "id",
+    "request_id",
+    "choices",
+    "outputs",
+    "prompt_token_ids",
+    "token_ids",
+    "prompt_routed_experts",
+    "routed_experts",
+    "usage",
+    "prompt_tokens",
+    "completion_tokens",
+    "data",
+    "shape",
+    "dtype",
+    "start",
+)
 # Payloads of the fourth form that leave out the dtype: the bytes per id tell the width.
 BY_WIDTH = {1: "uint8", 2: "uint16", 4: "int32"}
 
@@ -52,16 +80,20 @@ def read_vllm(path: Path, wanted: Wanted) -> Imported:
         Naming the file, the line or item, and the field that is wrong.
     """
     found: list[Document] = []
-    for file in files_of(path, SUFFIXES):
+    misspelt = Misspelt((*READ, *(() if wanted.cluster is None else (wanted.cluster,))))
+    files = files_of(path, SUFFIXES)
+    for file in files:
         if file.suffix in (".npy", ".npz"):
             found += _from_arrays(file, wanted)
         else:
             for where, record in json_records(file):
+                misspelt.look(record)
                 found += _from_response(where, record, f"{file.stem} {len(found)}", wanted)
     return join(
         path,
         found,
         wanted,
+        notes=[*misspelt.notes(), *left_out(path, files)],
         engine="vllm",
         extra={
             "last_token": "never forwarded by the engine: it has no row; see unrouted_tokens of the documents"
@@ -92,6 +124,8 @@ def _from_response(where: str, record: dict[str, Any], fallback: str, wanted: Wa
         return
     if not isinstance(choices, list) or not all(isinstance(choice, dict) for choice in choices):
         raise FormatError(f"{where}: choices must be a list of objects")
+    if not choices:
+        raise FormatError(f"{where}: choices is empty: no routed_experts")
     for index, choice in enumerate(choices):
         name = label if len(choices) == 1 else f"{label} choice {index}"
         yield _document(f"{where}, choices[{index}]", record, choice, name, request, wanted)
@@ -164,7 +198,7 @@ def _rows(where: str, value: Any) -> tuple[NDArray[np.integer], int]:
     shape = integers(f"{where}.shape", value.get("shape"), 1).tolist()
     if len(shape) != 3 or min(shape) < 0:
         raise FormatError(f"{where}.shape: wanted [tokens, layers, k], got {shape}")
-    dtype = value.get("dtype") or BY_WIDTH.get(len(raw) // max(int(np.prod(shape)), 1), "uint8")
+    dtype = value.get("dtype") or BY_WIDTH.get(len(raw) // max(prod(shape), 1), "uint8")
     first = whole_number(where, value, "start") if value.get("start") is not None else 0
     return from_buffer(where, raw, dtype, shape), first
 

@@ -1,0 +1,57 @@
+"""Whatever is done to a file, `convert` ends in a right trace, a note, or one line.
+
+`examples` writes a small valid file of every form of every format (and says how to add one), `mutations` and `hostile`
+damage it, `judge` says what a run must be, and `trial` puts them together. The short form is part of the tests;
+``make fuzz`` runs a thousand mutations of every format and prints how they ended.
+"""
+
+from collections import Counter
+
+import pytest
+
+from tests.traces.importers.fuzz.examples import EXAMPLES
+from tests.traces.importers.fuzz.mutations import FAMILIES
+from tests.traces.importers.fuzz.trial import LINE, NOTE, TRACE, each, trial
+
+SHORT, LONG = 30, 1000
+
+
+def failures(example, n, ended=None):
+    """Run `n` mutations of an example, count how each family ended, and return what failed, in words."""
+    failed = []
+    for family, number in each(tuple(FAMILIES), n):
+        try:
+            kind = trial(example, family, number).kind
+        except AssertionError as error:
+            failed.append(str(error))
+            kind = "failed"
+        if ended is not None:
+            ended[family, kind] += 1
+    return failed
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=[example.name for example in EXAMPLES])
+def test_damaged_files_end_in_a_trace_a_note_or_one_line(example):
+    failed = failures(example, SHORT)
+    assert not failed, f"{len(failed)} of {SHORT}\n" + "\n".join(failed)
+
+
+@pytest.mark.long
+def test_a_thousand_mutations_of_every_format():
+    formats = dict.fromkeys(example.format for example in EXAMPLES)
+    print(f"\nHow {LONG} mutations of every format ended: {TRACE} / {NOTE} / {LINE}\n")
+    print(f"{'format':<18}{'all':>18}" + "".join(f"{family:>14}" for family in FAMILIES) + f"{'failed':>9}")
+    failed = []
+    for name in formats:
+        examples = [example for example in EXAMPLES if example.format == name]
+        ended: Counter[tuple[str, str]] = Counter()
+        for example in examples:
+            failed += failures(example, -(-LONG // len(examples)), ended)
+        cells = [
+            " / ".join(str(sum(ended[one, kind] for one in some)) for kind in (TRACE, NOTE, LINE))
+            for some in (tuple(FAMILIES), *((family,) for family in FAMILIES))
+        ]
+        bad = sum(n for (_, kind), n in ended.items() if kind == "failed")
+        print(f"{name:<18}{cells[0]:>18}" + "".join(f"{cell:>14}" for cell in cells[1:]) + f"{bad:>9}")
+    print()
+    assert not failed, f"{len(failed)} failed\n" + "\n".join(failed[:40])
