@@ -147,8 +147,11 @@ def _per_sample(file: Path, held: Mapping[str, Any], name: str, n: int) -> Any:
     column = held.get(name)
     if column is None:
         return None
-    if not isinstance(column, list | np.ndarray) or np.shape(column)[:1] != (n,):
-        raise FormatError(f"{file}: {name} must have {n} items, one for each sample with {KEY}")
+    several = isinstance(column, list) or (isinstance(column, np.ndarray) and column.ndim)
+    if not several:
+        raise FormatError(f"{file}: {name} must be a list, got {kind_of(column)}")
+    if len(column) != n:
+        raise FormatError(f"{file}: {name} has {len(column)} samples where {KEY} has {n}")
     return column
 
 

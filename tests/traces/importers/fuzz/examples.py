@@ -296,6 +296,17 @@ def slime_pt(rng, folder):
     return Written(folder / "x.pt", held)
 
 
+def slime_batch(rng, folder):
+    held = parts(rng, 9, 8, 7)
+    batch = {
+        "rollout_routed_experts": [torch.from_numpy(one) for one in held],
+        "tokens": [ids(rng, len(one) + 1) for one in held],
+        "response_lengths": [4, 3, 2],
+    }
+    torch.save(batch, folder / "x.pt")
+    return Written(folder / "x.pt", held)
+
+
 def verl_npz(rng, folder):
     held = parts(rng, 9, 8, 7)
     width, padded = 12, np.zeros((3, 12, LAYERS, TOP_K), np.int32)
@@ -375,6 +386,7 @@ EXAMPLES = (
     Example("llama.cpp csv", "llama.cpp csv", llama_csv, SGLANG),
     Example("slime npz", "slime, verl", slime_npz, records=1),
     Example("slime pt", "slime, verl", slime_pt, records=1),
+    Example("slime batch", "slime, verl", slime_batch),
     Example("verl npz", "slime, verl", verl_npz),
     Example("plain arrays", "arrays", arrays_npz, ()),
     Example("parquet trace", "parquet", parquet, ()),
