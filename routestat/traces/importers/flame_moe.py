@@ -118,7 +118,7 @@ def _decoding(file: Path) -> Iterator[None]:
 
 
 def _opened(file: Path, name: str, fits: Any) -> pq.ParquetFile:
-    opened = pq.ParquetFile(file)
+    opened = pq.ParquetFile(file, page_checksum_verification=True)
     schema = opened.schema_arrow
     if name not in schema.names or not fits(schema.field(name).type):
         held = ", ".join(f"{field.name} {field.type}" for field in schema)

@@ -13,6 +13,8 @@ RECORD = "record"
 NAMED = "named"
 #: A file of several is not there: what the others hold must be as it was, but layers may be fewer.
 GONE = "gone"
+#: A valid file of another shape: nothing of what it held before binds it.
+OTHER = "other"
 #: Anything may have become of it.
 ANY = "any"
 

@@ -20,11 +20,18 @@ CANARY = "executed"
 JSON = (".json", ".jsonl")
 
 
-class _Boom:
+class Boom:
     """What pickle would rebuild by opening a file for writing."""
 
     def __reduce__(self):
         return (open, (CANARY, "w"))
+
+
+def npy_of(array: np.ndarray) -> bytes:
+    """An ``.npy``, with a pickle where the array holds objects."""
+    buffer = io.BytesIO()
+    np.save(buffer, array, allow_pickle=True)
+    return buffer.getvalue()
 
 
 def _said(words: str) -> Change:
@@ -83,11 +90,10 @@ def bomb(rng, file):
     """A member that unpacks to a thousand times its size."""
     if file.suffix != ".npz":
         return None
-    buffer = io.BytesIO()
-    np.save(buffer, np.zeros((4 << 20, 3, 2), np.int8))
+    content = npy_of(np.zeros((4 << 20, 3, 2), np.int8))
     with zipfile.ZipFile(file) as archive:
         held = {name: archive.read(name) for name in archive.namelist()}
-    held[sorted(held)[int(rng.integers(len(held)))]] = buffer.getvalue()
+    held[sorted(held)[int(rng.integers(len(held)))]] = content
     _archive(file, held)
     return _said("24 MiB of zeros")
 
@@ -107,19 +113,18 @@ def members_doubled(rng, file):
 
 def code_in_pickle(rng, file):
     """A pickle that would write a file, by itself or inside an array, an archive or a tensor file."""
-    payload = pickle.dumps({"records": [_Boom()], "samples": [_Boom()], "rollout_routed_experts": _Boom()})
+    payload = pickle.dumps({"records": [Boom()], "samples": [Boom()], "rollout_routed_experts": Boom()})
     way = int(rng.integers(3))
     if file.suffix == ".npz" or (file.suffix == ".npy" and way):
         array = np.empty((1, 1, 1), object)
-        array[0, 0, 0] = _Boom()
-        buffer = io.BytesIO()
-        np.save(buffer, array, allow_pickle=True)
+        array[0, 0, 0] = Boom()
+        content = npy_of(array)
         if file.suffix == ".npy":
-            file.write_bytes(buffer.getvalue())
+            file.write_bytes(content)
             return _said("an array of objects")
         with zipfile.ZipFile(file) as archive:
             held = {name: archive.read(name) for name in archive.namelist()}
-        held[sorted(held)[int(rng.integers(len(held)))]] = buffer.getvalue()
+        held[sorted(held)[int(rng.integers(len(held)))]] = content
         _archive(file, held)
         return _said("a member of objects")
     if file.suffix == ".pt" and way:

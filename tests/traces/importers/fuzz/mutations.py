@@ -3,7 +3,9 @@
 A function takes a generator and the file and returns a `Change`, or None where it has nothing to change.
 """
 
+import base64
 import copy
+import io
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -12,8 +14,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow.parquet as pq
 
-from tests.traces.importers.fuzz.change import ANY, GONE, NAMED, ORDER, RECORD, SAME, Change
-from tests.traces.importers.fuzz.hostile import HOSTILE
+from tests.traces.importers.fuzz.change import ANY, GONE, NAMED, ORDER, OTHER, RECORD, SAME, Change
+from tests.traces.importers.fuzz.hostile import HOSTILE, Boom, npy_of
 from tests.traces.importers.fuzz.trees import TEXT, CannotWriteError, read_tree, write_tree
 
 LINES = (".jsonl", *TEXT)
@@ -82,10 +84,18 @@ def _at(
     found = None if tree is None else spot(rng, tree, fits)
     if found is None:
         return None
+    shape = _shape(found.value)
     words = change(found)
     write_tree(file, tree)
-    # The first key names the record: an item of a list, or a member.
-    return Change(RECORD, f"{found.words}: {words}")
+    # An array that is all of a file says by itself what its layers and k are.
+    alone = (
+        len(tree) == 1 and shape[1:] != _shape(tree.get(found.key) if isinstance(tree, dict) else None)[1:]
+    )
+    return Change(OTHER if alone else RECORD, f"{found.words}: {words}")
+
+
+def _shape(value: Any) -> tuple[int, ...]:
+    return value.shape if isinstance(value, np.ndarray) else ()
 
 
 # Cut.
@@ -294,6 +304,36 @@ def axes_changed(rng, file):
     )
 
 
+def payload_changed(rng, file):
+    """What a base64 text holds is another array, cut, or code."""
+
+    def change(found):
+        content = base64.b64decode(found.value)
+        ways = {
+            "cut": content[:-3],
+            "longer": content + bytes(5),
+            "none": b"",
+            "noise": rng.bytes(len(content)),
+        }
+        if content[:6] == b"\x93NUMPY":
+            array = np.load(io.BytesIO(content))
+            ways |= {
+                "float": npy_of(array.astype(float)),
+                "axes": npy_of(np.swapaxes(array, 0, 1)),
+                "flat": npy_of(array.ravel()),
+                "no rows": npy_of(array[:0]),
+                "code": npy_of(np.array([[[Boom()]]], object)),
+            }
+        way = list(ways)[int(rng.integers(len(ways)))]
+        found.parent[found.key] = base64.b64encode(ways[way]).decode()
+        return way
+
+    def fits(s):
+        return isinstance(s.value, str) and len(s.value) > 60 and len(s.value) % 4 == 0
+
+    return _at(rng, file, fits, change)
+
+
 def cells_retyped(rng, file):
     """One cell of a table of text is no whole number."""
     if file.suffix not in TEXT:
@@ -481,11 +521,18 @@ def axes_exchanged(rng, file):
     """Two axes of an array are exchanged."""
 
     def exchange(found):
-        a, b = rng.permutation(found.value.ndim)[:2].tolist()
-        found.parent[found.key] = np.ascontiguousarray(np.swapaxes(found.value, a, b))
-        return f"{list(found.value.shape)} to {list(found.parent[found.key].shape)}"
+        value = np.asarray(found.value)
+        a, b = rng.permutation(value.ndim)[:2].tolist()
+        fresh = np.ascontiguousarray(np.swapaxes(value, a, b))
+        found.parent[found.key] = fresh.tolist() if isinstance(found.value, list) else fresh
+        return f"{list(value.shape)} to {list(fresh.shape)}"
 
-    return _at(rng, file, lambda s: isinstance(s.value, np.ndarray) and s.value.ndim > 1, exchange)
+    def fits(s):
+        if isinstance(s.value, list) and s.value and isinstance(s.value[0], list):
+            return len({len(one) if isinstance(one, list) else -1 for one in s.value}) == 1
+        return isinstance(s.value, np.ndarray) and s.value.ndim > 1
+
+    return _at(rng, file, fits, exchange)
 
 
 def records_shuffled(rng, file):
@@ -558,6 +605,7 @@ FAMILIES: dict[str, tuple[Mutation, ...]] = {
         value_retyped,
         array_retyped,
         axes_changed,
+        payload_changed,
         cells_retyped,
         widened,
         rewritten,

@@ -9,9 +9,10 @@ from collections import Counter
 
 import pytest
 
+from routestat.traces.importers.detect import FORMATS
 from tests.traces.importers.fuzz.examples import EXAMPLES
 from tests.traces.importers.fuzz.mutations import FAMILIES
-from tests.traces.importers.fuzz.trial import LINE, NOTE, TRACE, each, trial
+from tests.traces.importers.fuzz.trial import LINE, NOTE, TRACE, each, misnamed, trial
 
 SHORT, LONG = 30, 1000
 
@@ -34,6 +35,13 @@ def failures(example, n, ended=None):
 def test_damaged_files_end_in_a_trace_a_note_or_one_line(example):
     failed = failures(example, SHORT)
     assert not failed, f"{len(failed)} of {SHORT}\n" + "\n".join(failed)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_every_reader_stands_the_files_of_the_others(name):
+    """A format named wrongly with --format: one line, or the same trace where formats overlap."""
+    wrong = [said for example in EXAMPLES if example.out == "t" and (said := misnamed(example, name))]
+    assert not wrong, "\n".join(wrong)
 
 
 @pytest.mark.long

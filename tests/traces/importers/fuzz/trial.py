@@ -12,7 +12,8 @@ from zlib import crc32
 
 import numpy as np
 
-from tests.traces.importers.fuzz.change import GONE, NAMED, ORDER, RECORD, SAME, Change
+from routestat.traces.importers.detect import FORMATS
+from tests.traces.importers.fuzz.change import GONE, NAMED, ORDER, OTHER, RECORD, SAME, Change
 from tests.traces.importers.fuzz.examples import Example
 from tests.traces.importers.fuzz.hostile import CANARY
 from tests.traces.importers.fuzz.judge import (
@@ -94,6 +95,25 @@ def trial(example: Example, family: str, number: int) -> Verdict:
     return Verdict(LINE if after is None else NOTE if noted else TRACE, change, outcome, silent)
 
 
+def misnamed(example: Example, format_: str) -> str:
+    """The example read as another format; what is wrong with the run in words, or nothing."""
+    before = whole(example)
+    options: list[object] = ["--format", format_]
+    for option, value in zip(example.options[::2], example.options[1::2], strict=True):
+        if str(option).removeprefix("--").replace("-", "_") in FORMATS[format_].heeds:
+            options += [option, value]
+    with TemporaryDirectory() as folder, chdir(folder):
+        shutil.copytree(Path(before.folder.name) / "in", "in")
+        outcome = converted(before.source, "out/t", tuple(options))
+        try:
+            require_decent(outcome, _names(before.source), _left(), "t")
+            if outcome.code == 0:
+                assert lost(before.content, content_of(Path("out/t"))) == 0, "other documents without a word"
+        except AssertionError as error:
+            return f"{example.name} as {format_}: {error}\n{outcome.err}"
+    return ""
+
+
 def _names(*sources: object) -> tuple[str, ...]:
     """Any of these in a line names the file."""
     return tuple(Path(str(source)).stem for source in sources)
@@ -121,7 +141,7 @@ def _require_right(
         assert gone <= example.records or told, f"one record was changed, {gone} documents are gone"
     if change.effect == GONE:
         assert set(after.layers) <= set(before.content.layers), f"layers are {after.layers}"
-    elif not told:
+    elif not told and change.effect != OTHER:
         assert after.layers == before.content.layers, f"layers are {after.layers} without a word"
         assert after.top_k == before.content.top_k, f"k is {after.top_k} without a word"
         if change.effect == NAMED:
