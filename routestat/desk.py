@@ -44,8 +44,10 @@ def run(app: typer.Typer, name: str, arguments: Sequence[str] | None = None) -> 
 
 
 def complain(message: str, code: int = BAD_INPUT) -> int:
-    """One line on stderr."""
-    print("error: " + " ".join(message.split()), file=sys.stderr)
+    """One line on stderr, whatever a file's names hold: a terminal shall not obey them."""
+    line = " ".join(message.split())
+    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
+    print(f"error: {shown}", file=sys.stderr)
     return code
 
 

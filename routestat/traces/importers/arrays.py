@@ -27,10 +27,10 @@ from routestat.errors import FormatError, RoutestatError
 from routestat.traces.batch import to_batch
 from routestat.traces.checked import shown
 from routestat.traces.importers.checks import check_subsets, count_positions, settle_dummies
-from routestat.traces.importers.imported import Imported, Wanted
+from routestat.traces.importers.imported import Imported, Wanted, routers_of
 from routestat.traces.importers.misspelt import meant
 from routestat.traces.importers.opening import UNREADABLE, listed, reason, require_members_once
-from routestat.traces.metadata import Router, routers_like
+from routestat.traces.metadata import Router
 from routestat.traces.store import Trace
 from routestat.traces.units import CLUSTER_COLUMN, named_column
 
@@ -91,7 +91,7 @@ def read_arrays(path: Path, wanted: Wanted | None = None) -> Imported:
     rows = experts[order]
     check_subsets(path, rows, n_experts, layers, lambda row: f"row {order[row]}")
     return Imported(
-        routers_like(layers, n_experts, top_k),
+        routers_of(path, layers, n_experts, top_k),
         rows,
         document[order].astype(np.int32),
         position[order].astype(np.int32),
@@ -219,7 +219,7 @@ def _load(path: Path, cluster: str | None, notes: list[str]) -> dict[str, NDArra
         return arrays
     except FormatError:
         raise
-    except (*UNREADABLE, RuntimeError, TypeError, AttributeError) as error:
+    except UNREADABLE as error:
         raise FormatError(f"{path}: not a readable .npz of plain arrays ({reason(error)})") from None
 
 

@@ -19,6 +19,7 @@ from routestat.traces.importers.checks import (
     settle_dummies,
     settle_n_experts,
 )
+from routestat.traces.importers.opening import listed
 from routestat.traces.metadata import Router, routers_like
 from routestat.traces.units import CLUSTER_COLUMN, LABEL, named_column
 
@@ -243,7 +244,7 @@ def settle(
     names = list((described or {}).get("name", ()))
 
     def place(row: int) -> str:
-        name = names[document[row]] if names else str(document[row])
+        name = listed([names[document[row]] if names else str(document[row])])
         return f"document {name}, position {places[row]}"
 
     keep = settle_dummies(path, experts, document, wanted.drop_dummy_rows, spoken, place)
@@ -264,7 +265,7 @@ def settle(
     for key, values in (described or {}).items():
         columns[key] = [_written(path, key, values[number]) for number in numbers]
     return Imported(
-        routers_like(layers, n_experts, experts.shape[2]),
+        routers_of(path, layers, n_experts, experts.shape[2]),
         experts,
         document.astype(np.int32),
         places.astype(np.int32),
@@ -284,6 +285,20 @@ def _written(path: Path, column: str, value: Any) -> Any:
         except TraceError as error:
             raise FormatError(f"{path}: {error}") from None
     return value
+
+
+def routers_of(path: Path, layers: Sequence[int], n_experts: int, top_k: int) -> tuple[Router, ...]:
+    """One router for each layer.
+
+    Raises
+    ------
+    FormatError
+        If there can be no such router; names the file.
+    """
+    try:
+        return routers_like(list(layers), n_experts, top_k)
+    except TraceError as error:
+        raise FormatError(f"{path}: {error}") from None
 
 
 def _unlike(found: Sequence[Document]) -> list[str]:

@@ -32,10 +32,12 @@ UNREADABLE = (
     ValueError,
     OSError,
     EOFError,
-    KeyError,
+    LookupError,
     MemoryError,
     OverflowError,
-    NotImplementedError,
+    RuntimeError,  # an encrypted member, an unknown compression
+    TypeError,
+    AttributeError,
     SyntaxError,
     BadZipFile,
     tokenize.TokenError,
@@ -44,6 +46,8 @@ UNREADABLE = (
 )
 
 
+# Numbers of a tensor that may repeat what is stored (an expanded one); more is a claim to fill the memory with.
+MOST_REPEATED = 1 << 24
 # Files that lie beside data and are none.
 BESIDE = re.compile(r"\.|README|LICEN[CS]E|.*\.(?:md|txt|ya?ml|log)$", re.IGNORECASE)
 
@@ -191,8 +195,9 @@ def whole_number(where: str, record: dict[str, Any], name: str, least: int = 0) 
 
 
 def _value(value: Any) -> str:
-    plain = value is None or isinstance(value, bool | list | dict)
-    return kind_of(value) if plain else reason(shown(value) if isinstance(value, str) else value)
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return kind_of(value)
+    return reason(shown(value) if isinstance(value, str) else value)
 
 
 def unbase64(where: str, text: Any) -> bytes:
@@ -283,9 +288,12 @@ def torch_file(path: Path) -> Any:
         raise FormatError(
             f"{path}: holds more than tensors and numbers, and is not read, for that could run code ({reason(error)})"
         ) from None
-    except (*UNREADABLE, RuntimeError, TypeError, LookupError, AttributeError) as error:
+    except UNREADABLE as error:
         raise FormatError(f"{path}: not a readable .pt file ({reason(error)})") from None
-    return _plain(loaded, torch)
+    try:
+        return _plain(loaded, torch)
+    except UNREADABLE as error:
+        raise FormatError(f"{path}: holds tensors that are no plain numbers ({reason(error)})") from None
 
 
 def _array_parts() -> list[Any]:
@@ -301,6 +309,9 @@ def _array_parts() -> list[Any]:
 
 def _plain(value: Any, torch: Any) -> Any:
     if isinstance(value, torch.Tensor):
+        held = value.untyped_storage().nbytes() // max(value.element_size(), 1)
+        if value.numel() > max(held, MOST_REPEATED):
+            raise ValueError(f"a tensor of {list(value.shape)} where {held} numbers are stored")
         return value.detach().float().numpy() if value.dtype == torch.bfloat16 else value.detach().numpy()
     if isinstance(value, dict):
         return {key: _plain(item, torch) for key, item in value.items()}

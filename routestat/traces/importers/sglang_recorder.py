@@ -161,9 +161,8 @@ def _passes(file: Path, records: Any, physical_to_logical: NDArray) -> Iterator[
                 raise FormatError(
                     f"{where}: extend_seq_lens {reason(lengths)} do not add up to {len(token)} input_ids"
                 )
-        mode = DECODE
-        if lengths is not None:
-            mode = whole_number(where, {"forward_mode": EXTEND, **record}, "forward_mode")
+        usual = DECODE if lengths is None else EXTEND
+        mode = whole_number(where, {"forward_mode": usual, **record}, "forward_mode")
         if mode > IDLE:
             raise FormatError(
                 f"{where}: forward_mode {mode} is speculative decoding: rows of drafts that were rejected cannot be "
@@ -175,7 +174,7 @@ def _passes(file: Path, records: Any, physical_to_logical: NDArray) -> Iterator[
             token,
             position,
             [1] * len(token) if lengths is None else [n for n in lengths if n],
-            mode,
+            DECODE if lengths is None else mode,
             np.where(experts < 0, -1, logical).transpose(1, 0, 2),
         )
 

@@ -13,6 +13,7 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from tests.traces.importers.fuzz.change import ANY, Change
 
@@ -139,6 +140,35 @@ def code_in_pickle(rng, file):
     return _said("a bare pickle")
 
 
+def odd_tensor(rng, file):
+    """A tensor that is sparse, of no NumPy type, without storage, or repeats one number without end."""
+    if file.suffix != ".pt":
+        return None
+    held = torch.load(file, weights_only=True)
+    tensors = {
+        "sparse": torch.eye(3, dtype=torch.int32).to_sparse(),
+        "float8": torch.zeros(3).to(torch.float8_e4m3fn),
+        "bfloat16": torch.ones(4, 3, 2, dtype=torch.bfloat16),
+        "complex": torch.ones(4, 3, 2, dtype=torch.complex64),
+        "endless": torch.zeros(1, dtype=torch.int32).as_strided((1 << 40, 3, 2), (0, 0, 0)),
+        "meta": torch.zeros(4, 3, 2, device="meta"),
+        "conjugate": torch.ones(4, 3, 2, dtype=torch.complex64).conj(),
+        "text": "x" * 3000,
+    }
+    way = list(tensors)[int(rng.integers(len(tensors)))]
+    place = held
+    while True:
+        keys = list(place) if isinstance(place, dict) else range(len(place))
+        key = list(keys)[int(rng.integers(len(keys)))]
+        inside = place[key]
+        if not isinstance(inside, dict | list) or not inside or key == "tokens":
+            break
+        place = inside
+    place[key] = tensors[way]
+    torch.save(held, file)
+    return _said(f"{way} at {key}")
+
+
 def deep(rng, file):
     """JSON nested beyond any reader's depth, as the whole or as a value."""
     if file.suffix not in JSON:
@@ -211,6 +241,7 @@ def not_utf8(rng, file):
         "zeros": content[:at] + bytes(3) + content[at:],
         "latin-1": content.replace(b'"id"', b'"id\xe9"', 1),
         "surrogate": content.replace(b'"r0"', b'"r\\ud800"').replace(b'"c0"', b'"\\udfff"'),
+        "long": content.replace(b'"r0"', b'"%s"' % (b"r" * 5000)).replace(b'"c0"', b'"%s"' % (b"c" * 5000)),
         "control": content.replace(b'"r0"', b'"\\u0000\\u001b[31m\\r"').replace(b'"c0"', b'"\\n\\u0000"'),
     }
     words = list(ways)[int(rng.integers(len(ways)))]
@@ -271,6 +302,7 @@ HOSTILE = (
     bomb,
     members_doubled,
     code_in_pickle,
+    odd_tensor,
     deep,
     odd_number,
     keys_doubled,

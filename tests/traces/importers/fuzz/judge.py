@@ -215,6 +215,7 @@ def require_decent(outcome: Outcome, names: tuple[str, ...], left: list[str], ou
     assert line.startswith("error: "), line
     assert len(line) <= LONGEST, f"{len(line)} characters: {line}"
     assert not PYTHON.search(line), line
+    assert line.isprintable(), repr(line)
     assert any(name in line for name in names), f"names no file: {line}"
 
 
