@@ -67,6 +67,12 @@ def files_of(path: Path, suffixes: Sequence[str]) -> list[Path]:
 
 def json_records(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """The objects of a JSON or JSON Lines file, each with its place in words; lines are read one by one."""
+    for where, value in json_values(path):
+        yield where, json_object(where, value)
+
+
+def json_values(path: Path) -> Iterator[tuple[str, Any]]:
+    """As `json_records`, whatever the items or lines are."""
     try:
         with path.open(encoding="utf-8") as handle:
             lines = ((number, line) for number, line in enumerate(handle, 1) if line.strip())
@@ -75,16 +81,16 @@ def json_records(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
                 raise FormatError(f"{path}: empty")
             if second is not None and _is_json(first[1]):
                 for number, line in chain((first, second), lines):
-                    yield _object(f"{path}, line {number}", _parse(f"{path}, line {number}", line))
+                    yield f"{path}, line {number}", _parse(f"{path}, line {number}", line)
                 return
         content = _parse(str(path), path.read_text(encoding="utf-8"))
     except UnicodeDecodeError as error:
         raise FormatError(f"{path}: not UTF-8 text ({error.reason} at byte {error.start})") from None
     if isinstance(content, list):
         for index, item in enumerate(content):
-            yield _object(f"{path}, item {index}", item)
+            yield f"{path}, item {index}", item
     else:
-        yield _object(str(path), content)
+        yield str(path), content
 
 
 def _is_json(line: str) -> bool:
@@ -102,10 +108,11 @@ def _parse(where: str, text: str) -> Any:
         raise FormatError(f"{where}: not valid JSON ({error}); was it cut off?") from None
 
 
-def _object(where: str, value: Any) -> tuple[str, dict[str, Any]]:
+def json_object(where: str, value: Any) -> dict[str, Any]:
+    """The value, if it is an object."""
     if not isinstance(value, dict):
         raise FormatError(f"{where}: wanted an object, got {type(value).__name__}")
-    return where, value
+    return value
 
 
 def inner(where: str, record: dict[str, Any], name: str) -> dict[str, Any]:
@@ -140,7 +147,7 @@ def integer_type(where: str, name: Any) -> np.dtype:
     """The integer type of that name."""
     try:
         kind = np.dtype(name)
-    except TypeError:
+    except (TypeError, ValueError, SyntaxError):
         raise FormatError(f"{where}: no such type: {name!r}") from None
     if kind.kind not in "iu":
         raise FormatError(f"{where}: wanted an integer type, got {kind}")
@@ -237,5 +244,6 @@ def integers(where: str, value: Any, n_axes: int) -> NDArray[np.integer]:
         return np.zeros((0,) * n_axes, np.int8)
     if array.ndim != n_axes or array.dtype.kind not in "iu":
         wanted = f"integers of {n_axes} axes" if n_axes > 1 else "integers"
-        raise FormatError(f"{where}: wanted {wanted}, got {array.dtype} {list(array.shape)}")
+        logits = "; router logits are read with --logits" if n_axes == 3 and array.dtype.kind == "f" else ""
+        raise FormatError(f"{where}: wanted {wanted}, got {array.dtype} {list(array.shape)}{logits}")
     return array
