@@ -69,7 +69,8 @@ class Wanted:
 class Imported:
     """Rows ready for the store: documents together, positions rising.
 
-    `decode` marks the rows that were generated (None: all prefill); `notes` says in words what had to be assumed.
+    `decode` marks the rows that were generated (None: all prefill); `notes` says in words what had to be assumed;
+    `weights` are the experts' gate weights, slot by slot.
     """
 
     routers: tuple[Router, ...]
@@ -83,6 +84,7 @@ class Imported:
     engine: str = ""
     slot_order: str = "unknown"
     extra: Mapping[str, Any] = field(default_factory=dict)
+    weights: NDArray[np.floating] | None = None
 
 
 @dataclass(frozen=True)
@@ -106,6 +108,9 @@ class Document:
         How many there are, where the ids are unknown.
     cluster : str or int, optional
         Documents with the same one are not independent: answers to one request, turns of one conversation.
+    domain : str, optional
+    weights : float array ``[row, layer, slot]``, optional
+        Gate weights of `experts`.
     """
 
     where: str
@@ -116,6 +121,8 @@ class Document:
     tokens: NDArray[np.integer] | None = None
     n_tokens: int | None = None
     cluster: str | int | None = None
+    domain: str | None = None
+    weights: NDArray[np.floating] | None = None
 
 
 #: Fields by which sources say that several of their records belong together.
@@ -174,6 +181,7 @@ def join(path: Path, found: Sequence[Document], wanted: Wanted, **said: Any) -> 
     token = None
     if any(one.tokens is not None for one in found):
         token = np.concatenate([_tokens_of_rows(one) for one in found])
+    weights = [one.weights for one in found if one.weights is not None]
     return settle(
         path,
         np.concatenate([one.experts for one in found]),
@@ -184,6 +192,7 @@ def join(path: Path, found: Sequence[Document], wanted: Wanted, **said: Any) -> 
         decode=position >= np.repeat(bounds, lengths),
         described=_described(found, wanted),
         notes=notes,
+        weights=np.concatenate(weights) if len(weights) == len(found) else None,
         **said,
     )
 
@@ -201,6 +210,7 @@ def settle(
     decode: NDArray[np.bool_] | None = None,
     described: Mapping[str, Sequence[Any]] | None = None,
     notes: Sequence[str] = (),
+    weights: NDArray[np.floating] | None = None,
     **said: Any,
 ) -> Imported:
     """Check rows ``[token, layer, slot]`` and say what was assumed.
@@ -217,6 +227,8 @@ def settle(
         Where the file says it.
     described : mapping, optional
         Columns of the documents.
+    weights : float array, optional
+        Gate weights, of the shape of `experts`.
     said : mapping
         `engine`, `slot_order`, `extra` of `Imported`.
 
@@ -234,6 +246,8 @@ def settle(
         )
     if column is not None:
         said["extra"] = {**said.get("extra", {}), CLUSTER_COLUMN: column}
+    if weights is not None:
+        weights, _ = pick_layers(path, weights, axis, wanted.layers, [])
     experts, layers = pick_layers(path, experts, axis, wanted.layers, spoken)
     refuse_empty_layers(path, experts, layers)
     places = count_positions(document) if position is None else position
@@ -248,6 +262,7 @@ def settle(
         experts, document, places = experts[keep], document[keep], places[keep]
         token = None if token is None else token[keep]
         decode = None if decode is None else decode[keep]
+        weights = None if weights is None else weights[keep]
     n_experts = settle_n_experts(path, experts, n_experts, wanted.n_experts, spoken)
     check_subsets(path, experts, n_experts, layers, place)
     if token is not None and (token.min() < -1 or token.max() > np.iinfo(np.int32).max):
@@ -265,6 +280,7 @@ def settle(
         columns,
         tuple(spoken),
         decode if decode is not None and decode.any() else None,
+        weights=weights,
         **said,
     )
 
@@ -275,6 +291,8 @@ def _described(found: Sequence[Document], wanted: Wanted) -> dict[str, list[Any]
         "name": [one.name for one in found],
         "unrouted_tokens": [_unrouted(one) for one in found],
     }
+    if any(one.domain is not None for one in found):
+        columns["domain"] = [one.domain for one in found]
     clusters = [one.cluster for one in found]
     if any(one is not None for one in clusters):
         # Of different kinds where files differ; a column has one type.
