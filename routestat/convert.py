@@ -200,7 +200,7 @@ def _from_foreign(
             f"{source} is a folder with a trace already; end --out with .parquet or .npz to export it"
         )
     if name == "auto":
-        name = detect(source)
+        name = detect(source, wanted)
         if name != "arrays":
             print(f"note: {source} taken for {FORMATS[name].words} (--format {name})", file=sys.stderr)
     imported = read_foreign(source, name, wanted)
