@@ -17,8 +17,8 @@ from routestat.traces.importers.counts_only import (
     EXPERT_STATISTIC,
     counts_in_arrays,
     refuse_counts,
-    refuse_if_counts,
 )
+from routestat.traces.importers.counts_text import refuse_if_counts
 from routestat.traces.importers.flame_moe import read_flame_moe
 from routestat.traces.importers.imported import Imported, Wanted
 from routestat.traces.importers.llama_cpp import DUMP, read_llama_cpp

@@ -6,12 +6,14 @@ import pytest
 from safetensors.numpy import save_file
 
 from routestat.traces.importers.counts_only import counts_in_arrays
+from routestat.traces.importers.counts_text import refuse_if_counts
 from tests.traces.importers.known import chosen, refused, stored
 
 RNG = np.random.default_rng(51)
 # How often each of 16 experts was among the 4 of 5,000 tokens, in 6 layers.
 COUNTS = np.stack([np.bincount(chosen(RNG, 5000, 1, 16, 4).ravel(), minlength=16) for _ in range(6)])
 SHARES = COUNTS / COUNTS.sum(axis=1, keepdims=True)
+ROUNDED = SHARES.round(4).tolist()
 
 
 def text(name, content):
@@ -44,6 +46,14 @@ FILES = {
     "experts by number": as_json(
         {str(i): {str(e): int(n) for e, n in enumerate(c)} for i, c in enumerate(COUNTS)}
     ),
+    "scores in an object": as_json(
+        {"token_scores": {str(i): dict(enumerate(c)) for i, c in enumerate(ROUNDED)}}
+    ),
+    "lists": as_json(COUNTS.tolist()),
+    "counts by name": as_json(
+        {"domain": "law", "layers": [{"index": i, "counts": c.tolist()} for i, c in enumerate(COUNTS)]}
+    ),
+    "unequal layers": as_json({f"layer{i}": (c * (i + 9)).tolist() for i, c in enumerate(COUNTS)}),
     "trt facts": as_json({"num_experts": 16, "num_experts_per_token": 4}),
     "long csv": text("x.csv", lines("layer,expert,count", LONG)),
     "long csv by id": text("x.csv", "# model=m\n" + lines("Layer,Expert ID,Token Count", LONG)),
@@ -57,6 +67,13 @@ FILES = {
     "npy of floats": lambda folder: np.save(folder / "x.npy", COUNTS.astype(np.float32)),
     "npy of shares": lambda folder: np.save(folder / "x.npy", SHARES),
     "npy of passes": lambda folder: np.save(folder / "x.npy", np.stack([COUNTS, COUNTS[::-1]])),
+    "npy of other sums": lambda folder: np.save(folder / "x.npy", COUNTS * np.arange(9, 15)[:, None]),
+    "olmoe": lambda folder: np.savez(
+        folder / "x.npz", **{"m/counts/c4": COUNTS[:3], "m/cross/c4": np.ones((2, 16, 16))}
+    ),
+    "by question": lambda folder: np.savez(
+        folder / "x.npz", counts=np.stack([COUNTS, COUNTS]), subject=np.arange(2), tokens=np.array([9, 9])
+    ),
     "npz by name": lambda folder: np.savez(folder / "x.npz", expert_load=COUNTS[0]),
     "npz": lambda folder: np.savez(folder / "x.npz", prefill=COUNTS, decode=COUNTS[::-1]),
     "safetensors": lambda folder: save_file({"x": COUNTS}, folder / "x.safetensors"),
@@ -69,6 +86,7 @@ def test_counts_are_refused_with_the_reason_and_what_they_are_good_for(capsys, t
     FILES[kind](tmp_path / "f")
     (path,) = (tmp_path / "f").iterdir()
     line = refused(capsys, path, tmp_path)
+    assert len(line) < 700
     assert f"{path}: counts per expert only" in line
     assert "serve balance and placement" in line
     assert "per token: " in line
@@ -107,6 +125,24 @@ def test_ids_are_not_taken_for_counts(seed):
     shares = rng.dirichlet(np.ones(16), size=(n, layers))
     assert counts_in_arrays({"": shares}) is None
     assert counts_in_arrays({"expert_load": experts, "experts": experts}) is None
+    assert counts_in_arrays({"activations": experts, "usage": experts[:1]}) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("x.csv", "layer,expert,usage\n0,1,5\n0,1,5\n0,2,5\n"),  # an expert twice: a row per choice
+        ("x.csv", "req,layer,expert,count\n0,1,5,1\n"),
+        ("x.csv", "a,b\n1,2\n"),
+        ("x.csv", "only\n1\n"),
+        ("x.json", '{"hello": {"world": [1, 2]}}'),
+        ("x.json", '{"layer": 1, "token": 3, "count": [1, 2, 3]}'),
+        ("x.json", '["a", "b"]'),
+    ],
+)
+def test_what_does_not_count_is_not_said_to(capsys, tmp_path, name, content):
+    (tmp_path / name).write_text(content)
+    refuse_if_counts(tmp_path / name)
 
 
 def test_one_token_of_vllm_is_still_read(capsys, tmp_path):
