@@ -32,11 +32,11 @@ from routestat.errors import FormatError
 from routestat.traces.importers.checks import narrow
 from routestat.traces.importers.imported import Document, Imported, Wanted, join
 from routestat.traces.importers.logit_arrays import Logits, found_logits, layer_number
-from routestat.traces.importers.opening import files_of, integers, numpy_file, torch_file
+from routestat.traces.importers.opening import files_of, numpy_file, torch_file
 from routestat.traces.importers.tensors import safetensors_file
 
 SUFFIXES = (".npy", ".npz", ".safetensors", ".pt", ".pth")
-BLOCK = 1 << 16
+BLOCK = 1 << 14
 NOT_EXECUTED = (
     "the choice is rebuilt from the logits: with a correction bias or a limit to groups (DeepSeek-V2 and V3, "
     "Ernie 4.5, GLM-4.5) the model executes others, and the two agreed on only .07 to .64 of tokens; record the "
@@ -133,13 +133,22 @@ def _only(file: Path) -> Any:
 
 
 def largest(
-    where: str, logits: NDArray[np.floating], top_k: int, layer: int
+    where: str,
+    logits: NDArray[np.floating],
+    top_k: int,
+    layer: int,
+    rows: NDArray[np.integer] | None = None,
 ) -> tuple[NDArray[np.integer], int, int]:
-    """The `top_k` largest of every row ``[token, expert]`` by falling value, of equal ones the lower id.
+    """The `top_k` largest of rows ``[token, expert]`` by falling value, of equal ones the lower id.
+
+    Parameters
+    ----------
+    rows : int array, optional
+        Which rows; the others are padding and are not looked at.
 
     Returns
     -------
-    experts : int array ``[token, slot]``
+    experts : int array ``[row, slot]``
     tied : int
         Rows whose k-th and next value are equal.
     flat : int
@@ -150,23 +159,27 @@ def largest(
     FormatError
         Naming the layer and the first row that is not finite.
     """
-    finite = np.isfinite(logits).all(axis=1)
-    if not finite.all():
-        row = int(np.argmin(finite))
-        wrong = logits[row][~np.isfinite(logits[row])][0]
-        raise FormatError(
-            f"{where}: layer {layer}, row {row}: a logit is {wrong}; routing cannot be told from it"
-        )
-    chosen = np.empty((len(logits), top_k), np.int32)
+    rows = np.arange(len(logits)) if rows is None else rows
+    chosen = np.empty((len(rows), top_k), np.int32)
     tied = flat = 0
-    for start in range(0, len(logits), BLOCK):
-        block = logits[start : start + BLOCK]
-        order = np.argsort(-block, axis=1, kind="stable")
-        chosen[start : start + BLOCK] = order[:, :top_k]
-        if top_k < block.shape[1]:
-            edge = np.take_along_axis(block, order[:, top_k - 1 : top_k + 1], axis=1)
-            tied += int((edge[:, 0] == edge[:, 1]).sum())
-        flat += int((block == block[:, :1]).all(axis=1).sum()) if block.shape[1] > 1 else 0
+    for start in range(0, len(rows), BLOCK):
+        left = logits[rows[start : start + BLOCK]]
+        finite = np.isfinite(left)
+        if not finite.all():
+            at = int(np.argmin(finite.all(axis=1)))
+            wrong = left[at][~finite[at]][0]
+            raise FormatError(
+                f"{where}: layer {layer}, row {rows[start + at]}: a logit is {wrong}; routing cannot be told from it"
+            )
+        flat += int((left.min(axis=1) == left.max(axis=1)).sum()) if left.shape[1] > 1 else 0
+        here, last = np.arange(len(left)), left[:, 0]
+        for slot in range(top_k):
+            # The first of equal values, which is the lower id; then it is out of the running.
+            best = left.argmax(axis=1)
+            last = left[here, best]
+            chosen[start : start + BLOCK, slot] = best
+            left[here, best] = -np.inf
+        tied += int((left.max(axis=1) == last).sum())
     return narrow(chosen), tied, flat
 
 
@@ -174,31 +187,40 @@ def _documents(logits: Logits, top_k: int, seen: _Seen) -> list[Document]:
     """The sequences of one file, without their padding."""
     if top_k > logits.n_experts:
         raise FormatError(f"{logits.where}: --top-k {top_k} of {logits.n_experts} logits a row")
+    places = _sequences(logits)
+    rows = np.concatenate(places)
     by_layer = []
     for index, array in enumerate(logits.arrays):
         layer = index if logits.layers is None else logits.layers[index]
-        experts, tied, flat = largest(logits.where, array, top_k, layer)
+        experts, tied, flat = largest(logits.where, array, top_k, layer, rows)
         by_layer.append(experts)
-        seen.rows, seen.tied, seen.flat = seen.rows + len(array), seen.tied + tied, seen.flat + flat
+        seen.rows, seen.tied, seen.flat = seen.rows + len(rows), seen.tied + tied, seen.flat + flat
     experts = np.stack(by_layer, axis=1)
-    name = Path(logits.where).stem
+    name, ids = Path(logits.where).stem, logits.beside.get("input_ids")
     if logits.batch is None:
-        ids = logits.beside.get("input_ids")
-        tokens = None if ids is None else integers(f"{logits.where}: input_ids", ids, 1)
-        return [Document(logits.where, experts, name, 0, logits.n_prompt, tokens)]
+        return [Document(logits.where, experts, name, 0, logits.n_prompt, ids)]
+    ends = np.cumsum([len(one) for one in places])
     return [
-        _sequence(logits, experts.reshape(*logits.batch, *experts.shape[1:])[row], row, f"{name} {row}")
-        for row in range(logits.batch[0])
+        Document(
+            f"{logits.where}, sequence {number}",
+            experts[end - len(place) : end],
+            f"{name} {number}",
+            tokens=None if ids is None else ids.reshape(-1)[place],
+        )
+        for number, (place, end) in enumerate(zip(places, ends.tolist(), strict=True))
     ]
 
 
-def _sequence(logits: Logits, experts: NDArray[np.integer], row: int, name: str) -> Document:
-    where, rows = f"{logits.where}, sequence {row}", slice(None)
-    mask, ids = logits.beside.get("attention_mask"), logits.beside.get("input_ids")
-    if mask is not None:
-        kept = np.flatnonzero(mask[row])
+def _sequences(logits: Logits) -> list[NDArray[np.integer]]:
+    """The rows of every sequence, from its first token to its last."""
+    if logits.batch is None:
+        return [np.arange(len(logits.arrays[0]))]
+    n_sequences, n_tokens = logits.batch
+    mask, places = logits.beside.get("attention_mask"), list[NDArray[np.integer]]()
+    for number in range(n_sequences):
+        kept = np.arange(n_tokens) if mask is None else np.flatnonzero(mask[number])
         if not len(kept) or kept[-1] - kept[0] + 1 != len(kept):
-            raise FormatError(f"{where}: attention_mask {'has gaps' if len(kept) else 'is zero everywhere'}")
-        rows = slice(int(kept[0]), int(kept[-1]) + 1)
-    tokens = None if ids is None else np.asarray(ids[row][rows])
-    return Document(where, experts[rows], name, 0, None, tokens)
+            wrong = "has gaps" if len(kept) else "is zero everywhere"
+            raise FormatError(f"{logits.where}, sequence {number}: attention_mask {wrong}")
+        places.append(number * n_tokens + kept)
+    return places
