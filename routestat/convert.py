@@ -12,7 +12,7 @@ from routestat.errors import RoutestatError
 from routestat.traces.importers.arrays import write_arrays
 from routestat.traces.importers.detect import FORMATS, detect, read_foreign
 from routestat.traces.importers.imported import Wanted
-from routestat.traces.importers.ingest import store_imported, store_parquet
+from routestat.traces.importers.ingest import naming, store_imported, store_parquet
 from routestat.traces.importers.parquet import ParquetTrace, documents_path, write_parquet
 from routestat.traces.manifest import MANIFEST
 from routestat.traces.store import Trace
@@ -202,12 +202,12 @@ def _from_foreign(
             f"{source} is a folder with a trace already; end --out with .parquet or .npz to export it"
         )
     if name == "auto":
-        name = detect(source)
+        name = detect(source, wanted)
         if name != "arrays":
             print(f"note: {source} taken for {FORMATS[name].words} (--format {name})", file=sys.stderr)
     imported = read_foreign(source, name, wanted)
     said["slot_order"] = "weight" if slots == "weight" else imported.slot_order
-    with Ticker() as ticker:
+    with Ticker() as ticker, naming(source):
         store_imported(imported, folder, said, shard_rows, ticker.of("writing"))
     for note in imported.notes:
         print(f"note: {note}", file=sys.stderr)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,8 @@ from routestat.traces.store import span
 DUMMY_RUN = 8
 # Beyond this an id is garbage, such as bytes of another type.
 MOST_EXPERTS = 1 << 16
+# Ids, or the weights beside them.
+Number = TypeVar("Number", bound=np.number)
 
 
 def check_subsets(
@@ -61,11 +64,11 @@ def narrow(experts: NDArray[np.integer]) -> NDArray[np.integer]:
 
 def pick_layers(
     path: Path,
-    experts: NDArray[np.integer],
+    experts: NDArray[Number],
     axis: Sequence[int] | None,
     wanted: Sequence[int] | None,
     notes: list[str],
-) -> tuple[NDArray[np.integer], list[int]]:
+) -> tuple[NDArray[Number], list[int]]:
     """The wanted layers of ``[token, layer, slot]`` and their numbers.
 
     Where the file does not number its layers (`axis` is None), as many wanted layers as there are name them in

@@ -1,23 +1,37 @@
 """Which format a file is in, told from what is in it; and the reader of each."""
 
 import codecs
-import json
 import re
 from collections.abc import Callable
 from dataclasses import fields
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 from zipfile import ZipFile
 
+import numpy as np
+from numpy.typing import NDArray
+
 from routestat.errors import FormatError
 from routestat.traces.importers.arrays import read_arrays
+from routestat.traces.importers.counts_only import (
+    EXPERT_STATISTIC,
+    counts_in_arrays,
+    refuse_counts,
+)
+from routestat.traces.importers.counts_text import refuse_if_counts
 from routestat.traces.importers.flame_moe import read_flame_moe
 from routestat.traces.importers.imported import Imported, Wanted
 from routestat.traces.importers.llama_cpp import DUMP, read_llama_cpp
 from routestat.traces.importers.megatron import PATTERN, read_megatron
-from routestat.traces.importers.opening import UNREADABLE, torch_file
+from routestat.traces.importers.moe_atlas import PARTS, read_moe_atlas
+from routestat.traces.importers.opening import UNREADABLE, json_values, numpy_file, torch_file
+from routestat.traces.importers.packed import describes, is_description, read_packed, sidecar
+from routestat.traces.importers.router_logits import read_router_logits
 from routestat.traces.importers.sglang import HOLDERS, read_sglang
 from routestat.traces.importers.slime import KEY, read_slime
+from routestat.traces.importers.tensorrt_llm import COUNTS, RAW, is_raw, read_tensorrt_llm
+from routestat.traces.importers.tensors import is_safetensors, safetensors_file
 from routestat.traces.importers.vllm import SUFFIXES, read_vllm
 
 
@@ -32,18 +46,32 @@ class Format(NamedTuple):
 AXIS = ("layers", "n_experts", "drop_dummy_rows")
 # Of formats whose records may say which of them belong together.
 RECORDS = (*AXIS, "cluster")
+#: Files of counts are small: one number per layer and expert.
+MOST_COUNTS = 1 << 26
+#: So many records may have failed before the first that tells the format.
+MOST_FAILED = 1000
 FORMATS = {
     "arrays": Format(read_arrays, "plain arrays", ("drop_dummy_rows", "cluster")),
-    "vllm": Format(read_vllm, "vLLM's routed experts", RECORDS),
+    "vllm": Format(read_vllm, "vLLM's routed experts", (*RECORDS, "skip_failed")),
     "sglang": Format(
-        read_sglang, "SGLang's routed experts or expert-distribution recorder", (*RECORDS, "top_k")
+        read_sglang,
+        "SGLang's routed experts or expert-distribution recorder",
+        (*RECORDS, "top_k", "skip_failed"),
     ),
     "megatron": Format(read_megatron, "Megatron-LM's router trace", (*AXIS, "sequence_length")),
     "flame-moe": Format(
         read_flame_moe, "FLAME-MoE-Traces", (*AXIS, "end_of_document", "sequence_length", "iteration")
     ),
     "llama-cpp": Format(read_llama_cpp, "llama.cpp's ffn_moe_topk", (*AXIS, "top_k", "stride")),
-    "slime": Format(read_slime, "routing replay of slime or verl", RECORDS),
+    "slime": Format(read_slime, "routing replay of slime or verl", (*RECORDS, "skip_failed")),
+    "tensorrt-llm": Format(
+        read_tensorrt_llm,
+        "TensorRT-LLM's raw expert statistic or routed experts",
+        (*RECORDS, "skip_failed"),
+    ),
+    "moe-atlas": Format(read_moe_atlas, "activations of moe-atlas", (*RECORDS, "skip_failed")),
+    "packed": Format(read_packed, "packed bytes", (*RECORDS, "shape", "dtype", "skip_failed")),
+    "router-logits": Format(read_router_logits, "router logits", (*AXIS, "top_k", "axes", "logits")),
 }
 
 
@@ -63,14 +91,19 @@ def read_foreign(path: Path, name: str, wanted: Wanted) -> Imported:
     return chosen.read(path, wanted)
 
 
-def detect(path: Path) -> str:
-    """The name of the format that `path` is in.
+def detect(path: Path, wanted: Wanted | None = None) -> str:
+    """The name of the format that `path` is in; some formats are known only by what is `wanted` of them.
 
     Raises
     ------
     FormatError
-        If it is none of them; says how to name one.
+        If it is none of them; says how to name one. If it holds counts only; says what they are good for.
     """
+    if wanted is not None and path.exists():
+        if wanted.logits:
+            return "router-logits"
+        if wanted.shape is not None or wanted.dtype is not None:
+            return "packed"
     name = _of_folder(path) if path.is_dir() else _of_file(path)
     if name is None:
         raise FormatError(
@@ -87,9 +120,27 @@ def _of_folder(path: Path) -> str | None:
     files = sorted(file for file in path.iterdir() if file.is_file())
     if any(DUMP.fullmatch(file.name) for file in files):
         return "llama-cpp"
+    if any(RAW.fullmatch(file.name) for file in files):
+        return "tensorrt-llm"
+    if any(COUNTS.fullmatch(file.name) for file in files):
+        refuse_counts(path, EXPERT_STATISTIC)
     # A folder of responses or samples: all files of one kind, so the first tells.
-    first = next((file for file in files if file.suffix in (*SUFFIXES, ".pt", ".pth")), None)
-    return None if first is None else _of_file(first)
+    suffixes = (*SUFFIXES, ".pt", ".pth", ".safetensors")
+    first = next((file for file in files if file.suffix in suffixes and not _is_sidecar(file)), None)
+    name = None if first is None else _of_file(first)
+    if name is None and any(_has_sidecar(file) for file in files):
+        return "packed"
+    return name
+
+
+def _has_sidecar(file: Path) -> bool:
+    """Whether a file beside this one says its shape and type."""
+    beside = None if file.suffix in (".json", ".jsonl") else sidecar(file)
+    return beside is not None and describes(beside)
+
+
+def _is_sidecar(file: Path) -> bool:
+    return file.suffix == ".json" and describes(file)
 
 
 def _of_file(path: Path) -> str | None:
@@ -100,18 +151,55 @@ def _of_file(path: Path) -> str | None:
     if head[:4] == b"GGUF" or DUMP.fullmatch(path.name):
         return "llama-cpp"
     if head[:6] == b"\x93NUMPY":
+        _refuse_counted(path, lambda: numpy_file(path))
         return "vllm"
     if head[:4] == b"PK\x03\x04":
         return _of_archive(path)
     if head[:1] == b"\x80" and path.suffix in (".pt", ".pth"):
         return _of_torch(path)
-    if head.lstrip()[:1] in (b"{", b"["):
+    if is_safetensors(head):
+        return _of_safetensors(path)
+    if head[:1] == b"\x80":
+        counts = " (expert counts, by its name)" if "expert_counts" in str(path) else ""
+        raise FormatError(
+            f"{path}: a pickle{counts}, which is not read, for that could run code; save arrays with np.savez"
+        )
+    if head.startswith(b"SQLite format 3\0"):
+        raise FormatError(
+            f"{path}: an SQLite database; export its traces first (moe-atlas export --format jsonl)"
+        )
+    if head.lstrip()[:1] in (b"{", b"[") or head.split(maxsplit=1)[:1] == [b"null"]:
         return _of_json(path)
     if re.match(
         rb"layer\s*,\s*expert\s*$|\d+\s*,\s*\d+\s*$",
         head.splitlines()[0] if head else b"",
     ):
         return "llama-cpp"
+    if _has_sidecar(path):
+        return "packed"
+    refuse_if_counts(path)
+    return None
+
+
+def _refuse_counted(path: Path, opened: Callable[[], Any]) -> None:
+    """Refuse a small file of arrays that are counts; large ones hold something per token."""
+    if path.stat().st_size > MOST_COUNTS:
+        return
+    try:
+        held = opened()
+    except FormatError:
+        return  # its reader says what is wrong with it
+    arrays: dict[str, NDArray] = held if isinstance(held, dict) else {"": held}
+    what = counts_in_arrays({name: one for name, one in arrays.items() if isinstance(one, np.ndarray)})
+    if what is not None:
+        refuse_counts(path, what)
+
+
+def _of_safetensors(path: Path) -> str | None:
+    held = safetensors_file(path)
+    if is_raw(held) or (held and all(one.ndim == 3 and one.dtype.kind in "iu" for one in held.values())):
+        return "tensorrt-llm"
+    _refuse_counted(path, lambda: held)
     return None
 
 
@@ -132,6 +220,7 @@ def _of_archive(path: Path) -> str | None:
     if "routed_experts" in arrays:
         beside = {"attention_mask", "input_ids", "responses"} & arrays
         return "slime" if beside or _n_axes(path, "routed_experts") == 4 else "vllm"
+    _refuse_counted(path, lambda: numpy_file(path))
     return "vllm" if all(_n_axes(path, name) == 3 for name in arrays) else "arrays"
 
 
@@ -147,26 +236,40 @@ def _n_axes(path: Path, name: str) -> int:
 
 def _of_torch(path: Path) -> str | None:
     held = torch_file(path)
-    if not isinstance(held, dict):
-        return None
-    if "records" in held or "logical_count" in held:
-        return "sglang"
-    return "slime" if {"samples", KEY, "routed_experts"} & set(held) else None
+    if isinstance(held, dict):
+        if "records" in held or "logical_count" in held:
+            return "sglang"
+        if {"samples", KEY, "routed_experts"} & set(held):
+            return "slime"
+    items = held if isinstance(held, list) else [held]
+    if items and all(_is_request(one) for one in items):
+        return "tensorrt-llm"
+    _refuse_counted(path, lambda: held)
+    return None
+
+
+def _is_request(value: Any) -> bool:
+    """Whether a value of a ``.pt`` is the routing of a request."""
+    value = value.get("routed_experts") if isinstance(value, dict) else value
+    return isinstance(value, np.ndarray) and value.ndim == 3 and value.dtype.kind in "iu"
 
 
 def _of_json(path: Path) -> str | None:
-    text = path.read_text(encoding="utf-8-sig", errors="replace")
-    record: Any = None
-    for part in (text.lstrip().split("\n", 1)[0], text):
-        try:
-            record = json.loads(part)
-            break
-        except (ValueError, RecursionError):
-            continue
-    if record is None:
-        raise FormatError(f"{path}: begins like JSON but is none; was it cut off?")
-    if isinstance(record, list) and record:
-        record = record[0]
+    """By the first record that says what it is: requests that failed may come before it."""
+    try:
+        for _, record in islice(json_values(path), MOST_FAILED):
+            name = _of_record(record)
+            if name is not None:
+                return name
+    except FormatError as error:
+        raise FormatError(f"{path}: begins like JSON but is none; was it cut off? ({error})") from None
+    refuse_if_counts(path)
+    return None
+
+
+def _of_record(record: Any) -> str | None:
+    if isinstance(record, dict) and isinstance(record.get("traces"), list):
+        record = next((one for one in record["traces"] if isinstance(one, dict)), None)
     if not isinstance(record, dict):
         return None
     if "top_indices" in record:
@@ -182,4 +285,7 @@ def _of_json(path: Path) -> str | None:
             return "sglang"
         if "routed_experts" in place or "prompt_routed_experts" in place:
             return "vllm"
-    return None
+    activations = record.get("activations")
+    if isinstance(activations, list) and activations and isinstance(activations[0], dict):
+        return "moe-atlas" if set(PARTS) <= set(activations[0]) else None
+    return "packed" if is_description(record) and isinstance(record.get("data"), str) else None

@@ -72,7 +72,8 @@ class Wanted:
 class Imported:
     """Rows ready for the store: documents together, positions rising.
 
-    `decode` marks the rows that were generated (None: all prefill); `notes` says in words what had to be assumed.
+    `decode` marks the rows that were generated (None: all prefill); `notes` says in words what had to be assumed;
+    `weights` are the experts' gate weights, slot by slot.
     """
 
     routers: tuple[Router, ...]
@@ -86,6 +87,7 @@ class Imported:
     engine: str = ""
     slot_order: str = "unknown"
     extra: Mapping[str, Any] = field(default_factory=dict)
+    weights: NDArray[np.floating] | None = None
 
 
 @dataclass(frozen=True)
@@ -109,6 +111,9 @@ class Document:
         How many there are, where the ids are unknown.
     cluster : str or int, optional
         Documents with the same one are not independent: answers to one request, turns of one conversation.
+    domain : str, optional
+    weights : float array ``[row, layer, slot]``, optional
+        Gate weights of `experts`.
     """
 
     where: str
@@ -119,6 +124,8 @@ class Document:
     tokens: NDArray[np.integer] | None = None
     n_tokens: int | None = None
     cluster: str | int | None = None
+    domain: str | None = None
+    weights: NDArray[np.floating] | None = None
 
 
 #: Fields by which sources say that several of their records belong together.
@@ -178,6 +185,7 @@ def join(path: Path, found: Sequence[Document], wanted: Wanted, **said: Any) -> 
     token = None
     if any(one.tokens is not None for one in found):
         token = np.concatenate([_tokens_of_rows(one) for one in found])
+    weights = [one.weights for one in found if one.weights is not None]
     return settle(
         path,
         np.concatenate([one.experts for one in found]),
@@ -188,6 +196,7 @@ def join(path: Path, found: Sequence[Document], wanted: Wanted, **said: Any) -> 
         decode=position >= np.repeat(bounds, lengths),
         described=_described(found, wanted),
         notes=notes,
+        weights=np.concatenate(weights) if len(weights) == len(found) else None,
         **said,
     )
 
@@ -205,6 +214,7 @@ def settle(
     decode: NDArray[np.bool_] | None = None,
     described: Mapping[str, Sequence[Any]] | None = None,
     notes: Sequence[str] = (),
+    weights: NDArray[np.floating] | None = None,
     **said: Any,
 ) -> Imported:
     """Check rows ``[token, layer, slot]`` and say what was assumed.
@@ -221,6 +231,8 @@ def settle(
         Where the file says it.
     described : mapping, optional
         Columns of the documents.
+    weights : float array, optional
+        Gate weights, of the shape of `experts`.
     said : mapping
         `engine`, `slot_order`, `extra` of `Imported`.
 
@@ -238,6 +250,8 @@ def settle(
         )
     if column is not None:
         said["extra"] = {**said.get("extra", {}), CLUSTER_COLUMN: column}
+    if weights is not None:
+        weights, _ = pick_layers(path, weights, axis, wanted.layers, [])
     experts, layers = pick_layers(path, experts, axis, wanted.layers, spoken)
     refuse_empty_layers(path, experts, layers)
     places = count_positions(document) if position is None else position
@@ -252,6 +266,7 @@ def settle(
         experts, document, places = experts[keep], document[keep], places[keep]
         token = None if token is None else token[keep]
         decode = None if decode is None else decode[keep]
+        weights = None if weights is None else weights[keep]
     n_experts = settle_n_experts(path, experts, n_experts, wanted.n_experts, spoken)
     check_subsets(path, experts, n_experts, layers, place)
     if token is not None and (token.min() < -1 or token.max() > np.iinfo(np.int32).max):
@@ -273,6 +288,7 @@ def settle(
         columns,
         tuple(spoken),
         decode if decode is not None and decode.any() else None,
+        weights=weights,
         **said,
     )
 
@@ -323,6 +339,8 @@ def _described(found: Sequence[Document], wanted: Wanted) -> dict[str, list[Any]
         "name": [one.name for one in found],
         "unrouted_tokens": [_unrouted(one) for one in found],
     }
+    if any(one.domain is not None for one in found):
+        columns["domain"] = [one.domain for one in found]
     clusters = [one.cluster for one in found]
     if any(one is not None for one in clusters):
         # Of different kinds where files differ; a column has one type.

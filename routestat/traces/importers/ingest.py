@@ -41,7 +41,7 @@ def store_imported(
                 experts=imported.experts[rows],
                 token=None if imported.token is None else imported.token[rows],
                 phase="prefill" if decode is None else np.where(decode, "decode", "prefill"),
-                columns=_heaviest(imported, rows) if meta.slot_order == "weight" else None,
+                columns=_companions(imported, rows, meta.slot_order) or None,
             )
             progress(min(start + ROWS_AT_ONCE, total), total)
 
@@ -64,13 +64,19 @@ def _numbered_densely(imported: Imported) -> Imported:
     return replace(imported, document=dense, documents=documents)
 
 
-def _heaviest(imported: Imported, rows: slice) -> dict[str, np.ndarray]:
-    """The first slot of every router as its ``top1``."""
+def _companions(imported: Imported, rows: slice, slot_order: str) -> dict[str, np.ndarray]:
+    """What is kept beside the states: ``top1``, the first slot, and ``weights``, by ascending expert id."""
     columns = {}
     for index, router in enumerate(imported.routers):
-        heaviest = imported.experts[rows, index, 0].astype(np.int64)
-        missing = np.iinfo(router.alphabet.expert_dtype).max
-        columns[f"{router.name}.top1"] = np.where(heaviest < 0, missing, heaviest)
+        experts = imported.experts[rows, index]
+        if slot_order == "weight":
+            heaviest = experts[:, 0].astype(np.int64)
+            missing = np.iinfo(router.alphabet.expert_dtype).max
+            columns[f"{router.name}.top1"] = np.where(heaviest < 0, missing, heaviest)
+        if imported.weights is not None:
+            by_id = np.argsort(experts, axis=1)
+            weights = np.take_along_axis(imported.weights[rows, index], by_id, axis=1)
+            columns[f"{router.name}.weights"] = np.where(experts[:, :1] < 0, 0.0, weights)
     return columns
 
 
@@ -82,7 +88,7 @@ def store_parquet(
     done = 0
     with (
         TraceWriter(folder, replace(file.meta, **given), shard_rows=shard_rows) as writer,
-        _naming(file.path),
+        naming(file.path),
     ):
         if file.documents is not None:
             writer.add_documents(file.documents.to_pydict())
@@ -93,8 +99,8 @@ def store_parquet(
 
 
 @contextmanager
-def _naming(path: Path) -> Iterator[None]:
-    """What the writer refuses is wrong in the file."""
+def naming(path: Path) -> Iterator[None]:
+    """What the writer refuses is wrong in the file; the error says in which."""
     try:
         yield
     except TraceError as error:

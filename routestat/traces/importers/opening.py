@@ -121,6 +121,12 @@ def left_out(path: Path, read: Iterable[Path]) -> list[str]:
 
 def json_records(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """The objects of a JSON or JSON Lines file, each with its place in words; lines are read one by one."""
+    for where, value in json_values(path):
+        yield where, json_object(where, value)
+
+
+def json_values(path: Path) -> Iterator[tuple[str, Any]]:
+    """As `json_records`, whatever the items or lines are."""
     try:
         with path.open(encoding="utf-8-sig") as handle:
             lines = ((number, line) for number, line in enumerate(handle, 1) if line.strip())
@@ -129,16 +135,16 @@ def json_records(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
                 raise FormatError(f"{path}: empty")
             if second is not None and _is_json(first[1]):
                 for number, line in chain((first, second), lines):
-                    yield _object(f"{path}, line {number}", _parse(f"{path}, line {number}", line))
+                    yield f"{path}, line {number}", _parse(f"{path}, line {number}", line)
                 return
         content = _parse(str(path), path.read_text(encoding="utf-8-sig"))
     except UnicodeDecodeError as error:
         raise FormatError(f"{path}: not UTF-8 text ({error.reason} at byte {error.start})") from None
     if isinstance(content, list):
         for index, item in enumerate(content):
-            yield _object(f"{path}, item {index}", item)
+            yield f"{path}, item {index}", item
     else:
-        yield _object(str(path), content)
+        yield str(path), content
 
 
 def _is_json(line: str) -> bool:
@@ -170,10 +176,11 @@ def _named_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return record
 
 
-def _object(where: str, value: Any) -> tuple[str, dict[str, Any]]:
+def json_object(where: str, value: Any) -> dict[str, Any]:
+    """The value, if it is an object."""
     if not isinstance(value, dict):
         raise FormatError(f"{where}: wanted an object, got {kind_of(value)}")
-    return where, value
+    return value
 
 
 def inner(where: str, record: dict[str, Any], name: str) -> dict[str, Any]:
@@ -213,7 +220,10 @@ def unbase64(where: str, text: Any) -> bytes:
 def integer_type(where: str, name: Any) -> np.dtype:
     """The integer type of that name."""
     try:
-        kind = np.dtype(name if isinstance(name, str | np.dtype) else None)
+        # NumPy warns of names that it is about to forget.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            kind = np.dtype(name if isinstance(name, str | np.dtype) else None)
     except (TypeError, ValueError, SyntaxError):
         raise FormatError(f"{where}: no such type: {shown(name)}") from None
     if kind.kind not in "iu":
@@ -333,7 +343,8 @@ def integers(where: str, value: Any, n_axes: int) -> NDArray[np.integer]:
     if array.ndim != n_axes or array.dtype.kind not in "iu":
         wanted = f"integers of {n_axes} axes" if n_axes > 1 else "integers"
         got = f"{array.dtype} {list(array.shape)}" if isinstance(value, list | np.ndarray) else kind_of(value)
-        raise FormatError(f"{where}: wanted {wanted}, got {got}")
+        logits = "; router logits are read with --logits" if n_axes == 3 and array.dtype.kind == "f" else ""
+        raise FormatError(f"{where}: wanted {wanted}, got {got}{logits}")
     return array
 
 

@@ -11,7 +11,8 @@
   exceed 1.
 
 One sample is one document; tokens before the response are prefill. The last token is never forwarded: no row.
-Layers may be all layers of the model with zeros for dense ones: then name the MoE layers. A ``.pt`` is read with
+Layers may be all layers of the model with zeros for dense ones: then name the MoE layers. A sample that failed
+(aborted, no rows) stops the reading, or is left out on request. A ``.pt`` is read with
 ``weights_only=True``: tensors, arrays of numbers, strings and containers, nothing else.
 
 Sources: THUDM/slime, ``slime/rollout/sglang_rollout.py``; volcengine/verl, ``verl/experimental/agent_loop``.
@@ -27,6 +28,7 @@ from numpy.typing import NDArray
 
 from routestat.errors import FormatError
 from routestat.traces.importers.checks import narrow
+from routestat.traces.importers.failed import Failures
 from routestat.traces.importers.imported import (
     CLUSTER_FIELDS,
     Document,
@@ -71,6 +73,7 @@ def read_slime(path: Path, wanted: Wanted) -> Imported:
         Naming the file, the sample and the field that is wrong.
     """
     found: list[Document] = []
+    failed = Failures(path, wanted.skip_failed)
     misspelt = Misspelt((*READ, *(() if wanted.cluster is None else (wanted.cluster,))))
     files = files_of(path, (".npz", ".pt", ".pth"))
     for file in files:
@@ -79,14 +82,14 @@ def read_slime(path: Path, wanted: Wanted) -> Imported:
             raise FormatError(f"{file}: wanted a dictionary, got {kind_of(held)}")
         misspelt.look(_unnumbered(held))
         if "routed_experts" in held:
-            found += _from_verl(file, held)
+            found += _from_verl(file, held, failed)
         else:
-            found += _from_slime(file, held, wanted)
+            found += _from_slime(file, held, wanted, failed)
     return join(
         path,
         found,
         wanted,
-        notes=[*misspelt.notes(), *left_out(path, files)],
+        notes=[*failed.notes(len(found)), *misspelt.notes(), *left_out(path, files)],
         engine="slime",
         extra={
             "last_token": "never forwarded by the engine: it has no row; see unrouted_tokens of the documents"
@@ -94,11 +97,12 @@ def read_slime(path: Path, wanted: Wanted) -> Imported:
     )
 
 
-def _from_slime(file: Path, held: Mapping[str, Any], wanted: Wanted) -> Iterator[Document]:
+def _from_slime(file: Path, held: Mapping[str, Any], wanted: Wanted, failed: Failures) -> Iterator[Document]:
     for index, (place, sample) in enumerate(_samples(file, held)):
         where = f"{file}: {place}"
-        if sample.get(KEY) is None:
-            raise FormatError(f"{where}: no {KEY}; it has {listed(sample)}")
+        lacks = f"no {KEY}; it has {listed(sample)}"
+        if not failed.keep(where, sample, None, lacks if sample.get(KEY) is None else None):
+            continue
         experts = integers(f"{where}.{KEY} [tokens − 1, layers, k]", sample[KEY], 3)
         tokens = sample.get("tokens")
         tokens = None if tokens is None else integers(f"{where}.tokens", tokens, 1)
@@ -116,12 +120,12 @@ def _from_slime(file: Path, held: Mapping[str, Any], wanted: Wanted) -> Iterator
 
 
 def _samples(file: Path, held: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """The samples of a file in any of slime's forms, each with its place in words."""
+    """The samples of a file in any of slime's forms, each with its place in words; None is an empty one."""
     if isinstance(held.get("samples"), list):
         for index, sample in enumerate(held["samples"]):
-            if not isinstance(sample, Mapping):
+            if sample is not None and not isinstance(sample, Mapping):
                 raise FormatError(f"{file}: samples[{index}] must be a dictionary, got {kind_of(sample)}")
-            yield f"samples[{index}]", sample
+            yield f"samples[{index}]", sample or {}
         return
     if isinstance(held.get(KEY), list):
         n = len(held[KEY])
@@ -181,7 +185,7 @@ def _unnumbered(held: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in held.items() if not NUMBERED.fullmatch(str(name))}
 
 
-def _from_verl(file: Path, held: Mapping[str, Any]) -> Iterator[Document]:
+def _from_verl(file: Path, held: Mapping[str, Any], failed: Failures) -> Iterator[Document]:
     experts = integers(f"{file}: routed_experts [samples, sequence, layers, k]", held["routed_experts"], 4)
     beside = {}
     for name in ("attention_mask", "input_ids"):
@@ -199,7 +203,11 @@ def _from_verl(file: Path, held: Mapping[str, Any]) -> Iterator[Document]:
         raise FormatError(f"{file}: with k = 1 zeros are a choice too: padding needs attention_mask")
     for index in range(len(experts)):
         one = {name: values[index] for name, values in beside.items()}
-        yield _padded(f"{file}: sample {index}", f"{file.stem} {index}", experts[index], one, width)
+        sample = _padded(
+            f"{file}: sample {index}", f"{file.stem} {index}", experts[index], one, width, failed
+        )
+        if sample is not None:
+            yield sample
 
 
 def _prompt_width(
@@ -220,14 +228,20 @@ def _prompt_width(
 
 
 def _padded(
-    where: str, name: str, experts: NDArray, beside: Mapping[str, NDArray], width: int | None
-) -> Document:
-    """One padded sample: its own columns, without the last token, whose zeros were never filled."""
+    where: str,
+    name: str,
+    experts: NDArray,
+    beside: Mapping[str, NDArray],
+    width: int | None,
+    failed: Failures,
+) -> Document | None:
+    """One padded sample: its own columns, without the last token, whose zeros were never filled; None: left out."""
     mask = beside.get("attention_mask")
     routed: NDArray[np.bool_] = np.asarray(np.any(experts != 0, axis=(1, 2)))
     columns = np.flatnonzero(routed if mask is None else mask)
-    if not len(columns):
-        raise FormatError(f"{where}: nothing but {'zeros' if mask is None else 'padding'}")
+    if not len(columns) or (experts.shape[2] > 1 and not routed.any()):
+        failed.leave_out(where, f"nothing but {'zeros' if len(columns) or mask is None else 'padding'}")
+        return None
     start, stop = int(columns[0]), int(columns[-1]) + 1
     if mask is not None and len(columns) != stop - start:
         raise FormatError(f"{where}: attention_mask has gaps")

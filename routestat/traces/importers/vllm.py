@@ -11,7 +11,8 @@ The form is told from the content, never from a version:
 JSON is one response, a list of them, or one a line; a folder of files is read whole. One request or choice is one
 document. Prompt rows are prefill, the others decode; without ``prompt_routed_experts`` the prompt's length is taken
 from ``prompt_token_ids`` or ``usage.prompt_tokens``. The last sampled token is never forwarded and has no row. The
-layer axis may hold all layers of the model, with zeros for dense ones: then the MoE layers must be named.
+layer axis may hold all layers of the model, with zeros for dense ones: then the MoE layers must be named. Responses of
+failed requests stop the reading, or are left out on request.
 
 Sources: vllm-project/vllm pull requests 28284, 38939 and 44638; vllm-project/router pull request 184 (shape and
 types); ai-dynamo/dynamo pull request 10529 (`start`).
@@ -27,6 +28,7 @@ from numpy.typing import NDArray
 
 from routestat.errors import FormatError
 from routestat.traces.importers.checks import narrow
+from routestat.traces.importers.failed import Failures, responses
 from routestat.traces.importers.imported import (
     CLUSTER_FIELDS,
     Document,
@@ -40,7 +42,6 @@ from routestat.traces.importers.opening import (
     files_of,
     from_buffer,
     integers,
-    json_records,
     left_out,
     npy_bytes,
     numpy_file,
@@ -80,20 +81,21 @@ def read_vllm(path: Path, wanted: Wanted) -> Imported:
         Naming the file, the line or item, and the field that is wrong.
     """
     found: list[Document] = []
+    failed = Failures(path, wanted.skip_failed)
     misspelt = Misspelt((*READ, *(() if wanted.cluster is None else (wanted.cluster,))))
     files = files_of(path, SUFFIXES)
     for file in files:
         if file.suffix in (".npy", ".npz"):
             found += _from_arrays(file, wanted)
         else:
-            for where, record in json_records(file):
+            for where, record in responses(file, failed):
                 misspelt.look(record)
-                found += _from_response(where, record, f"{file.stem} {len(found)}", wanted)
+                found += _from_response(where, record, f"{file.stem} {len(found)}", wanted, failed)
     return join(
         path,
         found,
         wanted,
-        notes=[*misspelt.notes(), *left_out(path, files)],
+        notes=[*failed.notes(len(found)), *misspelt.notes(), *left_out(path, files)],
         engine="vllm",
         extra={
             "last_token": "never forwarded by the engine: it has no row; see unrouted_tokens of the documents"
@@ -113,32 +115,36 @@ def _from_arrays(file: Path, wanted: Wanted) -> Iterator[Document]:
         yield Document(where, narrow(experts), f"{file.stem} {name}".strip())
 
 
-def _from_response(where: str, record: dict[str, Any], fallback: str, wanted: Wanted) -> Iterator[Document]:
+def _from_response(
+    where: str, record: dict[str, Any], fallback: str, wanted: Wanted, failed: Failures
+) -> Iterator[Document]:
     said = record.get("request_id") or record.get("id")
     label = str(said or fallback)
     # Answers to one request share its prompt, whether they come together or a line each. Ids are unique in a file.
     request = fallback if said is None else f"{fallback.rsplit(' ', 1)[0]} {said}"
     choices = record.get("choices", record.get("outputs"))
-    if choices is None:
-        yield _document(where, record, record, label, request, wanted)
+    if choices is None or choices == []:
+        if _has_routing(where, record, record, failed):
+            yield _document(where, record, record, label, request, wanted)
         return
     if not isinstance(choices, list) or not all(isinstance(choice, dict) for choice in choices):
         raise FormatError(f"{where}: choices must be a list of objects")
-    if not choices:
-        raise FormatError(f"{where}: choices is empty: no routed_experts")
     for index, choice in enumerate(choices):
-        name = label if len(choices) == 1 else f"{label} choice {index}"
-        yield _document(f"{where}, choices[{index}]", record, choice, name, request, wanted)
+        name, place = label if len(choices) == 1 else f"{label} choice {index}", f"{where}, choices[{index}]"
+        if _has_routing(place, record, choice, failed):
+            yield _document(place, record, choice, name, request, wanted)
+
+
+def _has_routing(where: str, record: dict[str, Any], choice: dict[str, Any], failed: Failures) -> bool:
+    lacks = None if choice.get("routed_experts") is not None else "no routed_experts"
+    advice = "was the server started with --enable-return-routed-experts?"
+    return failed.keep(where, record, None if choice is record else choice, lacks, advice)
 
 
 def _document(
     where: str, record: dict[str, Any], choice: dict[str, Any], name: str, request: str, wanted: Wanted
 ) -> Document:
     """One choice of a response; what it shares with the other choices stands on the response."""
-    if choice.get("routed_experts") is None:
-        raise FormatError(
-            f"{where}: no routed_experts; was the server started with --enable-return-routed-experts?"
-        )
     experts, first = _rows(f"{where}.routed_experts", choice["routed_experts"])
     prompt_ids = _either(choice, record, "prompt_token_ids")
     answer_ids = choice.get("token_ids")

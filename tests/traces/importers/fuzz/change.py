@@ -13,8 +13,9 @@ RECORD = "record"
 NAMED = "named"
 #: A file of several is not there: what the others hold must be as it was, but layers may be fewer.
 GONE = "gone"
-#: A valid file of another shape: nothing of what it held before binds it.
-OTHER = "other"
+#: A part is not there, or there twice. As `RECORD` where records hold documents of their own; elsewhere the file may
+#: be a valid one of other layers.
+PART = "part"
 #: Anything may have become of it.
 ANY = "any"
 

@@ -21,6 +21,7 @@ import torch
 from routestat import Router, TraceMeta, TraceWriter
 from routestat.traces.importers.parquet import write_parquet
 from routestat.traces.store import Trace
+from tests.traces.importers import engine_examples as engines
 from tests.traces.importers.known import chosen, npy, raw
 
 N_EXPERTS, TOP_K, LAYERS = 16, 2, 3
@@ -369,7 +370,14 @@ def parquet(rng, folder):
     return Written(folder / "p" / "x.parquet", held.documents)
 
 
+def borrowed(write):
+    """A generator of the engines' own tests."""
+    return lambda rng, folder: Written(*write(rng, folder))
+
+
 SGLANG = ("--n-experts", N_EXPERTS, "--top-k", TOP_K)
+PACKED = ("--shape", "9,3,2", "--dtype", "uint8", "--n-experts", N_EXPERTS)
+FAILED = ("--n-experts", N_EXPERTS, "--skip-failed")
 EXAMPLES = (
     Example("vllm array", "vllm", vllm_npy),
     Example("vllm arrays", "vllm", vllm_npz, records=1),
@@ -390,5 +398,13 @@ EXAMPLES = (
     Example("verl npz", "slime, verl", verl_npz),
     Example("plain arrays", "arrays", arrays_npz, ()),
     Example("parquet trace", "parquet", parquet, ()),
+    Example("tensorrt raw", "tensorrt-llm", borrowed(engines.tensorrt_raw)),
+    Example("tensorrt requests", "tensorrt-llm", borrowed(engines.tensorrt_requests), records=1),
+    Example("moe-atlas", "moe-atlas", borrowed(engines.moe_atlas), (), records=1),
+    Example("packed json", "packed", borrowed(engines.packed_json), records=1),
+    Example("packed bytes", "packed", borrowed(engines.packed_bytes), PACKED),
+    Example("logits npz", "router-logits", borrowed(engines.logits_npz), engines.LOGITS),
+    Example("logits safetensors", "router-logits", borrowed(engines.logits_safetensors), engines.LOGITS),
+    Example("vllm with failures", "vllm", borrowed(engines.vllm_with_failures), FAILED, records=1),
     Example("store", "store", store, (), out="t.npz"),
 )

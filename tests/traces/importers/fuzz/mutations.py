@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow.parquet as pq
 
-from tests.traces.importers.fuzz.change import ANY, GONE, NAMED, ORDER, OTHER, RECORD, SAME, Change
+from tests.traces.importers.fuzz.change import ANY, GONE, NAMED, ORDER, PART, RECORD, SAME, Change
 from tests.traces.importers.fuzz.hostile import HOSTILE, Boom, npy_of
 from tests.traces.importers.fuzz.trees import TEXT, CannotWriteError, read_tree, write_tree
 
@@ -77,25 +77,21 @@ def spot(rng: np.random.Generator, tree: Any, fits: Callable[[Spot], bool] = lam
 
 
 def _at(
-    rng: np.random.Generator, file: Path, fits: Callable[[Spot], bool], change: Callable[[Spot], Any]
+    rng: np.random.Generator,
+    file: Path,
+    fits: Callable[[Spot], bool],
+    change: Callable[[Spot], Any],
+    effect: str = RECORD,
 ) -> Change | None:
     """Change one place of the file's tree."""
     tree = read_tree(file)
     found = None if tree is None else spot(rng, tree, fits)
     if found is None:
         return None
-    shape = _shape(found.value)
     words = change(found)
     write_tree(file, tree)
-    # An array that is all of a file says by itself what its layers and k are.
-    alone = (
-        len(tree) == 1 and shape[1:] != _shape(tree.get(found.key) if isinstance(tree, dict) else None)[1:]
-    )
-    return Change(OTHER if alone else RECORD, f"{found.words}: {words}")
-
-
-def _shape(value: Any) -> tuple[int, ...]:
-    return value.shape if isinstance(value, np.ndarray) else ()
+    # The first key names the record: an item of a list, or a member.
+    return Change(effect, f"{found.words}: {words}")
 
 
 # Cut.
@@ -147,7 +143,7 @@ def part_dropped(rng, file):
         del found.parent[found.key]
         return "dropped"
 
-    return _at(rng, file, lambda s: True, drop)
+    return _at(rng, file, lambda s: True, drop, PART)
 
 
 def shortened(rng, file):
@@ -164,7 +160,7 @@ def shortened(rng, file):
         found.parent[found.key] = value[:n]
         return f"to {n} of {len(value)}"
 
-    return _at(rng, file, lambda s: _is_long(s.value), shorten)
+    return _at(rng, file, lambda s: _is_long(s.value), shorten, PART)
 
 
 def _is_long(value: Any) -> bool:
@@ -300,7 +296,11 @@ def axes_changed(rng, file):
         return f"{list(value.shape)} to {list(found.parent[found.key].shape)}"
 
     return _at(
-        rng, file, lambda s: isinstance(s.value, np.ndarray) and s.value.size > 0 and s.value.ndim > 0, change
+        rng,
+        file,
+        lambda s: isinstance(s.value, np.ndarray) and s.value.size > 0 and s.value.ndim > 0,
+        change,
+        PART,
     )
 
 
@@ -532,7 +532,7 @@ def axes_exchanged(rng, file):
             return len({len(one) if isinstance(one, list) else -1 for one in s.value}) == 1
         return isinstance(s.value, np.ndarray) and s.value.ndim > 1
 
-    return _at(rng, file, fits, exchange)
+    return _at(rng, file, fits, exchange, PART)
 
 
 def records_shuffled(rng, file):
@@ -570,7 +570,7 @@ def repeated(rng, file):
             isinstance(s.value, np.ndarray) and s.value.ndim > 0 and len(s.value) > 0
         )
 
-    return _at(rng, file, fits, repeat)
+    return _at(rng, file, fits, repeat, PART)
 
 
 def lines_shuffled(rng, file):

@@ -10,7 +10,18 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
 
+UNWRITABLE = (
+    TypeError,
+    ValueError,
+    AttributeError,
+    LookupError,
+    OverflowError,
+    SafetensorError,
+    pa.ArrowException,
+)
 TEXT = (".csv", ".tsv")
 RAW = (".bin", ".i32", ".raw")
 
@@ -30,6 +41,8 @@ def read_tree(path: Path) -> Any:
     if path.suffix == ".npz":
         with np.load(path) as held:
             return {name: held[name] for name in held.files}
+    if path.suffix == ".safetensors":
+        return load_file(path)
     if path.suffix == ".pt":
         return _plain(torch.load(path, weights_only=True))
     if path.suffix == ".parquet":
@@ -38,7 +51,8 @@ def read_tree(path: Path) -> Any:
         comma = "\t" if path.suffix == ".tsv" else ","
         return [line.split(comma) for line in path.read_text().splitlines()]
     if path.suffix in RAW:
-        return {"": np.frombuffer(path.read_bytes(), "<i4").copy()}
+        content = path.read_bytes()
+        return {"": np.frombuffer(content, "<i4" if len(content) % 4 == 0 else "u1").copy()}
     return None
 
 
@@ -52,7 +66,7 @@ def write_tree(path: Path, tree: Any) -> None:
     """
     try:
         _write(path, tree)
-    except (TypeError, ValueError, AttributeError, LookupError, OverflowError, pa.ArrowException) as error:
+    except UNWRITABLE as error:
         raise CannotWriteError(str(error)) from None
 
 
@@ -65,6 +79,8 @@ def _write(path: Path, tree: Any) -> None:
         np.save(path, tree[""])
     elif path.suffix == ".npz":
         _write_archive(path, tree)
+    elif path.suffix == ".safetensors":
+        save_file({name: np.ascontiguousarray(array) for name, array in tree.items()}, path)
     elif path.suffix == ".pt":
         torch.save(_tensors(tree), path)
     elif path.suffix == ".parquet":
