@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from routestat.errors import FormatError
+from routestat.traces.metadata import FROM_FILE, FROM_READER, FROM_USER
 from routestat.traces.store import span
 
 # A shorter run of one and the same choice at the start of a document happens in real text ("\n\n\n").
@@ -87,6 +88,13 @@ def pick_layers(
     if list(wanted) == numbers:
         return experts, numbers
     return experts[:, [numbers.index(layer) for layer in wanted]], list(wanted)
+
+
+def layer_numbers_from(axis: Sequence[int] | None, wanted: Sequence[int] | None) -> str:
+    """Who numbered the layers: the file, the user by ``--layers``, or the reader, which counted them."""
+    if axis is not None:
+        return FROM_FILE
+    return FROM_READER if wanted is None else FROM_USER
 
 
 def refuse_empty_layers(path: Path, experts: NDArray[np.integer], layers: Sequence[int]) -> None:

@@ -32,17 +32,19 @@ AXIS = ("layers", "n_experts", "drop_dummy_rows")
 # Of formats whose records may say which of them belong together.
 RECORDS = (*AXIS, "cluster")
 FORMATS = {
-    "arrays": Format(read_arrays, "plain arrays", ("drop_dummy_rows", "cluster")),
-    "vllm": Format(read_vllm, "vLLM's routed experts", RECORDS),
+    "arrays": Format(read_arrays, "plain arrays", (*RECORDS, "axes")),
+    "vllm": Format(read_vllm, "vLLM's routed experts", (*RECORDS, "axes")),
     "sglang": Format(
         read_sglang, "SGLang's routed experts or expert-distribution recorder", (*RECORDS, "top_k")
     ),
-    "megatron": Format(read_megatron, "Megatron-LM's router trace", (*AXIS, "sequence_length")),
+    "megatron": Format(
+        read_megatron, "Megatron-LM's router trace", (*AXIS, "sequence_length", "sequence_parallel")
+    ),
     "flame-moe": Format(
         read_flame_moe, "FLAME-MoE-Traces", (*AXIS, "end_of_document", "sequence_length", "iteration")
     ),
     "llama-cpp": Format(read_llama_cpp, "llama.cpp's ffn_moe_topk", (*AXIS, "top_k", "stride")),
-    "slime": Format(read_slime, "routing replay of slime or verl", RECORDS),
+    "slime": Format(read_slime, "routing replay of slime or verl", (*RECORDS, "axes")),
 }
 
 

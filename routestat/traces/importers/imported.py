@@ -9,15 +9,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from routestat.errors import FormatError
+from routestat.traces.importers.axes import refuse_doubtful_axes
 from routestat.traces.importers.checks import (
     check_subsets,
     count_positions,
+    layer_numbers_from,
     pick_layers,
     refuse_empty_layers,
     settle_dummies,
     settle_n_experts,
 )
-from routestat.traces.metadata import Router, routers_like
+from routestat.traces.metadata import LAYER_NUMBERS, Router, routers_like
 from routestat.traces.units import CLUSTER_COLUMN, LABEL, named_column
 
 
@@ -106,6 +108,8 @@ class Document:
         How many there are, where the ids are unknown.
     cluster : str or int, optional
         Documents with the same one are not independent: answers to one request, turns of one conversation.
+    axes_known : bool
+        Whether something in the file says that the first axis is the tokens; else the shapes are looked at.
     """
 
     where: str
@@ -116,6 +120,7 @@ class Document:
     tokens: NDArray[np.integer] | None = None
     n_tokens: int | None = None
     cluster: str | int | None = None
+    axes_known: bool = True
 
 
 #: Fields by which sources say that several of their records belong together.
@@ -151,10 +156,12 @@ def join(path: Path, found: Sequence[Document], wanted: Wanted, **said: Any) -> 
     Raises
     ------
     FormatError
-        If there is none, or two differ in layers or k.
+        If there is none, two differ in layers or k, or it is doubtful which axis is which.
     """
     if not found:
         raise FormatError(f"{path}: no routed experts in it")
+    if wanted.axes is None:
+        refuse_doubtful_axes(str(path), [one.experts for one in found if not one.axes_known])
     shape = found[0].experts.shape[1:]
     for one in found:
         if one.experts.shape[1:] != shape:
@@ -234,6 +241,7 @@ def settle(
         )
     if column is not None:
         said["extra"] = {**said.get("extra", {}), CLUSTER_COLUMN: column}
+    said["extra"] = {**said.get("extra", {}), LAYER_NUMBERS: layer_numbers_from(axis, wanted.layers)}
     experts, layers = pick_layers(path, experts, axis, wanted.layers, spoken)
     refuse_empty_layers(path, experts, layers)
     places = count_positions(document) if position is None else position

@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from routestat.errors import FormatError
+from routestat.traces.importers.axes import oriented, refuse_doubtful_axes
 from routestat.traces.importers.checks import narrow
 from routestat.traces.importers.imported import Document, Imported, Wanted, cluster_of, join
 from routestat.traces.importers.opening import files_of, integers, numpy_file, torch_file
@@ -46,7 +47,7 @@ def read_slime(path: Path, wanted: Wanted) -> Imported:
         if not isinstance(held, Mapping):
             raise FormatError(f"{file}: wanted a dictionary, got {type(held).__name__}")
         if "routed_experts" in held:
-            found += _from_verl(file, held)
+            found += _from_verl(file, held, wanted)
         else:
             found += _from_slime(file, held, wanted)
     return join(
@@ -66,10 +67,15 @@ def _from_slime(file: Path, held: Mapping[str, Any], wanted: Wanted) -> Iterator
         if sample.get(KEY) is None:
             raise FormatError(f"{where}: no {KEY}; it has {', '.join(sample) or 'nothing'}")
         experts = integers(f"{where}.{KEY} [tokens − 1, layers, k]", sample[KEY], 3)
+        experts = oriented(experts, wanted.axes)
         tokens = sample.get("tokens")
         tokens = None if tokens is None else integers(f"{where}.tokens", tokens, 1)
         if tokens is not None and len(experts) not in (len(tokens), len(tokens) - 1):
-            raise FormatError(f"{where}.{KEY}: {len(experts)} rows where {len(tokens)} tokens have one less")
+            swapped = wanted.axes is None and experts.shape[1] in (len(tokens), len(tokens) - 1)
+            hint = "; the second axis fits: --axes layers,tokens,k" if swapped else ""
+            raise FormatError(
+                f"{where}.{KEY}: {len(experts)} rows where {len(tokens)} tokens have one less{hint}"
+            )
         n_tokens = len(experts) + 1 if tokens is None else len(tokens)
         response, n_prompt = sample.get("response_length"), None
         if response is not None:
@@ -78,7 +84,8 @@ def _from_slime(file: Path, held: Mapping[str, Any], wanted: Wanted) -> Iterator
                 raise FormatError(f"{where}.response_length: {response} of {n_tokens} tokens")
         cluster = cluster_of(where, sample, wanted)
         name = f"{file.stem} {index}"
-        yield Document(where, narrow(experts), name, 0, n_prompt, tokens, n_tokens, cluster)
+        known = tokens is not None
+        yield Document(where, narrow(experts), name, 0, n_prompt, tokens, n_tokens, cluster, known)
 
 
 def _samples(file: Path, held: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -128,20 +135,25 @@ def _samples(file: Path, held: Mapping[str, Any]) -> Iterator[tuple[str, Mapping
         )
 
 
-def _from_verl(file: Path, held: Mapping[str, Any]) -> Iterator[Document]:
+def _from_verl(file: Path, held: Mapping[str, Any], wanted: Wanted) -> Iterator[Document]:
     experts = integers(f"{file}: routed_experts [samples, sequence, layers, k]", held["routed_experts"], 4)
+    experts = oriented(experts, wanted.axes)
     beside = {}
     for name in ("attention_mask", "input_ids"):
         if held.get(name) is not None:
             beside[name] = integers(f"{file}: {name}", held[name], 2)
             if beside[name].shape != experts.shape[:2]:
+                swapped = wanted.axes is None and beside[name].shape == experts.shape[:3:2]
+                hint = "; the third axis fits: --axes layers,tokens,k" if swapped else ""
                 raise FormatError(
-                    f"{file}: {name} is {list(beside[name].shape)}, routed_experts {list(experts.shape)}"
+                    f"{file}: {name} is {list(beside[name].shape)}, routed_experts {list(experts.shape)}{hint}"
                 )
     answer = held.get("responses")
     width = None if answer is None else experts.shape[1] - integers(f"{file}: responses", answer, 2).shape[1]
     if width is not None and width < 0:
         raise FormatError(f"{file}: responses are longer than the sequence of routed_experts")
+    if wanted.axes is None and not beside and len(experts):
+        refuse_doubtful_axes(str(file), [experts[0]])
     if "attention_mask" not in beside and experts.shape[3] == 1:
         raise FormatError(f"{file}: with k = 1 zeros are a choice too: padding needs attention_mask")
     for index in range(len(experts)):
