@@ -30,6 +30,7 @@ from routestat.traces.importers.checks import (
     check_subsets,
     count_positions,
     layer_numbers_from,
+    once,
     pick_layers,
     settle_dummies,
     settle_n_experts,
@@ -92,6 +93,12 @@ def read_arrays(path: Path, wanted: Wanted | None = None) -> Imported:
     column = None if said is None else named_column(said)
     if said is not None and column is not None and column not in documents:
         documents[column] = _clusters(path, arrays, said, document)
+    if "position" not in arrays and n:
+        ids = None if token is None else token[order]
+        once_each = once(experts[order], document[order], ids, notes)
+        if once_each is not None:
+            order = order[once_each]
+            position[order] = count_positions(document[order])
     if wanted.drop_dummy_rows and n:
         keep = settle_dummies(path, experts[order], document[order], True, notes, "row {}".format)
         order = order if keep is None else order[keep]

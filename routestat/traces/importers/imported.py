@@ -14,6 +14,7 @@ from routestat.traces.importers.checks import (
     check_subsets,
     count_positions,
     layer_numbers_from,
+    once,
     pick_layers,
     refuse_empty_layers,
     settle_dummies,
@@ -244,6 +245,10 @@ def settle(
     said["extra"] = {**said.get("extra", {}), LAYER_NUMBERS: layer_numbers_from(axis, wanted.layers)}
     experts, layers = pick_layers(path, experts, axis, wanted.layers, spoken)
     refuse_empty_layers(path, experts, layers)
+    if position is None and (kept := once(experts, document, token, spoken)) is not None:
+        experts, document = experts[kept], document[kept]
+        token = None if token is None else token[kept]
+        decode = None if decode is None else decode[kept]
     places = count_positions(document) if position is None else position
     names = list((described or {}).get("name", ()))
 
