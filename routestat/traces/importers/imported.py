@@ -174,6 +174,8 @@ def join(path: Path, found: Sequence[Document], wanted: Wanted, **said: Any) -> 
     prompts = [one.n_prompt for one in found]
     bounds = np.array([np.iinfo(np.int64).max if n is None else n for n in prompts])
     notes = list(said.pop("notes", ()))
+    # Of bare arrays nothing says that their rows are one run of a text.
+    counted = all(not one.axes_known and not one.first and one.n_prompt is None for one in found)
     if None in prompts:
         unsaid = sum(n is None for n in prompts)
         notes.append(
@@ -186,7 +188,7 @@ def join(path: Path, found: Sequence[Document], wanted: Wanted, **said: Any) -> 
         path,
         np.concatenate([one.experts for one in found]),
         np.repeat(np.arange(len(found)), lengths),
-        position,
+        None if counted else position,
         wanted,
         token=token,
         decode=position >= np.repeat(bounds, lengths),
