@@ -98,12 +98,16 @@ def convert(
     axes: Annotated[
         str | None,
         typer.Option(
-            help="Order of an array's axes: tokens,layers,k or layers,tokens,k, where it is doubtful."
+            help="Order of an array's axes, where it is doubtful: tokens,layers,k or layers,tokens,k, or the three "
+            "words in any other order."
         ),
     ] = None,
     sequence_parallel: Annotated[
         int | None,
-        typer.Option(min=2, help="Ranks that each hold a part of every sequence, for megatron."),
+        typer.Option(
+            min=2,
+            help="Neighbouring ranks that each hold a part of every sequence, for megatron: they are joined.",
+        ),
     ] = None,
     shape: Annotated[
         str | None, typer.Option(help="Shape of packed bytes, such as 1000,24,2 (tokens, layers, k).")

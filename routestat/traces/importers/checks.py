@@ -8,10 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from routestat.errors import FormatError
+from routestat.traces.metadata import FROM_FILE, FROM_READER, FROM_USER
+from routestat.traces.overlaps import find_repeats
+from routestat.traces.row_hash import hash_rows
 from routestat.traces.store import span
 
 # A shorter run of one and the same choice at the start of a document happens in real text ("\n\n\n").
 DUMMY_RUN = 8
+# Rows without positions that are searched for copies of others, at most.
+MOST_LOOKED_AT = 1 << 24
 # Beyond this an id is garbage, such as bytes of another type.
 MOST_EXPERTS = 1 << 16
 # Ids, or the weights beside them.
@@ -53,6 +58,30 @@ def count_positions(document: NDArray[np.integer]) -> NDArray[np.int64]:
     return position
 
 
+def once(
+    experts: NDArray[np.integer],
+    document: NDArray[np.integer],
+    token: NDArray[np.integer] | None,
+    notes: list[str],
+) -> NDArray[np.bool_] | None:
+    """Which rows to keep where documents were put together from overlapping windows; None: all.
+
+    For rows without positions, documents standing together. See `traces.overlaps`.
+    """
+    if len(experts) > MOST_LOOKED_AT:
+        return None
+    columns = [*experts.reshape(len(experts), -1).T, *([] if token is None else [token])]
+    found = find_repeats(hash_rows(columns, len(experts)), document, experts.shape[1])
+    if not found.n_joins:
+        return None
+    notes.append(
+        f"{found.n_joins} times in {found.n_documents} documents, rows repeat those directly before them in every "
+        f"layer, as where overlapping windows were joined: {int(found.rows.sum())} copies were dropped, so that each "
+        "measurement counts once"
+    )
+    return ~found.rows
+
+
 def narrow(experts: NDArray[np.integer]) -> NDArray[np.integer]:
     """The same ids in the narrowest signed integers, for −1 must fit."""
     largest = int(experts.max()) if experts.size else 0
@@ -90,6 +119,13 @@ def pick_layers(
     if list(wanted) == numbers:
         return experts, numbers
     return experts[:, [numbers.index(layer) for layer in wanted]], list(wanted)
+
+
+def layer_numbers_from(axis: Sequence[int] | None, wanted: Sequence[int] | None) -> str:
+    """Who numbered the layers: the file, the user by ``--layers``, or the reader, which counted them."""
+    if axis is not None:
+        return FROM_FILE
+    return FROM_READER if wanted is None else FROM_USER
 
 
 def refuse_empty_layers(path: Path, experts: NDArray[np.integer], layers: Sequence[int]) -> None:

@@ -51,19 +51,21 @@ MOST_COUNTS = 1 << 26
 #: So many records may have failed before the first that tells the format.
 MOST_FAILED = 1000
 FORMATS = {
-    "arrays": Format(read_arrays, "plain arrays", ("drop_dummy_rows", "cluster")),
-    "vllm": Format(read_vllm, "vLLM's routed experts", (*RECORDS, "skip_failed")),
+    "arrays": Format(read_arrays, "plain arrays", (*RECORDS, "axes")),
+    "vllm": Format(read_vllm, "vLLM's routed experts", (*RECORDS, "axes", "skip_failed")),
     "sglang": Format(
         read_sglang,
         "SGLang's routed experts or expert-distribution recorder",
         (*RECORDS, "top_k", "skip_failed"),
     ),
-    "megatron": Format(read_megatron, "Megatron-LM's router trace", (*AXIS, "sequence_length")),
+    "megatron": Format(
+        read_megatron, "Megatron-LM's router trace", (*AXIS, "sequence_length", "sequence_parallel")
+    ),
     "flame-moe": Format(
         read_flame_moe, "FLAME-MoE-Traces", (*AXIS, "end_of_document", "sequence_length", "iteration")
     ),
     "llama-cpp": Format(read_llama_cpp, "llama.cpp's ffn_moe_topk", (*AXIS, "top_k", "stride")),
-    "slime": Format(read_slime, "routing replay of slime or verl", (*RECORDS, "skip_failed")),
+    "slime": Format(read_slime, "routing replay of slime or verl", (*RECORDS, "axes", "skip_failed")),
     "tensorrt-llm": Format(
         read_tensorrt_llm,
         "TensorRT-LLM's raw expert statistic or routed experts",

@@ -11,16 +11,19 @@ from numpy.typing import NDArray
 
 from routestat.errors import FormatError, TraceError
 from routestat.traces.checked import require_text
+from routestat.traces.importers.axes import refuse_doubtful_axes
 from routestat.traces.importers.checks import (
     check_subsets,
     count_positions,
+    layer_numbers_from,
+    once,
     pick_layers,
     refuse_empty_layers,
     settle_dummies,
     settle_n_experts,
 )
 from routestat.traces.importers.opening import listed
-from routestat.traces.metadata import Router, routers_like
+from routestat.traces.metadata import LAYER_NUMBERS, Router, routers_like
 from routestat.traces.units import CLUSTER_COLUMN, LABEL, named_column
 
 
@@ -114,6 +117,8 @@ class Document:
     domain : str, optional
     weights : float array ``[row, layer, slot]``, optional
         Gate weights of `experts`.
+    axes_known : bool
+        Whether something in the file says that the first axis is the tokens; else the shapes are looked at.
     """
 
     where: str
@@ -126,6 +131,7 @@ class Document:
     cluster: str | int | None = None
     domain: str | None = None
     weights: NDArray[np.floating] | None = None
+    axes_known: bool = True
 
 
 #: Fields by which sources say that several of their records belong together.
@@ -161,10 +167,12 @@ def join(path: Path, found: Sequence[Document], wanted: Wanted, **said: Any) -> 
     Raises
     ------
     FormatError
-        If there is none, or two differ in layers or k.
+        If there is none, two differ in layers or k, or it is doubtful which axis is which.
     """
     if not found:
         raise FormatError(f"{path}: no routed experts in it")
+    if wanted.axes is None:
+        refuse_doubtful_axes(str(path), [one.experts for one in found if not one.axes_known])
     shape = found[0].experts.shape[1:]
     for one in found:
         if one.experts.shape[1:] != shape:
@@ -176,6 +184,8 @@ def join(path: Path, found: Sequence[Document], wanted: Wanted, **said: Any) -> 
     prompts = [one.n_prompt for one in found]
     bounds = np.array([np.iinfo(np.int64).max if n is None else n for n in prompts])
     notes = list(said.pop("notes", ()))
+    # Of bare arrays nothing says that their rows are one run of a text.
+    counted = all(not one.axes_known and not one.first and one.n_prompt is None for one in found)
     if None in prompts:
         unsaid = sum(n is None for n in prompts)
         notes.append(
@@ -190,7 +200,7 @@ def join(path: Path, found: Sequence[Document], wanted: Wanted, **said: Any) -> 
         path,
         np.concatenate([one.experts for one in found]),
         np.repeat(np.arange(len(found)), lengths),
-        position,
+        None if counted else position,
         wanted,
         token=token,
         decode=position >= np.repeat(bounds, lengths),
@@ -252,8 +262,14 @@ def settle(
         said["extra"] = {**said.get("extra", {}), CLUSTER_COLUMN: column}
     if weights is not None:
         weights, _ = pick_layers(path, weights, axis, wanted.layers, [])
+    said["extra"] = {**said.get("extra", {}), LAYER_NUMBERS: layer_numbers_from(axis, wanted.layers)}
     experts, layers = pick_layers(path, experts, axis, wanted.layers, spoken)
     refuse_empty_layers(path, experts, layers)
+    if position is None and (kept := once(experts, document, token, spoken)) is not None:
+        experts, document = experts[kept], document[kept]
+        token = None if token is None else token[kept]
+        decode = None if decode is None else decode[kept]
+        weights = None if weights is None else weights[kept]
     places = count_positions(document) if position is None else position
     names = list((described or {}).get("name", ()))
 

@@ -8,17 +8,14 @@ of an expert have their own) and are mapped back by the map, which is the last o
 recording, earlier passes are mapped wrongly, and nothing in the file would tell. Mode ``stat`` holds
 counts per expert only and is refused.
 
-The recorder keeps no request ids. In an extend pass every stretch of `extend_seq_lens` is one request; a stretch
-that starts beyond position 0, and every row of a decode pass, goes to the running request that expects that
-position, in the order of the batch (the scheduler keeps it). Where several expect it the choice is a guess, and
-the metadata counts them. Tensor-parallel ranks record the same passes: repeats are dropped.
+The recorder keeps no request ids; `sglang_requests` says how rows are put together. Where several requests expect a
+row the choice is a guess, and the metadata counts them. Tensor-parallel ranks record the same passes: repeats are
+dropped.
 
 Source: sgl-project/sglang, ``eplb/expert_distribution.py`` (``_DetailSinglePassGatherer``, ``_DetailAccumulator``).
 """
 
-from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -39,30 +36,20 @@ from routestat.traces.importers.opening import (
     torch_file,
     whole_number,
 )
+from routestat.traces.importers.sglang_requests import (
+    DECODE,
+    EXTEND,
+    IDLE,
+    Pass,
+    Request,
+    Requests,
+    requests_of,
+)
+from routestat.traces.units import LABEL
 
 FIELDS = ("forward_pass_id", "rank", "input_ids", "positions", "topk_ids_of_layer")
 READ = (*FIELDS, "records", "last_physical_to_logical_map", "extend_seq_lens", "forward_mode")
 WIDTH = 8
-EXTEND, DECODE, MIXED, IDLE = 1, 2, 3, 4
-
-
-@dataclass
-class _Pass:
-    rank: int
-    number: int
-    token: NDArray[np.integer]
-    position: NDArray[np.integer]
-    lengths: list[int]
-    mode: int
-    experts: NDArray[np.integer]
-
-
-@dataclass
-class _Request:
-    rank: int
-    expects: int
-    decoded: bool = False
-    rows: list[tuple[NDArray[np.integer], NDArray[np.integer], int, bool]] = field(default_factory=list)
 
 
 def read_recording(path: Path, wanted: Wanted) -> Imported:
@@ -87,9 +74,10 @@ def read_recording(path: Path, wanted: Wanted) -> Imported:
     if len({one.experts.shape[1:] for one in passes}) > 1:
         raise FormatError(f"{path}: topk_ids_of_layer differs in layers or width from record to record")
     unique, repeats = _without_repeats(passes)
-    requests, unsure = _requests(unique)
+    found = requests_of(unique)
+    requests = found.requests
     moved = any((one != np.arange(one.shape[1])).any() for one in maps)
-    notes = [*_notes(repeats, unsure, moved), *misspelt.notes(), *left_out(path, files)]
+    notes = [*_notes(repeats, found, moved), *misspelt.notes(), *left_out(path, files)]
     experts = np.concatenate([rows for request in requests for rows, *_ in request.rows])
     used = (experts >= 0).any(axis=(0, 1))
     top_k = int(np.flatnonzero(used).max()) + 1 if used.any() else 1
@@ -107,7 +95,7 @@ def read_recording(path: Path, wanted: Wanted) -> Imported:
         n_experts=int(max(one.max() for one in maps)) + 1,
         token=np.concatenate([rows[1] for request in requests for rows in request.rows]),
         decode=np.concatenate([np.full(len(r[0]), r[3]) for request in requests for r in request.rows]),
-        described={"rank": [request.rank for request in requests]},
+        described=_described(requests),
         notes=notes,
         engine="sglang",
         extra={"unit": "a request, put together from passes by batch order and position"},
@@ -133,7 +121,7 @@ def _opened(file: Path) -> dict[str, Any]:
     return held
 
 
-def _passes(file: Path, records: Any, physical_to_logical: NDArray) -> Iterator[_Pass]:
+def _passes(file: Path, records: Any, physical_to_logical: NDArray) -> Iterator[Pass]:
     for index, record in enumerate(records):
         where = f"{file}: records[{index}]"
         absent = [name for name in FIELDS if name not in record]
@@ -168,7 +156,7 @@ def _passes(file: Path, records: Any, physical_to_logical: NDArray) -> Iterator[
                 f"{where}: forward_mode {mode} is speculative decoding: rows of drafts that were rejected cannot be "
                 "told from the others; record without it"
             )
-        yield _Pass(
+        yield Pass(
             whole_number(where, record, "rank"),
             whole_number(where, record, "forward_pass_id"),
             token,
@@ -179,7 +167,7 @@ def _passes(file: Path, records: Any, physical_to_logical: NDArray) -> Iterator[
         )
 
 
-def _without_repeats(passes: list[_Pass]) -> tuple[list[_Pass], int]:
+def _without_repeats(passes: list[Pass]) -> tuple[list[Pass], int]:
     passes = sorted(passes, key=lambda one: (one.number, one.rank))
     seen: set[tuple[Any, ...]] = set()
     unique = []
@@ -191,46 +179,27 @@ def _without_repeats(passes: list[_Pass]) -> tuple[list[_Pass], int]:
     return unique, len(passes) - len(unique)
 
 
-def _requests(passes: list[_Pass]) -> tuple[list[_Request], int]:
-    """Rows of the passes as requests, and how many stretches could have belonged to several."""
-    found: list[_Request] = []
-    unsure = 0
-    running: dict[int, list[_Request]] = {}
-    for one in passes:
-        batch, start, after = running.setdefault(one.rank, []), 0, -1
-        expecting: dict[int, list[int]] = defaultdict(list)
-        for index, request in enumerate(batch):
-            expecting[request.expects].append(index)
-        served: set[int] = set()
-        for length in one.lengths:
-            rows, first = slice(start, start + length), int(one.position[start])
-            fits = [i for i in expecting.get(first, ()) if first and i not in served]
-            unsure += len(fits) > 1
-            if not fits:
-                found.append(_Request(one.rank, first))
-                batch.append(found[-1])
-            # Requests keep their order in the batch, so the next one that fits is the likeliest.
-            after = next((i for i in fits if i > after), fits[0] if fits else len(batch) - 1)
-            decoding = one.mode == DECODE or (one.mode == MIXED and length == 1 and bool(fits))
-            batch[after].rows.append((one.experts[rows], one.token[rows], first, decoding))
-            batch[after].expects = first + length
-            batch[after].decoded |= decoding
-            served.add(after)
-            start += length
-        if one.mode == DECODE:
-            # A decode pass steps every running request: one that was stepped before and is left out has ended.
-            batch[:] = [r for i, r in enumerate(batch) if not r.decoded or i in served]
-    return found, unsure
+def _described(requests: tuple[Request, ...]) -> dict[str, list[Any]]:
+    columns: dict[str, list[Any]] = {"rank": [request.rank for request in requests]}
+    if any(request.label for request in requests):
+        columns[LABEL] = [f"may be one {request.label}" if request.label else None for request in requests]
+    return columns
 
 
-def _notes(repeats: int, unsure: int, moved: bool) -> list[str]:
+def _notes(repeats: int, found: Requests, moved: bool) -> list[str]:
     notes = []
     if repeats:
         notes.append(f"dropped {repeats} passes that another rank recorded alike")
-    if unsure:
+    if found.n_guessed:
         notes.append(
-            f"the recorder keeps no request ids: {unsure} stretches of rows fitted several requests and went to "
-            "the first in the order of the batch"
+            f"the recorder keeps no request ids: {found.n_guessed} stretches of rows fitted several requests and went "
+            "to the first in the order of the batch"
+        )
+    if found.n_untold:
+        notes.append(
+            f"{found.n_untold} stretches of rows begin where an earlier request stopped: the next chunk of that "
+            "request, or a new one whose beginning came from the prefix cache; the file does not tell, so they are "
+            "documents of their own, in one cluster with that request"
         )
     if moved:
         notes.append("physical ids were mapped to experts by the last map; earlier maps are not in the file")

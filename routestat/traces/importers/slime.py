@@ -27,6 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from routestat.errors import FormatError
+from routestat.traces.importers.axes import oriented, refuse_doubtful_axes
 from routestat.traces.importers.checks import narrow
 from routestat.traces.importers.failed import Failures
 from routestat.traces.importers.imported import (
@@ -82,7 +83,7 @@ def read_slime(path: Path, wanted: Wanted) -> Imported:
             raise FormatError(f"{file}: wanted a dictionary, got {kind_of(held)}")
         misspelt.look(_unnumbered(held))
         if "routed_experts" in held:
-            found += _from_verl(file, held, failed)
+            found += _from_verl(file, held, wanted, failed)
         else:
             found += _from_slime(file, held, wanted, failed)
     return join(
@@ -104,10 +105,15 @@ def _from_slime(file: Path, held: Mapping[str, Any], wanted: Wanted, failed: Fai
         if not failed.keep(where, sample, None, lacks if sample.get(KEY) is None else None):
             continue
         experts = integers(f"{where}.{KEY} [tokens − 1, layers, k]", sample[KEY], 3)
+        experts = oriented(experts, wanted.axes)
         tokens = sample.get("tokens")
         tokens = None if tokens is None else integers(f"{where}.tokens", tokens, 1)
         if tokens is not None and len(experts) not in (len(tokens), len(tokens) - 1):
-            raise FormatError(f"{where}.{KEY}: {len(experts)} rows where {len(tokens)} tokens have one less")
+            swapped = wanted.axes is None and experts.shape[1] in (len(tokens), len(tokens) - 1)
+            hint = "; the second axis fits: --axes layers,tokens,k" if swapped else ""
+            raise FormatError(
+                f"{where}.{KEY}: {len(experts)} rows where {len(tokens)} tokens have one less{hint}"
+            )
         n_tokens = len(experts) + 1 if tokens is None else len(tokens)
         response, n_prompt = sample.get("response_length"), None
         if response is not None:
@@ -116,7 +122,8 @@ def _from_slime(file: Path, held: Mapping[str, Any], wanted: Wanted, failed: Fai
                 raise FormatError(f"{where}.response_length: {response} of {n_tokens} tokens")
         cluster = cluster_of(where, sample, wanted)
         name = f"{file.stem} {index}"
-        yield Document(where, narrow(experts), name, 0, n_prompt, tokens, n_tokens, cluster)
+        known = tokens is not None
+        yield Document(where, narrow(experts), name, 0, n_prompt, tokens, n_tokens, cluster, axes_known=known)
 
 
 def _samples(file: Path, held: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -185,20 +192,25 @@ def _unnumbered(held: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in held.items() if not NUMBERED.fullmatch(str(name))}
 
 
-def _from_verl(file: Path, held: Mapping[str, Any], failed: Failures) -> Iterator[Document]:
+def _from_verl(file: Path, held: Mapping[str, Any], wanted: Wanted, failed: Failures) -> Iterator[Document]:
     experts = integers(f"{file}: routed_experts [samples, sequence, layers, k]", held["routed_experts"], 4)
+    experts = oriented(experts, wanted.axes)
     beside = {}
     for name in ("attention_mask", "input_ids"):
         if held.get(name) is not None:
             beside[name] = integers(f"{file}: {name}", held[name], 2)
             if beside[name].shape != experts.shape[:2]:
+                swapped = wanted.axes is None and beside[name].shape == experts.shape[:3:2]
+                hint = "; the third axis fits: --axes layers,tokens,k" if swapped else ""
                 raise FormatError(
-                    f"{file}: {name} is {list(beside[name].shape)}, routed_experts {list(experts.shape)}"
+                    f"{file}: {name} is {list(beside[name].shape)}, routed_experts {list(experts.shape)}{hint}"
                 )
     mask = beside.get("attention_mask")
     if mask is not None and mask.size and not 0 <= mask.min() <= mask.max() <= 1:
         raise FormatError(f"{file}: attention_mask must be 0 or 1, got {mask.min()} … {mask.max()}")
     width = _prompt_width(file, held, experts, beside.get("input_ids"))
+    if wanted.axes is None and not beside and len(experts):
+        refuse_doubtful_axes(str(file), [experts[0]])
     if "attention_mask" not in beside and experts.shape[3] == 1:
         raise FormatError(f"{file}: with k = 1 zeros are a choice too: padding needs attention_mask")
     for index in range(len(experts)):

@@ -27,6 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from routestat.errors import FormatError
+from routestat.traces.importers.axes import oriented
 from routestat.traces.importers.checks import narrow
 from routestat.traces.importers.failed import Failures, responses
 from routestat.traces.importers.imported import (
@@ -111,8 +112,8 @@ def _from_arrays(file: Path, wanted: Wanted) -> Iterator[Document]:
         return
     for name, array in arrays.items():
         where = f"{file}: {name}" if name else str(file)
-        experts = integers(f"{where} [tokens, layers, k]", array, 3)
-        yield Document(where, narrow(experts), f"{file.stem} {name}".strip())
+        experts = oriented(integers(f"{where} [tokens, layers, k]", array, 3), wanted.axes)
+        yield Document(where, narrow(experts), f"{file.stem} {name}".strip(), axes_known=False)
 
 
 def _from_response(
@@ -145,13 +146,13 @@ def _document(
     where: str, record: dict[str, Any], choice: dict[str, Any], name: str, request: str, wanted: Wanted
 ) -> Document:
     """One choice of a response; what it shares with the other choices stands on the response."""
-    experts, first = _rows(f"{where}.routed_experts", choice["routed_experts"])
+    experts, first = _rows(f"{where}.routed_experts", choice["routed_experts"], wanted.axes)
     prompt_ids = _either(choice, record, "prompt_token_ids")
     answer_ids = choice.get("token_ids")
     n_prompt = _n_prompt(where, record, prompt_ids)
     lists = _either(choice, record, "prompt_routed_experts")
     if lists is not None:
-        prompt, first = _rows(f"{where}.prompt_routed_experts", lists)
+        prompt, first = _rows(f"{where}.prompt_routed_experts", lists, wanted.axes)
         if n_prompt is not None and first + len(prompt) != n_prompt:
             raise FormatError(
                 f"{where}: prompt_routed_experts has {len(prompt)} rows, the prompt has {n_prompt} tokens"
@@ -174,7 +175,10 @@ def _document(
             "the last of them never forwarded"
         )
     cluster = cluster_of(where, record, wanted) or request
-    return Document(where, narrow(experts), name, first, n_prompt, tokens, n_tokens, cluster)
+    known = n_tokens is not None
+    return Document(
+        where, narrow(experts), name, first, n_prompt, tokens, n_tokens, cluster, axes_known=known
+    )
 
 
 def _either(choice: dict[str, Any], record: dict[str, Any], name: str) -> Any:
@@ -194,19 +198,18 @@ def _stacked(where: str, prompt: NDArray, answer: NDArray) -> NDArray:
     return np.concatenate([prompt, answer])
 
 
-def _rows(where: str, value: Any) -> tuple[NDArray[np.integer], int]:
+def _rows(where: str, value: Any, axes: str | None) -> tuple[NDArray[np.integer], int]:
     """Experts ``[token, layer, slot]`` of one field in any form, and the position of the first."""
-    if isinstance(value, str):
-        return integers(f"{where} [tokens, layers, k]", npy_bytes(where, unbase64(where, value)), 3), 0
     if not isinstance(value, dict):
-        return integers(f"{where} [tokens, layers, k]", value, 3), 0
+        held = npy_bytes(where, unbase64(where, value)) if isinstance(value, str) else value
+        return oriented(integers(f"{where} [tokens, layers, k]", held, 3), axes), 0
     raw = unbase64(f"{where}.data", value.get("data"))
     shape = integers(f"{where}.shape", value.get("shape"), 1).tolist()
     if len(shape) != 3 or min(shape) < 0:
         raise FormatError(f"{where}.shape: wanted [tokens, layers, k], got {shape}")
     dtype = value.get("dtype") or BY_WIDTH.get(len(raw) // max(prod(shape), 1), "uint8")
     first = whole_number(where, value, "start") if value.get("start") is not None else 0
-    return from_buffer(where, raw, dtype, shape), first
+    return oriented(from_buffer(where, raw, dtype, shape), axes), first
 
 
 def _n_prompt(where: str, record: dict[str, Any], prompt_ids: Any) -> int | None:

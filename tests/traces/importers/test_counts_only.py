@@ -147,5 +147,5 @@ def test_what_does_not_count_is_not_said_to(capsys, tmp_path, name, content):
 
 def test_one_token_of_vllm_is_still_read(capsys, tmp_path):
     np.save(tmp_path / "x.npy", chosen(np.random.default_rng(1), 1, 5, 16, 4))
-    trace, _, _ = stored(capsys, tmp_path / "x.npy", tmp_path, "--n-experts", 16)
+    trace, _, _ = stored(capsys, tmp_path / "x.npy", tmp_path, "--n-experts", 16, "--axes", "tokens,layers,k")
     assert trace.n_tokens == 1

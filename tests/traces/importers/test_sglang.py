@@ -163,7 +163,10 @@ def test_chunks_go_to_the_request_that_expects_them_and_guesses_are_counted(caps
     ]
     torch.save(held, tmp_path / "x.pt")
     trace, got, _ = stored(capsys, tmp_path / "x.pt", tmp_path)
-    assert got.document.tolist() == [0] * 3 + [1] * 7
+    # The chunk of one may as well be a new request whose prefix was cached: two documents of one cluster.
+    assert got.document.tolist() == [0] * 3 + [1] * 5 + [2] * 2
+    assert trace.units.cluster.tolist() == [0, 1, 1]
+    assert any("1 stretches of rows begin where" in note for note in trace.meta.extra["notes"])
     assert got.token.tolist() == [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]
     assert got.decode.tolist() == [False] * 7 + [True, False, True]
     assert not any("fitted several" in note for note in trace.meta.extra["notes"])
