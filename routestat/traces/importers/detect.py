@@ -25,7 +25,7 @@ from routestat.traces.importers.llama_cpp import DUMP, read_llama_cpp
 from routestat.traces.importers.megatron import PATTERN, read_megatron
 from routestat.traces.importers.moe_atlas import PARTS, read_moe_atlas
 from routestat.traces.importers.opening import UNREADABLE, json_values, numpy_file, torch_file
-from routestat.traces.importers.packed import describes, is_description, read_packed, sidecar
+from routestat.traces.importers.packed import describes, flattened, is_description, read_packed, sidecar
 from routestat.traces.importers.router_logits import read_router_logits
 from routestat.traces.importers.sglang import HOLDERS, read_sglang
 from routestat.traces.importers.slime import KEY, read_slime
@@ -284,4 +284,5 @@ def _of_record(record: Any) -> str | None:
     activations = record.get("activations")
     if isinstance(activations, list) and activations and isinstance(activations[0], dict):
         return "moe-atlas" if set(PARTS) <= set(activations[0]) else None
+    record = flattened(record)
     return "packed" if is_description(record) and isinstance(record.get("data"), str) else None

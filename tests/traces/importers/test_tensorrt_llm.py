@@ -88,6 +88,18 @@ def test_equal_ranks_are_one_and_others_are_clusters(capsys, tmp_path, passes):
     assert len(set(trace.documents.column("cluster").to_pylist())) == 2
 
 
+def test_ranks_of_a_collapsed_router_are_not_taken_for_one(capsys, tmp_path):
+    """Where nearly all tokens take the same experts, ranks with other tokens agree in nearly all rows."""
+    ranks = {}
+    for rank in range(2):
+        rows = np.tile(np.array([0, 1], np.int32), (300, 3, 1))
+        rows[rank * 5 :: 40] = [2, 3]
+        ranks[f"rank{rank}_raw"] = tensors({100: rows})
+    trace, _, err = stored(capsys, save(tmp_path / "s", META, **ranks), tmp_path)
+    assert "dropped ranks" not in err
+    assert trace.documents.column("rank").to_pylist() == [0, 1]
+
+
 def test_pipeline_stages_are_joined(capsys, tmp_path, passes):
     path = save(tmp_path / "s", META, rank0_raw=tensors(passes, (3,)), rank1_raw=tensors(passes, (4, 5)))
     trace, got, err = stored(capsys, path, tmp_path)
