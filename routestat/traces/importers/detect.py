@@ -13,11 +13,7 @@ from numpy.typing import NDArray
 
 from routestat.errors import FormatError
 from routestat.traces.importers.arrays import read_arrays
-from routestat.traces.importers.counts_only import (
-    EXPERT_STATISTIC,
-    counts_in_arrays,
-    refuse_counts,
-)
+from routestat.traces.importers.counts_only import counts_in_arrays, refuse_counts
 from routestat.traces.importers.counts_text import refuse_if_counts
 from routestat.traces.importers.flame_moe import read_flame_moe
 from routestat.traces.importers.imported import Imported, Wanted
@@ -119,10 +115,8 @@ def _of_folder(path: Path) -> str | None:
     files = sorted(file for file in path.iterdir() if file.is_file())
     if any(DUMP.fullmatch(file.name) for file in files):
         return "llama-cpp"
-    if any(RAW.fullmatch(file.name) for file in files):
+    if any(RAW.fullmatch(file.name) or COUNTS.fullmatch(file.name) for file in files):
         return "tensorrt-llm"
-    if any(COUNTS.fullmatch(file.name) for file in files):
-        refuse_counts(path, EXPERT_STATISTIC)
     # A folder of responses or samples: all files of one kind, so the first tells.
     suffixes = (*SUFFIXES, ".pt", ".pth", ".safetensors")
     first = next((file for file in files if file.suffix in suffixes and not _is_sidecar(file)), None)

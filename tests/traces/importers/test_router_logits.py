@@ -131,12 +131,12 @@ def test_a_folder_holds_a_file_a_layer_or_a_file_a_document(capsys, tmp_path, lo
     for index, one in enumerate(by_layer(logits)):
         np.save(layers / f"router_logits_layer_{index + 2}.npy", one)
     for index, part in enumerate((logits, logits[:15])):
-        np.save(documents / f"prompt-{'ab'[index]}.npy", part)
+        np.save(documents / f"router_logits_{index:04d}.npy", part)
     trace, got, _ = stored(capsys, layers, layers, *OPTIONS)
     assert trace.meta.layers == (2, 3, 4, 5)
     assert np.array_equal(np.sort(got.experts), np.sort(topk(logits)))
     trace, _, _ = stored(capsys, documents, documents, *OPTIONS)
-    assert trace.documents.column("name").to_pylist() == ["prompt-a", "prompt-b"]
+    assert trace.documents.column("name").to_pylist() == ["router_logits_0000", "router_logits_0001"]
 
 
 def test_a_softmax_changes_nothing(capsys, tmp_path, logits):

@@ -199,6 +199,13 @@ def test_a_file_of_counts_is_refused_with_the_reason(capsys, tmp_path, passes):
         assert "rank*_raw.safetensors" in line
 
 
+def test_routed_experts_may_be_called_after_their_rank(capsys, tmp_path):
+    rows = chosen(np.random.default_rng(15), 9, 4, 16, 3)
+    path = save(tmp_path / "s", rank0={"request 7": rows}, rank1={"request 8": rows[:4]})
+    trace, _, _ = stored(capsys, path, tmp_path, "--n-experts", 16)
+    assert trace.documents.column("name").to_pylist() == ["rank0 request 7", "rank1 request 8"]
+
+
 def test_a_damaged_file_is_one_line(capsys, tmp_path, passes):
     path = save(tmp_path / "s", META, rank0_raw=tensors(passes)) / "rank0_raw.safetensors"
     path.write_bytes(path.read_bytes()[:-5])
