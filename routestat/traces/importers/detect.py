@@ -14,11 +14,7 @@ from numpy.typing import NDArray
 
 from routestat.errors import FormatError
 from routestat.traces.importers.arrays import read_arrays
-from routestat.traces.importers.counts_only import (
-    EXPERT_STATISTIC,
-    counts_in_arrays,
-    refuse_counts,
-)
+from routestat.traces.importers.counts_only import counts_in_arrays, refuse_counts
 from routestat.traces.importers.counts_text import refuse_if_counts
 from routestat.traces.importers.flame_moe import read_flame_moe
 from routestat.traces.importers.imported import Imported, Wanted
@@ -26,7 +22,7 @@ from routestat.traces.importers.llama_cpp import DUMP, read_llama_cpp
 from routestat.traces.importers.megatron import PATTERN, read_megatron
 from routestat.traces.importers.moe_atlas import PARTS, read_moe_atlas
 from routestat.traces.importers.opening import UNREADABLE, json_values, numpy_file, torch_file
-from routestat.traces.importers.packed import describes, is_description, read_packed, sidecar
+from routestat.traces.importers.packed import describes, flattened, is_description, read_packed, sidecar
 from routestat.traces.importers.router_logits import read_router_logits
 from routestat.traces.importers.sglang import HOLDERS, read_sglang
 from routestat.traces.importers.slime import KEY, read_slime
@@ -122,10 +118,8 @@ def _of_folder(path: Path) -> str | None:
     files = sorted(file for file in path.iterdir() if file.is_file())
     if any(DUMP.fullmatch(file.name) for file in files):
         return "llama-cpp"
-    if any(RAW.fullmatch(file.name) for file in files):
+    if any(RAW.fullmatch(file.name) or COUNTS.fullmatch(file.name) for file in files):
         return "tensorrt-llm"
-    if any(COUNTS.fullmatch(file.name) for file in files):
-        refuse_counts(path, EXPERT_STATISTIC)
     # A folder of responses or samples: all files of one kind, so the first tells.
     suffixes = (*SUFFIXES, ".pt", ".pth", ".safetensors")
     first = next((file for file in files if file.suffix in suffixes and not _is_sidecar(file)), None)
@@ -290,4 +284,5 @@ def _of_record(record: Any) -> str | None:
     activations = record.get("activations")
     if isinstance(activations, list) and activations and isinstance(activations[0], dict):
         return "moe-atlas" if set(PARTS) <= set(activations[0]) else None
+    record = flattened(record)
     return "packed" if is_description(record) and isinstance(record.get("data"), str) else None

@@ -40,7 +40,7 @@ class Failures:
         if not self.skip:
             also = f"{advice}; " if advice else ""
             raise FormatError(f"{where}: {why}; {also}--skip-failed leaves such records out")
-        self.places.append(f"{where}: {why}")
+        self.places.append(f"{where.removeprefix(f'{self.path.parent}/')}: {why}")
 
     def keep(
         self,

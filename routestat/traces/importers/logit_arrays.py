@@ -147,6 +147,9 @@ def _numbered(where: str, held: Mapping[Any, Any], notes: list[str]) -> Any:
         if isinstance(one, np.ndarray) and one.dtype.kind == "f" and one.ndim > 1
     }
     named = {name: one for name, one in floats.items() if "logit" in str(name)} or floats
+    if len(named) > 1 and all(re.fullmatch(r"arr_\d+", str(name)) for name in named):
+        # What np.savez calls arrays without names: a place in a list, no layer.
+        return [named[name] for name in sorted(named, key=lambda name: int(str(name)[4:]))]
     by_layer: dict[int, NDArray] = {}
     for name, one in named.items():
         layer = layer_number(name)

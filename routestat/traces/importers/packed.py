@@ -3,8 +3,9 @@
 - A file of raw integers, its shape and type given by ``--shape 1000,24,2 --dtype uint8`` or by a JSON file of the
   same name beside it (``x.bin`` and ``x.json`` or ``x.bin.json``) with `shape` and `dtype`. A folder of such pairs is
   read whole, a document each.
-- JSON objects ``{data, shape, dtype}`` with `data` in base64: one object, a list, or one a line; `position` or `start`
-  is the position of the first row, `id` or `name` the document's name, `tokens` the token ids.
+- JSON objects ``{data, shape, dtype}`` with `data` in base64, by themselves or under one name of a record: one record,
+  a list, or one a line; `position` or `start` is the position of the first row, `id` or `name` the document's name,
+  `tokens` the token ids.
 
 The shape is [tokens, layers, k]. Bytes are in C order and little-endian, unless the type says otherwise (``>i2``). They
 may be compressed by zlib, gzip or zstd: `compression` says so, or else the bytes do, where they are not as many as the
@@ -60,7 +61,8 @@ def read_packed(path: Path, wanted: Wanted) -> Imported:
     found: list[Document] = []
     for file in _data_files(path):
         if file.suffix in JSON:
-            for where, record in responses(file, failed):
+            for where, outer in responses(file, failed):
+                record = flattened(outer)
                 lacks = None if record.get("data") is not None else "no data"
                 if failed.keep(where, record, None, lacks):
                     found.append(_from_record(where, record, wanted, f"{file.stem} {len(found)}", notes))
@@ -92,6 +94,16 @@ def is_description(record: Any) -> bool:
         and isinstance(record.get("shape"), list)
         and isinstance(record.get("dtype"), str)
     )
+
+
+def flattened(record: Mapping[str, Any]) -> dict[str, Any]:
+    """A record whose array lies in it under some name, as one object."""
+    if is_description(record):
+        return dict(record)
+    inside = [name for name, value in record.items() if is_description(value) and "data" in value]
+    if len(inside) != 1:
+        return dict(record)
+    return {name: value for name, value in record.items() if name != inside[0]} | record[inside[0]]
 
 
 def describes(file: Path) -> bool:

@@ -21,6 +21,8 @@ Source: huggingface/transformers, ``MoeModelOutputWithPast.router_logits`` (a tu
 per layer).
 """
 
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,7 +33,7 @@ from numpy.typing import NDArray
 from routestat.errors import FormatError
 from routestat.traces.importers.checks import narrow
 from routestat.traces.importers.imported import Document, Imported, Wanted, join
-from routestat.traces.importers.logit_arrays import Logits, found_logits, layer_number
+from routestat.traces.importers.logit_arrays import Logits, found_logits
 from routestat.traces.importers.opening import files_of, numpy_file, torch_file
 from routestat.traces.importers.tensors import safetensors_file
 
@@ -64,16 +66,18 @@ def read_router_logits(path: Path, wanted: Wanted) -> Imported:
     if wanted.top_k is None:
         raise FormatError(f"{path}: router logits do not say how many are chosen: give --top-k")
     notes: list[str] = []
-    held = [found_logits(where, value, wanted.axes, wanted.layers, notes) for where, value in _files(path)]
-    seen, found = _Seen(), []
-    for logits in held:
-        if logits.layers != held[0].layers or logits.n_experts != held[0].n_experts:
+    first, seen, found = None, _Seen(), list[Document]()
+    for where, value in _files(path):
+        logits = found_logits(where, value, wanted.axes, wanted.layers, notes)
+        model = logits.layers, logits.n_experts
+        first = (where, model) if first is None else first
+        if model != first[1]:
             raise FormatError(
-                f"{logits.where}: layers {logits.layers}, {logits.n_experts} experts; in {held[0].where} layers "
-                f"{held[0].layers}, {held[0].n_experts} experts"
+                f"{where}: layers {model[0]}, {model[1]} experts; in {first[0]} layers {first[1][0]}, "
+                f"{first[1][1]} experts"
             )
         found += _documents(logits, wanted.top_k, seen)
-    top_k, n_experts = wanted.top_k, held[0].n_experts
+    top_k, (layers, n_experts) = wanted.top_k, model
     notes.append(
         f"the {top_k} largest of {n_experts} logits are the choice, heaviest first (a softmax keeps their order); "
         f"{seen.tied} of {seen.rows} rows tie at the last place, where the lower id was taken"
@@ -87,7 +91,7 @@ def read_router_logits(path: Path, wanted: Wanted) -> Imported:
         path,
         found,
         wanted,
-        axis=held[0].layers,
+        axis=layers,
         n_experts=n_experts,
         notes=list(dict.fromkeys(notes)),
         engine="",
@@ -96,17 +100,18 @@ def read_router_logits(path: Path, wanted: Wanted) -> Imported:
     )
 
 
-def _files(path: Path) -> list[tuple[str, Any]]:
+def _files(path: Path) -> Iterator[tuple[str, Any]]:
     """What the files hold, each with its place: a folder with a file per layer is one mapping."""
     files = files_of(path, SUFFIXES)
-    numbers = [layer_number(file.stem) for file in files]
-    if path.is_dir() and len(files) > 1 and None not in numbers:
-        if len(set(numbers)) < len(numbers):
-            raise FormatError(f"{path}: two files of one layer: {', '.join(file.name for file in files)}")
-        return [
-            (str(path), {f"layer_{number}": _only(file) for number, file in zip(numbers, files, strict=True)})
-        ]
-    return [(str(file), _opened(file)) for file in files]
+    said = [re.search(r"layers?[._-]?(\d+)", file.stem) for file in files]
+    numbers = [int(one[1]) for one in said if one is not None]
+    if not path.is_dir() or len(files) < 2 or len(numbers) < len(files):
+        for file in files:
+            yield str(file), _opened(file)
+        return
+    if len(set(numbers)) < len(numbers):
+        raise FormatError(f"{path}: two files of one layer: {', '.join(file.name for file in files)}")
+    yield str(path), {f"layer_{n}": _only(file) for n, file in zip(numbers, files, strict=True)}
 
 
 def _opened(file: Path) -> Any:

@@ -67,9 +67,12 @@ def read_tensorrt_llm(path: Path, wanted: Wanted) -> Imported:
     """
     files = files_of(path, SUFFIXES)
     raw = [file for file in files if RAW.fullmatch(file.name)]
-    if raw or (not path.is_dir() and path.suffix == ".safetensors" and _has_raw_keys(path)):
+    counts = [file for file in files if COUNTS.fullmatch(file.name)]
+    if raw or (
+        path in files and path not in counts and path.suffix == ".safetensors" and _has_raw_keys(path)
+    ):
         return _read_raw(path, raw or [path], wanted)
-    if path.is_dir() and all(COUNTS.fullmatch(file.name) for file in files):
+    if any(_has_raw_keys(file) for file in counts):
         refuse_counts(path, EXPERT_STATISTIC)
     found: list[Document] = []
     failed = Failures(path, wanted.skip_failed)

@@ -133,6 +133,11 @@ def test_ids_are_not_taken_for_counts(seed):
     [
         ("x.csv", "layer,expert,usage\n0,1,5\n0,1,5\n0,2,5\n"),  # an expert twice: a row per choice
         ("x.csv", "req,layer,expert,count\n0,1,5,1\n"),
+        ("x.csv", "turn,phase,step,layer,slot,expert,weight,count\n0,prefill,0,1,0,5,0.5,2\n"),
+        ("x.csv", "request,step,layer,e0,e1,e2,e3\n0,0,1,5,6,7,8\n0,1,1,8,7,6,5\n"),
+        ("x.csv", "Layer ID,Count,Activated Expert IDs\n1,4,5\n"),
+        ("x.csv", "-3,0,5,6,7,8\n-2,0,5,6,7,9\n"),
+        ("x.jsonl", '{"layer": 0, "experts": [1, 2]}\n{"layer": 1, "experts": [3, 2]}\n'),
         ("x.csv", "a,b\n1,2\n"),
         ("x.csv", "only\n1\n"),
         ("x.json", '{"hello": {"world": [1, 2]}}'),

@@ -83,14 +83,18 @@ def test_json_objects(capsys, tmp_path, experts):
             "compression": "zlib",
             "start": 4,
         },
+        {
+            "id": "c",
+            "routes": {"data": raw(experts[:5].astype(np.uint8)), "shape": [5, 3, 2], "dtype": "uint8"},
+        },
     ]
     path = write(tmp_path, "\n".join(map(json.dumps, records)).encode(), "x.jsonl")
     trace, got, err = stored(capsys, path, tmp_path, "--n-experts", 8)
     assert "taken for packed bytes" in err
-    assert np.array_equal(subsets(got.experts), subsets(np.concatenate([experts, experts[4:]])))
-    assert got.position.tolist() == [*range(12), *range(4, 12)]
-    assert got.token.tolist() == [*range(12), *[-1] * 8]
-    assert trace.documents.column("name").to_pylist() == ["a", "x 1"]
+    assert np.array_equal(subsets(got.experts), subsets(np.concatenate([experts, experts[4:], experts[:5]])))
+    assert got.position.tolist() == [*range(12), *range(4, 12), *range(5)]
+    assert got.token.tolist() == [*range(12), *[-1] * 13]
+    assert trace.documents.column("name").to_pylist() == ["a", "x 1", "c"]
 
 
 @pytest.mark.parametrize(

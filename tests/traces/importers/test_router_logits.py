@@ -41,6 +41,7 @@ FORMS = {
         **{f"router_logits_{i}": a for i, a in enumerate(by_layer(x))},
         **{f"router_ids_{i}": np.zeros((20, 3), int) for i in range(4)},
     ),
+    "savez of a list": lambda x, f: np.savez(f / "x.npz", *by_layer(np.concatenate([x] * 3, axis=1))),
     "safetensors": lambda x, f: save_file(
         {f"model.layers.{i}.mlp.gate": np.ascontiguousarray(a) for i, a in enumerate(by_layer(x))},
         f / "x.safetensors",
@@ -57,11 +58,13 @@ def test_arrays_of_logits(capsys, tmp_path, logits, form):
     FORMS[form](logits, tmp_path / "f")
     (path,) = (tmp_path / "f").iterdir()
     trace, got, err = stored(capsys, path, tmp_path, *OPTIONS)
+    if form == "savez of a list":
+        logits = np.concatenate([logits] * 3, axis=1)  # twelve layers: arr_10 comes after arr_9
     assert np.array_equal(got.experts[..., 0], topk(logits)[..., 0])  # the heaviest first
     assert np.array_equal(np.sort(got.experts), np.sort(topk(logits)))
     assert trace.meta.routers[0].n_experts == 16
     assert trace.meta.slot_order == "weight"
-    assert "0 of 80 rows tie at the last place, where the lower id was taken" in err
+    assert f"0 of {logits.shape[1] * 20} rows tie at the last place, where the lower id was taken" in err
     assert "executes others" in err
 
 
@@ -128,12 +131,12 @@ def test_a_folder_holds_a_file_a_layer_or_a_file_a_document(capsys, tmp_path, lo
     for index, one in enumerate(by_layer(logits)):
         np.save(layers / f"router_logits_layer_{index + 2}.npy", one)
     for index, part in enumerate((logits, logits[:15])):
-        np.save(documents / f"prompt-{'ab'[index]}.npy", part)
+        np.save(documents / f"router_logits_{index:04d}.npy", part)
     trace, got, _ = stored(capsys, layers, layers, *OPTIONS)
     assert trace.meta.layers == (2, 3, 4, 5)
     assert np.array_equal(np.sort(got.experts), np.sort(topk(logits)))
     trace, _, _ = stored(capsys, documents, documents, *OPTIONS)
-    assert trace.documents.column("name").to_pylist() == ["prompt-a", "prompt-b"]
+    assert trace.documents.column("name").to_pylist() == ["router_logits_0000", "router_logits_0001"]
 
 
 def test_a_softmax_changes_nothing(capsys, tmp_path, logits):

@@ -88,6 +88,18 @@ def test_equal_ranks_are_one_and_others_are_clusters(capsys, tmp_path, passes):
     assert len(set(trace.documents.column("cluster").to_pylist())) == 2
 
 
+def test_ranks_of_a_collapsed_router_are_not_taken_for_one(capsys, tmp_path):
+    """Where nearly all tokens take the same experts, ranks with other tokens agree in nearly all rows."""
+    ranks = {}
+    for rank in range(2):
+        rows = np.tile(np.array([0, 1], np.int32), (300, 3, 1))
+        rows[rank * 5 :: 40] = [2, 3]
+        ranks[f"rank{rank}_raw"] = tensors({100: rows})
+    trace, _, err = stored(capsys, save(tmp_path / "s", META, **ranks), tmp_path)
+    assert "dropped ranks" not in err
+    assert trace.documents.column("rank").to_pylist() == [0, 1]
+
+
 def test_pipeline_stages_are_joined(capsys, tmp_path, passes):
     path = save(tmp_path / "s", META, rank0_raw=tensors(passes, (3,)), rank1_raw=tensors(passes, (4, 5)))
     trace, got, err = stored(capsys, path, tmp_path)
@@ -185,6 +197,13 @@ def test_a_file_of_counts_is_refused_with_the_reason(capsys, tmp_path, passes):
         assert "counts per expert only" in line
         assert "balance and placement" in line
         assert "rank*_raw.safetensors" in line
+
+
+def test_routed_experts_may_be_called_after_their_rank(capsys, tmp_path):
+    rows = chosen(np.random.default_rng(15), 9, 4, 16, 3)
+    path = save(tmp_path / "s", rank0={"request 7": rows}, rank1={"request 8": rows[:4]})
+    trace, _, _ = stored(capsys, path, tmp_path, "--n-experts", 16)
+    assert trace.documents.column("name").to_pylist() == ["rank0 request 7", "rank1 request 8"]
 
 
 def test_a_damaged_file_is_one_line(capsys, tmp_path, passes):
