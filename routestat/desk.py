@@ -25,6 +25,8 @@ try:
 except ImportError:  # Not on Windows: nothing is locked there, and nothing removed.
     fcntl = None  # type: ignore[assignment]
 
+# Some errors quote what a file holds, which may be without end.
+LONGEST = 600
 OK, BAD_INPUT, INTERRUPTED = 0, 2, 130
 # In a folder that is being written; held by its process.
 LOCK = ".being-written"
@@ -55,6 +57,8 @@ def run(app: typer.Typer, name: str, arguments: Sequence[str] | None = None) -> 
 def complain(message: str, code: int = BAD_INPUT) -> int:
     """One line on stderr, whatever a file's names hold: a terminal shall not obey them."""
     line = " ".join(message.split())
+    if len(line) > LONGEST:
+        line = f"{line[: LONGEST - 103]} … {line[-100:]}"
     shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
     print(f"error: {shown}", file=sys.stderr)
     return code

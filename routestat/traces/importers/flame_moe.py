@@ -176,10 +176,11 @@ def _falls(opened: pq.ParquetFile) -> bool:
     """Whether the scores fall from slot to slot in the first rows."""
     schema = opened.schema_arrow
     kind = schema.field("scores").type if "scores" in schema.names else pa.null()
-    if not (pa.types.is_list(kind) or pa.types.is_fixed_size_list(kind)) or not opened.metadata.num_rows:
+    lists = pa.types.is_list(kind) or pa.types.is_fixed_size_list(kind)
+    if not lists or not pa.types.is_floating(kind.value_type) or not opened.metadata.num_rows:
         return False
     record = next(opened.iter_batches(batch_size=4096, columns=["scores"]))
-    scores = record.column(0).flatten().to_numpy(zero_copy_only=False).astype(np.float32)
+    scores = record.column(0).flatten().to_numpy(zero_copy_only=False)
     if not scores.size or scores.size % len(record):
         return False
     rows = scores.reshape(len(record), -1)

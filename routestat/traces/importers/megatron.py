@@ -43,7 +43,7 @@ from routestat.traces.importers.megatron_ranks import (
     ranks_together,
 )
 from routestat.traces.importers.misspelt import Misspelt
-from routestat.traces.importers.opening import integers, json_records, left_out, whole_number
+from routestat.traces.importers.opening import integers, json_records, left_out, listed, whole_number
 from routestat.traces.store import span
 
 PATTERN = "router_trace_rank*.jsonl"
@@ -128,7 +128,7 @@ def _lines(files: list[Path], misspelt: Misspelt) -> tuple[dict[tuple[int, int],
             if rows.shape[1] != top_k or len(stages) > 1:
                 what = f"topk is {rows.shape[1]}, before it was {top_k}"
                 raise FormatError(
-                    f"{where}: {what if rows.shape[1] != top_k else f'stages mix: {sorted(stages)}'}"
+                    f"{where}: {what if rows.shape[1] != top_k else f'stages mix: {listed(sorted(stages))}'}"
                 )
             key = whole_number(where, record, "step"), whole_number(where, record, "rank")
             traced[key][whole_number(where, record, "layer")].append(rows)

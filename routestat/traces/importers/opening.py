@@ -49,7 +49,7 @@ UNREADABLE = (
 # Numbers of a tensor that may repeat what is stored (an expanded one); more is a claim to fill the memory with.
 MOST_REPEATED = 1 << 24
 # Files that lie beside data and are none.
-BESIDE = re.compile(r"\.|README|LICEN[CS]E|.*\.(?:md|txt|ya?ml|log)$", re.IGNORECASE)
+BESIDE = re.compile(r"\.|README|LICEN[CS]E|.*\.(?:md|ya?ml|log)$", re.IGNORECASE)
 
 # What things of JSON and of archives are called where one stands in place of another.
 KINDS = {
