@@ -65,10 +65,10 @@ FORMATS = {
     "tensorrt-llm": Format(
         read_tensorrt_llm,
         "TensorRT-LLM's raw expert statistic or routed experts",
-        (*RECORDS, "skip_failed"),
+        (*RECORDS, "axes", "skip_failed"),
     ),
     "moe-atlas": Format(read_moe_atlas, "activations of moe-atlas", (*RECORDS, "skip_failed")),
-    "packed": Format(read_packed, "packed bytes", (*RECORDS, "shape", "dtype", "skip_failed")),
+    "packed": Format(read_packed, "packed bytes", (*RECORDS, "axes", "shape", "dtype", "skip_failed")),
     "router-logits": Format(read_router_logits, "router logits", (*AXIS, "top_k", "axes", "logits")),
 }
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from routestat.errors import FormatError
+from routestat.traces.importers.axes import parse_axes
 from routestat.traces.importers.opening import kind_of, listed
 
 #: Names of the whole, where a file names it.
@@ -72,7 +73,8 @@ def found_logits(
     if isinstance(value, dict):
         layers, value = sorted(value), [value[layer] for layer in sorted(value)]
     elif isinstance(value, np.ndarray):
-        value = _by_layer(where, _floats(where, value), axes, wanted, notes)
+        rows = {one.size for one in beside.values()}
+        value = _by_layer(where, _floats(where, value), axes, wanted, rows, notes)
     elif isinstance(value, list) and value and all(isinstance(one, list) for one in value):
         n_prompt, value = _passes(where, value)
     elif not isinstance(value, list):
@@ -194,9 +196,10 @@ def _by_layer(
     array: NDArray[np.floating],
     axes: str | None,
     wanted: Sequence[int] | None,
+    rows: set[int],
     notes: list[str],
 ) -> list[NDArray[np.floating]]:
-    """An array of all layers as one per layer."""
+    """An array of all layers as one per layer; `rows` is how many tokens the mask and the ids have."""
     if array.ndim == 4 and 1 in array.shape[:3]:
         array = array.squeeze(axis=array.shape.index(1))
     if array.ndim == 2:
@@ -207,10 +210,14 @@ def _by_layer(
         )
     first, second = array.shape[:2]
     if axes is not None:
-        order = axes.replace(" ", "").split(",")[:2]
-        if order not in (["tokens", "layers"], ["layers", "tokens"]):
-            raise FormatError(f"--axes is tokens,layers,k or layers,tokens,k, got {axes!r}")
-        layers_first = order[0] == "layers"
+        places = parse_axes(axes)
+        if places[2] != 2:
+            raise FormatError(
+                f"{where}: the last axis of logits is the experts; --axes {axes} says otherwise"
+            )
+        layers_first = places[0] == 1
+    elif first != second and len(rows & {first, second}) == 1:
+        layers_first = second in rows
     elif wanted is not None and first != second and len(wanted) in (first, second):
         layers_first = len(wanted) == first
     else:

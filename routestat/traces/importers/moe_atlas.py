@@ -18,12 +18,53 @@ from numpy.typing import NDArray
 from routestat.errors import FormatError
 from routestat.traces.importers.checks import narrow
 from routestat.traces.importers.failed import Failures, responses
-from routestat.traces.importers.imported import Document, Imported, Wanted, cluster_of, join
-from routestat.traces.importers.opening import files_of, integers, json_object, reason, whole_number
+from routestat.traces.importers.imported import (
+    CLUSTER_FIELDS,
+    Document,
+    Imported,
+    Wanted,
+    cluster_of,
+    join,
+)
+from routestat.traces.importers.misspelt import Misspelt
+from routestat.traces.importers.opening import (
+    files_of,
+    integers,
+    json_object,
+    left_out,
+    reason,
+    whole_number,
+)
 
 # Of the sixteen-bit floats that weights are kept in.
 LARGEST_WEIGHT = 65504
 PARTS = ("layer", "token_idx", "expert_idx")
+#: The names of a prompt, those that are not read too.
+KNOWN = (
+    *CLUSTER_FIELDS,
+    *(
+        "model_id",
+        "model_name",
+        "model_class",
+        "num_layers",
+        "num_experts",
+        "top_k",
+        "trace_id",
+        "id",
+        "domain",
+    ),
+    *(
+        "text",
+        "token_ids",
+        "token_strs",
+        "tokens",
+        "timestamp",
+        "activations",
+        "traces",
+        "gate_weight",
+        *PARTS,
+    ),
+)
 
 
 def read_moe_atlas(path: Path, wanted: Wanted) -> Imported:
@@ -35,14 +76,16 @@ def read_moe_atlas(path: Path, wanted: Wanted) -> Imported:
         Naming the file, the prompt and the activation that is wrong.
     """
     prompts: list[_Prompt] = []
-    failed = Failures(path, wanted.skip_failed)
-    for file in files_of(path, (".json", ".jsonl")):
+    failed, misspelt = Failures(path, wanted.skip_failed), Misspelt((*KNOWN, wanted.cluster or "id"))
+    files = files_of(path, (".json", ".jsonl"))
+    for file in files:
         for where, record in _records(file, failed):
             activations = record.get("activations")
             lacks = None if isinstance(activations, list) and activations else "no activations"
             if failed.keep(where, record, None, lacks):
                 prompts.append(_Prompt(where, record, f"{file.stem} {len(prompts)}", wanted))
-    notes = failed.notes(len(prompts))
+            misspelt.look(record)
+    notes = [*failed.notes(len(prompts)), *misspelt.notes(), *left_out(path, files)]
     if not prompts:
         raise FormatError(f"{path}: no prompts in it")
     layers = sorted({int(layer) for prompt in prompts for layer in np.unique(prompt.layer)})

@@ -28,9 +28,18 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from routestat.errors import FormatError
+from routestat.traces.importers.axes import oriented
 from routestat.traces.importers.checks import narrow
 from routestat.traces.importers.failed import Failures, responses
-from routestat.traces.importers.imported import Document, Imported, Wanted, cluster_of, join
+from routestat.traces.importers.imported import (
+    CLUSTER_FIELDS,
+    Document,
+    Imported,
+    Wanted,
+    cluster_of,
+    join,
+)
+from routestat.traces.importers.misspelt import Misspelt
 from routestat.traces.importers.opening import (
     UNREADABLE,
     from_buffer,
@@ -44,6 +53,8 @@ from routestat.traces.importers.opening import (
 MAGIC = {b"\x28\xb5\x2f\xfd": "zstd", b"\x1f\x8b": "gzip", b"\x78": "zlib"}
 KNOWN = ("none", "zlib", "gzip", "zstd")
 JSON = (".json", ".jsonl")
+STARTS, IDS = ("start", "position"), ("tokens", "token_ids", "input_ids")
+READ = (*CLUSTER_FIELDS, *STARTS, *IDS, "data", "shape", "dtype", "compression", "id", "name")
 #: A shape beyond this is a mistake, and its array would not fit any memory.
 MOST_BYTES = 1 << 40
 
@@ -56,7 +67,7 @@ def read_packed(path: Path, wanted: Wanted) -> Imported:
     FormatError
         Naming the file and what is wrong; two numbers where bytes and shape do not fit.
     """
-    failed = Failures(path, wanted.skip_failed)
+    failed, misspelt = Failures(path, wanted.skip_failed), Misspelt((*READ, wanted.cluster or "shape"))
     notes: set[str] = set()
     found: list[Document] = []
     for file in _data_files(path):
@@ -66,16 +77,17 @@ def read_packed(path: Path, wanted: Wanted) -> Imported:
                 lacks = None if record.get("data") is not None else "no data"
                 if failed.keep(where, record, None, lacks):
                     found.append(_from_record(where, record, wanted, f"{file.stem} {len(found)}", notes))
+                misspelt.look(outer)
         else:
             shape, dtype = _said(file, wanted)
-            found.append(
-                Document(
-                    str(file), _unpacked(str(file), file.read_bytes(), shape, dtype, None, notes), file.stem
-                )
+            experts = oriented(
+                _unpacked(str(file), file.read_bytes(), shape, dtype, None, notes), wanted.axes
             )
+            found.append(Document(str(file), experts, file.stem, axes_known=False))
     if path.suffix not in JSON and len(found) == 1:
         notes.add("all bytes are one document, so there will be no intervals")
-    return join(path, found, wanted, notes=[*failed.notes(len(found)), *sorted(notes)], engine="")
+    said = [*failed.notes(len(found)), *sorted(notes), *misspelt.notes()]
+    return join(path, found, wanted, notes=said, engine="")
 
 
 def sidecar(file: Path) -> Path | None:
@@ -176,17 +188,16 @@ def _from_record(
     if dtype is None:
         raise FormatError(f"{where}: no dtype beside shape and data; give --dtype")
     raw = unbase64(f"{where}.data", record["data"])
-    experts = _unpacked(where, raw, shape, dtype, record.get("compression"), notes)
-    first = next((name for name in ("start", "position") if record.get(name) is not None), None)
-    ids = next(
-        (record[name] for name in ("tokens", "token_ids", "input_ids") if record.get(name) is not None), None
-    )
+    experts = oriented(_unpacked(where, raw, shape, dtype, record.get("compression"), notes), wanted.axes)
+    first = next((name for name in STARTS if record.get(name) is not None), None)
+    ids = next((record[name] for name in IDS if record.get(name) is not None), None)
     tokens = None if ids is None else integers(f"{where}: token ids", ids, 1)
     start = 0 if first is None else whole_number(where, record, first)
     if tokens is not None and len(tokens) < start + len(experts):
         raise FormatError(f"{where}: {len(tokens)} token ids where the rows end at {start + len(experts)}")
     name = str(record.get("id") or record.get("name") or fallback)
-    return Document(where, experts, name, start, None, tokens, cluster=cluster_of(where, record, wanted))
+    cluster, known = cluster_of(where, record, wanted), tokens is not None
+    return Document(where, experts, name, start, None, tokens, cluster=cluster, axes_known=known)
 
 
 def _unpacked(

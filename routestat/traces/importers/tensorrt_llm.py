@@ -33,14 +33,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from routestat.errors import FormatError
+from routestat.traces.importers.axes import oriented
 from routestat.traces.importers.checks import narrow
 from routestat.traces.importers.counts_only import EXPERT_STATISTIC, refuse_counts
 from routestat.traces.importers.failed import Failures
 from routestat.traces.importers.imported import Document, Imported, Wanted, join, settle
+from routestat.traces.importers.misspelt import Misspelt
 from routestat.traces.importers.opening import (
     files_of,
     integers,
     json_records,
+    left_out,
     numpy_file,
     torch_file,
     whole_number,
@@ -54,7 +57,7 @@ COUNTS = re.compile(r"(cooccurrence_)?rank\d+\.safetensors")
 KEY = re.compile(r"(\d+)_(\d+)")
 META = ("meta_info.json", "meta_config.json")
 SUFFIXES = (".npy", ".npz", ".safetensors", ".pt", ".pth")
-FIELD = "routed_experts"
+FIELD, IDS = "routed_experts", ("prompt_token_ids", "token_ids")
 
 
 def read_tensorrt_llm(path: Path, wanted: Wanted) -> Imported:
@@ -75,14 +78,14 @@ def read_tensorrt_llm(path: Path, wanted: Wanted) -> Imported:
     if any(_has_raw_keys(file) for file in counts):
         refuse_counts(path, EXPERT_STATISTIC)
     found: list[Document] = []
-    failed = Failures(path, wanted.skip_failed)
+    failed, misspelt = Failures(path, wanted.skip_failed), Misspelt((FIELD, *IDS))
     for file in files:
-        found += _requests(file, failed)
+        found += _requests(file, failed, misspelt, wanted)
     return join(
         path,
         found,
         wanted,
-        notes=failed.notes(len(found)),
+        notes=[*failed.notes(len(found)), *misspelt.notes(), *left_out(path, files)],
         engine="tensorrt-llm",
         extra={
             "last_token": "never forwarded by the engine: it has no row; see unrouted_tokens of the documents"
@@ -207,7 +210,7 @@ def _passes(rank: Rank, layers: list[int], notes: list[str]) -> Iterator[tuple[i
         notes.append(f"rank {rank.number}: in {len(without)} iterations a layer has no tensor: missing there")
 
 
-def _requests(file: Path, failed: Failures) -> Iterator[Document]:
+def _requests(file: Path, failed: Failures, misspelt: Misspelt, wanted: Wanted) -> Iterator[Document]:
     """The requests of one file, a document each."""
     held: Any = {".npy": numpy_file, ".npz": numpy_file, ".safetensors": safetensors_file}.get(
         file.suffix, torch_file
@@ -221,17 +224,16 @@ def _requests(file: Path, failed: Failures) -> Iterator[Document]:
         where, label = (f"{file}: {name}", f"{file.stem} {name}") if name != "" else (str(file), file.stem)
         record = value if isinstance(value, Mapping) else {FIELD: value}
         if failed.keep(where, record, None, None if record.get(FIELD) is not None else f"no {FIELD}"):
-            yield _request(where, record, label)
+            yield _request(where, record, label, wanted)
+        if isinstance(value, Mapping):
+            misspelt.look(value)
 
 
-def _request(where: str, record: Mapping[str, Any], name: str) -> Document:
-    experts = integers(f"{where} [tokens, MoE layers, k]", record[FIELD], 3)
-    ids = [record.get(key) for key in ("prompt_token_ids", "token_ids")]
-    parts = [
-        None if one is None else integers(f"{where}.{key}", one, 1)
-        for key, one in zip(("prompt_token_ids", "token_ids"), ids, strict=True)
-    ]
-    prompt, answer = parts
+def _request(where: str, record: Mapping[str, Any], name: str, wanted: Wanted) -> Document:
+    experts = oriented(integers(f"{where} [tokens, MoE layers, k]", record[FIELD], 3), wanted.axes)
+    prompt, answer = (
+        None if record.get(key) is None else integers(f"{where}.{key}", record[key], 1) for key in IDS
+    )
     n_prompt = None if prompt is None else len(prompt)
     tokens = None
     if prompt is not None and answer is not None:
@@ -240,4 +242,5 @@ def _request(where: str, record: Mapping[str, Any], name: str) -> Document:
             raise FormatError(
                 f"{where}: {len(experts)} rows where prompt and answer have {len(tokens)} tokens"
             )
-    return Document(where, narrow(experts), name, 0, n_prompt, tokens)
+    known = tokens is not None
+    return Document(where, narrow(experts), name, 0, n_prompt, tokens, axes_known=known)

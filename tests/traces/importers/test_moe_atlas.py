@@ -165,3 +165,10 @@ def test_a_prompt_without_activations_is_left_out_on_request(capsys, tmp_path, e
 def test_its_database_is_to_be_exported_first(capsys, tmp_path):
     (tmp_path / "atlas.db").write_bytes(b"SQLite format 3\0" + bytes(100))
     assert "export its traces first" in refused(capsys, tmp_path / "atlas.db", tmp_path)
+
+
+def test_a_misspelt_name_is_told(capsys, tmp_path, experts):
+    record = prompt(experts)
+    record["tokenids"] = record.pop("token_ids")
+    err = stored(capsys, write(tmp_path, record), tmp_path)[2]
+    assert "'tokenids' is not read (1 times in the file); did you mean token_ids?" in err

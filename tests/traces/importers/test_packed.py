@@ -154,3 +154,24 @@ def test_options_of_packed_bytes_say_nothing_to_others(capsys, tmp_path, experts
     assert "--shape says nothing to vLLM's" in refused(
         capsys, tmp_path / "x.npy", tmp_path, "--shape", "1,2,3", "--format", "vllm"
     )
+
+
+def test_swapped_axes_are_asked_about(capsys, tmp_path):
+    experts = chosen(np.random.default_rng(3), 40, 3, 8, 2).astype(np.uint8)
+    path = write(tmp_path, experts.transpose(1, 0, 2).tobytes())
+    options = ("--shape", "3,40,2", "--dtype", "uint8", "--n-experts", 8)
+    assert "more layers (40) than tokens (3); say which it is" in refused(capsys, path, tmp_path, *options)
+    _, got, _ = stored(capsys, path, tmp_path, *options, "--axes", "layers,tokens,k")
+    assert np.array_equal(subsets(got.experts), subsets(experts))
+
+
+def test_a_misspelt_name_is_told(capsys, tmp_path, experts):
+    record = {
+        "data": raw(experts.astype(np.uint8)),
+        "shape": [12, 3, 2],
+        "dtype": "uint8",
+        "tokenids": [*range(12)],
+    }
+    (tmp_path / "x.json").write_text(json.dumps(record))
+    err = stored(capsys, tmp_path / "x.json", tmp_path, "--n-experts", 8)[2]
+    assert "'tokenids' is not read (1 times in the file); did you mean token_ids?" in err

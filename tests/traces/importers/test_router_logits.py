@@ -176,9 +176,19 @@ def test_which_axis_is_which_is_asked(capsys, tmp_path):
         assert len(got.experts) == rows
         wanted = short if rows == 12 else short.transpose(1, 0, 2)
         assert np.array_equal(np.sort(got.experts), np.sort(topk(wanted)))
-    assert "--axes is tokens,layers,k or" in refused(
+    assert "--axes names tokens, layers and k" in refused(
         capsys, tmp_path / "x.npy", tmp_path, *OPTIONS, "--axes", "k,tokens"
     )
+    assert "the last axis of logits is the experts" in refused(
+        capsys, tmp_path / "x.npy", tmp_path, *OPTIONS, "--axes", "k,tokens,layers"
+    )
+
+
+def test_the_mask_says_which_axis_is_which(capsys, tmp_path):
+    short = np.random.default_rng(1).normal(size=(12, 8, 16)).astype(np.float32)
+    np.savez(tmp_path / "x.npz", router_logits=short, input_ids=np.arange(8))
+    _, got, _ = stored(capsys, tmp_path / "x.npz", tmp_path, *OPTIONS)
+    assert np.array_equal(np.sort(got.experts), np.sort(topk(short.transpose(1, 0, 2))))
 
 
 def spoiled(logits, value):

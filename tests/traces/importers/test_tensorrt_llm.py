@@ -245,3 +245,14 @@ def test_completions_in_a_pt(capsys, tmp_path):
     assert np.array_equal(subsets(got.experts), subsets(rows))
     assert got.token.tolist() == list(range(1, 10))
     assert got.decode.tolist() == [False] * 6 + [True] * 3
+
+
+def test_swapped_axes_are_asked_about(capsys, tmp_path):
+    rows = chosen(np.random.default_rng(16), 40, 4, 16, 3)
+    save_file({"a": rows.transpose(1, 0, 2).copy()}, tmp_path / "x.safetensors")
+    line = refused(capsys, tmp_path / "x.safetensors", tmp_path, "--n-experts", 16)
+    assert "more layers (40) than tokens (4); say which it is" in line
+    _, got, _ = stored(
+        capsys, tmp_path / "x.safetensors", tmp_path, "--n-experts", 16, "--axes", "layers,tokens,k"
+    )
+    assert np.array_equal(subsets(got.experts), subsets(rows))
