@@ -128,26 +128,23 @@ def _layers_of_counts(value: Any) -> bool:
     return sums_alike(table) or beyond_ids(table)
 
 
-def _counts_in_table(path: Path) -> str | None:
-    """Columns by which a table of text counts: an expert and how often, or a column per expert and a row per layer."""
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as handle:
-            lines = (line for line in handle if line.strip() and not line.startswith("#"))
-            head = next(lines, "")
-            separator = max(",\t;", key=head.count)
-            names = [
-                name.strip().replace(" ", "_") for name in next(csv.reader([head], delimiter=separator), [])
-            ]
-            if len(names) < 2 or any(PER_TOKEN.fullmatch(name) for name in names):
-                return None
-            rows = list(islice(csv.reader(lines, delimiter=separator), ROWS))
-    except (UnicodeDecodeError, csv.Error, OSError):
+def counts_in_columns(names: Sequence[str], rows: Sequence[Sequence[Any]] = ()) -> str | None:
+    """What in the columns of a table says that it counts; None if nothing does.
+
+    Parameters
+    ----------
+    names : sequence of str
+    rows : sequence of rows, optional
+        The first rows, in the order of the columns.
+    """
+    names = [name.strip().replace(" ", "_") for name in names]
+    if len(names) < 2 or any(PER_TOKEN.fullmatch(name) for name in names):
         return None
     expert = next((name for name in names if EXPERT.fullmatch(name)), None)
     count = next((at for at, name in enumerate(names) if COUNT.fullmatch(name)), None)
     if expert and count is not None:
         # An expert that comes twice under the same heads is a row per choice, whatever the columns are called.
-        keys = [tuple(row[:count] + row[count + 1 :]) for row in rows]
+        keys = [tuple([*row[:count], *row[count + 1 :]]) for row in rows]
         return (
             f"columns {expert} and {names[count]}; per token: {ANY}" if len(set(keys)) == len(keys) else None
         )
@@ -157,14 +154,27 @@ def _counts_in_table(path: Path) -> str | None:
     return _one_column_an_expert(names, rows)
 
 
-def _one_column_an_expert(names: Sequence[str], rows: list[list[str]]) -> str | None:
+def _counts_in_table(path: Path) -> str | None:
+    """Columns by which a table of text counts: an expert and how often, or a column per expert and a row per layer."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as handle:
+            lines = (line for line in handle if line.strip() and not line.startswith("#"))
+            head = next(lines, "")
+            separator = max(",\t;", key=head.count)
+            names = next(csv.reader([head], delimiter=separator), [])
+            return counts_in_columns(names, list(islice(csv.reader(lines, delimiter=separator), ROWS)))
+    except (UnicodeDecodeError, csv.Error, OSError):
+        return None
+
+
+def _one_column_an_expert(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> str | None:
     """Columns ``expert_0 … expert_63`` with a row per layer, whose sums are alike."""
     columns = [
         at for at, name in enumerate(names) if re.fullmatch(r"(?:expert|exp|e)_?\d+", name, re.IGNORECASE)
     ]
     try:
         table = np.array([[float(row[at]) for at in columns] for row in rows if row], np.float64)
-    except (ValueError, IndexError):
+    except (ValueError, TypeError, IndexError):
         return None
     if len(columns) < 4 or table.ndim != 2 or not (sums_alike(table) or beyond_ids(table)):
         return None

@@ -6,7 +6,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from routestat.traces.importers.counts_only import counts_in_arrays
-from routestat.traces.importers.counts_text import refuse_if_counts
+from routestat.traces.importers.counts_text import counts_in_columns, refuse_if_counts
 from tests.traces.importers.known import chosen, refused, stored
 
 RNG = np.random.default_rng(51)
@@ -148,6 +148,13 @@ def test_ids_are_not_taken_for_counts(seed):
 def test_what_does_not_count_is_not_said_to(capsys, tmp_path, name, content):
     (tmp_path / name).write_text(content)
     refuse_if_counts(tmp_path / name)
+
+
+def test_columns_alone_tell():
+    assert "columns expert and n" in counts_in_columns(["domain", "layer", "expert", "n"])
+    assert counts_in_columns(["layer", "expert", "n"], [(0, 1, 5), (0, 1, 6)]) is None
+    assert counts_in_columns(["document", "layer", "expert", "n"]) is None
+    assert "column tokens_per_expert" in counts_in_columns(["layer", "tokens_per_expert"])
 
 
 def test_one_token_of_vllm_is_still_read(capsys, tmp_path):
