@@ -7,27 +7,23 @@ from dataclasses import fields
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
-from zipfile import ZipFile
-
-import numpy as np
-from numpy.typing import NDArray
 
 from routestat.errors import FormatError
+from routestat.traces.importers.array_contents import of_archive, of_safetensors, of_torch, refuse_counted
 from routestat.traces.importers.arrays import read_arrays
-from routestat.traces.importers.counts_only import counts_in_arrays, refuse_counts
 from routestat.traces.importers.counts_text import refuse_if_counts
 from routestat.traces.importers.flame_moe import read_flame_moe
 from routestat.traces.importers.imported import Imported, Wanted
 from routestat.traces.importers.llama_cpp import DUMP, read_llama_cpp
 from routestat.traces.importers.megatron import PATTERN, read_megatron
 from routestat.traces.importers.moe_atlas import PARTS, read_moe_atlas
-from routestat.traces.importers.opening import UNREADABLE, json_values, numpy_file, torch_file
+from routestat.traces.importers.opening import json_values, numpy_file
 from routestat.traces.importers.packed import describes, flattened, is_description, read_packed, sidecar
 from routestat.traces.importers.router_logits import read_router_logits
 from routestat.traces.importers.sglang import HOLDERS, read_sglang
-from routestat.traces.importers.slime import KEY, read_slime
-from routestat.traces.importers.tensorrt_llm import COUNTS, RAW, is_raw, read_tensorrt_llm
-from routestat.traces.importers.tensors import is_safetensors, safetensors_file
+from routestat.traces.importers.slime import read_slime
+from routestat.traces.importers.tensorrt_llm import COUNTS, RAW, read_tensorrt_llm
+from routestat.traces.importers.tensors import is_safetensors
 from routestat.traces.importers.vllm import SUFFIXES, read_vllm
 
 
@@ -42,8 +38,6 @@ class Format(NamedTuple):
 AXIS = ("layers", "n_experts", "drop_dummy_rows")
 # Of formats whose records may say which of them belong together.
 RECORDS = (*AXIS, "cluster")
-#: Files of counts are small: one number per layer and expert.
-MOST_COUNTS = 1 << 26
 #: So many records may have failed before the first that tells the format.
 MOST_FAILED = 1000
 FORMATS = {
@@ -147,14 +141,14 @@ def _of_file(path: Path) -> str | None:
     if head[:4] == b"GGUF" or DUMP.fullmatch(path.name):
         return "llama-cpp"
     if head[:6] == b"\x93NUMPY":
-        _refuse_counted(path, lambda: numpy_file(path))
+        refuse_counted(path, lambda: numpy_file(path))
         return "vllm"
     if head[:4] == b"PK\x03\x04":
-        return _of_archive(path)
+        return of_archive(path)
     if head[:1] == b"\x80" and path.suffix in (".pt", ".pth"):
-        return _of_torch(path)
+        return of_torch(path)
     if is_safetensors(head):
-        return _of_safetensors(path)
+        return of_safetensors(path)
     if head[:1] == b"\x80":
         counts = " (expert counts, by its name)" if "expert_counts" in str(path) else ""
         raise FormatError(
@@ -175,79 +169,6 @@ def _of_file(path: Path) -> str | None:
         return "packed"
     refuse_if_counts(path)
     return None
-
-
-def _refuse_counted(path: Path, opened: Callable[[], Any]) -> None:
-    """Refuse a small file of arrays that are counts; large ones hold something per token."""
-    if path.stat().st_size > MOST_COUNTS:
-        return
-    try:
-        held = opened()
-    except FormatError:
-        return  # its reader says what is wrong with it
-    arrays: dict[str, NDArray] = held if isinstance(held, dict) else {"": held}
-    what = counts_in_arrays({name: one for name, one in arrays.items() if isinstance(one, np.ndarray)})
-    if what is not None:
-        refuse_counts(path, what)
-
-
-def _of_safetensors(path: Path) -> str | None:
-    held = safetensors_file(path)
-    if is_raw(held) or (held and all(one.ndim == 3 and one.dtype.kind in "iu" for one in held.values())):
-        return "tensorrt-llm"
-    _refuse_counted(path, lambda: held)
-    return None
-
-
-def _of_archive(path: Path) -> str | None:
-    """An ``.npz`` and a ``.pt`` are both zip files; the names inside tell."""
-    try:
-        with ZipFile(path) as archive:
-            names = archive.namelist()
-    except UNREADABLE:
-        return _of_torch(path) if path.suffix in (".pt", ".pth") else "arrays"
-    if any(name.endswith("data.pkl") for name in names):
-        return _of_torch(path)
-    arrays = {name.removesuffix(".npy") for name in names}
-    if "experts" in arrays or not arrays:
-        return "arrays"
-    if any(name.startswith(KEY) for name in arrays):
-        return "slime"
-    if "routed_experts" in arrays:
-        beside = {"attention_mask", "input_ids", "responses"} & arrays
-        return "slime" if beside or _n_axes(path, "routed_experts") == 4 else "vllm"
-    _refuse_counted(path, lambda: numpy_file(path))
-    return "vllm" if all(_n_axes(path, name) == 3 for name in arrays) else "arrays"
-
-
-def _n_axes(path: Path, name: str) -> int:
-    """Axes of an array of an ``.npz`` from its header, without reading it."""
-    try:
-        with ZipFile(path) as archive, archive.open(f"{name}.npy") as handle:
-            shape = re.search(rb"'shape':\s*\(([^)]*)\)", handle.read(512))
-    except UNREADABLE:
-        return 0
-    return len([part for part in shape[1].split(b",") if part.strip()]) if shape else 0
-
-
-def _of_torch(path: Path) -> str | None:
-    held = torch_file(path)
-    if isinstance(held, dict):
-        if "records" in held or "logical_count" in held:
-            return "sglang"
-        if {"samples", KEY, "routed_experts"} & set(held):
-            return "slime"
-    items = held if isinstance(held, list) else [held]
-    if items and all(_is_request(one) for one in items):
-        return "tensorrt-llm"
-    _refuse_counted(path, lambda: held)
-    return None
-
-
-def _is_request(value: Any) -> bool:
-    """Whether a value of a ``.pt`` is the routing of a request."""
-    value = value.get("routed_experts") if isinstance(value, dict) else value
-    return isinstance(value, np.ndarray) and value.ndim == 3 and value.dtype.kind in "iu"
 
 
 def _of_json(path: Path) -> str | None:
