@@ -22,7 +22,7 @@ from routestat.traces.importers.packed import describes, flattened, is_descripti
 from routestat.traces.importers.router_logits import read_router_logits
 from routestat.traces.importers.sglang import HOLDERS, read_sglang
 from routestat.traces.importers.slime import read_slime
-from routestat.traces.importers.tensorrt_llm import COUNTS, RAW, read_tensorrt_llm
+from routestat.traces.importers.tensorrt_llm import RANK, read_tensorrt_llm
 from routestat.traces.importers.tensors import is_safetensors
 from routestat.traces.importers.vllm import SUFFIXES, read_vllm
 
@@ -112,7 +112,7 @@ def _of_folder(path: Path) -> str | None:
     files = sorted(file for file in path.iterdir() if file.is_file())
     if any(DUMP.fullmatch(file.name) for file in files):
         return "llama-cpp"
-    if any(RAW.fullmatch(file.name) or COUNTS.fullmatch(file.name) for file in files):
+    if any(RANK.fullmatch(file.name) for file in files):
         return "tensorrt-llm"
     # A folder of responses or samples: all files of one kind, so the first tells.
     suffixes = (*SUFFIXES, ".pt", ".pth", ".safetensors")

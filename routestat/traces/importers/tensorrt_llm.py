@@ -18,7 +18,8 @@ engine has none: an array in an ``.npy``, several in an ``.npz`` or ``.safetenso
 ``{routed_experts, prompt_token_ids, token_ids}`` in a ``.pt``. Each is one document. Layers are counted among the MoE
 layers. (Its JSON responses have vLLM's form.)
 
-``rank<r>.safetensors`` without ``_raw`` holds counts per expert and is refused.
+``rank<r>.safetensors`` without ``_raw`` holds counts per expert; by itself it is refused. Which is which is told from
+the shapes, the rank from the name.
 
 Sources: NVIDIA/TensorRT-LLM, ``tensorrt_llm/_torch/expert_statistic.py``, ``load_raw_expert_statistic`` in
 ``ep_load_balancer/utils.py``, pull request 18397 and issue 17778 (routed experts).
@@ -49,11 +50,11 @@ from routestat.traces.importers.opening import (
     whole_number,
 )
 from routestat.traces.importers.ranks import Rank, joined_stages, without_repeats
-from routestat.traces.importers.tensors import safetensors_file
+from routestat.traces.importers.tensors import safetensors_file, tensor_shapes
 from routestat.traces.units import LABEL
 
-RAW = re.compile(r"rank(\d+)_raw\.safetensors")
-COUNTS = re.compile(r"(cooccurrence_)?rank\d+\.safetensors")
+RAW = re.compile(r"rank\d+_raw\.safetensors")
+RANK = re.compile(r"(?:.*_)?rank_?(\d+)(?:_.*)?\.safetensors")
 KEY = re.compile(r"(\d+)_(\d+)")
 META = ("meta_info.json", "meta_config.json")
 SUFFIXES = (".npy", ".npz", ".safetensors", ".pt", ".pth")
@@ -69,13 +70,11 @@ def read_tensorrt_llm(path: Path, wanted: Wanted) -> Imported:
         Naming the file and the key that is wrong; or saying that the file holds counts only.
     """
     files = files_of(path, SUFFIXES)
-    raw = [file for file in files if RAW.fullmatch(file.name)]
-    counts = [file for file in files if COUNTS.fullmatch(file.name)]
-    if raw or (
-        path in files and path not in counts and path.suffix == ".safetensors" and _has_raw_keys(path)
-    ):
-        return _read_raw(path, raw or [path], wanted)
-    if any(_has_raw_keys(file) for file in counts):
+    statistic = [file for file in files if _is_statistic(file)]
+    raw = [file for file in statistic if not _is_counted(file)]
+    if raw:
+        return _read_raw(path, raw, wanted)
+    if statistic:
         refuse_counts(path, EXPERT_STATISTIC)
     found: list[Document] = []
     failed, misspelt = Failures(path, wanted.skip_failed), Misspelt((FIELD, *IDS))
@@ -98,8 +97,17 @@ def is_raw(names: Any) -> bool:
     return bool(names) and all(KEY.fullmatch(name) for name in names)
 
 
-def _has_raw_keys(file: Path) -> bool:
-    return is_raw(safetensors_file(file))
+def _is_statistic(file: Path) -> bool:
+    """Whether a file is one of the expert statistic, raw or counted."""
+    return file.suffix == ".safetensors" and (
+        RAW.fullmatch(file.name) is not None or is_raw(tensor_shapes(file))
+    )
+
+
+def _is_counted(file: Path) -> bool:
+    """Whether a file of the statistic holds a number per expert, or per pair of experts, in place of rows."""
+    shapes = tensor_shapes(file).values()
+    return file.name.startswith("cooccurrence") or (bool(shapes) and all(len(one) == 1 for one in shapes))
 
 
 def _read_raw(path: Path, files: list[Path], wanted: Wanted) -> Imported:
@@ -150,7 +158,7 @@ def _read_raw(path: Path, files: list[Path], wanted: Wanted) -> Imported:
 
 def _rank(file: Path, number: int, wanted: Wanted) -> Rank:
     """One rank's tensors by iteration and layer, of the wanted layers."""
-    named = RAW.fullmatch(file.name)
+    named = RANK.fullmatch(file.name)
     arrays: dict[tuple[int, int], NDArray[np.integer]] = {}
     for name, value in safetensors_file(file).items():
         key = KEY.fullmatch(name)

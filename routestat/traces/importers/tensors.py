@@ -34,6 +34,21 @@ def safetensors_file(path: Path) -> dict[str, NDArray]:
     return arrays
 
 
+def tensor_shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    """The shapes of the arrays of a ``.safetensors`` by name, without reading them.
+
+    Raises
+    ------
+    FormatError
+        If it is damaged.
+    """
+    try:
+        with safe_open(path, framework="np") as held:
+            return {name: tuple(held.get_slice(name).get_shape()) for name in held.keys()}  # noqa: SIM118
+    except UNREADABLE as error:
+        raise FormatError(f"{path}: not a readable .safetensors ({reason(error)})") from None
+
+
 def is_safetensors(head: bytes) -> bool:
     """Whether a file that begins so is one: the length of its header, then the header, which is JSON."""
     return len(head) > 9 and head[8:9] == b"{" and 2 <= int.from_bytes(head[:8], "little") <= 100_000_000

@@ -108,6 +108,21 @@ def test_pipeline_stages_are_joined(capsys, tmp_path, passes):
     assert np.array_equal(subsets(got.experts), subsets(np.concatenate(list(passes.values()))))
 
 
+def test_raw_tensors_under_other_names(capsys, tmp_path, passes):
+    counts = {key: np.bincount(rows.ravel(), minlength=8) for key, rows in tensors(passes).items()}
+    pairs = {key: np.ones((8, 8), np.int64) for key in counts}
+    path = save(
+        tmp_path / "s",
+        META,
+        token_selected_experts_rank4=tensors(passes),
+        rank4=counts,
+        cooccurrence_rank4=pairs,
+    )
+    trace, got, _ = stored(capsys, path, tmp_path)
+    assert trace.documents.column("rank").to_pylist() == [4, 4, 4]
+    assert np.array_equal(subsets(got.experts), subsets(np.concatenate(list(passes.values()))))
+
+
 def test_a_layer_without_a_tensor_is_missing_there(capsys, tmp_path, passes):
     held = tensors(passes)
     del held["101_4"]
