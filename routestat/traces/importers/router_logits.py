@@ -40,9 +40,8 @@ from routestat.traces.importers.tensors import safetensors_file
 SUFFIXES = (".npy", ".npz", ".safetensors", ".pt", ".pth")
 BLOCK = 1 << 14
 NOT_EXECUTED = (
-    "the choice is rebuilt from the logits: with a correction bias or a limit to groups (DeepSeek-V2 and V3, "
-    "Ernie 4.5, GLM-4.5) the model executes others, and the two agreed on only .07 to .64 of tokens; record the "
-    "executed ids there"
+    "the choice is rebuilt from the logits: with a correction bias or a limit to groups the model executes others (in "
+    "DeepSeek-V2, V3 and Ernie 4.5 the two agreed on only .07 to .64 of tokens); record the executed ids there"
 )
 
 
