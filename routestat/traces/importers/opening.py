@@ -223,7 +223,8 @@ def integer_type(where: str, name: Any) -> np.dtype:
         # NumPy warns of names that it is about to forget.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            kind = np.dtype(name if isinstance(name, str | np.dtype) else None)
+            # None would be taken for float64.
+            kind = np.dtype("" if name is None else name)
     except (TypeError, ValueError, SyntaxError):
         raise FormatError(f"{where}: no such type: {shown(name)}") from None
     if kind.kind not in "iu":
