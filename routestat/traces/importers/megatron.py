@@ -76,6 +76,10 @@ def read_megatron(path: Path, wanted: Wanted) -> Imported:
     if not traced:
         raise FormatError(f"{path}: no lines of block decoder")
     notes = [*misspelt.notes(), *left_out(path, files)]
+    ranks = {rank for _, rank in traced}
+    absent = set(range(min(max(ranks), 4 * len(ranks) + 64))) - ranks
+    if path.is_dir() and absent:
+        notes.append(f"ranks {span(sorted(absent))} are not in it; were files left out?")
     if others:
         notes.append(f"left out {others} lines of other blocks than decoder")
     layers, stacked, repeats = _stacked(path, traced, notes)

@@ -95,6 +95,13 @@ def test_pipeline_stages_are_joined(capsys, tmp_path, rng):
     assert np.array_equal(subsets(got.experts), subsets(np.concatenate([a, b])))
 
 
+def test_ranks_that_are_not_there_are_noted(capsys, tmp_path, rng):
+    write(tmp_path / "d", 1, lines(chosen(rng, 5, 2, 8, 2), rank=1))
+    write(tmp_path / "d", 3, lines(chosen(rng, 5, 2, 8, 2), rank=3))
+    _, _, err = stored(capsys, tmp_path / "d", tmp_path, "--n-experts", 8)
+    assert "ranks 0, 2 are not in it; were files left out?" in err
+
+
 def test_layers_are_picked_by_their_number(capsys, tmp_path, rng):
     experts = chosen(rng, 5, 2, 8, 2)
     path = write(tmp_path / "d", 0, lines(experts))
