@@ -194,6 +194,7 @@ def join(path: Path, found: Sequence[Document], wanted: Wanted, **said: Any) -> 
         decode=position >= np.repeat(bounds, lengths),
         described=_described(found, wanted),
         notes=notes,
+        places=[one.where for one in found],
         **said,
     )
 
@@ -211,6 +212,7 @@ def settle(
     decode: NDArray[np.bool_] | None = None,
     described: Mapping[str, Sequence[Any]] | None = None,
     notes: Sequence[str] = (),
+    places: Sequence[str] = (),
     **said: Any,
 ) -> Imported:
     """Check rows ``[token, layer, slot]`` and say what was assumed.
@@ -227,6 +229,8 @@ def settle(
         Where the file says it.
     described : mapping, optional
         Columns of the documents.
+    places : sequence of str, optional
+        Where each document stands in the source: file, line or field, for messages.
     said : mapping
         `engine`, `slot_order`, `extra` of `Imported`.
 
@@ -251,22 +255,24 @@ def settle(
         experts, document = experts[kept], document[kept]
         token = None if token is None else token[kept]
         decode = None if decode is None else decode[kept]
-    places = count_positions(document) if position is None else position
+    positions = count_positions(document) if position is None else position
     names = list((described or {}).get("name", ()))
 
     def place(row: int) -> str:
-        name = names[document[row]] if names else str(document[row])
-        return f"document {name}, position {places[row]}"
+        number = int(document[row])
+        beside = f" ({_shortly(path, places[number])})" if places else ""
+        return f"document {names[number] if names else number}{beside}, position {positions[row]}"
 
     keep = settle_dummies(path, experts, document, wanted.drop_dummy_rows, spoken, place)
     if keep is not None:
-        experts, document, places = experts[keep], document[keep], places[keep]
+        experts, document, positions = experts[keep], document[keep], positions[keep]
         token = None if token is None else token[keep]
         decode = None if decode is None else decode[keep]
-    n_experts = settle_n_experts(path, experts, n_experts, wanted.n_experts, spoken)
+    n_experts = settle_n_experts(path, experts, n_experts, wanted.n_experts, spoken, place)
     check_subsets(path, experts, n_experts, layers, place)
     if token is not None and (token.min() < -1 or token.max() > np.iinfo(np.int32).max):
-        raise FormatError(f"{path}: token ids must lie in −1 … 2147483647, got {token.min()} … {token.max()}")
+        row = int(np.argmax((token < -1) | (token > np.iinfo(np.int32).max)))
+        raise FormatError(f"{path}: {place(row)}: token ids must lie in −1 … 2147483647, got {token[row]}")
     numbers = np.unique(document).tolist()
     columns: dict[str, list[Any]] = {"document": numbers}
     for key, values in (described or {}).items():
@@ -275,13 +281,18 @@ def settle(
         routers_like(layers, n_experts, experts.shape[2]),
         experts,
         document.astype(np.int32),
-        places.astype(np.int32),
+        positions.astype(np.int32),
         None if token is None else token.astype(np.int32),
         columns,
         tuple(spoken),
         decode if decode is not None and decode.any() else None,
         **said,
     )
+
+
+def _shortly(path: Path, place: str) -> str:
+    """A place without the path that the message begins with."""
+    return place.removeprefix(str(path)).lstrip("/:,. ") or path.name
 
 
 def _described(found: Sequence[Document], wanted: Wanted) -> dict[str, list[Any]]:

@@ -232,10 +232,28 @@ def integers(where: str, value: Any, n_axes: int) -> NDArray[np.integer]:
     try:
         array = np.asarray(value)
     except ValueError:
-        raise FormatError(f"{where}: rows of unequal length") from None
+        raise FormatError(f"{where}: rows of unequal length{_odd_row(value)}") from None
     if not array.size and array.ndim < n_axes:
         return np.zeros((0,) * n_axes, np.int8)
     if array.ndim != n_axes or array.dtype.kind not in "iu":
         wanted = f"integers of {n_axes} axes" if n_axes > 1 else "integers"
         raise FormatError(f"{where}: wanted {wanted}, got {array.dtype} {list(array.shape)}")
     return array
+
+
+def _odd_row(value: Any) -> str:
+    """The first row that is not as the first one, in words; nothing where rows are no lists."""
+    if not isinstance(value, list | tuple) or not value:
+        return ""
+
+    def shape(item: Any) -> tuple[int, ...]:
+        try:
+            return np.asarray(item).shape
+        except ValueError:
+            return (-1,)
+
+    wanted = shape(value[0])
+    odd = next((place for place, item in enumerate(value) if shape(item) != wanted), None)
+    if wanted == (-1,):
+        return f": row 0{_odd_row(value[0]).replace(': row', ', part')}"
+    return "" if odd is None else f": row {odd} is {list(shape(value[odd]))}, row 0 {list(wanted)}"
