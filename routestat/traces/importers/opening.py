@@ -336,7 +336,7 @@ def integers(where: str, value: Any, n_axes: int) -> NDArray[np.integer]:
     try:
         array = np.asarray(value)
     except (ValueError, TypeError, OverflowError, RecursionError):
-        raise FormatError(f"{where}: rows of unequal length") from None
+        raise FormatError(f"{where}: rows of unequal length{_odd_row(value, n_axes)}") from None
     if isinstance(value, list) and array.ndim == n_axes and _has_truth(value, n_axes):
         raise FormatError(f"{where}: true or false where an integer was wanted")
     if not array.size and array.ndim < n_axes:
@@ -354,3 +354,21 @@ def _has_truth(value: Any, n_axes: int) -> bool:
     for _ in range(n_axes - 1):
         value = chain.from_iterable(value)
     return bool in set(map(type, value))
+
+
+def _odd_row(value: Any, depth: int) -> str:
+    """The first row that is not as the first one, in words; nothing where rows are no lists."""
+    if not isinstance(value, list | tuple) or not value or not depth:
+        return ""
+
+    def shape(item: Any) -> tuple[int, ...]:
+        try:
+            return np.asarray(item).shape
+        except (ValueError, TypeError, OverflowError, RecursionError):
+            return (-1,)
+
+    wanted = shape(value[0])
+    odd = next((place for place, item in enumerate(value) if shape(item) != wanted), None)
+    if wanted == (-1,):
+        return f": row 0{_odd_row(value[0], depth - 1).replace(': row', ', part')}"
+    return "" if odd is None else f": row {odd} is {list(shape(value[odd]))}, row 0 {list(wanted)}"
