@@ -38,7 +38,8 @@ from routestat.traces.importers.checks import (
 )
 from routestat.traces.importers.imported import Imported, Wanted, routers_of
 from routestat.traces.importers.misspelt import meant
-from routestat.traces.importers.opening import UNREADABLE, listed, reason, require_members_once
+from routestat.traces.importers.opening import UNREADABLE, require_members_once
+from routestat.traces.importers.wording import listed, reason
 from routestat.traces.metadata import LAYER_NUMBERS, Router, layers_were_counted
 from routestat.traces.store import Trace
 from routestat.traces.units import CLUSTER_COLUMN, named_column

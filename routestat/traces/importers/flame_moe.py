@@ -28,7 +28,8 @@ from numpy.typing import NDArray
 from routestat.errors import FormatError
 from routestat.traces.importers.checks import narrow
 from routestat.traces.importers.imported import Imported, Wanted, settle
-from routestat.traces.importers.opening import left_out, reason
+from routestat.traces.importers.opening import left_out
+from routestat.traces.importers.wording import reason
 from routestat.traces.store import span
 
 LAYER = re.compile(r"layer_(\d+)\.parquet")

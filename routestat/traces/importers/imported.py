@@ -22,7 +22,7 @@ from routestat.traces.importers.checks import (
     settle_dummies,
     settle_n_experts,
 )
-from routestat.traces.importers.opening import listed
+from routestat.traces.importers.wording import listed
 from routestat.traces.metadata import LAYER_NUMBERS, Router, routers_like
 from routestat.traces.units import CLUSTER_COLUMN, LABEL, named_column
 

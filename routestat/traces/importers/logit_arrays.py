@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from routestat.errors import FormatError
-from routestat.traces.importers.opening import kind_of, listed
+from routestat.traces.importers.wording import kind_of, listed
 
 #: Names of the whole, where a file names it.
 BESIDE = ("attention_mask", "input_ids")

@@ -43,7 +43,8 @@ from routestat.traces.importers.megatron_ranks import (
     ranks_together,
 )
 from routestat.traces.importers.misspelt import Misspelt
-from routestat.traces.importers.opening import integers, json_records, left_out, listed, whole_number
+from routestat.traces.importers.opening import integers, json_records, left_out, whole_number
+from routestat.traces.importers.wording import listed
 from routestat.traces.store import span
 
 PATTERN = "router_trace_rank*.jsonl"

@@ -19,7 +19,8 @@ from routestat.errors import FormatError
 from routestat.traces.importers.checks import narrow
 from routestat.traces.importers.failed import Failures, responses
 from routestat.traces.importers.imported import Document, Imported, Wanted, cluster_of, join
-from routestat.traces.importers.opening import files_of, integers, json_object, reason, whole_number
+from routestat.traces.importers.opening import files_of, integers, json_object, whole_number
+from routestat.traces.importers.wording import reason
 
 # Of the sixteen-bit floats that weights are kept in.
 LARGEST_WEIGHT = 65504

@@ -26,16 +26,7 @@ from routestat.errors import FormatError
 from routestat.traces.importers.checks import narrow
 from routestat.traces.importers.imported import Imported, Wanted, settle
 from routestat.traces.importers.misspelt import Misspelt
-from routestat.traces.importers.opening import (
-    files_of,
-    integers,
-    kind_of,
-    left_out,
-    listed,
-    reason,
-    torch_file,
-    whole_number,
-)
+from routestat.traces.importers.opening import files_of, integers, left_out, torch_file, whole_number
 from routestat.traces.importers.sglang_requests import (
     DECODE,
     EXTEND,
@@ -45,6 +36,7 @@ from routestat.traces.importers.sglang_requests import (
     Requests,
     requests_of,
 )
+from routestat.traces.importers.wording import kind_of, listed, reason
 from routestat.traces.units import LABEL
 
 FIELDS = ("forward_pass_id", "rank", "input_ids", "positions", "topk_ids_of_layer")

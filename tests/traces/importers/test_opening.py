@@ -11,7 +11,8 @@ import torch
 
 from routestat.desk import LONGEST, complain
 from routestat.errors import FormatError
-from routestat.traces.importers.opening import from_buffer, integers, listed, reason, torch_file
+from routestat.traces.importers.opening import from_buffer, integers, torch_file
+from routestat.traces.importers.wording import listed, reason
 from tests.traces.importers.known import chosen, convert, npy, raw, refused, stored, subsets
 
 
