@@ -23,7 +23,7 @@ from routestat.report.comparison_terminal import summarise
 from routestat.traces.contents import Document, choose, documents_of
 from routestat.traces.metadata import TraceMeta
 from routestat.traces.pairing import WISHES, Pairing
-from routestat.traces.seen_as import InOrder
+from routestat.traces.seen_as import InOrder, RowsTooManyError
 from routestat.traces.selected import Selected
 from routestat.traces.store import Trace, span
 from routestat.traces.unit_facts import unit_facts
@@ -103,18 +103,20 @@ def compare(
         for trace in traces:
             require_tokens(trace, None)
         counts = count_both(traces, found.routers, groups, threads, ticker)
+        agreement, unseen = flips(traces, pairing, found.routers, counts[0].groups, ticker)
         findings = contrast(
             (
                 side(a, first.meta, traces[0], domain_a, counts[0]),
                 side(b, second.meta, traces[1], domain_b, counts[1]),
             ),
             counts,
-            flips(traces, pairing, found.routers, counts[0].groups, ticker),
+            agreement,
             np.random.default_rng(seed),
             pairing=pairing,
             layers_of_b=found.layers_of_b,
             notes=[
                 *found.notes,
+                *unseen,
                 *of_models(first.meta, second.meta, found.routers),
                 *remarks(counts),
                 *of_units(first, chosen, traces, counts, same),
@@ -226,12 +228,16 @@ def flips(
     routers: Matched,
     groups: int,
     ticker: Ticker,
-) -> Agreement | None:
-    """How often the tokens that are in both chose alike; None where it is not known which are the same."""
+) -> tuple[Agreement | None, list[str]]:
+    """How often the tokens that are in both chose alike, None where that is not known; and why not, if it could be."""
     if not pairing.aligned or any((x.n_experts, x.top_k) != (y.n_experts, y.top_k) for x, y in routers):
-        return None
+        return None, []
     both = [InOrder(trace.first(pairing.n_common)) for trace in traces]
-    return count_agreement(both[0], both[1], [x for x, _ in routers], groups, ticker.of("comparing choices"))
+    try:
+        progress = ticker.of("comparing choices")
+        return count_agreement(both[0], both[1], [x for x, _ in routers], groups, progress), []
+    except RowsTooManyError as error:
+        return None, [f"choices are not compared token by token: {error}"]
 
 
 def side(path: Path, meta: TraceMeta, trace: Trace, domain: str | None, counts: Counts) -> Side:

@@ -46,11 +46,19 @@ def match_layers(
     counted = [name for name, meta in zip("AB", (a, b), strict=True) if layers_were_counted(meta)]
     whose = " and ".join(counted)
     if way == "number" or (way == "auto" and not counted):
-        pairs, notes = common_routers(a, b, wanted)
+        # Both say their numbers; where these are not the same, choices may contradict them.
+        other = _told(a, b, agreement()) if way == "auto" and a.layers != b.layers else None
+        doubt = _said(other, "by their choices in documents that are in both") if other else ""
+        try:
+            pairs, notes = common_routers(a, b, wanted)
+        except RoutestatError as error:
+            raise RoutestatError(f"{error}; {doubt}: --match-layers order" if doubt else str(error)) from None
         if counted:
             notes.insert(
                 0, f"layers are matched by number, though those of {whose} are only their order in a file"
             )
+        elif other and not set(pairs) <= set(other):
+            notes.insert(0, f"layers are matched by number, but {doubt}: are the numbers right?")
         return pairs, notes
     in_order = list(zip(a.routers, b.routers, strict=False)) if len(a.routers) == len(b.routers) else None
     if way == "order":

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from routestat.layer_matching import Matched, agreement_of, match_layers
+from routestat.layer_matching import Matched, agreement_of, common_routers, match_layers
 from routestat.traces.alike import alike
 from routestat.traces.contents import Document
 from routestat.traces.metadata import Router
@@ -75,13 +75,13 @@ def matched(
         Where layers cannot be matched, or documents were to be paired and none are in both.
     """
     a, b = traces
-    way = "number" if a is b else way
-    routers, notes = match_layers(a.meta, b.meta, wanted, way, lambda: _agreement(traces, documents))
-    # Nothing to say of numbers where both traces are one.
-    notes = [] if a is b and wanted is None else notes
+    if a is b:
+        routers, notes = common_routers(a.meta, b.meta, wanted)
+    else:
+        routers, notes = match_layers(a.meta, b.meta, wanted, way, lambda: _agreement(traces, documents))
     if any((x.layer, x.name) != (y.layer, y.name) for x, y in routers):
         b = UnderLayers(b, routers)
-    under = [(x, y) for x, y in zip((x for x, _ in routers), _named(b, routers), strict=True)]
+    under = list(zip((x for x, _ in routers), _named(b, routers), strict=True))
     pairing = pair(*documents, wish, a is traces[1], lambda *left: alike((a, b), under, left))
     chosen = (
         Selected(a, documents[0], pairing.numbers_a, pairing.common_a),

@@ -65,6 +65,16 @@ def test_unequal_numbers_of_layers_are_questioned_unless_choices_tell():
             numbers(a, b, agreement=unclear)
 
 
+def test_numbers_that_choices_contradict_are_doubted():
+    a, b = meta([0, 1, 2]), meta([1, 2, 3])
+    pairs, notes = numbers(a, b, agreement=np.eye(3))
+    assert pairs == [(1, 1), (2, 2)]
+    assert "layers 0-2 of A and 1-3 of B are matched by their choices" in notes[0]
+    assert len(numbers(a, b, agreement=np.eye(3, k=-1) + 0.01)[1]) == 1
+    with pytest.raises(RoutestatError, match=r"A has 0-2, B has 5-7; layers 0-2 of A and 5-7 of B .* order"):
+        numbers(a, meta([5, 6, 7]), agreement=np.eye(3))
+
+
 def test_agreement_beyond_chance_is_counted_by_hand():
     a = np.array([[0, 5], [0, 5], [1, 5], [1, 5]])
     b = np.array([[0], [0], [1], [2]])

@@ -15,6 +15,10 @@ from routestat.traces.store import Trace, rows_at_once
 LIMIT_BYTES = 2 << 30
 
 
+class RowsTooManyError(RoutestatError):
+    """Rows that have to be put in another order are more than memory is given to that."""
+
+
 class UnderLayers(Trace):
     """Some routers of a trace under the layers and names of others.
 
@@ -81,7 +85,7 @@ class InOrder(Trace):
 
         Raises
         ------
-        RoutestatError
+        RowsTooManyError
             If they would take more than `LIMIT_BYTES`.
         """
         last, done = -1, 0
@@ -107,7 +111,7 @@ class InOrder(Trace):
         for record in self._trace.record_batches(columns):
             size += record.nbytes
             if size > LIMIT_BYTES:
-                raise RoutestatError(
+                raise RowsTooManyError(
                     f"documents stand in another order in the two traces, and putting them in one takes more than "
                     f"{LIMIT_BYTES / 2**30:g} GiB: name fewer --layers"
                 )

@@ -6,25 +6,32 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 
-from routestat.desk import LOCK, appearing_whole
-
-WRITER = """
-import sys, time
-from pathlib import Path
-from routestat.desk import appearing_whole
-with appearing_whole(Path(sys.argv[1])) as folder:
-    (folder / "rows").write_bytes(bytes(100_000))
-    print(folder, flush=True)
-    time.sleep(60)
-"""
+from routestat.convert import app
+from routestat.desk import LOCK, appearing_whole, run
 
 
-def writing(out):
-    """A process that is writing to `out`, and its hidden folder."""
-    process = subprocess.Popen([sys.executable, "-c", WRITER, str(out)], stdout=subprocess.PIPE, text=True)
-    return process, process.stdout.readline().strip()
+class Writing:
+    """A process of its own that writes to `out` until it is killed, and its hidden folder."""
+
+    def __init__(self, out):
+        read, write = os.pipe()
+        self.pid = os.fork()
+        if not self.pid:
+            with appearing_whole(out) as folder:
+                (folder / "rows").write_bytes(bytes(100_000))
+                os.write(write, folder.name.encode())
+                time.sleep(60)
+            os._exit(0)
+        os.close(write)
+        self.folder = os.read(read, 1000).decode()
+        os.close(read)
+
+    def kill(self):
+        os.kill(self.pid, signal.SIGKILL)
+        os.waitpid(self.pid, 0)
 
 
 def hidden(folder):
@@ -33,25 +40,22 @@ def hidden(folder):
 
 def test_the_next_one_removes_what_twelve_killed_ones_left_and_spares_the_living(tmp_path):
     out = tmp_path / "t"
-    living, held = writing(out)
+    living = Writing(out)
     try:
         for _ in range(12):
-            process, _ = writing(out)
-            os.kill(process.pid, signal.SIGKILL)
-            process.wait()
+            Writing(out).kill()
             # The one before was removed by this one.
             assert len(hidden(tmp_path)) == 2
         with appearing_whole(out) as folder:
             (folder / "x").write_text("whole")
-            assert sorted([folder.name, held.rsplit("/", 1)[1]]) == hidden(tmp_path)
+            assert sorted([folder.name, living.folder]) == hidden(tmp_path)
         assert [path.name for path in out.iterdir()] == ["x"]
     finally:
         living.kill()
-        living.wait()
     with appearing_whole(tmp_path / "t2"):
         pass
     # Another target's folders are not its business.
-    assert hidden(tmp_path) == [held.rsplit("/", 1)[1]]
+    assert hidden(tmp_path) == [living.folder]
 
 
 @pytest.mark.parametrize("host", ["", None, "another-host"])
@@ -71,15 +75,35 @@ def test_folders_of_other_hosts_and_of_others_stay(tmp_path, host):
     assert (tmp_path / ".t-12345678").exists()
 
 
-def test_two_that_begin_at_once_do_not_take_each_other_s_folder(tmp_path):
-    started = [writing(tmp_path / "t") for _ in range(6)]
-    time.sleep(0.1)
+def test_those_that_write_at_once_keep_their_folders(tmp_path):
+    started = [Writing(tmp_path / "t") for _ in range(8)]
     try:
-        assert sorted(folder.rsplit("/", 1)[1] for _, folder in started) == hidden(tmp_path)
+        assert sorted(one.folder for one in started) == hidden(tmp_path)
     finally:
-        for process, _ in started:
-            process.kill()
-            process.wait()
+        for one in started:
+            one.kill()
+
+
+def test_a_killed_command_leaves_nothing_for_long(tmp_path):
+    """The command itself, killed while it waits for its source."""
+    source = tmp_path / "x.npz"
+    np.savez(
+        source, experts=np.argsort(np.random.default_rng(0).random((60, 3, 8)), axis=2)[..., :2], n_experts=8
+    )
+    os.mkfifo(tmp_path / "waits.npy")
+    command = [sys.executable, "-m", "routestat.convert", "--format", "vllm", str(tmp_path / "waits.npy")]
+    process = subprocess.Popen([*command, "--out", str(tmp_path / "t")], stderr=subprocess.DEVNULL)
+    while not hidden(tmp_path):
+        time.sleep(0.05)
+    process.kill()
+    process.wait()
+    assert len(hidden(tmp_path)) == 1
+    assert run(app, "routestat convert", [str(source), "--out", str(tmp_path / "t")]) == 0
+    assert hidden(tmp_path) == []
+    assert sorted(path.name for path in (tmp_path / "t").iterdir())[:2] == [
+        "documents.arrow",
+        "manifest.json",
+    ]
 
 
 def test_what_failed_leaves_nothing(tmp_path):

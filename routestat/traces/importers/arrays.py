@@ -38,7 +38,8 @@ from routestat.traces.importers.checks import (
 )
 from routestat.traces.importers.imported import Imported, Wanted, routers_of
 from routestat.traces.importers.misspelt import meant
-from routestat.traces.importers.opening import UNREADABLE, listed, reason, require_members_once
+from routestat.traces.importers.opening import UNREADABLE, require_members_once
+from routestat.traces.importers.wording import listed, reason
 from routestat.traces.metadata import LAYER_NUMBERS, Router, layers_were_counted
 from routestat.traces.store import Trace
 from routestat.traces.units import CLUSTER_COLUMN, named_column
@@ -302,7 +303,8 @@ def _per_token(path: Path, arrays: dict[str, NDArray], name: str, n: int) -> NDA
         raise FormatError(f"{path}: {name} must be {n} integers, one per token, got {_describe(values)}")
     least, most = (-1 if name == "token" else 0), (1 if name == "phase" else np.iinfo(np.int32).max)
     if n and (int(values.min()) < least or int(values.max()) > most):
-        raise FormatError(f"{path}: {name} must lie in {least} … {most}, got {values.min()} … {values.max()}")
+        row = int(np.argmax((values < least) | (values > most)))
+        raise FormatError(f"{path}: {name} must lie in {least} … {most}, got {values[row]} in row {row}")
     return values.astype(np.int64)
 
 
@@ -312,13 +314,17 @@ def _documents(path: Path, arrays: dict[str, NDArray], document: NDArray, n: int
     domain = _per_token(path, arrays, "domain", n)
     if domain is None:
         return rows
-    if (domain != domain[first][np.searchsorted(numbers, document)]).any():
-        raise FormatError(f"{path}: domain changes within a document")
+    changed = domain != domain[first][np.searchsorted(numbers, document)]
+    if changed.any():
+        row = int(np.argmax(changed))
+        raise FormatError(f"{path}: domain changes within a document: row {row} of document {document[row]}")
     names = arrays.get("domains")
     if names is None:
         rows["domain"] = [str(index) for index in domain[first].tolist()]
     elif names.ndim != 1 or (len(domain) and int(domain.max()) >= len(names)):
-        raise FormatError(f"{path}: domain has index {domain.max()}, domains has {_describe(names)}")
+        raise FormatError(
+            f"{path}: domain has index {domain.max()} in row {int(domain.argmax())}, domains has {_describe(names)}"
+        )
     else:
         rows["domain"] = [str(names[index]) for index in domain[first].tolist()]
     return rows
@@ -341,8 +347,12 @@ def _clusters(path: Path, arrays: dict[str, NDArray], name: str, document: NDArr
         )
     if len(values) == len(document):
         label = values[first]
-        if (values != label[np.searchsorted(numbers, document)]).any():
-            raise FormatError(f"{path}: {name} changes within a document; a document is in one cluster")
+        changed = values != label[np.searchsorted(numbers, document)]
+        if changed.any():
+            row = int(np.argmax(changed))
+            raise FormatError(
+                f"{path}: {name} changes within a document in row {row}; a document is in one cluster"
+            )
         values = label
     return list(values.tolist())
 

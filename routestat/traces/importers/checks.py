@@ -149,7 +149,12 @@ def refuse_empty_layers(path: Path, experts: NDArray[np.integer], layers: Sequen
 
 
 def settle_n_experts(
-    path: Path, experts: NDArray[np.integer], known: int | None, wanted: int | None, notes: list[str]
+    path: Path,
+    experts: NDArray[np.integer],
+    known: int | None,
+    wanted: int | None,
+    notes: list[str],
+    place: Callable[[int], str] = "row {}".format,
 ) -> int:
     """Experts per router: what the file says, else what the caller says, else the largest id + 1."""
     if known is not None and wanted is not None and known != wanted:
@@ -159,8 +164,9 @@ def settle_n_experts(
         return given
     found = int(experts.max()) + 1
     if found > MOST_EXPERTS:
+        row = int(np.unravel_index(int(experts.argmax()), experts.shape)[0])
         raise FormatError(
-            f"{path}: an id of {found - 1}: no router has so many experts; is the dtype as it says?"
+            f"{path}: {place(row)}: an id of {found - 1}: no router has so many experts; is the dtype as it says?"
         )
     notes.append(
         f"taken as {found} experts, the largest id + 1; a dead last expert would be missed: --n-experts"

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from routestat.errors import FormatError
-from routestat.traces.importers.opening import json_object, json_values, reason
+from routestat.traces.importers.opening import json_object, json_values
+from routestat.traces.importers.wording import reason
 
 #: What engines call a request that did not end by itself.
 ENDED_BADLY = frozenset({"abort", "aborted", "error", "failed", "cancelled", "canceled"})

@@ -28,7 +28,8 @@ from numpy.typing import NDArray
 from routestat.errors import FormatError
 from routestat.traces.importers.checks import narrow
 from routestat.traces.importers.imported import Imported, Wanted, settle
-from routestat.traces.importers.opening import left_out, reason
+from routestat.traces.importers.opening import left_out
+from routestat.traces.importers.wording import reason
 from routestat.traces.store import span
 
 LAYER = re.compile(r"layer_(\d+)\.parquet")
@@ -103,7 +104,8 @@ def _tokens(folder: Path) -> NDArray[np.integer]:
         with _decoding(file):
             column = _opened(file, "token_id", pa.types.is_integer).read(["token_id"]).column(0)
         if column.null_count:
-            raise FormatError(f"{file}: token_id is null in {column.null_count} rows")
+            row = column.is_null().to_numpy().argmax()
+            raise FormatError(f"{file}: token_id is null in {column.null_count} rows, the first is row {row}")
         parts.append(column.to_numpy())
     return np.concatenate(parts)
 
@@ -164,7 +166,8 @@ def _experts(files: list[Path], n_tokens: int) -> tuple[NDArray[np.integer], boo
 def _rows(file: Path, column: pa.Array, first: int) -> NDArray[np.integer]:
     values = column.flatten()
     if column.null_count or values.null_count:
-        raise FormatError(f"{file}: indices is null somewhere in rows {first} … {first + len(column) - 1}")
+        null = [row is None or None in row for row in column.to_pylist()]
+        raise FormatError(f"{file}: row {first + null.index(True)}: indices is null")
     lengths = column.value_lengths().to_numpy(zero_copy_only=False) if len(column) else np.zeros(0)
     if len(column) and (lengths != lengths[0]).any():
         row = int(np.argmax(lengths != lengths[0]))

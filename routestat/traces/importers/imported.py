@@ -22,7 +22,7 @@ from routestat.traces.importers.checks import (
     settle_dummies,
     settle_n_experts,
 )
-from routestat.traces.importers.opening import listed
+from routestat.traces.importers.wording import listed
 from routestat.traces.metadata import LAYER_NUMBERS, Router, routers_like
 from routestat.traces.units import CLUSTER_COLUMN, LABEL, named_column
 
@@ -207,6 +207,7 @@ def join(path: Path, found: Sequence[Document], wanted: Wanted, **said: Any) -> 
         described=_described(found, wanted),
         notes=notes,
         weights=np.concatenate(weights) if len(weights) == len(found) else None,
+        places=[one.where for one in found],
         **said,
     )
 
@@ -225,6 +226,7 @@ def settle(
     described: Mapping[str, Sequence[Any]] | None = None,
     notes: Sequence[str] = (),
     weights: NDArray[np.floating] | None = None,
+    places: Sequence[str] = (),
     **said: Any,
 ) -> Imported:
     """Check rows ``[token, layer, slot]`` and say what was assumed.
@@ -243,6 +245,8 @@ def settle(
         Columns of the documents.
     weights : float array, optional
         Gate weights, of the shape of `experts`.
+    places : sequence of str, optional
+        Where each document stands in the source: file, line or field, for messages.
     said : mapping
         `engine`, `slot_order`, `extra` of `Imported`.
 
@@ -270,27 +274,31 @@ def settle(
         token = None if token is None else token[kept]
         decode = None if decode is None else decode[kept]
         weights = None if weights is None else weights[kept]
-    places = count_positions(document) if position is None else position
+    positions = count_positions(document) if position is None else position
     names = list((described or {}).get("name", ()))
 
     def place(row: int) -> str:
-        name = listed([names[document[row]] if names else str(document[row])])
-        return f"document {name}, position {places[row]}"
+        number = int(document[row])
+        beside = f" ({_shortly(path, places[number])})" if places else ""
+        return (
+            f"document {listed([names[number] if names else str(number)])}{beside}, position {positions[row]}"
+        )
 
     keep = settle_dummies(path, experts, document, wanted.drop_dummy_rows, spoken, place)
     if keep is not None:
-        experts, document, places = experts[keep], document[keep], places[keep]
+        experts, document, positions = experts[keep], document[keep], positions[keep]
         token = None if token is None else token[keep]
         decode = None if decode is None else decode[keep]
         weights = None if weights is None else weights[keep]
-    n_experts = settle_n_experts(path, experts, n_experts, wanted.n_experts, spoken)
+    n_experts = settle_n_experts(path, experts, n_experts, wanted.n_experts, spoken, place)
     check_subsets(path, experts, n_experts, layers, place)
-    if token is not None and (token.min() < -1 or token.max() > np.iinfo(np.int32).max):
-        raise FormatError(f"{path}: token ids must lie in −1 … 2147483647, got {token.min()} … {token.max()}")
-    if places.size and (places.min() < 0 or places.max() > np.iinfo(np.int32).max):
-        raise FormatError(
-            f"{path}: positions must lie in 0 … 2147483647, got {places.min()} … {places.max()}"
-        )
+    largest = np.iinfo(np.int32).max
+    if token is not None and (token.min() < -1 or token.max() > largest):
+        row = int(np.argmax((token < -1) | (token > largest)))
+        raise FormatError(f"{path}: {place(row)}: token ids must lie in −1 … {largest}, got {token[row]}")
+    if positions.size and (positions.min() < 0 or positions.max() > largest):
+        row = int(np.argmax((positions < 0) | (positions > largest)))
+        raise FormatError(f"{path}: {place(row)}: positions must lie in 0 … {largest}")
     numbers = np.unique(document).tolist()
     columns: dict[str, list[Any]] = {"document": numbers}
     for key, values in (described or {}).items():
@@ -299,7 +307,7 @@ def settle(
         routers_of(path, layers, n_experts, experts.shape[2]),
         experts,
         document.astype(np.int32),
-        places.astype(np.int32),
+        positions.astype(np.int32),
         None if token is None else token.astype(np.int32),
         columns,
         tuple(spoken),
@@ -347,6 +355,11 @@ def _unlike(found: Sequence[Document]) -> list[str]:
         said = ", ".join(f"{n} in {times} documents" for n, times in sorted(ends.items())[:4])
         notes.append(f"tokens at the end without a row differ: {said}; was something cut off?")
     return notes
+
+
+def _shortly(path: Path, place: str) -> str:
+    """A place without the path that the message begins with."""
+    return place.removeprefix(str(path)).lstrip("/:,. ") or path.name
 
 
 def _described(found: Sequence[Document], wanted: Wanted) -> dict[str, list[Any]]:

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from routestat.errors import FormatError
 from routestat.traces.importers.imported import Wanted
-from routestat.traces.importers.opening import reason
+from routestat.traces.importers.wording import reason
 from routestat.traces.store import span
 
 ONE_DOCUMENT = (

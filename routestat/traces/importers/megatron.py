@@ -43,7 +43,8 @@ from routestat.traces.importers.megatron_ranks import (
     ranks_together,
 )
 from routestat.traces.importers.misspelt import Misspelt
-from routestat.traces.importers.opening import integers, json_records, left_out, listed, whole_number
+from routestat.traces.importers.opening import integers, json_records, left_out, whole_number
+from routestat.traces.importers.wording import listed
 from routestat.traces.store import span
 
 PATTERN = "router_trace_rank*.jsonl"
@@ -60,6 +61,10 @@ READ = (
 )
 
 
+#: Where the lines of a (step, rank, layer) stand.
+Places = dict[tuple[int, int, int], list[str]]
+
+
 def read_megatron(path: Path, wanted: Wanted) -> Imported:
     """Read one rank's trace, or a folder with one per rank.
 
@@ -72,13 +77,17 @@ def read_megatron(path: Path, wanted: Wanted) -> Imported:
     if not files or not files[0].is_file():
         raise FormatError(f"{path}: no {PATTERN} here" if path.is_dir() else f"{path}: no such file")
     misspelt = Misspelt(READ)
-    traced, others = _lines(files, misspelt)
+    traced, places, others = _lines(files, misspelt)
     if not traced:
         raise FormatError(f"{path}: no lines of block decoder")
     notes = [*misspelt.notes(), *left_out(path, files)]
+    ranks = {rank for _, rank in traced}
+    absent = set(range(min(max(ranks), 4 * len(ranks) + 64))) - ranks
+    if path.is_dir() and absent:
+        notes.append(f"ranks {span(sorted(absent))} are not in it; were files left out?")
     if others:
         notes.append(f"left out {others} lines of other blocks than decoder")
-    layers, stacked, repeats = _stacked(path, traced, notes)
+    layers, stacked, repeats = _stacked(path, traced, places, notes)
     if repeats:
         notes.append(f"dropped {repeats} passes recorded twice in a step (parallel ranks or recomputation)")
     together = ranks_together(path, stacked, wanted, notes)
@@ -107,13 +116,15 @@ def read_megatron(path: Path, wanted: Wanted) -> Imported:
         axis=layers,
         described=described,
         notes=notes,
+        places=[f"file of rank {rank}" for rank in described["rank"]],
         engine="megatron-lm",
         extra={"unit": "step and rank" if wanted.sequence_length is None else "sequence of a micro-batch"},
     )
 
 
-def _lines(files: list[Path], misspelt: Misspelt) -> tuple[dict[tuple[int, int], Passes], int]:
-    """Every line of every file by (step, rank) and layer, and how many belong to other blocks."""
+def _lines(files: list[Path], misspelt: Misspelt) -> tuple[dict[tuple[int, int], Passes], Places, int]:
+    """Every line of every file by (step, rank) and layer, where it stands, and how many belong to other blocks."""
+    places: Places = defaultdict(list)
     traced: dict[tuple[int, int], Passes] = defaultdict(lambda: defaultdict(list))
     others, stages, top_k = 0, set(), None
     for file in files:
@@ -131,8 +142,10 @@ def _lines(files: list[Path], misspelt: Misspelt) -> tuple[dict[tuple[int, int],
                     f"{where}: {what if rows.shape[1] != top_k else f'stages mix: {listed(sorted(stages))}'}"
                 )
             key = whole_number(where, record, "step"), whole_number(where, record, "rank")
-            traced[key][whole_number(where, record, "layer")].append(rows)
-    return traced, others
+            layer = whole_number(where, record, "layer")
+            traced[key][layer].append(rows)
+            places[(*key, layer)].append(where)
+    return traced, places, others
 
 
 def _rows(where: str, record: dict[str, Any]) -> NDArray[np.integer]:
@@ -153,7 +166,7 @@ def _rows(where: str, record: dict[str, Any]) -> NDArray[np.integer]:
 
 
 def _stacked(
-    path: Path, traced: dict[tuple[int, int], Passes], notes: list[str]
+    path: Path, traced: dict[tuple[int, int], Passes], places: Places, notes: list[str]
 ) -> tuple[list[int], list[Routed], int]:
     """Micro-batches ``[token, layer, slot]`` of every (step, rank) with all layers, without repeats."""
     joined: list[tuple[int, int, Passes]] = []
@@ -175,9 +188,10 @@ def _stacked(
             }
             odd = [layer for layer in layers if sizes[layer] != sizes[layers[0]]]
             if odd:
+                line = places[step, rank, odd[0]][number : number + 1]
                 raise FormatError(
-                    f"{where}, pass {number}: layers of unequal length: layer {layers[0]} has {sizes[layers[0]]} "
-                    f"rows, layer {odd[0]} has {sizes[odd[0]]}"
+                    f"{line[0] if line else path}: step {step}, rank {rank}, pass {number}: layers of unequal length: "
+                    f"layer {layers[0]} has {sizes[layers[0]]} rows, layer {odd[0]} has {sizes[odd[0]]}"
                 )
             one = np.stack([passes[layer][number] for layer in layers], axis=1)
             key = step, one.tobytes()

@@ -32,9 +32,9 @@ from routestat.traces.importers.opening import (
     integers,
     json_object,
     left_out,
-    reason,
     whole_number,
 )
+from routestat.traces.importers.wording import reason
 
 # Of the sixteen-bit floats that weights are kept in.
 LARGEST_WEIGHT = 65504

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from routestat.errors import FormatError
 from routestat.traces.checked import shown
+from routestat.traces.importers.wording import kind_of, listed, reason
 
 # What a damaged archive or header makes NumPy and zipfile raise; a header may ask for more memory than there is.
 UNREADABLE = (
@@ -50,42 +51,6 @@ UNREADABLE = (
 MOST_REPEATED = 1 << 24
 # Files that lie beside data and are none.
 BESIDE = re.compile(r"\.|README|LICEN[CS]E|.*\.(?:md|ya?ml|log)$", re.IGNORECASE)
-
-# What things of JSON and of archives are called where one stands in place of another.
-KINDS = {
-    type(None): "null",
-    bool: "true or false",
-    int: "a number",
-    float: "a number",
-    str: "text",
-    list: "a list",
-    dict: "an object",
-    np.ndarray: "an array",
-}
-
-
-def kind_of(value: object) -> str:
-    """What a value is, in words."""
-    return KINDS.get(type(value), type(value).__name__)
-
-
-def reason(error: object) -> str:
-    """An error or value of others in a few words: some errors quote half the file."""
-    try:
-        text = str(error)
-    except ValueError:  # a number of thousands of digits
-        return "a number of too many digits"
-    # Where something lay in memory helps nobody.
-    text = " ".join(re.sub(r"<?[\w.]+ object at 0x[0-9a-f]+>?", "…", text).split())
-    text = text or KINDS.get(type(error), "no more is known")
-    return text if len(text) <= 160 else text[:160] + " …"
-
-
-def listed(names: Iterable[object]) -> str:
-    """Names in a message: the first dozen, printable whatever they hold."""
-    held = [name if isinstance(name, str) and name.isprintable() else shown(name) for name in names]
-    rest = f" and {len(held) - 12} more" if len(held) > 12 else ""
-    return (", ".join(name[:40] for name in held[:12]) or "nothing") + rest
 
 
 def files_of(path: Path, suffixes: Sequence[str]) -> list[Path]:
@@ -223,7 +188,8 @@ def integer_type(where: str, name: Any) -> np.dtype:
         # NumPy warns of names that it is about to forget.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            kind = np.dtype(name if isinstance(name, str | np.dtype) else None)
+            # None would be taken for float64.
+            kind = np.dtype("" if name is None else name)
     except (TypeError, ValueError, SyntaxError):
         raise FormatError(f"{where}: no such type: {shown(name)}") from None
     if kind.kind not in "iu":
@@ -335,7 +301,7 @@ def integers(where: str, value: Any, n_axes: int) -> NDArray[np.integer]:
     try:
         array = np.asarray(value)
     except (ValueError, TypeError, OverflowError, RecursionError):
-        raise FormatError(f"{where}: rows of unequal length") from None
+        raise FormatError(f"{where}: rows of unequal length{_odd_row(value, n_axes)}") from None
     if isinstance(value, list) and array.ndim == n_axes and _has_truth(value, n_axes):
         raise FormatError(f"{where}: true or false where an integer was wanted")
     if not array.size and array.ndim < n_axes:
@@ -353,3 +319,21 @@ def _has_truth(value: Any, n_axes: int) -> bool:
     for _ in range(n_axes - 1):
         value = chain.from_iterable(value)
     return bool in set(map(type, value))
+
+
+def _odd_row(value: Any, depth: int) -> str:
+    """The first row that is not as the first one, in words; nothing where rows are no lists."""
+    if not isinstance(value, list | tuple) or not value or not depth:
+        return ""
+
+    def shape(item: Any) -> tuple[int, ...]:
+        try:
+            return np.asarray(item).shape
+        except (ValueError, TypeError, OverflowError, RecursionError):
+            return (-1,)
+
+    wanted = shape(value[0])
+    odd = next((place for place, item in enumerate(value) if shape(item) != wanted), None)
+    if wanted == (-1,):
+        return f": row 0{_odd_row(value[0], depth - 1).replace(': row', ', part')}"
+    return "" if odd is None else f": row {odd} is {list(shape(value[odd]))}, row 0 {list(wanted)}"

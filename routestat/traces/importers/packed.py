@@ -45,10 +45,10 @@ from routestat.traces.importers.opening import (
     from_buffer,
     integer_type,
     integers,
-    reason,
     unbase64,
     whole_number,
 )
+from routestat.traces.importers.wording import reason
 
 MAGIC = {b"\x28\xb5\x2f\xfd": "zstd", b"\x1f\x8b": "gzip", b"\x78": "zlib"}
 KNOWN = ("none", "zlib", "gzip", "zstd")

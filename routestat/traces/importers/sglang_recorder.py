@@ -26,16 +26,7 @@ from routestat.errors import FormatError
 from routestat.traces.importers.checks import narrow
 from routestat.traces.importers.imported import Imported, Wanted, settle
 from routestat.traces.importers.misspelt import Misspelt
-from routestat.traces.importers.opening import (
-    files_of,
-    integers,
-    kind_of,
-    left_out,
-    listed,
-    reason,
-    torch_file,
-    whole_number,
-)
+from routestat.traces.importers.opening import files_of, integers, left_out, torch_file, whole_number
 from routestat.traces.importers.sglang_requests import (
     DECODE,
     EXTEND,
@@ -45,6 +36,7 @@ from routestat.traces.importers.sglang_requests import (
     Requests,
     requests_of,
 )
+from routestat.traces.importers.wording import kind_of, listed, reason
 from routestat.traces.units import LABEL
 
 FIELDS = ("forward_pass_id", "rank", "input_ids", "positions", "topk_ids_of_layer")
@@ -71,8 +63,13 @@ def read_recording(path: Path, wanted: Wanted) -> Imported:
         passes += [one for one in _passes(file, held["records"], maps[-1]) if len(one.token)]
     if not passes:
         raise FormatError(f"{path}: no forward pass with tokens was recorded")
-    if len({one.experts.shape[1:] for one in passes}) > 1:
-        raise FormatError(f"{path}: topk_ids_of_layer differs in layers or width from record to record")
+    odd = next((one for one in passes if one.experts.shape[1:] != passes[0].experts.shape[1:]), None)
+    if odd is not None:
+        raise FormatError(
+            f"{path}: forward pass {odd.number} of rank {odd.rank}: topk_ids_of_layer has [layers, slots] "
+            f"{list(odd.experts.shape[1:])}, in pass {passes[0].number} of rank {passes[0].rank} it has "
+            f"{list(passes[0].experts.shape[1:])}"
+        )
     unique, repeats = _without_repeats(passes)
     found = requests_of(unique)
     requests = found.requests
@@ -96,6 +93,7 @@ def read_recording(path: Path, wanted: Wanted) -> Imported:
         token=np.concatenate([rows[1] for request in requests for rows in request.rows]),
         decode=np.concatenate([np.full(len(r[0]), r[3]) for request in requests for r in request.rows]),
         described=_described(requests),
+        places=[f"rank {one.rank}, begun in forward pass {one.begun}" for one in requests],
         notes=notes,
         engine="sglang",
         extra={"unit": "a request, put together from passes by batch order and position"},
@@ -137,8 +135,9 @@ def _passes(file: Path, records: Any, physical_to_logical: NDArray) -> Iterator[
             )
         n_physical = physical_to_logical.shape[1]
         if experts.size and (experts.min() < -1 or experts.max() >= n_physical):
+            row = int(np.argmax(((experts < -1) | (experts >= n_physical)).any(axis=(0, 2))))
             raise FormatError(
-                f"{where}: topk_ids_of_layer has ids {experts.min()} … {experts.max()} where the map knows "
+                f"{where}, row {row}: topk_ids_of_layer has ids {experts.min()} … {experts.max()} where the map knows "
                 f"{n_physical} (fused shared experts are counted beyond them: record without fusion)"
             )
         logical = np.take_along_axis(physical_to_logical[:, None, :], np.maximum(experts, 0), axis=2)

@@ -49,11 +49,13 @@ class Pass:
 class Request:
     """Rows of one request: of each stretch its experts, tokens, first position and whether it was decoded.
 
-    Requests with the same `label` (0: none) may be one; `place` is the pass and stretch that it was last seen in.
+    Requests with the same `label` (0: none) may be one. `place` is the pass and the stretch that it was last seen in,
+    `begun` the number of its first forward pass.
     """
 
     rank: int
     expects: int
+    begun: int
     place: tuple[int, int]
     label: int = 0
     decoded: bool = False
@@ -110,7 +112,7 @@ class _Rank:
                 fits, label = self._continued(fits, stretch, first, length, n_before + len(new) + 1)
             self.guessed += len(fits) > 1
             if not fits:
-                new.append(Request(one.rank, first, (self.now, stretch), label))
+                new.append(Request(one.rank, first, one.number, (self.now, stretch), label))
                 self.batch.append(new[-1])
             # Requests keep their order in the batch, so the next one that fits is the likeliest.
             after = next((i for i in fits if i > after), fits[0] if fits else len(self.batch) - 1)

@@ -39,15 +39,8 @@ from routestat.traces.importers.imported import (
     join,
 )
 from routestat.traces.importers.misspelt import Misspelt
-from routestat.traces.importers.opening import (
-    files_of,
-    integers,
-    kind_of,
-    left_out,
-    listed,
-    numpy_file,
-    torch_file,
-)
+from routestat.traces.importers.opening import files_of, integers, left_out, numpy_file, torch_file
+from routestat.traces.importers.wording import kind_of, listed
 
 KEY = "rollout_routed_experts"
 NUMBERED = re.compile(rf"({KEY}|tokens)_(0|[1-9]\d{{0,8}})", re.ASCII)

@@ -95,6 +95,13 @@ def test_pipeline_stages_are_joined(capsys, tmp_path, rng):
     assert np.array_equal(subsets(got.experts), subsets(np.concatenate([a, b])))
 
 
+def test_ranks_that_are_not_there_are_noted(capsys, tmp_path, rng):
+    write(tmp_path / "d", 1, lines(chosen(rng, 5, 2, 8, 2), rank=1))
+    write(tmp_path / "d", 3, lines(chosen(rng, 5, 2, 8, 2), rank=3))
+    _, _, err = stored(capsys, tmp_path / "d", tmp_path, "--n-experts", 8)
+    assert "ranks 0, 2 are not in it; were files left out?" in err
+
+
 def test_layers_are_picked_by_their_number(capsys, tmp_path, rng):
     experts = chosen(rng, 5, 2, 8, 2)
     path = write(tmp_path / "d", 0, lines(experts))
@@ -130,9 +137,13 @@ def test_what_is_wrong_is_named(capsys, tmp_path, rng):
     assert "line 3: topk is 1, before it was 2" in said(*good, good[0] | one)
     twice = experts.copy()
     twice[3, 1] = [6, 6]
-    assert "layer 3, document step 0 rank 0, position 3: [6, 6] repeats" in said(*lines(twice))
+    assert "layer 3, document step 0 rank 0 (file of rank 0), position 3: [6, 6] repeats" in said(
+        *lines(twice)
+    )
     twice[3, 1] = [8, 1]
-    assert "layer 3, document step 0 rank 0, position 3: [8, 1] is outside 0 … 7" in said(*lines(twice))
+    assert "layer 3, document step 0 rank 0 (file of rank 0), position 3: [8, 1] is outside 0 … 7" in said(
+        *lines(twice)
+    )
     assert "nothing but zeros or −1 in layers 3" in said(good[0], good[1] | {"top_indices": [[0, 0]] * 5})
 
 

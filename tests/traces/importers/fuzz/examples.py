@@ -7,76 +7,28 @@ of `mutations` are applied to it. A kind of file that `trees` does not know by i
 add its suffix there for mutations of names, types and order.
 """
 
-import json
-from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
-from typing import NamedTuple
-
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
 from routestat import Router, TraceMeta, TraceWriter
+from routestat.traces.importers.detect import FORMATS
 from routestat.traces.importers.parquet import write_parquet
 from routestat.traces.store import Trace
 from tests.traces.importers import engine_examples as engines
-from tests.traces.importers.known import chosen, npy, raw
-
-N_EXPERTS, TOP_K, LAYERS = 16, 2, 3
-
-
-class Written(NamedTuple):
-    """A source, and the experts ``[token, layer, slot]`` of every document in it."""
-
-    source: Path
-    documents: list[np.ndarray]
-
-
-@dataclass(frozen=True)
-class Example:
-    """One way to write a format.
-
-    Parameters
-    ----------
-    name : str
-    format : str
-        The row of the printed table.
-    write : callable(rng, folder) -> Written
-    options : tuple
-        Of the command.
-    records : int
-        Documents that one record of the file holds; 0 if a value of the file may belong to every document.
-    out : str
-        What the command writes to.
-    """
-
-    name: str
-    format: str
-    write: Callable[[np.random.Generator, Path], Written]
-    options: tuple[object, ...] = ("--n-experts", N_EXPERTS)
-    records: int = 0
-    out: str = "t"
-
-
-def parts(rng: np.random.Generator, *lengths: int) -> list[np.ndarray]:
-    """Documents of so many tokens each."""
-    return [chosen(rng, n, LAYERS, N_EXPERTS, TOP_K) for n in lengths]
-
-
-def ids(rng: np.random.Generator, n: int) -> list[int]:
-    """Token ids."""
-    return [int(i) for i in rng.integers(10, 30_000, n)]
-
-
-def save_json(path: Path, records: list[dict]) -> Path:
-    """A list, one object, or one a line, by the suffix and number."""
-    if path.suffix == ".jsonl":
-        path.write_text("".join(json.dumps(record) + "\n" for record in records))
-    else:
-        path.write_text(json.dumps(records if len(records) > 1 else records[0]))
-    return path
+from tests.traces.importers.fuzz.example import (
+    LAYERS,
+    N_EXPERTS,
+    TOP_K,
+    Example,
+    Written,
+    ids,
+    parts,
+    save_json,
+)
+from tests.traces.importers.fuzz.tables import TABLES
+from tests.traces.importers.known import npy, raw
 
 
 def vllm_npy(rng, folder):
@@ -407,4 +359,5 @@ EXAMPLES = (
     Example("logits safetensors", "router-logits", borrowed(engines.logits_safetensors), engines.LOGITS),
     Example("vllm with failures", "vllm", borrowed(engines.vllm_with_failures), FAILED, records=1),
     Example("store", "store", store, (), out="t.npz"),
+    *(TABLES if "table" in FORMATS else ()),
 )
