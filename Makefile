@@ -4,7 +4,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint calibration bench bench-capture clean
+.PHONY: demo test lint calibration fuzz bench bench-capture clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.stamp-core
@@ -26,6 +26,11 @@ calibration: $(VENV)/.stamp-test
 	set -e; for name in few_units_size level_checks_size wide_noise; do \
 	  OMP_NUM_THREADS=1 $(BIN)/python -m pytest -s -m "long or not long" tests/calibration/test_$$name.py \
 	  | tee reports/calibration/$$name.txt; done
+
+# A thousand mutations of every format's files; make test runs a few dozen of each example.
+fuzz: $(VENV)/.stamp-test
+	mkdir -p reports/calibration
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -s -m long tests/traces/importers/fuzz | tee reports/calibration/fuzz.txt
 
 bench: $(VENV)/.stamp-bench
 	$(BIN)/python -m tests.benchmarks.bench_counting

@@ -2,7 +2,6 @@
 
 import re
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -17,19 +16,15 @@ from routestat.counting.counts import MAX_STATES, Counts, count
 from routestat.desk import Ticker, check_out, keep_traces_apart, parse_layers, require_tokens, run
 from routestat.errors import RoutestatError
 from routestat.inference.units import FEW_UNITS, too_few
+from routestat.layer_matching import WAYS, Matched
+from routestat.matching import matched
 from routestat.report.comparison import write_comparison
 from routestat.report.comparison_terminal import summarise
-from routestat.traces.metadata import Router, TraceMeta
-from routestat.traces.selected import (
-    WISHES,
-    Document,
-    Pairing,
-    Selected,
-    choose,
-    documents_of,
-    in_common_units,
-    pair,
-)
+from routestat.traces.contents import Document, choose, documents_of
+from routestat.traces.metadata import TraceMeta
+from routestat.traces.pairing import WISHES, Pairing
+from routestat.traces.seen_as import InOrder, RowsTooManyError
+from routestat.traces.selected import Selected
 from routestat.traces.store import Trace, span
 from routestat.traces.unit_facts import unit_facts
 
@@ -48,7 +43,7 @@ def compare(
     a: Annotated[Path, typer.Argument(help="A trace: a folder that capture or convert wrote.")],
     b: Annotated[Path, typer.Argument(help="Another, or the same one with other documents.")],
     layers: Annotated[
-        str, typer.Option(help="Layers, such as 0-31 or 0,4,8, or all that both have.")
+        str, typer.Option(help="Layers of A, such as 0-31 or 0,4,8, or all that both have.")
     ] = "all",
     out: Annotated[
         Path | None, typer.Option(help="Folder of the report (if not given: reports/compare-A-B).")
@@ -56,7 +51,18 @@ def compare(
     domain_a: Annotated[str | None, typer.Option(help="Only documents of this domain of A.")] = None,
     domain_b: Annotated[str | None, typer.Option(help="Only documents of this domain of B.")] = None,
     paired: Annotated[
-        str, typer.Option(help="Compare documents that are in both with themselves: auto, yes or no.")
+        str,
+        typer.Option(
+            help="Compare documents that are in both, by token ids or choices, with themselves: auto, yes or no. yes "
+            "goes by name where nothing proves it."
+        ),
+    ] = "auto",
+    match_layers: Annotated[
+        str,
+        typer.Option(
+            help="Which layer of B is which of A: by number, in order, or auto: by number unless a source does not "
+            "number its layers."
+        ),
     ] = "auto",
     groups: Annotated[int, typer.Option(min=1, help="Bundles of documents that tables are kept for.")] = 256,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads (if not given: all cores).")] = None,
@@ -72,6 +78,8 @@ def compare(
     wanted = parse_layers(layers)
     if paired not in WISHES:
         raise RoutestatError(f"--paired is {', '.join(WISHES)}, got {paired!r}")
+    if match_layers not in WAYS:
+        raise RoutestatError(f"--match-layers is {', '.join(WAYS)}, got {match_layers!r}")
     with Ticker() as ticker:
         same = a.resolve() == b.resolve()
 
@@ -81,7 +89,6 @@ def compare(
 
         first = opened(a, "A")
         second = first if same else opened(b, "B")
-        routers, notes = common_routers(first.meta, second.meta, wanted)
         folder = out or Path("reports") / default_name(a, b, domain_a, domain_b)
         read = documents_of(first, ticker.of("reading documents of A"))
         other = read if same else documents_of(second, ticker.of("reading documents of B"))
@@ -89,28 +96,29 @@ def compare(
         for name, documents in zip("AB", chosen, strict=True):
             if not documents:
                 raise RoutestatError(f"{name} holds no tokens: there is nothing to compare")
-        pairing = pair(*chosen, paired, same)
+        found = matched((first, second), chosen, wanted, match_layers, paired)
         keep_traces_apart(folder)
         check_out(folder)
-        traces = (
-            Selected(first, chosen[0], pairing.numbers_a),
-            Selected(second, chosen[1], pairing.numbers_b),
-        )
-        if pairing.paired:
-            traces = in_common_units(*traces)
+        traces, pairing = found.traces, found.pairing
         for trace in traces:
             require_tokens(trace, None)
-        counts = count_both(traces, routers, groups, threads, ticker)
+        counts = count_both(traces, found.routers, groups, threads, ticker)
+        agreement, unseen = flips(traces, pairing, found.routers, counts[0].groups, ticker)
         findings = contrast(
-            (side(a, traces[0], domain_a, counts[0]), side(b, traces[1], domain_b, counts[1])),
+            (
+                side(a, first.meta, traces[0], domain_a, counts[0]),
+                side(b, second.meta, traces[1], domain_b, counts[1]),
+            ),
             counts,
-            flips(traces, pairing, routers, counts[0].groups, ticker),
+            agreement,
             np.random.default_rng(seed),
-            paired=pairing.paired,
-            n_common=pairing.n_common,
+            pairing=pairing,
+            layers_of_b=found.layers_of_b,
             notes=[
-                *notes,
-                *remarks(chosen, counts, pairing, same),
+                *found.notes,
+                *unseen,
+                *of_models(first.meta, second.meta, found.routers),
+                *remarks(counts),
                 *of_units(first, chosen, traces, counts, same),
             ],
             tick=ticker,
@@ -125,34 +133,10 @@ def default_name(a: Path, b: Path, domain_a: str | None, domain_b: str | None) -
     return "-".join(re.sub(r"[^\w.-]+", "_", word) for word in words if word)
 
 
-def common_routers(
-    a: TraceMeta, b: TraceMeta, wanted: Sequence[int] | None
-) -> tuple[list[tuple[Router, Router]], list[str]]:
-    """Routers of the layers that both traces have under the same names, and what there is to say of the rest.
-
-    Raises
-    ------
-    RoutestatError
-        If no wanted layer is in both.
-    """
-    named = [
-        {layer: [r for r in meta.routers if r.layer == layer] for layer in meta.layers} for meta in (a, b)
-    ]
-    asked = set(wanted) if wanted is not None else set(named[0]) | set(named[1])
-    shared = sorted(
-        layer
-        for layer in asked & set(named[0]) & set(named[1])
-        if [r.name for r in named[0][layer]] == [r.name for r in named[1][layer]]
-    )
-    if not shared:
-        raise RoutestatError(
-            f"no layer of {span(sorted(asked))} is in both traces: A has {span(a.layers)}, B has {span(b.layers)}"
-        )
+def of_models(a: TraceMeta, b: TraceMeta, routers: Matched) -> list[str]:
+    """What there is to say of models and their alphabets."""
     notes = []
-    if left := sorted(asked - set(shared)):
-        notes.append(f"layers {span(left)} are not in both traces and are left out")
-    pairs = [p for layer in shared for p in zip(named[0][layer], named[1][layer], strict=True)]
-    unlike = [x.layer for x, y in pairs if (x.n_experts, x.top_k) != (y.n_experts, y.top_k)]
+    unlike = [x.layer for x, y in routers if (x.n_experts, x.top_k) != (y.n_experts, y.top_k)]
     if unlike:
         notes.append(
             f"layers {span(unlike)} have other numbers of experts in A and B: only figures that need no labels are "
@@ -163,7 +147,7 @@ def common_routers(
             "the models have different names: expert ids are labels, so laws of states can be compared only if one "
             "model was made from the other; else read only the figures that need no labels"
         )
-    return pairs, notes
+    return notes
 
 
 def model_of(meta: TraceMeta) -> str:
@@ -173,7 +157,7 @@ def model_of(meta: TraceMeta) -> str:
 
 def count_both(
     traces: tuple[Selected, Selected],
-    routers: Sequence[tuple[Router, Router]],
+    routers: Matched,
     groups: int,
     threads: int | None,
     ticker: Ticker,
@@ -192,21 +176,9 @@ def count_both(
     return (first if first.groups == second.groups else one("A", traces[0], second.groups)), second
 
 
-def remarks(
-    chosen: tuple[list[Document], list[Document]], counts: tuple[Counts, Counts], pairing: Pairing, same: bool
-) -> list[str]:
-    """What a reader has to know before any number."""
+def remarks(counts: tuple[Counts, Counts]) -> list[str]:
+    """What a reader has to know of the counts before any number."""
     notes = list(dict.fromkeys(c.note for c in counts if c.note))
-    common, sizes = pairing.n_common, [len(documents) for documents in chosen]
-    if same and common == max(sizes):
-        notes.append("A and B are the same documents of the same trace: nothing can differ")
-    elif common:
-        rest = (
-            f"; {sizes[0] - common} of A and {sizes[1] - common} of B stand alone"
-            if common < max(sizes)
-            else ""
-        )
-        notes.append(f"paired: {common} documents are in both and are compared with themselves{rest}")
     for name, found in zip("AB", counts, strict=True):
         held = int(np.count_nonzero(found.tokens))
         if why := too_few(found.tokens[found.tokens > 0]):
@@ -253,22 +225,26 @@ def of_units(
 def flips(
     traces: tuple[Selected, Selected],
     pairing: Pairing,
-    routers: Sequence[tuple[Router, Router]],
+    routers: Matched,
     groups: int,
     ticker: Ticker,
-) -> Agreement | None:
-    """How often the tokens that are in both chose alike; None where they cannot be laid side by side."""
+) -> tuple[Agreement | None, list[str]]:
+    """How often the tokens that are in both chose alike, None where that is not known; and why not, if it could be."""
     if not pairing.aligned or any((x.n_experts, x.top_k) != (y.n_experts, y.top_k) for x, y in routers):
-        return None
-    both = [trace.first(pairing.n_common) for trace in traces]
-    return count_agreement(both[0], both[1], [x for x, _ in routers], groups, ticker.of("comparing choices"))
+        return None, []
+    both = [InOrder(trace.first(pairing.n_common)) for trace in traces]
+    try:
+        progress = ticker.of("comparing choices")
+        return count_agreement(both[0], both[1], [x for x, _ in routers], groups, progress), []
+    except RowsTooManyError as error:
+        return None, [f"choices are not compared token by token: {error}"]
 
 
-def side(path: Path, trace: Trace, domain: str | None, counts: Counts) -> Side:
-    """What the report says of one of the two."""
+def side(path: Path, meta: TraceMeta, trace: Trace, domain: str | None, counts: Counts) -> Side:
+    """What the report says of one of the two; `meta` is the trace's own."""
     groups = int(np.count_nonzero(counts.tokens))
     units = unit_facts(trace, counts.n_documents, counts.clusters)
-    return Side(path.name, trace.meta, domain, counts.n_tokens, counts.n_documents, groups, units)
+    return Side(path.name, meta, domain, counts.n_tokens, counts.n_documents, groups, units)
 
 
 def main() -> None:

@@ -29,6 +29,7 @@ from routestat.inference.moved import MovedCells, moved_cells
 from routestat.inference.ratio import Estimate, ratio
 from routestat.inference.relabelling import permutation_p
 from routestat.traces.metadata import Router, TraceMeta
+from routestat.traces.pairing import Pairing
 from routestat.traces.unit_facts import UnitFacts
 
 # Below this many tokens per cell of either trace a divergence is biased upwards, whatever is subtracted.
@@ -89,13 +90,16 @@ class TransitionContrast:
 
 @dataclass(frozen=True)
 class Contrast:
-    """All findings. `n_common` documents are in both traces; with `paired` they are compared with themselves."""
+    """All findings. Documents that `pairing` found in both are compared with themselves, if it says so.
+
+    `layers_of_b` tells by the name of A's router which layer of B it is, where that has another number.
+    """
 
     a: Side
     b: Side
     states: str
-    paired: bool
-    n_common: int
+    pairing: Pairing
+    layers_of_b: Mapping[str, int]
     notes: tuple[str, ...]
     layers: tuple[LayerContrast, ...]
     transitions: tuple[TransitionContrast, ...]
@@ -107,8 +111,8 @@ def contrast(
     agreement: Agreement | None,
     rng: np.random.Generator,
     *,
-    paired: bool,
-    n_common: int,
+    pairing: Pairing,
+    layers_of_b: Mapping[str, int],
     notes: Sequence[str],
     tick: Tick = lambda what, done, total: None,
 ) -> Contrast:
@@ -124,11 +128,12 @@ def contrast(
         Of the tokens that are in both, by the same groups.
     rng : numpy.random.Generator
         For the relabellings.
-    paired, n_common, notes
+    pairing, layers_of_b, notes
         As in `Contrast`.
     tick : callable(what, done, in_all)
     """
     first, second = counts
+    paired = pairing.paired
     layers, transitions = [], []
     for place, (a, b) in enumerate(zip(first.routers, second.routers, strict=True)):
         tick("comparing layers", place, len(first.routers))
@@ -147,8 +152,8 @@ def contrast(
     return Contrast(
         *sides,
         states=first.states,
-        paired=paired,
-        n_common=n_common,
+        pairing=pairing,
+        layers_of_b=dict(layers_of_b),
         notes=tuple(notes),
         layers=_adjusted_layers(layers),
         transitions=_adjusted_transitions(transitions),

@@ -12,7 +12,7 @@ from routestat.errors import RoutestatError
 from routestat.traces.importers.arrays import write_arrays
 from routestat.traces.importers.detect import FORMATS, detect, read_foreign
 from routestat.traces.importers.imported import Wanted
-from routestat.traces.importers.ingest import store_imported, store_parquet
+from routestat.traces.importers.ingest import naming, store_imported, store_parquet
 from routestat.traces.importers.parquet import ParquetTrace, documents_path, write_parquet
 from routestat.traces.manifest import MANIFEST
 from routestat.traces.store import Trace
@@ -98,12 +98,16 @@ def convert(
     axes: Annotated[
         str | None,
         typer.Option(
-            help="Order of an array's axes: tokens,layers,k or layers,tokens,k, where it is doubtful."
+            help="Order of an array's axes, where it is doubtful: tokens,layers,k or layers,tokens,k, or the three "
+            "words in any other order."
         ),
     ] = None,
     sequence_parallel: Annotated[
         int | None,
-        typer.Option(min=2, help="Ranks that each hold a part of every sequence, for megatron."),
+        typer.Option(
+            min=2,
+            help="Neighbouring ranks that each hold a part of every sequence, for megatron: they are joined.",
+        ),
     ] = None,
     shape: Annotated[
         str | None, typer.Option(help="Shape of packed bytes, such as 1000,24,2 (tokens, layers, k).")
@@ -153,7 +157,9 @@ def convert(
     )
     from_parquet = format_ == "parquet" or (format_ == "auto" and source.suffix == ".parquet")
     if (from_parquet or out.suffix in EXPORTS) and wanted != Wanted():
-        raise RoutestatError("a trace is converted whole: --layers to --cluster are for other tools' files")
+        raise RoutestatError(
+            f"{source}: a trace is converted whole: --layers to --skip-failed are for other tools' files"
+        )
     _require_free(out)
     if out.suffix in EXPORTS:
         print(f"{out}: {_export(source, out)}")
@@ -200,12 +206,12 @@ def _from_foreign(
             f"{source} is a folder with a trace already; end --out with .parquet or .npz to export it"
         )
     if name == "auto":
-        name = detect(source)
+        name = detect(source, wanted)
         if name != "arrays":
             print(f"note: {source} taken for {FORMATS[name].words} (--format {name})", file=sys.stderr)
     imported = read_foreign(source, name, wanted)
     said["slot_order"] = "weight" if slots == "weight" else imported.slot_order
-    with Ticker() as ticker:
+    with Ticker() as ticker, naming(source):
         store_imported(imported, folder, said, shard_rows, ticker.of("writing"))
     for note in imported.notes:
         print(f"note: {note}", file=sys.stderr)

@@ -2,13 +2,15 @@
 
 import io
 import os
+import re
 import shutil
+import socket
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import typer
 from rich.console import Console
@@ -18,7 +20,16 @@ from routestat.errors import RoutestatError
 from routestat.traces.manifest import MANIFEST
 from routestat.traces.store import Trace
 
+try:
+    import fcntl
+except ImportError:  # Not on Windows: nothing is locked there, and nothing removed.
+    fcntl = None  # type: ignore[assignment]
+
+# Some errors quote what a file holds, which may be without end.
+LONGEST = 600
 OK, BAD_INPUT, INTERRUPTED = 0, 2, 130
+# In a folder that is being written; held by its process.
+LOCK = ".being-written"
 # The base of typer's usage errors: click's own class in older versions of typer, a vendored one in newer.
 _USAGE_ERROR: Any = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
 
@@ -44,8 +55,12 @@ def run(app: typer.Typer, name: str, arguments: Sequence[str] | None = None) -> 
 
 
 def complain(message: str, code: int = BAD_INPUT) -> int:
-    """One line on stderr."""
-    print("error: " + " ".join(message.split()), file=sys.stderr)
+    """One line on stderr, whatever a file's names hold: a terminal shall not obey them."""
+    line = " ".join(message.split())
+    if len(line) > LONGEST:
+        line = f"{line[: LONGEST - 103]} … {line[-100:]}"
+    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
+    print(f"error: {shown}", file=sys.stderr)
     return code
 
 
@@ -120,16 +135,75 @@ def check_out(folder: Path) -> Path:
 
 @contextmanager
 def appearing_whole(out: Path) -> Iterator[Path]:
-    """A folder beside `out` that takes its place only when all went well."""
+    """A folder beside `out` that takes its place only when all went well.
+
+    A process that is killed leaves its folder behind. The next one to the same place removes what no living process
+    holds: a folder's maker locks a file in it, and the system takes the lock away when the process ends, however it
+    ends. Folders of other hosts are left alone, for their locks may not be seen here.
+    """
     out.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}-"))
+    _remove_abandoned(out)
+    partial, lock = _locked_folder(out)
     # mkdtemp keeps others out; a trace is as open as any other folder its owner makes.
     partial.chmod(0o777 & ~_umask())
     try:
         yield partial
         partial.replace(out)
+        # Only now: a folder without a lock would be taken for somebody else's if this process were killed.
+        (out / LOCK).unlink(missing_ok=True)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+        lock.close()
+
+
+def _locked_folder(out: Path) -> tuple[Path, IO[str]]:
+    """A new hidden folder beside `out`, and the open file in it whose lock says that it is being written."""
+    while True:
+        partial = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}-"))
+        try:
+            lock = (partial / LOCK).open("x", encoding="utf-8")
+        except FileNotFoundError:
+            # Another process took the still empty folder for an abandoned one.
+            continue
+        _lock(lock, wait=True)
+        lock.write(socket.gethostname())
+        lock.flush()
+        if (partial / LOCK).exists():
+            return partial, lock
+        lock.close()
+
+
+def _remove_abandoned(out: Path) -> None:
+    """Remove the hidden folders beside `out` that killed processes of this host left there."""
+    # The eight characters that mkdtemp appends; another target's folders end otherwise.
+    mine = re.compile(re.escape(f".{out.name}-") + "[a-z0-9_]{8}")
+    for folder in [one for one in out.parent.iterdir() if mine.fullmatch(one.name) and one.is_dir()]:
+        try:
+            lock = (folder / LOCK).open("r+", encoding="utf-8")
+        except FileNotFoundError:
+            # Not made here, or killed before it held anything: only an empty folder goes.
+            with suppress(OSError):
+                folder.rmdir()
+            continue
+        except OSError:
+            continue
+        with lock:
+            if not _lock(lock, wait=False):
+                continue
+            # A maker that was killed before it wrote its host had not written anything else either.
+            if lock.read() in ("", socket.gethostname()):
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _lock(file: IO[str], wait: bool) -> bool:
+    """Lock an open file for this process; False where another holds it, or where files cannot be locked."""
+    if fcntl is None:
+        return False
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except OSError:
+        return False
+    return True
 
 
 def _umask() -> int:

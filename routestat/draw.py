@@ -14,8 +14,8 @@ from routestat.inference.chain import Chain
 from routestat.inference.trajectories import PARAMETERS, draw_states
 from routestat.opened import Run, open_run
 from routestat.traces.checked import LARGEST, read_json
+from routestat.traces.contents import documents_of
 from routestat.traces.metadata import Router, TraceMeta
-from routestat.traces.selected import documents_of
 from routestat.traces.store import Trace
 from routestat.traces.writer import SHARD_ROWS, TraceWriter
 

@@ -49,8 +49,8 @@ from routestat.structure.balance import Balance, load_balance
 from routestat.structure.bicluster import Blocks, NullShare, Stability, null_share, spectral_blocks, stability
 from routestat.structure.graph import route_graph
 from routestat.structure.paths import Paths, k_best_paths, path_log2_probability
-from routestat.traces.metadata import Router, TraceMeta
-from routestat.traces.store import Trace
+from routestat.traces.metadata import Router, TraceMeta, layers_were_counted
+from routestat.traces.store import Trace, span
 from routestat.traces.unit_facts import UnitFacts, unit_facts
 
 
@@ -282,6 +282,11 @@ def _notes(trace: Trace, counts: Counts) -> tuple[str, ...]:
         )
         if note
     ]
+    if layers_were_counted(trace.meta):
+        notes.append(
+            f"the source does not number its layers: {span(trace.meta.layers)} are only their order in it; name them "
+            "with convert --layers"
+        )
     if not trace.complete:
         notes.append("the writer of this trace stopped before closing it; what it had finished is analysed")
     sizes_of_units = counts.tokens[counts.tokens > 0]

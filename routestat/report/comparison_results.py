@@ -52,11 +52,25 @@ def results(findings: Contrast) -> Record:
         "a": _side(findings.a),
         "b": _side(findings.b),
         "states": findings.states,
-        "paired": findings.paired,
-        "n_common_documents": findings.n_common,
+        "paired": findings.pairing.paired,
+        "n_common_documents": findings.pairing.n_common,
+        "pairing": _pairing(findings),
         "notes": list(findings.notes),
         "layers": [_layer(findings, item) for item in findings.layers],
         "transitions": [_transition(findings, item) for item in findings.transitions],
+    }
+
+
+def _pairing(findings: Contrast) -> Record:
+    """How many documents are in both, how that is known, and why the others are not."""
+    pairing = findings.pairing
+    return {
+        "n_paired": pairing.n_common if pairing.paired else 0,
+        "by": pairing.by or None,
+        "n_missing_rows": pairing.n_missing,
+        "unpaired_a": len(pairing.numbers_a) - pairing.n_common,
+        "unpaired_b": len(pairing.numbers_b) - pairing.n_common,
+        "reasons": list(pairing.reasons),
     }
 
 
@@ -77,7 +91,7 @@ def _side(side: Side) -> Record:
 
 
 def _layer(findings: Contrast, item: LayerContrast) -> Record:
-    record: Record = {"layer": item.a.layer, "router": item.a.name}
+    record: Record = {"layer": item.a.layer, **_of_b(findings, layer_b=item.a), "router": item.a.name}
     reasons = [] if item.law else [_LABELS]
     if item.law is not None and item.cells is not None:
         record |= _law(findings, item.law) | {
@@ -96,6 +110,7 @@ def _layer(findings: Contrast, item: LayerContrast) -> Record:
 
 def _transition(findings: Contrast, item: TransitionContrast) -> Record:
     record: Record = {"source": item.source.layer, "target": item.target.layer}
+    record |= _of_b(findings, source_b=item.source, target_b=item.target)
     reasons = [] if item.difference else [_LABELS]
     if item.difference is not None and item.cells is not None:
         joint, conditional = item.difference.joint, item.difference.conditional
@@ -115,6 +130,15 @@ def _transition(findings: Contrast, item: TransitionContrast) -> Record:
     record |= _figure("mi_bits", item.information)
     record |= {"caution": item.caution} if item.caution else {}
     return record | _why(reasons)
+
+
+def _of_b(findings: Contrast, **routers: Router) -> Record:
+    """Which layers of B they are, where B numbers them otherwise."""
+    return {
+        key: findings.layers_of_b[router.name]
+        for key, router in routers.items()
+        if router.name in findings.layers_of_b
+    }
 
 
 def _law(findings: Contrast, law: LawDifference) -> Record:

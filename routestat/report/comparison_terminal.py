@@ -6,11 +6,12 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from routestat.contrast import Contrast, LayerContrast, Side, TransitionContrast
+from routestat.contrast import Contrast, LayerContrast, Side
 from routestat.inference.comparison import LawDifference
 from routestat.report.cautions import Cautions
 from routestat.report.html import number
 from routestat.report.terminal import _interval, _many, _one_line, _table, _titled, _why
+from routestat.traces.metadata import Router
 
 TOP = 5
 SIGNIFICANT = -1.3010299956639813
@@ -25,7 +26,7 @@ def summarise(findings: Contrast, page: Path) -> None:
         console.print(Text("note: " + _one_line(note), style="yellow"))
     _layers(console, findings)
     _flips(console, findings.layers)
-    _transitions(console, findings.transitions)
+    _transitions(console, findings)
     _figures(console, findings.layers)
     console.print()
     # A path broken over two lines could not be copied.
@@ -37,6 +38,12 @@ def _described(side: Side) -> str:
     size += f" ({_many(side.units.n_clusters, 'cluster')})"
     parts = [side.path, f"domain {side.domain}" if side.domain else "", side.meta.precision, size]
     return " · ".join(_one_line(part) for part in parts if part)
+
+
+def _layer(findings: Contrast, router: Router) -> str:
+    """A layer as A numbers it and, behind =, as B does, where that is another number."""
+    other = findings.layers_of_b.get(router.name)
+    return str(router.layer) if other in (None, router.layer) else f"{router.layer}={other}"
 
 
 def _bits(law: LawDifference) -> float:
@@ -63,7 +70,7 @@ def _layers(console: Console, findings: Contrast) -> None:
     table = _table("layer", "bits", "95 % interval", "variation", "by chance", "log10 p", "moved")
     for item, law in sorted(found, key=lambda pair: -_bits(pair[1]))[:TOP]:
         table.add_row(
-            str(item.a.layer),
+            _layer(findings, item.a),
             marks.beside(number(_bits(law)), _plugin(law)),
             _interval(law.jsd_bits_low, law.jsd_bits_high),
             number(law.total_variation),
@@ -102,7 +109,8 @@ def _flips(console: Console, layers: Sequence[LayerContrast]) -> None:
     )
 
 
-def _transitions(console: Console, transitions: Sequence[TransitionContrast]) -> None:
+def _transitions(console: Console, findings: Contrast) -> None:
+    transitions = findings.transitions
     known = [
         (item, item.difference.conditional, item.difference.joint) for item in transitions if item.difference
     ]
@@ -115,7 +123,7 @@ def _transitions(console: Console, transitions: Sequence[TransitionContrast]) ->
     )
     for item, given, joint in sorted(known, key=lambda entry: -_bits(entry[1]))[:TOP]:
         table.add_row(
-            f"{item.source.layer} → {item.target.layer}",
+            f"{_layer(findings, item.source)} → {_layer(findings, item.target)}",
             marks.beside(number(_bits(given)), item.caution, _plugin(given)),
             _interval(given.jsd_bits_low, given.jsd_bits_high),
             number(given.log10_p_clustered),

@@ -6,9 +6,11 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from routestat.errors import TraceError
 from routestat.traces.batch import to_batch
-from routestat.traces.beginnings import BeginningsReader
+from routestat.traces.beginnings import Beginnings, BeginningsReader
 from routestat.traces.metadata import TraceMeta
+from routestat.traces.overlaps import find_overlaps
 from routestat.traces.units import CLUSTER_COLUMN, Units, find_units
 
 #: All rows of a trace, with some of its columns.
@@ -36,19 +38,38 @@ def examine(
     progress : callable(rows_done), optional
     """
     column = column or meta.extra.get(CLUSTER_COLUMN)
-    choices = [router.name for router in meta.routers]
-    for by, wanted in (("token ids", ["token"]), ("choices", choices)):
-        reader, done = BeginningsReader(meta, documents.num_rows, by), 0
-        for record in recorded(wanted):
-            reader.add(to_batch(record))
-            if not reader.all_known:
-                break
-            done += record.num_rows
-            if progress is not None:
-                progress(done)
-        if reader.all_known:
-            break
-    return find_units(reader.finished(), documents, column)
+    beginnings = _read(meta, documents, recorded, "token ids", progress)
+    if beginnings is not None:
+        overlaps = find_overlaps(beginnings)
+        copied = None
+        if overlaps.any():
+            # The same text behind another beginning is another measurement: only equal choices are copies.
+            choices = _read(meta, documents, recorded, "choices", progress)
+            copied = np.asarray(find_overlaps(choices) == overlaps) if choices is not None else None
+        return find_units(beginnings, documents, column, overlaps, copied)
+    beginnings = _read(meta, documents, recorded, "choices", progress)
+    if beginnings is None:
+        raise TraceError("documents: choices are never unknown")
+    return find_units(beginnings, documents, column, find_overlaps(beginnings))
+
+
+def _read(
+    meta: TraceMeta,
+    documents: pa.Table,
+    recorded: Recorded,
+    by: str,
+    progress: Callable[[int], None] | None,
+) -> Beginnings | None:
+    """The beginnings of all documents; None where some token ids are unknown."""
+    reader, done = BeginningsReader(meta, documents.num_rows, by), 0
+    for record in recorded(["token"] if by == "token ids" else [router.name for router in meta.routers]):
+        reader.add(to_batch(record))
+        if not reader.all_known:
+            return None
+        done += record.num_rows
+        if progress is not None:
+            progress(done)
+    return reader.finished()
 
 
 def without_beginnings(

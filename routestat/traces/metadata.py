@@ -14,6 +14,10 @@ from routestat.traces.checked import require_kind, require_text, require_whole, 
 SLOT_ORDERS = ("weight", "unknown")
 FREE_TEXT = ("name", "model", "dataset", "source", "licence", "engine", "precision", "slot_order")
 RESERVED = ("document", "position", "token", "phase")
+#: In a trace's `extra`: where its layer numbers come from. The source's file, the user who named them, or the reader,
+#: which counted them from 0 because nothing said what they are called; absent: the source's own.
+LAYER_NUMBERS = "layer_numbers"
+FROM_FILE, FROM_USER, FROM_READER = "file", "user", "reader"
 # Beyond this, ranking a nearly full choice needs tables so large that opening a trace would never end.
 MOST_RANKED = 256
 
@@ -152,6 +156,11 @@ def _require_json(extra: Mapping[str, Any]) -> None:
         json.dumps(dict(extra), indent=1, ensure_ascii=False).encode()
     except (TypeError, ValueError, RecursionError) as error:
         raise TraceError(f"extra cannot be written as JSON: {shown(str(error))}") from None
+
+
+def layers_were_counted(meta: TraceMeta) -> bool:
+    """Whether the layer numbers are only their order in the source, counted from 0."""
+    return meta.extra.get(LAYER_NUMBERS) == FROM_READER
 
 
 def routers_like(layers: tuple[int, ...] | list[int], n_experts: int, top_k: int) -> tuple[Router, ...]:

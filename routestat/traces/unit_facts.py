@@ -1,12 +1,13 @@
 """What a trace's independent units are, in figures and in words: how many, how they are known, what was left out."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from routestat.traces.shared_beginnings import SHARED_ROWS
 from routestat.traces.store import Trace
+from routestat.traces.units import OVERLAP
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,8 @@ class UnitFacts:
         Rows that are not counted for that reason.
     template_only : int
         Documents that hold nothing else.
+    repeated_tokens, overlapping : int
+        Rows that are a copy of the last rows of the document before, and documents that begin with such rows.
     """
 
     n_documents: int
@@ -42,10 +45,12 @@ class UnitFacts:
     template_documents: int
     template_left_out: int
     template_only: int
+    repeated_tokens: int = 0
+    overlapping: int = 0
 
     def sentences(self) -> tuple[str, ...]:
         """What a reader has to know, one sentence each; none where every document is a unit and nothing is left out."""
-        return tuple(text for text in (self._clusters(), self._template()) if text)
+        return tuple(text for text in (self._clusters(), self._template(), self._overlaps()) if text)
 
     def _clusters(self) -> str:
         if self.n_clusters == self.n_documents:
@@ -76,6 +81,14 @@ class UnitFacts:
             what += f"; {self.template_only:,} documents hold nothing else and add nothing"
         return f"{said}: {what}"
 
+    def _overlaps(self) -> str:
+        if not self.overlapping:
+            return ""
+        return (
+            f"{self.overlapping:,} documents begin with the last rows of the one before, equal in every layer "
+            f"(overlapping windows): {self.repeated_tokens:,} copies are not counted again"
+        )
+
 
 def _because(reason: str) -> str:
     """How it is known that documents belong together, in words."""
@@ -83,6 +96,8 @@ def _because(reason: str) -> str:
         return "the source says which belong together"
     if reason.startswith("column "):
         return f"by {reason}"
+    if reason == OVERLAP:
+        return "documents begin with the last tokens of the one before"
     return (
         f"documents share their first {SHARED_ROWS} tokens or more, or about a fifth of them, or are copies, by "
         f"{reason}"
@@ -113,6 +128,10 @@ def unit_facts(
         template=trace.template,
         template_tokens=longest,
         template_documents=int(np.count_nonzero(units.template == longest)) if longest else 0,
-        template_left_out=int(units.left_out(trace.template).sum()),
+        template_left_out=int(
+            replace(units, repeated=np.zeros_like(units.template)).left_out(trace.template).sum()
+        ),
         template_only=max(0, trace.documents.num_rows - documents) if longest else 0,
+        repeated_tokens=int(units.repeated.sum()),
+        overlapping=int(np.count_nonzero(units.repeated)),
     )

@@ -19,9 +19,11 @@ from routestat.traces.shared_beginnings import find_shared, joined
 
 #: What may be done with the rows of a beginning that most documents share.
 TEMPLATES = ("once", "drop", "keep")
-#: Columns of the documents: what the source says, and what routestat found.
-LABEL, CLUSTER, REASON, TEMPLATE = "cluster_label", "cluster", "cluster_by", "template"
-FOUND = (CLUSTER, REASON, TEMPLATE)
+#: Columns of the documents: what the source says, and what routestat found (the last only where there is any).
+LABEL, CLUSTER, REASON, TEMPLATE, REPEATED = "cluster_label", "cluster", "cluster_by", "template", "repeated"
+FOUND = (CLUSTER, REASON, TEMPLATE, REPEATED)
+#: What joins documents of which one begins with the last rows of the other.
+OVERLAP = "overlap"
 #: In a trace's `extra`: the column of the documents that its maker named as their clusters.
 CLUSTER_COLUMN = "cluster_column"
 
@@ -33,7 +35,7 @@ def named_column(name: str) -> str:
 
 @dataclass(frozen=True, eq=False)
 class Units:
-    """The clusters of a trace's documents, and its template.
+    """The clusters of a trace's documents, its template, and what stands twice where windows overlap.
 
     Attributes
     ----------
@@ -44,13 +46,17 @@ class Units:
     template : int array ``[document]``
         Rows at its beginning that belong to a template; 0: none.
     reason : str array ``[document]``
-        What joins it to others: ``source``, ``column NAME``, ``token ids`` or ``choices``; empty: nothing does.
+        What joins it to others: ``source``, ``column NAME``, ``token ids``, ``choices`` or ``overlap``; empty: nothing
+        does.
+    repeated : int array ``[document]``
+        Rows at its beginning that are a copy of the last rows of the document before; none if not given.
     """
 
     document: NDArray[np.int32]
     cluster: NDArray[np.int32]
     template: NDArray[np.int64]
     reason: NDArray[np.str_]
+    repeated: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
     _slot: NDArray[np.int64] = field(init=False)
     _place: NDArray[np.int64] | None = field(init=False)
 
@@ -65,7 +71,9 @@ class Units:
             place = np.zeros(last + 1, np.int64)
             place[self.document] = np.arange(len(self.document))
         object.__setattr__(self, "_place", place)
-        for array in (self.document, self.cluster, self.template, self.reason, self._slot):
+        if len(self.repeated) != len(self.document):
+            object.__setattr__(self, "repeated", np.zeros(len(self.document), np.int64))
+        for array in (self.document, self.cluster, self.template, self.reason, self.repeated, self._slot):
             array.flags.writeable = False
 
     @classmethod
@@ -105,14 +113,12 @@ class Units:
         """Rows at the beginning of each document that are not read, `[document]`.
 
         ``once``: those of the template in all documents but the first that has all of it; ``drop``: in all;
-        ``keep``: none.
+        ``keep``: none. Copies of the last rows of the document before are never read: they are the same measurement.
         """
-        if template == "keep":
-            return np.zeros_like(self.template)
-        left_out = self.template.copy()
+        left_out = np.zeros_like(self.template) if template == "keep" else self.template.copy()
         if template == "once" and len(left_out):
             left_out[np.argmax(left_out)] = 0
-        return left_out
+        return np.maximum(left_out, self.repeated)
 
     def of(self, numbers: Mapping[int, int]) -> "Units":
         """Of some documents, under new numbers: what each is called now, by what it was called."""
@@ -120,15 +126,19 @@ class Units:
         at = self.places(old)
         new = np.array([numbers[int(number)] for number in old], np.int32)
         _, first, inverse = np.unique(self.cluster[at], return_index=True, return_inverse=True)
-        return Units(new, new[first[inverse]], self.template[at], self.reason[at])
+        # What a document repeats of one that was not chosen stands there once.
+        beside = np.isin(self.document[np.maximum(at - 1, 0)], old)
+        repeated = np.where(beside, self.repeated[at], 0)
+        return Units(new, new[first[inverse]], self.template[at], self.reason[at], repeated)
 
     def to_columns(self) -> dict[str, pa.Array]:
         """The columns of the store's documents, in the order of `document`."""
-        return {
+        columns = {
             CLUSTER: pa.array(self.cluster, pa.int32()),
             REASON: pa.array(self.reason.tolist(), pa.string()),
             TEMPLATE: pa.array(self.template.astype(np.int32)),
         }
+        return columns | ({REPEATED: pa.array(self.repeated.astype(np.int32))} if self.repeated.any() else {})
 
 
 def units_in(documents: pa.Table) -> Units | None:
@@ -140,15 +150,20 @@ def units_in(documents: pa.Table) -> Units | None:
         For columns that cannot be.
     """
     names = documents.schema.names
-    if not set(FOUND) <= set(names) or any(documents.column(name).null_count for name in FOUND):
+    needed = [name for name in FOUND if name != REPEATED or name in names]
+    if not set(needed) <= set(names) or any(documents.column(name).null_count for name in needed):
         return None
-    columns = [documents.column(name) for name in FOUND]
-    if not (pa.types.is_integer(columns[0].type) and pa.types.is_integer(columns[2].type)):
-        raise TraceError("documents: columns cluster and template are whole numbers; convert the trace again")
+    columns = [documents.column(name) for name in needed]
+    whole = [column for name, column in zip(needed, columns, strict=True) if name != REASON]
+    if not all(pa.types.is_integer(column.type) for column in whole):
+        raise TraceError(
+            "documents: columns cluster, template and repeated are whole numbers; convert the trace again"
+        )
     number = documents.column("document").to_numpy()
     cluster, template = columns[0].to_numpy(), columns[2].to_numpy()
-    if (template < 0).any():
-        raise TraceError("documents: template counts rows, 0 or more; convert the trace again")
+    repeated = columns[3].to_numpy() if REPEATED in needed else np.zeros_like(template)
+    if (template < 0).any() or (repeated < 0).any():
+        raise TraceError("documents: template and repeated count rows, 0 or more; convert the trace again")
     order = np.argsort(number)
     reason = np.array(columns[1].to_pylist(), np.str_)
     return Units(
@@ -156,15 +171,26 @@ def units_in(documents: pa.Table) -> Units | None:
         cluster[order].astype(np.int32),
         template[order].astype(np.int64),
         reason[order],
+        repeated[order].astype(np.int64),
     )
 
 
-def find_units(beginnings: Beginnings, documents: pa.Table, column: str | None = None) -> Units:
+def find_units(
+    beginnings: Beginnings,
+    documents: pa.Table,
+    column: str | None = None,
+    overlaps: NDArray[np.int64] | None = None,
+    copied: NDArray[np.bool_] | None = None,
+) -> Units:
     """The clusters and the template of a trace's documents.
 
     Parameters
     ----------
     beginnings : Beginnings
+    overlaps : int array, optional
+        Rows at the beginning of each of its documents that are the last of the one before, see `find_overlaps`.
+    copied : bool array, optional
+        Whether these rows are equal in every layer; all if not given.
     documents : pyarrow.Table
         May say ``cluster_label``: documents with the same one belong together.
     column : str, optional
@@ -181,19 +207,32 @@ def find_units(beginnings: Beginnings, documents: pa.Table, column: str | None =
     n, at = len(number), np.searchsorted(number, beginnings.document)
     shared = find_shared(beginnings)
     # Documents without rows share nothing.
-    bond, template = np.full(n, -1, np.int64), np.zeros(n, np.int64)
+    bond, template, repeated = np.full(n, -1, np.int64), np.zeros(n, np.int64), np.zeros(n, np.int64)
     bond[at], template[at] = shared.bond, shared.template
+    if overlaps is None:
+        overlaps = np.zeros(len(at), np.int64)
+    repeated[at] = overlaps if copied is None else np.where(copied, overlaps, 0)
+    chain = _chain(overlaps, at, n)
     labels, reason = _labels(documents, column or LABEL, number), np.full(n, "", np.dtype("<U32"))
     if column is not None:
         part, named = joined(_without_holes(labels, column, number, documents)), f"column {column}"[:32]
     else:
-        part, named = joined(bond, *([] if labels is None else [labels])), "source"
+        part, named = joined(bond, *chain, *([] if labels is None else [labels])), "source"
+        reason[np.max(chain, axis=0) >= 0] = OVERLAP
         reason[bond >= 0] = beginnings.by
     if labels is not None:
         times = np.bincount(labels[labels >= 0], minlength=1)
         told = labels >= 0
         reason[told] = np.where(times[labels[told]] > 1, named, reason[told])
-    return Units(number, number[part], template, reason)
+    return Units(number, number[part], template, reason, repeated)
+
+
+def _chain(overlaps: NDArray[np.int64], at: NDArray[np.int64], n: int) -> NDArray[np.int64]:
+    """Labels ``[2, document]`` that join each overlapping document to the one before; links alternate."""
+    labels = np.full((2, n), -1, np.int64)
+    for place in np.flatnonzero(overlaps).tolist():
+        labels[place % 2, at[place - 1 : place + 1]] = place
+    return labels
 
 
 def _without_holes(

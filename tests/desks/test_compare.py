@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from routestat import Alphabet, TraceMeta, TraceWriter, jensen_shannon
-from routestat.compare import app, common_routers, model_of
+from routestat.compare import app, model_of
 from routestat.desk import run
+from routestat.layer_matching import common_routers
 from routestat.report.html import number
 from routestat.traces.metadata import Router, routers_like
 

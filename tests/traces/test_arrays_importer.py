@@ -43,7 +43,7 @@ def test_what_is_not_given_is_assumed_and_said(tmp_path):
     assert [r.layer for r in got.routers] == [0, 1]
     assert got.routers[0].n_experts == 8
     words = " ".join(got.notes)
-    for said in ("one document", "no layers array", "taken as 8"):
+    for said in ("one document", "does not number its layers", "taken as 8"):
         assert said in words
 
 
@@ -61,9 +61,17 @@ def test_interleaved_documents_are_put_together_in_order(tmp_path):
         ({"document": [1, 2, 3]}, "no array named experts"),
         ({"experts": EXPERTS[0]}, r"experts must be integers \[tokens, layers, k\]"),
         ({"experts": EXPERTS.astype(float)}, "experts must be integers"),
-        ({"experts": EXPERTS, "document": [1, 2]}, "document must be 3 integers"),
+        (
+            {"experts": EXPERTS, "document": [1, 2]},
+            "document has 2 entries, as many as the second axis is long",
+        ),
         ({"experts": EXPERTS, "document": [0, -2, 0]}, "document must lie in 0"),
-        ({"experts": EXPERTS, "layers": [1, 2, 3]}, "layers must be 2 integers"),
+        (
+            {"experts": EXPERTS, "layers": [1, 2, 3]},
+            "layers has 3 entries, as many as the first axis is long",
+        ),
+        ({"experts": EXPERTS, "layers": [1, 2, 3, 4]}, "layers must be 2 integers"),
+        ({"experts": EXPERTS, "document": [1] * 5}, "document must be 3 integers"),
         ({"experts": EXPERTS, "layers": [2, 1]}, "layers must rise"),
         ({"experts": EXPERTS, "n_experts": [0]}, "n_experts must be one positive integer"),
         ({"experts": EXPERTS, "n_experts": 1}, "k=2 of n_experts=1"),

@@ -2,8 +2,10 @@ import numpy as np
 import pytest
 
 from routestat import RoutestatError, Trace, TraceMeta, TraceWriter, count
+from routestat.traces.contents import choose, documents_of
 from routestat.traces.metadata import routers_like
-from routestat.traces.selected import Selected, choose, documents_of, in_common_units, pair
+from routestat.traces.pairing import pair
+from routestat.traces.selected import Selected, in_common_units
 
 META = TraceMeta(routers_like((0, 1), 8, 2))
 
@@ -23,50 +25,6 @@ def trace(folder, texts, names=None, domains=None, seed=0, rows=1 << 20):
 
 
 TEXTS = [np.arange(5), np.arange(7), np.arange(5), np.arange(3) + 40]
-
-
-def test_documents_have_lengths_and_digests_however_the_rows_are_cut(tmp_path):
-    whole = documents_of(trace(tmp_path / "a", TEXTS))
-    cut = documents_of(trace(tmp_path / "b", TEXTS, rows=4))
-    assert [d.tokens for d in whole] == [5, 7, 5, 3]
-    assert whole == cut
-    assert whole[0].digest == whole[2].digest != whole[1].digest
-    unknown = documents_of(trace(tmp_path / "c", [np.full(4, -1)], names=["x"], domains=["law"]))
-    assert (unknown[0].digest, unknown[0].name, unknown[0].domain) == (b"", "x", "law")
-
-
-def test_equal_texts_find_each_other_wherever_they_stand(tmp_path):
-    a = documents_of(trace(tmp_path / "a", TEXTS))
-    b = documents_of(trace(tmp_path / "b", [TEXTS[3], np.arange(9), TEXTS[0]]))
-    found = pair(a, b, "auto")
-    assert (found.paired, found.n_common, found.aligned) == (True, 2, False)
-    assert found.numbers_a[0] == found.numbers_b[2]
-    assert found.numbers_a[3] == found.numbers_b[0]
-    assert len({*found.numbers_a.values(), *found.numbers_b.values()}) == 5
-    same = pair(a, a, "auto", same_trace=True)
-    assert (same.n_common, same.aligned) == (4, True)
-    apart = pair(a, b, "no")
-    assert not apart.paired
-    assert sorted(apart.numbers_b.values()) == [0, 1, 2]
-
-
-def test_without_token_ids_names_and_lengths_decide_and_yes_goes_further(tmp_path):
-    blank = [np.full(4, -1), np.full(6, -1)]
-    a = documents_of(trace(tmp_path / "a", blank, names=["x", "y"]))
-    b = documents_of(trace(tmp_path / "b", [np.full(4, -1), np.full(5, -1)], names=["x", "y"]))
-    assert pair(a, b, "auto").n_common == 1
-    nameless = documents_of(trace(tmp_path / "c", blank))
-    assert not pair(nameless, nameless, "auto").paired
-    assert pair(nameless, nameless, "yes").n_common == 2
-    renamed = documents_of(trace(tmp_path / "d", [np.arange(3), np.arange(8)], names=["y", "z"]))
-    named = documents_of(trace(tmp_path / "e", TEXTS[:2], names=["x", "y"]))
-    assert not pair(named, renamed, "auto").paired
-    by_name = pair(named, renamed, "yes")
-    assert (by_name.n_common, by_name.aligned) == (1, False)
-    with pytest.raises(RoutestatError, match="no document in common"):
-        pair(named, documents_of(trace(tmp_path / "f", [np.arange(2)], names=["q"])), "yes")
-    with pytest.raises(RoutestatError, match="--paired is"):
-        pair(named, named, "maybe")
 
 
 def test_selected_rows_are_those_of_the_documents_under_their_new_numbers(tmp_path):

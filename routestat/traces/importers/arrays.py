@@ -25,10 +25,22 @@ from numpy.typing import NDArray
 
 from routestat.errors import FormatError, RoutestatError
 from routestat.traces.batch import to_batch
-from routestat.traces.importers.checks import check_subsets, count_positions, settle_dummies
-from routestat.traces.importers.imported import Imported, Wanted
-from routestat.traces.importers.opening import UNREADABLE, reason
-from routestat.traces.metadata import Router, routers_like
+from routestat.traces.checked import shown
+from routestat.traces.importers.axes import oriented, refuse_doubtful_axes
+from routestat.traces.importers.checks import (
+    check_subsets,
+    count_positions,
+    layer_numbers_from,
+    once,
+    pick_layers,
+    settle_dummies,
+    settle_n_experts,
+)
+from routestat.traces.importers.imported import Imported, Wanted, routers_of
+from routestat.traces.importers.misspelt import meant
+from routestat.traces.importers.opening import UNREADABLE, require_members_once
+from routestat.traces.importers.wording import listed, reason
+from routestat.traces.metadata import LAYER_NUMBERS, Router, layers_were_counted
 from routestat.traces.store import Trace
 from routestat.traces.units import CLUSTER_COLUMN, named_column
 
@@ -44,6 +56,7 @@ KNOWN = (
     "phase",
     "clusters",
 )
+PER_TOKEN = ("document", "position", "token", "domain", "phase")
 # Of memory, for all arrays of a trace that is written.
 LIMIT_BYTES = 4 << 30
 
@@ -56,14 +69,14 @@ def read_arrays(path: Path, wanted: Wanted | None = None) -> Imported:
     FormatError
         Naming the file and the array that is wrong.
     """
-    arrays = _load(path, None if wanted is None else wanted.cluster)
-    experts = arrays["experts"]
-    if experts.ndim != 3 or experts.dtype.kind not in "iu" or 0 in experts.shape[1:]:
-        raise FormatError(f"{path}: experts must be integers [tokens, layers, k], got {_describe(experts)}")
-    n, n_layers, top_k = experts.shape
+    wanted = wanted or Wanted()
     notes: list[str] = []
-    layers = _layers(path, arrays, n_layers, notes)
-    n_experts = _n_experts(path, arrays, experts, notes)
+    arrays = _load(path, wanted.cluster, notes)
+    experts = _experts(path, arrays, wanted.axes)
+    n, _, top_k = experts.shape
+    axis = _layers(path, arrays, experts.shape[1])
+    experts, layers = pick_layers(path, experts, axis, wanted.layers, notes)
+    n_experts = _n_experts(path, arrays, experts, wanted.n_experts, notes)
     document = _per_token(path, arrays, "document", n)
     if document is None:
         document = np.zeros(n, np.int64)
@@ -77,19 +90,25 @@ def read_arrays(path: Path, wanted: Wanted | None = None) -> Imported:
     token = _per_token(path, arrays, "token", n)
     phase = _per_token(path, arrays, "phase", n)
     documents = _documents(path, arrays, document, n)
-    said = None if wanted is None else wanted.cluster
+    said = wanted.cluster
     if said is None and "clusters" in arrays:
         said = "clusters"
     column = None if said is None else named_column(said)
     if said is not None and column is not None and column not in documents:
         documents[column] = _clusters(path, arrays, said, document)
-    if wanted is not None and wanted.drop_dummy_rows and n:
+    if "position" not in arrays and n:
+        ids = None if token is None else token[order]
+        once_each = once(experts[order], document[order], ids, notes)
+        if once_each is not None:
+            order = order[once_each]
+            position[order] = count_positions(document[order])
+    if wanted.drop_dummy_rows and n:
         keep = settle_dummies(path, experts[order], document[order], True, notes, "row {}".format)
         order = order if keep is None else order[keep]
     rows = experts[order]
     check_subsets(path, rows, n_experts, layers, lambda row: f"row {order[row]}")
     return Imported(
-        routers_like(layers, n_experts, top_k),
+        routers_of(path, layers, n_experts, top_k),
         rows,
         document[order].astype(np.int32),
         position[order].astype(np.int32),
@@ -97,7 +116,10 @@ def read_arrays(path: Path, wanted: Wanted | None = None) -> Imported:
         documents,
         tuple(notes),
         None if phase is None or not phase.any() else phase[order] == 1,
-        extra={} if column is None else {CLUSTER_COLUMN: column},
+        extra={
+            LAYER_NUMBERS: layer_numbers_from(axis, wanted.layers),
+            **({} if column is None else {CLUSTER_COLUMN: column}),
+        },
     )
 
 
@@ -143,7 +165,9 @@ def write_arrays(trace: Trace, path: Path, progress: Callable[[int, int], None] 
             progress(row, n)
     if not arrays["phase"].any():
         del arrays["phase"]
-    arrays |= {"layers": np.array(trace.meta.layers), "n_experts": np.array(n_experts)}
+    arrays |= {"n_experts": np.array(n_experts)}
+    if not layers_were_counted(trace.meta):
+        arrays["layers"] = np.array(trace.meta.layers)
     arrays |= _domains(trace, arrays["document"])
     if trace.meta.extra.get(CLUSTER_COLUMN):
         # Where nobody named the clusters they are found again.
@@ -196,34 +220,56 @@ def _domains(trace: Trace, document: NDArray[np.int32]) -> dict[str, NDArray]:
     }
 
 
-def _load(path: Path, cluster: str | None = None) -> dict[str, NDArray]:
+def _load(path: Path, cluster: str | None, notes: list[str]) -> dict[str, NDArray]:
     if not path.is_file():
         raise FormatError(f"{path}: no such file")
     try:
-        archive = np.load(path, allow_pickle=False)
-        if not isinstance(archive, np.lib.npyio.NpzFile):
-            raise FormatError(f"{path}: a single array; save it with np.savez(..., experts=array)")
-        with archive:
+        # Opened here, for NumPy leaves open what it cannot read.
+        with path.open("rb") as handle:
+            archive = np.load(handle, allow_pickle=False)
+            if not isinstance(archive, np.lib.npyio.NpzFile):
+                raise FormatError(f"{path}: a single array; save it with np.savez(..., experts=array)")
+            require_members_once(path, archive.zip)
             if "experts" not in archive.files:
-                raise FormatError(
-                    f"{path}: no array named experts; it has {', '.join(archive.files) or 'none'}"
-                )
+                raise FormatError(f"{path}: no array named experts; it has {listed(archive.files)}")
             names = KNOWN if cluster is None else (*KNOWN, cluster)
             arrays = {name: archive[name] for name in names if name in archive.files}
+            notes += [_unread(name, names) for name in archive.files if name not in names]
         for name, array in arrays.items():
             if not isinstance(array, np.ndarray):
                 raise FormatError(f"{path}: {name} is no array")
         return arrays
     except FormatError:
         raise
-    except (*UNREADABLE, RuntimeError, TypeError, AttributeError) as error:
+    except UNREADABLE as error:
         raise FormatError(f"{path}: not a readable .npz of plain arrays ({reason(error)})") from None
 
 
-def _layers(path: Path, arrays: dict[str, NDArray], n_layers: int, notes: list[str]) -> list[int]:
+def _unread(name: str, known: tuple[str, ...]) -> str:
+    like = meant(name, known)
+    return f"array {shown(name)} is not read" + ("" if like is None else f"; did you mean {like}?")
+
+
+def _experts(path: Path, arrays: dict[str, NDArray], axes: str | None) -> NDArray[np.integer]:
+    """Experts ``[token, layer, slot]``; asks where the axes are doubtful."""
+    experts = arrays["experts"]
+    if experts.ndim != 3 or experts.dtype.kind not in "iu":
+        raise FormatError(f"{path}: experts must be integers [tokens, layers, k], got {_describe(experts)}")
+    if axes is None:
+        lengths = {
+            axis: {name: len(arrays[name]) for name in names if name in arrays and arrays[name].ndim == 1}
+            for axis, names in (("tokens", PER_TOKEN), ("layers", ("layers",)))
+        }
+        refuse_doubtful_axes(str(path), [experts], lengths)
+    experts = oriented(experts, axes)
+    if 0 in experts.shape[1:]:
+        raise FormatError(f"{path}: experts must be integers [tokens, layers, k], got {_describe(experts)}")
+    return experts
+
+
+def _layers(path: Path, arrays: dict[str, NDArray], n_layers: int) -> list[int] | None:
     if "layers" not in arrays:
-        notes.append(f"no layers array: layers are numbered 0 to {n_layers - 1}")
-        return list(range(n_layers))
+        return None
     layers = arrays["layers"]
     if layers.shape != (n_layers,) or layers.dtype.kind not in "iu":
         raise FormatError(f"{path}: layers must be {n_layers} integers, got {_describe(layers)}")
@@ -232,12 +278,16 @@ def _layers(path: Path, arrays: dict[str, NDArray], n_layers: int, notes: list[s
     return [int(layer) for layer in layers]
 
 
-def _n_experts(path: Path, arrays: dict[str, NDArray], experts: NDArray, notes: list[str]) -> int:
+def _n_experts(
+    path: Path, arrays: dict[str, NDArray], experts: NDArray, wanted: int | None, notes: list[str]
+) -> int:
     if "n_experts" in arrays:
         given = arrays["n_experts"]
         if given.size != 1 or given.dtype.kind not in "iu" or int(given.ravel()[0]) < 1:
             raise FormatError(f"{path}: n_experts must be one positive integer, got {_describe(given)}")
-        return int(given.ravel()[0])
+        return settle_n_experts(path, experts, int(given.ravel()[0]), wanted, notes)
+    if wanted is not None:
+        return wanted
     if not experts.size:
         raise FormatError(f"{path}: no tokens and no n_experts: nothing to go by")
     found = int(experts.max()) + 1
@@ -253,7 +303,8 @@ def _per_token(path: Path, arrays: dict[str, NDArray], name: str, n: int) -> NDA
         raise FormatError(f"{path}: {name} must be {n} integers, one per token, got {_describe(values)}")
     least, most = (-1 if name == "token" else 0), (1 if name == "phase" else np.iinfo(np.int32).max)
     if n and (int(values.min()) < least or int(values.max()) > most):
-        raise FormatError(f"{path}: {name} must lie in {least} … {most}, got {values.min()} … {values.max()}")
+        row = int(np.argmax((values < least) | (values > most)))
+        raise FormatError(f"{path}: {name} must lie in {least} … {most}, got {values[row]} in row {row}")
     return values.astype(np.int64)
 
 
@@ -263,13 +314,17 @@ def _documents(path: Path, arrays: dict[str, NDArray], document: NDArray, n: int
     domain = _per_token(path, arrays, "domain", n)
     if domain is None:
         return rows
-    if (domain != domain[first][np.searchsorted(numbers, document)]).any():
-        raise FormatError(f"{path}: domain changes within a document")
+    changed = domain != domain[first][np.searchsorted(numbers, document)]
+    if changed.any():
+        row = int(np.argmax(changed))
+        raise FormatError(f"{path}: domain changes within a document: row {row} of document {document[row]}")
     names = arrays.get("domains")
     if names is None:
         rows["domain"] = [str(index) for index in domain[first].tolist()]
     elif names.ndim != 1 or (len(domain) and int(domain.max()) >= len(names)):
-        raise FormatError(f"{path}: domain has index {domain.max()}, domains has {_describe(names)}")
+        raise FormatError(
+            f"{path}: domain has index {domain.max()} in row {int(domain.argmax())}, domains has {_describe(names)}"
+        )
     else:
         rows["domain"] = [str(names[index]) for index in domain[first].tolist()]
     return rows
@@ -292,8 +347,12 @@ def _clusters(path: Path, arrays: dict[str, NDArray], name: str, document: NDArr
         )
     if len(values) == len(document):
         label = values[first]
-        if (values != label[np.searchsorted(numbers, document)]).any():
-            raise FormatError(f"{path}: {name} changes within a document; a document is in one cluster")
+        changed = values != label[np.searchsorted(numbers, document)]
+        if changed.any():
+            row = int(np.argmax(changed))
+            raise FormatError(
+                f"{path}: {name} changes within a document in row {row}; a document is in one cluster"
+            )
         values = label
     return list(values.tolist())
 

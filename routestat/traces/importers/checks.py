@@ -2,17 +2,25 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from routestat.errors import FormatError
+from routestat.traces.metadata import FROM_FILE, FROM_READER, FROM_USER
+from routestat.traces.overlaps import find_repeats
+from routestat.traces.row_hash import hash_rows
 from routestat.traces.store import span
 
 # A shorter run of one and the same choice at the start of a document happens in real text ("\n\n\n").
 DUMMY_RUN = 8
+# Rows without positions that are searched for copies of others, at most.
+MOST_LOOKED_AT = 1 << 24
 # Beyond this an id is garbage, such as bytes of another type.
 MOST_EXPERTS = 1 << 16
+# Ids, or the weights beside them.
+Number = TypeVar("Number", bound=np.number)
 
 
 def check_subsets(
@@ -50,6 +58,30 @@ def count_positions(document: NDArray[np.integer]) -> NDArray[np.int64]:
     return position
 
 
+def once(
+    experts: NDArray[np.integer],
+    document: NDArray[np.integer],
+    token: NDArray[np.integer] | None,
+    notes: list[str],
+) -> NDArray[np.bool_] | None:
+    """Which rows to keep where documents were put together from overlapping windows; None: all.
+
+    For rows without positions, documents standing together. See `traces.overlaps`.
+    """
+    if len(experts) > MOST_LOOKED_AT:
+        return None
+    columns = [*experts.reshape(len(experts), -1).T, *([] if token is None else [token])]
+    found = find_repeats(hash_rows(columns, len(experts)), document, experts.shape[1])
+    if not found.n_joins:
+        return None
+    notes.append(
+        f"{found.n_joins} times in {found.n_documents} documents, rows repeat those directly before them in every "
+        f"layer, as where overlapping windows were joined: {int(found.rows.sum())} copies were dropped, so that each "
+        "measurement counts once"
+    )
+    return ~found.rows
+
+
 def narrow(experts: NDArray[np.integer]) -> NDArray[np.integer]:
     """The same ids in the narrowest signed integers, for −1 must fit."""
     largest = int(experts.max()) if experts.size else 0
@@ -61,11 +93,11 @@ def narrow(experts: NDArray[np.integer]) -> NDArray[np.integer]:
 
 def pick_layers(
     path: Path,
-    experts: NDArray[np.integer],
+    experts: NDArray[Number],
     axis: Sequence[int] | None,
     wanted: Sequence[int] | None,
     notes: list[str],
-) -> tuple[NDArray[np.integer], list[int]]:
+) -> tuple[NDArray[Number], list[int]]:
     """The wanted layers of ``[token, layer, slot]`` and their numbers.
 
     Where the file does not number its layers (`axis` is None), as many wanted layers as there are name them in
@@ -89,6 +121,13 @@ def pick_layers(
     return experts[:, [numbers.index(layer) for layer in wanted]], list(wanted)
 
 
+def layer_numbers_from(axis: Sequence[int] | None, wanted: Sequence[int] | None) -> str:
+    """Who numbered the layers: the file, the user by ``--layers``, or the reader, which counted them."""
+    if axis is not None:
+        return FROM_FILE
+    return FROM_READER if wanted is None else FROM_USER
+
+
 def refuse_empty_layers(path: Path, experts: NDArray[np.integer], layers: Sequence[int]) -> None:
     """Refuse layers where nothing was recorded: zeros in every slot of every row (k > 1), or −1."""
     if not experts.size:
@@ -110,7 +149,12 @@ def refuse_empty_layers(path: Path, experts: NDArray[np.integer], layers: Sequen
 
 
 def settle_n_experts(
-    path: Path, experts: NDArray[np.integer], known: int | None, wanted: int | None, notes: list[str]
+    path: Path,
+    experts: NDArray[np.integer],
+    known: int | None,
+    wanted: int | None,
+    notes: list[str],
+    place: Callable[[int], str] = "row {}".format,
 ) -> int:
     """Experts per router: what the file says, else what the caller says, else the largest id + 1."""
     if known is not None and wanted is not None and known != wanted:
@@ -120,8 +164,9 @@ def settle_n_experts(
         return given
     found = int(experts.max()) + 1
     if found > MOST_EXPERTS:
+        row = int(np.unravel_index(int(experts.argmax()), experts.shape)[0])
         raise FormatError(
-            f"{path}: an id of {found - 1}: no router has so many experts; is the dtype as it says?"
+            f"{path}: {place(row)}: an id of {found - 1}: no router has so many experts; is the dtype as it says?"
         )
     notes.append(
         f"taken as {found} experts, the largest id + 1; a dead last expert would be missed: --n-experts"

@@ -1,22 +1,29 @@
 """Which format a file is in, told from what is in it; and the reader of each."""
 
-import json
+import codecs
 import re
 from collections.abc import Callable
 from dataclasses import fields
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
-from zipfile import ZipFile
 
 from routestat.errors import FormatError
+from routestat.traces.importers.array_contents import of_archive, of_safetensors, of_torch, refuse_counted
 from routestat.traces.importers.arrays import read_arrays
+from routestat.traces.importers.counts_text import refuse_if_counts
 from routestat.traces.importers.flame_moe import read_flame_moe
 from routestat.traces.importers.imported import Imported, Wanted
 from routestat.traces.importers.llama_cpp import DUMP, read_llama_cpp
 from routestat.traces.importers.megatron import PATTERN, read_megatron
-from routestat.traces.importers.opening import UNREADABLE, torch_file
+from routestat.traces.importers.moe_atlas import PARTS, read_moe_atlas
+from routestat.traces.importers.opening import json_values, numpy_file
+from routestat.traces.importers.packed import describes, flattened, is_description, read_packed, sidecar
+from routestat.traces.importers.router_logits import read_router_logits
 from routestat.traces.importers.sglang import HOLDERS, read_sglang
-from routestat.traces.importers.slime import KEY, read_slime
+from routestat.traces.importers.slime import read_slime
+from routestat.traces.importers.tensorrt_llm import RANK, read_tensorrt_llm
+from routestat.traces.importers.tensors import is_safetensors
 from routestat.traces.importers.vllm import SUFFIXES, read_vllm
 
 
@@ -31,18 +38,32 @@ class Format(NamedTuple):
 AXIS = ("layers", "n_experts", "drop_dummy_rows")
 # Of formats whose records may say which of them belong together.
 RECORDS = (*AXIS, "cluster")
+#: So many records may have failed before the first that tells the format.
+MOST_FAILED = 1000
 FORMATS = {
-    "arrays": Format(read_arrays, "plain arrays", ("drop_dummy_rows", "cluster")),
-    "vllm": Format(read_vllm, "vLLM's routed experts", RECORDS),
+    "arrays": Format(read_arrays, "plain arrays", (*RECORDS, "axes")),
+    "vllm": Format(read_vllm, "vLLM's routed experts", (*RECORDS, "axes", "skip_failed")),
     "sglang": Format(
-        read_sglang, "SGLang's routed experts or expert-distribution recorder", (*RECORDS, "top_k")
+        read_sglang,
+        "SGLang's routed experts or expert-distribution recorder",
+        (*RECORDS, "top_k", "skip_failed"),
     ),
-    "megatron": Format(read_megatron, "Megatron-LM's router trace", (*AXIS, "sequence_length")),
+    "megatron": Format(
+        read_megatron, "Megatron-LM's router trace", (*AXIS, "sequence_length", "sequence_parallel")
+    ),
     "flame-moe": Format(
         read_flame_moe, "FLAME-MoE-Traces", (*AXIS, "end_of_document", "sequence_length", "iteration")
     ),
     "llama-cpp": Format(read_llama_cpp, "llama.cpp's ffn_moe_topk", (*AXIS, "top_k", "stride")),
-    "slime": Format(read_slime, "routing replay of slime or verl", RECORDS),
+    "slime": Format(read_slime, "routing replay of slime or verl", (*RECORDS, "axes", "skip_failed")),
+    "tensorrt-llm": Format(
+        read_tensorrt_llm,
+        "TensorRT-LLM's raw expert statistic or routed experts",
+        (*RECORDS, "axes", "skip_failed"),
+    ),
+    "moe-atlas": Format(read_moe_atlas, "activations of moe-atlas", (*RECORDS, "skip_failed")),
+    "packed": Format(read_packed, "packed bytes", (*RECORDS, "axes", "shape", "dtype", "skip_failed")),
+    "router-logits": Format(read_router_logits, "router logits", (*AXIS, "top_k", "axes", "logits")),
 }
 
 
@@ -62,14 +83,19 @@ def read_foreign(path: Path, name: str, wanted: Wanted) -> Imported:
     return chosen.read(path, wanted)
 
 
-def detect(path: Path) -> str:
-    """The name of the format that `path` is in.
+def detect(path: Path, wanted: Wanted | None = None) -> str:
+    """The name of the format that `path` is in; some formats are known only by what is `wanted` of them.
 
     Raises
     ------
     FormatError
-        If it is none of them; says how to name one.
+        If it is none of them; says how to name one. If it holds counts only; says what they are good for.
     """
+    if wanted is not None and path.exists():
+        if wanted.logits:
+            return "router-logits"
+        if wanted.shape is not None or wanted.dtype is not None:
+            return "packed"
     name = _of_folder(path) if path.is_dir() else _of_file(path)
     if name is None:
         raise FormatError(
@@ -86,83 +112,81 @@ def _of_folder(path: Path) -> str | None:
     files = sorted(file for file in path.iterdir() if file.is_file())
     if any(DUMP.fullmatch(file.name) for file in files):
         return "llama-cpp"
+    if any(RANK.fullmatch(file.name) for file in files):
+        return "tensorrt-llm"
     # A folder of responses or samples: all files of one kind, so the first tells.
-    first = next((file for file in files if file.suffix in (*SUFFIXES, ".pt", ".pth")), None)
-    return None if first is None else _of_file(first)
+    suffixes = (*SUFFIXES, ".pt", ".pth", ".safetensors")
+    first = next((file for file in files if file.suffix in suffixes and not _is_sidecar(file)), None)
+    name = None if first is None else _of_file(first)
+    if name is None and any(_has_sidecar(file) for file in files):
+        return "packed"
+    return name
+
+
+def _has_sidecar(file: Path) -> bool:
+    """Whether a file beside this one says its shape and type."""
+    beside = None if file.suffix in (".json", ".jsonl") else sidecar(file)
+    return beside is not None and describes(beside)
+
+
+def _is_sidecar(file: Path) -> bool:
+    return file.suffix == ".json" and describes(file)
 
 
 def _of_file(path: Path) -> str | None:
     if not path.is_file():
         return "arrays"  # whose reader says that there is no such file
     with path.open("rb") as handle:
-        head = handle.read(64)
+        head = handle.read(64).removeprefix(codecs.BOM_UTF8)
     if head[:4] == b"GGUF" or DUMP.fullmatch(path.name):
         return "llama-cpp"
     if head[:6] == b"\x93NUMPY":
+        refuse_counted(path, lambda: numpy_file(path))
         return "vllm"
     if head[:4] == b"PK\x03\x04":
-        return _of_archive(path)
+        return of_archive(path)
     if head[:1] == b"\x80" and path.suffix in (".pt", ".pth"):
-        return _of_torch(path)
-    if head.lstrip()[:1] in (b"{", b"["):
+        return of_torch(path)
+    if is_safetensors(head):
+        return of_safetensors(path)
+    if head[:1] == b"\x80":
+        counts = " (expert counts, by its name)" if "expert_counts" in str(path) else ""
+        raise FormatError(
+            f"{path}: a pickle{counts}, which is not read, for that could run code; save arrays with np.savez"
+        )
+    if head.startswith(b"SQLite format 3\0"):
+        raise FormatError(
+            f"{path}: an SQLite database; export its traces first (moe-atlas export --format jsonl)"
+        )
+    if head.lstrip()[:1] in (b"{", b"[") or head.split(maxsplit=1)[:1] == [b"null"]:
         return _of_json(path)
-    if re.match(rb"layer\s*,\s*expert\s*$|\d+\s*,\s*\d+\s*$", head.splitlines()[0] if head else b""):
+    if re.match(
+        rb"layer\s*,\s*expert\s*$|\d+\s*,\s*\d+\s*$",
+        head.splitlines()[0] if head else b"",
+    ):
         return "llama-cpp"
+    if _has_sidecar(path):
+        return "packed"
+    refuse_if_counts(path)
     return None
 
 
-def _of_archive(path: Path) -> str | None:
-    """An ``.npz`` and a ``.pt`` are both zip files; the names inside tell."""
-    try:
-        with ZipFile(path) as archive:
-            names = archive.namelist()
-    except UNREADABLE:
-        return _of_torch(path) if path.suffix in (".pt", ".pth") else "arrays"
-    if any(name.endswith("data.pkl") for name in names):
-        return _of_torch(path)
-    arrays = {name.removesuffix(".npy") for name in names}
-    if "experts" in arrays or not arrays:
-        return "arrays"
-    if any(name.startswith(KEY) for name in arrays):
-        return "slime"
-    if "routed_experts" in arrays:
-        beside = {"attention_mask", "input_ids", "responses"} & arrays
-        return "slime" if beside or _n_axes(path, "routed_experts") == 4 else "vllm"
-    return "vllm" if all(_n_axes(path, name) == 3 for name in arrays) else "arrays"
-
-
-def _n_axes(path: Path, name: str) -> int:
-    """Axes of an array of an ``.npz`` from its header, without reading it."""
-    try:
-        with ZipFile(path) as archive, archive.open(f"{name}.npy") as handle:
-            shape = re.search(rb"'shape':\s*\(([^)]*)\)", handle.read(512))
-    except UNREADABLE:
-        return 0
-    return len([part for part in shape[1].split(b",") if part.strip()]) if shape else 0
-
-
-def _of_torch(path: Path) -> str | None:
-    held = torch_file(path)
-    if not isinstance(held, dict):
-        return None
-    if "records" in held or "logical_count" in held:
-        return "sglang"
-    return "slime" if {"samples", KEY, "routed_experts"} & set(held) else None
-
-
 def _of_json(path: Path) -> str | None:
-    text = path.read_text(encoding="utf-8", errors="replace")
-    record: Any = None
-    for part in (text.lstrip().split("\n", 1)[0], text):
-        try:
-            record = json.loads(part)
-            break
-        except (ValueError, RecursionError):
-            continue
-    if record is None:
-        raise FormatError(f"{path}: begins like JSON but is none; was it cut off?")
-    if isinstance(record, list) and record:
-        record = record[0]
+    """By the first record that says what it is: requests that failed may come before it."""
+    try:
+        for _, record in islice(json_values(path), MOST_FAILED):
+            name = _of_record(record)
+            if name is not None:
+                return name
+    except FormatError as error:
+        raise FormatError(f"{path}: begins like JSON but is none; was it cut off? ({error})") from None
+    refuse_if_counts(path)
+    return None
+
+
+def _of_record(record: Any) -> str | None:
+    if isinstance(record, dict) and isinstance(record.get("traces"), list):
+        record = next((one for one in record["traces"] if isinstance(one, dict)), None)
     if not isinstance(record, dict):
         return None
     if "top_indices" in record:
@@ -178,4 +202,8 @@ def _of_json(path: Path) -> str | None:
             return "sglang"
         if "routed_experts" in place or "prompt_routed_experts" in place:
             return "vllm"
-    return None
+    activations = record.get("activations")
+    if isinstance(activations, list) and activations and isinstance(activations[0], dict):
+        return "moe-atlas" if set(PARTS) <= set(activations[0]) else None
+    record = flattened(record)
+    return "packed" if is_description(record) and isinstance(record.get("data"), str) else None

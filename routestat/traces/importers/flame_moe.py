@@ -28,7 +28,8 @@ from numpy.typing import NDArray
 from routestat.errors import FormatError
 from routestat.traces.importers.checks import narrow
 from routestat.traces.importers.imported import Imported, Wanted, settle
-from routestat.traces.importers.opening import reason
+from routestat.traces.importers.opening import left_out
+from routestat.traces.importers.wording import reason
 from routestat.traces.store import span
 
 LAYER = re.compile(r"layer_(\d+)\.parquet")
@@ -57,7 +58,7 @@ def read_flame_moe(path: Path, wanted: Wanted) -> Imported:
     layers = sorted(wanted.layers or files)
     token = _tokens(path / "samples")
     experts, by_weight = _experts([files[layer] for layer in layers], len(token))
-    notes: list[str] = []
+    notes = [*left_out(folder, files.values()), *left_out(path / "samples", _samples(path / "samples"))]
     return settle(
         path,
         experts,
@@ -90,16 +91,21 @@ def _checkpoint(path: Path, wanted: int | None) -> tuple[int, Path]:
     return number, found[number]
 
 
-def _tokens(folder: Path) -> NDArray[np.integer]:
+def _samples(folder: Path) -> list[Path]:
     files = sorted(folder.glob("*.parquet"))
     if not files:
         raise FormatError(f"{folder}: no .parquet with token_id in it")
+    return files
+
+
+def _tokens(folder: Path) -> NDArray[np.integer]:
     parts = []
-    for file in files:
+    for file in _samples(folder):
         with _decoding(file):
             column = _opened(file, "token_id", pa.types.is_integer).read(["token_id"]).column(0)
         if column.null_count:
-            raise FormatError(f"{file}: token_id is null in {column.null_count} rows")
+            row = column.is_null().to_numpy().argmax()
+            raise FormatError(f"{file}: token_id is null in {column.null_count} rows, the first is row {row}")
         parts.append(column.to_numpy())
     return np.concatenate(parts)
 
@@ -114,7 +120,7 @@ def _decoding(file: Path) -> Iterator[None]:
 
 
 def _opened(file: Path, name: str, fits: Any) -> pq.ParquetFile:
-    opened = pq.ParquetFile(file)
+    opened = pq.ParquetFile(file, page_checksum_verification=True)
     schema = opened.schema_arrow
     if name not in schema.names or not fits(schema.field(name).type):
         held = ", ".join(f"{field.name} {field.type}" for field in schema)
@@ -160,7 +166,8 @@ def _experts(files: list[Path], n_tokens: int) -> tuple[NDArray[np.integer], boo
 def _rows(file: Path, column: pa.Array, first: int) -> NDArray[np.integer]:
     values = column.flatten()
     if column.null_count or values.null_count:
-        raise FormatError(f"{file}: indices is null somewhere in rows {first} … {first + len(column) - 1}")
+        null = [row is None or None in row for row in column.to_pylist()]
+        raise FormatError(f"{file}: row {first + null.index(True)}: indices is null")
     lengths = column.value_lengths().to_numpy(zero_copy_only=False) if len(column) else np.zeros(0)
     if len(column) and (lengths != lengths[0]).any():
         row = int(np.argmax(lengths != lengths[0]))
@@ -172,10 +179,11 @@ def _falls(opened: pq.ParquetFile) -> bool:
     """Whether the scores fall from slot to slot in the first rows."""
     schema = opened.schema_arrow
     kind = schema.field("scores").type if "scores" in schema.names else pa.null()
-    if not (pa.types.is_list(kind) or pa.types.is_fixed_size_list(kind)) or not opened.metadata.num_rows:
+    lists = pa.types.is_list(kind) or pa.types.is_fixed_size_list(kind)
+    if not lists or not pa.types.is_floating(kind.value_type) or not opened.metadata.num_rows:
         return False
     record = next(opened.iter_batches(batch_size=4096, columns=["scores"]))
-    scores = record.column(0).flatten().to_numpy(zero_copy_only=False).astype(np.float32)
+    scores = record.column(0).flatten().to_numpy(zero_copy_only=False)
     if not scores.size or scores.size % len(record):
         return False
     rows = scores.reshape(len(record), -1)

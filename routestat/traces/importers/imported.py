@@ -1,5 +1,6 @@
 """What every importer hands over: rows ready for the store, checked the same way whatever they came from."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,16 +9,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from routestat.errors import FormatError
+from routestat.errors import FormatError, TraceError
+from routestat.traces.checked import require_text
+from routestat.traces.importers.axes import refuse_doubtful_axes
 from routestat.traces.importers.checks import (
     check_subsets,
     count_positions,
+    layer_numbers_from,
+    once,
     pick_layers,
     refuse_empty_layers,
     settle_dummies,
     settle_n_experts,
 )
-from routestat.traces.metadata import Router, routers_like
+from routestat.traces.importers.wording import listed
+from routestat.traces.metadata import LAYER_NUMBERS, Router, routers_like
 from routestat.traces.units import CLUSTER_COLUMN, LABEL, named_column
 
 
@@ -69,7 +75,8 @@ class Wanted:
 class Imported:
     """Rows ready for the store: documents together, positions rising.
 
-    `decode` marks the rows that were generated (None: all prefill); `notes` says in words what had to be assumed.
+    `decode` marks the rows that were generated (None: all prefill); `notes` says in words what had to be assumed;
+    `weights` are the experts' gate weights, slot by slot.
     """
 
     routers: tuple[Router, ...]
@@ -83,6 +90,7 @@ class Imported:
     engine: str = ""
     slot_order: str = "unknown"
     extra: Mapping[str, Any] = field(default_factory=dict)
+    weights: NDArray[np.floating] | None = None
 
 
 @dataclass(frozen=True)
@@ -106,6 +114,11 @@ class Document:
         How many there are, where the ids are unknown.
     cluster : str or int, optional
         Documents with the same one are not independent: answers to one request, turns of one conversation.
+    domain : str, optional
+    weights : float array ``[row, layer, slot]``, optional
+        Gate weights of `experts`.
+    axes_known : bool
+        Whether something in the file says that the first axis is the tokens; else the shapes are looked at.
     """
 
     where: str
@@ -116,6 +129,9 @@ class Document:
     tokens: NDArray[np.integer] | None = None
     n_tokens: int | None = None
     cluster: str | int | None = None
+    domain: str | None = None
+    weights: NDArray[np.floating] | None = None
+    axes_known: bool = True
 
 
 #: Fields by which sources say that several of their records belong together.
@@ -151,10 +167,12 @@ def join(path: Path, found: Sequence[Document], wanted: Wanted, **said: Any) -> 
     Raises
     ------
     FormatError
-        If there is none, or two differ in layers or k.
+        If there is none, two differ in layers or k, or it is doubtful which axis is which.
     """
     if not found:
         raise FormatError(f"{path}: no routed experts in it")
+    if wanted.axes is None:
+        refuse_doubtful_axes(str(path), [one.experts for one in found if not one.axes_known])
     shape = found[0].experts.shape[1:]
     for one in found:
         if one.experts.shape[1:] != shape:
@@ -166,24 +184,30 @@ def join(path: Path, found: Sequence[Document], wanted: Wanted, **said: Any) -> 
     prompts = [one.n_prompt for one in found]
     bounds = np.array([np.iinfo(np.int64).max if n is None else n for n in prompts])
     notes = list(said.pop("notes", ()))
+    # Of bare arrays nothing says that their rows are one run of a text.
+    counted = all(not one.axes_known and not one.first and one.n_prompt is None for one in found)
     if None in prompts:
         unsaid = sum(n is None for n in prompts)
         notes.append(
             f"{unsaid} documents do not say where the prompt ends: their rows are all marked prefill"
         )
+    notes += _unlike(found)
     token = None
     if any(one.tokens is not None for one in found):
         token = np.concatenate([_tokens_of_rows(one) for one in found])
+    weights = [one.weights for one in found if one.weights is not None]
     return settle(
         path,
         np.concatenate([one.experts for one in found]),
         np.repeat(np.arange(len(found)), lengths),
-        position,
+        None if counted else position,
         wanted,
         token=token,
         decode=position >= np.repeat(bounds, lengths),
         described=_described(found, wanted),
         notes=notes,
+        weights=np.concatenate(weights) if len(weights) == len(found) else None,
+        places=[one.where for one in found],
         **said,
     )
 
@@ -201,6 +225,8 @@ def settle(
     decode: NDArray[np.bool_] | None = None,
     described: Mapping[str, Sequence[Any]] | None = None,
     notes: Sequence[str] = (),
+    weights: NDArray[np.floating] | None = None,
+    places: Sequence[str] = (),
     **said: Any,
 ) -> Imported:
     """Check rows ``[token, layer, slot]`` and say what was assumed.
@@ -217,6 +243,10 @@ def settle(
         Where the file says it.
     described : mapping, optional
         Columns of the documents.
+    weights : float array, optional
+        Gate weights, of the shape of `experts`.
+    places : sequence of str, optional
+        Where each document stands in the source: file, line or field, for messages.
     said : mapping
         `engine`, `slot_order`, `extra` of `Imported`.
 
@@ -234,39 +264,102 @@ def settle(
         )
     if column is not None:
         said["extra"] = {**said.get("extra", {}), CLUSTER_COLUMN: column}
+    if weights is not None:
+        weights, _ = pick_layers(path, weights, axis, wanted.layers, [])
+    said["extra"] = {**said.get("extra", {}), LAYER_NUMBERS: layer_numbers_from(axis, wanted.layers)}
     experts, layers = pick_layers(path, experts, axis, wanted.layers, spoken)
     refuse_empty_layers(path, experts, layers)
-    places = count_positions(document) if position is None else position
+    if position is None and (kept := once(experts, document, token, spoken)) is not None:
+        experts, document = experts[kept], document[kept]
+        token = None if token is None else token[kept]
+        decode = None if decode is None else decode[kept]
+        weights = None if weights is None else weights[kept]
+    positions = count_positions(document) if position is None else position
     names = list((described or {}).get("name", ()))
 
     def place(row: int) -> str:
-        name = names[document[row]] if names else str(document[row])
-        return f"document {name}, position {places[row]}"
+        number = int(document[row])
+        beside = f" ({_shortly(path, places[number])})" if places else ""
+        return (
+            f"document {listed([names[number] if names else str(number)])}{beside}, position {positions[row]}"
+        )
 
     keep = settle_dummies(path, experts, document, wanted.drop_dummy_rows, spoken, place)
     if keep is not None:
-        experts, document, places = experts[keep], document[keep], places[keep]
+        experts, document, positions = experts[keep], document[keep], positions[keep]
         token = None if token is None else token[keep]
         decode = None if decode is None else decode[keep]
-    n_experts = settle_n_experts(path, experts, n_experts, wanted.n_experts, spoken)
+        weights = None if weights is None else weights[keep]
+    n_experts = settle_n_experts(path, experts, n_experts, wanted.n_experts, spoken, place)
     check_subsets(path, experts, n_experts, layers, place)
-    if token is not None and (token.min() < -1 or token.max() > np.iinfo(np.int32).max):
-        raise FormatError(f"{path}: token ids must lie in −1 … 2147483647, got {token.min()} … {token.max()}")
+    largest = np.iinfo(np.int32).max
+    if token is not None and (token.min() < -1 or token.max() > largest):
+        row = int(np.argmax((token < -1) | (token > largest)))
+        raise FormatError(f"{path}: {place(row)}: token ids must lie in −1 … {largest}, got {token[row]}")
+    if positions.size and (positions.min() < 0 or positions.max() > largest):
+        row = int(np.argmax((positions < 0) | (positions > largest)))
+        raise FormatError(f"{path}: {place(row)}: positions must lie in 0 … {largest}")
     numbers = np.unique(document).tolist()
     columns: dict[str, list[Any]] = {"document": numbers}
     for key, values in (described or {}).items():
-        columns[key] = [values[number] for number in numbers]
+        columns[key] = [_written(path, key, values[number]) for number in numbers]
     return Imported(
-        routers_like(layers, n_experts, experts.shape[2]),
+        routers_of(path, layers, n_experts, experts.shape[2]),
         experts,
         document.astype(np.int32),
-        places.astype(np.int32),
+        positions.astype(np.int32),
         None if token is None else token.astype(np.int32),
         columns,
         tuple(spoken),
         decode if decode is not None and decode.any() else None,
+        weights=weights,
         **said,
     )
+
+
+def _written(path: Path, column: str, value: Any) -> Any:
+    """A value of the documents, if it can be written: JSON can hold text that is no Unicode."""
+    if isinstance(value, str):
+        try:
+            require_text(value, column)
+        except TraceError as error:
+            raise FormatError(f"{path}: {error}") from None
+    return value
+
+
+def routers_of(path: Path, layers: Sequence[int], n_experts: int, top_k: int) -> tuple[Router, ...]:
+    """One router for each layer.
+
+    Raises
+    ------
+    FormatError
+        If there can be no such router; names the file.
+    """
+    try:
+        return routers_like(list(layers), n_experts, top_k)
+    except TraceError as error:
+        raise FormatError(f"{path}: {error}") from None
+
+
+def _unlike(found: Sequence[Document]) -> list[str]:
+    """Notes on documents that lack what others have: one may be cut off, or miss a field."""
+    notes = []
+    empty = sum(not len(one.experts) for one in found)
+    if empty:
+        notes.append(f"{empty} of {len(found)} documents have no rows and are left out")
+    unnamed = sum(one.tokens is None for one in found)
+    if 0 < unnamed < len(found):
+        notes.append(f"{unnamed} of {len(found)} documents have no token ids, the others do")
+    ends = Counter(n for one in found if (n := _unrouted(one)) is not None)
+    if len(ends) > 1:
+        said = ", ".join(f"{n} in {times} documents" for n, times in sorted(ends.items())[:4])
+        notes.append(f"tokens at the end without a row differ: {said}; was something cut off?")
+    return notes
+
+
+def _shortly(path: Path, place: str) -> str:
+    """A place without the path that the message begins with."""
+    return place.removeprefix(str(path)).lstrip("/:,. ") or path.name
 
 
 def _described(found: Sequence[Document], wanted: Wanted) -> dict[str, list[Any]]:
@@ -275,6 +368,8 @@ def _described(found: Sequence[Document], wanted: Wanted) -> dict[str, list[Any]
         "name": [one.name for one in found],
         "unrouted_tokens": [_unrouted(one) for one in found],
     }
+    if any(one.domain is not None for one in found):
+        columns["domain"] = [one.domain for one in found]
     clusters = [one.cluster for one in found]
     if any(one is not None for one in clusters):
         # Of different kinds where files differ; a column has one type.

@@ -1,12 +1,14 @@
 """Imported rows, or a Parquet trace, into a new store."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from routestat.errors import FormatError, TraceError
 from routestat.traces.importers.imported import Imported
 from routestat.traces.importers.parquet import ParquetTrace
 from routestat.traces.metadata import TraceMeta
@@ -39,7 +41,7 @@ def store_imported(
                 experts=imported.experts[rows],
                 token=None if imported.token is None else imported.token[rows],
                 phase="prefill" if decode is None else np.where(decode, "decode", "prefill"),
-                columns=_heaviest(imported, rows) if meta.slot_order == "weight" else None,
+                columns=_companions(imported, rows, meta.slot_order) or None,
             )
             progress(min(start + ROWS_AT_ONCE, total), total)
 
@@ -62,13 +64,19 @@ def _numbered_densely(imported: Imported) -> Imported:
     return replace(imported, document=dense, documents=documents)
 
 
-def _heaviest(imported: Imported, rows: slice) -> dict[str, np.ndarray]:
-    """The first slot of every router as its ``top1``."""
+def _companions(imported: Imported, rows: slice, slot_order: str) -> dict[str, np.ndarray]:
+    """What is kept beside the states: ``top1``, the first slot, and ``weights``, by ascending expert id."""
     columns = {}
     for index, router in enumerate(imported.routers):
-        heaviest = imported.experts[rows, index, 0].astype(np.int64)
-        missing = np.iinfo(router.alphabet.expert_dtype).max
-        columns[f"{router.name}.top1"] = np.where(heaviest < 0, missing, heaviest)
+        experts = imported.experts[rows, index]
+        if slot_order == "weight":
+            heaviest = experts[:, 0].astype(np.int64)
+            missing = np.iinfo(router.alphabet.expert_dtype).max
+            columns[f"{router.name}.top1"] = np.where(heaviest < 0, missing, heaviest)
+        if imported.weights is not None:
+            by_id = np.argsort(experts, axis=1)
+            weights = np.take_along_axis(imported.weights[rows, index], by_id, axis=1)
+            columns[f"{router.name}.weights"] = np.where(experts[:, :1] < 0, 0.0, weights)
     return columns
 
 
@@ -78,10 +86,22 @@ def store_parquet(
     """Write a Parquet trace as a store; what it says of itself stays, unless `said` says otherwise."""
     given = {key: value for key, value in said.items() if value}
     done = 0
-    with TraceWriter(folder, replace(file.meta, **given), shard_rows=shard_rows) as writer:
+    with (
+        TraceWriter(folder, replace(file.meta, **given), shard_rows=shard_rows) as writer,
+        naming(file.path),
+    ):
         if file.documents is not None:
             writer.add_documents(file.documents.to_pydict())
         for table in file.tables():
             writer.write_table(table)
             done += table.num_rows
             progress(done, file.n_tokens)
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """What the writer refuses is wrong in the file; the error says in which."""
+    try:
+        yield
+    except TraceError as error:
+        raise FormatError(f"{path}: {error}") from None

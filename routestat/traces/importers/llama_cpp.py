@@ -15,7 +15,7 @@ row instead and give ``--stride`` (that number, n_expert) and ``--top-k``: the f
 
 **CSV.** ``layer,expert``, one line per choice (``MOE_TRACE_OUT``); k by ``--top-k``. A stretch of one layer is one
 ubatch of that layer; where the layer number falls back a new ubatch begins; one of a single token, after the
-first, is decode. All is one document: the tool runs one prompt.
+first, is decode. The tool runs one prompt; where files were joined, see `llama_cpp_csv`.
 
 A GGUF from ``llama-imatrix`` holds sums and counts per expert, not what a token chose, and is refused.
 
@@ -27,20 +27,15 @@ from math import ceil, comb, lgamma, log
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.csv
 from numpy.typing import NDArray
 
 from routestat.errors import FormatError
 from routestat.traces.importers.checks import narrow
 from routestat.traces.importers.imported import Imported, Wanted, settle
-from routestat.traces.importers.opening import integers, numpy_file, reason
-from routestat.traces.store import span
+from routestat.traces.importers.llama_cpp_csv import ONE_DOCUMENT, chosen_layers, read_csv
+from routestat.traces.importers.opening import integers, left_out, numpy_file
 
 DUMP = re.compile(r"ffn_moe_topk-(\d+)(\.npy|\.bin|\.i32|\.raw|)")
-ONE_DOCUMENT = (
-    "the file does not say where documents begin: all tokens count as one, so there will be no intervals"
-)
 
 
 def read_llama_cpp(path: Path, wanted: Wanted) -> Imported:
@@ -51,7 +46,7 @@ def read_llama_cpp(path: Path, wanted: Wanted) -> Imported:
     FormatError
         Naming the file and what is wrong with it; the argsort trap with what to do.
     """
-    notes, decode, n_experts = [ONE_DOCUMENT], None, None
+    notes, decode, document, n_experts = [ONE_DOCUMENT], None, None, None
     if path.is_dir() or DUMP.fullmatch(path.name):
         files = {
             int(m[1]): f
@@ -60,13 +55,14 @@ def read_llama_cpp(path: Path, wanted: Wanted) -> Imported:
         }
         if not files:
             raise FormatError(f"{path}: no ffn_moe_topk-<layer> files in this folder")
-        layers = _chosen(path, sorted(files), wanted)
+        layers = chosen_layers(path, sorted(files), wanted)
         by_layer = {layer: _dump(files[layer], wanted) for layer in layers}
         n_experts = wanted.stride
+        notes += left_out(path, files.values())
         notes.append("a dump does not tell prompt from answer: all rows are marked prefill")
     else:
         _refuse_gguf(path)
-        by_layer, decode = _csv(path, wanted)
+        by_layer, decode, document = read_csv(path, wanted, notes)
         layers = list(by_layer)
     _refuse_unequal(path, by_layer)
     for layer, rows in by_layer.items():
@@ -75,7 +71,7 @@ def read_llama_cpp(path: Path, wanted: Wanted) -> Imported:
     return settle(
         path,
         experts,
-        np.zeros(len(experts), np.int64),
+        np.zeros(len(experts), np.int64) if document is None else document,
         None,
         wanted,
         axis=layers,
@@ -84,13 +80,6 @@ def read_llama_cpp(path: Path, wanted: Wanted) -> Imported:
         notes=notes,
         engine="llama.cpp",
     )
-
-
-def _chosen(path: Path, layers: list[int], wanted: Wanted) -> list[int]:
-    absent = sorted(set(wanted.layers or ()) - set(layers))
-    if absent:
-        raise FormatError(f"{path}: --layers {span(absent)} not in it; it holds {span(layers)}")
-    return list(wanted.layers or layers)
 
 
 def _refuse_gguf(path: Path) -> None:
@@ -179,58 +168,3 @@ def _refuse_argsort(where: str, rows: NDArray[np.integer], n_experts: int | None
             f"({int(whole.sum())} of {len(whole)} blocks). Rows of ffn_moe_topk lie {size} apart: dump {size} integers "
             f"a row and read them with --stride {size} --top-k {top_k}"
         )
-
-
-def _csv(path: Path, wanted: Wanted) -> tuple[dict[int, NDArray[np.integer]], NDArray[np.bool_]]:
-    """Experts ``[token, slot]`` by layer, and which tokens were decoded."""
-    layer, expert = _columns(path)
-    if wanted.top_k is None:
-        raise FormatError(f"{path}: one line per choice; say how many a token has with --top-k")
-    starts = np.flatnonzero(np.diff(layer, prepend=layer[0] - 1))
-    lengths = np.diff(np.append(starts, len(layer)))
-    odd = np.flatnonzero(lengths % wanted.top_k)
-    if len(odd):
-        row = int(starts[odd[0]])
-        raise FormatError(
-            f"{path}: line {row + 2}: {lengths[odd[0]]} lines of layer {layer[row]} are no multiple of --top-k "
-            f"{wanted.top_k}; was it cut off?"
-        )
-    # Layers run upwards within an ubatch.
-    ubatch = np.cumsum(np.diff(layer[starts], prepend=layer[starts[0]]) < 0)
-    layers = _chosen(path, sorted(set(layer.tolist())), wanted)
-    tokens = np.full((int(ubatch[-1]) + 1, len(layers)), 0)
-    for column, number in enumerate(layers):
-        runs = layer[starts] == number
-        np.add.at(tokens[:, column], ubatch[runs], lengths[runs] // wanted.top_k)
-    unequal = np.flatnonzero((tokens != tokens[:, :1]).any(axis=1))
-    if len(unequal):
-        at = int(unequal[0])
-        column = int(np.argmax(tokens[at] != tokens[at, 0]))
-        raise FormatError(
-            f"{path}: layers of unequal length: in ubatch {at} layer {layers[column]} has {tokens[at, column]} tokens, "
-            f"layer {layers[0]} has {tokens[at, 0]}; the last layer is evaluated only where logits are asked for: "
-            "leave it out with --layers"
-        )
-    decoded = (tokens[:, 0] == 1) & (np.arange(len(tokens)) > 0)
-    by_layer = {number: expert[layer == number].reshape(-1, wanted.top_k) for number in layers}
-    return by_layer, np.repeat(decoded, tokens[:, 0])
-
-
-def _columns(path: Path) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    with path.open("rb") as handle:
-        head = handle.readline(200).decode("utf-8", "replace").strip()
-    named = head.replace(" ", "") == "layer,expert"
-    if not named and not re.fullmatch(r"\d+\s*,\s*\d+", head):
-        raise FormatError(f"{path}: the first line must be layer,expert, got {head[:60]!r}")
-    kinds = {"layer": pa.int64(), "expert": pa.int64()}
-    try:
-        table = pa.csv.read_csv(
-            path,
-            read_options=pa.csv.ReadOptions(column_names=list(kinds), skip_rows=int(named)),
-            convert_options=pa.csv.ConvertOptions(column_types=kinds, null_values=[]),
-        )
-    except pa.ArrowException as error:
-        raise FormatError(f"{path}: not lines of layer,expert ({reason(error)})") from None
-    if not table.num_rows:
-        raise FormatError(f"{path}: no lines after the first")
-    return table.column("layer").to_numpy(), table.column("expert").to_numpy()

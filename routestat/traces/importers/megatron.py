@@ -9,6 +9,11 @@ batch]``: neighbouring rows are neighbours in a text only if the batch is 1. Wit
 sequence is a document of its own, N tokens, taken out of that order. Either way a document is a random piece of
 the training data; nothing says that two of them are not of one text.
 
+**Sequence parallelism.** Every rank of a group holds a part of every sequence, and the router sees
+``[sequence / N, batch]`` flattened. Nothing in the lines says so. With ``--sequence-parallel N`` ranks r … r + N − 1
+are joined in their order, micro-batch by micro-batch; a ``--sequence-length`` that a rank's rows cannot hold, but those
+of several neighbours can in one way only, says the same. Else ranks with as many tokens each are noted.
+
 **Ranks.** Tensor- and expert-parallel ranks record the same tokens, activation recomputation runs a pass again:
 passes equal to one before in all layers of the same step are dropped. Ranks with disjoint layers are pipeline
 stages and are joined in order. Megatron numbers layers within a stage, though: stages of equal depth look like
@@ -29,12 +34,35 @@ from numpy.typing import NDArray
 from routestat.errors import FormatError
 from routestat.traces.importers.checks import narrow
 from routestat.traces.importers.imported import Imported, Wanted, settle
-from routestat.traces.importers.opening import integers, json_records, whole_number
+from routestat.traces.importers.megatron_ranks import (
+    Passes,
+    Routed,
+    as_long,
+    join_stages,
+    joined_ranks,
+    ranks_together,
+)
+from routestat.traces.importers.misspelt import Misspelt
+from routestat.traces.importers.opening import integers, json_records, left_out, whole_number
+from routestat.traces.importers.wording import listed
 from routestat.traces.store import span
 
 PATTERN = "router_trace_rank*.jsonl"
-# One layer's micro-batches of one (step, rank), each [token, slot].
-Passes = dict[int, list[NDArray[np.integer]]]
+READ = (
+    "step",
+    "stage",
+    "block",
+    "layer",
+    "rank",
+    "num_tokens",
+    "topk",
+    "top_indices",
+    "semantic_token_ids",
+)
+
+
+#: Where the lines of a (step, rank, layer) stand.
+Places = dict[tuple[int, int, int], list[str]]
 
 
 def read_megatron(path: Path, wanted: Wanted) -> Imported:
@@ -48,14 +76,23 @@ def read_megatron(path: Path, wanted: Wanted) -> Imported:
     files = sorted(path.glob(PATTERN)) if path.is_dir() else [path]
     if not files or not files[0].is_file():
         raise FormatError(f"{path}: no {PATTERN} here" if path.is_dir() else f"{path}: no such file")
-    traced, left_out = _lines(files)
+    misspelt = Misspelt(READ)
+    traced, places, others = _lines(files, misspelt)
     if not traced:
         raise FormatError(f"{path}: no lines of block decoder")
-    notes = [f"left out {left_out} lines of other blocks than decoder"] if left_out else []
-    layers, stacked, repeats = _stacked(path, traced, notes)
+    notes = [*misspelt.notes(), *left_out(path, files)]
+    ranks = {rank for _, rank in traced}
+    absent = set(range(min(max(ranks), 4 * len(ranks) + 64))) - ranks
+    if path.is_dir() and absent:
+        notes.append(f"ranks {span(sorted(absent))} are not in it; were files left out?")
+    if others:
+        notes.append(f"left out {others} lines of other blocks than decoder")
+    layers, stacked, repeats = _stacked(path, traced, places, notes)
     if repeats:
         notes.append(f"dropped {repeats} passes recorded twice in a step (parallel ranks or recomputation)")
-    rows, described = _documents(path, stacked, wanted.sequence_length)
+    together = ranks_together(path, stacked, wanted, notes)
+    stacked = joined_ranks(path, stacked, together)
+    rows, described = _documents(path, stacked, wanted.sequence_length, together)
     if wanted.sequence_length is None:
         notes.append(
             "a document is what one rank routed in one step, rows flattened [sequence, batch]: neighbouring rows "
@@ -65,6 +102,11 @@ def read_megatron(path: Path, wanted: Wanted) -> Imported:
         notes.append(
             "ranks with the same layers are taken for data-parallel: pipeline stages of equal depth look alike"
         )
+        if together == 1 and as_long(stacked):
+            notes.append(
+                "all ranks routed as many tokens in every pass: under sequence parallelism each would hold a part of "
+                "every sequence, and documents would be cut; then join the parts: --sequence-parallel N"
+            )
     return settle(
         path,
         narrow(np.concatenate(rows)),
@@ -74,19 +116,22 @@ def read_megatron(path: Path, wanted: Wanted) -> Imported:
         axis=layers,
         described=described,
         notes=notes,
+        places=[f"file of rank {rank}" for rank in described["rank"]],
         engine="megatron-lm",
         extra={"unit": "step and rank" if wanted.sequence_length is None else "sequence of a micro-batch"},
     )
 
 
-def _lines(files: list[Path]) -> tuple[dict[tuple[int, int], Passes], int]:
-    """Every line of every file by (step, rank) and layer, and how many belong to other blocks."""
+def _lines(files: list[Path], misspelt: Misspelt) -> tuple[dict[tuple[int, int], Passes], Places, int]:
+    """Every line of every file by (step, rank) and layer, where it stands, and how many belong to other blocks."""
+    places: Places = defaultdict(list)
     traced: dict[tuple[int, int], Passes] = defaultdict(lambda: defaultdict(list))
-    left_out, stages, top_k = 0, set(), None
+    others, stages, top_k = 0, set(), None
     for file in files:
         for where, record in json_records(file):
+            misspelt.look(record)
             if record.get("block", "decoder") != "decoder":
-                left_out += 1
+                others += 1
                 continue
             stages.add(str(record.get("stage", "")))
             rows = _rows(where, record)
@@ -94,11 +139,13 @@ def _lines(files: list[Path]) -> tuple[dict[tuple[int, int], Passes], int]:
             if rows.shape[1] != top_k or len(stages) > 1:
                 what = f"topk is {rows.shape[1]}, before it was {top_k}"
                 raise FormatError(
-                    f"{where}: {what if rows.shape[1] != top_k else f'stages mix: {sorted(stages)}'}"
+                    f"{where}: {what if rows.shape[1] != top_k else f'stages mix: {listed(sorted(stages))}'}"
                 )
             key = whole_number(where, record, "step"), whole_number(where, record, "rank")
-            traced[key][whole_number(where, record, "layer")].append(rows)
-    return traced, left_out
+            layer = whole_number(where, record, "layer")
+            traced[key][layer].append(rows)
+            places[(*key, layer)].append(where)
+    return traced, places, others
 
 
 def _rows(where: str, record: dict[str, Any]) -> NDArray[np.integer]:
@@ -119,12 +166,12 @@ def _rows(where: str, record: dict[str, Any]) -> NDArray[np.integer]:
 
 
 def _stacked(
-    path: Path, traced: dict[tuple[int, int], Passes], notes: list[str]
-) -> tuple[list[int], list[tuple[int, int, list[NDArray]]], int]:
+    path: Path, traced: dict[tuple[int, int], Passes], places: Places, notes: list[str]
+) -> tuple[list[int], list[Routed], int]:
     """Micro-batches ``[token, layer, slot]`` of every (step, rank) with all layers, without repeats."""
     joined: list[tuple[int, int, Passes]] = []
     for step in sorted({step for step, _ in traced}):
-        joined += _join_stages(path, step, {rank: p for (s, rank), p in traced.items() if s == step}, notes)
+        joined += join_stages(path, step, {rank: p for (s, rank), p in traced.items() if s == step}, notes)
     layers = sorted(joined[0][2])
     stacked, repeats = [], 0
     seen: set[tuple[int, bytes]] = set()
@@ -141,9 +188,10 @@ def _stacked(
             }
             odd = [layer for layer in layers if sizes[layer] != sizes[layers[0]]]
             if odd:
+                line = places[step, rank, odd[0]][number : number + 1]
                 raise FormatError(
-                    f"{where}, pass {number}: layers of unequal length: layer {layers[0]} has {sizes[layers[0]]} "
-                    f"rows, layer {odd[0]} has {sizes[odd[0]]}"
+                    f"{line[0] if line else path}: step {step}, rank {rank}, pass {number}: layers of unequal length: "
+                    f"layer {layers[0]} has {sizes[layers[0]]} rows, layer {odd[0]} has {sizes[odd[0]]}"
                 )
             one = np.stack([passes[layer][number] for layer in layers], axis=1)
             key = step, one.tobytes()
@@ -156,50 +204,27 @@ def _stacked(
     return layers, stacked, repeats
 
 
-def _join_stages(
-    path: Path, step: int, ranks: dict[int, Passes], notes: list[str]
-) -> list[tuple[int, int, Passes]]:
-    """Ranks of a step with disjoint layers put together: the i-th of every stage, as Megatron numbers ranks."""
-    stages: dict[tuple[int, ...], list[int]] = defaultdict(list)
-    for rank in sorted(ranks):
-        stages[tuple(sorted(ranks[rank]))].append(rank)
-    if len(stages) == 1:
-        return [(step, rank, ranks[rank]) for rank in sorted(ranks)]
-    layers = [layer for stage in stages for layer in stage]
-    if len(set(layers)) < len(layers) or len({len(members) for members in stages.values()}) > 1:
-        raise FormatError(
-            f"{path}: step {step}: ranks hold layers {' and '.join(span(stage) for stage in stages)}: neither the same "
-            "nor pipeline stages; was a file cut off or left out?"
-        )
-    note = f"ranks were joined as {len(stages)} pipeline stages"
-    if note not in notes:
-        notes.append(note)
-    merged = []
-    for members in zip(*stages.values(), strict=True):
-        merged.append((step, members[0], {k: v for rank in members for k, v in ranks[rank].items()}))
-    return merged
-
-
 def _documents(
-    path: Path, stacked: list[tuple[int, int, list[NDArray]]], length: int | None
+    path: Path, stacked: list[Routed], length: int | None, together: int
 ) -> tuple[list[NDArray], dict[str, list[Any]]]:
     rows: list[NDArray] = []
     described: dict[str, list[Any]] = {"name": [], "step": [], "rank": []}
     for step, rank, batches in stacked:
-        pieces = [(f"step {step} rank {rank}", np.concatenate(batches))]
+        ranks = f"rank {rank}" if together == 1 else f"ranks {rank} to {rank + together - 1}"
+        pieces = [(f"step {step} {ranks}", np.concatenate(batches))]
         if length is not None:
             pieces = []
             for number, one in enumerate(batches):
                 if len(one) % length:
                     raise FormatError(
-                        f"{path}: step {step}, rank {rank}, pass {number}: {len(one)} rows are no multiple of "
+                        f"{path}: step {step}, {ranks}, pass {number}: {len(one)} rows are no multiple of "
                         f"--sequence-length {length}"
                     )
                 # The router sees [sequence, batch] flattened: row t is position t // batch of sequence t % batch.
+                # Parts of ranks that hold as many positions each lie one behind the other, so this holds for them too.
                 width = len(one) // length
                 pieces += [
-                    (f"step {step} rank {rank} pass {number} sequence {b}", one[b::width])
-                    for b in range(width)
+                    (f"step {step} {ranks} pass {number} sequence {b}", one[b::width]) for b in range(width)
                 ]
         for name, piece in pieces:
             rows.append(piece)

@@ -9,30 +9,36 @@ import importlib
 import io
 import json
 import pickle
+import re
 import struct
 import tokenize
 import warnings
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
+from math import prod
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
+from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
 from routestat.errors import FormatError
+from routestat.traces.checked import shown
+from routestat.traces.importers.wording import kind_of, listed, reason
 
 # What a damaged archive or header makes NumPy and zipfile raise; a header may ask for more memory than there is.
 UNREADABLE = (
     ValueError,
     OSError,
     EOFError,
-    KeyError,
+    LookupError,
     MemoryError,
     OverflowError,
-    NotImplementedError,
+    RuntimeError,  # an encrypted member, an unknown compression
+    TypeError,
+    AttributeError,
     SyntaxError,
     BadZipFile,
     tokenize.TokenError,
@@ -41,10 +47,10 @@ UNREADABLE = (
 )
 
 
-def reason(error: object) -> str:
-    """An error or value of others in a few words: some errors quote half the file."""
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= 160 else text[:160] + " …"
+# Numbers of a tensor that may repeat what is stored (an expanded one); more is a claim to fill the memory with.
+MOST_REPEATED = 1 << 24
+# Files that lie beside data and are none.
+BESIDE = re.compile(r"\.|README|LICEN[CS]E|.*\.(?:md|ya?ml|log)$", re.IGNORECASE)
 
 
 def files_of(path: Path, suffixes: Sequence[str]) -> list[Path]:
@@ -65,26 +71,45 @@ def files_of(path: Path, suffixes: Sequence[str]) -> list[Path]:
     return [path]
 
 
+def left_out(path: Path, read: Iterable[Path]) -> list[str]:
+    """A note on the files of a folder that nobody read: a suffix may be wrong; none for a file by itself."""
+    if not path.is_dir():
+        return []
+    known = set(read)
+    rest = [
+        file.name
+        for file in sorted(path.iterdir())
+        if file.is_file() and file not in known and not BESIDE.match(file.name)
+    ]
+    return [f"{len(rest)} files of {path} are not read: {listed(rest)}"] if rest else []
+
+
 def json_records(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """The objects of a JSON or JSON Lines file, each with its place in words; lines are read one by one."""
+    for where, value in json_values(path):
+        yield where, json_object(where, value)
+
+
+def json_values(path: Path) -> Iterator[tuple[str, Any]]:
+    """As `json_records`, whatever the items or lines are."""
     try:
-        with path.open(encoding="utf-8") as handle:
+        with path.open(encoding="utf-8-sig") as handle:
             lines = ((number, line) for number, line in enumerate(handle, 1) if line.strip())
             first, second = next(lines, None), next(lines, None)
             if first is None:
                 raise FormatError(f"{path}: empty")
             if second is not None and _is_json(first[1]):
                 for number, line in chain((first, second), lines):
-                    yield _object(f"{path}, line {number}", _parse(f"{path}, line {number}", line))
+                    yield f"{path}, line {number}", _parse(f"{path}, line {number}", line)
                 return
-        content = _parse(str(path), path.read_text(encoding="utf-8"))
+        content = _parse(str(path), path.read_text(encoding="utf-8-sig"))
     except UnicodeDecodeError as error:
         raise FormatError(f"{path}: not UTF-8 text ({error.reason} at byte {error.start})") from None
     if isinstance(content, list):
         for index, item in enumerate(content):
-            yield _object(f"{path}, item {index}", item)
+            yield f"{path}, item {index}", item
     else:
-        yield _object(str(path), content)
+        yield str(path), content
 
 
 def _is_json(line: str) -> bool:
@@ -97,15 +122,30 @@ def _is_json(line: str) -> bool:
 
 def _parse(where: str, text: str) -> Any:
     try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise FormatError(f"{where}: not valid JSON ({error}); was it cut off?") from None
+        return json.loads(text, object_pairs_hook=_named_once)
+    except FormatError as error:
+        raise FormatError(f"{where}: {error}") from None
+    except RecursionError:
+        raise FormatError(f"{where}: not valid JSON (nested too deeply)") from None
+    except ValueError as error:
+        raise FormatError(f"{where}: not valid JSON ({reason(error)}); was it cut off?") from None
 
 
-def _object(where: str, value: Any) -> tuple[str, dict[str, Any]]:
+def _named_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object; which of two values of one name counts, nobody can say."""
+    record = dict(pairs)
+    if len(record) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in record if names.count(name) > 1)
+        raise FormatError(f"the name {shown(twice)} comes twice in one object")
+    return record
+
+
+def json_object(where: str, value: Any) -> dict[str, Any]:
+    """The value, if it is an object."""
     if not isinstance(value, dict):
-        raise FormatError(f"{where}: wanted an object, got {type(value).__name__}")
-    return where, value
+        raise FormatError(f"{where}: wanted an object, got {kind_of(value)}")
+    return value
 
 
 def inner(where: str, record: dict[str, Any], name: str) -> dict[str, Any]:
@@ -114,7 +154,7 @@ def inner(where: str, record: dict[str, Any], name: str) -> dict[str, Any]:
     if value is None:
         return {}
     if not isinstance(value, dict):
-        raise FormatError(f"{where}: {name} must be an object, got {type(value).__name__}")
+        raise FormatError(f"{where}: {name} must be an object, got {kind_of(value)}")
     return value
 
 
@@ -122,14 +162,20 @@ def whole_number(where: str, record: dict[str, Any], name: str, least: int = 0) 
     """A whole number of a record."""
     value = record.get(name)
     if isinstance(value, bool) or not isinstance(value, int) or not least <= value < 1 << 31:
-        raise FormatError(f"{where}: {name} must be a whole number from {least}, got {reason(value)}")
+        raise FormatError(f"{where}: {name} must be a whole number from {least}, got {_value(value)}")
     return value
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return kind_of(value)
+    return reason(shown(value) if isinstance(value, str) else value)
 
 
 def unbase64(where: str, text: Any) -> bytes:
     """The bytes behind a base64 string."""
     if not isinstance(text, str):
-        raise FormatError(f"{where}: wanted a base64 string, got {type(text).__name__}")
+        raise FormatError(f"{where}: wanted a base64 string, got {kind_of(text)}")
     try:
         return base64.b64decode(text, validate=True)
     except ValueError as error:
@@ -139,9 +185,13 @@ def unbase64(where: str, text: Any) -> bytes:
 def integer_type(where: str, name: Any) -> np.dtype:
     """The integer type of that name."""
     try:
-        kind = np.dtype(name)
-    except TypeError:
-        raise FormatError(f"{where}: no such type: {name!r}") from None
+        # NumPy warns of names that it is about to forget.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            # None would be taken for float64.
+            kind = np.dtype("" if name is None else name)
+    except (TypeError, ValueError, SyntaxError):
+        raise FormatError(f"{where}: no such type: {shown(name)}") from None
     if kind.kind not in "iu":
         raise FormatError(f"{where}: wanted an integer type, got {kind}")
     return kind
@@ -150,7 +200,7 @@ def integer_type(where: str, name: Any) -> np.dtype:
 def from_buffer(where: str, raw: bytes, dtype: Any, shape: Sequence[int]) -> NDArray[np.integer]:
     """Raw C-order little-endian integers of a stated type and shape."""
     kind = integer_type(f"{where}.dtype", dtype)
-    wanted = int(np.prod(shape)) * kind.itemsize
+    wanted = prod(shape) * kind.itemsize
     if len(raw) != wanted:
         raise FormatError(f"{where}: {len(raw)} bytes where {list(shape)} of {kind} take {wanted}")
     little = kind if kind.byteorder == ">" else kind.newbyteorder("<")
@@ -171,13 +221,26 @@ def npy_bytes(where: str, raw: bytes) -> NDArray:
 def numpy_file(path: Path) -> dict[str, NDArray]:
     """The arrays of an ``.npz`` by name; an ``.npy`` is called by the empty string."""
     try:
-        loaded = np.load(path, allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            return {"": loaded}
-        with loaded:
-            return {name: loaded[name] for name in loaded.files}
+        # Opened here, for NumPy leaves open what it cannot read.
+        with path.open("rb") as handle:
+            loaded = np.load(handle, allow_pickle=False)
+            if isinstance(loaded, np.ndarray):
+                return {"": loaded}
+            with loaded:
+                require_members_once(path, loaded.zip)
+                return {name: loaded[name] for name in loaded.files}
+    except FormatError:
+        raise
     except UNREADABLE as error:
         raise FormatError(f"{path}: not a readable file of plain arrays ({reason(error)})") from None
+
+
+def require_members_once(path: Path, archive: ZipFile | None) -> None:
+    """Refuse an archive with a member twice: which of them counts, nobody can say."""
+    names = [] if archive is None else archive.namelist()
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise FormatError(f"{path}: the archive holds {shown(twice)} twice")
 
 
 def torch_file(path: Path) -> Any:
@@ -201,9 +264,12 @@ def torch_file(path: Path) -> Any:
         raise FormatError(
             f"{path}: holds more than tensors and numbers, and is not read, for that could run code ({reason(error)})"
         ) from None
-    except (*UNREADABLE, RuntimeError, TypeError, LookupError, AttributeError) as error:
+    except UNREADABLE as error:
         raise FormatError(f"{path}: not a readable .pt file ({reason(error)})") from None
-    return _plain(loaded, torch)
+    try:
+        return _plain(loaded, torch)
+    except UNREADABLE as error:
+        raise FormatError(f"{path}: holds tensors that are no plain numbers ({reason(error)})") from None
 
 
 def _array_parts() -> list[Any]:
@@ -219,6 +285,9 @@ def _array_parts() -> list[Any]:
 
 def _plain(value: Any, torch: Any) -> Any:
     if isinstance(value, torch.Tensor):
+        held = value.untyped_storage().nbytes() // max(value.element_size(), 1)
+        if value.numel() > max(held, MOST_REPEATED):
+            raise ValueError(f"a tensor of {list(value.shape)} where {held} numbers are stored")
         return value.detach().float().numpy() if value.dtype == torch.bfloat16 else value.detach().numpy()
     if isinstance(value, dict):
         return {key: _plain(item, torch) for key, item in value.items()}
@@ -231,11 +300,40 @@ def integers(where: str, value: Any, n_axes: int) -> NDArray[np.integer]:
     """Nested lists or an array as integers of so many axes; an empty list has none of anything."""
     try:
         array = np.asarray(value)
-    except ValueError:
-        raise FormatError(f"{where}: rows of unequal length") from None
+    except (ValueError, TypeError, OverflowError, RecursionError):
+        raise FormatError(f"{where}: rows of unequal length{_odd_row(value, n_axes)}") from None
+    if isinstance(value, list) and array.ndim == n_axes and _has_truth(value, n_axes):
+        raise FormatError(f"{where}: true or false where an integer was wanted")
     if not array.size and array.ndim < n_axes:
         return np.zeros((0,) * n_axes, np.int8)
     if array.ndim != n_axes or array.dtype.kind not in "iu":
         wanted = f"integers of {n_axes} axes" if n_axes > 1 else "integers"
-        raise FormatError(f"{where}: wanted {wanted}, got {array.dtype} {list(array.shape)}")
+        got = f"{array.dtype} {list(array.shape)}" if isinstance(value, list | np.ndarray) else kind_of(value)
+        logits = "; router logits are read with --logits" if n_axes == 3 and array.dtype.kind == "f" else ""
+        raise FormatError(f"{where}: wanted {wanted}, got {got}{logits}")
     return array
+
+
+def _has_truth(value: Any, n_axes: int) -> bool:
+    """Whether nested lists hold true or false, which NumPy takes for 1 and 0 among integers."""
+    for _ in range(n_axes - 1):
+        value = chain.from_iterable(value)
+    return bool in set(map(type, value))
+
+
+def _odd_row(value: Any, depth: int) -> str:
+    """The first row that is not as the first one, in words; nothing where rows are no lists."""
+    if not isinstance(value, list | tuple) or not value or not depth:
+        return ""
+
+    def shape(item: Any) -> tuple[int, ...]:
+        try:
+            return np.asarray(item).shape
+        except (ValueError, TypeError, OverflowError, RecursionError):
+            return (-1,)
+
+    wanted = shape(value[0])
+    odd = next((place for place, item in enumerate(value) if shape(item) != wanted), None)
+    if wanted == (-1,):
+        return f": row 0{_odd_row(value[0], depth - 1).replace(': row', ', part')}"
+    return "" if odd is None else f": row {odd} is {list(shape(value[odd]))}, row 0 {list(wanted)}"

@@ -35,13 +35,13 @@ def write_parquet(trace: Trace, path: Path, progress: Callable[[int, int], None]
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary, done = path.with_name(path.name + ".tmp"), 0
     try:
-        with pq.ParquetWriter(temporary, schema, compression="zstd") as sink:
+        with pq.ParquetWriter(temporary, schema, compression="zstd", write_page_checksum=True) as sink:
             for record in trace.record_batches():
                 sink.write_batch(record.cast(schema), row_group_size=GROUP_ROWS)
                 done += record.num_rows
                 if progress is not None:
                     progress(done, trace.n_tokens)
-        pq.write_table(trace.documents, documents_path(path), compression="zstd")
+        pq.write_table(trace.documents, documents_path(path), compression="zstd", write_page_checksum=True)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -152,6 +152,6 @@ def _documents(path: Path) -> pa.Table:
 
 def _open(path: Path) -> Any:
     try:
-        return pq.ParquetFile(path)
+        return pq.ParquetFile(path, page_checksum_verification=True)
     except (pa.ArrowException, OSError) as error:
         raise FormatError(f"{path}: not a readable Parquet file ({first_line(error)})") from None

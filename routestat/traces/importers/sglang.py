@@ -6,8 +6,8 @@ otherwise; `start` is ``routed_experts_start_len`` of the request, 0 if it is no
 layers of the model, with zeros for dense ones; neither their number nor k is in the response, so k must be given.
 
 JSON is one response, a list of them, or one a line; a folder of ``.json`` or ``.jsonl`` is read whole. One response
-or choice is one document; prompt rows are prefill, the others decode; the last token is never forwarded. A ``.pt``
-goes to `sglang_recorder`.
+or choice is one document; prompt rows are prefill, the others decode; the last token is never forwarded. Responses
+of failed requests stop the reading, or are left out on request. A ``.pt`` goes to `sglang_recorder`.
 
 Sources: sgl-project/sglang pull requests 12162 and 17434, its documentation of the OpenAI API ("Returning Routed
 Experts"); THUDM/slime pull request 2185 (`start`).
@@ -21,20 +21,44 @@ import numpy as np
 
 from routestat.errors import FormatError
 from routestat.traces.importers.checks import narrow
-from routestat.traces.importers.imported import Document, Imported, Wanted, cluster_of, join
+from routestat.traces.importers.failed import Failures, responses
+from routestat.traces.importers.imported import (
+    CLUSTER_FIELDS,
+    Document,
+    Imported,
+    Wanted,
+    cluster_of,
+    join,
+)
+from routestat.traces.importers.misspelt import Misspelt
 from routestat.traces.importers.opening import (
     files_of,
     from_buffer,
     inner,
     integer_type,
     integers,
-    json_records,
+    left_out,
     unbase64,
     whole_number,
 )
 from routestat.traces.importers.sglang_recorder import read_recording
 
 HOLDERS = ("meta_info", "sgl_ext", "sglext")
+READ = (
+    *CLUSTER_FIELDS,
+    *HOLDERS,
+    "id",
+    "choices",
+    "usage",
+    "prompt_tokens",
+    "completion_tokens",
+    "routed_experts",
+    "routed_experts_dtype",
+    "routed_experts_start_len",
+    "input_ids",
+    "prompt_token_ids",
+    "output_ids",
+)
 
 
 def read_sglang(path: Path, wanted: Wanted) -> Imported:
@@ -48,13 +72,18 @@ def read_sglang(path: Path, wanted: Wanted) -> Imported:
     if path.suffix == ".pt" or (path.is_dir() and any(path.glob("*.pt"))):
         return read_recording(path, wanted)
     found: list[Document] = []
-    for file in files_of(path, (".json", ".jsonl")):
-        for where, record in json_records(file):
-            found += _from_response(where, record, wanted, f"{file.stem} {len(found)}")
+    failed = Failures(path, wanted.skip_failed)
+    misspelt = Misspelt((*READ, *(() if wanted.cluster is None else (wanted.cluster,))))
+    files = files_of(path, (".json", ".jsonl"))
+    for file in files:
+        for where, record in responses(file, failed):
+            misspelt.look(record)
+            found += _from_response(where, record, wanted, f"{file.stem} {len(found)}", failed)
     return join(
         path,
         found,
         wanted,
+        notes=[*failed.notes(len(found)), *misspelt.notes(), *left_out(path, files)],
         engine="sglang",
         extra={
             "last_token": "never forwarded by the engine: it has no row; see unrouted_tokens of the documents"
@@ -71,30 +100,36 @@ def holder_of(record: dict[str, Any]) -> dict[str, Any] | None:
     return None
 
 
-def _from_response(where: str, record: dict[str, Any], wanted: Wanted, fallback: str) -> Iterator[Document]:
+def _from_response(
+    where: str, record: dict[str, Any], wanted: Wanted, fallback: str, failed: Failures
+) -> Iterator[Document]:
     choices = record.get("choices")
     said = record.get("id") or inner(where, record, "meta_info").get("id")
     label = str(said or fallback)
     # Answers to one request share its prompt, whether they come together or a line each. Ids are unique in a file.
     request = fallback if said is None else f"{fallback.rsplit(' ', 1)[0]} {said}"
-    if holder_of(record) is not None or not isinstance(choices, list):
-        yield _document(where, record, record, wanted, label, request)
+    if holder_of(record) is not None or not isinstance(choices, list) or not choices:
+        if _has_routing(where, record, record, failed):
+            yield _document(where, record, record, wanted, label, request)
         return
     for index, choice in enumerate(choices):
         if not isinstance(choice, dict):
             raise FormatError(f"{where}: choices[{index}] must be an object")
-        name = label if len(choices) == 1 else f"{label} choice {index}"
-        yield _document(f"{where}, choices[{index}]", record, choice, wanted, name, request)
+        name, place = label if len(choices) == 1 else f"{label} choice {index}", f"{where}, choices[{index}]"
+        if _has_routing(place, record, choice, failed):
+            yield _document(place, record, choice, wanted, name, request)
+
+
+def _has_routing(where: str, record: dict[str, Any], choice: dict[str, Any], failed: Failures) -> bool:
+    lacks = None if holder_of(choice) is not None else f"no routed_experts in {' or '.join(HOLDERS)}"
+    advice = "did the request say return_routed_experts?"
+    return failed.keep(where, record, None if choice is record else choice, lacks, advice)
 
 
 def _document(
     where: str, record: dict[str, Any], choice: dict[str, Any], wanted: Wanted, name: str, request: str
 ) -> Document:
-    held = holder_of(choice)
-    if held is None:
-        raise FormatError(
-            f"{where}: no routed_experts in {' or '.join(HOLDERS)}; did the request say return_routed_experts?"
-        )
+    held = holder_of(choice) or {}
     place = f"{where}.routed_experts"
     counts = inner(where, record, "usage") | inner(where, choice, "meta_info")
     n_prompt = whole_number(where, counts, "prompt_tokens")

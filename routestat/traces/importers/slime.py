@@ -11,12 +11,14 @@
   exceed 1.
 
 One sample is one document; tokens before the response are prefill. The last token is never forwarded: no row.
-Layers may be all layers of the model with zeros for dense ones: then name the MoE layers. A ``.pt`` is read with
+Layers may be all layers of the model with zeros for dense ones: then name the MoE layers. A sample that failed
+(aborted, no rows) stops the reading, or is left out on request. A ``.pt`` is read with
 ``weights_only=True``: tensors, arrays of numbers, strings and containers, nothing else.
 
 Sources: THUDM/slime, ``slime/rollout/sglang_rollout.py``; volcengine/verl, ``verl/experimental/agent_loop``.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -25,11 +27,35 @@ import numpy as np
 from numpy.typing import NDArray
 
 from routestat.errors import FormatError
+from routestat.traces.importers.axes import oriented, refuse_doubtful_axes
 from routestat.traces.importers.checks import narrow
-from routestat.traces.importers.imported import Document, Imported, Wanted, cluster_of, join
-from routestat.traces.importers.opening import files_of, integers, numpy_file, torch_file
+from routestat.traces.importers.failed import Failures
+from routestat.traces.importers.imported import (
+    CLUSTER_FIELDS,
+    Document,
+    Imported,
+    Wanted,
+    cluster_of,
+    join,
+)
+from routestat.traces.importers.misspelt import Misspelt
+from routestat.traces.importers.opening import files_of, integers, left_out, numpy_file, torch_file
+from routestat.traces.importers.wording import kind_of, listed
 
 KEY = "rollout_routed_experts"
+NUMBERED = re.compile(rf"({KEY}|tokens)_(0|[1-9]\d{{0,8}})", re.ASCII)
+READ = (
+    *CLUSTER_FIELDS,
+    "samples",
+    KEY,
+    "tokens",
+    "response_length",
+    "response_lengths",
+    "routed_experts",
+    "attention_mask",
+    "input_ids",
+    "responses",
+)
 
 
 def read_slime(path: Path, wanted: Wanted) -> Imported:
@@ -41,18 +67,23 @@ def read_slime(path: Path, wanted: Wanted) -> Imported:
         Naming the file, the sample and the field that is wrong.
     """
     found: list[Document] = []
-    for file in files_of(path, (".npz", ".pt", ".pth")):
+    failed = Failures(path, wanted.skip_failed)
+    misspelt = Misspelt((*READ, *(() if wanted.cluster is None else (wanted.cluster,))))
+    files = files_of(path, (".npz", ".pt", ".pth"))
+    for file in files:
         held = torch_file(file) if file.suffix in (".pt", ".pth") else numpy_file(file)
         if not isinstance(held, Mapping):
-            raise FormatError(f"{file}: wanted a dictionary, got {type(held).__name__}")
+            raise FormatError(f"{file}: wanted a dictionary, got {kind_of(held)}")
+        misspelt.look(_unnumbered(held))
         if "routed_experts" in held:
-            found += _from_verl(file, held)
+            found += _from_verl(file, held, wanted, failed)
         else:
-            found += _from_slime(file, held, wanted)
+            found += _from_slime(file, held, wanted, failed)
     return join(
         path,
         found,
         wanted,
+        notes=[*failed.notes(len(found)), *misspelt.notes(), *left_out(path, files)],
         engine="slime",
         extra={
             "last_token": "never forwarded by the engine: it has no row; see unrouted_tokens of the documents"
@@ -60,16 +91,22 @@ def read_slime(path: Path, wanted: Wanted) -> Imported:
     )
 
 
-def _from_slime(file: Path, held: Mapping[str, Any], wanted: Wanted) -> Iterator[Document]:
+def _from_slime(file: Path, held: Mapping[str, Any], wanted: Wanted, failed: Failures) -> Iterator[Document]:
     for index, (place, sample) in enumerate(_samples(file, held)):
         where = f"{file}: {place}"
-        if sample.get(KEY) is None:
-            raise FormatError(f"{where}: no {KEY}; it has {', '.join(sample) or 'nothing'}")
+        lacks = f"no {KEY}; it has {listed(sample)}"
+        if not failed.keep(where, sample, None, lacks if sample.get(KEY) is None else None):
+            continue
         experts = integers(f"{where}.{KEY} [tokens − 1, layers, k]", sample[KEY], 3)
+        experts = oriented(experts, wanted.axes)
         tokens = sample.get("tokens")
         tokens = None if tokens is None else integers(f"{where}.tokens", tokens, 1)
         if tokens is not None and len(experts) not in (len(tokens), len(tokens) - 1):
-            raise FormatError(f"{where}.{KEY}: {len(experts)} rows where {len(tokens)} tokens have one less")
+            swapped = wanted.axes is None and experts.shape[1] in (len(tokens), len(tokens) - 1)
+            hint = "; the second axis fits: --axes layers,tokens,k" if swapped else ""
+            raise FormatError(
+                f"{where}.{KEY}: {len(experts)} rows where {len(tokens)} tokens have one less{hint}"
+            )
         n_tokens = len(experts) + 1 if tokens is None else len(tokens)
         response, n_prompt = sample.get("response_length"), None
         if response is not None:
@@ -78,27 +115,25 @@ def _from_slime(file: Path, held: Mapping[str, Any], wanted: Wanted) -> Iterator
                 raise FormatError(f"{where}.response_length: {response} of {n_tokens} tokens")
         cluster = cluster_of(where, sample, wanted)
         name = f"{file.stem} {index}"
-        yield Document(where, narrow(experts), name, 0, n_prompt, tokens, n_tokens, cluster)
+        known = tokens is not None
+        yield Document(where, narrow(experts), name, 0, n_prompt, tokens, n_tokens, cluster, axes_known=known)
 
 
 def _samples(file: Path, held: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """The samples of a file in any of slime's forms, each with its place in words."""
+    """The samples of a file in any of slime's forms, each with its place in words; None is an empty one."""
     if isinstance(held.get("samples"), list):
         for index, sample in enumerate(held["samples"]):
-            if not isinstance(sample, Mapping):
-                raise FormatError(f"{file}: samples[{index}] must be a dictionary")
-            yield f"samples[{index}]", sample
+            if sample is not None and not isinstance(sample, Mapping):
+                raise FormatError(f"{file}: samples[{index}] must be a dictionary, got {kind_of(sample)}")
+            yield f"samples[{index}]", sample or {}
         return
     if isinstance(held.get(KEY), list):
+        n = len(held[KEY])
         columns = {
             KEY: held[KEY],
-            "tokens": held.get("tokens"),
-            "response_length": held.get("response_lengths"),
+            "tokens": _per_sample(file, held, "tokens", n),
+            "response_length": _per_sample(file, held, "response_lengths", n),
         }
-        n = len(held[KEY])
-        for name, column in columns.items():
-            if column is not None and len(column) != n:
-                raise FormatError(f"{file}: {name} has {len(column)} samples, {KEY} has {n}")
         for index in range(n):
             yield (
                 f"[{index}]",
@@ -108,18 +143,35 @@ def _samples(file: Path, held: Mapping[str, Any]) -> Iterator[tuple[str, Mapping
     if KEY in held:
         yield "sample", {"response_length": held.get("response_length"), **held}
         return
-    numbers = sorted(
-        int(name.removeprefix(KEY + "_")) for name in held if name.removeprefix(KEY + "_").isdigit()
-    )
+    yield from _numbered(file, held)
+
+
+def _per_sample(file: Path, held: Mapping[str, Any], name: str, n: int) -> Any:
+    """A list or array with an item for each of `n` samples; None if it is not there."""
+    column = held.get(name)
+    if column is None:
+        return None
+    several = isinstance(column, list) or (isinstance(column, np.ndarray) and column.ndim)
+    if not several:
+        raise FormatError(f"{file}: {name} must be a list, got {kind_of(column)}")
+    if len(column) != n:
+        raise FormatError(f"{file}: {name} has {len(column)} samples where {KEY} has {n}")
+    return column
+
+
+def _numbered(file: Path, held: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """The samples of an archive whose members have their sample's number."""
+    members: dict[str, set[int]] = {KEY: set(), "tokens": set()}
+    for name in held:
+        if found := NUMBERED.fullmatch(str(name)):
+            members[found[1]].add(int(found[2]))
+    numbers = sorted(members[KEY])
     if not numbers:
-        raise FormatError(
-            f"{file}: no {KEY} and no routed_experts; it has {', '.join(map(str, held)) or 'nothing'}"
-        )
-    lengths = held.get("response_lengths")
-    if lengths is not None and len(lengths) <= numbers[-1]:
-        raise FormatError(
-            f"{file}: response_lengths has {len(lengths)} samples where {KEY} goes to {numbers[-1]}"
-        )
+        raise FormatError(f"{file}: no {KEY} and no routed_experts; it has {listed(held)}")
+    without = sorted(members["tokens"] - members[KEY])
+    if without:
+        raise FormatError(f"{file}: there is tokens_{without[0]} but no {KEY}_{without[0]}")
+    lengths = _per_sample(file, held, "response_lengths", numbers[-1] + 1)
     for index in numbers:
         length = None if lengths is None else lengths[index]
         yield (
@@ -128,36 +180,73 @@ def _samples(file: Path, held: Mapping[str, Any]) -> Iterator[tuple[str, Mapping
         )
 
 
-def _from_verl(file: Path, held: Mapping[str, Any]) -> Iterator[Document]:
+def _unnumbered(held: Mapping[str, Any]) -> dict[str, Any]:
+    """The names of a file without those of numbered samples."""
+    return {name: value for name, value in held.items() if not NUMBERED.fullmatch(str(name))}
+
+
+def _from_verl(file: Path, held: Mapping[str, Any], wanted: Wanted, failed: Failures) -> Iterator[Document]:
     experts = integers(f"{file}: routed_experts [samples, sequence, layers, k]", held["routed_experts"], 4)
+    experts = oriented(experts, wanted.axes)
     beside = {}
     for name in ("attention_mask", "input_ids"):
         if held.get(name) is not None:
             beside[name] = integers(f"{file}: {name}", held[name], 2)
             if beside[name].shape != experts.shape[:2]:
+                swapped = wanted.axes is None and beside[name].shape == experts.shape[:3:2]
+                hint = "; the third axis fits: --axes layers,tokens,k" if swapped else ""
                 raise FormatError(
-                    f"{file}: {name} is {list(beside[name].shape)}, routed_experts {list(experts.shape)}"
+                    f"{file}: {name} is {list(beside[name].shape)}, routed_experts {list(experts.shape)}{hint}"
                 )
-    answer = held.get("responses")
-    width = None if answer is None else experts.shape[1] - integers(f"{file}: responses", answer, 2).shape[1]
-    if width is not None and width < 0:
-        raise FormatError(f"{file}: responses are longer than the sequence of routed_experts")
+    mask = beside.get("attention_mask")
+    if mask is not None and mask.size and not 0 <= mask.min() <= mask.max() <= 1:
+        raise FormatError(f"{file}: attention_mask must be 0 or 1, got {mask.min()} … {mask.max()}")
+    width = _prompt_width(file, held, experts, beside.get("input_ids"))
+    if wanted.axes is None and not beside and len(experts):
+        refuse_doubtful_axes(str(file), [experts[0]])
     if "attention_mask" not in beside and experts.shape[3] == 1:
         raise FormatError(f"{file}: with k = 1 zeros are a choice too: padding needs attention_mask")
     for index in range(len(experts)):
         one = {name: values[index] for name, values in beside.items()}
-        yield _padded(f"{file}: sample {index}", f"{file.stem} {index}", experts[index], one, width)
+        sample = _padded(
+            f"{file}: sample {index}", f"{file.stem} {index}", experts[index], one, width, failed
+        )
+        if sample is not None:
+            yield sample
+
+
+def _prompt_width(
+    file: Path, held: Mapping[str, Any], experts: NDArray, tokens: NDArray[np.integer] | None
+) -> int | None:
+    """Columns before the answers, which are the end of every sequence; None where the file does not say."""
+    if held.get("responses") is None:
+        return None
+    answers = integers(f"{file}: responses", held["responses"], 2)
+    width = experts.shape[1] - answers.shape[1]
+    if width < 0 or len(answers) != len(experts):
+        raise FormatError(
+            f"{file}: responses is {list(answers.shape)} where routed_experts has {list(experts.shape[:2])}"
+        )
+    if tokens is not None and not np.array_equal(tokens[:, width:], answers):
+        raise FormatError(f"{file}: responses are not the end of input_ids; is it another batch's?")
+    return width
 
 
 def _padded(
-    where: str, name: str, experts: NDArray, beside: Mapping[str, NDArray], width: int | None
-) -> Document:
-    """One padded sample: its own columns, without the last token, whose zeros were never filled."""
+    where: str,
+    name: str,
+    experts: NDArray,
+    beside: Mapping[str, NDArray],
+    width: int | None,
+    failed: Failures,
+) -> Document | None:
+    """One padded sample: its own columns, without the last token, whose zeros were never filled; None: left out."""
     mask = beside.get("attention_mask")
     routed: NDArray[np.bool_] = np.asarray(np.any(experts != 0, axis=(1, 2)))
     columns = np.flatnonzero(routed if mask is None else mask)
-    if not len(columns):
-        raise FormatError(f"{where}: nothing but {'zeros' if mask is None else 'padding'}")
+    if not len(columns) or (experts.shape[2] > 1 and not routed.any()):
+        failed.leave_out(where, f"nothing but {'zeros' if len(columns) or mask is None else 'padding'}")
+        return None
     start, stop = int(columns[0]), int(columns[-1]) + 1
     if mask is not None and len(columns) != stop - start:
         raise FormatError(f"{where}: attention_mask has gaps")

@@ -11,13 +11,15 @@ The form is told from the content, never from a version:
 JSON is one response, a list of them, or one a line; a folder of files is read whole. One request or choice is one
 document. Prompt rows are prefill, the others decode; without ``prompt_routed_experts`` the prompt's length is taken
 from ``prompt_token_ids`` or ``usage.prompt_tokens``. The last sampled token is never forwarded and has no row. The
-layer axis may hold all layers of the model, with zeros for dense ones: then the MoE layers must be named.
+layer axis may hold all layers of the model, with zeros for dense ones: then the MoE layers must be named. Responses of
+failed requests stop the reading, or are left out on request.
 
 Sources: vllm-project/vllm pull requests 28284, 38939 and 44638; vllm-project/router pull request 184 (shape and
 types); ai-dynamo/dynamo pull request 10529 (`start`).
 """
 
 from collections.abc import Iterator
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +27,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from routestat.errors import FormatError
+from routestat.traces.importers.axes import oriented
 from routestat.traces.importers.checks import narrow
-from routestat.traces.importers.imported import Document, Imported, Wanted, cluster_of, join
+from routestat.traces.importers.failed import Failures, responses
+from routestat.traces.importers.imported import (
+    CLUSTER_FIELDS,
+    Document,
+    Imported,
+    Wanted,
+    cluster_of,
+    join,
+)
+from routestat.traces.importers.misspelt import Misspelt
 from routestat.traces.importers.opening import (
     files_of,
     from_buffer,
     integers,
-    json_records,
+    left_out,
     npy_bytes,
     numpy_file,
     unbase64,
@@ -39,6 +51,24 @@ from routestat.traces.importers.opening import (
 )
 
 SUFFIXES = (".npy", ".npz", ".json", ".jsonl")
+READ = (
+    *CLUSTER_FIELDS,
+    "id",
+    "request_id",
+    "choices",
+    "outputs",
+    "prompt_token_ids",
+    "token_ids",
+    "prompt_routed_experts",
+    "routed_experts",
+    "usage",
+    "prompt_tokens",
+    "completion_tokens",
+    "data",
+    "shape",
+    "dtype",
+    "start",
+)
 # Payloads of the fourth form that leave out the dtype: the bytes per id tell the width.
 BY_WIDTH = {1: "uint8", 2: "uint16", 4: "int32"}
 
@@ -52,16 +82,21 @@ def read_vllm(path: Path, wanted: Wanted) -> Imported:
         Naming the file, the line or item, and the field that is wrong.
     """
     found: list[Document] = []
-    for file in files_of(path, SUFFIXES):
+    failed = Failures(path, wanted.skip_failed)
+    misspelt = Misspelt((*READ, *(() if wanted.cluster is None else (wanted.cluster,))))
+    files = files_of(path, SUFFIXES)
+    for file in files:
         if file.suffix in (".npy", ".npz"):
             found += _from_arrays(file, wanted)
         else:
-            for where, record in json_records(file):
-                found += _from_response(where, record, f"{file.stem} {len(found)}", wanted)
+            for where, record in responses(file, failed):
+                misspelt.look(record)
+                found += _from_response(where, record, f"{file.stem} {len(found)}", wanted, failed)
     return join(
         path,
         found,
         wanted,
+        notes=[*failed.notes(len(found)), *misspelt.notes(), *left_out(path, files)],
         engine="vllm",
         extra={
             "last_token": "never forwarded by the engine: it has no row; see unrouted_tokens of the documents"
@@ -77,41 +112,47 @@ def _from_arrays(file: Path, wanted: Wanted) -> Iterator[Document]:
         return
     for name, array in arrays.items():
         where = f"{file}: {name}" if name else str(file)
-        experts = integers(f"{where} [tokens, layers, k]", array, 3)
-        yield Document(where, narrow(experts), f"{file.stem} {name}".strip())
+        experts = oriented(integers(f"{where} [tokens, layers, k]", array, 3), wanted.axes)
+        yield Document(where, narrow(experts), f"{file.stem} {name}".strip(), axes_known=False)
 
 
-def _from_response(where: str, record: dict[str, Any], fallback: str, wanted: Wanted) -> Iterator[Document]:
+def _from_response(
+    where: str, record: dict[str, Any], fallback: str, wanted: Wanted, failed: Failures
+) -> Iterator[Document]:
     said = record.get("request_id") or record.get("id")
     label = str(said or fallback)
     # Answers to one request share its prompt, whether they come together or a line each. Ids are unique in a file.
     request = fallback if said is None else f"{fallback.rsplit(' ', 1)[0]} {said}"
     choices = record.get("choices", record.get("outputs"))
-    if choices is None:
-        yield _document(where, record, record, label, request, wanted)
+    if choices is None or choices == []:
+        if _has_routing(where, record, record, failed):
+            yield _document(where, record, record, label, request, wanted)
         return
     if not isinstance(choices, list) or not all(isinstance(choice, dict) for choice in choices):
         raise FormatError(f"{where}: choices must be a list of objects")
     for index, choice in enumerate(choices):
-        name = label if len(choices) == 1 else f"{label} choice {index}"
-        yield _document(f"{where}, choices[{index}]", record, choice, name, request, wanted)
+        name, place = label if len(choices) == 1 else f"{label} choice {index}", f"{where}, choices[{index}]"
+        if _has_routing(place, record, choice, failed):
+            yield _document(place, record, choice, name, request, wanted)
+
+
+def _has_routing(where: str, record: dict[str, Any], choice: dict[str, Any], failed: Failures) -> bool:
+    lacks = None if choice.get("routed_experts") is not None else "no routed_experts"
+    advice = "was the server started with --enable-return-routed-experts?"
+    return failed.keep(where, record, None if choice is record else choice, lacks, advice)
 
 
 def _document(
     where: str, record: dict[str, Any], choice: dict[str, Any], name: str, request: str, wanted: Wanted
 ) -> Document:
     """One choice of a response; what it shares with the other choices stands on the response."""
-    if choice.get("routed_experts") is None:
-        raise FormatError(
-            f"{where}: no routed_experts; was the server started with --enable-return-routed-experts?"
-        )
-    experts, first = _rows(f"{where}.routed_experts", choice["routed_experts"])
+    experts, first = _rows(f"{where}.routed_experts", choice["routed_experts"], wanted.axes)
     prompt_ids = _either(choice, record, "prompt_token_ids")
     answer_ids = choice.get("token_ids")
     n_prompt = _n_prompt(where, record, prompt_ids)
     lists = _either(choice, record, "prompt_routed_experts")
     if lists is not None:
-        prompt, first = _rows(f"{where}.prompt_routed_experts", lists)
+        prompt, first = _rows(f"{where}.prompt_routed_experts", lists, wanted.axes)
         if n_prompt is not None and first + len(prompt) != n_prompt:
             raise FormatError(
                 f"{where}: prompt_routed_experts has {len(prompt)} rows, the prompt has {n_prompt} tokens"
@@ -134,7 +175,10 @@ def _document(
             "the last of them never forwarded"
         )
     cluster = cluster_of(where, record, wanted) or request
-    return Document(where, narrow(experts), name, first, n_prompt, tokens, n_tokens, cluster)
+    known = n_tokens is not None
+    return Document(
+        where, narrow(experts), name, first, n_prompt, tokens, n_tokens, cluster, axes_known=known
+    )
 
 
 def _either(choice: dict[str, Any], record: dict[str, Any], name: str) -> Any:
@@ -154,19 +198,18 @@ def _stacked(where: str, prompt: NDArray, answer: NDArray) -> NDArray:
     return np.concatenate([prompt, answer])
 
 
-def _rows(where: str, value: Any) -> tuple[NDArray[np.integer], int]:
+def _rows(where: str, value: Any, axes: str | None) -> tuple[NDArray[np.integer], int]:
     """Experts ``[token, layer, slot]`` of one field in any form, and the position of the first."""
-    if isinstance(value, str):
-        return integers(f"{where} [tokens, layers, k]", npy_bytes(where, unbase64(where, value)), 3), 0
     if not isinstance(value, dict):
-        return integers(f"{where} [tokens, layers, k]", value, 3), 0
+        held = npy_bytes(where, unbase64(where, value)) if isinstance(value, str) else value
+        return oriented(integers(f"{where} [tokens, layers, k]", held, 3), axes), 0
     raw = unbase64(f"{where}.data", value.get("data"))
     shape = integers(f"{where}.shape", value.get("shape"), 1).tolist()
     if len(shape) != 3 or min(shape) < 0:
         raise FormatError(f"{where}.shape: wanted [tokens, layers, k], got {shape}")
-    dtype = value.get("dtype") or BY_WIDTH.get(len(raw) // max(int(np.prod(shape)), 1), "uint8")
+    dtype = value.get("dtype") or BY_WIDTH.get(len(raw) // max(prod(shape), 1), "uint8")
     first = whole_number(where, value, "start") if value.get("start") is not None else 0
-    return from_buffer(where, raw, dtype, shape), first
+    return oriented(from_buffer(where, raw, dtype, shape), axes), first
 
 
 def _n_prompt(where: str, record: dict[str, Any], prompt_ids: Any) -> int | None:

@@ -1,6 +1,7 @@
 """What all importers share: dummy rows, options, detection; and the way out to ``.npz``."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -77,8 +78,8 @@ def test_options_without_a_use_are_refused(capsys, tmp_path, experts):
     )
     assert "--format is auto, parquet, arrays" in refused(capsys, path, tmp_path, "--format", "tgi")
     np.savez(tmp_path / "y.npz", experts=experts)
-    assert "--layers says nothing to plain arrays" in refused(
-        capsys, tmp_path / "y.npz", tmp_path, "--layers", "0-1"
+    assert "--stride says nothing to plain arrays" in refused(
+        capsys, tmp_path / "y.npz", tmp_path, "--stride", "2"
     )
 
 
@@ -162,7 +163,8 @@ def test_a_trace_goes_to_npz_and_back_whole(capsys, tmp_path, trace):
     code, _, err = convert(capsys, tmp_path / "x.npz", tmp_path / "back", "--slots", "weight", "--name", "e")
     assert code == 0, err
     again = Trace.open(tmp_path / "back")
-    assert again.meta == opened.meta
+    assert replace(again.meta, extra={}) == opened.meta
+    assert again.meta.extra == {"layer_numbers": "file"}
     assert [b.to_pydict() for b in again.record_batches()] != []
     both = [[r for b in one.record_batches() for r in b.to_pylist()] for one in (opened, again)]
     assert both[0] == both[1]

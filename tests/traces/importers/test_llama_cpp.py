@@ -1,6 +1,9 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
+from routestat.traces.importers.llama_cpp_csv import new_prompts
 from tests.traces.importers.known import chosen, refused, stored, subsets
 
 
@@ -143,10 +146,46 @@ def test_a_csv_whose_last_layer_was_pruned(capsys, tmp_path, sorted_experts):
         {1: experts[4, 0], 2: experts[4, 1], 3: experts[4, 2]},
     ]
     path = trace_csv(tmp_path / "x.csv", ubatches)
-    assert "in ubatch 0 layer 3 has 1 tokens, layer 1 has 4" in refused(capsys, path, tmp_path, "--top-k", 2)
+    assert "in ubatch 0 (line 2) layer 3 has 1 tokens, layer 1 has 4" in refused(
+        capsys, path, tmp_path, "--top-k", 2
+    )
     _, got, _ = stored(capsys, path, tmp_path, "--top-k", 2, "--layers", "1-2", "--n-experts", 16)
     assert np.array_equal(subsets(got.experts), subsets(experts[:5, :2]))
     assert got.decode.tolist() == [False] * 4 + [True]
+
+
+@pytest.mark.parametrize("head", ["layer,expert\n", ""])
+def test_joined_files_are_cut_where_a_new_prompt_begins(capsys, tmp_path, sorted_experts, head):
+    experts = sorted_experts[:, :2, :2]
+    # Ubatches of four: prompts of six and two answers, of five and one, of eight without an answer, of three.
+    sizes = [4, 2, 1, 1, 4, 1, 1, 4, 4, 3]
+    bounds = np.cumsum([0, *sizes])
+    ubatches = [{1: experts[a:b, 0], 2: experts[a:b, 1]} for a, b in pairwise(bounds) if b <= 24]
+    path = trace_csv(tmp_path / "x.csv", ubatches, head)
+    _, got, err = stored(capsys, path, tmp_path, "--top-k", 2, "--n-experts", 16)
+    # The prompt of eight follows what looks like two answers; 4, 4 and then 3 may be one prompt of eleven.
+    assert np.flatnonzero(np.diff(got.document)).tolist() == [7, 13]
+    assert got.position[:8].tolist() == list(range(8))
+    assert got.decode.tolist() == [False] * 6 + [True] * 2 + [False] * 4 + [True] * 2 + [False] * 8
+    assert "cut into 3 documents" in err
+    assert "count as one" not in err
+
+
+def test_a_header_inside_begins_a_prompt_whatever_the_sizes(capsys, tmp_path, sorted_experts):
+    experts = sorted_experts[..., :2]
+    one = trace_csv(tmp_path / "a.csv", [{1: experts[:4, 0], 2: experts[:4, 1]}]).read_text()
+    (tmp_path / "x.csv").write_text(one + one.replace("\n", "\r\n") + "\n" + one + "1,x\n")
+    assert "line 53: not layer,expert" in refused(capsys, tmp_path / "x.csv", tmp_path, "--top-k", 2)
+    (tmp_path / "x.csv").write_text(one + one.replace("\n", "\r\n") + "\n" + one)
+    _, got, err = stored(capsys, tmp_path / "x.csv", tmp_path, "--top-k", 2, "--n-experts", 16)
+    assert np.bincount(got.document).tolist() == [4, 4, 4]
+    assert "2 of them by a second header" in err
+    assert np.array_equal(subsets(got.experts[4:8]), subsets(experts[:4, :2]))
+
+
+def test_sequences_decoded_side_by_side_are_not_cut():
+    assert not new_prompts(np.array([100, 4, 4, 4, 4]), np.zeros(5, bool)).any()
+    assert np.flatnonzero(new_prompts(np.array([4, 2, 512, 40, 512]), np.zeros(5, bool))).tolist() == [2, 4]
 
 
 def test_what_is_wrong_with_a_csv_is_named(capsys, tmp_path, sorted_experts):
@@ -157,7 +196,7 @@ def test_what_is_wrong_with_a_csv_is_named(capsys, tmp_path, sorted_experts):
         capsys, path, tmp_path, "--top-k", 3
     )
     path.write_text("layer,expert\n1,2\n1,x\n")
-    assert "not lines of layer,expert" in refused(capsys, path, tmp_path, "--top-k", 1)
+    assert "line 3: not layer,expert" in refused(capsys, path, tmp_path, "--top-k", 1)
     path.write_text("phase,token,layer,rank,expert\n")
     assert "the first line must be layer,expert, got 'phase" in refused(
         capsys, path, tmp_path, "--format", "llama-cpp", "--top-k", 1

@@ -95,6 +95,13 @@ def test_pipeline_stages_are_joined(capsys, tmp_path, rng):
     assert np.array_equal(subsets(got.experts), subsets(np.concatenate([a, b])))
 
 
+def test_ranks_that_are_not_there_are_noted(capsys, tmp_path, rng):
+    write(tmp_path / "d", 1, lines(chosen(rng, 5, 2, 8, 2), rank=1))
+    write(tmp_path / "d", 3, lines(chosen(rng, 5, 2, 8, 2), rank=3))
+    _, _, err = stored(capsys, tmp_path / "d", tmp_path, "--n-experts", 8)
+    assert "ranks 0, 2 are not in it; were files left out?" in err
+
+
 def test_layers_are_picked_by_their_number(capsys, tmp_path, rng):
     experts = chosen(rng, 5, 2, 8, 2)
     path = write(tmp_path / "d", 0, lines(experts))
@@ -130,9 +137,13 @@ def test_what_is_wrong_is_named(capsys, tmp_path, rng):
     assert "line 3: topk is 1, before it was 2" in said(*good, good[0] | one)
     twice = experts.copy()
     twice[3, 1] = [6, 6]
-    assert "layer 3, document step 0 rank 0, position 3: [6, 6] repeats" in said(*lines(twice))
+    assert "layer 3, document step 0 rank 0 (file of rank 0), position 3: [6, 6] repeats" in said(
+        *lines(twice)
+    )
     twice[3, 1] = [8, 1]
-    assert "layer 3, document step 0 rank 0, position 3: [8, 1] is outside 0 … 7" in said(*lines(twice))
+    assert "layer 3, document step 0 rank 0 (file of rank 0), position 3: [8, 1] is outside 0 … 7" in said(
+        *lines(twice)
+    )
     assert "nothing but zeros or −1 in layers 3" in said(good[0], good[1] | {"top_indices": [[0, 0]] * 5})
 
 
@@ -145,4 +156,61 @@ def test_a_folder_without_traces_and_ranks_that_do_not_fit(capsys, tmp_path, rng
     write(tmp_path / "d", 1, lines(experts[:, 1:], rank=1, layers=(1, 2)))
     assert "ranks hold layers 0-1 and 1-2: neither the same nor pipeline stages" in refused(
         capsys, tmp_path / "d", tmp_path
+    )
+
+
+def ranks_of(folder, texts, ranks, batch=1):
+    """Sequence parallelism: each of the ranks holds [sequence / ranks, batch] of every micro-batch, flattened."""
+    per_rank = [[] for _ in range(ranks)]
+    for step in range(0, len(texts), batch):
+        flat = np.stack(texts[step : step + batch], axis=1)
+        for rank, part in enumerate(np.split(flat, ranks)):
+            per_rank[rank] += lines(part.reshape(-1, *flat.shape[2:]), step=step, rank=rank)
+    for rank, records in enumerate(per_rank):
+        write(folder, rank, records)
+    return folder
+
+
+def test_parts_of_sequences_are_noted_and_joined_where_the_user_says_so(capsys, tmp_path, rng):
+    texts = [chosen(rng, 12, 2, 8, 2) for _ in range(6)]
+    folder = ranks_of(tmp_path / "d", texts, 2)
+    (tmp_path / "a").mkdir()
+    _, got, err = stored(capsys, folder, tmp_path / "a", "--n-experts", 8)
+    assert len(got.documents["document"]) == 12
+    assert "would hold a part of every sequence" in err
+    assert "--sequence-parallel N" in err
+    trace, got, err = stored(capsys, folder, tmp_path, "--n-experts", 8, "--sequence-parallel", 2)
+    assert np.bincount(got.document).tolist() == [12] * 6
+    assert np.array_equal(subsets(got.experts), subsets(np.concatenate(texts)))
+    assert trace.documents.column("name")[0].as_py() == "step 0 ranks 0 to 1"
+    assert "would hold a part" not in err
+
+
+@pytest.mark.parametrize(("ranks", "batch"), [(2, 1), (3, 2), (4, 3)])
+def test_the_length_of_a_sequence_says_which_ranks_belong_together(capsys, tmp_path, rng, ranks, batch):
+    texts = [chosen(rng, 12, 2, 8, 2) for _ in range(2 * batch)]
+    folder = ranks_of(tmp_path / "d", texts, ranks, batch)
+    said = [] if (ranks, batch) == (2, 1) else ["--sequence-parallel", ranks]
+    _, got, err = stored(capsys, folder, tmp_path, "--n-experts", 8, "--sequence-length", 12, *said)
+    assert np.array_equal(subsets(got.experts), subsets(np.concatenate(texts)))
+    assert ("2 neighbouring ranks were joined" in err) == (not said)
+
+
+def test_ranks_that_hold_no_parts_of_the_same_sequences_are_named(capsys, tmp_path, rng):
+    folder = tmp_path / "d"
+    for rank, n in enumerate((6, 6, 5)):
+        write(folder, rank, lines(chosen(rng, n, 2, 8, 2), rank=rank))
+    assert "3 ranks (0-2) are no multiple of --sequence-parallel 2" in refused(
+        capsys, folder, tmp_path, "--sequence-parallel", 2
+    )
+    assert "rank 2 has other numbers of tokens than rank 0" in refused(
+        capsys, folder, tmp_path, "--sequence-parallel", 3
+    )
+    _, _, err = stored(capsys, folder, tmp_path, "--n-experts", 8)
+    assert "would hold a part" not in err
+    texts = [chosen(rng, 24, 2, 8, 2) for _ in range(2)]
+    folder = ranks_of(tmp_path / "e", texts, 4, 2)
+    (tmp_path / "f").mkdir()
+    assert "2 or 4 together do: say how many with --sequence-parallel" in refused(
+        capsys, folder, tmp_path / "f", "--sequence-length", 24
     )

@@ -163,7 +163,10 @@ def test_chunks_go_to_the_request_that_expects_them_and_guesses_are_counted(caps
     ]
     torch.save(held, tmp_path / "x.pt")
     trace, got, _ = stored(capsys, tmp_path / "x.pt", tmp_path)
-    assert got.document.tolist() == [0] * 3 + [1] * 7
+    # The chunk of one may as well be a new request whose prefix was cached: two documents of one cluster.
+    assert got.document.tolist() == [0] * 3 + [1] * 5 + [2] * 2
+    assert trace.units.cluster.tolist() == [0, 1, 1]
+    assert any("1 stretches of rows begin where" in note for note in trace.meta.extra["notes"])
     assert got.token.tolist() == [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]
     assert got.decode.tolist() == [False] * 7 + [True, False, True]
     assert not any("fitted several" in note for note in trace.meta.extra["notes"])
@@ -202,7 +205,7 @@ def test_what_is_no_recording_of_tokens_is_refused(capsys, tmp_path):
     held = recording(torch)
     held["records"][1]["topk_ids_of_layer"][1, 0, 0] = 5
     torch.save(held, path)
-    assert "records[1]: topk_ids_of_layer has ids -1 … 5 where the map knows 5" in refused(
+    assert "records[1], row 0: topk_ids_of_layer has ids -1 … 5 where the map knows 5" in refused(
         capsys, path, tmp_path
     )
     held = recording(torch)

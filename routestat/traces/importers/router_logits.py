@@ -1,0 +1,230 @@
+"""Router logits saved as arrays (``output_router_logits`` of transformers): the k largest of each row are the choice.
+
+A file is ``.npy``, ``.npz``, ``.safetensors`` or ``.pt`` and holds, as ``router_logits`` or by itself,
+
+- a list of ``[tokens, E]``, one per layer (None marks a dense layer);
+- an array ``[layers, tokens, E]`` or ``[tokens, layers, E]``, told apart by their sizes or by ``--axes``;
+- arrays ``[tokens, E]`` or ``[sequences, tokens, E]`` under names with the layer's number, ``layer_3``,
+  ``router_logits_3``, ``model.layers.3.mlp.gate``;
+- a list of such lists, one per forward pass of ``generate``: the first is the prompt, the others are decode.
+
+`attention_mask` and `input_ids` ``[sequences, tokens]`` beside them cut the flattened batch into its sequences and
+leave the padding out; without them all rows of a file are one document. A folder holds a file per layer, where all
+names say ``layer`` and a number, or else a file per document.
+
+**The choice.** Rows are compared in the precision they are stored in. Of equal logits the lower id is taken. A softmax
+rises with its argument, so probabilities give the same choice as logits, and it does not matter whether the weights
+were normalised before or after the choice. A correction bias or a limit to groups does matter: there the k largest
+logits are not what the model executed, and nothing in the file would tell.
+
+Source: huggingface/transformers, ``MoeModelOutputWithPast.router_logits`` (a tuple with one ``[sequences · tokens, E]``
+per layer).
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from routestat.errors import FormatError
+from routestat.traces.importers.checks import narrow
+from routestat.traces.importers.imported import Document, Imported, Wanted, join
+from routestat.traces.importers.logit_arrays import Logits, found_logits
+from routestat.traces.importers.opening import files_of, numpy_file, torch_file
+from routestat.traces.importers.tensors import safetensors_file
+
+SUFFIXES = (".npy", ".npz", ".safetensors", ".pt", ".pth")
+BLOCK = 1 << 14
+NOT_EXECUTED = (
+    "the choice is rebuilt from the logits: with a correction bias or a limit to groups the model executes others (in "
+    "DeepSeek-V2, V3 and Ernie 4.5 the two agreed on only .07 to .64 of tokens); record the executed ids there"
+)
+
+
+@dataclass
+class _Seen:
+    """Of all rows: how many there were, tied at the k-th place, and had all logits alike."""
+
+    rows: int = 0
+    tied: int = 0
+    flat: int = 0
+
+
+def read_router_logits(path: Path, wanted: Wanted) -> Imported:
+    """Read router logits and take the `top_k` largest of every row.
+
+    Raises
+    ------
+    FormatError
+        If k was not given; or naming the file, the array, the layer and the row that is wrong.
+    """
+    if wanted.top_k is None:
+        raise FormatError(f"{path}: router logits do not say how many are chosen: give --top-k")
+    notes: list[str] = []
+    first, seen, found = None, _Seen(), list[Document]()
+    for where, value in _files(path):
+        logits = found_logits(where, value, wanted.axes, wanted.layers, notes)
+        model = logits.layers, logits.n_experts
+        first = (where, model) if first is None else first
+        if model != first[1]:
+            raise FormatError(
+                f"{where}: layers {model[0]}, {model[1]} experts; in {first[0]} layers {first[1][0]}, "
+                f"{first[1][1]} experts"
+            )
+        found += _documents(logits, wanted.top_k, seen)
+    top_k, (layers, n_experts) = wanted.top_k, model
+    notes.append(
+        f"the {top_k} largest of {n_experts} logits are the choice, heaviest first (a softmax keeps their order); "
+        f"{seen.tied} of {seen.rows} rows tie at the last place, where the lower id was taken"
+    )
+    notes.append(NOT_EXECUTED)
+    if seen.flat:
+        notes.append(
+            f"in {seen.flat} of {seen.rows} rows all logits are alike: no choice is in them; padding?"
+        )
+    return join(
+        path,
+        found,
+        wanted,
+        axis=layers,
+        n_experts=n_experts,
+        notes=list(dict.fromkeys(notes)),
+        engine="",
+        slot_order="weight",
+        extra={"choice": f"the {top_k} largest router logits", "ties": "lower id"},
+    )
+
+
+def _files(path: Path) -> Iterator[tuple[str, Any]]:
+    """What the files hold, each with its place: a folder with a file per layer is one mapping."""
+    files = files_of(path, SUFFIXES)
+    said = [re.search(r"layers?[._-]?(\d+)", file.stem) for file in files]
+    numbers = [int(one[1]) for one in said if one is not None]
+    if not path.is_dir() or len(files) < 2 or len(numbers) < len(files):
+        for file in files:
+            yield str(file), _opened(file)
+        return
+    if len(set(numbers)) < len(numbers):
+        raise FormatError(f"{path}: two files of one layer: {', '.join(file.name for file in files)}")
+    yield str(path), {f"layer_{n}": _only(file) for n, file in zip(numbers, files, strict=True)}
+
+
+def _opened(file: Path) -> Any:
+    if file.suffix in (".pt", ".pth"):
+        return torch_file(file)
+    if file.suffix == ".safetensors":
+        return safetensors_file(file)
+    if file.suffix not in SUFFIXES:
+        raise FormatError(f"{file}: router logits are read from {', '.join(SUFFIXES)}")
+    arrays = numpy_file(file)
+    return arrays[""] if set(arrays) == {""} else arrays
+
+
+def _only(file: Path) -> Any:
+    """The one array of a file."""
+    held = _opened(file)
+    if isinstance(held, dict):
+        if len(held) != 1:
+            raise FormatError(
+                f"{file}: {len(held)} arrays in the file of one layer: {', '.join(map(str, held))}"
+            )
+        (held,) = held.values()
+    return held
+
+
+def largest(
+    where: str,
+    logits: NDArray[np.floating],
+    top_k: int,
+    layer: int,
+    rows: NDArray[np.integer] | None = None,
+) -> tuple[NDArray[np.integer], int, int]:
+    """The `top_k` largest of rows ``[token, expert]`` by falling value, of equal ones the lower id.
+
+    Parameters
+    ----------
+    rows : int array, optional
+        Which rows; the others are padding and are not looked at.
+
+    Returns
+    -------
+    experts : int array ``[row, slot]``
+    tied : int
+        Rows whose k-th and next value are equal.
+    flat : int
+        Rows whose values are all equal.
+
+    Raises
+    ------
+    FormatError
+        Naming the layer and the first row that is not finite.
+    """
+    rows = np.arange(len(logits)) if rows is None else rows
+    chosen = np.empty((len(rows), top_k), np.int32)
+    tied = flat = 0
+    for start in range(0, len(rows), BLOCK):
+        left = logits[rows[start : start + BLOCK]]
+        finite = np.isfinite(left)
+        if not finite.all():
+            at = int(np.argmin(finite.all(axis=1)))
+            wrong = left[at][~finite[at]][0]
+            raise FormatError(
+                f"{where}: layer {layer}, row {rows[start + at]}: a logit is {wrong}; routing cannot be told from it"
+            )
+        flat += int((left.min(axis=1) == left.max(axis=1)).sum()) if left.shape[1] > 1 else 0
+        here, last = np.arange(len(left)), left[:, 0]
+        for slot in range(top_k):
+            # The first of equal values, which is the lower id; then it is out of the running.
+            best = left.argmax(axis=1)
+            last = left[here, best]
+            chosen[start : start + BLOCK, slot] = best
+            left[here, best] = -np.inf
+        tied += int((left.max(axis=1) == last).sum())
+    return narrow(chosen), tied, flat
+
+
+def _documents(logits: Logits, top_k: int, seen: _Seen) -> list[Document]:
+    """The sequences of one file, without their padding."""
+    if top_k > logits.n_experts:
+        raise FormatError(f"{logits.where}: --top-k {top_k} of {logits.n_experts} logits a row")
+    places = _sequences(logits)
+    rows = np.concatenate(places)
+    by_layer = []
+    for index, array in enumerate(logits.arrays):
+        layer = index if logits.layers is None else logits.layers[index]
+        experts, tied, flat = largest(logits.where, array, top_k, layer, rows)
+        by_layer.append(experts)
+        seen.rows, seen.tied, seen.flat = seen.rows + len(rows), seen.tied + tied, seen.flat + flat
+    experts = np.stack(by_layer, axis=1)
+    name, ids = Path(logits.where).stem, logits.beside.get("input_ids")
+    if logits.batch is None:
+        return [Document(logits.where, experts, name, 0, logits.n_prompt, ids)]
+    ends = np.cumsum([len(one) for one in places])
+    return [
+        Document(
+            f"{logits.where}, sequence {number}",
+            experts[end - len(place) : end],
+            f"{name} {number}",
+            tokens=None if ids is None else ids.reshape(-1)[place],
+        )
+        for number, (place, end) in enumerate(zip(places, ends.tolist(), strict=True))
+    ]
+
+
+def _sequences(logits: Logits) -> list[NDArray[np.integer]]:
+    """The rows of every sequence, from its first token to its last."""
+    if logits.batch is None:
+        return [np.arange(len(logits.arrays[0]))]
+    n_sequences, n_tokens = logits.batch
+    mask, places = logits.beside.get("attention_mask"), list[NDArray[np.integer]]()
+    for number in range(n_sequences):
+        kept = np.arange(n_tokens) if mask is None else np.flatnonzero(mask[number])
+        if not len(kept) or kept[-1] - kept[0] + 1 != len(kept):
+            wrong = "has gaps" if len(kept) else "is zero everywhere"
+            raise FormatError(f"{logits.where}, sequence {number}: attention_mask {wrong}")
+        places.append(number * n_tokens + kept)
+    return places
