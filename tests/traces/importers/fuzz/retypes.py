@@ -54,7 +54,7 @@ def array_retyped(rng, file):
         if kind == "rec":
             fresh = np.zeros(value.shape, [("a", "i4"), ("b", "f4")])
         elif kind == "V4":
-            fresh = value.astype("i4").view("V4")
+            fresh = _as_type(value, "i4").view("V4")
         else:
             fresh = _as_type(value, kind)
         found.parent[found.key] = fresh
