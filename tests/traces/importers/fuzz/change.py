@@ -11,7 +11,7 @@ ORDER = "order"
 RECORD = "record"
 #: One name was misspelt: what is not read any more must be told, or refused.
 NAMED = "named"
-#: A file of several is not there: what the others hold must be as it was, but layers may be fewer.
+#: A file of several, or the end of a table, is not there: layers may be fewer.
 GONE = "gone"
 #: A part is not there, or there twice. As `RECORD` where records hold documents of their own; elsewhere the file may
 #: be a valid one of other layers.

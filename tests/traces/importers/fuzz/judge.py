@@ -83,7 +83,7 @@ def converted(source: str, out: str, options: tuple[object, ...]) -> Outcome:
     """Run the command in this process, with all that it prints, warns, takes and leaves."""
     spoken = [io.TextIOWrapper(io.BytesIO(), "utf-8", errors="replace") for _ in range(2)]
     kept, crash, code = (sys.stdout, sys.stderr), "", -1
-    before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.monotonic()
+    before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
     with warnings.catch_warnings(record=True) as caught, _limited(), _descriptor() as leaked:
         warnings.simplefilter("always")
         sys.stdout, sys.stderr = spoken
@@ -93,7 +93,7 @@ def converted(source: str, out: str, options: tuple[object, ...]) -> Outcome:
             crash = traceback.format_exc()
         finally:
             sys.stdout, sys.stderr = kept
-    seconds = time.monotonic() - start
+    seconds = time.process_time() - start
     mib = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
     said = []
     for stream in spoken:

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from tests.traces.importers.fuzz.change import PART, SAME, Change
 from tests.traces.importers.fuzz.hostile import Boom, npy_of
 from tests.traces.importers.fuzz.spots import LINES, changed_at
-from tests.traces.importers.fuzz.trees import TEXT, read_tree, write_tree
+from tests.traces.importers.fuzz.trees import TEXT, CannotWriteError, read_tree, write_tree
 
 
 def value_retyped(rng, file):
@@ -54,14 +54,21 @@ def array_retyped(rng, file):
         if kind == "rec":
             fresh = np.zeros(value.shape, [("a", "i4"), ("b", "f4")])
         elif kind == "V4":
-            fresh = value.astype("i4").view("V4")
+            fresh = _as_type(value, "i4").view("V4")
         else:
-            with np.errstate(all="ignore"):
-                fresh = value.astype(kind)
+            fresh = _as_type(value, kind)
         found.parent[found.key] = fresh
         return kind
 
     return changed_at(rng, file, lambda s: isinstance(s.value, np.ndarray), retype)
+
+
+def _as_type(value: np.ndarray, kind: str) -> np.ndarray:
+    try:
+        with np.errstate(all="ignore"):
+            return value.astype(kind)
+    except (ValueError, TypeError) as error:
+        raise CannotWriteError(str(error)) from None
 
 
 def axes_changed(rng, file):

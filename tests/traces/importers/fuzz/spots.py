@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tests.traces.importers.fuzz.change import RECORD, Change
+from tests.traces.importers.fuzz.change import PART, RECORD, Change
 from tests.traces.importers.fuzz.trees import TEXT, read_tree, write_tree
 
 #: Kinds of files with a record a line.
@@ -61,5 +61,6 @@ def changed_at(
         return None
     words = change(found)
     write_tree(file, tree)
-    # The first key names the record: an item of a list, or a member.
+    # By this array a file says what its layers are called: others make a valid file of others.
+    effect = PART if found.key == "layers" else effect
     return Change(effect, f"{found.words}: {words}")
