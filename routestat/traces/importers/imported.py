@@ -260,8 +260,8 @@ def settle(
 
     def place(row: int) -> str:
         number = int(document[row])
-        beside = f" ({_shortly(path, places[number])})" if places else ""
-        return f"document {names[number] if names else number}{beside}, position {positions[row]}"
+        before = f"{_shortly(path, places[number])}, " if places else ""
+        return f"{before}document {names[number] if names else number}, position {positions[row]}"
 
     keep = settle_dummies(path, experts, document, wanted.drop_dummy_rows, spoken, place)
     if keep is not None:

@@ -94,7 +94,7 @@ def test_what_is_wrong_is_named(capsys, tmp_path, experts):
     ragged = pa.table({"indices": pa.array([*rows[:11], rows[11][:2]], pa.list_(pa.int16()))})
     assert "row 11: 2 indices, before it were 3" in said(ragged)
     null = pa.table({"indices": pa.array([None, *rows[1:]], pa.list_(pa.int16()))})
-    assert "indices is null somewhere in rows 0 … 11" in said(null)
+    assert "row 0: indices is null" in said(null)
     twice = [*rows[:7], [3, 3, 1], *rows[8:]]
     line = said(pa.table({"indices": lists(twice, pa.int16())}), "--sequence-length", 4)
     assert "layer 3, document 1, position 3: [3, 3, 1] repeats an expert" in line

@@ -205,7 +205,7 @@ def test_what_is_no_recording_of_tokens_is_refused(capsys, tmp_path):
     held = recording(torch)
     held["records"][1]["topk_ids_of_layer"][1, 0, 0] = 5
     torch.save(held, path)
-    assert "records[1]: topk_ids_of_layer has ids -1 … 5 where the map knows 5" in refused(
+    assert "records[1], row 0: topk_ids_of_layer has ids -1 … 5 where the map knows 5" in refused(
         capsys, path, tmp_path
     )
     held = recording(torch)

@@ -151,8 +151,12 @@ def broken(experts):
         ),
         ("ragged", {"routed_experts": [[[1, 2]], [[1]]]}, "rows of unequal length"),
         ("none", {"choices": [{"text": "x"}], "prompt_routed_experts": []}, "no routed_experts"),
-        ("twice", payload(twice), "layer 2, document x 0, position 4: [5, 5, 1] repeats an expert"),
-        ("outside", payload(outside), "layer 1, document x 0, position 3: [16, "),
+        (
+            "twice",
+            payload(twice),
+            "layer 2, choices[0], document x 0, position 4: [5, 5, 1] repeats an expert",
+        ),
+        ("outside", payload(outside), "layer 1, choices[0], document x 0, position 3: [16, "),
         (
             "too many",
             payload(np.concatenate([experts, experts])),
