@@ -160,10 +160,13 @@ def by_content(a: Mapping[int, Content | None], b: Mapping[int, Content | None])
         may_b = np.flatnonzero(free[1] & _shortened(second.rows, head_a + tail_a))
         if not len(may_a) or not len(may_b):
             continue
+        here = may_a[np.isin(keys_a[may_a], keys_b[may_b])]
+        if not len(here):
+            continue
         keyed: dict[int, deque[int]] = defaultdict(deque)
-        for place in may_b[np.isin(keys_b[may_b], keys_a[may_a])].tolist():
+        for place in may_b[np.isin(keys_b[may_b], keys_a[here])].tolist():
             keyed[int(keys_b[place])].append(place)
-        for place in may_a[np.isin(keys_a[may_a], keys_b[may_b])].tolist():
+        for place in here.tolist():
             if others := keyed[int(keys_a[place])]:
                 other = others.popleft()
                 rows = int(first.rows[place]) - head_b - tail_b

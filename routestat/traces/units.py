@@ -187,15 +187,15 @@ def find_units(
     Parameters
     ----------
     beginnings : Beginnings
-    overlaps : int array, optional
-        Rows at the beginning of each of its documents that are the last of the one before, see `find_overlaps`.
-    copied : bool array, optional
-        Whether these rows are equal in every layer; all if not given.
     documents : pyarrow.Table
         May say ``cluster_label``: documents with the same one belong together.
     column : str, optional
         Take the values of this column of the documents as the clusters, and nothing else; ``document`` makes every
         document a cluster of its own.
+    overlaps : int array, optional
+        Rows at the beginning of each document of `beginnings` that are the last of the one before, see `find_overlaps`.
+    copied : bool array, optional
+        Whether these rows are equal in every layer; all if not given.
 
     Raises
     ------

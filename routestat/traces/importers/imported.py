@@ -279,10 +279,9 @@ def settle(
 
     def place(row: int) -> str:
         number = int(document[row])
-        beside = f" ({_shortly(path, places[number])})" if places else ""
-        return (
-            f"document {listed([names[number] if names else str(number)])}{beside}, position {positions[row]}"
-        )
+        before = f"{_shortly(path, places[number])}, " if places else ""
+        named = listed([names[number] if names else str(number)])
+        return f"{before}document {named}, position {positions[row]}"
 
     keep = settle_dummies(path, experts, document, wanted.drop_dummy_rows, spoken, place)
     if keep is not None:

@@ -116,7 +116,6 @@ def read_megatron(path: Path, wanted: Wanted) -> Imported:
         axis=layers,
         described=described,
         notes=notes,
-        places=[f"file of rank {rank}" for rank in described["rank"]],
         engine="megatron-lm",
         extra={"unit": "step and rank" if wanted.sequence_length is None else "sequence of a micro-batch"},
     )

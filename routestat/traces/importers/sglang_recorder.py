@@ -200,6 +200,12 @@ def _notes(repeats: int, found: Requests, moved: bool) -> list[str]:
             "request, or a new one whose beginning came from the prefix cache; the file does not tell, so they are "
             "documents of their own, in one cluster with that request"
         )
+    cached = sum(one.rows[0][2] > 0 and not one.label for one in found.requests)
+    if cached:
+        notes.append(
+            f"{cached} requests begin beyond position 0: their first tokens came from the prefix cache, or were routed "
+            "before the recording began, and have no rows"
+        )
     if moved:
         notes.append("physical ids were mapped to experts by the last map; earlier maps are not in the file")
     return notes

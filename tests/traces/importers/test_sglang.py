@@ -183,6 +183,35 @@ def test_chunks_go_to_the_request_that_expects_them_and_guesses_are_counted(caps
     assert any("1 stretches of rows fitted several requests" in note for note in trace.meta.extra["notes"])
 
 
+def test_a_request_with_a_cached_prefix_is_not_appended_to_one_that_is_as_long(capsys, tmp_path):
+    torch = pytest.importorskip("torch")
+    held = recording(torch)
+    rows = [
+        (list(range(6)), list(range(6)), [6], 1),
+        (list(range(100, 104)), list(range(6, 10)), [4], 1),
+        ([6, 104], [6, 10], None, 2),
+    ]
+    choice = torch.tensor([0, 1, *[-1] * 6], dtype=torch.int32)
+    held["records"] = [
+        held["records"][0]
+        | {
+            "forward_pass_id": number,
+            "input_ids": tokens,
+            "positions": positions,
+            "extend_seq_lens": lengths,
+            "forward_mode": mode,
+            "topk_ids_of_layer": choice.repeat(3, len(tokens), 1),
+        }
+        for number, (tokens, positions, lengths, mode) in enumerate(rows)
+    ]
+    torch.save(held, tmp_path / "x.pt")
+    _, got, err = stored(capsys, tmp_path / "x.pt", tmp_path)
+    assert got.document.tolist() == [0] * 7 + [1] * 5
+    assert got.token.tolist() == [*range(7), *range(100, 105)]
+    assert got.position.tolist() == [*range(7), *range(6, 11)]
+    assert "1 requests begin beyond position 0" in err
+
+
 def test_ranks_that_recorded_the_same_count_once(capsys, tmp_path):
     torch = pytest.importorskip("torch")
     folder = tmp_path / "ranks"

@@ -154,9 +154,9 @@ def broken(experts):
         (
             "twice",
             payload(twice),
-            "layer 2, document x 0 (choices[0]), position 4: [5, 5, 1] repeats an expert",
+            "layer 2, choices[0], document x 0, position 4: [5, 5, 1] repeats an expert",
         ),
-        ("outside", payload(outside), "layer 1, document x 0 (choices[0]), position 3: [16, "),
+        ("outside", payload(outside), "layer 1, choices[0], document x 0, position 3: [16, "),
         (
             "too many",
             payload(np.concatenate([experts, experts])),
