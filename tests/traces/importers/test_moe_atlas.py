@@ -125,7 +125,7 @@ CASES = {
     ),
     "twice": (
         lambda e: edited(prompt(e), 1, expert_idx=int(e[0, 0, 0])),
-        "layer 1, document x 0 (x.json), position 0",
+        "layer 1, x.json, document x 0, position 0",
     ),
     "outside": (lambda e: edited(prompt(e), 1, expert_idx=8), "is outside 0 … 7"),
     "one too few": (
