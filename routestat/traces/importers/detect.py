@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,7 +16,11 @@ from routestat.traces.importers.llama_cpp import DUMP, read_llama_cpp
 from routestat.traces.importers.megatron import PATTERN, read_megatron
 from routestat.traces.importers.opening import UNREADABLE, torch_file
 from routestat.traces.importers.sglang import HOLDERS, read_sglang
+from routestat.traces.importers.parquet import is_trace
 from routestat.traces.importers.slime import KEY, read_slime
+from routestat.traces.importers.tables.probing import is_table
+from routestat.traces.importers.tables.reader import read_table
+from routestat.traces.importers.tables.sources import COMPRESSED, expand, is_table_name
 from routestat.traces.importers.vllm import SUFFIXES, read_vllm
 
 
@@ -43,6 +47,9 @@ FORMATS = {
     ),
     "llama-cpp": Format(read_llama_cpp, "llama.cpp's ffn_moe_topk", (*AXIS, "top_k", "stride")),
     "slime": Format(read_slime, "routing replay of slime or verl", RECORDS),
+    "table": Format(
+        read_table, "a table of one row per token and layer, or per expert", (*RECORDS, "top_k", "columns")
+    ),
 }
 
 
@@ -54,16 +61,27 @@ def read_foreign(path: Path, name: str, wanted: Wanted) -> Imported:
     FormatError
         If something was said that this format has no use for, or as the reader does.
     """
+    require_heeded(path, name, wanted)
+    return FORMATS[name].read(path, wanted)
+
+
+def require_heeded(path: Path, name: str, wanted: Wanted) -> None:
+    """Refuse what was said and is of no use for the format called `name`.
+
+    Raises
+    ------
+    FormatError
+        Naming the option.
+    """
     chosen = FORMATS[name]
     for field in fields(Wanted):
         if getattr(wanted, field.name) != field.default and field.name not in chosen.heeds:
             option = "--" + field.name.replace("_", "-")
             raise FormatError(f"{path}: {option} says nothing to {chosen.words} ({name}); leave it out")
-    return chosen.read(path, wanted)
 
 
 def detect(path: Path) -> str:
-    """The name of the format that `path` is in.
+    """The name of the format that `path` is in; ``parquet`` is what `convert` wrote.
 
     Raises
     ------
@@ -71,6 +89,8 @@ def detect(path: Path) -> str:
         If it is none of them; says how to name one.
     """
     name = _of_folder(path) if path.is_dir() else _of_file(path)
+    if name is None and not path.exists() and any(sign in path.name for sign in "*?["):
+        name = detect(expand([path])[0])
     if name is None:
         raise FormatError(
             f"{path}: in no format that is known by its content; name it with --format {', '.join(FORMATS)}"
@@ -88,12 +108,15 @@ def _of_folder(path: Path) -> str | None:
         return "llama-cpp"
     # A folder of responses or samples: all files of one kind, so the first tells.
     first = next((file for file in files if file.suffix in (*SUFFIXES, ".pt", ".pth")), None)
+    if first is None:
+        first = next((file for file in files if is_table_name(file)), None)
     return None if first is None else _of_file(first)
 
 
 def _of_file(path: Path) -> str | None:
     if not path.is_file():
-        return "arrays"  # whose reader says that there is no such file
+        # A pattern of files, or what the reader of arrays says is no file.
+        return None if any(sign in path.name for sign in "*?[") else "arrays"
     with path.open("rb") as handle:
         head = handle.read(64)
     if head[:4] == b"GGUF" or DUMP.fullmatch(path.name):
@@ -108,7 +131,9 @@ def _of_file(path: Path) -> str | None:
         return _of_json(path)
     if re.match(rb"layer\s*,\s*expert\s*$|\d+\s*,\s*\d+\s*$", head.splitlines()[0] if head else b""):
         return "llama-cpp"
-    return None
+    if head[:4] == b"PAR1":
+        return "parquet" if is_trace(path) else "table"
+    return "table" if head.startswith(tuple(COMPRESSED)) or is_table(path) else None
 
 
 def _of_archive(path: Path) -> str | None:
@@ -151,9 +176,8 @@ def _of_torch(path: Path) -> str | None:
 
 
 def _of_json(path: Path) -> str | None:
-    text = path.read_text(encoding="utf-8", errors="replace")
     record: Any = None
-    for part in (text.lstrip().split("\n", 1)[0], text):
+    for part in _first_texts(path):
         try:
             record = json.loads(part)
             break
@@ -178,4 +202,11 @@ def _of_json(path: Path) -> str | None:
             return "sglang"
         if "routed_experts" in place or "prompt_routed_experts" in place:
             return "vllm"
-    return None
+    return "table" if is_table(path) else None
+
+
+def _first_texts(path: Path) -> Iterator[str]:
+    """The first line, and the whole only where that is not enough: JSON lines can be larger than memory."""
+    with path.open(encoding="utf-8", errors="replace") as handle:
+        yield next((line for line in handle if line.strip()), "")
+    yield path.read_text(encoding="utf-8", errors="replace")

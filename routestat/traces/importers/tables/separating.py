@@ -1,0 +1,199 @@
+"""Which rows of one name are documents of their own, and what negative positions mean."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from routestat.traces.importers.tables.rows import Rows
+from routestat.traces.importers.tables.spilling import RowStore, keys_of
+
+#: A key of document and segment.
+_HALF = 32
+
+
+@dataclass
+class Segments:
+    """What is known of the segments of documents while rows stream by.
+
+    Attributes
+    ----------
+    pairs : set of int
+        Documents with their segments, each pair as one number.
+    last : dict
+        Document and layer → its last segment.
+    """
+
+    pairs: set[int]
+    last: dict[tuple[int, int], int]
+
+    @classmethod
+    def empty(cls) -> "Segments":
+        """Before any row."""
+        return cls(set(), {})
+
+    def add(self, rows: Rows, by_layer: bool) -> None:
+        """Take in rows; `by_layer` where the segments are stretches of a file, which every layer must have."""
+        assert rows.document is not None and rows.segment is not None
+        key = _pair(rows)
+        changed = np.flatnonzero(np.concatenate([[True], key[1:] != key[:-1]]))
+        self.pairs.update(np.unique(key[changed]).tolist())
+        if by_layer:
+            document, last = int(rows.document[0]), int(rows.segment.max())
+            alike = int(rows.segment.min()) == last
+            for layer in np.flatnonzero(np.bincount(rows.layer)).tolist():
+                highest = last if alike else int(rows.segment[rows.layer == layer].max())
+                at = (document, layer)
+                self.last[at] = max(self.last.get(at, 0), highest)
+
+    @property
+    def several(self) -> NDArray[np.int64]:
+        """Documents with rows in several segments."""
+        documents, times = np.unique(np.array(sorted(self.pairs), np.int64) >> _HALF, return_counts=True)
+        return np.asarray(documents[times > 1])
+
+    def uneven(self, document: int) -> bool:
+        """Whether some layer of a document has other stretches than another."""
+        return len({last for (number, _), last in self.last.items() if number == document}) > 1
+
+
+def clashing(store: RowStore, several: NDArray[np.int64], single: bool) -> NDArray[np.int64]:
+    """The documents of which two segments hold the same place.
+
+    Parameters
+    ----------
+    several : int array ``[document]``
+        Those with several segments.
+    single : bool
+        One expert a row: without slots, the rows of one segment share a place.
+    """
+    keys: list[NDArray] = []
+    for rows in store.pieces():
+        assert rows.document is not None
+        own = rows.take(np.isin(rows.document, several))
+        assert own.document is not None and own.position is not None and own.segment is not None
+        part = np.empty(len(own), [("place", np.int64), ("layer", np.int32), ("segment", np.int32)])
+        part["place"] = keys_of(own.document, own.position)
+        part["layer"] = own.layer.astype(np.int32) << 14
+        if own.slot is not None:
+            part["layer"] += own.slot
+        part["segment"] = own.segment
+        keys.append(np.unique(part) if single else part)
+    together = np.sort(np.concatenate(keys)) if keys else np.empty(0, [("place", np.int64)])
+    if len(together) < 2:
+        return np.empty(0, np.int64)
+    same = (together["place"][1:] == together["place"][:-1]) & (
+        together["layer"][1:] == together["layer"][:-1]
+    )
+    same &= together["segment"][1:] != together["segment"][:-1]
+    return np.unique(together["place"][1:][same] >> _HALF)
+
+
+def separated(
+    pairs: set[int], apart: NDArray[np.int64]
+) -> tuple[Callable[[Rows], Rows], list[tuple[int, int]]]:
+    """Every segment of the documents in `apart` becomes a document.
+
+    Returns
+    -------
+    change : callable(rows)
+    owners : list of (document, segment)
+        What each new document was, in the order of the files; segment −1 where all of them stay together.
+    """
+    split = set(apart.tolist())
+    owners: list[tuple[int, int]] = []
+    seen: set[tuple[int, int]] = set()
+    for pair in sorted(pairs):
+        document, segment = pair >> _HALF, pair & 0xFFFFFFFF
+        owner = (document, segment if document in split else -1)
+        if owner not in seen:
+            seen.add(owner)
+            owners.append(owner)
+    table = np.array(sorted(pairs), np.int64)
+    numbers = {owner: number for number, owner in enumerate(owners)}
+    new = np.array(
+        [numbers[(p >> _HALF, (p & 0xFFFFFFFF) if (p >> _HALF) in split else -1)] for p in table.tolist()],
+        np.int32,
+    )
+
+    def change(rows: Rows) -> Rows:
+        return replace(rows, document=new[np.searchsorted(table, _pair(rows))], segment=None)
+
+    return change, owners
+
+
+def _pair(rows: Rows) -> NDArray[np.int64]:
+    assert rows.document is not None and rows.segment is not None
+    return (rows.document.astype(np.int64) << _HALF) + rows.segment
+
+
+class Prompts:
+    """Prompt rows with negative positions, as stretches of positions that rise by one.
+
+    −1 is the last row of a batch of the first batch, and a later batch goes on below it: −4 … −1, −7 … −5.
+    """
+
+    def __init__(self) -> None:
+        self.stretches: dict[tuple[int, int, int], list[list[int]]] = {}
+
+    def add(self, rows: Rows) -> None:
+        """Take in rows in the order of the file."""
+        assert rows.document is not None and rows.position is not None and rows.segment is not None
+        own = rows.take(rows.position < 0)
+        assert own.document is not None and own.position is not None and own.segment is not None
+        for document, segment, layer, position in zip(
+            own.document.tolist(),
+            own.segment.tolist(),
+            own.layer.tolist(),
+            own.position.tolist(),
+            strict=True,
+        ):
+            held = self.stretches.setdefault((document, segment, layer), [])
+            if held and held[-1][1] + 1 == position:
+                held[-1][1] = position
+            else:
+                held.append([position, position])
+
+    def batches(self, numbered: Callable[[int, int], int]) -> dict[int, list[tuple[int, int]]]:
+        """Of each document: first and last position of its batches, in their order."""
+        found: dict[int, list[tuple[int, int]]] = {}
+        for (document, segment, _), held in self.stretches.items():
+            number, own = numbered(document, segment), [(low, high) for low, high in held]
+            lowest = min(low for low, _ in own)
+            ends = [high for _, high in own]
+            starts = [low for low, _ in own]
+            # A chain of batches ends each where the one before began; else the positions alone say the order.
+            chained = ends[0] == -1 and all(b == a - 1 for a, b in zip(starts, ends[1:], strict=False))
+            best = found.get(number)
+            if not chained:
+                own = [(lowest, -1)]
+            covered = -min(low for low, _ in best) if best else 0
+            if -lowest > covered or (
+                -lowest == covered and chained and best is not None and len(own) > len(best)
+            ):
+                found[number] = own
+        return found
+
+
+def unsigned(batches: dict[int, list[tuple[int, int]]]) -> Callable[[Rows], Rows]:
+    """Positions from 0: prompts in the order of their batches, generated rows behind them."""
+
+    def change(rows: Rows) -> Rows:
+        assert rows.document is not None and rows.position is not None
+        position = rows.position.astype(np.int64)
+        phase = np.ones(len(rows), np.int8)
+        for number, own in batches.items():
+            mine = rows.document == number
+            prompt = mine & (rows.position < 0)
+            phase[prompt] = 0
+            total = -min(low for low, _ in own)
+            position[mine & ~prompt] += total
+            done = 0
+            for low, high in own:
+                here = prompt & (rows.position >= low) & (rows.position <= high)
+                position[here] = rows.position[here] - low + done
+                done += high - low + 1
+        return replace(rows, position=position.astype(np.int32), phase=phase)
+
+    return change
