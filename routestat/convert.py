@@ -33,8 +33,8 @@ def convert(
     source: Annotated[
         list[Path],
         typer.Argument(
-            help="A file or folder of one of the formats, a .parquet that convert wrote, or a trace; several files of a "
-            "table, or a quoted pattern such as 'traces/*.csv.gz'."
+            help="A file or folder of one of the formats, a .parquet that convert wrote, or a trace; several "
+            "files of a table, or a quoted pattern such as 'traces/*.csv.gz'."
         ),
     ],
     out: Annotated[

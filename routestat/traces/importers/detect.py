@@ -15,8 +15,8 @@ from routestat.traces.importers.imported import Imported, Wanted
 from routestat.traces.importers.llama_cpp import DUMP, read_llama_cpp
 from routestat.traces.importers.megatron import PATTERN, read_megatron
 from routestat.traces.importers.opening import UNREADABLE, torch_file
-from routestat.traces.importers.sglang import HOLDERS, read_sglang
 from routestat.traces.importers.parquet import is_trace
+from routestat.traces.importers.sglang import HOLDERS, read_sglang
 from routestat.traces.importers.slime import KEY, read_slime
 from routestat.traces.importers.tables.probing import is_table
 from routestat.traces.importers.tables.reader import read_table

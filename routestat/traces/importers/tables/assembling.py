@@ -16,7 +16,7 @@ CHUNK_ROWS = 1 << 20
 THREADS = 2
 
 
-class WrongPlace(Exception):
+class WrongPlaceError(Exception):
     """A place in the trace that the rows contradict: document, position and layer, and in what."""
 
     def __init__(self, document: int, position: int, layer: int, words: str) -> None:
@@ -62,17 +62,18 @@ def assemble(rows: Rows, layers: NDArray[np.integer], single: bool, top_k: int |
 
     Raises
     ------
-    WrongPlace
+    WrongPlaceError
         For two rows of one place, a place with fewer experts than others, or rows of one token that differ in its id
         or phase.
     """
-    assert rows.document is not None and rows.position is not None
     index, document, position = _tokens(rows.document, rows.position)
     column = np.zeros(int(layers.max()) + 1, np.int64)
     column[layers] = np.arange(len(layers))
 
-    def complain(row: int, words: str) -> WrongPlace:
-        return WrongPlace(int(document[index[row]]), int(position[index[row]]), int(rows.layer[row]), words)
+    def complain(row: int, words: str) -> WrongPlaceError:
+        return WrongPlaceError(
+            int(document[index[row]]), int(position[index[row]]), int(rows.layer[row]), words
+        )
 
     n_cells, slots = len(document) * len(layers), rows.experts.shape[1]
     slot: NDArray[Any] | None = rows.slot
@@ -109,7 +110,7 @@ def assemble(rows: Rows, layers: NDArray[np.integer], single: bool, top_k: int |
         if n_filled != int(np.count_nonzero(whole)) * slots:
             short = filled.any(axis=1) & ~whole
             cell = int(np.argmax(short))
-            raise WrongPlace(
+            raise WrongPlaceError(
                 int(document[cell // len(layers)]),
                 int(position[cell // len(layers)]),
                 int(layers[cell % len(layers)]),

@@ -16,9 +16,10 @@ Sources: Helldez/BigMoeOnEdge, docs/benchmarks.md and its trace writer; ngavhane
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+from itertools import pairwise
 from typing import Any
 
 from routestat.errors import FormatError
@@ -222,8 +223,8 @@ def parse_columns(where: str, text: str, held: Sequence[str]) -> Columns:
     where : str
         The file, for messages.
     text : str
-        ``role=column,…``; several columns as ``experts=e0+e1``, or a pattern such as ``experts=e*``; ``phase=`` says that
-        there is none, whatever the columns are called.
+        ``role=column,…``; several columns as ``experts=e0+e1``, or a pattern such as ``experts=e*``; ``phase=`` says
+        that there is none, whatever the columns are called.
     held : sequence of str
         The columns that there are.
 
@@ -313,14 +314,11 @@ def _numbered(by_plain: dict[str, str], stems: Sequence[str]) -> tuple[str, ...]
 def _one_form(columns: Columns) -> Columns:
     """Either all experts of a token in one row, or one a row: what the caller named, else the former."""
     if columns.expert and columns.experts:
-        if "expert" in columns.named:
-            columns = replace(columns, experts=())
-        else:
-            columns = replace(columns, expert="")
+        columns = replace(columns, experts=()) if "expert" in columns.named else replace(columns, expert="")
     if columns.experts:
         # A slot's number belongs to rows of one expert each.
-        drop = {role: "" for role in ("slot", "weight") if role not in columns.named}
-        return replace(columns, **drop)  # type: ignore[arg-type]
+        drop: dict[str, Any] = {role: "" for role in ("slot", "weight") if role not in columns.named}
+        return replace(columns, **drop)
     return columns if "weights" in columns.named else replace(columns, weights=())
 
 
@@ -332,12 +330,12 @@ def require(where: str, columns: Columns, held: Sequence[str]) -> None:
     if absent:
         example = ",".join(f"{role}=NAME" for role in absent)
         raise FormatError(
-            f"{where}: no column is recognised as {' or '.join(absent)}; it has {', '.join(held) or 'none'}; name them: "
+            f"{where}: no column looks like {' or '.join(absent)}; it has {', '.join(held) or 'none'}; name them: "
             f"--columns {example}"
         )
 
 
-def settle_form(columns: Columns, sample: dict[str, list[Any]]) -> Columns:
+def settle_form(columns: Columns, sample: Mapping[str, Sequence[Any]]) -> Columns:
     """Whether experts are lists, told from the first values of the columns.
 
     Parameters
@@ -370,7 +368,7 @@ def _are_lists(values: Sequence[Any]) -> bool:
     return False
 
 
-def _settle_token(columns: Columns, sample: dict[str, list[Any]]) -> Columns:
+def _settle_token(columns: Columns, sample: Mapping[str, Sequence[Any]]) -> Columns:
     """A column called token holds token ids, or the positions where there is no other column of them."""
     if not columns.token or "token" in columns.named or plain(columns.token) != "token":
         return columns
@@ -380,14 +378,10 @@ def _settle_token(columns: Columns, sample: dict[str, list[Any]]) -> Columns:
     if columns.position:
         return columns
     # The first rows of one layer, if these are in order: positions rise by one.
-    layers = sample.get(columns.layer, ())
-    own = [
-        number
-        for number, layer in zip(numbers, layers, strict=False)
-        if layer == layers[0] and number is not None
-    ]
-    steps = {b - a for a, b in zip(own, own[1:], strict=False)}
-    if len(own) > 1 and steps <= {0, 1} and 1 in steps or (len(own) == 1 and own[0] == 0):
+    layers = sample.get(columns.layer, [])
+    own = [n for n, layer in zip(numbers, layers, strict=False) if layer == layers[0] and n is not None]
+    steps = {after - before for before, after in pairwise(own)}
+    if (1 in steps and steps <= {0, 1}) or own == [0]:
         return replace(columns, position=columns.token, token="")
     return columns
 

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 
 from routestat.errors import FormatError
 from routestat.traces.importers.opening import reason
-from routestat.traces.importers.tables.rows import Rows, WrongRow
+from routestat.traces.importers.tables.rows import Rows, WrongRowError
 from routestat.traces.importers.tables.text import Plan, without_others
 
 BATCH_ROWS = 1 << 19
@@ -43,7 +43,7 @@ def parse_batch(plan: Plan, first: int, batch: Any) -> Rows:
     """
     try:
         return without_others(plan, pa.Table.from_batches([batch]))
-    except WrongRow as error:
+    except WrongRowError as error:
         raise FormatError(f"{plan.path}, row {first + error.row + 1}: {error.words}") from None
     except (pa.ArrowException, ValueError) as error:
         raise FormatError(f"{plan.path}, from row {first + 1}: cannot be read ({reason(error)})") from None

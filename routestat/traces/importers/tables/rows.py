@@ -25,7 +25,7 @@ PHASE_WORDS = {
 FORWARD_MODES = {**PHASE_WORDS, "1": 0, "2": 1}
 
 
-class WrongRow(Exception):
+class WrongRowError(Exception):
     """A row, by its place in the block, and what is wrong with it."""
 
     def __init__(self, row: int, words: str) -> None:
@@ -42,16 +42,18 @@ class Rows:
     layer : int16 array ``[row]``
     experts : int array ``[row, slot]``
         One slot where a row holds one expert.
-    document : int32 array ``[row]``, optional
-        Index into `names` in a block; a document's number later.
+    document : int32 array ``[row]``
+        Index into `names` in a block, 0 where no column says it; a document's number later.
+    position : int32 array ``[row]``
+        In a block 0 where no column says it.
     names : tuple of str
-    position, token : int32 array ``[row]``, optional
+    token : int32 array ``[row]``, optional
     slot : int16 array ``[row]``, optional
     weights : float32 array ``[row, slot]``, optional
     phase : int8 array ``[row]``, optional
         1 is decode.
     segment : int32 array ``[row]``, optional
-        Which of several sources, or stretches of one, that may be documents of their own.
+        Which of several sources, or stretches of one, that may be documents of their own; None: all are of segment 0.
     said : mapping of str to tuple
         ``domain`` and ``cluster`` of each of `names`.
     skipped : int
@@ -62,9 +64,9 @@ class Rows:
 
     layer: NDArray[np.int16]
     experts: NDArray[np.integer]
-    document: NDArray[np.int32] | None = None
+    document: NDArray[np.int32]
+    position: NDArray[np.int32]
     names: tuple[str, ...] = ()
-    position: NDArray[np.int32] | None = None
     token: NDArray[np.int32] | None = None
     slot: NDArray[np.int16] | None = None
     weights: NDArray[np.float32] | None = None
@@ -97,14 +99,17 @@ class Rows:
 
 
 def joined(parts: Sequence[Rows]) -> Rows:
-    """Rows behind each other; the list is emptied as it is joined, for both would not fit beside each other."""
+    """Rows behind each other."""
     if len(parts) == 1:
         return parts[0]
-    names = list(parts[0].arrays())
-    columns: dict[str, Any] = {
-        name: np.concatenate([getattr(part, name) for part in parts]) for name in names if name != "source"
-    }
-    return Rows(**columns)
+    if any(part.segment is not None for part in parts):
+        parts = [
+            part if part.segment is not None else replace(part, segment=np.zeros(len(part), np.int32))
+            for part in parts
+        ]
+    names = [name for name in parts[0].arrays() if name != "source"]
+    whole: dict[str, Any] = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
+    return replace(parts[0], **whole)
 
 
 def checked(columns: Columns, held: dict[str, Any], names: tuple[str, ...] = (), skipped: int = 0) -> Rows:
@@ -117,13 +122,15 @@ def checked(columns: Columns, held: dict[str, Any], names: tuple[str, ...] = (),
 
     Raises
     ------
-    WrongRow
+    WrongRowError
         For the first row with a value that cannot be.
     """
     layer, experts = held["layer"], held["experts"]
     _within(layer, 0, MOST_LAYERS, "layer", "a layer's number is 0 or more" if len(layer) else "")
     _within(experts, -LARGEST, LARGEST, "expert", "")
+    blank = np.zeros(len(layer), np.int32)
     ready: dict[str, Any] = {"layer": layer.astype(np.int16), "experts": narrow(experts)}
+    ready["document"], ready["position"] = held.get("document", blank), blank
     if "position" in held:
         _within(
             held["position"],
@@ -139,7 +146,7 @@ def checked(columns: Columns, held: dict[str, Any], names: tuple[str, ...] = (),
     if "token" in held:
         _within(held["token"], -1, LARGEST, "token", "token ids are 0 or more, -1 unknown")
         ready["token"] = held["token"].astype(np.int32, copy=False)
-    for name in ("document", "weights", "phase"):
+    for name in ("weights", "phase"):
         if name in held:
             ready[name] = held[name]
     rows = Rows(**ready, names=names, said=held.get("said", ()), skipped=skipped, source=held.get("source"))
@@ -158,7 +165,7 @@ def _within(values: NDArray, low: int, high: int, name: str, words: str) -> None
     row = int(np.argmax(bad.any(axis=1)))
     value = values.reshape(len(values), -1)[row][bad[row]][0]
     rule = words if value < low and words else f"at most {high}"
-    raise WrongRow(row, f"{name} {value}: {rule}")
+    raise WrongRowError(row, f"{name} {value}: {rule}")
 
 
 def phases(column: str, words: Any) -> NDArray[np.int8]:
@@ -166,7 +173,7 @@ def phases(column: str, words: Any) -> NDArray[np.int8]:
 
     Raises
     ------
-    WrongRow
+    WrongRowError
         For the first word that is neither.
     """
     known = FORWARD_MODES if plain(column) == "forward_mode" else PHASE_WORDS
@@ -176,7 +183,7 @@ def phases(column: str, words: Any) -> NDArray[np.int8]:
     for place, (name, value) in enumerate(zip(names, values, strict=True)):
         if value is None:
             shown = "nothing" if name is None else repr(name)
-            raise WrongRow(
+            raise WrongRowError(
                 int(np.argmax(codes == place)), f"column {column} is a phase (prefill, decode), got {shown}"
             )
     table = np.array([1 - value if flipped else value for value in values if value is not None], np.int8)
@@ -202,7 +209,7 @@ def of_documents(
 
     Raises
     ------
-    WrongRow
+    WrongRowError
         If it says two things of one (only where it is `required`; else the later one is taken).
     """
     codes, values = encoded(column)
@@ -211,7 +218,7 @@ def of_documents(
     table[own] = codes
     if required and (table[own] != codes).any():
         row = int(np.argmax(table[own] != codes))
-        raise WrongRow(
+        raise WrongRowError(
             row,
             f"column {name} changes within a document: {values[codes[row]]!r} and {values[table[own[row]]]!r}",
         )
@@ -228,7 +235,7 @@ def whole(column: Any, name: str, empty: int | None = None) -> NDArray[np.intege
 
     Raises
     ------
-    WrongRow
+    WrongRowError
         For the first row that is none.
     """
     if isinstance(column, pa.ChunkedArray):
@@ -237,10 +244,10 @@ def whole(column: Any, name: str, empty: int | None = None) -> NDArray[np.intege
     if kinds.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
     if not (kinds.is_integer(column.type) or kinds.is_floating(column.type) or kinds.is_null(column.type)):
-        raise WrongRow(0, f"column {name} holds {column.type}, wanted whole numbers")
+        raise WrongRowError(0, f"column {name} holds {column.type}, wanted whole numbers")
     if column.null_count:
         if empty is None:
-            raise WrongRow(pc.index(column.is_null(), value=True).as_py(), f"column {name} is empty")
+            raise WrongRowError(pc.index(column.is_null(), value=True).as_py(), f"column {name} is empty")
         column = (
             column.fill_null(empty)
             if not kinds.is_null(column.type)
@@ -254,10 +261,10 @@ def whole(column: Any, name: str, empty: int | None = None) -> NDArray[np.intege
             values = np.where(np.isnan(values), empty, values)
         if bad.any():
             row = int(np.argmax(bad))
-            raise WrongRow(row, f"column {name}: {values[row]} is no whole number")
+            raise WrongRowError(row, f"column {name}: {values[row]} is no whole number")
         return np.asarray(values.astype(np.int64))
     if values.dtype == np.uint64 and len(values) and int(values.max()) > np.iinfo(np.int64).max:
-        raise WrongRow(int(np.argmax(values)), f"column {name}: {values.max()} is at most {LARGEST}")
+        raise WrongRowError(int(np.argmax(values)), f"column {name}: {values.max()} is at most {LARGEST}")
     return np.asarray(values)
 
 
@@ -266,24 +273,26 @@ def lists(column: Any, name: str, read: Callable[[Any, str], NDArray]) -> NDArra
 
     Raises
     ------
-    WrongRow
+    WrongRowError
         For the first row that is empty or of another length than the first.
     """
     if isinstance(column, pa.ChunkedArray):
         column = column.combine_chunks()
     if column.null_count:
-        raise WrongRow(pc.index(column.is_null(), value=True).as_py(), f"column {name} is empty")
+        raise WrongRowError(pc.index(column.is_null(), value=True).as_py(), f"column {name} is empty")
     lengths = pc.list_value_length(column).to_numpy(zero_copy_only=False)
     if len(lengths) and (int(lengths.min()) != int(lengths[0]) or int(lengths.max()) != int(lengths[0])):
         row = int(np.argmax(lengths != lengths[0]))
-        raise WrongRow(row, f"{lengths[row]} values in {name} where the row before has {lengths[row - 1]}")
+        raise WrongRowError(
+            row, f"{lengths[row]} values in {name} where the row before has {lengths[row - 1]}"
+        )
     width = int(lengths[0]) if len(lengths) else 1
     if not width:
-        raise WrongRow(0, f"column {name} is an empty list")
+        raise WrongRowError(0, f"column {name} is an empty list")
     try:
         return read(column.flatten(), name).reshape(len(column), width)
-    except WrongRow as error:
-        raise WrongRow(error.row // width, error.words) from None
+    except WrongRowError as error:
+        raise WrongRowError(error.row // width, error.words) from None
 
 
 def floats(column: Any, name: str) -> NDArray[np.float32]:
@@ -293,6 +302,6 @@ def floats(column: Any, name: str) -> NDArray[np.float32]:
     if not (
         pa.types.is_floating(column.type) or pa.types.is_integer(column.type) or pa.types.is_null(column.type)
     ):
-        raise WrongRow(0, f"column {name} holds {column.type}, wanted weights")
+        raise WrongRowError(0, f"column {name} holds {column.type}, wanted weights")
     with np.errstate(over="ignore"):
         return np.asarray(column.cast(pa.float64()).to_numpy(zero_copy_only=False).astype(np.float32))

@@ -35,15 +35,18 @@ class Segments:
 
     def add(self, rows: Rows, by_layer: bool) -> None:
         """Take in rows; `by_layer` where the segments are stretches of a file, which every layer must have."""
-        assert rows.document is not None and rows.segment is not None
-        key = _pair(rows)
-        changed = np.flatnonzero(np.concatenate([[True], key[1:] != key[:-1]]))
-        self.pairs.update(np.unique(key[changed]).tolist())
+        segment = rows.segment
+        last = 0 if segment is None else int(segment[0])
+        if segment is None or (segment == last).all():
+            documents = np.flatnonzero(np.bincount(rows.document)).astype(np.int64)
+            self.pairs.update(((documents << _HALF) + last).tolist())
+            segment = None
+        else:
+            self.pairs.update(np.unique(_pair(rows)).tolist())
         if by_layer:
-            document, last = int(rows.document[0]), int(rows.segment.max())
-            alike = int(rows.segment.min()) == last
+            document = int(rows.document[0])
             for layer in np.flatnonzero(np.bincount(rows.layer)).tolist():
-                highest = last if alike else int(rows.segment[rows.layer == layer].max())
+                highest = last if segment is None else int(segment[rows.layer == layer].max())
                 at = (document, layer)
                 self.last[at] = max(self.last.get(at, 0), highest)
 
@@ -70,15 +73,13 @@ def clashing(store: RowStore, several: NDArray[np.int64], single: bool) -> NDArr
     """
     keys: list[NDArray] = []
     for rows in store.pieces():
-        assert rows.document is not None
         own = rows.take(np.isin(rows.document, several))
-        assert own.document is not None and own.position is not None and own.segment is not None
         part = np.empty(len(own), [("place", np.int64), ("layer", np.int32), ("segment", np.int32)])
         part["place"] = keys_of(own.document, own.position)
         part["layer"] = own.layer.astype(np.int32) << 14
         if own.slot is not None:
             part["layer"] += own.slot
-        part["segment"] = own.segment
+        part["segment"] = 0 if own.segment is None else own.segment
         keys.append(np.unique(part) if single else part)
     together = np.sort(np.concatenate(keys)) if keys else np.empty(0, [("place", np.int64)])
     if len(together) < 2:
@@ -124,8 +125,8 @@ def separated(
 
 
 def _pair(rows: Rows) -> NDArray[np.int64]:
-    assert rows.document is not None and rows.segment is not None
-    return (rows.document.astype(np.int64) << _HALF) + rows.segment
+    key = rows.document.astype(np.int64) << _HALF
+    return key if rows.segment is None else key + rows.segment
 
 
 class Prompts:
@@ -139,17 +140,11 @@ class Prompts:
 
     def add(self, rows: Rows) -> None:
         """Take in rows in the order of the file."""
-        assert rows.document is not None and rows.position is not None and rows.segment is not None
         own = rows.take(rows.position < 0)
-        assert own.document is not None and own.position is not None and own.segment is not None
-        for document, segment, layer, position in zip(
-            own.document.tolist(),
-            own.segment.tolist(),
-            own.layer.tolist(),
-            own.position.tolist(),
-            strict=True,
-        ):
-            held = self.stretches.setdefault((document, segment, layer), [])
+        segment = np.zeros(len(own), np.int32) if own.segment is None else own.segment
+        columns = [column.tolist() for column in (own.document, segment, own.layer, own.position)]
+        for document, part, layer, position in zip(*columns, strict=True):
+            held = self.stretches.setdefault((document, part, layer), [])
             if held and held[-1][1] + 1 == position:
                 held[-1][1] = position
             else:
@@ -180,7 +175,6 @@ def unsigned(batches: dict[int, list[tuple[int, int]]]) -> Callable[[Rows], Rows
     """Positions from 0: prompts in the order of their batches, generated rows behind them."""
 
     def change(rows: Rows) -> Rows:
-        assert rows.document is not None and rows.position is not None
         position = rows.position.astype(np.int64)
         phase = np.ones(len(rows), np.int8)
         for number, own in batches.items():

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -88,16 +89,26 @@ class Block:
     ----------
     text : bytes
         Comments are empty lines; a last line may lack its end.
-    line : int
-        Number of the first line, from 1.
+    number : int
+        Blocks of the file before this one.
+    above : int
+        Lines of its block before it, where that was cut.
     done : int
         Bytes of the file that were read when this block was complete.
     """
 
     path: Path
     text: bytes
-    line: int
+    number: int
     done: int
+    above: int = 0
+    quoted: bool = True
+
+    def first_line(self) -> int:
+        """The number of its first line, from 1: only messages need it, and lines are counted only for them."""
+        blocks = Text(self.path, self.quoted).blocks()
+        before = sum(block.text.count(b"\n") for block in islice(blocks, self.number))
+        return before + self.above + 1
 
 
 @dataclass
@@ -116,25 +127,27 @@ class Text:
 
     def blocks(self, size: int = BLOCK_BYTES) -> Iterator[Block]:
         """The blocks in order; the first bytes of a mark of order (BOM) are left out."""
-        rest, line, first = b"", 1, True
+        rest, number = b"", 0
         self.comments.clear()
         with pa.OSFile(str(self.path)) as raw:
-            for part in self._parts(raw, size):
-                if first:
+            for place, part in enumerate(self._parts(raw, size)):
+                if not place:
                     self._refuse_rubbish(part)
-                    part, first = part.removeprefix(b"\xef\xbb\xbf"), False
+                    part = part.removeprefix(b"\xef\xbb\xbf")
                 text = rest + part if rest else part
                 cut = self._cut(text)
                 if not cut and len(text) > LONGEST_LINE:
                     raise FormatError(
-                        f"{self.path}, line {line}: a line of more than {LONGEST_LINE >> 20} MiB; is it text?"
+                        f"{self.path}: a line of more than {LONGEST_LINE >> 20} MiB; is it text?"
                     )
                 whole, rest = text[:cut], text[cut:]
                 if whole:
-                    yield Block(self.path, self._without_comments(whole), line, raw.tell())
-                    line += whole.count(b"\n")
+                    yield Block(
+                        self.path, self._without_comments(whole), number, raw.tell(), quoted=self.quoted
+                    )
+                    number += 1
             if rest:
-                yield Block(self.path, self._without_comments(rest), line, raw.tell())
+                yield Block(self.path, self._without_comments(rest), number, raw.tell(), quoted=self.quoted)
 
     def _parts(self, raw: Any, size: int) -> Iterator[bytes]:
         head = raw.read(4)
@@ -171,7 +184,8 @@ class Text:
         return text.rfind(b"\n") + 1
 
     def _without_comments(self, text: bytes) -> bytes:
-        if not (text.startswith(b"#") or b"\n#" in text):
+        # Looking for one character is many times faster than for two, and most tables hold none.
+        if b"#" not in text or not (text.startswith(b"#") or b"\n#" in text):
             return text
         lines = text.split(b"\n")
         for place, line in enumerate(lines):

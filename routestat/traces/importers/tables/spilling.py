@@ -3,6 +3,7 @@
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +74,6 @@ class RowStore:
     def _write(self, rows: Rows, number: int) -> None:
         if self._folder is None:
             self._folder = tempfile.TemporaryDirectory(prefix="rows-", dir=self.scratch)
-        assert rows.document is not None and rows.position is not None
         key = keys_of(rows.document, rows.position)
         if (key[1:] < key[:-1]).any():
             order = np.argsort(key, kind="stable")
@@ -121,9 +121,9 @@ class RowStore:
             yield self.take_all()
             return
         keys = [np.load(files["key"], mmap_mode="r") for files in self.runs]
-        per_row = self.budget / max(len(key) for key in keys)
-        bounds = _bounds(keys, max(int(self.budget / per_row / 2), 1))
-        for low, high in zip(bounds[:-1], bounds[1:], strict=True):
+        # As many rows as half a run holds: beside them there will be what they are put together to.
+        bounds = _bounds(keys, max(max(len(key) for key in keys) // 2, 1))
+        for low, high in pairwise(bounds):
             found = []
             for key, files in zip(keys, self.runs, strict=True):
                 first, last = np.searchsorted(key, [low, high])

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from routestat.errors import FormatError
 from routestat.traces.importers.tables.parquet_rows import batches, parse_batch
 from routestat.traces.importers.tables.probing import json_array
-from routestat.traces.importers.tables.rows import Rows, WrongRow
+from routestat.traces.importers.tables.rows import Rows, WrongRowError
 from routestat.traces.importers.tables.sources import Block, Progress, Text, facts_of, stem
 from routestat.traces.importers.tables.text import Plan, json_rows, line_of, object_facts, parse
 
@@ -114,23 +114,21 @@ class Stream:
 
     def _placed(self, piece: Piece, state: "_State") -> Rows:
         rows, columns = piece.rows, piece.plan.columns
-        if rows.document is None:
-            document = np.full(len(rows), state.document, np.int32)
-            codes = np.array([state.document], np.int32)
-        else:
+        if columns.document:
             codes = np.array([self.names.setdefault(name, len(self.names)) for name in rows.names], np.int32)
             document = codes[rows.document]
+        else:
+            codes = np.array([state.document], np.int32)
+            document = np.full(len(rows), state.document, np.int32)
         for role, values in rows.said:
             self._keep(role, codes, values, piece)
-        if rows.position is None:
-            segment = np.full(len(rows), state.source, np.int32)
+        position, segment = rows.position, None
+        if not columns.position:
             position = state.counted(document, rows, self._per_place(piece))
-        else:
-            position = rows.position
-            if rows.document is None:
-                segment = state.stretches(rows, columns.signed, bool(columns.expert))
-            else:
-                segment = np.full(len(rows), state.source, np.int32)
+        if columns.position and not columns.document:
+            segment = state.stretches(rows, columns.signed, bool(columns.expert))
+        elif state.source:
+            segment = np.full(len(rows), state.source, np.int32)
         return replace(rows, document=document, position=position, segment=segment, names=(), said=())
 
     def _per_place(self, piece: Piece) -> int:
@@ -140,7 +138,7 @@ class Stream:
             return 1
         if self.top_k is None:
             raise FormatError(
-                f"{piece.plan.path}: one expert a row, and neither a position nor a slot; say how many a token has with "
+                f"{piece.plan.path}: one expert a row, with neither position nor slot; say how many a token has with "
                 "--top-k, or name the position: --columns position=NAME"
             )
         return self.top_k
@@ -151,8 +149,8 @@ class Stream:
             if known.setdefault(code, value) != value and role in piece.plan.columns.named:
                 name = next(name for name, number in self.names.items() if number == code)
                 raise FormatError(
-                    f"{piece.where(0)} and after: column {getattr(piece.plan.columns, role)} says {value!r} of document "
-                    f"{name}, before it said {known[code]!r}"
+                    f"{piece.where(0)} and after: column {getattr(piece.plan.columns, role)} says {value!r} of "
+                    f"document {name}, before it said {known[code]!r}"
                 )
 
     def _note_others(self, piece: Piece) -> None:
@@ -174,7 +172,6 @@ class Stream:
         found: list[str] = []
         again = Stream(self.plans, top_k=self.top_k)
         for rows, piece in again:
-            assert rows.document is not None and rows.position is not None
             here = np.flatnonzero(
                 (rows.document == document) & (rows.position == position) & (rows.layer == layer)
             )
@@ -211,9 +208,8 @@ class _State:
         position[order] = np.arange(len(key)) - np.repeat(starts - before, lengths)
         return (position // per_place).astype(np.int32)
 
-    def stretches(self, rows: Rows, signed: bool, single: bool) -> NDArray[np.int32]:
+    def stretches(self, rows: Rows, signed: bool, single: bool) -> NDArray[np.int32] | None:
         """The stretch of each row: one more where the position falls back within its layer."""
-        assert rows.position is not None
         order = np.argsort(rows.layer, kind="stable")
         layer, position = rows.layer[order], rows.position[order]
         slot = np.zeros(len(layer), np.int64) if rows.slot is None else rows.slot[order].astype(np.int64)
@@ -241,6 +237,8 @@ class _State:
         for end in ends.tolist():
             self.last[int(layer[end])] = (int(position[end]), int(slot[end]), int(found[end]))
         self.highest = max(self.highest, int(found.max(initial=0)))
+        if not self.highest:
+            return None
         segment = np.empty(len(layer), np.int32)
         segment[order] = found
         return segment
@@ -288,7 +286,7 @@ def _of_objects(plan: Plan, size: int) -> Piece:
     records = [(f"item {place + 1}", record) for place, record in enumerate(json_array(plan.path))]
     try:
         return Piece(plan, json_rows(plan, records), None, 0, 0, size)
-    except WrongRow as error:
+    except WrongRowError as error:
         raise FormatError(f"{plan.path}, item {error.row + 1}: {error.words}") from None
 
 
@@ -308,8 +306,10 @@ def _without_header(plan: Plan, block: Block, first: bool) -> list[Block]:
     parts = []
     for start, end in pairwise(bounds):
         piece = text[start:end]
-        if starts and start <= starts[0] < end or start in starts:
+        if (starts and start <= starts[0] < end) or start in starts:
             # An empty line stays, so that lines are counted as they are in the file.
             piece = piece.replace(header, b"", 1)
-        parts.append(Block(block.path, piece, block.line + text.count(b"\n", 0, start), block.done))
+        parts.append(
+            Block(block.path, piece, block.number, block.done, text.count(b"\n", 0, start), block.quoted)
+        )
     return parts

@@ -19,7 +19,7 @@ from routestat.traces.checked import shown
 from routestat.traces.importers.opening import reason
 from routestat.traces.importers.tables import rows as arrow
 from routestat.traces.importers.tables.layouts import Columns
-from routestat.traces.importers.tables.rows import Rows, WrongRow
+from routestat.traces.importers.tables.rows import Rows, WrongRowError
 from routestat.traces.importers.tables.sources import Block
 
 # What stands for nothing in a column of numbers.
@@ -73,13 +73,15 @@ def parse(plan: Plan, block: Block) -> Rows:
     read = _csv if plan.kind == "csv" else _json
     try:
         return read(plan, block)
-    except WrongRow as error:
+    except WrongRowError as error:
         raise FormatError(f"{plan.path}, line {line_of(plan, block, error.row)}: {error.words}") from None
     except (pa.ArrowException, UnicodeDecodeError, ValueError) as error:
         if isinstance(error, FormatError):
             raise
         _complain_of_line(plan, block)
-        raise FormatError(f"{plan.path}, from line {block.line}: cannot be read ({reason(error)})") from None
+        raise FormatError(
+            f"{plan.path}, from line {block.first_line()}: cannot be read ({reason(error)})"
+        ) from None
 
 
 def line_of(plan: Plan, block: Block, row: int) -> int:
@@ -87,12 +89,12 @@ def line_of(plan: Plan, block: Block, row: int) -> int:
     for place, (line, _) in enumerate(_records(plan, block)):
         if place == row:
             return line
-    return block.line
+    return block.first_line()
 
 
 def _records(plan: Plan, block: Block) -> Iterator[tuple[int, Any]]:
     """The records of a block with the number of the line that each begins with."""
-    text = block.text.decode("utf-8", "replace")
+    text, top = block.text.decode("utf-8", "replace"), block.first_line()
     if plan.kind == "csv":
         reader = csv.reader(io.StringIO(text, newline=""), delimiter=plan.delimiter)
         before = 0
@@ -102,16 +104,14 @@ def _records(plan: Plan, block: Block) -> Iterator[tuple[int, Any]]:
             except StopIteration:
                 return
             except csv.Error as error:
-                raise FormatError(
-                    f"{plan.path}, line {block.line + reader.line_num - 1}: {reason(error)}"
-                ) from None
+                raise FormatError(f"{plan.path}, line {top + reader.line_num - 1}: {reason(error)}") from None
             if record and not (len(record) == 1 and not record[0].strip() and len(plan.held) > 1):
-                yield block.line + before, record
+                yield top + before, record
             before = reader.line_num
     else:
         for place, line in enumerate(text.split("\n")):
             if line.strip():
-                yield block.line + place, line
+                yield top + place, line
 
 
 def _csv(plan: Plan, block: Block) -> Rows:
@@ -195,15 +195,16 @@ def without_others(plan: Plan, table: pa.Table) -> Rows:
     kept = np.flatnonzero(~other).astype(np.int32)
     try:
         rows = _to_rows(plan, table.take(pa.array(kept)))
-    except WrongRow as error:
-        raise WrongRow(int(kept[error.row]), error.words) from None
+    except WrongRowError as error:
+        raise WrongRowError(int(kept[error.row]), error.words) from None
     source = kept if rows.source is None else kept[rows.source]
     return replace(rows, source=source, skipped=int(other.sum()))
 
 
 def _to_rows(plan: Plan, table: pa.Table) -> Rows:
     """Columns of Arrow as rows, whatever file they came from."""
-    columns, held = plan.columns, {}
+    columns = plan.columns
+    held: dict[str, Any] = {}
     for role in INTEGERS:
         name = getattr(columns, role)
         if name:
@@ -219,7 +220,7 @@ def _to_rows(plan: Plan, table: pa.Table) -> Rows:
     if columns.weight:
         held["weights"] = arrow.floats(table.column(columns.weight), columns.weight)[:, None]
     if "weights" in held and held["weights"].shape != held["experts"].shape:
-        raise WrongRow(0, f"{held['weights'].shape[1]} weights of {held['experts'].shape[1]} experts")
+        raise WrongRowError(0, f"{held['weights'].shape[1]} weights of {held['experts'].shape[1]} experts")
     if columns.phase:
         held["phase"] = arrow.phases(columns.phase, table.column(columns.phase))
     names_: tuple[str, ...] = ()
@@ -227,7 +228,7 @@ def _to_rows(plan: Plan, table: pa.Table) -> Rows:
         codes, values = arrow.encoded(table.column(columns.document))
         for place, value in enumerate(values):
             if value is None or value == "":
-                raise WrongRow(
+                raise WrongRowError(
                     int(np.argmax(codes == place)), f"column {columns.document} is empty: of which document?"
                 )
         held["document"], names_ = codes, tuple(_label(value) for value in values)
@@ -253,19 +254,19 @@ def _listed(column: Any, name: str, read: Any) -> NDArray:
     kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
     if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
         if not (pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)):
-            raise WrongRow(0, f"column {name} holds {column.type}, wanted lists")
+            raise WrongRowError(0, f"column {name} holds {column.type}, wanted lists")
         return arrow.lists(column, name, read)
     cells = [text or "" for text in column.to_pylist()] if column.null_count else None
     if cells is None and len(column):
         try:
             return _split(column, read, name)
-        except (pa.ArrowException, WrongRow):
+        except (pa.ArrowException, WrongRowError):
             cells = column.to_pylist()
     values = []
     for row, cell in enumerate(cells or ()):
         values.append(_numbers(row, cell, name, read is arrow.floats))
         if len(values[-1]) != len(values[0]):
-            raise WrongRow(
+            raise WrongRowError(
                 row,
                 f"{len(values[-1])} values in {name} ({shown(cell)}) where the row before has {len(values[-2])}",
             )
@@ -297,15 +298,15 @@ def _numbers(row: int, cell: str | None, name: str, fractions: bool) -> list[Any
     text = (cell or "").encode("utf-8", "replace").translate(_BETWEEN, _AROUND).decode("utf-8", "replace")
     items = [item for item in text.split(",") if item]
     if not items:
-        raise WrongRow(row, f"column {name} is empty")
+        raise WrongRowError(row, f"column {name} is empty")
     try:
         numbers = [float(item) for item in items]
     except ValueError:
-        raise WrongRow(row, f"column {name}: {shown(cell)} is no list of numbers") from None
+        raise WrongRowError(row, f"column {name}: {shown(cell)} is no list of numbers") from None
     if fractions:
         return numbers
     if not all(number.is_integer() and abs(number) < 2**31 for number in numbers):
-        raise WrongRow(row, f"column {name}: {shown(cell)} is no list of whole numbers")
+        raise WrongRowError(row, f"column {name}: {shown(cell)} is no list of whole numbers")
     return [int(number) for number in numbers]
 
 
@@ -314,7 +315,7 @@ def _complain_of_line(plan: Plan, block: Block) -> None:
     try:
         block.text.decode("utf-8")
     except UnicodeDecodeError as error:
-        line = block.line + block.text.count(b"\n", 0, error.start)
+        line = block.first_line() + block.text.count(b"\n", 0, error.start)
         raise FormatError(f"{plan.path}, line {line}: not UTF-8 text ({error.reason})") from None
     for line, record in _records(plan, block):
         wrong = _wrong_cells(plan, record) if plan.kind == "csv" else ""
