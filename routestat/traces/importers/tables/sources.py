@@ -125,12 +125,12 @@ class Text:
     quoted: bool = True
     comments: list[str] = field(default_factory=list)
 
-    def blocks(self, size: int = BLOCK_BYTES) -> Iterator[Block]:
+    def blocks(self, size: int | None = None) -> Iterator[Block]:
         """The blocks in order; the first bytes of a mark of order (BOM) are left out."""
         rest, number = b"", 0
         self.comments.clear()
         with pa.OSFile(str(self.path)) as raw:
-            for place, part in enumerate(self._parts(raw, size)):
+            for place, part in enumerate(self._parts(raw, size or BLOCK_BYTES)):
                 if not place:
                     self._refuse_rubbish(part)
                     part = part.removeprefix(b"\xef\xbb\xbf")

@@ -50,9 +50,10 @@ class RowStore:
         if self._folder is not None:
             self._folder.cleanup()
 
-    @property
-    def spilled(self) -> bool:
-        """Whether rows lie on disk."""
+    def _on_disk(self) -> bool:
+        """Whether rows lie on disk; then all of them do."""
+        if self.runs:
+            self.spill()
         return bool(self.runs)
 
     def add(self, rows: Rows) -> None:
@@ -92,7 +93,7 @@ class RowStore:
 
     def change(self, change: Callable[[Rows], Rows]) -> None:
         """Give every row another document or position."""
-        if not self.spilled:
+        if not self._on_disk():
             self.held = [change(self.take_all())]
             return
         for number, files in enumerate(self.runs):
@@ -109,7 +110,7 @@ class RowStore:
 
     def pieces(self) -> Iterator[Rows]:
         """All rows, a run at a time, in no particular order."""
-        if self.spilled:
+        if self._on_disk():
             for files in self.runs:
                 yield self._read(files, slice(None))
         else:
@@ -117,12 +118,13 @@ class RowStore:
 
     def parts(self) -> Iterator[Rows]:
         """All rows in ranges of document and position that fit the budget, cut between documents where possible."""
-        if not self.spilled:
+        if not self._on_disk():
             yield self.take_all()
             return
         keys = [np.load(files["key"], mmap_mode="r") for files in self.runs]
-        # As many rows as half a run holds: beside them there will be what they are put together to.
-        bounds = _bounds(keys, max(max(len(key) for key in keys) // 2, 1))
+        # As many rows as take half the budget: beside them there will be what they are put together to.
+        row_bytes = sum(np.load(file, mmap_mode="r")[:1].nbytes for file in self.runs[0].values())
+        bounds = _bounds(keys, max(self.budget // (2 * row_bytes), 1))
         for low, high in pairwise(bounds):
             found = []
             for key, files in zip(keys, self.runs, strict=True):
