@@ -80,6 +80,7 @@ class _Seen:
     slots: tuple[int, int] = (1 << 20, -1)
     width: int = 0
     first: tuple[Piece, int] | None = None
+    whole: bool = True
 
 
 def _take_in(stream: Stream, store: RowStore, wanted: Wanted, most: int | None) -> _Seen:
@@ -107,6 +108,7 @@ def _take_in(stream: Stream, store: RowStore, wanted: Wanted, most: int | None) 
             rows = _without_last_place(rows.take(slice(max(most - store.n_rows, 1))))
             if len(rows):
                 store.add(rows)
+            seen.whole = False
             break
         store.add(rows)
     return seen
@@ -187,6 +189,7 @@ def _table(plans: Sequence[Plan], stream: Stream, store: RowStore, wanted: Wante
         finite=seen.finite and weighted,
         engine=str(told.get("engine", "")),
         origins=origins,
+        whole=seen.whole,
     )
 
 
@@ -249,7 +252,7 @@ def _documents(
         # One number means different documents in different files: then so do all that stand in several.
         apart = several
     for document in apart.tolist():
-        if not columns.document and seen.segments.uneven(document):
+        if not columns.document and not seen.segments.are_joined(document, columns.signed):
             apart = apart[apart != document]
     change, owners = separated(seen.segments.pairs, apart)
     if len(apart) or len(several):

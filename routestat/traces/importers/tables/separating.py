@@ -23,15 +23,18 @@ class Segments:
         Documents with their segments, each pair as one number.
     last : dict
         Document and layer → its last segment.
+    ends : dict
+        Document → first and last position of each segment, ``[segment]`` each.
     """
 
     pairs: set[int]
     last: dict[tuple[int, int], int]
+    ends: dict[int, tuple[NDArray[np.int64], NDArray[np.int64]]]
 
     @classmethod
     def empty(cls) -> "Segments":
         """Before any row."""
-        return cls(set(), {})
+        return cls(set(), {}, {})
 
     def add(self, rows: Rows, by_layer: bool) -> None:
         """Take in rows; `by_layer` where the segments are stretches of a file, which every layer must have."""
@@ -49,6 +52,16 @@ class Segments:
                 highest = last if segment is None else int(segment[rows.layer == layer].max())
                 at = (document, layer)
                 self.last[at] = max(self.last.get(at, 0), highest)
+            self._extend(document, np.full(len(rows), last) if segment is None else segment, rows.position)
+
+    def _extend(self, document: int, segment: NDArray, position: NDArray[np.int32]) -> None:
+        low, high = self.ends.get(document, (np.empty(0, np.int64), np.empty(0, np.int64)))
+        grown = max(int(segment.max()) + 1 - len(low), 0)
+        low = np.append(low, np.full(grown, np.iinfo(np.int64).max))
+        high = np.append(high, np.full(grown, np.iinfo(np.int64).min))
+        np.minimum.at(low, segment, position)
+        np.maximum.at(high, segment, position)
+        self.ends[document] = low, high
 
     @property
     def several(self) -> NDArray[np.int64]:
@@ -56,9 +69,22 @@ class Segments:
         documents, times = np.unique(np.array(sorted(self.pairs), np.int64) >> _HALF, return_counts=True)
         return np.asarray(documents[times > 1])
 
-    def uneven(self, document: int) -> bool:
-        """Whether some layer of a document has other stretches than another."""
-        return len({last for (number, _), last in self.last.items() if number == document}) > 1
+    def are_joined(self, document: int, signed: bool) -> bool:
+        """Whether the stretches of a file look like documents behind each other.
+
+        Every layer has all of them, and each begins where the first does and holds several positions; a row that stands
+        there twice, or rows in any order, make other stretches.
+
+        Parameters
+        ----------
+        signed : bool
+            Stretches begin with prompts of any length.
+        """
+        if len({last for (number, _), last in self.last.items() if number == document}) > 1:
+            return False
+        low, high = self.ends[document]
+        own = low <= high
+        return bool((signed or (low[own] == low[own][0]).all()) and (high[own] > low[own]).all())
 
 
 def clashing(store: RowStore, several: NDArray[np.int64], single: bool) -> NDArray[np.int64]:

@@ -49,7 +49,7 @@ def show_table(sources: Sequence[Path], wanted: Wanted) -> tuple[list[str], Impo
         lines.insert(0, f"files: {len(files)}, {files[0]} to {files[-1]}; the first is shown")
     try:
         with (table := read_tables(files[:1], wanted, most=SHOWN_ROWS)).store:
-            whole = table.store.n_rows < SHOWN_ROWS
+            whole = table.whole
             imported = next(iter(table.parts()))
     except FormatError as error:
         return lines, None, [f"as it is it would be refused: {error}"], plan.columns.to_option()

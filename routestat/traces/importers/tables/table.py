@@ -46,6 +46,7 @@ class Table:
     said: dict[str, list[str | None]]
     finite: bool
     origins: list[int]
+    whole: bool
     engine: str = ""
 
     @property
