@@ -70,7 +70,7 @@ class Imported:
     """Rows ready for the store: documents together, positions rising.
 
     `decode` marks the rows that were generated (None: all prefill); `notes` says in words what had to be assumed;
-    `weights` ``[token, layer, slot]`` are those of `experts`, 0 where the choice is missing.
+    `weights` are the experts' gate weights, slot by slot.
     """
 
     routers: tuple[Router, ...]
@@ -84,7 +84,7 @@ class Imported:
     engine: str = ""
     slot_order: str = "unknown"
     extra: Mapping[str, Any] = field(default_factory=dict)
-    weights: NDArray[np.float16] | None = None
+    weights: NDArray[np.floating] | None = None
 
 
 @dataclass(frozen=True)

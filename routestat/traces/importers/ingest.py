@@ -78,24 +78,14 @@ def store_parts(
 
 def _write(writer: TraceWriter, part: Imported, rows: slice) -> None:
     decode = None if part.decode is None else part.decode[rows]
-    columns = _heaviest(part, rows) if writer.meta.slot_order == "weight" else {}
     writer.write(
         part.document[rows],
         part.position[rows],
         experts=part.experts[rows],
         token=None if part.token is None else part.token[rows],
         phase="prefill" if decode is None else np.where(decode, "decode", "prefill"),
-        columns={**columns, **_weights(part, rows)},
+        columns=_companions(part, rows, writer.meta.slot_order) or None,
     )
-
-
-def _weights(part: Imported, rows: slice) -> dict[str, np.ndarray]:
-    """The weights of every router by ascending expert id, as its subsets are."""
-    if part.weights is None:
-        return {}
-    order = np.argsort(part.experts[rows], axis=2)
-    by_id = np.take_along_axis(part.weights[rows], order, axis=2)
-    return {f"{router.name}.weights": by_id[:, index] for index, router in enumerate(part.routers)}
 
 
 def _numbered_densely(imported: Imported) -> Imported:
@@ -116,13 +106,19 @@ def _numbered_densely(imported: Imported) -> Imported:
     return replace(imported, document=dense, documents=documents)
 
 
-def _heaviest(imported: Imported, rows: slice) -> dict[str, np.ndarray]:
-    """The first slot of every router as its ``top1``."""
+def _companions(imported: Imported, rows: slice, slot_order: str) -> dict[str, np.ndarray]:
+    """What is kept beside the states: ``top1``, the first slot, and ``weights``, by ascending expert id."""
     columns = {}
     for index, router in enumerate(imported.routers):
-        heaviest = imported.experts[rows, index, 0].astype(np.int64)
-        missing = np.iinfo(router.alphabet.expert_dtype).max
-        columns[f"{router.name}.top1"] = np.where(heaviest < 0, missing, heaviest)
+        experts = imported.experts[rows, index]
+        if slot_order == "weight":
+            heaviest = experts[:, 0].astype(np.int64)
+            missing = np.iinfo(router.alphabet.expert_dtype).max
+            columns[f"{router.name}.top1"] = np.where(heaviest < 0, missing, heaviest)
+        if imported.weights is not None:
+            by_id = np.argsort(experts, axis=1)
+            weights = np.take_along_axis(imported.weights[rows, index], by_id, axis=1)
+            columns[f"{router.name}.weights"] = np.where(experts[:, :1] < 0, 0.0, weights)
     return columns
 
 

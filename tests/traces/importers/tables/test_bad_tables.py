@@ -111,7 +111,9 @@ def test_a_compressed_file_that_was_cut_off(capsys, tmp_path, packed):
 
 def test_several_gzip_members_are_one_file(capsys, tmp_path):
     text = HEADER + GOOD
-    (tmp_path / "x.csv.gz").write_bytes(gzip.compress(text.encode()) + gzip.compress(b"r,1,0,5,6\nr,1,1,6,5\n"))
+    (tmp_path / "x.csv.gz").write_bytes(
+        gzip.compress(text.encode()) + gzip.compress(b"r,1,0,5,6\nr,1,1,6,5\n")
+    )
     code, out, err = convert(capsys, tmp_path / "x.csv.gz", tmp_path / "t")
     assert (code, "2 tokens" in out) == (0, True), err
 
@@ -159,7 +161,9 @@ def test_rows_of_one_token_that_contradict_each_other(capsys, tmp_path):
     assert "rows of one token have different token ids" in said
     (tmp_path / "x.csv").write_text("pos,layer,e0,phase\n0,0,1,prefill\n0,1,1,decode\n")
     assert "rows of one token have different phases" in refused(capsys, tmp_path / "x.csv", tmp_path)
-    (tmp_path / "x.csv").write_text("pos,layer,e0,phase\n0,0,1,prefill\n0,1,1,warmup\n" + "1,0,1,prefill\n" * 600)
+    (tmp_path / "x.csv").write_text(
+        "pos,layer,e0,phase\n0,0,1,prefill\n0,1,1,warmup\n" + "1,0,1,prefill\n" * 600
+    )
     (tmp_path / "x.csv").write_text(
         "pos,layer,e0,phase\n" + "".join(f"{p},0,1,prefill\n" for p in range(600)) + "600,0,1,warmup\n"
     )
@@ -196,4 +200,6 @@ def test_sources_that_are_not_there(capsys, tmp_path):
     code, _, err = convert(capsys, tmp_path / "x.csv", tmp_path / "t", tmp_path / "x.csv")
     assert (code, "named twice" in err) == (2, True)
     assert "--stride says nothing to a table" in refused(capsys, tmp_path / "x.csv", tmp_path, "--stride", 4)
-    assert "--layers 7 not in it; it holds 0-1" in refused(capsys, tmp_path / "x.csv", tmp_path, "--layers", 7)
+    assert "--layers 7 not in it; it holds 0-1" in refused(
+        capsys, tmp_path / "x.csv", tmp_path, "--layers", 7
+    )

@@ -8,7 +8,13 @@ from routestat.traces.importers.tables.layouts import Columns, parse_columns, pl
 
 @pytest.mark.parametrize(
     ("name", "words"),
-    [("Layer ID", "layer_id"), ("layerId", "layer_id"), (" Top-K IDs ", "top_k_ids"), ("e0", "e0"), ("STEP", "step")],
+    [
+        ("Layer ID", "layer_id"),
+        ("layerId", "layer_id"),
+        (" Top-K IDs ", "top_k_ids"),
+        ("e0", "e0"),
+        ("STEP", "step"),
+    ],
 )
 def test_names_are_told_in_plain_words(name, words):
     assert plain(name) == words
@@ -18,7 +24,10 @@ def test_names_are_told_in_plain_words(name, words):
     ("header", "option"),
     [
         ("request,step,layer,e0,e1", "document=request,position=step,layer=layer,experts=e0+e1"),
-        ("req_id,token_idx,layer,topk_ids", "document=req_id,position=token_idx,layer=layer,experts=topk_ids"),
+        (
+            "req_id,token_idx,layer,topk_ids",
+            "document=req_id,position=token_idx,layer=layer,experts=topk_ids",
+        ),
         (
             "Layer ID,Batch Number,Token,Activated Expert IDs",
             "document=Batch Number,layer=Layer ID,experts=Activated Expert IDs,token=Token",
@@ -67,7 +76,10 @@ def test_columns_are_named_exactly_alike_or_by_pattern():
     held = ["Req", "l", "e0", "e1", "e10", "stage"]
     found = parse_columns("x", "document=req,layer=l,experts=e*,phase=", held)
     assert found == Columns(
-        document="Req", layer="l", experts=("e0", "e1", "e10"), named=("document", "layer", "experts", "phase")
+        document="Req",
+        layer="l",
+        experts=("e0", "e1", "e10"),
+        named=("document", "layer", "experts", "phase"),
     )
     # What is said to be absent is not recognised either.
     assert recognise(held, found).phase == ""

@@ -53,7 +53,9 @@ def test_any_layout_order_split_packing_and_budget(
 ):
     rng = np.random.default_rng(seed)
     lengths = tuple(rng.integers(1, 9, rng.integers(1, 5)).tolist())
-    trace = known(seed, lengths=lengths, layers=(2, 5, 6, 9)[: rng.integers(1, 5)], top_k=top_k, missing=missing)
+    trace = known(
+        seed, lengths=lengths, layers=(2, 5, 6, 9)[: rng.integers(1, 5)], top_k=top_k, missing=missing
+    )
     rows = rows_of(trace, form, ("slot", "token") if form == "expert" else ("token",))
     if order == "layer":
         rows.sort(key=lambda row: row["layer"])
@@ -76,7 +78,9 @@ def test_any_layout_order_split_packing_and_budget(
         assert len(parts) > 1
 
 
-@pytest.mark.parametrize(("listed", "between"), [("[{}]", ", "), ("{}", " "), ("{}", ";"), ("{}", "|"), ("({})", ",")])
+@pytest.mark.parametrize(
+    ("listed", "between"), [("[{}]", ", "), ("{}", " "), ("{}", ";"), ("{}", "|"), ("({})", ",")]
+)
 def test_lists_in_any_words(tmp_path, listed, between):
     trace = known(3, top_k=3)
     path = write(tmp_path / "x.csv", rows_of(trace, "list"), listed=listed, between=between)

@@ -119,7 +119,9 @@ def test_a_joined_file_is_cut_where_positions_fall_back(capsys, tmp_path, order)
         parts = [sorted(part, key=lambda row: row["layer"]) for part in parts]
     path = write(tmp_path / "x.csv", [row for part in parts for row in part])
     stored_, got, err = stored(capsys, path, tmp_path, "--n-experts", 9)
-    assert "positions fall back inside 1 of the files, in every layer alike: cut there, into 3 documents" in err
+    assert (
+        "positions fall back inside 1 of the files, in every layer alike: cut there, into 3 documents" in err
+    )
     assert np.array_equal(got.document, trace.document)
     assert np.array_equal(subsets(got.experts), subsets(trace.experts))
     assert stored_.documents.column("name").to_pylist() == ["x part 1", "x part 2", "x part 3"]
@@ -170,12 +172,26 @@ def test_columns_layers_domain_and_cluster_by_option(capsys, tmp_path):
     text = "who,when,where,what,talk,kind\n"
     for document, talk, kind in (("a", "x", "law"), ("b", "x", "code"), ("c", "y", "law")):
         text += "".join(
-            f"{document},{step},{layer},{step + layer};{layer + 3},{talk},{kind}\n" for step in (0, 1) for layer in (2, 5)
+            f"{document},{step},{layer},{step + layer};{layer + 3},{talk},{kind}\n"
+            for step in (0, 1)
+            for layer in (2, 5)
         )
     (tmp_path / "x.csv").write_text(text)
     option = "document=who,position=when,layer=where,experts=what,domain=kind"
     trace, got, _ = stored(
-        *(capsys, tmp_path / "x.csv", tmp_path, "--columns", option, "--cluster", "talk", "--layers", 5, "--n-experts", 9)
+        *(
+            capsys,
+            tmp_path / "x.csv",
+            tmp_path,
+            "--columns",
+            option,
+            "--cluster",
+            "talk",
+            "--layers",
+            5,
+            "--n-experts",
+            9,
+        )
     )
     assert trace.meta.layers == (5,)
     assert trace.documents.column("domain").to_pylist() == ["law", "code", "law"]
@@ -192,7 +208,9 @@ def test_a_json_array_of_objects(capsys, tmp_path):
 
 
 def test_one_expert_a_row_without_position_or_slot_needs_k(capsys, tmp_path):
-    (tmp_path / "x.csv").write_text("document,layer,expert\n" + "".join(f"0,0,{e}\n" for e in (1, 2, 3, 4, 0, 2)))
+    (tmp_path / "x.csv").write_text(
+        "document,layer,expert\n" + "".join(f"0,0,{e}\n" for e in (1, 2, 3, 4, 0, 2))
+    )
     code, _, err = convert(capsys, tmp_path / "x.csv", tmp_path / "t")
     assert (code, "say how many a token has with --top-k" in err) == (2, True)
     _, got, _ = stored(capsys, tmp_path / "x.csv", tmp_path, "--top-k", 2)

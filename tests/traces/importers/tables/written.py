@@ -40,7 +40,9 @@ def known(seed, lengths=(5, 3, 7), layers=(0, 1, 3), n_experts=9, top_k=2, missi
     # Every token has one row at least.
     experts[(experts == -1).all(axis=(1, 2)), 0] = np.arange(top_k)
     starts = rng.integers(0, 4, len(lengths))
-    position = np.concatenate([np.arange(length) + start for length, start in zip(lengths, starts, strict=True)])
+    position = np.concatenate(
+        [np.arange(length) + start for length, start in zip(lengths, starts, strict=True)]
+    )
     weights = np.sort(rng.random((n, len(layers), top_k)).astype(np.float32), axis=2)[..., ::-1]
     return Known(
         np.repeat(np.arange(len(lengths)), lengths),
@@ -130,7 +132,9 @@ def same(parts, trace, names=None):
     for t in range(len(trace.document)):
         ids, token, decode = got.pop((names(trace.document[t]), int(trace.position[t])))
         want = dict(zip(trace.layers.tolist(), trace.experts[t].tolist(), strict=True))
-        assert {layer: sorted(one) for layer, one in ids.items()} == {layer: sorted(one) for layer, one in want.items()}
+        assert {layer: sorted(one) for layer, one in ids.items()} == {
+            layer: sorted(one) for layer, one in want.items()
+        }
         assert token in (None, trace.token[t])
         assert not decode or trace.decode[t]
     assert not got
