@@ -1,5 +1,6 @@
 """The command on tables of public layouts: one file, and a report needs nothing more."""
 
+import itertools
 import json
 
 import numpy as np
@@ -114,7 +115,7 @@ def test_a_joined_file_is_cut_where_positions_fall_back(capsys, tmp_path, order)
     trace.position = np.concatenate([np.arange(n) for n in (5, 3, 6)])
     rows = [{key: row[key] for key in row if key != "request"} for row in rows_of(trace, "columns")]
     starts = [0, 10, 16, 28]
-    parts = [rows[low:high] for low, high in zip(starts[:-1], starts[1:], strict=True)]
+    parts = [rows[low:high] for low, high in itertools.pairwise(starts)]
     if order == "layer":
         parts = [sorted(part, key=lambda row: row["layer"]) for part in parts]
     path = write(tmp_path / "x.csv", [row for part in parts for row in part])
@@ -171,28 +172,12 @@ def test_an_index_that_pandas_wrote_and_floats_that_are_whole(capsys, tmp_path):
 def test_columns_layers_domain_and_cluster_by_option(capsys, tmp_path):
     text = "who,when,where,what,talk,kind\n"
     for document, talk, kind in (("a", "x", "law"), ("b", "x", "code"), ("c", "y", "law")):
-        text += "".join(
-            f"{document},{step},{layer},{step + layer};{layer + 3},{talk},{kind}\n"
-            for step in (0, 1)
-            for layer in (2, 5)
-        )
+        for step, layer in itertools.product((0, 1), (2, 5)):
+            text += f"{document},{step},{layer},{step + layer};{layer + 3},{talk},{kind}\n"
     (tmp_path / "x.csv").write_text(text)
     option = "document=who,position=when,layer=where,experts=what,domain=kind"
-    trace, got, _ = stored(
-        *(
-            capsys,
-            tmp_path / "x.csv",
-            tmp_path,
-            "--columns",
-            option,
-            "--cluster",
-            "talk",
-            "--layers",
-            5,
-            "--n-experts",
-            9,
-        )
-    )
+    said = ("--columns", option, "--cluster", "talk", "--layers", 5, "--n-experts", 9)
+    trace, got, _ = stored(capsys, tmp_path / "x.csv", tmp_path, *said)
     assert trace.meta.layers == (5,)
     assert trace.documents.column("domain").to_pylist() == ["law", "code", "law"]
     assert trace.units.n_clusters == 2
