@@ -8,8 +8,9 @@ import pyarrow.parquet as pq
 
 from routestat.errors import FormatError
 from routestat.traces.importers.opening import reason
+from routestat.traces.importers.tables.plans import Plan
 from routestat.traces.importers.tables.rows import Rows, WrongRowError
-from routestat.traces.importers.tables.text import Plan, without_others
+from routestat.traces.importers.tables.table_rows import without_others
 
 BATCH_ROWS = 1 << 19
 

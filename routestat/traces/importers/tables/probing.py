@@ -13,18 +13,18 @@ import pyarrow.parquet as pq
 from routestat.errors import FormatError
 from routestat.traces.checked import shown
 from routestat.traces.importers.opening import reason
+from routestat.traces.importers.tables.arrow_columns import FORWARD_MODES, PHASE_WORDS
 from routestat.traces.importers.tables.layouts import (
     Columns,
     parse_columns,
-    plain,
     recognise,
     require,
     settle_form,
     unnamed,
 )
-from routestat.traces.importers.tables.rows import FORWARD_MODES, PHASE_WORDS
+from routestat.traces.importers.tables.names import plain
+from routestat.traces.importers.tables.plans import Plan
 from routestat.traces.importers.tables.sources import Text, head_of, is_table_name
-from routestat.traces.importers.tables.text import Plan
 
 # Rows that are looked at to tell what a column holds.
 SAMPLE_ROWS = 500

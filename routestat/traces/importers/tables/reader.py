@@ -1,25 +1,24 @@
 """A table, from its files to rows that are ready for the store."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from routestat.errors import FormatError
 from routestat.traces.importers.imported import Imported, Wanted
+from routestat.traces.importers.tables.documents import Seen, settle_documents
 from routestat.traces.importers.tables.facts import check_top_k, facts_of_stream, whole_fact
-from routestat.traces.importers.tables.layouts import plain
+from routestat.traces.importers.tables.plans import Plan
 from routestat.traces.importers.tables.probing import probe
 from routestat.traces.importers.tables.rows import Rows
-from routestat.traces.importers.tables.separating import Prompts, Segments, clashing, separated, unsigned
+from routestat.traces.importers.tables.separating import Prompts, Segments
 from routestat.traces.importers.tables.sources import Progress, expand
 from routestat.traces.importers.tables.spilling import BUDGET_BYTES, RowStore
 from routestat.traces.importers.tables.stream import Piece, Stream
 from routestat.traces.importers.tables.table import Table
-from routestat.traces.importers.tables.text import Plan
 from routestat.traces.store import span
 
 
@@ -67,24 +66,8 @@ def columns_said(wanted: Wanted) -> str | None:
     return said if wanted.columns is None else f"{wanted.columns},{said}"
 
 
-@dataclass
-class _Seen:
-    """What was found while rows streamed by."""
-
-    segments: Segments
-    prompts: Prompts
-    layers: NDArray[np.int64]
-    largest: int = 0
-    finite: bool = True
-    falling: bool = True
-    slots: tuple[int, int] = (1 << 20, -1)
-    width: int = 0
-    first: tuple[Piece, int] | None = None
-    whole: bool = True
-
-
-def _take_in(stream: Stream, store: RowStore, wanted: Wanted, most: int | None) -> _Seen:
-    seen = _Seen(Segments.empty(), Prompts(), np.zeros(1 << 15, np.int64))
+def _take_in(stream: Stream, store: RowStore, wanted: Wanted, most: int | None) -> Seen:
+    seen = Seen(Segments.empty(), Prompts(), np.zeros(1 << 15, np.int64))
     chosen = None if wanted.layers is None else np.array(wanted.layers)
     for rows, piece in stream:
         _refuse_other_width(rows, piece, seen)
@@ -120,7 +103,7 @@ def _without_last_place(rows: Rows) -> Rows:
     return rows.take(~(same & (rows.layer == rows.layer[-1])))
 
 
-def _refuse_other_width(rows: Rows, piece: Piece, seen: _Seen) -> None:
+def _refuse_other_width(rows: Rows, piece: Piece, seen: Seen) -> None:
     width = rows.experts.shape[1]
     if seen.first is None:
         seen.width, seen.first = width, (piece, 0)
@@ -143,7 +126,7 @@ def _refuse_mixture(plans: Sequence[Plan]) -> None:
             )
 
 
-def _table(plans: Sequence[Plan], stream: Stream, store: RowStore, wanted: Wanted, seen: _Seen) -> Table:
+def _table(plans: Sequence[Plan], stream: Stream, store: RowStore, wanted: Wanted, seen: Seen) -> Table:
     path, columns = plans[0].path, plans[0].columns
     if not store.n_rows:
         if seen.layers.any():
@@ -157,7 +140,7 @@ def _table(plans: Sequence[Plan], stream: Stream, store: RowStore, wanted: Wante
     layers = _layers(path, wanted, np.flatnonzero(seen.layers).tolist())
     told, extra = facts_of_stream(stream)
     notes = _notes_of(plans, stream)
-    origins, names, said = _documents(stream, store, seen, columns.expert != "", notes)
+    origins, names, said = settle_documents(stream, store, seen, columns.expert != "", notes)
     n_experts = _n_experts(path, wanted, told, seen.largest, notes)
     top_k: int | None = None
     if columns.expert:
@@ -217,7 +200,7 @@ def _n_experts(path: Path, wanted: Wanted, told: dict[str, Any], largest: int, n
     return max(largest, 0) + 1
 
 
-def _from_slots(path: Path, store: RowStore, seen: _Seen, top_k: int | None, wanted: Wanted) -> int:
+def _from_slots(path: Path, store: RowStore, seen: Seen, top_k: int | None, wanted: Wanted) -> int:
     """k from the numbers of the slots, which may be counted from 1."""
     low, high = seen.slots
     if low > 0:
@@ -239,73 +222,6 @@ def _notes_of(plans: Sequence[Plan], stream: Stream) -> list[str]:
     if not columns.position:
         notes.append("no column of positions: the order of the rows of a document and layer is the position")
     return notes
-
-
-def _documents(
-    stream: Stream, store: RowStore, seen: _Seen, single: bool, notes: list[str]
-) -> tuple[list[int], list[str], dict[str, list[str | None]]]:
-    """Documents as they are at last: what each was, its name, and what is said of it."""
-    columns = stream.plans[0].columns
-    several = seen.segments.several
-    apart = clashing(store, several, single) if len(several) else several
-    if len(apart) and columns.document:
-        # One number means different documents in different files: then so do all that stand in several.
-        apart = several
-    for document in apart.tolist():
-        if not columns.document and not seen.segments.are_joined(document, columns.signed):
-            apart = apart[apart != document]
-    change, owners = separated(seen.segments.pairs, apart)
-    if len(apart) or len(several):
-        store.change(change)
-    labels = {number: name for name, number in stream.names.items()}
-    names = []
-    for document, segment in owners:
-        if segment < 0:
-            names.append(labels[document])
-        elif columns.document:
-            names.append(f"{stream.sources[segment]} {labels[document]}")
-        else:
-            names.append(f"{labels[document]} part {segment + 1}")
-    _note_apart(apart, several, owners, columns.document, notes)
-    if columns.signed:
-        numbers = {owner: number for number, owner in enumerate(owners)}
-        batches = seen.prompts.batches(
-            lambda document, segment: numbers.get((document, segment), numbers.get((document, -1), 0))
-        )
-        store.change(unsigned(batches))
-        notes.append(
-            f"negative positions: {sum(-min(low for low, _ in own) for own in batches.values())} tokens of prompts, "
-            "taken as prefill"
-        )
-    said = {role: [values.get(document) for document, _ in owners] for role, values in stream.said.items()}
-    if columns.document and plain(columns.document) == "turn" and len(owners) > 1:
-        notes.append(
-            "documents are turns; turns of one conversation depend on each other: if there is a column that joins "
-            "them, name it with --cluster"
-        )
-    return [document for document, _ in owners], names, said
-
-
-def _note_apart(
-    apart: NDArray, several: NDArray, owners: list[tuple[int, int]], column: str, notes: list[str]
-) -> None:
-    """Say what was taken for a document where no column says it, or not it alone."""
-    parts = sum(segment >= 0 for _, segment in owners)
-    if len(apart) and column:
-        notes.append(
-            f"{len(several)} values of {column} stand in several files at the same positions: taken for different "
-            f"documents, {parts} in all"
-        )
-    elif len(apart):
-        notes.append(
-            f"no column of documents; positions fall back inside {len(apart)} of the files, in every layer alike: cut "
-            f"there, into {len(owners)} documents"
-        )
-    elif not column:
-        one = "each file is one document" if len(owners) > 1 else "the file is one document"
-        notes.append(f"no column of documents: {one}")
-    elif len(several):
-        notes.append(f"{len(several)} documents go on in another file")
 
 
 def read_table(path: Path, wanted: Wanted) -> Imported:

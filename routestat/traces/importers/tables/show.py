@@ -5,10 +5,10 @@ from pathlib import Path
 
 from routestat.errors import FormatError
 from routestat.traces.importers.imported import Imported, Wanted
+from routestat.traces.importers.tables.plans import Plan
 from routestat.traces.importers.tables.probing import probe
 from routestat.traces.importers.tables.reader import columns_said, read_tables
 from routestat.traces.importers.tables.sources import expand
-from routestat.traces.importers.tables.text import Plan
 
 #: Rows that are looked at.
 SHOWN_ROWS = 1 << 20

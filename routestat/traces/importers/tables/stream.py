@@ -19,11 +19,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from routestat.errors import FormatError
+from routestat.traces.importers.tables.json_lines import json_rows, object_facts
 from routestat.traces.importers.tables.parquet_rows import batches, parse_batch
+from routestat.traces.importers.tables.plans import Plan
+from routestat.traces.importers.tables.positions import Place
 from routestat.traces.importers.tables.probing import json_array
 from routestat.traces.importers.tables.rows import Rows, WrongRowError
 from routestat.traces.importers.tables.sources import Block, Progress, Text, facts_of, stem
-from routestat.traces.importers.tables.text import Plan, json_rows, line_of, object_facts, parse
+from routestat.traces.importers.tables.text import line_of, parse
 
 # Arrow reads without Python's lock; more threads than this wait for the disk or for each other.
 THREADS = 2
@@ -98,10 +101,10 @@ class Stream:
                     self.progress(min(before + piece.done, total), total)
             before += plan.path.stat().st_size
 
-    def _begin(self, place: int, piece: Piece, last: "_State | None") -> "_State":
+    def _begin(self, place: int, piece: Piece, last: "Place | None") -> "Place":
         plan, name = piece.plan, stem(piece.plan.path)
         self.sources.append(f"{name} part {piece.section + 1}" if piece.section else name)
-        state = _State((place, piece.section), len(self.sources) - 1)
+        state = Place((place, piece.section), len(self.sources) - 1)
         if not plan.columns.document:
             if last is not None and last.at[0] == place and plan.columns.position:
                 # A header inside a file: another stretch of it.
@@ -112,7 +115,7 @@ class Stream:
             state.document = self.names.setdefault(label, len(self.names))
         return state
 
-    def _placed(self, piece: Piece, state: "_State") -> Rows:
+    def _placed(self, piece: Piece, state: "Place") -> Rows:
         rows, columns = piece.rows, piece.plan.columns
         if columns.document:
             codes = np.array([self.names.setdefault(name, len(self.names)) for name in rows.names], np.int32)
@@ -179,69 +182,6 @@ class Stream:
             if len(found) >= most:
                 break
         return found
-
-
-@dataclass
-class _State:
-    """Where a file stands: rows counted of each layer, positions last seen."""
-
-    at: tuple[int, int]
-    source: int
-    document: int = 0
-    base: int = 0
-    highest: int = 0
-    last: dict[int, tuple[int, int, int]] = field(default_factory=dict)
-    counts: dict[int, int] = field(default_factory=dict)
-
-    def counted(self, document: NDArray[np.int32], rows: Rows, per_place: int) -> NDArray[np.int32]:
-        """Positions by the order of the rows of a document and layer."""
-        slot = 0 if rows.slot is None else rows.slot.astype(np.int64)
-        key = (document.astype(np.int64) << 32) + (rows.layer.astype(np.int64) << 16) + slot
-        order = np.argsort(key, kind="stable")
-        starts = np.flatnonzero(np.diff(key[order], prepend=-1))
-        lengths = np.diff(np.append(starts, len(key)))
-        names = key[order][starts].tolist()
-        before = np.array([self.counts.get(name, 0) for name in names], np.int64)
-        for name, first, length in zip(names, before.tolist(), lengths.tolist(), strict=True):
-            self.counts[name] = first + length
-        position = np.empty(len(key), np.int64)
-        position[order] = np.arange(len(key)) - np.repeat(starts - before, lengths)
-        return (position // per_place).astype(np.int32)
-
-    def stretches(self, rows: Rows, signed: bool, single: bool) -> NDArray[np.int32] | None:
-        """The stretch of each row: one more where the position falls back within its layer."""
-        order = np.argsort(rows.layer, kind="stable")
-        layer, position = rows.layer[order], rows.position[order]
-        slot = np.zeros(len(layer), np.int64) if rows.slot is None else rows.slot[order].astype(np.int64)
-        starts = np.flatnonzero(np.diff(layer, prepend=-1))
-        before, before_slot = np.roll(position, 1), np.roll(slot, 1)
-        carried = np.zeros(len(layer), np.int64)
-        lengths = np.diff(np.append(starts, len(layer)))
-        states = [self.last.get(int(number)) for number in layer[starts]]
-        for start, length, state in zip(starts.tolist(), lengths.tolist(), states, strict=True):
-            least = (int(position[start]) - 1, -1, self.base)
-            at, at_slot, carried[start : start + length] = state or least
-            before[start], before_slot[start] = at, at_slot
-        if signed:
-            falls = (position < before) & (before >= 0) | (position == before)
-        elif not single:
-            falls = position <= before
-        else:
-            falls = position < before
-            if rows.slot is not None:
-                falls |= (position == before) & (slot <= before_slot)
-        total = np.cumsum(falls)
-        within = total - np.repeat(total[starts] - falls[starts], lengths)
-        found = np.maximum(carried, self.base) + within
-        ends = starts + lengths - 1
-        for end in ends.tolist():
-            self.last[int(layer[end])] = (int(position[end]), int(slot[end]), int(found[end]))
-        self.highest = max(self.highest, int(found.max(initial=0)))
-        if not self.highest:
-            return None
-        segment = np.empty(len(layer), np.int32)
-        segment[order] = found
-        return segment
 
 
 def _pieces(plan: Plan) -> Iterator[Piece]:

@@ -12,9 +12,9 @@ from routestat.errors import FormatError
 from routestat.traces.importers.imported import Imported, Wanted, settle
 from routestat.traces.importers.tables.assembling import Assembled, WrongPlaceError, assemble
 from routestat.traces.importers.tables.facts import check_top_k, facts_of_stream
+from routestat.traces.importers.tables.plans import Plan
 from routestat.traces.importers.tables.spilling import RowStore
 from routestat.traces.importers.tables.stream import Stream
-from routestat.traces.importers.tables.text import Plan
 from routestat.traces.metadata import routers_like
 from routestat.traces.units import LABEL, named_column
 

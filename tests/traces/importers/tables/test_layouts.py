@@ -3,7 +3,8 @@
 import pytest
 
 from routestat.errors import FormatError
-from routestat.traces.importers.tables.layouts import Columns, parse_columns, plain, recognise, settle_form
+from routestat.traces.importers.tables.layouts import Columns, parse_columns, recognise, settle_form
+from routestat.traces.importers.tables.names import plain
 
 
 @pytest.mark.parametrize(
