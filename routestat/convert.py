@@ -1,6 +1,5 @@
 """python -m routestat.convert FILE --out TRACE: other tools' traces → the store."""
 
-import shlex
 import shutil
 import sys
 from pathlib import Path
@@ -15,9 +14,8 @@ from routestat.traces.importers.detect import FORMATS, detect, read_foreign, req
 from routestat.traces.importers.imported import Wanted
 from routestat.traces.importers.ingest import Stored, store_imported, store_parquet, store_parts
 from routestat.traces.importers.parquet import ParquetTrace, documents_path, write_parquet
-from routestat.traces.importers.show import described
+from routestat.traces.importers.show import shown
 from routestat.traces.importers.tables.reader import read_tables
-from routestat.traces.importers.tables.show import show_table
 from routestat.traces.manifest import MANIFEST
 from routestat.traces.store import Trace
 from routestat.traces.unit_facts import unit_facts
@@ -162,13 +160,14 @@ def convert(
         skip_failed=skip_failed,
     )
     if show:
-        for line in _shown(source, format_, wanted):
+        for line in shown(source, format_, wanted):
             print(line)
         return
     if out is None:
         raise RoutestatError(
             "--out: name the folder of the new trace (or --show what the file would be taken for)"
         )
+    _require_free(out)
     if format_ == "auto":
         format_ = _told(source, wanted, out)
     whole = format_ == "parquet" or out.suffix in EXPORTS
@@ -178,7 +177,6 @@ def convert(
         raise RoutestatError(
             f"{source[1]}: one source at a time, but for the files of a table; name their folder instead"
         )
-    _require_free(out)
     if out.suffix in EXPORTS:
         print(f"{out}: {_export(source[0], out)}")
         return
@@ -264,33 +262,6 @@ def _from_table(
         return store_parts(
             table.parts(), folder, said, shard_rows, ticker.of("writing"), table.n_tokens, table.notes
         )
-
-
-def _shown(source: list[Path], name: str, wanted: Wanted) -> list[str]:
-    """What the sources would be taken for, and the command that converts them."""
-    if (source[0] / MANIFEST).exists():
-        raise RoutestatError(f"{source[0]} is a trace already: python -m routestat.analyze {source[0]}")
-    if name == "auto":
-        name = "table" if wanted.columns is not None else detect(source[0])
-    sources = " ".join(shlex.quote(str(one)) for one in source)
-    command = f"python -m routestat.convert {sources} --out TRACE"
-    if name == "parquet":
-        file = ParquetTrace(source[0])
-        return [
-            f"{source[0]}: a trace that convert wrote, {file.n_tokens:,} tokens",
-            f"convert it: {command}",
-        ]
-    require_heeded(source[0], name, wanted)
-    lines = [f"{source[0]}: {FORMATS[name].words} (--format {name})"]
-    if name == "table":
-        found, imported, notes, columns = show_table(source, wanted)
-        lines += found
-        command += f" --columns {shlex.quote(columns)}" if columns else ""
-    else:
-        imported = read_foreign(source[0], name, wanted)
-        notes = list(imported.notes)
-    lines += [] if imported is None else described(imported)
-    return [*lines, *(f"note: {note}" for note in notes), f"convert it: {command}"]
 
 
 def _require_free(out: Path) -> None:

@@ -1,12 +1,56 @@
 """What a file would be stored as: shape, documents, phases and first rows, in words."""
 
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
 import numpy as np
 
-from routestat.traces.importers.imported import Imported
+from routestat.errors import FormatError
+from routestat.traces.importers.detect import FORMATS, detect, read_foreign, require_heeded
+from routestat.traces.importers.imported import Imported, Wanted
+from routestat.traces.importers.parquet import ParquetTrace
+from routestat.traces.importers.tables.show import show_table
+from routestat.traces.manifest import MANIFEST
 from routestat.traces.store import span
 
 FIRST_ROWS = 5
 FIRST_LAYERS = 4
+
+
+def shown(sources: Sequence[Path], name: str, wanted: Wanted) -> list[str]:
+    """Lines on what the sources would be taken for, and the command that converts them; nothing is changed.
+
+    Parameters
+    ----------
+    name : str
+        A format, or ``auto``.
+
+    Raises
+    ------
+    FormatError
+        If they are nothing that can be read, or as their reader does.
+    """
+    source = sources[0]
+    if (source / MANIFEST).exists():
+        raise FormatError(f"{source} is a trace already: python -m routestat.analyze {source}")
+    if name == "auto":
+        name = "table" if wanted.columns is not None else detect(source)
+    command = f"python -m routestat.convert {' '.join(shlex.quote(str(one)) for one in sources)} --out TRACE"
+    if name == "parquet":
+        file = ParquetTrace(source)
+        return [f"{source}: a trace that convert wrote, {file.n_tokens:,} tokens", f"convert it: {command}"]
+    require_heeded(source, name, wanted)
+    lines = [f"{source}: {FORMATS[name].words} (--format {name})"]
+    if name == "table":
+        found, imported, notes, columns = show_table(sources, wanted)
+        lines += found
+        command += f" --columns {shlex.quote(columns)}" if columns else ""
+    else:
+        imported = read_foreign(source, name, wanted)
+        notes = list(imported.notes)
+    lines += [] if imported is None else described(imported)
+    return [*lines, *(f"note: {note}" for note in notes), f"convert it: {command}"]
 
 
 def described(imported: Imported) -> list[str]:

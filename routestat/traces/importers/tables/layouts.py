@@ -95,7 +95,9 @@ class Columns:
         return [name for _, name in self.pairs()]
 
     def to_option(self) -> str:
-        """The ``--columns`` that says the same."""
+        """The ``--columns`` that says the same; empty where a column's name holds signs that it cannot."""
+        if any(set(",+=*") & set(name) or name != name.strip() for name in self.used):
+            return ""
         said = []
         for role in ROLES:
             held = getattr(self, role)
