@@ -53,7 +53,8 @@ def settle_documents(
         else:
             names.append(f"{labels[document]} part {segment + 1}")
     _note_apart(apart, several, owners, columns.document, notes)
-    if columns.signed:
+    # Without prompts nothing says that the rows were generated.
+    if columns.signed and seen.prompts.stretches:
         numbers = {owner: number for number, owner in enumerate(owners)}
         batches = seen.prompts.batches(
             lambda document, segment: numbers.get((document, segment), numbers.get((document, -1), 0))

@@ -117,6 +117,8 @@ def _wrong_item(role: str, item: Any) -> str:
         return ""
     if role in (*WORDS, "document"):
         return "is neither text nor a whole number"
+    if isinstance(item, list):
+        return "is a list: a row is of one token, and this one seems to hold several"
     if isinstance(item, bool) or not isinstance(item, int | float):
         return "is no number"
     if role in ("weight", "weights"):

@@ -180,9 +180,11 @@ def recognise(held: Sequence[str], said: Columns | None = None) -> Columns:
         if role in SEVERAL and (numbered := _numbered(by_plain, STEMS[role])):
             found[role] = numbered
             continue
-        name = next((by_plain[one] for one in NAMES[role] if one in by_plain), "")
-        if name:
-            found[role] = (name,) if role in SEVERAL else name
+        name = next((one for one in NAMES[role] if one in by_plain), None)
+        if name is not None:
+            # One column, one role: prompt_id is the document, or else what documents have in common.
+            column = by_plain.pop(name)
+            found[role] = (column,) if role in SEVERAL else column
     columns = _one_form(replace(columns, **found))
     names = set(map(plain, held))
     return replace(columns, falling={"turn", "slot", "residency"} <= names and columns.slot != "")

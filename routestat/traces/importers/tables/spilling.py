@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from routestat.traces.importers.tables.rows import Rows, joined
 
 #: Of compact rows in memory before they are written to files.
-BUDGET_BYTES = 512 << 20
+BUDGET_BYTES = 320 << 20
 # Positions may be negative until prompts are known.
 _OFFSET = 1 << 31
 

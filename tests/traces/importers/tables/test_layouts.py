@@ -38,6 +38,8 @@ def test_names_are_told_in_plain_words(name, words):
             "document=turn,position=step,layer=layer,expert=expert,slot=slot,weight=weight,phase=phase",
         ),
         ("prompt_id,pos,layer_idx,expert_1,expert_2,w1,w2", None),
+        ("prompt_id,pos,layer,e0", "document=prompt_id,position=pos,layer=layer,experts=e0"),
+        ("prompt_id,req,pos,layer,e0", "document=req,position=pos,layer=layer,experts=e0,cluster=prompt_id"),
         ("token_id,layer,expert_id,rank", "layer=layer,expert=expert_id,token=token_id"),
     ],
 )
