@@ -109,7 +109,7 @@ def main() -> None:
             f"{tokens:,} tokens × {LAYERS} layers\n{'':<26}{'seconds':>9}{'processor':>11}{'rows/s':>12}{'GB':>7}"
         )
         for file in sorted(folder.glob(only or "*.*")):
-            out = folder / "out" / file.name
+            out = folder / "out" / file.name.replace(".", "-")
             call = [
                 sys.executable,
                 "-m",

@@ -79,7 +79,7 @@ def assemble(rows: Rows, layers: NDArray[np.integer], single: bool, top_k: int |
     slot: NDArray[Any] | None = rows.slot
     if single:
         if slot is None:
-            slot = _in_order(index * len(layers) + column[rows.layer], n_cells)
+            slot = _in_order(index.astype(np.int64) * len(layers) + column[rows.layer])
         slots = int(slot.max()) + 1 if top_k is None else top_k
         if int(slot.max()) >= slots:
             raise complain(int(np.argmax(slot >= slots)), f"more than {slots} experts")
@@ -90,7 +90,7 @@ def assemble(rows: Rows, layers: NDArray[np.integer], single: bool, top_k: int |
 
     def put(start: int) -> None:
         part = slice(start, start + CHUNK_ROWS)
-        cell = index[part] * len(layers) + column[rows.layer[part]]
+        cell = index[part].astype(np.int64) * len(layers) + column[rows.layer[part]]
         if single:
             assert slot is not None
             cell = cell * slots + slot[part]
@@ -132,46 +132,44 @@ def assemble(rows: Rows, layers: NDArray[np.integer], single: bool, top_k: int |
 
 def _tokens(
     document: NDArray[np.int32], position: NDArray[np.int32]
-) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int32]]:
+) -> tuple[NDArray[np.integer], NDArray[np.int32], NDArray[np.int32]]:
     """The token of each row, counted by document and position; and the document and position of each token."""
-    changed = np.ones(len(document), bool)
-    changed[1:] = (document[1:] != document[:-1]) | (position[1:] != position[:-1])
-    first = np.flatnonzero(changed)
-    keys = keys_of(document[first], position[first])
-    if (keys[1:] > keys[:-1]).all():
+    same = document[1:] == document[:-1]
+    if ((document[1:] > document[:-1]) | (same & (position[1:] >= position[:-1]))).all():
         # Token after token, as most tools write.
-        index = np.cumsum(changed, dtype=np.int64) - 1
-        return index, document[first], position[first]
-    low, high = _ranges(document[first], position[first])
-    spans = np.maximum(high - low + 1, 0)
+        changed = np.ones(len(document), bool)
+        changed[1:] = ~same | (position[1:] != position[:-1])
+        first = np.flatnonzero(changed)
+        return np.cumsum(changed, dtype=np.int32) - np.int32(1), document[first], position[first]
+    low, spans = _ranges(document, position)
     total = int(spans.sum())
     if total > SPARSE * len(document) + (1 << 16):
-        unique, inverse = np.unique(keys, return_inverse=True)
-        index = np.repeat(inverse, np.diff(np.append(first, len(document))))
+        unique, index = np.unique(keys_of(document, position), return_inverse=True)
         return index, (unique >> 32).astype(np.int32), ((unique & 0xFFFFFFFF) - (1 << 31)).astype(np.int32)
     base = np.cumsum(spans) - spans - low
+    # In narrow integers where they do: there are as many as rows.
+    index = base.astype(np.int32 if total < 1 << 31 and base.min() > -(1 << 31) else np.int64)[document]
+    index += position
     present = np.zeros(total, bool)
-    index = base[document] + position
     present[index] = True
     places = np.flatnonzero(present)
     if len(places) < total:
-        index = (np.cumsum(present, dtype=np.int64) - 1)[index]
+        index = (np.cumsum(present, dtype=index.dtype) - 1)[index]
     owner = np.repeat(np.arange(len(spans)), spans)[places]
     return index, owner.astype(np.int32), (places - base[owner]).astype(np.int32)
 
 
 def _ranges(document: NDArray[np.int32], position: NDArray[np.int32]) -> tuple[NDArray, NDArray]:
-    """First and last position of each document."""
+    """First position of each document, and how many there are from it to the last."""
     n = int(document.max()) + 1
     low, high = np.full(n, np.iinfo(np.int32).max, np.int64), np.full(n, -1, np.int64)
     np.minimum.at(low, document, position)
     np.maximum.at(high, document, position)
-    return low, high
+    return low, np.maximum(high - low + 1, 0)
 
 
-def _in_order(cell: NDArray[np.int64], n_cells: int) -> NDArray[np.int64]:
+def _in_order(cell: NDArray[np.int64]) -> NDArray[np.int64]:
     """The place of each row among those of its cell, in the order they came."""
-    del n_cells
     order = np.argsort(cell, kind="stable")
     starts = np.flatnonzero(np.diff(cell[order], prepend=-1))
     lengths = np.diff(np.append(starts, len(cell)))
@@ -203,7 +201,7 @@ def _repeated(
     rows: Rows, index: NDArray, column: NDArray, n_layers: int, slot: NDArray | None, slots: int
 ) -> int:
     """A row whose place another row has too."""
-    cell = index * n_layers + column[rows.layer]
+    cell = index.astype(np.int64) * n_layers + column[rows.layer]
     if slot is not None:
         cell = cell * slots + slot
     order = np.argsort(cell, kind="stable")

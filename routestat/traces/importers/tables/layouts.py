@@ -180,10 +180,10 @@ def recognise(held: Sequence[str], said: Columns | None = None) -> Columns:
         if role in SEVERAL and (numbered := _numbered(by_plain, STEMS[role])):
             found[role] = numbered
             continue
-        name = next((one for one in NAMES[role] if one in by_plain), None)
-        if name is not None:
+        word = next((one for one in NAMES[role] if one in by_plain), None)
+        if word is not None:
             # One column, one role: prompt_id is the document, or else what documents have in common.
-            column = by_plain.pop(name)
+            column = by_plain.pop(word)
             found[role] = (column,) if role in SEVERAL else column
     columns = _one_form(replace(columns, **found))
     names = set(map(plain, held))

@@ -1,6 +1,5 @@
 """Rows of a table as compact arrays, and the checks that each row passes by itself."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -88,18 +87,20 @@ class Rows:
         return row if self.source is None else int(self.source[row])
 
 
-def joined(parts: Sequence[Rows]) -> Rows:
-    """Rows behind each other."""
+def joined(parts: list[Rows]) -> Rows:
+    """Rows behind each other; the list is emptied, for its parts are let go column by column."""
+    first = parts[0]
     if len(parts) == 1:
-        return parts[0]
+        parts.clear()
+        return first
+    names = [name for name in first.arrays() if name not in ("source", "segment")]
+    columns = {name: [getattr(part, name) for part in parts] for name in names}
     if any(part.segment is not None for part in parts):
-        parts = [
-            part if part.segment is not None else replace(part, segment=np.zeros(len(part), np.int32))
-            for part in parts
-        ]
-    names = [name for name in parts[0].arrays() if name != "source"]
-    whole: dict[str, Any] = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
-    return replace(parts[0], **whole)
+        zeros = (np.zeros(len(part), np.int32) if part.segment is None else part.segment for part in parts)
+        columns["segment"] = list(zeros)
+    parts.clear()
+    whole: dict[str, Any] = {name: np.concatenate(columns.pop(name)) for name in list(columns)}
+    return replace(first, **whole)
 
 
 def checked(columns: Columns, held: dict[str, Any], names: tuple[str, ...] = (), skipped: int = 0) -> Rows:

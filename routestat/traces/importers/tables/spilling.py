@@ -68,7 +68,6 @@ class RowStore:
         """Write what is in memory as one sorted run."""
         if self.held:
             rows = joined(self.held)
-            self.held.clear()
             self._write(rows, len(self.runs))
             self._bytes = 0
 
@@ -87,9 +86,7 @@ class RowStore:
 
     def take_all(self) -> Rows:
         """All rows, where none lies on disk; they are no longer kept."""
-        rows = joined(self.held)
-        self.held.clear()
-        return rows
+        return joined(self.held)
 
     def change(self, change: Callable[[Rows], Rows]) -> None:
         """Give every row another document or position."""
