@@ -104,18 +104,23 @@ class Table:
             engine=self.engine,
         )
         self.notes += [note for note in imported.notes if note not in self.notes]
-        if not whole:
+        # Of several parts, each keeps all layers: one may have lost a layer that others have.
+        found = [router.layer for router in imported.routers]
+        if found != self.layers and (self.store.runs or not whole):
             full = np.full((len(imported.experts), *experts.shape[1:]), -1, imported.experts.dtype)
-            full[:, held] = imported.experts
+            full[:, [self.layers.index(layer) for layer in found]] = imported.experts
             routers = routers_like(self.layers, self.n_experts, experts.shape[2])
             imported = replace(imported, experts=full, routers=routers)
-        documents = {
-            **imported.documents,
-            "document": [base + number for number in imported.documents["document"]],
-        }
-        kept = _kept(weights, made, imported) if weights is not None and self.finite else None
+        numbered = [base + number for number in imported.documents["document"]]
+        kept = None
+        if weights is not None and self.finite:
+            own = [self.layers.index(router.layer) for router in imported.routers]
+            kept = _kept(weights[:, own], made, imported)
         return replace(
-            imported, document=imported.document + np.int32(base), documents=documents, weights=kept
+            imported,
+            document=imported.document + np.int32(base),
+            documents={**imported.documents, "document": numbered},
+            weights=kept,
         )
 
     def _cluster(self) -> str | None:
