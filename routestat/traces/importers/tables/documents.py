@@ -1,6 +1,6 @@
 """What the documents of a table are, once all its rows were seen."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,7 @@ class Seen:
     width: int = 0
     first: tuple[Piece, int] | None = None
     whole: bool = True
+    batches: dict[int, list[tuple[int, int]]] = field(default_factory=dict)
 
 
 def settle_documents(
@@ -60,6 +61,7 @@ def settle_documents(
             lambda document, segment: numbers.get((document, segment), numbers.get((document, -1), 0))
         )
         store.change(unsigned(batches))
+        seen.batches = batches
         notes.append(
             f"negative positions: {sum(-min(low for low, _ in own) for own in batches.values())} tokens of prompts, "
             "taken as prefill"

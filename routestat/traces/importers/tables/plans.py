@@ -27,6 +27,8 @@ class Plan:
         Documents are text, or numbers with leading zeros.
     kinds : tuple
         Of JSON: the Arrow type of each column of words, by the first lines.
+    belied : tuple of str
+        Columns that are not what their names say, in words.
     comments : list of str
         Lines that begin with ``#``, once they were read.
     """
@@ -39,4 +41,5 @@ class Plan:
     header: bytes = b""
     in_words: bool = False
     kinds: tuple[tuple[str, Any], ...] = ()
+    belied: tuple[str, ...] = ()
     comments: list[str] = field(default_factory=list, compare=False)

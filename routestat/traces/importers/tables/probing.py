@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -91,11 +92,12 @@ def _probe_csv(path: Path, said: str | None, lines: list[bytes]) -> Plan:
     held, columns = unnamed(len(first)) if bare else (_named(path, first), Columns())
     sample = [record for record in records[0 if bare else 1 :] if len(record) == len(held)]
     values = {name: [record[place] for record in sample] for place, name in enumerate(held)}
+    belied: tuple[str, ...] = ()
     if said is not None or not bare:
-        columns = _columns(path, said, held, values)
+        columns, belied = _columns(path, said, held, values)
     numbers = all(re.fullmatch(r"0|-?[1-9]\d*", cell.strip()) for cell in values.get(columns.document, ()))
     header = b"" if bare else lines[0]
-    return Plan(path, "csv", columns, tuple(held), delimiter, header, not numbers)
+    return Plan(path, "csv", columns, tuple(held), delimiter, header, not numbers, belied=belied)
 
 
 def _delimiter(path: Path, line: str) -> str:
@@ -116,18 +118,19 @@ def _named(path: Path, names: list[str]) -> list[str]:
     return held
 
 
-def _columns(path: Path, said: str | None, held: list[str], values: dict[str, list[Any]]) -> Columns:
-    columns = Columns() if said is None else parse_columns(str(path), said, held)
-    columns = settle_form(recognise(held, columns), values)
+def _columns(
+    path: Path, said: str | None, held: list[str], values: dict[str, list[Any]]
+) -> tuple[Columns, tuple[str, ...]]:
+    """The columns by role, and which are not what their names say."""
+    named = recognise(held, Columns() if said is None else parse_columns(str(path), said, held))
+    columns, belied = settle_form(named, values), []
     require(str(path), columns, held)
+    if named.token and named.token not in columns.used:
+        belied.append(f"column {named.token} is not read: its values are no token ids")
     if columns.phase and "phase" not in columns.named and not _are_phases(columns.phase, values):
-        columns = recognise_without(columns, "phase")
-    return columns
-
-
-def recognise_without(columns: Columns, role: str) -> Columns:
-    """The same columns without one that its values belie."""
-    return Columns(**{**columns.__dict__, role: ""})
+        belied.append(f"column {columns.phase} is not read: its values are no phases")
+        columns = replace(columns, phase="")
+    return columns, tuple(belied)
 
 
 def _are_phases(name: str, values: dict[str, list[Any]]) -> bool:
@@ -163,12 +166,12 @@ def _settled(path: Path, kind: str, records: list[Any], said: str | None) -> Pla
     ] or objects
     held = list(dict.fromkeys(name for record in rows for name in record))
     values = {name: [record.get(name) for record in rows if record.get(name) is not None] for name in held}
-    columns = _columns(path, said, held, values)
+    columns, belied = _columns(path, said, held, values)
     kinds = []
     for role, name in columns.pairs():
         if role in ("document", "phase", "domain", "cluster"):
             kinds.append((name, _kind_of(values.get(name, []))))
-    return Plan(path, kind, columns, tuple(held), kinds=tuple(kinds))
+    return Plan(path, kind, columns, tuple(held), kinds=tuple(kinds), belied=belied)
 
 
 def _kind_of(values: list[Any]) -> Any:
@@ -193,7 +196,8 @@ def _probe_parquet(path: Path, said: str | None) -> Plan:
     if twice is not None:
         raise FormatError(f"{path}: column {shown(twice)} is named twice")
     values = {name: [value for value in column if value is not None] for name, column in values.items()}
-    return Plan(path, "parquet", _columns(path, said, held, values), tuple(held))
+    columns, belied = _columns(path, said, held, values)
+    return Plan(path, "parquet", columns, tuple(held), belied=belied)
 
 
 def is_table(path: Path) -> bool:

@@ -173,6 +173,7 @@ def _table(plans: Sequence[Plan], stream: Stream, store: RowStore, wanted: Wante
         engine=str(told.get("engine", "")),
         origins=origins,
         whole=seen.whole,
+        batches=seen.batches,
     )
 
 
@@ -215,7 +216,7 @@ def _from_slots(path: Path, store: RowStore, seen: Seen, top_k: int | None, want
 
 
 def _notes_of(plans: Sequence[Plan], stream: Stream) -> list[str]:
-    notes = []
+    notes = list(dict.fromkeys(words for plan in plans for words in plan.belied))
     columns = plans[0].columns
     if stream.skipped:
         notes.append(f"{stream.skipped} lines of another type (without layer and experts) are skipped")

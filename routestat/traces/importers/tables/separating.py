@@ -197,6 +197,15 @@ class Prompts:
         return found
 
 
+def as_written(batches: list[tuple[int, int]], position: int) -> int:
+    """The position in the file of one that `unsigned` gave."""
+    for low, high in batches:
+        if position <= high - low:
+            return low + position
+        position -= high - low + 1
+    return position
+
+
 def unsigned(batches: dict[int, list[tuple[int, int]]]) -> Callable[[Rows], Rows]:
     """Positions from 0: prompts in the order of their batches, generated rows behind them."""
 

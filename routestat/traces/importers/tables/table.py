@@ -13,6 +13,7 @@ from routestat.traces.importers.imported import Imported, Wanted, settle
 from routestat.traces.importers.tables.assembling import Assembled, WrongPlaceError, assemble
 from routestat.traces.importers.tables.facts import check_top_k, facts_of_stream
 from routestat.traces.importers.tables.plans import Plan
+from routestat.traces.importers.tables.separating import as_written
 from routestat.traces.importers.tables.spilling import RowStore
 from routestat.traces.importers.tables.stream import Stream
 from routestat.traces.metadata import routers_like
@@ -47,6 +48,7 @@ class Table:
     finite: bool
     origins: list[int]
     whole: bool
+    batches: dict[int, list[tuple[int, int]]]
     engine: str = ""
 
     @property
@@ -135,9 +137,8 @@ class Table:
         """The error with the lines of the rows that it is about."""
         name = self.names[error.document]
         place = f"document {name}, position {error.position}, layer {error.layer}"
-        found: list[str] = []
-        if not self.plans[0].columns.signed:
-            found = self.stream.find(self.origins[error.document], error.position, error.layer)
+        position = as_written(self.batches.get(error.document, []), error.position)
+        found = self.stream.find(self.origins[error.document], position, error.layer)
         where = " and ".join(found[:2]) or str(self.plans[0].path)
         said = f"{where}: {place}: {error.words}"
         if error.words == "stands there twice" and not self.plans[0].columns.document:

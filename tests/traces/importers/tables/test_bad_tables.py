@@ -47,6 +47,15 @@ def test_two_rows_of_one_place_are_named_both(capsys, tmp_path):
     assert "line 7: document r, position 0, layer 1: stands there twice" in said
 
 
+def test_a_row_twice_without_a_header_is_named_by_its_lines_too(capsys, tmp_path):
+    lines = ["-3,0,1", "-2,0,2", "-1,0,3", "-5,0,4", "-4,0,5", "0,0,6", "1,0,7"]
+    for again, first in (("-4,0,1", 5), ("1,0,1", 7), ("-3,0,9", 1)):
+        (tmp_path / "x.csv").write_text("\n".join([*lines, again]))
+        said = refused(capsys, tmp_path / "x.csv", tmp_path)
+        assert f"x.csv, line {first} and" in said
+        assert "x.csv, line 8: document x, position" in said
+
+
 def test_rows_of_different_k_are_named_both(capsys, tmp_path):
     (tmp_path / "x.csv").write_text('pos,layer,experts\n0,0,"[1, 2]"\n1,0,"[1, 2, 3]"\n')
     assert "x.csv, line 3: 3 values in experts ('[1, 2, 3]') where the row before has 2" in refused(

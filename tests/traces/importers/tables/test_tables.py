@@ -2,11 +2,13 @@
 
 import itertools
 import json
+from functools import partial
 
 import numpy as np
 import pytest
 
 from routestat import Trace
+from routestat.traces.importers.tables.reader import read_tables
 from tests.traces.importers.known import convert, stored, subsets
 from tests.traces.importers.tables.written import known, rows_of, write
 
@@ -84,6 +86,7 @@ def test_rows_of_a_layer_in_the_order_of_tokens(capsys, tmp_path):
     (tmp_path / "p/prompt_9_data.csv").write_text(other)
     trace, got, err = stored(capsys, tmp_path / "p", tmp_path)
     assert trace.documents.column("name").to_pylist() == ["prompt_9_data 0", "prompt_10_data 0"]
+    assert "column Token is not read: its values are no token ids" in err
     assert "1 values of Batch Number stand in several files at the same positions" in err
     assert "the order of the rows of a document and layer is the position" in err
     assert subsets(got.experts).tolist() == [[[2, 3], [2, 4]], [[2, 8], [1, 2]], [[1, 8], [0, 2]]]
@@ -221,8 +224,9 @@ def test_slots_may_be_counted_from_one(capsys, tmp_path):
 )
 def test_words_for_phases(capsys, tmp_path, column, values, decode):
     (tmp_path / "x.csv").write_text(f"pos,layer,e0,{column}\n0,0,1,{values[0]}\n1,0,2,{values[1]}\n")
-    _, got, _ = stored(capsys, tmp_path / "x.csv", tmp_path)
+    _, got, err = stored(capsys, tmp_path / "x.csv", tmp_path)
     assert (None if got.decode is None else got.decode.tolist()) == decode
+    assert ("column mode is not read: its values are no phases" in err) == (decode is None)
 
 
 def test_leading_dummies_of_tables_are_found_as_in_every_format(capsys, tmp_path):
@@ -231,3 +235,34 @@ def test_leading_dummies_of_tables_are_found_as_in_every_format(capsys, tmp_path
     _, got, err = stored(capsys, tmp_path / "x.csv", tmp_path, "--n-experts", 8, "--drop-dummy-rows")
     assert "dropped" in err
     assert got.position[0] >= 20
+
+
+def test_a_conversion_that_is_interrupted_leaves_nothing(capsys, tmp_path, monkeypatch):
+    path = write(tmp_path / "x.csv", rows_of(known(8, lengths=(60,)), "columns"))
+
+    def stop(*_, **__):
+        assert list(tmp_path.glob(".t-*/rows-*"))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("routestat.traces.writer.TraceWriter.write", stop)
+    monkeypatch.setattr("routestat.convert.read_tables", partial(read_tables, budget=1))
+    code, _, err = convert(capsys, path, tmp_path / "t")
+    assert (code, "interrupted" in err) == (130, True)
+    assert [file.name for file in tmp_path.iterdir()] == ["x.csv"]
+
+
+def test_a_store_from_parts_is_the_store_from_one(capsys, tmp_path, monkeypatch):
+    trace = known(9, lengths=(50, 3, 80, 20), missing=0.2, top_k=3)
+    rows = rows_of(trace, "expert", ("weight", "token", "phase"))
+    np.random.default_rng(3).shuffle(rows)
+    path = write(tmp_path / "x.jsonl.gz", rows)
+    assert convert(capsys, path, tmp_path / "a", "--n-experts", 9)[0] == 0
+    monkeypatch.setattr("routestat.convert.read_tables", partial(read_tables, budget=3000))
+    assert convert(capsys, path, tmp_path / "b", "--n-experts", 9)[0] == 0
+    a, b = (Trace.open(tmp_path / name) for name in "ab")
+    for one, other in zip(a.record_batches(), b.record_batches(), strict=True):
+        assert one.equals(other)
+    assert a.documents.equals(b.documents)
+    assert a.columns == b.columns
+    assert "L00.weights" in a.columns
+    assert [file.name for file in (tmp_path / "b").iterdir() if file.is_dir()] == []
