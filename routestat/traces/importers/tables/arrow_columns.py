@@ -63,13 +63,15 @@ def of_documents(
     Raises
     ------
     WrongRowError
-        If it says two things of one (only where it is `required`; else the later one is taken).
+        If it says two things of one and is `required`; else nothing is returned.
     """
     codes, values = encoded(column)
     table = np.full(max(n_documents, 1), -1, np.int64)
     own = np.zeros(len(codes), np.int32) if document is None else document
     table[own] = codes
-    if required and (table[own] != codes).any():
+    if (table[own] != codes).any():
+        if not required:
+            return ()
         row = int(np.argmax(table[own] != codes))
         raise WrongRowError(
             row,

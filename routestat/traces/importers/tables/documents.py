@@ -20,7 +20,6 @@ class Seen:
     layers: NDArray[np.int64]
     largest: int = 0
     finite: bool = True
-    falling: bool = True
     slots: tuple[int, int] = (1 << 20, -1)
     width: int = 0
     first: tuple[Piece, int] | None = None
@@ -34,13 +33,14 @@ def settle_documents(
     """Documents as they are at last: what each was, its name, and what is said of it."""
     columns = stream.plans[0].columns
     several = seen.segments.several
-    apart = clashing(store, several, single) if len(several) else several
+    maybe = several
+    if not columns.document:
+        joined = [one for one in several.tolist() if seen.segments.are_joined(one, columns.signed)]
+        maybe = np.array(joined, np.int64)
+    apart = clashing(store, maybe, single) if len(maybe) else maybe
     if len(apart) and columns.document:
         # One number means different documents in different files: then so do all that stand in several.
         apart = several
-    for document in apart.tolist():
-        if not columns.document and not seen.segments.are_joined(document, columns.signed):
-            apart = apart[apart != document]
     change, owners = separated(seen.segments.pairs, apart)
     if len(apart) or len(several):
         store.change(change)
@@ -66,7 +66,13 @@ def settle_documents(
             f"negative positions: {sum(-min(low for low, _ in own) for own in batches.values())} tokens of prompts, "
             "taken as prefill"
         )
-    said = {role: [values.get(document) for document, _ in owners] for role, values in stream.said.items()}
+    said = {
+        role: [stream.value_of(role, *owner) for owner in owners]
+        for role in stream.said
+        if role not in stream.changing
+    }
+    for role in sorted(stream.changing):
+        notes.append(f"column {getattr(columns, role)} is not read: it changes within documents")
     if columns.document and plain(columns.document) == "turn" and len(owners) > 1:
         notes.append(
             "documents are turns; turns of one conversation depend on each other: if there is a column that joins "

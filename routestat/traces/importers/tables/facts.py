@@ -14,21 +14,23 @@ FACTS = {
     "dataset": ("dataset", "dataset_name"),
     "engine": ("engine", "framework", "backend"),
     "n_experts": ("n_experts", "num_experts", "n_expert", "num_local_experts", "n_routed_experts"),
-    "top_k": ("top_k", "topk", "num_experts_per_tok", "n_expert_used", "experts_per_token", "k"),
+    "top_k": ("top_k", "topk", "num_experts_per_tok", "n_expert_used", "experts_per_token"),
 }
 
 
-def check_top_k(path: Path, top_k: int, wanted: Wanted, told: Any) -> None:
-    """Refuse a k that the caller or the file (`told`) contradicts.
+def check_top_k(path: Path, top_k: int, wanted: Wanted, told: Any, notes: list[str]) -> None:
+    """Refuse a k that the caller contradicts; note one that the file does: ``top_k`` may be that of sampling.
 
     Raises
     ------
     FormatError
         With both numbers.
     """
-    for number, word in ((wanted.top_k, "--top-k says"), (whole_fact(told), "it says")):
-        if number is not None and number != top_k:
-            raise FormatError(f"{path}: {top_k} experts a token where {word} {number}")
+    if wanted.top_k is not None and wanted.top_k != top_k:
+        raise FormatError(f"{path}: {top_k} experts a token where --top-k says {wanted.top_k}")
+    known = whole_fact(told)
+    if known is not None and known != top_k:
+        notes.append(f"the file says top_k {known}, its rows hold {top_k} experts a token")
 
 
 def whole_fact(value: Any) -> int | None:

@@ -144,11 +144,11 @@ def _table(plans: Sequence[Plan], stream: Stream, store: RowStore, wanted: Wante
     n_experts = _n_experts(path, wanted, told, seen.largest, notes)
     top_k: int | None = None
     if columns.expert:
-        top_k = wanted.top_k or whole_fact(told.get("top_k"))
-        if columns.slot:
-            top_k = _from_slots(path, store, seen, top_k, wanted)
+        top_k = _from_slots(store, seen) if columns.slot else wanted.top_k
+        if top_k is not None:
+            check_top_k(path, top_k, wanted, told.get("top_k"), notes)
     else:
-        check_top_k(path, seen.width, wanted, told.get("top_k"))
+        check_top_k(path, seen.width, wanted, told.get("top_k"), notes)
     weighted = bool(columns.weight or columns.weights)
     if weighted and not seen.finite:
         notes.append("weights are not all finite numbers: left out")
@@ -201,18 +201,14 @@ def _n_experts(path: Path, wanted: Wanted, told: dict[str, Any], largest: int, n
     return max(largest, 0) + 1
 
 
-def _from_slots(path: Path, store: RowStore, seen: Seen, top_k: int | None, wanted: Wanted) -> int:
+def _from_slots(store: RowStore, seen: Seen) -> int:
     """k from the numbers of the slots, which may be counted from 1."""
     low, high = seen.slots
     if low > 0:
         store.change(
             lambda rows: replace(rows, slot=None if rows.slot is None else rows.slot - np.int16(low))
         )
-        high -= low
-    if top_k is not None and high + 1 != top_k:
-        said = "--top-k says" if wanted.top_k else "the file says"
-        raise FormatError(f"{path}: {high + 1} slots where {said} {top_k}")
-    return high + 1
+    return high - low + 1
 
 
 def _notes_of(plans: Sequence[Plan], stream: Stream) -> list[str]:

@@ -69,7 +69,9 @@ class Stream:
     names : dict
         Name of every document → its number, in the order of the files.
     said : dict
-        ``domain`` and ``cluster`` → value by number of the document.
+        ``domain`` and ``cluster`` → value by number of the document and source.
+    changing : set of str
+        Those of them that say several things of one document.
     skipped : int
         Lines of another type.
     facts : dict
@@ -81,7 +83,8 @@ class Stream:
     plans: Sequence[Plan]
     progress: Progress | None = None
     names: dict[str, int] = field(default_factory=dict)
-    said: dict[str, dict[int, str | None]] = field(default_factory=dict)
+    said: dict[str, dict[tuple[int, int], str | None]] = field(default_factory=dict)
+    changing: set[str] = field(default_factory=set)
     skipped: int = 0
     facts: dict[str, Any] = field(default_factory=dict)
     sources: list[str] = field(default_factory=list)
@@ -124,7 +127,7 @@ class Stream:
             codes = np.array([state.document], np.int32)
             document = np.full(len(rows), state.document, np.int32)
         for role, values in rows.said:
-            self._keep(role, codes, values, piece)
+            self._keep(role, codes, values, piece, state.source)
         position, segment = rows.position, None
         if not columns.position:
             position = state.counted(document, rows, self._per_place(piece))
@@ -146,15 +149,31 @@ class Stream:
             )
         return self.top_k
 
-    def _keep(self, role: str, codes: NDArray, values: tuple[str | None, ...], piece: Piece) -> None:
+    def _keep(
+        self, role: str, codes: NDArray, values: tuple[str | None, ...], piece: Piece, source: int
+    ) -> None:
+        """Keep what a column says of documents; without values it says several things of one."""
         known = self.said.setdefault(role, {})
-        for code, value in zip(codes.tolist(), values, strict=True):
-            if known.setdefault(code, value) != value and role in piece.plan.columns.named:
+        if not values:
+            self.changing.add(role)
+        for code, value in zip(codes.tolist(), values, strict=False):
+            if known.setdefault((code, source), value) == value:
+                continue
+            self.changing.add(role)
+            if role in piece.plan.columns.named:
                 name = next(name for name, number in self.names.items() if number == code)
                 raise FormatError(
                     f"{piece.where(0)} and after: column {getattr(piece.plan.columns, role)} says {value!r} of "
-                    f"document {name}, before it said {known[code]!r}"
+                    f"document {name}, before it said {known[code, source]!r}"
                 )
+
+    def value_of(self, role: str, document: int, segment: int) -> str | None:
+        """What is said of a document, in the file that its rows are of, else in the first that says it."""
+        known = self.said[role]
+        if (document, segment) in known and self.plans[0].columns.document:
+            return known[document, segment]
+        own = (known.get((document, source)) for source in range(len(self.sources)))
+        return next((value for value in own if value is not None), None)
 
     def _note_others(self, piece: Piece) -> None:
         self.skipped += piece.rows.skipped

@@ -73,7 +73,9 @@ class Table:
             del rows
             if top_k is None:
                 top_k = made.experts.shape[2]
-                check_top_k(path, top_k, self.wanted, facts_of_stream(self.stream)[0].get("top_k"))
+                check_top_k(
+                    path, top_k, self.wanted, facts_of_stream(self.stream)[0].get("top_k"), self.notes
+                )
             yield self._settled(path, made, base)
 
     def _settled(self, path: Path, made: Assembled, base: int) -> Imported:

@@ -76,8 +76,10 @@ def test_k_that_is_said_otherwise(capsys, tmp_path):
     assert "2 experts a token where --top-k says 3" in refused(
         capsys, tmp_path / "x.csv", tmp_path, "--top-k", 3
     )
-    (tmp_path / "x.csv").write_text("# top_k=3\n" + HEADER + GOOD)
-    assert "2 experts a token where it says 3" in refused(capsys, tmp_path / "x.csv", tmp_path)
+    # In a file it may be that of sampling.
+    (tmp_path / "x.csv").write_text("# temperature=0.7 top_k=50\n" + HEADER + GOOD)
+    code, _, err = convert(capsys, tmp_path / "x.csv", tmp_path / "t")
+    assert (code, "the file says top_k 50, its rows hold 2 experts a token" in err) == (0, True)
 
 
 def test_columns_twice_absent_or_unknown(capsys, tmp_path):

@@ -149,6 +149,16 @@ def test_a_document_goes_on_in_another_file(capsys, tmp_path):
     assert trace.documents.num_rows == 1
 
 
+def test_what_is_said_of_documents_is_said_in_each_file(capsys, tmp_path):
+    """Document 0 of two files is two documents, of different domains; a column that changes inside one is no domain."""
+    for name, domain in (("a", "law"), ("b", "code")):
+        rows = f"0,0,0,1,{domain},u\n0,1,0,2,{domain},v\n"
+        (tmp_path / f"{name}.csv").write_text("doc,pos,layer,e0,domain,conversation_id\n" + rows)
+    trace, _, err = stored(capsys, tmp_path / "*.csv", tmp_path)
+    assert trace.documents.column("domain").to_pylist() == ["law", "code"]
+    assert "column conversation_id is not read: it changes within documents" in err
+
+
 def test_files_without_a_column_of_documents_are_one_each(capsys, tmp_path):
     for name in ("a10", "a9"):
         (tmp_path / f"{name}.csv").write_text("step,layer,e0\n0,0,1\n1,0,2\n")
