@@ -147,7 +147,8 @@ class Text:
                     )
                     number += 1
             if rest:
-                yield Block(self.path, self._without_comments(rest), number, raw.tell(), quoted=self.quoted)
+                done = self.path.stat().st_size
+                yield Block(self.path, self._without_comments(rest), number, done, quoted=self.quoted)
 
     def _parts(self, raw: Any, size: int) -> Iterator[bytes]:
         head = raw.read(4)

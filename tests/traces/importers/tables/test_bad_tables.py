@@ -120,6 +120,15 @@ def test_a_compressed_file_that_was_cut_off(capsys, tmp_path, packed):
     assert "cannot be read to its end" in refused(capsys, path, tmp_path)
 
 
+@pytest.mark.parametrize("packed", [".gz", ".zst"])
+def test_a_compressed_file_may_lack_the_last_line_end(capsys, tmp_path, packed):
+    text = (HEADER + GOOD).rstrip("\n").encode()
+    data = gzip.compress(text) if packed == ".gz" else pa.compress(text, codec="zstd", asbytes=True)
+    (tmp_path / f"x.csv{packed}").write_bytes(data)
+    code, out, err = convert(capsys, tmp_path / f"x.csv{packed}", tmp_path / "t")
+    assert (code, "1 tokens" in out) == (0, True), err
+
+
 def test_several_gzip_members_are_one_file(capsys, tmp_path):
     text = HEADER + GOOD
     (tmp_path / "x.csv.gz").write_bytes(
