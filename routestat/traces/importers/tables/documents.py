@@ -10,6 +10,9 @@ from routestat.traces.importers.tables.separating import Prompts, Segments, clas
 from routestat.traces.importers.tables.spilling import RowStore
 from routestat.traces.importers.tables.stream import Piece, Stream
 
+#: Documents that are looked at first.
+FEW = 32
+
 
 @dataclass
 class Seen:
@@ -28,7 +31,7 @@ class Seen:
 
 
 def settle_documents(
-    stream: Stream, store: RowStore, seen: Seen, single: bool, notes: list[str]
+    stream: Stream, store: RowStore, seen: Seen, notes: list[str]
 ) -> tuple[list[int], list[str], dict[str, list[str | None]]]:
     """Documents as they are at last: what each was, its name, and what is said of it."""
     columns = stream.plans[0].columns
@@ -37,12 +40,16 @@ def settle_documents(
     if not columns.document:
         joined = [one for one in several.tolist() if seen.segments.are_joined(one, columns.signed)]
         maybe = np.array(joined, np.int64)
-    apart = clashing(store, maybe, single) if len(maybe) else maybe
+    # A few documents tell in most cases, and one is enough where a column numbers them.
+    apart = clashing(store, maybe[:FEW]) if len(maybe) else maybe
+    if len(maybe) > FEW and not (len(apart) and columns.document):
+        apart = clashing(store, maybe)
     if len(apart) and columns.document:
         # One number means different documents in different files: then so do all that stand in several.
         apart = several
     change, owners = separated(seen.segments.pairs, apart)
-    if len(apart) or len(several):
+    # Documents without any row left have no number any more.
+    if len(several) or owners[-1][0] != len(owners) - 1:
         store.change(change)
     labels = {number: name for name, number in stream.names.items()}
     names = []

@@ -140,7 +140,7 @@ def _table(plans: Sequence[Plan], stream: Stream, store: RowStore, wanted: Wante
     layers = _layers(path, wanted, np.flatnonzero(seen.layers).tolist())
     told, extra = facts_of_stream(stream)
     notes = _notes_of(plans, stream)
-    origins, names, said = settle_documents(stream, store, seen, columns.expert != "", notes)
+    origins, names, said = settle_documents(stream, store, seen, notes)
     n_experts = _n_experts(path, wanted, told, seen.largest, notes)
     top_k: int | None = None
     if columns.expert:

@@ -117,7 +117,7 @@ def checked(columns: Columns, held: dict[str, Any], names: tuple[str, ...] = (),
         For the first row with a value that cannot be.
     """
     layer, experts = held["layer"], held["experts"]
-    _within(layer, 0, MOST_LAYERS, "layer", "a layer's number is 0 or more" if len(layer) else "")
+    _within(layer, 0, MOST_LAYERS, "layer", "a layer's number is 0 or more")
     _within(experts, -LARGEST, LARGEST, "expert", "")
     blank = np.zeros(len(layer), np.int32)
     ready: dict[str, Any] = {"layer": layer.astype(np.int16), "experts": narrow(experts)}

@@ -87,34 +87,30 @@ class Segments:
         return bool((signed or (low[own] == low[own][0]).all()) and (high[own] > low[own]).all())
 
 
-def clashing(store: RowStore, several: NDArray[np.int64], single: bool) -> NDArray[np.int64]:
+def clashing(store: RowStore, several: NDArray[np.int64]) -> NDArray[np.int64]:
     """The documents of which two segments hold the same place.
 
     Parameters
     ----------
     several : int array ``[document]``
         Those with several segments.
-    single : bool
-        One expert a row: without slots, the rows of one segment share a place.
     """
-    keys: list[NDArray] = []
+    found: list[NDArray] = []
     for rows in store.pieces():
         own = rows.take(np.isin(rows.document, several))
-        part = np.empty(len(own), [("place", np.int64), ("layer", np.int32), ("segment", np.int32)])
-        part["place"] = keys_of(own.document, own.position)
-        part["layer"] = own.layer.astype(np.int32) << 14
+        place = keys_of(own.document, own.position)
+        within = own.layer.astype(np.int64) << 46
         if own.slot is not None:
-            part["layer"] += own.slot
-        part["segment"] = 0 if own.segment is None else own.segment
-        keys.append(np.unique(part) if single else part)
-    together = np.sort(np.concatenate(keys)) if keys else np.empty(0, [("place", np.int64)])
-    if len(together) < 2:
-        return np.empty(0, np.int64)
-    same = (together["place"][1:] == together["place"][:-1]) & (
-        together["layer"][1:] == together["layer"][:-1]
-    )
-    same &= together["segment"][1:] != together["segment"][:-1]
-    return np.unique(together["place"][1:][same] >> _HALF)
+            within += own.slot.astype(np.int64) << _HALF
+        if own.segment is not None:
+            within += own.segment
+        order = np.lexsort((within, place))
+        place, within = place[order], within[order]
+        # The rows of a place are next to each other, by segment.
+        same = (place[1:] == place[:-1]) & (within[1:] >> _HALF == within[:-1] >> _HALF)
+        same &= within[1:] != within[:-1]
+        found.append(place[1:][same] >> _HALF)
+    return np.unique(np.concatenate([np.empty(0, np.int64), *found]))
 
 
 def separated(

@@ -106,12 +106,12 @@ class RowStore:
         return Rows(**arrays)
 
     def pieces(self) -> Iterator[Rows]:
-        """All rows, a run at a time, in no particular order."""
+        """All rows, in pieces that hold all rows of their documents and positions; the rows stay kept."""
         if self._on_disk():
-            for files in self.runs:
-                yield self._read(files, slice(None))
-        else:
-            yield from self.held
+            yield from self.parts()
+        elif self.held:
+            self.held = [joined(self.held)]
+            yield self.held[0]
 
     def parts(self) -> Iterator[Rows]:
         """All rows in ranges of document and position that fit the budget, cut between documents where possible."""

@@ -104,7 +104,7 @@ class Stream:
                     self.progress(min(before + piece.done, total), total)
             before += plan.path.stat().st_size
 
-    def _begin(self, place: int, piece: Piece, last: "Place | None") -> "Place":
+    def _begin(self, place: int, piece: Piece, last: Place | None) -> Place:
         plan, name = piece.plan, stem(piece.plan.path)
         self.sources.append(f"{name} part {piece.section + 1}" if piece.section else name)
         state = Place((place, piece.section), len(self.sources) - 1)
@@ -118,7 +118,7 @@ class Stream:
             state.document = self.names.setdefault(label, len(self.names))
         return state
 
-    def _placed(self, piece: Piece, state: "Place") -> Rows:
+    def _placed(self, piece: Piece, state: Place) -> Rows:
         rows, columns = piece.rows, piece.plan.columns
         if columns.document:
             codes = np.array([self.names.setdefault(name, len(self.names)) for name in rows.names], np.int32)

@@ -159,6 +159,14 @@ def test_what_is_said_of_documents_is_said_in_each_file(capsys, tmp_path):
     assert "column conversation_id is not read: it changes within documents" in err
 
 
+def test_documents_without_a_row_left_do_not_move_the_names_of_others(capsys, tmp_path):
+    text = "doc,pos,layer,e0,e1\na,0,0,-1,-1\nb,0,0,1,2\nc,0,1,3,4\nd,0,0,5,6\n"
+    (tmp_path / "x.csv").write_text(text)
+    trace, got, _ = stored(capsys, tmp_path / "x.csv", tmp_path, "--layers", 0)
+    assert trace.documents.column("name").to_pylist() == ["b", "d"]
+    assert subsets(got.experts).tolist() == [[[1, 2]], [[5, 6]]]
+
+
 def test_files_without_a_column_of_documents_are_one_each(capsys, tmp_path):
     for name in ("a10", "a9"):
         (tmp_path / f"{name}.csv").write_text("step,layer,e0\n0,0,1\n1,0,2\n")
