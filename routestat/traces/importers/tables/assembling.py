@@ -66,7 +66,7 @@ def assemble(rows: Rows, layers: NDArray[np.integer], single: bool, top_k: int |
         For two rows of one place, a place with fewer experts than others, or rows of one token that differ in its id
         or phase.
     """
-    index, document, position = _tokens(rows.document, rows.position)
+    index, document, position = tokens_of(rows.document, rows.position)
     column = np.zeros(int(layers.max()) + 1, np.int64)
     column[layers] = np.arange(len(layers))
 
@@ -130,7 +130,7 @@ def assemble(rows: Rows, layers: NDArray[np.integer], single: bool, top_k: int |
     )
 
 
-def _tokens(
+def tokens_of(
     document: NDArray[np.int32], position: NDArray[np.int32]
 ) -> tuple[NDArray[np.integer], NDArray[np.int32], NDArray[np.int32]]:
     """The token of each row, counted by document and position; and the document and position of each token."""

@@ -41,7 +41,7 @@ class Rows:
     weights : float32 array ``[row, slot]``, optional
     phase : int8 array ``[row]``, optional
         1 is decode.
-    segment : int32 array ``[row]``, optional
+    segment : int array ``[row]``, optional
         Which of several sources, or stretches of one, that may be documents of their own; None: all are of segment 0.
     said : mapping of str to tuple
         ``domain`` and ``cluster`` of each of `names`.
@@ -60,7 +60,7 @@ class Rows:
     slot: NDArray[np.int16] | None = None
     weights: NDArray[np.float32] | None = None
     phase: NDArray[np.int8] | None = None
-    segment: NDArray[np.int32] | None = None
+    segment: NDArray[np.integer] | None = None
     said: tuple[tuple[str, tuple[str | None, ...]], ...] = ()
     skipped: int = 0
     source: NDArray[np.int32] | None = None
@@ -96,7 +96,7 @@ def joined(parts: list[Rows]) -> Rows:
     names = [name for name in first.arrays() if name not in ("source", "segment")]
     columns = {name: [getattr(part, name) for part in parts] for name in names}
     if any(part.segment is not None for part in parts):
-        zeros = (np.zeros(len(part), np.int32) if part.segment is None else part.segment for part in parts)
+        zeros = (np.zeros(len(part), np.int8) if part.segment is None else part.segment for part in parts)
         columns["segment"] = list(zeros)
     parts.clear()
     whole: dict[str, Any] = {name: np.concatenate(columns.pop(name)) for name in list(columns)}

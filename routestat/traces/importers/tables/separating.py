@@ -6,11 +6,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from routestat.traces.importers.tables.assembling import tokens_of
 from routestat.traces.importers.tables.rows import Rows
 from routestat.traces.importers.tables.spilling import RowStore, keys_of
 
-#: A key of document and segment.
+# Bits of a key's lower half.
 _HALF = 32
+# A table of so many places, a byte each, may be made.
+MOST_CELLS = 1 << 28
 
 
 @dataclass
@@ -98,6 +101,8 @@ def clashing(store: RowStore, several: NDArray[np.int64]) -> NDArray[np.int64]:
     found: list[NDArray] = []
     for rows in store.pieces():
         own = rows.take(np.isin(rows.document, several))
+        if not len(own) or not _any_twice(own):
+            continue
         place = keys_of(own.document, own.position)
         within = own.layer.astype(np.int64) << 46
         if own.slot is not None:
@@ -111,6 +116,22 @@ def clashing(store: RowStore, several: NDArray[np.int64]) -> NDArray[np.int64]:
         same &= within[1:] != within[:-1]
         found.append(place[1:][same] >> _HALF)
     return np.unique(np.concatenate([np.empty(0, np.int64), *found]))
+
+
+def _any_twice(rows: Rows) -> bool:
+    """Whether any place has two rows, which is told much faster than which."""
+    index, document, _ = tokens_of(rows.document, rows.position)
+    slots = 1 if rows.slot is None else int(rows.slot.max()) + 1
+    layers = int(rows.layer.max()) + 1
+    n_cells = len(document) * layers * slots
+    if n_cells > MOST_CELLS:
+        return True
+    cell = index.astype(np.int64) * layers + rows.layer
+    if rows.slot is not None:
+        cell = cell * slots + rows.slot
+    taken = np.zeros(n_cells, bool)
+    taken[cell] = True
+    return int(np.count_nonzero(taken)) < len(rows)
 
 
 def separated(

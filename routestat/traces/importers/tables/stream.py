@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from routestat.errors import FormatError
+from routestat.traces.importers.checks import narrow
 from routestat.traces.importers.tables.json_lines import json_rows, object_facts
 from routestat.traces.importers.tables.parquet_rows import batches, parse_batch
 from routestat.traces.importers.tables.plans import Plan
@@ -128,13 +129,15 @@ class Stream:
             document = np.full(len(rows), state.document, np.int32)
         for role, values in rows.said:
             self._keep(role, codes, values, piece, state.source)
-        position, segment = rows.position, None
+        position = rows.position
+        segment: NDArray[np.integer] | None = None
         if not columns.position:
             position = state.counted(document, rows, self._per_place(piece))
         if columns.position and not columns.document:
             segment = state.stretches(rows, columns.signed, bool(columns.expert))
         elif state.source:
             segment = np.full(len(rows), state.source, np.int32)
+        segment = None if segment is None else narrow(segment)
         return replace(rows, document=document, position=position, segment=segment, names=(), said=())
 
     def _per_place(self, piece: Piece) -> int:
