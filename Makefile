@@ -36,6 +36,7 @@ bench: $(VENV)/.stamp-bench
 	$(BIN)/python -m tests.benchmarks.bench_counting
 	$(BIN)/python -m tests.benchmarks.bench_resampling
 	$(BIN)/python -m tests.benchmarks.bench_chain
+	$(BIN)/python -m tests.benchmarks.bench_tables
 
 bench-capture: $(VENV)/.stamp-test
 	$(BIN)/python -m tests.benchmarks.bench_capture

@@ -10,10 +10,12 @@ import typer
 from routestat.desk import Ticker, appearing_whole, parse_layers, run
 from routestat.errors import RoutestatError
 from routestat.traces.importers.arrays import write_arrays
-from routestat.traces.importers.detect import FORMATS, detect, read_foreign
+from routestat.traces.importers.detect import FORMATS, detect, read_foreign, require_heeded
 from routestat.traces.importers.imported import Wanted
-from routestat.traces.importers.ingest import naming, store_imported, store_parquet
+from routestat.traces.importers.ingest import Stored, naming, store_imported, store_parquet, store_parts
 from routestat.traces.importers.parquet import ParquetTrace, documents_path, write_parquet
+from routestat.traces.importers.show import shown
+from routestat.traces.importers.tables.reader import read_tables
 from routestat.traces.manifest import MANIFEST
 from routestat.traces.store import Trace
 from routestat.traces.unit_facts import unit_facts
@@ -27,14 +29,20 @@ EXPORTS = {".parquet": write_parquet, ".npz": write_arrays}
 @app.command()
 def convert(
     source: Annotated[
-        Path,
+        list[Path],
         typer.Argument(
-            help="A file or folder of one of the formats, a .parquet that convert wrote, or a trace."
+            help="A file or folder of one of the formats, a .parquet that convert wrote, or a trace; several "
+            "files of a table, or a quoted pattern such as 'traces/*.csv.gz'."
         ),
     ],
     out: Annotated[
-        Path, typer.Option(help="Folder of the new trace, or a .parquet or .npz file to write a trace to.")
-    ],
+        Path | None,
+        typer.Option(help="Folder of the new trace, or a .parquet or .npz file to write a trace to."),
+    ] = None,
+    show: Annotated[
+        bool,
+        typer.Option("--show", help="Print what the file would be taken for, and change nothing."),
+    ] = False,
     name: Annotated[str, typer.Option(help="Name of the trace; the folder's if not given.")] = "",
     model: Annotated[str, typer.Option(help="Model the routing is of.")] = "",
     dataset: Annotated[str, typer.Option(help="What the documents are.")] = "",
@@ -155,27 +163,60 @@ def convert(
         logits=logits,
         skip_failed=skip_failed,
     )
-    from_parquet = format_ == "parquet" or (format_ == "auto" and source.suffix == ".parquet")
-    if (from_parquet or out.suffix in EXPORTS) and wanted != Wanted():
+    if show:
+        for line in shown(source, format_, wanted):
+            print(line)
+        return
+    if out is None:
         raise RoutestatError(
-            f"{source}: a trace is converted whole: --layers to --skip-failed are for other tools' files"
+            "--out: name the folder of the new trace (or --show what the file would be taken for)"
         )
     _require_free(out)
+    if format_ == "auto":
+        format_ = _told(source, wanted, out)
+    whole = format_ == "parquet" or out.suffix in EXPORTS
+    if whole and wanted != Wanted():
+        raise RoutestatError(
+            f"{source[0]}: a trace is converted whole: --layers to --skip-failed are for other tools' files"
+        )
+    if len(source) > 1 and format_ != "table":
+        raise RoutestatError(
+            f"{source[1]}: one source at a time, but for the files of a table; name their folder instead"
+        )
     if out.suffix in EXPORTS:
-        print(f"{out}: {_export(source, out)}")
+        print(f"{out}: {_export(source[0], out)}")
         return
     said = {"name": name, "model": model, "dataset": dataset, "source": origin, "licence": licence}
     with appearing_whole(out) as folder:
-        if from_parquet:
-            summary = _from_parquet(source, folder, said, shard_rows)
+        if format_ == "parquet":
+            summary = _from_parquet(source[0], folder, said, shard_rows)
         else:
-            described = {**said, "name": name or out.resolve().name, "window": window}
-            summary = _from_foreign(source, format_, wanted, folder, described, slots, shard_rows)
+            facts = {**said, "name": name or out.resolve().name, "window": window}
+            stored = _from_foreign(source, format_, wanted, folder, facts, slots, shard_rows)
+            for note in stored.notes:
+                print(f"note: {note}", file=sys.stderr)
+            summary = f"{stored.n_tokens:,} tokens of {stored.n_documents:,} documents"
         if licence_file is not None:
             shutil.copyfile(licence_file, folder / "LICENSE")
     for sentence in unit_facts(Trace.open(out, verify=False)).sentences():
         print(f"note: {sentence}", file=sys.stderr)
     print(f"{out}: {summary}")
+
+
+def _told(source: list[Path], wanted: Wanted, out: Path | None) -> str:
+    """The format, from the content of the first source."""
+    if out is not None and out.suffix in EXPORTS:
+        return "trace"
+    if (source[0] / MANIFEST).exists():
+        raise RoutestatError(
+            f"{source[0]} is a folder with a trace already; end --out with .parquet or .npz to export it"
+        )
+    if wanted.columns is not None:
+        return "table"
+    name = detect(source[0], wanted)
+    if name not in ("arrays", "parquet"):
+        print(f"note: {source[0]} taken for {FORMATS[name].words} (--format {name})", file=sys.stderr)
+    return name
 
 
 def _export(source: Path, out: Path) -> str:
@@ -193,29 +234,40 @@ def _from_parquet(source: Path, folder: Path, said: dict[str, Any], shard_rows: 
 
 
 def _from_foreign(
-    source: Path,
+    source: list[Path],
     name: str,
     wanted: Wanted,
     folder: Path,
     said: dict[str, Any],
     slots: str,
     shard_rows: int,
-) -> str:
-    if (source / MANIFEST).exists():
-        raise RoutestatError(
-            f"{source} is a folder with a trace already; end --out with .parquet or .npz to export it"
+) -> Stored:
+    with Ticker() as ticker, naming(source[0]):
+        if name == "table":
+            return _from_table(source, wanted, folder, said, slots, shard_rows, ticker)
+        imported = read_foreign(source[0], name, wanted)
+        said["slot_order"] = "weight" if slots == "weight" else imported.slot_order
+        return store_imported(imported, folder, said, shard_rows, ticker.of("writing"))
+
+
+def _from_table(
+    source: list[Path],
+    wanted: Wanted,
+    folder: Path,
+    said: dict[str, Any],
+    slots: str,
+    shard_rows: int,
+    ticker: Ticker,
+) -> Stored:
+    """A table, in as many parts as memory asks for; rows that wait lie in the folder that is not yet the trace."""
+    require_heeded(source[0], "table", wanted)
+    with (table := read_tables(source, wanted, ticker.of("reading"), scratch=folder)).store:
+        said["slot_order"] = "weight" if slots == "weight" else table.slot_order
+        for key, value in table.facts.items():
+            said[key] = said[key] or value
+        return store_parts(
+            table.parts(), folder, said, shard_rows, ticker.of("writing"), table.n_tokens, table.notes
         )
-    if name == "auto":
-        name = detect(source, wanted)
-        if name != "arrays":
-            print(f"note: {source} taken for {FORMATS[name].words} (--format {name})", file=sys.stderr)
-    imported = read_foreign(source, name, wanted)
-    said["slot_order"] = "weight" if slots == "weight" else imported.slot_order
-    with Ticker() as ticker, naming(source):
-        store_imported(imported, folder, said, shard_rows, ticker.of("writing"))
-    for note in imported.notes:
-        print(f"note: {note}", file=sys.stderr)
-    return f"{len(imported.document):,} tokens of {len(imported.documents['document']):,} documents"
 
 
 def _require_free(out: Path) -> None:

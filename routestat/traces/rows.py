@@ -8,6 +8,7 @@ import pyarrow as pa
 from numpy.typing import ArrayLike, NDArray
 
 from routestat.errors import TraceError
+from routestat.traces.alphabet import Alphabet
 from routestat.traces.checked import PHASES, first_line, require_range, shown, to_array, whole_column
 from routestat.traces.manifest import FIXED_COLUMNS, schema_of
 from routestat.traces.metadata import Router, TraceMeta
@@ -115,6 +116,10 @@ def _states_of(meta: TraceMeta, states: Any, experts: ArrayLike | None, n: int) 
     return {router.name: rank_rows(given[:, i], router) for i, router in enumerate(meta.routers)}
 
 
+def _expert_rows(rows: NDArray, alphabet: Alphabet) -> NDArray:
+    return np.ascontiguousarray(rows, alphabet.expert_dtype)
+
+
 def rank_rows(rows: NDArray, router: Router) -> NDArray:
     """One router's column from its expert rows ``[row, slot]``; a row of −1 is missing.
 
@@ -126,8 +131,16 @@ def rank_rows(rows: NDArray, router: Router) -> NDArray:
     alphabet = router.alphabet
     to_array(rows, router.name, (len(rows), router.top_k))
     # Only −1 says missing; another negative id is a mistake that would otherwise go unseen.
-    present = ~(rows == -1).all(axis=1)
+    present = np.zeros(len(rows), bool)
+    for slot in range(router.top_k):
+        present |= rows[:, slot] != -1
     try:
+        if present.all():
+            return (
+                alphabet.rank(rows)
+                if alphabet.is_ranked
+                else _expert_rows(alphabet.sorted_rows(rows), alphabet)
+            )
         if alphabet.is_ranked:
             column = np.full(len(rows), alphabet.missing, alphabet.dtype)
             column[present] = alphabet.rank(rows[present])

@@ -115,6 +115,18 @@ class TraceWriter:
         shards = [] if self._manifest is None else [self.path / shard.file for shard in self._manifest.shards]
         return examine(self.meta, self._document_table(), partial(read_shards, shards))
 
+    def add_extra(self, said: Mapping[str, Any]) -> None:
+        """Say more in the metadata's `extra`, such as what was noted while rows were written.
+
+        Raises
+        ------
+        TraceError
+            If it cannot be written as JSON.
+        """
+        self.meta = replace(self.meta, extra={**self.meta.extra, **said})
+        if self._manifest is not None:
+            self._manifest = replace(self._manifest, meta=self.meta)
+
     def add_documents(self, rows: Mapping[str, Sequence[Any]]) -> None:
         """Say something of documents: columns ``document``, and ``name``, ``domain`` or anything else.
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from routestat.errors import FormatError
+from routestat.traces.alphabet import sorted_slots
 from routestat.traces.metadata import FROM_FILE, FROM_READER, FROM_USER
 from routestat.traces.overlaps import find_repeats
 from routestat.traces.row_hash import hash_rows
@@ -34,10 +35,15 @@ def check_subsets(
     if experts.shape[2] > n_experts:
         raise FormatError(f"{path}: experts has k={experts.shape[2]} of n_experts={n_experts}")
     for index, layer in enumerate(layers):
-        rows = np.sort(experts[:, index], axis=1)
-        present = ~(rows == -1).all(axis=1)
-        outside = ((rows < 0) | (rows >= n_experts)).any(axis=1) & present
-        repeats = (rows[:, 1:] == rows[:, :-1]).any(axis=1) & present
+        rows = sorted_slots(experts[:, index])
+        least, most = rows[:, 0], rows[:, -1]
+        # In order, a row of −1 ends with it; slot by slot, as the axis of the slots is short.
+        present = (most != -1) | (least != -1)
+        outside = ((least < 0) | (most >= n_experts)) & present
+        repeats = np.zeros(len(rows), bool)
+        for slot in range(1, rows.shape[1]):
+            repeats |= rows[:, slot] == rows[:, slot - 1]
+        repeats &= present
         if (outside | repeats).any():
             row = int(np.argmax(outside | repeats))
             wrong = f"is outside 0 … {n_experts - 1}" if outside[row] else "repeats an expert"
@@ -136,6 +142,9 @@ def refuse_empty_layers(path: Path, experts: NDArray[np.integer], layers: Sequen
     empty = []
     for index, layer in enumerate(layers):
         rows = experts[:, index]
+        # Hardly ever more has to be looked at than the beginning.
+        if (rows[:1024] > 0).any():
+            continue
         if (rows == -1).all() or (several and not (rows > 0).any()):
             empty.append(layer)
     rest = [layer for layer in layers if layer not in empty]

@@ -19,9 +19,13 @@ from routestat.traces.importers.megatron import PATTERN, read_megatron
 from routestat.traces.importers.moe_atlas import PARTS, read_moe_atlas
 from routestat.traces.importers.opening import json_values, numpy_file
 from routestat.traces.importers.packed import describes, flattened, is_description, read_packed, sidecar
+from routestat.traces.importers.parquet import is_trace
 from routestat.traces.importers.router_logits import read_router_logits
 from routestat.traces.importers.sglang import HOLDERS, read_sglang
 from routestat.traces.importers.slime import read_slime
+from routestat.traces.importers.tables.probing import is_table
+from routestat.traces.importers.tables.reader import read_table
+from routestat.traces.importers.tables.sources import COMPRESSED, expand, is_table_name
 from routestat.traces.importers.tensorrt_llm import RANK, read_tensorrt_llm
 from routestat.traces.importers.tensors import is_safetensors
 from routestat.traces.importers.vllm import SUFFIXES, read_vllm
@@ -64,6 +68,9 @@ FORMATS = {
     "moe-atlas": Format(read_moe_atlas, "activations of moe-atlas", (*RECORDS, "skip_failed")),
     "packed": Format(read_packed, "packed bytes", (*RECORDS, "axes", "shape", "dtype", "skip_failed")),
     "router-logits": Format(read_router_logits, "router logits", (*AXIS, "top_k", "axes", "logits")),
+    "table": Format(
+        read_table, "a table of one row per token and layer, or per expert", (*RECORDS, "top_k", "columns")
+    ),
 }
 
 
@@ -75,16 +82,29 @@ def read_foreign(path: Path, name: str, wanted: Wanted) -> Imported:
     FormatError
         If something was said that this format has no use for, or as the reader does.
     """
+    require_heeded(path, name, wanted)
+    return FORMATS[name].read(path, wanted)
+
+
+def require_heeded(path: Path, name: str, wanted: Wanted) -> None:
+    """Refuse what was said and is of no use for the format called `name`.
+
+    Raises
+    ------
+    FormatError
+        Naming the option.
+    """
     chosen = FORMATS[name]
     for field in fields(Wanted):
         if getattr(wanted, field.name) != field.default and field.name not in chosen.heeds:
             option = "--" + field.name.replace("_", "-")
             raise FormatError(f"{path}: {option} says nothing to {chosen.words} ({name}); leave it out")
-    return chosen.read(path, wanted)
 
 
 def detect(path: Path, wanted: Wanted | None = None) -> str:
     """The name of the format that `path` is in; some formats are known only by what is `wanted` of them.
+
+    ``parquet`` is what `convert` wrote.
 
     Raises
     ------
@@ -97,6 +117,8 @@ def detect(path: Path, wanted: Wanted | None = None) -> str:
         if wanted.shape is not None or wanted.dtype is not None:
             return "packed"
     name = _of_folder(path) if path.is_dir() else _of_file(path)
+    if name is None and not path.exists() and any(sign in path.name for sign in "*?["):
+        name = detect(expand([path])[0])
     if name is None:
         raise FormatError(
             f"{path}: in no format that is known by its content; name it with --format {', '.join(FORMATS)}"
@@ -120,6 +142,9 @@ def _of_folder(path: Path) -> str | None:
     name = None if first is None else _of_file(first)
     if name is None and any(_has_sidecar(file) for file in files):
         return "packed"
+    if name is None:
+        table = next((file for file in files if is_table_name(file)), None)
+        name = None if table is None else _of_file(table)
     return name
 
 
@@ -135,7 +160,8 @@ def _is_sidecar(file: Path) -> bool:
 
 def _of_file(path: Path) -> str | None:
     if not path.is_file():
-        return "arrays"  # whose reader says that there is no such file
+        # A pattern of files, or what the reader of arrays says is no file.
+        return None if any(sign in path.name for sign in "*?[") else "arrays"
     with path.open("rb") as handle:
         head = handle.read(64).removeprefix(codecs.BOM_UTF8)
     if head[:4] == b"GGUF" or DUMP.fullmatch(path.name):
@@ -168,7 +194,9 @@ def _of_file(path: Path) -> str | None:
     if _has_sidecar(path):
         return "packed"
     refuse_if_counts(path)
-    return None
+    if head[:4] == b"PAR1":
+        return "parquet" if is_trace(path) else "table"
+    return "table" if head.startswith(tuple(COMPRESSED)) or is_table(path) else None
 
 
 def _of_json(path: Path) -> str | None:
@@ -181,7 +209,7 @@ def _of_json(path: Path) -> str | None:
     except FormatError as error:
         raise FormatError(f"{path}: begins like JSON but is none; was it cut off? ({error})") from None
     refuse_if_counts(path)
-    return None
+    return "table" if is_table(path) else None
 
 
 def _of_record(record: Any) -> str | None:

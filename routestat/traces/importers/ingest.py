@@ -1,8 +1,8 @@
 """Imported rows, or a Parquet trace, into a new store."""
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,30 +20,73 @@ GROUPS = 256
 Progress = Callable[[int, int], None]
 
 
+@dataclass(frozen=True)
+class Stored:
+    """What was written: tokens, documents, and what was noted of them."""
+
+    n_tokens: int
+    n_documents: int
+    notes: tuple[str, ...]
+
+
 def store_imported(
     imported: Imported, folder: Path, said: Mapping[str, Any], shard_rows: int, progress: Progress
-) -> None:
+) -> Stored:
     """Write imported rows as a store; `said` is what the caller says of the trace (fields of `TraceMeta`)."""
-    extra = dict(imported.extra)
-    if imported.notes:
-        extra["notes"] = list(imported.notes)
-    meta = TraceMeta(imported.routers, engine=imported.engine, extra=extra, **said)
-    total = len(imported.document)
-    imported = _numbered_densely(imported)
-    with TraceWriter(folder, meta, shard_rows=shard_rows) as writer:
-        writer.add_documents(imported.documents)
-        for start in range(0, total, ROWS_AT_ONCE):
-            rows = slice(start, start + ROWS_AT_ONCE)
-            decode = None if imported.decode is None else imported.decode[rows]
-            writer.write(
-                imported.document[rows],
-                imported.position[rows],
-                experts=imported.experts[rows],
-                token=None if imported.token is None else imported.token[rows],
-                phase="prefill" if decode is None else np.where(decode, "decode", "prefill"),
-                columns=_companions(imported, rows, meta.slot_order) or None,
-            )
-            progress(min(start + ROWS_AT_ONCE, total), total)
+    return store_parts(
+        [_numbered_densely(imported)], folder, said, shard_rows, progress, len(imported.document)
+    )
+
+
+def store_parts(
+    parts: Iterable[Imported],
+    folder: Path,
+    said: Mapping[str, Any],
+    shard_rows: int,
+    progress: Progress,
+    total: int,
+    earlier: Sequence[str] = (),
+) -> Stored:
+    """Write rows that come in parts, each of later documents than the one before, or of the same document's end.
+
+    Parameters
+    ----------
+    parts : iterable of Imported
+        Of the same routers; at least one.
+    total : int
+        Tokens in all, about, for the progress.
+    earlier : sequence of str
+        Notes that are no part's own.
+    """
+    writer, notes, numbers, n_tokens = None, list(earlier), set(), 0
+    with ExitStack() as stack:
+        for part in parts:
+            notes += [note for note in part.notes if note not in notes]
+            extra = {**part.extra, "notes": notes} if notes else dict(part.extra)
+            if writer is None:
+                meta = TraceMeta(part.routers, engine=part.engine, extra=extra, **said)
+                writer = stack.enter_context(TraceWriter(folder, meta, shard_rows=shard_rows))
+            writer.add_extra(extra)
+            writer.add_documents(part.documents)
+            numbers.update(part.documents["document"])
+            for start in range(0, len(part.document), ROWS_AT_ONCE):
+                _write(writer, part, slice(start, start + ROWS_AT_ONCE))
+                done = n_tokens + min(start + ROWS_AT_ONCE, len(part.document))
+                progress(done, max(done, total))
+            n_tokens += len(part.document)
+    return Stored(n_tokens, len(numbers), tuple(notes))
+
+
+def _write(writer: TraceWriter, part: Imported, rows: slice) -> None:
+    decode = None if part.decode is None else part.decode[rows]
+    writer.write(
+        part.document[rows],
+        part.position[rows],
+        experts=part.experts[rows],
+        token=None if part.token is None else part.token[rows],
+        phase="prefill" if decode is None else np.where(decode, "decode", "prefill"),
+        columns=_companions(part, rows, writer.meta.slot_order) or None,
+    )
 
 
 def _numbered_densely(imported: Imported) -> Imported:

@@ -47,6 +47,14 @@ def write_parquet(trace: Trace, path: Path, progress: Callable[[int, int], None]
         temporary.unlink(missing_ok=True)
 
 
+def is_trace(path: Path) -> bool:
+    """Whether a Parquet file says that it is a trace; one that cannot be read is left to the reader's complaint."""
+    try:
+        return KEY in (_open(path).schema_arrow.metadata or {})
+    except FormatError:
+        return True
+
+
 class ParquetTrace:
     """A Parquet file that `write_parquet` wrote: metadata, documents, and rows in the store's schema.
 

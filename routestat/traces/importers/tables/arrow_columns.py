@@ -1,0 +1,162 @@
+"""Columns of Arrow as integers, weights, phases and codes; what cannot be read so is named by its row."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from routestat.traces.importers.tables.names import plain
+from routestat.traces.importers.tables.rows import LARGEST, WrongRowError
+
+# Words of engines and their tools for what a token was when it was routed.
+PHASE_WORDS = {
+    **dict.fromkeys(("prefill", "prompt", "extend", "context", "ctx", "encode", "0", "0.0", "false"), 0),
+    **dict.fromkeys(("decode", "generate", "generation", "gen", "decoding", "output", "completion"), 1),
+    **dict.fromkeys(("response", "answer", "1", "1.0", "true"), 1),
+}
+# SGLang's ForwardMode as numbers.
+FORWARD_MODES = {**PHASE_WORDS, "1": 0, "2": 1}
+
+
+def phases(column: str, words: Any) -> NDArray[np.int8]:
+    """Which rows are decode, from a column of words or numbers in any Arrow type.
+
+    Raises
+    ------
+    WrongRowError
+        For the first word that is neither.
+    """
+    known = FORWARD_MODES if plain(column) == "forward_mode" else PHASE_WORDS
+    flipped = plain(column) == "is_prefill"
+    codes, names = encoded(words)
+    values = [known.get(str(name).strip().lower()) for name in names]
+    for place, (name, value) in enumerate(zip(names, values, strict=True)):
+        if value is None:
+            shown = "nothing" if name is None else repr(name)
+            raise WrongRowError(
+                int(np.argmax(codes == place)), f"column {column} is a phase (prefill, decode), got {shown}"
+            )
+    table = np.array([1 - value if flipped else value for value in values if value is not None], np.int8)
+    return table[codes] if len(table) else np.zeros(len(codes), np.int8)
+
+
+def encoded(column: Any) -> tuple[NDArray[np.int32], list[Any]]:
+    """Codes ``[row]`` of the different values of an Arrow column, and these values; nothing is a value too."""
+    if isinstance(column, pa.ChunkedArray):
+        column = column.combine_chunks()
+    if not pa.types.is_dictionary(column.type):
+        column = pc.dictionary_encode(column, null_encoding="encode")
+    elif column.null_count:
+        column = pc.dictionary_encode(column.cast(column.type.value_type), null_encoding="encode")
+    codes = column.indices.to_numpy(zero_copy_only=False).astype(np.int32, copy=False)
+    return codes, column.dictionary.to_pylist()
+
+
+def of_documents(
+    document: NDArray[np.int32] | None, n_documents: int, name: str, column: Any, required: bool
+) -> tuple[str | None, ...]:
+    """What a column says of each document of a block.
+
+    Raises
+    ------
+    WrongRowError
+        If it says two things of one and is `required`; else nothing is returned.
+    """
+    codes, values = encoded(column)
+    table = np.full(max(n_documents, 1), -1, np.int64)
+    own = np.zeros(len(codes), np.int32) if document is None else document
+    table[own] = codes
+    if (table[own] != codes).any():
+        if not required:
+            return ()
+        row = int(np.argmax(table[own] != codes))
+        raise WrongRowError(
+            row,
+            f"column {name} changes within a document: {values[codes[row]]!r} and {values[table[own[row]]]!r}",
+        )
+    return tuple(None if code < 0 or values[code] is None else str(values[code]) for code in table.tolist())
+
+
+def whole(column: Any, name: str, empty: int | None = None) -> NDArray[np.integer]:
+    """An Arrow column as integers; 5.0 is one, 5.5 and nothing are not.
+
+    Parameters
+    ----------
+    empty : int, optional
+        What nothing stands for.
+
+    Raises
+    ------
+    WrongRowError
+        For the first row that is none.
+    """
+    if isinstance(column, pa.ChunkedArray):
+        column = column.combine_chunks()
+    kinds = pa.types
+    if kinds.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    if not (kinds.is_integer(column.type) or kinds.is_floating(column.type) or kinds.is_null(column.type)):
+        raise WrongRowError(0, f"column {name} holds {column.type}, wanted whole numbers")
+    if column.null_count:
+        if empty is None:
+            raise WrongRowError(pc.index(column.is_null(), value=True).as_py(), f"column {name} is empty")
+        column = (
+            column.fill_null(empty)
+            if not kinds.is_null(column.type)
+            else pa.array(np.full(len(column), empty))
+        )
+    values = column.to_numpy(zero_copy_only=False)
+    if values.dtype.kind == "f":
+        bad = ~(np.isfinite(values) & (values == np.floor(values)) & (np.abs(values) <= 2.0**53))
+        if empty is not None:
+            bad &= ~np.isnan(values)
+            values = np.where(np.isnan(values), empty, values)
+        if bad.any():
+            row = int(np.argmax(bad))
+            raise WrongRowError(row, f"column {name}: {values[row]} is no whole number")
+        return np.asarray(values.astype(np.int64))
+    if values.dtype == np.uint64 and len(values) and int(values.max()) > np.iinfo(np.int64).max:
+        raise WrongRowError(int(np.argmax(values)), f"column {name}: {values.max()} is at most {LARGEST}")
+    return np.asarray(values)
+
+
+def lists(column: Any, name: str, read: Callable[[Any, str], NDArray]) -> NDArray:
+    """An Arrow column of lists of one length as ``[row, slot]``; `read` makes numbers of the items.
+
+    Raises
+    ------
+    WrongRowError
+        For the first row that is empty or of another length than the first.
+    """
+    if isinstance(column, pa.ChunkedArray):
+        column = column.combine_chunks()
+    if column.null_count:
+        raise WrongRowError(pc.index(column.is_null(), value=True).as_py(), f"column {name} is empty")
+    lengths = pc.list_value_length(column).to_numpy(zero_copy_only=False)
+    if len(lengths) and (int(lengths.min()) != int(lengths[0]) or int(lengths.max()) != int(lengths[0])):
+        row = int(np.argmax(lengths != lengths[0]))
+        raise WrongRowError(
+            row, f"{lengths[row]} values in {name} where the row before has {lengths[row - 1]}"
+        )
+    width = int(lengths[0]) if len(lengths) else 1
+    if not width:
+        raise WrongRowError(0, f"column {name} is an empty list")
+    try:
+        return read(column.flatten(), name).reshape(len(column), width)
+    except WrongRowError as error:
+        raise WrongRowError(error.row // width, error.words) from None
+
+
+def floats(column: Any, name: str) -> NDArray[np.float32]:
+    """An Arrow column of weights; nothing is NaN."""
+    if isinstance(column, pa.ChunkedArray):
+        column = column.combine_chunks()
+    if not (
+        pa.types.is_floating(column.type) or pa.types.is_integer(column.type) or pa.types.is_null(column.type)
+    ):
+        raise WrongRowError(0, f"column {name} holds {column.type}, wanted weights")
+    with np.errstate(over="ignore"):
+        return np.asarray(column.cast(pa.float64()).to_numpy(zero_copy_only=False).astype(np.float32))

@@ -1,0 +1,107 @@
+"""Blocks of CSV and TSV as rows."""
+
+import csv
+import io
+from collections.abc import Iterator
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.csv
+
+from routestat.errors import FormatError
+from routestat.traces.checked import shown
+from routestat.traces.importers.opening import reason
+from routestat.traces.importers.tables.plans import WORDS, Plan
+from routestat.traces.importers.tables.rows import LARGEST, Rows
+from routestat.traces.importers.tables.sources import Block
+from routestat.traces.importers.tables.table_rows import to_rows
+
+# What stands for nothing in a column of numbers.
+EMPTY = ("", "null", "None", "NA")
+
+
+def records_of(plan: Plan, block: Block) -> Iterator[tuple[int, list[str]]]:
+    """The records of a block with the number of the line that each begins with.
+
+    Raises
+    ------
+    FormatError
+        For a line that is none of CSV.
+    """
+    top, before = block.first_line(), 0
+    text = io.StringIO(block.text.decode("utf-8", "replace"), newline="")
+    reader = csv.reader(text, delimiter=plan.delimiter)
+    while True:
+        try:
+            record = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            raise FormatError(f"{plan.path}, line {top + reader.line_num - 1}: {reason(error)}") from None
+        if record and not (len(record) == 1 and not record[0].strip() and len(plan.held) > 1):
+            yield top + before, record
+        before = reader.line_num
+
+
+def csv_to_rows(plan: Plan, block: Block) -> Rows:
+    try:
+        table = _read_csv(plan, block, plan.in_words)
+    except pa.ArrowInvalid:
+        # Numbers as floats (5.0), or documents that are words here.
+        table = _read_csv(plan, block, True, pa.float64())
+    return to_rows(plan, table)
+
+
+def _read_csv(plan: Plan, block: Block, in_words: bool, number: Any = None) -> pa.Table:
+    number = number or pa.int32()
+    words = pa.dictionary(pa.int32(), pa.string())
+    kinds: dict[str, Any] = {}
+    for role, name in plan.columns.pairs():
+        if role == "document":
+            kinds[name] = words if in_words else pa.int64()
+        elif role in WORDS:
+            kinds[name] = words
+        elif role in ("weight", "weights"):
+            kinds[name] = pa.string() if plan.columns.listed else pa.float32()
+        else:
+            kinds[name] = pa.string() if role == "experts" and plan.columns.listed else number
+    return pa.csv.read_csv(
+        pa.py_buffer(block.text),
+        read_options=pa.csv.ReadOptions(
+            column_names=list(plan.held), use_threads=False, block_size=max(len(block.text) + 1, 1 << 10)
+        ),
+        parse_options=pa.csv.ParseOptions(delimiter=plan.delimiter, newlines_in_values=b'"' in block.text),
+        convert_options=pa.csv.ConvertOptions(
+            include_columns=plan.columns.used, column_types=kinds, null_values=list(EMPTY)
+        ),
+    )
+
+
+def wrong_cells(plan: Plan, record: list[str]) -> str:
+    """What is wrong with a record; empty if nothing is."""
+    if len(record) != len(plan.held):
+        return f"{len(record)} values where there are {len(plan.held)} columns"
+    cells = dict(zip(plan.held, record, strict=True))
+    for role, name in plan.columns.pairs():
+        wrong = _wrong_value(plan, role, name, cells[name].strip())
+        if wrong:
+            return wrong
+    return ""
+
+
+def _wrong_value(plan: Plan, role: str, name: str, cell: str) -> str:
+    if role in (*WORDS, "document") or (role == "token" and cell in EMPTY):
+        return ""
+    if role in ("experts", "weights") and plan.columns.listed:
+        return ""
+    if cell in EMPTY:
+        return "" if role in ("weight", "weights") else f"column {name} is empty"
+    try:
+        number = float(cell)
+    except ValueError:
+        return f"column {name}: {shown(cell)} is no number"
+    if role in ("weight", "weights"):
+        return ""
+    if not number.is_integer():
+        return f"column {name}: {shown(cell)} is no whole number"
+    return f"column {name}: {shown(cell)} is beyond ±2147483647" if abs(number) > LARGEST else ""

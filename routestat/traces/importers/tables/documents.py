@@ -1,0 +1,110 @@
+"""What the documents of a table are, once all its rows were seen."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from routestat.traces.importers.tables.names import plain
+from routestat.traces.importers.tables.separating import Prompts, Segments, clashing, separated, unsigned
+from routestat.traces.importers.tables.spilling import RowStore
+from routestat.traces.importers.tables.stream import Piece, Stream
+
+#: Documents that are looked at first.
+FEW = 32
+
+
+@dataclass
+class Seen:
+    """What was found while rows streamed by."""
+
+    segments: Segments
+    prompts: Prompts
+    layers: NDArray[np.int64]
+    largest: int = 0
+    finite: bool = True
+    slots: tuple[int, int] = (1 << 20, -1)
+    width: int = 0
+    first: tuple[Piece, int] | None = None
+    whole: bool = True
+    batches: dict[int, list[tuple[int, int]]] = field(default_factory=dict)
+
+
+def settle_documents(
+    stream: Stream, store: RowStore, seen: Seen, notes: list[str]
+) -> tuple[list[int], list[str], dict[str, list[str | None]]]:
+    """Documents as they are at last: what each was, its name, and what is said of it."""
+    columns = stream.plans[0].columns
+    several = seen.segments.several
+    maybe = several
+    if not columns.document:
+        joined = [one for one in several.tolist() if seen.segments.are_joined(one, columns.signed)]
+        maybe = np.array(joined, np.int64)
+    # A few documents tell in most cases, and one is enough where a column numbers them.
+    apart = clashing(store, maybe[:FEW]) if len(maybe) else maybe
+    if len(maybe) > FEW and not (len(apart) and columns.document):
+        apart = clashing(store, maybe)
+    if len(apart) and columns.document:
+        # One number means different documents in different files: then so do all that stand in several.
+        apart = several
+    change, owners = separated(seen.segments.pairs, apart)
+    # Documents without any row left have no number any more.
+    if len(several) or owners[-1][0] != len(owners) - 1:
+        store.change(change)
+    labels = {number: name for name, number in stream.names.items()}
+    names = []
+    for document, segment in owners:
+        if segment < 0:
+            names.append(labels[document])
+        elif columns.document:
+            names.append(f"{stream.sources[segment]} {labels[document]}")
+        else:
+            names.append(f"{labels[document]} part {segment + 1}")
+    _note_apart(apart, several, owners, columns.document, notes)
+    # Without prompts nothing says that the rows were generated.
+    if columns.signed and seen.prompts.stretches:
+        numbers = {owner: number for number, owner in enumerate(owners)}
+        batches = seen.prompts.batches(
+            lambda document, segment: numbers.get((document, segment), numbers.get((document, -1), 0))
+        )
+        store.change(unsigned(batches))
+        seen.batches = batches
+        notes.append(
+            f"negative positions: {sum(-min(low for low, _ in own) for own in batches.values())} tokens of prompts, "
+            "taken as prefill"
+        )
+    said = {
+        role: [stream.value_of(role, *owner) for owner in owners]
+        for role in stream.said
+        if role not in stream.changing
+    }
+    for role in sorted(stream.changing):
+        notes.append(f"column {getattr(columns, role)} is not read: it changes within documents")
+    if columns.document and plain(columns.document) == "turn" and len(owners) > 1:
+        notes.append(
+            "documents are turns; turns of one conversation depend on each other: if there is a column that joins "
+            "them, name it with --cluster"
+        )
+    return [document for document, _ in owners], names, said
+
+
+def _note_apart(
+    apart: NDArray, several: NDArray, owners: list[tuple[int, int]], column: str, notes: list[str]
+) -> None:
+    """Say what was taken for a document where no column says it, or not it alone."""
+    parts = sum(segment >= 0 for _, segment in owners)
+    if len(apart) and column:
+        notes.append(
+            f"{len(several)} values of {column} stand in several files at the same positions: taken for different "
+            f"documents, {parts} in all"
+        )
+    elif len(apart):
+        notes.append(
+            f"no column of documents; positions fall back inside {len(apart)} of the files, in every layer alike: cut "
+            f"there, into {len(owners)} documents"
+        )
+    elif not column:
+        one = "each file is one document" if len(owners) > 1 else "the file is one document"
+        notes.append(f"no column of documents: {one}")
+    elif len(several):
+        notes.append(f"{len(several)} documents go on in another file")

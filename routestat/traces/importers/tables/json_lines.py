@@ -1,0 +1,149 @@
+"""Blocks of JSON lines, and arrays of objects, as rows."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.json
+
+from routestat.errors import FormatError
+from routestat.traces.checked import shown
+from routestat.traces.importers.opening import reason
+from routestat.traces.importers.tables.plans import WORDS, Plan
+from routestat.traces.importers.tables.rows import LARGEST, Rows
+from routestat.traces.importers.tables.sources import Block
+from routestat.traces.importers.tables.table_rows import to_rows, without_others
+
+
+def lines_of(block: Block) -> Iterator[tuple[int, str]]:
+    """The lines of a block that are not empty, with their numbers."""
+    top = block.first_line()
+    for place, line in enumerate(block.text.decode("utf-8", "replace").split("\n")):
+        if line.strip():
+            yield top + place, line
+
+
+def lines_to_rows(plan: Plan, block: Block) -> Rows:
+    schema = pa.schema([(name, _json_type(plan, role, name)) for role, name in plan.columns.pairs()])
+    if not block.text.strip():
+        return to_rows(plan, schema.empty_table())
+    try:
+        table = pa.json.read_json(
+            pa.py_buffer(block.text),
+            read_options=pa.json.ReadOptions(use_threads=False, block_size=max(len(block.text) + 1, 1 << 10)),
+            parse_options=pa.json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore"),
+        )
+    except pa.ArrowInvalid:
+        # Lines of several types, numbers as floats (5.0), or what is wrong and has a line.
+        block.text.decode("utf-8")
+        return json_rows(
+            plan, [(f"line {line}", _object(plan, line, text)) for line, text in lines_of(block)]
+        )
+    return without_others(plan, table)
+
+
+def _object(plan: Plan, line: int, text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise FormatError(
+            f"{plan.path}, line {line}: not valid JSON ({reason(error)}); was it cut off?"
+        ) from None
+
+
+def _json_type(plan: Plan, role: str, name: str, number: Any = None) -> Any:
+    if role in (*WORDS, "document"):
+        return dict(plan.kinds).get(name, pa.string())
+    if role in ("weight", "weights"):
+        return pa.list_(pa.float64()) if plan.columns.listed else pa.float64()
+    number = number or pa.int32()
+    return pa.list_(number) if role == "experts" and plan.columns.listed else number
+
+
+def json_rows(plan: Plan, records: list[tuple[str, Any]]) -> Rows:
+    """Rows from objects that are in memory, each with its place in words.
+
+    Raises
+    ------
+    FormatError
+        Naming the first that cannot be.
+    """
+    for where, record in records:
+        wrong = _wrong_object(plan, record)
+        if wrong:
+            raise FormatError(f"{plan.path}, {where}: {wrong}")
+    plan = replace(plan, kinds=())
+    table = pa.table(
+        {
+            name: pa.array(
+                [_as(role, record.get(name)) for _, record in records],
+                _json_type(plan, role, name, pa.int64()),
+            )
+            for role, name in plan.columns.pairs()
+        }
+    )
+    return without_others(plan, table)
+
+
+def _as(role: str, value: Any) -> Any:
+    if value is None:
+        return None
+    if role in (*WORDS, "document"):
+        return str(value).lower() if isinstance(value, bool) else str(value)
+    if role in ("weight", "weights"):
+        return value
+    return [None if item is None else int(item) for item in value] if isinstance(value, list) else int(value)
+
+
+def _wrong_object(plan: Plan, record: Any) -> str:
+    if not isinstance(record, dict):
+        return f"wanted an object, got {type(record).__name__}"
+    for role, name in plan.columns.pairs():
+        value = record.get(name)
+        several = role in ("experts", "weights") and plan.columns.listed
+        if value is not None and several != isinstance(value, list):
+            return f"{name} must be a {'list' if several else 'single value'}, got {shown(value)}"
+        for item in value if isinstance(value, list) else [value]:
+            wrong = _wrong_item(role, item)
+            if wrong:
+                return f"{name}: {shown(item)} {wrong}"
+    return ""
+
+
+def _wrong_item(role: str, item: Any) -> str:
+    if item is None or (role in (*WORDS, "document") and isinstance(item, str | int | bool)):
+        return ""
+    if role in (*WORDS, "document"):
+        return "is neither text nor a whole number"
+    if isinstance(item, list):
+        return "is a list: a row is of one token, and this one seems to hold several"
+    if isinstance(item, bool) or not isinstance(item, int | float):
+        return "is no number"
+    if role in ("weight", "weights"):
+        return ""
+    if not float(item).is_integer():
+        return "is no whole number"
+    return f"is beyond ±{LARGEST}" if abs(item) > LARGEST else ""
+
+
+def object_facts(plan: Plan, block: Block, most: int) -> dict[str, Any]:
+    """What the first lines of another type say, by key: text and numbers."""
+    facts: dict[str, Any] = {}
+    needed = (plan.columns.layer, *(plan.columns.experts or (plan.columns.expert,)))
+    seen = 0
+    for _, text in lines_of(block):
+        try:
+            record = json.loads(text)
+        except (ValueError, RecursionError):
+            continue
+        if not isinstance(record, dict) or any(record.get(name) is not None for name in needed):
+            continue
+        for key, value in record.items():
+            if key != "type" and isinstance(value, str | int | float):
+                facts.setdefault(key, value)
+        seen += 1
+        if seen >= most:
+            break
+    return facts

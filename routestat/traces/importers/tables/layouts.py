@@ -1,0 +1,293 @@
+"""Which column of a table means what.
+
+Public layouts that are recognised without options (any others of these names as well):
+
+- BigMoeOnEdge ``route_trace``: ``turn,phase,step,layer,slot,expert,weight,residency,expert_bytes,dropped`` behind ``#``
+  lines; phase 0 is prefill, step the position in the context, slot 0 the router's first choice;
+- ``request,step,layer,e0,e1,…``;
+- JSON lines of ``req_id, token_idx, layer, topk_ids``;
+- MoE-Beyond: ``Layer ID,Batch Number,Token,Activated Expert IDs``; rows of a layer in the order of the tokens, tokens
+  as text, one file per prompt;
+- the ``moe-trace`` of a llama.cpp branch: ``pos,layer,id0,id1,…`` without a header; prompt rows have negative positions
+  (−1 is the last of a batch), generated rows 0, 1, ….
+
+Sources: Helldez/BigMoeOnEdge, docs/benchmarks.md and its trace writer; ngavhane/moe-beyond,
+``generate_deepseek_logs_eamc.py``; the ``moe-trace`` example in forks of llama.cpp.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from itertools import pairwise
+from typing import Any
+
+from routestat.errors import FormatError
+from routestat.traces.importers.tables.names import NAMES, STEMS, plain
+
+#: What a column can be.
+ROLES = (
+    "document",
+    "position",
+    "layer",
+    "experts",
+    "expert",
+    "slot",
+    "weight",
+    "weights",
+    "token",
+    "phase",
+    "domain",
+    "cluster",
+)
+#: Roles that several columns can share, one a slot.
+SEVERAL = ("experts", "weights")
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The columns of a table by role; empty: there is none.
+
+    Attributes
+    ----------
+    experts, weights : tuple of str
+        One column that holds lists, or one column a slot.
+    listed : bool
+        Whether `experts` is one column of lists; `weights` likewise then.
+    named : tuple of str
+        The roles that the caller named.
+    signed : bool
+        Negative positions are prompt rows.
+    falling : bool
+        Slot 0 is the heaviest, by the layout's definition.
+    """
+
+    document: str = ""
+    position: str = ""
+    layer: str = ""
+    experts: tuple[str, ...] = ()
+    expert: str = ""
+    slot: str = ""
+    weight: str = ""
+    weights: tuple[str, ...] = ()
+    token: str = ""
+    phase: str = ""
+    domain: str = ""
+    cluster: str = ""
+    listed: bool = False
+    named: tuple[str, ...] = ()
+    signed: bool = False
+    falling: bool = False
+
+    def pairs(self) -> list[tuple[str, str]]:
+        """Role and column, in the order of `ROLES`; a column for each slot."""
+        found = []
+        for role in ROLES:
+            held = getattr(self, role)
+            for name in (held,) if isinstance(held, str) else held:
+                if name:
+                    found.append((role, name))
+        return found
+
+    @property
+    def used(self) -> list[str]:
+        """The columns that are read."""
+        return [name for _, name in self.pairs()]
+
+    def to_option(self) -> str:
+        """The ``--columns`` that says the same; empty where a column's name holds signs that it cannot."""
+        if any(set(",+=*") & set(name) or name != name.strip() for name in self.used):
+            return ""
+        said = []
+        for role in ROLES:
+            held = getattr(self, role)
+            if held:
+                said.append(f"{role}={held if isinstance(held, str) else '+'.join(held)}")
+        return ",".join(said)
+
+
+def parse_columns(where: str, text: str, held: Sequence[str]) -> Columns:
+    """The columns that ``--columns`` names.
+
+    Parameters
+    ----------
+    where : str
+        The file, for messages.
+    text : str
+        ``role=column,…``; several columns as ``experts=e0+e1``, or a pattern such as ``experts=e*``; ``phase=`` says
+        that there is none, whatever the columns are called.
+    held : sequence of str
+        The columns that there are.
+
+    Raises
+    ------
+    FormatError
+        For a role that is none, one said twice, or a column that is not there.
+    """
+    said: dict[str, Any] = {}
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        role, equals, names = (piece.strip() for piece in part.partition("="))
+        if not equals:
+            raise FormatError(f"--columns wants role=column, got {part!r}")
+        if role not in ROLES:
+            raise FormatError(f"--columns {part}: no such role; the roles are {', '.join(ROLES)}")
+        if role in said:
+            raise FormatError(f"--columns: {role} is named twice")
+        if not names:
+            said[role] = () if role in SEVERAL else ""
+            continue
+        found = [name for one in names.split("+") for name in _matching(where, role, one.strip(), held)]
+        if len(found) > 1 and role not in SEVERAL:
+            raise FormatError(f"--columns {part}: {role} is one column, {names} are {len(found)}")
+        said[role] = tuple(found) if role in SEVERAL else found[0]
+    columns = Columns(**said, named=tuple(said))
+    twice = next((name for name in columns.used if columns.used.count(name) > 1), None)
+    if twice is not None:
+        raise FormatError(f"--columns: column {twice} is named for two roles")
+    if columns.experts and columns.expert:
+        raise FormatError("--columns: either experts (a list, or a column a slot) or expert (one a row)")
+    return columns
+
+
+def _matching(where: str, role: str, name: str, held: Sequence[str]) -> list[str]:
+    if name in held:
+        return [name]
+    alike = [one for one in held if plain(one) == plain(name) and plain(name)]
+    if len(alike) == 1:
+        return alike
+    if "*" in name and (several := [one for one in held if fnmatchcase(one, name)]):
+        return sorted(several, key=_number_behind)
+    raise FormatError(f"{where}: no column {name} for {role} (--columns); it has {', '.join(held)}")
+
+
+def _number_behind(name: str) -> tuple[int, str]:
+    number = re.search(r"(\d+)\D*$", name)
+    return int(number[1]) if number else -1, name
+
+
+def recognise(held: Sequence[str], said: Columns | None = None) -> Columns:
+    """The columns by their names, where `said` does not name them already."""
+    columns = said or Columns()
+    taken = set(columns.used)
+    by_plain: dict[str, str] = {}
+    for name in held:
+        if name not in taken:
+            by_plain.setdefault(plain(name), name)
+    found: dict[str, Any] = {}
+    for role in ROLES:
+        if getattr(columns, role) or role in columns.named:
+            continue
+        if role in SEVERAL and (numbered := _numbered(by_plain, STEMS[role])):
+            found[role] = numbered
+            continue
+        word = next((one for one in NAMES[role] if one in by_plain), None)
+        if word is not None:
+            # One column, one role: prompt_id is the document, or else what documents have in common.
+            column = by_plain.pop(word)
+            found[role] = (column,) if role in SEVERAL else column
+    columns = _one_form(replace(columns, **found))
+    names = set(map(plain, held))
+    return replace(columns, falling={"turn", "slot", "residency"} <= names and columns.slot != "")
+
+
+def _numbered(by_plain: dict[str, str], stems: Sequence[str]) -> tuple[str, ...]:
+    """Columns that differ in a number only, 0, 1, … or 1, 2, …, in its order."""
+    groups: dict[str, dict[int, str]] = {}
+    for name, original in by_plain.items():
+        parts = re.fullmatch(r"(.*?)_?(\d+)", name)
+        if parts and parts[1] in stems:
+            groups.setdefault(parts[1], {})[int(parts[2])] = original
+    for stem in stems:
+        numbers = sorted(groups.get(stem, ()))
+        if numbers and numbers[0] in (0, 1) and numbers == list(range(numbers[0], numbers[0] + len(numbers))):
+            return tuple(groups[stem][number] for number in numbers)
+    return ()
+
+
+def _one_form(columns: Columns) -> Columns:
+    """Either all experts of a token in one row, or one a row: what the caller named, else the former."""
+    if columns.expert and columns.experts:
+        columns = replace(columns, experts=()) if "expert" in columns.named else replace(columns, expert="")
+    if columns.experts:
+        # A slot's number belongs to rows of one expert each.
+        drop: dict[str, Any] = {role: "" for role in ("slot", "weight") if role not in columns.named}
+        return replace(columns, **drop)
+    return columns if "weights" in columns.named else replace(columns, weights=())
+
+
+def require(where: str, columns: Columns, held: Sequence[str]) -> None:
+    """Refuse a table without layers or experts, and say how to name them."""
+    absent = [] if columns.layer else ["layer"]
+    if not (columns.experts or columns.expert):
+        absent.append("experts")
+    if absent:
+        example = ",".join(f"{role}=NAME" for role in absent)
+        raise FormatError(
+            f"{where}: no column looks like {' or '.join(absent)}; it has {', '.join(held) or 'none'}; name them: "
+            f"--columns {example}"
+        )
+
+
+def settle_form(columns: Columns, sample: Mapping[str, Sequence[Any]]) -> Columns:
+    """Whether experts are lists, told from the first values of the columns.
+
+    Parameters
+    ----------
+    sample : mapping
+        Column name → its first values, as text or as they are in JSON and Parquet.
+    """
+    if columns.expert and _are_lists(sample.get(columns.expert, ())):
+        columns = replace(columns, experts=(columns.expert,), expert="", slot="", weight="")
+        weights = [name for name in (columns.weight,) if name]
+        columns = replace(columns, weights=columns.weights or tuple(weights))
+    if len(columns.experts) == 1:
+        name = columns.experts[0]
+        if _are_lists(sample.get(name, ())):
+            columns = replace(columns, listed=True)
+        elif plain(name) in NAMES["experts"]:
+            # A column of lists by its name, of single numbers by its values: one a row.
+            columns = replace(columns, expert=name, experts=())
+    if columns.experts and len(columns.weights) != (1 if columns.listed else len(columns.experts)):
+        columns = replace(columns, weights=())
+    return _settle_token(columns, sample)
+
+
+def _are_lists(values: Sequence[Any]) -> bool:
+    for value in values:
+        if isinstance(value, list | tuple):
+            return True
+        if isinstance(value, str) and re.search(r"[\[\(;|]|\d\s*[,\s]\s*-?\d", value.strip()):
+            return True
+    return False
+
+
+def _settle_token(columns: Columns, sample: Mapping[str, Sequence[Any]]) -> Columns:
+    """A column called token holds token ids, or the positions where there is no other column of them."""
+    if not columns.token or "token" in columns.named or plain(columns.token) != "token":
+        return columns
+    numbers = [_as_int(value) for value in sample.get(columns.token, ())]
+    if any(number is None for number in numbers):
+        return replace(columns, token="")
+    if columns.position:
+        return columns
+    # The first rows of one layer, if these are in order: positions rise by one.
+    layers = sample.get(columns.layer, [])
+    own = [n for n, layer in zip(numbers, layers, strict=False) if layer == layers[0] and n is not None]
+    steps = {after - before for before, after in pairwise(own)}
+    if (1 in steps and steps <= {0, 1}) or own == [0]:
+        return replace(columns, position=columns.token, token="")
+    return columns
+
+
+def _as_int(value: Any) -> int | None:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if isinstance(value, str) and re.fullmatch(r"\s*-?\d+\s*", value):
+        return int(value)
+    return None
+
+
+def unnamed(width: int) -> tuple[list[str], Columns]:
+    """The names and columns of a table without a header: ``pos,layer,id0,id1,…``."""
+    held = ["pos", "layer", *(f"id{slot}" for slot in range(width - 2))]
+    return held, Columns(position="pos", layer="layer", experts=tuple(held[2:]), signed=True)

@@ -1,0 +1,218 @@
+"""Files of tables: which there are, and their text in blocks of whole lines.
+
+A block knows the line it begins with, so that a message can name the line of a row as an editor counts it: comments,
+headers and empty lines included.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from routestat.errors import FormatError
+from routestat.traces.importers.opening import reason
+
+BLOCK_BYTES = 8 << 20
+# A line of a table is no longer than this; what is, is no text.
+LONGEST_LINE = 1 << 26
+SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".txt", ".parquet")
+COMPRESSED = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
+Progress = Callable[[int, int], None]
+
+
+def expand(sources: Sequence[Path]) -> list[Path]:
+    """The files of a table: each source is a file, a folder of files, or a pattern such as ``traces/*.csv``.
+
+    Raises
+    ------
+    FormatError
+        If a source is none of them, or one file is named twice.
+    """
+    files: list[Path] = []
+    for source in sources:
+        if source.is_dir():
+            found = [file for file in source.iterdir() if is_table_name(file) and file.is_file()]
+            if not found:
+                raise FormatError(f"{source}: no files of a table in this folder ({', '.join(SUFFIXES)})")
+        elif source.exists() or not any(sign in str(source) for sign in "*?["):
+            if not source.is_file():
+                raise FormatError(f"{source}: no such file")
+            found = [source]
+        else:
+            root = Path(source.anchor) if source.is_absolute() else Path()
+            pattern = str(source.relative_to(source.anchor)) if source.is_absolute() else str(source)
+            try:
+                found = [file for file in root.glob(pattern) if file.is_file()]
+            except (ValueError, NotImplementedError) as error:
+                raise FormatError(f"{source}: no pattern of files ({reason(error)})") from None
+            if not found:
+                raise FormatError(f"{source}: no file is called so")
+        files += sorted(found, key=_natural)
+    twice = next((file for place, file in enumerate(files) if file in files[:place]), None)
+    if twice is not None:
+        raise FormatError(f"{twice}: named twice")
+    return files
+
+
+def is_table_name(path: Path) -> bool:
+    """Whether a name ends as those of tables do, compressed or not."""
+    names = [suffix.lower() for suffix in path.suffixes]
+    if names and names[-1] in (".gz", ".zst"):
+        names.pop()
+    return bool(names) and names[-1] in SUFFIXES and not path.name.endswith(".documents.parquet")
+
+
+def stem(path: Path) -> str:
+    """A file's name without what tells its format."""
+    name = path.name
+    for suffix in (".gz", ".zst", *SUFFIXES):
+        name = name[: -len(suffix)] if name.lower().endswith(suffix) and len(name) > len(suffix) else name
+    return name
+
+
+def _natural(path: Path) -> list[Any]:
+    """Numbers in names count as numbers: ``prompt_2`` before ``prompt_10``."""
+    parts = re.split(r"(\d+)", str(path))
+    return [int(part) if place % 2 else part for place, part in enumerate(parts)]
+
+
+@dataclass(frozen=True)
+class Block:
+    """Whole lines of a file.
+
+    Attributes
+    ----------
+    text : bytes
+        Comments are empty lines; a last line may lack its end.
+    number : int
+        Blocks of the file before this one.
+    above : int
+        Lines of its block before it, where that was cut.
+    done : int
+        Bytes of the file that were read when this block was complete.
+    """
+
+    path: Path
+    text: bytes
+    number: int
+    done: int
+    above: int = 0
+    quoted: bool = True
+
+    def first_line(self) -> int:
+        """The number of its first line, from 1: only messages need it, and lines are counted only for them."""
+        blocks = Text(self.path, self.quoted).blocks()
+        before = sum(block.text.count(b"\n") for block in islice(blocks, self.number))
+        return before + self.above + 1
+
+
+@dataclass
+class Text:
+    """A text file, maybe compressed, in blocks of whole lines; lines that begin with ``#`` are kept in `comments`.
+
+    Raises
+    ------
+    FormatError
+        While it is read: if it is cut off, or no text.
+    """
+
+    path: Path
+    quoted: bool = True
+    comments: list[str] = field(default_factory=list)
+
+    def blocks(self, size: int | None = None) -> Iterator[Block]:
+        """The blocks in order; the first bytes of a mark of order (BOM) are left out."""
+        rest, number = b"", 0
+        self.comments.clear()
+        with pa.OSFile(str(self.path)) as raw:
+            for place, part in enumerate(self._parts(raw, size or BLOCK_BYTES)):
+                if not place:
+                    self._refuse_rubbish(part)
+                    part = part.removeprefix(b"\xef\xbb\xbf")
+                text = rest + part if rest else part
+                cut = self._cut(text)
+                if not cut and len(text) > LONGEST_LINE:
+                    raise FormatError(
+                        f"{self.path}: a line of more than {LONGEST_LINE >> 20} MiB; is it text?"
+                    )
+                whole, rest = text[:cut], text[cut:]
+                if whole:
+                    yield Block(
+                        self.path, self._without_comments(whole), number, raw.tell(), quoted=self.quoted
+                    )
+                    number += 1
+            if rest:
+                done = self.path.stat().st_size
+                yield Block(self.path, self._without_comments(rest), number, done, quoted=self.quoted)
+
+    def _parts(self, raw: Any, size: int) -> Iterator[bytes]:
+        head = raw.read(4)
+        raw.seek(0)
+        kind = next((name for magic, name in COMPRESSED.items() if head.startswith(magic)), None)
+        try:
+            stream = raw if kind is None else pa.CompressedInputStream(raw, kind)
+            while part := stream.read(size):
+                yield part
+        except (pa.ArrowException, OSError) as error:
+            raise FormatError(
+                f"{self.path}: cannot be read to its end ({reason(error)}); was it cut off?"
+            ) from None
+
+    def _refuse_rubbish(self, part: bytes) -> None:
+        if part.startswith((b"\xff\xfe", b"\xfe\xff")):
+            raise FormatError(f"{self.path}: UTF-16 text; save it as UTF-8")
+        if b"\0" in part[:65536]:
+            raise FormatError(f"{self.path}: not text: it holds zero bytes")
+
+    def _cut(self, text: bytes) -> int:
+        """Where the last whole line ends: not inside quotes, where a line break belongs to the value."""
+        cut = text.rfind(b"\n") + 1
+        if not self.quoted or b'"' not in text:
+            return cut
+        inside = text.count(b'"', 0, cut) % 2
+        for _ in range(1000):
+            if not inside or not cut:
+                return cut
+            before = text.rfind(b"\n", 0, cut - 1) + 1
+            inside ^= text.count(b'"', before, cut) % 2
+            cut = before
+        # Quotes that never close are plain characters.
+        return text.rfind(b"\n") + 1
+
+    def _without_comments(self, text: bytes) -> bytes:
+        # Looking for one character is many times faster than for two, and most tables hold none.
+        if b"#" not in text or not (text.startswith(b"#") or b"\n#" in text):
+            return text
+        lines = text.split(b"\n")
+        for place, line in enumerate(lines):
+            if line.startswith(b"#"):
+                if len(self.comments) < 10_000:
+                    self.comments.append(line.decode("utf-8", "replace").strip())
+                lines[place] = b""
+        return b"\n".join(lines)
+
+
+def head_of(path: Path, size: int = 1 << 16) -> bytes:
+    """The first bytes of a file, decompressed; empty where that cannot be."""
+    with suppress(pa.ArrowException, OSError, FormatError), pa.OSFile(str(path)) as raw:
+        for part in Text(path)._parts(raw, size):
+            return part
+    return b""
+
+
+def facts_of(comments: Sequence[str]) -> dict[str, str]:
+    """What comments say as ``key=value`` or ``key: value``; what is said in several ways is left out."""
+    found: dict[str, set[str]] = {}
+    for comment in comments:
+        text = comment.lstrip("#").strip()
+        pairs = re.findall(r"([A-Za-z_][\w.-]*)\s*=\s*(\"[^\"]*\"|\S+)", text)
+        if not pairs and (colon := re.fullmatch(r"([A-Za-z_][\w -]{0,40}):\s*(\S.*)", text)):
+            pairs = [(colon[1], colon[2])]
+        for key, value in pairs:
+            found.setdefault(key, set()).add(value.strip('",;'))
+    return {key: values.pop() for key, values in found.items() if len(values) == 1}

@@ -1,0 +1,277 @@
+"""The rows of all files in order: documents numbered, positions counted, and joins seen where they are visible.
+
+Documents and their segments. Rows of one document may stand in several files, and one file may hold several documents
+that nothing names. Each row therefore has a document (its name; the file's where no column has it) and a segment: the
+file, or without a column of documents the stretch of the file between two places where the position falls back in
+every layer. Whether the segments of a document are documents of their own is known at the end: they are where two of
+them hold the same place (position and layer); see `separating`.
+"""
+
+import re
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from routestat.errors import FormatError
+from routestat.traces.importers.checks import narrow
+from routestat.traces.importers.tables.json_lines import json_rows, object_facts
+from routestat.traces.importers.tables.parquet_rows import batches, parse_batch
+from routestat.traces.importers.tables.plans import Plan
+from routestat.traces.importers.tables.positions import Place
+from routestat.traces.importers.tables.probing import json_array
+from routestat.traces.importers.tables.rows import Rows, WrongRowError
+from routestat.traces.importers.tables.sources import Block, Progress, Text, facts_of, stem
+from routestat.traces.importers.tables.text import line_of, parse
+
+# Arrow reads without Python's lock; more threads than this wait for the disk or for each other.
+THREADS = 2
+WAITING = 4
+# Of other types of lines: how many are looked at for facts.
+MOST_OTHERS = 100
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Rows of one block, before documents are numbered."""
+
+    plan: Plan
+    rows: Rows
+    block: Block | None
+    first: int
+    section: int
+    done: int
+
+    def where(self, row: int) -> str:
+        """File and line (Parquet: row, from 1) of a row."""
+        place = self.rows.place(row)
+        if self.block is None:
+            return f"{self.plan.path}, {'row' if self.plan.kind == 'parquet' else 'item'} {self.first + place + 1}"
+        return f"{self.plan.path}, line {line_of(self.plan, self.block, place)}"
+
+
+@dataclass
+class Stream:
+    """The rows of files, read once by iterating over it; afterwards it knows what the files said.
+
+    Parameters
+    ----------
+    plans : sequence of Plan
+    progress : callable(done, total), optional
+        Told in bytes.
+
+    Attributes
+    ----------
+    names : dict
+        Name of every document → its number, in the order of the files.
+    said : dict
+        ``domain`` and ``cluster`` → value by number of the document and source.
+    changing : set of str
+        Those of them that say several things of one document.
+    skipped : int
+        Lines of another type.
+    facts : dict
+        What comments and lines of other types say.
+    sources : list of str
+        What each segment is called: its file.
+    """
+
+    plans: Sequence[Plan]
+    progress: Progress | None = None
+    names: dict[str, int] = field(default_factory=dict)
+    said: dict[str, dict[tuple[int, int], str | None]] = field(default_factory=dict)
+    changing: set[str] = field(default_factory=set)
+    skipped: int = 0
+    facts: dict[str, Any] = field(default_factory=dict)
+    sources: list[str] = field(default_factory=list)
+    top_k: int | None = None
+
+    def __iter__(self) -> Iterator[tuple[Rows, Piece]]:
+        total = sum(plan.path.stat().st_size for plan in self.plans)
+        before, state = 0, None
+        for place, plan in enumerate(self.plans):
+            for piece in _pieces(plan):
+                if state is None or state.at != (place, piece.section):
+                    state = self._begin(place, piece, state)
+                if len(piece.rows):
+                    yield self._placed(piece, state), piece
+                self._note_others(piece)
+                if self.progress is not None:
+                    self.progress(min(before + piece.done, total), total)
+            before += plan.path.stat().st_size
+
+    def _begin(self, place: int, piece: Piece, last: Place | None) -> Place:
+        plan, name = piece.plan, stem(piece.plan.path)
+        self.sources.append(f"{name} part {piece.section + 1}" if piece.section else name)
+        state = Place((place, piece.section), len(self.sources) - 1)
+        if not plan.columns.document:
+            if last is not None and last.at[0] == place and plan.columns.position:
+                # A header inside a file: another stretch of it.
+                return replace(last, at=state.at, base=last.highest + 1, last={})
+            label = self.sources[-1]
+            while label in self.names:
+                label = f"{self.sources[-1]} ({len(self.names)})"
+            state.document = self.names.setdefault(label, len(self.names))
+        return state
+
+    def _placed(self, piece: Piece, state: Place) -> Rows:
+        rows, columns = piece.rows, piece.plan.columns
+        if columns.document:
+            codes = np.array([self.names.setdefault(name, len(self.names)) for name in rows.names], np.int32)
+            document = codes[rows.document]
+        else:
+            codes = np.array([state.document], np.int32)
+            document = np.full(len(rows), state.document, np.int32)
+        for role, values in rows.said:
+            self._keep(role, codes, values, piece, state.source)
+        position = rows.position
+        segment: NDArray[np.integer] | None = None
+        if not columns.position:
+            position = state.counted(document, rows, self._per_place(piece))
+        if columns.position and not columns.document:
+            segment = state.stretches(rows, columns.signed, bool(columns.expert))
+        elif state.source:
+            segment = np.full(len(rows), state.source, np.int32)
+        segment = None if segment is None else narrow(segment)
+        return replace(rows, document=document, position=position, segment=segment, names=(), said=())
+
+    def _per_place(self, piece: Piece) -> int:
+        """Rows of one place (token and layer) that follow each other, where nothing numbers them."""
+        columns = piece.plan.columns
+        if not columns.expert or columns.slot:
+            return 1
+        if self.top_k is None:
+            raise FormatError(
+                f"{piece.plan.path}: one expert a row, with neither position nor slot; say how many a token has with "
+                "--top-k, or name the position: --columns position=NAME"
+            )
+        return self.top_k
+
+    def _keep(
+        self, role: str, codes: NDArray, values: tuple[str | None, ...], piece: Piece, source: int
+    ) -> None:
+        """Keep what a column says of documents; without values it says several things of one."""
+        known = self.said.setdefault(role, {})
+        if not values:
+            self.changing.add(role)
+        for code, value in zip(codes.tolist(), values, strict=False):
+            if known.setdefault((code, source), value) == value:
+                continue
+            self.changing.add(role)
+            if role in piece.plan.columns.named:
+                name = next(name for name, number in self.names.items() if number == code)
+                raise FormatError(
+                    f"{piece.where(0)} and after: column {getattr(piece.plan.columns, role)} says {value!r} of "
+                    f"document {name}, before it said {known[code, source]!r}"
+                )
+
+    def value_of(self, role: str, document: int, segment: int) -> str | None:
+        """What is said of a document, in the file that its rows are of, else in the first that says it."""
+        known = self.said[role]
+        if (document, segment) in known and self.plans[0].columns.document:
+            return known[document, segment]
+        own = (known.get((document, source)) for source in range(len(self.sources)))
+        return next((value for value in own if value is not None), None)
+
+    def _note_others(self, piece: Piece) -> None:
+        self.skipped += piece.rows.skipped
+        if piece.rows.skipped and piece.block is not None and len(self.facts) < MOST_OTHERS:
+            for key, value in object_facts(piece.plan, piece.block, MOST_OTHERS).items():
+                self.facts.setdefault(key, value)
+
+    def comments(self) -> dict[str, str]:
+        """What the comments of all files say alike."""
+        found: dict[str, set[str]] = {}
+        for plan in self.plans:
+            for key, value in facts_of(plan.comments).items():
+                found.setdefault(key, set()).add(value)
+        return {key: values.pop() for key, values in found.items() if len(values) == 1}
+
+    def find(self, document: int, position: int, layer: int, most: int = 2) -> list[str]:
+        """File and line of the first rows of one place; the files are read once more."""
+        found: list[str] = []
+        again = Stream(self.plans, top_k=self.top_k)
+        for rows, piece in again:
+            here = np.flatnonzero(
+                (rows.document == document) & (rows.position == position) & (rows.layer == layer)
+            )
+            found += [piece.where(int(row)) for row in here[: most - len(found)]]
+            if len(found) >= most:
+                break
+        return found
+
+
+def _pieces(plan: Plan) -> Iterator[Piece]:
+    """The blocks of a file as rows, in order; several are read at a time."""
+    with ThreadPoolExecutor(THREADS) as pool:
+        waiting: deque[Future[Piece]] = deque()
+        try:
+            for job in _jobs(plan):
+                waiting.append(pool.submit(*job))
+                if len(waiting) >= WAITING:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def _jobs(plan: Plan) -> Iterator[tuple[Any, ...]]:
+    size = plan.path.stat().st_size
+    if plan.kind == "parquet":
+        for first, total, batch in batches(plan):
+            yield _of_batch, plan, first, size * (first + batch.num_rows) // max(total, 1), batch
+    elif plan.kind == "json":
+        yield _of_objects, plan, size
+    else:
+        text = Text(plan.path, quoted=plan.kind == "csv")
+        section = 0
+        for number, block in enumerate(text.blocks()):
+            parts = _without_header(plan, block, first=number == 0)
+            plan.comments[:] = text.comments
+            for place, part in enumerate(parts):
+                section += place > 0
+                yield _of_block, plan, part, section
+
+
+def _of_batch(plan: Plan, first: int, done: int, batch: Any) -> Piece:
+    return Piece(plan, parse_batch(plan, first, batch), None, first, 0, done)
+
+
+def _of_objects(plan: Plan, size: int) -> Piece:
+    records = [(f"item {place + 1}", record) for place, record in enumerate(json_array(plan.path))]
+    try:
+        return Piece(plan, json_rows(plan, records), None, 0, 0, size)
+    except WrongRowError as error:
+        raise FormatError(f"{plan.path}, item {error.row + 1}: {error.words}") from None
+
+
+def _of_block(plan: Plan, block: Block, section: int) -> Piece:
+    return Piece(plan, parse(plan, block), block, 0, section, block.done)
+
+
+def _without_header(plan: Plan, block: Block, first: bool) -> list[Block]:
+    """The block with its header left empty, cut where the header comes again: there another table was appended."""
+    header, text = plan.header, block.text
+    if not header or header not in text:
+        return [block]
+    starts = [
+        found.start() for found in re.finditer(rb"^" + re.escape(header) + rb"\r?$", text, re.MULTILINE)
+    ]
+    bounds = [0, *starts[1 if first else 0 :], len(text)]
+    parts = []
+    for start, end in pairwise(bounds):
+        piece = text[start:end]
+        if (starts and start <= starts[0] < end) or start in starts:
+            # An empty line stays, so that lines are counted as they are in the file.
+            piece = piece.replace(header, b"", 1)
+        parts.append(
+            Block(block.path, piece, block.number, block.done, text.count(b"\n", 0, start), block.quoted)
+        )
+    return parts
