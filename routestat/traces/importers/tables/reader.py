@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from routestat.errors import FormatError
 from routestat.traces.importers.imported import Imported, Wanted
@@ -139,7 +140,7 @@ def _table(plans: Sequence[Plan], stream: Stream, store: RowStore, wanted: Wante
         )
     layers = _layers(path, wanted, np.flatnonzero(seen.layers).tolist())
     told, extra = facts_of_stream(stream)
-    notes = _notes_of(plans, stream)
+    notes = [*_notes_of(plans, stream), *_unequal(layers, seen.layers[layers])]
     origins, names, said = settle_documents(stream, store, seen, notes)
     n_experts = _n_experts(path, wanted, told, seen.largest, notes)
     top_k: int | None = None
@@ -184,6 +185,17 @@ def _layers(path: Path, wanted: Wanted, found: list[int]) -> list[int]:
     if absent:
         raise FormatError(f"{path}: --layers {span(absent)} not in it; it holds {span(found)}")
     return sorted(wanted.layers)
+
+
+def _unequal(layers: list[int], rows: NDArray[np.int64]) -> list[str]:
+    """What there is to say of layers that have fewer rows than others: a digit that is wrong makes such a layer."""
+    least, most = int(rows.argmin()), int(rows.max())
+    if rows[least] == most:
+        return []
+    return [
+        f"layers have unequal numbers of rows, {most:,} at most and {rows[least]:,} in layer {layers[least]}: where a "
+        "token has no row for a layer, its choice is missing there"
+    ]
 
 
 def _n_experts(path: Path, wanted: Wanted, told: dict[str, Any], largest: int, notes: list[str]) -> int:

@@ -75,7 +75,7 @@ def test_other_formats_are_shown_too(capsys, tmp_path):
     assert code == 0
     assert "plain arrays (--format arrays)" in out
     assert "tokens 9 × layers 3 × k 2" in out
-    assert "no layers array" in out
+    assert "note: the file does not number its layers" in out
 
 
 def test_a_folder_is_needed_without_it(capsys, tmp_path):
