@@ -20,6 +20,7 @@ from routestat.inference.units import FEW_UNITS, too_few
 from routestat.report.comparison import write_comparison
 from routestat.report.comparison_terminal import summarise
 from routestat.traces.metadata import Router, TraceMeta
+from routestat.traces.placeholder_facts import Finding, findings_of
 from routestat.traces.selected import (
     WISHES,
     Document,
@@ -62,6 +63,7 @@ def compare(
     threads: Annotated[int | None, typer.Option(min=1, help="Threads (if not given: all cores).")] = None,
     cluster: options.Cluster = None,
     template: options.Template = "once",
+    drop_dummy_rows: options.DummyRows = False,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the relabellings.")] = 0,
 ) -> None:
     """Say whether two traces route alike, layer by layer and transition by transition, over whole documents: which
@@ -77,7 +79,13 @@ def compare(
 
         def opened(path: Path, name: str) -> Trace:
             progress = ticker.of(f"checking {name}")
-            return Trace.open(path, progress=progress, cluster=cluster, template=template)
+            return Trace.open(
+                path,
+                progress=progress,
+                cluster=cluster,
+                template=template,
+                dummy_rows="drop" if drop_dummy_rows else "keep",
+            )
 
         first = opened(a, "A")
         second = first if same else opened(b, "B")
@@ -101,8 +109,18 @@ def compare(
         for trace in traces:
             require_tokens(trace, None)
         counts = count_both(traces, routers, groups, threads, ticker)
+        facts = [
+            findings_of(
+                trace, [document.number for document in documents], [router.layer for router, _ in routers]
+            )
+            for trace, documents in zip((first, second), chosen, strict=True)
+        ]
+        sides = (
+            side(a, traces[0], domain_a, counts[0], facts[0]),
+            side(b, traces[1], domain_b, counts[1], facts[1]),
+        )
         findings = contrast(
-            (side(a, traces[0], domain_a, counts[0]), side(b, traces[1], domain_b, counts[1])),
+            sides,
             counts,
             flips(traces, pairing, routers, counts[0].groups, ticker),
             np.random.default_rng(seed),
@@ -112,6 +130,11 @@ def compare(
                 *notes,
                 *remarks(chosen, counts, pairing, same),
                 *of_units(first, chosen, traces, counts, same),
+                *(
+                    f"{name}: {one.sentence}"
+                    for name, found in zip("AB", facts, strict=True)
+                    for one in found
+                ),
             ],
             tick=ticker,
         )
@@ -264,11 +287,15 @@ def flips(
     return count_agreement(both[0], both[1], [x for x, _ in routers], groups, ticker.of("comparing choices"))
 
 
-def side(path: Path, trace: Trace, domain: str | None, counts: Counts) -> Side:
+def side(
+    path: Path, trace: Trace, domain: str | None, counts: Counts, not_measured: tuple[Finding, ...]
+) -> Side:
     """What the report says of one of the two."""
     groups = int(np.count_nonzero(counts.tokens))
     units = unit_facts(trace, counts.n_documents, counts.clusters)
-    return Side(path.name, trace.meta, domain, counts.n_tokens, counts.n_documents, groups, units)
+    return Side(
+        path.name, trace.meta, domain, counts.n_tokens, counts.n_documents, groups, units, not_measured
+    )
 
 
 def main() -> None:

@@ -29,6 +29,7 @@ from routestat.inference.moved import MovedCells, moved_cells
 from routestat.inference.ratio import Estimate, ratio
 from routestat.inference.relabelling import permutation_p
 from routestat.traces.metadata import Router, TraceMeta
+from routestat.traces.placeholder_facts import Finding
 from routestat.traces.unit_facts import UnitFacts
 
 # Below this many tokens per cell of either trace a divergence is biased upwards, whatever is subtracted.
@@ -50,6 +51,7 @@ class Side:
     n_documents: int
     n_groups: int
     units: UnitFacts
+    not_measured: tuple[Finding, ...] = ()
 
 
 @dataclass(frozen=True)

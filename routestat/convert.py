@@ -15,6 +15,7 @@ from routestat.traces.importers.imported import Wanted
 from routestat.traces.importers.ingest import store_imported, store_parquet
 from routestat.traces.importers.parquet import ParquetTrace, documents_path, write_parquet
 from routestat.traces.manifest import MANIFEST
+from routestat.traces.placeholder_facts import findings_of
 from routestat.traces.store import Trace
 from routestat.traces.unit_facts import unit_facts
 from routestat.traces.writer import SHARD_ROWS
@@ -78,7 +79,12 @@ def convert(
         int | None, typer.Option(min=2, help="Integers per row of a whole argsort (n_expert), for llama-cpp.")
     ] = None,
     drop_dummy_rows: Annotated[
-        bool, typer.Option("--drop-dummy-rows", help="Leave out the constant rows that open documents.")
+        bool,
+        typer.Option(
+            "--drop-dummy-rows",
+            help="Leave out rows and layers that are no measurements (warm-up, padding, stuck or never written rows, "
+            "ids that stand for nothing); inside documents they become missing. If not given they are noted and kept.",
+        ),
     ] = False,
     cluster: Annotated[
         str | None,
@@ -167,7 +173,9 @@ def convert(
             summary = _from_foreign(source, format_, wanted, folder, described, slots, shard_rows)
         if licence_file is not None:
             shutil.copyfile(licence_file, folder / "LICENSE")
-    for sentence in unit_facts(Trace.open(out, verify=False)).sentences():
+    written = Trace.open(out, verify=False)
+    found = [finding.sentence for finding in findings_of(written)]
+    for sentence in (*unit_facts(written).sentences(), *found):
         print(f"note: {sentence}", file=sys.stderr)
     print(f"{out}: {summary}")
 

@@ -25,9 +25,10 @@ from numpy.typing import NDArray
 
 from routestat.errors import FormatError, RoutestatError
 from routestat.traces.batch import to_batch
-from routestat.traces.importers.checks import check_subsets, count_positions, settle_dummies
+from routestat.traces.importers.checks import check_subsets, count_positions
 from routestat.traces.importers.imported import Imported, Wanted
 from routestat.traces.importers.opening import UNREADABLE, reason
+from routestat.traces.importers.placeholders import RawRows, check_type, settle_rows
 from routestat.traces.metadata import Router, routers_like
 from routestat.traces.store import Trace
 from routestat.traces.units import CLUSTER_COLUMN, named_column
@@ -63,7 +64,9 @@ def read_arrays(path: Path, wanted: Wanted | None = None) -> Imported:
     n, n_layers, top_k = experts.shape
     notes: list[str] = []
     layers = _layers(path, arrays, n_layers, notes)
-    n_experts = _n_experts(path, arrays, experts, notes)
+    given = _n_experts(path, arrays)
+    if given is not None:
+        check_type(path, experts.dtype, given)
     document = _per_token(path, arrays, "document", n)
     if document is None:
         document = np.zeros(n, np.int64)
@@ -83,20 +86,40 @@ def read_arrays(path: Path, wanted: Wanted | None = None) -> Imported:
     column = None if said is None else named_column(said)
     if said is not None and column is not None and column not in documents:
         documents[column] = _clusters(path, arrays, said, document)
-    if wanted is not None and wanted.drop_dummy_rows and n:
-        keep = settle_dummies(path, experts[order], document[order], True, notes, "row {}".format)
-        order = order if keep is None else order[keep]
-    rows = experts[order]
-    check_subsets(path, rows, n_experts, layers, lambda row: f"row {order[row]}")
+    raw = RawRows(
+        experts[order],
+        document[order],
+        position[order],
+        None if token is None else token[order],
+        None if phase is None or not phase.any() else phase[order] == 1,
+    )
+
+    def place(row: int) -> str:
+        return f"row {order[row]}"
+
+    if n:
+        drop = wanted is not None and wanted.drop_dummy_rows
+        raw, layers, n_experts = settle_rows(path, raw, layers, given, None, drop, notes, place)
+        if drop:
+            # Rows were left out: the order in the file no longer tells the row.
+            place = "row {} of those kept".format
+            kept = np.isin(documents["document"], raw.document)
+            documents = {
+                key: [one for one, k in zip(column, kept, strict=True) if k]
+                for key, column in documents.items()
+            }
+    else:
+        n_experts = _no_tokens(path, given)
+    check_subsets(path, raw.experts, n_experts, layers, place)
     return Imported(
         routers_like(layers, n_experts, top_k),
-        rows,
-        document[order].astype(np.int32),
-        position[order].astype(np.int32),
-        None if token is None else token[order].astype(np.int32),
+        raw.experts,
+        raw.document.astype(np.int32),
+        raw.position.astype(np.int32),
+        None if raw.token is None else raw.token.astype(np.int32),
         documents,
         tuple(notes),
-        None if phase is None or not phase.any() else phase[order] == 1,
+        raw.decode,
         extra={} if column is None else {CLUSTER_COLUMN: column},
     )
 
@@ -232,17 +255,20 @@ def _layers(path: Path, arrays: dict[str, NDArray], n_layers: int, notes: list[s
     return [int(layer) for layer in layers]
 
 
-def _n_experts(path: Path, arrays: dict[str, NDArray], experts: NDArray, notes: list[str]) -> int:
-    if "n_experts" in arrays:
-        given = arrays["n_experts"]
-        if given.size != 1 or given.dtype.kind not in "iu" or int(given.ravel()[0]) < 1:
-            raise FormatError(f"{path}: n_experts must be one positive integer, got {_describe(given)}")
-        return int(given.ravel()[0])
-    if not experts.size:
+def _n_experts(path: Path, arrays: dict[str, NDArray]) -> int | None:
+    """Experts per router, where the file says it."""
+    if "n_experts" not in arrays:
+        return None
+    given = arrays["n_experts"]
+    if given.size != 1 or given.dtype.kind not in "iu" or int(given.ravel()[0]) < 1:
+        raise FormatError(f"{path}: n_experts must be one positive integer, got {_describe(given)}")
+    return int(given.ravel()[0])
+
+
+def _no_tokens(path: Path, n_experts: int | None) -> int:
+    if n_experts is None:
         raise FormatError(f"{path}: no tokens and no n_experts: nothing to go by")
-    found = int(experts.max()) + 1
-    notes.append(f"no n_experts: taken as {found}, the largest id + 1; a dead last expert would be missed")
-    return max(found, 1)
+    return n_experts
 
 
 def _per_token(path: Path, arrays: dict[str, NDArray], name: str, n: int) -> NDArray | None:

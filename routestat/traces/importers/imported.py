@@ -9,14 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from routestat.errors import FormatError
-from routestat.traces.importers.checks import (
-    check_subsets,
-    count_positions,
-    pick_layers,
-    refuse_empty_layers,
-    settle_dummies,
-    settle_n_experts,
-)
+from routestat.traces.importers.checks import check_subsets, count_positions, pick_layers
+from routestat.traces.importers.placeholders import RawRows, settle_rows
 from routestat.traces.metadata import Router, routers_like
 from routestat.traces.units import CLUSTER_COLUMN, LABEL, named_column
 
@@ -235,7 +229,6 @@ def settle(
     if column is not None:
         said["extra"] = {**said.get("extra", {}), CLUSTER_COLUMN: column}
     experts, layers = pick_layers(path, experts, axis, wanted.layers, spoken)
-    refuse_empty_layers(path, experts, layers)
     places = count_positions(document) if position is None else position
     names = list((described or {}).get("name", ()))
 
@@ -243,12 +236,23 @@ def settle(
         name = names[document[row]] if names else str(document[row])
         return f"document {name}, position {places[row]}"
 
-    keep = settle_dummies(path, experts, document, wanted.drop_dummy_rows, spoken, place)
-    if keep is not None:
-        experts, document, places = experts[keep], document[keep], places[keep]
-        token = None if token is None else token[keep]
-        decode = None if decode is None else decode[keep]
-    n_experts = settle_n_experts(path, experts, n_experts, wanted.n_experts, spoken)
+    raw, layers, n_experts = settle_rows(
+        path,
+        RawRows(experts, document, places, token, decode),
+        layers,
+        n_experts,
+        wanted.n_experts,
+        wanted.drop_dummy_rows,
+        spoken,
+        place,
+    )
+    experts, document, places, token, decode = (
+        raw.experts,
+        raw.document,
+        raw.position,
+        raw.token,
+        raw.decode,
+    )
     check_subsets(path, experts, n_experts, layers, place)
     if token is not None and (token.min() < -1 or token.max() > np.iinfo(np.int32).max):
         raise FormatError(f"{path}: token ids must lie in −1 … 2147483647, got {token.min()} … {token.max()}")

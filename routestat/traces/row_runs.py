@@ -1,0 +1,310 @@
+"""Runs of equal rows: what is needed to see which rows of a trace are no measurements.
+
+A *run* is a stretch of consecutive rows of one document that are equal in every layer; rows that are missing in every
+layer are passed over. The rows of one phase of one document are a *segment*; a run at its beginning or its end stands
+at an *edge*. Runs at edges, runs of `LONG` rows and rows that hold the same ids in every layer are kept; of all others
+only how many there are of each length.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from routestat.traces.beginnings import counted
+
+#: A shorter run happens in any text ("\\n\\n\\n").
+LONG = 8
+# Rows of each phase, and keys of short runs, that are kept as a sample.
+SAMPLE = 1 << 19
+# Layers from which on rows with the same ids in every layer are counted: two or three agree by chance.
+LEAST_ALIKE_LAYERS = 4
+# Runs of such rows that are kept at most.
+MOST_ALIKE = 1 << 20
+
+#: One run. `x` is how many rows it is worth: repetitions of known tokens say nothing and are not counted.
+#: `row` counts the rows before it in the trace; `opens`: it opens its document; `prev` and `next` are the keys around
+#: it in its segment (0: none); `token` is the token of all its rows (−1: unknown, −2: several).
+RUN = np.dtype(
+    [
+        ("document", "i4"), ("phase", "u1"), ("key", "u8"), ("n", "i8"), ("x", "i8"), ("first", "i4"),
+        ("last", "i4"), ("row", "i8"), ("opens", "?"), ("prev", "u8"), ("next", "u8"), ("token", "i4"),
+        ("starts", "?"), ("ends", "?"), ("alike", "?"), ("blank", "?"),
+    ]
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Consecutive rows as the search sees them, ``[row]`` each.
+
+    Attributes
+    ----------
+    document, position : int arrays
+    key : uint64 array
+        Equal where rows are equal in every layer.
+    present : bool array
+        Whether any layer holds a choice.
+    disagreeing : int array
+        Neighbouring layers that hold different ids; 0: the same ids in every layer.
+    blank : bool array
+        The first k ids in every layer: what zeros and sorted constants leave.
+    phase : uint8 array
+        0 prefill, 1 decode.
+    token : int array, optional
+        −1 unknown.
+    """
+
+    document: NDArray[np.int32]
+    position: NDArray[np.int32]
+    key: NDArray[np.uint64]
+    present: NDArray[np.bool_]
+    disagreeing: NDArray[np.integer]
+    blank: NDArray[np.bool_]
+    phase: NDArray[np.uint8]
+    token: NDArray[np.int32] | None
+
+    def taken(self, rows: NDArray) -> "Rows":
+        """Some of the rows."""
+        return Rows(
+            self.document[rows],
+            self.position[rows],
+            self.key[rows],
+            self.present[rows],
+            self.disagreeing[rows],
+            self.blank[rows],
+            self.phase[rows],
+            None if self.token is None else self.token[rows],
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RowRuns:
+    """The runs of a trace.
+
+    Attributes
+    ----------
+    runs : array ``[run]`` of `RUN`
+        Those that are kept, in the order of the rows.
+    segments : array ``[segment]`` of `RUN`
+        Each as if it were one run; `key`, `x` and what follows `opens` say nothing.
+    lengths : int array ``[LONG]``
+        How many others there are that are worth 0, 1, 2 … rows.
+    short_keys : uint64 array
+        Keys of a sample of the others.
+    sample : mapping of phase to (keys, documents, tokens) of its first rows
+    n_phase : int array ``[2]``
+        Rows of each phase.
+    n_layers, top_k : int
+        The most experts per token of any layer.
+    n_alike, n_nearly : int
+        Rows with the same ids in every layer, and in all but one.
+    agreement : float
+        Probability of the same ids in every layer if layers agreed with their neighbours independently.
+    n_documents : int
+    """
+
+    runs: NDArray
+    segments: NDArray
+    lengths: NDArray[np.int64]
+    short_keys: NDArray[np.uint64]
+    sample: dict[int, tuple[NDArray, NDArray, NDArray]]
+    n_phase: NDArray[np.int64]
+    n_layers: int
+    top_k: int
+    n_alike: int
+    n_nearly: int
+    agreement: float
+    n_documents: int
+
+
+@dataclass
+class RunReader:
+    """Collects the runs batch by batch; documents stand together, positions rise, as in every trace.
+
+    Parameters
+    ----------
+    n_layers, top_k : int
+    """
+
+    n_layers: int
+    top_k: int
+    _kept: list[NDArray] = field(default_factory=list)
+    _open: NDArray | None = None
+    _lengths: NDArray[np.int64] = field(default_factory=lambda: np.zeros(LONG, np.int64))
+    _short: list[NDArray[np.uint64]] = field(default_factory=list)
+    _sample: dict[int, list[tuple[NDArray, ...]]] = field(default_factory=lambda: {0: [], 1: []})
+    _n_phase: NDArray[np.int64] = field(default_factory=lambda: np.zeros(2, np.int64))
+    _alike: NDArray[np.int64] = field(default_factory=lambda: np.zeros(4, np.int64))
+    _disagreeing: float = 0.0
+    _done: int = 0
+
+    def add(self, rows: Rows) -> None:
+        """Take in the next rows."""
+        if not rows.present.all():
+            rows = rows.taken(np.flatnonzero(rows.present))
+        if not len(rows.key):
+            return
+        self._count(rows)
+        new = np.ones(len(rows.key), bool)
+        same_segment = (rows.document[1:] == rows.document[:-1]) & (rows.phase[1:] == rows.phase[:-1])
+        new[1:] = ~same_segment | (rows.key[1:] != rows.key[:-1])
+        start = np.flatnonzero(new)
+        starts = np.ones(len(start), bool)
+        starts[1:] = ~same_segment[start[1:] - 1]
+        self._take(rows, start, starts)
+
+    def finished(self) -> RowRuns:
+        """All of it, once every batch has been added."""
+        if self._open is not None:
+            self._open["ends"] = True
+            self._kept.append(self._open)
+            self._open = None
+        pieces = np.concatenate([np.empty(0, RUN), *self._kept])
+        sample = {
+            phase: (join(0), join(1), join(2))
+            for phase, parts in self._sample.items()
+            if parts
+            for join in [lambda column, parts=parts: np.concatenate([part[column] for part in parts])]
+        }
+        n, links = int(self._n_phase.sum()), max(self.n_layers - 1, 1)
+        share = 1.0 - self._disagreeing / (links * n) if n else 0.0
+        runs = _across_phases(pieces)
+        return RowRuns(
+            runs,
+            _segments(pieces),
+            self._lengths,
+            np.concatenate([np.empty(0, np.uint64), *self._short])[:SAMPLE],
+            sample,
+            self._n_phase,
+            self.n_layers,
+            self.top_k,
+            int(self._alike[0]),
+            int(self._alike[1]),
+            share**links,
+            int(np.count_nonzero(runs["opens"])),
+        )
+
+    def _count(self, rows: Rows) -> None:
+        self._n_phase += np.bincount(rows.phase, minlength=2)[:2]
+        if self.n_layers >= LEAST_ALIKE_LAYERS:
+            self._alike[:3] += np.bincount(np.minimum(rows.disagreeing, 3), minlength=3)[:3]
+            self._alike[1] += self._alike[2]
+            self._alike[2] = 0
+            self._disagreeing += float(rows.disagreeing.sum(dtype=np.int64))
+        for phase, parts in self._sample.items():
+            held = sum(len(part[0]) for part in parts)
+            if held < SAMPLE and (here := np.flatnonzero(rows.phase == phase)[: SAMPLE - held]).size:
+                token = np.full(here.size, -1, np.int32) if rows.token is None else rows.token[here]
+                parts.append((rows.key[here], rows.document[here], token))
+
+    def _take(self, rows: Rows, start: NDArray[np.int64], starts: NDArray[np.bool_]) -> None:
+        """Keep what is to be kept of the runs of a batch; the last one stays open."""
+        n = np.diff(np.append(start, len(rows.key)))
+        x, token = _worth(rows, start, n)
+        ends = np.append(starts[1:], False)
+        alike = rows.disagreeing[start] == 0
+        if self.n_layers < LEAST_ALIKE_LAYERS or sum(map(len, self._kept)) > MOST_ALIKE:
+            alike[:] = False
+        chosen = starts | ends | (n >= LONG) | alike
+        chosen[[0, -1]] = True
+        others = np.flatnonzero(~chosen)
+        self._lengths += np.bincount(x[others], minlength=LONG)[:LONG]
+        if sum(map(len, self._short)) < SAMPLE:
+            self._short.append(rows.key[start[others]])
+        at = np.flatnonzero(chosen)
+        run = np.zeros(len(at), RUN)
+        first, last = start[at], start[at] + n[at] - 1
+        run["document"], run["phase"], run["key"] = rows.document[first], rows.phase[first], rows.key[first]
+        run["n"], run["x"], run["token"] = n[at], x[at], token[at]
+        run["first"], run["last"] = rows.position[first], rows.position[last]
+        run["row"] = self._done + first
+        run["opens"] = (first == 0) | (rows.document[np.maximum(first - 1, 0)] != rows.document[first])
+        run["prev"] = np.where(starts[at], 0, rows.key[np.maximum(first - 1, 0)])
+        run["next"] = np.where(ends[at], 0, rows.key[np.minimum(last + 1, len(rows.key) - 1)])
+        run["starts"], run["ends"] = starts[at], ends[at]
+        run["alike"], run["blank"] = alike[at], rows.blank[first]
+        self._join(run, rows)
+        self._done += len(rows.key)
+
+    def _join(self, run: NDArray, rows: Rows) -> None:
+        """Put the open run of the last batch and the first of this one together, or one behind the other."""
+        held, run = self._open, run.copy()
+        if held is not None:
+            head = run[0]
+            head["opens"] = held["document"][0] != head["document"]
+            together = all(held[name][0] == head[name] for name in ("document", "phase"))
+            if together and held["key"][0] == head["key"]:
+                x = held["x"][0], head["x"]
+                # Tokens of the two parts are not compared: as many differ as in either, at least.
+                head["x"] = sum(x) if -1 in (held["token"][0], head["token"]) else max(x)
+                head["n"] += held["n"][0]
+                if held["token"][0] != head["token"]:
+                    head["token"] = -2
+                for name in ("first", "row", "opens", "prev", "starts"):
+                    head[name] = held[name][0]
+            else:
+                held["ends"], held["next"] = not together, head["key"] if together else 0
+                if together:
+                    head["starts"], head["prev"] = False, held["key"][0]
+                self._kept.append(self._only_kept(held))
+        self._kept.append(self._only_kept(run[:-1]))
+        self._open = run[-1:].copy()
+
+    def _only_kept(self, run: NDArray) -> NDArray:
+        """Without a run that was held only because the batch began with it."""
+        if not len(run):
+            return run
+        head = run[0]
+        if head["starts"] or head["ends"] or head["n"] >= LONG or head["alike"]:
+            return run
+        self._lengths[min(int(head["x"]), LONG - 1)] += 1
+        return run[1:]
+
+
+def _segments(pieces: NDArray) -> NDArray:
+    """The segments, from runs that end where the phase changes."""
+    found = pieces[pieces["starts"]].copy()
+    tails = pieces[pieces["ends"]]
+    found["n"] = tails["row"] + tails["n"] - found["row"]
+    found["last"] = tails["last"]
+    return found
+
+
+def _across_phases(pieces: NDArray) -> NDArray:
+    """Runs that go on where the phase changes, in one."""
+    if not len(pieces):
+        return pieces
+    new = np.ones(len(pieces), bool)
+    new[1:] = (
+        (pieces["key"][1:] != pieces["key"][:-1])
+        | (pieces["document"][1:] != pieces["document"][:-1])
+        | (pieces["row"][1:] != pieces["row"][:-1] + pieces["n"][:-1])
+    )
+    first = np.flatnonzero(new)
+    last = np.append(first[1:], len(pieces)) - 1
+    runs = pieces[first].copy()
+    for name in ("n", "x"):
+        runs[name] = np.add.reduceat(pieces[name], first)
+    for name in ("last", "next", "ends", "phase"):
+        runs[name] = pieces[name][last]
+    runs["token"] = np.where(pieces["token"][first] == pieces["token"][last], runs["token"], -2)
+    return runs
+
+
+def _worth(
+    rows: Rows, start: NDArray[np.int64], n: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """How many rows each run is worth, and the token of all its rows."""
+    if rows.token is None:
+        return n, np.full(len(n), -1, np.int64)
+    token, x = rows.token, n.copy()
+    low = np.minimum.reduceat(token, start)
+    mixed = np.maximum.reduceat(token, start) != low
+    # Loops of a few tokens say as little as runs of one.
+    repeated = np.flatnonzero((n > 1) & (low >= 0))
+    run = np.repeat(np.arange(len(repeated)), n[repeated])
+    at = np.repeat(start[repeated], n[repeated]) + counted(n[repeated])
+    pairs = np.unique((run << 32) | token[at])
+    x[repeated] = np.bincount(pairs >> 32, minlength=len(repeated))
+    return x, np.where(mixed, -2, low)
