@@ -159,9 +159,9 @@ def measured_layers(
     """As `constant_layers`, of layers by number; `has_choice` says which have more than one subset."""
     choice = [has_choice] * len(layers) if isinstance(has_choice, bool) else has_choice
     constant = [levels.constant(place) is not None for place in range(len(layers))]
-    shares = [levels.most_frequent(place) for place, same in enumerate(constant) if not same]
-    if not shares or not any(constant):
+    if all(constant) or not any(constant):
         return ()
+    shares = [levels.most_frequent(place) for place, same in enumerate(constant) if not same]
     differing = levels.rows * (1.0 - max(shares))
     return tuple(
         layer

@@ -38,6 +38,8 @@ MOST_OWN = 0.1
 # A gap is a factor of this at least; gaps below it that are looked at; and what is taken as seen beforehand: so many
 # gaps of a Pareto tail with this exponent.
 FACTOR, GAPS, PRIOR_GAPS, PRIOR_EXPONENT = 3.0, 40, 20, 5.0
+# The exponent where not one of so many rows repeats the row before it.
+NEVER_REPEATS, NEVER_EXPONENT = 500, 8.0
 # Values that are a handful, the part of all rows that they cover, how many times as many it takes where nothing is
 # wrong, and rows that there must be.
 HANDFUL, COVERED, TIMES_FEWER, LEAST_ROWS = 16, 0.98, 4, 64
@@ -153,20 +155,22 @@ class _Search:
     def _tokens(self, here: NDArray[np.bool_], side: str) -> NDArray[np.bool_]:
         """Runs at one edge over one token that stands at edges and hardly elsewhere: padding by its token."""
         runs, marked, n = self.runs, np.zeros(len(here), bool), int(here.sum())
-        long = here & (runs["n"] >= LONG) & (runs["token"] >= 0)
+        edge = runs["tail" if side == "ends" else "head"]
+        # A row of the text may go on as the padding does, which makes two tokens.
+        long = here & (runs["n"] >= LONG) & (edge >= 0) & (runs["x"] * LONG // 2 <= runs["n"])
         if np.count_nonzero(long) < LEAST_DOCUMENTS:
             return marked
         beside = runs["prev" if side == "ends" else "next"]
         tokens = np.concatenate([part[2] for part in self.found.sample.values()])
         part = len(tokens) / max(int(self.found.n_phase.sum()), 1)
-        values, times = np.unique(runs["token"][long], return_counts=True)
+        values, times = np.unique(edge[long], return_counts=True)
         for value in values[times >= max(LEAST_DOCUMENTS, SHARE * n)]:
-            of_value = ~self.inside & (runs["token"] == value)
+            of_value = here & (edge == value)
             several = len(np.unique(beside[of_value & long]))
             elsewhere = np.count_nonzero(tokens == value) - part * runs["n"][of_value].sum()
             expected = n * (max(elsewhere, 0.0) + 1.0) / (len(tokens) + 1.0)
             if several >= LEAST_DOCUMENTS and expected <= MOST_OWN * several:
-                marked |= of_value & here
+                marked |= of_value & (long | (runs["x"] == 1))
         return marked
 
     def _blank_edges(self) -> NDArray[np.bool_]:
@@ -193,15 +197,17 @@ class _Search:
         few = self.found.lengths + np.bincount(worth[(worth > 0) & (worth < LONG)], minlength=LONG)[:LONG]
         short = np.repeat(np.arange(LONG - 1, 1, -1), np.minimum(few[:1:-1], GAPS + 1))
         lengths = np.concatenate([long, short, [1.5]])
+        never = not len(short) and self.found.lengths.sum() >= NEVER_REPEATS
+        exponent = NEVER_EXPONENT if never else PRIOR_EXPONENT
         for above in range(1, len(long) + 1):
             top, below = lengths[above - 1], lengths[above]
-            if top >= FACTOR * below and _gap_probability(lengths, above) < GAP:
+            if top >= FACTOR * below and _gap_probability(lengths, above, exponent) < GAP:
                 marked |= own & (runs["x"] >= top)
                 break
-        marked[0] |= own[0] and self._opening(lengths)
+        marked[0] |= own[0] and self._opening(lengths, exponent)
         return marked
 
-    def _opening(self, lengths: NDArray[np.float64]) -> bool:
+    def _opening(self, lengths: NDArray[np.float64], exponent: float) -> bool:
         """Whether the first run of the trace is a warm-up: that is one place, so that less is needed there."""
         first = self.runs[0]
         # Hardly any text begins with one token so many times.
@@ -214,7 +220,7 @@ class _Search:
         return bool(
             len(rest) == len(lengths) - len(at)
             and length >= FACTOR * rest[0]
-            and _gap_probability(np.append(length, rest), 1) < OPENING
+            and _gap_probability(np.append(length, rest), 1, exponent) < OPENING
         )
 
 
@@ -256,13 +262,13 @@ def phase_is_handful(found: RowRuns) -> bool:
     return not len(known) or len(np.unique(known)) >= TIMES_FEWER * few
 
 
-def _gap_probability(lengths: NDArray[np.float64], above: int) -> float:
+def _gap_probability(lengths: NDArray[np.float64], above: int, exponent: float) -> float:
     """Probability of a gap like that below the `above` longest, given the gaps further below; `lengths` fall."""
     ranks = np.arange(1, len(lengths))
     gaps = ranks * np.log(lengths[:-1] / lengths[1:])
     below = gaps[above : above + GAPS]
     # Lengths are whole: those that are equal may be as far apart as their neighbours.
-    seen = below.sum() + (above + 1) * np.log1p(0.5 / lengths[above]) + PRIOR_GAPS / PRIOR_EXPONENT
+    seen = below.sum() + (above + 1) * np.log1p(0.5 / lengths[above]) + PRIOR_GAPS / exponent
     return float((1.0 + gaps[above - 1] / seen) ** -(len(below) + PRIOR_GAPS))
 
 

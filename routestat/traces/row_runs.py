@@ -24,11 +24,11 @@ MOST_ALIKE = 1 << 20
 
 #: One run. `x` is how many rows it is worth: repetitions of known tokens say nothing and are not counted.
 #: `row` counts the rows before it in the trace; `opens`: it opens its document; `prev` and `next` are the keys around
-#: it in its segment (0: none); `token` is the token of all its rows (−1: unknown, −2: several).
+#: it in its segment (0: none); `head` and `tail` are its first and last token (−1: unknown).
 RUN = np.dtype(
     [
         ("document", "i4"), ("phase", "u1"), ("key", "u8"), ("n", "i8"), ("x", "i8"), ("first", "i4"),
-        ("last", "i4"), ("row", "i8"), ("opens", "?"), ("prev", "u8"), ("next", "u8"), ("token", "i4"),
+        ("last", "i4"), ("row", "i8"), ("opens", "?"), ("prev", "u8"), ("next", "u8"), ("head", "i4"), ("tail", "i4"),
         ("starts", "?"), ("ends", "?"), ("alike", "?"), ("blank", "?"),
     ]
 )  # fmt: skip
@@ -135,7 +135,7 @@ class RunReader:
     _short: list[NDArray[np.uint64]] = field(default_factory=list)
     _sample: dict[int, list[tuple[NDArray, ...]]] = field(default_factory=lambda: {0: [], 1: []})
     _n_phase: NDArray[np.int64] = field(default_factory=lambda: np.zeros(2, np.int64))
-    _alike: NDArray[np.int64] = field(default_factory=lambda: np.zeros(4, np.int64))
+    _alike: NDArray[np.int64] = field(default_factory=lambda: np.zeros(2, np.int64))
     _disagreeing: float = 0.0
     _done: int = 0
 
@@ -188,9 +188,10 @@ class RunReader:
     def _count(self, rows: Rows) -> None:
         self._n_phase += np.bincount(rows.phase, minlength=2)[:2]
         if self.n_layers >= LEAST_ALIKE_LAYERS:
-            self._alike[:3] += np.bincount(np.minimum(rows.disagreeing, 3), minlength=3)[:3]
-            self._alike[1] += self._alike[2]
-            self._alike[2] = 0
+            # A layer that differs disagrees with one neighbour or with two.
+            nearly = 1 if self.n_layers < 2 * LEAST_ALIKE_LAYERS else 2
+            times = np.bincount(rows.disagreeing, minlength=3)
+            self._alike += times[0], times[1 : nearly + 1].sum()
             self._disagreeing += float(rows.disagreeing.sum(dtype=np.int64))
         for phase, parts in self._sample.items():
             held = sum(len(part[0]) for part in parts)
@@ -201,7 +202,7 @@ class RunReader:
     def _take(self, rows: Rows, start: NDArray[np.int64], starts: NDArray[np.bool_]) -> None:
         """Keep what is to be kept of the runs of a batch; the last one stays open."""
         n = np.diff(np.append(start, len(rows.key)))
-        x, token = _worth(rows, start, n)
+        x = _worth(rows, start, n)
         ends = np.append(starts[1:], False)
         alike = rows.disagreeing[start] == 0
         if self.n_layers < LEAST_ALIKE_LAYERS or sum(map(len, self._kept)) > MOST_ALIKE:
@@ -216,8 +217,9 @@ class RunReader:
         run = np.zeros(len(at), RUN)
         first, last = start[at], start[at] + n[at] - 1
         run["document"], run["phase"], run["key"] = rows.document[first], rows.phase[first], rows.key[first]
-        run["n"], run["x"], run["token"] = n[at], x[at], token[at]
+        run["n"], run["x"] = n[at], x[at]
         run["first"], run["last"] = rows.position[first], rows.position[last]
+        run["head"], run["tail"] = (-1, -1) if rows.token is None else (rows.token[first], rows.token[last])
         run["row"] = self._done + first
         run["opens"] = (first == 0) | (rows.document[np.maximum(first - 1, 0)] != rows.document[first])
         run["prev"] = np.where(starts[at], 0, rows.key[np.maximum(first - 1, 0)])
@@ -237,11 +239,9 @@ class RunReader:
             if together and held["key"][0] == head["key"]:
                 x = held["x"][0], head["x"]
                 # Tokens of the two parts are not compared: as many differ as in either, at least.
-                head["x"] = sum(x) if -1 in (held["token"][0], head["token"]) else max(x)
+                head["x"] = sum(x) if min(held["tail"][0], head["head"]) < 0 else max(x)
                 head["n"] += held["n"][0]
-                if held["token"][0] != head["token"]:
-                    head["token"] = -2
-                for name in ("first", "row", "opens", "prev", "starts"):
+                for name in ("first", "row", "opens", "prev", "starts", "head"):
                     head[name] = held[name][0]
             else:
                 held["ends"], held["next"] = not together, head["key"] if together else 0
@@ -259,6 +259,7 @@ class RunReader:
         if head["starts"] or head["ends"] or head["n"] >= LONG or head["alike"]:
             return run
         self._lengths[min(int(head["x"]), LONG - 1)] += 1
+        self._short.append(run["key"][:1].copy())
         return run[1:]
 
 
@@ -286,25 +287,21 @@ def _across_phases(pieces: NDArray) -> NDArray:
     runs = pieces[first].copy()
     for name in ("n", "x"):
         runs[name] = np.add.reduceat(pieces[name], first)
-    for name in ("last", "next", "ends", "phase"):
+    for name in ("last", "next", "ends", "phase", "tail"):
         runs[name] = pieces[name][last]
-    runs["token"] = np.where(pieces["token"][first] == pieces["token"][last], runs["token"], -2)
     return runs
 
 
-def _worth(
-    rows: Rows, start: NDArray[np.int64], n: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """How many rows each run is worth, and the token of all its rows."""
-    if rows.token is None:
-        return n, np.full(len(n), -1, np.int64)
-    token, x = rows.token, n.copy()
-    low = np.minimum.reduceat(token, start)
-    mixed = np.maximum.reduceat(token, start) != low
+def _worth(rows: Rows, start: NDArray[np.int64], n: NDArray[np.int64]) -> NDArray[np.int64]:
+    """How many rows each run is worth: those with different tokens, or all where tokens are unknown."""
+    x, several = n.copy(), np.flatnonzero(n > 1)
+    if rows.token is None or not len(several):
+        return x
+    length = n[several]
+    held = rows.token[np.repeat(start[several], length) + counted(length)]
+    low = np.minimum.reduceat(held, np.cumsum(length) - length)
     # Loops of a few tokens say as little as runs of one.
-    repeated = np.flatnonzero((n > 1) & (low >= 0))
-    run = np.repeat(np.arange(len(repeated)), n[repeated])
-    at = np.repeat(start[repeated], n[repeated]) + counted(n[repeated])
-    pairs = np.unique((run << 32) | token[at])
-    x[repeated] = np.bincount(pairs >> 32, minlength=len(repeated))
-    return x, np.where(mixed, -2, low)
+    run = np.repeat(np.arange(len(several)), length)
+    pairs = np.unique((run << 32) | np.maximum(held, 0))
+    x[several] = np.where(low < 0, length, np.bincount(pairs >> 32, minlength=len(several)))
+    return x

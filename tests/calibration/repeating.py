@@ -151,7 +151,7 @@ def grown(trace, sizes, value, left):
         rows = trace.document == one
         size = int(size)
         filler = np.tile(value.get(one, trace.experts[0]), (size, 1, 1)).astype(trace.experts.dtype)
-        token = np.full(size, 0)
+        token = np.full(size, VOCABULARY)  # the padding's own
         known = None if trace.token is None else trace.token[rows]
         own = (trace.experts[rows], known, trace.decode[rows], np.zeros(int(rows.sum()), bool))
         more = (filler, token, np.full(size, bool(trace.decode[rows][-1] and not left)), np.ones(size, bool))
