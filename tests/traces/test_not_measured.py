@@ -25,7 +25,11 @@ def rows():
     padded = np.concatenate([experts, np.broadcast_to(chosen(rng, 1, 4, 16, 2), (10, 20, 4, 2))], axis=1)
     warm = np.broadcast_to(chosen(rng, 1, 4, 16, 2), (30, 4, 2))
     document = np.repeat(np.arange(10), 80)
-    return np.concatenate([warm, padded.reshape(800, 4, 2)]), np.concatenate([np.zeros(30, int), document]), experts
+    return (
+        np.concatenate([warm, padded.reshape(800, 4, 2)]),
+        np.concatenate([np.zeros(30, int), document]),
+        experts,
+    )
 
 
 def written(folder, experts, document, shard_rows=150, **more):
@@ -45,7 +49,10 @@ def states(trace):
 def test_finds_are_kept_with_the_store(tmp_path, rows, monkeypatch):
     experts, document, _ = rows
     trace = written(tmp_path / "t", experts, document)
-    told = {(one.kind, one.place): (one.n_rows, one.n_documents, one.document, one.position) for one in findings_of(trace)}
+    told = {
+        (one.kind, one.place): (one.n_rows, one.n_documents, one.document, one.position)
+        for one in findings_of(trace)
+    }
     assert told == {
         ("warm-up", "start"): (30, 1, 0, 0),
         ("padding", "end"): (200, 10, 0, 90),
@@ -61,7 +68,9 @@ def test_without_them_the_rest_is_as_if_never_recorded(tmp_path, rows):
     trace = Trace.open(tmp_path / "t", dummy_rows="drop")
     assert trace.n_tokens == 600
     got, missing = states(trace), META.routers[0].alphabet.missing
-    wanted = np.stack([r.alphabet.rank(clean.reshape(600, 4, 2)[:, i]) for i, r in enumerate(META.routers)], axis=1)
+    wanted = np.stack(
+        [r.alphabet.rank(clean.reshape(600, 4, 2)[:, i]) for i, r in enumerate(META.routers)], axis=1
+    )
     wanted[139:155] = missing  # the 16 equal rows of the third document
     assert np.array_equal(got, wanted)
     position = np.concatenate([batch.position for batch in trace.batches()])
@@ -90,7 +99,9 @@ def test_a_store_that_grows_is_looked_through_again(tmp_path, rows):
     assert {one.kind for one in findings_of(Trace.open(tmp_path / "t"))} == {"stuck", "padding"}
 
 
-@pytest.mark.parametrize("damage", ["{", "[]", '{"version": 2}', '{"version": 1, "n_rows": 3}', "names", "kind"])
+@pytest.mark.parametrize(
+    "damage", ["{", "[]", '{"version": 2}', '{"version": 1, "n_rows": 3}', "names", "kind"]
+)
 def test_finds_that_cannot_be_read_are_made_anew(rows, damage):
     experts, document, _ = rows
     column = {r.name: r.alphabet.rank(experts[:, i]) for i, r in enumerate(META.routers)}
@@ -109,9 +120,9 @@ def test_finds_that_cannot_be_read_are_made_anew(rows, damage):
 
 def test_a_crashed_store_has_none_and_says_them_when_asked(tmp_path, rows):
     experts, document, _ = rows
-    with pytest.raises(RuntimeError), TraceWriter(tmp_path / "t", META) as writer:
-        writer.write(document, experts=experts)
-        raise RuntimeError
+    writer = TraceWriter(tmp_path / "t", META)
+    writer.write(document, experts=experts)
+    writer.__exit__(RuntimeError, RuntimeError(), None)
     trace = Trace.open(tmp_path / "t")
     assert KEY not in (trace.documents.schema.metadata or {})
     assert {one.kind for one in findings_of(trace)} == {"warm-up", "padding", "stuck"}

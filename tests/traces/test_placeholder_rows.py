@@ -120,7 +120,9 @@ def test_padding_is_found_at_either_end(clean, rng, left, own, known):
             tokens.append(np.concatenate(both if left else both[::-1]))
         # Two rows of a constant of their own are no more than repetition, unless their token tells.
         if size >= (3 if own and not known else 1):
-            wanted.append(("padding", "start", one, 0, size - 1) if left else ("padding", "end", one, 60, 59 + size))
+            wanted.append(
+                ("padding", "start", one, 0, size - 1) if left else ("padding", "end", one, 60, 59 + size)
+            )
     number = np.repeat(np.arange(10), [len(part) for part in parts])
     got = found(np.concatenate(parts), number, token=np.concatenate(tokens) if known else None)
     assert got == wanted

@@ -100,7 +100,9 @@ def test_a_type_that_cannot_hold_the_ids_is_refused(capsys, tmp_path, rng, dtype
 def test_ids_that_end_at_eight_bits_are_refused_in_any_type(tmp_path, rng):
     experts = rng.integers(384, size=(4000, 4, 1))
     check_cut_ids(tmp_path, experts, 384)
-    with pytest.raises(FormatError, match="no id above 255 though it has 384 experts: were ids cut to 8 bits"):
+    with pytest.raises(
+        FormatError, match="no id above 255 though it has 384 experts: were ids cut to 8 bits"
+    ):
         check_cut_ids(tmp_path, experts & 255, 384)
     check_cut_ids(tmp_path, experts[:20] & 255, 384)  # too few to say
     check_cut_ids(tmp_path, experts & 255, 256)
@@ -111,7 +113,9 @@ def test_zeros_inside_become_missing_and_at_the_ends_are_left_out(capsys, tmp_pa
     experts[:4], experts[30:33], experts[77:] = 0, 0, 0
     experts[50, 1] = 0  # one layer only
     path, _ = saved(tmp_path, experts, documents=1)
-    assert "row 0: [0, 0] in every layer, one of 10 dummy rows of 1 documents" in refused(capsys, path, tmp_path)
+    assert "row 0: [0, 0] in every layer, one of 10 dummy rows of 1 documents" in refused(
+        capsys, path, tmp_path
+    )
     _, got, err = stored(capsys, path, tmp_path, "--drop-dummy-rows")
     assert "10 rows of 1 documents hold nothing but zeros" in err
     assert got.position.tolist() == list(range(4, 77))
@@ -132,7 +136,10 @@ def test_a_layer_of_one_choice_is_noted_and_dropped(capsys, tmp_path, rng, top_k
     where = tmp_path / "dropped"
     where.mkdir()
     _, got, err = stored(capsys, path, where, "--drop-dummy-rows")
-    assert "layer 0 holds one choice in all rows: dense, never recorded, or a router that collapsed: left out" in err
+    assert (
+        "layer 0 holds one choice in all rows: dense, never recorded, or a router that collapsed: left out"
+        in err
+    )
     assert [router.layer for router in got.routers] == [1, 2, 3]
     assert np.array_equal(subsets(got.experts), subsets(experts[:, 1:]))
 
@@ -141,7 +148,10 @@ def test_padded_arrays_are_noted_and_without_padding_are_the_clean_ones(capsys, 
     clean = [chosen(rng, 60, 4, 16, 2) for _ in range(12)]
     constant = chosen(rng, 1, 4, 16, 2)
     sizes = rng.integers(0, 30, 12)
-    padded = [np.concatenate([one, np.repeat(constant, size, axis=0)]) for one, size in zip(clean, sizes, strict=True)]
+    padded = [
+        np.concatenate([one, np.repeat(constant, size, axis=0)])
+        for one, size in zip(clean, sizes, strict=True)
+    ]
     document = np.repeat(np.arange(12), [len(one) for one in padded])
     np.savez(tmp_path / "x.npz", experts=np.concatenate(padded), document=document, n_experts=16)
     trace, _, err = stored(capsys, tmp_path / "x.npz", tmp_path)
@@ -157,7 +167,10 @@ def test_padded_arrays_are_noted_and_without_padding_are_the_clean_ones(capsys, 
     # The same of the trace that was written with its padding.
     opened = Trace.open(tmp_path / "t", dummy_rows="drop")
     assert opened.n_tokens == 720
-    same = [np.concatenate([batch.columns["L02"] for batch in one.batches()]) for one in (opened, Trace.open(where / "t"))]
+    same = [
+        np.concatenate([batch.columns["L02"] for batch in one.batches()])
+        for one in (opened, Trace.open(where / "t"))
+    ]
     assert np.array_equal(*same)
     assert trace.n_tokens == 720 + sizes.sum()
 
