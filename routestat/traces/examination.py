@@ -11,7 +11,7 @@ from routestat.traces.beginnings import BeginningsReader
 from routestat.traces.metadata import TraceMeta
 from routestat.traces.not_measured import NotMeasured, constant_layers, find_rows
 from routestat.traces.row_marks import LayerLevels, stored_rows
-from routestat.traces.row_runs import RunReader
+from routestat.traces.run_reader import RunReader
 from routestat.traces.units import CLUSTER_COLUMN, Units, find_units
 
 #: All rows of a trace, with some of its columns.

@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 
 from routestat.errors import TraceError
 from routestat.traces.checked import read_json
+from routestat.traces.few_choices import phase_is_handful
 from routestat.traces.metadata import Router, TraceMeta
 from routestat.traces.placeholder_rows import (
     EDGE,
     PHASE,
     STUCK,
     ZEROS,
-    phase_is_handful,
     suspicious,
 )
 from routestat.traces.row_marks import LayerLevels

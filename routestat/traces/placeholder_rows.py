@@ -10,9 +10,8 @@ with itself, and only what stands out from its own repetitions is found:
 - *gap*: runs that are longer than all others by more than a heavy tail explains. If lengths are Pareto, the logarithms
   of the ratios of successive lengths, times their rank, are exponential and independent (Rényi 1953), so that the gap
   above the longest of the others has a known distribution given the gaps below it.
-- *alike*: a few rows with the same ids in every layer, where neighbouring layers agree no more than by chance and
-  hardly any row has the same ids in all layers but one.
-- *phase*: all rows of the decode phase drawn from a handful, and those of the prefill phase not.
+
+Rows drawn from a handful of choices are found by `routestat.traces.few_choices`.
 
 Known token ids help: a run over one token says nothing inside a document, one over different tokens says much.
 """
@@ -21,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from routestat.traces.few_choices import same_in_every_layer
 from routestat.traces.row_hash import keys_of
 from routestat.traces.row_runs import LEAST_ALIKE_LAYERS, LONG, RowRuns
 
@@ -40,11 +40,6 @@ MOST_OWN = 0.1
 FACTOR, GAPS, PRIOR_GAPS, PRIOR_EXPONENT = 3.0, 40, 20, 5.0
 # The exponent where not one of so many rows repeats the row before it.
 NEVER_REPEATS, NEVER_EXPONENT = 500, 8.0
-# Values that are a handful, the part of all rows that they cover, how many times as many it takes where nothing is
-# wrong, and rows that there must be.
-HANDFUL, COVERED, TIMES_FEWER, LEAST_ROWS = 16, 0.98, 4, 64
-# Rows of the same ids in every layer: how often more than by chance, and how many nearly so for each.
-TIMES_CHANCE, MOST_NEARLY, MOST_ALIKE = 5.0, 0.1, 0.5
 # Of all rows so many are measurements at least, for the others to stand out from.
 LEAST_OWN = 0.02
 
@@ -84,7 +79,7 @@ class _Search:
                     self._mark(self._tokens(here, side), EDGE)
             self._mark(self._blank_edges(), EDGE)
             self._mark(self._gap(), STUCK)
-        self._mark(_alike(self.found), ALIKE)
+        self._mark(same_in_every_layer(self.found), ALIKE)
         rows = int(self.found.n_phase.sum())
         if rows - self.runs["n"][self.kind != ""].sum() < LEAST_OWN * rows:
             # Nothing else is there to compare with: a router that collapsed looks like that.
@@ -241,27 +236,6 @@ def _once(runs: NDArray) -> NDArray[np.bool_]:
     return np.asarray(once)
 
 
-def phase_is_handful(found: RowRuns) -> bool:
-    """Whether all decode rows come from a few values that prefill rows do not come from."""
-    if set(found.sample) != {0, 1} or found.n_phase[1] < LEAST_ROWS:
-        return False
-    key, document, token = found.sample[1]
-    values, inverse, times = np.unique(key, return_inverse=True, return_counts=True)
-    few = _needed(times)
-    prefill = found.sample[0][0][: len(key)]
-    if few > HANDFUL or _needed(np.unique(prefill, return_counts=True)[1]) < TIMES_FEWER * few:
-        return False
-    # A generation that loops draws its rows from a handful, too, but other documents loop over others; and copies of
-    # documents are one.
-    pairs = np.unique(np.stack([inverse, document]), axis=1)
-    shared = np.bincount(pairs[0], minlength=len(values)) >= LEAST_DOCUMENTS
-    tails = found.runs[found.runs["ends"] & (found.runs["phase"] == 0)]
-    if times[shared].sum() < COVERED * len(key) or len(np.unique(tails["key"])) < LEAST_DOCUMENTS:
-        return False
-    known = token[token >= 0]
-    return not len(known) or len(np.unique(known)) >= TIMES_FEWER * few
-
-
 def _gap_probability(lengths: NDArray[np.float64], above: int, exponent: float) -> float:
     """Probability of a gap like that below the `above` longest, given the gaps further below; `lengths` fall."""
     ranks = np.arange(1, len(lengths))
@@ -270,24 +244,3 @@ def _gap_probability(lengths: NDArray[np.float64], above: int, exponent: float) 
     # Lengths are whole: those that are equal may be as far apart as their neighbours.
     seen = below.sum() + (above + 1) * np.log1p(0.5 / lengths[above]) + PRIOR_GAPS / exponent
     return float((1.0 + gaps[above - 1] / seen) ** -(len(below) + PRIOR_GAPS))
-
-
-def _alike(found: RowRuns) -> NDArray[np.bool_]:
-    """A few rows with the same ids in every layer, more than layers agree by chance."""
-    runs, rows = found.runs, int(found.n_phase.sum())
-    alike = runs["alike"]
-    if found.n_layers < LEAST_ALIKE_LAYERS or not LONG <= found.n_alike <= MOST_ALIKE * rows:
-        return np.zeros(len(runs), bool)
-    by_chance = TIMES_CHANCE * rows * found.agreement
-    if found.n_alike <= by_chance or found.n_nearly > MOST_NEARLY * found.n_alike:
-        return np.zeros(len(runs), bool)
-    _, inverse = np.unique(runs["key"][alike], return_inverse=True)
-    times = np.bincount(inverse, runs["n"][alike])
-    if _needed(times) > HANDFUL:
-        return np.zeros(len(runs), bool)
-    return np.asarray(alike)
-
-
-def _needed(times: NDArray) -> int:
-    """How many values it takes to cover nearly all rows, the most frequent first."""
-    return int(np.searchsorted(np.cumsum(np.sort(times)[::-1]), COVERED * times.sum())) + 1

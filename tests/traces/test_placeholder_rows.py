@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from routestat.traces.not_measured import KINDS, PLACES, find_rows
 from routestat.traces.row_marks import raw_rows
-from routestat.traces.row_runs import RunReader
+from routestat.traces.run_reader import RunReader
 from tests.traces.importers.known import chosen
 
 

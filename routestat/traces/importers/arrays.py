@@ -27,8 +27,9 @@ from routestat.errors import FormatError, RoutestatError
 from routestat.traces.batch import to_batch
 from routestat.traces.importers.checks import check_subsets, count_positions
 from routestat.traces.importers.imported import Imported, Wanted
+from routestat.traces.importers.markers import RawRows, check_type
 from routestat.traces.importers.opening import UNREADABLE, reason
-from routestat.traces.importers.placeholders import RawRows, check_type, settle_rows
+from routestat.traces.importers.placeholders import settle_rows
 from routestat.traces.metadata import Router, routers_like
 from routestat.traces.store import Trace
 from routestat.traces.units import CLUSTER_COLUMN, named_column

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from routestat.errors import FormatError
 from routestat.traces.importers.checks import check_subsets, count_positions, pick_layers
-from routestat.traces.importers.placeholders import RawRows, settle_rows
+from routestat.traces.importers.markers import RawRows
+from routestat.traces.importers.placeholders import settle_rows
 from routestat.traces.metadata import Router, routers_like
 from routestat.traces.units import CLUSTER_COLUMN, LABEL, named_column
 

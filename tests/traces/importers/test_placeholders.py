@@ -5,7 +5,7 @@ import pytest
 
 from routestat import Trace
 from routestat.errors import FormatError
-from routestat.traces.importers.placeholders import check_cut_ids, check_type
+from routestat.traces.importers.markers import check_cut_ids, check_type
 from tests.traces.importers.known import chosen, convert, refused, stored, subsets
 
 
