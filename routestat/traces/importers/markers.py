@@ -15,6 +15,8 @@ LARGEST = tuple(2**bits - 1 for bits in (7, 8, 15, 16, 31, 32, 63, 64))
 IN_THE_HOLE, HOLE = 30.0, 8
 # Rows of an id that stands in all layers together or not at all.
 LEAST_ROWS = 8
+# Different ids that may stand for nothing.
+MOST_MARKERS = 2
 # Ids per expert from which on none above 255 means that they were cut.
 IDS_PER_EXPERT = 20
 
@@ -83,6 +85,7 @@ def settle_sentinels(
         Naming the id, the first row, and how many there are.
     """
     experts = raw.experts
+    _refuse_wrapped(path, experts, place)
     for value in _sentinels(experts, n_experts):
         cells = (experts == value).all(axis=2)
         rows = np.flatnonzero(cells.any(axis=1))
@@ -97,6 +100,20 @@ def settle_sentinels(
             experts = experts.astype(np.int64)
         experts = np.where(cells[..., None], experts.dtype.type(-1), experts)
     return replace(raw, experts=experts)
+
+
+def _refuse_wrapped(path: Path, experts: NDArray[np.integer], place: Callable[[int], str]) -> None:
+    """Refuse ids above 127 that a signed type of eight bits holds as negative numbers."""
+    low = int(experts.min()) if experts.size else 0
+    if not -128 <= low < -1 or int(experts.max()) > 127:
+        return
+    negative = np.unique(experts[experts < -1])
+    if len(negative) > MOST_MARKERS:
+        row = int(np.argmax((experts < -1).any(axis=(1, 2))))
+        raise FormatError(
+            f"{path}: {place(row)}: {len(negative)} different ids from {low} to {int(negative[-1])}: ids above 127 in "
+            "int8? They can be had back if that is so: read the bytes as uint8"
+        )
 
 
 def _why(value: int, n_experts: int | None) -> str:
@@ -121,7 +138,7 @@ def _sentinels(experts: NDArray[np.integer], n_experts: int | None) -> list[int]
             else np.unique(experts[experts > limit])
         )
         # Many different ones are a wrong number of experts, or another type.
-        odd = [int(value) for value in values] if len(values) <= 2 else []
+        odd = [int(value) for value in values] if len(values) <= MOST_MARKERS else []
     if n_experts is None and high not in odd and _is_marker(experts, high):
         odd.append(high)
     return [value for value in odd if _fills_cells(experts, value)]
@@ -134,11 +151,16 @@ def _fills_cells(experts: NDArray[np.integer], value: int) -> bool:
 
 def _is_marker(experts: NDArray[np.integer], largest: int) -> bool:
     """Whether the largest id is one that marks what is missing."""
-    others = experts[experts != largest]
-    if not others.size or int(others.max()) < 0:
+    of_others = experts != largest
+    number = int(np.count_nonzero(of_others))
+    if not number:
         return False
-    hole = largest - int(others.max()) - 1
-    wide = hole >= HOLE and hole / largest * others.size >= IN_THE_HOLE
+    # The least of all is one of the others, for not all are the largest.
+    highest = int(np.max(experts, where=of_others, initial=experts.min()))
+    if highest < 0:
+        return False
+    hole = largest - highest - 1
+    wide = hole >= HOLE and hole / largest * number >= IN_THE_HOLE
     if not wide:
         return False
     together = (experts == largest).all(axis=(1, 2))
