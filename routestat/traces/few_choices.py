@@ -31,8 +31,8 @@ def phase_is_handful(found: RowRuns) -> bool:
         return False
     # A generation that loops draws its rows from a handful, too, but other documents loop over others; and copies of
     # documents are one.
-    pairs = np.unique(np.stack([inverse, document]), axis=1)
-    shared = np.bincount(pairs[0], minlength=len(values)) >= LEAST_DOCUMENTS
+    pairs = np.unique((inverse.astype(np.int64) << 32) | document)
+    shared = np.bincount(pairs >> 32, minlength=len(values)) >= LEAST_DOCUMENTS
     tails = found.runs[found.runs["ends"] & (found.runs["phase"] == 0)]
     if times[shared].sum() < COVERED * len(key) or len(np.unique(tails["key"])) < LEAST_DOCUMENTS:
         return False

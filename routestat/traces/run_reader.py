@@ -198,6 +198,7 @@ def _worth(rows: Rows, start: NDArray[np.int64], n: NDArray[np.int64]) -> NDArra
     low = np.minimum.reduceat(held, np.cumsum(length) - length)
     # Loops of a few tokens say as little as runs of one.
     run = np.repeat(np.arange(len(several)), length)
-    pairs = np.unique((run << 32) | np.maximum(held, 0))
-    x[several] = np.where(low < 0, length, np.bincount(pairs >> 32, minlength=len(several)))
+    pairs = np.sort((run << 32) | np.maximum(held, 0))
+    fresh = pairs[np.append(True, pairs[1:] != pairs[:-1])]
+    x[several] = np.where(low < 0, length, np.bincount(fresh >> 32, minlength=len(several)))
     return x

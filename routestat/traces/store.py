@@ -118,7 +118,16 @@ class Trace:
             names = {router.name for router in self.meta.routers}
             self.columns = tuple(name for name in self.columns if name.split(".", 1)[0] in names)
             self.n_tokens -= found.n_removed
+            self.documents = self._without_emptied(found)
             self._units = None
+
+    def _without_emptied(self, found: NotMeasured) -> pa.Table:
+        """The documents without those of which every row was left out."""
+        touched = np.unique(found.ranges["document"])
+        left = [np.intersect1d(batch.document, touched) for batch in self.batches([])]
+        emptied = np.setdiff1d(touched, np.concatenate([touched[:0], *left]))
+        kept = ~np.isin(self.documents.column("document").to_numpy(), emptied)
+        return self.documents if kept.all() else self.documents.filter(pa.array(kept))
 
     @property
     def units(self) -> Units:
@@ -199,7 +208,7 @@ class Trace:
             trace._drop()
         if cluster is not None or (verify and trace._units is None):
             told = None if progress is None else lambda done: progress(done, manifest.n_tokens)
-            trace._units = examine(trace.meta, documents, trace.record_batches, cluster, told)
+            trace._units = examine(trace.meta, trace.documents, trace.record_batches, cluster, told)
         return trace
 
     @classmethod
@@ -234,7 +243,9 @@ class Trace:
             trace._drop()
         if clusters is not None:
             label = _label_of(table.column("document").to_numpy(), clusters, numbers)
-            trace.documents = documents.append_column("clusters", pa.array(label))
+            there = np.isin(numbers, trace.documents.column("document").to_numpy())
+            numbers, label = numbers[there], label[there]
+            trace.documents = trace.documents.append_column("clusters", pa.array(label))
             trace._units = (
                 relabelled(Units.alone(numbers), label)
                 if template == "keep"

@@ -157,3 +157,17 @@ def test_rows_beyond_64_bits_become_missing_too():
     got = pa.Table.from_batches(trace.record_batches()).column("L01").combine_chunks().flatten().to_numpy()
     gone = np.flatnonzero((got.reshape(900, 10) == 65535).all(axis=1))
     assert gone.tolist() == list(range(300, 340))
+
+
+def test_a_document_of_nothing_else_is_gone_and_clusters_stay():
+    rng = np.random.default_rng(6)
+    rows = np.concatenate([np.tile(chosen(rng, 1, 4, 16, 2), (90, 1, 1)), chosen(rng, 600, 4, 16, 2)])
+    document = np.concatenate([np.zeros(90, int), 1 + np.arange(600) // 60])
+    column = {r.name: r.alphabet.rank(rows[:, i]) for i, r in enumerate(META.routers)}
+    for template in ("once", "keep"):
+        trace = Trace.from_arrays(
+            META, document, None, column, clusters=document // 2, template=template, dummy_rows="drop"
+        )
+        assert trace.documents.column("document").to_pylist() == list(range(1, 11))
+        assert trace.units.document.tolist() == list(range(1, 11))
+        assert trace.units.n_clusters == 6

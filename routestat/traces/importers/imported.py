@@ -196,6 +196,7 @@ def settle(
     decode: NDArray[np.bool_] | None = None,
     described: Mapping[str, Sequence[Any]] | None = None,
     notes: Sequence[str] = (),
+    keep_layers: bool = False,
     **said: Any,
 ) -> Imported:
     """Check rows ``[token, layer, slot]`` and say what was assumed.
@@ -212,6 +213,8 @@ def settle(
         Where the file says it.
     described : mapping, optional
         Columns of the documents.
+    keep_layers : bool
+        Leave out no layer: of rows that come in parts all have to have the same.
     said : mapping
         `engine`, `slot_order`, `extra` of `Imported`.
 
@@ -246,6 +249,7 @@ def settle(
         wanted.drop_dummy_rows,
         spoken,
         place,
+        keep_layers,
     )
     experts, document, places, token, decode = (
         raw.experts,

@@ -25,9 +25,14 @@ _DROP = "--drop-dummy-rows"
 
 
 def settle_zeros(
-    path: Path, raw: RawRows, drop: bool, notes: list[str], place: Callable[[int], str]
+    path: Path,
+    raw: RawRows,
+    layers: Sequence[int],
+    drop: bool,
+    notes: list[str],
+    place: Callable[[int], str],
 ) -> RawRows:
-    """Refuse rows of nothing but zeros where a row has several slots, or take them as missing.
+    """Refuse choices of nothing but zeros where there are several slots, or take them as missing.
 
     Raises
     ------
@@ -41,20 +46,20 @@ def settle_zeros(
     if not cells.any():
         return raw
     cells &= ~experts.any(axis=2)
-    rows = np.flatnonzero(cells.all(axis=1))
-    if not drop and not len(rows):
-        return raw  # In some layers only: the check of every layer names them.
-    held = rows if len(rows) else np.flatnonzero(cells.any(axis=1))
-    documents = len(np.unique(raw.document[held]))
-    if not drop:
-        raise FormatError(
-            f"{path}: {place(int(held[0]))}: {experts[held[0], 0].tolist()} in every layer, one of {len(held):,} dummy "
-            f"rows of {documents:,} documents, nothing but zeros; drop them with {_DROP}"
-        )
-    notes.append(
-        f"{len(held):,} rows of {documents:,} documents hold nothing but zeros{'' if len(rows) else ' in some layers'} "
-        f"(first: {place(int(held[0]))}): taken as missing"
+    rows = np.flatnonzero(cells.any(axis=1))
+    if not len(rows):
+        return raw
+    whole = np.flatnonzero(cells.all(axis=1))
+    held = whole if len(whole) else rows
+    first, documents = int(held[0]), len(np.unique(raw.document[held]))
+    where = "every layer" if len(whole) else f"layer {layers[int(np.argmax(cells[first]))]}"
+    said = (
+        f"{place(first)}: {experts[first, int(np.argmax(cells[first]))].tolist()} in {where} repeats an expert: one of "
+        f"{len(held):,} dummy rows of {documents:,} documents, nothing but zeros"
     )
+    if not drop:
+        raise FormatError(f"{path}: {said}; drop them with {_DROP}")
+    notes.append(f"{said}: taken as missing")
     return replace(raw, experts=np.where(cells[..., None], experts.dtype.type(-1), experts))
 
 
@@ -67,6 +72,7 @@ def settle_rows(
     drop: bool,
     notes: list[str],
     place: Callable[[int], str],
+    keep_layers: bool = False,
 ) -> tuple[RawRows, list[int], int]:
     """Rows that the store can hold, their layers, and the number of experts; for every reader alike.
 
@@ -76,6 +82,8 @@ def settle_rows(
         Experts per router: as the file says, and as the caller says.
     drop : bool
         Leave out what is no measurement; otherwise what the store cannot hold is refused, and all else kept.
+    keep_layers : bool
+        Leave out rows only: of rows that come in parts all have to have the same layers.
 
     Raises
     ------
@@ -85,18 +93,18 @@ def settle_rows(
     given = wanted if known is None else known
     before = raw.experts
     raw = settle_sentinels(path, raw, given, drop, notes, place)
-    empty = empty_layers(path, raw.experts, layers, drop)
+    empty = empty_layers(path, raw.experts, layers, drop and not keep_layers)
     if empty:
         rest = [at for at, layer in enumerate(layers) if layer not in empty]
         notes.append(f"layers {span(empty)} hold nothing but zeros or −1: left out")
         before = before[:, rest]
         raw, layers = replace(raw, experts=raw.experts[:, rest]), [layers[at] for at in rest]
-    raw = settle_zeros(path, raw, drop, notes, place)
+    raw = settle_zeros(path, raw, layers, drop, notes, place)
     n_experts = settle_n_experts(path, raw.experts, known, wanted, notes)
     check_cut_ids(path, raw.experts, n_experts)
     if not drop:
         return raw, list(layers), n_experts
-    return *drop_placeholders(path, raw, before, layers, n_experts, notes), n_experts
+    return *drop_placeholders(path, raw, before, layers, n_experts, notes, keep_layers), n_experts
 
 
 def drop_placeholders(
@@ -106,6 +114,7 @@ def drop_placeholders(
     layers: Sequence[int],
     n_experts: int,
     notes: list[str],
+    keep_layers: bool = False,
 ) -> tuple[RawRows, list[int]]:
     """Leave out all rows and layers that are no measurements: inside documents rows become missing.
 
@@ -124,7 +133,8 @@ def drop_placeholders(
     reader.add(raw_rows(raw.experts, raw.document, raw.position, raw.decode, raw.token))
     for layer in range(width):
         levels.add(layer, raw.experts[:, layer], -1)
-    found = NotMeasured(find_rows(reader.finished()), measured_layers(levels, layers, top_k < n_experts))
+    constant = () if keep_layers else measured_layers(levels, layers, top_k < n_experts)
+    found = NotMeasured(find_rows(reader.finished()), constant)
     notes.extend(finding.sentence for finding in findings(found, len(np.unique(raw.document)), layers, True))
     gone, missing = rows_of(found, raw.document, raw.position)
     experts = raw.experts

@@ -28,11 +28,11 @@ def test_zero_rows_at_the_start_are_counted_and_can_be_dropped(capsys, tmp_path,
     path = requests(tmp_path, np.concatenate([np.zeros((3, 3, 2), np.int32), experts]), experts)
     line = refused(capsys, path, tmp_path)
     assert (
-        "[0, 0] in every layer, one of 3 dummy rows of 1 documents, nothing but zeros; drop them with "
-        "--drop-dummy-rows" in line
+        "[0, 0] in every layer repeats an expert: one of 3 dummy rows of 1 documents, nothing but zeros; drop them "
+        "with --drop-dummy-rows" in line
     )
     _, got, err = stored(capsys, path, tmp_path, "--drop-dummy-rows", "--n-experts", 8)
-    assert "3 rows of 1 documents hold nothing but zeros (first: document " in err
+    assert "one of 3 dummy rows of 1 documents, nothing but zeros: taken as missing" in err
     assert np.array_equal(subsets(got.experts), subsets(np.concatenate([experts, experts])))
     assert got.position.tolist() == [*range(3, 15), *range(12)]
 
@@ -59,7 +59,7 @@ def test_constant_rows_at_the_start_are_noted_and_kept(capsys, tmp_path, experts
 def test_plain_arrays_drop_dummy_rows_too(capsys, tmp_path, experts):
     rows = np.concatenate([np.zeros((2, 3, 2), np.int32), experts])
     np.savez(tmp_path / "x.npz", experts=rows, n_experts=8)
-    assert "row 0: [0, 0] in every layer, one of 2 dummy rows" in refused(
+    assert "row 0: [0, 0] in every layer repeats an expert: one of 2 dummy rows" in refused(
         capsys, tmp_path / "x.npz", tmp_path
     )
     _, got, _ = stored(capsys, tmp_path / "x.npz", tmp_path, "--drop-dummy-rows")

@@ -5,6 +5,7 @@ import pytest
 
 from routestat import Trace
 from routestat.errors import FormatError
+from routestat.traces.importers.imported import Wanted, settle
 from routestat.traces.importers.markers import check_cut_ids, check_type
 from tests.traces.importers.known import chosen, convert, refused, stored, subsets
 
@@ -119,11 +120,11 @@ def test_zeros_inside_become_missing_and_at_the_ends_are_left_out(capsys, tmp_pa
     experts[:4], experts[30:33], experts[77:] = 0, 0, 0
     experts[50, 1] = 0  # one layer only
     path, _ = saved(tmp_path, experts, documents=1)
-    assert "row 0: [0, 0] in every layer, one of 10 dummy rows of 1 documents" in refused(
+    assert "row 0: [0, 0] in every layer repeats an expert: one of 10 dummy rows" in refused(
         capsys, path, tmp_path
     )
     _, got, err = stored(capsys, path, tmp_path, "--drop-dummy-rows")
-    assert "10 rows of 1 documents hold nothing but zeros" in err
+    assert "one of 10 dummy rows of 1 documents, nothing but zeros: taken as missing" in err
     assert got.position.tolist() == list(range(4, 77))
     assert (got.experts[26:29] == -1).all()
     assert got.experts[46].tolist()[1] == [-1, -1]
@@ -185,3 +186,24 @@ def test_nothing_remains_is_one_line(capsys, tmp_path):
     np.savez(tmp_path / "x.npz", experts=np.zeros((50, 3, 2), int), n_experts=8)
     code, _, err = convert(capsys, tmp_path / "x.npz", tmp_path / "t", "--drop-dummy-rows")
     assert (code, "nothing but zeros or −1 in every layer" in err) == (2, True)
+
+
+def test_zeros_of_one_layer_are_named_with_the_way_to_drop_them(capsys, tmp_path, rng):
+    experts = chosen(rng, 80, 3, 8, 2)
+    experts[40:45, 2] = 0
+    path, _ = saved(tmp_path, experts, documents=4)
+    line = refused(capsys, path, tmp_path)
+    assert "row 40: [0, 0] in layer 2 repeats an expert: one of 5 dummy rows of 1 documents" in line
+    assert line.endswith("drop them with --drop-dummy-rows")
+    _, got, _ = stored(capsys, path, tmp_path, "--drop-dummy-rows")
+    assert (got.experts == -1).all(axis=2).sum() == 5
+
+
+def test_rows_that_come_in_parts_keep_their_layers(tmp_path, rng):
+    experts = k1(rng)
+    experts[:, 1] = 0
+    document = np.arange(800) // 40
+    wanted = Wanted(drop_dummy_rows=True)
+    for keep, width in ((False, 3), (True, 4)):
+        got = settle(tmp_path, experts, document, None, wanted, n_experts=16, keep_layers=keep)
+        assert got.experts.shape[1] == width == len(got.routers)

@@ -124,7 +124,7 @@ def test_what_is_wrong_is_named(capsys, tmp_path, experts):
     assert "sample 1: attention_mask has gaps" in said(routed_experts=routed, attention_mask=gap)
     hole = routed.copy()
     hole[1, 5] = 0
-    assert "document x 1, position 1: [0, 0] in every layer, one of 1 dummy rows of 1 documents" in said(
+    assert "document x 1, position 1: [0, 0] in every layer repeats an expert: one of 1 dummy rows" in said(
         routed_experts=hole, attention_mask=mask
     )
     assert "padding needs attention_mask" in said(routed_experts=routed[..., :1])
