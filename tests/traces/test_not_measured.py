@@ -1,6 +1,7 @@
 """What is no measurement is kept with a store, found anew where it is not, and left out where that is asked for."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -171,3 +172,8 @@ def test_a_document_of_nothing_else_is_gone_and_clusters_stay():
         assert trace.documents.column("document").to_pylist() == list(range(1, 11))
         assert trace.units.document.tolist() == list(range(1, 11))
         assert trace.units.n_clusters == 6
+
+
+@pytest.mark.parametrize("name", ["tiny-mixtral", "deepseek-v2-lite-esft"])
+def test_nothing_is_found_in_the_traces_that_ship(name):
+    assert findings_of(Trace.open(Path("data/traces") / name, verify=False)) == ()
