@@ -100,7 +100,9 @@ def read_arrays(path: Path, wanted: Wanted | None = None) -> Imported:
 
     if n:
         drop = wanted is not None and wanted.drop_dummy_rows
-        raw, layers, n_experts = settle_rows(path, raw, layers, given, None, drop, notes, place)
+        raw, layers, n_experts = settle_rows(
+            path, raw, layers, given, None, drop, notes, place, accept_missing=True
+        )
         if drop:
             # Rows were left out: the order in the file no longer tells the row.
             place = "row {} of those kept".format

@@ -88,9 +88,15 @@ def pick_layers(
 
 
 def empty_layers(
-    path: Path, experts: NDArray[np.integer], layers: Sequence[int], allowed: bool = False
+    path: Path,
+    experts: NDArray[np.integer],
+    layers: Sequence[int],
+    allowed: bool = False,
+    or_missing: bool = True,
 ) -> list[int]:
     """Layers where nothing was recorded: zeros in every slot of every row (k > 1), or −1; refused unless `allowed`.
+
+    `or_missing` False: −1 in every row is accepted, as in arrays that a trace was written to.
 
     Raises
     ------
@@ -103,7 +109,8 @@ def empty_layers(
     empty = []
     for index, layer in enumerate(layers):
         rows = experts[:, index]
-        if (rows == -1).all() or (several and not (rows > 0).any()):
+        missing = bool((rows == -1).all())
+        if (missing and or_missing) or (several and not missing and not (rows > 0).any()):
             empty.append(layer)
     rest = [layer for layer in layers if layer not in empty]
     if empty and not rest:
@@ -126,7 +133,7 @@ def settle_n_experts(
     given = wanted if known is None else known
     if given is not None:
         return given
-    found = int(experts.max()) + 1
+    found = max(int(experts.max()) + 1, 1)
     if found > MOST_EXPERTS:
         raise FormatError(
             f"{path}: an id of {found - 1}: no router has so many experts; is the dtype as it says?"

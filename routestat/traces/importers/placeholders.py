@@ -73,6 +73,7 @@ def settle_rows(
     notes: list[str],
     place: Callable[[int], str],
     keep_layers: bool = False,
+    accept_missing: bool = False,
 ) -> tuple[RawRows, list[int], int]:
     """Rows that the store can hold, their layers, and the number of experts; for every reader alike.
 
@@ -84,6 +85,8 @@ def settle_rows(
         Leave out what is no measurement; otherwise what the store cannot hold is refused, and all else kept.
     keep_layers : bool
         Leave out rows only: of rows that come in parts all have to have the same layers.
+    accept_missing : bool
+        A layer may be missing in every row.
 
     Raises
     ------
@@ -93,7 +96,7 @@ def settle_rows(
     given = wanted if known is None else known
     before = raw.experts
     raw = settle_sentinels(path, raw, given, drop, notes, place)
-    empty = empty_layers(path, raw.experts, layers, drop and not keep_layers)
+    empty = empty_layers(path, raw.experts, layers, drop and not keep_layers, not accept_missing)
     if empty:
         rest = [at for at, layer in enumerate(layers) if layer not in empty]
         notes.append(f"layers {span(empty)} hold nothing but zeros or −1: left out")

@@ -207,3 +207,11 @@ def test_rows_that_come_in_parts_keep_their_layers(tmp_path, rng):
     for keep, width in ((False, 3), (True, 4)):
         got = settle(tmp_path, experts, document, None, wanted, n_experts=16, keep_layers=keep)
         assert got.experts.shape[1] == width == len(got.routers)
+
+
+def test_arrays_may_hold_layers_that_are_missing_in_every_row(capsys, tmp_path, rng):
+    experts = chosen(rng, 40, 3, 8, 2)
+    experts[:, 1] = -1
+    path, _ = saved(tmp_path, experts, documents=4)
+    _, got, _ = stored(capsys, path, tmp_path)
+    assert np.array_equal(subsets(got.experts), subsets(experts))
