@@ -63,6 +63,7 @@ def analyze(
     threads: Annotated[int | None, typer.Option(min=1, help="Threads (if not given: all cores).")] = None,
     cluster: options.Cluster = None,
     template: options.Template = "once",
+    drop_dummy_rows: options.DummyRows = False,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the few random steps.")] = 0,
 ) -> None:
     """Count a trace once and report what its routing does: significance, information, the Markov chain that
@@ -75,7 +76,11 @@ def analyze(
     wanted, rule, asked = parse_layers(layers), parse_alpha(alpha), parse_order(order)
     with Ticker() as ticker:
         progress = ticker.of("checking")
-        trace = in_blocks(Trace.open(traces, progress=progress, cluster=cluster, template=template))
+        dummy_rows = "drop" if drop_dummy_rows else "keep"
+        opened = Trace.open(
+            traces, progress=progress, cluster=cluster, template=template, dummy_rows=dummy_rows
+        )
+        trace = in_blocks(opened)
         require_tokens(trace, wanted)
         if bayes == "full" and max(router.alphabet.size for router in trace.routers(wanted)) > MAX_STATES:
             raise RoutestatError(

@@ -23,6 +23,7 @@ from routestat.report.comparison_terminal import summarise
 from routestat.traces.contents import Document, choose, documents_of
 from routestat.traces.metadata import TraceMeta
 from routestat.traces.pairing import WISHES, Pairing
+from routestat.traces.placeholder_facts import Finding, findings_of
 from routestat.traces.seen_as import InOrder, RowsTooManyError
 from routestat.traces.selected import Selected
 from routestat.traces.store import Trace, span
@@ -68,6 +69,7 @@ def compare(
     threads: Annotated[int | None, typer.Option(min=1, help="Threads (if not given: all cores).")] = None,
     cluster: options.Cluster = None,
     template: options.Template = "once",
+    drop_dummy_rows: options.DummyRows = False,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the relabellings.")] = 0,
 ) -> None:
     """Say whether two traces route alike, layer by layer and transition by transition, over whole documents: which
@@ -85,7 +87,13 @@ def compare(
 
         def opened(path: Path, name: str) -> Trace:
             progress = ticker.of(f"checking {name}")
-            return Trace.open(path, progress=progress, cluster=cluster, template=template)
+            return Trace.open(
+                path,
+                progress=progress,
+                cluster=cluster,
+                template=template,
+                dummy_rows="drop" if drop_dummy_rows else "keep",
+            )
 
         first = opened(a, "A")
         second = first if same else opened(b, "B")
@@ -104,10 +112,14 @@ def compare(
             require_tokens(trace, None)
         counts = count_both(traces, found.routers, groups, threads, ticker)
         agreement, unseen = flips(traces, pairing, found.routers, counts[0].groups, ticker)
+        facts = [
+            findings_of(trace, [one.number for one in documents], [pair[at].layer for pair in found.routers])
+            for at, (trace, documents) in enumerate(zip((first, second), chosen, strict=True))
+        ]
         findings = contrast(
             (
-                side(a, first.meta, traces[0], domain_a, counts[0]),
-                side(b, second.meta, traces[1], domain_b, counts[1]),
+                side(a, first.meta, traces[0], domain_a, counts[0], facts[0]),
+                side(b, second.meta, traces[1], domain_b, counts[1], facts[1]),
             ),
             counts,
             agreement,
@@ -120,6 +132,11 @@ def compare(
                 *of_models(first.meta, second.meta, found.routers),
                 *remarks(counts),
                 *of_units(first, chosen, traces, counts, same),
+                *(
+                    f"{name}: {one.sentence}"
+                    for name, found in zip("AB", facts, strict=True)
+                    for one in found
+                ),
             ],
             tick=ticker,
         )
@@ -240,11 +257,18 @@ def flips(
         return None, [f"choices are not compared token by token: {error}"]
 
 
-def side(path: Path, meta: TraceMeta, trace: Trace, domain: str | None, counts: Counts) -> Side:
+def side(
+    path: Path,
+    meta: TraceMeta,
+    trace: Trace,
+    domain: str | None,
+    counts: Counts,
+    not_measured: tuple[Finding, ...],
+) -> Side:
     """What the report says of one of the two; `meta` is the trace's own."""
     groups = int(np.count_nonzero(counts.tokens))
     units = unit_facts(trace, counts.n_documents, counts.clusters)
-    return Side(path.name, meta, domain, counts.n_tokens, counts.n_documents, groups, units)
+    return Side(path.name, meta, domain, counts.n_tokens, counts.n_documents, groups, units, not_measured)
 
 
 def main() -> None:

@@ -30,6 +30,7 @@ from routestat.inference.ratio import Estimate, ratio
 from routestat.inference.relabelling import permutation_p
 from routestat.traces.metadata import Router, TraceMeta
 from routestat.traces.pairing import Pairing
+from routestat.traces.placeholder_facts import Finding
 from routestat.traces.unit_facts import UnitFacts
 
 # Below this many tokens per cell of either trace a divergence is biased upwards, whatever is subtracted.
@@ -51,6 +52,7 @@ class Side:
     n_documents: int
     n_groups: int
     units: UnitFacts
+    not_measured: tuple[Finding, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from routestat.traces.importers.parquet import ParquetTrace, documents_path, wri
 from routestat.traces.importers.show import shown
 from routestat.traces.importers.tables.reader import read_tables
 from routestat.traces.manifest import MANIFEST
+from routestat.traces.placeholder_facts import findings_of
 from routestat.traces.store import Trace
 from routestat.traces.unit_facts import unit_facts
 from routestat.traces.writer import SHARD_ROWS
@@ -86,7 +87,12 @@ def convert(
         int | None, typer.Option(min=2, help="Integers per row of a whole argsort (n_expert), for llama-cpp.")
     ] = None,
     drop_dummy_rows: Annotated[
-        bool, typer.Option("--drop-dummy-rows", help="Leave out the constant rows that open documents.")
+        bool,
+        typer.Option(
+            "--drop-dummy-rows",
+            help="Leave out rows and layers that are no measurements (warm-up, padding, stuck or never written rows, "
+            "ids that stand for nothing); inside documents they become missing. If not given they are noted and kept.",
+        ),
     ] = False,
     cluster: Annotated[
         str | None,
@@ -198,7 +204,9 @@ def convert(
             summary = f"{stored.n_tokens:,} tokens of {stored.n_documents:,} documents"
         if licence_file is not None:
             shutil.copyfile(licence_file, folder / "LICENSE")
-    for sentence in unit_facts(Trace.open(out, verify=False)).sentences():
+    written = Trace.open(out, verify=False)
+    found = [finding.sentence for finding in findings_of(written)]
+    for sentence in (*unit_facts(written).sentences(), *found):
         print(f"note: {sentence}", file=sys.stderr)
     print(f"{out}: {summary}")
 

@@ -11,6 +11,14 @@ Cluster = Annotated[
         "independent. If not given: what the source said, and documents that share their beginning."
     ),
 ]
+DummyRows = Annotated[
+    bool,
+    typer.Option(
+        "--drop-dummy-rows",
+        help="Leave out rows and layers that are no measurements (warm-up, padding, stuck or never written rows); "
+        "inside documents they become missing. If not given they are noted and counted.",
+    ),
+]
 Template = Annotated[
     str,
     typer.Option(

@@ -50,6 +50,7 @@ from routestat.structure.bicluster import Blocks, NullShare, Stability, null_sha
 from routestat.structure.graph import route_graph
 from routestat.structure.paths import Paths, k_best_paths, path_log2_probability
 from routestat.traces.metadata import Router, TraceMeta, layers_were_counted
+from routestat.traces.placeholder_facts import Finding, findings_of
 from routestat.traces.store import Trace, span
 from routestat.traces.unit_facts import UnitFacts, unit_facts
 
@@ -129,6 +130,7 @@ class Study:
     n_tokens: int
     n_documents: int
     units: UnitFacts
+    not_measured: tuple[Finding, ...]
     n_groups: int
     complete: bool
     notes: tuple[str, ...]
@@ -243,6 +245,7 @@ def _study(
         n_tokens=counts.n_tokens,
         n_documents=counts.n_documents,
         units=unit_facts(trace, counts.n_documents, counts.clusters),
+        not_measured=_not_measured(trace, counts),
         n_groups=int(np.count_nonzero(counts.tokens)),
         complete=trace.complete,
         notes=_notes(trace, counts),
@@ -271,6 +274,10 @@ def _ticking(items: Sequence[Any], what: str, tick: Tick) -> Any:
     tick(what, len(items), len(items))
 
 
+def _not_measured(trace: Trace, counts: Counts) -> tuple[Finding, ...]:
+    return findings_of(trace, layers=[router.layer for router in counts.routers])
+
+
 def _notes(trace: Trace, counts: Counts) -> tuple[str, ...]:
     groups = int(np.count_nonzero(counts.tokens))
     notes = [
@@ -279,6 +286,7 @@ def _notes(trace: Trace, counts: Counts) -> tuple[str, ...]:
             trace.note,
             counts.note,
             *unit_facts(trace, counts.n_documents, counts.clusters).sentences(),
+            *(finding.sentence for finding in _not_measured(trace, counts)),
         )
         if note
     ]

@@ -12,7 +12,7 @@ from routestat.inference.comparison import LawDifference
 from routestat.inference.label_free import FigureDifference
 from routestat.inference.moved import MovedCells
 from routestat.inference.ratio import Estimate
-from routestat.report.parts import units_record
+from routestat.report.parts import not_measured_records, units_record
 from routestat.report.results import Record, _plain, _words, _write_rows
 from routestat.traces.manifest import replace_file
 from routestat.traces.metadata import Router
@@ -86,6 +86,7 @@ def _side(side: Side) -> Record:
         "n_tokens": side.n_tokens,
         "n_documents": side.n_documents,
         **units_record(side.units),
+        "not_measured": not_measured_records(side.not_measured),
         "n_groups": side.n_groups,
     }
 

@@ -9,6 +9,7 @@ from routestat.decomposition import Budget, Conditional, Decomposition
 from routestat.inference.level_checks import LevelCheck
 from routestat.inference.order_choice import LEAST_BITS
 from routestat.inference.scarce import Scarcity
+from routestat.traces.placeholder_facts import Finding
 from routestat.traces.unit_facts import UnitFacts
 
 Record = dict[str, Any]
@@ -36,6 +37,23 @@ def units_record(units: UnitFacts) -> Record:
             "n_documents_without_more": units.template_only,
         },
     }
+
+
+def not_measured_records(findings: Sequence[Finding]) -> list[Record]:
+    """Items of `not_measured`: rows and layers that are no measurements, where the first is, and what was done."""
+    return [
+        {
+            "kind": one.kind,
+            "place": one.place,
+            "n_rows": one.n_rows,
+            "n_documents": one.n_documents,
+            "document": one.document,
+            "position": one.position,
+            "layers": list(one.layers),
+            "dropped": one.dropped,
+        }
+        for one in findings
+    ]
 
 
 def caution_of(**cautions: str | None) -> Record:

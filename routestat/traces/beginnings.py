@@ -87,7 +87,7 @@ class BeginningsReader:
         before = np.zeros(len(first), np.int64)
         before[0] = self._done if goes_on else 0
         take = np.clip(self.depth - before, 0, rows)
-        kept = np.repeat(first, take) + _counted(take)
+        kept = np.repeat(first, take) + counted(take)
         self._keys.append(self._keys_of(batch, kept))
         self._documents.append(document[first[1:] if goes_on else first])
         if goes_on:
@@ -127,6 +127,6 @@ def _taken(parts: list[NDArray[np.uint64]]) -> NDArray[np.uint64]:
     return whole
 
 
-def _counted(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+def counted(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
     """0, 1, 2 … anew in every stretch of these lengths."""
     return np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)

@@ -28,7 +28,17 @@ class Blocks(Trace):
             }
         )
         units = Units.alone(np.arange(number))
-        super().__init__(trace.meta, documents, (), trace.n_tokens, trace.columns, trace.complete, units)
+        super().__init__(
+            trace.meta,
+            documents,
+            (),
+            trace.n_tokens,
+            trace.columns,
+            trace.complete,
+            units,
+            not_measured=trace.not_measured,
+            dummy_rows=trace.dummy_rows,
+        )
         self._trace, self._length = trace, length
         self.note = (
             f"one document: {number} stretches of {length:,} tokens stand for documents; p-values and intervals "

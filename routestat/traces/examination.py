@@ -1,4 +1,4 @@
-"""Looking through the rows of a trace for its units, and reading rows without a template."""
+"""Looking through the rows of a trace for its units and for what is no measurement; reading rows without a template."""
 
 from collections.abc import Callable, Iterator, Sequence
 
@@ -10,7 +10,10 @@ from routestat.errors import TraceError
 from routestat.traces.batch import to_batch
 from routestat.traces.beginnings import Beginnings, BeginningsReader
 from routestat.traces.metadata import TraceMeta
+from routestat.traces.not_measured import NotMeasured, constant_layers, find_rows
 from routestat.traces.overlaps import find_overlaps
+from routestat.traces.row_marks import LayerLevels, stored_rows
+from routestat.traces.run_reader import RunReader
 from routestat.traces.units import CLUSTER_COLUMN, Units, find_units
 
 #: All rows of a trace, with some of its columns.
@@ -93,3 +96,26 @@ def without_beginnings(
             yield from [record.take(pa.array(kept))] if len(kept) else []
         else:
             yield record
+
+
+def examine_rows(
+    meta: TraceMeta, recorded: Recorded, progress: Callable[[int], None] | None = None
+) -> NotMeasured:
+    """Find what in a trace is no measurement: one pass over its choices.
+
+    Parameters
+    ----------
+    meta : TraceMeta
+    recorded : callable(columns)
+        Gives all rows.
+    progress : callable(rows_done), optional
+    """
+    routers, done = meta.routers, 0
+    levels = LayerLevels(len(routers))
+    reader = RunReader(len(routers), max(router.top_k for router in routers))
+    for record in recorded(["token", "phase", *(router.name for router in routers)]):
+        reader.add(stored_rows(record, routers, levels))
+        done += record.num_rows
+        if progress is not None:
+            progress(done)
+    return NotMeasured(find_rows(reader.finished()), constant_layers(levels, routers))

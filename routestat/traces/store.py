@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from routestat.errors import TraceError
 from routestat.traces.batch import Batch, RowChecker, to_batch
 from routestat.traces.checked import check_documents, check_record, first_line, whole_column
-from routestat.traces.examination import examine, without_beginnings
+from routestat.traces.examination import examine, examine_rows, without_beginnings
 from routestat.traces.manifest import (
     BATCH_ROWS,
     FIXED_COLUMNS,
@@ -25,12 +25,15 @@ from routestat.traces.manifest import (
     schema_of,
 )
 from routestat.traces.metadata import Router, TraceMeta
+from routestat.traces.not_measured import KEY, NotMeasured, measured, measured_meta
 from routestat.traces.rows import to_table
 from routestat.traces.units import TEMPLATES, Units, relabelled, units_in
 
 Progress = Callable[[int, int], None]
 
 
+#: What may be done with rows that are no measurements.
+DUMMY_ROWS = ("keep", "drop")
 # A batch this large keeps the cost of handing it out small beside that of counting it.
 BATCH_BYTES = 8 << 20
 
@@ -66,6 +69,9 @@ class Trace:
     template : {"once", "drop", "keep"}
         What happens to a beginning that most documents share: its rows are counted in the first document that has
         all of it, in none, or in all.
+    dummy_rows : {"keep", "drop"}
+        What happens to rows that are no measurements: they are rows like others, or they and layers that are none are
+        not there; inside documents such rows are missing.
     note : str
         What its documents are, where they are no documents.
     """
@@ -82,15 +88,46 @@ class Trace:
         complete: bool = True,
         units: Units | None = None,
         template: str = "once",
+        not_measured: NotMeasured | None = None,
+        dummy_rows: str = "keep",
     ) -> None:
         self.meta = meta
         self.documents = documents
         self.n_tokens = n_tokens
         self.columns = tuple(columns)
         self.complete = complete
-        self.template = _require_template(template)
+        self.template = _require_one_of(template, TEMPLATES, "template")
         self._sources = tuple(sources)
         self._units = units
+        self._not_measured = not_measured
+        self.dummy_rows = dummy_rows
+        self._dropped: tuple[TraceMeta, NotMeasured] | None = None
+
+    @property
+    def not_measured(self) -> NotMeasured:
+        """Which rows and layers are no measurements; rows are looked through when this is first asked for."""
+        if self._not_measured is None:
+            self._not_measured = examine_rows(self.meta, self.record_batches)
+        return self._not_measured
+
+    def _drop(self) -> None:
+        """Leave out what is no measurement; units are then those of the rest."""
+        if found := self.not_measured:
+            self._dropped = self.meta, found
+            self.meta = measured_meta(self.meta, found)
+            names = {router.name for router in self.meta.routers}
+            self.columns = tuple(name for name in self.columns if name.split(".", 1)[0] in names)
+            self.n_tokens -= found.n_removed
+            self.documents = self._without_emptied(found)
+            self._units = None
+
+    def _without_emptied(self, found: NotMeasured) -> pa.Table:
+        """The documents without those of which every row was left out."""
+        touched = np.unique(found.ranges["document"])
+        left = [np.intersect1d(batch.document, touched) for batch in self.batches([])]
+        emptied = np.setdiff1d(touched, np.concatenate([touched[:0], *left]))
+        kept = ~np.isin(self.documents.column("document").to_numpy(), emptied)
+        return self.documents if kept.all() else self.documents.filter(pa.array(kept))
 
     @property
     def units(self) -> Units:
@@ -113,6 +150,7 @@ class Trace:
         *,
         cluster: str | None = None,
         template: str = "once",
+        dummy_rows: str = "keep",
     ) -> "Trace":
         """Open the store at `path` and check all of it.
 
@@ -128,6 +166,8 @@ class Trace:
             each as independent. If not given: what the store says, or else documents that share their beginning.
         template : {"once", "drop", "keep"}
             What to do with the rows of a beginning that most documents share.
+        dummy_rows : {"keep", "drop"}
+            What to do with rows and layers that are no measurements.
 
         Raises
         ------
@@ -142,9 +182,12 @@ class Trace:
         shards = [folder / shard.file for shard in manifest.shards]
         extra = manifest.columns[FIXED_COLUMNS + len(manifest.meta.routers) :]
         units = units_in(documents) if cluster is None else None
+        held = (documents.schema.metadata or {}).get(KEY)
+        known = None if held is None else NotMeasured.from_json(held, manifest.n_tokens)
         trace = cls(
-            manifest.meta, documents, shards, manifest.n_tokens, extra, manifest.complete, units, template
-        )
+            manifest.meta, documents, shards, manifest.n_tokens, extra, manifest.complete, units, template, known,
+            _require_one_of(dummy_rows, DUMMY_ROWS, "dummy_rows"),
+        )  # fmt: skip
         checker, done = RowChecker(manifest.meta), 0
         for shard in manifest.shards:
             file = check_file(folder, shard, hashes=verify)
@@ -161,9 +204,11 @@ class Trace:
                     progress(done, manifest.n_tokens)
             if row != shard.rows:
                 raise TraceError(f"{file}: {row} rows where the manifest says {shard.rows}")
-        if cluster is not None or (verify and units is None):
+        if dummy_rows == "drop":
+            trace._drop()
+        if cluster is not None or (verify and trace._units is None):
             told = None if progress is None else lambda done: progress(done, manifest.n_tokens)
-            trace._units = examine(trace.meta, documents, trace.record_batches, cluster, told)
+            trace._units = examine(trace.meta, trace.documents, trace.record_batches, cluster, told)
         return trace
 
     @classmethod
@@ -176,6 +221,7 @@ class Trace:
         *,
         clusters: ArrayLike | None = None,
         template: str = "once",
+        dummy_rows: str = "keep",
         **columns: Any,
     ) -> "Trace":
         """A trace in memory; arguments as for `TraceWriter.write`.
@@ -189,14 +235,21 @@ class Trace:
             checker.check(to_batch(record), "arrays", 0)
         numbers = np.unique(table.column("document").to_numpy())
         documents = pa.table({"document": pa.array(numbers, pa.int32())})
-        trace = cls(meta, documents, [table], table.num_rows, columns.get("columns") or (), template=template)
+        recorded = columns.get("columns") or ()
+        trace = cls(
+            meta, documents, [table], table.num_rows, recorded, template=template, dummy_rows=dummy_rows
+        )
+        if _require_one_of(dummy_rows, DUMMY_ROWS, "dummy_rows") == "drop":
+            trace._drop()
         if clusters is not None:
             label = _label_of(table.column("document").to_numpy(), clusters, numbers)
-            trace.documents = documents.append_column("clusters", pa.array(label))
+            there = np.isin(numbers, trace.documents.column("document").to_numpy())
+            numbers, label = numbers[there], label[there]
+            trace.documents = trace.documents.append_column("clusters", pa.array(label))
             trace._units = (
                 relabelled(Units.alone(numbers), label)
                 if template == "keep"
-                else examine(meta, trace.documents, trace.record_batches, "clusters")
+                else examine(trace.meta, trace.documents, trace.record_batches, "clusters")
             )
         return trace
 
@@ -218,6 +271,10 @@ class Trace:
 
     def record_batches(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
         """All rows as Arrow record batches, with the phase."""
+        records = self._recorded(columns)
+        return records if self._dropped is None else measured(records, self._dropped[1], self._dropped[0])
+
+    def _recorded(self, columns: Sequence[str] | None) -> Iterator[pa.RecordBatch]:
         for source in self._sources:
             if isinstance(source, pa.Table):
                 names = source.schema.names if columns is None else ["document", "position", *columns]
@@ -263,10 +320,10 @@ def _label_of(
     return np.asarray(label)
 
 
-def _require_template(template: str) -> str:
-    if template not in TEMPLATES:
-        raise TraceError(f"template must be one of {', '.join(TEMPLATES)}, got {template!r}")
-    return template
+def _require_one_of(value: str, known: Sequence[str], what: str) -> str:
+    if value not in known:
+        raise TraceError(f"{what} must be one of {', '.join(known)}, got {value!r}")
+    return value
 
 
 def span(numbers: Sequence[int]) -> str:

@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike
 from routestat.errors import TraceError
 from routestat.traces.batch import RowChecker, to_batch
 from routestat.traces.checked import check_record, first_line, require_text, whole_column
-from routestat.traces.examination import examine
+from routestat.traces.examination import examine, examine_rows
 from routestat.traces.interrupts import held_back
 from routestat.traces.manifest import (
     DOCUMENTS,
@@ -30,6 +30,7 @@ from routestat.traces.manifest import (
     write_arrow,
 )
 from routestat.traces.metadata import TraceMeta
+from routestat.traces.not_measured import KEY, NotMeasured
 from routestat.traces.rows import to_table
 from routestat.traces.store import documents_in, read_documents, read_shards
 from routestat.traces.units import FOUND, Units
@@ -74,6 +75,7 @@ class TraceWriter:
         self._rows = 0
         self._seen: set[int] = set()
         self._units: Units | None = None
+        self._not_measured: NotMeasured | None = None
         self._manifest: Manifest | None = None
         self.path.mkdir(parents=True, exist_ok=True)
         if (self.path / MANIFEST).exists():
@@ -106,14 +108,17 @@ class TraceWriter:
         # Interrupted work is kept: whole rows that were handed over are flushed, the store stays incomplete.
         self._flush(everything=True)
         if kind is None:
-            self._units = self._examine()
+            self._examine()
         if kind is None or self._announced:
             self._save(complete=kind is None)
 
-    def _examine(self) -> Units:
-        """Which of the documents now on disk are independent; looked at anew after each addition."""
+    def _examine(self) -> None:
+        """Which of the documents now on disk are independent, and what in them is no measurement; anew after each
+        addition."""
         shards = [] if self._manifest is None else [self.path / shard.file for shard in self._manifest.shards]
-        return examine(self.meta, self._document_table(), partial(read_shards, shards))
+        recorded = partial(read_shards, shards)
+        self._units = examine(self.meta, self._document_table(), recorded)
+        self._not_measured = examine_rows(self.meta, recorded)
 
     def add_extra(self, said: Mapping[str, Any]) -> None:
         """Say more in the metadata's `extra`, such as what was noted while rows were written.
@@ -290,7 +295,10 @@ class TraceWriter:
         described = described.sort_by("document")
         for name, column in ({} if self._units is None else self._units.to_columns()).items():
             described = described.append_column(name, column)
-        return described
+        held = None
+        if self._not_measured is not None and self._manifest is not None:
+            held = {KEY: self._not_measured.to_json(self._manifest.n_tokens)}
+        return described.replace_schema_metadata(held)
 
 
 def _column(values: Any, name: str, n: int) -> pa.Array:

@@ -33,12 +33,12 @@ from routestat.traces.importers.checks import (
     layer_numbers_from,
     once,
     pick_layers,
-    settle_dummies,
-    settle_n_experts,
 )
 from routestat.traces.importers.imported import Imported, Wanted, routers_of
+from routestat.traces.importers.markers import RawRows, check_type
 from routestat.traces.importers.misspelt import meant
 from routestat.traces.importers.opening import UNREADABLE, require_members_once
+from routestat.traces.importers.placeholders import settle_rows
 from routestat.traces.importers.wording import listed, reason
 from routestat.traces.metadata import LAYER_NUMBERS, Router, layers_were_counted
 from routestat.traces.store import Trace
@@ -76,7 +76,10 @@ def read_arrays(path: Path, wanted: Wanted | None = None) -> Imported:
     n, _, top_k = experts.shape
     axis = _layers(path, arrays, experts.shape[1])
     experts, layers = pick_layers(path, experts, axis, wanted.layers, notes)
-    n_experts = _n_experts(path, arrays, experts, wanted.n_experts, notes)
+    given = _n_experts(path, arrays)
+    for number in (given, wanted.n_experts):
+        if number is not None:
+            check_type(path, experts.dtype, number)
     document = _per_token(path, arrays, "document", n)
     if document is None:
         document = np.zeros(n, np.int64)
@@ -102,20 +105,42 @@ def read_arrays(path: Path, wanted: Wanted | None = None) -> Imported:
         if once_each is not None:
             order = order[once_each]
             position[order] = count_positions(document[order])
-    if wanted.drop_dummy_rows and n:
-        keep = settle_dummies(path, experts[order], document[order], True, notes, "row {}".format)
-        order = order if keep is None else order[keep]
-    rows = experts[order]
-    check_subsets(path, rows, n_experts, layers, lambda row: f"row {order[row]}")
+    raw = RawRows(
+        experts[order],
+        document[order],
+        position[order],
+        None if token is None else token[order],
+        None if phase is None or not phase.any() else phase[order] == 1,
+    )
+
+    def place(row: int) -> str:
+        return f"row {order[row]}"
+
+    if n:
+        drop = wanted.drop_dummy_rows
+        raw, layers, n_experts = settle_rows(
+            path, raw, layers, given, wanted.n_experts, drop, notes, place, accept_missing=True
+        )
+        if drop:
+            # Rows were left out: the order in the file no longer tells the row.
+            place = "row {} of those kept".format
+            kept = np.isin(documents["document"], raw.document)
+            documents = {
+                key: [one for one, k in zip(column, kept, strict=True) if k]
+                for key, column in documents.items()
+            }
+    else:
+        n_experts = _no_tokens(path, wanted.n_experts if given is None else given)
+    check_subsets(path, raw.experts, n_experts, layers, place)
     return Imported(
         routers_of(path, layers, n_experts, top_k),
-        rows,
-        document[order].astype(np.int32),
-        position[order].astype(np.int32),
-        None if token is None else token[order].astype(np.int32),
+        raw.experts,
+        raw.document.astype(np.int32),
+        raw.position.astype(np.int32),
+        None if raw.token is None else raw.token.astype(np.int32),
         documents,
         tuple(notes),
-        None if phase is None or not phase.any() else phase[order] == 1,
+        raw.decode,
         extra={
             LAYER_NUMBERS: layer_numbers_from(axis, wanted.layers),
             **({} if column is None else {CLUSTER_COLUMN: column}),
@@ -166,7 +191,7 @@ def write_arrays(trace: Trace, path: Path, progress: Callable[[int, int], None] 
     if not arrays["phase"].any():
         del arrays["phase"]
     arrays |= {"n_experts": np.array(n_experts)}
-    if not layers_were_counted(trace.meta):
+    if not layers_were_counted(trace.meta) or trace.meta.layers != tuple(range(len(routers))):
         arrays["layers"] = np.array(trace.meta.layers)
     arrays |= _domains(trace, arrays["document"])
     if trace.meta.extra.get(CLUSTER_COLUMN):
@@ -278,21 +303,20 @@ def _layers(path: Path, arrays: dict[str, NDArray], n_layers: int) -> list[int] 
     return [int(layer) for layer in layers]
 
 
-def _n_experts(
-    path: Path, arrays: dict[str, NDArray], experts: NDArray, wanted: int | None, notes: list[str]
-) -> int:
-    if "n_experts" in arrays:
-        given = arrays["n_experts"]
-        if given.size != 1 or given.dtype.kind not in "iu" or int(given.ravel()[0]) < 1:
-            raise FormatError(f"{path}: n_experts must be one positive integer, got {_describe(given)}")
-        return settle_n_experts(path, experts, int(given.ravel()[0]), wanted, notes)
-    if wanted is not None:
-        return wanted
-    if not experts.size:
+def _n_experts(path: Path, arrays: dict[str, NDArray]) -> int | None:
+    """Experts per router, where the file says it."""
+    if "n_experts" not in arrays:
+        return None
+    given = arrays["n_experts"]
+    if given.size != 1 or given.dtype.kind not in "iu" or int(given.ravel()[0]) < 1:
+        raise FormatError(f"{path}: n_experts must be one positive integer, got {_describe(given)}")
+    return int(given.ravel()[0])
+
+
+def _no_tokens(path: Path, n_experts: int | None) -> int:
+    if n_experts is None:
         raise FormatError(f"{path}: no tokens and no n_experts: nothing to go by")
-    found = int(experts.max()) + 1
-    notes.append(f"no n_experts: taken as {found}, the largest id + 1; a dead last expert would be missed")
-    return max(found, 1)
+    return n_experts
 
 
 def _per_token(path: Path, arrays: dict[str, NDArray], name: str, n: int) -> NDArray | None:

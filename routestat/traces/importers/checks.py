@@ -1,4 +1,4 @@
-"""The checks every importer shares: layers, ids, duplicates inside a row, dummy rows at the start."""
+"""The checks every importer shares: layers, ids, duplicates inside a row."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,8 +14,6 @@ from routestat.traces.overlaps import find_repeats
 from routestat.traces.row_hash import hash_rows
 from routestat.traces.store import span
 
-# A shorter run of one and the same choice at the start of a document happens in real text ("\n\n\n").
-DUMMY_RUN = 8
 # Rows without positions that are searched for copies of others, at most.
 MOST_LOOKED_AT = 1 << 24
 # Beyond this an id is garbage, such as bytes of another type.
@@ -74,7 +72,7 @@ def once(
 
     For rows without positions, documents standing together. See `traces.overlaps`.
     """
-    if len(experts) > MOST_LOOKED_AT:
+    if not experts.size or len(experts) > MOST_LOOKED_AT:
         return None
     columns = [*experts.reshape(len(experts), -1).T, *([] if token is None else [token])]
     found = find_repeats(hash_rows(columns, len(experts)), document, experts.shape[1])
@@ -134,8 +132,22 @@ def layer_numbers_from(axis: Sequence[int] | None, wanted: Sequence[int] | None)
     return FROM_READER if wanted is None else FROM_USER
 
 
-def refuse_empty_layers(path: Path, experts: NDArray[np.integer], layers: Sequence[int]) -> None:
-    """Refuse layers where nothing was recorded: zeros in every slot of every row (k > 1), or −1."""
+def empty_layers(
+    path: Path,
+    experts: NDArray[np.integer],
+    layers: Sequence[int],
+    allowed: bool = False,
+    or_missing: bool = True,
+) -> list[int]:
+    """Layers where nothing was recorded: zeros in every slot of every row (k > 1), or −1; refused unless `allowed`.
+
+    `or_missing` False: −1 in every row is accepted, as in arrays that a trace was written to.
+
+    Raises
+    ------
+    FormatError
+        If there is no row, no layer with a record, or an empty layer that is not allowed.
+    """
     if not experts.size:
         raise FormatError(f"{path}: no tokens in it")
     several = experts.shape[2] > 1
@@ -145,16 +157,19 @@ def refuse_empty_layers(path: Path, experts: NDArray[np.integer], layers: Sequen
         # Hardly ever more has to be looked at than the beginning.
         if (rows[:1024] > 0).any():
             continue
-        if (rows == -1).all() or (several and not (rows > 0).any()):
+        missing = bool((rows == -1).all())
+        if (missing and or_missing) or (several and not missing and not (rows > 0).any()):
             empty.append(layer)
     rest = [layer for layer in layers if layer not in empty]
     if empty and not rest:
         raise FormatError(f"{path}: nothing but zeros or −1 in every layer: the routing was not recorded")
-    if empty:
+    if empty and not allowed:
         raise FormatError(
             f"{path}: nothing but zeros or −1 in layers {span(empty)}: dense layers, or never recorded; "
-            f"name the MoE layers: --layers {span(rest).replace(', ', ',')}"
+            f"name the MoE layers: --layers {span(rest).replace(', ', ',')}, or leave out what is no measurement: "
+            "--drop-dummy-rows"
         )
+    return empty
 
 
 def settle_n_experts(
@@ -171,7 +186,7 @@ def settle_n_experts(
     given = wanted if known is None else known
     if given is not None:
         return given
-    found = int(experts.max()) + 1
+    found = max(int(experts.max()) + 1, 1)
     if found > MOST_EXPERTS:
         row = int(np.unravel_index(int(experts.argmax()), experts.shape)[0])
         raise FormatError(
@@ -181,60 +196,3 @@ def settle_n_experts(
         f"taken as {found} experts, the largest id + 1; a dead last expert would be missed: --n-experts"
     )
     return found
-
-
-def settle_dummies(
-    path: Path,
-    experts: NDArray[np.integer],
-    document: NDArray[np.integer],
-    drop: bool,
-    notes: list[str],
-    place: Callable[[int], str],
-) -> NDArray[np.bool_] | None:
-    """Find the dummy rows that open documents, note them, and return which rows to keep (None: all).
-
-    A warm-up pass routes one made-up token again and again, or leaves a buffer's zeros: a run of rows that are
-    equal in every layer, all zero, all the first k ids, or at least eight long.
-    """
-    dummy, n_documents = _leading_dummies(experts, document)
-    count = int(dummy.sum())
-    if not count:
-        return None
-    if drop:
-        notes.append(f"dropped {count} leading dummy rows of {n_documents} documents")
-        if count == len(dummy):
-            raise FormatError(f"{path}: every row is a dummy row: nothing remains")
-        return ~dummy
-    zeros = dummy & ~experts.reshape(len(experts), -1).any(axis=1)
-    if experts.shape[2] > 1 and zeros.any():
-        raise FormatError(
-            f"{path}: {place(int(np.argmax(zeros)))}: one of {count} leading dummy rows of {n_documents} documents, "
-            "nothing but zeros; drop them with --drop-dummy-rows"
-        )
-    notes.append(
-        f"{count} leading rows of {n_documents} documents repeat one choice in every layer, as warm-up rows do: "
-        "kept; drop them with --drop-dummy-rows"
-    )
-    return None
-
-
-def _leading_dummies(
-    experts: NDArray[np.integer], document: NDArray[np.integer]
-) -> tuple[NDArray[np.bool_], int]:
-    n, n_layers, top_k = experts.shape
-    same = np.ones(n, bool)
-    same[0] = False
-    same[1:] = document[1:] == document[:-1]
-    starts = np.flatnonzero(~same)
-    for index in range(n_layers):
-        same[1:] &= (experts[1:, index] == experts[:-1, index]).all(axis=1)
-    changes = np.append(np.flatnonzero(~same), n)
-    runs = changes[np.searchsorted(changes, starts, side="right")] - starts
-    first = experts[starts]
-    blank = (first == 0).all(axis=(1, 2)) & (top_k > 1)
-    counted = (first == np.arange(top_k)).all(axis=(1, 2)) & (top_k > 1) & (n_layers > 1)
-    found = (blank | counted | (runs >= DUMMY_RUN)) & ~(first == -1).all(axis=(1, 2))
-    dummy = np.zeros(n, bool)
-    for start, run in zip(starts[found].tolist(), runs[found].tolist(), strict=True):
-        dummy[start : start + run] = True
-    return dummy, int(found.sum())

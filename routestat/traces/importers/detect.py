@@ -164,6 +164,8 @@ def _of_file(path: Path) -> str | None:
         return None if any(sign in path.name for sign in "*?[") else "arrays"
     with path.open("rb") as handle:
         head = handle.read(64).removeprefix(codecs.BOM_UTF8)
+    if not head and path.stat().st_size < 4:
+        raise FormatError(f"{path}: empty")
     if head[:4] == b"GGUF" or DUMP.fullmatch(path.name):
         return "llama-cpp"
     if head[:6] == b"\x93NUMPY":

@@ -18,10 +18,9 @@ from routestat.traces.importers.checks import (
     layer_numbers_from,
     once,
     pick_layers,
-    refuse_empty_layers,
-    settle_dummies,
-    settle_n_experts,
 )
+from routestat.traces.importers.markers import RawRows
+from routestat.traces.importers.placeholders import settle_rows
 from routestat.traces.importers.wording import listed
 from routestat.traces.metadata import LAYER_NUMBERS, Router, routers_like
 from routestat.traces.units import CLUSTER_COLUMN, LABEL, named_column
@@ -227,6 +226,7 @@ def settle(
     notes: Sequence[str] = (),
     weights: NDArray[np.floating] | None = None,
     places: Sequence[str] = (),
+    keep_layers: bool = False,
     **said: Any,
 ) -> Imported:
     """Check rows ``[token, layer, slot]`` and say what was assumed.
@@ -247,6 +247,8 @@ def settle(
         Gate weights, of the shape of `experts`.
     places : sequence of str, optional
         Where each document stands in the source: file, line or field, for messages.
+    keep_layers : bool
+        Leave out no layer: of rows that come in parts all have to have the same.
     said : mapping
         `engine`, `slot_order`, `extra` of `Imported`.
 
@@ -268,7 +270,6 @@ def settle(
         weights, _ = pick_layers(path, weights, axis, wanted.layers, [])
     said["extra"] = {**said.get("extra", {}), LAYER_NUMBERS: layer_numbers_from(axis, wanted.layers)}
     experts, layers = pick_layers(path, experts, axis, wanted.layers, spoken)
-    refuse_empty_layers(path, experts, layers)
     if position is None and (kept := once(experts, document, token, spoken)) is not None:
         experts, document = experts[kept], document[kept]
         token = None if token is None else token[kept]
@@ -283,13 +284,19 @@ def settle(
         named = listed([names[number] if names else str(number)])
         return f"{before}document {named}, position {positions[row]}"
 
-    keep = settle_dummies(path, experts, document, wanted.drop_dummy_rows, spoken, place)
-    if keep is not None:
-        experts, document, positions = experts[keep], document[keep], positions[keep]
-        token = None if token is None else token[keep]
-        decode = None if decode is None else decode[keep]
-        weights = None if weights is None else weights[keep]
-    n_experts = settle_n_experts(path, experts, n_experts, wanted.n_experts, spoken, place)
+    raw, layers, n_experts = settle_rows(
+        path,
+        RawRows(experts, document, positions, token, decode, weights),
+        layers,
+        n_experts,
+        wanted.n_experts,
+        wanted.drop_dummy_rows,
+        spoken,
+        place,
+        keep_layers,
+    )
+    experts, document, positions = raw.experts, raw.document, raw.position
+    token, decode, weights = raw.token, raw.decode, raw.weights
     check_subsets(path, experts, n_experts, layers, place)
     largest = np.iinfo(np.int32).max
     if token is not None and (token.min() < -1 or token.max() > largest):

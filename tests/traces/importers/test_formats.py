@@ -29,11 +29,11 @@ def test_zero_rows_at_the_start_are_counted_and_can_be_dropped(capsys, tmp_path,
     path = requests(tmp_path, np.concatenate([np.zeros((3, 3, 2), np.int32), experts]), experts)
     line = refused(capsys, path, tmp_path)
     assert (
-        "one of 3 leading dummy rows of 1 documents, nothing but zeros; drop them with --drop-dummy-rows"
-        in line
+        "[0, 0] in every layer repeats an expert: one of 3 dummy rows of 1 documents, nothing but zeros; drop them "
+        "with --drop-dummy-rows" in line
     )
     _, got, err = stored(capsys, path, tmp_path, "--drop-dummy-rows", "--n-experts", 8)
-    assert "dropped 3 leading dummy rows of 1 documents" in err
+    assert "one of 3 dummy rows of 1 documents, nothing but zeros: taken as missing" in err
     assert np.array_equal(subsets(got.experts), subsets(np.concatenate([experts, experts])))
     assert got.position.tolist() == [*range(3, 15), *range(12)]
 
@@ -50,7 +50,7 @@ def test_constant_rows_at_the_start_are_noted_and_kept(capsys, tmp_path, experts
     rows = np.concatenate([np.tile(np.array(dummy, np.int32), (run, 1, 1)), experts])
     path = requests(tmp_path, rows)
     _, got, err = stored(capsys, path, tmp_path, "--n-experts", 8)
-    assert (f"{run} leading rows of 1 documents repeat one choice" in err) == found
+    assert (f"{run} rows at the starts of 1 of 1 document" in err) == found
     assert len(got.experts) == len(rows)
     (tmp_path / "b").mkdir()
     _, got, err = stored(capsys, path, tmp_path / "b", "--n-experts", 8, "--drop-dummy-rows")
@@ -60,7 +60,9 @@ def test_constant_rows_at_the_start_are_noted_and_kept(capsys, tmp_path, experts
 def test_plain_arrays_drop_dummy_rows_too(capsys, tmp_path, experts):
     rows = np.concatenate([np.zeros((2, 3, 2), np.int32), experts])
     np.savez(tmp_path / "x.npz", experts=rows, n_experts=8)
-    assert "row 0: [0, 0] repeats an expert" in refused(capsys, tmp_path / "x.npz", tmp_path)
+    assert "row 0: [0, 0] in every layer repeats an expert: one of 2 dummy rows" in refused(
+        capsys, tmp_path / "x.npz", tmp_path
+    )
     _, got, _ = stored(capsys, tmp_path / "x.npz", tmp_path, "--drop-dummy-rows")
     assert np.array_equal(subsets(got.experts), subsets(experts))
 
@@ -94,7 +96,7 @@ def test_what_is_of_no_known_format_says_which_there_are(capsys, tmp_path):
     (tmp_path / "folder").mkdir()
     assert "in no format that is known" in refused(capsys, tmp_path / "folder", tmp_path)
     (tmp_path / "empty").write_bytes(b"")
-    assert "in no format that is known" in refused(capsys, tmp_path / "empty", tmp_path)
+    assert refused(capsys, tmp_path / "empty", tmp_path).endswith("empty: empty")
 
 
 @pytest.mark.parametrize(

@@ -137,13 +137,9 @@ def test_what_is_wrong_is_named(capsys, tmp_path, rng):
     assert "line 3: topk is 1, before it was 2" in said(*good, good[0] | one)
     twice = experts.copy()
     twice[3, 1] = [6, 6]
-    assert "layer 3, document step 0 rank 0, position 3: [6, 6] repeats" in said(
-        *lines(twice)
-    )
+    assert "layer 3, document step 0 rank 0, position 3: [6, 6] repeats" in said(*lines(twice))
     twice[3, 1] = [8, 1]
-    assert "layer 3, document step 0 rank 0, position 3: [8, 1] is outside 0 … 7" in said(
-        *lines(twice)
-    )
+    assert "layer 3, document step 0 rank 0, position 3: [8, 1] is outside 0 … 7" in said(*lines(twice))
     assert "nothing but zeros or −1 in layers 3" in said(good[0], good[1] | {"top_indices": [[0, 0]] * 5})
 
 

@@ -124,9 +124,10 @@ def test_what_is_wrong_is_named(capsys, tmp_path, experts):
     assert "sample 1: attention_mask has gaps" in said(routed_experts=routed, attention_mask=gap)
     hole = routed.copy()
     hole[1, 5] = 0
-    assert "sample 1, document x 1, position 1: [0, 0] repeats an expert" in said(
-        routed_experts=hole, attention_mask=mask
+    repeated = (
+        "sample 1, document x 1, position 1: [0, 0] in every layer repeats an expert: one of 1 dummy rows"
     )
+    assert repeated in said(routed_experts=hole, attention_mask=mask)
     assert "padding needs attention_mask" in said(routed_experts=routed[..., :1])
     assert "response_lengths has 1 samples where" in said(
         rollout_routed_experts_0=experts, rollout_routed_experts_1=experts, response_lengths=[4]

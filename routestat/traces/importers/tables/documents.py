@@ -6,7 +6,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from routestat.traces.importers.tables.names import plain
-from routestat.traces.importers.tables.separating import Prompts, Segments, clashing, separated, unsigned
+from routestat.traces.importers.tables.separating import (
+    Prompts,
+    Segments,
+    begun_anew,
+    clashing,
+    moved,
+    separated,
+    unsigned,
+)
 from routestat.traces.importers.tables.spilling import RowStore
 from routestat.traces.importers.tables.stream import Piece, Stream
 
@@ -72,6 +80,11 @@ def settle_documents(
         notes.append(
             f"negative positions: {sum(-min(low for low, _ in own) for own in batches.values())} tokens of prompts, "
             "taken as prefill"
+        )
+    elif columns.phase and columns.position and (anew := begun_anew(store)):
+        store.change(moved(anew))
+        notes.append(
+            f"positions begin anew with the generated rows of {len(anew):,} documents: these follow their prompts"
         )
     said = {
         role: [stream.value_of(role, *owner) for owner in owners]

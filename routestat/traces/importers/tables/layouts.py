@@ -186,6 +186,9 @@ def recognise(held: Sequence[str], said: Columns | None = None) -> Columns:
             column = by_plain.pop(word)
             found[role] = (column,) if role in SEVERAL else column
     columns = _one_form(replace(columns, **found))
+    if columns.cluster and not columns.document and not {"cluster", "document"} & set(columns.named):
+        # Nothing smaller than a conversation is told apart: it is the document.
+        columns = replace(columns, document=columns.cluster, cluster="")
     names = set(map(plain, held))
     return replace(columns, falling={"turn", "slot", "residency"} <= names and columns.slot != "")
 

@@ -17,7 +17,7 @@ class Place:
     document: int = 0
     base: int = 0
     highest: int = 0
-    last: dict[int, tuple[int, int, int]] = field(default_factory=dict)
+    last: dict[int, tuple[int, int, int, int]] = field(default_factory=dict)
     counts: dict[int, int] = field(default_factory=dict)
 
     def counted(self, document: NDArray[np.int32], rows: Rows, per_place: int) -> NDArray[np.int32]:
@@ -36,19 +36,23 @@ class Place:
         return (position // per_place).astype(np.int32)
 
     def stretches(self, rows: Rows, signed: bool, single: bool) -> NDArray[np.int32] | None:
-        """The stretch of each row: one more where the position falls back within its layer."""
+        """The stretch of each row: one more where the position falls back within its layer.
+
+        Where a prompt ends and its answer begins, positions may begin anew: that is one stretch.
+        """
         order = np.argsort(rows.layer, kind="stable")
         layer, position = rows.layer[order], rows.position[order]
         slot = np.zeros(len(layer), np.int64) if rows.slot is None else rows.slot[order].astype(np.int64)
+        phase = np.zeros(len(layer), np.int8) if rows.phase is None else rows.phase[order]
         starts = np.flatnonzero(np.diff(layer, prepend=-1))
-        before, before_slot = np.roll(position, 1), np.roll(slot, 1)
+        before, before_slot, before_phase = np.roll(position, 1), np.roll(slot, 1), np.roll(phase, 1)
         carried = np.zeros(len(layer), np.int64)
         lengths = np.diff(np.append(starts, len(layer)))
         states = [self.last.get(int(number)) for number in layer[starts]]
         for start, length, state in zip(starts.tolist(), lengths.tolist(), states, strict=True):
-            least = (int(position[start]) - 1, -1, self.base)
-            at, at_slot, carried[start : start + length] = state or least
-            before[start], before_slot[start] = at, at_slot
+            least = (int(position[start]) - 1, -1, 0, self.base)
+            at, at_slot, at_phase, carried[start : start + length] = state or least
+            before[start], before_slot[start], before_phase[start] = at, at_slot, at_phase
         if signed:
             falls = (position < before) & (before >= 0) | (position == before)
         elif not single:
@@ -57,12 +61,18 @@ class Place:
             falls = position < before
             if rows.slot is not None:
                 falls |= (position == before) & (slot <= before_slot)
+        falls &= (phase != 1) | (before_phase == 1)
         total = np.cumsum(falls)
         within = total - np.repeat(total[starts] - falls[starts], lengths)
         found = np.maximum(carried, self.base) + within
         ends = starts + lengths - 1
         for end in ends.tolist():
-            self.last[int(layer[end])] = (int(position[end]), int(slot[end]), int(found[end]))
+            self.last[int(layer[end])] = (
+                int(position[end]),
+                int(slot[end]),
+                int(phase[end]),
+                int(found[end]),
+            )
         self.highest = max(self.highest, int(found.max(initial=0)))
         if not self.highest:
             return None

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from routestat.errors import FormatError
 from routestat.traces.checked import shown
+from routestat.traces.importers.misspelt import meant
 from routestat.traces.importers.opening import reason
 from routestat.traces.importers.tables.arrow_columns import FORWARD_MODES, PHASE_WORDS
 from routestat.traces.importers.tables.layouts import (
@@ -23,9 +24,10 @@ from routestat.traces.importers.tables.layouts import (
     settle_form,
     unnamed,
 )
-from routestat.traces.importers.tables.names import plain
+from routestat.traces.importers.tables.names import NAMES, plain
 from routestat.traces.importers.tables.plans import Plan
 from routestat.traces.importers.tables.sources import Text, head_of, is_table_name
+from routestat.traces.importers.wording import listed
 
 # Rows that are looked at to tell what a column holds.
 SAMPLE_ROWS = 500
@@ -130,7 +132,28 @@ def _columns(
     if columns.phase and "phase" not in columns.named and not _are_phases(columns.phase, values):
         belied.append(f"column {columns.phase} is not read: its values are no phases")
         columns = replace(columns, phase="")
+    belied += _doubtful(columns, held)
     return columns, tuple(belied)
+
+
+def _doubtful(columns: Columns, held: list[str]) -> list[str]:
+    """Words on columns that are not read, but may be one of those that are, under another name."""
+    # The first column without a name is the index that pandas writes.
+    rest = [name for name in held if name not in columns.used and name != "Unnamed: 0"]
+    slots = () if columns.listed or "experts" in columns.named else columns.experts
+    roles = ("document", "position", "token", "phase", "domain", "cluster")
+    known = {name for role in roles if not getattr(columns, role) for name in NAMES[role]}
+    if slots:
+        known.add(re.sub(r"\d+$", lambda number: str(int(number[0]) + 1), slots[-1]))
+    said = [
+        f"column {listed([name])} is not read; did you mean {one}?"
+        for name in rest
+        if (one := meant(plain(name), known))
+    ]
+    unnamed = [name for name in rest if name.startswith("Unnamed: ")]
+    if slots and rest and (unnamed or len(slots) == 1 or not slots[0].endswith("0")):
+        said.append(f"experts are read from {listed(slots)} (k = {len(slots)}), and not from {listed(rest)}")
+    return said
 
 
 def _are_phases(name: str, values: dict[str, list[Any]]) -> bool:

@@ -223,6 +223,49 @@ def as_written(batches: list[tuple[int, int]], position: int) -> int:
     return position
 
 
+def begun_anew(store: RowStore) -> dict[int, int]:
+    """Documents whose generated rows are numbered from 0 or 1 anew, and by how much these have to be moved."""
+    last_prompt, first_answer = np.empty(0, np.int64), np.empty(0, np.int64)
+    for rows in store.pieces():
+        if rows.phase is None or not (rows.phase == 1).any():
+            continue
+        grown = max(int(rows.document.max()) + 1 - len(last_prompt), 0)
+        last_prompt = np.append(last_prompt, np.full(grown, -1))
+        first_answer = np.append(first_answer, np.full(grown, np.iinfo(np.int64).max))
+        answer = rows.phase == 1
+        np.maximum.at(last_prompt, rows.document[~answer], rows.position[~answer])
+        np.minimum.at(first_answer, rows.document[answer], rows.position[answer])
+    maybe = np.flatnonzero((first_answer <= last_prompt) & (first_answer <= 1))
+    anew = [_held_twice(rows, maybe) for rows in store.pieces()] if len(maybe) else []
+    found = np.unique(np.concatenate([maybe[:0], *anew]))
+    return {int(number): int(last_prompt[number] + 1 - first_answer[number]) for number in found}
+
+
+def _held_twice(rows: Rows, documents: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Of some documents those of which a place, in one layer, has a row of the prompt and one of the answer."""
+    own = rows.take(np.isin(rows.document, documents))
+    if own.phase is None or not len(own):
+        return documents[:0]
+    places, index = np.unique(keys_of(own.document, own.position), return_inverse=True)
+    cell = index.astype(np.int64) * (int(own.layer.max()) + 1) + own.layer
+    both = np.intersect1d(cell[own.phase == 1], cell[own.phase != 1]) // (int(own.layer.max()) + 1)
+    return np.unique(places[both] >> _HALF)
+
+
+def moved(by: dict[int, int]) -> Callable[[Rows], Rows]:
+    """Generated rows of some documents further on by as many positions."""
+    numbers = np.array(sorted(by), np.int64)
+    shifts = np.array([by[number] for number in numbers.tolist()], np.int64)
+
+    def change(rows: Rows) -> Rows:
+        place = np.minimum(np.searchsorted(numbers, rows.document), len(numbers) - 1)
+        own = (numbers[place] == rows.document) & (rows.phase == 1)
+        position = rows.position + np.where(own, shifts[place], 0)
+        return replace(rows, position=position.astype(np.int32))
+
+    return change
+
+
 def unsigned(batches: dict[int, list[tuple[int, int]]]) -> Callable[[Rows], Rows]:
     """Positions from 0: prompts in the order of their batches, generated rows behind them."""
 

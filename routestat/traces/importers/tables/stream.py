@@ -145,6 +145,8 @@ class Stream:
         columns = piece.plan.columns
         if not columns.expert or columns.slot:
             return 1
+        if set(columns.used) == set(piece.plan.held) and len(columns.used) == 2:
+            raise FormatError(f"{piece.plan.path}: layer,expert is llama.cpp's moe-trace: --format llama-cpp")
         if self.top_k is None:
             raise FormatError(
                 f"{piece.plan.path}: one expert a row, with neither position nor slot; say how many a token has with "

