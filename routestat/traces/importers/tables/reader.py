@@ -12,11 +12,11 @@ from routestat.errors import FormatError
 from routestat.traces.importers.imported import Imported, Wanted
 from routestat.traces.importers.tables.documents import Seen, settle_documents
 from routestat.traces.importers.tables.facts import check_top_k, facts_of_stream, whole_fact
+from routestat.traces.importers.tables.folders import passed_over, plans_of
 from routestat.traces.importers.tables.plans import Plan
-from routestat.traces.importers.tables.probing import probe
 from routestat.traces.importers.tables.rows import Rows
 from routestat.traces.importers.tables.separating import Prompts, Segments
-from routestat.traces.importers.tables.sources import Progress, expand
+from routestat.traces.importers.tables.sources import Progress
 from routestat.traces.importers.tables.spilling import BUDGET_BYTES, RowStore
 from routestat.traces.importers.tables.stream import Piece, Stream
 from routestat.traces.importers.tables.table import Table
@@ -51,12 +51,14 @@ def read_tables(
     FormatError
         Naming the file and the line (of Parquet: the row) that cannot be.
     """
-    plans = [probe(file, columns_said(wanted)) for file in expand(sources)]
+    plans = list(plans_of(sources, columns_said(wanted)))
     _refuse_mixture(plans)
     stream = Stream(plans, progress, top_k=wanted.top_k)
     store = RowStore(budget, scratch)
     seen = _take_in(stream, store, wanted, most)
-    return _table(plans, stream, store, wanted, seen)
+    table = _table(plans, stream, store, wanted, seen)
+    table.notes += passed_over(sources, plans)
+    return table
 
 
 def columns_said(wanted: Wanted) -> str | None:
@@ -79,6 +81,9 @@ def _take_in(stream: Stream, store: RowStore, wanted: Wanted, most: int | None) 
         if not len(rows):
             continue
         columns = piece.plan.columns
+        if not columns.document:
+            found = np.flatnonzero(counts).tolist()
+            seen.layers_of.setdefault(int(rows.document[0]), set()).update(found)
         seen.segments.add(rows, by_layer=not columns.document and bool(columns.position))
         if columns.signed:
             seen.prompts.add(rows)

@@ -165,7 +165,7 @@ def test_parquet_names_its_row(capsys, tmp_path):
         ({"topk_ids": [[1, 2], None, [3, 4]]}, "row 2: column topk_ids is empty"),
         ({"layer": [0.0, float("nan"), 0.0]}, "row 2: column layer: nan is no whole number"),
         ({"pos": [0, None, 1]}, "row 2: column pos is empty"),
-        ({"pos": ["a", "b", "c"]}, "column pos holds string, wanted whole numbers"),
+        ({"pos": ["a", "b", "c"]}, "row 1: column pos: 'a' is no whole number"),
         ({"pos": [0, 1, 1]}, "row 2 and"),
     ):
         pq.write_table(pa.table({**columns, **change}), tmp_path / "x.parquet")
