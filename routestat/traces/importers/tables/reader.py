@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from routestat.errors import FormatError
+from routestat.traces.importers.counts_only import ANY, refuse_counts
 from routestat.traces.importers.imported import Imported, Wanted
 from routestat.traces.importers.tables.documents import Seen, settle_documents
 from routestat.traces.importers.tables.facts import check_top_k, facts_of_stream, whole_fact
@@ -19,7 +20,7 @@ from routestat.traces.importers.tables.separating import Prompts, Segments
 from routestat.traces.importers.tables.sources import Progress
 from routestat.traces.importers.tables.spilling import BUDGET_BYTES, RowStore
 from routestat.traces.importers.tables.stream import Piece, Stream
-from routestat.traces.importers.tables.table import Table
+from routestat.traces.importers.tables.table import FEWEST, Table
 from routestat.traces.store import span
 
 
@@ -144,6 +145,8 @@ def _table(plans: Sequence[Plan], stream: Stream, store: RowStore, wanted: Wante
             f"{path}: a header, but no rows of a table" if plans[0].header else f"{path}: no rows"
         )
     layers = _layers(path, wanted, np.flatnonzero(seen.layers).tolist())
+    if store.n_rows == len(layers) and seen.width >= FEWEST and not (columns.document or columns.position):
+        refuse_counts(path, f"one row per layer, and no token; per token: {ANY}")
     told, extra = facts_of_stream(stream)
     notes = [*_notes_of(plans, stream), *_unequal(layers, seen.layers[layers])]
     origins, names, said = settle_documents(stream, store, seen, notes)

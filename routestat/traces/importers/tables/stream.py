@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from routestat.errors import FormatError
 from routestat.traces.importers.checks import narrow
+from routestat.traces.importers.counts_only import ANY, refuse_counts
 from routestat.traces.importers.tables.csv_lines import wrong_cells
 from routestat.traces.importers.tables.json_lines import json_rows, object_facts
 from routestat.traces.importers.tables.parquet_rows import batches, parse_batch
@@ -150,6 +151,10 @@ class Stream:
         if set(columns.used) == set(piece.plan.held) and len(columns.used) == 2:
             raise FormatError(f"{piece.plan.path}: layer,expert is llama.cpp's moe-trace: --format llama-cpp")
         if self.top_k is None:
+            rows = piece.rows
+            choices = np.stack([rows.document, rows.layer, rows.experts[:, 0]], axis=1)
+            if len(np.unique(choices, axis=0)) == len(choices):
+                refuse_counts(piece.plan.path, f"every expert of a layer has one row; per token: {ANY}")
             raise FormatError(
                 f"{piece.plan.path}: one expert a row, with neither position nor slot; say how many a token has with "
                 "--top-k, or name the position: --columns position=NAME"

@@ -224,3 +224,24 @@ def test_sources_that_are_not_there(capsys, tmp_path):
     assert "--layers 7 not in it; it holds 0-1" in refused(
         capsys, tmp_path / "x.csv", tmp_path, "--layers", 7
     )
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["wide", "expert", "steps"],
+)
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_tables_of_counts_are_refused_as_such(capsys, tmp_path, kind, ending):
+    """Counts that may be ids by their size, under names that records per token have, too."""
+    counts = np.random.default_rng(3).permutation(900)[: 3 * 16].reshape(3, 16)
+    at = [(layer, expert) for layer in range(3) for expert in range(16)]
+    rows = {
+        "wide": [
+            {"layer": layer, **{f"expert_{e}": int(n) for e, n in enumerate(row)}}
+            for layer, row in enumerate(counts)
+        ],
+        "expert": [{"layer": i, "expert": e, "tokens": int(counts[i, e])} for i, e in at],
+        "steps": [{"step": i, "layer": 0, "expert": e, "tokens": int(counts[i, e])} for i, e in at],
+    }[kind]
+    path = write(tmp_path / f"x.{ending}", rows)
+    assert "counts per expert only" in refused(capsys, path, tmp_path)
