@@ -224,13 +224,17 @@ def _of_file(path: Path) -> str | None:
 
 def _of_json(path: Path) -> str | None:
     """By the first record that says what it is: requests that failed may come before it."""
+    records = []
     try:
         for _, record in islice(json_values(path), MOST_FAILED):
+            records.append(record is None)
             name = _of_record(record)
             if name is not None:
                 return name
     except FormatError as error:
         raise FormatError(f"{path}: begins like JSON but is none; was it cut off? ({error})") from None
+    if records and all(records):
+        raise FormatError(f"{path}: every record is null: no request gave anything")
     refuse_if_counts(path)
     return "table" if is_table(path) else None
 
