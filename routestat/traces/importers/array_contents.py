@@ -53,6 +53,8 @@ def of_archive(path: Path) -> str | None:
     if any(name.endswith("data.pkl") for name in names):
         return of_torch(path)
     arrays = {name.removesuffix(".npy") for name in names}
+    if names and not any(name.endswith((".npy", "/")) for name in names):
+        raise FormatError(f"{path}: a zip of {names[0]}; unpack it, or pack the file by gzip or zstd")
     if "experts" in arrays or not arrays:
         return "arrays"
     if any(name.startswith(KEY) for name in arrays):

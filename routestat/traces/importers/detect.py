@@ -39,6 +39,8 @@ class Format(NamedTuple):
     heeds: tuple[str, ...]
 
 
+#: Compressions that are not read.
+UNREAD = {b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"7z\xbc\xaf": "7-Zip"}
 AXIS = ("layers", "n_experts", "drop_dummy_rows")
 # Of formats whose records may say which of them belong together.
 RECORDS = (*AXIS, "cluster")
@@ -142,10 +144,24 @@ def _of_folder(path: Path) -> str | None:
     name = None if first is None else _of_file(first)
     if name is None and any(_has_sidecar(file) for file in files):
         return "packed"
-    if name is None:
-        table = next((file for file in files if is_table_name(file)), None)
-        name = None if table is None else _of_file(table)
-    return name
+    return _of_tables(files) if name is None else name
+
+
+def _of_tables(files: list[Path]) -> str | None:
+    """What the first file that is something is; texts and summaries may lie beside tables."""
+    wrong: FormatError | None = None
+    for file in files:
+        if is_table_name(file):
+            try:
+                name = _of_file(file)
+            except FormatError as error:
+                wrong = wrong or error
+                continue
+            if name is not None:
+                return name
+    if wrong is not None:
+        raise wrong
+    return None
 
 
 def _has_sidecar(file: Path) -> bool:
@@ -186,6 +202,11 @@ def _of_file(path: Path) -> str | None:
         raise FormatError(
             f"{path}: an SQLite database; export its traces first (moe-atlas export --format jsonl)"
         )
+    packer = next((words for magic, words in UNREAD.items() if head.startswith(magic)), None)
+    if packer is not None:
+        raise FormatError(
+            f"{path}: packed by {packer}, which is not read; unpack it, or pack it by gzip or zstd"
+        )
     if head.lstrip()[:1] in (b"{", b"[") or head.split(maxsplit=1)[:1] == [b"null"]:
         return _of_json(path)
     if re.match(
@@ -203,13 +224,17 @@ def _of_file(path: Path) -> str | None:
 
 def _of_json(path: Path) -> str | None:
     """By the first record that says what it is: requests that failed may come before it."""
+    records = []
     try:
         for _, record in islice(json_values(path), MOST_FAILED):
+            records.append(record is None)
             name = _of_record(record)
             if name is not None:
                 return name
     except FormatError as error:
         raise FormatError(f"{path}: begins like JSON but is none; was it cut off? ({error})") from None
+    if records and all(records):
+        raise FormatError(f"{path}: every record is null: no request gave anything")
     refuse_if_counts(path)
     return "table" if is_table(path) else None
 

@@ -2,6 +2,7 @@
 
 import shlex
 from collections.abc import Sequence
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +35,7 @@ def shown(sources: Sequence[Path], name: str, wanted: Wanted) -> list[str]:
     source = sources[0]
     if (source / MANIFEST).exists():
         raise FormatError(f"{source} is a trace already: python -m routestat.analyze {source}")
+    asked = name
     if name == "auto":
         name = "table" if wanted.columns is not None else detect(source, wanted)
     command = f"python -m routestat.convert {' '.join(shlex.quote(str(one)) for one in sources)} --out TRACE"
@@ -41,16 +43,35 @@ def shown(sources: Sequence[Path], name: str, wanted: Wanted) -> list[str]:
         file = ParquetTrace(source)
         return [f"{source}: a trace that convert wrote, {file.n_tokens:,} tokens", f"convert it: {command}"]
     require_heeded(source, name, wanted)
+    command += f" --format {name}" if asked == name else ""
     lines = [f"{source}: {FORMATS[name].words} (--format {name})"]
     if name == "table":
         found, imported, notes, columns = show_table(sources, wanted)
         lines += found
-        command += f" --columns {shlex.quote(columns)}" if columns else ""
+        if wanted.cluster is not None:
+            # The column is named by --cluster already.
+            columns = ",".join(part for part in columns.split(",") if not part.startswith("cluster="))
+        wanted = replace(wanted, columns=columns or wanted.columns)
     else:
         imported = read_foreign(source, name, wanted)
         notes = list(imported.notes)
     lines += [] if imported is None else described(imported)
+    command += said_of(wanted)
     return [*lines, *(f"note: {note}" for note in notes), f"convert it: {command}"]
+
+
+def said_of(wanted: Wanted) -> str:
+    """The options by which the caller said what is wanted, each with a blank before it."""
+    said = []
+    for field in fields(Wanted):
+        value = getattr(wanted, field.name)
+        if value == field.default:
+            continue
+        option = "--" + field.name.replace("_", "-")
+        if field.name == "layers":
+            value = span(value).replace(" ", "")
+        said.append(f" {option}" if value is True else f" {option} {shlex.quote(str(value))}")
+    return "".join(said)
 
 
 def described(imported: Imported) -> list[str]:

@@ -140,3 +140,9 @@ def test_the_option_says_nothing_to_arrays(capsys, tmp_path, experts):
     assert "--skip-failed says nothing to plain arrays" in refused(
         capsys, tmp_path / "x.npz", tmp_path, "--skip-failed"
     )
+
+
+def test_a_file_in_which_everything_failed(capsys, tmp_path):
+    path = tmp_path / "x.jsonl"
+    path.write_text("null\nnull\n")
+    assert "every record is null" in refused(capsys, path, tmp_path, "--skip-failed")

@@ -1,5 +1,6 @@
 """Columns of Arrow as integers, weights, phases and codes; what cannot be read so is named by its row."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -8,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from routestat.traces.checked import shown
 from routestat.traces.importers.tables.names import plain
 from routestat.traces.importers.tables.rows import LARGEST, WrongRowError
 
@@ -16,6 +18,7 @@ PHASE_WORDS = {
     **dict.fromkeys(("prefill", "prompt", "extend", "context", "ctx", "encode", "0", "0.0", "false"), 0),
     **dict.fromkeys(("decode", "generate", "generation", "gen", "decoding", "output", "completion"), 1),
     **dict.fromkeys(("response", "answer", "1", "1.0", "true"), 1),
+    **{"forwardmode.extend": 0, "forwardmode.decode": 1},
 }
 # SGLang's ForwardMode as numbers.
 FORWARD_MODES = {**PHASE_WORDS, "1": 0, "2": 1}
@@ -35,9 +38,9 @@ def phases(column: str, words: Any) -> NDArray[np.int8]:
     values = [known.get(str(name).strip().lower()) for name in names]
     for place, (name, value) in enumerate(zip(names, values, strict=True)):
         if value is None:
-            shown = "nothing" if name is None else repr(name)
+            said = "nothing" if name is None else repr(name)
             raise WrongRowError(
-                int(np.argmax(codes == place)), f"column {column} is a phase (prefill, decode), got {shown}"
+                int(np.argmax(codes == place)), f"column {column} is a phase (prefill, decode), got {said}"
             )
     table = np.array([1 - value if flipped else value for value in values if value is not None], np.int8)
     return table[codes] if len(table) else np.zeros(len(codes), np.int8)
@@ -80,13 +83,15 @@ def of_documents(
     return tuple(None if code < 0 or values[code] is None else str(values[code]) for code in table.tolist())
 
 
-def whole(column: Any, name: str, empty: int | None = None) -> NDArray[np.integer]:
+def whole(column: Any, name: str, empty: int | None = None, named: bool = False) -> NDArray[np.integer]:
     """An Arrow column as integers; 5.0 is one, 5.5 and nothing are not.
 
     Parameters
     ----------
     empty : int, optional
         What nothing stands for.
+    named : bool
+        Names that hold one number are that number: ``model.layers.3.mlp.gate``.
 
     Raises
     ------
@@ -98,6 +103,8 @@ def whole(column: Any, name: str, empty: int | None = None) -> NDArray[np.intege
     kinds = pa.types
     if kinds.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
+    if kinds.is_string(column.type) or kinds.is_large_string(column.type) or kinds.is_decimal(column.type):
+        column = _in_words(column, name, named)
     if not (kinds.is_integer(column.type) or kinds.is_floating(column.type) or kinds.is_null(column.type)):
         raise WrongRowError(0, f"column {name} holds {column.type}, wanted whole numbers")
     if column.null_count:
@@ -121,6 +128,25 @@ def whole(column: Any, name: str, empty: int | None = None) -> NDArray[np.intege
     if values.dtype == np.uint64 and len(values) and int(values.max()) > np.iinfo(np.int64).max:
         raise WrongRowError(int(np.argmax(values)), f"column {name}: {values.max()} is at most {LARGEST}")
     return np.asarray(values)
+
+
+def _in_words(column: Any, name: str, named: bool) -> Any:
+    """Numbers that are stored as text or as decimals."""
+    codes, words = encoded(column)
+    values = [None if word is None else number_in(str(word), named) for word in words]
+    for place, (word, value) in enumerate(zip(words, values, strict=True)):
+        if word is not None and value is None:
+            row = int(np.argmax(codes == place))
+            raise WrongRowError(row, f"column {name}: {shown(str(word))} is no whole number")
+    return pa.array(values, pa.int64()).take(pa.array(codes))
+
+
+def number_in(text: str, named: bool = False) -> int | None:
+    """The whole number that a text is, or if `named` the only one in a name."""
+    found = re.fullmatch(r"\s*([+-]?\d{1,18})(?:\.0*)?\s*", text)
+    if found is None and named:
+        found = re.fullmatch(r"[A-Za-z_]\D*(\d{1,9})\D*", text)
+    return None if found is None else int(found[1])
 
 
 def lists(column: Any, name: str, read: Callable[[Any, str], NDArray]) -> NDArray:

@@ -11,6 +11,7 @@ import pyarrow.csv
 from routestat.errors import FormatError
 from routestat.traces.checked import shown
 from routestat.traces.importers.opening import reason
+from routestat.traces.importers.tables.arrow_columns import number_in
 from routestat.traces.importers.tables.plans import WORDS, Plan
 from routestat.traces.importers.tables.rows import LARGEST, Rows
 from routestat.traces.importers.tables.sources import Block
@@ -43,23 +44,36 @@ def records_of(plan: Plan, block: Block) -> Iterator[tuple[int, list[str]]]:
         before = reader.line_num
 
 
-def csv_to_rows(plan: Plan, block: Block) -> Rows:
+def csv_to_rows(plan: Plan, block: Block, quoted: bool = True) -> Rows:
+    """The rows of a block; without `quoted`, quotes are characters like others.
+
+    Raises
+    ------
+    pyarrow.ArrowInvalid, WrongRowError
+        For what cannot be read.
+    """
     try:
-        table = _read_csv(plan, block, plan.in_words)
+        table = _read_csv(plan, block, quoted, plan.in_words)
     except pa.ArrowInvalid:
-        # Numbers as floats (5.0), or documents that are words here.
-        table = _read_csv(plan, block, True, pa.float64())
+        try:
+            # Numbers as floats (5.0), or documents that are words here.
+            table = _read_csv(plan, block, quoted, True, pa.float64())
+        except pa.ArrowInvalid:
+            # Layers by the names of their modules.
+            table = _read_csv(plan, block, quoted, True, pa.float64(), named=True)
     return to_rows(plan, table)
 
 
-def _read_csv(plan: Plan, block: Block, in_words: bool, number: Any = None) -> pa.Table:
+def _read_csv(
+    plan: Plan, block: Block, quoted: bool, in_words: bool, number: Any = None, named: bool = False
+) -> pa.Table:
     number = number or pa.int32()
     words = pa.dictionary(pa.int32(), pa.string())
     kinds: dict[str, Any] = {}
     for role, name in plan.columns.pairs():
         if role == "document":
             kinds[name] = words if in_words else pa.int64()
-        elif role in WORDS:
+        elif role in WORDS or (named and role == "layer"):
             kinds[name] = words
         elif role in ("weight", "weights"):
             kinds[name] = pa.string() if plan.columns.listed else pa.float32()
@@ -70,7 +84,11 @@ def _read_csv(plan: Plan, block: Block, in_words: bool, number: Any = None) -> p
         read_options=pa.csv.ReadOptions(
             column_names=list(plan.held), use_threads=False, block_size=max(len(block.text) + 1, 1 << 10)
         ),
-        parse_options=pa.csv.ParseOptions(delimiter=plan.delimiter, newlines_in_values=b'"' in block.text),
+        parse_options=pa.csv.ParseOptions(
+            delimiter=plan.delimiter,
+            quote_char='"' if quoted else False,
+            newlines_in_values=quoted and b'"' in block.text,
+        ),
         convert_options=pa.csv.ConvertOptions(
             include_columns=plan.columns.used, column_types=kinds, null_values=list(EMPTY)
         ),
@@ -96,6 +114,8 @@ def _wrong_value(plan: Plan, role: str, name: str, cell: str) -> str:
         return ""
     if cell in EMPTY:
         return "" if role in ("weight", "weights") else f"column {name} is empty"
+    if role == "layer" and number_in(cell, named=True) is not None:
+        return ""
     try:
         number = float(cell)
     except ValueError:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from routestat.traces.importers.tables.layer_files import are_layers, join, unlike
 from routestat.traces.importers.tables.names import plain
 from routestat.traces.importers.tables.separating import (
     Prompts,
@@ -36,6 +37,7 @@ class Seen:
     first: tuple[Piece, int] | None = None
     whole: bool = True
     batches: dict[int, list[tuple[int, int]]] = field(default_factory=dict)
+    layers_of: dict[int, set[int]] = field(default_factory=dict)
 
 
 def settle_documents(
@@ -43,6 +45,13 @@ def settle_documents(
 ) -> tuple[list[int], list[str], dict[str, list[str | None]]]:
     """Documents as they are at last: what each was, its name, and what is said of it."""
     columns = stream.plans[0].columns
+    if not columns.document and are_layers(seen.layers_of):
+        join(stream, store, seen.segments, seen.prompts)
+        notes.append(
+            f"no layer stands in two of the {len(seen.layers_of)} files: they are parts of the same documents"
+        )
+    elif not columns.document:
+        notes += unlike(seen.layers_of)
     several = seen.segments.several
     maybe = several
     if not columns.document:

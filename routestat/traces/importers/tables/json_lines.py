@@ -11,6 +11,7 @@ import pyarrow.json
 from routestat.errors import FormatError
 from routestat.traces.checked import shown
 from routestat.traces.importers.opening import reason
+from routestat.traces.importers.tables.arrow_columns import number_in
 from routestat.traces.importers.tables.plans import WORDS, Plan
 from routestat.traces.importers.tables.rows import LARGEST, Rows
 from routestat.traces.importers.tables.sources import Block
@@ -77,23 +78,37 @@ def json_rows(plan: Plan, records: list[tuple[str, Any]]) -> Rows:
     plan = replace(plan, kinds=())
     table = pa.table(
         {
-            name: pa.array(
-                [_as(role, record.get(name)) for _, record in records],
-                _json_type(plan, role, name, pa.int64()),
-            )
+            name: _column(plan, role, name, [record.get(name) for _, record in records])
             for role, name in plan.columns.pairs()
         }
     )
     return without_others(plan, table)
 
 
+def _column(plan: Plan, role: str, name: str, values: list[Any]) -> pa.Array:
+    if (
+        plan.columns.listed
+        and any(isinstance(value, str) for value in values)
+        and role in ("experts", "weights")
+    ):
+        # Lists in words: "[3, 17]".
+        return pa.array(
+            [json.dumps(value) if isinstance(value, list) else value for value in values], pa.string()
+        )
+    return pa.array([_as(role, value) for value in values], _json_type(plan, role, name, pa.int64()))
+
+
 def _as(role: str, value: Any) -> Any:
     if value is None:
         return None
     if role in (*WORDS, "document"):
+        if isinstance(value, float):
+            value = int(value)
         return str(value).lower() if isinstance(value, bool) else str(value)
     if role in ("weight", "weights"):
         return value
+    if isinstance(value, str):
+        return number_in(value, named=role == "layer")
     return [None if item is None else int(item) for item in value] if isinstance(value, list) else int(value)
 
 
@@ -103,6 +118,8 @@ def _wrong_object(plan: Plan, record: Any) -> str:
     for role, name in plan.columns.pairs():
         value = record.get(name)
         several = role in ("experts", "weights") and plan.columns.listed
+        if several and isinstance(value, str):
+            continue
         if value is not None and several != isinstance(value, list):
             return f"{name} must be a {'list' if several else 'single value'}, got {shown(value)}"
         for item in value if isinstance(value, list) else [value]:
@@ -116,9 +133,13 @@ def _wrong_item(role: str, item: Any) -> str:
     if item is None or (role in (*WORDS, "document") and isinstance(item, str | int | bool)):
         return ""
     if role in (*WORDS, "document"):
+        if isinstance(item, float) and item.is_integer():
+            return ""
         return "is neither text nor a whole number"
     if isinstance(item, list):
         return "is a list: a row is of one token, and this one seems to hold several"
+    if isinstance(item, str) and role not in ("weight", "weights"):
+        return "" if number_in(item, named=role == "layer") is not None else "is no number"
     if isinstance(item, bool) or not isinstance(item, int | float):
         return "is no number"
     if role in ("weight", "weights"):

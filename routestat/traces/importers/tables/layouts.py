@@ -23,7 +23,7 @@ from itertools import pairwise
 from typing import Any
 
 from routestat.errors import FormatError
-from routestat.traces.importers.tables.names import NAMES, STEMS, plain
+from routestat.traces.importers.tables.names import COUNTED, NAMES, ONES, STEMS, plain
 
 #: What a column can be.
 ROLES = (
@@ -177,7 +177,7 @@ def recognise(held: Sequence[str], said: Columns | None = None) -> Columns:
     for role in ROLES:
         if getattr(columns, role) or role in columns.named:
             continue
-        if role in SEVERAL and (numbered := _numbered(by_plain, STEMS[role])):
+        if role in SEVERAL and (numbered := _numbered(by_plain, (*STEMS[role], *NAMES[role], *ONES[role]))):
             found[role] = numbered
             continue
         word = next((one for one in NAMES[role] if one in by_plain), None)
@@ -194,12 +194,13 @@ def recognise(held: Sequence[str], said: Columns | None = None) -> Columns:
 
 
 def _numbered(by_plain: dict[str, str], stems: Sequence[str]) -> tuple[str, ...]:
-    """Columns that differ in a number only, 0, 1, … or 1, 2, …, in its order."""
+    """Columns that differ in a number only, 0, 1, … or 1, 2, …, in its order: ``e0``, ``top1_expert``."""
     groups: dict[str, dict[int, str]] = {}
     for name, original in by_plain.items():
-        parts = re.fullmatch(r"(.*?)_?(\d+)", name)
-        if parts and parts[1] in stems:
-            groups.setdefault(parts[1], {})[int(parts[2])] = original
+        parts = re.fullmatch(r"(.*?)_?(\d+)(?:_(.+))?", name)
+        if parts and (not parts[3] or parts[1] in COUNTED):
+            stem = parts[3] or parts[1]
+            groups.setdefault(stem, {}).setdefault(int(parts[2]), original)
     for stem in stems:
         numbers = sorted(groups.get(stem, ()))
         if numbers and numbers[0] in (0, 1) and numbers == list(range(numbers[0], numbers[0] + len(numbers))):
@@ -218,17 +219,30 @@ def _one_form(columns: Columns) -> Columns:
     return columns if "weights" in columns.named else replace(columns, weights=())
 
 
-def require(where: str, columns: Columns, held: Sequence[str]) -> None:
-    """Refuse a table without layers or experts, and say how to name them."""
+def require(where: str, columns: Columns, held: Sequence[str], sample: Mapping[str, Sequence[Any]]) -> None:
+    """Refuse a table without layers or experts, and say how to name them or what it has instead."""
     absent = [] if columns.layer else ["layer"]
     if not (columns.experts or columns.expert):
         absent.append("experts")
-    if absent:
-        example = ",".join(f"{role}=NAME" for role in absent)
+    if not absent:
+        return
+    example = ",".join(f"{role}=NAME" for role in absent)
+    few = ", ".join(held[:20]) + (", …" if len(held) > 20 else "")
+    said = f"{where}: no column looks like {' or '.join(absent)}; it has {few or 'none'}; "
+    beside = [name for name in held if re.fullmatch(r"(l|layers?|block)_?\d+(_.*)?", plain(name))]
+    if len(beside) > 1:
         raise FormatError(
-            f"{where}: no column looks like {' or '.join(absent)}; it has {', '.join(held) or 'none'}; name them: "
-            f"--columns {example}"
+            f"{said}layers seem to stand in columns ({beside[0]}): wanted one row per token and layer"
         )
+    experts = columns.experts[0] if columns.experts else ""
+    first = next(iter(sample.get(experts, ())), None)
+    if "layer" in absent and (isinstance(first, dict) or re.match(r"\s*[\[({]\s*[\[({]", str(first))):
+        raise FormatError(
+            f"{said}{experts} seems to hold all layers of a token: wanted one row per token and layer"
+        )
+    if absent == ["layer"]:
+        said += "if a file holds one layer, write its number into a column; "
+    raise FormatError(f"{said}name them: --columns {example}")
 
 
 def settle_form(columns: Columns, sample: Mapping[str, Sequence[Any]]) -> Columns:

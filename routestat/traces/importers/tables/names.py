@@ -56,7 +56,15 @@ NAMES: dict[str, tuple[str, ...]] = {
         *("expert_idxs", "routed_experts", "chosen_experts", "top_k_ids", "top_k_experts", "top_k_indices"),
         *("top_k_index", "indices", "ids"),
     ),
-    "expert": ("expert", "expert_id", "expert_idx", "expert_index", "selected_expert", "expert_no"),
+    "expert": (
+        "expert",
+        "expert_id",
+        "expert_idx",
+        "expert_index",
+        "selected_expert",
+        "routed_expert",
+        "expert_no",
+    ),
     "slot": (
         "slot",
         "slot_id",
@@ -108,6 +116,11 @@ STEMS = {
         "expert_weight",
     ),
 }
+
+# What numbered columns are called besides, by what one of them holds: expert_id_0, top1_expert.
+ONES = {"experts": (*NAMES["expert"], "idx", "index"), "weights": NAMES["weight"]}
+# Words before a number that stands in front of that: top1_expert, rank_0_weight.
+COUNTED = ("top", "top_k", "topk", "k", "slot", "rank", "choice", "e", "expert", "")
 
 
 def plain(name: str) -> str:

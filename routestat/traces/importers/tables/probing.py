@@ -126,7 +126,7 @@ def _columns(
     """The columns by role, and which are not what their names say."""
     named = recognise(held, Columns() if said is None else parse_columns(str(path), said, held))
     columns, belied = settle_form(named, values), []
-    require(str(path), columns, held)
+    require(str(path), columns, held, values)
     if named.token and named.token not in columns.used:
         belied.append(f"column {named.token} is not read: its values are no token ids")
     if columns.phase and "phase" not in columns.named and not _are_phases(columns.phase, values):
@@ -230,7 +230,7 @@ def is_table(path: Path) -> bool:
     except FormatError:
         # By its name it should be one: then the reader says which columns it has.
         head = head_of(path)
-        text = bool(head) and b"\0" not in head
+        text = bool(head) and (b"\0" not in head or head.startswith((b"\xff\xfe", b"\xfe\xff")))
         suffixes = [suffix.lower() for suffix in path.suffixes]
         return is_table_name(path) and text and (not {".json", ".txt"} & set(suffixes))
     except OSError:

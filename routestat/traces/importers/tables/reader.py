@@ -9,17 +9,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from routestat.errors import FormatError
+from routestat.traces.importers.counts_only import ANY, refuse_counts
 from routestat.traces.importers.imported import Imported, Wanted
 from routestat.traces.importers.tables.documents import Seen, settle_documents
 from routestat.traces.importers.tables.facts import check_top_k, facts_of_stream, whole_fact
+from routestat.traces.importers.tables.folders import passed_over, plans_of
 from routestat.traces.importers.tables.plans import Plan
-from routestat.traces.importers.tables.probing import probe
 from routestat.traces.importers.tables.rows import Rows
 from routestat.traces.importers.tables.separating import Prompts, Segments
-from routestat.traces.importers.tables.sources import Progress, expand
+from routestat.traces.importers.tables.sources import Progress
 from routestat.traces.importers.tables.spilling import BUDGET_BYTES, RowStore
 from routestat.traces.importers.tables.stream import Piece, Stream
-from routestat.traces.importers.tables.table import Table
+from routestat.traces.importers.tables.table import FEWEST, Table
 from routestat.traces.store import span
 
 
@@ -51,12 +52,14 @@ def read_tables(
     FormatError
         Naming the file and the line (of Parquet: the row) that cannot be.
     """
-    plans = [probe(file, columns_said(wanted)) for file in expand(sources)]
+    plans = list(plans_of(sources, columns_said(wanted)))
     _refuse_mixture(plans)
     stream = Stream(plans, progress, top_k=wanted.top_k)
     store = RowStore(budget, scratch)
     seen = _take_in(stream, store, wanted, most)
-    return _table(plans, stream, store, wanted, seen)
+    table = _table(plans, stream, store, wanted, seen)
+    table.notes += passed_over(sources, plans)
+    return table
 
 
 def columns_said(wanted: Wanted) -> str | None:
@@ -79,6 +82,9 @@ def _take_in(stream: Stream, store: RowStore, wanted: Wanted, most: int | None) 
         if not len(rows):
             continue
         columns = piece.plan.columns
+        if not columns.document:
+            found = np.flatnonzero(counts).tolist()
+            seen.layers_of.setdefault(int(rows.document[0]), set()).update(found)
         seen.segments.add(rows, by_layer=not columns.document and bool(columns.position))
         if columns.signed:
             seen.prompts.add(rows)
@@ -139,6 +145,8 @@ def _table(plans: Sequence[Plan], stream: Stream, store: RowStore, wanted: Wante
             f"{path}: a header, but no rows of a table" if plans[0].header else f"{path}: no rows"
         )
     layers = _layers(path, wanted, np.flatnonzero(seen.layers).tolist())
+    if store.n_rows == len(layers) and seen.width >= FEWEST and not (columns.document or columns.position):
+        refuse_counts(path, f"one row per layer, and no token; per token: {ANY}")
     told, extra = facts_of_stream(stream)
     notes = [*_notes_of(plans, stream), *_unequal(layers, seen.layers[layers])]
     origins, names, said = settle_documents(stream, store, seen, notes)

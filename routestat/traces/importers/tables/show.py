@@ -5,8 +5,8 @@ from pathlib import Path
 
 from routestat.errors import FormatError
 from routestat.traces.importers.imported import Imported, Wanted
+from routestat.traces.importers.tables.folders import plans_of
 from routestat.traces.importers.tables.plans import Plan
-from routestat.traces.importers.tables.probing import probe
 from routestat.traces.importers.tables.reader import columns_said, read_tables
 from routestat.traces.importers.tables.sources import expand
 
@@ -43,12 +43,12 @@ def show_table(sources: Sequence[Path], wanted: Wanted) -> tuple[list[str], Impo
         If there is no table, or a needed column cannot be told.
     """
     files = expand(sources)
-    plan = probe(files[0], columns_said(wanted))
+    plan = next(plans_of(sources, columns_said(wanted)))
     lines = columns_of(plan)
     if len(files) > 1:
-        lines.insert(0, f"files: {len(files)}, {files[0]} to {files[-1]}; the first is shown")
+        lines.insert(0, f"files: {len(files)}, {files[0]} to {files[-1]}; {plan.path} is shown")
     try:
-        with (table := read_tables(files[:1], wanted, most=SHOWN_ROWS)).store:
+        with (table := read_tables([plan.path], wanted, most=SHOWN_ROWS)).store:
             whole = table.whole
             imported = next(iter(table.parts()))
     except FormatError as error:

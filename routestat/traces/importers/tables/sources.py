@@ -61,10 +61,15 @@ def expand(sources: Sequence[Path]) -> list[Path]:
 
 def is_table_name(path: Path) -> bool:
     """Whether a name ends as those of tables do, compressed or not."""
+    return suffix_of(path) in SUFFIXES and not path.name.endswith(".documents.parquet")
+
+
+def suffix_of(path: Path) -> str:
+    """How a name ends, in lower case, but for ``.gz`` and ``.zst``."""
     names = [suffix.lower() for suffix in path.suffixes]
     if names and names[-1] in (".gz", ".zst"):
         names.pop()
-    return bool(names) and names[-1] in SUFFIXES and not path.name.endswith(".documents.parquet")
+    return names[-1] if names else ""
 
 
 def stem(path: Path) -> str:
@@ -115,6 +120,13 @@ class Block:
 class Text:
     """A text file, maybe compressed, in blocks of whole lines; lines that begin with ``#`` are kept in `comments`.
 
+    Parameters
+    ----------
+    quoted : bool
+        A line break inside quotes belongs to a value.
+    is_row : callable(line), optional
+        Whether a line that begins with ``#`` is a row all the same: its first value begins so.
+
     Raises
     ------
     FormatError
@@ -124,6 +136,7 @@ class Text:
     path: Path
     quoted: bool = True
     comments: list[str] = field(default_factory=list)
+    is_row: Callable[[bytes], bool] | None = None
 
     def blocks(self, size: int | None = None) -> Iterator[Block]:
         """The blocks in order; the first bytes of a mark of order (BOM) are left out."""
@@ -166,6 +179,8 @@ class Text:
     def _refuse_rubbish(self, part: bytes) -> None:
         if part.startswith((b"\xff\xfe", b"\xfe\xff")):
             raise FormatError(f"{self.path}: UTF-16 text; save it as UTF-8")
+        if b"\r" in part and b"\n" not in part and len(part) < BLOCK_BYTES:
+            raise FormatError(f"{self.path}: lines end with carriage returns alone; save it with line feeds")
         if b"\0" in part[:65536]:
             raise FormatError(f"{self.path}: not text: it holds zero bytes")
 
@@ -188,12 +203,14 @@ class Text:
         # Looking for one character is many times faster than for two, and most tables hold none.
         if b"#" not in text or not (text.startswith(b"#") or b"\n#" in text):
             return text
-        lines = text.split(b"\n")
+        lines, inside = text.split(b"\n"), False
         for place, line in enumerate(lines):
-            if line.startswith(b"#"):
+            if line.startswith(b"#") and not inside and not (self.is_row is not None and self.is_row(line)):
                 if len(self.comments) < 10_000:
                     self.comments.append(line.decode("utf-8", "replace").strip())
                 lines[place] = b""
+            elif self.quoted and b'"' in line:
+                inside ^= line.count(b'"') % 2 == 1
         return b"\n".join(lines)
 
 

@@ -7,9 +7,10 @@ every layer. Whether the segments of a document are documents of their own is kn
 them hold the same place (position and layer); see `separating`.
 """
 
+import csv
 import re
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
@@ -20,6 +21,8 @@ from numpy.typing import NDArray
 
 from routestat.errors import FormatError
 from routestat.traces.importers.checks import narrow
+from routestat.traces.importers.counts_only import ANY, refuse_counts
+from routestat.traces.importers.tables.csv_lines import wrong_cells
 from routestat.traces.importers.tables.json_lines import json_rows, object_facts
 from routestat.traces.importers.tables.parquet_rows import batches, parse_batch
 from routestat.traces.importers.tables.plans import Plan
@@ -148,6 +151,10 @@ class Stream:
         if set(columns.used) == set(piece.plan.held) and len(columns.used) == 2:
             raise FormatError(f"{piece.plan.path}: layer,expert is llama.cpp's moe-trace: --format llama-cpp")
         if self.top_k is None:
+            rows = piece.rows
+            choices = np.stack([rows.document, rows.layer, rows.experts[:, 0]], axis=1)
+            if len(np.unique(choices, axis=0)) == len(choices):
+                refuse_counts(piece.plan.path, f"every expert of a layer has one row; per token: {ANY}")
             raise FormatError(
                 f"{piece.plan.path}: one expert a row, with neither position nor slot; say how many a token has with "
                 "--top-k, or name the position: --columns position=NAME"
@@ -194,18 +201,20 @@ class Stream:
                 found.setdefault(key, set()).add(value)
         return {key: values.pop() for key, values in found.items() if len(values) == 1}
 
-    def find(self, document: int, position: int, layer: int, most: int = 2) -> list[str]:
-        """File and line of the first rows of one place; the files are read once more."""
-        found: list[str] = []
+    def find(self, document: int, position: int, layer: int) -> list[str]:
+        """File and line of the rows of one place, those of one slot where it has two; the files are read once more."""
+        found: dict[int, str] = {}
         again = Stream(self.plans, top_k=self.top_k)
         for rows, piece in again:
             here = np.flatnonzero(
                 (rows.document == document) & (rows.position == position) & (rows.layer == layer)
             )
-            found += [piece.where(int(row)) for row in here[: most - len(found)]]
-            if len(found) >= most:
-                break
-        return found
+            for row in here.tolist():
+                slot = 0 if rows.slot is None else int(rows.slot[row])
+                if slot in found:
+                    return [found[slot], piece.where(row)]
+                found[slot] = piece.where(row)
+        return list(found.values())
 
 
 def _pieces(plan: Plan) -> Iterator[Piece]:
@@ -232,7 +241,7 @@ def _jobs(plan: Plan) -> Iterator[tuple[Any, ...]]:
     elif plan.kind == "json":
         yield _of_objects, plan, size
     else:
-        text = Text(plan.path, quoted=plan.kind == "csv")
+        text = Text(plan.path, quoted=plan.kind == "csv", is_row=_row_in_comment(plan))
         section = 0
         for number, block in enumerate(text.blocks()):
             parts = _without_header(plan, block, first=number == 0)
@@ -240,6 +249,18 @@ def _jobs(plan: Plan) -> Iterator[tuple[Any, ...]]:
             for place, part in enumerate(parts):
                 section += place > 0
                 yield _of_block, plan, part, section
+
+
+def _row_in_comment(plan: Plan) -> Callable[[bytes], bool] | None:
+    """What tells a row whose first value begins with ``#``, a token's text, from a comment."""
+    if plan.kind != "csv" or plan.held[0] in plan.columns.used:
+        return None
+
+    def is_row(line: bytes) -> bool:
+        cells = next(csv.reader([line.decode("utf-8", "replace")], delimiter=plan.delimiter), [])
+        return not wrong_cells(plan, cells)
+
+    return is_row
 
 
 def _of_batch(plan: Plan, first: int, done: int, batch: Any) -> Piece:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from routestat.errors import FormatError
 from routestat.traces.importers.checks import WrongChoiceError
+from routestat.traces.importers.counts_only import ANY, refuse_counts
 from routestat.traces.importers.imported import Imported, Wanted, settle
 from routestat.traces.importers.tables.assembling import Assembled, WrongPlaceError, assemble
 from routestat.traces.importers.tables.facts import check_top_k, facts_of_stream
@@ -19,6 +20,9 @@ from routestat.traces.importers.tables.spilling import RowStore
 from routestat.traces.importers.tables.stream import Stream
 from routestat.traces.metadata import routers_like
 from routestat.traces.units import LABEL, named_column
+
+#: So many numbers a layer may be one for each expert.
+FEWEST = 4
 
 
 @dataclass
@@ -74,6 +78,8 @@ class Table:
             del rows
             if top_k is None:
                 top_k = made.experts.shape[2]
+                if FEWEST <= top_k == self.n_experts and self.wanted.n_experts is None:
+                    refuse_counts(path, f"every place has all {top_k} experts; per token: {ANY}")
                 check_top_k(
                     path, top_k, self.wanted, facts_of_stream(self.stream)[0].get("top_k"), self.notes
                 )

@@ -35,7 +35,8 @@ def to_rows(plan: Plan, table: pa.Table) -> Rows:
     for role in INTEGERS:
         name = getattr(columns, role)
         if name:
-            held[role] = arrow.whole(table.column(name), name, -1 if role == "token" else None)
+            empty = -1 if role == "token" else None
+            held[role] = arrow.whole(table.column(name), name, empty, named=role == "layer")
     for role, read in (("experts", arrow.whole), ("weights", arrow.floats)):
         names = getattr(columns, role)
         if names and columns.listed:

@@ -10,6 +10,7 @@ from routestat.traces.importers.opening import reason
 from routestat.traces.importers.tables.csv_lines import csv_to_rows, records_of, wrong_cells
 from routestat.traces.importers.tables.json_lines import lines_of, lines_to_rows
 from routestat.traces.importers.tables.plans import Plan
+from routestat.traces.importers.tables.quotes import are_characters
 from routestat.traces.importers.tables.rows import Rows, WrongRowError
 from routestat.traces.importers.tables.sources import Block
 
@@ -22,9 +23,8 @@ def parse(plan: Plan, block: Block) -> Rows:
     FormatError
         Naming the line that cannot be read.
     """
-    read = csv_to_rows if plan.kind == "csv" else lines_to_rows
     try:
-        return read(plan, block)
+        return _csv_rows(plan, block) if plan.kind == "csv" else lines_to_rows(plan, block)
     except WrongRowError as error:
         raise FormatError(f"{plan.path}, line {line_of(plan, block, error.row)}: {error.words}") from None
     except (pa.ArrowException, UnicodeDecodeError, ValueError) as error:
@@ -34,6 +34,21 @@ def parse(plan: Plan, block: Block) -> Rows:
         raise FormatError(
             f"{plan.path}, from line {block.first_line()}: cannot be read ({reason(error)})"
         ) from None
+
+
+def _csv_rows(plan: Plan, block: Block) -> Rows:
+    if b'"' not in block.text:
+        return csv_to_rows(plan, block)
+    try:
+        rows = csv_to_rows(plan, block)
+    except (pa.ArrowException, WrongRowError):
+        if are_characters(plan, block):
+            return csv_to_rows(plan, block, quoted=False)
+        raise
+    # Where every line is a row no quotes hold line breaks, and none can have swallowed rows.
+    if len(rows) < block.text.count(b"\n") and are_characters(plan, block):
+        return csv_to_rows(plan, block, quoted=False)
+    return rows
 
 
 def line_of(plan: Plan, block: Block, row: int) -> int:

@@ -165,7 +165,7 @@ def test_parquet_names_its_row(capsys, tmp_path):
         ({"topk_ids": [[1, 2], None, [3, 4]]}, "row 2: column topk_ids is empty"),
         ({"layer": [0.0, float("nan"), 0.0]}, "row 2: column layer: nan is no whole number"),
         ({"pos": [0, None, 1]}, "row 2: column pos is empty"),
-        ({"pos": ["a", "b", "c"]}, "column pos holds string, wanted whole numbers"),
+        ({"pos": ["a", "b", "c"]}, "row 1: column pos: 'a' is no whole number"),
         ({"pos": [0, 1, 1]}, "row 2 and"),
     ):
         pq.write_table(pa.table({**columns, **change}), tmp_path / "x.parquet")
@@ -265,3 +265,24 @@ def test_columns_that_are_not_read_but_may_be_meant_are_told(capsys, tmp_path):
     (tmp_path / "b").mkdir()
     _, _, err = stored(capsys, tmp_path / "y.csv", tmp_path / "b")
     assert "layers have unequal numbers of rows, 2 at most and 1 in layer 3" in err
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["wide", "expert", "steps"],
+)
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_tables_of_counts_are_refused_as_such(capsys, tmp_path, kind, ending):
+    """Counts that may be ids by their size, under names that records per token have, too."""
+    counts = np.random.default_rng(3).permutation(900)[: 3 * 16].reshape(3, 16)
+    at = [(layer, expert) for layer in range(3) for expert in range(16)]
+    rows = {
+        "wide": [
+            {"layer": layer, **{f"expert_{e}": int(n) for e, n in enumerate(row)}}
+            for layer, row in enumerate(counts)
+        ],
+        "expert": [{"layer": i, "expert": e, "tokens": int(counts[i, e])} for i, e in at],
+        "steps": [{"step": i, "layer": 0, "expert": e, "tokens": int(counts[i, e])} for i, e in at],
+    }[kind]
+    path = write(tmp_path / f"x.{ending}", rows)
+    assert "counts per expert only" in refused(capsys, path, tmp_path)

@@ -1,6 +1,9 @@
 """--show says what a file would be taken for, and changes nothing."""
 
+import shlex
+
 import numpy as np
+import pytest
 
 from routestat.convert import app
 from routestat.desk import run
@@ -82,3 +85,26 @@ def test_a_folder_is_needed_without_it(capsys, tmp_path):
     path = write(tmp_path / "x.csv", rows_of(known(1), "columns"))
     code, _, err = shown(capsys, path)
     assert (code, "--out: name the folder" in err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("x.bin", ("--shape", "12,3,2", "--dtype", "uint8")),
+        ("logits.npy", ("--logits", "--top-k", "2")),
+        ("swapped.npy", ("--axes", "layers,tokens,k", "--layers", "1,2,5")),
+        ("x.csv", ("--cluster", "talk", "--n-experts", "9", "--layers", "0,3")),
+    ],
+)
+def test_what_is_printed_says_all_that_was_said(capsys, tmp_path, name, options):
+    rng = np.random.default_rng(4)
+    ids = chosen(rng, 12, 3, 8, 2)
+    (tmp_path / "x.bin").write_bytes(ids.astype(np.uint8).tobytes())
+    np.save(tmp_path / "logits.npy", rng.random((12, 3, 8), np.float32))
+    np.save(tmp_path / "swapped.npy", ids.transpose(1, 0, 2))
+    write(tmp_path / "x.csv", [{**row, "talk": "a"} for row in rows_of(known(1), "columns")])
+    _, out, _ = shown(capsys, tmp_path / name, "--show", *options)
+    command = shlex.split(out.strip().splitlines()[-1].split("routestat.convert ")[1])
+    command[command.index("TRACE")] = str(tmp_path / "t")
+    code, _, err = shown(capsys, *command)
+    assert code == 0, err

@@ -1,0 +1,44 @@
+"""The files of a table in folders where other files lie beside them."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from routestat.errors import FormatError
+from routestat.traces.importers.opening import left_out
+from routestat.traces.importers.tables.plans import Plan
+from routestat.traces.importers.tables.probing import probe
+from routestat.traces.importers.tables.sources import expand, suffix_of
+
+# What is written beside tables: notes, settings, summaries.
+BESIDE = (".txt", ".json")
+
+
+def plans_of(sources: Sequence[Path], said: str | None) -> Iterator[Plan]:
+    """How to read each file of a table; of a folder, texts and JSON that are no tables are passed over.
+
+    Raises
+    ------
+    FormatError
+        For a file that is no table.
+    """
+    folders = {source for source in sources if source.is_dir()}
+    wrong: FormatError | None = None
+    found = False
+    for file in expand(sources):
+        try:
+            plan = probe(file, said)
+        except FormatError as error:
+            if file.parent not in folders or suffix_of(file) not in BESIDE:
+                raise
+            wrong = wrong or error
+            continue
+        found = True
+        yield plan
+    if wrong is not None and not found:
+        raise wrong
+
+
+def passed_over(sources: Sequence[Path], plans: Sequence[Plan]) -> list[str]:
+    """A note for each folder of which files were not read."""
+    read = [plan.path for plan in plans]
+    return [note for source in sources if source.is_dir() for note in left_out(source, read)]
