@@ -35,8 +35,9 @@ LEAST_DOCUMENTS, SHARE, SHARE_OF_ONE = 3, 0.25, 0.05
 SHARE_OF_ENDS = 0.5
 # Rows of a run at an edge, at least, and runs inside a document that they are compared with.
 LEAST_EDGE, RUNS_INSIDE = 3, 4
-# Of runs over one known token at an edge so many have one length if they are a template; padding fills up.
-OF_ONE_LENGTH = 0.9
+# Of runs over one known token at an edge so many have one length, of so many rows at most, if they are a template;
+# padding fills up.
+OF_ONE_LENGTH, MOST_TEMPLATE = 0.9, 64
 # Of runs at edges those that could be the text's own make up no more than this.
 MOST_OWN = 0.1
 # A gap is a factor of this at least; gaps below it that are looked at; and what is taken as seen beforehand: so many
@@ -158,36 +159,51 @@ class _Search:
             of_runs += np.count_nonzero(own & (runs["key"] == value))
             share = max((elsewhere + 1.0) / (rows + 1.0), (of_runs + 1.0) / (n_runs + 1.0))
             expected = n * share
+            if self._over_one_token(of_value)[of_value & long].all():
+                # Line breaks behind line breaks are routed as no line break is inside; their token says what they are.
+                token = runs["tail" if side == "ends" else "head"][of_value & long][0]
+                expected = max(expected, n * self._token_elsewhere(int(token), of_value))
             if expected <= MOST_OWN * several and stats.poisson.sf(several - 1, expected) < VALUES:
                 marked |= of_value
         return marked
 
     def _is_template(self, runs: NDArray[np.bool_]) -> bool:
         """Whether runs over one known token have one length; padding fills up and so has many."""
-        of_one = runs & (self.runs["x"] == 1) & (self.runs["head"] >= 0)
-        lengths = self.runs["n"][of_one]
-        return bool(
-            np.count_nonzero(runs) == len(lengths)
-            and np.unique(lengths, return_counts=True)[1].max(initial=0) >= OF_ONE_LENGTH * len(lengths)
+        lengths = self.runs["n"][runs]
+        if not len(lengths) or not self._over_one_token(runs)[runs].all():
+            return False
+        # A row of the text may go on as the template does.
+        usual = np.median(lengths)
+        alike = np.abs(lengths - usual) <= max(1.0, usual / 10.0)
+        return bool(usual <= MOST_TEMPLATE and np.count_nonzero(alike) >= OF_ONE_LENGTH * len(lengths))
+
+    def _over_one_token(self, runs: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Which of some runs are over one known token, but for a row or two of the text that go on like them."""
+        return np.asarray(
+            runs & (self.runs["head"] >= 0) & (self.runs["x"] * LONG // 2 <= np.maximum(self.runs["n"], LONG // 2))
         )
+
+    def _token_elsewhere(self, value: int, runs: NDArray[np.bool_]) -> float:
+        """The part of tokens that are this one where some runs are not."""
+        tokens = np.concatenate([part[2] for part in self.found.sample.values()])
+        part = len(tokens) / max(int(self.found.n_phase.sum()), 1)
+        elsewhere = np.count_nonzero(tokens == value) - part * self.runs["n"][runs].sum()
+        return float((max(elsewhere, 0.0) + 1.0) / (len(tokens) + 1.0))
 
     def _tokens(self, here: NDArray[np.bool_], side: str) -> NDArray[np.bool_]:
         """Runs at one edge over one token that stands at edges and hardly elsewhere: padding by its token."""
         runs, marked, n = self.runs, np.zeros(len(here), bool), int(here.sum())
         edge = runs["tail" if side == "ends" else "head"]
         # A row of the text may go on as the padding does, which makes two tokens.
-        long = here & (runs["n"] >= LONG) & (edge >= 0) & (runs["x"] * LONG // 2 <= runs["n"])
+        long = here & (runs["n"] >= LONG) & self._over_one_token(here)
         if np.count_nonzero(long) < LEAST_DOCUMENTS:
             return marked
         beside = runs["prev" if side == "ends" else "next"]
-        tokens = np.concatenate([part[2] for part in self.found.sample.values()])
-        part = len(tokens) / max(int(self.found.n_phase.sum()), 1)
         values, times = np.unique(edge[long], return_counts=True)
         for value in values[times >= max(LEAST_DOCUMENTS, SHARE * n)]:
             of_value = here & (edge == value)
             several = len(np.unique(beside[of_value & long]))
-            elsewhere = np.count_nonzero(tokens == value) - part * runs["n"][of_value].sum()
-            expected = n * (max(elsewhere, 0.0) + 1.0) / (len(tokens) + 1.0)
+            expected = n * self._token_elsewhere(int(value), of_value)
             if self._is_template(of_value & long):
                 continue
             if several >= LEAST_DOCUMENTS and expected <= MOST_OWN * several:
