@@ -123,7 +123,9 @@ class _Search:
 
     def _of_the_text(self) -> NDArray[np.bool_]:
         """Runs of values that stand in long runs inside documents as well: indents, rules."""
-        values, times = np.unique(self.runs["key"][self.inside & (self.runs["n"] >= LONG)], return_counts=True)
+        values, times = np.unique(
+            self.runs["key"][self.inside & (self.runs["n"] >= LONG)], return_counts=True
+        )
         return np.isin(self.runs["key"], values[times >= LEAST_DOCUMENTS])
 
     def _lengths_inside(self) -> tuple[NDArray, NDArray]:
@@ -180,7 +182,9 @@ class _Search:
     def _over_one_token(self, runs: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Which of some runs are over one known token, but for a row or two of the text that go on like them."""
         return np.asarray(
-            runs & (self.runs["head"] >= 0) & (self.runs["x"] * LONG // 2 <= np.maximum(self.runs["n"], LONG // 2))
+            runs
+            & (self.runs["head"] >= 0)
+            & (self.runs["x"] * LONG // 2 <= np.maximum(self.runs["n"], LONG // 2))
         )
 
     def _token_elsewhere(self, value: int, runs: NDArray[np.bool_]) -> float:
