@@ -10,7 +10,7 @@ from routestat.errors import TraceError
 from routestat.traces.batch import to_batch
 from routestat.traces.beginnings import Beginnings, BeginningsReader
 from routestat.traces.metadata import TraceMeta
-from routestat.traces.not_measured import NotMeasured, constant_layers, find_rows
+from routestat.traces.not_measured import PLACES, RANGE, NotMeasured, constant_layers, find_rows, measured
 from routestat.traces.overlaps import find_overlaps
 from routestat.traces.row_marks import LayerLevels, stored_rows
 from routestat.traces.run_reader import RunReader
@@ -26,8 +26,11 @@ def examine(
     recorded: Recorded,
     column: str | None = None,
     progress: Callable[[int], None] | None = None,
+    found: NotMeasured | None = None,
 ) -> Units:
     """Find the units of a trace: one pass over its token ids, or over its choices where these are not all known.
+
+    Documents that share nothing but rows that are no measurements, such as a warm-up, do not belong together.
 
     Parameters
     ----------
@@ -39,7 +42,31 @@ def examine(
         Column of the documents that says which belong together; if not given, the one that the metadata name, if
         any. See `find_units`.
     progress : callable(rows_done), optional
+    found : NotMeasured, optional
+        What of `recorded` is no measurement; nothing if not given.
     """
+    before = np.zeros(0, RANGE) if found is None else found.ranges
+    before = before[before["place"] == PLACES.index("start")]
+    if not len(before):
+        return _units(meta, documents, recorded, column, progress)
+
+    def behind(columns: Sequence[str] | None) -> Iterator[pa.RecordBatch]:
+        return measured(recorded(columns), NotMeasured(before), meta)
+
+    left = np.unique(np.concatenate([[], *(to_batch(record).document for record in behind([]))]))
+    numbers = documents.column("document").to_numpy()
+    rest = documents.filter(pa.array(np.isin(numbers, left)))
+    rows = np.bincount(np.searchsorted(numbers, before["document"]), before["rows"], len(numbers))
+    return _units(meta, rest, behind, column, progress).behind(numbers, rows.astype(np.int64))
+
+
+def _units(
+    meta: TraceMeta,
+    documents: pa.Table,
+    recorded: Recorded,
+    column: str | None,
+    progress: Callable[[int], None] | None,
+) -> Units:
     column = column or meta.extra.get(CLUSTER_COLUMN)
     beginnings = _read(meta, documents, recorded, "token ids", progress)
     if beginnings is not None:

@@ -23,6 +23,9 @@ def phase_is_handful(found: RowRuns) -> bool:
     """Whether all decode rows come from a few values that prefill rows do not come from."""
     if set(found.sample) != {0, 1} or found.n_phase[1] < LEAST_ROWS:
         return False
+    # Answers of a word or two are a handful by nature.
+    if np.median(found.segments["n"][found.segments["phase"] == 1]) < LONG:
+        return False
     key, document, token = found.sample[1]
     values, inverse, times = np.unique(key, return_inverse=True, return_counts=True)
     few = _needed(times)

@@ -14,6 +14,7 @@ from routestat.traces.few_choices import phase_is_handful
 from routestat.traces.metadata import Router, TraceMeta
 from routestat.traces.placeholder_rows import (
     EDGE,
+    LEAST_DOCUMENTS,
     PHASE,
     STUCK,
     ZEROS,
@@ -103,7 +104,8 @@ def find_rows(found: RowRuns) -> NDArray:
         first, last = np.append(first[kept], whole["first"]), np.append(last[kept], whole["last"])
         rows, n = np.append(rows[kept], whole["row"]), np.append(n[kept], whole["n"])
         named = np.append(named[kept], np.full(len(whole), PHASE))
-    elif both and n[decode].sum() >= MOST_OF_A_PHASE * found.n_phase[1]:
+    elif both and MOST_OF_A_PHASE * found.n_phase[1] <= n[decode].sum() <= 2 * found.n_phase[1]:
+        # Runs that are mostly of prompts, and go on in the few rows of the answers, are padding.
         named[decode & (named != ZEROS)] = PHASE
     order = np.argsort(rows, kind="stable")
     rows, n, named = rows[order], n[order], named[order]
@@ -112,7 +114,9 @@ def find_rows(found: RowRuns) -> NDArray:
     ranges["first"], ranges["last"] = first[order], last[order]
     ranges["place"] = _places(found, rows, n)
     opening = (ranges["place"] == 0) & (_block_starts(rows, n, _opens(found, rows)) == 0)
-    named[opening & np.isin(named, (EDGE, STUCK))] = KINDS[0]
+    # What other documents begin with as well is padding in the first of them, too.
+    alone = np.count_nonzero((ranges["place"] == 0) & ~opening & (named == EDGE)) < LEAST_DOCUMENTS
+    named[opening & np.isin(named, (EDGE, STUCK) if alone else STUCK)] = KINDS[0]
     ranges["kind"] = [KINDS.index(name) for name in named.tolist()]
     return ranges
 

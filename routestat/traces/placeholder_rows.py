@@ -31,8 +31,13 @@ ZEROS, EDGE, STUCK, PHASE, ALIKE = "zeros", "padding", "stuck", "phase", "alike"
 EDGES, VALUES, GAP, OPENING = 1e-5, 1e-6, 2e-4, 1e-2
 # Documents that must share a find at edges: in number, and as a part of all, by any rows and by one and the same.
 LEAST_DOCUMENTS, SHARE, SHARE_OF_ONE = 3, 0.25, 0.05
+# The same where runs end documents and token ids are unknown: generations that loop over one token end so.
+SHARE_OF_ENDS = 0.5
 # Rows of a run at an edge, at least, and runs inside a document that they are compared with.
 LEAST_EDGE, RUNS_INSIDE = 3, 4
+# Of runs over one known token at an edge so many have one length, of so many rows at most, if they are a template;
+# padding fills up.
+OF_ONE_LENGTH, MOST_TEMPLATE = 0.9, 64
 # Of runs at edges those that could be the text's own make up no more than this.
 MOST_OWN = 0.1
 # A gap is a factor of this at least; gaps below it that are looked at; and what is taken as seen beforehand: so many
@@ -40,6 +45,8 @@ MOST_OWN = 0.1
 FACTOR, GAPS, PRIOR_GAPS, PRIOR_EXPONENT = 3.0, 40, 20, 5.0
 # The exponent where not one of so many rows repeats the row before it.
 NEVER_REPEATS, NEVER_EXPONENT = 500, 8.0
+# Where token ids are unknown and rows repeat, a run of so many may be a rule across a page.
+RULE = 100
 # Of all rows so many are measurements at least, for the others to stand out from.
 LEAST_OWN = 0.02
 
@@ -65,6 +72,8 @@ class _Search:
         self.kind = np.full(len(found.runs), "", "<U8")
         self.inside = ~self.runs["starts"] & ~self.runs["ends"]
         self.once = _once(self.runs)
+        self.never = not found.lengths[2:].any() and found.lengths.sum() >= NEVER_REPEATS
+        self.unknown = bool((self.runs["head"] < 0).all())
 
     def look(self) -> None:
         for _ in range(2):
@@ -74,7 +83,7 @@ class _Search:
                     # A document begins once, whatever the phase; the prompt may be padded before the answer.
                     here = self.runs[side] & (self.runs["phase"] == phase)
                     here &= self.runs["opens"] if side == "starts" else True
-                    self._mark(self._edges(here), EDGE)
+                    self._mark(self._edges(here, side), EDGE)
                     self._mark(self._values(here, side), EDGE)
                     self._mark(self._tokens(here, side), EDGE)
             self._mark(self._blank_edges(), EDGE)
@@ -89,13 +98,15 @@ class _Search:
     def _mark(self, marked: NDArray[np.bool_], kind: str) -> None:
         self.kind[marked & (self.kind == "")] = kind
 
-    def _edges(self, here: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    def _edges(self, here: NDArray[np.bool_], side: str) -> NDArray[np.bool_]:
         """Runs at one edge that are longer than runs inside documents explain."""
         nothing = np.zeros(len(here), bool)
         n = int(here.sum())
-        least = max(LEAST_DOCUMENTS, int(np.ceil(SHARE * n)))
-        worth = self.runs["x"] * here
-        if np.count_nonzero(worth >= LEAST_EDGE) < least:
+        loops = side == "ends" and self.unknown and not self.never
+        least = max(LEAST_DOCUMENTS, int(np.ceil((SHARE_OF_ENDS if loops else SHARE) * n)))
+        worth = self.runs["x"] * (here & ~self._of_the_text())
+        # A few rows at every edge are a template, or line breaks.
+        if np.count_nonzero(worth >= LONG) < least:
             return nothing
         lengths, times = self._lengths_inside()
         # Documents of few runs cut the runs inside them short.
@@ -109,6 +120,13 @@ class _Search:
             if expected <= MOST_OWN * observed and stats.poisson.sf(observed - 1, expected) < EDGES:
                 return np.asarray(worth >= length)
         return nothing
+
+    def _of_the_text(self) -> NDArray[np.bool_]:
+        """Runs of values that stand in long runs inside documents as well: indents, rules."""
+        values, times = np.unique(
+            self.runs["key"][self.inside & (self.runs["n"] >= LONG)], return_counts=True
+        )
+        return np.isin(self.runs["key"], values[times >= LEAST_DOCUMENTS])
 
     def _lengths_inside(self) -> tuple[NDArray, NDArray]:
         """Lengths of the runs that are at no edge, and how many there are of each."""
@@ -133,8 +151,8 @@ class _Search:
             of_value = here & (runs["key"] == value)
             several = len(np.unique(beside[of_value & long]))
             very_long = len(np.unique(beside[of_value & (runs["n"] >= LONG)]))
-            enough = several >= SHARE * n or very_long >= max(LEAST_DOCUMENTS, SHARE_OF_ONE * n)
-            if several < LEAST_DOCUMENTS or not enough:
+            enough = very_long >= max(LEAST_DOCUMENTS, SHARE_OF_ONE * n)
+            if several < LEAST_DOCUMENTS or not enough or self._is_template(of_value & long):
                 continue
             elsewhere = whole * np.count_nonzero(self.found.short_keys == value)
             elsewhere += runs["n"][own & (runs["key"] == value)].sum()
@@ -143,27 +161,55 @@ class _Search:
             of_runs += np.count_nonzero(own & (runs["key"] == value))
             share = max((elsewhere + 1.0) / (rows + 1.0), (of_runs + 1.0) / (n_runs + 1.0))
             expected = n * share
+            if self._over_one_token(of_value)[of_value & long].all():
+                # Line breaks behind line breaks are routed as no line break is inside; their token says what they are.
+                token = runs["tail" if side == "ends" else "head"][of_value & long][0]
+                expected = max(expected, n * self._token_elsewhere(int(token), of_value))
             if expected <= MOST_OWN * several and stats.poisson.sf(several - 1, expected) < VALUES:
                 marked |= of_value
         return marked
+
+    def _is_template(self, runs: NDArray[np.bool_]) -> bool:
+        """Whether runs over one known token have one length; padding fills up and so has many."""
+        lengths = self.runs["n"][runs]
+        if not len(lengths) or not self._over_one_token(runs)[runs].all():
+            return False
+        # A row of the text may go on as the template does.
+        usual = np.median(lengths)
+        alike = np.abs(lengths - usual) <= max(1.0, usual / 10.0)
+        return bool(usual <= MOST_TEMPLATE and np.count_nonzero(alike) >= OF_ONE_LENGTH * len(lengths))
+
+    def _over_one_token(self, runs: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Which of some runs are over one known token, but for a row or two of the text that go on like them."""
+        return np.asarray(
+            runs
+            & (self.runs["head"] >= 0)
+            & (self.runs["x"] * LONG // 2 <= np.maximum(self.runs["n"], LONG // 2))
+        )
+
+    def _token_elsewhere(self, value: int, runs: NDArray[np.bool_]) -> float:
+        """The part of tokens that are this one where some runs are not."""
+        tokens = np.concatenate([part[2] for part in self.found.sample.values()])
+        part = len(tokens) / max(int(self.found.n_phase.sum()), 1)
+        elsewhere = np.count_nonzero(tokens == value) - part * self.runs["n"][runs].sum()
+        return float((max(elsewhere, 0.0) + 1.0) / (len(tokens) + 1.0))
 
     def _tokens(self, here: NDArray[np.bool_], side: str) -> NDArray[np.bool_]:
         """Runs at one edge over one token that stands at edges and hardly elsewhere: padding by its token."""
         runs, marked, n = self.runs, np.zeros(len(here), bool), int(here.sum())
         edge = runs["tail" if side == "ends" else "head"]
         # A row of the text may go on as the padding does, which makes two tokens.
-        long = here & (runs["n"] >= LONG) & (edge >= 0) & (runs["x"] * LONG // 2 <= runs["n"])
+        long = here & (runs["n"] >= LONG) & self._over_one_token(here)
         if np.count_nonzero(long) < LEAST_DOCUMENTS:
             return marked
         beside = runs["prev" if side == "ends" else "next"]
-        tokens = np.concatenate([part[2] for part in self.found.sample.values()])
-        part = len(tokens) / max(int(self.found.n_phase.sum()), 1)
         values, times = np.unique(edge[long], return_counts=True)
         for value in values[times >= max(LEAST_DOCUMENTS, SHARE * n)]:
             of_value = here & (edge == value)
             several = len(np.unique(beside[of_value & long]))
-            elsewhere = np.count_nonzero(tokens == value) - part * runs["n"][of_value].sum()
-            expected = n * (max(elsewhere, 0.0) + 1.0) / (len(tokens) + 1.0)
+            expected = n * self._token_elsewhere(int(value), of_value)
+            if self._is_template(of_value & long):
+                continue
             if several >= LEAST_DOCUMENTS and expected <= MOST_OWN * several:
                 marked |= of_value & (long | (runs["x"] == 1))
         return marked
@@ -197,10 +243,17 @@ class _Search:
         for above in range(1, len(long) + 1):
             top, below = lengths[above - 1], lengths[above]
             if top >= FACTOR * below and _gap_probability(lengths, above, exponent) < GAP:
-                marked |= own & (runs["x"] >= top)
+                marked |= own & (runs["x"] >= top) & (self._no_loops() | never)
                 break
         marked[0] |= own[0] and self._opening(lengths, exponent)
         return marked
+
+    def _no_loops(self) -> NDArray[np.bool_]:
+        """Runs that are no rule across a page, nor a generation that loops over one token until it ends."""
+        runs = self.runs
+        zeros = runs["blank"] & (self.found.n_layers >= LEAST_ALIKE_LAYERS - 1)
+        to_the_end = runs["ends"] & ~runs["starts"] & ~zeros
+        return np.asarray((runs["head"] >= 0) | ((runs["n"] >= RULE) & ~to_the_end))
 
     def _opening(self, lengths: NDArray[np.float64], exponent: float) -> bool:
         """Whether the first run of the trace is a warm-up: that is one place, so that less is needed there."""

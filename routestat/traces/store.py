@@ -133,8 +133,12 @@ class Trace:
     def units(self) -> Units:
         """Which documents are independent; documents are examined when this is first asked for."""
         if self._units is None:
-            self._units = examine(self.meta, self.documents, self.record_batches)
+            self._units = self._examined(None)
         return self._units
+
+    def _examined(self, cluster: str | None, progress: Callable[[int], None] | None = None) -> Units:
+        found = self.not_measured if self._dropped is None else None
+        return examine(self.meta, self.documents, self.record_batches, cluster, progress, found)
 
     @property
     def n_counted(self) -> int:
@@ -208,7 +212,7 @@ class Trace:
             trace._drop()
         if cluster is not None or (verify and trace._units is None):
             told = None if progress is None else lambda done: progress(done, manifest.n_tokens)
-            trace._units = examine(trace.meta, trace.documents, trace.record_batches, cluster, told)
+            trace._units = trace._examined(cluster, told)
         return trace
 
     @classmethod
@@ -247,9 +251,7 @@ class Trace:
             numbers, label = numbers[there], label[there]
             trace.documents = trace.documents.append_column("clusters", pa.array(label))
             trace._units = (
-                relabelled(Units.alone(numbers), label)
-                if template == "keep"
-                else examine(trace.meta, trace.documents, trace.record_batches, "clusters")
+                relabelled(Units.alone(numbers), label) if template == "keep" else trace._examined("clusters")
             )
         return trace
 

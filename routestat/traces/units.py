@@ -120,6 +120,17 @@ class Units:
             left_out[np.argmax(left_out)] = 0
         return np.maximum(left_out, self.repeated)
 
+    def behind(self, document: NDArray[np.int32], rows: NDArray[np.int64]) -> "Units":
+        """The same where each document ``[document]`` begins with so many more `rows`; those not known are alone."""
+        alone = Units.alone(document)
+        at = np.searchsorted(alone.document, self.document)
+        cluster, template, repeated = alone.cluster.copy(), alone.template.copy(), alone.repeated.copy()
+        reason = np.zeros(len(document), self.reason.dtype)
+        cluster[at], reason[at] = self.cluster, self.reason
+        template[at] = np.where(self.template > 0, self.template + rows[at], 0)
+        repeated[at] = np.where(self.repeated > 0, self.repeated + rows[at], 0)
+        return Units(alone.document, cluster, template, reason, repeated)
+
     def of(self, numbers: Mapping[int, int]) -> "Units":
         """Of some documents, under new numbers: what each is called now, by what it was called."""
         old = np.array(sorted(numbers, key=lambda number: numbers[number]), np.int32)

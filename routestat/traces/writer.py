@@ -117,8 +117,8 @@ class TraceWriter:
         addition."""
         shards = [] if self._manifest is None else [self.path / shard.file for shard in self._manifest.shards]
         recorded = partial(read_shards, shards)
-        self._units = examine(self.meta, self._document_table(), recorded)
         self._not_measured = examine_rows(self.meta, recorded)
+        self._units = examine(self.meta, self._document_table(), recorded, found=self._not_measured)
 
     def add_extra(self, said: Mapping[str, Any]) -> None:
         """Say more in the metadata's `extra`, such as what was noted while rows were written.

@@ -177,3 +177,21 @@ def test_a_document_of_nothing_else_is_gone_and_clusters_stay():
 @pytest.mark.parametrize("name", ["tiny-mixtral", "deepseek-v2-lite-esft"])
 def test_nothing_is_found_in_the_traces_that_ship(name):
     assert findings_of(Trace.open(Path("data/traces") / name, verify=False)) == ()
+
+
+def test_documents_that_share_a_warm_up_only_do_not_belong_together(tmp_path):
+    rng = np.random.default_rng(8)
+    texts = [chosen(rng, n, 4, 16, 2) for n in rng.integers(60, 90, 12)]
+    texts[5] = np.concatenate([texts[4][:40], texts[5]])
+    warm = np.tile(chosen(rng, 1, 4, 16, 2), (40, 1, 1))
+    clusters = []
+    for name, before in (("control", 0), ("t", 40)):
+        # Most documents share a template; what a few of them share joins them.
+        opened = [np.concatenate([warm[:before], one]) if at % 2 else one for at, one in enumerate(texts)]
+        number = np.repeat(np.arange(12), [len(one) for one in opened])
+        trace = written(tmp_path / name, np.concatenate(opened), number)
+        assert trace.not_measured.n_removed == 6 * before
+        assert Trace.open(tmp_path / name, dummy_rows="drop").units.n_clusters == 11
+        clusters.append(trace.units.cluster.tolist())
+    assert clusters[0] == clusters[1]
+    assert len(set(clusters[0])) == 11

@@ -199,3 +199,67 @@ def test_missing_rows_are_neither_runs_nor_ends_of_them(clean):
     tail = experts.reshape(10, 60, 4, 2)
     tail[:, 40:55], tail[:, 55:] = [5, 7], -1
     assert found(experts, document)[0][:2] == ("padding", "end")
+
+
+@pytest.fixture
+def text(rng):
+    """A router that goes by the token: experts of each of 200 tokens, and 30 documents of different lengths."""
+    table = np.sort(chosen(rng, 202, 2, 8, 1), axis=2)
+    return table, [np.minimum(rng.zipf(1.3, n) - 1, 199) for n in rng.integers(80, 200, 30)]
+
+
+def found_in(table, documents, known, decode=None):
+    token = np.concatenate(documents)
+    number = np.repeat(np.arange(len(documents)), [len(one) for one in documents])
+    return found(table[token], number, token=token if known else None, decode=decode)
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_line_breaks_and_templates_of_a_few_rows_are_no_padding(text, rng, known):
+    table, documents = text
+    assert found_in(table, [np.append([200] * 3, one) for one in documents], known) == []
+    breaks = [np.append(one, [1] * int(rng.geometric(0.4))) for one in documents]
+    assert found_in(table, breaks, known) == []
+
+
+def test_a_template_of_one_known_token_has_one_length_and_padding_many(text, rng):
+    table, documents = text
+    assert found_in(table, [np.append([200] * 20, one) for one in documents], True) == []
+    padded = [np.append(one, [201] * int(rng.integers(1, 60))) for one in documents]
+    for known in (False, True):
+        ends = found_in(table, padded, known)
+        assert {kind for kind, *_ in ends} == {"padding"}
+        assert len(ends) >= 25
+
+
+def test_generations_that_loop_over_one_token_are_not_stuck(text, rng):
+    table, documents = text
+    for loops in (1, 8):
+        ended = [
+            np.append(one, [int(rng.integers(20, 200))] * (300 - len(one))) if at < loops else one
+            for at, one in enumerate(documents)
+        ]
+        assert found_in(table, ended, False) == []
+
+
+def test_a_rule_across_a_page_is_not_stuck_but_rows_beyond_it_are(text):
+    table, documents = text
+    for rows, stuck in ((80, False), (400, True)):
+        ruled = [np.insert(documents[0], 40, [150] * rows), *documents[1:]]
+        assert bool(found_in(table, ruled, False)) == stuck
+
+
+def test_answers_of_one_word_are_no_replayed_phase(text, rng):
+    table, documents = text
+    documents = [np.append(one, [20 + int(rng.integers(3)), 2]) for one in documents * 4]
+    decode = np.concatenate([np.arange(len(one)) >= len(one) - 2 for one in documents])
+    assert found_in(table, documents, False, decode) == []
+
+
+def test_left_padding_is_padding_in_the_first_document_too(clean, rng):
+    experts, document = clean
+    padded = np.concatenate(
+        [np.concatenate([np.tile([[[5, 9]] * 4], (10 + n, 1, 1)), experts[document == n]]) for n in range(10)]
+    )
+    ranges = found(padded, np.repeat(np.arange(10), 70 + np.arange(10)))
+    assert ranges == [("padding", "start", n, 0, 9 + n) for n in range(10)]
