@@ -12,7 +12,14 @@ from routestat.errors import RoutestatError
 from routestat.traces.importers.arrays import write_arrays
 from routestat.traces.importers.detect import FORMATS, detect, read_foreign, require_heeded
 from routestat.traces.importers.imported import Wanted
-from routestat.traces.importers.ingest import Stored, naming, store_imported, store_parquet, store_parts
+from routestat.traces.importers.ingest import (
+    Stored,
+    naming,
+    store_imported,
+    store_measured,
+    store_parquet,
+    store_parts,
+)
 from routestat.traces.importers.parquet import ParquetTrace, documents_path, write_parquet
 from routestat.traces.importers.show import shown
 from routestat.traces.importers.tables.reader import read_tables
@@ -273,9 +280,15 @@ def _from_table(
         said["slot_order"] = "weight" if slots == "weight" else table.slot_order
         for key, value in table.facts.items():
             said[key] = said[key] or value
-        return store_parts(
-            table.parts(), folder, said, shard_rows, ticker.of("writing"), table.n_tokens, table.notes
+        again = wanted.drop_dummy_rows and table.in_parts
+        first = folder / "parts" if again else folder
+        stored = store_parts(
+            table.parts(), first, said, shard_rows, ticker.of("writing"), table.n_tokens, table.notes
         )
+    if again:
+        stored = store_measured(first, folder, shard_rows, ticker.of("leaving out"))
+        shutil.rmtree(first)
+    return stored
 
 
 def _require_free(out: Path) -> None:

@@ -7,11 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from routestat.errors import FormatError, TraceError
 from routestat.traces.importers.imported import Imported
 from routestat.traces.importers.parquet import ParquetTrace
 from routestat.traces.metadata import TraceMeta
+from routestat.traces.placeholder_facts import findings_of
+from routestat.traces.store import Trace
 from routestat.traces.writer import TraceWriter
 
 ROWS_AT_ONCE = 1 << 17
@@ -75,6 +78,25 @@ def store_parts(
                 progress(done, max(done, total))
             n_tokens += len(part.document)
     return Stored(n_tokens, len(numbers), tuple(notes))
+
+
+def store_measured(written: Path, folder: Path, shard_rows: int, progress: Progress) -> Stored:
+    """Write a trace again without what is no measurement, found over all of it.
+
+    Of rows that came in parts, each part by itself may hold too little else for them to stand out from.
+    """
+    trace = Trace.open(written, verify=False, dummy_rows="drop")
+    given = findings_of(trace)
+    notes = [*trace.meta.extra.get("notes", ()), *(finding.sentence for finding in given)]
+    meta = replace(trace.meta, extra={**trace.meta.extra, "notes": notes} if notes else trace.meta.extra)
+    done = 0
+    with TraceWriter(folder, meta, shard_rows=shard_rows) as writer:
+        writer.add_documents(trace.documents.to_pydict())
+        for record in trace.record_batches():
+            writer.write_table(pa.Table.from_batches([record]))
+            done += record.num_rows
+            progress(done, trace.n_tokens)
+    return Stored(done, trace.documents.num_rows, tuple(notes))
 
 
 def _write(writer: TraceWriter, part: Imported, rows: slice) -> None:

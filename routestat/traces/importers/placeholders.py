@@ -24,6 +24,10 @@ from routestat.traces.store import span
 _DROP = "--drop-dummy-rows"
 
 
+class NothingRemainsError(FormatError):
+    """Every row is one that is no measurement."""
+
+
 def settle_zeros(
     path: Path,
     raw: RawRows,
@@ -128,8 +132,7 @@ def drop_placeholders(
 
     Raises
     ------
-    FormatError
-        If nothing remains.
+    NothingRemainsError
     """
     _, width, top_k = raw.experts.shape
     reader, levels = RunReader(width, top_k), LayerLevels(width)
@@ -146,7 +149,7 @@ def drop_placeholders(
         experts[missing] = -1
     gone |= _emptied_edges(raw, before, gone)
     if gone.all():
-        raise FormatError(f"{path}: every row is a dummy row: nothing remains")
+        raise NothingRemainsError(f"{path}: every row is a dummy row: nothing remains")
     rest = [place for place, layer in enumerate(layers) if layer not in found.layers]
     kept = replace(raw, experts=experts).taken(np.flatnonzero(~gone))
     return kept if len(rest) == width else kept.of_layers(rest), [layers[place] for place in rest]

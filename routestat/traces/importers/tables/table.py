@@ -12,6 +12,7 @@ from routestat.errors import FormatError
 from routestat.traces.importers.checks import WrongChoiceError
 from routestat.traces.importers.counts_only import ANY, refuse_counts
 from routestat.traces.importers.imported import Imported, Wanted, settle
+from routestat.traces.importers.placeholders import NothingRemainsError
 from routestat.traces.importers.tables.assembling import Assembled, WrongPlaceError, assemble
 from routestat.traces.importers.tables.facts import check_top_k, facts_of_stream
 from routestat.traces.importers.tables.plans import Plan
@@ -62,11 +63,16 @@ class Table:
         each = len(self.layers) * ((self.top_k or 1) if self.plans[0].columns.expert else 1)
         return max(self.store.n_rows // each, 1)
 
+    @property
+    def in_parts(self) -> bool:
+        """Whether the rows come in several parts, for memory would not hold them."""
+        return bool(self.store.runs)
+
     def parts(self) -> Iterator[Imported]:
         """The rows by document and position, checked as those of every format are."""
         path = self.plans[0].path
         single = bool(self.plans[0].columns.expert)
-        top_k = self.top_k
+        top_k, emptied, left = self.top_k, None, False
         for rows in self.store.parts():
             base = int(rows.document.min())
             try:
@@ -91,7 +97,17 @@ class Table:
                 document, position = int(made.document[error.row]), int(made.position[error.row])
                 wrong = WrongPlaceError(document + base, position, error.layer, error.words)
                 raise self._at_lines(wrong) from None
+            except NothingRemainsError as error:
+                emptied = error
+                self.notes.append(
+                    f"{len(made.document):,} rows that follow each other (first: document {self.names[base]}, position "
+                    f"{made.position[0]}) hold no measurement: left out"
+                )
+                continue
+            left = True
             yield settled
+        if emptied is not None and not left:
+            raise emptied
 
     def _settled(self, path: Path, made: Assembled, base: int) -> Imported:
         weights, experts = made.weights, made.experts

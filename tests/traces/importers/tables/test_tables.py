@@ -284,3 +284,31 @@ def test_a_store_from_parts_is_the_store_from_one(capsys, tmp_path, monkeypatch)
     assert a.columns == b.columns
     assert "L00.weights" in a.columns
     assert [file.name for file in (tmp_path / "b").iterdir() if file.is_dir()] == []
+
+
+def test_dummy_rows_of_a_table_beyond_memory_are_found_over_all_of_it(capsys, tmp_path, monkeypatch):
+    """A part that holds nothing else has nothing for them to stand out from; the result is that of one part."""
+    rng = np.random.default_rng(4)
+    ids = [np.zeros((400, 2), int), *(rng.integers(1, 8, (60, 2)) for _ in range(6))]
+    lines = [
+        f"{d},{p},{layer},{row[layer]},{d * p}"
+        for d, one in enumerate(ids)
+        for p, row in enumerate(one)
+        for layer in (0, 1)
+    ]
+    (tmp_path / "x.csv").write_text("doc,pos,layer,e0,token_id\n" + "\n".join(lines) + "\n")
+    held = []
+    for budget in (1 << 30, 1600):
+        (tmp_path / str(budget)).mkdir()
+        monkeypatch.setattr("routestat.convert.read_tables", partial(read_tables, budget=budget))
+        trace, got, err = stored(
+            capsys, tmp_path / "x.csv", tmp_path / str(budget), "--n-experts", 8, "--drop-dummy-rows"
+        )
+        assert "left out" in err
+        assert "but counted" not in err
+        assert not list((tmp_path / str(budget) / "t").glob("parts*"))
+        assert trace.documents.column("name").to_pylist() == ["1", "2", "3", "4", "5", "6"]
+        held.append(got)
+    assert len(held[0].experts) == 360
+    assert np.array_equal(held[0].experts, held[1].experts)
+    assert np.array_equal(held[0].token, held[1].token)
