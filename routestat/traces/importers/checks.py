@@ -22,6 +22,14 @@ MOST_EXPERTS = 1 << 16
 Number = TypeVar("Number", bound=np.number)
 
 
+class WrongChoiceError(FormatError):
+    """A choice that cannot be: the row of it, and the number of its layer."""
+
+    def __init__(self, path: Path, row: int, layer: int, place: str, words: str) -> None:
+        super().__init__(f"{path}: experts of layer {layer}, {place}: {words}")
+        self.row, self.layer, self.words = row, layer, words
+
+
 def check_subsets(
     path: Path,
     experts: NDArray[np.integer],
@@ -29,7 +37,12 @@ def check_subsets(
     layers: Sequence[int],
     place: Callable[[int], str] = "row {}".format,
 ) -> None:
-    """Every row must be k different ids, or all −1; the first that is not is named by its `place`."""
+    """Every row must be k different ids, or all −1; the first that is not is named by its `place`.
+
+    Raises
+    ------
+    WrongChoiceError
+    """
     if experts.shape[2] > n_experts:
         raise FormatError(f"{path}: experts has k={experts.shape[2]} of n_experts={n_experts}")
     for index, layer in enumerate(layers):
@@ -47,9 +60,8 @@ def check_subsets(
             wrong = f"is outside 0 … {n_experts - 1}" if outside[row] else "repeats an expert"
             if repeats.all() and rows.shape[1] > 1:
                 wrong += ", as every row of this layer does: was it recorded at all?"
-            raise FormatError(
-                f"{path}: experts of layer {layer}, {place(row)}: {experts[row, index].tolist()} {wrong}"
-            )
+            words = f"{experts[row, index].tolist()} {wrong}"
+            raise WrongChoiceError(path, row, layer, place(row), words)
 
 
 def count_positions(document: NDArray[np.integer]) -> NDArray[np.int64]:

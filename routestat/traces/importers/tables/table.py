@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from routestat.errors import FormatError
+from routestat.traces.importers.checks import WrongChoiceError
 from routestat.traces.importers.imported import Imported, Wanted, settle
 from routestat.traces.importers.tables.assembling import Assembled, WrongPlaceError, assemble
 from routestat.traces.importers.tables.facts import check_top_k, facts_of_stream
@@ -76,7 +77,15 @@ class Table:
                 check_top_k(
                     path, top_k, self.wanted, facts_of_stream(self.stream)[0].get("top_k"), self.notes
                 )
-            yield self._settled(path, made, base)
+            try:
+                settled = self._settled(path, made, base)
+            except WrongChoiceError as error:
+                if self.wanted.drop_dummy_rows:
+                    raise  # whose row is counted without those that were left out
+                document, position = int(made.document[error.row]), int(made.position[error.row])
+                wrong = WrongPlaceError(document + base, position, error.layer, error.words)
+                raise self._at_lines(wrong) from None
+            yield settled
 
     def _settled(self, path: Path, made: Assembled, base: int) -> Imported:
         weights, experts = made.weights, made.experts

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.traces.importers.known import convert, refused
+from tests.traces.importers.known import convert, refused, stored
 from tests.traces.importers.tables.written import known, rows_of, write
 
 HEADER = "# made=today\nrequest,step,layer,e0,e1\n"
@@ -224,3 +224,44 @@ def test_sources_that_are_not_there(capsys, tmp_path):
     assert "--layers 7 not in it; it holds 0-1" in refused(
         capsys, tmp_path / "x.csv", tmp_path, "--layers", 7
     )
+
+
+@pytest.mark.parametrize(
+    ("ids", "words"), [("3,3", "[3, 3] repeats an expert"), ("-3,4", "[-3, 4] is outside 0 … 5")]
+)
+def test_a_choice_that_cannot_be_names_its_line(capsys, tmp_path, ids, words):
+    rows = "r0,0,0,1,5\nr0,1,0,0,2\n"
+    (tmp_path / "x.csv").write_text(f"# a\nrequest,step,layer,e0,e1\n{rows}r1,7,0,{ids}\n")
+    line = refused(capsys, tmp_path / "x.csv", tmp_path)
+    assert line.endswith(f"x.csv, line 5: document r1, position 7, layer 0: {words}")
+
+
+def test_positions_that_begin_anew_behind_a_prompt(capsys, tmp_path):
+    """Rows of the answer are numbered from 0 again: they follow the prompt, and the file is one document."""
+    rows = [f"{p},0,{p % 4},prefill\n{p},1,{p % 3},prefill\n" for p in range(5)]
+    rows += [f"{p},0,{p % 2},decode\n{p},1,{p % 4},decode\n" for p in range(4)]
+    (tmp_path / "x.csv").write_text("pos,layer,e0,phase\n" + "".join(rows))
+    _, got, err = stored(capsys, tmp_path / "x.csv", tmp_path)
+    assert "positions begin anew with the generated rows of 1 documents: these follow their prompts" in err
+    assert got.position.tolist() == list(range(9))
+    assert got.experts[:, 0, 0].tolist() == [0, 1, 2, 3, 0, 0, 1, 0, 1]
+    assert got.decode.tolist() == [False] * 5 + [True] * 4
+
+
+def test_a_conversation_is_a_document_where_nothing_smaller_is_named(capsys, tmp_path):
+    rows = "".join(f"c{c},{p},0,{(c + p) % 5}\n" for c in range(3) for p in range(4))
+    (tmp_path / "x.csv").write_text("conversation_id,pos,layer,e0\n" + rows)
+    trace, got, _ = stored(capsys, tmp_path / "x.csv", tmp_path)
+    assert trace.documents.column("name").to_pylist() == ["c0", "c1", "c2"]
+    assert got.experts[:, 0, 0].tolist() == [(c + p) % 5 for c in range(3) for p in range(4)]
+
+
+def test_columns_that_are_not_read_but_may_be_meant_are_told(capsys, tmp_path):
+    (tmp_path / "x.csv").write_text("request,stepp,layer,e1,\n0,0,0,1,2\n0,1,0,2,3\n")
+    _, _, err = stored(capsys, tmp_path / "x.csv", tmp_path)
+    assert "column stepp is not read; did you mean step?" in err
+    assert "experts are read from e1 (k = 1), and not from stepp, Unnamed: 4" in err
+    (tmp_path / "y.csv").write_text("request,step,layer,e0,e1\n0,0,0,1,2\n0,1,0,2,3\n0,0,3,2,3\n")
+    (tmp_path / "b").mkdir()
+    _, _, err = stored(capsys, tmp_path / "y.csv", tmp_path / "b")
+    assert "layers have unequal numbers of rows, 2 at most and 1 in layer 3" in err
