@@ -48,17 +48,24 @@ def match_layers(
     if way == "number" or (way == "auto" and not counted):
         # Both say their numbers; where these are not the same, choices may contradict them.
         other = _told(a, b, agreement()) if way == "auto" and a.layers != b.layers else None
-        doubt = _said(other, "by their choices in documents that are in both") if other else ""
+        doubt = ""
+        if other:
+            first, second = (span([pair[side].layer for pair in other]) for side in (0, 1))
+            doubt = f"by their choices in documents that are in both, layers {first} of A are {second} of B"
+        # In order only as many layers can be matched as there are in both.
+        advice = (
+            "--match-layers order" if len(a.routers) == len(b.routers) else "name them with convert --layers"
+        )
         try:
             pairs, notes = common_routers(a, b, wanted)
         except RoutestatError as error:
-            raise RoutestatError(f"{error}; {doubt}: --match-layers order" if doubt else str(error)) from None
+            raise RoutestatError(f"{error}; {doubt}: {advice}" if doubt else str(error)) from None
         if counted:
             notes.insert(
                 0, f"layers are matched by number, though those of {whose} are only their order in a file"
             )
         elif other and not set(pairs) <= set(other):
-            notes.insert(0, f"layers are matched by number, but {doubt}: are the numbers right?")
+            notes.insert(0, f"layers are matched by number, but {doubt}; if the numbers are wrong: {advice}")
         return pairs, notes
     in_order = list(zip(a.routers, b.routers, strict=False)) if len(a.routers) == len(b.routers) else None
     if way == "order":

@@ -69,9 +69,14 @@ def test_numbers_that_choices_contradict_are_doubted():
     a, b = meta([0, 1, 2]), meta([1, 2, 3])
     pairs, notes = numbers(a, b, agreement=np.eye(3))
     assert pairs == [(1, 1), (2, 2)]
-    assert "layers 0-2 of A and 1-3 of B are matched by their choices" in notes[0]
+    assert "by their choices in documents that are in both, layers 0-2 of A are 1-3 of B" in notes[0]
+    assert "if the numbers are wrong: --match-layers order" in notes[0]
+    _, (note, _) = numbers(meta([3, 4, 5, 6]), meta([4, 5, 6]), agreement=np.eye(4, 3))
+    assert "layers 3-5 of A are 4-6 of B; if the numbers are wrong: name them with convert --layers" in note
     assert len(numbers(a, b, agreement=np.eye(3, k=-1) + 0.01)[1]) == 1
-    with pytest.raises(RoutestatError, match=r"A has 0-2, B has 5-7; layers 0-2 of A and 5-7 of B .* order"):
+    with pytest.raises(
+        RoutestatError, match=r"A has 0-2, B has 5-7; .* layers 0-2 of A are 5-7 of B: .* order"
+    ):
         numbers(a, meta([5, 6, 7]), agreement=np.eye(3))
 
 

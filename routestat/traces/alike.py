@@ -17,7 +17,7 @@ from routestat.traces.contents import HEAD, TAIL, Document
 from routestat.traces.metadata import Router
 from routestat.traces.pairing import Pair
 from routestat.traces.row_hash import hash_rows
-from routestat.traces.sketches import MISSING, Sketch, depth_for, sketch
+from routestat.traces.sketches import MISSING, Sketch, between_for, depth_for, sketch
 from routestat.traces.store import Trace
 
 # Layers that are looked at.
@@ -26,6 +26,8 @@ LAYERS = 8
 STRETCH, MOST_ALIKE, CANDIDATES = 6, 3, 3
 #: Agreement beyond chance that each of the parts of a document must reach.
 LEAST_AGREEMENT, PARTS = 0.25, 4
+# Where no row was flipped, one may have been by chance.
+LARGEST_SHARE = 0.98
 MARGIN_BITS = 10.0
 
 
@@ -50,8 +52,15 @@ def alike(
         return []
     looked = [same[place] for place in np.unique(np.linspace(0, len(same) - 1, LAYERS).astype(int))]
     depth = depth_for(max(len(documents[0]), len(documents[1])), len(looked))
+    between = between_for(max(sum(d.tokens for d in some) for some in documents), len(looked))
     a, b = (
-        sketch(trace, [pair[side] for pair in looked], {d.number: d.tokens for d in documents[side]}, depth)
+        sketch(
+            trace,
+            [pair[side] for pair in looked],
+            {d.number: d.tokens for d in documents[side]},
+            depth,
+            between,
+        )
         for side, trace in enumerate(traces)
     )
     if not len(a.document) or not len(b.document):
@@ -114,6 +123,8 @@ def judged(a: Sketch, b: Sketch, one: int, other: int, shift: int, need: float) 
     parts = np.array_split(np.arange(len(x)), min(PARTS, max(1, len(x) // 8)))
     if not all(_agrees(same[part], fresh[part], chance[part]) for part in parts):
         return None
+    if _departs(same, fresh, chance):
+        return None
     expected = float(chance[fresh].sum())
     return (float(same.sum()) - expected) / max(float(fresh.sum()) - expected, 1.0)
 
@@ -141,6 +152,23 @@ def _agrees(same: NDArray[np.bool_], fresh: NDArray[np.bool_], chance: NDArray[n
     beyond = float(same.sum()) - expected
     # Where hardly anything changes there is nothing to agree in.
     return room < 1.0 or beyond >= max(LEAST_AGREEMENT * room, 2.0 * variance**0.5)
+
+
+def _departs(same: NDArray[np.bool_], fresh: NDArray[np.bool_], chance: NDArray[np.float64]) -> bool:
+    """Whether rows at the end, or a stretch anywhere, agree as by chance and not as often as all rows do, in one layer.
+
+    Log-likelihood ratios are summed up row by row. If all rows agree alike, the sum that is largest over all first rows
+    of a last stretch exceeds b bits with a probability of at most 2**-b (Ville's inequality); over all stretches of n
+    rows, of at most n 2**-b.
+    """
+    n, layers = same.shape
+    by_chance = np.clip(chance.max(axis=0), 1e-6, 0.5)
+    agreement = np.clip(same.sum(axis=0) / np.maximum(fresh.sum(axis=0), 1), by_chance, LARGEST_SHARE)
+    alike, unlike = np.log2(by_chance / agreement), np.log2((1.0 - by_chance) / (1.0 - agreement))
+    sums = np.cumsum(np.where(fresh, np.where(same, alike, unlike), 0.0), axis=0)
+    lowest = np.minimum.accumulate(np.concatenate([np.zeros((1, layers)), sums]), axis=0)[:-1]
+    need = MARGIN_BITS + np.log2(layers)
+    return bool((sums[-1] - lowest[-1]).max() >= need or (sums - lowest).max() >= need + np.log2(n))
 
 
 def _copies(a: Sketch, b: Sketch) -> list[tuple[int, int, int]]:

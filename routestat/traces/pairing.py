@@ -15,6 +15,8 @@ WISHES = ("auto", "yes", "no")
 TOKENS, ROWS, SAME, NAMES, PLACES = "token ids", "choices", "same trace", "names", "places"
 # Of fewer rows a document says nothing once rows are taken from it; and at most this share of them may be taken.
 LEAST_ROWS, MOST_MISSING = 8, 0.2
+# Without its very last row a document says something from so many rows on: what follows a row does not change it.
+LEAST_BEFORE_LAST = 3
 #: Rows missing at the beginning of A, of B, at the end of A, of B; fewest first, and only one of two at each end.
 MISSING = sorted(
     (
@@ -79,7 +81,8 @@ class Pairing:
     reasons: tuple[str, ...] = ()
 
 
-#: Documents of A and of B that may be the same, by their choices: what was found, and why the others were not.
+_UNLIKE = "no document of the other that is left has rows that are alike by more than chance"
+#: Of documents of A and of B, those that are the same by their choices.
 ByRows = Callable[[Sequence[Document], Sequence[Document]], Sequence[Pair]]
 
 
@@ -156,8 +159,8 @@ def by_content(a: Mapping[int, Content | None], b: Mapping[int, Content | None])
     for head_a, head_b, tail_a, tail_b in MISSING:
         # What is missing in A are rows to be taken from B.
         keys_a, keys_b = first.without(head_b, tail_b), second.without(head_a, tail_a)
-        may_a = np.flatnonzero(free[0] & _shortened(first.rows, head_b + tail_b))
-        may_b = np.flatnonzero(free[1] & _shortened(second.rows, head_a + tail_a))
+        may_a = np.flatnonzero(free[0] & _shortened(first.rows, head_b, tail_b))
+        may_b = np.flatnonzero(free[1] & _shortened(second.rows, head_a, tail_a))
         if not len(may_a) or not len(may_b):
             continue
         here = may_a[np.isin(keys_a[may_a], keys_b[may_b])]
@@ -175,11 +178,13 @@ def by_content(a: Mapping[int, Content | None], b: Mapping[int, Content | None])
     return [one for _, one in sorted(found, key=lambda item: item[0])]
 
 
-def _shortened(rows: NDArray[np.int64], gone: int) -> NDArray[np.bool_]:
-    """Which documents may be looked at without so many of their rows."""
+def _shortened(rows: NDArray[np.int64], head: int, tail: int) -> NDArray[np.bool_]:
+    """Which documents may be looked at without so many of their rows at the beginning and at the end."""
+    gone = head + tail
     if not gone:
         return np.asarray(rows > 0)
-    return np.asarray((rows - gone >= LEAST_ROWS) & (gone <= MOST_MISSING * rows))
+    may = (rows - gone >= LEAST_ROWS) & (gone <= MOST_MISSING * rows)
+    return np.asarray(may | (rows > LEAST_BEFORE_LAST) if (head, tail) == (0, 1) else may)
 
 
 def _by_name(a: Sequence[Document], b: Sequence[Document]) -> list[Pair]:
@@ -215,14 +220,14 @@ def _reasons(a: Sequence[Document], b: Sequence[Document], found: Sequence[Pair]
             if copies:
                 reasons.append(f"{copies} of {name} are further copies of documents that were paired")
             if len(told) > copies:
-                reasons.append(
-                    f"{len(told) - copies} of {name}: no document of the other has their token ids"
+                why = (
+                    "no document of the other has their token ids (a few rows at an end may be missing)"
+                    if whole
+                    else f"the other has no token ids, and {_UNLIKE}"
                 )
+                reasons.append(f"{len(told) - copies} of {name}: {why}")
         if len(rest) > len(told):
-            reasons.append(
-                f"{len(rest) - len(told)} of {name} have no token ids, and no document of the other has rows that are "
-                "alike by more than chance"
-            )
+            reasons.append(f"{len(rest) - len(told)} of {name} have no token ids, and {_UNLIKE}")
     names = [{d.name for d in part if d.name} for part in left]
     if shared := len(names[0] & names[1]):
         reasons.append(f"{shared} of them have the same name in both, which proves nothing")

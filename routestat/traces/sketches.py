@@ -1,4 +1,4 @@
-"""The first and the last choices of documents: enough to see whether two of them are one text."""
+"""The first and the last choices of documents, and some between: enough to see whether two of them are one text."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,13 +13,15 @@ from routestat.traces.store import Trace
 
 # Choices that are kept of all documents, about; and rows of one at either end, at least and at most.
 CHOICES, LEAST_ROWS, MOST_ROWS = 1 << 24, 32, 512
+# Rows that are kept together between these, and the least distance from one such stretch to the next.
+STRETCH, LEAST_BETWEEN = 16, 256
 #: The number of a choice that is missing.
 MISSING = np.uint32(0xFFFFFFFF)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sketch:
-    """The first and last rows of some documents.
+    """The first and last rows of some documents, and stretches between them.
 
     Attributes
     ----------
@@ -42,8 +44,14 @@ class Sketch:
     state: NDArray[np.uint32]
 
 
-def sketch(trace: Trace, routers: Sequence[Router], lengths: Mapping[int, int], depth: int) -> Sketch:
-    """Read the first and the last `depth` rows of documents.
+def sketch(
+    trace: Trace,
+    routers: Sequence[Router],
+    lengths: Mapping[int, int],
+    depth: int,
+    between: int | None = None,
+) -> Sketch:
+    """Read the first and the last `depth` rows of documents, and a few rows every `between` rows.
 
     Parameters
     ----------
@@ -52,6 +60,7 @@ def sketch(trace: Trace, routers: Sequence[Router], lengths: Mapping[int, int], 
     lengths : mapping of a document's number to its rows
         Others are passed over.
     depth : int
+    between : int, optional
     """
     names = [router.name for router in routers]
     largest = max(lengths, default=0)
@@ -67,7 +76,10 @@ def sketch(trace: Trace, routers: Sequence[Router], lengths: Mapping[int, int], 
         place[document == document[0]] += done if int(document[0]) == last else 0
         last, done = int(document[-1]), int(place[-1]) + 1
         rows = length[np.minimum(document, largest + 1)]
-        kept = np.flatnonzero((rows > 0) & ((place < depth) | (place >= rows - depth)))
+        looked = (place < depth) | (place >= rows - depth)
+        if between is not None:
+            looked |= place % between < STRETCH
+        kept = np.flatnonzero((rows > 0) & looked)
         documents.append(document[kept])
         places.append(place[kept])
         columns = [_numbered(batch.columns[name][kept]) for name in names]
@@ -97,3 +109,8 @@ def _numbered(column: NDArray) -> NDArray[np.uint32]:
 def depth_for(n_documents: int, n_layers: int) -> int:
     """Rows to keep at either end of each of so many documents."""
     return int(np.clip(CHOICES // max(1, 2 * n_documents * n_layers), LEAST_ROWS, MOST_ROWS))
+
+
+def between_for(n_rows: int, n_layers: int) -> int:
+    """How many rows from one stretch between to the next, of documents with so many rows in all."""
+    return max(LEAST_BETWEEN, -(-n_rows * n_layers * STRETCH // CHOICES))

@@ -97,6 +97,37 @@ def test_samples_of_one_prompt_are_no_pairs_and_the_right_sample_is_found():
     assert [pair[:2] for pair in found(a, [*b, a[4], a[7]], 8)] == [(4, 18), (7, 19)]
 
 
+@pytest.mark.parametrize(("n_experts", "top_k", "n_layers"), [(8, 1, 2), (8, 1, 6), (8, 2, 4), (64, 6, 3)])
+@pytest.mark.parametrize("own", [6, 20])
+def test_samples_that_hardly_differ_are_no_pairs(n_experts, top_k, n_layers, own):
+    """Long prompts, short answers: only the last rows are of another text."""
+    rng = np.random.default_rng(n_experts + own)
+    logits = model(rng, n_experts, top_k, n_layers, lean=4.0)
+    prompts = [rng.integers(0, 300, n) for n in rng.integers(30, 200, 12)]
+
+    def sample(prompt):
+        text = np.concatenate([prompt, rng.integers(0, 300, own)])
+        return np.argsort(-logits[text], axis=2)[..., :top_k]
+
+    a, b = [sample(one) for one in prompts], [sample(one) for one in prompts]
+    assert found(a, b, n_experts) == []
+    again = [flipped(rng, one, 0.03, n_experts) for one in a]
+    assert [pair[:2] for pair in found(a, again, n_experts)] == [(i, i) for i in range(12)]
+
+
+def test_long_documents_of_which_only_the_middle_differs_are_no_pairs():
+    rng = np.random.default_rng(5)
+    logits = model(rng, 8, 2, 4)
+    texts = [rng.integers(0, 300, 2600) for _ in range(4)]
+    others = [
+        np.concatenate([text[:600], rng.integers(0, 300, 1400), text[2000:]]) if place % 2 else text
+        for place, text in enumerate(texts)
+    ]
+    a, b = ([np.argsort(-logits[one], axis=2)[..., :2] for one in some] for some in (texts, others))
+    b = [flipped(rng, one, 0.05, 8)[1:] for one in b]
+    assert [pair[:2] for pair in found(a, b, 8)] == [(0, 0), (2, 2)]
+
+
 def test_copies_go_first_with_first_and_constant_documents_prove_nothing():
     rng = np.random.default_rng(4)
     logits = model(rng, 8, 2, 4)
