@@ -139,12 +139,16 @@ def _wrong_item(role: str, item: Any) -> str:
     if isinstance(item, list):
         return "is a list: a row is of one token, and this one seems to hold several"
     if isinstance(item, str) and role not in ("weight", "weights"):
-        return "" if number_in(item, named=role == "layer") is not None else "is no number"
+        number = number_in(item, named=role == "layer")
+        if number is None:
+            return "is no number"
+        item = number
     if isinstance(item, bool) or not isinstance(item, int | float):
         return "is no number"
     if role in ("weight", "weights"):
-        return ""
-    if not float(item).is_integer():
+        # A whole number that no float holds.
+        return "is no weight" if isinstance(item, int) and abs(item) > LARGEST else ""
+    if isinstance(item, float) and not item.is_integer():
         return "is no whole number"
     return f"is beyond ±{LARGEST}" if abs(item) > LARGEST else ""
 

@@ -286,3 +286,35 @@ def test_tables_of_counts_are_refused_as_such(capsys, tmp_path, kind, ending):
     }[kind]
     path = write(tmp_path / f"x.{ending}", rows)
     assert "counts per expert only" in refused(capsys, path, tmp_path)
+
+
+@pytest.mark.parametrize("number", ["1" * 30, "1" * 400, "-" + "9" * 30, "1e400", "1e30", "NaN", "1.5"])
+@pytest.mark.parametrize("field", ["req_id", "token_idx", "layer", "topk_ids", "topk_weights", "token_id"])
+@pytest.mark.parametrize("quoted", [False, True])
+def test_numbers_beyond_all_bounds_are_one_line(capsys, tmp_path, number, field, quoted):
+    """In any field, as a number or as text: one line, or a value that can be."""
+    good = {
+        "req_id": "1",
+        "token_idx": "0",
+        "layer": "0",
+        "topk_ids": "2",
+        "topk_weights": "0.5",
+        "token_id": "7",
+    }
+
+    def line(record):
+        lists = ("topk_ids", "topk_weights")
+        return (
+            "{" + ", ".join(f'"{k}": [{v}]' if k in lists else f'"{k}": {v}' for k, v in record.items()) + "}"
+        )
+
+    odd = {**good, "token_idx": "1", field: f'"{number}"' if quoted else number}
+    (tmp_path / "x.jsonl").write_text(line(good) + "\n" + line(odd) + "\n")
+    code, _, err = convert(capsys, tmp_path / "x.jsonl", tmp_path / "t")
+    assert code in (0, 2)
+    assert "Traceback" not in err
+    if code:
+        assert err.splitlines()[-1].startswith("error: ")
+        assert "x.jsonl, line 2" in err
+    else:
+        assert field in ("req_id", "topk_weights")
