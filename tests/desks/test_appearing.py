@@ -90,10 +90,16 @@ def test_a_killed_command_leaves_nothing_for_long(tmp_path):
     np.savez(
         source, experts=np.argsort(np.random.default_rng(0).random((60, 3, 8)), axis=2)[..., :2], n_experts=8
     )
-    os.mkfifo(tmp_path / "waits.npy")
-    command = [sys.executable, "-m", "routestat.convert", "--format", "vllm", str(tmp_path / "waits.npy")]
-    process = subprocess.Popen([*command, "--out", str(tmp_path / "t")], stderr=subprocess.DEVNULL)
+    waiting = (
+        "import sys, time, routestat.convert as c; from routestat.desk import run; "
+        "c.read_foreign = lambda *_: time.sleep(600); sys.exit(run(c.app, 'routestat convert', sys.argv[1:]))"
+    )
+    command = [sys.executable, "-c", waiting, str(source), "--out", str(tmp_path / "t")]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    until = time.monotonic() + 120
     while not hidden(tmp_path):
+        assert process.poll() is None, "it ended before it could be killed"
+        assert time.monotonic() < until, "it never began to write"
         time.sleep(0.05)
     process.kill()
     process.wait()
