@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from routestat.traces.importers.checks import count_positions
 from routestat.traces.importers.tables.rows import Rows
 from routestat.traces.importers.tables.spilling import keys_of
 
@@ -79,7 +80,7 @@ def assemble(rows: Rows, layers: NDArray[np.integer], single: bool, top_k: int |
     slot: NDArray[Any] | None = rows.slot
     if single:
         if slot is None:
-            slot = _in_order(index.astype(np.int64) * len(layers) + column[rows.layer])
+            slot = count_positions(index.astype(np.int64) * len(layers) + column[rows.layer])
         slots = int(slot.max()) + 1 if top_k is None else top_k
         if int(slot.max()) >= slots:
             raise complain(int(np.argmax(slot >= slots)), f"more than {slots} experts")
@@ -166,16 +167,6 @@ def _ranges(document: NDArray[np.int32], position: NDArray[np.int32]) -> tuple[N
     np.minimum.at(low, document, position)
     np.maximum.at(high, document, position)
     return low, np.maximum(high - low + 1, 0)
-
-
-def _in_order(cell: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The place of each row among those of its cell, in the order they came."""
-    order = np.argsort(cell, kind="stable")
-    starts = np.flatnonzero(np.diff(cell[order], prepend=-1))
-    lengths = np.diff(np.append(starts, len(cell)))
-    slot = np.empty(len(cell), np.int64)
-    slot[order] = np.arange(len(cell)) - np.repeat(starts, lengths)
-    return slot
 
 
 def _kind(experts: NDArray[np.integer]) -> np.dtype:
