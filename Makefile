@@ -26,7 +26,7 @@ calibration: $(VENV)/.stamp-test
 	set -e; for name in few_units_size level_checks_size wide_noise placeholder_rows_size; do \
 	  OMP_NUM_THREADS=1 $(BIN)/python -m pytest -s -m "long or not long" tests/calibration/test_$$name.py \
 	  | tee reports/calibration/$$name.txt; done
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m long tests/desks/test_cases.py
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m long tests/commands/test_cases.py
 
 # A thousand mutations of every format's files; make test runs a few dozen of each example.
 fuzz: $(VENV)/.stamp-test

@@ -21,4 +21,4 @@ def start(desk: str) -> None:
 
 
 if __name__ == "__main__":
-    start("capture.desk")
+    start("capture.command")

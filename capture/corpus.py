@@ -11,7 +11,7 @@ from typing import Any
 
 from datasets import IterableDatasetDict, load_dataset  # type: ignore[import-untyped]
 
-from capture.runs import Piece
+from capture.forward import Piece
 from routestat.errors import RoutestatError
 
 

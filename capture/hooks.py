@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from capture.readings import executed_indices
+from capture.router_outputs import executed_indices
 from capture.routers import RouterSite, discover
 from routestat.errors import RoutestatError
 

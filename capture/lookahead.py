@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from capture.hooks import Recorder, input_device
-from capture.readings import COMMON
+from capture.router_outputs import COMMON
 from capture.routers import RouterSite
 from routestat.errors import RoutestatError
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from capture.readings import COMMON, DEVIATIONS, NOT_ROUTERS, REFUSED, Deviation
+from capture.router_outputs import COMMON, DEVIATIONS, NOT_ROUTERS, REFUSED, Deviation
 from routestat.errors import RoutestatError
 from routestat.traces.metadata import Router
 

@@ -7,10 +7,8 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from routestat import options
-from routestat.counting.counts import MAX_STATES, count
-from routestat.counting.paths import count_paths
-from routestat.desk import (
+from routestat.cli import options
+from routestat.cli.runner import (
     Ticker,
     check_out,
     keep_traces_apart,
@@ -19,12 +17,14 @@ from routestat.desk import (
     require_tokens,
     run,
 )
+from routestat.counting.counts import MAX_STATES, count
+from routestat.counting.paths import count_paths
 from routestat.errors import RoutestatError
-from routestat.inference.dirichlet import parse_alpha
-from routestat.report.html import write_report
-from routestat.report.terminal import summarise
-from routestat.study import study
-from routestat.traces.blocks import in_blocks
+from routestat.inference.smoothing.posterior import parse_alpha
+from routestat.report.html.page import write_report
+from routestat.report.terminal.study import summarise
+from routestat.study.trace_study import study
+from routestat.traces.document_stretches import in_blocks
 from routestat.traces.store import Trace
 
 app = typer.Typer(add_completion=False)

@@ -8,26 +8,26 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from routestat import options
-from routestat.contrast import Side, contrast
+from routestat.cli import options
+from routestat.cli.runner import Ticker, check_out, keep_traces_apart, parse_layers, require_tokens, run
 from routestat.counting.agreement import Agreement, count_agreement
 from routestat.counting.context import Context
 from routestat.counting.counts import MAX_STATES, Counts, count
-from routestat.desk import Ticker, check_out, keep_traces_apart, parse_layers, require_tokens, run
 from routestat.errors import RoutestatError
-from routestat.inference.units import FEW_UNITS, too_few
-from routestat.layer_matching import WAYS, Matched
-from routestat.matching import matched
-from routestat.report.comparison import write_comparison
-from routestat.report.comparison_terminal import summarise
-from routestat.traces.contents import Document, choose, documents_of
+from routestat.inference.base.units import FEW_UNITS, too_few
+from routestat.report.html.comparison import write_comparison
+from routestat.report.terminal.comparison import summarise
+from routestat.study.comparison import Side, contrast
+from routestat.traces.clusters.facts import unit_facts
+from routestat.traces.document_selection import Selected
+from routestat.traces.dummy_rows.facts import Finding, findings_of
 from routestat.traces.metadata import TraceMeta
-from routestat.traces.pairing import WISHES, Pairing
-from routestat.traces.placeholder_facts import Finding, findings_of
-from routestat.traces.seen_as import InOrder, RowsTooManyError
-from routestat.traces.selected import Selected
+from routestat.traces.pairing.contents import Document, choose, documents_of
+from routestat.traces.pairing.documents import WISHES, Pairing
+from routestat.traces.pairing.layers import WAYS, Matched
+from routestat.traces.pairing.traces import matched
 from routestat.traces.store import Trace, span
-from routestat.traces.unit_facts import unit_facts
+from routestat.traces.views import InOrder, RowsTooManyError
 
 CONTEXTS = (Context(), Context.layer(1))
 # How a model's name says its precision: what is left names the model.

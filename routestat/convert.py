@@ -7,12 +7,14 @@ from typing import Annotated, Any
 
 import typer
 
-from routestat.desk import Ticker, appearing_whole, parse_layers, run
+from routestat.cli.runner import Ticker, appearing_whole, parse_layers, run
 from routestat.errors import RoutestatError
+from routestat.traces.clusters.facts import unit_facts
+from routestat.traces.dummy_rows.facts import findings_of
 from routestat.traces.importers.arrays import write_arrays
-from routestat.traces.importers.detect import FORMATS, detect, read_foreign, require_heeded
-from routestat.traces.importers.imported import Wanted
-from routestat.traces.importers.ingest import (
+from routestat.traces.importers.common.assembly import Wanted
+from routestat.traces.importers.common.show import shown
+from routestat.traces.importers.common.storing import (
     Stored,
     naming,
     store_imported,
@@ -21,12 +23,10 @@ from routestat.traces.importers.ingest import (
     store_parts,
 )
 from routestat.traces.importers.parquet import ParquetTrace, documents_path, write_parquet
-from routestat.traces.importers.show import shown
+from routestat.traces.importers.registry import FORMATS, detect, read_foreign, require_heeded
 from routestat.traces.importers.tables.reader import read_tables
 from routestat.traces.manifest import MANIFEST
-from routestat.traces.placeholder_facts import findings_of
 from routestat.traces.store import Trace
-from routestat.traces.unit_facts import unit_facts
 from routestat.traces.writer import SHARD_ROWS
 
 app = typer.Typer(add_completion=False)

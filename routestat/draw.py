@@ -8,15 +8,15 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
-from routestat.desk import Ticker, appearing_whole, run
+from routestat.cli.open_run import Run, open_run
+from routestat.cli.runner import Ticker, appearing_whole, run
 from routestat.errors import RoutestatError
-from routestat.inference.chain import Chain
-from routestat.inference.trajectories import PARAMETERS, draw_states
-from routestat.opened import Run, open_run
-from routestat.traces.checked import LARGEST, read_json
-from routestat.traces.contents import documents_of
+from routestat.inference.markov.chain import Chain
+from routestat.inference.markov.sampling import PARAMETERS, draw_states
 from routestat.traces.metadata import Router, TraceMeta
+from routestat.traces.pairing.contents import documents_of
 from routestat.traces.store import Trace
+from routestat.traces.validation import LARGEST, read_json
 from routestat.traces.writer import SHARD_ROWS, TraceWriter
 
 app = typer.Typer(add_completion=False)

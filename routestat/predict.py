@@ -11,10 +11,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from routestat.answers import Answers, Asked, silent
-from routestat.desk import Ticker, parse_order, run
+from routestat.cli.open_run import open_run
+from routestat.cli.queries import Answers, Asked, silent
+from routestat.cli.runner import Ticker, parse_order, run
 from routestat.errors import RoutestatError
-from routestat.opened import open_run
 from routestat.traces.manifest import replace_file
 
 app = typer.Typer(add_completion=False)

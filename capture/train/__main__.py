@@ -3,4 +3,4 @@
 from capture.__main__ import start
 
 if __name__ == "__main__":
-    start("capture.train.desk")
+    start("capture.train.command")

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor, multiprocessing
 
 from capture.train import checkpoint
+from capture.train.batching import Rows
 from capture.train.recipe import (
     BALANCE_WEIGHT,
     CLIP,
@@ -27,7 +28,6 @@ from capture.train.recipe import (
     make_model,
     make_optimizer,
 )
-from capture.train.rows import Rows
 from routestat.errors import RoutestatError
 
 # Longer than any step or examination, shorter than a user's patience with a process that died.

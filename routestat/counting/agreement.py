@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from routestat.counting.gram import expert_rows
+from routestat.counting.experts import expert_rows
 from routestat.errors import RoutestatError
 from routestat.traces.batch import Batch
 from routestat.traces.metadata import Router

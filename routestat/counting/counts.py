@@ -11,14 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from routestat.counting.context import Context
-from routestat.counting.gram import ExpertTask
-from routestat.counting.runs import Runs, Tail, find_runs
+from routestat.counting.experts import ExpertTask
 from routestat.counting.states import StateTask
+from routestat.counting.token_runs import Runs, Tail, find_runs
 from routestat.errors import RoutestatError
 from routestat.traces.batch import Batch
+from routestat.traces.clusters.units import Units
 from routestat.traces.metadata import Router
 from routestat.traces.store import Trace
-from routestat.traces.units import Units
 
 MAX_STATES = 1024
 MEMORY = 2 << 30

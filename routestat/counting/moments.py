@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from routestat.counting.expert_rows import Piece, Progress, Source, feed_pieces, missing_of
 from routestat.counting.kernels import add_moments, temper
-from routestat.counting.pieces import Piece, Progress, Source, feed_pieces, missing_of
 from routestat.traces.metadata import Router
 from routestat.traces.store import Trace
 

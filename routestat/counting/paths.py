@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from routestat.counting.gram import expert_rows
+from routestat.counting.experts import expert_rows
 from routestat.traces.metadata import Router
 from routestat.traces.row_hash import hash_rows
 from routestat.traces.store import Trace

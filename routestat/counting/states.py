@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from routestat.counting.context import Context
 from routestat.counting.kernels import count_one, count_two, fuse
-from routestat.counting.runs import Runs
+from routestat.counting.token_runs import Runs
 from routestat.traces.alphabet import smallest_unsigned
 from routestat.traces.batch import Batch
 from routestat.traces.metadata import Router

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from routestat.counting.gram import expert_rows
-from routestat.counting.sample import Sample
+from routestat.counting.document_sample import Sample
+from routestat.counting.experts import expert_rows
 from routestat.errors import RoutestatError
 from routestat.traces.metadata import Router
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from routestat.counting.moments import Moments, tempered_likelihood
-from routestat.inference.tables import Floats
+from routestat.inference.base.tables import Floats
 
 #: Pulls exponents towards the load alone, as much as so much curvature of the log likelihood would.
 PULL = 1.0

@@ -14,10 +14,15 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from routestat.errors import RoutestatError
-from routestat.forecast.subsets import BLOCK_CELLS, best_subsets, check_experts, draw_subsets
-from routestat.inference import conditional_bernoulli as law
-from routestat.inference.left_out import student
-from routestat.inference.tables import Floats, Integers, read_only
+from routestat.inference.base.jackknife import student
+from routestat.inference.base.tables import Floats, Integers, read_only
+from routestat.inference.conditional_bernoulli import distribution as law
+from routestat.inference.conditional_bernoulli.sampling import (
+    BLOCK_CELLS,
+    best_subsets,
+    check_experts,
+    draw_subsets,
+)
 
 #: Draws of what comes between, where more than one layer ahead is asked for.
 DRAWS = 2000

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import linalg
 
 from routestat.errors import RoutestatError
-from routestat.inference.tables import Floats, read_only
+from routestat.inference.base.tables import Floats, read_only
 
 #: Penalties to choose from, in tokens: what a feature of variance 1 counts for.
 PENALTIES = tuple((10.0 ** np.arange(-1, 6.5, 0.5)).tolist())

@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 from routestat.counting.moments import Moments
 from routestat.forecast import ridge
 from routestat.forecast.exponents import Parts, greatest_exponents, log_odds
-from routestat.inference.dirichlet import resolve_alpha
-from routestat.inference.tables import Floats, Integers
+from routestat.inference.base.tables import Floats, Integers
+from routestat.inference.smoothing.posterior import resolve_alpha
 
 #: The parts that each kind of tempered predictor puts together; the load always is one more.
 KINDS = {"tempered-bayes": ("bayes",), "ridge": ("ridge",), "factorised": ("bayes", "ridge")}

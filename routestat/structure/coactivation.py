@@ -12,16 +12,16 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from routestat.errors import RoutestatError
-from routestat.inference.clustered import caution, second_order
-from routestat.inference.conditional_bernoulli import fit_log_weights, pair_rows
-from routestat.inference.correlation import adjust_log10
-from routestat.inference.expected_pairs import pooled_pairs, within_pairs
-from routestat.inference.pair_scores import divergence_interval, pair_scores
-from routestat.inference.ratio import Estimate
-from routestat.inference.student import log10_t_tails
-from routestat.inference.tables import Floats, Integers, read_only, whole_counts
-from routestat.inference.units import log10_sign_floor, too_few
-from routestat.inference.within import ONE_TOKEN
+from routestat.inference.association.within_documents import ONE_TOKEN
+from routestat.inference.base.correlation import adjust_log10
+from routestat.inference.base.estimate import Estimate
+from routestat.inference.base.score_test import caution, second_order
+from routestat.inference.base.student import log10_t_tails
+from routestat.inference.base.tables import Floats, Integers, read_only, whole_counts
+from routestat.inference.base.units import log10_sign_floor, too_few
+from routestat.inference.conditional_bernoulli.distribution import fit_log_weights, pair_rows
+from routestat.structure.coactivation_null import pooled_pairs, within_pairs
+from routestat.structure.coactivation_scores import divergence_interval, pair_scores
 from routestat.traces.alphabet import Alphabet
 
 NULLS = ("pooled", "documents")

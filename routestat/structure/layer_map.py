@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from routestat.errors import RoutestatError
-from routestat.inference.correlation import adjust_log10
-from routestat.inference.inclusion_information import inclusion_information
-from routestat.inference.independence import independence, independence_experts
-from routestat.inference.information import entropy, mutual_information_interval
-from routestat.inference.scarce import Scarcity, scarcity
-from routestat.inference.tables import Floats, read_only
+from routestat.inference.association.independence import independence, independence_experts
+from routestat.inference.base.correlation import adjust_log10
+from routestat.inference.base.tables import Floats, read_only
+from routestat.inference.information.inclusion_information import inclusion_information
+from routestat.inference.information.mutual_information import entropy, mutual_information_interval
+from routestat.inference.information.scarcity import Scarcity, scarcity
 
 PairTables = Mapping[tuple[int, int], ArrayLike] | Iterable[tuple[tuple[int, int], ArrayLike]]
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from routestat.errors import RoutestatError
-from routestat.inference.tables import read_only
+from routestat.inference.base.tables import read_only
 
 _SUM_TOLERANCE = 1e-6
 _IMPOSSIBLE = -(2**62)

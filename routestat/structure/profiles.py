@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from scipy import special, stats
 
 from routestat.errors import RoutestatError
-from routestat.inference.tables import Floats, read_only
+from routestat.inference.base.tables import Floats, read_only
 
 PAIRS_AT_ONCE = 1 << 21
 

@@ -8,13 +8,20 @@ from numpy.typing import NDArray
 
 from routestat.errors import TraceError
 from routestat.traces.batch import to_batch
-from routestat.traces.beginnings import Beginnings, BeginningsReader
+from routestat.traces.clusters.beginnings import Beginnings, BeginningsReader
+from routestat.traces.clusters.overlaps import find_overlaps
+from routestat.traces.clusters.units import CLUSTER_COLUMN, Units, find_units
+from routestat.traces.dummy_rows.not_measured import (
+    PLACES,
+    RANGE,
+    NotMeasured,
+    constant_layers,
+    find_rows,
+    measured,
+)
+from routestat.traces.dummy_rows.row_marks import LayerLevels, stored_rows
+from routestat.traces.dummy_rows.run_reader import RunReader
 from routestat.traces.metadata import TraceMeta
-from routestat.traces.not_measured import PLACES, RANGE, NotMeasured, constant_layers, find_rows, measured
-from routestat.traces.overlaps import find_overlaps
-from routestat.traces.row_marks import LayerLevels, stored_rows
-from routestat.traces.run_reader import RunReader
-from routestat.traces.units import CLUSTER_COLUMN, Units, find_units
 
 #: All rows of a trace, with some of its columns.
 Recorded = Callable[[Sequence[str] | None], Iterator[pa.RecordBatch]]

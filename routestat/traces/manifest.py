@@ -13,7 +13,8 @@ import pyarrow as pa
 import pyarrow.ipc
 
 from routestat.errors import RoutestatError, TraceError
-from routestat.traces.checked import (
+from routestat.traces.metadata import Router, TraceMeta
+from routestat.traces.validation import (
     PHASE_TYPE,
     first_line,
     read_json,
@@ -22,7 +23,6 @@ from routestat.traces.checked import (
     require_whole,
     shown,
 )
-from routestat.traces.metadata import Router, TraceMeta
 
 FORMAT = "routestat-trace"
 VERSION = 1

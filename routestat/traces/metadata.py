@@ -9,7 +9,7 @@ from typing import Any
 
 from routestat.errors import TraceError
 from routestat.traces.alphabet import MAX_EXPERTS, Alphabet
-from routestat.traces.checked import require_kind, require_text, require_whole, shown
+from routestat.traces.validation import require_kind, require_text, require_whole, shown
 
 SLOT_ORDERS = ("weight", "unknown")
 FREE_TEXT = ("name", "model", "dataset", "source", "licence", "engine", "precision", "slot_order")

@@ -9,9 +9,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from routestat.errors import TraceError
 from routestat.traces.alphabet import Alphabet
-from routestat.traces.checked import PHASES, first_line, require_range, shown, to_array, whole_column
 from routestat.traces.manifest import FIXED_COLUMNS, schema_of
 from routestat.traces.metadata import Router, TraceMeta
+from routestat.traces.validation import PHASES, first_line, require_range, shown, to_array, whole_column
 
 
 def to_table(

@@ -12,7 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from routestat.errors import TraceError
 from routestat.traces.batch import Batch, RowChecker, to_batch
-from routestat.traces.checked import check_documents, check_record, first_line, whole_column
+from routestat.traces.clusters.units import TEMPLATES, Units, relabelled, units_in
+from routestat.traces.dummy_rows.not_measured import KEY, NotMeasured, measured, measured_meta
 from routestat.traces.examination import examine, examine_rows, without_beginnings
 from routestat.traces.manifest import (
     BATCH_ROWS,
@@ -25,9 +26,8 @@ from routestat.traces.manifest import (
     schema_of,
 )
 from routestat.traces.metadata import Router, TraceMeta
-from routestat.traces.not_measured import KEY, NotMeasured, measured, measured_meta
 from routestat.traces.rows import to_table
-from routestat.traces.units import TEMPLATES, Units, relabelled, units_in
+from routestat.traces.validation import check_documents, check_record, first_line, whole_column
 
 Progress = Callable[[int, int], None]
 

@@ -17,7 +17,8 @@ from numpy.typing import ArrayLike
 
 from routestat.errors import TraceError
 from routestat.traces.batch import RowChecker, to_batch
-from routestat.traces.checked import check_record, first_line, require_text, whole_column
+from routestat.traces.clusters.units import FOUND, Units
+from routestat.traces.dummy_rows.not_measured import KEY, NotMeasured
 from routestat.traces.examination import examine, examine_rows
 from routestat.traces.interrupts import held_back
 from routestat.traces.manifest import (
@@ -30,10 +31,9 @@ from routestat.traces.manifest import (
     write_arrow,
 )
 from routestat.traces.metadata import TraceMeta
-from routestat.traces.not_measured import KEY, NotMeasured
 from routestat.traces.rows import to_table
 from routestat.traces.store import documents_in, read_documents, read_shards
-from routestat.traces.units import FOUND, Units
+from routestat.traces.validation import check_record, first_line, require_text, whole_column
 
 SHARD_ROWS = 1 << 20
 

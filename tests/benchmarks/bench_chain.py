@@ -11,8 +11,8 @@ from scipy import optimize, special
 
 from routestat.counting.context import Context
 from routestat.counting.counts import count
-from routestat.inference.concentration import fit_concentration
-from routestat.inference.dirichlet import log_evidence
+from routestat.inference.smoothing.concentration import fit_concentration
+from routestat.inference.smoothing.posterior import log_evidence
 from routestat.traces.store import Trace
 from tests.benchmarks.bench_counting import print_machine, seconds
 

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from routestat.counting.counts import count
-from routestat.inference.independence import independence
+from routestat.inference.association.independence import independence
 from routestat.traces import synthetic
 from routestat.traces.store import Trace
 from tests.benchmarks.contenders import (

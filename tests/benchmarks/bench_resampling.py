@@ -13,7 +13,7 @@ import numpy as np
 
 from routestat.counting.context import Context
 from routestat.counting.counts import count
-from routestat.inference.resample import group_resamples, resample_weights
+from routestat.inference.base.resampling import group_resamples, resample_weights
 from routestat.traces.store import Trace
 from tests.benchmarks.bench_counting import print_machine, seconds
 

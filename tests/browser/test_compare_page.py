@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from routestat.cli.runner import run
 from routestat.compare import app
-from routestat.desk import run
 from routestat.traces.metadata import TraceMeta, routers_like
 from routestat.traces.synthetic import clustered
 from routestat.traces.writer import TraceWriter

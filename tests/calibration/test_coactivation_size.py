@@ -9,10 +9,10 @@ import math
 import numpy as np
 import pytest
 
-from routestat.inference import conditional_bernoulli as cb
+from routestat.inference.conditional_bernoulli import distribution as cb
 from routestat.structure.coactivation import Coactivation, coactivation
 from routestat.traces.alphabet import Alphabet
-from routestat.traces.synthetic import laws
+from routestat.traces.synthetic import distributions as laws
 
 
 def sizes(rng: np.random.Generator, groups: int, tokens: int, kind: str) -> np.ndarray:

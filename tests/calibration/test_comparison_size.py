@@ -9,9 +9,9 @@ from collections import defaultdict
 import numpy as np
 import pytest
 
-from routestat.inference.comparison import compare_laws, compare_transitions
-from routestat.inference.moved import moved_cells
-from routestat.inference.relabelling import permutation_p
+from routestat.inference.two_sample.cells import moved_cells
+from routestat.inference.two_sample.distributions import compare_laws, compare_transitions
+from routestat.inference.two_sample.permutation_test import permutation_p
 from tests.calibration.nulls import BOTH, Coupled, document_lengths, expert_tables, state_tables
 from tests.oracle.comparison_oracle import conditional_divergence, divergence
 

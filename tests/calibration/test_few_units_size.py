@@ -11,10 +11,10 @@ import math
 import numpy as np
 import pytest
 
-from routestat.inference.comparison import compare_laws, compare_transitions
-from routestat.inference.independence import independence, independence_experts
-from routestat.inference.order_clustered import clustered_order
-from routestat.inference.units import too_few
+from routestat.inference.association.independence import independence, independence_experts
+from routestat.inference.base.units import too_few
+from routestat.inference.markov.order_score_test import clustered_order
+from routestat.inference.two_sample.distributions import compare_laws, compare_transitions
 from tests.calibration.nulls import BOTH, DOCUMENTS, document_lengths, expert_tables, state_tables
 from tests.calibration.test_order_size import ALL, ENDS, order_one
 from tests.oracle.order_oracle import strata_of_tokens

@@ -9,8 +9,8 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from routestat.inference.homogeneity import homogeneity
-from routestat.inference.horizons import horizons
+from routestat.inference.markov.homogeneity import homogeneity
+from routestat.inference.markov.horizons import horizons
 from tests.calibration.nulls import document_lengths
 from tests.oracle.horizons_oracle import information
 

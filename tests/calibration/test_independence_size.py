@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pytest
 
-from routestat.inference.independence import independence, independence_experts
+from routestat.inference.association.independence import independence, independence_experts
 from tests.calibration.nulls import (
     BOTH,
     DOCUMENTS,

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from routestat.inference.information import mutual_information_interval
+from routestat.inference.information.mutual_information import mutual_information_interval
 from tests.calibration.nulls import Coupled, document_lengths
 
 

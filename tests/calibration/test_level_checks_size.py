@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 
 from routestat import Router
-from routestat.counting.sample import Sample
+from routestat.counting.document_sample import Sample
 from routestat.counting.strata import count_strata
-from routestat.inference.independence import independence
-from routestat.inference.level_checks import LevelCheck, level_check, trust
-from routestat.inference.order_clustered import clustered_order
-from routestat.inference.traded_p_values import PValues, independence_p_values, order_p_values
-from routestat.traces.synthetic.laws import dirichlet_around, draw_states
-from routestat.traces.units import Units
+from routestat.inference.association.independence import independence
+from routestat.inference.level_checks.traded_layers import PValues, independence_p_values, order_p_values
+from routestat.inference.level_checks.verdicts import LevelCheck, level_check, trust
+from routestat.inference.markov.order_score_test import clustered_order
+from routestat.traces.clusters.units import Units
+from routestat.traces.synthetic.distributions import dirichlet_around, draw_states
 from tests.calibration.nulls import document_laws, document_lengths, repeat_earlier
 
 TOPICS = 3

@@ -7,15 +7,15 @@ types, shift both laws of their own accord, and tokens repeat what their type ch
 import numpy as np
 import pytest
 
-from routestat.counting.permuted import permuted_tables
-from routestat.counting.sample import Sample
+from routestat.counting.document_sample import Sample
+from routestat.counting.permuted_documents import permuted_tables
 from routestat.counting.strata import Strata
-from routestat.inference.conditional import stratified_independence
-from routestat.inference.information import mutual_information
-from routestat.inference.vocabulary import beyond_token_types
-from routestat.inference.within import within_documents
+from routestat.inference.association.stratified import stratified_independence
+from routestat.inference.association.token_types import beyond_token_types
+from routestat.inference.association.within_documents import within_documents
+from routestat.inference.information.mutual_information import mutual_information
+from routestat.traces.clusters.units import Units
 from routestat.traces.metadata import Router
-from routestat.traces.units import Units
 
 RUNS = 300
 

@@ -9,9 +9,9 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from routestat.inference.held_out import Ladder, held_out
-from routestat.inference.levels import Rows
-from routestat.inference.ratio import ratio
+from routestat.inference.base.estimate import ratio
+from routestat.inference.smoothing.context_counts import Rows
+from routestat.inference.smoothing.held_out import Ladder, held_out
 from routestat.traces.synthetic import second_order
 from tests.calibration.nulls import DOCUMENTS, INDEPENDENT, document_lengths, states
 

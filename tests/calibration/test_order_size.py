@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 from routestat.counting.strata import Strata
-from routestat.inference.conditional import stratified_independence
-from routestat.inference.independence import independence
-from routestat.inference.order import order_tests
-from routestat.inference.order_clustered import clustered_order
+from routestat.inference.association.independence import independence
+from routestat.inference.association.stratified import stratified_independence
+from routestat.inference.markov.order_score_test import clustered_order
+from routestat.inference.markov.order_tests import order_tests
 from routestat.traces import synthetic
-from routestat.traces.synthetic.laws import dirichlet_around, draw_states
+from routestat.traces.synthetic.distributions import dirichlet_around, draw_states
 from tests.calibration.nulls import document_laws, document_lengths, repeat_earlier
 from tests.oracle.order_oracle import strata_of_tokens
 

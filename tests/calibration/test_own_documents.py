@@ -8,7 +8,7 @@ import pytest
 
 from routestat.counting.context import Context
 from routestat.counting.counts import count
-from routestat.inference.calibration import HalfSplits, half_splits
+from routestat.inference.level_checks.half_splits import HalfSplits, half_splits
 from routestat.traces.store import Trace
 from tests.calibration.nulls import DOCUMENTS, document_laws, document_lengths
 

@@ -18,9 +18,9 @@ import pytest
 from scipy import stats
 
 from routestat import Context, Trace, TraceMeta, count
-from routestat.forecast.factorising import fit_factorised
-from routestat.inference.inclusion_information import inclusion_information
-from routestat.inference.order_choice import choose_order
+from routestat.forecast.factorised_fit import fit_factorised
+from routestat.inference.information.inclusion_information import inclusion_information
+from routestat.inference.markov.order_selection import choose_order
 from routestat.traces.metadata import routers_like
 
 WIDTHS = ((64, 6), (128, 8), (512, 10))

@@ -17,14 +17,14 @@ torch = pytest.importorskip("torch", reason="capture needs torch")
 transformers = pytest.importorskip("transformers", minversion="5.0", reason="capture needs transformers 5")
 pytest.importorskip("datasets", reason="capture needs datasets")
 
-import routestat.traces.writer  # noqa: E402
-from capture.desk import app, spread_texts  # noqa: E402
-from capture.routers import discover  # noqa: E402
-from capture.runs import Piece, Runner  # noqa: E402
-from routestat import Trace  # noqa: E402
-from routestat.desk import run  # noqa: E402
-from tests.capture.conftest import ROOT, TINY  # noqa: E402
-from tests.capture.families import BASE  # noqa: E402
+import routestat.traces.writer
+from capture.command import app, spread_texts
+from capture.forward import Piece, Runner
+from capture.routers import discover
+from routestat import Trace
+from routestat.cli.runner import run
+from tests.capture.conftest import ROOT, TINY
+from tests.capture.families import BASE
 
 TRACE = ROOT / "data" / "traces" / "tiny-mixtral"
 TEXTS = (

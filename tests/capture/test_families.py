@@ -6,9 +6,9 @@ import pytest
 torch = pytest.importorskip("torch", reason="capture needs torch")
 pytest.importorskip("transformers", minversion="5.0", reason="capture needs transformers 5")
 
-from capture.hooks import Recorder  # noqa: E402
-from capture.routers import discover  # noqa: E402
-from tests.capture.families import FAMILIES, build, build_class, rule  # noqa: E402
+from capture.hooks import Recorder
+from capture.routers import discover
+from tests.capture.families import FAMILIES, build, build_class, rule
 
 TOKENS = torch.randint(3, 64, (3, 11), generator=torch.Generator().manual_seed(5))
 DECODER_ONLY = [family for family in FAMILIES if family != "switch_transformers"]

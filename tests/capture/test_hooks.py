@@ -5,12 +5,12 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="capture needs torch")
 pytest.importorskip("transformers", minversion="5.0", reason="capture needs transformers 5")
-import transformers  # noqa: E402
+import transformers
 
-from capture.hooks import Recorder  # noqa: E402
-from capture.routers import discover  # noqa: E402
-from routestat.errors import RoutestatError  # noqa: E402
-from tests.capture.families import BASE, build  # noqa: E402
+from capture.hooks import Recorder
+from capture.routers import discover
+from routestat.errors import RoutestatError
+from tests.capture.families import BASE, build
 
 TOKENS = torch.randint(3, 64, (2, 7), generator=torch.Generator().manual_seed(1))
 

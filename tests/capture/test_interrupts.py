@@ -5,20 +5,20 @@ import pytest
 
 pytest.importorskip("torch", reason="capture needs torch")
 
-import capture.output
-import capture.work
+import capture.loop
+import capture.store
 import routestat.traces.writer
 from capture.corpus import Document
-from capture.output import Output
+from capture.forward import Piece
+from capture.loop import Work
 from capture.positions import Rows
-from capture.runs import Piece
-from capture.work import Work
+from capture.store import Output
 from routestat import Trace, TraceMeta
 from routestat.traces.metadata import routers_like
 from tests.traces.interrupted import interrupted_at
 
 META = TraceMeta(routers_like([0], 8, 2), name="small", model="m")
-FILES = {module.__file__ for module in (capture.output, capture.work, routestat.traces.writer)}
+FILES = {module.__file__ for module in (capture.store, capture.loop, routestat.traces.writer)}
 LENGTHS = (2, 5, 0, 1)
 
 

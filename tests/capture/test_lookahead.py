@@ -9,12 +9,12 @@ import pytest
 torch = pytest.importorskip("torch", reason="capture needs torch")
 pytest.importorskip("transformers", minversion="5.0", reason="capture needs transformers 5")
 
-from capture.hooks import Recorder  # noqa: E402
-from capture.lookahead import Lookahead  # noqa: E402
-from capture.routers import discover  # noqa: E402
-from routestat import Trace  # noqa: E402
-from routestat.errors import RoutestatError  # noqa: E402
-from tests.capture.families import build  # noqa: E402
+from capture.hooks import Recorder
+from capture.lookahead import Lookahead
+from capture.routers import discover
+from routestat import Trace
+from routestat.errors import RoutestatError
+from tests.capture.families import build
 
 TRACE = Path(__file__).parents[2] / "data" / "traces" / "tiny-mixtral"
 FAMILIES_WITH_LOOKAHEAD = (

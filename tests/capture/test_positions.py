@@ -5,14 +5,14 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="capture needs torch")
 pytest.importorskip("transformers", minversion="5.0", reason="capture needs transformers 5")
-from transformers import DynamicCache  # noqa: E402
+from transformers import DynamicCache
 
-from capture.hooks import Recorder  # noqa: E402
-from capture.positions import Board, extend, flip_rate, lay_out, lay_out_packed  # noqa: E402
-from capture.routers import discover  # noqa: E402
-from capture.runs import Piece, Runner, batches  # noqa: E402
-from routestat.errors import RoutestatError  # noqa: E402
-from tests.capture.families import build  # noqa: E402
+from capture.forward import Piece, Runner, batches
+from capture.hooks import Recorder
+from capture.positions import Board, extend, flip_rate, lay_out, lay_out_packed
+from capture.routers import discover
+from routestat.errors import RoutestatError
+from tests.capture.families import build
 
 LENGTHS = (13, 7, 19, 4)
 

@@ -9,10 +9,10 @@ import pytest
 from routestat import Router, Trace, TraceMeta
 from routestat.counting.context import Context
 from routestat.counting.counts import count
-from routestat.counting.permuted import permuted_tables
-from routestat.counting.sample import take_sample
+from routestat.counting.document_sample import take_sample
+from routestat.counting.expected_within_documents import count_within
+from routestat.counting.permuted_documents import permuted_tables
 from routestat.counting.strata import count_strata
-from routestat.counting.within import count_within
 from routestat.errors import RoutestatError
 from routestat.traces.metadata import routers_like
 

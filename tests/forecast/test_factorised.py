@@ -14,14 +14,14 @@ from sklearn.linear_model import Ridge
 
 from routestat import Context, RoutestatError, Trace, TraceMeta, count
 from routestat.counting.moments import Design, count_moments
+from routestat.forecast.board import EXPLAINED, mean_board
 from routestat.forecast.exponents import log_odds
 from routestat.forecast.factorised import FactorisedChain
-from routestat.forecast.factorising import fit_factorised
-from routestat.forecast.leaderboard import EXPLAINED, mean_board
-from routestat.forecast.predictors import assign_folds
-from routestat.forecast.subsets import best_subsets, draw_subsets
+from routestat.forecast.factorised_fit import fit_factorised
+from routestat.forecast.linear_predictors import assign_folds
 from routestat.forecast.tempered import fit_tempered
-from routestat.inference import conditional_bernoulli as law
+from routestat.inference.conditional_bernoulli import distribution as law
+from routestat.inference.conditional_bernoulli.sampling import best_subsets, draw_subsets
 from routestat.traces.metadata import routers_like
 from routestat.traces.synthetic import chain, expert_chain, independent, to_trace, with_missing
 from tests.oracle.forecast_oracle import subset_law

@@ -7,10 +7,10 @@ from scipy.optimize import minimize_scalar
 from routestat import Context, Trace, TraceMeta, count
 from routestat.counting.moments import Design, count_moments
 from routestat.forecast.exponents import log_odds
-from routestat.forecast.factorising import fit_factorised
-from routestat.forecast.predictors import assign_folds, linear_predictors
+from routestat.forecast.factorised_fit import fit_factorised
+from routestat.forecast.linear_predictors import assign_folds, linear_predictors
 from routestat.forecast.tempered import KINDS, fit_load, fit_tempered
-from routestat.inference.order_choice import choose_order
+from routestat.inference.markov.order_selection import choose_order
 from routestat.traces.metadata import routers_like
 from tests.oracle.forecast_oracle import subset_law
 

@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 
 from routestat import Alphabet, Context, RoutestatError, Trace, TraceMeta, count
-from routestat.counting.decisions import SUMS, count_decisions
-from routestat.forecast.leaderboard import expert_board, mean_board, state_board
-from routestat.forecast.predictors import assign_folds, linear_predictors
+from routestat.counting.predictor_scores import SUMS, count_decisions
+from routestat.forecast.board import expert_board, mean_board, state_board
+from routestat.forecast.linear_predictors import assign_folds, linear_predictors
 from routestat.forecast.scores import SCORES, PredictionScore, score_table, score_uniform
-from routestat.inference.dirichlet import fit_concentration
+from routestat.inference.smoothing.posterior import fit_concentration
 from routestat.traces.metadata import routers_like
 from routestat.traces.synthetic import chain, expert_chain, independent
 from tests.oracle import forecast_oracle

@@ -8,7 +8,7 @@ from functools import partial
 
 import numpy as np
 
-from routestat.inference.strength import Strength, fit_backoff, fit_strength
+from routestat.inference.smoothing.backoff_strength import Strength, fit_backoff, fit_strength
 
 Context = tuple[int, ...]
 Cells = dict[tuple[Context, int], float]

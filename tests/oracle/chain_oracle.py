@@ -4,8 +4,8 @@ import itertools
 
 import numpy as np
 
-from routestat.inference.chain import Chain
-from routestat.inference.dirichlet import resolve_alpha
+from routestat.inference.markov.chain import Chain
+from routestat.inference.smoothing.posterior import resolve_alpha
 
 
 def own_prior(chain: Chain, gap: int) -> list[float]:

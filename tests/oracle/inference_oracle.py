@@ -39,7 +39,7 @@ def tail_of_signs(products: np.ndarray, statistic: float, floor: float | None = 
 def bias_of_products(share: np.ndarray, a: np.ndarray, b: np.ndarray, d: np.ndarray) -> np.ndarray:
     """What estimated margins add to each product of two groups' scores, from deviations from those margins.
 
-    The mean squares of the true deviations solve linear equations; see `routestat.inference.pair_bias`.
+    The mean squares of the true deviations solve linear equations; see `routestat.inference.base.pair_bias`.
     """
     groups = len(share)
     least = np.minimum(share, 0.4)

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from routestat.counting.sample import Sample
+from routestat.counting.document_sample import Sample
 from routestat.counting.strata import Strata, count_strata
+from routestat.traces.clusters.units import Units
 from routestat.traces.metadata import Router
-from routestat.traces.units import Units
 from tests.oracle.inference_oracle import bias_of_products
 
 

@@ -10,9 +10,9 @@ import pytest
 from routestat.counting.counts import count
 from routestat.counting.paths import count_paths
 from routestat.report.cautions import MARKS, Cautions
-from routestat.report.html import number
-from routestat.report.terminal import summarise
-from routestat.study import study
+from routestat.report.html.page import number
+from routestat.report.terminal.study import summarise
+from routestat.study.trace_study import study
 from routestat.traces.metadata import TraceMeta, routers_like
 from routestat.traces.store import Trace
 from tests.report.conftest import report_of

@@ -7,9 +7,9 @@ import pytest
 from scipy import stats
 
 from routestat.errors import RoutestatError
-from routestat.inference import conditional_bernoulli as cb
-from routestat.inference.expected_pairs import pooled_pairs, within_pairs
+from routestat.inference.conditional_bernoulli import distribution as cb
 from routestat.structure.coactivation import coactivation, pairs_of_states, square
+from routestat.structure.coactivation_null import pooled_pairs, within_pairs
 from routestat.traces.alphabet import Alphabet
 
 

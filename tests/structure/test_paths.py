@@ -10,13 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from routestat.errors import RoutestatError
-from routestat.structure.graph import graphml, route_graph
 from routestat.structure.paths import (
     Paths,
     chain_marginals,
     k_best_paths,
     path_log2_probability,
 )
+from routestat.structure.route_graph import graphml, route_graph
 from tests.oracle.structure_oracle import all_paths
 
 

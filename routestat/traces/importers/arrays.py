@@ -25,24 +25,24 @@ from numpy.typing import NDArray
 
 from routestat.errors import FormatError, RoutestatError
 from routestat.traces.batch import to_batch
-from routestat.traces.checked import shown
-from routestat.traces.importers.axes import oriented, refuse_doubtful_axes
-from routestat.traces.importers.checks import (
+from routestat.traces.clusters.units import CLUSTER_COLUMN, named_column
+from routestat.traces.importers.common.assembly import Imported, Wanted, routers_of
+from routestat.traces.importers.common.axes import oriented, refuse_doubtful_axes
+from routestat.traces.importers.common.checks import (
     check_subsets,
     count_positions,
     layer_numbers_from,
     once,
     pick_layers,
 )
-from routestat.traces.importers.imported import Imported, Wanted, routers_of
-from routestat.traces.importers.markers import RawRows, check_type
-from routestat.traces.importers.misspelt import meant
-from routestat.traces.importers.opening import UNREADABLE, require_members_once
-from routestat.traces.importers.placeholders import settle_rows
-from routestat.traces.importers.wording import listed, reason
+from routestat.traces.importers.common.markers import RawRows, check_type
+from routestat.traces.importers.common.misspelt import meant
+from routestat.traces.importers.common.placeholders import settle_rows
+from routestat.traces.importers.common.reading import UNREADABLE, require_members_once
+from routestat.traces.importers.common.wording import listed, reason
 from routestat.traces.metadata import LAYER_NUMBERS, Router, layers_were_counted
 from routestat.traces.store import Trace
-from routestat.traces.units import CLUSTER_COLUMN, named_column
+from routestat.traces.validation import shown
 
 KNOWN = (
     "experts",

@@ -30,10 +30,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from routestat.errors import FormatError
-from routestat.traces.importers.checks import narrow
-from routestat.traces.importers.imported import Imported, Wanted, settle
+from routestat.traces.importers.common.assembly import Imported, Wanted, settle
+from routestat.traces.importers.common.checks import narrow
+from routestat.traces.importers.common.reading import integers, left_out, numpy_file
 from routestat.traces.importers.llama_cpp_csv import ONE_DOCUMENT, chosen_layers, read_csv
-from routestat.traces.importers.opening import integers, left_out, numpy_file
 
 DUMP = re.compile(r"ffn_moe_topk-(\d+)(\.npy|\.bin|\.i32|\.raw|)")
 

@@ -23,8 +23,8 @@ import pyarrow.csv
 from numpy.typing import NDArray
 
 from routestat.errors import FormatError
-from routestat.traces.importers.imported import Wanted
-from routestat.traces.importers.wording import reason
+from routestat.traces.importers.common.assembly import Wanted
+from routestat.traces.importers.common.wording import reason
 from routestat.traces.store import span
 
 ONE_DOCUMENT = (

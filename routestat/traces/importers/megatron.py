@@ -32,8 +32,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from routestat.errors import FormatError
-from routestat.traces.importers.checks import narrow
-from routestat.traces.importers.imported import Imported, Wanted, settle
+from routestat.traces.importers.common.assembly import Imported, Wanted, settle
+from routestat.traces.importers.common.checks import narrow
+from routestat.traces.importers.common.misspelt import Misspelt
+from routestat.traces.importers.common.reading import integers, json_records, left_out, whole_number
+from routestat.traces.importers.common.wording import listed
 from routestat.traces.importers.megatron_ranks import (
     Passes,
     Routed,
@@ -42,9 +45,6 @@ from routestat.traces.importers.megatron_ranks import (
     joined_ranks,
     ranks_together,
 )
-from routestat.traces.importers.misspelt import Misspelt
-from routestat.traces.importers.opening import integers, json_records, left_out, whole_number
-from routestat.traces.importers.wording import listed
 from routestat.traces.store import span
 
 PATTERN = "router_trace_rank*.jsonl"

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from routestat.errors import FormatError
-from routestat.traces.importers.imported import Wanted
+from routestat.traces.importers.common.assembly import Wanted
 from routestat.traces.store import span
 
 #: The micro-batches of one (step, rank) by layer, each ``[token, slot]``.

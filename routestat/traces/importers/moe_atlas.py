@@ -16,9 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from routestat.errors import FormatError
-from routestat.traces.importers.checks import narrow
-from routestat.traces.importers.failed import Failures, responses
-from routestat.traces.importers.imported import (
+from routestat.traces.importers.common.assembly import (
     CLUSTER_FIELDS,
     Document,
     Imported,
@@ -26,15 +24,11 @@ from routestat.traces.importers.imported import (
     cluster_of,
     join,
 )
-from routestat.traces.importers.misspelt import Misspelt
-from routestat.traces.importers.opening import (
-    files_of,
-    integers,
-    json_object,
-    left_out,
-    whole_number,
-)
-from routestat.traces.importers.wording import reason
+from routestat.traces.importers.common.checks import narrow
+from routestat.traces.importers.common.failed import Failures, responses
+from routestat.traces.importers.common.misspelt import Misspelt
+from routestat.traces.importers.common.reading import files_of, integers, json_object, left_out, whole_number
+from routestat.traces.importers.common.wording import reason
 
 # Of the sixteen-bit floats that weights are kept in.
 LARGEST_WEIGHT = 65504

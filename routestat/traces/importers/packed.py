@@ -28,10 +28,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from routestat.errors import FormatError
-from routestat.traces.importers.axes import oriented
-from routestat.traces.importers.checks import narrow
-from routestat.traces.importers.failed import Failures, responses
-from routestat.traces.importers.imported import (
+from routestat.traces.importers.common.assembly import (
     CLUSTER_FIELDS,
     Document,
     Imported,
@@ -39,8 +36,11 @@ from routestat.traces.importers.imported import (
     cluster_of,
     join,
 )
-from routestat.traces.importers.misspelt import Misspelt
-from routestat.traces.importers.opening import (
+from routestat.traces.importers.common.axes import oriented
+from routestat.traces.importers.common.checks import narrow
+from routestat.traces.importers.common.failed import Failures, responses
+from routestat.traces.importers.common.misspelt import Misspelt
+from routestat.traces.importers.common.reading import (
     UNREADABLE,
     from_buffer,
     integer_type,
@@ -48,7 +48,7 @@ from routestat.traces.importers.opening import (
     unbase64,
     whole_number,
 )
-from routestat.traces.importers.wording import reason
+from routestat.traces.importers.common.wording import reason
 
 MAGIC = {b"\x28\xb5\x2f\xfd": "zstd", b"\x1f\x8b": "gzip", b"\x78": "zlib"}
 KNOWN = ("none", "zlib", "gzip", "zstd")

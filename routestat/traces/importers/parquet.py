@@ -13,10 +13,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from routestat.errors import FormatError, RoutestatError, TraceError
-from routestat.traces.checked import check_documents, check_record, first_line, read_json, to_phases
 from routestat.traces.manifest import BATCH_ROWS, FIXED_COLUMNS, schema_of
 from routestat.traces.metadata import TraceMeta
 from routestat.traces.store import Trace
+from routestat.traces.validation import check_documents, check_record, first_line, read_json, to_phases
 
 KEY = b"routestat"
 # One row group for many batches: small groups compress badly.

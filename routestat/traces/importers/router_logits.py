@@ -31,11 +31,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from routestat.errors import FormatError
-from routestat.traces.importers.checks import narrow
-from routestat.traces.importers.imported import Document, Imported, Wanted, join
-from routestat.traces.importers.logit_arrays import Logits, found_logits
-from routestat.traces.importers.opening import files_of, numpy_file, torch_file
-from routestat.traces.importers.tensors import safetensors_file
+from routestat.traces.importers.common.assembly import Document, Imported, Wanted, join
+from routestat.traces.importers.common.checks import narrow
+from routestat.traces.importers.common.logit_arrays import Logits, found_logits
+from routestat.traces.importers.common.reading import files_of, numpy_file, torch_file
+from routestat.traces.importers.common.tensors import safetensors_file
 
 SUFFIXES = (".npy", ".npz", ".safetensors", ".pt", ".pth")
 BLOCK = 1 << 14

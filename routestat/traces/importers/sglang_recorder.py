@@ -23,10 +23,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from routestat.errors import FormatError
-from routestat.traces.importers.checks import narrow
-from routestat.traces.importers.imported import Imported, Wanted, settle
-from routestat.traces.importers.misspelt import Misspelt
-from routestat.traces.importers.opening import files_of, integers, left_out, torch_file, whole_number
+from routestat.traces.clusters.units import LABEL
+from routestat.traces.importers.common.assembly import Imported, Wanted, settle
+from routestat.traces.importers.common.checks import narrow
+from routestat.traces.importers.common.misspelt import Misspelt
+from routestat.traces.importers.common.reading import files_of, integers, left_out, torch_file, whole_number
+from routestat.traces.importers.common.wording import kind_of, listed, reason
 from routestat.traces.importers.sglang_requests import (
     DECODE,
     EXTEND,
@@ -36,8 +38,6 @@ from routestat.traces.importers.sglang_requests import (
     Requests,
     requests_of,
 )
-from routestat.traces.importers.wording import kind_of, listed, reason
-from routestat.traces.units import LABEL
 
 FIELDS = ("forward_pass_id", "rank", "input_ids", "positions", "topk_ids_of_layer")
 READ = (*FIELDS, "records", "last_physical_to_logical_map", "extend_seq_lens", "forward_mode")

@@ -27,10 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from routestat.errors import FormatError
-from routestat.traces.importers.axes import oriented
-from routestat.traces.importers.checks import narrow
-from routestat.traces.importers.failed import Failures, responses
-from routestat.traces.importers.imported import (
+from routestat.traces.importers.common.assembly import (
     CLUSTER_FIELDS,
     Document,
     Imported,
@@ -38,8 +35,11 @@ from routestat.traces.importers.imported import (
     cluster_of,
     join,
 )
-from routestat.traces.importers.misspelt import Misspelt
-from routestat.traces.importers.opening import (
+from routestat.traces.importers.common.axes import oriented
+from routestat.traces.importers.common.checks import narrow
+from routestat.traces.importers.common.failed import Failures, responses
+from routestat.traces.importers.common.misspelt import Misspelt
+from routestat.traces.importers.common.reading import (
     files_of,
     from_buffer,
     integers,

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from routestat.traces.alphabet import Alphabet
-from routestat.traces.synthetic.laws import Floats, subset_law
+from routestat.traces.synthetic.distributions import Floats, subset_law
 
 
 def entropy_bits(law: ArrayLike) -> float:

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from routestat.errors import RoutestatError
 from routestat.traces.alphabet import Alphabet
-from routestat.traces.synthetic.laws import Floats, check_share
+from routestat.traces.synthetic.distributions import Floats, check_share
 
 
 class Shape(TypedDict):

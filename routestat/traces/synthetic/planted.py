@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from routestat.errors import RoutestatError
-from routestat.traces.synthetic import exact, laws
+from routestat.traces.synthetic import distributions as laws
+from routestat.traces.synthetic import exact
 from routestat.traces.synthetic.chains import dense_size, run_chain, state_laws
 from routestat.traces.synthetic.frame import Frame, Shape, Synthetic, Truth, make_frame
 from routestat.traces.synthetic.nulls import independent_states

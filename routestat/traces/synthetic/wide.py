@@ -7,10 +7,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from routestat.errors import RoutestatError
-from routestat.traces.synthetic import exact, laws
+from routestat.traces.synthetic import distributions as laws
+from routestat.traces.synthetic import exact
 from routestat.traces.synthetic.chains import chain_truth
+from routestat.traces.synthetic.distributions import Floats
 from routestat.traces.synthetic.frame import Frame, Shape, Synthetic, Truth, make_frame
-from routestat.traces.synthetic.laws import Floats
 from routestat.traces.synthetic.nulls import independent_truth
 
 

@@ -6,8 +6,8 @@ import io
 import numpy as np
 
 from routestat import Trace
+from routestat.cli.runner import run
 from routestat.convert import app
-from routestat.desk import run
 from routestat.traces.importers.arrays import read_arrays, write_arrays
 
 

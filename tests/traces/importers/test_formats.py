@@ -9,7 +9,7 @@ import pytest
 from routestat import Alphabet, Router, Trace, TraceMeta, TraceWriter
 from routestat.traces.importers import arrays
 from routestat.traces.importers.arrays import read_arrays
-from routestat.traces.importers.detect import FORMATS, detect
+from routestat.traces.importers.registry import FORMATS, detect
 from tests.traces.importers.known import chosen, convert, npy, refused, stored, subsets
 
 

@@ -9,9 +9,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from routestat.traces.checked import shown
 from routestat.traces.importers.tables.names import plain
 from routestat.traces.importers.tables.rows import LARGEST, WrongRowError
+from routestat.traces.validation import shown
 
 # Words of engines and their tools for what a token was when it was routed.
 PHASE_WORDS = {

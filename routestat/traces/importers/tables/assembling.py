@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from routestat.traces.importers.checks import count_positions
+from routestat.traces.importers.common.checks import count_positions
 from routestat.traces.importers.tables.rows import Rows
 from routestat.traces.importers.tables.spilling import keys_of
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from routestat.errors import FormatError
-from routestat.traces.importers.opening import left_out
+from routestat.traces.importers.common.reading import left_out
 from routestat.traces.importers.tables.plans import Plan
 from routestat.traces.importers.tables.probing import probe
 from routestat.traces.importers.tables.sources import expand, suffix_of

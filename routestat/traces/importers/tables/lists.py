@@ -7,9 +7,9 @@ import pyarrow as pa
 import pyarrow.csv
 from numpy.typing import NDArray
 
-from routestat.traces.checked import shown
 from routestat.traces.importers.tables import arrow_columns as arrow
 from routestat.traces.importers.tables.rows import WrongRowError
+from routestat.traces.validation import shown
 
 # Brackets and quotes around lists, and what parts their items.
 _AROUND = b"[](){}\"'"

@@ -12,9 +12,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from routestat.errors import FormatError
-from routestat.traces.checked import shown
-from routestat.traces.importers.misspelt import meant
-from routestat.traces.importers.opening import reason
+from routestat.traces.importers.common.misspelt import meant
+from routestat.traces.importers.common.reading import reason
+from routestat.traces.importers.common.wording import listed
 from routestat.traces.importers.tables.arrow_columns import FORWARD_MODES, PHASE_WORDS
 from routestat.traces.importers.tables.layouts import (
     Columns,
@@ -27,7 +27,7 @@ from routestat.traces.importers.tables.layouts import (
 from routestat.traces.importers.tables.names import NAMES, plain
 from routestat.traces.importers.tables.plans import Plan
 from routestat.traces.importers.tables.sources import Text, head_of, is_table_name
-from routestat.traces.importers.wording import listed
+from routestat.traces.validation import shown
 
 # Rows that are looked at to tell what a column holds.
 SAMPLE_ROWS = 500

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from routestat.errors import FormatError
-from routestat.traces.importers.counts_only import ANY, refuse_counts
-from routestat.traces.importers.imported import Imported, Wanted
+from routestat.traces.importers.common.assembly import Imported, Wanted
+from routestat.traces.importers.common.counts_only import ANY, refuse_counts
 from routestat.traces.importers.tables.documents import Seen, settle_documents
 from routestat.traces.importers.tables.facts import check_top_k, facts_of_stream, whole_fact
 from routestat.traces.importers.tables.folders import passed_over, plans_of

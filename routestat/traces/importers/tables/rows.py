@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from routestat.traces.importers.checks import narrow
+from routestat.traces.importers.common.checks import narrow
 from routestat.traces.importers.tables.layouts import Columns
 
 LARGEST = 2**31 - 1

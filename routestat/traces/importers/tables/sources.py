@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow as pa
 
 from routestat.errors import FormatError
-from routestat.traces.importers.opening import reason
+from routestat.traces.importers.common.reading import reason
 
 BLOCK_BYTES = 8 << 20
 # A line of a table is no longer than this; what is, is no text.

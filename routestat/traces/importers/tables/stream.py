@@ -20,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from routestat.errors import FormatError
-from routestat.traces.importers.checks import narrow
-from routestat.traces.importers.counts_only import ANY, refuse_counts
+from routestat.traces.importers.common.checks import narrow
+from routestat.traces.importers.common.counts_only import ANY, refuse_counts
 from routestat.traces.importers.tables.csv_lines import wrong_cells
 from routestat.traces.importers.tables.json_lines import json_rows, object_facts
 from routestat.traces.importers.tables.parquet_rows import batches, parse_batch

@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from routestat.errors import FormatError
-from routestat.traces.importers.checks import WrongChoiceError
-from routestat.traces.importers.counts_only import ANY, refuse_counts
-from routestat.traces.importers.imported import Imported, Wanted, settle
-from routestat.traces.importers.placeholders import NothingRemainsError
+from routestat.traces.clusters.units import LABEL, named_column
+from routestat.traces.importers.common.assembly import Imported, Wanted, settle
+from routestat.traces.importers.common.checks import WrongChoiceError
+from routestat.traces.importers.common.counts_only import ANY, refuse_counts
+from routestat.traces.importers.common.placeholders import NothingRemainsError
 from routestat.traces.importers.tables.assembling import Assembled, WrongPlaceError, assemble
 from routestat.traces.importers.tables.facts import check_top_k, facts_of_stream
 from routestat.traces.importers.tables.plans import Plan
@@ -20,7 +21,6 @@ from routestat.traces.importers.tables.separating import as_written
 from routestat.traces.importers.tables.spilling import RowStore
 from routestat.traces.importers.tables.stream import Stream
 from routestat.traces.metadata import routers_like
-from routestat.traces.units import LABEL, named_column
 
 #: So many numbers a layer may be one for each expert.
 FEWEST = 4

@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 import torch
 
 from routestat import Router, TraceMeta, TraceWriter
-from routestat.traces.importers.detect import FORMATS
 from routestat.traces.importers.parquet import write_parquet
+from routestat.traces.importers.registry import FORMATS
 from routestat.traces.store import Trace
 from tests.traces.importers import engine_examples as engines
 from tests.traces.importers.fuzz.example import (

@@ -20,8 +20,8 @@ from typing import NamedTuple
 import numpy as np
 
 from routestat import Trace
+from routestat.cli.runner import run
 from routestat.convert import app
-from routestat.desk import run
 from routestat.traces.batch import to_batch
 from routestat.traces.importers.arrays import read_arrays
 

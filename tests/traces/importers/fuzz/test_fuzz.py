@@ -9,7 +9,7 @@ from collections import Counter
 
 import pytest
 
-from routestat.traces.importers.detect import FORMATS
+from routestat.traces.importers.registry import FORMATS
 from tests.traces.importers.fuzz.examples import EXAMPLES
 from tests.traces.importers.fuzz.mutations import FAMILIES
 from tests.traces.importers.fuzz.trial import LINE, NOTE, TRACE, each, misnamed, trial

@@ -12,7 +12,7 @@ from zlib import crc32
 
 import numpy as np
 
-from routestat.traces.importers.detect import FORMATS
+from routestat.traces.importers.registry import FORMATS
 from tests.traces.importers.fuzz.change import GONE, NAMED, ORDER, PART, RECORD, SAME, Change
 from tests.traces.importers.fuzz.examples import Example
 from tests.traces.importers.fuzz.hostile import CANARY

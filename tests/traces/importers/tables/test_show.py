@@ -5,8 +5,8 @@ import shlex
 import numpy as np
 import pytest
 
+from routestat.cli.runner import run
 from routestat.convert import app
-from routestat.desk import run
 from tests.traces.importers.known import chosen
 from tests.traces.importers.tables.written import known, rows_of, write
 

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from routestat.traces.importers.imported import Wanted
+from routestat.traces.importers.common.assembly import Wanted
 from routestat.traces.importers.tables.reader import read_tables
 from tests.traces.importers.known import chosen
 

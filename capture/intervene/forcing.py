@@ -1,0 +1,233 @@
+"""do(subset): make a router's tokens take other experts than it chose, and nothing else.
+
+A forward hook on the router replaces the indices and the weights that its experts get. Three variants of the
+weights, because they are a treatment of their own:
+
+- ``renorm``: what the router itself would give the forced experts, by its own rule, from its own scores;
+- ``uniform``: the token's natural total in equal parts;
+- ``slot``: the token's natural weights, the heaviest for the forced expert that the router likes best.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from capture.hooks import MISSING, Recorder, input_device
+from capture.router_outputs import COMMON
+from capture.routers import RouterSite
+from routestat.errors import RoutestatError
+
+VARIANTS = ("renorm", "uniform", "slot")
+SCORES: dict[str, Callable[[Tensor], Tensor]] = {
+    "softmax": lambda logits: logits.float().softmax(dim=-1),
+    "sigmoid": lambda logits: logits.float().sigmoid(),
+}
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How a router makes weights of its scores.
+
+    Parameters
+    ----------
+    score : {"softmax", "sigmoid"}
+        Over all experts.
+    normalised : bool
+        Whether the chosen experts' scores are divided by their sum.
+    scale : float
+        What they are multiplied with then.
+    """
+
+    score: str
+    normalised: bool
+    scale: float = 1.0
+
+    def weights(self, logits: Tensor, experts: Tensor) -> Tensor:
+        """Weights ``[token, slot]`` of `experts` ``[token, slot]`` from `logits` ``[token, expert]``."""
+        chosen = SCORES[self.score](logits).gather(1, experts)
+        return self.scale * (chosen / chosen.sum(dim=1, keepdim=True) if self.normalised else chosen)
+
+
+def fit_rule(logits: Tensor, weights: Tensor, experts: Tensor, factor: float = 1.0) -> Rule | None:
+    """The rule that gives back a router's own weights; None where none does.
+
+    Parameters
+    ----------
+    logits : ``[token, expert]``
+    weights, experts : ``[token, slot]``
+        What it returned for some dozen tokens; a single one would fit several rules.
+    factor : float
+        Its ``routed_scaling_factor``.
+    """
+    rules = [
+        Rule(score, normalised, scale)
+        for score in SCORES
+        for normalised in (True, False)
+        for scale in dict.fromkeys((1.0, factor))
+    ]
+    own = weights.float()
+    misses = [float((rule.weights(logits, experts) - own).abs().max() / own.abs().max()) for rule in rules]
+    # Low precision rounds the scores of some families before they are normalised.
+    coarse = max(torch.finfo(weights.dtype).eps, torch.finfo(logits.dtype).eps)
+    best = int(np.argmin(misses))
+    return rules[best] if misses[best] < max(1e-5, 4 * coarse) else None
+
+
+class Intervention:
+    """Force the choice of one router; open `forcing` around a forward pass, and a recorder inside it.
+
+    Parameters
+    ----------
+    model : nn.Module
+    site : RouterSite
+        The router; see `capture.routers.discover`.
+    weights : {"renorm", "uniform", "slot"}
+
+    Raises
+    ------
+    RoutestatError
+        If the family's experts do not take what the router returns, or `renorm` is asked of a router whose weights
+        follow no rule that is known. Both are tried on a few tokens, not looked up.
+
+    Examples
+    --------
+    >>> intervention = Intervention(model, site)                           # doctest: +SKIP
+    >>> with intervention.forcing([1, 7]), Recorder(model) as recorder:     # doctest: +SKIP
+    ...     model(**inputs)
+    """
+
+    def __init__(self, model: Any, site: RouterSite, weights: str = "renorm") -> None:
+        if weights not in VARIANTS:
+            raise RoutestatError(f"the weights of a forced choice are {', '.join(VARIANTS)}, got {weights!r}")
+        kind = type(site.router).__name__
+        if site.deviation is not COMMON:
+            raise RoutestatError(
+                f"{site.module} ({kind}): its choice cannot be forced, because its experts do not simply "
+                "take the indices and weights that it returns"
+            )
+        self.site, self.variant = site, weights
+        self.rule: Rule | None = None
+        self._fired = 0
+        logits, own, natural = self._probe(model)
+        if weights == "renorm":
+            factor = next(
+                (f for part in (site.router, site.block) if (f := getattr(part, "routed_scaling_factor", 0))),
+                1.0,
+            )
+            self.rule = fit_rule(logits, own, natural, float(factor))
+            if self.rule is None:
+                raise RoutestatError(
+                    f"{site.module} ({kind}): its weights are no softmax or sigmoid of its scores at the chosen "
+                    "experts, so other experts' weights are not defined; use uniform or slot"
+                )
+        self._prove(model)
+
+    @contextmanager
+    def forcing(self, experts: Any) -> Iterator[None]:
+        """Force `experts` in every call of the router while the context is open; the hook goes whatever happens.
+
+        Parameters
+        ----------
+        experts : int array ``[token, slot]`` or ``[slot]``, or None
+            Tokens are rows × columns of the model's input, flattened; a row with −1 is left natural. One
+            subset is for all tokens. None forces each token's own natural choice.
+
+        Raises
+        ------
+        RoutestatError
+            If it is none of these, or the router was not called: a compiled model skips hooks.
+        """
+        wanted = None if experts is None else self._checked(experts)
+        self._fired = 0
+        handle = self.site.router.register_forward_hook(lambda _, args, output: self._force(output, wanted))
+        try:
+            yield
+        finally:
+            handle.remove()
+        if not self._fired:
+            raise RoutestatError(
+                f"{self.site.module} was not called, so nothing was forced: call the model uncompiled"
+            )
+
+    def _checked(self, experts: Any) -> Tensor:
+        rows: NDArray = np.atleast_2d(np.asarray(experts))
+        width, limit = self.site.top_k, self.site.n_experts
+        if rows.ndim != 2 or rows.shape[1] != width or rows.dtype.kind not in "iu":
+            raise RoutestatError(f"wanted expert ids [token, {width}] to force, got shape {list(rows.shape)}")
+        forced = rows[~(rows == MISSING).any(axis=1)]
+        ordered = np.sort(forced, axis=1)
+        outside = ordered[(ordered < 0) | (ordered >= limit)]
+        if outside.size:
+            raise RoutestatError(f"layer {self.site.layer} has experts 0 … {limit - 1}, got {outside[0]}")
+        if (ordered[:, 1:] == ordered[:, :-1]).any():
+            raise RoutestatError("an expert is forced twice for one token")
+        return torch.from_numpy(rows.astype(np.int64))
+
+    def _force(self, output: Any, wanted: Tensor | None) -> Any:
+        logits, weights, natural = output[:3]
+        self._fired += 1
+        if wanted is None:
+            wanted = natural.long()
+        elif wanted.shape[0] not in (1, natural.shape[0]):
+            raise RoutestatError(
+                f"{self.site.module} got {natural.shape[0]} tokens, but {wanted.shape[0]} rows are to be forced"
+            )
+        wanted = wanted.to(natural.device).expand(natural.shape)
+        own = (wanted == MISSING).any(dim=1)
+        same = own | (wanted.sort(dim=1).values == natural.sort(dim=1).values).all(dim=1)
+        # Best liked first, as routers list them; a row that stays as it is keeps even its order: a sum in
+        # another order would differ in its last bit.
+        wanted = wanted.clamp(min=0)
+        wanted = wanted.gather(1, logits.gather(1, wanted).argsort(dim=1, descending=True, stable=True))
+        indices = torch.where(same[:, None], natural, wanted.to(natural.dtype))
+        given = self._weights(logits, weights, wanted)
+        kept = own if self.variant == "uniform" else same
+        return (logits, torch.where(kept[:, None], weights, given.to(weights.dtype)), indices, *output[3:])
+
+    def _weights(self, logits: Tensor, natural: Tensor, experts: Tensor) -> Tensor:
+        if self.variant == "uniform":
+            return natural.mean(dim=1, keepdim=True).expand(natural.shape)
+        if self.variant == "slot":
+            return natural.sort(dim=1, descending=True).values
+        assert self.rule is not None
+        return self.rule.weights(logits, experts)
+
+    def _probe(self, model: Any) -> tuple[Tensor, Tensor, Tensor]:
+        """What the router returns for a few tokens: logits, weights, indices."""
+        seen: list[Any] = []
+        handle = self.site.router.register_forward_hook(lambda _, args, output: seen.append(output))
+        try:
+            self._run_a_few(model)
+        finally:
+            handle.remove()
+        if not seen or not isinstance(seen[0], tuple) or len(seen[0]) < 3:
+            raise RoutestatError(
+                f"{self.site.module} ({type(self.site.router).__name__}): does not return "
+                "(logits, weights, indices), so its choice cannot be forced"
+            )
+        logits, weights, indices = seen[0][:3]
+        return logits, weights, indices.long()
+
+    def _prove(self, model: Any) -> None:
+        """The experts must execute what is forced; a block that looks elsewhere would ignore it silently."""
+        k, n = self.site.top_k, self.site.n_experts
+        forced = (np.arange(32)[:, None] + np.arange(k)) % n
+        with self.forcing(forced), Recorder(model, [self.site]) as recorder:
+            self._run_a_few(model)
+        executed = recorder.steps[0].experts[self.site.name]
+        if not np.array_equal(np.sort(executed, axis=1), np.sort(forced, axis=1)):
+            raise RoutestatError(
+                f"{self.site.module}: its experts did not execute what was forced; this family cannot be forced"
+            )
+
+    @staticmethod
+    def _run_a_few(model: nn.Module) -> None:
+        tokens = torch.arange(2, 34, device=input_device(model))[None]
+        with torch.inference_mode():
+            model(input_ids=tokens, use_cache=False)

@@ -1,0 +1,63 @@
+"""What predict and draw are pointed at: a report, whose chain is fitted, or a trace, which is counted for one."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from routestat.counting.counts import Counts, count
+from routestat.errors import RoutestatError
+from routestat.forecast.factorised import FactorisedChain
+from routestat.inference.markov.chain import Chain
+from routestat.inference.smoothing.posterior import parse_alpha
+from routestat.study.chain import chain_of
+from routestat.study.chain_file import CHAIN_FILE, load_chain, load_factorised
+from routestat.traces.manifest import MANIFEST
+from routestat.traces.store import Trace
+
+Tick = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a desk was pointed at: the chain of a report, or of a trace that was counted for it.
+
+    `factorised` is that of a report in the expert view; `trace` and `counts` are those of a trace.
+    """
+
+    chain: Chain
+    factorised: FactorisedChain | None = None
+    trace: Trace | None = None
+    counts: Counts | None = None
+
+
+def open_run(folder: Path, alpha: str, tick: Tick) -> Run:
+    """The fitted chain of a report that analyze wrote, or the chain of order 1 of a trace.
+
+    Parameters
+    ----------
+    folder : path
+    alpha : str
+        Prior for a trace; empty for empirical Bayes.
+    tick : callable(what, done, in_all)
+
+    Raises
+    ------
+    RoutestatError
+        If the folder is neither, or alpha is given for a chain that is fitted already.
+    """
+    if (folder / CHAIN_FILE).is_file():
+        if alpha:
+            raise RoutestatError(
+                f"--alpha goes with a trace; the chain in {folder} is fitted: analyze it again"
+            )
+        return Run(load_chain(folder / CHAIN_FILE), load_factorised(folder / CHAIN_FILE))
+    rule = parse_alpha(alpha or "empirical-bayes")
+    if not folder.is_dir():
+        raise RoutestatError(f"{folder}: no such folder; name a report that analyze wrote, or a trace")
+    if not (folder / MANIFEST).is_file():
+        raise RoutestatError(
+            f"{folder}: neither a report ({CHAIN_FILE}) nor a trace ({MANIFEST}); run analyze first"
+        )
+    trace = Trace.open(folder, progress=lambda *at: tick("checking", *at))
+    counts = count(trace, progress=lambda *at: tick("counting", *at))
+    return Run(chain_of(counts, rule), None, trace, counts)

@@ -1,0 +1,143 @@
+"""Whole documents held in memory, for questions with more cells than a table can have.
+
+Counting by token id, or along the chosen states of several routers, meets as many cells as there are tokens. Such
+figures rest on documents taken at random by a hash of their number, as many as a budget holds: all of them in
+most traces.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from routestat.counting.counts import Progress
+from routestat.traces.clusters.units import Units
+from routestat.traces.metadata import Router
+from routestat.traces.store import Trace
+
+BYTES = 1 << 29
+# Knuth's multiplicative constant: neighbouring document numbers land far apart.
+_HASH = np.uint64(2654435761)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Rows of whole documents.
+
+    Attributes
+    ----------
+    routers : tuple of Router
+    token : int array ``[row]``
+        Token ids, −1 unknown.
+    document : int array ``[row]``
+    follows : bool array ``[row]``
+        Whether the row before is the token before, of the same document and window.
+    columns : mapping of router name to ``[row]`` states, or ``[row, slot]`` sorted experts
+    units : Units
+    groups, n_documents, n_tokens_in_all : int
+    """
+
+    routers: tuple[Router, ...]
+    token: NDArray[np.int32]
+    document: NDArray[np.int32]
+    follows: NDArray[np.bool_]
+    columns: Mapping[str, NDArray]
+    units: Units
+    groups: int
+    n_documents: int
+    n_tokens_in_all: int
+
+    def __len__(self) -> int:
+        return len(self.token)
+
+    @property
+    def group(self) -> NDArray[np.int64]:
+        """Each row's group of whole clusters."""
+        return self.units.group_of(self.document, self.groups)
+
+    @property
+    def cluster(self) -> NDArray[np.int32]:
+        """Each row's cluster."""
+        return self.units.cluster_of(self.document)
+
+    @property
+    def note(self) -> str:
+        """What part of the trace this is; empty if all of it."""
+        if len(self) == self.n_tokens_in_all:
+            return ""
+        return f"on {len(self):,} tokens of {self.n_documents:,} documents taken at random"
+
+
+def take_sample(
+    trace: Trace,
+    layers: Sequence[int] | None = None,
+    groups: int = 256,
+    *,
+    memory: int = BYTES,
+    progress: Progress | None = None,
+) -> Sample:
+    """Read documents until `memory` bytes are full.
+
+    Parameters
+    ----------
+    trace : Trace
+    layers : sequence of int, optional
+    groups : int
+        As in `count`.
+    memory : int
+        Bytes of rows to keep. A first document that is larger alone is cut.
+    progress : callable(rows_done, rows_in_all), optional
+    """
+    routers = trace.routers(layers)
+    names = [router.name for router in routers]
+    parts: list[dict[str, NDArray]] = []
+    kept, done, limit, every = 0, 0, 1, np.uint64(1)
+    previous = (-1, -1)
+    for batch in trace.counted([*names, "token"]):
+        follows = _follows(batch.document, batch.position, trace.meta.window, previous)
+        previous = int(batch.document[-1]), int(batch.position[-1])
+        if not parts:
+            width = 9 + sum(batch.columns[name][:1].nbytes for name in names)
+            limit = max(1, memory // width)
+            every = np.uint64(max(1, -(-trace.n_counted // limit)))
+        chosen = (batch.document.astype(np.uint64) * _HASH >> np.uint64(16)) % every == 0
+        if (n := int(chosen.sum())) and kept < limit:
+            rows = {name: batch.columns[name][chosen] for name in (*names, "token")}
+            parts.append(rows | {"document": batch.document[chosen], "follows": follows[chosen]})
+            kept += n
+        done += len(batch)
+        if progress is not None:
+            progress(done, trace.n_counted)
+    if not parts:
+        parts = [_nothing(names)]
+    whole = {name: np.concatenate([part[name] for part in parts])[:limit] for name in parts[0]}
+    document = whole.pop("document")
+    # The last document may have been cut by the limit; a part of it would be no document.
+    if kept > limit and document[0] != document[-1]:
+        last = int(np.argmax(document == document[-1]))
+        whole, document = {name: values[:last] for name, values in whole.items()}, document[:last]
+    return Sample(
+        routers,
+        whole.pop("token"),
+        document,
+        whole.pop("follows"),
+        whole,
+        trace.units,
+        groups,
+        len(np.unique(document)),
+        trace.n_counted,
+    )
+
+
+def _nothing(names: Sequence[str]) -> dict[str, NDArray]:
+    empty = np.empty(0, np.int32)
+    return {**dict.fromkeys(names, empty), "token": empty, "document": empty, "follows": np.empty(0, bool)}
+
+
+def _follows(
+    document: NDArray, position: NDArray, window: int, previous: tuple[int, int]
+) -> NDArray[np.bool_]:
+    before = np.concatenate([[previous[0]], document[:-1]]), np.concatenate([[previous[1]], position[:-1]])
+    follows = (document == before[0]) & (position == before[1] + 1)
+    return follows & (position % window > 0) if window else follows

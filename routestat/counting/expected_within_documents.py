@@ -1,0 +1,94 @@
+"""What tables would be if layers were independent inside every document: an additive statistic of one pass."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from routestat.counting.context import Context
+from routestat.counting.counts import Counts, Progress
+from routestat.counting.experts import expert_rows
+from routestat.counting.kernels import close_document, within_documents
+from routestat.traces.batch import Batch
+from routestat.traces.metadata import Router
+from routestat.traces.store import Trace
+
+
+class _Pair:
+    """One adjacent pair: its expectation ``[group, source, target]`` and the margins of the open document."""
+
+    def __init__(self, source: Router, target: Router, groups: int, states: str) -> None:
+        self.routers = source, target
+        self.states = states
+        shape = tuple(r.n_experts if states == "expert" else r.alphabet.size for r in self.routers)
+        self.limits = np.array(shape)
+        self.rows, self.columns = np.zeros(shape[0]), np.zeros(shape[1])
+        self.tokens = 0
+        self.table = np.zeros((groups, *shape))
+
+    def feed(self, batch: Batch, starts: NDArray[np.int64], groups: NDArray[np.int64]) -> None:
+        source, target = (self._column(batch, router) for router in self.routers)
+        self.tokens = within_documents(
+            source, target, starts, groups, self.limits, self.rows, self.columns, self.tokens, self.table
+        )
+
+    def close(self, group: int) -> None:
+        close_document(self.rows, self.columns, self.tokens, self.table[group])
+        self.tokens = 0
+
+    def _column(self, batch: Batch, router: Router) -> NDArray[np.unsignedinteger]:
+        values = batch.columns[router.name]
+        return expert_rows(values, router) if self.states == "expert" else values[:, None]
+
+
+def count_within(
+    trace: Trace, counts: Counts, progress: Progress | None = None
+) -> dict[str, NDArray[np.float64]]:
+    """Expected tables of adjacent routers if they were independent inside each document.
+
+    Parameters
+    ----------
+    trace : Trace
+    counts : Counts
+        Of this trace, with ``Context.layer(1)``: says which routers, groups and view. Where every group is one
+        document its margins say all, and the trace is not read.
+    progress : callable(rows_done, rows_in_all), optional
+
+    Returns
+    -------
+    dict of target router's name to float array ``[group, source, target]``
+        Additive over documents and groups; sums to the table's tokens (k·k times them in the expert view).
+    """
+    pairs = list(zip(counts.routers[:-1], counts.routers[1:], strict=True))
+    if counts.documents.max(initial=0) <= 1:
+        return {target.name: _of_margins(counts.table(Context.layer(1), target)) for _, target in pairs}
+    tables = [_Pair(source, target, counts.groups, counts.states) for source, target in pairs]
+    names = [router.name for router in counts.routers]
+    previous, group, done = -1, 0, 0
+    for batch in trace.counted(names):
+        starts, documents = _documents(batch.document)
+        groups = trace.units.group_of(documents, counts.groups)
+        if previous >= 0 and int(batch.document[0]) != previous:
+            for pair in tables:
+                pair.close(group)
+        for pair in tables:
+            pair.feed(batch, starts, groups)
+        previous, group = int(documents[-1]), int(groups[-1])
+        done += len(batch)
+        if progress is not None:
+            progress(done, trace.n_counted)
+    for pair in tables:
+        pair.close(group)
+    return {pair.routers[1].name: pair.table for pair in tables}
+
+
+def _documents(document: NDArray[np.int32]) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    """Where the rows of each document begin, with the end of the last; and their numbers."""
+    first = np.flatnonzero(np.concatenate([[True], document[1:] != document[:-1]]))
+    return np.append(first, len(document)), document[first]
+
+
+def _of_margins(table: NDArray[np.unsignedinteger]) -> NDArray[np.float64]:
+    """Of groups that are one document each; k·k cells a token do not matter, they cancel."""
+    cells = table.astype(np.float64)
+    size = cells.sum(axis=(1, 2))[:, None, None]
+    product = cells.sum(axis=2)[:, :, None] * cells.sum(axis=1)[:, None, :]
+    return np.divide(product, size, out=np.zeros_like(cells), where=size > 0)

@@ -1,0 +1,115 @@
+"""Which experts of one layer the same token takes: pairs within a layer, for alphabets too wide for states."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from routestat.counting.experts import expert_rows
+from routestat.counting.kernels import co_experts
+from routestat.counting.token_runs import find_runs
+from routestat.errors import RoutestatError
+from routestat.traces.metadata import Router
+from routestat.traces.store import Trace
+
+MEMORY = 2 << 30
+
+
+@dataclass(frozen=True)
+class PairCounts:
+    """Pairs of experts that tokens take in one router, per group of whole documents.
+
+    Attributes
+    ----------
+    router : Router
+    pairs : int array ``[group, pair]``
+        Tokens that take both i and j, i < j, in the order of `Alphabet(E, 2)`.
+    inclusions : int array ``[group, expert]``
+        Tokens that take the expert.
+    tokens : int array ``[group]``
+        Tokens whose choice in this router is known.
+    """
+
+    router: Router
+    pairs: NDArray[np.unsignedinteger]
+    inclusions: NDArray[np.int64]
+    tokens: NDArray[np.int64]
+
+
+def count_pairs(
+    trace: Trace,
+    layers: Sequence[int] | None = None,
+    groups: int = 256,
+    *,
+    memory: int = MEMORY,
+    progress: Callable[[int, int], None] | None = None,
+) -> Iterator[PairCounts]:
+    """Count the pairs within each router, in order of depth.
+
+    As many routers are counted in one pass as fit in memory, and given out before the next pass begins.
+
+    Parameters
+    ----------
+    trace : Trace
+    layers : sequence of int, optional
+        Which layers (all).
+    groups : int
+        Of clusters of documents, as in `count`; take that of the `Counts` they are to stand beside.
+    memory : int
+        Bytes for the tables of one pass; one router is counted whatever it takes.
+    progress : callable(rows_done, rows_in_all), optional
+        Rows of all passes together.
+
+    Raises
+    ------
+    RoutestatError
+        If a layer is absent, or `groups` is not 1 or more.
+    """
+    if not isinstance(groups, int | np.integer) or groups < 1:
+        raise RoutestatError(f"groups must be a whole number of 1 or more, got {groups!r}")
+    passes, done = _passes(trace.routers(layers), groups, memory, _dtype(trace)), 0
+    for routers in passes:
+        tables = {r.name: _empty(r, groups, _dtype(trace)) for r in routers}
+        for batch in trace.counted(list(tables)):
+            runs = find_runs(batch.document, batch.position, trace.meta.window, trace.units, groups)
+            for router in routers:
+                rows = expert_rows(batch.columns[router.name], router)
+                missing = int(np.iinfo(router.alphabet.expert_dtype).max)
+                where = (runs.starts, runs.stops, runs.groups, missing)
+                co_experts(rows, router.n_experts, *where, *tables[router.name])
+            done += len(batch)
+            if progress is not None:
+                progress(done, trace.n_counted * len(passes))
+        for router in routers:
+            pairs, inclusions = tables.pop(router.name)
+            tokens = inclusions.sum(axis=1) // router.top_k
+            for array in (pairs, inclusions, tokens):
+                array.flags.writeable = False
+            yield PairCounts(router, pairs, inclusions, tokens)
+
+
+def _passes(routers: Sequence[Router], groups: int, memory: int, dtype: np.dtype) -> list[list[Router]]:
+    passes: list[list[Router]] = []
+    room = 0
+    for router in routers:
+        size = groups * _n_pairs(router) * dtype.itemsize
+        if not passes or size > room:
+            passes.append([])
+            room = memory
+        passes[-1].append(router)
+        room -= size
+    return passes
+
+
+def _empty(router: Router, groups: int, dtype: np.dtype) -> tuple[NDArray, NDArray]:
+    return np.zeros((groups, _n_pairs(router)), dtype), np.zeros((groups, router.n_experts), np.int64)
+
+
+def _n_pairs(router: Router) -> int:
+    return router.n_experts * (router.n_experts - 1) // 2
+
+
+def _dtype(trace: Trace) -> np.dtype:
+    # A cell never exceeds the tokens of its group, so 32 bits do unless a group may hold more than that.
+    return np.dtype(np.uint32 if trace.n_counted < 1 << 32 else np.uint64)

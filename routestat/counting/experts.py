@@ -1,0 +1,68 @@
+"""The expert view: which expert at the source with which at the target, for alphabets too wide for states.
+
+A token adds k·k cells, so the total of a table is not a number of tokens: divide by k·k.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from routestat.counting.context import Context
+from routestat.counting.kernels import cross_experts, single_experts, unrank
+from routestat.counting.states import Zeros
+from routestat.counting.token_runs import Runs
+from routestat.traces.batch import Batch
+from routestat.traces.metadata import Router
+
+
+def expert_rows(values: NDArray, router: Router) -> NDArray[np.unsignedinteger]:
+    """Experts ``[row, slot]`` of a router's column; a row of the dtype's largest value if missing."""
+    if values.ndim == 2:
+        return values
+    alphabet = router.alphabet
+    rows = np.empty((len(values), alphabet.top_k), alphabet.expert_dtype)
+    missing = int(np.iinfo(alphabet.expert_dtype).max)
+    unrank(values, alphabet.size, alphabet.n_experts, alphabet.binomials, missing, rows)
+    return rows
+
+
+@dataclass(frozen=True)
+class ExpertTask:
+    """One table ``[group, (source expert,) target expert]``, filled batch by batch."""
+
+    context: Context
+    sources: tuple[Router, ...]
+    target: Router
+    cells: NDArray[np.unsignedinteger]
+
+    @classmethod
+    def make(
+        cls, context: Context, sources: tuple[Router, ...], target: Router, groups: int, zeros: Zeros
+    ) -> "ExpertTask":
+        """An empty table."""
+        shape = tuple(router.n_experts for router in (*sources, target))
+        return cls(context, sources, target, zeros((groups, *shape)))
+
+    def feed(self, batch: Batch, runs: Runs, scratch: dict[str, NDArray]) -> None:
+        """Count a batch; `scratch` keeps the unranked rows from table to table."""
+        target = self._rows(batch, self.target, scratch)
+        missing = [int(np.iinfo(r.alphabet.expert_dtype).max) for r in (*self.sources, self.target)]
+        if not self.sources:
+            single_experts(target, runs.starts, runs.stops, runs.groups, missing[0], self.cells)
+            return
+        source = self._rows(batch, self.sources[0], scratch)
+        lag = self.context.lag
+        cross_experts(
+            source, target, runs.starts, runs.stops, runs.groups, lag, np.array(missing), self.cells
+        )
+
+    def finished(self) -> NDArray[np.unsignedinteger]:
+        """The table."""
+        return self.cells
+
+    @staticmethod
+    def _rows(batch: Batch, router: Router, scratch: dict[str, NDArray]) -> NDArray[np.unsignedinteger]:
+        if router.name not in scratch:
+            scratch[router.name] = expert_rows(batch.columns[router.name], router)
+        return scratch[router.name]

@@ -1,0 +1,97 @@
+"""Predictors that are linear in the experts of their sources: how right they are.
+
+In the state view that follows from the tables. In the expert view a decision depends on all experts of all sources
+together, so a second pass scores the predictors, fitted from the `moments` of a first one, into one small additive
+table of sums per group, each with weights that were fitted without it.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from routestat.counting.expert_rows import Piece, Progress, Source, feed_pieces, missing_of
+from routestat.counting.kernels import decide
+from routestat.traces.metadata import Router
+from routestat.traces.store import Trace
+
+#: Columns of the sums, in order.
+SUMS = ("tokens", "exact_set", "recall_at_k", "hit_rate", "top1_hit", "recall_at_2k", "bits")
+LINKS = {"rank": 0, "inclusion": 1, "log-weight": 2}
+
+
+@dataclass(frozen=True, slots=True)
+class LinearPredictor:
+    """Scores the experts of `target` by ``bias[fold, j] + Σ weights[fold, feature, j]`` over a token's features.
+
+    Features are the experts of the sources, numbered through: those of the first source, then of the second, …
+
+    Attributes
+    ----------
+    name : str
+    target : Router
+    sources : tuple of (Router, lag in tokens)
+        None at all: the bias alone decides.
+    bias : float array ``[fold, j]``
+    weights : float array ``[fold, feature, j]``
+    link : {"rank", "inclusion", "log-weight"}
+        What a score is: an order only, a probability of inclusion, a log weight of the conditional-Bernoulli law.
+    fallback : LinearPredictor, optional
+        Answers for the tokens that lack one of the sources (a document's first token has no previous one; a choice
+        is missing); with none they are left out.
+    """
+
+    name: str
+    target: Router
+    sources: tuple[Source, ...]
+    bias: NDArray[np.float64]
+    weights: NDArray[np.float64]
+    link: str
+    fallback: "LinearPredictor | None" = None
+
+    @property
+    def answering(self) -> Iterator["LinearPredictor"]:
+        """This predictor, its fallback, the fallback of that, …"""
+        at: LinearPredictor | None = self
+        while at is not None:
+            yield at
+            at = at.fallback
+
+
+def count_decisions(
+    trace: Trace,
+    predictors: Sequence[LinearPredictor],
+    folds: NDArray[np.int64],
+    threads: int | None = None,
+    progress: Progress | None = None,
+) -> Mapping[tuple[str, str], NDArray[np.float64]]:
+    """Sums ``[group, SUMS]`` of every predictor, keyed by (name, target router name).
+
+    Parameters
+    ----------
+    trace : Trace
+    predictors : sequence of LinearPredictor
+        A fallback that needs no source at all answers whatever the others cannot, so that all predictors of a
+        target are scored on the same tokens.
+    folds : int array ``[group]``
+        Which fitted fold scores each group; a document's group is its number modulo the length.
+    threads : int, optional
+    progress : callable(rows_done, rows_in_all), optional
+    """
+    tasks = [(predictor, np.zeros((len(folds), len(SUMS)))) for predictor in predictors]
+    sources = [s for predictor in predictors for p in predictor.answering for s in p.sources]
+    routers = [*(p.target for p in predictors), *(router for router, _ in sources)]
+    reach = max((lag for _, lag in sources), default=0)
+    feed_pieces(trace, routers, reach, len(folds), tasks, partial(_score, folds=folds), threads, progress)
+    return {(predictor.name, predictor.target.name): sums for predictor, sums in tasks}
+
+
+def _score(task: tuple[LinearPredictor, NDArray], piece: Piece, folds: NDArray[np.int64]) -> None:
+    predictor, sums = task
+    target, runs = piece.columns[predictor.target.name], piece.runs
+    where = (runs.starts, runs.stops, runs.groups, folds, piece.first, missing_of(predictor.target))
+    waiting = np.ones(len(target), np.bool_)
+    for p in predictor.answering:
+        decide(piece.features(p.sources), target, *where, p.bias, p.weights, LINKS[p.link], waiting, sums)

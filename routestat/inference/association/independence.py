@@ -1,0 +1,356 @@
+"""Does the source say anything of the target? Tests that are right where tokens of one document go together.
+
+Plain chi-square tests take every token as independent, and reject true independence on real traces nearly
+always. Here each group of whole documents gives one score, and only the groups are taken as independent.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from routestat.errors import RoutestatError
+from routestat.inference.base import correlation
+from routestat.inference.base.score_test import SecondOrder, caution, clustered_scores, second_order
+from routestat.inference.base.tables import (
+    Floats,
+    Integers,
+    contingency,
+    expected_counts,
+    pearson_residuals,
+    read_only,
+    standardised_residuals,
+    whole_counts,
+)
+from routestat.inference.information.mutual_information import mutual_information, plugin_information
+
+# Scores of all groups are made for this many cells at a time, so that wide tables need little memory beside them.
+NO_GROUPS = "no groups were given; pass tables [group, source, target] for p-values that allow for documents"
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Independence:
+    """Tests and effect sizes of one table of states; see `independence`.
+
+    Attributes
+    ----------
+    n, dof
+        Tokens, and degrees of freedom over the rows and columns in use.
+    chi2, p_chi2, log10_p_chi2, g, p_g, log10_p_g
+        Pearson's X2 and the likelihood ratio G2 without continuity correction, as if tokens were independent.
+    mi_bits
+        Plug-in mutual information in bits: G2 / (2 n ln 2).
+    cramers_v, cramers_v_corrected
+        Plain, and bias-corrected after Bergsma with n / design_effect tokens where groups were given.
+    theils_u, gk_tau, gk_lambda
+        Predicting the target from the source; `_reverse` the other way round.
+    expected, residuals, adjusted_residuals
+        `[source, target]` over the rows and columns kept.
+    rows, columns
+        Which rows and columns of the table were kept.
+    n_groups
+        Groups that held tokens; 0 where no groups were given.
+    design_effect
+        How many times the variance of independent tokens the table has, on average over its directions.
+    p_clustered, log10_p_clustered, nu
+        The second-order test with groups as the independent units, and its degrees of freedom.
+    p_clustered_first_order, log10_p_clustered_first_order
+        P(chi2_dof > chi2 / design_effect), not below the floor of the other. Too small where documents differ much
+        in length.
+    reason
+        Why something is NaN that could have been a number, or None.
+    note
+        A caution about what was computed, or None.
+    """
+
+    n: int
+    dof: int
+    chi2: float
+    p_chi2: float
+    log10_p_chi2: float
+    g: float
+    p_g: float
+    log10_p_g: float
+    mi_bits: float
+    cramers_v: float
+    cramers_v_corrected: float
+    theils_u: float
+    theils_u_reverse: float
+    gk_tau: float
+    gk_tau_reverse: float
+    gk_lambda: float
+    gk_lambda_reverse: float
+    expected: Floats
+    residuals: Floats
+    adjusted_residuals: Floats
+    rows: Integers
+    columns: Integers
+    n_groups: int = 0
+    design_effect: float = math.nan
+    p_clustered: float = math.nan
+    p_clustered_first_order: float = math.nan
+    log10_p_clustered_first_order: float = math.nan
+    log10_p_clustered: float = math.nan
+    nu: float = math.nan
+    reason: str | None = None
+    note: str | None = None
+
+    def summary(self) -> str:
+        """The figures as a table of text, one line each."""
+        lines = [
+            ("tokens, groups", f"{self.n}, {self.n_groups}"),
+            ("rows x columns in use", f"{self.rows.size} x {self.columns.size}"),
+            ("X2 i.i.d.", f"{self.chi2:.6g} on {self.dof} df, log10 p {self.log10_p_chi2:.4g}"),
+            ("G2 i.i.d.", f"{self.g:.6g} on {self.dof} df, log10 p {self.log10_p_g:.4g}"),
+            (
+                "clustered",
+                f"p {self.p_clustered:.4g}, log10 p {self.log10_p_clustered:.4g}, nu {self.nu:.4g}",
+            ),
+            ("clustered, first order", f"p {self.p_clustered_first_order:.4g}"),
+            ("design effect", f"{self.design_effect:.4g}"),
+            ("mutual information", f"{self.mi_bits:.6g} bits (plug-in)"),
+            ("Cramer's V", f"{self.cramers_v:.4g}, corrected {self.cramers_v_corrected:.4g}"),
+            ("Theil's U", f"{self.theils_u:.4g}, reverse {self.theils_u_reverse:.4g}"),
+            ("Goodman-Kruskal tau", f"{self.gk_tau:.4g}, reverse {self.gk_tau_reverse:.4g}"),
+            ("Goodman-Kruskal lambda", f"{self.gk_lambda:.4g}, reverse {self.gk_lambda_reverse:.4g}"),
+        ]
+        lines += [(name, text) for name, text in (("reason", self.reason), ("note", self.note)) if text]
+        return "\n".join(f"{name:<24}{text}" for name, text in lines)
+
+
+def independence(table: ArrayLike) -> Independence:
+    """Everything about the dependence of target on source in one table, i.i.d. and, given groups, clustered.
+
+    Parameters
+    ----------
+    table
+        Whole counts `[source, target]`, or `[group, source, target]` with groups of whole documents. Groups
+        are taken as independent, tokens within one are not; the figures labelled i.i.d. take tokens as
+        independent too. Empty rows, columns and groups are dropped before anything.
+
+    Returns
+    -------
+    Independence. One row or column in use: dof 0, chi2 and g 0, p 1, and NaN for what would divide by zero
+    (V; U, tau and lambda towards the side with one state). No tokens: NaN throughout. Without groups the
+    clustered p-values are NaN, and so they are below `LEAST_UNITS` groups; with fewer than 2 so is the corrected V;
+    `reason` says so.
+
+    Raises
+    ------
+    RoutestatError
+        For anything but such a table of whole counts.
+
+    References
+    ----------
+    Rao & Scott (1984), Ann. Stat. 12; Bergsma (2013); Goodman & Kruskal (1954); Theil (1970).
+    """
+    kept = contingency(table)
+    total, n = kept.total, int(kept.total.sum())
+    dof = (kept.rows.size - 1) * (kept.columns.size - 1) if n else 0
+    expectation = expected_counts(total)
+    pearson = pearson_residuals(total, expectation)
+    trivial = dof == 0
+    chi2 = math.nan if n == 0 else 0.0 if trivial else float((pearson**2).sum())
+    information = math.nan if n == 0 else 0.0 if trivial else plugin_information(total)
+    g = 2.0 * n * information
+    clustered: dict[str, Any] = {"reason": NO_GROUPS if n else "no tokens"}
+    if kept.tables is not None and n:
+        clustered = _clustered(kept.tables, chi2, dof)
+    effect = clustered.get("design_effect", math.nan) if kept.tables is not None and n else 1.0
+    corrected = correlation.cramers_v_corrected(chi2, n, total.shape, effect)
+    if math.isnan(corrected) and clustered["reason"] is None:
+        clustered["reason"] = (
+            "V is not corrected: the table is too large for so few tokens beside the design effect"
+        )
+    return Independence(
+        n=n,
+        dof=dof,
+        chi2=chi2,
+        p_chi2=correlation.chi2_tail(chi2, dof),
+        log10_p_chi2=correlation.log10_chi2_tail(chi2, dof),
+        g=g,
+        p_g=correlation.chi2_tail(g, dof),
+        log10_p_g=correlation.log10_chi2_tail(g, dof),
+        mi_bits=information / math.log(2.0),
+        cramers_v=correlation.cramers_v(chi2, n, total.shape),
+        cramers_v_corrected=corrected,
+        theils_u=correlation.theils_u(total),
+        theils_u_reverse=correlation.theils_u(total.T),
+        gk_tau=correlation.gk_tau(total),
+        gk_tau_reverse=correlation.gk_tau(total.T),
+        gk_lambda=correlation.gk_lambda(total),
+        gk_lambda_reverse=correlation.gk_lambda(total.T),
+        expected=read_only(expectation),
+        residuals=read_only(pearson),
+        adjusted_residuals=read_only(standardised_residuals(total, expectation)),
+        rows=kept.rows,
+        columns=kept.columns,
+        n_groups=int(kept.groups.size),
+        **clustered,
+    )
+
+
+def _clustered(tables: NDArray[np.integer], chi2: float, dof: int) -> dict[str, Any]:
+    """The fields of `Independence` that groups make possible."""
+    groups = tables.shape[0]
+    if dof == 0:
+        why = "one row or one column is in use, so there is nothing to test"
+        return {
+            "design_effect": math.nan, "p_clustered": 1.0, "p_clustered_first_order": 1.0, "log10_p_clustered": 0.0,
+            "log10_p_clustered_first_order": 0.0,
+            "reason": why,
+        }  # fmt: skip
+    source, target = tables.sum(axis=2, dtype=np.int64), tables.sum(axis=1, dtype=np.int64)
+    scores = clustered_scores(tables, source, target, source.sum(axis=1))
+    test = second_order(scores.gram, scores.bias, size=source.sum(axis=1))
+    effect = scores.spread / dof
+    # No variance between groups at all: the first-order statistic is 0/0 or infinite, and has no meaning.
+    scaled = chi2 / effect if effect > 0 else math.nan
+    first = math.nan
+    if math.isfinite(test.log10_floor) and effect > 0:
+        first = max(correlation.log10_chi2_tail(scaled, dof), test.log10_floor)
+    still = (
+        "the groups' tables are in equal proportions, so there is no variance to scale by"
+        if effect == 0
+        else None
+    )
+    return {
+        "design_effect": effect,
+        "p_clustered": test.p,
+        "p_clustered_first_order": 10.0**first,
+        "log10_p_clustered_first_order": first,
+        "log10_p_clustered": test.log10_p,
+        "nu": test.nu,
+        "reason": test.reason or still,
+        "note": caution(groups, test),
+    }
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class ExpertIndependence:
+    """The clustered test of one table of experts; see `independence_experts`.
+
+    Attributes
+    ----------
+    n, n_groups
+        Tokens, and groups that held any.
+    p_clustered, log10_p_clustered, nu
+        The second-order test with groups as the independent units, and its degrees of freedom.
+    mi_bits_plugin
+        Plug-in mutual information in bits of a random source slot and a random target slot of one token.
+    lift
+        P(i and j included) / (P(i included) P(j included)), `[source, target]` over those kept.
+    rows, columns
+        Which source and target experts were kept: those that some token included.
+    reason, note
+        Why there is no p-value, and a caution about it; or None.
+    """
+
+    n: int
+    n_groups: int
+    p_clustered: float
+    log10_p_clustered: float
+    nu: float
+    mi_bits_plugin: float
+    lift: Floats
+    rows: Integers
+    columns: Integers
+    reason: str | None = None
+    note: str | None = None
+
+    def summary(self) -> str:
+        """The figures as a table of text, one line each."""
+        lines = [
+            ("tokens, groups", f"{self.n}, {self.n_groups}"),
+            ("experts in use", f"{self.rows.size} x {self.columns.size}"),
+            (
+                "clustered",
+                f"p {self.p_clustered:.4g}, log10 p {self.log10_p_clustered:.4g}, nu {self.nu:.4g}",
+            ),
+            ("mutual information", f"{self.mi_bits_plugin:.6g} bits per pair of slots (plug-in)"),
+        ]
+        lines += [(name, text) for name, text in (("reason", self.reason), ("note", self.note)) if text]
+        return "\n".join(f"{name:<24}{text}" for name, text in lines)
+
+
+def independence_experts(
+    tables: ArrayLike, source_inclusions: ArrayLike, target_inclusions: ArrayLike, tokens: ArrayLike
+) -> ExpertIndependence:
+    """Does what a token includes at the source say anything of what it includes at the target?
+
+    A token with k experts at each end counts in k * k cells, so the total is no sample size and no chi-square
+    law of independent tokens applies. The scores of `clustered_scores` need none: a token adds
+    (1[i included] - r_i)(1[j included] - c_j) to cell i, j, with mean zero when the two sets are independent,
+    r and c being the rates of inclusion. There is hence no dof, design effect or first-order form.
+
+    Parameters
+    ----------
+    tables
+        `[group, source, target]`: how many of the group's tokens included i at the source and j at the target.
+    source_inclusions, target_inclusions
+        `[group, source]` and `[group, target]`: how many of the group's tokens included each.
+    tokens
+        `[group]`. Groups are taken as independent, tokens within one are not. Groups without tokens and experts
+        that no token included are dropped first.
+
+    Raises
+    ------
+    RoutestatError
+        For counts that are not whole, shapes that do not fit, or more inclusions than tokens.
+    """
+    cells, rows, columns, size = _expert_counts(tables, source_inclusions, target_inclusions, tokens)
+    groups = np.flatnonzero(size)
+    kept_i, kept_j = np.flatnonzero(rows.any(axis=0)), np.flatnonzero(columns.any(axis=0))
+    cells = cells[np.ix_(groups, kept_i, kept_j)]
+    rows, columns, size = rows[np.ix_(groups, kept_i)], columns[np.ix_(groups, kept_j)], size[groups]
+    n = int(size.sum())
+    total = cells.sum(axis=0, dtype=np.int64).astype(np.float64)
+    expectation = np.outer(rows.sum(axis=0), columns.sum(axis=0)) / n if n else total
+    if min(total.shape) == 0:
+        test = SecondOrder(math.nan, math.nan, math.nan, math.nan, math.nan, "no token included any expert")
+    else:
+        scores = clustered_scores(cells, rows, columns, size)
+        test = second_order(scores.gram, scores.bias, size=size)
+    information = mutual_information(total) if total.any() else math.nan
+    return ExpertIndependence(
+        n=n,
+        n_groups=int(groups.size),
+        p_clustered=test.p,
+        log10_p_clustered=test.log10_p,
+        nu=test.nu,
+        mi_bits_plugin=information,
+        lift=read_only(total / expectation),
+        rows=read_only(kept_i),
+        columns=read_only(kept_j),
+        reason=test.reason,
+        note=caution(int(groups.size), test),
+    )
+
+
+def _expert_counts(
+    tables: ArrayLike, source: ArrayLike, target: ArrayLike, tokens: ArrayLike
+) -> tuple[NDArray[np.integer], Floats, Floats, Floats]:
+    cells = whole_counts(tables, "tables")
+    rows = whole_counts(source, "source_inclusions").astype(np.float64)
+    columns = whole_counts(target, "target_inclusions").astype(np.float64)
+    size = whole_counts(tokens, "tokens").astype(np.float64)
+    if cells.ndim != 3 or (rows.shape, columns.shape, size.shape) != (
+        cells.shape[:2],
+        (cells.shape[0], cells.shape[2]),
+        cells.shape[:1],
+    ):
+        raise RoutestatError(
+            "tables: wanted [group, source, target] with inclusions [group, source], [group, target] and tokens "
+            f"[group], got {cells.shape}, {rows.shape}, {columns.shape} and {size.shape}; align them"
+        )
+    if (rows > size[:, None]).any() or (columns > size[:, None]).any():
+        raise RoutestatError(
+            "inclusions: wanted at most one per token, got more; count each expert once a token"
+        )
+    if (cells > rows[:, :, None]).any() or (cells > columns[:, None, :]).any():
+        raise RoutestatError(
+            "tables: wanted no cell above its expert's inclusions, got one; count the same tokens"
+        )
+    return cells, rows, columns, size

@@ -1,0 +1,254 @@
+"""How much of a dependence any two functions of a small vocabulary would share.
+
+Layers that both follow the token's type are dependent whatever else they do. What that alone brings is found by
+giving each type the target choices of another type of like frequency.
+"""
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import special, stats
+
+from routestat.counting.strata import Strata
+from routestat.errors import RoutestatError
+from routestat.inference.base.jackknife import degrees, student, unbiased
+from routestat.inference.base.student import log10_t_tails
+from routestat.inference.base.tables import Floats
+from routestat.inference.base.units import log10_sign_floor, too_few
+
+BIN = 8
+BUNDLES = 32
+BYTES = 1 << 28
+# How many of the swaps are repeated without each bundle: the error of their mean hardly depends on more.
+SWAPS_LEFT_OUT = 4
+
+
+@dataclass(frozen=True, slots=True)
+class BeyondVocabulary:
+    """Mutual information beyond what token types alone bring; see `beyond_token_types`.
+
+    Attributes
+    ----------
+    kept_bits, beyond_bits
+        Mean information after swaps, and the total less that; both jackknife estimates, in bits.
+    kept_low, kept_high, low, high, standard_error
+        Limits of `kept_bits` and of `beyond_bits`, and the error of the latter, over documents.
+    swap_sd_bits
+        Standard deviation of the information over random permutations within the bins.
+    p, log10_p
+        One-sided: would a pair of layers that share nothing but frequencies show so much?
+    n_swaps, n_types, n_tokens
+    reason
+        Why there is no figure, or None.
+    """
+
+    kept_bits: float
+    kept_low: float
+    kept_high: float
+    beyond_bits: float
+    low: float
+    high: float
+    standard_error: float
+    swap_sd_bits: float
+    p: float
+    log10_p: float
+    n_swaps: int
+    n_types: int
+    n_tokens: int
+    reason: str | None = None
+
+
+def beyond_token_types(
+    strata: Strata, rng: np.random.Generator, n_swaps: int = 50, level: float = 0.95
+) -> BeyondVocabulary:
+    """Compare mutual information with what is left when token types trade their target choices.
+
+    Types are put in order of frequency and swapped in a circle, in random order, within bins of 8: each type of
+    tokens keeps its source choices and gets the target law of another type about as frequent. What information
+    is left is due to the vocabulary being small and uneven. For `p` the types of a bin are permuted at random:
+    were the layers' laws of a type unrelated, the real pairing would be one more such permutation. Its distance
+    from their mean is measured by their variance plus the documents', and referred to Student's t with as many
+    degrees of freedom as the scarcer of the two leaves, so that p goes on below 1 / n_swaps.
+
+    Parameters
+    ----------
+    strata
+        Counted by token id.
+    rng
+    n_swaps
+        Two or more.
+    level
+        Of confidence; Student's t over bundles of groups.
+
+    Raises
+    ------
+    RoutestatError
+        For fewer than 2 swaps, or a level outside (0, 1).
+    """
+    if n_swaps < 2 or not 0 < level < 1:
+        raise RoutestatError(f"wanted 2 swaps or more and a level between 0 and 1, got {n_swaps} and {level}")
+    nan = math.nan
+    seen = strata.n_strata
+    if seen < 4:
+        why = f"{seen} token types with known ids: swapping types needs at least 4"
+        return BeyondVocabulary(
+            nan, nan, nan, nan, nan, nan, nan, nan, nan, nan, 0, seen, strata.n_tokens, why
+        )
+    sides = _sides(strata)
+    total = sides.total()
+    order = np.argsort(-sides.tokens.sum, kind="stable")
+    swaps = [_swap(order, rng) for _ in range(n_swaps)]
+    kept = sides.kept(swaps)
+    chance = sides.kept([_permutation(order, rng) for _ in range(n_swaps)])
+    bundles = np.flatnonzero(sides.tokens.parts.any(axis=1)).tolist()
+    g = len(bundles)
+    size = sides.tokens.parts.sum(axis=1)[bundles]
+    few_units = too_few(np.bincount(strata.group, strata.count)) or too_few(size, "as bundled for memory")
+    if few_units:
+        mean, spread = float(kept.mean()), float(chance.std(ddof=1))
+        return BeyondVocabulary(
+            mean,
+            nan,
+            nan,
+            total - mean,
+            nan,
+            nan,
+            nan,
+            spread,
+            nan,
+            nan,
+            n_swaps,
+            seen,
+            strata.n_tokens,
+            few_units,
+        )
+    few = swaps[:SWAPS_LEFT_OUT]
+    left = np.array([[sides.total(b), sides.kept(few, b).mean()] for b in bundles])
+    # The few swaps stand for all when it comes to what a bundle changes, not for their mean.
+    left[:, 1] += kept.mean() - kept[:SWAPS_LEFT_OUT].mean()
+    kept_bits = unbiased(float(kept.mean()), left[:, 1], size)
+    beyond = unbiased(total, left[:, 0], size) - kept_bits
+    # Of what is kept and of what is beyond it: the bundles' linearised scores.
+    changes = np.stack([kept.mean() - left[:, 1], total - kept.mean() - (left[:, 0] - left[:, 1])])
+    errors = np.sqrt(g / (g - 1) * (((1.0 - size / size.sum()) * changes) ** 2).sum(axis=1)).tolist()
+    error, quantile = errors[1], student(size, level)
+    reach = quantile * error
+    spread = float(chance.std(ddof=1))
+    both = math.hypot(error, spread)
+    above = beyond + float(kept.mean() - chance.mean())
+    # Types alike in everything swap without a trace: what is left beyond rounding is certain.
+    z = above / max(both, 1e-12)
+    dof = min(degrees(size), n_swaps - 1.0)
+    # Far out one tail is half of both.
+    tail = float(log10_t_tails(z, dof)) - math.log10(2.0) if z > 0 else math.log10(stats.t.sf(z, dof))
+    log10_p = max(tail, log10_sign_floor(np.unique(strata.group).size))
+    p = 10.0**log10_p
+    return BeyondVocabulary(
+        kept_bits,
+        kept_bits - quantile * errors[0],
+        kept_bits + quantile * errors[0],
+        beyond,
+        beyond - reach,
+        beyond + reach,
+        error,
+        spread,
+        p,
+        log10_p,
+        n_swaps,
+        seen,
+        strata.n_tokens,
+    )
+
+
+def _swap(order: NDArray[np.intp], rng: np.random.Generator) -> NDArray[np.intp]:
+    """Whose target choices each type gets: a circle through each bin, so that none keeps its own."""
+    partner = np.empty(len(order), np.intp)
+    for bins in _bins(order):
+        circles = rng.permuted(bins, axis=1)
+        partner[circles] = np.roll(circles, 1, axis=1)
+    return partner
+
+
+def _permutation(order: NDArray[np.intp], rng: np.random.Generator) -> NDArray[np.intp]:
+    """The same with every order of a bin equally likely, the present one too."""
+    partner = np.empty(len(order), np.intp)
+    for bins in _bins(order):
+        partner[bins] = rng.permuted(bins, axis=1)
+    return partner
+
+
+def _bins(order: NDArray[np.intp]) -> list[NDArray[np.intp]]:
+    """Types ``[bin, type]`` in bins of eight; the last bin, of another size, as an array of its own."""
+    whole = len(order) // BIN * BIN
+    # A type alone in the last bin would have nobody to swap with.
+    if len(order) - whole == 1:
+        whole -= BIN
+    parts = [order[:whole].reshape(-1, BIN), order[None, whole:]]
+    return [part for part in parts if part.size]
+
+
+class _Sides:
+    """Dense counts by bundle of groups: `[bundle, type, state]`, tokens `[bundle, type]`, joint `[bundle, s, t]`."""
+
+    def __init__(self, source: Floats, target: Floats, tokens: Floats, joint: Floats) -> None:
+        self.source, self.target, self.tokens, self.joint = (
+            _Parts(a) for a in (source, target, tokens, joint)
+        )
+
+    def total(self, without: int | None = None) -> float:
+        """Information in bits of the true pairing, of all bundles but one."""
+        return _information(self.joint.rest(without))
+
+    def kept(self, swaps: list[NDArray[np.intp]], without: int | None = None) -> Floats:
+        """Information in bits after each swap, of all bundles but one."""
+        source, target = self.source.rest(without), self.target.rest(without)
+        tokens = self.tokens.rest(without)[:, None]
+        laws = np.divide(target, tokens, out=np.zeros_like(target), where=tokens > 0)
+        return np.array([_information(source.T @ laws[swap]) for swap in swaps])
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """Parts ``[bundle, …]`` and their sum."""
+
+    parts: Floats
+
+    @cached_property
+    def sum(self) -> Floats:
+        total: Floats = self.parts.sum(axis=0)
+        return total
+
+    def rest(self, without: int | None) -> Floats:
+        return self.sum if without is None else self.sum - self.parts[without]
+
+
+def _information(table: Floats) -> float:
+    """Plug-in mutual information in bits of expected or observed counts."""
+    n = float(table.sum())
+    cells, rows, columns = (
+        float(special.xlogy(t, t).sum()) for t in (table, table.sum(axis=1), table.sum(axis=0))
+    )
+    return (cells - rows - columns + n * math.log(n)) / n / math.log(2.0) if n > 0 else 0.0
+
+
+def _sides(strata: Strata) -> _Sides:
+    wide = max(strata.n_source, strata.n_target)
+    bundles = int(np.clip(BYTES // (16 * strata.n_strata * wide), 2, BUNDLES))
+    bundle = strata.group % bundles
+    k_source, k_target = strata.slots
+
+    def dense(place: NDArray[np.int64], shape: tuple[int, ...], slots: int) -> Floats:
+        flat = np.bincount(place, strata.count / slots, int(np.prod((bundles, *shape))))
+        return np.asarray(flat.reshape(bundles, *shape), np.float64)
+
+    at = bundle * strata.n_strata + strata.stratum
+    cell = (bundle * strata.n_source + strata.source) * strata.n_target + strata.target
+    return _Sides(
+        dense(at * strata.n_source + strata.source, (strata.n_strata, strata.n_source), k_target),
+        dense(at * strata.n_target + strata.target, (strata.n_strata, strata.n_target), k_source),
+        dense(at, (strata.n_strata,), k_source * k_target),
+        dense(cell, (strata.n_source, strata.n_target), 1),
+    )

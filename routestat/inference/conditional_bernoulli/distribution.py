@@ -1,0 +1,243 @@
+"""k of E without replacement at given loads: the conditional-Bernoulli law, the null for what one layer does.
+
+P(S) is proportional to the product of the weights of the experts in S. Of all laws over subsets with the same
+inclusion probabilities it has the largest entropy, so what exceeds it is association beyond the loads.
+
+Weights are read as odds p/(1 - p) of independent draws N = sum of Bernoulli(p), scaled so that the p sum to k.
+The elementary symmetric polynomial is then P(N = k) / prod(1 - p), and k is the mode of N: P(N = k) is at least
+1/(E + 1) and nothing underflows.
+
+References
+----------
+Chen, Dempster & Liu (1994), Weighted finite population sampling to maximize entropy. Biometrika 81;
+Darroch (1964), On the distribution of the number of successes in independent trials. Ann. Math. Stat. 35 (the
+mode).
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import special
+
+from routestat.errors import RoutestatError
+from routestat.inference.base.tables import Floats
+from routestat.inference.conditional_bernoulli.poisson_binomial import counting_law, without, without_at
+from routestat.traces.alphabet import Alphabet
+
+MAX_LISTED = 1024
+_CLOSE, _STEPS, _NEWTON_STEPS = 4e-13, 80, 60
+
+
+def fit_log_weights(inclusion: ArrayLike, top_k: int) -> Floats:
+    """The log weights at which the law includes every expert as often as given.
+
+    Parameters
+    ----------
+    inclusion
+        Probabilities `[..., expert]` that sum to `top_k`; leading axes are separate laws.
+    top_k
+        Experts per token.
+
+    Returns
+    -------
+    Log weights `[..., expert]`, scaled so that the p sum to k; -inf where an expert is never included, +inf
+    where always.
+
+    Raises
+    ------
+    RoutestatError
+        For anything outside [0, 1] or a sum that is not `top_k`.
+    """
+    target = np.asarray(inclusion, dtype=np.float64)
+    inside = np.isfinite(target).all() and ((target >= 0) & (target <= 1)).all()
+    if not (inside and target.ndim and (np.abs(target.sum(axis=-1) - top_k) < 1e-9 * max(1, top_k)).all()):
+        raise RoutestatError(
+            f"inclusion: wanted probabilities [..., expert] that sum to top_k={top_k}; divide counts by tokens"
+        )
+    rows = target.reshape(-1, target.shape[-1])
+    theta = special.logit(rows)
+    free = np.isfinite(theta)
+    spread = np.where(free, rows * (1.0 - rows), 0.0)
+    # An expert that is most of the spread moves against its own step; damped so, the step is Newton's exactly
+    # where loads are even, and where one slot is shared by two.
+    damping = 1.0 - spread / np.maximum(spread.sum(axis=1, keepdims=True), 1e-300)
+    open_rows = np.flatnonzero(free.any(axis=1))
+    for _ in range(_STEPS):
+        now = inclusion_probabilities(theta[open_rows], top_k)
+        want, loose = rows[open_rows], free[open_rows]
+        still = ((np.abs(now - want) > _CLOSE * want) & loose).any(axis=1)
+        if not still.any():
+            open_rows = open_rows[:0]
+            break
+        with np.errstate(invalid="ignore", divide="ignore"):
+            step = damping[open_rows] * (special.logit(want) - special.logit(now))
+        theta[open_rows] += np.where(loose & np.isfinite(step), step, 0.0)
+        open_rows = open_rows[still]
+    for row in open_rows:
+        theta[row] = _newton(rows[row], theta[row], top_k)
+    return _scaled(theta, top_k)[0].reshape(target.shape)
+
+
+def _newton(target: Floats, theta: Floats, top_k: int) -> Floats:
+    """The few laws for which the fixed point crawls: ascent of the concave log-likelihood, steps halved."""
+    free = np.isfinite(theta)
+    want, theta = target[free], np.where(free, special.logit(target), theta)
+
+    def height(at: Floats) -> float:
+        return float(want @ at[free] - log_normaliser(at, top_k))
+
+    best = height(theta)
+    for _ in range(_NEWTON_STEPS):
+        pairs = pair_probabilities(theta, top_k)[np.ix_(free, free)]
+        now = np.diag(pairs)
+        if (np.abs(now - want) <= _CLOSE * want).all():
+            break
+        # Weights are known up to a factor: the covariance has the constant direction as its null space.
+        covariance = pairs - np.outer(now, now) + 1.0 / free.sum()
+        step, size = np.linalg.lstsq(covariance, want - now, rcond=None)[0], 1.0
+        while size > 1e-9:
+            trial = theta.copy()
+            trial[free] += size * step
+            if (after := height(trial)) >= best - 1e-14 * abs(best):
+                theta, best = trial, after
+                break
+            size /= 2.0
+        else:
+            break
+    return theta
+
+
+def inclusion_probabilities(log_weights: ArrayLike, top_k: int) -> Floats:
+    """P(expert included) under the law, `[..., expert]` for log weights `[..., expert]`."""
+    odds, _ = _scaled(log_weights, top_k)
+    p, law = counting_law(odds, top_k)
+    here = law[..., top_k, None]
+    return p * without_at(law[..., None, :], p, top_k - 1) / here if top_k else np.zeros_like(p)
+
+
+def pair_rows(log_weights: ArrayLike, top_k: int) -> Iterator[Floats]:
+    """P(i and j included) for i = 0, 1, ...: each time `[..., j]` over the experts j > i only.
+
+    Together the rows are the pairs in the order of `Alphabet(E, 2)`; one at a time, because many laws of many
+    experts are more than need be in memory.
+    """
+    odds, _ = _scaled(log_weights, top_k)
+    p, law = counting_law(odds, top_k)
+    here = law[..., top_k, None]
+    for i in range(p.shape[-1] - 1):
+        mine, others = p[..., i], p[..., i + 1 :]
+        if top_k < 2:
+            yield np.zeros(others.shape)
+            continue
+        rest = without(law, mine)
+        both = without_at(rest[..., None, :], others, top_k - 2)
+        # Rounding may leave a probability of exactly zero a hair below it.
+        yield np.maximum(mine[..., None] * others * both / here, 0.0)
+
+
+def pair_probabilities(log_weights: ArrayLike, top_k: int) -> Floats:
+    """P(i and j included) under the law, `[..., expert, expert]`, symmetric; the diagonal is P(i included)."""
+    theta = np.asarray(log_weights, dtype=np.float64)
+    n = theta.shape[-1]
+    pairs = np.zeros((*theta.shape, n))
+    pairs[..., np.arange(n), np.arange(n)] = inclusion_probabilities(theta, top_k)
+    for i, row in enumerate(pair_rows(theta, top_k)):
+        pairs[..., i, i + 1 :] = row
+        pairs[..., i + 1 :, i] = row
+    return pairs
+
+
+def log_normaliser(log_weights: ArrayLike, top_k: int) -> Floats:
+    """Natural log of the sum over subsets of the product of their weights, `[...]`.
+
+    Experts with infinite weight belong to every subset and count as a factor of one.
+    """
+    theta = np.asarray(log_weights, dtype=np.float64)
+    odds, shift = _scaled(theta, top_k)
+    _, law = counting_law(odds, top_k)
+    finite = np.isfinite(theta)
+    taken = top_k - np.isposinf(theta).sum(axis=-1)
+    # log(1 + w) is -log(1 - p), without a p that is one to the last digit.
+    loose = finite & np.isfinite(odds)
+    rest = np.where(loose, np.logaddexp(0.0, np.where(loose, odds, 0.0)), 0.0).sum(axis=-1)
+    # As many finite weights as slots left: one subset, whose weight is all there is.
+    all_in = np.where(np.isposinf(odds) & finite, theta, 0.0).sum(axis=-1)
+    return np.asarray(np.log(law[..., top_k]) + rest - taken * shift + all_in)
+
+
+def log_probability(experts: ArrayLike, log_weights: ArrayLike, top_k: int) -> Floats:
+    """Natural log probability of subsets, `[...]` for experts `[..., slot]` of one law `[expert]`."""
+    theta = np.asarray(log_weights, dtype=np.float64)
+    chosen = theta[np.asarray(experts)]
+    forced = np.isposinf(theta).sum()
+    fits = (np.isposinf(chosen).sum(axis=-1) == forced) & ~np.isneginf(chosen).any(axis=-1)
+    finite = np.where(np.isfinite(chosen), chosen, 0.0).sum(axis=-1)
+    return np.where(fits, finite - log_normaliser(theta, top_k), -np.inf)
+
+
+def state_log_probabilities(log_weights: ArrayLike, top_k: int) -> Floats:
+    """Natural log probability of every subset `[state]`, in the order of `Alphabet`, for up to 1024 of them.
+
+    Raises
+    ------
+    RoutestatError
+        If there are more.
+    """
+    theta = np.asarray(log_weights, dtype=np.float64)
+    alphabet = Alphabet(theta.size, top_k)
+    if alphabet.size > MAX_LISTED:
+        raise RoutestatError(f"{alphabet.size} subsets are too many to list; use pair_probabilities")
+    return log_probability(alphabet.unrank(np.arange(alphabet.size)), theta, top_k)
+
+
+def sample(log_weights: ArrayLike, top_k: int, size: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Subsets drawn exactly, experts `[size, slot]` ascending, for one law `[expert]`.
+
+    Expert after expert is taken or left with its probability given how many are still to take.
+    """
+    p = special.expit(_scaled(log_weights, top_k)[0])
+    tails = np.zeros((p.size + 1, top_k + 1))
+    tails[-1, 0] = 1.0
+    for e in range(p.size - 1, -1, -1):
+        tails[e] = (1.0 - p[e]) * tails[e + 1]
+        tails[e, 1:] += p[e] * tails[e + 1, :-1]
+    left, drawn = np.full(size, top_k), np.zeros((size, top_k), np.int64)
+    for e in range(p.size):
+        with np.errstate(invalid="ignore", divide="ignore"):
+            chance = np.append(0.0, p[e] * tails[e + 1, :-1] / tails[e, 1:])
+        # The last experts must be taken when as many are left as slots; rounding may not leave one out.
+        chance[np.arange(top_k + 1) >= p.size - e] = 1.0
+        taken = np.flatnonzero((rng.random(size) < chance[left]) & (left > 0))
+        drawn[taken, top_k - left[taken]] = e
+        left[taken] -= 1
+    return drawn
+
+
+def _scaled(log_weights: ArrayLike, top_k: int) -> tuple[Floats, Floats]:
+    """Log odds `[..., expert]` whose p sum to k, and what was added to the log weights `[...]` for that."""
+    theta = np.asarray(log_weights, dtype=np.float64)
+    if theta.ndim < 1 or np.isnan(theta).any():
+        raise RoutestatError("log_weights: wanted numbers [..., expert], got NaN or no axis; fit them first")
+    finite = np.isfinite(theta)
+    count, taken = finite.sum(axis=-1), top_k - np.isposinf(theta).sum(axis=-1)
+    if ((taken < 0) | (taken > count)).any():
+        raise RoutestatError(f"log_weights: top_k={top_k} experts cannot be chosen; check the infinite ones")
+    inner = (taken > 0) & (taken < count)
+    middle = special.logit(np.where(inner, taken / np.maximum(count, 1), 0.5))
+    low = middle - np.where(finite, theta, -np.inf).max(axis=-1, initial=-1e300, where=finite)
+    high = middle - np.where(finite, theta, np.inf).min(axis=-1, initial=1e300, where=finite)
+    low, high = np.where(inner, low, 0.0), np.where(inner, high, 0.0)
+    shift = np.clip(np.zeros_like(low), low, high)
+    # Any shift gives the same law; a sum of p near k is all that keeps it from underflow.
+    for _ in range(200):
+        p = special.expit(np.where(finite, theta + shift[..., None], -np.inf))
+        over = np.where(inner, p.sum(axis=-1) - taken, 0.0)
+        if (np.abs(over) < 1e-6).all():
+            break
+        low, high = np.where(over < 0, shift, low), np.where(over > 0, shift, high)
+        step = shift - over / np.maximum((p * (1.0 - p)).sum(axis=-1), 1e-300)
+        shift = np.where((step > low) & (step < high), step, (low + high) / 2.0)
+    edge = np.where(taken == 0, -np.inf, np.where(taken == count, np.inf, 0.0))
+    odds = np.where(finite & inner[..., None], theta + shift[..., None], theta)
+    return np.where(finite & ~inner[..., None], edge[..., None], odds), shift

@@ -1,0 +1,232 @@
+"""Are the gaps alike? What no relabelling of states changes, compared over depth.
+
+State 3 of one layer has nothing to do with state 3 of the next, so transition matrices are never compared cell by
+cell: only how much one layer says of the next, and how much it leaves open.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from routestat.errors import RoutestatError
+from routestat.inference.base.replicates import Bands, bands, combined, contributions
+from routestat.inference.base.score_test import CELLS_AT_ONCE, few_groups, second_order
+from routestat.inference.base.tables import Floats, whole_counts
+from routestat.inference.base.units import too_few
+
+# Measured at 28 states: beyond this bias in bits a test at 5 % rejects up to 10 %.
+LARGE_BIAS = 0.1
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Evenness:
+    """One figure of every gap, in bits, and whether it is the same in all.
+
+    Attributes
+    ----------
+    gap_bits, mean_bits
+        Of each gap, `[gap]`, and the mean of all (no axes).
+    range_bits
+        Largest less smallest of `gap_bits.value`: chance alone makes it larger than zero.
+    spread_bits
+        Standard deviation between gaps with the part of chance taken out, 0 where that is all of it.
+    slope_bits_per_layer
+        Least-squares trend over depth; its interval is by documents, for these layers (no axes).
+    p_clustered, log10_p_clustered, nu
+        Clustered test that the figure is the same in all gaps, and its degrees of freedom.
+    reason
+        Why there is no interval or test, or None.
+    """
+
+    gap_bits: Bands
+    mean_bits: Bands
+    range_bits: float
+    spread_bits: float
+    slope_bits_per_layer: Bands
+    p_clustered: float
+    log10_p_clustered: float
+    nu: float
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Homogeneity:
+    """Whether the gaps are alike; see `homogeneity`.
+
+    Attributes
+    ----------
+    layers
+        Where each gap starts.
+    information
+        Of I(X_l; X_l+1).
+    conditional_entropy
+        Of H(X_l+1 | X_l): what a layer leaves open.
+    n_tokens
+        Of each gap.
+    n_groups, level
+        Groups that held any token, and the level of the intervals.
+    reason, note
+        Why there is nothing to compare, and a caution about few groups; or None.
+    """
+
+    layers: tuple[int, ...]
+    information: Evenness
+    conditional_entropy: Evenness
+    n_tokens: tuple[int, ...]
+    n_groups: int
+    level: float
+    reason: str | None = None
+    note: str | None = None
+
+
+def homogeneity(
+    tables: Sequence[ArrayLike], *, layers: Sequence[int] | None = None, level: float = 0.95
+) -> Homogeneity:
+    """Compare the gaps by information and conditional entropy, which no naming of states changes.
+
+    A group's score is what it adds to the jackknife estimate of each gap, less its mean over the gaps: its mean is
+    zero where the gaps are alike, whatever goes on inside the group, and since all gaps see the same tokens their
+    joint chance is taken from the groups. The jackknife takes out the plug-in bias, which differs between gaps with
+    the states in use and with how much tokens of a document resemble each other. The scores go through
+    `second_order`; where no gap says anything of the next they hardly ever reject. Equal information is not equal
+    law; unequal information is an unequal law under every naming.
+
+    Parameters
+    ----------
+    tables
+        Whole counts `[group, source, target]`, one per gap in order of depth; the same groups of whole documents in
+        all. Numbers of states may differ. Groups are independent, tokens within one need not be.
+    layers
+        Number of the layer where each gap starts, for the trend: 0, 1, … unless told otherwise.
+    level
+        Of confidence.
+
+    Raises
+    ------
+    RoutestatError
+        For tables that are not such counts or have other groups, layers that do not fit, or no sensible `level`.
+    """
+    if not 0 < level < 1:
+        raise RoutestatError(f"level: wanted a share between 0 and 1, got {level}; use 0.95")
+    counts = [whole_counts(table, "tables") for table in tables]
+    if any(table.ndim != 3 or len(table) != len(counts[0]) for table in counts):
+        shapes = ", ".join(str(table.shape) for table in counts)
+        raise RoutestatError(
+            f"tables: wanted [group, source, target] of the same groups, got {shapes}; count alike"
+        )
+    places = tuple(range(len(counts)) if layers is None else map(int, layers))
+    if len(places) != len(counts) or len(set(places)) < len(places):
+        raise RoutestatError(
+            f"layers: wanted a number of its own for each of {len(counts)} gaps, got {places}"
+        )
+    groups = len(counts[0]) if counts else 0
+    size = np.zeros((len(counts), groups))
+    for gap, table in enumerate(counts):
+        size[gap] = table.sum(axis=(1, 2), dtype=np.int64)
+    used = np.flatnonzero(size.any(axis=0))
+    whole, left_out = np.full((2, len(counts)), math.nan), np.full((2, len(counts), used.size), math.nan)
+    for gap, table in enumerate(counts):
+        if size[gap].any():
+            # Groups without a token of this gap change nothing, but tell of others.
+            whole[:, gap], left_out[:, gap] = _figures(table if used.size == len(table) else table[used])
+    size = size[:, used]
+    reason = _reason(size)
+    information, conditional_entropy = (
+        _evenness(f, left, size, places, level, reason) for f, left in zip(whole, left_out, strict=True)
+    )
+    return Homogeneity(
+        layers=places,
+        information=information,
+        conditional_entropy=conditional_entropy,
+        n_tokens=tuple(int(n) for n in size.sum(axis=1)),
+        n_groups=int(used.size),
+        level=level,
+        reason=reason,
+        note=few_groups(int(used.size)) or _sparse(information.gap_bits),
+    )
+
+
+def _reason(size: Floats) -> str | None:
+    gaps = len(size)
+    if gaps < 2:
+        return f"{gaps + 1 if gaps else 0} layers: there are no two gaps to compare"
+    if not size.any():
+        return "no tokens"
+    few = (f"gap {gap}: {why}" for gap, own in enumerate(size) if (why := too_few(own)))
+    return next(few, None)
+
+
+def _sparse(information: Bands) -> str | None:
+    off = information.plugin - information.value
+    if not (off > LARGE_BIAS).any():
+        return None
+    return (
+        f"plug-in information was off by up to {np.nanmax(off):.2g} bits: with so few tokens for the states the "
+        "jackknife leaves a part of that, and the tests reject up to twice as often as they should"
+    )
+
+
+def _figures(table: NDArray[np.integer]) -> tuple[Floats, Floats]:
+    """Information and conditional entropy in bits of all groups `[2]`, and without each `[2, group]`."""
+    total = table.sum(axis=0, dtype=np.float64)
+    step = max(1, CELLS_AT_ONCE // total.size)
+    parts = [_entropies(total - table[first : first + step]) for first in range(0, len(table), step)]
+    return _entropies(total[None])[:, 0], np.concatenate(parts, axis=1)
+
+
+def _entropies(totals: Floats) -> Floats:
+    """Plug-in information and conditional entropy in bits `[2, batch]` of counts `[batch, source, target]`."""
+    rows, columns, n = totals.sum(axis=2), totals.sum(axis=1), totals.sum(axis=(1, 2))
+    cells, source, target = (
+        _x_log_x(part).reshape(len(n), -1).sum(axis=1) for part in (totals, rows, columns)
+    )
+    known = np.where(n > 0, n, math.nan)
+    return np.stack([(cells - source - target) / known + np.log(known), (source - cells) / known]) / math.log(
+        2.0
+    )
+
+
+def _x_log_x(counts: Floats) -> Floats:
+    """x ln x of whole counts; 0 at 0."""
+    return counts * np.log(np.maximum(counts, 1.0))
+
+
+def _evenness(
+    whole: Floats, left_out: Floats, size: Floats, layers: tuple[int, ...], level: float, reason: str | None
+) -> Evenness:
+    each, gaps, nan = bands(whole, left_out, size, level), len(whole), math.nan
+    if reason is not None:
+        none = bands(nan, np.full(1, nan), np.ones(1))
+        return Evenness(
+            gap_bits=each, mean_bits=none, range_bits=nan, spread_bits=nan, slope_bits_per_layer=none,
+            p_clustered=nan, log10_p_clustered=nan, nu=nan, reason=reason,
+        )  # fmt: skip
+    depth = np.asarray(layers, dtype=np.float64) - np.mean(layers)
+    added, by_size = (
+        np.array(part)
+        for part in zip(
+            *(contributions(f, left, n) for f, left, n in zip(whole, left_out, size, strict=True)),
+            strict=True,
+        )
+    )
+    # Where choices are missing a group weighs more in one gap than in another: that is no difference of the gaps.
+    scores = added - by_size * each.value.mean()
+    scores = (scores - scores.mean(axis=0)).T
+    test = second_order(scores @ scores.T)
+    # Products of different groups hold all of the squared differences but what each group has on its own.
+    pairs = 1.0 - float((by_size.mean(axis=0) ** 2).sum())
+    between = max(0.0, test.cross) / pairs if math.isfinite(test.cross) else nan
+    return Evenness(
+        gap_bits=each,
+        mean_bits=combined(whole, left_out, size, np.full(gaps, 1.0 / gaps), level),
+        range_bits=float(np.ptp(each.value)),
+        spread_bits=math.sqrt(between / (gaps - 1)),
+        slope_bits_per_layer=combined(whole, left_out, size, depth / (depth**2).sum(), level),
+        p_clustered=test.p,
+        log10_p_clustered=test.log10_p,
+        nu=test.nu,
+        reason=test.reason,
+    )

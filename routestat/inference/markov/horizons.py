@@ -1,0 +1,314 @@
+"""How far the memory reaches: what a layer says of the layer n steps on, against what a chain of order 1 implies."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from routestat.errors import RoutestatError
+from routestat.inference.base.replicates import Bands, bands, bundles_of, combined
+from routestat.inference.base.score_test import SecondOrder, few_groups, second_order
+from routestat.inference.base.tables import Floats, Integers, read_only, whole_counts
+from routestat.inference.base.units import too_few
+from routestat.inference.markov.homogeneity import LARGE_BIAS
+from routestat.inference.markov.implied_steps import (
+    Walk,
+    WalkScores,
+    followed_by,
+    one_step,
+    walk_figures,
+    walk_scores,
+)
+
+#: Counts ``[group, source, target]`` by the places of the two layers, source first.
+Direct = Mapping[tuple[int, int], ArrayLike] | Callable[[int, int], ArrayLike]
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Horizons:
+    """What layers say of layers further on; matrices `[start, horizon]`, NaN where that is outside the depth.
+
+    Attributes
+    ----------
+    horizons
+        Steps between the layers, 1 … N: the names of the columns. Rows are the places of the first layers.
+    direct_bits
+        I(X_l; X_l+n), counted.
+    chain_bits
+        I under the joint law r_l P_l … P_l+n-1 that a chain of order 1 implies.
+    difference_bits
+        `direct_bits` less `chain_bits`, from the same replicates: memory beyond the chain where it is above zero.
+    discrepancy_bits
+        sum of p(x) KL(P counted(.|x) || P implied(.|x)): bits per token that the chain loses at this horizon.
+    p_clustered, log10_p_clustered, nu
+        Clustered test that the chain explains the n-step table (see `chapman.walk_scores`), and its degrees of
+        freedom. NaN at horizon 1, where there is nothing to explain: the last two figures are zero there.
+    n_tokens
+        With both layers known, `[start, horizon]`.
+    mean_direct_bits, mean_chain_bits, mean_difference_bits, mean_discrepancy_bits
+        Means over the start layers, `[horizon]`; start layers share their documents, and the error allows for it.
+    p_combined, log10_p_combined
+        All start layers of a horizon at once, `[horizon]`: scores side by side, not p-values put together.
+    p_all, log10_p_all
+        All start layers and horizons at once.
+    n_groups, n_replicates
+        Groups with tokens, and bundles of them that jackknife and test rest on: fewer where tables are wide.
+    level
+        Of the intervals.
+    reasons
+        Why figures are NaN, or what they leave out, by (start, horizon).
+    reason, note
+        Why the whole has no intervals, tests or horizons; cautions about what was computed; or None.
+    sparse
+        That of them which says that bits, and not tests alone, mean little: tokens too few for the states; or None.
+    """
+
+    horizons: tuple[int, ...]
+    direct_bits: Bands
+    chain_bits: Bands
+    difference_bits: Bands
+    discrepancy_bits: Bands
+    p_clustered: Floats
+    log10_p_clustered: Floats
+    nu: Floats
+    n_tokens: Integers
+    mean_direct_bits: Bands
+    mean_chain_bits: Bands
+    mean_difference_bits: Bands
+    mean_discrepancy_bits: Bands
+    p_combined: Floats
+    log10_p_combined: Floats
+    p_all: float
+    log10_p_all: float
+    n_groups: int
+    n_replicates: int
+    level: float
+    reasons: dict[tuple[int, int], str]
+    reason: str | None = None
+    note: str | None = None
+    sparse: str | None = None
+
+
+def horizons(
+    steps: Sequence[ArrayLike],
+    direct: Direct,
+    *,
+    farthest: int = 8,
+    level: float = 0.95,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Horizons:
+    """Compare what is counted n layers on with what the chain of order 1 implies there.
+
+    The implied law of X_l+n given X_l is the product of the one-step matrices, each a step table over its rows. Both
+    sides take the law r_l of the source from the n-step table itself, so the target's law is the same too wherever no
+    choice is missing, and the difference of the informations is one of dependence alone. All figures are centred by
+    the delete-group jackknife, whose replicates take a group out of the n-step table and of every step at once. At a
+    discrepancy of 0 its interval is no test (it is the end of the range): use `p_clustered`. So many tokens may
+    come that no chain is ever right to the last bit: read the bits beside the p-value.
+
+    Parameters
+    ----------
+    steps
+        Whole counts `[group, source, target]` of neighbouring layers, one per gap, in order of depth; the same groups
+        of whole documents in all. Groups are independent, tokens within one need not be.
+    direct
+        The same for layers two or more apart, by their places: a mapping from (i, j), or a function of i and j. It is
+        asked once for each pair, in order of i, then j, and no table is kept: a function that cuts each from where it
+        lies saves their memory.
+    farthest
+        The largest n; the depth where that is less.
+    level
+        Of confidence.
+    progress
+        Told (tables done, tables in all).
+
+    Returns
+    -------
+    Horizons. Work grows with groups * states**3; wide tables have theirs bundled (see `bundles_of`).
+
+    Raises
+    ------
+    RoutestatError
+        For tables that are not such counts, do not chain up or have other groups, a pair that is missing, or no
+        sensible `farthest` or `level`.
+
+    References
+    ----------
+    Anderson & Goodman (1957), Statistical inference about Markov chains. Ann. Math. Stat. 28.
+    """
+    if farthest < 2 or not 0 < level < 1:
+        raise RoutestatError(
+            f"wanted farthest of 2 or more and a level between 0 and 1, got {farthest} and {level}"
+        )
+    tables = _checked(steps)
+    table_of = direct if callable(direct) else lambda i, j: direct[i, j]
+    furthest = min(farthest, len(tables))
+    bundle = bundles_of(tables)
+    found = _Findings(len(tables), furthest, len(bundle.starts))
+    ready: dict[int, Walk] = {}
+    total, done = sum(min(furthest, len(tables) - l) for l in range(len(tables))), 0
+    for start in range(len(tables)):
+        walk: Walk | None = None
+        for n in range(1, min(furthest, len(tables) - start) + 1):
+            end = start + n
+            progress(done, total)
+            if end - 1 not in ready:
+                ready[end - 1] = one_step(bundle.of_table(tables[end - 1]))
+            walk = ready[end - 1] if walk is None else followed_by(walk, ready[end - 1])
+            shape = tables[start].shape[:2] + tables[end - 1].shape[2:]
+            ends = tables[start] if n == 1 else _table(table_of, start, end, shape)
+            found.add(start, n, bundle.of_table(ends), walk)
+            done += 1
+        ready.pop(start)
+    progress(total, total)
+    return found.result(level, len(bundle.order))
+
+
+def _checked(steps: Sequence[ArrayLike]) -> list[NDArray[np.integer]]:
+    tables = [whole_counts(step, "steps") for step in steps]
+    for place, table in enumerate(tables):
+        before = tables[max(place - 1, 0)].shape
+        fits = table.ndim == 3 and (not place or (table.shape[0], table.shape[1]) == (before[0], before[2]))
+        if not fits:
+            raise RoutestatError(
+                "steps: wanted [group, source, target] of the same groups, each as long as the one before is wide, "
+                f"got {table.shape} at place {place}; count neighbouring layers alike"
+            )
+    return tables
+
+
+def _table(
+    table_of: Callable[[int, int], ArrayLike], start: int, end: int, shape: tuple[int, ...]
+) -> NDArray[np.integer]:
+    try:
+        table = whole_counts(table_of(start, end), "direct")
+    except KeyError:
+        raise RoutestatError(
+            f"direct: wanted the table of the layers at places {start} and {end}, got none; count every pair that far"
+        ) from None
+    if table.shape != shape:
+        raise RoutestatError(
+            f"direct: wanted {shape} for the layers at places {start} and {end}, got {table.shape}; "
+            "count the same groups as the steps"
+        )
+    return table
+
+
+class _Findings:
+    """Figures, replicates and tests as they come in."""
+
+    def __init__(self, starts: int, furthest: int, bundles: int) -> None:
+        shape = (starts, furthest)
+        self.whole = np.full((4, *shape), math.nan)
+        self.left_out = np.full((4, *shape, bundles), math.nan)
+        self.size = np.zeros((*shape, bundles))
+        self.tests = np.full((3, *shape), math.nan)
+        self.sums = [WalkScores(np.zeros((bundles, bundles)), 0.0) for _ in range(furthest)]
+        self.scored = np.zeros(furthest, np.int64)
+        self.reasons: dict[tuple[int, int], str] = {}
+        self.tested: list[tuple[SecondOrder, float]] = []
+
+    def add(self, start: int, n: int, ends: NDArray[np.integer], walk: Walk) -> None:
+        at = start, n - 1
+        self.size[at] = size = ends.sum(axis=(1, 2))
+        total = ends.sum(axis=0, dtype=np.float64)
+        if not size.any():
+            self.reasons[start, n] = "no tokens with both layers known"
+            return
+        self.whole[:, *at] = walk_figures(total[None], walk.law[None])[:, 0]
+        if few := too_few(size):
+            self.reasons[start, n] = few
+            return
+        self.left_out[:, *at] = walk_figures(total - ends, walk.left_out)
+        if n == 1:
+            # The chain is made of these very tables.
+            self.whole[2:, *at] = self.left_out[2:, *at] = 0.0
+            return
+        lost = int(total[~(walk.law > 0)].sum())
+        if lost == size.sum():
+            self.reasons[start, n] = "the chain never goes there: no token has the layers between"
+            return
+        scores, sums = walk_scores(ends, walk), self.sums[n - 1]
+        self.sums[n - 1] = WalkScores(sums.gram + scores.gram, sums.bias + scores.bias)
+        self.scored[n - 1] += 1
+        test = second_order(scores.gram, scores.bias)
+        self.tests[:, *at] = test.p, test.log10_p, test.nu
+        self.tested.append((test, scores.bias))
+        left = f"tokens left out as the chain never goes there (a layer between is missing): {lost}"
+        why = [text for text in (test.reason, left if lost else None) if text]
+        if why:
+            self.reasons[start, n] = "; ".join(why)
+
+    def result(self, level: float, groups: int) -> Horizons:
+        steps, bundles = self.whole.shape[2], self.size.shape[2]
+        each = [bands(f, left, self.size, level) for f, left in zip(self.whole, self.left_out, strict=True)]
+        means = [self._means(figure, level) for figure in range(4)]
+        nan = math.nan
+        combined_p, every = np.full((2, steps), nan), (nan, nan)
+        if steps > 1:
+            together = WalkScores(np.sum([s.gram for s in self.sums], axis=0), sum(s.bias for s in self.sums))
+            # Sums of no tables at all would be scores of exactly nothing, and the chain certain.
+            filled = [n for n in range(1, steps) if self.scored[n]]
+            for n in filled:
+                test = second_order(self.sums[n].gram, self.sums[n].bias)
+                combined_p[:, n] = test.p, test.log10_p
+                self.tested.append((test, self.sums[n].bias))
+            if filled:
+                whole = second_order(together.gram, together.bias)
+                every = whole.p, whole.log10_p
+                self.tested.append((whole, together.bias))
+        sparse = _sparse(each[0], each[2])
+        notes = [text for text in (few_groups(groups), self._rough(), sparse) if text]
+        return Horizons(
+            horizons=tuple(range(1, steps + 1)),
+            direct_bits=each[0], chain_bits=each[1], difference_bits=each[2], discrepancy_bits=each[3],
+            p_clustered=read_only(self.tests[0]), log10_p_clustered=read_only(self.tests[1]),
+            nu=read_only(self.tests[2]), n_tokens=read_only(self.size.sum(axis=2).astype(np.int64)),
+            mean_direct_bits=means[0], mean_chain_bits=means[1], mean_difference_bits=means[2],
+            mean_discrepancy_bits=means[3], p_combined=read_only(combined_p[0]),
+            log10_p_combined=read_only(combined_p[1]), p_all=every[0], log10_p_all=every[1],
+            n_groups=groups, n_replicates=bundles, level=level, reasons=self.reasons,
+            reason=_reason(steps, groups), note="; ".join(notes) or None, sparse=sparse,
+        )  # fmt: skip
+
+    def _rough(self) -> str | None:
+        """A caution where the bias that `walk_scores` takes out, or most of it, exceeds the test's own chance."""
+        rough = sum(bias * math.sqrt(test.nu / 2.0) > test.trace for test, bias in self.tested)
+        return (
+            f"few tokens for the states: what estimated laws do to a test exceeds its own chance in {rough} of "
+            f"{len(self.tested)} tests, whose p may be too small"
+            if rough
+            else None
+        )
+
+    def _means(self, figure: int, level: float) -> Bands:
+        columns = []
+        for n in range(self.whole.shape[2]):
+            known = np.isfinite(self.whole[figure, :, n])
+            whole, left_out = self.whole[figure, known, n], self.left_out[figure, known, n]
+            weights = np.full(len(whole), 1.0 / max(1, len(whole)))
+            columns.append(combined(whole, left_out, self.size[known, n], weights, level))
+        names = ("value", "low", "high", "plugin")
+        return Bands(*(read_only(np.array([getattr(c, name) for c in columns])) for name in names))
+
+
+def _sparse(*figures: Bands) -> str | None:
+    """A caution where the jackknife had so much to take out that what it left may be most of a figure."""
+    off = [abs(band.plugin - band.value)[np.isfinite(band.value)] for band in figures]
+    most = max((float(each.max()) for each in off if each.size), default=0.0)
+    if most <= LARGE_BIAS:
+        return None
+    return (
+        f"plug-in information was off by up to {most:.2g} bits: with so few tokens for the states the jackknife "
+        "leaves a part of that"
+    )
+
+
+def _reason(steps: int, groups: int) -> str | None:
+    if steps < 2:
+        return f"{steps + 1 if steps else 0} layers: no two of them are more than one step apart"
+    if groups == 0:
+        return "no tokens"
+    return too_few(np.ones(groups))

@@ -1,0 +1,194 @@
+"""Is the memory longer than one layer? Tests of target and source given the layer between, tokens as independent.
+
+`order_clustered` has the test that takes only the groups of documents as independent.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy import special, stats
+
+from routestat.counting.strata import Strata
+from routestat.errors import RoutestatError
+from routestat.inference.base import correlation
+from routestat.inference.base.tables import Floats, expected_counts, pearson_residuals
+from routestat.inference.information.mutual_information import plugin_information
+
+# Cells of redrawn tables, or of groups' tables, held at a time.
+CELLS_AT_ONCE = 1 << 21
+# Standard deviations that the mean of redrawn G2 may be from the degrees of freedom before that is said: as much
+# turns a level of 5 % into one of 2 or 12 %.
+OFF = 0.5
+# Sums that differ by less than this share of themselves differ by rounding.
+TIE = 1e-12
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderTests:
+    """Order 1 against order 2 with tokens taken as independent; see `order_tests`.
+
+    Attributes
+    ----------
+    n_tokens, n_documents, n_strata
+        Tokens, documents, and strata that have anything to test: two or more sources and targets in use.
+    dof
+        Sum over strata of (sources in use - 1)(targets in use - 1).
+    g, log10_p_g_iid, chi2, log10_p_chi2_iid
+        The likelihood ratio G2 and Pearson's X2, added over strata, and their chi-square tails, *i.i.d.*
+    bic_tokens, bic_documents
+        BIC of order 1 less that of order 2 in nats, G2 - dof ln n, with n the tokens or the documents: above
+        zero order 2 is preferred. BIC is on the scale of -2 log likelihood: half of it approximates a log
+        Bayes factor.
+    resampled_g_mean, resampled_g_sd
+        Of G2 over tables redrawn under order 1.
+    p_resampled_iid
+        Share of the redrawn tables with G2 at least as large, (1 + b) / (resamples + 1), *i.i.d.*
+    resamples
+    reason
+        Why there is nothing to test, or None.
+    note
+        A caution about what was computed, or None.
+    """
+
+    n_tokens: int
+    n_documents: int
+    n_strata: int = 0
+    dof: int = 0
+    g: float = math.nan
+    log10_p_g_iid: float = math.nan
+    chi2: float = math.nan
+    log10_p_chi2_iid: float = math.nan
+    bic_tokens: float = math.nan
+    bic_documents: float = math.nan
+    resampled_g_mean: float = math.nan
+    resampled_g_sd: float = math.nan
+    p_resampled_iid: float = math.nan
+    resamples: int
+    reason: str | None = None
+    note: str | None = None
+
+
+def order_tests(
+    strata: Strata, n_documents: int, rng: np.random.Generator, *, resamples: int = 199
+) -> OrderTests:
+    """Is the target independent of the source given the layer between, were all tokens independent?
+
+    The tables redrawn have every stratum's margins, which are sufficient under order 1: their p-value is exact at
+    any size for independent tokens, however sparse the strata. It is as blind as the others to what documents do
+    to their tokens, and takes ways through the layers that come twice for order 2. BIC does so only where G2
+    grows beyond its penalty, which n the documents makes the smaller one: five times the same ways are enough.
+    See `clustered_order`.
+
+    Parameters
+    ----------
+    strata
+        Source two layers before the target, strata by the layer between, state view.
+    n_documents
+        Documents behind the tokens; a single one has no `bic_documents`.
+    rng
+        Draws the tables.
+    resamples
+        How many to draw; none leaves their figures NaN.
+
+    Returns
+    -------
+    OrderTests. Without tokens, or where no stratum has two sources and two targets in use, `reason` says so and
+    the figures are NaN (dof 0).
+
+    Raises
+    ------
+    RoutestatError
+        For strata of the expert view, fewer than one document or a negative number of resamples.
+
+    References
+    ----------
+    Anderson & Goodman (1957), Ann. Math. Stat. 28; Katz (1981), Technometrics 23 (BIC of the order);
+    Patefield (1981), Algorithm AS 159; Besag & Mondal (2013), Biometrics 69.
+    """
+    check_strata(strata, n_documents, resamples)
+    g, chi2, dof, used, observed, drawn = 0.0, 0.0, 0, 0, 0.0, np.zeros(resamples)
+    for table in _tables(strata):
+        g += 2.0 * float(table.sum()) * plugin_information(table)
+        chi2 += float((pearson_residuals(table, expected_counts(table)) ** 2).sum())
+        dof += (table.shape[0] - 1) * (table.shape[1] - 1)
+        used += 1
+        observed += float(special.xlogy(table, table).sum())
+        drawn += _redrawn(table, rng, resamples)
+    counted = OrderTests(n_tokens=strata.n_tokens, n_documents=n_documents, resamples=resamples)
+    if not dof:
+        return replace(counted, reason=nothing_to_test(strata, "two sources and two targets"))
+    # Margins are the same in all redrawn tables: their G2 differ by twice the sums of c ln c.
+    redrawn = g + 2.0 * (drawn - observed)
+    mean = float(redrawn.mean()) if resamples else math.nan
+    sd = float(redrawn.std(ddof=1)) if resamples > 1 else math.nan
+    reached = int(np.count_nonzero(drawn >= observed - TIE * abs(observed)))
+    return replace(
+        counted,
+        n_strata=used,
+        dof=dof,
+        g=g,
+        log10_p_g_iid=correlation.log10_chi2_tail(g, dof),
+        chi2=chi2,
+        log10_p_chi2_iid=correlation.log10_chi2_tail(chi2, dof),
+        bic_tokens=g - dof * math.log(strata.n_tokens),
+        bic_documents=g - dof * math.log(n_documents) if n_documents > 1 else math.nan,
+        resampled_g_mean=mean,
+        resampled_g_sd=sd,
+        p_resampled_iid=(1 + reached) / (resamples + 1) if resamples else math.nan,
+        note=_off(mean, sd, dof, resamples),
+    )
+
+
+def check_strata(strata: Strata, n_documents: int = 1, resamples: int = 0) -> None:
+    """Refuse what no test of the order can use."""
+    if strata.slots != (1, 1):
+        raise RoutestatError(
+            f"strata: wanted the state view, got {strata.slots[0]} by {strata.slots[1]} experts a token; "
+            "count with states='subset'"
+        )
+    if n_documents < 1:
+        raise RoutestatError(
+            f"n_documents: wanted 1 or more, got {n_documents}; pass how many hold the tokens"
+        )
+    if resamples < 0:
+        raise RoutestatError(f"resamples: wanted 0 or more, got {resamples}; use 199")
+
+
+def nothing_to_test(strata: Strata, needed: str) -> str:
+    """Why no stratum can be tested."""
+    if not strata.n_tokens:
+        return f"no tokens with a known {strata.by}"
+    return f"no choice of the layer between has {needed} in use, so there is nothing to test"
+
+
+def _off(mean: float, sd: float, dof: int, resamples: int) -> str | None:
+    """A caution where independent tokens would not give G2 its degrees of freedom as a mean."""
+    if resamples < 2 or abs(mean - dof) <= (OFF + 2.0 / math.sqrt(resamples)) * sd:
+        return None
+    return f"of independent tokens G2 is {mean:.6g} in the mean, not {dof}: its chi-square tail means little here"
+
+
+def _tables(strata: Strata) -> Iterator[Floats]:
+    """Per stratum the counts `[source, target]` over the groups, states without tokens dropped, if any are to test."""
+    order = np.argsort(strata.stratum, kind="stable")
+    for cells in np.split(order, np.flatnonzero(np.diff(strata.stratum[order])) + 1):
+        (x, rows), (y, columns) = (
+            np.unique(side[cells], return_inverse=True) for side in (strata.source, strata.target)
+        )
+        if min(x.size, y.size) > 1:
+            table = np.bincount(rows * y.size + columns, strata.count[cells], x.size * y.size)
+            yield table.reshape(x.size, y.size).astype(np.float64)
+
+
+def _redrawn(table: Floats, rng: np.random.Generator, n: int) -> Floats:
+    """Sums of c ln c of `n` tables drawn with the margins of this one, `[resample]`."""
+    rows, columns = (table.sum(axis=axis).astype(np.int64) for axis in (1, 0))
+    # Left to itself scipy takes Patefield's way where cells hold many tokens and Boyett's where they hold few.
+    law, at_once = stats.random_table(rows, columns), max(1, CELLS_AT_ONCE // table.size)
+    sums = np.empty(n)
+    for first in range(0, n, at_once):
+        drawn = law.rvs(min(at_once, n - first), random_state=rng)
+        sums[first : first + len(drawn)] = special.xlogy(drawn, drawn).sum(axis=(1, 2))
+    return sums

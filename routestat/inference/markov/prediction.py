@@ -1,0 +1,137 @@
+"""What the fitted chain foretells from a history: the next layer, or one some layers on."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from routestat.errors import RoutestatError
+from routestat.inference.base.special import SMALLEST_ALPHA
+from routestat.inference.base.tables import Floats, read_only
+from routestat.inference.markov.chain import Chain, Prediction, credible_limits
+from routestat.inference.markov.row_posteriors import Known, known_row, known_rows
+from routestat.inference.smoothing.posterior import draw_rows
+
+DRAWS = 400
+# Sources less probable than this move no interval: their rows stay at their mean.
+NEGLIGIBLE = 1e-6
+
+
+def foresee(
+    chain: Chain,
+    layer: int,
+    history: Sequence[int],
+    *,
+    ahead: int = 1,
+    level: float = 0.95,
+    rng: np.random.Generator | None = None,
+    draws: int = DRAWS,
+) -> Prediction:
+    """What comes `ahead` layers after `layer`, given what the last layers chose.
+
+    Of the history as many layers are used as the chain's order asks for; a longer one loses its oldest, a shorter
+    one gets the answer of the lower order. Choices that were never seen together get the answer of the back-off.
+
+    Parameters
+    ----------
+    chain : Chain
+        In the state view.
+    layer : int
+        The layer of the last choice in `history`.
+    history : sequence of int
+        States of consecutive layers of the chain, the oldest first; one at least.
+    ahead : int
+        Layers of the chain to look ahead.
+    level : float
+        Of the credible intervals: exact Beta margins for one layer, quantiles of `draws` posterior chains beyond.
+    rng : numpy.random.Generator, optional
+        Wanted where `ahead` is above 1.
+
+    Raises
+    ------
+    RoutestatError
+        If the layer, a state or the target does not exist, or the history reaches before the first layer.
+    """
+    if chain.states != "subset":
+        raise RoutestatError("foresee walks states; chains of experts have predict and their factorised form")
+    gap = chain.gap_after(layer)
+    states = _checked(chain, gap, history)
+    if not isinstance(ahead, int | np.integer) or ahead < 1:
+        raise RoutestatError(f"ahead: wanted a number of layers from 1 on, got {ahead}")
+    if gap + ahead > len(chain.counts):
+        raise RoutestatError(
+            f"{ahead} layers after layer {layer} there is none: the chain ends at layer {chain.layers[-1]}"
+        )
+    row = known_row(chain, gap, states)
+    n_tokens = int(row.n_tokens)
+    if ahead == 1:
+        low, high = credible_limits(row.law, float(row.weight), level)
+        return Prediction(
+            read_only(row.law.copy()),
+            low,
+            high,
+            n_tokens,
+            level,
+            chain.layers[gap + 1],
+            row.order,
+            chain.note,
+        )
+    if rng is None:
+        raise RoutestatError("rng: wanted a numpy Generator for more than one layer ahead, got none")
+    steps, n_sources = (
+        [known_rows(chain, here) for here in range(gap + 1, gap + ahead)],
+        len(chain.counts[gap]),
+    )
+    mean = _walk(steps, n_sources, states[-1], row, None)
+    drawn = np.array([_walk(steps, n_sources, states[-1], row, rng) for _ in range(draws)])
+    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2], axis=0)
+    target = chain.layers[gap + ahead]
+    limits = read_only(low), read_only(high)
+    return Prediction(read_only(mean), *limits, n_tokens, level, target, row.order, chain.note)
+
+
+def _checked(chain: Chain, gap: int, history: Sequence[int]) -> list[int]:
+    if not len(history):
+        raise RoutestatError("history: wanted one choice at least, got none")
+    if len(history) > gap + 1:
+        raise RoutestatError(
+            f"history: {len(history)} choices up to layer {chain.layers[gap]} reach before the first layer, "
+            f"{chain.layers[0]}"
+        )
+    states = []
+    for back, state in enumerate(reversed(list(history))):
+        place = gap - back
+        size = len(chain.first) if place == 0 else chain.counts[place - 1].shape[1]
+        if not isinstance(state, int | np.integer) or not 0 <= state < size:
+            raise RoutestatError(
+                f"state {state} is out of range: layer {chain.layers[place]} has 0 … {size - 1}"
+            )
+        states.append(int(state))
+    return states[::-1]
+
+
+def _walk(
+    steps: Sequence[Known], n_sources: int, source: int, row: Known, rng: np.random.Generator | None
+) -> Floats:
+    """The law after all steps: of one posterior chain where there is an `rng`, else of the mean chain."""
+    joint = np.zeros((n_sources, row.law.size))
+    first = _drawn(row.law[None], np.array([float(row.weight)]), np.ones(1), rng)
+    joint[source] = first[0]
+    for step in steps:
+        if step.law.ndim == 3:
+            laws = _drawn(step.law, step.weight, joint, rng)
+            joint = np.einsum("xy,xyz->yz", joint, laws)
+        else:
+            shares = joint.sum(axis=0)
+            # Of order 0 one law serves all sources.
+            known = shares if len(step.law) == len(shares) else np.ones(1)
+            joint = shares[:, None] * _drawn(step.law, step.weight, known, rng)
+    return np.asarray(joint.sum(axis=0))
+
+
+def _drawn(mean: Floats, weight: Floats, shares: Floats, rng: np.random.Generator | None) -> Floats:
+    """The rows ``[…, target]``, those that matter drawn from their posterior."""
+    if rng is None:
+        return mean
+    laws, likely = mean.copy(), shares > NEGLIGIBLE
+    laws[likely] = draw_rows(np.maximum(weight[likely][:, None] * mean[likely], SMALLEST_ALPHA), rng)
+    return laws

@@ -1,0 +1,78 @@
+"""How the width of an interval falls with the number of groups, and how many a width wants."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import optimize, stats
+
+from routestat.inference.base.tables import Floats, Integers, read_only
+
+LEVEL = 0.95
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Width:
+    """Half-width of a 95 % interval against the number of groups.
+
+    Attributes
+    ----------
+    measured : ndarray [size]
+        Mean over random subsets of that many groups; the last is that of all.
+    ahead : ndarray [size]
+        Expected at twice and four times the groups: in proportion to 1/sqrt(groups), with Student's quantile.
+    exponent : float
+        Slope of log width (its quantile divided out) over log groups, from a quarter of the groups on: -0.5 if
+        the law holds.
+    target : float
+    groups_needed, documents_needed : float
+        The least that bring it below `target`; documents at the present number per group.
+    """
+
+    measured: Floats
+    ahead: Floats
+    exponent: float
+    target: float
+    groups_needed: float
+    documents_needed: float
+
+
+def quantile(groups: float) -> float:
+    """Student's, for a 95 % interval of that many groups."""
+    return float(stats.t.ppf(0.5 + LEVEL / 2, groups - 1))
+
+
+def fit_width(measured: Floats, sizes: list[int], ahead: Integers, target: float, each: float) -> Width:
+    """The law 1/sqrt(groups) through the last of the widths ``[size]``; `each` is documents per group."""
+    groups = sizes[-1]
+    spread = measured[-1] * math.sqrt(groups) / quantile(groups)
+    fitted = np.array(
+        [(m, w / quantile(m)) for m, w in zip(sizes, measured, strict=True) if 4 * m >= groups and w > 0]
+    )
+    exponent = math.nan
+    if len(fitted) > 1:
+        exponent = float(np.polyfit(np.log(fitted[:, 0]), np.log(fitted[:, 1]), 1)[0])
+
+    def short_of(log_groups: float) -> float:
+        m = math.exp(log_groups)
+        return spread * quantile(m) / math.sqrt(m) - target
+
+    needed = 2.0
+    if short_of(math.log(2.0)) > 0:
+        needed = math.ceil(math.exp(optimize.brentq(short_of, math.log(2.0), 80.0)) - 1e-9)
+    expected = np.array([spread * quantile(m) / math.sqrt(m) for m in ahead])
+    return Width(
+        measured=read_only(measured),
+        ahead=read_only(expected),
+        exponent=exponent,
+        target=target,
+        groups_needed=float(needed),
+        documents_needed=float(math.ceil(needed * each)),
+    )
+
+
+def off_law(width: Width, what: str) -> str | None:
+    """A caution if widths do not fall as they should."""
+    if math.isnan(width.exponent) or abs(width.exponent + 0.5) <= 0.15:
+        return None
+    return f"the error of {what} goes with groups to the power {width.exponent:.2f}, not -0.5: what is ahead is rough"

@@ -1,0 +1,162 @@
+"""Back-off: the law after a long context, resting on the law after a shorter one where the long one was rarely seen.
+
+p(z | x, y) = (c_xyz + s m(z | y)) / (c_xy + s): rows of the longer context are Dirichlet(s m). The base m is the law
+from which new rows come, and rests on a law that drops y in its turn, down to the uniform one. It is not the share
+c_yz / c_y of tokens, in which a few frequent x speak for all: of the c_xyz tokens only so many count as were drawn
+from m and not repeated from their own row, s m (psi(s m + c) - psi(s m)) in the mean, which is where the evidence of m
+is greatest. The strengths s are those of the greatest evidence; tokens are taken as independent for it.
+
+Where rows hold one or two likely targets and many rare ones alike, no s fits: a few tokens show the likely ones and
+say too little of the rest. Then a discount d is taken off every count and given to the base too,
+p = (c - d [c > 0] + (s + d u) m) / (n + s) with u the number of targets seen, as in Pitman-Yor processes and
+interpolated Kneser-Ney smoothing. It is used only where leaving out one token at a time clearly asks for it.
+
+References
+----------
+MacKay & Peto (1995), A hierarchical Dirichlet language model. Natural Language Engineering 1;
+Teh (2006), A hierarchical Bayesian language model based on Pitman-Yor processes. ACL 44;
+Ney, Essen & Kneser (1994), On structuring probabilistic dependences in stochastic language modelling (leaving one
+out). Computer Speech & Language 8.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import special
+
+from routestat.errors import RoutestatError
+from routestat.inference.base.special import SMALLEST_ALPHA
+from routestat.inference.base.tables import Floats, read_only, whole_counts
+from routestat.inference.smoothing.backoff_strength import Strength, fit_backoff, fit_strength
+
+# Of weights above this so many digits of psi cancel that the first term of its series is the better figure.
+LARGE = 1e7
+
+
+def expected_draws(counts: ArrayLike, weight: ArrayLike) -> Floats:
+    """How many of `counts` tokens were drawn from the base, and not repeated from their row: ``[cell]``.
+
+    Parameters
+    ----------
+    counts
+        Of each cell, zero or more.
+    weight
+        s m of each cell, above zero.
+    """
+    c, a = np.asarray(counts, np.float64), np.asarray(weight, np.float64)
+    # Of a weight near zero one token was drawn, of a large one all; there the psi cancel.
+    far = np.maximum(a, LARGE)
+    series = far * np.log1p(c / far) + c / (2.0 * (far + c))
+    drawn = np.where(a > LARGE, series, a * (special.psi(a + c) - special.psi(a)))
+    return np.asarray(np.where(c > 0, np.clip(drawn, np.minimum(c, 1.0), c), 0.0))
+
+
+def backed_off(
+    count: ArrayLike, total: ArrayLike, distinct: ArrayLike, base: ArrayLike, fitted: Strength
+) -> Floats:
+    """The probability of targets after a context; arrays broadcast.
+
+    Parameters
+    ----------
+    count
+        Tokens with this target after this context.
+    total, distinct
+        Tokens after this context, and how many targets they had. A context without tokens has the base's law.
+    base
+        The shorter context's probability of this target.
+    fitted : Strength
+    """
+    c, n, u = (np.asarray(a, np.float64) for a in (count, total, distinct))
+    s, d = fitted.strength, fitted.discount
+    return np.asarray((np.maximum(c - d, 0.0) + (s + d * u) * np.asarray(base, np.float64)) / (n + s))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BackOff:
+    """The law of one order from one table; see `fit_law`.
+
+    Attributes
+    ----------
+    law : float array ``[context…, target]``
+        Rows sum to one.
+    base : float array ``[shorter context…, target]``
+        What a row without tokens follows.
+    fitted : Strength
+    """
+
+    law: Floats
+    base: Floats
+    fitted: Strength
+
+
+def fit_law(counts: ArrayLike) -> BackOff:
+    """The law of a dense table by back-off, dropping the farthest source first.
+
+    Parameters
+    ----------
+    counts : whole counts ``[context…, target]``
+        Context axes from the farthest to the nearest; none for order 0, whose base is uniform.
+
+    Raises
+    ------
+    RoutestatError
+        If there is no target to count, or a count is not whole.
+    """
+    table = whole_counts(counts, "counts").astype(np.float64)
+    if not table.ndim or not table.shape[-1]:
+        raise RoutestatError("counts: wanted a table [context…, target], got no targets; pass one of counts")
+    base = _plain_law(table.sum(axis=0)) if table.ndim > 1 else _uniform(table)
+    if table.ndim > 1:
+        cells, flat = np.nonzero(table), np.broadcast_to(base, table.shape)
+        weight = fit_strength(table[cells], flat[cells], table.sum(axis=-1)) * flat
+        base = _plain_law(expected_draws(table, weight).sum(axis=0))
+    fitted, law = _rested(table, base, discounted=True)
+    return BackOff(read_only(law), read_only(base), fitted)
+
+
+def hierarchical_alpha(rows: ArrayLike) -> Floats:
+    """The prior s m ``[target]`` of rows ``[row, target]`` that back off to the law m of all rows together.
+
+    A single row has no other to learn from and rests on the uniform law.
+
+    Raises
+    ------
+    RoutestatError
+        If there is no token, or a count is not whole.
+    """
+    table = whole_counts(rows, "rows").astype(np.float64)
+    if table.ndim != 2 or not table.any():
+        raise RoutestatError("rows: wanted counts [row, target] with a token or more; give alpha as a number")
+    if np.count_nonzero(table.any(axis=1)) < 2:
+        total = table.sum(axis=0)
+        base, cells = _uniform(total), np.nonzero(total)
+        return read_only(fit_strength(total[cells], base[cells], [total.sum()]) * base)
+    cells, every = np.nonzero(table), np.broadcast_to(_plain_law(table.sum(axis=0)), table.shape)
+    weight = fit_strength(table[cells], every[cells], table.sum(axis=1)) * every
+    base = _plain_law(expected_draws(table, weight).sum(axis=0))
+    strength = fit_strength(table[cells], np.broadcast_to(base, table.shape)[cells], table.sum(axis=1))
+    return read_only(np.maximum(strength * base, SMALLEST_ALPHA))
+
+
+def _plain_law(table: Floats) -> Floats:
+    """The law of a table of counts, whole or not, each order resting on the share of the next shorter one."""
+    base = _plain_law(table.sum(axis=0)) if table.ndim > 1 else _uniform(table)
+    return _rested(table, base, discounted=False)[1]
+
+
+def _uniform(table: Floats) -> Floats:
+    return np.full(table.shape[-1], 1.0 / table.shape[-1])
+
+
+def _rested(table: Floats, base: Floats, discounted: bool) -> tuple[Strength, Floats]:
+    every = np.broadcast_to(base, table.shape)
+    cells, total = np.nonzero(table), table.sum(axis=-1, keepdims=True)
+    if discounted:
+        rows = (
+            np.ravel_multi_index(cells[:-1], table.shape[:-1]) if table.ndim > 1 else np.zeros_like(cells[0])
+        )
+        fitted = fit_backoff(table[cells], every[cells], np.unique(rows, return_inverse=True)[1])
+    else:
+        fitted = Strength(fit_strength(table[cells], every[cells], total))
+    return fitted, backed_off(table, total, (table > 0).sum(axis=-1, keepdims=True), every, fitted)

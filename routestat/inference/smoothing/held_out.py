@@ -1,0 +1,255 @@
+"""How well a context foretells its target on documents that were not counted: log loss by back-off, paired.
+
+Every token with a known target is scored under every ladder of contexts, from none to the longest; where a context
+is unknown (a document's first token has none before it) the shorter one answers. So all ladders are scored on the
+same tokens, and differences between them are paired.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from routestat.errors import RoutestatError
+from routestat.inference.base.special import LARGEST_SUM_PER_TOKEN
+from routestat.inference.base.tables import Floats, read_only
+from routestat.inference.smoothing.backoff import backed_off, expected_draws
+from routestat.inference.smoothing.backoff_strength import Strength, fit_backoff, fit_strength
+from routestat.inference.smoothing.context_counts import Level, Rows
+
+#: Contexts from the shortest on; each holds all columns of the one before.
+Ladder = Sequence[tuple[str, ...]]
+
+
+@dataclass(frozen=True, eq=False)
+class HeldOut:
+    """Sums per group of whole documents.
+
+    Attributes
+    ----------
+    bits : mapping of name to float array ``[group]``
+        −log2 of the probability of every token of the group, counted and fitted without the group.
+    forward_bits : mapping of name to float array ``[group]``
+        The same counted in earlier groups only, so that no token is counted for its own probability or for that of an
+        earlier one: all groups together are nearly the length of a code, and the negative a log evidence. Nearly,
+        because strengths still come from the other half of the groups, later ones among them.
+    tokens : float array ``[group]``
+    fitted : mapping of name to tuple of Strength
+        Of the longest context, on either half of the groups.
+    """
+
+    bits: Mapping[str, Floats]
+    forward_bits: Mapping[str, Floats]
+    tokens: Floats
+    fitted: Mapping[str, tuple[Strength, ...]] = field(default_factory=dict)
+
+
+def held_out(rows: Rows, ladders: Mapping[str, Ladder], forward: Sequence[str] = ()) -> HeldOut:
+    """Score ladders of contexts.
+
+    Group g is predicted from the counts of all other groups; strengths and discounts come from the half of the
+    groups that g is not in. They are those of greatest evidence, which takes tokens as independent, raised as long
+    as that foretells single groups of the half better: where documents repeat themselves word for word, far more of
+    what a long context saw is one token, copied.
+
+    Parameters
+    ----------
+    rows : Rows
+        Groups are independent, tokens within one need not be.
+    ladders : mapping of name to Ladder
+        Such as ``{"order 1": [(), ("layer-1",)]}``; the first context is always ``()``.
+    forward : sequence of str
+        Which of them to score forward too.
+
+    Raises
+    ------
+    RoutestatError
+        For a ladder that does not begin with nothing, or leaves a column out on the way up.
+    """
+    steps: dict[str, tuple[tuple[str, ...], ...]] = {
+        name: tuple(map(tuple, ladder)) for name, ladder in ladders.items()
+    }
+    if strange := [name for name in forward if name not in steps]:
+        raise RoutestatError(f"forward: no ladder {strange[0]!r}; there are {', '.join(steps)}")
+    if missing := {c for ladder in steps.values() for names in ladder for c in names} - set(rows.columns):
+        raise RoutestatError(f"no column {min(missing)} to condition on; there are {', '.join(rows.columns)}")
+    for name, ladder in steps.items():
+        if not ladder or ladder[0] or any(not set(a) < set(b) for a, b in pairwise(ladder)):
+            raise RoutestatError(
+                f"ladder {name}: wanted contexts from () on, each with more columns than the last"
+            )
+    tokens = np.bincount(rows.group, minlength=rows.n_groups).astype(float)
+    used = np.flatnonzero(tokens)
+    if len(used) < 2:
+        nothing = read_only(np.full(len(tokens), np.nan))
+        return HeldOut(dict.fromkeys(steps, nothing), dict.fromkeys(forward, nothing), read_only(tokens))
+    halves = np.zeros(rows.n_groups, np.int64)
+    halves[used] = np.arange(len(used)) % 2
+    scorer = _Scorer(rows, halves)
+    bits = {name: scorer.bits(ladder, False) for name, ladder in steps.items()}
+    ahead = {name: scorer.bits(steps[name], True) for name in forward}
+    fitted = {
+        name: tuple(scorer.step(ladder, half).fitted for half in (0, 1)) for name, ladder in steps.items()
+    }
+    return HeldOut(bits, ahead, read_only(tokens), fitted)
+
+
+class _Scorer:
+    """Laws of all ladders of one target, each step worked out once."""
+
+    def __init__(self, rows: Rows, halves: NDArray[np.int64]) -> None:
+        self.rows, self.halves = rows, halves
+        self._levels: dict[tuple[str, ...], Level] = {}
+        self._steps: dict[tuple, _Step] = {}
+        self._laws: dict[tuple, Floats] = {}
+
+    def bits(self, ladder: tuple[tuple[str, ...], ...], later: bool) -> Floats:
+        law = self.law(ladder, later)
+        return read_only(np.bincount(self.rows.group, -np.log2(law), self.rows.n_groups))
+
+    def law(self, ladder: tuple[tuple[str, ...], ...], later: bool) -> Floats:
+        """The probability of every row's target ``[row]``."""
+        if (key := (ladder, later)) in self._laws:
+            return self._laws[key]
+        level = self.level(ladder[-1])
+        shorter = self.law(ladder[:-1], later) if len(ladder) > 1 else np.zeros(len(self.rows))
+        own = np.empty(len(level.count) + 1)
+        for half in (0, 1):
+            mine = self.halves[level.group] == half
+            own[:-1][mine] = self.step(ladder, half).law(later)[mine]
+        law = np.where(level.entry_of >= 0, own[level.entry_of], shorter)
+        self._laws[key] = law
+        return law
+
+    def level(self, names: tuple[str, ...]) -> Level:
+        if names not in self._levels:
+            self._levels[names] = Level(self.rows, names)
+        return self._levels[names]
+
+    def step(self, ladder: tuple[tuple[str, ...], ...], half: int) -> "_Step":
+        if (key := (ladder, half)) not in self._steps:
+            below = self.step(ladder[:-1], half) if len(ladder) > 1 else None
+            level = self.level(ladder[-1])
+            counted = level.count * (self.halves[level.group] != half)
+            self._steps[key] = _Step(level, below, counted, self.rows.n_targets)
+        return self._steps[key]
+
+
+class _Step:
+    """One context above its shorter ones, fitted on half of the groups.
+
+    `plain` ``[cell]`` is the law in which every token counts for the shorter context: it tells how many tokens were
+    drawn from the base and how many repeat their row.
+    """
+
+    plain: Floats
+
+    def __init__(self, level: Level, below: "_Step | None", counted: NDArray, n_targets: int) -> None:
+        self.level, self.n_targets = level, n_targets
+        self.below = None if below is None else _Below(below, level)
+        c = level.cells(counted)
+        seen = c > 0
+        n, u = level.contexts(c), level.contexts(seen)
+        plain = self.below.of_cells(self.below.step.plain) if self.below else self._uniform()
+        prior = fit_strength(c[seen], plain[seen], n)
+        self.weight = prior * plain
+        self.plain = backed_off(c, n[level.context], u[level.context], plain, Strength(prior))
+        base = plain
+        self.strengths: list[float] = []
+        if self.below:
+            base = self.below.rest_on(expected_draws(c, self.weight), self.strengths)
+        self.fitted = self._raised(
+            fit_backoff(c[seen], base[seen], np.unique(level.context[seen], return_inverse=True)[1]),
+            Strength(fit_strength(c[seen], base[seen], n)),
+            self._left_out(counted, c, base),
+            LARGEST_SUM_PER_TOKEN * float(n.max(initial=0.0)),
+        )
+
+    def _left_out(self, counted: NDArray, c: Floats, base: Floats) -> Callable[[Strength], float]:
+        """The log loss, in nats, of the groups that were counted, each without its own tokens."""
+        level, here = self.level, counted > 0
+        own, whole = level.held_back(counted, False)
+        left = c[level.cell] - own
+        gone = np.bincount(level.bunch, here & (left <= 0), len(level.bunch_context))
+        n = (level.contexts(c)[level.bunch_context] - whole)[level.bunch[here]]
+        u = (level.contexts(c > 0)[level.bunch_context] - gone)[level.bunch[here]]
+        cells, tokens = base[level.cell[here]], counted[here]
+        return lambda fitted: -float(tokens @ np.log(backed_off(left[here], n, u, cells, fitted)))
+
+    @staticmethod
+    def _raised(
+        fitted: Strength, plain: Strength, loss: Callable[[Strength], float], most: float
+    ) -> Strength:
+        """The strength doubled as long as that foretells left-out groups better, with the discount and without."""
+        found = []
+        for best in dict.fromkeys((fitted, plain)):
+            least, more = loss(best), Strength(2.0 * best.strength, best.discount)
+            while more.strength <= most and (after := loss(more)) < least:
+                best, least, more = more, after, Strength(2.0 * more.strength, more.discount)
+            found.append((least, best))
+        return min(found, key=lambda one: one[0])[1]
+
+    def _uniform(self) -> Floats:
+        return np.full(self.level.n_cells, 1.0 / self.n_targets)
+
+    def rest_on(self, draws: Floats, strengths: list[float]) -> Floats:
+        """The law ``[cell]`` of draws from above, each order on the next shorter; strengths are added to a list."""
+        level = self.level
+        base = self.below.rest_on(draws, strengths) if self.below else self._uniform()
+        n, seen = level.contexts(draws), draws > 0
+        s = fit_strength(draws[seen], base[seen], n)
+        strengths.append(s)
+        return backed_off(draws, n[level.context], 0.0, base, Strength(s))
+
+    def law(self, later: bool) -> Floats:
+        """The probability of every entry's target without the entry's own group ``[entry]``."""
+        level = self.level
+        c = level.cells(level.count)
+        own, whole = level.held_back(level.count, later)
+        left = np.maximum(c[level.cell] - own, 0.0)
+        n = level.contexts(c)[level.bunch_context] - whole
+        u = level.contexts(np.ones(level.n_cells))[level.bunch_context]
+        u -= level.distinct_held_back(left, later)
+        base = np.full(len(own), 1.0 / self.n_targets)
+        if self.below:
+            weight = self.weight[level.cell]
+            draws = expected_draws(c, self.weight)
+            # Going forward, draws are told group by group: what each adds to those before it.
+            with_own = expected_draws(left + level.count, weight) if later else draws[level.cell]
+            fewer = with_own - expected_draws(left, weight)
+            base = self.below.rest_without(draws, fewer, later, iter(self.strengths))
+        return backed_off(left, n[level.bunch], u[level.bunch], base, self.fitted)
+
+    def rest_without(self, draws: Floats, fewer: Floats, later: bool, strengths: Iterator[float]) -> Floats:
+        """The law ``[entry]`` of draws ``[cell]`` less what the entry's own group ``[entry]`` takes away."""
+        level = self.level
+        base = np.full(len(fewer), 1.0 / self.n_targets)
+        if self.below:
+            base = self.below.rest_without(draws, fewer, later, strengths)
+        own, whole = level.held_back(fewer, later)
+        left = np.maximum(draws[level.cell] - own, 0.0)
+        n = np.maximum(level.contexts(draws)[level.bunch_context] - whole, 0.0)
+        return backed_off(left, n[level.bunch], 0.0, base, Strength(next(strengths)))
+
+
+class _Below:
+    """The step of the shorter context, and where the cells and entries of a level lie in it."""
+
+    def __init__(self, step: _Step, above: Level) -> None:
+        self.step = step
+        self.entry = step.level.entry_of[above.row_of]
+        self.cell = step.level.cell[self.entry[above.first]]
+
+    def of_cells(self, values: Floats) -> Floats:
+        return np.asarray(values[self.cell])
+
+    def rest_on(self, draws: Floats, strengths: list[float]) -> Floats:
+        summed = np.bincount(self.cell, draws, self.step.level.n_cells).astype(float)
+        return self.of_cells(self.step.rest_on(summed, strengths))
+
+    def rest_without(self, draws: Floats, fewer: Floats, later: bool, strengths: Iterator[float]) -> Floats:
+        summed = np.bincount(self.cell, draws, self.step.level.n_cells).astype(float)
+        own = np.bincount(self.entry, fewer, len(self.step.level.count)).astype(float)
+        return np.asarray(self.step.rest_without(summed, own, later, strengths)[self.entry])

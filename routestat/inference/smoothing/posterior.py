@@ -1,0 +1,286 @@
+"""Rows of counts under a Dirichlet prior: evidence, prior, posterior.
+
+One row is one source state; its counts are a multinomial whose probabilities have the prior Dirichlet(alpha).
+Tokens are taken as exchangeable within a row. Only `transition_posterior`, and only of tables that are kept apart by
+group, knows of documents.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import special
+
+from routestat.errors import RoutestatError
+from routestat.inference.base.special import LARGEST_ALPHA, SMALLEST_ALPHA, count_rows, log_rising
+from routestat.inference.base.tables import Floats, read_only
+from routestat.inference.smoothing.backoff import hierarchical_alpha
+from routestat.inference.smoothing.concentration import fit_concentration
+from routestat.inference.smoothing.design_effect import TOO_NARROW, row_weight, transition_design_effect
+
+
+def positive_alpha(alpha: ArrayLike, shape: tuple[int, ...]) -> Floats:
+    """`alpha` as positive finite floats broadcast to `shape` (`[..., K]`), or a RoutestatError."""
+    try:
+        array = np.asarray(alpha, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise RoutestatError(f"alpha: wanted a number or an array of numbers, got {alpha!r}") from error
+    if not (np.isfinite(array) & (array > 0)).all():
+        raise RoutestatError(
+            "alpha: wanted numbers above zero, got zero, less or NaN; use 0.5 (Jeffreys) or a fit"
+        )
+    if array.size and not (array.min() >= SMALLEST_ALPHA and array.max() <= LARGEST_ALPHA):
+        raise RoutestatError(
+            f"alpha: wanted numbers from {SMALLEST_ALPHA:g} to {LARGEST_ALPHA:g}, got {array.min():g} to "
+            f"{array.max():g}; beyond them sums with counts lose one or the other"
+        )
+    try:
+        return np.broadcast_to(array, shape)
+    except ValueError as error:
+        raise RoutestatError(
+            f"alpha: wanted one number or {shape[-1]} of them, got shape {array.shape}; match the columns"
+        ) from error
+
+
+def log_evidence(counts: ArrayLike, alpha: ArrayLike) -> Floats | float:
+    """Natural log of the probability of each row's ordered sequence of tokens, its probabilities integrated out.
+
+    lnG(A) - lnG(A + n) + sum over k of [lnG(alpha_k + c_k) - lnG(alpha_k)], with A = sum of alpha; without the
+    multinomial coefficient. A row without tokens has 0.
+
+    Parameters
+    ----------
+    counts
+        Whole counts `[..., K]`.
+    alpha
+        One positive number for every column, or an array that broadcasts to `counts` (such as `[K]`).
+
+    Returns
+    -------
+    The log evidence `[...]` in nats; a float for a single row.
+
+    Raises
+    ------
+    RoutestatError
+        For counts that are not whole numbers of zero or more; for alpha of zero or less, or of another length.
+    """
+    counts = count_rows(counts)
+    return _log_evidence(counts, positive_alpha(alpha, counts.shape))
+
+
+def _log_evidence(counts: Floats, alpha: Floats) -> Floats | float:
+    evidence = log_rising(alpha, counts).sum(axis=-1) - log_rising(alpha.sum(axis=-1), counts.sum(axis=-1))
+    return float(evidence) if evidence.ndim == 0 else read_only(evidence)
+
+
+#: Rules for the prior, by name; any positive number is one too.
+RULES = ("jeffreys", "perks", "empirical-bayes", "hierarchical")
+
+
+def resolve_alpha(rows: ArrayLike, alpha: ArrayLike | str) -> Floats:
+    """The prior `alpha` as an array `[K]`: a number, an array, or one of four names.
+
+    Parameters
+    ----------
+    rows
+        Whole counts `[row, K]`.
+    alpha
+        A positive number or `[K]` of them; "jeffreys" (1/2); "perks" (1/K); "empirical-bayes" (`fit_concentration`
+        of these rows); "hierarchical" (rows back off to the law of all rows, and that to the uniform one, see
+        `hierarchical_alpha`). The last two are "jeffreys" where the rows hold no token, for want of anything to fit.
+
+    Raises
+    ------
+    RoutestatError
+        For another name, or an alpha that is not positive or not of length K.
+    """
+    counts = count_rows(rows)
+    width = counts.shape[-1]
+    if isinstance(alpha, str):
+        if alpha not in RULES:
+            raise RoutestatError(
+                f"alpha: wanted a number or one of {', '.join(RULES)}, got {alpha!r}; pick one"
+            )
+        if alpha == "empirical-bayes" and counts.any():
+            return fit_concentration(counts)
+        if alpha == "hierarchical" and counts.any():
+            return hierarchical_alpha(counts)
+        return read_only(np.full(width, 1.0 / width if alpha == "perks" else 0.5))
+    return read_only(positive_alpha(alpha, (width,)).copy())
+
+
+def parse_alpha(text: str) -> str | float:
+    """A prior written as text: a positive number or the name of a rule.
+
+    Raises
+    ------
+    RoutestatError
+        If it is neither.
+    """
+    try:
+        alpha: str | float = float(text)
+    except ValueError:
+        alpha = text
+    resolve_alpha(np.ones((1, 2), int), alpha)  # complains of what is no prior, before any work is done
+    return alpha
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TransitionPosterior:
+    """The Dirichlet posterior of every row; see `transition_posterior`.
+
+    Attributes
+    ----------
+    alpha
+        The prior, broadcast to the counts `[..., K]`.
+    concentration
+        The posterior's parameters `[..., K]`: alpha + counts where tokens are taken as independent; with a design
+        effect the same mean, known as well as by so many fewer tokens (see `row_weight`).
+    mean, mode, sd
+        Of each probability `[..., K]`. The mode puts 0 wherever concentration <= 1 and shares the rest in
+        proportion to concentration - 1, the limit at the boundary; NaN for a row where no concentration
+        exceeds 1, because its density has no single peak.
+    log_evidence
+        Natural log evidence of each row's ordered sequence `[...]`, tokens taken as independent; a float for a single
+        row.
+    design_effect
+        How many dependent tokens are worth an independent one in `sd`, `interval` and `sample`.
+    note
+        What these leave out: empty where groups of documents were given.
+    """
+
+    alpha: Floats
+    concentration: Floats
+    mean: Floats
+    mode: Floats
+    sd: Floats
+    log_evidence: Floats | float
+    design_effect: float = 1.0
+    note: str = ""
+
+    def summary(self) -> str:
+        """What this is a posterior of and what its intervals rest on, in words."""
+        rows, width = math.prod(self.mean.shape[:-1]), self.mean.shape[-1]
+        said = f"Dirichlet posterior of {rows} row{'' if rows == 1 else 's'} of {width} probabilities."
+        return f"{said} {self.note or f'Design effect {self.design_effect:.3g}.'}"
+
+    def __repr__(self) -> str:
+        """The summary: eight arrays would say less."""
+        return f"TransitionPosterior({self.summary()})"
+
+    def interval(self, level: float = 0.95) -> tuple[Floats, Floats]:
+        """Equal-tailed credible limits (low, high) of each probability, from its Beta margin; each `[..., K]`."""
+        if not 0 < level < 1:
+            raise RoutestatError(f"level: wanted a share between 0 and 1, got {level}; use 0.95")
+        if self.mean.shape[-1] == 1:
+            return read_only(np.ones_like(self.mean)), read_only(np.ones_like(self.mean))
+        mine = self.concentration
+        rest = mine.sum(axis=-1, keepdims=True) - mine
+        tail = (1.0 - level) / 2.0
+        low, high = special.betaincinv(mine, rest, tail), special.betainccinv(mine, rest, tail)
+        return read_only(low), read_only(high)
+
+    def sample(self, rng: np.random.Generator, n: int) -> Floats:
+        """`n` independent draws of all rows, `[n, ..., K]`; every row of every draw sums to one."""
+        if not isinstance(rng, np.random.Generator):
+            raise RoutestatError(
+                "rng: wanted a numpy Generator, got something else; use np.random.default_rng(seed)"
+            )
+        if n < 1:
+            raise RoutestatError(f"n: wanted one draw or more, got {n}; ask for at least one")
+        return read_only(draw_rows(np.broadcast_to(self.concentration, (n, *self.concentration.shape)), rng))
+
+
+def draw_rows(concentration: ArrayLike, rng: np.random.Generator) -> Floats:
+    """One draw of each Dirichlet row `[..., K]` of these concentrations, above zero."""
+    a = np.asarray(concentration, np.float64)
+    # Gamma(a) is Gamma(a + 1) times U**(1/a). In logs, or a row of tiny alphas underflows to 0 / 0.
+    logs = np.log(rng.standard_gamma(a + 1.0)) - rng.standard_exponential(a.shape) / a
+    return np.asarray(special.softmax(logs, axis=-1))
+
+
+def transition_posterior(
+    counts: ArrayLike, alpha: ArrayLike | str, *, grouped: bool = False
+) -> TransitionPosterior:
+    """The posterior of each row's probabilities: Dirichlet(alpha + counts).
+
+    Of a table that was summed over documents it takes tokens as independent, because nothing in such a table says how
+    far they are not. Tokens of one document go together, so standard deviations, intervals and draws are then too
+    narrow by the root of the design effect; `note` says so. Tables that are kept apart by group of documents
+    (`grouped`) have the design effect in them, and with it the posterior of `fit_chain`.
+
+    Parameters
+    ----------
+    counts
+        Whole counts `[..., K]`, one row per source; rows and columns without tokens stay. With `grouped`:
+        `[group, source, K]`, which are added up.
+    alpha
+        One positive number, an array that broadcasts to `counts` (such as `[K]`), or the name of a rule that is
+        applied to all rows together (see `resolve_alpha`).
+    grouped
+        Whether the first axis is that of groups, independent of each other.
+
+    Raises
+    ------
+    RoutestatError
+        For counts that are not whole numbers of zero or more; for alpha of zero or less, or of another length; for
+        grouped counts of other than three axes.
+    """
+    tokens, effect = count_rows(counts), None
+    if grouped:
+        if tokens.ndim != 3:
+            raise RoutestatError(
+                f"counts: wanted [group, source, target] with grouped=True, got {tokens.ndim} axes; count with groups"
+            )
+        # One group says nothing of how far its tokens go together.
+        if tokens.any(axis=(1, 2)).sum() > 1:
+            effect = transition_design_effect(tokens)
+        tokens = tokens.sum(axis=0)
+    if not isinstance(alpha, str):
+        return posterior_of(tokens, positive_alpha(alpha, tokens.shape), design_effect=effect)
+    if alpha == "hierarchical" and tokens.ndim > 2:
+        raise RoutestatError(
+            f"alpha: hierarchical rows of {tokens.ndim - 1} sources back off one by one; use fit_second_order"
+        )
+    prior = resolve_alpha(tokens.reshape(-1, tokens.shape[-1]), alpha)
+    return posterior_of(tokens, positive_alpha(prior, tokens.shape), alpha, effect)
+
+
+def posterior_of(
+    tokens: Floats, prior: Floats, rule: str | float = 0.0, design_effect: float | None = None
+) -> TransitionPosterior:
+    """The posterior of rows `[..., K]` with a prior of the same shape; see `transition_posterior`.
+
+    Parameters
+    ----------
+    tokens, prior
+        Counts, and alpha.
+    rule
+        What gave the prior: one that was learned is worth no more than the tokens it was learned from.
+    design_effect
+        How many tokens are worth an independent one; None where it is not known.
+    """
+    mine = prior + tokens
+    whole = mine.sum(axis=-1, keepdims=True)
+    mean = mine / whole
+    if design_effect is not None:
+        own, learned_from = tokens.sum(axis=-1) / design_effect, tokens.sum() / design_effect
+        whole = row_weight(rule, prior.sum(axis=-1), learned_from, own)[..., None]
+        mine = mean * whole
+    over = np.maximum(mine - 1.0, 0.0)
+    peak = over.sum(axis=-1, keepdims=True)
+    mode = np.divide(over, peak, out=np.full(mine.shape, np.nan), where=peak > 0)
+    if mine.shape[-1] == 1:
+        mode = np.ones_like(mine)
+    sd = np.sqrt(mean * ((whole - mine) / whole) / (whole + 1.0))
+    return TransitionPosterior(
+        read_only(prior.copy()),
+        read_only(mine),
+        read_only(mean),
+        read_only(mode),
+        read_only(sd),
+        _log_evidence(tokens, prior),
+        1.0 if design_effect is None else design_effect,
+        TOO_NARROW if design_effect is None else "",
+    )

@@ -1,0 +1,92 @@
+"""The page of a comparison: findings framed, never recomputed; it needs nothing but its own folder and no script."""
+
+import base64
+import hashlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from markupsafe import Markup
+
+from routestat.report.figures import comparison as comparison_figures
+from routestat.report.figures import style as canvas
+from routestat.report.html.page import Picture, _noun, draw_all, page_environment
+from routestat.report.records.comparison import write_results
+from routestat.report.records.study import Record
+from routestat.study.comparison import Contrast
+from routestat.traces.manifest import replace_file
+
+
+def write_comparison(
+    findings: Contrast, folder: Path, tick: Callable[[str, int, int], None] = lambda what, done, total: None
+) -> Path:
+    """Write results.json, tables, pictures and, last, index.html; return the path of the page.
+
+    Parameters
+    ----------
+    findings : Contrast
+    folder : path
+        Must exist; files of an earlier comparison in it are replaced.
+    tick : callable(what, done, in_all)
+    """
+    record = write_results(findings, folder)
+    pictures = _draw(findings, record, folder / "figures", tick)
+    page = folder / "index.html"
+    replace_file(page, _page(findings, record, pictures).encode())
+    return page
+
+
+def by_effect(rows: Sequence[Record], key: str = "jsd_bits") -> list[Record]:
+    """Largest divergence first; the plug-in where there is no estimate, and last where there is neither."""
+
+    def size(row: Record) -> float:
+        bits = row.get(key) if row.get(key) is not None else row.get(key + "_plugin")
+        return float("inf") if bits is None else -bits
+
+    return sorted(rows, key=size)
+
+
+def _draw(
+    findings: Contrast, record: Record, folder: Path, tick: Callable[[str, int, int], None]
+) -> dict[str, Picture]:
+    folder.mkdir(exist_ok=True)
+    jobs: dict[str, Callable[[], canvas.Drawing]] = {
+        "divergence": lambda: comparison_figures.divergence(findings),
+        "loads": lambda: comparison_figures.loads(findings),
+        "flips": lambda: comparison_figures.flips(findings),
+    }
+    strongest = _strongest(findings, record)
+    if strongest is not None:
+        item = findings.transitions[strongest]
+        jobs["transition"] = lambda: comparison_figures.transition(item, findings.states)
+    pictures = draw_all(jobs, folder, tick)
+    for name, picture in pictures.items():
+        if picture.reason:
+            (folder / f"{name}.png").unlink(missing_ok=True)
+    return pictures
+
+
+def _strongest(findings: Contrast, record: Record) -> int | None:
+    """Which transition differs most given its source."""
+    known = [place for place, item in enumerate(findings.transitions) if item.difference is not None]
+    rows = [record["transitions"][place] | {"place": place} for place in known]
+    return by_effect(rows, "conditional_jsd_bits")[0]["place"] if rows else None
+
+
+def _page(findings: Contrast, record: Record, pictures: dict[str, Picture]) -> str:
+    environment = page_environment()
+    style = environment.get_template("style.css").render()
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    strongest = _strongest(findings, record)
+    return environment.get_template("compare.html").render(
+        record=record,
+        expert=findings.states == "expert",
+        noun=_noun([item.a for item in findings.layers]) if findings.states == "subset" else "expert",
+        layers=by_effect([row for row in record["layers"] if "jsd_bits" in row]),
+        transitions=by_effect(
+            [row for row in record["transitions"] if "jsd_bits" in row], "conditional_jsd_bits"
+        ),
+        strongest=None if strongest is None else record["transitions"][strongest],
+        pictures=pictures,
+        style=Markup(style),  # ours, from the package: nothing of the traces is in it
+        style_hash=digest,
+    )

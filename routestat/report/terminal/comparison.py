@@ -1,0 +1,163 @@
+"""The summary that `compare` prints, sorted by effect; text of the traces is never read as markup."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.text import Text
+
+from routestat.inference.two_sample.distributions import LawDifference
+from routestat.report.cautions import Cautions
+from routestat.report.html.page import number
+from routestat.report.terminal.study import _interval, _many, _one_line, _table, _titled, _why
+from routestat.study.comparison import Contrast, LayerContrast, Side
+from routestat.traces.metadata import Router
+
+TOP = 5
+SIGNIFICANT = -1.3010299956639813
+
+
+def summarise(findings: Contrast, page: Path) -> None:
+    """Print which layers and transitions differ most and where the rest is, to stdout; 80 columns when piped."""
+    console = Console(highlight=False)
+    for letter, side in (("A", findings.a), ("B", findings.b)):
+        console.print(Text(f"{letter}  {_described(side)}"))
+    for note in findings.notes:
+        console.print(Text("note: " + _one_line(note), style="yellow"))
+    _layers(console, findings)
+    _flips(console, findings.layers)
+    _transitions(console, findings)
+    _figures(console, findings.layers)
+    console.print()
+    # A path broken over two lines could not be copied.
+    console.print(Text.assemble(("Report ", "bold"), str(page)), soft_wrap=True)
+
+
+def _described(side: Side) -> str:
+    size = f"{_many(side.n_tokens, 'token')} of {_many(side.n_documents, 'document')}"
+    size += f" ({_many(side.units.n_clusters, 'cluster')})"
+    parts = [side.path, f"domain {side.domain}" if side.domain else "", side.meta.precision, size]
+    return " · ".join(_one_line(part) for part in parts if part)
+
+
+def _layer(findings: Contrast, router: Router) -> str:
+    """A layer as A numbers it and, behind =, as B does, where that is another number."""
+    other = findings.layers_of_b.get(router.name)
+    return str(router.layer) if other in (None, router.layer) else f"{router.layer}={other}"
+
+
+def _bits(law: LawDifference) -> float:
+    return law.jsd_bits if law.jsd_bits == law.jsd_bits else law.jsd_bits_plugin
+
+
+def _plugin(law: LawDifference) -> str:
+    """A caution where there is no estimate but the plug-in."""
+    return "" if law.jsd_bits == law.jsd_bits else "plug-in, biased upwards"
+
+
+def _layers(console: Console, findings: Contrast) -> None:
+    found = [
+        (item, item.law)
+        for item in findings.layers
+        if item.law is not None and _bits(item.law) == _bits(item.law)
+    ]
+    if not found:
+        unlike = all(item.law is None for item in findings.layers)
+        why = "No layer has the same experts in both: ids are labels, see the report."
+        _titled(console, "Loads", Text(why if unlike else "No layer has tokens in both."))
+        return
+    marks = Cautions()
+    table = _table("layer", "bits", "95 % interval", "variation", "by chance", "log10 p", "moved")
+    for item, law in sorted(found, key=lambda pair: -_bits(pair[1]))[:TOP]:
+        table.add_row(
+            _layer(findings, item.a),
+            marks.beside(number(_bits(law)), _plugin(law)),
+            _interval(law.jsd_bits_low, law.jsd_bits_high),
+            number(law.total_variation),
+            number(law.total_variation_chance),
+            number(law.log10_p_clustered),
+            "–" if item.cells is None or item.cells.reason else str(int(item.cells.moved.sum())),
+        )
+    tested = [item for item, law in found if law.p_clustered == law.p_clustered]
+    differ = sum(item.log10_q <= SIGNIFICANT for item in tested)
+    below = [
+        *marks.below,
+        "bits: 0 is alike, 1 is nothing in common; variation: share of choices that would have to change",
+    ]
+    if tested:
+        below.append(f"{differ} of {len(tested)} layers differ by more than chance over documents (q ≤ 0.05)")
+    below += [f"note: {note}" for note in dict.fromkeys(law.note for _, law in found) if note]
+    below += _why([law.reason for _, law in found if law.p_clustered != law.p_clustered])
+    _titled(console, "How far apart the loads are, most first", table, below)
+
+
+def _flips(console: Console, layers: Sequence[LayerContrast]) -> None:
+    known = [(item.flips, item.a.layer) for item in layers if item.flips is not None]
+    if not known:
+        return
+    least, most = (pick(known, key=lambda pair: pair[0].value) for pick in (min, max))
+    console.print()
+    if not most[0].value:
+        console.print(Text("Token by token the same tokens got the same experts in every layer."))
+        return
+    console.print(
+        Text.assemble(
+            ("Token by token ", "bold"),
+            f"the same tokens got other experts in {number(least[0].value)} (layer {least[1]}) to "
+            f"{number(most[0].value)} (layer {most[1]}) of all cases.",
+        )
+    )
+
+
+def _transitions(console: Console, findings: Contrast) -> None:
+    transitions = findings.transitions
+    known = [
+        (item, item.difference.conditional, item.difference.joint) for item in transitions if item.difference
+    ]
+    known = [entry for entry in known if _bits(entry[1]) == _bits(entry[1])]
+    if not known:
+        return
+    table, marks = (
+        _table("layers", "given source", "95 % interval", "log10 p", "joint bits", "log10 p joint"),
+        Cautions(),
+    )
+    for item, given, joint in sorted(known, key=lambda entry: -_bits(entry[1]))[:TOP]:
+        table.add_row(
+            f"{_layer(findings, item.source)} → {_layer(findings, item.target)}",
+            marks.beside(number(_bits(given)), item.caution, _plugin(given)),
+            _interval(given.jsd_bits_low, given.jsd_bits_high),
+            number(given.log10_p_clustered),
+            marks.beside(number(_bits(joint)), item.caution, _plugin(joint)),
+            number(joint.log10_p_clustered),
+        )
+    tested = [item for item, given, _ in known if given.p_clustered == given.p_clustered]
+    differ = sum(item.log10_q_conditional <= SIGNIFICANT for item in tested)
+    below = list(marks.below)
+    below += [
+        "given source: bits by which the next choice differs beyond what the source's own load explains"
+    ]
+    if tested:
+        below.append(f"{differ} of {len(tested)} transitions differ given their source (q ≤ 0.05)")
+    below += _why([given.reason for _, given, _ in known if given.p_clustered != given.p_clustered])
+    _titled(console, "How far apart the transitions are, most first", table, below)
+
+
+def _figures(console: Console, layers: Sequence[LayerContrast]) -> None:
+    known = [
+        item
+        for item in layers
+        if item.figures["load_gini"].difference == item.figures["load_gini"].difference
+    ]
+    widest = max(known, key=lambda item: abs(item.figures["load_gini"].difference), default=None)
+    if widest is None:
+        return
+    gini = widest.figures["load_gini"]
+    untold = f" Whether that is more than chance cannot be said: {gini.reason}." if gini.reason else ""
+    console.print()
+    console.print(
+        Text.assemble(
+            ("Evenness ", "bold"),
+            f"differs most in layer {widest.a.layer}: Gini of the load {number(gini.a)} in A, {number(gini.b)} in B "
+            f"(difference {number(gini.difference)}, 95 % interval {_interval(gini.low, gini.high)}).{untold}",
+        )
+    )

@@ -1,0 +1,282 @@
+"""The fitted chain as a file: plain arrays in .npz, checked whole when they are read.
+
+Version 2 holds orders, steps of order 2, design effects and, in the expert view, the factorised chain; version 1, a
+chain of order 1, is read too. Nothing is unpickled, and nothing is unpacked before its size is known to be right.
+"""
+
+import io
+import math
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from zipfile import ZipFile
+
+import numpy as np
+from numpy.typing import NDArray
+
+from routestat.errors import RoutestatError
+from routestat.forecast.factorised import FactorisedChain
+from routestat.inference.base.tables import read_only, whole_counts
+from routestat.inference.markov.chain import Chain
+from routestat.inference.markov.second_order import MOST_CELLS, SecondOrder
+from routestat.inference.smoothing.backoff_strength import Strength
+from routestat.inference.smoothing.posterior import parse_alpha, positive_alpha
+from routestat.traces.manifest import replace_file
+from routestat.traces.metadata import Router
+from routestat.traces.validation import first_line
+
+CHAIN_FILE = "chain.npz"
+CHAIN_VERSION = 2
+# More states than this are never tabulated against each other.
+MOST_STATES = 1 << 14
+_FACTORISED = "factorised_fold_tokens"
+_MODEL = re.compile(r"factorised_bias_(\d{3,5})_(\d{1,3})")
+
+
+def save_chain(chain: Chain, path: str | Path, factorised: FactorisedChain | None = None) -> None:
+    """Write a fitted chain; readers see the old file or the new one, never a part.
+
+    Parameters
+    ----------
+    chain : Chain
+    path : str or path
+        An .npz file.
+    factorised : FactorisedChain, optional
+        That of the expert view, to lie beside it.
+    """
+    arrays: dict[str, Any] = {
+        "version": np.array(CHAIN_VERSION),
+        "states": np.array(chain.states),
+        "alpha": np.array(str(chain.alpha)),
+        "layers": np.array(chain.layers, np.int64),
+        "n_experts": np.array(chain.n_experts, np.int64),
+        "top_k": np.array(chain.top_k, np.int64),
+        "orders": np.array(chain.orders, np.int64),
+        "design_effects": np.array(chain.design_effects, np.float64),
+        "first": chain.first,
+        "prior_first": chain.priors[0],
+    }
+    for gap, (table, prior, step) in enumerate(
+        zip(chain.counts, chain.priors[1:], chain.second, strict=True)
+    ):
+        arrays[f"counts_{gap:03d}"], arrays[f"prior_{gap:03d}"] = table, prior
+        if step is None:
+            continue
+        for name in ("contexts", "starts", "targets", "counts", "base"):
+            arrays[f"second_{gap:03d}_{name}"] = getattr(step, name)
+        arrays[f"second_{gap:03d}_fitted"] = np.array([step.fitted.strength, step.fitted.discount])
+    if factorised is not None:
+        arrays[_FACTORISED] = factorised.fold_tokens
+        for (place, order), bias in factorised.bias.items():
+            arrays[f"factorised_bias_{place:03d}_{order}"] = bias
+            arrays[f"factorised_weights_{place:03d}_{order}"] = factorised.weights[place, order]
+    content = io.BytesIO()
+    np.savez_compressed(content, **arrays)
+    replace_file(Path(path), content.getvalue())
+
+
+def load_chain(path: str | Path) -> Chain:
+    """Read a chain that `save_chain` wrote; never runs code from the file.
+
+    Parameters
+    ----------
+    path : str or path
+        The file, or the folder of a report, which holds one.
+
+    Raises
+    ------
+    RoutestatError
+        If the file is no chain, is damaged, or is of another version; says what is wrong with it.
+    """
+    given, inside = Path(path), Path(path) / CHAIN_FILE
+    with _opened(inside if inside.is_file() else given) as file:
+        return _chain(file)
+
+
+def load_factorised(path: Path) -> FactorisedChain | None:
+    """The factorised chain that lies beside the chain in the file, or None; errors as of `load_chain`."""
+    with _opened(path) as file:
+        return _factorised(file) if file.has(_FACTORISED) else None
+
+
+class _Arrays:
+    """The arrays of an .npz file, each checked against what it should be before its content is unpacked."""
+
+    def __init__(self, archive: ZipFile) -> None:
+        self._archive = archive
+        self._names = set(archive.namelist())
+
+    @property
+    def names(self) -> list[str]:
+        return sorted(name.removesuffix(".npy") for name in self._names)
+
+    def has(self, name: str) -> bool:
+        return f"{name}.npy" in self._names
+
+    def read(self, name: str, kinds: str, shape: tuple[int | None, ...], most: int = 1 << 31) -> NDArray[Any]:
+        """The array of that name; None in `shape` is any length, of which at most `most` cells are taken."""
+        if not self.has(name):
+            raise RoutestatError(f"{name} is missing")
+        with self._archive.open(f"{name}.npy") as member:
+            major, _ = np.lib.format.read_magic(member)
+            header = (
+                np.lib.format.read_array_header_1_0 if major == 1 else np.lib.format.read_array_header_2_0
+            )
+            found, _, dtype = header(member)
+        fits = len(found) == len(shape) and all(
+            want in (None, got) for want, got in zip(shape, found, strict=True)
+        )
+        if not fits:
+            wanted = "×".join("any" if want is None else str(want) for want in shape) or "one value"
+            raise RoutestatError(f"{name}: wanted shape {wanted}, got {found}")
+        if dtype.kind not in kinds or dtype.itemsize > (8 if dtype.kind in "iuf" else 256):
+            raise RoutestatError(f"{name}: wanted {_KINDS[kinds]}, got {dtype}")
+        if math.prod(found) > most:
+            raise RoutestatError(f"{name}: {found} are more cells than such a chain can have")
+        with self._archive.open(f"{name}.npy") as member:
+            return np.lib.format.read_array(member, allow_pickle=False)
+
+    def whole(self, name: str, shape: tuple[int | None, ...], most: int = 1 << 31) -> NDArray[np.int64]:
+        """Counts of zero or more."""
+        return read_only(whole_counts(self.read(name, "iu", shape, most), name).astype(np.int64))
+
+    def reals(
+        self, name: str, shape: tuple[int | None, ...], low: float, high: float = np.inf
+    ) -> NDArray[Any]:
+        """Finite numbers from `low` to `high`."""
+        array = self.read(name, "f", shape)
+        if not (np.isfinite(array) & (array >= low) & (array <= high)).all():
+            raise RoutestatError(f"{name}: wanted numbers from {low:g} to {high:g}, got others")
+        return read_only(array)
+
+
+_KINDS = {"iu": "whole numbers", "f": "floats", "U": "a word"}
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[_Arrays]:
+    try:
+        with ZipFile(path) as archive:
+            yield _Arrays(archive)
+    except FileNotFoundError:
+        raise RoutestatError(f"{path}: no such file") from None
+    except RoutestatError as error:
+        raise RoutestatError(f"{path}: not a chain that analyze saved ({first_line(error)})") from None
+    except MemoryError:
+        raise
+    # The readers of zip, deflate and npy raise whatever they stumble over in damaged bytes.
+    except Exception as error:
+        said = first_line(error) or type(error).__name__
+        raise RoutestatError(f"{path}: not a chain that analyze saved ({said})") from None
+
+
+def _chain(file: _Arrays) -> Chain:
+    version = int(file.read("version", "iu", ()))
+    if version not in (1, CHAIN_VERSION):
+        raise RoutestatError(f"chain version {version}, this routestat reads 1 and {CHAIN_VERSION}")
+    states = str(file.read("states", "U", ()))
+    routers, widths = _routers(file, states)
+    gaps = len(routers) - 1
+    orders, effects = (1,) * gaps, (1.0,) * gaps
+    if version > 1:
+        orders = tuple(file.whole("orders", (gaps,)).tolist())
+        effects = tuple(file.reals("design_effects", (gaps,), 1.0).tolist())
+    if not all(order <= (2 if states == "subset" else 1) for order in orders):
+        raise RoutestatError(f"orders: wanted 0 to 2, 2 only where states are subsets, got {orders}")
+    second = tuple(_second(file, gap, widths) if states == "subset" else None for gap in range(gaps))
+    unbacked = [gap for gap in range(gaps) if orders[gap] == 2 and second[gap] is None]
+    if unbacked:
+        raise RoutestatError(
+            f"gap {unbacked[0]} is of order 2, but second_{unbacked[0]:03d}_contexts is missing"
+        )
+    alpha = parse_alpha(str(file.read("alpha", "U", ())))
+    names = ["first", *(f"{gap:03d}" for gap in range(gaps))]
+    priors = [
+        read_only(positive_alpha(file.reals(f"prior_{name}", (width,), 0.0), (width,)).copy())
+        for name, width in zip(names, widths, strict=True)
+    ]
+    return Chain(
+        states=states,
+        layers=tuple(router.layer for router in routers),
+        n_experts=tuple(router.n_experts for router in routers),
+        top_k=tuple(router.top_k for router in routers),
+        first=file.whole("first", (widths[0],)),
+        counts=tuple(file.whole(f"counts_{gap:03d}", (widths[gap], widths[gap + 1])) for gap in range(gaps)),
+        alpha=alpha,
+        priors=tuple(priors),
+        second=second,
+        orders=orders,
+        design_effects=effects,
+    )
+
+
+def _routers(file: _Arrays, states: str) -> tuple[list[Router], list[int]]:
+    """The routers and how many states (or experts) each has, once they make sense."""
+    if states not in ("subset", "expert"):
+        raise RoutestatError(f"states: wanted subset or expert, got {states!r}")
+    layers = file.whole("layers", (None,), 1 << 16)
+    sizes = [file.whole(name, (len(layers),)) for name in ("n_experts", "top_k")]
+    if not len(layers) or (np.diff(layers) < 0).any():
+        raise RoutestatError("layers: wanted one or more in the order of depth")
+    routers = [Router(*row) for row in zip(layers.tolist(), *(s.tolist() for s in sizes), strict=True)]
+    widths = [r.alphabet.size if states == "subset" else r.n_experts for r in routers]
+    if states == "subset" and max(widths) > MOST_STATES:
+        raise RoutestatError(f"a layer of {max(widths):,} states, tables of states end at {MOST_STATES:,}")
+    return routers, widths
+
+
+def _second(file: _Arrays, gap: int, widths: list[int]) -> SecondOrder | None:
+    """The step of order 2 of a gap, if there is one; every cell of it in its place."""
+    of = f"second_{gap:03d}"
+    if not file.has(f"{of}_contexts"):
+        return None
+    if not gap or widths[gap - 1] * widths[gap] * widths[gap + 1] > MOST_CELLS:
+        raise RoutestatError(f"{of}: gap {gap} cannot have a step of order 2")
+    befores, sources, n_targets = widths[gap - 1 : gap + 2]
+    contexts = file.whole(f"{of}_contexts", (None,), MOST_CELLS)
+    starts = file.whole(f"{of}_starts", (len(contexts) + 1,))
+    targets = file.whole(f"{of}_targets", (None,), MOST_CELLS)
+    cells = file.whole(f"{of}_counts", (len(targets),))
+    base = file.reals(f"{of}_base", (sources, n_targets), np.nextafter(0, 1), 1.0)
+    strength, discount = file.reals(f"{of}_fitted", (2,), 0.0).tolist()
+    rising = np.diff(contexts) > 0
+    if not rising.all() or (len(contexts) and contexts[-1] >= befores * sources):
+        raise RoutestatError(f"{of}_contexts: wanted rising ones below {befores * sources}")
+    if starts[0] != 0 or starts[-1] != len(targets) or not (np.diff(starts) > 0).all():
+        raise RoutestatError(f"{of}_starts: wanted rising places from 0 to {len(targets)}")
+    keys = np.repeat(np.arange(len(contexts)), np.diff(starts)) * n_targets + targets
+    if len(targets) and (targets.max() >= n_targets or not (np.diff(keys) > 0).all() or not cells.all()):
+        raise RoutestatError(f"{of}_targets: wanted each below {n_targets} and once a context, with a token")
+    if not np.allclose(base.sum(axis=1), 1.0, atol=1e-6) or strength <= 0 or discount >= 1:
+        raise RoutestatError(f"{of}: its base is no law, or {strength:g} and {discount:g} no back-off")
+    return SecondOrder(contexts, starts, targets, cells, base, Strength(strength, discount), befores)
+
+
+def _factorised(file: _Arrays) -> FactorisedChain:
+    routers, widths = _routers(file, str(file.read("states", "U", ())))
+    if str(file.read("states", "U", ())) != "expert":
+        raise RoutestatError(f"{_FACTORISED}: factorised chains walk experts, this one's states are subsets")
+    folds = file.whole(_FACTORISED, (None,), 1 << 16)
+    bias, weights = {}, {}
+    for name in file.names:
+        found = _MODEL.fullmatch(name)
+        if not found:
+            continue
+        place, order = int(found[1]), int(found[2])
+        if place >= len(routers) or order > place:
+            raise RoutestatError(f"{name}: no such layer, or fewer layers before it than that")
+        width, features = widths[place], sum(widths[place - order : place])
+        reach = float(np.finfo(np.float32).max)
+        bias[place, order] = file.reals(name, (1 + len(folds), width), -reach, reach)
+        of = f"factorised_weights_{place:03d}_{order}"
+        weights[place, order] = file.reals(of, (1 + len(folds), features, width), -reach, reach)
+    return FactorisedChain(
+        tuple(router.layer for router in routers),
+        tuple(router.n_experts for router in routers),
+        tuple(router.top_k for router in routers),
+        bias,
+        weights,
+        folds,
+    )

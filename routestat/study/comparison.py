@@ -1,0 +1,258 @@
+"""Contrast: everything the comparison of two traces says, asked of the analysis rooms once and kept together."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from routestat.counting.agreement import Agreement
+from routestat.counting.context import Context
+from routestat.counting.counts import Counts
+from routestat.inference.base.correlation import adjust_log10
+from routestat.inference.base.estimate import Estimate, ratio
+from routestat.inference.two_sample.cells import MovedCells, moved_cells
+from routestat.inference.two_sample.distributions import (
+    LawDifference,
+    TransitionDifference,
+    compare_laws,
+    compare_transitions,
+)
+from routestat.inference.two_sample.permutation_test import permutation_p
+from routestat.inference.two_sample.summaries import (
+    FigureDifference,
+    compare_figures,
+    entropy_bits,
+    gini,
+    information_bits,
+    max_over_mean,
+    profile_distance,
+)
+from routestat.traces.clusters.facts import UnitFacts
+from routestat.traces.dummy_rows.facts import Finding
+from routestat.traces.metadata import Router, TraceMeta
+from routestat.traces.pairing.documents import Pairing
+
+# Below this many tokens per cell of either trace a divergence is biased upwards, whatever is subtracted.
+ENOUGH_PER_CELL = 30
+RELABELLINGS = 999
+
+#: Told (what is being done, done, in all).
+Tick = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of the two: where it lies, what it says of itself and how much of it was compared."""
+
+    path: str
+    meta: TraceMeta
+    domain: str | None
+    n_tokens: int
+    n_documents: int
+    n_groups: int
+    units: UnitFacts
+    not_measured: tuple[Finding, ...] = ()
+
+
+@dataclass(frozen=True)
+class LayerContrast:
+    """One layer in both traces.
+
+    `law`, `cells` and `permutation` are None (NaN) where the two routers have different alphabets, `flips` and
+    `kept` where the traces do not hold the same tokens. `log10_q` is after Benjamini and Hochberg over the layers.
+    """
+
+    a: Router
+    b: Router
+    law: LawDifference | None
+    cells: MovedCells | None
+    permutation: float
+    log10_q: float
+    figures: Mapping[str, FigureDifference]
+    profile_distance: float
+    flips: Estimate | None
+    kept: Estimate | None
+
+
+@dataclass(frozen=True)
+class TransitionContrast:
+    """One pair of adjacent layers in both traces; q-values over the transitions, those of `joint` among themselves."""
+
+    source: Router
+    target: Router
+    difference: TransitionDifference | None
+    cells: MovedCells | None
+    permutation: float
+    log10_q: float
+    log10_q_conditional: float
+    information: FigureDifference
+    caution: str
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """All findings. Documents that `pairing` found in both are compared with themselves, if it says so.
+
+    `layers_of_b` tells by the name of A's router which layer of B it is, where that has another number.
+    """
+
+    a: Side
+    b: Side
+    states: str
+    pairing: Pairing
+    layers_of_b: Mapping[str, int]
+    notes: tuple[str, ...]
+    layers: tuple[LayerContrast, ...]
+    transitions: tuple[TransitionContrast, ...]
+
+
+def contrast(
+    sides: tuple[Side, Side],
+    counts: tuple[Counts, Counts],
+    agreement: Agreement | None,
+    rng: np.random.Generator,
+    *,
+    pairing: Pairing,
+    layers_of_b: Mapping[str, int],
+    notes: Sequence[str],
+    tick: Tick = lambda what, done, total: None,
+) -> Contrast:
+    """Ask every room.
+
+    Parameters
+    ----------
+    sides : the two traces
+    counts : counts of both
+        In one view, with the contexts nothing and layer −1, over routers of the same names; paired, with the same
+        groups.
+    agreement : Agreement or None
+        Of the tokens that are in both, by the same groups.
+    rng : numpy.random.Generator
+        For the relabellings.
+    pairing, layers_of_b, notes
+        As in `Contrast`.
+    tick : callable(what, done, in_all)
+    """
+    first, second = counts
+    paired = pairing.paired
+    layers, transitions = [], []
+    for place, (a, b) in enumerate(zip(first.routers, second.routers, strict=True)):
+        tick("comparing layers", place, len(first.routers))
+        pair = first.table(Context(), a), second.table(Context(), b)
+        layers.append(_layer(first.states, a, b, pair, _same_tokens(agreement, place), paired, rng))
+    tick("comparing layers", len(layers), len(layers))
+    ends = [(first.source(router), router) for router in first.routers[1:]]
+    for place, (source, target) in enumerate(ends):
+        tick("comparing transitions", place, len(ends))
+        if source is not None:
+            others = {router.name: router for router in second.routers}
+            pair = first.table(Context.layer(1), target), second.table(Context.layer(1), target)
+            alike = all(_alike(router, others[router.name]) for router in (source, target))
+            transitions.append(_transition(first.states, source, target, pair, alike, paired, rng))
+    tick("comparing transitions", len(ends), len(ends))
+    return Contrast(
+        *sides,
+        states=first.states,
+        pairing=pairing,
+        layers_of_b=dict(layers_of_b),
+        notes=tuple(notes),
+        layers=_adjusted_layers(layers),
+        transitions=_adjusted_transitions(transitions),
+    )
+
+
+def _alike(a: Router, b: Router) -> bool:
+    return (a.n_experts, a.top_k) == (b.n_experts, b.top_k)
+
+
+def _layer(
+    states: str,
+    a: Router,
+    b: Router,
+    tables: tuple[NDArray, NDArray],
+    same: tuple[Estimate, Estimate] | None,
+    paired: bool,
+    rng: np.random.Generator,
+) -> LayerContrast:
+    law = cells = None
+    chance = nan = float("nan")
+    if _alike(a, b):
+        law = compare_laws(*tables, paired=paired, per_token=1 if states == "subset" else a.top_k)
+        cells = moved_cells(*tables, paired=paired)
+        if law.reason is None:
+            chance = permutation_p(*tables, rng, paired=paired, n_resamples=RELABELLINGS)
+    loads = [_loads(states, router, table) for router, table in zip((a, b), tables, strict=True)]
+    asked = {"load_entropy_bits": entropy_bits, "load_gini": gini, "load_max_over_mean": max_over_mean}
+    figures = {
+        name: compare_figures(figure, *loads, paired=paired, smooth=figure is entropy_bits)
+        for name, figure in asked.items()
+    }
+    if states == "subset":
+        figures = {"entropy_bits": compare_figures(entropy_bits, *tables, paired=paired)} | figures
+    distance = profile_distance(*(load.sum(axis=0) for load in loads))
+    flips, kept = same or (None, None)
+    return LayerContrast(a, b, law, cells, chance, nan, figures, distance, flips, kept)
+
+
+def _loads(states: str, router: Router, table: NDArray) -> NDArray[np.int64]:
+    """How many tokens of each group include each expert."""
+    counts = table.astype(np.int64)
+    return counts if states == "expert" else counts @ router.alphabet.membership.astype(np.int64)
+
+
+def _same_tokens(agreement: Agreement | None, place: int) -> tuple[Estimate, Estimate] | None:
+    """Share of tokens whose subset differs, and mean experts in common, of one layer."""
+    if agreement is None:
+        return None
+    tokens = agreement.tokens[:, place]
+    return ratio(agreement.flips[:, place], tokens), ratio(agreement.kept[:, place], tokens)
+
+
+def _transition(
+    states: str,
+    source: Router,
+    target: Router,
+    tables: tuple[NDArray, NDArray],
+    alike: bool,
+    paired: bool,
+    rng: np.random.Generator,
+) -> TransitionContrast:
+    a, b = tables
+    nan, difference, cells, chance, caution = float("nan"), None, None, float("nan"), ""
+    if alike:
+        per_token = 1 if states == "subset" else source.top_k * target.top_k
+        difference = compare_transitions(a, b, paired=paired, per_token=per_token)
+        flat = a.reshape(len(a), -1), b.reshape(len(b), -1)
+        cells = moved_cells(*flat, paired=paired)
+        if difference.joint.reason is None:
+            chance = permutation_p(*flat, rng, paired=paired, n_resamples=RELABELLINGS)
+        caution = _few(*(table.sum(axis=0) for table in flat))
+    information = compare_figures(information_bits, a, b, paired=paired)
+    return TransitionContrast(source, target, difference, cells, chance, nan, nan, information, caution)
+
+
+def _few(a: NDArray, b: NDArray) -> str:
+    least = min(int(a.sum()), int(b.sum())) / max(1, int(np.count_nonzero(a + b)))
+    few = f"only {least:.3g} counts per cell in the smaller trace: below {ENOUGH_PER_CELL} bits are biased upwards"
+    return few if least < ENOUGH_PER_CELL else ""
+
+
+def _adjusted_layers(layers: Sequence[LayerContrast]) -> tuple[LayerContrast, ...]:
+    q = _family([item.law for item in layers])
+    return tuple(replace(item, log10_q=value) for item, value in zip(layers, q, strict=True))
+
+
+def _adjusted_transitions(items: Sequence[TransitionContrast]) -> tuple[TransitionContrast, ...]:
+    joint = _family([item.difference.joint if item.difference else None for item in items])
+    given = _family([item.difference.conditional if item.difference else None for item in items])
+    return tuple(
+        replace(item, log10_q=first, log10_q_conditional=second)
+        for item, first, second in zip(items, joint, given, strict=True)
+    )
+
+
+def _family(laws: Sequence[LawDifference | None]) -> list[float]:
+    """log10 q after Benjamini and Hochberg."""
+    logs = [law.log10_p_clustered if law else float("nan") for law in laws]
+    return adjust_log10(logs).tolist() if logs else []

@@ -1,0 +1,135 @@
+"""Some documents of a trace, or parts of them, under numbers of their own."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from routestat.traces.clusters.shared_beginnings import joined
+from routestat.traces.clusters.units import Units, relabelled
+from routestat.traces.pairing.contents import Document
+from routestat.traces.store import Trace
+
+#: By the new number of a document: the first of its rows that are read, and how many.
+Common = Mapping[int, tuple[int, int]]
+
+
+def in_common_units(a: "Selected", b: "Selected") -> tuple["Selected", "Selected"]:
+    """Paired selections with one set of units: documents that belong together in either do so in both.
+
+    Of the template, and of what stands twice, both leave out as much as the one that knows more of it, so that rows
+    stay side by side.
+    """
+    number = np.union1d(a.units.document, b.units.document)
+    labels, left_out = [], []
+    for one in (a.units, b.units):
+        at = np.searchsorted(number, one.document)
+        label = np.full(len(number), -1, np.int64)
+        label[at] = one.cluster
+        labels.append(label)
+        left_out.append(np.zeros((2, len(number)), np.int64))
+        left_out[-1][:, at] = one.template, one.repeated
+    part, (template, repeated) = joined(*labels), np.maximum(*left_out)
+
+    def shared(one: Units) -> Units:
+        at = np.searchsorted(number, one.document)
+        return relabelled(replace(one, template=template[at], repeated=repeated[at]), part[at])
+
+    return a.in_units(shared(a.units)), b.in_units(shared(b.units))
+
+
+class Selected(Trace):
+    """Some documents of a trace, renumbered; rows are read from the trace as they are asked for.
+
+    Parameters
+    ----------
+    trace : Trace
+    documents : sequence of Document
+        Of that trace, as `documents_of` gives them.
+    numbers : mapping of the trace's number to the new one
+    common : mapping, optional
+        Of which documents only a part is read, by their new numbers: its first row and its rows.
+    units : Units, optional
+        Of these documents under their new numbers; those of the trace if not given.
+    """
+
+    def __init__(
+        self,
+        trace: Trace,
+        documents: Sequence[Document],
+        numbers: Mapping[int, int],
+        common: Common | None = None,
+        units: Units | None = None,
+    ) -> None:
+        chosen = {document.number: numbers[document.number] for document in documents}
+        common = {new: common[new] for new in chosen.values() if new in common} if common else {}
+        listed = trace.documents.column("document").to_pylist()
+        places = [place for place, number in enumerate(listed) if number in chosen]
+        table = trace.documents.take(pa.array(places, pa.int64()))
+        renumbered = pa.array([chosen[listed[place]] for place in places], pa.int32())
+        table = table.set_column(table.schema.get_field_index("document"), "document", renumbered)
+        tokens = sum(common.get(chosen[one.number], (0, one.tokens))[1] for one in documents)
+        units = _skipping(trace.units.of(chosen), common) if units is None else units
+        super().__init__(trace.meta, table, (), tokens, trace.columns, trace.complete, units, trace.template)
+        self._trace = trace
+        self._documents = tuple(documents)
+        self._new = chosen
+        self._common = common
+        self._numbers = np.full(max(chosen, default=0) + 2, -1, np.int32)
+        self._numbers[list(chosen)] = list(chosen.values())
+        self._parts: NDArray[np.int64] | None = None
+        if common:
+            # First and last row by new number; all rows where nothing else is said.
+            self._parts = np.tile([0, np.iinfo(np.int64).max], (max(chosen.values()) + 1, 1))
+            self._parts[list(common)] = [(first, first + rows) for first, rows in common.values()]
+
+    def first(self, n: int) -> "Selected":
+        """Only the documents whose new number is below `n`."""
+        kept = [document for document in self._documents if self._new[document.number] < n]
+        units = self.units.of({number: number for number in self.units.document.tolist() if number < n})
+        return Selected(self._trace, kept, self._new, self._common, units)
+
+    def in_units(self, units: Units) -> "Selected":
+        """The same documents in other clusters, or with another template."""
+        return Selected(self._trace, self._documents, self._new, self._common, units)
+
+    def record_batches(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+        """The rows of the chosen documents, in the trace's order."""
+        last, done = -1, 0
+        for record in self._trace.record_batches(columns):
+            column = record.schema.get_field_index("document")
+            document = record.column(column).to_numpy()
+            # Numbers beyond the last chosen one share the last place, which names none.
+            new = self._numbers[np.minimum(document, len(self._numbers) - 1)]
+            chosen = new >= 0
+            if self._parts is not None and len(document):
+                place = places_of(document)
+                place[document == document[0]] += done if int(document[0]) == last else 0
+                last, done = int(document[-1]), int(place[-1]) + 1
+                chosen &= (place >= self._parts[new, 0]) & (place < self._parts[new, 1])
+            kept = np.flatnonzero(chosen)
+            if not kept.size:
+                continue
+            renumbered = record.set_column(column, "document", pa.array(new, pa.int32()))
+            yield renumbered if kept.size == len(new) else renumbered.take(pa.array(kept))
+
+
+def places_of(document: NDArray[np.int32]) -> NDArray[np.int64]:
+    """0, 1, 2 … anew in every stretch of one document."""
+    first = np.flatnonzero(np.concatenate([[True], document[1:] != document[:-1]]))
+    rows = np.diff(np.append(first, len(document)))
+    return np.asarray(np.arange(len(document)) - np.repeat(first, rows))
+
+
+def _skipping(units: Units, common: Common) -> Units:
+    """The units of documents without the rows before their common ones."""
+    skipped = np.array([common.get(number, (0, 0))[0] for number in units.document.tolist()], np.int64)
+    if not skipped.any():
+        return units
+    return replace(
+        units,
+        template=np.maximum(units.template - skipped, 0),
+        repeated=np.maximum(units.repeated - skipped, 0),
+    )

@@ -1,0 +1,125 @@
+"""A trace seen in another way: its layers under other numbers, or its documents in the order of their numbers."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+import pyarrow as pa
+
+from routestat.errors import RoutestatError
+from routestat.traces.document_selection import places_of
+from routestat.traces.metadata import Router
+from routestat.traces.store import Trace, rows_at_once
+
+# Of memory, for rows that have to be put in another order.
+LIMIT_BYTES = 2 << 30
+
+
+class RowsTooManyError(RoutestatError):
+    """Rows that have to be put in another order are more than memory is given to that."""
+
+
+class UnderLayers(Trace):
+    """Some routers of a trace under the layers and names of others.
+
+    Parameters
+    ----------
+    trace : Trace
+    routers : sequence of (Router, Router)
+        What a router is called from now on, and the router of the trace, in the order of depth.
+    """
+
+    def __init__(self, trace: Trace, routers: Sequence[tuple[Router, Router]]) -> None:
+        self._trace = trace
+        self._old = {new.name: old.name for new, old in routers}
+        renamed = [replace(old, layer=new.layer, name=new.name) for new, old in routers]
+        names = {old: new for new, old in self._old.items()}
+        columns = [
+            f"{names[owner]}.{rest}"
+            for owner, _, rest in (column.partition(".") for column in trace.columns)
+            if owner in names
+        ]
+        meta = replace(trace.meta, routers=tuple(renamed))
+        super().__init__(
+            meta, trace.documents, (), trace.n_tokens, columns, trace.complete, trace.units, trace.template
+        )
+
+    def record_batches(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+        """All rows, columns under their new names."""
+        wanted = [*self._old, *self.columns] if columns is None else list(columns)
+        named = {self._named(column): column for column in wanted}
+        fixed = ["document", "position", *(["token", "phase"] if columns is None else [])]
+        for record in self._trace.record_batches(None if columns is None else list(named)):
+            names = [name for name in record.schema.names if name in fixed or name in named]
+            yield record.select(names).rename_columns([named.get(name, name) for name in names])
+
+    def _named(self, column: str) -> str:
+        """What the trace calls a column."""
+        owner, dot, rest = column.partition(".")
+        return self._old.get(owner, owner) + dot + rest
+
+
+class InOrder(Trace):
+    """The documents of a trace in the order of their numbers, positions counted from their first rows.
+
+    Parameters
+    ----------
+    trace : Trace
+    """
+
+    def __init__(self, trace: Trace) -> None:
+        self._trace = trace
+        super().__init__(
+            trace.meta,
+            trace.documents,
+            (),
+            trace.n_tokens,
+            trace.columns,
+            trace.complete,
+            trace.units,
+            trace.template,
+        )
+
+    def record_batches(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+        """The rows; as they stand where they stand in order, else all of them from memory.
+
+        Raises
+        ------
+        RowsTooManyError
+            If they would take more than `LIMIT_BYTES`.
+        """
+        last, done = -1, 0
+        for record in self._trace.record_batches(columns) if self._rises() else self._sorted(columns):
+            document = record.column(record.schema.get_field_index("document")).to_numpy()
+            place = places_of(document)
+            place[document == document[0]] += done if int(document[0]) == last else 0
+            last, done = int(document[-1]), int(place[-1]) + 1
+            at = record.schema.get_field_index("position")
+            yield record.set_column(at, "position", pa.array(place, pa.int32()))
+
+    def _rises(self) -> bool:
+        last = -1
+        for record in self._trace.record_batches([]):
+            document = record.column(record.schema.get_field_index("document")).to_numpy()
+            if len(document) and (int(document[0]) < last or (document[1:] < document[:-1]).any()):
+                return False
+            last = int(document[-1]) if len(document) else last
+        return True
+
+    def _sorted(self, columns: Sequence[str] | None) -> Iterator[pa.RecordBatch]:
+        records, size = [], 0
+        for record in self._trace.record_batches(columns):
+            size += record.nbytes
+            if size > LIMIT_BYTES:
+                raise RowsTooManyError(
+                    f"documents stand in another order in the two traces, and putting them in one takes more than "
+                    f"{LIMIT_BYTES / 2**30:g} GiB: name fewer --layers"
+                )
+            records.append(record)
+        if not records:
+            return
+        table = pa.Table.from_batches(records)
+        order = np.argsort(table.column("document").to_numpy(), kind="stable")
+        rows = rows_at_once(table.schema)
+        for start in range(0, len(order), rows):
+            yield from table.take(pa.array(order[start : start + rows])).combine_chunks().to_batches()

@@ -1,0 +1,175 @@
+"""The two passes of the expert view against predictors and tables written out token by token."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from routestat import Router, Trace, TraceMeta
+from routestat.counting.moments import Design, count_moments, tempered_likelihood
+from routestat.counting.predictor_scores import LinearPredictor, count_decisions
+from tests.oracle import forecast_oracle
+
+#: Sources by column of the trace and lag.
+LOOKS = [
+    [],
+    [(0, 0)],
+    [(1, 1)],
+    [(0, 0), (1, 1)],
+    [(1, 1), (1, 2)],
+    [(0, 2), (1, 1), (0, 0)],
+]
+ROUTERS = (Router(0, 7, 3), Router(1, 9, 3))
+FOLDS = np.array([0, 1, 0, 1, 1])
+
+
+@pytest.fixture(params=[3, 11, 1000])
+def made(monkeypatch, request):
+    """A trace with skipped positions, windows and missing choices, read a few rows at a time."""
+    monkeypatch.setattr("routestat.traces.store.rows_at_once", lambda schema, in_memory=False: request.param)
+    rng = np.random.default_rng(4)
+    experts = np.stack([np.argsort(rng.random((90, r.n_experts)), axis=1)[:, :3] for r in ROUTERS], axis=1)
+    experts[17, 0] = experts[40, 1] = experts[63, 1] = -1
+    lengths = [1, 2, 30, 1, 17, 20, 19]
+    document = np.repeat(np.arange(7), lengths)
+    position = np.concatenate([np.cumsum(rng.choice([1, 1, 1, 1, 2], n)) for n in lengths])
+    trace = Trace.from_arrays(TraceMeta(ROUTERS, window=8), document, position, None, experts=experts)
+    return trace, (document, position, 8, experts)
+
+
+def predictor(rng, looks, link, fallback=None):
+    sources = tuple((ROUTERS[column], lag) for column, lag in looks)
+    features = sum(router.n_experts for router, _ in sources)
+    bias, weights = rng.random((2, 9)) / 10 + 0.01, rng.random((2, features, 9)) / 20
+    if link == "log-weight":
+        weights = rng.normal(size=weights.shape) * 3
+    return LinearPredictor("x", ROUTERS[1], sources, bias, weights, link, fallback)
+
+
+def level(p):
+    looks = [(ROUTERS.index(router), router.n_experts, lag) for router, lag in p.sources]
+    return looks, p.bias, p.weights, p.link
+
+
+@pytest.mark.parametrize("link", ["rank", "inclusion", "log-weight"])
+def test_decisions_and_log_loss_against_the_slow_way(made, link):
+    trace, rows = made
+    rng = np.random.default_rng(5)
+    for looks in LOOKS:
+        p = predictor(rng, looks, link)
+        fast = count_decisions(trace, [p], FOLDS)["x", "L01"]
+        np.testing.assert_allclose(
+            fast, forecast_oracle.decisions(rows, 1, [level(p)], FOLDS), rtol=1e-9, atol=1e-12
+        )
+
+
+def test_what_lacks_a_source_is_answered_by_the_fallback(made):
+    trace, rows = made
+    rng = np.random.default_rng(6)
+    last = predictor(rng, [], "inclusion")
+    middle = predictor(rng, [(0, 0)], "log-weight", last)
+    first = predictor(rng, [(1, 2), (0, 0)], "log-weight", middle)
+    fast = count_decisions(trace, [first], FOLDS)["x", "L01"]
+    slow = forecast_oracle.decisions(rows, 1, [level(p) for p in (first, middle, last)], FOLDS)
+    np.testing.assert_allclose(fast, slow, rtol=1e-9, atol=1e-12)
+    # Nothing is left out: as many tokens as have a choice at the target.
+    assert fast[:, 0].sum() == 88
+    assert (
+        count_decisions(trace, [predictor(rng, [(1, 2), (0, 0)], "rank")], FOLDS)["x", "L01"][:, 0].sum() < 60
+    )
+
+
+def test_ties_go_to_the_lower_expert_and_narrow_routers_keep_their_width():
+    routers = (Router(0, 4, 3), Router(1, 4, 3))
+    trace = Trace.from_arrays(TraceMeta(routers), [0], None, None, experts=[[[0, 1, 2], [1, 2, 3]]])
+    flat = LinearPredictor("x", routers[1], ((routers[0], 0),), np.zeros((1, 4)), np.zeros((1, 4, 4)), "rank")
+    sums = count_decisions(trace, [flat], np.zeros(1, int))["x", "L01"]
+    # Predicted 0, 1, 2 of 4: two of three recalled, a hit, but expert 0 alone is wrong; 2k covers all four.
+    np.testing.assert_allclose(sums[0], [1, 0, 2 / 3, 1, 0, 1, 0])
+
+
+def test_moments_against_the_slow_way(made):
+    trace, rows = made
+    designs = [
+        Design(ROUTERS[1], tuple((ROUTERS[column], lag) for column, lag in looks)) for looks in LOOKS[1:]
+    ]
+    for looks, found in zip(LOOKS[1:], count_moments(trace, designs, FOLDS), strict=True):
+        sources = [(column, ROUTERS[column].n_experts, lag) for column, lag in looks]
+        x, y, where = forecast_oracle.design_rows(rows, 1, sources)
+        fold = FOLDS[rows[0][where] % len(FOLDS)]
+        member = np.eye(9, dtype=int)[y].sum(axis=1)
+        for f in (0, 1):
+            np.testing.assert_array_equal(found.within[f], x[fold == f].T @ x[fold == f])
+            np.testing.assert_array_equal(found.across[f], x[fold == f].T @ member[fold == f])
+        # All rows are kept where they are few.
+        np.testing.assert_array_equal(np.sort(found.features, axis=1), [np.flatnonzero(row) for row in x])
+        np.testing.assert_array_equal(found.targets, np.sort(y, axis=1))
+        np.testing.assert_array_equal(found.folds, fold)
+        assert found.design.offsets[-1] == x.shape[1]
+
+
+def test_kept_rows_are_spread_over_the_trace_and_over_positions():
+    rng = np.random.default_rng(7)
+    experts = np.argsort(rng.random((6400, 2, 9)), axis=2)[..., :3]
+    document = np.repeat(np.arange(100), 64)
+    trace = Trace.from_arrays(
+        TraceMeta((Router(0, 9, 3), Router(1, 9, 3))), document, None, None, experts=experts
+    )
+    first, second = trace.meta.routers
+    found = count_moments(trace, [Design(second, ((first, 0),))], np.arange(100), sample=400)[0]
+    # One row in 16, and documents of 4 times 16: a plain stride would keep the same four positions of each.
+    assert 396 <= len(found.folds) <= 404
+    assert np.bincount(found.folds, minlength=100).min() >= 3
+    kept = (np.arange(6400) * (5**0.5 - 1) / 2) % 1.0 < 1 / 16
+    assert np.bincount((np.flatnonzero(kept) % 64), minlength=64).min() >= 3
+
+
+def drawn_parts(rng, top_k):
+    """A sample with two models, and parts: the base and two with weights."""
+    trace = Trace.from_arrays(
+        TraceMeta((Router(0, 5, 2), Router(1, 6, top_k))),
+        np.arange(40),
+        None,
+        {
+            "L00": rng.integers(0, 10, 40).astype(np.uint8),
+            "L01": rng.integers(0, Router(1, 6, top_k).alphabet.size, 40).astype(np.uint8),
+        },
+    )
+    first, second = trace.meta.routers
+    found = count_moments(trace, [Design(second, ((first, 0),))], np.arange(40) % 2)[0]
+    # The first part takes the first slot only.
+    spans = np.array([[1, 0, 1], [0, 0, 2]])
+    return found, (rng.normal(size=(2, 6)), rng.normal(size=(2, 2, 6)), rng.normal(size=(2, 2, 5, 6)), spans)
+
+
+@pytest.mark.parametrize("top_k", [1, 3])
+def test_tempered_likelihood_and_its_slope_by_listing_all_subsets(top_k):
+    rng = np.random.default_rng(8)
+    found, parts = drawn_parts(rng, top_k)
+    at = np.array([[1.0, 0.4, -0.3], [0.2, 1.1, 0.6]])
+
+    def height(exponents):
+        total = np.zeros(2)
+        for features, target, m in zip(found.features, found.targets, found.folds, strict=True):
+            one = parts[1][1, m] + parts[2][1, m, features[:1]].sum(axis=0)
+            both = parts[1][0, m] + parts[2][0, m, features].sum(axis=0)
+            pieces = [parts[0][m], one, both]
+            law = forecast_oracle.subset_law(exponents[m] @ pieces, top_k)
+            total[m] += np.log(law[tuple(target.tolist())])
+        return total
+
+    value, slope, curve = tempered_likelihood(found, found.folds, parts, at)
+    np.testing.assert_allclose(value, height(at), rtol=1e-10)
+    step = 1e-4
+    for i in range(3):
+        nudge = step * np.eye(3)[i]
+        np.testing.assert_allclose(
+            slope[:, i], (height(at + nudge) - height(at - nudge)) / (2 * step), rtol=1e-5, atol=1e-5
+        )
+    if top_k > 1:
+        return
+    # Of one expert the covariance is exact, and so is the curvature.
+    for i, j in itertools.product(range(3), repeat=2):
+        a, b = step * np.eye(3)[i], step * np.eye(3)[j]
+        bend = height(at + a + b) - height(at + a - b) - height(at - a + b) + height(at - a - b)
+        np.testing.assert_allclose(curve[:, i, j], -bend / (4 * step**2), rtol=1e-4, atol=1e-3)

@@ -1,0 +1,148 @@
+"""V with its interval and threshold, and the tests of single cells, against loops and simulation."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from routestat.errors import RoutestatError
+from routestat.inference.association.cell_tests import cell_tests
+from routestat.inference.association.independence import independence
+from routestat.inference.association.minimum_effect import minimal_effect
+from routestat.inference.base.correlation import adjust
+from tests.oracle.inference_oracle import without_bias
+
+
+def coupled(rng, groups, share, n_states=6, mean=200, sticky=0.6):
+    """Documents of exponential length; a token repeats the one before, or its target is its source with `share`."""
+    tables = np.zeros((groups, n_states, n_states), int)
+    for g in range(groups):
+        n = max(5, int(rng.exponential(mean)))
+        x = rng.integers(0, n_states, n)
+        y = np.where(rng.random(n) < share, x, rng.integers(0, n_states, n))
+        fresh = rng.random(n) >= sticky
+        fresh[0] = True
+        place = np.maximum.accumulate(np.where(fresh, np.arange(n), 0))
+        np.add.at(tables[g], (x[place], y[place]), 1)
+    return tables
+
+
+def test_v_is_that_of_the_sum_and_its_error_the_linearised_one():
+    tables = coupled(np.random.default_rng(0), 20, 0.3)
+    plain = independence(tables).cramers_v ** 2
+
+    def v_square(t):
+        return independence(t).cramers_v ** 2
+
+    left = [v_square(np.delete(tables, g, 0)) for g in range(20)]
+    found = minimal_effect(tables, 0.2)
+    size = tables.sum(axis=(1, 2))
+    estimate = without_bias(plain, left, size)
+    dof = tables.sum() ** 2 / np.square(size).sum() - 1
+    assert found.v == pytest.approx(math.sqrt(estimate), rel=1e-10)
+    # The derivative of V squared in the direction of each group, by differences.
+    total, n, step = tables.sum(axis=0).astype(float), tables.sum(), 1e-6
+    base = v_of(total)
+    score = [(v_of(total + step * t) - base) / step for t in tables.astype(float)]
+    error = math.sqrt(20 / 19 * np.sum(np.square(score)))
+    reach = stats.t.ppf(0.975, dof) * error
+    assert found.high == pytest.approx(math.sqrt(estimate + reach), rel=1e-4)
+    assert found.low == pytest.approx(math.sqrt(max(0, estimate - reach)), rel=1e-4)
+    t = (estimate - 0.04) / error
+    assert found.p == pytest.approx(stats.t.sf(t, dof), rel=1e-3)
+    assert found.log10_p == pytest.approx(math.log10(found.p), abs=1e-9)
+    assert n == total.sum()
+
+
+def v_of(total):
+    n, e = total.sum(), np.outer(total.sum(axis=1), total.sum(axis=0)) / total.sum()
+    return ((total - e) ** 2 / e).sum() / n / (min(total.shape) - 1)
+
+
+def test_the_threshold_is_passed_as_often_as_stated():
+    """At V = threshold exactly the test rejects at its level, and the interval covers."""
+    rng = np.random.default_rng(1)
+    rejected = covered = 0
+    runs = 400
+    for _ in range(runs):
+        # With uniform laws V is the share of tokens whose target is the source.
+        found = minimal_effect(coupled(rng, 60, 0.3, mean=100), 0.3)
+        rejected += found.p < 0.05
+        covered += found.low <= 0.3 <= found.high
+    error = math.sqrt(0.05 * 0.95 / runs)
+    print(f"rejects {rejected / runs:.3f}, covers {covered / runs:.3f} (Monte-Carlo error {error:.3f})")
+    assert 0.03 - 2 * error < rejected / runs < 0.07 + 2 * error
+    assert 0.93 - 2 * error < covered / runs < 0.97 + 2 * error
+
+
+def test_cells_by_their_definition():
+    tables = coupled(np.random.default_rng(2), 12, 0.2, n_states=3)
+    found = cell_tests(tables)
+    total, n = tables.sum(axis=0), tables.sum()
+    r, c = total.sum(axis=1) / n, total.sum(axis=0) / n
+    spread, variance = np.zeros((3, 3)), np.zeros((3, 3))
+    for i in range(3):
+        for j in range(3):
+            score = [
+                t[i, j]
+                - r[i] * t[:, j].sum()
+                - t[i].sum() * c[j]
+                + t.sum() * (2 * r[i] * c[j] - total[i, j] / n)
+                for t in tables
+            ]
+            spread[i, j] = 12 / 11 * np.sum(np.square(score))
+            variance[i, j] = n * r[i] * c[j] * (1 - r[i]) * (1 - c[j])
+    error = np.sqrt((spread + variance * spread.sum() / variance.sum()) / 2)
+    z = (total - n * np.outer(r, c)) / error
+    np.testing.assert_allclose(found.z, z, rtol=1e-10)
+    np.testing.assert_allclose(
+        found.log10_p, np.log10(np.maximum(2 * stats.t.sf(np.abs(z), 11), 0.5**11)), rtol=1e-9
+    )
+    np.testing.assert_allclose(10**found.log10_q, adjust(10**found.log10_p, "by"), rtol=1e-9)
+
+
+def test_cells_keep_their_size_on_sticky_tokens():
+    rng = np.random.default_rng(3)
+    rejected = np.mean(
+        [(cell_tests(coupled(rng, 60, 0.0, 4, 100)).log10_p < math.log10(0.05)).mean() for _ in range(200)]
+    )
+    assert 0.03 < rejected < 0.07
+
+
+@pytest.mark.parametrize(("n_states", "sticky"), [(28, 0.0), (28, 0.6), (12, 0.6)])
+def test_cells_that_chance_left_empty_are_not_found(n_states: int, sticky: float):
+    """With a handful of tokens expected per cell many have none, and their groups agree on that."""
+    rng = np.random.default_rng(n_states)
+    tests = [cell_tests(coupled(rng, 60, 0.0, n_states, mean=100, sticky=sticky)).log10_q for _ in range(40)]
+    assert np.mean([(q <= math.log10(0.05)).any() for q in tests]) <= 0.1
+    planted = coupled(rng, 60, 0.5, n_states, mean=100, sticky=sticky)
+    assert (np.diag(cell_tests(planted).log10_q) <= math.log10(0.05)).mean() > 0.9
+
+
+@pytest.mark.parametrize("statistic", [minimal_effect, cell_tests])
+def test_what_cannot_be_said_has_a_reason(statistic):
+    assert "5 independent units: no test or interval below 6" in statistic(np.ones((5, 2, 2), int)).reason
+    assert "one row" in statistic(np.ones((6, 1, 4), int)).reason
+    assert statistic(np.zeros((3, 2, 2), int)).reason
+    with pytest.raises(RoutestatError, match="axes"):
+        statistic(np.ones((2, 2), int))
+
+
+@pytest.mark.parametrize("statistic", [minimal_effect, cell_tests])
+def test_groups_in_equal_proportions_give_no_p_value_and_say_so(statistic):
+    found = statistic(np.arange(1, 13)[:, None, None] * np.array([[3, 1], [1, 3]]))
+    assert "equal proportions" in found.reason
+    assert np.isnan(found.log10_p).all()
+
+
+def test_v_of_one_has_no_error():
+    tables = np.random.default_rng(4).poisson(50.0, (12, 4, 1)) * np.eye(4, dtype=int)
+    found = minimal_effect(tables)
+    assert "V is 1" in found.reason
+    assert (found.v, math.isnan(found.log10_p)) == (pytest.approx(1.0), True)
+
+
+def test_impossible_thresholds():
+    with pytest.raises(RoutestatError, match="threshold"):
+        minimal_effect(np.ones((3, 2, 2), int), 1.5)

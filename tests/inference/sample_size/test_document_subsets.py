@@ -1,0 +1,180 @@
+"""How many documents are enough: known laws, what is ahead against what comes, and what was missed."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from routestat.errors import RoutestatError
+from routestat.inference.information.mutual_information import mutual_information_interval
+from routestat.inference.sample_size.document_subsets import enough
+from routestat.inference.sample_size.unseen_experts import unseen
+from routestat.structure.load_balance import load_balance
+
+
+def documents(rng, groups, n_states=6, tokens=60, taste=0.6, coupling=0.4):
+    """Tables [group, source, target] of documents with tastes of their own, loads of the target and tokens."""
+    size = rng.integers(tokens // 2, tokens * 3 // 2, groups)
+    base = rng.dirichlet(np.full(n_states, 3.0))
+    tables = np.zeros((groups, n_states, n_states), int)
+    for g, n in enumerate(size):
+        law = base * np.exp(rng.normal(0, taste, n_states))
+        source = rng.choice(n_states, n, p=law / law.sum())
+        target = np.where(rng.random(n) < coupling, source, rng.choice(n_states, n, p=law / law.sum()))
+        np.add.at(tables[g], (source, target), 1)
+    return tables, tables.sum(axis=1), size
+
+
+def test_all_groups_give_what_the_rooms_say():
+    rng = np.random.default_rng(0)
+    tables, loads, size = documents(rng, 50)
+    found = enough(loads, size, rng, tables=tables, draws=3)
+    assert found.sizes.tolist() == [4, 8, 16, 32, 50]
+    assert found.ahead.tolist() == [100, 200]
+    whole = load_balance(loads, size, 1)
+    assert found.load.measured[-1] == pytest.approx(((whole.load_high - whole.load_low) / 2).mean(), rel=1e-9)
+    bits = mutual_information_interval(tables)
+    assert found.mi_bits_plugin[-1] == pytest.approx(bits.mi_bits_plugin, rel=1e-12)
+    # Widths are compared between numbers of groups, and hence all have Student's quantile of that number.
+    reach = stats.t.ppf(0.975, 49) * bits.standard_error
+    assert found.information.measured[-1] == pytest.approx(reach, rel=1e-9)
+    assert np.isfinite(found.ranking_tau[:3]).all()
+    assert np.isnan(found.ranking_tau[3:]).all()
+
+
+def test_needed_by_hand():
+    # Groups of 10 tokens with 4 and 6 uses of expert 0 in turn: scores of +-1, an error of 1/10/sqrt(99) of
+    # the load of all 100; that is .1005 / sqrt(m) for m. Quantiles at 5 and 6 groups are 2.776 and 2.571: widths
+    # of .125 and .1055.
+    uses = np.tile([4, 6], 50)
+    found = enough(
+        np.column_stack([uses, 10 - uses]),
+        np.full(100, 10),
+        np.random.default_rng(1),
+        load_target=0.12,
+        draws=40,
+    )
+    m = 100
+    assert found.load.measured[-1] == pytest.approx(0.1 / math.sqrt(m - 1) * 1.984217, rel=1e-6)
+    assert found.load.ahead[1] == pytest.approx(0.1 * math.sqrt(100 / 99) / 20 * 1.965927, rel=1e-6)
+    assert found.load.groups_needed == 6
+    assert found.load.exponent == pytest.approx(-0.5, abs=0.03)
+    assert found.information is None
+
+
+def test_groups_are_told_from_documents():
+    rng = np.random.default_rng(2)
+    _, loads, size = documents(rng, 64)
+    alone = enough(loads, size, np.random.default_rng(3))
+    bundled = enough(loads, size, np.random.default_rng(3), documents=np.full(64, 7))
+    assert (alone.n_documents, bundled.n_documents) == (64, 448)
+    assert bundled.load.groups_needed == alone.load.groups_needed
+    assert bundled.load.documents_needed == 7 * alone.load.documents_needed
+    assert bundled.ranking_documents == pytest.approx(7 * alone.ranking_documents, nan_ok=True)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_width_ahead_is_the_width_that_comes(seed):
+    rng = np.random.default_rng([4, seed])
+    tables, loads, size = documents(rng, 400)
+    quarter = enough(loads[:100], size[:100], rng, tables=tables[:100])
+    whole = enough(loads, size, rng, tables=tables)
+    assert quarter.load.ahead[1] == pytest.approx(whole.load.measured[-1], rel=0.15)
+    assert quarter.information.ahead[1] == pytest.approx(whole.information.measured[-1], rel=0.15)
+    assert quarter.load.exponent == pytest.approx(-0.5, abs=0.1)
+
+
+def test_widths_fall_rankings_settle_and_information_falls_to_its_limit():
+    rng = np.random.default_rng(5)
+    tables, loads, size = documents(rng, 256, n_states=8, tokens=20, coupling=0.2)
+    found = enough(loads, size, rng, tables=tables, draws=40)
+    assert (np.diff(found.load.measured) < 0).all()
+    assert (np.diff(found.information.measured[1:]) < 0).all()
+    assert (np.diff(found.mi_bits_plugin) < 0).all()
+    assert found.ranking_tau[-2] > found.ranking_tau[0] + 0.1
+    # The limit is near the jackknife's, which takes the same bias out in another way.
+    jackknife = mutual_information_interval(tables)
+    assert found.mi_bits_endless < found.mi_bits_plugin[-1]
+    assert abs(found.mi_bits_endless - jackknife.mi_bits) < jackknife.standard_error
+
+
+def test_independent_documents_have_no_information_in_the_end():
+    rng = np.random.default_rng(6)
+    tables, loads, size = documents(rng, 200, taste=0.0, coupling=0.0)
+    found = enough(loads, size, rng, tables=tables, draws=40)
+    assert found.mi_bits_plugin[0] > 0.05
+    assert abs(found.mi_bits_endless) < 0.003
+
+
+def test_a_curve_that_still_falls_is_told():
+    rng = np.random.default_rng(7)
+    tables = rng.multinomial(6, np.full(400, 1 / 400), 64).reshape(64, 20, 20)
+    found = enough(tables.sum(axis=1), np.full(64, 6), rng, tables=tables)
+    assert "information" in found.note
+
+
+def test_few_groups_and_none():
+    _, loads, size = documents(np.random.default_rng(8), 20)
+    assert "rough" in enough(loads, size, np.random.default_rng(0)).note
+    few = enough(loads[:7], size[:7], np.random.default_rng(0))
+    assert "8 groups" in few.reason
+    assert few.load is None
+    assert "got 0" in enough(loads * 0, size * 0, np.random.default_rng(0)).reason
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda l, s: {"loads": l[:-1], "tokens": s}, "align"),
+        (lambda l, s: {"loads": l + 999, "tokens": s}, "more uses"),
+        (lambda l, s: {"loads": l, "tokens": s, "tables": l}, "tables"),
+        (lambda l, s: {"loads": l, "tokens": s, "draws": 0}, "draws"),
+        (lambda l, s: {"loads": l, "tokens": s, "load_target": 0.0}, "targets"),
+    ],
+)
+def test_bad_input_is_refused(change, says):
+    _, loads, size = documents(np.random.default_rng(9), 12)
+    with pytest.raises(RoutestatError, match=says):
+        enough(**change(loads, size), rng=np.random.default_rng(0))
+
+
+def test_unseen_by_hand():
+    # Of 7 experts in 4 groups: one in all, two in one group, one in two, three never. U = 4 + 1 + 1 + 2 = 8.
+    counts = [[9, 1, 0, 3, 0, 0, 0], [5, 0, 0, 2, 0, 0, 0], [1, 0, 0, 0, 0, 0, 0], [2, 0, 8, 0, 0, 0, 0]]
+    found = unseen([*counts, [0] * 7])
+    assert (found.n_groups, found.n_kinds, found.seen, found.once, found.twice) == (4, 7, 4, 2, 1)
+    # 4 + 3/4 * 2 * 1 / (2 * 2); 1 - 2/8 * 3 * 2 / (3 * 2 + 2).
+    assert found.at_least == pytest.approx(4.375)
+    assert found.coverage == pytest.approx(1 - 0.25 * 6 / 8)
+    assert unseen([[1, 1, 0], [2, 3, 0]]).coverage == 1.0
+    assert unseen([[1, 0], [0, 1]]).at_least == 2.0
+    assert "got 1" in unseen([[1, 2]]).reason
+    with pytest.raises(RoutestatError, match="axes"):
+        unseen([1, 2])
+
+
+@given(seed=st.integers(0, 10**6))
+@settings(max_examples=40, deadline=None)
+def test_unseen_stays_in_bounds_and_knows_no_names(seed):
+    rng = np.random.default_rng(seed)
+    counts = rng.poisson(rng.gamma(0.2, 1, 30), (rng.integers(2, 12), 30))
+    if np.count_nonzero(counts.any(axis=1)) < 2:
+        return
+    found, moved = unseen(counts), unseen(rng.permuted(counts, axis=0)[:, rng.permutation(30)])
+    assert found.seen <= found.at_least <= 30
+    assert 0 <= found.coverage <= 1
+    assert moved.n_kinds == found.n_kinds
+    assert unseen(counts[:, rng.permutation(30)]) == found
+
+
+def test_unseen_finds_what_was_hidden():
+    # 200 equally rare kinds, 40 groups that each show each with probability .03: 70 % are seen. As many
+    # more cannot occur, so that the bound is not cut off at the kinds there are.
+    rng = np.random.default_rng(10)
+    found = [unseen(np.pad(rng.random((40, 200)) < 0.03, ((0, 0), (0, 200)))) for _ in range(200)]
+    assert np.mean([f.at_least for f in found]) == pytest.approx(200, abs=6)
+    # A new group shows an unseen kind as often as its occurrences are not covered.
+    assert np.mean([f.coverage for f in found]) == pytest.approx(1 - 0.97**40, abs=0.01)

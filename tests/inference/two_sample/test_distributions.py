@@ -1,0 +1,299 @@
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from routestat import RoutestatError
+from routestat.inference.two_sample.cells import log10_t_tails, moved_cells
+from routestat.inference.two_sample.distributions import compare_laws, compare_transitions
+from routestat.inference.two_sample.permutation_test import permutation_p
+from routestat.inference.two_sample.summaries import (
+    compare_figures,
+    entropy_bits,
+    gini,
+    information_bits,
+    max_over_mean,
+    profile_distance,
+)
+from tests.oracle import comparison_oracle as oracle
+
+
+def tables(seed, groups, shape, tokens=40):
+    """Counts `[group, …]` of documents of unequal length and unlike laws."""
+    rng = np.random.default_rng(seed)
+    cells = int(np.prod(shape))
+    rows = [rng.multinomial(rng.integers(5, tokens), rng.dirichlet(np.ones(cells))) for _ in range(groups)]
+    return np.array(rows).reshape(groups, *shape)
+
+
+# Two kinds of documents each, three of a kind. A: (3, 1) and (1, 3), so p_a = (1/2, 1/2) of 24 tokens; B: (4, 0) and
+# (2, 2), so p_b = (3/4, 1/4) of 24. Pooled p = (5/8, 3/8). The scores' first cells are, over 24 tokens each,
+# (3 - 2.5)/24, (1 - 2.5)/24, -(4 - 2.5)/24, -(2 - 2.5)/24 = 1/48, -3/48, -3/48, 1/48, the second cells their
+# negatives; the weight of squares is 24 * 24 / 48 * (8/5 + 8/3) = 256/5. With three times (1, -3, -3, 1)/48: X2 =
+# 144/2304 * 256/5 = 16/5, tr = 3 * 20/2304 * 256/5 = 20/15.
+A = np.array([[3, 1], [1, 3]] * 3)
+B = np.array([[4, 0], [2, 2]] * 3)
+
+
+def test_counted_on_paper():
+    found = compare_laws(A, B)
+    assert (found.n_a, found.n_b, found.n_groups_a, found.n_groups_b) == (24, 24, 6, 6)
+    assert found.chi2 == pytest.approx(16 / 5)
+    assert found.chi2 == pytest.approx(stats.chi2_contingency([[12, 12], [18, 6]], correction=False)[0])
+    assert found.g == pytest.approx(
+        stats.chi2_contingency([[12, 12], [18, 6]], correction=False, lambda_="log-likelihood")[0]
+    )
+    assert found.dof == 1
+    assert found.total_variation == pytest.approx(0.25)
+    assert found.cramers_v == pytest.approx(math.sqrt(16 / 5 / 48))
+    # Around their own laws: +-1/24 twelve times, and 6/5 of that for six groups a sample: 12/576 * 6/5 * 256/5.
+    assert found.design_effect == pytest.approx(12 / 576 * 6 / 5 * 256 / 5)
+    # tr = 20/15, U = 16/5 - 20/15, and the products of the scores are those of (1, -3, -3, 1) over 45.
+    signs = np.array([1, -3, 1, -3, 1, -3, -3, 1, -3, 1, -3, 1])
+    products = np.outer(signs, signs) / 45
+    np.fill_diagonal(products, 0.0)
+    nu = (20 / 15) ** 2 / (products**2).sum()
+    assert found.nu == pytest.approx(nu)
+    # q = +-1/6 and residuals h = 24 s, -24 s: s.h sums with q to 24 * 20/15 / 6; |h|2 to 576 * 20/15.
+    bias = 2 * (24 * 20 / 15 / 6) / 48 - 12 / 36 * 576 * 20 / 15 / 2304
+    # Three moments of random signs: 0, 2 * sum of squares, 8 * the sum over three different groups.
+    skewness = 8 * np.trace(products @ products @ products) / (2 * (products**2).sum()) ** 1.5
+    z = (16 / 5 - 20 / 15 - bias) / math.sqrt(2 * (products**2).sum())
+    assert found.p_clustered == pytest.approx(stats.pearson3.sf(z, skewness))
+    assert "p cannot be below 0.0011" in found.note
+
+
+def test_paired_counted_on_paper():
+    found = compare_laws(A, B, paired=True)
+    # Documents differ by (-1, 1) six times: all scores are alike, one of the 2**5 patterns of signs.
+    assert found.chi2 == pytest.approx(16 / 5)
+    assert found.nu == pytest.approx(36 / 30)
+    assert found.p_clustered == pytest.approx(1 / 32)
+    assert "p is at its floor: 6 units cannot show less than 0.031" in found.note
+    assert found.design_effect == pytest.approx(0, abs=1e-12)
+
+
+@pytest.mark.parametrize("paired", [False, True])
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_laws_agree_with_the_oracle(seed, paired):
+    a, b = tables(seed, 7, (5,)), tables(seed + 50, 7 if paired else 9, (5,))
+    found, slow = compare_laws(a, b, paired=paired), oracle.clustered_test(a[:, None], b[:, None], paired)
+    assert found.chi2 == pytest.approx(slow["chi2"])
+    assert (found.dof, found.nu) == (slow["dof"], pytest.approx(slow["nu"]))
+    assert found.p_clustered == pytest.approx(slow["p"])
+    assert 10**found.log10_p_clustered == pytest.approx(slow["p"])
+    assert found.design_effect == pytest.approx(slow["design_effect"])
+    bits, error = oracle.jackknife(oracle.divergence, a, b, paired)
+    assert found.jsd_bits == pytest.approx(bits)
+    assert found.jsd_bits_plugin == pytest.approx(oracle.divergence(a.sum(axis=0), b.sum(axis=0)))
+    cells = moved_cells(a, b, paired=paired)
+    slow_errors = oracle.cell_errors(a, b, paired)
+    assert cells.standard_error == pytest.approx(slow_errors[cells.cell])
+    assert found.total_variation_chance == pytest.approx(slow_errors.sum() / math.sqrt(2 * math.pi))
+    if paired:
+        half = stats.t.ppf(0.975, 6) * error
+        assert (found.jsd_bits_low, found.jsd_bits_high) == pytest.approx((bits - half, bits + half))
+        assert cells.t == pytest.approx(cells.difference / cells.standard_error)
+        assert 10**cells.log10_p == pytest.approx(np.maximum(2 * stats.t.sf(abs(cells.t), 6), 1 / 64))
+
+
+@pytest.mark.parametrize("paired", [False, True])
+def test_transitions_agree_with_the_oracle(paired):
+    a, b = tables(5, 8, (3, 4)), tables(6, 8 if paired else 6, (3, 4))
+    a[:, 2] = 0  # a source that only B has
+    found = compare_transitions(a, b, paired=paired)
+    joint = oracle.clustered_test(a.reshape(len(a), 1, -1), b.reshape(len(b), 1, -1), paired)
+    assert found.joint.p_clustered == pytest.approx(joint["p"])
+    given = oracle.clustered_test(a, b, paired)
+    assert found.conditional.chi2 == pytest.approx(given["chi2"])
+    assert found.conditional.dof == given["dof"] == 2 * 3
+    assert found.conditional.p_clustered == pytest.approx(given["p"])
+    assert found.conditional.design_effect == pytest.approx(given["design_effect"])
+    plugin = oracle.conditional_divergence(a.sum(axis=0), b.sum(axis=0))
+    assert found.conditional.jsd_bits_plugin == pytest.approx(plugin)
+    assert found.conditional.jsd_bits == pytest.approx(
+        oracle.jackknife(oracle.conditional_divergence, a, b, paired)[0]
+    )
+    both = a[:, :2].sum() + b[:, :2].sum()
+    assert found.conditional.shared == pytest.approx(both / (a.sum() + b.sum()))
+
+
+def test_joint_divergence_is_the_source_s_plus_what_it_does_not_explain():
+    a, b = tables(7, 20, (4, 4)), tables(8, 25, (4, 4))
+    found = compare_transitions(a, b)
+    source = compare_laws(a.sum(axis=2), b.sum(axis=2))
+    assert found.joint.jsd_bits == pytest.approx(source.jsd_bits + found.conditional.jsd_bits)
+
+
+def test_another_load_at_the_source_is_no_other_transition():
+    rng = np.random.default_rng(3)
+    law = rng.dirichlet(np.ones(5), 5)
+
+    def draw(source):
+        sizes = rng.multinomial(300, np.array(source) / 16, 60)
+        return np.array(
+            [[rng.multinomial(n, row) for n, row in zip(size, law, strict=True)] for size in sizes]
+        )
+
+    a, b = draw([8, 4, 2, 1, 1]), draw([1, 1, 2, 4, 8])
+    found = compare_transitions(a, b)
+    assert found.joint.log10_p_clustered < -20
+    assert found.conditional.p_clustered > 0.01
+    assert abs(found.conditional.jsd_bits) < 0.002 < found.joint.jsd_bits
+
+
+@pytest.mark.parametrize("paired", [False, True])
+def test_names_of_states_do_not_matter_and_swapping_changes_signs_only(paired):
+    rng = np.random.default_rng(4)
+    a, b = tables(9, 12, (6,)), tables(10, 12, (6,))
+    order = rng.permutation(6)
+    one, other = compare_laws(a, b, paired=paired), compare_laws(a[:, order], b[:, order], paired=paired)
+    back = compare_laws(b, a, paired=paired)
+    for name in (
+        "chi2",
+        "p_clustered",
+        "design_effect",
+        "jsd_bits",
+        "jsd_bits_low",
+        "total_variation_chance",
+    ):
+        assert getattr(one, name) == pytest.approx(getattr(other, name))
+        assert getattr(one, name) == pytest.approx(getattr(back, name))
+    cells, swapped = moved_cells(a, b, paired=paired), moved_cells(b, a, paired=paired)
+    assert (cells.cell == swapped.cell).all()
+    assert cells.difference == pytest.approx(-swapped.difference)
+    assert cells.t == pytest.approx(-swapped.t)
+    assert cells.log2_ratio == pytest.approx(-swapped.log2_ratio)
+    assert (np.diff(np.abs(cells.difference)) <= 1e-15).all()
+    assert (np.sort(order[moved_cells(a[:, order], b[:, order], paired=paired).cell]) == np.arange(6)).all()
+
+
+@pytest.mark.parametrize("paired", [False, True])
+def test_a_sample_and_itself(paired):
+    a = tables(11, 15, (4, 4))
+    found = compare_transitions(a, a, paired=paired)
+    for law in (found.joint, found.conditional):
+        assert law.jsd_bits_plugin == pytest.approx(0, abs=1e-12)
+        assert law.p_clustered > 0.99
+    cells = moved_cells(a.reshape(15, -1), a.reshape(15, -1), paired=paired)
+    assert (cells.difference == 0).all()
+    assert not cells.moved.any()
+    assert cells.log10_p == pytest.approx(0)
+    assert permutation_p(a.reshape(15, -1), a.reshape(15, -1), np.random.default_rng(0), paired=paired) > 0.9
+
+
+def test_relabelling_is_exact_where_it_can_be_listed():
+    # Six documents of one token each, all of A in state 0 and all of B in state 1: of the 20 ways to choose three,
+    # two are as extreme, so p tends to 1/10. Paired, 2 of the 8 ways to swap: 1/4.
+    a, b = np.array([[1, 0]] * 3), np.array([[0, 1]] * 3)
+    rng = np.random.default_rng(5)
+    assert permutation_p(a, b, rng, n_resamples=20_000) == pytest.approx(0.1, abs=0.01)
+    assert permutation_p(a, b, rng, paired=True, n_resamples=20_000) == pytest.approx(0.25, abs=0.015)
+    assert permutation_p(a, b, rng, n_resamples=9) >= 0.1
+    assert math.isnan(permutation_p(a, b * 0, rng))
+
+
+def test_experts_have_no_figures_that_take_tokens_as_independent():
+    rng = np.random.default_rng(6)
+    chosen = np.argsort(rng.random((2, 30, 50, 8)), axis=-1)[..., :3]
+    counts = (chosen[..., None] == np.arange(8)).any(axis=-2).sum(axis=2)
+    found = compare_laws(counts[0], counts[1], per_token=3)
+    assert (found.n_a, found.dof) == (1500, 0)
+    assert np.isnan([found.chi2, found.g, found.log10_p_iid, found.design_effect, found.cramers_v]).all()
+    assert found.share_a.sum() == pytest.approx(1)
+    assert found.p_clustered > 0.01
+    assert compare_laws(counts[0], counts[1]).p_clustered == pytest.approx(found.p_clustered)
+
+
+def test_one_document_gives_differences_and_a_reason_but_no_test():
+    a, b = tables(12, 1, (4,)), tables(13, 9, (4,))
+    found = compare_laws(a, b)
+    assert math.isnan(found.p_clustered)
+    assert math.isnan(found.jsd_bits)
+    assert found.jsd_bits_plugin > 0
+    assert found.total_variation > 0
+    assert found.reason == "1 independent unit in one of the two: no test or interval below 6"
+    cells = moved_cells(a, b)
+    assert np.isnan(cells.standard_error).all()
+    assert not cells.moved.any()
+    assert np.isnan(moved_cells(a[:1], b[:1]).log10_p).all()
+    none = compare_laws(a * 0, b)
+    assert "no tokens" in none.reason
+    assert math.isnan(none.jsd_bits_plugin)
+
+
+def test_a_cell_that_a_small_sample_never_shows_has_an_error_all_the_same():
+    a, b = np.zeros((4, 3), int), np.zeros((40, 3), int)
+    a[:, 0], b[:, 0] = 50, 50
+    b[::5, 2] = 6
+    found = moved_cells(a, b)
+    place = found.cell.tolist().index(2)
+    assert found.share_a[place] == 0
+    assert math.isnan(found.log2_ratio[place])
+    assert not found.moved.any()
+
+
+@pytest.mark.parametrize("paired", [False, True])
+def test_groups_that_agree_perfectly_are_as_much_evidence_as_groups(paired):
+    """All of A in one state, all of B in another: nothing varies, and the p-value is finite all the same."""
+    a, b = np.zeros((10, 3), int), np.zeros((10, 3), int)
+    a[:, 0], b[:, 1] = 5, 7
+    few = moved_cells(a, b, paired=paired)
+    many = moved_cells(np.repeat(a, 30, axis=0), np.repeat(b, 30, axis=0), paired=paired)
+    assert few.moved.all()
+    assert many.moved.all()
+    assert np.isfinite(many.log10_p).all()
+    # Relabelling 10 and 10 groups could do no better than 2 in C(20, 10); trading pairs, than 2 in 2**10.
+    assert (few.log10_p > math.log10(2 / math.comb(20, 10))).all()
+    assert (many.log10_p < 10 * few.log10_p).all()
+
+
+@pytest.mark.parametrize(("t", "dof"), [(1.5, 7.3), (60.0, 300.0), (1e3, 299.0), (1e6, 120.5)])
+def test_tails_of_student_s_t_stay_finite(t, dof):
+    mpmath = pytest.importorskip("mpmath")
+    with mpmath.workdps(40):
+        exact = mpmath.log10(
+            mpmath.betainc(dof / 2, 0.5, 0, dof / (dof + mpmath.mpf(t) ** 2), regularized=True)
+        )
+    assert log10_t_tails(np.array([t]), np.array([dof]))[0] == pytest.approx(float(exact), rel=1e-9)
+    assert log10_t_tails(np.array([0.0, np.nan]), np.array([5.0, 5.0])) == pytest.approx(
+        [0.0, np.nan], nan_ok=True
+    )
+
+
+def test_figures_that_need_no_labels():
+    loads = np.array([[4.0, 2.0, 1.0, 1.0]])
+    assert entropy_bits(loads)[0] == pytest.approx(1.75)
+    assert gini(loads)[0] == pytest.approx(np.abs(loads.T - loads).sum() / (2 * 16 * 2))
+    assert max_over_mean(loads)[0] == pytest.approx(2)
+    assert information_bits(np.eye(4)[None])[0] == pytest.approx(2)
+    assert profile_distance([1, 3], [2, 0, 0, 2]) == pytest.approx(0.25)
+    assert math.isnan(profile_distance([0, 0], [1, 1]))
+    a, b = tables(14, 10, (6,)), tables(15, 12, (4,))
+    found = compare_figures(entropy_bits, a, b)
+    plain = [entropy_bits(t.sum(axis=0)[None].astype(float))[0] for t in (a, b)]
+    assert (found.a, found.b) == pytest.approx(plain)
+    value, error = oracle.jackknife(
+        lambda x, y: entropy_bits(x[None].astype(float))[0] - entropy_bits(y[None].astype(float))[0], a, b
+    )
+    assert (found.difference, found.standard_error) == pytest.approx((value, error))
+    assert found.low < found.difference < found.high
+    rough = compare_figures(entropy_bits, a, b, smooth=False)
+    assert rough.difference == pytest.approx(plain[0] - plain[1]) == (rough.low + rough.high) / 2
+    assert rough.standard_error == found.standard_error
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "options", "message"),
+    [
+        (np.ones((3, 4), int), np.ones((3, 5), int), {}, "the same states"),
+        (np.ones((3, 4), int), np.ones((2, 4), int), {"paired": True}, "the same groups, got 3 and 2"),
+        (np.ones((3, 4, 2), int), np.ones((3, 4), int), {}, "wanted 2 axes"),
+        (np.full((3, 4), 0.5), np.ones((3, 4), int), {}, "whole counts"),
+        (np.ones((3, 4), int), np.ones((3, 4), int), {"per_token": 0}, "per_token"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused(a, b, options, message):
+    with pytest.raises(RoutestatError, match=message):
+        compare_laws(a, b, **options)
