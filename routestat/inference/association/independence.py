@@ -12,7 +12,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from routestat.errors import RoutestatError
-from routestat.inference.base import correlation
+from routestat.inference.base.correlation import (
+    chi2_tail,
+    cramers_v,
+    cramers_v_corrected,
+    gk_lambda,
+    gk_tau,
+    log10_chi2_tail,
+    theils_u,
+)
 from routestat.inference.base.score_test import SecondOrder, caution, clustered_scores, second_order
 from routestat.inference.base.tables import (
     Floats,
@@ -159,7 +167,7 @@ def independence(table: ArrayLike) -> Independence:
     if kept.tables is not None and n:
         clustered = _clustered(kept.tables, chi2, dof)
     effect = clustered.get("design_effect", math.nan) if kept.tables is not None and n else 1.0
-    corrected = correlation.cramers_v_corrected(chi2, n, total.shape, effect)
+    corrected = cramers_v_corrected(chi2, n, total.shape, effect)
     if math.isnan(corrected) and clustered["reason"] is None:
         clustered["reason"] = (
             "V is not corrected: the table is too large for so few tokens beside the design effect"
@@ -168,20 +176,20 @@ def independence(table: ArrayLike) -> Independence:
         n=n,
         dof=dof,
         chi2=chi2,
-        p_chi2=correlation.chi2_tail(chi2, dof),
-        log10_p_chi2=correlation.log10_chi2_tail(chi2, dof),
+        p_chi2=chi2_tail(chi2, dof),
+        log10_p_chi2=log10_chi2_tail(chi2, dof),
         g=g,
-        p_g=correlation.chi2_tail(g, dof),
-        log10_p_g=correlation.log10_chi2_tail(g, dof),
+        p_g=chi2_tail(g, dof),
+        log10_p_g=log10_chi2_tail(g, dof),
         mi_bits=information / math.log(2.0),
-        cramers_v=correlation.cramers_v(chi2, n, total.shape),
+        cramers_v=cramers_v(chi2, n, total.shape),
         cramers_v_corrected=corrected,
-        theils_u=correlation.theils_u(total),
-        theils_u_reverse=correlation.theils_u(total.T),
-        gk_tau=correlation.gk_tau(total),
-        gk_tau_reverse=correlation.gk_tau(total.T),
-        gk_lambda=correlation.gk_lambda(total),
-        gk_lambda_reverse=correlation.gk_lambda(total.T),
+        theils_u=theils_u(total),
+        theils_u_reverse=theils_u(total.T),
+        gk_tau=gk_tau(total),
+        gk_tau_reverse=gk_tau(total.T),
+        gk_lambda=gk_lambda(total),
+        gk_lambda_reverse=gk_lambda(total.T),
         expected=read_only(expectation),
         residuals=read_only(pearson),
         adjusted_residuals=read_only(standardised_residuals(total, expectation)),
@@ -210,7 +218,7 @@ def _clustered(tables: NDArray[np.integer], chi2: float, dof: int) -> dict[str, 
     scaled = chi2 / effect if effect > 0 else math.nan
     first = math.nan
     if math.isfinite(test.log10_floor) and effect > 0:
-        first = max(correlation.log10_chi2_tail(scaled, dof), test.log10_floor)
+        first = max(log10_chi2_tail(scaled, dof), test.log10_floor)
     still = (
         "the groups' tables are in equal proportions, so there is no variance to scale by"
         if effect == 0

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import linalg, stats
 
 from routestat.errors import RoutestatError
-from routestat.inference.base import correlation
+from routestat.inference.base.correlation import chi2_tail
 from routestat.inference.base.score_test import few_groups
 from routestat.inference.base.tables import Floats, contingency, expected_counts, pearson_residuals, read_only
 
@@ -124,7 +124,7 @@ def rao_scott(tables: ArrayLike) -> RaoScott:
         ddf=ddf,
         p=float(stats.f.sf(chi2 / scale, ndf, ddf)),
         chi2_first_order=first,
-        p_first_order=correlation.chi2_tail(first, dof),
+        p_first_order=chi2_tail(first, dof),
         eigenvalues=read_only(values),
         note=few_groups(groups),
     )

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
-from routestat.inference.base import correlation
+from routestat.inference.base.correlation import log10_chi2_tail
 from routestat.inference.base.pair_bias import MarginParts, pair_bias
 from routestat.inference.base.tables import Floats, read_only
 from routestat.inference.base.units import FEW_UNITS, LEAST_UNITS, log10_sign_floor, shown_power, too_few
@@ -110,7 +110,7 @@ def log10_tail(z: float, skewness: float) -> float:
     if skewness < 0.01:
         return float(special.log_ndtr(-z)) / _LN10
     dof = 8.0 / skewness**2
-    return correlation.log10_chi2_tail(dof + z * math.sqrt(2.0 * dof), dof)
+    return log10_chi2_tail(dof + z * math.sqrt(2.0 * dof), dof)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -12,7 +12,7 @@ from scipy import special, stats
 
 from routestat.counting.strata import Strata
 from routestat.errors import RoutestatError
-from routestat.inference.base import correlation
+from routestat.inference.base.correlation import log10_chi2_tail
 from routestat.inference.base.tables import Floats, expected_counts, pearson_residuals
 from routestat.inference.information.mutual_information import plugin_information
 
@@ -129,9 +129,9 @@ def order_tests(
         n_strata=used,
         dof=dof,
         g=g,
-        log10_p_g_iid=correlation.log10_chi2_tail(g, dof),
+        log10_p_g_iid=log10_chi2_tail(g, dof),
         chi2=chi2,
-        log10_p_chi2_iid=correlation.log10_chi2_tail(chi2, dof),
+        log10_p_chi2_iid=log10_chi2_tail(chi2, dof),
         bic_tokens=g - dof * math.log(strata.n_tokens),
         bic_documents=g - dof * math.log(n_documents) if n_documents > 1 else math.nan,
         resampled_g_mean=mean,

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from scipy import special
 
 from routestat.errors import RoutestatError
-from routestat.inference.base import correlation
+from routestat.inference.base.correlation import chi2_tail, cramers_v, cramers_v_corrected, log10_chi2_tail
 from routestat.inference.base.score_test import SecondOrder, caution, second_order
 from routestat.inference.base.tables import Floats, read_only
 from routestat.inference.two_sample.cells import cell_differences
@@ -185,20 +185,20 @@ def _difference(
     effect = scores.spread / dof if dof else math.nan
     first = math.nan
     if effect > 0:
-        first = max(correlation.chi2_tail(chi2 / effect, dof), 10.0**tables.log10_floor)
+        first = max(chi2_tail(chi2 / effect, dof), 10.0**tables.log10_floor)
     laws = [read_only(t.reshape(shape) / t.sum() if t.any() else np.full(shape, np.nan)) for t in (a, b)]
     # A conditional law has no one table sample x state whose association could be measured.
     table = (2, 1 if conditional else dof + 1)
     return LawDifference(
         n_a=n_a, n_b=n_b, n_groups_a=groups[0], n_groups_b=groups[1], paired=tables.paired,
-        chi2=chi2, g=g, dof=dof, log10_p_iid=correlation.log10_chi2_tail(g, dof),
+        chi2=chi2, g=g, dof=dof, log10_p_iid=log10_chi2_tail(g, dof),
         design_effect=effect, p_clustered=test.p, log10_p_clustered=test.log10_p, nu=test.nu,
         p_first_order=first,
         jsd_bits=far.value, jsd_bits_plugin=far.plugin, jsd_bits_low=far.low, jsd_bits_high=far.high,
         total_variation=math.nan if conditional else float(np.abs(laws[0] - laws[1]).sum() / 2.0),
         total_variation_chance=chance,
-        cramers_v=correlation.cramers_v(chi2, n_a + n_b, table),
-        cramers_v_corrected=correlation.cramers_v_corrected(chi2, n_a + n_b, table, effect),
+        cramers_v=cramers_v(chi2, n_a + n_b, table),
+        cramers_v_corrected=cramers_v_corrected(chi2, n_a + n_b, table, effect),
         share_a=laws[0], share_b=laws[1], shared=scores.shared,
         reason=test.reason, note=_note(tables, test, scores.bias),
     )  # fmt: skip
