@@ -8,7 +8,7 @@ from routestat.counting.counts import Counts, count
 from routestat.errors import RoutestatError
 from routestat.forecast.factorised import FactorisedChain
 from routestat.inference.markov.chain import Chain
-from routestat.inference.smoothing.posterior import parse_alpha
+from routestat.inference.smoothing.prior import parse_alpha
 from routestat.study.chain import chain_of
 from routestat.study.chain_file import CHAIN_FILE, load_chain, load_factorised
 from routestat.traces.manifest import MANIFEST

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from routestat.errors import RoutestatError
-from routestat.inference.base.jackknife import student
+from routestat.inference.base.estimate import student
 from routestat.inference.base.tables import Floats, Integers, read_only
 from routestat.inference.conditional_bernoulli import distribution as law
 from routestat.inference.conditional_bernoulli.sampling import (

@@ -20,7 +20,7 @@ from routestat.forecast.scores import PredictionScore
 from routestat.forecast.tempered import Tempered, fit_load, fit_tempered
 from routestat.inference.base.tables import Floats, read_only
 from routestat.inference.conditional_bernoulli.distribution import fit_log_weights
-from routestat.inference.smoothing.posterior import resolve_alpha
+from routestat.inference.smoothing.prior import resolve_alpha
 from routestat.traces.metadata import Router
 from routestat.traces.store import Trace
 

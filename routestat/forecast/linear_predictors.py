@@ -13,7 +13,7 @@ from routestat.counting.context import Context
 from routestat.counting.counts import Counts
 from routestat.counting.predictor_scores import LinearPredictor
 from routestat.inference.base.tables import Floats
-from routestat.inference.smoothing.posterior import resolve_alpha
+from routestat.inference.smoothing.prior import resolve_alpha
 from routestat.traces.metadata import Router
 
 FOLDS = 10

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from routestat.counting.predictor_scores import SUMS
 from routestat.errors import RoutestatError
 from routestat.inference.base.estimate import Estimate, ratio
-from routestat.inference.smoothing.posterior import resolve_alpha
+from routestat.inference.smoothing.prior import resolve_alpha
 
 #: The scores, each an `Estimate`; `bits` is reported as log_loss_bits.
 SCORES = ("exact_set", "recall_at_k", "hit_rate", "top1_hit", "recall_at_2k", "log_loss_bits")
@@ -83,7 +83,7 @@ def score_table(tables: NDArray, membership: NDArray, top_k: int, alpha: str | f
         Which experts a state holds.
     top_k : int
     alpha : str or float
-        As for `routestat.inference.smoothing.posterior.resolve_alpha`.
+        As for `routestat.inference.smoothing.prior.resolve_alpha`.
     """
     sums = np.zeros((len(tables), len(SUMS)))
     used = np.flatnonzero(tables.any(axis=(1, 2)))

@@ -24,7 +24,7 @@ from routestat.counting.moments import Moments
 from routestat.forecast import ridge
 from routestat.forecast.exponents import Parts, greatest_exponents, log_odds
 from routestat.inference.base.tables import Floats, Integers
-from routestat.inference.smoothing.posterior import resolve_alpha
+from routestat.inference.smoothing.prior import resolve_alpha
 
 #: The parts that each kind of tempered predictor puts together; the load always is one more.
 KINDS = {"tempered-bayes": ("bayes",), "ridge": ("ridge",), "factorised": ("bayes", "ridge")}

@@ -13,10 +13,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from routestat.errors import RoutestatError
 from routestat.inference.association.within_documents import ONE_TOKEN
-from routestat.inference.base.correlation import adjust_log10
 from routestat.inference.base.estimate import Estimate
+from routestat.inference.base.multiplicity import adjust_log10
 from routestat.inference.base.score_test import caution, second_order
-from routestat.inference.base.student import log10_t_tails
+from routestat.inference.base.special import log10_t_tails
 from routestat.inference.base.tables import Floats, Integers, read_only, whole_counts
 from routestat.inference.base.units import log10_sign_floor, too_few
 from routestat.inference.conditional_bernoulli.distribution import fit_log_weights, pair_rows

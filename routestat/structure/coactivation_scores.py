@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from routestat.inference.base.estimate import Estimate
-from routestat.inference.base.jackknife import student, unbiased
+from routestat.inference.base.estimate import Estimate, student
+from routestat.inference.base.jackknife import unbiased
 from routestat.inference.base.tables import Floats
 from routestat.structure.coactivation_null import Rows
 

@@ -8,11 +8,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from routestat.errors import RoutestatError
-from routestat.inference.association.independence import independence, independence_experts
-from routestat.inference.base.correlation import adjust_log10
+from routestat.inference.association.expert_independence import independence_experts
+from routestat.inference.association.independence import independence
+from routestat.inference.base.multiplicity import adjust_log10
 from routestat.inference.base.tables import Floats, read_only
+from routestat.inference.information.entropy import entropy
 from routestat.inference.information.inclusion_information import inclusion_information
-from routestat.inference.information.mutual_information import entropy, mutual_information_interval
+from routestat.inference.information.mutual_information import mutual_information_interval
 from routestat.inference.information.scarcity import Scarcity, scarcity
 
 PairTables = Mapping[tuple[int, int], ArrayLike] | Iterable[tuple[tuple[int, int], ArrayLike]]

@@ -5,6 +5,8 @@ of one transition lead to, the experts of one layer under different domains. Exp
 labels, so layers are compared by what no naming changes: their sorted loads.
 """
 
+import math
+import warnings
 from collections.abc import Callable, Iterable
 
 import numpy as np
@@ -12,7 +14,7 @@ from numpy.typing import ArrayLike
 from scipy import special, stats
 
 from routestat.errors import RoutestatError
-from routestat.inference.base.tables import Floats, read_only
+from routestat.inference.base.tables import Floats, numbers, read_only
 
 PAIRS_AT_ONCE = 1 << 21
 
@@ -147,3 +149,46 @@ def _checked(profiles: ArrayLike) -> Floats:
     if not np.isfinite(rows).all():
         raise RoutestatError("profiles: wanted finite numbers, got NaN or infinity; drop those places in all")
     return rows
+
+
+COEFFICIENTS = {"pearson": stats.pearsonr, "spearman": stats.spearmanr, "kendall": stats.kendalltau}
+
+
+def correlate(a: ArrayLike, b: ArrayLike, method: str = "pearson") -> float:
+    """The correlation of two profiles: Pearson's r, Spearman's rho or Kendall's tau-b.
+
+    For measurements such as loads, rows of probabilities or layers; ids of experts or states are labels and
+    have no correlation.
+
+    Parameters
+    ----------
+    a, b
+        Numbers `[n]` of equal length, two or more.
+    method
+        "pearson", "spearman" or "kendall" (tau-b, corrected for ties).
+
+    Returns
+    -------
+    The coefficient; NaN where one side is constant.
+
+    Raises
+    ------
+    RoutestatError
+        For NaN or infinity, unequal lengths, fewer than two values or an unknown method.
+    """
+    if method not in COEFFICIENTS:
+        raise RoutestatError(f"method: wanted 'pearson', 'spearman' or 'kendall', got {method!r}; pick one")
+    left, right = numbers(a, "a"), numbers(b, "b")
+    if left.ndim != 1 or left.shape != right.shape or left.size < 2:
+        raise RoutestatError(
+            f"a and b: wanted two equally long lists of two or more, got shapes {left.shape} and {right.shape}; "
+            "flatten or align them"
+        )
+    if not (np.isfinite(left).all() and np.isfinite(right).all()):
+        raise RoutestatError("a and b: wanted finite numbers, got NaN or infinity; drop those places in both")
+    if np.ptp(left) == 0 or np.ptp(right) == 0:
+        return math.nan
+    with warnings.catch_warnings():
+        # A nearly constant side has a coefficient all the same; scipy's warning is not for our caller to catch.
+        warnings.simplefilter("ignore")
+        return float(COEFFICIENTS[method](left, right).statistic)

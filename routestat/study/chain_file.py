@@ -22,7 +22,7 @@ from routestat.inference.base.tables import read_only, whole_counts
 from routestat.inference.markov.chain import Chain
 from routestat.inference.markov.second_order import MOST_CELLS, SecondOrder
 from routestat.inference.smoothing.backoff_strength import Strength
-from routestat.inference.smoothing.posterior import parse_alpha, positive_alpha
+from routestat.inference.smoothing.prior import parse_alpha, positive_alpha
 from routestat.traces.manifest import replace_file
 from routestat.traces.metadata import Router
 from routestat.traces.validation import first_line

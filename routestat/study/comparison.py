@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from routestat.counting.agreement import Agreement
 from routestat.counting.context import Context
 from routestat.counting.counts import Counts
-from routestat.inference.base.correlation import adjust_log10
 from routestat.inference.base.estimate import Estimate, ratio
+from routestat.inference.base.multiplicity import adjust_log10
 from routestat.inference.two_sample.cells import MovedCells, moved_cells
 from routestat.inference.two_sample.distributions import (
     LawDifference,

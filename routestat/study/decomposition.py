@@ -13,11 +13,7 @@ from routestat.counting.document_sample import Sample, take_sample
 from routestat.counting.expected_within_documents import count_within
 from routestat.counting.permuted_documents import permuted_tables
 from routestat.counting.strata import count_strata
-from routestat.inference.association.stratified import (
-    StratifiedIndependence,
-    conditional_information_interval,
-    stratified_independence,
-)
+from routestat.inference.association.stratified import StratifiedIndependence, stratified_independence
 from routestat.inference.association.token_types import BeyondVocabulary, beyond_token_types
 from routestat.inference.association.within_documents import WithinDocuments, within_documents
 from routestat.inference.information.mutual_information import (
@@ -25,6 +21,7 @@ from routestat.inference.information.mutual_information import (
     mutual_information,
     mutual_information_interval,
 )
+from routestat.inference.information.stratified import conditional_information_interval
 from routestat.traces.metadata import Router
 from routestat.traces.store import Trace
 

@@ -20,21 +20,16 @@ from routestat.forecast.factorised import FactorisedChain
 from routestat.forecast.factorised_fit import fit_factorised
 from routestat.forecast.scores import PredictionScore
 from routestat.inference.association.cell_tests import CellTests, cell_tests
-from routestat.inference.association.independence import (
-    ExpertIndependence,
-    Independence,
-    independence,
-    independence_experts,
-)
+from routestat.inference.association.expert_independence import ExpertIndependence, independence_experts
+from routestat.inference.association.independence import Independence, independence
 from routestat.inference.association.minimum_effect import MinimalEffect, minimal_effect
-from routestat.inference.base.correlation import adjust_families, adjust_log10
+from routestat.inference.base.multiplicity import adjust_families, adjust_log10
 from routestat.inference.base.units import FEW_UNITS, effective_units, too_few
 from routestat.inference.bayes.results import FullBayes
-from routestat.inference.information.entropy import default_estimator
+from routestat.inference.information.entropy import default_estimator, entropy
 from routestat.inference.information.inclusion_information import inclusion_information
 from routestat.inference.information.mutual_information import (
     InformationInterval,
-    entropy,
     mutual_information,
     mutual_information_interval,
 )

@@ -11,7 +11,8 @@ import math
 import numpy as np
 import pytest
 
-from routestat.inference.association.independence import independence, independence_experts
+from routestat.inference.association.expert_independence import independence_experts
+from routestat.inference.association.independence import independence
 from routestat.inference.base.units import too_few
 from routestat.inference.markov.order_score_test import clustered_order
 from routestat.inference.two_sample.distributions import compare_laws, compare_transitions

@@ -8,7 +8,8 @@ import math
 import numpy as np
 import pytest
 
-from routestat.inference.association.independence import independence, independence_experts
+from routestat.inference.association.expert_independence import independence_experts
+from routestat.inference.association.independence import independence
 from tests.calibration.nulls import (
     BOTH,
     DOCUMENTS,

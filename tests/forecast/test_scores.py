@@ -9,7 +9,7 @@ from routestat.counting.predictor_scores import SUMS, count_decisions
 from routestat.forecast.board import expert_board, mean_board, state_board
 from routestat.forecast.linear_predictors import assign_folds, linear_predictors
 from routestat.forecast.scores import SCORES, PredictionScore, score_table, score_uniform
-from routestat.inference.smoothing.posterior import fit_concentration
+from routestat.inference.smoothing.concentration import fit_concentration
 from routestat.traces.metadata import routers_like
 from routestat.traces.synthetic import chain, expert_chain, independent
 from tests.oracle import forecast_oracle

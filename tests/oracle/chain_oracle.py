@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 
 from routestat.inference.markov.chain import Chain
-from routestat.inference.smoothing.posterior import resolve_alpha
+from routestat.inference.smoothing.prior import resolve_alpha
 
 
 def own_prior(chain: Chain, gap: int) -> list[float]:

@@ -5,9 +5,11 @@ import pytest
 
 from routestat import Context, count
 from routestat.errors import RoutestatError
-from routestat.inference.association.independence import independence, independence_experts
-from routestat.inference.base.correlation import adjust
-from routestat.inference.information.mutual_information import entropy, mutual_information_interval
+from routestat.inference.association.expert_independence import independence_experts
+from routestat.inference.association.independence import independence
+from routestat.inference.base.multiplicity import adjust
+from routestat.inference.information.entropy import entropy
+from routestat.inference.information.mutual_information import mutual_information_interval
 from routestat.structure.layer_map import layer_map, without_diagonal
 from routestat.traces.synthetic import chain, expert_chain, to_trace
 

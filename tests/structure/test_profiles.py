@@ -8,8 +8,7 @@ from scipy import stats
 from scipy.spatial import distance
 
 from routestat.errors import RoutestatError
-from routestat.inference.base.correlation import correlate
-from routestat.structure.profiles import profile_matrix, row_profiles, sorted_loads
+from routestat.structure.profiles import correlate, profile_matrix, row_profiles, sorted_loads
 
 METHODS = ["pearson", "spearman", "kendall", "jensen-shannon"]
 

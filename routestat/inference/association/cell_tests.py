@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from routestat.errors import RoutestatError
-from routestat.inference.base.correlation import adjust_log10
-from routestat.inference.base.student import log10_t_tails
+from routestat.inference.base.multiplicity import adjust_log10
+from routestat.inference.base.special import log10_t_tails
 from routestat.inference.base.tables import Floats, Integers, contingency, expected_counts, read_only
 from routestat.inference.base.units import log10_sign_floor, too_few
 

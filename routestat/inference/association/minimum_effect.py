@@ -12,9 +12,10 @@ from numpy.typing import ArrayLike
 from scipy import stats
 
 from routestat.errors import RoutestatError
-from routestat.inference.base.jackknife import degrees, student, unbiased
+from routestat.inference.base.estimate import degrees, student
+from routestat.inference.base.jackknife import unbiased
 from routestat.inference.base.score_test import few_groups
-from routestat.inference.base.student import log10_t_tails
+from routestat.inference.base.special import log10_t_tails
 from routestat.inference.base.tables import Floats, contingency, expected_counts
 from routestat.inference.base.units import log10_sign_floor, too_few
 

@@ -14,8 +14,9 @@ from scipy import special, stats
 
 from routestat.counting.strata import Strata
 from routestat.errors import RoutestatError
-from routestat.inference.base.jackknife import degrees, student, unbiased
-from routestat.inference.base.student import log10_t_tails
+from routestat.inference.base.estimate import degrees, student
+from routestat.inference.base.jackknife import unbiased
+from routestat.inference.base.special import log10_t_tails
 from routestat.inference.base.tables import Floats
 from routestat.inference.base.units import log10_sign_floor, too_few
 

@@ -8,7 +8,8 @@ from numpy.typing import ArrayLike
 from scipy import special
 
 from routestat.errors import RoutestatError
-from routestat.inference.base.jackknife import student, unbiased
+from routestat.inference.base.estimate import student
+from routestat.inference.base.jackknife import unbiased
 from routestat.inference.base.score_test import caution, second_order
 from routestat.inference.base.tables import Floats, whole_counts
 from routestat.inference.base.units import too_few

@@ -1,11 +1,13 @@
-"""Ratios of sums over groups of whole documents, with the interval that dependent tokens call for."""
+"""An estimate with its standard error and interval, and Student's t for groups that differ in size."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
+from routestat.inference.base.tables import Floats
 from routestat.inference.base.units import too_few
 
 
@@ -47,3 +49,23 @@ def ratio(numerator: ArrayLike, denominator: ArrayLike, level: float = 0.95) -> 
     error = float(np.sqrt(len(bottom) / (len(bottom) - 1) * np.sum(scores**2)) / n)
     reach = float(stats.t.ppf(0.5 + level / 2, len(bottom) - 1)) * error
     return Estimate(value, value - reach, value + reach, error, len(bottom))
+
+
+def degrees(size: ArrayLike) -> float:
+    """Degrees of freedom of an error from these groups: 1 / (sum of w_g**2) - 1, G - 1 if they are of one size.
+
+    An error that a few long documents make up is known no better than from those few. One at least.
+    """
+    return max(1.0, 1.0 / float((size_shares(size) ** 2).sum()) - 1.0)
+
+
+def student(size: ArrayLike, level: float) -> float:
+    """Student's two-sided quantile with the `degrees` of these groups; NaN where they are `too_few` for an interval."""
+    if too_few(size):
+        return math.nan
+    return float(stats.t.ppf((1.0 + level) / 2.0, degrees(size)))
+
+
+def size_shares(size: ArrayLike) -> Floats:
+    tokens = np.asarray(size, dtype=np.float64)
+    return tokens / tokens.sum()

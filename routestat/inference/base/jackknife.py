@@ -1,13 +1,13 @@
-"""The delete-group jackknife where groups differ in size: what is left of a figure once its bias is out."""
+"""The delete-group jackknife where groups differ in size."""
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import stats
 
-from routestat.inference.base.tables import Floats
-from routestat.inference.base.units import too_few
+from routestat.inference.base.estimate import size_shares, student
+from routestat.inference.base.tables import Floats, read_only
 
 
 def unbiased(whole: float, left_out: ArrayLike, size: ArrayLike) -> float:
@@ -27,26 +27,97 @@ def unbiased(whole: float, left_out: ArrayLike, size: ArrayLike) -> float:
     size
         Tokens `[group]`, two above zero or more.
     """
-    share = _shares(size)
+    share = size_shares(size)
     kept = (1.0 - share) ** 2
     return float(((whole - kept * np.asarray(left_out)).sum() - whole) / (1.0 - (share**2).sum()))
 
 
-def degrees(size: ArrayLike) -> float:
-    """Degrees of freedom of an error from these groups: 1 / (sum of w_g**2) - 1, G - 1 if they are of one size.
+@dataclass(frozen=True, slots=True, eq=False)
+class Bands:
+    """Figures with their intervals, read-only arrays of one shape; NaN where there is none.
 
-    An error that a few long documents make up is known no better than from those few. One at least.
+    Attributes
+    ----------
+    value
+        The delete-group jackknife estimate; `plugin` is the figure of the tables as they are.
+    low, high
+        Limits by documents, centred on `value`: they may leave the figure's range where it is near its end.
     """
-    return max(1.0, 1.0 / float((_shares(size) ** 2).sum()) - 1.0)
+
+    value: Floats
+    low: Floats
+    high: Floats
+    plugin: Floats
 
 
-def student(size: ArrayLike, level: float) -> float:
-    """Student's two-sided quantile with the `degrees` of these groups; NaN where they are `too_few` for an interval."""
-    if too_few(size):
-        return math.nan
-    return float(stats.t.ppf((1.0 + level) / 2.0, degrees(size)))
+def bands(whole: ArrayLike, left_out: ArrayLike, size: ArrayLike, level: float = 0.95) -> Bands:
+    """Every figure with its interval.
+
+    Parameters
+    ----------
+    whole
+        Figures of all groups, of any shape.
+    left_out, size
+        The figures without each group and the group's tokens, `[..., group]`.
+    level
+        Of confidence; Student's t (see `student`).
+    """
+    figures = np.asarray(whole, dtype=np.float64)
+    without, tokens = np.asarray(left_out, np.float64), np.asarray(size, np.float64)
+    found = np.full((4, *figures.shape), math.nan)
+    for at in np.ndindex(figures.shape):
+        row = figures[at][None], without[at][None], tokens[at][None]
+        found[(slice(None), *at)] = _combined(*row, np.ones(1), level)
+    return Bands(*(read_only(np.array(part)) for part in found))
 
 
-def _shares(size: ArrayLike) -> Floats:
-    tokens = np.asarray(size, dtype=np.float64)
-    return tokens / tokens.sum()
+def combined(
+    whole: ArrayLike, left_out: ArrayLike, size: ArrayLike, weights: ArrayLike, level: float = 0.95
+) -> Bands:
+    """One sum of figures with its interval, arrays of no axes: each group moves all figures at once.
+
+    Parameters
+    ----------
+    whole
+        Figures `[figure]`.
+    left_out, size
+        `[figure, group]`, as in `bands`.
+    weights
+        `[figure]`: 1/n for a mean.
+    level
+        Of confidence.
+    """
+    figures, without, tokens, weight = (
+        np.asarray(a, dtype=np.float64) for a in (whole, left_out, size, weights)
+    )
+    found = _combined(figures, without, tokens, weight, level)
+    return Bands(*(read_only(np.array(number)) for number in found))
+
+
+def contributions(whole: float, left_out: Floats, size: Floats) -> tuple[Floats, Floats]:
+    """What each group adds to the jackknife estimate, `[group]`, and the share of it that it has by its size.
+
+    (1 - w)(F - (1 - w) F_-g) / (1 - sum of w**2) and (1 - w) w / (1 - sum of w**2): the first sum to `unbiased`, the
+    second to one.
+    """
+    share = size / size.sum()
+    scale = (1.0 - share) / (1.0 - float((share**2).sum()))
+    return scale * (whole - (1.0 - share) * left_out), scale * share
+
+
+def _combined(
+    whole: Floats, left_out: Floats, size: Floats, weights: Floats, level: float
+) -> tuple[float, float, float, float]:
+    plugin, nan = float(weights @ whole), math.nan
+    groups = int((size > 0).any(axis=0).sum())
+    if not whole.size or not np.isfinite(left_out).all() or ((size > 0).sum(axis=1) < 2).any():
+        return nan, nan, nan, plugin if whole.size else nan
+    value = sum(
+        w * unbiased(f, left, n) for w, f, left, n in zip(weights, whole, left_out, size, strict=True)
+    )
+    share = size / size.sum(axis=1, keepdims=True)
+    moves = weights @ ((1.0 - share) * (whole[:, None] - left_out))
+    moves = moves[(size > 0).any(axis=0)]
+    error = math.sqrt(groups / (groups - 1) * float(((moves - moves.mean()) ** 2).sum()))
+    reach = student(size.sum(axis=0), level) * error
+    return value, value - reach, value + reach, plugin

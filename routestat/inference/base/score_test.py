@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
-from routestat.inference.base.correlation import log10_chi2_tail
 from routestat.inference.base.pair_bias import MarginParts, pair_bias
+from routestat.inference.base.special import log10_chi2_tail
 from routestat.inference.base.tables import Floats, read_only
 from routestat.inference.base.units import FEW_UNITS, LEAST_UNITS, log10_sign_floor, shown_power, too_few
 

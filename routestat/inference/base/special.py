@@ -1,16 +1,20 @@
-"""Rising factorials in logs, of which the evidence of Dirichlet rows is made, and rows of counts, checked."""
+"""Special functions: rising factorials, and tails of chi-square and Student's t as logarithms that stay finite."""
+
+import math
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import special
+from scipy import special, stats
 
 from routestat.errors import RoutestatError
 from routestat.inference.base.tables import Floats, whole_counts
 
 # Beyond these a double cannot hold alpha + count, and posteriors are 0, 1 or NaN.
 SMALLEST_ALPHA, LARGEST_ALPHA = 1e-15, 1e15
+
 # The sum of a fitted alpha stays above this, where a row of any length already follows its first token.
 SMALLEST_SUM = 1e-4
+
 # It stays below this many times the longest row. Beyond it the prior outweighs the
 # data ten thousand to one and the evidence no longer tells one value from another.
 LARGEST_SUM_PER_TOKEN = 1e4
@@ -41,3 +45,69 @@ def count_rows(rows: ArrayLike) -> NDArray[np.float64]:
             "counts: wanted rows [..., K] with K of one or more, got none; pass a row of counts"
         )
     return counts.astype(np.float64)
+
+
+def log10_chi2_tail(statistic: float, dof: float) -> float:
+    """log10 P(chi2_dof > statistic), finite for every finite statistic; dof need not be whole.
+
+    Where the probability is near the smallest float, Lentz's continued fraction of the upper incomplete gamma
+    function in logs. Zero degrees of freedom give 0 (a probability of one); NaN gives NaN.
+    """
+    if math.isnan(statistic) or math.isnan(dof):
+        return math.nan
+    if dof <= 0 or statistic <= 0:
+        return 0.0
+    a, x = dof / 2.0, statistic / 2.0
+    tail = float(special.gammaincc(a, x))
+    # Below this floats lose digits one by one, long before they reach zero.
+    if tail > 1e-290:
+        return math.log10(tail)
+    b = x + 1.0 - a
+    c, d = math.inf, 1.0 / b
+    fraction = d
+    for i in range(1, 1_000_000):
+        b += 2.0
+        numerator = i * (a - i)
+        d = 1.0 / (numerator * d + b)
+        c = b + numerator / c
+        fraction *= c * d
+        if abs(c * d - 1.0) < 1e-15:
+            break
+    return (a * math.log(x) - x - math.lgamma(a) + math.log(fraction)) / math.log(10.0)
+
+
+def chi2_tail(statistic: float, dof: float) -> float:
+    """P(chi2_dof > statistic); 1 at zero degrees of freedom, NaN for NaN."""
+    if math.isnan(statistic) or math.isnan(dof):
+        return math.nan
+    return 1.0 if dof <= 0 or statistic <= 0 else float(special.gammaincc(dof / 2.0, statistic / 2.0))
+
+
+_LN10 = math.log(10.0)
+
+
+def log10_t_tails(score: ArrayLike, dof: ArrayLike) -> Floats:
+    """log10 P(|t_dof| > |score|), in the shape of both; finite for every finite score, NaN for NaN.
+
+    Where the probability nears the smallest float: I_x(dof/2, 1/2) at x = dof / (dof + score**2), by its series
+    of positive terms x**a (1-x)**b / (a B(a, b)) * sum of (a+b)_n / (a+1)_n x**n.
+    """
+    size, degrees = np.broadcast_arrays(np.abs(np.asarray(score, np.float64)), np.asarray(dof, np.float64))
+    tail = 2.0 * stats.t.sf(size, degrees)
+    known = np.isfinite(size)
+    far = known & ~(tail > 1e-290)
+    with np.errstate(divide="ignore"):
+        out = np.where(known, np.log10(tail), np.where(np.isnan(size), np.nan, -np.inf))
+    if far.any():
+        square = size[far] ** 2
+        a, b, whole = degrees[far] / 2.0, 0.5, degrees[far] + square
+        x, rest = degrees[far] / whole, square / whole
+        term, total, n = np.ones_like(x), np.ones_like(x), 0
+        while (term > 1e-16 * total).any():
+            term = term * x * (a + b + n) / (a + 1.0 + n)
+            total, n = total + term, n + 1
+        # A score just past the seam may have x near one, where its distance from one has the digits.
+        log_x = np.where(x < 0.5, np.log(x), np.log1p(-np.minimum(rest, 0.5)))
+        head = a * log_x + b * np.log(rest) - np.log(a) - special.betaln(a, b)
+        out[far] = (head + np.log(total)) / _LN10
+    return np.asarray(out)

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from routestat.errors import RoutestatError
 
 Floats = NDArray[np.float64]
+
 Integers = NDArray[np.int64]
 
 # Above this a float no longer tells neighbouring whole numbers apart.
@@ -197,3 +198,10 @@ def standardised_residuals(total: Floats, expectation: Floats) -> Floats:
     rest_rows = (n - total.sum(axis=1)) / n
     rest_columns = (n - total.sum(axis=0)) / n
     return (total - expectation) / np.sqrt(expectation * np.outer(rest_rows, rest_columns))
+
+
+def numbers(values: ArrayLike, name: str) -> Floats:
+    try:
+        return np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise RoutestatError(f"{name}: wanted an array of numbers, got something else; convert it") from error

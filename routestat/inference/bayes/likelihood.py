@@ -13,8 +13,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from routestat.counting.strata import Strata
 from routestat.inference.base.tables import Floats, Integers, read_only
-from routestat.inference.bayes.cells import Cells, cells_of_strata, cells_of_table
-from routestat.inference.bayes.rising_sums import RisingSums, joined, terms
+from routestat.inference.bayes.counts import Cells, cells_of_strata, cells_of_table
+from routestat.inference.bayes.tabulated import RisingSums, joined, terms
 from routestat.inference.smoothing.backoff_strength import fit_strength
 from routestat.inference.smoothing.concentration import fit_concentration
 from routestat.inference.smoothing.posterior import transition_posterior

@@ -26,15 +26,20 @@ from routestat.counting.strata import Strata
 from routestat.errors import RoutestatError
 from routestat.inference.base.tables import Floats, read_only
 from routestat.inference.bayes.counts import chain_counts, part_used
-from routestat.inference.bayes.curves import Curves, tabulate
 from routestat.inference.bayes.inference_data import complete
-from routestat.inference.bayes.left_out_likelihood import left_out_log_likelihood
 from routestat.inference.bayes.likelihood import Evidence, chain_evidence, closed_form, mean_transitions
-from routestat.inference.bayes.loo import LeftOut, compare_orders, no_comparison, scored_tokens
+from routestat.inference.bayes.loo import (
+    LeftOut,
+    compare_orders,
+    left_out_log_likelihood,
+    no_comparison,
+    scored_tokens,
+)
 from routestat.inference.bayes.predictive_checks import check
 from routestat.inference.bayes.priors import SIGMA_RATE, SIGMA_SHAPE, draw_mu, log_density
 from routestat.inference.bayes.results import Diagnosis, FullBayes, OrderComparison, OrderPosterior
 from routestat.inference.bayes.sampling_plan import Plan, StoppedError, Watch
+from routestat.inference.bayes.tabulated import Curves, tabulate
 
 
 @contextmanager

@@ -1,13 +1,15 @@
-"""Estimators of the entropy of counts, in nats: each a function of checked counts with at least one token."""
+"""Entropy of counts, by several estimators."""
 
+import math
 from collections.abc import Callable
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import special
 
 from routestat.errors import RoutestatError
-from routestat.inference.base.tables import Floats
-from routestat.inference.smoothing.posterior import log_rising
+from routestat.inference.base.special import log_rising
+from routestat.inference.base.tables import Floats, whole_counts
 
 ENOUGH_PER_CELL, SCARCE_PER_CELL = 30, 1
 
@@ -148,3 +150,44 @@ def default_estimator(n: float, cells: int) -> tuple[str, str]:
         return "miller-madow", ""
     scarce = f"only {per_cell:.2g} tokens per cell: no estimate of information is reliable"
     return "nsb", scarce if per_cell < SCARCE_PER_CELL else ""
+
+
+def nats_per_unit(base: float) -> float:
+    if not (math.isfinite(base) and base > 0 and base != 1):
+        raise RoutestatError(f"base: wanted a positive number other than 1, got {base}; use 2 for bits")
+    return math.log(base)
+
+
+def entropy(counts: ArrayLike, estimator: str = "miller-madow", base: float = 2) -> float:
+    """Entropy of the distribution that the counts were drawn from, in bits unless `base` says otherwise.
+
+    Parameters
+    ----------
+    counts
+        Whole counts; an array of any shape is read as one alphabet.
+    estimator
+        "plugin"; "miller-madow" (plus (observed cells - 1) / 2n); "grassberger" (2003); "chao-shen";
+        "james-stein" (shrinks towards uniform over all cells given); "nsb"; or "auto", which chooses by tokens
+        per cell (see `default_estimator`). James-Stein and NSB take the zeros in `counts` as part of the
+        alphabet; the others never look at them.
+    base
+        Of the logarithm.
+
+    Returns
+    -------
+    The estimate; NaN where there is no token. Miller-Madow and Chao-Shen may exceed the log of the alphabet.
+
+    Raises
+    ------
+    RoutestatError
+        For counts that are not whole numbers of zero or more, an unknown estimator or an impossible base.
+
+    References
+    ----------
+    Miller (1955); Grassberger (2003), arXiv physics/0307138; Chao & Shen (2003), Environ. Ecol. Stat. 10;
+    Hausser & Strimmer (2009), JMLR 10; Nemenman, Shafee & Bialek (2002), NIPS 14.
+    """
+    unit = nats_per_unit(base)
+    cells = whole_counts(counts).astype(np.float64).ravel()
+    estimate = estimator_of(estimator, cells.sum(), int(np.count_nonzero(cells)))
+    return estimate(cells) / unit + 0.0 if cells.any() else math.nan

@@ -32,7 +32,8 @@ from numpy.typing import ArrayLike
 from scipy import special, stats
 
 from routestat.errors import RoutestatError
-from routestat.inference.base.jackknife import degrees, unbiased
+from routestat.inference.base.estimate import degrees
+from routestat.inference.base.jackknife import unbiased
 from routestat.inference.base.score_test import CELLS_AT_ONCE, clustered_scores
 from routestat.inference.base.tables import Floats, read_only
 from routestat.inference.base.units import too_few

@@ -9,58 +9,16 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import special
 
 from routestat.errors import RoutestatError
-from routestat.inference.base.jackknife import student, unbiased
+from routestat.inference.base.estimate import student
+from routestat.inference.base.jackknife import unbiased
 from routestat.inference.base.tables import Contingency, Floats, contingency, expected_counts, whole_counts
 from routestat.inference.base.units import too_few
-from routestat.inference.information.entropy import estimator_of
-
-
-def _unit(base: float) -> float:
-    if not (math.isfinite(base) and base > 0 and base != 1):
-        raise RoutestatError(f"base: wanted a positive number other than 1, got {base}; use 2 for bits")
-    return math.log(base)
-
+from routestat.inference.information.entropy import estimator_of, nats_per_unit
 
 # Wide tables are large as floats: so many groups of them are held at a time.
 GROUPS_AT_ONCE = 32
-
-
-def entropy(counts: ArrayLike, estimator: str = "miller-madow", base: float = 2) -> float:
-    """Entropy of the distribution that the counts were drawn from, in bits unless `base` says otherwise.
-
-    Parameters
-    ----------
-    counts
-        Whole counts; an array of any shape is read as one alphabet.
-    estimator
-        "plugin"; "miller-madow" (plus (observed cells - 1) / 2n); "grassberger" (2003); "chao-shen";
-        "james-stein" (shrinks towards uniform over all cells given); "nsb"; or "auto", which chooses by tokens
-        per cell (see `default_estimator`). James-Stein and NSB take the zeros in `counts` as part of the
-        alphabet; the others never look at them.
-    base
-        Of the logarithm.
-
-    Returns
-    -------
-    The estimate; NaN where there is no token. Miller-Madow and Chao-Shen may exceed the log of the alphabet.
-
-    Raises
-    ------
-    RoutestatError
-        For counts that are not whole numbers of zero or more, an unknown estimator or an impossible base.
-
-    References
-    ----------
-    Miller (1955); Grassberger (2003), arXiv physics/0307138; Chao & Shen (2003), Environ. Ecol. Stat. 10;
-    Hausser & Strimmer (2009), JMLR 10; Nemenman, Shafee & Bialek (2002), NIPS 14.
-    """
-    unit = _unit(base)
-    cells = whole_counts(counts).astype(np.float64).ravel()
-    estimate = estimator_of(estimator, cells.sum(), int(np.count_nonzero(cells)))
-    return estimate(cells) / unit + 0.0 if cells.any() else math.nan
 
 
 def mutual_information(table: ArrayLike, estimator: str = "plugin", base: float = 2) -> float:
@@ -83,7 +41,7 @@ def mutual_information(table: ArrayLike, estimator: str = "plugin", base: float 
     RoutestatError
         For anything but such a table, an unknown estimator or an impossible base.
     """
-    unit = _unit(base)
+    unit = nats_per_unit(base)
     if np.ndim(table) == 3:
         raise RoutestatError(
             "table: wanted [source, target], got 3 axes; sum over the groups, "
@@ -125,7 +83,7 @@ def conditional_mutual_information(table: ArrayLike, estimator: str = "plugin", 
     RoutestatError
         For anything but such a table, an unknown estimator or an impossible base.
     """
-    unit = _unit(base)
+    unit = nats_per_unit(base)
     counts = whole_counts(table, "table")
     if counts.ndim != 3:
         raise RoutestatError(f"table: wanted counts [x, y, z], got {counts.ndim} axes; reshape them")
@@ -139,49 +97,6 @@ def conditional_mutual_information(table: ArrayLike, estimator: str = "plugin", 
         return float(sum(s.sum() * plugin_information(s) for s in slices) / cube.sum()) / unit
     parts = [estimate(part.ravel()) for part in (cube.sum(2), cube.sum(0), cube, cube.sum((0, 2)))]
     return (parts[0] + parts[1] - parts[2] - parts[3]) / unit
-
-
-def jensen_shannon(p: ArrayLike, q: ArrayLike, base: float = 2) -> float:
-    """The Jensen-Shannon divergence (not its root) between two distributions, in bits unless `base` says so.
-
-    Zero where they are alike, one bit where they share no outcome.
-
-    Parameters
-    ----------
-    p, q
-        Counts or probabilities of equal shape, each divided by its sum.
-
-    Raises
-    ------
-    RoutestatError
-        For shapes that differ, anything negative or not finite, or a sum of zero.
-
-    References
-    ----------
-    Lin (1991), Divergence measures based on the Shannon entropy. IEEE Trans. Inf. Theory 37.
-    """
-    unit = _unit(base)
-    shares = []
-    for name, given in (("p", p), ("q", q)):
-        try:
-            array = np.asarray(given, dtype=np.float64)
-        except (TypeError, ValueError) as error:
-            raise RoutestatError(
-                f"{name}: wanted numbers, got something else; pass counts or shares"
-            ) from error
-        if not (np.isfinite(array).all() and (array >= 0).all() and array.sum() > 0):
-            raise RoutestatError(
-                f"{name}: wanted finite numbers of zero or more with a sum above zero; check it"
-            )
-        shares.append(array / array.sum())
-    first, second = shares
-    if first.shape != second.shape:
-        raise RoutestatError(
-            f"p and q: wanted equal shapes, got {first.shape} and {second.shape}; align them"
-        )
-    middle = (first + second) / 2.0
-    divergence = float((special.rel_entr(first, middle) + special.rel_entr(second, middle)).sum() / 2.0)
-    return min(max(0.0, divergence), math.log(2.0)) / unit
 
 
 @dataclass(frozen=True, slots=True)

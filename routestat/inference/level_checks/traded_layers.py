@@ -13,7 +13,8 @@ import numpy as np
 from routestat.counting.document_sample import Sample
 from routestat.counting.strata import count_strata
 from routestat.counting.traded_layers import group_tables, traded_samples
-from routestat.inference.association.independence import independence, independence_experts
+from routestat.inference.association.expert_independence import independence_experts
+from routestat.inference.association.independence import independence
 from routestat.inference.base.tables import Floats, read_only
 from routestat.inference.markov.order_score_test import clustered_order
 from routestat.inference.markov.order_tests import order_tests

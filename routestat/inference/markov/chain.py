@@ -18,13 +18,8 @@ from routestat.errors import RoutestatError
 from routestat.inference.base.tables import Floats, read_only, whole_counts
 from routestat.inference.markov.second_order import SecondOrder
 from routestat.inference.smoothing.design_effect import TOO_NARROW, row_weight, transition_design_effect
-from routestat.inference.smoothing.posterior import (
-    TransitionPosterior,
-    log_evidence,
-    positive_alpha,
-    posterior_of,
-    resolve_alpha,
-)
+from routestat.inference.smoothing.posterior import TransitionPosterior, log_evidence, posterior_of
+from routestat.inference.smoothing.prior import positive_alpha, resolve_alpha
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from routestat.errors import RoutestatError
-from routestat.inference.base.replicates import Bands, bands, combined, contributions
+from routestat.inference.base.jackknife import Bands, bands, combined, contributions
 from routestat.inference.base.score_test import CELLS_AT_ONCE, few_groups, second_order
 from routestat.inference.base.tables import Floats, whole_counts
 from routestat.inference.base.units import too_few

@@ -1,4 +1,8 @@
-"""How far the memory reaches: what a layer says of the layer n steps on, against what a chain of order 1 implies."""
+"""Figures with their delete-group replicates: estimates without their leading bias, bands, and sums of figures.
+
+Figures that come from the same documents share their groups, so the error of a mean or a slope of figures is that of
+the groups' moves added up, never that of figures taken as independent.
+"""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -8,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from routestat.errors import RoutestatError
-from routestat.inference.base.replicates import Bands, bands, bundles_of, combined
+from routestat.inference.base.jackknife import Bands, bands, combined
 from routestat.inference.base.score_test import SecondOrder, few_groups, second_order
 from routestat.inference.base.tables import Floats, Integers, read_only, whole_counts
 from routestat.inference.base.units import too_few
@@ -21,6 +25,49 @@ from routestat.inference.markov.implied_steps import (
     walk_figures,
     walk_scores,
 )
+
+# Wide tables: groups are bundled until all of them have about so many cells, but into no fewer than LEAST.
+CELLS, LEAST = 2_500_000, 32
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Bundles:
+    """Groups with tokens, put together where there are more of them than wide tables allow; see `bundles_of`.
+
+    Attributes
+    ----------
+    order
+        Groups, bundle after bundle.
+    starts
+        Where in `order` each bundle starts.
+    """
+
+    order: NDArray[np.intp]
+    starts: NDArray[np.intp]
+
+    def of_table(self, table: NDArray[np.integer]) -> NDArray[np.integer]:
+        """Counts `[bundle, ...]` of counts `[group, ...]`."""
+        if len(self.starts) == len(self.order):
+            return table if len(self.order) == len(table) else table[self.order]
+        return np.add.reduceat(table[self.order], self.starts, axis=0, dtype=np.int64)
+
+
+def bundles_of(tables: Sequence[NDArray[np.integer]]) -> Bundles:
+    """Bundles for these tables `[group, source, target]`: each group with tokens in any of them is in one.
+
+    A bundle of groups is a group; fewer of them leave errors a little less well known and cost less. As many as have
+    `CELLS` cells together, but `LEAST` of them at least.
+    """
+    used = [np.flatnonzero(table.any(axis=(1, 2))) for table in tables]
+    groups = np.unique(np.concatenate(used)) if used else np.empty(0, np.intp)
+    widest = max((table[0].size for table in tables if len(table)), default=1)
+    n = min(len(groups), max(LEAST, CELLS // max(1, widest)))
+    if not n:
+        return Bundles(groups, groups)
+    # Neighbouring numbers may be neighbouring documents: every n-th goes together.
+    parts = [groups[first::n] for first in range(n)]
+    return Bundles(np.concatenate(parts), np.cumsum([0, *map(len, parts[:-1])]))
+
 
 #: Counts ``[group, source, target]`` by the places of the two layers, source first.
 Direct = Mapping[tuple[int, int], ArrayLike] | Callable[[int, int], ArrayLike]

@@ -12,7 +12,7 @@ from scipy import special, stats
 
 from routestat.counting.strata import Strata
 from routestat.errors import RoutestatError
-from routestat.inference.base.correlation import log10_chi2_tail
+from routestat.inference.base.special import log10_chi2_tail
 from routestat.inference.base.tables import Floats, expected_counts, pearson_residuals
 from routestat.inference.information.mutual_information import plugin_information
 

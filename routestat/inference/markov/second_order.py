@@ -10,7 +10,8 @@ from routestat.inference.base.special import SMALLEST_ALPHA
 from routestat.inference.base.tables import Floats, read_only, whole_counts
 from routestat.inference.smoothing.backoff import backed_off, fit_law
 from routestat.inference.smoothing.backoff_strength import Strength
-from routestat.inference.smoothing.posterior import TransitionPosterior, resolve_alpha, transition_posterior
+from routestat.inference.smoothing.posterior import TransitionPosterior, transition_posterior
+from routestat.inference.smoothing.prior import resolve_alpha
 
 #: Tables [before, source, target] of more cells than this are refused: 160 states a layer still fit.
 MOST_CELLS = 1 << 22

@@ -13,34 +13,10 @@ from numpy.typing import ArrayLike
 from scipy import special
 
 from routestat.errors import RoutestatError
-from routestat.inference.base.special import LARGEST_ALPHA, SMALLEST_ALPHA, count_rows, log_rising
+from routestat.inference.base.special import count_rows, log_rising
 from routestat.inference.base.tables import Floats, read_only
-from routestat.inference.smoothing.backoff import hierarchical_alpha
-from routestat.inference.smoothing.concentration import fit_concentration
 from routestat.inference.smoothing.design_effect import TOO_NARROW, row_weight, transition_design_effect
-
-
-def positive_alpha(alpha: ArrayLike, shape: tuple[int, ...]) -> Floats:
-    """`alpha` as positive finite floats broadcast to `shape` (`[..., K]`), or a RoutestatError."""
-    try:
-        array = np.asarray(alpha, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise RoutestatError(f"alpha: wanted a number or an array of numbers, got {alpha!r}") from error
-    if not (np.isfinite(array) & (array > 0)).all():
-        raise RoutestatError(
-            "alpha: wanted numbers above zero, got zero, less or NaN; use 0.5 (Jeffreys) or a fit"
-        )
-    if array.size and not (array.min() >= SMALLEST_ALPHA and array.max() <= LARGEST_ALPHA):
-        raise RoutestatError(
-            f"alpha: wanted numbers from {SMALLEST_ALPHA:g} to {LARGEST_ALPHA:g}, got {array.min():g} to "
-            f"{array.max():g}; beyond them sums with counts lose one or the other"
-        )
-    try:
-        return np.broadcast_to(array, shape)
-    except ValueError as error:
-        raise RoutestatError(
-            f"alpha: wanted one number or {shape[-1]} of them, got shape {array.shape}; match the columns"
-        ) from error
+from routestat.inference.smoothing.prior import positive_alpha, resolve_alpha
 
 
 def log_evidence(counts: ArrayLike, alpha: ArrayLike) -> Floats | float:
@@ -72,58 +48,6 @@ def log_evidence(counts: ArrayLike, alpha: ArrayLike) -> Floats | float:
 def _log_evidence(counts: Floats, alpha: Floats) -> Floats | float:
     evidence = log_rising(alpha, counts).sum(axis=-1) - log_rising(alpha.sum(axis=-1), counts.sum(axis=-1))
     return float(evidence) if evidence.ndim == 0 else read_only(evidence)
-
-
-#: Rules for the prior, by name; any positive number is one too.
-RULES = ("jeffreys", "perks", "empirical-bayes", "hierarchical")
-
-
-def resolve_alpha(rows: ArrayLike, alpha: ArrayLike | str) -> Floats:
-    """The prior `alpha` as an array `[K]`: a number, an array, or one of four names.
-
-    Parameters
-    ----------
-    rows
-        Whole counts `[row, K]`.
-    alpha
-        A positive number or `[K]` of them; "jeffreys" (1/2); "perks" (1/K); "empirical-bayes" (`fit_concentration`
-        of these rows); "hierarchical" (rows back off to the law of all rows, and that to the uniform one, see
-        `hierarchical_alpha`). The last two are "jeffreys" where the rows hold no token, for want of anything to fit.
-
-    Raises
-    ------
-    RoutestatError
-        For another name, or an alpha that is not positive or not of length K.
-    """
-    counts = count_rows(rows)
-    width = counts.shape[-1]
-    if isinstance(alpha, str):
-        if alpha not in RULES:
-            raise RoutestatError(
-                f"alpha: wanted a number or one of {', '.join(RULES)}, got {alpha!r}; pick one"
-            )
-        if alpha == "empirical-bayes" and counts.any():
-            return fit_concentration(counts)
-        if alpha == "hierarchical" and counts.any():
-            return hierarchical_alpha(counts)
-        return read_only(np.full(width, 1.0 / width if alpha == "perks" else 0.5))
-    return read_only(positive_alpha(alpha, (width,)).copy())
-
-
-def parse_alpha(text: str) -> str | float:
-    """A prior written as text: a positive number or the name of a rule.
-
-    Raises
-    ------
-    RoutestatError
-        If it is neither.
-    """
-    try:
-        alpha: str | float = float(text)
-    except ValueError:
-        alpha = text
-    resolve_alpha(np.ones((1, 2), int), alpha)  # complains of what is no prior, before any work is done
-    return alpha
 
 
 @dataclass(frozen=True, slots=True, eq=False)

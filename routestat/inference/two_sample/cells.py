@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from routestat.inference.base.correlation import adjust_log10
+from routestat.inference.base.multiplicity import adjust_log10
 from routestat.inference.base.score_test import CELLS_AT_ONCE
-from routestat.inference.base.student import log10_t_tails
+from routestat.inference.base.special import log10_t_tails
 from routestat.inference.base.tables import Floats, Integers, read_only
 from routestat.inference.two_sample.samples import TwoSamples, two_samples
 

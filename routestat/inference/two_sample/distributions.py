@@ -13,8 +13,9 @@ from numpy.typing import ArrayLike
 from scipy import special
 
 from routestat.errors import RoutestatError
-from routestat.inference.base.correlation import chi2_tail, cramers_v, cramers_v_corrected, log10_chi2_tail
+from routestat.inference.association.measures import cramers_v, cramers_v_corrected
 from routestat.inference.base.score_test import SecondOrder, caution, second_order
+from routestat.inference.base.special import chi2_tail, log10_chi2_tail
 from routestat.inference.base.tables import Floats, read_only
 from routestat.inference.two_sample.cells import cell_differences
 from routestat.inference.two_sample.jackknife import Jackknifed, jackknife

@@ -14,7 +14,7 @@ from routestat.errors import RoutestatError
 from routestat.inference.base.estimate import Estimate, ratio
 from routestat.inference.base.tables import Floats, read_only, whole_counts
 from routestat.inference.base.units import too_few
-from routestat.inference.information.mutual_information import jensen_shannon
+from routestat.inference.information.divergence import jensen_shannon
 
 _NAN = float("nan")
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from routestat.inference.base.estimate import Estimate
-from routestat.inference.base.replicates import Bands
+from routestat.inference.base.jackknife import Bands
 from routestat.inference.markov.homogeneity import Evenness
 from routestat.inference.markov.horizons import Horizons
 from routestat.report.records.parts import caution_of, claims_nothing, is_doubtful, reason

@@ -9,9 +9,11 @@ from scipy import stats
 from statsmodels.stats.contingency_tables import Table
 
 from routestat.errors import RoutestatError
-from routestat.inference.association.independence import Independence, independence, independence_experts
-from routestat.inference.base.correlation import cramers_v_corrected, log10_chi2_tail
+from routestat.inference.association.expert_independence import independence_experts
+from routestat.inference.association.independence import Independence, independence
+from routestat.inference.association.measures import cramers_v_corrected
 from routestat.inference.base.score_test import clustered_scores, second_order
+from routestat.inference.base.special import log10_chi2_tail
 from tests.oracle.inference_oracle import clustered_by_tokens
 
 ARTHRITIS = np.array([[29, 7, 7], [13, 7, 21]])

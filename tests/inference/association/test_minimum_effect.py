@@ -10,7 +10,7 @@ from routestat.errors import RoutestatError
 from routestat.inference.association.cell_tests import cell_tests
 from routestat.inference.association.independence import independence
 from routestat.inference.association.minimum_effect import minimal_effect
-from routestat.inference.base.correlation import adjust
+from routestat.inference.base.multiplicity import adjust
 from tests.oracle.inference_oracle import without_bias
 
 

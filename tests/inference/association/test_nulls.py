@@ -7,16 +7,14 @@ import pytest
 
 from routestat.counting.strata import Strata
 from routestat.errors import RoutestatError
-from routestat.inference.association.stratified import (
-    conditional_information_interval,
-    stratified_independence,
-)
+from routestat.inference.association.stratified import stratified_independence
 from routestat.inference.association.token_types import beyond_token_types
 from routestat.inference.association.within_documents import within_documents
 from routestat.inference.information.mutual_information import (
     conditional_mutual_information,
     mutual_information_interval,
 )
+from routestat.inference.information.stratified import conditional_information_interval
 from tests.oracle.inference_oracle import tail_of_signs, without_bias
 
 

@@ -10,7 +10,16 @@ from scipy.stats import contingency as scipy_contingency
 from statsmodels.stats.multitest import multipletests
 
 from routestat.errors import RoutestatError
-from routestat.inference.base.correlation import adjust, adjust_families, adjust_log10, chi2_tail, correlate, cramers_v, cramers_v_corrected, gk_lambda, gk_tau, log10_chi2_tail, theils_u
+from routestat.inference.association.measures import (
+    cramers_v,
+    cramers_v_corrected,
+    gk_lambda,
+    gk_tau,
+    theils_u,
+)
+from routestat.inference.base.multiplicity import adjust, adjust_families, adjust_log10
+from routestat.inference.base.special import chi2_tail, log10_chi2_tail
+from routestat.structure.profiles import correlate
 from tests.oracle.inference_oracle import predicted_right, step_up
 
 TABLE = np.array([[9.0, 2, 1, 4], [1, 7, 3, 0], [5, 5, 5, 1]])
@@ -87,9 +96,7 @@ def test_directed_measures_against_counting_errors() -> None:
         assert gk_lambda(table) == pytest.approx(lam, rel=1e-12)
         joint = stats.entropy(table.ravel())
         h_source, h_target = stats.entropy(table.sum(1)), stats.entropy(table.sum(0))
-        assert theils_u(table) == pytest.approx(
-            (h_source + h_target - joint) / h_target, rel=1e-12
-        )
+        assert theils_u(table) == pytest.approx((h_source + h_target - joint) / h_target, rel=1e-12)
 
 
 def test_directed_measures_point_from_rows_to_columns() -> None:

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from routestat.inference.base.jackknife import degrees, student, unbiased
+from routestat.inference.base.estimate import degrees, student
+from routestat.inference.base.jackknife import unbiased
 from routestat.inference.information.mutual_information import mutual_information_interval
 from tests.calibration.nulls import Coupled
 

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from routestat.inference.base.student import log10_t_tails
+from routestat.inference.base.special import log10_t_tails
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,15 @@ import numpy as np
 import pytest
 
 from routestat.errors import RoutestatError
-from routestat.inference.base import tables
+from routestat.inference.base.tables import (
+    adjusted_residuals,
+    conditional,
+    contingency,
+    expected,
+    joint,
+    lift,
+    residuals,
+)
 
 # Two sources, two targets, ten tokens, and an empty row and column between them.
 #      a  -  b
@@ -13,7 +21,7 @@ TABLE = [[4, 0, 1], [0, 0, 0], [2, 0, 3]]
 
 
 def test_contingency_drops_what_is_empty_and_says_what_was_kept() -> None:
-    kept = tables.contingency(TABLE)
+    kept = contingency(TABLE)
     assert kept.total.tolist() == [[4, 1], [2, 3]]
     assert (kept.rows.tolist(), kept.columns.tolist(), kept.groups.tolist()) == ([0, 2], [0, 2], [])
     assert kept.tables is None
@@ -22,7 +30,7 @@ def test_contingency_drops_what_is_empty_and_says_what_was_kept() -> None:
 def test_contingency_drops_groups_without_tokens() -> None:
     grouped = np.zeros((3, 3, 3), dtype=np.uint32)
     grouped[0], grouped[2, 2, 2] = TABLE, 5
-    kept = tables.contingency(grouped)
+    kept = contingency(grouped)
     assert kept.groups.tolist() == [0, 2]
     assert kept.tables is not None
     assert kept.tables.tolist() == [[[4, 1], [2, 3]], [[0, 0], [0, 5]]]
@@ -30,30 +38,28 @@ def test_contingency_drops_groups_without_tokens() -> None:
 
 
 def test_normalisations_counted_by_hand() -> None:
-    assert tables.joint(TABLE).tolist() == [[0.4, 0.1], [0.2, 0.3]]
-    assert tables.conditional(TABLE).tolist() == [[0.8, 0.2], [0.4, 0.6]]
-    assert tables.expected(TABLE).tolist() == [[3, 2], [3, 2]]
-    np.testing.assert_allclose(tables.lift(TABLE), [[4 / 3, 1 / 2], [2 / 3, 3 / 2]], rtol=1e-15)
+    assert joint(TABLE).tolist() == [[0.4, 0.1], [0.2, 0.3]]
+    assert conditional(TABLE).tolist() == [[0.8, 0.2], [0.4, 0.6]]
+    assert expected(TABLE).tolist() == [[3, 2], [3, 2]]
+    np.testing.assert_allclose(lift(TABLE), [[4 / 3, 1 / 2], [2 / 3, 3 / 2]], rtol=1e-15)
     np.testing.assert_allclose(
-        tables.residuals(TABLE), [[1 / 3**0.5, -1 / 2**0.5], [-1 / 3**0.5, 1 / 2**0.5]], rtol=1e-15
+        residuals(TABLE), [[1 / 3**0.5, -1 / 2**0.5], [-1 / 3**0.5, 1 / 2**0.5]], rtol=1e-15
     )
     # sqrt(3 * .5 * .4) and sqrt(2 * .5 * .6) are the same, as they must be in a 2 x 2 table.
-    np.testing.assert_allclose(
-        tables.adjusted_residuals(TABLE), np.array([[1, -1], [-1, 1]]) / 0.6**0.5, rtol=1e-14
-    )
+    np.testing.assert_allclose(adjusted_residuals(TABLE), np.array([[1, -1], [-1, 1]]) / 0.6**0.5, rtol=1e-14)
 
 
 def test_grouped_tables_are_summed_before_they_are_normalised() -> None:
-    assert tables.joint(np.stack([TABLE, TABLE])).tolist() == tables.joint(TABLE).tolist()
+    assert joint(np.stack([TABLE, TABLE])).tolist() == joint(TABLE).tolist()
 
 
 def test_adjusted_residuals_are_undefined_in_a_single_row() -> None:
-    assert np.isnan(tables.adjusted_residuals([[1, 2, 3]])).all()
-    assert tables.residuals([[1, 2, 3]]).tolist() == [[0, 0, 0]]
+    assert np.isnan(adjusted_residuals([[1, 2, 3]])).all()
+    assert residuals([[1, 2, 3]]).tolist() == [[0, 0, 0]]
 
 
 def test_a_table_without_tokens_has_no_cells() -> None:
-    for normalise in (tables.joint, tables.conditional, tables.expected, tables.lift, tables.residuals):
+    for normalise in (joint, conditional, expected, lift, residuals):
         assert normalise(np.zeros((3, 4), dtype=int)).shape == (0, 0)
 
 
@@ -75,17 +81,17 @@ def test_a_table_without_tokens_has_no_cells() -> None:
 )
 def test_bad_tables_are_refused_in_one_line(bad: object, says: str) -> None:
     with pytest.raises(RoutestatError, match=says) as caught:
-        tables.contingency(bad)
+        contingency(bad)
     assert "\n" not in str(caught.value)
 
 
 def test_results_are_closed_for_writing_and_the_input_is_not_touched() -> None:
     given = np.array([[4, 1], [2, 3]])
     grouped = np.stack([given, given])
-    for result in (tables.joint(given), tables.expected(given), tables.contingency(given).total):
+    for result in (joint(given), expected(given), contingency(given).total):
         with pytest.raises(ValueError, match="read-only"):
             result[0, 0] = 7
-    kept = tables.contingency(grouped).tables
+    kept = contingency(grouped).tables
     assert kept is not None
     assert not kept.flags.writeable
     assert given.flags.writeable
@@ -93,4 +99,4 @@ def test_results_are_closed_for_writing_and_the_input_is_not_touched() -> None:
 
 
 def test_whole_floats_count_as_counts() -> None:
-    assert tables.contingency(np.array([[4.0, 1.0], [2.0, 3.0]])).total.tolist() == [[4, 1], [2, 3]]
+    assert contingency(np.array([[4.0, 1.0], [2.0, 3.0]])).total.tolist() == [[4, 1], [2, 3]]

@@ -9,15 +9,13 @@ from scipy import stats
 
 from routestat.counting.strata import Strata
 from routestat.inference.association.cell_tests import cell_tests
-from routestat.inference.association.independence import independence, independence_experts
+from routestat.inference.association.expert_independence import independence_experts
+from routestat.inference.association.independence import independence
 from routestat.inference.association.minimum_effect import minimal_effect
-from routestat.inference.association.stratified import (
-    conditional_information_interval,
-    stratified_independence,
-)
+from routestat.inference.association.stratified import stratified_independence
 from routestat.inference.association.within_documents import within_documents
-from routestat.inference.base.correlation import adjust_log10
 from routestat.inference.base.estimate import ratio
+from routestat.inference.base.multiplicity import adjust_log10
 from routestat.inference.base.pair_bias import MarginParts, pair_bias
 from routestat.inference.base.score_test import few_groups, log10_tail, second_order
 from routestat.inference.base.units import (
@@ -29,6 +27,7 @@ from routestat.inference.base.units import (
     too_few,
 )
 from routestat.inference.information.mutual_information import mutual_information_interval
+from routestat.inference.information.stratified import conditional_information_interval
 from routestat.inference.markov.order_score_test import clustered_order
 from routestat.inference.two_sample.cells import moved_cells
 from routestat.inference.two_sample.distributions import compare_laws, compare_transitions

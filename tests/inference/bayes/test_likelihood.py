@@ -8,9 +8,8 @@ import pytensor.tensor as pt
 import pytest
 
 from routestat.inference.bayes import sampler as hierarchical
-from routestat.inference.bayes.curves import HIGH, tabulate
-from routestat.inference.bayes.left_out_likelihood import left_out_log_likelihood
-from routestat.inference.bayes.rising_sums import joined, terms
+from routestat.inference.bayes.loo import left_out_log_likelihood
+from routestat.inference.bayes.tabulated import HIGH, joined, tabulate, terms
 from routestat.traces.synthetic import chain, with_missing
 from tests.inference.bayes.small_chains import counted, small
 from tests.oracle import bayes_oracle

@@ -14,9 +14,9 @@ import pytest
 
 from routestat import RoutestatError, log_evidence
 from routestat.inference.bayes import sampler as hierarchical
-from routestat.inference.bayes.cells import cells_of_table
-from routestat.inference.bayes.left_out_likelihood import left_out_log_likelihood
+from routestat.inference.bayes.counts import cells_of_table
 from routestat.inference.bayes.likelihood import evidence as evidence_of
+from routestat.inference.bayes.loo import left_out_log_likelihood
 from routestat.inference.bayes.priors import MU_SD, SIGMA_RATE, SIGMA_SHAPE
 from routestat.inference.bayes.sampler import full_bayes
 from routestat.inference.bayes.sampling_plan import Plan

@@ -10,11 +10,10 @@ from scipy.stats import entropy as scipy_entropy
 from sklearn.metrics import mutual_info_score
 
 from routestat.errors import RoutestatError
-from routestat.inference.information.entropy import default_estimator
+from routestat.inference.information.divergence import jensen_shannon
+from routestat.inference.information.entropy import default_estimator, entropy
 from routestat.inference.information.mutual_information import (
     conditional_mutual_information,
-    entropy,
-    jensen_shannon,
     mutual_information,
     mutual_information_interval,
 )

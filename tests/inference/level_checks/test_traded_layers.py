@@ -5,7 +5,8 @@ import pytest
 
 from routestat import Router
 from routestat.counting.document_sample import Sample
-from routestat.inference.association.independence import independence, independence_experts
+from routestat.inference.association.expert_independence import independence_experts
+from routestat.inference.association.independence import independence
 from routestat.inference.level_checks import traded_layers as traded_p_values
 from routestat.inference.level_checks.traded_layers import independence_p_values, order_p_values
 from routestat.inference.markov.order_score_test import clustered_order

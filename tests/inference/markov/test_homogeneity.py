@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from routestat.errors import RoutestatError
-from routestat.inference.base.jackknife import student
+from routestat.inference.base.estimate import student
 from routestat.inference.base.score_test import second_order
 from routestat.inference.information.mutual_information import mutual_information_interval
 from routestat.inference.markov.homogeneity import homogeneity

@@ -9,11 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from routestat.errors import RoutestatError
-from routestat.inference.base import replicates
-from routestat.inference.base.replicates import bands, bundles_of, combined
+from routestat.inference.base.estimate import student
+from routestat.inference.base.jackknife import bands, combined
 from routestat.inference.base.score_test import second_order
 from routestat.inference.information.mutual_information import mutual_information_interval
-from routestat.inference.markov.horizons import horizons
+from routestat.inference.markov import horizons as markov_horizons
+from routestat.inference.markov.horizons import bundles_of, horizons
 from routestat.inference.markov.implied_steps import followed_by, one_step, walk_scores
 from routestat.traces import synthetic
 from tests.oracle import horizons_oracle as oracle
@@ -103,7 +104,7 @@ def test_every_figure_and_its_replicates_against_loops(small):
                 moves = (1 - size / size.sum()) * (whole[place] - column)
                 error = math.sqrt(7 / 6 * 7 * np.var(moves))
                 half = (band.high - band.low)[start, n - 1] / 2
-                assert half == pytest.approx(replicates.student(size, 0.9) * error, abs=1e-11)
+                assert half == pytest.approx(student(size, 0.9) * error, abs=1e-11)
 
 
 def test_the_test_against_loops(small):
@@ -296,15 +297,15 @@ def test_wide_tables_have_their_groups_bundled(monkeypatch):
     rng = np.random.default_rng(1)
     group, states = np.repeat(np.arange(90), 20), rng.integers(0, 3, (3, 1800))
     table = tables_of(states, group)
-    monkeypatch.setattr(replicates, "CELLS", 40 * 9)
+    monkeypatch.setattr(markov_horizons, "CELLS", 40 * 9)
     found = horizons(neighbours(table, 3), table)
     assert (found.n_groups, found.n_replicates) == (90, 40)
     together = tables_of(states, group % 40)
     expected = horizons(neighbours(together, 3), together)
     assert found.p_clustered[0, 1] == pytest.approx(expected.p_clustered[0, 1], rel=1e-9)
     assert found.discrepancy_bits.low[0, 1] == pytest.approx(expected.discrepancy_bits.low[0, 1], abs=1e-12)
-    monkeypatch.setattr(replicates, "CELLS", 1)
-    assert len(bundles_of(neighbours(table, 3)).starts) == replicates.LEAST
+    monkeypatch.setattr(markov_horizons, "CELLS", 1)
+    assert len(bundles_of(neighbours(table, 3)).starts) == markov_horizons.LEAST
 
 
 def test_a_function_is_asked_once_in_order_and_progress_is_told(small):

@@ -9,17 +9,12 @@ from scipy import integrate, optimize, stats
 from scipy.special import gammaln
 
 from routestat.errors import RoutestatError
+from routestat.inference.base.special import log_rising
 from routestat.inference.smoothing.backoff import hierarchical_alpha
+from routestat.inference.smoothing.concentration import fit_concentration
 from routestat.inference.smoothing.design_effect import TOO_NARROW, transition_design_effect
-from routestat.inference.smoothing.posterior import (
-    RULES,
-    fit_concentration,
-    log_evidence,
-    log_rising,
-    parse_alpha,
-    resolve_alpha,
-    transition_posterior,
-)
+from routestat.inference.smoothing.posterior import log_evidence, transition_posterior
+from routestat.inference.smoothing.prior import RULES, parse_alpha, resolve_alpha
 from tests.oracle.inference_oracle import log_evidence_by_urn
 
 ROWS = np.array([[3, 0, 1], [0, 2, 0], [5, 1, 1], [0, 0, 0]])

@@ -8,7 +8,7 @@ from scipy import stats
 
 from routestat.errors import RoutestatError
 from routestat.inference.base.estimate import ratio
-from routestat.inference.information.mutual_information import jensen_shannon
+from routestat.inference.information.divergence import jensen_shannon
 from routestat.inference.two_sample.intervention import difference, effect, law
 
 # Two kinds of documents, three of each, sources 0 and 1, targets 0 and 1. Everything was forced to source 0:

@@ -14,7 +14,7 @@ from routestat.counting.context import Context
 from routestat.counting.counts import count
 from routestat.forecast.factorised_fit import fit_factorised
 from routestat.inference.association.stratified import StratifiedIndependence
-from routestat.inference.base.replicates import Bands
+from routestat.inference.base.jackknife import Bands
 from routestat.inference.information.mutual_information import InformationInterval
 from routestat.inference.markov.order_selection import choose_order
 from routestat.inference.markov.order_tests import OrderTests
