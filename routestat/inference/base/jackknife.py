@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from routestat.inference.base.estimate import size_shares, student
+from routestat.inference.base.estimate import size_shares, t_quantile
 from routestat.inference.base.tables import Floats, read_only
 
 
@@ -60,7 +60,7 @@ def bands(whole: ArrayLike, left_out: ArrayLike, size: ArrayLike, level: float =
     left_out, size
         The figures without each group and the group's tokens, `[..., group]`.
     level
-        Of confidence; Student's t (see `student`).
+        Of confidence; Student's t (see `t_quantile`).
     """
     figures = np.asarray(whole, dtype=np.float64)
     without, tokens = np.asarray(left_out, np.float64), np.asarray(size, np.float64)
@@ -119,5 +119,5 @@ def _combined(
     moves = weights @ ((1.0 - share) * (whole[:, None] - left_out))
     moves = moves[(size > 0).any(axis=0)]
     error = math.sqrt(groups / (groups - 1) * float(((moves - moves.mean()) ** 2).sum()))
-    reach = student(size.sum(axis=0), level) * error
+    reach = t_quantile(size.sum(axis=0), level) * error
     return value, value - reach, value + reach, plugin

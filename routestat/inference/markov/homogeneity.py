@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from routestat.errors import RoutestatError
 from routestat.inference.base.jackknife import Bands, bands, combined, contributions
-from routestat.inference.base.score_test import CELLS_AT_ONCE, few_groups, second_order
+from routestat.inference.base.score_test import CELLS_AT_ONCE, few_groups, score_test
 from routestat.inference.base.tables import Floats, whole_counts
 from routestat.inference.base.units import too_few
 
@@ -91,7 +91,7 @@ def homogeneity(
     zero where the gaps are alike, whatever goes on inside the group, and since all gaps see the same tokens their
     joint chance is taken from the groups. The jackknife takes out the plug-in bias, which differs between gaps with
     the states in use and with how much tokens of a document resemble each other. The scores go through
-    `second_order`; where no gap says anything of the next they hardly ever reject. Equal information is not equal
+    `score_test`; where no gap says anything of the next they hardly ever reject. Equal information is not equal
     law; unequal information is an unequal law under every naming.
 
     Parameters
@@ -215,7 +215,7 @@ def _evenness(
     # Where choices are missing a group weighs more in one gap than in another: that is no difference of the gaps.
     scores = added - by_size * each.value.mean()
     scores = (scores - scores.mean(axis=0)).T
-    test = second_order(scores @ scores.T)
+    test = score_test(scores @ scores.T)
     # Products of different groups hold all of the squared differences but what each group has on its own.
     pairs = 1.0 - float((by_size.mean(axis=0) ** 2).sum())
     between = max(0.0, test.cross) / pairs if math.isfinite(test.cross) else nan

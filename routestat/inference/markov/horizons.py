@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from routestat.errors import RoutestatError
 from routestat.inference.base.jackknife import Bands, bands, combined
-from routestat.inference.base.score_test import SecondOrder, few_groups, second_order
+from routestat.inference.base.score_test import ScoreTest, few_groups, score_test
 from routestat.inference.base.tables import Floats, Integers, read_only, whole_counts
 from routestat.inference.base.units import too_few
 from routestat.inference.markov.homogeneity import LARGE_BIAS
@@ -255,7 +255,7 @@ class _Findings:
         self.sums = [WalkScores(np.zeros((bundles, bundles)), 0.0) for _ in range(furthest)]
         self.scored = np.zeros(furthest, np.int64)
         self.reasons: dict[tuple[int, int], str] = {}
-        self.tested: list[tuple[SecondOrder, float]] = []
+        self.tested: list[tuple[ScoreTest, float]] = []
 
     def add(self, start: int, n: int, ends: NDArray[np.integer], walk: Walk) -> None:
         at = start, n - 1
@@ -280,7 +280,7 @@ class _Findings:
         scores, sums = walk_scores(ends, walk), self.sums[n - 1]
         self.sums[n - 1] = WalkScores(sums.gram + scores.gram, sums.bias + scores.bias)
         self.scored[n - 1] += 1
-        test = second_order(scores.gram, scores.bias)
+        test = score_test(scores.gram, scores.bias)
         self.tests[:, *at] = test.p, test.log10_p, test.nu
         self.tested.append((test, scores.bias))
         left = f"tokens left out as the chain never goes there (a layer between is missing): {lost}"
@@ -299,11 +299,11 @@ class _Findings:
             # Sums of no tables at all would be scores of exactly nothing, and the chain certain.
             filled = [n for n in range(1, steps) if self.scored[n]]
             for n in filled:
-                test = second_order(self.sums[n].gram, self.sums[n].bias)
+                test = score_test(self.sums[n].gram, self.sums[n].bias)
                 combined_p[:, n] = test.p, test.log10_p
                 self.tested.append((test, self.sums[n].bias))
             if filled:
-                whole = second_order(together.gram, together.bias)
+                whole = score_test(together.gram, together.bias)
                 every = whole.p, whole.log10_p
                 self.tested.append((whole, together.bias))
         sparse = _sparse(each[0], each[2])
