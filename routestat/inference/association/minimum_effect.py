@@ -13,7 +13,7 @@ from scipy import stats
 
 from routestat.errors import RoutestatError
 from routestat.inference.base.estimate import effective_dof, t_quantile
-from routestat.inference.base.jackknife import unbiased
+from routestat.inference.base.jackknife import jackknife_value
 from routestat.inference.base.score_test import few_groups
 from routestat.inference.base.special import log10_t_tails
 from routestat.inference.base.tables import Floats, contingency, expected_counts
@@ -101,7 +101,7 @@ def minimum_effect(tables: ArrayLike, threshold: float = 0.1, level: float = 0.9
             for first in range(0, groups, GROUPS_AT_ONCE)
         ]
     )
-    estimate = unbiased(square, left, size)
+    estimate = jackknife_value(square, left, size)
     error = math.sqrt(groups / (groups - 1) * float(scores @ scores)) / n / smaller
     reach = t_quantile(size, level) * error
     v, low, high = (math.sqrt(max(0.0, one)) for one in (estimate, estimate - reach, estimate + reach))

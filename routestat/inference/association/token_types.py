@@ -15,7 +15,7 @@ from scipy import special, stats
 from routestat.counting.strata import Strata
 from routestat.errors import RoutestatError
 from routestat.inference.base.estimate import effective_dof, t_quantile
-from routestat.inference.base.jackknife import unbiased
+from routestat.inference.base.jackknife import jackknife_value
 from routestat.inference.base.special import log10_t_tails
 from routestat.inference.base.tables import Floats
 from routestat.inference.base.units import log10_sign_floor, too_few
@@ -130,8 +130,8 @@ def beyond_token_types(
     left = np.array([[sides.total(b), sides.kept(few, b).mean()] for b in bundles])
     # The few swaps stand for all when it comes to what a bundle changes, not for their mean.
     left[:, 1] += kept.mean() - kept[:SWAPS_LEFT_OUT].mean()
-    kept_bits = unbiased(float(kept.mean()), left[:, 1], size)
-    beyond = unbiased(total, left[:, 0], size) - kept_bits
+    kept_bits = jackknife_value(float(kept.mean()), left[:, 1], size)
+    beyond = jackknife_value(total, left[:, 0], size) - kept_bits
     # Of what is kept and of what is beyond it: the bundles' linearised scores.
     changes = np.stack([kept.mean() - left[:, 1], total - kept.mean() - (left[:, 0] - left[:, 1])])
     errors = np.sqrt(g / (g - 1) * (((1.0 - size / size.sum()) * changes) ** 2).sum(axis=1)).tolist()

@@ -9,7 +9,7 @@ from scipy import special
 
 from routestat.errors import RoutestatError
 from routestat.inference.base.estimate import t_quantile
-from routestat.inference.base.jackknife import unbiased
+from routestat.inference.base.jackknife import jackknife_value
 from routestat.inference.base.score_test import caution, score_test
 from routestat.inference.base.tables import Floats, whole_counts
 from routestat.inference.base.units import too_few
@@ -113,7 +113,7 @@ def within_documents(
         float(special.rel_entr(total - t, np.maximum(mean - e, 0.0)).sum()) / (n - m) / math.log(2.0)
         for t, e, m in zip(observed, chance, size, strict=True)
     ]
-    estimate = unbiased(plugin, left, size)
+    estimate = jackknife_value(plugin, left, size)
     ratio = np.divide(total, mean, out=np.zeros_like(total), where=mean > 0)
     pointwise = np.log(ratio, out=np.zeros_like(ratio), where=ratio > 0)
     influence = np.einsum("gij,ij->g", observed, pointwise) + size - np.einsum("gij,ij->g", chance, ratio)

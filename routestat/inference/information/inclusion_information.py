@@ -33,7 +33,7 @@ from scipy import special, stats
 
 from routestat.errors import RoutestatError
 from routestat.inference.base.estimate import effective_dof
-from routestat.inference.base.jackknife import unbiased
+from routestat.inference.base.jackknife import jackknife_value
 from routestat.inference.base.score_test import CELLS_AT_ONCE, clustered_scores
 from routestat.inference.base.tables import Floats, read_only
 from routestat.inference.base.units import too_few
@@ -187,7 +187,7 @@ def _estimate(of: _Inclusions) -> _Estimate:
     share = of.tokens / n
     whole = float(of.information(lambda x: x.sum(axis=0, keepdims=True))[0])
     left_out = of.information(lambda x: x.sum(axis=0) - x)
-    jackknife = unbiased(whole, left_out, of.tokens)
+    jackknife = jackknife_value(whole, left_out, of.tokens)
     total = of.pairs.sum(axis=0, dtype=np.int64).astype(np.float64)
     expectation = np.outer(of.sources.sum(axis=0), of.targets.sum(axis=0)) / n
     scores = clustered_scores(of.pairs, of.sources, of.targets, of.tokens)

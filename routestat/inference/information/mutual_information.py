@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from routestat.errors import RoutestatError
 from routestat.inference.base.estimate import t_quantile
-from routestat.inference.base.jackknife import unbiased
+from routestat.inference.base.jackknife import jackknife_value
 from routestat.inference.base.tables import Contingency, Floats, contingency, expected_counts, whole_counts
 from routestat.inference.base.units import too_few
 from routestat.inference.information.entropy import estimator_of, nats_per_unit
@@ -174,7 +174,7 @@ def mutual_information_interval(tables: ArrayLike, level: float = 0.95) -> Infor
     if why := too_few(size):
         return InformationInterval(nan, plugin, nan, nan, nan, level, n, groups, why)
     left_out, scores = _leave_each_out(table)
-    estimate = unbiased(plugin, left_out / math.log(2.0), size)
+    estimate = jackknife_value(plugin, left_out / math.log(2.0), size)
     error = math.sqrt(groups / (groups - 1) * float(scores @ scores)) / n / math.log(2.0)
     reach = t_quantile(size, level) * error
     return InformationInterval(estimate, plugin, error, estimate - reach, estimate + reach, level, n, groups)

@@ -9,7 +9,7 @@ from scipy import special
 from routestat.counting.strata import Strata
 from routestat.errors import RoutestatError
 from routestat.inference.base.estimate import t_quantile
-from routestat.inference.base.jackknife import unbiased
+from routestat.inference.base.jackknife import jackknife_value
 from routestat.inference.base.tables import Floats
 from routestat.inference.base.units import too_few
 from routestat.inference.information.mutual_information import InformationInterval
@@ -65,7 +65,7 @@ def conditional_information_interval(strata: Strata, level: float = 0.95) -> Inf
     if why := too_few(size):
         return InformationInterval(nan, plugin, nan, nan, nan, level, strata.n_tokens, groups, why)
     replicates = left / (n - size[used]) / unit
-    estimate = unbiased(plugin, replicates, size[used])
+    estimate = jackknife_value(plugin, replicates, size[used])
     moves = (1.0 - size[used] / n) * (plugin - replicates)
     error = math.sqrt(groups / (groups - 1) * float(((moves - moves.mean()) ** 2).sum()))
     reach = t_quantile(size[used], level) * error

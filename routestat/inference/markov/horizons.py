@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from routestat.errors import RoutestatError
-from routestat.inference.base.jackknife import Bands, bands, combined
+from routestat.inference.base.jackknife import Estimates, jackknife_each, jackknife_sum
 from routestat.inference.base.score_test import ScoreTest, few_groups, score_test
 from routestat.inference.base.tables import Floats, Integers, read_only, whole_counts
 from routestat.inference.base.units import too_few
@@ -113,18 +113,18 @@ class Horizons:
     """
 
     horizons: tuple[int, ...]
-    direct_bits: Bands
-    chain_bits: Bands
-    difference_bits: Bands
-    discrepancy_bits: Bands
+    direct_bits: Estimates
+    chain_bits: Estimates
+    difference_bits: Estimates
+    discrepancy_bits: Estimates
     p_clustered: Floats
     log10_p_clustered: Floats
     nu: Floats
     n_tokens: Integers
-    mean_direct_bits: Bands
-    mean_chain_bits: Bands
-    mean_difference_bits: Bands
-    mean_discrepancy_bits: Bands
+    mean_direct_bits: Estimates
+    mean_chain_bits: Estimates
+    mean_difference_bits: Estimates
+    mean_discrepancy_bits: Estimates
     p_combined: Floats
     log10_p_combined: Floats
     p_all: float
@@ -290,7 +290,10 @@ class _Findings:
 
     def result(self, level: float, groups: int) -> Horizons:
         steps, bundles = self.whole.shape[2], self.size.shape[2]
-        each = [bands(f, left, self.size, level) for f, left in zip(self.whole, self.left_out, strict=True)]
+        each = [
+            jackknife_each(f, left, self.size, level)
+            for f, left in zip(self.whole, self.left_out, strict=True)
+        ]
         means = [self._means(figure, level) for figure in range(4)]
         nan = math.nan
         combined_p, every = np.full((2, steps), nan), (nan, nan)
@@ -330,18 +333,18 @@ class _Findings:
             else None
         )
 
-    def _means(self, figure: int, level: float) -> Bands:
+    def _means(self, figure: int, level: float) -> Estimates:
         columns = []
         for n in range(self.whole.shape[2]):
             known = np.isfinite(self.whole[figure, :, n])
             whole, left_out = self.whole[figure, known, n], self.left_out[figure, known, n]
             weights = np.full(len(whole), 1.0 / max(1, len(whole)))
-            columns.append(combined(whole, left_out, self.size[known, n], weights, level))
+            columns.append(jackknife_sum(whole, left_out, self.size[known, n], weights, level))
         names = ("value", "low", "high", "plugin")
-        return Bands(*(read_only(np.array([getattr(c, name) for c in columns])) for name in names))
+        return Estimates(*(read_only(np.array([getattr(c, name) for c in columns])) for name in names))
 
 
-def _sparse(*figures: Bands) -> str | None:
+def _sparse(*figures: Estimates) -> str | None:
     """A caution where the jackknife had so much to take out that what it left may be most of a figure."""
     off = [abs(band.plugin - band.value)[np.isfinite(band.value)] for band in figures]
     most = max((float(each.max()) for each in off if each.size), default=0.0)

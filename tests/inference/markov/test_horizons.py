@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from routestat.errors import RoutestatError
 from routestat.inference.base.estimate import t_quantile
-from routestat.inference.base.jackknife import bands, combined
+from routestat.inference.base.jackknife import jackknife_each, jackknife_sum
 from routestat.inference.base.score_test import score_test
 from routestat.inference.information.mutual_information import mutual_information_interval
 from routestat.inference.markov import horizons as markov_horizons
@@ -152,9 +152,9 @@ def test_scores_are_derivatives_and_sum_to_the_residual(small):
 def test_the_mean_s_error_comes_from_shared_groups():
     """Two figures that groups move alike are no better known together than apart."""
     left, size = np.array([1.2, 0.7, 1.1, 0.9, 1.0, 0.8]), np.array([30, 10, 25, 20, 15, 20])
-    alone = bands(1.0, left, size)
-    both = combined([1.0, 1.0], [left, left], [size, size], [0.5, 0.5])
-    opposed = combined([1.0, 1.0], [left, 2.0 - left], [size, size], [0.5, 0.5])
+    alone = jackknife_each(1.0, left, size)
+    both = jackknife_sum([1.0, 1.0], [left, left], [size, size], [0.5, 0.5])
+    opposed = jackknife_sum([1.0, 1.0], [left, 2.0 - left], [size, size], [0.5, 0.5])
     for part in ("value", "low", "high", "plugin"):
         assert getattr(both, part) == pytest.approx(float(getattr(alone, part)), rel=1e-12)
     assert opposed.high - opposed.low == pytest.approx(0.0, abs=1e-12)
