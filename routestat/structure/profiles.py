@@ -11,10 +11,11 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import special, stats
+from scipy import stats
 
 from routestat.errors import RoutestatError
 from routestat.inference.base.tables import Floats, numbers, read_only
+from routestat.inference.information.divergence import batch_divergence
 
 PAIRS_AT_ONCE = 1 << 21
 
@@ -121,9 +122,8 @@ def _jensen_shannon(rows: Floats) -> Floats:
     out = np.zeros((len(rows), len(rows)))
     for i, mine in enumerate(shares[:-1]):
         others = shares[i + 1 :]
-        middle = (mine + others) / 2.0
-        nats = special.rel_entr(mine, middle).sum(axis=1) + special.rel_entr(others, middle).sum(axis=1)
-        out[i, i + 1 :] = out[i + 1 :, i] = np.clip(nats / (2.0 * np.log(2.0)), 0.0, 1.0)
+        bits = batch_divergence(mine, others) / np.log(2.0)
+        out[i, i + 1 :] = out[i + 1 :, i] = np.clip(bits, 0.0, 1.0)
     return out
 
 
