@@ -18,7 +18,7 @@ from capture.settings import Asked
 from capture.store import RUN_FILE, Output, refuse_taken
 from capture.summary import lines_of_shares
 from routestat.cli.runner import check_out, run
-from routestat.traces.clusters.facts import unit_facts
+from routestat.traces.clusters.summary import unit_facts
 from routestat.traces.store import Trace
 
 app = typer.Typer(add_completion=False)

@@ -18,14 +18,14 @@ from routestat.inference.base.units import FEW_UNITS, too_few
 from routestat.report.html.comparison import write_comparison
 from routestat.report.terminal.comparison import summarise
 from routestat.study.comparison import Side, contrast
-from routestat.traces.clusters.facts import unit_facts
+from routestat.traces.clusters.summary import unit_facts
 from routestat.traces.document_selection import Selected
-from routestat.traces.dummy_rows.facts import Finding, findings_of
+from routestat.traces.dummy_rows.findings import Finding, findings_of
 from routestat.traces.metadata import TraceMeta
-from routestat.traces.pairing.contents import Document, choose, documents_of
-from routestat.traces.pairing.documents import WISHES, Pairing
-from routestat.traces.pairing.layers import WAYS, Matched
-from routestat.traces.pairing.traces import matched
+from routestat.traces.pairing.document_contents import Document, choose, documents_of
+from routestat.traces.pairing.document_matching import WISHES, Pairing
+from routestat.traces.pairing.layer_matching import WAYS, Matched
+from routestat.traces.pairing.trace_matching import matched
 from routestat.traces.store import Trace, span
 from routestat.traces.views import InOrder, RowsTooManyError
 

@@ -9,12 +9,14 @@ import typer
 
 from routestat.cli.runner import Ticker, appearing_whole, parse_layers, run
 from routestat.errors import RoutestatError
-from routestat.traces.clusters.facts import unit_facts
-from routestat.traces.dummy_rows.facts import findings_of
+from routestat.traces.clusters.summary import unit_facts
+from routestat.traces.dummy_rows.findings import findings_of
 from routestat.traces.importers.arrays import write_arrays
 from routestat.traces.importers.common.assembly import Wanted
-from routestat.traces.importers.common.show import shown
-from routestat.traces.importers.common.storing import (
+from routestat.traces.importers.parquet import ParquetTrace, documents_path, write_parquet
+from routestat.traces.importers.preview import shown
+from routestat.traces.importers.registry import FORMATS, detect, read_foreign, require_heeded
+from routestat.traces.importers.storing import (
     Stored,
     naming,
     store_imported,
@@ -22,8 +24,6 @@ from routestat.traces.importers.common.storing import (
     store_parquet,
     store_parts,
 )
-from routestat.traces.importers.parquet import ParquetTrace, documents_path, write_parquet
-from routestat.traces.importers.registry import FORMATS, detect, read_foreign, require_heeded
 from routestat.traces.importers.tables.reader import read_tables
 from routestat.traces.manifest import MANIFEST
 from routestat.traces.store import Trace

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from routestat.counting.expert_rows import Piece, Progress, Source, feed_pieces, missing_of
+from routestat.counting.expert_batches import Piece, Progress, Source, feed_pieces, missing_of
 from routestat.counting.kernels import add_moments, temper
 from routestat.traces.metadata import Router
 from routestat.traces.store import Trace

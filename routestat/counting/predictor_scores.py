@@ -12,7 +12,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from routestat.counting.expert_rows import Piece, Progress, Source, feed_pieces, missing_of
+from routestat.counting.expert_batches import Piece, Progress, Source, feed_pieces, missing_of
 from routestat.counting.kernels import decide
 from routestat.traces.metadata import Router
 from routestat.traces.store import Trace

@@ -28,10 +28,10 @@ from routestat.inference.two_sample.summaries import (
     max_over_mean,
     profile_distance,
 )
-from routestat.traces.clusters.facts import UnitFacts
-from routestat.traces.dummy_rows.facts import Finding
+from routestat.traces.clusters.summary import UnitFacts
+from routestat.traces.dummy_rows.findings import Finding
 from routestat.traces.metadata import Router, TraceMeta
-from routestat.traces.pairing.documents import Pairing
+from routestat.traces.pairing.document_matching import Pairing
 
 # Below this many tokens per cell of either trace a divergence is biased upwards, whatever is subtracted.
 ENOUGH_PER_CELL = 30

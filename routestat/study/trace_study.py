@@ -51,8 +51,8 @@ from routestat.study.chain import chain_of, second_orders
 from routestat.study.decomposition import Budget, Decomposition, Tick, budget, decompose, sample_of
 from routestat.study.layers import Breadth, look_across
 from routestat.study.memory import Memory, measure_memory
-from routestat.traces.clusters.facts import UnitFacts, unit_facts
-from routestat.traces.dummy_rows.facts import Finding, findings_of
+from routestat.traces.clusters.summary import UnitFacts, unit_facts
+from routestat.traces.dummy_rows.findings import Finding, findings_of
 from routestat.traces.metadata import Router, TraceMeta, layers_were_counted
 from routestat.traces.store import Trace, span
 

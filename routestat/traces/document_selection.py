@@ -7,9 +7,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from routestat.traces.clusters.shared_beginnings import joined
+from routestat.traces.clusters.shared_prefixes import joined
 from routestat.traces.clusters.units import Units, relabelled
-from routestat.traces.pairing.contents import Document
+from routestat.traces.pairing.document_contents import Document
 from routestat.traces.store import Trace
 
 #: By the new number of a document: the first of its rows that are read, and how many.

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from routestat.errors import TraceError
 from routestat.traces.batch import to_batch
-from routestat.traces.clusters.beginnings import Beginnings, BeginningsReader
-from routestat.traces.clusters.overlaps import find_overlaps
+from routestat.traces.clusters.document_prefixes import Beginnings, BeginningsReader
+from routestat.traces.clusters.overlapping_windows import find_overlaps
 from routestat.traces.clusters.units import CLUSTER_COLUMN, Units, find_units
 from routestat.traces.dummy_rows.not_measured import (
     PLACES,
@@ -19,8 +19,8 @@ from routestat.traces.dummy_rows.not_measured import (
     find_rows,
     measured,
 )
-from routestat.traces.dummy_rows.row_marks import LayerLevels, stored_rows
-from routestat.traces.dummy_rows.run_reader import RunReader
+from routestat.traces.dummy_rows.row_features import LayerLevels, stored_rows
+from routestat.traces.dummy_rows.run_collector import RunReader
 from routestat.traces.metadata import TraceMeta
 
 #: All rows of a trace, with some of its columns.

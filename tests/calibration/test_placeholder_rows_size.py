@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from routestat.traces.dummy_rows.not_measured import find_rows
-from routestat.traces.dummy_rows.row_marks import raw_rows
-from routestat.traces.dummy_rows.run_reader import RunReader
+from routestat.traces.dummy_rows.row_features import raw_rows
+from routestat.traces.dummy_rows.run_collector import RunReader
 from tests.calibration.repeating import LENGTHS, SHAPES, TEXTS, clean, planted
 
 SHORT_SHAPES = ("8 choose 1, 2 layers", "8 choose 2, 1 layer", "64 choose 6, 8 layers")

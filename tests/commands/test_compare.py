@@ -13,7 +13,7 @@ from routestat.cli.runner import run
 from routestat.compare import app, model_of
 from routestat.report.html.page import number
 from routestat.traces.metadata import Router, routers_like
-from routestat.traces.pairing.layers import common_routers
+from routestat.traces.pairing.layer_matching import common_routers
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS, TOKENS, LAYERS = 24, 60, 3

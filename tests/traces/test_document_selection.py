@@ -4,8 +4,8 @@ import pytest
 from routestat import RoutestatError, Trace, TraceMeta, TraceWriter, count
 from routestat.traces.document_selection import Selected, in_common_units
 from routestat.traces.metadata import routers_like
-from routestat.traces.pairing.contents import choose, documents_of
-from routestat.traces.pairing.documents import pair
+from routestat.traces.pairing.document_contents import choose, documents_of
+from routestat.traces.pairing.document_matching import pair
 
 META = TraceMeta(routers_like((0, 1), 8, 2))
 

@@ -7,7 +7,7 @@ from routestat import Trace, TraceMeta, TraceWriter
 from routestat.traces import views as seen_as
 from routestat.traces.document_selection import Selected
 from routestat.traces.metadata import Router, routers_like
-from routestat.traces.pairing.contents import documents_of
+from routestat.traces.pairing.document_contents import documents_of
 from routestat.traces.views import InOrder, RowsTooManyError, UnderLayers
 
 

@@ -1,6 +1,6 @@
 """P-values of the tests of independence and order where there is nothing to find, in the user's own documents.
 
-The cases are made documents whose layers come from different documents (`routestat.counting.traded_layers`); the
+The cases are made documents whose layers come from different documents (`routestat.counting.recombined_documents`); the
 tests are those that the report rests on.
 """
 
@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from routestat.counting.document_sample import Sample
+from routestat.counting.recombined_documents import group_tables, traded_samples
 from routestat.counting.strata import count_strata
-from routestat.counting.traded_layers import group_tables, traded_samples
 from routestat.inference.association.expert_independence import independence_experts
 from routestat.inference.association.independence import independence
 from routestat.inference.base.tables import Floats, read_only

@@ -9,8 +9,8 @@ from routestat.inference.level_checks.verdicts import LevelCheck
 from routestat.inference.markov.order_selection import LEAST_BITS
 from routestat.study.aa_check import Calibration
 from routestat.study.decomposition import Budget, Conditional, Decomposition
-from routestat.traces.clusters.facts import UnitFacts
-from routestat.traces.dummy_rows.facts import Finding
+from routestat.traces.clusters.summary import UnitFacts
+from routestat.traces.dummy_rows.findings import Finding
 
 Record = dict[str, Any]
 #: What an estimate finds where there is nothing may be this part of what it finds, and no more, for that to be read.

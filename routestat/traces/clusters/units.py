@@ -13,8 +13,8 @@ import pyarrow as pa
 from numpy.typing import ArrayLike, NDArray
 
 from routestat.errors import TraceError
-from routestat.traces.clusters.beginnings import Beginnings
-from routestat.traces.clusters.shared_beginnings import find_shared, joined
+from routestat.traces.clusters.document_prefixes import Beginnings
+from routestat.traces.clusters.shared_prefixes import find_shared, joined
 from routestat.traces.validation import shown
 
 #: What may be done with the rows of a beginning that most documents share.

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from routestat.errors import TraceError
 from routestat.traces.dummy_rows.few_choices import phase_is_handful
-from routestat.traces.dummy_rows.row_marks import LayerLevels
+from routestat.traces.dummy_rows.row_features import LayerLevels
 from routestat.traces.dummy_rows.row_runs import RowRuns
 from routestat.traces.dummy_rows.suspicious_runs import EDGE, LEAST_DOCUMENTS, PHASE, STUCK, ZEROS, suspicious
 from routestat.traces.metadata import Router, TraceMeta

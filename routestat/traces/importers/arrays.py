@@ -26,8 +26,8 @@ from numpy.typing import NDArray
 from routestat.errors import FormatError, RoutestatError
 from routestat.traces.batch import to_batch
 from routestat.traces.clusters.units import CLUSTER_COLUMN, named_column
+from routestat.traces.importers.common.array_axes import oriented, refuse_doubtful_axes
 from routestat.traces.importers.common.assembly import Imported, Wanted, routers_of
-from routestat.traces.importers.common.axes import oriented, refuse_doubtful_axes
 from routestat.traces.importers.common.checks import (
     check_subsets,
     count_positions,
@@ -35,11 +35,11 @@ from routestat.traces.importers.common.checks import (
     once,
     pick_layers,
 )
-from routestat.traces.importers.common.markers import RawRows, check_type
-from routestat.traces.importers.common.misspelt import meant
+from routestat.traces.importers.common.messages import listed, reason
+from routestat.traces.importers.common.missing_markers import RawRows, check_type
+from routestat.traces.importers.common.misspelt_names import meant
 from routestat.traces.importers.common.placeholders import settle_rows
 from routestat.traces.importers.common.reading import UNREADABLE, require_members_once
-from routestat.traces.importers.common.wording import listed, reason
 from routestat.traces.metadata import LAYER_NUMBERS, Router, layers_were_counted
 from routestat.traces.store import Trace
 from routestat.traces.validation import shown

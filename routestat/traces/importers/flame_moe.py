@@ -28,8 +28,8 @@ from numpy.typing import NDArray
 from routestat.errors import FormatError
 from routestat.traces.importers.common.assembly import Imported, Wanted, settle
 from routestat.traces.importers.common.checks import narrow
+from routestat.traces.importers.common.messages import reason
 from routestat.traces.importers.common.reading import left_out
-from routestat.traces.importers.common.wording import reason
 from routestat.traces.store import span
 
 LAYER = re.compile(r"layer_(\d+)\.parquet")

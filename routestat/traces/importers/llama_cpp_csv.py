@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from routestat.errors import FormatError
 from routestat.traces.importers.common.assembly import Wanted
-from routestat.traces.importers.common.wording import reason
+from routestat.traces.importers.common.messages import reason
 from routestat.traces.store import span
 
 ONE_DOCUMENT = (

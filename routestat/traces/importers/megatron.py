@@ -34,9 +34,9 @@ from numpy.typing import NDArray
 from routestat.errors import FormatError
 from routestat.traces.importers.common.assembly import Imported, Wanted, settle
 from routestat.traces.importers.common.checks import narrow
-from routestat.traces.importers.common.misspelt import Misspelt
+from routestat.traces.importers.common.messages import listed
+from routestat.traces.importers.common.misspelt_names import Misspelt
 from routestat.traces.importers.common.reading import integers, json_records, left_out, whole_number
-from routestat.traces.importers.common.wording import listed
 from routestat.traces.importers.megatron_ranks import (
     Passes,
     Routed,

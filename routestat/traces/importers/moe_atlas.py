@@ -25,10 +25,10 @@ from routestat.traces.importers.common.assembly import (
     join,
 )
 from routestat.traces.importers.common.checks import narrow
-from routestat.traces.importers.common.failed import Failures, responses
-from routestat.traces.importers.common.misspelt import Misspelt
+from routestat.traces.importers.common.failed_records import Failures, responses
+from routestat.traces.importers.common.messages import reason
+from routestat.traces.importers.common.misspelt_names import Misspelt
 from routestat.traces.importers.common.reading import files_of, integers, json_object, left_out, whole_number
-from routestat.traces.importers.common.wording import reason
 
 # Of the sixteen-bit floats that weights are kept in.
 LARGEST_WEIGHT = 65504

@@ -28,6 +28,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from routestat.errors import FormatError
+from routestat.traces.importers.common.array_axes import oriented
 from routestat.traces.importers.common.assembly import (
     CLUSTER_FIELDS,
     Document,
@@ -36,10 +37,10 @@ from routestat.traces.importers.common.assembly import (
     cluster_of,
     join,
 )
-from routestat.traces.importers.common.axes import oriented
 from routestat.traces.importers.common.checks import narrow
-from routestat.traces.importers.common.failed import Failures, responses
-from routestat.traces.importers.common.misspelt import Misspelt
+from routestat.traces.importers.common.failed_records import Failures, responses
+from routestat.traces.importers.common.messages import reason
+from routestat.traces.importers.common.misspelt_names import Misspelt
 from routestat.traces.importers.common.reading import (
     UNREADABLE,
     from_buffer,
@@ -48,7 +49,6 @@ from routestat.traces.importers.common.reading import (
     unbase64,
     whole_number,
 )
-from routestat.traces.importers.common.wording import reason
 
 MAGIC = {b"\x28\xb5\x2f\xfd": "zstd", b"\x1f\x8b": "gzip", b"\x78": "zlib"}
 KNOWN = ("none", "zlib", "gzip", "zstd")

@@ -9,17 +9,17 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from routestat.errors import FormatError
-from routestat.traces.importers.arrays import read_arrays
-from routestat.traces.importers.common.array_contents import (
+from routestat.traces.importers.array_detection import (
     of_archive,
     of_safetensors,
     of_torch,
     refuse_counted,
 )
+from routestat.traces.importers.arrays import read_arrays
 from routestat.traces.importers.common.assembly import Imported, Wanted
 from routestat.traces.importers.common.counts_text import refuse_if_counts
 from routestat.traces.importers.common.reading import json_values, numpy_file
-from routestat.traces.importers.common.tensors import is_safetensors
+from routestat.traces.importers.common.safetensors_files import is_safetensors
 from routestat.traces.importers.flame_moe import read_flame_moe
 from routestat.traces.importers.llama_cpp import DUMP, read_llama_cpp
 from routestat.traces.importers.megatron import PATTERN, read_megatron

@@ -35,7 +35,7 @@ from routestat.traces.importers.common.assembly import Document, Imported, Wante
 from routestat.traces.importers.common.checks import narrow
 from routestat.traces.importers.common.logit_arrays import Logits, found_logits
 from routestat.traces.importers.common.reading import files_of, numpy_file, torch_file
-from routestat.traces.importers.common.tensors import safetensors_file
+from routestat.traces.importers.common.safetensors_files import safetensors_file
 
 SUFFIXES = (".npy", ".npz", ".safetensors", ".pt", ".pth")
 BLOCK = 1 << 14

@@ -29,8 +29,8 @@ from routestat.traces.importers.common.assembly import (
     join,
 )
 from routestat.traces.importers.common.checks import narrow
-from routestat.traces.importers.common.failed import Failures, responses
-from routestat.traces.importers.common.misspelt import Misspelt
+from routestat.traces.importers.common.failed_records import Failures, responses
+from routestat.traces.importers.common.misspelt_names import Misspelt
 from routestat.traces.importers.common.reading import (
     files_of,
     from_buffer,

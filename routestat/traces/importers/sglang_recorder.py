@@ -26,9 +26,9 @@ from routestat.errors import FormatError
 from routestat.traces.clusters.units import LABEL
 from routestat.traces.importers.common.assembly import Imported, Wanted, settle
 from routestat.traces.importers.common.checks import narrow
-from routestat.traces.importers.common.misspelt import Misspelt
+from routestat.traces.importers.common.messages import kind_of, listed, reason
+from routestat.traces.importers.common.misspelt_names import Misspelt
 from routestat.traces.importers.common.reading import files_of, integers, left_out, torch_file, whole_number
-from routestat.traces.importers.common.wording import kind_of, listed, reason
 from routestat.traces.importers.sglang_requests import (
     DECODE,
     EXTEND,

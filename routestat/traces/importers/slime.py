@@ -27,6 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from routestat.errors import FormatError
+from routestat.traces.importers.common.array_axes import oriented, refuse_doubtful_axes
 from routestat.traces.importers.common.assembly import (
     CLUSTER_FIELDS,
     Document,
@@ -35,12 +36,11 @@ from routestat.traces.importers.common.assembly import (
     cluster_of,
     join,
 )
-from routestat.traces.importers.common.axes import oriented, refuse_doubtful_axes
 from routestat.traces.importers.common.checks import narrow
-from routestat.traces.importers.common.failed import Failures
-from routestat.traces.importers.common.misspelt import Misspelt
+from routestat.traces.importers.common.failed_records import Failures
+from routestat.traces.importers.common.messages import kind_of, listed
+from routestat.traces.importers.common.misspelt_names import Misspelt
 from routestat.traces.importers.common.reading import files_of, integers, left_out, numpy_file, torch_file
-from routestat.traces.importers.common.wording import kind_of, listed
 
 KEY = "rollout_routed_experts"
 NUMBERED = re.compile(rf"({KEY}|tokens)_(0|[1-9]\d{{0,8}})", re.ASCII)

@@ -35,12 +35,12 @@ from numpy.typing import NDArray
 
 from routestat.errors import FormatError
 from routestat.traces.clusters.units import LABEL
+from routestat.traces.importers.common.array_axes import oriented
 from routestat.traces.importers.common.assembly import Document, Imported, Wanted, join, settle
-from routestat.traces.importers.common.axes import oriented
 from routestat.traces.importers.common.checks import narrow
 from routestat.traces.importers.common.counts_only import EXPERT_STATISTIC, refuse_counts
-from routestat.traces.importers.common.failed import Failures
-from routestat.traces.importers.common.misspelt import Misspelt
+from routestat.traces.importers.common.failed_records import Failures
+from routestat.traces.importers.common.misspelt_names import Misspelt
 from routestat.traces.importers.common.ranks import Rank, joined_stages, without_repeats
 from routestat.traces.importers.common.reading import (
     files_of,
@@ -51,7 +51,7 @@ from routestat.traces.importers.common.reading import (
     torch_file,
     whole_number,
 )
-from routestat.traces.importers.common.tensors import safetensors_file, tensor_shapes
+from routestat.traces.importers.common.safetensors_files import safetensors_file, tensor_shapes
 
 RAW = re.compile(r"rank\d+_raw\.safetensors")
 RANK = re.compile(r"(?:.*_)?rank_?(\d+)(?:_.*)?\.safetensors")

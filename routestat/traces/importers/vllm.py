@@ -27,6 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from routestat.errors import FormatError
+from routestat.traces.importers.common.array_axes import oriented
 from routestat.traces.importers.common.assembly import (
     CLUSTER_FIELDS,
     Document,
@@ -35,10 +36,9 @@ from routestat.traces.importers.common.assembly import (
     cluster_of,
     join,
 )
-from routestat.traces.importers.common.axes import oriented
 from routestat.traces.importers.common.checks import narrow
-from routestat.traces.importers.common.failed import Failures, responses
-from routestat.traces.importers.common.misspelt import Misspelt
+from routestat.traces.importers.common.failed_records import Failures, responses
+from routestat.traces.importers.common.misspelt_names import Misspelt
 from routestat.traces.importers.common.reading import (
     files_of,
     from_buffer,

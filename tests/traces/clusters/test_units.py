@@ -8,7 +8,7 @@ import pytest
 
 from routestat import Trace, TraceMeta, TraceWriter, count
 from routestat.errors import TraceError
-from routestat.traces.clusters.facts import unit_facts
+from routestat.traces.clusters.summary import unit_facts
 from routestat.traces.clusters.units import FOUND, Units
 from routestat.traces.manifest import MANIFEST, Manifest, write_arrow
 from routestat.traces.metadata import routers_like

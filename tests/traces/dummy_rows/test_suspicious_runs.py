@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from routestat.traces.dummy_rows.not_measured import KINDS, PLACES, find_rows
-from routestat.traces.dummy_rows.row_marks import raw_rows
-from routestat.traces.dummy_rows.run_reader import RunReader
+from routestat.traces.dummy_rows.row_features import raw_rows
+from routestat.traces.dummy_rows.run_collector import RunReader
 from tests.traces.importers.known import chosen
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from routestat.errors import FormatError, TraceError
 from routestat.traces.clusters.units import CLUSTER_COLUMN, LABEL, named_column
-from routestat.traces.importers.common.axes import refuse_doubtful_axes
+from routestat.traces.importers.common.array_axes import refuse_doubtful_axes
 from routestat.traces.importers.common.checks import (
     check_subsets,
     count_positions,
@@ -19,9 +19,9 @@ from routestat.traces.importers.common.checks import (
     once,
     pick_layers,
 )
-from routestat.traces.importers.common.markers import RawRows
+from routestat.traces.importers.common.messages import listed
+from routestat.traces.importers.common.missing_markers import RawRows
 from routestat.traces.importers.common.placeholders import settle_rows
-from routestat.traces.importers.common.wording import listed
 from routestat.traces.metadata import LAYER_NUMBERS, Router, routers_like
 from routestat.traces.validation import require_text
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from routestat.errors import FormatError
 from routestat.traces.alphabet import sorted_slots
-from routestat.traces.clusters.overlaps import find_repeats
+from routestat.traces.clusters.overlapping_windows import find_repeats
 from routestat.traces.metadata import FROM_FILE, FROM_READER, FROM_USER
 from routestat.traces.row_hash import hash_rows
 from routestat.traces.store import span

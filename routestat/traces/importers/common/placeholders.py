@@ -13,12 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from routestat.errors import FormatError
-from routestat.traces.dummy_rows.facts import findings
+from routestat.traces.dummy_rows.findings import findings
 from routestat.traces.dummy_rows.not_measured import NotMeasured, find_rows, measured_layers, rows_of
-from routestat.traces.dummy_rows.row_marks import LayerLevels, raw_rows
-from routestat.traces.dummy_rows.run_reader import RunReader
+from routestat.traces.dummy_rows.row_features import LayerLevels, raw_rows
+from routestat.traces.dummy_rows.run_collector import RunReader
 from routestat.traces.importers.common.checks import empty_layers, settle_n_experts
-from routestat.traces.importers.common.markers import RawRows, check_cut_ids, settle_sentinels
+from routestat.traces.importers.common.missing_markers import RawRows, check_cut_ids, settle_sentinels
 from routestat.traces.store import span
 
 _DROP = "--drop-dummy-rows"

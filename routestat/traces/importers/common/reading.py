@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from routestat.errors import FormatError
-from routestat.traces.importers.common.wording import kind_of, listed, reason
+from routestat.traces.importers.common.messages import kind_of, listed, reason
 from routestat.traces.validation import shown
 
 # What a damaged archive or header makes NumPy and zipfile raise; a header may ask for more memory than there is.

@@ -7,7 +7,8 @@ from numpy.typing import NDArray
 
 from routestat.traces.importers.tables.layer_files import are_layers, join, unlike
 from routestat.traces.importers.tables.names import plain
-from routestat.traces.importers.tables.separating import (
+from routestat.traces.importers.tables.row_store import RowStore
+from routestat.traces.importers.tables.segments import (
     Prompts,
     Segments,
     begun_anew,
@@ -16,7 +17,6 @@ from routestat.traces.importers.tables.separating import (
     separated,
     unsigned,
 )
-from routestat.traces.importers.tables.spilling import RowStore
 from routestat.traces.importers.tables.stream import Piece, Stream
 
 #: Documents that are looked at first.

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from routestat.errors import FormatError
 from routestat.traces.importers.common.reading import left_out
-from routestat.traces.importers.tables.plans import Plan
+from routestat.traces.importers.tables.file_plans import Plan
 from routestat.traces.importers.tables.probing import probe
 from routestat.traces.importers.tables.sources import expand, suffix_of
 

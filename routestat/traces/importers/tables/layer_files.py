@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from routestat.traces.importers.tables.row_store import RowStore
 from routestat.traces.importers.tables.rows import Rows
-from routestat.traces.importers.tables.separating import Prompts, Segments
-from routestat.traces.importers.tables.spilling import RowStore
+from routestat.traces.importers.tables.segments import Prompts, Segments
 from routestat.traces.importers.tables.stream import Stream
 from routestat.traces.store import span
 

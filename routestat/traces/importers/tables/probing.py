@@ -12,10 +12,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from routestat.errors import FormatError
-from routestat.traces.importers.common.misspelt import meant
+from routestat.traces.importers.common.messages import listed
+from routestat.traces.importers.common.misspelt_names import meant
 from routestat.traces.importers.common.reading import reason
-from routestat.traces.importers.common.wording import listed
 from routestat.traces.importers.tables.arrow_columns import FORWARD_MODES, PHASE_WORDS
+from routestat.traces.importers.tables.file_plans import Plan
 from routestat.traces.importers.tables.layouts import (
     Columns,
     parse_columns,
@@ -25,7 +26,6 @@ from routestat.traces.importers.tables.layouts import (
     unnamed,
 )
 from routestat.traces.importers.tables.names import NAMES, plain
-from routestat.traces.importers.tables.plans import Plan
 from routestat.traces.importers.tables.sources import Text, head_of, is_table_name
 from routestat.traces.validation import shown
 

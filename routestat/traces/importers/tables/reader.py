@@ -12,13 +12,13 @@ from routestat.errors import FormatError
 from routestat.traces.importers.common.assembly import Imported, Wanted
 from routestat.traces.importers.common.counts_only import ANY, refuse_counts
 from routestat.traces.importers.tables.documents import Seen, settle_documents
-from routestat.traces.importers.tables.facts import check_top_k, facts_of_stream, whole_fact
+from routestat.traces.importers.tables.file_plans import Plan
 from routestat.traces.importers.tables.folders import passed_over, plans_of
-from routestat.traces.importers.tables.plans import Plan
+from routestat.traces.importers.tables.metadata import check_top_k, facts_of_stream, whole_fact
+from routestat.traces.importers.tables.row_store import BUDGET_BYTES, RowStore
 from routestat.traces.importers.tables.rows import Rows
-from routestat.traces.importers.tables.separating import Prompts, Segments
+from routestat.traces.importers.tables.segments import Prompts, Segments
 from routestat.traces.importers.tables.sources import Progress
-from routestat.traces.importers.tables.spilling import BUDGET_BYTES, RowStore
 from routestat.traces.importers.tables.stream import Piece, Stream
 from routestat.traces.importers.tables.table import FEWEST, Table
 from routestat.traces.store import span

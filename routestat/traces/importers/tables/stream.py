@@ -23,9 +23,9 @@ from routestat.errors import FormatError
 from routestat.traces.importers.common.checks import narrow
 from routestat.traces.importers.common.counts_only import ANY, refuse_counts
 from routestat.traces.importers.tables.csv_lines import wrong_cells
+from routestat.traces.importers.tables.file_plans import Plan
 from routestat.traces.importers.tables.json_lines import json_rows, object_facts
 from routestat.traces.importers.tables.parquet_rows import batches, parse_batch
-from routestat.traces.importers.tables.plans import Plan
 from routestat.traces.importers.tables.positions import Place
 from routestat.traces.importers.tables.probing import json_array
 from routestat.traces.importers.tables.rows import Rows, WrongRowError

@@ -6,7 +6,7 @@ import pytest
 from routestat import Trace
 from routestat.errors import FormatError
 from routestat.traces.importers.common.assembly import Wanted, settle
-from routestat.traces.importers.common.markers import check_cut_ids, check_type
+from routestat.traces.importers.common.missing_markers import check_cut_ids, check_type
 from tests.traces.importers.known import chosen, convert, refused, stored, subsets
 
 

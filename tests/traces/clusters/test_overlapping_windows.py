@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from routestat import Trace, TraceMeta, TraceWriter
-from routestat.traces.clusters.facts import unit_facts
-from routestat.traces.clusters.overlaps import find_repeats
+from routestat.traces.clusters.overlapping_windows import find_repeats
+from routestat.traces.clusters.summary import unit_facts
 from routestat.traces.metadata import routers_like
 from routestat.traces.row_hash import hash_rows
 from tests.traces.importers.known import chosen, stored, subsets

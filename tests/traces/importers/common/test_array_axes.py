@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from routestat.errors import FormatError
-from routestat.traces.importers.common.axes import oriented, parse_axes, refuse_doubtful_axes
+from routestat.traces.importers.common.array_axes import oriented, parse_axes, refuse_doubtful_axes
 from tests.traces.importers.known import chosen, convert, refused, stored, subsets
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from routestat.traces.clusters.shared_beginnings import SHARED_ROWS
+from routestat.traces.clusters.shared_prefixes import SHARED_ROWS
 from routestat.traces.clusters.units import OVERLAP
 from routestat.traces.store import Trace
 

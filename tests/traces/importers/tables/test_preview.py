@@ -63,7 +63,7 @@ def test_a_table_that_would_be_refused_shows_its_columns_and_why(capsys, tmp_pat
 
 
 def test_only_the_first_part_of_a_large_table_is_read(capsys, tmp_path, monkeypatch):
-    monkeypatch.setattr("routestat.traces.importers.tables.show.SHOWN_ROWS", 10)
+    monkeypatch.setattr("routestat.traces.importers.tables.preview.SHOWN_ROWS", 10)
     path = write(tmp_path / "x.csv", rows_of(known(1), "expert"))
     monkeypatch.setattr("routestat.traces.importers.tables.sources.BLOCK_BYTES", 200)
     code, out, _ = shown(capsys, path, "--show")

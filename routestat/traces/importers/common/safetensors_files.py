@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, deserialize, safe_open
 
 from routestat.errors import FormatError
-from routestat.traces.importers.common.wording import reason
+from routestat.traces.importers.common.messages import reason
 
 UNREADABLE = (SafetensorError, OSError, ValueError, TypeError, KeyError, MemoryError, OverflowError)
 

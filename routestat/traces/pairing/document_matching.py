@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from routestat.errors import RoutestatError
-from routestat.traces.pairing.contents import HEAD, TAIL, Content, Contents, Document
+from routestat.traces.pairing.document_contents import HEAD, TAIL, Content, Contents, Document
 
 WISHES = ("auto", "yes", "no")
 #: What documents are paired by.

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from routestat.traces.batch import Batch
-from routestat.traces.clusters.beginnings import BeginningsReader
-from routestat.traces.clusters.shared_beginnings import (
+from routestat.traces.clusters.document_prefixes import BeginningsReader
+from routestat.traces.clusters.shared_prefixes import (
     LEAST_DOCUMENTS,
     SHARED_ROWS,
     SHORT_ROWS,
@@ -98,8 +98,8 @@ def test_labels_of_any_kind_join_through_each_other():
 
 
 def test_long_documents_are_kept_in_part_and_counted_whole(monkeypatch):
-    monkeypatch.setattr("routestat.traces.clusters.beginnings.ROWS", 0)
-    monkeypatch.setattr("routestat.traces.clusters.beginnings.LEAST_ROWS", 30)
+    monkeypatch.setattr("routestat.traces.clusters.document_prefixes.ROWS", 0)
+    monkeypatch.setattr("routestat.traces.clusters.document_prefixes.LEAST_ROWS", 30)
     texts = [np.arange(100) + 1000 * n for n in range(3)]
     for rows in (7, 30, 1000):
         found = read(texts, rows)

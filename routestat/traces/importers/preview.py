@@ -11,7 +11,7 @@ from routestat.errors import FormatError
 from routestat.traces.importers.common.assembly import Imported, Wanted
 from routestat.traces.importers.parquet import ParquetTrace
 from routestat.traces.importers.registry import FORMATS, detect, read_foreign, require_heeded
-from routestat.traces.importers.tables.show import show_table
+from routestat.traces.importers.tables.preview import show_table
 from routestat.traces.manifest import MANIFEST
 from routestat.traces.store import span
 

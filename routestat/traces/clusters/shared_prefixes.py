@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from routestat.traces.clusters.beginnings import Beginnings
+from routestat.traces.clusters.document_prefixes import Beginnings
 
 #: Rows that two documents have to share, beyond a template, to belong together. Fewer bind documents of which they are
 #: a fifth: so many, of those that are no longer than five times that.

@@ -5,7 +5,7 @@ import pytest
 
 from routestat import RoutestatError, TraceMeta
 from routestat.traces.metadata import routers_like
-from routestat.traces.pairing.layers import agreement_of, match_layers
+from routestat.traces.pairing.layer_matching import agreement_of, match_layers
 
 
 def meta(layers, by="file"):

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from routestat.traces.metadata import Router
-from routestat.traces.pairing.contents import HEAD, TAIL, Document
-from routestat.traces.pairing.documents import Pair
-from routestat.traces.pairing.sketches import MISSING, Sketch, between_for, depth_for, sketch
+from routestat.traces.pairing.choice_sketches import MISSING, Sketch, between_for, depth_for, sketch
+from routestat.traces.pairing.document_contents import HEAD, TAIL, Document
+from routestat.traces.pairing.document_matching import Pair
 from routestat.traces.row_hash import hash_rows
 from routestat.traces.store import Trace
 

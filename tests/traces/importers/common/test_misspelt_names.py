@@ -1,6 +1,6 @@
 import pytest
 
-from routestat.traces.importers.common.misspelt import Misspelt, meant
+from routestat.traces.importers.common.misspelt_names import Misspelt, meant
 from routestat.traces.importers.vllm import READ
 
 

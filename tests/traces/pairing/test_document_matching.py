@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from routestat import RoutestatError
 from routestat.traces.batch import Batch
-from routestat.traces.pairing.contents import (
+from routestat.traces.pairing.document_contents import (
     HEAD,
     TAIL,
     Contents,
@@ -16,7 +16,7 @@ from routestat.traces.pairing.contents import (
     documents_of,
     token_keys,
 )
-from routestat.traces.pairing.documents import Pair, by_content, numbered, pair
+from routestat.traces.pairing.document_matching import Pair, by_content, numbered, pair
 from tests.traces.test_document_selection import TEXTS, trace
 
 

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from routestat.traces.importers.tables.assembling import tokens_of
+from routestat.traces.importers.tables.row_store import RowStore, keys_of
 from routestat.traces.importers.tables.rows import Rows
-from routestat.traces.importers.tables.spilling import RowStore, keys_of
 
 # Bits of a key's lower half.
 _HALF = 32

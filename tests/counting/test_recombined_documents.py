@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from routestat import Router
-from routestat.counting import traded_layers as traded
+from routestat.counting import recombined_documents as traded
 from routestat.counting.document_sample import Sample
-from routestat.counting.traded_layers import group_tables, traded_samples, units_of
+from routestat.counting.recombined_documents import group_tables, traded_samples, units_of
 from routestat.traces.clusters.units import Units
 
 NAMES = ("L00", "L01", "L02")

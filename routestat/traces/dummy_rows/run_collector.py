@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from routestat.traces.clusters.beginnings import counted
+from routestat.traces.clusters.document_prefixes import counted
 from routestat.traces.dummy_rows.row_runs import LEAST_ALIKE_LAYERS, LONG, RUN, RowRuns, Rows
 
 # Rows of each phase, and keys of short runs, that are kept as a sample.

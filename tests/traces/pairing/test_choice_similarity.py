@@ -5,8 +5,8 @@ import pytest
 
 from routestat import Alphabet, Trace, TraceMeta
 from routestat.traces.metadata import routers_like
-from routestat.traces.pairing.choices import alike
-from routestat.traces.pairing.contents import documents_of
+from routestat.traces.pairing.choice_similarity import alike
+from routestat.traces.pairing.document_contents import documents_of
 
 
 def model(rng, n_experts, top_k, n_layers, lean=1.5):

@@ -12,7 +12,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from routestat.traces.clusters.beginnings import Beginnings
+from routestat.traces.clusters.document_prefixes import Beginnings
 
 #: Rows that have to repeat at least.
 LEAST_ROWS = 8

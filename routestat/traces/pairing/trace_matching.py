@@ -8,11 +8,20 @@ from numpy.typing import NDArray
 
 from routestat.traces.document_selection import Selected, in_common_units
 from routestat.traces.metadata import Router
-from routestat.traces.pairing.choices import alike
-from routestat.traces.pairing.contents import Document
-from routestat.traces.pairing.documents import NAMES, PLACES, ROWS, SAME, Pair, Pairing, by_content, pair
-from routestat.traces.pairing.layers import Matched, agreement_of, common_routers, match_layers
-from routestat.traces.pairing.sketches import MISSING, sketch
+from routestat.traces.pairing.choice_similarity import alike
+from routestat.traces.pairing.choice_sketches import MISSING, sketch
+from routestat.traces.pairing.document_contents import Document
+from routestat.traces.pairing.document_matching import (
+    NAMES,
+    PLACES,
+    ROWS,
+    SAME,
+    Pair,
+    Pairing,
+    by_content,
+    pair,
+)
+from routestat.traces.pairing.layer_matching import Matched, agreement_of, common_routers, match_layers
 from routestat.traces.store import Trace
 from routestat.traces.views import UnderLayers
 

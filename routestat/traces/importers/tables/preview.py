@@ -5,8 +5,8 @@ from pathlib import Path
 
 from routestat.errors import FormatError
 from routestat.traces.importers.common.assembly import Imported, Wanted
+from routestat.traces.importers.tables.file_plans import Plan
 from routestat.traces.importers.tables.folders import plans_of
-from routestat.traces.importers.tables.plans import Plan
 from routestat.traces.importers.tables.reader import columns_said, read_tables
 from routestat.traces.importers.tables.sources import expand
 

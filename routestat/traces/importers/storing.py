@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from routestat.errors import FormatError, TraceError
-from routestat.traces.dummy_rows.facts import findings_of
+from routestat.traces.dummy_rows.findings import findings_of
 from routestat.traces.importers.common.assembly import Imported
 from routestat.traces.importers.parquet import ParquetTrace
 from routestat.traces.metadata import TraceMeta
