@@ -18,7 +18,7 @@ from capture.settings import Asked
 from capture.store import RUN_FILE, Output, refuse_taken
 from capture.summary import lines_of_shares
 from routestat.cli.runner import check_out, run
-from routestat.traces.clusters.summary import unit_facts
+from routestat.traces.clusters.summary import summarise_units
 from routestat.traces.store import Trace
 
 app = typer.Typer(add_completion=False)
@@ -116,7 +116,7 @@ def _print_summary(out: Path) -> None:
         )
     for line in lines_of_shares(out):
         print(line)
-    for sentence in unit_facts(Trace.open(out, verify=False)).sentences():
+    for sentence in summarise_units(Trace.open(out, verify=False)).sentences():
         print(f"note: {sentence}")
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from routestat.counting.experts import expert_rows
-from routestat.counting.kernels import line_up
+from routestat.counting.kernels import lagged_features
 from routestat.counting.token_runs import Runs, Tail, find_runs
 from routestat.traces.metadata import Router
 from routestat.traces.store import Trace
@@ -22,7 +22,7 @@ Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class ExpertBatch:
     """The rows of a batch as expert rows, after the last rows of the batch before: those are context only."""
 
     columns: dict[str, NDArray]
@@ -37,7 +37,7 @@ class Piece:
         slot = offset = 0
         for router, lag in sources:
             here = out[:, slot : slot + router.top_k]
-            line_up(
+            lagged_features(
                 self.columns[router.name],
                 self.runs.starts,
                 self.runs.stops,
@@ -54,7 +54,7 @@ def missing_of(router: Router) -> int:
     return int(np.iinfo(router.alphabet.expert_dtype).max)
 
 
-def feed_pieces(
+def feed_expert_batches(
     trace: Trace,
     routers: Sequence[Router],
     reach: int,
@@ -74,7 +74,7 @@ def feed_pieces(
             rows = pool.map(expert_rows, (whole.columns[n] for n in chosen), chosen.values())
             columns = dict(zip(chosen, rows, strict=True))
             runs = find_runs(whole.document, whole.position, trace.meta.window, trace.units, groups)
-            list(pool.map(partial(feed, piece=Piece(columns, runs, first, done)), tasks))
+            list(pool.map(partial(feed, piece=ExpertBatch(columns, runs, first, done)), tasks))
             tail = tail.after(batch, reach) if reach else tail
             done += len(batch)
             if progress is not None:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from routestat.counting.experts import expert_rows
-from routestat.counting.kernels import co_experts
+from routestat.counting.kernels import count_expert_pairs
 from routestat.counting.token_runs import find_runs
 from routestat.errors import RoutestatError
 from routestat.traces.metadata import Router
@@ -77,7 +77,7 @@ def count_pairs(
                 rows = expert_rows(batch.columns[router.name], router)
                 missing = int(np.iinfo(router.alphabet.expert_dtype).max)
                 where = (runs.starts, runs.stops, runs.groups, missing)
-                co_experts(rows, router.n_experts, *where, *tables[router.name])
+                count_expert_pairs(rows, router.n_experts, *where, *tables[router.name])
             done += len(batch)
             if progress is not None:
                 progress(done, trace.n_counted * len(passes))

@@ -20,7 +20,7 @@ from routestat.traces.metadata import Router
 from routestat.traces.store import Trace
 
 
-def count_beside(
+def count_further_tables(
     trace: Trace,
     counts: Counts,
     wanted: Sequence[tuple[Context, Router]],

@@ -63,7 +63,7 @@ class GroupTables:
     tokens: NDArray[np.int64]
 
 
-def traded_samples(
+def recombined_samples(
     sample: Sample,
     source: Router,
     target: Router,

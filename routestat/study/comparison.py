@@ -28,7 +28,7 @@ from routestat.inference.two_sample.summaries import (
     max_over_mean,
     profile_distance,
 )
-from routestat.traces.clusters.summary import UnitFacts
+from routestat.traces.clusters.summary import UnitSummary
 from routestat.traces.dummy_rows.findings import Finding
 from routestat.traces.metadata import Router, TraceMeta
 from routestat.traces.pairing.document_matching import Pairing
@@ -51,7 +51,7 @@ class Side:
     n_tokens: int
     n_documents: int
     n_groups: int
-    units: UnitFacts
+    units: UnitSummary
     not_measured: tuple[Finding, ...] = ()
 
 

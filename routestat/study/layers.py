@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from routestat.counting.context import Context
 from routestat.counting.counts import Counts
 from routestat.counting.expert_pairs import count_pairs
-from routestat.counting.further_tables import count_beside
+from routestat.counting.further_tables import count_further_tables
 from routestat.inference.base.tables import Floats
 from routestat.inference.sample_size.document_subsets import Enough, enough
 from routestat.inference.sample_size.unseen_experts import Unseen, unseen
@@ -125,7 +125,7 @@ def _pair_counts(
 ) -> Iterator[tuple[tuple[int, int], NDArray]]:
     """The table of each pair, nearest layers first of every target."""
     place = {router.name: at for at, router in enumerate(counts.routers)}
-    tables = count_beside(
+    tables = count_further_tables(
         trace,
         counts,
         [(Context.layer(place[target.name] - place[source.name]), target) for source, target in pairs],

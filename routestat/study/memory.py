@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from routestat.counting.context import Context
 from routestat.counting.counts import Counts
 from routestat.counting.document_sample import Sample
-from routestat.counting.further_tables import count_beside
+from routestat.counting.further_tables import count_further_tables
 from routestat.counting.predictor_scores import SUMS
 from routestat.forecast.scores import PredictionScore
 from routestat.inference.base.estimate import Estimate, ratio
@@ -158,7 +158,7 @@ def _horizons(trace: Trace, counts: Counts, steps: list[NDArray], tick: Tick) ->
     ]
     tables = zip(
         pairs,
-        count_beside(
+        count_further_tables(
             trace,
             counts,
             [(Context.layer(end - start), counts.routers[end]) for start, end in pairs],

@@ -51,7 +51,7 @@ from routestat.study.chain import chain_of, second_orders
 from routestat.study.decomposition import Budget, Decomposition, Tick, budget, decompose, sample_of
 from routestat.study.layers import Breadth, look_across
 from routestat.study.memory import Memory, measure_memory
-from routestat.traces.clusters.summary import UnitFacts, unit_facts
+from routestat.traces.clusters.summary import UnitSummary, summarise_units
 from routestat.traces.dummy_rows.findings import Finding, findings_of
 from routestat.traces.metadata import Router, TraceMeta, layers_were_counted
 from routestat.traces.store import Trace, span
@@ -131,7 +131,7 @@ class Study:
     routers: tuple[Router, ...]
     n_tokens: int
     n_documents: int
-    units: UnitFacts
+    units: UnitSummary
     not_measured: tuple[Finding, ...]
     n_groups: int
     complete: bool
@@ -246,7 +246,7 @@ def _study(
         routers=counts.routers,
         n_tokens=counts.n_tokens,
         n_documents=counts.n_documents,
-        units=unit_facts(trace, counts.n_documents, counts.clusters),
+        units=summarise_units(trace, counts.n_documents, counts.clusters),
         not_measured=_not_measured(trace, counts),
         n_groups=int(np.count_nonzero(counts.tokens)),
         complete=trace.complete,
@@ -287,7 +287,7 @@ def _notes(trace: Trace, counts: Counts) -> tuple[str, ...]:
         for note in (
             trace.note,
             counts.note,
-            *unit_facts(trace, counts.n_documents, counts.clusters).sentences(),
+            *summarise_units(trace, counts.n_documents, counts.clusters).sentences(),
             *(finding.sentence for finding in _not_measured(trace, counts)),
         )
         if note

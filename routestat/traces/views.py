@@ -19,7 +19,7 @@ class RowsTooManyError(RoutestatError):
     """Rows that have to be put in another order are more than memory is given to that."""
 
 
-class UnderLayers(Trace):
+class RelabelledLayers(Trace):
     """Some routers of a trace under the layers and names of others.
 
     Parameters
@@ -59,7 +59,7 @@ class UnderLayers(Trace):
         return self._old.get(owner, owner) + dot + rest
 
 
-class InOrder(Trace):
+class OrderedDocuments(Trace):
     """The documents of a trace in the order of their numbers, positions counted from their first rows.
 
     Parameters

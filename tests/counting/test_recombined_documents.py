@@ -9,7 +9,7 @@ import pytest
 from routestat import Router
 from routestat.counting import recombined_documents as traded
 from routestat.counting.document_sample import Sample
-from routestat.counting.recombined_documents import group_tables, traded_samples, units_of
+from routestat.counting.recombined_documents import group_tables, recombined_samples, units_of
 from routestat.traces.clusters.units import Units
 
 NAMES = ("L00", "L01", "L02")
@@ -43,7 +43,7 @@ def test_three_documents_by_hand():
     lengths = (2, 8, 2)
     given = sample(lengths, np.repeat([0, 2, 4], lengths), np.repeat([1, 3, 5], lengths))
     found = Counter()
-    for made in traded_samples(given, SOURCE, TARGET, np.random.default_rng(0), 600):
+    for made in recombined_samples(given, SOURCE, TARGET, np.random.default_rng(0), 600):
         counted = group_tables(made, SOURCE, TARGET)
         assert counted.tables.shape == (1, 6, 6)
         ((x, y),) = np.argwhere(counted.tables[0])
@@ -59,7 +59,7 @@ def test_every_unit_is_used_at_most_once():
     lengths = (3, 1, 4, 2, 6)
     marks = np.repeat(np.arange(5), lengths)
     given = sample(lengths, marks, marks)
-    for made in traded_samples(given, SOURCE, TARGET, np.random.default_rng(1), 50):
+    for made in recombined_samples(given, SOURCE, TARGET, np.random.default_rng(1), 50):
         pairs = set(zip(made.document.tolist(), *rows_of(made), strict=True))
         assert [number for number, *_ in sorted(pairs)] == [0, 1]
         assert len({mark for _, *marks in pairs for mark in marks}) == 4
@@ -70,7 +70,7 @@ def test_series_keep_their_order_and_are_read_in_a_circle():
     steps = np.tile(np.arange(5), 4)
     given = sample(lengths, steps, steps)
     apart = Counter()
-    for made in traded_samples(given, SOURCE, TARGET, np.random.default_rng(2), 200):
+    for made in recombined_samples(given, SOURCE, TARGET, np.random.default_rng(2), 200):
         x, y = rows_of(made)
         for first in (0, 5):
             one, other = x[first : first + 5], y[first : first + 5]
@@ -87,7 +87,7 @@ def test_margins_are_those_of_the_documents_that_gave_them():
     given = sample((20,) * 8, x.ravel(), y.ravel())
     loads = [{tuple(np.bincount(row, minlength=6)): at for at, row in enumerate(side)} for side in (x, y)]
     assert min(map(len, loads)) == 8
-    for made in traded_samples(given, SOURCE, TARGET, rng, 20):
+    for made in recombined_samples(given, SOURCE, TARGET, rng, 20):
         counted = group_tables(made, SOURCE, TARGET)
         givers = [loads[0][tuple(row)] for row in counted.sources]
         takers = [loads[1][tuple(row)] for row in counted.targets]
@@ -121,7 +121,7 @@ def test_tables_are_products_in_the_mean_whatever_lengths_and_positions(monkeypa
     tables = np.array(
         [
             np.bincount(made.columns["L00"].astype(int) * 6 + made.columns["L02"], minlength=36).reshape(6, 6)
-            for made in traded_samples(given, SOURCE, TARGET, np.random.default_rng(4), 6000)
+            for made in recombined_samples(given, SOURCE, TARGET, np.random.default_rng(4), 6000)
         ]
     )
     if most < 100:
@@ -137,7 +137,7 @@ def test_given_the_layer_between_both_ends_have_their_own_choice_there():
     lengths = (9, 14, 6, 20)
     between = rng.integers(0, 6, sum(lengths))
     given = sample(lengths, between, between, between, routers=(SOURCE, VIA, TARGET))
-    for made in traded_samples(given, SOURCE, TARGET, rng, 30, via=VIA):
+    for made in recombined_samples(given, SOURCE, TARGET, rng, 30, via=VIA):
         x, y, z = rows_of(made)
         assert x == y == z
         assert len(x) > 10
@@ -150,7 +150,7 @@ def test_rows_given_the_layer_between_by_hand():
     between = np.array([2, 2, 3, 2, 3, 2] + [2] * 9 + [5])
     target = np.repeat([4, 5], lengths)
     given = sample(lengths, source, between, target, routers=(SOURCE, VIA, TARGET))
-    for made in traded_samples(given, SOURCE, TARGET, np.random.default_rng(6), 10, via=VIA):
+    for made in recombined_samples(given, SOURCE, TARGET, np.random.default_rng(6), 10, via=VIA):
         cells = Counter(zip(*rows_of(made), strict=True))
         assert cells in ({(0, 2, 5): 6}, {(1, 2, 4): 6})
 
@@ -158,7 +158,7 @@ def test_rows_given_the_layer_between_by_hand():
 def test_rows_without_a_choice_are_left_out():
     lengths = (4, 4)
     given = sample(lengths, [0, 255, 0, 255, 1, 1, 1, 1], [2, 2, 2, 2, 3, 3, 3, 255])
-    for made in traded_samples(given, SOURCE, TARGET, np.random.default_rng(7), 20):
+    for made in recombined_samples(given, SOURCE, TARGET, np.random.default_rng(7), 20):
         x, y = rows_of(made)
         n = len(x)
         if x[0] == 0:
@@ -198,6 +198,6 @@ def test_many_documents_are_drawn_from(monkeypatch):
     monkeypatch.setattr(traded, "MOST_UNITS", 6)
     marks = np.arange(40)
     given = sample((1,) * 40, marks % 6, marks % 6)
-    made = list(traded_samples(given, SOURCE, TARGET, np.random.default_rng(9), 5))
+    made = list(recombined_samples(given, SOURCE, TARGET, np.random.default_rng(9), 5))
     assert [one.n_documents for one in made] == [3] * 5
     assert units_of(given).tolist() == list(range(40))

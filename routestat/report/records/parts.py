@@ -9,7 +9,7 @@ from routestat.inference.level_checks.verdicts import LevelCheck
 from routestat.inference.markov.order_selection import LEAST_BITS
 from routestat.study.aa_check import Calibration
 from routestat.study.decomposition import Budget, Conditional, Decomposition
-from routestat.traces.clusters.summary import UnitFacts
+from routestat.traces.clusters.summary import UnitSummary
 from routestat.traces.dummy_rows.findings import Finding
 
 Record = dict[str, Any]
@@ -23,7 +23,7 @@ def reason(*reasons: str | None) -> Record:
     return {"reason": "; ".join(given)} if given else {}
 
 
-def units_record(units: UnitFacts) -> Record:
+def units_record(units: UnitSummary) -> Record:
     """Keys of `trace`, and of each side of a comparison: the independent units, and what was left out."""
     return {
         "n_clusters": units.n_clusters,

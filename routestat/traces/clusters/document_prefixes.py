@@ -18,7 +18,7 @@ SINGLE_LAYERS = 8
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Beginnings:
+class DocumentPrefixes:
     """The first rows of all documents, document after document.
 
     Attributes
@@ -48,7 +48,7 @@ class Beginnings:
 
 
 @dataclass
-class BeginningsReader:
+class PrefixCollector:
     """Collects the beginnings batch by batch.
 
     Parameters
@@ -97,7 +97,7 @@ class BeginningsReader:
             self._rows.append(fresh)
         self._last, self._done = int(document[-1]), int(before[-1] + rows[-1])
 
-    def finished(self) -> Beginnings:
+    def finished(self) -> DocumentPrefixes:
         """All of it, once every batch has been added."""
         length = np.concatenate([*self._rows, np.empty(0, np.int64)])
         start = np.concatenate([[0], np.cumsum(np.minimum(length, self.depth))])
@@ -106,7 +106,7 @@ class BeginningsReader:
         self._keys.clear()
         keys = tuple(_taken(part) for part in parts)
         numbers = np.concatenate([*self._documents, np.empty(0, np.int32)])
-        return Beginnings(numbers, length, start, keys, self.by)
+        return DocumentPrefixes(numbers, length, start, keys, self.by)
 
     def _keys_of(self, batch: Batch, kept: NDArray[np.int64]) -> list[NDArray[np.uint64]]:
         if self.by == "token ids":

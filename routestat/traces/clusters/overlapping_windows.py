@@ -12,7 +12,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from routestat.traces.clusters.document_prefixes import Beginnings
+from routestat.traces.clusters.document_prefixes import DocumentPrefixes
 
 #: Rows that have to repeat at least.
 LEAST_ROWS = 8
@@ -44,7 +44,7 @@ class Repeats:
     n_documents: int
 
 
-def bits_of(keys: NDArray[np.uint64]) -> NDArray[np.float64]:
+def row_bits(keys: NDArray[np.uint64]) -> NDArray[np.float64]:
     """What each row says at least, in bits: its frequency beyond its own two places, 0 where it repeats the one before.
 
     Parameters
@@ -59,7 +59,7 @@ def bits_of(keys: NDArray[np.uint64]) -> NDArray[np.float64]:
     return np.asarray(bits)
 
 
-def find_overlaps(beginnings: Beginnings) -> NDArray[np.int64]:
+def find_overlaps(beginnings: DocumentPrefixes) -> NDArray[np.int64]:
     """Rows at the beginning of each document that are the last rows of the one before, ``[document]``.
 
     Documents that were kept whole are looked at, each with the next in the order of the rows; a document that goes on
@@ -84,7 +84,7 @@ def find_overlaps(beginnings: Beginnings) -> NDArray[np.int64]:
     equal = head == tail * powers[m - 1]
     if not equal.any():
         return found
-    bits = np.concatenate([[0.0], np.cumsum(bits_of(key))])
+    bits = np.concatenate([[0.0], np.cumsum(row_bits(key))])
     need = np.log2(len(key)) + MARGIN_BITS
     for document, rows in zip(here[equal].tolist(), m[equal].tolist(), strict=True):
         # The first row repeats the one before it or not, whatever that was. The longest comes last and stays.
@@ -93,14 +93,14 @@ def find_overlaps(beginnings: Beginnings) -> NDArray[np.int64]:
     return found
 
 
-def _parts(beginnings: Beginnings) -> list[tuple[int, int]]:
+def _parts(beginnings: DocumentPrefixes) -> list[tuple[int, int]]:
     """Documents in stretches of so many rows that what is computed of them stays small."""
     at = np.searchsorted(beginnings.start, np.arange(0, beginnings.start[-1], PART_ROWS))
     edges = np.unique([1, *at.tolist(), len(beginnings.length)])
     return [(int(a), int(b)) for a, b in pairwise(edges) if 0 < a < b]
 
 
-def _ends(beginnings: Beginnings, first: int, last: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _ends(beginnings: DocumentPrefixes, first: int, last: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Documents of `first` … `last` − 1, and rows of theirs, of which the last and the first row fit the one before."""
     key, start, length, kept = beginnings.keys[0], beginnings.start, beginnings.length, beginnings.kept
     of = np.repeat(np.arange(first, last), kept[first:last])
@@ -133,7 +133,7 @@ def find_repeats(keys: NDArray[np.uint64], document: NDArray[np.integer], n_laye
     """
     drop = np.zeros(len(keys), bool)
     found = _candidates(keys, document)
-    bits = np.concatenate([[0.0], np.cumsum(bits_of(keys))])
+    bits = np.concatenate([[0.0], np.cumsum(row_bits(keys))])
     need = np.log2(max(len(keys), 2)) + MARGIN_BITS
     edges = np.concatenate([[0], np.flatnonzero(np.diff(document)) + 1, [len(keys)]])
     joins: list[tuple[int, int, int]] = []

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from routestat.traces.clusters.document_prefixes import Beginnings
+from routestat.traces.clusters.document_prefixes import DocumentPrefixes
 
 #: Rows that two documents have to share, beyond a template, to belong together. Fewer bind documents of which they are
 #: a fifth: so many, of those that are no longer than five times that.
@@ -36,7 +36,7 @@ _POWER, _BEFORE, _PLACE = (np.uint64(c) for c in (0x9E3779B97F4A7C15, 0xD6E8FEB8
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class SharedBeginnings:
+class SharedPrefixes:
     """What documents have in common at their beginnings.
 
     Attributes
@@ -51,7 +51,7 @@ class SharedBeginnings:
     template: NDArray[np.int64]
 
 
-def find_shared(beginnings: Beginnings) -> SharedBeginnings:
+def find_shared_prefixes(beginnings: DocumentPrefixes) -> SharedPrefixes:
     """Find the template, and the documents that share a beginning beyond it.
 
     Where rows are compared by more than one key the template is the one that makes up most rows, and a bond by any key
@@ -68,7 +68,7 @@ def find_shared(beginnings: Beginnings) -> SharedBeginnings:
     bonds = [_Search(beginnings, key, place).bonds(template) for key in beginnings.keys]
     # A document without any bond is named −1 by all.
     alone = np.max(bonds, axis=0, initial=-1) < 0
-    return SharedBeginnings(np.where(alone, -1, joined(*bonds)), template)
+    return SharedPrefixes(np.where(alone, -1, connected_parts(*bonds)), template)
 
 
 class _Search:
@@ -77,7 +77,9 @@ class _Search:
     Prefixes of documents are single numbers: the sum of row keys, each times a power that tells its place.
     """
 
-    def __init__(self, beginnings: Beginnings, key: NDArray[np.uint64], place: NDArray[np.int64]) -> None:
+    def __init__(
+        self, beginnings: DocumentPrefixes, key: NDArray[np.uint64], place: NDArray[np.int64]
+    ) -> None:
         self.of, self.key, self.place = beginnings, key, place
         self.start, self.kept = beginnings.start[:-1], beginnings.kept
         longest = int(self.kept.max(initial=0))
@@ -149,7 +151,7 @@ class _Search:
         for bond, rows in zip(short, SHORT_ROWS, strict=True):
             self._bind(bond, np.flatnonzero(own * SHORT_SHARE <= rows), template, rows)
         self._bind(copies, np.flatnonzero(own > 0), template, None)
-        return np.where(np.max([long, copies, *short], axis=0) < 0, -1, joined(long, copies, *short))
+        return np.where(np.max([long, copies, *short], axis=0) < 0, -1, connected_parts(long, copies, *short))
 
     def _bind(
         self,
@@ -257,7 +259,7 @@ def _entropy(share: float) -> float:
     return 0.0 if share >= 1.0 else -share * np.log2(share) - (1.0 - share) * np.log2(1.0 - share)
 
 
-def joined(*labels: NDArray[np.int64]) -> NDArray[np.int64]:
+def connected_parts(*labels: NDArray[np.int64]) -> NDArray[np.int64]:
     """Connected parts ``[document]`` of documents that share a label of any kind; a label below 0 joins nothing.
 
     A part is named by the place of its first document.

@@ -11,7 +11,7 @@ from routestat.traces.store import Trace
 
 
 @dataclass(frozen=True, slots=True)
-class UnitFacts:
+class UnitSummary:
     """The units of a trace, or of what was counted of it.
 
     Attributes
@@ -104,9 +104,9 @@ def _because(reason: str) -> str:
     )
 
 
-def unit_facts(
+def summarise_units(
     trace: Trace, n_documents: int | None = None, clusters: NDArray[np.int32] | None = None
-) -> UnitFacts:
+) -> UnitSummary:
     """The units of a trace.
 
     Parameters
@@ -120,7 +120,7 @@ def unit_facts(
     documents = trace.documents.num_rows if n_documents is None else n_documents
     sizes = np.unique(units.cluster[np.isin(units.cluster, names)], return_counts=True)[1]
     longest = int(units.template.max(initial=0))
-    return UnitFacts(
+    return UnitSummary(
         n_documents=documents,
         n_clusters=len(names),
         largest_cluster=int(sizes.max(initial=0)),

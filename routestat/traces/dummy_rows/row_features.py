@@ -8,7 +8,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from routestat.traces.batch import to_batch
-from routestat.traces.dummy_rows.row_runs import Rows
+from routestat.traces.dummy_rows.row_runs import RowFeatures
 from routestat.traces.metadata import Router
 from routestat.traces.row_hash import keys_of
 from routestat.traces.validation import PHASES
@@ -68,7 +68,9 @@ class LayerLevels:
         return low if low is not None and high is not None and np.array_equal(low, high) else None
 
 
-def stored_rows(record: pa.RecordBatch, routers: Sequence[Router], levels: LayerLevels) -> Rows:
+def features_of_stored_rows(
+    record: pa.RecordBatch, routers: Sequence[Router], levels: LayerLevels
+) -> RowFeatures:
     """The marks of stored rows; `levels` takes in what each layer holds."""
     batch = to_batch(record)
     columns = [batch.columns[router.name] for router in routers]
@@ -93,13 +95,13 @@ def stored_rows(record: pa.RecordBatch, routers: Sequence[Router], levels: Layer
     )
 
 
-def raw_rows(
+def features_of_raw_rows(
     experts: NDArray[np.integer],
     document: NDArray[np.integer],
     position: NDArray[np.integer],
     decode: NDArray[np.bool_] | None,
     token: NDArray[np.integer] | None,
-) -> Rows:
+) -> RowFeatures:
     """The marks of rows ``[token, layer, slot]`` as a reader found them; −1 is missing."""
     columns = [experts[:, layer] for layer in range(experts.shape[1])]
     n, top_k = len(experts), experts.shape[2]
@@ -124,7 +126,7 @@ def _marked(
     same_alphabet: bool,
     phase: NDArray[np.uint8],
     token: NDArray[np.int32] | None,
-) -> Rows:
+) -> RowFeatures:
     n = len(document)
     key, present = np.empty(n, np.uint64), np.empty(n, bool)
     disagreeing, blank = np.zeros(n, np.uint8), np.empty(n, bool)
@@ -145,7 +147,7 @@ def _marked(
         disagreeing[:] = 255
     if token is not None and not len(token[token >= 0]):
         token = None
-    return Rows(document, position, key, present, disagreeing, blank, phase, token)
+    return RowFeatures(document, position, key, present, disagreeing, blank, phase, token)
 
 
 def _slots(values: NDArray) -> list[NDArray]:

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from routestat.traces.clusters.document_prefixes import counted
-from routestat.traces.dummy_rows.row_runs import LEAST_ALIKE_LAYERS, LONG, RUN, RowRuns, Rows
+from routestat.traces.dummy_rows.row_runs import LEAST_ALIKE_LAYERS, LONG, RUN, RowFeatures, RowRuns
 
 # Rows of each phase, and keys of short runs, that are kept as a sample.
 SAMPLE = 1 << 19
@@ -15,7 +15,7 @@ MOST_ALIKE = 1 << 20
 
 
 @dataclass
-class RunReader:
+class RunCollector:
     """Collects the runs batch by batch; documents stand together, positions rise, as in every trace.
 
     Parameters
@@ -35,7 +35,7 @@ class RunReader:
     _disagreeing: float = 0.0
     _done: int = 0
 
-    def add(self, rows: Rows) -> None:
+    def add(self, rows: RowFeatures) -> None:
         """Take in the next rows."""
         if not rows.present.all():
             rows = rows.taken(np.flatnonzero(rows.present))
@@ -81,7 +81,7 @@ class RunReader:
             int(np.count_nonzero(runs["opens"])),
         )
 
-    def _count(self, rows: Rows) -> None:
+    def _count(self, rows: RowFeatures) -> None:
         self._n_phase += np.bincount(rows.phase, minlength=2)[:2]
         if self.n_layers >= LEAST_ALIKE_LAYERS:
             # A layer that differs disagrees with one neighbour or with two.
@@ -95,7 +95,7 @@ class RunReader:
                 token = np.full(here.size, -1, np.int32) if rows.token is None else rows.token[here]
                 parts.append((rows.key[here], rows.document[here], token))
 
-    def _take(self, rows: Rows, start: NDArray[np.int64], starts: NDArray[np.bool_]) -> None:
+    def _take(self, rows: RowFeatures, start: NDArray[np.int64], starts: NDArray[np.bool_]) -> None:
         """Keep what is to be kept of the runs of a batch; the last one stays open."""
         n = np.diff(np.append(start, len(rows.key)))
         x = _worth(rows, start, n)
@@ -125,7 +125,7 @@ class RunReader:
         self._join(run, rows)
         self._done += len(rows.key)
 
-    def _join(self, run: NDArray, rows: Rows) -> None:
+    def _join(self, run: NDArray, rows: RowFeatures) -> None:
         """Put the open run of the last batch and the first of this one together, or one behind the other."""
         held, run = self._open, run.copy()
         if held is not None:
@@ -188,7 +188,7 @@ def _across_phases(pieces: NDArray) -> NDArray:
     return runs
 
 
-def _worth(rows: Rows, start: NDArray[np.int64], n: NDArray[np.int64]) -> NDArray[np.int64]:
+def _worth(rows: RowFeatures, start: NDArray[np.int64], n: NDArray[np.int64]) -> NDArray[np.int64]:
     """How many rows each run is worth: those with different tokens, or all where tokens are unknown."""
     x, several = n.copy(), np.flatnonzero(n > 1)
     if rows.token is None or not len(several):

@@ -27,17 +27,17 @@ from routestat.errors import FormatError, RoutestatError
 from routestat.traces.batch import to_batch
 from routestat.traces.clusters.units import CLUSTER_COLUMN, named_column
 from routestat.traces.importers.common.array_axes import oriented, refuse_doubtful_axes
-from routestat.traces.importers.common.assembly import Imported, Wanted, routers_of
+from routestat.traces.importers.common.assembly import ImportedTrace, ImportOptions, routers_of
 from routestat.traces.importers.common.checks import (
     check_subsets,
     count_positions,
     layer_numbers_from,
-    once,
+    mask_of_copies,
     pick_layers,
 )
 from routestat.traces.importers.common.messages import listed, reason
 from routestat.traces.importers.common.missing_markers import RawRows, check_type
-from routestat.traces.importers.common.misspelt_names import meant
+from routestat.traces.importers.common.misspelt_names import closest_name
 from routestat.traces.importers.common.placeholders import settle_rows
 from routestat.traces.importers.common.reading import UNREADABLE, require_members_once
 from routestat.traces.metadata import LAYER_NUMBERS, Router, layers_were_counted
@@ -61,7 +61,7 @@ PER_TOKEN = ("document", "position", "token", "domain", "phase")
 LIMIT_BYTES = 4 << 30
 
 
-def read_arrays(path: Path, wanted: Wanted | None = None) -> Imported:
+def read_arrays(path: Path, options: ImportOptions | None = None) -> ImportedTrace:
     """Read and check an ``.npz`` of plain arrays; nothing in it is ever executed.
 
     Raises
@@ -69,15 +69,15 @@ def read_arrays(path: Path, wanted: Wanted | None = None) -> Imported:
     FormatError
         Naming the file and the array that is wrong.
     """
-    wanted = wanted or Wanted()
+    options = options or ImportOptions()
     notes: list[str] = []
-    arrays = _load(path, wanted.cluster, notes)
-    experts = _experts(path, arrays, wanted.axes)
+    arrays = _load(path, options.cluster, notes)
+    experts = _experts(path, arrays, options.axes)
     n, _, top_k = experts.shape
     axis = _layers(path, arrays, experts.shape[1])
-    experts, layers = pick_layers(path, experts, axis, wanted.layers, notes)
+    experts, layers = pick_layers(path, experts, axis, options.layers, notes)
     given = _n_experts(path, arrays)
-    for number in (given, wanted.n_experts):
+    for number in (given, options.n_experts):
         if number is not None:
             check_type(path, experts.dtype, number)
     document = _per_token(path, arrays, "document", n)
@@ -93,7 +93,7 @@ def read_arrays(path: Path, wanted: Wanted | None = None) -> Imported:
     token = _per_token(path, arrays, "token", n)
     phase = _per_token(path, arrays, "phase", n)
     documents = _documents(path, arrays, document, n)
-    said = wanted.cluster
+    said = options.cluster
     if said is None and "clusters" in arrays:
         said = "clusters"
     column = None if said is None else named_column(said)
@@ -101,7 +101,7 @@ def read_arrays(path: Path, wanted: Wanted | None = None) -> Imported:
         documents[column] = _clusters(path, arrays, said, document)
     if "position" not in arrays and n:
         ids = None if token is None else token[order]
-        once_each = once(experts[order], document[order], ids, notes)
+        once_each = mask_of_copies(experts[order], document[order], ids, notes)
         if once_each is not None:
             order = order[once_each]
             position[order] = count_positions(document[order])
@@ -117,9 +117,9 @@ def read_arrays(path: Path, wanted: Wanted | None = None) -> Imported:
         return f"row {order[row]}"
 
     if n:
-        drop = wanted.drop_dummy_rows
+        drop = options.drop_dummy_rows
         raw, layers, n_experts = settle_rows(
-            path, raw, layers, given, wanted.n_experts, drop, notes, place, accept_missing=True
+            path, raw, layers, given, options.n_experts, drop, notes, place, accept_missing=True
         )
         if drop:
             # Rows were left out: the order in the file no longer tells the row.
@@ -130,9 +130,9 @@ def read_arrays(path: Path, wanted: Wanted | None = None) -> Imported:
                 for key, column in documents.items()
             }
     else:
-        n_experts = _no_tokens(path, wanted.n_experts if given is None else given)
+        n_experts = _no_tokens(path, options.n_experts if given is None else given)
     check_subsets(path, raw.experts, n_experts, layers, place)
-    return Imported(
+    return ImportedTrace(
         routers_of(path, layers, n_experts, top_k),
         raw.experts,
         raw.document.astype(np.int32),
@@ -142,7 +142,7 @@ def read_arrays(path: Path, wanted: Wanted | None = None) -> Imported:
         tuple(notes),
         raw.decode,
         extra={
-            LAYER_NUMBERS: layer_numbers_from(axis, wanted.layers),
+            LAYER_NUMBERS: layer_numbers_from(axis, options.layers),
             **({} if column is None else {CLUSTER_COLUMN: column}),
         },
     )
@@ -271,7 +271,7 @@ def _load(path: Path, cluster: str | None, notes: list[str]) -> dict[str, NDArra
 
 
 def _unread(name: str, known: tuple[str, ...]) -> str:
-    like = meant(name, known)
+    like = closest_name(name, known)
     return f"array {shown(name)} is not read" + ("" if like is None else f"; did you mean {like}?")
 
 

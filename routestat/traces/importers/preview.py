@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from routestat.errors import FormatError
-from routestat.traces.importers.common.assembly import Imported, Wanted
+from routestat.traces.importers.common.assembly import ImportedTrace, ImportOptions
 from routestat.traces.importers.parquet import ParquetTrace
-from routestat.traces.importers.registry import FORMATS, detect, read_foreign, require_heeded
-from routestat.traces.importers.tables.preview import show_table
+from routestat.traces.importers.registry import FORMATS, detect, read_foreign, require_used_options
+from routestat.traces.importers.tables.preview import preview_table
 from routestat.traces.manifest import MANIFEST
 from routestat.traces.store import span
 
@@ -19,7 +19,7 @@ FIRST_ROWS = 5
 FIRST_LAYERS = 4
 
 
-def shown(sources: Sequence[Path], name: str, wanted: Wanted) -> list[str]:
+def preview(sources: Sequence[Path], name: str, options: ImportOptions) -> list[str]:
     """Lines on what the sources would be taken for, and the command that converts them; nothing is changed.
 
     Parameters
@@ -37,34 +37,34 @@ def shown(sources: Sequence[Path], name: str, wanted: Wanted) -> list[str]:
         raise FormatError(f"{source} is a trace already: python -m routestat.analyze {source}")
     asked = name
     if name == "auto":
-        name = "table" if wanted.columns is not None else detect(source, wanted)
+        name = "table" if options.columns is not None else detect(source, options)
     command = f"python -m routestat.convert {' '.join(shlex.quote(str(one)) for one in sources)} --out TRACE"
     if name == "parquet":
         file = ParquetTrace(source)
         return [f"{source}: a trace that convert wrote, {file.n_tokens:,} tokens", f"convert it: {command}"]
-    require_heeded(source, name, wanted)
+    require_used_options(source, name, options)
     command += f" --format {name}" if asked == name else ""
     lines = [f"{source}: {FORMATS[name].words} (--format {name})"]
     if name == "table":
-        found, imported, notes, columns = show_table(sources, wanted)
+        found, imported, notes, columns = preview_table(sources, options)
         lines += found
-        if wanted.cluster is not None:
+        if options.cluster is not None:
             # The column is named by --cluster already.
             columns = ",".join(part for part in columns.split(",") if not part.startswith("cluster="))
-        wanted = replace(wanted, columns=columns or wanted.columns)
+        options = replace(options, columns=columns or options.columns)
     else:
-        imported = read_foreign(source, name, wanted)
+        imported = read_foreign(source, name, options)
         notes = list(imported.notes)
-    lines += [] if imported is None else described(imported)
-    command += said_of(wanted)
+    lines += [] if imported is None else describe(imported)
+    command += options_as_text(options)
     return [*lines, *(f"note: {note}" for note in notes), f"convert it: {command}"]
 
 
-def said_of(wanted: Wanted) -> str:
+def options_as_text(options: ImportOptions) -> str:
     """The options by which the caller said what is wanted, each with a blank before it."""
     said = []
-    for field in fields(Wanted):
-        value = getattr(wanted, field.name)
+    for field in fields(ImportOptions):
+        value = getattr(options, field.name)
         if value == field.default:
             continue
         option = "--" + field.name.replace("_", "-")
@@ -74,7 +74,7 @@ def said_of(wanted: Wanted) -> str:
     return "".join(said)
 
 
-def described(imported: Imported) -> list[str]:
+def describe(imported: ImportedTrace) -> list[str]:
     """Lines that say what was read."""
     n, n_layers, top_k = imported.experts.shape
     layers = [router.layer for router in imported.routers]
@@ -96,7 +96,7 @@ def described(imported: Imported) -> list[str]:
     return [*lines, *_first_rows(imported)]
 
 
-def _first_rows(imported: Imported) -> list[str]:
+def _first_rows(imported: ImportedTrace) -> list[str]:
     """The first tokens as they would be stored."""
     names = dict(
         zip(
@@ -105,14 +105,14 @@ def _first_rows(imported: Imported) -> list[str]:
             strict=True,
         )
     )
-    shown = imported.routers[:FIRST_LAYERS]
+    preview = imported.routers[:FIRST_LAYERS]
     rest = " …" if len(imported.routers) > FIRST_LAYERS else ""
-    rows = [["document", "position", "token", "phase", *(router.name for router in shown)]]
+    rows = [["document", "position", "token", "phase", *(router.name for router in preview)]]
     for row in range(min(FIRST_ROWS, len(imported.document))):
         token = "-" if imported.token is None or imported.token[row] < 0 else str(imported.token[row])
         decode = imported.decode is not None and bool(imported.decode[row])
         cells = []
-        for index in range(len(shown)):
+        for index in range(len(preview)):
             ids = imported.experts[row, index]
             cells.append("missing" if (ids == -1).all() else ",".join(map(str, np.asarray(ids).tolist())))
         number = int(imported.document[row])

@@ -16,7 +16,7 @@ from routestat.traces.importers.array_detection import (
     refuse_counted,
 )
 from routestat.traces.importers.arrays import read_arrays
-from routestat.traces.importers.common.assembly import Imported, Wanted
+from routestat.traces.importers.common.assembly import ImportedTrace, ImportOptions
 from routestat.traces.importers.common.counts_text import refuse_if_counts
 from routestat.traces.importers.common.reading import json_values, numpy_file
 from routestat.traces.importers.common.safetensors_files import is_safetensors
@@ -37,9 +37,9 @@ from routestat.traces.importers.vllm import SUFFIXES, read_vllm
 
 
 class Format(NamedTuple):
-    """A format's reader, what it is in words, and which fields of `Wanted` it heeds."""
+    """A format's reader, what it is in words, and which fields of `ImportOptions` it heeds."""
 
-    read: Callable[[Path, Wanted], Imported]
+    read: Callable[[Path, ImportOptions], ImportedTrace]
     words: str
     heeds: tuple[str, ...]
 
@@ -81,7 +81,7 @@ FORMATS = {
 }
 
 
-def read_foreign(path: Path, name: str, wanted: Wanted) -> Imported:
+def read_foreign(path: Path, name: str, options: ImportOptions) -> ImportedTrace:
     """Read `path` as the format called `name`.
 
     Raises
@@ -89,11 +89,11 @@ def read_foreign(path: Path, name: str, wanted: Wanted) -> Imported:
     FormatError
         If something was said that this format has no use for, or as the reader does.
     """
-    require_heeded(path, name, wanted)
-    return FORMATS[name].read(path, wanted)
+    require_used_options(path, name, options)
+    return FORMATS[name].read(path, options)
 
 
-def require_heeded(path: Path, name: str, wanted: Wanted) -> None:
+def require_used_options(path: Path, name: str, options: ImportOptions) -> None:
     """Refuse what was said and is of no use for the format called `name`.
 
     Raises
@@ -102,13 +102,13 @@ def require_heeded(path: Path, name: str, wanted: Wanted) -> None:
         Naming the option.
     """
     chosen = FORMATS[name]
-    for field in fields(Wanted):
-        if getattr(wanted, field.name) != field.default and field.name not in chosen.heeds:
+    for field in fields(ImportOptions):
+        if getattr(options, field.name) != field.default and field.name not in chosen.heeds:
             option = "--" + field.name.replace("_", "-")
             raise FormatError(f"{path}: {option} says nothing to {chosen.words} ({name}); leave it out")
 
 
-def detect(path: Path, wanted: Wanted | None = None) -> str:
+def detect(path: Path, options: ImportOptions | None = None) -> str:
     """The name of the format that `path` is in; some formats are known only by what is `wanted` of them.
 
     ``parquet`` is what `convert` wrote.
@@ -118,10 +118,10 @@ def detect(path: Path, wanted: Wanted | None = None) -> str:
     FormatError
         If it is none of them; says how to name one. If it holds counts only; says what they are good for.
     """
-    if wanted is not None and path.exists():
-        if wanted.logits:
+    if options is not None and path.exists():
+        if options.logits:
             return "router-logits"
-        if wanted.shape is not None or wanted.dtype is not None:
+        if options.shape is not None or options.dtype is not None:
             return "packed"
     name = _of_folder(path) if path.is_dir() else _of_file(path)
     if name is None and not path.exists() and any(sign in path.name for sign in "*?["):

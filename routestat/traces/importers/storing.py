@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from routestat.errors import FormatError, TraceError
 from routestat.traces.dummy_rows.findings import findings_of
-from routestat.traces.importers.common.assembly import Imported
+from routestat.traces.importers.common.assembly import ImportedTrace
 from routestat.traces.importers.parquet import ParquetTrace
 from routestat.traces.metadata import TraceMeta
 from routestat.traces.store import Trace
@@ -33,7 +33,7 @@ class Stored:
 
 
 def store_imported(
-    imported: Imported, folder: Path, said: Mapping[str, Any], shard_rows: int, progress: Progress
+    imported: ImportedTrace, folder: Path, said: Mapping[str, Any], shard_rows: int, progress: Progress
 ) -> Stored:
     """Write imported rows as a store; `said` is what the caller says of the trace (fields of `TraceMeta`)."""
     return store_parts(
@@ -42,7 +42,7 @@ def store_imported(
 
 
 def store_parts(
-    parts: Iterable[Imported],
+    parts: Iterable[ImportedTrace],
     folder: Path,
     said: Mapping[str, Any],
     shard_rows: int,
@@ -99,7 +99,7 @@ def store_measured(written: Path, folder: Path, shard_rows: int, progress: Progr
     return Stored(done, trace.documents.num_rows, tuple(notes))
 
 
-def _write(writer: TraceWriter, part: Imported, rows: slice) -> None:
+def _write(writer: TraceWriter, part: ImportedTrace, rows: slice) -> None:
     decode = None if part.decode is None else part.decode[rows]
     writer.write(
         part.document[rows],
@@ -111,7 +111,7 @@ def _write(writer: TraceWriter, part: Imported, rows: slice) -> None:
     )
 
 
-def _numbered_densely(imported: Imported) -> Imported:
+def _numbered_densely(imported: ImportedTrace) -> ImportedTrace:
     """Documents numbered 0, 1, 2 … where their own numbers would share groups; those are kept beside.
 
     A document's group is its number modulo the number of groups: 0, 256, 512 … would all be one.
@@ -129,7 +129,7 @@ def _numbered_densely(imported: Imported) -> Imported:
     return replace(imported, document=dense, documents=documents)
 
 
-def _companions(imported: Imported, rows: slice, slot_order: str) -> dict[str, np.ndarray]:
+def _companions(imported: ImportedTrace, rows: slice, slot_order: str) -> dict[str, np.ndarray]:
     """What is kept beside the states: ``top1``, the first slot, and ``weights``, by ascending expert id."""
     columns = {}
     for index, router in enumerate(imported.routers):

@@ -31,7 +31,7 @@ LARGEST_SHARE = 0.98
 MARGIN_BITS = 10.0
 
 
-def alike(
+def pair_by_choices(
     traces: tuple[Trace, Trace],
     routers: Sequence[tuple[Router, Router]],
     documents: tuple[Sequence[Document], Sequence[Document]],
@@ -68,7 +68,7 @@ def alike(
     tried = np.log2(len(a.document)) + np.log2(len(b.document)) + np.log2((2 * HEAD + 1) * len(looked))
     found: list[tuple[float, int, int, int]] = []
     for one, other, shift in dict.fromkeys([*_copies(a, b), *_candidates(a, b)]):
-        agreement = judged(a, b, one, other, shift, tried + MARGIN_BITS)
+        agreement = agreement_if_same_text(a, b, one, other, shift, tried + MARGIN_BITS)
         if agreement is not None:
             found.append((agreement, one, other, shift))
     taken: tuple[set[int], set[int]] = set(), set()
@@ -83,7 +83,9 @@ def alike(
     return [pair for _, pair in sorted(pairs, key=lambda item: item[0])]
 
 
-def judged(a: Sketch, b: Sketch, one: int, other: int, shift: int, need: float) -> float | None:
+def agreement_if_same_text(
+    a: Sketch, b: Sketch, one: int, other: int, shift: int, need: float
+) -> float | None:
     """Agreement of two documents beyond chance, if that proves that they are one text, else None.
 
     Parameters
@@ -164,8 +166,11 @@ def _departs(same: NDArray[np.bool_], fresh: NDArray[np.bool_], chance: NDArray[
     n, layers = same.shape
     by_chance = np.clip(chance.max(axis=0), 1e-6, 0.5)
     agreement = np.clip(same.sum(axis=0) / np.maximum(fresh.sum(axis=0), 1), by_chance, LARGEST_SHARE)
-    alike, unlike = np.log2(by_chance / agreement), np.log2((1.0 - by_chance) / (1.0 - agreement))
-    sums = np.cumsum(np.where(fresh, np.where(same, alike, unlike), 0.0), axis=0)
+    matching_bits, differing_bits = (
+        np.log2(by_chance / agreement),
+        np.log2((1.0 - by_chance) / (1.0 - agreement)),
+    )
+    sums = np.cumsum(np.where(fresh, np.where(same, matching_bits, differing_bits), 0.0), axis=0)
     lowest = np.minimum.accumulate(np.concatenate([np.zeros((1, layers)), sums]), axis=0)[:-1]
     need = MARGIN_BITS + np.log2(layers)
     return bool((sums[-1] - lowest[-1]).max() >= need or (sums - lowest).max() >= need + np.log2(n))

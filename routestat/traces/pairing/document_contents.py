@@ -174,7 +174,7 @@ def _facts(trace: Trace, column: str) -> dict[int, str | None]:
     return dict(zip(numbers, trace.documents.column(column).to_pylist(), strict=True))
 
 
-def choose(documents: Sequence[Document], domain: str | None, option: str) -> list[Document]:
+def documents_of_domain(documents: Sequence[Document], domain: str | None, option: str) -> list[Document]:
     """The documents of one domain; all of them if None.
 
     Raises

@@ -86,7 +86,7 @@ _UNLIKE = "no document of the other that is left has rows that are alike by more
 ByRows = Callable[[Sequence[Document], Sequence[Document]], Sequence[Pair]]
 
 
-def pair(
+def pair_documents(
     a: Sequence[Document],
     b: Sequence[Document],
     wish: str,
@@ -114,12 +114,12 @@ def pair(
     if wish not in WISHES:
         raise RoutestatError(f"--paired is {', '.join(WISHES)}, got {wish!r}")
     if wish == "no":
-        return numbered(a, b, [], "", False, ())
+        return number_documents(a, b, [], "", False, ())
     if same_trace:
         both = {one.number for one in a} & {one.number for one in b}
         same = [Pair(one.number, one.number, 0, 0, one.tokens) for one in a if one.number in both]
-        return numbered(a, b, same, SAME, True, ())
-    found = by_content({d.number: d.content for d in a}, {d.number: d.content for d in b})
+        return number_documents(a, b, same, SAME, True, ())
+    found = pair_by_content({d.number: d.content for d in a}, {d.number: d.content for d in b})
     by = TOKENS if found else ""
     left = _left(a, found, lambda p: p.a), _left(b, found, lambda p: p.b)
     if by_rows is not None and any(d.content is None for part in left for d in part) and all(left):
@@ -130,7 +130,7 @@ def pair(
         by = " and ".join(word for word, some in ((TOKENS, found), (ROWS, more)) if some)
         found = [*found, *more]
     if found or wish == "auto":
-        return numbered(a, b, found, by, bool(found), _reasons(a, b, found))
+        return number_documents(a, b, found, by, bool(found), _reasons(a, b, found))
     found, by = _by_name(a, b), NAMES
     if not found and [d.tokens for d in a] == [d.tokens for d in b]:
         found = [Pair(x.number, y.number, 0, 0, x.tokens) for x, y in zip(a, b, strict=True)]
@@ -139,10 +139,10 @@ def pair(
         raise RoutestatError(
             "--paired yes: the two traces have no document in common, by token ids, by choices or by name"
         )
-    return numbered(a, b, found, by, False, _reasons(a, b, found))
+    return number_documents(a, b, found, by, False, _reasons(a, b, found))
 
 
-def by_content(a: Mapping[int, Content | None], b: Mapping[int, Content | None]) -> list[Pair]:
+def pair_by_content(a: Mapping[int, Content | None], b: Mapping[int, Content | None]) -> list[Pair]:
     """Documents of equal rows, and of equal rows but for a few that one of the two has not at an end.
 
     Of several equal documents the first goes with the first. What has fewest rows missing is taken first.
@@ -234,7 +234,7 @@ def _reasons(a: Sequence[Document], b: Sequence[Document], found: Sequence[Pair]
     return tuple(reasons)
 
 
-def numbered(
+def number_documents(
     a: Sequence[Document],
     b: Sequence[Document],
     found: Sequence[Pair],

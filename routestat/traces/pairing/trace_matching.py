@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from routestat.traces.document_selection import Selected, in_common_units
+from routestat.traces.document_selection import SelectedDocuments, with_common_units
 from routestat.traces.metadata import Router
-from routestat.traces.pairing.choice_similarity import alike
+from routestat.traces.pairing.choice_similarity import pair_by_choices
 from routestat.traces.pairing.choice_sketches import MISSING, sketch
 from routestat.traces.pairing.document_contents import Document
 from routestat.traces.pairing.document_matching import (
@@ -18,12 +18,12 @@ from routestat.traces.pairing.document_matching import (
     SAME,
     Pair,
     Pairing,
-    by_content,
-    pair,
+    pair_by_content,
+    pair_documents,
 )
 from routestat.traces.pairing.layer_matching import Matched, agreement_of, common_routers, match_layers
 from routestat.traces.store import Trace
-from routestat.traces.views import UnderLayers
+from routestat.traces.views import RelabelledLayers
 
 # Documents and rows at either end of each that layers are told by.
 DOCUMENTS, ROWS_EACH = 256, 128
@@ -44,7 +44,7 @@ class Matching:
         What there is to say of layers and documents.
     """
 
-    traces: tuple[Selected, Selected]
+    traces: tuple[SelectedDocuments, SelectedDocuments]
     routers: Matched
     pairing: Pairing
     notes: tuple[str, ...]
@@ -56,7 +56,7 @@ class Matching:
         return found if any(x.layer != y.layer for x, y in self.routers) else {}
 
 
-def matched(
+def match_traces(
     traces: tuple[Trace, Trace],
     documents: tuple[Sequence[Document], Sequence[Document]],
     wanted: Sequence[int] | None,
@@ -76,7 +76,7 @@ def matched(
     way : str
         How to match layers, see `match_layers`.
     wish : str
-        Whether to pair documents, see `pair`.
+        Whether to pair documents, see `pair_documents`.
 
     Raises
     ------
@@ -89,15 +89,17 @@ def matched(
     else:
         routers, notes = match_layers(a.meta, b.meta, wanted, way, lambda: _agreement(traces, documents))
     if any((x.layer, x.name) != (y.layer, y.name) for x, y in routers):
-        b = UnderLayers(b, routers)
+        b = RelabelledLayers(b, routers)
     under = list(zip((x for x, _ in routers), _named(b, routers), strict=True))
-    pairing = pair(*documents, wish, a is traces[1], lambda *left: alike((a, b), under, left))
+    pairing = pair_documents(
+        *documents, wish, a is traces[1], lambda *left: pair_by_choices((a, b), under, left)
+    )
     chosen = (
-        Selected(a, documents[0], pairing.numbers_a, pairing.common_a),
-        Selected(b, documents[1], pairing.numbers_b, pairing.common_b),
+        SelectedDocuments(a, documents[0], pairing.numbers_a, pairing.common_a),
+        SelectedDocuments(b, documents[1], pairing.numbers_b, pairing.common_b),
     )
     if pairing.paired:
-        chosen = in_common_units(*chosen)
+        chosen = with_common_units(*chosen)
     return Matching(chosen, routers, pairing, (*notes, *_of_documents(documents, pairing, wish)))
 
 
@@ -115,7 +117,7 @@ def _agreement(
     if len({(router.n_experts, router.top_k) for router in (*a.meta.routers, *b.meta.routers)}) > 1:
         return None
     contents = [{one.number: one.content for one in some} for some in documents]
-    found = by_content(*contents) or _by_shift(traces, documents)
+    found = pair_by_content(*contents) or _by_shift(traces, documents)
     if not found:
         return None
     found = found[:DOCUMENTS]
@@ -157,7 +159,7 @@ def _by_shift(
     found: list[Pair] = []
     for shift in range(max(len(a), len(b)) - n + 1):
         first, second = (side[shift : shift + n] if len(side) > n else side for side in (a, b))
-        pairs = alike(traces, list(zip(first, second, strict=True)), documents)
+        pairs = pair_by_choices(traces, list(zip(first, second, strict=True)), documents)
         found = pairs if len(pairs) > len(found) else found
     return found
 

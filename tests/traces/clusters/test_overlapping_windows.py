@@ -5,7 +5,7 @@ import pytest
 
 from routestat import Trace, TraceMeta, TraceWriter
 from routestat.traces.clusters.overlapping_windows import find_repeats
-from routestat.traces.clusters.summary import unit_facts
+from routestat.traces.clusters.summary import summarise_units
 from routestat.traces.metadata import routers_like
 from routestat.traces.row_hash import hash_rows
 from tests.traces.importers.known import chosen, stored, subsets
@@ -52,7 +52,7 @@ def test_windows_that_are_documents_are_one_cluster_and_count_each_row_once(
         np.concatenate(held).tolist()
         == np.concatenate([alphabet.rank(t[:covered, 0]) for t in texts]).tolist()
     )
-    (said, again) = unit_facts(trace).sentences()
+    (said, again) = summarise_units(trace).sentences()
     assert "begin with the last tokens of the one before" in said
     assert f"{3 * (per_text - 1)} documents begin with the last rows" in again
 

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from routestat.traces.batch import Batch
-from routestat.traces.clusters.document_prefixes import BeginningsReader
+from routestat.traces.clusters.document_prefixes import PrefixCollector
 from routestat.traces.clusters.shared_prefixes import (
     LEAST_DOCUMENTS,
     SHARED_ROWS,
     SHORT_ROWS,
-    find_shared,
-    joined,
+    connected_parts,
+    find_shared_prefixes,
 )
 from routestat.traces.metadata import TraceMeta, routers_like
 
@@ -23,7 +23,7 @@ def read(texts, rows=1 << 20):
     """Beginnings of texts of token ids, handed over in batches of so many rows."""
     document = np.repeat(np.arange(len(texts), dtype=np.int32), [len(text) for text in texts])
     token = np.concatenate(texts).astype(np.int32)
-    reader = BeginningsReader(META, len(texts), "token ids")
+    reader = PrefixCollector(META, len(texts), "token ids")
     for start in range(0, len(document), rows):
         part = slice(start, start + rows)
         reader.add(Batch(document[part], np.zeros_like(document[part]), {"token": token[part]}))
@@ -82,7 +82,7 @@ def test_the_search_finds_what_comparing_all_pairs_finds(seed):
     rng = np.random.default_rng(seed)
     texts = [text for text in grown(rng, int(rng.integers(7, 30))) if len(text)]
     template = template_of(texts)
-    found = find_shared(read(texts, rows=int(rng.integers(1, 200))))
+    found = find_shared_prefixes(read(texts, rows=int(rng.integers(1, 200))))
     assert found.template.tolist() == template
     bonded = {
         frozenset(np.flatnonzero(found.bond == one).tolist()) for one in set(found.bond.tolist()) - {-1}
@@ -92,9 +92,9 @@ def test_the_search_finds_what_comparing_all_pairs_finds(seed):
 
 def test_labels_of_any_kind_join_through_each_other():
     first, second = np.array([5, 5, -1, -1, 7, -1]), np.array([-1, 0, 0, -1, -1, -1])
-    assert joined(first, second).tolist() == [0, 0, 0, 3, 4, 5]
-    assert joined(first).tolist() == [0, 0, 2, 3, 4, 5]
-    assert joined(np.empty(0, np.int64)).tolist() == []
+    assert connected_parts(first, second).tolist() == [0, 0, 0, 3, 4, 5]
+    assert connected_parts(first).tolist() == [0, 0, 2, 3, 4, 5]
+    assert connected_parts(np.empty(0, np.int64)).tolist() == []
 
 
 def test_long_documents_are_kept_in_part_and_counted_whole(monkeypatch):

@@ -5,7 +5,7 @@ import pytest
 
 from routestat import Alphabet, Trace, TraceMeta
 from routestat.traces.metadata import routers_like
-from routestat.traces.pairing.choice_similarity import alike
+from routestat.traces.pairing.choice_similarity import pair_by_choices
 from routestat.traces.pairing.document_contents import documents_of
 
 
@@ -39,7 +39,7 @@ def found(a, b, n_experts):
     routers = list(zip(traces[0].meta.routers, traces[1].meta.routers, strict=True))
     return [
         (one.a, one.b, one.skip_a, one.skip_b, one.rows)
-        for one in alike(traces, routers, tuple(map(documents_of, traces)))
+        for one in pair_by_choices(traces, routers, tuple(map(documents_of, traces)))
     ]
 
 

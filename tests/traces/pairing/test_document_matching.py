@@ -16,7 +16,7 @@ from routestat.traces.pairing.document_contents import (
     documents_of,
     token_keys,
 )
-from routestat.traces.pairing.document_matching import Pair, by_content, numbered, pair
+from routestat.traces.pairing.document_matching import Pair, number_documents, pair_by_content, pair_documents
 from tests.traces.test_document_selection import TEXTS, trace
 
 
@@ -64,7 +64,7 @@ def test_rows_taken_from_a_content_leave_the_content_of_the_rest(text, first, la
 def test_equal_texts_find_each_other_wherever_they_stand(tmp_path):
     a = documents_of(trace(tmp_path / "a", TEXTS))
     b = documents_of(trace(tmp_path / "b", [TEXTS[3], np.arange(9), TEXTS[0]]))
-    found = pair(a, b, "auto")
+    found = pair_documents(a, b, "auto")
     assert (found.paired, found.n_common, found.aligned, found.by) == (True, 2, True, "token ids")
     assert found.numbers_a[0] == found.numbers_b[2]
     assert found.numbers_a[3] == found.numbers_b[0]
@@ -75,9 +75,9 @@ def test_equal_texts_find_each_other_wherever_they_stand(tmp_path):
         "1 of A: no document of the other has their token ids (a few rows at an end may be missing)",
         "1 of B: no document of the other has their token ids (a few rows at an end may be missing)",
     )
-    same = pair(a, a, "auto", same_trace=True)
+    same = pair_documents(a, a, "auto", same_trace=True)
     assert (same.n_common, same.aligned, same.by) == (4, True, "same trace")
-    apart = pair(a, b, "no")
+    apart = pair_documents(a, b, "no")
     assert not apart.paired
     assert sorted(apart.numbers_b.values()) == [0, 1, 2]
 
@@ -103,13 +103,13 @@ def test_equal_texts_find_each_other_wherever_they_stand(tmp_path):
 )
 def test_a_few_rows_at_an_end_may_be_missing(of_a, of_b, pairs):
     text = np.random.default_rng(0).integers(0, 500, 40)
-    found = by_content(contents(text[slice(*of_a)]), contents(text[slice(*of_b)]))
+    found = pair_by_content(contents(text[slice(*of_a)]), contents(text[slice(*of_b)]))
     assert [(one.skip_a, one.skip_b, one.rows) for one in found] == pairs
 
 
 def test_whole_documents_come_before_those_with_missing_rows_and_copies_in_order():
     text = np.random.default_rng(0).integers(0, 500, 40)
-    found = by_content(contents(text[:39], text, text), contents(text, text[:39], text[:39]))
+    found = pair_by_content(contents(text[:39], text, text), contents(text, text[:39], text[:39]))
     assert [(one.a, one.b, one.rows) for one in found] == [(0, 1, 39), (1, 0, 40), (2, 2, 39)]
 
 
@@ -117,32 +117,35 @@ def test_samples_of_one_prompt_are_not_each_other():
     rng = np.random.default_rng(0)
     prompt = rng.integers(0, 500, 60)
     a, b = ([np.concatenate([prompt, rng.integers(0, 500, 4)]) for _ in range(5)] for _ in range(2))
-    assert by_content(contents(*a), contents(*b)) == []
+    assert pair_by_content(contents(*a), contents(*b)) == []
 
 
 def test_names_prove_nothing(tmp_path):
     blank = [np.full(4, -1), np.full(6, -1)]
     a = documents_of(trace(tmp_path / "a", blank, names=["x", "y"]))
     b = documents_of(trace(tmp_path / "b", blank, names=["x", "y"]))
-    apart = pair(a, b, "auto", by_rows=lambda *left: [])
+    apart = pair_documents(a, b, "auto", by_rows=lambda *left: [])
     assert (apart.paired, apart.by) == (False, "")
     assert "2 of A have no token ids, and no document" in apart.reasons[0]
     assert "2 of them have the same name in both, which proves nothing" in apart.reasons
-    by_name = pair(a, b, "yes", by_rows=lambda *left: [])
+    by_name = pair_documents(a, b, "yes", by_rows=lambda *left: [])
     assert (by_name.n_common, by_name.by, by_name.aligned) == (2, "names", False)
     nameless = documents_of(trace(tmp_path / "c", blank))
-    assert not pair(nameless, nameless, "auto").paired
-    assert (pair(nameless, nameless, "yes").n_common, pair(nameless, nameless, "yes").by) == (2, "places")
+    assert not pair_documents(nameless, nameless, "auto").paired
+    assert (
+        pair_documents(nameless, nameless, "yes").n_common,
+        pair_documents(nameless, nameless, "yes").by,
+    ) == (2, "places")
     with pytest.raises(RoutestatError, match="no document in common"):
-        pair(a, documents_of(trace(tmp_path / "f", [np.arange(2)], names=["q"])), "yes")
+        pair_documents(a, documents_of(trace(tmp_path / "f", [np.arange(2)], names=["q"])), "yes")
     with pytest.raises(RoutestatError, match="--paired is"):
-        pair(a, a, "maybe")
+        pair_documents(a, a, "maybe")
 
 
 def test_reasons_say_which_of_the_two_has_no_token_ids_and_that_partners_were_taken(tmp_path):
     a = documents_of(trace(tmp_path / "a", [np.arange(20), np.arange(30)]))
     b = documents_of(trace(tmp_path / "b", [np.full(20, -1), np.full(20, -1)]))
-    found = pair(a, b, "auto", by_rows=lambda *left: [Pair(0, 0, 0, 0, 20)])
+    found = pair_documents(a, b, "auto", by_rows=lambda *left: [Pair(0, 0, 0, 0, 20)])
     unlike = "no document of the other that is left has rows that are alike by more than chance"
     assert found.reasons == (
         f"1 of A: the other has no token ids, and {unlike}",
@@ -158,7 +161,7 @@ def test_where_both_have_token_ids_these_decide_against_the_choices():
     def by_rows(left_a, left_b):
         return [Pair(x.number, y.number, 0, 0, 20) for x, y in zip(left_a, left_b, strict=True)]
 
-    found = pair([a, blank], [b, blank], "auto", by_rows=by_rows)
+    found = pair_documents([a, blank], [b, blank], "auto", by_rows=by_rows)
     assert (found.n_common, found.by) == (1, "choices")
     assert found.numbers_a[1] == found.numbers_b[1] == 0
-    assert numbered([a], [b], [], "", False, ()).n_common == 0
+    assert number_documents([a], [b], [], "", False, ()).n_common == 0

@@ -16,7 +16,7 @@ from routestat.traces.importers.common.checks import (
     check_subsets,
     count_positions,
     layer_numbers_from,
-    once,
+    mask_of_copies,
     pick_layers,
 )
 from routestat.traces.importers.common.messages import listed
@@ -27,7 +27,7 @@ from routestat.traces.validation import require_text
 
 
 @dataclass(frozen=True)
-class Wanted:
+class ImportOptions:
     """What the caller says of a file that does not say it itself; None: not said.
 
     Attributes
@@ -71,7 +71,7 @@ class Wanted:
 
 
 @dataclass(frozen=True)
-class Imported:
+class ImportedTrace:
     """Rows ready for the store: documents together, positions rising.
 
     `decode` marks the rows that were generated (None: all prefill); `notes` says in words what had to be assumed;
@@ -93,7 +93,7 @@ class Imported:
 
 
 @dataclass(frozen=True)
-class Document:
+class SourceDocument:
     """One document as a reader found it, before anything is checked.
 
     Parameters
@@ -137,7 +137,7 @@ class Document:
 CLUSTER_FIELDS = ("conversation_id", "session_id", "group_id", "group_index", "prompt_id")
 
 
-def cluster_of(where: str, record: Mapping[str, Any], wanted: Wanted) -> str | int | None:
+def cluster_of(where: str, record: Mapping[str, Any], options: ImportOptions) -> str | int | None:
     """What a record says it belongs together with: the wanted field, or one that is known to mean that.
 
     Raises
@@ -145,23 +145,25 @@ def cluster_of(where: str, record: Mapping[str, Any], wanted: Wanted) -> str | i
     FormatError
         If the wanted field is not there, or holds neither text nor a whole number.
     """
-    names = CLUSTER_FIELDS if wanted.cluster is None else (wanted.cluster,)
+    names = CLUSTER_FIELDS if options.cluster is None else (options.cluster,)
     name = next((one for one in names if record.get(one) is not None), None)
     if name is None:
-        if wanted.cluster is not None:
+        if options.cluster is not None:
             raise FormatError(
-                f"{where}: no {wanted.cluster} (--cluster); it has {', '.join(map(str, record))}"
+                f"{where}: no {options.cluster} (--cluster); it has {', '.join(map(str, record))}"
             )
         return None
     value = record[name]
     value = value.item() if isinstance(value, np.generic | np.ndarray) and value.size == 1 else value
     if isinstance(value, bool) or not isinstance(value, str | int):
         raise FormatError(f"{where}.{name}: a cluster is text or a whole number, got {type(value).__name__}")
-    return f"{name} {value}" if wanted.cluster is None else value
+    return f"{name} {value}" if options.cluster is None else value
 
 
-def join(path: Path, found: Sequence[Document], wanted: Wanted, **said: Any) -> Imported:
-    """Documents of one shape put together and checked; `said` goes on to `settle`.
+def join_documents(
+    path: Path, found: Sequence[SourceDocument], options: ImportOptions, **said: Any
+) -> ImportedTrace:
+    """Documents of one shape put together and checked; `said` goes on to `check_imported`.
 
     Raises
     ------
@@ -170,7 +172,7 @@ def join(path: Path, found: Sequence[Document], wanted: Wanted, **said: Any) -> 
     """
     if not found:
         raise FormatError(f"{path}: no routed experts in it")
-    if wanted.axes is None:
+    if options.axes is None:
         refuse_doubtful_axes(str(path), [one.experts for one in found if not one.axes_known])
     shape = found[0].experts.shape[1:]
     for one in found:
@@ -195,15 +197,15 @@ def join(path: Path, found: Sequence[Document], wanted: Wanted, **said: Any) -> 
     if any(one.tokens is not None for one in found):
         token = np.concatenate([_tokens_of_rows(one) for one in found])
     weights = [one.weights for one in found if one.weights is not None]
-    return settle(
+    return check_imported(
         path,
         np.concatenate([one.experts for one in found]),
         np.repeat(np.arange(len(found)), lengths),
         None if counted else position,
-        wanted,
+        options,
         token=token,
         decode=position >= np.repeat(bounds, lengths),
-        described=_described(found, wanted),
+        described=_described(found, options),
         notes=notes,
         weights=np.concatenate(weights) if len(weights) == len(found) else None,
         places=[one.where for one in found],
@@ -211,12 +213,12 @@ def join(path: Path, found: Sequence[Document], wanted: Wanted, **said: Any) -> 
     )
 
 
-def settle(
+def check_imported(
     path: Path,
     experts: NDArray[np.integer],
     document: NDArray[np.integer],
     position: NDArray[np.integer] | None,
-    wanted: Wanted,
+    options: ImportOptions,
     *,
     axis: Sequence[int] | None = None,
     n_experts: int | None = None,
@@ -228,7 +230,7 @@ def settle(
     places: Sequence[str] = (),
     keep_layers: bool = False,
     **said: Any,
-) -> Imported:
+) -> ImportedTrace:
     """Check rows ``[token, layer, slot]`` and say what was assumed.
 
     Parameters
@@ -250,7 +252,7 @@ def settle(
     keep_layers : bool
         Leave out no layer: of rows that come in parts all have to have the same.
     said : mapping
-        `engine`, `slot_order`, `extra` of `Imported`.
+        `engine`, `slot_order`, `extra` of `ImportedTrace`.
 
     Raises
     ------
@@ -258,19 +260,19 @@ def settle(
         Naming the file, the layer and the row that cannot be.
     """
     spoken = list(notes)
-    column = None if wanted.cluster is None else named_column(wanted.cluster)
+    column = None if options.cluster is None else named_column(options.cluster)
     if column is not None and column not in (described or {}):
         known = ", ".join(described or {}) or "none"
         raise FormatError(
-            f"{path}: --cluster {wanted.cluster}: documents of this format have no such column; they have {known}"
+            f"{path}: --cluster {options.cluster}: documents of this format have no such column; they have {known}"
         )
     if column is not None:
         said["extra"] = {**said.get("extra", {}), CLUSTER_COLUMN: column}
     if weights is not None:
-        weights, _ = pick_layers(path, weights, axis, wanted.layers, [])
-    said["extra"] = {**said.get("extra", {}), LAYER_NUMBERS: layer_numbers_from(axis, wanted.layers)}
-    experts, layers = pick_layers(path, experts, axis, wanted.layers, spoken)
-    if position is None and (kept := once(experts, document, token, spoken)) is not None:
+        weights, _ = pick_layers(path, weights, axis, options.layers, [])
+    said["extra"] = {**said.get("extra", {}), LAYER_NUMBERS: layer_numbers_from(axis, options.layers)}
+    experts, layers = pick_layers(path, experts, axis, options.layers, spoken)
+    if position is None and (kept := mask_of_copies(experts, document, token, spoken)) is not None:
         experts, document = experts[kept], document[kept]
         token = None if token is None else token[kept]
         decode = None if decode is None else decode[kept]
@@ -289,8 +291,8 @@ def settle(
         RawRows(experts, document, positions, token, decode, weights),
         layers,
         n_experts,
-        wanted.n_experts,
-        wanted.drop_dummy_rows,
+        options.n_experts,
+        options.drop_dummy_rows,
         spoken,
         place,
         keep_layers,
@@ -309,7 +311,7 @@ def settle(
     columns: dict[str, list[Any]] = {"document": numbers}
     for key, values in (described or {}).items():
         columns[key] = [_written(path, key, values[number]) for number in numbers]
-    return Imported(
+    return ImportedTrace(
         routers_of(path, layers, n_experts, experts.shape[2]),
         experts,
         document.astype(np.int32),
@@ -347,7 +349,7 @@ def routers_of(path: Path, layers: Sequence[int], n_experts: int, top_k: int) ->
         raise FormatError(f"{path}: {error}") from None
 
 
-def _unlike(found: Sequence[Document]) -> list[str]:
+def _unlike(found: Sequence[SourceDocument]) -> list[str]:
     """Notes on documents that lack what others have: one may be cut off, or miss a field."""
     notes = []
     empty = sum(not len(one.experts) for one in found)
@@ -368,7 +370,7 @@ def _shortly(path: Path, place: str) -> str:
     return place.removeprefix(str(path)).lstrip("/:,. ") or path.name
 
 
-def _described(found: Sequence[Document], wanted: Wanted) -> dict[str, list[Any]]:
+def _described(found: Sequence[SourceDocument], options: ImportOptions) -> dict[str, list[Any]]:
     """Columns of the documents."""
     columns: dict[str, list[Any]] = {
         "name": [one.name for one in found],
@@ -379,12 +381,12 @@ def _described(found: Sequence[Document], wanted: Wanted) -> dict[str, list[Any]
     clusters = [one.cluster for one in found]
     if any(one is not None for one in clusters):
         # Of different kinds where files differ; a column has one type.
-        column = LABEL if wanted.cluster is None else named_column(wanted.cluster)
+        column = LABEL if options.cluster is None else named_column(options.cluster)
         columns[column] = [None if one is None else str(one) for one in clusters]
     return columns
 
 
-def _tokens_of_rows(one: Document) -> NDArray[np.int64]:
+def _tokens_of_rows(one: SourceDocument) -> NDArray[np.int64]:
     """The token id of every row; −1 where the file does not say."""
     ids = np.full(len(one.experts), -1, np.int64)
     if one.tokens is not None:
@@ -393,7 +395,7 @@ def _tokens_of_rows(one: Document) -> NDArray[np.int64]:
     return ids
 
 
-def _unrouted(one: Document) -> int | None:
+def _unrouted(one: SourceDocument) -> int | None:
     """Tokens at the end that never went through the model: engines do not forward what they sampled last."""
     total = len(one.tokens) if one.tokens is not None else one.n_tokens
     return None if total is None else total - one.first - len(one.experts)

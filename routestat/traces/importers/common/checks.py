@@ -74,7 +74,7 @@ def count_positions(document: NDArray[np.integer]) -> NDArray[np.int64]:
     return position
 
 
-def once(
+def mask_of_copies(
     experts: NDArray[np.integer],
     document: NDArray[np.integer],
     token: NDArray[np.integer] | None,

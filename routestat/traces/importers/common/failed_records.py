@@ -23,7 +23,7 @@ SHOWN = 3
 
 
 @dataclass
-class Failures:
+class FailedRecords:
     """What was left out of `path`; `skip` says whether anything may be."""
 
     path: Path
@@ -79,7 +79,7 @@ class Failures:
         return [f"left out {len(self.places)} of {total} records without routing (--skip-failed): {first}"]
 
 
-def responses(file: Path, failed: Failures) -> Iterator[tuple[str, dict[str, Any]]]:
+def responses(file: Path, failed: FailedRecords) -> Iterator[tuple[str, dict[str, Any]]]:
     """The objects of a JSON or JSON Lines file with their places; null is a response that never came."""
     for where, value in json_values(file):
         if value is None:

@@ -17,7 +17,7 @@ ALIKE = 0.85
 DEPTH = 5
 
 
-def meant(name: object, known: Iterable[str]) -> str | None:
+def closest_name(name: object, known: Iterable[str]) -> str | None:
     """The known name that an unknown one resembles; None if it is known, or resembles none."""
     known = tuple(sorted(known))
     if not isinstance(name, str) or name in known:
@@ -33,7 +33,7 @@ def _plain(name: str) -> str:
     return "".join(letter for letter in name.lower() if letter.isalnum())
 
 
-class Misspelt:
+class MisspeltNames:
     """The names of a source's records that resemble a known one, counted.
 
     Parameters
@@ -60,7 +60,7 @@ class Misspelt:
 
     def _count(self, name: str) -> None:
         if name not in self._told:
-            self._told[name] = meant(name, self._known)
+            self._told[name] = closest_name(name, self._known)
         if self._told[name] is not None:
             self._found[name] += 1
 

@@ -71,7 +71,7 @@ def files_of(path: Path, suffixes: Sequence[str]) -> list[Path]:
     return [path]
 
 
-def left_out(path: Path, read: Iterable[Path]) -> list[str]:
+def note_unread_files(path: Path, read: Iterable[Path]) -> list[str]:
     """A note on the files of a folder that nobody read: a suffix may be wrong; none for a file by itself."""
     if not path.is_dir():
         return []

@@ -36,7 +36,7 @@ def unlike(layers: dict[int, set[int]]) -> list[str]:
     ]
 
 
-def join(stream: Stream, store: RowStore, segments: Segments, prompts: Prompts) -> None:
+def join_layer_files(stream: Stream, store: RowStore, segments: Segments, prompts: Prompts) -> None:
     """All rows are of one document, whatever file they are in; the stretches between which positions fall stay."""
     stretches = bool(stream.plans[0].columns.position)
 

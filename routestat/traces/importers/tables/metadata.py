@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from routestat.errors import FormatError
-from routestat.traces.importers.common.assembly import Wanted
+from routestat.traces.importers.common.assembly import ImportOptions
 from routestat.traces.importers.tables.stream import Stream
 
 # Words of comments and of lines of another type for what a trace says of itself.
@@ -18,7 +18,7 @@ FACTS = {
 }
 
 
-def check_top_k(path: Path, top_k: int, wanted: Wanted, told: Any, notes: list[str]) -> None:
+def check_top_k(path: Path, top_k: int, options: ImportOptions, told: Any, notes: list[str]) -> None:
     """Refuse a k that the caller contradicts; note one that the file does: ``top_k`` may be that of sampling.
 
     Raises
@@ -26,8 +26,8 @@ def check_top_k(path: Path, top_k: int, wanted: Wanted, told: Any, notes: list[s
     FormatError
         With both numbers.
     """
-    if wanted.top_k is not None and wanted.top_k != top_k:
-        raise FormatError(f"{path}: {top_k} experts a token where --top-k says {wanted.top_k}")
+    if options.top_k is not None and options.top_k != top_k:
+        raise FormatError(f"{path}: {top_k} experts a token where --top-k says {options.top_k}")
     known = whole_fact(told)
     if known is not None and known != top_k:
         notes.append(f"the file says top_k {known}, its rows hold {top_k} experts a token")

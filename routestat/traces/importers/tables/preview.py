@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from routestat.errors import FormatError
-from routestat.traces.importers.common.assembly import Imported, Wanted
+from routestat.traces.importers.common.assembly import ImportedTrace, ImportOptions
 from routestat.traces.importers.tables.file_plans import Plan
 from routestat.traces.importers.tables.folders import plans_of
 from routestat.traces.importers.tables.reader import columns_said, read_tables
@@ -34,7 +34,9 @@ def columns_of(plan: Plan) -> list[str]:
     return lines
 
 
-def show_table(sources: Sequence[Path], wanted: Wanted) -> tuple[list[str], Imported | None, list[str], str]:
+def preview_table(
+    sources: Sequence[Path], options: ImportOptions
+) -> tuple[list[str], ImportedTrace | None, list[str], str]:
     """The columns of a table, its first rows, notes, and the ``--columns`` that says what was recognised.
 
     Raises
@@ -43,12 +45,12 @@ def show_table(sources: Sequence[Path], wanted: Wanted) -> tuple[list[str], Impo
         If there is no table, or a needed column cannot be told.
     """
     files = expand(sources)
-    plan = next(plans_of(sources, columns_said(wanted)))
+    plan = next(plans_of(sources, columns_said(options)))
     lines = columns_of(plan)
     if len(files) > 1:
         lines.insert(0, f"files: {len(files)}, {files[0]} to {files[-1]}; {plan.path} is shown")
     try:
-        with (table := read_tables([plan.path], wanted, most=SHOWN_ROWS)).store:
+        with (table := read_tables([plan.path], options, most=SHOWN_ROWS)).store:
             whole = table.whole
             imported = next(iter(table.parts()))
     except FormatError as error:

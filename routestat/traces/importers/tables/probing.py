@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from routestat.errors import FormatError
 from routestat.traces.importers.common.messages import listed
-from routestat.traces.importers.common.misspelt_names import meant
+from routestat.traces.importers.common.misspelt_names import closest_name
 from routestat.traces.importers.common.reading import reason
 from routestat.traces.importers.tables.arrow_columns import FORWARD_MODES, PHASE_WORDS
 from routestat.traces.importers.tables.file_plans import Plan
@@ -148,7 +148,7 @@ def _doubtful(columns: Columns, held: list[str]) -> list[str]:
     said = [
         f"column {listed([name])} is not read; did you mean {one}?"
         for name in rest
-        if (one := meant(plain(name), known))
+        if (one := closest_name(plain(name), known))
     ]
     unnamed = [name for name in rest if name.startswith("Unnamed: ")]
     if slots and rest and (unnamed or len(slots) == 1 or not slots[0].endswith("0")):

@@ -1,6 +1,6 @@
 import pytest
 
-from routestat.traces.importers.common.misspelt_names import Misspelt, meant
+from routestat.traces.importers.common.misspelt_names import MisspeltNames, closest_name
 from routestat.traces.importers.vllm import READ
 
 
@@ -16,7 +16,7 @@ from routestat.traces.importers.vllm import READ
     ],
 )
 def test_a_misspelt_name_is_known_by_its_likeness(name, known):
-    assert meant(name, READ) == known
+    assert closest_name(name, READ) == known
 
 
 @pytest.mark.parametrize(
@@ -39,11 +39,11 @@ def test_a_misspelt_name_is_known_by_its_likeness(name, known):
     ],
 )
 def test_what_engines_write_besides_is_not_accused(name):
-    assert meant(name, READ) is None
+    assert closest_name(name, READ) is None
 
 
 def test_names_are_counted_in_objects_and_lists_of_objects():
-    misspelt = Misspelt(("choices", "token_ids"))
+    misspelt = MisspeltNames(("choices", "token_ids"))
     for _ in range(2):
         misspelt.look({"choices": [{"token_id": [1]}, {"token_ids": [2], "text": "x"}]})
     assert misspelt.notes() == ["'token_id' is not read (2 times in the file); did you mean token_ids?"]
@@ -53,5 +53,5 @@ def test_depth_is_no_matter():
     record: dict = {}
     for _ in range(5000):
         record = {"a": record}
-    assert not Misspelt(("b",)).notes()
-    Misspelt(("b",)).look(record)
+    assert not MisspeltNames(("b",)).notes()
+    MisspeltNames(("b",)).look(record)
