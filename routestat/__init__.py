@@ -14,7 +14,7 @@ _PUBLIC = {
     "Trace": "routestat.traces.store",
     "TraceMeta": "routestat.traces.metadata",
     "TraceWriter": "routestat.traces.writer",
-    "Rows": "routestat.inference.smoothing.context_counts",
+    "TokenRows": "routestat.inference.smoothing.context_counts",
     "Context": "routestat.counting.context",
     "Counts": "routestat.counting.counts",
     "count": "routestat.counting.counts",
@@ -34,9 +34,9 @@ _PUBLIC = {
     "enough": "routestat.inference.sample_size.document_subsets",
     "entropy": "routestat.inference.information.entropy",
     "fit_chain": "routestat.inference.markov.chain",
-    "fit_law": "routestat.inference.smoothing.backoff",
+    "fit_distribution": "routestat.inference.smoothing.backoff",
     "fit_concentration": "routestat.inference.smoothing.concentration",
-    "foresee": "routestat.inference.markov.prediction",
+    "predict_ahead": "routestat.inference.markov.prediction",
     "fit_second_order": "routestat.inference.markov.second_order",
     "half_splits": "routestat.inference.level_checks.half_splits",
     "homogeneity": "routestat.inference.markov.homogeneity",
@@ -69,14 +69,22 @@ _PUBLIC = {
     "RoutestatError": "routestat.errors",
 }
 
-__all__ = ["__version__", *_PUBLIC]  # noqa: PLE0604 - the keys are strings
+#: Earlier names, each with the present one.
+_ALIASES = {
+    "Rows": "TokenRows",
+    "fit_law": "fit_distribution",
+    "foresee": "predict_ahead",
+}
+
+__all__ = ["__version__", *_PUBLIC, *_ALIASES]  # noqa: PLE0604 - the keys are strings
 
 
 def __getattr__(name: str) -> Any:
     """Load a public name on first use."""
-    if name not in _PUBLIC:
+    present = _ALIASES.get(name, name)
+    if present not in _PUBLIC:
         raise AttributeError(f"module 'routestat' has no attribute {name!r}")
-    value = getattr(importlib.import_module(_PUBLIC[name]), name)
+    value = getattr(importlib.import_module(_PUBLIC[present]), present)
     globals()[name] = value
     return value
 

@@ -16,7 +16,7 @@ from routestat.inference.base.estimate import Estimate, ratio
 from routestat.inference.markov.homogeneity import Homogeneity, homogeneity
 from routestat.inference.markov.horizons import Horizons, horizons
 from routestat.inference.markov.order_selection import choose_order
-from routestat.inference.smoothing.backoff_strength import Strength
+from routestat.inference.smoothing.backoff_strength import BackoffParameters
 from routestat.inference.smoothing.held_out import HeldOut
 from routestat.study.contexts import MOST_ROWS, OVER_LAYERS, OVER_TOKENS, LayerMemory, remember
 from routestat.study.decomposition import Tick
@@ -65,9 +65,9 @@ class Memory:
         return tuple(1 if order is None else order for order in chosen)
 
     @property
-    def strengths(self) -> tuple[Strength | None, ...]:
+    def strengths(self) -> tuple[BackoffParameters | None, ...]:
         """Of the back-off from two layers to one, of every gap, between those of the two halves of the documents."""
-        found: list[Strength | None] = []
+        found: list[BackoffParameters | None] = []
         for item in self.layers[1:]:
             halves = item.scores.fitted.get(OVER_LAYERS[2], ())
             middle = (
@@ -78,7 +78,7 @@ class Memory:
                 if halves
                 else []
             )
-            found.append(Strength(*middle) if middle else None)
+            found.append(BackoffParameters(*middle) if middle else None)
         return tuple(found)
 
     @property
