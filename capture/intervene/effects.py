@@ -16,7 +16,7 @@ from routestat.counting.counts import Counts, count
 from routestat.counting.experts import expert_rows
 from routestat.errors import RoutestatError
 from routestat.inference.base.estimate import Estimate, ratio
-from routestat.inference.two_sample.intervention import Effect, effect
+from routestat.inference.two_sample.intervention import InterventionEffect, intervention_effect
 from routestat.traces.metadata import Router, TraceMeta
 from routestat.traces.store import Trace
 
@@ -77,7 +77,7 @@ class Followed:
         What the laws are over; experts where subsets are too many.
     source : int or None
         Under random subsets the source's state, or expert, that this is about; None: the treatment says it.
-    effect : Effect
+    effect : InterventionEffect
     changed : Estimate
         Share of the forced tokens whose choice at the target is another subset than in the natural run.
     recall : Estimate
@@ -89,7 +89,7 @@ class Followed:
     horizon: int
     states: str
     source: int | None
-    effect: Effect
+    effect: InterventionEffect
     changed: Estimate
     recall: Estimate
 
@@ -162,7 +162,7 @@ def follow(
     for done, row in enumerate(present.tolist()):
         progress(done, len(present))
         changed, recall = _changes(kept, (of == row).any(axis=1), observed.cluster, target)
-        followed = effect(do, free, row, slots=slots)
+        followed = intervention_effect(do, free, row, slots=slots)
         label = row if treatment.kind == RANDOM else None
         found.append(Followed(treatment, target, horizon, states, label, followed, changed, recall))
     progress(1, 1)

@@ -13,7 +13,7 @@ from capture.intervene.effects import Followed, Run
 from capture.intervene.records import CSV_FILE, JSON_FILE, notes, order, source_of
 from capture.intervene.treatment import NATURAL
 from routestat.inference.base.estimate import Estimate
-from routestat.inference.two_sample.intervention import Difference, Law
+from routestat.inference.two_sample.intervention import TargetDifference, TargetDistribution
 
 _NEVER = "there is no P(next | observed) to compare with; rows are by do − P(next)."
 
@@ -118,7 +118,7 @@ def _show_random(console: Console, drawn: Sequence[Followed], top: int) -> None:
     )
 
 
-def _divergence(words: str, difference: Difference) -> str:
+def _divergence(words: str, difference: TargetDifference) -> str:
     bits, variation = _plus_minus(difference.js_bits), difference.total_variation
     return f"do from {words}: Jensen–Shannon {bits} bits, total variation {variation:.3f}"
 
@@ -127,8 +127,8 @@ def _changed(one: Followed) -> str:
     return f"changed: {_plus_minus(one.changed)} of tokens choose otherwise, {_plus_minus(one.recall)} of experts stay"
 
 
-def _cell(law: Law | Difference, target: int, sign: str = "") -> str:
-    value = law.probability if isinstance(law, Law) else law.value
+def _cell(law: TargetDistribution | TargetDifference, target: int, sign: str = "") -> str:
+    value = law.probability if isinstance(law, TargetDistribution) else law.value
     if math.isnan(value[target]):
         return "–"
     half = (law.high[target] - law.low[target]) / 2

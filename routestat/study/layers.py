@@ -12,7 +12,7 @@ from routestat.counting.counts import Counts
 from routestat.counting.expert_pairs import count_pairs
 from routestat.counting.further_tables import count_further_tables
 from routestat.inference.base.tables import Floats
-from routestat.inference.sample_size.document_subsets import Enough, enough
+from routestat.inference.sample_size.document_subsets import SampleSize, sample_size
 from routestat.inference.sample_size.unseen_experts import Unseen, unseen
 from routestat.structure.coactivation import NULLS, Coactivation, coactivation, pairs_of_states
 from routestat.structure.layer_map import LayerMap, layer_map
@@ -39,7 +39,7 @@ class Sufficiency:
     """Whether more documents are called for, for one router and the pair of layers that ends in it."""
 
     router: Router
-    enough: Enough
+    enough: SampleSize
     unseen: Unseen
 
 
@@ -182,7 +182,7 @@ def _sufficiency(counts: Counts, rng: np.random.Generator, tick: Tick) -> tuple[
         loads = _experts(counts, router)
         tokens = loads.sum(axis=1) // router.top_k
         table = counts.table(Context.layer(1), router) if len(counts.routers) > 1 else None
-        said = enough(loads, tokens, rng, tables=table, documents=counts.documents)
+        said = sample_size(loads, tokens, rng, tables=table, documents=counts.documents)
         found.append(Sufficiency(router, said, unseen(loads)))
     tick("asking fewer documents", len(found), len(chosen))
     return tuple(found)

@@ -22,7 +22,7 @@ from routestat.forecast.scores import PredictionScore
 from routestat.inference.association.cell_tests import CellTests, cell_tests
 from routestat.inference.association.expert_independence import ExpertIndependence, independence_experts
 from routestat.inference.association.independence import Independence, independence
-from routestat.inference.association.minimum_effect import MinimalEffect, minimal_effect
+from routestat.inference.association.minimum_effect import MinimumEffect, minimum_effect
 from routestat.inference.base.multiplicity import adjust_families, adjust_log10
 from routestat.inference.base.units import FEW_UNITS, effective_units, too_few
 from routestat.inference.bayes.results import FullBayes
@@ -83,7 +83,7 @@ class Dependence:
     test: Independence | ExpertIndependence
     information: InformationInterval
     scarce: Scarcity
-    effect: MinimalEffect | None
+    effect: MinimumEffect | None
     cells: CellTests | None
     iid_bits: float
     iid_estimator: str
@@ -364,7 +364,7 @@ def _dependence(counts: Counts, source: Router, target: Router, table: NDArray) 
         test,
         information,
         scarcity(total, cells, test.design_effect if isinstance(test, Independence) else 1.0),
-        minimal_effect(tables) if states else None,
+        minimum_effect(tables) if states else None,
         cell_tests(tables) if states else None,
         mutual_information(total, estimator) if states else float("nan"),
         estimator if states else "",

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from routestat.inference.base.estimate import Estimate
-from routestat.inference.two_sample.cells import MovedCells
-from routestat.inference.two_sample.distributions import LawDifference
+from routestat.inference.two_sample.cells import CellDifferences
+from routestat.inference.two_sample.distributions import DistributionDifference
 from routestat.inference.two_sample.summaries import FigureDifference
 from routestat.report.records.parts import not_measured_records, units_record
 from routestat.report.records.study import Record, _plain, _words, _write_rows
@@ -142,7 +142,7 @@ def _of_b(findings: Contrast, **routers: Router) -> Record:
     }
 
 
-def _law(findings: Contrast, law: LawDifference) -> Record:
+def _law(findings: Contrast, law: DistributionDifference) -> Record:
     record: Record = {
         "n_tokens_a": law.n_a,
         "n_tokens_b": law.n_b,
@@ -184,7 +184,7 @@ def _estimate(name: str, estimate: Estimate | None) -> Record:
 
 
 def _cells(
-    findings: Contrast, cells: MovedCells, routers: tuple[Router, ...], at_most: int
+    findings: Contrast, cells: CellDifferences, routers: tuple[Router, ...], at_most: int
 ) -> Iterable[Record]:
     """Cells with their labels, largest difference first."""
     subsets = findings.states == "subset"

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from routestat.inference.information.scarcity import Scarcity
-from routestat.inference.level_checks.verdicts import LevelCheck
+from routestat.inference.level_checks.level_check import LevelCheck
 from routestat.inference.markov.order_selection import LEAST_BITS
 from routestat.study.aa_check import Calibration
 from routestat.study.decomposition import Budget, Conditional, Decomposition

@@ -6,7 +6,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from routestat.inference.two_sample.distributions import LawDifference
+from routestat.inference.two_sample.distributions import DistributionDifference
 from routestat.report.cautions import Cautions
 from routestat.report.html.page import number
 from routestat.report.terminal.study import _interval, _many, _one_line, _table, _titled, _why
@@ -46,11 +46,11 @@ def _layer(findings: Contrast, router: Router) -> str:
     return str(router.layer) if other in (None, router.layer) else f"{router.layer}={other}"
 
 
-def _bits(law: LawDifference) -> float:
+def _bits(law: DistributionDifference) -> float:
     return law.jsd_bits if law.jsd_bits == law.jsd_bits else law.jsd_bits_plugin
 
 
-def _plugin(law: LawDifference) -> str:
+def _plugin(law: DistributionDifference) -> str:
     """A caution where there is no estimate but the plug-in."""
     return "" if law.jsd_bits == law.jsd_bits else "plug-in, biased upwards"
 
