@@ -9,7 +9,7 @@ import typer
 
 from routestat.cli import options
 from routestat.cli.runner import (
-    Ticker,
+    ProgressBars,
     check_out,
     keep_traces_apart,
     parse_layers,
@@ -74,7 +74,7 @@ def analyze(
     if bayes not in ("none", "full"):
         raise RoutestatError(f"--bayes is full or none, got {bayes!r}")
     wanted, rule, asked = parse_layers(layers), parse_alpha(alpha), parse_order(order)
-    with Ticker() as ticker:
+    with ProgressBars() as ticker:
         progress = ticker.of("checking")
         dummy_rows = "drop" if drop_dummy_rows else "keep"
         opened = Trace.open(

@@ -212,7 +212,7 @@ def _umask() -> int:
     return mask
 
 
-class Ticker:
+class ProgressBars:
     """Progress bars with the time left, one per kind of work; quiet where stderr is no terminal."""
 
     def __init__(self) -> None:
@@ -230,7 +230,7 @@ class Ticker:
         )
         self._tasks: dict[str, TaskID] = {}
 
-    def __enter__(self) -> "Ticker":
+    def __enter__(self) -> "ProgressBars":
         self._bars.start()
         return self
 
