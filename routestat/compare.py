@@ -9,7 +9,9 @@ import numpy as np
 import typer
 
 from routestat.cli import options
-from routestat.cli.runner import ProgressBars, check_out, keep_traces_apart, parse_layers, require_tokens, run
+from routestat.cli.output_folders import check_out, keep_traces_apart
+from routestat.cli.progress_bars import ProgressBars
+from routestat.cli.runner import parse_layers, require_tokens, run
 from routestat.counting.agreement import Agreement, count_agreement
 from routestat.counting.context import Context
 from routestat.counting.counts import MAX_STATES, Counts, count

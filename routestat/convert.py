@@ -7,7 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-from routestat.cli.runner import ProgressBars, appearing_whole, parse_layers, run
+from routestat.cli.output_folders import appearing_whole
+from routestat.cli.progress_bars import ProgressBars
+from routestat.cli.runner import parse_layers, run
 from routestat.errors import RoutestatError
 from routestat.traces.clusters.facts import unit_facts
 from routestat.traces.dummy_rows.facts import findings_of

@@ -9,7 +9,9 @@ import typer
 from numpy.typing import NDArray
 
 from routestat.cli.open_run import OpenedRun, open_run
-from routestat.cli.runner import ProgressBars, appearing_whole, run
+from routestat.cli.output_folders import appearing_whole
+from routestat.cli.progress_bars import ProgressBars
+from routestat.cli.runner import run
 from routestat.errors import RoutestatError
 from routestat.inference.markov.chain import Chain
 from routestat.inference.markov.sampling import PARAMETERS, draw_states

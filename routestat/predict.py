@@ -12,8 +12,9 @@ from rich.console import Console
 from rich.table import Table
 
 from routestat.cli.open_run import open_run
+from routestat.cli.progress_bars import ProgressBars
 from routestat.cli.queries import QueryAnswerer, QueryOptions, silent
-from routestat.cli.runner import ProgressBars, parse_order, run
+from routestat.cli.runner import parse_order, run
 from routestat.errors import RoutestatError
 from routestat.traces.manifest import replace_file
 

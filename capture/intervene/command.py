@@ -24,7 +24,8 @@ from capture.positions import Layout
 from capture.routers import RouterSite
 from capture.settings import Asked
 from capture.store import RUN_FILE, Output, refuse_taken
-from routestat.cli.runner import ProgressBars, check_out, keep_traces_apart
+from routestat.cli.output_folders import check_out, keep_traces_apart
+from routestat.cli.progress_bars import ProgressBars
 from routestat.errors import RoutestatError
 from routestat.traces.store import span
 
