@@ -17,7 +17,8 @@ from capture.loop import Work
 from capture.settings import Asked
 from capture.store import RUN_FILE, Output, refuse_taken
 from capture.summary import lines_of_shares
-from routestat.cli.runner import check_out, run
+from routestat.cli.output_folders import check_out
+from routestat.cli.runner import run
 from routestat.traces.clusters.summary import summarise_units
 from routestat.traces.store import Trace
 

@@ -24,7 +24,8 @@ from capture.positions import Layout
 from capture.routers import RouterSite
 from capture.settings import Asked
 from capture.store import RUN_FILE, Output, refuse_taken
-from routestat.cli.runner import Ticker, check_out, keep_traces_apart
+from routestat.cli.output_folders import check_out, keep_traces_apart
+from routestat.cli.progress_bars import ProgressBars
 from routestat.errors import RoutestatError
 from routestat.traces.store import span
 
@@ -100,7 +101,7 @@ def intervene(
         words_of_run = f"{number} of {len(treatments) + 1}: {treatment.words}"
         _run(prepared, out / f"do-{treatment.name}", (treatment, intervention), words_of_run)
     routers = [site.as_router for site in (source, *targets)]
-    with Ticker() as ticker:
+    with ProgressBars() as ticker:
         natural = read_run(out / OBSERVED, routers, ticker.of("checking"))
         followed = []
         for treatment in treatments:

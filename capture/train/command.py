@@ -22,7 +22,7 @@ from capture.train.loop import Said, Task, train
 from capture.train.loss_curve import Curve
 from capture.train.progress import Pace
 from capture.train.recipe import END_ID, Recipe
-from routestat.cli.runner import check_out
+from routestat.cli.output_folders import check_out
 from routestat.errors import RoutestatError
 
 WATCHED_ROWS, EXAMINED_TOKENS = 16, 1 << 17

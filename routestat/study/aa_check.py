@@ -36,7 +36,7 @@ LEVEL = 0.05
 
 
 @dataclass(frozen=True, eq=False)
-class Calibration:
+class AACheck:
     """What the p-values of one trace are worth.
 
     Attributes
@@ -72,7 +72,7 @@ class Calibration:
 
 def check_levels(
     counts: Counts, sample: Sample, rng: np.random.Generator, tick: Tick = lambda what, done, total: None
-) -> Calibration:
+) -> AACheck:
     """Check the tests of loads, independence and order on cases made of these documents.
 
     Parameters
@@ -116,7 +116,7 @@ def check_levels(
         else:
             checks.append(level_check(family, parts, n_units, LEVEL))
     tick(what, 1, 1)
-    return Calibration(halves, tuple(checks))
+    return AACheck(halves, tuple(checks))
 
 
 def _halves(counts: Counts, rng: np.random.Generator) -> HalfSplits:

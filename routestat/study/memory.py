@@ -18,7 +18,7 @@ from routestat.inference.markov.horizons import Horizons, horizons
 from routestat.inference.markov.order_selection import choose_order
 from routestat.inference.smoothing.backoff_strength import BackoffParameters
 from routestat.inference.smoothing.held_out import HeldOut
-from routestat.study.contexts import MOST_ROWS, OVER_LAYERS, OVER_TOKENS, LayerMemory, remember
+from routestat.study.contexts import MOST_ROWS, OVER_LAYERS, OVER_TOKENS, LayerMemory, score_contexts
 from routestat.study.decomposition import Tick
 from routestat.traces.metadata import Router
 from routestat.traces.store import Trace
@@ -132,7 +132,7 @@ def measure_memory(
     if counts.states == "expert":
         why = "the expert view's chain walks experts, not states: there is no product of its steps to compare with"
         return Memory(_of_board(board, counts.routers), None, None, reason=why)
-    layers = remember(sample, counts.routers, rng, tick)
+    layers = score_contexts(sample, counts.routers, rng, tick)
     kept = float(layers[0].scores.tokens.sum()) if layers else 0.0
     note = sample.note
     if len(sample) > MOST_ROWS:

@@ -46,10 +46,10 @@ from routestat.structure.biclusters import (
 from routestat.structure.load_balance import Balance, load_balance
 from routestat.structure.paths import Paths, k_best_paths, path_log2_probability
 from routestat.structure.route_graph import route_graph
-from routestat.study.aa_check import Calibration, check_levels
+from routestat.study.aa_check import AACheck, check_levels
 from routestat.study.chain import chain_of, second_orders
 from routestat.study.decomposition import Budget, Decomposition, Tick, budget, decompose, sample_of
-from routestat.study.layers import Breadth, look_across
+from routestat.study.layers import AcrossLayers, measure_across_layers
 from routestat.study.memory import Memory, measure_memory
 from routestat.traces.clusters.summary import UnitSummary, summarise_units
 from routestat.traces.dummy_rows.findings import Finding, findings_of
@@ -137,11 +137,11 @@ class Study:
     complete: bool
     notes: tuple[str, ...]
     loads: tuple[LayerLoad, ...]
-    calibration: Calibration
+    calibration: AACheck
     dependence: tuple[Dependence, ...]
     parts: tuple[Decomposition, ...]
     budget: Budget
-    breadth: Breadth
+    breadth: AcrossLayers
     across: Mapping[str, NDArray[np.float64]]
     memory: Memory
     chain: Chain
@@ -223,7 +223,7 @@ def _study(
     )
     calibration = check_levels(counts, sample, rng.spawn(1)[0], tick)
     parts = decompose(trace, counts, rng, permutations, tick, sample)
-    breadth = look_across(trace, counts, rng.spawn(1)[0], tick)
+    breadth = measure_across_layers(trace, counts, rng.spawn(1)[0], tick)
     blocks = tuple(
         BlockFinding(source, target, *_blocks(table, n_blocks, rng))
         for source, target, table in _ticking(steps, "finding blocks", tick)
