@@ -26,7 +26,7 @@ from capture.settings import Asked
 from capture.store import RUN_FILE, Output, refuse_taken
 from routestat.cli.runner import Ticker, check_out, keep_traces_apart
 from routestat.errors import RoutestatError
-from routestat.traces.store import span
+from routestat.traces.number_ranges import span
 
 app = typer.Typer(add_completion=False)
 OBSERVED = "observed"

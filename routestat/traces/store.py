@@ -1,7 +1,6 @@
 """Trace: an opened store, or arrays in memory, checked once and read in batches."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,43 +10,32 @@ import pyarrow.ipc
 from numpy.typing import ArrayLike, NDArray
 
 from routestat.errors import TraceError
+from routestat.progress import Progress
 from routestat.traces.batch import Batch, RowChecker, to_batch
 from routestat.traces.clusters.units import TEMPLATES, Units, relabelled, units_in
-from routestat.traces.dummy_rows.not_measured import KEY, NotMeasured, measured, measured_meta
+from routestat.traces.dummy_rows.not_measured import KEY, NotMeasured
+from routestat.traces.dummy_rows.removal import measured, measured_meta
 from routestat.traces.examination import examine, examine_rows, without_beginnings
 from routestat.traces.manifest import (
-    BATCH_ROWS,
     FIXED_COLUMNS,
     MANIFEST,
-    FileRecord,
     Manifest,
     check_file,
-    open_arrow,
-    schema_of,
 )
 from routestat.traces.metadata import Router, TraceMeta
+from routestat.traces.number_ranges import span
 from routestat.traces.rows import to_table
-from routestat.traces.validation import check_documents, check_record, first_line, whole_column
-
-Progress = Callable[[int, int], None]
-
+from routestat.traces.shards import (
+    batches_of_shard,
+    check_shard_schema,
+    read_documents,
+    read_shards,
+    read_table,
+)
+from routestat.traces.validation import check_record, whole_column
 
 #: What may be done with rows that are no measurements.
 DUMMY_ROWS = ("keep", "drop")
-# A batch this large keeps the cost of handing it out small beside that of counting it.
-BATCH_BYTES = 8 << 20
-
-
-def rows_at_once(schema: pa.Schema, in_memory: bool = False) -> int:
-    """Rows of a batch of this schema; slices of what is in memory already cost none and are larger."""
-    width = sum(_bytes_of(field.type) for field in schema)
-    return max(BATCH_ROWS, (16 if in_memory else 1) * BATCH_BYTES // max(width, 1))
-
-
-def _bytes_of(kind: pa.DataType) -> int:
-    if pa.types.is_fixed_size_list(kind):
-        return int(kind.list_size) * _bytes_of(kind.value_type)
-    return 1 if pa.types.is_dictionary(kind) else int(kind.bit_width) // 8
 
 
 class Trace:
@@ -195,11 +183,11 @@ class Trace:
         checker, done = RowChecker(manifest.meta), 0
         for shard in manifest.shards:
             file = check_file(folder, shard, hashes=verify)
-            _check_schema(file, manifest.meta, extra)
+            check_shard_schema(file, manifest.meta, extra)
             if not verify:
                 continue
             row = 0
-            for record in _shard_batches(file, None):
+            for record in batches_of_shard(file, None):
                 check_record(record, str(file), row)
                 checker.check(to_batch(record), str(file), row)
                 row += record.num_rows
@@ -279,9 +267,7 @@ class Trace:
     def _recorded(self, columns: Sequence[str] | None) -> Iterator[pa.RecordBatch]:
         for source in self._sources:
             if isinstance(source, pa.Table):
-                names = source.schema.names if columns is None else ["document", "position", *columns]
-                chosen = source.select(names)
-                yield from chosen.to_batches(max_chunksize=rows_at_once(chosen.schema, in_memory=True))
+                yield from read_table(source, columns)
             else:
                 yield from read_shards([source], columns)
 
@@ -300,12 +286,6 @@ class Trace:
             noun = "layers" if len(absent) > 1 else "layer"
             raise TraceError(f"{noun} {span(absent)} not in this trace; it has {span(self.meta.layers)}")
         return tuple(router for router in self.meta.routers if router.layer in set(layers))
-
-
-def read_shards(files: Sequence[Path], columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
-    """The rows of shards in order, in batches of `rows_at_once`, with only the wanted `columns` decoded."""
-    for file in files:
-        yield from _together(_shard_batches(file, columns))
 
 
 def _label_of(
@@ -328,17 +308,6 @@ def _require_one_of(value: str, known: Sequence[str], what: str) -> str:
     return value
 
 
-def span(numbers: Sequence[int]) -> str:
-    """Whole numbers in words as short as can be: ``0-3, 7``."""
-    parts: list[list[int]] = []
-    for number in sorted(set(numbers)):
-        if parts and number == parts[-1][-1] + 1:
-            parts[-1].append(number)
-        else:
-            parts.append([number])
-    return ", ".join(f"{part[0]}-{part[-1]}" if len(part) > 1 else str(part[0]) for part in parts)
-
-
 def _require_store(folder: Path) -> None:
     if not folder.exists():
         raise TraceError(f"{folder}: no such folder")
@@ -351,94 +320,3 @@ def _require_store(folder: Path) -> None:
         inside = sorted(path.parent.name for path in folder.glob(f"*/{MANIFEST}"))
         hint = f"; did you mean {folder / inside[0]}?" if inside else ""
         raise TraceError(f"{folder}: no {MANIFEST} here, so this is no trace{hint}")
-
-
-def read_documents(folder: Path, record: FileRecord) -> pa.Table:
-    """The documents of a store, from the file that the manifest vouches for."""
-    # A writer killed between replacing the manifest and renaming this file leaves the new one beside it.
-    for name in (record.file, record.file + ".new"):
-        try:
-            path = check_file(folder, replace(record, file=name))
-            break
-        except TraceError as error:
-            if name == record.file:
-                first = error
-    else:
-        raise first
-    try:
-        table = check_documents(open_arrow(path).read_all())
-    except (pa.ArrowException, OSError) as error:
-        raise TraceError(f"{path}: cannot be decoded ({first_line(error)})") from None
-    except TraceError as error:
-        raise TraceError(str(error) if str(path) in str(error) else f"{path}: {error}") from None
-    if table.num_rows != record.rows:
-        raise TraceError(f"{path}: {table.num_rows} rows where the manifest says {record.rows}")
-    return table
-
-
-def documents_in(folder: Path, manifest: Manifest) -> set[int]:
-    """The documents that have rows in the shards; the description may name others, not yet written."""
-    numbers: set[int] = set()
-    extra = manifest.columns[FIXED_COLUMNS + len(manifest.meta.routers) :]
-    for shard in manifest.shards:
-        file = check_file(folder, shard, hashes=False)
-        _check_schema(file, manifest.meta, extra)
-        for record in _shard_batches(file, []):
-            check_record(record, str(file), 0)
-            numbers.update(np.unique(to_batch(record).document).tolist())
-    return numbers
-
-
-def _check_schema(file: Path, meta: TraceMeta, extra: Sequence[str]) -> None:
-    reader = open_arrow(file)
-    wanted = schema_of(meta, extra)
-    for field in wanted:
-        index = reader.schema.get_field_index(field.name)
-        if index < 0:
-            raise TraceError(f"{file}: column {field.name} is missing")
-        got = reader.schema.field(index)
-        if got.type != field.type:
-            raise TraceError(
-                f"{file}: column {field.name} is {got.type}, the manifest's metadata asks for {field.type}"
-            )
-    if reader.schema.names != wanted.names:
-        raise TraceError(
-            f"{file}: columns are {', '.join(reader.schema.names)}; wanted {', '.join(wanted.names)}"
-        )
-
-
-def _shard_batches(file: Path, columns: Sequence[str] | None) -> Iterator[pa.RecordBatch]:
-    reader = open_arrow(file)
-    if columns is not None:
-        names = ["document", "position", *columns]
-        wanted = [reader.schema.get_field_index(name) for name in names]
-        if min(wanted) < 0:
-            raise TraceError(f"{file}: column {names[wanted.index(-1)]} was not recorded")
-        options = pa.ipc.IpcReadOptions(included_fields=sorted(set(wanted)))
-        reader = pa.ipc.open_file(pa.OSFile(str(file)), options=options)
-    for index in range(reader.num_record_batches):
-        try:
-            yield reader.get_batch(index)
-        except (pa.ArrowException, OSError) as error:
-            raise TraceError(f"{file}: batch {index} cannot be decoded ({first_line(error)})") from None
-
-
-def _together(records: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """The same rows in batches of `rows_at_once`: a shard's own are as small as its readers may wish."""
-    held: list[pa.RecordBatch] = []
-    for record in records:
-        held.append(record)
-        rows = rows_at_once(record.schema)
-        if sum(batch.num_rows for batch in held) + record.num_rows > rows:
-            yield from _join(held, rows)
-    if held:
-        yield from _join(held, rows)
-
-
-def _join(held: list[pa.RecordBatch], rows: int) -> Iterator[pa.RecordBatch]:
-    """Empty `held` into batches of at most `rows`; the parts are let go before the whole is used."""
-    joined = list(held) if len(held) == 1 else pa.Table.from_batches(held).combine_chunks().to_batches()
-    held.clear()
-    for record in joined:
-        for start in range(0, record.num_rows, rows):
-            yield record.slice(start, rows)

@@ -32,7 +32,7 @@ from routestat.traces.manifest import (
 )
 from routestat.traces.metadata import TraceMeta
 from routestat.traces.rows import to_table
-from routestat.traces.store import documents_in, read_documents, read_shards
+from routestat.traces.shards import documents_in, read_documents, read_shards
 from routestat.traces.validation import check_record, first_line, require_text, whole_column
 
 SHARD_ROWS = 1 << 20

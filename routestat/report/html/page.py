@@ -26,7 +26,7 @@ from routestat.structure.route_graph import graphml
 from routestat.study.trace_study import Study
 from routestat.traces.manifest import replace_file
 from routestat.traces.metadata import Router
-from routestat.traces.store import span
+from routestat.traces.number_ranges import span
 
 #: Predictors that need no earlier layer: what any useful predictor has to beat.
 BASELINES = ("uniform", "popularity", "previous-token", "repeat-previous-token")
