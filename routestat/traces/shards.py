@@ -9,25 +9,24 @@ import pyarrow as pa
 import pyarrow.ipc
 
 from routestat.errors import TraceError
-from routestat.traces.batch import to_batch
+from routestat.progress import Progress
+from routestat.traces.batch import RowChecker, to_batch
 from routestat.traces.manifest import (
     BATCH_ROWS,
-    FIXED_COLUMNS,
     FileRecord,
     Manifest,
     check_file,
     open_arrow,
     schema_of,
 )
-from routestat.traces.metadata import TraceMeta
 from routestat.traces.validation import check_documents, check_record, first_line
 
-# A batch this large keeps the cost of handing it out small beside that of counting it.
+# In a batch this large the cost of passing it on is small against that of counting it.
 BATCH_BYTES = 8 << 20
 
 
 def rows_at_once(schema: pa.Schema, in_memory: bool = False) -> int:
-    """Rows of a batch of this schema; slices of what is in memory already cost none and are larger."""
+    """Return the rows of a batch of this schema; slices of a table in memory cost nothing and are larger."""
     width = sum(_bytes_of(field.type) for field in schema)
     return max(BATCH_ROWS, (16 if in_memory else 1) * BATCH_BYTES // max(width, 1))
 
@@ -39,9 +38,9 @@ def _bytes_of(kind: pa.DataType) -> int:
 
 
 def read_shards(files: Sequence[Path], columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
-    """The rows of shards in order, in batches of `rows_at_once`, with only the wanted `columns` decoded."""
+    """Read the rows of shards in order, in batches of `rows_at_once`, and decode only the wanted `columns`."""
     for file in files:
-        yield from _together(batches_of_shard(file, columns))
+        yield from _together(_batches_of(file, columns))
 
 
 def read_table(table: pa.Table, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
@@ -51,7 +50,13 @@ def read_table(table: pa.Table, columns: Sequence[str] | None = None) -> Iterato
 
 
 def read_documents(folder: Path, record: FileRecord) -> pa.Table:
-    """The documents of a store, from the file that the manifest vouches for."""
+    """Read the table of documents of a store and check it against the manifest.
+
+    Raises
+    ------
+    TraceError
+        If it is missing, altered or cannot be decoded; names the file.
+    """
     # A writer killed between replacing the manifest and renaming this file leaves the new one beside it.
     for name in (record.file, record.file + ".new"):
         try:
@@ -74,21 +79,57 @@ def read_documents(folder: Path, record: FileRecord) -> pa.Table:
 
 
 def documents_in(folder: Path, manifest: Manifest) -> set[int]:
-    """The documents that have rows in the shards; the description may name others, not yet written."""
+    """Return the documents that have rows in the shards; the table of documents may list others."""
     numbers: set[int] = set()
-    extra = manifest.columns[FIXED_COLUMNS + len(manifest.meta.routers) :]
     for shard in manifest.shards:
         file = check_file(folder, shard, hashes=False)
-        check_shard_schema(file, manifest.meta, extra)
-        for record in batches_of_shard(file, []):
+        _check_schema(file, manifest)
+        for record in _batches_of(file, []):
             check_record(record, str(file), 0)
             numbers.update(np.unique(to_batch(record).document).tolist())
     return numbers
 
 
-def check_shard_schema(file: Path, meta: TraceMeta, extra: Sequence[str]) -> None:
+def check_shards(
+    folder: Path, manifest: Manifest, verify: bool = True, progress: Progress | None = None
+) -> None:
+    """Check that the shards of a store are those of its manifest.
+
+    Parameters
+    ----------
+    folder : path
+    manifest : Manifest
+    verify : bool
+        Hash every shard and check every row; if False, names, sizes and schemas only.
+    progress : callable(rows_done, rows_in_all), optional
+
+    Raises
+    ------
+    TraceError
+        For a shard that is missing or altered, or a row that is impossible; names the file and the row.
+    """
+    checker, done = RowChecker(manifest.meta), 0
+    for shard in manifest.shards:
+        file = check_file(folder, shard, hashes=verify)
+        _check_schema(file, manifest)
+        if not verify:
+            continue
+        row = 0
+        for record in _batches_of(file, None):
+            check_record(record, str(file), row)
+            checker.check(to_batch(record), str(file), row)
+            row += record.num_rows
+            done += record.num_rows
+            if progress is not None:
+                progress(done, manifest.n_tokens)
+        if row != shard.rows:
+            raise TraceError(f"{file}: {row} rows where the manifest says {shard.rows}")
+
+
+def _check_schema(file: Path, manifest: Manifest) -> None:
+    """Refuse a shard whose columns are not those of the manifest."""
     reader = open_arrow(file)
-    wanted = schema_of(meta, extra)
+    wanted = schema_of(manifest.meta, manifest.recorded)
     for field in wanted:
         index = reader.schema.get_field_index(field.name)
         if index < 0:
@@ -96,7 +137,7 @@ def check_shard_schema(file: Path, meta: TraceMeta, extra: Sequence[str]) -> Non
         got = reader.schema.field(index)
         if got.type != field.type:
             raise TraceError(
-                f"{file}: column {field.name} is {got.type}, the manifest's metadata asks for {field.type}"
+                f"{file}: column {field.name} is {got.type}, wanted {field.type} as in the manifest's metadata"
             )
     if reader.schema.names != wanted.names:
         raise TraceError(
@@ -104,7 +145,8 @@ def check_shard_schema(file: Path, meta: TraceMeta, extra: Sequence[str]) -> Non
         )
 
 
-def batches_of_shard(file: Path, columns: Sequence[str] | None) -> Iterator[pa.RecordBatch]:
+def _batches_of(file: Path, columns: Sequence[str] | None) -> Iterator[pa.RecordBatch]:
+    """Read the record batches of one shard as they were written."""
     reader = open_arrow(file)
     if columns is not None:
         names = ["document", "position", *columns]
@@ -121,7 +163,7 @@ def batches_of_shard(file: Path, columns: Sequence[str] | None) -> Iterator[pa.R
 
 
 def _together(records: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """The same rows in batches of `rows_at_once`: a shard's own are as small as its readers may wish."""
+    """Join small batches into batches of `rows_at_once`."""
     held: list[pa.RecordBatch] = []
     for record in records:
         held.append(record)
@@ -133,7 +175,7 @@ def _together(records: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
 
 
 def _join(held: list[pa.RecordBatch], rows: int) -> Iterator[pa.RecordBatch]:
-    """Empty `held` into batches of at most `rows`; the parts are let go before the whole is used."""
+    """Empty `held` into batches of at most `rows`; the parts are released before the whole is used."""
     joined = list(held) if len(held) == 1 else pa.Table.from_batches(held).combine_chunks().to_batches()
     held.clear()
     for record in joined:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.ipc
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from routestat.errors import TraceError
 from routestat.progress import Progress
@@ -17,22 +17,13 @@ from routestat.traces.dummy_rows.not_measured import KEY, NotMeasured
 from routestat.traces.dummy_rows.removal import measured, measured_meta
 from routestat.traces.examination import examine, examine_rows, without_beginnings
 from routestat.traces.manifest import (
-    FIXED_COLUMNS,
-    MANIFEST,
     Manifest,
-    check_file,
+    require_store,
 )
 from routestat.traces.metadata import Router, TraceMeta
 from routestat.traces.number_ranges import span
-from routestat.traces.rows import to_table
-from routestat.traces.shards import (
-    batches_of_shard,
-    check_shard_schema,
-    read_documents,
-    read_shards,
-    read_table,
-)
-from routestat.traces.validation import check_record, whole_column
+from routestat.traces.rows import labels_of_documents, to_table
+from routestat.traces.shards import check_shards, read_documents, read_shards, read_table
 
 #: What may be done with rows that are no measurements.
 DUMMY_ROWS = ("keep", "drop")
@@ -168,34 +159,23 @@ class Trace:
             impossible; names the file and the row.
         """
         folder = Path(path)
-        _require_store(folder)
+        require_store(folder)
         manifest = Manifest.load(folder)
         documents = read_documents(folder, manifest.documents)
-        shards = [folder / shard.file for shard in manifest.shards]
-        extra = manifest.columns[FIXED_COLUMNS + len(manifest.meta.routers) :]
-        units = units_in(documents) if cluster is None else None
         held = (documents.schema.metadata or {}).get(KEY)
-        known = None if held is None else NotMeasured.from_json(held, manifest.n_tokens)
         trace = cls(
-            manifest.meta, documents, shards, manifest.n_tokens, extra, manifest.complete, units, template, known,
+            manifest.meta,
+            documents,
+            [folder / shard.file for shard in manifest.shards],
+            manifest.n_tokens,
+            manifest.recorded,
+            manifest.complete,
+            units_in(documents) if cluster is None else None,
+            template,
+            None if held is None else NotMeasured.from_json(held, manifest.n_tokens),
             _require_one_of(dummy_rows, DUMMY_ROWS, "dummy_rows"),
-        )  # fmt: skip
-        checker, done = RowChecker(manifest.meta), 0
-        for shard in manifest.shards:
-            file = check_file(folder, shard, hashes=verify)
-            check_shard_schema(file, manifest.meta, extra)
-            if not verify:
-                continue
-            row = 0
-            for record in batches_of_shard(file, None):
-                check_record(record, str(file), row)
-                checker.check(to_batch(record), str(file), row)
-                row += record.num_rows
-                done += record.num_rows
-                if progress is not None:
-                    progress(done, manifest.n_tokens)
-            if row != shard.rows:
-                raise TraceError(f"{file}: {row} rows where the manifest says {shard.rows}")
+        )
+        check_shards(folder, manifest, verify, progress)
         if dummy_rows == "drop":
             trace._drop()
         if cluster is not None or (verify and trace._units is None):
@@ -234,7 +214,7 @@ class Trace:
         if _require_one_of(dummy_rows, DUMMY_ROWS, "dummy_rows") == "drop":
             trace._drop()
         if clusters is not None:
-            label = _label_of(table.column("document").to_numpy(), clusters, numbers)
+            label = labels_of_documents(table.column("document").to_numpy(), clusters, numbers)
             there = np.isin(numbers, trace.documents.column("document").to_numpy())
             numbers, label = numbers[there], label[there]
             trace.documents = trace.documents.append_column("clusters", pa.array(label))
@@ -288,35 +268,7 @@ class Trace:
         return tuple(router for router in self.meta.routers if router.layer in set(layers))
 
 
-def _label_of(
-    document: NDArray[np.int32], clusters: ArrayLike, numbers: NDArray[np.int32]
-) -> NDArray[np.int32]:
-    """The cluster of each document, from one of each row."""
-    given = whole_column(clusters, "clusters", n=len(document))
-    _, first = np.unique(document, return_index=True)
-    label = given[first]
-    changed = given != label[np.searchsorted(numbers, document)]
-    if changed.any():
-        row = int(np.argmax(changed))
-        raise TraceError(f"row {row}: clusters must not change within a document, they do in {document[row]}")
-    return np.asarray(label)
-
-
 def _require_one_of(value: str, known: Sequence[str], what: str) -> str:
     if value not in known:
         raise TraceError(f"{what} must be one of {', '.join(known)}, got {value!r}")
     return value
-
-
-def _require_store(folder: Path) -> None:
-    if not folder.exists():
-        raise TraceError(f"{folder}: no such folder")
-    if not folder.is_dir():
-        raise TraceError(
-            f"{folder}: a trace is a folder, this is a file; convert it first: "
-            f"python -m routestat.convert {folder} --out TRACE"
-        )
-    if not (folder / MANIFEST).is_file():
-        inside = sorted(path.parent.name for path in folder.glob(f"*/{MANIFEST}"))
-        hint = f"; did you mean {folder / inside[0]}?" if inside else ""
-        raise TraceError(f"{folder}: no {MANIFEST} here, so this is no trace{hint}")
