@@ -11,13 +11,14 @@ import typer
 
 from capture import options
 from capture.forward import Runner
-from capture.inputs import prepare
+from capture.inputs import prepare_inputs
 from capture.lookahead import Lookahead
-from capture.loop import Work
+from capture.loop import CaptureLoop
 from capture.settings import Asked
-from capture.store import RUN_FILE, Output, refuse_taken
-from capture.summary import lines_of_shares
-from routestat.cli.runner import check_out, run
+from capture.store import RUN_FILE, CaptureStore, refuse_taken
+from capture.summary import expert_share_lines
+from routestat.cli.output_folders import check_out
+from routestat.cli.runner import run
 from routestat.traces.clusters.summary import summarise_units
 from routestat.traces.store import Trace
 
@@ -73,13 +74,13 @@ def capture(
     asked = Asked(**{name: value for name, value in locals().items() if name != "asked"})
     asked.check()
     refuse_taken(check_out(out), resume)
-    prepared = prepare(asked)
+    prepared = prepare_inputs(asked)
     loaded = prepared.loaded
     ahead = None
     if lookahead:
         ahead = Lookahead(loaded.model, loaded.sites, asked.distances, lookahead_variant)
         ahead.prove()
-    output = Output(
+    output = CaptureStore(
         out, asked.meta(loaded), asked.options(prepared.texts), resume=resume, top1=top1, weights=weights
     )
     runner = Runner(
@@ -94,9 +95,9 @@ def capture(
     )
     left = prepared.left(len(output.done))
     try:
-        Work(runner, output, prepared.encoder, batch_size, save_every, left, seed if sample else None).do(
-            prepared.documents()
-        )
+        CaptureLoop(
+            runner, output, prepared.encoder, batch_size, save_every, left, seed if sample else None
+        ).run(prepared.documents())
     except KeyboardInterrupt:
         print(f"note: {len(output.done):,} documents are kept in {out}; go on with --resume", file=sys.stderr)
         raise
@@ -114,7 +115,7 @@ def _print_summary(out: Path) -> None:
             f"replay: {said['flips']:,} of {said['compared']:,} selections differ from the generation's "
             f"({said['flips'] / said['compared']:.2%})"
         )
-    for line in lines_of_shares(out):
+    for line in expert_share_lines(out):
         print(line)
     for sentence in summarise_units(Trace.open(out, verify=False)).sentences():
         print(f"note: {sentence}")

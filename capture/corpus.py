@@ -11,7 +11,7 @@ from typing import Any
 
 from datasets import IterableDatasetDict, load_dataset  # type: ignore[import-untyped]
 
-from capture.forward import Piece
+from capture.forward import Segment
 from routestat.errors import RoutestatError
 
 
@@ -99,7 +99,7 @@ class Encoder:
     context: int | None = None
     new_tokens: int = 0
 
-    def encode(self, document: Document) -> list[Piece]:
+    def encode(self, document: Document) -> list[Segment]:
         """What the model is given of a document, in order; nothing if it is empty.
 
         Raises
@@ -115,13 +115,13 @@ class Encoder:
                 raise RoutestatError(
                     "--window puts a start token before each window, and this tokenizer has none"
                 )
-            pieces = [
-                Piece(document.number, [start, *tokens[first : first + self.window]], first, 1)
+            segments = [
+                Segment(document.number, [start, *tokens[first : first + self.window]], first, 1)
                 for first in range(0, len(tokens), self.window)
             ]
         else:
-            pieces = [Piece(document.number, tokens)] if tokens else []
-        longest = max((len(piece.tokens) for piece in pieces), default=0) + self.new_tokens
+            segments = [Segment(document.number, tokens)] if tokens else []
+        longest = max((len(segment.tokens) for segment in segments), default=0) + self.new_tokens
         if self.context is not None and longest > self.context:
             generated = f" with {self.new_tokens} to be generated" if self.new_tokens else ""
             way_out = f"--max-length {max(self.context - self.new_tokens, 1)}" + (
@@ -131,7 +131,7 @@ class Encoder:
                 f"{document.name}: {longest} tokens{generated}, the model takes {self.context}; "
                 f"cut the documents with {way_out}"
             )
-        return pieces
+        return segments
 
     def _tokens(self, text: str) -> list[int]:
         special = not self.window

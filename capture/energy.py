@@ -29,7 +29,7 @@ class Energy:
     source: str
 
 
-class Meter:
+class EnergyMeter:
     """Count joules from the moment it is made.
 
     Parameters

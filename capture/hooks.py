@@ -53,7 +53,7 @@ class Step:
 
 
 @dataclass
-class _Open:
+class OpenStep:
     """Buffers of a step that is running, on the devices where they came up."""
 
     call: Call
@@ -102,7 +102,7 @@ class Recorder:
         self.steps: list[Step] = []
         self._keep_weights, self._keep_logits = weights, logits
         self._on_step = on_step or self.steps.append
-        self._open: _Open | None = None
+        self._open: OpenStep | None = None
         self._handles: list[Any] = []
         self._signature = inspect.signature(getattr(model, "_orig_mod", model).forward)
         # An encoder's tokens are not the decoder's: rows cannot be checked against one input.
@@ -133,7 +133,7 @@ class Recorder:
         self._open = None
 
     @property
-    def step(self) -> _Open | None:
+    def step(self) -> OpenStep | None:
         """The step that is running, for companions that record beside (see `capture.lookahead`)."""
         return self._open
 
@@ -147,7 +147,7 @@ class Recorder:
 
     def _begin(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         # A step that raised left its buffers; they must not leak into the next.
-        self._open = _Open(self._call_of(args, kwargs))
+        self._open = OpenStep(self._call_of(args, kwargs))
 
     def _call_of(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
         given = kwargs
@@ -220,7 +220,7 @@ class Recorder:
             Step(step.call, fetch(step.experts), fetch(step.weights), fetch(step.logits), fetch(step.ahead))
         )
 
-    def _require_coverage(self, step: _Open) -> None:
+    def _require_coverage(self, step: OpenStep) -> None:
         silent = [site.module for site in self.sites if site.name not in step.experts]
         if silent:
             raise RoutestatError(

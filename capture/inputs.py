@@ -8,13 +8,13 @@ import torch
 import transformers
 
 from capture.corpus import Document, Encoder, limited, read_texts
-from capture.model import Loaded, load
+from capture.model import LoadedModel, load
 from capture.routers import RouterSite
 from capture.settings import Asked
 
 
 @dataclass(frozen=True)
-class Prepared:
+class RunInputs:
     """A loaded model and what is to go through it.
 
     Attributes
@@ -24,7 +24,7 @@ class Prepared:
     """
 
     asked: Asked
-    loaded: Loaded
+    loaded: LoadedModel
     encoder: Encoder
     texts: list[Document] | None
 
@@ -38,7 +38,9 @@ class Prepared:
         return max(total - done, 0) or None
 
 
-def prepare(asked: Asked, examine: Callable[[Sequence[RouterSite]], object] | None = None) -> Prepared:
+def prepare_inputs(
+    asked: Asked, examine: Callable[[Sequence[RouterSite]], object] | None = None
+) -> RunInputs:
     """Read the texts, load the model, and encode once what is not streamed.
 
     Parameters
@@ -84,4 +86,4 @@ def prepare(asked: Asked, examine: Callable[[Sequence[RouterSite]], object] | No
     for document in texts or ():
         # All of them before any work: the longest may come last.
         encoder.encode(document)
-    return Prepared(asked, loaded, encoder, texts)
+    return RunInputs(asked, loaded, encoder, texts)

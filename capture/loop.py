@@ -8,16 +8,16 @@ import numpy as np
 import torch
 
 from capture.corpus import Document, Encoder
-from capture.energy import Energy, Meter
-from capture.forward import Piece, Runner, batches
-from capture.progress import Pace
-from capture.store import Output
+from capture.energy import Energy, EnergyMeter
+from capture.forward import Runner, Segment, batches
+from capture.progress import CaptureDisplay
+from capture.store import CaptureStore
 from routestat.errors import RoutestatError
 from routestat.traces.interrupts import held_back
 
 
 @dataclass
-class Work:
+class CaptureLoop:
     """Everything that one capture needs.
 
     Parameters
@@ -33,14 +33,14 @@ class Work:
     """
 
     runner: Runner
-    output: Output
+    output: CaptureStore
     encoder: Encoder
     batch_size: int
     save_every: float
     total: int | None = None
     seed: int | None = None
 
-    def do(self, documents: Iterator[Document]) -> None:
+    def run(self, documents: Iterator[Document]) -> None:
         """Run all documents that the store does not have yet.
 
         Raises
@@ -48,7 +48,7 @@ class Work:
         RoutestatError
             For a document or a model that cannot be run, a full disk or memory; what was recorded before is on disk.
         """
-        meter, pace = Meter(), Pace(self.total)
+        meter, pace = EnergyMeter(), CaptureDisplay(self.total)
         self._open: int | None = None
         try:
             with pace:
@@ -76,7 +76,7 @@ class Work:
             self._keep(pace, meter)
             raise
 
-    def _keep(self, pace: Pace, meter: Meter) -> None:
+    def _keep(self, pace: CaptureDisplay, meter: EnergyMeter) -> None:
         self._save()
         self.output.note(self._said(pace, meter.read()), complete=False)
 
@@ -89,8 +89,8 @@ class Work:
         before = self.output.before
         return before.get("flips", 0) + self.runner.flips, before.get("compared", 0) + self.runner.compared
 
-    def _loop(self, documents: Iterator[Document], pace: Pace, meter: Meter) -> None:
-        upcoming = batches(self._pieces(documents), self.batch_size)
+    def _loop(self, documents: Iterator[Document], pace: CaptureDisplay, meter: EnergyMeter) -> None:
+        upcoming = batches(self._segments(documents), self.batch_size)
         saved = time.monotonic()
         batch = next(upcoming, None)
         while batch is not None:
@@ -106,7 +106,7 @@ class Work:
             following = next(upcoming, None)
             if following is None or following[0].document != last:
                 self._open = None
-            finished = len({piece.document for piece in batch}) - (self._open is not None)
+            finished = len({segment.document for segment in batch}) - (self._open is not None)
             pace.advance(finished, len(rows))
             meter.poll()
             if time.monotonic() - saved >= self.save_every:
@@ -115,15 +115,15 @@ class Work:
                 saved = time.monotonic()
             batch = following
 
-    def _pieces(self, documents: Iterator[Document]) -> Iterator[Piece]:
+    def _segments(self, documents: Iterator[Document]) -> Iterator[Segment]:
         for document in documents:
             if document.number in self.output.done:
                 continue
-            pieces = self.encoder.encode(document)
-            self.output.describe(document, sum(len(piece.tokens) - piece.skip for piece in pieces))
-            yield from pieces
+            segments = self.encoder.encode(document)
+            self.output.describe(document, sum(len(segment.tokens) - segment.skip for segment in segments))
+            yield from segments
 
-    def _said(self, pace: Pace, energy: Energy) -> dict[str, object]:
+    def _said(self, pace: CaptureDisplay, energy: Energy) -> dict[str, object]:
         """Time and energy of this run and those it resumed, and the flips of a replay."""
         before = self.output.before
         flips, compared = self._flips()

@@ -18,7 +18,7 @@ _CONTEXT = ("max_position_embeddings", "max_seq_len", "n_positions", "seq_length
 
 
 @dataclass(frozen=True)
-class Loaded:
+class LoadedModel:
     """A model ready to run, its tokenizer and its routers.
 
     Attributes
@@ -86,7 +86,7 @@ def load(
     revision: str = "",
     trust_remote_code: bool = False,
     examine: Callable[[Sequence[RouterSite]], object] | None = None,
-) -> Loaded:
+) -> LoadedModel:
     """Load a causal language model by folder or hub name; a token for the hub comes from HF_TOKEN.
 
     `examine` sees the routers before any weights are read, and may refuse them.
@@ -129,7 +129,7 @@ def load(
     model.eval()
     text = config.get_text_config()
     context = next((value for key in _CONTEXT if isinstance(value := getattr(text, key, None), int)), None)
-    return Loaded(name, model, tokenizer, discover(model), context)
+    return LoadedModel(name, model, tokenizer, discover(model), context)
 
 
 def _empty(config: Any, trust_remote_code: bool) -> Any:

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from capture.hooks import MISSING, Step
 from routestat.errors import RoutestatError
 
-NOBODY = -1
+NO_DOCUMENT = -1
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def lay_out(
     token = np.asarray(tokens, dtype=np.int64)
     real = np.ones(token.shape, bool) if mask is None else np.asarray(mask) > 0
     local = np.cumsum(real, axis=1) - 1 - _column(skip, len(token))
-    document = np.where(real & (local >= 0), np.asarray(documents, dtype=np.int64)[:, None], NOBODY)
+    document = np.where(real & (local >= 0), np.asarray(documents, dtype=np.int64)[:, None], NO_DOCUMENT)
     return Layout(document, local + _column(first, len(token)), token, token.shape[1])
 
 
@@ -95,7 +95,7 @@ def extend(layout: Layout, generated: ArrayLike, end_tokens: Sequence[int]) -> L
     length = np.where(ended.any(axis=1), ended.argmax(axis=1) + 1, new.shape[1])
     column = np.arange(new.shape[1])
     kept = column < (length - 1)[:, None]
-    document = np.where(kept, layout.document[:, -1:], NOBODY)
+    document = np.where(kept, layout.document[:, -1:], NO_DOCUMENT)
     position = layout.position[:, -1:] + 1 + column
     return Layout(
         np.concatenate([layout.document, document], axis=1),
@@ -106,7 +106,7 @@ def extend(layout: Layout, generated: ArrayLike, end_tokens: Sequence[int]) -> L
 
 
 @dataclass(frozen=True)
-class Rows:
+class RecordedRows:
     """Recorded tokens in the order of the store.
 
     Attributes
@@ -133,7 +133,7 @@ class Rows:
         return {name: values for (kind, name), values in self.columns.items() if kind == "experts"}
 
 
-class Board:
+class BatchBuffer:
     """The cells of one batch, filled step by step; the last write to a cell wins.
 
     That rule makes whole prefills, chunks, single decoded tokens, re-forwarded prefixes and the corrected guesses
@@ -145,14 +145,14 @@ class Board:
         self._cells: dict[tuple[str, str], NDArray] = {}
         self._written = np.zeros((rows, 0), bool)
 
-    def place(self, step: Step, sources: ArrayLike | None = None) -> None:
+    def write(self, step: Step, sources: ArrayLike | None = None) -> None:
         """Put a step in.
 
         Parameters
         ----------
         step : Step
         sources : int array ``[row]``, optional
-            Which row of the step each row of the board takes; −1 for none. The same row if not given.
+            Which row of the step each row of the buffer takes; −1 for none. The same row if not given.
         """
         call = step.call
         source = np.arange(self._rows) if sources is None else np.asarray(sources)
@@ -183,7 +183,7 @@ class Board:
             self._cells[kind, name] = np.full(shape, MISSING, like.dtype)
         return self._cells[kind, name]
 
-    def rows(self, layout: Layout) -> Rows:
+    def rows(self, layout: Layout) -> RecordedRows:
         """What was recorded of every cell that belongs to a document.
 
         Raises
@@ -192,7 +192,7 @@ class Board:
             If a token was never forwarded; names the document and the position.
         """
         self._grow(layout.document.shape[1])
-        wanted = layout.document != NOBODY
+        wanted = layout.document != NO_DOCUMENT
         written = self._written[:, : wanted.shape[1]]
         if (wanted & ~written).any():
             row, column = np.argwhere(wanted & ~written)[0]
@@ -202,7 +202,7 @@ class Board:
             )
         width = wanted.shape[1]
         column = np.broadcast_to(np.arange(width), wanted.shape)
-        return Rows(
+        return RecordedRows(
             layout.document[wanted],
             layout.position[wanted],
             layout.token[wanted],
@@ -211,7 +211,7 @@ class Board:
         )
 
 
-def flip_rate(first: Rows, second: Rows) -> tuple[int, int]:
+def flip_rate(first: RecordedRows, second: RecordedRows) -> tuple[int, int]:
     """Selections that differ, and all that were compared, between two records of the same tokens.
 
     Raises

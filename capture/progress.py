@@ -10,7 +10,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 LINE_EVERY = 30.0
 
 
-class Pace:
+class CaptureDisplay:
     """Documents and tokens done, on stderr.
 
     Parameters
@@ -36,7 +36,7 @@ class Pace:
         self._task = self._bar.add_task("", total=documents, speed=0.0)
         self.documents = self.tokens = 0
 
-    def __enter__(self) -> "Pace":
+    def __enter__(self) -> "CaptureDisplay":
         self._bar.start()
         return self
 

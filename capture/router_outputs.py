@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 
-class Reading(NamedTuple):
+class RouterOutput(NamedTuple):
     """One call of a router: scores of all experts ``[token, expert]``, then weights and ids ``[token, slot]``.
 
     `indices` and `weights` are None where only the experts see them.
@@ -25,7 +25,7 @@ class Deviation:
 
     Parameters
     ----------
-    read : callable(output, top_k) -> Reading
+    read : callable(output, top_k) -> RouterOutput
         Reads the output of the hooked module.
     from_experts : bool
         Whether the experts' own call names the executed indices (they win over the router's).
@@ -39,7 +39,7 @@ class Deviation:
         The choice is a function of the token id alone.
     """
 
-    read: Callable[[Any, int], Reading]
+    read: Callable[[Any, int], RouterOutput]
     from_experts: bool = True
     top_k: int | None = None
     n_experts: Callable[[Any], int] | None = None
@@ -47,40 +47,40 @@ class Deviation:
     deterministic: bool = False
 
 
-def read_common(output: Any, top_k: int) -> Reading:
+def read_common(output: Any, top_k: int) -> RouterOutput:
     """(logits, weights, indices, …), as almost every router of transformers 5 returns."""
     if not isinstance(output, tuple) or len(output) < 3:
         raise TypeError(f"returned {_shape_of(output)}, not (logits, weights, indices)")
-    return Reading(output[0], output[1], output[2])
+    return RouterOutput(output[0], output[1], output[2])
 
 
-def _read_scores(output: Any, top_k: int) -> Reading:
+def _read_scores(output: Any, top_k: int) -> RouterOutput:
     # Llama 4: all experts run, on inputs scaled by scores that are 0 outside the top k.
     scores, logits = output
     weights, indices = scores.topk(top_k, dim=-1)
-    return Reading(logits, weights, indices)
+    return RouterOutput(logits, weights, indices)
 
 
-def _read_logits(output: Any, top_k: int) -> Reading:
-    return Reading(output, None, None)
+def _read_logits(output: Any, top_k: int) -> RouterOutput:
+    return RouterOutput(output, None, None)
 
 
-def _read_one_hot(output: Any, top_k: int) -> Reading:
-    return Reading(output[2].flatten(0, -2), None, None)
+def _read_one_hot(output: Any, top_k: int) -> RouterOutput:
+    return RouterOutput(output[2].flatten(0, -2), None, None)
 
 
-def _read_grouped(output: Any, top_k: int) -> Reading:
+def _read_grouped(output: Any, top_k: int) -> RouterOutput:
     # JetMoE: rows come sorted by expert; the same topk of the same logits gives them back token by token.
     logits = output[4]
     values, indices = logits.topk(top_k, dim=1)
-    return Reading(logits, torch.softmax(values, dim=1), indices)
+    return RouterOutput(logits, torch.softmax(values, dim=1), indices)
 
 
-def _read_block(output: Any, top_k: int) -> Reading:
+def _read_block(output: Any, top_k: int) -> RouterOutput:
     # GPT-OSS in MXFP4 multiplies by the router's weight itself and routes inside a kernel.
     logits = output[1]
     values, indices = logits.topk(top_k, dim=-1)
-    return Reading(logits, torch.softmax(values, dim=-1), indices)
+    return RouterOutput(logits, torch.softmax(values, dim=-1), indices)
 
 
 COMMON = Deviation(read_common)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from capture.corpus import Document, fingerprint, limited, read_dataset
-from capture.model import Loaded
+from capture.model import LoadedModel
 from capture.store import routers_of
 from routestat.errors import RoutestatError
 from routestat.traces.metadata import TraceMeta
@@ -122,7 +122,7 @@ class Asked:
         forced = {f"intervention {name}": value for name, value in fixed.pop("intervention").items()}
         return {**fixed, **forced, "texts": "" if texts is None else fingerprint(texts)}
 
-    def meta(self, loaded: Loaded) -> TraceMeta:
+    def meta(self, loaded: LoadedModel) -> TraceMeta:
         """What the trace will say of itself."""
         files = ", ".join(path.name for path in (self.text or ())[:5])
         many = f" and {len(self.text) - 5} more" if self.text and len(self.text) > 5 else ""

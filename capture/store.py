@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from capture.corpus import Document
-from capture.positions import Rows
+from capture.positions import RecordedRows
 from routestat.errors import RoutestatError
 from routestat.traces.interrupts import held_back
 from routestat.traces.manifest import MANIFEST, replace_file
@@ -27,7 +27,7 @@ class _CheckpointError(Exception):
     """Leaves a writer as an interruption does: everything is flushed, the store stays incomplete."""
 
 
-class Output:
+class CaptureStore:
     """The store that a capture writes, and the record of the run beside it.
 
     Parameters
@@ -58,7 +58,7 @@ class Output:
     ) -> None:
         self.out, self.meta = out, meta
         self._top1, self._weights = top1, weights
-        self._rows: list[Rows] = []
+        self._rows: list[RecordedRows] = []
         self._documents: list[dict[str, Any]] = []
         # What earlier runs took: seconds, joules, flips; a resumed run adds to it.
         self.before: dict[str, Any] = {}
@@ -108,7 +108,7 @@ class Output:
             said = {"selections": compared, "changed": flips}
             self.meta = replace(self.meta, extra={**self.meta.extra, "replay": said})
 
-    def add(self, rows: Rows) -> None:
+    def add(self, rows: RecordedRows) -> None:
         """Recorded rows; kept in memory until `save`."""
         self._rows.append(rows)
 
@@ -146,7 +146,7 @@ class Output:
             self._documents = [one for one in self._documents if one["document"] not in taken]
             self._rows = [part for part in rest if len(part)]
 
-    def _write(self, writer: TraceWriter, rows: Rows) -> None:
+    def _write(self, writer: TraceWriter, rows: RecordedRows) -> None:
         states, columns = {}, {}
         for router in self.meta.routers:
             experts = rows.columns["experts", router.name]
@@ -184,8 +184,8 @@ def _weighed(experts: NDArray, weights: NDArray, router: Router) -> tuple[NDArra
     return by_id, np.where(missing, np.iinfo(kind).max, heaviest.astype(np.int64)).astype(kind)
 
 
-def _select(rows: Rows, kept: Any) -> Rows:
-    return Rows(
+def _select(rows: RecordedRows, kept: Any) -> RecordedRows:
+    return RecordedRows(
         rows.document[kept],
         rows.position[kept],
         rows.token[kept],

@@ -13,7 +13,7 @@ SAMPLES = 10
 SHOWN_EXPERTS = 8
 
 
-def lines_of_shares(out: Path) -> Iterator[str]:
+def expert_share_lines(out: Path) -> Iterator[str]:
     """The share of tokens that each expert was executed for: per router, then per sample."""
     trace = Trace.open(out, verify=False)
     routers = trace.meta.routers

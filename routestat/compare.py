@@ -9,7 +9,9 @@ import numpy as np
 import typer
 
 from routestat.cli import options
-from routestat.cli.runner import Ticker, check_out, keep_traces_apart, parse_layers, require_tokens, run
+from routestat.cli.output_folders import check_out, keep_traces_apart
+from routestat.cli.progress_bars import ProgressBars
+from routestat.cli.runner import parse_layers, require_tokens, run
 from routestat.counting.agreement import Agreement, count_agreement
 from routestat.counting.context import Context
 from routestat.counting.counts import MAX_STATES, Counts, count
@@ -17,7 +19,7 @@ from routestat.errors import RoutestatError
 from routestat.inference.base.units import FEW_UNITS, too_few
 from routestat.report.html.comparison import write_comparison
 from routestat.report.terminal.comparison import summarise
-from routestat.study.comparison import Side, contrast
+from routestat.study.comparison import Side, compare_traces
 from routestat.traces.clusters.summary import summarise_units
 from routestat.traces.document_selection import SelectedDocuments
 from routestat.traces.dummy_rows.findings import Finding, findings_of
@@ -83,7 +85,7 @@ def compare(
         raise RoutestatError(f"--paired is {', '.join(WISHES)}, got {paired!r}")
     if match_layers not in WAYS:
         raise RoutestatError(f"--match-layers is {', '.join(WAYS)}, got {match_layers!r}")
-    with Ticker() as ticker:
+    with ProgressBars() as ticker:
         same = a.resolve() == b.resolve()
 
         def opened(path: Path, name: str) -> Trace:
@@ -120,7 +122,7 @@ def compare(
             findings_of(trace, [one.number for one in documents], [pair[at].layer for pair in found.routers])
             for at, (trace, documents) in enumerate(zip((first, second), chosen, strict=True))
         ]
-        findings = contrast(
+        findings = compare_traces(
             (
                 side(a, first.meta, traces[0], domain_a, counts[0], facts[0]),
                 side(b, second.meta, traces[1], domain_b, counts[1], facts[1]),
@@ -181,7 +183,7 @@ def count_both(
     routers: Matched,
     groups: int,
     threads: int | None,
-    ticker: Ticker,
+    ticker: ProgressBars,
 ) -> tuple[Counts, Counts]:
     """Count both in one view and by as many groups, so that groups of the same documents have the same number."""
     widest = max(router.alphabet.size for pairs in routers for router in pairs)
@@ -248,7 +250,7 @@ def flips(
     pairing: Pairing,
     routers: Matched,
     groups: int,
-    ticker: Ticker,
+    ticker: ProgressBars,
 ) -> tuple[Agreement | None, list[str]]:
     """How often the tokens that are in both chose alike, None where that is not known; and why not, if it could be."""
     if not pairing.aligned or any((x.n_experts, x.top_k) != (y.n_experts, y.top_k) for x, y in routers):

@@ -7,7 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-from routestat.cli.runner import Ticker, appearing_whole, parse_layers, run
+from routestat.cli.output_folders import appearing_whole
+from routestat.cli.progress_bars import ProgressBars
+from routestat.cli.runner import parse_layers, run
 from routestat.errors import RoutestatError
 from routestat.traces.clusters.summary import summarise_units
 from routestat.traces.dummy_rows.findings import findings_of
@@ -236,7 +238,7 @@ def _told(source: list[Path], options: ImportOptions, out: Path | None) -> str:
 
 
 def _export(source: Path, out: Path) -> str:
-    with Ticker() as ticker:
+    with ProgressBars() as ticker:
         trace = Trace.open(source, progress=ticker.of("checking"))
         EXPORTS[out.suffix](trace, out, ticker.of("writing"))
     return f"{trace.n_tokens:,} tokens of {trace.documents.num_rows:,} documents"
@@ -244,7 +246,7 @@ def _export(source: Path, out: Path) -> str:
 
 def _from_parquet(source: Path, folder: Path, said: dict[str, Any], shard_rows: int) -> str:
     file = ParquetTrace(source)
-    with Ticker() as ticker:
+    with ProgressBars() as ticker:
         store_parquet(file, folder, said, shard_rows, ticker.of("writing"))
     return f"{file.n_tokens:,} tokens"
 
@@ -258,7 +260,7 @@ def _from_foreign(
     slots: str,
     shard_rows: int,
 ) -> Stored:
-    with Ticker() as ticker, naming(source[0]):
+    with ProgressBars() as ticker, naming(source[0]):
         if name == "table":
             return _from_table(source, options, folder, said, slots, shard_rows, ticker)
         imported = read_foreign(source[0], name, options)
@@ -273,7 +275,7 @@ def _from_table(
     said: dict[str, Any],
     slots: str,
     shard_rows: int,
-    ticker: Ticker,
+    ticker: ProgressBars,
 ) -> Stored:
     """A table, in as many parts as memory asks for; rows that wait lie in the folder that is not yet the trace."""
     require_used_options(source[0], "table", options)

@@ -13,18 +13,19 @@ import typer
 from capture import options
 from capture.command import serve
 from capture.forward import Runner
-from capture.inputs import Prepared, prepare
-from capture.intervene.effects import follow, read_run
+from capture.inputs import RunInputs, prepare_inputs
+from capture.intervene.effects import read_run, treatment_effects
 from capture.intervene.forcing import VARIANTS, Intervention
 from capture.intervene.records import write
 from capture.intervene.terminal import show
 from capture.intervene.treatment import Treatment, parse_treatments
-from capture.loop import Work
+from capture.loop import CaptureLoop
 from capture.positions import Layout
 from capture.routers import RouterSite
 from capture.settings import Asked
-from capture.store import RUN_FILE, Output, refuse_taken
-from routestat.cli.runner import Ticker, check_out, keep_traces_apart
+from capture.store import RUN_FILE, CaptureStore, refuse_taken
+from routestat.cli.output_folders import check_out, keep_traces_apart
+from routestat.cli.progress_bars import ProgressBars
 from routestat.errors import RoutestatError
 from routestat.traces.number_ranges import span
 
@@ -90,7 +91,7 @@ def intervene(
     # What earlier runs forced stays in the results.
     words = [*(do or ()), *(_forced(out) if resume else ())]
     # Before the weights are read: the wrong layer shall not cost the loading of a large model.
-    prepared = prepare(asked, lambda sites: _plan(sites, layer, words, seed, horizon))
+    prepared = prepare_inputs(asked, lambda sites: _plan(sites, layer, words, seed, horizon))
     source, targets, treatments = _plan(prepared.loaded.sites, layer, words, seed, horizon)
     for name in (OBSERVED, *(f"do-{treatment.name}" for treatment in treatments)):
         refuse_taken(out / name, resume)
@@ -100,7 +101,7 @@ def intervene(
         words_of_run = f"{number} of {len(treatments) + 1}: {treatment.words}"
         _run(prepared, out / f"do-{treatment.name}", (treatment, intervention), words_of_run)
     routers = [site.as_router for site in (source, *targets)]
-    with Ticker() as ticker:
+    with ProgressBars() as ticker:
         natural = read_run(out / OBSERVED, routers, ticker.of("checking"))
         followed = []
         for treatment in treatments:
@@ -108,7 +109,7 @@ def intervene(
             forced = read_run(store, routers, ticker.of(f"checking do({treatment.name})"))
             for steps, target in enumerate(routers[1:], start=1):
                 progress = ticker.of(f"do({treatment.name}), {target.name}")
-                followed += follow(natural, forced, treatment, target, steps, progress)
+                followed += treatment_effects(natural, forced, treatment, target, steps, progress)
     write(out, followed, natural, weights_of)
     show(followed, natural, weights_of, top, out)
 
@@ -155,7 +156,7 @@ def _plan(
     return here[0], after[:horizon], parse_treatments(words, here[0].as_router, seed)
 
 
-def _run(prepared: Prepared, store: Path, forced: tuple[Treatment, Intervention] | None, words: str) -> None:
+def _run(prepared: RunInputs, store: Path, forced: tuple[Treatment, Intervention] | None, words: str) -> None:
     """One run over all documents into a store of its own."""
     print(f"run {words}", file=sys.stderr)
     loaded, said = prepared.loaded, {}
@@ -165,10 +166,10 @@ def _run(prepared: Prepared, store: Path, forced: tuple[Treatment, Intervention]
         said = {"layer": treatment.router.layer, **treatment.record, "weights_of": intervention.variant}
         runner.forcing = partial(_forcing, treatment, intervention)
     asked = replace(prepared.asked, out=store, intervention=said)
-    output = Output(store, asked.meta(loaded), asked.options(prepared.texts), resume=asked.resume)
+    output = CaptureStore(store, asked.meta(loaded), asked.options(prepared.texts), resume=asked.resume)
     left = prepared.left(len(output.done))
     try:
-        Work(runner, output, prepared.encoder, asked.batch_size, asked.save_every, left).do(
+        CaptureLoop(runner, output, prepared.encoder, asked.batch_size, asked.save_every, left).run(
             prepared.documents()
         )
     except KeyboardInterrupt:

@@ -16,7 +16,7 @@ from routestat.counting.counts import Counts, count
 from routestat.counting.experts import expert_rows
 from routestat.errors import RoutestatError
 from routestat.inference.base.estimate import Estimate, ratio
-from routestat.inference.two_sample.intervention import Effect, effect
+from routestat.inference.two_sample.intervention import InterventionEffect, intervention_effect
 from routestat.traces.metadata import Router, TraceMeta
 from routestat.traces.store import Trace
 
@@ -29,7 +29,7 @@ Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
-class Run:
+class StoredRun:
     """The columns of a store that matter here, in memory.
 
     Attributes
@@ -64,7 +64,7 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Followed:
+class TreatmentEffect:
     """What one treatment did to one later layer.
 
     Attributes
@@ -77,7 +77,7 @@ class Followed:
         What the laws are over; experts where subsets are too many.
     source : int or None
         Under random subsets the source's state, or expert, that this is about; None: the treatment says it.
-    effect : Effect
+    effect : InterventionEffect
     changed : Estimate
         Share of the forced tokens whose choice at the target is another subset than in the natural run.
     recall : Estimate
@@ -89,12 +89,12 @@ class Followed:
     horizon: int
     states: str
     source: int | None
-    effect: Effect
+    effect: InterventionEffect
     changed: Estimate
     recall: Estimate
 
 
-def read_run(store: Path, routers: Sequence[Router], progress: Progress | None = None) -> Run:
+def read_run(store: Path, routers: Sequence[Router], progress: Progress | None = None) -> StoredRun:
     """Open a store, check it whole, and read the columns of some routers.
 
     Raises
@@ -110,7 +110,7 @@ def read_run(store: Path, routers: Sequence[Router], progress: Progress | None =
     names = [router.name for router in routers]
     batches = list(trace.counted(["token", *names]))
     document = np.concatenate([batch.document for batch in batches])
-    return Run(
+    return StoredRun(
         store,
         trace.meta,
         len(np.unique(document)),
@@ -122,9 +122,14 @@ def read_run(store: Path, routers: Sequence[Router], progress: Progress | None =
     )
 
 
-def follow(
-    observed: Run, forced: Run, treatment: Treatment, target: Router, horizon: int, progress: Progress
-) -> list[Followed]:
+def treatment_effects(
+    observed: StoredRun,
+    forced: StoredRun,
+    treatment: Treatment,
+    target: Router,
+    horizon: int,
+    progress: Progress,
+) -> list[TreatmentEffect]:
     """The effect of one treatment on one later layer; under random subsets, one for each state of the source.
 
     Raises
@@ -162,9 +167,9 @@ def follow(
     for done, row in enumerate(present.tolist()):
         progress(done, len(present))
         changed, recall = _changes(kept, (of == row).any(axis=1), observed.cluster, target)
-        followed = effect(do, free, row, slots=slots)
+        followed = intervention_effect(do, free, row, slots=slots)
         label = row if treatment.kind == RANDOM else None
-        found.append(Followed(treatment, target, horizon, states, label, followed, changed, recall))
+        found.append(TreatmentEffect(treatment, target, horizon, states, label, followed, changed, recall))
     progress(1, 1)
     return found
 
@@ -173,11 +178,11 @@ def _count(trace: Trace, context: Context, groups: int) -> Counts:
     return count(trace, contexts=(context,), groups=groups)
 
 
-def _law(run: Run, target: Router, groups: int, rows: NDArray[np.bool_] | None = None) -> Counts:
+def _law(run: StoredRun, target: Router, groups: int, rows: NDArray[np.bool_] | None = None) -> Counts:
     return _count(run.trace((target,), rows), Context(), groups)
 
 
-def _require_same_tokens(observed: Run, forced: Run) -> None:
+def _require_same_tokens(observed: StoredRun, forced: StoredRun) -> None:
     for name in ("document", "position", "token"):
         if not np.array_equal(getattr(observed, name), getattr(forced, name)):
             raise RoutestatError(
@@ -185,7 +190,7 @@ def _require_same_tokens(observed: Run, forced: Run) -> None:
             )
 
 
-def _require_forced(forced: Run, treatment: Treatment) -> None:
+def _require_forced(forced: StoredRun, treatment: Treatment) -> None:
     if treatment.kind == "subset" and not _chose(forced.columns[treatment.router.name], treatment).all():
         raise RoutestatError(
             f"{forced.store}: layer {treatment.router.layer} executed other experts than were forced; "

@@ -31,7 +31,7 @@ SCORES: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 @dataclass(frozen=True)
-class Rule:
+class WeightRule:
     """How a router makes weights of its scores.
 
     Parameters
@@ -54,7 +54,9 @@ class Rule:
         return self.scale * (chosen / chosen.sum(dim=1, keepdim=True) if self.normalised else chosen)
 
 
-def fit_rule(logits: Tensor, weights: Tensor, experts: Tensor, factor: float = 1.0) -> Rule | None:
+def fit_weight_rule(
+    logits: Tensor, weights: Tensor, experts: Tensor, factor: float = 1.0
+) -> WeightRule | None:
     """The rule that gives back a router's own weights; None where none does.
 
     Parameters
@@ -66,7 +68,7 @@ def fit_rule(logits: Tensor, weights: Tensor, experts: Tensor, factor: float = 1
         Its ``routed_scaling_factor``.
     """
     rules = [
-        Rule(score, normalised, scale)
+        WeightRule(score, normalised, scale)
         for score in SCORES
         for normalised in (True, False)
         for scale in dict.fromkeys((1.0, factor))
@@ -112,7 +114,7 @@ class Intervention:
                 "take the indices and weights that it returns"
             )
         self.site, self.variant = site, weights
-        self.rule: Rule | None = None
+        self.rule: WeightRule | None = None
         self._fired = 0
         logits, own, natural = self._probe(model)
         if weights == "renorm":
@@ -120,7 +122,7 @@ class Intervention:
                 (f for part in (site.router, site.block) if (f := getattr(part, "routed_scaling_factor", 0))),
                 1.0,
             )
-            self.rule = fit_rule(logits, own, natural, float(factor))
+            self.rule = fit_weight_rule(logits, own, natural, float(factor))
             if self.rule is None:
                 raise RoutestatError(
                     f"{site.module} ({kind}): its weights are no softmax or sigmoid of its scores at the chosen "

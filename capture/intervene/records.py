@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from capture.intervene.effects import FEW_DOCUMENTS, Followed, Run
+from capture.intervene.effects import FEW_DOCUMENTS, StoredRun, TreatmentEffect
 from routestat.inference.base.estimate import Estimate
 from routestat.traces.manifest import replace_file
 from routestat.traces.metadata import Router
@@ -18,7 +18,7 @@ from routestat.traces.metadata import Router
 JSON_FILE, CSV_FILE = "intervene.json", "intervene.csv"
 
 
-def write(out: Path, followed: Sequence[Followed], natural: Run, weights_of: str) -> None:
+def write(out: Path, followed: Sequence[TreatmentEffect], natural: StoredRun, weights_of: str) -> None:
     """``intervene.json`` and ``intervene.csv`` in `out`; the keys are stable and documented in docs/capture.md."""
     source = followed[0].treatment.router
     record: dict[str, Any] = {
@@ -43,7 +43,7 @@ def write(out: Path, followed: Sequence[Followed], natural: Run, weights_of: str
     replace_file(out / CSV_FILE, table.getvalue().encode())
 
 
-def _record(one: Followed) -> dict[str, Any]:
+def _record(one: TreatmentEffect) -> dict[str, Any]:
     effect, observed, natural = one.effect, one.effect.beyond_observed, one.effect.beyond_natural
     record: dict[str, Any] = {
         **one.treatment.record,
@@ -81,7 +81,7 @@ def _record(one: Followed) -> dict[str, Any]:
     return record
 
 
-def order(one: Followed) -> np.ndarray:
+def order(one: TreatmentEffect) -> np.ndarray:
     """Targets by falling difference from what was observed after the source; from all tokens if it never was."""
     value = one.effect.beyond_observed.value
     value = one.effect.beyond_natural.value if np.isnan(value).all() else value
@@ -89,7 +89,7 @@ def order(one: Followed) -> np.ndarray:
     return np.lexsort((-one.effect.do.probability, -np.abs(value)))
 
 
-def source_of(one: Followed) -> dict[str, Any]:
+def source_of(one: TreatmentEffect) -> dict[str, Any]:
     """Under random subsets the state or expert of the source that this is about."""
     return {} if one.source is None else _named(one.source, one.treatment.router, one.states)
 
@@ -124,7 +124,7 @@ def _limits(low: float, high: float) -> list[float] | None:
     return [float(low), float(high)] if math.isfinite(low) else None
 
 
-def notes(natural: Run) -> list[str]:
+def notes(natural: StoredRun) -> list[str]:
     """What the number of documents does to the intervals, if anything."""
     if natural.n_documents == 1:
         return ["one document: no intervals, because tokens of one document depend on each other"]

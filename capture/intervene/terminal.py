@@ -9,16 +9,18 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from capture.intervene.effects import Followed, Run
+from capture.intervene.effects import StoredRun, TreatmentEffect
 from capture.intervene.records import CSV_FILE, JSON_FILE, notes, order, source_of
 from capture.intervene.treatment import NATURAL
 from routestat.inference.base.estimate import Estimate
-from routestat.inference.two_sample.intervention import Difference, Law
+from routestat.inference.two_sample.intervention import TargetDifference, TargetDistribution
 
 _NEVER = "there is no P(next | observed) to compare with; rows are by do − P(next)."
 
 
-def show(followed: Sequence[Followed], natural: Run, weights_of: str, top: int, out: Path) -> None:
+def show(
+    followed: Sequence[TreatmentEffect], natural: StoredRun, weights_of: str, top: int, out: Path
+) -> None:
     """Print the strongest differences, and where all of them are."""
     console = Console(highlight=False)
     source = followed[0].treatment.router
@@ -42,7 +44,7 @@ def show(followed: Sequence[Followed], natural: Run, weights_of: str, top: int, 
     console.print(f"All of it: {out / JSON_FILE}, {out / CSV_FILE}", soft_wrap=True, markup=False)
 
 
-def _show_one(console: Console, one: Followed, top: int) -> None:
+def _show_one(console: Console, one: TreatmentEffect, top: int) -> None:
     effect, router = one.effect, one.treatment.router
     console.print()
     console.print(
@@ -77,14 +79,14 @@ def _show_one(console: Console, one: Followed, top: int) -> None:
     console.print(_changed(one))
 
 
-def _show_natural(console: Console, one: Followed) -> None:
+def _show_natural(console: Console, one: TreatmentEffect) -> None:
     console.print()
     where = f"at layer {one.treatment.router.layer} → layer {one.target.layer}"
     console.print(Text(f"{one.treatment.words} {where}", style="bold"))
     console.print(_changed(one))
 
 
-def _show_random(console: Console, drawn: Sequence[Followed], top: int) -> None:
+def _show_random(console: Console, drawn: Sequence[TreatmentEffect], top: int) -> None:
     first = drawn[0]
     console.print()
     where = f"at layer {first.treatment.router.layer} → layer {first.target.layer}"
@@ -118,17 +120,17 @@ def _show_random(console: Console, drawn: Sequence[Followed], top: int) -> None:
     )
 
 
-def _divergence(words: str, difference: Difference) -> str:
+def _divergence(words: str, difference: TargetDifference) -> str:
     bits, variation = _plus_minus(difference.js_bits), difference.total_variation
     return f"do from {words}: Jensen–Shannon {bits} bits, total variation {variation:.3f}"
 
 
-def _changed(one: Followed) -> str:
+def _changed(one: TreatmentEffect) -> str:
     return f"changed: {_plus_minus(one.changed)} of tokens choose otherwise, {_plus_minus(one.recall)} of experts stay"
 
 
-def _cell(law: Law | Difference, target: int, sign: str = "") -> str:
-    value = law.probability if isinstance(law, Law) else law.value
+def _cell(law: TargetDistribution | TargetDifference, target: int, sign: str = "") -> str:
+    value = law.probability if isinstance(law, TargetDistribution) else law.value
     if math.isnan(value[target]):
         return "–"
     half = (law.high[target] - law.low[target]) / 2

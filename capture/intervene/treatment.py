@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from capture.hooks import MISSING
-from capture.positions import NOBODY, Layout
+from capture.positions import NO_DOCUMENT, Layout
 from routestat.errors import RoutestatError
 from routestat.traces.metadata import Router
 
@@ -72,7 +72,7 @@ class Treatment:
         """
         if self.kind == NATURAL:
             return None
-        wanted = layout.document != NOBODY
+        wanted = layout.document != NO_DOCUMENT
         forced = np.full((*wanted.shape, self.router.top_k), MISSING, np.int64)
         if self.kind == RANDOM:
             for row, here in enumerate(wanted):

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from capture.train.recipe import START_ID
 
 
-class Rows:
+class RowSampler:
     """The rows of any step, a function of the seed and the step's number: nothing to remember when it goes on.
 
     Every pass over the text cuts it elsewhere and shuffles the rows.

@@ -19,7 +19,7 @@ _MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
 @dataclass(frozen=True)
-class Progress:
+class TrainingProgress:
     """How far a training has come.
 
     Attributes
@@ -37,7 +37,7 @@ class Progress:
     fraction: float = 0.0
 
     @classmethod
-    def of(cls, out: Path) -> "Progress":
+    def of(cls, out: Path) -> "TrainingProgress":
         """What the checkpoint in a folder says; the beginning if there is none."""
         if not (out / FILE).exists():
             return cls()
@@ -49,7 +49,7 @@ class Progress:
             raise _damaged(out, error) from None
 
 
-def save(out: Path, model: Any, optimizer: torch.optim.Optimizer, progress: Progress) -> None:
+def save(out: Path, model: Any, optimizer: torch.optim.Optimizer, progress: TrainingProgress) -> None:
     """Write weights, the optimizer's moments and the progress; a kill while writing leaves the file before."""
     tensors = {}
     for name, weight in model.named_parameters():
@@ -64,7 +64,7 @@ def save(out: Path, model: Any, optimizer: torch.optim.Optimizer, progress: Prog
     partial.replace(out / FILE)
 
 
-def restore(out: Path, model: Any, optimizer: torch.optim.Optimizer) -> Progress:
+def restore(out: Path, model: Any, optimizer: torch.optim.Optimizer) -> TrainingProgress:
     """Put a checkpoint back, bit for bit; a training without one starts at the beginning.
 
     Raises
@@ -72,7 +72,7 @@ def restore(out: Path, model: Any, optimizer: torch.optim.Optimizer) -> Progress
     RoutestatError
         If the file is damaged or of another model.
     """
-    progress = Progress.of(out)
+    progress = TrainingProgress.of(out)
     if not progress.step:
         return progress
     try:

@@ -16,16 +16,16 @@ from capture.corpus import fingerprint, read_texts
 from capture.train import evaluation as exam
 from capture.train import model_card as record
 from capture.train.batching import windows
-from capture.train.checkpoint import Progress, written
-from capture.train.data import Lessons, prepare
-from capture.train.loop import Said, Task, train
-from capture.train.loss_curve import Curve
-from capture.train.progress import Pace
+from capture.train.checkpoint import TrainingProgress, written
+from capture.train.data import TrainingData, prepare
+from capture.train.loop import StepResult, TrainingTask, train
+from capture.train.loss_curve import LossCurve
+from capture.train.progress import TrainingDisplay
 from capture.train.recipe import END_ID, Recipe
-from routestat.cli.runner import check_out
+from routestat.cli.output_folders import check_out
 from routestat.errors import RoutestatError
 
-WATCHED_ROWS, EXAMINED_TOKENS = 16, 1 << 17
+HELD_OUT_ROWS, EVALUATION_TOKENS = 16, 1 << 17
 
 app = typer.Typer(add_completion=False)
 
@@ -89,9 +89,9 @@ def train_model(
     model.config.pad_token_id = model.generation_config.pad_token_id = END_ID
     with written(out):
         model.to(torch.bfloat16).save_pretrained(out)
-    asked = windows(lessons.held_out, context, EXAMINED_TOKENS)
+    asked = windows(lessons.held_out, context, EVALUATION_TOKENS)
     print(f"examining the saved model in {len(asked):,} held-out windows", file=sys.stderr)
-    examined = exam.examine(out, lessons.tokenizer, lessons.stream, asked)
+    examined = exam.evaluate(out, lessons.tokenizer, lessons.stream, asked)
     exam.write_load(out, examined.load)
     facts = record.facts(last, examined, model, speed, lessons.held_out_share)
     record.finish(out, recipe, options, facts, documents)
@@ -110,14 +110,16 @@ def _processes(asked: int, rows: int) -> int:
     return max(n for n in range(1, min(cores, rows) + 1) if rows % n == 0)
 
 
-def _task(recipe: Recipe, lessons: Lessons, options: dict[str, Any], out: Path, save_every: float) -> Task:
+def _task(
+    recipe: Recipe, lessons: TrainingData, options: dict[str, Any], out: Path, save_every: float
+) -> TrainingTask:
     whole = [row for row in windows(lessons.held_out, recipe.context, 1 << 40) if len(row) == recipe.context]
     if not whole:
         raise RoutestatError(
             f"the held-out documents are shorter than --context {recipe.context}: give longer ones, or lower it"
         )
-    chosen = np.linspace(0, len(whole) - 1, min(WATCHED_ROWS, len(whole))).astype(int)
-    return Task(
+    chosen = np.linspace(0, len(whole) - 1, min(HELD_OUT_ROWS, len(whole))).astype(int)
+    return TrainingTask(
         recipe,
         vocab=len(lessons.tokenizer),
         stream=lessons.stream,
@@ -131,12 +133,12 @@ def _task(recipe: Recipe, lessons: Lessons, options: dict[str, Any], out: Path, 
     )
 
 
-def _train(task: Task) -> tuple[Any, dict[str, str], float]:
+def _train(task: TrainingTask) -> tuple[Any, dict[str, str], float]:
     """The model, the last row of the curve, and tokens a second."""
-    done = Progress.of(task.out)
-    with Curve(task.out, done.step) as curve, Pace(done) as pace:
+    done = TrainingProgress.of(task.out)
+    with LossCurve(task.out, done.step) as curve, TrainingDisplay(done) as pace:
 
-        def hear(said: Said) -> None:
+        def hear(said: StepResult) -> None:
             curve.add(said)
             pace.advance(said, task.recipe.batch_tokens)
 
@@ -144,7 +146,7 @@ def _train(task: Task) -> tuple[Any, dict[str, str], float]:
     return model, curve.rows[-1], pace.speed
 
 
-def _print_summary(out: Path, facts: dict[str, Any], examined: exam.Exam) -> None:
+def _print_summary(out: Path, facts: dict[str, Any], examined: exam.Evaluation) -> None:
     print(
         f"{out}: {facts['tokens']:,} tokens in {facts['steps']:,} steps, {facts['seconds'] / 60:.1f} minutes "
         f"({facts['tokens_per_second']:,.0f} a second)"

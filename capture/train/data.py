@@ -19,7 +19,7 @@ TOKENIZER = "tokenizer.json"
 
 
 @dataclass(frozen=True)
-class Lessons:
+class TrainingData:
     """What a model is trained on and examined with.
 
     Attributes
@@ -45,7 +45,7 @@ class Lessons:
         return held / (held + len(self.stream) - self.n_documents)
 
 
-def prepare(documents: Sequence[Document], recipe: Recipe, out: Path) -> Lessons:
+def prepare(documents: Sequence[Document], recipe: Recipe, out: Path) -> TrainingData:
     """Hold documents out, train the tokenizer or read the one in `out`, and encode everything.
 
     Raises
@@ -70,7 +70,7 @@ def prepare(documents: Sequence[Document], recipe: Recipe, out: Path) -> Lessons
         )
     kind = np.uint16 if tokenizer.get_vocab_size() <= 1 << 16 else np.uint32
     held_out = [_encode(tokenizer, texts[i]) for i in held]
-    return Lessons(wrap(tokenizer, recipe.context), stream.astype(kind), held_out, len(kept))
+    return TrainingData(wrap(tokenizer, recipe.context), stream.astype(kind), held_out, len(kept))
 
 
 def train_tokenizer(texts: Sequence[str], vocab: int) -> Tokenizer:

@@ -22,7 +22,7 @@ LOAD = "load.csv"
 
 
 @dataclass(frozen=True)
-class Exam:
+class Evaluation:
     """On held-out text.
 
     Attributes
@@ -50,7 +50,9 @@ class Exam:
         return int((self.load == 0).sum())
 
 
-def examine(folder: Path, tokenizer: Any, stream: NDArray[Any], windows: Sequence[NDArray[np.int64]]) -> Exam:
+def evaluate(
+    folder: Path, tokenizer: Any, stream: NDArray[Any], windows: Sequence[NDArray[np.int64]]
+) -> Evaluation:
     """Examine the model that was saved in `folder`, as anyone would load it.
 
     Parameters
@@ -81,7 +83,7 @@ def examine(folder: Path, tokenizer: Any, stream: NDArray[Any], windows: Sequenc
     bigram = _bigram_nats(stream, windows, config.vocab_size)
     to_bits = 1 / (np.log(2) * max(n_bytes, 1))
     load = served / len(predicted)
-    return Exam(len(predicted), n_bytes, nats / len(predicted), nats * to_bits, bigram * to_bits, load)
+    return Evaluation(len(predicted), n_bytes, nats / len(predicted), nats * to_bits, bigram * to_bits, load)
 
 
 def _batch(windows: Sequence[NDArray[np.int64]]) -> tuple[torch.Tensor, torch.Tensor]:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor, multiprocessing
 
 from capture.train import checkpoint
-from capture.train.batching import Rows
+from capture.train.batching import RowSampler
 from capture.train.recipe import (
     BALANCE_WEIGHT,
     CLIP,
@@ -31,11 +31,11 @@ from capture.train.recipe import (
 from routestat.errors import RoutestatError
 
 # Longer than any step or examination, shorter than a user's patience with a process that died.
-PATIENCE = timedelta(minutes=10)
+PROCESS_TIMEOUT = timedelta(minutes=10)
 
 
 @dataclass(frozen=True)
-class Task:
+class TrainingTask:
     """What every process is told.
 
     Parameters
@@ -44,7 +44,7 @@ class Task:
     vocab : int
     stream : int ``[token]``
     held_out : int ``[row, 1 + context]``
-        Examined every `examine_every` steps.
+        Examined every `evaluate_every` steps.
     out : Path
     steps : int
         To do; 0 where `seconds` decides.
@@ -53,7 +53,7 @@ class Task:
     processes, threads : int
     save_every : float
         Seconds between checkpoints.
-    examine_every : int
+    evaluate_every : int
     """
 
     recipe: Recipe
@@ -66,10 +66,10 @@ class Task:
     processes: int
     threads: int
     save_every: float = 60.0
-    examine_every: int = 100
+    evaluate_every: int = 100
 
 
-class Said(NamedTuple):
+class StepResult(NamedTuple):
     """What one step says: nats per token, the mean balance loss of a layer (1 is even), and what led to them."""
 
     step: int
@@ -82,7 +82,7 @@ class Said(NamedTuple):
     fraction: float
 
 
-def train(task: Task, hear: Callable[[Said], None]) -> Any:
+def train(task: TrainingTask, hear: Callable[[StepResult], None]) -> Any:
     """Train in this process and `processes` − 1 others; return the model.
 
     Raises
@@ -117,7 +117,7 @@ def train(task: Task, hear: Callable[[Said], None]) -> Any:
                 process.kill()
 
 
-def _follow(rank: int, task: Task, meeting: Path) -> None:
+def _follow(rank: int, task: TrainingTask, meeting: Path) -> None:
     # Ctrl-C and a scheduler's warning reach every process; the first decides for all.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
@@ -129,7 +129,7 @@ def _follow(rank: int, task: Task, meeting: Path) -> None:
         sys.exit(1)
 
 
-def _close(task: Task) -> None:
+def _close(task: TrainingTask) -> None:
     if task.processes > 1 and torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
 
@@ -155,7 +155,7 @@ def _stop_flag() -> Iterator[Callable[[], bool]]:
 class _Trainer:
     """One process: its model, which equals all others' bit for bit, and its share of the rows."""
 
-    def __init__(self, task: Task, rank: int, meeting: Path) -> None:
+    def __init__(self, task: TrainingTask, rank: int, meeting: Path) -> None:
         torch.set_num_threads(task.threads)
         if task.processes > 1:
             _meet(rank, task.processes, meeting)
@@ -163,7 +163,7 @@ class _Trainer:
         self.model = make_model(task.recipe, task.vocab)
         self.optimizer = make_optimizer(self.model)
         self.progress = checkpoint.restore(task.out, self.model, self.optimizer)
-        self.rows = Rows(task.stream, task.recipe.context, task.recipe.rows, task.recipe.seed)
+        self.rows = RowSampler(task.stream, task.recipe.context, task.recipe.rows, task.recipe.seed)
         weights = list(self.model.parameters())
         # All gradients in one stretch of memory, and four numbers that travel with them: loss, balance,
         # fraction of the time and the wish to stop. The last two are the first process's to say.
@@ -174,7 +174,7 @@ class _Trainer:
             weight.grad = self.gradient[start : start + weight.numel()].view_as(weight)
             start += weight.numel()
 
-    def run(self, hear: Callable[[Said], None], stopped: Callable[[], bool]) -> Any:
+    def run(self, hear: Callable[[StepResult], None], stopped: Callable[[], bool]) -> Any:
         """Step until the steps or the time are over."""
         step, before, fraction = self.progress.step, self.progress.seconds, self.progress.fraction
         begin = saved = time.monotonic()
@@ -187,13 +187,13 @@ class _Trainer:
             if self.rank == 0:
                 seconds = before + time.monotonic() - begin
                 last = fraction >= 1
-                due = step % self.task.examine_every == 0 or last
+                due = step % self.task.evaluate_every == 0 or last
                 tokens = step * self.task.recipe.batch_tokens
                 aux = balance / self.task.recipe.layers
                 examined = self._examine() if due else None
-                hear(Said(step, seconds, tokens, loss, aux, rate, examined, fraction))
+                hear(StepResult(step, seconds, tokens, loss, aux, rate, examined, fraction))
                 if stop or last or time.monotonic() - saved >= self.task.save_every:
-                    progress = checkpoint.Progress(step, seconds, fraction)
+                    progress = checkpoint.TrainingProgress(step, seconds, fraction)
                     checkpoint.save(self.task.out, self.model, self.optimizer, progress)
                     saved = time.monotonic()
             if stop and fraction < 1:
@@ -234,5 +234,5 @@ def _meet(rank: int, processes: int, meeting: Path) -> None:
     if loopback:
         os.environ.setdefault("GLOO_SOCKET_IFNAME", loopback)
     torch.distributed.init_process_group(
-        "gloo", init_method=meeting.as_uri(), rank=rank, world_size=processes, timeout=PATIENCE
+        "gloo", init_method=meeting.as_uri(), rank=rank, world_size=processes, timeout=PROCESS_TIMEOUT
     )

@@ -8,13 +8,13 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from capture.train.loop import Said
+from capture.train.loop import StepResult
 
 CSV, PNG = "loss.csv", "loss.png"
 COLUMNS = ("step", "seconds", "tokens", "loss", "aux", "lr", "held_out_loss")
 
 
-class Curve:
+class LossCurve:
     """Rows of ``loss.csv``; a resumed training cuts off what came after its checkpoint.
 
     Columns: steps done, seconds, tokens seen, cross-entropy of the step in nats per token, the mean balance loss of
@@ -33,7 +33,7 @@ class Curve:
         self._file = (folder / CSV).open("w", newline="", buffering=1)
         self._writer = csv.DictWriter(self._file, COLUMNS)
 
-    def __enter__(self) -> "Curve":
+    def __enter__(self) -> "LossCurve":
         self._writer.writeheader()
         self._writer.writerows(self.rows)
         return self
@@ -45,7 +45,7 @@ class Curve:
         if self.rows:
             draw(self.rows, self._folder / PNG)
 
-    def add(self, said: Said) -> None:
+    def add(self, said: StepResult) -> None:
         """One step."""
         held_out = "" if said.held_out is None else f"{said.held_out:.6f}"
         values = (

@@ -10,7 +10,7 @@ import transformers
 
 from capture.corpus import Document
 from capture.train import checkpoint
-from capture.train.evaluation import LOAD, Exam
+from capture.train.evaluation import LOAD, Evaluation
 from capture.train.loss_curve import CSV, PNG
 from capture.train.recipe import Recipe
 from routestat.errors import RoutestatError
@@ -74,7 +74,7 @@ def write(out: Path, options: Mapping[str, Any], run: Mapping[str, Any] | None) 
 
 
 def facts(
-    last: Mapping[str, str], exam: Exam, model: Any, speed: float, held_out_share: float
+    last: Mapping[str, str], exam: Evaluation, model: Any, speed: float, held_out_share: float
 ) -> dict[str, Any]:
     """What came of a training, for ``training.json`` and the card."""
     load = exam.load

@@ -7,19 +7,19 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
-from capture.train.checkpoint import Progress as Done
-from capture.train.loop import Said
+from capture.train.checkpoint import TrainingProgress as Done
+from capture.train.loop import StepResult
 
 LINE_EVERY = 30.0
 SMOOTH = 0.2
 
 
-class Pace:
+class TrainingDisplay:
     """Steps done, on stderr.
 
     Parameters
     ----------
-    done : checkpoint.Progress
+    done : checkpoint.TrainingProgress
         What earlier runs did.
     """
 
@@ -38,7 +38,7 @@ class Pace:
         """Whether somebody watches."""
         return self._console.is_terminal
 
-    def __enter__(self) -> "Pace":
+    def __enter__(self) -> "TrainingDisplay":
         self._bar.start()
         return self
 
@@ -47,7 +47,7 @@ class Pace:
     ) -> None:
         self._bar.stop()
 
-    def advance(self, said: Said, tokens: int) -> None:
+    def advance(self, said: StepResult, tokens: int) -> None:
         """One more step, of `tokens`."""
         self._loss += (said.loss - self._loss) * (SMOOTH if self._tokens else 1.0)
         self._tokens += tokens

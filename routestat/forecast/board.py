@@ -84,9 +84,11 @@ def expert_board(
             source = looked_at[0] if looked_at else -1
             horizon = target.layer - source if looked_at else 0
             scored = sums[predictor.name, target.name]
-            law = predictor.link != "rank"
+            distribution = predictor.link != "rank"
             board.append(
-                PredictionScore(predictor.name, source, target.layer, horizon, scored, law, target.name)
+                PredictionScore(
+                    predictor.name, source, target.layer, horizon, scored, distribution, target.name
+                )
             )
     return tuple(board)
 

@@ -16,9 +16,9 @@ from routestat.inference.base.estimate import Estimate, ratio
 from routestat.inference.markov.homogeneity import Homogeneity, homogeneity
 from routestat.inference.markov.horizons import Horizons, horizons
 from routestat.inference.markov.order_selection import choose_order
-from routestat.inference.smoothing.backoff_strength import Strength
+from routestat.inference.smoothing.backoff_strength import BackoffParameters
 from routestat.inference.smoothing.held_out import HeldOut
-from routestat.study.contexts import MOST_ROWS, OVER_LAYERS, OVER_TOKENS, LayerMemory, remember
+from routestat.study.contexts import MOST_ROWS, OVER_LAYERS, OVER_TOKENS, LayerMemory, score_contexts
 from routestat.study.decomposition import Tick
 from routestat.traces.metadata import Router
 from routestat.traces.store import Trace
@@ -65,9 +65,9 @@ class Memory:
         return tuple(1 if order is None else order for order in chosen)
 
     @property
-    def strengths(self) -> tuple[Strength | None, ...]:
+    def strengths(self) -> tuple[BackoffParameters | None, ...]:
         """Of the back-off from two layers to one, of every gap, between those of the two halves of the documents."""
-        found: list[Strength | None] = []
+        found: list[BackoffParameters | None] = []
         for item in self.layers[1:]:
             halves = item.scores.fitted.get(OVER_LAYERS[2], ())
             middle = (
@@ -78,7 +78,7 @@ class Memory:
                 if halves
                 else []
             )
-            found.append(Strength(*middle) if middle else None)
+            found.append(BackoffParameters(*middle) if middle else None)
         return tuple(found)
 
     @property
@@ -132,7 +132,7 @@ def measure_memory(
     if counts.states == "expert":
         why = "the expert view's chain walks experts, not states: there is no product of its steps to compare with"
         return Memory(_of_board(board, counts.routers), None, None, reason=why)
-    layers = remember(sample, counts.routers, rng, tick)
+    layers = score_contexts(sample, counts.routers, rng, tick)
     kept = float(layers[0].scores.tokens.sum()) if layers else 0.0
     note = sample.note
     if len(sample) > MOST_ROWS:

@@ -22,7 +22,7 @@ from routestat.forecast.scores import PredictionScore
 from routestat.inference.association.cell_tests import CellTests, cell_tests
 from routestat.inference.association.expert_independence import ExpertIndependence, independence_experts
 from routestat.inference.association.independence import Independence, independence
-from routestat.inference.association.minimum_effect import MinimalEffect, minimal_effect
+from routestat.inference.association.minimum_effect import MinimumEffect, minimum_effect
 from routestat.inference.base.multiplicity import adjust_families, adjust_log10
 from routestat.inference.base.units import FEW_UNITS, effective_units, too_few
 from routestat.inference.bayes.results import FullBayes
@@ -46,10 +46,10 @@ from routestat.structure.biclusters import (
 from routestat.structure.load_balance import Balance, load_balance
 from routestat.structure.paths import Paths, k_best_paths, path_log2_probability
 from routestat.structure.route_graph import route_graph
-from routestat.study.aa_check import Calibration, check_levels
+from routestat.study.aa_check import AACheck, check_levels
 from routestat.study.chain import chain_of, second_orders
 from routestat.study.decomposition import Budget, Decomposition, Tick, budget, decompose, sample_of
-from routestat.study.layers import Breadth, look_across
+from routestat.study.layers import AcrossLayers, measure_across_layers
 from routestat.study.memory import Memory, measure_memory
 from routestat.traces.clusters.summary import UnitSummary, summarise_units
 from routestat.traces.dummy_rows.findings import Finding, findings_of
@@ -84,7 +84,7 @@ class Dependence:
     test: Independence | ExpertIndependence
     information: InformationInterval
     scarce: Scarcity
-    effect: MinimalEffect | None
+    effect: MinimumEffect | None
     cells: CellTests | None
     iid_bits: float
     iid_estimator: str
@@ -138,11 +138,11 @@ class Study:
     complete: bool
     notes: tuple[str, ...]
     loads: tuple[LayerLoad, ...]
-    calibration: Calibration
+    calibration: AACheck
     dependence: tuple[Dependence, ...]
     parts: tuple[Decomposition, ...]
     budget: Budget
-    breadth: Breadth
+    breadth: AcrossLayers
     across: Mapping[str, NDArray[np.float64]]
     memory: Memory
     chain: Chain
@@ -224,7 +224,7 @@ def _study(
     )
     calibration = check_levels(counts, sample, rng.spawn(1)[0], tick)
     parts = decompose(trace, counts, rng, permutations, tick, sample)
-    breadth = look_across(trace, counts, rng.spawn(1)[0], tick)
+    breadth = measure_across_layers(trace, counts, rng.spawn(1)[0], tick)
     blocks = tuple(
         BlockFinding(source, target, *_blocks(table, n_blocks, rng))
         for source, target, table in _ticking(steps, "finding blocks", tick)
@@ -365,7 +365,7 @@ def _dependence(counts: Counts, source: Router, target: Router, table: NDArray) 
         test,
         information,
         scarcity(total, cells, test.design_effect if isinstance(test, Independence) else 1.0),
-        minimal_effect(tables) if states else None,
+        minimum_effect(tables) if states else None,
         cell_tests(tables) if states else None,
         mutual_information(total, estimator) if states else float("nan"),
         estimator if states else "",

@@ -19,7 +19,7 @@ pytest.importorskip("datasets", reason="capture needs datasets")
 
 import routestat.traces.writer
 from capture.command import app, spread_texts
-from capture.forward import Piece, Runner
+from capture.forward import Runner, Segment
 from capture.routers import discover
 from routestat import Trace
 from routestat.cli.runner import run
@@ -85,7 +85,7 @@ def test_prefill_and_generation_give_equal_results(tmp_path, texts, tiny, capsys
     meta = Trace.open(tmp_path / "generation").meta
     for number in range(3):
         of_document = generated["document"] == number
-        rows = runner.run([Piece(number, generated["token"][of_document].tolist())])
+        rows = runner.run([Segment(number, generated["token"][of_document].tolist())])
         for router in meta.routers:
             np.testing.assert_array_equal(
                 generated[router.name][of_document], router.alphabet.rank(rows.experts[router.name])
@@ -376,11 +376,11 @@ def test_windows_of_a_long_document_are_saved_only_whole(tmp_path, capsys, monke
     assert command(*arguments, tmp_path / "whole") == 0
     run_batch, calls = Runner.run, []
 
-    def interrupted(self, pieces):
-        calls.append(pieces)
-        if pieces[0].document == 1 and pieces[0].first >= 32:
+    def interrupted(self, segments):
+        calls.append(segments)
+        if segments[0].document == 1 and segments[0].first >= 32:
             raise KeyboardInterrupt
-        return run_batch(self, pieces)
+        return run_batch(self, segments)
 
     monkeypatch.setattr(Runner, "run", interrupted)
     assert command(*arguments, tmp_path / "cut") == 130
@@ -401,10 +401,10 @@ def test_a_resumed_sampled_run_draws_what_an_unstopped_one_would(
     assert command(*arguments, tmp_path / "whole") == 0
     run_batch = Runner.run
 
-    def interrupted(self, pieces):
-        if pieces[0].document == 8:
+    def interrupted(self, segments):
+        if segments[0].document == 8:
             raise KeyboardInterrupt
-        return run_batch(self, pieces)
+        return run_batch(self, segments)
 
     monkeypatch.setattr(Runner, "run", interrupted)
     assert command(*arguments, tmp_path / "cut") == 130

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from routestat.inference.base.estimate import Estimate
-from routestat.inference.base.jackknife import Bands
-from routestat.inference.markov.homogeneity import Evenness
+from routestat.inference.base.jackknife import Estimates
+from routestat.inference.markov.homogeneity import StatisticByGap
 from routestat.inference.markov.horizons import Horizons
 from routestat.report.records.parts import caution_of, claims_nothing, is_doubtful, reason
 from routestat.report.sentences import GIVEN, MOST_KNOWN, SHORTER, names_of, reading, share_known
@@ -269,7 +269,7 @@ def _why_horizon(found: Horizons, column: int) -> list[str | None]:
     return [found.reason, *(why for (_, at), why in found.reasons.items() if at == horizon)]
 
 
-def _banded(bands: dict[str, Bands], at: Any) -> Record:
+def _banded(bands: dict[str, Estimates], at: Any) -> Record:
     record: Record = {}
     for key, band in bands.items():
         record[key] = _number(band.value[at])
@@ -289,7 +289,7 @@ def _homogeneity(memory: Memory) -> Record:
     }
 
 
-def _even(name: str, even: Evenness) -> Record:
+def _even(name: str, even: StatisticByGap) -> Record:
     slope = even.slope_bits_per_layer
     return {
         f"{name}_range_bits": even.range_bits,

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from routestat.inference.information.scarcity import Scarcity
-from routestat.inference.level_checks.verdicts import LevelCheck
+from routestat.inference.level_checks.level_check import LevelCheck
 from routestat.inference.markov.order_selection import LEAST_BITS
-from routestat.study.aa_check import Calibration
+from routestat.study.aa_check import AACheck
 from routestat.study.decomposition import Budget, Conditional, Decomposition
 from routestat.traces.clusters.summary import UnitSummary
 from routestat.traces.dummy_rows.findings import Finding
@@ -160,7 +160,7 @@ def budget_record(budget: Budget, scarce: Sequence[Scarcity] = ()) -> Record:
     }
 
 
-def calibration_record(found: Calibration, layers: Sequence[int]) -> Record:
+def calibration_record(found: AACheck, layers: Sequence[int]) -> Record:
     """`calibration`: how often tests reject where there is nothing to find; rates beside `families` are of loads."""
     check = found.halves
     columns = (

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from routestat.errors import RoutestatError
+from routestat.traces.categorical import categorical
 from routestat.traces.synthetic import distributions as laws
 from routestat.traces.synthetic import exact
 from routestat.traces.synthetic.distributions import Floats
@@ -84,9 +85,9 @@ def run_chain(
 ) -> Synthetic:
     """Tokens that walk through the layers by `transitions` ``[gap, source, target]``."""
     states = frame.blank()
-    states[0] = laws.draw_states(initial[None], np.zeros(frame.n_tokens, dtype=np.int32), rng)
+    states[0] = categorical(initial[None], np.zeros(frame.n_tokens, dtype=np.int32), rng)
     for gap, table in enumerate(transitions):
-        states[gap + 1] = laws.draw_states(table, states[gap], rng)
+        states[gap + 1] = categorical(table, states[gap], rng)
     return frame.finish(states, chain_truth(law, initial, transitions, planted))
 
 

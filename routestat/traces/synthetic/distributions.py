@@ -133,35 +133,6 @@ def dirichlet_around(base: Floats, concentration: float, n_rows: int, rng: np.ra
     return laws
 
 
-def draw_states(laws: ArrayLike, rows: NDArray[np.integer], rng: np.random.Generator) -> NDArray[np.intp]:
-    """One state per token, by the law of the token's row.
-
-    Parameters
-    ----------
-    laws : array ``[row, state]``
-        Each row sums to 1.
-    rows : integer array ``[token]``
-        Which row each token follows.
-
-    Returns
-    -------
-    integer array ``[token]``
-        A state of probability 0 is never drawn.
-    """
-    cumulated = np.cumsum(laws, axis=1)
-    n_rows, n_states = cumulated.shape
-    cumulated /= cumulated[:, -1:]
-    # All rows end to end make one increasing sequence, so a single search serves every token. Sums with the
-    # row number are rounded; the shrinking keeps a number just below 1 from being rounded into the next row.
-    cumulated += np.arange(n_rows)[:, None]
-    keys = rng.random(len(rows))
-    keys *= 1 - n_rows * 2.0**-51
-    keys += rows
-    found = np.searchsorted(cumulated.ravel(), keys, side="right")
-    found -= rows.astype(np.intp) * n_states
-    return found
-
-
 def draw_experts(
     logits: Floats, top_k: int, rows: NDArray[np.integer], rng: np.random.Generator
 ) -> NDArray[np.intp]:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from routestat.errors import RoutestatError
+from routestat.traces.categorical import categorical
 from routestat.traces.synthetic import distributions as laws
 from routestat.traces.synthetic import exact
 from routestat.traces.synthetic.distributions import Floats
@@ -187,7 +188,7 @@ def draw(
 ) -> NDArray[np.unsignedinteger]:
     """A state per token by its row of `law`: a law of states if these are listed, else expert weights."""
     if laws.is_listable(frame.alphabet):
-        return laws.draw_states(law, rows, rng).astype(frame.alphabet.dtype)
+        return categorical(law, rows, rng).astype(frame.alphabet.dtype)
     # A sharp Dirichlet law underflows to 0 for live experts; a floor lets chance choose when k need them.
     logits = laws.log_weights(np.where(alive, np.maximum(law, 1e-300), 0.0))
     return frame.alphabet.rank(laws.draw_experts(logits, frame.alphabet.top_k, rows, rng))

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from routestat.errors import RoutestatError
+from routestat.traces.categorical import categorical
 from routestat.traces.synthetic import distributions as laws
 from routestat.traces.synthetic import exact
 from routestat.traces.synthetic.chains import dense_size, run_chain, state_distributions
@@ -131,7 +132,7 @@ def planted_paths(
     states, marginals = independent_states(frame, weights, rng)
 
     everyone = np.zeros(frame.n_tokens, dtype=np.int32)
-    follows = laws.draw_states(np.append(probability, 1 - weight)[None], everyone, rng)
+    follows = categorical(np.append(probability, 1 - weight)[None], everyone, rng)
     on_path = np.flatnonzero(follows < len(routes))
     for layer in range(frame.n_layers):
         states[layer, on_path] = routes[follows[on_path], layer]

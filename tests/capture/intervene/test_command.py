@@ -232,11 +232,11 @@ def test_an_interrupted_run_goes_on(tmp_path, capsys, monkeypatch):
     assert command(*options, tmp_path / "whole") == 0
     prefill, calls = Runner.prefill, []
 
-    def interrupted(self, pieces):
+    def interrupted(self, segments):
         calls.append(self.forcing)
         if sum(call is not None for call in calls) == 2:
             raise KeyboardInterrupt
-        return prefill(self, pieces)
+        return prefill(self, segments)
 
     monkeypatch.setattr(Runner, "prefill", interrupted)
     capsys.readouterr()

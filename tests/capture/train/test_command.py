@@ -24,7 +24,7 @@ from capture.train import checkpoint, recipe
 from capture.train import command as desk
 from capture.train import data as lessons
 from capture.train import evaluation as exam
-from capture.train.batching import Rows
+from capture.train.batching import RowSampler
 from routestat import Trace
 from routestat.cli.runner import run
 from tests.capture.conftest import ROOT
@@ -94,14 +94,14 @@ def test_the_same_seed_gives_the_same_weights_and_another_does_not(text, tmp_pat
 
 def stop_after(monkeypatch, steps):
     """Ctrl-C, as the user would send it, while the training runs."""
-    add = desk.Curve.add
+    add = desk.LossCurve.add
 
     def stopping(self, said):
         add(self, said)
         if said.step == steps:
             signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr(desk.Curve, "add", stopping)
+    monkeypatch.setattr(desk.LossCurve, "add", stopping)
 
 
 def test_a_stopped_training_goes_on_as_if_nothing_had_been(text, tmp_path, monkeypatch, capsys):
@@ -273,7 +273,7 @@ def test_first_weights_have_the_recipe_s_sizes():
 
 
 def test_every_pass_shows_every_row_once_and_cuts_the_text_elsewhere():
-    rows = Rows(np.arange(3, 1003, dtype=np.uint16), 10, 7, seed=1)
+    rows = RowSampler(np.arange(3, 1003, dtype=np.uint16), 10, 7, seed=1)
     # 99 rows in a pass: the first 14 steps and one row more.
     seen = np.concatenate([rows.of_step(step) for step in range(15)])
     assert (seen[:, 0] == recipe.START_ID).all()
@@ -282,7 +282,7 @@ def test_every_pass_shows_every_row_once_and_cuts_the_text_elsewhere():
     assert (np.diff(np.sort(first)) == 10).all()
     assert (np.diff(first) != 10).any()
     assert (first[0] - second[0]) % 10
-    again = Rows(np.arange(3, 1003, dtype=np.uint16), 10, 7, seed=1)
+    again = RowSampler(np.arange(3, 1003, dtype=np.uint16), 10, 7, seed=1)
     np.testing.assert_array_equal(again.of_step(14), rows.of_step(14))
 
 

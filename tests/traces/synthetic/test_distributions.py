@@ -53,28 +53,6 @@ def test_information_of_a_table_by_hand():
     assert exact.mutual_information_bits(np.outer([0.2, 0.8], [0.5, 0.5])) == pytest.approx(0, abs=1e-15)
 
 
-def test_states_of_probability_zero_are_never_drawn():
-    law = np.array([[0, 0.3, 0, 0.7, 0], [1e-300, 0, 0, 0, 1.0], [0, 0, 1.0, 0, 0]])
-    rows = np.repeat(np.arange(3), 20_000)
-    drawn = laws.draw_states(law, rows, rng())
-    counts = np.zeros((3, 5), int)
-    np.add.at(counts, (rows, drawn), 1)
-    assert counts[law < 1e-200].sum() == 0
-    assert close_to(counts[0, 1] / 20_000, 0.3, np.sqrt(0.21), 20_000)
-
-
-@pytest.mark.parametrize("uniform", [0.0, 1 - 2.0**-53])
-@pytest.mark.parametrize("n_rows", [1, 3, 100_000])
-def test_the_ends_of_the_unit_interval_stay_in_their_row(uniform, n_rows):
-    class Extreme:
-        def random(self, n):
-            return np.full(n, uniform)
-
-    law = np.tile([0.0, 0.25, 0.0, 0.75, 0.0], (n_rows, 1))
-    drawn = laws.draw_states(law, np.arange(n_rows, dtype=np.int32), Extreme())
-    assert set(drawn.tolist()) == {1 if uniform == 0 else 3}
-
-
 def test_experts_are_drawn_by_successive_sampling():
     weights = rng(2).dirichlet(np.ones(7), size=2)
     rows = np.tile([0, 1], 40_000)

@@ -10,7 +10,7 @@ import numpy as np
 from routestat.errors import RoutestatError
 from routestat.inference.base.tables import Floats, Integers
 from routestat.inference.level_checks.half_splits import HIGH, LOW, HalfSplits, p_histogram
-from routestat.inference.level_checks.traded_layers import PValues
+from routestat.inference.level_checks.null_p_values import PValues
 
 #: Draws below which a rate says nothing.
 FEWEST_DRAWS = 50

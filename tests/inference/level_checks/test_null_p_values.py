@@ -7,8 +7,8 @@ from routestat import Router
 from routestat.counting.document_sample import Sample
 from routestat.inference.association.expert_independence import independence_experts
 from routestat.inference.association.independence import independence
-from routestat.inference.level_checks import traded_layers as traded_p_values
-from routestat.inference.level_checks.traded_layers import independence_p_values, order_p_values
+from routestat.inference.level_checks import null_p_values
+from routestat.inference.level_checks.null_p_values import independence_p_values, order_p_values
 from routestat.inference.markov.order_score_test import clustered_order
 from routestat.traces.clusters.units import Units
 
@@ -46,7 +46,7 @@ def test_independence_is_that_of_the_report(monkeypatch, states, name, real) -> 
         called.append(real(*tables))
         return called[-1]
 
-    monkeypatch.setattr(traded_p_values, name, spy)
+    monkeypatch.setattr(null_p_values, name, spy)
     found = independence_p_values(copies(), *ROUTERS[:2], np.random.default_rng(2), 30, states)
     assert found.clustered.tolist() == [test.p_clustered for test in called]
     assert len(called) == 30
@@ -63,7 +63,7 @@ def test_order_is_that_of_the_report(monkeypatch) -> None:
         called.append(clustered_order(strata))
         return called[-1]
 
-    monkeypatch.setattr(traded_p_values, "clustered_order", spy)
+    monkeypatch.setattr(null_p_values, "clustered_order", spy)
     rng, given = np.random.default_rng(3), copies()
     noise = rng.integers(0, 6, (2, len(given))).astype(np.uint8)
     columns = {"L00": noise[0], "L01": noise[1], "L02": noise[0]}

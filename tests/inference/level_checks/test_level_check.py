@@ -7,8 +7,8 @@ import pytest
 
 from routestat.errors import RoutestatError
 from routestat.inference.level_checks.half_splits import half_splits, p_histogram
-from routestat.inference.level_checks.traded_layers import PValues
-from routestat.inference.level_checks.verdicts import LevelCheck, level_check, loads_check, trust
+from routestat.inference.level_checks.level_check import LevelCheck, level_check, loads_check, trust
+from routestat.inference.level_checks.null_p_values import PValues
 
 
 def p_values(clustered, iid=None, reasons=()) -> PValues:
