@@ -27,7 +27,7 @@ from capture.store import RUN_FILE, CaptureStore, refuse_taken
 from routestat.cli.output_folders import check_out, keep_traces_apart
 from routestat.cli.progress_bars import ProgressBars
 from routestat.errors import RoutestatError
-from routestat.traces.store import span
+from routestat.traces.number_ranges import span
 
 app = typer.Typer(add_completion=False)
 OBSERVED = "observed"
