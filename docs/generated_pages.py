@@ -122,9 +122,9 @@ def reference_pages() -> dict[str, str]:
     files = {f"{package}.md": f"# {PACKAGES[package]}\n\n" + "\n".join(pages[package]) for package in order}
     toctree = "```{toctree}\n:maxdepth: 1\n\n" + "\n".join(order) + "\n```\n"
     files["index.md"] = (
-        "# Python reference\n\nAll public names of `import routestat as rs`. Functions take plain arrays (rows = source, "
-        "columns = target) and return frozen results, which are listed behind the function that returns them.\n\n"
-        + toctree
+        "# Python reference\n\nAll public names of `import routestat as rs`. Functions take plain arrays "
+        "(rows = source, columns = target) and return frozen results, which are listed behind the function that "
+        "returns them.\n\n" + toctree
     )
     return files
 
@@ -200,7 +200,13 @@ def generate(app: Sphinx, config: Config) -> None:
 
 
 def shorten_types(
-    app: Sphinx, what: str, name: str, obj: object, options: object, signature: str | None, returns: str | None
+    app: Sphinx,
+    what: str,
+    name: str,
+    obj: object,
+    options: object,
+    signature: str | None,
+    returns: str | None,
 ) -> tuple[str | None, str | None]:
     """Write NumPy's types in a signature by their usual names."""
 
