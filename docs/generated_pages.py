@@ -15,10 +15,11 @@ import typing
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from sphinx.application import Sphinx
-from sphinx.config import Config
-
 import routestat
+
+if typing.TYPE_CHECKING:
+    from sphinx.application import Sphinx
+    from sphinx.config import Config
 
 ROOT = Path(__file__).parents[1]
 DOCS = Path(__file__).parent
@@ -181,17 +182,17 @@ def linked(text: str, folder: Path) -> str:
     return re.sub(r"\]\((?P<file>[^)#:\s]+\.md)(?P<anchor>#[^)]*)?\)", link, text)
 
 
-def rewrite_page(app: Sphinx, docname: str, content: list[str]) -> None:
+def rewrite_page(app: "Sphinx", docname: str, content: list[str]) -> None:
     """Turn links of a page that lead out of the documentation into links to pages."""
     content[0] = linked(content[0], (DOCS / docname).parent)
 
 
-def rewrite_included(app: Sphinx, path: Path, parent: str, content: list[str]) -> None:
+def rewrite_included(app: "Sphinx", path: Path, parent: str, content: list[str]) -> None:
     """The same for a file from elsewhere in the repository that a page includes."""
     content[0] = linked(content[0], (DOCS / path).resolve().parent)
 
 
-def generate(app: Sphinx, config: Config) -> None:
+def generate(app: "Sphinx", config: "Config") -> None:
     """Write all pages before Sphinx looks for its sources."""
     GENERATED.mkdir(exist_ok=True)
     write(GENERATED / "commands", {"index.md": commands_page()})
@@ -200,7 +201,7 @@ def generate(app: Sphinx, config: Config) -> None:
 
 
 def shorten_types(
-    app: Sphinx,
+    app: "Sphinx",
     what: str,
     name: str,
     obj: object,
@@ -220,7 +221,7 @@ def shorten_types(
     return short(signature), short(returns)
 
 
-def setup(app: Sphinx) -> dict[str, bool]:
+def setup(app: "Sphinx") -> dict[str, bool]:
     """Called by Sphinx."""
     app.connect("config-inited", generate)
     app.connect("source-read", rewrite_page)
