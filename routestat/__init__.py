@@ -14,7 +14,7 @@ _PUBLIC = {
     "Trace": "routestat.traces.store",
     "TraceMeta": "routestat.traces.metadata",
     "TraceWriter": "routestat.traces.writer",
-    "Rows": "routestat.inference.smoothing.context_counts",
+    "TokenRows": "routestat.inference.smoothing.context_counts",
     "Context": "routestat.counting.context",
     "Counts": "routestat.counting.counts",
     "count": "routestat.counting.counts",
@@ -33,9 +33,9 @@ _PUBLIC = {
     "correlate": "routestat.structure.profiles",
     "entropy": "routestat.inference.information.entropy",
     "fit_chain": "routestat.inference.markov.chain",
-    "fit_law": "routestat.inference.smoothing.backoff",
+    "fit_distribution": "routestat.inference.smoothing.backoff",
     "fit_concentration": "routestat.inference.smoothing.concentration",
-    "foresee": "routestat.inference.markov.prediction",
+    "predict_ahead": "routestat.inference.markov.prediction",
     "fit_second_order": "routestat.inference.markov.second_order",
     "half_splits": "routestat.inference.level_checks.half_splits",
     "homogeneity": "routestat.inference.markov.homogeneity",
@@ -69,8 +69,11 @@ _PUBLIC = {
     "RoutestatError": "routestat.errors",
 }
 
-#: Former names of public functions, which go on working.
+#: Earlier names, each with the present one.
 _ALIASES = {
+    "Rows": "TokenRows",
+    "fit_law": "fit_distribution",
+    "foresee": "predict_ahead",
     "compare_laws": "compare_distributions",
     "enough": "sample_size",
     "minimal_effect": "minimum_effect",

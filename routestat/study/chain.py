@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from routestat.counting.context import Context
 from routestat.counting.counts import Counts, count
 from routestat.inference.markov.chain import Chain, fit_chain
-from routestat.inference.markov.second_order import MOST_CELLS, SecondOrder, fit_second_order
-from routestat.inference.smoothing.backoff_strength import Strength
+from routestat.inference.markov.second_order import MOST_CELLS, SecondOrderStep, fit_second_order
+from routestat.inference.smoothing.backoff_strength import BackoffParameters
 from routestat.study.decomposition import Tick
 from routestat.traces.store import Trace
 
@@ -14,7 +14,7 @@ from routestat.traces.store import Trace
 def chain_of(
     counts: Counts,
     alpha: str | float,
-    second: Sequence[SecondOrder | None] = (),
+    second: Sequence[SecondOrderStep | None] = (),
     orders: Sequence[int] = (),
 ) -> Chain:
     """The chain through all counted routers.
@@ -37,9 +37,9 @@ def second_orders(
     counts: Counts,
     alpha: str | float,
     wanted: Sequence[bool],
-    strengths: Sequence[Strength | None] = (),
+    strengths: Sequence[BackoffParameters | None] = (),
     tick: Tick = lambda what, done, total: None,
-) -> tuple[SecondOrder | None, ...]:
+) -> tuple[SecondOrderStep | None, ...]:
     """Count and fit steps of order 2, one entry per gap; None where not wanted, or of too many states.
 
     Parameters
@@ -71,7 +71,7 @@ def second_orders(
         states="subset",
         progress=lambda done, total: tick("counting two layers back", done, total),
     )
-    fitted: list[SecondOrder | None] = []
+    fitted: list[SecondOrderStep | None] = []
     for gap, do in enumerate(able):
         tick("fitting order 2", gap, len(able))
         table = tables.table(Context.layer(2, 1), routers[gap + 1])[0] if do else None

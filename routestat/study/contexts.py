@@ -16,13 +16,13 @@ from routestat.inference.base.estimate import Estimate, ratio
 from routestat.inference.markov.order_score_test import clustered_order
 from routestat.inference.markov.order_selection import OrderChoice, choose_order
 from routestat.inference.markov.order_tests import OrderTests, order_tests
-from routestat.inference.smoothing.context_counts import Rows
-from routestat.inference.smoothing.held_out import HeldOut, Ladder, held_out
+from routestat.inference.smoothing.context_counts import TokenRows
+from routestat.inference.smoothing.held_out import HeldOut, NestedContexts, held_out
 from routestat.study.decomposition import Tick
 from routestat.traces.metadata import Router
 
 #: Ladders of contexts by name, from the shortest on; each asks for the columns that it names.
-LADDERS: Mapping[str, Ladder] = {
+LADDERS: Mapping[str, NestedContexts] = {
     "nothing": [()],
     "layer-1": [(), ("layer-1",)],
     "layer-2,layer-1": [(), ("layer-1",), ("layer-1", "layer-2")],
@@ -89,7 +89,7 @@ class LayerMemory:
         return ratio(self.scores.bits[context], self.scores.tokens)
 
 
-def remember(
+def score_contexts(
     sample: Sample,
     routers: Sequence[Router],
     rng: np.random.Generator,
@@ -151,7 +151,7 @@ def _of_layer(sample: Sample, routers: Sequence[Router], rng: np.random.Generato
     )
 
 
-def _known(rows: Rows, names: Sequence[str]) -> float:
+def _known(rows: TokenRows, names: Sequence[str]) -> float:
     if not len(rows):
         return float("nan")
     return float(np.all([rows.columns[name] >= 0 for name in names], axis=0).mean()) if names else 1.0
@@ -164,7 +164,7 @@ def _choice(scores: HeldOut, names: Sequence[str], known: Mapping[str, float]) -
     return choice if asked or len(names) < 2 else replace(choice, chosen=None)
 
 
-def _rows(sample: Sample, routers: Sequence[Router]) -> Rows:
+def _rows(sample: Sample, routers: Sequence[Router]) -> TokenRows:
     target = _states(sample, routers[-1])
     columns = {
         "token-1": _before(target, sample.follows, 1),
@@ -176,7 +176,7 @@ def _rows(sample: Sample, routers: Sequence[Router]) -> Rows:
     if (sample.token >= 0).any():
         columns["token id"] = sample.token.astype(np.int64)
     keep = (target >= 0) & _few_enough(sample)
-    return Rows(
+    return TokenRows(
         target[keep],
         routers[-1].alphabet.size,
         sample.group[keep],

@@ -1,6 +1,6 @@
 """How long the memory is: over layers, over tokens, and how far the chain's own steps carry."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,30 +9,21 @@ from numpy.typing import NDArray
 from routestat.counting.context import Context
 from routestat.counting.counts import Counts
 from routestat.counting.document_sample import Sample
-from routestat.counting.further_tables import count_beside
+from routestat.counting.further_tables import count_further_tables
 from routestat.counting.predictor_scores import SUMS
+from routestat.forecast import catalogue
 from routestat.forecast.scores import PredictionScore
 from routestat.inference.base.estimate import Estimate, ratio
 from routestat.inference.markov.homogeneity import Homogeneity, homogeneity
 from routestat.inference.markov.horizons import Horizons, horizons
 from routestat.inference.markov.order_selection import choose_order
-from routestat.inference.smoothing.backoff_strength import Strength
+from routestat.inference.smoothing.backoff_strength import BackoffParameters
 from routestat.inference.smoothing.held_out import HeldOut
-from routestat.study.contexts import MOST_ROWS, OVER_LAYERS, OVER_TOKENS, LayerMemory, remember
+from routestat.study.contexts import MOST_ROWS, OVER_LAYERS, OVER_TOKENS, LayerMemory, score_contexts
 from routestat.study.decomposition import Tick
 from routestat.traces.metadata import Router
 from routestat.traces.store import Trace
 
-#: The predictors of the expert view's board that rest on such contexts.
-FACTORISED: Mapping[str, str] = {
-    "nothing": "popularity",
-    "layer-1": "layer-1-factorised",
-    "layer-2,layer-1": "layers-2-factorised",
-    "layer-4,layer-3,layer-2,layer-1": "layers-4-factorised",
-    "token-1": "previous-token-factorised",
-    "token-2,token-1": "previous-two-tokens-factorised",
-    "layer-1,token-1": "layer-1-previous-token-factorised",
-}
 FARTHEST = 8
 
 
@@ -65,9 +56,9 @@ class Memory:
         return tuple(1 if order is None else order for order in chosen)
 
     @property
-    def strengths(self) -> tuple[Strength | None, ...]:
+    def strengths(self) -> tuple[BackoffParameters | None, ...]:
         """Of the back-off from two layers to one, of every gap, between those of the two halves of the documents."""
-        found: list[Strength | None] = []
+        found: list[BackoffParameters | None] = []
         for item in self.layers[1:]:
             halves = item.scores.fitted.get(OVER_LAYERS[2], ())
             middle = (
@@ -78,7 +69,7 @@ class Memory:
                 if halves
                 else []
             )
-            found.append(Strength(*middle) if middle else None)
+            found.append(BackoffParameters(*middle) if middle else None)
         return tuple(found)
 
     @property
@@ -132,7 +123,7 @@ def measure_memory(
     if counts.states == "expert":
         why = "the expert view's chain walks experts, not states: there is no product of its steps to compare with"
         return Memory(_of_board(board, counts.routers), None, None, reason=why)
-    layers = remember(sample, counts.routers, rng, tick)
+    layers = score_contexts(sample, counts.routers, rng, tick)
     kept = float(layers[0].scores.tokens.sum()) if layers else 0.0
     note = sample.note
     if len(sample) > MOST_ROWS:
@@ -158,7 +149,7 @@ def _horizons(trace: Trace, counts: Counts, steps: list[NDArray], tick: Tick) ->
     ]
     tables = zip(
         pairs,
-        count_beside(
+        count_further_tables(
             trace,
             counts,
             [(Context.layer(end - start), counts.routers[end]) for start, end in pairs],
@@ -190,7 +181,7 @@ def _of_board(board: Sequence[PredictionScore], routers: Sequence[Router]) -> tu
         # Where there are not so many layers before, a longer one is the shorter one again.
         known = {
             name: sums[scored]
-            for name, scored in FACTORISED.items()
+            for name, scored in catalogue.memory_models().items()
             if scored in sums and name.count("layer-") <= place
         }
         if not known:

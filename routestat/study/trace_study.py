@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import networkx as nx
@@ -15,7 +16,7 @@ from routestat.counting.document_sample import Sample
 from routestat.counting.paths import PathCounts, count_given
 from routestat.counting.strata import count_strata
 from routestat.errors import RoutestatError
-from routestat.forecast.board import expert_board, mean_board, state_board
+from routestat.forecast.board import expert_board, further_tables, mean_board, state_board
 from routestat.forecast.factorised import FactorisedChain
 from routestat.forecast.factorised_fit import fit_factorised
 from routestat.forecast.scores import PredictionScore
@@ -46,15 +47,16 @@ from routestat.structure.biclusters import (
 from routestat.structure.load_balance import Balance, load_balance
 from routestat.structure.paths import Paths, k_best_paths, path_log2_probability
 from routestat.structure.route_graph import route_graph
-from routestat.study.aa_check import Calibration, check_levels
+from routestat.study.aa_check import AACheck, check_levels
 from routestat.study.chain import chain_of, second_orders
 from routestat.study.decomposition import Budget, Decomposition, Tick, budget, decompose, sample_of
-from routestat.study.layers import Breadth, look_across
+from routestat.study.layers import AcrossLayers, measure_across_layers
 from routestat.study.memory import Memory, measure_memory
-from routestat.traces.clusters.facts import UnitFacts, unit_facts
-from routestat.traces.dummy_rows.facts import Finding, findings_of
+from routestat.traces.clusters.summary import UnitSummary, summarise_units
+from routestat.traces.dummy_rows.findings import Finding, findings_of
 from routestat.traces.metadata import Router, TraceMeta, layers_were_counted
-from routestat.traces.store import Trace, span
+from routestat.traces.number_ranges import span
+from routestat.traces.store import Trace
 
 
 @dataclass(frozen=True)
@@ -131,17 +133,17 @@ class Study:
     routers: tuple[Router, ...]
     n_tokens: int
     n_documents: int
-    units: UnitFacts
+    units: UnitSummary
     not_measured: tuple[Finding, ...]
     n_groups: int
     complete: bool
     notes: tuple[str, ...]
     loads: tuple[LayerLoad, ...]
-    calibration: Calibration
+    calibration: AACheck
     dependence: tuple[Dependence, ...]
     parts: tuple[Decomposition, ...]
     budget: Budget
-    breadth: Breadth
+    breadth: AcrossLayers
     across: Mapping[str, NDArray[np.float64]]
     memory: Memory
     chain: Chain
@@ -223,7 +225,7 @@ def _study(
     )
     calibration = check_levels(counts, sample, rng.spawn(1)[0], tick)
     parts = decompose(trace, counts, rng, permutations, tick, sample)
-    breadth = look_across(trace, counts, rng.spawn(1)[0], tick)
+    breadth = measure_across_layers(trace, counts, rng.spawn(1)[0], tick)
     blocks = tuple(
         BlockFinding(source, target, *_blocks(table, n_blocks, rng))
         for source, target, table in _ticking(steps, "finding blocks", tick)
@@ -246,7 +248,7 @@ def _study(
         routers=counts.routers,
         n_tokens=counts.n_tokens,
         n_documents=counts.n_documents,
-        units=unit_facts(trace, counts.n_documents, counts.clusters),
+        units=summarise_units(trace, counts.n_documents, counts.clusters),
         not_measured=_not_measured(trace, counts),
         n_groups=int(np.count_nonzero(counts.tokens)),
         complete=trace.complete,
@@ -287,7 +289,7 @@ def _notes(trace: Trace, counts: Counts) -> tuple[str, ...]:
         for note in (
             trace.note,
             counts.note,
-            *unit_facts(trace, counts.n_documents, counts.clusters).sentences(),
+            *summarise_units(trace, counts.n_documents, counts.clusters).sentences(),
             *(finding.sentence for finding in _not_measured(trace, counts)),
         )
         if note
@@ -424,7 +426,8 @@ def _board(
     trace: Trace, counts: Counts, alpha: str | float, tick: Tick
 ) -> tuple[tuple[PredictionScore, ...], FactorisedChain | None]:
     if counts.states == "subset":
-        return state_board(counts, alpha, lambda done, total: tick("scoring predictors", done, total)), None
+        beside = further_tables(trace, counts)
+        return state_board(counts, alpha, partial(tick, "scoring predictors"), beside), None
     if np.count_nonzero(counts.tokens) < 2:
         return expert_board(counts, (), {}), None
     return fit_factorised(trace, counts, alpha, progress=tick)

@@ -19,7 +19,7 @@ def conditional_information_interval(strata: Strata, level: float = 0.95) -> Inf
 
     With hundreds of strata the plug-in is far too high: at a thousand token types of 28 x 28 cells by a fifth.
     Leaving out whole groups takes out the leading term of that bias whatever goes on inside documents, and the
-    same replicates give the error: a group moves the figure by (1 - w_g)(I - I_-g), w_g its share of the tokens.
+    same replicates give the error: a group moves the figure by (1 - w_g)(I - I without g), w_g its share of the tokens.
     In the expert view the information is that of one source slot and one target slot of a token.
 
     Parameters

@@ -1,6 +1,6 @@
 """P-values of the tests of independence and order where there is nothing to find, in the user's own documents.
 
-The cases are made documents whose layers come from different documents (`routestat.counting.traded_layers`); the
+The cases are made documents whose layers come from different documents (`routestat.counting.recombined_documents`); the
 tests are those that the report rests on.
 """
 
@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from routestat.counting.document_sample import Sample
+from routestat.counting.recombined_documents import group_tables, recombined_samples
 from routestat.counting.strata import count_strata
-from routestat.counting.traded_layers import group_tables, traded_samples
 from routestat.inference.association.expert_independence import independence_experts
 from routestat.inference.association.independence import independence
 from routestat.inference.base.tables import Floats, read_only
@@ -55,7 +55,7 @@ def independence_p_values(
         "subset", tested by `independence`, or "expert", by `independence_experts`.
     """
     found = []
-    for made in traded_samples(sample, source, target, rng, n):
+    for made in recombined_samples(sample, source, target, rng, n):
         counted = group_tables(made, source, target, states)
         if states == "expert":
             wide = independence_experts(counted.tables, counted.sources, counted.targets, counted.tokens)
@@ -86,7 +86,7 @@ def order_p_values(
     ends of one document repeat themselves at the same tokens; here each repeats itself at tokens of its own.
     """
     found: list[tuple[float, float, str | None]] = []
-    for made in traded_samples(sample, source, target, rng, n, via=via):
+    for made in recombined_samples(sample, source, target, rng, n, via=via):
         strata = count_strata(made, source, target, via)
         if not strata.n_tokens:
             found.append((math.nan, math.nan, "no two documents make the same choice in the layer between"))

@@ -25,7 +25,7 @@ LARGE_BIAS = 0.1
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class Evenness:
+class StatisticByGap:
     """One figure of every gap, in bits, and whether it is the same in all.
 
     Attributes
@@ -76,8 +76,8 @@ class Homogeneity:
     """
 
     layers: tuple[int, ...]
-    information: Evenness
-    conditional_entropy: Evenness
+    information: StatisticByGap
+    conditional_entropy: StatisticByGap
     n_tokens: tuple[int, ...]
     n_groups: int
     level: float
@@ -185,11 +185,11 @@ def _entropies(totals: Floats) -> Floats:
 
 def _evenness(
     whole: Floats, left_out: Floats, size: Floats, layers: tuple[int, ...], level: float, reason: str | None
-) -> Evenness:
+) -> StatisticByGap:
     each, gaps, nan = jackknife_each(whole, left_out, size, level), len(whole), math.nan
     if reason is not None:
         none = Estimate(nan, nan, nan, nan, 0, reason)
-        return Evenness(
+        return StatisticByGap(
             gap_bits=each, mean_bits=none, range_bits=nan, spread_bits=nan, slope_bits_per_layer=none,
             p_clustered=nan, log10_p_clustered=nan, nu=nan, reason=reason,
         )  # fmt: skip
@@ -208,7 +208,7 @@ def _evenness(
     # Products of different groups hold all of the squared differences but what each group has on its own.
     pairs = 1.0 - float((by_size.mean(axis=0) ** 2).sum())
     between = max(0.0, test.cross) / pairs if math.isfinite(test.cross) else nan
-    return Evenness(
+    return StatisticByGap(
         gap_bits=each,
         mean_bits=jackknife_sum(whole, left_out, size, np.full(gaps, 1.0 / gaps), level),
         range_bits=float(np.ptp(each.value)),

@@ -56,10 +56,10 @@ def transition_design_effect(tables: ArrayLike) -> float:
     freedom = int(((total > 0).sum(axis=1) - 1)[rows[:, 0] > 0].sum())
     if groups < 2 or freedom < 1:
         return 1.0
-    law = total / np.maximum(rows, 1.0)
+    distribution = total / np.maximum(rows, 1.0)
     squares = np.zeros(total.shape)
     for at in chunks(len(counts), total.size):
         part = counts[at].astype(np.float64)
-        squares += ((part - law * part.sum(axis=2, keepdims=True)) ** 2).sum(axis=0)
+        squares += ((part - distribution * part.sum(axis=2, keepdims=True)) ** 2).sum(axis=0)
     spread = float((squares[total > 0] / total[total > 0]).sum())
     return max(1.0, group_correction(groups) * spread / freedom)

@@ -6,7 +6,7 @@ from typing import Any
 
 from routestat.inference.base.estimate import Estimate
 from routestat.inference.base.jackknife import Estimates
-from routestat.inference.markov.homogeneity import Evenness
+from routestat.inference.markov.homogeneity import StatisticByGap
 from routestat.inference.markov.horizons import Horizons
 from routestat.report.records.parts import caution_of, claims_nothing, is_doubtful, reason
 from routestat.report.sentences import GIVEN, MOST_KNOWN, SHORTER, names_of, reading, share_known
@@ -289,7 +289,7 @@ def _homogeneity(memory: Memory) -> Record:
     }
 
 
-def _even(name: str, even: Evenness) -> Record:
+def _even(name: str, even: StatisticByGap) -> Record:
     slope = even.slope_bits_per_layer
     return {
         f"{name}_range_bits": even.range_bits,

@@ -15,7 +15,7 @@ from routestat.inference.base.score_test import score_test
 from routestat.inference.information.mutual_information import mutual_information_interval
 from routestat.inference.markov import horizons as markov_horizons
 from routestat.inference.markov.horizons import bundles_of, horizons
-from routestat.inference.markov.implied_steps import followed_by, one_step, walk_scores
+from routestat.inference.markov.implied_steps import followed_by, implied_scores, one_step
 from routestat.traces import synthetic
 from tests.oracle import horizons_oracle as oracle
 from tests.oracle.inference_oracle import tail_of_signs, without_bias
@@ -144,9 +144,9 @@ def test_scores_are_derivatives_and_sum_to_the_residual(small):
     assert oracle.scores(steps, direct).sum(axis=0) == pytest.approx(
         oracle.residual(steps, direct), abs=1e-12
     )
-    expected = direct.sum(axis=(0, 2))[:, None] * walk.law
+    expected = direct.sum(axis=(0, 2))[:, None] * walk.distribution
     x2 = float((oracle.residual(steps, direct) ** 2 / expected).sum())
-    assert walk_scores(direct, walk).gram.sum() == pytest.approx(x2, rel=1e-12)
+    assert implied_scores(direct, walk).gram.sum() == pytest.approx(x2, rel=1e-12)
 
 
 def test_the_mean_s_error_comes_from_shared_groups():

@@ -1,0 +1,67 @@
+"""Progress of long work, and work shared out to threads."""
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from typing import TypeVar
+
+#: Called with the units done and the units in all.
+Progress = Callable[[int, int], None]
+#: Called with what is being done, the units done and the units in all.
+Tick = Callable[[str, int, int], None]
+
+T = TypeVar("T")
+
+
+def silent(what: str, done: int, total: int) -> None:
+    """Report nothing: the `Tick` of a caller that shows no progress."""
+
+
+def in_threads(
+    jobs: Sequence[Callable[[], T]], threads: int | None = None, tick: Tick = silent, what: str = ""
+) -> tuple[T, ...]:
+    """Run independent jobs, several at a time.
+
+    Results do not depend on the number of threads where each job has its own random generator.
+
+    Parameters
+    ----------
+    jobs : sequence of callable()
+    threads : int, optional
+        All cores by default. With 1 the jobs run one after the other in the caller's thread.
+    tick : callable(what, done, total)
+        Called in the caller's thread after each job.
+    what : str
+        The first argument of `tick`.
+
+    Returns
+    -------
+    tuple
+        The results, in the order of the jobs.
+
+    Raises
+    ------
+    BaseException
+        The exception of a job, or an interrupt of the caller; jobs that have not begun are cancelled.
+    """
+    threads = threads or os.cpu_count() or 1
+    if threads == 1 or len(jobs) < 2:
+        return tuple(_in_turn(jobs, tick, what))
+    with ThreadPoolExecutor(min(threads, len(jobs))) as pool:
+        futures = [pool.submit(job) for job in jobs]
+        try:
+            for done, future in enumerate(as_completed(futures), start=1):
+                future.result()
+                tick(what, done, len(jobs))
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    return tuple(future.result() for future in futures)
+
+
+def _in_turn(jobs: Sequence[Callable[[], T]], tick: Tick, what: str) -> list[T]:
+    results = []
+    for done, job in enumerate(jobs, start=1):
+        results.append(job())
+        tick(what, done, len(jobs))
+    return results

@@ -1,0 +1,94 @@
+import threading
+import time
+
+import pytest
+
+from routestat.progress import in_threads, silent
+
+
+@pytest.mark.parametrize("threads", [None, 1, 2, 5])
+def test_results_keep_the_order_of_the_jobs(threads):
+    def job(number):
+        time.sleep(0.001 * (8 - number))
+        return number * number
+
+    results = in_threads([lambda n=n: job(n) for n in range(8)], threads)
+    assert results == tuple(n * n for n in range(8))
+
+
+def test_no_jobs_have_no_results():
+    assert in_threads([], 4) == ()
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_every_job_is_reported_once_from_the_callers_thread(threads):
+    ticks = []
+
+    def tick(what, done, total):
+        ticks.append((what, done, total, threading.current_thread()))
+
+    in_threads([int] * 6, threads, tick, "counting")
+    here = threading.current_thread()
+    assert ticks == [("counting", done, 6, here) for done in range(1, 7)]
+
+
+def test_one_thread_is_the_callers_own():
+    assert set(in_threads([threading.get_ident] * 4, 1)) == {threading.get_ident()}
+
+
+def test_several_threads_run_at_the_same_time():
+    barrier = threading.Barrier(3, timeout=30)
+    assert sorted(in_threads([barrier.wait] * 3, 3)) == [0, 1, 2]
+
+
+def test_no_more_threads_run_than_were_given():
+    running, most, lock = 0, 0, threading.Lock()
+
+    def job():
+        nonlocal running, most
+        with lock:
+            running += 1
+            most = max(most, running)
+        time.sleep(0.002)
+        with lock:
+            running -= 1
+
+    in_threads([job] * 20, 2)
+    assert most == 2
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_an_exception_of_a_job_passes_through_and_the_rest_is_not_begun(threads, error):
+    begun = []
+
+    def job(number):
+        begun.append(number)
+        if number == 0:
+            raise error("no")
+        time.sleep(0.05)
+
+    with pytest.raises(error):
+        in_threads([lambda n=n: job(n) for n in range(200)], threads)
+    assert len(begun) < 100
+
+
+def test_an_interrupt_of_the_caller_cancels_what_has_not_begun():
+    begun = []
+
+    def job():
+        begun.append(1)
+        time.sleep(0.01)
+
+    def tick(what, done, total):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        in_threads([job] * 200, 2, tick)
+    assert len(begun) < 100
+
+
+def test_silent_reports_nothing(capsys):
+    silent("counting", 1, 2)
+    captured = capsys.readouterr()
+    assert captured.out == captured.err == ""
