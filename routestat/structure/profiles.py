@@ -14,10 +14,9 @@ from numpy.typing import ArrayLike
 from scipy import stats
 
 from routestat.errors import RoutestatError
+from routestat.inference.base.chunks import chunks
 from routestat.inference.base.tables import Floats, numbers, read_only
 from routestat.inference.information.divergence import batch_divergence
-
-PAIRS_AT_ONCE = 1 << 21
 
 
 def profile_matrix(profiles: ArrayLike, method: str = "pearson", diagonal: bool = True) -> Floats:
@@ -108,9 +107,8 @@ def _kendall(rows: Floats) -> Floats:
     n, places = rows.shape
     first, second = np.triu_indices(places, 1)
     ranks = stats.rankdata(rows, axis=1)
-    total, at_once = np.zeros((n, n)), max(1, PAIRS_AT_ONCE // max(1, n))
-    for start in range(0, first.size, at_once):
-        part = slice(start, start + at_once)
+    total = np.zeros((n, n))
+    for part in chunks(first.size, n):
         signs = np.sign(ranks[:, first[part]] - ranks[:, second[part]])
         total += signs @ signs.T
     untied = np.sqrt(np.diag(total))
