@@ -8,15 +8,9 @@ import numpy as np
 import typer
 
 from routestat.cli import options
-from routestat.cli.runner import (
-    Ticker,
-    check_out,
-    keep_traces_apart,
-    parse_layers,
-    parse_order,
-    require_tokens,
-    run,
-)
+from routestat.cli.output_folders import check_out, keep_traces_apart
+from routestat.cli.progress_bars import ProgressBars
+from routestat.cli.runner import parse_layers, parse_order, require_tokens, run
 from routestat.counting.counts import MAX_STATES, count
 from routestat.counting.paths import count_paths
 from routestat.errors import RoutestatError
@@ -24,7 +18,7 @@ from routestat.inference.smoothing.prior import parse_alpha
 from routestat.report.html.page import write_report
 from routestat.report.terminal.study import summarise
 from routestat.study.trace_study import study
-from routestat.traces.document_stretches import in_blocks
+from routestat.traces.document_stretches import in_stretches
 from routestat.traces.store import Trace
 
 app = typer.Typer(add_completion=False)
@@ -74,13 +68,13 @@ def analyze(
     if bayes not in ("none", "full"):
         raise RoutestatError(f"--bayes is full or none, got {bayes!r}")
     wanted, rule, asked = parse_layers(layers), parse_alpha(alpha), parse_order(order)
-    with Ticker() as ticker:
+    with ProgressBars() as ticker:
         progress = ticker.of("checking")
         dummy_rows = "drop" if drop_dummy_rows else "keep"
         opened = Trace.open(
             traces, progress=progress, cluster=cluster, template=template, dummy_rows=dummy_rows
         )
-        trace = in_blocks(opened)
+        trace = in_stretches(opened)
         require_tokens(trace, wanted)
         if bayes == "full" and max(router.alphabet.size for router in trace.routers(wanted)) > MAX_STATES:
             raise RoutestatError(

@@ -8,13 +8,15 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
-from routestat.cli.open_run import Run, open_run
-from routestat.cli.runner import Ticker, appearing_whole, run
+from routestat.cli.open_run import OpenedRun, open_run
+from routestat.cli.output_folders import appearing_whole
+from routestat.cli.progress_bars import ProgressBars
+from routestat.cli.runner import run
 from routestat.errors import RoutestatError
 from routestat.inference.markov.chain import Chain
 from routestat.inference.markov.sampling import PARAMETERS, draw_states
 from routestat.traces.metadata import Router, TraceMeta
-from routestat.traces.pairing.contents import documents_of
+from routestat.traces.pairing.document_contents import documents_of
 from routestat.traces.store import Trace
 from routestat.traces.validation import LARGEST, read_json
 from routestat.traces.writer import SHARD_ROWS, TraceWriter
@@ -56,7 +58,7 @@ def draw(
         raise RoutestatError("--like says how many documents and how long: no --documents, --length")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise RoutestatError(f"--out {out} is there already and not empty; choose another folder")
-    with Ticker() as ticker:
+    with ProgressBars() as ticker:
         source = open_run(run_folder, alpha, ticker)
         if like is None:
             lengths = np.full(documents or 100, length or 200, np.int64)
@@ -75,7 +77,11 @@ def draw(
 
 
 def _columns(
-    source: Run, lengths: NDArray[np.int64], rng: np.random.Generator, parameters: str, ticker: Ticker
+    source: OpenedRun,
+    lengths: NDArray[np.int64],
+    rng: np.random.Generator,
+    parameters: str,
+    ticker: ProgressBars,
 ) -> dict[str, Any]:
     """What the writer takes: states ``[token, layer]``, or experts ``[token, layer, slot]``."""
     if source.chain.states == "subset":
@@ -98,7 +104,7 @@ def _columns(
 
 
 def _write(
-    out: Path, meta: TraceMeta, lengths: NDArray[np.int64], columns: dict[str, Any], ticker: Ticker
+    out: Path, meta: TraceMeta, lengths: NDArray[np.int64], columns: dict[str, Any], ticker: ProgressBars
 ) -> None:
     document = np.repeat(np.arange(len(lengths)), lengths)
     position = np.arange(len(document)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
@@ -110,7 +116,7 @@ def _write(
             ticker("writing", min(part.stop, len(document)), len(document))
 
 
-def _meta(source: Run, folder: Path, out: Path, parameters: str, seed: int) -> TraceMeta:
+def _meta(source: OpenedRun, folder: Path, out: Path, parameters: str, seed: int) -> TraceMeta:
     """What the new trace says of itself: whose experts these are, and that no model chose them."""
     said = _said(source, folder)
     of = said.get("name") or folder.resolve().name
@@ -133,7 +139,7 @@ def _meta(source: Run, folder: Path, out: Path, parameters: str, seed: int) -> T
     )
 
 
-def _said(source: Run, folder: Path) -> dict[str, Any]:
+def _said(source: OpenedRun, folder: Path) -> dict[str, Any]:
     """Names from the trace, or from the results beside the chain; empty where these cannot be read."""
     if source.trace is not None:
         meta = source.trace.meta

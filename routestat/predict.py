@@ -12,13 +12,14 @@ from rich.console import Console
 from rich.table import Table
 
 from routestat.cli.open_run import open_run
-from routestat.cli.queries import Answers, Asked, silent
-from routestat.cli.runner import Ticker, parse_order, run
+from routestat.cli.progress_bars import ProgressBars
+from routestat.cli.queries import QueryAnswerer, QueryOptions, silent
+from routestat.cli.runner import parse_order, run
 from routestat.errors import RoutestatError
 from routestat.traces.manifest import replace_file
 
 app = typer.Typer(add_completion=False)
-# Answers that a stream keeps ready.
+# QueryAnswerer that a stream keeps ready.
 KEPT = 1 << 14
 Record = dict[str, Any]
 
@@ -69,19 +70,19 @@ def predict(
         raise RoutestatError(f"--level is a share between 0 and 1, such as 0.95, got {level}")
     if out is not None and out.is_dir():
         raise RoutestatError(f"--out {out} is a folder; name a .json file")
-    asked = Asked(ahead, parse_order(order), top, level, seed)
+    asked = QueryOptions(ahead, parse_order(order), top, level, seed)
     if stream:
         if layer is not None or after is not None or out is not None:
             raise RoutestatError(
                 "--stream reads layers and histories from its lines: no --layer, --after, --out"
             )
-        _stream(Answers(open_run(run_folder, alpha, silent), asked))
+        _stream(QueryAnswerer(open_run(run_folder, alpha, silent), asked))
         return
     for name, given in (("--layer", layer), ("--after", after)):
         if given is None:
             raise RoutestatError(f"Missing option {name}: the layer whose choice is known, and that choice")
-    with Ticker() as ticker:
-        answers = Answers(open_run(run_folder, alpha, ticker), asked, ticker)
+    with ProgressBars() as ticker:
+        answers = QueryAnswerer(open_run(run_folder, alpha, ticker), asked, ticker)
         record, close = answers.answer(int(layer or 0), str(after))
     _show(record, close, answers.states)
     if out is not None:
@@ -89,7 +90,7 @@ def predict(
         replace_file(out, json.dumps(record, indent=1, allow_nan=False).encode())
 
 
-def _stream(answers: Answers) -> None:
+def _stream(answers: QueryAnswerer) -> None:
     """One JSON line for each line of standard input, as soon as it is read."""
     kept = lru_cache(KEPT)(lambda query: _line(answers, query))
     bad = number = 0
@@ -112,7 +113,7 @@ def _stream(answers: Answers) -> None:
         raise RoutestatError(f"{bad} of {number} lines had no answer; each says why")
 
 
-def _line(answers: Answers, query: str) -> str:
+def _line(answers: QueryAnswerer, query: str) -> str:
     layer, _, history = query.replace("\t", " ").partition(" ")
     try:
         number = int(layer)

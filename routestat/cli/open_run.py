@@ -18,7 +18,7 @@ Tick = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
-class Run:
+class OpenedRun:
     """What a desk was pointed at: the chain of a report, or of a trace that was counted for it.
 
     `factorised` is that of a report in the expert view; `trace` and `counts` are those of a trace.
@@ -30,7 +30,7 @@ class Run:
     counts: Counts | None = None
 
 
-def open_run(folder: Path, alpha: str, tick: Tick) -> Run:
+def open_run(folder: Path, alpha: str, tick: Tick) -> OpenedRun:
     """The fitted chain of a report that analyze wrote, or the chain of order 1 of a trace.
 
     Parameters
@@ -50,7 +50,7 @@ def open_run(folder: Path, alpha: str, tick: Tick) -> Run:
             raise RoutestatError(
                 f"--alpha goes with a trace; the chain in {folder} is fitted: analyze it again"
             )
-        return Run(load_chain(folder / CHAIN_FILE), load_factorised(folder / CHAIN_FILE))
+        return OpenedRun(load_chain(folder / CHAIN_FILE), load_factorised(folder / CHAIN_FILE))
     rule = parse_alpha(alpha or "empirical-bayes")
     if not folder.is_dir():
         raise RoutestatError(f"{folder}: no such folder; name a report that analyze wrote, or a trace")
@@ -60,4 +60,4 @@ def open_run(folder: Path, alpha: str, tick: Tick) -> Run:
         )
     trace = Trace.open(folder, progress=lambda *at: tick("checking", *at))
     counts = count(trace, progress=lambda *at: tick("counting", *at))
-    return Run(chain_of(counts, rule), None, trace, counts)
+    return OpenedRun(chain_of(counts, rule), None, trace, counts)

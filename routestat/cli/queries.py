@@ -1,4 +1,4 @@
-"""Answers of a fitted chain to what was observed: from words to choices, and from choices to what comes next."""
+"""QueryAnswerer of a fitted chain to what was observed: from words to choices, and from choices to what comes next."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from routestat.cli.open_run import Run, Tick
+from routestat.cli.open_run import OpenedRun, Tick
 from routestat.errors import RoutestatError
 from routestat.inference.markov.chain import Chain, Prediction
 from routestat.inference.markov.prediction import predict_ahead
@@ -15,7 +15,7 @@ from routestat.inference.smoothing.design_effect import LEARNED, TOO_NARROW
 from routestat.study.chain import second_orders
 from routestat.traces.metadata import Router
 
-# Answers that a stream keeps ready.
+# QueryAnswerer that a stream keeps ready.
 KEPT = 1 << 14
 Record = dict[str, Any]
 
@@ -25,7 +25,7 @@ def silent(what: str, done: int, total: int) -> None:
 
 
 @dataclass(frozen=True)
-class Asked:
+class QueryOptions:
     """The options that all queries share."""
 
     ahead: int
@@ -36,7 +36,7 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class Known:
+class Choice:
     """One observed choice: its layer, its experts, and its state where there are states."""
 
     router: Router
@@ -48,11 +48,11 @@ class Known:
 
 
 @dataclass
-class Answers:
-    """Answers from one run; steps of order 2 of a trace are fitted when a query first wants one."""
+class QueryAnswerer:
+    """QueryAnswerer from one run; steps of order 2 of a trace are fitted when a query first wants one."""
 
-    run: Run
-    asked: Asked
+    run: OpenedRun
+    asked: QueryOptions
     tick: Tick | None = None
     routers: list[Router] = field(init=False)
     chain: Chain = field(init=False)
@@ -127,7 +127,7 @@ class Answers:
             "predictions": self._rows(prediction, self.routers[end]),
         }, close
 
-    def _known(self, gap: int, text: str) -> list[Known]:
+    def _known(self, gap: int, text: str) -> list[Choice]:
         parts = text.split("/")
         if len(parts) > gap + 1:
             raise RoutestatError(
@@ -204,7 +204,7 @@ class Answers:
             f"(design effect of the transition probabilities {self.chain.design_effects[gap]:.3g})."
         )
 
-    def _of_experts(self, gap: int, known: Sequence[Known]) -> tuple[Prediction, list[str], str]:
+    def _of_experts(self, gap: int, known: Sequence[Choice]) -> tuple[Prediction, list[str], str]:
         asked, factorised, layer = self.asked, self.run.factorised, self.chain.layers[gap]
         plain = self.chain.predict(layer, known[-1].experts, asked.level)
         notes = [] if plain.n_tokens else ["One of these experts was never seen: this is the prior's answer."]
@@ -252,7 +252,7 @@ def _order(order: int) -> str:
     return f"The answer is of order {order}" + (": the layer's own law." if order == 0 else ".")
 
 
-def _choice(text: str, router: Router, states: bool) -> Known:
+def _choice(text: str, router: Router, states: bool) -> Choice:
     """State and experts of ``12`` or ``1,7``; a single number is a state where states are counted."""
     try:
         numbers = [int(part) for part in text.replace(",", " ").split()]
@@ -266,9 +266,9 @@ def _choice(text: str, router: Router, states: bool) -> Known:
             raise RoutestatError(
                 f"state {numbers[0]}: layer {router.layer} has states 0 … {alphabet.size - 1}"
             )
-        return Known(router, tuple(alphabet.unrank(numbers[0]).tolist()), numbers[0])
+        return Choice(router, tuple(alphabet.unrank(numbers[0]).tolist()), numbers[0])
     try:
         experts = tuple(alphabet.sorted_rows(numbers).tolist())
-        return Known(router, experts, int(alphabet.rank(numbers)) if alphabet.is_ranked else None)
+        return Choice(router, experts, int(alphabet.rank(numbers)) if alphabet.is_ranked else None)
     except RoutestatError as error:
         raise RoutestatError(f"layer {router.layer}: {error}") from None

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from routestat.counting.context import Context
 from routestat.counting.counts import Counts
-from routestat.counting.further_tables import count_beside
+from routestat.counting.further_tables import count_further_tables
 from routestat.counting.predictor_scores import LinearPredictor
 from routestat.forecast import catalogue
 from routestat.forecast.scores import PredictionScore, pooled
@@ -35,7 +35,7 @@ def further_tables(trace: Trace, counts: Counts, threads: int | None = None) -> 
         for place, target in enumerate(counts.routers)
         if all(place + layer >= 0 for layer, _ in context.sources)
     ]
-    tables = count_beside(trace, counts, wanted, threads=threads) if wanted else iter(())
+    tables = count_further_tables(trace, counts, wanted, threads=threads) if wanted else iter(())
     return {(context, target.name): table for (context, target), table in zip(wanted, tables, strict=True)}
 
 

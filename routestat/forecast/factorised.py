@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from routestat.errors import RoutestatError
-from routestat.inference.base.estimate import student
+from routestat.inference.base.estimate import t_quantile
 from routestat.inference.base.tables import Floats, Integers, read_only
 from routestat.inference.conditional_bernoulli.distribution import (
     inclusion_probabilities,
@@ -259,5 +259,5 @@ class FactorisedChain:
         odds = special.logit(np.clip(inclusion, 1e-12, 1.0 - 1e-12))
         moves = odds[1:] - odds[1:].mean(axis=0)
         error = np.sqrt(((1.0 - size / size.sum())[:, None] * moves**2).sum(axis=0))
-        reach = student(size[size > 0], level) * error
+        reach = t_quantile(size[size > 0], level) * error
         return read_only(special.expit(odds[0] - reach)), read_only(special.expit(odds[0] + reach))

@@ -11,17 +11,17 @@ import numpy as np
 from routestat.counting.context import Context
 from routestat.counting.counts import Counts
 from routestat.counting.document_sample import Sample
-from routestat.counting.traded_layers import MOST_ROWS, MOST_UNITS, units_of
+from routestat.counting.recombined_documents import MOST_ROWS, MOST_UNITS, units_of
 from routestat.inference.base.score_test import FEW_GROUPS
 from routestat.inference.level_checks.half_splits import HalfSplits, half_splits, p_histogram
-from routestat.inference.level_checks.traded_layers import PValues, independence_p_values, order_p_values
-from routestat.inference.level_checks.verdicts import (
+from routestat.inference.level_checks.level_check import (
     FEWEST_DRAWS,
     LevelCheck,
     level_check,
     loads_check,
     trust,
 )
+from routestat.inference.level_checks.null_p_values import PValues, independence_p_values, order_p_values
 from routestat.study.decomposition import Tick
 
 #: Made documents, of two documents each, below which no clustered test has a p-value.
@@ -36,7 +36,7 @@ LEVEL = 0.05
 
 
 @dataclass(frozen=True, eq=False)
-class Calibration:
+class AACheck:
     """What the p-values of one trace are worth.
 
     Attributes
@@ -72,7 +72,7 @@ class Calibration:
 
 def check_levels(
     counts: Counts, sample: Sample, rng: np.random.Generator, tick: Tick = lambda what, done, total: None
-) -> Calibration:
+) -> AACheck:
     """Check the tests of loads, independence and order on cases made of these documents.
 
     Parameters
@@ -116,7 +116,7 @@ def check_levels(
         else:
             checks.append(level_check(family, parts, n_units, LEVEL))
     tick(what, 1, 1)
-    return Calibration(halves, tuple(checks))
+    return AACheck(halves, tuple(checks))
 
 
 def _halves(counts: Counts, rng: np.random.Generator) -> HalfSplits:

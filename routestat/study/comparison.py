@@ -1,4 +1,4 @@
-"""Contrast: everything the comparison of two traces says, asked of the analysis rooms once and kept together."""
+"""TraceComparison: everything the comparison of two traces says, asked of the analysis rooms once and kept together."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,11 +11,11 @@ from routestat.counting.context import Context
 from routestat.counting.counts import Counts
 from routestat.inference.base.estimate import Estimate, ratio
 from routestat.inference.base.multiplicity import adjust_log10
-from routestat.inference.two_sample.cells import MovedCells, moved_cells
+from routestat.inference.two_sample.cells import CellDifferences, cell_differences
 from routestat.inference.two_sample.distributions import (
-    LawDifference,
+    DistributionDifference,
     TransitionDifference,
-    compare_laws,
+    compare_distributions,
     compare_transitions,
 )
 from routestat.inference.two_sample.permutation_test import permutation_p
@@ -28,14 +28,14 @@ from routestat.inference.two_sample.summaries import (
     max_over_mean,
     profile_distance,
 )
-from routestat.traces.clusters.facts import UnitFacts
-from routestat.traces.dummy_rows.facts import Finding
+from routestat.traces.clusters.summary import UnitSummary
+from routestat.traces.dummy_rows.findings import Finding
 from routestat.traces.metadata import Router, TraceMeta
-from routestat.traces.pairing.documents import Pairing
+from routestat.traces.pairing.document_matching import Pairing
 
 # Below this many tokens per cell of either trace a divergence is biased upwards, whatever is subtracted.
 ENOUGH_PER_CELL = 30
-RELABELLINGS = 999
+PERMUTATIONS = 999
 
 #: Told (what is being done, done, in all).
 Tick = Callable[[str, int, int], None]
@@ -51,12 +51,12 @@ class Side:
     n_tokens: int
     n_documents: int
     n_groups: int
-    units: UnitFacts
+    units: UnitSummary
     not_measured: tuple[Finding, ...] = ()
 
 
 @dataclass(frozen=True)
-class LayerContrast:
+class LayerComparison:
     """One layer in both traces.
 
     `law`, `cells` and `permutation` are None (NaN) where the two routers have different alphabets, `flips` and
@@ -65,8 +65,8 @@ class LayerContrast:
 
     a: Router
     b: Router
-    law: LawDifference | None
-    cells: MovedCells | None
+    law: DistributionDifference | None
+    cells: CellDifferences | None
     permutation: float
     log10_q: float
     figures: Mapping[str, FigureDifference]
@@ -76,13 +76,13 @@ class LayerContrast:
 
 
 @dataclass(frozen=True)
-class TransitionContrast:
+class TransitionComparison:
     """One pair of adjacent layers in both traces; q-values over the transitions, those of `joint` among themselves."""
 
     source: Router
     target: Router
     difference: TransitionDifference | None
-    cells: MovedCells | None
+    cells: CellDifferences | None
     permutation: float
     log10_q: float
     log10_q_conditional: float
@@ -91,7 +91,7 @@ class TransitionContrast:
 
 
 @dataclass(frozen=True)
-class Contrast:
+class TraceComparison:
     """All findings. Documents that `pairing` found in both are compared with themselves, if it says so.
 
     `layers_of_b` tells by the name of A's router which layer of B it is, where that has another number.
@@ -103,11 +103,11 @@ class Contrast:
     pairing: Pairing
     layers_of_b: Mapping[str, int]
     notes: tuple[str, ...]
-    layers: tuple[LayerContrast, ...]
-    transitions: tuple[TransitionContrast, ...]
+    layers: tuple[LayerComparison, ...]
+    transitions: tuple[TransitionComparison, ...]
 
 
-def contrast(
+def compare_traces(
     sides: tuple[Side, Side],
     counts: tuple[Counts, Counts],
     agreement: Agreement | None,
@@ -117,7 +117,7 @@ def contrast(
     layers_of_b: Mapping[str, int],
     notes: Sequence[str],
     tick: Tick = lambda what, done, total: None,
-) -> Contrast:
+) -> TraceComparison:
     """Ask every room.
 
     Parameters
@@ -131,7 +131,7 @@ def contrast(
     rng : numpy.random.Generator
         For the relabellings.
     pairing, layers_of_b, notes
-        As in `Contrast`.
+        As in `TraceComparison`.
     tick : callable(what, done, in_all)
     """
     first, second = counts
@@ -151,7 +151,7 @@ def contrast(
             alike = all(_alike(router, others[router.name]) for router in (source, target))
             transitions.append(_transition(first.states, source, target, pair, alike, paired, rng))
     tick("comparing transitions", len(ends), len(ends))
-    return Contrast(
+    return TraceComparison(
         *sides,
         states=first.states,
         pairing=pairing,
@@ -174,14 +174,14 @@ def _layer(
     same: tuple[Estimate, Estimate] | None,
     paired: bool,
     rng: np.random.Generator,
-) -> LayerContrast:
+) -> LayerComparison:
     law = cells = None
     chance = nan = float("nan")
     if _alike(a, b):
-        law = compare_laws(*tables, paired=paired, per_token=1 if states == "subset" else a.top_k)
-        cells = moved_cells(*tables, paired=paired)
+        law = compare_distributions(*tables, paired=paired, per_token=1 if states == "subset" else a.top_k)
+        cells = cell_differences(*tables, paired=paired)
         if law.reason is None:
-            chance = permutation_p(*tables, rng, paired=paired, n_resamples=RELABELLINGS)
+            chance = permutation_p(*tables, rng, paired=paired, n_resamples=PERMUTATIONS)
     loads = [_loads(states, router, table) for router, table in zip((a, b), tables, strict=True)]
     asked = {"load_entropy_bits": entropy_bits, "load_gini": gini, "load_max_over_mean": max_over_mean}
     figures = {
@@ -192,7 +192,7 @@ def _layer(
         figures = {"entropy_bits": compare_figures(entropy_bits, *tables, paired=paired)} | figures
     distance = profile_distance(*(load.sum(axis=0) for load in loads))
     flips, kept = same or (None, None)
-    return LayerContrast(a, b, law, cells, chance, nan, figures, distance, flips, kept)
+    return LayerComparison(a, b, law, cells, chance, nan, figures, distance, flips, kept)
 
 
 def _loads(states: str, router: Router, table: NDArray) -> NDArray[np.int64]:
@@ -217,19 +217,19 @@ def _transition(
     alike: bool,
     paired: bool,
     rng: np.random.Generator,
-) -> TransitionContrast:
+) -> TransitionComparison:
     a, b = tables
     nan, difference, cells, chance, caution = float("nan"), None, None, float("nan"), ""
     if alike:
         per_token = 1 if states == "subset" else source.top_k * target.top_k
         difference = compare_transitions(a, b, paired=paired, per_token=per_token)
         flat = a.reshape(len(a), -1), b.reshape(len(b), -1)
-        cells = moved_cells(*flat, paired=paired)
+        cells = cell_differences(*flat, paired=paired)
         if difference.joint.reason is None:
-            chance = permutation_p(*flat, rng, paired=paired, n_resamples=RELABELLINGS)
+            chance = permutation_p(*flat, rng, paired=paired, n_resamples=PERMUTATIONS)
         caution = _few(*(table.sum(axis=0) for table in flat))
     information = compare_figures(information_bits, a, b, paired=paired)
-    return TransitionContrast(source, target, difference, cells, chance, nan, nan, information, caution)
+    return TransitionComparison(source, target, difference, cells, chance, nan, nan, information, caution)
 
 
 def _few(a: NDArray, b: NDArray) -> str:
@@ -238,12 +238,12 @@ def _few(a: NDArray, b: NDArray) -> str:
     return few if least < ENOUGH_PER_CELL else ""
 
 
-def _adjusted_layers(layers: Sequence[LayerContrast]) -> tuple[LayerContrast, ...]:
+def _adjusted_layers(layers: Sequence[LayerComparison]) -> tuple[LayerComparison, ...]:
     q = _family([item.law for item in layers])
     return tuple(replace(item, log10_q=value) for item, value in zip(layers, q, strict=True))
 
 
-def _adjusted_transitions(items: Sequence[TransitionContrast]) -> tuple[TransitionContrast, ...]:
+def _adjusted_transitions(items: Sequence[TransitionComparison]) -> tuple[TransitionComparison, ...]:
     joint = _family([item.difference.joint if item.difference else None for item in items])
     given = _family([item.difference.conditional if item.difference else None for item in items])
     return tuple(
@@ -252,7 +252,7 @@ def _adjusted_transitions(items: Sequence[TransitionContrast]) -> tuple[Transiti
     )
 
 
-def _family(laws: Sequence[LawDifference | None]) -> list[float]:
+def _family(laws: Sequence[DistributionDifference | None]) -> list[float]:
     """log10 q after Benjamini and Hochberg."""
     logs = [law.log10_p_clustered if law else float("nan") for law in laws]
     return adjust_log10(logs).tolist() if logs else []

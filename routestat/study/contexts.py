@@ -89,7 +89,7 @@ class LayerMemory:
         return ratio(self.scores.bits[context], self.scores.tokens)
 
 
-def remember(
+def score_contexts(
     sample: Sample,
     routers: Sequence[Router],
     rng: np.random.Generator,

@@ -14,7 +14,7 @@ from routestat.counting.expected_within_documents import count_within
 from routestat.counting.permuted_documents import permuted_tables
 from routestat.counting.strata import count_strata
 from routestat.inference.association.stratified import StratifiedIndependence, stratified_independence
-from routestat.inference.association.token_types import BeyondVocabulary, beyond_token_types
+from routestat.inference.association.token_types import BeyondTokenTypes, beyond_token_types
 from routestat.inference.association.within_documents import WithinDocuments, within_documents
 from routestat.inference.information.mutual_information import (
     InformationInterval,
@@ -59,7 +59,7 @@ class Decomposition:
     ----------
     source, target : Router
     within : WithinDocuments
-    vocabulary : BeyondVocabulary, optional
+    vocabulary : BeyondTokenTypes, optional
     given_token, given_previous : Conditional, optional
         Given the token id; given what the target's router chose for the previous token.
     skip : Conditional, optional
@@ -74,7 +74,7 @@ class Decomposition:
     source: Router
     target: Router
     within: WithinDocuments
-    vocabulary: BeyondVocabulary | None
+    vocabulary: BeyondTokenTypes | None
     given_token: Conditional | None
     given_previous: Conditional | None
     skip: Conditional | None

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from routestat.counting.context import Context
 from routestat.counting.counts import Counts
 from routestat.counting.expert_pairs import count_pairs
-from routestat.counting.further_tables import count_beside
+from routestat.counting.further_tables import count_further_tables
 from routestat.inference.base.tables import Floats
-from routestat.inference.sample_size.document_subsets import Enough, enough
+from routestat.inference.sample_size.document_subsets import SampleSize, sample_size
 from routestat.inference.sample_size.unseen_experts import Unseen, unseen
 from routestat.structure.coactivation import NULLS, Coactivation, coactivation, pairs_of_states
 from routestat.structure.layer_map import LayerMap, layer_map
@@ -26,7 +26,7 @@ MOST_PAIRS = 5000
 
 
 @dataclass(frozen=True)
-class Within:
+class LayerCoactivation:
     """Co-activation inside one router, against both nulls."""
 
     router: Router
@@ -35,16 +35,16 @@ class Within:
 
 
 @dataclass(frozen=True)
-class Sufficiency:
+class LayerSampleSize:
     """Whether more documents are called for, for one router and the pair of layers that ends in it."""
 
     router: Router
-    enough: Enough
+    enough: SampleSize
     unseen: Unseen
 
 
 @dataclass(frozen=True)
-class Breadth:
+class AcrossLayers:
     """Findings on all layers.
 
     Attributes
@@ -53,24 +53,24 @@ class Breadth:
         All pairs of layers; `map_reason` says why not.
     load_profiles : mapping of method to float array ``[layer, layer]``
         Sorted loads compared: what no naming of experts changes.
-    within : tuple of Within
-    sufficiency : tuple of Sufficiency
+    within : tuple of LayerCoactivation
+    sufficiency : tuple of LayerSampleSize
         Of the first, the middle and the last pair of layers.
     """
 
     map: LayerMap | None
     map_reason: str
     load_profiles: dict[str, Floats]
-    within: tuple[Within, ...]
-    sufficiency: tuple[Sufficiency, ...]
+    within: tuple[LayerCoactivation, ...]
+    sufficiency: tuple[LayerSampleSize, ...]
 
 
-def look_across(
+def measure_across_layers(
     trace: Trace,
     counts: Counts,
     rng: np.random.Generator,
     tick: Tick = lambda what, done, total: None,
-) -> Breadth:
+) -> AcrossLayers:
     """Ask of all layers.
 
     Parameters
@@ -95,7 +95,7 @@ def look_across(
         sorted_ = sorted_loads(loads, max(len(load) for load in loads))
         methods = ("pearson", "spearman", "kendall", "jensen-shannon")
         profiles = {method: profile_matrix(sorted_, method, diagonal=False) for method in methods}
-    return Breadth(found, reason, profiles, within, _sufficiency(counts, rng, tick))
+    return AcrossLayers(found, reason, profiles, within, _sufficiency(counts, rng, tick))
 
 
 def _chosen(trace: Trace, counts: Counts) -> list[int] | None:
@@ -125,7 +125,7 @@ def _pair_counts(
 ) -> Iterator[tuple[tuple[int, int], NDArray]]:
     """The table of each pair, nearest layers first of every target."""
     place = {router.name: at for at, router in enumerate(counts.routers)}
-    tables = count_beside(
+    tables = count_further_tables(
         trace,
         counts,
         [(Context.layer(place[target.name] - place[source.name]), target) for source, target in pairs],
@@ -137,13 +137,13 @@ def _pair_counts(
     tick("mapping pairs of layers", len(pairs), len(pairs))
 
 
-def _within(trace: Trace, counts: Counts, tick: Tick) -> tuple[Within, ...]:
+def _within(trace: Trace, counts: Counts, tick: Tick) -> tuple[LayerCoactivation, ...]:
     found = []
     for done, (router, pairs, inclusions, tokens) in enumerate(_pair_tables(trace, counts, tick)):
         tick("testing co-activation", done, len(counts.routers))
         of = counts.n_documents
         both = (coactivation(pairs, inclusions, tokens, router.top_k, null, documents=of) for null in NULLS)
-        found.append(Within(router, *both))
+        found.append(LayerCoactivation(router, *both))
     tick("testing co-activation", len(found), len(counts.routers))
     return tuple(found)
 
@@ -171,7 +171,7 @@ def _experts(counts: Counts, router: Router) -> NDArray[np.int64]:
     return table @ router.alphabet.membership.astype(np.int64) if counts.states == "subset" else table
 
 
-def _sufficiency(counts: Counts, rng: np.random.Generator, tick: Tick) -> tuple[Sufficiency, ...]:
+def _sufficiency(counts: Counts, rng: np.random.Generator, tick: Tick) -> tuple[LayerSampleSize, ...]:
     targets = counts.routers[1:] or counts.routers
     chosen: Sequence[Router] = list(
         dict.fromkeys((targets[0], targets[(len(targets) - 1) // 2], targets[-1]))
@@ -182,7 +182,7 @@ def _sufficiency(counts: Counts, rng: np.random.Generator, tick: Tick) -> tuple[
         loads = _experts(counts, router)
         tokens = loads.sum(axis=1) // router.top_k
         table = counts.table(Context.layer(1), router) if len(counts.routers) > 1 else None
-        said = enough(loads, tokens, rng, tables=table, documents=counts.documents)
-        found.append(Sufficiency(router, said, unseen(loads)))
+        said = sample_size(loads, tokens, rng, tables=table, documents=counts.documents)
+        found.append(LayerSampleSize(router, said, unseen(loads)))
     tick("asking fewer documents", len(found), len(chosen))
     return tuple(found)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from routestat.counting.context import Context
 from routestat.counting.counts import Counts
 from routestat.counting.document_sample import Sample
-from routestat.counting.further_tables import count_beside
+from routestat.counting.further_tables import count_further_tables
 from routestat.counting.predictor_scores import SUMS
 from routestat.forecast import catalogue
 from routestat.forecast.scores import PredictionScore
@@ -19,7 +19,7 @@ from routestat.inference.markov.horizons import Horizons, horizons
 from routestat.inference.markov.order_selection import choose_order
 from routestat.inference.smoothing.backoff_strength import BackoffParameters
 from routestat.inference.smoothing.held_out import HeldOut
-from routestat.study.contexts import MOST_ROWS, OVER_LAYERS, OVER_TOKENS, LayerMemory, remember
+from routestat.study.contexts import MOST_ROWS, OVER_LAYERS, OVER_TOKENS, LayerMemory, score_contexts
 from routestat.study.decomposition import Tick
 from routestat.traces.metadata import Router
 from routestat.traces.store import Trace
@@ -123,7 +123,7 @@ def measure_memory(
     if counts.states == "expert":
         why = "the expert view's chain walks experts, not states: there is no product of its steps to compare with"
         return Memory(_of_board(board, counts.routers), None, None, reason=why)
-    layers = remember(sample, counts.routers, rng, tick)
+    layers = score_contexts(sample, counts.routers, rng, tick)
     kept = float(layers[0].scores.tokens.sum()) if layers else 0.0
     note = sample.note
     if len(sample) > MOST_ROWS:
@@ -149,7 +149,7 @@ def _horizons(trace: Trace, counts: Counts, steps: list[NDArray], tick: Tick) ->
     ]
     tables = zip(
         pairs,
-        count_beside(
+        count_further_tables(
             trace,
             counts,
             [(Context.layer(end - start), counts.routers[end]) for start, end in pairs],

@@ -23,7 +23,7 @@ from routestat.forecast.scores import PredictionScore
 from routestat.inference.association.cell_tests import CellTests, cell_tests
 from routestat.inference.association.expert_independence import ExpertIndependence, independence_experts
 from routestat.inference.association.independence import Independence, independence
-from routestat.inference.association.minimum_effect import MinimalEffect, minimal_effect
+from routestat.inference.association.minimum_effect import MinimumEffect, minimum_effect
 from routestat.inference.base.multiplicity import adjust_families, adjust_log10
 from routestat.inference.base.units import FEW_UNITS, effective_units, too_few
 from routestat.inference.bayes.results import FullBayes
@@ -47,15 +47,16 @@ from routestat.structure.biclusters import (
 from routestat.structure.load_balance import Balance, load_balance
 from routestat.structure.paths import Paths, k_best_paths, path_log2_probability
 from routestat.structure.route_graph import route_graph
-from routestat.study.aa_check import Calibration, check_levels
+from routestat.study.aa_check import AACheck, check_levels
 from routestat.study.chain import chain_of, second_orders
 from routestat.study.decomposition import Budget, Decomposition, Tick, budget, decompose, sample_of
-from routestat.study.layers import Breadth, look_across
+from routestat.study.layers import AcrossLayers, measure_across_layers
 from routestat.study.memory import Memory, measure_memory
-from routestat.traces.clusters.facts import UnitFacts, unit_facts
-from routestat.traces.dummy_rows.facts import Finding, findings_of
+from routestat.traces.clusters.summary import UnitSummary, summarise_units
+from routestat.traces.dummy_rows.findings import Finding, findings_of
 from routestat.traces.metadata import Router, TraceMeta, layers_were_counted
-from routestat.traces.store import Trace, span
+from routestat.traces.number_ranges import span
+from routestat.traces.store import Trace
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ class Dependence:
     test: Independence | ExpertIndependence
     information: InformationInterval
     scarce: Scarcity
-    effect: MinimalEffect | None
+    effect: MinimumEffect | None
     cells: CellTests | None
     iid_bits: float
     iid_estimator: str
@@ -132,17 +133,17 @@ class Study:
     routers: tuple[Router, ...]
     n_tokens: int
     n_documents: int
-    units: UnitFacts
+    units: UnitSummary
     not_measured: tuple[Finding, ...]
     n_groups: int
     complete: bool
     notes: tuple[str, ...]
     loads: tuple[LayerLoad, ...]
-    calibration: Calibration
+    calibration: AACheck
     dependence: tuple[Dependence, ...]
     parts: tuple[Decomposition, ...]
     budget: Budget
-    breadth: Breadth
+    breadth: AcrossLayers
     across: Mapping[str, NDArray[np.float64]]
     memory: Memory
     chain: Chain
@@ -224,7 +225,7 @@ def _study(
     )
     calibration = check_levels(counts, sample, rng.spawn(1)[0], tick)
     parts = decompose(trace, counts, rng, permutations, tick, sample)
-    breadth = look_across(trace, counts, rng.spawn(1)[0], tick)
+    breadth = measure_across_layers(trace, counts, rng.spawn(1)[0], tick)
     blocks = tuple(
         BlockFinding(source, target, *_blocks(table, n_blocks, rng))
         for source, target, table in _ticking(steps, "finding blocks", tick)
@@ -247,7 +248,7 @@ def _study(
         routers=counts.routers,
         n_tokens=counts.n_tokens,
         n_documents=counts.n_documents,
-        units=unit_facts(trace, counts.n_documents, counts.clusters),
+        units=summarise_units(trace, counts.n_documents, counts.clusters),
         not_measured=_not_measured(trace, counts),
         n_groups=int(np.count_nonzero(counts.tokens)),
         complete=trace.complete,
@@ -288,7 +289,7 @@ def _notes(trace: Trace, counts: Counts) -> tuple[str, ...]:
         for note in (
             trace.note,
             counts.note,
-            *unit_facts(trace, counts.n_documents, counts.clusters).sentences(),
+            *summarise_units(trace, counts.n_documents, counts.clusters).sentences(),
             *(finding.sentence for finding in _not_measured(trace, counts)),
         )
         if note
@@ -365,7 +366,7 @@ def _dependence(counts: Counts, source: Router, target: Router, table: NDArray) 
         test,
         information,
         scarcity(total, cells, test.design_effect if isinstance(test, Independence) else 1.0),
-        minimal_effect(tables) if states else None,
+        minimum_effect(tables) if states else None,
         cell_tests(tables) if states else None,
         mutual_information(total, estimator) if states else float("nan"),
         estimator if states else "",

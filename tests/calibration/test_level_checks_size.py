@@ -14,8 +14,8 @@ from routestat import Router
 from routestat.counting.document_sample import Sample
 from routestat.counting.strata import count_strata
 from routestat.inference.association.independence import independence
-from routestat.inference.level_checks.traded_layers import PValues, independence_p_values, order_p_values
-from routestat.inference.level_checks.verdicts import LevelCheck, level_check, trust
+from routestat.inference.level_checks.level_check import LevelCheck, level_check, trust
+from routestat.inference.level_checks.null_p_values import PValues, independence_p_values, order_p_values
 from routestat.inference.markov.order_score_test import clustered_order
 from routestat.traces.categorical import categorical
 from routestat.traces.clusters.units import Units

@@ -1,4 +1,4 @@
-"""Desks asked in this process, of which there are too many calls to start one each, and what they refuse."""
+"""Commands run in this process, which is faster than starting one for each, and the errors they report."""
 
 import contextlib
 import io
@@ -9,11 +9,11 @@ from unittest import mock
 
 import typer
 
-from routestat.cli import runner as desk
+from routestat.cli.runner import run
 
 
 def ask(app: typer.Typer, name: str, *arguments: object, text: str = "") -> subprocess.CompletedProcess:
-    """Run a desk as the command `name` would, with `text` on its standard input."""
+    """Run the command `name` in this process, with `text` on its standard input."""
     out, err = io.StringIO(), io.StringIO()
     with (
         mock.patch.dict(os.environ, {"COLUMNS": "100", "NO_COLOR": "1"}),
@@ -21,12 +21,12 @@ def ask(app: typer.Typer, name: str, *arguments: object, text: str = "") -> subp
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(err),
     ):
-        code = desk.run(app, name, [str(argument) for argument in arguments])
+        code = run(app, name, [str(argument) for argument in arguments])
     return subprocess.CompletedProcess(arguments, code, out.getvalue(), err.getvalue())
 
 
 def complaint(result: subprocess.CompletedProcess) -> str:
-    """The one line of a refusal."""
+    """Return the one line of an error message."""
     assert result.returncode == 2, result.stderr
     lines = result.stderr.splitlines()
     assert len(lines) == 1, result.stderr

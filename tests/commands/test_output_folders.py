@@ -9,7 +9,8 @@ import time
 import numpy as np
 import pytest
 
-from routestat.cli.runner import LOCK, appearing_whole, run
+from routestat.cli.output_folders import LOCK, appearing_whole
+from routestat.cli.runner import run
 from routestat.convert import app
 
 
@@ -91,7 +92,7 @@ def test_a_killed_command_leaves_nothing_for_long(tmp_path):
         source, experts=np.argsort(np.random.default_rng(0).random((60, 3, 8)), axis=2)[..., :2], n_experts=8
     )
     waiting = (
-        "import sys, time, routestat.convert as c; from routestat.desk import run; "
+        "import sys, time, routestat.convert as c; from routestat.cli.runner import run; "
         "c.read_foreign = lambda *_: time.sleep(600); sys.exit(run(c.app, 'routestat convert', sys.argv[1:]))"
     )
     command = [sys.executable, "-c", waiting, str(source), "--out", str(tmp_path / "t")]

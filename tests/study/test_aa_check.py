@@ -8,12 +8,12 @@ from routestat.counting.context import Context
 from routestat.counting.counts import count
 from routestat.counting.document_sample import take_sample
 from routestat.inference.association.independence import independence
-from routestat.study.aa_check import Calibration, check_levels
+from routestat.study.aa_check import AACheck, check_levels
 from routestat.traces.metadata import routers_like
 from routestat.traces.synthetic import chain, expert_chain
 
 
-def check(layers: int, documents: int, wide: bool = False, told=None) -> Calibration:
+def check(layers: int, documents: int, wide: bool = False, told=None) -> AACheck:
     n_experts, top_k = (16, 4) if wide else (4, 2)
     make = expert_chain if wide else chain
     made = make(
@@ -90,7 +90,7 @@ def test_wide_tables_get_fewer_draws_and_groups(monkeypatch) -> None:
         groups.append(len(tables))
         return independence(tables)
 
-    monkeypatch.setattr("routestat.inference.level_checks.traded_layers.independence", spy)
+    monkeypatch.setattr("routestat.inference.level_checks.null_p_values.independence", spy)
     found = check(3, 80)
     assert [one.n_draws for one in found.families[1:]] == [50, 50]
     # 40 made documents, in as many groups as a clustered test is not rough with.

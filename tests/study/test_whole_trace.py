@@ -8,7 +8,7 @@ from routestat.counting.counts import count
 from routestat.counting.paths import count_paths
 from routestat.inference.information.mutual_information import mutual_information_interval
 from routestat.study.decomposition import budget, decompose
-from routestat.study.layers import look_across
+from routestat.study.layers import measure_across_layers
 from routestat.study.trace_study import study
 from routestat.traces.metadata import TraceMeta, routers_like
 from routestat.traces.store import Trace
@@ -113,7 +113,7 @@ def test_wide_routers_without_token_ids():
         assert part.p_permuted == 0.1
         assert part.within.mi_bits > 0.01
         assert any("too many subsets" in reason for reason in part.reasons)
-    found = look_across(trace, counts, np.random.default_rng(0))
+    found = measure_across_layers(trace, counts, np.random.default_rng(0))
     assert found.map.mi_bits[0, 1] > found.map.mi_bits[0, 2] > 0
     assert [item.router.layer for item in found.within] == [0, 1, 2]
     assert [item.router.layer for item in found.sufficiency] == [1, 2]
@@ -125,11 +125,11 @@ def test_the_map_holds_what_each_pair_alone_gives(base):
     columns[2] = np.where(rng.random(len(token)) < 0.5, columns[0], columns[2])
     trace = trace_of(*columns, token, document)
     counts = count(trace)
-    found = look_across(trace, counts, np.random.default_rng(0))
+    found = measure_across_layers(trace, counts, np.random.default_rng(0))
     skipping = count(trace, contexts=[Context.layer(2)]).table(Context.layer(2), ROUTERS[2])
     assert found.map.mi_bits[0, 2] == pytest.approx(mutual_information_interval(skipping).mi_bits, rel=1e-12)
     assert found.map.mi_bits[2, 0] == found.map.mi_bits[0, 2] > 10 * abs(found.map.mi_bits[0, 1])
-    part = look_across(trace, count(trace, [1]), np.random.default_rng(0))
+    part = measure_across_layers(trace, count(trace, [1]), np.random.default_rng(0))
     assert part.map is None
     assert "one layer" in part.map_reason
 

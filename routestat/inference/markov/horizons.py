@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from routestat.errors import RoutestatError
-from routestat.inference.base.jackknife import Bands, bands, combined
-from routestat.inference.base.score_test import SecondOrder, few_groups, second_order
+from routestat.inference.base.jackknife import Estimates, jackknife_each, jackknife_sum
+from routestat.inference.base.score_test import ScoreTest, few_groups, score_test
 from routestat.inference.base.tables import Floats, Integers, read_only, whole_counts
 from routestat.inference.base.units import too_few
 from routestat.inference.markov.homogeneity import LARGE_BIAS
@@ -113,18 +113,18 @@ class Horizons:
     """
 
     horizons: tuple[int, ...]
-    direct_bits: Bands
-    chain_bits: Bands
-    difference_bits: Bands
-    discrepancy_bits: Bands
+    direct_bits: Estimates
+    chain_bits: Estimates
+    difference_bits: Estimates
+    discrepancy_bits: Estimates
     p_clustered: Floats
     log10_p_clustered: Floats
     nu: Floats
     n_tokens: Integers
-    mean_direct_bits: Bands
-    mean_chain_bits: Bands
-    mean_difference_bits: Bands
-    mean_discrepancy_bits: Bands
+    mean_direct_bits: Estimates
+    mean_chain_bits: Estimates
+    mean_difference_bits: Estimates
+    mean_discrepancy_bits: Estimates
     p_combined: Floats
     log10_p_combined: Floats
     p_all: float
@@ -255,7 +255,7 @@ class _Findings:
         self.sums = [ImpliedScores(np.zeros((bundles, bundles)), 0.0) for _ in range(furthest)]
         self.scored = np.zeros(furthest, np.int64)
         self.reasons: dict[tuple[int, int], str] = {}
-        self.tested: list[tuple[SecondOrder, float]] = []
+        self.tested: list[tuple[ScoreTest, float]] = []
 
     def add(self, start: int, n: int, ends: NDArray[np.integer], walk: ImpliedSteps) -> None:
         at = start, n - 1
@@ -280,7 +280,7 @@ class _Findings:
         scores, sums = implied_scores(ends, walk), self.sums[n - 1]
         self.sums[n - 1] = ImpliedScores(sums.gram + scores.gram, sums.bias + scores.bias)
         self.scored[n - 1] += 1
-        test = second_order(scores.gram, scores.bias)
+        test = score_test(scores.gram, scores.bias)
         self.tests[:, *at] = test.p, test.log10_p, test.nu
         self.tested.append((test, scores.bias))
         left = f"tokens left out as the chain never goes there (a layer between is missing): {lost}"
@@ -290,7 +290,10 @@ class _Findings:
 
     def result(self, level: float, groups: int) -> Horizons:
         steps, bundles = self.whole.shape[2], self.size.shape[2]
-        each = [bands(f, left, self.size, level) for f, left in zip(self.whole, self.left_out, strict=True)]
+        each = [
+            jackknife_each(f, left, self.size, level)
+            for f, left in zip(self.whole, self.left_out, strict=True)
+        ]
         means = [self._means(figure, level) for figure in range(4)]
         nan = math.nan
         combined_p, every = np.full((2, steps), nan), (nan, nan)
@@ -301,11 +304,11 @@ class _Findings:
             # Sums of no tables at all would be scores of exactly nothing, and the chain certain.
             filled = [n for n in range(1, steps) if self.scored[n]]
             for n in filled:
-                test = second_order(self.sums[n].gram, self.sums[n].bias)
+                test = score_test(self.sums[n].gram, self.sums[n].bias)
                 combined_p[:, n] = test.p, test.log10_p
                 self.tested.append((test, self.sums[n].bias))
             if filled:
-                whole = second_order(together.gram, together.bias)
+                whole = score_test(together.gram, together.bias)
                 every = whole.p, whole.log10_p
                 self.tested.append((whole, together.bias))
         sparse = _sparse(each[0], each[2])
@@ -332,18 +335,18 @@ class _Findings:
             else None
         )
 
-    def _means(self, figure: int, level: float) -> Bands:
+    def _means(self, figure: int, level: float) -> Estimates:
         columns = []
         for n in range(self.whole.shape[2]):
             known = np.isfinite(self.whole[figure, :, n])
             whole, left_out = self.whole[figure, known, n], self.left_out[figure, known, n]
             weights = np.full(len(whole), 1.0 / max(1, len(whole)))
-            columns.append(combined(whole, left_out, self.size[known, n], weights, level))
+            columns.append(jackknife_sum(whole, left_out, self.size[known, n], weights, level))
         names = ("value", "low", "high", "plugin")
-        return Bands(*(read_only(np.array([getattr(c, name) for c in columns])) for name in names))
+        return Estimates(*(read_only(np.array([getattr(c, name) for c in columns])) for name in names))
 
 
-def _sparse(*figures: Bands) -> str | None:
+def _sparse(*figures: Estimates) -> str | None:
     """A caution where the jackknife had so much to take out that what it left may be most of a figure."""
     off = [abs(band.plugin - band.value)[np.isfinite(band.value)] for band in figures]
     most = max((float(each.max()) for each in off if each.size), default=0.0)

@@ -23,10 +23,10 @@ from routestat.report.figures.style import (
     reach,
     sparse_ticks,
 )
-from routestat.study.comparison import Contrast, LayerContrast, TransitionContrast
+from routestat.study.comparison import LayerComparison, TraceComparison, TransitionComparison
 
 
-def divergence(findings: Contrast) -> Drawing:
+def divergence(findings: TraceComparison) -> Drawing:
     """Jensen-Shannon divergence of every layer and, of every transition, what the source does not explain."""
     layers = [item for item in findings.layers if item.law is not None]
     if not layers:
@@ -52,7 +52,7 @@ def divergence(findings: Contrast) -> Drawing:
     return figure
 
 
-def _doubled(layers: Sequence[LayerContrast], item: LayerContrast) -> bool:
+def _doubled(layers: Sequence[LayerComparison], item: LayerComparison) -> bool:
     return sum(other.a.layer == item.a.layer for other in layers) > 1
 
 
@@ -73,7 +73,7 @@ def _points(axes, series, names: Sequence[str], label: str) -> None:  # type: ig
     sparse_ticks(axes, "x", names, 40, rotation=90 if len(names) > 12 else 0)
 
 
-def loads(findings: Contrast) -> Drawing:
+def loads(findings: TraceComparison) -> Drawing:
     """Share of every state in A less that in B, layer by layer; states that moved have a dot."""
     layers = [item for item in findings.layers if item.law is not None and item.cells is not None]
     if not layers:
@@ -99,7 +99,7 @@ def loads(findings: Contrast) -> Drawing:
     return figure
 
 
-def transition(item: TransitionContrast, states: str) -> Drawing:
+def transition(item: TransitionComparison, states: str) -> Drawing:
     """Joint law of A less that of B for one transition; cells that moved are framed by a dot."""
     if item.difference is None or item.cells is None:
         return "The two routers have other numbers of experts in A and B."
@@ -118,7 +118,7 @@ def transition(item: TransitionContrast, states: str) -> Drawing:
     return figure
 
 
-def flips(findings: Contrast) -> Drawing:
+def flips(findings: TraceComparison) -> Drawing:
     """Share of tokens whose subset differs between the traces, by layer."""
     known = [item for item in findings.layers if item.flips is not None]
     if not known:

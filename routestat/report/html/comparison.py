@@ -12,18 +12,20 @@ from routestat.report.figures import style as canvas
 from routestat.report.html.page import Picture, _noun, draw_all, page_environment
 from routestat.report.records.comparison import write_results
 from routestat.report.records.study import Record
-from routestat.study.comparison import Contrast
+from routestat.study.comparison import TraceComparison
 from routestat.traces.manifest import replace_file
 
 
 def write_comparison(
-    findings: Contrast, folder: Path, tick: Callable[[str, int, int], None] = lambda what, done, total: None
+    findings: TraceComparison,
+    folder: Path,
+    tick: Callable[[str, int, int], None] = lambda what, done, total: None,
 ) -> Path:
     """Write results.json, tables, pictures and, last, index.html; return the path of the page.
 
     Parameters
     ----------
-    findings : Contrast
+    findings : TraceComparison
     folder : path
         Must exist; files of an earlier comparison in it are replaced.
     tick : callable(what, done, in_all)
@@ -46,7 +48,7 @@ def by_effect(rows: Sequence[Record], key: str = "jsd_bits") -> list[Record]:
 
 
 def _draw(
-    findings: Contrast, record: Record, folder: Path, tick: Callable[[str, int, int], None]
+    findings: TraceComparison, record: Record, folder: Path, tick: Callable[[str, int, int], None]
 ) -> dict[str, Picture]:
     folder.mkdir(exist_ok=True)
     jobs: dict[str, Callable[[], canvas.Drawing]] = {
@@ -65,14 +67,14 @@ def _draw(
     return pictures
 
 
-def _strongest(findings: Contrast, record: Record) -> int | None:
+def _strongest(findings: TraceComparison, record: Record) -> int | None:
     """Which transition differs most given its source."""
     known = [place for place, item in enumerate(findings.transitions) if item.difference is not None]
     rows = [record["transitions"][place] | {"place": place} for place in known]
     return by_effect(rows, "conditional_jsd_bits")[0]["place"] if rows else None
 
 
-def _page(findings: Contrast, record: Record, pictures: dict[str, Picture]) -> str:
+def _page(findings: TraceComparison, record: Record, pictures: dict[str, Picture]) -> str:
     environment = page_environment()
     style = environment.get_template("style.css").render()
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()

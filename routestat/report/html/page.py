@@ -26,7 +26,7 @@ from routestat.structure.route_graph import graphml
 from routestat.study.trace_study import Study
 from routestat.traces.manifest import replace_file
 from routestat.traces.metadata import Router
-from routestat.traces.store import span
+from routestat.traces.number_ranges import span
 
 PANELS = (
     ("exact_set", "exact set"),

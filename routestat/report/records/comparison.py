@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 
 from routestat.inference.base.estimate import Estimate
-from routestat.inference.two_sample.cells import MovedCells
-from routestat.inference.two_sample.distributions import LawDifference
+from routestat.inference.two_sample.cells import CellDifferences
+from routestat.inference.two_sample.distributions import DistributionDifference
 from routestat.inference.two_sample.summaries import FigureDifference
 from routestat.report.records.parts import not_measured_records, units_record
 from routestat.report.records.study import Record, _plain, _words, _write_rows
-from routestat.study.comparison import Contrast, LayerContrast, Side, TransitionContrast
+from routestat.study.comparison import LayerComparison, Side, TraceComparison, TransitionComparison
 from routestat.traces.manifest import replace_file
 from routestat.traces.metadata import Router
 
@@ -22,7 +22,7 @@ LISTED, TABULATED = 10, 20_000
 _LABELS = "the two routers have other numbers of experts: ids are labels and their laws cannot be compared"
 
 
-def write_results(findings: Contrast, folder: Path) -> Record:
+def write_results(findings: TraceComparison, folder: Path) -> Record:
     """Write results.json and tables/*.csv; return the content of results.json."""
     record: Record = _plain(results(findings))
     replace_file(folder / "results.json", json.dumps(record, indent=1, allow_nan=False).encode())
@@ -44,7 +44,7 @@ def write_results(findings: Contrast, folder: Path) -> Record:
     return record
 
 
-def results(findings: Contrast) -> Record:
+def results(findings: TraceComparison) -> Record:
     """The content of results.json."""
     return {
         "format": "routestat-comparison",
@@ -61,7 +61,7 @@ def results(findings: Contrast) -> Record:
     }
 
 
-def _pairing(findings: Contrast) -> Record:
+def _pairing(findings: TraceComparison) -> Record:
     """How many documents are in both, how that is known, and why the others are not."""
     pairing = findings.pairing
     return {
@@ -91,7 +91,7 @@ def _side(side: Side) -> Record:
     }
 
 
-def _layer(findings: Contrast, item: LayerContrast) -> Record:
+def _layer(findings: TraceComparison, item: LayerComparison) -> Record:
     record: Record = {"layer": item.a.layer, **_of_b(findings, layer_b=item.a), "router": item.a.name}
     reasons = [] if item.law else [_LABELS]
     if item.law is not None and item.cells is not None:
@@ -109,7 +109,7 @@ def _layer(findings: Contrast, item: LayerContrast) -> Record:
     return record | _why(reasons)
 
 
-def _transition(findings: Contrast, item: TransitionContrast) -> Record:
+def _transition(findings: TraceComparison, item: TransitionComparison) -> Record:
     record: Record = {"source": item.source.layer, "target": item.target.layer}
     record |= _of_b(findings, source_b=item.source, target_b=item.target)
     reasons = [] if item.difference else [_LABELS]
@@ -133,7 +133,7 @@ def _transition(findings: Contrast, item: TransitionContrast) -> Record:
     return record | _why(reasons)
 
 
-def _of_b(findings: Contrast, **routers: Router) -> Record:
+def _of_b(findings: TraceComparison, **routers: Router) -> Record:
     """Which layers of B they are, where B numbers them otherwise."""
     return {
         key: findings.layers_of_b[router.name]
@@ -142,7 +142,7 @@ def _of_b(findings: Contrast, **routers: Router) -> Record:
     }
 
 
-def _law(findings: Contrast, law: LawDifference) -> Record:
+def _law(findings: TraceComparison, law: DistributionDifference) -> Record:
     record: Record = {
         "n_tokens_a": law.n_a,
         "n_tokens_b": law.n_b,
@@ -184,7 +184,7 @@ def _estimate(name: str, estimate: Estimate | None) -> Record:
 
 
 def _cells(
-    findings: Contrast, cells: MovedCells, routers: tuple[Router, ...], at_most: int
+    findings: TraceComparison, cells: CellDifferences, routers: tuple[Router, ...], at_most: int
 ) -> Iterable[Record]:
     """Cells with their labels, largest difference first."""
     subsets = findings.states == "subset"

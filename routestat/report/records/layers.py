@@ -9,7 +9,7 @@ from routestat.inference.information.scarcity import Scarcity
 from routestat.inference.sample_size.interval_width import Width
 from routestat.report.records.parts import caution_of, interval_record, reason, scarcity_record
 from routestat.structure.coactivation import Coactivation
-from routestat.study.layers import Breadth, Sufficiency, Within
+from routestat.study.layers import AcrossLayers, LayerCoactivation, LayerSampleSize
 
 Record = dict[str, Any]
 STRONGEST = 5
@@ -17,7 +17,7 @@ STRONGEST = 5
 FOUND = 0.05
 
 
-def map_records(breadth: Breadth) -> list[Record]:
+def map_records(breadth: AcrossLayers) -> list[Record]:
     """`map[]`: every pair of layers."""
     if breadth.map is None:
         return []
@@ -49,7 +49,7 @@ def map_records(breadth: Breadth) -> list[Record]:
     return records
 
 
-def coactivation_record(item: Within) -> Record:
+def coactivation_record(item: LayerCoactivation) -> Record:
     """`coactivation[]`: one layer against both nulls, with the pairs that meet most beyond their loads."""
     pooled, documents = item.pooled, item.documents
     surprising = np.argsort(-np.nan_to_num(np.abs(pooled.difference)), kind="stable")[:STRONGEST]
@@ -72,7 +72,7 @@ def coactivation_record(item: Within) -> Record:
     }
 
 
-def coactivation_rows(breadth: Breadth) -> Iterator[Record]:
+def coactivation_rows(breadth: AcrossLayers) -> Iterator[Record]:
     """Every pair of experts of every layer, for the table."""
     for item in breadth.within:
         for place in range(len(item.pooled.lift)):
@@ -97,7 +97,7 @@ def _pair(found: Coactivation, place: int) -> Record:
     }
 
 
-def enough_record(item: Sufficiency) -> Record:
+def enough_record(item: LayerSampleSize) -> Record:
     """`enough[]`: what fewer documents would have given, and what more would."""
     found, missed = item.enough, item.unseen
     return {

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from routestat.inference.base.estimate import Estimate
-from routestat.inference.base.jackknife import Bands
+from routestat.inference.base.jackknife import Estimates
 from routestat.inference.markov.homogeneity import StatisticByGap
 from routestat.inference.markov.horizons import Horizons
 from routestat.report.records.parts import caution_of, claims_nothing, is_doubtful, reason
@@ -269,7 +269,7 @@ def _why_horizon(found: Horizons, column: int) -> list[str | None]:
     return [found.reason, *(why for (_, at), why in found.reasons.items() if at == horizon)]
 
 
-def _banded(bands: dict[str, Bands], at: Any) -> Record:
+def _banded(bands: dict[str, Estimates], at: Any) -> Record:
     record: Record = {}
     for key, band in bands.items():
         record[key] = _number(band.value[at])

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from routestat.inference.information.scarcity import Scarcity
-from routestat.inference.level_checks.verdicts import LevelCheck
+from routestat.inference.level_checks.level_check import LevelCheck
 from routestat.inference.markov.order_selection import LEAST_BITS
-from routestat.study.aa_check import Calibration
+from routestat.study.aa_check import AACheck
 from routestat.study.decomposition import Budget, Conditional, Decomposition
-from routestat.traces.clusters.facts import UnitFacts
-from routestat.traces.dummy_rows.facts import Finding
+from routestat.traces.clusters.summary import UnitSummary
+from routestat.traces.dummy_rows.findings import Finding
 
 Record = dict[str, Any]
 #: What an estimate finds where there is nothing may be this part of what it finds, and no more, for that to be read.
@@ -23,7 +23,7 @@ def reason(*reasons: str | None) -> Record:
     return {"reason": "; ".join(given)} if given else {}
 
 
-def units_record(units: UnitFacts) -> Record:
+def units_record(units: UnitSummary) -> Record:
     """Keys of `trace`, and of each side of a comparison: the independent units, and what was left out."""
     return {
         "n_clusters": units.n_clusters,
@@ -160,7 +160,7 @@ def budget_record(budget: Budget, scarce: Sequence[Scarcity] = ()) -> Record:
     }
 
 
-def calibration_record(found: Calibration, layers: Sequence[int]) -> Record:
+def calibration_record(found: AACheck, layers: Sequence[int]) -> Record:
     """`calibration`: how often tests reject where there is nothing to find; rates beside `families` are of loads."""
     check = found.halves
     columns = (

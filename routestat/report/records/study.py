@@ -14,7 +14,7 @@ import numpy as np
 
 from routestat.forecast.scores import SCORES, PredictionScore
 from routestat.inference.association.independence import Independence
-from routestat.inference.association.minimum_effect import MinimalEffect
+from routestat.inference.association.minimum_effect import MinimumEffect
 from routestat.inference.base.tables import adjusted_residuals
 from routestat.inference.markov.chain import Chain
 from routestat.report.records.bayes import bayes_record, write_bayes
@@ -203,7 +203,7 @@ def _dependence(item: Dependence) -> Record:
     }
 
 
-def _effect(effect: MinimalEffect | None) -> Record:
+def _effect(effect: MinimumEffect | None) -> Record:
     if effect is None:
         return {}
     return {

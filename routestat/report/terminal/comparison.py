@@ -6,18 +6,18 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from routestat.inference.two_sample.distributions import LawDifference
+from routestat.inference.two_sample.distributions import DistributionDifference
 from routestat.report.cautions import Cautions
 from routestat.report.html.page import number
 from routestat.report.terminal.study import _interval, _many, _one_line, _table, _titled, _why
-from routestat.study.comparison import Contrast, LayerContrast, Side
+from routestat.study.comparison import LayerComparison, Side, TraceComparison
 from routestat.traces.metadata import Router
 
 TOP = 5
 SIGNIFICANT = -1.3010299956639813
 
 
-def summarise(findings: Contrast, page: Path) -> None:
+def summarise(findings: TraceComparison, page: Path) -> None:
     """Print which layers and transitions differ most and where the rest is, to stdout; 80 columns when piped."""
     console = Console(highlight=False)
     for letter, side in (("A", findings.a), ("B", findings.b)):
@@ -40,22 +40,22 @@ def _described(side: Side) -> str:
     return " · ".join(_one_line(part) for part in parts if part)
 
 
-def _layer(findings: Contrast, router: Router) -> str:
+def _layer(findings: TraceComparison, router: Router) -> str:
     """A layer as A numbers it and, behind =, as B does, where that is another number."""
     other = findings.layers_of_b.get(router.name)
     return str(router.layer) if other in (None, router.layer) else f"{router.layer}={other}"
 
 
-def _bits(law: LawDifference) -> float:
+def _bits(law: DistributionDifference) -> float:
     return law.jsd_bits if law.jsd_bits == law.jsd_bits else law.jsd_bits_plugin
 
 
-def _plugin(law: LawDifference) -> str:
+def _plugin(law: DistributionDifference) -> str:
     """A caution where there is no estimate but the plug-in."""
     return "" if law.jsd_bits == law.jsd_bits else "plug-in, biased upwards"
 
 
-def _layers(console: Console, findings: Contrast) -> None:
+def _layers(console: Console, findings: TraceComparison) -> None:
     found = [
         (item, item.law)
         for item in findings.layers
@@ -91,7 +91,7 @@ def _layers(console: Console, findings: Contrast) -> None:
     _titled(console, "How far apart the loads are, most first", table, below)
 
 
-def _flips(console: Console, layers: Sequence[LayerContrast]) -> None:
+def _flips(console: Console, layers: Sequence[LayerComparison]) -> None:
     known = [(item.flips, item.a.layer) for item in layers if item.flips is not None]
     if not known:
         return
@@ -109,7 +109,7 @@ def _flips(console: Console, layers: Sequence[LayerContrast]) -> None:
     )
 
 
-def _transitions(console: Console, findings: Contrast) -> None:
+def _transitions(console: Console, findings: TraceComparison) -> None:
     transitions = findings.transitions
     known = [
         (item, item.difference.conditional, item.difference.joint) for item in transitions if item.difference
@@ -142,7 +142,7 @@ def _transitions(console: Console, findings: Contrast) -> None:
     _titled(console, "How far apart the transitions are, most first", table, below)
 
 
-def _figures(console: Console, layers: Sequence[LayerContrast]) -> None:
+def _figures(console: Console, layers: Sequence[LayerComparison]) -> None:
     known = [
         item
         for item in layers

@@ -18,7 +18,7 @@ from routestat.report.sentences import reading
 from routestat.study.decomposition import Decomposition
 from routestat.study.trace_study import Dependence, PathFinding, Study
 from routestat.traces.metadata import Router
-from routestat.traces.store import span
+from routestat.traces.number_ranges import span
 
 TOP_PAIRS = 64
 TOP_PATHS = 3

@@ -24,7 +24,7 @@ def test_subset_law_is_the_sum_over_all_orders(n_experts, top_k):
             p *= weights[expert] / left
             left -= weights[expert]
         slow[int(alphabet.rank(list(order)))] += p
-    np.testing.assert_allclose(laws.subset_law(weights, top_k), slow, rtol=1e-9)
+    np.testing.assert_allclose(laws.subset_distribution(weights, top_k), slow, rtol=1e-9)
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 6))
@@ -36,12 +36,12 @@ def test_subset_law_knows_no_names(seed, top_k):
     alphabet = Alphabet(6, top_k)
     renamed = alphabet.rank(order[alphabet.unrank(np.arange(alphabet.size)).astype(np.intp)])
     # Expert e is called order[e] in the second law.
-    second = laws.subset_law(weights[np.argsort(order)], top_k)
-    np.testing.assert_allclose(second[renamed], laws.subset_law(weights, top_k), atol=1e-12)
+    second = laws.subset_distribution(weights[np.argsort(order)], top_k)
+    np.testing.assert_allclose(second[renamed], laws.subset_distribution(weights, top_k), atol=1e-12)
 
 
 def test_subset_law_of_equal_weights_is_uniform_and_batches():
-    law = laws.subset_law(np.ones((3, 2, 7)), 3)
+    law = laws.subset_distribution(np.ones((3, 2, 7)), 3)
     np.testing.assert_allclose(law, np.full((3, 2, 35), 1 / 35))
 
 
@@ -59,7 +59,7 @@ def test_experts_are_drawn_by_successive_sampling():
     states = Alphabet(7, 3).rank(laws.draw_experts(np.log(weights), 3, rows, rng()))
     for row in range(2):
         counts = np.bincount(states[rows == row], minlength=35)
-        assert fits(counts, laws.subset_law(weights[row], 3))
+        assert fits(counts, laws.subset_distribution(weights[row], 3))
 
 
 def test_sharp_dirichlet_laws_are_laws():
