@@ -153,7 +153,7 @@ def store_parquet(
     done = 0
     with (
         TraceWriter(folder, replace(file.meta, **given), shard_rows=shard_rows) as writer,
-        naming(file.path),
+        errors_naming(file.path),
     ):
         if file.documents is not None:
             writer.add_documents(file.documents.to_pydict())
@@ -164,7 +164,7 @@ def store_parquet(
 
 
 @contextmanager
-def naming(path: Path) -> Iterator[None]:
+def errors_naming(path: Path) -> Iterator[None]:
     """What the writer refuses is wrong in the file; the error says in which."""
     try:
         yield
