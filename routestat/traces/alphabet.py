@@ -15,7 +15,7 @@ _DTYPES = (np.uint8, np.uint16, np.uint32, np.uint64)
 
 
 def smallest_unsigned(n_values: int) -> np.dtype:
-    """The narrowest unsigned dtype that holds the values 0 … `n_values` − 1."""
+    """Return the narrowest unsigned dtype that holds the values 0 … `n_values` − 1."""
     for dtype in _DTYPES:
         if n_values - 1 <= np.iinfo(dtype).max:
             return np.dtype(dtype)
@@ -66,6 +66,7 @@ class Alphabet:
     top_k: int
 
     def __post_init__(self) -> None:
+        """Check the numbers."""
         for name, value in (("n_experts", self.n_experts), ("top_k", self.top_k)):
             if isinstance(value, bool) or not isinstance(value, int | np.integer):
                 raise RoutestatError(f"{name} must be a whole number, got {value!r}")
@@ -122,7 +123,7 @@ class Alphabet:
         return np.ascontiguousarray(self.binomials[:, ::-1])
 
     def rank(self, experts: ArrayLike) -> NDArray[np.unsignedinteger]:
-        """The states of rows of experts.
+        """Return the states of rows of experts.
 
         Parameters
         ----------
@@ -146,7 +147,7 @@ class Alphabet:
         return np.asarray(np.uint64(self.size - 1) - total).astype(self.dtype)
 
     def unrank(self, states: ArrayLike) -> NDArray[np.unsignedinteger]:
-        """The subsets of states: experts ``[..., k]``, ascending.
+        """Return the subsets of states: experts ``[..., k]``, ascending.
 
         Raises
         ------

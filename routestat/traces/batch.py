@@ -24,11 +24,12 @@ class Batch:
     columns: Mapping[str, NDArray]
 
     def __len__(self) -> int:
+        """Return the number of rows."""
         return len(self.document)
 
 
 def to_batch(record: pa.RecordBatch) -> Batch:
-    """The columns of an Arrow record batch, without copying."""
+    """Return the columns of an Arrow record batch, without copying."""
     columns = {}
     for name in record.schema.names:
         if name != "phase":

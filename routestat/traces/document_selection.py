@@ -94,11 +94,11 @@ class SelectedDocuments(Trace):
         return SelectedDocuments(self._trace, kept, self._new, self._common, units)
 
     def in_units(self, units: Units) -> "SelectedDocuments":
-        """The same documents in other clusters, or with another template."""
+        """Return the same documents in other clusters, or with another template."""
         return SelectedDocuments(self._trace, self._documents, self._new, self._common, units)
 
     def record_batches(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
-        """The rows of the chosen documents, in the trace's order."""
+        """Yield the rows of the chosen documents, in the trace's order."""
         last, done = -1, 0
         for record in self._trace.record_batches(columns):
             column = record.schema.get_field_index("document")
@@ -126,7 +126,7 @@ def places_of(document: NDArray[np.int32]) -> NDArray[np.int64]:
 
 
 def _skipping(units: Units, common: Common) -> Units:
-    """The units of documents without the rows before their common ones."""
+    """Return the units of documents without the rows before their common rows."""
     skipped = np.array([common.get(number, (0, 0))[0] for number in units.document.tolist()], np.int64)
     if not skipped.any():
         return units

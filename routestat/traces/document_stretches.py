@@ -46,7 +46,7 @@ class Stretches(Trace):
         )
 
     def record_batches(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
-        """The rows with the number of their stretch as the document."""
+        """Yield the rows with the number of their stretch as the document."""
         row = 0
         for record in self._trace.record_batches(columns):
             place = record.schema.get_field_index("document")
@@ -56,7 +56,7 @@ class Stretches(Trace):
 
 
 def in_stretches(trace: Trace, blocks: int = BLOCKS) -> Trace:
-    """A trace of one document as so many stretches; as it is where it has more documents, or too few tokens."""
+    """Cut a trace of one document into stretches; other traces, and short ones, are returned as they are."""
     if trace.documents.num_rows != 1 or trace.n_tokens < blocks * SHORTEST:
         return trace
     return Stretches(trace, -(-trace.n_tokens // blocks))

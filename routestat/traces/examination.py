@@ -92,7 +92,7 @@ def _read(
     by: str,
     progress: Callable[[int], None] | None,
 ) -> DocumentPrefixes | None:
-    """The beginnings of all documents; None where some token ids are unknown."""
+    """Read the prefixes of all documents; None where some token ids are unknown."""
     reader, done = PrefixCollector(meta, documents.num_rows, by), 0
     for record in recorded(["token"] if by == "token ids" else [router.name for router in meta.routers]):
         reader.add(to_batch(record))
@@ -107,7 +107,7 @@ def _read(
 def without_beginnings(
     records: Iterator[pa.RecordBatch], units: Units, left_out: NDArray[np.int64]
 ) -> Iterator[pa.RecordBatch]:
-    """The rows without the first `left_out` ``[document]`` of each document of `units`."""
+    """Yield the rows without the first `left_out` ``[document]`` of each document of `units`."""
     last, done = -1, 0
     for record in records:
         document = record.column(record.schema.get_field_index("document")).to_numpy()

@@ -46,7 +46,7 @@ class FileRecord:
 
     @classmethod
     def from_json(cls, record: Any, what: str) -> "FileRecord":
-        """The record of a manifest; `what` names it in complaints."""
+        """Read the record of a file in a manifest; `what` names it in messages."""
         require_kind(record, dict, what, "an object")
         file = require_text(_field(record, "file", what), f"{what}: file")
         # A manifest is data from elsewhere: it must not make us read outside its folder.
@@ -128,7 +128,7 @@ class Manifest:
         return cls(meta, columns, shards, documents, complete)
 
     def with_shard(self, shard: FileRecord, documents: FileRecord, columns: Sequence[str]) -> "Manifest":
-        """The manifest after one more shard."""
+        """Return the manifest after one more shard."""
         return replace(self, shards=(*self.shards, shard), documents=documents, columns=tuple(columns))
 
 
@@ -139,7 +139,7 @@ def _field(record: dict[str, Any], name: str, what: str = "") -> Any:
 
 
 def state_type(router: Router) -> pa.DataType:
-    """The Arrow type of a router's column: unsigned states, or sorted expert rows beyond 64 bits."""
+    """Return the Arrow type of a router's column: unsigned states, or sorted expert rows beyond 64 bits."""
     alphabet = router.alphabet
     if alphabet.is_ranked:
         return pa.from_numpy_dtype(alphabet.dtype)
@@ -149,7 +149,7 @@ def state_type(router: Router) -> pa.DataType:
 
 
 def column_type(name: str, router: Router) -> pa.DataType:
-    """The Arrow type of a router's column or of one of its recorded companions (``.top1`` …)."""
+    """Return the Arrow type of a router's column or of one of its recorded companions (``.top1`` …)."""
     suffix = name.removeprefix(router.name).removeprefix(".")
     if suffix == "top1":
         return pa.from_numpy_dtype(router.alphabet.expert_dtype)
@@ -161,7 +161,7 @@ def column_type(name: str, router: Router) -> pa.DataType:
 
 
 def schema_of(meta: TraceMeta, extra_columns: Sequence[str] = ()) -> pa.Schema:
-    """The schema of a shard: document, position, token, phase, the routers, then what else was recorded."""
+    """Return the schema of a shard: document, position, token, phase, the routers, then further columns."""
     fields = [
         pa.field("document", pa.int32(), nullable=False),
         pa.field("position", pa.int32(), nullable=False),
@@ -194,13 +194,13 @@ def write_arrow(path: Path, table: pa.Table) -> FileRecord:
 
 
 def sha256_of(path: Path) -> str:
-    """The hash of a file, read in pieces."""
+    """Return the hash of a file, read in pieces."""
     with path.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def check_file(folder: Path, record: FileRecord, hashes: bool = True) -> Path:
-    """The path of a file of the store after checking that it is there and unaltered."""
+    """Return the path of a file of the store after checking that it exists and is unaltered."""
     path = folder / record.file
     if not path.is_file():
         raise TraceError(f"{path}: missing, though the manifest lists it with {record.rows} rows")
@@ -223,7 +223,7 @@ def replace_file(path: Path, content: bytes) -> None:
 
 
 def open_arrow(path: Path) -> Any:
-    """An Arrow IPC file reader; a file that is none gets one line."""
+    """Open an Arrow IPC file; the error for any other file is one line."""
     try:
         return pa.ipc.open_file(pa.OSFile(str(path)))
     except (pa.ArrowException, OSError) as error:
@@ -231,6 +231,7 @@ def open_arrow(path: Path) -> Any:
 
 
 def require_store(folder: Path) -> None:
+    """Refuse a path that is not the folder of a trace."""
     if not folder.exists():
         raise TraceError(f"{folder}: no such folder")
     if not folder.is_dir():

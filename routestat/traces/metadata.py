@@ -42,6 +42,7 @@ class Router:
     name: str = ""
 
     def __post_init__(self) -> None:
+        """Check the numbers and name the router."""
         object.__setattr__(self, "layer", require_whole(self.layer, "a router's layer"))
         require_text(self.name, "a router's name")
         if not self.name:
@@ -103,6 +104,7 @@ class TraceMeta:
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        """Check the fields."""
         object.__setattr__(self, "routers", tuple(self.routers))
         for field_name in FREE_TEXT:
             require_text(getattr(self, field_name), field_name)
@@ -124,7 +126,7 @@ class TraceMeta:
         return tuple(router.layer for router in self.routers)
 
     def to_json(self) -> dict[str, Any]:
-        """A plain dictionary; `from_json` restores it."""
+        """Return a plain dictionary that `from_json` restores."""
         record: dict[str, Any] = {key: getattr(self, key) for key in (*FREE_TEXT, "window")}
         record["routers"] = [
             {"layer": r.layer, "n_experts": r.n_experts, "top_k": r.top_k, "name": r.name}
@@ -135,7 +137,7 @@ class TraceMeta:
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> "TraceMeta":
-        """The metadata of a manifest; unknown keys of a later minor version are kept in `extra`."""
+        """Read the metadata of a manifest; unknown keys of a later minor version are kept in `extra`."""
         try:
             require_kind(record, Mapping, "the metadata", "an object")
             routers = tuple(Router(**router) for router in record["routers"])

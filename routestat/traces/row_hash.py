@@ -33,7 +33,7 @@ def hash_rows(columns: Iterable[NDArray], n: int) -> NDArray[np.uint64]:
 
 
 def in_words(columns: Sequence[NDArray]) -> Iterator[NDArray[np.uint64]]:
-    """The same columns ``[row]``, several narrow ones side by side in one of 64 bits, so that hashing costs less."""
+    """Yield the columns ``[row]`` with several narrow ones packed into 64 bits, which makes hashing cheaper."""
     by_width: dict[int, list[NDArray]] = {}
     for column in columns:
         by_width.setdefault(column.dtype.itemsize, []).append(column)

@@ -101,7 +101,7 @@ class Trace:
             self._units = None
 
     def _without_emptied(self, found: NotMeasured) -> pa.Table:
-        """The documents without those of which every row was left out."""
+        """Return the documents without those that lost all their rows."""
         touched = np.unique(found.ranges["document"])
         left = [np.intersect1d(batch.document, touched) for batch in self.batches([])]
         emptied = np.setdiff1d(touched, np.concatenate([touched[:0], *left]))
@@ -196,7 +196,7 @@ class Trace:
         dummy_rows: str = "keep",
         **columns: Any,
     ) -> "Trace":
-        """A trace in memory; arguments as for `TraceWriter.write`.
+        """Make a trace in memory; arguments as for `TraceWriter.write`.
 
         `clusters` ``[row]`` says which documents belong together, the same number in all rows of a document; if not
         given, documents that share their beginning do.
@@ -224,7 +224,7 @@ class Trace:
         return trace
 
     def batches(self, columns: Sequence[str] | None = None) -> Iterator[Batch]:
-        """The rows in order, some megabytes at a time, with only the wanted `columns` decoded.
+        """Yield the rows in order, some megabytes at a time, with only the wanted `columns` decoded.
 
         Raises
         ------
@@ -234,7 +234,7 @@ class Trace:
         return map(to_batch, self.record_batches(columns))
 
     def counted(self, columns: Sequence[str] | None = None) -> Iterator[Batch]:
-        """The rows that are counted, as `batches`: without repetitions of a template (see `template`)."""
+        """Yield the rows that are counted: all rows but the repetitions of a template (see `template`)."""
         left_out = self.units.left_out(self.template)
         records = self.record_batches(columns)
         return map(to_batch, without_beginnings(records, self.units, left_out) if left_out.any() else records)
@@ -252,7 +252,7 @@ class Trace:
                 yield from read_shards([source], columns)
 
     def routers(self, layers: Sequence[int] | None = None) -> tuple[Router, ...]:
-        """The routers of the wanted layers (all if None), in order of depth.
+        """Return the routers of the wanted layers (all if None), in order of depth.
 
         Raises
         ------

@@ -17,13 +17,13 @@ PHASE_TYPE = pa.dictionary(pa.int8(), pa.string())
 
 
 def shown(value: Any) -> str:
-    """A value in a message: one line, not too long, printable whatever it holds."""
+    """Format a value for a message: one line, short and printable."""
     text = repr(value).encode("ascii", "backslashreplace").decode()
     return text if len(text) <= 60 else text[:57] + "..."
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of another library's complaint."""
+    """Return the first line of another library's error message."""
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
@@ -66,7 +66,7 @@ def read_json(content: bytes) -> Any:
 
 
 def to_array(values: Any, name: str, shape: tuple[int, ...], kinds: str = "iu") -> NDArray:
-    """A column as an array of the given shape and of whole numbers (``f`` in `kinds` admits others)."""
+    """Return a column as an array of the given shape and of whole numbers (``f`` in `kinds` admits others)."""
     try:
         array = np.asarray(values)
     except (ValueError, TypeError, OverflowError) as error:
@@ -92,7 +92,7 @@ def require_range(array: NDArray, high: int, wanted: str, low: int = 0) -> None:
 
 
 def whole_column(values: Any, name: str, low: int = 0, n: int | None = None) -> NDArray[np.int32]:
-    """A column of ``document``, ``position`` or ``token`` numbers; the first one out of range is named."""
+    """Return a column of ``document``, ``position`` or ``token`` numbers; the first one out of range is refused."""
     if n is None:
         try:
             n = len(values)
@@ -123,7 +123,7 @@ def check_record(record: pa.RecordBatch, where: str, first_row: int) -> None:
 
 
 def to_phases(column: pa.Array, where: str, first_row: int) -> pa.DictionaryArray:
-    """A column of phase words, in whatever text type, as the store's own."""
+    """Convert a column of phase words, in any text type, to the store's type."""
     if column.type == PHASE_TYPE and column.dictionary.to_pylist() == list(PHASES) and not column.null_count:
         return column
     words = column.cast(pa.string())
@@ -138,7 +138,7 @@ def to_phases(column: pa.Array, where: str, first_row: int) -> pa.DictionaryArra
 
 
 def check_documents(table: pa.Table) -> pa.Table:
-    """A table of documents with its ``document`` column as the store's 32 bits."""
+    """Return a table of documents with its ``document`` column as the store's 32 bits."""
     places = table.schema.get_all_field_indices("document")
     if len(places) != 1 or not pa.types.is_integer(table.schema.field(places[0]).type):
         raise TraceError("documents need one column named document, of whole numbers")

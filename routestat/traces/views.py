@@ -55,7 +55,7 @@ class RelabelledLayers(Trace):
             yield record.select(names).rename_columns([named.get(name, name) for name in names])
 
     def _named(self, column: str) -> str:
-        """What the trace calls a column."""
+        """Return the name of a column in the original trace."""
         owner, dot, rest = column.partition(".")
         return self._old.get(owner, owner) + dot + rest
 
@@ -82,7 +82,7 @@ class OrderedDocuments(Trace):
         )
 
     def record_batches(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
-        """The rows; as they stand where they stand in order, else all of them from memory.
+        """Yield the rows; if documents are out of order, all rows are sorted in memory.
 
         Raises
         ------

@@ -100,11 +100,13 @@ class TraceWriter:
         self._checker = RowChecker(self.meta, set(self._seen))
 
     def __enter__(self) -> "TraceWriter":
+        """Return the writer."""
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
+        """Write the pending rows, and close the store unless an error occurred."""
         # Interrupted work is kept: whole rows that were handed over are flushed, the store stays incomplete.
         self._flush(everything=True)
         if kind is None:
@@ -113,8 +115,7 @@ class TraceWriter:
             self._save(complete=kind is None)
 
     def _examine(self) -> None:
-        """Which of the documents now on disk are independent, and what in them is no measurement; anew after each
-        addition."""
+        """Find the independent documents and the dummy rows on disk, again after each addition."""
         shards = [] if self._manifest is None else [self.path / shard.file for shard in self._manifest.shards]
         recorded = partial(read_shards, shards)
         self._not_measured = examine_rows(self.meta, recorded)

@@ -130,7 +130,7 @@ def _numbered_densely(imported: ImportedTrace) -> ImportedTrace:
 
 
 def _companions(imported: ImportedTrace, rows: slice, slot_order: str) -> dict[str, np.ndarray]:
-    """What is kept beside the states: ``top1``, the first slot, and ``weights``, by ascending expert id."""
+    """Return the companion columns: ``top1``, the first slot, and ``weights``, by ascending expert id."""
     columns = {}
     for index, router in enumerate(imported.routers):
         experts = imported.experts[rows, index]
@@ -165,7 +165,7 @@ def store_parquet(
 
 @contextmanager
 def errors_naming(path: Path) -> Iterator[None]:
-    """What the writer refuses is wrong in the file; the error says in which."""
+    """Add the file's name to the errors of the writer."""
     try:
         yield
     except TraceError as error:

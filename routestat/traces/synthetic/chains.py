@@ -22,7 +22,7 @@ def chain(
     popularity: float | ArrayLike = 5.0,
     **shape: Unpack[Shape],
 ) -> Synthetic:
-    """A chain of order 1 over depth, with a random transition matrix of its own for every gap.
+    """Generate a chain of order 1 over depth, with a random transition matrix for every gap.
 
     With probability `coupling` the next state follows a random law of the present state's own, else the
     layer's popularity; 0 makes layers independent.
@@ -54,7 +54,7 @@ def chain(
 def chain_given(
     *, initial: ArrayLike, transitions: ArrayLike, rng: np.random.Generator, **shape: Unpack[Shape]
 ) -> Synthetic:
-    """A chain of order 1 over depth, of a given law.
+    """Generate a chain of order 1 over depth with given distributions.
 
     Parameters
     ----------
@@ -92,7 +92,7 @@ def run_chain(
 
 
 def chain_truth(law: str, initial: Floats, transitions: Floats, planted: Mapping[str, Any]) -> Truth:
-    """What is true of a chain of these `transitions` ``[gap, source, target]``."""
+    """Return the exact quantities of a chain with these `transitions` ``[gap, source, target]``."""
     marginals = exact.chain_marginals(initial, transitions)
     joints = zip(marginals, transitions, strict=False)
     return Truth(
@@ -113,7 +113,7 @@ def state_distributions(frame: Frame, popularity: float | ArrayLike, rng: np.ran
 
 
 def dense_size(frame: Frame) -> int:
-    """The number of states, if tables of all their pairs are small enough."""
+    """Return the number of states, if tables of all their pairs are small enough."""
     if frame.alphabet.size > laws.DENSE_STATES or not laws.is_listable(frame.alphabet):
         raise RoutestatError(
             f"this law lists all pairs of states, {frame.alphabet.size} are too many: use expert_chain"

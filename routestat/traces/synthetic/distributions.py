@@ -36,7 +36,7 @@ def check_positive(name: str, value: float) -> float:
 
 
 def check_distribution(name: str, law: ArrayLike, shape: tuple[int, ...]) -> Floats:
-    """An array of `shape` whose last axis is a probability law, normalised against rounding."""
+    """Return an array of `shape` whose last axis is a probability distribution, normalised against rounding."""
     p = np.array(law, dtype=float)
     if p.shape != shape:
         raise RoutestatError(f"{name} must have shape {shape}, got {p.shape}")
@@ -136,7 +136,7 @@ def dirichlet_around(base: Floats, concentration: float, n_rows: int, rng: np.ra
 def draw_experts(
     logits: Floats, top_k: int, rows: NDArray[np.integer], rng: np.random.Generator
 ) -> NDArray[np.intp]:
-    """k experts per token, one after another by weight exp(logit).
+    """Draw k experts per token, one after another by weight exp(logit).
 
     Parameters
     ----------
@@ -158,8 +158,20 @@ def draw_experts(
 def draw_dependent_experts(
     logits: Floats, influence: Floats, experts: NDArray[np.intp], rng: np.random.Generator
 ) -> NDArray[np.intp]:
-    """k experts per token, by `logits` ``[target]`` plus the sum of `influence` ``[source, target]`` over
-    the token's own `experts` ``[token, k]``."""
+    """Draw k experts per token that depend on its experts in the layer before.
+
+    Parameters
+    ----------
+    logits : float array ``[target]``
+    influence : float array ``[source, target]``
+        Its rows of the token's own experts are added to the logits.
+    experts : int array ``[token, k]``
+        Experts of the layer before.
+
+    Returns
+    -------
+    int array ``[token, k]``
+    """
     base, pull = np.asarray(logits, dtype=np.float32), np.asarray(influence, dtype=np.float32)
     drawn = np.empty_like(experts)
     for part in _parts(len(experts)):
@@ -177,7 +189,7 @@ def _parts(n_tokens: int) -> list[slice]:
 
 
 def _take_largest(scores: NDArray[np.float32], top_k: int, rng: np.random.Generator) -> NDArray[np.intp]:
-    """The k largest of score + Gumbel noise in each row, which is successive sampling by exp(score)."""
+    """Return the k largest of score + Gumbel noise in each row, which is successive sampling by exp(score)."""
     # −log of an exponential is Gumbel, so its logarithm less the score must be small; 1e-30 keeps log from 0.
     # Single precision halves the time, and rounds probabilities by about one part in a million.
     keys = rng.standard_exponential(scores.shape, dtype=np.float32)

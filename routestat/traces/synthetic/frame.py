@@ -52,6 +52,7 @@ class Truth:
     planted: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        """Freeze the arrays."""
         for array in (self.marginals, self.transitions, self.mi_bits, self.cmi_bits):
             _freeze(array)
         for value in self.planted.values():
@@ -85,12 +86,13 @@ class Synthetic:
     truth: Truth
 
     def __post_init__(self) -> None:
+        """Freeze the arrays."""
         for array in (self.document, self.position, self.token, self.states):
             _freeze(array)
 
     @property
     def alphabet(self) -> Alphabet:
-        """subset ↔ state."""
+        """The subsets of the router and their states."""
         return Alphabet(self.n_experts, self.top_k)
 
     @property
@@ -113,18 +115,22 @@ class Frame:
 
     @property
     def n_tokens(self) -> int:
+        """Tokens of all documents."""
         return int(self.lengths.sum())
 
     @property
     def n_layers(self) -> int:
+        """Number of layers."""
         return len(self.layers)
 
     @property
     def document(self) -> NDArray[np.int32]:
+        """Document of each token ``[token]``."""
         return np.repeat(np.arange(len(self.lengths), dtype=np.int32), self.lengths)
 
     @property
     def position(self) -> NDArray[np.int32]:
+        """Position of each token in its document ``[token]``."""
         first = np.cumsum(self.lengths, dtype=np.int64) - self.lengths
         return (np.arange(self.n_tokens) - np.repeat(first, self.lengths)).astype(np.int32)
 
@@ -133,6 +139,7 @@ class Frame:
         return np.empty((self.n_layers, self.n_tokens), dtype=self.alphabet.dtype)
 
     def finish(self, states: NDArray[np.unsignedinteger], truth: Truth) -> Synthetic:
+        """Return the trace with its states ``[layer, token]`` and its truth."""
         return Synthetic(
             document=self.document,
             position=self.position,
@@ -146,7 +153,7 @@ class Frame:
 
 
 def make_frame(rng: np.random.Generator, shape: Shape) -> Frame:
-    """The trace without its states, from the words of this package."""
+    """Make the documents and layers of a trace from the arguments shared by all generators."""
     alphabet = Alphabet(shape["n_experts"], shape["top_k"])
     if not alphabet.is_ranked:
         raise RoutestatError(
@@ -204,7 +211,7 @@ def document_lengths(
 
 
 def with_missing(synthetic: Synthetic, fraction: float, rng: np.random.Generator) -> Synthetic:
-    """The same trace with every state missing with probability `fraction`, independently of everything.
+    """Set every state to missing with probability `fraction`, independently of everything.
 
     Returns
     -------

@@ -173,7 +173,7 @@ def independent_states(
 
 
 def independent_truth(law: str, frame: Frame, marginals: Floats | None, planted: Mapping[str, Any]) -> Truth:
-    """What is true of independent layers: no information between any two."""
+    """Return the exact quantities of independent layers: no information between any two."""
     return Truth(
         law=law,
         marginals=marginals,
@@ -186,7 +186,7 @@ def independent_truth(law: str, frame: Frame, marginals: Floats | None, planted:
 def draw(
     frame: Frame, law: Floats, rows: NDArray[np.integer], alive: NDArray[np.bool_], rng: np.random.Generator
 ) -> NDArray[np.unsignedinteger]:
-    """A state per token by its row of `law`: a law of states if these are listed, else expert weights."""
+    """Draw a state per token from its row of `law`: probabilities of states if listed, else expert weights."""
     if laws.is_listable(frame.alphabet):
         return categorical(law, rows, rng).astype(frame.alphabet.dtype)
     # A sharp Dirichlet law underflows to 0 for live experts; a floor lets chance choose when k need them.

@@ -9,7 +9,7 @@ from routestat.traces.writer import TraceWriter
 
 
 def to_trace(synthetic: Synthetic, name: str = "synthetic") -> Trace:
-    """The same rows as a trace in memory; the truth stays behind, but for the name of its law in `extra`."""
+    """Return the rows as a trace in memory; of the truth only the generator's name is kept, in `extra`."""
     return Trace.from_arrays(
         _meta(synthetic, name),
         synthetic.document,

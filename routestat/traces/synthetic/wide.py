@@ -22,7 +22,7 @@ def expert_chain(
     popularity: float | ArrayLike = 5.0,
     **shape: Unpack[Shape],
 ) -> Synthetic:
-    """A chain on experts, for alphabets of any width: a token's experts pull on its next layer's experts.
+    """Generate a chain on experts, for alphabets of any width: each expert of a token changes the next layer's logits.
 
     Logits of the next layer are the logs of its popularity plus coupling · Σ A[i] over the token's k
     experts i, where A is a random normal matrix per gap of standard deviation 1/√k: the pull on a logit has
