@@ -1,4 +1,4 @@
-"""A synthetic trace and its truth; the frame of documents and layers that a law fills with states."""
+"""A synthetic trace and its truth; documents and layers before their states are drawn."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,7 +14,7 @@ from routestat.traces.synthetic.distributions import Floats, check_share
 
 
 class Shape(TypedDict):
-    """The trace itself, in the words of this package."""
+    """The arguments that all generators share."""
 
     n_experts: int
     top_k: int
@@ -26,16 +26,16 @@ class Shape(TypedDict):
 
 @dataclass(frozen=True, eq=False)
 class Truth:
-    """What was planted. None means: not in closed form, or too wide to list.
+    """The exact quantities of a synthetic trace. None: not in closed form, or too many states to list.
 
     Attributes
     ----------
-    law : str
+    generator : str
         The generator's name.
     marginals : array ``[layer, state]``
-        Exact law of each layer.
+        Exact distribution of each layer.
     transitions : array ``[gap, source, target]``
-        Exact conditional law of each layer given the one before, where the law is a chain.
+        Exact conditional distribution of each layer given the one before, where layers form a chain.
     mi_bits : array ``[gap]``
         Mutual information of adjacent layers.
     cmi_bits : array ``[layer − 2]``
@@ -44,7 +44,7 @@ class Truth:
         Whatever else the generator documents.
     """
 
-    law: str
+    generator: str
     marginals: Floats | None = None
     transitions: Floats | None = None
     mi_bits: Floats | None = None
@@ -68,7 +68,7 @@ class Synthetic:
     ----------
     document, position, token : int32 array ``[token]``
         Documents are numbered 0 … D − 1 and stand together; positions count from 0 in each; token ids are
-        −1 (unknown): no law here uses them.
+        −1 (unknown): no generator uses them.
     states : unsigned array ``[token, layer]``
         In the alphabet's dtype, layer by layer in memory.
     layers : tuple of int
@@ -183,7 +183,7 @@ def document_lengths(
     mean_length : float
         Tokens per document, ≥ 1; whole if lengths are equal.
     lengths : {"equal", "exponential"}
-        "exponential" draws from the geometric law, its counterpart in whole tokens, of exactly this mean.
+        "exponential" draws from the geometric distribution of exactly this mean.
 
     Raises
     ------
