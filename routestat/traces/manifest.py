@@ -1,4 +1,4 @@
-"""The files of a store: schema, hashes, and the manifest that is written last and replaced atomically."""
+"""The manifest of a store, written last and replaced atomically; schema and hashes of its files."""
 
 import hashlib
 import json
@@ -28,7 +28,7 @@ FORMAT = "routestat-trace"
 VERSION = 1
 MANIFEST = "manifest.json"
 DOCUMENTS = "documents.arrow"
-# Small enough that a column of a batch stays in the L2 cache while every table that needs it is counted.
+# A column of a batch stays in the L2 cache while all tables that need it are counted.
 BATCH_ROWS = 1 << 16
 
 # document, position, token, phase: before the routers.
@@ -37,7 +37,7 @@ FIXED_COLUMNS = 4
 
 @dataclass(frozen=True)
 class FileRecord:
-    """One file of the store as the manifest knows it."""
+    """The record of one file of the store in the manifest."""
 
     file: str
     rows: int
@@ -49,7 +49,7 @@ class FileRecord:
         """Read the record of a file in a manifest; `what` names it in messages."""
         require_kind(record, dict, what, "an object")
         file = require_text(_field(record, "file", what), f"{what}: file")
-        # A manifest is data from elsewhere: it must not make us read outside its folder.
+        # A manifest is data from outside: it must not name files outside its folder.
         if Path(file).name != file or file in ("", "..") or "\0" in file:
             raise TraceError(f"{what}: {shown(file)} is not a plain file name")
         rows = require_whole(_field(record, "rows", what), f"{what}: rows", high=None)
@@ -59,7 +59,7 @@ class FileRecord:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a store consists of. `complete` is False while, or after, a writer stopped before closing."""
+    """The content of a store; `complete` is False while a writer is open, or if it stopped before closing."""
 
     meta: TraceMeta
     columns: tuple[str, ...]
@@ -93,7 +93,7 @@ class Manifest:
 
     @classmethod
     def load(cls, folder: Path) -> "Manifest":
-        """Read and check the manifest of a store; every complaint names the file."""
+        """Read and check the manifest of a store; every error names the file."""
         path = folder / MANIFEST
         try:
             return cls._from_json(read_json(path.read_bytes()))
@@ -203,7 +203,7 @@ def check_file(folder: Path, record: FileRecord, hashes: bool = True) -> Path:
     """Return the path of a file of the store after checking that it exists and is unaltered."""
     path = folder / record.file
     if not path.is_file():
-        raise TraceError(f"{path}: missing, though the manifest lists it with {record.rows} rows")
+        raise TraceError(f"{path}: missing, but the manifest lists it with {record.rows} rows")
     size = path.stat().st_size
     if size != record.bytes:
         raise TraceError(f"{path}: truncated or altered, {size} bytes where the manifest says {record.bytes}")

@@ -1,4 +1,4 @@
-"""What a trace says of itself: its routers, where it came from, how its tokens were run."""
+"""The metadata of a trace: its routers, where it came from, how its tokens were run."""
 
 import json
 import re
@@ -14,17 +14,17 @@ from routestat.traces.validation import require_kind, require_text, require_whol
 SLOT_ORDERS = ("weight", "unknown")
 FREE_TEXT = ("name", "model", "dataset", "source", "licence", "engine", "precision", "slot_order")
 RESERVED = ("document", "position", "token", "phase")
-#: In a trace's `extra`: where its layer numbers come from. The source's file, the user who named them, or the reader,
-#: which counted them from 0 because nothing said what they are called; absent: the source's own.
+#: Key in a trace's `extra` for the origin of its layer numbers: the source's file, the user, or the reader,
+#: which counted them from 0 because the file has none. Absent: the source's own.
 LAYER_NUMBERS = "layer_numbers"
 FROM_FILE, FROM_USER, FROM_READER = "file", "user", "reader"
-# Beyond this, ranking a nearly full choice needs tables so large that opening a trace would never end.
+# Beyond this, ranking a nearly full choice needs tables too large to build.
 MOST_RANKED = 256
 
 
 @dataclass(frozen=True)
 class Router:
-    """One router of the model: what chose `top_k` of `n_experts` at `layer`.
+    """One router of the model: the gate that chooses `top_k` of `n_experts` at `layer`.
 
     Parameters
     ----------
@@ -74,7 +74,7 @@ class Router:
 
 @dataclass(frozen=True)
 class TraceMeta:
-    """What a trace says of itself.
+    """The metadata of a trace.
 
     Parameters
     ----------
@@ -88,7 +88,7 @@ class TraceMeta:
         Tokens the model saw at once; a new window starts at positions 0, window, 2·window … of a document,
         and "the previous token" does not reach across. 0: documents ran whole.
     extra : mapping
-        Whatever else the source said (strings, numbers, lists).
+        Further facts from the source (strings, numbers, lists).
     """
 
     routers: tuple[Router, ...]

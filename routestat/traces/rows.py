@@ -1,4 +1,4 @@
-"""Plain arrays → rows of the store."""
+"""Plain arrays as rows of the store."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -140,7 +140,7 @@ def rank_rows(rows: NDArray, router: Router) -> NDArray:
     """
     alphabet = router.alphabet
     to_array(rows, router.name, (len(rows), router.top_k))
-    # Only −1 says missing; another negative id is a mistake that would otherwise go unseen.
+    # Only −1 is missing; another negative id is an error that would otherwise be silent.
     present = np.zeros(len(rows), bool)
     for slot in range(router.top_k):
         present |= rows[:, slot] != -1

@@ -1,4 +1,4 @@
-"""Values from elsewhere, checked once where they enter: text, whole numbers, JSON, columns of numbers."""
+"""Checks of values from outside: text, whole numbers, JSON, columns of numbers."""
 
 import json
 from typing import Any
@@ -28,7 +28,7 @@ def first_line(error: BaseException) -> str:
 
 
 def require_text(value: Any, what: str) -> str:
-    """`value` if it is text that can be written as UTF-8; JSON can hold lone surrogates, which cannot."""
+    """Return `value` if it is text that UTF-8 can encode; JSON can hold lone surrogates, which it cannot."""
     if not isinstance(value, str):
         raise TraceError(f"{what} must be text, got {shown(value)}")
     try:
@@ -39,7 +39,7 @@ def require_text(value: Any, what: str) -> str:
 
 
 def require_whole(value: Any, what: str, low: int = 0, high: int | None = LARGEST) -> int:
-    """`value` if it is a whole number from `low` to `high`; True is no number here."""
+    """Return `value` if it is a whole number from `low` to `high`; booleans are refused."""
     if isinstance(value, bool) or not isinstance(value, int | np.integer):
         raise TraceError(f"{what} must be a whole number, got {shown(value)}")
     if value < low or (high is not None and value > high):
@@ -49,14 +49,14 @@ def require_whole(value: Any, what: str, low: int = 0, high: int | None = LARGES
 
 
 def require_kind(value: Any, kind: type, what: str, word: str) -> Any:
-    """`value` if it is of `kind`; `word` says what that is called in JSON."""
+    """Return `value` if it is of `kind`; `word` is the name of that kind in JSON."""
     if not isinstance(value, kind):
         raise TraceError(f"{what} must be {word}, got {shown(value)}")
     return value
 
 
 def read_json(content: bytes) -> Any:
-    """Parse JSON that may be anything; complains without saying where it stood."""
+    """Parse JSON of any content; the error does not name the file."""
     try:
         return json.loads(content)
     except RecursionError:
@@ -75,7 +75,7 @@ def to_array(values: Any, name: str, shape: tuple[int, ...], kinds: str = "iu") 
         raise TraceError(f"column {name} has {len(array)} rows where document has {shape[0]}")
     if array.shape != shape:
         raise TraceError(f"column {name} must have the shape {shape}, got {array.shape}")
-    # An empty list has no kind of its own; NumPy calls it float.
+    # NumPy makes an empty list a float array.
     if array.dtype.kind not in kinds and array.size:
         wanted = "numbers" if "f" in kinds else "whole numbers"
         raise TraceError(f"column {name} must be {wanted}, got {array.dtype}")
@@ -104,7 +104,7 @@ def whole_column(values: Any, name: str, low: int = 0, n: int | None = None) -> 
 
 
 def check_record(record: pa.RecordBatch, where: str, first_row: int) -> None:
-    """Refuse missing values and unknown phases: NumPy would make floats of the one and lose the other."""
+    """Refuse missing values and unknown phases: NumPy would turn the first into floats and drop the second."""
     for name, column in zip(record.schema.names, record.columns, strict=True):
         try:
             column.validate(full=True)

@@ -102,6 +102,6 @@ def chain_marginals(initial: Floats, transitions: Floats) -> Floats:
 
 
 def dependent_transitions(logits: Floats, influence: Floats, alphabet: Alphabet) -> Floats:
-    """Exact ``[source, target]`` distribution of `draw_dependent_experts` on states; by source."""
+    """Compute the exact transitions ``[source, target]`` of `draw_dependent_experts` on states."""
     pulled = logits + alphabet.membership @ influence
     return subset_distribution(np.exp(pulled - pulled.max(axis=1, keepdims=True)), alphabet.top_k)

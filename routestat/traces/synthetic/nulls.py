@@ -111,7 +111,7 @@ def clustered(
     -------
     Synthetic
         `mi_bits` and `marginals` are those of the population of documents. `planted`: ``popularity``,
-        ``stickiness``, ``topic_concentration``, ``n_topics``, ``topic`` ``[document]`` and ``topic_laws``
+        ``stickiness``, ``topic_concentration``, ``n_topics``, ``topic`` ``[document]`` and ``topic_distributions``
         ``[topic, layer, state]`` (None without topics, the latter also if states are not listed), and
         ``design_effect``: the variance of an adjacent table relative to independent tokens, with margins
         known (None with topics, or if documents draw expert weights).
@@ -148,7 +148,7 @@ def clustered(
         "topic_concentration": topic_concentration,
         "n_topics": n_topics,
         "topic": topic,
-        "topic_laws": np.stack(used, axis=1) if used and listed else None,
+        "topic_distributions": np.stack(used, axis=1) if used and listed else None,
         "design_effect": None,
     }
     if topic is not None:
@@ -203,14 +203,14 @@ def draw(
 
 def _topic_truth(planted: Mapping[str, Any]) -> Truth:
     """Pooled over equally likely topics: a mixture of products."""
-    topic_laws = planted["topic_laws"]
-    if topic_laws is None:
+    topic_distributions = planted["topic_distributions"]
+    if topic_distributions is None:
         return Truth("clustered", planted=planted)
-    pairs = zip(topic_laws.swapaxes(0, 1)[:-1], topic_laws.swapaxes(0, 1)[1:], strict=True)
+    pairs = zip(topic_distributions.swapaxes(0, 1)[:-1], topic_distributions.swapaxes(0, 1)[1:], strict=True)
     joints = (source.T @ target / len(source) for source, target in pairs)
     return Truth(
         generator="clustered",
-        marginals=topic_laws.mean(axis=0),
+        marginals=topic_distributions.mean(axis=0),
         mi_bits=np.array([exact.mutual_information_bits(joint) for joint in joints]),
         planted=planted,
     )

@@ -1,4 +1,4 @@
-"""The mathematics of laws, by hand and against enumeration."""
+"""Distributions, by hand and against enumeration."""
 
 from itertools import permutations
 
@@ -34,7 +34,7 @@ def test_subset_law_knows_no_names(seed, top_k):
     order = generator.permutation(6)
     alphabet = Alphabet(6, top_k)
     renamed = alphabet.rank(order[alphabet.unrank(np.arange(alphabet.size)).astype(np.intp)])
-    # Expert e is called order[e] in the second law.
+    # Expert e is called order[e] in the second distribution.
     second = distributions.subset_distribution(weights[np.argsort(order)], top_k)
     np.testing.assert_allclose(second[renamed], distributions.subset_distribution(weights, top_k), atol=1e-12)
 
@@ -61,7 +61,7 @@ def test_experts_are_drawn_by_successive_sampling():
         assert fits(counts, distributions.subset_distribution(weights[row], 3))
 
 
-def test_sharp_dirichlet_laws_are_laws():
+def test_sharp_dirichlet_rows_are_distributions():
     base = np.array([0.5, 0.0, 0.3, 0.2])
     drawn = distributions.dirichlet_around(base, 1e-3, 5_000, rng())
     np.testing.assert_allclose(drawn.sum(axis=1), 1)

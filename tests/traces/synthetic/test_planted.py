@@ -1,4 +1,4 @@
-"""Chains, blocks, order 2 and paths follow the law they say."""
+"""Chains, blocks, order 2 and paths follow their stated distribution."""
 
 import numpy as np
 import pytest
