@@ -24,11 +24,12 @@ from routestat.traces.clusters.summary import summarise_units
 from routestat.traces.document_selection import SelectedDocuments
 from routestat.traces.dummy_rows.findings import Finding, findings_of
 from routestat.traces.metadata import TraceMeta
+from routestat.traces.number_ranges import span
 from routestat.traces.pairing.document_contents import Document, documents_of, documents_of_domain
 from routestat.traces.pairing.document_matching import WISHES, Pairing
 from routestat.traces.pairing.layer_matching import WAYS, Matched
 from routestat.traces.pairing.trace_matching import match_traces
-from routestat.traces.store import Trace, span
+from routestat.traces.store import Trace
 from routestat.traces.views import OrderedDocuments, RowsTooManyError
 
 CONTEXTS = (Context(), Context.layer(1))

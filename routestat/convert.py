@@ -13,11 +13,12 @@ from routestat.cli.runner import parse_layers, run
 from routestat.errors import RoutestatError
 from routestat.traces.clusters.summary import summarise_units
 from routestat.traces.dummy_rows.findings import findings_of
-from routestat.traces.importers.arrays import write_arrays
-from routestat.traces.importers.common.assembly import ImportOptions
+from routestat.traces.importers.arrays_export import write_arrays
+from routestat.traces.importers.common.options import ImportOptions
+from routestat.traces.importers.detection import detect
 from routestat.traces.importers.parquet import ParquetTrace, documents_path, write_parquet
 from routestat.traces.importers.preview import preview
-from routestat.traces.importers.registry import FORMATS, detect, read_foreign, require_used_options
+from routestat.traces.importers.registry import FORMATS, read_foreign, require_used_options
 from routestat.traces.importers.storing import (
     Stored,
     naming,

@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from routestat.counting.experts import expert_rows
 from routestat.counting.kernels import lagged_features
 from routestat.counting.token_runs import Runs, Tail, find_runs
+from routestat.progress import Progress
 from routestat.traces.metadata import Router
 from routestat.traces.store import Trace
 
 #: A router, and how many tokens back its choice is read.
 Source = tuple[Router, int]
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """Which experts of one layer the same token takes: pairs within a layer, for alphabets too wide for states."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +10,7 @@ from routestat.counting.experts import expert_rows
 from routestat.counting.kernels import count_expert_pairs
 from routestat.counting.token_runs import find_runs
 from routestat.errors import RoutestatError
+from routestat.progress import Progress
 from routestat.traces.metadata import Router
 from routestat.traces.store import Trace
 
@@ -43,7 +44,7 @@ def count_pairs(
     groups: int = 256,
     *,
     memory: int = MEMORY,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Iterator[PairCounts]:
     """Count the pairs within each router, in order of depth.
 

@@ -6,16 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from routestat.counting.context import Context
-from routestat.counting.counts import (
-    MEMORY,
-    Counts,
-    Progress,
-    TableKey,
-    cell_type,
-    count_keys,
-    table_bytes,
-)
+from routestat.counting.counting_pass import MEMORY, TableKey, cell_type, count_keys, table_bytes
+from routestat.counting.counts import Counts
 from routestat.errors import RoutestatError
+from routestat.progress import Progress
 from routestat.traces.metadata import Router
 from routestat.traces.store import Trace
 

@@ -12,8 +12,9 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from routestat.counting.expert_batches import ExpertBatch, Progress, Source, feed_expert_batches, missing_of
+from routestat.counting.expert_batches import ExpertBatch, Source, feed_expert_batches, missing_of
 from routestat.counting.kernels import score_predictions
+from routestat.progress import Progress
 from routestat.traces.metadata import Router
 from routestat.traces.store import Trace
 

@@ -9,7 +9,7 @@ from routestat.inference.base.score_test import few_groups
 from routestat.inference.markov.horizons import Horizons
 from routestat.inference.markov.order_selection import LEAST_BITS, is_clear
 from routestat.study.memory import Memory
-from routestat.traces.store import span
+from routestat.traces.number_ranges import span
 
 #: Contexts in words, for tables and legends.
 GIVEN: Mapping[str, str] = {

@@ -1,6 +1,6 @@
 """How long the memory is: over layers, over tokens, and how far the chain's own steps carry."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +11,7 @@ from routestat.counting.counts import Counts
 from routestat.counting.document_sample import Sample
 from routestat.counting.further_tables import count_further_tables
 from routestat.counting.predictor_scores import SUMS
+from routestat.forecast import catalogue
 from routestat.forecast.scores import PredictionScore
 from routestat.inference.base.estimate import Estimate, ratio
 from routestat.inference.markov.homogeneity import Homogeneity, homogeneity
@@ -23,16 +24,6 @@ from routestat.study.decomposition import Tick
 from routestat.traces.metadata import Router
 from routestat.traces.store import Trace
 
-#: The predictors of the expert view's board that rest on such contexts.
-FACTORISED: Mapping[str, str] = {
-    "nothing": "popularity",
-    "layer-1": "layer-1-factorised",
-    "layer-2,layer-1": "layers-2-factorised",
-    "layer-4,layer-3,layer-2,layer-1": "layers-4-factorised",
-    "token-1": "previous-token-factorised",
-    "token-2,token-1": "previous-two-tokens-factorised",
-    "layer-1,token-1": "layer-1-previous-token-factorised",
-}
 FARTHEST = 8
 
 
@@ -190,7 +181,7 @@ def _of_board(board: Sequence[PredictionScore], routers: Sequence[Router]) -> tu
         # Where there are not so many layers before, a longer one is the shorter one again.
         known = {
             name: sums[scored]
-            for name, scored in FACTORISED.items()
+            for name, scored in catalogue.memory_models().items()
             if scored in sums and name.count("layer-") <= place
         }
         if not known:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import networkx as nx
@@ -15,7 +16,7 @@ from routestat.counting.document_sample import Sample
 from routestat.counting.paths import PathCounts, count_given
 from routestat.counting.strata import count_strata
 from routestat.errors import RoutestatError
-from routestat.forecast.board import expert_board, mean_board, state_board
+from routestat.forecast.board import expert_board, further_tables, mean_board, state_board
 from routestat.forecast.factorised import FactorisedChain
 from routestat.forecast.factorised_fit import fit_factorised
 from routestat.forecast.scores import PredictionScore
@@ -54,7 +55,8 @@ from routestat.study.memory import Memory, measure_memory
 from routestat.traces.clusters.summary import UnitSummary, summarise_units
 from routestat.traces.dummy_rows.findings import Finding, findings_of
 from routestat.traces.metadata import Router, TraceMeta, layers_were_counted
-from routestat.traces.store import Trace, span
+from routestat.traces.number_ranges import span
+from routestat.traces.store import Trace
 
 
 @dataclass(frozen=True)
@@ -424,7 +426,8 @@ def _board(
     trace: Trace, counts: Counts, alpha: str | float, tick: Tick
 ) -> tuple[tuple[PredictionScore, ...], FactorisedChain | None]:
     if counts.states == "subset":
-        return state_board(counts, alpha, lambda done, total: tick("scoring predictors", done, total)), None
+        beside = further_tables(trace, counts)
+        return state_board(counts, alpha, partial(tick, "scoring predictors"), beside), None
     if np.count_nonzero(counts.tokens) < 2:
         return expert_board(counts, (), {}), None
     return fit_factorised(trace, counts, alpha, progress=tick)

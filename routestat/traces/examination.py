@@ -11,15 +11,10 @@ from routestat.traces.batch import to_batch
 from routestat.traces.clusters.document_prefixes import DocumentPrefixes, PrefixCollector
 from routestat.traces.clusters.overlapping_windows import find_overlaps
 from routestat.traces.clusters.units import CLUSTER_COLUMN, Units, find_units
-from routestat.traces.dummy_rows.not_measured import (
-    PLACES,
-    RANGE,
-    NotMeasured,
-    constant_layers,
-    find_rows,
-    measured,
-)
+from routestat.traces.dummy_rows.not_measured import PLACES, RANGE, NotMeasured
+from routestat.traces.dummy_rows.removal import measured
 from routestat.traces.dummy_rows.row_features import LayerLevels, features_of_stored_rows
+from routestat.traces.dummy_rows.row_ranges import constant_layers, find_rows
 from routestat.traces.dummy_rows.run_collector import RunCollector
 from routestat.traces.metadata import TraceMeta
 

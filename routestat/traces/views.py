@@ -9,7 +9,8 @@ import pyarrow as pa
 from routestat.errors import RoutestatError
 from routestat.traces.document_selection import places_of
 from routestat.traces.metadata import Router
-from routestat.traces.store import Trace, rows_at_once
+from routestat.traces.shards import rows_at_once
+from routestat.traces.store import Trace
 
 # Of memory, for rows that have to be put in another order.
 LIMIT_BYTES = 2 << 30

@@ -12,8 +12,8 @@ from zlib import crc32
 import numpy as np
 import pytest
 
-from routestat.traces.dummy_rows.not_measured import find_rows
 from routestat.traces.dummy_rows.row_features import features_of_raw_rows
+from routestat.traces.dummy_rows.row_ranges import find_rows
 from routestat.traces.dummy_rows.run_collector import RunCollector
 from tests.calibration.repeating import LENGTHS, SHAPES, TEXTS, clean, planted
 

@@ -18,7 +18,8 @@ transformers = pytest.importorskip("transformers", minversion="5.0", reason="cap
 pytest.importorskip("datasets", reason="capture needs datasets")
 
 import routestat.traces.writer
-from capture.command import app, spread_texts
+from capture.command import app
+from capture.command_line import spread_values
 from capture.forward import Runner, Segment
 from capture.routers import discover
 from routestat import Trace
@@ -332,13 +333,13 @@ def test_a_stopped_run_keeps_what_it_had_and_goes_on(tmp_path, capsys, many, sto
     assert process.returncode == code, error
     if stop != signal.SIGKILL:
         assert error.strip().splitlines()[-1] == "error: interrupted"
-        assert "go on with --resume" in error
+        assert "continue with --resume" in error
     kept = Trace.open(out)
     assert not kept.complete
     assert 2 <= kept.documents.num_rows < 64
     capsys.readouterr()
     assert command(*arguments) == 2
-    assert "go on with --resume" in capsys.readouterr().err
+    assert "continue with --resume" in capsys.readouterr().err
     assert command(*arguments, "--resume", "--save-every", 60) == 0
     assert Trace.open(out).complete
     require_same(read(out), read(whole))
@@ -360,7 +361,7 @@ def test_a_full_disk_keeps_what_was_saved(tmp_path, capsys, many, monkeypatch):
     assert command(*arguments) == 2
     error = capsys.readouterr().err.strip()
     assert "No space left on device" in error
-    assert "12 documents are kept: make room and go on with --resume" in error
+    assert "12 documents are kept: make room and continue with --resume" in error
     assert len(error.splitlines()) == 1
     monkeypatch.undo()
     assert Trace.open(out).documents.num_rows == 12
@@ -481,7 +482,7 @@ def small_model(folder, **changed):
     [
         ({"num_hidden_layers": 3}, "lack 9 of the weights"),
         ({"num_local_experts": 4}, "such as model.layers.0.mlp.experts"),
-        ({"intermediate_size": 18}, "--experts eager goes without"),
+        ({"intermediate_size": 18}, "--experts eager runs without it"),
         ("cut", "cannot be loaded"),
     ],
 )
@@ -515,5 +516,5 @@ def test_every_option_is_in_the_docs():
 def test_several_files_follow_one_text_option():
     given = ["model", "--text", "a", "b.jsonl", "--out", "t", "--text", "c", "--top1"]
     spread = ["model", "--text", "a", "--text", "b.jsonl", "--out", "t", "--text", "c", "--top1"]
-    assert spread_texts(given) == spread
-    assert spread_texts(spread) == spread
+    assert spread_values(given) == spread
+    assert spread_values(spread) == spread

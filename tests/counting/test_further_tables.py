@@ -5,7 +5,7 @@ import pytest
 
 from routestat import Context, RoutestatError, Trace, TraceMeta, count, layer_window
 from routestat.counting import further_tables as beside
-from routestat.counting.counts import MEMORY
+from routestat.counting.counting_pass import MEMORY
 from routestat.counting.document_sample import take_sample
 from routestat.counting.further_tables import count_further_tables
 from routestat.study.memory import FARTHEST, measure_memory

@@ -22,7 +22,7 @@ def one_document(n, documents=1):
 
 
 def test_stretches_hold_the_same_rows(monkeypatch):
-    monkeypatch.setattr("routestat.traces.store.rows_at_once", lambda schema, in_memory=False: 77)
+    monkeypatch.setattr("routestat.traces.shards.rows_at_once", lambda schema, in_memory=False: 77)
     trace = one_document(4000)
     cut = in_stretches(trace)
     assert "32 stretches of 125 tokens stand for documents" in cut.note

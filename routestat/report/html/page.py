@@ -13,7 +13,7 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from routestat.forecast.board import EXPLAINED
+from routestat.forecast import catalogue
 from routestat.report.cautions import NONE as MISSING
 from routestat.report.cautions import Cautions
 from routestat.report.figures import bayes as bayes_figures
@@ -26,10 +26,8 @@ from routestat.structure.route_graph import graphml
 from routestat.study.trace_study import Study
 from routestat.traces.manifest import replace_file
 from routestat.traces.metadata import Router
-from routestat.traces.store import span
+from routestat.traces.number_ranges import span
 
-#: Predictors that need no earlier layer: what any useful predictor has to beat.
-BASELINES = ("uniform", "popularity", "previous-token", "repeat-previous-token")
 PANELS = (
     ("exact_set", "exact set"),
     ("recall_at_k", "recall@k"),
@@ -127,7 +125,7 @@ def _draw(study: Study, folder: Path, tick: Callable[[str, int, int], None]) -> 
         "calibration": lambda: calibration_figures.p_histograms(study.calibration.families),
         "contexts": lambda: memory_figures.contexts(study.memory),
         "horizons": lambda: memory_figures.horizons(study.memory),
-        "board": lambda: figures.board(study.mean_board, PANELS, BASELINES),
+        "board": lambda: figures.board(study.mean_board, PANELS, catalogue.baselines()),
         "blocks": lambda: _draw_blocks(study),
         "routes": lambda: figures.routes(study.paths.graph, layers, study.paths.dominant),
     }
@@ -207,8 +205,8 @@ def _page(study: Study, record: Record, pictures: dict[str, Picture], folder: Pa
         clearest=None if place is None else record["biclusters"][place],
         paths={kind: _path_rows(study, record["paths"], kind) for kind in ("dominant", "observed")},
         pictures=pictures,
-        explained=EXPLAINED,
-        baselines=BASELINES,
+        explained=catalogue.explained(),
+        baselines=catalogue.baselines(),
         ask=_question(study, folder),
         whole_files=WHOLE_FILES,
         cell_files=[f"transition-{item.source.name}-{item.target.name}" for item in study.dependence],

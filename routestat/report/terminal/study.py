@@ -8,16 +8,17 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from routestat.forecast import catalogue
 from routestat.forecast.scores import PredictionScore
 from routestat.report.cautions import NONE, Cautions
-from routestat.report.html.page import BASELINES, number
+from routestat.report.html.page import number
 from routestat.report.records.memory import contexts_mean
 from routestat.report.records.parts import parts_cautions
 from routestat.report.sentences import reading
 from routestat.study.decomposition import Decomposition
 from routestat.study.trace_study import Dependence, PathFinding, Study
 from routestat.traces.metadata import Router
-from routestat.traces.store import span
+from routestat.traces.number_ranges import span
 
 TOP_PAIRS = 64
 TOP_PATHS = 3
@@ -29,8 +30,6 @@ _BOARD = {
     "top1_hit": "top-1 hit",
     "log_loss_bits": "log loss",
 }
-# How names of predictors end that are fitted alike and look at different things.
-_FAMILIES = ("naive-bayes", "tempered-bayes", "ridge", "factorised")
 
 
 def summarise(study: Study, page: Path) -> None:
@@ -207,9 +206,7 @@ def _best_of_each(board: Sequence[PredictionScore]) -> list[PredictionScore]:
     """The baselines, and of every kind of predictor the one of least log loss."""
     families: dict[str, list[PredictionScore]] = {}
     for score in board:
-        own = [kind for kind in _FAMILIES if score.predictor.endswith(kind)]
-        name = score.predictor if score.predictor in BASELINES or not own else own[0]
-        families.setdefault(name, []).append(score)
+        families.setdefault(catalogue.family(score.predictor), []).append(score)
     best = {
         id(min(family, key=lambda score: score.estimate("log_loss_bits").value))
         for family in families.values()

@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from routestat.traces.dummy_rows.not_measured import KINDS, PLACES, NotMeasured
-from routestat.traces.store import Trace, span
+from routestat.traces.number_ranges import span
+from routestat.traces.store import Trace
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from routestat.errors import FormatError
+from routestat.traces.importers.common.array_files import UNREADABLE, numpy_file
 from routestat.traces.importers.common.counts_only import counts_in_arrays, refuse_counts
-from routestat.traces.importers.common.reading import UNREADABLE, numpy_file, torch_file
 from routestat.traces.importers.common.safetensors_files import safetensors_file
+from routestat.traces.importers.common.torch_files import torch_file
 from routestat.traces.importers.slime import KEY
 from routestat.traces.importers.tensorrt_llm import is_raw
 

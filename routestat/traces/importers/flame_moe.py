@@ -26,11 +26,12 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from routestat.errors import FormatError
-from routestat.traces.importers.common.assembly import ImportedTrace, ImportOptions, check_imported
+from routestat.traces.importers.common.assembly import ImportedTrace, check_imported
 from routestat.traces.importers.common.checks import narrow
 from routestat.traces.importers.common.messages import reason
-from routestat.traces.importers.common.reading import note_unread_files
-from routestat.traces.store import span
+from routestat.traces.importers.common.options import ImportOptions
+from routestat.traces.importers.common.source_files import note_unread_files
+from routestat.traces.number_ranges import span
 
 LAYER = re.compile(r"layer_(\d+)\.parquet")
 ITERATION = re.compile(r"iter_(\d+)")

@@ -30,9 +30,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from routestat.errors import FormatError
-from routestat.traces.importers.common.assembly import ImportedTrace, ImportOptions, check_imported
+from routestat.traces.importers.common.array_files import integers, numpy_file
+from routestat.traces.importers.common.assembly import ImportedTrace, check_imported
 from routestat.traces.importers.common.checks import narrow
-from routestat.traces.importers.common.reading import integers, note_unread_files, numpy_file
+from routestat.traces.importers.common.options import ImportOptions
+from routestat.traces.importers.common.source_files import note_unread_files
 from routestat.traces.importers.llama_cpp_csv import ONE_DOCUMENT, chosen_layers, read_csv
 
 DUMP = re.compile(r"ffn_moe_topk-(\d+)(\.npy|\.bin|\.i32|\.raw|)")

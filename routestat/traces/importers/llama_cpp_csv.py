@@ -23,9 +23,9 @@ import pyarrow.csv
 from numpy.typing import NDArray
 
 from routestat.errors import FormatError
-from routestat.traces.importers.common.assembly import ImportOptions
 from routestat.traces.importers.common.messages import reason
-from routestat.traces.store import span
+from routestat.traces.importers.common.options import ImportOptions
+from routestat.traces.number_ranges import span
 
 ONE_DOCUMENT = (
     "the file does not say where documents begin: all tokens count as one, so there will be no intervals"

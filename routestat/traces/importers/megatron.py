@@ -32,11 +32,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from routestat.errors import FormatError
-from routestat.traces.importers.common.assembly import ImportedTrace, ImportOptions, check_imported
+from routestat.traces.importers.common.array_files import integers
+from routestat.traces.importers.common.assembly import ImportedTrace, check_imported
 from routestat.traces.importers.common.checks import narrow
+from routestat.traces.importers.common.json_files import json_records, whole_number
 from routestat.traces.importers.common.messages import listed
 from routestat.traces.importers.common.misspelt_names import MisspeltNames
-from routestat.traces.importers.common.reading import integers, json_records, note_unread_files, whole_number
+from routestat.traces.importers.common.options import ImportOptions
+from routestat.traces.importers.common.source_files import note_unread_files
 from routestat.traces.importers.megatron_ranks import (
     Passes,
     Routed,
@@ -45,7 +48,7 @@ from routestat.traces.importers.megatron_ranks import (
     joined_ranks,
     ranks_together,
 )
-from routestat.traces.store import span
+from routestat.traces.number_ranges import span
 
 PATTERN = "router_trace_rank*.jsonl"
 READ = (

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from routestat.errors import FormatError
-from routestat.traces.importers.common.assembly import ImportOptions
-from routestat.traces.store import span
+from routestat.traces.importers.common.options import ImportOptions
+from routestat.traces.number_ranges import span
 
 #: The micro-batches of one (step, rank) by layer, each ``[token, slot]``.
 Passes = dict[int, list[NDArray[np.integer]]]

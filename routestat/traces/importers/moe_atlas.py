@@ -16,25 +16,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from routestat.errors import FormatError
-from routestat.traces.importers.common.assembly import (
+from routestat.traces.importers.common.array_files import integers
+from routestat.traces.importers.common.assembly import ImportedTrace
+from routestat.traces.importers.common.checks import narrow
+from routestat.traces.importers.common.documents import (
     CLUSTER_FIELDS,
-    ImportedTrace,
-    ImportOptions,
     SourceDocument,
     cluster_of,
     join_documents,
 )
-from routestat.traces.importers.common.checks import narrow
 from routestat.traces.importers.common.failed_records import FailedRecords, responses
+from routestat.traces.importers.common.json_files import json_object, whole_number
 from routestat.traces.importers.common.messages import reason
 from routestat.traces.importers.common.misspelt_names import MisspeltNames
-from routestat.traces.importers.common.reading import (
-    files_of,
-    integers,
-    json_object,
-    note_unread_files,
-    whole_number,
-)
+from routestat.traces.importers.common.options import ImportOptions
+from routestat.traces.importers.common.source_files import files_of, note_unread_files
 
 # Of the sixteen-bit floats that weights are kept in.
 LARGEST_WEIGHT = 65504

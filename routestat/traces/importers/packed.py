@@ -29,26 +29,26 @@ from numpy.typing import NDArray
 
 from routestat.errors import FormatError
 from routestat.traces.importers.common.array_axes import oriented
-from routestat.traces.importers.common.assembly import (
-    CLUSTER_FIELDS,
-    ImportedTrace,
-    ImportOptions,
-    SourceDocument,
-    cluster_of,
-    join_documents,
-)
-from routestat.traces.importers.common.checks import narrow
-from routestat.traces.importers.common.failed_records import FailedRecords, responses
-from routestat.traces.importers.common.messages import reason
-from routestat.traces.importers.common.misspelt_names import MisspeltNames
-from routestat.traces.importers.common.reading import (
+from routestat.traces.importers.common.array_files import (
     UNREADABLE,
     from_buffer,
     integer_type,
     integers,
     unbase64,
-    whole_number,
 )
+from routestat.traces.importers.common.assembly import ImportedTrace
+from routestat.traces.importers.common.checks import narrow
+from routestat.traces.importers.common.documents import (
+    CLUSTER_FIELDS,
+    SourceDocument,
+    cluster_of,
+    join_documents,
+)
+from routestat.traces.importers.common.failed_records import FailedRecords, responses
+from routestat.traces.importers.common.json_files import whole_number
+from routestat.traces.importers.common.messages import reason
+from routestat.traces.importers.common.misspelt_names import MisspeltNames
+from routestat.traces.importers.common.options import ImportOptions
 
 MAGIC = {b"\x28\xb5\x2f\xfd": "zstd", b"\x1f\x8b": "gzip", b"\x78": "zlib"}
 KNOWN = ("none", "zlib", "gzip", "zstd")

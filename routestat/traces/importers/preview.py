@@ -8,12 +8,14 @@ from pathlib import Path
 import numpy as np
 
 from routestat.errors import FormatError
-from routestat.traces.importers.common.assembly import ImportedTrace, ImportOptions
+from routestat.traces.importers.common.assembly import ImportedTrace
+from routestat.traces.importers.common.options import ImportOptions
+from routestat.traces.importers.detection import detect
 from routestat.traces.importers.parquet import ParquetTrace
-from routestat.traces.importers.registry import FORMATS, detect, read_foreign, require_used_options
+from routestat.traces.importers.registry import FORMATS, read_foreign, require_used_options
 from routestat.traces.importers.tables.preview import preview_table
 from routestat.traces.manifest import MANIFEST
-from routestat.traces.store import span
+from routestat.traces.number_ranges import span
 
 FIRST_ROWS = 5
 FIRST_LAYERS = 4

@@ -31,16 +31,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from routestat.errors import FormatError
-from routestat.traces.importers.common.assembly import (
-    ImportedTrace,
-    ImportOptions,
-    SourceDocument,
-    join_documents,
-)
+from routestat.traces.importers.common.array_files import numpy_file
+from routestat.traces.importers.common.assembly import ImportedTrace
 from routestat.traces.importers.common.checks import narrow
+from routestat.traces.importers.common.documents import SourceDocument, join_documents
 from routestat.traces.importers.common.logit_arrays import Logits, found_logits
-from routestat.traces.importers.common.reading import files_of, numpy_file, torch_file
+from routestat.traces.importers.common.options import ImportOptions
 from routestat.traces.importers.common.safetensors_files import safetensors_file
+from routestat.traces.importers.common.source_files import files_of
+from routestat.traces.importers.common.torch_files import torch_file
 
 SUFFIXES = (".npy", ".npz", ".safetensors", ".pt", ".pth")
 BLOCK = 1 << 14

@@ -20,27 +20,20 @@ from typing import Any
 import numpy as np
 
 from routestat.errors import FormatError
-from routestat.traces.importers.common.assembly import (
+from routestat.traces.importers.common.array_files import from_buffer, integer_type, integers, unbase64
+from routestat.traces.importers.common.assembly import ImportedTrace
+from routestat.traces.importers.common.checks import narrow
+from routestat.traces.importers.common.documents import (
     CLUSTER_FIELDS,
-    ImportedTrace,
-    ImportOptions,
     SourceDocument,
     cluster_of,
     join_documents,
 )
-from routestat.traces.importers.common.checks import narrow
 from routestat.traces.importers.common.failed_records import FailedRecords, responses
+from routestat.traces.importers.common.json_files import inner, whole_number
 from routestat.traces.importers.common.misspelt_names import MisspeltNames
-from routestat.traces.importers.common.reading import (
-    files_of,
-    from_buffer,
-    inner,
-    integer_type,
-    integers,
-    note_unread_files,
-    unbase64,
-    whole_number,
-)
+from routestat.traces.importers.common.options import ImportOptions
+from routestat.traces.importers.common.source_files import files_of, note_unread_files
 from routestat.traces.importers.sglang_recorder import read_recording
 
 HOLDERS = ("meta_info", "sgl_ext", "sglext")

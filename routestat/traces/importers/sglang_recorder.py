@@ -24,17 +24,15 @@ from numpy.typing import NDArray
 
 from routestat.errors import FormatError
 from routestat.traces.clusters.units import LABEL
-from routestat.traces.importers.common.assembly import ImportedTrace, ImportOptions, check_imported
+from routestat.traces.importers.common.array_files import integers
+from routestat.traces.importers.common.assembly import ImportedTrace, check_imported
 from routestat.traces.importers.common.checks import narrow
+from routestat.traces.importers.common.json_files import whole_number
 from routestat.traces.importers.common.messages import kind_of, listed, reason
 from routestat.traces.importers.common.misspelt_names import MisspeltNames
-from routestat.traces.importers.common.reading import (
-    files_of,
-    integers,
-    note_unread_files,
-    torch_file,
-    whole_number,
-)
+from routestat.traces.importers.common.options import ImportOptions
+from routestat.traces.importers.common.source_files import files_of, note_unread_files
+from routestat.traces.importers.common.torch_files import torch_file
 from routestat.traces.importers.sglang_requests import (
     DECODE,
     EXTEND,

@@ -28,25 +28,21 @@ from numpy.typing import NDArray
 
 from routestat.errors import FormatError
 from routestat.traces.importers.common.array_axes import oriented, refuse_doubtful_axes
-from routestat.traces.importers.common.assembly import (
+from routestat.traces.importers.common.array_files import integers, numpy_file
+from routestat.traces.importers.common.assembly import ImportedTrace
+from routestat.traces.importers.common.checks import narrow
+from routestat.traces.importers.common.documents import (
     CLUSTER_FIELDS,
-    ImportedTrace,
-    ImportOptions,
     SourceDocument,
     cluster_of,
     join_documents,
 )
-from routestat.traces.importers.common.checks import narrow
 from routestat.traces.importers.common.failed_records import FailedRecords
 from routestat.traces.importers.common.messages import kind_of, listed
 from routestat.traces.importers.common.misspelt_names import MisspeltNames
-from routestat.traces.importers.common.reading import (
-    files_of,
-    integers,
-    note_unread_files,
-    numpy_file,
-    torch_file,
-)
+from routestat.traces.importers.common.options import ImportOptions
+from routestat.traces.importers.common.source_files import files_of, note_unread_files
+from routestat.traces.importers.common.torch_files import torch_file
 
 KEY = "rollout_routed_experts"
 NUMBERED = re.compile(rf"({KEY}|tokens)_(0|[1-9]\d{{0,8}})", re.ASCII)

@@ -1,6 +1,6 @@
 """Imported rows, or a Parquet trace, into a new store."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from routestat.errors import FormatError, TraceError
+from routestat.progress import Progress
 from routestat.traces.dummy_rows.findings import findings_of
 from routestat.traces.importers.common.assembly import ImportedTrace
 from routestat.traces.importers.parquet import ParquetTrace
@@ -20,7 +21,6 @@ from routestat.traces.writer import TraceWriter
 ROWS_AT_ONCE = 1 << 17
 # The usual number of groups that tables are kept for.
 GROUPS = 256
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)

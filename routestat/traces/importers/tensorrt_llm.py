@@ -36,28 +36,19 @@ from numpy.typing import NDArray
 from routestat.errors import FormatError
 from routestat.traces.clusters.units import LABEL
 from routestat.traces.importers.common.array_axes import oriented
-from routestat.traces.importers.common.assembly import (
-    ImportedTrace,
-    ImportOptions,
-    SourceDocument,
-    check_imported,
-    join_documents,
-)
+from routestat.traces.importers.common.array_files import integers, numpy_file
+from routestat.traces.importers.common.assembly import ImportedTrace, check_imported
 from routestat.traces.importers.common.checks import narrow
 from routestat.traces.importers.common.counts_only import EXPERT_STATISTIC, refuse_counts
+from routestat.traces.importers.common.documents import SourceDocument, join_documents
 from routestat.traces.importers.common.failed_records import FailedRecords
+from routestat.traces.importers.common.json_files import json_records, whole_number
 from routestat.traces.importers.common.misspelt_names import MisspeltNames
+from routestat.traces.importers.common.options import ImportOptions
 from routestat.traces.importers.common.ranks import Rank, joined_stages, without_repeats
-from routestat.traces.importers.common.reading import (
-    files_of,
-    integers,
-    json_records,
-    note_unread_files,
-    numpy_file,
-    torch_file,
-    whole_number,
-)
 from routestat.traces.importers.common.safetensors_files import safetensors_file, tensor_shapes
+from routestat.traces.importers.common.source_files import files_of, note_unread_files
+from routestat.traces.importers.common.torch_files import torch_file
 
 RAW = re.compile(r"rank\d+_raw\.safetensors")
 RANK = re.compile(r"(?:.*_)?rank_?(\d+)(?:_.*)?\.safetensors")

@@ -28,27 +28,26 @@ from numpy.typing import NDArray
 
 from routestat.errors import FormatError
 from routestat.traces.importers.common.array_axes import oriented
-from routestat.traces.importers.common.assembly import (
+from routestat.traces.importers.common.array_files import (
+    from_buffer,
+    integers,
+    npy_bytes,
+    numpy_file,
+    unbase64,
+)
+from routestat.traces.importers.common.assembly import ImportedTrace
+from routestat.traces.importers.common.checks import narrow
+from routestat.traces.importers.common.documents import (
     CLUSTER_FIELDS,
-    ImportedTrace,
-    ImportOptions,
     SourceDocument,
     cluster_of,
     join_documents,
 )
-from routestat.traces.importers.common.checks import narrow
 from routestat.traces.importers.common.failed_records import FailedRecords, responses
+from routestat.traces.importers.common.json_files import whole_number
 from routestat.traces.importers.common.misspelt_names import MisspeltNames
-from routestat.traces.importers.common.reading import (
-    files_of,
-    from_buffer,
-    integers,
-    note_unread_files,
-    npy_bytes,
-    numpy_file,
-    unbase64,
-    whole_number,
-)
+from routestat.traces.importers.common.options import ImportOptions
+from routestat.traces.importers.common.source_files import files_of, note_unread_files
 
 SUFFIXES = (".npy", ".npz", ".json", ".jsonl")
 READ = (

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from routestat.errors import RoutestatError
+from routestat.progress import Progress
 from routestat.traces.batch import Batch
 from routestat.traces.row_hash import hash_rows
 from routestat.traces.store import Trace
@@ -149,7 +150,7 @@ def token_keys(batch: Batch) -> tuple[NDArray[np.uint64], NDArray[np.bool_]]:
     return hash_rows([token], len(batch)), np.asarray(token >= 0)
 
 
-def documents_of(trace: Trace, progress: Callable[[int, int], None] | None = None) -> list[Document]:
+def documents_of(trace: Trace, progress: Progress | None = None) -> list[Document]:
     """Every document that has tokens, in the order of the rows; one pass over the token ids."""
 
     def batches() -> Iterable[Batch]:

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from routestat.errors import RoutestatError
 from routestat.traces.metadata import Router, TraceMeta, layers_were_counted
-from routestat.traces.store import span
+from routestat.traces.number_ranges import span
 
 #: How layers are matched.
 WAYS = ("auto", "number", "order")

@@ -12,6 +12,7 @@ from matplotlib.container import ErrorbarContainer
 
 from routestat.counting.context import Context
 from routestat.counting.counts import count
+from routestat.forecast import catalogue
 from routestat.forecast.factorised_fit import fit_factorised
 from routestat.inference.association.stratified import StratifiedIndependence
 from routestat.inference.base.jackknife import Estimates
@@ -23,7 +24,7 @@ from routestat.report.figures import memory as memory_figures
 from routestat.report.records.memory import GIVEN, SHORTER, memory_record, order_records, reading
 from routestat.study.contexts import LADDERS, LayerMemory
 from routestat.study.decomposition import Conditional, Decomposition, sample_of
-from routestat.study.memory import FACTORISED, Memory, measure_memory
+from routestat.study.memory import Memory, measure_memory
 from routestat.traces.metadata import Router
 from routestat.traces.synthetic import chain, expert_chain, independent, second_order, to_trace
 
@@ -94,7 +95,7 @@ BEFORE = {"nothing": 5.0, "token-1": 5.0}
 
 
 def test_every_context_has_words_a_shorter_one_and_a_line():
-    names = {*LADDERS, *FACTORISED}
+    names = {*LADDERS, *catalogue.memory_models()}
     assert set(GIVEN) == set(memory_figures.SHOWN) == names
     assert set(SHORTER) == names - {"nothing"}
     for name, shorter in SHORTER.items():

@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from routestat.traces.dummy_rows.not_measured import KINDS, PLACES, find_rows
+from routestat.traces.dummy_rows.not_measured import KINDS, PLACES
 from routestat.traces.dummy_rows.row_features import features_of_raw_rows
+from routestat.traces.dummy_rows.row_ranges import find_rows
 from routestat.traces.dummy_rows.run_collector import RunCollector
 from tests.traces.importers.known import chosen
 

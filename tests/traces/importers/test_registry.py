@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from routestat import Alphabet, Router, Trace, TraceMeta, TraceWriter
-from routestat.traces.importers import arrays
 from routestat.traces.importers.arrays import read_arrays
-from routestat.traces.importers.registry import FORMATS, detect
+from routestat.traces.importers.detection import detect
+from routestat.traces.importers.registry import FORMATS
 from tests.traces.importers.known import chosen, convert, npy, refused, stored, subsets
 
 
@@ -190,7 +190,7 @@ def test_a_trace_is_exported_whole(capsys, tmp_path, trace):
 
 
 def test_what_an_npz_cannot_hold_is_refused(capsys, tmp_path, trace, monkeypatch):
-    monkeypatch.setattr(arrays, "LIMIT_BYTES", 100)
+    monkeypatch.setattr("routestat.traces.importers.arrays_export.LIMIT_BYTES", 100)
     code, _, err = convert(capsys, tmp_path / "store", tmp_path / "x.npz")
     assert (code, "write .parquet instead" in err, "GiB" in err) == (2, True, True)
     monkeypatch.undo()

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from routestat.errors import FormatError
+from routestat.traces.importers.common.json_files import json_object, json_values
 from routestat.traces.importers.common.messages import reason
-from routestat.traces.importers.common.reading import json_object, json_values
 
 #: What engines call a request that did not end by itself.
 ENDED_BADLY = frozenset({"abort", "aborted", "error", "failed", "cancelled", "canceled"})

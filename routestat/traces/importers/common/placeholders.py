@@ -14,12 +14,14 @@ from numpy.typing import NDArray
 
 from routestat.errors import FormatError
 from routestat.traces.dummy_rows.findings import findings
-from routestat.traces.dummy_rows.not_measured import NotMeasured, find_rows, measured_layers, rows_of
+from routestat.traces.dummy_rows.not_measured import NotMeasured
+from routestat.traces.dummy_rows.removal import rows_of
 from routestat.traces.dummy_rows.row_features import LayerLevels, features_of_raw_rows
+from routestat.traces.dummy_rows.row_ranges import find_rows, measured_layers
 from routestat.traces.dummy_rows.run_collector import RunCollector
 from routestat.traces.importers.common.checks import empty_layers, settle_n_experts
 from routestat.traces.importers.common.missing_markers import RawRows, check_cut_ids, settle_sentinels
-from routestat.traces.store import span
+from routestat.traces.number_ranges import span
 
 _DROP = "--drop-dummy-rows"
 

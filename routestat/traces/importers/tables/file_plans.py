@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from routestat.traces.importers.tables.layouts import Columns
+from routestat.traces.importers.tables.columns import Columns
 
 #: Roles whose columns hold whole numbers, and words.
 INTEGERS = ("position", "layer", "expert", "slot", "token")

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from routestat.errors import FormatError
-from routestat.traces.importers.common.reading import note_unread_files
+from routestat.traces.importers.common.source_files import note_unread_files
 from routestat.traces.importers.tables.file_plans import Plan
 from routestat.traces.importers.tables.probing import probe
 from routestat.traces.importers.tables.sources import expand, suffix_of

@@ -4,11 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 
+from routestat.traces.importers.tables.position_offsets import Prompts
 from routestat.traces.importers.tables.row_store import RowStore
 from routestat.traces.importers.tables.rows import Rows
-from routestat.traces.importers.tables.segments import Prompts, Segments
+from routestat.traces.importers.tables.segments import Segments
 from routestat.traces.importers.tables.stream import Stream
-from routestat.traces.store import span
+from routestat.traces.number_ranges import span
 
 
 def are_layers(layers: dict[int, set[int]]) -> bool:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from routestat.errors import FormatError
-from routestat.traces.importers.common.assembly import ImportOptions
+from routestat.traces.importers.common.options import ImportOptions
 from routestat.traces.importers.tables.stream import Stream
 
 # Words of comments and of lines of another type for what a trace says of itself.

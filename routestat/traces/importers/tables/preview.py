@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from routestat.errors import FormatError
-from routestat.traces.importers.common.assembly import ImportedTrace, ImportOptions
+from routestat.traces.importers.common.assembly import ImportedTrace
+from routestat.traces.importers.common.options import ImportOptions
 from routestat.traces.importers.tables.file_plans import Plan
 from routestat.traces.importers.tables.folders import plans_of
 from routestat.traces.importers.tables.reader import columns_said, read_tables

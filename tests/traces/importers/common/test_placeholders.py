@@ -5,8 +5,9 @@ import pytest
 
 from routestat import Trace
 from routestat.errors import FormatError
-from routestat.traces.importers.common.assembly import ImportOptions, check_imported
+from routestat.traces.importers.common.assembly import check_imported
 from routestat.traces.importers.common.missing_markers import check_cut_ids, check_type
+from routestat.traces.importers.common.options import ImportOptions
 from tests.traces.importers.known import chosen, convert, refused, stored, subsets
 
 

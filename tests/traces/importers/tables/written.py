@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from routestat.traces.importers.common.assembly import ImportOptions
+from routestat.traces.importers.common.options import ImportOptions
 from routestat.traces.importers.tables.reader import read_tables
 from tests.traces.importers.known import chosen
 
