@@ -55,22 +55,6 @@ def profile_matrix(profiles: ArrayLike, method: str = "pearson", diagonal: bool 
     return read_only(matrix)
 
 
-def row_profiles(table: ArrayLike) -> Floats:
-    """P(target | source) ``[source, target]`` of counts ``[source, target]`` or ``[group, source, target]``.
-
-    Every row and column stays in its place; a source that was never seen is a row of zeros, which
-    `profile_matrix` takes as undefined.
-    """
-    counts = np.asarray(table, dtype=np.float64)
-    if counts.ndim not in (2, 3):
-        raise RoutestatError(
-            f"table: wanted [source, target], with groups or without, got {counts.ndim} axes"
-        )
-    total = counts if counts.ndim == 2 else counts.sum(axis=0)
-    rows = total.sum(axis=1, keepdims=True)
-    return np.divide(total, rows, out=np.zeros_like(total), where=rows > 0)
-
-
 def sorted_loads(loads: Iterable[ArrayLike], places: int | None = None) -> Floats:
     """Loads of layers ``[layer, expert]`` as profiles without labels ``[layer, place]``: shares, heaviest first.
 
