@@ -91,8 +91,8 @@ def load_scores(table: NDArray[np.integer], tokens: Floats) -> LoadScores | None
     total = float((np.diag(gram) / kept).sum() / (1.0 + (share**2 / kept).sum()))
     own = (np.diag(gram) - share**2 * total) / kept
     dof = counts.shape[1] - 1
-    arrays = (read_only(part) for part in (gram, z, share, own))
-    return LoadScores(*arrays, dof, simple / dof, total / simple)
+    gram, z, share, own = (read_only(part) for part in (gram, z, share, own))
+    return LoadScores(gram, z, share, own, dof, simple / dof, total / simple)
 
 
 def split_tests(scores: LoadScores, first: NDArray[np.bool_]) -> tuple[Floats, Floats, Floats]:
