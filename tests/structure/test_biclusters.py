@@ -207,7 +207,7 @@ def test_stability_is_high_for_planted_blocks_and_low_for_noise():
 
 def test_stability_against_a_plain_bootstrap():
     rng = np.random.default_rng(9)
-    tables = np.stack([draw(rng, planted(np.random.default_rng(1), 8, 9, 2, 2.0)[2], 60) for _ in range(12)])
+    tables = np.stack([draw(rng, planted(np.random.default_rng(1), 8, 9, 2, 1.4)[2], 60) for _ in range(12)])
     blocks = spectral_blocks(tables.sum(axis=0), 2, rng)
     result = stability(tables, blocks, np.random.default_rng(3), n_resamples=6)
     # All resamples are drawn before the first is fitted, as in every bootstrap of groups.
