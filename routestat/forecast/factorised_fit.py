@@ -6,6 +6,7 @@ from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from routestat.counting.context import Context
 from routestat.counting.counts import Counts
@@ -31,6 +32,7 @@ MEMORY = 2 << 30
 Models = dict[tuple[int, int], tuple[Floats, Floats]]
 
 
+@threadpool_limits.wrap(limits=1, user_api="blas")
 def fit_factorised(
     trace: Trace,
     counts: Counts,
