@@ -51,7 +51,7 @@ class RunCollector:
         self._take(rows, start, starts)
 
     def finished(self) -> RowRuns:
-        """All of it, once every batch has been added."""
+        """Return the result, after every batch has been added."""
         if self._open is not None:
             self._open["ends"] = True
             self._kept.append(self._open)

@@ -28,9 +28,9 @@ class Sketch:
     document : int array ``[document]``
         Their numbers, in the order of the rows.
     length : int array ``[document]``
-        All rows of each.
+        Total rows of each.
     start : int array ``[document + 1]``
-        Where the kept rows of each begin.
+        First kept row of each.
     place : int array ``[row]``
         Which row of its document each is.
     state : uint32 array ``[row, layer]``

@@ -122,7 +122,7 @@ def contents_of(batches: Iterable[Batch], keys: Keys) -> dict[int, Content]:
     Parameters
     ----------
     batches : iterable of Batch
-        Documents stand together.
+        Documents are contiguous.
     keys : callable(batch) -> keys, known
     """
     found: dict[int, _Reading] = {}
