@@ -170,7 +170,7 @@ def test_padded_arrays_are_noted_and_without_padding_are_the_clean_ones(capsys, 
     where.mkdir()
     _, got, err = stored(capsys, tmp_path / "x.npz", where, "--drop-dummy-rows")
     assert f"{sizes.sum()} rows at the ends of" in err
-    assert "left out as no measurements" in err
+    assert "left out, as they are not measurements" in err
     assert np.array_equal(got.experts, subsets(np.concatenate(clean)))
     # The same of the trace that was written with its padding.
     opened = Trace.open(tmp_path / "t", dummy_rows="drop")
