@@ -45,7 +45,9 @@ def test_counted_layers_go_in_order_and_it_is_said():
 
 def test_unequal_numbers_of_layers_are_questioned_unless_choices_tell():
     a, b = meta([3, 4, 5, 6]), meta([0, 1, 2], "reader")
-    with pytest.raises(RoutestatError, match=r"cannot be identified\. Name them with convert --layers") as caught:
+    with pytest.raises(
+        RoutestatError, match=r"cannot be identified\. Name them with convert --layers"
+    ) as caught:
         numbers(a, b)
     assert "\n" not in str(caught.value)
     with pytest.raises(RoutestatError, match="--match-layers order: A has 4 routers"):
