@@ -15,7 +15,7 @@ from routestat.counting.counts import count
 from routestat.forecast import catalogue
 from routestat.forecast.factorised_fit import fit_factorised
 from routestat.inference.association.stratified import StratifiedIndependence
-from routestat.inference.base.jackknife import Estimates
+from routestat.inference.base.estimate import Estimate, Estimates
 from routestat.inference.information.mutual_information import InformationInterval
 from routestat.inference.markov.order_selection import choose_order
 from routestat.inference.markov.order_tests import OrderTests
@@ -154,7 +154,7 @@ def test_order_records_are_the_findings(reports):
 
 def part_of(cmi, low, high, nothing):
     """Of three layers, with such information left given the one between."""
-    found = InformationInterval(cmi, cmi, 0.0, low, high, 0.95, 100, 40)
+    found = InformationInterval(Estimate(cmi, low, high, 0.0, 40, plugin=cmi), 0.95, 100)
     test = StratifiedIndependence(0.5, math.log10(0.5), 1.0, 100, 40, 1)
     routers = [Router(layer, 4, 2) for layer in range(3)]
     first, second = (
@@ -572,8 +572,8 @@ def test_what_the_id_tells_by_hand(beside, mostly):
 
 def last_of(band, value, low, high):
     """The band with other numbers at its end."""
-    arrays = [np.array(getattr(band, name)) for name in ("value", "low", "high", "plugin")]
-    for array, number in zip(arrays, (value, low, high, value), strict=True):
+    arrays = [np.array(getattr(band, name)) for name in ("value", "low", "high", "standard_error", "plugin")]
+    for array, number in zip(arrays, (value, low, high, 0.0, value), strict=True):
         array[-1] = number
     return Estimates(*arrays)
 
