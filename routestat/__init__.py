@@ -14,7 +14,7 @@ _PUBLIC = {
     "Trace": "routestat.traces.store",
     "TraceMeta": "routestat.traces.metadata",
     "TraceWriter": "routestat.traces.writer",
-    "Rows": "routestat.inference.smoothing.context_counts",
+    "TokenRows": "routestat.inference.smoothing.context_counts",
     "Context": "routestat.counting.context",
     "Counts": "routestat.counting.counts",
     "count": "routestat.counting.counts",
@@ -26,17 +26,16 @@ _PUBLIC = {
     "cell_tests": "routestat.inference.association.cell_tests",
     "choose_order": "routestat.inference.markov.order_selection",
     "clustered_order": "routestat.inference.markov.order_score_test",
-    "compare_laws": "routestat.inference.two_sample.distributions",
+    "compare_distributions": "routestat.inference.two_sample.distributions",
     "compare_transitions": "routestat.inference.two_sample.distributions",
     "conditional_information_interval": "routestat.inference.information.stratified",
     "conditional_mutual_information": "routestat.inference.information.mutual_information",
     "correlate": "routestat.structure.profiles",
-    "enough": "routestat.inference.sample_size.document_subsets",
     "entropy": "routestat.inference.information.entropy",
     "fit_chain": "routestat.inference.markov.chain",
-    "fit_law": "routestat.inference.smoothing.backoff",
+    "fit_distribution": "routestat.inference.smoothing.backoff",
     "fit_concentration": "routestat.inference.smoothing.concentration",
-    "foresee": "routestat.inference.markov.prediction",
+    "predict_ahead": "routestat.inference.markov.prediction",
     "fit_second_order": "routestat.inference.markov.second_order",
     "half_splits": "routestat.inference.level_checks.half_splits",
     "homogeneity": "routestat.inference.markov.homogeneity",
@@ -47,8 +46,8 @@ _PUBLIC = {
     "jensen_shannon": "routestat.inference.information.divergence",
     "load_chain": "routestat.study.chain_file",
     "log_evidence": "routestat.inference.smoothing.posterior",
-    "minimal_effect": "routestat.inference.association.minimum_effect",
-    "moved_cells": "routestat.inference.two_sample.cells",
+    "minimum_effect": "routestat.inference.association.minimum_effect",
+    "cell_differences": "routestat.inference.two_sample.cells",
     "mutual_information": "routestat.inference.information.mutual_information",
     "mutual_information_interval": "routestat.inference.information.mutual_information",
     "order_tests": "routestat.inference.markov.order_tests",
@@ -56,6 +55,7 @@ _PUBLIC = {
     "resolve_alpha": "routestat.inference.smoothing.prior",
     "rao_scott": "routestat.inference.association.rao_scott",
     "save_chain": "routestat.study.chain_file",
+    "sample_size": "routestat.inference.sample_size.document_subsets",
     "stratified_independence": "routestat.inference.association.stratified",
     "transition_posterior": "routestat.inference.smoothing.posterior",
     "unseen": "routestat.inference.sample_size.unseen_experts",
@@ -69,14 +69,26 @@ _PUBLIC = {
     "RoutestatError": "routestat.errors",
 }
 
-__all__ = ["__version__", *_PUBLIC]  # noqa: PLE0604 - the keys are strings
+#: Earlier names, each with the present one.
+_ALIASES = {
+    "Rows": "TokenRows",
+    "fit_law": "fit_distribution",
+    "foresee": "predict_ahead",
+    "compare_laws": "compare_distributions",
+    "enough": "sample_size",
+    "minimal_effect": "minimum_effect",
+    "moved_cells": "cell_differences",
+}
+
+__all__ = ["__version__", *_PUBLIC, *_ALIASES]  # noqa: PLE0604 - the keys are strings
 
 
 def __getattr__(name: str) -> Any:
     """Load a public name on first use."""
-    if name not in _PUBLIC:
+    present = _ALIASES.get(name, name)
+    if present not in _PUBLIC:
         raise AttributeError(f"module 'routestat' has no attribute {name!r}")
-    value = getattr(importlib.import_module(_PUBLIC[name]), name)
+    value = getattr(importlib.import_module(_PUBLIC[present]), present)
     globals()[name] = value
     return value
 

@@ -18,7 +18,7 @@ from routestat.inference.smoothing.prior import parse_alpha
 from routestat.report.html.study import write_report
 from routestat.report.terminal.study import summarise
 from routestat.study.trace_study import study
-from routestat.traces.document_stretches import in_blocks
+from routestat.traces.document_stretches import in_stretches
 from routestat.traces.store import Trace
 
 app = typer.Typer(add_completion=False)
@@ -74,7 +74,7 @@ def analyze(
         opened = Trace.open(
             traces, progress=progress, cluster=cluster, template=template, dummy_rows=dummy_rows
         )
-        trace = in_blocks(opened)
+        trace = in_stretches(opened)
         require_tokens(trace, wanted)
         if bayes == "full" and max(router.alphabet.size for router in trace.routers(wanted)) > MAX_STATES:
             raise RoutestatError(

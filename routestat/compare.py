@@ -20,16 +20,17 @@ from routestat.inference.base.units import FEW_UNITS, too_few
 from routestat.report.html.comparison import write_comparison
 from routestat.report.terminal.comparison import summarise
 from routestat.study.comparison import Side, compare_traces
-from routestat.traces.clusters.facts import unit_facts
-from routestat.traces.document_selection import Selected
-from routestat.traces.dummy_rows.facts import Finding, findings_of
+from routestat.traces.clusters.summary import summarise_units
+from routestat.traces.document_selection import SelectedDocuments
+from routestat.traces.dummy_rows.findings import Finding, findings_of
 from routestat.traces.metadata import TraceMeta
-from routestat.traces.pairing.contents import Document, choose, documents_of
-from routestat.traces.pairing.documents import WISHES, Pairing
-from routestat.traces.pairing.layers import WAYS, Matched
-from routestat.traces.pairing.traces import matched
-from routestat.traces.store import Trace, span
-from routestat.traces.views import InOrder, RowsTooManyError
+from routestat.traces.number_ranges import span
+from routestat.traces.pairing.document_contents import Document, documents_of, documents_of_domain
+from routestat.traces.pairing.document_matching import WISHES, Pairing
+from routestat.traces.pairing.layer_matching import WAYS, Matched
+from routestat.traces.pairing.trace_matching import match_traces
+from routestat.traces.store import Trace
+from routestat.traces.views import OrderedDocuments, RowsTooManyError
 
 CONTEXTS = (Context(), Context.layer(1))
 # How a model's name says its precision: what is left names the model.
@@ -102,11 +103,14 @@ def compare(
         folder = out or Path("reports") / default_name(a, b, domain_a, domain_b)
         read = documents_of(first, ticker.of("reading documents of A"))
         other = read if same else documents_of(second, ticker.of("reading documents of B"))
-        chosen = choose(read, domain_a, "--domain-a"), choose(other, domain_b, "--domain-b")
+        chosen = (
+            documents_of_domain(read, domain_a, "--domain-a"),
+            documents_of_domain(other, domain_b, "--domain-b"),
+        )
         for name, documents in zip("AB", chosen, strict=True):
             if not documents:
                 raise RoutestatError(f"{name} holds no tokens: there is nothing to compare")
-        found = matched((first, second), chosen, wanted, match_layers, paired)
+        found = match_traces((first, second), chosen, wanted, match_layers, paired)
         keep_traces_apart(folder)
         check_out(folder)
         traces, pairing = found.traces, found.pairing
@@ -175,7 +179,7 @@ def model_of(meta: TraceMeta) -> str:
 
 
 def count_both(
-    traces: tuple[Selected, Selected],
+    traces: tuple[SelectedDocuments, SelectedDocuments],
     routers: Matched,
     groups: int,
     threads: int | None,
@@ -217,13 +221,13 @@ def remarks(counts: tuple[Counts, Counts]) -> list[str]:
 def of_units(
     trace: Trace,
     chosen: tuple[list[Document], list[Document]],
-    traces: tuple[Selected, Selected],
+    traces: tuple[SelectedDocuments, SelectedDocuments],
     counts: tuple[Counts, Counts],
     same: bool,
 ) -> list[str]:
     """What there is to say of the independent units of either, and of clusters that lie in both."""
     said = [
-        unit_facts(one, found.n_documents, found.clusters).sentences()
+        summarise_units(one, found.n_documents, found.clusters).sentences()
         for one, found in zip(traces, counts, strict=True)
     ]
     notes = [f"{name}: {text}" for name, texts in zip("AB", said, strict=True) for text in texts]
@@ -242,7 +246,7 @@ def of_units(
 
 
 def flips(
-    traces: tuple[Selected, Selected],
+    traces: tuple[SelectedDocuments, SelectedDocuments],
     pairing: Pairing,
     routers: Matched,
     groups: int,
@@ -251,7 +255,7 @@ def flips(
     """How often the tokens that are in both chose alike, None where that is not known; and why not, if it could be."""
     if not pairing.aligned or any((x.n_experts, x.top_k) != (y.n_experts, y.top_k) for x, y in routers):
         return None, []
-    both = [InOrder(trace.first(pairing.n_common)) for trace in traces]
+    both = [OrderedDocuments(trace.first(pairing.n_common)) for trace in traces]
     try:
         progress = ticker.of("comparing choices")
         return count_agreement(both[0], both[1], [x for x, _ in routers], groups, progress), []
@@ -269,7 +273,7 @@ def side(
 ) -> Side:
     """What the report says of one of the two; `meta` is the trace's own."""
     groups = int(np.count_nonzero(counts.tokens))
-    units = unit_facts(trace, counts.n_documents, counts.clusters)
+    units = summarise_units(trace, counts.n_documents, counts.clusters)
     return Side(path.name, meta, domain, counts.n_tokens, counts.n_documents, groups, units, not_measured)
 
 

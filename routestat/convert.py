@@ -11,12 +11,15 @@ from routestat.cli.output_folders import appearing_whole
 from routestat.cli.progress_bars import ProgressBars
 from routestat.cli.runner import parse_layers, run
 from routestat.errors import RoutestatError
-from routestat.traces.clusters.facts import unit_facts
-from routestat.traces.dummy_rows.facts import findings_of
-from routestat.traces.importers.arrays import write_arrays
-from routestat.traces.importers.common.assembly import Wanted
-from routestat.traces.importers.common.show import shown
-from routestat.traces.importers.common.storing import (
+from routestat.traces.clusters.summary import summarise_units
+from routestat.traces.dummy_rows.findings import findings_of
+from routestat.traces.importers.arrays_export import write_arrays
+from routestat.traces.importers.common.options import ImportOptions
+from routestat.traces.importers.detection import detect
+from routestat.traces.importers.parquet import ParquetTrace, documents_path, write_parquet
+from routestat.traces.importers.preview import preview
+from routestat.traces.importers.registry import FORMATS, read_foreign, require_used_options
+from routestat.traces.importers.storing import (
     Stored,
     naming,
     store_imported,
@@ -24,8 +27,6 @@ from routestat.traces.importers.common.storing import (
     store_parquet,
     store_parts,
 )
-from routestat.traces.importers.parquet import ParquetTrace, documents_path, write_parquet
-from routestat.traces.importers.registry import FORMATS, detect, read_foreign, require_heeded
 from routestat.traces.importers.tables.reader import read_tables
 from routestat.traces.manifest import MANIFEST
 from routestat.traces.store import Trace
@@ -160,7 +161,7 @@ def convert(
     if format_ not in ("auto", "parquet", *FORMATS):
         raise RoutestatError(f"--format is auto, parquet, {', '.join(FORMATS)}, got {format_!r}")
     picked = parse_layers(layers)
-    wanted = Wanted(
+    wanted = ImportOptions(
         layers=None if picked is None else tuple(picked),
         n_experts=n_experts,
         top_k=top_k,
@@ -179,7 +180,7 @@ def convert(
         skip_failed=skip_failed,
     )
     if show:
-        for line in shown(source, format_, wanted):
+        for line in preview(source, format_, wanted):
             print(line)
         return
     if out is None:
@@ -190,7 +191,7 @@ def convert(
     if format_ == "auto":
         format_ = _told(source, wanted, out)
     whole = format_ == "parquet" or out.suffix in EXPORTS
-    if whole and wanted != Wanted():
+    if whole and wanted != ImportOptions():
         raise RoutestatError(
             f"{source[0]}: a trace is converted whole: --layers to --skip-failed are for other tools' files"
         )
@@ -215,12 +216,12 @@ def convert(
             shutil.copyfile(licence_file, folder / "LICENSE")
     written = Trace.open(out, verify=False)
     found = [finding.sentence for finding in findings_of(written)]
-    for sentence in (*unit_facts(written).sentences(), *found):
+    for sentence in (*summarise_units(written).sentences(), *found):
         print(f"note: {sentence}", file=sys.stderr)
     print(f"{out}: {summary}")
 
 
-def _told(source: list[Path], wanted: Wanted, out: Path | None) -> str:
+def _told(source: list[Path], options: ImportOptions, out: Path | None) -> str:
     """The format, from the content of the first source."""
     if out is not None and out.suffix in EXPORTS:
         return "trace"
@@ -228,9 +229,9 @@ def _told(source: list[Path], wanted: Wanted, out: Path | None) -> str:
         raise RoutestatError(
             f"{source[0]} is a folder with a trace already; end --out with .parquet or .npz to export it"
         )
-    if wanted.columns is not None:
+    if options.columns is not None:
         return "table"
-    name = detect(source[0], wanted)
+    name = detect(source[0], options)
     if name not in ("arrays", "parquet"):
         print(f"note: {source[0]} taken for {FORMATS[name].words} (--format {name})", file=sys.stderr)
     return name
@@ -253,7 +254,7 @@ def _from_parquet(source: Path, folder: Path, said: dict[str, Any], shard_rows: 
 def _from_foreign(
     source: list[Path],
     name: str,
-    wanted: Wanted,
+    options: ImportOptions,
     folder: Path,
     said: dict[str, Any],
     slots: str,
@@ -261,15 +262,15 @@ def _from_foreign(
 ) -> Stored:
     with ProgressBars() as ticker, naming(source[0]):
         if name == "table":
-            return _from_table(source, wanted, folder, said, slots, shard_rows, ticker)
-        imported = read_foreign(source[0], name, wanted)
+            return _from_table(source, options, folder, said, slots, shard_rows, ticker)
+        imported = read_foreign(source[0], name, options)
         said["slot_order"] = "weight" if slots == "weight" else imported.slot_order
         return store_imported(imported, folder, said, shard_rows, ticker.of("writing"))
 
 
 def _from_table(
     source: list[Path],
-    wanted: Wanted,
+    options: ImportOptions,
     folder: Path,
     said: dict[str, Any],
     slots: str,
@@ -277,12 +278,12 @@ def _from_table(
     ticker: ProgressBars,
 ) -> Stored:
     """A table, in as many parts as memory asks for; rows that wait lie in the folder that is not yet the trace."""
-    require_heeded(source[0], "table", wanted)
-    with (table := read_tables(source, wanted, ticker.of("reading"), scratch=folder)).store:
+    require_used_options(source[0], "table", options)
+    with (table := read_tables(source, options, ticker.of("reading"), scratch=folder)).store:
         said["slot_order"] = "weight" if slots == "weight" else table.slot_order
         for key, value in table.facts.items():
             said[key] = said[key] or value
-        again = wanted.drop_dummy_rows and table.in_parts
+        again = options.drop_dummy_rows and table.in_parts
         first = folder / "parts" if again else folder
         stored = store_parts(
             table.parts(), first, said, shard_rows, ticker.of("writing"), table.n_tokens, table.notes

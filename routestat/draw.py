@@ -16,7 +16,7 @@ from routestat.errors import RoutestatError
 from routestat.inference.markov.chain import Chain
 from routestat.inference.markov.sampling import PARAMETERS, draw_states
 from routestat.traces.metadata import Router, TraceMeta
-from routestat.traces.pairing.contents import documents_of
+from routestat.traces.pairing.document_contents import documents_of
 from routestat.traces.store import Trace
 from routestat.traces.validation import LARGEST, read_json
 from routestat.traces.writer import SHARD_ROWS, TraceWriter

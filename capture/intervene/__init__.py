@@ -1,0 +1,10 @@
+"""Force a layer's choice, do(state), and measure its effect on later layers.
+
+========================  ==========================================================================
+``treatment``             which experts are forced for which token
+``forcing``               the hook that replaces a router's choice and weights
+``effects``               the effect on a later layer, from a natural and a forced trace
+``records``               effects in ``intervene.json`` and ``intervene.csv``
+``terminal``              effects as tables in the terminal
+========================  ==========================================================================
+"""

@@ -1,9 +1,9 @@
-"""What followed a forced choice: two stores of the same documents → the effect on the layers after it.
+"""Effects of a forced choice on later layers, from the traces of a natural and a forced run of the same documents.
 
-The only part of capture that counts and infers; both are `routestat`'s.
+The only part of capture that counts and estimates; both are done by `routestat`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,32 +16,30 @@ from routestat.counting.counts import Counts, count
 from routestat.counting.experts import expert_rows
 from routestat.errors import RoutestatError
 from routestat.inference.base.estimate import Estimate, ratio
-from routestat.inference.two_sample.intervention import Effect, effect
+from routestat.inference.two_sample.intervention import InterventionEffect, intervention_effect
+from routestat.progress import Progress
 from routestat.traces.metadata import Router, TraceMeta
 from routestat.traces.store import Trace
 
-# Documents beyond this share groups, modulo it: tables and the jackknife stay small.
+# Documents beyond this number share groups (document number modulo it), which keeps tables and jackknife small.
 MAX_GROUPS = 1024
-FEW_DOCUMENTS = 30
 _ROWS_AT_ONCE = 1 << 18
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
-class Run:
-    """The columns of a store that matter here, in memory.
+class StoredRun:
+    """The columns of a trace that are compared, in memory.
 
     Attributes
     ----------
     store : Path
     meta : TraceMeta
     n_documents : int
-        That have tokens.
+        Documents with tokens.
     document, position, token, cluster : int array ``[row]``
         The cluster is the independent unit: documents that share text are in one.
-    columns : dict of arrays
-        By router name, as the store keeps them.
+    columns : dict of int arrays
+        By router name: states ``[row]``, or sorted experts ``[row, slot]`` where subsets have no index.
     """
 
     store: Path
@@ -51,21 +49,21 @@ class Run:
     position: NDArray[np.int32]
     token: NDArray[np.int32]
     cluster: NDArray[np.int32]
-    columns: dict[str, NDArray]
+    columns: dict[str, NDArray[np.unsignedinteger]]
 
     def trace(self, routers: Sequence[Router], rows: NDArray[np.bool_] | None = None) -> Trace:
-        """Some routers, and some rows, as a trace in memory."""
+        """Return some routers, and some rows, as a trace in memory."""
         kept = slice(None) if rows is None else rows
         states = {router.name: self.columns[router.name][kept] for router in routers}
         where = self.document[kept], self.position[kept]
-        # The store's own units, in every part of it: a template is left out already.
+        # The same clusters in every part of the trace; its template has been left out already.
         cluster, meta = self.cluster[kept], TraceMeta(tuple(routers))
         return Trace.from_arrays(meta, *where, states, clusters=cluster, template="keep")
 
 
 @dataclass(frozen=True)
-class Followed:
-    """What one treatment did to one later layer.
+class TreatmentEffect:
+    """The effect of one treatment on one later layer.
 
     Attributes
     ----------
@@ -74,10 +72,10 @@ class Followed:
     horizon : int
         MoE layers between source and target, 1 for the next.
     states : {"subset", "expert"}
-        What the laws are over; experts where subsets are too many.
+        Targets of the distributions; experts where there are too many subsets.
     source : int or None
-        Under random subsets the source's state, or expert, that this is about; None: the treatment says it.
-    effect : Effect
+        State or expert of the source, where each token had its own random subset; None where all had the same.
+    effect : InterventionEffect
     changed : Estimate
         Share of the forced tokens whose choice at the target is another subset than in the natural run.
     recall : Estimate
@@ -89,13 +87,13 @@ class Followed:
     horizon: int
     states: str
     source: int | None
-    effect: Effect
+    effect: InterventionEffect
     changed: Estimate
     recall: Estimate
 
 
-def read_run(store: Path, routers: Sequence[Router], progress: Progress | None = None) -> Run:
-    """Open a store, check it whole, and read the columns of some routers.
+def read_run(store: Path, routers: Sequence[Router], progress: Progress | None = None) -> StoredRun:
+    """Open a trace, check all of it, and read the columns of some routers.
 
     Raises
     ------
@@ -104,13 +102,13 @@ def read_run(store: Path, routers: Sequence[Router], progress: Progress | None =
     """
     trace = Trace.open(store, progress=progress)
     if not trace.complete:
-        raise RoutestatError(f"{store}: this run did not finish; go on with --resume")
+        raise RoutestatError(f"{store}: this run did not finish; continue with --resume")
     if not trace.n_tokens:
-        raise RoutestatError(f"{store}: the documents hold no tokens, so nothing followed")
+        raise RoutestatError(f"{store}: the documents hold no tokens, so that there is no effect to estimate")
     names = [router.name for router in routers]
     batches = list(trace.counted(["token", *names]))
     document = np.concatenate([batch.document for batch in batches])
-    return Run(
+    return StoredRun(
         store,
         trace.meta,
         len(np.unique(document)),
@@ -122,10 +120,30 @@ def read_run(store: Path, routers: Sequence[Router], progress: Progress | None =
     )
 
 
-def follow(
-    observed: Run, forced: Run, treatment: Treatment, target: Router, horizon: int, progress: Progress
-) -> list[Followed]:
-    """The effect of one treatment on one later layer; under random subsets, one for each state of the source.
+def treatment_effects(
+    observed: StoredRun,
+    forced: StoredRun,
+    treatment: Treatment,
+    target: Router,
+    horizon: int,
+    progress: Progress,
+) -> list[TreatmentEffect]:
+    """Estimate the effect of one treatment on one later layer.
+
+    Parameters
+    ----------
+    observed, forced : StoredRun
+        The natural and the forced run of the same documents.
+    treatment : Treatment
+    target : Router
+    horizon : int
+        MoE layers between source and target.
+    progress : callable(done, total)
+
+    Returns
+    -------
+    list of TreatmentEffect
+        One; under random subsets one for each state, or expert, of the source.
 
     Raises
     ------
@@ -147,8 +165,8 @@ def follow(
         if treatment.kind != NATURAL:
             rows = _chose(observed.columns[source.name], treatment)
         parts = [
-            _law(forced, target, groups),
-            *(_law(observed, target, groups, part) for part in (rows, ~rows)),
+            _target_counts(forced, target, groups),
+            *(_target_counts(observed, target, groups, part) for part in (rows, ~rows)),
         ]
         states = parts[0].states
         under, same, other = (part.table(Context(), target) for part in parts)
@@ -162,9 +180,9 @@ def follow(
     for done, row in enumerate(present.tolist()):
         progress(done, len(present))
         changed, recall = _changes(kept, (of == row).any(axis=1), observed.cluster, target)
-        followed = effect(do, free, row, slots=slots)
+        effect = intervention_effect(do, free, row, slots=slots)
         label = row if treatment.kind == RANDOM else None
-        found.append(Followed(treatment, target, horizon, states, label, followed, changed, recall))
+        found.append(TreatmentEffect(treatment, target, horizon, states, label, effect, changed, recall))
     progress(1, 1)
     return found
 
@@ -173,19 +191,21 @@ def _count(trace: Trace, context: Context, groups: int) -> Counts:
     return count(trace, contexts=(context,), groups=groups)
 
 
-def _law(run: Run, target: Router, groups: int, rows: NDArray[np.bool_] | None = None) -> Counts:
+def _target_counts(
+    run: StoredRun, target: Router, groups: int, rows: NDArray[np.bool_] | None = None
+) -> Counts:
     return _count(run.trace((target,), rows), Context(), groups)
 
 
-def _require_same_tokens(observed: Run, forced: Run) -> None:
+def _require_same_tokens(observed: StoredRun, forced: StoredRun) -> None:
     for name in ("document", "position", "token"):
         if not np.array_equal(getattr(observed, name), getattr(forced, name)):
             raise RoutestatError(
-                f"{forced.store} and {observed.store} hold other tokens (column {name}); run both again"
+                f"{forced.store} and {observed.store} hold different tokens (column {name}); run both again"
             )
 
 
-def _require_forced(forced: Run, treatment: Treatment) -> None:
+def _require_forced(forced: StoredRun, treatment: Treatment) -> None:
     if treatment.kind == "subset" and not _chose(forced.columns[treatment.router.name], treatment).all():
         raise RoutestatError(
             f"{forced.store}: layer {treatment.router.layer} executed other experts than were forced; "
@@ -193,26 +213,30 @@ def _require_forced(forced: Run, treatment: Treatment) -> None:
         )
 
 
-def _chose(column: NDArray, treatment: Treatment) -> NDArray[np.bool_]:
-    """Which tokens have the treatment's subset."""
+def _chose(column: NDArray[np.unsignedinteger], treatment: Treatment) -> NDArray[np.bool_]:
+    """Return which tokens have the subset of a treatment ``[row]``."""
     if treatment.state is not None:
         return np.asarray(column == treatment.state)
     return np.asarray((column == np.array(treatment.experts)).all(axis=1))
 
 
-def _source_states(column: NDArray, source: Router, states: str) -> NDArray:
-    """What a token is counted under ``[token, 1 or k]``: its state, or each of its experts."""
+def _source_states(
+    column: NDArray[np.unsignedinteger], source: Router, states: str
+) -> NDArray[np.unsignedinteger]:
+    """Return the sources that a token is counted under ``[row, 1 or k]``: its state, or each of its experts."""
     return expert_rows(column, source) if states == "expert" else column[:, None]
 
 
-def _kept(natural: NDArray, now: NDArray, target: Router) -> NDArray[np.int64]:
-    """How many of its natural experts each token still chose; −1 where one choice is missing."""
-    kept = np.empty(len(now), np.int64)
-    for start in range(0, len(now), _ROWS_AT_ONCE):
+def _kept(
+    natural: NDArray[np.unsignedinteger], forced: NDArray[np.unsignedinteger], target: Router
+) -> NDArray[np.int64]:
+    """Count the natural experts that each token still chose ``[row]``; −1 where a choice is missing."""
+    kept = np.empty(len(forced), np.int64)
+    for start in range(0, len(forced), _ROWS_AT_ONCE):
         part = slice(start, start + _ROWS_AT_ONCE)
-        first, second = (expert_rows(column[part], target) for column in (natural, now))
-        gone = np.iinfo(first.dtype).max
-        missing = (first == gone).any(axis=1) | (second == gone).any(axis=1)
+        first, second = (expert_rows(column[part], target) for column in (natural, forced))
+        absent = np.iinfo(first.dtype).max
+        missing = (first == absent).any(axis=1) | (second == absent).any(axis=1)
         both = (first[:, :, None] == second[:, None, :]).sum(axis=(1, 2))
         kept[part] = np.where(missing, -1, both)
     return kept
@@ -221,6 +245,7 @@ def _kept(natural: NDArray, now: NDArray, target: Router) -> NDArray[np.int64]:
 def _changes(
     kept: NDArray[np.int64], rows: NDArray[np.bool_], cluster: NDArray[np.int32], target: Router
 ) -> tuple[Estimate, Estimate]:
+    """Estimate the share of tokens whose choice changed, and the mean share of natural experts kept."""
     here = rows & (kept >= 0)
     _, group = np.unique(cluster[here], return_inverse=True)
     tokens = np.bincount(group)

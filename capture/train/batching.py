@@ -1,4 +1,4 @@
-"""Streams and documents of tokens → rows as the model gets them, a start token first."""
+"""Rows of tokens for training and evaluation, each after a start token."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,16 +9,18 @@ from numpy.typing import NDArray
 from capture.train.recipe import START_ID
 
 
-class Rows:
-    """The rows of any step, a function of the seed and the step's number: nothing to remember when it goes on.
+class RowSampler:
+    """Rows of each training step, a function of the seed and the step's number alone.
 
-    Every pass over the text cuts it elsewhere and shuffles the rows.
+    Every pass over the text cuts it at other places and shuffles the rows.
 
     Parameters
     ----------
     stream : int ``[token]``
     context : int
+        Tokens of a row.
     per_step : int
+        Rows of a step.
     seed : int
     """
 
@@ -28,7 +30,7 @@ class Rows:
         self._passes: dict[int, NDArray[np.int64]] = {}
 
     def of_step(self, step: int) -> NDArray[np.int64]:
-        """Tokens ``[row, 1 + context]``, a start token first."""
+        """Return tokens ``[row, 1 + context]`` with a start token first."""
         numbers = np.arange(step * self._per_step, (step + 1) * self._per_step)
         starts = np.array([self._starts(n // self._per_pass)[n % self._per_pass] for n in numbers.tolist()])
         rows = self._stream[starts[:, None] + np.arange(self._context)].astype(np.int64)
@@ -45,7 +47,7 @@ class Rows:
 
 
 def windows(documents: Sequence[NDArray[Any]], context: int, limit: int) -> list[NDArray[np.int64]]:
-    """The first `limit` held-out tokens in windows of `context` − 1, a start token before each."""
+    """Cut the first `limit` tokens of held-out documents into windows of `context` − 1, each after a start token."""
     cut: list[NDArray[np.int64]] = []
     left = limit
     for document in documents:

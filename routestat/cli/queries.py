@@ -10,7 +10,7 @@ import numpy as np
 from routestat.cli.open_run import OpenedRun
 from routestat.errors import RoutestatError
 from routestat.inference.markov.chain import Chain, Prediction
-from routestat.inference.markov.prediction import foresee
+from routestat.inference.markov.prediction import predict_ahead
 from routestat.inference.smoothing.design_effect import LEARNED, TOO_NARROW
 from routestat.progress import Tick, silent
 from routestat.study.chain import second_orders
@@ -166,7 +166,7 @@ class QueryAnswerer:
     def _foresee(
         self, gap: int, states: tuple[int, ...], orders: tuple[int, ...]
     ) -> tuple[Prediction, list[str]]:
-        prediction = foresee(
+        prediction = predict_ahead(
             replace(self.chain, orders=orders),
             self.chain.layers[gap],
             states,

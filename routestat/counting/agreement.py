@@ -1,6 +1,6 @@
 """How often two runs of the same tokens chose alike: one pass over both traces side by side."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from routestat.counting.experts import expert_rows
 from routestat.errors import RoutestatError
+from routestat.progress import Progress
 from routestat.traces.batch import Batch
 from routestat.traces.metadata import Router
 from routestat.traces.store import Trace
@@ -30,7 +31,7 @@ def count_agreement(
     b: Trace,
     routers: Sequence[Router],
     groups: int,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Agreement:
     """Compare the choices of two traces that hold the same tokens in the same rows.
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from routestat.counting.counts import Progress
+from routestat.progress import Progress
 from routestat.traces.clusters.units import Units
 from routestat.traces.metadata import Router
 from routestat.traces.store import Trace

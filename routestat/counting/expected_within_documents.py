@@ -4,9 +4,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from routestat.counting.context import Context
-from routestat.counting.counts import Counts, Progress
+from routestat.counting.counts import Counts
 from routestat.counting.experts import expert_rows
 from routestat.counting.kernels import close_document, within_documents
+from routestat.progress import Progress
 from routestat.traces.batch import Batch
 from routestat.traces.metadata import Router
 from routestat.traces.store import Trace

@@ -1,15 +1,16 @@
 """Which experts of one layer the same token takes: pairs within a layer, for alphabets too wide for states."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from routestat.counting.experts import expert_rows
-from routestat.counting.kernels import co_experts
+from routestat.counting.kernels import count_expert_pairs
 from routestat.counting.token_runs import find_runs
 from routestat.errors import RoutestatError
+from routestat.progress import Progress
 from routestat.traces.metadata import Router
 from routestat.traces.store import Trace
 
@@ -43,7 +44,7 @@ def count_pairs(
     groups: int = 256,
     *,
     memory: int = MEMORY,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Iterator[PairCounts]:
     """Count the pairs within each router, in order of depth.
 
@@ -77,7 +78,7 @@ def count_pairs(
                 rows = expert_rows(batch.columns[router.name], router)
                 missing = int(np.iinfo(router.alphabet.expert_dtype).max)
                 where = (runs.starts, runs.stops, runs.groups, missing)
-                co_experts(rows, router.n_experts, *where, *tables[router.name])
+                count_expert_pairs(rows, router.n_experts, *where, *tables[router.name])
             done += len(batch)
             if progress is not None:
                 progress(done, trace.n_counted * len(passes))

@@ -6,21 +6,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from routestat.counting.context import Context
-from routestat.counting.counts import (
-    MEMORY,
-    Counts,
-    Progress,
-    TableKey,
-    cell_type,
-    count_keys,
-    table_bytes,
-)
+from routestat.counting.counting_pass import MEMORY, TableKey, cell_type, count_keys, table_bytes
+from routestat.counting.counts import Counts
 from routestat.errors import RoutestatError
+from routestat.progress import Progress
 from routestat.traces.metadata import Router
 from routestat.traces.store import Trace
 
 
-def count_beside(
+def count_further_tables(
     trace: Trace,
     counts: Counts,
     wanted: Sequence[tuple[Context, Router]],

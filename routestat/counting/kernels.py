@@ -251,7 +251,7 @@ def single_experts(
 
 
 @compiled
-def line_up(
+def lagged_features(
     source: Array, starts: Array, stops: Array, lag: int, missing: int, offset: int, out: Array
 ) -> None:  # pragma: no cover - compiled
     """Features ``out[row, slot]`` of a source: `offset` + its expert `lag` tokens back, −1 where there is none."""
@@ -304,7 +304,7 @@ def add_moments(
 
 
 @compiled
-def decide(
+def score_predictions(
     features: Array,
     target: Array,
     starts: Array,
@@ -367,7 +367,7 @@ def decide(
 
 
 @compiled
-def temper(
+def tempered_log_likelihood(
     features: Array,
     target: Array,
     models: Array,
@@ -504,7 +504,7 @@ def _log_weight(score: float, link: int) -> float:  # pragma: no cover - compile
 
 
 @compiled
-def co_experts(
+def count_expert_pairs(
     experts: Array,
     n_experts: int,
     starts: Array,

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from routestat.counting.expert_rows import Piece, Progress, Source, feed_pieces, missing_of
-from routestat.counting.kernels import add_moments, temper
+from routestat.counting.expert_batches import ExpertBatch, Source, feed_expert_batches, missing_of
+from routestat.counting.kernels import add_moments, tempered_log_likelihood
+from routestat.progress import Progress
 from routestat.traces.metadata import Router
 from routestat.traces.store import Trace
 
@@ -80,12 +81,12 @@ def count_moments(
     dtype = np.dtype(np.uint32 if trace.n_counted < 1 << 32 else np.uint64)
     tasks = [_MomentTask.make(design, int(folds.max()) + 1, dtype) for design in designs]
 
-    def feed(task: "_MomentTask", piece: Piece) -> None:
+    def feed(task: "_MomentTask", piece: ExpertBatch) -> None:
         task.feed(piece, folds, share)
 
     routers = [r for d in designs for r in (d.target, *(router for router, _ in d.sources))]
     reach = max((lag for d in designs for _, lag in d.sources), default=0)
-    feed_pieces(trace, routers, reach, len(folds), tasks, feed, threads, progress)
+    feed_expert_batches(trace, routers, reach, len(folds), tasks, feed, threads, progress)
     return [task.finished() for task in tasks]
 
 
@@ -110,7 +111,7 @@ def tempered_likelihood(
     """
     n, c = exponents.shape
     value, slope, curve = np.zeros(n), np.zeros((n, c)), np.zeros((n, c, c))
-    temper(moments.features, moments.targets, models, *parts, exponents, value, slope, curve)
+    tempered_log_likelihood(moments.features, moments.targets, models, *parts, exponents, value, slope, curve)
     return value, slope, curve
 
 
@@ -132,7 +133,7 @@ class _MomentTask:
             np.zeros((n_folds, features, design.target.n_experts), dtype),
         )
 
-    def feed(self, piece: Piece, folds: NDArray[np.int64], share: float) -> None:
+    def feed(self, piece: ExpertBatch, folds: NDArray[np.int64], share: float) -> None:
         features, target = piece.features(self.design.sources), piece.columns[self.design.target.name]
         runs, missing = piece.runs, missing_of(self.design.target)
         fold = folds[runs.groups]

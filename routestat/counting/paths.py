@@ -5,13 +5,14 @@ dropped as in Misra & Gries (1982). The candidates that remain are then counted 
 `error` tokens or fewer took can have been overlooked.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from routestat.counting.experts import expert_rows
+from routestat.progress import Progress
 from routestat.traces.metadata import Router
 from routestat.traces.row_hash import hash_rows
 from routestat.traces.store import Trace
@@ -76,7 +77,7 @@ def count_paths(
     layers: Sequence[int] | None = None,
     n_paths: int = 20,
     capacity: int = CAPACITY,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> PathCounts:
     """The `n_paths` most frequent paths through the chosen layers.
 

@@ -12,8 +12,9 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from routestat.counting.expert_rows import Piece, Progress, Source, feed_pieces, missing_of
-from routestat.counting.kernels import decide
+from routestat.counting.expert_batches import ExpertBatch, Source, feed_expert_batches, missing_of
+from routestat.counting.kernels import score_predictions
+from routestat.progress import Progress
 from routestat.traces.metadata import Router
 from routestat.traces.store import Trace
 
@@ -84,14 +85,18 @@ def count_decisions(
     sources = [s for predictor in predictors for p in predictor.answering for s in p.sources]
     routers = [*(p.target for p in predictors), *(router for router, _ in sources)]
     reach = max((lag for _, lag in sources), default=0)
-    feed_pieces(trace, routers, reach, len(folds), tasks, partial(_score, folds=folds), threads, progress)
+    feed_expert_batches(
+        trace, routers, reach, len(folds), tasks, partial(_score, folds=folds), threads, progress
+    )
     return {(predictor.name, predictor.target.name): sums for predictor, sums in tasks}
 
 
-def _score(task: tuple[LinearPredictor, NDArray], piece: Piece, folds: NDArray[np.int64]) -> None:
+def _score(task: tuple[LinearPredictor, NDArray], piece: ExpertBatch, folds: NDArray[np.int64]) -> None:
     predictor, sums = task
     target, runs = piece.columns[predictor.target.name], piece.runs
     where = (runs.starts, runs.stops, runs.groups, folds, piece.first, missing_of(predictor.target))
     waiting = np.ones(len(target), np.bool_)
     for p in predictor.answering:
-        decide(piece.features(p.sources), target, *where, p.bias, p.weights, LINKS[p.link], waiting, sums)
+        score_predictions(
+            piece.features(p.sources), target, *where, p.bias, p.weights, LINKS[p.link], waiting, sums
+        )

@@ -14,9 +14,13 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from routestat.errors import RoutestatError
-from routestat.inference.base.estimate import student
+from routestat.inference.base.estimate import t_quantile
 from routestat.inference.base.tables import Floats, Integers, read_only
-from routestat.inference.conditional_bernoulli import distribution as law
+from routestat.inference.conditional_bernoulli.distribution import (
+    inclusion_probabilities,
+    log_normaliser,
+    log_probability,
+)
 from routestat.inference.conditional_bernoulli.sampling import (
     BLOCK_CELLS,
     best_subsets,
@@ -70,7 +74,7 @@ class FactorisedPrediction:
                 "the most probable subsets are known one layer ahead only; ask for inclusion, or ahead=1"
             )
         subsets = best_subsets(self.log_weights[0], self.top_k, n)
-        return subsets, read_only(np.exp(law.log_probability(subsets, self.log_weights[0], self.top_k)))
+        return subsets, read_only(np.exp(log_probability(subsets, self.log_weights[0], self.top_k)))
 
     def log_probability(self, experts: Sequence[int]) -> float:
         """Natural log of the probability of one subset.
@@ -81,8 +85,8 @@ class FactorisedPrediction:
             For anything but k different experts of the layer.
         """
         chosen = check_experts(experts, self.top_k, len(self.inclusion), self.layer)
-        laws = self.log_weights[:, chosen].sum(axis=1) - law.log_normaliser(self.log_weights, self.top_k)
-        return float(special.logsumexp(laws) - np.log(len(laws)))
+        distributions = self.log_weights[:, chosen].sum(axis=1) - log_normaliser(self.log_weights, self.top_k)
+        return float(special.logsumexp(distributions) - np.log(len(distributions)))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -159,7 +163,7 @@ class FactorisedChain:
             for step in range(place + 1, target):
                 known.append(draw_subsets(self._log_weights(step, known, model)[0], self.top_k[step], own))
             theta, used = self._log_weights(target, known, model)
-            found.append(law.inclusion_probabilities(theta, k).mean(axis=0))
+            found.append(inclusion_probabilities(theta, k).mean(axis=0))
             if model == 0:
                 thetas, order = theta, used
         low, high = self._limits(np.array(found), level)
@@ -255,5 +259,5 @@ class FactorisedChain:
         odds = special.logit(np.clip(inclusion, 1e-12, 1.0 - 1e-12))
         moves = odds[1:] - odds[1:].mean(axis=0)
         error = np.sqrt(((1.0 - size / size.sum())[:, None] * moves**2).sum(axis=0))
-        reach = student(size[size > 0], level) * error
+        reach = t_quantile(size[size > 0], level) * error
         return read_only(special.expit(odds[0] - reach)), read_only(special.expit(odds[0] + reach))

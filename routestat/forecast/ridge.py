@@ -19,7 +19,7 @@ PENALTIES = tuple((10.0 ** np.arange(-1, 6.5, 0.5)).tolist())
 
 
 @dataclass(frozen=True, slots=True)
-class Moments:
+class TokenMoments:
     """First and second moments of tokens, features and targets as sums.
 
     Attributes
@@ -38,7 +38,7 @@ class Moments:
     across: Floats
 
 
-def moments(within: ArrayLike, across: ArrayLike, top_k: int, slots: int) -> Moments:
+def moments(within: ArrayLike, across: ArrayLike, top_k: int, slots: int) -> TokenMoments:
     """Moments of indicators from counts: ``within[feature, feature]`` and ``across[feature, j]``.
 
     `top_k` experts of the target and `slots` features go with every token.
@@ -50,7 +50,7 @@ def moments(within: ArrayLike, across: ArrayLike, top_k: int, slots: int) -> Mom
         )
     # Every feature of a token meets all k experts of its target, every expert all slots.
     targets = cells.sum(axis=0) / slots
-    return Moments(float(targets.sum() / top_k), np.diag(pairs).copy(), targets, pairs, cells)
+    return TokenMoments(float(targets.sum() / top_k), np.diag(pairs).copy(), targets, pairs, cells)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +62,12 @@ class Ridge:
     penalty: float
 
 
-def fit_ridge(of: Moments, penalty: float) -> Ridge:
+def fit_ridge(of: TokenMoments, penalty: float) -> Ridge:
     """Weights that minimise Σ |y − intercept − x·weights|² + penalty · |weights|²; the intercept is free.
 
     Parameters
     ----------
-    of : Moments
+    of : TokenMoments
         Of at least one token.
     penalty : float
         Above zero.
@@ -86,7 +86,7 @@ def fit_ridge(of: Moments, penalty: float) -> Ridge:
 
 
 def held_out_errors(
-    train: Moments, test: Moments, penalties: Sequence[float] = PENALTIES
+    train: TokenMoments, test: TokenMoments, penalties: Sequence[float] = PENALTIES
 ) -> NDArray[np.float64]:
     """Summed squared error on the tokens of `test` of the ridge fitted to `train`, for every penalty.
 
@@ -124,6 +124,6 @@ def best_penalty(errors: ArrayLike, penalties: Sequence[float] = PENALTIES) -> f
     return float(penalties[len(found) - 1 - int(np.argmin(found[::-1]))])
 
 
-def _centred(of: Moments) -> tuple[Floats, Floats]:
+def _centred(of: TokenMoments) -> tuple[Floats, Floats]:
     mean = of.features / of.tokens
     return of.within - np.outer(mean, of.features), of.across - np.outer(mean, of.targets)

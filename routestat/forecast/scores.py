@@ -31,7 +31,7 @@ class PredictionScore:
         Layers from source to target; 0 where no earlier layer is looked at.
     sums : float array ``[group, SUMS]``
         Held-out sums per group; scores are ratios of their columns.
-    has_law : bool
+    has_probabilities : bool
         Whether the predictor gives probabilities; if not there is no log loss.
     router : str
         Name of the target's router: a layer may have several. Empty for several layers together.
@@ -42,7 +42,7 @@ class PredictionScore:
     target: int
     horizon: int
     sums: NDArray[np.float64]
-    has_law: bool = True
+    has_probabilities: bool = True
     router: str = ""
 
     @property
@@ -54,7 +54,7 @@ class PredictionScore:
         """One score with its interval over groups of documents."""
         if score not in SCORES:
             raise RoutestatError(f"score must be one of {', '.join(SCORES)}, got {score!r}")
-        if score == "log_loss_bits" and not self.has_law:
+        if score == "log_loss_bits" and not self.has_probabilities:
             nan = float("nan")
             return Estimate(nan, nan, nan, nan, 0, "this predictor ranks experts but gives no probabilities")
         column = SUMS.index("bits" if score == "log_loss_bits" else score)
@@ -67,7 +67,7 @@ def pooled(scores: Sequence[PredictionScore]) -> PredictionScore:
         raise RoutestatError("pool the scores of one predictor, at least one")
     first = scores[0]
     sums = np.sum([score.sums for score in scores], axis=0)
-    return PredictionScore(first.predictor, -1, -1, first.horizon, sums, first.has_law)
+    return PredictionScore(first.predictor, -1, -1, first.horizon, sums, first.has_probabilities)
 
 
 def score_table(tables: NDArray, membership: NDArray, top_k: int, alpha: str | float) -> NDArray[np.float64]:
@@ -106,16 +106,16 @@ def _score_groups(
     held_out: NDArray[np.int64], total: NDArray[np.int64], prior: NDArray, membership: NDArray, top_k: int
 ) -> NDArray[np.float64]:
     """Sums of a block of groups; `held_out` is ``[group, context, target]``, `prior` ``[group, target]``."""
-    law = total - held_out + prior[:, None, :]
-    law /= law.sum(axis=2, keepdims=True)
+    distribution = total - held_out + prior[:, None, :]
+    distribution /= distribution.sum(axis=2, keepdims=True)
     member = membership.astype(np.float64)
-    order = np.argsort(-np.round(law @ member, 12), axis=2, kind="stable")[..., : 2 * top_k]
+    order = np.argsort(-np.round(distribution @ member, 12), axis=2, kind="stable")[..., : 2 * top_k]
     experts = held_out @ member
     right = np.take_along_axis(experts, order, axis=2)
-    predicted = np.zeros((*law.shape[:2], member.shape[1]))
+    predicted = np.zeros((*distribution.shape[:2], member.shape[1]))
     np.put_along_axis(predicted, order[..., :top_k], 1.0, axis=2)
     hit = predicted @ member.T > 0
-    best = np.take_along_axis(held_out, law.argmax(axis=2)[..., None], axis=2)
+    best = np.take_along_axis(held_out, distribution.argmax(axis=2)[..., None], axis=2)
     columns = [
         held_out.sum(axis=(1, 2)),
         best.sum(axis=(1, 2)),
@@ -123,7 +123,7 @@ def _score_groups(
         (held_out * hit).sum(axis=(1, 2)),
         right[..., 0].sum(axis=1),
         right.sum(axis=(1, 2)) / top_k,
-        -(held_out * np.log2(law)).sum(axis=(1, 2)),
+        -(held_out * np.log2(distribution)).sum(axis=(1, 2)),
     ]
     return np.stack(columns, axis=1).astype(np.float64)
 

@@ -194,7 +194,7 @@ class _Tables:
         self.loads = self.across.sum(axis=1) / self.slots if loads is None else loads
         self.sample = replace(moments, features=np.ascontiguousarray(moments.features[:, : self.slots]))
 
-    def without(self, out: Sequence[int]) -> ridge.Moments:
+    def without(self, out: Sequence[int]) -> ridge.TokenMoments:
         """Moments of all folds but these."""
         within, across = self.sums
         for fold in out:

@@ -8,9 +8,9 @@ from routestat.inference.base.estimate import Estimate
 from routestat.inference.base.score_test import few_groups
 from routestat.inference.markov.horizons import Horizons
 from routestat.inference.markov.order_selection import LEAST_BITS, is_clear
-from routestat.study.contexts import CONTEXTS
+from routestat.study.contexts import context_spec
 from routestat.study.memory import Memory
-from routestat.traces.store import span
+from routestat.traces.number_ranges import span
 
 #: Of the tokens with a known target; where fewer have the whole context a gain is largely that of a shorter one.
 MOST_KNOWN = 0.95
@@ -49,7 +49,7 @@ def memory_sentences(memory: Memory) -> list[str]:
 
 def _answer(memory: Memory, names: Sequence[str]) -> str:
     """How many layers, by the same rule that chooses an order: each must gain clearly over the one chosen below."""
-    ladder = [name for name in names if CONTEXTS[name].n_layers and not CONTEXTS[name].has_tokens]
+    ladder = [name for name in names if context_spec(name).n_layers and not context_spec(name).has_tokens]
     if not ladder and "layer-1" in names_of(memory):
         return "No token has the layer before known, so whether there is memory over layers cannot be told."
     if not ladder:
@@ -58,7 +58,7 @@ def _answer(memory: Memory, names: Sequence[str]) -> str:
     for name in ladder:
         if is_clear(memory.mean_gain(name, chosen)):
             chosen = name
-    length, longest = (CONTEXTS[name].n_layers for name in (chosen, ladder[-1]))
+    length, longest = (context_spec(name).n_layers for name in (chosen, ladder[-1]))
     if not length:
         said = "These documents show no memory over layers"
     elif length == longest:
@@ -93,7 +93,7 @@ def _layer_before(memory: Memory, names: Sequence[str]) -> str:
 
 def _farther(memory: Memory, names: Sequence[str]) -> str:
     """What layers farther back add, each against the next shorter context; empty where there are none."""
-    specs = [CONTEXTS[name] for name in names if CONTEXTS[name].subject]
+    specs = [context_spec(name) for name in names if context_spec(name).subject]
     gains = {spec: memory.mean_gain(spec.name, spec.shorter) for spec in specs}
     if not gains:
         return ""
@@ -135,7 +135,7 @@ def _partly_said(memory: Memory, names: Sequence[str]) -> str:
     """Which contexts many tokens do not have; empty where there are none."""
     shares = {name: share_known(memory, name) for name in names}
     partly = [
-        f"{100 * share:.3g} % have the {CONTEXTS[name].words}"
+        f"{100 * share:.3g} % have the {context_spec(name).words}"
         for name, share in shares.items()
         if share < MOST_KNOWN
     ]

@@ -268,8 +268,10 @@ def null_share(
     if exact:
         draws = random_table(rows, columns, seed=rng).rvs(n_draws, method="patefield").astype(np.int64)
     else:
-        law = np.outer(rows / n, columns / n).ravel()
-        draws = rng.multinomial(n, law / law.sum(), size=n_draws).reshape(n_draws, *counts.shape)
+        distribution = np.outer(rows / n, columns / n).ravel()
+        draws = rng.multinomial(n, distribution / distribution.sum(), size=n_draws).reshape(
+            n_draws, *counts.shape
+        )
     shares = np.array([spectral_blocks(draw, n_blocks, rng, matrix).share_of_mi for draw in draws])
     known = shares[~np.isnan(shares)]
     if known.size == 0:

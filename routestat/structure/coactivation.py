@@ -15,7 +15,7 @@ from routestat.errors import RoutestatError
 from routestat.inference.association.within_documents import ONE_TOKEN
 from routestat.inference.base.estimate import Estimate
 from routestat.inference.base.multiplicity import adjust_log10
-from routestat.inference.base.score_test import caution, second_order
+from routestat.inference.base.score_test import caution, score_test
 from routestat.inference.base.special import log10_t_tails
 from routestat.inference.base.tables import Floats, Integers, read_only, whole_counts
 from routestat.inference.base.units import log10_sign_floor, too_few
@@ -147,7 +147,7 @@ def coactivation(
         return _untested(null, total, loads, size, top_k, reason)
     rows = (pooled_pairs if null == "pooled" else within_pairs)(loads, size, top_k)
     sums = pair_scores(cells, rows, size / n)
-    test = second_order(sums.gram, size=size)
+    test = score_test(sums.gram, size=size)
     log10_p = np.maximum(log10_t_tails(sums.z, size.size - 1), log10_sign_floor(size.size))
     return Coactivation(
         **_described(null, total / n, sums.expected / n, n, size.size, n_experts, top_k),

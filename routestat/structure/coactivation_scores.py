@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from routestat.inference.base.estimate import Estimate, student
-from routestat.inference.base.jackknife import unbiased
+from routestat.inference.base.estimate import Estimate, t_quantile
+from routestat.inference.base.jackknife import jackknife_value
 from routestat.inference.base.tables import Floats
 from routestat.structure.coactivation_null import Rows
 
@@ -65,9 +65,9 @@ def _moderated(total: Floats, spread: Floats, variance: Floats) -> Floats:
 def divergence_interval(scores: PairScores, size: Floats, level: float) -> Estimate:
     """The delete-group jackknife of the divergence, in bits."""
     groups, n = size.size, size.sum()
-    value = unbiased(scores.kl, scores.kl_without, size)
+    value = jackknife_value(scores.kl, scores.kl_without, size)
     moves = (n - size) * (scores.kl - scores.kl_without)
     error = math.sqrt(groups / (groups - 1) * ((moves - moves.mean()) ** 2).sum()) / n
-    reach = student(size, level) * error
+    reach = t_quantile(size, level) * error
     low, high, unit = value - reach, value + reach, math.log(2.0)
     return Estimate(float(value / unit), float(low / unit), float(high / unit), error / unit, groups)

@@ -201,10 +201,10 @@ def chain_marginals(initial: ArrayLike, transitions: Sequence[ArrayLike]) -> lis
         If the chain is unsound.
     """
     first, matrices = _checked_chain(initial, transitions)
-    laws = [first]
+    distributions = [first]
     for matrix in matrices:
-        laws.append(laws[-1] @ matrix)
-    return laws
+        distributions.append(distributions[-1] @ matrix)
+    return distributions
 
 
 def _checked_chain(
@@ -212,7 +212,7 @@ def _checked_chain(
 ) -> tuple[NDArray[np.float64], list[NDArray[np.float64]]]:
     """The chain as arrays of probabilities whose shapes agree."""
     first = np.asarray(initial, dtype=np.float64)
-    if first.ndim != 1 or not _is_law(first):
+    if first.ndim != 1 or not _is_distribution(first):
         raise RoutestatError(
             f"initial must be probabilities [state] that sum to 1, got shape {first.shape}, sum {first.sum():g}"
         )
@@ -221,7 +221,7 @@ def _checked_chain(
         matrix = np.asarray(transition, dtype=np.float64)
         if matrix.ndim != 2 or len(matrix) != size or matrix.shape[1] == 0:
             raise RoutestatError(f"transitions[{gap}] must have {size} rows, got shape {matrix.shape}")
-        if not _is_law(matrix[matrix.any(axis=1)]):
+        if not _is_distribution(matrix[matrix.any(axis=1)]):
             raise RoutestatError(
                 f"transitions[{gap}] must have rows of probabilities that sum to 1 (or are all zero); "
                 "divide counts by their row sums"
@@ -231,6 +231,6 @@ def _checked_chain(
     return first, matrices
 
 
-def _is_law(rows: NDArray[np.float64]) -> bool:
+def _is_distribution(rows: NDArray[np.float64]) -> bool:
     """Whether the last axis holds probabilities that sum to 1; NaN does not."""
     return bool((rows >= 0).all() and (np.abs(rows.sum(axis=-1) - 1) <= _SUM_TOLERANCE).all())

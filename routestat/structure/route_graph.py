@@ -57,14 +57,14 @@ def route_graph(
     RoutestatError
         If the chain is unsound, or `layers`, `paths` or `labels` do not fit it.
     """
-    laws = chain_marginals(initial, transitions)
+    distributions = chain_marginals(initial, transitions)
     matrices = [np.asarray(matrix, dtype=np.float64) for matrix in transitions]
-    _check_dressing(layers, [len(law) for law in laws], paths, top_edges, labels)
-    states = np.empty((0, len(laws)), dtype=np.int64) if paths is None else paths.states
+    _check_dressing(layers, [len(distribution) for distribution in distributions], paths, top_edges, labels)
+    states = np.empty((0, len(distributions)), dtype=np.int64) if paths is None else paths.states
     routers = [f"L{int(layer):02d}" for layer in layers] if names is None else list(names)
-    if len(set(routers)) != len(laws):
+    if len(set(routers)) != len(distributions):
         raise RoutestatError(
-            f"layers must be rising numbers or have {len(laws)} different names, got {routers}"
+            f"layers must be rising numbers or have {len(distributions)} different names, got {routers}"
         )
     graph = nx.DiGraph(kind="layered chain", n_paths=len(states), top_edges=int(top_edges))
 
@@ -72,7 +72,7 @@ def route_graph(
         name = f"{routers[gap]}:{state}"
         if name not in graph:
             label = {} if labels is None else {"label": str(labels[gap][state])}
-            probability = float(laws[gap][state])
+            probability = float(distributions[gap][state])
             graph.add_node(name, layer=int(layers[gap]), state=state, **label, probability=probability)
         return name
 
@@ -80,7 +80,7 @@ def route_graph(
         for state in np.unique(states[:, 0]).tolist():
             node(0, state)
     for gap, matrix in enumerate(matrices):
-        joint = laws[gap][:, None] * matrix
+        joint = distributions[gap][:, None] * matrix
         used = np.zeros(joint.shape, dtype=np.int64)
         np.add.at(used, (states[:, gap], states[:, gap + 1]), 1)
         top = np.argsort(-joint, axis=None, kind="stable")[:top_edges]
@@ -92,7 +92,7 @@ def route_graph(
                 node(gap + 1, target),
                 probability=float(matrix[source, target]),
                 joint=float(joint[source, target]),
-                lift=float(matrix[source, target] / laws[gap + 1][target]),
+                lift=float(matrix[source, target] / distributions[gap + 1][target]),
                 paths=int(used[source, target]),
             )
     return graph

@@ -9,17 +9,17 @@ import numpy as np
 from routestat.counting.context import Context
 from routestat.counting.counts import Counts
 from routestat.counting.document_sample import Sample
-from routestat.counting.traded_layers import MOST_ROWS, MOST_UNITS, units_of
+from routestat.counting.recombined_documents import MOST_ROWS, MOST_UNITS, units_of
 from routestat.inference.base.score_test import FEW_GROUPS
 from routestat.inference.level_checks.half_splits import HalfSplits, half_splits, p_histogram
-from routestat.inference.level_checks.traded_layers import PValues, independence_p_values, order_p_values
-from routestat.inference.level_checks.verdicts import (
+from routestat.inference.level_checks.level_check import (
     FEWEST_DRAWS,
     LevelCheck,
     level_check,
     loads_check,
     trust,
 )
+from routestat.inference.level_checks.null_p_values import PValues, independence_p_values, order_p_values
 from routestat.progress import Tick, in_threads, silent
 
 #: Made documents, of two documents each, below which no clustered test has a p-value.

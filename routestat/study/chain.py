@@ -10,14 +10,14 @@ from routestat.counting.counts import Counts, count
 from routestat.counting.document_sample import Sample
 from routestat.counting.strata import count_strata
 from routestat.errors import RoutestatError
-from routestat.forecast.board import expert_board, state_board
+from routestat.forecast.board import expert_board, further_tables, state_board
 from routestat.forecast.factorised import FactorisedChain
 from routestat.forecast.factorised_fit import fit_factorised
 from routestat.forecast.scores import PredictionScore
 from routestat.inference.bayes.results import FullBayes
 from routestat.inference.markov.chain import Chain, fit_chain
-from routestat.inference.markov.second_order import MOST_CELLS, SecondOrder, fit_second_order
-from routestat.inference.smoothing.backoff_strength import Strength
+from routestat.inference.markov.second_order import MOST_CELLS, SecondOrderStep, fit_second_order
+from routestat.inference.smoothing.backoff_strength import BackoffParameters
 from routestat.progress import Tick, silent
 from routestat.study.layers import selected_layers
 from routestat.study.memory import Memory
@@ -32,10 +32,10 @@ def second_orders(
     counts: Counts,
     alpha: str | float,
     wanted: Sequence[bool],
-    strengths: Sequence[Strength | None] = (),
+    strengths: Sequence[BackoffParameters | None] = (),
     tick: Tick = silent,
     threads: int | None = None,
-) -> tuple[SecondOrder | None, ...]:
+) -> tuple[SecondOrderStep | None, ...]:
     """Count and fit steps of order 2, one entry per gap; None where not wanted, or of too many states.
 
     Parameters
@@ -47,7 +47,7 @@ def second_orders(
     alpha : str or float
     wanted : sequence of bool
         One per gap; the first gap has no layer two before its target.
-    strengths : sequence of Strength or None
+    strengths : sequence of BackoffParameters or None
         One per gap, as estimated on held-out documents; by default those of greatest evidence.
     tick : callable(what, done, total)
     threads : int, optional
@@ -69,7 +69,7 @@ def second_orders(
         threads=threads,
         progress=partial(tick, "counting two layers back"),
     )
-    fitted: list[SecondOrder | None] = []
+    fitted: list[SecondOrderStep | None] = []
     for gap, fit in enumerate(fits):
         tick("fitting order 2", gap, len(fits))
         table = tables.table(Context.layer(2, 1), routers[gap + 1])[0] if fit else None
@@ -130,7 +130,8 @@ def score_predictors(
     threads : int, optional
     """
     if counts.states == "subset":
-        return state_board(counts, alpha, partial(tick, "scoring predictors")), None
+        tables = further_tables(trace, counts)
+        return state_board(counts, alpha, partial(tick, "scoring predictors"), tables), None
     if np.count_nonzero(counts.tokens) < 2:
         return expert_board(counts, (), {}), None
     return fit_factorised(trace, counts, alpha, threads=threads, progress=tick)

@@ -20,8 +20,8 @@ from routestat.errors import RoutestatError
 from routestat.forecast.factorised import FactorisedChain
 from routestat.inference.base.tables import read_only, whole_counts
 from routestat.inference.markov.chain import Chain
-from routestat.inference.markov.second_order import MOST_CELLS, SecondOrder
-from routestat.inference.smoothing.backoff_strength import Strength
+from routestat.inference.markov.second_order import MOST_CELLS, SecondOrderStep
+from routestat.inference.smoothing.backoff_strength import BackoffParameters
 from routestat.inference.smoothing.prior import parse_alpha, positive_alpha
 from routestat.traces.manifest import replace_file
 from routestat.traces.metadata import Router
@@ -227,7 +227,7 @@ def _routers(file: _Arrays, states: str) -> tuple[list[Router], list[int]]:
     return routers, widths
 
 
-def _second(file: _Arrays, gap: int, widths: list[int]) -> SecondOrder | None:
+def _second(file: _Arrays, gap: int, widths: list[int]) -> SecondOrderStep | None:
     """The step of order 2 of a gap, if there is one; every cell of it in its place."""
     of = f"second_{gap:03d}"
     if not file.has(f"{of}_contexts"):
@@ -251,7 +251,9 @@ def _second(file: _Arrays, gap: int, widths: list[int]) -> SecondOrder | None:
         raise RoutestatError(f"{of}_targets: wanted each below {n_targets} and once a context, with a token")
     if not np.allclose(base.sum(axis=1), 1.0, atol=1e-6) or strength <= 0 or discount >= 1:
         raise RoutestatError(f"{of}: its base is no law, or {strength:g} and {discount:g} no back-off")
-    return SecondOrder(contexts, starts, targets, cells, base, Strength(strength, discount), befores)
+    return SecondOrderStep(
+        contexts, starts, targets, cells, base, BackoffParameters(strength, discount), befores
+    )
 
 
 def _factorised(file: _Arrays) -> FactorisedChain:

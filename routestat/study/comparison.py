@@ -11,11 +11,11 @@ from routestat.counting.context import Context
 from routestat.counting.counts import Counts
 from routestat.inference.base.estimate import Estimate, ratio
 from routestat.inference.base.multiplicity import adjust_log10
-from routestat.inference.two_sample.cells import MovedCells, moved_cells
+from routestat.inference.two_sample.cells import CellDifferences, cell_differences
 from routestat.inference.two_sample.distributions import (
-    LawDifference,
+    DistributionDifference,
     TransitionDifference,
-    compare_laws,
+    compare_distributions,
     compare_transitions,
 )
 from routestat.inference.two_sample.permutation_test import permutation_p
@@ -28,10 +28,10 @@ from routestat.inference.two_sample.summaries import (
     max_over_mean,
     profile_distance,
 )
-from routestat.traces.clusters.facts import UnitFacts
-from routestat.traces.dummy_rows.facts import Finding
+from routestat.traces.clusters.summary import UnitSummary
+from routestat.traces.dummy_rows.findings import Finding
 from routestat.traces.metadata import Router, TraceMeta
-from routestat.traces.pairing.documents import Pairing
+from routestat.traces.pairing.document_matching import Pairing
 
 # Below this many tokens per cell of either trace a divergence is biased upwards, whatever is subtracted.
 ENOUGH_PER_CELL = 30
@@ -51,7 +51,7 @@ class Side:
     n_tokens: int
     n_documents: int
     n_groups: int
-    units: UnitFacts
+    units: UnitSummary
     not_measured: tuple[Finding, ...] = ()
 
 
@@ -65,8 +65,8 @@ class LayerComparison:
 
     a: Router
     b: Router
-    law: LawDifference | None
-    cells: MovedCells | None
+    law: DistributionDifference | None
+    cells: CellDifferences | None
     permutation: float
     log10_q: float
     figures: Mapping[str, FigureDifference]
@@ -82,7 +82,7 @@ class TransitionComparison:
     source: Router
     target: Router
     difference: TransitionDifference | None
-    cells: MovedCells | None
+    cells: CellDifferences | None
     permutation: float
     log10_q: float
     log10_q_conditional: float
@@ -178,8 +178,8 @@ def _layer(
     law = cells = None
     chance = nan = float("nan")
     if _alike(a, b):
-        law = compare_laws(*tables, paired=paired, per_token=1 if states == "subset" else a.top_k)
-        cells = moved_cells(*tables, paired=paired)
+        law = compare_distributions(*tables, paired=paired, per_token=1 if states == "subset" else a.top_k)
+        cells = cell_differences(*tables, paired=paired)
         if law.reason is None:
             chance = permutation_p(*tables, rng, paired=paired, n_resamples=PERMUTATIONS)
     loads = [_loads(states, router, table) for router, table in zip((a, b), tables, strict=True)]
@@ -224,7 +224,7 @@ def _transition(
         per_token = 1 if states == "subset" else source.top_k * target.top_k
         difference = compare_transitions(a, b, paired=paired, per_token=per_token)
         flat = a.reshape(len(a), -1), b.reshape(len(b), -1)
-        cells = moved_cells(*flat, paired=paired)
+        cells = cell_differences(*flat, paired=paired)
         if difference.joint.reason is None:
             chance = permutation_p(*flat, rng, paired=paired, n_resamples=PERMUTATIONS)
         caution = _few(*(table.sum(axis=0) for table in flat))
@@ -252,7 +252,7 @@ def _adjusted_transitions(items: Sequence[TransitionComparison]) -> tuple[Transi
     )
 
 
-def _family(laws: Sequence[LawDifference | None]) -> list[float]:
+def _family(laws: Sequence[DistributionDifference | None]) -> list[float]:
     """log10 q after Benjamini and Hochberg."""
     logs = [law.log10_p_clustered if law else float("nan") for law in laws]
     return adjust_log10(logs).tolist() if logs else []

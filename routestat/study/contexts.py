@@ -15,7 +15,7 @@ from routestat.inference.base.estimate import Estimate, ratio
 from routestat.inference.markov.order_score_test import clustered_order
 from routestat.inference.markov.order_selection import OrderChoice, choose_order
 from routestat.inference.markov.order_tests import OrderTests, order_tests
-from routestat.inference.smoothing.context_counts import Rows
+from routestat.inference.smoothing.context_counts import TokenRows
 from routestat.inference.smoothing.held_out import HeldOut, held_out
 from routestat.progress import Tick, in_threads, silent
 from routestat.traces.metadata import Router
@@ -37,8 +37,6 @@ class ContextSpec:
         The context that it is compared with: the longest shorter one of its kind; empty for the empty context.
     subject : str
         What it adds to `shorter`, as the subject of a sentence; empty if no sentence reports it in this way.
-    predictor : str
-        The predictor of the expert view with this context; empty if there is none.
     """
 
     name: str
@@ -46,7 +44,6 @@ class ContextSpec:
     words: str
     shorter: str = ""
     subject: str = ""
-    predictor: str = ""
 
     @property
     def nested(self) -> list[tuple[str, ...]]:
@@ -65,11 +62,11 @@ class ContextSpec:
 
 
 _SPECS = (
-    ContextSpec("nothing", (), "nothing", predictor="popularity"),
-    ContextSpec("layer-1", ("layer-1",), "layer before", "nothing", predictor="layer-1-factorised"),
+    ContextSpec("nothing", (), "nothing"),
+    ContextSpec("layer-1", ("layer-1",), "layer before", "nothing"),
     ContextSpec(
         "layer-2,layer-1", ("layer-1", "layer-2"), "two layers before", "layer-1",
-        "the layer two before", "layers-2-factorised",
+        "the layer two before",
     ),
     ContextSpec(
         "layer-3,layer-2,layer-1", ("layer-1", "layer-2", "layer-3"), "three layers before", "layer-2,layer-1",
@@ -77,16 +74,14 @@ _SPECS = (
     ),
     ContextSpec(
         "layer-4,layer-3,layer-2,layer-1", ("layer-1", "layer-2", "layer-3", "layer-4"), "four layers before",
-        "layer-2,layer-1", "the pair of layers three and four before", "layers-4-factorised",
+        "layer-2,layer-1", "the pair of layers three and four before",
     ),
-    ContextSpec("token-1", ("token-1",), "token before", "nothing", predictor="previous-token-factorised"),
+    ContextSpec("token-1", ("token-1",), "token before", "nothing"),
     ContextSpec(
         "token-2,token-1", ("token-1", "token-2"), "two tokens before", "token-1",
-        predictor="previous-two-tokens-factorised",
     ),
     ContextSpec(
         "layer-1,token-1", ("layer-1", "token-1"), "layer and token before", "layer-1",
-        predictor="layer-1-previous-token-factorised",
     ),
     ContextSpec("token id", ("token id",), "token id", "nothing"),
     ContextSpec("token id,layer-1", ("layer-1", "token id"), "token id, layer before", "token id"),
@@ -97,6 +92,17 @@ _SPECS = (
 )  # fmt: skip
 #: All contexts by name, in the order of tables and legends.
 CONTEXTS: Mapping[str, ContextSpec] = {spec.name: spec for spec in _SPECS}
+
+
+def context_spec(name: str) -> ContextSpec:
+    """Return the description of a context, made from its name if it is not in `CONTEXTS`."""
+    if name in CONTEXTS:
+        return CONTEXTS[name]
+    columns = tuple(name.split(","))[::-1]
+    shorter = [spec for spec in CONTEXTS.values() if set(spec.columns) < set(columns)]
+    return ContextSpec(name, columns, name, max(shorter, key=lambda spec: len(spec.columns)).name)
+
+
 #: The contexts of the chain over layers and over tokens, by order.
 OVER_LAYERS = ("nothing", "layer-1", "layer-2,layer-1")
 OVER_TOKENS = ("nothing", "token-1", "token-2,token-1")
@@ -199,7 +205,7 @@ def _of_layer(sample: Sample, routers: Sequence[Router], rng: np.random.Generato
     )
 
 
-def _share_known(rows: Rows, names: Sequence[str]) -> float:
+def _share_known(rows: TokenRows, names: Sequence[str]) -> float:
     """Return the share of tokens whose whole context is known."""
     if not len(rows):
         return float("nan")
@@ -213,7 +219,7 @@ def _choice(scores: HeldOut, names: Sequence[str], known: Mapping[str, float]) -
     return choice if scored or len(names) < 2 else replace(choice, chosen=None)
 
 
-def _rows(sample: Sample, routers: Sequence[Router]) -> Rows:
+def _rows(sample: Sample, routers: Sequence[Router]) -> TokenRows:
     """Collect the target states and the columns of all contexts, with −1 where unknown."""
     target = _states(sample, routers[-1])
     columns = {
@@ -226,7 +232,7 @@ def _rows(sample: Sample, routers: Sequence[Router]) -> Rows:
     if (sample.token >= 0).any():
         columns["token id"] = sample.token.astype(np.int64)
     keep = (target >= 0) & _few_enough(sample)
-    return Rows(
+    return TokenRows(
         target[keep],
         routers[-1].alphabet.size,
         sample.group[keep],

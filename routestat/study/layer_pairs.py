@@ -16,8 +16,8 @@ from routestat.counting.strata import count_strata
 from routestat.inference.association.cell_tests import CellTests, cell_tests
 from routestat.inference.association.expert_independence import ExpertIndependence, independence_experts
 from routestat.inference.association.independence import Independence, independence
-from routestat.inference.association.minimum_effect import MinimalEffect, minimal_effect
-from routestat.inference.association.token_types import BeyondVocabulary, beyond_token_types
+from routestat.inference.association.minimum_effect import MinimumEffect, minimum_effect
+from routestat.inference.association.token_types import BeyondTokenTypes, beyond_token_types
 from routestat.inference.association.within_documents import WithinDocuments, within_documents
 from routestat.inference.base.multiplicity import adjust_log10
 from routestat.inference.information.entropy import default_estimator
@@ -51,13 +51,13 @@ class LayerPair:
         Bits per token, in the expert view per pair of slots.
     scarce : Scarcity
         Whether there are too few tokens for the size of the table.
-    effect, cells : MinimalEffect, CellTests
+    effect, cells : MinimumEffect, CellTests
         None in the expert view.
     iid_bits, iid_estimator : float, str
         The estimate that takes tokens as independent, and the name of its estimator; NaN and empty in the expert
         view.
     within : WithinDocuments
-    token_types : BeyondVocabulary, optional
+    token_types : BeyondTokenTypes, optional
     given_token : ConditionalDependence, optional
         Given the token id.
     given_previous : ConditionalDependence, optional
@@ -81,12 +81,12 @@ class LayerPair:
     test: Independence | ExpertIndependence
     information: InformationInterval
     scarce: Scarcity
-    effect: MinimalEffect | None
+    effect: MinimumEffect | None
     cells: CellTests | None
     iid_bits: float
     iid_estimator: str
     within: WithinDocuments
-    token_types: BeyondVocabulary | None
+    token_types: BeyondTokenTypes | None
     given_token: ConditionalDependence | None
     given_previous: ConditionalDependence | None
     skip: ConditionalDependence | None
@@ -171,7 +171,7 @@ def _dependence(counts: Counts, source: Router, target: Router) -> dict[str, Any
         "test": test,
         "information": information,
         "scarce": scarcity(total, slots, test.design_effect if isinstance(test, Independence) else 1.0),
-        "effect": minimal_effect(tables) if states else None,
+        "effect": minimum_effect(tables) if states else None,
         "cells": cell_tests(tables) if states else None,
         "iid_bits": mutual_information(total, estimator) if states else float("nan"),
         "iid_estimator": estimator if states else "",

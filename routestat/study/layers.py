@@ -12,10 +12,10 @@ from routestat.counting.context import Context
 from routestat.counting.counts import Counts
 from routestat.counting.document_sample import Sample, take_sample
 from routestat.counting.expert_pairs import count_pairs
-from routestat.counting.further_tables import count_beside
+from routestat.counting.further_tables import count_further_tables
 from routestat.inference.base.tables import Floats
 from routestat.inference.information.entropy import entropy
-from routestat.inference.sample_size.document_subsets import Enough, enough
+from routestat.inference.sample_size.document_subsets import SampleSize, sample_size
 from routestat.inference.sample_size.unseen_experts import Unseen, unseen
 from routestat.progress import Tick, in_threads, silent
 from routestat.structure.coactivation import NULLS, Coactivation, coactivation, pairs_of_states
@@ -53,7 +53,7 @@ class LayerSampleSize:
     """Whether there are enough documents, for one router and the pair of layers that ends in it."""
 
     router: Router
-    enough: Enough
+    enough: SampleSize
     unseen: Unseen
 
 
@@ -165,7 +165,7 @@ def _pair_counts(
 ) -> Iterator[tuple[tuple[int, int], NDArray[np.integer]]]:
     """Yield the table of each pair, nearest source first."""
     place = {router.name: at for at, router in enumerate(counts.routers)}
-    tables = count_beside(
+    tables = count_further_tables(
         trace,
         counts,
         [(Context.layer(place[target.name] - place[source.name]), target) for source, target in pairs],
@@ -222,7 +222,7 @@ def _sample_sizes(counts: Counts, rng: np.random.Generator, tick: Tick) -> tuple
         loads = _inclusions(counts, router)
         tokens = loads.sum(axis=1) // router.top_k
         table = counts.table(Context.layer(1), router) if len(counts.routers) > 1 else None
-        found_enough = enough(loads, tokens, rng, tables=table, documents=counts.documents)
+        found_enough = sample_size(loads, tokens, rng, tables=table, documents=counts.documents)
         found.append(LayerSampleSize(router, found_enough, unseen(loads)))
     tick("subsampling documents", len(found), len(chosen))
     return tuple(found)

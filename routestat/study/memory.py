@@ -10,22 +10,23 @@ from numpy.typing import NDArray
 from routestat.counting.context import Context
 from routestat.counting.counts import Counts
 from routestat.counting.document_sample import Sample
-from routestat.counting.further_tables import count_beside
+from routestat.counting.further_tables import count_further_tables
 from routestat.counting.predictor_scores import SUMS
+from routestat.forecast import catalogue
 from routestat.forecast.scores import PredictionScore
 from routestat.inference.base.estimate import Estimate, ratio
 from routestat.inference.markov.homogeneity import Homogeneity, homogeneity
 from routestat.inference.markov.horizons import Horizons, horizons
 from routestat.inference.markov.order_selection import choose_order
-from routestat.inference.smoothing.backoff_strength import Strength
+from routestat.inference.smoothing.backoff_strength import BackoffParameters
 from routestat.inference.smoothing.held_out import HeldOut
 from routestat.progress import Tick, silent
 from routestat.study.contexts import (
-    CONTEXTS,
     MOST_ROWS,
     OVER_LAYERS,
     OVER_TOKENS,
     LayerMemory,
+    context_spec,
     score_contexts,
 )
 from routestat.traces.metadata import Router
@@ -63,9 +64,9 @@ class Memory:
         return tuple(1 if order is None else order for order in chosen)
 
     @property
-    def strengths(self) -> tuple[Strength | None, ...]:
+    def strengths(self) -> tuple[BackoffParameters | None, ...]:
         """Parameters of the back-off from two layers to one, per gap: the mean of those of two halves of documents."""
-        found: list[Strength | None] = []
+        found: list[BackoffParameters | None] = []
         for item in self.layers[1:]:
             halves = item.scores.fitted.get(OVER_LAYERS[2], ())
             middle = (
@@ -76,7 +77,7 @@ class Memory:
                 if halves
                 else []
             )
-            found.append(Strength(*middle) if middle else None)
+            found.append(BackoffParameters(*middle) if middle else None)
         return tuple(found)
 
     @property
@@ -161,7 +162,7 @@ def _horizons(
     ]
     tables = zip(
         pairs,
-        count_beside(
+        count_further_tables(
             trace,
             counts,
             [(Context.layer(end - start), counts.routers[end]) for start, end in pairs],
@@ -193,9 +194,9 @@ def _of_board(board: Sequence[PredictionScore], routers: Sequence[Router]) -> tu
         sums = {score.predictor: score.sums for score in board if score.router == router.name}
         # With fewer layers before the target, a longer context is the shorter one again.
         known = {
-            name: sums[spec.predictor]
-            for name, spec in CONTEXTS.items()
-            if spec.predictor in sums and spec.n_layers <= place
+            name: sums[predictor]
+            for name, predictor in catalogue.memory_models().items()
+            if predictor in sums and context_spec(name).n_layers <= place
         }
         if not known:
             continue

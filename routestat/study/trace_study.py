@@ -24,10 +24,11 @@ from routestat.study.layer_pairs import LayerPair, layer_pairs
 from routestat.study.layers import AcrossLayers, LayerLoad, load_of_layer, measure_across_layers, sample_of
 from routestat.study.memory import Memory, measure_memory
 from routestat.study.routes import BlockFinding, PathFinding, find_blocks, find_paths
-from routestat.traces.clusters.facts import UnitFacts, unit_facts
-from routestat.traces.dummy_rows.facts import Finding, findings_of
+from routestat.traces.clusters.summary import UnitSummary, summarise_units
+from routestat.traces.dummy_rows.findings import Finding, findings_of
 from routestat.traces.metadata import Router, TraceMeta, layers_were_counted
-from routestat.traces.store import Trace, span
+from routestat.traces.number_ranges import span
+from routestat.traces.store import Trace
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Study:
     routers: tuple[Router, ...]
     n_tokens: int
     n_documents: int
-    units: UnitFacts
+    units: UnitSummary
     not_measured: tuple[Finding, ...]
     n_groups: int
     complete: bool
@@ -122,7 +123,7 @@ def study(
         routers=counts.routers,
         n_tokens=counts.n_tokens,
         n_documents=counts.n_documents,
-        units=unit_facts(trace, counts.n_documents, counts.clusters),
+        units=summarise_units(trace, counts.n_documents, counts.clusters),
         not_measured=_not_measured(trace, counts),
         n_groups=int(np.count_nonzero(counts.tokens)),
         complete=trace.complete,
@@ -174,7 +175,7 @@ def _notes(trace: Trace, counts: Counts) -> tuple[str, ...]:
         for note in (
             trace.note,
             counts.note,
-            *unit_facts(trace, counts.n_documents, counts.clusters).sentences(),
+            *summarise_units(trace, counts.n_documents, counts.clusters).sentences(),
             *(finding.sentence for finding in _not_measured(trace, counts)),
         )
         if note

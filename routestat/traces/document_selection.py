@@ -7,16 +7,18 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from routestat.traces.clusters.shared_beginnings import joined
+from routestat.traces.clusters.shared_prefixes import connected_parts
 from routestat.traces.clusters.units import Units, relabelled
-from routestat.traces.pairing.contents import Document
+from routestat.traces.pairing.document_contents import Document
 from routestat.traces.store import Trace
 
 #: By the new number of a document: the first of its rows that are read, and how many.
 Common = Mapping[int, tuple[int, int]]
 
 
-def in_common_units(a: "Selected", b: "Selected") -> tuple["Selected", "Selected"]:
+def with_common_units(
+    a: "SelectedDocuments", b: "SelectedDocuments"
+) -> tuple["SelectedDocuments", "SelectedDocuments"]:
     """Paired selections with one set of units: documents that belong together in either do so in both.
 
     Of the template, and of what stands twice, both leave out as much as the one that knows more of it, so that rows
@@ -31,7 +33,7 @@ def in_common_units(a: "Selected", b: "Selected") -> tuple["Selected", "Selected
         labels.append(label)
         left_out.append(np.zeros((2, len(number)), np.int64))
         left_out[-1][:, at] = one.template, one.repeated
-    part, (template, repeated) = joined(*labels), np.maximum(*left_out)
+    part, (template, repeated) = connected_parts(*labels), np.maximum(*left_out)
 
     def shared(one: Units) -> Units:
         at = np.searchsorted(number, one.document)
@@ -40,7 +42,7 @@ def in_common_units(a: "Selected", b: "Selected") -> tuple["Selected", "Selected
     return a.in_units(shared(a.units)), b.in_units(shared(b.units))
 
 
-class Selected(Trace):
+class SelectedDocuments(Trace):
     """Some documents of a trace, renumbered; rows are read from the trace as they are asked for.
 
     Parameters
@@ -85,15 +87,15 @@ class Selected(Trace):
             self._parts = np.tile([0, np.iinfo(np.int64).max], (max(chosen.values()) + 1, 1))
             self._parts[list(common)] = [(first, first + rows) for first, rows in common.values()]
 
-    def first(self, n: int) -> "Selected":
+    def first(self, n: int) -> "SelectedDocuments":
         """Only the documents whose new number is below `n`."""
         kept = [document for document in self._documents if self._new[document.number] < n]
         units = self.units.of({number: number for number in self.units.document.tolist() if number < n})
-        return Selected(self._trace, kept, self._new, self._common, units)
+        return SelectedDocuments(self._trace, kept, self._new, self._common, units)
 
-    def in_units(self, units: Units) -> "Selected":
+    def in_units(self, units: Units) -> "SelectedDocuments":
         """The same documents in other clusters, or with another template."""
-        return Selected(self._trace, self._documents, self._new, self._common, units)
+        return SelectedDocuments(self._trace, self._documents, self._new, self._common, units)
 
     def record_batches(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
         """The rows of the chosen documents, in the trace's order."""

@@ -13,7 +13,7 @@ BLOCKS = 32
 SHORTEST = 100
 
 
-class Blocks(Trace):
+class Stretches(Trace):
     """The same rows with stretches of `length` tokens as documents; `note` says so.
 
     Tokens of neighbouring stretches depend on each other, so that figures over them are approximate.
@@ -55,8 +55,8 @@ class Blocks(Trace):
             yield record.set_column(place, record.schema.field(place), pa.array(number, pa.int32()))
 
 
-def in_blocks(trace: Trace, blocks: int = BLOCKS) -> Trace:
+def in_stretches(trace: Trace, blocks: int = BLOCKS) -> Trace:
     """A trace of one document as so many stretches; as it is where it has more documents, or too few tokens."""
     if trace.documents.num_rows != 1 or trace.n_tokens < blocks * SHORTEST:
         return trace
-    return Blocks(trace, -(-trace.n_tokens // blocks))
+    return Stretches(trace, -(-trace.n_tokens // blocks))

@@ -8,19 +8,14 @@ from numpy.typing import NDArray
 
 from routestat.errors import TraceError
 from routestat.traces.batch import to_batch
-from routestat.traces.clusters.beginnings import Beginnings, BeginningsReader
-from routestat.traces.clusters.overlaps import find_overlaps
+from routestat.traces.clusters.document_prefixes import DocumentPrefixes, PrefixCollector
+from routestat.traces.clusters.overlapping_windows import find_overlaps
 from routestat.traces.clusters.units import CLUSTER_COLUMN, Units, find_units
-from routestat.traces.dummy_rows.not_measured import (
-    PLACES,
-    RANGE,
-    NotMeasured,
-    constant_layers,
-    find_rows,
-    measured,
-)
-from routestat.traces.dummy_rows.row_marks import LayerLevels, stored_rows
-from routestat.traces.dummy_rows.run_reader import RunReader
+from routestat.traces.dummy_rows.not_measured import PLACES, RANGE, NotMeasured
+from routestat.traces.dummy_rows.removal import measured
+from routestat.traces.dummy_rows.row_features import LayerLevels, features_of_stored_rows
+from routestat.traces.dummy_rows.row_ranges import constant_layers, find_rows
+from routestat.traces.dummy_rows.run_collector import RunCollector
 from routestat.traces.metadata import TraceMeta
 
 #: All rows of a trace, with some of its columns.
@@ -96,9 +91,9 @@ def _read(
     recorded: Recorded,
     by: str,
     progress: Callable[[int], None] | None,
-) -> Beginnings | None:
+) -> DocumentPrefixes | None:
     """The beginnings of all documents; None where some token ids are unknown."""
-    reader, done = BeginningsReader(meta, documents.num_rows, by), 0
+    reader, done = PrefixCollector(meta, documents.num_rows, by), 0
     for record in recorded(["token"] if by == "token ids" else [router.name for router in meta.routers]):
         reader.add(to_batch(record))
         if not reader.all_known:
@@ -146,9 +141,9 @@ def examine_rows(
     """
     routers, done = meta.routers, 0
     levels = LayerLevels(len(routers))
-    reader = RunReader(len(routers), max(router.top_k for router in routers))
+    reader = RunCollector(len(routers), max(router.top_k for router in routers))
     for record in recorded(["token", "phase", *(router.name for router in routers)]):
-        reader.add(stored_rows(record, routers, levels))
+        reader.add(features_of_stored_rows(record, routers, levels))
         done += record.num_rows
         if progress is not None:
             progress(done)

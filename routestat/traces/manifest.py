@@ -68,6 +68,11 @@ class Manifest:
     complete: bool
 
     @property
+    def recorded(self) -> tuple[str, ...]:
+        """Columns recorded beside the routers, such as ``L00.top1``."""
+        return self.columns[FIXED_COLUMNS + len(self.meta.routers) :]
+
+    @property
     def n_tokens(self) -> int:
         """Rows of all shards."""
         return sum(shard.rows for shard in self.shards)
@@ -223,3 +228,17 @@ def open_arrow(path: Path) -> Any:
         return pa.ipc.open_file(pa.OSFile(str(path)))
     except (pa.ArrowException, OSError) as error:
         raise TraceError(f"{path}: not a readable Arrow file ({first_line(error)})") from None
+
+
+def require_store(folder: Path) -> None:
+    if not folder.exists():
+        raise TraceError(f"{folder}: no such folder")
+    if not folder.is_dir():
+        raise TraceError(
+            f"{folder}: a trace is a folder, this is a file; convert it first: "
+            f"python -m routestat.convert {folder} --out TRACE"
+        )
+    if not (folder / MANIFEST).is_file():
+        inside = sorted(path.parent.name for path in folder.glob(f"*/{MANIFEST}"))
+        hint = f"; did you mean {folder / inside[0]}?" if inside else ""
+        raise TraceError(f"{folder}: no {MANIFEST} here, so this is no trace{hint}")

@@ -9,9 +9,19 @@ from numpy.typing import ArrayLike, NDArray
 
 from routestat.errors import TraceError
 from routestat.traces.alphabet import Alphabet
-from routestat.traces.manifest import FIXED_COLUMNS, schema_of
+from routestat.traces.manifest import (
+    FIXED_COLUMNS,
+    schema_of,
+)
 from routestat.traces.metadata import Router, TraceMeta
-from routestat.traces.validation import PHASES, first_line, require_range, shown, to_array, whole_column
+from routestat.traces.validation import (
+    PHASES,
+    first_line,
+    require_range,
+    shown,
+    to_array,
+    whole_column,
+)
 
 
 def to_table(
@@ -154,3 +164,17 @@ def rank_rows(rows: NDArray, router: Router) -> NDArray:
         row = int(np.argmax(bad.any(axis=1) & present))
         raise TraceError(f"layer {router.layer}, row {row}: {error}") from None
     return column
+
+
+def labels_of_documents(
+    document: NDArray[np.int32], clusters: ArrayLike, numbers: NDArray[np.int32]
+) -> NDArray[np.int32]:
+    """The cluster of each document, from one of each row."""
+    given = whole_column(clusters, "clusters", n=len(document))
+    _, first = np.unique(document, return_index=True)
+    label = given[first]
+    changed = given != label[np.searchsorted(numbers, document)]
+    if changed.any():
+        row = int(np.argmax(changed))
+        raise TraceError(f"row {row}: clusters must not change within a document, they do in {document[row]}")
+    return np.asarray(label)

@@ -1,53 +1,32 @@
 """Trace: an opened store, or arrays in memory, checked once and read in batches."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.ipc
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from routestat.errors import TraceError
+from routestat.progress import Progress
 from routestat.traces.batch import Batch, RowChecker, to_batch
 from routestat.traces.clusters.units import TEMPLATES, Units, relabelled, units_in
-from routestat.traces.dummy_rows.not_measured import KEY, NotMeasured, measured, measured_meta
+from routestat.traces.dummy_rows.not_measured import KEY, NotMeasured
+from routestat.traces.dummy_rows.removal import measured, measured_meta
 from routestat.traces.examination import examine, examine_rows, without_beginnings
 from routestat.traces.manifest import (
-    BATCH_ROWS,
-    FIXED_COLUMNS,
-    MANIFEST,
-    FileRecord,
     Manifest,
-    check_file,
-    open_arrow,
-    schema_of,
+    require_store,
 )
 from routestat.traces.metadata import Router, TraceMeta
-from routestat.traces.rows import to_table
-from routestat.traces.validation import check_documents, check_record, first_line, whole_column
-
-Progress = Callable[[int, int], None]
-
+from routestat.traces.number_ranges import span
+from routestat.traces.rows import labels_of_documents, to_table
+from routestat.traces.shards import check_shards, read_documents, read_shards, read_table
 
 #: What may be done with rows that are no measurements.
 DUMMY_ROWS = ("keep", "drop")
-# A batch this large keeps the cost of handing it out small beside that of counting it.
-BATCH_BYTES = 8 << 20
-
-
-def rows_at_once(schema: pa.Schema, in_memory: bool = False) -> int:
-    """Rows of a batch of this schema; slices of what is in memory already cost none and are larger."""
-    width = sum(_bytes_of(field.type) for field in schema)
-    return max(BATCH_ROWS, (16 if in_memory else 1) * BATCH_BYTES // max(width, 1))
-
-
-def _bytes_of(kind: pa.DataType) -> int:
-    if pa.types.is_fixed_size_list(kind):
-        return int(kind.list_size) * _bytes_of(kind.value_type)
-    return 1 if pa.types.is_dictionary(kind) else int(kind.bit_width) // 8
 
 
 class Trace:
@@ -180,34 +159,23 @@ class Trace:
             impossible; names the file and the row.
         """
         folder = Path(path)
-        _require_store(folder)
+        require_store(folder)
         manifest = Manifest.load(folder)
         documents = read_documents(folder, manifest.documents)
-        shards = [folder / shard.file for shard in manifest.shards]
-        extra = manifest.columns[FIXED_COLUMNS + len(manifest.meta.routers) :]
-        units = units_in(documents) if cluster is None else None
         held = (documents.schema.metadata or {}).get(KEY)
-        known = None if held is None else NotMeasured.from_json(held, manifest.n_tokens)
         trace = cls(
-            manifest.meta, documents, shards, manifest.n_tokens, extra, manifest.complete, units, template, known,
+            manifest.meta,
+            documents,
+            [folder / shard.file for shard in manifest.shards],
+            manifest.n_tokens,
+            manifest.recorded,
+            manifest.complete,
+            units_in(documents) if cluster is None else None,
+            template,
+            None if held is None else NotMeasured.from_json(held, manifest.n_tokens),
             _require_one_of(dummy_rows, DUMMY_ROWS, "dummy_rows"),
-        )  # fmt: skip
-        checker, done = RowChecker(manifest.meta), 0
-        for shard in manifest.shards:
-            file = check_file(folder, shard, hashes=verify)
-            _check_schema(file, manifest.meta, extra)
-            if not verify:
-                continue
-            row = 0
-            for record in _shard_batches(file, None):
-                check_record(record, str(file), row)
-                checker.check(to_batch(record), str(file), row)
-                row += record.num_rows
-                done += record.num_rows
-                if progress is not None:
-                    progress(done, manifest.n_tokens)
-            if row != shard.rows:
-                raise TraceError(f"{file}: {row} rows where the manifest says {shard.rows}")
+        )
+        check_shards(folder, manifest, verify, progress)
         if dummy_rows == "drop":
             trace._drop()
         if cluster is not None or (verify and trace._units is None):
@@ -246,7 +214,7 @@ class Trace:
         if _require_one_of(dummy_rows, DUMMY_ROWS, "dummy_rows") == "drop":
             trace._drop()
         if clusters is not None:
-            label = _label_of(table.column("document").to_numpy(), clusters, numbers)
+            label = labels_of_documents(table.column("document").to_numpy(), clusters, numbers)
             there = np.isin(numbers, trace.documents.column("document").to_numpy())
             numbers, label = numbers[there], label[there]
             trace.documents = trace.documents.append_column("clusters", pa.array(label))
@@ -279,9 +247,7 @@ class Trace:
     def _recorded(self, columns: Sequence[str] | None) -> Iterator[pa.RecordBatch]:
         for source in self._sources:
             if isinstance(source, pa.Table):
-                names = source.schema.names if columns is None else ["document", "position", *columns]
-                chosen = source.select(names)
-                yield from chosen.to_batches(max_chunksize=rows_at_once(chosen.schema, in_memory=True))
+                yield from read_table(source, columns)
             else:
                 yield from read_shards([source], columns)
 
@@ -302,143 +268,7 @@ class Trace:
         return tuple(router for router in self.meta.routers if router.layer in set(layers))
 
 
-def read_shards(files: Sequence[Path], columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
-    """The rows of shards in order, in batches of `rows_at_once`, with only the wanted `columns` decoded."""
-    for file in files:
-        yield from _together(_shard_batches(file, columns))
-
-
-def _label_of(
-    document: NDArray[np.int32], clusters: ArrayLike, numbers: NDArray[np.int32]
-) -> NDArray[np.int32]:
-    """The cluster of each document, from one of each row."""
-    given = whole_column(clusters, "clusters", n=len(document))
-    _, first = np.unique(document, return_index=True)
-    label = given[first]
-    changed = given != label[np.searchsorted(numbers, document)]
-    if changed.any():
-        row = int(np.argmax(changed))
-        raise TraceError(f"row {row}: clusters must not change within a document, they do in {document[row]}")
-    return np.asarray(label)
-
-
 def _require_one_of(value: str, known: Sequence[str], what: str) -> str:
     if value not in known:
         raise TraceError(f"{what} must be one of {', '.join(known)}, got {value!r}")
     return value
-
-
-def span(numbers: Sequence[int]) -> str:
-    """Whole numbers in words as short as can be: ``0-3, 7``."""
-    parts: list[list[int]] = []
-    for number in sorted(set(numbers)):
-        if parts and number == parts[-1][-1] + 1:
-            parts[-1].append(number)
-        else:
-            parts.append([number])
-    return ", ".join(f"{part[0]}-{part[-1]}" if len(part) > 1 else str(part[0]) for part in parts)
-
-
-def _require_store(folder: Path) -> None:
-    if not folder.exists():
-        raise TraceError(f"{folder}: no such folder")
-    if not folder.is_dir():
-        raise TraceError(
-            f"{folder}: a trace is a folder, this is a file; convert it first: "
-            f"python -m routestat.convert {folder} --out TRACE"
-        )
-    if not (folder / MANIFEST).is_file():
-        inside = sorted(path.parent.name for path in folder.glob(f"*/{MANIFEST}"))
-        hint = f"; did you mean {folder / inside[0]}?" if inside else ""
-        raise TraceError(f"{folder}: no {MANIFEST} here, so this is no trace{hint}")
-
-
-def read_documents(folder: Path, record: FileRecord) -> pa.Table:
-    """The documents of a store, from the file that the manifest vouches for."""
-    # A writer killed between replacing the manifest and renaming this file leaves the new one beside it.
-    for name in (record.file, record.file + ".new"):
-        try:
-            path = check_file(folder, replace(record, file=name))
-            break
-        except TraceError as error:
-            if name == record.file:
-                first = error
-    else:
-        raise first
-    try:
-        table = check_documents(open_arrow(path).read_all())
-    except (pa.ArrowException, OSError) as error:
-        raise TraceError(f"{path}: cannot be decoded ({first_line(error)})") from None
-    except TraceError as error:
-        raise TraceError(str(error) if str(path) in str(error) else f"{path}: {error}") from None
-    if table.num_rows != record.rows:
-        raise TraceError(f"{path}: {table.num_rows} rows where the manifest says {record.rows}")
-    return table
-
-
-def documents_in(folder: Path, manifest: Manifest) -> set[int]:
-    """The documents that have rows in the shards; the description may name others, not yet written."""
-    numbers: set[int] = set()
-    extra = manifest.columns[FIXED_COLUMNS + len(manifest.meta.routers) :]
-    for shard in manifest.shards:
-        file = check_file(folder, shard, hashes=False)
-        _check_schema(file, manifest.meta, extra)
-        for record in _shard_batches(file, []):
-            check_record(record, str(file), 0)
-            numbers.update(np.unique(to_batch(record).document).tolist())
-    return numbers
-
-
-def _check_schema(file: Path, meta: TraceMeta, extra: Sequence[str]) -> None:
-    reader = open_arrow(file)
-    wanted = schema_of(meta, extra)
-    for field in wanted:
-        index = reader.schema.get_field_index(field.name)
-        if index < 0:
-            raise TraceError(f"{file}: column {field.name} is missing")
-        got = reader.schema.field(index)
-        if got.type != field.type:
-            raise TraceError(
-                f"{file}: column {field.name} is {got.type}, the manifest's metadata asks for {field.type}"
-            )
-    if reader.schema.names != wanted.names:
-        raise TraceError(
-            f"{file}: columns are {', '.join(reader.schema.names)}; wanted {', '.join(wanted.names)}"
-        )
-
-
-def _shard_batches(file: Path, columns: Sequence[str] | None) -> Iterator[pa.RecordBatch]:
-    reader = open_arrow(file)
-    if columns is not None:
-        names = ["document", "position", *columns]
-        wanted = [reader.schema.get_field_index(name) for name in names]
-        if min(wanted) < 0:
-            raise TraceError(f"{file}: column {names[wanted.index(-1)]} was not recorded")
-        options = pa.ipc.IpcReadOptions(included_fields=sorted(set(wanted)))
-        reader = pa.ipc.open_file(pa.OSFile(str(file)), options=options)
-    for index in range(reader.num_record_batches):
-        try:
-            yield reader.get_batch(index)
-        except (pa.ArrowException, OSError) as error:
-            raise TraceError(f"{file}: batch {index} cannot be decoded ({first_line(error)})") from None
-
-
-def _together(records: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """The same rows in batches of `rows_at_once`: a shard's own are as small as its readers may wish."""
-    held: list[pa.RecordBatch] = []
-    for record in records:
-        held.append(record)
-        rows = rows_at_once(record.schema)
-        if sum(batch.num_rows for batch in held) + record.num_rows > rows:
-            yield from _join(held, rows)
-    if held:
-        yield from _join(held, rows)
-
-
-def _join(held: list[pa.RecordBatch], rows: int) -> Iterator[pa.RecordBatch]:
-    """Empty `held` into batches of at most `rows`; the parts are let go before the whole is used."""
-    joined = list(held) if len(held) == 1 else pa.Table.from_batches(held).combine_chunks().to_batches()
-    held.clear()
-    for record in joined:
-        for start in range(0, record.num_rows, rows):
-            yield record.slice(start, rows)

@@ -9,7 +9,8 @@ import pyarrow as pa
 from routestat.errors import RoutestatError
 from routestat.traces.document_selection import places_of
 from routestat.traces.metadata import Router
-from routestat.traces.store import Trace, rows_at_once
+from routestat.traces.shards import rows_at_once
+from routestat.traces.store import Trace
 
 # Of memory, for rows that have to be put in another order.
 LIMIT_BYTES = 2 << 30
@@ -19,7 +20,7 @@ class RowsTooManyError(RoutestatError):
     """Rows that have to be put in another order are more than memory is given to that."""
 
 
-class UnderLayers(Trace):
+class RelabelledLayers(Trace):
     """Some routers of a trace under the layers and names of others.
 
     Parameters
@@ -59,7 +60,7 @@ class UnderLayers(Trace):
         return self._old.get(owner, owner) + dot + rest
 
 
-class InOrder(Trace):
+class OrderedDocuments(Trace):
     """The documents of a trace in the order of their numbers, positions counted from their first rows.
 
     Parameters

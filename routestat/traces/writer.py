@@ -32,7 +32,7 @@ from routestat.traces.manifest import (
 )
 from routestat.traces.metadata import TraceMeta
 from routestat.traces.rows import to_table
-from routestat.traces.store import documents_in, read_documents, read_shards
+from routestat.traces.shards import documents_in, read_documents, read_shards
 from routestat.traces.validation import check_record, first_line, require_text, whole_column
 
 SHARD_ROWS = 1 << 20
@@ -93,7 +93,7 @@ class TraceWriter:
         if not (self.path / DOCUMENTS).exists() or (self.path / (DOCUMENTS + ".new")).exists():
             write_arrow(self.path / DOCUMENTS, documents)
         self._manifest = old
-        self._extra = old.columns[FIXED_COLUMNS + len(old.meta.routers) :]
+        self._extra = old.recorded
         self._documents = [documents.drop_columns([name for name in FOUND if name in documents.schema.names])]
         # Described documents may have no rows yet: they were announced before the crash, and come now.
         self._seen = documents_in(self.path, old)

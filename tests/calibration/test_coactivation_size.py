@@ -12,7 +12,7 @@ import pytest
 from routestat.inference.conditional_bernoulli import distribution as cb
 from routestat.structure.coactivation import Coactivation, coactivation
 from routestat.traces.alphabet import Alphabet
-from routestat.traces.synthetic import distributions as laws
+from routestat.traces.categorical import categorical
 
 
 def sizes(rng: np.random.Generator, groups: int, tokens: int, kind: str) -> np.ndarray:
@@ -40,7 +40,7 @@ def pooled(
     document = np.repeat(np.arange(groups), size)
     if alphabet.size <= cb.MAX_LISTED:
         law = rng.dirichlet(20 * np.exp(cb.state_log_probabilities(theta, k)), groups)
-        rows = alphabet.unrank(laws.draw_states(law, document, rng)).astype(int)
+        rows = alphabet.unrank(categorical(law, document, rng)).astype(int)
     else:
         rows = cb.sample(theta, k, len(document), rng)
     rows[rng.random(len(rows)) < together] = np.arange(k)
@@ -58,7 +58,7 @@ def within(
     theta += rng.normal(0, 0.8, groups)[:, None] * np.where(np.arange(n) % 2, 1.0, -1.0)
     if k == 2:
         law = np.concatenate(list(cb.pair_rows(theta, 2)), axis=1)
-        drawn = laws.draw_states(law, np.repeat(np.arange(groups), size), rng)
+        drawn = categorical(law, np.repeat(np.arange(groups), size), rng)
         return tally(Alphabet(n, 2).unrank(drawn).astype(int), size, n)
     return tally(np.concatenate([cb.sample(t, k, s, rng) for t, s in zip(theta, size, strict=True)]), size, n)
 

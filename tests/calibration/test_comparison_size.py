@@ -9,8 +9,8 @@ from collections import defaultdict
 import numpy as np
 import pytest
 
-from routestat.inference.two_sample.cells import moved_cells
-from routestat.inference.two_sample.distributions import compare_laws, compare_transitions
+from routestat.inference.two_sample.cells import cell_differences
+from routestat.inference.two_sample.distributions import compare_distributions, compare_transitions
 from routestat.inference.two_sample.permutation_test import permutation_p
 from tests.calibration.nulls import BOTH, Coupled, document_lengths, expert_tables, state_tables
 from tests.oracle.comparison_oracle import conditional_divergence, divergence
@@ -44,13 +44,13 @@ def line(name: str, rates: dict[str, list[bool]], runs: int) -> str:
 
 def collect(rates: dict[str, list[bool]], a: np.ndarray, b: np.ndarray, paired: bool, rng) -> None:
     load = [t.sum(axis=2) for t in (a, b)]
-    law, step = compare_laws(*load, paired=paired), compare_transitions(a, b, paired=paired)
+    law, step = compare_distributions(*load, paired=paired), compare_transitions(a, b, paired=paired)
     rates["load"].append(law.p_clustered < 0.05)
     rates["joint"].append(step.joint.p_clustered < 0.05)
     rates["given the source"].append(step.conditional.p_clustered < 0.05)
     rates["load i.i.d."].append(law.log10_p_iid < math.log10(0.05))
     rates["relabelled"].append(permutation_p(*load, rng, paired=paired, n_resamples=199) <= 0.05)
-    rates["any state moved"].append(moved_cells(*load, paired=paired).moved.any())
+    rates["any state moved"].append(cell_differences(*load, paired=paired).moved.any())
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_samples_of_one_law_of_experts(
             rng, k, top, document_lengths(rng, 2 * documents, MEAN_LENGTH, kind), BOTH
         )
         halves = [(t[:documents].astype(int), t[documents:].astype(int)) for t in (x, tables)]
-        law = compare_laws(*halves[0], per_token=top)
+        law = compare_distributions(*halves[0], per_token=top)
         step = compare_transitions(*halves[1], per_token=top * top)
         rates["load"].append(law.p_clustered < 0.05)
         rates["joint"].append(step.joint.p_clustered < 0.05)
@@ -156,11 +156,11 @@ def test_a_planted_shift_is_found_and_pairing_finds_a_smaller_one(found: list[st
             b[:, busiest] -= gone
             b[:, calmest] += gone
             name = "paired" if paired else "unpaired"
-            rates[name].append(compare_laws(a, b, paired=paired).p_clustered < 0.05)
-            cells = moved_cells(a, b, paired=paired)
+            rates[name].append(compare_distributions(a, b, paired=paired).p_clustered < 0.05)
+            cells = cell_differences(a, b, paired=paired)
             rates[name + ", cells"].append(set(cells.cell[cells.moved]) >= {busiest, calmest})
             if paired:
-                rates["the same, unpaired"].append(compare_laws(a, b).p_clustered < 0.05)
+                rates["the same, unpaired"].append(compare_distributions(a, b).p_clustered < 0.05)
     found.append(line("planted shift", rates, runs))
     assert np.mean(rates["unpaired"]) > 0.9
     assert np.mean(rates["unpaired, cells"]) > 0.6
@@ -175,7 +175,7 @@ def test_intervals_cover_a_true_divergence(kind: str, runs: int, found: list[str
     for _ in range(runs):
         one, other = Coupled.draw(rng, k), Coupled.draw(rng, k)
         a, b = (t.tables(rng, document_lengths(rng, 100, 3 * MEAN_LENGTH, kind)) for t in (one, other))
-        law, step = compare_laws(a.sum(axis=2), b.sum(axis=2)), compare_transitions(a, b)
+        law, step = compare_distributions(a.sum(axis=2), b.sum(axis=2)), compare_transitions(a, b)
         joints = [t.base[:, None] * t.channel for t in (one, other)]
         for name, got, true in (
             ("load", law, divergence(one.base, other.base)),

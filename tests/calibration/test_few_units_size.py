@@ -15,7 +15,7 @@ from routestat.inference.association.expert_independence import independence_exp
 from routestat.inference.association.independence import independence
 from routestat.inference.base.units import too_few
 from routestat.inference.markov.order_score_test import clustered_order
-from routestat.inference.two_sample.distributions import compare_laws, compare_transitions
+from routestat.inference.two_sample.distributions import compare_distributions, compare_transitions
 from tests.calibration.nulls import BOTH, DOCUMENTS, document_lengths, expert_tables, state_tables
 from tests.calibration.test_order_size import ALL, ENDS, order_one
 from tests.oracle.order_oracle import strata_of_tokens
@@ -126,7 +126,7 @@ def test_comparison(shape: str, units: int, kind: str, least: float, runs: int, 
                 x = tables.sum(axis=2)
             k = int(top or 1)
             step = compare_transitions(tables[:units], tables[units:], per_token=k * k)
-            p["load"].append(compare_laws(x[:units], x[units:], per_token=k).p_clustered)
+            p["load"].append(compare_distributions(x[:units], x[units:], per_token=k).p_clustered)
             p["joint"].append(step.joint.p_clustered)
             p["given the source"].append(step.conditional.p_clustered)
         for name, values in p.items():

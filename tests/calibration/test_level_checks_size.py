@@ -14,11 +14,12 @@ from routestat import Router
 from routestat.counting.document_sample import Sample
 from routestat.counting.strata import count_strata
 from routestat.inference.association.independence import independence
-from routestat.inference.level_checks.traded_layers import PValues, independence_p_values, order_p_values
-from routestat.inference.level_checks.verdicts import LevelCheck, level_check, trust
+from routestat.inference.level_checks.level_check import LevelCheck, level_check, trust
+from routestat.inference.level_checks.null_p_values import PValues, independence_p_values, order_p_values
 from routestat.inference.markov.order_score_test import clustered_order
+from routestat.traces.categorical import categorical
 from routestat.traces.clusters.units import Units
-from routestat.traces.synthetic.distributions import dirichlet_around, draw_states
+from routestat.traces.synthetic.distributions import dirichlet_around
 from tests.calibration.nulls import document_laws, document_lengths, repeat_earlier
 
 TOPICS = 3
@@ -30,7 +31,7 @@ def topical(rng: np.random.Generator, documents: int, kind: str, k: int, layers:
     document = np.repeat(np.arange(documents), lengths)
     topic = rng.integers(0, TOPICS, documents)[document]
     columns = [
-        draw_states(rng.dirichlet(np.full(k, 0.3), TOPICS), topic, rng).astype(np.uint8)
+        categorical(rng.dirichlet(np.full(k, 0.3), TOPICS), topic, rng).astype(np.uint8)
         for _ in range(layers)
     ]
     columns = [repeat_earlier(rng, column, document, 0.4) for column in columns]
@@ -94,10 +95,10 @@ def leaning(rng: np.random.Generator, documents: int, k: int) -> Sample:
     The memory is two layers long: an order test that saw the documents untraded would reject.
     """
     document = np.repeat(np.arange(documents), 200)
-    x = draw_states(document_laws(rng, documents, k, 10.0), document, rng)
-    y = draw_states(rng.dirichlet(np.full(k, 0.5), k), x, rng)
+    x = categorical(document_laws(rng, documents, k, 10.0), document, rng)
+    y = categorical(rng.dirichlet(np.full(k, 0.5), k), x, rng)
     own = [dirichlet_around(row, 20.0, documents, rng) for row in np.full((k, k), 1.0 / k)]
-    z = draw_states(np.concatenate(own), y * documents + document, rng)
+    z = categorical(np.concatenate(own), y * documents + document, rng)
     z = np.where(rng.random(len(x)) < 0.3, (x + y) % k, z)
     states = repeat_earlier(rng, np.stack([x, y, z], axis=1), document, 0.4).astype(np.uint8)
     routers = tuple(Router(layer, k, 1, f"L{layer:02}") for layer in range(3))

@@ -10,21 +10,21 @@ import numpy as np
 import pytest
 
 from routestat.inference.base.estimate import ratio
-from routestat.inference.smoothing.context_counts import Rows
-from routestat.inference.smoothing.held_out import Ladder, held_out
+from routestat.inference.smoothing.context_counts import TokenRows
+from routestat.inference.smoothing.held_out import NestedContexts, held_out
 from routestat.traces.synthetic import second_order
 from tests.calibration.nulls import DOCUMENTS, INDEPENDENT, document_lengths, states
 
 pytestmark = pytest.mark.slow
 
 K = 6
-LADDERS: dict[str, Ladder] = {"0": [()], "1": [(), ("b",)], "2": [(), ("b",), ("b", "a")]}
+LADDERS: dict[str, NestedContexts] = {"0": [()], "1": [(), ("b",)], "2": [(), ("b",), ("b", "a")]}
 Layers = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 
 def chosen(document: np.ndarray, a: np.ndarray, b: np.ndarray, target: np.ndarray) -> tuple[int, float]:
     """The order, and the gain of order 2 in bits per token."""
-    rows = Rows(target, int(target.max()) + 1, document, {"a": a, "b": b})
+    rows = TokenRows(target, int(target.max()) + 1, document, {"a": a, "b": b})
     scored = held_out(rows, LADDERS)
     zero, one, two = (scored.bits[name] for name in "012")
     better = one if one.sum() < zero.sum() else zero

@@ -16,7 +16,8 @@ from routestat.inference.association.stratified import stratified_independence
 from routestat.inference.markov.order_score_test import clustered_order
 from routestat.inference.markov.order_tests import order_tests
 from routestat.traces import synthetic
-from routestat.traces.synthetic.distributions import dirichlet_around, draw_states
+from routestat.traces.categorical import categorical
+from routestat.traces.synthetic.distributions import dirichlet_around
 from tests.calibration.nulls import document_laws, document_lengths, repeat_earlier
 from tests.oracle.order_oracle import strata_of_tokens
 
@@ -46,14 +47,14 @@ ALL = Documents("all of these", repeat=0.4, first=10.0, last=20.0)
 
 def order_one(rng: np.random.Generator, k: int, lengths: np.ndarray, kind: Documents) -> Strata:
     document, n = np.repeat(np.arange(len(lengths)), lengths), len(lengths)
-    x = draw_states(document_laws(rng, n, k, kind.first), document, rng)
-    y = draw_states(rng.dirichlet(np.full(k, 0.5), k), x, rng)
+    x = categorical(document_laws(rng, n, k, kind.first), document, rng)
+    y = categorical(rng.dirichlet(np.full(k, 0.5), k), x, rng)
     channel = rng.dirichlet(np.full(k, 0.5), k)
     if kind.last is None:
-        z = draw_states(channel, y, rng)
+        z = categorical(channel, y, rng)
     else:
         own = [dirichlet_around(row, kind.last, n, rng) for row in np.maximum(channel, 1e-9)]
-        z = draw_states(np.concatenate(own), y * n + document, rng)
+        z = categorical(np.concatenate(own), y * n + document, rng)
     x, y, z = repeat_earlier(rng, np.stack([x, y, z], axis=1), document, kind.repeat).T
     return strata_of_tokens(x, y, z, document, (k, k, k))
 
@@ -170,7 +171,7 @@ def test_a_little_order_two_is_found_in_dependent_documents() -> None:
     for _ in range(30):
         lengths = document_lengths(rng, 60, 200, "exponential")
         document = np.repeat(np.arange(60), lengths)
-        x, y = (draw_states(document_laws(rng, 60, 8, 20.0), document, rng) for _ in range(2))
+        x, y = (categorical(document_laws(rng, 60, 8, 20.0), document, rng) for _ in range(2))
         z = np.where(rng.random(len(x)) < 0.25, (x + y) % 8, rng.integers(0, 8, len(x)))
         x, y, z = repeat_earlier(rng, np.stack([x, y, z], axis=1), document, 0.4).T
         p.append(clustered_order(strata_of_tokens(x, y, z, document, (8, 8, 8))).p_clustered)

@@ -12,9 +12,9 @@ from zlib import crc32
 import numpy as np
 import pytest
 
-from routestat.traces.dummy_rows.not_measured import find_rows
-from routestat.traces.dummy_rows.row_marks import raw_rows
-from routestat.traces.dummy_rows.run_reader import RunReader
+from routestat.traces.dummy_rows.row_features import features_of_raw_rows
+from routestat.traces.dummy_rows.row_ranges import find_rows
+from routestat.traces.dummy_rows.run_collector import RunCollector
 from tests.calibration.repeating import LENGTHS, SHAPES, TEXTS, clean, planted
 
 SHORT_SHAPES = ("8 choose 1, 2 layers", "8 choose 2, 1 layer", "64 choose 6, 8 layers")
@@ -39,8 +39,8 @@ FROM = {
 
 def marked(trace):
     """Which rows are found ``[row]``."""
-    reader = RunReader(*trace.experts.shape[1:])
-    reader.add(raw_rows(trace.experts, trace.document, trace.position, trace.decode, trace.token))
+    reader = RunCollector(*trace.experts.shape[1:])
+    reader.add(features_of_raw_rows(trace.experts, trace.document, trace.position, trace.decode, trace.token))
     found = np.zeros(len(trace.document), bool)
     for one in find_rows(reader.finished()):
         found |= (

@@ -18,8 +18,9 @@ transformers = pytest.importorskip("transformers", minversion="5.0", reason="cap
 pytest.importorskip("datasets", reason="capture needs datasets")
 
 import routestat.traces.writer
-from capture.command import app, spread_texts
-from capture.forward import Piece, Runner
+from capture.command import app
+from capture.command_line import spread_values
+from capture.forward import Runner, Segment
 from capture.routers import discover
 from routestat import Trace
 from routestat.cli.runner import run
@@ -85,7 +86,7 @@ def test_prefill_and_generation_give_equal_results(tmp_path, texts, tiny, capsys
     meta = Trace.open(tmp_path / "generation").meta
     for number in range(3):
         of_document = generated["document"] == number
-        rows = runner.run([Piece(number, generated["token"][of_document].tolist())])
+        rows = runner.run([Segment(number, generated["token"][of_document].tolist())])
         for router in meta.routers:
             np.testing.assert_array_equal(
                 generated[router.name][of_document], router.alphabet.rank(rows.experts[router.name])
@@ -332,13 +333,13 @@ def test_a_stopped_run_keeps_what_it_had_and_goes_on(tmp_path, capsys, many, sto
     assert process.returncode == code, error
     if stop != signal.SIGKILL:
         assert error.strip().splitlines()[-1] == "error: interrupted"
-        assert "go on with --resume" in error
+        assert "continue with --resume" in error
     kept = Trace.open(out)
     assert not kept.complete
     assert 2 <= kept.documents.num_rows < 64
     capsys.readouterr()
     assert command(*arguments) == 2
-    assert "go on with --resume" in capsys.readouterr().err
+    assert "continue with --resume" in capsys.readouterr().err
     assert command(*arguments, "--resume", "--save-every", 60) == 0
     assert Trace.open(out).complete
     require_same(read(out), read(whole))
@@ -360,7 +361,7 @@ def test_a_full_disk_keeps_what_was_saved(tmp_path, capsys, many, monkeypatch):
     assert command(*arguments) == 2
     error = capsys.readouterr().err.strip()
     assert "No space left on device" in error
-    assert "12 documents are kept: make room and go on with --resume" in error
+    assert "12 documents are kept: make room and continue with --resume" in error
     assert len(error.splitlines()) == 1
     monkeypatch.undo()
     assert Trace.open(out).documents.num_rows == 12
@@ -376,11 +377,11 @@ def test_windows_of_a_long_document_are_saved_only_whole(tmp_path, capsys, monke
     assert command(*arguments, tmp_path / "whole") == 0
     run_batch, calls = Runner.run, []
 
-    def interrupted(self, pieces):
-        calls.append(pieces)
-        if pieces[0].document == 1 and pieces[0].first >= 32:
+    def interrupted(self, segments):
+        calls.append(segments)
+        if segments[0].document == 1 and segments[0].first >= 32:
             raise KeyboardInterrupt
-        return run_batch(self, pieces)
+        return run_batch(self, segments)
 
     monkeypatch.setattr(Runner, "run", interrupted)
     assert command(*arguments, tmp_path / "cut") == 130
@@ -401,10 +402,10 @@ def test_a_resumed_sampled_run_draws_what_an_unstopped_one_would(
     assert command(*arguments, tmp_path / "whole") == 0
     run_batch = Runner.run
 
-    def interrupted(self, pieces):
-        if pieces[0].document == 8:
+    def interrupted(self, segments):
+        if segments[0].document == 8:
             raise KeyboardInterrupt
-        return run_batch(self, pieces)
+        return run_batch(self, segments)
 
     monkeypatch.setattr(Runner, "run", interrupted)
     assert command(*arguments, tmp_path / "cut") == 130
@@ -481,7 +482,7 @@ def small_model(folder, **changed):
     [
         ({"num_hidden_layers": 3}, "lack 9 of the weights"),
         ({"num_local_experts": 4}, "such as model.layers.0.mlp.experts"),
-        ({"intermediate_size": 18}, "--experts eager goes without"),
+        ({"intermediate_size": 18}, "--experts eager runs without it"),
         ("cut", "cannot be loaded"),
     ],
 )
@@ -515,5 +516,5 @@ def test_every_option_is_in_the_docs():
 def test_several_files_follow_one_text_option():
     given = ["model", "--text", "a", "b.jsonl", "--out", "t", "--text", "c", "--top1"]
     spread = ["model", "--text", "a", "--text", "b.jsonl", "--out", "t", "--text", "c", "--top1"]
-    assert spread_texts(given) == spread
-    assert spread_texts(spread) == spread
+    assert spread_values(given) == spread
+    assert spread_values(spread) == spread

@@ -4,7 +4,7 @@ import pytest
 
 pytest.importorskip("torch", reason="capture needs torch")
 
-from capture.energy import Meter
+from capture.energy import EnergyMeter
 
 
 def package(root, number, microjoules):
@@ -20,7 +20,7 @@ def test_packages_are_summed_and_wrap(tmp_path):
     package(tmp_path, 1, 5_000_000)
     # A zone inside a package is counted in it already.
     (package(tmp_path, 0, 90_000_000).parent / "intel-rapl:0:0").mkdir()
-    meter = Meter(tmp_path)
+    meter = EnergyMeter(tmp_path)
     package(tmp_path, 0, 95_000_000)
     meter.poll()
     package(tmp_path, 0, 2_000_000)
@@ -33,7 +33,7 @@ def test_packages_are_summed_and_wrap(tmp_path):
 
 
 def test_without_counters_only_time_is_told(tmp_path):
-    energy = Meter(tmp_path / "absent").read()
+    energy = EnergyMeter(tmp_path / "absent").read()
     if "NVML" not in energy.source:
         assert energy.joules is None
         assert energy.source.startswith("time only: ")
@@ -43,7 +43,7 @@ def test_without_counters_only_time_is_told(tmp_path):
 def test_counters_of_the_administrator_alone_are_said_to_be_so(tmp_path):
     folder = package(tmp_path, 0, 1)
     (folder / "energy_uj").unlink()
-    energy = Meter(tmp_path).read()
+    energy = EnergyMeter(tmp_path).read()
     if "NVML" not in energy.source:
         assert energy.joules is None
         assert "energy_uj is not readable by this user" in energy.source

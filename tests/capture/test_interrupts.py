@@ -9,10 +9,10 @@ import capture.loop
 import capture.store
 import routestat.traces.writer
 from capture.corpus import Document
-from capture.forward import Piece
-from capture.loop import Work
-from capture.positions import Rows
-from capture.store import Output
+from capture.forward import Segment
+from capture.loop import CaptureLoop
+from capture.positions import RecordedRows
+from capture.store import CaptureStore
 from routestat import Trace, TraceMeta
 from routestat.traces.metadata import routers_like
 from tests.traces.interrupted import interrupted_at
@@ -32,7 +32,7 @@ class Cutter:
         length = LENGTHS[document.number]
         width = self.window or length
         return [
-            Piece(document.number, list(range(first, min(first + width, length))), first)
+            Segment(document.number, list(range(first, min(first + width, length))), first)
             for first in range(0, length, width or 1)
         ]
 
@@ -42,18 +42,18 @@ class Model:
 
     flips = compared = 0
 
-    def run(self, pieces):
-        document = np.concatenate([np.full(len(piece.tokens), piece.document) for piece in pieces])
-        position = np.concatenate([np.asarray(piece.tokens) for piece in pieces])
+    def run(self, segments):
+        document = np.concatenate([np.full(len(segment.tokens), segment.document) for segment in segments])
+        position = np.concatenate([np.asarray(segment.tokens) for segment in segments])
         experts = np.stack([(document + position) % 7, np.full(len(document), 7)], axis=1)
         decode = np.zeros(len(document), bool)
-        return Rows(document, position, position, decode, {("experts", "L00"): experts})
+        return RecordedRows(document, position, position, decode, {("experts", "L00"): experts})
 
 
 def work(path, window, *, resume=False):
-    output = Output(path, META, {}, resume=resume)
+    output = CaptureStore(path, META, {}, resume=resume)
     documents = (Document(number, f"d{number}", "") for number in range(len(LENGTHS)))
-    Work(Model(), output, Cutter(window), 2, 0.0).do(documents)
+    CaptureLoop(Model(), output, Cutter(window), 2, 0.0).run(documents)
 
 
 def rows_of(path):

@@ -142,7 +142,7 @@ def test_what_cannot_be_asked_is_refused():
 def test_a_wrong_norm_is_found_out_before_anything_is_recorded():
     model = build("mixtral")
     sites = discover(model)
-    Lookahead(model, sites, [1]).prove()
+    Lookahead(model, sites, [1]).verify()
     # A norm of the name that is looked for first, which the layer does not put before its router.
     norm = torch.nn.LayerNorm(32)
     torch.nn.init.normal_(norm.weight)
@@ -150,8 +150,8 @@ def test_a_wrong_norm_is_found_out_before_anything_is_recorded():
     model.model.layers[1].post_attention_layernorm.register_forward_pre_hook(
         lambda _, args: (norm(args[0]), None)[1]
     )
-    with pytest.raises(RoutestatError, match=r"layers\.1\.mlp\.gate: its own gate asked early"):
-        Lookahead(model, sites, [1]).prove()
+    with pytest.raises(RoutestatError, match=r"layers\.1\.mlp\.gate: its own gate, applied early,"):
+        Lookahead(model, sites, [1]).verify()
 
 
 def test_columns_stop_where_there_is_no_later_router():

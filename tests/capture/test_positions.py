@@ -7,9 +7,9 @@ torch = pytest.importorskip("torch", reason="capture needs torch")
 pytest.importorskip("transformers", minversion="5.0", reason="capture needs transformers 5")
 from transformers import DynamicCache
 
-from capture.forward import Piece, Runner, batches
+from capture.forward import Runner, Segment, batches
 from capture.hooks import Recorder
-from capture.positions import Board, extend, flip_rate, lay_out, lay_out_packed
+from capture.positions import BatchBuffer, Layout, extend, flip_rate, lay_out
 from capture.routers import discover
 from routestat.errors import RoutestatError
 from tests.capture.families import build
@@ -36,11 +36,11 @@ def texts(model):
 @pytest.fixture(scope="module")
 def alone(model, sites, texts):
     """Every document on its own, without padding."""
-    return [Runner(model, sites, pad=0).run([Piece(i, text)]) for i, text in enumerate(texts)]
+    return [Runner(model, sites, pad=0).run([Segment(i, text)]) for i, text in enumerate(texts)]
 
 
-def pieces_of(texts):
-    return [Piece(i, text) for i, text in enumerate(texts)]
+def segments_of(texts):
+    return [Segment(i, text) for i, text in enumerate(texts)]
 
 
 def require_equal(rows, singles):
@@ -66,7 +66,7 @@ def test_the_single_runs_are_the_texts(alone, texts):
 
 
 def test_a_batch_padded_on_the_right(model, sites, texts, alone):
-    require_equal(Runner(model, sites, pad=0).run(pieces_of(texts)), alone)
+    require_equal(Runner(model, sites, pad=0).run(segments_of(texts)), alone)
 
 
 def test_a_batch_padded_on_the_left(model, sites, texts, alone):
@@ -75,28 +75,33 @@ def test_a_batch_padded_on_the_left(model, sites, texts, alone):
     mask = torch.tensor([[0] * (width - len(text)) + [1] * len(text) for text in texts])
     with torch.no_grad(), Recorder(model, sites) as recorder:
         model(input_ids=tokens, attention_mask=mask, position_ids=(mask.cumsum(1) - 1).clamp(min=0))
-    board = Board(4)
-    board.place(recorder.steps[0])
-    require_equal(board.rows(lay_out(range(4), tokens, mask)), alone)
+    buffer = BatchBuffer(4)
+    buffer.write(recorder.steps[0])
+    require_equal(buffer.rows(lay_out(range(4), tokens, mask)), alone)
 
 
 def test_chunked_prefill(model, sites, texts, alone):
-    tokens, cache, board = torch.tensor([texts[2]]), DynamicCache(config=model.config), Board(1)
-    with torch.no_grad(), Recorder(model, sites, on_step=board.place):
+    tokens, cache, buffer = torch.tensor([texts[2]]), DynamicCache(config=model.config), BatchBuffer(1)
+    with torch.no_grad(), Recorder(model, sites, on_step=buffer.write):
         for chunk in tokens.split(5, dim=1):
             model(input_ids=chunk, past_key_values=cache)
-    require_equal(board.rows(lay_out([2], tokens)), [alone[2]])
+    require_equal(buffer.rows(lay_out([2], tokens)), [alone[2]])
+
+
+def packed_layout(documents, tokens, position_ids):
+    """Several texts in one row, each starting where `position_ids` is 0."""
+    position = position_ids.numpy()
+    segment = np.cumsum(position == 0, axis=1) - 1
+    return Layout(np.asarray(documents)[segment], position, tokens.numpy(), position.shape[1])
 
 
 def test_packed_sequences(model, sites, texts, alone):
     tokens = torch.tensor([[token for text in texts for token in text]])
     position_ids = torch.tensor([[p for text in texts for p in range(len(text))]])
-    board = Board(1)
-    with torch.no_grad(), Recorder(model, sites, on_step=board.place):
+    buffer = BatchBuffer(1)
+    with torch.no_grad(), Recorder(model, sites, on_step=buffer.write):
         model(input_ids=tokens, position_ids=position_ids, use_cache=False)
-    require_equal(board.rows(lay_out_packed(range(4), tokens, position_ids)), alone)
-    with pytest.raises(RoutestatError, match="3 documents for 4 packed sequences"):
-        lay_out_packed(range(3), tokens, position_ids)
+    require_equal(buffer.rows(packed_layout(range(4), tokens, position_ids)), alone)
 
 
 GREEDY = {"max_new_tokens": 8, "do_sample": False, "disable_compile": True}
@@ -112,7 +117,7 @@ ARRANGEMENTS = {
 def generated_alone(model, sites, texts):
     """Each prompt continued on its own: prefill of the prompt, then eight sampled and seven forwarded tokens."""
     return [
-        Runner(model, sites, pad=0, generation=GREEDY).run([Piece(i, text)]) for i, text in enumerate(texts)
+        Runner(model, sites, pad=0, generation=GREEDY).run([Segment(i, text)]) for i, text in enumerate(texts)
     ]
 
 
@@ -122,9 +127,9 @@ def test_generation_in_a_batch_is_generation_alone(model, sites, texts, generate
     if arrangement == "chunked prefill":
         # The library chunks a prompt only where it is not padded.
         for i, text in enumerate(texts):
-            require_equal(runner.run([Piece(i, text)]), [generated_alone[i]])
+            require_equal(runner.run([Segment(i, text)]), [generated_alone[i]])
         return
-    rows = runner.run(pieces_of(texts))
+    rows = runner.run(segments_of(texts))
     require_equal(rows, generated_alone)
     for i, length in enumerate(LENGTHS):
         of_document = rows.decode[rows.document == i]
@@ -134,7 +139,7 @@ def test_generation_in_a_batch_is_generation_alone(model, sites, texts, generate
 
 def test_generation_equals_prefill_of_its_own_tokens(model, sites, generated_alone):
     for rows in generated_alone:
-        again = Runner(model, sites, pad=0).run([Piece(int(rows.document[0]), rows.token.tolist())])
+        again = Runner(model, sites, pad=0).run([Segment(int(rows.document[0]), rows.token.tolist())])
         require_equal(again, [rows])
 
 
@@ -142,20 +147,20 @@ def test_nothing_is_recorded_after_the_end_of_a_text(model, sites, texts, genera
     """The third token that document 1 generates is declared the end; it stops there, its neighbours go on."""
     end = int(generated_alone[1].token[LENGTHS[1] + 2])
     runner = Runner(model, sites, pad=0, end_tokens=[end], generation=GREEDY)
-    singles = [runner.run([Piece(i, text)]) for i, text in enumerate(texts)]
+    singles = [runner.run([Segment(i, text)]) for i, text in enumerate(texts)]
     assert len(singles[1]) <= LENGTHS[1] + 2
-    require_equal(runner.run(pieces_of(texts)), singles)
+    require_equal(runner.run(segments_of(texts)), singles)
 
 
 @pytest.mark.parametrize("arrangement", [{"num_beams": 3}, {"num_beams": 3, "use_cache": False}])
 def test_beam_search_is_replayed_and_its_steps_are_traced_through_the_beams(model, sites, texts, arrangement):
     runner = Runner(model, sites, pad=0, generation={**GREEDY, **arrangement}, replayed=True)
-    rows = runner.run(pieces_of(texts))
+    rows = runner.run(segments_of(texts))
     assert runner.compared == len(rows) * len(sites)
     # In fp32 a replay chooses as the generation did, if each step's row was the right beam's.
     assert runner.flips == 0
     require_equal(
-        Runner(model, sites, pad=0).run([Piece(0, rows.token[rows.document == 0].tolist())]),
+        Runner(model, sites, pad=0).run([Segment(0, rows.token[rows.document == 0].tolist())]),
         [
             type(rows)(
                 *(getattr(rows, n)[rows.document == 0] for n in ("document", "position", "token", "decode")),
@@ -169,8 +174,8 @@ def test_beam_search_is_replayed_and_its_steps_are_traced_through_the_beams(mode
 def test_assisted_generation_is_replayed_and_rejected_guesses_leave_no_row(model, sites):
     text = [5, 6, 7, 8, 9, 5, 6, 7, 8, 9, 5, 6]
     runner = Runner(model, sites, pad=0, generation={**GREEDY, "prompt_lookup_num_tokens": 3}, replayed=True)
-    rows = runner.run([Piece(0, text)])
-    greedy = Runner(model, sites, pad=0, generation=GREEDY).run([Piece(0, text)])
+    rows = runner.run([Segment(0, text)])
+    greedy = Runner(model, sites, pad=0, generation=GREEDY).run([Segment(0, text)])
     require_equal(rows, [greedy])
     assert (runner.flips, runner.compared) == (0, len(rows) * len(sites))
 
@@ -178,17 +183,19 @@ def test_assisted_generation_is_replayed_and_rejected_guesses_leave_no_row(model
 def test_compiled_generation_is_replayed_without_a_flip_rate(model, sites, texts, generated_alone):
     generation = {**GREEDY, "cache_implementation": "static", "disable_compile": False}
     runner = Runner(model, sites, pad=0, generation=generation, replayed=True)
-    require_equal(runner.run(pieces_of(texts)), generated_alone)
+    require_equal(runner.run(segments_of(texts)), generated_alone)
     assert runner.compared == 0
 
 
 def test_windows_behind_a_token_that_is_not_recorded(model, sites, texts):
     text = texts[2]
-    whole = [Piece(7, [1, *text[start : start + 8]], first=start, skip=1) for start in range(0, len(text), 8)]
+    whole = [
+        Segment(7, [1, *text[start : start + 8]], first=start, skip=1) for start in range(0, len(text), 8)
+    ]
     rows = Runner(model, sites, pad=0).run(whole)
     assert rows.token.tolist() == text
     assert rows.position.tolist() == list(range(19))
-    single = Runner(model, sites, pad=0).run([Piece(7, [1, *text[8:16]])])
+    single = Runner(model, sites, pad=0).run([Segment(7, [1, *text[8:16]])])
     np.testing.assert_array_equal(rows.experts[sites[0].name][8:16], single.experts[sites[0].name][1:])
 
 
@@ -206,11 +213,11 @@ def test_flip_rate_counts_sets_not_slots(alone):
 
 
 def test_a_token_that_was_never_forwarded_is_named(model, sites, texts):
-    board = Board(1)
-    with torch.no_grad(), Recorder(model, sites, on_step=board.place):
+    buffer = BatchBuffer(1)
+    with torch.no_grad(), Recorder(model, sites, on_step=buffer.write):
         model(input_ids=torch.tensor([texts[0][:9]]))
     with pytest.raises(RoutestatError, match="document 4, position 9: the token was never forwarded"):
-        board.rows(lay_out([4], [texts[0]]))
+        buffer.rows(lay_out([4], [texts[0]]))
 
 
 def test_extension_by_hand():
@@ -223,4 +230,4 @@ def test_extension_by_hand():
 
 
 def test_batches_keep_the_order():
-    assert [len(b) for b in batches(iter(pieces_of([[1]] * 7)), 3)] == [3, 3, 1]
+    assert [len(b) for b in batches(iter(segments_of([[1]] * 7)), 3)] == [3, 3, 1]

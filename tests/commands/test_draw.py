@@ -157,7 +157,7 @@ def test_counting_the_drawn_trace_gives_the_chain_s_laws_back(report, tmp_path):
     assert p_value(first, chain.initial) > 1e-3
     assert p_value(one, chain.transitions[0]) > 1e-3
     cube, step = counts.table(Context.layer(2, 1), routers[2]).sum(axis=0), chain.second[1]
-    assert p_value(cube, step.laws(step.dense())) > 1e-3
+    assert p_value(cube, step.distributions(step.dense())) > 1e-3
     # By order 1 alone the last layer would be independent of the one before.
     assert p_value(cube, np.broadcast_to(chain.transitions[1], cube.shape)) < 1e-100
 

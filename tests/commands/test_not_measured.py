@@ -9,7 +9,7 @@ from routestat import Trace
 from routestat.analyze import app as analyze_app
 from routestat.compare import app as compare_app
 from routestat.convert import app as convert_app
-from routestat.traces.dummy_rows.facts import findings_of
+from routestat.traces.dummy_rows.findings import findings_of
 from tests.commands.harness import ask, complaint
 
 

@@ -16,7 +16,7 @@ import routestat
 from routestat import Router, TraceMeta, TraceWriter, fit_chain
 from routestat.counting.counts import count
 from routestat.forecast.factorised import FactorisedChain
-from routestat.inference.markov.prediction import foresee
+from routestat.inference.markov.prediction import predict_ahead
 from routestat.predict import app
 from routestat.study.chain import second_orders
 from routestat.study.chain_file import load_chain, save_chain
@@ -85,7 +85,7 @@ def written(*arguments):
 
 def test_one_choice_is_answered_as_ever(report, chain, tmp_path):
     record, shown = written(tmp_path, report, "--layer", 5, "--after", "1,0", "--top", 6, "--level", 0.9)
-    wanted = foresee(chain, 5, [0], level=0.9)
+    wanted = predict_ahead(chain, 5, [0], level=0.9)
     assert [row["state"] for row in record["predictions"]] == np.argsort(-wanted.probability).tolist()
     for row in record["predictions"]:
         assert row["probability"] == wanted.probability[row["state"]]
@@ -122,7 +122,7 @@ def test_the_command_is_that(report, trace, tmp_path):
 
 def test_a_history_is_answered_by_order_two(report, chain, tmp_path):
     record, shown = written(tmp_path, report, "--layer", 3, "--after", "0,2/1")
-    wanted = foresee(chain, 3, [1, 1])
+    wanted = predict_ahead(chain, 3, [1, 1])
     assert record["order"] == wanted.order == 2
     assert record["history"] == [
         {"layer": 2, "experts": [0, 2], "state": 1},
@@ -195,7 +195,7 @@ def test_a_choice_never_seen_is_the_prior_s_answer_or_all_tokens(tmp_path):
 def test_orders_can_be_asked_for(report, chain, trace, tmp_path):
     zero, shown = written(tmp_path, report, "--layer", 3, "--after", "2/1", "--order", 0)
     np.testing.assert_allclose(
-        [row["probability"] for row in zero["predictions"]], np.sort(chain.own_law(1))[::-1][:5]
+        [row["probability"] for row in zero["predictions"]], np.sort(chain.own_distribution(1))[::-1][:5]
     )
     assert zero["notes"] == ["Of order 0: the choices change nothing here."]
     assert "whatever they chose" in shown
@@ -214,7 +214,7 @@ def test_a_trace_is_counted_with_its_design_effects_and_as_far_back_as_the_histo
     one, _ = written(tmp_path, trace, "--layer", 5, "--after", 3)
     assert (one["order"], one["design_effect"]) == (1, pytest.approx(chain.design_effects[2]))
     two, _ = written(tmp_path, trace, "--layer", 5, "--after", "4/3")
-    wanted = foresee(replace(chain, orders=(1, 2, 2)), 5, [4, 3])
+    wanted = predict_ahead(replace(chain, orders=(1, 2, 2)), 5, [4, 3])
     assert (two["order"], two["n_tokens"]) == (2, wanted.n_tokens)
     assert two["predictions"][0]["probability"] == pytest.approx(wanted.probability.max())
     kept, _ = written(tmp_path, trace, "--layer", 5, "--after", "4/3", "--order", 1)
@@ -226,7 +226,7 @@ def test_a_trace_is_counted_with_its_design_effects_and_as_far_back_as_the_histo
 
 def test_layers_ahead(report, chain, tmp_path):
     record, shown = written(tmp_path, report, "--layer", 2, "--after", 4, "--ahead", 3, "--seed", 7)
-    wanted = foresee(chain, 2, [4], ahead=3, rng=np.random.default_rng(7))
+    wanted = predict_ahead(chain, 2, [4], ahead=3, rng=np.random.default_rng(7))
     best = record["predictions"][0]
     assert (record["next_layer"], record["ahead"]) == (6, 3)
     assert best["probability"] == wanted.probability.max()
@@ -336,7 +336,7 @@ def test_a_stream_without_bad_lines_ends_well_and_its_options_hold(report, chain
     result = run(report, "--stream", "--ahead", 2, "--top", 1, "--seed", 3, input="3 1\n2 0\n3 1")
     assert (result.returncode, result.stderr) == (0, "")
     answers = [json.loads(line) for line in result.stdout.splitlines()]
-    wanted = foresee(chain, 3, [1], ahead=2, rng=np.random.default_rng(3))
+    wanted = predict_ahead(chain, 3, [1], ahead=2, rng=np.random.default_rng(3))
     assert answers[0] == answers[2]
     assert answers[0]["predictions"][0]["probability"] == wanted.probability.max()
     assert answers[0]["predictions"][0]["interval"][0] == wanted.low[wanted.probability.argmax()]

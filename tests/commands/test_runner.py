@@ -2,7 +2,7 @@ import pytest
 
 from routestat import RoutestatError
 from routestat.cli.runner import parse_layers
-from routestat.traces.store import span
+from routestat.traces.number_ranges import span
 
 
 @pytest.mark.parametrize(

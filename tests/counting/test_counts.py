@@ -66,7 +66,7 @@ def random_trace(rng, alphabets, lengths, gaps=True, missing=0.1):
 )
 def test_every_context_against_the_slow_way(monkeypatch, seed, lengths, window, batch, threads):
     # Batches of a few rows make every run cross a seam.
-    monkeypatch.setattr("routestat.traces.store.rows_at_once", lambda schema, in_memory=False: batch)
+    monkeypatch.setattr("routestat.traces.shards.rows_at_once", lambda schema, in_memory=False: batch)
     rng = np.random.default_rng(seed)
     document, position, columns, routers = random_trace(rng, [(4, 2), (3, 1), (5, 2)], lengths)
     trace = Trace.from_arrays(TraceMeta(routers, window=window), document, position, columns)
@@ -126,7 +126,7 @@ def test_shards_batches_and_the_order_of_documents_change_nothing(tmp_path, monk
     order = rng.permutation(np.unique(document))
     stores = split_and_shuffled_stores(tmp_path, document, position, columns, routers, order)
     reference = count(stores[0], contexts=ALL[:5], groups=8)
-    monkeypatch.setattr("routestat.traces.store.rows_at_once", lambda schema, in_memory=False: 4)
+    monkeypatch.setattr("routestat.traces.shards.rows_at_once", lambda schema, in_memory=False: 4)
     for trace in (*stores, Trace.from_arrays(TraceMeta(routers), document, position, columns)):
         counts = count(trace, contexts=ALL[:5], groups=8)
         for key, table in reference.tables.items():
@@ -216,7 +216,7 @@ def test_contexts_have_one_name_and_look_back_only():
 
 
 def test_progress_ends_at_the_number_of_tokens(monkeypatch):
-    monkeypatch.setattr("routestat.traces.store.rows_at_once", lambda schema, in_memory=False: 2)
+    monkeypatch.setattr("routestat.traces.shards.rows_at_once", lambda schema, in_memory=False: 2)
     trace = Trace.from_arrays(TraceMeta(routers_like([0], 4, 2)), [0] * 5, None, np.zeros((5, 1), np.uint8))
     seen = []
     count(trace, progress=lambda done, total: seen.append((done, total)))
@@ -248,7 +248,7 @@ def test_the_next_layer_of_the_token_before_on_paper():
 @pytest.mark.parametrize("batch", [1, 3, 64])
 @pytest.mark.parametrize("window", [0, 3])
 def test_contexts_that_end_beyond_either_router_have_no_table_there(monkeypatch, batch, window):
-    monkeypatch.setattr("routestat.traces.store.rows_at_once", lambda schema, in_memory=False: batch)
+    monkeypatch.setattr("routestat.traces.shards.rows_at_once", lambda schema, in_memory=False: batch)
     rng = np.random.default_rng(5)
     document, position, columns, routers = random_trace(rng, [(4, 2), (3, 1), (5, 2)], [9, 4, 1, 7])
     trace = Trace.from_arrays(TraceMeta(routers, window=window), document, position, columns)

@@ -21,7 +21,7 @@ def wide_trace(rng, n_experts, top_k, layers):
 @pytest.mark.parametrize(("n_experts", "top_k"), [(64, 6), (10, 3), (512, 10), (7, 1), (8, 2)])
 @pytest.mark.parametrize("memory", [1, 1 << 30])
 def test_against_the_slow_way(monkeypatch, n_experts, top_k, memory):
-    monkeypatch.setattr("routestat.traces.store.rows_at_once", lambda schema, in_memory=False: 7)
+    monkeypatch.setattr("routestat.traces.shards.rows_at_once", lambda schema, in_memory=False: 7)
     trace, document, rows = wide_trace(np.random.default_rng(3), n_experts, top_k, 3)
     seen = []
     found = list(count_pairs(trace, groups=4, memory=memory, progress=lambda *at: seen.append(at)))

@@ -5,9 +5,9 @@ import pytest
 
 from routestat import Context, RoutestatError, Trace, TraceMeta, count, layer_window
 from routestat.counting import further_tables as beside
-from routestat.counting.counts import MEMORY
+from routestat.counting.counting_pass import MEMORY
 from routestat.counting.document_sample import take_sample
-from routestat.counting.further_tables import count_beside
+from routestat.counting.further_tables import count_further_tables
 from routestat.study.memory import FARTHEST, measure_memory
 from routestat.traces.metadata import routers_like
 
@@ -40,7 +40,9 @@ def test_tables_are_those_of_one_pass_however_many_passes_it_takes(n_experts, to
     told = []
     width = 7 if counts.states == "subset" else 65
     memory = tables * 4 * width**2 * 4 + 1
-    found = list(count_beside(trace, counts, wanted, memory=memory, progress=lambda *at: told.append(at)))
+    found = list(
+        count_further_tables(trace, counts, wanted, memory=memory, progress=lambda *at: told.append(at))
+    )
     assert len(found) == len(wanted) == 10
     for (context, target), table in zip(wanted, found, strict=True):
         assert np.array_equal(table, whole.table(context, target)), (context.name, target.name)
@@ -63,11 +65,11 @@ def test_no_pass_takes_more_than_its_memory(monkeypatch):
     original = beside.count_keys
     monkeypatch.setattr(beside, "count_keys", record)
     memory = 8 * table
-    assert len(list(count_beside(trace, counts, every_pair(counts), memory=memory))) == 15
+    assert len(list(count_further_tables(trace, counts, every_pair(counts), memory=memory))) == 15
     # The last table of a pass, and all that was counted with it, is still held while the next is counted.
     assert sizes == [4 * table, 4 * table, 4 * table, 3 * table]
     sizes.clear()
-    assert len(list(count_beside(trace, counts, every_pair(counts), memory=15 * table))) == 15
+    assert len(list(count_further_tables(trace, counts, every_pair(counts), memory=15 * table))) == 15
     assert sizes == [15 * table]
 
 
@@ -75,7 +77,7 @@ def test_a_source_that_was_not_counted_is_refused_before_any_pass():
     trace = trace_of(4, 2, layers=3)
     counts = count(trace, [0, 1, 2])
     with pytest.raises(RoutestatError, match="L01 has no context layer-2 among the counted layers"):
-        count_beside(trace, counts, [(Context.layer(2), counts.routers[1])])
+        count_further_tables(trace, counts, [(Context.layer(2), counts.routers[1])])
 
 
 # A wide trace takes fewer groups in `count`; what is counted after it must not take fewer still.
@@ -89,12 +91,12 @@ def test_every_width_has_one_number_of_groups(n_experts, top_k, layers):
     counts = count(trace)
     tokens = trace.n_tokens * (1 if counts.states == "subset" else top_k**2)
     wanted = every_pair(counts)
-    for table in count_beside(trace, counts, wanted):
+    for table in count_further_tables(trace, counts, wanted):
         assert table.shape[0] == counts.groups
         # Three documents: the other groups are empty, and are not read.
         assert int(table[:3].sum()) == tokens
     first = counts.table(Context.layer(1), counts.routers[1])
-    assert np.array_equal(next(iter(count_beside(trace, counts, wanted[:1]))), first)
+    assert np.array_equal(next(iter(count_further_tables(trace, counts, wanted[:1]))), first)
 
 
 def test_groups_of_a_narrow_trace_are_as_they_were():

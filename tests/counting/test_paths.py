@@ -25,7 +25,7 @@ def check(found, document, states):
 @pytest.mark.parametrize("batch", [1 << 16, 97])
 @pytest.mark.parametrize("capacity", [1 << 18, 300])
 def test_frequent_paths_are_exact_with_and_without_room(monkeypatch, batch, capacity):
-    monkeypatch.setattr("routestat.traces.store.rows_at_once", lambda schema, in_memory=False: batch)
+    monkeypatch.setattr("routestat.traces.shards.rows_at_once", lambda schema, in_memory=False: batch)
     document, states = skewed(np.random.default_rng(0))
     trace = Trace.from_arrays(TraceMeta(routers_like(range(5), 8, 2)), document, None, states)
     found = count_paths(trace, n_paths=8, capacity=capacity)
@@ -53,7 +53,7 @@ def test_wide_paths_keep_their_subsets():
 
 
 def test_given_paths_are_counted_by_state_and_by_expert(monkeypatch):
-    monkeypatch.setattr("routestat.traces.store.rows_at_once", lambda schema, in_memory=False: 2)
+    monkeypatch.setattr("routestat.traces.shards.rows_at_once", lambda schema, in_memory=False: 2)
     experts = np.array([[[0, 1], [2, 3]], [[1, 4], [3, 5]], [[0, 1], [2, 3]], [[-1, -1], [2, 3]]])
     trace = Trace.from_arrays(
         TraceMeta(routers_like([0, 1], 6, 2)), [0, 0, 1, 1], None, None, experts=experts

@@ -26,7 +26,7 @@ FOLDS = np.array([0, 1, 0, 1, 1])
 @pytest.fixture(params=[3, 11, 1000])
 def made(monkeypatch, request):
     """A trace with skipped positions, windows and missing choices, read a few rows at a time."""
-    monkeypatch.setattr("routestat.traces.store.rows_at_once", lambda schema, in_memory=False: request.param)
+    monkeypatch.setattr("routestat.traces.shards.rows_at_once", lambda schema, in_memory=False: request.param)
     rng = np.random.default_rng(4)
     experts = np.stack([np.argsort(rng.random((90, r.n_experts)), axis=1)[:, :3] for r in ROUTERS], axis=1)
     experts[17, 0] = experts[40, 1] = experts[63, 1] = -1

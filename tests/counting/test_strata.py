@@ -46,7 +46,7 @@ def cells(strata):
 @pytest.mark.parametrize("window", [0, 4])
 @pytest.mark.parametrize("by", ["token", "previous", "L00"])
 def test_strata_are_what_a_loop_counts(monkeypatch, by, window):
-    monkeypatch.setattr("routestat.traces.store.rows_at_once", lambda schema, in_memory=False: 4)
+    monkeypatch.setattr("routestat.traces.shards.rows_at_once", lambda schema, in_memory=False: 4)
     trace, document, position, states, token = make(np.random.default_rng(1), window=window)
     strata = count_strata(
         take_sample(trace, groups=2), ROUTERS[1], ROUTERS[2], by if by != "L00" else ROUTERS[0]
@@ -107,7 +107,7 @@ def test_dealing_anew_keeps_both_margins_of_every_stratum():
 
 
 def test_a_sample_is_whole_documents_and_says_so(monkeypatch):
-    monkeypatch.setattr("routestat.traces.store.rows_at_once", lambda schema, in_memory=False: 64)
+    monkeypatch.setattr("routestat.traces.shards.rows_at_once", lambda schema, in_memory=False: 64)
     lengths = np.random.default_rng(5).integers(3, 60, 200)
     trace, document, *_, token = make(np.random.default_rng(4), lengths=lengths)
     whole = take_sample(trace)
@@ -135,7 +135,7 @@ def test_a_sample_is_whole_documents_and_says_so(monkeypatch):
 @pytest.mark.parametrize("view", ["subset", "expert"])
 @pytest.mark.parametrize("groups", [2, 256])
 def test_tables_expected_within_documents(monkeypatch, view, groups):
-    monkeypatch.setattr("routestat.traces.store.rows_at_once", lambda schema, in_memory=False: 5)
+    monkeypatch.setattr("routestat.traces.shards.rows_at_once", lambda schema, in_memory=False: 5)
     trace, document, _, states, _ = make(np.random.default_rng(6))
     counts = count(trace, groups=groups, states=view)
     found = count_within(trace, counts)

@@ -14,11 +14,12 @@ from sklearn.linear_model import Ridge
 
 from routestat import Context, RoutestatError, Trace, TraceMeta, count
 from routestat.counting.moments import Design, count_moments
-from routestat.forecast.board import EXPLAINED, mean_board
+from routestat.forecast import catalogue
+from routestat.forecast.board import mean_board
 from routestat.forecast.exponents import log_odds
 from routestat.forecast.factorised import FactorisedChain
 from routestat.forecast.factorised_fit import fit_factorised
-from routestat.forecast.linear_predictors import assign_folds
+from routestat.forecast.fold_tables import assign_folds
 from routestat.forecast.tempered import fit_tempered
 from routestat.inference.conditional_bernoulli import distribution as law
 from routestat.inference.conditional_bernoulli.sampling import best_subsets, draw_subsets
@@ -62,7 +63,7 @@ def test_the_board_is_paired_on_the_same_tokens_and_explained(coupled):
         sums = {s.predictor: s.sums for s in board if s.target == target}
         assert len(sums) == (6 if target == 0 else 19)
         for name, one in sums.items():
-            assert name in EXPLAINED
+            assert name in catalogue.explained()
             np.testing.assert_allclose(one[:, 0], sums["popularity"][:, 0])
     assert len(mean_board(board)) == 19
 
@@ -85,7 +86,7 @@ def test_order_one_is_found_and_order_two_adds_nothing(coupled):
 def test_on_independent_layers_nothing_seems_to_win():
     shape = {"n_experts": 10, "top_k": 3, "layers": 3, "documents": 60, "mean_length": 40}
     board, _ = fitted(independent(rng=np.random.default_rng(2), **shape))
-    for name in EXPLAINED:
+    for name in catalogue.explained():
         if name.endswith(("tempered-bayes", "ridge", "factorised")):
             value, error = gain([s for s in board if s.target], "popularity", name)
             assert -0.03 < value < 3 * error

@@ -8,7 +8,8 @@ from routestat import Context, Trace, TraceMeta, count
 from routestat.counting.moments import Design, count_moments
 from routestat.forecast.exponents import log_odds
 from routestat.forecast.factorised_fit import fit_factorised
-from routestat.forecast.linear_predictors import assign_folds, linear_predictors
+from routestat.forecast.fold_tables import assign_folds
+from routestat.forecast.linear_fit import linear_predictors
 from routestat.forecast.tempered import KINDS, fit_load, fit_tempered
 from routestat.inference.markov.order_selection import choose_order
 from routestat.traces.metadata import routers_like

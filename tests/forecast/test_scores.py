@@ -7,7 +7,8 @@ import pytest
 from routestat import Alphabet, Context, RoutestatError, Trace, TraceMeta, count
 from routestat.counting.predictor_scores import SUMS, count_decisions
 from routestat.forecast.board import expert_board, mean_board, state_board
-from routestat.forecast.linear_predictors import assign_folds, linear_predictors
+from routestat.forecast.fold_tables import assign_folds
+from routestat.forecast.linear_fit import linear_predictors
 from routestat.forecast.scores import SCORES, PredictionScore, score_table, score_uniform
 from routestat.inference.smoothing.concentration import fit_concentration
 from routestat.traces.metadata import routers_like

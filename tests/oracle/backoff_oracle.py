@@ -8,7 +8,7 @@ from functools import partial
 
 import numpy as np
 
-from routestat.inference.smoothing.backoff_strength import Strength, fit_backoff, fit_strength
+from routestat.inference.smoothing.backoff_strength import BackoffParameters, fit_backoff, fit_strength
 
 Context = tuple[int, ...]
 Cells = dict[tuple[Context, int], float]
@@ -61,10 +61,10 @@ class Rule:
     """What makes strengths of seen cells."""
 
     strength: Callable[..., float] = fit_strength
-    backoff: Callable[..., Strength] = fit_backoff
+    backoff: Callable[..., BackoffParameters] = fit_backoff
 
 
-def loss_of(told: list[Told], fitted: Strength) -> float:
+def loss_of(told: list[Told], fitted: BackoffParameters) -> float:
     """Of tokens one by one, in nats: each from its cell, its context's tokens and targets, and its base."""
     s, d = fitted.strength, fitted.discount
     return -math.fsum(
@@ -73,16 +73,16 @@ def loss_of(told: list[Told], fitted: Strength) -> float:
     )
 
 
-def doubled(told: list[Told], fitted: Strength, most: float) -> Strength:
+def doubled(told: list[Told], fitted: BackoffParameters, most: float) -> BackoffParameters:
     """The first of `fitted` and its doubles, redoubles, … that the next one does not beat, or is above `most`."""
     losses = [loss_of(told, fitted)]
     while True:
-        fitted = Strength(2.0 * fitted.strength, fitted.discount)
+        fitted = BackoffParameters(2.0 * fitted.strength, fitted.discount)
         if fitted.strength > most:
-            return Strength(fitted.strength / 2.0, fitted.discount)
+            return BackoffParameters(fitted.strength / 2.0, fitted.discount)
         losses.append(loss_of(told, fitted))
         if losses[-1] >= losses[-2]:
-            return Strength(fitted.strength / 2.0, fitted.discount)
+            return BackoffParameters(fitted.strength / 2.0, fitted.discount)
 
 
 def count_cells(tokens: list[Token], names: Names) -> Cells:
@@ -119,14 +119,14 @@ class SlowLadder:
         for step, cells in enumerate(self.cells):
             self.priors.append(self._strength(cells, partial(self.plain_below, step)))
         self.lower: list[list[float]] = []
-        self.fitted: list[Strength] = []
+        self.fitted: list[BackoffParameters] = []
         for step, cells in enumerate(self.cells):
             draws = self.summed(step, self.draws(step, cells))
             self.lower.append(self._lower_strengths(step - 1, draws))
             base = partial(self.base, step, draws)
             candidates = [self._backoff(cells, base)]
             if self.raised:
-                candidates.append(Strength(self._strength(cells, base)))
+                candidates.append(BackoffParameters(self._strength(cells, base)))
                 told = self.told_without_their_group(step, base)
                 longest = max(total_of(cells, context) for context, _ in cells)
                 raised = (doubled(told, one, 1e4 * longest) for one in candidates)
@@ -222,7 +222,7 @@ class SlowLadder:
         counts, bases, contexts = self._arrays(cells, base)
         return self.rule.strength(counts, bases, np.bincount(contexts, counts))
 
-    def _backoff(self, cells: Cells, base: Law) -> Strength:
+    def _backoff(self, cells: Cells, base: Law) -> BackoffParameters:
         return self.rule.backoff(*self._arrays(cells, base))
 
     @staticmethod

@@ -90,7 +90,7 @@ def test_wide_tables_get_fewer_draws_and_groups(monkeypatch) -> None:
         groups.append(len(tables))
         return independence(tables)
 
-    monkeypatch.setattr("routestat.inference.level_checks.traded_layers.independence", spy)
+    monkeypatch.setattr("routestat.inference.level_checks.null_p_values.independence", spy)
     found = check(3, 80)
     assert [one.n_draws for one in found.families[1:]] == [50, 50]
     # 40 made documents, in as many groups as a clustered test is not rough with.

@@ -8,7 +8,7 @@ import pytest
 
 from routestat import RoutestatError, fit_chain
 from routestat.forecast.factorised import FactorisedChain
-from routestat.inference.markov.prediction import foresee
+from routestat.inference.markov.prediction import predict_ahead
 from routestat.inference.markov.second_order import fit_second_order
 from routestat.study.chain_file import load_chain, load_factorised, save_chain
 
@@ -85,7 +85,7 @@ def test_a_chain_comes_back_whole(tmp_path, alpha):
     same(chain, again)
     assert load_factorised(tmp_path / "c.npz") is None
     found, wanted = (
-        foresee(c, 1, [2], ahead=3, rng=np.random.default_rng(0), draws=20) for c in (again, chain)
+        predict_ahead(c, 1, [2], ahead=3, rng=np.random.default_rng(0), draws=20) for c in (again, chain)
     )
     assert np.array_equal(found.low, wanted.low)
     for array in (again.first, *again.counts, *again.priors, again.second[1].base):
@@ -289,7 +289,7 @@ def test_any_number_changed_in_a_sound_file_gives_a_chain_that_answers_or_a_refu
             chain = load_chain(path)
         except RoutestatError:
             continue
-        found = foresee(chain, chain.layers[1], [0, 3], ahead=2, rng=rng, draws=3)
+        found = predict_ahead(chain, chain.layers[1], [0, 3], ahead=2, rng=rng, draws=3)
         assert found.probability.sum() == pytest.approx(1)
         assert np.isfinite([found.low, found.high]).all()
         loaded += 1

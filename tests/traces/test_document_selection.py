@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 
 from routestat import RoutestatError, Trace, TraceMeta, TraceWriter, count
-from routestat.traces.document_selection import Selected, in_common_units
+from routestat.traces.document_selection import SelectedDocuments, with_common_units
 from routestat.traces.metadata import routers_like
-from routestat.traces.pairing.contents import choose, documents_of
-from routestat.traces.pairing.documents import pair
+from routestat.traces.pairing.document_contents import documents_of, documents_of_domain
+from routestat.traces.pairing.document_matching import pair_documents
 
 META = TraceMeta(routers_like((0, 1), 8, 2))
 
@@ -29,8 +29,8 @@ TEXTS = [np.arange(5), np.arange(7), np.arange(5), np.arange(3) + 40]
 
 def test_selected_rows_are_those_of_the_documents_under_their_new_numbers(tmp_path):
     opened = trace(tmp_path / "a", TEXTS, domains=["law", "code", "law", None], rows=4)
-    documents = choose(documents_of(opened), "law", "--domain-a")
-    chosen = Selected(opened, documents, {0: 1, 2: 0, 1: 9})
+    documents = documents_of_domain(documents_of(opened), "law", "--domain-a")
+    chosen = SelectedDocuments(opened, documents, {0: 1, 2: 0, 1: 9})
     assert (chosen.n_tokens, chosen.documents.column("document").to_pylist()) == (10, [1, 0])
     batches = list(chosen.batches(["L00"]))
     got = np.concatenate([batch.document for batch in batches])
@@ -42,7 +42,7 @@ def test_selected_rows_are_those_of_the_documents_under_their_new_numbers(tmp_pa
     assert count(chosen, groups=4).tokens.tolist() == [10, 0, 0, 0]
     assert [d.number for d in documents_of(chosen.first(1))] == [0]
     with pytest.raises(RoutestatError, match="there are code, law"):
-        choose(documents_of(opened), "poetry", "--domain-a")
+        documents_of_domain(documents_of(opened), "poetry", "--domain-a")
 
 
 def test_paired_selections_share_clusters_and_template_and_stay_side_by_side(tmp_path):
@@ -62,10 +62,11 @@ def test_paired_selections_share_clusters_and_template_and_stay_side_by_side(tmp
         writer.write(document, states=states, token=np.concatenate(other))
     b = Trace.open(tmp_path / "b")
     documents = documents_of(a), documents_of(b)
-    pairing = pair(*documents, "auto")
+    pairing = pair_documents(*documents, "auto")
     assert pairing.n_common == 6
-    both = in_common_units(
-        Selected(a, documents[0], pairing.numbers_a), Selected(b, documents[1], pairing.numbers_b)
+    both = with_common_units(
+        SelectedDocuments(a, documents[0], pairing.numbers_a),
+        SelectedDocuments(b, documents[1], pairing.numbers_b),
     )
     # A found 0 and 3 to share their text, B said it of 0 and 4: all three are one, in both.
     for one in both:

@@ -7,7 +7,7 @@ from routestat.counting.context import Context
 from routestat.counting.counts import count
 from routestat.counting.paths import count_paths
 from routestat.study.trace_study import study
-from routestat.traces.document_stretches import in_blocks
+from routestat.traces.document_stretches import in_stretches
 from routestat.traces.metadata import routers_like
 
 META = TraceMeta(routers_like([0, 1], 4, 2), name="one")
@@ -22,9 +22,9 @@ def one_document(n, documents=1):
 
 
 def test_stretches_hold_the_same_rows(monkeypatch):
-    monkeypatch.setattr("routestat.traces.store.rows_at_once", lambda schema, in_memory=False: 77)
+    monkeypatch.setattr("routestat.traces.shards.rows_at_once", lambda schema, in_memory=False: 77)
     trace = one_document(4000)
-    cut = in_blocks(trace)
+    cut = in_stretches(trace)
     assert "32 stretches of 125 tokens stand for documents" in cut.note
     assert cut.documents.num_rows == 32
     rows = {name: [] for name in ("document", "position", "L00", "token")}
@@ -43,11 +43,11 @@ def test_stretches_hold_the_same_rows(monkeypatch):
 
 def test_short_traces_and_several_documents_stay_as_they_are():
     for trace in (one_document(3199), one_document(4000, documents=2)):
-        assert in_blocks(trace) is trace
+        assert in_stretches(trace) is trace
 
 
 def test_the_report_says_so():
-    cut = in_blocks(one_document(4000))
+    cut = in_stretches(one_document(4000))
     found = study(cut, count(cut), count_paths(cut), np.random.default_rng(0), n_blocks=2, n_paths=2)
     assert found.notes[0] == cut.note
     assert 0 < found.pairs[0].test.p_clustered <= 1

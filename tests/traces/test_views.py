@@ -5,10 +5,10 @@ import pytest
 
 from routestat import Trace, TraceMeta, TraceWriter
 from routestat.traces import views as seen_as
-from routestat.traces.document_selection import Selected
+from routestat.traces.document_selection import SelectedDocuments
 from routestat.traces.metadata import Router, routers_like
-from routestat.traces.pairing.contents import documents_of
-from routestat.traces.views import InOrder, RowsTooManyError, UnderLayers
+from routestat.traces.pairing.document_contents import documents_of
+from routestat.traces.views import OrderedDocuments, RelabelledLayers, RowsTooManyError
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def column(trace, name):
 
 
 def test_routers_go_by_other_names(trace):
-    seen = UnderLayers(
+    seen = RelabelledLayers(
         trace, [(Router(3, 8, 2), trace.meta.routers[0]), (Router(5, 8, 2), trace.meta.routers[2])]
     )
     assert (seen.meta.layers, seen.columns) == ((3, 5), ("L03.top1", "L05.top1"))
@@ -49,7 +49,7 @@ def test_routers_go_by_other_names(trace):
 
 
 def test_documents_come_in_the_order_of_their_numbers(trace, monkeypatch):
-    seen = InOrder(trace)
+    seen = OrderedDocuments(trace)
     rows = [(batch.document, batch.position, batch.columns["L01"]) for batch in seen.batches(["L01"])]
     document, position, states = (np.concatenate(part) for part in zip(*rows, strict=True))
     assert document.tolist() == [2] * 4 + [4] * 5 + [7] * 6
@@ -62,8 +62,8 @@ def test_documents_come_in_the_order_of_their_numbers(trace, monkeypatch):
 
 def test_a_part_of_a_document_is_read_and_counted_from_its_first_row(trace):
     documents = documents_of(trace)
-    chosen = Selected(trace, documents, {4: 0, 7: 1, 2: 2}, {1: (2, 3), 2: (0, 2)})
+    chosen = SelectedDocuments(trace, documents, {4: 0, 7: 1, 2: 2}, {1: (2, 3), 2: (0, 2)})
     assert chosen.n_tokens == 5 + 3 + 2
     assert column(chosen, "token").tolist() == [*range(5), 7, 8, 9, 11, 12]
-    seen = InOrder(chosen.first(2))
+    seen = OrderedDocuments(chosen.first(2))
     assert np.concatenate([batch.position for batch in seen.batches([])]).tolist() == [*range(5), *range(3)]

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from routestat.errors import RoutestatError
-from routestat.inference.base.score_test import SecondOrder, caution, clustered_scores, second_order
+from routestat.inference.base.score_test import ScoreTest, caution, clustered_scores, score_test
 from routestat.inference.base.tables import Floats, Integers, read_only, whole_counts
 from routestat.inference.information.mutual_information import mutual_information
 
@@ -93,10 +93,10 @@ def independence_experts(
     total = cells.sum(axis=0, dtype=np.int64).astype(np.float64)
     expectation = np.outer(rows.sum(axis=0), columns.sum(axis=0)) / n if n else total
     if min(total.shape) == 0:
-        test = SecondOrder(math.nan, math.nan, math.nan, math.nan, math.nan, "no token included any expert")
+        test = ScoreTest(math.nan, math.nan, math.nan, math.nan, math.nan, "no token included any expert")
     else:
         scores = clustered_scores(cells, rows, columns, size)
-        test = second_order(scores.gram, scores.bias, size=size)
+        test = score_test(scores.gram, scores.bias, size=size)
     information = mutual_information(total) if total.any() else math.nan
     return ExpertIndependence(
         n=n,

@@ -18,7 +18,7 @@ from routestat.inference.association.measures import (
     gk_tau,
     theils_u,
 )
-from routestat.inference.base.score_test import caution, clustered_scores, second_order
+from routestat.inference.base.score_test import caution, clustered_scores, score_test
 from routestat.inference.base.special import chi2_tail, log10_chi2_tail
 from routestat.inference.base.tables import (
     Floats,
@@ -209,7 +209,7 @@ def _clustered(tables: NDArray[np.integer], chi2: float, dof: int) -> dict[str, 
         }  # fmt: skip
     source, target = tables.sum(axis=2, dtype=np.int64), tables.sum(axis=1, dtype=np.int64)
     scores = clustered_scores(tables, source, target, source.sum(axis=1))
-    test = second_order(scores.gram, scores.bias, size=source.sum(axis=1))
+    test = score_test(scores.gram, scores.bias, size=source.sum(axis=1))
     effect = scores.spread / dof
     # No variance between groups at all: the first-order statistic is 0/0 or infinite, and has no meaning.
     scaled = chi2 / effect if effect > 0 else math.nan

@@ -12,8 +12,8 @@ from numpy.typing import ArrayLike
 from scipy import stats
 
 from routestat.errors import RoutestatError
-from routestat.inference.base.estimate import degrees, student
-from routestat.inference.base.jackknife import unbiased
+from routestat.inference.base.estimate import effective_dof, t_quantile
+from routestat.inference.base.jackknife import jackknife_value
 from routestat.inference.base.score_test import few_groups
 from routestat.inference.base.special import log10_t_tails
 from routestat.inference.base.tables import Floats, contingency, expected_counts
@@ -24,8 +24,8 @@ GROUPS_AT_ONCE = 32
 
 
 @dataclass(frozen=True, slots=True)
-class MinimalEffect:
-    """Cramer's V and whether it exceeds a threshold; see `minimal_effect`.
+class MinimumEffect:
+    """Cramer's V and whether it exceeds a threshold; see `minimum_effect`.
 
     Attributes
     ----------
@@ -50,7 +50,7 @@ class MinimalEffect:
     note: str | None = None
 
 
-def minimal_effect(tables: ArrayLike, threshold: float = 0.1, level: float = 0.95) -> MinimalEffect:
+def minimum_effect(tables: ArrayLike, threshold: float = 0.1, level: float = 0.95) -> MinimumEffect:
     """Is Cramer's V above `threshold`? Groups of documents are independent, tokens within one need not be.
 
     V squared is (sum of p**2 / (r c) - 1) / min(rows - 1, columns - 1). It is centred on its delete-group
@@ -65,7 +65,7 @@ def minimal_effect(tables: ArrayLike, threshold: float = 0.1, level: float = 0.9
     threshold
         From 0 up to below 1, in units of V: 0.1 is usually called small (Cohen 1988).
     level
-        Of the interval; Student's t (see `degrees`).
+        Of the interval; Student's t (see `effective_dof`).
 
     Raises
     ------
@@ -83,11 +83,11 @@ def minimal_effect(tables: ArrayLike, threshold: float = 0.1, level: float = 0.9
     smaller = min(table.total.shape) - 1
     if smaller < 1:
         why = "no tokens" if not table.total.size else "one row or one column is in use, so V has no meaning"
-        return MinimalEffect(nan, nan, nan, threshold, nan, nan, groups, why)
+        return MinimumEffect(nan, nan, nan, threshold, nan, nan, groups, why)
     square = float(_phi_square(table.total)) / smaller
     size = table.tables.sum(axis=(1, 2))
     if few_units := too_few(size):
-        return MinimalEffect(math.sqrt(square), nan, nan, threshold, nan, nan, groups, few_units)
+        return MinimumEffect(math.sqrt(square), nan, nan, threshold, nan, nan, groups, few_units)
     total, n = table.total, float(table.total.sum())
     lift = total / expected_counts(total)
     rows = (total * lift).sum(axis=1) / total.sum(axis=1)
@@ -101,21 +101,21 @@ def minimal_effect(tables: ArrayLike, threshold: float = 0.1, level: float = 0.9
             for first in range(0, groups, GROUPS_AT_ONCE)
         ]
     )
-    estimate = unbiased(square, left, size)
+    estimate = jackknife_value(square, left, size)
     error = math.sqrt(groups / (groups - 1) * float(scores @ scores)) / n / smaller
-    reach = student(size, level) * error
+    reach = t_quantile(size, level) * error
     v, low, high = (math.sqrt(max(0.0, one)) for one in (estimate, estimate - reach, estimate + reach))
     # Shares are good to 15 digits: what is below is rounding.
     if not error > 1e-13:
         why = "the groups give V no error to test by: they are in equal proportions, or V is 1"
-        return MinimalEffect(v, low, high, threshold, nan, nan, groups, why)
+        return MinimumEffect(v, low, high, threshold, nan, nan, groups, why)
     t = (estimate - threshold**2) / error
-    dof = degrees(size)
+    dof = effective_dof(size)
     # Far out one tail is half of both; where it is not small its log loses nothing.
     tail = float(log10_t_tails(t, dof)) - math.log10(2.0) if t > 0 else math.log10(stats.t.sf(t, dof))
     log10_p = max(tail, floor := log10_sign_floor(groups))
     note = few_groups(groups, floor)
-    return MinimalEffect(v, low, high, threshold, 10.0**log10_p, log10_p, groups, None, note)
+    return MinimumEffect(v, low, high, threshold, 10.0**log10_p, log10_p, groups, None, note)
 
 
 def _phi_square(counts: Floats) -> Floats:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from routestat.counting.strata import Strata
-from routestat.inference.base.score_test import caution, second_order
+from routestat.inference.base.score_test import caution, score_test
 from routestat.inference.base.tables import Floats
 
 # Dense blocks of this many cells stand for the products of a stratum's margins.
@@ -48,7 +48,7 @@ def stratified_independence(strata: Strata) -> StratifiedIndependence:
     A token adds (1[source i] - p(i|z)) (1[target j] - p(j|z)) to the score of its group, added up over the
     strata z: the general association of Cochran, Mantel and Haenszel, whose variance comes from the groups. A
     dependence that points in opposite directions in different strata can cancel; one that the strata share
-    cannot. The scores go through `second_order`, with the bias that estimated margins leave in each stratum
+    cannot. The scores go through `score_test`, with the bias that estimated margins leave in each stratum
     taken out.
 
     Parameters
@@ -74,7 +74,7 @@ def stratified_independence(strata: Strata) -> StratifiedIndependence:
     cells = strata.pooled()
     scores = cells - rows.times(columns.law) - columns.centred_times(rows).transpose(0, 2, 1)
     flat = (scores * weight)[groups].reshape(len(groups), -1)
-    test = second_order(flat @ flat.T, _bias(rows, columns, n), size=by_group[groups])
+    test = score_test(flat @ flat.T, _bias(rows, columns, n), size=by_group[groups])
     return StratifiedIndependence(
         test.p,
         test.log10_p,

@@ -14,8 +14,8 @@ from scipy import special, stats
 
 from routestat.counting.strata import Strata
 from routestat.errors import RoutestatError
-from routestat.inference.base.estimate import degrees, student
-from routestat.inference.base.jackknife import unbiased
+from routestat.inference.base.estimate import effective_dof, t_quantile
+from routestat.inference.base.jackknife import jackknife_value
 from routestat.inference.base.special import log10_t_tails
 from routestat.inference.base.tables import Floats
 from routestat.inference.base.units import log10_sign_floor, too_few
@@ -28,7 +28,7 @@ SWAPS_LEFT_OUT = 4
 
 
 @dataclass(frozen=True, slots=True)
-class BeyondVocabulary:
+class BeyondTokenTypes:
     """Mutual information beyond what token types alone bring; see `beyond_token_types`.
 
     Attributes
@@ -64,7 +64,7 @@ class BeyondVocabulary:
 
 def beyond_token_types(
     strata: Strata, rng: np.random.Generator, n_swaps: int = 50, level: float = 0.95
-) -> BeyondVocabulary:
+) -> BeyondTokenTypes:
     """Compare mutual information with what is left when token types trade their target choices.
 
     Types are put in order of frequency and swapped in a circle, in random order, within bins of 8: each type of
@@ -95,7 +95,7 @@ def beyond_token_types(
     seen = strata.n_strata
     if seen < 4:
         why = f"{seen} token types with known ids: swapping types needs at least 4"
-        return BeyondVocabulary(
+        return BeyondTokenTypes(
             nan, nan, nan, nan, nan, nan, nan, nan, nan, nan, 0, seen, strata.n_tokens, why
         )
     sides = _sides(strata)
@@ -110,7 +110,7 @@ def beyond_token_types(
     few_units = too_few(np.bincount(strata.group, strata.count)) or too_few(size, "as bundled for memory")
     if few_units:
         mean, spread = float(kept.mean()), float(chance.std(ddof=1))
-        return BeyondVocabulary(
+        return BeyondTokenTypes(
             mean,
             nan,
             nan,
@@ -130,24 +130,24 @@ def beyond_token_types(
     left = np.array([[sides.total(b), sides.kept(few, b).mean()] for b in bundles])
     # The few swaps stand for all when it comes to what a bundle changes, not for their mean.
     left[:, 1] += kept.mean() - kept[:SWAPS_LEFT_OUT].mean()
-    kept_bits = unbiased(float(kept.mean()), left[:, 1], size)
-    beyond = unbiased(total, left[:, 0], size) - kept_bits
+    kept_bits = jackknife_value(float(kept.mean()), left[:, 1], size)
+    beyond = jackknife_value(total, left[:, 0], size) - kept_bits
     # Of what is kept and of what is beyond it: the bundles' linearised scores.
     changes = np.stack([kept.mean() - left[:, 1], total - kept.mean() - (left[:, 0] - left[:, 1])])
     errors = np.sqrt(g / (g - 1) * (((1.0 - size / size.sum()) * changes) ** 2).sum(axis=1)).tolist()
-    error, quantile = errors[1], student(size, level)
+    error, quantile = errors[1], t_quantile(size, level)
     reach = quantile * error
     spread = float(chance.std(ddof=1))
     both = math.hypot(error, spread)
     above = beyond + float(kept.mean() - chance.mean())
     # Types alike in everything swap without a trace: what is left beyond rounding is certain.
     z = above / max(both, 1e-12)
-    dof = min(degrees(size), n_swaps - 1.0)
+    dof = min(effective_dof(size), n_swaps - 1.0)
     # Far out one tail is half of both.
     tail = float(log10_t_tails(z, dof)) - math.log10(2.0) if z > 0 else math.log10(stats.t.sf(z, dof))
     log10_p = max(tail, log10_sign_floor(np.unique(strata.group).size))
     p = 10.0**log10_p
-    return BeyondVocabulary(
+    return BeyondTokenTypes(
         kept_bits,
         kept_bits - quantile * errors[0],
         kept_bits + quantile * errors[0],

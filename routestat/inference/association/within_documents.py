@@ -8,9 +8,9 @@ from numpy.typing import ArrayLike
 from scipy import special
 
 from routestat.errors import RoutestatError
-from routestat.inference.base.estimate import student
-from routestat.inference.base.jackknife import unbiased
-from routestat.inference.base.score_test import caution, second_order
+from routestat.inference.base.estimate import t_quantile
+from routestat.inference.base.jackknife import jackknife_value
+from routestat.inference.base.score_test import caution, score_test
 from routestat.inference.base.tables import Floats, whole_counts
 from routestat.inference.base.units import too_few
 
@@ -78,7 +78,7 @@ def within_documents(
     expected
         E_g `[group, source, target]` of the same tokens (`count_within`).
     level
-        Of confidence; Student's t (see `student`).
+        Of confidence; Student's t (see `t_quantile`).
     documents
         How many documents each group holds `[group]`, for the caution; none without it.
     slots
@@ -107,19 +107,19 @@ def within_documents(
         return WithinDocuments(0.0, 0.0, nan, nan, nan, 1.0, 0.0, nan, groups, ONE_CHOICE)
     scores = (observed - chance) / np.sqrt(np.where(mean > 0, mean, 1.0))
     flat = scores.reshape(groups, -1)
-    test = second_order(flat @ flat.T, size=size)
+    test = score_test(flat @ flat.T, size=size)
     left = [
         # What a subtraction leaves of an empty cell is rounding, of either sign.
         float(special.rel_entr(total - t, np.maximum(mean - e, 0.0)).sum()) / (n - m) / math.log(2.0)
         for t, e, m in zip(observed, chance, size, strict=True)
     ]
-    estimate = unbiased(plugin, left, size)
+    estimate = jackknife_value(plugin, left, size)
     ratio = np.divide(total, mean, out=np.zeros_like(total), where=mean > 0)
     pointwise = np.log(ratio, out=np.zeros_like(ratio), where=ratio > 0)
     influence = np.einsum("gij,ij->g", observed, pointwise) + size - np.einsum("gij,ij->g", chance, ratio)
     influence -= size * plugin * math.log(2.0)
     error = math.sqrt(groups / (groups - 1) * float(influence @ influence)) / n / math.log(2.0)
-    reach = student(size, level) * error
+    reach = t_quantile(size, level) * error
     return WithinDocuments(
         estimate, plugin, error, estimate - reach, estimate + reach, test.p, test.log10_p, test.nu, groups,
         test.reason, caution(groups, test), _short(per_document),

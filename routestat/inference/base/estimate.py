@@ -51,7 +51,7 @@ def ratio(numerator: ArrayLike, denominator: ArrayLike, level: float = 0.95) -> 
     return Estimate(value, value - reach, value + reach, error, len(bottom))
 
 
-def degrees(size: ArrayLike) -> float:
+def effective_dof(size: ArrayLike) -> float:
     """Degrees of freedom of an error from these groups: 1 / (sum of w_g**2) - 1, G - 1 if they are of one size.
 
     An error that a few long documents make up is known no better than from those few. One at least.
@@ -59,11 +59,11 @@ def degrees(size: ArrayLike) -> float:
     return max(1.0, 1.0 / float((size_shares(size) ** 2).sum()) - 1.0)
 
 
-def student(size: ArrayLike, level: float) -> float:
-    """Student's two-sided quantile with the `degrees` of these groups; NaN where they are `too_few` for an interval."""
+def t_quantile(size: ArrayLike, level: float) -> float:
+    """Student's two-sided quantile with `effective_dof` of these groups; NaN where they are `too_few`."""
     if too_few(size):
         return math.nan
-    return float(stats.t.ppf((1.0 + level) / 2.0, degrees(size)))
+    return float(stats.t.ppf((1.0 + level) / 2.0, effective_dof(size)))
 
 
 def size_shares(size: ArrayLike) -> Floats:

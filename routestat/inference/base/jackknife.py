@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from routestat.inference.base.estimate import size_shares, student
+from routestat.inference.base.estimate import size_shares, t_quantile
 from routestat.inference.base.tables import Floats, read_only
 
 
-def unbiased(whole: float, left_out: ArrayLike, size: ArrayLike) -> float:
+def jackknife_value(whole: float, left_out: ArrayLike, size: ArrayLike) -> float:
     """The figure without its leading bias: (sum of (F - (1 - w_g)**2 F_-g) - F) / (1 - sum of w_g**2).
 
     A smooth figure of the groups' sum is off by b = sum of w_g**2 v_g, with w_g the group's share of the tokens and
@@ -33,7 +33,7 @@ def unbiased(whole: float, left_out: ArrayLike, size: ArrayLike) -> float:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Bands:
+class Estimates:
     """Figures with their intervals, read-only arrays of one shape; NaN where there is none.
 
     Attributes
@@ -50,7 +50,7 @@ class Bands:
     plugin: Floats
 
 
-def bands(whole: ArrayLike, left_out: ArrayLike, size: ArrayLike, level: float = 0.95) -> Bands:
+def jackknife_each(whole: ArrayLike, left_out: ArrayLike, size: ArrayLike, level: float = 0.95) -> Estimates:
     """Every figure with its interval.
 
     Parameters
@@ -60,7 +60,7 @@ def bands(whole: ArrayLike, left_out: ArrayLike, size: ArrayLike, level: float =
     left_out, size
         The figures without each group and the group's tokens, `[..., group]`.
     level
-        Of confidence; Student's t (see `student`).
+        Of confidence; Student's t (see `t_quantile`).
     """
     figures = np.asarray(whole, dtype=np.float64)
     without, tokens = np.asarray(left_out, np.float64), np.asarray(size, np.float64)
@@ -68,12 +68,12 @@ def bands(whole: ArrayLike, left_out: ArrayLike, size: ArrayLike, level: float =
     for at in np.ndindex(figures.shape):
         row = figures[at][None], without[at][None], tokens[at][None]
         found[(slice(None), *at)] = _combined(*row, np.ones(1), level)
-    return Bands(*(read_only(np.array(part)) for part in found))
+    return Estimates(*(read_only(np.array(part)) for part in found))
 
 
-def combined(
+def jackknife_sum(
     whole: ArrayLike, left_out: ArrayLike, size: ArrayLike, weights: ArrayLike, level: float = 0.95
-) -> Bands:
+) -> Estimates:
     """One sum of figures with its interval, arrays of no axes: each group moves all figures at once.
 
     Parameters
@@ -81,7 +81,7 @@ def combined(
     whole
         Figures `[figure]`.
     left_out, size
-        `[figure, group]`, as in `bands`.
+        `[figure, group]`, as in `jackknife_each`.
     weights
         `[figure]`: 1/n for a mean.
     level
@@ -91,13 +91,13 @@ def combined(
         np.asarray(a, dtype=np.float64) for a in (whole, left_out, size, weights)
     )
     found = _combined(figures, without, tokens, weight, level)
-    return Bands(*(read_only(np.array(number)) for number in found))
+    return Estimates(*(read_only(np.array(number)) for number in found))
 
 
-def contributions(whole: float, left_out: Floats, size: Floats) -> tuple[Floats, Floats]:
+def jackknife_contributions(whole: float, left_out: Floats, size: Floats) -> tuple[Floats, Floats]:
     """What each group adds to the jackknife estimate, `[group]`, and the share of it that it has by its size.
 
-    (1 - w)(F - (1 - w) F_-g) / (1 - sum of w**2) and (1 - w) w / (1 - sum of w**2): the first sum to `unbiased`, the
+    (1 - w)(F - (1 - w) F_-g) / (1 - sum of w**2) and (1 - w) w / (1 - sum of w**2): the first sum to `jackknife_value`, the
     second to one.
     """
     share = size / size.sum()
@@ -113,11 +113,11 @@ def _combined(
     if not whole.size or not np.isfinite(left_out).all() or ((size > 0).sum(axis=1) < 2).any():
         return nan, nan, nan, plugin if whole.size else nan
     value = sum(
-        w * unbiased(f, left, n) for w, f, left, n in zip(weights, whole, left_out, size, strict=True)
+        w * jackknife_value(f, left, n) for w, f, left, n in zip(weights, whole, left_out, size, strict=True)
     )
     share = size / size.sum(axis=1, keepdims=True)
     moves = weights @ ((1.0 - share) * (whole[:, None] - left_out))
     moves = moves[(size > 0).any(axis=0)]
     error = math.sqrt(groups / (groups - 1) * float(((moves - moves.mean()) ** 2).sum()))
-    reach = student(size.sum(axis=0), level) * error
+    reach = t_quantile(size.sum(axis=0), level) * error
     return value, value - reach, value + reach, plugin

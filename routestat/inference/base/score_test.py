@@ -21,8 +21,8 @@ _LN10 = math.log(10.0)
 
 
 @dataclass(frozen=True, slots=True)
-class SecondOrder:
-    """The clustered test of second order on scores of independent groups; see `second_order`.
+class ScoreTest:
+    """The clustered test of second order on scores of independent groups; see `score_test`.
 
     Attributes
     ----------
@@ -50,13 +50,13 @@ class SecondOrder:
         return self.log10_p <= self.log10_floor
 
 
-def second_order(
+def score_test(
     gram: Floats,
     bias: float | Floats = 0.0,
     *,
     size: ArrayLike | None = None,
     log10_floor: float | None = None,
-) -> SecondOrder:
+) -> ScoreTest:
     """Test that scores of independent groups have mean zero, by the products of different groups' scores.
 
     With M the Gram matrix of the scores, the statistic is U_c, the sum of M_gh over g != h less its bias. The
@@ -85,21 +85,21 @@ def second_order(
     """
     nan, groups = math.nan, gram.shape[0]
     if why := too_few(np.ones(groups) if size is None else size):
-        return SecondOrder(nan, nan, nan, nan, nan, why)
+        return ScoreTest(nan, nan, nan, nan, nan, why)
     trace, pairs = float(np.trace(gram)), gram - bias if isinstance(bias, np.ndarray) else gram.copy()
     np.fill_diagonal(pairs, 0.0)
     cross = float(pairs.sum()) - (0.0 if isinstance(bias, np.ndarray) else bias)
     off = float((pairs**2).sum())
     # Scores of exact independence are rounding left over from counts; their Gram matrix is that squared.
     if not trace > 1e-18:
-        return SecondOrder(1.0, 0.0, nan, trace, cross, "every group's table equals its expectation exactly")
+        return ScoreTest(1.0, 0.0, nan, trace, cross, "every group's table equals its expectation exactly")
     if not off > 1e-24 * trace * trace:
         why = "no two groups have scores in common, so the spread of their products is unknown"
-        return SecondOrder(nan, nan, nan, trace, cross, why)
+        return ScoreTest(nan, nan, nan, trace, cross, why)
     floor = log10_sign_floor(groups) if log10_floor is None else log10_floor
     skewness = 8.0 * float(((pairs @ pairs) * pairs).sum()) / (2.0 * off) ** 1.5
     log10_p = max(log10_tail(cross / math.sqrt(2.0 * off), skewness), floor)
-    return SecondOrder(10.0**log10_p, log10_p, trace * trace / off, trace, cross, None, floor)
+    return ScoreTest(10.0**log10_p, log10_p, trace * trace / off, trace, cross, None, floor)
 
 
 def log10_tail(z: float, skewness: float) -> float:
@@ -193,7 +193,7 @@ def few_groups(groups: int, log10_floor: float = math.nan) -> str | None:
     return f"only {groups} groups of documents: the clustered figures are rough{least}"
 
 
-def caution(groups: int, test: SecondOrder) -> str | None:
+def caution(groups: int, test: ScoreTest) -> str | None:
     """What to note beside a test: that its units are few, and that its p-value is the least they can show."""
     if not math.isfinite(test.log10_p):
         return None

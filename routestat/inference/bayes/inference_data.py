@@ -6,13 +6,13 @@ import numpy as np
 import xarray as xr
 
 from routestat.inference.base.tables import Floats, Integers
-from routestat.inference.bayes.likelihood import Evidence
+from routestat.inference.bayes.likelihood import CollapsedLikelihood
 from routestat.inference.bayes.results import Checks
 
 
 def complete(
     data: Any,
-    evidence: Evidence,
+    evidence: CollapsedLikelihood,
     paths: tuple[tuple[int, ...], ...],
     left_out: Floats,
     checks: Checks,
@@ -51,7 +51,7 @@ def _replicated(checks: Checks, kept: Integers, chains: int, names: list[str]) -
     return xr.Dataset(values, {"chain": np.arange(chains), "draw": kept, "path": ("unit", names)})
 
 
-def _observed(evidence: Evidence, checks: Checks, names: list[str]) -> xr.Dataset:
+def _observed(evidence: CollapsedLikelihood, checks: Checks, names: list[str]) -> xr.Dataset:
     """The cells that were seen, one after the other, and the statistics of every unit."""
     pooled = [cells.pooled() for cells in evidence.units]
     unit = np.concatenate([np.full(len(row), place) for place, (row, _, _) in enumerate(pooled)])

@@ -24,7 +24,7 @@ MOST_BUNDLES = 64
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Evidence:
+class CollapsedLikelihood:
     """The collapsed likelihood of one order as a function of its parameters' logarithms.
 
     Attributes
@@ -90,7 +90,7 @@ class Evidence:
         return transition_posterior(tables.sum(axis=0) - tables, self.backing[unit]).mean
 
 
-def evidence(order: int, units: Sequence[Cells], scored: NDArray[np.bool_]) -> Evidence:
+def evidence(order: int, units: Sequence[Cells], scored: NDArray[np.bool_]) -> CollapsedLikelihood:
     """The collapsed likelihood of one order; the law that order 2 backs off to is fitted by empirical Bayes."""
     columns = [(unit, target) for unit, cells in enumerate(units) for target in range(cells.width)]
     column = np.array(columns if order == 1 else np.empty((0, 2)), dtype=np.int64).reshape(-1, 2)
@@ -101,12 +101,12 @@ def evidence(order: int, units: Sequence[Cells], scored: NDArray[np.bool_]) -> E
         # A triple of layers that no token has is left to its prior.
         backing = tuple(fit_concentration(rows) if rows.any() else np.ones(rows.shape[1]) for rows in middles)
         bases = tuple(transition_posterior(rows, a).mean for rows, a in zip(middles, backing, strict=True))
-    return Evidence(order, tuple(units), scored, column[:, 0], column[:, 1], backing, bases)
+    return CollapsedLikelihood(order, tuple(units), scored, column[:, 0], column[:, 1], backing, bases)
 
 
 def chain_evidence(
     first: NDArray[np.integer], tables: Sequence[NDArray[np.integer]], triples: Sequence[Strata]
-) -> tuple[Evidence, ...]:
+) -> tuple[CollapsedLikelihood, ...]:
     """The orders' likelihoods on the same tokens.
 
     Where there are triples, all that comes after the first gap is counted from them alone: tokens that lack a
@@ -140,7 +140,7 @@ def _bundles(tables: Sequence[NDArray], triples: Sequence[Strata]) -> Integers:
     return np.maximum(place, 0) % min(MOST_BUNDLES, max(1, int(seen.sum())))
 
 
-def closed_form(evidence: Evidence) -> tuple[Floats, Floats]:
+def closed_form(evidence: CollapsedLikelihood) -> tuple[Floats, Floats]:
     """Empirical Bayes of every unit by itself: log strengths `[unit]` and log alphas `[column]`, NaN without tokens."""
     strengths = np.full(len(evidence.units), np.nan)
     alphas = np.full(len(evidence.column_unit), np.nan)
@@ -158,7 +158,9 @@ def closed_form(evidence: Evidence) -> tuple[Floats, Floats]:
     return read_only(strengths), read_only(alphas)
 
 
-def mean_transitions(evidence: Evidence, log_alpha: Floats, tables: Sequence[NDArray]) -> tuple[Floats, ...]:
+def mean_transitions(
+    evidence: CollapsedLikelihood, log_alpha: Floats, tables: Sequence[NDArray]
+) -> tuple[Floats, ...]:
     """Posterior mean of every row of order 1 `[source, target]` per gap.
 
     (alpha + counts) / (strength + tokens), averaged over the draws.

@@ -8,7 +8,7 @@ import numpy as np
 
 from routestat.inference.base.estimate import Estimate, ratio
 from routestat.inference.base.tables import Floats, Integers, read_only
-from routestat.inference.bayes.likelihood import Evidence
+from routestat.inference.bayes.likelihood import CollapsedLikelihood
 from routestat.inference.bayes.results import OrderComparison
 from routestat.inference.bayes.tabulated import RisingSums, joined, terms
 
@@ -16,7 +16,7 @@ from routestat.inference.bayes.tabulated import RisingSums, joined, terms
 FEWEST_NODES, MOST_NODES, ERROR = 8, 96, 1e-12
 
 
-def left_out_log_likelihood(evidence: Evidence, v: Floats) -> Floats:
+def left_out_log_likelihood(evidence: CollapsedLikelihood, v: Floats) -> Floats:
     """Log probability of each bundle of groups given all others, over the scored units: `[draw, bundle]` in nats.
 
     Exact given the parameters: in the collapsed model the tokens of the other bundles act as more prior. What
@@ -53,11 +53,11 @@ def left_out_log_likelihood(evidence: Evidence, v: Floats) -> Floats:
     return result
 
 
-def left_out_sums(evidence: Evidence, unit: int) -> RisingSums:
+def left_out_sums(evidence: CollapsedLikelihood, unit: int) -> RisingSums:
     """Log probability of each bundle's tokens of a unit given all other bundles' tokens, in nats.
 
     Function `argument * n_bundles + bundle` holds an argument's part; arguments are numbered as in
-    `Evidence.arguments`.
+    `CollapsedLikelihood.arguments`.
     """
     cells = evidence.units[unit]
     bundles, rows = cells.n_bundles, len(cells.parent)
@@ -103,7 +103,7 @@ class LeftOut:
     good_k: float
 
 
-def scored_tokens(evidence: Evidence) -> Integers:
+def scored_tokens(evidence: CollapsedLikelihood) -> Integers:
     """Choices that are scored, tokens times layers, `[bundle]`; the same at every order."""
     kept = [cells for cells, use in zip(evidence.units, evidence.scored, strict=True) if use]
     return np.sum([cells.row_totals().sum(axis=1) for cells in kept], axis=0, dtype=np.int64)

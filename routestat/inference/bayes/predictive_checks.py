@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike
 from scipy import special
 
 from routestat.inference.base.tables import Floats, Integers, read_only
-from routestat.inference.bayes.likelihood import Evidence
+from routestat.inference.bayes.likelihood import CollapsedLikelihood
 from routestat.inference.bayes.results import Checks
 from routestat.inference.smoothing.posterior import draw_rows
 
@@ -18,7 +18,9 @@ REPLICATES, BUNDLE_REPLICATES = 100, 40
 MOST_CELLS = 5_000_000
 
 
-def check(evidence: Evidence, arguments: Floats, rng: np.random.Generator) -> tuple[Checks, Integers]:
+def check(
+    evidence: CollapsedLikelihood, arguments: Floats, rng: np.random.Generator
+) -> tuple[Checks, Integers]:
     """The checks of one order, and which draws of every chain they replicate.
 
     Parameters
@@ -48,7 +50,7 @@ def check(evidence: Evidence, arguments: Floats, rng: np.random.Generator) -> tu
     return Checks(STATISTICS, observed, replicated, above, effect, p_exchangeable, why), kept
 
 
-def _incomparable(evidence: Evidence) -> str:
+def _incomparable(evidence: CollapsedLikelihood) -> str:
     """Why bundles of documents cannot be compared with each other; empty if they can."""
     if evidence.order == 2:
         return "documents are compared at orders 0 and 1"
@@ -57,7 +59,7 @@ def _incomparable(evidence: Evidence) -> str:
     )
 
 
-def _replicate(evidence: Evidence, unit: int, draws: Floats, rng: np.random.Generator) -> Floats:
+def _replicate(evidence: CollapsedLikelihood, unit: int, draws: Floats, rng: np.random.Generator) -> Floats:
     """Statistics `[draw, statistic]` of tables with rows as long as those seen."""
     cells = evidence.units[unit]
     lengths, found = cells.row_totals().sum(axis=0), np.empty((len(draws), len(STATISTICS)))
@@ -68,7 +70,7 @@ def _replicate(evidence: Evidence, unit: int, draws: Floats, rng: np.random.Gene
 
 
 def _exchangeable(
-    evidence: Evidence, unit: int, draws: Floats, rng: np.random.Generator
+    evidence: CollapsedLikelihood, unit: int, draws: Floats, rng: np.random.Generator
 ) -> tuple[float, float]:
     """How many times as far bundles are from one law as bundles of exchangeable tokens, and how rarely those are."""
     cells = evidence.units[unit]
@@ -105,7 +107,7 @@ def _entropy_nats(counts: ArrayLike) -> float:
     return float(special.xlogy(rows, rows).sum() - special.xlogy(cells, cells).sum())
 
 
-def row_alpha(evidence: Evidence, unit: int, v: Floats) -> Floats:
+def row_alpha(evidence: CollapsedLikelihood, unit: int, v: Floats) -> Floats:
     """The prior `[row, target]` of a unit's rows at one draw `[argument]`."""
     cells, own = evidence.units[unit], v[evidence.arguments(unit)]
     shape = len(cells.parent), cells.width

@@ -27,7 +27,12 @@ from routestat.errors import RoutestatError
 from routestat.inference.base.tables import Floats, read_only
 from routestat.inference.bayes.counts import chain_counts, part_used
 from routestat.inference.bayes.inference_data import complete
-from routestat.inference.bayes.likelihood import Evidence, chain_evidence, closed_form, mean_transitions
+from routestat.inference.bayes.likelihood import (
+    CollapsedLikelihood,
+    chain_evidence,
+    closed_form,
+    mean_transitions,
+)
 from routestat.inference.bayes.loo import (
     LeftOut,
     compare_orders,
@@ -163,7 +168,7 @@ class _Sampled:
 
 
 def _sample(
-    evidence: Evidence, plan: Plan, rng: np.random.Generator, tick: Callable[[int], None]
+    evidence: CollapsedLikelihood, plan: Plan, rng: np.random.Generator, tick: Callable[[int], None]
 ) -> _Sampled:
     strengths, alphas = closed_form(evidence)
     data = _run(evidence, strengths, alphas, plan, rng, tick)
@@ -180,7 +185,7 @@ def _sample(
 
 
 def _run(
-    evidence: Evidence,
+    evidence: CollapsedLikelihood,
     strengths: Floats,
     alphas: Floats,
     plan: Plan,
@@ -230,7 +235,9 @@ def _interrupted(error: BaseException | None) -> bool:
     return error is not None
 
 
-def _model(evidence: Evidence, strengths: Floats, alphas: Floats) -> tuple[pm.Model, dict[str, Any]]:
+def _model(
+    evidence: CollapsedLikelihood, strengths: Floats, alphas: Floats
+) -> tuple[pm.Model, dict[str, Any]]:
     """The PyMC model and where its chains start: at the closed form, which PyMC then jitters."""
     units, centre = len(evidence.units), math.log(evidence.mean_width)
     curves = tabulate(evidence.sums())
@@ -292,7 +299,10 @@ def _quiet() -> Iterator[None]:
 
 
 def _posterior(
-    evidence: Evidence, paths: tuple[tuple[int, ...], ...], sampled: _Sampled, rng: np.random.Generator
+    evidence: CollapsedLikelihood,
+    paths: tuple[tuple[int, ...], ...],
+    sampled: _Sampled,
+    rng: np.random.Generator,
 ) -> OrderPosterior:
     data, arguments = sampled.data, sampled.arguments
     chains, draws, _ = arguments.shape
@@ -328,7 +338,7 @@ def _diagnose(data: Any) -> Diagnosis:
     return Diagnosis(rhat, bulk, tail, int(stats["diverging"].values.sum()), bfmi, stats.sizes["chain"])
 
 
-def _compare(evidence: Evidence, orders: Sequence[OrderPosterior], seed: int) -> OrderComparison:
+def _compare(evidence: CollapsedLikelihood, orders: Sequence[OrderPosterior], seed: int) -> OrderComparison:
     """The orders on the choices that `evidence`, of order 0, scores."""
     numbers, tokens = [order.order for order in orders], scored_tokens(evidence)
     layers = tuple(path[-1] for path, kept in zip(orders[0].paths, evidence.scored, strict=True) if kept)

@@ -22,7 +22,11 @@ from scipy import special
 
 from routestat.errors import RoutestatError
 from routestat.inference.base.tables import Floats
-from routestat.inference.conditional_bernoulli.poisson_binomial import counting_law, without, without_at
+from routestat.inference.conditional_bernoulli.poisson_binomial import (
+    successes_distribution,
+    without,
+    without_at,
+)
 from routestat.traces.alphabet import Alphabet
 
 MAX_LISTED = 1024
@@ -111,9 +115,9 @@ def _newton(target: Floats, theta: Floats, top_k: int) -> Floats:
 def inclusion_probabilities(log_weights: ArrayLike, top_k: int) -> Floats:
     """P(expert included) under the law, `[..., expert]` for log weights `[..., expert]`."""
     odds, _ = _scaled(log_weights, top_k)
-    p, law = counting_law(odds, top_k)
-    here = law[..., top_k, None]
-    return p * without_at(law[..., None, :], p, top_k - 1) / here if top_k else np.zeros_like(p)
+    p, distribution = successes_distribution(odds, top_k)
+    here = distribution[..., top_k, None]
+    return p * without_at(distribution[..., None, :], p, top_k - 1) / here if top_k else np.zeros_like(p)
 
 
 def pair_rows(log_weights: ArrayLike, top_k: int) -> Iterator[Floats]:
@@ -123,14 +127,14 @@ def pair_rows(log_weights: ArrayLike, top_k: int) -> Iterator[Floats]:
     experts are more than need be in memory.
     """
     odds, _ = _scaled(log_weights, top_k)
-    p, law = counting_law(odds, top_k)
-    here = law[..., top_k, None]
+    p, distribution = successes_distribution(odds, top_k)
+    here = distribution[..., top_k, None]
     for i in range(p.shape[-1] - 1):
         mine, others = p[..., i], p[..., i + 1 :]
         if top_k < 2:
             yield np.zeros(others.shape)
             continue
-        rest = without(law, mine)
+        rest = without(distribution, mine)
         both = without_at(rest[..., None, :], others, top_k - 2)
         # Rounding may leave a probability of exactly zero a hair below it.
         yield np.maximum(mine[..., None] * others * both / here, 0.0)
@@ -155,7 +159,7 @@ def log_normaliser(log_weights: ArrayLike, top_k: int) -> Floats:
     """
     theta = np.asarray(log_weights, dtype=np.float64)
     odds, shift = _scaled(theta, top_k)
-    _, law = counting_law(odds, top_k)
+    _, distribution = successes_distribution(odds, top_k)
     finite = np.isfinite(theta)
     taken = top_k - np.isposinf(theta).sum(axis=-1)
     # log(1 + w) is -log(1 - p), without a p that is one to the last digit.
@@ -163,7 +167,7 @@ def log_normaliser(log_weights: ArrayLike, top_k: int) -> Floats:
     rest = np.where(loose, np.logaddexp(0.0, np.where(loose, odds, 0.0)), 0.0).sum(axis=-1)
     # As many finite weights as slots left: one subset, whose weight is all there is.
     all_in = np.where(np.isposinf(odds) & finite, theta, 0.0).sum(axis=-1)
-    return np.asarray(np.log(law[..., top_k]) + rest - taken * shift + all_in)
+    return np.asarray(np.log(distribution[..., top_k]) + rest - taken * shift + all_in)
 
 
 def log_probability(experts: ArrayLike, log_weights: ArrayLike, top_k: int) -> Floats:

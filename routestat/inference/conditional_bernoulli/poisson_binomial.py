@@ -10,53 +10,56 @@ from scipy import special
 from routestat.inference.base.tables import Floats
 
 
-def counting_law(odds: Floats, top_k: int) -> tuple[Floats, Floats]:
+def successes_distribution(odds: Floats, top_k: int) -> tuple[Floats, Floats]:
     """p `[..., draw]` of log odds, and P(N = m) `[..., m]`, as far up as taking draws out of it at k needs."""
     p = special.expit(odds)
     q, n = special.expit(-odds), odds.shape[-1]
     # Downwards the law must begin where nothing is left: by Bernstein's bound beyond this 1e-18 is not.
     reach = n if (p > 0.5).any() else top_k
     top = min(n, reach, top_k + 15 + int(np.sqrt(200 + 84 * top_k)))
-    law = np.zeros((*p.shape[:-1], top + 1))
-    law[..., 0] = 1.0
+    distribution = np.zeros((*p.shape[:-1], top + 1))
+    distribution[..., 0] = 1.0
     for e in range(n):
-        more = law[..., :-1] * p[..., e, None]
-        law *= q[..., e, None]
-        law[..., 1:] += more
-    return p, law
+        more = distribution[..., :-1] * p[..., e, None]
+        distribution *= q[..., e, None]
+        distribution[..., 1:] += more
+    return p, distribution
 
 
-def without(law: Floats, p: Floats) -> Floats:
+def without(distribution: Floats, p: Floats) -> Floats:
     """The law `[..., m]` with one draw of probability p `[...]` taken out."""
-    law, p = np.broadcast_to(law, (*p.shape, law.shape[-1])), np.asarray(p)
-    out = np.zeros(law.shape)
+    distribution, p = np.broadcast_to(distribution, (*p.shape, distribution.shape[-1])), np.asarray(p)
+    out = np.zeros(distribution.shape)
     light = np.minimum(p, 0.5)
     before: Floats | float = 0.0
-    for m in range(law.shape[-1]):
-        before = (law[..., m] - light * before) / (1.0 - light)
+    for m in range(distribution.shape[-1]):
+        before = (distribution[..., m] - light * before) / (1.0 - light)
         out[..., m] = before
     heavy = p > 0.5
     if heavy.any():
-        whole, share = law[heavy], p[heavy]
+        whole, share = distribution[heavy], p[heavy]
         down, after = np.zeros(whole.shape), np.zeros(share.shape)
-        for m in range(law.shape[-1] - 2, -1, -1):
+        for m in range(distribution.shape[-1] - 2, -1, -1):
             down[:, m] = after = (whole[:, m + 1] - (1.0 - share) * after) / share
         out[heavy] = down
     return out
 
 
-def without_at(law: Floats, p: Floats, place: int) -> Floats:
+def without_at(distribution: Floats, p: Floats, place: int) -> Floats:
     """P(N without one draw = place) `[...]`: `without` where only one place is asked for."""
     light = np.minimum(p, 0.5)
     odds, scale = light / (1.0 - light), 1.0 / (1.0 - light)
     out = np.zeros(p.shape)
     for m in range(place + 1):
-        out = law[..., m] * scale - odds * out
+        out = distribution[..., m] * scale - odds * out
     heavy = p > 0.5
     if heavy.any():
         share = p[heavy]
-        whole, after = np.broadcast_to(law, (*p.shape, law.shape[-1]))[heavy], np.zeros(share.shape)
-        for m in range(law.shape[-1] - 2, place - 1, -1):
+        whole, after = (
+            np.broadcast_to(distribution, (*p.shape, distribution.shape[-1]))[heavy],
+            np.zeros(share.shape),
+        )
+        for m in range(distribution.shape[-1] - 2, place - 1, -1):
             after = (whole[:, m + 1] - (1.0 - share) * after) / share
         out[heavy] = after
     return out

@@ -32,8 +32,8 @@ from numpy.typing import ArrayLike
 from scipy import special, stats
 
 from routestat.errors import RoutestatError
-from routestat.inference.base.estimate import degrees
-from routestat.inference.base.jackknife import unbiased
+from routestat.inference.base.estimate import effective_dof
+from routestat.inference.base.jackknife import jackknife_value
 from routestat.inference.base.score_test import CELLS_AT_ONCE, clustered_scores
 from routestat.inference.base.tables import Floats, read_only
 from routestat.inference.base.units import too_few
@@ -93,7 +93,7 @@ def inclusion_information(
     if reason := estimate.reason:
         return InformationInterval(nan, plugin, nan, nan, nan, level, n, groups, reason)
     value, error = estimate.nats / math.log(2.0), estimate.error / math.log(2.0)
-    reach = float(stats.t.ppf((1.0 + level) / 2.0, estimate.degrees)) * error
+    reach = float(stats.t.ppf((1.0 + level) / 2.0, estimate.dof)) * error
     return InformationInterval(value, plugin, error, value - reach, value + reach, level, n, groups)
 
 
@@ -103,7 +103,7 @@ class _Estimate:
 
     nats: float
     error: float
-    degrees: float
+    dof: float
     hidden: float
     left: float
 
@@ -187,7 +187,7 @@ def _estimate(of: _Inclusions) -> _Estimate:
     share = of.tokens / n
     whole = float(of.information(lambda x: x.sum(axis=0, keepdims=True))[0])
     left_out = of.information(lambda x: x.sum(axis=0) - x)
-    jackknife = unbiased(whole, left_out, of.tokens)
+    jackknife = jackknife_value(whole, left_out, of.tokens)
     total = of.pairs.sum(axis=0, dtype=np.int64).astype(np.float64)
     expectation = np.outer(of.sources.sum(axis=0), of.targets.sum(axis=0)) / n
     scores = clustered_scores(of.pairs, of.sources, of.targets, of.tokens)
@@ -217,7 +217,7 @@ def _estimate(of: _Inclusions) -> _Estimate:
     error = math.sqrt(pairs / 2.0 + single)
     # Satterthwaite: the part of single groups is known no better than a sum of so many squares, less what is taken off.
     dof = error**4 / (uneven * (pairs + single) ** 2) if single > 0 else math.inf
-    dof = min(dof, degrees(of.tokens))
+    dof = min(dof, effective_dof(of.tokens))
     return _Estimate(nats, error, max(1.0, dof), hidden, margins + left)
 
 

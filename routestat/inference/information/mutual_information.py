@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from routestat.errors import RoutestatError
-from routestat.inference.base.estimate import student
-from routestat.inference.base.jackknife import unbiased
+from routestat.inference.base.estimate import t_quantile
+from routestat.inference.base.jackknife import jackknife_value
 from routestat.inference.base.tables import Contingency, Floats, contingency, expected_counts, whole_counts
 from routestat.inference.base.units import too_few
 from routestat.inference.information.entropy import estimator_of, nats_per_unit
@@ -149,7 +149,7 @@ def mutual_information_interval(tables: ArrayLike, level: float = 0.95) -> Infor
 
     Centred on the delete-group jackknife, which takes out the bias that tokens of one document share; with the
     linearised variance G/(G-1) sum psi_g**2 / n**2, psi_g = sum of T_g (log(p/e) - I). Limits are those of
-    Student's t (see `student`): with 20 to 60 groups the normal's fall a point or two short of the level, and
+    Student's t (see `t_quantile`): with 20 to 60 groups the normal's fall a point or two short of the level, and
     with more the two agree. Where source and target are independent the variance's leading term
     vanishes and the interval says little: test that with `independence`.
 
@@ -174,9 +174,9 @@ def mutual_information_interval(tables: ArrayLike, level: float = 0.95) -> Infor
     if why := too_few(size):
         return InformationInterval(nan, plugin, nan, nan, nan, level, n, groups, why)
     left_out, scores = _leave_each_out(table)
-    estimate = unbiased(plugin, left_out / math.log(2.0), size)
+    estimate = jackknife_value(plugin, left_out / math.log(2.0), size)
     error = math.sqrt(groups / (groups - 1) * float(scores @ scores)) / n / math.log(2.0)
-    reach = student(size, level) * error
+    reach = t_quantile(size, level) * error
     return InformationInterval(estimate, plugin, error, estimate - reach, estimate + reach, level, n, groups)
 
 

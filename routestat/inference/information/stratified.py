@@ -8,8 +8,8 @@ from scipy import special
 
 from routestat.counting.strata import Strata
 from routestat.errors import RoutestatError
-from routestat.inference.base.estimate import student
-from routestat.inference.base.jackknife import unbiased
+from routestat.inference.base.estimate import t_quantile
+from routestat.inference.base.jackknife import jackknife_value
 from routestat.inference.base.tables import Floats
 from routestat.inference.base.units import too_few
 from routestat.inference.information.mutual_information import InformationInterval
@@ -20,7 +20,7 @@ def conditional_information_interval(strata: Strata, level: float = 0.95) -> Inf
 
     With hundreds of strata the plug-in is far too high: at a thousand token types of 28 x 28 cells by a fifth.
     Leaving out whole groups takes out the leading term of that bias whatever goes on inside documents, and the
-    same replicates give the error: a group moves the figure by (1 - w_g)(I - I_-g), w_g its share of the tokens.
+    same replicates give the error: a group moves the figure by (1 - w_g)(I - I without g), w_g its share of the tokens.
     In the expert view the information is that of one source slot and one target slot of a token.
 
     Parameters
@@ -28,7 +28,7 @@ def conditional_information_interval(strata: Strata, level: float = 0.95) -> Inf
     strata
         Groups are independent, tokens within one need not be.
     level
-        Of confidence, between 0 and 1; Student's t (see `student`).
+        Of confidence, between 0 and 1; Student's t (see `t_quantile`).
 
     Raises
     ------
@@ -65,10 +65,10 @@ def conditional_information_interval(strata: Strata, level: float = 0.95) -> Inf
     if why := too_few(size):
         return InformationInterval(nan, plugin, nan, nan, nan, level, strata.n_tokens, groups, why)
     replicates = left / (n - size[used]) / unit
-    estimate = unbiased(plugin, replicates, size[used])
+    estimate = jackknife_value(plugin, replicates, size[used])
     moves = (1.0 - size[used] / n) * (plugin - replicates)
     error = math.sqrt(groups / (groups - 1) * float(((moves - moves.mean()) ** 2).sum()))
-    reach = student(size[used], level) * error
+    reach = t_quantile(size[used], level) * error
     return InformationInterval(
         estimate, plugin, error, estimate - reach, estimate + reach, level, strata.n_tokens, groups
     )

@@ -132,7 +132,7 @@ def half_splits(
     -----
     The Monte-Carlo error covers the drawing of the splits: how far the rate may be from that over all splits of
     these documents. Other documents of the same kind would have a rate of their own. Only the test of loads is
-    checked here; `routestat.inference.level_checks.verdicts` has those of independence and order.
+    checked here; `routestat.inference.level_checks.level_check` has those of independence and order.
     """
     tables, sizes = _checked(loads, tokens, n_splits, level)
     groups = np.flatnonzero(sizes.any(axis=0))

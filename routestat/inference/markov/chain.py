@@ -16,7 +16,7 @@ from routestat.counting.context import Context
 from routestat.counting.counts import Counts
 from routestat.errors import RoutestatError
 from routestat.inference.base.tables import Floats, read_only, whole_counts
-from routestat.inference.markov.second_order import SecondOrder
+from routestat.inference.markov.second_order import SecondOrderStep
 from routestat.inference.smoothing.design_effect import TOO_NARROW, row_weight, transition_design_effect
 from routestat.inference.smoothing.posterior import TransitionPosterior, log_evidence, posterior_of
 from routestat.inference.smoothing.prior import positive_alpha, resolve_alpha
@@ -88,7 +88,7 @@ class Chain:
     counts: tuple[NDArray[np.int64], ...]
     alpha: str | float
     priors: tuple[Floats, ...]
-    second: tuple[SecondOrder | None, ...] = ()
+    second: tuple[SecondOrderStep | None, ...] = ()
     orders: tuple[int, ...] = ()
     design_effects: tuple[float, ...] = ()
 
@@ -140,10 +140,14 @@ class Chain:
         rule = "perks" if self.alpha == "empirical-bayes" else self.alpha
         return resolve_alpha(self.counts[gap].sum(axis=0)[None], rule)
 
-    def own_law(self, gap: int) -> Floats:
+    def own_distribution(self, gap: int) -> Floats:
         """The law of order 0 of the layer after `gap`, whatever the source."""
         concentration = self.counts[gap].sum(axis=0) + self.own_prior(gap)
         return read_only(concentration / concentration.sum())
+
+    def own_law(self, gap: int) -> Floats:
+        """Return `own_distribution` under its earlier name."""
+        return self.own_distribution(gap)
 
     @property
     def log_evidence(self) -> float:
@@ -239,7 +243,7 @@ def fit_chain(
     n_experts: Sequence[int] = (),
     top_k: Sequence[int] = (),
     states: str = "subset",
-    second: Sequence[SecondOrder | None] = (),
+    second: Sequence[SecondOrderStep | None] = (),
     orders: Sequence[int] = (),
     design_effects: Sequence[float] = (),
 ) -> Chain:
@@ -261,7 +265,7 @@ def fit_chain(
         One entry per layer.
     states : {"subset", "expert"}
     second, orders : sequences
-        One entry per gap, or none: order 1 throughout. Order 2 wants its `SecondOrder`.
+        One entry per gap, or none: order 1 throughout. Order 2 wants its `SecondOrderStep`.
     design_effects : sequence of float
         One per gap: how many tokens are worth an independent one. Measured on the groups unless given; 1, tokens
         independent, where there are no groups, and in the expert view.

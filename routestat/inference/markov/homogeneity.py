@@ -12,8 +12,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from routestat.errors import RoutestatError
-from routestat.inference.base.jackknife import Bands, bands, combined, contributions
-from routestat.inference.base.score_test import CELLS_AT_ONCE, few_groups, second_order
+from routestat.inference.base.jackknife import (
+    Estimates,
+    jackknife_contributions,
+    jackknife_each,
+    jackknife_sum,
+)
+from routestat.inference.base.score_test import CELLS_AT_ONCE, few_groups, score_test
 from routestat.inference.base.tables import Floats, whole_counts
 from routestat.inference.base.units import too_few
 
@@ -22,7 +27,7 @@ LARGE_BIAS = 0.1
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class Evenness:
+class StatisticByGap:
     """One figure of every gap, in bits, and whether it is the same in all.
 
     Attributes
@@ -41,11 +46,11 @@ class Evenness:
         Why there is no interval or test, or None.
     """
 
-    gap_bits: Bands
-    mean_bits: Bands
+    gap_bits: Estimates
+    mean_bits: Estimates
     range_bits: float
     spread_bits: float
-    slope_bits_per_layer: Bands
+    slope_bits_per_layer: Estimates
     p_clustered: float
     log10_p_clustered: float
     nu: float
@@ -73,8 +78,8 @@ class Homogeneity:
     """
 
     layers: tuple[int, ...]
-    information: Evenness
-    conditional_entropy: Evenness
+    information: StatisticByGap
+    conditional_entropy: StatisticByGap
     n_tokens: tuple[int, ...]
     n_groups: int
     level: float
@@ -91,7 +96,7 @@ def homogeneity(
     zero where the gaps are alike, whatever goes on inside the group, and since all gaps see the same tokens their
     joint chance is taken from the groups. The jackknife takes out the plug-in bias, which differs between gaps with
     the states in use and with how much tokens of a document resemble each other. The scores go through
-    `second_order`; where no gap says anything of the next they hardly ever reject. Equal information is not equal
+    `score_test`; where no gap says anything of the next they hardly ever reject. Equal information is not equal
     law; unequal information is an unequal law under every naming.
 
     Parameters
@@ -159,7 +164,7 @@ def _reason(size: Floats) -> str | None:
     return next(few, None)
 
 
-def _sparse(information: Bands) -> str | None:
+def _sparse(information: Estimates) -> str | None:
     off = information.plugin - information.value
     if not (off > LARGE_BIAS).any():
         return None
@@ -196,11 +201,11 @@ def _x_log_x(counts: Floats) -> Floats:
 
 def _evenness(
     whole: Floats, left_out: Floats, size: Floats, layers: tuple[int, ...], level: float, reason: str | None
-) -> Evenness:
-    each, gaps, nan = bands(whole, left_out, size, level), len(whole), math.nan
+) -> StatisticByGap:
+    each, gaps, nan = jackknife_each(whole, left_out, size, level), len(whole), math.nan
     if reason is not None:
-        none = bands(nan, np.full(1, nan), np.ones(1))
-        return Evenness(
+        none = jackknife_each(nan, np.full(1, nan), np.ones(1))
+        return StatisticByGap(
             gap_bits=each, mean_bits=none, range_bits=nan, spread_bits=nan, slope_bits_per_layer=none,
             p_clustered=nan, log10_p_clustered=nan, nu=nan, reason=reason,
         )  # fmt: skip
@@ -208,23 +213,23 @@ def _evenness(
     added, by_size = (
         np.array(part)
         for part in zip(
-            *(contributions(f, left, n) for f, left, n in zip(whole, left_out, size, strict=True)),
+            *(jackknife_contributions(f, left, n) for f, left, n in zip(whole, left_out, size, strict=True)),
             strict=True,
         )
     )
     # Where choices are missing a group weighs more in one gap than in another: that is no difference of the gaps.
     scores = added - by_size * each.value.mean()
     scores = (scores - scores.mean(axis=0)).T
-    test = second_order(scores @ scores.T)
+    test = score_test(scores @ scores.T)
     # Products of different groups hold all of the squared differences but what each group has on its own.
     pairs = 1.0 - float((by_size.mean(axis=0) ** 2).sum())
     between = max(0.0, test.cross) / pairs if math.isfinite(test.cross) else nan
-    return Evenness(
+    return StatisticByGap(
         gap_bits=each,
-        mean_bits=combined(whole, left_out, size, np.full(gaps, 1.0 / gaps), level),
+        mean_bits=jackknife_sum(whole, left_out, size, np.full(gaps, 1.0 / gaps), level),
         range_bits=float(np.ptp(each.value)),
         spread_bits=math.sqrt(between / (gaps - 1)),
-        slope_bits_per_layer=combined(whole, left_out, size, depth / (depth**2).sum(), level),
+        slope_bits_per_layer=jackknife_sum(whole, left_out, size, depth / (depth**2).sum(), level),
         p_clustered=test.p,
         log10_p_clustered=test.log10_p,
         nu=test.nu,

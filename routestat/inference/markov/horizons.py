@@ -12,18 +12,18 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from routestat.errors import RoutestatError
-from routestat.inference.base.jackknife import Bands, bands, combined
-from routestat.inference.base.score_test import SecondOrder, few_groups, second_order
+from routestat.inference.base.jackknife import Estimates, jackknife_each, jackknife_sum
+from routestat.inference.base.score_test import ScoreTest, few_groups, score_test
 from routestat.inference.base.tables import Floats, Integers, read_only, whole_counts
 from routestat.inference.base.units import too_few
 from routestat.inference.markov.homogeneity import LARGE_BIAS
 from routestat.inference.markov.implied_steps import (
-    Walk,
-    WalkScores,
+    ImpliedScores,
+    ImpliedSteps,
     followed_by,
+    implied_bits,
+    implied_scores,
     one_step,
-    walk_figures,
-    walk_scores,
 )
 
 # Wide tables: groups are bundled until all of them have about so many cells, but into no fewer than LEAST.
@@ -90,7 +90,7 @@ class Horizons:
     discrepancy_bits
         sum of p(x) KL(P counted(.|x) || P implied(.|x)): bits per token that the chain loses at this horizon.
     p_clustered, log10_p_clustered, nu
-        Clustered test that the chain explains the n-step table (see `chapman.walk_scores`), and its degrees of
+        Clustered test that the chain explains the n-step table (see `chapman.implied_scores`), and its degrees of
         freedom. NaN at horizon 1, where there is nothing to explain: the last two figures are zero there.
     n_tokens
         With both layers known, `[start, horizon]`.
@@ -113,18 +113,18 @@ class Horizons:
     """
 
     horizons: tuple[int, ...]
-    direct_bits: Bands
-    chain_bits: Bands
-    difference_bits: Bands
-    discrepancy_bits: Bands
+    direct_bits: Estimates
+    chain_bits: Estimates
+    difference_bits: Estimates
+    discrepancy_bits: Estimates
     p_clustered: Floats
     log10_p_clustered: Floats
     nu: Floats
     n_tokens: Integers
-    mean_direct_bits: Bands
-    mean_chain_bits: Bands
-    mean_difference_bits: Bands
-    mean_discrepancy_bits: Bands
+    mean_direct_bits: Estimates
+    mean_chain_bits: Estimates
+    mean_difference_bits: Estimates
+    mean_discrepancy_bits: Estimates
     p_combined: Floats
     log10_p_combined: Floats
     p_all: float
@@ -194,10 +194,10 @@ def horizons(
     furthest = min(farthest, len(tables))
     bundle = bundles_of(tables)
     found = _Findings(len(tables), furthest, len(bundle.starts))
-    ready: dict[int, Walk] = {}
+    ready: dict[int, ImpliedSteps] = {}
     total, done = sum(min(furthest, len(tables) - l) for l in range(len(tables))), 0
     for start in range(len(tables)):
-        walk: Walk | None = None
+        walk: ImpliedSteps | None = None
         for n in range(1, min(furthest, len(tables) - start) + 1):
             end = start + n
             progress(done, total)
@@ -252,35 +252,35 @@ class _Findings:
         self.left_out = np.full((4, *shape, bundles), math.nan)
         self.size = np.zeros((*shape, bundles))
         self.tests = np.full((3, *shape), math.nan)
-        self.sums = [WalkScores(np.zeros((bundles, bundles)), 0.0) for _ in range(furthest)]
+        self.sums = [ImpliedScores(np.zeros((bundles, bundles)), 0.0) for _ in range(furthest)]
         self.scored = np.zeros(furthest, np.int64)
         self.reasons: dict[tuple[int, int], str] = {}
-        self.tested: list[tuple[SecondOrder, float]] = []
+        self.tested: list[tuple[ScoreTest, float]] = []
 
-    def add(self, start: int, n: int, ends: NDArray[np.integer], walk: Walk) -> None:
+    def add(self, start: int, n: int, ends: NDArray[np.integer], walk: ImpliedSteps) -> None:
         at = start, n - 1
         self.size[at] = size = ends.sum(axis=(1, 2))
         total = ends.sum(axis=0, dtype=np.float64)
         if not size.any():
             self.reasons[start, n] = "no tokens with both layers known"
             return
-        self.whole[:, *at] = walk_figures(total[None], walk.law[None])[:, 0]
+        self.whole[:, *at] = implied_bits(total[None], walk.distribution[None])[:, 0]
         if few := too_few(size):
             self.reasons[start, n] = few
             return
-        self.left_out[:, *at] = walk_figures(total - ends, walk.left_out)
+        self.left_out[:, *at] = implied_bits(total - ends, walk.left_out)
         if n == 1:
             # The chain is made of these very tables.
             self.whole[2:, *at] = self.left_out[2:, *at] = 0.0
             return
-        lost = int(total[~(walk.law > 0)].sum())
+        lost = int(total[~(walk.distribution > 0)].sum())
         if lost == size.sum():
             self.reasons[start, n] = "the chain never goes there: no token has the layers between"
             return
-        scores, sums = walk_scores(ends, walk), self.sums[n - 1]
-        self.sums[n - 1] = WalkScores(sums.gram + scores.gram, sums.bias + scores.bias)
+        scores, sums = implied_scores(ends, walk), self.sums[n - 1]
+        self.sums[n - 1] = ImpliedScores(sums.gram + scores.gram, sums.bias + scores.bias)
         self.scored[n - 1] += 1
-        test = second_order(scores.gram, scores.bias)
+        test = score_test(scores.gram, scores.bias)
         self.tests[:, *at] = test.p, test.log10_p, test.nu
         self.tested.append((test, scores.bias))
         left = f"tokens left out as the chain never goes there (a layer between is missing): {lost}"
@@ -290,20 +290,25 @@ class _Findings:
 
     def result(self, level: float, groups: int) -> Horizons:
         steps, bundles = self.whole.shape[2], self.size.shape[2]
-        each = [bands(f, left, self.size, level) for f, left in zip(self.whole, self.left_out, strict=True)]
+        each = [
+            jackknife_each(f, left, self.size, level)
+            for f, left in zip(self.whole, self.left_out, strict=True)
+        ]
         means = [self._means(figure, level) for figure in range(4)]
         nan = math.nan
         combined_p, every = np.full((2, steps), nan), (nan, nan)
         if steps > 1:
-            together = WalkScores(np.sum([s.gram for s in self.sums], axis=0), sum(s.bias for s in self.sums))
+            together = ImpliedScores(
+                np.sum([s.gram for s in self.sums], axis=0), sum(s.bias for s in self.sums)
+            )
             # Sums of no tables at all would be scores of exactly nothing, and the chain certain.
             filled = [n for n in range(1, steps) if self.scored[n]]
             for n in filled:
-                test = second_order(self.sums[n].gram, self.sums[n].bias)
+                test = score_test(self.sums[n].gram, self.sums[n].bias)
                 combined_p[:, n] = test.p, test.log10_p
                 self.tested.append((test, self.sums[n].bias))
             if filled:
-                whole = second_order(together.gram, together.bias)
+                whole = score_test(together.gram, together.bias)
                 every = whole.p, whole.log10_p
                 self.tested.append((whole, together.bias))
         sparse = _sparse(each[0], each[2])
@@ -321,7 +326,7 @@ class _Findings:
         )  # fmt: skip
 
     def _rough(self) -> str | None:
-        """A caution where the bias that `walk_scores` takes out, or most of it, exceeds the test's own chance."""
+        """A caution where the bias that `implied_scores` takes out, or most of it, exceeds the test's own chance."""
         rough = sum(bias * math.sqrt(test.nu / 2.0) > test.trace for test, bias in self.tested)
         return (
             f"few tokens for the states: what estimated laws do to a test exceeds its own chance in {rough} of "
@@ -330,18 +335,18 @@ class _Findings:
             else None
         )
 
-    def _means(self, figure: int, level: float) -> Bands:
+    def _means(self, figure: int, level: float) -> Estimates:
         columns = []
         for n in range(self.whole.shape[2]):
             known = np.isfinite(self.whole[figure, :, n])
             whole, left_out = self.whole[figure, known, n], self.left_out[figure, known, n]
             weights = np.full(len(whole), 1.0 / max(1, len(whole)))
-            columns.append(combined(whole, left_out, self.size[known, n], weights, level))
+            columns.append(jackknife_sum(whole, left_out, self.size[known, n], weights, level))
         names = ("value", "low", "high", "plugin")
-        return Bands(*(read_only(np.array([getattr(c, name) for c in columns])) for name in names))
+        return Estimates(*(read_only(np.array([getattr(c, name) for c in columns])) for name in names))
 
 
-def _sparse(*figures: Bands) -> str | None:
+def _sparse(*figures: Estimates) -> str | None:
     """A caution where the jackknife had so much to take out that what it left may be most of a figure."""
     off = [abs(band.plugin - band.value)[np.isfinite(band.value)] for band in figures]
     most = max((float(each.max()) for each in off if each.size), default=0.0)

@@ -10,7 +10,7 @@ from routestat.inference.base.tables import Floats
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Walk:
+class ImpliedSteps:
     """The law of one or more steps, how each group moves it, and the law without each group.
 
     Attributes
@@ -24,36 +24,36 @@ class Walk:
         P without group g, `[group, source, target]`.
     """
 
-    law: Floats
+    distribution: Floats
     moved: Floats
     left_out: Floats
 
 
-def one_step(tables: NDArray[np.integer]) -> Walk:
+def one_step(tables: NDArray[np.integer]) -> ImpliedSteps:
     """The walk of one step from its counts `[group, source, target]`."""
     total = tables.sum(axis=0, dtype=np.float64)
     rows, own = total.sum(axis=1), tables.sum(axis=2, dtype=np.float64)
-    law = total * _inverse(rows)[:, None]
+    distribution = total * _inverse(rows)[:, None]
     moved = np.ascontiguousarray(tables.transpose(1, 0, 2), dtype=np.float64)
-    moved -= own.T[:, :, None] * law[:, None, :]
+    moved -= own.T[:, :, None] * distribution[:, None, :]
     moved *= _inverse(rows)[:, None, None]
     left_out = total - tables
     left_out *= _inverse(rows - own)[:, :, None]
-    return Walk(law, moved, left_out)
+    return ImpliedSteps(distribution, moved, left_out)
 
 
-def followed_by(walk: Walk, step: Walk) -> Walk:
+def followed_by(walk: ImpliedSteps, step: ImpliedSteps) -> ImpliedSteps:
     """The walk that goes on by `step`: d(PQ) = dP Q + P dQ, so a step costs the same however long the walk."""
     start, groups, middle = walk.moved.shape
-    end = step.law.shape[1]
+    end = step.distribution.shape[1]
     # Both products are one large matrix product each: that is what the order of the axes is for.
-    moved = (walk.moved.reshape(-1, middle) @ step.law).reshape(start, groups, end)
-    moved += (walk.law @ step.moved.reshape(middle, -1)).reshape(start, groups, end)
-    return Walk(walk.law @ step.law, moved, walk.left_out @ step.left_out)
+    moved = (walk.moved.reshape(-1, middle) @ step.distribution).reshape(start, groups, end)
+    moved += (walk.distribution @ step.moved.reshape(middle, -1)).reshape(start, groups, end)
+    return ImpliedSteps(walk.distribution @ step.distribution, moved, walk.left_out @ step.left_out)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class WalkScores:
+class ImpliedScores:
     """Groups' scores under the chain: Gram matrix `[group, group]`, and what estimated laws add to its sum.
 
     Both of several tables of the same groups add up to those of their scores side by side.
@@ -63,7 +63,7 @@ class WalkScores:
     bias: float
 
 
-def walk_scores(direct: NDArray[np.integer], walk: Walk) -> WalkScores:
+def implied_scores(direct: NDArray[np.integer], walk: ImpliedSteps) -> ImpliedScores:
     """Scores of the groups under the null that the chain explains the table of a walk's two ends.
 
     Z_g = D_g - D_g(x.) P - n_x dP^(g), over the root of n_x P: the group's own residual, less what it did to the
@@ -89,10 +89,10 @@ def walk_scores(direct: NDArray[np.integer], walk: Walk) -> WalkScores:
     own = direct.sum(axis=2, dtype=np.float64)
     total = direct.sum(axis=0, dtype=np.float64)
     rows = own.sum(axis=0)
-    expected = rows[:, None] * walk.law
+    expected = rows[:, None] * walk.distribution
     weight = np.sqrt(_inverse(expected))
     scores = direct.astype(np.float64)
-    scores -= own[:, :, None] * walk.law
+    scores -= own[:, :, None] * walk.distribution
     scores -= (rows[:, None, None] * walk.moved).transpose(1, 0, 2)
     scores *= weight
     flat = scores.reshape(len(scores), -1)
@@ -100,10 +100,10 @@ def walk_scores(direct: NDArray[np.integer], walk: Walk) -> WalkScores:
     scores *= weight
     others = (total - direct) - (rows - own)[:, :, None] * walk.left_out
     crossed = float((scores * others).sum())
-    return WalkScores(gram, float(gram.sum() - np.trace(gram)) - crossed)
+    return ImpliedScores(gram, float(gram.sum() - np.trace(gram)) - crossed)
 
 
-def walk_figures(direct: Floats, law: Floats) -> Floats:
+def implied_bits(direct: Floats, distribution: Floats) -> Floats:
     """Plug-in figures in bits, `[figure, batch]`: information counted and implied, their difference, discrepancy.
 
     With p the law of the source in `direct`, q(z|x) the counted and P(z|x) the implied law: I of p q, I of p P, the
@@ -121,24 +121,24 @@ def walk_figures(direct: Floats, law: Floats) -> Floats:
     cells, ends = _x_log_x(direct).sum(axis=(1, 2)), _x_log_x(rows).sum(axis=1)
     counted = (cells - ends - _x_log_x(direct.sum(axis=1)).sum(axis=1)) / n + np.log(n)
 
-    log_law = np.log(np.where(law > 0, law, 1.0))
+    logs = np.log(np.where(distribution > 0, distribution, 1.0))
     shares = rows / n[:, None]
-    reached = (shares[:, None, :] @ law)[:, 0, :]
-    arrive = law.sum(axis=2)
+    reached = (shares[:, None, :] @ distribution)[:, 0, :]
+    arrive = distribution.sum(axis=2)
     total = reached.sum(axis=1)
-    inside = np.einsum("gx,gxz,gxz->g", shares, law, log_law)
+    inside = np.einsum("gx,gxz,gxz->g", shares, distribution, logs)
     # Rows of P sum to one, but for states that were never seen to go on.
     inside -= (shares * _x_log_x(arrive)).sum(axis=1)
     total = np.where(total > 0, total, math.nan)
     implied = (inside - _x_log_x(reached).sum(axis=1)) / total + np.log(total)
 
-    lost = (direct > 0) & ~(law > 0)
+    lost = (direct > 0) & ~(distribution > 0)
     if lost.any():
         kept = np.where(lost, 0.0, direct)
         n = kept.sum(axis=(1, 2))
         cells, ends = _x_log_x(kept).sum(axis=(1, 2)), _x_log_x(kept.sum(axis=2)).sum(axis=1)
         direct, n = kept, np.where(n > 0, n, math.nan)
-    apart = (cells - ends - np.einsum("gxz,gxz->g", direct, log_law)) / n
+    apart = (cells - ends - np.einsum("gxz,gxz->g", direct, logs)) / n
     return np.stack([counted, implied, counted - implied, apart]) / math.log(2.0)
 
 

@@ -9,7 +9,7 @@ from scipy import sparse
 from routestat.counting.strata import Strata
 from routestat.inference.association.stratified import StratifiedIndependence
 from routestat.inference.base.pair_bias import MarginParts, pair_bias
-from routestat.inference.base.score_test import caution, second_order
+from routestat.inference.base.score_test import caution, score_test
 from routestat.inference.base.tables import Floats
 from routestat.inference.markov.order_tests import CELLS_AT_ONCE, TIE, check_strata, nothing_to_test
 
@@ -62,7 +62,7 @@ def clustered_order(strata: Strata) -> StratifiedIndependence:
     if np.trace(gram) < TIE * largest:
         gram[:] = 0.0
     bias, size = pair_bias(_parts(row, column, y, group, count), len(gram)), np.bincount(group, count)
-    test, used = second_order(gram, bias, size=size), int(y.max()) + 1
+    test, used = score_test(gram, bias, size=size), int(y.max()) + 1
     p, reason = (test.p, test.log10_p, test.nu), test.reason
     times = float(bias.sum()) * math.sqrt(test.nu / 2.0) / test.trace if test.nu > 0 else 0.0
     if times > MOST_BIAS:

@@ -186,9 +186,9 @@ def _redrawn(table: Floats, rng: np.random.Generator, n: int) -> Floats:
     """Sums of c ln c of `n` tables drawn with the margins of this one, `[resample]`."""
     rows, columns = (table.sum(axis=axis).astype(np.int64) for axis in (1, 0))
     # Left to itself scipy takes Patefield's way where cells hold many tokens and Boyett's where they hold few.
-    law, at_once = stats.random_table(rows, columns), max(1, CELLS_AT_ONCE // table.size)
+    distribution, at_once = stats.random_table(rows, columns), max(1, CELLS_AT_ONCE // table.size)
     sums = np.empty(n)
     for first in range(0, n, at_once):
-        drawn = law.rvs(min(at_once, n - first), random_state=rng)
+        drawn = distribution.rvs(min(at_once, n - first), random_state=rng)
         sums[first : first + len(drawn)] = special.xlogy(drawn, drawn).sum(axis=(1, 2))
     return sums

@@ -8,7 +8,7 @@ from routestat.errors import RoutestatError
 from routestat.inference.base.special import SMALLEST_ALPHA
 from routestat.inference.base.tables import Floats, read_only
 from routestat.inference.markov.chain import Chain, Prediction, credible_limits
-from routestat.inference.markov.row_posteriors import Known, known_row, known_rows
+from routestat.inference.markov.row_posteriors import RowPosteriors, row_posterior, row_posteriors
 from routestat.inference.smoothing.posterior import draw_rows
 
 DRAWS = 400
@@ -16,7 +16,7 @@ DRAWS = 400
 NEGLIGIBLE = 1e-6
 
 
-def foresee(
+def predict_ahead(
     chain: Chain,
     layer: int,
     history: Sequence[int],
@@ -61,12 +61,12 @@ def foresee(
         raise RoutestatError(
             f"{ahead} layers after layer {layer} there is none: the chain ends at layer {chain.layers[-1]}"
         )
-    row = known_row(chain, gap, states)
+    row = row_posterior(chain, gap, states)
     n_tokens = int(row.n_tokens)
     if ahead == 1:
-        low, high = credible_limits(row.law, float(row.weight), level)
+        low, high = credible_limits(row.distribution, float(row.weight), level)
         return Prediction(
-            read_only(row.law.copy()),
+            read_only(row.distribution.copy()),
             low,
             high,
             n_tokens,
@@ -78,7 +78,7 @@ def foresee(
     if rng is None:
         raise RoutestatError("rng: wanted a numpy Generator for more than one layer ahead, got none")
     steps, n_sources = (
-        [known_rows(chain, here) for here in range(gap + 1, gap + ahead)],
+        [row_posteriors(chain, here) for here in range(gap + 1, gap + ahead)],
         len(chain.counts[gap]),
     )
     mean = _walk(steps, n_sources, states[-1], row, None)
@@ -110,21 +110,25 @@ def _checked(chain: Chain, gap: int, history: Sequence[int]) -> list[int]:
 
 
 def _walk(
-    steps: Sequence[Known], n_sources: int, source: int, row: Known, rng: np.random.Generator | None
+    steps: Sequence[RowPosteriors],
+    n_sources: int,
+    source: int,
+    row: RowPosteriors,
+    rng: np.random.Generator | None,
 ) -> Floats:
     """The law after all steps: of one posterior chain where there is an `rng`, else of the mean chain."""
-    joint = np.zeros((n_sources, row.law.size))
-    first = _drawn(row.law[None], np.array([float(row.weight)]), np.ones(1), rng)
+    joint = np.zeros((n_sources, row.distribution.size))
+    first = _drawn(row.distribution[None], np.array([float(row.weight)]), np.ones(1), rng)
     joint[source] = first[0]
     for step in steps:
-        if step.law.ndim == 3:
-            laws = _drawn(step.law, step.weight, joint, rng)
-            joint = np.einsum("xy,xyz->yz", joint, laws)
+        if step.distribution.ndim == 3:
+            distributions = _drawn(step.distribution, step.weight, joint, rng)
+            joint = np.einsum("xy,xyz->yz", joint, distributions)
         else:
             shares = joint.sum(axis=0)
             # Of order 0 one law serves all sources.
-            known = shares if len(step.law) == len(shares) else np.ones(1)
-            joint = shares[:, None] * _drawn(step.law, step.weight, known, rng)
+            known = shares if len(step.distribution) == len(shares) else np.ones(1)
+            joint = shares[:, None] * _drawn(step.distribution, step.weight, known, rng)
     return np.asarray(joint.sum(axis=0))
 
 
@@ -132,6 +136,6 @@ def _drawn(mean: Floats, weight: Floats, shares: Floats, rng: np.random.Generato
     """The rows ``[…, target]``, those that matter drawn from their posterior."""
     if rng is None:
         return mean
-    laws, likely = mean.copy(), shares > NEGLIGIBLE
-    laws[likely] = draw_rows(np.maximum(weight[likely][:, None] * mean[likely], SMALLEST_ALPHA), rng)
-    return laws
+    distributions, likely = mean.copy(), shares > NEGLIGIBLE
+    distributions[likely] = draw_rows(np.maximum(weight[likely][:, None] * mean[likely], SMALLEST_ALPHA), rng)
+    return distributions

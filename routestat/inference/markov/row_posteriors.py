@@ -11,19 +11,19 @@ from routestat.inference.smoothing.design_effect import row_weight
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Known:
+class RowPosteriors:
     """Laws ``[…, target]`` and their weights ``[…]`` in tokens; a Dirichlet of weight · law is what is known of each.
 
     `order` is that of the step, `n_tokens` ``[…]`` the tokens each law rests on beside its prior.
     """
 
-    law: Floats
+    distribution: Floats
     weight: Floats
     n_tokens: Floats
     order: int
 
 
-def known_rows(chain: Chain, gap: int, order: int | None = None) -> Known:
+def row_posteriors(chain: Chain, gap: int, order: int | None = None) -> RowPosteriors:
     """All laws of one step: of order 2 ``[before, source]``, of order 1 ``[source]``, of order 0 ``[1]``.
 
     Parameters
@@ -38,28 +38,30 @@ def known_rows(chain: Chain, gap: int, order: int | None = None) -> Known:
     asked = chain.orders[gap] if order is None else order
     total = np.array([table.sum()])
     if asked == 0:
-        return Known(chain.own_law(gap)[None], chain.own_prior(gap).sum() + total / worth, total, 0)
+        return RowPosteriors(
+            chain.own_distribution(gap)[None], chain.own_prior(gap).sum() + total / worth, total, 0
+        )
     n = table.sum(axis=1)
     prior = float(chain.priors[gap + 1].sum())
     first = row_weight(chain.alpha, prior, total / worth, n / worth)
     if asked == 1 or second is None:
-        return Known(chain.transition(gap), first, n, 1)
+        return RowPosteriors(chain.transition(gap), first, n, 1)
     counts = second.dense()
     n2 = counts.sum(axis=2)
     weight = row_weight(chain.alpha, second.weights(counts), first[None, :], n2 / worth)
-    return Known(second.laws(counts), weight, n2, 2)
+    return RowPosteriors(second.distributions(counts), weight, n2, 2)
 
 
-def known_row(chain: Chain, gap: int, states: Sequence[int]) -> Known:
+def row_posterior(chain: Chain, gap: int, states: Sequence[int]) -> RowPosteriors:
     """The law of the layer after `gap` given the last choices, as far as these and the step's order go."""
     second, worth = chain.second[gap], chain.design_effects[gap]
     if chain.orders[gap] < 2 or second is None or len(states) < 2:
-        rows = known_rows(chain, gap, min(chain.orders[gap], 1))
+        rows = row_posteriors(chain, gap, min(chain.orders[gap], 1))
         at = states[-1] if rows.order else 0
-        return Known(rows.law[at], rows.weight[at], rows.n_tokens[at], rows.order)
+        return RowPosteriors(rows.distribution[at], rows.weight[at], rows.n_tokens[at], rows.order)
     before, source = states[-2:]
     n = second.row(before, source).sum()
     # The base of order 2 is the law of order 1: it is known no better than that.
-    base = known_rows(chain, gap, 1).weight[source]
+    base = row_posteriors(chain, gap, 1).weight[source]
     weight = row_weight(chain.alpha, second.weight(before, source), base, n / worth)
-    return Known(second.law(before, source), weight, n, 2)
+    return RowPosteriors(second.distribution(before, source), weight, n, 2)

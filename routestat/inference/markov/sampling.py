@@ -9,10 +9,10 @@ from routestat.errors import RoutestatError
 from routestat.inference.base.special import SMALLEST_ALPHA
 from routestat.inference.base.tables import Floats, read_only
 from routestat.inference.markov.chain import Chain
-from routestat.inference.markov.row_posteriors import known_rows
+from routestat.inference.markov.row_posteriors import row_posteriors
 from routestat.inference.smoothing.posterior import draw_rows
 from routestat.traces.alphabet import smallest_unsigned
-from routestat.traces.synthetic import distributions as laws
+from routestat.traces.categorical import categorical
 
 PARAMETERS = ("drawn", "mean")
 
@@ -68,13 +68,13 @@ def draw_states(
     worth = chain.design_effects[0] if chain.design_effects else 1.0
     weight = chain.priors[0].sum() + chain.first.sum() / worth
     first = _rows(chain.initial[None], np.array([weight]), own)
-    states[0] = laws.draw_states(first, np.zeros(n_tokens, np.intp), rng)
+    states[0] = categorical(first, np.zeros(n_tokens, np.intp), rng)
     progress(1, len(widths))
     for gap in range(len(chain.counts)):
         mean, weights, context = _step(chain, gap, states)
         # Rows are independent of each other, so those that no token meets need not be drawn.
         met, row = np.unique(context, return_inverse=True)
-        states[gap + 1] = laws.draw_states(_rows(mean[met], weights[met], own), row, rng)
+        states[gap + 1] = categorical(_rows(mean[met], weights[met], own), row, rng)
         progress(gap + 2, len(widths))
     return read_only(states.T)
 
@@ -101,12 +101,12 @@ def _step(
     chain: Chain, gap: int, states: NDArray[np.unsignedinteger]
 ) -> tuple[Floats, Floats, NDArray[np.intp]]:
     """Mean laws ``[context, target]`` of a gap, their weights in tokens, and the context of each token."""
-    rows = known_rows(chain, gap)
+    rows = row_posteriors(chain, gap)
     source = states[gap].astype(np.intp)
     context = source if rows.order else np.zeros_like(source)
     if rows.order == 2:
         context = states[gap - 1].astype(np.intp) * len(chain.counts[gap]) + source
-    return rows.law.reshape(-1, rows.law.shape[-1]), rows.weight.ravel(), context
+    return rows.distribution.reshape(-1, rows.distribution.shape[-1]), rows.weight.ravel(), context
 
 
 def _rows(mean: Floats, weight: Floats, rng: np.random.Generator | None) -> Floats:

@@ -8,8 +8,8 @@ from numpy.typing import ArrayLike, NDArray
 from routestat.errors import RoutestatError
 from routestat.inference.base.special import SMALLEST_ALPHA
 from routestat.inference.base.tables import Floats, read_only, whole_counts
-from routestat.inference.smoothing.backoff import backed_off, fit_law
-from routestat.inference.smoothing.backoff_strength import Strength
+from routestat.inference.smoothing.backoff import backed_off, fit_distribution
+from routestat.inference.smoothing.backoff_strength import BackoffParameters
 from routestat.inference.smoothing.posterior import TransitionPosterior, transition_posterior
 from routestat.inference.smoothing.prior import resolve_alpha
 
@@ -18,7 +18,7 @@ MOST_CELLS = 1 << 22
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class SecondOrder:
+class SecondOrderStep:
     """Counts and back-off of one step of order 2.
 
     Attributes
@@ -30,7 +30,7 @@ class SecondOrder:
     targets, counts : int arrays ``[cell]``
     base : float array ``[source, target]``
         What a context without tokens follows.
-    fitted : Strength
+    fitted : BackoffParameters
         How strongly the others rest on it.
     n_befores : int
         States of the layer before the source.
@@ -41,7 +41,7 @@ class SecondOrder:
     targets: NDArray[np.int64]
     counts: NDArray[np.int64]
     base: Floats
-    fitted: Strength
+    fitted: BackoffParameters
     n_befores: int
 
     def row(self, before: int, source: int) -> NDArray[np.int64]:
@@ -54,7 +54,7 @@ class SecondOrder:
             row[self.targets[cells]] = self.counts[cells]
         return row
 
-    def law(self, before: int, source: int) -> Floats:
+    def distribution(self, before: int, source: int) -> Floats:
         """Probabilities ``[target]`` after these two choices."""
         row = self.row(before, source)
         return backed_off(row, row.sum(), np.count_nonzero(row), self.base[source], self.fitted)
@@ -66,7 +66,7 @@ class SecondOrder:
         table[np.repeat(self.contexts, np.diff(self.starts)), self.targets] = self.counts
         return table.reshape(self.n_befores, sources, targets)
 
-    def laws(self, counts: NDArray[np.int64]) -> Floats:
+    def distributions(self, counts: NDArray[np.int64]) -> Floats:
         """Probabilities of all contexts of such a dense table, in its shape."""
         total, distinct = counts.sum(axis=2, keepdims=True), np.count_nonzero(counts, axis=2, keepdims=True)
         return backed_off(counts, total, distinct, self.base, self.fitted)
@@ -91,6 +91,14 @@ class SecondOrder:
             self.dense(), np.maximum(self.fitted.strength * self.base, SMALLEST_ALPHA)
         )
 
+    def law(self, before: int, source: int) -> Floats:
+        """Return `distribution` under its earlier name."""
+        return self.distribution(before, source)
+
+    def laws(self, counts: NDArray[np.int64]) -> Floats:
+        """Return `distributions` under their earlier name."""
+        return self.distributions(counts)
+
     def weight(self, before: int, source: int) -> float:
         """Prior weight of that law, in tokens."""
         seen = int(np.count_nonzero(self.row(before, source)))
@@ -98,8 +106,8 @@ class SecondOrder:
 
 
 def fit_second_order(
-    table: ArrayLike, alpha: str | float = "empirical-bayes", strength: Strength | None = None
-) -> SecondOrder:
+    table: ArrayLike, alpha: str | float = "empirical-bayes", strength: BackoffParameters | None = None
+) -> SecondOrderStep:
     """Fit one step of order 2.
 
     Parameters
@@ -108,7 +116,7 @@ def fit_second_order(
     alpha : str or float
         "empirical-bayes" and "hierarchical" back off to order 1 with a strength of greatest evidence; a number,
         "jeffreys" and "perks" are the flat prior of every row, as in order 1.
-    strength : Strength, optional
+    strength : BackoffParameters, optional
         Of the back-off, where held-out documents have told it (see `held_out`): the evidence takes tokens as
         independent and is too sure where documents repeat themselves.
 
@@ -127,18 +135,18 @@ def fit_second_order(
             f"order 2 has {counts.size:,} cells here, more than {MOST_CELLS:,}; use order 1 for so many states"
         )
     if alpha in ("empirical-bayes", "hierarchical"):
-        law = fit_law(counts)
-        base, fitted = law.base, strength or law.fitted
+        distribution = fit_distribution(counts)
+        base, fitted = distribution.base, strength or distribution.fitted
     else:
         prior = resolve_alpha(counts.reshape(-1, counts.shape[2])[:1], alpha)
         base = read_only(np.tile(prior / prior.sum(), (counts.shape[1], 1)))
-        fitted = Strength(float(prior.sum()))
+        fitted = BackoffParameters(float(prior.sum()))
     rows = counts.reshape(-1, counts.shape[2])
     context, target = np.nonzero(rows)
     contexts, first = np.unique(context, return_index=True)
     seen = rows[context, target]
     starts = np.append(first, len(context)).astype(np.int64)
-    return SecondOrder(
+    return SecondOrderStep(
         read_only(contexts.astype(np.int64)),
         read_only(starts),
         read_only(target.astype(np.int64)),

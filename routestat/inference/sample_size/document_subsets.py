@@ -12,14 +12,14 @@ from scipy import stats
 from routestat.errors import RoutestatError
 from routestat.inference.base.score_test import few_groups
 from routestat.inference.base.tables import Floats, Integers, contingency, read_only, whole_counts
-from routestat.inference.sample_size.interval_width import Width, fit_width, off_law, quantile
+from routestat.inference.sample_size.interval_width import Width, fit_width, quantile, width_caution
 
 FEWEST = 8
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Enough:
-    """What subsets of the documents say; see `enough`.
+class SampleSize:
+    """What subsets of the documents say; see `sample_size`.
 
     Attributes
     ----------
@@ -60,7 +60,7 @@ class Enough:
     note: str | None = None
 
 
-def enough(
+def sample_size(
     loads: ArrayLike,
     tokens: ArrayLike,
     rng: np.random.Generator,
@@ -71,7 +71,7 @@ def enough(
     load_target: float = 0.01,
     bits_target: float = 0.01,
     ranking_target: float = 0.9,
-) -> Enough:
+) -> SampleSize:
     """Ask random subsets of 4, 8, 16, … groups, drawn without replacement, what all are asked.
 
     Groups are taken as alike and independent, tokens within one are not. A group that bundles several documents
@@ -97,7 +97,7 @@ def enough(
 
     Returns
     -------
-    Enough
+    SampleSize
         With a `reason` instead of figures below 8 groups.
 
     Raises
@@ -112,7 +112,9 @@ def enough(
     """
     counts, size, cells, bundle = _checked(loads, tokens, tables, documents)
     if draws < 1 or not (load_target > 0 and bits_target > 0 and 0 < ranking_target <= 1):
-        raise RoutestatError("enough: wanted draws of 1 or more, and targets above 0 (a ranking's up to 1)")
+        raise RoutestatError(
+            "sample_size: wanted draws of 1 or more, and targets above 0 (a ranking's up to 1)"
+        )
     groups, n_documents = size.size, int(bundle.sum())
     sizes = [m for m in (1 << power for power in range(2, 63)) if m < groups] + [groups]
     ahead = np.array([2 * groups, 4 * groups])
@@ -124,7 +126,7 @@ def enough(
     }
     if groups < FEWEST:
         why = f"subsets of documents need at least {FEWEST} groups with tokens, got {groups}"
-        return Enough(**base, sizes=read_only(np.empty(0, np.int64)), reason=why)  # type: ignore[arg-type]
+        return SampleSize(**base, sizes=read_only(np.empty(0, np.int64)), reason=why)  # type: ignore[arg-type]
     subsets = [[rng.permutation(groups) for _ in range(draws if m < groups else 1)] for m in sizes]
     each = n_documents / groups
 
@@ -137,20 +139,20 @@ def enough(
     load = fit_width(widths, sizes, ahead, load_target, each)
     tau = _stability(counts, size, sizes, subsets)
     stable = [m for m, t in zip(sizes, tau, strict=True) if t >= ranking_target]
-    notes = [few_groups(groups), off_law(load, "the load")]
+    notes = [few_groups(groups), width_caution(load, "the load")]
     extra = {}
     if cells is not None:
         flat = cells.reshape(groups, -1)
         found = averaged(partial(_information, cells, flat))
         information = fit_width(found[1], sizes, ahead, bits_target, each)
         endless, caution = _endless(found[0], found[1], sizes)
-        notes += [off_law(information, "the information"), caution]
+        notes += [width_caution(information, "the information"), caution]
         extra = {
             "information": information,
             "mi_bits_plugin": read_only(found[0]),
             "mi_bits_endless": endless,
         }
-    return Enough(
+    return SampleSize(
         **base,  # type: ignore[arg-type]
         sizes=read_only(np.array(sizes)),
         load=load,

@@ -71,7 +71,7 @@ def fit_width(measured: Floats, sizes: list[int], ahead: Integers, target: float
     )
 
 
-def off_law(width: Width, what: str) -> str | None:
+def width_caution(width: Width, what: str) -> str | None:
     """A caution if widths do not fall as they should."""
     if math.isnan(width.exponent) or abs(width.exponent + 0.5) <= 0.15:
         return None

@@ -28,7 +28,7 @@ from scipy import special
 from routestat.errors import RoutestatError
 from routestat.inference.base.special import SMALLEST_ALPHA
 from routestat.inference.base.tables import Floats, read_only, whole_counts
-from routestat.inference.smoothing.backoff_strength import Strength, fit_backoff, fit_strength
+from routestat.inference.smoothing.backoff_strength import BackoffParameters, fit_backoff, fit_strength
 
 # Of weights above this so many digits of psi cancel that the first term of its series is the better figure.
 LARGE = 1e7
@@ -53,7 +53,7 @@ def expected_draws(counts: ArrayLike, weight: ArrayLike) -> Floats:
 
 
 def backed_off(
-    count: ArrayLike, total: ArrayLike, distinct: ArrayLike, base: ArrayLike, fitted: Strength
+    count: ArrayLike, total: ArrayLike, distinct: ArrayLike, base: ArrayLike, fitted: BackoffParameters
 ) -> Floats:
     """The probability of targets after a context; arrays broadcast.
 
@@ -65,7 +65,7 @@ def backed_off(
         Tokens after this context, and how many targets they had. A context without tokens has the base's law.
     base
         The shorter context's probability of this target.
-    fitted : Strength
+    fitted : BackoffParameters
     """
     c, n, u = (np.asarray(a, np.float64) for a in (count, total, distinct))
     s, d = fitted.strength, fitted.discount
@@ -74,23 +74,28 @@ def backed_off(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BackOff:
-    """The law of one order from one table; see `fit_law`.
+    """The law of one order from one table; see `fit_distribution`.
 
     Attributes
     ----------
-    law : float array ``[context…, target]``
+    distribution : float array ``[context…, target]``
         Rows sum to one.
     base : float array ``[shorter context…, target]``
         What a row without tokens follows.
-    fitted : Strength
+    fitted : BackoffParameters
     """
 
-    law: Floats
+    distribution: Floats
     base: Floats
-    fitted: Strength
+    fitted: BackoffParameters
+
+    @property
+    def law(self) -> Floats:
+        """Earlier name of `distribution`."""
+        return self.distribution
 
 
-def fit_law(counts: ArrayLike) -> BackOff:
+def fit_distribution(counts: ArrayLike) -> BackOff:
     """The law of a dense table by back-off, dropping the farthest source first.
 
     Parameters
@@ -106,13 +111,13 @@ def fit_law(counts: ArrayLike) -> BackOff:
     table = whole_counts(counts, "counts").astype(np.float64)
     if not table.ndim or not table.shape[-1]:
         raise RoutestatError("counts: wanted a table [context…, target], got no targets; pass one of counts")
-    base = _plain_law(table.sum(axis=0)) if table.ndim > 1 else _uniform(table)
+    base = _plain_distribution(table.sum(axis=0)) if table.ndim > 1 else _uniform(table)
     if table.ndim > 1:
         cells, flat = np.nonzero(table), np.broadcast_to(base, table.shape)
         weight = fit_strength(table[cells], flat[cells], table.sum(axis=-1)) * flat
-        base = _plain_law(expected_draws(table, weight).sum(axis=0))
-    fitted, law = _rested(table, base, discounted=True)
-    return BackOff(read_only(law), read_only(base), fitted)
+        base = _plain_distribution(expected_draws(table, weight).sum(axis=0))
+    fitted, distribution = _rested(table, base, discounted=True)
+    return BackOff(read_only(distribution), read_only(base), fitted)
 
 
 def hierarchical_alpha(rows: ArrayLike) -> Floats:
@@ -132,16 +137,16 @@ def hierarchical_alpha(rows: ArrayLike) -> Floats:
         total = table.sum(axis=0)
         base, cells = _uniform(total), np.nonzero(total)
         return read_only(fit_strength(total[cells], base[cells], [total.sum()]) * base)
-    cells, every = np.nonzero(table), np.broadcast_to(_plain_law(table.sum(axis=0)), table.shape)
+    cells, every = np.nonzero(table), np.broadcast_to(_plain_distribution(table.sum(axis=0)), table.shape)
     weight = fit_strength(table[cells], every[cells], table.sum(axis=1)) * every
-    base = _plain_law(expected_draws(table, weight).sum(axis=0))
+    base = _plain_distribution(expected_draws(table, weight).sum(axis=0))
     strength = fit_strength(table[cells], np.broadcast_to(base, table.shape)[cells], table.sum(axis=1))
     return read_only(np.maximum(strength * base, SMALLEST_ALPHA))
 
 
-def _plain_law(table: Floats) -> Floats:
+def _plain_distribution(table: Floats) -> Floats:
     """The law of a table of counts, whole or not, each order resting on the share of the next shorter one."""
-    base = _plain_law(table.sum(axis=0)) if table.ndim > 1 else _uniform(table)
+    base = _plain_distribution(table.sum(axis=0)) if table.ndim > 1 else _uniform(table)
     return _rested(table, base, discounted=False)[1]
 
 
@@ -149,7 +154,7 @@ def _uniform(table: Floats) -> Floats:
     return np.full(table.shape[-1], 1.0 / table.shape[-1])
 
 
-def _rested(table: Floats, base: Floats, discounted: bool) -> tuple[Strength, Floats]:
+def _rested(table: Floats, base: Floats, discounted: bool) -> tuple[BackoffParameters, Floats]:
     every = np.broadcast_to(base, table.shape)
     cells, total = np.nonzero(table), table.sum(axis=-1, keepdims=True)
     if discounted:
@@ -158,5 +163,5 @@ def _rested(table: Floats, base: Floats, discounted: bool) -> tuple[Strength, Fl
         )
         fitted = fit_backoff(table[cells], every[cells], np.unique(rows, return_inverse=True)[1])
     else:
-        fitted = Strength(fit_strength(table[cells], every[cells], total))
+        fitted = BackoffParameters(fit_strength(table[cells], every[cells], total))
     return fitted, backed_off(table, total, (table > 0).sum(axis=-1, keepdims=True), every, fitted)

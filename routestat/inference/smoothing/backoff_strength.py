@@ -23,7 +23,7 @@ _STEPS = 60
 
 
 @dataclass(frozen=True, slots=True)
-class Strength:
+class BackoffParameters:
     """How strongly a context's law rests on that of the shorter context.
 
     Attributes
@@ -111,7 +111,7 @@ def backoff_log_evidence(counts: ArrayLike, base: ArrayLike, totals: ArrayLike, 
     return _evidence(c, np.asarray(base, np.float64), n, np.ones(n.size), strength)
 
 
-def fit_backoff(counts: ArrayLike, base: ArrayLike, context: ArrayLike) -> Strength:
+def fit_backoff(counts: ArrayLike, base: ArrayLike, context: ArrayLike) -> BackoffParameters:
     """Strength by evidence, and a discount where leaving out single tokens clearly asks for one.
 
     The discount stays zero unless it raises the log probability of left-out tokens by more than half the log of
@@ -129,7 +129,7 @@ def fit_backoff(counts: ArrayLike, base: ArrayLike, context: ArrayLike) -> Stren
     n, u = np.bincount(place, c), np.bincount(place).astype(np.float64)
     s = fit_strength(c, p, n)
     if not c.size or n.max() <= 1:
-        return Strength(s)
+        return BackoffParameters(s)
     mine, seen = n[place], u[place]
 
     def left_out(log_s: float, d: float) -> float:
@@ -155,5 +155,5 @@ def fit_backoff(counts: ArrayLike, base: ArrayLike, context: ArrayLike) -> Stren
     ]
     best = min(found, key=lambda one: one.fun)
     if plain - best.fun <= math.log(c.sum()):
-        return Strength(s)
-    return Strength(math.exp(best.x[0]), float(best.x[1]))
+        return BackoffParameters(s)
+    return BackoffParameters(math.exp(best.x[0]), float(best.x[1]))

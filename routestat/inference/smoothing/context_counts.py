@@ -18,7 +18,7 @@ DENSE_KEYS = 1 << 23
 
 
 @dataclass(frozen=True, eq=False)
-class Rows:
+class TokenRows:
     """Tokens with a known target.
 
     Attributes
@@ -64,7 +64,7 @@ class Rows:
         return max(self.groups, int(self.group.max(initial=-1)) + 1)
 
 
-class Level:
+class ContextCounts:
     """Counts of one context: cells (context, target), entries (cell, group), and the entry of every row.
 
     Attributes
@@ -80,7 +80,7 @@ class Level:
         Number of its (context, group); `bunch_context` ``[bunch]`` names the context.
     """
 
-    def __init__(self, rows: Rows, names: tuple[str, ...]) -> None:
+    def __init__(self, rows: TokenRows, names: tuple[str, ...]) -> None:
         missing = [name for name in names if name not in rows.columns]
         if missing:
             raise RoutestatError(

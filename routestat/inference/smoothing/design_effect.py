@@ -55,11 +55,11 @@ def transition_design_effect(tables: ArrayLike) -> float:
     freedom = int(((total > 0).sum(axis=1) - 1)[rows[:, 0] > 0].sum())
     if groups < 2 or freedom < 1:
         return 1.0
-    law = total / np.maximum(rows, 1.0)
+    distribution = total / np.maximum(rows, 1.0)
     squares = np.zeros(total.shape)
     step = max(1, CELLS_AT_ONCE // total.size)
     for first in range(0, len(counts), step):
         part = counts[first : first + step].astype(np.float64)
-        squares += ((part - law * part.sum(axis=2, keepdims=True)) ** 2).sum(axis=0)
+        squares += ((part - distribution * part.sum(axis=2, keepdims=True)) ** 2).sum(axis=0)
     spread = float((squares[total > 0] / total[total > 0]).sum())
     return max(1.0, groups / (groups - 1) * spread / freedom)

@@ -16,11 +16,11 @@ from routestat.errors import RoutestatError
 from routestat.inference.base.special import LARGEST_SUM_PER_TOKEN
 from routestat.inference.base.tables import Floats, read_only
 from routestat.inference.smoothing.backoff import backed_off, expected_draws
-from routestat.inference.smoothing.backoff_strength import Strength, fit_backoff, fit_strength
-from routestat.inference.smoothing.context_counts import Level, Rows
+from routestat.inference.smoothing.backoff_strength import BackoffParameters, fit_backoff, fit_strength
+from routestat.inference.smoothing.context_counts import ContextCounts, TokenRows
 
 #: Contexts from the shortest on; each holds all columns of the one before.
-Ladder = Sequence[tuple[str, ...]]
+NestedContexts = Sequence[tuple[str, ...]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,10 +43,10 @@ class HeldOut:
     bits: Mapping[str, Floats]
     forward_bits: Mapping[str, Floats]
     tokens: Floats
-    fitted: Mapping[str, tuple[Strength, ...]] = field(default_factory=dict)
+    fitted: Mapping[str, tuple[BackoffParameters, ...]] = field(default_factory=dict)
 
 
-def held_out(rows: Rows, ladders: Mapping[str, Ladder], forward: Sequence[str] = ()) -> HeldOut:
+def held_out(rows: TokenRows, ladders: Mapping[str, NestedContexts], forward: Sequence[str] = ()) -> HeldOut:
     """Score ladders of contexts.
 
     Group g is predicted from the counts of all other groups; strengths and discounts come from the half of the
@@ -56,7 +56,7 @@ def held_out(rows: Rows, ladders: Mapping[str, Ladder], forward: Sequence[str] =
 
     Parameters
     ----------
-    rows : Rows
+    rows : TokenRows
         Groups are independent, tokens within one need not be.
     ladders : mapping of name to Ladder
         Such as ``{"order 1": [(), ("layer-1",)]}``; the first context is always ``()``.
@@ -99,33 +99,33 @@ def held_out(rows: Rows, ladders: Mapping[str, Ladder], forward: Sequence[str] =
 class _Scorer:
     """Laws of all ladders of one target, each step worked out once."""
 
-    def __init__(self, rows: Rows, halves: NDArray[np.int64]) -> None:
+    def __init__(self, rows: TokenRows, halves: NDArray[np.int64]) -> None:
         self.rows, self.halves = rows, halves
-        self._levels: dict[tuple[str, ...], Level] = {}
+        self._levels: dict[tuple[str, ...], ContextCounts] = {}
         self._steps: dict[tuple, _Step] = {}
-        self._laws: dict[tuple, Floats] = {}
+        self._probabilities: dict[tuple, Floats] = {}
 
     def bits(self, ladder: tuple[tuple[str, ...], ...], later: bool) -> Floats:
-        law = self.law(ladder, later)
-        return read_only(np.bincount(self.rows.group, -np.log2(law), self.rows.n_groups))
+        distribution = self.distribution(ladder, later)
+        return read_only(np.bincount(self.rows.group, -np.log2(distribution), self.rows.n_groups))
 
-    def law(self, ladder: tuple[tuple[str, ...], ...], later: bool) -> Floats:
+    def distribution(self, ladder: tuple[tuple[str, ...], ...], later: bool) -> Floats:
         """The probability of every row's target ``[row]``."""
-        if (key := (ladder, later)) in self._laws:
-            return self._laws[key]
+        if (key := (ladder, later)) in self._probabilities:
+            return self._probabilities[key]
         level = self.level(ladder[-1])
-        shorter = self.law(ladder[:-1], later) if len(ladder) > 1 else np.zeros(len(self.rows))
+        shorter = self.distribution(ladder[:-1], later) if len(ladder) > 1 else np.zeros(len(self.rows))
         own = np.empty(len(level.count) + 1)
         for half in (0, 1):
             mine = self.halves[level.group] == half
-            own[:-1][mine] = self.step(ladder, half).law(later)[mine]
-        law = np.where(level.entry_of >= 0, own[level.entry_of], shorter)
-        self._laws[key] = law
-        return law
+            own[:-1][mine] = self.step(ladder, half).distribution(later)[mine]
+        distribution = np.where(level.entry_of >= 0, own[level.entry_of], shorter)
+        self._probabilities[key] = distribution
+        return distribution
 
-    def level(self, names: tuple[str, ...]) -> Level:
+    def level(self, names: tuple[str, ...]) -> ContextCounts:
         if names not in self._levels:
-            self._levels[names] = Level(self.rows, names)
+            self._levels[names] = ContextCounts(self.rows, names)
         return self._levels[names]
 
     def step(self, ladder: tuple[tuple[str, ...], ...], half: int) -> "_Step":
@@ -146,7 +146,7 @@ class _Step:
 
     plain: Floats
 
-    def __init__(self, level: Level, below: "_Step | None", counted: NDArray, n_targets: int) -> None:
+    def __init__(self, level: ContextCounts, below: "_Step | None", counted: NDArray, n_targets: int) -> None:
         self.level, self.n_targets = level, n_targets
         self.below = None if below is None else _Below(below, level)
         c = level.cells(counted)
@@ -155,19 +155,19 @@ class _Step:
         plain = self.below.of_cells(self.below.step.plain) if self.below else self._uniform()
         prior = fit_strength(c[seen], plain[seen], n)
         self.weight = prior * plain
-        self.plain = backed_off(c, n[level.context], u[level.context], plain, Strength(prior))
+        self.plain = backed_off(c, n[level.context], u[level.context], plain, BackoffParameters(prior))
         base = plain
         self.strengths: list[float] = []
         if self.below:
             base = self.below.rest_on(expected_draws(c, self.weight), self.strengths)
         self.fitted = self._raised(
             fit_backoff(c[seen], base[seen], np.unique(level.context[seen], return_inverse=True)[1]),
-            Strength(fit_strength(c[seen], base[seen], n)),
+            BackoffParameters(fit_strength(c[seen], base[seen], n)),
             self._left_out(counted, c, base),
             LARGEST_SUM_PER_TOKEN * float(n.max(initial=0.0)),
         )
 
-    def _left_out(self, counted: NDArray, c: Floats, base: Floats) -> Callable[[Strength], float]:
+    def _left_out(self, counted: NDArray, c: Floats, base: Floats) -> Callable[[BackoffParameters], float]:
         """The log loss, in nats, of the groups that were counted, each without its own tokens."""
         level, here = self.level, counted > 0
         own, whole = level.held_back(counted, False)
@@ -180,14 +180,17 @@ class _Step:
 
     @staticmethod
     def _raised(
-        fitted: Strength, plain: Strength, loss: Callable[[Strength], float], most: float
-    ) -> Strength:
+        fitted: BackoffParameters,
+        plain: BackoffParameters,
+        loss: Callable[[BackoffParameters], float],
+        most: float,
+    ) -> BackoffParameters:
         """The strength doubled as long as that foretells left-out groups better, with the discount and without."""
         found = []
         for best in dict.fromkeys((fitted, plain)):
-            least, more = loss(best), Strength(2.0 * best.strength, best.discount)
+            least, more = loss(best), BackoffParameters(2.0 * best.strength, best.discount)
             while more.strength <= most and (after := loss(more)) < least:
-                best, least, more = more, after, Strength(2.0 * more.strength, more.discount)
+                best, least, more = more, after, BackoffParameters(2.0 * more.strength, more.discount)
             found.append((least, best))
         return min(found, key=lambda one: one[0])[1]
 
@@ -201,9 +204,9 @@ class _Step:
         n, seen = level.contexts(draws), draws > 0
         s = fit_strength(draws[seen], base[seen], n)
         strengths.append(s)
-        return backed_off(draws, n[level.context], 0.0, base, Strength(s))
+        return backed_off(draws, n[level.context], 0.0, base, BackoffParameters(s))
 
-    def law(self, later: bool) -> Floats:
+    def distribution(self, later: bool) -> Floats:
         """The probability of every entry's target without the entry's own group ``[entry]``."""
         level = self.level
         c = level.cells(level.count)
@@ -231,13 +234,13 @@ class _Step:
         own, whole = level.held_back(fewer, later)
         left = np.maximum(draws[level.cell] - own, 0.0)
         n = np.maximum(level.contexts(draws)[level.bunch_context] - whole, 0.0)
-        return backed_off(left, n[level.bunch], 0.0, base, Strength(next(strengths)))
+        return backed_off(left, n[level.bunch], 0.0, base, BackoffParameters(next(strengths)))
 
 
 class _Below:
     """The step of the shorter context, and where the cells and entries of a level lie in it."""
 
-    def __init__(self, step: _Step, above: Level) -> None:
+    def __init__(self, step: _Step, above: ContextCounts) -> None:
         self.step = step
         self.entry = step.level.entry_of[above.row_of]
         self.cell = step.level.cell[self.entry[above.first]]

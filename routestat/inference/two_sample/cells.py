@@ -16,7 +16,7 @@ LEVEL = 0.05
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class CellDifferences:
+class ShareDifferences:
     """Shares of both samples and their difference a - b `[cell]`, with two errors of it.
 
     `standard_error` is that of the ratio sandwich, with its `dof`. `pooled_error` takes the spread of both samples
@@ -32,8 +32,8 @@ class CellDifferences:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class MovedCells:
-    """Cells in use, largest absolute difference first; see `moved_cells`.
+class CellDifferences:
+    """Cells in use, largest absolute difference first; see `cell_differences`.
 
     Attributes
     ----------
@@ -66,7 +66,7 @@ class MovedCells:
     reason: str | None = None
 
 
-def moved_cells(a: ArrayLike, b: ArrayLike, *, paired: bool = False) -> MovedCells:
+def cell_differences(a: ArrayLike, b: ArrayLike, *, paired: bool = False) -> CellDifferences:
     """Which states moved: difference of proportions with the ratio sandwich of groups, adjusted as one family.
 
     The score of a group is (T_g - n_g p) / n in each sample; unpaired the samples' variances add up, paired a
@@ -93,7 +93,7 @@ def moved_cells(a: ArrayLike, b: ArrayLike, *, paired: bool = False) -> MovedCel
     """
     samples = two_samples(a, b, paired, 2)
     used = np.flatnonzero(samples.a.any(axis=0) | samples.b.any(axis=0))
-    found = cell_differences(TwoSamples(samples.a[:, None, used], samples.b[:, None, used], paired))
+    found = share_differences(TwoSamples(samples.a[:, None, used], samples.b[:, None, used], paired))
     with np.errstate(divide="ignore", invalid="ignore"):
         larger = np.maximum(found.standard_error, found.pooled_error)
         apart = (larger == 0) & (found.difference != 0)
@@ -120,7 +120,7 @@ def moved_cells(a: ArrayLike, b: ArrayLike, *, paired: bool = False) -> MovedCel
         ratio,
     )
     share_a, share_b, difference, error, t, log10_p, log10_q, ratio = (read_only(c[order]) for c in columns)
-    return MovedCells(
+    return CellDifferences(
         cell=read_only(used[order]),
         share_a=share_a,
         share_b=share_b,
@@ -151,7 +151,7 @@ def _error_of_none(samples: TwoSamples, cells: Integers) -> Floats:
     return np.sqrt(groups / (groups - 2.0) * squares / n_a / n_b)
 
 
-def cell_differences(samples: TwoSamples) -> CellDifferences:
+def share_differences(samples: TwoSamples) -> ShareDifferences:
     """Differences of shares, cell by cell, of counts `[group, 1, cell]`; NaN errors where the samples give none."""
     a, b = (total.ravel() for total in samples.totals())
     n_a, n_b = a.sum(), b.sum()
@@ -178,4 +178,4 @@ def cell_differences(samples: TwoSamples) -> CellDifferences:
     # Equal shares leave rounding, which would look like an effect beside an error that is rounding too.
     error[error < 1e-13] = 0.0
     difference[np.abs(difference) < 1e-15] = 0.0
-    return CellDifferences(p_a, p_b, difference, error, dof, pooled)
+    return ShareDifferences(p_a, p_b, difference, error, dof, pooled)

@@ -14,10 +14,10 @@ from scipy import special
 
 from routestat.errors import RoutestatError
 from routestat.inference.association.measures import cramers_v, cramers_v_corrected
-from routestat.inference.base.score_test import SecondOrder, caution, second_order
+from routestat.inference.base.score_test import ScoreTest, caution, score_test
 from routestat.inference.base.special import chi2_tail, log10_chi2_tail
 from routestat.inference.base.tables import Floats, read_only
-from routestat.inference.two_sample.cells import cell_differences
+from routestat.inference.two_sample.cells import share_differences
 from routestat.inference.two_sample.jackknife import Jackknifed, jackknife
 from routestat.inference.two_sample.samples import (
     DifferenceScores,
@@ -28,8 +28,8 @@ from routestat.inference.two_sample.samples import (
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class LawDifference:
-    """How the laws of two samples differ; see `compare_laws` and `compare_transitions`.
+class DistributionDifference:
+    """How the laws of two samples differ; see `compare_distributions` and `compare_transitions`.
 
     Attributes
     ----------
@@ -94,11 +94,13 @@ class LawDifference:
 class TransitionDifference:
     """How a transition differs: its joint law, and the target's law given the source; see `compare_transitions`."""
 
-    joint: LawDifference
-    conditional: LawDifference
+    joint: DistributionDifference
+    conditional: DistributionDifference
 
 
-def compare_laws(a: ArrayLike, b: ArrayLike, *, paired: bool = False, per_token: int = 1) -> LawDifference:
+def compare_distributions(
+    a: ArrayLike, b: ArrayLike, *, paired: bool = False, per_token: int = 1
+) -> DistributionDifference:
     """Are two laws of states alike, when tokens of one document go together?
 
     Parameters
@@ -113,7 +115,7 @@ def compare_laws(a: ArrayLike, b: ArrayLike, *, paired: bool = False, per_token:
 
     Returns
     -------
-    LawDifference. The test is `second_order` on the scores of `difference_scores`; it asks for zero difference,
+    DistributionDifference. The test is `score_test` on the scores of `difference_scores`; it asks for zero difference,
     which at many tokens is nearly always refused: read the size in `jsd_bits` and `total_variation`. At a true
     divergence of 0 the interval of `jsd_bits` is not the test: use `p_clustered`.
 
@@ -147,12 +149,12 @@ def compare_transitions(
     a, b
         Whole counts `[group, source, target]`.
     paired, per_token
-        As in `compare_laws`; `per_token` is k * k where tokens include k experts at either end.
+        As in `compare_distributions`; `per_token` is k * k where tokens include k experts at either end.
 
     Raises
     ------
     RoutestatError
-        As `compare_laws` does.
+        As `compare_distributions` does.
     """
     samples, cells = two_samples(a, b, paired, 3), _checked(per_token)
     shape = samples.a.shape[1:]
@@ -166,7 +168,7 @@ def compare_transitions(
 
 def _difference(
     tables: TwoSamples, per_token: int, shape: tuple[int, ...], conditional: bool
-) -> LawDifference:
+) -> DistributionDifference:
     """The result for counts `[group, row, column]`, whose laws have the `shape` that the caller gave."""
     a, b = tables.totals()
     n_a, n_b = (round(float(t.sum()) / per_token) for t in (a, b))
@@ -178,7 +180,7 @@ def _difference(
         far = jackknife(_conditional_jsd if conditional else _jsd, tables)
         chance = math.nan if conditional else _chance(tables)
     test = (
-        _no_test(reason) if reason else second_order(scores.gram, scores.bias, log10_floor=tables.log10_floor)
+        _no_test(reason) if reason else score_test(scores.gram, scores.bias, log10_floor=tables.log10_floor)
     )
     # Counts that come k at a time are no draws at all: nothing that takes tokens as independent is left.
     chi2, dof = (scores.chi2, scores.dof) if per_token == 1 else (math.nan, 0)
@@ -190,7 +192,7 @@ def _difference(
     laws = [read_only(t.reshape(shape) / t.sum() if t.any() else np.full(shape, np.nan)) for t in (a, b)]
     # A conditional law has no one table sample x state whose association could be measured.
     table = (2, 1 if conditional else dof + 1)
-    return LawDifference(
+    return DistributionDifference(
         n_a=n_a, n_b=n_b, n_groups_a=groups[0], n_groups_b=groups[1], paired=tables.paired,
         chi2=chi2, g=g, dof=dof, log10_p_iid=log10_chi2_tail(g, dof),
         design_effect=effect, p_clustered=test.p, log10_p_clustered=test.log10_p, nu=test.nu,
@@ -205,7 +207,7 @@ def _difference(
     )  # fmt: skip
 
 
-def _note(tables: TwoSamples, test: SecondOrder, bias: float) -> str | None:
+def _note(tables: TwoSamples, test: ScoreTest, bias: float) -> str | None:
     """Cautions about the test: few units, p at its floor, and a bias that makes the test cautious."""
     few = caution(min(tables.groups), test)
     if not (test.nu > 0 and bias * math.sqrt(test.nu / 2.0) > test.trace):
@@ -214,9 +216,9 @@ def _note(tables: TwoSamples, test: SecondOrder, bias: float) -> str | None:
     return f"{few}; {much}" if few else much
 
 
-def _no_test(reason: str) -> SecondOrder:
+def _no_test(reason: str) -> ScoreTest:
     nan = math.nan
-    return SecondOrder(nan, nan, nan, nan, nan, reason)
+    return ScoreTest(nan, nan, nan, nan, nan, reason)
 
 
 def _no_interval(reason: str | None) -> Jackknifed:
@@ -227,7 +229,7 @@ def _no_interval(reason: str | None) -> Jackknifed:
 def _chance(tables: TwoSamples) -> float:
     if tables.reason:
         return math.nan
-    return float(cell_differences(tables).standard_error.sum() / math.sqrt(2.0 * math.pi))
+    return float(share_differences(tables).standard_error.sum() / math.sqrt(2.0 * math.pi))
 
 
 def _likelihood_ratio(a: Floats, b: Floats) -> float:

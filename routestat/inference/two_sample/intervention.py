@@ -20,8 +20,8 @@ _NAN = float("nan")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Law:
-    """Probabilities of the targets with their intervals; see `law`.
+class TargetDistribution:
+    """Probabilities of the targets with their intervals; see `target_distribution`.
 
     Attributes
     ----------
@@ -43,8 +43,8 @@ class Law:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Difference:
-    """One law minus another over the same documents; see `difference`.
+class TargetDifference:
+    """One law minus another over the same documents; see `target_difference`.
 
     Attributes
     ----------
@@ -68,8 +68,8 @@ class Difference:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Effect:
-    """What forcing one source state does to the law of a target; see `effect`.
+class InterventionEffect:
+    """What forcing one source state does to the law of a target; see `intervention_effect`.
 
     Attributes
     ----------
@@ -86,15 +86,17 @@ class Effect:
     """
 
     source: int
-    do: Law
-    observed: Law
-    natural: Law
-    beyond_observed: Difference
-    beyond_natural: Difference
+    do: TargetDistribution
+    observed: TargetDistribution
+    natural: TargetDistribution
+    beyond_observed: TargetDifference
+    beyond_natural: TargetDifference
     level: float
 
 
-def effect(do: ArrayLike, observed: ArrayLike, source: int, *, slots: int = 1, level: float = 0.95) -> Effect:
+def intervention_effect(
+    do: ArrayLike, observed: ArrayLike, source: int, *, slots: int = 1, level: float = 0.95
+) -> InterventionEffect:
     """P(target | do(source)) beside P(target | source) and P(target), each with its interval.
 
     Parameters
@@ -123,18 +125,18 @@ def effect(do: ArrayLike, observed: ArrayLike, source: int, *, slots: int = 1, l
     if not 0 <= source < forced.shape[1]:
         raise RoutestatError(f"source: wanted a row 0 … {forced.shape[1] - 1} of the tables, got {source}")
     under, after, overall = forced[:, source], free[:, source], free.sum(axis=1)
-    return Effect(
+    return InterventionEffect(
         source,
-        law(under, slots=slots, level=level),
-        law(after, slots=slots, level=level),
-        law(overall, slots=slots, level=level),
-        difference(under, after, slots=slots, level=level),
-        difference(under, overall, slots=slots, level=level),
+        target_distribution(under, slots=slots, level=level),
+        target_distribution(after, slots=slots, level=level),
+        target_distribution(overall, slots=slots, level=level),
+        target_difference(under, after, slots=slots, level=level),
+        target_difference(under, overall, slots=slots, level=level),
         level,
     )
 
 
-def law(table: ArrayLike, *, slots: int = 1, level: float = 0.95) -> Law:
+def target_distribution(table: ArrayLike, *, slots: int = 1, level: float = 0.95) -> TargetDistribution:
     """The probability of every target, with the ratio sandwich over groups (see `ratio`).
 
     Parameters
@@ -142,7 +144,7 @@ def law(table: ArrayLike, *, slots: int = 1, level: float = 0.95) -> Law:
     table
         Whole counts `[group, target]`.
     slots, level
-        As in `effect`.
+        As in `intervention_effect`.
 
     Raises
     ------
@@ -158,10 +160,14 @@ def law(table: ArrayLike, *, slots: int = 1, level: float = 0.95) -> Law:
         limit[(value == 0) | (value == 1)] = _NAN
     used = int(np.count_nonzero(tokens))
     reason = "never observed" if not used else cells[0].reason
-    return Law(read_only(value), read_only(low), read_only(high), round(float(tokens.sum())), used, reason)
+    return TargetDistribution(
+        read_only(value), read_only(low), read_only(high), round(float(tokens.sum())), used, reason
+    )
 
 
-def difference(first: ArrayLike, second: ArrayLike, *, slots: int = 1, level: float = 0.95) -> Difference:
+def target_difference(
+    first: ArrayLike, second: ArrayLike, *, slots: int = 1, level: float = 0.95
+) -> TargetDifference:
     """The first law minus the second, paired by group: a group's two scores are subtracted before they are squared.
 
     The score of a group under a law is ψ_g = (T_g − p·n_g)/n, times √(G/(G − 1)); the variance is
@@ -173,7 +179,7 @@ def difference(first: ArrayLike, second: ArrayLike, *, slots: int = 1, level: fl
     first, second
         Whole counts `[group, target]` over the same groups.
     slots, level
-        As in `effect`.
+        As in `intervention_effect`.
 
     Raises
     ------
@@ -188,17 +194,17 @@ def difference(first: ArrayLike, second: ArrayLike, *, slots: int = 1, level: fl
     groups = min(np.count_nonzero(tokens_a), np.count_nonzero(tokens_b))
     if not groups:
         none = Estimate(_NAN, _NAN, _NAN, _NAN, 0, "never observed")
-        return Difference(nothing, nothing, nothing, none, _NAN, none.reason)
+        return TargetDifference(nothing, nothing, nothing, none, _NAN, none.reason)
     value = a.sum(axis=0) / tokens_a.sum() - b.sum(axis=0) / tokens_b.sum()
     variation = float(np.abs(value).sum()) / (2 * slots)
     if why := too_few(tokens_a) or too_few(tokens_b):
         bits = jensen_shannon(a.sum(axis=0), b.sum(axis=0))
         alone = Estimate(bits, _NAN, _NAN, _NAN, int(groups), why)
-        return Difference(read_only(value), nothing, nothing, alone, variation, alone.reason)
+        return TargetDifference(read_only(value), nothing, nothing, alone, variation, alone.reason)
     error = np.sqrt(((_scores(a, tokens_a) - _scores(b, tokens_b)) ** 2).sum(axis=0))
     reach = float(stats.t.ppf(0.5 + level / 2, groups - 1)) * error
     low, high = read_only(value - reach), read_only(value + reach)
-    return Difference(read_only(value), low, high, _divergence(a, b, int(groups), level), variation)
+    return TargetDifference(read_only(value), low, high, _divergence(a, b, int(groups), level), variation)
 
 
 def _scores(counts: Floats, tokens: Floats) -> Floats:

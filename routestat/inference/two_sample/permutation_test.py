@@ -12,7 +12,7 @@ from routestat.inference.two_sample.samples import two_samples
 def permutation_p(
     a: ArrayLike, b: ArrayLike, rng: np.random.Generator, *, paired: bool = False, n_resamples: int = 999
 ) -> float:
-    """The slow check of `compare_laws`: p = (1 + b) / (B + 1) over relabellings of whole groups.
+    """The slow check of `compare_distributions`: p = (1 + b) / (B + 1) over relabellings of whole groups.
 
     Exact for any dependence within documents if those of both samples are drawn alike (their lengths too), which
     is more than equal laws. Unpaired, groups change samples; paired, a group's two tables change places.

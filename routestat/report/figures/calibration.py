@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from routestat.inference.level_checks.verdicts import LevelCheck
+from routestat.inference.level_checks.level_check import LevelCheck
 from routestat.report.figures.style import BLUE, GREY, PALE, TEXT, VERMILLION, Drawing, new_axes, new_figure
 
 

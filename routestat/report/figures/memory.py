@@ -16,7 +16,7 @@ from routestat.report.figures.style import (
     reach,
     sparse_ticks,
 )
-from routestat.study.contexts import CONTEXTS
+from routestat.study.contexts import CONTEXTS, context_spec
 from routestat.study.memory import Memory
 
 #: Okabe & Ito's green.
@@ -28,14 +28,14 @@ LINES = (("-", "o"), ("--", "s"), (":", "^"), ("-.", "D"))
 def line_of(name: str) -> tuple[str, str, str]:
     """Return the colour, dash and mark of a context: the colour says what it has, the dash how far it reaches."""
     colour = _colour(name)
-    if not CONTEXTS[name].columns:
+    if not context_spec(name).columns:
         return colour, ":", "x"
-    alike = [other for other in CONTEXTS if _colour(other) == colour]
+    alike = [other for other in dict.fromkeys([*CONTEXTS, name]) if _colour(other) == colour]
     return colour, *LINES[alike.index(name) % len(LINES)]
 
 
 def _colour(name: str) -> str:
-    spec = CONTEXTS[name]
+    spec = context_spec(name)
     if "token id" in spec.columns:
         return VERMILLION
     if spec.has_tokens:
@@ -54,7 +54,7 @@ def contexts(memory: Memory) -> Drawing:
     figure = new_figure(across + 3.0, 3.3 + below)
     every = [losses := new_axes(figure, 0.7, 0.6 + below, across, 2.3)]
     tops = [1e-6]
-    for name in CONTEXTS:
+    for name in dict.fromkeys([*CONTEXTS, *(context for item in known for context in item.scores.bits)]):
         colour, dash, mark = line_of(name)
         # Where no token has a context its loss is that of a shorter one.
         having = [item for item in known if name in item.scores.bits and item.known.get(name) != 0]
@@ -64,7 +64,7 @@ def contexts(memory: Memory) -> Drawing:
             tops.append(float(np.nanmax([value, high])))
             losses.errorbar(
                 x, value, reach(value, low, high), color=colour, linestyle=dash, marker=mark, markersize=4,
-                elinewidth=0.8, label=CONTEXTS[name].words,
+                elinewidth=0.8, label=context_spec(name).words,
             )  # fmt: skip
     losses.set(ylim=(0, 1.06 * max(tops)), ylabel="bits per choice")
     losses.set_title("held-out log loss given …, with 95 % intervals over documents", fontsize=TEXT)

@@ -19,7 +19,7 @@ from routestat.report.figures.style import Drawing, save
 from routestat.report.numbers import NONE, number
 from routestat.report.records.plain import Record
 from routestat.traces.metadata import Router
-from routestat.traces.store import span
+from routestat.traces.number_ranges import span
 
 
 @dataclass(frozen=True)

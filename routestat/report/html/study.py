@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from routestat.forecast.board import EXPLAINED
+from routestat.forecast import catalogue
 from routestat.progress import Tick, silent
 from routestat.report.figures import bayes as bayes_figures
 from routestat.report.figures import calibration as calibration_figures
@@ -30,8 +30,6 @@ from routestat.study.trace_study import Study
 from routestat.traces.manifest import replace_file
 from routestat.traces.metadata import Router
 
-#: Predictors that need no earlier layer: what any useful predictor has to beat.
-BASELINES = ("uniform", "popularity", "previous-token", "repeat-previous-token")
 PANELS = (
     ("exact_set", "exact set"),
     ("recall_at_k", "recall@k"),
@@ -99,7 +97,7 @@ def _draw(study: Study, folder: Path, tick: Tick) -> dict[str, Picture]:
         "calibration": lambda: calibration_figures.p_histograms(study.aa_check.families),
         "contexts": lambda: memory_figures.contexts(study.memory),
         "horizons": lambda: memory_figures.horizons(study.memory),
-        "board": lambda: figures.board(study.mean_board, PANELS, BASELINES),
+        "board": lambda: figures.board(study.mean_board, PANELS, catalogue.baselines()),
         "blocks": lambda: _draw_blocks(study),
         "routes": lambda: figures.routes(study.paths.graph, layers, study.paths.dominant),
     }
@@ -135,8 +133,8 @@ def _page(study: Study, record: Record, pictures: dict[str, Picture], folder: Pa
         clearest=None if place is None else record["biclusters"][place],
         paths={kind: _path_rows(study, record["paths"], kind) for kind in ("dominant", "observed")},
         pictures=pictures,
-        explained=EXPLAINED,
-        baselines=BASELINES,
+        explained=catalogue.explained(),
+        baselines=catalogue.baselines(),
         ask=_question(study, folder),
         whole_files=TABLES,
         cell_files=[f"transition-{item.source.name}-{item.target.name}" for item in study.pairs],

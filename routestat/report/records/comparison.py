@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from routestat.inference.base.estimate import Estimate
-from routestat.inference.two_sample.cells import MovedCells
-from routestat.inference.two_sample.distributions import LawDifference
+from routestat.inference.two_sample.cells import CellDifferences
+from routestat.inference.two_sample.distributions import DistributionDifference
 from routestat.inference.two_sample.summaries import FigureDifference
 from routestat.report.records.plain import Record, note, plain, reason, subset_words, write_json, write_rows
 from routestat.report.records.trace_facts import not_measured_records, units_record
@@ -140,7 +140,7 @@ def _of_b(findings: TraceComparison, **routers: Router) -> Record:
     }
 
 
-def _law(findings: TraceComparison, law: LawDifference) -> Record:
+def _law(findings: TraceComparison, law: DistributionDifference) -> Record:
     record: Record = {
         "n_tokens_a": law.n_a,
         "n_tokens_b": law.n_b,
@@ -182,7 +182,7 @@ def _estimate(name: str, estimate: Estimate | None) -> Record:
 
 
 def _cells(
-    findings: TraceComparison, cells: MovedCells, routers: tuple[Router, ...], at_most: int
+    findings: TraceComparison, cells: CellDifferences, routers: tuple[Router, ...], at_most: int
 ) -> Iterable[Record]:
     """Cells with their labels, largest difference first."""
     subsets = findings.states == "subset"

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from routestat.inference.level_checks.verdicts import LevelCheck
+from routestat.inference.level_checks.level_check import LevelCheck
 from routestat.report.records.plain import Record, note, reason
 from routestat.study.aa_check import AACheck
 

@@ -6,12 +6,12 @@ from itertools import pairwise
 from typing import Any
 
 from routestat.inference.base.estimate import Estimate
-from routestat.inference.base.jackknife import Bands
-from routestat.inference.markov.homogeneity import Evenness
+from routestat.inference.base.jackknife import Estimates
+from routestat.inference.markov.homogeneity import StatisticByGap
 from routestat.inference.markov.horizons import Horizons
 from routestat.report.records.plain import Record, caution, note, reason
 from routestat.report.sentences import MOST_KNOWN, memory_sentences, names_of, share_known
-from routestat.study.contexts import CONTEXTS, OVER_LAYERS, OVER_TOKENS, LayerMemory
+from routestat.study.contexts import OVER_LAYERS, OVER_TOKENS, LayerMemory, context_spec
 from routestat.study.layer_pairs import LayerPair
 from routestat.study.memory import Memory
 from routestat.traces.metadata import Router
@@ -117,28 +117,31 @@ def _gains(layer: LayerMemory | None) -> Record:
 
 def _none_known(share: float, context: str) -> str | None:
     """Why nothing that rests on a context can be told, where no token has it."""
-    return f"no token has this context: {CONTEXTS[context].words}" if share == 0 else None
+    return f"no token has this context: {context_spec(context).words}" if share == 0 else None
 
 
 def _partly_known(share: float, context: str) -> str | None:
     """A caution where many tokens do not have the whole context."""
     if not 0 < share < MOST_KNOWN:
         return None
-    have = f"{100 * share:.3g} % of the tokens have this context ({CONTEXTS[context].words})"
+    have = f"{100 * share:.3g} % of the tokens have this context ({context_spec(context).words})"
     return f"{have}; the rest was answered by a shorter one"
 
 
 def contexts_mean(memory: Memory) -> list[Record]:
     """`memory.contexts_mean[]`: held-out log loss over the compared layers, and what each saves over `SHORTER`."""
     records = []
-    for name in names_of(memory):
+    names = names_of(memory)
+    for name in names:
         share = share_known(memory, name)
         record = {
             "context": name,
-            "given": CONTEXTS[name].words,
+            "given": context_spec(name).words,
             **_loss(memory.mean_log_loss(name), share, name),
         }
-        if shorter := CONTEXTS[name].shorter:
+        if name != "nothing":
+            shorter = context_spec(name).shorter
+            shorter = shorter if shorter in names else "nothing"
             gain = memory.mean_gain(name, shorter) if share != 0 else _UNKNOWN
             if "cautions" in record:
                 record["cautions"]["gain_bits"] = record["caution"]
@@ -267,7 +270,7 @@ def _why_horizon(found: Horizons, column: int) -> list[str | None]:
     return [found.reason, *(why for (_, at), why in found.reasons.items() if at == horizon)]
 
 
-def _banded(bands: dict[str, Bands], at: Any) -> Record:
+def _banded(bands: dict[str, Estimates], at: Any) -> Record:
     record: Record = {}
     for key, band in bands.items():
         record[key] = _number(band.value[at])
@@ -287,7 +290,7 @@ def _homogeneity(memory: Memory) -> Record:
     }
 
 
-def _even(name: str, even: Evenness) -> Record:
+def _even(name: str, even: StatisticByGap) -> Record:
     slope = even.slope_bits_per_layer
     return {
         f"{name}_range_bits": even.range_bits,

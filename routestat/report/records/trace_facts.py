@@ -5,8 +5,8 @@ from typing import Any
 
 from routestat.report.records.plain import Record
 from routestat.study.trace_study import Study
-from routestat.traces.clusters.facts import UnitFacts
-from routestat.traces.dummy_rows.facts import Finding
+from routestat.traces.clusters.summary import UnitSummary
+from routestat.traces.dummy_rows.findings import Finding
 
 
 def trace_record(study: Study) -> Record:
@@ -47,7 +47,7 @@ def _replay(found: Any) -> Record:
     }
 
 
-def units_record(units: UnitFacts) -> Record:
+def units_record(units: UnitSummary) -> Record:
     """Return the keys on the independent units and on the template, of a trace or of one side of a comparison."""
     return {
         "n_clusters": units.n_clusters,

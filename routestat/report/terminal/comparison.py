@@ -6,7 +6,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from routestat.inference.two_sample.distributions import LawDifference
+from routestat.inference.two_sample.distributions import DistributionDifference
 from routestat.report.cautions import Cautions
 from routestat.report.numbers import interval, many, number
 from routestat.report.terminal.console import (
@@ -51,11 +51,11 @@ def _layer(findings: TraceComparison, router: Router) -> str:
     return str(router.layer) if other in (None, router.layer) else f"{router.layer}={other}"
 
 
-def _bits(law: LawDifference) -> float:
+def _bits(law: DistributionDifference) -> float:
     return law.jsd_bits if law.jsd_bits == law.jsd_bits else law.jsd_bits_plugin
 
 
-def _plugin(law: LawDifference) -> str:
+def _plugin(law: DistributionDifference) -> str:
     """A caution where there is no estimate but the plug-in."""
     return "" if law.jsd_bits == law.jsd_bits else "plug-in, biased upwards"
 
@@ -161,7 +161,7 @@ def _figures(console: Console, layers: Sequence[LayerComparison]) -> None:
     console.print()
     console.print(
         Text.assemble(
-            ("Evenness ", "bold"),
+            ("StatisticByGap ", "bold"),
             f"differs most in layer {widest.a.layer}: Gini of the load {number(gini.a)} in A, {number(gini.b)} in B "
             f"(difference {number(gini.difference)}, 95 % interval {interval(gini.low, gini.high)}).{untold}",
         )

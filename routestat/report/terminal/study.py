@@ -7,9 +7,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
+from routestat.forecast import catalogue
 from routestat.forecast.scores import PredictionScore
 from routestat.report.cautions import Cautions
-from routestat.report.html.study import BASELINES
 from routestat.report.numbers import interval, many, number
 from routestat.report.records.layer_pairs import (
     Cell,
@@ -33,7 +33,7 @@ from routestat.report.terminal.console import (
 from routestat.study.routes import PathFinding
 from routestat.study.trace_study import Study
 from routestat.traces.metadata import Router
-from routestat.traces.store import span
+from routestat.traces.number_ranges import span
 
 TOP_PAIRS = 64
 TOP_PATHS = 3
@@ -45,8 +45,6 @@ _BOARD = {
     "top1_hit": "top-1 hit",
     "log_loss_bits": "log loss",
 }
-# How names of predictors end that are fitted alike and look at different things.
-_FAMILIES = ("naive-bayes", "tempered-bayes", "ridge", "factorised")
 
 
 def summarise(study: Study, page: Path) -> None:
@@ -212,9 +210,7 @@ def _best_of_each(board: Sequence[PredictionScore]) -> list[PredictionScore]:
     """The baselines, and of every kind of predictor the one of least log loss."""
     families: dict[str, list[PredictionScore]] = {}
     for score in board:
-        own = [kind for kind in _FAMILIES if score.predictor.endswith(kind)]
-        name = score.predictor if score.predictor in BASELINES or not own else own[0]
-        families.setdefault(name, []).append(score)
+        families.setdefault(catalogue.family(score.predictor), []).append(score)
     best = {
         id(min(family, key=lambda score: score.estimate("log_loss_bits").value))
         for family in families.values()

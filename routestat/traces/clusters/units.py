@@ -13,8 +13,8 @@ import pyarrow as pa
 from numpy.typing import ArrayLike, NDArray
 
 from routestat.errors import TraceError
-from routestat.traces.clusters.beginnings import Beginnings
-from routestat.traces.clusters.shared_beginnings import find_shared, joined
+from routestat.traces.clusters.document_prefixes import DocumentPrefixes
+from routestat.traces.clusters.shared_prefixes import connected_parts, find_shared_prefixes
 from routestat.traces.validation import shown
 
 #: What may be done with the rows of a beginning that most documents share.
@@ -187,7 +187,7 @@ def units_in(documents: pa.Table) -> Units | None:
 
 
 def find_units(
-    beginnings: Beginnings,
+    beginnings: DocumentPrefixes,
     documents: pa.Table,
     column: str | None = None,
     overlaps: NDArray[np.int64] | None = None,
@@ -216,7 +216,7 @@ def find_units(
     listed = documents.column("document").to_numpy()
     number = np.union1d(listed, beginnings.document).astype(np.int32)
     n, at = len(number), np.searchsorted(number, beginnings.document)
-    shared = find_shared(beginnings)
+    shared = find_shared_prefixes(beginnings)
     # Documents without rows share nothing.
     bond, template, repeated = np.full(n, -1, np.int64), np.zeros(n, np.int64), np.zeros(n, np.int64)
     bond[at], template[at] = shared.bond, shared.template
@@ -226,9 +226,12 @@ def find_units(
     chain = _chain(overlaps, at, n)
     labels, reason = _labels(documents, column or LABEL, number), np.full(n, "", np.dtype("<U32"))
     if column is not None:
-        part, named = joined(_without_holes(labels, column, number, documents)), f"column {column}"[:32]
+        part, named = (
+            connected_parts(_without_holes(labels, column, number, documents)),
+            f"column {column}"[:32],
+        )
     else:
-        part, named = joined(bond, *chain, *([] if labels is None else [labels])), "source"
+        part, named = connected_parts(bond, *chain, *([] if labels is None else [labels])), "source"
         reason[np.max(chain, axis=0) >= 0] = OVERLAP
         reason[bond >= 0] = beginnings.by
     if labels is not None:

@@ -29,7 +29,7 @@ RUN = np.dtype(
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
+class RowFeatures:
     """Consecutive rows as the search sees them, ``[row]`` each.
 
     Attributes
@@ -58,9 +58,9 @@ class Rows:
     phase: NDArray[np.uint8]
     token: NDArray[np.int32] | None
 
-    def taken(self, rows: NDArray) -> "Rows":
+    def taken(self, rows: NDArray) -> "RowFeatures":
         """Some of the rows."""
-        return Rows(
+        return RowFeatures(
             self.document[rows],
             self.position[rows],
             self.key[rows],

@@ -16,32 +16,30 @@ clusters        [tokens] or [documents]    documents with the same number are no
 ==============  =========================  ==========================================================
 """
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from routestat.errors import FormatError, RoutestatError
-from routestat.traces.batch import to_batch
+from routestat.errors import FormatError
 from routestat.traces.clusters.units import CLUSTER_COLUMN, named_column
-from routestat.traces.importers.common.assembly import Imported, Wanted, routers_of
-from routestat.traces.importers.common.axes import oriented, refuse_doubtful_axes
+from routestat.traces.importers.common.array_axes import oriented, refuse_doubtful_axes
+from routestat.traces.importers.common.array_files import UNREADABLE, require_members_once
+from routestat.traces.importers.common.assembly import ImportedTrace, routers_of
 from routestat.traces.importers.common.checks import (
     check_subsets,
     count_positions,
     layer_numbers_from,
-    once,
+    mask_of_copies,
     pick_layers,
 )
-from routestat.traces.importers.common.markers import RawRows, check_type
-from routestat.traces.importers.common.misspelt import meant
+from routestat.traces.importers.common.messages import listed, reason
+from routestat.traces.importers.common.missing_markers import RawRows, check_type
+from routestat.traces.importers.common.misspelt_names import closest_name
+from routestat.traces.importers.common.options import ImportOptions
 from routestat.traces.importers.common.placeholders import settle_rows
-from routestat.traces.importers.common.reading import UNREADABLE, require_members_once
-from routestat.traces.importers.common.wording import listed, reason
-from routestat.traces.metadata import LAYER_NUMBERS, Router, layers_were_counted
-from routestat.traces.store import Trace
+from routestat.traces.metadata import LAYER_NUMBERS
 from routestat.traces.validation import shown
 
 KNOWN = (
@@ -57,11 +55,9 @@ KNOWN = (
     "clusters",
 )
 PER_TOKEN = ("document", "position", "token", "domain", "phase")
-# Of memory, for all arrays of a trace that is written.
-LIMIT_BYTES = 4 << 30
 
 
-def read_arrays(path: Path, wanted: Wanted | None = None) -> Imported:
+def read_arrays(path: Path, options: ImportOptions | None = None) -> ImportedTrace:
     """Read and check an ``.npz`` of plain arrays; nothing in it is ever executed.
 
     Raises
@@ -69,15 +65,15 @@ def read_arrays(path: Path, wanted: Wanted | None = None) -> Imported:
     FormatError
         Naming the file and the array that is wrong.
     """
-    wanted = wanted or Wanted()
+    options = options or ImportOptions()
     notes: list[str] = []
-    arrays = _load(path, wanted.cluster, notes)
-    experts = _experts(path, arrays, wanted.axes)
+    arrays = _load(path, options.cluster, notes)
+    experts = _experts(path, arrays, options.axes)
     n, _, top_k = experts.shape
     axis = _layers(path, arrays, experts.shape[1])
-    experts, layers = pick_layers(path, experts, axis, wanted.layers, notes)
+    experts, layers = pick_layers(path, experts, axis, options.layers, notes)
     given = _n_experts(path, arrays)
-    for number in (given, wanted.n_experts):
+    for number in (given, options.n_experts):
         if number is not None:
             check_type(path, experts.dtype, number)
     document = _per_token(path, arrays, "document", n)
@@ -93,7 +89,7 @@ def read_arrays(path: Path, wanted: Wanted | None = None) -> Imported:
     token = _per_token(path, arrays, "token", n)
     phase = _per_token(path, arrays, "phase", n)
     documents = _documents(path, arrays, document, n)
-    said = wanted.cluster
+    said = options.cluster
     if said is None and "clusters" in arrays:
         said = "clusters"
     column = None if said is None else named_column(said)
@@ -101,7 +97,7 @@ def read_arrays(path: Path, wanted: Wanted | None = None) -> Imported:
         documents[column] = _clusters(path, arrays, said, document)
     if "position" not in arrays and n:
         ids = None if token is None else token[order]
-        once_each = once(experts[order], document[order], ids, notes)
+        once_each = mask_of_copies(experts[order], document[order], ids, notes)
         if once_each is not None:
             order = order[once_each]
             position[order] = count_positions(document[order])
@@ -117,9 +113,9 @@ def read_arrays(path: Path, wanted: Wanted | None = None) -> Imported:
         return f"row {order[row]}"
 
     if n:
-        drop = wanted.drop_dummy_rows
+        drop = options.drop_dummy_rows
         raw, layers, n_experts = settle_rows(
-            path, raw, layers, given, wanted.n_experts, drop, notes, place, accept_missing=True
+            path, raw, layers, given, options.n_experts, drop, notes, place, accept_missing=True
         )
         if drop:
             # Rows were left out: the order in the file no longer tells the row.
@@ -130,9 +126,9 @@ def read_arrays(path: Path, wanted: Wanted | None = None) -> Imported:
                 for key, column in documents.items()
             }
     else:
-        n_experts = _no_tokens(path, wanted.n_experts if given is None else given)
+        n_experts = _no_tokens(path, options.n_experts if given is None else given)
     check_subsets(path, raw.experts, n_experts, layers, place)
-    return Imported(
+    return ImportedTrace(
         routers_of(path, layers, n_experts, top_k),
         raw.experts,
         raw.document.astype(np.int32),
@@ -142,107 +138,10 @@ def read_arrays(path: Path, wanted: Wanted | None = None) -> Imported:
         tuple(notes),
         raw.decode,
         extra={
-            LAYER_NUMBERS: layer_numbers_from(axis, wanted.layers),
+            LAYER_NUMBERS: layer_numbers_from(axis, options.layers),
             **({} if column is None else {CLUSTER_COLUMN: column}),
         },
     )
-
-
-def write_arrays(trace: Trace, path: Path, progress: Callable[[int, int], None] | None = None) -> None:
-    """Write a trace as the arrays that `read_arrays` reads; the file appears whole or not at all.
-
-    Slots come by ascending id, behind the heaviest where that was recorded. Weights, lookahead and the documents'
-    other columns are left behind: Parquet keeps them.
-
-    Raises
-    ------
-    RoutestatError
-        If routers differ, share a layer, or the arrays would take more than `LIMIT_BYTES` of memory.
-    """
-    routers, n = trace.meta.routers, trace.n_tokens
-    if len({(router.n_experts, router.top_k) for router in routers}) > 1:
-        raise RoutestatError(
-            f"{path}: an .npz has one n_experts and k for all routers; write .parquet instead"
-        )
-    if len(set(trace.meta.layers)) < len(routers):
-        raise RoutestatError(f"{path}: an .npz has one router per layer; write .parquet instead")
-    n_experts, top_k = routers[0].n_experts, routers[0].top_k
-    dtype = next(t for t in (np.int8, np.int16, np.int32) if n_experts - 1 <= np.iinfo(t).max)
-    size = n * (len(routers) * top_k * np.dtype(dtype).itemsize + 17)
-    if size > LIMIT_BYTES:
-        raise RoutestatError(
-            f"{path}: {size / 2**30:.1f} GiB in memory, more than the {LIMIT_BYTES / 2**30:g} GiB that an .npz may "
-            "take; write .parquet instead"
-        )
-    arrays: dict[str, NDArray] = {name: np.empty(n, np.int32) for name in ("document", "position", "token")}
-    arrays |= {"experts": np.empty((n, len(routers), top_k), dtype), "phase": np.zeros(n, np.int8)}
-    row = 0
-    for record in trace.record_batches():
-        batch, rows = to_batch(record), slice(row, row + record.num_rows)
-        arrays["document"][rows], arrays["position"][rows] = batch.document, batch.position
-        arrays["token"][rows] = batch.columns["token"]
-        arrays["phase"][rows] = _phase_codes(record.column("phase"))
-        for index, router in enumerate(routers):
-            top1 = batch.columns.get(f"{router.name}.top1")
-            arrays["experts"][rows, index] = _expert_rows(batch.columns[router.name], top1, router)
-        row += record.num_rows
-        if progress is not None:
-            progress(row, n)
-    if not arrays["phase"].any():
-        del arrays["phase"]
-    arrays |= {"n_experts": np.array(n_experts)}
-    if not layers_were_counted(trace.meta) or trace.meta.layers != tuple(range(len(routers))):
-        arrays["layers"] = np.array(trace.meta.layers)
-    arrays |= _domains(trace, arrays["document"])
-    if trace.meta.extra.get(CLUSTER_COLUMN):
-        # Where nobody named the clusters they are found again.
-        arrays["clusters"] = trace.units.cluster_of(arrays["document"])
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
-    try:
-        with temporary.open("wb") as handle:
-            np.savez(handle, allow_pickle=False, **arrays)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _phase_codes(column: Any) -> NDArray[np.int8]:
-    decode = np.array([name == "decode" for name in column.dictionary.to_pylist()], np.int8)
-    return decode[column.indices.to_numpy(zero_copy_only=False)]
-
-
-def _expert_rows(column: NDArray, top1: NDArray | None, router: Router) -> NDArray[np.integer]:
-    """Experts ``[row, slot]`` of a router's column, −1 where missing, the heaviest first if it is known."""
-    alphabet = router.alphabet
-    if alphabet.is_ranked:
-        present = column != alphabet.missing
-        rows = np.full((len(column), router.top_k), -1, np.int64)
-        rows[present] = alphabet.unrank(column[present])
-    else:
-        rows = column.astype(np.int64)
-        present = ~(column == np.iinfo(column.dtype).max).all(axis=1)
-        rows[~present] = -1
-    if top1 is None:
-        return rows
-    heaviest = top1.astype(np.int64)[:, None]
-    first = np.argsort(rows != heaviest, axis=1, kind="stable")
-    return np.where(present[:, None], np.take_along_axis(rows, first, axis=1), -1)
-
-
-def _domains(trace: Trace, document: NDArray[np.int32]) -> dict[str, NDArray]:
-    """`domain` and `domains`, if the documents have any."""
-    said = trace.documents.column("domain").to_pylist() if "domain" in trace.documents.schema.names else []
-    if not any(said):
-        return {}
-    names = sorted({name or "" for name in said})
-    numbers = np.array(trace.documents.column("document").to_pylist(), np.int64)
-    of_document = np.array([names.index(name or "") for name in said], np.int32)
-    order = np.argsort(numbers)
-    return {
-        "domain": of_document[order][np.searchsorted(numbers[order], document)],
-        "domains": np.array(names, np.str_),
-    }
 
 
 def _load(path: Path, cluster: str | None, notes: list[str]) -> dict[str, NDArray]:
@@ -271,7 +170,7 @@ def _load(path: Path, cluster: str | None, notes: list[str]) -> dict[str, NDArra
 
 
 def _unread(name: str, known: tuple[str, ...]) -> str:
-    like = meant(name, known)
+    like = closest_name(name, known)
     return f"array {shown(name)} is not read" + ("" if like is None else f"; did you mean {like}?")
 
 

@@ -26,18 +26,19 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from routestat.errors import FormatError
-from routestat.traces.importers.common.assembly import Imported, Wanted, settle
+from routestat.traces.importers.common.assembly import ImportedTrace, check_imported
 from routestat.traces.importers.common.checks import narrow
-from routestat.traces.importers.common.reading import left_out
-from routestat.traces.importers.common.wording import reason
-from routestat.traces.store import span
+from routestat.traces.importers.common.messages import reason
+from routestat.traces.importers.common.options import ImportOptions
+from routestat.traces.importers.common.source_files import note_unread_files
+from routestat.traces.number_ranges import span
 
 LAYER = re.compile(r"layer_(\d+)\.parquet")
 ITERATION = re.compile(r"iter_(\d+)")
 BATCH_ROWS = 1 << 18
 
 
-def read_flame_moe(path: Path, wanted: Wanted) -> Imported:
+def read_flame_moe(path: Path, options: ImportOptions) -> ImportedTrace:
     """Read one checkpoint of a model's folder.
 
     Raises
@@ -45,26 +46,29 @@ def read_flame_moe(path: Path, wanted: Wanted) -> Imported:
     FormatError
         Naming the file and the column; or if several checkpoints are there and none was chosen.
     """
-    if wanted.end_of_document is not None and wanted.sequence_length is not None:
+    if options.end_of_document is not None and options.sequence_length is not None:
         raise FormatError(f"{path}: give --end-of-document or --sequence-length, not both")
-    number, folder = _checkpoint(path, wanted.iteration)
+    number, folder = _checkpoint(path, options.iteration)
     files = {int(m[1]): file for file in sorted(folder.iterdir()) if (m := LAYER.fullmatch(file.name))}
     if not files:
         raise FormatError(f"{folder}: no layer_NN.parquet in it")
-    absent = sorted(set(wanted.layers or ()) - set(files))
+    absent = sorted(set(options.layers or ()) - set(files))
     if absent:
         raise FormatError(f"{folder}: --layers {span(absent)} not in it; it holds {span(list(files))}")
     # Only what is wanted is read: a layer is hundreds of megabytes.
-    layers = sorted(wanted.layers or files)
+    layers = sorted(options.layers or files)
     token = _tokens(path / "samples")
     experts, by_weight = _experts([files[layer] for layer in layers], len(token))
-    notes = [*left_out(folder, files.values()), *left_out(path / "samples", _samples(path / "samples"))]
-    return settle(
+    notes = [
+        *note_unread_files(folder, files.values()),
+        *note_unread_files(path / "samples", _samples(path / "samples")),
+    ]
+    return check_imported(
         path,
         experts,
-        _documents(path, token, wanted, notes),
+        _documents(path, token, options, notes),
         None,
-        wanted,
+        options,
         axis=layers,
         token=token,
         notes=notes,
@@ -190,19 +194,21 @@ def _falls(opened: pq.ParquetFile) -> bool:
     return bool((rows[:, 1:] <= rows[:, :-1]).all())
 
 
-def _documents(path: Path, token: NDArray[np.integer], wanted: Wanted, notes: list[str]) -> NDArray[np.int64]:
+def _documents(
+    path: Path, token: NDArray[np.integer], options: ImportOptions, notes: list[str]
+) -> NDArray[np.int64]:
     n = len(token)
-    if wanted.sequence_length is not None:
-        return np.arange(n) // wanted.sequence_length
-    if wanted.end_of_document is None:
+    if options.sequence_length is not None:
+        return np.arange(n) // options.sequence_length
+    if options.end_of_document is None:
         notes.append(
             "no --end-of-document and no --sequence-length: all tokens count as one document, so there will be no "
             "intervals"
         )
         return np.zeros(n, np.int64)
-    ends = token == wanted.end_of_document
+    ends = token == options.end_of_document
     if not ends.any():
-        raise FormatError(f"{path}: token {wanted.end_of_document} (--end-of-document) never occurs")
+        raise FormatError(f"{path}: token {options.end_of_document} (--end-of-document) never occurs")
     document = np.zeros(n, np.int64)
     document[1:] = np.cumsum(ends[:-1])
     notes.append("documents end by token; where training cut sequences inside one is not known")

@@ -30,15 +30,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from routestat.errors import FormatError
-from routestat.traces.importers.common.assembly import Imported, Wanted, settle
+from routestat.traces.importers.common.array_files import integers, numpy_file
+from routestat.traces.importers.common.assembly import ImportedTrace, check_imported
 from routestat.traces.importers.common.checks import narrow
-from routestat.traces.importers.common.reading import integers, left_out, numpy_file
+from routestat.traces.importers.common.options import ImportOptions
+from routestat.traces.importers.common.source_files import note_unread_files
 from routestat.traces.importers.llama_cpp_csv import ONE_DOCUMENT, chosen_layers, read_csv
 
 DUMP = re.compile(r"ffn_moe_topk-(\d+)(\.npy|\.bin|\.i32|\.raw|)")
 
 
-def read_llama_cpp(path: Path, wanted: Wanted) -> Imported:
+def read_llama_cpp(path: Path, options: ImportOptions) -> ImportedTrace:
     """Read a folder of dumps, one dump, or a moe-trace CSV.
 
     Raises
@@ -55,25 +57,25 @@ def read_llama_cpp(path: Path, wanted: Wanted) -> Imported:
         }
         if not files:
             raise FormatError(f"{path}: no ffn_moe_topk-<layer> files in this folder")
-        layers = chosen_layers(path, sorted(files), wanted)
-        by_layer = {layer: _dump(files[layer], wanted) for layer in layers}
-        n_experts = wanted.stride
-        notes += left_out(path, files.values())
+        layers = chosen_layers(path, sorted(files), options)
+        by_layer = {layer: _dump(files[layer], options) for layer in layers}
+        n_experts = options.stride
+        notes += note_unread_files(path, files.values())
         notes.append("a dump does not tell prompt from answer: all rows are marked prefill")
     else:
         _refuse_gguf(path)
-        by_layer, decode, document = read_csv(path, wanted, notes)
+        by_layer, decode, document = read_csv(path, options, notes)
         layers = list(by_layer)
     _refuse_unequal(path, by_layer)
     for layer, rows in by_layer.items():
-        _refuse_argsort(f"{path}: layer {layer}", rows, wanted.n_experts)
+        _refuse_argsort(f"{path}: layer {layer}", rows, options.n_experts)
     experts = np.stack([narrow(rows) for rows in by_layer.values()], axis=1)
-    return settle(
+    return check_imported(
         path,
         experts,
         np.zeros(len(experts), np.int64) if document is None else document,
         None,
-        wanted,
+        options,
         axis=layers,
         n_experts=n_experts,
         decode=decode,
@@ -93,7 +95,7 @@ def _refuse_gguf(path: Path) -> None:
             )
 
 
-def _dump(file: Path, wanted: Wanted) -> NDArray[np.integer]:
+def _dump(file: Path, options: ImportOptions) -> NDArray[np.integer]:
     """Experts ``[token, slot]`` of one layer's file."""
     if file.suffix == ".npy":
         array = numpy_file(file)[""]
@@ -103,7 +105,7 @@ def _dump(file: Path, wanted: Wanted) -> NDArray[np.integer]:
         if len(raw) % 4:
             raise FormatError(f"{file}: {len(raw)} bytes are no whole number of int32; was it cut off?")
         flat = np.frombuffer(raw, "<i4")
-    width = flat.shape[1] if flat.ndim == 2 else wanted.stride or wanted.top_k
+    width = flat.shape[1] if flat.ndim == 2 else options.stride or options.top_k
     if width is None:
         raise FormatError(f"{file}: raw integers; say how many make a row with --top-k")
     if not width or flat.size % width:
@@ -112,29 +114,31 @@ def _dump(file: Path, wanted: Wanted) -> NDArray[np.integer]:
         )
     rows = flat.reshape(-1, width)
     permuted = width > 1 and len(rows) and (np.sort(rows, axis=1) == np.arange(width)).all()
-    if wanted.stride is not None:
-        return _cut(file, rows, wanted, bool(permuted))
-    if permuted and wanted.top_k != width:
+    if options.stride is not None:
+        return _cut(file, rows, options, bool(permuted))
+    if permuted and options.top_k != width:
         raise FormatError(
             f"{file}: every row holds all of 0 … {width - 1}: whole argsort rows; read them with --stride {width} "
             "and the model's --top-k"
         )
-    if wanted.top_k not in (None, width):
-        raise FormatError(f"{file}: rows of {width} where --top-k says {wanted.top_k}")
+    if options.top_k not in (None, width):
+        raise FormatError(f"{file}: rows of {width} where --top-k says {options.top_k}")
     return rows
 
 
-def _cut(file: Path, rows: NDArray[np.integer], wanted: Wanted, permuted: bool) -> NDArray[np.integer]:
+def _cut(
+    file: Path, rows: NDArray[np.integer], options: ImportOptions, permuted: bool
+) -> NDArray[np.integer]:
     width = rows.shape[1]
-    if width != wanted.stride:
-        raise FormatError(f"{file}: rows of {width} where --stride says {wanted.stride}")
-    if wanted.top_k is None or wanted.top_k >= width:
+    if width != options.stride:
+        raise FormatError(f"{file}: rows of {width} where --stride says {options.stride}")
+    if options.top_k is None or options.top_k >= width:
         raise FormatError(f"{file}: --stride needs --top-k, smaller than it")
     if not permuted:
         raise FormatError(
             f"{file}: rows of {width} are no argsort: not every row holds all of 0 … {width - 1}"
         )
-    return rows[:, : wanted.top_k]
+    return rows[:, : options.top_k]
 
 
 def _refuse_unequal(path: Path, by_layer: dict[int, NDArray[np.integer]]) -> None:

@@ -23,9 +23,9 @@ import pyarrow.csv
 from numpy.typing import NDArray
 
 from routestat.errors import FormatError
-from routestat.traces.importers.common.assembly import Wanted
-from routestat.traces.importers.common.wording import reason
-from routestat.traces.store import span
+from routestat.traces.importers.common.messages import reason
+from routestat.traces.importers.common.options import ImportOptions
+from routestat.traces.number_ranges import span
 
 ONE_DOCUMENT = (
     "the file does not say where documents begin: all tokens count as one, so there will be no intervals"
@@ -34,7 +34,7 @@ HEADER = re.compile(rb"(?m)^[ \t]*layer[ \t]*,[ \t]*expert[ \t]*\r?$\n?")
 ByLayer = dict[int, NDArray[np.integer]]
 
 
-def chosen_layers(path: Path, layers: list[int], wanted: Wanted) -> list[int]:
+def chosen_layers(path: Path, layers: list[int], options: ImportOptions) -> list[int]:
     """The wanted layers, all if none are named.
 
     Raises
@@ -42,14 +42,14 @@ def chosen_layers(path: Path, layers: list[int], wanted: Wanted) -> list[int]:
     FormatError
         If one is not among `layers`.
     """
-    absent = sorted(set(wanted.layers or ()) - set(layers))
+    absent = sorted(set(options.layers or ()) - set(layers))
     if absent:
         raise FormatError(f"{path}: --layers {span(absent)} not in it; it holds {span(layers)}")
-    return list(wanted.layers or layers)
+    return list(options.layers or layers)
 
 
 def read_csv(
-    path: Path, wanted: Wanted, notes: list[str]
+    path: Path, options: ImportOptions, notes: list[str]
 ) -> tuple[ByLayer, NDArray[np.bool_], NDArray[np.int64]]:
     """Experts ``[token, slot]`` by layer, which tokens were decoded, and the document of each.
 
@@ -59,27 +59,27 @@ def read_csv(
         Naming the line that does not fit.
     """
     layer, expert, lines, heads = _columns(path)
-    if wanted.top_k is None:
+    if options.top_k is None:
         raise FormatError(f"{path}: one line per choice; say how many a token has with --top-k")
     begins = np.zeros(len(layer), bool)
     begins[heads[(heads > 0) & (heads < len(layer))]] = True
     starts = np.flatnonzero((np.diff(layer, prepend=layer[0] - 1) != 0) | begins)
     lengths = np.diff(np.append(starts, len(layer)))
-    odd = np.flatnonzero(lengths % wanted.top_k)
+    odd = np.flatnonzero(lengths % options.top_k)
     if len(odd):
         row = int(starts[odd[0]])
         raise FormatError(
             f"{path}: line {lines[row]}: {lengths[odd[0]]} lines of layer {layer[row]} are no multiple of --top-k "
-            f"{wanted.top_k}; was it cut off?"
+            f"{options.top_k}; was it cut off?"
         )
     # Layers run upwards within an ubatch.
     falls = (np.diff(layer[starts], prepend=layer[starts[0]]) < 0) | begins[starts]
     ubatch = np.cumsum(falls)
-    layers = chosen_layers(path, sorted(set(layer.tolist())), wanted)
+    layers = chosen_layers(path, sorted(set(layer.tolist())), options)
     tokens = np.full((int(ubatch[-1]) + 1, len(layers)), 0)
     for column, number in enumerate(layers):
         runs = layer[starts] == number
-        np.add.at(tokens[:, column], ubatch[runs], lengths[runs] // wanted.top_k)
+        np.add.at(tokens[:, column], ubatch[runs], lengths[runs] // options.top_k)
     _refuse_unequal(path, tokens, layers, lines[starts[np.flatnonzero(np.diff(ubatch, prepend=-1))]])
     sizes = tokens[:, 0]
     headed = np.zeros(len(sizes), bool)
@@ -89,7 +89,7 @@ def read_csv(
     _note_cuts(int(new.sum()), int(headed.sum()), notes)
     decoded = (sizes == 1) & ~new
     decoded[0] = False
-    by_layer = {number: expert[layer == number].reshape(-1, wanted.top_k) for number in layers}
+    by_layer = {number: expert[layer == number].reshape(-1, options.top_k) for number in layers}
     return by_layer, np.repeat(decoded, sizes), np.repeat(document, sizes)
 
 

@@ -32,11 +32,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from routestat.errors import FormatError
-from routestat.traces.importers.common.assembly import Imported, Wanted, settle
+from routestat.traces.importers.common.array_files import integers
+from routestat.traces.importers.common.assembly import ImportedTrace, check_imported
 from routestat.traces.importers.common.checks import narrow
-from routestat.traces.importers.common.misspelt import Misspelt
-from routestat.traces.importers.common.reading import integers, json_records, left_out, whole_number
-from routestat.traces.importers.common.wording import listed
+from routestat.traces.importers.common.json_files import json_records, whole_number
+from routestat.traces.importers.common.messages import listed
+from routestat.traces.importers.common.misspelt_names import MisspeltNames
+from routestat.traces.importers.common.options import ImportOptions
+from routestat.traces.importers.common.source_files import note_unread_files
 from routestat.traces.importers.megatron_ranks import (
     Passes,
     Routed,
@@ -45,7 +48,7 @@ from routestat.traces.importers.megatron_ranks import (
     joined_ranks,
     ranks_together,
 )
-from routestat.traces.store import span
+from routestat.traces.number_ranges import span
 
 PATTERN = "router_trace_rank*.jsonl"
 READ = (
@@ -65,7 +68,7 @@ READ = (
 Places = dict[tuple[int, int, int], list[str]]
 
 
-def read_megatron(path: Path, wanted: Wanted) -> Imported:
+def read_megatron(path: Path, options: ImportOptions) -> ImportedTrace:
     """Read one rank's trace, or a folder with one per rank.
 
     Raises
@@ -76,11 +79,11 @@ def read_megatron(path: Path, wanted: Wanted) -> Imported:
     files = sorted(path.glob(PATTERN)) if path.is_dir() else [path]
     if not files or not files[0].is_file():
         raise FormatError(f"{path}: no {PATTERN} here" if path.is_dir() else f"{path}: no such file")
-    misspelt = Misspelt(READ)
+    misspelt = MisspeltNames(READ)
     traced, places, others = _lines(files, misspelt)
     if not traced:
         raise FormatError(f"{path}: no lines of block decoder")
-    notes = [*misspelt.notes(), *left_out(path, files)]
+    notes = [*misspelt.notes(), *note_unread_files(path, files)]
     ranks = {rank for _, rank in traced}
     absent = set(range(min(max(ranks), 4 * len(ranks) + 64))) - ranks
     if path.is_dir() and absent:
@@ -90,10 +93,10 @@ def read_megatron(path: Path, wanted: Wanted) -> Imported:
     layers, stacked, repeats = _stacked(path, traced, places, notes)
     if repeats:
         notes.append(f"dropped {repeats} passes recorded twice in a step (parallel ranks or recomputation)")
-    together = ranks_together(path, stacked, wanted, notes)
+    together = ranks_together(path, stacked, options, notes)
     stacked = joined_ranks(path, stacked, together)
-    rows, described = _documents(path, stacked, wanted.sequence_length, together)
-    if wanted.sequence_length is None:
+    rows, described = _documents(path, stacked, options.sequence_length, together)
+    if options.sequence_length is None:
         notes.append(
             "a document is what one rank routed in one step, rows flattened [sequence, batch]: neighbouring rows "
             "are neighbours in a text only if the batch is 1; --sequence-length takes the sequences apart"
@@ -107,21 +110,21 @@ def read_megatron(path: Path, wanted: Wanted) -> Imported:
                 "all ranks routed as many tokens in every pass: under sequence parallelism each would hold a part of "
                 "every sequence, and documents would be cut; then join the parts: --sequence-parallel N"
             )
-    return settle(
+    return check_imported(
         path,
         narrow(np.concatenate(rows)),
         np.repeat(np.arange(len(rows)), [len(one) for one in rows]),
         None,
-        wanted,
+        options,
         axis=layers,
         described=described,
         notes=notes,
         engine="megatron-lm",
-        extra={"unit": "step and rank" if wanted.sequence_length is None else "sequence of a micro-batch"},
+        extra={"unit": "step and rank" if options.sequence_length is None else "sequence of a micro-batch"},
     )
 
 
-def _lines(files: list[Path], misspelt: Misspelt) -> tuple[dict[tuple[int, int], Passes], Places, int]:
+def _lines(files: list[Path], misspelt: MisspeltNames) -> tuple[dict[tuple[int, int], Passes], Places, int]:
     """Every line of every file by (step, rank) and layer, where it stands, and how many belong to other blocks."""
     places: Places = defaultdict(list)
     traced: dict[tuple[int, int], Passes] = defaultdict(lambda: defaultdict(list))

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from routestat.errors import FormatError
-from routestat.traces.importers.common.assembly import Wanted
-from routestat.traces.store import span
+from routestat.traces.importers.common.options import ImportOptions
+from routestat.traces.number_ranges import span
 
 #: The micro-batches of one (step, rank) by layer, each ``[token, slot]``.
 Passes = dict[int, list[NDArray[np.integer]]]
@@ -48,11 +48,11 @@ def as_long(stacked: list[Routed]) -> bool:
     return all(len(found) == 1 for found in sizes.values())
 
 
-def ranks_together(path: Path, stacked: list[Routed], wanted: Wanted, notes: list[str]) -> int:
+def ranks_together(path: Path, stacked: list[Routed], options: ImportOptions, notes: list[str]) -> int:
     """How many neighbouring ranks hold the parts of one sequence: what the caller says, or the length of it; else 1."""
-    if wanted.sequence_parallel is not None:
-        return wanted.sequence_parallel
-    length, n_ranks = wanted.sequence_length, len({rank for _, rank, _ in stacked})
+    if options.sequence_parallel is not None:
+        return options.sequence_parallel
+    length, n_ranks = options.sequence_length, len({rank for _, rank, _ in stacked})
     sizes = {len(one) for *_, batches in stacked for one in batches}
     if length is None or n_ranks == 1 or all(size % length == 0 for size in sizes):
         return 1

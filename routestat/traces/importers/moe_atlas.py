@@ -16,19 +16,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from routestat.errors import FormatError
-from routestat.traces.importers.common.assembly import (
-    CLUSTER_FIELDS,
-    Document,
-    Imported,
-    Wanted,
-    cluster_of,
-    join,
-)
+from routestat.traces.importers.common.array_files import integers
+from routestat.traces.importers.common.assembly import ImportedTrace
 from routestat.traces.importers.common.checks import narrow
-from routestat.traces.importers.common.failed import Failures, responses
-from routestat.traces.importers.common.misspelt import Misspelt
-from routestat.traces.importers.common.reading import files_of, integers, json_object, left_out, whole_number
-from routestat.traces.importers.common.wording import reason
+from routestat.traces.importers.common.documents import (
+    CLUSTER_FIELDS,
+    SourceDocument,
+    cluster_of,
+    join_documents,
+)
+from routestat.traces.importers.common.failed_records import FailedRecords, responses
+from routestat.traces.importers.common.json_files import json_object, whole_number
+from routestat.traces.importers.common.messages import reason
+from routestat.traces.importers.common.misspelt_names import MisspeltNames
+from routestat.traces.importers.common.options import ImportOptions
+from routestat.traces.importers.common.source_files import files_of, note_unread_files
 
 # Of the sixteen-bit floats that weights are kept in.
 LARGEST_WEIGHT = 65504
@@ -61,7 +63,7 @@ KNOWN = (
 )
 
 
-def read_moe_atlas(path: Path, wanted: Wanted) -> Imported:
+def read_moe_atlas(path: Path, options: ImportOptions) -> ImportedTrace:
     """Read the prompts of moe-atlas.
 
     Raises
@@ -70,16 +72,19 @@ def read_moe_atlas(path: Path, wanted: Wanted) -> Imported:
         Naming the file, the prompt and the activation that is wrong.
     """
     prompts: list[_Prompt] = []
-    failed, misspelt = Failures(path, wanted.skip_failed), Misspelt((*KNOWN, wanted.cluster or "id"))
+    failed, misspelt = (
+        FailedRecords(path, options.skip_failed),
+        MisspeltNames((*KNOWN, options.cluster or "id")),
+    )
     files = files_of(path, (".json", ".jsonl"))
     for file in files:
         for where, record in _records(file, failed):
             activations = record.get("activations")
             lacks = None if isinstance(activations, list) and activations else "no activations"
             if failed.keep(where, record, None, lacks):
-                prompts.append(_Prompt(where, record, f"{file.stem} {len(prompts)}", wanted))
+                prompts.append(_Prompt(where, record, f"{file.stem} {len(prompts)}", options))
             misspelt.look(record)
-    notes = [*failed.notes(len(prompts)), *misspelt.notes(), *left_out(path, files)]
+    notes = [*failed.notes(len(prompts)), *misspelt.notes(), *note_unread_files(path, files)]
     if not prompts:
         raise FormatError(f"{path}: no prompts in it")
     layers = sorted({int(layer) for prompt in prompts for layer in np.unique(prompt.layer)})
@@ -95,10 +100,10 @@ def read_moe_atlas(path: Path, wanted: Wanted) -> Imported:
     lacking = sum(int((one.experts == -1).all(axis=2).sum()) for one in found)
     if lacking:
         notes.append(f"{lacking} tokens have no activation in a layer that others have: missing")
-    return join(
+    return join_documents(
         path,
         found,
-        wanted,
+        options,
         axis=layers,
         n_experts=prompts[0].n_experts,
         notes=notes,
@@ -107,7 +112,7 @@ def read_moe_atlas(path: Path, wanted: Wanted) -> Imported:
     )
 
 
-def _records(file: Path, failed: Failures) -> Iterator[tuple[str, dict[str, Any]]]:
+def _records(file: Path, failed: FailedRecords) -> Iterator[tuple[str, dict[str, Any]]]:
     """The prompts of a file; an export wraps them in ``{"traces": […]}``."""
     for where, record in responses(file, failed):
         traces = record.get("traces")
@@ -125,14 +130,14 @@ def _records(file: Path, failed: Failures) -> Iterator[tuple[str, dict[str, Any]
 class _Prompt:
     """The activations of one prompt as columns, checked one by one."""
 
-    def __init__(self, where: str, record: dict[str, Any], fallback: str, wanted: Wanted) -> None:
+    def __init__(self, where: str, record: dict[str, Any], fallback: str, options: ImportOptions) -> None:
         self.where = where
         self.model = record.get("model_id") or record.get("model_name")
         self.n_experts = self._said(record, "num_experts")
         self.name = str(record.get("trace_id") or record.get("id") or fallback)
         domain = record.get("domain")
         self.domain = domain if isinstance(domain, str) and domain else None
-        self.cluster = cluster_of(where, record, wanted)
+        self.cluster = cluster_of(where, record, options)
         self.layer, self.token, self.expert = (self._column(record["activations"], name) for name in PARTS)
         self.weight = self._weights(record["activations"])
         ids = record.get("token_ids")
@@ -178,7 +183,7 @@ class _Prompt:
         _, counts = np.unique(np.stack([self.token, self.layer]), axis=1, return_counts=True)
         return int(counts.max())
 
-    def document(self, layers: list[int]) -> Document:
+    def document(self, layers: list[int]) -> SourceDocument:
         """The prompt as rows ``[token, layer, slot]``, heaviest first.
 
         Raises
@@ -205,7 +210,7 @@ class _Prompt:
         weights = np.zeros(rows.shape)
         weights[cell[starts]] = weight[order].reshape(-1, self.top_k)
         shape = (self.n_tokens, len(layers), self.top_k)
-        return Document(
+        return SourceDocument(
             self.where,
             narrow(rows.reshape(shape)),
             self.name,

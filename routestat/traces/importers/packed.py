@@ -28,27 +28,27 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from routestat.errors import FormatError
-from routestat.traces.importers.common.assembly import (
-    CLUSTER_FIELDS,
-    Document,
-    Imported,
-    Wanted,
-    cluster_of,
-    join,
-)
-from routestat.traces.importers.common.axes import oriented
-from routestat.traces.importers.common.checks import narrow
-from routestat.traces.importers.common.failed import Failures, responses
-from routestat.traces.importers.common.misspelt import Misspelt
-from routestat.traces.importers.common.reading import (
+from routestat.traces.importers.common.array_axes import oriented
+from routestat.traces.importers.common.array_files import (
     UNREADABLE,
     from_buffer,
     integer_type,
     integers,
     unbase64,
-    whole_number,
 )
-from routestat.traces.importers.common.wording import reason
+from routestat.traces.importers.common.assembly import ImportedTrace
+from routestat.traces.importers.common.checks import narrow
+from routestat.traces.importers.common.documents import (
+    CLUSTER_FIELDS,
+    SourceDocument,
+    cluster_of,
+    join_documents,
+)
+from routestat.traces.importers.common.failed_records import FailedRecords, responses
+from routestat.traces.importers.common.json_files import whole_number
+from routestat.traces.importers.common.messages import reason
+from routestat.traces.importers.common.misspelt_names import MisspeltNames
+from routestat.traces.importers.common.options import ImportOptions
 
 MAGIC = {b"\x28\xb5\x2f\xfd": "zstd", b"\x1f\x8b": "gzip", b"\x78": "zlib"}
 KNOWN = ("none", "zlib", "gzip", "zstd")
@@ -59,7 +59,7 @@ READ = (*CLUSTER_FIELDS, *STARTS, *IDS, "data", "shape", "dtype", "compression",
 MOST_BYTES = 1 << 40
 
 
-def read_packed(path: Path, wanted: Wanted) -> Imported:
+def read_packed(path: Path, options: ImportOptions) -> ImportedTrace:
     """Read packed bytes: a file, a folder of files with their descriptions, or JSON objects.
 
     Raises
@@ -67,27 +67,30 @@ def read_packed(path: Path, wanted: Wanted) -> Imported:
     FormatError
         Naming the file and what is wrong; two numbers where bytes and shape do not fit.
     """
-    failed, misspelt = Failures(path, wanted.skip_failed), Misspelt((*READ, wanted.cluster or "shape"))
+    failed, misspelt = (
+        FailedRecords(path, options.skip_failed),
+        MisspeltNames((*READ, options.cluster or "shape")),
+    )
     notes: set[str] = set()
-    found: list[Document] = []
+    found: list[SourceDocument] = []
     for file in _data_files(path):
         if file.suffix in JSON:
             for where, outer in responses(file, failed):
                 record = flattened(outer)
                 lacks = None if record.get("data") is not None else "no data"
                 if failed.keep(where, record, None, lacks):
-                    found.append(_from_record(where, record, wanted, f"{file.stem} {len(found)}", notes))
+                    found.append(_from_record(where, record, options, f"{file.stem} {len(found)}", notes))
                 misspelt.look(outer)
         else:
-            shape, dtype = _said(file, wanted)
+            shape, dtype = _said(file, options)
             experts = oriented(
-                _unpacked(str(file), file.read_bytes(), shape, dtype, None, notes), wanted.axes
+                _unpacked(str(file), file.read_bytes(), shape, dtype, None, notes), options.axes
             )
-            found.append(Document(str(file), experts, file.stem, axes_known=False))
+            found.append(SourceDocument(str(file), experts, file.stem, axes_known=False))
     if path.suffix not in JSON and len(found) == 1:
         notes.add("all bytes are one document, so there will be no intervals")
     said = [*failed.notes(len(found)), *sorted(notes), *misspelt.notes()]
-    return join(path, found, wanted, notes=said, engine="")
+    return join_documents(path, found, options, notes=said, engine="")
 
 
 def sidecar(file: Path) -> Path | None:
@@ -145,16 +148,16 @@ def _data_files(path: Path) -> list[Path]:
     return packed
 
 
-def _said(file: Path, wanted: Wanted) -> tuple[list[int], str]:
+def _said(file: Path, options: ImportOptions) -> tuple[list[int], str]:
     """Shape and type of a file: what the caller says, or the file beside it."""
     beside = sidecar(file)
     record: dict[str, Any] = {}
     if beside is not None and describes(beside):
         record = json.loads(beside.read_text(encoding="utf-8"))
-    shape = _shape("--shape", wanted.shape.split(",")) if wanted.shape is not None else None
+    shape = _shape("--shape", options.shape.split(",")) if options.shape is not None else None
     if shape is None and "shape" in record:
         shape = _shape(f"{beside}: shape", record["shape"])
-    dtype = wanted.dtype if wanted.dtype is not None else record.get("dtype")
+    dtype = options.dtype if options.dtype is not None else record.get("dtype")
     if shape is None or dtype is None:
         lacking = " and ".join(name for name, one in (("--shape", shape), ("--dtype", dtype)) if one is None)
         raise FormatError(
@@ -181,14 +184,14 @@ def _shape(where: str, parts: Any) -> list[int]:
 
 
 def _from_record(
-    where: str, record: dict[str, Any], wanted: Wanted, fallback: str, notes: set[str]
-) -> Document:
+    where: str, record: dict[str, Any], options: ImportOptions, fallback: str, notes: set[str]
+) -> SourceDocument:
     shape = _shape(f"{where}: shape", record.get("shape"))
-    dtype = record.get("dtype") if record.get("dtype") is not None else wanted.dtype
+    dtype = record.get("dtype") if record.get("dtype") is not None else options.dtype
     if dtype is None:
         raise FormatError(f"{where}: no dtype beside shape and data; give --dtype")
     raw = unbase64(f"{where}.data", record["data"])
-    experts = oriented(_unpacked(where, raw, shape, dtype, record.get("compression"), notes), wanted.axes)
+    experts = oriented(_unpacked(where, raw, shape, dtype, record.get("compression"), notes), options.axes)
     first = next((name for name in STARTS if record.get(name) is not None), None)
     ids = next((record[name] for name in IDS if record.get(name) is not None), None)
     tokens = None if ids is None else integers(f"{where}: token ids", ids, 1)
@@ -196,8 +199,8 @@ def _from_record(
     if tokens is not None and len(tokens) < start + len(experts):
         raise FormatError(f"{where}: {len(tokens)} token ids where the rows end at {start + len(experts)}")
     name = str(record.get("id") or record.get("name") or fallback)
-    cluster, known = cluster_of(where, record, wanted), tokens is not None
-    return Document(where, experts, name, start, None, tokens, cluster=cluster, axes_known=known)
+    cluster, known = cluster_of(where, record, options), tokens is not None
+    return SourceDocument(where, experts, name, start, None, tokens, cluster=cluster, axes_known=known)
 
 
 def _unpacked(

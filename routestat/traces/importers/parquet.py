@@ -5,7 +5,7 @@
 """
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from routestat.errors import FormatError, RoutestatError, TraceError
+from routestat.progress import Progress
 from routestat.traces.manifest import BATCH_ROWS, FIXED_COLUMNS, schema_of
 from routestat.traces.metadata import TraceMeta
 from routestat.traces.store import Trace
@@ -28,7 +29,7 @@ def documents_path(path: Path) -> Path:
     return path.with_name(path.stem + ".documents.parquet")
 
 
-def write_parquet(trace: Trace, path: Path, progress: Callable[[int, int], None] | None = None) -> None:
+def write_parquet(trace: Trace, path: Path, progress: Progress | None = None) -> None:
     """Write a trace as Parquet; the file appears whole or not at all."""
     schema = schema_of(trace.meta, trace.columns)
     schema = schema.with_metadata({KEY: json.dumps(trace.meta.to_json(), ensure_ascii=False).encode()})

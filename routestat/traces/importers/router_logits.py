@@ -31,11 +31,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from routestat.errors import FormatError
-from routestat.traces.importers.common.assembly import Document, Imported, Wanted, join
+from routestat.traces.importers.common.array_files import numpy_file
+from routestat.traces.importers.common.assembly import ImportedTrace
 from routestat.traces.importers.common.checks import narrow
+from routestat.traces.importers.common.documents import SourceDocument, join_documents
 from routestat.traces.importers.common.logit_arrays import Logits, found_logits
-from routestat.traces.importers.common.reading import files_of, numpy_file, torch_file
-from routestat.traces.importers.common.tensors import safetensors_file
+from routestat.traces.importers.common.options import ImportOptions
+from routestat.traces.importers.common.safetensors_files import safetensors_file
+from routestat.traces.importers.common.source_files import files_of
+from routestat.traces.importers.common.torch_files import torch_file
 
 SUFFIXES = (".npy", ".npz", ".safetensors", ".pt", ".pth")
 BLOCK = 1 << 14
@@ -54,7 +58,7 @@ class _Seen:
     flat: int = 0
 
 
-def read_router_logits(path: Path, wanted: Wanted) -> Imported:
+def read_router_logits(path: Path, options: ImportOptions) -> ImportedTrace:
     """Read router logits and take the `top_k` largest of every row.
 
     Raises
@@ -62,12 +66,12 @@ def read_router_logits(path: Path, wanted: Wanted) -> Imported:
     FormatError
         If k was not given; or naming the file, the array, the layer and the row that is wrong.
     """
-    if wanted.top_k is None:
+    if options.top_k is None:
         raise FormatError(f"{path}: router logits do not say how many are chosen: give --top-k")
     notes: list[str] = []
-    first, seen, found = None, _Seen(), list[Document]()
+    first, seen, found = None, _Seen(), list[SourceDocument]()
     for where, value in _files(path):
-        logits = found_logits(where, value, wanted.axes, wanted.layers, notes)
+        logits = found_logits(where, value, options.axes, options.layers, notes)
         model = logits.layers, logits.n_experts
         first = (where, model) if first is None else first
         if model != first[1]:
@@ -75,8 +79,8 @@ def read_router_logits(path: Path, wanted: Wanted) -> Imported:
                 f"{where}: layers {model[0]}, {model[1]} experts; in {first[0]} layers {first[1][0]}, "
                 f"{first[1][1]} experts"
             )
-        found += _documents(logits, wanted.top_k, seen)
-    top_k, (layers, n_experts) = wanted.top_k, model
+        found += _documents(logits, options.top_k, seen)
+    top_k, (layers, n_experts) = options.top_k, model
     notes.append(
         f"the {top_k} largest of {n_experts} logits are the choice, heaviest first (a softmax keeps their order); "
         f"{seen.tied} of {seen.rows} rows tie at the last place, where the lower id was taken"
@@ -86,10 +90,10 @@ def read_router_logits(path: Path, wanted: Wanted) -> Imported:
         notes.append(
             f"in {seen.flat} of {seen.rows} rows all logits are alike: no choice is in them; padding?"
         )
-    return join(
+    return join_documents(
         path,
         found,
-        wanted,
+        options,
         axis=layers,
         n_experts=n_experts,
         notes=list(dict.fromkeys(notes)),
@@ -187,7 +191,7 @@ def largest(
     return narrow(chosen), tied, flat
 
 
-def _documents(logits: Logits, top_k: int, seen: _Seen) -> list[Document]:
+def _documents(logits: Logits, top_k: int, seen: _Seen) -> list[SourceDocument]:
     """The sequences of one file, without their padding."""
     if top_k > logits.n_experts:
         raise FormatError(f"{logits.where}: --top-k {top_k} of {logits.n_experts} logits a row")
@@ -202,10 +206,10 @@ def _documents(logits: Logits, top_k: int, seen: _Seen) -> list[Document]:
     experts = np.stack(by_layer, axis=1)
     name, ids = Path(logits.where).stem, logits.beside.get("input_ids")
     if logits.batch is None:
-        return [Document(logits.where, experts, name, 0, logits.n_prompt, ids)]
+        return [SourceDocument(logits.where, experts, name, 0, logits.n_prompt, ids)]
     ends = np.cumsum([len(one) for one in places])
     return [
-        Document(
+        SourceDocument(
             f"{logits.where}, sequence {number}",
             experts[end - len(place) : end],
             f"{name} {number}",

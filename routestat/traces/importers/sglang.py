@@ -20,27 +20,20 @@ from typing import Any
 import numpy as np
 
 from routestat.errors import FormatError
-from routestat.traces.importers.common.assembly import (
-    CLUSTER_FIELDS,
-    Document,
-    Imported,
-    Wanted,
-    cluster_of,
-    join,
-)
+from routestat.traces.importers.common.array_files import from_buffer, integer_type, integers, unbase64
+from routestat.traces.importers.common.assembly import ImportedTrace
 from routestat.traces.importers.common.checks import narrow
-from routestat.traces.importers.common.failed import Failures, responses
-from routestat.traces.importers.common.misspelt import Misspelt
-from routestat.traces.importers.common.reading import (
-    files_of,
-    from_buffer,
-    inner,
-    integer_type,
-    integers,
-    left_out,
-    unbase64,
-    whole_number,
+from routestat.traces.importers.common.documents import (
+    CLUSTER_FIELDS,
+    SourceDocument,
+    cluster_of,
+    join_documents,
 )
+from routestat.traces.importers.common.failed_records import FailedRecords, responses
+from routestat.traces.importers.common.json_files import inner, whole_number
+from routestat.traces.importers.common.misspelt_names import MisspeltNames
+from routestat.traces.importers.common.options import ImportOptions
+from routestat.traces.importers.common.source_files import files_of, note_unread_files
 from routestat.traces.importers.sglang_recorder import read_recording
 
 HOLDERS = ("meta_info", "sgl_ext", "sglext")
@@ -61,7 +54,7 @@ READ = (
 )
 
 
-def read_sglang(path: Path, wanted: Wanted) -> Imported:
+def read_sglang(path: Path, options: ImportOptions) -> ImportedTrace:
     """Read responses of SGLang, or the ``.pt`` files of its recorder.
 
     Raises
@@ -70,20 +63,20 @@ def read_sglang(path: Path, wanted: Wanted) -> Imported:
         Naming the file, the line or item, and the field that is wrong; or if k was not given.
     """
     if path.suffix == ".pt" or (path.is_dir() and any(path.glob("*.pt"))):
-        return read_recording(path, wanted)
-    found: list[Document] = []
-    failed = Failures(path, wanted.skip_failed)
-    misspelt = Misspelt((*READ, *(() if wanted.cluster is None else (wanted.cluster,))))
+        return read_recording(path, options)
+    found: list[SourceDocument] = []
+    failed = FailedRecords(path, options.skip_failed)
+    misspelt = MisspeltNames((*READ, *(() if options.cluster is None else (options.cluster,))))
     files = files_of(path, (".json", ".jsonl"))
     for file in files:
         for where, record in responses(file, failed):
             misspelt.look(record)
-            found += _from_response(where, record, wanted, f"{file.stem} {len(found)}", failed)
-    return join(
+            found += _from_response(where, record, options, f"{file.stem} {len(found)}", failed)
+    return join_documents(
         path,
         found,
-        wanted,
-        notes=[*failed.notes(len(found)), *misspelt.notes(), *left_out(path, files)],
+        options,
+        notes=[*failed.notes(len(found)), *misspelt.notes(), *note_unread_files(path, files)],
         engine="sglang",
         extra={
             "last_token": "never forwarded by the engine: it has no row; see unrouted_tokens of the documents"
@@ -101,8 +94,8 @@ def holder_of(record: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def _from_response(
-    where: str, record: dict[str, Any], wanted: Wanted, fallback: str, failed: Failures
-) -> Iterator[Document]:
+    where: str, record: dict[str, Any], options: ImportOptions, fallback: str, failed: FailedRecords
+) -> Iterator[SourceDocument]:
     choices = record.get("choices")
     said = record.get("id") or inner(where, record, "meta_info").get("id")
     label = str(said or fallback)
@@ -110,25 +103,30 @@ def _from_response(
     request = fallback if said is None else f"{fallback.rsplit(' ', 1)[0]} {said}"
     if holder_of(record) is not None or not isinstance(choices, list) or not choices:
         if _has_routing(where, record, record, failed):
-            yield _document(where, record, record, wanted, label, request)
+            yield _document(where, record, record, options, label, request)
         return
     for index, choice in enumerate(choices):
         if not isinstance(choice, dict):
             raise FormatError(f"{where}: choices[{index}] must be an object")
         name, place = label if len(choices) == 1 else f"{label} choice {index}", f"{where}, choices[{index}]"
         if _has_routing(place, record, choice, failed):
-            yield _document(place, record, choice, wanted, name, request)
+            yield _document(place, record, choice, options, name, request)
 
 
-def _has_routing(where: str, record: dict[str, Any], choice: dict[str, Any], failed: Failures) -> bool:
+def _has_routing(where: str, record: dict[str, Any], choice: dict[str, Any], failed: FailedRecords) -> bool:
     lacks = None if holder_of(choice) is not None else f"no routed_experts in {' or '.join(HOLDERS)}"
     advice = "did the request say return_routed_experts?"
     return failed.keep(where, record, None if choice is record else choice, lacks, advice)
 
 
 def _document(
-    where: str, record: dict[str, Any], choice: dict[str, Any], wanted: Wanted, name: str, request: str
-) -> Document:
+    where: str,
+    record: dict[str, Any],
+    choice: dict[str, Any],
+    options: ImportOptions,
+    name: str,
+    request: str,
+) -> SourceDocument:
     held = holder_of(choice) or {}
     place = f"{where}.routed_experts"
     counts = inner(where, record, "usage") | inner(where, choice, "meta_info")
@@ -145,14 +143,14 @@ def _document(
             f"{place}: {len(raw)} bytes of {dtype} do not divide into {rows} rows "
             f"(prompt {n_prompt} + answer {n_answer} − 1 − start {first})"
         )
-    if wanted.top_k is None:
+    if options.top_k is None:
         raise FormatError(f"{place}: {ids} ids a token, that is layers × k; say k with --top-k")
-    if ids % wanted.top_k:
-        raise FormatError(f"{place}: {ids} ids a token are no multiple of --top-k {wanted.top_k}")
-    experts = from_buffer(place, raw, dtype, (rows, ids // wanted.top_k, wanted.top_k))
+    if ids % options.top_k:
+        raise FormatError(f"{place}: {ids} ids a token are no multiple of --top-k {options.top_k}")
+    experts = from_buffer(place, raw, dtype, (rows, ids // options.top_k, options.top_k))
     tokens = _tokens(where, record, answer, n_prompt, n_answer)
-    cluster = cluster_of(where, inner(where, record, "meta_info") | record, wanted) or request
-    return Document(place, narrow(experts), name, first, n_prompt, tokens, n_prompt + n_answer, cluster)
+    cluster = cluster_of(where, inner(where, record, "meta_info") | record, options) or request
+    return SourceDocument(place, narrow(experts), name, first, n_prompt, tokens, n_prompt + n_answer, cluster)
 
 
 def _tokens(

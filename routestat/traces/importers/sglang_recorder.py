@@ -24,11 +24,15 @@ from numpy.typing import NDArray
 
 from routestat.errors import FormatError
 from routestat.traces.clusters.units import LABEL
-from routestat.traces.importers.common.assembly import Imported, Wanted, settle
+from routestat.traces.importers.common.array_files import integers
+from routestat.traces.importers.common.assembly import ImportedTrace, check_imported
 from routestat.traces.importers.common.checks import narrow
-from routestat.traces.importers.common.misspelt import Misspelt
-from routestat.traces.importers.common.reading import files_of, integers, left_out, torch_file, whole_number
-from routestat.traces.importers.common.wording import kind_of, listed, reason
+from routestat.traces.importers.common.json_files import whole_number
+from routestat.traces.importers.common.messages import kind_of, listed, reason
+from routestat.traces.importers.common.misspelt_names import MisspeltNames
+from routestat.traces.importers.common.options import ImportOptions
+from routestat.traces.importers.common.source_files import files_of, note_unread_files
+from routestat.traces.importers.common.torch_files import torch_file
 from routestat.traces.importers.sglang_requests import (
     DECODE,
     EXTEND,
@@ -44,7 +48,7 @@ READ = (*FIELDS, "records", "last_physical_to_logical_map", "extend_seq_lens", "
 WIDTH = 8
 
 
-def read_recording(path: Path, wanted: Wanted) -> Imported:
+def read_recording(path: Path, options: ImportOptions) -> ImportedTrace:
     """Read a ``per_token`` recording: one ``.pt``, or a folder with one per rank.
 
     Raises
@@ -53,7 +57,7 @@ def read_recording(path: Path, wanted: Wanted) -> Imported:
         Naming the file, the record and the field; or saying that the mode recorded counts only.
     """
     passes, maps = [], []
-    misspelt, files = Misspelt(READ), files_of(path, (".pt",))
+    misspelt, files = MisspeltNames(READ), files_of(path, (".pt",))
     for file in files:
         held = _opened(file)
         misspelt.look(held)
@@ -74,21 +78,21 @@ def read_recording(path: Path, wanted: Wanted) -> Imported:
     found = requests_of(unique)
     requests = found.requests
     moved = any((one != np.arange(one.shape[1])).any() for one in maps)
-    notes = [*_notes(repeats, found, moved), *misspelt.notes(), *left_out(path, files)]
+    notes = [*_notes(repeats, found, moved), *misspelt.notes(), *note_unread_files(path, files)]
     experts = np.concatenate([rows for request in requests for rows, *_ in request.rows])
     used = (experts >= 0).any(axis=(0, 1))
     top_k = int(np.flatnonzero(used).max()) + 1 if used.any() else 1
-    if wanted.top_k not in (None, top_k):
-        raise FormatError(f"{path}: topk_ids_of_layer uses {top_k} slots where --top-k says {wanted.top_k}")
+    if options.top_k not in (None, top_k):
+        raise FormatError(f"{path}: topk_ids_of_layer uses {top_k} slots where --top-k says {options.top_k}")
     if top_k == WIDTH:
         notes.append(f"all {WIDTH} slots of the recorder are used: it keeps no more, whatever the model's k")
     sizes = [sum(len(rows[0]) for rows in request.rows) for request in requests]
-    return settle(
+    return check_imported(
         path,
         narrow(experts[:, :, :top_k]),
         np.repeat(np.arange(len(requests)), sizes),
         np.concatenate([np.arange(len(r[0])) + r[2] for request in requests for r in request.rows]),
-        wanted,
+        options,
         n_experts=int(max(one.max() for one in maps)) + 1,
         token=np.concatenate([rows[1] for request in requests for rows in request.rows]),
         decode=np.concatenate([np.full(len(r[0]), r[3]) for request in requests for r in request.rows]),

@@ -27,20 +27,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from routestat.errors import FormatError
-from routestat.traces.importers.common.assembly import (
-    CLUSTER_FIELDS,
-    Document,
-    Imported,
-    Wanted,
-    cluster_of,
-    join,
-)
-from routestat.traces.importers.common.axes import oriented, refuse_doubtful_axes
+from routestat.traces.importers.common.array_axes import oriented, refuse_doubtful_axes
+from routestat.traces.importers.common.array_files import integers, numpy_file
+from routestat.traces.importers.common.assembly import ImportedTrace
 from routestat.traces.importers.common.checks import narrow
-from routestat.traces.importers.common.failed import Failures
-from routestat.traces.importers.common.misspelt import Misspelt
-from routestat.traces.importers.common.reading import files_of, integers, left_out, numpy_file, torch_file
-from routestat.traces.importers.common.wording import kind_of, listed
+from routestat.traces.importers.common.documents import (
+    CLUSTER_FIELDS,
+    SourceDocument,
+    cluster_of,
+    join_documents,
+)
+from routestat.traces.importers.common.failed_records import FailedRecords
+from routestat.traces.importers.common.messages import kind_of, listed
+from routestat.traces.importers.common.misspelt_names import MisspeltNames
+from routestat.traces.importers.common.options import ImportOptions
+from routestat.traces.importers.common.source_files import files_of, note_unread_files
+from routestat.traces.importers.common.torch_files import torch_file
 
 KEY = "rollout_routed_experts"
 NUMBERED = re.compile(rf"({KEY}|tokens)_(0|[1-9]\d{{0,8}})", re.ASCII)
@@ -58,7 +60,7 @@ READ = (
 )
 
 
-def read_slime(path: Path, wanted: Wanted) -> Imported:
+def read_slime(path: Path, options: ImportOptions) -> ImportedTrace:
     """Read rollouts of slime or verl.
 
     Raises
@@ -66,9 +68,9 @@ def read_slime(path: Path, wanted: Wanted) -> Imported:
     FormatError
         Naming the file, the sample and the field that is wrong.
     """
-    found: list[Document] = []
-    failed = Failures(path, wanted.skip_failed)
-    misspelt = Misspelt((*READ, *(() if wanted.cluster is None else (wanted.cluster,))))
+    found: list[SourceDocument] = []
+    failed = FailedRecords(path, options.skip_failed)
+    misspelt = MisspeltNames((*READ, *(() if options.cluster is None else (options.cluster,))))
     files = files_of(path, (".npz", ".pt", ".pth"))
     for file in files:
         held = torch_file(file) if file.suffix in (".pt", ".pth") else numpy_file(file)
@@ -76,14 +78,14 @@ def read_slime(path: Path, wanted: Wanted) -> Imported:
             raise FormatError(f"{file}: wanted a dictionary, got {kind_of(held)}")
         misspelt.look(_unnumbered(held))
         if "routed_experts" in held:
-            found += _from_verl(file, held, wanted, failed)
+            found += _from_verl(file, held, options, failed)
         else:
-            found += _from_slime(file, held, wanted, failed)
-    return join(
+            found += _from_slime(file, held, options, failed)
+    return join_documents(
         path,
         found,
-        wanted,
-        notes=[*failed.notes(len(found)), *misspelt.notes(), *left_out(path, files)],
+        options,
+        notes=[*failed.notes(len(found)), *misspelt.notes(), *note_unread_files(path, files)],
         engine="slime",
         extra={
             "last_token": "never forwarded by the engine: it has no row; see unrouted_tokens of the documents"
@@ -91,18 +93,20 @@ def read_slime(path: Path, wanted: Wanted) -> Imported:
     )
 
 
-def _from_slime(file: Path, held: Mapping[str, Any], wanted: Wanted, failed: Failures) -> Iterator[Document]:
+def _from_slime(
+    file: Path, held: Mapping[str, Any], options: ImportOptions, failed: FailedRecords
+) -> Iterator[SourceDocument]:
     for index, (place, sample) in enumerate(_samples(file, held)):
         where = f"{file}: {place}"
         lacks = f"no {KEY}; it has {listed(sample)}"
         if not failed.keep(where, sample, None, lacks if sample.get(KEY) is None else None):
             continue
         experts = integers(f"{where}.{KEY} [tokens − 1, layers, k]", sample[KEY], 3)
-        experts = oriented(experts, wanted.axes)
+        experts = oriented(experts, options.axes)
         tokens = sample.get("tokens")
         tokens = None if tokens is None else integers(f"{where}.tokens", tokens, 1)
         if tokens is not None and len(experts) not in (len(tokens), len(tokens) - 1):
-            swapped = wanted.axes is None and experts.shape[1] in (len(tokens), len(tokens) - 1)
+            swapped = options.axes is None and experts.shape[1] in (len(tokens), len(tokens) - 1)
             hint = "; the second axis fits: --axes layers,tokens,k" if swapped else ""
             raise FormatError(
                 f"{where}.{KEY}: {len(experts)} rows where {len(tokens)} tokens have one less{hint}"
@@ -113,10 +117,12 @@ def _from_slime(file: Path, held: Mapping[str, Any], wanted: Wanted, failed: Fai
             n_prompt = n_tokens - int(integers(f"{where}.response_length", response, 0))
             if not 0 <= n_prompt <= n_tokens:
                 raise FormatError(f"{where}.response_length: {response} of {n_tokens} tokens")
-        cluster = cluster_of(where, sample, wanted)
+        cluster = cluster_of(where, sample, options)
         name = f"{file.stem} {index}"
         known = tokens is not None
-        yield Document(where, narrow(experts), name, 0, n_prompt, tokens, n_tokens, cluster, axes_known=known)
+        yield SourceDocument(
+            where, narrow(experts), name, 0, n_prompt, tokens, n_tokens, cluster, axes_known=known
+        )
 
 
 def _samples(file: Path, held: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -185,15 +191,17 @@ def _unnumbered(held: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in held.items() if not NUMBERED.fullmatch(str(name))}
 
 
-def _from_verl(file: Path, held: Mapping[str, Any], wanted: Wanted, failed: Failures) -> Iterator[Document]:
+def _from_verl(
+    file: Path, held: Mapping[str, Any], options: ImportOptions, failed: FailedRecords
+) -> Iterator[SourceDocument]:
     experts = integers(f"{file}: routed_experts [samples, sequence, layers, k]", held["routed_experts"], 4)
-    experts = oriented(experts, wanted.axes)
+    experts = oriented(experts, options.axes)
     beside = {}
     for name in ("attention_mask", "input_ids"):
         if held.get(name) is not None:
             beside[name] = integers(f"{file}: {name}", held[name], 2)
             if beside[name].shape != experts.shape[:2]:
-                swapped = wanted.axes is None and beside[name].shape == experts.shape[:3:2]
+                swapped = options.axes is None and beside[name].shape == experts.shape[:3:2]
                 hint = "; the third axis fits: --axes layers,tokens,k" if swapped else ""
                 raise FormatError(
                     f"{file}: {name} is {list(beside[name].shape)}, routed_experts {list(experts.shape)}{hint}"
@@ -202,7 +210,7 @@ def _from_verl(file: Path, held: Mapping[str, Any], wanted: Wanted, failed: Fail
     if mask is not None and mask.size and not 0 <= mask.min() <= mask.max() <= 1:
         raise FormatError(f"{file}: attention_mask must be 0 or 1, got {mask.min()} … {mask.max()}")
     width = _prompt_width(file, held, experts, beside.get("input_ids"))
-    if wanted.axes is None and not beside and len(experts):
+    if options.axes is None and not beside and len(experts):
         refuse_doubtful_axes(str(file), [experts[0]])
     if "attention_mask" not in beside and experts.shape[3] == 1:
         raise FormatError(f"{file}: with k = 1 zeros are a choice too: padding needs attention_mask")
@@ -238,8 +246,8 @@ def _padded(
     experts: NDArray,
     beside: Mapping[str, NDArray],
     width: int | None,
-    failed: Failures,
-) -> Document | None:
+    failed: FailedRecords,
+) -> SourceDocument | None:
     """One padded sample: its own columns, without the last token, whose zeros were never filled; None: left out."""
     mask = beside.get("attention_mask")
     routed: NDArray[np.bool_] = np.asarray(np.any(experts != 0, axis=(1, 2)))
@@ -256,4 +264,4 @@ def _padded(
     ids = beside.get("input_ids")
     tokens = None if ids is None else ids[start : start + n_tokens]
     n_prompt = None if width is None else max(width - start, 0)
-    return Document(where, narrow(experts[start:stop]), name, 0, n_prompt, tokens, n_tokens)
+    return SourceDocument(where, narrow(experts[start:stop]), name, 0, n_prompt, tokens, n_tokens)

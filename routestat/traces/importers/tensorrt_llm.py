@@ -35,23 +35,20 @@ from numpy.typing import NDArray
 
 from routestat.errors import FormatError
 from routestat.traces.clusters.units import LABEL
-from routestat.traces.importers.common.assembly import Document, Imported, Wanted, join, settle
-from routestat.traces.importers.common.axes import oriented
+from routestat.traces.importers.common.array_axes import oriented
+from routestat.traces.importers.common.array_files import integers, numpy_file
+from routestat.traces.importers.common.assembly import ImportedTrace, check_imported
 from routestat.traces.importers.common.checks import narrow
 from routestat.traces.importers.common.counts_only import EXPERT_STATISTIC, refuse_counts
-from routestat.traces.importers.common.failed import Failures
-from routestat.traces.importers.common.misspelt import Misspelt
+from routestat.traces.importers.common.documents import SourceDocument, join_documents
+from routestat.traces.importers.common.failed_records import FailedRecords
+from routestat.traces.importers.common.json_files import json_records, whole_number
+from routestat.traces.importers.common.misspelt_names import MisspeltNames
+from routestat.traces.importers.common.options import ImportOptions
 from routestat.traces.importers.common.ranks import Rank, joined_stages, without_repeats
-from routestat.traces.importers.common.reading import (
-    files_of,
-    integers,
-    json_records,
-    left_out,
-    numpy_file,
-    torch_file,
-    whole_number,
-)
-from routestat.traces.importers.common.tensors import safetensors_file, tensor_shapes
+from routestat.traces.importers.common.safetensors_files import safetensors_file, tensor_shapes
+from routestat.traces.importers.common.source_files import files_of, note_unread_files
+from routestat.traces.importers.common.torch_files import torch_file
 
 RAW = re.compile(r"rank\d+_raw\.safetensors")
 RANK = re.compile(r"(?:.*_)?rank_?(\d+)(?:_.*)?\.safetensors")
@@ -61,7 +58,7 @@ SUFFIXES = (".npy", ".npz", ".safetensors", ".pt", ".pth")
 FIELD, IDS = "routed_experts", ("prompt_token_ids", "token_ids")
 
 
-def read_tensorrt_llm(path: Path, wanted: Wanted) -> Imported:
+def read_tensorrt_llm(path: Path, options: ImportOptions) -> ImportedTrace:
     """Read a folder of raw tensors, one rank's file, or arrays of routed experts.
 
     Raises
@@ -73,18 +70,18 @@ def read_tensorrt_llm(path: Path, wanted: Wanted) -> Imported:
     statistic = [file for file in files if _is_statistic(file)]
     raw = [file for file in statistic if not _is_counted(file)]
     if raw:
-        return _read_raw(path, raw, wanted)
+        return _read_raw(path, raw, options)
     if statistic:
         refuse_counts(path, EXPERT_STATISTIC)
-    found: list[Document] = []
-    failed, misspelt = Failures(path, wanted.skip_failed), Misspelt((FIELD, *IDS))
+    found: list[SourceDocument] = []
+    failed, misspelt = FailedRecords(path, options.skip_failed), MisspeltNames((FIELD, *IDS))
     for file in files:
-        found += _requests(file, failed, misspelt, wanted)
-    return join(
+        found += _requests(file, failed, misspelt, options)
+    return join_documents(
         path,
         found,
-        wanted,
-        notes=[*failed.notes(len(found)), *misspelt.notes(), *left_out(path, files)],
+        options,
+        notes=[*failed.notes(len(found)), *misspelt.notes(), *note_unread_files(path, files)],
         engine="tensorrt-llm",
         extra={
             "last_token": "never forwarded by the engine: it has no row; see unrouted_tokens of the documents"
@@ -110,9 +107,9 @@ def _is_counted(file: Path) -> bool:
     return file.name.startswith("cooccurrence") or (bool(shapes) and all(len(one) == 1 for one in shapes))
 
 
-def _read_raw(path: Path, files: list[Path], wanted: Wanted) -> Imported:
+def _read_raw(path: Path, files: list[Path], options: ImportOptions) -> ImportedTrace:
     notes: list[str] = []
-    ranks = [_rank(file, number, wanted) for number, file in enumerate(files)]
+    ranks = [_rank(file, number, options) for number, file in enumerate(files)]
     n_experts, top_k = _meta(path if path.is_dir() else path.parent)
     widths = {array.shape[1] for rank in ranks for array in rank.arrays.values()}
     if len(widths) > 1 or (top_k is not None and widths and widths != {top_k}):
@@ -130,23 +127,23 @@ def _read_raw(path: Path, files: list[Path], wanted: Wanted) -> Imported:
             described["iteration"].append(iteration)
     if not rows:
         raise FormatError(f"{path}: no tokens in it")
-    if wanted.cluster is None:
+    if options.cluster is None:
         described[LABEL] = [f"rank {number}" for number in described["rank"]]
     notes.append(
         "a document is one iteration of one rank, a batch of several requests whose rows cannot be told apart: "
         "neighbouring rows need not be of one text, and all are marked prefill"
     )
-    if wanted.cluster is None:
+    if options.cluster is None:
         notes.append(
             "the iterations of a rank go on with the same requests and are one cluster; --cluster iteration takes them "
             "as independent"
         )
-    return settle(
+    return check_imported(
         path,
         np.concatenate(rows),
         np.repeat(np.arange(len(rows)), [len(one) for one in rows]),
         None,
-        wanted,
+        options,
         axis=layers,
         n_experts=n_experts,
         described=described,
@@ -156,7 +153,7 @@ def _read_raw(path: Path, files: list[Path], wanted: Wanted) -> Imported:
     )
 
 
-def _rank(file: Path, number: int, wanted: Wanted) -> Rank:
+def _rank(file: Path, number: int, options: ImportOptions) -> Rank:
     """One rank's tensors by iteration and layer, of the wanted layers."""
     named = RANK.fullmatch(file.name)
     arrays: dict[tuple[int, int], NDArray[np.integer]] = {}
@@ -169,10 +166,10 @@ def _rank(file: Path, number: int, wanted: Wanted) -> Rank:
         place = int(key[1]), int(key[2])
         if place in arrays:
             raise FormatError(f"{file}: {name}: another tensor is of the same iteration and layer")
-        if wanted.layers is None or place[1] in wanted.layers:
+        if options.layers is None or place[1] in options.layers:
             arrays[place] = integers(f"{file}: {name} [tokens, k]", value, 2)
     if not arrays:
-        absent = "" if wanted.layers is None else " of the layers that --layers names"
+        absent = "" if options.layers is None else " of the layers that --layers names"
         raise FormatError(f"{file}: no tensors{absent} in it")
     return Rank(int(named[1]) if named else number, file, arrays)
 
@@ -218,7 +215,9 @@ def _passes(rank: Rank, layers: list[int], notes: list[str]) -> Iterator[tuple[i
         notes.append(f"rank {rank.number}: in {len(without)} iterations a layer has no tensor: missing there")
 
 
-def _requests(file: Path, failed: Failures, misspelt: Misspelt, wanted: Wanted) -> Iterator[Document]:
+def _requests(
+    file: Path, failed: FailedRecords, misspelt: MisspeltNames, options: ImportOptions
+) -> Iterator[SourceDocument]:
     """The requests of one file, a document each."""
     held: Any = {".npy": numpy_file, ".npz": numpy_file, ".safetensors": safetensors_file}.get(
         file.suffix, torch_file
@@ -232,13 +231,13 @@ def _requests(file: Path, failed: Failures, misspelt: Misspelt, wanted: Wanted) 
         where, label = (f"{file}: {name}", f"{file.stem} {name}") if name != "" else (str(file), file.stem)
         record = value if isinstance(value, Mapping) else {FIELD: value}
         if failed.keep(where, record, None, None if record.get(FIELD) is not None else f"no {FIELD}"):
-            yield _request(where, record, label, wanted)
+            yield _request(where, record, label, options)
         if isinstance(value, Mapping):
             misspelt.look(value)
 
 
-def _request(where: str, record: Mapping[str, Any], name: str, wanted: Wanted) -> Document:
-    experts = oriented(integers(f"{where} [tokens, MoE layers, k]", record[FIELD], 3), wanted.axes)
+def _request(where: str, record: Mapping[str, Any], name: str, options: ImportOptions) -> SourceDocument:
+    experts = oriented(integers(f"{where} [tokens, MoE layers, k]", record[FIELD], 3), options.axes)
     prompt, answer = (
         None if record.get(key) is None else integers(f"{where}.{key}", record[key], 1) for key in IDS
     )
@@ -251,4 +250,4 @@ def _request(where: str, record: Mapping[str, Any], name: str, wanted: Wanted) -
                 f"{where}: {len(experts)} rows where prompt and answer have {len(tokens)} tokens"
             )
     known = tokens is not None
-    return Document(where, narrow(experts), name, 0, n_prompt, tokens, axes_known=known)
+    return SourceDocument(where, narrow(experts), name, 0, n_prompt, tokens, axes_known=known)

@@ -27,28 +27,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from routestat.errors import FormatError
-from routestat.traces.importers.common.assembly import (
-    CLUSTER_FIELDS,
-    Document,
-    Imported,
-    Wanted,
-    cluster_of,
-    join,
-)
-from routestat.traces.importers.common.axes import oriented
-from routestat.traces.importers.common.checks import narrow
-from routestat.traces.importers.common.failed import Failures, responses
-from routestat.traces.importers.common.misspelt import Misspelt
-from routestat.traces.importers.common.reading import (
-    files_of,
+from routestat.traces.importers.common.array_axes import oriented
+from routestat.traces.importers.common.array_files import (
     from_buffer,
     integers,
-    left_out,
     npy_bytes,
     numpy_file,
     unbase64,
-    whole_number,
 )
+from routestat.traces.importers.common.assembly import ImportedTrace
+from routestat.traces.importers.common.checks import narrow
+from routestat.traces.importers.common.documents import (
+    CLUSTER_FIELDS,
+    SourceDocument,
+    cluster_of,
+    join_documents,
+)
+from routestat.traces.importers.common.failed_records import FailedRecords, responses
+from routestat.traces.importers.common.json_files import whole_number
+from routestat.traces.importers.common.misspelt_names import MisspeltNames
+from routestat.traces.importers.common.options import ImportOptions
+from routestat.traces.importers.common.source_files import files_of, note_unread_files
 
 SUFFIXES = (".npy", ".npz", ".json", ".jsonl")
 READ = (
@@ -73,7 +72,7 @@ READ = (
 BY_WIDTH = {1: "uint8", 2: "uint16", 4: "int32"}
 
 
-def read_vllm(path: Path, wanted: Wanted) -> Imported:
+def read_vllm(path: Path, options: ImportOptions) -> ImportedTrace:
     """Read responses or arrays of vLLM.
 
     Raises
@@ -81,22 +80,22 @@ def read_vllm(path: Path, wanted: Wanted) -> Imported:
     FormatError
         Naming the file, the line or item, and the field that is wrong.
     """
-    found: list[Document] = []
-    failed = Failures(path, wanted.skip_failed)
-    misspelt = Misspelt((*READ, *(() if wanted.cluster is None else (wanted.cluster,))))
+    found: list[SourceDocument] = []
+    failed = FailedRecords(path, options.skip_failed)
+    misspelt = MisspeltNames((*READ, *(() if options.cluster is None else (options.cluster,))))
     files = files_of(path, SUFFIXES)
     for file in files:
         if file.suffix in (".npy", ".npz"):
-            found += _from_arrays(file, wanted)
+            found += _from_arrays(file, options)
         else:
             for where, record in responses(file, failed):
                 misspelt.look(record)
-                found += _from_response(where, record, f"{file.stem} {len(found)}", wanted, failed)
-    return join(
+                found += _from_response(where, record, f"{file.stem} {len(found)}", options, failed)
+    return join_documents(
         path,
         found,
-        wanted,
-        notes=[*failed.notes(len(found)), *misspelt.notes(), *left_out(path, files)],
+        options,
+        notes=[*failed.notes(len(found)), *misspelt.notes(), *note_unread_files(path, files)],
         engine="vllm",
         extra={
             "last_token": "never forwarded by the engine: it has no row; see unrouted_tokens of the documents"
@@ -104,21 +103,21 @@ def read_vllm(path: Path, wanted: Wanted) -> Imported:
     )
 
 
-def _from_arrays(file: Path, wanted: Wanted) -> Iterator[Document]:
+def _from_arrays(file: Path, options: ImportOptions) -> Iterator[SourceDocument]:
     arrays = numpy_file(file)
     if {"prompt_routed_experts", "routed_experts"} <= set(arrays):
         record = {name: arrays[name] for name in ("prompt_routed_experts", "routed_experts")}
-        yield _document(str(file), record, record, file.stem, str(file.stem), wanted)
+        yield _document(str(file), record, record, file.stem, str(file.stem), options)
         return
     for name, array in arrays.items():
         where = f"{file}: {name}" if name else str(file)
-        experts = oriented(integers(f"{where} [tokens, layers, k]", array, 3), wanted.axes)
-        yield Document(where, narrow(experts), f"{file.stem} {name}".strip(), axes_known=False)
+        experts = oriented(integers(f"{where} [tokens, layers, k]", array, 3), options.axes)
+        yield SourceDocument(where, narrow(experts), f"{file.stem} {name}".strip(), axes_known=False)
 
 
 def _from_response(
-    where: str, record: dict[str, Any], fallback: str, wanted: Wanted, failed: Failures
-) -> Iterator[Document]:
+    where: str, record: dict[str, Any], fallback: str, options: ImportOptions, failed: FailedRecords
+) -> Iterator[SourceDocument]:
     said = record.get("request_id") or record.get("id")
     label = str(said or fallback)
     # Answers to one request share its prompt, whether they come together or a line each. Ids are unique in a file.
@@ -126,33 +125,38 @@ def _from_response(
     choices = record.get("choices", record.get("outputs"))
     if choices is None or choices == []:
         if _has_routing(where, record, record, failed):
-            yield _document(where, record, record, label, request, wanted)
+            yield _document(where, record, record, label, request, options)
         return
     if not isinstance(choices, list) or not all(isinstance(choice, dict) for choice in choices):
         raise FormatError(f"{where}: choices must be a list of objects")
     for index, choice in enumerate(choices):
         name, place = label if len(choices) == 1 else f"{label} choice {index}", f"{where}, choices[{index}]"
         if _has_routing(place, record, choice, failed):
-            yield _document(place, record, choice, name, request, wanted)
+            yield _document(place, record, choice, name, request, options)
 
 
-def _has_routing(where: str, record: dict[str, Any], choice: dict[str, Any], failed: Failures) -> bool:
+def _has_routing(where: str, record: dict[str, Any], choice: dict[str, Any], failed: FailedRecords) -> bool:
     lacks = None if choice.get("routed_experts") is not None else "no routed_experts"
     advice = "was the server started with --enable-return-routed-experts?"
     return failed.keep(where, record, None if choice is record else choice, lacks, advice)
 
 
 def _document(
-    where: str, record: dict[str, Any], choice: dict[str, Any], name: str, request: str, wanted: Wanted
-) -> Document:
+    where: str,
+    record: dict[str, Any],
+    choice: dict[str, Any],
+    name: str,
+    request: str,
+    options: ImportOptions,
+) -> SourceDocument:
     """One choice of a response; what it shares with the other choices stands on the response."""
-    experts, first = _rows(f"{where}.routed_experts", choice["routed_experts"], wanted.axes)
+    experts, first = _rows(f"{where}.routed_experts", choice["routed_experts"], options.axes)
     prompt_ids = _either(choice, record, "prompt_token_ids")
     answer_ids = choice.get("token_ids")
     n_prompt = _n_prompt(where, record, prompt_ids)
     lists = _either(choice, record, "prompt_routed_experts")
     if lists is not None:
-        prompt, first = _rows(f"{where}.prompt_routed_experts", lists, wanted.axes)
+        prompt, first = _rows(f"{where}.prompt_routed_experts", lists, options.axes)
         if n_prompt is not None and first + len(prompt) != n_prompt:
             raise FormatError(
                 f"{where}: prompt_routed_experts has {len(prompt)} rows, the prompt has {n_prompt} tokens"
@@ -174,9 +178,9 @@ def _document(
             f"{where}: routed_experts covers {rows} tokens where prompt and answer have {n_tokens}, "
             "the last of them never forwarded"
         )
-    cluster = cluster_of(where, record, wanted) or request
+    cluster = cluster_of(where, record, options) or request
     known = n_tokens is not None
-    return Document(
+    return SourceDocument(
         where, narrow(experts), name, first, n_prompt, tokens, n_tokens, cluster, axes_known=known
     )
 

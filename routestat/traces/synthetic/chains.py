@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from routestat.errors import RoutestatError
+from routestat.traces.categorical import categorical
 from routestat.traces.synthetic import distributions as laws
 from routestat.traces.synthetic import exact
 from routestat.traces.synthetic.distributions import Floats
@@ -43,7 +44,7 @@ def chain(
     frame = make_frame(rng, shape)
     coupling = laws.check_share("coupling", coupling)
     alpha = laws.check_positive("concentration", concentration)
-    base = state_laws(frame, popularity, rng)
+    base = state_distributions(frame, popularity, rng)
     n_states = dense_size(frame)
     rows = rng.dirichlet(np.full(n_states, alpha), size=(frame.n_layers - 1, n_states))
     transitions = laws.mix_in_independence(rows, base[1:, None, :], coupling)
@@ -69,8 +70,8 @@ def chain_given(
     """
     frame = make_frame(rng, shape)
     n_states = dense_size(frame)
-    first = laws.check_law("initial", initial, (n_states,))
-    tables = laws.check_law("transitions", transitions, (frame.n_layers - 1, n_states, n_states))
+    first = laws.check_distribution("initial", initial, (n_states,))
+    tables = laws.check_distribution("transitions", transitions, (frame.n_layers - 1, n_states, n_states))
     return run_chain("chain_given", frame, first, tables, {}, rng)
 
 
@@ -84,9 +85,9 @@ def run_chain(
 ) -> Synthetic:
     """Tokens that walk through the layers by `transitions` ``[gap, source, target]``."""
     states = frame.blank()
-    states[0] = laws.draw_states(initial[None], np.zeros(frame.n_tokens, dtype=np.int32), rng)
+    states[0] = categorical(initial[None], np.zeros(frame.n_tokens, dtype=np.int32), rng)
     for gap, table in enumerate(transitions):
-        states[gap + 1] = laws.draw_states(table, states[gap], rng)
+        states[gap + 1] = categorical(table, states[gap], rng)
     return frame.finish(states, chain_truth(law, initial, transitions, planted))
 
 
@@ -104,11 +105,11 @@ def chain_truth(law: str, initial: Floats, transitions: Floats, planted: Mapping
     )
 
 
-def state_laws(frame: Frame, popularity: float | ArrayLike, rng: np.random.Generator) -> Floats:
+def state_distributions(frame: Frame, popularity: float | ArrayLike, rng: np.random.Generator) -> Floats:
     """Laws ``[layer, state]`` of random or given popularity, for laws on states."""
     dense_size(frame)
     weights = laws.expert_weights(popularity, frame.n_layers, frame.alphabet, rng)
-    return laws.subset_law(weights, frame.alphabet.top_k)
+    return laws.subset_distribution(weights, frame.alphabet.top_k)
 
 
 def dense_size(frame: Frame) -> int:

@@ -2,7 +2,7 @@
 
 Two levels. On *states*, a law is a vector over the C(E, k) subsets. On *experts*, every expert has a weight
 and a token takes k of them one after another, each time in proportion to the weights left (successive
-sampling, also called Plackett–Luce); this works for alphabets far too wide to list. `subset_law` is the
+sampling, also called Plackett–Luce); this works for alphabets far too wide to list. `subset_distribution` is the
 bridge: the exact state law of given expert weights.
 """
 
@@ -35,7 +35,7 @@ def check_positive(name: str, value: float) -> float:
     return float(value)
 
 
-def check_law(name: str, law: ArrayLike, shape: tuple[int, ...]) -> Floats:
+def check_distribution(name: str, law: ArrayLike, shape: tuple[int, ...]) -> Floats:
     """An array of `shape` whose last axis is a probability law, normalised against rounding."""
     p = np.array(law, dtype=float)
     if p.shape != shape:
@@ -91,7 +91,7 @@ def is_listable(alphabet: Alphabet) -> bool:
     return max(comb(alphabet.n_experts, m) for m in range(1, alphabet.top_k + 1)) <= LISTED_SUBSETS
 
 
-def subset_law(weights: ArrayLike, top_k: int) -> Floats:
+def subset_distribution(weights: ArrayLike, top_k: int) -> Floats:
     """Exact law over states of k experts taken one after another in proportion to their weights.
 
     Built up subset by subset, P(A) = Σ_{i∈A} P(A∖i) · w_i / w(outside A∖i), in which every term is positive:
@@ -133,35 +133,6 @@ def dirichlet_around(base: Floats, concentration: float, n_rows: int, rng: np.ra
     return laws
 
 
-def draw_states(laws: ArrayLike, rows: NDArray[np.integer], rng: np.random.Generator) -> NDArray[np.intp]:
-    """One state per token, by the law of the token's row.
-
-    Parameters
-    ----------
-    laws : array ``[row, state]``
-        Each row sums to 1.
-    rows : integer array ``[token]``
-        Which row each token follows.
-
-    Returns
-    -------
-    integer array ``[token]``
-        A state of probability 0 is never drawn.
-    """
-    cumulated = np.cumsum(laws, axis=1)
-    n_rows, n_states = cumulated.shape
-    cumulated /= cumulated[:, -1:]
-    # All rows end to end make one increasing sequence, so a single search serves every token. Sums with the
-    # row number are rounded; the shrinking keeps a number just below 1 from being rounded into the next row.
-    cumulated += np.arange(n_rows)[:, None]
-    keys = rng.random(len(rows))
-    keys *= 1 - n_rows * 2.0**-51
-    keys += rows
-    found = np.searchsorted(cumulated.ravel(), keys, side="right")
-    found -= rows.astype(np.intp) * n_states
-    return found
-
-
 def draw_experts(
     logits: Floats, top_k: int, rows: NDArray[np.integer], rng: np.random.Generator
 ) -> NDArray[np.intp]:
@@ -184,7 +155,7 @@ def draw_experts(
     return np.concatenate([_take_largest(scores[rows[part]], top_k, rng) for part in parts])
 
 
-def draw_pulled_experts(
+def draw_dependent_experts(
     logits: Floats, influence: Floats, experts: NDArray[np.intp], rng: np.random.Generator
 ) -> NDArray[np.intp]:
     """k experts per token, by `logits` ``[target]`` plus the sum of `influence` ``[source, target]`` over
@@ -221,7 +192,7 @@ def mix_in_independence(rows: Floats, target: Floats, coupling: float) -> Floats
     return coupling * rows + (1 - coupling) * target
 
 
-def logs(weights: Floats) -> Floats:
+def log_weights(weights: Floats) -> Floats:
     """Natural logs, −inf for weight 0."""
     return np.log(weights, out=np.full(weights.shape, -np.inf), where=weights > 0)
 

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from routestat.traces.alphabet import Alphabet
-from routestat.traces.synthetic.distributions import Floats, subset_law
+from routestat.traces.synthetic.distributions import Floats, subset_distribution
 
 
 def entropy_bits(law: ArrayLike) -> float:
@@ -99,7 +99,7 @@ def chain_marginals(initial: Floats, transitions: Floats) -> Floats:
     return np.array(laws)
 
 
-def pulled_transitions(logits: Floats, influence: Floats, alphabet: Alphabet) -> Floats:
+def dependent_transitions(logits: Floats, influence: Floats, alphabet: Alphabet) -> Floats:
     """Exact ``[source, target]`` law of `draw_pulled_experts` on states: each source has weights of its own."""
     pulled = logits + alphabet.membership @ influence
-    return subset_law(np.exp(pulled - pulled.max(axis=1, keepdims=True)), alphabet.top_k)
+    return subset_distribution(np.exp(pulled - pulled.max(axis=1, keepdims=True)), alphabet.top_k)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from routestat.errors import RoutestatError
+from routestat.traces.categorical import categorical
 from routestat.traces.synthetic import distributions as laws
 from routestat.traces.synthetic import exact
 from routestat.traces.synthetic.distributions import Floats
@@ -124,7 +125,7 @@ def clustered(
         raise RoutestatError(f"n_topics={n_topics!r} needs at least 1 topic and a topic_concentration")
     weights = laws.expert_weights(popularity, frame.n_layers, frame.alphabet, rng)
     listed = laws.is_listable(frame.alphabet)
-    base = laws.subset_law(weights, frame.alphabet.top_k) if listed else weights
+    base = laws.subset_distribution(weights, frame.alphabet.top_k) if listed else weights
 
     topic = None if n_topics is None else rng.integers(n_topics, size=len(frame.lengths))
     document, position = frame.document, frame.position
@@ -162,7 +163,7 @@ def independent_states(
 ) -> tuple[NDArray[np.unsignedinteger], Floats | None]:
     """States ``[layer, token]`` of independent layers, and their exact laws where states can be listed."""
     listed = laws.is_listable(frame.alphabet)
-    marginals = laws.subset_law(weights, frame.alphabet.top_k) if listed else None
+    marginals = laws.subset_distribution(weights, frame.alphabet.top_k) if listed else None
     states = frame.blank()
     row = np.zeros(frame.n_tokens, dtype=np.int32)
     for layer, expert_weights in enumerate(weights):
@@ -187,9 +188,9 @@ def draw(
 ) -> NDArray[np.unsignedinteger]:
     """A state per token by its row of `law`: a law of states if these are listed, else expert weights."""
     if laws.is_listable(frame.alphabet):
-        return laws.draw_states(law, rows, rng).astype(frame.alphabet.dtype)
+        return categorical(law, rows, rng).astype(frame.alphabet.dtype)
     # A sharp Dirichlet law underflows to 0 for live experts; a floor lets chance choose when k need them.
-    logits = laws.logs(np.where(alive, np.maximum(law, 1e-300), 0.0))
+    logits = laws.log_weights(np.where(alive, np.maximum(law, 1e-300), 0.0))
     return frame.alphabet.rank(laws.draw_experts(logits, frame.alphabet.top_k, rows, rng))
 
 

@@ -6,9 +6,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from routestat.errors import RoutestatError
+from routestat.traces.categorical import categorical
 from routestat.traces.synthetic import distributions as laws
 from routestat.traces.synthetic import exact
-from routestat.traces.synthetic.chains import dense_size, run_chain, state_laws
+from routestat.traces.synthetic.chains import dense_size, run_chain, state_distributions
 from routestat.traces.synthetic.frame import Frame, Shape, Synthetic, Truth, make_frame
 from routestat.traces.synthetic.nulls import independent_states
 
@@ -35,7 +36,7 @@ def planted_blocks(
     """
     frame = make_frame(rng, shape)
     coupling = laws.check_share("coupling", coupling)
-    base = state_laws(frame, popularity, rng)
+    base = state_distributions(frame, popularity, rng)
     n_states = dense_size(frame)
     if not 1 <= n_blocks <= n_states:
         raise RoutestatError(f"n_blocks must lie between 1 and the {n_states} states, got {n_blocks!r}")
@@ -126,12 +127,12 @@ def planted_paths(
     weight = laws.check_share("weight", weight)
     routes = _routes(frame, n_paths, paths, rng)
     split = np.full(len(routes), 1 / len(routes)) if shares is None else shares
-    probability = weight * laws.check_law("shares", split, (len(routes),))
+    probability = weight * laws.check_distribution("shares", split, (len(routes),))
     weights = laws.expert_weights(popularity, frame.n_layers, frame.alphabet, rng)
     states, marginals = independent_states(frame, weights, rng)
 
     everyone = np.zeros(frame.n_tokens, dtype=np.int32)
-    follows = laws.draw_states(np.append(probability, 1 - weight)[None], everyone, rng)
+    follows = categorical(np.append(probability, 1 - weight)[None], everyone, rng)
     on_path = np.flatnonzero(follows < len(routes))
     for layer in range(frame.n_layers):
         states[layer, on_path] = routes[follows[on_path], layer]

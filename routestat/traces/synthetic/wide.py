@@ -49,12 +49,12 @@ def expert_chain(
     weights = laws.expert_weights(popularity, frame.n_layers, alphabet, rng)
     influence = rng.standard_normal((frame.n_layers - 1, alphabet.n_experts, alphabet.n_experts))
     influence /= np.sqrt(alphabet.top_k)
-    logits = laws.logs(weights)
+    logits = laws.log_weights(weights)
     states = frame.blank()
     experts = laws.draw_experts(logits[:1], alphabet.top_k, np.zeros(frame.n_tokens, dtype=np.int32), rng)
     states[0] = alphabet.rank(experts)
     for gap in range(frame.n_layers - 1):
-        experts = laws.draw_pulled_experts(logits[gap + 1], coupling * influence[gap], experts, rng)
+        experts = laws.draw_dependent_experts(logits[gap + 1], coupling * influence[gap], experts, rng)
         states[gap + 1] = alphabet.rank(experts)
     planted = {"popularity": weights, "coupling": float(coupling), "influence": influence}
     return frame.finish(states, _expert_chain_truth(frame, logits, planted))
@@ -67,8 +67,8 @@ def _expert_chain_truth(frame: Frame, logits: Floats, planted: Mapping[str, Any]
         if coupling == 0:
             return independent_truth("expert_chain", frame, None, planted)
         return Truth("expert_chain", planted=planted)
-    initial = laws.subset_law(planted["popularity"][0], alphabet.top_k)
+    initial = laws.subset_distribution(planted["popularity"][0], alphabet.top_k)
     tables = np.empty((frame.n_layers - 1, alphabet.size, alphabet.size))
     for gap, influence in enumerate(planted["influence"]):
-        tables[gap] = exact.pulled_transitions(logits[gap + 1], coupling * influence, alphabet)
+        tables[gap] = exact.dependent_transitions(logits[gap + 1], coupling * influence, alphabet)
     return chain_truth("expert_chain", initial, tables, planted)

@@ -18,7 +18,7 @@ transformers = pytest.importorskip("transformers", minversion="5.0", reason="cap
 pytest.importorskip("datasets", reason="capture needs datasets")
 
 from capture.command import app as capture_app
-from capture.command import spread_texts
+from capture.command_line import spread_values
 from capture.forward import Runner
 from capture.intervene.command import app
 from routestat import Trace
@@ -217,7 +217,7 @@ def test_resuming_adds_what_is_missing_and_refuses_other_treatments(done, capsys
     assert {one["do"] for one in found} == {"12", "natural", "random", "3"}
     assert kept <= (out / "do-12" / "manifest.json").stat().st_mtime_ns
     assert command(*options) == 2
-    assert "already holds a trace; go on with --resume" in capsys.readouterr().err
+    assert "already holds a trace; continue with --resume" in capsys.readouterr().err
     assert command(*options, "--resume", "--weights-of", "uniform") == 2
     assert "was made with intervention weights_of 'renorm', not 'uniform'" in capsys.readouterr().err
     # A capture that forces nothing must not go on in a store that was forced.
@@ -232,11 +232,11 @@ def test_an_interrupted_run_goes_on(tmp_path, capsys, monkeypatch):
     assert command(*options, tmp_path / "whole") == 0
     prefill, calls = Runner.prefill, []
 
-    def interrupted(self, pieces):
+    def interrupted(self, segments):
         calls.append(self.forcing)
         if sum(call is not None for call in calls) == 2:
             raise KeyboardInterrupt
-        return prefill(self, pieces)
+        return prefill(self, segments)
 
     monkeypatch.setattr(Runner, "prefill", interrupted)
     capsys.readouterr()
@@ -426,5 +426,5 @@ def test_the_example_of_the_help_is_a_command_that_parses():
     words = " ".join(shown.stdout.replace("│", " ").split())
     example = re.search(r"Example: python -m capture\.intervene (.*?--out \S+)", words).group(1)
     parser = typer.main.get_command(app)
-    given = parser.make_context("capture.intervene", spread_texts(shlex.split(example))).params
+    given = parser.make_context("capture.intervene", spread_values(shlex.split(example))).params
     assert (given["layer"], given["do"], str(given["out"])) == (5, ["12"], "do")

@@ -7,7 +7,7 @@ torch = pytest.importorskip("torch", reason="capture needs torch")
 pytest.importorskip("transformers", minversion="5.0", reason="capture needs transformers 5")
 
 from capture.hooks import Recorder
-from capture.intervene.forcing import SCORES, Intervention, Rule, fit_rule
+from capture.intervene.forcing import SCORES, Intervention, WeightRule, fit_weight_rule
 from capture.intervene.treatment import Treatment, parse_treatments
 from capture.positions import lay_out
 from capture.routers import discover
@@ -20,23 +20,23 @@ WORDS = torch.randint(3, 500, (2, 20), generator=torch.Generator().manual_seed(6
 LAYER = 5
 # What each family's router does with its scores, read in its sources; the rest cannot be forced, or not renormalised.
 RULES = {
-    "mixtral": Rule("softmax", True),
-    "qwen2_moe": Rule("softmax", False),
-    "qwen3_moe": Rule("softmax", False),
-    "qwen3_next": Rule("softmax", True),
-    "olmoe": Rule("softmax", False),
-    "flex_olmo": Rule("softmax", False),
-    "deepseek_v2": Rule("softmax", False),
-    "deepseek_v3": Rule("sigmoid", True, 2.5),
-    "gpt_oss": Rule("softmax", True),
-    "granitemoe": Rule("softmax", True),
-    "jamba": Rule("softmax", False),
-    "glm4_moe": Rule("sigmoid", True),
-    "minimax": Rule("softmax", True),
-    "ernie4_5_moe": Rule("softmax", True),
-    "hunyuan_v1_moe": Rule("softmax", True),
-    "dots1": Rule("sigmoid", False),
-    "lfm2_moe": Rule("sigmoid", True),
+    "mixtral": WeightRule("softmax", True),
+    "qwen2_moe": WeightRule("softmax", False),
+    "qwen3_moe": WeightRule("softmax", False),
+    "qwen3_next": WeightRule("softmax", True),
+    "olmoe": WeightRule("softmax", False),
+    "flex_olmo": WeightRule("softmax", False),
+    "deepseek_v2": WeightRule("softmax", False),
+    "deepseek_v3": WeightRule("sigmoid", True, 2.5),
+    "gpt_oss": WeightRule("softmax", True),
+    "granitemoe": WeightRule("softmax", True),
+    "jamba": WeightRule("softmax", False),
+    "glm4_moe": WeightRule("sigmoid", True),
+    "minimax": WeightRule("softmax", True),
+    "ernie4_5_moe": WeightRule("softmax", True),
+    "hunyuan_v1_moe": WeightRule("softmax", True),
+    "dots1": WeightRule("sigmoid", False),
+    "lfm2_moe": WeightRule("sigmoid", True),
 }
 
 
@@ -226,10 +226,10 @@ def test_what_cannot_be_forced_is_refused(experts, words):
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_the_rule_is_found_in_low_precision(dtype):
     logits = torch.randn(32, 8, generator=torch.Generator().manual_seed(0)).to(dtype)
-    for rule in (Rule(score, normalised, 2.5) for score in SCORES for normalised in (True, False)):
+    for rule in (WeightRule(score, normalised, 2.5) for score in SCORES for normalised in (True, False)):
         experts = logits.topk(2).indices
-        assert fit_rule(logits, rule.weights(logits, experts).to(dtype), experts, 2.5) == rule
-    assert fit_rule(logits, torch.rand(32, 2).to(dtype), logits.topk(2).indices) is None
+        assert fit_weight_rule(logits, rule.weights(logits, experts).to(dtype), experts, 2.5) == rule
+    assert fit_weight_rule(logits, torch.rand(32, 2).to(dtype), logits.topk(2).indices) is None
 
 
 ROUTER = Router(5, 8, 2)

@@ -20,11 +20,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 import capture.command
-from capture.train import checkpoint, recipe
-from capture.train import command as desk
-from capture.train import data as lessons
-from capture.train import evaluation as exam
-from capture.train.batching import Rows
+from capture.train import checkpoint, data, evaluation, recipe
+from capture.train import command as train_command
+from capture.train.batching import RowSampler
 from routestat import Trace
 from routestat.cli.runner import run
 from tests.capture.conftest import ROOT
@@ -63,7 +61,7 @@ def text(tmp_path_factory):
 
 
 def command(*arguments):
-    return run(desk.app, "capture.train", [*SHAPE, *map(str, arguments)])
+    return run(train_command.app, "capture.train", [*SHAPE, *map(str, arguments)])
 
 
 def weights(folder):
@@ -94,14 +92,14 @@ def test_the_same_seed_gives_the_same_weights_and_another_does_not(text, tmp_pat
 
 def stop_after(monkeypatch, steps):
     """Ctrl-C, as the user would send it, while the training runs."""
-    add = desk.Curve.add
+    add = train_command.LossCurve.add
 
-    def stopping(self, said):
-        add(self, said)
-        if said.step == steps:
+    def stopping(self, result):
+        add(self, result)
+        if result.step == steps:
             signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr(desk.Curve, "add", stopping)
+    monkeypatch.setattr(train_command.LossCurve, "add", stopping)
 
 
 def test_a_stopped_training_goes_on_as_if_nothing_had_been(text, tmp_path, monkeypatch, capsys):
@@ -110,11 +108,11 @@ def test_a_stopped_training_goes_on_as_if_nothing_had_been(text, tmp_path, monke
     stop_after(monkeypatch, 5)
     assert command(*arguments, tmp_path / "cut") == 130
     monkeypatch.undo()
-    assert "go on with --resume" in capsys.readouterr().err
+    assert "continue with --resume" in capsys.readouterr().err
     assert not (tmp_path / "cut" / "model.safetensors").exists()
     assert len(course(tmp_path / "cut")) == 6
     assert command(*arguments, tmp_path / "cut") == 2
-    assert "holds a training; go on with --resume" in capsys.readouterr().err
+    assert "holds a training; continue with --resume" in capsys.readouterr().err
     assert command(*arguments, tmp_path / "cut", "--resume", "--seed", 9) == 2
     assert "was made with seed 0, not 9" in capsys.readouterr().err
     assert command(*arguments, tmp_path / "cut", "--resume") == 0
@@ -197,9 +195,9 @@ def test_what_was_trained_can_be_captured(trained, tmp_path):
     assert [(router.n_experts, router.top_k) for router in trace.meta.routers] == [(8, 2)] * 2
     assert trace.meta.precision == "bfloat16"
     tokens = np.concatenate([batch.columns["token"] for batch in trace.batches(["token"])])
-    tokenizer = lessons.PreTrainedTokenizerFast.from_pretrained(trained)
+    tokenizer = data.PreTrainedTokenizerFast.from_pretrained(trained)
     assert tokenizer.decode(tokens) == (tmp_path / "text.txt").read_text()
-    assert lessons.token_bytes(tokenizer)[tokens].sum() == (tmp_path / "text.txt").stat().st_size
+    assert data.token_bytes(tokenizer)[tokens].sum() == (tmp_path / "text.txt").stat().st_size
 
 
 def test_balance_loss_by_hand():
@@ -273,7 +271,7 @@ def test_first_weights_have_the_recipe_s_sizes():
 
 
 def test_every_pass_shows_every_row_once_and_cuts_the_text_elsewhere():
-    rows = Rows(np.arange(3, 1003, dtype=np.uint16), 10, 7, seed=1)
+    rows = RowSampler(np.arange(3, 1003, dtype=np.uint16), 10, 7, seed=1)
     # 99 rows in a pass: the first 14 steps and one row more.
     seen = np.concatenate([rows.of_step(step) for step in range(15)])
     assert (seen[:, 0] == recipe.START_ID).all()
@@ -282,7 +280,7 @@ def test_every_pass_shows_every_row_once_and_cuts_the_text_elsewhere():
     assert (np.diff(np.sort(first)) == 10).all()
     assert (np.diff(first) != 10).any()
     assert (first[0] - second[0]) % 10
-    again = Rows(np.arange(3, 1003, dtype=np.uint16), 10, 7, seed=1)
+    again = RowSampler(np.arange(3, 1003, dtype=np.uint16), 10, 7, seed=1)
     np.testing.assert_array_equal(again.of_step(14), rows.of_step(14))
 
 
@@ -293,18 +291,18 @@ def test_bigram_by_hand():
     """
     a, b, c = 0, 2, 3
     stream = np.array([a, b, a, c, a, b], np.uint16)
-    nats = exam._bigram_nats(stream, [np.array([recipe.START_ID, b]), np.array([a, b])], 4)
+    nats = evaluation.bigram_nats(stream, [np.array([recipe.START_ID, b]), np.array([a, b])], 4)
     assert nats == pytest.approx(-np.log(3 / 10) - np.log((2 + 2 * 0.3) / 5))
 
 
 def test_held_out_documents_are_whole_and_few():
     sizes = [1000] * 40
-    kept, held = lessons._split(sizes, 0)
+    kept, held = data.split_documents(sizes, 0)
     assert sorted(kept + held) == list(range(40))
     assert len(held) == 2
     # One document that is most of the text is never held out; where none is small enough, the smallest is.
-    assert 0 not in lessons._split([100_000, *[300] * 60], 1)[1]
-    assert lessons._split([500, 400], 0) == ([0], [1])
+    assert 0 not in data.split_documents([100_000, *[300] * 60], 1)[1]
+    assert data.split_documents([500, 400], 0) == ([0], [1])
 
 
 BAD = {
@@ -315,7 +313,10 @@ BAD = {
     "one document": (["--steps", "2", "--text", "{one}"], "at least 2 documents with text are needed"),
     "little text": (["--steps", "2", "--text", "{few}"], "to train on where a step takes 256"),
     "short text": (["--steps", "2", "--text", "{short}"], "shorter than --context 32"),
-    "taken": (["--steps", "2", "--text", "{text}", "--out", "{taken}"], "holds files that are no training"),
+    "taken": (
+        ["--steps", "2", "--text", "{text}", "--out", "{taken}"],
+        "holds files that are not a training",
+    ),
     "not a folder": (["--steps", "2", "--text", "{text}", "--out", "{one}"], "is a file; name a folder"),
     "more than there are": (["--steps", "2", "--text", "{text}", "--top-k", "9"], "--top-k 9 of --experts 8"),
     "a width the kernel cannot take": (["--steps", "2", "--text", "{text}", "--hidden", "36"], "--hidden 36"),
@@ -369,7 +370,7 @@ def test_a_damaged_checkpoint_gets_one_line(text, tmp_path, capsys, monkeypatch,
     capsys.readouterr()
     (tmp_path / "t" / "checkpoint.safetensors").write_bytes(damage)
     assert command(*arguments, "--resume") == 2
-    assert "no checkpoint of this model" in capsys.readouterr().err
+    assert "not a checkpoint of this model" in capsys.readouterr().err
 
 
 def damaged(text, folder, monkeypatch):
@@ -411,7 +412,7 @@ def test_a_checkpoint_whose_progress_is_no_number_gets_one_line(text, tmp_path, 
     save_file(tensors, file, {"progress": '{"step": 1, "seconds": null, "fraction": 0.25}'})
     capsys.readouterr()
     assert command(*again) == 2
-    assert "no checkpoint of this model" in capsys.readouterr().err
+    assert "not a checkpoint of this model" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("written", ["checkpoint", "model"])
@@ -430,7 +431,7 @@ def test_a_full_disk_gets_one_line_and_the_training_goes_on(text, tmp_path, caps
     error = [line for line in capsys.readouterr().err.strip().splitlines() if not line.startswith("step ")]
     assert len(error) == 1
     assert "No space left on device" in error[0]
-    assert "go on with --resume" in error[0]
+    assert "continue with --resume" in error[0]
     monkeypatch.undo()
     assert command(*arguments, "--resume") == 0
 
@@ -444,7 +445,7 @@ def test_another_tokenizer_or_a_lost_record_is_no_training(text, tmp_path, capsy
 
 def test_every_option_is_in_the_docs():
     page = (ROOT / "docs" / "train.md").read_text()
-    command_line = typer.main.get_command(desk.app)
+    command_line = typer.main.get_command(train_command.app)
     options = {name for parameter in command_line.params for name in parameter.opts if name.startswith("--")}
     assert len(options) > 15
     assert [option for option in sorted(options) if f"`{option}" not in page] == []

@@ -12,7 +12,7 @@ from routestat.errors import RoutestatError
 from routestat.inference.association.expert_independence import independence_experts
 from routestat.inference.association.independence import Independence, independence
 from routestat.inference.association.measures import cramers_v_corrected
-from routestat.inference.base.score_test import clustered_scores, second_order
+from routestat.inference.base.score_test import clustered_scores, score_test
 from routestat.inference.base.special import log10_chi2_tail
 from tests.oracle.inference_oracle import clustered_by_tokens
 
@@ -263,7 +263,7 @@ def test_exactly_independent_groups_have_p_one() -> None:
 def test_a_statistic_below_zero_has_p_one() -> None:
     # Three scores of either sign: U = -6 and the least that any signs give; with a bias taken off it is less.
     signs = np.array([1.0, 1.0, 1.0, -1.0, -1.0, -1.0])
-    below = second_order(np.outer(signs, signs), bias=2.0)
+    below = score_test(np.outer(signs, signs), bias=2.0)
     assert (below.p, below.log10_p, below.cross) == (1.0, 0.0, -8.0)
 
 

@@ -9,7 +9,7 @@ from scipy import stats
 from routestat.errors import RoutestatError
 from routestat.inference.association.cell_tests import cell_tests
 from routestat.inference.association.independence import independence
-from routestat.inference.association.minimum_effect import minimal_effect
+from routestat.inference.association.minimum_effect import minimum_effect
 from routestat.inference.base.multiplicity import adjust
 from tests.oracle.inference_oracle import without_bias
 
@@ -36,7 +36,7 @@ def test_v_is_that_of_the_sum_and_its_error_the_linearised_one():
         return independence(t).cramers_v ** 2
 
     left = [v_square(np.delete(tables, g, 0)) for g in range(20)]
-    found = minimal_effect(tables, 0.2)
+    found = minimum_effect(tables, 0.2)
     size = tables.sum(axis=(1, 2))
     estimate = without_bias(plain, left, size)
     dof = tables.sum() ** 2 / np.square(size).sum() - 1
@@ -67,7 +67,7 @@ def test_the_threshold_is_passed_as_often_as_stated():
     runs = 400
     for _ in range(runs):
         # With uniform laws V is the share of tokens whose target is the source.
-        found = minimal_effect(coupled(rng, 60, 0.3, mean=100), 0.3)
+        found = minimum_effect(coupled(rng, 60, 0.3, mean=100), 0.3)
         rejected += found.p < 0.05
         covered += found.low <= 0.3 <= found.high
     error = math.sqrt(0.05 * 0.95 / runs)
@@ -120,7 +120,7 @@ def test_cells_that_chance_left_empty_are_not_found(n_states: int, sticky: float
     assert (np.diag(cell_tests(planted).log10_q) <= math.log10(0.05)).mean() > 0.9
 
 
-@pytest.mark.parametrize("statistic", [minimal_effect, cell_tests])
+@pytest.mark.parametrize("statistic", [minimum_effect, cell_tests])
 def test_what_cannot_be_said_has_a_reason(statistic):
     assert "5 independent units: no test or interval below 6" in statistic(np.ones((5, 2, 2), int)).reason
     assert "one row" in statistic(np.ones((6, 1, 4), int)).reason
@@ -129,7 +129,7 @@ def test_what_cannot_be_said_has_a_reason(statistic):
         statistic(np.ones((2, 2), int))
 
 
-@pytest.mark.parametrize("statistic", [minimal_effect, cell_tests])
+@pytest.mark.parametrize("statistic", [minimum_effect, cell_tests])
 def test_groups_in_equal_proportions_give_no_p_value_and_say_so(statistic):
     found = statistic(np.arange(1, 13)[:, None, None] * np.array([[3, 1], [1, 3]]))
     assert "equal proportions" in found.reason
@@ -138,11 +138,11 @@ def test_groups_in_equal_proportions_give_no_p_value_and_say_so(statistic):
 
 def test_v_of_one_has_no_error():
     tables = np.random.default_rng(4).poisson(50.0, (12, 4, 1)) * np.eye(4, dtype=int)
-    found = minimal_effect(tables)
+    found = minimum_effect(tables)
     assert "V is 1" in found.reason
     assert (found.v, math.isnan(found.log10_p)) == (pytest.approx(1.0), True)
 
 
 def test_impossible_thresholds():
     with pytest.raises(RoutestatError, match="threshold"):
-        minimal_effect(np.ones((3, 2, 2), int), 1.5)
+        minimum_effect(np.ones((3, 2, 2), int), 1.5)

@@ -11,13 +11,13 @@ from routestat.counting.strata import Strata
 from routestat.inference.association.cell_tests import cell_tests
 from routestat.inference.association.expert_independence import independence_experts
 from routestat.inference.association.independence import independence
-from routestat.inference.association.minimum_effect import minimal_effect
+from routestat.inference.association.minimum_effect import minimum_effect
 from routestat.inference.association.stratified import stratified_independence
 from routestat.inference.association.within_documents import within_documents
 from routestat.inference.base.estimate import ratio
 from routestat.inference.base.multiplicity import adjust_log10
 from routestat.inference.base.pair_bias import MarginParts, pair_bias
-from routestat.inference.base.score_test import few_groups, log10_tail, second_order
+from routestat.inference.base.score_test import few_groups, log10_tail, score_test
 from routestat.inference.base.units import (
     LEAST_UNITS,
     effective_units,
@@ -29,8 +29,8 @@ from routestat.inference.base.units import (
 from routestat.inference.information.mutual_information import mutual_information_interval
 from routestat.inference.information.stratified import conditional_information_interval
 from routestat.inference.markov.order_score_test import clustered_order
-from routestat.inference.two_sample.cells import moved_cells
-from routestat.inference.two_sample.distributions import compare_laws, compare_transitions
+from routestat.inference.two_sample.cells import cell_differences
+from routestat.inference.two_sample.distributions import compare_distributions, compare_transitions
 from tests.oracle.order_oracle import strata_of
 
 
@@ -85,7 +85,7 @@ def test_three_moments_are_those_of_all_patterns_of_signs(groups: int, seed: int
     for quantile in (0.5, 0.8, 0.9, 0.95) if groups == 12 else ():
         at = np.quantile(values, quantile)
         # Bias moves the statistic; the distribution stays.
-        p = second_order(gram, bias=products.sum() - at).p
+        p = score_test(gram, bias=products.sum() - at).p
         assert p == pytest.approx(np.mean(values >= at), abs=0.03)
 
 
@@ -147,7 +147,7 @@ def test_every_p_value_respects_its_floor() -> None:
         # Cells and V where groups differ a little, so that there is an error to measure by.
         varied = tables + noisy(groups, groups, k=6, tokens=30)
         assert (cell_tests(varied).log10_p >= floor).all()
-        assert minimal_effect(varied).log10_p >= floor
+        assert minimum_effect(varied).log10_p >= floor
 
 
 @pytest.mark.parametrize(("n_a", "n_b"), [(6, 6), (8, 23), (13, 33)])
@@ -159,11 +159,14 @@ def test_no_comparison_claims_more_than_relabelling_whole_units_can_show(n_a: in
         for n, w in ((n_a, weights), (n_b, 2.0 - weights))
     )
     floor = -math.log10(math.comb(n_a + n_b, n_a))
-    law, step = compare_laws(a, b), compare_transitions(a.reshape(n_a, 10, 20), b.reshape(n_b, 10, 20))
+    law, step = (
+        compare_distributions(a, b),
+        compare_transitions(a.reshape(n_a, 10, 20), b.reshape(n_b, 10, 20)),
+    )
     for found in (law, step.joint, step.conditional):
         assert floor - 1e-9 <= found.log10_p_clustered < -1.0
         assert found.p_first_order >= 10**floor * (1 - 1e-9)
-    assert (moved_cells(a, b).log10_p >= floor - 1e-9).all()
+    assert (cell_differences(a, b).log10_p >= floor - 1e-9).all()
     assert f"p cannot be below {shown_power(floor)}" in str(law.note)
 
 
@@ -191,10 +194,10 @@ def test_below_the_least_number_of_units_there_is_no_test_and_no_interval(groups
     assert estimate.reason == why
     for paired in (False, True):
         other = noisy(groups if paired else 20, 8)
-        law = compare_laws(tables.sum(2), other.sum(2), paired=paired)
+        law = compare_distributions(tables.sum(2), other.sum(2), paired=paired)
         assert np.isnan([law.p_clustered, law.jsd_bits_low, law.jsd_bits_high, law.p_first_order]).all()
         assert law.reason == f"{groups} independent units in one of the two: no test or interval below 6"
-        assert not moved_cells(tables.sum(2), other.sum(2), paired=paired).moved.any()
+        assert not cell_differences(tables.sum(2), other.sum(2), paired=paired).moved.any()
 
 
 def test_units_of_which_one_has_nearly_everything_are_too_few() -> None:

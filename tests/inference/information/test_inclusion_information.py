@@ -8,7 +8,7 @@ import pytest
 from scipy import special, stats
 
 from routestat import RoutestatError
-from routestat.inference.base.jackknife import unbiased
+from routestat.inference.base.jackknife import jackknife_value
 from routestat.inference.base.score_test import clustered_scores
 from routestat.inference.information.inclusion_information import inclusion_information
 from routestat.inference.information.mutual_information import mutual_information_interval
@@ -50,7 +50,7 @@ def test_the_estimate_against_groups_and_halves_left_out_one_by_one():
     size = tables.sum(axis=(1, 2)) / 4
     share, whole = size / size.sum(), by_digamma(tables, 2, 2)
     left = [by_digamma(np.delete(tables, g, axis=0), 2, 2) for g in range(6)]
-    single = unbiased(whole, left, size)
+    single = jackknife_value(whole, left, size)
     # One of each two groups of like size: each half and its other half.
     gained, weight = 0.0, 0.0
     for a, b, c in itertools.product((0, 1), (2, 3), (4, 5)):

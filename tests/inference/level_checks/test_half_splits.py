@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from routestat.errors import RoutestatError
-from routestat.inference.base.score_test import clustered_scores, second_order
+from routestat.inference.base.score_test import clustered_scores, score_test
 from routestat.inference.level_checks.half_splits import HalfSplits, half_splits
 from routestat.inference.level_checks.split_tests import load_spread, split_tests
 
@@ -61,7 +61,7 @@ def test_clustered_tests_against_loops_over_groups() -> None:
         )
         c2 = np.array([r[1] / r[0] if half else r[0] / r[1] for half in split])
         # What the estimated margin takes out of tr it takes out of U as well.
-        test = second_order(gram, bias=float(c2 @ own) - np.trace(gram))
+        test = score_test(gram, bias=float(c2 @ own) - np.trace(gram))
         shape = test.nu * (1.0 + test.cross / test.trace)
         assert clustered[index] == pytest.approx(stats.chi2.sf(shape, test.nu), rel=1e-8)
         assert first[index] == pytest.approx(stats.chi2.sf(gram.sum() / (c2 @ own / 5), 5), rel=1e-8)

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from routestat.errors import RoutestatError
-from routestat.inference.base.estimate import student
-from routestat.inference.base.score_test import second_order
+from routestat.inference.base.estimate import t_quantile
+from routestat.inference.base.score_test import score_test
 from routestat.inference.information.mutual_information import mutual_information_interval
 from routestat.inference.markov.homogeneity import homogeneity
 from routestat.traces import synthetic
@@ -68,7 +68,7 @@ def test_against_loops(gaps):
         assert part.gap_bits.value == pytest.approx(estimates, abs=1e-11)
         assert part.gap_bits.plugin == pytest.approx([figure(t.sum(axis=0)) for t in gaps], abs=1e-12)
         assert scores.sum(axis=0) == pytest.approx(estimates - estimates.mean(), abs=1e-12)
-        test = second_order(scores @ scores.T)
+        test = score_test(scores @ scores.T)
         assert part.p_clustered == pytest.approx(test.p, rel=1e-8)
         assert part.nu == pytest.approx(test.nu, rel=1e-8)
         assert part.mean_bits.value == pytest.approx(estimates.mean(), abs=1e-12)
@@ -91,7 +91,7 @@ def test_intervals_are_those_of_the_groups(gaps):
     moves = (1 - size / size.sum()) * (whole - np.array(slopes))
     error = math.sqrt(9 / 8 * 9 * np.var(moves))
     band = found.information.slope_bits_per_layer
-    assert band.high - band.low == pytest.approx(2.0 * error * student(size, 0.95), abs=1e-11)
+    assert band.high - band.low == pytest.approx(2.0 * error * t_quantile(size, 0.95), abs=1e-11)
 
 
 @given(seed=st.integers(0, 10_000))

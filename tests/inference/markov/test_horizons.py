@@ -9,13 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from routestat.errors import RoutestatError
-from routestat.inference.base.estimate import student
-from routestat.inference.base.jackknife import bands, combined
-from routestat.inference.base.score_test import second_order
+from routestat.inference.base.estimate import t_quantile
+from routestat.inference.base.jackknife import jackknife_each, jackknife_sum
+from routestat.inference.base.score_test import score_test
 from routestat.inference.information.mutual_information import mutual_information_interval
 from routestat.inference.markov import horizons as markov_horizons
 from routestat.inference.markov.horizons import bundles_of, horizons
-from routestat.inference.markov.implied_steps import followed_by, one_step, walk_scores
+from routestat.inference.markov.implied_steps import followed_by, implied_scores, one_step
 from routestat.traces import synthetic
 from tests.oracle import horizons_oracle as oracle
 from tests.oracle.inference_oracle import tail_of_signs, without_bias
@@ -104,7 +104,7 @@ def test_every_figure_and_its_replicates_against_loops(small):
                 moves = (1 - size / size.sum()) * (whole[place] - column)
                 error = math.sqrt(7 / 6 * 7 * np.var(moves))
                 half = (band.high - band.low)[start, n - 1] / 2
-                assert half == pytest.approx(student(size, 0.9) * error, abs=1e-11)
+                assert half == pytest.approx(t_quantile(size, 0.9) * error, abs=1e-11)
 
 
 def test_the_test_against_loops(small):
@@ -123,11 +123,11 @@ def test_the_test_against_loops(small):
             before = pooled.get(n, (0.0, 0.0))
             pooled[n] = before[0] + gram, before[1] + cross
     for n, (gram, cross) in pooled.items():
-        test = second_order(gram, gram.sum() - np.trace(gram) - cross)
+        test = score_test(gram, gram.sum() - np.trace(gram) - cross)
         assert found.p_combined[n - 1] == pytest.approx(test.p, rel=1e-9)
         assert found.log10_p_combined[n - 1] == pytest.approx(test.log10_p, rel=1e-9)
     gram, cross = (sum(part) for part in zip(*pooled.values(), strict=True))
-    test = second_order(gram, gram.sum() - np.trace(gram) - cross)
+    test = score_test(gram, gram.sum() - np.trace(gram) - cross)
     assert found.p_all == pytest.approx(test.p, rel=1e-9)
 
 
@@ -144,17 +144,17 @@ def test_scores_are_derivatives_and_sum_to_the_residual(small):
     assert oracle.scores(steps, direct).sum(axis=0) == pytest.approx(
         oracle.residual(steps, direct), abs=1e-12
     )
-    expected = direct.sum(axis=(0, 2))[:, None] * walk.law
+    expected = direct.sum(axis=(0, 2))[:, None] * walk.distribution
     x2 = float((oracle.residual(steps, direct) ** 2 / expected).sum())
-    assert walk_scores(direct, walk).gram.sum() == pytest.approx(x2, rel=1e-12)
+    assert implied_scores(direct, walk).gram.sum() == pytest.approx(x2, rel=1e-12)
 
 
 def test_the_mean_s_error_comes_from_shared_groups():
     """Two figures that groups move alike are no better known together than apart."""
     left, size = np.array([1.2, 0.7, 1.1, 0.9, 1.0, 0.8]), np.array([30, 10, 25, 20, 15, 20])
-    alone = bands(1.0, left, size)
-    both = combined([1.0, 1.0], [left, left], [size, size], [0.5, 0.5])
-    opposed = combined([1.0, 1.0], [left, 2.0 - left], [size, size], [0.5, 0.5])
+    alone = jackknife_each(1.0, left, size)
+    both = jackknife_sum([1.0, 1.0], [left, left], [size, size], [0.5, 0.5])
+    opposed = jackknife_sum([1.0, 1.0], [left, 2.0 - left], [size, size], [0.5, 0.5])
     for part in ("value", "low", "high", "plugin"):
         assert getattr(both, part) == pytest.approx(float(getattr(alone, part)), rel=1e-12)
     assert opposed.high - opposed.low == pytest.approx(0.0, abs=1e-12)

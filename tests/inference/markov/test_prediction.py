@@ -6,7 +6,7 @@ import pytest
 from scipy import stats
 
 from routestat import RoutestatError, fit_chain
-from routestat.inference.markov.prediction import foresee
+from routestat.inference.markov.prediction import predict_ahead
 from routestat.inference.markov.second_order import fit_second_order
 from routestat.inference.smoothing.design_effect import transition_design_effect
 from tests.oracle.chain_oracle import path_law
@@ -59,7 +59,9 @@ def test_probabilities_are_sums_over_all_paths(orders, alpha):
                 history = [(gap + back) % WIDTHS[gap + 1 - length + back] for back in range(length)]
                 # What is further back than the gap's order is not known to the steps after it either.
                 known = tuple(history[-2:]) if chain.orders[gap] == 2 else (history[-1],)
-                found = foresee(chain, layer, history, ahead=ahead, rng=np.random.default_rng(0), draws=2)
+                found = predict_ahead(
+                    chain, layer, history, ahead=ahead, rng=np.random.default_rng(0), draws=2
+                )
                 np.testing.assert_allclose(found.probability, path_law(chain, gap, known, ahead), atol=1e-12)
                 assert found.layer == chain.layers[gap + ahead]
                 assert found.order == min(chain.orders[gap], length)
@@ -73,7 +75,7 @@ def test_one_layer_ahead_has_the_beta_margins_of_as_many_tokens_as_documents_are
         (2, [0], chain.counts[2].sum(axis=0), 1.0, 2.0),  # order 0: Perks
     ]
     for layer, history, row, prior, worth in cases:
-        found = foresee(chain, layer, history, level=0.9)
+        found = predict_ahead(chain, layer, history, level=0.9)
         assert found.n_tokens == row.sum()
         weight = prior + row.sum() / worth
         for j, p in enumerate((row + prior / len(row)) / (row.sum() + prior)):
@@ -89,7 +91,7 @@ def test_limits_further_ahead_are_quantiles_over_chains_drawn_from_the_posterior
     known = history if orders[1] == 2 else history[1:]
     rng = np.random.default_rng(4)
     drawn = np.array([path_law(chain, 1, known, 3, rng) for _ in range(draws)])
-    found = foresee(chain, 1, history, ahead=3, level=0.8, rng=np.random.default_rng(5), draws=draws)
+    found = predict_ahead(chain, 1, history, ahead=3, level=0.8, rng=np.random.default_rng(5), draws=draws)
     np.testing.assert_allclose(
         drawn.mean(axis=0), found.probability, atol=5 * drawn.std(axis=0).max() / draws**0.5
     )
@@ -101,7 +103,7 @@ def test_limits_further_ahead_are_quantiles_over_chains_drawn_from_the_posterior
 def test_a_law_that_no_source_changes_is_one_law_however_it_is_reached():
     # Order 0 at the end: wherever tokens come from, the answer is the layer's own law, as well known as that.
     chain, draws = mixed(8, (1, 1, 0, 1, 1), tokens=120), 2000
-    found = foresee(chain, 1, [1], ahead=2, level=0.8, rng=np.random.default_rng(9), draws=draws)
+    found = predict_ahead(chain, 1, [1], ahead=2, level=0.8, rng=np.random.default_rng(9), draws=draws)
     row, weight = chain.counts[2].sum(axis=0), 1.0 + chain.counts[2].sum() / chain.design_effects[2]
     for j, p in enumerate((row + 1 / len(row)) / (row.sum() + 1)):
         law = stats.beta(weight * p, weight * (1 - p))
@@ -116,14 +118,16 @@ def test_two_choices_never_seen_together_are_answered_by_the_back_off():
     cube = chain.second[1].dense().copy()
     cube[2, 1] = 0
     chain = replace(chain, second=(None, fit_second_order(cube), *chain.second[2:]))
-    found = foresee(chain, 1, [2, 1])
+    found = predict_ahead(chain, 1, [2, 1])
     assert (found.n_tokens, found.order) == (0, 2)
     np.testing.assert_allclose(found.probability, chain.second[1].base[1])
 
 
 def test_draws_are_those_of_the_generator():
     chain = mixed(7)
-    one, again, other = (foresee(chain, 0, [0], ahead=2, rng=np.random.default_rng(s)) for s in (1, 1, 2))
+    one, again, other = (
+        predict_ahead(chain, 0, [0], ahead=2, rng=np.random.default_rng(s)) for s in (1, 1, 2)
+    )
     assert np.array_equal(one.low, again.low)
     assert not np.array_equal(one.low, other.low)
     assert np.array_equal(one.probability, other.probability)
@@ -147,7 +151,7 @@ def test_draws_are_those_of_the_generator():
 )
 def test_what_cannot_be_asked_is_said(layer, history, ahead, message):
     with pytest.raises(RoutestatError, match=message):
-        foresee(mixed(), layer, history, ahead=ahead)
+        predict_ahead(mixed(), layer, history, ahead=ahead)
 
 
 def test_experts_are_not_states():
@@ -156,7 +160,7 @@ def test_experts_are_not_states():
         [4, 4, 4, 4], [table], 0.5, layers=[0, 1], n_experts=[4, 4], top_k=[2, 2], states="expert"
     )
     with pytest.raises(RoutestatError, match="foresee walks states"):
-        foresee(chain, 0, [1])
+        predict_ahead(chain, 0, [1])
 
 
 STATES, TOKENS, RUNS = 4, 2000, 150
@@ -187,7 +191,7 @@ def coverage(ahead, repeats, corrected, seed):
             design_effects=[transition_design_effect(table) if corrected else 1.0 for table in tables],
         )
         truth = np.eye(STATES)[0] @ np.linalg.multi_dot([np.eye(STATES), *laws[:ahead], np.eye(STATES)])
-        found = foresee(chain, 0, [0], ahead=ahead, level=0.9, rng=rng, draws=200)
+        found = predict_ahead(chain, 0, [0], ahead=ahead, level=0.9, rng=rng, draws=200)
         inside += ((found.low <= truth) & (truth <= found.high)).sum()
     return inside / (RUNS * STATES)
 
@@ -232,6 +236,6 @@ def test_a_base_is_known_no_better_than_the_tokens_that_told_it(alike):
             second=[None, fit_second_order(cube)],
             orders=[1, 2],
         )
-        found = foresee(chain, 1, [0, 0], level=0.9)
+        found = predict_ahead(chain, 1, [0, 0], level=0.9)
         inside += ((found.low <= laws[0]) & (laws[0] <= found.high)).sum()
     assert inside / (RUNS * width) == pytest.approx(0.9, abs=3 * ERROR)

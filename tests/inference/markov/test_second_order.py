@@ -3,8 +3,8 @@ import pytest
 
 from routestat import RoutestatError
 from routestat.inference.markov.second_order import fit_second_order
-from routestat.inference.smoothing.backoff import fit_law
-from routestat.inference.smoothing.backoff_strength import Strength
+from routestat.inference.smoothing.backoff import fit_distribution
+from routestat.inference.smoothing.backoff_strength import BackoffParameters
 
 # [before, source, target]: two states before, two sources, three targets.
 CUBE = np.array([[[3, 1, 0], [0, 0, 0]], [[0, 2, 0], [0, 0, 5]]])
@@ -24,29 +24,31 @@ def test_rows_laws_and_weights_under_a_flat_prior_by_hand():
     assert [step.row(x, y).tolist() for x in (0, 1) for y in (0, 1)] == [
         [3, 1, 0], [0, 0, 0], [0, 2, 0], [0, 0, 5],
     ]  # fmt: skip
-    np.testing.assert_allclose(step.law(0, 0), np.array([3.5, 1.5, 0.5]) / 5.5)
-    np.testing.assert_allclose(step.law(1, 1), np.array([0.5, 0.5, 5.5]) / 6.5)
-    np.testing.assert_allclose(step.law(0, 1), np.full(3, 1 / 3))  # never seen: the prior alone
+    np.testing.assert_allclose(step.distribution(0, 0), np.array([3.5, 1.5, 0.5]) / 5.5)
+    np.testing.assert_allclose(step.distribution(1, 1), np.array([0.5, 0.5, 5.5]) / 6.5)
+    np.testing.assert_allclose(step.distribution(0, 1), np.full(3, 1 / 3))  # never seen: the prior alone
     assert {step.weight(x, y) for x in (0, 1) for y in (0, 1)} == {1.5}
     assert (step.n_befores, step.contexts.tolist(), step.starts.tolist()) == (2, [0, 2, 3], [0, 2, 3, 4])
 
 
 @pytest.mark.parametrize(("rule", "each"), [("jeffreys", 0.5), ("perks", 1 / 3), (2.0, 2.0)])
 def test_named_priors_are_those_of_order_one(rule, each):
-    np.testing.assert_allclose(fit_second_order(CUBE, rule).law(1, 0), (CUBE[1, 0] + each) / (2 + 3 * each))
+    np.testing.assert_allclose(
+        fit_second_order(CUBE, rule).distribution(1, 0), (CUBE[1, 0] + each) / (2 + 3 * each)
+    )
 
 
 @pytest.mark.parametrize("rule", ["empirical-bayes", "hierarchical"])
 @pytest.mark.parametrize(("seed", "concentration"), [(0, 0.3), (1, 3.0), (2, 0.02)])
 def test_back_off_is_that_of_dense_tables(rule, seed, concentration):
     cube = simulated(seed, (3, 4, 5), 600, concentration)
-    step, dense = fit_second_order(cube, rule), fit_law(cube)
+    step, dense = fit_second_order(cube, rule), fit_distribution(cube)
     assert np.array_equal(step.dense(), cube)
-    np.testing.assert_allclose(step.laws(cube), dense.law, rtol=1e-12)
+    np.testing.assert_allclose(step.distributions(cube), dense.distribution, rtol=1e-12)
     for x in range(3):
         for y in range(4):
-            np.testing.assert_allclose(step.law(x, y), dense.law[x, y], rtol=1e-12)
-            assert step.law(x, y).sum() == pytest.approx(1)
+            np.testing.assert_allclose(step.distribution(x, y), dense.distribution[x, y], rtol=1e-12)
+            assert step.distribution(x, y).sum() == pytest.approx(1)
             assert step.weight(x, y) == pytest.approx(step.weights(cube)[x, y])
 
 
@@ -54,20 +56,26 @@ def test_two_choices_never_seen_together_get_the_law_of_the_last():
     cube = simulated(3)
     cube[2, 1] = 0
     step = fit_second_order(cube)
-    np.testing.assert_allclose(step.law(2, 1), step.base[1])
+    np.testing.assert_allclose(step.distribution(2, 1), step.base[1])
     assert step.weight(2, 1) == pytest.approx(step.fitted.strength)
-    np.testing.assert_allclose(step.base, fit_law(cube).base)
+    np.testing.assert_allclose(step.base, fit_distribution(cube).base)
 
 
 def test_a_discount_is_taken_off_every_count_and_given_to_the_base():
     step = fit_second_order(CUBE, 0.5)
     step = type(step)(
-        step.contexts, step.starts, step.targets, step.counts, step.base, Strength(2.0, 0.25), step.n_befores
+        step.contexts,
+        step.starts,
+        step.targets,
+        step.counts,
+        step.base,
+        BackoffParameters(2.0, 0.25),
+        step.n_befores,
     )
     # (3 − d, 1 − d, 0) + (s + 2 d)/3 each, over 4 + s.
-    np.testing.assert_allclose(step.law(0, 0), (np.array([2.75, 0.75, 0.0]) + 2.5 / 3) / 6)
+    np.testing.assert_allclose(step.distribution(0, 0), (np.array([2.75, 0.75, 0.0]) + 2.5 / 3) / 6)
     assert step.weight(0, 0) == 2.5
-    np.testing.assert_allclose(step.laws(step.dense())[0, 0], step.law(0, 0))
+    np.testing.assert_allclose(step.distributions(step.dense())[0, 0], step.distribution(0, 0))
 
 
 def test_all_its_arrays_are_closed():
@@ -77,7 +85,9 @@ def test_all_its_arrays_are_closed():
 
 
 def test_a_table_without_tokens_has_the_uniform_law():
-    np.testing.assert_allclose(fit_second_order(np.zeros((2, 3, 4), int)).law(1, 2), np.full(4, 0.25))
+    np.testing.assert_allclose(
+        fit_second_order(np.zeros((2, 3, 4), int)).distribution(1, 2), np.full(4, 0.25)
+    )
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from scipy import stats
 
 from routestat.errors import RoutestatError
 from routestat.inference.information.mutual_information import mutual_information_interval
-from routestat.inference.sample_size.document_subsets import enough
+from routestat.inference.sample_size.document_subsets import sample_size
 from routestat.inference.sample_size.unseen_experts import unseen
 from routestat.structure.load_balance import load_balance
 
@@ -31,7 +31,7 @@ def documents(rng, groups, n_states=6, tokens=60, taste=0.6, coupling=0.4):
 def test_all_groups_give_what_the_rooms_say():
     rng = np.random.default_rng(0)
     tables, loads, size = documents(rng, 50)
-    found = enough(loads, size, rng, tables=tables, draws=3)
+    found = sample_size(loads, size, rng, tables=tables, draws=3)
     assert found.sizes.tolist() == [4, 8, 16, 32, 50]
     assert found.ahead.tolist() == [100, 200]
     whole = load_balance(loads, size, 1)
@@ -50,7 +50,7 @@ def test_needed_by_hand():
     # the load of all 100; that is .1005 / sqrt(m) for m. Quantiles at 5 and 6 groups are 2.776 and 2.571: widths
     # of .125 and .1055.
     uses = np.tile([4, 6], 50)
-    found = enough(
+    found = sample_size(
         np.column_stack([uses, 10 - uses]),
         np.full(100, 10),
         np.random.default_rng(1),
@@ -68,8 +68,8 @@ def test_needed_by_hand():
 def test_groups_are_told_from_documents():
     rng = np.random.default_rng(2)
     _, loads, size = documents(rng, 64)
-    alone = enough(loads, size, np.random.default_rng(3))
-    bundled = enough(loads, size, np.random.default_rng(3), documents=np.full(64, 7))
+    alone = sample_size(loads, size, np.random.default_rng(3))
+    bundled = sample_size(loads, size, np.random.default_rng(3), documents=np.full(64, 7))
     assert (alone.n_documents, bundled.n_documents) == (64, 448)
     assert bundled.load.groups_needed == alone.load.groups_needed
     assert bundled.load.documents_needed == 7 * alone.load.documents_needed
@@ -80,8 +80,8 @@ def test_groups_are_told_from_documents():
 def test_the_width_ahead_is_the_width_that_comes(seed):
     rng = np.random.default_rng([4, seed])
     tables, loads, size = documents(rng, 400)
-    quarter = enough(loads[:100], size[:100], rng, tables=tables[:100])
-    whole = enough(loads, size, rng, tables=tables)
+    quarter = sample_size(loads[:100], size[:100], rng, tables=tables[:100])
+    whole = sample_size(loads, size, rng, tables=tables)
     assert quarter.load.ahead[1] == pytest.approx(whole.load.measured[-1], rel=0.15)
     assert quarter.information.ahead[1] == pytest.approx(whole.information.measured[-1], rel=0.15)
     assert quarter.load.exponent == pytest.approx(-0.5, abs=0.1)
@@ -90,7 +90,7 @@ def test_the_width_ahead_is_the_width_that_comes(seed):
 def test_widths_fall_rankings_settle_and_information_falls_to_its_limit():
     rng = np.random.default_rng(5)
     tables, loads, size = documents(rng, 256, n_states=8, tokens=20, coupling=0.2)
-    found = enough(loads, size, rng, tables=tables, draws=40)
+    found = sample_size(loads, size, rng, tables=tables, draws=40)
     assert (np.diff(found.load.measured) < 0).all()
     assert (np.diff(found.information.measured[1:]) < 0).all()
     assert (np.diff(found.mi_bits_plugin) < 0).all()
@@ -104,7 +104,7 @@ def test_widths_fall_rankings_settle_and_information_falls_to_its_limit():
 def test_independent_documents_have_no_information_in_the_end():
     rng = np.random.default_rng(6)
     tables, loads, size = documents(rng, 200, taste=0.0, coupling=0.0)
-    found = enough(loads, size, rng, tables=tables, draws=40)
+    found = sample_size(loads, size, rng, tables=tables, draws=40)
     assert found.mi_bits_plugin[0] > 0.05
     assert abs(found.mi_bits_endless) < 0.003
 
@@ -112,17 +112,17 @@ def test_independent_documents_have_no_information_in_the_end():
 def test_a_curve_that_still_falls_is_told():
     rng = np.random.default_rng(7)
     tables = rng.multinomial(6, np.full(400, 1 / 400), 64).reshape(64, 20, 20)
-    found = enough(tables.sum(axis=1), np.full(64, 6), rng, tables=tables)
+    found = sample_size(tables.sum(axis=1), np.full(64, 6), rng, tables=tables)
     assert "information" in found.note
 
 
 def test_few_groups_and_none():
     _, loads, size = documents(np.random.default_rng(8), 20)
-    assert "rough" in enough(loads, size, np.random.default_rng(0)).note
-    few = enough(loads[:7], size[:7], np.random.default_rng(0))
+    assert "rough" in sample_size(loads, size, np.random.default_rng(0)).note
+    few = sample_size(loads[:7], size[:7], np.random.default_rng(0))
     assert "8 groups" in few.reason
     assert few.load is None
-    assert "got 0" in enough(loads * 0, size * 0, np.random.default_rng(0)).reason
+    assert "got 0" in sample_size(loads * 0, size * 0, np.random.default_rng(0)).reason
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ def test_few_groups_and_none():
 def test_bad_input_is_refused(change, says):
     _, loads, size = documents(np.random.default_rng(9), 12)
     with pytest.raises(RoutestatError, match=says):
-        enough(**change(loads, size), rng=np.random.default_rng(0))
+        sample_size(**change(loads, size), rng=np.random.default_rng(0))
 
 
 def test_unseen_by_hand():

@@ -15,10 +15,14 @@ from routestat.inference.smoothing.backoff import (
     LARGE,
     backed_off,
     expected_draws,
-    fit_law,
+    fit_distribution,
     hierarchical_alpha,
 )
-from routestat.inference.smoothing.backoff_strength import LARGEST_SUM_PER_TOKEN, SMALLEST_SUM, Strength
+from routestat.inference.smoothing.backoff_strength import (
+    LARGEST_SUM_PER_TOKEN,
+    SMALLEST_SUM,
+    BackoffParameters,
+)
 from routestat.inference.smoothing.posterior import log_evidence
 from tests.oracle.backoff_oracle import SlowLadder, Token, draws_by_stirling, draws_of
 
@@ -36,11 +40,11 @@ def drawn_table(seed: int, shape: tuple[int, ...], n: int, concentration: float 
 def test_backed_off_by_hand() -> None:
     # 3 of 4 tokens, 2 targets seen, base 1/4. Dirichlet: (3 + 2/4) / (4 + 2). With a discount of 1/2:
     # (3 - 1/2 + (2 + 2/2) / 4) / (4 + 2).
-    assert backed_off(3, 4, 2, 0.25, Strength(2.0)) == pytest.approx(3.5 / 6, rel=1e-15)
-    assert backed_off(3, 4, 2, 0.25, Strength(2.0, 0.5)) == pytest.approx(3.25 / 6, rel=1e-15)
+    assert backed_off(3, 4, 2, 0.25, BackoffParameters(2.0)) == pytest.approx(3.5 / 6, rel=1e-15)
+    assert backed_off(3, 4, 2, 0.25, BackoffParameters(2.0, 0.5)) == pytest.approx(3.25 / 6, rel=1e-15)
     # A target that was not seen has no count to take from; a context that was not seen follows its base.
-    assert backed_off(0, 4, 2, 0.25, Strength(2.0, 0.5)) == pytest.approx(0.75 / 6, rel=1e-15)
-    assert backed_off(0, 0, 0, 0.25, Strength(2.0, 0.5)) == 0.25
+    assert backed_off(0, 4, 2, 0.25, BackoffParameters(2.0, 0.5)) == pytest.approx(0.75 / 6, rel=1e-15)
+    assert backed_off(0, 0, 0, 0.25, BackoffParameters(2.0, 0.5)) == 0.25
 
 
 @given(
@@ -54,7 +58,7 @@ def test_backed_off_sums_to_one(rows: list[list[int]], s: float, d: float, seed:
     counts = np.array(rows)
     base = np.random.default_rng(seed).dirichlet(np.ones(4), len(counts))
     total, distinct = counts.sum(axis=1, keepdims=True), np.count_nonzero(counts, axis=1)[:, None]
-    law = backed_off(counts, total, distinct, base, Strength(s, d))
+    law = backed_off(counts, total, distinct, base, BackoffParameters(s, d))
     np.testing.assert_allclose(law.sum(axis=1), 1, rtol=1e-12)
     assert (law > 0).all()
 
@@ -122,11 +126,11 @@ def test_large_weights_have_the_draws_of_a_long_sum(count: int, weight: float) -
 
 def test_rows_that_follow_their_first_token_teach_one_draw_each() -> None:
     # Row 0 is a thousand times row 1, yet both are one draw from the base: it is even, the share of tokens is not.
-    found = fit_law([[2000, 0], [0, 2]])
+    found = fit_distribution([[2000, 0], [0, 2]])
     np.testing.assert_allclose(found.base, [0.5, 0.5], atol=1e-3)
     assert found.fitted.strength == pytest.approx(SMALLEST_SUM)
     assert found.fitted.discount == 0
-    np.testing.assert_allclose(found.law, np.eye(2), atol=1e-4)
+    np.testing.assert_allclose(found.distribution, np.eye(2), atol=1e-4)
 
 
 @pytest.mark.parametrize("shape", [(5,), (4, 5), (3, 4, 5), (2, 3, 4, 5)])
@@ -139,26 +143,28 @@ def test_the_law_is_that_of_dictionaries(shape: tuple[int, ...], n: int) -> None
         for cell in np.ndindex(shape)
         for _ in range(table[cell])
     ]
-    slow, found = SlowLadder(LADDER[: order + 1], shape[-1], tokens), fit_law(table)
+    slow, found = SlowLadder(LADDER[: order + 1], shape[-1], tokens), fit_distribution(table)
     assert found.fitted.strength == pytest.approx(slow.fitted[order].strength, rel=1e-6)
     for context in np.ndindex(shape[:-1]):
-        np.testing.assert_allclose(found.law[context], slow.law(order, tokens, context), rtol=1e-8)
+        np.testing.assert_allclose(found.distribution[context], slow.law(order, tokens, context), rtol=1e-8)
 
 
 @pytest.mark.parametrize("shape", [(6,), (4, 6), (4, 3, 6), (2, 4, 3, 6)])
 def test_rows_sum_to_one_and_labels_are_labels(shape: tuple[int, ...]) -> None:
     table, rng = drawn_table(11, shape, 400), np.random.default_rng(1)
-    found = fit_law(table)
-    assert found.law.shape == shape
+    found = fit_distribution(table)
+    assert found.distribution.shape == shape
     assert found.base.shape == (shape[1:] if len(shape) > 1 else shape)
-    np.testing.assert_allclose(found.law.sum(axis=-1), 1, rtol=1e-12)
+    np.testing.assert_allclose(found.distribution.sum(axis=-1), 1, rtol=1e-12)
     np.testing.assert_allclose(found.base.sum(axis=-1), 1, rtol=1e-12)
-    assert not found.law.flags.writeable
+    assert not found.distribution.flags.writeable
     assert not found.base.flags.writeable
     for axis, size in enumerate(shape):
         order = rng.permutation(size)
         np.testing.assert_allclose(
-            fit_law(table.take(order, axis)).law, found.law.take(order, axis), rtol=1e-6
+            fit_distribution(table.take(order, axis)).distribution,
+            found.distribution.take(order, axis),
+            rtol=1e-6,
         )
 
 
@@ -166,21 +172,21 @@ def test_rows_sum_to_one_and_labels_are_labels(shape: tuple[int, ...]) -> None:
 def test_contexts_never_seen_follow_their_base(shape: tuple[int, ...]) -> None:
     table = drawn_table(12, shape, 500)
     table[0] = 0
-    found = fit_law(table)
-    np.testing.assert_allclose(found.law[0], found.base, rtol=1e-12)
+    found = fit_distribution(table)
+    np.testing.assert_allclose(found.distribution[0], found.base, rtol=1e-12)
     # Other rows have something of their own to say.
-    assert np.abs(found.law[1] - found.base).max() > 0.05
+    assert np.abs(found.distribution[1] - found.base).max() > 0.05
 
 
 @pytest.mark.parametrize("shape", [(5,), (3, 5), (3, 4, 5), (0, 5)])
 def test_without_tokens_every_target_is_as_likely(shape: tuple[int, ...]) -> None:
-    np.testing.assert_array_equal(fit_law(np.zeros(shape, int)).law, np.full(shape, 0.2))
+    np.testing.assert_array_equal(fit_distribution(np.zeros(shape, int)).distribution, np.full(shape, 0.2))
 
 
 def test_targets_never_seen_stay_possible() -> None:
     table = np.zeros((3, 4, 5), int)
     table[:, :, 0] = 100
-    law = fit_law(table).law
+    law = fit_distribution(table).distribution
     assert (law > 0).all()
     np.testing.assert_allclose(law[..., 1:], law[..., 1:2] * np.ones(4), rtol=1e-12)
 
@@ -228,12 +234,12 @@ def test_the_prior_of_many_rows_is_recovered() -> None:
 
 def test_the_prior_of_rows_is_the_base_of_their_law() -> None:
     table = drawn_table(21, (7, 5), 300)
-    found, prior = fit_law(table), hierarchical_alpha(table)
+    found, prior = fit_distribution(table), hierarchical_alpha(table)
     np.testing.assert_allclose(prior / prior.sum(), found.base, rtol=1e-12)
     assert found.fitted.discount == 0
     assert prior.sum() == pytest.approx(found.fitted.strength, rel=1e-9)
     posterior = (table + prior) / (table + prior).sum(axis=1, keepdims=True)
-    np.testing.assert_allclose(posterior, found.law, rtol=1e-9)
+    np.testing.assert_allclose(posterior, found.distribution, rtol=1e-9)
 
 
 @pytest.mark.parametrize("times", [1, 30])
@@ -290,11 +296,11 @@ def test_more_data_come_closer_to_the_truth_than_laplace_and_the_shorter_context
         for n in (50, 500, 5000, 50_000, 500_000):
             rng = np.random.default_rng([seed, n])
             table = rng.multinomial(n, (contexts[..., None] * truth).ravel()).reshape(truth.shape)
-            lost.append(excess(contexts, truth, fit_law(table).law))
+            lost.append(excess(contexts, truth, fit_distribution(table).distribution))
             laplace = (table + 1) / (table + 1).sum(axis=-1, keepdims=True)
             assert lost[-1] < excess(contexts, truth, laplace)
             if n >= 5000:
-                shorter = np.broadcast_to(fit_law(table.sum(axis=0)).law, truth.shape)
+                shorter = np.broadcast_to(fit_distribution(table.sum(axis=0)).distribution, truth.shape)
                 assert lost[-1] < excess(contexts, truth, shorter)
         assert (np.diff(lost) < 0).all()
         # Of k**3 free numbers each costs 1 / (2 N) nats in the end.
@@ -309,7 +315,7 @@ def test_the_base_is_the_law_of_rows_and_not_the_share_of_tokens() -> None:
         share = table.reshape(truth.shape).sum(axis=0) + 0.5
         share /= share.sum(axis=-1, keepdims=True)
         even = np.full(len(near), 1 / len(near))
-        by_rows += excess(even, near, fit_law(table.reshape(truth.shape)).base)
+        by_rows += excess(even, near, fit_distribution(table.reshape(truth.shape)).base)
         by_tokens += excess(even, near, share)
     assert by_rows < by_tokens / 2
 
@@ -328,4 +334,4 @@ def test_the_base_is_the_law_of_rows_and_not_the_share_of_tokens() -> None:
 )
 def test_what_is_no_table_is_named(counts: ArrayLike, message: str) -> None:
     with pytest.raises(RoutestatError, match=message):
-        fit_law(counts)
+        fit_distribution(counts)

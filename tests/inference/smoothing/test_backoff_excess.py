@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from routestat.inference.smoothing.backoff import fit_law
+from routestat.inference.smoothing.backoff import fit_distribution
 from tests.oracle.kneser_ney import discount, excess_bits, kneser_ney, krichevsky_trofimov, laplace
 
 KINDS = ["order 0", "order 1", "rows 0.5", "rows 2", "rows 20", "rows 200", "sums"]
@@ -37,7 +37,12 @@ def test_no_rule_of_textbooks_loses_fewer_bits(k: int, density: float, kind: str
         rng = np.random.default_rng([seed, k, KINDS.index(kind)])
         joint = truth(rng, k, kind)
         counts = rng.multinomial(round(density * k**3), joint.ravel()).reshape(k, k, k)
-        laws = fit_law(counts).law, kneser_ney(counts), laplace(counts), krichevsky_trofimov(counts)
+        laws = (
+            fit_distribution(counts).distribution,
+            kneser_ney(counts),
+            laplace(counts),
+            krichevsky_trofimov(counts),
+        )
         lost.append([excess_bits(joint, law) for law in laws])
     ours, *others = np.mean(lost, axis=0).tolist()
     figures = f"{kind}, N/K³ {density}: {ours:.4f} bits beyond the truth; Kneser-Ney, Laplace, KT {others}"
@@ -74,7 +79,12 @@ def test_adding_by_hand() -> None:
 def test_every_rule_gives_laws(density: float) -> None:
     counts = np.random.default_rng(1).poisson(density, (4, 5, 6))
     counts[1] = 0
-    for rule in (kneser_ney, laplace, krichevsky_trofimov, lambda table: fit_law(table).law):
+    for rule in (
+        kneser_ney,
+        laplace,
+        krichevsky_trofimov,
+        lambda table: fit_distribution(table).distribution,
+    ):
         law = rule(counts)
         assert law.shape == counts.shape
         assert (law > 0).all()

@@ -14,7 +14,7 @@ from routestat.inference.smoothing import backoff_strength as strength
 from routestat.inference.smoothing.backoff_strength import (
     LARGEST_SUM_PER_TOKEN,
     SMALLEST_SUM,
-    Strength,
+    BackoffParameters,
     backoff_log_evidence,
     fit_backoff,
     fit_strength,
@@ -180,8 +180,8 @@ def test_where_no_context_was_met_twice_nothing_speaks_against_the_base() -> Non
     assert fit_strength([1, 1, 1], [0.2, 0.5, 0.3], [1, 1, 1, 0]) == bound
     # Nor does a row that never repeated a target, to any length.
     assert fit_strength([1, 1, 1], [0.2, 0.5, 0.3], [3]) == pytest.approx(3 * bound, rel=1e-9)
-    assert fit_backoff([], [], []) == Strength(bound)
-    assert fit_backoff([1, 1], [0.2, 0.5], [0, 1]) == Strength(bound)
+    assert fit_backoff([], [], []) == BackoffParameters(bound)
+    assert fit_backoff([1, 1], [0.2, 0.5], [0, 1]) == BackoffParameters(bound)
 
 
 @pytest.mark.parametrize("total", [[0.2, 0.3, 1.9], [1.3, 1.4], [0.9] * 50, [1.4, 1.4, 0.0]])
@@ -278,4 +278,4 @@ def test_a_discount_needs_more_than_the_log_of_the_tokens(
 
     monkeypatch.setattr(strength.optimize, "minimize", offered)
     taken = fit_backoff(*cells_of(table, base))
-    assert taken == (Strength(1.0, 0.5) if spare > 0 else Strength(fitted(table, base)))
+    assert taken == (BackoffParameters(1.0, 0.5) if spare > 0 else BackoffParameters(fitted(table, base)))

@@ -7,13 +7,15 @@ import pytest
 
 from routestat.errors import RoutestatError
 from routestat.inference.smoothing import context_counts as levels
-from routestat.inference.smoothing.context_counts import Level, Rows
+from routestat.inference.smoothing.context_counts import ContextCounts, TokenRows
 
 COLUMNS = {"a": 3, "b": 5, "token": 400}
 NAMES = [(), ("a",), ("token",), ("b", "a"), ("a", "b", "token")]
 
 
-def random_rows(seed: int, n: int = 300, groups: int = 7, n_targets: int = 4, unknown: float = 0.1) -> Rows:
+def random_rows(
+    seed: int, n: int = 300, groups: int = 7, n_targets: int = 4, unknown: float = 0.1
+) -> TokenRows:
     """Tokens with some unknown columns; a group can be empty, and labels have gaps."""
     rng = np.random.default_rng(seed)
     columns = {
@@ -21,7 +23,7 @@ def random_rows(seed: int, n: int = 300, groups: int = 7, n_targets: int = 4, un
         for name, width in COLUMNS.items()
     }
     group = rng.choice(groups, n, p=rng.dirichlet(np.full(groups, 0.7)))
-    return Rows(rng.integers(0, n_targets, n), n_targets, group, columns)
+    return TokenRows(rng.integers(0, n_targets, n), n_targets, group, columns)
 
 
 @pytest.fixture(params=["table of all keys", "keys in order"], autouse=True)
@@ -30,7 +32,7 @@ def keys(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(levels, "DENSE_KEYS", 1 << 23 if request.param == "table of all keys" else -1)
 
 
-def entries_of(rows: Rows, names: tuple[str, ...]) -> Counter:
+def entries_of(rows: TokenRows, names: tuple[str, ...]) -> Counter:
     """Tokens by (context, target, group)."""
     found: Counter = Counter()
     for i in range(len(rows)):
@@ -43,8 +45,10 @@ def entries_of(rows: Rows, names: tuple[str, ...]) -> Counter:
 def test_a_level_by_hand() -> None:
     # Rows (a, target, group): (1, 0, 2), (1, 0, 0), (?, 1, 0), (0, 1, 2), (1, 0, 2). Entries in order of context,
     # target, group: (0, 1, 2) once, (1, 0, 0) once, (1, 0, 2) twice. Two cells, two contexts, three bunches.
-    rows = Rows(np.array([0, 0, 1, 1, 0]), 2, np.array([2, 0, 0, 2, 2]), {"a": np.array([1, 1, -1, 0, 1])})
-    level = Level(rows, ("a",))
+    rows = TokenRows(
+        np.array([0, 0, 1, 1, 0]), 2, np.array([2, 0, 0, 2, 2]), {"a": np.array([1, 1, -1, 0, 1])}
+    )
+    level = ContextCounts(rows, ("a",))
     assert (len(rows), rows.n_groups, level.n_cells, level.n_contexts) == (5, 3, 2, 2)
     np.testing.assert_array_equal(level.entry_of, [2, 1, -1, 0, 2])
     np.testing.assert_array_equal(level.count, [1, 1, 2])
@@ -64,7 +68,7 @@ def test_a_level_by_hand() -> None:
 @pytest.mark.parametrize("seed", range(3))
 def test_counts_are_those_of_a_dictionary(names: tuple[str, ...], seed: int) -> None:
     rows = random_rows(seed)
-    level, slow = Level(rows, names), entries_of(rows, names)
+    level, slow = ContextCounts(rows, names), entries_of(rows, names)
     order = sorted(slow)
     np.testing.assert_array_equal(level.count, [slow[entry] for entry in order])
     np.testing.assert_array_equal(level.group, [group for *_, group in order])
@@ -85,7 +89,7 @@ def test_counts_are_those_of_a_dictionary(names: tuple[str, ...], seed: int) -> 
 @pytest.mark.parametrize("names", NAMES)
 def test_sums_over_groups_and_targets(names: tuple[str, ...]) -> None:
     rows = random_rows(5)
-    level = Level(rows, names)
+    level = ContextCounts(rows, names)
     by_cell: defaultdict = defaultdict(float)
     by_context: defaultdict = defaultdict(float)
     values = np.random.default_rng(0).random(len(level.count))
@@ -104,7 +108,7 @@ def test_sums_over_groups_and_targets(names: tuple[str, ...]) -> None:
 @pytest.mark.parametrize("seed", range(3))
 def test_what_is_held_back_is_a_loop_over_groups(names: tuple[str, ...], later: bool, seed: int) -> None:
     rows = random_rows(seed)
-    level, slow = Level(rows, names), entries_of(rows, names)
+    level, slow = ContextCounts(rows, names), entries_of(rows, names)
     order = sorted(slow)
     values = np.random.default_rng(seed).random(len(order))
 
@@ -128,7 +132,7 @@ def test_what_is_held_back_is_a_loop_over_groups(names: tuple[str, ...], later: 
 @pytest.mark.parametrize("seed", range(3))
 def test_targets_lost_are_a_loop_over_groups(names: tuple[str, ...], later: bool, seed: int) -> None:
     rows = random_rows(seed, n=120)
-    level, order = Level(rows, names), sorted(entries_of(rows, names))
+    level, order = ContextCounts(rows, names), sorted(entries_of(rows, names))
     own, _ = level.held_back(level.count, later)
     lost = level.distinct_held_back(level.cells(level.count)[level.cell] - own, later)
     for i, (context, _, mine) in enumerate(order):
@@ -139,8 +143,8 @@ def test_targets_lost_are_a_loop_over_groups(names: tuple[str, ...], later: bool
 
 def test_sums_do_not_leak_from_one_run_into_the_next() -> None:
     # Sums run on over all cells, from the last one back: what large ones leave behind in small ones is rounding.
-    rows = Rows(np.array([0, 0, 1, 1]), 2, np.array([0, 1, 0, 1]), {})
-    own, _ = Level(rows, ()).held_back([0.25, 0.5, 1e6, 1e6], later=True)
+    rows = TokenRows(np.array([0, 0, 1, 1]), 2, np.array([0, 1, 0, 1]), {})
+    own, _ = ContextCounts(rows, ()).held_back([0.25, 0.5, 1e6, 1e6], later=True)
     np.testing.assert_allclose(own, [0.75, 0.5, 2e6, 1e6], rtol=1e-9)
 
 
@@ -148,10 +152,10 @@ def test_sums_do_not_leak_from_one_run_into_the_next() -> None:
 def test_shuffled_rows_make_the_same_level(names: tuple[str, ...]) -> None:
     rows = random_rows(1)
     order = np.random.default_rng(0).permutation(len(rows))
-    shuffled = Rows(
+    shuffled = TokenRows(
         rows.target[order], rows.n_targets, rows.group[order], {n: c[order] for n, c in rows.columns.items()}
     )
-    one, other = Level(rows, names), Level(shuffled, names)
+    one, other = ContextCounts(rows, names), ContextCounts(shuffled, names)
     for name in ("count", "group", "cell", "context", "bunch", "bunch_context"):
         np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
     np.testing.assert_array_equal(other.entry_of, one.entry_of[order])
@@ -166,8 +170,8 @@ def test_many_wide_columns_stay_apart(place: int) -> None:
     columns = {
         str(i): np.append(different, same[0]) if i == place else np.append(same, same[0]) for i in range(7)
     }
-    rows = Rows(np.arange(501) % 2, 2, np.repeat([0, 1], [250, 251]), columns)
-    level = Level(rows, tuple(columns))
+    rows = TokenRows(np.arange(501) % 2, 2, np.repeat([0, 1], [250, 251]), columns)
+    level = ContextCounts(rows, tuple(columns))
     assert level.n_contexts == 251
     context = level.context[level.cell[level.entry_of]]
     np.testing.assert_array_equal(context[:250], np.arange(250))
@@ -176,19 +180,19 @@ def test_many_wide_columns_stay_apart(place: int) -> None:
 
 @pytest.mark.parametrize("n", [0, 4])
 def test_a_column_that_nobody_knows_makes_an_empty_level(n: int) -> None:
-    rows = Rows(np.zeros(n, int), 3, np.arange(n), {"a": np.full(n, -1)})
-    level = Level(rows, ("a",))
+    rows = TokenRows(np.zeros(n, int), 3, np.arange(n), {"a": np.full(n, -1)})
+    level = ContextCounts(rows, ("a",))
     assert (level.n_cells, level.n_contexts, len(level.count)) == (0, 0, 0)
     np.testing.assert_array_equal(level.entry_of, np.full(n, -1))
     for later in (False, True):
         assert all(part.shape == (0,) for part in level.held_back([], later))
         assert level.distinct_held_back(np.empty(0), later).shape == (0,)
-    assert Rows(np.zeros(0, int), 3, np.zeros(0, int), {}).n_groups == 0
+    assert TokenRows(np.zeros(0, int), 3, np.zeros(0, int), {}).n_groups == 0
 
 
 def test_a_column_that_is_not_there_is_named() -> None:
     with pytest.raises(RoutestatError, match=r"no column c .* there are a, b, token"):
-        Level(random_rows(0), ("a", "c"))
+        ContextCounts(random_rows(0), ("a", "c"))
 
 
 GOOD = {"target": [0, 1, 1], "group": [0, 0, 2], "a": [3, -1, 0]}
@@ -211,12 +215,14 @@ GOOD = {"target": [0, 1, 1], "group": [0, 0, 2], "a": [3, -1, 0]}
 def test_rows_that_cannot_be_are_refused(name: str, values: list[int], message: str) -> None:
     changed = {key: np.array(value, np.int64) for key, value in (GOOD | {name: values}).items()}
     with pytest.raises(RoutestatError, match=message):
-        Rows(changed["target"], 2, changed["group"], {"a": changed["a"]})
+        TokenRows(changed["target"], 2, changed["group"], {"a": changed["a"]})
 
 
 def test_rows_at_the_ends_of_what_can_be_are_taken() -> None:
     good = {key: np.array(value, np.int64) for key, value in GOOD.items()}
-    rows = Rows(good["target"], 2, good["group"], {"a": good["a"], "b": np.full(3, np.iinfo(np.int64).max)})
+    rows = TokenRows(
+        good["target"], 2, good["group"], {"a": good["a"], "b": np.full(3, np.iinfo(np.int64).max)}
+    )
     assert (len(rows), rows.n_groups) == (3, 3)
-    assert Rows(np.array([0]), 1, np.array([0]), {}).n_groups == 1
-    assert len(Rows(np.zeros(0, int), 1, np.zeros(0, int), {"a": np.zeros(0, int)})) == 0
+    assert TokenRows(np.array([0]), 1, np.array([0]), {}).n_groups == 1
+    assert len(TokenRows(np.zeros(0, int), 1, np.zeros(0, int), {"a": np.zeros(0, int)})) == 0

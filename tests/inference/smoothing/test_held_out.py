@@ -11,8 +11,8 @@ from numpy.typing import ArrayLike
 from routestat.errors import RoutestatError
 from routestat.inference.markov.order_selection import choose_order
 from routestat.inference.smoothing import held_out as held_out_file
-from routestat.inference.smoothing.backoff_strength import Strength
-from routestat.inference.smoothing.context_counts import Rows
+from routestat.inference.smoothing.backoff_strength import BackoffParameters
+from routestat.inference.smoothing.context_counts import TokenRows
 from routestat.inference.smoothing.held_out import HeldOut, held_out
 from routestat.traces.synthetic import second_order
 from tests.oracle.backoff_oracle import Rule, Token, slow_fits, slow_held_out
@@ -21,7 +21,7 @@ LADDER = [(), ("b",), ("a", "b"), ("c", "b", "a")]
 WIDTHS = {"a": 3, "b": 4, "c": 2}
 
 
-def random_rows(seed: int, n: int, groups: int, n_targets: int, unknown: float = 0.15) -> Rows:
+def random_rows(seed: int, n: int, groups: int, n_targets: int, unknown: float = 0.15) -> TokenRows:
     """A law of its own after every a, b, c; groups are unequal and some are empty."""
     rng = np.random.default_rng(seed)
     columns = {name: rng.integers(0, width, n) for name, width in WIDTHS.items()}
@@ -29,10 +29,10 @@ def random_rows(seed: int, n: int, groups: int, n_targets: int, unknown: float =
     target = (rng.random((n, 1)) > steps[tuple(columns.values())][:, :-1]).sum(axis=1)
     hidden = {name: np.where(rng.random(n) < unknown, -1, column) for name, column in columns.items()}
     group = rng.choice(groups, n, p=rng.dirichlet(np.full(groups, 0.8)))
-    return Rows(target, n_targets, group, hidden)
+    return TokenRows(target, n_targets, group, hidden)
 
 
-def tokens_of(rows: Rows) -> list[Token]:
+def tokens_of(rows: TokenRows) -> list[Token]:
     return [
         Token(
             int(rows.target[i]),
@@ -43,19 +43,19 @@ def tokens_of(rows: Rows) -> list[Token]:
     ]
 
 
-def taken(rows: Rows, order: ArrayLike) -> Rows:
+def taken(rows: TokenRows, order: ArrayLike) -> TokenRows:
     """These rows in this order."""
     place = np.asarray(order)
     columns = {name: column[place] for name, column in rows.columns.items()}
     return replace(rows, target=rows.target[place], group=rows.group[place], columns=columns)
 
 
-def both_ways(rows: Rows, ladder: list[tuple[str, ...]]) -> tuple[np.ndarray, np.ndarray]:
+def both_ways(rows: TokenRows, ladder: list[tuple[str, ...]]) -> tuple[np.ndarray, np.ndarray]:
     scored = held_out(rows, {"x": ladder}, ["x"])
     return scored.bits["x"], scored.forward_bits["x"]
 
 
-def assert_as_slow(rows: Rows, ladder: list[tuple[str, ...]], rule: Rule | None = None) -> None:
+def assert_as_slow(rows: TokenRows, ladder: list[tuple[str, ...]], rule: Rule | None = None) -> None:
     for bits, forward in zip(both_ways(rows, ladder), (False, True), strict=True):
         slow = slow_held_out(tokens_of(rows), ladder, rows.n_targets, forward=forward, rule=rule)
         expected = [slow.get(group, 0.0) for group in range(rows.n_groups)]
@@ -84,9 +84,11 @@ def test_so_are_they_under_any_rule_of_strengths(
     def strength(counts: np.ndarray, base: np.ndarray, totals: np.ndarray) -> float:
         return 0.3 + float(counts @ base) / (1.0 + float(np.sum(totals)))
 
-    def backoff(counts: np.ndarray, base: np.ndarray, context: np.ndarray) -> Strength:
+    def backoff(counts: np.ndarray, base: np.ndarray, context: np.ndarray) -> BackoffParameters:
         n_contexts = len(set(context.tolist()))
-        return Strength(0.2 + float(counts @ base) / (1.0 + n_contexts), 0.9 / (1.0 + 0.1 * len(counts)))
+        return BackoffParameters(
+            0.2 + float(counts @ base) / (1.0 + n_contexts), 0.9 / (1.0 + 0.1 * len(counts))
+        )
 
     monkeypatch.setattr(held_out_file, "fit_strength", strength)
     monkeypatch.setattr(held_out_file, "fit_backoff", backoff)
@@ -99,9 +101,9 @@ def test_bits_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     # Without 2: 3 of 4, so 3.5 / 5. Forward: 1/2 twice; 2.5 / 3 and 0.5 / 3; 3.5 / 5.
     # Nor is the strength raised: for group 1 it comes from groups 0 and 2, which have nothing but 0 and foretell each
     # other the worse the stronger 1/2 is; for the others from group 1 alone, which has none to learn from.
-    monkeypatch.setattr(held_out_file, "fit_backoff", lambda *_: Strength(1.0))
+    monkeypatch.setattr(held_out_file, "fit_backoff", lambda *_: BackoffParameters(1.0))
     monkeypatch.setattr(held_out_file, "fit_strength", lambda *_: 1.0)
-    rows = Rows(np.array([0, 0, 0, 1, 0]), 2, np.array([0, 0, 1, 1, 2]), {})
+    rows = TokenRows(np.array([0, 0, 0, 1, 0]), 2, np.array([0, 0, 1, 1, 2]), {})
     bits, forward = both_ways(rows, [()])
     np.testing.assert_allclose(2.0**-bits, [(2.5 / 4) ** 2, 3.5 / 4 * 0.5 / 4, 3.5 / 5], rtol=1e-13)
     np.testing.assert_allclose(2.0**-forward, [1 / 4, 2.5 / 3 * 0.5 / 3, 3.5 / 5], rtol=1e-13)
@@ -113,11 +115,11 @@ def test_the_raised_strength_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     # .0276 at 2, .0272 at 4. So s = 2, and group 1, with 0 and 1, has (5 + 1) / (6 + 2) and (1 + 1) / (6 + 2). Forward
     # it knows group 0 only: (3 + 1) / (3 + 2) and (0 + 1) / (3 + 2). The others have s = 1: group 1 alone
     # leaves nothing to be told from.
-    monkeypatch.setattr(held_out_file, "fit_backoff", lambda *_: Strength(1.0))
+    monkeypatch.setattr(held_out_file, "fit_backoff", lambda *_: BackoffParameters(1.0))
     monkeypatch.setattr(held_out_file, "fit_strength", lambda *_: 1.0)
-    rows = Rows(np.array([0, 0, 0, 0, 1, 0, 0, 1]), 2, np.array([0, 0, 0, 1, 1, 2, 2, 2]), {})
+    rows = TokenRows(np.array([0, 0, 0, 0, 1, 0, 0, 1]), 2, np.array([0, 0, 0, 1, 1, 2, 2, 2]), {})
     scored = held_out(rows, {"x": [()]}, ["x"])
-    assert scored.fitted == {"x": (Strength(1.0), Strength(2.0))}
+    assert scored.fitted == {"x": (BackoffParameters(1.0), BackoffParameters(2.0))}
     left_out = (3.5 / 6) ** 3, (4.5 / 6) ** 2 * 1.5 / 6
     np.testing.assert_allclose(
         2.0 ** -scored.bits["x"], [left_out[0], 6 / 8 * 2 / 8, left_out[1]], rtol=1e-13
@@ -125,7 +127,7 @@ def test_the_raised_strength_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     assert 2.0 ** -scored.forward_bits["x"][1] == pytest.approx(4 / 5 * 1 / 5, rel=1e-13)
 
 
-def repeated(rows: Rows, times: int) -> Rows:
+def repeated(rows: TokenRows, times: int) -> TokenRows:
     """Every token so many times, in its own document."""
     return taken(rows, np.repeat(np.arange(len(rows)), times))
 
@@ -153,20 +155,22 @@ def test_the_better_of_discounted_and_plain_strengths_is_raised_as_far_as_it_gai
     evidence: tuple[float, float], plain: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Losses of parabolas in log2 s: the plain one has its end at 8 and is lower there, the discounted one at 16.
-    def loss(fitted: Strength) -> float:
+    def loss(fitted: BackoffParameters) -> float:
         best = 4.0 if fitted.discount else 3.0
         return (np.log2(fitted.strength) - best) ** 2 + (0.3 if fitted.discount else 0.0)
 
-    raised = held_out_file._Step._raised(Strength(*evidence), Strength(plain), loss, 1e9)
-    assert raised == Strength(8.0)
+    raised = held_out_file._Step._raised(BackoffParameters(*evidence), BackoffParameters(plain), loss, 1e9)
+    assert raised == BackoffParameters(8.0)
     # What foretells worse when doubled stays as it is, were it the best or not.
-    assert held_out_file._Step._raised(Strength(20.0, 0.1), Strength(90.0), loss, 1e9) == Strength(20.0, 0.1)
+    assert held_out_file._Step._raised(
+        BackoffParameters(20.0, 0.1), BackoffParameters(90.0), loss, 1e9
+    ) == BackoffParameters(20.0, 0.1)
     # Above the bound beyond which a prior outweighs any row nothing is gained.
-    alone = Strength(*evidence)
+    alone = BackoffParameters(*evidence)
     assert held_out_file._Step._raised(alone, alone, loss, 1.5 * evidence[0]) == alone
 
 
-def both_strengths(rows: Rows, ladder: list[tuple[str, ...]]) -> tuple[HeldOut, HeldOut]:
+def both_strengths(rows: TokenRows, ladder: list[tuple[str, ...]]) -> tuple[HeldOut, HeldOut]:
     """Scored as it is, and with the strengths of greatest evidence."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(held_out_file._Step, "_raised", staticmethod(lambda fitted, *_: fitted))
@@ -189,7 +193,7 @@ def test_strengths_are_only_ever_doubled(seed: int, times: int) -> None:
     assert times == 1 or min(steps) > 2
 
 
-def chain_rows(seed: int, coupling: float, documents: int = 60, length: int = 40, k: int = 6) -> Rows:
+def chain_rows(seed: int, coupling: float, documents: int = 60, length: int = 40, k: int = 6) -> TokenRows:
     """Three layers a, b, target, each told by the one before: by a law of its state with this probability."""
     rng, n = np.random.default_rng(seed), documents * length
     layers = [rng.choice(k, n, p=rng.dirichlet(np.full(k, 3.0)))]
@@ -197,7 +201,7 @@ def chain_rows(seed: int, coupling: float, documents: int = 60, length: int = 40
         laws = coupling * rng.dirichlet(np.full(k, 0.5), k) + (1 - coupling) * rng.dirichlet(np.full(k, 3.0))
         layers.append((rng.random((n, 1)) > laws.cumsum(axis=1)[layers[-1], :-1]).sum(axis=1))
     a, b, target = layers
-    return Rows(target, k, np.repeat(np.arange(documents), length), {"a": a, "b": b})
+    return TokenRows(target, k, np.repeat(np.arange(documents), length), {"a": a, "b": b})
 
 
 ORDERS: dict[str, list[tuple[str, ...]]] = {"0": [()], "1": [(), ("b",)], "2": [(), ("b",), ("a", "b")]}
@@ -236,7 +240,7 @@ def test_order_two_is_chosen_where_every_token_is_said_ten_times(
             mean_length=4 * k**3 // documents,
         )
         a, b, target = made.states.astype(np.int64).T
-        rows = repeated(Rows(target, k, made.document.astype(np.int64), {"a": a, "b": b}), 10)
+        rows = repeated(TokenRows(target, k, made.document.astype(np.int64), {"a": a, "b": b}), 10)
         scored = held_out(rows, ORDERS)
         assert choose_order([scored.bits[order] for order in "012"], scored.tokens).chosen == 2
         gains.append((scored.bits["1"] - scored.bits["2"]).sum() / len(rows))
@@ -254,7 +258,7 @@ def test_a_vocabulary_that_says_nothing_costs_nothing_though_tokens_come_thrice(
     frequent = 1 / np.arange(1, 1501)
     token = rng.choice(1500, n, p=frequent / frequent.sum())
     target = rng.choice(6, n, p=rng.dirichlet(np.full(6, 3.0)))
-    rows = repeated(Rows(target, 6, np.arange(n) % 40, {"token": token}), 3)
+    rows = repeated(TokenRows(target, 6, np.arange(n) % 40, {"token": token}), 3)
     nothing = held_out(rows, {"0": [()]}).bits["0"].sum()
     raised, by_evidence = both_strengths(rows, [(), ("token",)])
     assert (raised.bits["x"].sum() - nothing) / len(rows) < 0.03
@@ -266,7 +270,7 @@ def test_a_vocabulary_that_says_all_is_still_believed_though_tokens_come_thrice(
     rng, n = np.random.default_rng(0), 2400
     token = rng.integers(0, 100, n)
     target = np.where(rng.random(n) < 0.8, token % 6, rng.integers(0, 6, n))
-    once = Rows(target, 6, np.arange(n) % 40, {"token": token})
+    once = TokenRows(target, 6, np.arange(n) % 40, {"token": token})
     gains, discounts = [], []
     for rows in (once, repeated(once, 3)):
         scored = held_out(rows, {"0": [()], "x": [(), ("token",)]})
@@ -287,11 +291,11 @@ def test_discounts_of_the_fit_itself_are_used() -> None:
     context = rng.integers(0, 40, n)
     own = rng.integers(0, k, 40)[context]
     target = np.where(rng.random(n) < 0.7, own, rng.integers(0, k, n))
-    rows = Rows(target, k, np.arange(n) % 4, {"b": context})
-    asked: list[Strength] = []
+    rows = TokenRows(target, k, np.arange(n) % 4, {"b": context})
+    asked: list[BackoffParameters] = []
     fit = held_out_file.fit_backoff
 
-    def listening(*cells: np.ndarray) -> Strength:
+    def listening(*cells: np.ndarray) -> BackoffParameters:
         asked.append(fit(*cells))
         return asked[-1]
 
@@ -299,7 +303,7 @@ def test_discounts_of_the_fit_itself_are_used() -> None:
         patch.setattr(held_out_file, "fit_backoff", listening)
         bits, _ = both_ways(rows, LADDER[:2])
         assert any(one.discount > 0.1 for one in asked)
-        patch.setattr(held_out_file, "fit_backoff", lambda *cells: Strength(fit(*cells).strength))
+        patch.setattr(held_out_file, "fit_backoff", lambda *cells: BackoffParameters(fit(*cells).strength))
         without, _ = both_ways(rows, LADDER[:2])
     assert np.abs(bits - without).max() > 0.1
     assert_as_slow(taken(rows, np.arange(200)), LADDER[:2])
@@ -312,7 +316,7 @@ def test_probabilities_of_all_targets_sum_to_one_whatever_else_its_group_holds(s
     rows = random_rows(seed + 20, 60, 5, 4)
     ladders = {str(steps): LADDER[:steps] for steps in range(1, 5)}
 
-    def every_way(of: Rows) -> np.ndarray:
+    def every_way(of: TokenRows) -> np.ndarray:
         scored = held_out(of, ladders, list(ladders))
         return np.array([list(scored.bits.values()), list(scored.forward_bits.values())])
 
@@ -336,7 +340,7 @@ def test_forward_bits_count_nothing_of_groups_still_to_come(monkeypatch: pytest.
     # Strengths are the other half's, and so are the weights that tell draws from repetitions: both are given here.
     monkeypatch.setattr(held_out_file._Step, "_raised", staticmethod(lambda fitted, *_: fitted))
     monkeypatch.setattr(held_out_file, "fit_strength", lambda *_: 2.0)
-    monkeypatch.setattr(held_out_file, "fit_backoff", lambda *_: Strength(2.0, 0.3))
+    monkeypatch.setattr(held_out_file, "fit_backoff", lambda *_: BackoffParameters(2.0, 0.3))
     monkeypatch.setattr(held_out_file, "expected_draws", lambda counts, _: np.sqrt(counts))
     rows = random_rows(2, 200, 6, 4)
     last = int(rows.group.max())
@@ -365,11 +369,11 @@ def test_the_order_of_rows_does_not_matter(seed: int) -> None:
             np.testing.assert_allclose(one, other, rtol=1e-13)
 
 
-def relabelled_target(rows: Rows, rng: np.random.Generator) -> Rows:
+def relabelled_target(rows: TokenRows, rng: np.random.Generator) -> TokenRows:
     return replace(rows, target=rng.permutation(rows.n_targets)[rows.target])
 
 
-def relabelled_columns(rows: Rows, rng: np.random.Generator) -> Rows:
+def relabelled_columns(rows: TokenRows, rng: np.random.Generator) -> TokenRows:
     columns = {}
     for name, column in rows.columns.items():
         labels = np.append(rng.permutation(50)[: WIDTHS[name]], -1)
@@ -377,13 +381,13 @@ def relabelled_columns(rows: Rows, rng: np.random.Generator) -> Rows:
     return replace(rows, columns=columns)
 
 
-def columns_in_another_order(rows: Rows, rng: np.random.Generator) -> Rows:
+def columns_in_another_order(rows: TokenRows, rng: np.random.Generator) -> TokenRows:
     return replace(rows, columns=dict(reversed(list(rows.columns.items()))))
 
 
 @pytest.mark.parametrize("change", [relabelled_target, relabelled_columns, columns_in_another_order])
 @pytest.mark.parametrize("seed", range(3))
-def test_labels_are_labels(change: Callable[[Rows, np.random.Generator], Rows], seed: int) -> None:
+def test_labels_are_labels(change: Callable[[TokenRows, np.random.Generator], TokenRows], seed: int) -> None:
     rows = random_rows(seed + 60, 300, 6, 5)
     other = change(rows, np.random.default_rng(seed))
     ladders = [LADDER, [tuple(reversed(names)) for names in LADDER]]
@@ -433,7 +437,7 @@ def test_what_foretells_shortens_and_noise_hardly_lengthens() -> None:
     rng, n = np.random.default_rng(1), 6000
     b, a = rng.integers(0, 6, (2, n))
     target = np.where(rng.random(n) < 0.8, b, rng.integers(0, 6, n))
-    rows = Rows(target, 6, np.arange(n) % 12, {"a": a, "b": b})
+    rows = TokenRows(target, 6, np.arange(n) % 12, {"a": a, "b": b})
     scored = held_out(rows, {str(steps): LADDER[:steps] for steps in (1, 2, 3)})
     zero, one, two = (scored.bits[name].sum() / n for name in "123")
     # Five wrong targets with 1/30 each, the right one with 5/6; the column a has nothing to add.
@@ -446,7 +450,7 @@ def test_what_foretells_shortens_and_noise_hardly_lengthens() -> None:
 @pytest.mark.parametrize("groups", [[], [0], [3, 3, 3]])
 def test_fewer_than_two_groups_hold_nothing_out(groups: list[int]) -> None:
     group = np.array(groups, int)
-    rows = Rows(np.zeros(len(group), int), 2, group, {"b": np.zeros(len(group), int)})
+    rows = TokenRows(np.zeros(len(group), int), 2, group, {"b": np.zeros(len(group), int)})
     scored = held_out(rows, {"0": LADDER[:1], "1": LADDER[:2]}, ["1"])
     assert (set(scored.bits), set(scored.forward_bits), scored.fitted) == ({"0", "1"}, {"1"}, {})
     for bits in (*scored.bits.values(), *scored.forward_bits.values()):
@@ -459,7 +463,7 @@ def test_fewer_than_two_groups_hold_nothing_out(groups: list[int]) -> None:
 
 @pytest.mark.parametrize("groups", [[0, 0, 0, 0], [0, 1, 0, 1]])
 def test_bad_questions_are_refused_however_few_the_groups(groups: list[int]) -> None:
-    rows = Rows(np.zeros(4, int), 2, np.array(groups), {"b": np.zeros(4, int)})
+    rows = TokenRows(np.zeros(4, int), 2, np.array(groups), {"b": np.zeros(4, int)})
     with pytest.raises(RoutestatError, match="no column d to condition on; there are b"):
         held_out(rows, {"x": [(), ("d",)]})
     with pytest.raises(RoutestatError, match="forward: no ladder 'y'; there are x"):

@@ -5,8 +5,8 @@ import pytest
 from scipy import stats
 
 from routestat import RoutestatError
-from routestat.inference.two_sample.cells import log10_t_tails, moved_cells
-from routestat.inference.two_sample.distributions import compare_laws, compare_transitions
+from routestat.inference.two_sample.cells import cell_differences, log10_t_tails
+from routestat.inference.two_sample.distributions import compare_distributions, compare_transitions
 from routestat.inference.two_sample.permutation_test import permutation_p
 from routestat.inference.two_sample.summaries import (
     compare_figures,
@@ -37,7 +37,7 @@ B = np.array([[4, 0], [2, 2]] * 3)
 
 
 def test_counted_on_paper():
-    found = compare_laws(A, B)
+    found = compare_distributions(A, B)
     assert (found.n_a, found.n_b, found.n_groups_a, found.n_groups_b) == (24, 24, 6, 6)
     assert found.chi2 == pytest.approx(16 / 5)
     assert found.chi2 == pytest.approx(stats.chi2_contingency([[12, 12], [18, 6]], correction=False)[0])
@@ -65,7 +65,7 @@ def test_counted_on_paper():
 
 
 def test_paired_counted_on_paper():
-    found = compare_laws(A, B, paired=True)
+    found = compare_distributions(A, B, paired=True)
     # Documents differ by (-1, 1) six times: all scores are alike, one of the 2**5 patterns of signs.
     assert found.chi2 == pytest.approx(16 / 5)
     assert found.nu == pytest.approx(36 / 30)
@@ -78,7 +78,10 @@ def test_paired_counted_on_paper():
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_laws_agree_with_the_oracle(seed, paired):
     a, b = tables(seed, 7, (5,)), tables(seed + 50, 7 if paired else 9, (5,))
-    found, slow = compare_laws(a, b, paired=paired), oracle.clustered_test(a[:, None], b[:, None], paired)
+    found, slow = (
+        compare_distributions(a, b, paired=paired),
+        oracle.clustered_test(a[:, None], b[:, None], paired),
+    )
     assert found.chi2 == pytest.approx(slow["chi2"])
     assert (found.dof, found.nu) == (slow["dof"], pytest.approx(slow["nu"]))
     assert found.p_clustered == pytest.approx(slow["p"])
@@ -87,7 +90,7 @@ def test_laws_agree_with_the_oracle(seed, paired):
     bits, error = oracle.jackknife(oracle.divergence, a, b, paired)
     assert found.jsd_bits == pytest.approx(bits)
     assert found.jsd_bits_plugin == pytest.approx(oracle.divergence(a.sum(axis=0), b.sum(axis=0)))
-    cells = moved_cells(a, b, paired=paired)
+    cells = cell_differences(a, b, paired=paired)
     slow_errors = oracle.cell_errors(a, b, paired)
     assert cells.standard_error == pytest.approx(slow_errors[cells.cell])
     assert found.total_variation_chance == pytest.approx(slow_errors.sum() / math.sqrt(2 * math.pi))
@@ -122,7 +125,7 @@ def test_transitions_agree_with_the_oracle(paired):
 def test_joint_divergence_is_the_source_s_plus_what_it_does_not_explain():
     a, b = tables(7, 20, (4, 4)), tables(8, 25, (4, 4))
     found = compare_transitions(a, b)
-    source = compare_laws(a.sum(axis=2), b.sum(axis=2))
+    source = compare_distributions(a.sum(axis=2), b.sum(axis=2))
     assert found.joint.jsd_bits == pytest.approx(source.jsd_bits + found.conditional.jsd_bits)
 
 
@@ -148,8 +151,11 @@ def test_names_of_states_do_not_matter_and_swapping_changes_signs_only(paired):
     rng = np.random.default_rng(4)
     a, b = tables(9, 12, (6,)), tables(10, 12, (6,))
     order = rng.permutation(6)
-    one, other = compare_laws(a, b, paired=paired), compare_laws(a[:, order], b[:, order], paired=paired)
-    back = compare_laws(b, a, paired=paired)
+    one, other = (
+        compare_distributions(a, b, paired=paired),
+        compare_distributions(a[:, order], b[:, order], paired=paired),
+    )
+    back = compare_distributions(b, a, paired=paired)
     for name in (
         "chi2",
         "p_clustered",
@@ -160,13 +166,15 @@ def test_names_of_states_do_not_matter_and_swapping_changes_signs_only(paired):
     ):
         assert getattr(one, name) == pytest.approx(getattr(other, name))
         assert getattr(one, name) == pytest.approx(getattr(back, name))
-    cells, swapped = moved_cells(a, b, paired=paired), moved_cells(b, a, paired=paired)
+    cells, swapped = cell_differences(a, b, paired=paired), cell_differences(b, a, paired=paired)
     assert (cells.cell == swapped.cell).all()
     assert cells.difference == pytest.approx(-swapped.difference)
     assert cells.t == pytest.approx(-swapped.t)
     assert cells.log2_ratio == pytest.approx(-swapped.log2_ratio)
     assert (np.diff(np.abs(cells.difference)) <= 1e-15).all()
-    assert (np.sort(order[moved_cells(a[:, order], b[:, order], paired=paired).cell]) == np.arange(6)).all()
+    assert (
+        np.sort(order[cell_differences(a[:, order], b[:, order], paired=paired).cell]) == np.arange(6)
+    ).all()
 
 
 @pytest.mark.parametrize("paired", [False, True])
@@ -176,7 +184,7 @@ def test_a_sample_and_itself(paired):
     for law in (found.joint, found.conditional):
         assert law.jsd_bits_plugin == pytest.approx(0, abs=1e-12)
         assert law.p_clustered > 0.99
-    cells = moved_cells(a.reshape(15, -1), a.reshape(15, -1), paired=paired)
+    cells = cell_differences(a.reshape(15, -1), a.reshape(15, -1), paired=paired)
     assert (cells.difference == 0).all()
     assert not cells.moved.any()
     assert cells.log10_p == pytest.approx(0)
@@ -198,27 +206,27 @@ def test_experts_have_no_figures_that_take_tokens_as_independent():
     rng = np.random.default_rng(6)
     chosen = np.argsort(rng.random((2, 30, 50, 8)), axis=-1)[..., :3]
     counts = (chosen[..., None] == np.arange(8)).any(axis=-2).sum(axis=2)
-    found = compare_laws(counts[0], counts[1], per_token=3)
+    found = compare_distributions(counts[0], counts[1], per_token=3)
     assert (found.n_a, found.dof) == (1500, 0)
     assert np.isnan([found.chi2, found.g, found.log10_p_iid, found.design_effect, found.cramers_v]).all()
     assert found.share_a.sum() == pytest.approx(1)
     assert found.p_clustered > 0.01
-    assert compare_laws(counts[0], counts[1]).p_clustered == pytest.approx(found.p_clustered)
+    assert compare_distributions(counts[0], counts[1]).p_clustered == pytest.approx(found.p_clustered)
 
 
 def test_one_document_gives_differences_and_a_reason_but_no_test():
     a, b = tables(12, 1, (4,)), tables(13, 9, (4,))
-    found = compare_laws(a, b)
+    found = compare_distributions(a, b)
     assert math.isnan(found.p_clustered)
     assert math.isnan(found.jsd_bits)
     assert found.jsd_bits_plugin > 0
     assert found.total_variation > 0
     assert found.reason == "1 independent unit in one of the two: no test or interval below 6"
-    cells = moved_cells(a, b)
+    cells = cell_differences(a, b)
     assert np.isnan(cells.standard_error).all()
     assert not cells.moved.any()
-    assert np.isnan(moved_cells(a[:1], b[:1]).log10_p).all()
-    none = compare_laws(a * 0, b)
+    assert np.isnan(cell_differences(a[:1], b[:1]).log10_p).all()
+    none = compare_distributions(a * 0, b)
     assert "no tokens" in none.reason
     assert math.isnan(none.jsd_bits_plugin)
 
@@ -227,7 +235,7 @@ def test_a_cell_that_a_small_sample_never_shows_has_an_error_all_the_same():
     a, b = np.zeros((4, 3), int), np.zeros((40, 3), int)
     a[:, 0], b[:, 0] = 50, 50
     b[::5, 2] = 6
-    found = moved_cells(a, b)
+    found = cell_differences(a, b)
     place = found.cell.tolist().index(2)
     assert found.share_a[place] == 0
     assert math.isnan(found.log2_ratio[place])
@@ -239,8 +247,8 @@ def test_groups_that_agree_perfectly_are_as_much_evidence_as_groups(paired):
     """All of A in one state, all of B in another: nothing varies, and the p-value is finite all the same."""
     a, b = np.zeros((10, 3), int), np.zeros((10, 3), int)
     a[:, 0], b[:, 1] = 5, 7
-    few = moved_cells(a, b, paired=paired)
-    many = moved_cells(np.repeat(a, 30, axis=0), np.repeat(b, 30, axis=0), paired=paired)
+    few = cell_differences(a, b, paired=paired)
+    many = cell_differences(np.repeat(a, 30, axis=0), np.repeat(b, 30, axis=0), paired=paired)
     assert few.moved.all()
     assert many.moved.all()
     assert np.isfinite(many.log10_p).all()
@@ -296,4 +304,4 @@ def test_figures_that_need_no_labels():
 )
 def test_what_cannot_be_compared_is_refused(a, b, options, message):
     with pytest.raises(RoutestatError, match=message):
-        compare_laws(a, b, **options)
+        compare_distributions(a, b, **options)

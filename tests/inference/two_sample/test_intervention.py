@@ -9,7 +9,11 @@ from scipy import stats
 from routestat.errors import RoutestatError
 from routestat.inference.base.estimate import ratio
 from routestat.inference.information.divergence import jensen_shannon
-from routestat.inference.two_sample.intervention import difference, effect, law
+from routestat.inference.two_sample.intervention import (
+    intervention_effect,
+    target_difference,
+    target_distribution,
+)
 
 # Two kinds of documents, three of each, sources 0 and 1, targets 0 and 1. Everything was forced to source 0:
 # document A has 4 tokens, 3 of them to target 0; document B has 6, 3 of them to target 0.
@@ -19,7 +23,7 @@ OBSERVED = np.array([[[2, 0], [1, 1]], [[1, 3], [2, 0]]] * 3)
 
 
 def test_by_hand():
-    found = effect(DO, OBSERVED, 0)
+    found = intervention_effect(DO, OBSERVED, 0)
     # Three times 6 of 10, 3 of 6, and 6 of 10 overall.
     np.testing.assert_allclose(found.do.probability, [0.6, 0.4])
     np.testing.assert_allclose(found.observed.probability, [0.5, 0.5])
@@ -45,7 +49,7 @@ def test_by_hand():
 def test_probabilities_are_the_ratio_sandwich():
     rng = np.random.default_rng(0)
     table = rng.poisson(3, (40, 5))
-    found = law(table)
+    found = target_distribution(table)
     for target in range(5):
         one = ratio(table[:, target], table.sum(axis=1))
         assert (found.probability[target], found.low[target], found.high[target]) == (
@@ -57,16 +61,16 @@ def test_probabilities_are_the_ratio_sandwich():
 
 def test_what_was_never_or_always_seen_is_not_certain():
     """A target of none or of all tokens: the sandwich would have no width there, so there is no interval."""
-    found = law([[0, 4, 0], [0, 9, 0]] * 3)
+    found = target_distribution([[0, 4, 0], [0, 9, 0]] * 3)
     np.testing.assert_array_equal(found.probability, [0, 1, 0])
     assert np.isnan(found.low).all()
     assert np.isnan(found.high).all()
-    assert np.isfinite(law([[0, 4, 1], [0, 9, 0]] * 3).low).tolist() == [False, True, True]
+    assert np.isfinite(target_distribution([[0, 4, 1], [0, 9, 0]] * 3).low).tolist() == [False, True, True]
 
 
 def test_identical_tables_differ_by_exactly_nothing():
     table = np.random.default_rng(1).poisson(2, (30, 28))
-    found = difference(table, table)
+    found = target_difference(table, table)
     for values in (found.value, found.low, found.high):
         assert (values == 0).all()
     assert (found.js_bits.value, found.js_bits.low, found.js_bits.high, found.total_variation) == (0, 0, 0, 0)
@@ -75,12 +79,12 @@ def test_identical_tables_differ_by_exactly_nothing():
 def test_two_different_experts_of_a_token_are_two_cells_of_one_token():
     """Inclusion of 2 of 3 experts: probabilities sum to 2, and a token counts once."""
     table = np.array([[4, 3, 1], [2, 5, 5]])
-    found = law(table, slots=2)
+    found = target_distribution(table, slots=2)
     np.testing.assert_allclose(found.probability, [0.6, 0.8, 0.6])
     assert found.n_tokens == 10
-    other = difference(table, table[:, ::-1], slots=2)
+    other = target_difference(table, table[:, ::-1], slots=2)
     np.testing.assert_allclose(other.value, [0, 0, 0], atol=1e-15)
-    far = difference([[5, 5, 0, 0], [3, 3, 0, 0]], [[0, 0, 5, 5], [0, 0, 3, 3]], slots=2)
+    far = target_difference([[5, 5, 0, 0], [3, 3, 0, 0]], [[0, 0, 5, 5], [0, 0, 3, 3]], slots=2)
     assert far.total_variation == pytest.approx(1)
     assert far.js_bits.value == pytest.approx(1)
 
@@ -88,7 +92,7 @@ def test_two_different_experts_of_a_token_are_two_cells_of_one_token():
 def test_what_was_never_observed_has_no_law_and_says_so():
     free = OBSERVED.copy()
     free[:, 0] = 0
-    found = effect(DO, free, 0)
+    found = intervention_effect(DO, free, 0)
     assert found.observed.reason == found.beyond_observed.reason == "never observed"
     assert np.isnan(found.observed.probability).all()
     assert np.isnan(found.beyond_observed.value).all()
@@ -97,7 +101,7 @@ def test_what_was_never_observed_has_no_law_and_says_so():
 
 
 def test_one_document_has_values_but_no_interval():
-    found = effect(DO[:1], OBSERVED[:1], 0)
+    found = intervention_effect(DO[:1], OBSERVED[:1], 0)
     np.testing.assert_allclose(found.beyond_observed.value, [-0.25, 0.25])
     assert np.isnan(found.beyond_observed.low).all()
     assert np.isnan(found.do.low).all()
@@ -110,7 +114,7 @@ def test_few_documents_with_the_source_give_few_degrees_of_freedom():
     rng = np.random.default_rng(2)
     first, second = rng.poisson(9, (60, 4)), np.zeros((60, 4), int)
     second[:7] = rng.poisson(9, (7, 4))
-    found = difference(first, second)
+    found = target_difference(first, second)
     n, m = first.sum(), second.sum()
     a = (first - first.sum(0) / n * first.sum(1)[:, None]) / n * math.sqrt(60 / 59)
     b = (second - second.sum(0) / m * second.sum(1)[:, None]) / m * math.sqrt(7 / 6)
@@ -121,14 +125,14 @@ def test_few_documents_with_the_source_give_few_degrees_of_freedom():
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        (lambda: effect(DO, OBSERVED[:1], 0), "of one shape"),
-        (lambda: effect(DO[0], OBSERVED[0], 0), r"\[group, source, target\]"),
-        (lambda: effect(DO, OBSERVED, 2), "a row 0 … 1"),
-        (lambda: effect(DO, OBSERVED, 0, level=95), "level"),
-        (lambda: effect(DO, OBSERVED, 0, slots=0), "slots"),
-        (lambda: effect(DO - 1, OBSERVED, 0), "zero or more"),
-        (lambda: law(DO), "3 axes"),
-        (lambda: difference(DO[0], DO[0][:1]), "one shape"),
+        (lambda: intervention_effect(DO, OBSERVED[:1], 0), "of one shape"),
+        (lambda: intervention_effect(DO[0], OBSERVED[0], 0), r"\[group, source, target\]"),
+        (lambda: intervention_effect(DO, OBSERVED, 2), "a row 0 … 1"),
+        (lambda: intervention_effect(DO, OBSERVED, 0, level=95), "level"),
+        (lambda: intervention_effect(DO, OBSERVED, 0, slots=0), "slots"),
+        (lambda: intervention_effect(DO - 1, OBSERVED, 0), "zero or more"),
+        (lambda: target_distribution(DO), "3 axes"),
+        (lambda: target_difference(DO[0], DO[0][:1]), "one shape"),
     ],
 )
 def test_bad_tables_get_one_line(call, words):
@@ -166,7 +170,7 @@ def test_intervals_cover_on_dependent_tokens():
     truth, bits = under - after, jensen_shannon(under, after)
     hits = {"do": [], "observed": [], "difference": [], "bits": [], "as if i.i.d.": []}
     for _ in range(300):
-        found = effect(*documents(rng, 40), 0)
+        found = intervention_effect(*documents(rng, 40), 0)
         gap, divergence = found.beyond_observed, found.beyond_observed.js_bits
         hits["do"].append((found.do.low <= under) & (under <= found.do.high))
         hits["observed"].append((found.observed.low <= after) & (after <= found.observed.high))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_hex
 
-from routestat.inference.level_checks.verdicts import LevelCheck
+from routestat.inference.level_checks.level_check import LevelCheck
 from routestat.report.figures import calibration as calibration_figures
 from routestat.report.figures import style as canvas
 from routestat.report.terminal.study import summarise

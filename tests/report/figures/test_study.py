@@ -9,11 +9,12 @@ from matplotlib.collections import LineCollection
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
+from routestat.forecast import catalogue
 from routestat.inference.information.scarcity import Scarcity
 from routestat.report.figures import memory as memory_figures
 from routestat.report.figures import study as figures
 from routestat.report.figures import style as canvas
-from routestat.report.html.study import BASELINES, PANELS
+from routestat.report.html.study import PANELS
 
 
 @pytest.fixture(autouse=True)
@@ -39,7 +40,7 @@ def everything(study):
     layers = [router.layer for router in study.routers]
     yield figures.load(study.loads)
     yield figures.information(study.pairs, study.loads, study.states)
-    yield figures.board(study.mean_board, PANELS, BASELINES)
+    yield figures.board(study.mean_board, PANELS, catalogue.baselines())
     yield figures.routes(study.paths.graph, layers, study.paths.dominant)
     yield memory_figures.contexts(study.memory)
     yield memory_figures.horizons(study.memory)
@@ -132,7 +133,7 @@ def test_information_dots_and_intervals(reports):
 
 def test_board_marks_baselines_and_leaves_out_what_is_undefined(reports):
     study = reports("experts").study
-    figure = figures.board(study.mean_board, PANELS, BASELINES)
+    figure = figures.board(study.mean_board, PANELS, catalogue.baselines())
     for name, title in PANELS:
         axes = titled(figure, title)
         dots = {
@@ -146,13 +147,13 @@ def test_board_marks_baselines_and_leaves_out_what_is_undefined(reports):
                 assert place not in dots
                 assert [text.get_position()[1] for text in axes.texts] == [place]
             else:
-                hollow = score.predictor in BASELINES
+                hollow = score.predictor in catalogue.baselines()
                 assert dots[place] == (value, "#ffffff" if hollow else figures.BLUE.lower())
 
 
 @pytest.mark.parametrize("name", ["states", "experts"])
 def test_names_of_the_board_are_whole(reports, name):
-    figure = figures.board(reports(name).study.mean_board, PANELS, BASELINES)
+    figure = figures.board(reports(name).study.mean_board, PANELS, catalogue.baselines())
     figure.canvas.draw()
     wide = figure.canvas.get_width_height()[0]
     labels = [text for axes in figure.axes for text in axes.get_yticklabels() if text.get_text()]

@@ -14,7 +14,7 @@ from routestat.counting.context import Context
 from routestat.counting.counts import count
 from routestat.forecast.factorised_fit import fit_factorised
 from routestat.inference.association.stratified import StratifiedIndependence
-from routestat.inference.base.jackknife import Bands
+from routestat.inference.base.jackknife import Estimates
 from routestat.inference.information.mutual_information import InformationInterval
 from routestat.inference.markov.order_selection import choose_order
 from routestat.inference.markov.order_tests import OrderTests
@@ -588,7 +588,7 @@ def last_of(band, value, low, high):
     arrays = [np.array(getattr(band, name)) for name in ("value", "low", "high", "plugin")]
     for array, number in zip(arrays, (value, low, high, value), strict=True):
         array[-1] = number
-    return Bands(*arrays)
+    return Estimates(*arrays)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 
 from routestat import Trace, TraceMeta, TraceWriter, count
 from routestat.errors import TraceError
-from routestat.traces.clusters.facts import unit_facts
+from routestat.traces.clusters.summary import summarise_units
 from routestat.traces.clusters.units import FOUND, Units
 from routestat.traces.manifest import MANIFEST, Manifest, write_arrow
 from routestat.traces.metadata import routers_like
@@ -167,7 +167,7 @@ def test_documents_that_are_template_and_nothing_else_add_nothing():
     copied = text(rng, 60)
     trace = memory_trace([copied] * 12 + [text(rng, 60) for _ in range(8)], rng)
     counts = count(trace, groups=16)
-    facts = unit_facts(trace, counts.n_documents, counts.clusters)
+    facts = summarise_units(trace, counts.n_documents, counts.clusters)
     assert (counts.n_documents, counts.n_clusters, counts.n_tokens) == (9, 9, 9 * 60)
     assert (facts.template_tokens, facts.template_documents, facts.template_only) == (60, 12, 11)
     assert "11 documents hold nothing else" in " ".join(facts.sentences())
@@ -287,7 +287,7 @@ def test_one_cluster_and_no_documents_have_their_own_words():
     rng = np.random.default_rng(17)
     texts = [text(rng, 30) for _ in range(6)]
     trace = memory_trace(texts, rng, clusters=np.zeros(180, int))
-    facts = unit_facts(trace)
+    facts = summarise_units(trace)
     assert "6 documents are 1 independent cluster" in facts.sentences()[0]
     assert "there is no test and no interval" in facts.sentences()[0]
     nothing = Trace(META, pa.table({"document": pa.array([], pa.int32())}), [], 0)

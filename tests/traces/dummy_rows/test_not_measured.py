@@ -9,7 +9,7 @@ import pytest
 
 from routestat import Router, Trace, TraceMeta, TraceWriter
 from routestat.errors import TraceError
-from routestat.traces.dummy_rows.facts import findings_of
+from routestat.traces.dummy_rows.findings import findings_of
 from routestat.traces.dummy_rows.not_measured import KEY, NotMeasured
 from routestat.traces.metadata import routers_like
 from tests.traces.importers.known import chosen

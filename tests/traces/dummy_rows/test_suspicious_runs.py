@@ -5,19 +5,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from routestat.traces.dummy_rows.not_measured import KINDS, PLACES, find_rows
-from routestat.traces.dummy_rows.row_marks import raw_rows
-from routestat.traces.dummy_rows.run_reader import RunReader
+from routestat.traces.dummy_rows.not_measured import KINDS, PLACES
+from routestat.traces.dummy_rows.row_features import features_of_raw_rows
+from routestat.traces.dummy_rows.row_ranges import find_rows
+from routestat.traces.dummy_rows.run_collector import RunCollector
 from tests.traces.importers.known import chosen
 
 
 def runs_of(experts, document, position=None, decode=None, token=None, parts=1):
     """The runs of raw rows, handed over in so many parts."""
     position = np.concatenate([np.arange(n) for n in np.bincount(document)]) if position is None else position
-    reader = RunReader(*experts.shape[1:])
+    reader = RunCollector(*experts.shape[1:])
     for rows in np.array_split(np.arange(len(experts)), parts):
         given = (None if column is None else column[rows] for column in (decode, token))
-        reader.add(raw_rows(experts[rows], document[rows], position[rows], *given))
+        reader.add(features_of_raw_rows(experts[rows], document[rows], position[rows], *given))
     return reader.finished()
 
 

@@ -8,7 +8,8 @@ import numpy as np
 from routestat import Trace
 from routestat.cli.runner import run
 from routestat.convert import app
-from routestat.traces.importers.arrays import read_arrays, write_arrays
+from routestat.traces.importers.arrays import read_arrays
+from routestat.traces.importers.arrays_export import write_arrays
 
 
 def chosen(rng, n, layers, n_experts, top_k):

@@ -24,7 +24,7 @@ def test_subset_law_is_the_sum_over_all_orders(n_experts, top_k):
             p *= weights[expert] / left
             left -= weights[expert]
         slow[int(alphabet.rank(list(order)))] += p
-    np.testing.assert_allclose(laws.subset_law(weights, top_k), slow, rtol=1e-9)
+    np.testing.assert_allclose(laws.subset_distribution(weights, top_k), slow, rtol=1e-9)
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 6))
@@ -36,12 +36,12 @@ def test_subset_law_knows_no_names(seed, top_k):
     alphabet = Alphabet(6, top_k)
     renamed = alphabet.rank(order[alphabet.unrank(np.arange(alphabet.size)).astype(np.intp)])
     # Expert e is called order[e] in the second law.
-    second = laws.subset_law(weights[np.argsort(order)], top_k)
-    np.testing.assert_allclose(second[renamed], laws.subset_law(weights, top_k), atol=1e-12)
+    second = laws.subset_distribution(weights[np.argsort(order)], top_k)
+    np.testing.assert_allclose(second[renamed], laws.subset_distribution(weights, top_k), atol=1e-12)
 
 
 def test_subset_law_of_equal_weights_is_uniform_and_batches():
-    law = laws.subset_law(np.ones((3, 2, 7)), 3)
+    law = laws.subset_distribution(np.ones((3, 2, 7)), 3)
     np.testing.assert_allclose(law, np.full((3, 2, 35), 1 / 35))
 
 
@@ -53,35 +53,13 @@ def test_information_of_a_table_by_hand():
     assert exact.mutual_information_bits(np.outer([0.2, 0.8], [0.5, 0.5])) == pytest.approx(0, abs=1e-15)
 
 
-def test_states_of_probability_zero_are_never_drawn():
-    law = np.array([[0, 0.3, 0, 0.7, 0], [1e-300, 0, 0, 0, 1.0], [0, 0, 1.0, 0, 0]])
-    rows = np.repeat(np.arange(3), 20_000)
-    drawn = laws.draw_states(law, rows, rng())
-    counts = np.zeros((3, 5), int)
-    np.add.at(counts, (rows, drawn), 1)
-    assert counts[law < 1e-200].sum() == 0
-    assert close_to(counts[0, 1] / 20_000, 0.3, np.sqrt(0.21), 20_000)
-
-
-@pytest.mark.parametrize("uniform", [0.0, 1 - 2.0**-53])
-@pytest.mark.parametrize("n_rows", [1, 3, 100_000])
-def test_the_ends_of_the_unit_interval_stay_in_their_row(uniform, n_rows):
-    class Extreme:
-        def random(self, n):
-            return np.full(n, uniform)
-
-    law = np.tile([0.0, 0.25, 0.0, 0.75, 0.0], (n_rows, 1))
-    drawn = laws.draw_states(law, np.arange(n_rows, dtype=np.int32), Extreme())
-    assert set(drawn.tolist()) == {1 if uniform == 0 else 3}
-
-
 def test_experts_are_drawn_by_successive_sampling():
     weights = rng(2).dirichlet(np.ones(7), size=2)
     rows = np.tile([0, 1], 40_000)
     states = Alphabet(7, 3).rank(laws.draw_experts(np.log(weights), 3, rows, rng()))
     for row in range(2):
         counts = np.bincount(states[rows == row], minlength=35)
-        assert fits(counts, laws.subset_law(weights[row], 3))
+        assert fits(counts, laws.subset_distribution(weights[row], 3))
 
 
 def test_sharp_dirichlet_laws_are_laws():

@@ -24,7 +24,7 @@ def test_independent_layers_have_their_popularity_and_share_nothing():
     for layer in range(4):
         assert fits(table(trace, layer), trace.truth.marginals[layer])
     popularity = trace.truth.planted["popularity"]
-    np.testing.assert_allclose(laws.subset_law(popularity, 2), trace.truth.marginals)
+    np.testing.assert_allclose(laws.subset_distribution(popularity, 2), trace.truth.marginals)
     assert not np.allclose(popularity[0], popularity[1], atol=0.01)
     for gap in range(3):
         assert fits(table(trace, gap, gap + 1), np.outer(*trace.truth.marginals[gap : gap + 2]))

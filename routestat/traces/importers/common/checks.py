@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 
 from routestat.errors import FormatError
 from routestat.traces.alphabet import sorted_slots
-from routestat.traces.clusters.overlaps import find_repeats
+from routestat.traces.clusters.overlapping_windows import find_repeats
 from routestat.traces.metadata import FROM_FILE, FROM_READER, FROM_USER
+from routestat.traces.number_ranges import span
 from routestat.traces.row_hash import hash_rows
-from routestat.traces.store import span
 
 # Rows without positions that are searched for copies of others, at most.
 MOST_LOOKED_AT = 1 << 24
@@ -74,7 +74,7 @@ def count_positions(document: NDArray[np.integer]) -> NDArray[np.int64]:
     return position
 
 
-def once(
+def mask_of_copies(
     experts: NDArray[np.integer],
     document: NDArray[np.integer],
     token: NDArray[np.integer] | None,

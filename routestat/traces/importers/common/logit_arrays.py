@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from routestat.errors import FormatError
-from routestat.traces.importers.common.axes import parse_axes
+from routestat.traces.importers.common.array_axes import parse_axes
 from routestat.traces.importers.common.logit_names import WHOLE, arrays_beside, numbered
 
 #: No model has more layers; an axis beyond this holds tokens.

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from routestat.errors import FormatError
-from routestat.traces.importers.common.wording import kind_of, listed
+from routestat.traces.importers.common.messages import kind_of, listed
 
 #: Arrays that belong to the tokens of the logits.
 BESIDE = ("attention_mask", "input_ids")

@@ -13,13 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from routestat.errors import FormatError
-from routestat.traces.dummy_rows.facts import findings
-from routestat.traces.dummy_rows.not_measured import NotMeasured, find_rows, measured_layers, rows_of
-from routestat.traces.dummy_rows.row_marks import LayerLevels, raw_rows
-from routestat.traces.dummy_rows.run_reader import RunReader
+from routestat.traces.dummy_rows.findings import findings
+from routestat.traces.dummy_rows.not_measured import NotMeasured
+from routestat.traces.dummy_rows.removal import rows_of
+from routestat.traces.dummy_rows.row_features import LayerLevels, features_of_raw_rows
+from routestat.traces.dummy_rows.row_ranges import find_rows, measured_layers
+from routestat.traces.dummy_rows.run_collector import RunCollector
 from routestat.traces.importers.common.checks import empty_layers, settle_n_experts
-from routestat.traces.importers.common.markers import RawRows, check_cut_ids, settle_sentinels
-from routestat.traces.store import span
+from routestat.traces.importers.common.missing_markers import RawRows, check_cut_ids, settle_sentinels
+from routestat.traces.number_ranges import span
 
 _DROP = "--drop-dummy-rows"
 
@@ -135,8 +137,8 @@ def drop_placeholders(
     NothingRemainsError
     """
     _, width, top_k = raw.experts.shape
-    reader, levels = RunReader(width, top_k), LayerLevels(width)
-    reader.add(raw_rows(raw.experts, raw.document, raw.position, raw.decode, raw.token))
+    reader, levels = RunCollector(width, top_k), LayerLevels(width)
+    reader.add(features_of_raw_rows(raw.experts, raw.document, raw.position, raw.decode, raw.token))
     for layer in range(width):
         levels.add(layer, raw.experts[:, layer], -1)
     constant = () if keep_layers else measured_layers(levels, layers, top_k < n_experts)

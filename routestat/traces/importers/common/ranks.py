@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from routestat.errors import FormatError
-from routestat.traces.store import span
+from routestat.traces.number_ranges import span
 
 #: Ranks that agree on so many rows hold the same tokens, where so many times fewer agree one row further on.
 SAME, TIMES = 0.9, 4

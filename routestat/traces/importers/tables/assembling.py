@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from routestat.traces.importers.common.checks import count_positions
+from routestat.traces.importers.tables.row_store import keys_of
 from routestat.traces.importers.tables.rows import Rows
-from routestat.traces.importers.tables.spilling import keys_of
 
 # Places of a dense numbering that may be empty for each row.
 SPARSE = 8

@@ -5,19 +5,13 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from routestat.traces.importers.tables.layer_files import are_layers, join, unlike
+from routestat.traces.importers.tables.layer_files import are_layers, join_layer_files, unlike
 from routestat.traces.importers.tables.names import plain
-from routestat.traces.importers.tables.separating import (
-    Prompts,
-    Segments,
-    begun_anew,
-    clashing,
-    moved,
-    separated,
-    unsigned,
-)
-from routestat.traces.importers.tables.spilling import RowStore
-from routestat.traces.importers.tables.stream import Piece, Stream
+from routestat.traces.importers.tables.pieces import Piece
+from routestat.traces.importers.tables.position_offsets import Prompts, begun_anew, moved, unsigned
+from routestat.traces.importers.tables.row_store import RowStore
+from routestat.traces.importers.tables.segments import Segments, clashing, separated
+from routestat.traces.importers.tables.stream import Stream
 
 #: Documents that are looked at first.
 FEW = 32
@@ -46,7 +40,7 @@ def settle_documents(
     """Documents as they are at last: what each was, its name, and what is said of it."""
     columns = stream.plans[0].columns
     if not columns.document and are_layers(seen.layers_of):
-        join(stream, store, seen.segments, seen.prompts)
+        join_layer_files(stream, store, seen.segments, seen.prompts)
         notes.append(
             f"no layer stands in two of the {len(seen.layers_of)} files: they are parts of the same documents"
         )

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from routestat.errors import FormatError
-from routestat.traces.importers.common.reading import left_out
-from routestat.traces.importers.tables.plans import Plan
+from routestat.traces.importers.common.source_files import note_unread_files
+from routestat.traces.importers.tables.file_plans import Plan
 from routestat.traces.importers.tables.probing import probe
 from routestat.traces.importers.tables.sources import expand, suffix_of
 
@@ -41,4 +41,4 @@ def plans_of(sources: Sequence[Path], said: str | None) -> Iterator[Plan]:
 def passed_over(sources: Sequence[Path], plans: Sequence[Plan]) -> list[str]:
     """A note for each folder of which files were not read."""
     read = [plan.path for plan in plans]
-    return [note for source in sources if source.is_dir() for note in left_out(source, read)]
+    return [note for source in sources if source.is_dir() for note in note_unread_files(source, read)]

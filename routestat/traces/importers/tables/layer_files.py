@@ -4,11 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 
+from routestat.traces.importers.tables.position_offsets import Prompts
+from routestat.traces.importers.tables.row_store import RowStore
 from routestat.traces.importers.tables.rows import Rows
-from routestat.traces.importers.tables.separating import Prompts, Segments
-from routestat.traces.importers.tables.spilling import RowStore
+from routestat.traces.importers.tables.segments import Segments
 from routestat.traces.importers.tables.stream import Stream
-from routestat.traces.store import span
+from routestat.traces.number_ranges import span
 
 
 def are_layers(layers: dict[int, set[int]]) -> bool:
@@ -36,7 +37,7 @@ def unlike(layers: dict[int, set[int]]) -> list[str]:
     ]
 
 
-def join(stream: Stream, store: RowStore, segments: Segments, prompts: Prompts) -> None:
+def join_layer_files(stream: Stream, store: RowStore, segments: Segments, prompts: Prompts) -> None:
     """All rows are of one document, whatever file they are in; the stretches between which positions fall stay."""
     stretches = bool(stream.plans[0].columns.position)
 

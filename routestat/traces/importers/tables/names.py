@@ -2,7 +2,7 @@
 
 import re
 
-from routestat.traces.importers.common.assembly import CLUSTER_FIELDS
+from routestat.traces.importers.common.documents import CLUSTER_FIELDS
 
 # Names by which columns are recognised, the surest first; in lower case, words parted by _.
 NAMES: dict[str, tuple[str, ...]] = {

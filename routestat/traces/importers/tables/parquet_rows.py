@@ -7,8 +7,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from routestat.errors import FormatError
-from routestat.traces.importers.common.reading import reason
-from routestat.traces.importers.tables.plans import Plan
+from routestat.traces.importers.common.messages import reason
+from routestat.traces.importers.tables.file_plans import Plan
 from routestat.traces.importers.tables.rows import Rows, WrongRowError
 from routestat.traces.importers.tables.table_rows import without_others
 

@@ -12,20 +12,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from routestat.errors import FormatError
-from routestat.traces.importers.common.misspelt import meant
-from routestat.traces.importers.common.reading import reason
-from routestat.traces.importers.common.wording import listed
+from routestat.traces.importers.common.messages import listed, reason
+from routestat.traces.importers.common.misspelt_names import closest_name
 from routestat.traces.importers.tables.arrow_columns import FORWARD_MODES, PHASE_WORDS
-from routestat.traces.importers.tables.layouts import (
-    Columns,
-    parse_columns,
-    recognise,
-    require,
-    settle_form,
-    unnamed,
-)
+from routestat.traces.importers.tables.columns import Columns, parse_columns
+from routestat.traces.importers.tables.file_plans import Plan
+from routestat.traces.importers.tables.layouts import recognise, require, settle_form, unnamed
 from routestat.traces.importers.tables.names import NAMES, plain
-from routestat.traces.importers.tables.plans import Plan
 from routestat.traces.importers.tables.sources import Text, head_of, is_table_name
 from routestat.traces.validation import shown
 
@@ -148,7 +141,7 @@ def _doubtful(columns: Columns, held: list[str]) -> list[str]:
     said = [
         f"column {listed([name])} is not read; did you mean {one}?"
         for name in rest
-        if (one := meant(plain(name), known))
+        if (one := closest_name(plain(name), known))
     ]
     unnamed = [name for name in rest if name.startswith("Unnamed: ")]
     if slots and rest and (unnamed or len(slots) == 1 or not slots[0].endswith("0")):

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from routestat.errors import FormatError
 from routestat.traces.importers.tables.csv_lines import wrong_cells
-from routestat.traces.importers.tables.plans import Plan
+from routestat.traces.importers.tables.file_plans import Plan
 from routestat.traces.importers.tables.sources import Block
 
 

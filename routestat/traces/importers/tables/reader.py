@@ -9,24 +9,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from routestat.errors import FormatError
-from routestat.traces.importers.common.assembly import Imported, Wanted
+from routestat.progress import Progress
+from routestat.traces.importers.common.assembly import ImportedTrace
 from routestat.traces.importers.common.counts_only import ANY, refuse_counts
+from routestat.traces.importers.common.options import ImportOptions
 from routestat.traces.importers.tables.documents import Seen, settle_documents
-from routestat.traces.importers.tables.facts import check_top_k, facts_of_stream, whole_fact
+from routestat.traces.importers.tables.file_plans import Plan
 from routestat.traces.importers.tables.folders import passed_over, plans_of
-from routestat.traces.importers.tables.plans import Plan
+from routestat.traces.importers.tables.metadata import check_top_k, facts_of_stream, whole_fact
+from routestat.traces.importers.tables.pieces import Piece
+from routestat.traces.importers.tables.position_offsets import Prompts
+from routestat.traces.importers.tables.row_store import BUDGET_BYTES, RowStore
 from routestat.traces.importers.tables.rows import Rows
-from routestat.traces.importers.tables.separating import Prompts, Segments
-from routestat.traces.importers.tables.sources import Progress
-from routestat.traces.importers.tables.spilling import BUDGET_BYTES, RowStore
-from routestat.traces.importers.tables.stream import Piece, Stream
+from routestat.traces.importers.tables.segments import Segments
+from routestat.traces.importers.tables.stream import Stream
 from routestat.traces.importers.tables.table import FEWEST, Table
-from routestat.traces.store import span
+from routestat.traces.number_ranges import span
 
 
 def read_tables(
     sources: Sequence[Path],
-    wanted: Wanted,
+    options: ImportOptions,
     progress: Progress | None = None,
     scratch: Path | None = None,
     budget: int = BUDGET_BYTES,
@@ -52,27 +55,27 @@ def read_tables(
     FormatError
         Naming the file and the line (of Parquet: the row) that cannot be.
     """
-    plans = list(plans_of(sources, columns_said(wanted)))
+    plans = list(plans_of(sources, columns_said(options)))
     _refuse_mixture(plans)
-    stream = Stream(plans, progress, top_k=wanted.top_k)
+    stream = Stream(plans, progress, top_k=options.top_k)
     store = RowStore(budget, scratch)
-    seen = _take_in(stream, store, wanted, most)
-    table = _table(plans, stream, store, wanted, seen)
+    seen = _take_in(stream, store, options, most)
+    table = _table(plans, stream, store, options, seen)
     table.notes += passed_over(sources, plans)
     return table
 
 
-def columns_said(wanted: Wanted) -> str | None:
+def columns_said(options: ImportOptions) -> str | None:
     """What the caller says of columns: ``--columns``, with the cluster's column of ``--cluster``."""
-    if wanted.cluster is None or wanted.cluster == "document":
-        return wanted.columns
-    said = f"cluster={wanted.cluster}"
-    return said if wanted.columns is None else f"{wanted.columns},{said}"
+    if options.cluster is None or options.cluster == "document":
+        return options.columns
+    said = f"cluster={options.cluster}"
+    return said if options.columns is None else f"{options.columns},{said}"
 
 
-def _take_in(stream: Stream, store: RowStore, wanted: Wanted, most: int | None) -> Seen:
+def _take_in(stream: Stream, store: RowStore, options: ImportOptions, most: int | None) -> Seen:
     seen = Seen(Segments.empty(), Prompts(), np.zeros(1 << 15, np.int64))
-    chosen = None if wanted.layers is None else np.array(wanted.layers)
+    chosen = None if options.layers is None else np.array(options.layers)
     for rows, piece in stream:
         _refuse_other_width(rows, piece, seen)
         counts = np.bincount(rows.layer)
@@ -133,31 +136,33 @@ def _refuse_mixture(plans: Sequence[Plan]) -> None:
             )
 
 
-def _table(plans: Sequence[Plan], stream: Stream, store: RowStore, wanted: Wanted, seen: Seen) -> Table:
+def _table(
+    plans: Sequence[Plan], stream: Stream, store: RowStore, options: ImportOptions, seen: Seen
+) -> Table:
     path, columns = plans[0].path, plans[0].columns
     if not store.n_rows:
         if seen.layers.any():
             held = span(np.flatnonzero(seen.layers).tolist())
             raise FormatError(
-                f"{path}: --layers {span(list(wanted.layers or ()))} not in it; it holds {held}"
+                f"{path}: --layers {span(list(options.layers or ()))} not in it; it holds {held}"
             )
         raise FormatError(
             f"{path}: a header, but no rows of a table" if plans[0].header else f"{path}: no rows"
         )
-    layers = _layers(path, wanted, np.flatnonzero(seen.layers).tolist())
+    layers = _layers(path, options, np.flatnonzero(seen.layers).tolist())
     if store.n_rows == len(layers) and seen.width >= FEWEST and not (columns.document or columns.position):
         refuse_counts(path, f"one row per layer, and no token; per token: {ANY}")
     told, extra = facts_of_stream(stream)
     notes = [*_notes_of(plans, stream), *_unequal(layers, seen.layers[layers])]
     origins, names, said = settle_documents(stream, store, seen, notes)
-    n_experts = _n_experts(path, wanted, told, seen.largest, notes)
+    n_experts = _n_experts(path, options, told, seen.largest, notes)
     top_k: int | None = None
     if columns.expert:
-        top_k = _from_slots(store, seen) if columns.slot else wanted.top_k
+        top_k = _from_slots(store, seen) if columns.slot else options.top_k
         if top_k is not None:
-            check_top_k(path, top_k, wanted, told.get("top_k"), notes)
+            check_top_k(path, top_k, options, told.get("top_k"), notes)
     else:
-        check_top_k(path, seen.width, wanted, told.get("top_k"), notes)
+        check_top_k(path, seen.width, options, told.get("top_k"), notes)
     weighted = bool(columns.weight or columns.weights)
     if weighted and not seen.finite:
         notes.append("weights are not all finite numbers: left out")
@@ -174,7 +179,7 @@ def _table(plans: Sequence[Plan], stream: Stream, store: RowStore, wanted: Wante
         n_experts=n_experts,
         stream=stream,
         store=store,
-        wanted=wanted,
+        options=options,
         top_k=top_k,
         names=names,
         said=said,
@@ -186,13 +191,13 @@ def _table(plans: Sequence[Plan], stream: Stream, store: RowStore, wanted: Wante
     )
 
 
-def _layers(path: Path, wanted: Wanted, found: list[int]) -> list[int]:
-    if wanted.layers is None:
+def _layers(path: Path, options: ImportOptions, found: list[int]) -> list[int]:
+    if options.layers is None:
         return found
-    absent = sorted(set(wanted.layers) - set(found))
+    absent = sorted(set(options.layers) - set(found))
     if absent:
         raise FormatError(f"{path}: --layers {span(absent)} not in it; it holds {span(found)}")
-    return sorted(wanted.layers)
+    return sorted(options.layers)
 
 
 def _unequal(layers: list[int], rows: NDArray[np.int64]) -> list[str]:
@@ -206,11 +211,13 @@ def _unequal(layers: list[int], rows: NDArray[np.int64]) -> list[str]:
     ]
 
 
-def _n_experts(path: Path, wanted: Wanted, told: dict[str, Any], largest: int, notes: list[str]) -> int:
+def _n_experts(
+    path: Path, options: ImportOptions, told: dict[str, Any], largest: int, notes: list[str]
+) -> int:
     known = whole_fact(told.get("n_experts"))
-    if known is not None and wanted.n_experts is not None and known != wanted.n_experts:
-        raise FormatError(f"{path}: it says {known} experts, --n-experts says {wanted.n_experts}")
-    given = wanted.n_experts if known is None else known
+    if known is not None and options.n_experts is not None and known != options.n_experts:
+        raise FormatError(f"{path}: it says {known} experts, --n-experts says {options.n_experts}")
+    given = options.n_experts if known is None else known
     if given is not None:
         return given
     if largest + 1 > 1 << 16:
@@ -241,7 +248,7 @@ def _notes_of(plans: Sequence[Plan], stream: Stream) -> list[str]:
     return notes
 
 
-def read_table(path: Path, wanted: Wanted) -> Imported:
+def read_table(path: Path, options: ImportOptions) -> ImportedTrace:
     """Read one table whole.
 
     Raises
@@ -249,6 +256,6 @@ def read_table(path: Path, wanted: Wanted) -> Imported:
     FormatError
         As `read_tables`.
     """
-    with (table := read_tables([path], wanted, budget=1 << 62)).store:
+    with (table := read_tables([path], options, budget=1 << 62)).store:
         imported = next(iter(table.parts()))
     return replace(imported, notes=tuple(table.notes))

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from routestat.traces.importers.common.checks import narrow
-from routestat.traces.importers.tables.layouts import Columns
+from routestat.traces.importers.tables.columns import Columns
 
 LARGEST = 2**31 - 1
 # No model has a layer of such a number; a column of other numbers is taken for layers by mistake.

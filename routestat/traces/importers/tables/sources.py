@@ -15,14 +15,13 @@ from typing import Any
 import pyarrow as pa
 
 from routestat.errors import FormatError
-from routestat.traces.importers.common.reading import reason
+from routestat.traces.importers.common.messages import reason
 
 BLOCK_BYTES = 8 << 20
 # A line of a table is no longer than this; what is, is no text.
 LONGEST_LINE = 1 << 26
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".txt", ".parquet")
 COMPRESSED = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
-Progress = Callable[[int, int], None]
 
 
 def expand(sources: Sequence[Path]) -> list[Path]:

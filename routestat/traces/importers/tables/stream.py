@@ -7,55 +7,26 @@ every layer. Whether the segments of a document are documents of their own is kn
 them hold the same place (position and layer); see `separating`.
 """
 
-import csv
-import re
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from routestat.errors import FormatError
+from routestat.progress import Progress
 from routestat.traces.importers.common.checks import narrow
 from routestat.traces.importers.common.counts_only import ANY, refuse_counts
-from routestat.traces.importers.tables.csv_lines import wrong_cells
-from routestat.traces.importers.tables.json_lines import json_rows, object_facts
-from routestat.traces.importers.tables.parquet_rows import batches, parse_batch
-from routestat.traces.importers.tables.plans import Plan
+from routestat.traces.importers.tables.file_plans import Plan
+from routestat.traces.importers.tables.json_lines import object_facts
+from routestat.traces.importers.tables.pieces import Piece, read_pieces
 from routestat.traces.importers.tables.positions import Place
-from routestat.traces.importers.tables.probing import json_array
-from routestat.traces.importers.tables.rows import Rows, WrongRowError
-from routestat.traces.importers.tables.sources import Block, Progress, Text, facts_of, stem
-from routestat.traces.importers.tables.text import line_of, parse
+from routestat.traces.importers.tables.rows import Rows
+from routestat.traces.importers.tables.sources import facts_of, stem
 
-# Arrow reads without Python's lock; more threads than this wait for the disk or for each other.
-THREADS = 2
-WAITING = 4
 # Of other types of lines: how many are looked at for facts.
 MOST_OTHERS = 100
-
-
-@dataclass(frozen=True)
-class Piece:
-    """Rows of one block, before documents are numbered."""
-
-    plan: Plan
-    rows: Rows
-    block: Block | None
-    first: int
-    section: int
-    done: int
-
-    def where(self, row: int) -> str:
-        """File and line (Parquet: row, from 1) of a row."""
-        place = self.rows.place(row)
-        if self.block is None:
-            return f"{self.plan.path}, {'row' if self.plan.kind == 'parquet' else 'item'} {self.first + place + 1}"
-        return f"{self.plan.path}, line {line_of(self.plan, self.block, place)}"
 
 
 @dataclass
@@ -98,7 +69,7 @@ class Stream:
         total = sum(plan.path.stat().st_size for plan in self.plans)
         before, state = 0, None
         for place, plan in enumerate(self.plans):
-            for piece in _pieces(plan):
+            for piece in read_pieces(plan):
                 if state is None or state.at != (place, piece.section):
                     state = self._begin(place, piece, state)
                 if len(piece.rows):
@@ -215,86 +186,3 @@ class Stream:
                     return [found[slot], piece.where(row)]
                 found[slot] = piece.where(row)
         return list(found.values())
-
-
-def _pieces(plan: Plan) -> Iterator[Piece]:
-    """The blocks of a file as rows, in order; several are read at a time."""
-    with ThreadPoolExecutor(THREADS) as pool:
-        waiting: deque[Future[Piece]] = deque()
-        try:
-            for job in _jobs(plan):
-                waiting.append(pool.submit(*job))
-                if len(waiting) >= WAITING:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()
-
-
-def _jobs(plan: Plan) -> Iterator[tuple[Any, ...]]:
-    size = plan.path.stat().st_size
-    if plan.kind == "parquet":
-        for first, total, batch in batches(plan):
-            yield _of_batch, plan, first, size * (first + batch.num_rows) // max(total, 1), batch
-    elif plan.kind == "json":
-        yield _of_objects, plan, size
-    else:
-        text = Text(plan.path, quoted=plan.kind == "csv", is_row=_row_in_comment(plan))
-        section = 0
-        for number, block in enumerate(text.blocks()):
-            parts = _without_header(plan, block, first=number == 0)
-            plan.comments[:] = text.comments
-            for place, part in enumerate(parts):
-                section += place > 0
-                yield _of_block, plan, part, section
-
-
-def _row_in_comment(plan: Plan) -> Callable[[bytes], bool] | None:
-    """What tells a row whose first value begins with ``#``, a token's text, from a comment."""
-    if plan.kind != "csv" or plan.held[0] in plan.columns.used:
-        return None
-
-    def is_row(line: bytes) -> bool:
-        cells = next(csv.reader([line.decode("utf-8", "replace")], delimiter=plan.delimiter), [])
-        return not wrong_cells(plan, cells)
-
-    return is_row
-
-
-def _of_batch(plan: Plan, first: int, done: int, batch: Any) -> Piece:
-    return Piece(plan, parse_batch(plan, first, batch), None, first, 0, done)
-
-
-def _of_objects(plan: Plan, size: int) -> Piece:
-    records = [(f"item {place + 1}", record) for place, record in enumerate(json_array(plan.path))]
-    try:
-        return Piece(plan, json_rows(plan, records), None, 0, 0, size)
-    except WrongRowError as error:
-        raise FormatError(f"{plan.path}, item {error.row + 1}: {error.words}") from None
-
-
-def _of_block(plan: Plan, block: Block, section: int) -> Piece:
-    return Piece(plan, parse(plan, block), block, 0, section, block.done)
-
-
-def _without_header(plan: Plan, block: Block, first: bool) -> list[Block]:
-    """The block with its header left empty, cut where the header comes again: there another table was appended."""
-    header, text = plan.header, block.text
-    if not header or header not in text:
-        return [block]
-    starts = [
-        found.start() for found in re.finditer(rb"^" + re.escape(header) + rb"\r?$", text, re.MULTILINE)
-    ]
-    bounds = [0, *starts[1 if first else 0 :], len(text)]
-    parts = []
-    for start, end in pairwise(bounds):
-        piece = text[start:end]
-        if (starts and start <= starts[0] < end) or start in starts:
-            # An empty line stays, so that lines are counted as they are in the file.
-            piece = piece.replace(header, b"", 1)
-        parts.append(
-            Block(block.path, piece, block.number, block.done, text.count(b"\n", 0, start), block.quoted)
-        )
-    return parts

@@ -10,15 +10,16 @@ from numpy.typing import NDArray
 
 from routestat.errors import FormatError
 from routestat.traces.clusters.units import LABEL, named_column
-from routestat.traces.importers.common.assembly import Imported, Wanted, settle
+from routestat.traces.importers.common.assembly import ImportedTrace, check_imported
 from routestat.traces.importers.common.checks import WrongChoiceError
 from routestat.traces.importers.common.counts_only import ANY, refuse_counts
+from routestat.traces.importers.common.options import ImportOptions
 from routestat.traces.importers.common.placeholders import NothingRemainsError
 from routestat.traces.importers.tables.assembling import Assembled, WrongPlaceError, assemble
-from routestat.traces.importers.tables.facts import check_top_k, facts_of_stream
-from routestat.traces.importers.tables.plans import Plan
-from routestat.traces.importers.tables.separating import as_written
-from routestat.traces.importers.tables.spilling import RowStore
+from routestat.traces.importers.tables.file_plans import Plan
+from routestat.traces.importers.tables.metadata import check_top_k, facts_of_stream
+from routestat.traces.importers.tables.position_offsets import as_written
+from routestat.traces.importers.tables.row_store import RowStore
 from routestat.traces.importers.tables.stream import Stream
 from routestat.traces.metadata import routers_like
 
@@ -47,7 +48,7 @@ class Table:
     n_experts: int
     stream: Stream
     store: RowStore
-    wanted: Wanted
+    options: ImportOptions
     top_k: int | None
     names: list[str]
     said: dict[str, list[str | None]]
@@ -68,7 +69,7 @@ class Table:
         """Whether the rows come in several parts, for memory would not hold them."""
         return bool(self.store.runs)
 
-    def parts(self) -> Iterator[Imported]:
+    def parts(self) -> Iterator[ImportedTrace]:
         """The rows by document and position, checked as those of every format are."""
         path = self.plans[0].path
         single = bool(self.plans[0].columns.expert)
@@ -84,15 +85,15 @@ class Table:
             del rows
             if top_k is None:
                 top_k = made.experts.shape[2]
-                if FEWEST <= top_k == self.n_experts and self.wanted.n_experts is None:
+                if FEWEST <= top_k == self.n_experts and self.options.n_experts is None:
                     refuse_counts(path, f"every place has all {top_k} experts; per token: {ANY}")
                 check_top_k(
-                    path, top_k, self.wanted, facts_of_stream(self.stream)[0].get("top_k"), self.notes
+                    path, top_k, self.options, facts_of_stream(self.stream)[0].get("top_k"), self.notes
                 )
             try:
                 settled = self._settled(path, made, base)
             except WrongChoiceError as error:
-                if self.wanted.drop_dummy_rows:
+                if self.options.drop_dummy_rows:
                     raise  # whose row is counted without those that were left out
                 document, position = int(made.document[error.row]), int(made.position[error.row])
                 wrong = WrongPlaceError(document + base, position, error.layer, error.words)
@@ -109,7 +110,7 @@ class Table:
         if emptied is not None and not left:
             raise emptied
 
-    def _settled(self, path: Path, made: Assembled, base: int) -> Imported:
+    def _settled(self, path: Path, made: Assembled, base: int) -> ImportedTrace:
         weights, experts = made.weights, made.experts
         if weights is not None and self.finite:
             order = np.argsort(-weights, axis=2, kind="stable")
@@ -123,12 +124,12 @@ class Table:
         }
         for role, values in self.said.items():
             described[self._column(role)] = values[base : base + int(numbers[-1]) + 1]
-        imported = settle(
+        imported = check_imported(
             path,
             experts if whole else experts[:, held],
             made.document,
             made.position,
-            replace(self.wanted, layers=None, n_experts=None, top_k=None, cluster=self._cluster()),
+            replace(self.options, layers=None, n_experts=None, top_k=None, cluster=self._cluster()),
             axis=[self.layers[place] for place in held],
             n_experts=self.n_experts,
             token=made.token,
@@ -160,12 +161,12 @@ class Table:
         )
 
     def _cluster(self) -> str | None:
-        return self.wanted.cluster if "cluster" in self.said and self.wanted.cluster is not None else None
+        return self.options.cluster if "cluster" in self.said and self.options.cluster is not None else None
 
     def _column(self, role: str) -> str:
         if role != "cluster":
             return role
-        return LABEL if self.wanted.cluster is None else named_column(self.wanted.cluster)
+        return LABEL if self.options.cluster is None else named_column(self.options.cluster)
 
     def _at_lines(self, error: WrongPlaceError) -> FormatError:
         """The error with the lines of the rows that it is about."""
@@ -185,7 +186,7 @@ def _elsewhere(error: WrongPlaceError, base: int) -> WrongPlaceError:
     return WrongPlaceError(error.document + base, error.position, error.layer, error.words)
 
 
-def _kept(weights: NDArray[np.float32], made: Assembled, imported: Imported) -> NDArray[np.float16]:
+def _kept(weights: NDArray[np.float32], made: Assembled, imported: ImportedTrace) -> NDArray[np.float16]:
     """Weights of the rows that were kept, by falling weight as the experts; 0 where the choice is missing."""
     if len(imported.experts) != len(made.experts):
         own = (made.document.astype(np.int64) << 32) + made.position

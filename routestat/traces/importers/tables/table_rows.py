@@ -7,8 +7,8 @@ import numpy as np
 import pyarrow as pa
 
 from routestat.traces.importers.tables import arrow_columns as arrow
+from routestat.traces.importers.tables.file_plans import INTEGERS, Plan
 from routestat.traces.importers.tables.lists import listed
-from routestat.traces.importers.tables.plans import INTEGERS, Plan
 from routestat.traces.importers.tables.rows import Rows, WrongRowError, checked
 
 

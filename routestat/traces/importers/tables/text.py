@@ -6,10 +6,10 @@ from typing import Any
 import pyarrow as pa
 
 from routestat.errors import FormatError
-from routestat.traces.importers.common.reading import reason
+from routestat.traces.importers.common.messages import reason
 from routestat.traces.importers.tables.csv_lines import csv_to_rows, records_of, wrong_cells
+from routestat.traces.importers.tables.file_plans import Plan
 from routestat.traces.importers.tables.json_lines import lines_of, lines_to_rows
-from routestat.traces.importers.tables.plans import Plan
 from routestat.traces.importers.tables.quotes import are_characters
 from routestat.traces.importers.tables.rows import Rows, WrongRowError
 from routestat.traces.importers.tables.sources import Block

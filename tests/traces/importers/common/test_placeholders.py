@@ -5,8 +5,9 @@ import pytest
 
 from routestat import Trace
 from routestat.errors import FormatError
-from routestat.traces.importers.common.assembly import Wanted, settle
-from routestat.traces.importers.common.markers import check_cut_ids, check_type
+from routestat.traces.importers.common.assembly import check_imported
+from routestat.traces.importers.common.missing_markers import check_cut_ids, check_type
+from routestat.traces.importers.common.options import ImportOptions
 from tests.traces.importers.known import chosen, convert, refused, stored, subsets
 
 
@@ -203,9 +204,9 @@ def test_rows_that_come_in_parts_keep_their_layers(tmp_path, rng):
     experts = k1(rng)
     experts[:, 1] = 0
     document = np.arange(800) // 40
-    wanted = Wanted(drop_dummy_rows=True)
+    wanted = ImportOptions(drop_dummy_rows=True)
     for keep, width in ((False, 3), (True, 4)):
-        got = settle(tmp_path, experts, document, None, wanted, n_experts=16, keep_layers=keep)
+        got = check_imported(tmp_path, experts, document, None, wanted, n_experts=16, keep_layers=keep)
         assert got.experts.shape[1] == width == len(got.routers)
 
 

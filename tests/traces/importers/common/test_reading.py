@@ -11,8 +11,9 @@ import torch
 
 from routestat.cli.runner import LONGEST, complain
 from routestat.errors import FormatError
-from routestat.traces.importers.common.reading import from_buffer, integers, torch_file
-from routestat.traces.importers.common.wording import listed, reason
+from routestat.traces.importers.common.array_files import from_buffer, integers
+from routestat.traces.importers.common.messages import listed, reason
+from routestat.traces.importers.common.torch_files import torch_file
 from tests.traces.importers.known import chosen, convert, npy, raw, refused, stored, subsets
 
 

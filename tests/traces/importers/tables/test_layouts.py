@@ -3,7 +3,8 @@
 import pytest
 
 from routestat.errors import FormatError
-from routestat.traces.importers.tables.layouts import Columns, parse_columns, recognise, settle_form
+from routestat.traces.importers.tables.columns import Columns, parse_columns
+from routestat.traces.importers.tables.layouts import recognise, settle_form
 from routestat.traces.importers.tables.names import plain
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from routestat.traces.importers.common.assembly import Wanted
+from routestat.traces.importers.common.options import ImportOptions
 from routestat.traces.importers.tables.reader import read_tables
 from tests.traces.importers.known import chosen
 
@@ -110,7 +110,7 @@ def write(path, rows, header=True, listed="[{}]", between=", "):
 def read(sources, budget=None, **said):
     """Everything that was read: `Known` arrays by document and position, the table and its parts."""
     more = {} if budget is None else {"budget": budget}
-    table = read_tables(sources if isinstance(sources, list) else [sources], Wanted(**said), **more)
+    table = read_tables(sources if isinstance(sources, list) else [sources], ImportOptions(**said), **more)
     with table.store:
         parts = list(table.parts())
     return table, parts

@@ -1,0 +1,171 @@
+"""One pass over a trace that fills many tables at once."""
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from math import prod
+
+import numpy as np
+from numpy.typing import NDArray
+
+from routestat.counting.context import Context
+from routestat.counting.experts import ExpertTask
+from routestat.counting.states import StateTask
+from routestat.counting.token_runs import Runs, Tail, find_runs
+from routestat.progress import Progress
+from routestat.traces.batch import Batch
+from routestat.traces.clusters.units import Units
+from routestat.traces.metadata import Router
+from routestat.traces.store import Trace
+
+MEMORY = 2 << 30
+
+
+Task = StateTask | ExpertTask
+
+
+Key = tuple[Context, str]
+
+
+#: What one table counts: its context, the routers that the context names, and the target.
+TableKey = tuple[Context, tuple[Router, ...], Router]
+
+
+def count_keys(
+    trace: Trace,
+    routers: Sequence[Router],
+    keys: Sequence[TableKey],
+    view: str,
+    groups: int,
+    threads: int | None = None,
+    progress: Progress | None = None,
+) -> tuple[dict[Key, NDArray[np.unsignedinteger]], NDArray[np.int64], NDArray[np.int64], NDArray[np.int32]]:
+    """Tables of exactly `groups` groups in one pass, the tokens and documents of each group, and the clusters.
+
+    Parameters
+    ----------
+    trace : Trace
+    routers : sequence of Router
+        Those that are read.
+    keys : sequence of (Context, source routers, target router)
+        One table each.
+    view : {"subset", "expert"}
+    groups : int
+        Never changed here, whatever the tables take: `count` decides on it.
+    threads : int, optional
+        All cores by default.
+    progress : callable(rows_done, rows_in_all), optional
+    """
+    make = partial((StateTask if view == "subset" else ExpertTask).make, groups=groups)
+    tasks, tokens, documents, clusters = _pass(
+        trace, routers, keys, make, cell_type(trace), groups, threads or os.cpu_count() or 1, progress
+    )
+    tables = {(task.context, task.target.name): read_only(task.finished()) for task in tasks}
+    return tables, read_only(tokens), read_only(documents), read_only(clusters)
+
+
+def cell_type(trace: Trace) -> np.dtype:
+    """The type of cells: one never exceeds the tokens of its group, so 32 bits do unless a group may hold more."""
+    return np.dtype(np.uint32 if trace.n_counted < 1 << 32 else np.uint64)
+
+
+def table_bytes(key: TableKey, view: str, groups: int, dtype: np.dtype) -> int:
+    """What one table takes, with the row and the column for missing choices."""
+    _, sources, target = key
+    sizes = (r.alphabet.size if view == "subset" else r.n_experts for r in (*sources, target))
+    return groups * prod(size + 1 for size in sizes) * dtype.itemsize
+
+
+def _pass(
+    trace: Trace,
+    routers: Sequence[Router],
+    keys: Sequence[TableKey],
+    make: Callable[..., Task],
+    dtype: np.dtype,
+    groups: int,
+    threads: int,
+    progress: Progress | None,
+) -> tuple[list[Task], NDArray[np.int64], NDArray[np.int64], NDArray[np.int32]]:
+    """Feed every batch to every task; tasks are shared out to threads, so no table is touched by two."""
+    tokens, documents = np.zeros(groups, np.int64), np.zeros(groups, np.int64)
+    reach = max((context.lag for context, _, _ in keys), default=0)
+    tail, done = Tail.empty(), 0
+    window, units = trace.meta.window, trace.units
+    seen = np.zeros(len(units.document), np.bool_)
+    pieces = _pieces(trace.counted([router.name for router in routers]), window, units, groups)
+    with ThreadPoolExecutor(threads + 1) as pool:
+        # The next batch is decoded and cut into runs while this one is counted, the first while tables are made.
+        ahead = pool.submit(next, pieces, None)
+        tasks = _in_one_block(keys, make, dtype)
+        shares = [tasks[i::threads] for i in range(threads)]
+        while (piece := ahead.result()) is not None:
+            ahead = pool.submit(next, pieces, None)
+            batch, runs = piece
+            seam = tail.seam(batch, reach) if reach and len(tail.document) else None
+            feed = partial(
+                _feed, batch=batch, runs=runs, tail=tail, seam=seam, window=window, units=units, groups=groups
+            )
+            # This thread takes a share itself: to sleep and be woken for every batch costs more than it helps.
+            others = [pool.submit(feed, share) for share in shares[1:]]
+            feed(shares[0])
+            for other in others:
+                other.result()
+            np.add.at(tokens, runs.groups, runs.stops - runs.starts)
+            np.add.at(documents, runs.groups[runs.fresh], 1)
+            seen[units.places(batch.document[runs.starts[runs.fresh]])] = True
+            tail = tail.after(batch, reach) if reach else tail
+            done += len(batch)
+            if progress is not None:
+                progress(done, trace.n_counted)
+    return tasks, tokens, documents, np.unique(units.cluster[seen])
+
+
+def _in_one_block(keys: Sequence[TableKey], make: Callable[..., Task], dtype: np.dtype) -> list[Task]:
+    """Empty tables in one stretch of memory: the system hands that out in large pages, far fewer of them."""
+    shapes: list[tuple[int, ...]] = []
+
+    def measure(shape: tuple[int, ...]) -> NDArray[np.unsignedinteger]:
+        shapes.append(shape)
+        return np.empty(0, dtype)
+
+    for key in keys:
+        make(*key, zeros=measure)
+    ends = np.cumsum([prod(shape) for shape in shapes], dtype=np.int64).tolist()
+    block = np.zeros(ends[-1] if ends else 0, dtype)
+    parts = iter(np.split(block, ends[:-1]))
+    return [make(*key, zeros=lambda shape: next(parts).reshape(shape)) for key in keys]
+
+
+def _pieces(batches: Iterable[Batch], window: int, units: Units, groups: int) -> Iterator[tuple[Batch, Runs]]:
+    previous = -1
+    for batch in batches:
+        yield batch, find_runs(batch.document, batch.position, window, units, groups, previous)
+        previous = int(batch.document[-1])
+
+
+def _feed(
+    tasks: Sequence[Task],
+    batch: Batch,
+    runs: Runs,
+    tail: Tail,
+    seam: Batch | None,
+    window: int,
+    units: Units,
+    groups: int,
+) -> None:
+    scratch: dict[str, NDArray] = {}
+    for task in tasks:
+        task.feed(batch, runs, scratch)
+    if seam is None:
+        return
+    # Rows whose context lies in the batch before: the last rows of that and the first of this, as a small batch.
+    for task in tasks:
+        if lag := task.context.lag:
+            small = tail.last(lag).seam(batch, lag)
+            task.feed(small, find_runs(small.document, small.position, window, units, groups), {})
+
+
+def read_only(array: NDArray) -> NDArray:
+    array.flags.writeable = False
+    return array

@@ -1,0 +1,81 @@
+"""A trace piece by piece as rows of experts, with the features that predictors see at every token."""
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from routestat.counting.experts import expert_rows
+from routestat.counting.kernels import lagged_features
+from routestat.counting.token_runs import Runs, Tail, find_runs
+from routestat.progress import Progress
+from routestat.traces.metadata import Router
+from routestat.traces.store import Trace
+
+#: A router, and how many tokens back its choice is read.
+Source = tuple[Router, int]
+
+
+@dataclass(frozen=True, slots=True)
+class ExpertBatch:
+    """The rows of a batch as expert rows, after the last rows of the batch before: those are context only."""
+
+    columns: dict[str, NDArray]
+    runs: Runs
+    first: int
+    row: int
+
+    def features(self, sources: Sequence[Source]) -> NDArray[np.int32]:
+        """Features ``[row, slot]`` of the sources, −1 where there is none."""
+        rows = len(next(iter(self.columns.values())))
+        out = np.empty((rows, sum(router.top_k for router, _ in sources)), np.int32)
+        slot = offset = 0
+        for router, lag in sources:
+            here = out[:, slot : slot + router.top_k]
+            lagged_features(
+                self.columns[router.name],
+                self.runs.starts,
+                self.runs.stops,
+                lag,
+                missing_of(router),
+                offset,
+                here,
+            )
+            slot, offset = slot + router.top_k, offset + router.n_experts
+        return out
+
+
+def missing_of(router: Router) -> int:
+    return int(np.iinfo(router.alphabet.expert_dtype).max)
+
+
+def feed_expert_batches(
+    trace: Trace,
+    routers: Sequence[Router],
+    reach: int,
+    groups: int,
+    tasks: Sequence[Any],
+    feed: Callable[..., None],
+    threads: int | None,
+    progress: Progress | None,
+) -> None:
+    """Feed every piece of the trace to every task; no task is touched by two threads at once."""
+    chosen = {router.name: router for router in routers}
+    tail, done = Tail.empty(), 0
+    with ThreadPoolExecutor(threads or os.cpu_count() or 1) as pool:
+        for batch in trace.counted(list(chosen)) if chosen else ():
+            first = len(tail.document)
+            whole = tail.seam(batch, len(batch)) if first else batch
+            rows = pool.map(expert_rows, (whole.columns[n] for n in chosen), chosen.values())
+            columns = dict(zip(chosen, rows, strict=True))
+            runs = find_runs(whole.document, whole.position, trace.meta.window, trace.units, groups)
+            list(pool.map(partial(feed, piece=ExpertBatch(columns, runs, first, done)), tasks))
+            tail = tail.after(batch, reach) if reach else tail
+            done += len(batch)
+            if progress is not None:
+                progress(done, trace.n_counted)

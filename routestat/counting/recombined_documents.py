@@ -1,0 +1,214 @@
+"""Documents that trade layers: made documents in which a dependence is absent by construction.
+
+Units (whole clusters of documents) are parted at random into two halves and matched one to one. A made document has
+the choices of the source layer from one unit and those of the target layer from its partner, so that they share
+nothing but chance, while each series keeps the order and the repetitions of its own document. Every unit is used once,
+on one side: what the two layers of one document have in common (a topic) never meets, within a made document or
+between two of them, and made documents are independent where units are.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from routestat.counting.document_sample import Sample
+from routestat.counting.experts import expert_rows
+from routestat.traces.clusters.units import Units
+from routestat.traces.metadata import Router
+
+#: Units of one draw, and rows of them all: more make a draw no more telling, only slower.
+MOST_UNITS, MOST_ROWS = 4096, 500_000
+
+
+def units_of(sample: Sample) -> NDArray[np.int64]:
+    """What is independent of the rest: each row's cluster, numbered from 0 on, ``[row]``."""
+    return np.unique(sample.cluster, return_inverse=True)[1].astype(np.int64)
+
+
+@dataclass(frozen=True, eq=False)
+class Series:
+    """The rows of every unit in every stratum, in the order of the sample.
+
+    Attributes
+    ----------
+    rows : int array ``[row]``
+        Ordered by unit, then by stratum.
+    starts, lengths : int arrays ``[unit, stratum]``
+        Where in `rows` those of a unit and stratum begin, and how many they are.
+    """
+
+    rows: NDArray[np.int64]
+    starts: NDArray[np.int64]
+    lengths: NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class GroupTables:
+    """Tables of one pair of routers per group of documents.
+
+    Attributes
+    ----------
+    tables : int array ``[group, source, target]``
+        In the expert view a token counts in k·k cells. Groups without tokens are left out.
+    sources, targets : int arrays ``[group, source]``, ``[group, target]``
+        How many of the group's tokens had, or included, each.
+    tokens : int array ``[group]``
+    """
+
+    tables: NDArray[np.int64]
+    sources: NDArray[np.int64]
+    targets: NDArray[np.int64]
+    tokens: NDArray[np.int64]
+
+
+def recombined_samples(
+    sample: Sample,
+    source: Router,
+    target: Router,
+    rng: np.random.Generator,
+    n: int,
+    *,
+    via: Router | None = None,
+) -> Iterator[Sample]:
+    """Draw `n` samples of made documents, in which source and target are independent (given `via`).
+
+    Without `via`, row t of a made document has the source's choice of one unit and the target's of its partner.
+    With `via`, the rows of each unit are first sorted by its own choice there, and the two series meet choice by
+    choice: the source depends on `via` as it does in its own document, the target likewise, and the two are
+    independent given `via`. Rows without a choice are left out.
+
+    A series of length a meets one of length b in sqrt(a·b) rows, rounded at random to one of the two nearest whole
+    numbers; each is read from a random row on, and from its beginning again after its end. Then the expected number
+    of rows with i at the source and j at the target is a product of what the units of either side have of i and of
+    j, whatever their lengths and positions: cutting both to the shorter, or matching units of like length, would
+    bring back a dependence where choices depend on the length of a document or on the place in it.
+
+    Parameters
+    ----------
+    sample : Sample
+        Whole documents.
+    source, target : Router
+    rng : numpy.random.Generator
+    n : int
+        Samples to draw, each with a parting of its own.
+    via : Router, optional
+        The layer between; needs the state view.
+
+    Yields
+    ------
+    Sample
+        Of at most `MOST_UNITS` // 2 made documents, numbered from 0 on, with the columns of the routers asked for.
+        No row follows another, and token ids are unknown.
+    """
+    unit = units_of(sample)
+    units = int(unit.max(initial=-1)) + 1
+    known = _known(sample, source), _known(sample, target)
+    before, after = (_series(sample, unit, units, mask, via) for mask in known)
+    half = min(units, MOST_UNITS) // 2
+    for _ in range(n):
+        givers, takers = rng.permutation(units)[: 2 * half].reshape(2, half)
+        left, right, made = _meet(before, after, givers, takers, rng)
+        columns = {source.name: sample.columns[source.name][left]}
+        for router in (target, via) if via is not None else (target,):
+            columns[router.name] = sample.columns[router.name][right]
+        yield replace(
+            sample,
+            routers=tuple(router for router in (source, via, target) if router is not None),
+            token=np.full(len(made), -1, np.int32),
+            document=made.astype(np.int32),
+            follows=np.zeros(len(made), np.bool_),
+            columns=columns,
+            units=Units.alone(made),
+            n_documents=len(np.unique(made)),
+            n_tokens_in_all=len(made),
+        )
+
+
+def group_tables(sample: Sample, source: Router, target: Router, states: str = "subset") -> GroupTables:
+    """Count one pair of routers of a sample per group, where both have a choice in every row.
+
+    Parameters
+    ----------
+    sample : Sample
+    source, target : Router
+    states : {"subset", "expert"}
+    """
+    groups, group = np.unique(sample.group, return_inverse=True)
+    choices, sizes = [], []
+    for router in (source, target):
+        column = sample.columns[router.name]
+        wide = states == "expert"
+        choices.append((expert_rows(column, router) if wide else column[:, None]).astype(np.int64))
+        sizes.append(router.n_experts if wide else router.alphabet.size)
+    (x, y), (k, m), g = choices, sizes, len(groups)
+    cells = ((group[:, None, None] * k + x[:, :, None]) * m + y[:, None, :]).ravel()
+    return GroupTables(
+        np.bincount(cells, minlength=g * k * m).reshape(g, k, m),
+        np.bincount((group[:, None] * k + x).ravel(), minlength=g * k).reshape(g, k),
+        np.bincount((group[:, None] * m + y).ravel(), minlength=g * m).reshape(g, m),
+        np.bincount(group, minlength=g),
+    )
+
+
+def _known(sample: Sample, router: Router) -> NDArray[np.bool_]:
+    """Which rows have a choice of the router."""
+    column = sample.columns[router.name]
+    return column < router.alphabet.size if column.ndim == 1 else column[:, 0] < router.n_experts
+
+
+def _series(
+    sample: Sample, unit: NDArray[np.int64], units: int, known: NDArray[np.bool_], via: Router | None
+) -> Series:
+    """The known rows of every unit and stratum."""
+    stratum, strata = np.zeros(len(unit), np.int64), 1
+    if via is not None:
+        stratum, strata = sample.columns[via.name].astype(np.int64), via.alphabet.size
+        known = known & (stratum < strata)
+    rows = np.flatnonzero(known)
+    key = unit[rows] * strata + stratum[rows]
+    lengths = np.bincount(key, minlength=units * strata)
+    starts = np.cumsum(lengths) - lengths
+    return Series(
+        rows[np.argsort(key, kind="stable")],
+        starts.reshape(units, strata),
+        lengths.reshape(units, strata),
+    )
+
+
+def _meet(
+    before: Series,
+    after: Series,
+    givers: NDArray[np.int64],
+    takers: NDArray[np.int64],
+    rng: np.random.Generator,
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Rows of the givers and of the takers that meet, and the number of the made document of each."""
+    a, b = before.lengths[givers], after.lengths[takers]
+    # A factor of each unit, so that the expected table stays a product.
+    wanted = np.sqrt(a * _kept(a)[:, None] * b * _kept(b)[:, None])
+    n = np.floor(wanted + rng.random(wanted.shape)).astype(np.int64)
+    made, stratum = np.nonzero(n)
+    n = n[made, stratum]
+    step = np.arange(n.sum()) - np.repeat(np.cumsum(n) - n, n)
+    sides = []
+    for series, units in ((before, givers), (after, takers)):
+        length, start = series.lengths[units[made], stratum], series.starts[units[made], stratum]
+        place = (step + np.repeat(rng.integers(0, length), n)) % np.repeat(length, n)
+        sides.append(series.rows[np.repeat(start, n) + place])
+    return sides[0], sides[1], np.repeat(made, n)
+
+
+def _kept(lengths: NDArray[np.int64]) -> NDArray[np.float64]:
+    """The share of each unit's rows ``[unit]`` that leaves `MOST_ROWS` or fewer: long ones are cut to one length."""
+    size = lengths.sum(axis=1)
+    if size.sum() <= MOST_ROWS:
+        return np.ones(len(size))
+    rising = np.sort(size)
+    # Cut to c, those up to c keep their rows; the largest c that leaves few enough.
+    left = len(size) - np.arange(len(size))
+    within = np.cumsum(rising) - rising + rising * left <= MOST_ROWS
+    whole = int(within.sum())
+    cut = (MOST_ROWS - rising[:whole].sum()) / max(len(size) - whole, 1)
+    return np.minimum(1.0, cut / np.maximum(size, 1))

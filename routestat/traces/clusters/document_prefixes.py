@@ -1,0 +1,132 @@
+"""The first rows of every document as one number each: what is needed to see which documents begin alike."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from routestat.traces.batch import Batch
+from routestat.traces.metadata import TraceMeta
+from routestat.traces.row_hash import hash_rows
+
+# Rows kept in all, and of one document at least: beginnings longer than that are compared no further.
+ROWS = 1 << 24
+LEAST_ROWS = 64
+# Layers whose choices are compared one by one. Last bits of an engine's arithmetic flip a few choices in a hundred, so
+# that rows of the same text hardly ever agree in all layers, but often in one; least in the first ones.
+SINGLE_LAYERS = 8
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DocumentPrefixes:
+    """The first rows of all documents, document after document.
+
+    Attributes
+    ----------
+    document : int array ``[document]``
+        Their numbers, in the order of the rows.
+    length : int array ``[document]``
+        All rows of each.
+    start : int array ``[document + 1]``
+        Where the kept rows of each begin.
+    keys : tuple of uint64 arrays ``[row]``
+        Rows with equal keys are equal: by their token id; or by their choices in all layers, then in each of the first
+        few.
+    by : {"token ids", "choices"}
+    """
+
+    document: NDArray[np.int32]
+    length: NDArray[np.int64]
+    start: NDArray[np.int64]
+    keys: tuple[NDArray[np.uint64], ...]
+    by: str
+
+    @property
+    def kept(self) -> NDArray[np.int64]:
+        """Rows kept of each document ``[document]``."""
+        return np.diff(self.start)
+
+
+@dataclass
+class PrefixCollector:
+    """Collects the beginnings batch by batch.
+
+    Parameters
+    ----------
+    meta : TraceMeta
+    n_documents : int
+        How many there are, about: it decides how many rows of each are kept.
+    by : {"token ids", "choices"}
+        What rows are compared by.
+    """
+
+    meta: TraceMeta
+    n_documents: int
+    by: str
+    all_known: bool = True
+    _keys: list[list[NDArray[np.uint64]]] = field(default_factory=list)
+    _documents: list[NDArray[np.int32]] = field(default_factory=list)
+    _rows: list[NDArray[np.int64]] = field(default_factory=list)
+    _last: int = -1
+    _done: int = 0
+
+    @property
+    def depth(self) -> int:
+        """Rows kept of one document at most."""
+        return max(LEAST_ROWS, ROWS // max(self.n_documents, 1))
+
+    def add(self, batch: Batch) -> None:
+        """Take in the next rows; documents stand together, as in every trace."""
+        if not len(batch):
+            return
+        document = batch.document
+        first = np.flatnonzero(np.concatenate([[True], document[1:] != document[:-1]]))
+        rows = np.diff(np.append(first, len(document)))
+        goes_on = int(document[0]) == self._last
+        # Rows of the first document that earlier batches held.
+        before = np.zeros(len(first), np.int64)
+        before[0] = self._done if goes_on else 0
+        take = np.clip(self.depth - before, 0, rows)
+        kept = np.repeat(first, take) + counted(take)
+        self._keys.append(self._keys_of(batch, kept))
+        self._documents.append(document[first[1:] if goes_on else first])
+        if goes_on:
+            self._rows[-1][-1] += rows[0]
+        fresh = rows[1:] if goes_on else rows
+        if len(fresh):
+            self._rows.append(fresh)
+        self._last, self._done = int(document[-1]), int(before[-1] + rows[-1])
+
+    def finished(self) -> DocumentPrefixes:
+        """All of it, once every batch has been added."""
+        length = np.concatenate([*self._rows, np.empty(0, np.int64)])
+        start = np.concatenate([[0], np.cumsum(np.minimum(length, self.depth))])
+        parts = [list(part) for part in zip(*self._keys, strict=True)] or [[np.empty(0, np.uint64)]]
+        # Joined one after the other, each part let go as soon as it is: keys of a long trace are large.
+        self._keys.clear()
+        keys = tuple(_taken(part) for part in parts)
+        numbers = np.concatenate([*self._documents, np.empty(0, np.int32)])
+        return DocumentPrefixes(numbers, length, start, keys, self.by)
+
+    def _keys_of(self, batch: Batch, kept: NDArray[np.int64]) -> list[NDArray[np.uint64]]:
+        if self.by == "token ids":
+            token = batch.columns["token"][kept]
+            self.all_known &= bool((token >= 0).all())
+            return [hash_rows([token], len(kept))]
+        columns = [batch.columns[router.name][kept] for router in self.meta.routers]
+        flat = [list(column.T) if column.ndim == 2 else [column] for column in columns]
+        together = [slot for slots in flat for slot in slots]
+        single = flat[:SINGLE_LAYERS] if len(flat) > 1 else []
+        return [hash_rows(slots, len(kept)) for slots in (together, *single)]
+
+
+def _taken(parts: list[NDArray[np.uint64]]) -> NDArray[np.uint64]:
+    """The parts as one array, and the list emptied."""
+    whole = np.concatenate(parts)
+    parts.clear()
+    return whole
+
+
+def counted(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+    """0, 1, 2 … anew in every stretch of these lengths."""
+    return np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)

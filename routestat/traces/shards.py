@@ -1,0 +1,183 @@
+"""The files of a store, read in batches: shards of rows, and the table of documents."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.ipc
+
+from routestat.errors import TraceError
+from routestat.progress import Progress
+from routestat.traces.batch import RowChecker, to_batch
+from routestat.traces.manifest import (
+    BATCH_ROWS,
+    FileRecord,
+    Manifest,
+    check_file,
+    open_arrow,
+    schema_of,
+)
+from routestat.traces.validation import check_documents, check_record, first_line
+
+# In a batch this large the cost of passing it on is small against that of counting it.
+BATCH_BYTES = 8 << 20
+
+
+def rows_at_once(schema: pa.Schema, in_memory: bool = False) -> int:
+    """Return the rows of a batch of this schema; slices of a table in memory cost nothing and are larger."""
+    width = sum(_bytes_of(field.type) for field in schema)
+    return max(BATCH_ROWS, (16 if in_memory else 1) * BATCH_BYTES // max(width, 1))
+
+
+def _bytes_of(kind: pa.DataType) -> int:
+    if pa.types.is_fixed_size_list(kind):
+        return int(kind.list_size) * _bytes_of(kind.value_type)
+    return 1 if pa.types.is_dictionary(kind) else int(kind.bit_width) // 8
+
+
+def read_shards(files: Sequence[Path], columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+    """Read the rows of shards in order, in batches of `rows_at_once`, and decode only the wanted `columns`."""
+    for file in files:
+        yield from _together(_batches_of(file, columns))
+
+
+def read_table(table: pa.Table, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+    """Return the rows of a table in memory in batches, with only the wanted `columns`."""
+    chosen = table.select(table.schema.names if columns is None else ["document", "position", *columns])
+    yield from chosen.to_batches(max_chunksize=rows_at_once(chosen.schema, in_memory=True))
+
+
+def read_documents(folder: Path, record: FileRecord) -> pa.Table:
+    """Read the table of documents of a store and check it against the manifest.
+
+    Raises
+    ------
+    TraceError
+        If it is missing, altered or cannot be decoded; names the file.
+    """
+    # A writer killed between replacing the manifest and renaming this file leaves the new one beside it.
+    for name in (record.file, record.file + ".new"):
+        try:
+            path = check_file(folder, replace(record, file=name))
+            break
+        except TraceError as error:
+            if name == record.file:
+                first = error
+    else:
+        raise first
+    try:
+        table = check_documents(open_arrow(path).read_all())
+    except (pa.ArrowException, OSError) as error:
+        raise TraceError(f"{path}: cannot be decoded ({first_line(error)})") from None
+    except TraceError as error:
+        raise TraceError(str(error) if str(path) in str(error) else f"{path}: {error}") from None
+    if table.num_rows != record.rows:
+        raise TraceError(f"{path}: {table.num_rows} rows where the manifest says {record.rows}")
+    return table
+
+
+def documents_in(folder: Path, manifest: Manifest) -> set[int]:
+    """Return the documents that have rows in the shards; the table of documents may list others."""
+    numbers: set[int] = set()
+    for shard in manifest.shards:
+        file = check_file(folder, shard, hashes=False)
+        _check_schema(file, manifest)
+        for record in _batches_of(file, []):
+            check_record(record, str(file), 0)
+            numbers.update(np.unique(to_batch(record).document).tolist())
+    return numbers
+
+
+def check_shards(
+    folder: Path, manifest: Manifest, verify: bool = True, progress: Progress | None = None
+) -> None:
+    """Check that the shards of a store are those of its manifest.
+
+    Parameters
+    ----------
+    folder : path
+    manifest : Manifest
+    verify : bool
+        Hash every shard and check every row; if False, names, sizes and schemas only.
+    progress : callable(rows_done, rows_in_all), optional
+
+    Raises
+    ------
+    TraceError
+        For a shard that is missing or altered, or a row that is impossible; names the file and the row.
+    """
+    checker, done = RowChecker(manifest.meta), 0
+    for shard in manifest.shards:
+        file = check_file(folder, shard, hashes=verify)
+        _check_schema(file, manifest)
+        if not verify:
+            continue
+        row = 0
+        for record in _batches_of(file, None):
+            check_record(record, str(file), row)
+            checker.check(to_batch(record), str(file), row)
+            row += record.num_rows
+            done += record.num_rows
+            if progress is not None:
+                progress(done, manifest.n_tokens)
+        if row != shard.rows:
+            raise TraceError(f"{file}: {row} rows where the manifest says {shard.rows}")
+
+
+def _check_schema(file: Path, manifest: Manifest) -> None:
+    """Refuse a shard whose columns are not those of the manifest."""
+    reader = open_arrow(file)
+    wanted = schema_of(manifest.meta, manifest.recorded)
+    for field in wanted:
+        index = reader.schema.get_field_index(field.name)
+        if index < 0:
+            raise TraceError(f"{file}: column {field.name} is missing")
+        got = reader.schema.field(index)
+        if got.type != field.type:
+            raise TraceError(
+                f"{file}: column {field.name} is {got.type}, wanted {field.type} as in the manifest's metadata"
+            )
+    if reader.schema.names != wanted.names:
+        raise TraceError(
+            f"{file}: columns are {', '.join(reader.schema.names)}; wanted {', '.join(wanted.names)}"
+        )
+
+
+def _batches_of(file: Path, columns: Sequence[str] | None) -> Iterator[pa.RecordBatch]:
+    """Read the record batches of one shard as they were written."""
+    reader = open_arrow(file)
+    if columns is not None:
+        names = ["document", "position", *columns]
+        wanted = [reader.schema.get_field_index(name) for name in names]
+        if min(wanted) < 0:
+            raise TraceError(f"{file}: column {names[wanted.index(-1)]} was not recorded")
+        options = pa.ipc.IpcReadOptions(included_fields=sorted(set(wanted)))
+        reader = pa.ipc.open_file(pa.OSFile(str(file)), options=options)
+    for index in range(reader.num_record_batches):
+        try:
+            yield reader.get_batch(index)
+        except (pa.ArrowException, OSError) as error:
+            raise TraceError(f"{file}: batch {index} cannot be decoded ({first_line(error)})") from None
+
+
+def _together(records: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Join small batches into batches of `rows_at_once`."""
+    held: list[pa.RecordBatch] = []
+    for record in records:
+        held.append(record)
+        rows = rows_at_once(record.schema)
+        if sum(batch.num_rows for batch in held) + record.num_rows > rows:
+            yield from _join(held, rows)
+    if held:
+        yield from _join(held, rows)
+
+
+def _join(held: list[pa.RecordBatch], rows: int) -> Iterator[pa.RecordBatch]:
+    """Empty `held` into batches of at most `rows`; the parts are released before the whole is used."""
+    joined = list(held) if len(held) == 1 else pa.Table.from_batches(held).combine_chunks().to_batches()
+    held.clear()
+    for record in joined:
+        for start in range(0, record.num_rows, rows):
+            yield record.slice(start, rows)
