@@ -62,7 +62,7 @@ def count_agreement(
 
 
 def _compare(x: NDArray, y: NDArray, router: Router) -> tuple[NDArray, NDArray, NDArray]:
-    """For every row: the same subset? chosen in both? how many experts in common?"""
+    """Return per row whether the subsets are equal, whether both are known, and the number of common experts."""
     missing = np.iinfo(x.dtype).max
     wide = x.ndim == 2
     same = (x == y).all(axis=1) if wide else x == y

@@ -66,12 +66,12 @@ def count_keys(
 
 
 def cell_type(trace: Trace) -> np.dtype:
-    """The type of cells: one never exceeds the tokens of its group, so 32 bits do unless a group may hold more."""
+    """Return the type of cells: a cell never exceeds the tokens of its group, so 32 bits suffice for most traces."""
     return np.dtype(np.uint32 if trace.n_counted < 1 << 32 else np.uint64)
 
 
 def table_bytes(key: TableKey, view: str, groups: int, dtype: np.dtype) -> int:
-    """What one table takes, with the row and the column for missing choices."""
+    """Return the bytes of one table, with the row and the column for missing choices."""
     _, sources, target = key
     sizes = (r.alphabet.size if view == "subset" else r.n_experts for r in (*sources, target))
     return groups * prod(size + 1 for size in sizes) * dtype.itemsize
@@ -167,5 +167,6 @@ def _feed(
 
 
 def read_only(array: NDArray) -> NDArray:
+    """Return the array, made read-only."""
     array.flags.writeable = False
     return array

@@ -78,7 +78,7 @@ class Counts:
         return len(self.clusters)
 
     def table(self, context: Context, router: Router) -> NDArray[np.unsignedinteger]:
-        """The table ``[group, context…, target]`` of one target router.
+        """Return the table ``[group, context…, target]`` of one target router.
 
         Raises
         ------
@@ -94,12 +94,12 @@ class Counts:
             ) from None
 
     def source(self, target: Router, back: int = 1) -> Router | None:
-        """The router `back` places before `target` in the chosen list, or None before the first."""
+        """Return the router `back` places before `target` in the chosen list, or None before the first."""
         place = [router.name for router in self.routers].index(target.name) - back
         return self.routers[place] if place >= 0 else None
 
     def __add__(self, other: "Counts") -> "Counts":
-        """The counts of both traces together; documents must be numbered apart.
+        """Add the counts of another trace, whose documents must have other numbers.
 
         Raises
         ------

@@ -49,6 +49,7 @@ class Sample:
     n_tokens_in_all: int
 
     def __len__(self) -> int:
+        """Return the number of rows."""
         return len(self.token)
 
     @property

@@ -43,7 +43,7 @@ class _Pair:
 def count_within(
     trace: Trace, counts: Counts, progress: Progress | None = None
 ) -> dict[str, NDArray[np.float64]]:
-    """Expected tables of adjacent routers if they were independent inside each document.
+    """Return the expected tables of adjacent routers if they were independent inside each document.
 
     Parameters
     ----------

@@ -51,6 +51,7 @@ class ExpertBatch:
 
 
 def missing_of(router: Router) -> int:
+    """Return the value that marks a missing expert of this router."""
     return int(np.iinfo(router.alphabet.expert_dtype).max)
 
 

@@ -40,7 +40,7 @@ class ExpertTask:
     def make(
         cls, context: Context, sources: tuple[Router, ...], target: Router, groups: int, zeros: Zeros
     ) -> "ExpertTask":
-        """An empty table."""
+        """Make an empty table."""
         shape = tuple(router.n_experts for router in (*sources, target))
         return cls(context, sources, target, zeros((groups, *shape)))
 
@@ -58,7 +58,7 @@ class ExpertTask:
         )
 
     def finished(self) -> NDArray[np.unsignedinteger]:
-        """The table."""
+        """Return the table."""
         return self.cells
 
     @staticmethod

@@ -120,7 +120,7 @@ def count_two(
     scratch: Array,
     table: Array,
 ) -> None:  # pragma: no cover - compiled
-    """The same for ``table[group, first · (size_second + 1) + second]``."""
+    """Add rows of every run to ``table[group, first · (size_second + 1) + second]``, as `count_one`."""
     held, group = 0, 0
     for r in range(len(starts)):
         begin, end = starts[r], stops[r] - lag
@@ -458,7 +458,7 @@ def tempered_log_likelihood(
 
 @compiled
 def _largest(score: Array, best: Array) -> None:  # pragma: no cover - compiled
-    """Indices of the largest scores, falling; the lower index wins a tie."""
+    """Find the indices of the largest scores in descending order; the lower index wins a tie."""
     held = 0
     for j in range(len(score)):
         if held == len(best) and score[j] <= score[best[held - 1]]:

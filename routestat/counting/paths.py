@@ -79,7 +79,7 @@ def count_paths(
     capacity: int = CAPACITY,
     progress: Progress | None = None,
 ) -> PathCounts:
-    """The `n_paths` most frequent paths through the chosen layers.
+    """Count the `n_paths` most frequent paths through the chosen layers.
 
     Paths are told apart by a 64-bit hash: among a million paths two coincide with probability 3·10⁻⁸.
     """

@@ -21,7 +21,7 @@ def permuted_tables(
     *,
     states: str = "subset",
 ) -> Iterator[NDArray[np.int64]]:
-    """The table ``[source, target]`` of the trace itself, then `n` in which clusters have traded target choices.
+    """Yield the table ``[source, target]`` of the trace, then `n` in which clusters exchange their target choices.
 
     Clusters of documents are permuted at random within bins of 8 of like length; token t of one meets token t of
     the other, counted through the documents of a cluster one after the other. All clusters of a bin are cut to the

@@ -54,7 +54,7 @@ class LinearPredictor:
 
     @property
     def answering(self) -> Iterator["LinearPredictor"]:
-        """This predictor, its fallback, the fallback of that, …"""
+        """The predictor, its fallback, the fallback of that, and so on."""
         at: LinearPredictor | None = self
         while at is not None:
             yield at
@@ -68,7 +68,7 @@ def count_decisions(
     threads: int | None = None,
     progress: Progress | None = None,
 ) -> Mapping[tuple[str, str], NDArray[np.float64]]:
-    """Sums ``[group, SUMS]`` of every predictor, keyed by (name, target router name).
+    """Return the sums ``[group, SUMS]`` of every predictor, keyed by (name, target router name).
 
     Parameters
     ----------

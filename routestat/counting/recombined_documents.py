@@ -23,7 +23,7 @@ MOST_UNITS, MOST_ROWS = 4096, 500_000
 
 
 def units_of(sample: Sample) -> NDArray[np.int64]:
-    """What is independent of the rest: each row's cluster, numbered from 0 on, ``[row]``."""
+    """Return the independent unit of each row, its cluster, numbered from 0, ``[row]``."""
     return np.unique(sample.cluster, return_inverse=True)[1].astype(np.int64)
 
 
@@ -161,7 +161,7 @@ def _known(sample: Sample, router: Router) -> NDArray[np.bool_]:
 def _series(
     sample: Sample, unit: NDArray[np.int64], units: int, known: NDArray[np.bool_], via: Router | None
 ) -> Series:
-    """The known rows of every unit and stratum."""
+    """Return the known rows of every unit and stratum."""
     stratum, strata = np.zeros(len(unit), np.int64), 1
     if via is not None:
         stratum, strata = sample.columns[via.name].astype(np.int64), via.alphabet.size
@@ -201,7 +201,7 @@ def _meet(
 
 
 def _kept(lengths: NDArray[np.int64]) -> NDArray[np.float64]:
-    """The share of each unit's rows ``[unit]`` that leaves `MOST_ROWS` or fewer: long ones are cut to one length."""
+    """Return the share of each unit's rows ``[unit]`` that leaves at most `MOST_ROWS`; long units are cut equally."""
     size = lengths.sum(axis=1)
     if size.sum() <= MOST_ROWS:
         return np.ones(len(size))

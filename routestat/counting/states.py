@@ -38,7 +38,7 @@ class StateTask:
     def make(
         cls, context: Context, sources: tuple[Router, ...], target: Router, groups: int, zeros: Zeros
     ) -> "StateTask":
-        """An empty table."""
+        """Make an empty table."""
         cells = prod(router.alphabet.size + 1 for router in (*sources, target))
         return cls(context, sources, target, zeros((groups, cells)), smallest_unsigned(cells))
 
@@ -68,7 +68,7 @@ class StateTask:
         count_two(context, target, cells, size, *where, block, self.cells)
 
     def finished(self) -> NDArray[np.unsignedinteger]:
-        """The table without the cells of what was missing."""
+        """Return the table without the cells of missing choices."""
         shape = tuple(router.alphabet.size + 1 for router in (*self.sources, self.target))
         return self.cells.reshape(-1, *shape)[(slice(None), *(slice(0, size - 1) for size in shape))]
 

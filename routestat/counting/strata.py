@@ -51,7 +51,7 @@ class Strata:
     by: str
 
     def pooled(self) -> NDArray[np.int64]:
-        """The table ``[group, source, target]`` of the same tokens without the strata."""
+        """Return the table ``[group, source, target]`` of the same tokens without the strata."""
         cell = (self.group * self.n_source + self.source) * self.n_target + self.target
         cells = np.bincount(cell, self.count, self.n_groups * self.n_source * self.n_target)
         return cells.astype(np.int64).reshape(self.n_groups, self.n_source, self.n_target)
@@ -118,7 +118,7 @@ def count_strata(
 def paired_cells(
     sample: Sample, source: Router, target: Router, rows: NDArray, partners: NDArray, states: str
 ) -> NDArray[np.int64]:
-    """The table ``[source, target]`` of the source's choice in `rows` and the target's in `partners`."""
+    """Return the table ``[source, target]`` of the source's choice in `rows` and the target's in `partners`."""
     (x, size_x), (y, size_y) = (_choices(sample, router, states) for router in (source, target))
     x, y = x[rows], y[partners]
     known = (x[:, 0] < size_x) & (y[:, 0] < size_y)
@@ -135,7 +135,7 @@ def _choices(sample: Sample, router: Router, states: str) -> tuple[NDArray[np.in
 
 
 def _stratum(sample: Sample, target: Router, by: str | Router) -> tuple[NDArray, NDArray[np.bool_]]:
-    """What makes each row's stratum, and whether it is known."""
+    """Return what defines each row's stratum, and whether it is known."""
     if by == "token":
         return sample.token, sample.token >= 0
     if by == "previous":
@@ -148,7 +148,7 @@ def _stratum(sample: Sample, target: Router, by: str | Router) -> tuple[NDArray,
 
 
 def _dealt(stratum: NDArray, rng: np.random.Generator) -> NDArray[np.intp]:
-    """A random order of the rows that leaves every row in its stratum."""
+    """Return a random order of the rows within each stratum."""
     order = np.empty(len(stratum), np.intp)
     # One float holds both keys: strata are whole numbers far below 2**53.
     order[np.argsort(stratum, kind="stable")] = np.argsort(stratum + rng.random(len(stratum)))

@@ -61,7 +61,7 @@ class Tail:
         return cls(np.empty(0, np.int32), np.empty(0, np.int32), {})
 
     def after(self, batch: Batch, rows: int) -> "Tail":
-        """The last `rows` rows once `batch` has been read."""
+        """Return the last `rows` rows after `batch` has been read."""
         joined = self.seam(batch, len(batch)) if len(batch) < rows else batch
         keep = slice(max(len(joined) - rows, 0), None)
         return Tail(
@@ -71,7 +71,7 @@ class Tail:
         )
 
     def seam(self, batch: Batch, rows: int) -> Batch:
-        """The tail followed by the first `rows` rows of `batch`."""
+        """Return the tail followed by the first `rows` rows of `batch`."""
         if not len(self.document):
             return Batch(
                 batch.document[:rows], batch.position[:rows], {n: v[:rows] for n, v in batch.columns.items()}

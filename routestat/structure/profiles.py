@@ -11,10 +11,11 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import special, stats
+from scipy import stats
 
 from routestat.errors import RoutestatError
 from routestat.inference.base.tables import Floats, numbers, read_only
+from routestat.inference.information.divergence import batch_divergence
 
 PAIRS_AT_ONCE = 1 << 21
 
@@ -53,22 +54,6 @@ def profile_matrix(profiles: ArrayLike, method: str = "pearson", diagonal: bool 
     itself = np.where(defined & diagonal, 0.0 if method == "jensen-shannon" else 1.0, np.nan)
     np.fill_diagonal(matrix, itself)
     return read_only(matrix)
-
-
-def row_profiles(table: ArrayLike) -> Floats:
-    """P(target | source) ``[source, target]`` of counts ``[source, target]`` or ``[group, source, target]``.
-
-    Every row and column stays in its place; a source that was never seen is a row of zeros, which
-    `profile_matrix` takes as undefined.
-    """
-    counts = np.asarray(table, dtype=np.float64)
-    if counts.ndim not in (2, 3):
-        raise RoutestatError(
-            f"table: wanted [source, target], with groups or without, got {counts.ndim} axes"
-        )
-    total = counts if counts.ndim == 2 else counts.sum(axis=0)
-    rows = total.sum(axis=1, keepdims=True)
-    return np.divide(total, rows, out=np.zeros_like(total), where=rows > 0)
 
 
 def sorted_loads(loads: Iterable[ArrayLike], places: int | None = None) -> Floats:
@@ -121,9 +106,8 @@ def _jensen_shannon(rows: Floats) -> Floats:
     out = np.zeros((len(rows), len(rows)))
     for i, mine in enumerate(shares[:-1]):
         others = shares[i + 1 :]
-        middle = (mine + others) / 2.0
-        nats = special.rel_entr(mine, middle).sum(axis=1) + special.rel_entr(others, middle).sum(axis=1)
-        out[i, i + 1 :] = out[i + 1 :, i] = np.clip(nats / (2.0 * np.log(2.0)), 0.0, 1.0)
+        bits = batch_divergence(mine, others) / np.log(2.0)
+        out[i, i + 1 :] = out[i + 1 :, i] = np.clip(bits, 0.0, 1.0)
     return out
 
 

@@ -20,6 +20,11 @@ SMALLEST_SUM = 1e-4
 LARGEST_SUM_PER_TOKEN = 1e4
 
 
+def x_log_x(values: Floats) -> Floats:
+    """x ln x, element by element, in nats; 0 at 0."""
+    return values * np.log(np.where(values > 0, values, 1.0))
+
+
 def log_rising(x: ArrayLike, n: ArrayLike) -> Floats:
     """lnGamma(x + n) - lnGamma(x) for x > 0 and n >= 0, element by element, without cancellation at large x."""
     x, n = np.broadcast_arrays(np.asarray(x, dtype=np.float64), np.asarray(n, dtype=np.float64))
@@ -84,6 +89,14 @@ def chi2_tail(statistic: float, dof: float) -> float:
 
 
 _LN10 = math.log(10.0)
+
+
+def log10_t_tail(score: float, dof: float) -> float:
+    """Compute log10 P(t_dof > score), one-sided and finite."""
+    if score > 0:
+        # Far out one tail is half of both; where it is not small its logarithm loses nothing.
+        return float(log10_t_tails(score, dof)) - math.log10(2.0)
+    return math.log10(stats.t.sf(score, dof))
 
 
 def log10_t_tails(score: ArrayLike, dof: ArrayLike) -> Floats:

@@ -121,7 +121,7 @@ class PrefixCollector:
 
 
 def _taken(parts: list[NDArray[np.uint64]]) -> NDArray[np.uint64]:
-    """The parts as one array, and the list emptied."""
+    """Return the parts as one array and empty the list."""
     whole = np.concatenate(parts)
     parts.clear()
     return whole

@@ -45,7 +45,7 @@ class Repeats:
 
 
 def row_bits(keys: NDArray[np.uint64]) -> NDArray[np.float64]:
-    """What each row says at least, in bits: its frequency beyond its own two places, 0 where it repeats the one before.
+    """Return a lower bound on the information of each row in bits, from its frequency at other places.
 
     Parameters
     ----------
@@ -155,7 +155,7 @@ def find_repeats(keys: NDArray[np.uint64], document: NDArray[np.integer], n_laye
 def _believed(
     joins: list[tuple[int, int, int]], n_documents: int, n_layers: int
 ) -> list[tuple[int, int, int]]:
-    """Joins (document, row, distance) that windows make: all of one stride, where there are several documents."""
+    """Keep the joins (document, row, distance) that windows explain: those of one stride in several documents."""
     if n_layers > 1 and n_documents < SEVERAL:
         return joins
     documents: dict[int, set[int]] = defaultdict(set)

@@ -260,7 +260,7 @@ def _entropy(share: float) -> float:
 
 
 def connected_parts(*labels: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Connected parts ``[document]`` of documents that share a label of any kind; a label below 0 joins nothing.
+    """Return the connected parts ``[document]`` of documents that share a label; a label below 0 joins nothing.
 
     A part is named by the place of its first document.
     """

@@ -49,7 +49,7 @@ class UnitSummary:
     overlapping: int = 0
 
     def sentences(self) -> tuple[str, ...]:
-        """What a reader has to know, one sentence each; none where every document is a unit and nothing is left out."""
+        """Return one sentence for each fact to report; none where every document is a unit and nothing is left out."""
         return tuple(text for text in (self._clusters(), self._template(), self._overlaps()) if text)
 
     def _clusters(self) -> str:
@@ -107,7 +107,7 @@ def _because(reason: str) -> str:
 def summarise_units(
     trace: Trace, n_documents: int | None = None, clusters: NDArray[np.int32] | None = None
 ) -> UnitSummary:
-    """The units of a trace.
+    """Summarise the units of a trace.
 
     Parameters
     ----------

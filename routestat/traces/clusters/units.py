@@ -29,7 +29,7 @@ CLUSTER_COLUMN = "cluster_column"
 
 
 def named_column(name: str) -> str:
-    """The column of the documents that keeps a source's field of this name; the store has columns of its own."""
+    """Return the column of the documents for a source's field of this name, apart from the store's own columns."""
     return f"source_{name}" if name in (*FOUND, LABEL) else name
 
 
@@ -61,6 +61,7 @@ class Units:
     _place: NDArray[np.int64] | None = field(init=False)
 
     def __post_init__(self) -> None:
+        """Assign the groups and freeze the arrays."""
         names, rank = np.unique(self.cluster, return_inverse=True)
         # Clusters of one document each are told by its number, so that traces counted apart agree on groups.
         slot = self.document if len(names) == len(self.document) else rank
@@ -102,11 +103,11 @@ class Units:
         return np.asarray(self._place[document])
 
     def cluster_of(self, document: NDArray[np.int32]) -> NDArray[np.int32]:
-        """The cluster of each document."""
+        """Return the cluster of each document."""
         return np.asarray(self.cluster[self.places(document)])
 
     def group_of(self, document: NDArray[np.int32], groups: int) -> NDArray[np.int64]:
-        """The group of each document: all documents of a cluster are in one, and clusters go round the groups."""
+        """Return the group of each document; a cluster lies in one group, and clusters take the groups in turn."""
         return np.asarray(self._slot[self.places(document)] % groups)
 
     def left_out(self, template: str) -> NDArray[np.int64]:
@@ -121,7 +122,7 @@ class Units:
         return np.maximum(left_out, self.repeated)
 
     def behind(self, document: NDArray[np.int32], rows: NDArray[np.int64]) -> "Units":
-        """The same where each document ``[document]`` begins with so many more `rows`; those not known are alone."""
+        """Return the units if each document ``[document]`` had `rows` more rows at its start; others are alone."""
         alone = Units.alone(document)
         at = np.searchsorted(alone.document, self.document)
         cluster, template, repeated = alone.cluster.copy(), alone.template.copy(), alone.repeated.copy()
@@ -143,7 +144,7 @@ class Units:
         return Units(new, new[first[inverse]], self.template[at], self.reason[at], repeated)
 
     def to_columns(self) -> dict[str, pa.Array]:
-        """The columns of the store's documents, in the order of `document`."""
+        """Return the columns for the store's documents, in the order of `document`."""
         columns = {
             CLUSTER: pa.array(self.cluster, pa.int32()),
             REASON: pa.array(self.reason.tolist(), pa.string()),
@@ -153,7 +154,7 @@ class Units:
 
 
 def units_in(documents: pa.Table) -> Units | None:
-    """The units that a store's documents carry; None where they carry none, or not of all documents.
+    """Read the units from a store's documents; None where they are not stored, or not for all documents.
 
     Raises
     ------
@@ -193,7 +194,7 @@ def find_units(
     overlaps: NDArray[np.int64] | None = None,
     copied: NDArray[np.bool_] | None = None,
 ) -> Units:
-    """The clusters and the template of a trace's documents.
+    """Find the clusters and the template of a trace's documents.
 
     Parameters
     ----------
@@ -279,6 +280,6 @@ def _labels(documents: pa.Table, column: str, number: NDArray[np.int32]) -> NDAr
 
 
 def relabelled(units: Units, labels: ArrayLike) -> Units:
-    """The same documents in other clusters, one label each; a cluster is named by its first document."""
+    """Return the documents in other clusters, one label each; a cluster is named by its first document."""
     _, first, inverse = np.unique(np.asarray(labels), return_index=True, return_inverse=True)
     return replace(units, cluster=units.document[first[inverse]])

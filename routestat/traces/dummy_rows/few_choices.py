@@ -44,7 +44,7 @@ def phase_is_handful(found: RowRuns) -> bool:
 
 
 def same_in_every_layer(found: RowRuns) -> NDArray[np.bool_]:
-    """A few rows with the same ids in every layer, more than layers agree by chance."""
+    """Return which runs hold the same ids in every layer, if they are few and more than expected by chance."""
     runs, rows = found.runs, int(found.n_phase.sum())
     alike = runs["alike"]
     if found.n_layers < LEAST_ALIKE_LAYERS or not LONG <= found.n_alike <= MOST_ALIKE * rows:

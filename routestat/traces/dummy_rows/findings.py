@@ -121,7 +121,7 @@ def findings(
 def findings_of(
     trace: Trace, documents: Sequence[int] | None = None, layers: Sequence[int] | None = None
 ) -> tuple[Finding, ...]:
-    """The findings of a trace, or of some of its documents; of layers that are not asked for none, unless dropped."""
+    """Return the findings of a trace or some of its documents; those of layers outside `layers` only if dropped."""
     found = trace.not_measured
     if layers is not None and trace.dummy_rows == "keep":
         found = replace(found, layers=tuple(layer for layer in found.layers if layer in layers))

@@ -38,6 +38,7 @@ class NotMeasured:
     layers: tuple[int, ...] = ()
 
     def __bool__(self) -> bool:
+        """Return whether anything was found."""
         return bool(len(self.ranges) or self.layers)
 
     @property
@@ -56,7 +57,7 @@ class NotMeasured:
 
     @classmethod
     def from_json(cls, content: bytes, n_rows: int) -> "NotMeasured | None":
-        """What `to_json` wrote; None if it is of other rows or of another version, and has to be found anew."""
+        """Read what `to_json` wrote; None if it is of other rows or of another version."""
         try:
             held = read_json(content)
             if held.get("version") != 1 or held.get("n_rows") != n_rows:

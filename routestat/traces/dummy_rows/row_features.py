@@ -35,6 +35,7 @@ class LayerLevels:
     sample: list[list[NDArray]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        """Make the lists, one entry per layer."""
         self.sample = [[] for _ in range(self.n_layers)]
         self.low, self.high = [None] * self.n_layers, [None] * self.n_layers
         self.rows = np.zeros(self.n_layers, np.int64)
@@ -56,14 +57,14 @@ class LayerLevels:
         self.rows[layer] += len(values)
 
     def most_frequent(self, layer: int) -> float:
-        """The share of the most frequent choice of a layer in the first rows; 0 where there are none."""
+        """Return the share of the most frequent choice of a layer in the first rows; 0 without rows."""
         if not self.sample[layer]:
             return 0.0
         times = np.unique(np.concatenate(self.sample[layer]), axis=0, return_counts=True)[1]
         return float(times.max() / times.sum())
 
     def constant(self, layer: int) -> NDArray | None:
-        """The one choice of a layer, as stored; None if there are several, or none."""
+        """Return the only choice of a layer, as stored; None if there are several, or none."""
         low, high = self.low[layer], self.high[layer]
         return low if low is not None and high is not None and np.array_equal(low, high) else None
 
@@ -71,7 +72,7 @@ class LayerLevels:
 def features_of_stored_rows(
     record: pa.RecordBatch, routers: Sequence[Router], levels: LayerLevels
 ) -> RowFeatures:
-    """The marks of stored rows; `levels` takes in what each layer holds."""
+    """Return the features of stored rows, and add their values to `levels`."""
     batch = to_batch(record)
     columns = [batch.columns[router.name] for router in routers]
     missing = [
@@ -102,7 +103,7 @@ def features_of_raw_rows(
     decode: NDArray[np.bool_] | None,
     token: NDArray[np.integer] | None,
 ) -> RowFeatures:
-    """The marks of rows ``[token, layer, slot]`` as a reader found them; −1 is missing."""
+    """Return the features of rows ``[token, layer, slot]`` as a reader found them; −1 is missing."""
     columns = [experts[:, layer] for layer in range(experts.shape[1])]
     n, top_k = len(experts), experts.shape[2]
     return _marked(

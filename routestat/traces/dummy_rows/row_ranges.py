@@ -21,7 +21,7 @@ MOST_OF_A_PHASE = 0.95
 
 
 def find_rows(found: RowRuns) -> NDArray:
-    """The rows that are no measurements, as ranges ``[range]`` of `RANGE`."""
+    """Find the dummy rows, as ranges ``[range]`` of `RANGE`."""
     runs, kind = found.runs, suspicious(found)
     at = np.flatnonzero(kind != "")
     rows, first, last = runs["row"][at], runs["first"][at], runs["last"][at]
@@ -52,7 +52,7 @@ def find_rows(found: RowRuns) -> NDArray:
 
 
 def _opens(found: RowRuns, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The first row of the document of each row."""
+    """Return the first row of the document of each row."""
     first = found.runs["row"][found.runs["opens"]]
     return np.asarray(first[np.searchsorted(first, rows, side="right") - 1])
 
@@ -60,7 +60,7 @@ def _opens(found: RowRuns, rows: NDArray[np.int64]) -> NDArray[np.int64]:
 def _block_starts(
     rows: NDArray[np.int64], n: NDArray[np.int64], opens: NDArray[np.int64]
 ) -> NDArray[np.int64]:
-    """The first row of the block of adjacent ranges of one document that each range is in."""
+    """Return the first row of the block of adjacent ranges of one document that each range is in."""
     fresh = np.ones(len(rows), bool)
     fresh[1:] = (rows[1:] != rows[:-1] + n[:-1]) | (opens[1:] != opens[:-1])
     return np.asarray(rows[np.flatnonzero(fresh)[np.cumsum(fresh) - 1]]) if len(rows) else rows

@@ -59,7 +59,7 @@ class RowFeatures:
     token: NDArray[np.int32] | None
 
     def taken(self, rows: NDArray) -> "RowFeatures":
-        """Some of the rows."""
+        """Return some of the rows."""
         return RowFeatures(
             self.document[rows],
             self.position[rows],

@@ -160,7 +160,7 @@ class RunCollector:
 
 
 def _segments(pieces: NDArray) -> NDArray:
-    """The segments, from runs that end where the phase changes."""
+    """Return the segments, from runs that end where the phase changes."""
     found = pieces[pieces["starts"]].copy()
     tails = pieces[pieces["ends"]]
     found["n"] = tails["row"] + tails["n"] - found["row"]
@@ -169,7 +169,7 @@ def _segments(pieces: NDArray) -> NDArray:
 
 
 def _across_phases(pieces: NDArray) -> NDArray:
-    """Runs that go on where the phase changes, in one."""
+    """Merge runs that continue where the phase changes."""
     if not len(pieces):
         return pieces
     new = np.ones(len(pieces), bool)

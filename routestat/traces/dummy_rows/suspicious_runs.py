@@ -52,7 +52,7 @@ LEAST_OWN = 0.02
 
 
 def suspicious(found: RowRuns) -> NDArray[np.str_]:
-    """The kind of each kept run ``[run]`` that is no measurement; empty: it is one.
+    """Return the kind of each run ``[run]`` of dummy rows; empty for all other runs.
 
     Parameters
     ----------
@@ -99,7 +99,7 @@ class _Search:
         self.kind[marked & (self.kind == "")] = kind
 
     def _edges(self, here: NDArray[np.bool_], side: str) -> NDArray[np.bool_]:
-        """Runs at one edge that are longer than runs inside documents explain."""
+        """Return the runs at one edge that are longer than runs inside documents explain."""
         nothing = np.zeros(len(here), bool)
         n = int(here.sum())
         loops = side == "ends" and self.unknown and not self.never
@@ -122,7 +122,7 @@ class _Search:
         return nothing
 
     def _of_the_text(self) -> NDArray[np.bool_]:
-        """Runs of values that stand in long runs inside documents as well: indents, rules."""
+        """Return runs of values that also occur in long runs inside documents, such as indents and rules."""
         values, times = np.unique(
             self.runs["key"][self.inside & (self.runs["n"] >= LONG)], return_counts=True
         )
@@ -135,7 +135,7 @@ class _Search:
         return np.append(np.arange(1, LONG), lengths), np.append(self.found.lengths[1:], times)
 
     def _values(self, here: NDArray[np.bool_], side: str) -> NDArray[np.bool_]:
-        """Runs at one edge of values that stand at edges and hardly elsewhere."""
+        """Return runs at one edge whose value occurs at edges and hardly elsewhere."""
         runs, marked, n = self.runs, np.zeros(len(here), bool), int(here.sum())
         long = here & (runs["n"] >= LONG // 2)
         if np.count_nonzero(long) < LEAST_DOCUMENTS:
@@ -188,14 +188,14 @@ class _Search:
         )
 
     def _token_elsewhere(self, value: int, runs: NDArray[np.bool_]) -> float:
-        """The part of tokens that are this one where some runs are not."""
+        """Return the share of tokens with this id outside some runs."""
         tokens = np.concatenate([part[2] for part in self.found.sample.values()])
         part = len(tokens) / max(int(self.found.n_phase.sum()), 1)
         elsewhere = np.count_nonzero(tokens == value) - part * self.runs["n"][runs].sum()
         return float((max(elsewhere, 0.0) + 1.0) / (len(tokens) + 1.0))
 
     def _tokens(self, here: NDArray[np.bool_], side: str) -> NDArray[np.bool_]:
-        """Runs at one edge over one token that stands at edges and hardly elsewhere: padding by its token."""
+        """Return runs at one edge over one token that occurs at edges and hardly elsewhere: padding by its token."""
         runs, marked, n = self.runs, np.zeros(len(here), bool), int(here.sum())
         edge = runs["tail" if side == "ends" else "head"]
         # A row of the text may go on as the padding does, which makes two tokens.
@@ -230,7 +230,7 @@ class _Search:
         return np.asarray(blank & (runs["n"] >= least))
 
     def _gap(self) -> NDArray[np.bool_]:
-        """Runs that are longer than all others by more than a heavy tail explains."""
+        """Return runs that are longer than all others by more than a heavy tail explains."""
         runs, marked = self.runs, np.zeros(len(self.kind), bool)
         own = self.kind == ""
         worth = np.where(own & self.once, runs["x"], 0)
@@ -249,7 +249,7 @@ class _Search:
         return marked
 
     def _no_loops(self) -> NDArray[np.bool_]:
-        """Runs that are no rule across a page, nor a generation that loops over one token until it ends."""
+        """Return runs that are neither a rule across a page nor a generation that loops over one token to its end."""
         runs = self.runs
         zeros = runs["blank"] & (self.found.n_layers >= LEAST_ALIKE_LAYERS - 1)
         to_the_end = runs["ends"] & ~runs["starts"] & ~zeros
@@ -273,8 +273,10 @@ class _Search:
 
 
 def _chance(lengths: NDArray, times: NDArray, length: int) -> float:
-    """Probability that a row inside a document has so many equal ones up to it; one more run, twice as long as the
-    longest, is taken as seen."""
+    """Return the probability that a row inside a document ends a run of at least this length.
+
+    One more run, twice as long as the longest, is taken as observed.
+    """
     longest = int(lengths[times > 0].max(initial=1))
     further = 2 * longest if longest > 1 else 1
     ends = np.clip(lengths - length + 1, 0, None) @ times + max(further - length + 1, 0) + 1

@@ -36,7 +36,7 @@ def refuse_counted(path: Path, opened: Callable[[], Any]) -> None:
 
 
 def of_safetensors(path: Path) -> str | None:
-    """The format of a ``.safetensors``; None if it is none that is known."""
+    """Return the format of a ``.safetensors``; None if it is not known."""
     held = safetensors_file(path)
     if is_raw(held) or (held and all(one.ndim == 3 and one.dtype.kind in "iu" for one in held.values())):
         return "tensorrt-llm"
@@ -45,7 +45,7 @@ def of_safetensors(path: Path) -> str | None:
 
 
 def of_archive(path: Path) -> str | None:
-    """An ``.npz`` and a ``.pt`` are both zip files; the names inside tell."""
+    """Return the format of an ``.npz`` or ``.pt``, both zip files, by the names of their members."""
     try:
         with ZipFile(path) as archive:
             names = archive.namelist()
@@ -78,7 +78,7 @@ def _n_axes(path: Path, name: str) -> int:
 
 
 def of_torch(path: Path) -> str | None:
-    """The format of a ``.pt``; None if it is none that is known."""
+    """Return the format of a ``.pt``; None if it is not known."""
     held = torch_file(path)
     if isinstance(held, dict):
         if "records" in held or "logical_count" in held:

@@ -254,7 +254,7 @@ def _documents(path: Path, arrays: dict[str, NDArray], document: NDArray, n: int
 
 
 def _clusters(path: Path, arrays: dict[str, NDArray], name: str, document: NDArray) -> list[int | str]:
-    """The cluster of every document, from an array with a value a token or a document."""
+    """Return the cluster of every document, from an array with one value per token or per document."""
     if name not in arrays:
         raise FormatError(f"{path}: --cluster {name}: no such array, and the documents have no such column")
     numbers, first = np.unique(document, return_index=True)

@@ -39,7 +39,7 @@ MOST_FAILED = 1000
 
 
 def detect(path: Path, options: ImportOptions | None = None) -> str:
-    """The name of the format that `path` is in; some formats are known only by what is `wanted` of them.
+    """Return the name of the format of `path`; some formats are known only by the `options`.
 
     ``parquet`` is what `convert` wrote.
 
@@ -83,7 +83,7 @@ def _of_folder(path: Path) -> str | None:
 
 
 def _of_tables(files: list[Path]) -> str | None:
-    """What the first file that is something is; texts and summaries may lie beside tables."""
+    """Return the format of the first file that has one; texts and summaries may be stored with tables."""
     wrong: FormatError | None = None
     for file in files:
         if is_table_name(file):

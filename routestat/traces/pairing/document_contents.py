@@ -76,7 +76,7 @@ class Contents:
         self._last = np.array([pow(_POWER, max(one.rows - 1, 0), 1 << 64) for one in contents], np.uint64)
 
     def without(self, first: int, last: int) -> NDArray[np.uint64]:
-        """The polynomials of what remains without so many rows at either end; meaningless where fewer rows are."""
+        """Return the polynomials without so many rows at either end; undefined for documents with fewer rows."""
         total = self._whole.copy()
         for place in range(first):
             total -= self._head[:, place] * np.uint64(pow(_POWER, place, 1 << 64))
@@ -117,7 +117,7 @@ class _Reading:
 
 
 def contents_of(batches: Iterable[Batch], keys: Keys) -> dict[int, Content]:
-    """The content of every document, in the order of the rows.
+    """Compute the content of every document, in the order of the rows.
 
     Parameters
     ----------
@@ -176,7 +176,7 @@ def _facts(trace: Trace, column: str) -> dict[int, str | None]:
 
 
 def documents_of_domain(documents: Sequence[Document], domain: str | None, option: str) -> list[Document]:
-    """The documents of one domain; all of them if None.
+    """Return the documents of one domain; all of them if None.
 
     Raises
     ------

@@ -188,7 +188,7 @@ def _shortened(rows: NDArray[np.int64], head: int, tail: int) -> NDArray[np.bool
 
 
 def _by_name(a: Sequence[Document], b: Sequence[Document]) -> list[Pair]:
-    """The first of a name with the first, and so on; documents without a name have no partner."""
+    """Pair the first document of a name with the first, and so on; documents without a name are not paired."""
     keyed: dict[str, deque[Document]] = defaultdict(deque)
     for one in b:
         if one.name:
@@ -242,7 +242,7 @@ def number_documents(
     aligned: bool,
     reasons: tuple[str, ...],
 ) -> Pairing:
-    """The documents of both under new numbers: those in both first, under the same."""
+    """Give the documents of both traces new numbers: common documents first, under the same numbers."""
     common = len(found)
     numbers_a = {one.a: new for new, one in enumerate(found)}
     numbers_b = {one.b: new for new, one in enumerate(found)}

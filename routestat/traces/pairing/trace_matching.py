@@ -167,7 +167,7 @@ def _by_shift(
 def _of_documents(
     documents: tuple[Sequence[Document], Sequence[Document]], pairing: Pairing, wish: str
 ) -> list[str]:
-    """What was paired, by what, and why the rest was not."""
+    """Return notes on which documents were paired, by what, and why others were not."""
     sizes = [len(some) for some in documents]
     rest = [size - pairing.n_common for size in sizes]
     if pairing.by == SAME and not any(rest):

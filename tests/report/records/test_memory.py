@@ -14,7 +14,7 @@ from routestat.counting.context import Context
 from routestat.counting.counts import count
 from routestat.forecast.factorised_fit import fit_factorised
 from routestat.inference.association.stratified import StratifiedIndependence
-from routestat.inference.base.jackknife import Estimates
+from routestat.inference.base.estimate import Estimate, Estimates
 from routestat.inference.information.mutual_information import InformationInterval
 from routestat.inference.markov.order_selection import choose_order
 from routestat.inference.markov.order_tests import OrderTests
@@ -157,11 +157,11 @@ def test_order_records_are_the_findings(reports):
 
 def pairs_of(cmi, low, high, nothing, adjacent=0.5):
     """Pairs of three layers with such information, and such information given the layer between."""
-    found = InformationInterval(cmi, cmi, 0.0, low, high, 0.95, 100, 40)
+    found = InformationInterval(Estimate(cmi, low, high, 0.0, 40, plugin=cmi), 0.95, 100)
     test = StratifiedIndependence(0.5, math.log10(0.5), 1.0, 100, 40, 1)
     routers = [Router(layer, 4, 2) for layer in range(3)]
     empty = dict.fromkeys(field.name for field in fields(LayerPair))
-    total = InformationInterval(adjacent, adjacent, 0.0, 0.0, 1.0, 0.95, 100, 40)
+    total = InformationInterval(Estimate(adjacent, 0.0, 1.0, 0.0, 40, plugin=adjacent), 0.95, 100)
     skip = ConditionalDependence(found, 0.0, nothing, test)
     first, second = (
         LayerPair(**empty | {"source": a, "target": b, "information": total, "skip": skip})
@@ -585,8 +585,8 @@ def test_what_the_id_tells_by_hand(beside, mostly):
 
 def last_of(band, value, low, high):
     """The band with other numbers at its end."""
-    arrays = [np.array(getattr(band, name)) for name in ("value", "low", "high", "plugin")]
-    for array, number in zip(arrays, (value, low, high, value), strict=True):
+    arrays = [np.array(getattr(band, name)) for name in ("value", "low", "high", "standard_error", "plugin")]
+    for array, number in zip(arrays, (value, low, high, 0.0, value), strict=True):
         array[-1] = number
     return Estimates(*arrays)
 

@@ -44,7 +44,7 @@ def write(tmp_path, experts, iterations=(540,), scores=True, samples=(5, 7)):
 def test_documents_end_with_a_token(capsys, tmp_path, experts):
     folder = write(tmp_path, experts)
     trace, got, err = stored(capsys, folder, tmp_path, "--end-of-document", 0, "--n-experts", 16)
-    assert "taken for FLAME-MoE-Traces" in err
+    assert "recognised as FLAME-MoE-Traces" in err
     assert trace.meta.layers == (2, 3)
     assert trace.meta.extra["iteration"] == 540
     assert np.array_equal(subsets(got.experts), subsets(experts))

@@ -33,7 +33,7 @@ def parse_axes(text: str) -> tuple[int, ...]:
 
 
 def oriented(experts: NDArray[np.integer], axes: str | None) -> NDArray[np.integer]:
-    """The array as ``[…, token, layer, slot]``; only its last three axes are named."""
+    """Return the array as ``[…, token, layer, slot]``; only its last three axes are named."""
     if axes is None:
         return experts
     before = experts.ndim - len(AXES)
@@ -79,7 +79,7 @@ def refuse_doubtful_axes(
 
 
 def _contradiction(shape: Sequence[int], lengths: Mapping[str, Mapping[str, int]]) -> str:
-    """An array beside that is as long as another axis than its own."""
+    """Describe another array whose length fits another axis than its own."""
     for axis, other in ((0, 1), (1, 0)):
         for name, length in lengths.get(AXES[axis], {}).items():
             if length == shape[other] != shape[axis]:
@@ -97,7 +97,7 @@ def _confirmed(shape: Sequence[int], lengths: Mapping[str, Mapping[str, int]]) -
 
 
 def _unusual(shapes: Sequence[Sequence[int]]) -> str:
-    """What speaks against tokens first; arrays of several requests differ in tokens, never in layers."""
+    """Describe what contradicts tokens first; arrays of several requests differ in tokens, never in layers."""
     tokens, layers = ({shape[axis] for shape in shapes} for axis in (0, 1))
     if len(layers) > 1:
         return "" if len(tokens) > 1 else "the second axis differs from array to array, the first does not"

@@ -40,7 +40,7 @@ UNREADABLE = (
 
 
 def unbase64(where: str, text: Any) -> bytes:
-    """The bytes behind a base64 string."""
+    """Decode a base64 string."""
     if not isinstance(text, str):
         raise FormatError(f"{where}: wanted a base64 string, got {kind_of(text)}")
     try:
@@ -50,7 +50,7 @@ def unbase64(where: str, text: Any) -> bytes:
 
 
 def integer_type(where: str, name: Any) -> np.dtype:
-    """The integer type of that name."""
+    """Return the integer type of that name."""
     try:
         # NumPy warns of names that it is about to forget.
         with warnings.catch_warnings():
@@ -75,7 +75,7 @@ def from_buffer(where: str, raw: bytes, dtype: Any, shape: Sequence[int]) -> NDA
 
 
 def npy_bytes(where: str, raw: bytes) -> NDArray:
-    """The array of an ``.npy`` in memory."""
+    """Read an ``.npy`` from memory."""
     try:
         array = np.load(io.BytesIO(raw), allow_pickle=False)
     except UNREADABLE as error:
@@ -86,7 +86,7 @@ def npy_bytes(where: str, raw: bytes) -> NDArray:
 
 
 def numpy_file(path: Path) -> dict[str, NDArray]:
-    """The arrays of an ``.npz`` by name; an ``.npy`` is called by the empty string."""
+    """Read the arrays of an ``.npz`` by name; the array of an ``.npy`` is named by the empty string."""
     try:
         # Opened here, for NumPy leaves open what it cannot read.
         with path.open("rb") as handle:
@@ -136,7 +136,7 @@ def _has_truth(value: Any, n_axes: int) -> bool:
 
 
 def _odd_row(value: Any, depth: int) -> str:
-    """The first row that is not as the first one, in words; nothing where rows are no lists."""
+    """Describe the first row whose shape differs from that of row 0; empty where rows are not lists."""
     if not isinstance(value, list | tuple) or not value or not depth:
         return ""
 

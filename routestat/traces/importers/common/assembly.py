@@ -160,7 +160,7 @@ def check_imported(
 
 
 def _written(path: Path, column: str, value: Any) -> Any:
-    """A value of the documents, if it can be written: JSON can hold text that is no Unicode."""
+    """Return a value of the documents if it can be stored: JSON can hold text that is not Unicode."""
     if isinstance(value, str):
         try:
             require_text(value, column)
@@ -184,5 +184,5 @@ def routers_of(path: Path, layers: Sequence[int], n_experts: int, top_k: int) ->
 
 
 def _shortly(path: Path, place: str) -> str:
-    """A place without the path that the message begins with."""
+    """Return a place without the path that the message begins with."""
     return place.removeprefix(str(path)).lstrip("/:,. ") or path.name

@@ -99,7 +99,7 @@ def mask_of_copies(
 
 
 def narrow(experts: NDArray[np.integer]) -> NDArray[np.integer]:
-    """The same ids in the narrowest signed integers, for −1 must fit."""
+    """Return the same ids in the narrowest signed integers that hold them and −1."""
     largest = int(experts.max()) if experts.size else 0
     for dtype in (np.int8, np.int16, np.int32):
         if largest <= np.iinfo(dtype).max and (not experts.size or experts.min() >= np.iinfo(dtype).min):
@@ -114,7 +114,7 @@ def pick_layers(
     wanted: Sequence[int] | None,
     notes: list[str],
 ) -> tuple[NDArray[Number], list[int]]:
-    """The wanted layers of ``[token, layer, slot]`` and their numbers.
+    """Return the wanted layers of ``[token, layer, slot]`` and their numbers.
 
     Where the file does not number its layers (`axis` is None), as many wanted layers as there are name them in
     order; fewer pick them from an axis that holds all layers of the model.

@@ -80,7 +80,7 @@ def advice(name: str) -> str:
 
 
 def counts_in_arrays(arrays: Mapping[str, NDArray]) -> str | None:
-    """What says that arrays hold counts; None if nothing does, or one of them holds choices."""
+    """Describe what shows that arrays hold counts; None if nothing does, or one of them holds choices."""
     numbers = {name: array for name, array in arrays.items() if array.dtype.kind in "iuf"}
     parts = {name: re.split(r"[/.]", name) for name in numbers}
     if not numbers or any(CHOICES.fullmatch(part) for names in parts.values() for part in names):

@@ -56,7 +56,7 @@ def refuse_if_counts(path: Path) -> None:
 
 
 def _counts_in_json(path: Path) -> str | None:
-    """What in the first object of the file says that it counts."""
+    """Describe what in the first object of the file shows that it holds counts."""
     value = _first_value(path)
     members = list(_members(value, DEPTH))
     names = [name for name, _ in members]
@@ -79,7 +79,7 @@ def _counts_in_json(path: Path) -> str | None:
 
 
 def _first_value(path: Path) -> Any:
-    """The first line of a file, or all of it; None if it is no JSON."""
+    """Return the first line of a file as JSON, or else all of it; None if it is not JSON."""
     try:
         with path.open(encoding="utf-8-sig") as handle:
             first = next((line for line in handle if line.strip()), "")
@@ -129,7 +129,7 @@ def _layers_of_counts(value: Any) -> bool:
 
 
 def counts_in_columns(names: Sequence[str], rows: Sequence[Sequence[Any]] = ()) -> str | None:
-    """What in the columns of a table says that it counts; None if nothing does.
+    """Describe what in the columns of a table shows that it holds counts; None if nothing does.
 
     Parameters
     ----------

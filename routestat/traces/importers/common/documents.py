@@ -62,7 +62,7 @@ CLUSTER_FIELDS = ("conversation_id", "session_id", "group_id", "group_index", "p
 
 
 def cluster_of(where: str, record: Mapping[str, Any], options: ImportOptions) -> str | int | None:
-    """What a record says it belongs together with: the wanted field, or one that is known to mean that.
+    """Return the cluster of a record: the field named by --cluster, or one that is known to have that meaning.
 
     Raises
     ------
@@ -138,7 +138,7 @@ def join_documents(
 
 
 def _unlike(found: Sequence[SourceDocument]) -> list[str]:
-    """Notes on documents that lack what others have: one may be cut off, or miss a field."""
+    """Return notes on documents that lack what others have: one may be cut off, or lack a field."""
     notes = []
     empty = sum(not len(one.experts) for one in found)
     if empty:
@@ -170,7 +170,7 @@ def _described(found: Sequence[SourceDocument], options: ImportOptions) -> dict[
 
 
 def _tokens_of_rows(one: SourceDocument) -> NDArray[np.int64]:
-    """The token id of every row; −1 where the file does not say."""
+    """Return the token id of every row; −1 where the file does not give it."""
     ids = np.full(len(one.experts), -1, np.int64)
     if one.tokens is not None:
         known = np.asarray(one.tokens, np.int64)[one.first : one.first + len(ids)]

@@ -80,7 +80,7 @@ class FailedRecords:
 
 
 def responses(file: Path, failed: FailedRecords) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The objects of a JSON or JSON Lines file with their places; null is a response that never came."""
+    """Yield the objects of a JSON or JSON Lines file with their places; null is a response that never came."""
     for where, value in json_values(file):
         if value is None:
             failed.leave_out(where, "null")
@@ -107,7 +107,7 @@ def failure_of(record: Mapping[str, Any], choice: Mapping[str, Any] | None = Non
 
 
 def _ending(one: Mapping[str, Any]) -> str | None:
-    """The word by which a record says how it ended."""
+    """Return the word by which a record says how it ended."""
     meta = one.get("meta_info")
     holders = (one, meta) if isinstance(meta, Mapping) else (one,)
     for holder in holders:

@@ -51,7 +51,7 @@ class Logits:
 def found_logits(
     where: str, value: Any, axes: str | None, wanted: Sequence[int] | None, notes: list[str]
 ) -> Logits:
-    """The logits of a file; `axes` and the number of `wanted` layers decide what the sizes leave open.
+    """Find the logits of a file; `axes` and the number of `wanted` layers settle ambiguous shapes.
 
     Raises
     ------
@@ -132,7 +132,7 @@ def _by_layer(
     rows: set[int],
     notes: list[str],
 ) -> list[NDArray[np.floating]]:
-    """An array of all layers as one per layer; `rows` is how many tokens the mask and the ids have."""
+    """Split an array of all layers into one per layer; `rows` is the number of tokens of the mask and the ids."""
     if array.ndim == 4 and 1 in array.shape[:3]:
         array = array.squeeze(axis=array.shape.index(1))
     if array.ndim == 2:
@@ -170,7 +170,7 @@ def _by_layer(
 
 
 def _passes(where: str, passes: list[list[Any]]) -> tuple[int, list[NDArray[np.floating]]]:
-    """The passes of an answer joined layer by layer, and the rows of the first, which is the prompt."""
+    """Join the passes of an answer layer by layer, and return the rows of the first, which is the prompt."""
     width = len(passes[0])
     for number, one in enumerate(passes):
         if len(one) != width:

@@ -17,7 +17,7 @@ WHOLE = ("router_logits", "gate_logits", "all_router_logits", "router_probs", "l
 
 
 def layer_number(name: Any) -> int | None:
-    """The layer that a name speaks of: the number behind ``layer``, or else its last; None if it has none."""
+    """Return the layer in a name: the number behind ``layer``, or else the last number; None without one."""
     if isinstance(name, int):
         return name
     said = re.search(r"(?:layers?|blocks?|blk|h)[._\-]?(\d+)", str(name)) if isinstance(name, str) else None
@@ -28,7 +28,7 @@ def layer_number(name: Any) -> int | None:
 
 
 def arrays_beside(where: str, held: Mapping[Any, Any]) -> dict[str, NDArray]:
-    """The mask and the token ids that lie beside the logits."""
+    """Return the mask and the token ids that are stored with the logits."""
     beside = {}
     for name in BESIDE:
         if held.get(name) is not None:

@@ -21,12 +21,12 @@ KINDS = {
 
 
 def kind_of(value: object) -> str:
-    """What a value is, in words."""
+    """Return what a value is, in words."""
     return KINDS.get(type(value), type(value).__name__)
 
 
 def reason(error: object) -> str:
-    """An error or value of others in a few words: some errors quote half the file."""
+    """Shorten the text of an error or value: some errors quote half the file."""
     try:
         text = str(error)
     except ValueError:  # a number of thousands of digits

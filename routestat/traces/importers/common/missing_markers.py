@@ -33,12 +33,12 @@ class RawRows:
     weights: NDArray[np.floating] | None = None
 
     def of_layers(self, places: Sequence[int]) -> "RawRows":
-        """Some of the layers."""
+        """Return some of the layers."""
         weights = None if self.weights is None else self.weights[:, places]
         return replace(self, experts=self.experts[:, places], weights=weights)
 
     def taken(self, rows: NDArray) -> "RawRows":
-        """Some of the rows."""
+        """Return some of the rows."""
         columns = (self.experts, self.document, self.position, self.token, self.decode, self.weights)
         return RawRows(*(None if column is None else column[rows] for column in columns))  # type: ignore[arg-type]
 
@@ -131,7 +131,7 @@ def _why(value: int, n_experts: int | None) -> str:
 
 
 def _sentinels(experts: NDArray[np.integer], n_experts: int | None) -> list[int]:
-    """The ids that stand for nothing."""
+    """Return the ids that mark a missing choice."""
     if not experts.size:
         return []
     low, high = int(experts.min()), int(experts.max())

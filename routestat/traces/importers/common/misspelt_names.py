@@ -18,7 +18,7 @@ DEPTH = 5
 
 
 def closest_name(name: object, known: Iterable[str]) -> str | None:
-    """The known name that an unknown one resembles; None if it is known, or resembles none."""
+    """Return the known name that an unknown one resembles; None if it is known, or resembles none."""
     known = tuple(sorted(known))
     if not isinstance(name, str) or name in known:
         return None
@@ -65,7 +65,7 @@ class MisspeltNames:
             self._found[name] += 1
 
     def notes(self) -> list[str]:
-        """A sentence for each."""
+        """Return one sentence for each name."""
         return [
             f"{shown(name)} is not read ({times} times in the file); did you mean {self._told[name]}?"
             for name, times in self._found.items()

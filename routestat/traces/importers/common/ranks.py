@@ -29,7 +29,7 @@ class Rank:
 
 
 def without_repeats(ranks: list[Rank], notes: list[str]) -> list[Rank]:
-    """The ranks that hold tokens of their own; of ranks with the same tokens the longest, then the first."""
+    """Return the ranks that hold different tokens; of ranks with the same tokens the longest, then the first."""
     kept: list[Rank] = []
     repeats, apart = [], 0
     for rank in sorted(ranks, key=lambda one: (-len(one.arrays), one.number)):

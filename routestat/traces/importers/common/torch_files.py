@@ -17,7 +17,7 @@ MOST_REPEATED = 1 << 24
 
 
 def torch_file(path: Path) -> Any:
-    """What ``torch.save`` wrote, if it is tensors and containers; tensors become arrays.
+    """Read what ``torch.save`` wrote, if it is tensors and containers; tensors become arrays.
 
     Raises
     ------
@@ -46,7 +46,7 @@ def torch_file(path: Path) -> Any:
 
 
 def _array_parts() -> list[Any]:
-    """What NumPy arrays are rebuilt with, under old and new names: they hold numbers and run nothing."""
+    """Return what rebuilds NumPy arrays, under old and new names: these hold numbers and run nothing."""
     rebuild = np.empty(0).__reduce__()[0]
     scalar = np.int64(0).__reduce__()[0]
     kinds = [

@@ -35,7 +35,7 @@ def test_route_trace(capsys, tmp_path, w, v):
     path = tmp_path / "x.csv"
     path.write_text(ROUTE_TRACE.format(w=w, v=v))
     trace, got, err = stored(capsys, path, tmp_path)
-    assert "taken for a table" in err
+    assert "recognised as a table" in err
     assert got.experts.tolist() == [[[3, 1], [-1, -1]], [[2, 7], [5, 2]], [[6, 1], [0, 2]]]
     assert got.decode.tolist() == [False, False, True]
     assert trace.meta.model == "/m/qwen.gguf"
