@@ -33,7 +33,7 @@ ENOUGH_PER_PAIR = 30
 class Coactivation:
     """How often two experts of one layer are chosen together, against the law of their loads.
 
-    Arrays are over pairs i < j in the order of `Alphabet(E, 2)`; `square` makes matrices of them.
+    Arrays are over pairs i < j in the order of `Alphabet(E, 2)`.
 
     Attributes
     ----------
@@ -162,14 +162,6 @@ def coactivation(
         reason=test.reason,
         note="; ".join(filter(None, [caution(size.size, test), _few_counts(total, sums.expected)])) or None,
     )
-
-
-def square(pairs: ArrayLike, n_experts: int) -> Floats:
-    """Values ``[pair]`` as a symmetric matrix ``[expert, expert]`` without its diagonal (NaN)."""
-    matrix = np.full((n_experts, n_experts), np.nan)
-    upper = np.triu_indices(n_experts, 1)
-    matrix[upper] = matrix.T[upper] = pairs
-    return matrix
 
 
 def pairs_of_states(states: ArrayLike, alphabet: Alphabet) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import special, stats
+from scipy import stats
 
 from routestat.errors import RoutestatError
+from routestat.inference.base.chunks import chunks
 from routestat.inference.base.tables import Floats, numbers, read_only
-
-PAIRS_AT_ONCE = 1 << 21
+from routestat.inference.information.divergence import batch_divergence
 
 
 def profile_matrix(profiles: ArrayLike, method: str = "pearson", diagonal: bool = True) -> Floats:
@@ -55,22 +55,6 @@ def profile_matrix(profiles: ArrayLike, method: str = "pearson", diagonal: bool 
     return read_only(matrix)
 
 
-def row_profiles(table: ArrayLike) -> Floats:
-    """P(target | source) ``[source, target]`` of counts ``[source, target]`` or ``[group, source, target]``.
-
-    Every row and column stays in its place; a source that was never seen is a row of zeros, which
-    `profile_matrix` takes as undefined.
-    """
-    counts = np.asarray(table, dtype=np.float64)
-    if counts.ndim not in (2, 3):
-        raise RoutestatError(
-            f"table: wanted [source, target], with groups or without, got {counts.ndim} axes"
-        )
-    total = counts if counts.ndim == 2 else counts.sum(axis=0)
-    rows = total.sum(axis=1, keepdims=True)
-    return np.divide(total, rows, out=np.zeros_like(total), where=rows > 0)
-
-
 def sorted_loads(loads: Iterable[ArrayLike], places: int | None = None) -> Floats:
     """Loads of layers ``[layer, expert]`` as profiles without labels ``[layer, place]``: shares, heaviest first.
 
@@ -107,9 +91,8 @@ def _kendall(rows: Floats) -> Floats:
     n, places = rows.shape
     first, second = np.triu_indices(places, 1)
     ranks = stats.rankdata(rows, axis=1)
-    total, at_once = np.zeros((n, n)), max(1, PAIRS_AT_ONCE // max(1, n))
-    for start in range(0, first.size, at_once):
-        part = slice(start, start + at_once)
+    total = np.zeros((n, n))
+    for part in chunks(first.size, n):
         signs = np.sign(ranks[:, first[part]] - ranks[:, second[part]])
         total += signs @ signs.T
     untied = np.sqrt(np.diag(total))
@@ -121,9 +104,8 @@ def _jensen_shannon(rows: Floats) -> Floats:
     out = np.zeros((len(rows), len(rows)))
     for i, mine in enumerate(shares[:-1]):
         others = shares[i + 1 :]
-        middle = (mine + others) / 2.0
-        nats = special.rel_entr(mine, middle).sum(axis=1) + special.rel_entr(others, middle).sum(axis=1)
-        out[i, i + 1 :] = out[i + 1 :, i] = np.clip(nats / (2.0 * np.log(2.0)), 0.0, 1.0)
+        bits = batch_divergence(mine, others) / np.log(2.0)
+        out[i, i + 1 :] = out[i + 1 :, i] = np.clip(bits, 0.0, 1.0)
     return out
 
 

@@ -17,7 +17,7 @@ mode).
 from collections.abc import Iterator
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy import special
 
 from routestat.errors import RoutestatError
@@ -27,9 +27,7 @@ from routestat.inference.conditional_bernoulli.poisson_binomial import (
     without,
     without_at,
 )
-from routestat.traces.alphabet import Alphabet
 
-MAX_LISTED = 1024
 _CLOSE, _STEPS, _NEWTON_STEPS = 4e-13, 80, 60
 
 
@@ -178,44 +176,6 @@ def log_probability(experts: ArrayLike, log_weights: ArrayLike, top_k: int) -> F
     fits = (np.isposinf(chosen).sum(axis=-1) == forced) & ~np.isneginf(chosen).any(axis=-1)
     finite = np.where(np.isfinite(chosen), chosen, 0.0).sum(axis=-1)
     return np.where(fits, finite - log_normaliser(theta, top_k), -np.inf)
-
-
-def state_log_probabilities(log_weights: ArrayLike, top_k: int) -> Floats:
-    """Natural log probability of every subset `[state]`, in the order of `Alphabet`, for up to 1024 of them.
-
-    Raises
-    ------
-    RoutestatError
-        If there are more.
-    """
-    theta = np.asarray(log_weights, dtype=np.float64)
-    alphabet = Alphabet(theta.size, top_k)
-    if alphabet.size > MAX_LISTED:
-        raise RoutestatError(f"{alphabet.size} subsets are too many to list; use pair_probabilities")
-    return log_probability(alphabet.unrank(np.arange(alphabet.size)), theta, top_k)
-
-
-def sample(log_weights: ArrayLike, top_k: int, size: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Subsets drawn exactly, experts `[size, slot]` ascending, for one law `[expert]`.
-
-    Expert after expert is taken or left with its probability given how many are still to take.
-    """
-    p = special.expit(_scaled(log_weights, top_k)[0])
-    tails = np.zeros((p.size + 1, top_k + 1))
-    tails[-1, 0] = 1.0
-    for e in range(p.size - 1, -1, -1):
-        tails[e] = (1.0 - p[e]) * tails[e + 1]
-        tails[e, 1:] += p[e] * tails[e + 1, :-1]
-    left, drawn = np.full(size, top_k), np.zeros((size, top_k), np.int64)
-    for e in range(p.size):
-        with np.errstate(invalid="ignore", divide="ignore"):
-            chance = np.append(0.0, p[e] * tails[e + 1, :-1] / tails[e, 1:])
-        # The last experts must be taken when as many are left as slots; rounding may not leave one out.
-        chance[np.arange(top_k + 1) >= p.size - e] = 1.0
-        taken = np.flatnonzero((rng.random(size) < chance[left]) & (left > 0))
-        drawn[taken, top_k - left[taken]] = e
-        left[taken] -= 1
-    return drawn
 
 
 def _scaled(log_weights: ArrayLike, top_k: int) -> tuple[Floats, Floats]:

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import special
 
 from routestat.counting.context import Context
 from routestat.counting.counts import Counts
@@ -18,7 +17,12 @@ from routestat.errors import RoutestatError
 from routestat.inference.base.tables import Floats, read_only, whole_counts
 from routestat.inference.markov.second_order import SecondOrderStep
 from routestat.inference.smoothing.design_effect import TOO_NARROW, row_weight, transition_design_effect
-from routestat.inference.smoothing.posterior import TransitionPosterior, log_evidence, posterior_of
+from routestat.inference.smoothing.posterior import (
+    TransitionPosterior,
+    beta_interval,
+    log_evidence,
+    posterior_of,
+)
 from routestat.inference.smoothing.prior import positive_alpha, resolve_alpha
 
 
@@ -136,9 +140,8 @@ class Chain:
         return posterior_of(table, prior, self.alpha, None if self.note else self.design_effects[gap])
 
     def own_prior(self, gap: int) -> Floats:
-        """The prior of order 0 of the layer after `gap` ``[target]``, a single row: Perks's for empirical Bayes."""
-        rule = "perks" if self.alpha == "empirical-bayes" else self.alpha
-        return resolve_alpha(self.counts[gap].sum(axis=0)[None], rule)
+        """The prior of order 0 of the layer after `gap` ``[target]``, a single row."""
+        return resolve_alpha(self.counts[gap].sum(axis=0)[None], self.alpha)
 
     def own_distribution(self, gap: int) -> Floats:
         """The law of order 0 of the layer after `gap`, whatever the source."""
@@ -210,7 +213,7 @@ class Chain:
             self.design_effects[gap],
         )
         weight = row_weight(self.alpha, self.priors[gap + 1].sum(), table.sum() / worth, n_tokens / worth)
-        low, high = credible_limits(mean, float(weight), level)
+        low, high = beta_interval(weight * mean, weight * (1.0 - mean), level)
         return Prediction(mean, low, high, n_tokens, level, self.layers[gap + 1], 1, self.note)
 
     def _after_experts(self, gap: int, source: int | Sequence[int], level: float) -> Prediction:
@@ -229,7 +232,9 @@ class Chain:
         variance = inclusion * (1 - inclusion) / (choices / k_next + 1)
         mean = inclusion.mean(axis=0)
         sd = np.sqrt(variance.sum(axis=0)) / len(experts)
-        low, high = _beta_limits(mean, sd, level)
+        # The Beta distribution with these moments cannot leave 0 … 1, as mean ± 2 sd would.
+        weight = np.maximum(mean * (1 - mean) / np.maximum(sd, 1e-300) ** 2 - 1, 1e-9)
+        low, high = beta_interval(weight * mean, weight * (1.0 - mean), level)
         n_tokens = int(rows.sum(axis=1).min() // k_next)
         return Prediction(read_only(mean), low, high, n_tokens, level, self.layers[gap + 1], 1, self.note)
 
@@ -297,9 +302,7 @@ def fit_chain(
             raise RoutestatError(f"{name}: wanted one entry for each of {len(tables)} gaps, got {len(given)}")
     if any(order == 2 and not (second and second[gap]) for gap, order in enumerate(orders)):
         raise RoutestatError("a gap of order 2 wants its counts: pass fit_second_order of them as `second`")
-    # The first layer is a single row: there is nothing to learn a prior from but the row itself.
-    start_alpha = "perks" if alpha == "empirical-bayes" else alpha
-    priors = [resolve_alpha(start[None], start_alpha), *(resolve_alpha(table, alpha) for table in tables)]
+    priors = [resolve_alpha(table, alpha) for table in (start[None], *tables)]
     for array in (start, *tables):
         read_only(array)
     return Chain(
@@ -332,25 +335,3 @@ def _check_chained(start: NDArray[np.int64], tables: Sequence[NDArray[np.int64]]
         raise RoutestatError(
             "a chain over L layers wants L − 1 tables, each as long as the one before is wide"
         )
-
-
-def credible_limits(mean: ArrayLike, weight: float, level: float) -> tuple[Floats, Floats]:
-    """Equal-tailed limits (low, high) of the Beta margins of Dirichlet(weight · mean) ``[target]``."""
-    centre = np.asarray(mean, np.float64)
-    if centre.size == 1:
-        return read_only(np.ones(centre.shape)), read_only(np.ones(centre.shape))
-    own, rest, tail = weight * centre, weight * (1.0 - centre), (1.0 - level) / 2.0
-    exact = (own <= 0) | (rest <= 0)
-    own, rest = np.where(exact, 1.0, own), np.where(exact, 1.0, rest)
-    low, high = special.betaincinv(own, rest, tail), special.betainccinv(own, rest, tail)
-    return read_only(np.where(exact, centre, low)), read_only(np.where(exact, centre, high))
-
-
-def _beta_limits(mean: Floats, sd: Floats, level: float) -> tuple[Floats, Floats]:
-    """Equal-tailed limits of the Beta law with these moments: it cannot leave 0 … 1, as mean ± 2 sd would."""
-    weight = np.maximum(mean * (1 - mean) / np.maximum(sd, 1e-300) ** 2 - 1, 1e-9)
-    tail = (1 - level) / 2
-    low = special.betaincinv(mean * weight, (1 - mean) * weight, tail)
-    high = special.betaincinv(mean * weight, (1 - mean) * weight, 1 - tail)
-    exact = (mean <= 0) | (mean >= 1)
-    return read_only(np.where(exact, mean, low)), read_only(np.where(exact, mean, high))

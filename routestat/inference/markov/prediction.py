@@ -7,9 +7,9 @@ import numpy as np
 from routestat.errors import RoutestatError
 from routestat.inference.base.special import SMALLEST_ALPHA
 from routestat.inference.base.tables import Floats, read_only
-from routestat.inference.markov.chain import Chain, Prediction, credible_limits
+from routestat.inference.markov.chain import Chain, Prediction
 from routestat.inference.markov.row_posteriors import RowPosteriors, row_posterior, row_posteriors
-from routestat.inference.smoothing.posterior import draw_rows
+from routestat.inference.smoothing.posterior import beta_interval, draw_rows
 
 DRAWS = 400
 # Sources less probable than this move no interval: their rows stay at their mean.
@@ -64,7 +64,8 @@ def predict_ahead(
     row = row_posterior(chain, gap, states)
     n_tokens = int(row.n_tokens)
     if ahead == 1:
-        low, high = credible_limits(row.distribution, float(row.weight), level)
+        mean, weight = row.distribution, float(row.weight)
+        low, high = beta_interval(weight * mean, weight * (1.0 - mean), level)
         return Prediction(
             read_only(row.distribution.copy()),
             low,

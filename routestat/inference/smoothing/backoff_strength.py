@@ -105,12 +105,6 @@ def _evidence(counts: Floats, base: Floats, totals: Floats, times: ArrayLike, s:
     return float(log_rising(s * base, counts).sum() - np.asarray(times) @ log_rising(s, totals))
 
 
-def backoff_log_evidence(counts: ArrayLike, base: ArrayLike, totals: ArrayLike, strength: float) -> float:
-    """Natural log evidence of rows that are Dirichlet(s base); cells and contexts as in `fit_strength`."""
-    c, n = np.asarray(counts, np.float64), np.asarray(totals, np.float64)
-    return _evidence(c, np.asarray(base, np.float64), n, np.ones(n.size), strength)
-
-
 def fit_backoff(counts: ArrayLike, base: ArrayLike, context: ArrayLike) -> BackoffParameters:
     """Strength by evidence, and a discount where leaving out single tokens clearly asks for one.
 

@@ -50,6 +50,19 @@ def _log_evidence(counts: Floats, alpha: Floats) -> Floats | float:
     return float(evidence) if evidence.ndim == 0 else read_only(evidence)
 
 
+def beta_interval(a: ArrayLike, b: ArrayLike, level: float) -> tuple[Floats, Floats]:
+    """Compute the equal-tailed limits (low, high) of Beta(a, b); arrays broadcast.
+
+    With a of zero the probability is 0, with b of zero it is 1.
+    """
+    mine, rest = np.broadcast_arrays(np.asarray(a, np.float64), np.asarray(b, np.float64))
+    known, tail = (mine <= 0) | (rest <= 0), (1.0 - level) / 2.0
+    own, other = np.where(known, 1.0, mine), np.where(known, 1.0, rest)
+    ends = special.betaincinv(own, other, tail), special.betainccinv(own, other, tail)
+    low, high = (read_only(np.where(known, (rest <= 0).astype(np.float64), end)) for end in ends)
+    return low, high
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class TransitionPosterior:
     """The Dirichlet posterior of every row; see `transition_posterior`.
@@ -97,13 +110,8 @@ class TransitionPosterior:
         """Equal-tailed credible limits (low, high) of each probability, from its Beta margin; each `[..., K]`."""
         if not 0 < level < 1:
             raise RoutestatError(f"level: wanted a share between 0 and 1, got {level}; use 0.95")
-        if self.mean.shape[-1] == 1:
-            return read_only(np.ones_like(self.mean)), read_only(np.ones_like(self.mean))
         mine = self.concentration
-        rest = mine.sum(axis=-1, keepdims=True) - mine
-        tail = (1.0 - level) / 2.0
-        low, high = special.betaincinv(mine, rest, tail), special.betainccinv(mine, rest, tail)
-        return read_only(low), read_only(high)
+        return beta_interval(mine, mine.sum(axis=-1, keepdims=True) - mine, level)
 
     def sample(self, rng: np.random.Generator, n: int) -> Floats:
         """`n` independent draws of all rows, `[n, ..., K]`; every row of every draw sums to one."""
