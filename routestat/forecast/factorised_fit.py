@@ -6,6 +6,7 @@ from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from routestat.counting.context import Context
 from routestat.counting.counts import Counts
@@ -31,6 +32,7 @@ MEMORY = 2 << 30
 Models = dict[tuple[int, int], tuple[Floats, Floats]]
 
 
+@threadpool_limits.wrap(limits=1, user_api="blas")
 def fit_factorised(
     trace: Trace,
     counts: Counts,
@@ -183,7 +185,6 @@ def _predictors(
 
 def _loads(counts: Counts, folds: NDArray[np.int64], alpha: str | float) -> Models:
     """Models of order 0: log weights at which every expert is chosen as often as it was, for layers with data."""
-    rule = "perks" if isinstance(alpha, str) else alpha
     models: Models = {}
     for place, router in enumerate(counts.routers):
         own = _per_fold(counts, router, folds)
@@ -191,7 +192,7 @@ def _loads(counts: Counts, folds: NDArray[np.int64], alpha: str | float) -> Mode
         if not total.any():
             continue
         rows = np.concatenate([total[None], total - own])
-        prior = resolve_alpha(rows[:1], rule)
+        prior = resolve_alpha(rows[:1], alpha)
         share = (rows + prior) / (rows.sum(axis=1, keepdims=True) + prior.sum())
         weights = np.zeros((len(rows), 0, router.n_experts))
         models[place, 0] = (fit_log_weights(router.top_k * share, router.top_k), weights)

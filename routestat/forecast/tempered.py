@@ -114,7 +114,7 @@ def fit_load(moments: Moments, loads: Integers, alpha: str | float) -> Tempered:
     loads : int array ``[fold, j]``
         How often each expert was chosen.
     alpha : str or float
-        Dirichlet prior of the load where it is a number; a learned one is 1/E, and the exponent does the rest.
+        Dirichlet prior of the load, a single row.
     """
     n_folds, top_k = len(loads), moments.design.target.top_k
     total, rows = loads.sum(axis=0), range(n_folds)
@@ -228,9 +228,8 @@ class _Tables:
 
 
 def _base(load: NDArray[np.number], alpha: str | float, top_k: int) -> tuple[Floats, Floats]:
-    """Inclusion probabilities and log weights ``[j]`` of a load: a learned prior is worth one choice in all."""
-    single = 1.0 / len(load) if isinstance(alpha, str) else float(alpha)
-    share = _share(np.asarray(load, np.float64), np.full(len(load), single), top_k)
+    """Inclusion probabilities and log weights ``[j]`` of a load, a single row."""
+    share = _share(np.asarray(load, np.float64), resolve_alpha(load[None], alpha), top_k)
     return share, log_odds(share, top_k)
 
 

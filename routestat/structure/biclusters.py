@@ -16,6 +16,7 @@ from sklearn.metrics import adjusted_rand_score
 from threadpoolctl import ThreadpoolController
 
 from routestat.errors import RoutestatError
+from routestat.inference.base.resampling import group_resamples
 from routestat.inference.base.tables import lift, read_only, whole_counts
 from routestat.inference.information.mutual_information import mutual_information
 
@@ -217,15 +218,17 @@ def stability(
         reason = "a bootstrap needs at least 2 groups with tokens, there is 1"
     if reason is not None:
         return Stability(np.nan, np.nan, np.nan, 0, len(counts), reason)
-    scores = np.empty((n_resamples, 2))
-    for b in range(n_resamples):
-        weights = rng.multinomial(len(counts), np.full(len(counts), 1 / len(counts)))
-        again = spectral_blocks(np.tensordot(weights, counts, axes=1), blocks.n_blocks, rng, blocks.matrix)
-        scores[b] = (
-            _rand(blocks.row_labels, again.row_labels),
-            _rand(blocks.column_labels, again.column_labels),
-        )
-    row, column = scores.mean(axis=0).tolist()
+    scores = []
+    for resampled in group_resamples(counts, rng, n_resamples):
+        for table in resampled:
+            again = spectral_blocks(table.astype(np.int64), blocks.n_blocks, rng, blocks.matrix)
+            scores.append(
+                (
+                    _rand(blocks.row_labels, again.row_labels),
+                    _rand(blocks.column_labels, again.column_labels),
+                )
+            )
+    row, column = np.mean(scores, axis=0).tolist()
     return Stability((row + column) / 2, row, column, n_resamples, len(counts))
 
 

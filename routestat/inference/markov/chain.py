@@ -140,9 +140,8 @@ class Chain:
         return posterior_of(table, prior, self.alpha, None if self.note else self.design_effects[gap])
 
     def own_prior(self, gap: int) -> Floats:
-        """The prior of order 0 of the layer after `gap` ``[target]``, a single row: Perks's for empirical Bayes."""
-        rule = "perks" if self.alpha == "empirical-bayes" else self.alpha
-        return resolve_alpha(self.counts[gap].sum(axis=0)[None], rule)
+        """The prior of order 0 of the layer after `gap` ``[target]``, a single row."""
+        return resolve_alpha(self.counts[gap].sum(axis=0)[None], self.alpha)
 
     def own_distribution(self, gap: int) -> Floats:
         """The law of order 0 of the layer after `gap`, whatever the source."""
@@ -303,9 +302,7 @@ def fit_chain(
             raise RoutestatError(f"{name}: wanted one entry for each of {len(tables)} gaps, got {len(given)}")
     if any(order == 2 and not (second and second[gap]) for gap, order in enumerate(orders)):
         raise RoutestatError("a gap of order 2 wants its counts: pass fit_second_order of them as `second`")
-    # The first layer is a single row: there is nothing to learn a prior from but the row itself.
-    start_alpha = "perks" if alpha == "empirical-bayes" else alpha
-    priors = [resolve_alpha(start[None], start_alpha), *(resolve_alpha(table, alpha) for table in tables)]
+    priors = [resolve_alpha(table, alpha) for table in (start[None], *tables)]
     for array in (start, *tables):
         read_only(array)
     return Chain(

@@ -46,8 +46,10 @@ def resolve_alpha(rows: ArrayLike, alpha: ArrayLike | str) -> Floats:
         Whole counts `[row, K]`.
     alpha
         A positive number or `[K]` of them; "jeffreys" (1/2); "perks" (1/K); "empirical-bayes" (`fit_concentration`
-        of these rows); "hierarchical" (rows back off to the law of all rows, and that to the uniform one, see
-        `hierarchical_alpha`). The last two are "jeffreys" where the rows hold no token, for want of anything to fit.
+        of these rows); "hierarchical" (rows back off to the distribution of all rows, and that to the uniform one,
+        see `hierarchical_alpha`). The last two are "jeffreys" where the rows hold no token. Empirical Bayes is not
+        defined for a single row, which has greatest evidence under a prior that is the row itself with infinite
+        weight: it is "perks" where only one row holds tokens. That is the one exception, whoever asks.
 
     Raises
     ------
@@ -61,11 +63,13 @@ def resolve_alpha(rows: ArrayLike, alpha: ArrayLike | str) -> Floats:
             raise RoutestatError(
                 f"alpha: wanted a number or one of {', '.join(RULES)}, got {alpha!r}; pick one"
             )
-        if alpha == "empirical-bayes" and counts.any():
+        used = np.count_nonzero(counts.reshape(-1, width).any(axis=1))
+        if alpha == "empirical-bayes" and used > 1:
             return fit_concentration(counts)
-        if alpha == "hierarchical" and counts.any():
+        if alpha == "hierarchical" and used:
             return hierarchical_alpha(counts)
-        return read_only(np.full(width, 1.0 / width if alpha == "perks" else 0.5))
+        perks = alpha == "perks" or (alpha == "empirical-bayes" and used == 1)
+        return read_only(np.full(width, 1.0 / width if perks else 0.5))
     return read_only(positive_alpha(alpha, (width,)).copy())
 
 

@@ -148,7 +148,7 @@ def _load(path: Path, cluster: str | None, notes: list[str]) -> dict[str, NDArra
     if not path.is_file():
         raise FormatError(f"{path}: no such file")
     try:
-        # Opened here, for NumPy leaves open what it cannot read.
+        # Opened here, as NumPy does not close files that it cannot read.
         with path.open("rb") as handle:
             archive = np.load(handle, allow_pickle=False)
             if not isinstance(archive, np.lib.npyio.NpzFile):

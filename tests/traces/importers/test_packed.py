@@ -151,7 +151,7 @@ def test_what_unpacks_to_more_than_it_says_is_not_unpacked(capsys, tmp_path, pac
 
 def test_options_of_packed_bytes_say_nothing_to_others(capsys, tmp_path, experts):
     np.save(tmp_path / "x.npy", experts)
-    assert "--shape says nothing to vLLM's" in refused(
+    assert "--shape is not used for vLLM's" in refused(
         capsys, tmp_path / "x.npy", tmp_path, "--shape", "1,2,3", "--format", "vllm"
     )
 
