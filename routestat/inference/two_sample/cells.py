@@ -105,7 +105,7 @@ def cell_differences(a: ArrayLike, b: ArrayLike, *, paired: bool = False) -> Cel
     # Cells that every group holds alike have neither a difference nor an error.
     t[(found.difference == 0) & (larger == 0)] = 0.0
     pooled = (larger > found.standard_error) & (not paired)
-    dofs = np.where(pooled, sum(samples.groups) - 2.0, found.dof)
+    dofs = np.where(pooled, sum(samples.dofs) if samples.reason is None else math.nan, found.dof)
     log10_p = np.maximum(log10_t_tails(t, dofs), samples.log10_floor)
     log10_q = adjust_log10(log10_p, "by") if used.size else log10_p
     order = np.argsort(-np.abs(found.difference), kind="stable")

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from routestat.errors import RoutestatError
 from routestat.inference.base.chunks import chunks
-from routestat.inference.base.estimate import group_correction, sandwich_variance
+from routestat.inference.base.estimate import effective_dof, group_correction, sandwich_variance
 from routestat.inference.base.tables import Floats, read_only, whole_counts
 from routestat.inference.base.units import log10_relabelling_floor, log10_sign_floor, too_few
 
@@ -42,6 +42,12 @@ class TwoSamples:
     def sizes(self) -> tuple[Floats, Floats]:
         """Counts of each group in each sample, `[group]`."""
         first, second = (t.sum(axis=tuple(range(1, t.ndim)), dtype=np.float64) for t in (self.a, self.b))
+        return first, second
+
+    @property
+    def dofs(self) -> tuple[float, float]:
+        """Degrees of freedom of an error from either sample's groups."""
+        first, second = (effective_dof(size) for size in self.sizes)
         return first, second
 
     @property
@@ -75,21 +81,20 @@ class TwoSamples:
         """
         n_a, n_b = self.groups
         if self.paired:
-            least = min(n_a, n_b)
             corrected = math.sqrt(group_correction(n_a)) * a + math.sqrt(group_correction(n_b)) * b
             spread = np.asarray((corrected**2).sum(axis=0), np.float64)
-            return spread, np.full(np.shape(spread), least - 1.0)
+            return spread, np.full(np.shape(spread), min(self.dofs))
         first, second = sandwich_variance(a, n_a), sandwich_variance(b, n_b)
-        return first + second, welch(first, second, n_a, n_b)
+        return first + second, welch(first, second, *self.dofs)
 
 
-def welch(first: ArrayLike, second: ArrayLike, n_a: int, n_b: int) -> Floats:
-    """Degrees of freedom of a sum of two variances estimated from n_a and n_b groups."""
+def welch(first: ArrayLike, second: ArrayLike, dof_a: float, dof_b: float) -> Floats:
+    """Compute the degrees of freedom of a sum of two variances that have dof_a and dof_b (Welch, Satterthwaite)."""
     first, second = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
     whole = first + second
     # Shares of the whole: squares of small variances would underflow.
     share = np.divide(first, whole, out=np.full(whole.shape, 0.5), where=whole > 0)
-    return 1.0 / (share**2 / (n_a - 1) + (1.0 - share) ** 2 / (n_b - 1))
+    return 1.0 / (share**2 / dof_a + (1.0 - share) ** 2 / dof_b)
 
 
 def two_samples(a: ArrayLike, b: ArrayLike, paired: bool, axes: int, alike: bool = True) -> TwoSamples:
