@@ -1,4 +1,4 @@
-"""How many documents are enough: what fewer would have given, and what more would."""
+"""How many documents are needed: results of random subsets of the documents, and their extrapolation."""
 
 import math
 from collections.abc import Callable
@@ -22,7 +22,7 @@ FEWEST = 8
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class SampleSize:
-    """What subsets of the documents say; see `sample_size`.
+    """Precision against the number of documents; see `sample_size`.
 
     Attributes
     ----------
@@ -75,7 +75,7 @@ def sample_size(
     bits_target: float = 0.01,
     ranking_target: float = 0.9,
 ) -> SampleSize:
-    """Ask random subsets of 4, 8, 16, … groups, drawn without replacement, what all are asked.
+    """Measure precision on random subsets of 4, 8, 16, … groups, drawn without replacement.
 
     Groups are taken as alike and independent, tokens within one are not. A group that bundles several documents
     counts as one here: figures in documents assume that more of them come in the same bundles or one by one
@@ -90,7 +90,7 @@ def sample_size(
     tables : array_like ``[group, source, target]``, optional
         A pair of layers, for the information between them.
     documents : array_like ``[group]``, optional
-        Documents of each group; one each unless told.
+        Documents of each group; one each by default.
     draws : int
         Subsets of each size.
     load_target, bits_target : float
@@ -134,7 +134,7 @@ def sample_size(
     each, worth = n_documents / groups, effective_units(size) / groups
 
     def averaged(figure: Callable[[NDArray[np.int64]], tuple[float, ...]]) -> Floats:
-        """The means over draws, `[figure, size]`."""
+        """Compute the means over draws, `[statistic, size]`."""
         each_size = zip(sizes, subsets, strict=True)
         return np.transpose([np.mean([figure(o[:m]) for o in orders], axis=0) for m, orders in each_size])
 
@@ -216,7 +216,7 @@ def _endless(plugin: Floats, width: Floats, sizes: list[int]) -> tuple[float, st
 def _checked(
     loads: ArrayLike, tokens: ArrayLike, tables: ArrayLike | None, documents: ArrayLike | None
 ) -> tuple[Floats, Floats, Floats | None, NDArray[np.int64]]:
-    """What groups with tokens hold, as floats."""
+    """Check the input and return what groups with tokens hold, as floats."""
     counts, size = whole_counts(loads, "loads"), whole_counts(tokens, "tokens")
     bundle = np.ones(size.shape, np.int64) if documents is None else whole_counts(documents, "documents")
     if counts.ndim != 2 or size.ndim != 1 or not len(counts) == len(size) == len(bundle):

@@ -1,4 +1,4 @@
-"""How the width of an interval falls with the number of groups, and how many a width wants."""
+"""How the width of an interval falls with the number of groups, and how many groups a width needs."""
 
 import math
 from dataclasses import dataclass
@@ -92,7 +92,7 @@ def fit_width(
 
 
 def width_caution(width: Width, what: str) -> str | None:
-    """A caution if widths do not fall as they should."""
+    """Return a caution where widths do not fall with the root of the number of groups."""
     if math.isnan(width.exponent) or abs(width.exponent + 0.5) <= 0.15:
         return None
     return f"the error of {what} goes with groups to the power {width.exponent:.2f}, not -0.5: what is ahead is rough"
