@@ -1,4 +1,4 @@
-"""Are adjacent layers independent? The overlap of expert ids against measures that do not depend on labels.
+"""Compare the overlap of the expert ids of adjacent layers with measures of dependence that have no labels.
 
 Claim
     The share of a token's expert ids that two adjacent layers have in common says nothing about their dependence. It
@@ -73,7 +73,7 @@ class PairOfLayers:
 
 
 def overlap(tables: NDArray[np.int64], labels: NDArray[np.int64], top_k: int) -> Estimate:
-    """Mean share of a token's ids that both layers have, with an interval over groups.
+    """Estimate the mean share of a token's ids that both layers have, with an interval over groups.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ def overlap(tables: NDArray[np.int64], labels: NDArray[np.int64], top_k: int) ->
 
 
 def extreme_overlap(total: NDArray[np.int64], top_k: int) -> tuple[float, float]:
-    """The smallest and the largest overlap over all labels of the target's experts."""
+    """Find the smallest and the largest overlap over all labels of the target's experts."""
     slots = total.sum() / top_k
     values = [
         float(total[linear_sum_assignment(total, maximize=largest)].sum() / slots)
@@ -107,7 +107,7 @@ def examine(
     rng: np.random.Generator,
     relabellings: int = RELABELLINGS,
 ) -> PairOfLayers:
-    """Everything about one pair of adjacent layers.
+    """Compute the results for one pair of adjacent layers.
 
     Parameters
     ----------
@@ -155,7 +155,7 @@ def examine(
 
 
 def examine_trace(name: str, seed: int = 0) -> list[PairOfLayers]:
-    """All pairs of adjacent layers of one trace of the project."""
+    """Examine all pairs of adjacent layers of one trace of the project."""
     trace = rs.Trace.open(TRACES / name)
     context, rng = rs.Context.layer(1), np.random.default_rng(seed)
     counts = rs.count(trace, contexts=[context], states="expert")
@@ -174,7 +174,7 @@ def examine_trace(name: str, seed: int = 0) -> list[PairOfLayers]:
 
 
 def summary(pairs: list[PairOfLayers]) -> str:
-    """What overlap and what information say of all pairs, as a table of two columns."""
+    """Summarise overlap and information over all pairs, as a table of two columns."""
     chance = pairs[0].chance
     above, below = sum(p.overlap.low > chance for p in pairs), sum(p.overlap.high < chance for p in pairs)
     inside = sum(
@@ -217,7 +217,7 @@ def summary(pairs: list[PairOfLayers]) -> str:
 
 
 def listed(pairs: list[PairOfLayers], step: int) -> str:
-    """Every `step`-th pair of layers with its intervals."""
+    """Write every `step`-th pair of layers with its intervals as a table."""
     rows = []
     for p in pairs[::step]:
         low, high = np.quantile(p.relabelled, (0.025, 0.975))

@@ -1,4 +1,4 @@
-"""Do the loads of DeepSeek-V2-Lite, recomputed from the trace, agree with the figures that the authors published?
+"""Recompute the loads of DeepSeek-V2-Lite from the trace and compare them with the figures of the authors.
 
 Claim
     The published share of each expert in the choices of each layer, for four data sets, is reproduced by the trace to
@@ -31,13 +31,13 @@ HALVES = 200
 
 
 def published(domain: str, layers: list[int], experts: int) -> NDArray[np.float64]:
-    """The authors' shares `[layer, expert]` of one data set."""
+    """Read the authors' shares `[layer, expert]` of one data set."""
     scores = json.loads((PUBLISHED / f"{domain}.json").read_text())["token_scores"]
     return np.array([[scores[str(layer)][str(expert)] for expert in range(experts)] for layer in layers])
 
 
 def count_documents(trace: rs.Trace) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.str_]]:
-    """Choices `[document, layer, expert]`, tokens `[document]` and the data set of each document."""
+    """Count choices `[document, layer, expert]`, tokens `[document]`, and read the data set of each document."""
     documents = trace.documents.num_rows
     counts = rs.count(trace, contexts=[rs.Context()], groups=documents, states="expert")
     loads = np.stack([counts.table(rs.Context(), router) for router in counts.routers], axis=1)
@@ -47,7 +47,7 @@ def count_documents(trace: rs.Trace) -> tuple[NDArray[np.int64], NDArray[np.int6
 
 
 def selected(share: NDArray[np.float64], least: float = SHARE) -> set[int]:
-    """The most loaded experts of a layer, as few as have together at least this share of the choices."""
+    """Select the most loaded experts of a layer, as few as have together at least this share of the choices."""
     order = np.argsort(-share, kind="stable")
     return set(order[: int(np.searchsorted(np.cumsum(share[order]), least)) + 1].tolist())
 
@@ -124,7 +124,7 @@ def compare(
 
 
 def halves_agree(loads: NDArray[np.int64], rng: np.random.Generator) -> float:
-    """Share of the experts that one random half of the documents selects which the other half selects too."""
+    """Compute the share of the experts selected on one random half of the documents that the other half selects."""
     order = rng.permutation(len(loads))
     halves = [loads[part].sum(axis=0) for part in np.array_split(order, 2)]
     shares = [half / half.sum(axis=1, keepdims=True) for half in halves]

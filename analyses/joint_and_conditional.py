@@ -1,4 +1,4 @@
-"""Does a ranking of transitions by P(j | i) select cells that hold almost no tokens?
+"""Test whether a ranking of transitions by P(j | i) selects cells that hold almost no tokens.
 
 Claim
     Where rows are rare, the cells with the largest conditional probability P(j | i) hold almost no tokens, and their
@@ -32,30 +32,30 @@ Rule = Callable[[Tables], NDArray[np.float64]]
 
 
 def conditional(tables: Tables) -> NDArray[np.float64]:
-    """P(j | i) of every cell, `[source, target]`; 0 in empty rows."""
+    """Estimate P(j | i) of every cell, `[source, target]`; 0 in empty rows."""
     cells = tables.sum(axis=0)
     rows = cells.sum(axis=1, keepdims=True)
     return np.divide(cells, rows, out=np.zeros(cells.shape), where=rows > 0)
 
 
 def frequent_conditional(tables: Tables) -> NDArray[np.float64]:
-    """P(j | i) in rows of at least 30 tokens, a common precaution; 0 elsewhere."""
+    """Estimate P(j | i) in rows of at least 30 tokens, a common precaution; 0 elsewhere."""
     return conditional(tables) * (tables.sum(axis=(0, 2)) >= 30)[:, None]
 
 
 def lower_limit(tables: Tables) -> NDArray[np.float64]:
-    """Lower 95 % credible limit of P(j | i), widened by the design effect of the transitions."""
+    """Compute the lower 95 % credible limit of P(j | i), widened by the design effect of the transitions."""
     return rs.transition_posterior(tables, "empirical-bayes", grouped=True).interval(0.95)[0]
 
 
 def joint(tables: Tables) -> NDArray[np.float64]:
-    """P(i, j) of every cell."""
+    """Estimate P(i, j) of every cell."""
     cells = tables.sum(axis=0)
     return cells / cells.sum()
 
 
 def excess(tables: Tables) -> NDArray[np.float64]:
-    """P(i, j) - P(i) P(j): the share of tokens beyond what independence gives."""
+    """Estimate P(i, j) - P(i) P(j), the share of tokens beyond what independence gives."""
     share = joint(tables)
     return share - np.outer(share.sum(axis=1), share.sum(axis=0))
 
@@ -94,7 +94,7 @@ class Selected:
     seen: int
 
     def __add__(self, other: "Selected") -> "Selected":
-        """Sums over two transitions of the same groups."""
+        """Add the sums of two transitions of the same groups."""
         return Selected(*(getattr(self, name) + getattr(other, name) for name in self.__dataclass_fields__))
 
     @property
@@ -148,7 +148,7 @@ def select(tables: Tables, rule: Rule, top: int = TOP) -> Selected:
 
 
 def transitions(trace: rs.Trace, back: tuple[int, ...], groups: int) -> Iterator[Tables]:
-    """Tables `[group, source, target]` of every layer, the states of several source layers as one index."""
+    """Count tables `[group, source, target]` of every layer, the states of several source layers as one index."""
     layers = [router.layer for router in trace.routers()]
     context = rs.Context.layer(*back)
     for first in range(len(layers) - max(back)):
@@ -158,7 +158,7 @@ def transitions(trace: rs.Trace, back: tuple[int, ...], groups: int) -> Iterator
 
 
 def compare_rules(tables: Iterable[Tables], rules: dict[str, Rule], every: int = 1) -> dict[str, Selected]:
-    """What each rule selects, summed over transitions.
+    """Sum over transitions what each rule selects.
 
     Parameters
     ----------
@@ -179,7 +179,7 @@ def compare_rules(tables: Iterable[Tables], rules: dict[str, Rule], every: int =
 
 
 def shown(sums: dict[str, Selected]) -> str:
-    """One row per rule."""
+    """Write one row per rule."""
     rows = [
         [
             name,

@@ -15,7 +15,7 @@ RESULTS = ROOT / "reports" / "analyses"
 
 
 def filled(text: str, width: int = 118) -> str:
-    """Markdown with its paragraphs and list items filled to the width; tables, headings and pictures as they are."""
+    """Fill paragraphs and list items of Markdown to the width; tables, headings and pictures stay unchanged."""
     blocks = []
     for block in text.strip().split("\n\n"):
         if block.startswith(("|", "#", "!")):
@@ -42,13 +42,13 @@ def write(name: str, text: str) -> None:
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table."""
+    """Write a Markdown table."""
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def interval(estimate: Estimate, digits: int, factor: float = 1.0) -> str:
-    """A value with its 95 % interval, such as `0.61 (0.58 … 0.64)`; the value alone where there is none."""
+    """Write a value with its 95 % interval, such as `0.61 (0.58 … 0.64)`; the value alone where there is none."""
     value, low, high = (f"{factor * x:.{digits}f}" for x in (estimate.value, estimate.low, estimate.high))
     return value if np.isnan(estimate.low) else f"{value} ({low} … {high})"
 
@@ -56,7 +56,7 @@ def interval(estimate: Estimate, digits: int, factor: float = 1.0) -> str:
 def histogram_svg(
     values: NDArray[np.float64], marks: Sequence[tuple[float, str]], label: str, bins: int = 40
 ) -> str:
-    """A histogram with labelled vertical lines, as the text of an SVG file.
+    """Draw a histogram with labelled vertical lines, as the text of an SVG file.
 
     Parameters
     ----------

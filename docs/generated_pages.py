@@ -63,7 +63,7 @@ PACKAGES = {
 
 
 def help_text(module: str) -> str:
-    """What `python -m MODULE --help` prints, 88 columns wide and without colours."""
+    """Return what `python -m MODULE --help` prints, 88 columns wide and without colours."""
     plain = {"COLUMNS": "88", "NO_COLOR": "1", "TERM": "dumb", "_TYPER_FORCE_DISABLE_TERMINAL": "1"}
     shown = subprocess.run(
         [sys.executable, "-m", module, "--help"],
@@ -77,7 +77,7 @@ def help_text(module: str) -> str:
 
 
 def commands_page() -> str:
-    """Every command's help, one section each."""
+    """Write every command's help, one section each."""
     with ThreadPoolExecutor(2) as pool:
         texts = list(pool.map(help_text, COMMANDS))
     parts = [
@@ -91,12 +91,12 @@ def commands_page() -> str:
 
 
 def package_of(value: object) -> str:
-    """The package under which a public object is listed: the longest one that holds its module."""
+    """Find the package under which a public object is listed: the longest one that holds its module."""
     return max((p for p in PACKAGES if f"{value.__module__}.".startswith(f"{p}.")), key=len)
 
 
 def result_class(function: object) -> type | None:
-    """The class of this project that a function returns, or None."""
+    """Return the class of this project that a function returns, or None."""
     if not inspect.isfunction(function):
         return None
     kind = typing.get_type_hints(function).get("return")
@@ -104,7 +104,7 @@ def result_class(function: object) -> type | None:
 
 
 def reference_pages() -> dict[str, str]:
-    """One page for each package that holds public names, and their index."""
+    """Write one page for each package that holds public names, and their index."""
     public = {name: getattr(routestat, name) for name in routestat.__all__ if name != "__version__"}
     shown = set(public.values())
     pages: dict[str, list[str]] = {}
@@ -131,7 +131,7 @@ def reference_pages() -> dict[str, str]:
 
 
 def directive(kind: str, path: str) -> str:
-    """A numpydoc entry for one object; the modules need not be imported before."""
+    """Write a numpydoc entry for one object."""
     importlib.import_module(path.rpartition(".")[0])
     members = "\n:members:\n:exclude-members: __new__, __init__" if kind == "class" else ""
     body = "\n   ".join(members.strip().splitlines())
@@ -153,7 +153,7 @@ def write(folder: Path, pages: dict[str, str]) -> None:
 
 
 def analyses_pages() -> dict[str, str]:
-    """The committed result of every analysis."""
+    """Write a page for the committed result of every analysis."""
     results = sorted((ROOT / "reports" / "analyses").glob("*.md"))
     return {
         file.name: f"```{{include}} ../../../reports/analyses/{file.name}\n:relative-images:\n```\n"
@@ -162,7 +162,7 @@ def analyses_pages() -> dict[str, str]:
 
 
 def page_of(path: Path) -> str | None:
-    """The page that shows a Markdown file of the repository, as a path from the folder of the documentation."""
+    """Return the page that shows a Markdown file of the repository, as a path from the folder of the documentation."""
     inside = path.relative_to(ROOT)
     if str(inside) in INCLUDED:
         return f"/{INCLUDED[str(inside)]}"
@@ -172,7 +172,7 @@ def page_of(path: Path) -> str | None:
 
 
 def linked(text: str, folder: Path) -> str:
-    """The text with its links to Markdown files, which are relative to `folder`, as links to pages."""
+    """Replace links to Markdown files, which are relative to `folder`, by links to pages."""
 
     def link(found: re.Match[str]) -> str:
         target = (folder / found["file"]).resolve()
@@ -188,7 +188,7 @@ def rewrite_page(app: "Sphinx", docname: str, content: list[str]) -> None:
 
 
 def rewrite_included(app: "Sphinx", path: Path, parent: str, content: list[str]) -> None:
-    """The same for a file from elsewhere in the repository that a page includes."""
+    """Do the same for a file from elsewhere in the repository that a page includes."""
     content[0] = linked(content[0], (DOCS / path).resolve().parent)
 
 
@@ -209,7 +209,9 @@ def shorten_types(
     signature: str | None,
     returns: str | None,
 ) -> tuple[str | None, str | None]:
-    """Write NumPy's types in a signature by their usual names."""
+    """Write NumPy's types in a signature by their usual names; results show no constructor, which nobody calls."""
+    if what == "class" and name.count(".") > 1:
+        return "", None
 
     def short(text: str | None) -> str | None:
         if text is None:
@@ -222,7 +224,7 @@ def shorten_types(
 
 
 def setup(app: "Sphinx") -> dict[str, bool]:
-    """Called by Sphinx."""
+    """Connect the generation to the events of Sphinx."""
     app.connect("config-inited", generate)
     app.connect("source-read", rewrite_page)
     app.connect("include-read", rewrite_included)

@@ -15,7 +15,7 @@ from routestat.counting.counts import MAX_STATES, count
 from routestat.counting.paths import count_paths
 from routestat.errors import RoutestatError
 from routestat.inference.smoothing.prior import parse_alpha
-from routestat.report.html.page import write_report
+from routestat.report.html.study import write_report
 from routestat.report.terminal.study import summarise
 from routestat.study.trace_study import study
 from routestat.traces.document_stretches import in_stretches

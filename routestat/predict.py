@@ -13,9 +13,10 @@ from rich.table import Table
 
 from routestat.cli.open_run import open_run
 from routestat.cli.progress_bars import ProgressBars
-from routestat.cli.queries import QueryAnswerer, QueryOptions, silent
+from routestat.cli.queries import QueryAnswerer, QueryOptions
 from routestat.cli.runner import parse_order, run
 from routestat.errors import RoutestatError
+from routestat.progress import silent
 from routestat.traces.manifest import replace_file
 
 app = typer.Typer(add_completion=False)

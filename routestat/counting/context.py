@@ -8,12 +8,12 @@ from routestat.errors import RoutestatError
 
 @dataclass(frozen=True)
 class Context:
-    """A set of earlier choices, each a pair (layer offset, token offset) relative to the target.
+    """A set of earlier choices on which a count is conditioned, as (layer offset, token offset) of each.
 
     The layer offset counts routers in the chosen list, so that dense layers and layers left out do not matter:
     −1 is the router before. The token offset counts tokens of the same document. ``Context()`` conditions on
-    nothing: the target's own law. Axes of a table follow `sources`: from the farthest to the nearest layer,
-    then from the farthest to the nearest token.
+    nothing: the target's marginal distribution. Axes of a table follow `sources`: from the farthest to the nearest
+    layer, then from the farthest to the nearest token.
 
     Raises
     ------
@@ -24,6 +24,7 @@ class Context:
     sources: tuple[tuple[int, int], ...] = ()
 
     def __post_init__(self) -> None:
+        """Sort and check the sources."""
         sources = tuple(sorted((int(layer), int(token)) for layer, token in self.sources))
         if len(set(sources)) != len(sources):
             raise RoutestatError(f"a context names each source once, got {sources}")
@@ -36,12 +37,12 @@ class Context:
 
     @classmethod
     def layer(cls, *back: int) -> "Context":
-        """The routers `back` layers before, at the same token: ``layer(1)``, ``layer(2, 1)``."""
+        """Condition on the routers `back` layers before, at the same token: ``layer(1)``, ``layer(2, 1)``."""
         return cls(tuple((-b, 0) for b in _positive(back)))
 
     @classmethod
     def token(cls, *back: int) -> "Context":
-        """The same router `back` tokens before."""
+        """Condition on the same router `back` tokens before."""
         return cls(tuple((0, -b) for b in _positive(back)))
 
     @property
@@ -60,7 +61,7 @@ class Context:
 
 
 def layer_window(reach: int) -> tuple[Context, ...]:
-    """The contexts that count all layer pairs up to `reach` layers apart."""
+    """Return the contexts that count all layer pairs up to `reach` layers apart."""
     return tuple(Context.layer(n) for n in range(1, reach + 1))
 
 

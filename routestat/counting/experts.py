@@ -1,6 +1,6 @@
-"""The expert view: which expert at the source with which at the target, for alphabets too wide for states.
+"""The expert view: tables of source expert and target expert, for alphabets too wide for states.
 
-A token adds k·k cells, so the total of a table is not a number of tokens: divide by k·k.
+A token counts in k·k cells, so the total of a table must be divided by k·k to get tokens.
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from routestat.traces.metadata import Router
 
 
 def expert_rows(values: NDArray, router: Router) -> NDArray[np.unsignedinteger]:
-    """Experts ``[row, slot]`` of a router's column; a row of the dtype's largest value if missing."""
+    """Return the experts ``[row, slot]`` of a router's column; a missing row holds the dtype's largest value."""
     if values.ndim == 2:
         return values
     alphabet = router.alphabet
@@ -40,7 +40,7 @@ class ExpertTask:
     def make(
         cls, context: Context, sources: tuple[Router, ...], target: Router, groups: int, zeros: Zeros
     ) -> "ExpertTask":
-        """An empty table."""
+        """Make an empty table."""
         shape = tuple(router.n_experts for router in (*sources, target))
         return cls(context, sources, target, zeros((groups, *shape)))
 
@@ -58,7 +58,7 @@ class ExpertTask:
         )
 
     def finished(self) -> NDArray[np.unsignedinteger]:
-        """The table."""
+        """Return the table."""
         return self.cells
 
     @staticmethod

@@ -1,4 +1,4 @@
-"""The state view: a token is one symbol of each router, a table is dense."""
+"""The state view: a token is one symbol of each router, and tables are dense."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from routestat.traces.metadata import Router
 #: Makes an empty table of a shape.
 Zeros = Callable[[tuple[int, ...]], NDArray[np.unsignedinteger]]
 
-# Rows fused at a time: their cells and both columns stay in the L1 cache.
+# Rows combined at a time: their cells and both columns stay in the L1 cache.
 BLOCK = 1 << 12
 
 
@@ -25,7 +25,7 @@ BLOCK = 1 << 12
 class StateTask:
     """One table ``[group, context…, target]`` of states, filled batch by batch.
 
-    While counting every axis has one cell more, which collects what is missing.
+    While counting, every axis has one more cell, which collects missing choices.
     """
 
     context: Context
@@ -38,7 +38,7 @@ class StateTask:
     def make(
         cls, context: Context, sources: tuple[Router, ...], target: Router, groups: int, zeros: Zeros
     ) -> "StateTask":
-        """An empty table."""
+        """Make an empty table."""
         cells = prod(router.alphabet.size + 1 for router in (*sources, target))
         return cls(context, sources, target, zeros((groups, cells)), smallest_unsigned(cells))
 
@@ -60,7 +60,7 @@ class StateTask:
             return
         context, cells = axes[0]
         for values, more in axes[1:]:
-            # A fused axis has a place for what is missing already, so nothing lies beyond its last cell.
+            # A combined axis includes the cell of missing choices, so nothing lies beyond its last cell.
             wide = (cells + 1) * (more + 1)
             out = _buffer(scratch, f"axis {wide}", rows, smallest_unsigned(wide))[: rows - lag]
             fuse(context, values, cells, more, out)
@@ -68,7 +68,7 @@ class StateTask:
         count_two(context, target, cells, size, *where, block, self.cells)
 
     def finished(self) -> NDArray[np.unsignedinteger]:
-        """The table without the cells of what was missing."""
+        """Return the table without the cells of missing choices."""
         shape = tuple(router.alphabet.size + 1 for router in (*self.sources, self.target))
         return self.cells.reshape(-1, *shape)[(slice(None), *(slice(0, size - 1) for size in shape))]
 

@@ -9,13 +9,12 @@ from numpy.typing import NDArray
 
 from routestat.counting.predictor_scores import SUMS
 from routestat.errors import RoutestatError
+from routestat.inference.base.chunks import chunks
 from routestat.inference.base.estimate import Estimate, ratio
 from routestat.inference.smoothing.prior import resolve_alpha
 
 #: The scores, each an `Estimate`; `bits` is reported as log_loss_bits.
 SCORES = ("exact_set", "recall_at_k", "hit_rate", "top1_hit", "recall_at_2k", "log_loss_bits")
-# Cells of one block of groups: bounds the temporaries, whatever the alphabet.
-BLOCK_CELLS = 1 << 22
 
 
 @dataclass(frozen=True)
@@ -96,10 +95,8 @@ def score_table(
     priors = np.array(
         [resolve_alpha(tables[used[half != h]].sum(axis=0, dtype=np.int64), alpha) for h in (0, 1)]
     )
-    block = max(1, BLOCK_CELLS // total.size)
-    for start in range(0, len(used), block):
-        chosen = used[start : start + block]
-        prior = priors[half[start : start + block]]
+    for part in chunks(len(used), total.size):
+        chosen, prior = used[part], priors[half[part]]
         sums[chosen] = _score_groups(tables[chosen].astype(np.int64), total, prior, membership, top_k)
     return sums
 

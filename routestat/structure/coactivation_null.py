@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 from scipy import linalg
 
+from routestat.inference.base.chunks import chunks
 from routestat.inference.base.tables import Floats
 from routestat.inference.conditional_bernoulli.distribution import (
     fit_log_weights,
@@ -18,7 +19,6 @@ from routestat.inference.conditional_bernoulli.distribution import (
 
 PairRows = Iterator[tuple[Floats, Floats, Floats]]
 
-CELLS_AT_ONCE = 4_000_000
 # Directions in which a group's curvature is measured, and how far, in standard errors of its loads: short
 # enough that they stay between 0 and 1, long enough that the second difference has eight digits.
 _DIRECTIONS, _STEP = 4, 0.05
@@ -81,9 +81,7 @@ def _signed_roots(shares: Floats, top_k: int) -> Floats:
     turn = np.arange(groups)[:, None] * _DIRECTIONS + np.arange(_DIRECTIONS)
     signs = signs[turn % len(signs), :n_experts]
     roots = np.empty_like(signs)
-    at_once = max(1, CELLS_AT_ONCE // n_experts**2)
-    for first in range(0, groups, at_once):
-        part = slice(first, first + at_once)
+    for part in chunks(groups, n_experts**2):
         p = shares[part]
         covariance = pair_probabilities(fit_log_weights(p, top_k), top_k) - p[:, :, None] * p[:, None, :]
         values, vectors = np.linalg.eigh(covariance)

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from routestat.inference.base.estimate import Estimate, t_quantile
-from routestat.inference.base.jackknife import jackknife_value
+from routestat.inference.base.estimate import Estimate, sandwich_variance
+from routestat.inference.base.jackknife import jackknife
 from routestat.inference.base.tables import Floats
 from routestat.structure.coactivation_null import PairRows
 
@@ -36,7 +36,7 @@ def pair_scores(cells: NDArray[np.integer], rows: PairRows, share: Floats) -> Pa
         w = score / np.sqrt(np.where(e > 0, e, np.inf))
         gram += w @ w.T
         total = score.sum(axis=0)
-        spread = ((score - share[:, None] * total) ** 2).sum(axis=0) * groups / (groups - 1)
+        spread = sandwich_variance(score - share[:, None] * total)
         columns.append(np.stack([e, total, spread, variance]))
         o, without = t.sum(axis=0), np.maximum(e - own, 0.0)
         o, e = np.vstack([o, o - t]), np.vstack([e, without])
@@ -64,10 +64,5 @@ def _moderated(total: Floats, spread: Floats, variance: Floats) -> Floats:
 
 def divergence_interval(scores: PairScores, size: Floats, level: float) -> Estimate:
     """Estimate the divergence in bits by the delete-group jackknife."""
-    groups, n = size.size, size.sum()
-    value = jackknife_value(scores.kl, scores.kl_without, size)
-    moves = (n - size) * (scores.kl - scores.kl_without)
-    error = math.sqrt(groups / (groups - 1) * ((moves - moves.mean()) ** 2).sum()) / n
-    reach = t_quantile(size, level) * error
-    low, high, unit = value - reach, value + reach, math.log(2.0)
-    return Estimate(float(value / unit), float(low / unit), float(high / unit), error / unit, groups)
+    unit = math.log(2.0)
+    return jackknife(scores.kl / unit, scores.kl_without / unit, size, level)

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
 
 from routestat.errors import RoutestatError
+from routestat.inference.base.estimate import proportions
 from routestat.inference.base.tables import read_only, whole_counts
 from routestat.inference.base.units import too_few
 
@@ -101,7 +101,8 @@ def load_balance(counts: ArrayLike, tokens: ArrayLike, top_k: int) -> Balance:
     totals = counts.sum(axis=0)
     load = totals / n_tokens
     share = totals / (n_tokens * top_k)
-    low, high = _interval(counts, tokens, load)
+    found = proportions(counts, tokens, _LEVEL)
+    low, high = np.clip(found.low, 0.0, 1.0), np.clip(found.high, 0.0, 1.0)
     used = share[share > 0]
     return Balance(
         load=load,
@@ -118,21 +119,6 @@ def load_balance(counts: ArrayLike, tokens: ArrayLike, top_k: int) -> Balance:
         top_k=top_k,
         reason=too_few(tokens),
     )
-
-
-def _interval(
-    counts: NDArray[np.int64], tokens: NDArray[np.int64], load: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Lower and upper end of the ratio interval, [expert] each."""
-    n_groups, n_tokens = np.count_nonzero(tokens), tokens.sum()
-    if too_few(tokens):
-        return np.full(load.shape, np.nan), np.full(load.shape, np.nan)
-    # Empty groups add nothing to the sum, but must not be counted as evidence in G.
-    scores = counts - load * tokens[:, None]
-    error = np.sqrt(n_groups / (n_groups - 1) * (scores**2).sum(axis=0)) / n_tokens
-    half = stats.t.ppf((1 + _LEVEL) / 2, n_groups - 1) * error
-    half[(load == 0) | (load == 1)] = np.nan
-    return np.clip(load - half, 0, 1), np.clip(load + half, 0, 1)
 
 
 def _checked(

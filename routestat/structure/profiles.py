@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import special, stats
+from scipy import stats
 
 from routestat.errors import RoutestatError
+from routestat.inference.base.chunks import chunks
 from routestat.inference.base.tables import Floats, numbers, read_only
-
-PAIRS_AT_ONCE = 1 << 21
+from routestat.inference.information.divergence import batch_divergence
 
 
 def profile_matrix(profiles: ArrayLike, method: str = "pearson", diagonal: bool = True) -> Floats:
@@ -91,9 +91,8 @@ def _kendall(rows: Floats) -> Floats:
     n, places = rows.shape
     first, second = np.triu_indices(places, 1)
     ranks = stats.rankdata(rows, axis=1)
-    total, at_once = np.zeros((n, n)), max(1, PAIRS_AT_ONCE // max(1, n))
-    for start in range(0, first.size, at_once):
-        part = slice(start, start + at_once)
+    total = np.zeros((n, n))
+    for part in chunks(first.size, n):
         signs = np.sign(ranks[:, first[part]] - ranks[:, second[part]])
         total += signs @ signs.T
     untied = np.sqrt(np.diag(total))
@@ -105,9 +104,8 @@ def _jensen_shannon(rows: Floats) -> Floats:
     out = np.zeros((len(rows), len(rows)))
     for i, mine in enumerate(shares[:-1]):
         others = shares[i + 1 :]
-        middle = (mine + others) / 2.0
-        nats = special.rel_entr(mine, middle).sum(axis=1) + special.rel_entr(others, middle).sum(axis=1)
-        out[i, i + 1 :] = out[i + 1 :, i] = np.clip(nats / (2.0 * np.log(2.0)), 0.0, 1.0)
+        bits = batch_divergence(mine, others) / np.log(2.0)
+        out[i, i + 1 :] = out[i + 1 :, i] = np.clip(bits, 0.0, 1.0)
     return out
 
 

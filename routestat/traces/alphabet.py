@@ -1,4 +1,4 @@
-"""subset ↔ state: the index of a set of k experts among all C(E, k) of them."""
+"""The index of a set of k experts among all C(E, k) of them: subset ↔ state."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,25 +9,25 @@ from numpy.typing import ArrayLike, NDArray
 
 from routestat.errors import RoutestatError
 
-# Far more than any model has; an id beyond it is a marker for something else, and a table for it would not end.
+# Far more than any model has; a larger id is a marker, and its table would not fit in memory.
 MAX_EXPERTS = 65_534
 _DTYPES = (np.uint8, np.uint16, np.uint32, np.uint64)
 
 
 def smallest_unsigned(n_values: int) -> np.dtype:
-    """The narrowest unsigned dtype that holds the values 0 … `n_values` − 1."""
+    """Return the narrowest unsigned dtype that holds the values 0 … `n_values` − 1."""
     for dtype in _DTYPES:
         if n_values - 1 <= np.iinfo(dtype).max:
             return np.dtype(dtype)
     raise RoutestatError(f"{n_values} values do not fit in 64 bits")
 
 
-# Up to so many slots, exchanging neighbours column by column is faster than sorting every row.
+# Up to this number of slots, exchanging neighbours by column is faster than sorting every row.
 _FEW_SLOTS = 12
 
 
 def sorted_slots(rows: NDArray) -> NDArray:
-    """Rows ``[..., k]`` with each in ascending order; of few slots as a view whose columns are contiguous."""
+    """Sort every row of ``[..., k]``; for few slots the result is a view whose columns are contiguous."""
     top_k = rows.shape[-1]
     if not 0 < top_k <= _FEW_SLOTS:
         return np.sort(rows, axis=-1)
@@ -66,6 +66,7 @@ class Alphabet:
     top_k: int
 
     def __post_init__(self) -> None:
+        """Check the numbers."""
         for name, value in (("n_experts", self.n_experts), ("top_k", self.top_k)):
             if isinstance(value, bool) or not isinstance(value, int | np.integer):
                 raise RoutestatError(f"{name} must be a whole number, got {value!r}")
@@ -98,7 +99,7 @@ class Alphabet:
 
     @property
     def missing(self) -> int:
-        """The value kept for a token without a subset: the largest of `dtype`."""
+        """The value of a token without a subset: the largest of `dtype`."""
         return int(np.iinfo(self.dtype).max)
 
     @cached_property
@@ -108,10 +109,10 @@ class Alphabet:
 
     @cached_property
     def binomials(self) -> NDArray[np.uint64]:
-        """C(c, k − i) as ``[slot i, c]`` for c = 0 … E − 1: all that ranking and unranking need."""
+        """C(c, k − i) as ``[slot i, c]`` for c = 0 … E − 1, for ranking and unranking."""
         self._require_ranked()
         rows = [[comb(c, self.top_k - i) for c in range(self.n_experts)] for i in range(self.top_k)]
-        # C(c, k − i) ≤ C(E, k) only where it can occur in a rank; cap the rest, they are never reached.
+        # C(c, k − i) ≤ C(E, k) where it can occur in a rank; the others are capped and never used.
         table = np.array([[min(v, self.size) for v in row] for row in rows], dtype=np.uint64)
         table.flags.writeable = False
         return table
@@ -122,7 +123,7 @@ class Alphabet:
         return np.ascontiguousarray(self.binomials[:, ::-1])
 
     def rank(self, experts: ArrayLike) -> NDArray[np.unsignedinteger]:
-        """The states of rows of experts.
+        """Return the states of rows of experts.
 
         Parameters
         ----------
@@ -146,7 +147,7 @@ class Alphabet:
         return np.asarray(np.uint64(self.size - 1) - total).astype(self.dtype)
 
     def unrank(self, states: ArrayLike) -> NDArray[np.unsignedinteger]:
-        """The subsets of states: experts ``[..., k]``, ascending.
+        """Return the subsets of states: experts ``[..., k]``, ascending.
 
         Raises
         ------
@@ -173,7 +174,7 @@ class Alphabet:
         return experts
 
     def sorted_rows(self, experts: ArrayLike) -> NDArray[np.integer]:
-        """Rows of experts, checked and in ascending order (the form kept beyond 64 bits)."""
+        """Check rows of experts and sort each in ascending order (the stored form beyond 64 bits)."""
         try:
             rows = np.asarray(experts)
         except ValueError:
@@ -188,7 +189,7 @@ class Alphabet:
                 f"expert {rows[outside].flat[0]} is out of range: this router has experts 0 … {self.n_experts - 1}"
             )
         rows = sorted_slots(rows)
-        # Slot by slot: a reduction along so short an axis takes many times as long.
+        # Slot by slot: a reduction along a short axis is many times slower.
         repeats = np.zeros(rows.shape[:-1], bool)
         for slot in range(1, self.top_k):
             repeats |= rows[..., slot] == rows[..., slot - 1]
@@ -199,7 +200,7 @@ class Alphabet:
 
     @cached_property
     def membership(self) -> NDArray[np.uint8]:
-        """Indicator ``[state, expert]`` of which experts a state holds; only for alphabets of ≤ 65,536 states."""
+        """Indicator ``[state, expert]`` of the experts of each state; for alphabets of at most 65,536 states."""
         if self.size > 1 << 16:
             raise RoutestatError(f"{self.size} states are too many to list; use the expert view")
         table = np.zeros((self.size, self.n_experts), dtype=np.uint8)

@@ -1,4 +1,4 @@
-"""A batch of rows as NumPy columns, and the checks every row passes once, at the door."""
+"""A batch of rows as NumPy columns, and the checks that every row passes once."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,8 +15,8 @@ from routestat.traces.metadata import Router, TraceMeta
 class Batch:
     """Consecutive rows of a trace.
 
-    `columns` maps a router's name to its states ``[row]`` (or sorted expert rows ``[row, slot]`` beyond
-    64 bits), and recorded companions such as ``L00.top1`` alike.
+    `columns` maps the name of a router to its states ``[row]`` (or sorted expert rows ``[row, slot]`` beyond
+    64 bits), and the name of a recorded companion such as ``L00.top1`` to its values.
     """
 
     document: NDArray[np.int32]
@@ -24,11 +24,12 @@ class Batch:
     columns: Mapping[str, NDArray]
 
     def __len__(self) -> int:
+        """Return the number of rows."""
         return len(self.document)
 
 
 def to_batch(record: pa.RecordBatch) -> Batch:
-    """The columns of an Arrow record batch, without copying."""
+    """Return the columns of an Arrow record batch, without copying."""
     columns = {}
     for name in record.schema.names:
         if name != "phase":
@@ -44,7 +45,7 @@ def _to_numpy(array: pa.Array) -> NDArray:
 
 @dataclass
 class RowChecker:
-    """Checks rows in order: documents whole and contiguous, positions rising, states in range.
+    """A check of rows in order: documents whole and contiguous, positions rising, states in range.
 
     Parameters
     ----------
@@ -57,7 +58,7 @@ class RowChecker:
     _last: tuple[int, int] | None = None
 
     def check(self, batch: Batch, where: str, first_row: int) -> None:
-        """Raise `TraceError` naming `where` and the row if anything in the batch cannot be."""
+        """Raise `TraceError` naming `where` and the row for the first impossible value of the batch."""
         if not len(batch):
             return
         document, position = batch.document, batch.position
@@ -79,7 +80,7 @@ class RowChecker:
             for name, values in batch.columns.items():
                 if name == router.name or name.startswith(router.name + "."):
                     self._check_column(name, values, router, where, first_row)
-        # Only now: a refused batch leaves no trace, so that it can be mended and given again.
+        # Only now: a refused batch changes nothing, so that it can be corrected and passed again.
         self._seen |= begun
         self._last = (int(document[-1]), int(position[-1]))
 
@@ -88,8 +89,8 @@ class RowChecker:
         for start, number in zip(starts.tolist(), document[starts].tolist(), strict=True):
             if number in self._seen or number in begun:
                 raise TraceError(
-                    f"{where}, row {first_row + start}: document {number} comes back after another began; "
-                    "the rows of a document must stand together"
+                    f"{where}, row {first_row + start}: document {number} continues after another began; "
+                    "the rows of a document must be contiguous"
                 )
             begun.add(number)
         return begun

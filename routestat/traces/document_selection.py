@@ -1,4 +1,4 @@
-"""Some documents of a trace, or parts of them, under numbers of their own."""
+"""Some documents of a trace, or parts of them, under new numbers."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -19,10 +19,10 @@ Common = Mapping[int, tuple[int, int]]
 def with_common_units(
     a: "SelectedDocuments", b: "SelectedDocuments"
 ) -> tuple["SelectedDocuments", "SelectedDocuments"]:
-    """Paired selections with one set of units: documents that belong together in either do so in both.
+    """Give two paired selections the same units: documents joined in either are joined in both.
 
-    Of the template, and of what stands twice, both leave out as much as the one that knows more of it, so that rows
-    stay side by side.
+    Both leave out the same rows of the template and of repeats, those of the selection with more, so that rows
+    stay aligned.
     """
     number = np.union1d(a.units.document, b.units.document)
     labels, left_out = [], []
@@ -43,7 +43,7 @@ def with_common_units(
 
 
 class SelectedDocuments(Trace):
-    """Some documents of a trace, renumbered; rows are read from the trace as they are asked for.
+    """Some documents of a trace, renumbered; rows are read from the trace on demand.
 
     Parameters
     ----------
@@ -83,27 +83,27 @@ class SelectedDocuments(Trace):
         self._numbers[list(chosen)] = list(chosen.values())
         self._parts: NDArray[np.int64] | None = None
         if common:
-            # First and last row by new number; all rows where nothing else is said.
+            # First and last row by new number; all rows by default.
             self._parts = np.tile([0, np.iinfo(np.int64).max], (max(chosen.values()) + 1, 1))
             self._parts[list(common)] = [(first, first + rows) for first, rows in common.values()]
 
     def first(self, n: int) -> "SelectedDocuments":
-        """Only the documents whose new number is below `n`."""
+        """Return only the documents whose new number is below `n`."""
         kept = [document for document in self._documents if self._new[document.number] < n]
         units = self.units.of({number: number for number in self.units.document.tolist() if number < n})
         return SelectedDocuments(self._trace, kept, self._new, self._common, units)
 
     def in_units(self, units: Units) -> "SelectedDocuments":
-        """The same documents in other clusters, or with another template."""
+        """Return the same documents in other clusters, or with another template."""
         return SelectedDocuments(self._trace, self._documents, self._new, self._common, units)
 
     def record_batches(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
-        """The rows of the chosen documents, in the trace's order."""
+        """Yield the rows of the chosen documents, in the trace's order."""
         last, done = -1, 0
         for record in self._trace.record_batches(columns):
             column = record.schema.get_field_index("document")
             document = record.column(column).to_numpy()
-            # Numbers beyond the last chosen one share the last place, which names none.
+            # Numbers beyond the last chosen one share the last entry, which is −1.
             new = self._numbers[np.minimum(document, len(self._numbers) - 1)]
             chosen = new >= 0
             if self._parts is not None and len(document):
@@ -126,7 +126,7 @@ def places_of(document: NDArray[np.int32]) -> NDArray[np.int64]:
 
 
 def _skipping(units: Units, common: Common) -> Units:
-    """The units of documents without the rows before their common ones."""
+    """Return the units of documents without the rows before their common rows."""
     skipped = np.array([common.get(number, (0, 0))[0] for number in units.document.tolist()], np.int64)
     if not skipped.any():
         return units

@@ -1,4 +1,4 @@
-"""A trace of one document, cut into stretches that stand for documents."""
+"""A trace of one document, cut into stretches that are used as documents."""
 
 from collections.abc import Iterator, Sequence
 
@@ -9,12 +9,12 @@ from routestat.traces.clusters.units import Units
 from routestat.traces.store import Trace
 
 BLOCKS = 32
-# Stretches shorter than this are too alike to their neighbours to stand for documents.
+# Shorter stretches are too similar to their neighbours to be used as documents.
 SHORTEST = 100
 
 
 class Stretches(Trace):
-    """The same rows with stretches of `length` tokens as documents; `note` says so.
+    """The same rows with stretches of `length` tokens as documents; `note` reports it.
 
     Tokens of neighbouring stretches depend on each other, so that figures over them are approximate.
     """
@@ -41,12 +41,12 @@ class Stretches(Trace):
         )
         self._trace, self._length = trace, length
         self.note = (
-            f"one document: {number} stretches of {length:,} tokens stand for documents; p-values and intervals "
+            f"one document: {number} stretches of {length:,} tokens are used as documents; p-values and intervals "
             "are approximate"
         )
 
     def record_batches(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
-        """The rows with the number of their stretch as the document."""
+        """Yield the rows with the number of their stretch as the document."""
         row = 0
         for record in self._trace.record_batches(columns):
             place = record.schema.get_field_index("document")
@@ -56,7 +56,7 @@ class Stretches(Trace):
 
 
 def in_stretches(trace: Trace, blocks: int = BLOCKS) -> Trace:
-    """A trace of one document as so many stretches; as it is where it has more documents, or too few tokens."""
+    """Cut a trace of one document into stretches; other traces, and short ones, are returned as they are."""
     if trace.documents.num_rows != 1 or trace.n_tokens < blocks * SHORTEST:
         return trace
     return Stretches(trace, -(-trace.n_tokens // blocks))

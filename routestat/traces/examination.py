@@ -1,4 +1,4 @@
-"""Looking through the rows of a trace for its units and for what is no measurement; reading rows without a template."""
+"""The pass over a trace that finds its units and its dummy rows; reading rows without a template."""
 
 from collections.abc import Callable, Iterator, Sequence
 
@@ -32,7 +32,7 @@ def examine(
 ) -> Units:
     """Find the units of a trace: one pass over its token ids, or over its choices where these are not all known.
 
-    Documents that share nothing but rows that are no measurements, such as a warm-up, do not belong together.
+    Documents that share only dummy rows, such as a warm-up, are not joined.
 
     Parameters
     ----------
@@ -41,11 +41,11 @@ def examine(
     recorded : callable(columns)
         Gives all rows.
     column : str, optional
-        Column of the documents that says which belong together; if not given, the one that the metadata name, if
+        Column of the documents that defines the clusters; if not given, the one that the metadata name, if
         any. See `find_units`.
     progress : callable(rows_done), optional
     found : NotMeasured, optional
-        What of `recorded` is no measurement; nothing if not given.
+        The dummy rows of `recorded`; none if not given.
     """
     before = np.zeros(0, RANGE) if found is None else found.ranges
     before = before[before["place"] == PLACES.index("start")]
@@ -75,7 +75,7 @@ def _units(
         overlaps = find_overlaps(beginnings)
         copied = None
         if overlaps.any():
-            # The same text behind another beginning is another measurement: only equal choices are copies.
+            # The same text after another prefix is another measurement: only equal choices are copies.
             choices = _read(meta, documents, recorded, "choices", progress)
             copied = np.asarray(find_overlaps(choices) == overlaps) if choices is not None else None
         return find_units(beginnings, documents, column, overlaps, copied)
@@ -92,7 +92,7 @@ def _read(
     by: str,
     progress: Callable[[int], None] | None,
 ) -> DocumentPrefixes | None:
-    """The beginnings of all documents; None where some token ids are unknown."""
+    """Read the prefixes of all documents; None where some token ids are unknown."""
     reader, done = PrefixCollector(meta, documents.num_rows, by), 0
     for record in recorded(["token"] if by == "token ids" else [router.name for router in meta.routers]):
         reader.add(to_batch(record))
@@ -107,7 +107,7 @@ def _read(
 def without_beginnings(
     records: Iterator[pa.RecordBatch], units: Units, left_out: NDArray[np.int64]
 ) -> Iterator[pa.RecordBatch]:
-    """The rows without the first `left_out` ``[document]`` of each document of `units`."""
+    """Yield the rows without the first `left_out` ``[document]`` of each document of `units`."""
     last, done = -1, 0
     for record in records:
         document = record.column(record.schema.get_field_index("document")).to_numpy()
@@ -130,7 +130,7 @@ def without_beginnings(
 def examine_rows(
     meta: TraceMeta, recorded: Recorded, progress: Callable[[int], None] | None = None
 ) -> NotMeasured:
-    """Find what in a trace is no measurement: one pass over its choices.
+    """Find the dummy rows and layers of a trace: one pass over its choices.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Ctrl-C that waits for a moment at which nothing is half done."""
+"""Ctrl-C delayed until a step on disk is complete."""
 
 import signal
 import threading
@@ -9,9 +9,9 @@ from types import FrameType
 
 @contextmanager
 def held_back() -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM take effect only after the block.
+    """Delay Ctrl-C and SIGTERM until the end of the block.
 
-    For steps that are one on disk and several in memory: a shard that is in the manifest while its rows still
+    For changes that must not be interrupted halfway: a shard that is in the manifest while its rows still
     count as pending would be written twice. The block should take seconds at most. Blocks may be nested; outside
     the main thread, where no signal arrives, nothing is done.
     """
@@ -23,7 +23,7 @@ def held_back() -> Iterator[None]:
     def remember(number: int, _: FrameType | None) -> None:
         caught.append(number)
 
-    # None stands for a handler that was not set from Python and could not be put back.
+    # None is a handler that was not set from Python and could not be restored.
     before = {one: signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)}
     changed = {one: handler for one, handler in before.items() if handler is not None}
     try:
@@ -34,5 +34,5 @@ def held_back() -> Iterator[None]:
         for one, handler in changed.items():
             signal.signal(one, handler)
         if caught:
-            # To whoever would have got it: an outer block, Python's own handler, or the system's default.
+            # For the handler that was replaced: an outer block's, Python's own, or the system's default.
             signal.raise_signal(caught[0])

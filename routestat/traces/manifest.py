@@ -1,4 +1,4 @@
-"""The files of a store: schema, hashes, and the manifest that is written last and replaced atomically."""
+"""The manifest of a store, written last and replaced atomically; schema and hashes of its files."""
 
 import hashlib
 import json
@@ -28,7 +28,7 @@ FORMAT = "routestat-trace"
 VERSION = 1
 MANIFEST = "manifest.json"
 DOCUMENTS = "documents.arrow"
-# Small enough that a column of a batch stays in the L2 cache while every table that needs it is counted.
+# A column of a batch stays in the L2 cache while all tables that need it are counted.
 BATCH_ROWS = 1 << 16
 
 # document, position, token, phase: before the routers.
@@ -37,7 +37,7 @@ FIXED_COLUMNS = 4
 
 @dataclass(frozen=True)
 class FileRecord:
-    """One file of the store as the manifest knows it."""
+    """The record of one file of the store in the manifest."""
 
     file: str
     rows: int
@@ -46,10 +46,10 @@ class FileRecord:
 
     @classmethod
     def from_json(cls, record: Any, what: str) -> "FileRecord":
-        """The record of a manifest; `what` names it in complaints."""
+        """Read the record of a file in a manifest; `what` names it in messages."""
         require_kind(record, dict, what, "an object")
         file = require_text(_field(record, "file", what), f"{what}: file")
-        # A manifest is data from elsewhere: it must not make us read outside its folder.
+        # A manifest is data from outside: it must not name files outside its folder.
         if Path(file).name != file or file in ("", "..") or "\0" in file:
             raise TraceError(f"{what}: {shown(file)} is not a plain file name")
         rows = require_whole(_field(record, "rows", what), f"{what}: rows", high=None)
@@ -59,7 +59,7 @@ class FileRecord:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a store consists of. `complete` is False while, or after, a writer stopped before closing."""
+    """The content of a store; `complete` is False while a writer is open, or if it stopped before closing."""
 
     meta: TraceMeta
     columns: tuple[str, ...]
@@ -93,7 +93,7 @@ class Manifest:
 
     @classmethod
     def load(cls, folder: Path) -> "Manifest":
-        """Read and check the manifest of a store; every complaint names the file."""
+        """Read and check the manifest of a store; every error names the file."""
         path = folder / MANIFEST
         try:
             return cls._from_json(read_json(path.read_bytes()))
@@ -128,7 +128,7 @@ class Manifest:
         return cls(meta, columns, shards, documents, complete)
 
     def with_shard(self, shard: FileRecord, documents: FileRecord, columns: Sequence[str]) -> "Manifest":
-        """The manifest after one more shard."""
+        """Return the manifest after one more shard."""
         return replace(self, shards=(*self.shards, shard), documents=documents, columns=tuple(columns))
 
 
@@ -139,7 +139,7 @@ def _field(record: dict[str, Any], name: str, what: str = "") -> Any:
 
 
 def state_type(router: Router) -> pa.DataType:
-    """The Arrow type of a router's column: unsigned states, or sorted expert rows beyond 64 bits."""
+    """Return the Arrow type of a router's column: unsigned states, or sorted expert rows beyond 64 bits."""
     alphabet = router.alphabet
     if alphabet.is_ranked:
         return pa.from_numpy_dtype(alphabet.dtype)
@@ -149,7 +149,7 @@ def state_type(router: Router) -> pa.DataType:
 
 
 def column_type(name: str, router: Router) -> pa.DataType:
-    """The Arrow type of a router's column or of one of its recorded companions (``.top1`` …)."""
+    """Return the Arrow type of a router's column or of one of its recorded companions (``.top1`` …)."""
     suffix = name.removeprefix(router.name).removeprefix(".")
     if suffix == "top1":
         return pa.from_numpy_dtype(router.alphabet.expert_dtype)
@@ -161,7 +161,7 @@ def column_type(name: str, router: Router) -> pa.DataType:
 
 
 def schema_of(meta: TraceMeta, extra_columns: Sequence[str] = ()) -> pa.Schema:
-    """The schema of a shard: document, position, token, phase, the routers, then what else was recorded."""
+    """Return the schema of a shard: document, position, token, phase, the routers, then further columns."""
     fields = [
         pa.field("document", pa.int32(), nullable=False),
         pa.field("position", pa.int32(), nullable=False),
@@ -194,16 +194,16 @@ def write_arrow(path: Path, table: pa.Table) -> FileRecord:
 
 
 def sha256_of(path: Path) -> str:
-    """The hash of a file, read in pieces."""
+    """Return the hash of a file, read in pieces."""
     with path.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def check_file(folder: Path, record: FileRecord, hashes: bool = True) -> Path:
-    """The path of a file of the store after checking that it is there and unaltered."""
+    """Return the path of a file of the store after checking that it exists and is unaltered."""
     path = folder / record.file
     if not path.is_file():
-        raise TraceError(f"{path}: missing, though the manifest lists it with {record.rows} rows")
+        raise TraceError(f"{path}: missing, but the manifest lists it with {record.rows} rows")
     size = path.stat().st_size
     if size != record.bytes:
         raise TraceError(f"{path}: truncated or altered, {size} bytes where the manifest says {record.bytes}")
@@ -223,7 +223,7 @@ def replace_file(path: Path, content: bytes) -> None:
 
 
 def open_arrow(path: Path) -> Any:
-    """An Arrow IPC file reader; a file that is none gets one line."""
+    """Open an Arrow IPC file; the error for any other file is one line."""
     try:
         return pa.ipc.open_file(pa.OSFile(str(path)))
     except (pa.ArrowException, OSError) as error:
@@ -231,6 +231,7 @@ def open_arrow(path: Path) -> Any:
 
 
 def require_store(folder: Path) -> None:
+    """Refuse a path that is not the folder of a trace."""
     if not folder.exists():
         raise TraceError(f"{folder}: no such folder")
     if not folder.is_dir():

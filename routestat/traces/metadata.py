@@ -1,4 +1,4 @@
-"""What a trace says of itself: its routers, where it came from, how its tokens were run."""
+"""The metadata of a trace: its routers, where it came from, how its tokens were run."""
 
 import json
 import re
@@ -14,17 +14,17 @@ from routestat.traces.validation import require_kind, require_text, require_whol
 SLOT_ORDERS = ("weight", "unknown")
 FREE_TEXT = ("name", "model", "dataset", "source", "licence", "engine", "precision", "slot_order")
 RESERVED = ("document", "position", "token", "phase")
-#: In a trace's `extra`: where its layer numbers come from. The source's file, the user who named them, or the reader,
-#: which counted them from 0 because nothing said what they are called; absent: the source's own.
+#: Key in a trace's `extra` for the origin of its layer numbers: the source's file, the user, or the reader,
+#: which counted them from 0 because the file has none. Absent: the source's own.
 LAYER_NUMBERS = "layer_numbers"
 FROM_FILE, FROM_USER, FROM_READER = "file", "user", "reader"
-# Beyond this, ranking a nearly full choice needs tables so large that opening a trace would never end.
+# Beyond this, ranking a nearly full choice needs tables too large to build.
 MOST_RANKED = 256
 
 
 @dataclass(frozen=True)
 class Router:
-    """One router of the model: what chose `top_k` of `n_experts` at `layer`.
+    """One router of the model: the gate that chooses `top_k` of `n_experts` at `layer`.
 
     Parameters
     ----------
@@ -42,6 +42,7 @@ class Router:
     name: str = ""
 
     def __post_init__(self) -> None:
+        """Check the numbers and name the router."""
         object.__setattr__(self, "layer", require_whole(self.layer, "a router's layer"))
         require_text(self.name, "a router's name")
         if not self.name:
@@ -73,7 +74,7 @@ class Router:
 
 @dataclass(frozen=True)
 class TraceMeta:
-    """What a trace says of itself.
+    """The metadata of a trace.
 
     Parameters
     ----------
@@ -87,7 +88,7 @@ class TraceMeta:
         Tokens the model saw at once; a new window starts at positions 0, window, 2·window … of a document,
         and "the previous token" does not reach across. 0: documents ran whole.
     extra : mapping
-        Whatever else the source said (strings, numbers, lists).
+        Further facts from the source (strings, numbers, lists).
     """
 
     routers: tuple[Router, ...]
@@ -103,6 +104,7 @@ class TraceMeta:
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        """Check the fields."""
         object.__setattr__(self, "routers", tuple(self.routers))
         for field_name in FREE_TEXT:
             require_text(getattr(self, field_name), field_name)
@@ -124,7 +126,7 @@ class TraceMeta:
         return tuple(router.layer for router in self.routers)
 
     def to_json(self) -> dict[str, Any]:
-        """A plain dictionary; `from_json` restores it."""
+        """Return a plain dictionary that `from_json` restores."""
         record: dict[str, Any] = {key: getattr(self, key) for key in (*FREE_TEXT, "window")}
         record["routers"] = [
             {"layer": r.layer, "n_experts": r.n_experts, "top_k": r.top_k, "name": r.name}
@@ -135,7 +137,7 @@ class TraceMeta:
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> "TraceMeta":
-        """The metadata of a manifest; unknown keys of a later minor version are kept in `extra`."""
+        """Read the metadata of a manifest; unknown keys of a later minor version are kept in `extra`."""
         try:
             require_kind(record, Mapping, "the metadata", "an object")
             routers = tuple(Router(**router) for router in record["routers"])

@@ -1,4 +1,4 @@
-"""One 64-bit number for everything a row holds, so that equal rows are found without comparing columns."""
+"""64-bit keys of rows, so that equal rows are found without comparing columns."""
 
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -11,7 +11,7 @@ _SHIFT = np.uint64(29)
 
 
 def hash_rows(columns: Iterable[NDArray], n: int) -> NDArray[np.uint64]:
-    """Keys ``[row]`` of `n` rows; rows are equal in all columns if, and but for chance only if, their keys are.
+    """Hash `n` rows to keys ``[row]``; equal rows have equal keys, and different rows almost never do.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ def hash_rows(columns: Iterable[NDArray], n: int) -> NDArray[np.uint64]:
 
 
 def in_words(columns: Sequence[NDArray]) -> Iterator[NDArray[np.uint64]]:
-    """The same columns ``[row]``, several narrow ones side by side in one of 64 bits, so that hashing costs less."""
+    """Yield the columns ``[row]`` with several narrow ones packed into 64 bits, which makes hashing cheaper."""
     by_width: dict[int, list[NDArray]] = {}
     for column in columns:
         by_width.setdefault(column.dtype.itemsize, []).append(column)
@@ -48,5 +48,5 @@ def in_words(columns: Sequence[NDArray]) -> Iterator[NDArray[np.uint64]]:
 
 
 def keys_of(columns: Sequence[NDArray], n: int) -> NDArray[np.uint64]:
-    """Keys ``[row]``, equal where all columns are; never 0."""
+    """Hash rows to keys ``[row]`` that are never 0."""
     return hash_rows(in_words(columns), n) | np.uint64(1)

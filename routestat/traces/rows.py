@@ -1,4 +1,4 @@
-"""Plain arrays → rows of the store."""
+"""Plain arrays as rows of the store."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -76,7 +76,7 @@ def _phase_codes(phase: Any, n: int) -> pa.Array:
 
 
 def _to_arrow(values: Any, field: pa.Field, router: Router, n: int) -> pa.Array:
-    """A column of the store; what its narrow type cannot hold is refused, not wrapped around."""
+    """Make a column of the store; values that its narrow type cannot hold are refused."""
     name, kind = field.name, field.type
     is_list = pa.types.is_fixed_size_list(kind)
     inner = kind.value_type if is_list else kind
@@ -140,7 +140,7 @@ def rank_rows(rows: NDArray, router: Router) -> NDArray:
     """
     alphabet = router.alphabet
     to_array(rows, router.name, (len(rows), router.top_k))
-    # Only −1 says missing; another negative id is a mistake that would otherwise go unseen.
+    # Only −1 is missing; another negative id is an error that would otherwise be silent.
     present = np.zeros(len(rows), bool)
     for slot in range(router.top_k):
         present |= rows[:, slot] != -1
@@ -169,7 +169,7 @@ def rank_rows(rows: NDArray, router: Router) -> NDArray:
 def labels_of_documents(
     document: NDArray[np.int32], clusters: ArrayLike, numbers: NDArray[np.int32]
 ) -> NDArray[np.int32]:
-    """The cluster of each document, from one of each row."""
+    """Return the cluster of each document, from the clusters of its rows."""
     given = whole_column(clusters, "clusters", n=len(document))
     _, first = np.unique(document, return_index=True)
     label = given[first]

@@ -25,7 +25,7 @@ from routestat.traces.number_ranges import span
 from routestat.traces.rows import labels_of_documents, to_table
 from routestat.traces.shards import check_shards, read_documents, read_shards, read_table
 
-#: What may be done with rows that are no measurements.
+#: Treatments of rows that are no measurements.
 DUMMY_ROWS = ("keep", "drop")
 
 
@@ -38,21 +38,21 @@ class Trace:
     ----------
     meta : TraceMeta
     documents : pyarrow.Table
-        One row per document: ``document``, ``name``, ``domain`` and whatever else the source said.
+        One row per document: ``document``, ``name``, ``domain`` and further columns of the source.
     n_tokens : int
         Rows, those of a template that are not counted included; see `n_counted`.
     columns : tuple of str
-        What was recorded beside the routers: ``L00.top1`` …
+        Columns recorded beside the routers: ``L00.top1`` …
     complete : bool
         False if the writer stopped before closing; everything up to its last whole shard is here.
     template : {"once", "drop", "keep"}
-        What happens to a beginning that most documents share: its rows are counted in the first document that has
+        Treatment of a prefix that most documents share: its rows are counted in the first document that has
         all of it, in none, or in all.
     dummy_rows : {"keep", "drop"}
-        What happens to rows that are no measurements: they are rows like others, or they and layers that are none are
-        not there; inside documents such rows are missing.
+        Treatment of rows and layers that are no measurements: kept as they are, or removed; inside documents removed
+        rows become missing.
     note : str
-        What its documents are, where they are no documents.
+        What the documents are, where they are not those of the source.
     """
 
     note = ""
@@ -84,13 +84,13 @@ class Trace:
 
     @property
     def not_measured(self) -> NotMeasured:
-        """Which rows and layers are no measurements; rows are looked through when this is first asked for."""
+        """Rows and layers that are no measurements; found on first access."""
         if self._not_measured is None:
             self._not_measured = examine_rows(self.meta, self.record_batches)
         return self._not_measured
 
     def _drop(self) -> None:
-        """Leave out what is no measurement; units are then those of the rest."""
+        """Leave out dummy rows and layers; units are then those of the rest."""
         if found := self.not_measured:
             self._dropped = self.meta, found
             self.meta = measured_meta(self.meta, found)
@@ -101,7 +101,7 @@ class Trace:
             self._units = None
 
     def _without_emptied(self, found: NotMeasured) -> pa.Table:
-        """The documents without those of which every row was left out."""
+        """Return the documents without those that lost all their rows."""
         touched = np.unique(found.ranges["document"])
         left = [np.intersect1d(batch.document, touched) for batch in self.batches([])]
         emptied = np.setdiff1d(touched, np.concatenate([touched[:0], *left]))
@@ -110,7 +110,7 @@ class Trace:
 
     @property
     def units(self) -> Units:
-        """Which documents are independent; documents are examined when this is first asked for."""
+        """The clusters of the documents; found on first access."""
         if self._units is None:
             self._units = self._examined(None)
         return self._units
@@ -145,12 +145,12 @@ class Trace:
             Hash every shard and check every row (default). False checks names, sizes and schemas only.
         progress : callable(rows_done, rows_in_all), optional
         cluster : str, optional
-            Column of the documents that says which of them belong together, such as ``domain``; ``document`` takes
-            each as independent. If not given: what the store says, or else documents that share their beginning.
+            Column of the documents that defines the clusters, such as ``domain``; ``document`` takes
+            each as independent. If not given: those of the store, or else documents that share a prefix.
         template : {"once", "drop", "keep"}
-            What to do with the rows of a beginning that most documents share.
+            Treatment of a prefix that most documents share.
         dummy_rows : {"keep", "drop"}
-            What to do with rows and layers that are no measurements.
+            Treatment of rows and layers that are no measurements.
 
         Raises
         ------
@@ -196,10 +196,10 @@ class Trace:
         dummy_rows: str = "keep",
         **columns: Any,
     ) -> "Trace":
-        """A trace in memory; arguments as for `TraceWriter.write`.
+        """Make a trace in memory; arguments as for `TraceWriter.write`.
 
-        `clusters` ``[row]`` says which documents belong together, the same number in all rows of a document; if not
-        given, documents that share their beginning do.
+        `clusters` ``[row]`` is the cluster of the document of each row; if not
+        given, documents that share a prefix are clusters.
         """
         table = to_table(meta, document, position, states=states, **columns)
         checker = RowChecker(meta)
@@ -224,7 +224,7 @@ class Trace:
         return trace
 
     def batches(self, columns: Sequence[str] | None = None) -> Iterator[Batch]:
-        """The rows in order, some megabytes at a time, with only the wanted `columns` decoded.
+        """Yield the rows in order, some megabytes at a time, with only the wanted `columns` decoded.
 
         Raises
         ------
@@ -234,13 +234,13 @@ class Trace:
         return map(to_batch, self.record_batches(columns))
 
     def counted(self, columns: Sequence[str] | None = None) -> Iterator[Batch]:
-        """The rows that are counted, as `batches`: without repetitions of a template (see `template`)."""
+        """Yield the rows that are counted: all rows but the repetitions of a template (see `template`)."""
         left_out = self.units.left_out(self.template)
         records = self.record_batches(columns)
         return map(to_batch, without_beginnings(records, self.units, left_out) if left_out.any() else records)
 
     def record_batches(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
-        """All rows as Arrow record batches, with the phase."""
+        """Return all rows as Arrow record batches, with the phase."""
         records = self._recorded(columns)
         return records if self._dropped is None else measured(records, self._dropped[1], self._dropped[0])
 
@@ -252,7 +252,7 @@ class Trace:
                 yield from read_shards([source], columns)
 
     def routers(self, layers: Sequence[int] | None = None) -> tuple[Router, ...]:
-        """The routers of the wanted layers (all if None), in order of depth.
+        """Return the routers of the wanted layers (all if None), in order of depth.
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""Values from elsewhere, checked once where they enter: text, whole numbers, JSON, columns of numbers."""
+"""Checks of values from outside: text, whole numbers, JSON, columns of numbers."""
 
 import json
 from typing import Any
@@ -17,18 +17,18 @@ PHASE_TYPE = pa.dictionary(pa.int8(), pa.string())
 
 
 def shown(value: Any) -> str:
-    """A value in a message: one line, not too long, printable whatever it holds."""
+    """Format a value for a message: one line, short and printable."""
     text = repr(value).encode("ascii", "backslashreplace").decode()
     return text if len(text) <= 60 else text[:57] + "..."
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of another library's complaint."""
+    """Return the first line of another library's error message."""
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def require_text(value: Any, what: str) -> str:
-    """`value` if it is text that can be written as UTF-8; JSON can hold lone surrogates, which cannot."""
+    """Return `value` if it is text that UTF-8 can encode; JSON can hold lone surrogates, which it cannot."""
     if not isinstance(value, str):
         raise TraceError(f"{what} must be text, got {shown(value)}")
     try:
@@ -39,7 +39,7 @@ def require_text(value: Any, what: str) -> str:
 
 
 def require_whole(value: Any, what: str, low: int = 0, high: int | None = LARGEST) -> int:
-    """`value` if it is a whole number from `low` to `high`; True is no number here."""
+    """Return `value` if it is a whole number from `low` to `high`; booleans are refused."""
     if isinstance(value, bool) or not isinstance(value, int | np.integer):
         raise TraceError(f"{what} must be a whole number, got {shown(value)}")
     if value < low or (high is not None and value > high):
@@ -49,14 +49,14 @@ def require_whole(value: Any, what: str, low: int = 0, high: int | None = LARGES
 
 
 def require_kind(value: Any, kind: type, what: str, word: str) -> Any:
-    """`value` if it is of `kind`; `word` says what that is called in JSON."""
+    """Return `value` if it is of `kind`; `word` is the name of that kind in JSON."""
     if not isinstance(value, kind):
         raise TraceError(f"{what} must be {word}, got {shown(value)}")
     return value
 
 
 def read_json(content: bytes) -> Any:
-    """Parse JSON that may be anything; complains without saying where it stood."""
+    """Parse JSON of any content; the error does not name the file."""
     try:
         return json.loads(content)
     except RecursionError:
@@ -66,7 +66,7 @@ def read_json(content: bytes) -> Any:
 
 
 def to_array(values: Any, name: str, shape: tuple[int, ...], kinds: str = "iu") -> NDArray:
-    """A column as an array of the given shape and of whole numbers (``f`` in `kinds` admits others)."""
+    """Return a column as an array of the given shape and of whole numbers (``f`` in `kinds` admits others)."""
     try:
         array = np.asarray(values)
     except (ValueError, TypeError, OverflowError) as error:
@@ -75,7 +75,7 @@ def to_array(values: Any, name: str, shape: tuple[int, ...], kinds: str = "iu") 
         raise TraceError(f"column {name} has {len(array)} rows where document has {shape[0]}")
     if array.shape != shape:
         raise TraceError(f"column {name} must have the shape {shape}, got {array.shape}")
-    # An empty list has no kind of its own; NumPy calls it float.
+    # NumPy makes an empty list a float array.
     if array.dtype.kind not in kinds and array.size:
         wanted = "numbers" if "f" in kinds else "whole numbers"
         raise TraceError(f"column {name} must be {wanted}, got {array.dtype}")
@@ -92,7 +92,7 @@ def require_range(array: NDArray, high: int, wanted: str, low: int = 0) -> None:
 
 
 def whole_column(values: Any, name: str, low: int = 0, n: int | None = None) -> NDArray[np.int32]:
-    """A column of ``document``, ``position`` or ``token`` numbers; the first one out of range is named."""
+    """Return a column of ``document``, ``position`` or ``token`` numbers; the first one out of range is refused."""
     if n is None:
         try:
             n = len(values)
@@ -104,7 +104,7 @@ def whole_column(values: Any, name: str, low: int = 0, n: int | None = None) -> 
 
 
 def check_record(record: pa.RecordBatch, where: str, first_row: int) -> None:
-    """Refuse missing values and unknown phases: NumPy would make floats of the one and lose the other."""
+    """Refuse missing values and unknown phases: NumPy would turn the first into floats and drop the second."""
     for name, column in zip(record.schema.names, record.columns, strict=True):
         try:
             column.validate(full=True)
@@ -123,7 +123,7 @@ def check_record(record: pa.RecordBatch, where: str, first_row: int) -> None:
 
 
 def to_phases(column: pa.Array, where: str, first_row: int) -> pa.DictionaryArray:
-    """A column of phase words, in whatever text type, as the store's own."""
+    """Convert a column of phase words, in any text type, to the store's type."""
     if column.type == PHASE_TYPE and column.dictionary.to_pylist() == list(PHASES) and not column.null_count:
         return column
     words = column.cast(pa.string())
@@ -138,7 +138,7 @@ def to_phases(column: pa.Array, where: str, first_row: int) -> pa.DictionaryArra
 
 
 def check_documents(table: pa.Table) -> pa.Table:
-    """A table of documents with its ``document`` column as the store's 32 bits."""
+    """Return a table of documents with its ``document`` column as the store's 32 bits."""
     places = table.schema.get_all_field_indices("document")
     if len(places) != 1 or not pa.types.is_integer(table.schema.field(places[0]).type):
         raise TraceError("documents need one column named document, of whole numbers")

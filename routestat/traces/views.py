@@ -1,4 +1,4 @@
-"""A trace seen in another way: its layers under other numbers, or its documents in the order of their numbers."""
+"""Views of a trace: its layers under other numbers, or its documents in the order of their numbers."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -17,7 +17,7 @@ LIMIT_BYTES = 2 << 30
 
 
 class RowsTooManyError(RoutestatError):
-    """Rows that have to be put in another order are more than memory is given to that."""
+    """Too many rows to sort in memory."""
 
 
 class RelabelledLayers(Trace):
@@ -27,7 +27,7 @@ class RelabelledLayers(Trace):
     ----------
     trace : Trace
     routers : sequence of (Router, Router)
-        What a router is called from now on, and the router of the trace, in the order of depth.
+        The new router and the router of the trace, in the order of depth.
     """
 
     def __init__(self, trace: Trace, routers: Sequence[tuple[Router, Router]]) -> None:
@@ -55,7 +55,7 @@ class RelabelledLayers(Trace):
             yield record.select(names).rename_columns([named.get(name, name) for name in names])
 
     def _named(self, column: str) -> str:
-        """What the trace calls a column."""
+        """Return the name of a column in the original trace."""
         owner, dot, rest = column.partition(".")
         return self._old.get(owner, owner) + dot + rest
 
@@ -82,7 +82,7 @@ class OrderedDocuments(Trace):
         )
 
     def record_batches(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
-        """The rows; as they stand where they stand in order, else all of them from memory.
+        """Yield the rows; if documents are out of order, all rows are sorted in memory.
 
         Raises
         ------
@@ -113,7 +113,7 @@ class OrderedDocuments(Trace):
             size += record.nbytes
             if size > LIMIT_BYTES:
                 raise RowsTooManyError(
-                    f"documents stand in another order in the two traces, and putting them in one takes more than "
+                    f"documents are in another order in the two traces, and sorting them takes more than "
                     f"{LIMIT_BYTES / 2**30:g} GiB: name fewer --layers"
                 )
             records.append(record)

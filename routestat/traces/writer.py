@@ -1,4 +1,4 @@
-"""TraceWriter: shards that are whole or not there.
+"""TraceWriter: a store written shard by shard.
 
 A shard is written under a temporary name, hashed and renamed; the manifest then replaces the old one. A
 writer that is killed therefore loses at most the shard it had not finished, and what is on disk opens.
@@ -47,7 +47,7 @@ class TraceWriter:
         The store's folder; made if absent.
     meta : TraceMeta
     append : bool
-        Add documents to the store that is there (also the way to go on after a crash). False refuses a folder
+        Add documents to an existing store (also to continue after a crash). False refuses a folder
         that already holds a store.
     shard_rows : int
         Rows of a shard; shards are cut between documents where possible.
@@ -68,7 +68,7 @@ class TraceWriter:
         self.shard_rows = shard_rows
         self._pending: list[pa.Table] = []
         self._documents: list[pa.Table] = []
-        # Documents were described since the last save: some may never get a row that would bring one about.
+        # Documents were described since the last save; documents without rows would not cause another.
         self._announced = False
         self._checker = RowChecker(meta)
         self._extra: tuple[str, ...] | None = None
@@ -95,17 +95,19 @@ class TraceWriter:
         self._manifest = old
         self._extra = old.recorded
         self._documents = [documents.drop_columns([name for name in FOUND if name in documents.schema.names])]
-        # Described documents may have no rows yet: they were announced before the crash, and come now.
+        # Described documents may have no rows yet: these were expected before the crash.
         self._seen = documents_in(self.path, old)
         self._checker = RowChecker(self.meta, set(self._seen))
 
     def __enter__(self) -> "TraceWriter":
+        """Return the writer."""
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        # Interrupted work is kept: whole rows that were handed over are flushed, the store stays incomplete.
+        """Write the pending rows, and close the store unless an error occurred."""
+        # Interrupted work is kept: rows that were passed are written, and the store stays incomplete.
         self._flush(everything=True)
         if kind is None:
             self._examine()
@@ -113,15 +115,14 @@ class TraceWriter:
             self._save(complete=kind is None)
 
     def _examine(self) -> None:
-        """Which of the documents now on disk are independent, and what in them is no measurement; anew after each
-        addition."""
+        """Find the independent documents and the dummy rows on disk, again after each addition."""
         shards = [] if self._manifest is None else [self.path / shard.file for shard in self._manifest.shards]
         recorded = partial(read_shards, shards)
         self._not_measured = examine_rows(self.meta, recorded)
         self._units = examine(self.meta, self._document_table(), recorded, found=self._not_measured)
 
     def add_extra(self, said: Mapping[str, Any]) -> None:
-        """Say more in the metadata's `extra`, such as what was noted while rows were written.
+        """Add to the metadata's `extra`, such as notes made while rows were written.
 
         Raises
         ------
@@ -133,12 +134,12 @@ class TraceWriter:
             self._manifest = replace(self._manifest, meta=self.meta)
 
     def add_documents(self, rows: Mapping[str, Sequence[Any]]) -> None:
-        """Say something of documents: columns ``document``, and ``name``, ``domain`` or anything else.
+        """Describe documents: columns ``document``, and ``name``, ``domain`` or anything else.
 
         Documents with the same ``cluster_label`` are taken as dependent (samples of one prompt, turns of one
-        conversation). Columns ``cluster``, ``cluster_by`` and ``template`` are the writer's own and not taken over.
+        conversation). Columns ``cluster``, ``cluster_by`` and ``template`` are the writer's and not copied.
 
-        A document described in an earlier call is described anew: the later row replaces the former.
+        A later description of a document replaces the earlier one.
 
         Raises
         ------
@@ -154,7 +155,7 @@ class TraceWriter:
         columns = {"document": pa.array(numbers)}
         for name, column in rows.items():
             require_text(name, "the name of a documents' column")
-            # What an earlier examination found is found again, among the documents that are here.
+            # The results of an earlier examination are found again for the documents of this store.
             if name not in ("document", *FOUND):
                 columns[name] = _column(column, name, len(numbers))
         table = pa.table(columns)
@@ -226,7 +227,7 @@ class TraceWriter:
             check_record(record, "rows written", row)
             self._checker.check(to_batch(record), "rows written", row)
             row += record.num_rows
-        # The same schema in every piece, whether or not it said that nothing is missing.
+        # The same schema in every piece, nullable or not.
         table = pa.Table.from_arrays(table.columns, schema=wanted)
         with held_back():
             self._rows, self._extra = row, extra
@@ -240,14 +241,14 @@ class TraceWriter:
         table = pa.concat_tables(self._pending)
         while table.num_rows >= self.shard_rows or (everything and table.num_rows):
             cut = self._cut(table)
-            # Between the manifest and the list of what is pending, an interruption would write the rows twice.
+            # An interruption between the two would write the rows twice.
             with held_back():
                 self._write_shard(table.slice(0, cut))
                 table = table.slice(cut)
                 self._pending = [table] if table.num_rows else []
 
     def _cut(self, table: pa.Table) -> int:
-        """Where the next shard ends: at the last document boundary that fits, else at its full length."""
+        """Return the end of the next shard: the last document boundary that fits, else its full length."""
         if table.num_rows <= self.shard_rows:
             return int(table.num_rows)
         document = table.column("document").slice(0, self.shard_rows + 1).to_numpy()
@@ -261,7 +262,7 @@ class TraceWriter:
         self._save(complete=False, shard=shard, columns=tuple(table.schema.names))
 
     def _save(self, complete: bool, shard: FileRecord | None = None, columns: Sequence[str] = ()) -> None:
-        """Documents beside the old ones, then the manifest, then the rename: whatever happens, a store remains."""
+        """Write new documents, then the manifest, then rename: an interruption leaves a valid store."""
         fresh = self.path / (DOCUMENTS + ".new")
         record = replace(write_arrow(fresh, self._document_table()), file=DOCUMENTS)
         if self._manifest is None:
@@ -281,7 +282,7 @@ class TraceWriter:
             else pa.table({"document": pa.array([], pa.int32())})
         )
         numbers = described.column("document").to_numpy()
-        # The first from the end is the latest word on a document.
+        # The first from the end is the latest description of a document.
         _, latest = np.unique(numbers[::-1], return_index=True)
         if len(latest) != len(numbers):
             described = described.take(pa.array(len(numbers) - 1 - latest))

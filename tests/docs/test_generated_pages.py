@@ -80,6 +80,15 @@ def test_types_of_numpy_have_their_usual_names():
     assert returns == "NDArray[float64]"
 
 
+@pytest.mark.parametrize(
+    ("name", "signature"), [("routestat.Router", "(layer: int)"), ("routestat.counting.x.Result", "")]
+)
+def test_results_show_no_constructor(name, signature):
+    assert (
+        generated_pages.shorten_types(None, "class", name, None, None, "(layer: int)", None)[0] == signature
+    )
+
+
 def test_pages_that_are_left_over_are_removed_and_equal_ones_are_not_written_again(tmp_path):
     folder = tmp_path / "pages"
     write(folder, {"a.md": "1", "b.md": "2"})

@@ -1,4 +1,4 @@
-"""Whether counts agree with an exact law: every bound is computed from the law, none is guessed."""
+"""Whether counts agree with an exact distribution: every bound is computed from it, none is guessed."""
 
 import numpy as np
 from scipy.stats import chi2
@@ -25,9 +25,9 @@ def table(trace, *columns):
     return np.bincount(flat, minlength=size ** len(columns)).reshape((size,) * len(columns))
 
 
-def fits(counts, law):
-    """Whether independent counts are compatible with an exact law (Pearson, small cells pooled)."""
-    counts, expected = np.ravel(counts), np.ravel(law) * np.sum(counts)
+def fits(counts, distribution):
+    """Whether independent counts are compatible with an exact distribution (Pearson, small cells pooled)."""
+    counts, expected = np.ravel(counts), np.ravel(distribution) * np.sum(counts)
     assert counts[expected == 0].sum() == 0
     rare = expected < 5
     counts = np.append(counts[~rare], counts[rare].sum())
@@ -50,7 +50,7 @@ def close_to(estimate, exact, sd_of_one, n):
 
 
 def mi_and_sd(joint):
-    """Information of a joint law in bits, and the standard deviation of its log ratio for one token."""
+    """Information of a joint distribution in bits, and the standard deviation of its log ratio for one token."""
     used = joint > 0
     p = joint[used]
     log_ratio = np.log2(p / np.outer(joint.sum(axis=1), joint.sum(axis=0))[used])

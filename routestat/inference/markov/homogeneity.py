@@ -12,15 +12,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from routestat.errors import RoutestatError
-from routestat.inference.base.jackknife import (
-    Estimates,
-    jackknife_contributions,
-    jackknife_each,
-    jackknife_sum,
-)
-from routestat.inference.base.score_test import CELLS_AT_ONCE, few_groups, score_test
+from routestat.inference.base.chunks import chunks
+from routestat.inference.base.estimate import Estimate, Estimates, check_level
+from routestat.inference.base.jackknife import jackknife_contributions, jackknife_each, jackknife_sum
+from routestat.inference.base.score_test import few_groups, score_test
 from routestat.inference.base.tables import Floats, whole_counts
 from routestat.inference.base.units import too_few
+from routestat.inference.information.mutual_information import batch_information
 
 # Measured at 28 states: beyond this bias in bits a test at 5 % rejects up to 10 %.
 LARGE_BIAS = 0.1
@@ -47,10 +45,10 @@ class StatisticByGap:
     """
 
     gap_bits: Estimates
-    mean_bits: Estimates
+    mean_bits: Estimate
     range_bits: float
     spread_bits: float
-    slope_bits_per_layer: Estimates
+    slope_bits_per_layer: Estimate
     p_clustered: float
     log10_p_clustered: float
     nu: float
@@ -114,8 +112,7 @@ def homogeneity(
     RoutestatError
         For tables that are not such counts or have other groups, layers that do not fit, or no sensible `level`.
     """
-    if not 0 < level < 1:
-        raise RoutestatError(f"level: expected a share between 0 and 1, got {level}; use 0.95")
+    check_level(level)
     counts = [whole_counts(table, "tables") for table in tables]
     if any(table.ndim != 3 or len(table) != len(counts[0]) for table in counts):
         shapes = ", ".join(str(table.shape) for table in counts)
@@ -177,26 +174,13 @@ def _sparse(information: Estimates) -> str | None:
 def _bits(table: NDArray[np.integer]) -> tuple[Floats, Floats]:
     """Information and conditional entropy in bits of all groups `[2]`, and without each group `[2, group]`."""
     total = table.sum(axis=0, dtype=np.float64)
-    step = max(1, CELLS_AT_ONCE // total.size)
-    parts = [_entropies(total - table[first : first + step]) for first in range(0, len(table), step)]
+    parts = [_entropies(total - table[part]) for part in chunks(len(table), total.size)]
     return _entropies(total[None])[:, 0], np.concatenate(parts, axis=1)
 
 
 def _entropies(totals: Floats) -> Floats:
     """Plug-in information and conditional entropy in bits `[2, batch]` of counts `[batch, source, target]`."""
-    rows, columns, n = totals.sum(axis=2), totals.sum(axis=1), totals.sum(axis=(1, 2))
-    cells, source, target = (
-        _x_log_x(part).reshape(len(n), -1).sum(axis=1) for part in (totals, rows, columns)
-    )
-    known = np.where(n > 0, n, math.nan)
-    return np.stack([(cells - source - target) / known + np.log(known), (source - cells) / known]) / math.log(
-        2.0
-    )
-
-
-def _x_log_x(counts: Floats) -> Floats:
-    """x ln x of whole counts; 0 at 0."""
-    return counts * np.log(np.maximum(counts, 1.0))
+    return np.stack(batch_information(totals)) / math.log(2.0)
 
 
 def _statistic(
@@ -204,7 +188,7 @@ def _statistic(
 ) -> StatisticByGap:
     each, gaps, nan = jackknife_each(whole, left_out, size, level), len(whole), math.nan
     if reason is not None:
-        none = jackknife_each(nan, np.full(1, nan), np.ones(1))
+        none = Estimate(nan, nan, nan, nan, 0, reason)
         return StatisticByGap(
             gap_bits=each, mean_bits=none, range_bits=nan, spread_bits=nan, slope_bits_per_layer=none,
             p_clustered=nan, log10_p_clustered=nan, nu=nan, reason=reason,

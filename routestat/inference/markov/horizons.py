@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from routestat.errors import RoutestatError
-from routestat.inference.base.jackknife import Estimates, jackknife_each, jackknife_sum
+from routestat.inference.base.estimate import Estimates
+from routestat.inference.base.jackknife import jackknife_each, jackknife_sum
 from routestat.inference.base.score_test import ScoreTest, few_groups, score_test
 from routestat.inference.base.tables import Floats, Integers, read_only, whole_counts
 from routestat.inference.base.units import too_few
@@ -344,8 +345,7 @@ class _Findings:
             whole, left_out = self.whole[figure, known, n], self.left_out[figure, known, n]
             weights = np.full(len(whole), 1.0 / max(1, len(whole)))
             columns.append(jackknife_sum(whole, left_out, self.size[known, n], weights, level))
-        names = ("value", "low", "high", "plugin")
-        return Estimates(*(read_only(np.array([getattr(c, name) for c in columns])) for name in names))
+        return Estimates.stack(columns)
 
 
 def _sparse(*figures: Estimates) -> str | None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from routestat.inference.base.special import x_log_x
 from routestat.inference.base.tables import Floats
 
 
@@ -118,8 +119,8 @@ def implied_bits(direct: Floats, distribution: Floats) -> Floats:
         P `[batch, source, target]`.
     """
     rows, n = direct.sum(axis=2), direct.sum(axis=(1, 2))
-    cells, ends = _x_log_x(direct).sum(axis=(1, 2)), _x_log_x(rows).sum(axis=1)
-    counted = (cells - ends - _x_log_x(direct.sum(axis=1)).sum(axis=1)) / n + np.log(n)
+    cells, ends = x_log_x(direct).sum(axis=(1, 2)), x_log_x(rows).sum(axis=1)
+    counted = (cells - ends - x_log_x(direct.sum(axis=1)).sum(axis=1)) / n + np.log(n)
 
     logs = np.log(np.where(distribution > 0, distribution, 1.0))
     shares = rows / n[:, None]
@@ -128,22 +129,18 @@ def implied_bits(direct: Floats, distribution: Floats) -> Floats:
     total = reached.sum(axis=1)
     inside = np.einsum("gx,gxz,gxz->g", shares, distribution, logs)
     # Rows of P sum to one, except for states without a next layer.
-    inside -= (shares * _x_log_x(arrive)).sum(axis=1)
+    inside -= (shares * x_log_x(arrive)).sum(axis=1)
     total = np.where(total > 0, total, math.nan)
-    implied = (inside - _x_log_x(reached).sum(axis=1)) / total + np.log(total)
+    implied = (inside - x_log_x(reached).sum(axis=1)) / total + np.log(total)
 
     lost = (direct > 0) & ~(distribution > 0)
     if lost.any():
         kept = np.where(lost, 0.0, direct)
         n = kept.sum(axis=(1, 2))
-        cells, ends = _x_log_x(kept).sum(axis=(1, 2)), _x_log_x(kept.sum(axis=2)).sum(axis=1)
+        cells, ends = x_log_x(kept).sum(axis=(1, 2)), x_log_x(kept.sum(axis=2)).sum(axis=1)
         direct, n = kept, np.where(n > 0, n, math.nan)
     apart = (cells - ends - np.einsum("gxz,gxz->g", direct, logs)) / n
     return np.stack([counted, implied, counted - implied, apart]) / math.log(2.0)
-
-
-def _x_log_x(values: Floats) -> Floats:
-    return values * np.log(np.where(values > 0, values, 1.0))
 
 
 def _inverse(values: Floats) -> Floats:

@@ -8,10 +8,11 @@ from scipy import sparse
 
 from routestat.counting.strata import Strata
 from routestat.inference.association.stratified import StratifiedIndependence
+from routestat.inference.base.chunks import chunks
 from routestat.inference.base.pair_bias import MarginParts, pair_bias
 from routestat.inference.base.score_test import caution, score_test
 from routestat.inference.base.tables import Floats
-from routestat.inference.markov.order_tests import CELLS_AT_ONCE, TIE, check_strata, nothing_to_test
+from routestat.inference.markov.order_tests import TIE, check_strata, nothing_to_test
 
 # The bias of U over the standard deviation of the test. Measured at up to 120 states: up to 5 the level held, from 11
 # on the test rejected far too often.
@@ -91,9 +92,8 @@ def _products(key: NDArray[np.int64], group: NDArray[np.int64], weight: Floats) 
     shape = int(group.max()) + 1, int(key.max()) + 1
     weights = sparse.csc_array((weight, (group, key)), shape=shape)
     gram = np.zeros((shape[0], shape[0]))
-    at_once = max(1, CELLS_AT_ONCE // shape[0])
-    for first in range(0, shape[1], at_once):
-        part = weights[:, first : first + at_once]
+    for at in chunks(shape[1], shape[0]):
+        part = weights[:, at]
         # One factor is dense and one sparse, which is fast for keys with many groups and for keys with few.
         gram += part.tocsr() @ np.ascontiguousarray(part.toarray().T)
     return gram

@@ -8,16 +8,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy import special, stats
+from scipy import stats
 
 from routestat.counting.strata import Strata
 from routestat.errors import RoutestatError
-from routestat.inference.base.special import log10_chi2_tail
+from routestat.inference.base.chunks import chunks
+from routestat.inference.base.special import log10_chi2_tail, x_log_x
 from routestat.inference.base.tables import Floats, expected_counts, pearson_residuals
 from routestat.inference.information.mutual_information import plugin_information
 
-# Cells of redrawn tables, or of groups' tables, held at a time.
-CELLS_AT_ONCE = 1 << 21
 # Standard deviations by which the mean of redrawn G2 may differ from the degrees of freedom without a caution: this
 # difference turns a level of 5 % into one of 2 or 12 %.
 OFF = 0.5
@@ -114,7 +113,7 @@ def order_tests(
         chi2 += float((pearson_residuals(table, expected_counts(table)) ** 2).sum())
         dof += (table.shape[0] - 1) * (table.shape[1] - 1)
         used += 1
-        observed += float(special.xlogy(table, table).sum())
+        observed += float(x_log_x(table).sum())
         drawn += _redrawn(table, rng, resamples)
     counted = OrderTests(n_tokens=strata.n_tokens, n_documents=n_documents, resamples=resamples)
     if not dof:
@@ -186,9 +185,8 @@ def _redrawn(table: Floats, rng: np.random.Generator, n: int) -> Floats:
     """Draw `n` tables with the margins of this one and return their sums of c ln c, `[resample]`."""
     rows, columns = (table.sum(axis=axis).astype(np.int64) for axis in (1, 0))
     # By default scipy uses Patefield's algorithm where cells hold many tokens and Boyett's where they hold few.
-    distribution, at_once = stats.random_table(rows, columns), max(1, CELLS_AT_ONCE // table.size)
-    sums = np.empty(n)
-    for first in range(0, n, at_once):
-        drawn = distribution.rvs(min(at_once, n - first), random_state=rng)
-        sums[first : first + len(drawn)] = special.xlogy(drawn, drawn).sum(axis=(1, 2))
+    distribution, sums = stats.random_table(rows, columns), np.empty(n)
+    for part in chunks(n, table.size):
+        drawn = distribution.rvs(len(sums[part]), random_state=rng)
+        sums[part] = x_log_x(drawn).sum(axis=(1, 2))
     return sums

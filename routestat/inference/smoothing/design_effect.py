@@ -3,9 +3,10 @@
 import numpy as np
 from numpy.typing import ArrayLike
 
+from routestat.inference.base.chunks import chunks
+from routestat.inference.base.estimate import group_correction
 from routestat.inference.base.tables import Floats, whole_counts
 
-CELLS_AT_ONCE = 1 << 22
 #: Rules whose prior is learned from the step's own tokens.
 LEARNED = ("empirical-bayes", "hierarchical")
 #: The note of limits without a design effect.
@@ -57,9 +58,8 @@ def transition_design_effect(tables: ArrayLike) -> float:
         return 1.0
     distribution = total / np.maximum(rows, 1.0)
     squares = np.zeros(total.shape)
-    step = max(1, CELLS_AT_ONCE // total.size)
-    for first in range(0, len(counts), step):
-        part = counts[first : first + step].astype(np.float64)
+    for at in chunks(len(counts), total.size):
+        part = counts[at].astype(np.float64)
         squares += ((part - distribution * part.sum(axis=2, keepdims=True)) ** 2).sum(axis=0)
     spread = float((squares[total > 0] / total[total > 0]).sum())
-    return max(1.0, groups / (groups - 1) * spread / freedom)
+    return max(1.0, group_correction(groups) * spread / freedom)

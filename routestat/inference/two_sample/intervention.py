@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from scipy import stats
 
 from routestat.errors import RoutestatError
-from routestat.inference.base.estimate import Estimate, ratio
+from routestat.inference.base.estimate import Estimate, Estimates, proportions, ratio
 from routestat.inference.base.tables import Floats, read_only, whole_counts
 from routestat.inference.base.units import too_few
 from routestat.inference.information.divergence import jensen_shannon
@@ -25,21 +25,33 @@ class TargetDistribution:
 
     Attributes
     ----------
-    probability, low, high
-        `[target]`; NaN where there is none. In the expert view the probability that an expert is included. There is
-        no interval at 0 or 1: the sandwich has no width there, which is not certainty.
+    estimates
+        Probabilities `[target]`, in the expert view that an expert is included; see `proportions`.
     n_tokens, n_groups
         The tokens behind them, and the groups of documents that had any.
     reason
         Why there is no law, or no interval; empty where both are there.
     """
 
-    probability: Floats
-    low: Floats
-    high: Floats
+    estimates: Estimates
     n_tokens: int
     n_groups: int
     reason: str = ""
+
+    @property
+    def probability(self) -> Floats:
+        """Probabilities `[target]`; NaN where there is none."""
+        return self.estimates.value
+
+    @property
+    def low(self) -> Floats:
+        """Lower limits `[target]`."""
+        return self.estimates.low
+
+    @property
+    def high(self) -> Floats:
+        """Upper limits `[target]`."""
+        return self.estimates.high
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -152,17 +164,9 @@ def target_distribution(table: ArrayLike, *, slots: int = 1, level: float = 0.95
         For anything but such a table, or slots or a level out of range.
     """
     counts, tokens = _checked(table, slots, level)
-    cells = [ratio(column, tokens, level) for column in counts.T]
-    value, low, high = (
-        np.array([getattr(cell, name) for cell in cells]) for name in ("value", "low", "high")
-    )
-    for limit in (low, high):
-        limit[(value == 0) | (value == 1)] = _NAN
     used = int(np.count_nonzero(tokens))
-    reason = "never observed" if not used else cells[0].reason
-    return TargetDistribution(
-        read_only(value), read_only(low), read_only(high), round(float(tokens.sum())), used, reason
-    )
+    reason = (too_few(tokens) or "") if used else "never observed"
+    return TargetDistribution(proportions(counts, tokens, level), round(float(tokens.sum())), used, reason)
 
 
 def target_difference(

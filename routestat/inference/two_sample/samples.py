@@ -5,14 +5,15 @@ as one unit; otherwise every table is a unit of its own.
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from routestat.errors import RoutestatError
-from routestat.inference.base.score_test import CELLS_AT_ONCE
+from routestat.inference.base.chunks import chunks
+from routestat.inference.base.estimate import sandwich_variance
 from routestat.inference.base.tables import Floats, read_only, whole_counts
 from routestat.inference.base.units import log10_relabelling_floor, log10_sign_floor, too_few
 
@@ -69,9 +70,9 @@ class TwoSamples:
         n_a, n_b = self.groups
         if self.paired:
             least = min(n_a, n_b)
-            spread = least / (least - 1) * ((a + b) ** 2).sum(axis=0)
+            spread = sandwich_variance(a + b, least)
             return spread, np.full(np.shape(spread), least - 1.0)
-        first, second = n_a / (n_a - 1) * (a**2).sum(axis=0), n_b / (n_b - 1) * (b**2).sum(axis=0)
+        first, second = sandwich_variance(a, n_a), sandwich_variance(b, n_b)
         return first + second, welch(first, second, n_a, n_b)
 
 
@@ -165,7 +166,7 @@ def difference_scores(samples: TwoSamples) -> DifferenceScores:
     units = len(samples.a) if samples.paired else len(samples.a) + len(samples.b)
     gram, chi2, dof, spread = np.zeros((units, units)), 0.0, 0, 0.0
     own = cross = np.zeros((units, both.size))
-    for part in _columns_at_once(samples, both.size):
+    for part in chunks(samples.a.shape[2], both.size * (len(samples.a) + len(samples.b))):
         tables = [t[:, both, part].astype(np.float64) for t in (samples.a, samples.b)]
         law = [t.sum(axis=0) / n[:, None] for t, n in zip(tables, (r_a, r_b), strict=True)]
         p = (law[0] * r_a[:, None] + law[1] * r_b[:, None]) / r[:, None]
@@ -197,13 +198,6 @@ def difference_scores(samples: TwoSamples) -> DifferenceScores:
         spread=(spread if spread > least else 0.0) if testable else math.nan,
         shared=float(r.sum()) / everything if everything else math.nan,
     )
-
-
-def _columns_at_once(samples: TwoSamples, rows: int) -> Iterator[slice]:
-    """Columns, so many at a time that their scores take little memory."""
-    columns = samples.a.shape[2]
-    at_once = max(1, CELLS_AT_ONCE // max(1, rows * (len(samples.a) + len(samples.b))))
-    yield from (slice(first, first + at_once) for first in range(0, columns, at_once))
 
 
 def _seen(tables: NDArray) -> NDArray[np.bool_]:

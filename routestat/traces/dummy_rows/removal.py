@@ -14,7 +14,7 @@ from routestat.traces.metadata import TraceMeta
 def rows_of(
     found: NotMeasured, document: NDArray[np.integer], position: NDArray[np.integer]
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Which rows ``[row]`` are to be removed, and which are to become missing."""
+    """Return which rows ``[row]`` are to be removed, and which are to become missing."""
     if not len(found.ranges):
         return np.zeros(len(document), bool), np.zeros(len(document), bool)
     # One number for document and position: ranges do not overlap.
@@ -29,7 +29,7 @@ def rows_of(
 
 
 def measured_meta(meta: TraceMeta, found: NotMeasured) -> TraceMeta:
-    """The metadata without the layers that are no measurements."""
+    """Return the metadata without the dummy layers."""
     rest = tuple(router for router in meta.routers if router.layer not in found.layers)
     return meta if len(rest) == len(meta.routers) or not rest else replace(meta, routers=rest)
 
@@ -37,7 +37,7 @@ def measured_meta(meta: TraceMeta, found: NotMeasured) -> TraceMeta:
 def measured(
     records: Iterator[pa.RecordBatch], found: NotMeasured, meta: TraceMeta
 ) -> Iterator[pa.RecordBatch]:
-    """The rows of a trace without those that are no measurements: inside documents they become missing."""
+    """Yield the rows of a trace without dummy rows; inside documents they become missing."""
     gone = {router.name for router in meta.routers if router.layer in found.layers}
     gone = set() if len(gone) == len(meta.routers) else gone
     for record in records:
@@ -61,7 +61,7 @@ def _column(record: pa.RecordBatch, name: str) -> NDArray:
 
 
 def _with_missing(record: pa.RecordBatch, missing: NDArray[np.bool_], meta: TraceMeta) -> pa.RecordBatch:
-    """The record with nothing recorded in some rows of every router."""
+    """Return the record with the choices of every router missing in some rows."""
     columns = []
     routers = {router.name for router in meta.routers}
     for field, column in zip(record.schema, record.columns, strict=True):

@@ -1,4 +1,4 @@
-"""What the search for rows that are no measurements looks at in each row, from stored states or from raw expert ids."""
+"""Features of rows for the search for dummy rows, from stored states or from raw expert ids."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -13,15 +13,15 @@ from routestat.traces.metadata import Router
 from routestat.traces.row_hash import keys_of
 from routestat.traces.validation import PHASES
 
-# Rows that are looked at together: a column of so many stays in the cache.
+# Rows processed together: a column of this length stays in the cache.
 BLOCK = 1 << 15
-# Rows that the share of a layer's most frequent choice is counted in.
+# Rows in which the share of a layer's most frequent choice is counted.
 SHARE_ROWS = 1 << 14
 
 
 @dataclass
 class LayerLevels:
-    """Least and largest value of every column of each layer, to see which layers never change.
+    """The least and largest value of every column of each layer, which show layers that never change.
 
     Parameters
     ----------
@@ -35,12 +35,13 @@ class LayerLevels:
     sample: list[list[NDArray]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        """Make the lists, one entry per layer."""
         self.sample = [[] for _ in range(self.n_layers)]
         self.low, self.high = [None] * self.n_layers, [None] * self.n_layers
         self.rows = np.zeros(self.n_layers, np.int64)
 
     def add(self, layer: int, values: NDArray, missing: int) -> None:
-        """Take in the values ``[row]`` or ``[row, slot]`` of one layer; rows of `missing` alone hold none."""
+        """Add the values ``[row]`` or ``[row, slot]`` of one layer; rows of `missing` are skipped."""
         values = values[:, None] if values.ndim == 1 else values
         high = values.max(axis=0)
         if missing in (int(high[0]), int(values.min())):
@@ -56,14 +57,14 @@ class LayerLevels:
         self.rows[layer] += len(values)
 
     def most_frequent(self, layer: int) -> float:
-        """The share of the most frequent choice of a layer in the first rows; 0 where there are none."""
+        """Return the share of the most frequent choice of a layer in the first rows; 0 without rows."""
         if not self.sample[layer]:
             return 0.0
         times = np.unique(np.concatenate(self.sample[layer]), axis=0, return_counts=True)[1]
         return float(times.max() / times.sum())
 
     def constant(self, layer: int) -> NDArray | None:
-        """The one choice of a layer, as stored; None if there are several, or none."""
+        """Return the only choice of a layer, as stored; None if there are several, or none."""
         low, high = self.low[layer], self.high[layer]
         return low if low is not None and high is not None and np.array_equal(low, high) else None
 
@@ -71,7 +72,7 @@ class LayerLevels:
 def features_of_stored_rows(
     record: pa.RecordBatch, routers: Sequence[Router], levels: LayerLevels
 ) -> RowFeatures:
-    """The marks of stored rows; `levels` takes in what each layer holds."""
+    """Return the features of stored rows, and add their values to `levels`."""
     batch = to_batch(record)
     columns = [batch.columns[router.name] for router in routers]
     missing = [
@@ -102,7 +103,7 @@ def features_of_raw_rows(
     decode: NDArray[np.bool_] | None,
     token: NDArray[np.integer] | None,
 ) -> RowFeatures:
-    """The marks of rows ``[token, layer, slot]`` as a reader found them; −1 is missing."""
+    """Return the features of rows ``[token, layer, slot]`` as a reader found them; −1 is missing."""
     columns = [experts[:, layer] for layer in range(experts.shape[1])]
     n, top_k = len(experts), experts.shape[2]
     return _marked(
@@ -155,12 +156,12 @@ def _slots(values: NDArray) -> list[NDArray]:
 
 
 def _all(equal: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Whether all slots are equal."""
+    """Return whether all slots are true."""
     return equal if equal.ndim == 1 else np.asarray(equal.all(axis=1))
 
 
 def _phase(record: pa.RecordBatch) -> NDArray[np.uint8]:
-    """0 prefill, 1 decode; all prefill where the column was not read."""
+    """Return 0 for prefill and 1 for decode; all prefill if the column was not read."""
     at = record.schema.get_field_index("phase")
     if at < 0:
         return np.zeros(record.num_rows, np.uint8)

@@ -148,7 +148,7 @@ def _load(path: Path, cluster: str | None, notes: list[str]) -> dict[str, NDArra
     if not path.is_file():
         raise FormatError(f"{path}: no such file")
     try:
-        # Opened here, for NumPy leaves open what it cannot read.
+        # Opened here, as NumPy does not close files that it cannot read.
         with path.open("rb") as handle:
             archive = np.load(handle, allow_pickle=False)
             if not isinstance(archive, np.lib.npyio.NpzFile):
@@ -254,7 +254,7 @@ def _documents(path: Path, arrays: dict[str, NDArray], document: NDArray, n: int
 
 
 def _clusters(path: Path, arrays: dict[str, NDArray], name: str, document: NDArray) -> list[int | str]:
-    """The cluster of every document, from an array with a value a token or a document."""
+    """Return the cluster of every document, from an array with one value per token or per document."""
     if name not in arrays:
         raise FormatError(f"{path}: --cluster {name}: no such array, and the documents have no such column")
     numbers, first = np.unique(document, return_index=True)

@@ -116,7 +116,7 @@ def _tokens(folder: Path) -> NDArray[np.integer]:
 
 @contextmanager
 def _decoding(file: Path) -> Iterator[None]:
-    """What Arrow cannot decode gets one line with the file's name."""
+    """Turn errors of Arrow into one line with the file's name."""
     try:
         yield
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:

@@ -35,7 +35,7 @@ ByLayer = dict[int, NDArray[np.integer]]
 
 
 def chosen_layers(path: Path, layers: list[int], options: ImportOptions) -> list[int]:
-    """The wanted layers, all if none are named.
+    """Return the wanted layers, or all if none are named.
 
     Raises
     ------
@@ -184,7 +184,7 @@ def _numbers(path: Path, part: bytes, line: int) -> tuple[NDArray[np.int64], NDA
 
 
 def _bad_line(part: bytes, line: int) -> int:
-    """The first line that is not two whole numbers."""
+    """Return the number of the first line that is not two whole numbers."""
     fits = re.compile(rb"\s*-?\d+\s*,\s*-?\d+\s*")
     texts = enumerate(part.split(b"\n"), line)
     return next((number for number, text in texts if text.strip() and not fits.fullmatch(text)), line)

@@ -113,7 +113,7 @@ def read_moe_atlas(path: Path, options: ImportOptions) -> ImportedTrace:
 
 
 def _records(file: Path, failed: FailedRecords) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The prompts of a file; an export wraps them in ``{"traces": […]}``."""
+    """Yield the prompts of a file; an export wraps them in ``{"traces": […]}``."""
     for where, record in responses(file, failed):
         traces = record.get("traces")
         if "activations" in record or not isinstance(traces, list):
@@ -157,7 +157,7 @@ class _Prompt:
         return None if record.get(name) is None else whole_number(self.where, record, name, 1)
 
     def _column(self, activations: list[Any], name: str) -> NDArray[np.int64]:
-        """A field of all activations; the first that is no whole number from 0 is named."""
+        """Return a field of all activations; the first value that is not a whole number from 0 is refused."""
         values = [one.get(name) if isinstance(one, dict) else None for one in activations]
         for at, value in enumerate(values):
             if type(value) is not int or not 0 <= value < 1 << 31:
@@ -167,7 +167,7 @@ class _Prompt:
         return np.array(values, np.int64)
 
     def _weights(self, activations: list[Any]) -> NDArray[np.float64] | None:
-        """The gate weights; None if not every activation has one."""
+        """Return the gate weights; None if an activation has none."""
         values = [one.get("gate_weight") for one in activations]
         if any(value is None for value in values):
             return None
@@ -184,7 +184,7 @@ class _Prompt:
         return int(counts.max())
 
     def document(self, layers: list[int]) -> SourceDocument:
-        """The prompt as rows ``[token, layer, slot]``, heaviest first.
+        """Return the prompt as rows ``[token, layer, slot]``, heaviest first.
 
         Raises
         ------

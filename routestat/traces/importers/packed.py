@@ -94,7 +94,7 @@ def read_packed(path: Path, options: ImportOptions) -> ImportedTrace:
 
 
 def sidecar(file: Path) -> Path | None:
-    """The JSON file that describes the bytes of `file`, if it lies beside it."""
+    """Return the JSON file that describes the bytes of `file`, if there is one."""
     for name in (f"{file.name}.json", f"{file.stem}.json"):
         beside = file.with_name(name)
         if beside != file and beside.is_file():
@@ -112,7 +112,7 @@ def is_description(record: Any) -> bool:
 
 
 def flattened(record: Mapping[str, Any]) -> dict[str, Any]:
-    """A record whose array lies in it under some name, as one object."""
+    """Return a record whose array is nested under some name as one object."""
     if is_description(record):
         return dict(record)
     inside = [name for name, value in record.items() if is_description(value) and "data" in value]
@@ -206,7 +206,7 @@ def _from_record(
 def _unpacked(
     where: str, raw: bytes, shape: list[int], dtype: Any, compression: Any, notes: set[str]
 ) -> NDArray[np.integer]:
-    """The integers behind the bytes, decompressed where they are compressed."""
+    """Return the integers in the bytes, decompressed if necessary."""
     name = dtype.removeprefix("torch.").removeprefix("numpy.") if isinstance(dtype, str) else ""
     expected = prod(shape) * integer_type(f"{where}.dtype", name).itemsize
     if expected > MOST_BYTES:
@@ -240,7 +240,7 @@ def _compression(where: str, raw: bytes, said: Any, expected: int) -> str:
 
 
 def _decompressed(where: str, raw: bytes, kind: str, expected: int) -> bytes:
-    """The bytes behind the compressed ones: no more than are expected, and one that shows there are more."""
+    """Decompress at most one byte more than expected, which shows whether there are more."""
     try:
         if kind == "zlib":
             return zlib.decompressobj().decompress(raw, expected + 1)

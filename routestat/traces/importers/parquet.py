@@ -83,7 +83,7 @@ class ParquetTrace:
         self.documents = _documents(side) if side.is_file() else None
 
     def tables(self) -> Iterator[pa.Table]:
-        """The rows, in pieces."""
+        """Yield the rows, in pieces."""
         row = 0
         try:
             for record in self._file.iter_batches(batch_size=2 * BATCH_ROWS):

@@ -63,7 +63,7 @@ def preview(sources: Sequence[Path], name: str, options: ImportOptions) -> list[
 
 
 def options_as_text(options: ImportOptions) -> str:
-    """The options by which the caller said what is wanted, each with a blank before it."""
+    """Return the given options as command-line text, each preceded by a blank."""
     said = []
     for field in fields(ImportOptions):
         value = getattr(options, field.name)
@@ -99,7 +99,7 @@ def describe(imported: ImportedTrace) -> list[str]:
 
 
 def _first_rows(imported: ImportedTrace) -> list[str]:
-    """The first tokens as they would be stored."""
+    """Return the first tokens as they would be stored."""
     names = dict(
         zip(
             imported.documents["document"],

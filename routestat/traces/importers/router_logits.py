@@ -104,7 +104,7 @@ def read_router_logits(path: Path, options: ImportOptions) -> ImportedTrace:
 
 
 def _files(path: Path) -> Iterator[tuple[str, Any]]:
-    """What the files hold, each with its place: a folder with a file per layer is one mapping."""
+    """Yield what the files hold, each with its place: a folder with one file per layer is one mapping."""
     files = files_of(path, SUFFIXES)
     said = [re.search(r"layers?[._-]?(\d+)", file.stem) for file in files]
     numbers = [int(one[1]) for one in said if one is not None]
@@ -129,7 +129,7 @@ def _opened(file: Path) -> Any:
 
 
 def _only(file: Path) -> Any:
-    """The one array of a file."""
+    """Return the only array of a file."""
     held = _opened(file)
     if isinstance(held, dict):
         if len(held) != 1:
@@ -147,7 +147,7 @@ def largest(
     layer: int,
     rows: NDArray[np.integer] | None = None,
 ) -> tuple[NDArray[np.integer], int, int]:
-    """The `top_k` largest of rows ``[token, expert]`` by falling value, of equal ones the lower id.
+    """Return the `top_k` largest of rows ``[token, expert]`` in descending order; of equal ones the lower id.
 
     Parameters
     ----------
@@ -192,7 +192,7 @@ def largest(
 
 
 def _documents(logits: Logits, top_k: int, seen: _Seen) -> list[SourceDocument]:
-    """The sequences of one file, without their padding."""
+    """Return the sequences of one file, without their padding."""
     if top_k > logits.n_experts:
         raise FormatError(f"{logits.where}: --top-k {top_k} of {logits.n_experts} logits a row")
     places = _sequences(logits)
@@ -220,7 +220,7 @@ def _documents(logits: Logits, top_k: int, seen: _Seen) -> list[SourceDocument]:
 
 
 def _sequences(logits: Logits) -> list[NDArray[np.integer]]:
-    """The rows of every sequence, from its first token to its last."""
+    """Return the rows of every sequence, from its first token to its last."""
     if logits.batch is None:
         return [np.arange(len(logits.arrays[0]))]
     n_sequences, n_tokens = logits.batch

@@ -85,7 +85,7 @@ def read_sglang(path: Path, options: ImportOptions) -> ImportedTrace:
 
 
 def holder_of(record: dict[str, Any]) -> dict[str, Any] | None:
-    """The object of a response or choice that holds ``routed_experts``, if there is one."""
+    """Return the object of a response or choice that holds ``routed_experts``, if there is one."""
     for name in HOLDERS:
         inner = record.get(name)
         if isinstance(inner, dict) and inner.get("routed_experts") is not None:

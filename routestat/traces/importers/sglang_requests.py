@@ -131,7 +131,7 @@ class _Rank:
     def _continued(
         self, fits: list[int], stretch: int, first: int, length: int, label: int
     ) -> tuple[list[int], int]:
-        """The request whose next chunk a stretch is, if one's; else the label that it may share with one."""
+        """Return the request that a stretch continues, if any, else the label that it may share with one."""
         for index in fits:
             request = self.batch[index]
             seen, goes_on = self._seen_next(request, first, first + length)

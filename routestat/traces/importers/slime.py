@@ -126,7 +126,7 @@ def _from_slime(
 
 
 def _samples(file: Path, held: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """The samples of a file in any of slime's forms, each with its place in words; None is an empty one."""
+    """Yield the samples of a file in any of slime's forms, each with its place in words; None is an empty one."""
     if isinstance(held.get("samples"), list):
         for index, sample in enumerate(held["samples"]):
             if sample is not None and not isinstance(sample, Mapping):
@@ -153,7 +153,7 @@ def _samples(file: Path, held: Mapping[str, Any]) -> Iterator[tuple[str, Mapping
 
 
 def _per_sample(file: Path, held: Mapping[str, Any], name: str, n: int) -> Any:
-    """A list or array with an item for each of `n` samples; None if it is not there."""
+    """Return a list or array with an item for each of `n` samples; None if it is absent."""
     column = held.get(name)
     if column is None:
         return None
@@ -166,7 +166,7 @@ def _per_sample(file: Path, held: Mapping[str, Any], name: str, n: int) -> Any:
 
 
 def _numbered(file: Path, held: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """The samples of an archive whose members have their sample's number."""
+    """Yield the samples of an archive whose members have the number of their sample."""
     members: dict[str, set[int]] = {KEY: set(), "tokens": set()}
     for name in held:
         if found := NUMBERED.fullmatch(str(name)):
@@ -187,7 +187,7 @@ def _numbered(file: Path, held: Mapping[str, Any]) -> Iterator[tuple[str, Mappin
 
 
 def _unnumbered(held: Mapping[str, Any]) -> dict[str, Any]:
-    """The names of a file without those of numbered samples."""
+    """Return the names of a file without those of numbered samples."""
     return {name: value for name, value in held.items() if not NUMBERED.fullmatch(str(name))}
 
 

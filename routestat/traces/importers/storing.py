@@ -130,7 +130,7 @@ def _numbered_densely(imported: ImportedTrace) -> ImportedTrace:
 
 
 def _companions(imported: ImportedTrace, rows: slice, slot_order: str) -> dict[str, np.ndarray]:
-    """What is kept beside the states: ``top1``, the first slot, and ``weights``, by ascending expert id."""
+    """Return the companion columns: ``top1``, the first slot, and ``weights``, by ascending expert id."""
     columns = {}
     for index, router in enumerate(imported.routers):
         experts = imported.experts[rows, index]
@@ -153,7 +153,7 @@ def store_parquet(
     done = 0
     with (
         TraceWriter(folder, replace(file.meta, **given), shard_rows=shard_rows) as writer,
-        naming(file.path),
+        errors_naming(file.path),
     ):
         if file.documents is not None:
             writer.add_documents(file.documents.to_pydict())
@@ -164,8 +164,8 @@ def store_parquet(
 
 
 @contextmanager
-def naming(path: Path) -> Iterator[None]:
-    """What the writer refuses is wrong in the file; the error says in which."""
+def errors_naming(path: Path) -> Iterator[None]:
+    """Add the file's name to the errors of the writer."""
     try:
         yield
     except TraceError as error:

@@ -188,7 +188,7 @@ def _meta(folder: Path) -> tuple[int | None, int | None]:
 
 
 def _passes(rank: Rank, layers: list[int], notes: list[str]) -> Iterator[tuple[int, NDArray[np.integer]]]:
-    """The iterations of a rank with tokens, each ``[token, layer, slot]``; −1 where a layer has no key."""
+    """Yield the iterations of a rank with tokens, each ``[token, layer, slot]``; −1 where a layer has no key."""
     without = set()
     for iteration in sorted({place[0] for place in rank.arrays}):
         held = {layer: rank.arrays.get((iteration, layer)) for layer in layers}
@@ -218,7 +218,7 @@ def _passes(rank: Rank, layers: list[int], notes: list[str]) -> Iterator[tuple[i
 def _requests(
     file: Path, failed: FailedRecords, misspelt: MisspeltNames, options: ImportOptions
 ) -> Iterator[SourceDocument]:
-    """The requests of one file, a document each."""
+    """Yield the requests of one file, one document each."""
     held: Any = {".npy": numpy_file, ".npz": numpy_file, ".safetensors": safetensors_file}.get(
         file.suffix, torch_file
     )(file)

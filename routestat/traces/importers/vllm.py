@@ -186,7 +186,7 @@ def _document(
 
 
 def _either(choice: dict[str, Any], record: dict[str, Any], name: str) -> Any:
-    """A field of the choice, or of the response where the choice has none or null."""
+    """Return a field of the choice, or of the response where the choice has none or null."""
     return record.get(name) if choice.get(name) is None else choice[name]
 
 

@@ -1,6 +1,6 @@
-"""Traces whose truth is known: each generator plants one law and says exactly what it planted.
+"""Generated traces: each generator draws from one distribution and returns its exact quantities.
 
-Every generator takes the same words for the trace itself, and a required `rng`:
+All generators take the same arguments for the trace itself, and a required `rng`:
 
 n_experts, top_k : int
     The router, the same in every layer.
@@ -9,11 +9,11 @@ layers : int, or sequence of int
 documents : int, or integer array ``[document]``
     How many documents, or the length of each.
 mean_length : float
-    Tokens per document when `documents` is a number (100 unless told otherwise).
+    Tokens per document when `documents` is a number (default 100).
 lengths : {"equal", "exponential"}
     How lengths spread when `documents` is a number; see `document_lengths`.
 
-They raise RoutestatError on anything else. Unless a law says otherwise, tokens are independent of each other.
+They raise RoutestatError for anything else. Unless stated otherwise, tokens are independent of each other.
 """
 
 from routestat.traces.synthetic.chains import chain, chain_given

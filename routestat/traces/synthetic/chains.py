@@ -1,4 +1,4 @@
-"""Chains of order 1 over depth, of a random or a given law."""
+"""Markov chains of order 1 over depth, with random or given transition matrices."""
 
 from collections.abc import Mapping
 from typing import Any, Unpack
@@ -8,8 +8,7 @@ from numpy.typing import ArrayLike
 
 from routestat.errors import RoutestatError
 from routestat.traces.categorical import categorical
-from routestat.traces.synthetic import distributions as laws
-from routestat.traces.synthetic import exact
+from routestat.traces.synthetic import distributions, exact
 from routestat.traces.synthetic.distributions import Floats
 from routestat.traces.synthetic.frame import Frame, Shape, Synthetic, Truth, make_frame
 
@@ -22,9 +21,9 @@ def chain(
     popularity: float | ArrayLike = 5.0,
     **shape: Unpack[Shape],
 ) -> Synthetic:
-    """A chain of order 1 over depth, with a random transition matrix of its own for every gap.
+    """Generate a chain of order 1 over depth, with a random transition matrix for every gap.
 
-    With probability `coupling` the next state follows a random law of the present state's own, else the
+    With probability `coupling` the next state follows a random distribution of the present state, else the
     layer's popularity; 0 makes layers independent.
 
     Parameters
@@ -32,7 +31,7 @@ def chain(
     coupling : float
         Between 0 and 1.
     concentration : float
-        Dirichlet concentration per state of those laws; the smaller, the more predictable.
+        Dirichlet concentration per state of those distributions; the smaller, the more predictable.
     popularity
         As in `independent`.
 
@@ -42,24 +41,24 @@ def chain(
         As `chain_given`; `planted`: ``coupling``.
     """
     frame = make_frame(rng, shape)
-    coupling = laws.check_share("coupling", coupling)
-    alpha = laws.check_positive("concentration", concentration)
+    coupling = distributions.check_share("coupling", coupling)
+    alpha = distributions.check_positive("concentration", concentration)
     base = state_distributions(frame, popularity, rng)
     n_states = dense_size(frame)
     rows = rng.dirichlet(np.full(n_states, alpha), size=(frame.n_layers - 1, n_states))
-    transitions = laws.mix_in_independence(rows, base[1:, None, :], coupling)
+    transitions = distributions.mix_in_independence(rows, base[1:, None, :], coupling)
     return run_chain("chain", frame, base[0], transitions, {"coupling": coupling}, rng)
 
 
 def chain_given(
     *, initial: ArrayLike, transitions: ArrayLike, rng: np.random.Generator, **shape: Unpack[Shape]
 ) -> Synthetic:
-    """A chain of order 1 over depth, of a given law.
+    """Generate a chain of order 1 over depth with given distributions.
 
     Parameters
     ----------
     initial : array ``[state]``
-        Law of the first layer.
+        Distribution of the first layer.
     transitions : array ``[gap, source, target]``
         Rows sum to 1.
 
@@ -70,33 +69,35 @@ def chain_given(
     """
     frame = make_frame(rng, shape)
     n_states = dense_size(frame)
-    first = laws.check_distribution("initial", initial, (n_states,))
-    tables = laws.check_distribution("transitions", transitions, (frame.n_layers - 1, n_states, n_states))
+    first = distributions.check_distribution("initial", initial, (n_states,))
+    tables = distributions.check_distribution(
+        "transitions", transitions, (frame.n_layers - 1, n_states, n_states)
+    )
     return run_chain("chain_given", frame, first, tables, {}, rng)
 
 
 def run_chain(
-    law: str,
+    generator: str,
     frame: Frame,
     initial: Floats,
     transitions: Floats,
     planted: Mapping[str, Any],
     rng: np.random.Generator,
 ) -> Synthetic:
-    """Tokens that walk through the layers by `transitions` ``[gap, source, target]``."""
+    """Draw the states of tokens layer by layer from `transitions` ``[gap, source, target]``."""
     states = frame.blank()
     states[0] = categorical(initial[None], np.zeros(frame.n_tokens, dtype=np.int32), rng)
     for gap, table in enumerate(transitions):
         states[gap + 1] = categorical(table, states[gap], rng)
-    return frame.finish(states, chain_truth(law, initial, transitions, planted))
+    return frame.finish(states, chain_truth(generator, initial, transitions, planted))
 
 
-def chain_truth(law: str, initial: Floats, transitions: Floats, planted: Mapping[str, Any]) -> Truth:
-    """What is true of a chain of these `transitions` ``[gap, source, target]``."""
+def chain_truth(generator: str, initial: Floats, transitions: Floats, planted: Mapping[str, Any]) -> Truth:
+    """Return the exact quantities of a chain with these `transitions` ``[gap, source, target]``."""
     marginals = exact.chain_marginals(initial, transitions)
     joints = zip(marginals, transitions, strict=False)
     return Truth(
-        law=law,
+        generator=generator,
         marginals=marginals,
         transitions=transitions,
         mi_bits=np.array([exact.mutual_information_bits(row[:, None] * table) for row, table in joints]),
@@ -106,16 +107,16 @@ def chain_truth(law: str, initial: Floats, transitions: Floats, planted: Mapping
 
 
 def state_distributions(frame: Frame, popularity: float | ArrayLike, rng: np.random.Generator) -> Floats:
-    """Laws ``[layer, state]`` of random or given popularity, for laws on states."""
+    """Compute distributions ``[layer, state]`` of random or given popularity."""
     dense_size(frame)
-    weights = laws.expert_weights(popularity, frame.n_layers, frame.alphabet, rng)
-    return laws.subset_distribution(weights, frame.alphabet.top_k)
+    weights = distributions.expert_weights(popularity, frame.n_layers, frame.alphabet, rng)
+    return distributions.subset_distribution(weights, frame.alphabet.top_k)
 
 
 def dense_size(frame: Frame) -> int:
-    """The number of states, if tables of all their pairs are small enough."""
-    if frame.alphabet.size > laws.DENSE_STATES or not laws.is_listable(frame.alphabet):
+    """Return the number of states, if tables of all their pairs are small enough."""
+    if frame.alphabet.size > distributions.DENSE_STATES or not distributions.is_listable(frame.alphabet):
         raise RoutestatError(
-            f"this law lists all pairs of states, {frame.alphabet.size} are too many: use expert_chain"
+            f"this generator lists all pairs of states, {frame.alphabet.size} are too many: use expert_chain"
         )
     return frame.alphabet.size

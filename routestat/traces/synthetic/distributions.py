@@ -1,9 +1,9 @@
-"""Laws of routing on plain arrays: how subsets are drawn.
+"""Distributions of routing on plain arrays: how subsets are drawn.
 
-Two levels. On *states*, a law is a vector over the C(E, k) subsets. On *experts*, every expert has a weight
+Two levels. On *states*, a distribution is a vector over the C(E, k) subsets. On *experts*, every expert has a weight
 and a token takes k of them one after another, each time in proportion to the weights left (successive
 sampling, also called Plackett–Luce); this works for alphabets far too wide to list. `subset_distribution` is the
-bridge: the exact state law of given expert weights.
+bridge: the exact state distribution of given expert weights.
 """
 
 from math import comb
@@ -35,9 +35,9 @@ def check_positive(name: str, value: float) -> float:
     return float(value)
 
 
-def check_distribution(name: str, law: ArrayLike, shape: tuple[int, ...]) -> Floats:
-    """An array of `shape` whose last axis is a probability law, normalised against rounding."""
-    p = np.array(law, dtype=float)
+def check_distribution(name: str, distribution: ArrayLike, shape: tuple[int, ...]) -> Floats:
+    """Return an array of `shape` whose last axis is a probability distribution, normalised against rounding."""
+    p = np.array(distribution, dtype=float)
     if p.shape != shape:
         raise RoutestatError(f"{name} must have shape {shape}, got {p.shape}")
     total = p.sum(axis=-1, keepdims=True)
@@ -54,7 +54,7 @@ def expert_weights(
     Parameters
     ----------
     popularity : float, or array ``[expert]`` or ``[layer, expert]``
-        A number is the concentration per expert of a symmetric Dirichlet law, from which each layer draws
+        A number is the concentration per expert of a symmetric Dirichlet distribution, from which each layer draws
         its own weights; an array is taken as it is, up to scale.
 
     Raises
@@ -86,13 +86,13 @@ def expert_weights(
 
 
 def is_listable(alphabet: Alphabet) -> bool:
-    """Whether all subsets of up to k experts are few enough to list, so that state laws are exact."""
+    """Whether all subsets of up to k experts are few enough to list, so that state distributions are exact."""
     # With k above E/2 the smaller subsets that lead to a state outnumber the states themselves.
     return max(comb(alphabet.n_experts, m) for m in range(1, alphabet.top_k + 1)) <= LISTED_SUBSETS
 
 
 def subset_distribution(weights: ArrayLike, top_k: int) -> Floats:
-    """Exact law over states of k experts taken one after another in proportion to their weights.
+    """Exact distribution over states of k experts taken one after another in proportion to their weights.
 
     Built up subset by subset, P(A) = Σ_{i∈A} P(A∖i) · w_i / w(outside A∖i), in which every term is positive:
     the inclusion–exclusion form cancels where weights are uneven.
@@ -108,35 +108,35 @@ def subset_distribution(weights: ArrayLike, top_k: int) -> Floats:
     """
     w = np.asarray(weights, dtype=float)
     n_experts = w.shape[-1]
-    law = np.ones((*w.shape[:-1], 1))
+    distribution = np.ones((*w.shape[:-1], 1))
     outside = w.sum(axis=-1, keepdims=True)
     for size in range(1, top_k + 1):
         alphabet = Alphabet(n_experts, size)
         subsets = alphabet.unrank(np.arange(alphabet.size))
-        step = np.divide(law, outside, out=np.zeros_like(law), where=outside > 0)
-        law = np.zeros((*w.shape[:-1], alphabet.size))
+        step = np.divide(distribution, outside, out=np.zeros_like(distribution), where=outside > 0)
+        distribution = np.zeros((*w.shape[:-1], alphabet.size))
         for slot in range(size):
             before = np.delete(subsets, slot, axis=1)
             origin = (
                 Alphabet(n_experts, size - 1).rank(before) if size > 1 else np.zeros(len(subsets), np.intp)
             )
-            law += step[..., origin] * w[..., subsets[:, slot]]
+            distribution += step[..., origin] * w[..., subsets[:, slot]]
         outside = w @ (1.0 - alphabet.membership.T)
-    return law / law.sum(axis=-1, keepdims=True)
+    return distribution / distribution.sum(axis=-1, keepdims=True)
 
 
 def dirichlet_around(base: Floats, concentration: float, n_rows: int, rng: np.random.Generator) -> Floats:
     """Laws ``[row, symbol]`` drawn from Dirichlet(concentration · base); symbols outside the base stay out."""
     support = np.flatnonzero(base > 0)
-    laws = np.zeros((n_rows, len(base)))
-    laws[:, support] = rng.dirichlet(concentration * base[support], size=n_rows)
-    return laws
+    rows = np.zeros((n_rows, len(base)))
+    rows[:, support] = rng.dirichlet(concentration * base[support], size=n_rows)
+    return rows
 
 
 def draw_experts(
     logits: Floats, top_k: int, rows: NDArray[np.integer], rng: np.random.Generator
 ) -> NDArray[np.intp]:
-    """k experts per token, one after another by weight exp(logit).
+    """Draw k experts per token, one after another by weight exp(logit).
 
     Parameters
     ----------
@@ -158,8 +158,20 @@ def draw_experts(
 def draw_dependent_experts(
     logits: Floats, influence: Floats, experts: NDArray[np.intp], rng: np.random.Generator
 ) -> NDArray[np.intp]:
-    """k experts per token, by `logits` ``[target]`` plus the sum of `influence` ``[source, target]`` over
-    the token's own `experts` ``[token, k]``."""
+    """Draw k experts per token that depend on its experts in the layer before.
+
+    Parameters
+    ----------
+    logits : float array ``[target]``
+    influence : float array ``[source, target]``
+        Its rows of the token's own experts are added to the logits.
+    experts : int array ``[token, k]``
+        Experts of the layer before.
+
+    Returns
+    -------
+    int array ``[token, k]``
+    """
     base, pull = np.asarray(logits, dtype=np.float32), np.asarray(influence, dtype=np.float32)
     drawn = np.empty_like(experts)
     for part in _parts(len(experts)):
@@ -177,7 +189,7 @@ def _parts(n_tokens: int) -> list[slice]:
 
 
 def _take_largest(scores: NDArray[np.float32], top_k: int, rng: np.random.Generator) -> NDArray[np.intp]:
-    """The k largest of score + Gumbel noise in each row, which is successive sampling by exp(score)."""
+    """Return the k largest of score + Gumbel noise in each row, which is successive sampling by exp(score)."""
     # −log of an exponential is Gumbel, so its logarithm less the score must be small; 1e-30 keeps log from 0.
     # Single precision halves the time, and rounds probabilities by about one part in a million.
     keys = rng.standard_exponential(scores.shape, dtype=np.float32)
@@ -188,7 +200,7 @@ def _take_largest(scores: NDArray[np.float32], top_k: int, rng: np.random.Genera
 
 
 def mix_in_independence(rows: Floats, target: Floats, coupling: float) -> Floats:
-    """Transitions ``[source, target]``: with probability `coupling` by the row's own law, else by `target`."""
+    """Mix transitions ``[source, target]``: the row's own with probability `coupling`, else `target`."""
     return coupling * rows + (1 - coupling) * target
 
 

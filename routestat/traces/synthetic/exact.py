@@ -1,4 +1,4 @@
-"""What is exactly true of a planted law: information in bits, margins, variance of clustered tokens."""
+"""Exact quantities of the generators: information in bits, margins, variance of clustered tokens."""
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -7,33 +7,35 @@ from routestat.traces.alphabet import Alphabet
 from routestat.traces.synthetic.distributions import Floats, subset_distribution
 
 
-def entropy_bits(law: ArrayLike) -> float:
-    """Entropy of a law of any shape, in bits; cells of probability 0 add nothing."""
-    p = np.asarray(law, dtype=float)
+def entropy_bits(distribution: ArrayLike) -> float:
+    """Compute the entropy of a distribution of any shape, in bits; cells of probability 0 add nothing."""
+    p = np.asarray(distribution, dtype=float)
     p = p[p > 0]
     return float(-(p * np.log2(p)).sum())
 
 
 def mutual_information_bits(joint: ArrayLike) -> float:
-    """Mutual information of an exact joint law ``[source, target]``, in bits."""
+    """Mutual information of an exact joint distribution ``[source, target]``, in bits."""
     p = np.asarray(joint, dtype=float)
     product = p.sum(axis=1, keepdims=True) * p.sum(axis=0, keepdims=True)
     used = p > 0
-    # The sum of log ratios, not a difference of entropies: it is 0 to rounding when the law is a product.
+    # The sum of log ratios, not a difference of entropies: it is 0 to rounding when the distribution is a product.
     return max(0.0, float((p[used] * np.log2(p[used] / product[used])).sum()))
 
 
-def mixture_entropy_bits(laws: Floats, cells: NDArray[np.integer], added: Floats) -> float:
-    """Entropy of (1 − Σ added) · the product of `laws` + point masses.
+def mixture_entropy_bits(rows: Floats, cells: NDArray[np.integer], added: Floats) -> float:
+    """Entropy of (1 − Σ added) · the product of `rows` + point masses.
 
-    `laws` are ``[axis, symbol]``; masses `added` ``[point]`` stand at `cells` ``[point, axis]``. Exact without
+    `rows` are ``[axis, symbol]``; masses `added` ``[point]`` stand at `cells` ``[point, axis]``. Exact without
     listing the product: only the few cells with a point mass differ from the closed form.
     """
     rest = max(0.0, 1 - float(added.sum()))
-    total = rest * sum(entropy_bits(law) for law in laws) + entropy_bits([rest])
+    total = rest * sum(entropy_bits(distribution) for distribution in rows) + entropy_bits([rest])
     distinct, which = np.unique(cells, axis=0, return_inverse=True)
     mass = np.bincount(which.ravel(), weights=added, minlength=len(distinct))
-    product = rest * np.prod([law[distinct[:, axis]] for axis, law in enumerate(laws)], axis=0)
+    product = rest * np.prod(
+        [distribution[distinct[:, axis]] for axis, distribution in enumerate(rows)], axis=0
+    )
     return total + entropy_bits(product + mass) - entropy_bits(product)
 
 
@@ -41,7 +43,7 @@ def clustered_design_effect(lengths: NDArray[np.integer], stickiness: float, cor
     """Variance of a table of two independent layers, relative to independent tokens.
 
     In each layer, tokens h apart in one document share their draw with probability s^h and else correlate
-    by ρ through the document's law, so that every covariance of the layer's indicators is
+    by ρ through the document's distribution, so that every covariance of the layer's indicators is
     s^h + (1 − s^h) ρ times that of a single token. Layers are independent: a product of two such factors
     enters the table's score under independence. Known margins are assumed.
     """
@@ -91,15 +93,15 @@ def second_order_information_bits(n_states: int, noise: float) -> tuple[float, f
 
 
 def chain_marginals(initial: Floats, transitions: Floats) -> Floats:
-    """Exact law of every layer, ``[layer, state]``, from the first one and ``[gap, source, target]``."""
-    laws = [initial]
+    """Compute the distribution of every layer, ``[layer, state]``, from the first and ``[gap, source, target]``."""
+    rows = [initial]
     for table in transitions:
-        law = laws[-1] @ table
-        laws.append(law / law.sum())
-    return np.array(laws)
+        distribution = rows[-1] @ table
+        rows.append(distribution / distribution.sum())
+    return np.array(rows)
 
 
 def dependent_transitions(logits: Floats, influence: Floats, alphabet: Alphabet) -> Floats:
-    """Exact ``[source, target]`` law of `draw_pulled_experts` on states: each source has weights of its own."""
+    """Compute the exact transitions ``[source, target]`` of `draw_dependent_experts` on states."""
     pulled = logits + alphabet.membership @ influence
     return subset_distribution(np.exp(pulled - pulled.max(axis=1, keepdims=True)), alphabet.top_k)

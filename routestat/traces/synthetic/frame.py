@@ -1,4 +1,4 @@
-"""A synthetic trace and its truth; the frame of documents and layers that a law fills with states."""
+"""A synthetic trace and its truth; documents and layers before their states are drawn."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,7 +14,7 @@ from routestat.traces.synthetic.distributions import Floats, check_share
 
 
 class Shape(TypedDict):
-    """The trace itself, in the words of this package."""
+    """The arguments that all generators share."""
 
     n_experts: int
     top_k: int
@@ -26,16 +26,16 @@ class Shape(TypedDict):
 
 @dataclass(frozen=True, eq=False)
 class Truth:
-    """What was planted. None means: not in closed form, or too wide to list.
+    """The exact quantities of a synthetic trace. None: not in closed form, or too many states to list.
 
     Attributes
     ----------
-    law : str
+    generator : str
         The generator's name.
     marginals : array ``[layer, state]``
-        Exact law of each layer.
+        Exact distribution of each layer.
     transitions : array ``[gap, source, target]``
-        Exact conditional law of each layer given the one before, where the law is a chain.
+        Exact conditional distribution of each layer given the one before, where layers form a chain.
     mi_bits : array ``[gap]``
         Mutual information of adjacent layers.
     cmi_bits : array ``[layer − 2]``
@@ -44,7 +44,7 @@ class Truth:
         Whatever else the generator documents.
     """
 
-    law: str
+    generator: str
     marginals: Floats | None = None
     transitions: Floats | None = None
     mi_bits: Floats | None = None
@@ -52,6 +52,7 @@ class Truth:
     planted: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        """Freeze the arrays."""
         for array in (self.marginals, self.transitions, self.mi_bits, self.cmi_bits):
             _freeze(array)
         for value in self.planted.values():
@@ -67,7 +68,7 @@ class Synthetic:
     ----------
     document, position, token : int32 array ``[token]``
         Documents are numbered 0 … D − 1 and stand together; positions count from 0 in each; token ids are
-        −1 (unknown): no law here uses them.
+        −1 (unknown): no generator uses them.
     states : unsigned array ``[token, layer]``
         In the alphabet's dtype, layer by layer in memory.
     layers : tuple of int
@@ -85,12 +86,13 @@ class Synthetic:
     truth: Truth
 
     def __post_init__(self) -> None:
+        """Freeze the arrays."""
         for array in (self.document, self.position, self.token, self.states):
             _freeze(array)
 
     @property
     def alphabet(self) -> Alphabet:
-        """subset ↔ state."""
+        """The subsets of the router and their states."""
         return Alphabet(self.n_experts, self.top_k)
 
     @property
@@ -113,18 +115,22 @@ class Frame:
 
     @property
     def n_tokens(self) -> int:
+        """Tokens of all documents."""
         return int(self.lengths.sum())
 
     @property
     def n_layers(self) -> int:
+        """Number of layers."""
         return len(self.layers)
 
     @property
     def document(self) -> NDArray[np.int32]:
+        """Document of each token ``[token]``."""
         return np.repeat(np.arange(len(self.lengths), dtype=np.int32), self.lengths)
 
     @property
     def position(self) -> NDArray[np.int32]:
+        """Position of each token in its document ``[token]``."""
         first = np.cumsum(self.lengths, dtype=np.int64) - self.lengths
         return (np.arange(self.n_tokens) - np.repeat(first, self.lengths)).astype(np.int32)
 
@@ -133,6 +139,7 @@ class Frame:
         return np.empty((self.n_layers, self.n_tokens), dtype=self.alphabet.dtype)
 
     def finish(self, states: NDArray[np.unsignedinteger], truth: Truth) -> Synthetic:
+        """Return the trace with its states ``[layer, token]`` and its truth."""
         return Synthetic(
             document=self.document,
             position=self.position,
@@ -146,7 +153,7 @@ class Frame:
 
 
 def make_frame(rng: np.random.Generator, shape: Shape) -> Frame:
-    """The trace without its states, from the words of this package."""
+    """Make the documents and layers of a trace from the arguments shared by all generators."""
     alphabet = Alphabet(shape["n_experts"], shape["top_k"])
     if not alphabet.is_ranked:
         raise RoutestatError(
@@ -176,7 +183,7 @@ def document_lengths(
     mean_length : float
         Tokens per document, ≥ 1; whole if lengths are equal.
     lengths : {"equal", "exponential"}
-        "exponential" draws from the geometric law, its counterpart in whole tokens, of exactly this mean.
+        "exponential" draws from the geometric distribution of exactly this mean.
 
     Raises
     ------
@@ -204,7 +211,7 @@ def document_lengths(
 
 
 def with_missing(synthetic: Synthetic, fraction: float, rng: np.random.Generator) -> Synthetic:
-    """The same trace with every state missing with probability `fraction`, independently of everything.
+    """Set every state to missing with probability `fraction`, independently of everything.
 
     Returns
     -------

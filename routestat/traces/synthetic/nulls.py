@@ -1,4 +1,4 @@
-"""Nulls: layers independent of each other, with popular, dead or clustered experts."""
+"""Null distributions: independent layers, with popular, dead or clustered experts."""
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
@@ -9,8 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from routestat.errors import RoutestatError
 from routestat.traces.categorical import categorical
-from routestat.traces.synthetic import distributions as laws
-from routestat.traces.synthetic import exact
+from routestat.traces.synthetic import distributions, exact
 from routestat.traces.synthetic.distributions import Floats
 from routestat.traces.synthetic.frame import Frame, Shape, Synthetic, Truth, make_frame
 
@@ -18,13 +17,13 @@ from routestat.traces.synthetic.frame import Frame, Shape, Synthetic, Truth, mak
 def independent(
     *, rng: np.random.Generator, popularity: float | ArrayLike = 5.0, **shape: Unpack[Shape]
 ) -> Synthetic:
-    """Layers independent of each other, each with its own popularity of experts.
+    """Generate independent layers, each with its own popularity of experts.
 
     Parameters
     ----------
     popularity : float, or array ``[expert]`` or ``[layer, expert]``
         Weights for successive sampling without replacement; a number draws them per layer from a symmetric
-        Dirichlet law with that concentration per expert.
+        Dirichlet distribution with that concentration per expert.
 
     Returns
     -------
@@ -32,7 +31,7 @@ def independent(
         `planted`: ``popularity`` ``[layer, expert]``, as shares.
     """
     frame = make_frame(rng, shape)
-    weights = laws.expert_weights(popularity, frame.n_layers, frame.alphabet, rng)
+    weights = distributions.expert_weights(popularity, frame.n_layers, frame.alphabet, rng)
     states, marginals = independent_states(frame, weights, rng)
     return frame.finish(states, independent_truth("independent", frame, marginals, {"popularity": weights}))
 
@@ -44,7 +43,7 @@ def dead_experts(
     popularity: float | ArrayLike = 5.0,
     **shape: Unpack[Shape],
 ) -> Synthetic:
-    """Independent layers in which some experts are never used.
+    """Generate independent layers in which some experts are never used.
 
     Parameters
     ----------
@@ -59,7 +58,7 @@ def dead_experts(
         `planted`: ``popularity`` ``[layer, expert]`` and ``dead``, a mapping of layer to sorted experts.
     """
     frame = make_frame(rng, shape)
-    weights = laws.expert_weights(popularity, frame.n_layers, frame.alphabet, rng).copy()
+    weights = distributions.expert_weights(popularity, frame.n_layers, frame.alphabet, rng).copy()
     for layer, experts in dead.items():
         if layer not in frame.layers:
             raise RoutestatError(f"dead experts are listed for layer {layer}, which the trace does not have")
@@ -72,7 +71,7 @@ def dead_experts(
         weights[frame.layers.index(layer), list(experts)] = 0.0
     if np.any(weights.sum(axis=1) == 0):
         raise RoutestatError("all experts of a layer are dead: name fewer")
-    weights = laws.expert_weights(weights, frame.n_layers, frame.alphabet, rng)
+    weights = distributions.expert_weights(weights, frame.n_layers, frame.alphabet, rng)
     states, marginals = independent_states(frame, weights, rng)
     listed = MappingProxyType({layer: tuple(sorted(set(experts))) for layer, experts in dead.items()})
     planted = {"popularity": weights, "dead": listed}
@@ -88,11 +87,11 @@ def clustered(
     popularity: float | ArrayLike = 5.0,
     **shape: Unpack[Shape],
 ) -> Synthetic:
-    """Dependent tokens: layers are independent given the document, tokens of a document are not.
+    """Generate dependent tokens: layers are independent given the document, tokens of a document are not.
 
-    Without `n_topics` every document draws its law for every layer on its own. Layers are then independent
-    in the population, though any test that takes tokens for independent will deny it: the null for tests
-    on clustered data. With `n_topics` a document takes one of a few topics, which fixes its laws in all
+    Without `n_topics` every document draws its own distribution for every layer. Layers are then independent
+    in the population, though a test that takes tokens as independent rejects that: the null for tests
+    on clustered data. With `n_topics` a document takes one of a few topics, which fixes its distributions in all
     layers: pooled tables depend, tables within documents do not.
 
     Parameters
@@ -100,8 +99,8 @@ def clustered(
     stickiness : float
         Probability that a layer repeats the choice of the document's previous token; each layer for itself.
     topic_concentration : float, optional
-        Total concentration of the Dirichlet law of a document's (a topic's) law around the popularity; the
-        smaller, the more documents differ. None: all documents alike. The law is one of states where these
+        Total concentration of the Dirichlet from which a document (a topic) draws around the popularity; the
+        smaller, the more documents differ. None: all documents alike. The distribution is one of states where these
         can be listed, else one of expert weights.
     n_topics : int, optional
         Number of topics, equally likely; needs a `topic_concentration`.
@@ -112,42 +111,44 @@ def clustered(
     -------
     Synthetic
         `mi_bits` and `marginals` are those of the population of documents. `planted`: ``popularity``,
-        ``stickiness``, ``topic_concentration``, ``n_topics``, ``topic`` ``[document]`` and ``topic_laws``
+        ``stickiness``, ``topic_concentration``, ``n_topics``, ``topic`` ``[document]`` and ``topic_distributions``
         ``[topic, layer, state]`` (None without topics, the latter also if states are not listed), and
         ``design_effect``: the variance of an adjacent table relative to independent tokens, with margins
-        known (None with topics, or if the documents' laws are on expert weights).
+        known (None with topics, or if documents draw expert weights).
     """
     frame = make_frame(rng, shape)
-    stickiness = laws.check_share("stickiness", stickiness)
+    stickiness = distributions.check_share("stickiness", stickiness)
     if topic_concentration is not None:
-        laws.check_positive("topic_concentration", topic_concentration)
+        distributions.check_positive("topic_concentration", topic_concentration)
     if n_topics is not None and (n_topics < 1 or topic_concentration is None):
         raise RoutestatError(f"n_topics={n_topics!r} needs at least 1 topic and a topic_concentration")
-    weights = laws.expert_weights(popularity, frame.n_layers, frame.alphabet, rng)
-    listed = laws.is_listable(frame.alphabet)
-    base = laws.subset_distribution(weights, frame.alphabet.top_k) if listed else weights
+    weights = distributions.expert_weights(popularity, frame.n_layers, frame.alphabet, rng)
+    listed = distributions.is_listable(frame.alphabet)
+    base = distributions.subset_distribution(weights, frame.alphabet.top_k) if listed else weights
 
     topic = None if n_topics is None else rng.integers(n_topics, size=len(frame.lengths))
     document, position = frame.document, frame.position
-    group: NDArray[np.integer] = np.zeros_like(document)  # documents that follow one law
+    group: NDArray[np.integer] = np.zeros_like(document)  # documents with one distribution
     if topic_concentration is not None:
         group = document if topic is None else topic[document]
     states, used = frame.blank(), []
     for layer in range(frame.n_layers):
-        law = base[layer : layer + 1]
+        probabilities = base[layer : layer + 1]
         if topic_concentration is not None:
-            law = laws.dirichlet_around(base[layer], topic_concentration, n_topics or len(frame.lengths), rng)
-        fresh = draw(frame, law, group, base[layer] > 0, rng)
-        states[layer] = fresh[laws.repeat_previous(position, stickiness, rng)]
+            probabilities = distributions.dirichlet_around(
+                base[layer], topic_concentration, n_topics or len(frame.lengths), rng
+            )
+        fresh = draw(frame, probabilities, group, base[layer] > 0, rng)
+        states[layer] = fresh[distributions.repeat_previous(position, stickiness, rng)]
         if topic is not None:
-            used.append(law)
+            used.append(probabilities)
     planted = {
         "popularity": weights,
         "stickiness": stickiness,
         "topic_concentration": topic_concentration,
         "n_topics": n_topics,
         "topic": topic,
-        "topic_laws": np.stack(used, axis=1) if used and listed else None,
+        "topic_distributions": np.stack(used, axis=1) if used and listed else None,
         "design_effect": None,
     }
     if topic is not None:
@@ -161,21 +162,23 @@ def clustered(
 def independent_states(
     frame: Frame, weights: Floats, rng: np.random.Generator
 ) -> tuple[NDArray[np.unsignedinteger], Floats | None]:
-    """States ``[layer, token]`` of independent layers, and their exact laws where states can be listed."""
-    listed = laws.is_listable(frame.alphabet)
-    marginals = laws.subset_distribution(weights, frame.alphabet.top_k) if listed else None
+    """Draw states ``[layer, token]`` of independent layers; exact distributions where states can be listed."""
+    listed = distributions.is_listable(frame.alphabet)
+    marginals = distributions.subset_distribution(weights, frame.alphabet.top_k) if listed else None
     states = frame.blank()
     row = np.zeros(frame.n_tokens, dtype=np.int32)
     for layer, expert_weights in enumerate(weights):
-        law = expert_weights if marginals is None else marginals[layer]
-        states[layer] = draw(frame, law[None], row, expert_weights > 0, rng)
+        probabilities = expert_weights if marginals is None else marginals[layer]
+        states[layer] = draw(frame, probabilities[None], row, expert_weights > 0, rng)
     return states, marginals
 
 
-def independent_truth(law: str, frame: Frame, marginals: Floats | None, planted: Mapping[str, Any]) -> Truth:
-    """What is true of independent layers: no information between any two."""
+def independent_truth(
+    generator: str, frame: Frame, marginals: Floats | None, planted: Mapping[str, Any]
+) -> Truth:
+    """Return the exact quantities of independent layers: no information between any two."""
     return Truth(
-        law=law,
+        generator=generator,
         marginals=marginals,
         mi_bits=np.zeros(frame.n_layers - 1),
         cmi_bits=np.zeros(max(frame.n_layers - 2, 0)),
@@ -184,26 +187,30 @@ def independent_truth(law: str, frame: Frame, marginals: Floats | None, planted:
 
 
 def draw(
-    frame: Frame, law: Floats, rows: NDArray[np.integer], alive: NDArray[np.bool_], rng: np.random.Generator
+    frame: Frame,
+    probabilities: Floats,
+    rows: NDArray[np.integer],
+    alive: NDArray[np.bool_],
+    rng: np.random.Generator,
 ) -> NDArray[np.unsignedinteger]:
-    """A state per token by its row of `law`: a law of states if these are listed, else expert weights."""
-    if laws.is_listable(frame.alphabet):
-        return categorical(law, rows, rng).astype(frame.alphabet.dtype)
-    # A sharp Dirichlet law underflows to 0 for live experts; a floor lets chance choose when k need them.
-    logits = laws.log_weights(np.where(alive, np.maximum(law, 1e-300), 0.0))
-    return frame.alphabet.rank(laws.draw_experts(logits, frame.alphabet.top_k, rows, rng))
+    """Draw a state per token from its row of `probabilities` (of states if listed, else expert weights)."""
+    if distributions.is_listable(frame.alphabet):
+        return categorical(probabilities, rows, rng).astype(frame.alphabet.dtype)
+    # A sharp Dirichlet distribution underflows to 0 for live experts; a floor keeps k of them available.
+    logits = distributions.log_weights(np.where(alive, np.maximum(probabilities, 1e-300), 0.0))
+    return frame.alphabet.rank(distributions.draw_experts(logits, frame.alphabet.top_k, rows, rng))
 
 
 def _topic_truth(planted: Mapping[str, Any]) -> Truth:
     """Pooled over equally likely topics: a mixture of products."""
-    topic_laws = planted["topic_laws"]
-    if topic_laws is None:
+    topic_distributions = planted["topic_distributions"]
+    if topic_distributions is None:
         return Truth("clustered", planted=planted)
-    pairs = zip(topic_laws.swapaxes(0, 1)[:-1], topic_laws.swapaxes(0, 1)[1:], strict=True)
+    pairs = zip(topic_distributions.swapaxes(0, 1)[:-1], topic_distributions.swapaxes(0, 1)[1:], strict=True)
     joints = (source.T @ target / len(source) for source, target in pairs)
     return Truth(
-        law="clustered",
-        marginals=topic_laws.mean(axis=0),
+        generator="clustered",
+        marginals=topic_distributions.mean(axis=0),
         mi_bits=np.array([exact.mutual_information_bits(joint) for joint in joints]),
         planted=planted,
     )

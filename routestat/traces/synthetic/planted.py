@@ -7,8 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from routestat.errors import RoutestatError
 from routestat.traces.categorical import categorical
-from routestat.traces.synthetic import distributions as laws
-from routestat.traces.synthetic import exact
+from routestat.traces.synthetic import distributions, exact
 from routestat.traces.synthetic.chains import dense_size, run_chain, state_distributions
 from routestat.traces.synthetic.frame import Frame, Shape, Synthetic, Truth, make_frame
 from routestat.traces.synthetic.nulls import independent_states
@@ -22,7 +21,7 @@ def planted_blocks(
     popularity: float | ArrayLike = 5.0,
     **shape: Unpack[Shape],
 ) -> Synthetic:
-    """Block structure between adjacent layers: with probability `coupling` a token stays in its block.
+    """Generate block structure between adjacent layers: a token stays in its block with probability `coupling`.
 
     Blocks are of equal numbers of states (to within one), which ones is random in every layer. Inside a
     block states keep their popularity, so that states of one block differ in load but not in where they
@@ -35,7 +34,7 @@ def planted_blocks(
         blocks of the gap after and the column blocks of the gap before.
     """
     frame = make_frame(rng, shape)
-    coupling = laws.check_share("coupling", coupling)
+    coupling = distributions.check_share("coupling", coupling)
     base = state_distributions(frame, popularity, rng)
     n_states = dense_size(frame)
     if not 1 <= n_blocks <= n_states:
@@ -45,13 +44,13 @@ def planted_blocks(
     labels = rng.permuted(np.tile(np.arange(n_states) % n_blocks, (frame.n_layers, 1)), axis=1)
     inside = np.where(labels[:-1, :, None] == labels[1:, None, :], base[1:, None, :], 0.0)
     inside /= inside.sum(axis=2, keepdims=True)
-    transitions = laws.mix_in_independence(inside, base[1:, None, :], coupling)
+    transitions = distributions.mix_in_independence(inside, base[1:, None, :], coupling)
     planted = {"coupling": coupling, "labels": labels}
     return run_chain("planted_blocks", frame, base[0], transitions, planted, rng)
 
 
 def second_order(*, noise: float, rng: np.random.Generator, **shape: Unpack[Shape]) -> Synthetic:
-    """Order 2 only: every state is a function of the two layers before, up to noise, and of neither alone.
+    """Generate dependence of order 2 only: a state depends on the two layers before, and on neither alone.
 
     In hidden numbers X_{l+2} = X_l + X_{l+1} + e modulo K, where e is 0, or uniform with probability
     `noise`; the first two are uniform. A random relabelling per layer turns numbers into states. All states
@@ -70,7 +69,7 @@ def second_order(*, noise: float, rng: np.random.Generator, **shape: Unpack[Shap
         and ``mi_three_apart_bits`` (one number, the same for all).
     """
     frame = make_frame(rng, shape)
-    noise = laws.check_share("noise", noise)
+    noise = distributions.check_share("noise", noise)
     n_states = dense_size(frame)
     relabelling = rng.permuted(np.tile(np.arange(n_states), (frame.n_layers, 1)), axis=1)
     states = frame.blank()
@@ -81,7 +80,7 @@ def second_order(*, noise: float, rng: np.random.Generator, **shape: Unpack[Shap
         hidden = np.stack([hidden[1], (hidden[0] + hidden[1] + error) % n_states])
     cmi, three_apart = exact.second_order_information_bits(n_states, noise)
     truth = Truth(
-        law="second_order",
+        generator="second_order",
         marginals=np.full((frame.n_layers, n_states), 1 / n_states),
         mi_bits=np.zeros(frame.n_layers - 1),
         cmi_bits=np.full(max(frame.n_layers - 2, 0), cmi),
@@ -100,7 +99,7 @@ def planted_paths(
     popularity: float | ArrayLike = 5.0,
     **shape: Unpack[Shape],
 ) -> Synthetic:
-    """With probability `weight` a token follows one of a few paths through all layers, else independence.
+    """Generate tokens that follow one of a few paths with probability `weight`, else independent layers.
 
     Parameters
     ----------
@@ -111,24 +110,24 @@ def planted_paths(
     paths : integer array ``[path, layer]``, optional
         The states of each.
     shares : array ``[path]``, optional
-        How the weight is split, summing to 1; equally unless told otherwise.
+        How the weight is split, summing to 1; equally if not given.
     popularity
         As in `independent`, for all other tokens.
 
     Returns
     -------
     Synthetic
-        `mi_bits` and `cmi_bits` are exact: a token's past says whether it is on a path, so the law is no
+        `mi_bits` and `cmi_bits` are exact: a token's past shows whether it is on a path, so layers form no
         chain. `planted`: ``popularity``, ``paths`` ``[path, layer]``, ``path_probability`` ``[path]`` (of
         being sent along it), ``occurrence_probability`` ``[path]`` (of showing it, by chance included; None
         if states cannot be listed) and ``follows`` ``[token]`` (which path a token was sent along, or −1).
     """
     frame = make_frame(rng, shape)
-    weight = laws.check_share("weight", weight)
+    weight = distributions.check_share("weight", weight)
     routes = _routes(frame, n_paths, paths, rng)
     split = np.full(len(routes), 1 / len(routes)) if shares is None else shares
-    probability = weight * laws.check_distribution("shares", split, (len(routes),))
-    weights = laws.expert_weights(popularity, frame.n_layers, frame.alphabet, rng)
+    probability = weight * distributions.check_distribution("shares", split, (len(routes),))
+    weights = distributions.expert_weights(popularity, frame.n_layers, frame.alphabet, rng)
     states, marginals = independent_states(frame, weights, rng)
 
     everyone = np.zeros(frame.n_tokens, dtype=np.int32)

@@ -1,4 +1,4 @@
-"""A synthetic trace as what the desks read: a trace in memory, or a store."""
+"""A synthetic trace as a trace in memory, or written to a store."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from routestat.traces.writer import TraceWriter
 
 
 def to_trace(synthetic: Synthetic, name: str = "synthetic") -> Trace:
-    """The same rows as a trace in memory; the truth stays behind, but for the name of its law in `extra`."""
+    """Return the rows as a trace in memory; of the truth only the generator's name is kept, in `extra`."""
     return Trace.from_arrays(
         _meta(synthetic, name),
         synthetic.document,
@@ -34,4 +34,4 @@ def write(synthetic: Synthetic, path: str | Path, name: str = "synthetic") -> Pa
 
 def _meta(synthetic: Synthetic, name: str) -> TraceMeta:
     routers = routers_like(synthetic.layers, synthetic.n_experts, synthetic.top_k)
-    return TraceMeta(routers, name=name, extra={"law": synthetic.truth.law})
+    return TraceMeta(routers, name=name, extra={"law": synthetic.truth.generator})

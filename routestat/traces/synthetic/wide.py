@@ -7,8 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from routestat.errors import RoutestatError
-from routestat.traces.synthetic import distributions as laws
-from routestat.traces.synthetic import exact
+from routestat.traces.synthetic import distributions, exact
 from routestat.traces.synthetic.chains import chain_truth
 from routestat.traces.synthetic.distributions import Floats
 from routestat.traces.synthetic.frame import Frame, Shape, Synthetic, Truth, make_frame
@@ -22,7 +21,7 @@ def expert_chain(
     popularity: float | ArrayLike = 5.0,
     **shape: Unpack[Shape],
 ) -> Synthetic:
-    """A chain on experts, for alphabets of any width: a token's experts pull on its next layer's experts.
+    """Generate a chain on experts, for alphabets of any width: each expert of a token changes the next layer's logits.
 
     Logits of the next layer are the logs of its popularity plus coupling · Σ A[i] over the token's k
     experts i, where A is a random normal matrix per gap of standard deviation 1/√k: the pull on a logit has
@@ -46,15 +45,19 @@ def expert_chain(
     if not (np.isfinite(coupling) and coupling >= 0):
         raise RoutestatError(f"coupling must be a finite number of at least 0, got {coupling!r}")
     alphabet = frame.alphabet
-    weights = laws.expert_weights(popularity, frame.n_layers, alphabet, rng)
+    weights = distributions.expert_weights(popularity, frame.n_layers, alphabet, rng)
     influence = rng.standard_normal((frame.n_layers - 1, alphabet.n_experts, alphabet.n_experts))
     influence /= np.sqrt(alphabet.top_k)
-    logits = laws.log_weights(weights)
+    logits = distributions.log_weights(weights)
     states = frame.blank()
-    experts = laws.draw_experts(logits[:1], alphabet.top_k, np.zeros(frame.n_tokens, dtype=np.int32), rng)
+    experts = distributions.draw_experts(
+        logits[:1], alphabet.top_k, np.zeros(frame.n_tokens, dtype=np.int32), rng
+    )
     states[0] = alphabet.rank(experts)
     for gap in range(frame.n_layers - 1):
-        experts = laws.draw_dependent_experts(logits[gap + 1], coupling * influence[gap], experts, rng)
+        experts = distributions.draw_dependent_experts(
+            logits[gap + 1], coupling * influence[gap], experts, rng
+        )
         states[gap + 1] = alphabet.rank(experts)
     planted = {"popularity": weights, "coupling": float(coupling), "influence": influence}
     return frame.finish(states, _expert_chain_truth(frame, logits, planted))
@@ -63,11 +66,11 @@ def expert_chain(
 def _expert_chain_truth(frame: Frame, logits: Floats, planted: Mapping[str, Any]) -> Truth:
     """Exact where states can be listed: every source state has expert weights of its own."""
     alphabet, coupling = frame.alphabet, planted["coupling"]
-    if alphabet.size > laws.DENSE_STATES or not laws.is_listable(alphabet):
+    if alphabet.size > distributions.DENSE_STATES or not distributions.is_listable(alphabet):
         if coupling == 0:
             return independent_truth("expert_chain", frame, None, planted)
         return Truth("expert_chain", planted=planted)
-    initial = laws.subset_distribution(planted["popularity"][0], alphabet.top_k)
+    initial = distributions.subset_distribution(planted["popularity"][0], alphabet.top_k)
     tables = np.empty((frame.n_layers - 1, alphabet.size, alphabet.size))
     for gap, influence in enumerate(planted["influence"]):
         tables[gap] = exact.dependent_transitions(logits[gap + 1], coupling * influence, alphabet)

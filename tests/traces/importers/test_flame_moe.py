@@ -44,7 +44,7 @@ def write(tmp_path, experts, iterations=(540,), scores=True, samples=(5, 7)):
 def test_documents_end_with_a_token(capsys, tmp_path, experts):
     folder = write(tmp_path, experts)
     trace, got, err = stored(capsys, folder, tmp_path, "--end-of-document", 0, "--n-experts", 16)
-    assert "taken for FLAME-MoE-Traces" in err
+    assert "recognised as FLAME-MoE-Traces" in err
     assert trace.meta.layers == (2, 3)
     assert trace.meta.extra["iteration"] == 540
     assert np.array_equal(subsets(got.experts), subsets(experts))
@@ -119,4 +119,4 @@ def test_options_that_contradict_or_never_occur(capsys, tmp_path, experts):
         capsys, folder, tmp_path, "--end-of-document", 77
     )
     assert "--layers 9 not in it; it holds 2-3" in refused(capsys, folder, tmp_path, "--layers", 9)
-    assert "--stride says nothing to FLAME-MoE-Traces" in refused(capsys, folder, tmp_path, "--stride", 64)
+    assert "--stride is not used for FLAME-MoE-Traces" in refused(capsys, folder, tmp_path, "--stride", 64)

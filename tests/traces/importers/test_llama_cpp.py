@@ -31,7 +31,7 @@ def test_a_dump_of_the_choice(capsys, tmp_path, sorted_experts, suffix):
     experts = sorted_experts[..., :2]
     folder = dump(tmp_path, experts, suffix)
     trace, got, err = stored(capsys, folder, tmp_path, "--top-k", 2, "--n-experts", 16)
-    assert "taken for llama.cpp's ffn_moe_topk" in err
+    assert "recognised as llama.cpp's ffn_moe_topk" in err
     assert trace.meta.layers == (1, 2, 3)
     assert np.array_equal(subsets(got.experts), subsets(experts))
     assert got.position.tolist() == list(range(24))

@@ -44,7 +44,7 @@ def test_a_step_of_a_rank_is_a_document(capsys, tmp_path, rng):
     write(folder, 0, [*lines(parts[0]), mtp, *lines(parts[1]), *lines(parts[2], step=1)])
     write(folder, 1, lines(parts[3], rank=1))
     trace, got, err = stored(capsys, folder, tmp_path, "--n-experts", 8)
-    assert "taken for Megatron-LM's router trace" in err
+    assert "recognised as Megatron-LM's router trace" in err
     assert trace.meta.layers == (2, 3)
     assert trace.meta.extra["unit"] == "step and rank"
     assert got.document.tolist() == [0] * 9 + [1] * 3 + [2] * 6

@@ -44,7 +44,7 @@ def write(tmp_path, content, name="x.json"):
 def test_one_prompt_with_weights_in_any_order(capsys, tmp_path, experts):
     path = write(tmp_path, prompt(experts, np.random.default_rng(1)))
     trace, got, err = stored(capsys, path, tmp_path)
-    assert "taken for activations of moe-atlas" in err
+    assert "recognised as activations of moe-atlas" in err
     assert trace.meta.layers == (1, 3)
     assert trace.meta.routers[0].n_experts == 8
     assert trace.meta.slot_order == "weight"

@@ -48,7 +48,7 @@ def test_a_description_beside_the_file(capsys, tmp_path, experts, name):
     path = write(tmp_path, experts.astype(np.int16).tobytes())
     (tmp_path / name).write_text(json.dumps({"shape": [12, 3, 2], "dtype": "int16"}))
     _, got, err = stored(capsys, path, tmp_path, "--n-experts", 8)
-    assert "taken for packed bytes (--format packed)" in err
+    assert "recognised as packed bytes (--format packed)" in err
     assert np.array_equal(subsets(got.experts), subsets(experts))
     (tmp_path / "o").mkdir()
     assert "convert the file of the bytes" in refused(
@@ -90,7 +90,7 @@ def test_json_objects(capsys, tmp_path, experts):
     ]
     path = write(tmp_path, "\n".join(map(json.dumps, records)).encode(), "x.jsonl")
     trace, got, err = stored(capsys, path, tmp_path, "--n-experts", 8)
-    assert "taken for packed bytes" in err
+    assert "recognised as packed bytes" in err
     assert np.array_equal(subsets(got.experts), subsets(np.concatenate([experts, experts[4:], experts[:5]])))
     assert got.position.tolist() == [*range(12), *range(4, 12), *range(5)]
     assert got.token.tolist() == [*range(12), *[-1] * 13]
@@ -151,7 +151,7 @@ def test_what_unpacks_to_more_than_it_says_is_not_unpacked(capsys, tmp_path, pac
 
 def test_options_of_packed_bytes_say_nothing_to_others(capsys, tmp_path, experts):
     np.save(tmp_path / "x.npy", experts)
-    assert "--shape says nothing to vLLM's" in refused(
+    assert "--shape is not used for vLLM's" in refused(
         capsys, tmp_path / "x.npy", tmp_path, "--shape", "1,2,3", "--format", "vllm"
     )
 

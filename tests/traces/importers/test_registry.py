@@ -75,12 +75,12 @@ def test_the_number_of_experts_is_assumed_and_said(capsys, tmp_path, experts):
 
 def test_options_without_a_use_are_refused(capsys, tmp_path, experts):
     path = requests(tmp_path, experts)
-    assert "--top-k says nothing to vLLM's routed experts (vllm)" in refused(
+    assert "--top-k is not used for vLLM's routed experts (vllm)" in refused(
         capsys, path, tmp_path, "--top-k", 2
     )
     assert "--format is auto, parquet, arrays" in refused(capsys, path, tmp_path, "--format", "tgi")
     np.savez(tmp_path / "y.npz", experts=experts)
-    assert "--stride says nothing to plain arrays" in refused(
+    assert "--stride is not used for plain arrays" in refused(
         capsys, tmp_path / "y.npz", tmp_path, "--stride", "2"
     )
 

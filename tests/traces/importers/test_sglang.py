@@ -33,7 +33,7 @@ def test_generate_responses(capsys, tmp_path, experts):
     later["meta_info"]["routed_experts"] = raw(experts[3:].astype(np.uint8))
     path = write(tmp_path, response(experts) | {"output_ids": [7, 8, 9, 10]}, later)
     trace, got, err = stored(capsys, path, tmp_path, "--top-k", 2, "--n-experts", 8)
-    assert "taken for SGLang's" in err
+    assert "recognised as SGLang's" in err
     assert np.array_equal(subsets(got.experts), subsets(np.concatenate([experts, experts[3:]])))
     assert got.document.tolist() == [0] * 9 + [1] * 6
     assert got.position.tolist() == [*range(9), *range(3, 9)]

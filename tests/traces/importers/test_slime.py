@@ -18,7 +18,7 @@ def save(tmp_path, **arrays):
 def test_one_sample_of_slime(capsys, tmp_path, experts):
     path = save(tmp_path, rollout_routed_experts=experts, tokens=np.arange(10) + 50, response_length=4)
     trace, got, err = stored(capsys, path, tmp_path, "--n-experts", 8)
-    assert "taken for routing replay of slime or verl" in err
+    assert "recognised as routing replay of slime or verl" in err
     assert np.array_equal(subsets(got.experts), subsets(experts))
     assert got.token.tolist() == list(range(50, 59))
     assert got.decode.tolist() == [False] * 6 + [True] * 3

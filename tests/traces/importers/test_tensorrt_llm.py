@@ -39,7 +39,7 @@ META = {"num_experts": 8, "num_experts_per_token": 2}
 def test_one_rank_is_a_document_an_iteration_and_one_cluster(capsys, tmp_path, passes):
     path = save(tmp_path / "s", META, rank0_raw=tensors(passes))
     trace, got, err = stored(capsys, path, tmp_path)
-    assert "taken for TensorRT-LLM's raw expert statistic" in err
+    assert "recognised as TensorRT-LLM's raw expert statistic" in err
     assert "neighbouring rows need not be of one text" in err
     assert "--cluster iteration" in err
     assert trace.meta.layers == LAYERS

@@ -21,7 +21,7 @@ def write(tmp_path, *records):
 def test_an_array_is_one_request(capsys, tmp_path, experts):
     np.save(tmp_path / "x.npy", experts)
     trace, got, err = stored(capsys, tmp_path / "x.npy", tmp_path, "--n-experts", 16)
-    assert "taken for vLLM's routed experts" in err
+    assert "recognised as vLLM's routed experts" in err
     assert np.array_equal(subsets(got.experts), subsets(experts))
     assert got.position.tolist() == list(range(9))
     assert got.decode is None

@@ -1,4 +1,4 @@
-"""The mathematics of laws, by hand and against enumeration."""
+"""Distributions, by hand and against enumeration."""
 
 from itertools import permutations
 
@@ -8,8 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from routestat.traces.alphabet import Alphabet
-from routestat.traces.synthetic import distributions as laws
-from routestat.traces.synthetic import exact
+from routestat.traces.synthetic import distributions, exact
 from tests.traces.agreement import close_to, fits, rng
 
 
@@ -24,7 +23,7 @@ def test_subset_law_is_the_sum_over_all_orders(n_experts, top_k):
             p *= weights[expert] / left
             left -= weights[expert]
         slow[int(alphabet.rank(list(order)))] += p
-    np.testing.assert_allclose(laws.subset_distribution(weights, top_k), slow, rtol=1e-9)
+    np.testing.assert_allclose(distributions.subset_distribution(weights, top_k), slow, rtol=1e-9)
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 6))
@@ -35,13 +34,13 @@ def test_subset_law_knows_no_names(seed, top_k):
     order = generator.permutation(6)
     alphabet = Alphabet(6, top_k)
     renamed = alphabet.rank(order[alphabet.unrank(np.arange(alphabet.size)).astype(np.intp)])
-    # Expert e is called order[e] in the second law.
-    second = laws.subset_distribution(weights[np.argsort(order)], top_k)
-    np.testing.assert_allclose(second[renamed], laws.subset_distribution(weights, top_k), atol=1e-12)
+    # Expert e is called order[e] in the second distribution.
+    second = distributions.subset_distribution(weights[np.argsort(order)], top_k)
+    np.testing.assert_allclose(second[renamed], distributions.subset_distribution(weights, top_k), atol=1e-12)
 
 
 def test_subset_law_of_equal_weights_is_uniform_and_batches():
-    law = laws.subset_distribution(np.ones((3, 2, 7)), 3)
+    law = distributions.subset_distribution(np.ones((3, 2, 7)), 3)
     np.testing.assert_allclose(law, np.full((3, 2, 35), 1 / 35))
 
 
@@ -56,15 +55,15 @@ def test_information_of_a_table_by_hand():
 def test_experts_are_drawn_by_successive_sampling():
     weights = rng(2).dirichlet(np.ones(7), size=2)
     rows = np.tile([0, 1], 40_000)
-    states = Alphabet(7, 3).rank(laws.draw_experts(np.log(weights), 3, rows, rng()))
+    states = Alphabet(7, 3).rank(distributions.draw_experts(np.log(weights), 3, rows, rng()))
     for row in range(2):
         counts = np.bincount(states[rows == row], minlength=35)
-        assert fits(counts, laws.subset_distribution(weights[row], 3))
+        assert fits(counts, distributions.subset_distribution(weights[row], 3))
 
 
-def test_sharp_dirichlet_laws_are_laws():
+def test_sharp_dirichlet_rows_are_distributions():
     base = np.array([0.5, 0.0, 0.3, 0.2])
-    drawn = laws.dirichlet_around(base, 1e-3, 5_000, rng())
+    drawn = distributions.dirichlet_around(base, 1e-3, 5_000, rng())
     np.testing.assert_allclose(drawn.sum(axis=1), 1)
     assert np.all(drawn[:, 1] == 0)
     # Nearly one-hot, on symbol i with probability base[i].

@@ -1,10 +1,10 @@
-"""Layers independent of each other, and tokens that are not, follow the law they say."""
+"""Independent layers, and dependent tokens, follow their stated distribution."""
 
 import numpy as np
 import pytest
 
 from routestat.traces import synthetic
-from routestat.traces.synthetic import distributions as laws
+from routestat.traces.synthetic import distributions
 from tests.traces.agreement import (
     FIVE,
     PAIRS,
@@ -24,7 +24,7 @@ def test_independent_layers_have_their_popularity_and_share_nothing():
     for layer in range(4):
         assert fits(table(trace, layer), trace.truth.marginals[layer])
     popularity = trace.truth.planted["popularity"]
-    np.testing.assert_allclose(laws.subset_distribution(popularity, 2), trace.truth.marginals)
+    np.testing.assert_allclose(distributions.subset_distribution(popularity, 2), trace.truth.marginals)
     assert not np.allclose(popularity[0], popularity[1], atol=0.01)
     for gap in range(3):
         assert fits(table(trace, gap, gap + 1), np.outer(*trace.truth.marginals[gap : gap + 2]))
@@ -135,14 +135,14 @@ def test_topics_couple_layers_in_the_pool_and_not_within():
     words = {**FIVE, "layers": 3, "documents": 5_000, "mean_length": 10}
     trace = synthetic.clustered(topic_concentration=2.0, n_topics=3, rng=rng(1), **words)
     truth = trace.truth
-    topic, topic_laws = truth.planted["topic"], truth.planted["topic_laws"]
+    topic, topic_distributions = truth.planted["topic"], truth.planted["topic_distributions"]
     of_token = topic[trace.document]
     for t in range(3):
         counts = np.zeros((5, 5))
         np.add.at(counts, tuple(trace.states[of_token == t][:, :2].T), 1)
-        assert fits(counts, np.outer(topic_laws[t, 0], topic_laws[t, 1]))
+        assert fits(counts, np.outer(topic_distributions[t, 0], topic_distributions[t, 1]))
     for gap in range(2):
-        joint = np.mean([np.outer(p[gap], p[gap + 1]) for p in topic_laws], axis=0)
+        joint = np.mean([np.outer(p[gap], p[gap + 1]) for p in topic_distributions], axis=0)
         np.testing.assert_allclose(truth.marginals[gap], joint.sum(axis=1))
         exact, _ = mi_and_sd(joint)
         assert truth.mi_bits[gap] == pytest.approx(exact)

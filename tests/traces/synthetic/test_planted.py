@@ -1,10 +1,10 @@
-"""Chains, blocks, order 2 and paths follow the law they say."""
+"""Chains, blocks, order 2 and paths follow their stated distribution."""
 
 import numpy as np
 import pytest
 
 from routestat.traces import synthetic
-from routestat.traces.synthetic import distributions as laws
+from routestat.traces.synthetic import distributions
 from tests.traces.agreement import (
     FIVE,
     P_MIN,
@@ -150,7 +150,7 @@ def test_planted_paths_occur_as_often_as_said():
 def test_information_of_planted_paths_against_the_whole_joint_law(weight, paths):
     words = {**FIVE, "layers": 3, "documents": 10}
     truth = synthetic.planted_paths(weight=weight, paths=paths, rng=rng(3), **words).truth
-    a, b, c = laws.subset_distribution(truth.planted["popularity"], 1)
+    a, b, c = distributions.subset_distribution(truth.planted["popularity"], 1)
     joint = (1 - weight) * a[:, None, None] * b[:, None] * c
     for path in truth.planted["paths"]:
         joint[tuple(path)] += weight / len(truth.planted["paths"])
@@ -172,7 +172,7 @@ def test_expert_chain_is_the_chain_it_says(coupling):
     trace = synthetic.expert_chain(coupling=coupling, rng=rng(), **words)
     truth = trace.truth
     np.testing.assert_allclose(
-        truth.marginals[0], laws.subset_distribution(truth.planted["popularity"][0], 2)
+        truth.marginals[0], distributions.subset_distribution(truth.planted["popularity"][0], 2)
     )
     for gap in range(2):
         assert fits(table(trace, gap, gap + 1), truth.marginals[gap][:, None] * truth.transitions[gap])
@@ -189,7 +189,7 @@ def test_expert_chain_transition_by_hand():
     influence, popularity = truth.planted["influence"][0], truth.planted["popularity"][1]
     # Source state 4 is experts 1 and 3.
     weights = popularity * np.exp(2.0 * (influence[1] + influence[3]))
-    np.testing.assert_allclose(truth.transitions[0, 4], laws.subset_distribution(weights, 2))
+    np.testing.assert_allclose(truth.transitions[0, 4], distributions.subset_distribution(weights, 2))
 
 
 def test_wide_expert_chain_couples_experts_and_zero_coupling_does_not():

@@ -1,4 +1,4 @@
-"""Synthetic traces are sound whatever their law, and what cannot be is refused."""
+"""Synthetic traces are sound for every generator, and impossible arguments are refused."""
 
 import numpy as np
 import pytest
@@ -94,7 +94,7 @@ def test_equal_and_given_lengths():
 def test_exponential_lengths_have_their_mean_and_spread():
     mean, n = 20, 20_000
     drawn = synthetic.document_lengths(n, mean, "exponential", rng=rng())
-    # Geometric law from 1: variance m² − m; fourth central moment about 9 m⁴.
+    # Geometric distribution from 1: variance m² − m; fourth central moment about 9 m⁴.
     assert drawn.min() == 1
     assert close_to(drawn.mean(), mean, np.sqrt(mean**2 - mean), n)
     assert close_to(drawn.var(), mean**2 - mean, np.sqrt(8) * mean**2, n)
@@ -190,7 +190,7 @@ def test_no_such_trace(change, message):
         (synthetic.expert_chain, {"coupling": float("inf")}, "coupling"),
     ],
 )
-def test_no_such_law(generator, words, message):
+def test_impossible_arguments_are_refused(generator, words, message):
     with pytest.raises(RoutestatError, match=message):
         generator(rng=rng(), **{**SMALL, **words})
 

@@ -1,4 +1,4 @@
-"""What every importer hands over: rows ready for the store, checked the same way whatever they came from."""
+"""Imported rows ready for the store, checked in the same way for all readers."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -27,9 +27,9 @@ from routestat.traces.validation import require_text
 
 @dataclass(frozen=True)
 class ImportedTrace:
-    """Rows ready for the store: documents together, positions rising.
+    """Rows ready for the store: documents contiguous, positions rising.
 
-    `decode` marks the rows that were generated (None: all prefill); `notes` says in words what had to be assumed;
+    `decode` marks the rows that were generated (None: all prefill); `notes` reports what had to be assumed;
     `weights` are the experts' gate weights, slot by slot.
     """
 
@@ -65,7 +65,7 @@ def check_imported(
     keep_layers: bool = False,
     **said: Any,
 ) -> ImportedTrace:
-    """Check rows ``[token, layer, slot]`` and say what was assumed.
+    """Check rows ``[token, layer, slot]`` and note what was assumed.
 
     Parameters
     ----------
@@ -82,16 +82,16 @@ def check_imported(
     weights : float array, optional
         Gate weights, of the shape of `experts`.
     places : sequence of str, optional
-        Where each document stands in the source: file, line or field, for messages.
+        Place of each document in the source: file, line or field, for messages.
     keep_layers : bool
-        Leave out no layer: of rows that come in parts all have to have the same.
+        Leave out no layer: rows that come in parts must all have the same.
     said : mapping
         `engine`, `slot_order`, `extra` of `ImportedTrace`.
 
     Raises
     ------
     FormatError
-        Naming the file, the layer and the row that cannot be.
+        Naming the file, the layer and the first impossible row.
     """
     spoken = list(notes)
     column = None if options.cluster is None else named_column(options.cluster)
@@ -160,7 +160,7 @@ def check_imported(
 
 
 def _written(path: Path, column: str, value: Any) -> Any:
-    """A value of the documents, if it can be written: JSON can hold text that is no Unicode."""
+    """Return a value of the documents if it can be stored: JSON can hold text that is not Unicode."""
     if isinstance(value, str):
         try:
             require_text(value, column)
@@ -170,12 +170,12 @@ def _written(path: Path, column: str, value: Any) -> Any:
 
 
 def routers_of(path: Path, layers: Sequence[int], n_experts: int, top_k: int) -> tuple[Router, ...]:
-    """One router for each layer.
+    """Make one router for each layer.
 
     Raises
     ------
     FormatError
-        If there can be no such router; names the file.
+        If such a router is impossible; names the file.
     """
     try:
         return routers_like(list(layers), n_experts, top_k)
@@ -184,5 +184,5 @@ def routers_of(path: Path, layers: Sequence[int], n_experts: int, top_k: int) ->
 
 
 def _shortly(path: Path, place: str) -> str:
-    """A place without the path that the message begins with."""
+    """Return a place without the path that the message begins with."""
     return place.removeprefix(str(path)).lstrip("/:,. ") or path.name

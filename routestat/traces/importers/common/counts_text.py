@@ -1,4 +1,4 @@
-"""JSON and tables of text that hold counts per expert and nothing per token. See `counts_only`."""
+"""JSON and tables of text that hold counts per expert and nothing per token; see `counts_only`."""
 
 import csv
 import json
@@ -29,13 +29,13 @@ PER_TOKEN = re.compile(
     re.IGNORECASE,
 )
 EXPERT = re.compile(r"expert(_?(id|idx|index))?|eid", re.IGNORECASE)
-#: Objects in objects, and members of one, that are looked at.
+#: Nested objects, and members of one, that are checked.
 DEPTH, WIDTH = 4, 64
 ROWS = 4096
 
 
 def refuse_if_counts(path: Path) -> None:
-    """Look into a file of text and refuse it if it holds counts only; anything else is let pass.
+    """Refuse a file of text if it holds counts only.
 
     Raises
     ------
@@ -56,7 +56,7 @@ def refuse_if_counts(path: Path) -> None:
 
 
 def _counts_in_json(path: Path) -> str | None:
-    """What in the first object of the file says that it counts."""
+    """Describe what in the first object of the file shows that it holds counts."""
     value = _first_value(path)
     members = list(_members(value, DEPTH))
     names = [name for name, _ in members]
@@ -79,7 +79,7 @@ def _counts_in_json(path: Path) -> str | None:
 
 
 def _first_value(path: Path) -> Any:
-    """The first line of a file, or all of it; None if it is no JSON."""
+    """Return the first line of a file as JSON, or else all of it; None if it is not JSON."""
     try:
         with path.open(encoding="utf-8-sig") as handle:
             first = next((line for line in handle if line.strip()), "")
@@ -92,7 +92,7 @@ def _first_value(path: Path) -> Any:
 
 
 def _members(value: Any, depth: int) -> Iterator[tuple[str, Any]]:
-    """Names and values of an object and of those in it; of a list the first stands for all."""
+    """Yield names and values of an object and of nested ones; of a list only the first."""
     if isinstance(value, list) and value:
         value = value[0]
     if isinstance(value, Mapping) and depth:
@@ -129,7 +129,7 @@ def _layers_of_counts(value: Any) -> bool:
 
 
 def counts_in_columns(names: Sequence[str], rows: Sequence[Sequence[Any]] = ()) -> str | None:
-    """What in the columns of a table says that it counts; None if nothing does.
+    """Describe what in the columns of a table shows that it holds counts; None if nothing does.
 
     Parameters
     ----------

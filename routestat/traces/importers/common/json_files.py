@@ -12,7 +12,7 @@ from routestat.traces.validation import shown
 
 
 def json_records(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The objects of a JSON or JSON Lines file, each with its place in words; lines are read one by one."""
+    """Yield the objects of a JSON or JSON Lines file, each with its place in words; lines are read one by one."""
     for where, value in json_values(path):
         yield where, json_object(where, value)
 
@@ -59,7 +59,7 @@ def _parse(where: str, text: str) -> Any:
 
 
 def _named_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object; which of two values of one name counts, nobody can say."""
+    """Make an object of pairs, and refuse a name that occurs twice."""
     record = dict(pairs)
     if len(record) < len(pairs):
         names = [name for name, _ in pairs]
@@ -69,14 +69,14 @@ def _named_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def json_object(where: str, value: Any) -> dict[str, Any]:
-    """The value, if it is an object."""
+    """Return the value if it is an object."""
     if not isinstance(value, dict):
         raise FormatError(f"{where}: wanted an object, got {kind_of(value)}")
     return value
 
 
 def inner(where: str, record: dict[str, Any], name: str) -> dict[str, Any]:
-    """An object inside a record; empty if it is not there."""
+    """Return an object inside a record; empty if it is absent."""
     value = record.get(name)
     if value is None:
         return {}
@@ -86,7 +86,7 @@ def inner(where: str, record: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def whole_number(where: str, record: dict[str, Any], name: str, least: int = 0) -> int:
-    """A whole number of a record."""
+    """Return a whole number of a record."""
     value = record.get(name)
     if isinstance(value, bool) or not isinstance(value, int) or not least <= value < 1 << 31:
         raise FormatError(f"{where}: {name} must be a whole number from {least}, got {_value(value)}")

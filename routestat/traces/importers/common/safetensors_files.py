@@ -13,7 +13,7 @@ UNREADABLE = (SafetensorError, OSError, ValueError, TypeError, KeyError, MemoryE
 
 
 def safetensors_file(path: Path) -> dict[str, NDArray]:
-    """The arrays of a ``.safetensors`` by name; bfloat16, which NumPy lacks, becomes float32 of the same value.
+    """Read the arrays of a ``.safetensors`` by name; bfloat16, which NumPy lacks, becomes float32.
 
     Raises
     ------
@@ -35,7 +35,7 @@ def safetensors_file(path: Path) -> dict[str, NDArray]:
 
 
 def tensor_shapes(path: Path) -> dict[str, tuple[int, ...]]:
-    """The shapes of the arrays of a ``.safetensors`` by name, without reading them.
+    """Read the shapes of the arrays of a ``.safetensors`` by name, without reading the arrays.
 
     Raises
     ------

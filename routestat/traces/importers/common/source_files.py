@@ -7,12 +7,12 @@ from pathlib import Path
 from routestat.errors import FormatError
 from routestat.traces.importers.common.messages import listed
 
-# Files that lie beside data and are none.
+# Files beside the data that are not data.
 BESIDE = re.compile(r"\.|README|LICEN[CS]E|.*\.(?:md|ya?ml|log)$", re.IGNORECASE)
 
 
 def files_of(path: Path, suffixes: Sequence[str]) -> list[Path]:
-    """The file itself, or the files of a folder that end so, by name.
+    """Return the file itself, or the files of a folder with these suffixes, by name.
 
     Raises
     ------
@@ -30,7 +30,7 @@ def files_of(path: Path, suffixes: Sequence[str]) -> list[Path]:
 
 
 def note_unread_files(path: Path, read: Iterable[Path]) -> list[str]:
-    """A note on the files of a folder that nobody read: a suffix may be wrong; none for a file by itself."""
+    """Return a note on the files of a folder that were not read; none for a single file."""
     if not path.is_dir():
         return []
     known = set(read)

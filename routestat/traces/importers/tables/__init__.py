@@ -1,18 +1,36 @@
-"""Long tables: one row per token and layer, or per token, layer and expert, as CSV, TSV, JSON lines or Parquet.
+"""Tables with one row per token and layer, or per token, layer and expert: CSV, TSV, JSON lines, Parquet.
 
-=============  ======================================================================================
-names          by which columns are recognised
-layouts        which column means what: ``--columns``, or told from the names and the first values
-probing        the plan of a file, from its beginning
-sources        files, folders and patterns; compressed streams; blocks of whole lines
-text           blocks of lines as rows: ``csv_lines`` and ``json_lines``; ``parquet_rows`` likewise
-rows           compact rows, the same from all kinds: ``table_rows``, ``arrow_columns``, ``lists``
-stream         rows in the order of the files: documents numbered, ``positions`` counted, joins seen
-documents      what the documents are once all rows were seen; ``separating``
-spilling       rows beyond a budget of memory, sorted and kept in temporary files
-assembling     rows → experts ``[token, layer, slot]``
-table          the parts of a table, ready for the store; ``facts`` of comments
-reader         all of it
-show           what a file would be taken for
-=============  ======================================================================================
+================  ============================================================
+file              content
+================  ============================================================
+names             names by which columns are recognised
+columns           the columns by role, and ``--columns``
+layouts           columns recognised by names and first values
+file_plans        how a file is read
+probing           the plan of a file, from its beginning
+sources           files, folders, patterns; compressed text in blocks of lines
+folders           tables in folders with other files
+csv_lines         blocks of CSV as rows
+json_lines        blocks of JSON lines as rows
+parquet_rows      batches of Parquet as rows
+text              blocks of text as rows, and the line of an error
+quotes            quotes that are characters
+arrow_columns     Arrow columns as integers, weights and phases
+lists             lists of experts in one column
+table_rows        Arrow columns as rows
+rows              compact rows, and the checks of each
+pieces            the blocks of a file, read in threads
+positions         positions that no column gives
+stream            the rows of all files in order
+segments          which rows of one name are documents of their own
+position_offsets  negative positions, and positions that begin anew
+layer_files       files that each hold some layers
+documents         the documents, once all rows were read
+row_store         rows in memory or in sorted temporary files
+assembling        rows to experts ``[token, layer, slot]``
+metadata          what files state in comments
+table             a table, in parts for the store
+reader            the whole reader
+preview           what a table would be stored as
+================  ============================================================
 """

@@ -61,7 +61,7 @@ def encoded(column: Any) -> tuple[NDArray[np.int32], list[Any]]:
 def of_documents(
     document: NDArray[np.int32] | None, n_documents: int, name: str, column: Any, required: bool
 ) -> tuple[str | None, ...]:
-    """What a column says of each document of a block.
+    """Return the value of a column for each document of a block.
 
     Raises
     ------
@@ -84,7 +84,7 @@ def of_documents(
 
 
 def whole(column: Any, name: str, empty: int | None = None, named: bool = False) -> NDArray[np.integer]:
-    """An Arrow column as integers; 5.0 is one, 5.5 and nothing are not.
+    """Read an Arrow column as integers; 5.0 is one, 5.5 and an empty value are not.
 
     Parameters
     ----------
@@ -142,7 +142,7 @@ def _in_words(column: Any, name: str, named: bool) -> Any:
 
 
 def number_in(text: str, named: bool = False) -> int | None:
-    """The whole number that a text is, or if `named` the only one in a name."""
+    """Return the whole number that a text is, or if `named` the only one in a name."""
     found = re.fullmatch(r"\s*([+-]?\d{1,18})(?:\.0*)?\s*", text)
     if found is None and named:
         found = re.fullmatch(r"[A-Za-z_]\D*(\d{1,9})\D*", text)
@@ -150,7 +150,7 @@ def number_in(text: str, named: bool = False) -> int | None:
 
 
 def lists(column: Any, name: str, read: Callable[[Any, str], NDArray]) -> NDArray:
-    """An Arrow column of lists of one length as ``[row, slot]``; `read` makes numbers of the items.
+    """Read an Arrow column of lists of one length as ``[row, slot]``; `read` makes numbers of the items.
 
     Raises
     ------
@@ -177,7 +177,7 @@ def lists(column: Any, name: str, read: Callable[[Any, str], NDArray]) -> NDArra
 
 
 def floats(column: Any, name: str) -> NDArray[np.float32]:
-    """An Arrow column of weights; nothing is NaN."""
+    """Read an Arrow column of weights; an empty value is NaN."""
     if isinstance(column, pa.ChunkedArray):
         column = column.combine_chunks()
     if not (

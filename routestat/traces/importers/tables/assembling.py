@@ -134,7 +134,7 @@ def assemble(rows: Rows, layers: NDArray[np.integer], single: bool, top_k: int |
 def tokens_of(
     document: NDArray[np.int32], position: NDArray[np.int32]
 ) -> tuple[NDArray[np.integer], NDArray[np.int32], NDArray[np.int32]]:
-    """The token of each row, counted by document and position; and the document and position of each token."""
+    """Return the token of each row, numbered by document and position, and the document and position of each token."""
     same = document[1:] == document[:-1]
     if ((document[1:] > document[:-1]) | (same & (position[1:] >= position[:-1]))).all():
         # Token after token, as most tools write.
@@ -170,7 +170,7 @@ def _ranges(document: NDArray[np.int32], position: NDArray[np.int32]) -> tuple[N
 
 
 def _kind(experts: NDArray[np.integer]) -> np.dtype:
-    """The narrowest type of the ids that leaves one value below them all, for *no row*."""
+    """Return the narrowest type of the ids that leaves one value below them all, for *no row*."""
     low, high = int(experts.min()), int(experts.max())
     for kind in (np.int8, np.int16):
         if low > np.iinfo(kind).min and high <= np.iinfo(kind).max:
@@ -191,7 +191,7 @@ def _place(target: NDArray, cell: NDArray[np.int64], values: NDArray) -> None:
 def _repeated(
     rows: Rows, index: NDArray, column: NDArray, n_layers: int, slot: NDArray | None, slots: int
 ) -> int:
-    """A row whose place another row has too."""
+    """Return a row whose place another row has too."""
     cell = index.astype(np.int64) * n_layers + column[rows.layer]
     if slot is not None:
         cell = cell * slots + slot

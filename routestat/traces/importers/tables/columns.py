@@ -81,7 +81,7 @@ class Columns:
         return [name for _, name in self.pairs()]
 
     def to_option(self) -> str:
-        """The ``--columns`` that says the same; empty where a column's name holds signs that it cannot."""
+        """Return the equivalent ``--columns``; empty where the name of a column holds signs that it cannot."""
         if any(set(",+=*") & set(name) or name != name.strip() for name in self.used):
             return ""
         said = []
@@ -93,7 +93,7 @@ class Columns:
 
 
 def parse_columns(where: str, text: str, held: Sequence[str]) -> Columns:
-    """The columns that ``--columns`` names.
+    """Parse the columns that ``--columns`` names.
 
     Parameters
     ----------

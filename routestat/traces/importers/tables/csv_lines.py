@@ -22,7 +22,7 @@ EMPTY = ("", "null", "None", "NA")
 
 
 def records_of(plan: Plan, block: Block) -> Iterator[tuple[int, list[str]]]:
-    """The records of a block with the number of the line that each begins with.
+    """Yield the records of a block with the number of the line that each begins with.
 
     Raises
     ------
@@ -45,7 +45,7 @@ def records_of(plan: Plan, block: Block) -> Iterator[tuple[int, list[str]]]:
 
 
 def csv_to_rows(plan: Plan, block: Block, quoted: bool = True) -> Rows:
-    """The rows of a block; without `quoted`, quotes are characters like others.
+    """Read the rows of a block; without `quoted`, quotes are ordinary characters.
 
     Raises
     ------
@@ -96,7 +96,7 @@ def _read_csv(
 
 
 def wrong_cells(plan: Plan, record: list[str]) -> str:
-    """What is wrong with a record; empty if nothing is."""
+    """Describe what is wrong with a record; empty if nothing is."""
     if len(record) != len(plan.held):
         return f"{len(record)} values where there are {len(plan.held)} columns"
     cells = dict(zip(plan.held, record, strict=True))

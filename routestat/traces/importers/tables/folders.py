@@ -39,6 +39,6 @@ def plans_of(sources: Sequence[Path], said: str | None) -> Iterator[Plan]:
 
 
 def passed_over(sources: Sequence[Path], plans: Sequence[Plan]) -> list[str]:
-    """A note for each folder of which files were not read."""
+    """Return a note for each folder on the files that were not read."""
     read = [plan.path for plan in plans]
     return [note for source in sources if source.is_dir() for note in note_unread_files(source, read)]

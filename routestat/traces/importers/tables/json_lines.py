@@ -19,7 +19,7 @@ from routestat.traces.validation import shown
 
 
 def lines_of(block: Block) -> Iterator[tuple[int, str]]:
-    """The lines of a block that are not empty, with their numbers."""
+    """Yield the lines of a block that are not empty, with their numbers."""
     top = block.first_line()
     for place, line in enumerate(block.text.decode("utf-8", "replace").split("\n")):
         if line.strip():
@@ -27,6 +27,7 @@ def lines_of(block: Block) -> Iterator[tuple[int, str]]:
 
 
 def lines_to_rows(plan: Plan, block: Block) -> Rows:
+    """Read the rows of a block."""
     schema = pa.schema([(name, _json_type(plan, role, name)) for role, name in plan.columns.pairs()])
     if not block.text.strip():
         return to_rows(plan, schema.empty_table())
@@ -154,7 +155,7 @@ def _wrong_item(role: str, item: Any) -> str:
 
 
 def object_facts(plan: Plan, block: Block, most: int) -> dict[str, Any]:
-    """What the first lines of another type say, by key: text and numbers."""
+    """Return the text and numbers in the first lines of another type, by key."""
     facts: dict[str, Any] = {}
     needed = (plan.columns.layer, *(plan.columns.experts or (plan.columns.expert,)))
     seen = 0

@@ -25,7 +25,7 @@ def are_layers(layers: dict[int, set[int]]) -> bool:
 
 
 def unlike(layers: dict[int, set[int]]) -> list[str]:
-    """What there is to say of files that are taken for documents and hold different layers."""
+    """Return notes on files that are read as documents and hold different layers."""
     everywhere = set.intersection(*layers.values()) if layers else set()
     some = set().union(*layers.values()) - everywhere
     if not some:

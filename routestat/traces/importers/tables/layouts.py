@@ -27,7 +27,7 @@ from routestat.traces.importers.tables.names import COUNTED, NAMES, ONES, STEMS,
 
 
 def recognise(held: Sequence[str], said: Columns | None = None) -> Columns:
-    """The columns by their names, where `said` does not name them already."""
+    """Recognise the columns by their names, where `said` does not name them already."""
     columns = said or Columns()
     taken = set(columns.used)
     by_plain: dict[str, str] = {}
@@ -140,7 +140,7 @@ def _are_lists(values: Sequence[Any]) -> bool:
 
 
 def _settle_token(columns: Columns, sample: Mapping[str, Sequence[Any]]) -> Columns:
-    """A column called token holds token ids, or the positions where there is no other column of them."""
+    """Decide whether a column called token holds token ids, or positions where no other column does."""
     if not columns.token or "token" in columns.named or plain(columns.token) != "token":
         return columns
     numbers = [_as_int(value) for value in sample.get(columns.token, ())]
@@ -166,6 +166,6 @@ def _as_int(value: Any) -> int | None:
 
 
 def unnamed(width: int) -> tuple[list[str], Columns]:
-    """The names and columns of a table without a header: ``pos,layer,id0,id1,…``."""
+    """Return the names and columns of a table without a header: ``pos,layer,id0,id1,…``."""
     held = ["pos", "layer", *(f"id{slot}" for slot in range(width - 2))]
     return held, Columns(position="pos", layer="layer", experts=tuple(held[2:]), signed=True)

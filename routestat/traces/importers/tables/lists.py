@@ -17,7 +17,7 @@ _BETWEEN = bytes.maketrans(b";| \t", b",,,,")
 
 
 def listed(column: Any, name: str, read: Any) -> NDArray:
-    """Lists as Arrow has them, or in the words of a cell: ``[3, 17]``, ``3 17``, ``3;17``, ``3|17``."""
+    """Read lists of Arrow or lists as text: ``[3, 17]``, ``3 17``, ``3;17``, ``3|17``."""
     if isinstance(column, pa.ChunkedArray):
         column = column.combine_chunks()
     kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
@@ -63,7 +63,7 @@ def _split(column: Any, read: Any, name: str) -> NDArray:
 
 
 def _numbers(row: int, cell: str | None, name: str, fractions: bool) -> list[Any]:
-    """The numbers of one cell."""
+    """Return the numbers of one cell."""
     text = (cell or "").encode("utf-8", "replace").translate(_BETWEEN, _AROUND).decode("utf-8", "replace")
     items = [item for item in text.split(",") if item]
     if not items:

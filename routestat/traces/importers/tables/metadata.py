@@ -34,13 +34,13 @@ def check_top_k(path: Path, top_k: int, options: ImportOptions, told: Any, notes
 
 
 def whole_fact(value: Any) -> int | None:
-    """A fact as a positive whole number; None where it is none."""
+    """Return a value as a positive whole number; None where it is none."""
     text = "" if value is None else str(value)
     return int(text) if re.fullmatch(r"[1-9][0-9]{0,4}", text) else None
 
 
 def facts_of_stream(stream: Stream) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What files say of themselves: what has a place in the metadata (see `FACTS`), and the rest."""
+    """Return what files state of themselves: what has a place in the metadata (see `FACTS`), and the rest."""
     told = {**stream.facts, **stream.comments()}
     found: dict[str, Any] = {}
     for fact, words in FACTS.items():

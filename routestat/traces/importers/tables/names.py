@@ -124,6 +124,6 @@ COUNTED = ("top", "top_k", "topk", "k", "slot", "rank", "choice", "e", "expert",
 
 
 def plain(name: str) -> str:
-    """A column's name in lower case with words parted by ``_``: ``Layer ID`` and ``layerId`` are ``layer_id``."""
+    """Return a name in lower case with words joined by ``_``: ``Layer ID`` and ``layerId`` become ``layer_id``."""
     apart = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name.strip())
     return re.sub(r"[^a-z0-9]+", "_", apart.lower()).strip("_")

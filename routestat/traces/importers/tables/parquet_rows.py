@@ -16,7 +16,7 @@ BATCH_ROWS = 1 << 19
 
 
 def batches(plan: Plan) -> Iterator[tuple[int, int, Any]]:
-    """The wanted columns of the file: the number of the first row of each batch, rows in all, and the batch.
+    """Yield the wanted columns of the file: the number of the first row of each batch, rows in all, and the batch.
 
     Raises
     ------
@@ -35,7 +35,7 @@ def batches(plan: Plan) -> Iterator[tuple[int, int, Any]]:
 
 
 def parse_batch(plan: Plan, first: int, batch: Any) -> Rows:
-    """The rows of a batch.
+    """Read the rows of a batch.
 
     Raises
     ------

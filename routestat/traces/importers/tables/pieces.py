@@ -46,7 +46,7 @@ class Piece:
 
 
 def read_pieces(plan: Plan) -> Iterator[Piece]:
-    """The blocks of a file as rows, in order; several are read at a time."""
+    """Yield the blocks of a file as rows, in order; several are read at a time."""
     with ThreadPoolExecutor(THREADS) as pool:
         waiting: deque[Future[Piece]] = deque()
         try:
@@ -80,7 +80,7 @@ def _jobs(plan: Plan) -> Iterator[tuple[Any, ...]]:
 
 
 def _row_in_comment(plan: Plan) -> Callable[[bytes], bool] | None:
-    """What tells a row whose first value begins with ``#``, a token's text, from a comment."""
+    """Return a test of whether a line that begins with ``#`` is a row (the text of a token) and not a comment."""
     if plan.kind != "csv" or plan.held[0] in plan.columns.used:
         return None
 
@@ -108,7 +108,7 @@ def _of_block(plan: Plan, block: Block, section: int) -> Piece:
 
 
 def _without_header(plan: Plan, block: Block, first: bool) -> list[Block]:
-    """The block with its header left empty, cut where the header comes again: there another table was appended."""
+    """Empty the header of a block, and cut the block where the header is repeated by an appended table."""
     header, text = plan.header, block.text
     if not header or header not in text:
         return [block]

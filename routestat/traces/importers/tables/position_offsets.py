@@ -54,7 +54,7 @@ class Prompts:
 
 
 def as_written(batches: list[tuple[int, int]], position: int) -> int:
-    """The position in the file of one that `unsigned` gave."""
+    """Return the position in the file of one that `unsigned` gave."""
     for low, high in batches:
         if position <= high - low:
             return low + position
@@ -92,7 +92,7 @@ def _held_twice(rows: Rows, documents: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def moved(by: dict[int, int]) -> Callable[[Rows], Rows]:
-    """Generated rows of some documents further on by as many positions."""
+    """Shift the positions of the generated rows of some documents."""
     numbers = np.array(sorted(by), np.int64)
     shifts = np.array([by[number] for number in numbers.tolist()], np.int64)
 

@@ -36,7 +36,7 @@ class Place:
         return (position // per_place).astype(np.int32)
 
     def stretches(self, rows: Rows, signed: bool, single: bool) -> NDArray[np.int32] | None:
-        """The stretch of each row: one more where the position falls back within its layer.
+        """Assign each row to a stretch; a new one begins where the position falls within its layer.
 
         Where a prompt ends and its answer begins, positions may begin anew: that is one stretch.
         """

@@ -38,7 +38,7 @@ def columns_of(plan: Plan) -> list[str]:
 def preview_table(
     sources: Sequence[Path], options: ImportOptions
 ) -> tuple[list[str], ImportedTrace | None, list[str], str]:
-    """The columns of a table, its first rows, notes, and the ``--columns`` that says what was recognised.
+    """Return the columns of a table, its first rows, notes, and the equivalent ``--columns``.
 
     Raises
     ------

@@ -61,7 +61,7 @@ def probe(path: Path, said: str | None) -> Plan:
 
 
 def json_array(path: Path) -> list[Any]:
-    """The objects of a JSON array."""
+    """Read the objects of a JSON array."""
     parts = [block.text for block in Text(path, quoted=False).blocks()]
     if sum(map(len, parts)) > LARGEST_JSON:
         raise FormatError(f"{path}: a JSON array of more than 1 GiB; write one object a line (JSON lines)")
@@ -103,7 +103,7 @@ def _delimiter(path: Path, line: str) -> str:
 
 
 def _named(path: Path, names: list[str]) -> list[str]:
-    """The header, with names for columns that have none (an index that pandas wrote)."""
+    """Return the header, with names for columns that have none (an index that pandas wrote)."""
     held = [name or f"Unnamed: {place}" for place, name in enumerate(names)]
     twice = next((name for place, name in enumerate(held) if name in held[:place]), None)
     if twice is not None:
@@ -116,7 +116,7 @@ def _named(path: Path, names: list[str]) -> list[str]:
 def _columns(
     path: Path, said: str | None, held: list[str], values: dict[str, list[Any]]
 ) -> tuple[Columns, tuple[str, ...]]:
-    """The columns by role, and which are not what their names say."""
+    """Return the columns by role, and those whose values contradict their names."""
     named = recognise(held, Columns() if said is None else parse_columns(str(path), said, held))
     columns, belied = settle_form(named, values), []
     require(str(path), columns, held, values)
@@ -169,7 +169,7 @@ def _probe_lines(path: Path, said: str | None, lines: list[bytes]) -> Plan:
 
 
 def _settled(path: Path, kind: str, records: list[Any], said: str | None) -> Plan:
-    """A plan from the first objects of a file; those of another type do not say which columns there are."""
+    """Make a plan from the first objects of a file; objects without the layer's column do not define the columns."""
     objects = [record for record in records if isinstance(record, dict)]
     if not objects:
         raise FormatError(f"{path}: no objects with columns in it")

@@ -66,7 +66,7 @@ def read_tables(
 
 
 def columns_said(options: ImportOptions) -> str | None:
-    """What the caller says of columns: ``--columns``, with the cluster's column of ``--cluster``."""
+    """Return ``--columns``, with the column of ``--cluster`` added."""
     if options.cluster is None or options.cluster == "document":
         return options.columns
     said = f"cluster={options.cluster}"
@@ -201,7 +201,7 @@ def _layers(path: Path, options: ImportOptions, found: list[int]) -> list[int]:
 
 
 def _unequal(layers: list[int], rows: NDArray[np.int64]) -> list[str]:
-    """What there is to say of layers that have fewer rows than others: a digit that is wrong makes such a layer."""
+    """Return a note on layers with fewer rows than others: a wrong digit makes such a layer."""
     least, most = int(rows.argmin()), int(rows.max())
     if rows[least] == most:
         return []
@@ -229,7 +229,7 @@ def _n_experts(
 
 
 def _from_slots(store: RowStore, seen: Seen) -> int:
-    """k from the numbers of the slots, which may be counted from 1."""
+    """Return k from the numbers of the slots, which may be counted from 1."""
     low, high = seen.slots
     if low > 0:
         store.change(

@@ -44,9 +44,11 @@ class RowStore:
     _folder: Any = None
 
     def __enter__(self) -> "RowStore":
+        """Return the store of rows."""
         return self
 
     def __exit__(self, *_: object) -> None:
+        """Remove the temporary files."""
         if self._folder is not None:
             self._folder.cleanup()
 

@@ -66,10 +66,11 @@ class Rows:
     source: NDArray[np.int32] | None = None
 
     def __len__(self) -> int:
+        """Return the number of rows."""
         return len(self.layer)
 
     def arrays(self) -> dict[str, NDArray]:
-        """The arrays by name."""
+        """Return the arrays by name."""
         held = {field.name: getattr(self, field.name) for field in fields(self)}
         return {name: array for name, array in held.items() if isinstance(array, np.ndarray)}
 
@@ -79,11 +80,11 @@ class Rows:
         return sum(array.nbytes for array in self.arrays().values())
 
     def take(self, rows: Any) -> "Rows":
-        """Some rows, by a slice, a mask or their places."""
+        """Return some rows, by a slice, a mask or their places."""
         return replace(self, **{name: array[rows] for name, array in self.arrays().items()})
 
     def place(self, row: int) -> int:
-        """The place in its block of a row."""
+        """Return the place of a row in its block."""
         return row if self.source is None else int(self.source[row])
 
 

@@ -91,7 +91,7 @@ class Segments:
 
 
 def clashing(store: RowStore, several: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The documents of which two segments hold the same place.
+    """Return the documents of which two segments hold the same place.
 
     Parameters
     ----------

@@ -25,7 +25,7 @@ COMPRESSED = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
 
 
 def expand(sources: Sequence[Path]) -> list[Path]:
-    """The files of a table: each source is a file, a folder of files, or a pattern such as ``traces/*.csv``.
+    """Return the files of a table: each source is a file, a folder of files, or a pattern such as ``traces/*.csv``.
 
     Raises
     ------
@@ -72,7 +72,7 @@ def suffix_of(path: Path) -> str:
 
 
 def stem(path: Path) -> str:
-    """A file's name without what tells its format."""
+    """Return a file's name without its suffixes."""
     name = path.name
     for suffix in (".gz", ".zst", *SUFFIXES):
         name = name[: -len(suffix)] if name.lower().endswith(suffix) and len(name) > len(suffix) else name
@@ -109,7 +109,7 @@ class Block:
     quoted: bool = True
 
     def first_line(self) -> int:
-        """The number of its first line, from 1: only messages need it, and lines are counted only for them."""
+        """Return the number of its first line, from 1; lines are counted only for error messages."""
         blocks = Text(self.path, self.quoted).blocks()
         before = sum(block.text.count(b"\n") for block in islice(blocks, self.number))
         return before + self.above + 1
@@ -138,7 +138,7 @@ class Text:
     is_row: Callable[[bytes], bool] | None = None
 
     def blocks(self, size: int | None = None) -> Iterator[Block]:
-        """The blocks in order; the first bytes of a mark of order (BOM) are left out."""
+        """Yield the blocks in order, without a byte-order mark."""
         rest, number = b"", 0
         self.comments.clear()
         with pa.OSFile(str(self.path)) as raw:
@@ -214,7 +214,7 @@ class Text:
 
 
 def head_of(path: Path, size: int = 1 << 16) -> bytes:
-    """The first bytes of a file, decompressed; empty where that cannot be."""
+    """Return the first bytes of a file, decompressed; empty if it cannot be read."""
     with suppress(pa.ArrowException, OSError, FormatError), pa.OSFile(str(path)) as raw:
         for part in Text(path)._parts(raw, size):
             return part
@@ -222,7 +222,7 @@ def head_of(path: Path, size: int = 1 << 16) -> bytes:
 
 
 def facts_of(comments: Sequence[str]) -> dict[str, str]:
-    """What comments say as ``key=value`` or ``key: value``; what is said in several ways is left out."""
+    """Return the values in comments of the form ``key=value`` or ``key: value``; contradictory ones are left out."""
     found: dict[str, set[str]] = {}
     for comment in comments:
         text = comment.lstrip("#").strip()

@@ -66,6 +66,7 @@ class Stream:
     top_k: int | None = None
 
     def __iter__(self) -> Iterator[tuple[Rows, Piece]]:
+        """Yield the rows of all files, with the piece that each comes from."""
         total = sum(plan.path.stat().st_size for plan in self.plans)
         before, state = 0, None
         for place, plan in enumerate(self.plans):
@@ -151,7 +152,7 @@ class Stream:
                 )
 
     def value_of(self, role: str, document: int, segment: int) -> str | None:
-        """What is said of a document, in the file that its rows are of, else in the first that says it."""
+        """Return the value of a document in the file of its rows, or else in the first file that gives one."""
         known = self.said[role]
         if (document, segment) in known and self.plans[0].columns.document:
             return known[document, segment]
@@ -165,7 +166,7 @@ class Stream:
                 self.facts.setdefault(key, value)
 
     def comments(self) -> dict[str, str]:
-        """What the comments of all files say alike."""
+        """Return the values that the comments of all files agree on."""
         found: dict[str, set[str]] = {}
         for plan in self.plans:
             for key, value in facts_of(plan.comments).items():

@@ -70,7 +70,7 @@ class Table:
         return bool(self.store.runs)
 
     def parts(self) -> Iterator[ImportedTrace]:
-        """The rows by document and position, checked as those of every format are."""
+        """Yield the rows by document and position, checked as those of every format are."""
         path = self.plans[0].path
         single = bool(self.plans[0].columns.expert)
         top_k, emptied, left = self.top_k, None, False
@@ -169,7 +169,7 @@ class Table:
         return LABEL if self.options.cluster is None else named_column(self.options.cluster)
 
     def _at_lines(self, error: WrongPlaceError) -> FormatError:
-        """The error with the lines of the rows that it is about."""
+        """Return the error with the lines of the rows that it is about."""
         name = self.names[error.document]
         place = f"document {name}, position {error.position}, layer {error.layer}"
         position = as_written(self.batches.get(error.document, []), error.position)
@@ -182,7 +182,7 @@ class Table:
 
 
 def _elsewhere(error: WrongPlaceError, base: int) -> WrongPlaceError:
-    """The same of a document that is numbered among all parts."""
+    """Return the same error with the document numbered among all parts."""
     return WrongPlaceError(error.document + base, error.position, error.layer, error.words)
 
 

@@ -13,7 +13,7 @@ from routestat.traces.importers.tables.rows import Rows, WrongRowError, checked
 
 
 def without_others(plan: Plan, table: pa.Table) -> Rows:
-    """The rows of the table; those that hold neither a layer nor experts are of another kind."""
+    """Read the rows of the table; rows with neither a layer nor experts are of another kind."""
     columns = plan.columns
     needed = [columns.layer, *(columns.experts or (columns.expert,))]
     other = np.logical_and.reduce([table.column(name).is_null().to_numpy() for name in needed])

@@ -16,7 +16,7 @@ from routestat.traces.importers.tables.sources import Block
 
 
 def parse(plan: Plan, block: Block) -> Rows:
-    """The rows of a block.
+    """Read the rows of a block.
 
     Raises
     ------
@@ -52,7 +52,7 @@ def _csv_rows(plan: Plan, block: Block) -> Rows:
 
 
 def line_of(plan: Plan, block: Block, row: int) -> int:
-    """The number of the line of a row of a block."""
+    """Return the number of the line of a row of a block."""
     for place, (line, _) in enumerate(_records(plan, block)):
         if place == row:
             return line

@@ -220,7 +220,7 @@ def test_sources_that_are_not_there(capsys, tmp_path):
     (tmp_path / "x.csv").write_text(HEADER + GOOD)
     code, _, err = convert(capsys, tmp_path / "x.csv", tmp_path / "t", tmp_path / "x.csv")
     assert (code, "named twice" in err) == (2, True)
-    assert "--stride says nothing to a table" in refused(capsys, tmp_path / "x.csv", tmp_path, "--stride", 4)
+    assert "--stride is not used for a table" in refused(capsys, tmp_path / "x.csv", tmp_path, "--stride", 4)
     assert "--layers 7 not in it; it holds 0-1" in refused(
         capsys, tmp_path / "x.csv", tmp_path, "--layers", 7
     )

@@ -35,7 +35,7 @@ def test_route_trace(capsys, tmp_path, w, v):
     path = tmp_path / "x.csv"
     path.write_text(ROUTE_TRACE.format(w=w, v=v))
     trace, got, err = stored(capsys, path, tmp_path)
-    assert "taken for a table" in err
+    assert "recognised as a table" in err
     assert got.experts.tolist() == [[[3, 1], [-1, -1]], [[2, 7], [5, 2]], [[6, 1], [0, 2]]]
     assert got.decode.tolist() == [False, False, True]
     assert trace.meta.model == "/m/qwen.gguf"
@@ -251,7 +251,7 @@ def test_leading_dummies_of_tables_are_found_as_in_every_format(capsys, tmp_path
     rows = "".join(f"{p},0,{1 if p < 20 else p % 7}\n" for p in range(60))
     (tmp_path / "x.csv").write_text("pos,layer,e0\n" + rows)
     _, got, err = stored(capsys, tmp_path / "x.csv", tmp_path, "--n-experts", 8, "--drop-dummy-rows")
-    assert "left out as no measurements" in err
+    assert "left out, as they are not measurements" in err
     assert got.position[0] >= 20
 
 
