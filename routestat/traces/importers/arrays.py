@@ -204,7 +204,7 @@ def _unread(name: str, known: tuple[str, ...]) -> str:
 
 
 def _experts(path: Path, arrays: dict[str, NDArray], axes: str | None) -> NDArray[np.integer]:
-    """Experts ``[token, layer, slot]``; asks where the axes are doubtful."""
+    """Return the experts ``[token, layer, slot]``; refuses ambiguous axes."""
     experts = arrays["experts"]
     if experts.ndim != 3 or experts.dtype.kind not in "iu":
         raise FormatError(f"{path}: experts must be integers [tokens, layers, k], got {_describe(experts)}")
@@ -232,7 +232,7 @@ def _layers(path: Path, arrays: dict[str, NDArray], n_layers: int) -> list[int] 
 
 
 def _n_experts(path: Path, arrays: dict[str, NDArray]) -> int | None:
-    """Experts per router, where the file says it."""
+    """Return the experts per router, if the file gives them."""
     if "n_experts" not in arrays:
         return None
     given = arrays["n_experts"]
@@ -243,7 +243,7 @@ def _n_experts(path: Path, arrays: dict[str, NDArray]) -> int | None:
 
 def _no_tokens(path: Path, n_experts: int | None) -> int:
     if n_experts is None:
-        raise FormatError(f"{path}: no tokens and no n_experts: nothing to go by")
+        raise FormatError(f"{path}: no tokens and no n_experts")
     return n_experts
 
 

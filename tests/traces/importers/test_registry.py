@@ -92,7 +92,7 @@ def test_what_is_of_no_known_format_says_which_there_are(capsys, tmp_path):
     (tmp_path / "x.json").write_text('{"hello": 1}')
     assert "the content is of no known format" in refused(capsys, tmp_path / "x.json", tmp_path)
     (tmp_path / "x.json").write_text('{"choices": [')
-    assert "begins like JSON but is none; was it cut off?" in refused(capsys, tmp_path / "x.json", tmp_path)
+    assert "begins like JSON but is not; was it cut off?" in refused(capsys, tmp_path / "x.json", tmp_path)
     (tmp_path / "folder").mkdir()
     assert "the content is of no known format" in refused(capsys, tmp_path / "folder", tmp_path)
     (tmp_path / "empty").write_bytes(b"")
