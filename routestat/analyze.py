@@ -6,6 +6,7 @@ from typing import Annotated
 
 import numpy as np
 import typer
+from threadpoolctl import threadpool_limits
 
 from routestat.cli import options
 from routestat.cli.output_folders import check_out, keep_traces_apart
@@ -68,7 +69,7 @@ def analyze(
     if bayes not in ("none", "full"):
         raise RoutestatError(f"--bayes is full or none, got {bayes!r}")
     wanted, rule, asked = parse_layers(layers), parse_alpha(alpha), parse_order(order)
-    with ProgressBars() as ticker:
+    with ProgressBars() as ticker, threadpool_limits(limits=threads):
         progress = ticker.of("checking")
         dummy_rows = "drop" if drop_dummy_rows else "keep"
         opened = Trace.open(
@@ -97,6 +98,7 @@ def analyze(
             n_paths=paths,
             permutations=permutations,
             bayes_draws=bayes_draws if bayes == "full" else 0,
+            threads=threads,
             tick=ticker,
         )
         page = write_report(findings, folder, tick=ticker)

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import numpy as np
 import typer
+from threadpoolctl import threadpool_limits
 
 from routestat.cli import options
 from routestat.cli.output_folders import check_out, keep_traces_apart
@@ -85,7 +86,7 @@ def compare(
         raise RoutestatError(f"--paired is {', '.join(WISHES)}, got {paired!r}")
     if match_layers not in WAYS:
         raise RoutestatError(f"--match-layers is {', '.join(WAYS)}, got {match_layers!r}")
-    with ProgressBars() as ticker:
+    with ProgressBars() as ticker, threadpool_limits(limits=threads):
         same = a.resolve() == b.resolve()
 
         def opened(path: Path, name: str) -> Trace:
