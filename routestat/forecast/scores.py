@@ -105,7 +105,7 @@ def _score_groups(
     held_out: NDArray[np.int64],
     total: NDArray[np.int64],
     prior: NDArray[np.float64],
-    membership: NDArray[np.bool_],
+    membership: NDArray[np.uint8],
     top_k: int,
 ) -> NDArray[np.float64]:
     """Compute the sums of a block of groups: `held_out` ``[group, context, target]``, `prior` ``[group, target]``."""
