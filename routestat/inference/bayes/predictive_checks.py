@@ -4,8 +4,8 @@ import math
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import special
 
+from routestat.inference.base.special import x_log_x
 from routestat.inference.base.tables import Floats, Integers, read_only
 from routestat.inference.bayes.likelihood import CollapsedLikelihood
 from routestat.inference.bayes.results import Checks
@@ -106,7 +106,7 @@ def _entropy_nats(counts: ArrayLike) -> float:
     """Sum over the rows of their tokens times the plug-in entropy of their targets."""
     cells = np.asarray(counts, np.float64)
     rows = cells.sum(axis=1)
-    return float(special.xlogy(rows, rows).sum() - special.xlogy(cells, cells).sum())
+    return float(x_log_x(rows).sum() - x_log_x(cells).sum())
 
 
 def row_alpha(evidence: CollapsedLikelihood, unit: int, v: Floats) -> Floats:

@@ -21,8 +21,25 @@ from routestat.inference.two_sample.jackknife import jackknife
 from routestat.inference.two_sample.samples import two_samples
 
 
+class TargetLimits:
+    """Limits of the estimates of targets."""
+
+    __slots__ = ()
+    estimates: Estimates
+
+    @property
+    def low(self) -> Floats:
+        """Lower limits `[target]`."""
+        return self.estimates.low
+
+    @property
+    def high(self) -> Floats:
+        """Upper limits `[target]`."""
+        return self.estimates.high
+
+
 @dataclass(frozen=True, slots=True, eq=False)
-class TargetDistribution:
+class TargetDistribution(TargetLimits):
     """Probabilities of the targets with their intervals; see `target_distribution`.
 
     Attributes
@@ -45,19 +62,9 @@ class TargetDistribution:
         """Probabilities `[target]`; NaN where there is none."""
         return self.estimates.value
 
-    @property
-    def low(self) -> Floats:
-        """Lower limits `[target]`."""
-        return self.estimates.low
-
-    @property
-    def high(self) -> Floats:
-        """Upper limits `[target]`."""
-        return self.estimates.high
-
 
 @dataclass(frozen=True, slots=True, eq=False)
-class TargetDifference:
+class TargetDifference(TargetLimits):
     """One distribution minus another over the same documents; see `target_difference`.
 
     Attributes
@@ -82,16 +89,6 @@ class TargetDifference:
     def value(self) -> Floats:
         """Differences of probabilities `[target]`."""
         return self.estimates.value
-
-    @property
-    def low(self) -> Floats:
-        """Lower limits `[target]`."""
-        return self.estimates.low
-
-    @property
-    def high(self) -> Floats:
-        """Upper limits `[target]`."""
-        return self.estimates.high
 
 
 @dataclass(frozen=True, slots=True, eq=False)
