@@ -77,7 +77,7 @@ def fit_factorised(
     """
     if counts.states != "expert" or np.count_nonzero(counts.tokens) < 2:
         raise RoutestatError(
-            "the factorised chain wants counts of experts, of two or more groups of documents; "
+            "the factorised chain needs counts of experts, of two or more groups of documents; "
             f"got {np.count_nonzero(counts.tokens)} groups, counted by {counts.states}"
         )
     specs, folds = tempered_specs(orders), assign_folds(counts)
@@ -168,7 +168,7 @@ def _predictors(
     simple: Sequence[LinearPredictor],
     fits: Mapping[tuple[int, int], Mapping[tuple[int, str], Tempered]],
 ) -> list[LinearPredictor]:
-    """The simple predictors of a target and those of its plan; what could not be fitted is its fallback renamed."""
+    """Return the predictors of a target; one that could not be fitted is its fallback under its own name."""
     named = {p.name: p for p in simple}
     for model in plan.models:
         fallback = named[model.fallback]

@@ -9,6 +9,7 @@ transformers = pytest.importorskip("transformers", minversion="5.0", reason="cap
 pytest.importorskip("datasets", reason="capture needs datasets")
 from routestat import Trace
 from tests.capture.intervene.harness import columns, command, effects, lines
+from tests.oracle.comparison_oracle import without_bias
 
 
 def by_document(rows, values, size):
@@ -62,10 +63,12 @@ def test_every_result_of_a_forced_state_again(done, next_layer):
         return h[2] - (h[0] + h[1]) / 2
 
     whole = bits(do.sum(0), free.sum(0))
-    pseudo = [32 * whole - 31 * bits(do.sum(0) - do[g], free.sum(0) - free[g]) for g in range(32)]
-    reach = stats.t.ppf(0.975, groups["p_observed"] - 1) * np.std(pseudo, ddof=1) / np.sqrt(32)
-    assert found["js_bits"] == pytest.approx(np.mean(pseudo))
-    assert found["js_bits_ci95"] == pytest.approx([np.mean(pseudo) - reach, np.mean(pseudo) + reach])
+    left = [bits(do.sum(0) - do[g], free.sum(0) - free[g]) for g in range(32)]
+    share = (do.sum(1) / do.sum() + free.sum(1) / free.sum()) / 2
+    value, moves = without_bias(whole, left, share), (1 - share) * (whole - np.array(left))
+    reach = stats.t.ppf(0.975, groups["p_observed"] - 1) * np.std(moves, ddof=1) * np.sqrt(32)
+    assert found["js_bits"] == pytest.approx(value)
+    assert found["js_bits_ci95"] == pytest.approx([value - reach, value + reach])
     assert found["changed_share"] == pytest.approx((natural[name] != forced[name]).mean())
     pairs = Trace.open(out / "observed").meta.routers[0].alphabet.unrank(np.arange(28))
     stay = (pairs[natural[name]][:, :, None] == pairs[forced[name]][:, None, :]).sum(axis=(1, 2)) / 2
