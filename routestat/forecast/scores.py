@@ -70,7 +70,7 @@ def pooled(scores: Sequence[PredictionScore]) -> PredictionScore:
 
 
 def score_table(
-    tables: NDArray[np.integer], membership: NDArray[np.bool_], top_k: int, alpha: str | float
+    tables: NDArray[np.integer], membership: NDArray[np.uint8], top_k: int, alpha: str | float
 ) -> NDArray[np.float64]:
     """Held-out sums ``[group, SUMS]`` of the predictor P(target | context) with Dirichlet rows.
 
