@@ -300,9 +300,7 @@ def fit_chain(
     _check_chained(start, tables, len(layers))
     for name, given in (("second", second), ("orders", orders), ("design_effects", effects)):
         if given and len(given) != len(tables):
-            raise RoutestatError(
-                f"{name}: expected one entry for each of {len(tables)} gaps, got {len(given)}"
-            )
+            raise RoutestatError(f"{name}: wanted one entry for each of {len(tables)} gaps, got {len(given)}")
     if any(order == 2 and not (second and second[gap]) for gap, order in enumerate(orders)):
         raise RoutestatError("a gap of order 2 needs its counts: pass fit_second_order of them as `second`")
     priors = [resolve_alpha(table, alpha) for table in (start[None], *tables)]

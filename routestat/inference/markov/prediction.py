@@ -58,7 +58,7 @@ def predict_ahead(
     gap = chain.gap_after(layer)
     states = _checked(chain, gap, history)
     if not isinstance(ahead, int | np.integer) or ahead < 1:
-        raise RoutestatError(f"ahead: expected a number of layers from 1 on, got {ahead}")
+        raise RoutestatError(f"ahead: wanted a number of layers from 1 on, got {ahead}")
     if gap + ahead > len(chain.counts):
         raise RoutestatError(
             f"{ahead} layers after layer {layer} there is none: the chain ends at layer {chain.layers[-1]}"
@@ -79,7 +79,7 @@ def predict_ahead(
             chain.note,
         )
     if rng is None:
-        raise RoutestatError("rng: expected a numpy Generator for more than one layer ahead, got none")
+        raise RoutestatError("rng: wanted a numpy Generator for more than one layer ahead, got none")
     steps, n_sources = (
         [row_posteriors(chain, here) for here in range(gap + 1, gap + ahead)],
         len(chain.counts[gap]),
@@ -94,7 +94,7 @@ def predict_ahead(
 
 def _checked(chain: Chain, gap: int, history: Sequence[int]) -> list[int]:
     if not len(history):
-        raise RoutestatError("history: expected one choice at least, got none")
+        raise RoutestatError("history: wanted one choice at least, got none")
     if len(history) > gap + 1:
         raise RoutestatError(
             f"history: {len(history)} choices up to layer {chain.layers[gap]} reach before the first layer, "
