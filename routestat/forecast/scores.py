@@ -70,7 +70,7 @@ def pooled(scores: Sequence[PredictionScore]) -> PredictionScore:
 
 
 def score_table(
-    tables: NDArray[np.integer], membership: NDArray[np.unsignedinteger], top_k: int, alpha: str | float
+    tables: NDArray[np.integer], membership: NDArray[np.uint8], top_k: int, alpha: str | float
 ) -> NDArray[np.float64]:
     """Held-out sums ``[group, SUMS]`` of the predictor P(target | context) with Dirichlet rows.
 
@@ -105,7 +105,7 @@ def _score_groups(
     held_out: NDArray[np.int64],
     total: NDArray[np.int64],
     prior: NDArray[np.float64],
-    membership: NDArray[np.unsignedinteger],
+    membership: NDArray[np.uint8],
     top_k: int,
 ) -> NDArray[np.float64]:
     """Compute the sums of a block of groups: `held_out` ``[group, context, target]``, `prior` ``[group, target]``."""

@@ -130,7 +130,7 @@ def score_predictors(
     threads : int, optional
     """
     if counts.states == "subset":
-        tables = further_tables(trace, counts)
+        tables = further_tables(trace, counts, threads)
         return state_board(counts, alpha, partial(tick, "scoring predictors"), tables), None
     if np.count_nonzero(counts.tokens) < 2:
         return expert_board(counts, (), {}), None

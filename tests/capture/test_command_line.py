@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -74,7 +74,7 @@ def test_two_settings_of_one_command():
     @dataclass(frozen=True)
     class More:
         flag: Annotated[bool, typer.Option("--flag")] = False
-        names: Annotated[str, typer.Option()] = field(default="all")
+        names: Annotated[str, typer.Option()] = "all"
 
     calls = []
 

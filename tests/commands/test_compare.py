@@ -10,8 +10,9 @@ import pytest
 
 from routestat import Alphabet, TraceMeta, TraceWriter, jensen_shannon
 from routestat.cli.runner import run
-from routestat.compare import app, model_of
+from routestat.compare import app
 from routestat.report.numbers import number
+from routestat.study.comparison_inputs import model_of
 from routestat.traces.metadata import Router, routers_like
 from routestat.traces.pairing.layer_matching import common_routers
 

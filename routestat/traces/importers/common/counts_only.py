@@ -4,9 +4,9 @@ A count is how often an expert was chosen. Which experts a token chose together,
 chose, and how much documents differ cannot be recovered from it. Load balance and placement need only
 counts; for the rest the run must be recorded per token.
 
-Such files are recognised by names (``expert_load``, ``tokens_per_expert``, ``logical_count``, ``counts``), or by numbers that
-cannot be ids: every layer has the same sum, as counts of the same tokens have; or they are larger than any id. Text is
-checked by `counts_text`.
+Such files are recognised by names (``expert_load``, ``tokens_per_expert``, ``logical_count``, ``counts``), or by
+numbers that cannot be ids: every layer has the same sum, as counts of the same tokens have; or they are larger than any
+id. Text is checked by `counts_text`.
 
 Sources: vllm-project/vllm, ``distributed/eplb`` (``expert_load``); sgl-project/sglang, ``eplb/expert_distribution.py``
 (``logical_count``); NVIDIA/TensorRT-LLM, ``_torch/expert_statistic.py``; NVIDIA/Megatron-LM and

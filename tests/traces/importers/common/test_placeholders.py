@@ -30,10 +30,10 @@ def k1(rng, n=800, layers=4, n_experts=16):
 @pytest.mark.parametrize(
     ("marker", "dtype", "why"),
     [
-        (255, np.uint8, "−1 in a type without a sign"),
-        (65535, np.uint16, "−1 in a type without a sign"),
+        (255, np.uint8, "−1 in an unsigned type"),
+        (65535, np.uint16, "−1 in an unsigned type"),
         (2**31 - 1, np.int32, "is not an expert;"),
-        (2**32 - 1, np.uint32, "−1 in a type without a sign"),
+        (2**32 - 1, np.uint32, "−1 in an unsigned type"),
         (-100, np.int16, "is not an expert;"),
         (999, np.int16, "is not an expert;"),
     ],
@@ -125,7 +125,7 @@ def test_zeros_inside_become_missing_and_at_the_ends_are_left_out(capsys, tmp_pa
         capsys, path, tmp_path
     )
     _, got, err = stored(capsys, path, tmp_path, "--drop-dummy-rows")
-    assert "one of 10 dummy rows of 1 documents, nothing but zeros: taken as missing" in err
+    assert "one of 10 dummy rows of 1 documents, only zeros: taken as missing" in err
     assert got.position.tolist() == list(range(4, 77))
     assert (got.experts[26:29] == -1).all()
     assert got.experts[46].tolist()[1] == [-1, -1]
