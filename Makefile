@@ -1,10 +1,18 @@
-# make demo: set up and analyse the trace that ships; make test: set up and run the tests. Nothing else is needed.
+# Every target sets up what it needs in .venv.
+#   make demo         analyse the trace that is part of the project
+#   make test         all tests
+#   make lint         style, types, imports and documentation
+#   make docs         the documentation, as HTML in build/docs
+#   make analyses     run the analyses and write reports/analyses again
+#   make calibration  the long calibrations, an hour or more
+#   make fuzz         a thousand mutations of every format's files
+#   make bench, make bench-capture   speed of counting; cost of recording
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
   command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint calibration fuzz bench bench-capture clean
+.PHONY: demo test lint docs analyses calibration fuzz bench bench-capture clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.stamp-core
@@ -14,11 +22,20 @@ test: $(VENV)/.stamp-test
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --dist worksteal
 
 # The type checker needs to see what the tests and capture import.
-lint: $(VENV)/.stamp-test $(VENV)/.stamp-lint
-	$(BIN)/ruff check routestat capture tests
-	$(BIN)/ruff format --check routestat capture tests
+lint: $(VENV)/.stamp-test $(VENV)/.stamp-lint docs
+	$(BIN)/ruff check routestat capture analyses docs tests
+	$(BIN)/ruff format --check routestat capture analyses docs tests
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# A missing page, a broken link or a docstring that is no valid numpydoc is an error.
+docs: $(VENV)/.stamp-docs
+	$(BIN)/python -m sphinx -q -n -W --keep-going docs build/docs
+
+analyses: $(VENV)/.stamp-core
+	$(BIN)/python -m analyses.joint_and_conditional
+	$(BIN)/python -m analyses.adjacent_layers
+	$(BIN)/python -m analyses.deepseek_load
 
 # The long forms of the calibrations, an hour or more; the tables they print are kept in reports/calibration.
 calibration: $(VENV)/.stamp-test
@@ -50,10 +67,10 @@ $(VENV)/.stamp-core: $(BIN)/python pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
 	@touch $@
 
-$(VENV)/.stamp-test $(VENV)/.stamp-lint $(VENV)/.stamp-bench: $(VENV)/.stamp-%: $(VENV)/.stamp-core
+$(VENV)/.stamp-test $(VENV)/.stamp-lint $(VENV)/.stamp-docs $(VENV)/.stamp-bench: $(VENV)/.stamp-%: $(VENV)/.stamp-core
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[$*]"
 	@touch $@
 
 clean:
-	rm -rf $(VENV) build dist
-	test ! -d reports || find reports -mindepth 1 -maxdepth 1 ! -name README.md ! -name calibration -exec rm -rf {} +
+	rm -rf $(VENV) build dist docs/generated
+	test ! -d reports || find reports -mindepth 1 -maxdepth 1 ! -name README.md ! -name calibration ! -name analyses -exec rm -rf {} +

@@ -1,4 +1,4 @@
-"""Texts, lines of JSON and data sets → documents, and documents → what the model is given."""
+"""Documents from text files, lines of JSON and data sets, and their tokens as a model gets them."""
 
 import hashlib
 import json
@@ -17,7 +17,7 @@ from routestat.errors import RoutestatError
 
 @dataclass(frozen=True)
 class Document:
-    """One text: the unit that was sampled."""
+    """One text: the sampled unit."""
 
     number: int
     name: str
@@ -26,7 +26,7 @@ class Document:
 
 
 def read_texts(paths: Sequence[Path], column: str = "text") -> Iterator[Document]:
-    """One document per file, or per line of a ``.jsonl`` file (its field `column`).
+    """Yield one document per file, or per line of a ``.jsonl`` file (its field `column`).
 
     Raises
     ------
@@ -35,18 +35,18 @@ def read_texts(paths: Sequence[Path], column: str = "text") -> Iterator[Document
     """
     number = 0
     for path in paths:
-        for name, text, domain in _lines(path, column) if path.suffix == ".jsonl" else _whole(path):
+        for name, text, domain in _lines(path, column) if path.suffix == ".jsonl" else _whole_file(path):
             yield Document(number, name, text, domain)
             number += 1
 
 
 def read_dataset(name: str, column: str, split: str = "", config: str = "") -> Iterator[Document]:
-    """The rows of a data set, streamed: one document each, from `column`.
+    """Yield the rows of a data set as they are streamed: one document each, from `column`.
 
     Raises
     ------
     RoutestatError
-        If it cannot be read, has several splits and none was named, or lacks the column.
+        If it cannot be read, has several splits of which none is named, or lacks the column.
     """
     token = os.environ.get("HF_TOKEN") or None
     try:
@@ -66,7 +66,7 @@ def read_dataset(name: str, column: str, split: str = "", config: str = "") -> I
 
 
 def fingerprint(documents: Iterable[Document]) -> str:
-    """A hash that changes when any text does."""
+    """Return a hash that changes when a name or a text does."""
     digest = hashlib.sha256()
     for document in documents:
         digest.update(f"{document.name}\0{len(document.text)}\0{document.text}".encode())
@@ -75,21 +75,21 @@ def fingerprint(documents: Iterable[Document]) -> str:
 
 @dataclass(frozen=True)
 class Encoder:
-    """Texts → tokens, as the options ask.
+    """Turn documents into the token sequences that a model is given.
 
     Parameters
     ----------
     tokenizer : transformers tokenizer
     chat : bool
-        Put the text as a user's message into the model's chat template.
+        Put each text as a user's message into the model's chat template.
     max_length : int
         Keep the first tokens of each document; 0 keeps all.
     window : int
-        Run documents in windows of so many tokens, each behind a start token that is not recorded; 0: whole.
+        Cut documents into windows of this many tokens, each after a start token that is not recorded; 0: whole.
     context : int or None
-        The most tokens the model takes.
+        The largest number of tokens that the model takes.
     new_tokens : int
-        How many will be generated after the prompt.
+        Tokens that will be generated after each document.
     """
 
     tokenizer: Any
@@ -100,12 +100,13 @@ class Encoder:
     new_tokens: int = 0
 
     def encode(self, document: Document) -> list[Segment]:
-        """What the model is given of a document, in order; nothing if it is empty.
+        """Return the segments of a document in order; none if it is empty.
 
         Raises
         ------
         RoutestatError
-            If it is longer than the model's context, or there is no chat template or start token.
+            If a segment is longer than the model's context, or the tokenizer lacks the chat template or the start
+            token that is needed.
         """
         tokens = self._tokens(document.text)
         tokens = tokens[: self.max_length] if self.max_length else tokens
@@ -124,12 +125,12 @@ class Encoder:
         longest = max((len(segment.tokens) for segment in segments), default=0) + self.new_tokens
         if self.context is not None and longest > self.context:
             generated = f" with {self.new_tokens} to be generated" if self.new_tokens else ""
-            way_out = f"--max-length {max(self.context - self.new_tokens, 1)}" + (
+            remedy = f"--max-length {max(self.context - self.new_tokens, 1)}" + (
                 "" if self.new_tokens else f" or --window {self.context - 1}"
             )
             raise RoutestatError(
                 f"{document.name}: {longest} tokens{generated}, the model takes {self.context}; "
-                f"cut the documents with {way_out}"
+                f"cut the documents with {remedy}"
             )
         return segments
 
@@ -145,11 +146,11 @@ class Encoder:
 
 
 def limited(documents: Iterator[Document], limit: int) -> Iterator[Document]:
-    """The first `limit` documents; all if 0."""
+    """Return the first `limit` documents; all if 0."""
     return islice(documents, limit) if limit else documents
 
 
-def _whole(path: Path) -> Iterator[tuple[str, str, str | None]]:
+def _whole_file(path: Path) -> Iterator[tuple[str, str, str | None]]:
     yield str(path), _read(path), None
 
 
@@ -161,7 +162,7 @@ def _read(path: Path) -> str:
 
 
 def _lines(path: Path, column: str) -> Iterator[tuple[str, str, str | None]]:
-    # Split at newlines alone: a text may hold the other line breaks of Unicode.
+    # Split at newlines only: a text may contain the other line breaks of Unicode.
     for number, line in enumerate(_read(path).split("\n"), start=1):
         if not line.strip():
             continue
@@ -178,7 +179,7 @@ def _lines(path: Path, column: str) -> Iterator[tuple[str, str, str | None]]:
 
 
 def _text(value: Any, where: str, column: str) -> str:
-    """What a field holds, as text; nothing where it holds nothing."""
+    """Return the value of a field as text; null is the empty text."""
     if value is None:
         return ""
     if not isinstance(value, str | int | float):

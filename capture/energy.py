@@ -1,4 +1,4 @@
-"""Joules and seconds of a capture: NVML for NVIDIA cards, RAPL for the processor, else time alone."""
+"""Energy and time of a capture: NVML for NVIDIA GPUs, RAPL for the processor, else time alone."""
 
 import ctypes
 import time
@@ -13,15 +13,15 @@ RAPL = Path("/sys/class/powercap")
 
 @dataclass(frozen=True)
 class Energy:
-    """What a capture took.
+    """Time and energy of a capture.
 
     Attributes
     ----------
     seconds : float
     joules : float or None
-        None where nothing could be measured.
+        None where energy could not be measured.
     source : str
-        What was measured, or why nothing was.
+        The counters that were read, or why there are none.
     """
 
     seconds: float
@@ -30,12 +30,12 @@ class Energy:
 
 
 class EnergyMeter:
-    """Count joules from the moment it is made.
+    """Count joules and seconds from its creation on.
 
     Parameters
     ----------
     rapl : path
-        The kernel's power counters.
+        Folder of the kernel's energy counters.
     """
 
     def __init__(self, rapl: Path = RAPL) -> None:
@@ -44,25 +44,25 @@ class EnergyMeter:
         sources: list[str] = []
         reasons: list[str] = []
         for find in (_nvml_counters, lambda: _rapl_counters(rapl)):
-            counters, words = find()
+            counters, description = find()
             self._counters += counters
-            (sources if counters else reasons).append(words)
+            (sources if counters else reasons).append(description)
         self._source = ", ".join(sources) if sources else "time only: " + "; ".join(reasons)
 
     def poll(self) -> None:
-        """Read the counters; more often than they wrap (minutes) is enough."""
+        """Read the counters; they overflow, so this must happen every few minutes."""
         for counter in self._counters:
             counter.poll()
 
     def read(self) -> Energy:
-        """Seconds and joules up to now."""
+        """Return the seconds and joules up to now."""
         self.poll()
         joules = sum(counter.joules for counter in self._counters) if self._counters else None
         return Energy(time.monotonic() - self._start, joules, self._source)
 
 
 class _Counter:
-    """A rising counter of energy that may wrap."""
+    """A counter of energy that starts again from 0 when it overflows."""
 
     def __init__(self, read: Callable[[], int], unit: float, wrap: int) -> None:
         self._read, self._unit, self._wrap = read, unit, wrap
@@ -97,12 +97,12 @@ def _nvml_counters() -> tuple[list[_Counter], str]:
     try:
         nvml = ctypes.CDLL("libnvidia-ml.so.1")
     except OSError:
-        return [], "libnvidia-ml.so.1 is not there"
+        return [], "libnvidia-ml.so.1 is not installed"
     if nvml.nvmlInit_v2() != 0:
-        return [], "NVML does not start"
+        return [], "NVML cannot be initialised"
     counters = []
     for index in range(torch.cuda.device_count()):
-        # By UUID: NVML numbers all cards, torch those this process may see.
+        # By UUID: NVML numbers all GPUs, torch those that this process may use.
         uuid = f"GPU-{torch.cuda.get_device_properties(index).uuid}".encode()
         handle = ctypes.c_void_p()
         if nvml.nvmlDeviceGetHandleByUUID(uuid, ctypes.byref(handle)) != 0:

@@ -1,4 +1,4 @@
-"""Run one batch of texts through a model, in prefill or generation, and return its recorded rows."""
+"""Run one batch of texts through a model, as prefill or generation, and return the recorded rows."""
 
 import inspect
 from collections.abc import Callable, Iterator, Sequence
@@ -28,7 +28,7 @@ class Segment:
     first : int
         Position in the document of the first recorded token.
     skip : int
-        Tokens at the start that are run but not recorded.
+        Tokens at the start that run but are not recorded.
     """
 
     document: int
@@ -39,26 +39,31 @@ class Segment:
 
 @dataclass
 class Runner:
-    """A loaded model and how it is to be run.
+    """A loaded model and how batches run through it.
 
     Parameters
     ----------
     model : transformers model
     sites : sequence of RouterSite
     pad : int
-        Token that fills a batch; masked.
+        Token that pads a batch; it is masked.
     end_tokens : sequence of int
         Tokens that end a generation.
     weights : bool
         Record the weights of the executed experts.
     lookahead : Lookahead, optional
     generation : mapping
-        Arguments of ``generate`` beside the tokens; empty for prefill only.
+        Arguments of ``generate`` besides the tokens; empty for prefill only.
     replayed : bool
         Record a teacher-forced pass over the final tokens instead of the generation itself: needed where rows
-        are not texts (beams), where guesses are thrown away, and where compiled code skips the hooks.
+        are not texts (beams), where guesses are rejected, and where compiled code skips the hooks.
     forcing : callable(Layout) -> context manager, optional
-        Open around the forward pass of a prefill, outside the recorder: what is recorded is what was forced.
+        Entered around the forward pass of a prefill and outside the recorder, so that the forced choice is recorded.
+
+    Attributes
+    ----------
+    flips, compared : int
+        Selections of replayed generations that changed, and all that were compared.
     """
 
     model: Any
@@ -74,7 +79,7 @@ class Runner:
     compared: int = 0
 
     def run(self, segments: Sequence[Segment]) -> RecordedRows:
-        """Rows of a batch, text by text."""
+        """Return the rows of a batch, text by text."""
         if not self.generation:
             return self.prefill(segments)
         if not self.replayed:
@@ -82,8 +87,8 @@ class Runner:
         return self.replay(segments)
 
     def prefill(self, segments: Sequence[Segment]) -> RecordedRows:
-        """One forward pass over padded texts."""
-        # Padding on the right leaves every real token's past and position as they are alone.
+        """Record one forward pass over padded texts."""
+        # With padding on the right every real token has the past and the position that it has without padding.
         tokens, mask, layout = self._batch(segments, left=False)
         forced = nullcontext() if self.forcing is None else self.forcing(layout)
         with forced, self._recorder() as recorder:
@@ -93,7 +98,7 @@ class Runner:
         return buffer.rows(layout)
 
     def generate(self, segments: Sequence[Segment]) -> RecordedRows:
-        """The recorded steps of a generation, the prompt's and the decoded tokens'."""
+        """Record the steps of a generation: the prompt and the decoded tokens."""
         tokens, mask, layout = self._batch(segments, left=True)
         with self._recorder() as recorder:
             output = self._generate(tokens, mask)
@@ -103,7 +108,7 @@ class Runner:
         return buffer.rows(self._extended(layout, output.sequences))
 
     def replay(self, segments: Sequence[Segment]) -> RecordedRows:
-        """Generate, then record one pass over the final tokens; count how often the generation chose otherwise."""
+        """Generate, record one pass over the final tokens, and count the selections that differ between the two."""
         tokens, mask, layout = self._batch(segments, left=True)
         compiled = (
             bool(self.generation.get("cache_implementation")) and not self.generation["disable_compile"]
@@ -117,10 +122,10 @@ class Runner:
         final = self._extended(layout, output.sequences)
         rows = self._replayed(segments, final)
         if steps is not None:
-            live = BatchBuffer(len(segments))
+            generated = BatchBuffer(len(segments))
             for number, step in enumerate(steps):
-                live.write(step, _beam_rows(output, number, len(segments), layout.prompt, step.call.past))
-            flips, compared = flip_rate(live.rows(final), rows)
+                generated.write(step, _beam_rows(output, number, len(segments)))
+            flips, compared = flip_rate(generated.rows(final), rows)
             self.flips += flips
             self.compared += compared
         return rows
@@ -163,7 +168,7 @@ class Runner:
         return torch.from_numpy(tokens).to(device), torch.from_numpy(mask).to(device), layout
 
     def _forward(self, tokens: torch.Tensor, mask: torch.Tensor) -> None:
-        # No logits are wanted: those of the last column alone spare tokens × vocabulary of memory.
+        # Logits are not needed: those of the last column alone save tokens × vocabulary of memory.
         with torch.inference_mode():
             self.model(input_ids=tokens, attention_mask=mask, use_cache=False, **self._few_logits())
 
@@ -186,12 +191,12 @@ class Runner:
         return extend(layout, sequences[:, layout.prompt :].cpu().numpy(), self.end_tokens)
 
 
-def _beam_rows(output: Any, number: int, rows: int, prompt: int, past: int) -> NDArray | None:
-    """Which row of step `number` belongs to each returned text, if beams changed places."""
+def _beam_rows(output: Any, number: int, rows: int) -> NDArray[np.int64] | None:
+    """Return the row of step `number` that belongs to each returned text, or None without beams."""
     indices = getattr(output, "beam_indices", None)
     if indices is None:
         return None
-    # Column s of beam_indices is the row whose logits gave token s; in that step it forwarded token s − 1.
+    # Column s of beam_indices is the row whose logits gave token s; in that step the row forwarded token s − 1.
     table = indices.cpu().numpy()
     if table.shape[0] != rows:
         raise RoutestatError(f"{table.shape[0]} texts came back for {rows} prompts; ask for one each")
@@ -199,7 +204,7 @@ def _beam_rows(output: Any, number: int, rows: int, prompt: int, past: int) -> N
 
 
 def batches(segments: Iterator[Segment], size: int) -> Iterator[list[Segment]]:
-    """`size` segments at a time, in order."""
+    """Yield the segments in order, `size` at a time."""
     batch: list[Segment] = []
     for segment in segments:
         batch.append(segment)

@@ -1,71 +1,21 @@
-"""Attach to a model, record what its experts executed, always detach."""
+"""Record the experts that a model executes, by hooks that are removed whatever happens."""
 
 import inspect
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from capture.router_outputs import executed_indices
 from capture.routers import RouterSite, discover
+from capture.steps import MISSING, Call, OpenStep, Step
 from routestat.errors import RoutestatError
-
-MISSING = -1
-
-
-@dataclass(frozen=True)
-class Call:
-    """What the outer model was given in one step; tensors stay where they were.
-
-    `past` counts the tokens that the cache held before the step.
-    """
-
-    rows: int
-    columns: int
-    past: int
-    position_ids: Tensor | None
-    attention_mask: Tensor | None
-
-
-@dataclass(frozen=True)
-class Step:
-    """One forward pass of the outer model.
-
-    Attributes
-    ----------
-    call : Call
-    experts : dict of int16 ``[token, slot]``
-        By the router's column name; tokens are rows × columns of the call, flattened; −1 is missing.
-    weights : dict of float16 ``[token, slot]``
-    logits : dict of float32 ``[token, expert]``
-    """
-
-    call: Call
-    experts: dict[str, NDArray[np.int16]]
-    weights: dict[str, NDArray[np.float16]]
-    logits: dict[str, NDArray[np.float32]]
-    ahead: dict[str, NDArray[np.int16]]
-
-
-@dataclass
-class OpenStep:
-    """Buffers of a step that is running, on the devices where they came up."""
-
-    call: Call
-    experts: dict[str, Tensor] = field(default_factory=dict)
-    weights: dict[str, Tensor] = field(default_factory=dict)
-    logits: dict[str, Tensor] = field(default_factory=dict)
-    ahead: dict[str, Tensor] = field(default_factory=dict)
-    repeated: list[str] = field(default_factory=list)
 
 
 class Recorder:
-    """Record every forward pass of `model` while the context is open.
+    """Record every forward pass of a model while the context is open.
 
     Hooks of the routers act only inside a forward pass of the outer model (a *step*), so that a recomputation
     for gradients, or a layer called on its own, records nothing.
@@ -75,11 +25,16 @@ class Recorder:
     model : nn.Module
         The object that will be called: hooks on an inner model are skipped by a compiled one.
     sites : sequence of RouterSite, optional
-        Which routers; all that are found if not given.
+        Routers to record; all that are found if not given.
     weights, logits : bool
-        Record them too.
+        Record these too.
     on_step : callable(Step), optional
-        Called after every step instead of keeping it in `steps`.
+        Called after every step, which is then not kept in `steps`.
+
+    Raises
+    ------
+    RoutestatError
+        In the forward pass, if a router recorded nothing, ran twice, or saw another number of tokens.
 
     Examples
     --------
@@ -105,11 +60,12 @@ class Recorder:
         self._open: OpenStep | None = None
         self._handles: list[Any] = []
         self._signature = inspect.signature(getattr(model, "_orig_mod", model).forward)
-        # An encoder's tokens are not the decoder's: rows cannot be checked against one input.
+        # The tokens of an encoder are not those of its decoder: rows cannot be checked against one input.
         config = getattr(model, "config", None)
         self._one_input = not getattr(config, "is_encoder_decoder", False)
 
     def __enter__(self) -> "Recorder":
+        """Attach the hooks."""
         try:
             self._handles += [
                 self.model.register_forward_pre_hook(self._begin, with_kwargs=True),
@@ -125,6 +81,7 @@ class Recorder:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
+        """Remove the hooks."""
         self._detach()
 
     def _detach(self) -> None:
@@ -134,7 +91,7 @@ class Recorder:
 
     @property
     def step(self) -> OpenStep | None:
-        """The step that is running, for companions that record beside (see `capture.lookahead`)."""
+        """The step that is running, for others that add to it (see `capture.lookahead`); None outside a step."""
         return self._open
 
     def _attach(self, site: RouterSite) -> list[Any]:
@@ -146,7 +103,7 @@ class Recorder:
         return handles
 
     def _begin(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        # A step that raised left its buffers; they must not leak into the next.
+        # New buffers even if a step that raised left its own.
         self._open = OpenStep(self._call_of(args, kwargs))
 
     def _call_of(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
@@ -183,13 +140,13 @@ class Recorder:
             if self._open is None:
                 return
             try:
-                reading = site.deviation.read(output, site.top_k)
+                found = site.deviation.read(output, site.top_k)
             except (TypeError, ValueError, IndexError) as error:
                 raise RoutestatError(f"{site.module} ({type(module).__name__}): {error}") from None
-            if self._keep_logits and reading.logits is not None:
-                self._open.logits[site.name] = reading.logits.detach().float()
-            if site.experts is None and reading.indices is not None:
-                self._record(site, reading.indices, reading.weights)
+            if self._keep_logits and found.logits is not None:
+                self._open.logits[site.name] = found.logits.detach().float()
+            if site.experts is None and found.indices is not None:
+                self._record(site, found.indices, found.weights)
 
         return hook
 
@@ -206,7 +163,7 @@ class Recorder:
         kept = indices
         if site.deviation.skip_without_weight and weights is not None:
             kept = torch.where(weights.detach() == 0, MISSING, kept)
-        # A copy, and small: the originals would hold a step's activations until its end.
+        # A small copy: the original would keep the activations of the step in memory until its end.
         step.experts[site.name] = kept.to(torch.int16, copy=True)
         if self._keep_weights and weights is not None:
             step.weights[site.name] = weights.detach().to(torch.float16, copy=True)
@@ -216,16 +173,14 @@ class Recorder:
         if step is None:
             return
         self._require_coverage(step)
-        self._on_step(
-            Step(step.call, fetch(step.experts), fetch(step.weights), fetch(step.logits), fetch(step.ahead))
-        )
+        self._on_step(step.close())
 
     def _require_coverage(self, step: OpenStep) -> None:
-        silent = [site.module for site in self.sites if site.name not in step.experts]
-        if silent:
+        absent = [site.module for site in self.sites if site.name not in step.experts]
+        if absent:
             raise RoutestatError(
-                f"{silent[0]} recorded nothing in a forward pass ({len(silent)} of {len(self.sites)} routers "
-                "silent): a model compiled before the hooks were attached skips them, call it uncompiled"
+                f"{absent[0]} recorded nothing in a forward pass ({len(absent)} of {len(self.sites)} routers "
+                "did not): a model compiled before the hooks were attached skips them, call it uncompiled"
             )
         if step.repeated:
             raise RoutestatError(
@@ -239,20 +194,8 @@ class Recorder:
                 )
 
 
-def fetch(tensors: dict[str, Tensor]) -> dict[str, NDArray]:
-    """To the host in one transfer per device, type and shape, not one per router."""
-    groups: dict[tuple[torch.device, torch.dtype, torch.Size], list[str]] = {}
-    for name, tensor in tensors.items():
-        groups.setdefault((tensor.device, tensor.dtype, tensor.shape), []).append(name)
-    arrays: dict[str, NDArray] = {}
-    for names in groups.values():
-        together = torch.stack([tensors[name] for name in names]).cpu().numpy()
-        arrays.update(zip(names, together, strict=True))
-    return arrays if len(groups) == 1 else {name: arrays[name] for name in tensors}
-
-
 def input_device(model: Any) -> torch.device:
-    """Where a model's tokens belong."""
+    """Return the device on which a model expects its tokens."""
     device: torch.device = model.get_input_embeddings().weight.device
-    # Offloaded embeddings are on no device; the model's own hook then moves what it is given.
+    # Offloaded embeddings are on no device; the model's own hook then moves the tokens.
     return torch.device("cpu") if device.type == "meta" else device

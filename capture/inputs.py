@@ -1,4 +1,4 @@
-"""What every run over documents needs first: a loaded model, an encoder, and the documents that were named."""
+"""The loaded model, the encoder and the documents of a run."""
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -7,69 +7,77 @@ from dataclasses import dataclass
 import torch
 import transformers
 
-from capture.corpus import Document, Encoder, limited, read_texts
+from capture.corpus import Document, Encoder, limited, read_dataset, read_texts
 from capture.model import LoadedModel, load
 from capture.routers import RouterSite
-from capture.settings import Asked
+from capture.settings import RunSettings
 
 
 @dataclass(frozen=True)
 class RunInputs:
-    """A loaded model and what is to go through it.
+    """A loaded model and the documents that are to run through it.
 
     Attributes
     ----------
+    settings : RunSettings
+    loaded : LoadedModel
+    encoder : Encoder
     texts : list of Document, or None
         None where a data set is streamed.
     """
 
-    asked: Asked
+    settings: RunSettings
     loaded: LoadedModel
     encoder: Encoder
     texts: list[Document] | None
 
     def documents(self) -> Iterator[Document]:
-        """From the first on; as often as asked for."""
-        return self.asked.streamed() if self.texts is None else iter(self.texts)
+        """Yield the documents, each time from the first on."""
+        if self.texts is not None:
+            return iter(self.texts)
+        chosen = self.settings
+        rows = read_dataset(chosen.dataset, chosen.column, chosen.split, chosen.dataset_config)
+        return limited(rows, chosen.limit)
 
-    def left(self, done: int) -> int | None:
-        """Documents still to run, where that is known."""
-        total = self.asked.limit if self.texts is None else len(self.texts)
+    def remaining(self, done: int) -> int | None:
+        """Return the number of documents still to run; None where it is not known."""
+        total = self.settings.limit if self.texts is None else len(self.texts)
         return max(total - done, 0) or None
 
 
 def prepare_inputs(
-    asked: Asked, examine: Callable[[Sequence[RouterSite]], object] | None = None
+    settings: RunSettings,
+    *,
+    seed: int = 0,
+    new_tokens: int = 0,
+    examine: Callable[[Sequence[RouterSite]], object] | None = None,
 ) -> RunInputs:
     """Read the texts, load the model, and encode once what is not streamed.
 
     Parameters
     ----------
-    asked : Asked
+    settings : RunSettings
+    seed : int
+        Seed of the sampling.
+    new_tokens : int
+        Tokens that will be generated after each document.
     examine : callable(sites), optional
-        Sees the model's routers before any weights are read, and refuses what cannot be done with them.
+        Called with the model's routers before any weights are read; it raises what cannot be done with them.
 
     Raises
     ------
     RoutestatError
-        If a text cannot be read, is too long, or the model cannot be loaded or recorded.
+        If a text cannot be read or is too long, or the model cannot be loaded or recorded.
     """
-    if asked.threads:
-        torch.set_num_threads(asked.threads)
-    transformers.set_seed(asked.seed)
+    if settings.threads:
+        torch.set_num_threads(settings.threads)
+    transformers.set_seed(seed)
     transformers.utils.logging.disable_progress_bar()
     transformers.utils.logging.set_verbosity_error()
-    texts = list(limited(read_texts(asked.text, asked.column), asked.limit)) if asked.text else None
-    loaded = load(
-        asked.model,
-        dtype=asked.dtype,
-        device_map=asked.device_map,
-        load_in_4bit=asked.load_in_4bit,
-        experts=asked.experts,
-        revision=asked.revision,
-        trust_remote_code=asked.trust_remote_code,
-        examine=examine,
-    )
+    texts = None
+    if settings.text:
+        texts = list(limited(read_texts(settings.text, settings.column), settings.limit))
+    loaded = load(settings, examine)
     for module in loaded.quantised_routers:
         print(
             f"note: {module} was quantised with the experts; its choices are not the original's",
@@ -77,13 +85,13 @@ def prepare_inputs(
         )
     encoder = Encoder(
         loaded.tokenizer,
-        asked.chat_template,
-        asked.max_length,
-        asked.window,
+        settings.chat_template,
+        settings.max_length,
+        settings.window,
         loaded.context,
-        asked.max_new_tokens,
+        new_tokens,
     )
     for document in texts or ():
-        # All of them before any work: the longest may come last.
+        # All documents before any runs: the one that is too long may come last.
         encoder.encode(document)
-    return RunInputs(asked, loaded, encoder, texts)
+    return RunInputs(settings, loaded, encoder, texts)

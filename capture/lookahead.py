@@ -1,10 +1,10 @@
-"""Gate lookahead: what the router n layers on would choose if it were asked early.
+"""Gate lookahead: the choice of the router n layers ahead, computed from a state of the current layer.
 
 The target layer's own norm and gate are applied to a state of the source layer:
 
 - ``input``: the source router's input as it is;
-- ``residual``: the residual stream before the source's own norm, under the target's norm;
-- ``output``: the source layer's output (known only after its experts ran), under the target's norm.
+- ``residual``: the residual stream before the source's own norm, with the target's norm;
+- ``output``: the source layer's output (known only after its experts ran), with the target's norm.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -20,30 +20,31 @@ from capture.router_outputs import COMMON
 from capture.routers import RouterSite
 from routestat.errors import RoutestatError
 
-PROVEN = 0.9
+# Share of tokens on which a gate must reproduce its own executed choice.
+LEAST_AGREEMENT = 0.9
 VARIANTS = ("input", "residual", "output")
-# The norm that feeds the router, by its name in the layer; the first that is there.
+# Names of the norm that feeds the router, in its layer; the first that exists is taken.
 _NORMS = ("pre_ff_layernorm", "ffn_norm", "post_attention_layernorm")
-# The router reads the residual stream as it is; its post_attention_layernorm belongs to the attention.
+# Blocks whose router reads the residual stream itself; post_attention_layernorm belongs to the attention.
 _NO_NORM = ("FlexOlmoSparseMoeBlock",)
 
 
 class Lookahead:
-    """Ask the gates of later layers early, in every step of a recorder.
+    """Apply the gates of later layers early, in every step of a recorder.
 
     Parameters
     ----------
     model : nn.Module
     sites : sequence of RouterSite
     distances : sequence of int
-        Layers ahead; 0 asks the layer's own gate and must give the executed choice.
+        Layers ahead; at 0 the layer's own gate must give the executed choice.
     variant : {"residual", "input", "output"}
 
     Raises
     ------
     RoutestatError
-        If the family's gate needs more than its input, its norm is not known, or the alphabets of two layers
-        differ (a column's states are those of its own layer).
+        If the gate of this model family needs more than its input, its norm is not known, or two layers have
+        different alphabets (the states of a column are those of its own layer).
     """
 
     def __init__(
@@ -81,13 +82,13 @@ class Lookahead:
                     )
         self._model, self._sites = model, tuple(sites)
 
-    def prove(self) -> None:
-        """Ask every gate about its own layer first: a wrong norm would give plausible nonsense.
+    def verify(self) -> None:
+        """Check that every gate, applied to its own layer, gives the executed choice: a wrong norm would not.
 
         Raises
         ------
         RoutestatError
-            Naming the first router whose own question does not give back the executed choice.
+            Naming the first router whose gate does not.
         """
         variant = "input" if self.variant == "input" else "residual"
         own = Lookahead(self._model, self._sites, [0], variant)
@@ -99,21 +100,21 @@ class Lookahead:
             early, real = (
                 np.sort(a, axis=1) for a in (step.ahead[f"{site.name}.ahead0"], step.experts[site.name])
             )
-            # In low precision a tie may fall otherwise; a wrong norm misses far more.
-            if (early == real).all(axis=1).mean() < PROVEN:
+            # In low precision some ties differ; a wrong norm changes far more.
+            if (early == real).all(axis=1).mean() < LEAST_AGREEMENT:
                 raise RoutestatError(
-                    f"{site.module}: its own gate asked early does not give the executed choice; "
+                    f"{site.module}: its own gate, applied early, does not give the executed choice; "
                     "lookahead is not known for this family"
                 )
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The store's columns, in the order of depth."""
+        """Names of the trace's columns, in the order of depth."""
         return tuple(f"{site.name}.ahead{n}" for site in self._sites for n in self.targets[site.name])
 
     @contextmanager
     def attached_to(self, recorder: Recorder) -> Iterator[Recorder]:
-        """Open `recorder` with the early questions beside it; detach both whatever happens."""
+        """Open `recorder` and compute the lookahead in its steps; remove all hooks whatever happens."""
         handles: list[Any] = []
         with recorder:
             try:
@@ -126,37 +127,37 @@ class Lookahead:
                     handle.remove()
 
     def _attach(self, recorder: Recorder, site: RouterSite) -> Any:
-        def ask(state: Tensor) -> None:
+        def apply_gates(state: Tensor) -> None:
             step = recorder.step
             if step is None:
                 return
             for n, target in self.targets[site.name].items():
                 norm, choose = self._gates[target.name]
                 with torch.no_grad():
-                    early = _beside(state.detach(), target.router)
+                    early = _on_device_of(target.router, state.detach())
                     early = early if norm is None or self.variant == "input" else norm.forward(early)
                     chosen = choose(early.reshape(-1, early.shape[-1]))
                 step.ahead[f"{site.name}.ahead{n}"] = chosen.to(torch.int16)
 
         norm, _ = self._gates[site.name]
         if self.variant == "input":
-            return site.router.register_forward_pre_hook(lambda _, args: ask(args[0]))
+            return site.router.register_forward_pre_hook(lambda _, args: apply_gates(args[0]))
         if self.variant == "residual":
             source = site.block if norm is None else norm
-            return source.register_forward_pre_hook(lambda _, args: ask(args[0]))
+            return source.register_forward_pre_hook(lambda _, args: apply_gates(args[0]))
         return self._layers[site.name].register_forward_hook(
-            lambda _, args, output: ask(output[0] if isinstance(output, tuple) else output)
+            lambda _, args, output: apply_gates(output[0] if isinstance(output, tuple) else output)
         )
 
 
 def _layer_module(model: nn.Module, site: RouterSite) -> nn.Module:
-    """The decoder layer that holds the router: the module whose name ends in the layer's number."""
+    """Return the decoder layer of a router: the module whose name ends in the layer's number."""
     parts = site.module.split(".")
     return model.get_submodule(".".join(parts[: parts.index(str(site.layer)) + 1]))
 
 
 def _gate(site: RouterSite, layer: Any) -> tuple[nn.Module | None, Callable[[Tensor], Tensor]]:
-    """The norm before a router, and its choice ``[token, slot]`` for normed states ``[token, hidden]``."""
+    """Return the norm before a router, and its choice ``[token, slot]`` for normed states ``[token, hidden]``."""
     kind = type(site.router).__name__
     if site.deviation is not COMMON and kind != "Llama4Router":
         raise RoutestatError(f"{site.module} ({kind}): lookahead is not known for this family")
@@ -169,18 +170,18 @@ def _gate(site: RouterSite, layer: Any) -> tuple[nn.Module | None, Callable[[Ten
             raise RoutestatError(f"{site.module}: none of {', '.join(_NORMS)} is the norm of its layer")
 
     def choose(state: Tensor) -> Tensor:
-        # forward, not a call: the recorder's hooks must not take an early question for an executed choice.
+        # forward instead of a call: the recorder's hooks must not record this choice as executed.
         bias = getattr(site.block, "expert_bias", None)
         output = site.router.forward(state) if bias is None else site.router.forward(state, bias)
-        reading = site.deviation.read(output, site.top_k)
-        assert reading.indices is not None
-        return reading.indices
+        found = site.deviation.read(output, site.top_k)
+        assert found.indices is not None
+        return found.indices
 
     return norm, choose
 
 
-def _beside(state: Tensor, router: nn.Module) -> Tensor:
-    """The state on the device of a router that may live on another card."""
+def _on_device_of(router: nn.Module, state: Tensor) -> Tensor:
+    """Return the state on the device of a router, which may be another GPU."""
     device = next(router.parameters()).device
-    # Offloaded weights are on no device until they are called; their own hook then moves the input.
+    # Offloaded weights are on no device until the module is called; its own hook then moves the input.
     return state if device.type == "meta" else state.to(device)

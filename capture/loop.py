@@ -1,5 +1,6 @@
-"""The loop of a capture: documents → batches → rows → the store, and what to keep when it stops early."""
+"""The loop of a capture: documents → batches → recorded rows → the store."""
 
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,30 +11,65 @@ import torch
 from capture.corpus import Document, Encoder
 from capture.energy import Energy, EnergyMeter
 from capture.forward import Runner, Segment, batches
+from capture.inputs import RunInputs
 from capture.progress import CaptureDisplay
 from capture.store import CaptureStore
 from routestat.errors import RoutestatError
 from routestat.traces.interrupts import held_back
 
 
-@dataclass
-class CaptureLoop:
-    """Everything that one capture needs.
+def record_documents(
+    inputs: RunInputs, runner: Runner, store: CaptureStore, *, seed: int | None = None
+) -> None:
+    """Run the documents that the store does not have yet; on Ctrl-C, say how to continue.
 
     Parameters
     ----------
-    batch_size : int
-        Texts, or windows, run at once.
-    save_every : float
-        Seconds between two saves; what a kill can cost.
-    total : int, optional
-        Documents to come, where that is known.
+    inputs : RunInputs
+    runner : Runner
+    store : CaptureStore
     seed : int, optional
-        Of the sampling. Every batch has its own, so that a resumed run draws what an unstopped one would.
+        Seed of the sampling; None without any.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        After what was recorded has been saved.
+    RoutestatError
+        As in `CaptureLoop.run`.
+    """
+    batch_size, save_every = inputs.settings.batch_size, inputs.settings.save_every
+    remaining = inputs.remaining(len(store.done))
+    loop = CaptureLoop(runner, store, inputs.encoder, batch_size, save_every, remaining, seed)
+    try:
+        loop.run(inputs.documents())
+    except KeyboardInterrupt:
+        kept = f"{len(store.done):,} documents are kept in {store.out}"
+        print(f"note: {kept}; continue with --resume", file=sys.stderr)
+        raise
+
+
+@dataclass
+class CaptureLoop:
+    """Everything that a capture needs.
+
+    Parameters
+    ----------
+    runner : Runner
+    store : CaptureStore
+    encoder : Encoder
+    batch_size : int
+        Texts, or windows, that run together.
+    save_every : float
+        Seconds between two saves.
+    total : int, optional
+        Documents to run, where that is known.
+    seed : int, optional
+        Seed of the sampling. Every batch has its own, so that a resumed run draws what an uninterrupted one would.
     """
 
     runner: Runner
-    output: CaptureStore
+    store: CaptureStore
     encoder: Encoder
     batch_size: int
     save_every: float
@@ -46,90 +82,90 @@ class CaptureLoop:
         Raises
         ------
         RoutestatError
-            For a document or a model that cannot be run, a full disk or memory; what was recorded before is on disk.
+            For a document or a model that cannot be run, a full disk, or too little memory; what was recorded
+            before is on disk.
         """
-        meter, pace = EnergyMeter(), CaptureDisplay(self.total)
+        meter, display = EnergyMeter(), CaptureDisplay(self.total)
         self._open: int | None = None
         try:
-            with pace:
-                self._loop(documents, pace, meter)
+            with display:
+                self._loop(documents, display, meter)
             self._save(complete=True)
-            self.output.note(self._said(pace, meter.read()), complete=True)
+            self.store.write_record(self._facts(display, meter.read()), complete=True)
         except OSError as error:
-            kept = len(self.output.done)
+            kept = len(self.store.done)
             raise RoutestatError(
-                f"{self.output.out} cannot be written ({error.strerror or error}); {kept:,} documents are kept: "
-                "make room and go on with --resume"
+                f"{self.store.out} cannot be written ({error.strerror or error}); {kept:,} documents are kept: "
+                "make room and continue with --resume"
             ) from None
         except torch.OutOfMemoryError:
-            self._keep(pace, meter)
+            self._save_unfinished(display, meter)
             raise RoutestatError(
-                "out of memory on the card: lower --batch-size, then go on with --resume"
+                "out of GPU memory: lower --batch-size, then continue with --resume"
             ) from None
         except RuntimeError as error:
-            self._keep(pace, meter)
+            self._save_unfinished(display, meter)
             raise RoutestatError(
-                f"the model cannot be run as it was loaded ({' '.join(str(error).split())[:200]}); where it is the "
-                "experts' kernel, --experts eager goes without"
+                f"the model cannot be run as it was loaded ({' '.join(str(error).split())[:200]}); if the experts' "
+                "kernel is the cause, --experts eager runs without it"
             ) from None
         except (KeyboardInterrupt, RoutestatError):
-            self._keep(pace, meter)
+            self._save_unfinished(display, meter)
             raise
 
-    def _keep(self, pace: CaptureDisplay, meter: EnergyMeter) -> None:
+    def _save_unfinished(self, display: CaptureDisplay, meter: EnergyMeter) -> None:
         self._save()
-        self.output.note(self._said(pace, meter.read()), complete=False)
+        self.store.write_record(self._facts(display, meter.read()), complete=False)
 
     def _save(self, *, complete: bool = False) -> None:
-        self.output.replayed(*self._flips())
-        self.output.save(None if complete else self._open, complete=complete)
+        self.store.record_replay(*self._flips())
+        self.store.save(None if complete else self._open, complete=complete)
 
     def _flips(self) -> tuple[int, int]:
-        """Selections that changed on replay and all that were compared, with those of the runs resumed."""
-        before = self.output.before
+        """Return the selections that changed on replay and all that were compared, over all resumed runs."""
+        before = self.store.before
         return before.get("flips", 0) + self.runner.flips, before.get("compared", 0) + self.runner.compared
 
-    def _loop(self, documents: Iterator[Document], pace: CaptureDisplay, meter: EnergyMeter) -> None:
+    def _loop(self, documents: Iterator[Document], display: CaptureDisplay, meter: EnergyMeter) -> None:
         upcoming = batches(self._segments(documents), self.batch_size)
         saved = time.monotonic()
         batch = next(upcoming, None)
         while batch is not None:
             if self.seed is not None:
-                own = np.random.SeedSequence([self.seed, batch[0].document])
-                torch.manual_seed(int(own.generate_state(1)[0]))
+                of_batch = np.random.SeedSequence([self.seed, batch[0].document])
+                torch.manual_seed(int(of_batch.generate_state(1)[0]))
             rows = self.runner.run(batch)
             last = batch[-1].document
             with held_back():
-                self.output.add(rows)
-                # Until the next batch is known, the last document may go on in it.
+                self.store.add(rows)
+                # Until the next batch is known, the last document may continue in it.
                 self._open = last if self.encoder.window else None
             following = next(upcoming, None)
             if following is None or following[0].document != last:
                 self._open = None
             finished = len({segment.document for segment in batch}) - (self._open is not None)
-            pace.advance(finished, len(rows))
+            display.advance(finished, len(rows))
             meter.poll()
             if time.monotonic() - saved >= self.save_every:
-                self._save()
-                self.output.note(self._said(pace, meter.read()), complete=False)
+                self._save_unfinished(display, meter)
                 saved = time.monotonic()
             batch = following
 
     def _segments(self, documents: Iterator[Document]) -> Iterator[Segment]:
         for document in documents:
-            if document.number in self.output.done:
+            if document.number in self.store.done:
                 continue
             segments = self.encoder.encode(document)
-            self.output.describe(document, sum(len(segment.tokens) - segment.skip for segment in segments))
+            self.store.add_document(document, sum(len(one.tokens) - one.skip for one in segments))
             yield from segments
 
-    def _said(self, pace: CaptureDisplay, energy: Energy) -> dict[str, object]:
-        """Time and energy of this run and those it resumed, and the flips of a replay."""
-        before = self.output.before
+    def _facts(self, display: CaptureDisplay, energy: Energy) -> dict[str, object]:
+        """Return tokens, time, energy and flips of this run and of those that it resumed."""
+        before = self.store.before
         flips, compared = self._flips()
         joules = [value for value in (before.get("joules"), energy.joules) if value is not None]
         return {
-            "tokens": before.get("tokens", 0) + pace.tokens,
+            "tokens": before.get("tokens", 0) + display.tokens,
             "seconds": before.get("seconds", 0.0) + energy.seconds,
             "joules": sum(joules) if joules else None,
             "energy_source": energy.source,

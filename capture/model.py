@@ -1,4 +1,4 @@
-"""Load a model to be recorded; refuse early what cannot be."""
+"""Load a model, and refuse one that cannot be recorded before its weights are read."""
 
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -11,20 +11,25 @@ from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from capture.routers import RouterSite, discover, refuse
+from capture.settings import RunSettings
 from routestat.errors import RoutestatError
 
-_LOADING = (OSError, ValueError, ImportError, KeyError, AttributeError, RuntimeError, SafetensorError)
-_CONTEXT = ("max_position_embeddings", "max_seq_len", "n_positions", "seq_length")
+_LOADING_ERRORS = (OSError, ValueError, ImportError, KeyError, AttributeError, RuntimeError, SafetensorError)
+_CONTEXT_ATTRIBUTES = ("max_position_embeddings", "max_seq_len", "n_positions", "seq_length")
 
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A model ready to run, its tokenizer and its routers.
+    """A model that is ready to run, its tokenizer and its routers.
 
     Attributes
     ----------
+    name : str
+    model : transformers model
+    tokenizer : transformers tokenizer
+    sites : tuple of RouterSite
     context : int or None
-        The most tokens it takes; None where its configuration does not say.
+        The largest number of tokens that it takes; None where its configuration does not say.
     """
 
     name: str
@@ -35,7 +40,7 @@ class LoadedModel:
 
     @property
     def pad(self) -> int:
-        """A token to fill batches with; it is masked, so any will do."""
+        """Token that pads a batch; it is masked, so that any token serves."""
         for token in (self.tokenizer.pad_token_id, self.tokenizer.eos_token_id):
             if token is not None:
                 return int(token)
@@ -43,14 +48,14 @@ class LoadedModel:
 
     @property
     def end_tokens(self) -> list[int]:
-        """What ends a generation."""
+        """Tokens that end a generation."""
         ends = self.model.generation_config.eos_token_id
         ends = self.tokenizer.eos_token_id if ends is None else ends
         return [] if ends is None else [int(end) for end in (ends if isinstance(ends, list) else [ends])]
 
     @property
     def engine(self) -> str:
-        """Versions and kernels, which decide how ties in low precision fall."""
+        """Versions and kernels, on which ties in low precision depend."""
         config = self.model.config
         return (
             f"transformers {transformers.__version__}, torch {torch.__version__}, "
@@ -59,13 +64,13 @@ class LoadedModel:
 
     @property
     def precision(self) -> str:
-        """The type of the weights, and the quantisation if any."""
+        """Number type of the weights, and the quantisation if there is one."""
         kind = str(self.model.dtype).removeprefix("torch.")
         return f"4-bit, {kind}" if getattr(self.model, "is_loaded_in_4bit", False) else kind
 
     @property
     def quantised_routers(self) -> list[str]:
-        """Routers whose own weights were quantised with the rest: their choices are not the model's."""
+        """Routers whose weights were quantised too: their choices are not those of the original model."""
         return [
             site.module
             for site in self.sites
@@ -77,69 +82,78 @@ class LoadedModel:
 
 
 def load(
-    name: str,
-    *,
-    dtype: str = "auto",
-    device_map: str = "",
-    load_in_4bit: bool = False,
-    experts: str = "",
-    revision: str = "",
-    trust_remote_code: bool = False,
-    examine: Callable[[Sequence[RouterSite]], object] | None = None,
+    settings: RunSettings, examine: Callable[[Sequence[RouterSite]], object] | None = None
 ) -> LoadedModel:
-    """Load a causal language model by folder or hub name; a token for the hub comes from HF_TOKEN.
+    """Load a causal language model by folder or hub name; the hub's token is taken from HF_TOKEN.
 
-    `examine` sees the routers before any weights are read, and may refuse them.
+    Parameters
+    ----------
+    settings : RunSettings
+    examine : callable(sites), optional
+        Called with the routers before any weights are read; it may raise.
 
     Raises
     ------
     RoutestatError
-        If it cannot be loaded, lacks weights, is dense, or is of a family that cannot be recorded; the last two
-        before any weights are read.
+        If the model cannot be loaded, lacks weights, is dense, or belongs to a family that cannot be recorded; the
+        last two before any weights are read.
     """
+    name = settings.model
     common: dict[str, Any] = {
         "token": os.environ.get("HF_TOKEN") or None,
-        "trust_remote_code": trust_remote_code,
-        "revision": revision or "main",
+        "trust_remote_code": settings.trust_remote_code,
+        "revision": settings.revision or "main",
     }
-    config = _or_complain(name, lambda: AutoConfig.from_pretrained(name, **common))
+    config = _or_one_line(name, lambda: AutoConfig.from_pretrained(name, **common))
     refuse(config)
     if getattr(config, "is_encoder_decoder", False):
         raise RoutestatError(
             f"{name} is an encoder-decoder; the command runs causal language models, "
             "record others with capture.hooks.Recorder"
         )
-    sites = discover(_or_complain(name, lambda: _empty(config, trust_remote_code)))
+    sites = discover(_or_one_line(name, lambda: _without_weights(config, settings.trust_remote_code)))
     if examine is not None:
         examine(sites)
-    tokenizer = _or_complain(name, lambda: AutoTokenizer.from_pretrained(name, **common))
-    how: dict[str, Any] = {**common, "dtype": dtype if dtype == "auto" else getattr(torch, dtype)}
-    if device_map or torch.cuda.is_available():
-        how["device_map"] = device_map or "auto"
-    if load_in_4bit:
-        how["quantization_config"] = transformers.BitsAndBytesConfig(
-            load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.bfloat16
-        )
-    if experts:
-        how["experts_implementation"] = experts
-    # Mismatches come back with what is missing, to be refused with their names.
-    how |= {"output_loading_info": True, "ignore_mismatched_sizes": True}
-    model, found = _or_complain(name, lambda: AutoModelForCausalLM.from_pretrained(name, **how))
-    _refuse_drawn(name, found)
+    tokenizer = _or_one_line(name, lambda: AutoTokenizer.from_pretrained(name, **common))
+    arguments = {**common, **_weight_arguments(settings)}
+    model, found = _or_one_line(name, lambda: AutoModelForCausalLM.from_pretrained(name, **arguments))
+    _refuse_missing_weights(name, found)
     model.eval()
     text = config.get_text_config()
-    context = next((value for key in _CONTEXT if isinstance(value := getattr(text, key, None), int)), None)
+    context = next(
+        (value for key in _CONTEXT_ATTRIBUTES if isinstance(value := getattr(text, key, None), int)), None
+    )
     return LoadedModel(name, model, tokenizer, discover(model), context)
 
 
-def _empty(config: Any, trust_remote_code: bool) -> Any:
-    # The modules without their weights: a dense model is refused before it is downloaded.
+def _weight_arguments(settings: RunSettings) -> dict[str, Any]:
+    """Return the arguments of ``from_pretrained`` that concern the weights."""
+    dtype = settings.dtype if settings.dtype == "auto" else getattr(torch, settings.dtype)
+    # Weights of a wrong shape are returned with the missing ones, to be refused by name.
+    arguments: dict[str, Any] = {
+        "dtype": dtype,
+        "output_loading_info": True,
+        "ignore_mismatched_sizes": True,
+    }
+    if settings.device_map or torch.cuda.is_available():
+        arguments["device_map"] = settings.device_map or "auto"
+    if settings.load_in_4bit:
+        arguments["quantization_config"] = transformers.BitsAndBytesConfig(
+            load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.bfloat16
+        )
+    if settings.experts:
+        arguments["experts_implementation"] = settings.experts
+    return arguments
+
+
+def _without_weights(config: Any, trust_remote_code: bool) -> Any:
+    # A dense model is refused before its weights are downloaded.
     with torch.device("meta"):
         return AutoModelForCausalLM.from_config(config, trust_remote_code=trust_remote_code)
 
 
-def _refuse_drawn(name: str, found: Mapping[str, Any]) -> None:
-    """Refuse weights that the files do not hold: transformers would draw them at random and go on."""
+def _refuse_missing_weights(name: str, found: Mapping[str, Any]) -> None:
+    """Refuse files that lack weights: transformers would draw them at random."""
     drawn = sorted({*found["missing_keys"], *(key for key, *_ in found["mismatched_keys"])})
     if drawn:
         raise RoutestatError(
@@ -148,12 +162,12 @@ def _refuse_drawn(name: str, found: Mapping[str, Any]) -> None:
         )
 
 
-def _or_complain(name: str, work: Any) -> Any:
+def _or_one_line(name: str, work: Any) -> Any:
     try:
         return work()
     except RoutestatError:
         raise
-    except _LOADING as error:
+    except _LOADING_ERRORS as error:
         reason = " ".join(str(error).split())
         if "trust_remote_code" in reason:
             reason = "it brings its own code; read it, then add --trust-remote-code if you trust it"

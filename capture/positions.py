@@ -1,12 +1,13 @@
-"""Rows and steps → document, position, phase: which cell of a padded batch is which token of which text."""
+"""Which cell of a padded batch is which token of which document, and the rows recorded from its steps."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from capture.hooks import MISSING, Step
+from capture.steps import MISSING, Step
 from routestat.errors import RoutestatError
 
 NO_DOCUMENT = -1
@@ -14,17 +15,17 @@ NO_DOCUMENT = -1
 
 @dataclass(frozen=True)
 class Layout:
-    """The cells of a batch before and after it was extended by generation.
+    """The cells of a batch, before or after a generation has extended it.
 
     Attributes
     ----------
     document : int array ``[row, column]``
-        −1 where the cell is padding, or was run without being recorded.
+        −1 where the cell is padding, or runs without being recorded.
     position : int array ``[row, column]``
         Within the document.
     token : int array ``[row, column]``
     prompt : int
-        Columns that were given; the rest was generated.
+        Columns of the input; the rest was generated.
     """
 
     document: NDArray[np.int64]
@@ -41,17 +42,17 @@ def lay_out(
     first: ArrayLike = 0,
     skip: ArrayLike = 0,
 ) -> Layout:
-    """One text in each row, padded on either side.
+    """Return the layout of a batch with one text per row, padded on either side.
 
     Parameters
     ----------
     documents : int array ``[row]``
     tokens, mask : int array ``[row, column]``
-        `mask` is 0 at padding; none if not given.
+        `mask` is 0 at padding; without it there is none.
     first : int array ``[row]``
         Position in the document of the row's first recorded token.
     skip : int array ``[row]``
-        Tokens at the start of a row that are run but not recorded, such as a start token put before a window.
+        Tokens at the start of a row that run but are not recorded, such as a start token before a window.
     """
     token = np.asarray(tokens, dtype=np.int64)
     real = np.ones(token.shape, bool) if mask is None else np.asarray(mask) > 0
@@ -60,33 +61,15 @@ def lay_out(
     return Layout(document, local + _column(first, len(token)), token, token.shape[1])
 
 
-def lay_out_packed(documents: Sequence[int], tokens: ArrayLike, position_ids: ArrayLike) -> Layout:
-    """Several texts in a row, each starting where `position_ids` is 0; `documents` names them in order.
-
-    Raises
-    ------
-    RoutestatError
-        If there are not as many starts as documents.
-    """
-    position = np.asarray(position_ids, dtype=np.int64)
-    starts = position == 0
-    starts[:, 0] = True
-    if starts.sum() != len(documents):
-        raise RoutestatError(f"{len(documents)} documents for {int(starts.sum())} packed sequences")
-    segment = np.cumsum(starts.reshape(-1)).reshape(starts.shape) - 1
-    return Layout(
-        np.asarray(documents, np.int64)[segment], position, np.asarray(tokens, np.int64), position.shape[1]
-    )
-
-
 def extend(layout: Layout, generated: ArrayLike, end_tokens: Sequence[int]) -> Layout:
-    """The layout of a left-padded batch after generation.
+    """Return the layout of a left-padded batch after generation.
 
-    The last token of every text was sampled and never forwarded, or only because its neighbours went on, so it
-    has no row; what follows an end token is padding whatever its mask said.
+    The last token of every text was sampled and never forwarded, or only because other rows continued, so it has
+    no row; what follows an end token is padding, whatever its mask.
 
     Parameters
     ----------
+    layout : Layout
     generated : int array ``[row, column]``
     end_tokens : sequence of int
     """
@@ -107,7 +90,7 @@ def extend(layout: Layout, generated: ArrayLike, end_tokens: Sequence[int]) -> L
 
 @dataclass(frozen=True)
 class RecordedRows:
-    """Recorded tokens in the order of the store.
+    """Recorded tokens in the order in which they are stored.
 
     Attributes
     ----------
@@ -122,37 +105,55 @@ class RecordedRows:
     position: NDArray[np.int64]
     token: NDArray[np.int64]
     decode: NDArray[np.bool_]
-    columns: dict[tuple[str, str], NDArray]
+    columns: dict[tuple[str, str], NDArray[Any]]
 
     def __len__(self) -> int:
+        """Return the number of tokens."""
         return len(self.document)
 
     @property
     def experts(self) -> dict[str, NDArray[np.int16]]:
-        """The executed experts by router."""
+        """The executed experts ``[row, slot]`` by router."""
         return {name: values for (kind, name), values in self.columns.items() if kind == "experts"}
+
+    def select(self, kept: NDArray[np.bool_]) -> "RecordedRows":
+        """Return the rows where `kept` ``[row]`` is true."""
+        columns = {key: values[kept] for key, values in self.columns.items()}
+        return RecordedRows(
+            self.document[kept], self.position[kept], self.token[kept], self.decode[kept], columns
+        )
 
 
 class BatchBuffer:
-    """The cells of one batch, filled step by step; the last write to a cell wins.
+    """The recorded cells of one batch, filled step by step; a later step overwrites an earlier one.
 
-    That rule makes whole prefills, chunks, single decoded tokens, re-forwarded prefixes and the corrected guesses
-    of assisted decoding one and the same case. A step fills the columns from the length of its cache on.
+    This one rule covers whole prefills, chunks, single decoded tokens, prefixes that are forwarded again and the
+    rejected guesses of assisted decoding. A step fills the columns that start at the length of its cache.
+
+    Parameters
+    ----------
+    rows : int
+        Rows of the batch.
     """
 
     def __init__(self, rows: int) -> None:
         self._rows = rows
-        self._cells: dict[tuple[str, str], NDArray] = {}
+        self._cells: dict[tuple[str, str], NDArray[Any]] = {}
         self._written = np.zeros((rows, 0), bool)
 
     def write(self, step: Step, sources: ArrayLike | None = None) -> None:
-        """Put a step in.
+        """Write the cells of one step.
 
         Parameters
         ----------
         step : Step
         sources : int array ``[row]``, optional
-            Which row of the step each row of the buffer takes; −1 for none. The same row if not given.
+            Row of the step that belongs to each row of the batch; −1 for none. The same row if not given.
+
+        Raises
+        ------
+        RoutestatError
+            If the step has fewer rows than the batch.
         """
         call = step.call
         source = np.arange(self._rows) if sources is None else np.asarray(sources)
@@ -171,20 +172,20 @@ class BatchBuffer:
         short = columns - self._written.shape[1]
         if short <= 0:
             return
-        # Decoding adds a column at a time: room for twice as many keeps the copying linear.
+        # Decoding adds one column at a time: doubling keeps the time for copies linear.
         extra = max(short, self._written.shape[1])
         self._written = np.pad(self._written, ((0, 0), (0, extra)))
         for key, cells in self._cells.items():
             self._cells[key] = np.pad(cells, ((0, 0), (0, extra), (0, 0)))
 
-    def _target(self, kind: str, name: str, like: NDArray) -> NDArray:
+    def _target(self, kind: str, name: str, like: NDArray[Any]) -> NDArray[Any]:
         if (kind, name) not in self._cells:
             shape = (*self._written.shape, like.shape[2])
             self._cells[kind, name] = np.full(shape, MISSING, like.dtype)
         return self._cells[kind, name]
 
     def rows(self, layout: Layout) -> RecordedRows:
-        """What was recorded of every cell that belongs to a document.
+        """Return the recorded rows of the cells that belong to a document.
 
         Raises
         ------
@@ -212,7 +213,14 @@ class BatchBuffer:
 
 
 def flip_rate(first: RecordedRows, second: RecordedRows) -> tuple[int, int]:
-    """Selections that differ, and all that were compared, between two records of the same tokens.
+    """Count the selections that differ between two records of the same tokens.
+
+    A selection is one token at one router; the order of its slots does not matter.
+
+    Returns
+    -------
+    tuple of int
+        Selections that differ, and all that were compared.
 
     Raises
     ------

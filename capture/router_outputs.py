@@ -1,4 +1,4 @@
-"""What a router or its block returns, family by family, where it is not (logits, weights, indices)."""
+"""The output of a router or its block in the model families where it is not (logits, weights, indices)."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,9 +9,13 @@ from torch import Tensor
 
 
 class RouterOutput(NamedTuple):
-    """One call of a router: scores of all experts ``[token, expert]``, then weights and ids ``[token, slot]``.
+    """The output of one call of a router.
 
-    `indices` and `weights` are None where only the experts see them.
+    Attributes
+    ----------
+    logits : Tensor ``[token, expert]``, or None
+    weights, indices : Tensor ``[token, slot]``, or None
+        None where only the experts receive them.
     """
 
     logits: Tensor | None
@@ -21,22 +25,22 @@ class RouterOutput(NamedTuple):
 
 @dataclass(frozen=True)
 class Deviation:
-    """How a family differs from the common router.
+    """How the router of a model family differs from the common one.
 
     Parameters
     ----------
     read : callable(output, top_k) -> RouterOutput
         Reads the output of the hooked module.
     from_experts : bool
-        Whether the experts' own call names the executed indices (they win over the router's).
+        Whether the executed indices are read from the call of the experts instead of the router's output.
     top_k : int or None
-        Where no module says it.
+        Experts per token, where no module has the number.
     n_experts : callable(router) -> int, optional
-        Where the router chooses among more than the experts that compute.
+        Number of experts, where the router chooses among more than those that compute.
     skip_without_weight : bool
         A weight of exactly 0 means that no expert was executed.
     deterministic : bool
-        The choice is a function of the token id alone.
+        Whether the choice is a function of the token id alone.
     """
 
     read: Callable[[Any, int], RouterOutput]
@@ -48,7 +52,7 @@ class Deviation:
 
 
 def read_common(output: Any, top_k: int) -> RouterOutput:
-    """(logits, weights, indices, …), as almost every router of transformers 5 returns."""
+    """Read (logits, weights, indices, …), the output of almost every router of transformers 5."""
     if not isinstance(output, tuple) or len(output) < 3:
         raise TypeError(f"returned {_shape_of(output)}, not (logits, weights, indices)")
     return RouterOutput(output[0], output[1], output[2])
@@ -70,7 +74,7 @@ def _read_one_hot(output: Any, top_k: int) -> RouterOutput:
 
 
 def _read_grouped(output: Any, top_k: int) -> RouterOutput:
-    # JetMoE: rows come sorted by expert; the same topk of the same logits gives them back token by token.
+    # JetMoE returns rows sorted by expert; topk of the same logits gives them by token.
     logits = output[4]
     values, indices = logits.topk(top_k, dim=1)
     return RouterOutput(logits, torch.softmax(values, dim=1), indices)
@@ -98,20 +102,20 @@ DEVIATIONS: dict[str, Deviation] = {
     "Mxfp4GptOssMLP": Deviation(_read_block, from_experts=False),
 }
 
-# Declared as a source of router logits, but the router is another module inside.
+# Declared as a source of router logits, but the router is a module inside.
 NOT_ROUTERS = frozenset({"JetMoeAttention"})
 
 # By the model type of the configuration.
 REFUSED: dict[str, str] = {
-    "doge": "its routing mixes the tokens of a batch in a full forward pass, so a token has no choice of its own",
+    "doge": "its routing mixes the tokens of a batch in a full forward pass, so that a token has no choice of its own",
     "nllb-moe": "its routing is broken in transformers 5",
 }
 
 
 def executed_indices(index: Tensor) -> Tensor:
-    """Ids ``[token, slot]`` from what the experts got; −1 where nothing was executed."""
+    """Return the executed ids ``[token, slot]`` from the argument of the experts; −1 where none was executed."""
     if index.dim() == 3:
-        # A dispatch mask [token, slot, expert]: an all-zero row is a token beyond the capacity.
+        # A dispatch mask [token, slot, expert]: the row of a token beyond an expert's capacity is all zero.
         hit = index.amax(dim=-1) > 0
         return torch.where(hit, index.argmax(dim=-1), -1)
     return index

@@ -1,4 +1,4 @@
-"""Where a model keeps its routers: found in its modules, never guessed from its configuration."""
+"""The routers of a model, found in its modules and not guessed from its configuration."""
 
 import re
 from collections import Counter
@@ -12,7 +12,7 @@ from capture.router_outputs import COMMON, DEVIATIONS, NOT_ROUTERS, REFUSED, Dev
 from routestat.errors import RoutestatError
 from routestat.traces.metadata import Router
 
-# Beside `.experts`; qwen2_moe's shared_expert_gate weighs one shared expert and chooses nothing.
+# Names of routers beside `.experts`; shared_expert_gate of qwen2_moe weights one shared expert and chooses nothing.
 ROUTER_NAMES = ("gate", "router", "gating")
 _N_EXPERTS = ("num_experts", "n_routed_experts", "num_local_experts", "moe_num_experts", "num_routed_experts")
 _TOP_K = ("top_k", "num_experts_per_tok", "moe_topk", "moe_top_k", "moe_k", "num_selected_experts")
@@ -20,21 +20,21 @@ _TOP_K = ("top_k", "num_experts_per_tok", "moe_topk", "moe_top_k", "moe_k", "num
 
 @dataclass(frozen=True, eq=False)
 class RouterSite:
-    """One router of a model and the modules that are to be hooked.
+    """One router of a model and the modules that are hooked.
 
     Parameters
     ----------
     name : str
-        The store's column, ``L05``.
+        Column of the trace, such as ``L05``.
     layer, n_experts, top_k : int
-        Of this router; `n_experts` counts identity experts.
+        Properties of this router; `n_experts` includes identity experts.
     module : str
         The qualified name of the hooked router, for messages.
     router : nn.Module
     experts : nn.Module or None
-        Whose call names the executed experts; None where the router's output must be read instead.
+        Its call has the executed indices; None where the router's output is read instead.
     block : nn.Module
-        What holds both.
+        Parent of both.
     deviation : Deviation
     identity : tuple of int
         Ids of experts that compute nothing.
@@ -53,17 +53,17 @@ class RouterSite:
 
     @property
     def as_router(self) -> Router:
-        """What the store knows of it."""
+        """The router as a trace describes it."""
         return Router(self.layer, self.n_experts, self.top_k, self.name)
 
 
 def discover(model: nn.Module) -> tuple[RouterSite, ...]:
-    """All routers of a model in the order of depth.
+    """Find all routers of a model, in the order of depth.
 
     Raises
     ------
     RoutestatError
-        If the model is dense, of a family that cannot be recorded, or holds experts whose router is unknown.
+        If the model is dense, belongs to a family that cannot be recorded, or has experts whose router is unknown.
     """
     refuse(getattr(model, "config", None))
     names = {module: name for name, module in model.named_modules()}
@@ -80,14 +80,20 @@ def discover(model: nn.Module) -> tuple[RouterSite, ...]:
 
 
 def refuse(config: Any) -> None:
-    """Refuse a family that is known to give wrong routing, before its weights are loaded."""
+    """Refuse a family whose routing cannot be recorded, before its weights are loaded.
+
+    Raises
+    ------
+    RoutestatError
+        With the reason.
+    """
     kind = getattr(config, "model_type", None)
     if kind in REFUSED:
         raise RoutestatError(f"{kind} cannot be recorded: {REFUSED[kind]}")
 
 
 def _routers(model: nn.Module) -> Iterator[tuple[nn.Module, nn.Module]]:
-    """Every router with the block that holds it, in the order of the modules."""
+    """Yield every router with its parent, in the order of the modules."""
     declared = tuple(_declared_classes(model))
     for _, block in model.named_modules():
         if type(block).__name__ == "Mxfp4GptOssMLP":
@@ -141,7 +147,7 @@ def _site(names: dict[nn.Module, str], router: nn.Module, block: nn.Module) -> R
 
 
 def _read_number(attributes: tuple[str, ...], module: str, *holders: Any) -> int:
-    # The experts' own count first would miss routers over more than they compute; the router speaks for itself.
+    # The router comes first: it may choose among more experts than those that compute.
     for holder in holders:
         for attribute in attributes:
             value = getattr(holder, attribute, None)
@@ -160,7 +166,7 @@ def _layer_of(module: str) -> int:
 
 
 def _named(sites: list[RouterSite]) -> Iterator[RouterSite]:
-    """``L05``, or ``L05a``, ``L05b`` where a layer has several."""
+    """Yield the routers with names: ``L05``, or ``L05a``, ``L05b`` where a layer has several."""
     several = Counter(site.layer for site in sites)
     seen: Counter[int] = Counter()
     for site in sites:
@@ -170,7 +176,7 @@ def _named(sites: list[RouterSite]) -> Iterator[RouterSite]:
 
 
 def _require_known_routers(names: dict[nn.Module, str], sites: list[RouterSite]) -> None:
-    """Experts in numbers without a router would be left out without a word."""
+    """Refuse experts without a known router: they would be missing from the trace without a message."""
     known = {site.block for site in sites}
     for module, name in names.items():
         experts = getattr(module, "experts", None)

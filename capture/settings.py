@@ -1,61 +1,66 @@
-"""What the user asked of the command, checked, and what follows from it."""
+"""The options of a run over documents, and of what is recorded in it; each field is declared as an option."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from capture.corpus import Document, fingerprint, limited, read_dataset
-from capture.model import LoadedModel
-from capture.store import routers_of
+import typer
+
+from capture import options
 from routestat.errors import RoutestatError
-from routestat.traces.metadata import TraceMeta
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
-# These do not change what is recorded: a resumed run may have others.
-_FREE = ("out", "text", "batch_size", "device_map", "threads", "save_every", "resume", "trust_remote_code")
 
 
-@dataclass
-class Asked:
-    """The command's options under their own names, and what follows from them."""
+@dataclass(frozen=True)
+class RunSettings:
+    """Which documents run through which model: the options of every command that runs a model."""
 
-    model: str
-    out: Path
-    text: list[Path] | None
-    dataset: str
-    column: str
-    split: str
-    dataset_config: str
-    limit: int
-    max_new_tokens: int
-    num_beams: int
-    prompt_lookup: int
-    compiled: bool
-    sample: bool
-    seed: int
-    chat_template: bool
-    max_length: int
-    window: int
-    batch_size: int
-    top1: bool
-    weights: bool
-    lookahead: str
-    lookahead_variant: str
-    dtype: str
-    device_map: str
-    load_in_4bit: bool
-    experts: str
-    revision: str
-    trust_remote_code: bool
-    threads: int
-    save_every: float
-    resume: bool
-    # What is forced, if anything: see `capture.intervene.command`.
-    intervention: dict[str, Any] = field(default_factory=dict)
+    model: Annotated[str, typer.Argument(help="Model: a folder, or a name on the hub.")]
+    out: options.Out
+    text: Annotated[list[Path] | None, typer.Option(help=options.TEXT_HELP)] = None
+    dataset: Annotated[str, typer.Option(help="Data set on the hub or on disk, streamed.")] = ""
+    column: options.Column = "text"
+    split: Annotated[str, typer.Option(help="Split of the data set, where it has several.")] = ""
+    dataset_config: Annotated[
+        str, typer.Option(help="Configuration of the data set, where it has several.")
+    ] = ""
+    limit: Annotated[int, typer.Option(min=0, help="Number of documents; 0: all.")] = 0
+    chat_template: Annotated[
+        bool, typer.Option("--chat-template", help="Put texts into the model's chat template.")
+    ] = False
+    max_length: Annotated[
+        int, typer.Option(min=0, help="Keep this many tokens of each document; 0: all.")
+    ] = 0
+    window: Annotated[
+        int,
+        typer.Option(min=0, help="Run documents in windows of this many tokens, each after a start token."),
+    ] = 0
+    batch_size: Annotated[int, typer.Option(min=1, help="Texts that run together.")] = 8
+    dtype: Annotated[str, typer.Option(help=f"Number type of the weights: {', '.join(DTYPES)}.")] = "auto"
+    device_map: Annotated[
+        str, typer.Option(help="Devices of the weights (if not given: auto where there is a GPU).")
+    ] = ""
+    load_in_4bit: Annotated[
+        bool, typer.Option("--load-in-4bit", help="Quantise the weights to 4 bits with bitsandbytes.")
+    ] = False
+    experts: Annotated[str, typer.Option(help="Kernel of the experts: eager, batched_mm, grouped_mm …")] = ""
+    revision: Annotated[str, typer.Option(help="Revision of the model on the hub.")] = ""
+    trust_remote_code: Annotated[
+        bool, typer.Option("--trust-remote-code", help="Run code that the model brings.")
+    ] = False
+    threads: Annotated[int, typer.Option(min=0, help="Processor threads; 0: torch's default.")] = 0
+    save_every: options.SaveEvery = 60.0
+    resume: options.Resume = False
 
     def check(self) -> None:
-        """Refuse what cannot be meant, before anything is loaded."""
+        """Refuse options that cannot be combined, before anything is loaded.
+
+        Raises
+        ------
+        RoutestatError
+            Naming the option.
+        """
         if bool(self.text) == bool(self.dataset):
             raise RoutestatError("name what to run: --text FILE, or --dataset NAME with --column")
         for path in self.text or ():
@@ -63,21 +68,70 @@ class Asked:
                 raise RoutestatError(f"--text {path}: no such file")
         if self.dtype not in DTYPES:
             raise RoutestatError(f"--dtype is {', '.join(DTYPES)}, got {self.dtype!r}")
-        if self.window and self.max_new_tokens:
-            raise RoutestatError("--window cuts documents for prefill; it goes not with --max-new-tokens")
-        if self.replayed and not self.max_new_tokens:
+
+
+@dataclass(frozen=True)
+class RecordSettings:
+    """How documents continue and which columns are recorded; the defaults record a prefill's choices alone."""
+
+    max_new_tokens: Annotated[int, typer.Option(min=0, help="Tokens to generate; 0: prefill only.")] = 0
+    num_beams: Annotated[
+        int, typer.Option(min=1, help="Beams of the generation; more than 1 is replayed.")
+    ] = 1
+    prompt_lookup: Annotated[
+        int,
+        typer.Option(
+            min=0, help="Tokens per step that are guessed from the prompt (assisted generation; replayed)."
+        ),
+    ] = 0
+    compiled: Annotated[
+        bool, typer.Option("--compiled", help="Compile the generation (replayed, without a flip rate).")
+    ] = False
+    sample: Annotated[
+        bool,
+        typer.Option("--sample", help="Sample with the model's own settings instead of greedy decoding."),
+    ] = False
+    seed: options.Seed = 0
+    top1: Annotated[bool, typer.Option("--top1", help="Record the expert with the largest weight.")] = False
+    weights: Annotated[bool, typer.Option("--weights", help="Record the experts' weights.")] = False
+    lookahead: Annotated[
+        str, typer.Option(help="Record what the gates of later layers would choose: 1,2,3,4 layers ahead.")
+    ] = ""
+    lookahead_variant: Annotated[
+        str, typer.Option(help="Input of those gates: input, residual or output.")
+    ] = "residual"
+
+    def check(self, run: RunSettings) -> None:
+        """Refuse options that cannot be combined with each other or with those of the run.
+
+        Raises
+        ------
+        RoutestatError
+            Naming the option.
+        """
+        if run.window and self.max_new_tokens:
+            raise RoutestatError(
+                "--window cuts documents for prefill; it cannot be combined with --max-new-tokens"
+            )
+        if self.is_replayed and not self.max_new_tokens:
             raise RoutestatError(
                 "--num-beams, --prompt-lookup and --compiled are ways to generate: add --max-new-tokens"
             )
         if self.sample and not self.max_new_tokens:
             raise RoutestatError("--sample is a way to generate: add --max-new-tokens")
-        if self.prompt_lookup and self.batch_size > 1:
+        if self.prompt_lookup and run.batch_size > 1:
             raise RoutestatError("--prompt-lookup runs one text at a time: add --batch-size 1")
         _ = self.distances
 
     @property
     def distances(self) -> list[int]:
-        """Of the lookahead."""
+        """Layers ahead of the lookahead; empty without one.
+
+        Raises
+        ------
+        RoutestatError
+            If the option holds anything but whole numbers.
+        """
         parts = [part.strip() for part in self.lookahead.split(",") if part.strip()]
         if not all(part.isdigit() for part in parts):
             raise RoutestatError(
@@ -86,8 +140,8 @@ class Asked:
         return [int(part) for part in parts]
 
     @property
-    def replayed(self) -> bool:
-        """Whether a teacher-forced pass is recorded instead of the generation itself."""
+    def is_replayed(self) -> bool:
+        """Whether a second pass over the final tokens is recorded instead of the generation."""
         return self.num_beams > 1 or self.prompt_lookup > 0 or self.compiled
 
     @property
@@ -95,62 +149,15 @@ class Asked:
         """Arguments of ``generate``; empty for prefill only."""
         if not self.max_new_tokens:
             return {}
-        given: dict[str, Any] = {
+        arguments: dict[str, Any] = {
             "max_new_tokens": self.max_new_tokens,
             "do_sample": self.sample,
             "disable_compile": not self.compiled,
         }
         if self.num_beams > 1:
-            given["num_beams"] = self.num_beams
+            arguments["num_beams"] = self.num_beams
         if self.prompt_lookup:
-            given["prompt_lookup_num_tokens"] = self.prompt_lookup
+            arguments["prompt_lookup_num_tokens"] = self.prompt_lookup
         if self.compiled:
-            given["cache_implementation"] = "static"
-        return given
-
-    def streamed(self) -> Iterator[Document]:
-        """The rows of the data set."""
-        return limited(read_dataset(self.dataset, self.column, self.split, self.dataset_config), self.limit)
-
-    def options(self, texts: list[Document] | None) -> dict[str, Any]:
-        """All that decides what is recorded."""
-        fixed = {name: value for name, value in vars(self).items() if name not in _FREE}
-        if self.sample:
-            # What is drawn for a text depends on its neighbours.
-            fixed["batch_size"] = self.batch_size
-        # Flat, so that a run resumed with another one says what differs; absent where nothing is forced.
-        forced = {f"intervention {name}": value for name, value in fixed.pop("intervention").items()}
-        return {**fixed, **forced, "texts": "" if texts is None else fingerprint(texts)}
-
-    def meta(self, loaded: LoadedModel) -> TraceMeta:
-        """What the trace will say of itself."""
-        files = ", ".join(path.name for path in (self.text or ())[:5])
-        many = f" and {len(self.text) - 5} more" if self.text and len(self.text) > 5 else ""
-        extra: dict[str, Any] = {
-            "phases": ["prefill", "decode"] if self.max_new_tokens else ["prefill"],
-            "routers": {site.name: site.module for site in loaded.sites},
-            "identity_experts": {site.name: list(site.identity) for site in loaded.sites if site.identity},
-            "deterministic_routers": [site.name for site in loaded.sites if site.deviation.deterministic],
-            "quantised_routers": loaded.quantised_routers,
-            "revision": getattr(loaded.model.config, "_commit_hash", None) or "",
-        }
-        if self.max_new_tokens:
-            extra["generation"] = {**self.generation, "seed": self.seed, "replayed": self.replayed}
-            extra["unforwarded"] = (
-                "the last generated token of each document was never forwarded: it has no row"
-            )
-        if self.intervention:
-            extra["intervention"] = self.intervention
-        if self.lookahead:
-            extra["lookahead"] = {"variant": self.lookahead_variant, "distances": self.distances}
-        return TraceMeta(
-            routers_of(loaded.sites),
-            name=self.out.resolve().name,
-            model=self.model,
-            dataset=f"{self.dataset} {self.split} {self.column}".strip() if self.dataset else files + many,
-            source="python -m capture",
-            engine=loaded.engine,
-            precision=loaded.precision,
-            window=self.window,
-            extra={key: value for key, value in extra.items() if value},
-        )
+            arguments["cache_implementation"] = "static"
+        return arguments

@@ -1,7 +1,7 @@
-"""One capture on disk: whole documents are saved every so often, and a later run goes on after the last."""
+"""A capture on disk: whole documents are saved at intervals, and a resumed run continues after the last."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -24,18 +24,18 @@ RUN_FILE = "capture.json"
 
 
 class _CheckpointError(Exception):
-    """Leaves a writer as an interruption does: everything is flushed, the store stays incomplete."""
+    """Leaves a writer as an interrupt does: everything is written, and the trace stays incomplete."""
 
 
 class CaptureStore:
-    """The store that a capture writes, and the record of the run beside it.
+    """The trace that a capture writes, and the record of the run beside it.
 
     Parameters
     ----------
     out : path
     meta : TraceMeta
     options : mapping
-        All that decides what is recorded; a resumed run must have the same.
+        Everything that decides what is recorded; a resumed run must have the same.
     resume : bool
     top1, weights : bool
         Columns to write.
@@ -43,7 +43,7 @@ class CaptureStore:
     Raises
     ------
     RoutestatError
-        If `out` holds a trace and `resume` is not set, or was made with other options.
+        If `out` holds a trace and `resume` is not set, or the trace was made with other options.
     """
 
     def __init__(
@@ -60,20 +60,16 @@ class CaptureStore:
         self._top1, self._weights = top1, weights
         self._rows: list[RecordedRows] = []
         self._documents: list[dict[str, Any]] = []
-        # What earlier runs took: seconds, joules, flips; a resumed run adds to it.
+        # Seconds, joules and flips of earlier runs; a resumed run adds to them.
         self.before: dict[str, Any] = {}
         self.done: set[int] = set()
         self._options = json.loads(json.dumps(options))
         out.mkdir(parents=True, exist_ok=True)
-        if (out / RUN_FILE).exists() or (out / MANIFEST).exists():
-            if not resume:
-                raise RoutestatError(
-                    f"{out}: already holds a trace; go on with --resume or choose another --out"
-                )
-            self._continue()
-        self.note({}, complete=False)
+        if refuse_taken(out, resume):
+            self._resume()
+        self.write_record({}, complete=False)
 
-    def _continue(self) -> None:
+    def _resume(self) -> None:
         file = self.out / RUN_FILE
         if not file.exists():
             raise RoutestatError(f"{self.out}: was not written by capture, so it cannot be resumed")
@@ -84,7 +80,7 @@ class CaptureStore:
             raise RoutestatError(
                 f"{file}: damaged, so the capture cannot be resumed; choose another --out"
             ) from None
-        # Of either: what was forced in a store is no option of a run that forces nothing.
+        # Keys of both: a run that forces nothing lacks the options of an intervention.
         known = {**options, **self._options}
         changed = [key for key in known if options.get(key) != self._options.get(key)]
         if changed:
@@ -97,23 +93,23 @@ class CaptureStore:
             trace = Trace.open(self.out)
             self.done = set(trace.documents.column("document").to_pylist())
 
-    def note(self, run: Mapping[str, Any], complete: bool) -> None:
-        """Write what the run says of itself."""
+    def write_record(self, run: Mapping[str, Any], complete: bool) -> None:
+        """Write ``capture.json``: the options, and tokens, time, energy and flips so far."""
         record = {"complete": complete, "options": self._options, "run": {**self.before, **run}}
         replace_file(self.out / RUN_FILE, json.dumps(record, indent=1, ensure_ascii=False).encode())
 
-    def replayed(self, flips: int, compared: int) -> None:
-        """Say in the trace how many of the selections that were compared changed when a text was run again."""
+    def record_replay(self, flips: int, compared: int) -> None:
+        """Add to the metadata how many of the compared selections differ between generation and replay."""
         if compared:
-            said = {"selections": compared, "changed": flips}
-            self.meta = replace(self.meta, extra={**self.meta.extra, "replay": said})
+            replay = {"selections": compared, "changed": flips}
+            self.meta = replace(self.meta, extra={**self.meta.extra, "replay": replay})
 
     def add(self, rows: RecordedRows) -> None:
-        """Recorded rows; kept in memory until `save`."""
+        """Add recorded rows; they stay in memory until `save`."""
         self._rows.append(rows)
 
-    def describe(self, document: Document, prompt_tokens: int) -> None:
-        """A document that is about to run, or has nothing to run."""
+    def add_document(self, document: Document, prompt_tokens: int) -> None:
+        """Add a document before its rows; it may have none."""
         self._documents.append(
             {
                 "document": document.number,
@@ -124,14 +120,14 @@ class CaptureStore:
         )
 
     def save(self, unfinished: int | None = None, *, complete: bool = False) -> None:
-        """Put on disk all documents but the `unfinished` one and those that have not begun."""
-        rows = [_select(rows, rows.document != unfinished) for rows in self._rows]
-        rest = [_select(rows, rows.document == unfinished) for rows in self._rows]
+        """Write all documents to disk except the `unfinished` one and those that have no rows yet."""
+        rows = [rows.select(rows.document != unfinished) for rows in self._rows]
+        rest = [rows.select(rows.document == unfinished) for rows in self._rows]
         recorded = {int(number) for part in rows for number in np.unique(part.document)}
         ready = [one for one in self._documents if one["document"] in recorded or not one["prompt_tokens"]]
         if not ready and not complete:
             return
-        # What is on disk and what still waits must agree whenever Ctrl-C may come.
+        # An interrupt must not separate what is on disk from the list of what is still to be written.
         with held_back():
             with suppress(_CheckpointError), TraceWriter(self.out, self.meta, append=True) as writer:
                 if ready:
@@ -147,12 +143,13 @@ class CaptureStore:
             self._rows = [part for part in rest if len(part)]
 
     def _write(self, writer: TraceWriter, rows: RecordedRows) -> None:
-        states, columns = {}, {}
+        states: dict[str, NDArray[np.unsignedinteger]] = {}
+        columns: dict[str, NDArray[Any]] = {}
         for router in self.meta.routers:
             experts = rows.columns["experts", router.name]
             states[router.name] = rank_rows(experts, router)
             if self._top1 or self._weights:
-                by_id, heaviest = _weighed(experts, rows.columns["weights", router.name], router)
+                by_id, heaviest = _ordered_weights(experts, rows.columns["weights", router.name], router)
                 if self._top1:
                     columns[f"{router.name}.top1"] = heaviest
                 if self._weights:
@@ -167,33 +164,26 @@ class CaptureStore:
 
 
 def refuse_taken(out: Path, resume: bool) -> bool:
-    """Whether a capture is there already; an error unless it is to be resumed."""
+    """Return whether a folder holds a capture.
+
+    Raises
+    ------
+    RoutestatError
+        If it does and is not to be resumed.
+    """
     taken = (out / RUN_FILE).exists() or (out / MANIFEST).exists()
     if taken and not resume:
-        raise RoutestatError(f"{out}: already holds a trace; go on with --resume or choose another --out")
+        raise RoutestatError(f"{out}: already holds a trace; continue with --resume or choose another --out")
     return taken
 
 
-def _weighed(experts: NDArray, weights: NDArray, router: Router) -> tuple[NDArray, NDArray]:
-    """Weights by ascending id, and the heaviest expert; a missing choice weighs nothing."""
+def _ordered_weights(
+    experts: NDArray[np.int16], weights: NDArray[np.float16], router: Router
+) -> tuple[NDArray[np.float16], NDArray[np.unsignedinteger]]:
+    """Return weights by ascending expert id, 0 where the choice is missing, and the expert of the largest."""
     kind = router.alphabet.expert_dtype
     missing = np.asarray((experts < 0).any(axis=1))
     ascending = np.take_along_axis(weights, np.argsort(experts, axis=1), axis=1)
     heaviest = np.take_along_axis(experts, weights.argmax(axis=1)[:, None], axis=1)[:, 0]
     by_id = np.where(missing[:, None], np.float16(0), ascending)
     return by_id, np.where(missing, np.iinfo(kind).max, heaviest.astype(np.int64)).astype(kind)
-
-
-def _select(rows: RecordedRows, kept: Any) -> RecordedRows:
-    return RecordedRows(
-        rows.document[kept],
-        rows.position[kept],
-        rows.token[kept],
-        rows.decode[kept],
-        {key: values[kept] for key, values in rows.columns.items()},
-    )
-
-
-def routers_of(sites: Sequence[Any]) -> tuple[Router, ...]:
-    """The routers as the store lists them."""
-    return tuple(site.as_router for site in sites)

@@ -1,4 +1,4 @@
-"""Expert shares of a finished capture, read back from the store: what was printed is what is on disk."""
+"""Expert shares of a finished capture, computed from the trace on disk."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +14,7 @@ SHOWN_EXPERTS = 8
 
 
 def expert_share_lines(out: Path) -> Iterator[str]:
-    """The share of tokens that each expert was executed for: per router, then per sample."""
+    """Yield lines with the share of tokens for which each expert was executed: per router, then per document."""
     trace = Trace.open(out, verify=False)
     routers = trace.meta.routers
     names = trace.documents.column("name").to_pylist()
@@ -31,18 +31,18 @@ def expert_share_lines(out: Path) -> Iterator[str]:
                 sample[number][router.name] += _counts(batch.columns[router.name][of_sample], router)
     yield f"expert shares, {trace.n_tokens:,} tokens (share of tokens an expert was executed for):"
     for router in routers:
-        yield f"  {router.name}  {_words(overall[router.name], router)}"
+        yield f"  {router.name}  {_shares(overall[router.name], router)}"
     yield f"per sample, {' '.join(router.name for router in few)}:"
     for number, name in zip(numbers, names, strict=False):
         for place, router in enumerate(few):
             label = (name or f"document {number}")[-28:] if place == 0 else ""
-            yield f"  {label:<28} {router.name}  {_words(sample[number][router.name], router)}"
+            yield f"  {label:<28} {router.name}  {_shares(sample[number][router.name], router)}"
     if trace.documents.num_rows > SAMPLES:
         yield f"  … and {trace.documents.num_rows - SAMPLES:,} more in {out}"
 
 
-def _counts(column: NDArray, router: Router) -> NDArray[np.int64]:
-    """How often each expert was executed, from a column of states or of sorted rows."""
+def _counts(column: NDArray[np.unsignedinteger], router: Router) -> NDArray[np.int64]:
+    """Count how often each expert was executed, from a column of states or of sorted rows."""
     alphabet = router.alphabet
     if not alphabet.is_ranked:
         present = column[column[:, 0] != np.iinfo(column.dtype).max]
@@ -52,7 +52,7 @@ def _counts(column: NDArray, router: Router) -> NDArray[np.int64]:
     return np.bincount(alphabet.unrank(states).reshape(-1), weights, router.n_experts).astype(np.int64)
 
 
-def _words(counts: NDArray[np.int64], router: Router) -> str:
+def _shares(counts: NDArray[np.int64], router: Router) -> str:
     share = counts * router.top_k / max(int(counts.sum()), 1)
     if router.n_experts <= SHOWN_EXPERTS:
         return " ".join(f"{value:.2f}" for value in share)

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import numpy as np
 import typer
+from threadpoolctl import threadpool_limits
 
 from routestat.cli import options
 from routestat.cli.output_folders import check_out, keep_traces_apart
@@ -15,7 +16,7 @@ from routestat.counting.counts import MAX_STATES, count
 from routestat.counting.paths import count_paths
 from routestat.errors import RoutestatError
 from routestat.inference.smoothing.prior import parse_alpha
-from routestat.report.html.page import write_report
+from routestat.report.html.study import write_report
 from routestat.report.terminal.study import summarise
 from routestat.study.trace_study import study
 from routestat.traces.document_stretches import in_stretches
@@ -26,15 +27,12 @@ app = typer.Typer(add_completion=False)
 
 @app.command()
 def analyze(
-    traces: Annotated[Path, typer.Argument(help="The trace: a folder that capture or convert wrote.")],
-    layers: Annotated[str, typer.Option(help="Layers, such as 0-31 or 0,4,8, or all.")] = "all",
+    traces: options.TraceFolder,
+    layers: options.Layers = "all",
     out: Annotated[
         Path | None, typer.Option(help="Folder of the report (if not given: reports/TRACE).")
     ] = None,
-    alpha: Annotated[
-        str,
-        typer.Option(help="Prior of the chain: empirical-bayes, hierarchical, jeffreys, perks or a number."),
-    ] = "empirical-bayes",
+    alpha: options.Alpha = "empirical-bayes",
     order: Annotated[
         str, typer.Option(help="Order of the chain: 0, 1, 2, or auto (what held-out documents ask for).")
     ] = "auto",
@@ -53,12 +51,12 @@ def analyze(
     permutations: Annotated[
         int, typer.Option(min=0, help="Slow check: let documents trade choices so many times, such as 199.")
     ] = 0,
-    groups: Annotated[int, typer.Option(min=1, help="Bundles of documents that tables are kept for.")] = 256,
-    threads: Annotated[int | None, typer.Option(min=1, help="Threads (if not given: all cores).")] = None,
+    groups: options.Groups = 256,
+    threads: options.Threads = None,
     cluster: options.Cluster = None,
     template: options.Template = "once",
     drop_dummy_rows: options.DummyRows = False,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the few random steps.")] = 0,
+    seed: options.Seed = 0,
 ) -> None:
     """Count a trace once and report what its routing does: significance, information, the Markov chain that
     predicts the next pair, how well it predicts, bi-clusters and paths.
@@ -68,7 +66,7 @@ def analyze(
     if bayes not in ("none", "full"):
         raise RoutestatError(f"--bayes is full or none, got {bayes!r}")
     wanted, rule, asked = parse_layers(layers), parse_alpha(alpha), parse_order(order)
-    with ProgressBars() as ticker:
+    with ProgressBars() as ticker, threadpool_limits(limits=threads):
         progress = ticker.of("checking")
         dummy_rows = "drop" if drop_dummy_rows else "keep"
         opened = Trace.open(
@@ -97,6 +95,7 @@ def analyze(
             n_paths=paths,
             permutations=permutations,
             bayes_draws=bayes_draws if bayes == "full" else 0,
+            threads=threads,
             tick=ticker,
         )
         page = write_report(findings, folder, tick=ticker)

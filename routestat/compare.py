@@ -7,37 +7,21 @@ from typing import Annotated
 
 import numpy as np
 import typer
+from threadpoolctl import threadpool_limits
 
 from routestat.cli import options
 from routestat.cli.output_folders import check_out, keep_traces_apart
 from routestat.cli.progress_bars import ProgressBars
 from routestat.cli.runner import parse_layers, require_tokens, run
-from routestat.counting.agreement import Agreement, count_agreement
-from routestat.counting.context import Context
-from routestat.counting.counts import MAX_STATES, Counts, count
 from routestat.errors import RoutestatError
-from routestat.inference.base.units import FEW_UNITS, too_few
 from routestat.report.html.comparison import write_comparison
 from routestat.report.terminal.comparison import summarise
-from routestat.study.comparison import Side, compare_traces
-from routestat.traces.clusters.summary import summarise_units
-from routestat.traces.document_selection import SelectedDocuments
-from routestat.traces.dummy_rows.findings import Finding, findings_of
-from routestat.traces.metadata import TraceMeta
-from routestat.traces.number_ranges import span
-from routestat.traces.pairing.document_contents import Document, documents_of, documents_of_domain
-from routestat.traces.pairing.document_matching import WISHES, Pairing
-from routestat.traces.pairing.layer_matching import WAYS, Matched
+from routestat.study.comparison_inputs import compare_documents
+from routestat.traces.pairing.document_contents import documents_of, documents_of_domain
+from routestat.traces.pairing.document_matching import WISHES
+from routestat.traces.pairing.layer_matching import WAYS
 from routestat.traces.pairing.trace_matching import match_traces
 from routestat.traces.store import Trace
-from routestat.traces.views import OrderedDocuments, RowsTooManyError
-
-CONTEXTS = (Context(), Context.layer(1))
-# How a model's name says its precision: what is left names the model.
-PRECISION = re.compile(
-    r"(?<![a-z0-9])(b?f(p|loat)?(16|32|8|4)|(u?int|nf|mxfp|nvfp)(8|4)|(4|8)bit|e4m3|e5m2|q[2-8](_[k0-9a-z]+)*|awq|gptq|gguf)"
-    r"(?![a-z0-9])"
-)
 
 app = typer.Typer(add_completion=False)
 
@@ -68,12 +52,12 @@ def compare(
             "number its layers."
         ),
     ] = "auto",
-    groups: Annotated[int, typer.Option(min=1, help="Bundles of documents that tables are kept for.")] = 256,
-    threads: Annotated[int | None, typer.Option(min=1, help="Threads (if not given: all cores).")] = None,
+    groups: options.Groups = 256,
+    threads: options.Threads = None,
     cluster: options.Cluster = None,
     template: options.Template = "once",
     drop_dummy_rows: options.DummyRows = False,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the relabellings.")] = 0,
+    seed: options.Seed = 0,
 ) -> None:
     """Say whether two traces route alike, layer by layer and transition by transition, over whole documents: which
     laws differ, by how much, and which cells moved. For data sets, prompts, precisions and quantisations.
@@ -85,7 +69,7 @@ def compare(
         raise RoutestatError(f"--paired is {', '.join(WISHES)}, got {paired!r}")
     if match_layers not in WAYS:
         raise RoutestatError(f"--match-layers is {', '.join(WAYS)}, got {match_layers!r}")
-    with ProgressBars() as ticker:
+    with ProgressBars() as ticker, threadpool_limits(limits=threads):
         same = a.resolve() == b.resolve()
 
         def opened(path: Path, name: str) -> Trace:
@@ -113,37 +97,18 @@ def compare(
         found = match_traces((first, second), chosen, wanted, match_layers, paired)
         keep_traces_apart(folder)
         check_out(folder)
-        traces, pairing = found.traces, found.pairing
-        for trace in traces:
+        for trace in found.traces:
             require_tokens(trace, None)
-        counts = count_both(traces, found.routers, groups, threads, ticker)
-        agreement, unseen = flips(traces, pairing, found.routers, counts[0].groups, ticker)
-        facts = [
-            findings_of(trace, [one.number for one in documents], [pair[at].layer for pair in found.routers])
-            for at, (trace, documents) in enumerate(zip((first, second), chosen, strict=True))
-        ]
-        findings = compare_traces(
-            (
-                side(a, first.meta, traces[0], domain_a, counts[0], facts[0]),
-                side(b, second.meta, traces[1], domain_b, counts[1], facts[1]),
-            ),
-            counts,
-            agreement,
-            np.random.default_rng(seed),
-            pairing=pairing,
-            layers_of_b=found.layers_of_b,
-            notes=[
-                *found.notes,
-                *unseen,
-                *of_models(first.meta, second.meta, found.routers),
-                *remarks(counts),
-                *of_units(first, chosen, traces, counts, same),
-                *(
-                    f"{name}: {one.sentence}"
-                    for name, found in zip("AB", facts, strict=True)
-                    for one in found
-                ),
-            ],
+        rng = np.random.default_rng(seed)
+        findings = compare_documents(
+            (a, b),
+            (first, second),
+            chosen,
+            (domain_a, domain_b),
+            found,
+            rng,
+            groups=groups,
+            threads=threads,
             tick=ticker,
         )
         page = write_comparison(findings, folder, tick=ticker)
@@ -151,130 +116,9 @@ def compare(
 
 
 def default_name(a: Path, b: Path, domain_a: str | None, domain_b: str | None) -> str:
-    """``compare-A-B``, with the domains where they were asked for; only what a folder's name can hold."""
+    """Return ``compare-A-B``, with the domains where there are any, without characters that folders cannot have."""
     words = ["compare", a.resolve().name, domain_a, b.resolve().name, domain_b]
     return "-".join(re.sub(r"[^\w.-]+", "_", word) for word in words if word)
-
-
-def of_models(a: TraceMeta, b: TraceMeta, routers: Matched) -> list[str]:
-    """What there is to say of models and their alphabets."""
-    notes = []
-    unlike = [x.layer for x, y in routers if (x.n_experts, x.top_k) != (y.n_experts, y.top_k)]
-    if unlike:
-        notes.append(
-            f"layers {span(unlike)} have other numbers of experts in A and B: only figures that need no labels are "
-            "compared there"
-        )
-    if model_of(a) != model_of(b):
-        notes.append(
-            "the models have different names: expert ids are labels, so laws of states can be compared only if one "
-            "model was made from the other; else read only the figures that need no labels"
-        )
-    return notes
-
-
-def model_of(meta: TraceMeta) -> str:
-    """The model's name without what says its precision."""
-    return re.sub(r"[\W_]+", "", PRECISION.sub("", meta.model.lower()))
-
-
-def count_both(
-    traces: tuple[SelectedDocuments, SelectedDocuments],
-    routers: Matched,
-    groups: int,
-    threads: int | None,
-    ticker: ProgressBars,
-) -> tuple[Counts, Counts]:
-    """Count both in one view and by as many groups, so that groups of the same documents have the same number."""
-    widest = max(router.alphabet.size for pairs in routers for router in pairs)
-    view = "subset" if widest <= MAX_STATES else "expert"
-    layers = sorted({router.layer for router, _ in routers})
-
-    def one(name: str, trace: Trace, groups: int) -> Counts:
-        progress = ticker.of(f"counting {name}")
-        return count(trace, layers, CONTEXTS, groups, states=view, threads=threads, progress=progress)
-
-    first = one("A", traces[0], groups)
-    second = one("B", traces[1], first.groups)
-    return (first if first.groups == second.groups else one("A", traces[0], second.groups)), second
-
-
-def remarks(counts: tuple[Counts, Counts]) -> list[str]:
-    """What a reader has to know of the counts before any number."""
-    notes = list(dict.fromkeys(c.note for c in counts if c.note))
-    for name, found in zip("AB", counts, strict=True):
-        held = int(np.count_nonzero(found.tokens))
-        if why := too_few(found.tokens[found.tokens > 0]):
-            notes.append(
-                f"{name} has {why}: differences are shown, but whether they are more than chance cannot be said"
-            )
-        elif held < FEW_UNITS:
-            units = "documents" if found.n_clusters == found.n_documents else "clusters of documents"
-            notes.append(
-                f"{name} has only {found.n_clusters} {units}: intervals and clustered p-values are rough below 30"
-            )
-    if counts[0].states == "expert":
-        notes.append("expert view: there are too many subsets to count one by one, so tables count experts")
-    return notes
-
-
-def of_units(
-    trace: Trace,
-    chosen: tuple[list[Document], list[Document]],
-    traces: tuple[SelectedDocuments, SelectedDocuments],
-    counts: tuple[Counts, Counts],
-    same: bool,
-) -> list[str]:
-    """What there is to say of the independent units of either, and of clusters that lie in both."""
-    said = [
-        summarise_units(one, found.n_documents, found.clusters).sentences()
-        for one, found in zip(traces, counts, strict=True)
-    ]
-    notes = [f"{name}: {text}" for name, texts in zip("AB", said, strict=True) for text in texts]
-    if same:
-        numbers = [np.array([d.number for d in documents], np.int32) for documents in chosen]
-        of = [
-            set(trace.units.cluster_of(n[~np.isin(n, other)]).tolist())
-            for n, other in (numbers, numbers[::-1])
-        ]
-        if shared := len(of[0] & of[1]):
-            notes.append(
-                f"{shared} clusters have documents in A and others in B: the two samples are not independent, and "
-                "tests of their difference are cautious"
-            )
-    return notes
-
-
-def flips(
-    traces: tuple[SelectedDocuments, SelectedDocuments],
-    pairing: Pairing,
-    routers: Matched,
-    groups: int,
-    ticker: ProgressBars,
-) -> tuple[Agreement | None, list[str]]:
-    """How often the tokens that are in both chose alike, None where that is not known; and why not, if it could be."""
-    if not pairing.aligned or any((x.n_experts, x.top_k) != (y.n_experts, y.top_k) for x, y in routers):
-        return None, []
-    both = [OrderedDocuments(trace.first(pairing.n_common)) for trace in traces]
-    try:
-        progress = ticker.of("comparing choices")
-        return count_agreement(both[0], both[1], [x for x, _ in routers], groups, progress), []
-    except RowsTooManyError as error:
-        return None, [f"choices are not compared token by token: {error}"]
-
-
-def side(
-    path: Path,
-    meta: TraceMeta,
-    trace: Trace,
-    domain: str | None,
-    counts: Counts,
-    not_measured: tuple[Finding, ...],
-) -> Side:
-    """What the report says of one of the two; `meta` is the trace's own."""
-    groups = int(np.count_nonzero(counts.tokens))
-    units = summarise_units(trace, counts.n_documents, counts.clusters)
-    return Side(path.name, meta, domain, counts.n_tokens, counts.n_documents, groups, units, not_measured)
 
 
 def main() -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
+from routestat.cli import options
 from routestat.cli.open_run import OpenedRun, open_run
 from routestat.cli.output_folders import appearing_whole
 from routestat.cli.progress_bars import ProgressBars
@@ -27,9 +28,7 @@ RESULTS = "results.json"
 
 @app.command()
 def draw(
-    run_folder: Annotated[
-        Path, typer.Argument(metavar="RUN", help="A report that analyze wrote, or a trace.")
-    ],
+    run_folder: options.RunFolder,
     out: Annotated[Path, typer.Option(help="Folder of the new trace.")],
     documents: Annotated[int | None, typer.Option(min=1, help="Documents (if not given: 100).")] = None,
     length: Annotated[int | None, typer.Option(min=1, help="Tokens of each (if not given: 200).")] = None,
@@ -42,10 +41,8 @@ def draw(
             help="Probabilities: drawn, once from their posterior (if not given), or mean (for experts always)."
         ),
     ] = None,
-    alpha: Annotated[
-        str, typer.Option(help="Prior, when RUN is a trace (if not given: empirical-bayes).")
-    ] = "",
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the draws.")] = 0,
+    alpha: options.AlphaOfTrace = "",
+    seed: options.Seed = 0,
 ) -> None:
     """Draw tokens from the chain and write them as a trace, for analyze and compare. They are independent of each
     other: a chain over depth says nothing of a token's neighbours, so documents differ by chance alone.

@@ -11,11 +11,13 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from routestat.cli import options
 from routestat.cli.open_run import open_run
 from routestat.cli.progress_bars import ProgressBars
-from routestat.cli.queries import QueryAnswerer, QueryOptions, silent
+from routestat.cli.queries import QueryAnswerer, QueryOptions
 from routestat.cli.runner import parse_order, run
 from routestat.errors import RoutestatError
+from routestat.progress import silent
 from routestat.traces.manifest import replace_file
 
 app = typer.Typer(add_completion=False)
@@ -26,9 +28,7 @@ Record = dict[str, Any]
 
 @app.command()
 def predict(
-    run_folder: Annotated[
-        Path, typer.Argument(metavar="RUN", help="A report that analyze wrote, or a trace.")
-    ],
+    run_folder: options.RunFolder,
     layer: Annotated[int | None, typer.Option(help="The layer whose choice is known.")] = None,
     after: Annotated[
         str | None,
@@ -47,13 +47,8 @@ def predict(
     ] = "auto",
     top: Annotated[int, typer.Option(min=1, help="How many predictions to print.")] = 5,
     level: Annotated[float, typer.Option(help="Level of the credible intervals.")] = 0.95,
-    alpha: Annotated[
-        str,
-        typer.Option(
-            help="Prior, when RUN is a trace: empirical-bayes (if not given), hierarchical, jeffreys, perks, a number."
-        ),
-    ] = "",
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the draws beyond one layer.")] = 0,
+    alpha: options.AlphaOfTrace = "",
+    seed: options.Seed = 0,
     stream: Annotated[
         bool,
         typer.Option(

@@ -1,10 +1,10 @@
-"""python -m capture.intervene MODEL --layer 5 --do 12 --text FILE… --out DIR: do(state), and what follows."""
+"""Entry of ``python -m capture.intervene``."""
 
-from capture.__main__ import start
+from capture.command_line import start
 
 
 def main() -> None:
-    """Entry of ``python -m capture.intervene``."""
+    """Run the command; what it needs is loaded only now."""
     start("capture.intervene.command")
 
 

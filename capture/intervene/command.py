@@ -1,4 +1,4 @@
-"""The command: force a choice at one layer, record what follows, and set it beside what was observed."""
+"""The command ``python -m capture.intervene``: force a choice at one layer and measure its effect on later ones."""
 
 import sys
 from collections.abc import Sequence
@@ -6,27 +6,30 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from capture import options
-from capture.command import serve
+from capture.command_line import run_command, with_settings
 from capture.forward import Runner
 from capture.inputs import RunInputs, prepare_inputs
-from capture.intervene.effects import read_run, treatment_effects
-from capture.intervene.forcing import VARIANTS, Intervention
-from capture.intervene.records import write
-from capture.intervene.terminal import show
+from capture.intervene.effects import TreatmentEffect, treatment_effects
+from capture.intervene.forcing import WEIGHT_VARIANTS, Intervention
+from capture.intervene.records import write_effects
+from capture.intervene.stored_run import StoredRun, read_run
+from capture.intervene.terminal import print_effects
 from capture.intervene.treatment import Treatment, parse_treatments
-from capture.loop import CaptureLoop
+from capture.loop import record_documents
 from capture.positions import Layout
+from capture.provenance import fixed_options, trace_meta
 from capture.routers import RouterSite
-from capture.settings import Asked
+from capture.settings import RecordSettings, RunSettings
 from capture.store import RUN_FILE, CaptureStore, refuse_taken
 from routestat.cli.output_folders import check_out, keep_traces_apart
 from routestat.cli.progress_bars import ProgressBars
 from routestat.errors import RoutestatError
+from routestat.traces.metadata import Router
 from routestat.traces.number_ranges import span
 
 app = typer.Typer(add_completion=False)
@@ -34,111 +37,70 @@ OBSERVED = "observed"
 
 
 @app.command()
+@with_settings
 def intervene(
-    model: options.Model,
-    layer: Annotated[int, typer.Option(min=0, help="The layer whose choice is forced.")],
-    out: Annotated[Path, typer.Option(help="Folder of the stores and of intervene.json.")],
+    run: RunSettings,
+    layer: Annotated[int, typer.Option(min=0, help="Layer whose choice is forced.")],
     do: Annotated[
         list[str] | None,
         typer.Option(
-            help="What every token is forced to: a state (12), its experts (1+7), natural, or random: a subset "
-            "of its own, drawn blindly. Several in a row."
+            help="Choice that every token is forced to: a state (12), its experts (1+7), natural, or random (each "
+            "token its own random subset). Several values may follow."
         ),
     ] = None,
     weights_of: Annotated[
         str,
         typer.Option(
             help="Weights of forced experts: renorm (the router's own rule), uniform, or slot (the natural "
-            "weights, the heaviest for the expert it likes best)."
+            "weights, the largest for the expert with the highest score)."
         ),
     ] = "renorm",
-    horizon: Annotated[int, typer.Option(min=1, help="How many MoE layers on to look.")] = 1,
-    top: Annotated[int, typer.Option(min=1, help="How many rows of a table to print.")] = 5,
-    seed: Annotated[int, typer.Option(min=0, help="Of --do random.")] = 0,
-    text: options.Texts = None,
-    dataset: options.Dataset = "",
-    column: options.Column = "text",
-    split: options.Split = "",
-    dataset_config: options.DatasetConfig = "",
-    limit: options.Limit = 0,
-    chat_template: options.ChatTemplate = False,
-    max_length: options.MaxLength = 0,
-    window: options.Window = 0,
-    batch_size: options.BatchSize = 8,
-    dtype: options.Dtype = "auto",
-    device_map: options.DeviceMap = "",
-    load_in_4bit: options.In4Bit = False,
-    experts: options.Experts = "",
-    revision: options.Revision = "",
-    trust_remote_code: options.TrustRemoteCode = False,
-    threads: options.Threads = 0,
-    save_every: options.SaveEvery = 60.0,
-    resume: options.Resume = False,
+    horizon: Annotated[int, typer.Option(min=1, help="Number of later MoE layers to compare.")] = 1,
+    top: Annotated[int, typer.Option(min=1, help="Rows of each table to print.")] = 5,
+    seed: options.Seed = 0,
 ) -> None:
     """Force a layer's choice for every token of some documents; P(next | do) beside P(next | observed).
 
     Example: python -m capture.intervene data/tiny-mixtral --layer 5 --do 12 --text README.md --window 255 --out do
     """
-    given = dict(locals())
-    if weights_of not in VARIANTS:
-        raise RoutestatError(f"--weights-of is {', '.join(VARIANTS)}, got {weights_of!r}")
-    shared = {name: value for name, value in given.items() if name in Asked.__dataclass_fields__}
-    # The seed is the random subsets' own; the observed run must not depend on it.
-    asked = Asked(**{**_PREFILL, **shared, "seed": 0})
-    asked.check()
+    if weights_of not in WEIGHT_VARIANTS:
+        raise RoutestatError(f"--weights-of is {', '.join(WEIGHT_VARIANTS)}, got {weights_of!r}")
+    run.check()
+    out = run.out
     keep_traces_apart(out)
     check_out(out)
     # What earlier runs forced stays in the results.
-    words = [*(do or ()), *(_forced(out) if resume else ())]
-    # Before the weights are read: the wrong layer shall not cost the loading of a large model.
-    prepared = prepare_inputs(asked, lambda sites: _plan(sites, layer, words, seed, horizon))
-    source, targets, treatments = _plan(prepared.loaded.sites, layer, words, seed, horizon)
-    for name in (OBSERVED, *(f"do-{treatment.name}" for treatment in treatments)):
-        refuse_taken(out / name, resume)
-    intervention = Intervention(prepared.loaded.model, source, weights_of)
-    _run(prepared, out / OBSERVED, None, f"1 of {len(treatments) + 1}: natural")
+    words = [*(do or ()), *(_forced_before(out) if run.resume else ())]
+    # Examined before the weights are read: a wrong layer must not cost the loading of a large model.
+    inputs = prepare_inputs(run, examine=lambda sites: _plan(sites, layer, words, seed, horizon))
+    source, targets, treatments = _plan(inputs.loaded.sites, layer, words, seed, horizon)
+    for name in (OBSERVED, *map(_store_name, treatments)):
+        refuse_taken(out / name, run.resume)
+    intervention = Intervention(inputs.loaded.model, source, weights_of)
+    _record(inputs, out / OBSERVED, None, f"1 of {len(treatments) + 1}: natural")
     for number, treatment in enumerate(treatments, start=2):
-        words_of_run = f"{number} of {len(treatments) + 1}: {treatment.words}"
-        _run(prepared, out / f"do-{treatment.name}", (treatment, intervention), words_of_run)
-    routers = [site.as_router for site in (source, *targets)]
-    with ProgressBars() as ticker:
-        natural = read_run(out / OBSERVED, routers, ticker.of("checking"))
-        followed = []
-        for treatment in treatments:
-            store = out / f"do-{treatment.name}"
-            forced = read_run(store, routers, ticker.of(f"checking do({treatment.name})"))
-            for steps, target in enumerate(routers[1:], start=1):
-                progress = ticker.of(f"do({treatment.name}), {target.name}")
-                followed += treatment_effects(natural, forced, treatment, target, steps, progress)
-    write(out, followed, natural, weights_of)
-    show(followed, natural, weights_of, top, out)
+        title = f"{number} of {len(treatments) + 1}: {treatment.description}"
+        _record(inputs, out / _store_name(treatment), (treatment, intervention), title)
+    natural, effects = _measure(out, [site.as_router for site in (source, *targets)], treatments)
+    write_effects(out, effects, natural, weights_of)
+    print_effects(effects, natural, weights_of, top, out)
 
 
-def _forced(out: Path) -> list[str]:
-    """What a folder's stores were forced to."""
+def _store_name(treatment: Treatment) -> str:
+    return f"do-{treatment.name}"
+
+
+def _forced_before(out: Path) -> list[str]:
+    """Return the treatments whose traces a folder has."""
     return [
         store.name.removeprefix("do-") for store in sorted(out.glob("do-*")) if (store / RUN_FILE).exists()
     ]
 
 
-# What `Asked` knows beyond this command: documents are prefilled, and only the choices are recorded.
-_PREFILL: dict[str, object] = {
-    "max_new_tokens": 0,
-    "num_beams": 1,
-    "prompt_lookup": 0,
-    "compiled": False,
-    "sample": False,
-    "top1": False,
-    "weights": False,
-    "lookahead": "",
-    "lookahead_variant": "residual",
-}
-
-
 def _plan(
     sites: Sequence[RouterSite], layer: int, words: Sequence[str], seed: int, horizon: int
 ) -> tuple[RouterSite, tuple[RouterSite, ...], tuple[Treatment, ...]]:
-    """The router to force, those that follow it, and what to force; all that can be refused from the routers alone."""
+    """Return the router to force, the routers after it, and the treatments; refuse what the routers do not allow."""
     here = [site for site in sites if site.layer == layer]
     if not here:
         layers = span([site.layer for site in sites])
@@ -156,26 +118,25 @@ def _plan(
     return here[0], after[:horizon], parse_treatments(words, here[0].as_router, seed)
 
 
-def _run(prepared: RunInputs, store: Path, forced: tuple[Treatment, Intervention] | None, words: str) -> None:
-    """One run over all documents into a store of its own."""
-    print(f"run {words}", file=sys.stderr)
-    loaded, said = prepared.loaded, {}
+def _record(inputs: RunInputs, out: Path, forced: tuple[Treatment, Intervention] | None, title: str) -> None:
+    """Run all documents into a trace of their own, with a forced choice or without."""
+    print(f"run {title}", file=sys.stderr)
+    loaded = inputs.loaded
+    facts: dict[str, Any] = {}
     runner = Runner(loaded.model, loaded.sites, loaded.pad)
     if forced is not None:
         treatment, intervention = forced
-        said = {"layer": treatment.router.layer, **treatment.record, "weights_of": intervention.variant}
+        facts = {"layer": treatment.router.layer, **treatment.record, "weights_of": intervention.variant}
         runner.forcing = partial(_forcing, treatment, intervention)
-    asked = replace(prepared.asked, out=store, intervention=said)
-    output = CaptureStore(store, asked.meta(loaded), asked.options(prepared.texts), resume=asked.resume)
-    left = prepared.left(len(output.done))
-    try:
-        CaptureLoop(runner, output, prepared.encoder, asked.batch_size, asked.save_every, left).run(
-            prepared.documents()
-        )
-    except KeyboardInterrupt:
-        kept = f"{len(output.done):,} documents are kept in {store}"
-        print(f"note: {kept}; go on with --resume", file=sys.stderr)
-        raise
+    # Documents are prefilled and the choices alone are recorded, whatever the seed of the random subsets.
+    run, record = replace(inputs.settings, out=out), RecordSettings()
+    store = CaptureStore(
+        out,
+        trace_meta(run, record, loaded, facts),
+        fixed_options(run, record, inputs.texts, facts),
+        resume=run.resume,
+    )
+    record_documents(inputs, runner, store)
 
 
 def _forcing(
@@ -184,6 +145,23 @@ def _forcing(
     return intervention.forcing(treatment.subsets(layout))
 
 
+def _measure(
+    out: Path, routers: Sequence[Router], treatments: Sequence[Treatment]
+) -> tuple[StoredRun, list[TreatmentEffect]]:
+    """Return the natural run and the effect of every treatment on every router after the first."""
+    with ProgressBars() as bars:
+        natural = read_run(out / OBSERVED, routers, bars.of("checking"))
+        effects: list[TreatmentEffect] = []
+        for treatment in treatments:
+            forced = read_run(
+                out / _store_name(treatment), routers, bars.of(f"checking do({treatment.name})")
+            )
+            for steps, target in enumerate(routers[1:], start=1):
+                progress = bars.of(f"do({treatment.name}), {target.name}")
+                effects += treatment_effects(natural, forced, treatment, target, steps, progress)
+    return natural, effects
+
+
 def main() -> None:
-    """Entry of ``python -m capture.intervene``."""
-    serve(app, "capture.intervene")
+    """Run the command on the arguments of the process."""
+    run_command(app, "capture.intervene")

@@ -1,11 +1,11 @@
-"""do(subset): make a router's tokens take other experts than it chose, and nothing else.
+"""do(subset): force a router's tokens to other experts than it chose, and change nothing else.
 
-A forward hook on the router replaces the indices and the weights that its experts get. Three variants of the
-weights, because they are a treatment of their own:
+A forward hook on the router replaces the indices and the weights that its experts receive. The weights are a
+treatment of their own and have three variants:
 
-- ``renorm``: what the router itself would give the forced experts, by its own rule, from its own scores;
-- ``uniform``: the token's natural total in equal parts;
-- ``slot``: the token's natural weights, the heaviest for the forced expert that the router likes best.
+- ``renorm``: the weights that the router's own rule gives to the forced experts, from its own scores;
+- ``uniform``: the token's total weight in equal parts;
+- ``slot``: the token's natural weights, the largest for the forced expert with the highest score.
 """
 
 from collections.abc import Callable, Iterator
@@ -18,12 +18,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from capture.hooks import MISSING, Recorder, input_device
+from capture.hooks import Recorder, input_device
 from capture.router_outputs import COMMON
 from capture.routers import RouterSite
+from capture.steps import MISSING
 from routestat.errors import RoutestatError
 
-VARIANTS = ("renorm", "uniform", "slot")
+WEIGHT_VARIANTS = ("renorm", "uniform", "slot")
 SCORES: dict[str, Callable[[Tensor], Tensor]] = {
     "softmax": lambda logits: logits.float().softmax(dim=-1),
     "sigmoid": lambda logits: logits.float().sigmoid(),
@@ -32,16 +33,16 @@ SCORES: dict[str, Callable[[Tensor], Tensor]] = {
 
 @dataclass(frozen=True)
 class WeightRule:
-    """How a router makes weights of its scores.
+    """How a router computes weights from its scores.
 
     Parameters
     ----------
     score : {"softmax", "sigmoid"}
-        Over all experts.
+        Function of the logits of all experts.
     normalised : bool
         Whether the chosen experts' scores are divided by their sum.
     scale : float
-        What they are multiplied with then.
+        Factor of the result.
     """
 
     score: str
@@ -49,7 +50,7 @@ class WeightRule:
     scale: float = 1.0
 
     def weights(self, logits: Tensor, experts: Tensor) -> Tensor:
-        """Weights ``[token, slot]`` of `experts` ``[token, slot]`` from `logits` ``[token, expert]``."""
+        """Return weights ``[token, slot]`` of `experts` ``[token, slot]`` from `logits` ``[token, expert]``."""
         chosen = SCORES[self.score](logits).gather(1, experts)
         return self.scale * (chosen / chosen.sum(dim=1, keepdim=True) if self.normalised else chosen)
 
@@ -57,15 +58,20 @@ class WeightRule:
 def fit_weight_rule(
     logits: Tensor, weights: Tensor, experts: Tensor, factor: float = 1.0
 ) -> WeightRule | None:
-    """The rule that gives back a router's own weights; None where none does.
+    """Find the rule that reproduces a router's own weights.
 
     Parameters
     ----------
-    logits : ``[token, expert]``
-    weights, experts : ``[token, slot]``
-        What it returned for some dozen tokens; a single one would fit several rules.
+    logits : Tensor ``[token, expert]``
+    weights, experts : Tensor ``[token, slot]``
+        The router's output for some dozen tokens; a single one would fit several rules.
     factor : float
-        Its ``routed_scaling_factor``.
+        The router's ``routed_scaling_factor``.
+
+    Returns
+    -------
+    WeightRule or None
+        None where no rule does.
     """
     rules = [
         WeightRule(score, normalised, scale)
@@ -82,7 +88,7 @@ def fit_weight_rule(
 
 
 class Intervention:
-    """Force the choice of one router; open `forcing` around a forward pass, and a recorder inside it.
+    """Force the choice of one router: enter `forcing` around a forward pass, and a recorder inside it.
 
     Parameters
     ----------
@@ -94,8 +100,8 @@ class Intervention:
     Raises
     ------
     RoutestatError
-        If the family's experts do not take what the router returns, or `renorm` is asked of a router whose weights
-        follow no rule that is known. Both are tried on a few tokens, not looked up.
+        If the experts of the model family do not take the router's output, or `weights` is "renorm" and the
+        router's weights follow no known rule. Both are tested on a few tokens.
 
     Examples
     --------
@@ -105,8 +111,10 @@ class Intervention:
     """
 
     def __init__(self, model: Any, site: RouterSite, weights: str = "renorm") -> None:
-        if weights not in VARIANTS:
-            raise RoutestatError(f"the weights of a forced choice are {', '.join(VARIANTS)}, got {weights!r}")
+        if weights not in WEIGHT_VARIANTS:
+            raise RoutestatError(
+                f"the weights of a forced choice are {', '.join(WEIGHT_VARIANTS)}, got {weights!r}"
+            )
         kind = type(site.router).__name__
         if site.deviation is not COMMON:
             raise RoutestatError(
@@ -115,7 +123,7 @@ class Intervention:
             )
         self.site, self.variant = site, weights
         self.rule: WeightRule | None = None
-        self._fired = 0
+        self._calls = 0
         logits, own, natural = self._probe(model)
         if weights == "renorm":
             factor = next(
@@ -128,37 +136,37 @@ class Intervention:
                     f"{site.module} ({kind}): its weights are no softmax or sigmoid of its scores at the chosen "
                     "experts, so other experts' weights are not defined; use uniform or slot"
                 )
-        self._prove(model)
+        self._verify(model)
 
     @contextmanager
     def forcing(self, experts: Any) -> Iterator[None]:
-        """Force `experts` in every call of the router while the context is open; the hook goes whatever happens.
+        """Force `experts` in every call of the router while the context is open.
 
         Parameters
         ----------
         experts : int array ``[token, slot]`` or ``[slot]``, or None
-            Tokens are rows × columns of the model's input, flattened; a row with −1 is left natural. One
+            Tokens are rows × columns of the model's input, flattened; a row with −1 keeps its own choice. One
             subset is for all tokens. None forces each token's own natural choice.
 
         Raises
         ------
         RoutestatError
-            If it is none of these, or the router was not called: a compiled model skips hooks.
+            If `experts` is none of these, or the router was not called: a compiled model skips hooks.
         """
         wanted = None if experts is None else self._checked(experts)
-        self._fired = 0
+        self._calls = 0
         handle = self.site.router.register_forward_hook(lambda _, args, output: self._force(output, wanted))
         try:
             yield
         finally:
             handle.remove()
-        if not self._fired:
+        if not self._calls:
             raise RoutestatError(
                 f"{self.site.module} was not called, so nothing was forced: call the model uncompiled"
             )
 
     def _checked(self, experts: Any) -> Tensor:
-        rows: NDArray = np.atleast_2d(np.asarray(experts))
+        rows: NDArray[Any] = np.atleast_2d(np.asarray(experts))
         width, limit = self.site.top_k, self.site.n_experts
         if rows.ndim != 2 or rows.shape[1] != width or rows.dtype.kind not in "iu":
             raise RoutestatError(f"wanted expert ids [token, {width}] to force, got shape {list(rows.shape)}")
@@ -173,7 +181,7 @@ class Intervention:
 
     def _force(self, output: Any, wanted: Tensor | None) -> Any:
         logits, weights, natural = output[:3]
-        self._fired += 1
+        self._calls += 1
         if wanted is None:
             wanted = natural.long()
         elif wanted.shape[0] not in (1, natural.shape[0]):
@@ -183,14 +191,19 @@ class Intervention:
         wanted = wanted.to(natural.device).expand(natural.shape)
         own = (wanted == MISSING).any(dim=1)
         same = own | (wanted.sort(dim=1).values == natural.sort(dim=1).values).all(dim=1)
-        # Best liked first, as routers list them; a row that stays as it is keeps even its order: a sum in
-        # another order would differ in its last bit.
+        # By decreasing score, as routers list them. A row with its own natural subset keeps even its order: a sum
+        # in another order would differ in the last bit.
         wanted = wanted.clamp(min=0)
         wanted = wanted.gather(1, logits.gather(1, wanted).argsort(dim=1, descending=True, stable=True))
         indices = torch.where(same[:, None], natural, wanted.to(natural.dtype))
-        given = self._weights(logits, weights, wanted)
+        forced_weights = self._weights(logits, weights, wanted)
         kept = own if self.variant == "uniform" else same
-        return (logits, torch.where(kept[:, None], weights, given.to(weights.dtype)), indices, *output[3:])
+        return (
+            logits,
+            torch.where(kept[:, None], weights, forced_weights.to(weights.dtype)),
+            indices,
+            *output[3:],
+        )
 
     def _weights(self, logits: Tensor, natural: Tensor, experts: Tensor) -> Tensor:
         if self.variant == "uniform":
@@ -201,7 +214,7 @@ class Intervention:
         return self.rule.weights(logits, experts)
 
     def _probe(self, model: Any) -> tuple[Tensor, Tensor, Tensor]:
-        """What the router returns for a few tokens: logits, weights, indices."""
+        """Return logits, weights and indices of the router for a few tokens."""
         seen: list[Any] = []
         handle = self.site.router.register_forward_hook(lambda _, args, output: seen.append(output))
         try:
@@ -216,8 +229,8 @@ class Intervention:
         logits, weights, indices = seen[0][:3]
         return logits, weights, indices.long()
 
-    def _prove(self, model: Any) -> None:
-        """The experts must execute what is forced; a block that looks elsewhere would ignore it silently."""
+    def _verify(self, model: Any) -> None:
+        """Refuse a block whose experts do not execute the forced choice."""
         k, n = self.site.top_k, self.site.n_experts
         forced = (np.arange(32)[:, None] + np.arange(k)) % n
         with self.forcing(forced), Recorder(model, [self.site]) as recorder:

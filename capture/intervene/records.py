@@ -1,4 +1,4 @@
-"""Effects as data: ``intervene.json`` and ``intervene.csv``."""
+"""Effects of forced choices in ``intervene.json`` and ``intervene.csv``."""
 
 import csv
 import io
@@ -9,29 +9,32 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from capture.intervene.effects import FEW_DOCUMENTS, StoredRun, TreatmentEffect
+from capture.intervene.effects import TreatmentEffect
+from capture.intervene.stored_run import StoredRun
 from routestat.inference.base.estimate import Estimate
+from routestat.inference.base.units import FEW_UNITS
 from routestat.traces.manifest import replace_file
 from routestat.traces.metadata import Router
 
 JSON_FILE, CSV_FILE = "intervene.json", "intervene.csv"
 
 
-def write(out: Path, followed: Sequence[TreatmentEffect], natural: StoredRun, weights_of: str) -> None:
-    """``intervene.json`` and ``intervene.csv`` in `out`; the keys are stable and documented in docs/capture.md."""
-    source = followed[0].treatment.router
+def write_effects(out: Path, effects: Sequence[TreatmentEffect], natural: StoredRun, weights_of: str) -> None:
+    """Write ``intervene.json`` and ``intervene.csv``; their keys are documented in docs/capture.md."""
+    source = effects[0].treatment.router
     record: dict[str, Any] = {
         "model": natural.meta.model,
         "layer": source.layer,
         "n_experts": source.n_experts,
         "top_k": source.top_k,
         "weights_of": weights_of,
-        "level": followed[0].effect.level,
+        "level": effects[0].effect.level,
         "n_tokens": len(natural.document),
         "n_documents": natural.n_documents,
         "notes": notes(natural),
-        "effects": [_record(one) for one in followed],
+        "effects": [_record(one) for one in effects],
     }
     text = json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False)
     replace_file(out / JSON_FILE, text.encode())
@@ -47,7 +50,7 @@ def _record(one: TreatmentEffect) -> dict[str, Any]:
     effect, observed, natural = one.effect, one.effect.beyond_observed, one.effect.beyond_natural
     record: dict[str, Any] = {
         **one.treatment.record,
-        **source_of(one),
+        **source_fields(one),
         "store": f"do-{one.treatment.name}",
         "next_layer": one.target.layer,
         "horizon": one.horizon,
@@ -65,14 +68,14 @@ def _record(one: TreatmentEffect) -> dict[str, Any]:
     }
     if reason := observed.reason or effect.do.reason:
         record["reason"] = reason
-    laws = {"p_do": effect.do, "p_observed": effect.observed, "p": effect.natural}
+    distributions = {"p_do": effect.do, "p_observed": effect.observed, "p": effect.natural}
     differences = {"difference": observed, "difference_from_all": natural}
     rows = []
-    for target in order(one).tolist():
+    for target in by_difference(one).tolist():
         row = _named(target, one.target, one.states)
-        for name, law in laws.items():
-            row[name] = _number(law.probability[target])
-            row[f"{name}_ci95"] = _limits(law.low[target], law.high[target])
+        for name, distribution in distributions.items():
+            row[name] = _number(distribution.probability[target])
+            row[f"{name}_ci95"] = _limits(distribution.low[target], distribution.high[target])
         for name, difference in differences.items():
             row[name] = _number(difference.value[target])
             row[f"{name}_ci95"] = _limits(difference.low[target], difference.high[target])
@@ -81,16 +84,16 @@ def _record(one: TreatmentEffect) -> dict[str, Any]:
     return record
 
 
-def order(one: TreatmentEffect) -> np.ndarray:
-    """Targets by falling difference from what was observed after the source; from all tokens if it never was."""
+def by_difference(one: TreatmentEffect) -> NDArray[np.int64]:
+    """Return the targets by decreasing difference from observation, or from all tokens if the source never occurred."""
     value = one.effect.beyond_observed.value
     value = one.effect.beyond_natural.value if np.isnan(value).all() else value
-    # Where nothing differs, the most probable first.
+    # Targets without a difference follow by decreasing probability.
     return np.lexsort((-one.effect.do.probability, -np.abs(value)))
 
 
-def source_of(one: TreatmentEffect) -> dict[str, Any]:
-    """Under random subsets the state or expert of the source that this is about."""
+def source_fields(one: TreatmentEffect) -> dict[str, Any]:
+    """Return the state or expert of the source, where each token had its own random subset; else nothing."""
     return {} if one.source is None else _named(one.source, one.treatment.router, one.states)
 
 
@@ -101,7 +104,7 @@ def _named(index: int, router: Router, states: str) -> dict[str, Any]:
 
 
 def _flat(effect: dict[str, Any], row: dict[str, Any]) -> dict[str, Any]:
-    """A row of the CSV: what was done, then what followed; limits in columns of their own."""
+    """Return a row of the CSV: the treatment, then the target; limits in columns of their own."""
     flat = {name: effect.get(name) for name in ("do", "state", "expert", "experts", "next_layer")}
     flat |= {f"next_{name}": row.get(name) for name in ("state", "expert", "experts")}
     for name, value in row.items():
@@ -125,9 +128,9 @@ def _limits(low: float, high: float) -> list[float] | None:
 
 
 def notes(natural: StoredRun) -> list[str]:
-    """What the number of documents does to the intervals, if anything."""
+    """Return what limits the intervals: few documents, or a single one."""
     if natural.n_documents == 1:
         return ["one document: no intervals, because tokens of one document depend on each other"]
-    if natural.n_documents < FEW_DOCUMENTS:
-        return [f"only {natural.n_documents} documents: the intervals are rough below {FEW_DOCUMENTS}"]
+    if natural.n_documents < FEW_UNITS:
+        return [f"only {natural.n_documents} documents: the intervals are rough below {FEW_UNITS}"]
     return []

@@ -1,4 +1,4 @@
-"""Effects as tables in the terminal; 80 columns when piped."""
+"""Effects of forced choices as tables in the terminal; 80 columns when piped."""
 
 import math
 from collections.abc import Sequence
@@ -9,49 +9,62 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from capture.intervene.effects import StoredRun, TreatmentEffect
-from capture.intervene.records import CSV_FILE, JSON_FILE, notes, order, source_of
+from capture.intervene.effects import TreatmentEffect
+from capture.intervene.records import CSV_FILE, JSON_FILE, by_difference, notes, source_fields
+from capture.intervene.stored_run import StoredRun
 from capture.intervene.treatment import NATURAL
 from routestat.inference.base.estimate import Estimate
 from routestat.inference.two_sample.intervention import TargetDifference, TargetDistribution
 
-_NEVER = "there is no P(next | observed) to compare with; rows are by do − P(next)."
+_NEVER_OBSERVED = "there is no P(next | observed) to compare with; rows are by do − P(next)."
 
 
-def show(
-    followed: Sequence[TreatmentEffect], natural: StoredRun, weights_of: str, top: int, out: Path
+def print_effects(
+    effects: Sequence[TreatmentEffect], natural: StoredRun, weights_of: str, top: int, out: Path
 ) -> None:
-    """Print the strongest differences, and where all of them are."""
+    """Print the largest differences, and the files that hold all of them.
+
+    Parameters
+    ----------
+    effects : sequence of TreatmentEffect
+    natural : StoredRun
+    weights_of : str
+        Variant of the forced experts' weights.
+    top : int
+        Rows of each table.
+    out : Path
+        Folder of the files.
+    """
     console = Console(highlight=False)
-    source = followed[0].treatment.router
+    source = effects[0].treatment.router
     console.print(
-        f"{natural.meta.model}, layer {source.layer}: {_many(len(natural.document), 'token')} of "
-        f"{_many(natural.n_documents, 'document')}, weights {weights_of}",
+        f"{natural.meta.model}, layer {source.layer}: {_count(len(natural.document), 'token')} of "
+        f"{_count(natural.n_documents, 'document')}, weights {weights_of}",
         markup=False,
     )
     for note in notes(natural):
         console.print(Text(f"note: {note}", style="yellow"))
-    for one in (one for one in followed if one.source is None):
+    for one in (one for one in effects if one.source is None):
         if one.treatment.kind == NATURAL:
-            _show_natural(console, one)
+            _print_natural(console, one)
         else:
-            _show_one(console, one, top)
-    drawn = [one for one in followed if one.source is not None]
+            _print_effect(console, one, top)
+    drawn = [one for one in effects if one.source is not None]
     for target in dict.fromkeys(one.target for one in drawn):
-        _show_random(console, [one for one in drawn if one.target == target], top)
+        _print_random(console, [one for one in drawn if one.target == target], top)
     console.print()
     console.print("± is half of a 95 % interval over documents, of one row at a time.", style="dim")
     console.print(f"All of it: {out / JSON_FILE}, {out / CSV_FILE}", soft_wrap=True, markup=False)
 
 
-def _show_one(console: Console, one: TreatmentEffect, top: int) -> None:
+def _print_effect(console: Console, one: TreatmentEffect, top: int) -> None:
     effect, router = one.effect, one.treatment.router
     console.print()
     console.print(
-        Text(f"{one.treatment.words} at layer {router.layer} → layer {one.target.layer}", style="bold")
+        Text(f"{one.treatment.description} at layer {router.layer} → layer {one.target.layer}", style="bold")
     )
     chose = f"{effect.observed.n_tokens:,} of {effect.natural.n_tokens:,} tokens chose it by themselves."
-    console.print(chose if effect.observed.n_tokens else f"No token chose it by itself: {_NEVER}")
+    console.print(chose if effect.observed.n_tokens else f"No token chose it by itself: {_NEVER_OBSERVED}")
     what = "state" if one.states == "subset" else "expert"
     table = Table(box=None, pad_edge=False)
     for name in (what, *(["experts"] if what == "state" else [])):
@@ -59,7 +72,7 @@ def _show_one(console: Console, one: TreatmentEffect, top: int) -> None:
     against = "observed" if effect.observed.n_tokens else "P(next)"
     for name in ("P(next|do)", "P(next|observed)", "P(next)", f"do − {against}"):
         table.add_column(name, justify="right", no_wrap=True)
-    for target in order(one).tolist()[:top]:
+    for target in by_difference(one).tolist()[:top]:
         named = [str(target)]
         if what == "state":
             named.append(", ".join(map(str, one.target.alphabet.unrank(target).tolist())))
@@ -79,18 +92,18 @@ def _show_one(console: Console, one: TreatmentEffect, top: int) -> None:
     console.print(_changed(one))
 
 
-def _show_natural(console: Console, one: TreatmentEffect) -> None:
+def _print_natural(console: Console, one: TreatmentEffect) -> None:
     console.print()
     where = f"at layer {one.treatment.router.layer} → layer {one.target.layer}"
-    console.print(Text(f"{one.treatment.words} {where}", style="bold"))
+    console.print(Text(f"{one.treatment.description} {where}", style="bold"))
     console.print(_changed(one))
 
 
-def _show_random(console: Console, drawn: Sequence[TreatmentEffect], top: int) -> None:
+def _print_random(console: Console, drawn: Sequence[TreatmentEffect], top: int) -> None:
     first = drawn[0]
     console.print()
     where = f"at layer {first.treatment.router.layer} → layer {first.target.layer}"
-    console.print(Text(f"{first.treatment.words}, {where}", style="bold"))
+    console.print(Text(f"{first.treatment.description}, {where}", style="bold"))
     what = "state" if first.states == "subset" else "expert"
     table = Table(box=None, pad_edge=False)
     table.add_column(what, justify="right")
@@ -100,7 +113,7 @@ def _show_random(console: Console, drawn: Sequence[TreatmentEffect], top: int) -
         table.add_column(name, justify="right", no_wrap=True)
     by = sorted(drawn, key=lambda one: -np.nan_to_num(one.effect.beyond_observed.js_bits.value, nan=-1.0))
     for one in by[:top]:
-        named, effect = source_of(one), one.effect
+        named, effect = source_fields(one), one.effect
         table.add_row(
             str(named[what]),
             *([", ".join(map(str, named["experts"]))] if what == "state" else []),
@@ -129,22 +142,22 @@ def _changed(one: TreatmentEffect) -> str:
     return f"changed: {_plus_minus(one.changed)} of tokens choose otherwise, {_plus_minus(one.recall)} of experts stay"
 
 
-def _cell(law: TargetDistribution | TargetDifference, target: int, sign: str = "") -> str:
-    value = law.probability if isinstance(law, TargetDistribution) else law.value
+def _cell(estimates: TargetDistribution | TargetDifference, target: int, sign: str = "") -> str:
+    value = estimates.probability if isinstance(estimates, TargetDistribution) else estimates.value
     if math.isnan(value[target]):
         return "–"
-    half = (law.high[target] - law.low[target]) / 2
+    half = (estimates.high[target] - estimates.low[target]) / 2
     return f"{value[target]:{sign}.3f}" + ("" if math.isnan(half) else f" ±{half:.3f}")
 
 
 def _plus_minus(estimate: Estimate) -> str:
     half = (estimate.high - estimate.low) / 2
-    return _shown(estimate.value) + ("" if math.isnan(half) else f" ±{half:.3f}")
+    return _decimals(estimate.value) + ("" if math.isnan(half) else f" ±{half:.3f}")
 
 
-def _shown(value: float) -> str:
+def _decimals(value: float) -> str:
     return "–" if math.isnan(value) else f"{value:.3f}"
 
 
-def _many(count: int, noun: str) -> str:
+def _count(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"

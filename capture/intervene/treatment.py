@@ -1,4 +1,4 @@
-"""What is forced: ``--do 12``, ``--do 1+7``, ``--do natural``, ``--do random`` → experts for every token."""
+"""Treatments: ``--do 12``, ``--do 1+7``, ``--do natural``, ``--do random`` → experts for every token."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from capture.hooks import MISSING
 from capture.positions import NO_DOCUMENT, Layout
+from capture.steps import MISSING
 from routestat.errors import RoutestatError
 from routestat.traces.metadata import Router
 
@@ -19,7 +19,7 @@ BLOCK = 1024
 
 @dataclass(frozen=True)
 class Treatment:
-    """One thing to do to a layer.
+    """A choice that a layer is forced to.
 
     Parameters
     ----------
@@ -27,9 +27,9 @@ class Treatment:
     experts : tuple of int
         The forced subset, ascending; empty where `kind` is not "subset".
     kind : {"subset", "natural", "random"}
-        Random: every token its own subset, all alike probable.
+        Random: every token its own subset, uniformly over all subsets.
     seed : int
-        Of the random subsets.
+        Seed of the random subsets.
     """
 
     router: Router
@@ -39,21 +39,21 @@ class Treatment:
 
     @property
     def state(self) -> int | None:
-        """The subset's index, where it has one."""
+        """Index of the subset, where it has one."""
         if self.kind != "subset" or not self.router.alphabet.is_ranked:
             return None
         return int(self.router.alphabet.rank(self.experts))
 
     @property
     def name(self) -> str:
-        """Short and unique: ``12``, ``natural``, ``random``; experts where states have no index."""
+        """Short unique name: ``12``, ``natural``, ``random``; experts where subsets have no index."""
         if self.kind != "subset":
             return self.kind
         return "+".join(map(str, self.experts)) if self.state is None else str(self.state)
 
     @property
-    def words(self) -> str:
-        """For messages."""
+    def description(self) -> str:
+        """The treatment in words, for messages."""
         if self.kind == "subset":
             return f"do({self.name}): experts {', '.join(map(str, self.experts))}"
         every = "its own natural choice" if self.kind == NATURAL else "a subset drawn at random"
@@ -61,14 +61,14 @@ class Treatment:
 
     @property
     def record(self) -> dict[str, Any]:
-        """What a trace or a result says of it."""
+        """The treatment as metadata and results state it."""
         given: dict[str, Any] = {"do": self.name, "state": self.state, "experts": list(self.experts)}
         return given if self.kind != RANDOM else {**given, "seed": self.seed}
 
     def subsets(self, layout: Layout) -> NDArray[np.int64] | None:
-        """What to force in a batch: experts ``[row × column, slot]``, −1 where a cell is not recorded.
+        """Return the experts to force in a batch ``[row × column, slot]``; None for the natural choice.
 
-        Padding, and the start token before a window, keep what they chose. None is the natural choice.
+        Cells that are not recorded (padding, the start token before a window) are −1 and keep their own choice.
         """
         if self.kind == NATURAL:
             return None
@@ -84,7 +84,7 @@ class Treatment:
         return forced.reshape(-1, self.router.top_k)
 
     def _drawn(self, document: int, position: NDArray[np.int64]) -> NDArray[np.int64]:
-        # By document and position alone: batches, windows and resuming must not change what is drawn.
+        # A function of document and position alone: batches, windows and resuming must not change the subset.
         drawn = np.empty((len(position), self.router.top_k), np.int64)
         for block in np.unique(position // BLOCK).tolist():
             rng = np.random.default_rng([self.seed, document, block])
@@ -95,12 +95,12 @@ class Treatment:
 
 
 def parse_treatments(words: Sequence[str], router: Router, seed: int) -> tuple[Treatment, ...]:
-    """What ``--do`` says, in order, each once.
+    """Return the treatments that ``--do`` names, in order, each once.
 
     Raises
     ------
     RoutestatError
-        If there is nothing, or a state or an expert is out of range.
+        If none is named, or a state or an expert is out of range.
     """
     if not words:
         raise RoutestatError(

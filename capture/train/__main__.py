@@ -1,6 +1,12 @@
-"""python -m capture.train --text FILE… --minutes 30 | --steps 500 --out DIR"""
+"""Entry of ``python -m capture.train``."""
 
-from capture.__main__ import start
+from capture.command_line import start
+
+
+def main() -> None:
+    """Run the command; what it needs is loaded only now."""
+    start("capture.train.command")
+
 
 if __name__ == "__main__":
-    start("capture.train.command")
+    main()

@@ -1,7 +1,6 @@
-"""Streams and documents of tokens → rows as the model gets them, a start token first."""
+"""Rows of tokens for training and evaluation, each after a start token."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,25 +9,27 @@ from capture.train.recipe import START_ID
 
 
 class RowSampler:
-    """The rows of any step, a function of the seed and the step's number: nothing to remember when it goes on.
+    """Rows of each training step, a function of the seed and the step's number alone.
 
-    Every pass over the text cuts it elsewhere and shuffles the rows.
+    Every pass over the text cuts it at other places and shuffles the rows.
 
     Parameters
     ----------
     stream : int ``[token]``
     context : int
+        Tokens of a row.
     per_step : int
+        Rows of a step.
     seed : int
     """
 
-    def __init__(self, stream: NDArray[Any], context: int, per_step: int, seed: int) -> None:
+    def __init__(self, stream: NDArray[np.unsignedinteger], context: int, per_step: int, seed: int) -> None:
         self._stream, self._context, self._per_step, self._seed = stream, context, per_step, seed
         self._per_pass = len(stream) // context - 1
         self._passes: dict[int, NDArray[np.int64]] = {}
 
     def of_step(self, step: int) -> NDArray[np.int64]:
-        """Tokens ``[row, 1 + context]``, a start token first."""
+        """Return tokens ``[row, 1 + context]`` with a start token first."""
         numbers = np.arange(step * self._per_step, (step + 1) * self._per_step)
         starts = np.array([self._starts(n // self._per_pass)[n % self._per_pass] for n in numbers.tolist()])
         rows = self._stream[starts[:, None] + np.arange(self._context)].astype(np.int64)
@@ -44,8 +45,8 @@ class RowSampler:
         return self._passes[number]
 
 
-def windows(documents: Sequence[NDArray[Any]], context: int, limit: int) -> list[NDArray[np.int64]]:
-    """The first `limit` held-out tokens in windows of `context` − 1, a start token before each."""
+def windows(documents: Sequence[NDArray[np.int64]], context: int, limit: int) -> list[NDArray[np.int64]]:
+    """Cut the first `limit` tokens of held-out documents into windows of `context` − 1, each after a start token."""
     cut: list[NDArray[np.int64]] = []
     left = limit
     for document in documents:

@@ -1,4 +1,4 @@
-"""Everything a training needs to go on, in one file that is replaced whole and holds numbers alone."""
+"""Checkpoints: weights, optimizer moments and progress in one file that is replaced as a whole."""
 
 import json
 import os
@@ -20,16 +20,16 @@ _MOMENTS = ("exp_avg", "exp_avg_sq")
 
 @dataclass(frozen=True)
 class TrainingProgress:
-    """How far a training has come.
+    """Steps and time that a training has taken.
 
     Attributes
     ----------
     step : int
         Steps done.
     seconds : float
-        Of training, over all runs.
+        Training time over all runs.
     fraction : float
-        Of the steps or of the time, as the next step's learning rate sees it.
+        Share of the steps or of the time that is over; the learning rate is a function of it.
     """
 
     step: int = 0
@@ -38,26 +38,26 @@ class TrainingProgress:
 
     @classmethod
     def of(cls, out: Path) -> "TrainingProgress":
-        """What the checkpoint in a folder says; the beginning if there is none."""
+        """Read the progress from the checkpoint in a folder; zero if there is none."""
         if not (out / FILE).exists():
             return cls()
         try:
             with safe_open(out / FILE, "pt") as stored:
-                said = json.loads(stored.metadata()["progress"])
-                return cls(int(said["step"]), float(said["seconds"]), float(said["fraction"]))
+                record = json.loads(stored.metadata()["progress"])
+                return cls(int(record["step"]), float(record["seconds"]), float(record["fraction"]))
         except (SafetensorError, KeyError, TypeError, ValueError) as error:
             raise _damaged(out, error) from None
 
 
 def save(out: Path, model: Any, optimizer: torch.optim.Optimizer, progress: TrainingProgress) -> None:
-    """Write weights, the optimizer's moments and the progress; a kill while writing leaves the file before."""
+    """Write weights, optimizer moments and progress; an interrupted write leaves the previous file."""
     tensors = {}
     for name, weight in model.named_parameters():
         tensors[name] = weight.detach()
         for moment in _MOMENTS:
             tensors[f"{moment}:{name}"] = optimizer.state[weight][moment]
     partial = out / f"{FILE}.partial"
-    with written(partial):
+    with disk_errors(partial):
         save_file(tensors, partial, {"progress": json.dumps(vars(progress))})
     with partial.open("rb") as file:
         os.fsync(file.fileno())
@@ -65,7 +65,7 @@ def save(out: Path, model: Any, optimizer: torch.optim.Optimizer, progress: Trai
 
 
 def restore(out: Path, model: Any, optimizer: torch.optim.Optimizer) -> TrainingProgress:
-    """Put a checkpoint back, bit for bit; a training without one starts at the beginning.
+    """Restore a checkpoint bit for bit; without one a training starts at the beginning.
 
     Raises
     ------
@@ -88,21 +88,21 @@ def restore(out: Path, model: Any, optimizer: torch.optim.Optimizer) -> Training
 
 
 @contextmanager
-def written(path: Path) -> Iterator[None]:
-    """Say in one line that safetensors could not write.
+def disk_errors(path: Path) -> Iterator[None]:
+    """Turn write errors of safetensors into one line.
 
     Raises
     ------
     RoutestatError
-        If the disk is full, say.
+        If the file cannot be written, for example on a full disk.
     """
     try:
         yield
     except SafetensorError as error:
         raise RoutestatError(
-            f"{path} cannot be written ({error}): make room and go on with --resume from the last checkpoint"
+            f"{path} cannot be written ({error}): make room and continue with --resume from the last checkpoint"
         ) from None
 
 
 def _damaged(out: Path, error: Exception) -> RoutestatError:
-    return RoutestatError(f"{out / FILE}: no checkpoint of this model ({error}); remove it to start again")
+    return RoutestatError(f"{out / FILE}: not a checkpoint of this model ({error}); remove it to start again")

@@ -1,4 +1,4 @@
-"""Texts → a tokenizer, a stream of tokens to train on, and documents held out."""
+"""Training data: a tokenizer, a stream of tokens to train on, and held-out documents."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ TOKENIZER = "tokenizer.json"
 
 @dataclass(frozen=True)
 class TrainingData:
-    """What a model is trained on and examined with.
+    """The data that a model is trained on and evaluated with.
 
     Attributes
     ----------
@@ -28,25 +28,25 @@ class TrainingData:
     stream : unsigned int ``[token]``
         All documents to train on, an end token after each.
     held_out : list of int ``[token]``
-        Documents that neither the tokenizer nor the model saw.
+        Documents that are used neither for the tokenizer nor for the model.
     n_documents : int
-        To train on.
+        Number of documents to train on.
     """
 
     tokenizer: Any
-    stream: NDArray[Any]
-    held_out: list[NDArray[Any]]
+    stream: NDArray[np.unsignedinteger]
+    held_out: list[NDArray[np.int64]]
     n_documents: int
 
     @property
     def held_out_share(self) -> float:
-        """Of all tokens; more than asked for where documents are few."""
+        """Share of the tokens that are held out; more than intended where there are few documents."""
         held = sum(len(document) for document in self.held_out)
         return held / (held + len(self.stream) - self.n_documents)
 
 
-def prepare(documents: Sequence[Document], recipe: Recipe, out: Path) -> TrainingData:
-    """Hold documents out, train the tokenizer or read the one in `out`, and encode everything.
+def prepare_data(documents: Sequence[Document], recipe: Recipe, out: Path) -> TrainingData:
+    """Hold documents out, train the tokenizer or read the one in `out`, and encode all documents.
 
     Raises
     ------
@@ -59,7 +59,7 @@ def prepare(documents: Sequence[Document], recipe: Recipe, out: Path) -> Trainin
             f"at least 2 documents with text are needed, one of them to be held out, got {len(texts)}; split the "
             "file, or give a .jsonl file with a document in each line"
         )
-    kept, held = _split([len(text.encode()) for text in texts], recipe.seed)
+    kept, held = split_documents([len(text.encode()) for text in texts], recipe.seed)
     file = out / TOKENIZER
     tokenizer = _read(file) if file.exists() else train_tokenizer([texts[i] for i in kept], recipe.vocab)
     stream = np.concatenate([np.append(_encode(tokenizer, texts[i]), END_ID) for i in kept])
@@ -74,7 +74,7 @@ def prepare(documents: Sequence[Document], recipe: Recipe, out: Path) -> Trainin
 
 
 def train_tokenizer(texts: Sequence[str], vocab: int) -> Tokenizer:
-    """A byte-level BPE: any text can be written with it, digits one by one, a start token before a text."""
+    """Train a byte-level BPE: it encodes any text, single digits, and a start token before a text."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
@@ -94,7 +94,7 @@ def train_tokenizer(texts: Sequence[str], vocab: int) -> Tokenizer:
 
 
 def wrap(tokenizer: Tokenizer, context: int) -> Any:
-    """As transformers saves and loads it."""
+    """Return the tokenizer as transformers saves and loads it."""
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         unk_token=UNKNOWN,
@@ -107,8 +107,8 @@ def wrap(tokenizer: Tokenizer, context: int) -> Any:
 
 
 def token_bytes(tokenizer: Any) -> NDArray[np.int64]:
-    """How many bytes of text each token stands for, ``[token]``; specials for none."""
-    # In a byte-level vocabulary every character stands for one byte.
+    """Return the number of bytes of each token ``[token]``; 0 for special tokens."""
+    # In a byte-level vocabulary every character is one byte.
     words = tokenizer.convert_ids_to_tokens(range(len(tokenizer)))
     return np.array([0 if word in SPECIAL else len(word) for word in words], np.int64)
 
@@ -118,7 +118,7 @@ def _read(file: Path) -> Tokenizer:
         return Tokenizer.from_file(str(file))
     except Exception as error:  # tokenizers raises nothing narrower
         raise RoutestatError(
-            f"{file}: not a tokenizer ({error}); remove it, and --resume makes the same again from the same text"
+            f"{file}: not a tokenizer ({error}); remove it, and --resume trains the same one from the same text"
         ) from None
 
 
@@ -126,8 +126,8 @@ def _encode(tokenizer: Tokenizer, text: str) -> NDArray[np.int64]:
     return np.array(tokenizer.encode(text, add_special_tokens=False).ids, np.int64)
 
 
-def _split(sizes: Sequence[int], seed: int) -> tuple[list[int], list[int]]:
-    """Documents to train on and held out, about 5 % of the bytes and never much more: in their own order."""
+def split_documents(sizes: Sequence[int], seed: int) -> tuple[list[int], list[int]]:
+    """Split documents into those to train on and those held out, about 5 % of the bytes and at most twice that."""
     wanted = HELD_OUT_SHARE * sum(sizes)
     held: list[int] = []
     taken = 0

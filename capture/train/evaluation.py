@@ -1,4 +1,4 @@
-"""What a trained model is worth: bits per byte on held-out text beside a bigram, and the load of its experts."""
+"""Evaluation of a trained model: bits per byte on held-out text, those of a bigram model, and the experts' load."""
 
 import csv
 from collections.abc import Sequence
@@ -23,18 +23,18 @@ LOAD = "load.csv"
 
 @dataclass(frozen=True)
 class Evaluation:
-    """On held-out text.
+    """Results on held-out text.
 
     Attributes
     ----------
     tokens, n_bytes : int
-        That were predicted.
+        Number that was predicted.
     nats : float
-        Per token, of the model.
+        Cross-entropy of the model per token.
     bits, bigram_bits : float
-        Per byte: of the model, and of a bigram of tokens counted on the text that was trained on.
+        Cross-entropy per byte of the model, and of a bigram model of tokens counted on the training text.
     load : float ``[layer, expert]``
-        The share of tokens that each expert served; top_k / experts is even.
+        Share of tokens for which each expert was executed; top_k / experts if the load is even.
     """
 
     tokens: int
@@ -46,21 +46,24 @@ class Evaluation:
 
     @property
     def dead(self) -> int:
-        """Experts, over all layers, that served no token."""
+        """Number of experts over all layers that were executed for no token."""
         return int((self.load == 0).sum())
 
 
 def evaluate(
-    folder: Path, tokenizer: Any, stream: NDArray[Any], windows: Sequence[NDArray[np.int64]]
+    folder: Path, tokenizer: Any, stream: NDArray[np.unsignedinteger], windows: Sequence[NDArray[np.int64]]
 ) -> Evaluation:
-    """Examine the model that was saved in `folder`, as anyone would load it.
+    """Evaluate a saved model on held-out text.
 
     Parameters
     ----------
+    folder : Path
+        The model is loaded from it, in float32.
+    tokenizer : transformers tokenizer
     stream : int ``[token]``
-        What was trained on, for the bigram.
+        Training text, for the bigram model.
     windows : list of int ``[token]``
-        Held out, each behind a start token.
+        Held-out text, each window after a start token.
     """
     model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
     config = model.config
@@ -80,14 +83,14 @@ def evaluate(
             nats += float(functional.cross_entropy(logits.flatten(0, 1), wanted.reshape(-1), reduction="sum"))
     predicted = np.concatenate([window[1:] for window in windows])
     n_bytes = int(token_bytes(tokenizer)[predicted].sum())
-    bigram = _bigram_nats(stream, windows, config.vocab_size)
+    bigram = bigram_nats(stream, windows, config.vocab_size)
     to_bits = 1 / (np.log(2) * max(n_bytes, 1))
     load = served / len(predicted)
     return Evaluation(len(predicted), n_bytes, nats / len(predicted), nats * to_bits, bigram * to_bits, load)
 
 
 def _batch(windows: Sequence[NDArray[np.int64]]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Inputs and what follows each, padded on the right where causal attention never looks."""
+    """Return inputs and the tokens that follow each, padded on the right, which causal attention ignores."""
     width = max(len(window) for window in windows) - 1
     tokens = np.zeros((len(windows), width), np.int64)
     wanted = np.full((len(windows), width), IGNORED, np.int64)
@@ -97,11 +100,17 @@ def _batch(windows: Sequence[NDArray[np.int64]]) -> tuple[torch.Tensor, torch.Te
     return torch.from_numpy(tokens), torch.from_numpy(wanted)
 
 
-def _bigram_nats(stream: NDArray[Any], windows: Sequence[NDArray[np.int64]], vocab: int) -> float:
-    """Nats that a bigram of tokens needs for the windows, smoothed with the unigram.
+def bigram_nats(
+    stream: NDArray[np.unsignedinteger], windows: Sequence[NDArray[np.int64]], vocab: int
+) -> float:
+    """Compute the cross-entropy (nats) of the windows under a bigram model, smoothed with the unigram.
 
-    The smoothing is Witten and Bell's: a token that was followed by T different ones in n places leaves
-    T / (n + T) to the unigram. After a start token, as for the model, nothing is known but the unigram.
+    Witten and Bell's smoothing: after a token with n occurrences and T different successors the unigram has the
+    weight T / (n + T). After a start token the unigram alone is used.
+
+    References
+    ----------
+    Witten & Bell (1991), The zero-frequency problem. IEEE Trans. Inf. Theory 37, method C.
     """
     before, after = stream[:-1].astype(np.int64), stream[1:].astype(np.int64)
     pairs, counts = np.unique(before * vocab + after, return_counts=True)
@@ -110,9 +119,9 @@ def _bigram_nats(stream: NDArray[Any], windows: Sequence[NDArray[np.int64]], voc
     unigram = (np.bincount(stream, minlength=vocab) + 1) / (len(stream) + vocab)
     first = np.concatenate([window[:-1] for window in windows])
     second = np.concatenate([window[1:] for window in windows])
-    asked = first * vocab + second
-    place = np.minimum(np.searchsorted(pairs, asked), len(pairs) - 1)
-    seen = np.where(pairs[place] == asked, counts[place], 0)
+    wanted = first * vocab + second
+    index = np.minimum(np.searchsorted(pairs, wanted), len(pairs) - 1)
+    seen = np.where(pairs[index] == wanted, counts[index], 0)
     known = np.where((first == START_ID) | (places[first] == 0), 0.0, 1.0)
     total = np.maximum(places[first] + kinds[first], 1)
     probability = known * (seen + kinds[first] * unigram[second]) / total + (1 - known) * unigram[second]
@@ -120,7 +129,7 @@ def _bigram_nats(stream: NDArray[Any], windows: Sequence[NDArray[np.int64]], voc
 
 
 def write_load(folder: Path, load: NDArray[np.float64]) -> None:
-    """``load.csv``: a line per layer, the share of tokens each expert served."""
+    """Write ``load.csv``: one row per layer, the share of tokens for which each expert was executed."""
     with (folder / LOAD).open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["layer", *(f"expert_{expert}" for expert in range(load.shape[1]))])

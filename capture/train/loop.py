@@ -1,4 +1,4 @@
-"""The steps of a training, the same in every process: rows → gradients → their mean → the next weights."""
+"""The steps of a training, the same in every process: rows → gradients → their mean → new weights."""
 
 import os
 import signal
@@ -12,6 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 import torch.distributed
 from numpy.typing import NDArray
@@ -30,13 +31,13 @@ from capture.train.recipe import (
 )
 from routestat.errors import RoutestatError
 
-# Longer than any step or examination, shorter than a user's patience with a process that died.
+# Longer than any step or evaluation; after it a lost process is reported.
 PROCESS_TIMEOUT = timedelta(minutes=10)
 
 
 @dataclass(frozen=True)
 class TrainingTask:
-    """What every process is told.
+    """Everything that a process of the training needs.
 
     Parameters
     ----------
@@ -44,12 +45,12 @@ class TrainingTask:
     vocab : int
     stream : int ``[token]``
     held_out : int ``[row, 1 + context]``
-        Examined every `evaluate_every` steps.
+        Held-out rows, evaluated every `evaluate_every` steps.
     out : Path
     steps : int
-        To do; 0 where `seconds` decides.
+        Steps to take; 0 where `seconds` is the limit.
     seconds : float
-        To take; 0 where `steps` decides.
+        Time to take; 0 where `steps` is the limit.
     processes, threads : int
     save_every : float
         Seconds between checkpoints.
@@ -58,8 +59,8 @@ class TrainingTask:
 
     recipe: Recipe
     vocab: int
-    stream: NDArray[Any]
-    held_out: NDArray[Any]
+    stream: NDArray[np.unsignedinteger]
+    held_out: NDArray[np.int64]
     out: Path
     steps: int
     seconds: float
@@ -70,73 +71,93 @@ class TrainingTask:
 
 
 class StepResult(NamedTuple):
-    """What one step says: nats per token, the mean balance loss of a layer (1 is even), and what led to them."""
+    """The result of one step.
+
+    Attributes
+    ----------
+    step : int
+        Steps done.
+    seconds : float
+        Training time over all runs.
+    tokens : int
+        Tokens seen.
+    loss : float
+        Cross-entropy in nats per token.
+    balance : float
+        Mean balance loss per layer; 1 if the load is even.
+    rate : float
+        Learning rate.
+    held_out : float or None
+        Cross-entropy on held-out text, where it was computed.
+    fraction : float
+        Share of the steps or of the time that is over.
+    """
 
     step: int
     seconds: float
     tokens: int
     loss: float
-    aux: float
+    balance: float
     rate: float
     held_out: float | None
     fraction: float
 
 
-def train(task: TrainingTask, hear: Callable[[StepResult], None]) -> Any:
+def train(task: TrainingTask, on_step: Callable[[StepResult], None]) -> Any:
     """Train in this process and `processes` − 1 others; return the model.
 
     Raises
     ------
     KeyboardInterrupt
-        On Ctrl-C, after the step that was running; a checkpoint is kept.
+        On Ctrl-C, after the current step; a checkpoint is kept.
     RoutestatError
         If a process was lost, or a checkpoint is damaged.
     """
     with TemporaryDirectory() as folder, _stop_flag() as stopped:
-        meeting = Path(folder) / "meeting"
+        rendezvous = Path(folder) / "rendezvous"
         spawn = multiprocessing.get_context("spawn")
         others = [
-            spawn.Process(target=_follow, args=(rank, task, meeting), daemon=True)
+            spawn.Process(target=_run_worker, args=(rank, task, rendezvous), daemon=True)
             for rank in range(1, task.processes)
         ]
         for process in others:
             process.start()
         try:
-            return _Trainer(task, 0, meeting).run(hear, stopped)
+            return _Trainer(task, 0, rendezvous).run(on_step, stopped)
         except RuntimeError as error:
             if task.processes == 1:
                 raise
             raise RoutestatError(
                 f"a process of the training was lost ({' '.join(str(error).split())[:200]}); "
-                "go on with --resume, or with fewer --processes from the start"
+                "continue with --resume, or start again with fewer --processes"
             ) from None
         finally:
-            _close(task)
+            _leave_process_group(task)
             for process in others:
                 process.join(5)
                 process.kill()
 
 
-def _follow(rank: int, task: TrainingTask, meeting: Path) -> None:
-    # Ctrl-C and a scheduler's warning reach every process; the first decides for all.
+def _run_worker(rank: int, task: TrainingTask, rendezvous: Path) -> None:
+    # Ctrl-C and SIGTERM reach every process; the first one decides for all.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     try:
-        _Trainer(task, rank, meeting).run(lambda said: None, lambda: False)
-        _close(task)
+        _Trainer(task, rank, rendezvous).run(lambda result: None, lambda: False)
+        _leave_process_group(task)
     except RuntimeError:
-        # The first process is gone, and says why itself if it can.
+        # The first process has ended and reports its own error.
         sys.exit(1)
 
 
-def _close(task: TrainingTask) -> None:
+def _leave_process_group(task: TrainingTask) -> None:
     if task.processes > 1 and torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
 
 
 @contextmanager
 def _stop_flag() -> Iterator[Callable[[], bool]]:
-    """Whether Ctrl-C or SIGTERM came; a second one does not wait for the step."""
+    """Yield a function that tells whether Ctrl-C or SIGTERM came; a second one does not wait for the step."""
     came: list[int] = []
 
     def note(number: int, frame: Any) -> None:
@@ -153,45 +174,45 @@ def _stop_flag() -> Iterator[Callable[[], bool]]:
 
 
 class _Trainer:
-    """One process: its model, which equals all others' bit for bit, and its share of the rows."""
+    """One process: its model, equal to those of all processes bit for bit, and its share of the rows."""
 
-    def __init__(self, task: TrainingTask, rank: int, meeting: Path) -> None:
+    def __init__(self, task: TrainingTask, rank: int, rendezvous: Path) -> None:
         torch.set_num_threads(task.threads)
         if task.processes > 1:
-            _meet(rank, task.processes, meeting)
+            _join_process_group(rank, task.processes, rendezvous)
         self.task, self.rank = task, rank
         self.model = make_model(task.recipe, task.vocab)
         self.optimizer = make_optimizer(self.model)
         self.progress = checkpoint.restore(task.out, self.model, self.optimizer)
         self.rows = RowSampler(task.stream, task.recipe.context, task.recipe.rows, task.recipe.seed)
         weights = list(self.model.parameters())
-        # All gradients in one stretch of memory, and four numbers that travel with them: loss, balance,
-        # fraction of the time and the wish to stop. The last two are the first process's to say.
+        # All gradients in one array, followed by four numbers that are summed with them: loss, balance, fraction
+        # of the time, and whether to stop. The last two come from the first process alone.
         self.shared = torch.zeros(sum(weight.numel() for weight in weights) + 4)
-        self.gradient, self.notes = self.shared[:-4], self.shared[-4:]
+        self.gradient, self.sums = self.shared[:-4], self.shared[-4:]
         start = 0
         for weight in weights:
             weight.grad = self.gradient[start : start + weight.numel()].view_as(weight)
             start += weight.numel()
 
-    def run(self, hear: Callable[[StepResult], None], stopped: Callable[[], bool]) -> Any:
-        """Step until the steps or the time are over."""
+    def run(self, on_step: Callable[[StepResult], None], stopped: Callable[[], bool]) -> Any:
+        """Take steps until their number or the time is reached; return the model."""
         step, before, fraction = self.progress.step, self.progress.seconds, self.progress.fraction
         begin = saved = time.monotonic()
         while fraction < 1:
             rate = learning_rate(step, fraction)
             seconds = before + time.monotonic() - begin
-            loss, balance, clock, stop = self._step(step, rate, seconds, stopped())
+            loss, balance, elapsed, stop = self._step(step, rate, seconds, stopped())
             step += 1
-            fraction = step / self.task.steps if self.task.steps else clock
+            fraction = step / self.task.steps if self.task.steps else elapsed
             if self.rank == 0:
                 seconds = before + time.monotonic() - begin
                 last = fraction >= 1
                 due = step % self.task.evaluate_every == 0 or last
                 tokens = step * self.task.recipe.batch_tokens
-                aux = balance / self.task.recipe.layers
-                examined = self._examine() if due else None
-                hear(StepResult(step, seconds, tokens, loss, aux, rate, examined, fraction))
+                held_out = self._held_out_loss() if due else None
+                mean_balance = balance / self.task.recipe.layers
+                on_step(StepResult(step, seconds, tokens, loss, mean_balance, rate, held_out, fraction))
                 if stop or last or time.monotonic() - saved >= self.task.save_every:
                     progress = checkpoint.TrainingProgress(step, seconds, fraction)
                     checkpoint.save(self.task.out, self.model, self.optimizer, progress)
@@ -205,34 +226,34 @@ class _Trainer:
         self.shared.zero_()
         cross_entropy, balance = losses(self.model, torch.from_numpy(rows))
         (cross_entropy + BALANCE_WEIGHT * balance).backward()
-        clock = seconds / self.task.seconds if self.task.seconds else 0.0
-        self.notes.copy_(torch.tensor([cross_entropy.item(), balance.item(), clock, float(stop)]))
+        elapsed = seconds / self.task.seconds if self.task.seconds else 0.0
+        self.sums.copy_(torch.tensor([cross_entropy.item(), balance.item(), elapsed, float(stop)]))
         if self.task.processes > 1:
             if self.rank:
-                self.notes[2:] = 0
+                self.sums[2:] = 0
             torch.distributed.all_reduce(self.shared)
             self.gradient /= self.task.processes
-            self.notes[:2] /= self.task.processes
+            self.sums[:2] /= self.task.processes
         norm = self.gradient.norm()
         self.gradient *= torch.clamp(CLIP / (norm + 1e-6), max=1.0)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.step()
-        said: list[float] = self.notes.tolist()
-        return said
+        sums: list[float] = self.sums.tolist()
+        return sums
 
     @torch.no_grad()
-    def _examine(self) -> float:
+    def _held_out_loss(self) -> float:
         rows = torch.from_numpy(self.task.held_out)
         parts: list[Tensor] = [losses(self.model, part)[0] * len(part) for part in rows.split(8)]
         return float(torch.stack(parts).sum()) / len(rows)
 
 
-def _meet(rank: int, processes: int, meeting: Path) -> None:
-    # The loopback alone: a laptop's own name often leads nowhere.
+def _join_process_group(rank: int, processes: int, rendezvous: Path) -> None:
+    # The loopback interface: the host name of a laptop often cannot be resolved.
     loopback = {"linux": "lo", "darwin": "lo0"}.get(sys.platform)
     if loopback:
         os.environ.setdefault("GLOO_SOCKET_IFNAME", loopback)
     torch.distributed.init_process_group(
-        "gloo", init_method=meeting.as_uri(), rank=rank, world_size=processes, timeout=PROCESS_TIMEOUT
+        "gloo", init_method=rendezvous.as_uri(), rank=rank, world_size=processes, timeout=PROCESS_TIMEOUT
     )

@@ -1,4 +1,4 @@
-"""The course of a training: ``loss.csv`` while it runs, ``loss.png`` when it ends."""
+"""The loss curve of a training: ``loss.csv`` while it runs, ``loss.png`` when it ends."""
 
 import csv
 from pathlib import Path
@@ -15,16 +15,16 @@ COLUMNS = ("step", "seconds", "tokens", "loss", "aux", "lr", "held_out_loss")
 
 
 class LossCurve:
-    """Rows of ``loss.csv``; a resumed training cuts off what came after its checkpoint.
+    """Rows of ``loss.csv``; a resumed training drops the rows after its checkpoint.
 
-    Columns: steps done, seconds, tokens seen, cross-entropy of the step in nats per token, the mean balance loss of
-    a layer (1 is even load), the learning rate, and now and then the cross-entropy on held-out text.
+    Columns: steps done, seconds, tokens seen, cross-entropy of the step in nats per token, mean balance loss per
+    layer (1 if the load is even), learning rate, and at intervals the cross-entropy on held-out text.
 
     Parameters
     ----------
     folder : Path
     step : int
-        Steps that are done.
+        Steps done.
     """
 
     def __init__(self, folder: Path, step: int) -> None:
@@ -34,6 +34,7 @@ class LossCurve:
         self._writer = csv.DictWriter(self._file, COLUMNS)
 
     def __enter__(self) -> "LossCurve":
+        """Write the rows of earlier runs."""
         self._writer.writeheader()
         self._writer.writerows(self.rows)
         return self
@@ -41,20 +42,21 @@ class LossCurve:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
+        """Close the file and draw the curve."""
         self._file.close()
         if self.rows:
             draw(self.rows, self._folder / PNG)
 
-    def add(self, said: StepResult) -> None:
-        """One step."""
-        held_out = "" if said.held_out is None else f"{said.held_out:.6f}"
+    def add(self, result: StepResult) -> None:
+        """Add one step."""
+        held_out = "" if result.held_out is None else f"{result.held_out:.6f}"
         values = (
-            str(said.step),
-            f"{said.seconds:.3f}",
-            str(said.tokens),
-            f"{said.loss:.6f}",
-            f"{said.aux:.6f}",
-            f"{said.rate:.6g}",
+            str(result.step),
+            f"{result.seconds:.3f}",
+            str(result.tokens),
+            f"{result.loss:.6f}",
+            f"{result.balance:.6f}",
+            f"{result.rate:.6g}",
             held_out,
         )
         row = dict(zip(COLUMNS, values, strict=True))
@@ -63,20 +65,20 @@ class LossCurve:
 
 
 def read(folder: Path) -> list[dict[str, str]]:
-    """The whole rows of a ``loss.csv``; none if there is no such file."""
+    """Read the complete rows of a ``loss.csv``; none if there is no such file."""
     file = folder / CSV
     if not file.exists():
         return []
     with file.open(newline="") as lines:
-        # A kill may have cut the last line short.
+        # An interrupted write may have cut the last line.
         return [row for row in csv.DictReader(lines) if None not in row.values()]
 
 
 def draw(rows: list[dict[str, str]], path: Path) -> None:
-    """The loss of every step, its moving mean, the held-out loss, and the balance loss below."""
+    """Draw the loss of every step, its moving mean and the held-out loss, with the balance loss below."""
     tokens = [int(row["tokens"]) / 1e6 for row in rows]
     loss = [float(row["loss"]) for row in rows]
-    # Centred, over a fortieth of the run to each side: a mean of what came before lags behind a falling curve.
+    # Centred, a fortieth of the run to each side: a mean over previous steps alone would lag behind a falling curve.
     reach = len(loss) // 40
     smooth = [float(np.mean(loss[max(i - reach, 0) : i + reach + 1])) for i in range(len(loss))]
     figure = Figure(figsize=(7, 5), layout="constrained")

@@ -1,4 +1,4 @@
-"""What is trained and how: the model's shape, its first weights, its loss and its learning rate."""
+"""The recipe of a training: shape of the model, initial weights, losses, optimizer and learning rate."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +15,7 @@ SPECIAL = (UNKNOWN, START, END)
 START_ID, END_ID = SPECIAL.index(START), SPECIAL.index(END)
 
 HEAD_SIZE, HIDDEN_PER_HEAD = 16, 24
-# The experts' kernel wants rows of a multiple of 16 bytes.
+# The experts' kernel needs rows of a multiple of 16 bytes.
 WIDTH_STEP = 8
 EMBEDDING_SD = 0.3
 PEAK_RATE, WARM_UP_STEPS, WARM_UP_SHARE = 3e-3, 60, 0.2
@@ -25,20 +25,20 @@ BALANCE_WEIGHT = 0.01
 
 @dataclass(frozen=True)
 class Recipe:
-    """The shape of a model and of a step.
+    """The shape of a model and of a training step.
 
     Parameters
     ----------
     layers, experts, top_k, hidden, intermediate : int
-        Of the Mixtral; every layer has a router.
+        Shape of the Mixtral; every layer has a router.
     vocab : int
-        Tokens of the byte-level BPE, specials included; a small text may yield fewer.
+        Tokens of the byte-level BPE, special tokens included; a small text may yield fewer.
     context : int
         Tokens of a row.
     batch_tokens : int
         Tokens of a step over all processes.
     seed : int
-        Of the first weights, the held-out documents and the order of the text.
+        Seed of the initial weights, the held-out documents and the order of the text.
     """
 
     layers: int = 32
@@ -52,7 +52,7 @@ class Recipe:
     seed: int = 0
 
     def check(self) -> None:
-        """Refuse shapes that cannot be.
+        """Refuse shapes that are not possible.
 
         Raises
         ------
@@ -75,11 +75,11 @@ class Recipe:
 
     @property
     def rows(self) -> int:
-        """Rows of a step."""
+        """Rows of a training step."""
         return self.batch_tokens // self.context
 
     def config(self, vocab: int) -> MixtralConfig:
-        """The configuration of transformers for a tokenizer of `vocab` tokens."""
+        """Return the configuration of transformers for a tokenizer of `vocab` tokens."""
         heads = max(2, self.hidden // HIDDEN_PER_HEAD // 2 * 2)
         return MixtralConfig(
             vocab_size=vocab,
@@ -96,14 +96,14 @@ class Recipe:
             router_aux_loss_coef=BALANCE_WEIGHT,
             bos_token_id=START_ID,
             eos_token_id=END_ID,
-            # A padding token's embedding would get no gradient; it is named when the model is saved.
+            # The embedding of a padding token would have no gradient; the token is set when the model is saved.
             pad_token_id=None,
             tie_word_embeddings=False,
         )
 
 
 def make_model(recipe: Recipe, vocab: int) -> Any:
-    """A Mixtral in float32 with its first weights, a function of the seed alone."""
+    """Return a Mixtral in float32 with initial weights that are a function of the seed alone."""
     model = MixtralForCausalLM._from_config(
         recipe.config(vocab), dtype=torch.float32, experts_implementation="grouped_mm"
     )
@@ -113,10 +113,10 @@ def make_model(recipe: Recipe, vocab: int) -> Any:
 
 @torch.no_grad()
 def initialise(model: Any, layers: int, generator: torch.Generator) -> None:
-    """First weights under which tens of layers train: every matrix keeps the size of what passes through it.
+    """Draw initial weights with which tens of layers train stably: every matrix preserves the scale of its input.
 
-    Embeddings have the standard deviation 0.3; a matrix has 1/√(fan in); what is added to the residual stream
-    (``o_proj``, ``down_proj``) is smaller by √(2 × layers), so that the sum over all layers stays of order one.
+    Embeddings have the standard deviation 0.3, a matrix 1/√(fan in). Matrices whose output is added to the residual
+    stream (``o_proj``, ``down_proj``) are smaller by √(2 × layers), so that the sum over all layers is of order one.
     """
     for name, weight in model.named_parameters():
         if weight.dim() == 1:
@@ -129,10 +129,10 @@ def initialise(model: Any, layers: int, generator: torch.Generator) -> None:
 
 
 def balance_losses(router_logits: Tensor, top_k: int) -> Tensor:
-    """The Switch loss of every layer: E × Σ over experts of (share of choices × mean probability).
+    """Compute the Switch loss of every layer: E × Σ over experts of (share of choices × mean probability).
 
-    1 where the load is even, E where one expert has everything. Layer by layer: the library's own pools all
-    layers, and four layers that collapsed onto different experts look even to it.
+    It is 1 if the load is even and E if one expert gets all tokens. It is computed by layer because the loss of
+    transformers pools all layers: four layers that collapsed onto different experts look even to it.
 
     Parameters
     ----------
@@ -141,7 +141,7 @@ def balance_losses(router_logits: Tensor, top_k: int) -> Tensor:
     Returns
     -------
     float ``[layer]``
-        Gradients go through the probabilities; the choices are constants.
+        Gradients pass through the probabilities; the choices are constants.
 
     References
     ----------
@@ -156,12 +156,13 @@ def balance_losses(router_logits: Tensor, top_k: int) -> Tensor:
 
 
 def losses(model: Any, rows: Tensor) -> tuple[Tensor, Tensor]:
-    """Cross-entropy (nats per token) and the sum over layers of the balance losses.
+    """Compute the cross-entropy (nats per token) and the sum over layers of the balance losses.
 
     Parameters
     ----------
+    model : transformers model
     rows : int ``[row, column]``
-        Each starts with the start token; every other token is to be told from those before it.
+        Each starts with the start token; every other token is predicted from those before it.
     """
     output = model.model(input_ids=rows[:, :-1], use_cache=False, output_router_logits=True)
     logits = model.lm_head(output.last_hidden_state)
@@ -171,7 +172,7 @@ def losses(model: Any, rows: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def make_optimizer(model: Any) -> torch.optim.AdamW:
-    """AdamW; norms do not decay."""
+    """Return AdamW without weight decay of the norms."""
     parameters = list(model.parameters())
     groups = [
         {"params": [weight for weight in parameters if weight.dim() > 1], "weight_decay": DECAY},
@@ -181,9 +182,9 @@ def make_optimizer(model: Any) -> torch.optim.AdamW:
 
 
 def learning_rate(step: int, fraction: float) -> float:
-    """Of step number `step` (from 0), when `fraction` of the steps or of the time has gone.
+    """Return the learning rate of step number `step` (from 0), after `fraction` of the steps or of the time.
 
-    A linear warm-up of 60 steps, or of a fifth of the run where that is shorter, and a linear fall to 0.
+    It rises linearly over 60 steps, or a fifth of the run where that is shorter, and falls linearly to 0.
     """
     warmth = max((step + 1) / WARM_UP_STEPS, fraction / WARM_UP_SHARE)
     return PEAK_RATE * min(warmth, 1.0) * max(1.0 - fraction, 0.0)

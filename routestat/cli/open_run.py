@@ -1,20 +1,17 @@
 """What predict and draw are pointed at: a report, whose chain is fitted, or a trace, which is counted for one."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from routestat.counting.counts import Counts, count
 from routestat.errors import RoutestatError
 from routestat.forecast.factorised import FactorisedChain
-from routestat.inference.markov.chain import Chain
+from routestat.inference.markov.chain import Chain, fit_chain
 from routestat.inference.smoothing.prior import parse_alpha
-from routestat.study.chain import chain_of
+from routestat.progress import Tick
 from routestat.study.chain_file import CHAIN_FILE, load_chain, load_factorised
 from routestat.traces.manifest import MANIFEST
 from routestat.traces.store import Trace
-
-Tick = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -60,4 +57,4 @@ def open_run(folder: Path, alpha: str, tick: Tick) -> OpenedRun:
         )
     trace = Trace.open(folder, progress=lambda *at: tick("checking", *at))
     counts = count(trace, progress=lambda *at: tick("counting", *at))
-    return OpenedRun(chain_of(counts, rule), None, trace, counts)
+    return OpenedRun(fit_chain(counts, alpha=rule), None, trace, counts)

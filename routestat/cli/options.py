@@ -1,9 +1,25 @@
-"""Options that several commands have, declared once."""
+"""Command-line options that several commands have, each declared once."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+TraceFolder = Annotated[Path, typer.Argument(help="The trace: a folder that capture or convert wrote.")]
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A report that analyze wrote, or a trace.")]
+Layers = Annotated[str, typer.Option(help="Layers, such as 0-31 or 0,4,8, or all.")]
+Alpha = Annotated[
+    str, typer.Option(help="Prior of the chain: empirical-bayes, hierarchical, jeffreys, perks or a number.")
+]
+AlphaOfTrace = Annotated[
+    str,
+    typer.Option(
+        help="Prior, when RUN is a trace: empirical-bayes (if not given), hierarchical, jeffreys, perks or a number."
+    ),
+]
+Groups = Annotated[int, typer.Option(min=1, help="Groups of whole documents that tables are kept for.")]
+Threads = Annotated[int | None, typer.Option(min=1, help="Threads (if not given: all cores).")]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of all random numbers.")]
 Cluster = Annotated[
     str | None,
     typer.Option(

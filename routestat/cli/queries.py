@@ -7,21 +7,18 @@ from typing import Any
 
 import numpy as np
 
-from routestat.cli.open_run import OpenedRun, Tick
+from routestat.cli.open_run import OpenedRun
 from routestat.errors import RoutestatError
 from routestat.inference.markov.chain import Chain, Prediction
 from routestat.inference.markov.prediction import predict_ahead
 from routestat.inference.smoothing.design_effect import LEARNED, TOO_NARROW
+from routestat.progress import Tick, silent
 from routestat.study.chain import second_orders
 from routestat.traces.metadata import Router
 
 # QueryAnswerer that a stream keeps ready.
 KEPT = 1 << 14
 Record = dict[str, Any]
-
-
-def silent(what: str, done: int, total: int) -> None:
-    """A stream's reader wants answers and nothing else."""
 
 
 @dataclass(frozen=True)

@@ -1,48 +1,51 @@
-"""Fitting the factorised chain, and everything the board of the expert view holds beside it, in two passes."""
+"""Fit the factorised chain, and everything that the board of the expert view holds beside it, in two passes."""
 
-import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from routestat.counting.context import Context
 from routestat.counting.counts import Counts
-from routestat.counting.moments import Design, count_moments
+from routestat.counting.moments import Design, Moments, count_moments
 from routestat.counting.predictor_scores import LinearPredictor, count_decisions
 from routestat.errors import RoutestatError
-from routestat.forecast.board import expert_board
+from routestat.forecast.board import Tables, expert_board, further_tables
+from routestat.forecast.designs import TargetPlan, parts_in_memory, plan_target, tempered_specs
 from routestat.forecast.factorised import FactorisedChain
-from routestat.forecast.linear_predictors import assign_folds, linear_predictors
+from routestat.forecast.fold_tables import assign_folds
+from routestat.forecast.linear_fit import linear_predictors
 from routestat.forecast.scores import PredictionScore
 from routestat.forecast.tempered import Tempered, fit_load, fit_tempered
 from routestat.inference.base.tables import Floats, read_only
 from routestat.inference.conditional_bernoulli.distribution import fit_log_weights
 from routestat.inference.smoothing.prior import resolve_alpha
+from routestat.progress import Tick, in_threads, silent
 from routestat.traces.metadata import Router
 from routestat.traces.store import Trace
 
-#: How many layers back the predictors of the expert view look.
-ORDERS = (1, 2, 4)
 MEMORY = 2 << 30
-BAYES, RIDGE, FACTORISED = "tempered-bayes", "ridge", "factorised"
+#: Models of the chain by (place of the router, order): biases and weights.
+Models = dict[tuple[int, int], tuple[Floats, Floats]]
 
 
+@threadpool_limits.wrap(limits=1, user_api="blas")
 def fit_factorised(
     trace: Trace,
     counts: Counts,
     alpha: str | float = "empirical-bayes",
     *,
-    orders: Sequence[int] = ORDERS,
+    orders: Sequence[int] | None = None,
     memory: int = MEMORY,
     threads: int | None = None,
-    progress: Callable[[str, int, int], None] = lambda what, done, total: None,
+    progress: Tick = silent,
 ) -> tuple[tuple[PredictionScore, ...], FactorisedChain]:
-    """The board of the expert view and the factorised chain, from two passes over the trace.
+    """Fit and score the registered predictors of the expert view, and fit the factorised chain.
 
-    The first pass counts, per fold of documents, how often the experts of each target's sources go together; from
+    The first pass counts, per fold of documents, how often the experts of each target's sources occur together; from
     its tables all is fitted; the second pass scores. Where tables and weights of all targets do not fit in memory,
     targets are taken a part at a time, with two passes for each. A target of E experts after m layers takes about
     10 eigendecompositions of order m·E, and every predictor k·E operations a token.
@@ -53,16 +56,19 @@ def fit_factorised(
     counts : Counts
         Of the trace, in the expert view, with the contexts nothing, layer −1 and token −1.
     alpha : str or float
-    orders : sequence of int
-        How many layers back to look; the chain keeps a model of each.
+    orders : sequence of int, optional
+        How many layers back predictors on layers alone look, of the registered numbers (all); the chain keeps a
+        model of each.
     memory : int
         Bytes, roughly; one target is fitted whatever it takes.
     threads : int, optional
-    progress : callable(what, done, in_all)
+        All cores by default.
+    progress : callable(what, done, total)
 
     Returns
     -------
-    The board, all of whose predictors of a target are scored on the same tokens; and the chain.
+    tuple of PredictionScore, FactorisedChain
+        All predictors of a target are scored on the same tokens.
 
     Raises
     ------
@@ -71,26 +77,23 @@ def fit_factorised(
     """
     if counts.states != "expert" or np.count_nonzero(counts.tokens) < 2:
         raise RoutestatError(
-            "the factorised chain wants counts of experts, of two or more groups of documents; "
+            "the factorised chain needs counts of experts, of two or more groups of documents; "
             f"got {np.count_nonzero(counts.tokens)} groups, counted by {counts.states}"
         )
-    if not orders or min(orders) < 1:
-        raise RoutestatError(f"orders: wanted layers back, 1 or more, got {tuple(orders)}")
-    folds, orders = assign_folds(counts), sorted(set(orders))
-    threads = threads or os.cpu_count() or 1
+    specs, folds = tempered_specs(orders), assign_folds(counts)
+    beside = further_tables(trace, counts, threads)
+    models = _loads(counts, folds, alpha)
+    plans = [plan_target(counts.routers, place, specs) for place in range(len(counts.routers))]
+    parts = list(parts_in_memory(plans, int(folds.max()) + 1, memory))
     board: list[PredictionScore] = []
-    models: dict[tuple[int, int], tuple[Floats, Floats]] = _loads(counts, folds, alpha)
-    plans = [_Plan.of(counts.routers, place, orders) for place in range(len(counts.routers))]
-    parts = list(_parts(plans, int(folds.max()) + 1, memory))
     for number, part in enumerate(parts):
-        said = [
+        stages = [
             f"{what} (part {number + 1} of {len(parts)})" if len(parts) > 1 else what
             for what in ("counting for predictors", "fitting predictors", "scoring predictors")
         ]
-        predictors = _fit_part(trace, counts, part, folds, alpha, threads, models, said, progress)
-        sums = count_decisions(
-            trace, predictors, folds, threads, lambda *at, what=said[2]: progress(what, *at)
-        )
+        fit = _PartFit(trace, counts, part, folds, alpha, threads, beside)
+        predictors = fit.predictors(models, progress, stages)
+        sums = count_decisions(trace, predictors, folds, threads, partial(progress, stages[2]))
         board += expert_board(counts, predictors, sums, [plan.target for plan in part])
     chain = FactorisedChain(
         tuple(router.layer for router in counts.routers),
@@ -104,160 +107,92 @@ def fit_factorised(
 
 
 @dataclass(frozen=True, slots=True)
-class _Entry:
-    """One predictor: its name, and the design, the number of its sources and the kind it is fitted as."""
+class _PartFit:
+    """The fit of some targets together, in one pass over the trace."""
 
-    name: str
-    design: int
-    width: int
-    kind: str
-    fallback: str
+    trace: Trace
+    counts: Counts
+    plans: Sequence[TargetPlan]
+    folds: NDArray[np.int64]
+    alpha: str | float
+    threads: int | None
+    beside: Tables
 
-
-@dataclass(frozen=True, slots=True)
-class _Plan:
-    """Everything that is fitted for one target; the first design looks at layers, where there are any."""
-
-    place: int
-    target: Router
-    designs: tuple[Design, ...]
-    entries: tuple[_Entry, ...]
-
-    @classmethod
-    def of(cls, routers: Sequence[Router], place: int, orders: Sequence[int]) -> "_Plan":
-        """The plan for the router at a place of the list."""
-        target = routers[place]
-        before = tuple((routers[place - back], 0) for back in range(1, min(max(orders), place) + 1))
-        previous = (target, 1)
+    def predictors(self, models: Models, tick: Tick, stages: Sequence[str]) -> list[LinearPredictor]:
+        """Return the predictors of the targets; their models for the chain are added to `models`."""
+        wanted = [(plan, at) for plan in self.plans for at in range(len(plan.designs))]
+        # Designs without sources keep tokens that loads are tempered with.
         designs = [
-            Design(target, before),
-            Design(target, (previous, *before[:1])),
-            Design(target, (previous, (target, 2))),
+            *(plan.designs[at] for plan, at in wanted),
+            *(Design(plan.target, ()) for plan in self.plans),
         ]
-        entries, shorter = [], ""
-        for order in orders if before else ():
-            stem = f"layers-{order}" if order > 1 else "layer-1"
-            for kind in (BAYES, RIDGE, FACTORISED) if order <= 2 else (RIDGE, FACTORISED):
-                fallback = f"{shorter}-{kind}" if shorter else "popularity"
-                entries.append(_Entry(f"{stem}-{kind}", 0, min(order, place), kind, fallback))
-            shorter = stem
-        for kind in (BAYES, FACTORISED):
-            entries.append(_Entry(f"previous-token-{kind}", 1, 1, kind, "popularity"))
-        two = f"previous-two-tokens-{FACTORISED}"
-        entries.append(_Entry(two, 2, 2, FACTORISED, f"previous-token-{FACTORISED}"))
-        for kind in (BAYES, RIDGE, FACTORISED) if before else ():
-            fallback = f"layer-1-{kind}" if 1 in orders else "popularity"
-            entries.append(_Entry(f"layer-1-previous-token-{kind}", 1, 2, kind, fallback))
-        return cls(place, target, tuple(designs), tuple(entries))
-
-    def asked(self, design: int) -> dict[int, list[str]]:
-        """Kinds by width, of one of the designs."""
-        widths: dict[int, dict[str, None]] = {}
-        for entry in self.entries:
-            if entry.design == design:
-                widths.setdefault(entry.width, {})[entry.kind] = None
-        return {width: list(kinds) for width, kinds in widths.items()}
-
-    def size(self, n_folds: int) -> int:
-        """Bytes of tables, of their copies while fitting, and of the predictors, roughly."""
-        experts, cells = self.target.n_experts, 0
-        for features in (design.offsets[-1] for design in self.designs):
-            cells += 3 * features * (features + experts)
-        for entry in self.entries:
-            cells += 2 * self.designs[entry.design].offsets[entry.width] * experts
-        return 8 * n_folds * cells
-
-
-def _parts(plans: Sequence[_Plan], n_folds: int, memory: int) -> Iterator[list[_Plan]]:
-    part: list[_Plan] = []
-    for plan in plans:
-        if part and sum(p.size(n_folds) for p in part) + plan.size(n_folds) > memory:
-            yield part
-            part = []
-        part.append(plan)
-    yield part
-
-
-def _fit_part(
-    trace: Trace,
-    counts: Counts,
-    part: Sequence[_Plan],
-    folds: NDArray[np.int64],
-    alpha: str | float,
-    threads: int,
-    models: dict[tuple[int, int], tuple[Floats, Floats]],
-    said: Sequence[str],
-    progress: Callable[[str, int, int], None],
-) -> list[LinearPredictor]:
-    """The predictors of some targets, whose models for the chain are added to `models`."""
-    wanted = [(plan, at) for plan in part for at, design in enumerate(plan.designs) if plan.asked(at)]
-    # Designs without sources keep tokens that loads are tempered with.
-    designs = [*(plan.designs[at] for plan, at in wanted), *(Design(plan.target, ()) for plan in part)]
-    tables = count_moments(
-        trace, designs, folds, threads=threads, progress=lambda *at: progress(said[0], *at)
-    )
-    targets = [plan.target for plan in part]
-    loads = {target.name: _per_fold(counts, target, folds) for target in targets}
-    tempered = {
-        table.design.target.name: fit_load(table, loads[table.design.target.name], alpha).bias
-        for table in tables[len(wanted) :]
-    }
-    del tables[len(wanted) :]
-    simple = linear_predictors(counts, folds, alpha, targets=targets, tempered=tempered)
-    fits: dict[tuple[int, int], dict[tuple[int, str], Tempered]] = {}
-    with ThreadPoolExecutor(threads) as pool:
-        todo = [
-            pool.submit(fit_tempered, table, plan.asked(at), alpha, at == 0, loads[plan.target.name])
-            for table, (plan, at) in zip(tables, wanted, strict=True)
-        ]
+        counted = count_moments(
+            self.trace, designs, self.folds, threads=self.threads, progress=partial(tick, stages[0])
+        )
+        tables, alone = counted[: len(wanted)], counted[len(wanted) :]
+        del counted
+        targets = [plan.target for plan in self.plans]
+        loads = {target.name: _per_fold(self.counts, target, self.folds) for target in targets}
+        tempered = {
+            table.design.target.name: fit_load(table, loads[table.design.target.name], self.alpha).bias
+            for table in alone
+        }
+        simple = linear_predictors(
+            self.counts, self.folds, self.alpha, targets=targets, tempered=tempered, beside=self.beside
+        )
+        waiting: list[Moments | None] = list(tables)
         del tables
-        for done, (plan, at) in enumerate(wanted):
-            progress(said[1], done, len(wanted))
-            fits[plan.place, at] = todo[done].result()
-        progress(said[1], len(wanted), len(wanted))
-    predictors = []
-    for plan in part:
-        own = [p for p in simple if p.target == plan.target]
-        predictors += _predictors(plan, own, fits)
-        for (width, _), fit in fits.get((plan.place, 0), {}).items():
-            if fit.whole is not None:
-                models[plan.place, width] = fit.whole
-    return predictors
+
+        def fit(at: int) -> dict[tuple[int, str], Tempered]:
+            table, waiting[at] = waiting[at], None
+            plan, design = wanted[at]
+            assert table is not None
+            return fit_tempered(
+                table, plan.kinds(design), self.alpha, design == plan.chain, loads[plan.target.name]
+            )
+
+        jobs = [partial(fit, at) for at in range(len(wanted))]
+        fitted = in_threads(jobs, self.threads, tick, stages[1])
+        fits = {(plan.place, at): found for (plan, at), found in zip(wanted, fitted, strict=True)}
+        predictors = []
+        for plan in self.plans:
+            predictors += _predictors(plan, [p for p in simple if p.target == plan.target], fits)
+            for (width, _), found in fits.get((plan.place, plan.chain), {}).items():
+                if found.whole is not None:
+                    models[plan.place, width] = found.whole
+        return predictors
 
 
 def _predictors(
-    plan: _Plan,
+    plan: TargetPlan,
     simple: Sequence[LinearPredictor],
     fits: Mapping[tuple[int, int], Mapping[tuple[int, str], Tempered]],
 ) -> list[LinearPredictor]:
-    """The simple predictors of a target and those of its plan; what could not be fitted is its fallback renamed."""
+    """Return the predictors of a target; one that could not be fitted is its fallback under its own name."""
     named = {p.name: p for p in simple}
-    for entry in plan.entries:
-        fallback = named[entry.fallback]
-        fit = fits[plan.place, entry.design].get((entry.width, entry.kind))
+    for model in plan.models:
+        fallback = named[model.fallback]
+        fit = fits[plan.place, model.design].get((model.width, model.kind))
         if fit is None:
-            named[entry.name] = replace(fallback, name=entry.name)
+            named[model.name] = replace(fallback, name=model.name)
             continue
-        sources = plan.designs[entry.design].sources[: entry.width]
-        named[entry.name] = LinearPredictor(
-            entry.name, plan.target, sources, fit.bias, fit.weights, "log-weight", fallback
+        sources = plan.designs[model.design].sources[: model.width]
+        named[model.name] = LinearPredictor(
+            model.name, plan.target, sources, fit.bias, fit.weights, "log-weight", fallback
         )
     return list(named.values())
 
 
-def _loads(
-    counts: Counts, folds: NDArray[np.int64], alpha: str | float
-) -> dict[tuple[int, int], tuple[Floats, Floats]]:
+def _loads(counts: Counts, folds: NDArray[np.int64], alpha: str | float) -> Models:
     """Models of order 0: log weights at which every expert is chosen as often as it was, for layers with data."""
-    rule = "perks" if isinstance(alpha, str) else alpha
-    models = {}
+    models: Models = {}
     for place, router in enumerate(counts.routers):
         own = _per_fold(counts, router, folds)
         total = own.sum(axis=0)
         if not total.any():
             continue
         rows = np.concatenate([total[None], total - own])
-        prior = resolve_alpha(rows[:1], rule)
+        prior = resolve_alpha(rows[:1], alpha)
         share = (rows + prior) / (rows.sum(axis=1, keepdims=True) + prior.sum())
         weights = np.zeros((len(rows), 0, router.n_experts))
         models[place, 0] = (fit_log_weights(router.top_k * share, router.top_k), weights)

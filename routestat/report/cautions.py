@@ -10,8 +10,9 @@ from typing import Any
 
 from markupsafe import Markup
 
+from routestat.report.numbers import NONE
+
 MARKS = "*†‡§¶‖"
-NONE = "–"
 # As `number` writes them: 12,345.6 and 1.23×10⁻⁵.
 _NUMBER = re.compile(r"\d+(?:,\d{3})*(?:\.\d+)?(?:×10[⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+)?")
 _PLAIN = str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789")

@@ -1,43 +1,17 @@
 """How long the memory is, in sentences: the answer first, then what it rests on."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 
 from routestat.inference.base.estimate import Estimate
 from routestat.inference.base.score_test import few_groups
 from routestat.inference.markov.horizons import Horizons
 from routestat.inference.markov.order_selection import LEAST_BITS, is_clear
+from routestat.study.contexts import context_spec
 from routestat.study.memory import Memory
 from routestat.traces.number_ranges import span
 
-#: Contexts in words, for tables and legends.
-GIVEN: Mapping[str, str] = {
-    "nothing": "nothing",
-    "layer-1": "layer before",
-    "layer-2,layer-1": "two layers before",
-    "layer-3,layer-2,layer-1": "three layers before",
-    "layer-4,layer-3,layer-2,layer-1": "four layers before",
-    "token-1": "token before",
-    "token-2,token-1": "two tokens before",
-    "layer-1,token-1": "layer and token before",
-    "token id": "token id",
-    "token id,layer-1": "token id, layer before",
-    "token id,layer-1,token-1": "token id, layer and token before",
-}
-#: What a context is measured against: the longest shorter one of its kind.
-SHORTER: Mapping[str, str] = {
-    "layer-1": "nothing",
-    "layer-2,layer-1": "layer-1",
-    "layer-3,layer-2,layer-1": "layer-2,layer-1",
-    "layer-4,layer-3,layer-2,layer-1": "layer-2,layer-1",
-    "token-1": "nothing",
-    "token-2,token-1": "token-1",
-    "layer-1,token-1": "layer-1",
-    "token id": "nothing",
-    "token id,layer-1": "token id",
-    "token id,layer-1,token-1": "token id,layer-1",
-}
 #: Of the tokens with a known target; where fewer have the whole context a gain is largely that of a shorter one.
 MOST_KNOWN = 0.95
 _UNTOLD = (
@@ -59,7 +33,7 @@ def share_known(memory: Memory, context: str) -> float:
     return sum(part for part, _ in parts) / sum(n for _, n in parts) if parts else math.nan
 
 
-def reading(memory: Memory) -> list[str]:
+def memory_sentences(memory: Memory) -> list[str]:
     """How long the memory is, in bits, and how sure that is: eight sentences at most, the answer first."""
     names = [name for name in names_of(memory) if _known(memory, name)]
     if "nothing" not in names:
@@ -75,7 +49,7 @@ def reading(memory: Memory) -> list[str]:
 
 def _answer(memory: Memory, names: Sequence[str]) -> str:
     """How many layers, by the same rule that chooses an order: each must gain clearly over the one chosen below."""
-    ladder = [name for name in names if name.startswith("layer-") and "token" not in name]
+    ladder = [name for name in names if context_spec(name).n_layers and not context_spec(name).has_tokens]
     if not ladder and "layer-1" in names_of(memory):
         return "No token has the layer before known, so whether there is memory over layers cannot be told."
     if not ladder:
@@ -84,10 +58,10 @@ def _answer(memory: Memory, names: Sequence[str]) -> str:
     for name in ladder:
         if is_clear(memory.mean_gain(name, chosen)):
             chosen = name
-    length, asked = _order(chosen), _order(ladder[-1])
+    length, longest = (context_spec(name).n_layers for name in (chosen, ladder[-1]))
     if not length:
         said = "These documents show no memory over layers"
-    elif length == asked:
+    elif length == longest:
         said = f"Over layers the memory is {_many(length, 'layer')} long or longer: no more could be asked"
     else:
         said = f"Over layers the memory is {_many(length, 'layer')} long, as far as these documents tell"
@@ -119,15 +93,11 @@ def _layer_before(memory: Memory, names: Sequence[str]) -> str:
 
 def _farther(memory: Memory, names: Sequence[str]) -> str:
     """What layers farther back add, each against the next shorter context; empty where there are none."""
-    subjects = {
-        "layer-2,layer-1": "the layer two before",
-        "layer-3,layer-2,layer-1": "the layer three before",
-        "layer-4,layer-3,layer-2,layer-1": "the pair of layers three and four before",
-    }
-    gains = {name: memory.mean_gain(name, SHORTER[name]) for name in names if name in subjects}
+    specs = [context_spec(name) for name in names if context_spec(name).subject]
+    gains = {spec: memory.mean_gain(spec.name, spec.shorter) for spec in specs}
     if not gains:
         return ""
-    said = "; ".join(f"{subjects[name]} {_saves(gain)}" for name, gain in gains.items())
+    said = "; ".join(f"{spec.subject} {_saves(gain)}" for spec, gain in gains.items())
     # Only back-off fits a law to each layer on its own; a factorised chain may lack what its shorter one cannot say.
     if not memory.layers[-1].scores.fitted and any(map(is_clear, gains.values())):
         said += (
@@ -165,7 +135,9 @@ def _partly_said(memory: Memory, names: Sequence[str]) -> str:
     """Which contexts many tokens do not have; empty where there are none."""
     shares = {name: share_known(memory, name) for name in names}
     partly = [
-        f"{100 * share:.3g} % have the {GIVEN[name]}" for name, share in shares.items() if share < MOST_KNOWN
+        f"{100 * share:.3g} % have the {context_spec(name).words}"
+        for name, share in shares.items()
+        if share < MOST_KNOWN
     ]
     if not partly:
         return ""
@@ -253,7 +225,3 @@ def _shown(value: float) -> str:
 def _many(count: int, noun: str) -> str:
     words = {1: "one", 2: "two", 3: "three", 4: "four"}
     return f"{words[count]} {noun}{'' if count == 1 else 's'}"
-
-
-def _order(context: str) -> int:
-    return context.count("layer-")

@@ -1,12 +1,12 @@
-"""How evenly the experts of one router are loaded, with intervals that are right on dependent tokens."""
+"""How evenly the experts of one router are loaded, with intervals that allow for dependent tokens."""
 
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
 
 from routestat.errors import RoutestatError
+from routestat.inference.base.estimate import proportions
 from routestat.inference.base.tables import read_only, whole_counts
 from routestat.inference.base.units import too_few
 
@@ -34,12 +34,11 @@ class Balance:
     coefficient_of_variation : float
         Standard deviation of the loads (divisor n: the experts are all there are) over their mean.
     dead_experts : tuple of int
-        Experts with a count of zero in these tokens; a longer trace may yet use them. Empty when there were
-        no tokens, because then nothing was seen to be unused.
+        Experts with a count of zero in these tokens; a longer trace may use them. Empty when there were no tokens.
     n_tokens, n_groups, top_k : int
         Tokens; groups that hold at least one token; experts per token.
     reason : str or None
-        Why figures are NaN, if they are.
+        Why values are NaN, if they are.
     """
 
     load: NDArray[np.float64]
@@ -57,6 +56,7 @@ class Balance:
     reason: str | None = None
 
     def __post_init__(self) -> None:
+        """Make the arrays read-only."""
         for name in ("load", "share", "load_low", "load_high"):
             read_only(getattr(self, name))
 
@@ -101,7 +101,8 @@ def load_balance(counts: ArrayLike, tokens: ArrayLike, top_k: int) -> Balance:
     totals = counts.sum(axis=0)
     load = totals / n_tokens
     share = totals / (n_tokens * top_k)
-    low, high = _interval(counts, tokens, load)
+    found = proportions(counts, tokens, _LEVEL)
+    low, high = np.clip(found.low, 0.0, 1.0), np.clip(found.high, 0.0, 1.0)
     used = share[share > 0]
     return Balance(
         load=load,
@@ -120,25 +121,10 @@ def load_balance(counts: ArrayLike, tokens: ArrayLike, top_k: int) -> Balance:
     )
 
 
-def _interval(
-    counts: NDArray[np.int64], tokens: NDArray[np.int64], load: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Lower and upper end of the ratio interval, [expert] each."""
-    n_groups, n_tokens = np.count_nonzero(tokens), tokens.sum()
-    if too_few(tokens):
-        return np.full(load.shape, np.nan), np.full(load.shape, np.nan)
-    # Empty groups add nothing to the sum, but must not be counted as evidence in G.
-    scores = counts - load * tokens[:, None]
-    error = np.sqrt(n_groups / (n_groups - 1) * (scores**2).sum(axis=0)) / n_tokens
-    half = stats.t.ppf((1 + _LEVEL) / 2, n_groups - 1) * error
-    half[(load == 0) | (load == 1)] = np.nan
-    return np.clip(load - half, 0, 1), np.clip(load + half, 0, 1)
-
-
 def _checked(
     counts: ArrayLike, tokens: ArrayLike, top_k: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:
-    """The input as whole numbers that agree with one another."""
+    """Return the input as whole numbers that agree with one another."""
     counts, tokens = _whole(counts, "counts", 2), _whole(tokens, "tokens", 1)
     if len(counts) != len(tokens):
         raise RoutestatError(

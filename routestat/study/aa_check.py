@@ -1,8 +1,6 @@
 """The A/A check of one trace: do its tests hold their level in cases without an effect, made of its own documents?"""
 
-import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -22,7 +20,7 @@ from routestat.inference.level_checks.level_check import (
     trust,
 )
 from routestat.inference.level_checks.null_p_values import PValues, independence_p_values, order_p_values
-from routestat.study.decomposition import Tick
+from routestat.progress import Tick, in_threads, silent
 
 #: Made documents, of two documents each, below which no clustered test has a p-value.
 FEWEST_MADE = 6
@@ -71,7 +69,11 @@ class AACheck:
 
 
 def check_levels(
-    counts: Counts, sample: Sample, rng: np.random.Generator, tick: Tick = lambda what, done, total: None
+    counts: Counts,
+    sample: Sample,
+    rng: np.random.Generator,
+    tick: Tick = silent,
+    threads: int | None = None,
 ) -> AACheck:
     """Check the tests of loads, independence and order on cases made of these documents.
 
@@ -82,7 +84,8 @@ def check_levels(
     sample : Sample
         Whole documents of it.
     rng : numpy.random.Generator
-    tick : callable(what, done, in_all)
+    tick : callable(what, done, total)
+    threads : int, optional
     """
     what, routers = "checking tests where nothing is to be found", counts.routers
     tick(what, 0, 1)
@@ -108,7 +111,10 @@ def check_levels(
             partial(order_p_values, sample, routers[at - 2], routers[at - 1], routers[at], next(own), draws)
             for at in ends
         ]
-    found = _run(jobs, lambda done, total: tick(what, done, total))
+    # Side by side, all of both families; each job has its own random numbers.
+    every = [job for own in jobs.values() for job in own]
+    results = iter(in_threads(every, threads, tick, what))
+    found = {family: [next(results) for _ in own] for family, own in jobs.items()}
     checks = [loads_check(halves)]
     for family, parts in found.items():
         if family in reasons:
@@ -167,20 +173,3 @@ def _share(draws: int, counts: Counts, sample: Sample, layers: int) -> int:
     made, rows = min(sample.n_documents, MOST_UNITS) // 2, min(len(sample) // 2, MOST_ROWS)
     work = min(made, sample.groups) * _size(counts) ** 2 + rows * per_token
     return -(-max(FEWEST_DRAWS, min(draws, MOST_WORK // max(work, 1))) // layers)
-
-
-def _run(
-    jobs: dict[str, list[Callable[[], PValues]]], progress: Callable[[int, int], None]
-) -> dict[str, list[PValues]]:
-    """All jobs by family, side by side; each has random numbers of its own."""
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        futures = {family: [pool.submit(job) for job in own] for family, own in jobs.items()}
-        waiting = [job for own in futures.values() for job in own]
-        try:
-            for done, _ in enumerate(as_completed(waiting)):
-                progress(done + 1, len(waiting) + 1)
-        except BaseException:
-            # Ctrl-C shall not wait for what has not begun.
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-    return {family: [job.result() for job in own] for family, own in futures.items()}

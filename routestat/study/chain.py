@@ -1,35 +1,30 @@
-"""From counts to the fitted chain."""
+"""The fitted chain of a trace, the scores of its predictors, and its full posterior."""
 
 from collections.abc import Sequence
+from functools import partial
+
+import numpy as np
 
 from routestat.counting.context import Context
 from routestat.counting.counts import Counts, count
+from routestat.counting.document_sample import Sample
+from routestat.counting.strata import count_strata
+from routestat.errors import RoutestatError
+from routestat.forecast.board import expert_board, further_tables, state_board
+from routestat.forecast.factorised import FactorisedChain
+from routestat.forecast.factorised_fit import fit_factorised
+from routestat.forecast.scores import PredictionScore
+from routestat.inference.bayes.results import FullBayes
 from routestat.inference.markov.chain import Chain, fit_chain
 from routestat.inference.markov.second_order import MOST_CELLS, SecondOrderStep, fit_second_order
 from routestat.inference.smoothing.backoff_strength import BackoffParameters
-from routestat.study.decomposition import Tick
+from routestat.progress import Tick, silent
+from routestat.study.layers import selected_layers
+from routestat.study.memory import Memory
 from routestat.traces.store import Trace
 
-
-def chain_of(
-    counts: Counts,
-    alpha: str | float,
-    second: Sequence[SecondOrderStep | None] = (),
-    orders: Sequence[int] = (),
-) -> Chain:
-    """The chain through all counted routers.
-
-    Parameters
-    ----------
-    counts : Counts
-        With the contexts nothing and layer −1.
-    alpha : str or float
-    second : sequence of SecondOrder or None
-        One per gap, from `second_orders`; none for order 1 throughout.
-    orders : sequence of int
-        One per gap; order 1 unless told otherwise.
-    """
-    return fit_chain(counts, alpha=alpha, second=second, orders=orders)
+#: Full Bayes models states; the k experts of a token in the expert view are not independent draws.
+NEEDS_STATES = "--bayes full wants states: k experts of a token are no independent draws; leave it out"
 
 
 def second_orders(
@@ -38,7 +33,8 @@ def second_orders(
     alpha: str | float,
     wanted: Sequence[bool],
     strengths: Sequence[BackoffParameters | None] = (),
-    tick: Tick = lambda what, done, total: None,
+    tick: Tick = silent,
+    threads: int | None = None,
 ) -> tuple[SecondOrderStep | None, ...]:
     """Count and fit steps of order 2, one entry per gap; None where not wanted, or of too many states.
 
@@ -50,32 +46,134 @@ def second_orders(
         Of the state view.
     alpha : str or float
     wanted : sequence of bool
-        One per gap; the first has no layer two before.
-    strengths : sequence of Strength or None
-        One per gap, as held-out documents have told them; those of greatest evidence unless given.
+        One per gap; the first gap has no layer two before its target.
+    strengths : sequence of BackoffParameters or None
+        One per gap, as estimated on held-out documents; by default those of greatest evidence.
+    tick : callable(what, done, total)
+    threads : int, optional
     """
     routers = counts.routers
     sizes = [router.alphabet.size for router in routers]
-    able = [
+    fits = [
         want and gap > 0 and sizes[gap - 1] * sizes[gap] * sizes[gap + 1] <= MOST_CELLS
         for gap, want in enumerate(wanted)
     ]
-    if counts.states != "subset" or not any(able):
+    if counts.states != "subset" or not any(fits):
         return (None,) * len(wanted)
-    chosen = None if len(routers) == len(trace.meta.routers) else [router.layer for router in routers]
     tables = count(
         trace,
-        chosen,
+        selected_layers(trace, counts),
         contexts=[Context.layer(2, 1)],
         groups=1,
         states="subset",
-        progress=lambda done, total: tick("counting two layers back", done, total),
+        threads=threads,
+        progress=partial(tick, "counting two layers back"),
     )
     fitted: list[SecondOrderStep | None] = []
-    for gap, do in enumerate(able):
-        tick("fitting order 2", gap, len(able))
-        table = tables.table(Context.layer(2, 1), routers[gap + 1])[0] if do else None
-        told = strengths[gap] if strengths else None
-        fitted.append(None if table is None else fit_second_order(table, alpha, told))
-    tick("fitting order 2", len(able), len(able))
+    for gap, fit in enumerate(fits):
+        tick("fitting order 2", gap, len(fits))
+        table = tables.table(Context.layer(2, 1), routers[gap + 1])[0] if fit else None
+        strength = strengths[gap] if strengths else None
+        fitted.append(None if table is None else fit_second_order(table, alpha, strength))
+    tick("fitting order 2", len(fits), len(fits))
     return tuple(fitted)
+
+
+def chain_of_trace(
+    trace: Trace,
+    counts: Counts,
+    alpha: str | float,
+    order: int | None,
+    memory: Memory,
+    tick: Tick = silent,
+    threads: int | None = None,
+) -> Chain:
+    """Fit the chain of the given order, or of the orders chosen on held-out documents.
+
+    Parameters
+    ----------
+    trace : Trace
+    counts : Counts
+    alpha : str or float
+    order : int, optional
+        Of all gaps; by default each gap has the order chosen in `memory`.
+    memory : Memory
+    tick : callable(what, done, total)
+    threads : int, optional
+    """
+    tick("fitting the chain", 0, 1)
+    gaps = len(counts.routers) - 1
+    orders = [order] * gaps if order is not None else list(memory.orders) or [1] * gaps
+    if counts.states == "expert":
+        orders = [1] * gaps
+    wanted = [one == 2 for one in orders]
+    second = second_orders(trace, counts, alpha, wanted, memory.strengths, tick, threads)
+    # The first gap has no layer two before it, and wide alphabets have no tables of order 2.
+    orders = [1 if one == 2 and fitted is None else one for one, fitted in zip(orders, second, strict=True)]
+    chain = fit_chain(counts, alpha=alpha, second=second, orders=orders)
+    tick("fitting the chain", 1, 1)
+    return chain
+
+
+def score_predictors(
+    trace: Trace, counts: Counts, alpha: str | float, tick: Tick = silent, threads: int | None = None
+) -> tuple[tuple[PredictionScore, ...], FactorisedChain | None]:
+    """Score all predictors of the view on held-out groups, and return the factorised chain of the expert view.
+
+    Parameters
+    ----------
+    trace : Trace
+        Read again in the expert view.
+    counts : Counts
+    alpha : str or float
+    tick : callable(what, done, total)
+    threads : int, optional
+    """
+    if counts.states == "subset":
+        tables = further_tables(trace, counts, threads)
+        return state_board(counts, alpha, partial(tick, "scoring predictors"), tables), None
+    if np.count_nonzero(counts.tokens) < 2:
+        return expert_board(counts, (), {}), None
+    return fit_factorised(trace, counts, alpha, threads=threads, progress=tick)
+
+
+def posterior_of_chain(
+    counts: Counts, sample: Sample, draws: int, rng: np.random.Generator, tick: Tick = silent
+) -> FullBayes:
+    """Sample the full posterior of the chain's concentrations.
+
+    Parameters
+    ----------
+    counts : Counts
+        Of the state view.
+    sample : Sample
+    draws : int
+        Of each of the four chains, after as many tuning draws.
+    rng : numpy.random.Generator
+    tick : callable(what, done, total)
+
+    Raises
+    ------
+    RoutestatError
+        In the expert view.
+    """
+    # PyMC takes seconds to load, and most runs do not use it.
+    from routestat.inference.bayes.sampler import full_bayes  # noqa: PLC0415
+
+    routers = counts.routers
+    if counts.states == "expert":
+        raise RoutestatError(NEEDS_STATES)
+    triples = [
+        count_strata(sample, before, target, via)
+        for before, via, target in zip(routers, routers[1:], routers[2:], strict=False)
+    ]
+    return full_bayes(
+        counts.table(Context(), routers[0]),
+        [counts.table(Context.layer(1), router) for router in routers[1:]],
+        triples,
+        rng,
+        layers=[router.layer for router in routers],
+        draws=draws,
+        tune=draws,
+        progress=partial(tick, "sampling the posterior"),
+    )

@@ -1,9 +1,8 @@
-"""What every context foretells of a layer's choice on unseen documents, and the order of the chain that follows."""
+"""Contexts: how well each predicts a layer's choice on held-out documents, and the order of the chain."""
 
-import os
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -17,62 +16,123 @@ from routestat.inference.markov.order_score_test import clustered_order
 from routestat.inference.markov.order_selection import OrderChoice, choose_order
 from routestat.inference.markov.order_tests import OrderTests, order_tests
 from routestat.inference.smoothing.context_counts import TokenRows
-from routestat.inference.smoothing.held_out import HeldOut, NestedContexts, held_out
-from routestat.study.decomposition import Tick
+from routestat.inference.smoothing.held_out import HeldOut, held_out
+from routestat.progress import Tick, in_threads, silent
 from routestat.traces.metadata import Router
 
-#: Ladders of contexts by name, from the shortest on; each asks for the columns that it names.
-LADDERS: Mapping[str, NestedContexts] = {
-    "nothing": [()],
-    "layer-1": [(), ("layer-1",)],
-    "layer-2,layer-1": [(), ("layer-1",), ("layer-1", "layer-2")],
-    "layer-3,layer-2,layer-1": [
-        (),
-        ("layer-1",),
-        ("layer-1", "layer-2"),
-        ("layer-1", "layer-2", "layer-3"),
-    ],
-    "token-1": [(), ("token-1",)],
-    "token-2,token-1": [(), ("token-1",), ("token-1", "token-2")],
-    "layer-1,token-1": [(), ("layer-1",), ("layer-1", "token-1")],
-    "token id": [(), ("token id",)],
-    "token id,layer-1": [(), ("layer-1",), ("layer-1", "token id")],
-    "token id,layer-1,token-1": [
-        (),
-        ("layer-1",),
-        ("layer-1", "token id"),
-        ("layer-1", "token id", "token-1"),
-    ],
-}
+
+@dataclass(frozen=True)
+class ContextSpec:
+    """One context that a choice is predicted from.
+
+    Attributes
+    ----------
+    name : str
+        In results.json.
+    columns : tuple of str
+        The variables of the context, in the order in which back-off adds them.
+    words : str
+        For tables and legends, after "given".
+    shorter : str
+        The context that it is compared with: the longest shorter one of its kind; empty for the empty context.
+    subject : str
+        What it adds to `shorter`, as the subject of a sentence; empty if no sentence reports it in this way.
+    """
+
+    name: str
+    columns: tuple[str, ...]
+    words: str
+    shorter: str = ""
+    subject: str = ""
+
+    @property
+    def nested(self) -> list[tuple[str, ...]]:
+        """The contexts that back-off passes through, the empty one first."""
+        return [self.columns[:n] for n in range(len(self.columns) + 1)]
+
+    @property
+    def n_layers(self) -> int:
+        """How many earlier layers the context has."""
+        return sum(column.startswith("layer-") for column in self.columns)
+
+    @property
+    def has_tokens(self) -> bool:
+        """Whether the context has an earlier token or the token id."""
+        return any(column.startswith("token") for column in self.columns)
+
+
+_SPECS = (
+    ContextSpec("nothing", (), "nothing"),
+    ContextSpec("layer-1", ("layer-1",), "layer before", "nothing"),
+    ContextSpec(
+        "layer-2,layer-1", ("layer-1", "layer-2"), "two layers before", "layer-1",
+        "the layer two before",
+    ),
+    ContextSpec(
+        "layer-3,layer-2,layer-1", ("layer-1", "layer-2", "layer-3"), "three layers before", "layer-2,layer-1",
+        "the layer three before",
+    ),
+    ContextSpec(
+        "layer-4,layer-3,layer-2,layer-1", ("layer-1", "layer-2", "layer-3", "layer-4"), "four layers before",
+        "layer-2,layer-1", "the pair of layers three and four before",
+    ),
+    ContextSpec("token-1", ("token-1",), "token before", "nothing"),
+    ContextSpec(
+        "token-2,token-1", ("token-1", "token-2"), "two tokens before", "token-1",
+    ),
+    ContextSpec(
+        "layer-1,token-1", ("layer-1", "token-1"), "layer and token before", "layer-1",
+    ),
+    ContextSpec("token id", ("token id",), "token id", "nothing"),
+    ContextSpec("token id,layer-1", ("layer-1", "token id"), "token id, layer before", "token id"),
+    ContextSpec(
+        "token id,layer-1,token-1", ("layer-1", "token id", "token-1"), "token id, layer and token before",
+        "token id,layer-1",
+    ),
+)  # fmt: skip
+#: All contexts by name, in the order of tables and legends.
+CONTEXTS: Mapping[str, ContextSpec] = {spec.name: spec for spec in _SPECS}
+
+
+def context_spec(name: str) -> ContextSpec:
+    """Return the description of a context, made from its name if it is not in `CONTEXTS`."""
+    if name in CONTEXTS:
+        return CONTEXTS[name]
+    columns = tuple(name.split(","))[::-1]
+    shorter = [spec for spec in CONTEXTS.values() if set(spec.columns) < set(columns)]
+    return ContextSpec(name, columns, name, max(shorter, key=lambda spec: len(spec.columns)).name)
+
+
+#: The contexts of the chain over layers and over tokens, by order.
 OVER_LAYERS = ("nothing", "layer-1", "layer-2,layer-1")
 OVER_TOKENS = ("nothing", "token-1", "token-2,token-1")
-# More rows make the intervals no narrower that matter, and take a second per layer for every 200,000.
+#: More rows hardly narrow the intervals, and take a second per layer for every 200,000.
 MOST_ROWS = 500_000
-# Documents are what intervals rest on: rather parts of so many than fewer of them.
+#: Intervals come from documents: below so many, the beginnings of all are taken instead of fewer documents.
 FEW_DOCUMENTS = 64
-# Redrawn tables: what they say is a yes or no. Wide ones take long, and many tokens to be worth the while.
+#: Resampled tables of the order test, and the widest alphabet for which they are drawn.
 RESAMPLES, MOST_REDRAWN = 99, 64
 
 
 @dataclass(frozen=True)
 class LayerMemory:
-    """What each context foretells of one router's choices.
+    """Held-out scores of every context for one router.
 
     Attributes
     ----------
     target : Router
     scores : HeldOut
-        Under the names of `LADDERS`, those that the trace has columns for.
+        By the names of `CONTEXTS`, those whose columns the trace has.
     over_layers, over_tokens : OrderChoice
-    known : mapping of context to float
-        Share of the tokens whose whole context is known; the others were answered by a shorter one. Not told in the
-        expert view.
     forward_code_gains : tuple of float
-        Of each order over layers over the one below, nats: the code lengths of a forward pass through the groups
-        compared.
-    tests, clustered : OrderTests or None, StratifiedIndependence or None
-        Of order 2 against order 1 over layers, with independent tokens and with documents as units; None for the
-        first two routers, and in the expert view.
+        Code length gained by each order over layers over the order below, in nats, on a forward pass through the
+        groups.
+    tests, clustered : OrderTests, StratifiedIndependence, optional
+        Order 2 against order 1 over layers, with tokens and with documents as the units; None for the first two
+        routers and in the expert view.
+    known : mapping of context to float
+        Share of the tokens whose whole context is known; the others are predicted from a shorter one. Empty in the
+        expert view.
     """
 
     target: Router
@@ -85,7 +145,7 @@ class LayerMemory:
     known: Mapping[str, float] = field(default_factory=dict)
 
     def log_loss(self, context: str) -> Estimate:
-        """Held-out bits per token."""
+        """Return the held-out log loss in bits per token."""
         return ratio(self.scores.bits[context], self.scores.tokens)
 
 
@@ -93,9 +153,10 @@ def score_contexts(
     sample: Sample,
     routers: Sequence[Router],
     rng: np.random.Generator,
-    tick: Tick = lambda what, done, total: None,
+    tick: Tick = silent,
+    threads: int | None = None,
 ) -> tuple[LayerMemory, ...]:
-    """Score all contexts of every router of the state view.
+    """Score all contexts of every router of the state view on held-out groups.
 
     Parameters
     ----------
@@ -104,33 +165,26 @@ def score_contexts(
     routers : sequence of Router
         In order of depth.
     rng : numpy.random.Generator
-        For resampled tables.
+        For resampled tables; each router has its own stream.
+    tick : callable(what, done, total)
+    threads : int, optional
     """
 
     def one(place: int, own: np.random.Generator) -> LayerMemory:
         return _of_layer(sample, routers[: place + 1], own)
 
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        jobs = [pool.submit(one, place, own) for place, own in enumerate(rng.spawn(len(routers)))]
-        try:
-            for done, _ in enumerate(as_completed(jobs)):
-                tick("measuring the memory", done + 1, len(jobs))
-        except BaseException:
-            # Ctrl-C shall not wait for what has not begun.
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-    return tuple(job.result() for job in jobs)
+    jobs = [partial(one, place, own) for place, own in enumerate(rng.spawn(len(routers)))]
+    return in_threads(jobs, threads, tick, "measuring the memory")
 
 
 def _of_layer(sample: Sample, routers: Sequence[Router], rng: np.random.Generator) -> LayerMemory:
     rows = _rows(sample, routers)
-    ladders = {
-        name: ladder
-        for name, ladder in LADDERS.items()
-        if all(column in rows.columns for column in ladder[-1])
+    known_contexts = {
+        name: spec for name, spec in CONTEXTS.items() if all(one in rows.columns for one in spec.columns)
     }
-    over_layers = [name for name in OVER_LAYERS if name in ladders]
-    scores = held_out(rows, ladders, forward=over_layers)
+    over_layers = [name for name in OVER_LAYERS if name in known_contexts]
+    nested = {name: spec.nested for name, spec in known_contexts.items()}
+    scores = held_out(rows, nested, forward=over_layers)
     lengths = [float(scores.forward_bits[name].sum()) * float(np.log(2.0)) for name in over_layers]
     tests = clustered = None
     if len(routers) > 2:
@@ -138,7 +192,7 @@ def _of_layer(sample: Sample, routers: Sequence[Router], rng: np.random.Generato
         clusters = len(np.unique(sample.cluster))
         resamples = RESAMPLES if rows.n_targets <= MOST_REDRAWN else 0
         tests, clustered = order_tests(strata, clusters, rng, resamples=resamples), clustered_order(strata)
-    known = {name: _known(rows, ladder[-1]) for name, ladder in ladders.items()}
+    known = {name: _share_known(rows, spec.columns) for name, spec in known_contexts.items()}
     return LayerMemory(
         routers[-1],
         scores,
@@ -151,20 +205,22 @@ def _of_layer(sample: Sample, routers: Sequence[Router], rng: np.random.Generato
     )
 
 
-def _known(rows: TokenRows, names: Sequence[str]) -> float:
+def _share_known(rows: TokenRows, names: Sequence[str]) -> float:
+    """Return the share of tokens whose whole context is known."""
     if not len(rows):
         return float("nan")
     return float(np.all([rows.columns[name] >= 0 for name in names], axis=0).mean()) if names else 1.0
 
 
 def _choice(scores: HeldOut, names: Sequence[str], known: Mapping[str, float]) -> OrderChoice:
-    """The order, or none where no token's context was ever known: a shorter one answered for it."""
+    """Choose the order; None where no token has any of the longer contexts."""
     choice = choose_order([scores.bits[name] for name in names], scores.tokens)
-    asked = [name for name in names[1:] if known[name] > 0]
-    return choice if asked or len(names) < 2 else replace(choice, chosen=None)
+    scored = [name for name in names[1:] if known[name] > 0]
+    return choice if scored or len(names) < 2 else replace(choice, chosen=None)
 
 
 def _rows(sample: Sample, routers: Sequence[Router]) -> TokenRows:
+    """Collect the target states and the columns of all contexts, with −1 where unknown."""
     target = _states(sample, routers[-1])
     columns = {
         "token-1": _before(target, sample.follows, 1),
@@ -186,7 +242,7 @@ def _rows(sample: Sample, routers: Sequence[Router]) -> TokenRows:
 
 
 def _few_enough(sample: Sample) -> NDArray[np.bool_]:
-    """Which rows to take: whole documents by a hash of their number, or the beginnings of all where they are few."""
+    """Select rows ``[row]``: whole documents by a hash of their number, or the beginnings of all if they are few."""
     every = -(-len(sample) // MOST_ROWS)
     if every < 2:
         return np.ones(len(sample), bool)
@@ -200,13 +256,13 @@ def _few_enough(sample: Sample) -> NDArray[np.bool_]:
 
 
 def _states(sample: Sample, router: Router) -> NDArray[np.int64]:
-    """States ``[row]``, −1 where missing."""
+    """Return the states ``[row]``, −1 where missing."""
     states = sample.columns[router.name].astype(np.int64)
     return np.where(states < router.alphabet.size, states, -1)
 
 
 def _before(states: NDArray[np.int64], follows: NDArray[np.bool_], back: int) -> NDArray[np.int64]:
-    """The state `back` tokens earlier in the same document; −1 where there is none."""
+    """Return the state `back` tokens earlier in the same document ``[row]``, −1 where there is none."""
     known = follows.copy()
     for step in range(1, back):
         known[step:] &= follows[:-step]

@@ -1,33 +1,47 @@
-"""What is asked of all layers at once: every pair of them, experts taken together, and whether documents suffice."""
+"""Layers: their loads, every pair of them, co-activation inside each, and whether there are enough documents."""
 
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from routestat.counting.context import Context
 from routestat.counting.counts import Counts
+from routestat.counting.document_sample import Sample, take_sample
 from routestat.counting.expert_pairs import count_pairs
 from routestat.counting.further_tables import count_further_tables
 from routestat.inference.base.tables import Floats
+from routestat.inference.information.entropy import entropy
 from routestat.inference.sample_size.document_subsets import SampleSize, sample_size
 from routestat.inference.sample_size.unseen_experts import Unseen, unseen
+from routestat.progress import Tick, in_threads, silent
 from routestat.structure.coactivation import NULLS, Coactivation, coactivation, pairs_of_states
 from routestat.structure.layer_map import LayerMap, layer_map
+from routestat.structure.load_balance import Balance, load_balance
 from routestat.structure.profiles import profile_matrix, sorted_loads
-from routestat.study.decomposition import Tick
 from routestat.traces.metadata import Router
 from routestat.traces.store import Trace
 
-# Pairs of layers: of a model of 100 layers all of them.
+#: Pairs of layers of the largest map: all pairs of a model of 100 layers.
 MOST_PAIRS = 5000
+PROFILE_METHODS = ("pearson", "spearman", "kendall", "jensen-shannon")
+
+
+@dataclass(frozen=True)
+class LayerLoad:
+    """The load of one router; `entropy_bits` is of its states, in the expert view of its expert shares."""
+
+    router: Router
+    balance: Balance
+    entropy_bits: float
 
 
 @dataclass(frozen=True)
 class LayerCoactivation:
-    """Co-activation inside one router, against both nulls."""
+    """Co-activation inside one router, against the load of all documents and against each document's own load."""
 
     router: Router
     pooled: Coactivation
@@ -36,7 +50,7 @@ class LayerCoactivation:
 
 @dataclass(frozen=True)
 class LayerSampleSize:
-    """Whether more documents are called for, for one router and the pair of layers that ends in it."""
+    """Whether there are enough documents, for one router and the pair of layers that ends in it."""
 
     router: Router
     enough: SampleSize
@@ -49,60 +63,86 @@ class AcrossLayers:
 
     Attributes
     ----------
-    map : LayerMap or None
-        All pairs of layers; `map_reason` says why not.
+    map : LayerMap, optional
+        All pairs of layers; None for the reason in `map_reason`.
+    map_reason : str
     load_profiles : mapping of method to float array ``[layer, layer]``
-        Sorted loads compared: what no naming of experts changes.
-    within : tuple of LayerCoactivation
-    sufficiency : tuple of LayerSampleSize
+        Similarity of the sorted loads, which does not depend on the labels of the experts.
+    coactivation : tuple of LayerCoactivation
+    sample_size : tuple of LayerSampleSize
         Of the first, the middle and the last pair of layers.
     """
 
     map: LayerMap | None
     map_reason: str
     load_profiles: dict[str, Floats]
-    within: tuple[LayerCoactivation, ...]
-    sufficiency: tuple[LayerSampleSize, ...]
+    coactivation: tuple[LayerCoactivation, ...]
+    sample_size: tuple[LayerSampleSize, ...]
+
+
+def selected_layers(trace: Trace, counts: Counts) -> list[int] | None:
+    """Return the numbers of the counted layers, None for all layers of the trace."""
+    return None if len(counts.routers) == len(trace.meta.routers) else [r.layer for r in counts.routers]
+
+
+def sample_of(trace: Trace, counts: Counts, tick: Tick = silent) -> Sample:
+    """Read whole documents of the counted layers, in the groups of the counts."""
+    layers = selected_layers(trace, counts)
+    return take_sample(trace, layers, counts.groups, progress=partial(tick, "reading tokens"))
+
+
+def load_of_layer(counts: Counts, router: Router) -> LayerLoad:
+    """Measure the load of one router.
+
+    Parameters
+    ----------
+    counts : Counts
+        With the empty context.
+    router : Router
+    """
+    table = counts.table(Context(), router).astype(np.int64)
+    experts = _inclusions(counts, router)
+    tokens = table.sum(axis=1) // (1 if counts.states == "subset" else router.top_k)
+    total = table.sum(axis=0)
+    bits = entropy(total) if total.any() else float("nan")
+    return LayerLoad(router, load_balance(experts, tokens, router.top_k), bits)
 
 
 def measure_across_layers(
     trace: Trace,
     counts: Counts,
     rng: np.random.Generator,
-    tick: Tick = lambda what, done, total: None,
+    tick: Tick = silent,
+    threads: int | None = None,
 ) -> AcrossLayers:
-    """Ask of all layers.
+    """Measure all pairs of layers, co-activation and sample sizes.
 
     Parameters
     ----------
     trace : Trace
-        Read again for the pairs of layers that are not neighbours and, in the expert view, for the experts that a
-        token takes together.
+        Read again for the pairs of layers that are not adjacent and, in the expert view, for pairs of experts.
     counts : Counts
-        With the contexts nothing and layer −1.
+        With the empty context and layer −1.
     rng : numpy.random.Generator
         Draws subsets of documents.
+    tick : callable(what, done, total)
+    threads : int, optional
     """
-    with ThreadPoolExecutor(1) as pool:
-        # Arrays are large enough for two threads to work side by side.
-        mapped = pool.submit(_map, trace, counts, tick)
-        within = _within(trace, counts, tick)
-        found, reason = mapped.result()
-    loads = [_experts(counts, router).sum(axis=0) for router in counts.routers]
+    jobs: list[Callable[[], Any]] = [
+        partial(_map, trace, counts, tick, threads),
+        partial(_coactivation, trace, counts, tick),
+    ]
+    (found, reason), coactivated = in_threads(jobs, threads)
+    loads = [_inclusions(counts, router).sum(axis=0) for router in counts.routers]
     profiles = {}
     if len(loads) > 1 and all(load.any() for load in loads):
-        # Of routers with different numbers of experts the shorter profiles are filled up with zeros.
-        sorted_ = sorted_loads(loads, max(len(load) for load in loads))
-        methods = ("pearson", "spearman", "kendall", "jensen-shannon")
-        profiles = {method: profile_matrix(sorted_, method, diagonal=False) for method in methods}
-    return AcrossLayers(found, reason, profiles, within, _sufficiency(counts, rng, tick))
+        # Profiles of routers with fewer experts are padded with zeros.
+        padded = sorted_loads(loads, max(len(load) for load in loads))
+        profiles = {method: profile_matrix(padded, method, diagonal=False) for method in PROFILE_METHODS}
+    return AcrossLayers(found, reason, profiles, coactivated, _sample_sizes(counts, rng, tick))
 
 
-def _chosen(trace: Trace, counts: Counts) -> list[int] | None:
-    return None if len(counts.routers) == len(trace.meta.routers) else [r.layer for r in counts.routers]
-
-
-def _map(trace: Trace, counts: Counts, tick: Tick) -> tuple[LayerMap | None, str]:
+def _map(trace: Trace, counts: Counts, tick: Tick, threads: int | None) -> tuple[LayerMap | None, str]:
     layers = [router.layer for router in counts.routers]
     n_pairs = len(layers) * (len(layers) - 1) // 2
     if len(layers) < 2:
@@ -117,19 +157,20 @@ def _map(trace: Trace, counts: Counts, tick: Tick) -> tuple[LayerMap | None, str
         for source in counts.routers[:place][::-1]
     ]
     top_k = {r.layer: r.top_k for r in counts.routers} if counts.states == "expert" else None
-    return layer_map(_pair_counts(trace, counts, pairs, tick), layers, top_k), ""
+    return layer_map(_pair_counts(trace, counts, pairs, tick, threads), layers, top_k), ""
 
 
 def _pair_counts(
-    trace: Trace, counts: Counts, pairs: Sequence[tuple[Router, Router]], tick: Tick
-) -> Iterator[tuple[tuple[int, int], NDArray]]:
-    """The table of each pair, nearest layers first of every target."""
+    trace: Trace, counts: Counts, pairs: Sequence[tuple[Router, Router]], tick: Tick, threads: int | None
+) -> Iterator[tuple[tuple[int, int], NDArray[np.integer]]]:
+    """Yield the table of each pair, nearest source first."""
     place = {router.name: at for at, router in enumerate(counts.routers)}
     tables = count_further_tables(
         trace,
         counts,
         [(Context.layer(place[target.name] - place[source.name]), target) for source, target in pairs],
-        progress=lambda done, total: tick("counting all pairs of layers", done, total),
+        threads=threads,
+        progress=partial(tick, "counting all pairs of layers"),
     )
     for done, ((source, target), table) in enumerate(zip(pairs, tables, strict=True)):
         tick("mapping pairs of layers", done, len(pairs))
@@ -137,12 +178,12 @@ def _pair_counts(
     tick("mapping pairs of layers", len(pairs), len(pairs))
 
 
-def _within(trace: Trace, counts: Counts, tick: Tick) -> tuple[LayerCoactivation, ...]:
+def _coactivation(trace: Trace, counts: Counts, tick: Tick) -> tuple[LayerCoactivation, ...]:
     found = []
     for done, (router, pairs, inclusions, tokens) in enumerate(_pair_tables(trace, counts, tick)):
         tick("testing co-activation", done, len(counts.routers))
-        of = counts.n_documents
-        both = (coactivation(pairs, inclusions, tokens, router.top_k, null, documents=of) for null in NULLS)
+        n = counts.n_documents
+        both = (coactivation(pairs, inclusions, tokens, router.top_k, null, documents=n) for null in NULLS)
         found.append(LayerCoactivation(router, *both))
     tick("testing co-activation", len(found), len(counts.routers))
     return tuple(found)
@@ -150,7 +191,8 @@ def _within(trace: Trace, counts: Counts, tick: Tick) -> tuple[LayerCoactivation
 
 def _pair_tables(
     trace: Trace, counts: Counts, tick: Tick
-) -> Iterator[tuple[Router, NDArray, NDArray, NDArray]]:
+) -> Iterator[tuple[Router, NDArray[np.integer], NDArray[np.int64], NDArray[np.int64]]]:
+    """Yield per router the pairs ``[group, pair]``, inclusions ``[group, expert]`` and tokens ``[group]``."""
     if counts.states == "subset":
         for router in counts.routers:
             table = counts.table(Context(), router)
@@ -158,31 +200,29 @@ def _pair_tables(
         return
     for found in count_pairs(
         trace,
-        _chosen(trace, counts),
+        selected_layers(trace, counts),
         counts.groups,
-        progress=lambda done, total: tick("counting experts taken together", done, total),
+        progress=partial(tick, "counting pairs of experts"),
     ):
         yield found.router, found.pairs, found.inclusions, found.tokens
 
 
-def _experts(counts: Counts, router: Router) -> NDArray[np.int64]:
-    """Inclusions ``[group, expert]``."""
+def _inclusions(counts: Counts, router: Router) -> NDArray[np.int64]:
+    """Count the inclusions ``[group, expert]``."""
     table = counts.table(Context(), router).astype(np.int64)
     return table @ router.alphabet.membership.astype(np.int64) if counts.states == "subset" else table
 
 
-def _sufficiency(counts: Counts, rng: np.random.Generator, tick: Tick) -> tuple[LayerSampleSize, ...]:
+def _sample_sizes(counts: Counts, rng: np.random.Generator, tick: Tick) -> tuple[LayerSampleSize, ...]:
     targets = counts.routers[1:] or counts.routers
-    chosen: Sequence[Router] = list(
-        dict.fromkeys((targets[0], targets[(len(targets) - 1) // 2], targets[-1]))
-    )
+    chosen = list(dict.fromkeys((targets[0], targets[(len(targets) - 1) // 2], targets[-1])))
     found = []
     for done, router in enumerate(chosen):
-        tick("asking fewer documents", done, len(chosen))
-        loads = _experts(counts, router)
+        tick("subsampling documents", done, len(chosen))
+        loads = _inclusions(counts, router)
         tokens = loads.sum(axis=1) // router.top_k
         table = counts.table(Context.layer(1), router) if len(counts.routers) > 1 else None
-        said = sample_size(loads, tokens, rng, tables=table, documents=counts.documents)
-        found.append(LayerSampleSize(router, said, unseen(loads)))
-    tick("asking fewer documents", len(found), len(chosen))
+        found_enough = sample_size(loads, tokens, rng, tables=table, documents=counts.documents)
+        found.append(LayerSampleSize(router, found_enough, unseen(loads)))
+    tick("subsampling documents", len(found), len(chosen))
     return tuple(found)

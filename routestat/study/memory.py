@@ -1,7 +1,8 @@
-"""How long the memory is: over layers, over tokens, and how far the chain's own steps carry."""
+"""Memory: which earlier layers and tokens predict a choice, and how far the chain of order 1 holds."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,7 @@ from routestat.counting.counts import Counts
 from routestat.counting.document_sample import Sample
 from routestat.counting.further_tables import count_further_tables
 from routestat.counting.predictor_scores import SUMS
+from routestat.forecast import catalogue
 from routestat.forecast.scores import PredictionScore
 from routestat.inference.base.estimate import Estimate, ratio
 from routestat.inference.markov.homogeneity import Homogeneity, homogeneity
@@ -18,36 +20,33 @@ from routestat.inference.markov.horizons import Horizons, horizons
 from routestat.inference.markov.order_selection import choose_order
 from routestat.inference.smoothing.backoff_strength import BackoffParameters
 from routestat.inference.smoothing.held_out import HeldOut
-from routestat.study.contexts import MOST_ROWS, OVER_LAYERS, OVER_TOKENS, LayerMemory, score_contexts
-from routestat.study.decomposition import Tick
+from routestat.progress import Tick, silent
+from routestat.study.contexts import (
+    MOST_ROWS,
+    OVER_LAYERS,
+    OVER_TOKENS,
+    LayerMemory,
+    context_spec,
+    score_contexts,
+)
 from routestat.traces.metadata import Router
 from routestat.traces.store import Trace
 
-#: The predictors of the expert view's board that rest on such contexts.
-FACTORISED: Mapping[str, str] = {
-    "nothing": "popularity",
-    "layer-1": "layer-1-factorised",
-    "layer-2,layer-1": "layers-2-factorised",
-    "layer-4,layer-3,layer-2,layer-1": "layers-4-factorised",
-    "token-1": "previous-token-factorised",
-    "token-2,token-1": "previous-two-tokens-factorised",
-    "layer-1,token-1": "layer-1-previous-token-factorised",
-}
 FARTHEST = 8
 
 
 @dataclass(frozen=True)
 class Memory:
-    """How far the past reaches.
+    """Memory of a trace.
 
     Attributes
     ----------
     layers : tuple of LayerMemory
         One per router, in order of depth.
     horizons, homogeneity : Horizons or None, Homogeneity or None
-        How far the chain of order 1 holds, and whether the gaps are alike; None in the expert view.
+        The Chapman–Kolmogorov test, and the test that all steps are alike; None in the expert view.
     note : str
-        What part of the trace the log losses rest on; empty if all.
+        The part of the trace that the log losses use; empty if all of it.
     reason : str
         Why something is None; empty if nothing is.
     """
@@ -66,7 +65,7 @@ class Memory:
 
     @property
     def strengths(self) -> tuple[BackoffParameters | None, ...]:
-        """Of the back-off from two layers to one, of every gap, between those of the two halves of the documents."""
+        """Parameters of the back-off from two layers to one, per gap: the mean of those of two halves of documents."""
         found: list[BackoffParameters | None] = []
         for item in self.layers[1:]:
             halves = item.scores.fitted.get(OVER_LAYERS[2], ())
@@ -83,19 +82,19 @@ class Memory:
 
     @property
     def compared(self) -> tuple[LayerMemory, ...]:
-        """The layers with tokens that have all contexts of the deepest such: means over them compare like with like."""
-        # A layer without tokens, which has no scores, would leave all means undefined.
+        """The layers that have all contexts, so that means over them are comparable."""
+        # A layer without tokens has no scores and would leave all means undefined.
         scored = [item for item in self.layers if np.isfinite(item.log_loss("nothing").value)] or self.layers
         every = max((set(item.scores.bits) for item in scored), key=len, default=set())
         return tuple(item for item in scored if every <= set(item.scores.bits))
 
     def mean_log_loss(self, context: str) -> Estimate:
-        """Held-out bits per token over the `compared` layers, with the documents' interval."""
+        """Return the held-out log loss in bits per token, mean over the `compared` layers."""
         bits, tokens = self._sums(context)
         return ratio(bits, tokens)
 
     def mean_gain(self, context: str, over: str) -> Estimate:
-        """By how many bits per token `context` foretells more than `over`, paired, over the `compared` layers."""
+        """Return the bits per token that `context` saves over the context `over`, paired, on the `compared` layers."""
         more, tokens = self._sums(context)
         return ratio(self._sums(over)[0] - more, tokens)
 
@@ -112,27 +111,30 @@ def measure_memory(
     sample: Sample,
     board: Sequence[PredictionScore],
     rng: np.random.Generator,
-    tick: Tick = lambda what, done, total: None,
+    tick: Tick = silent,
+    threads: int | None = None,
 ) -> Memory:
     """Measure the memory of a trace.
 
     Parameters
     ----------
     trace : Trace
-        Read again for layers that are no neighbours.
+        Read again for layers that are not adjacent.
     counts : Counts
         With ``Context.layer(1)``.
     sample : Sample
-        Whole documents of it.
+        Whole documents.
     board : sequence of PredictionScore
         Of the expert view, whose factorised chains are compared; not used in the state view.
     rng : numpy.random.Generator
         For resampled tables.
+    tick : callable(what, done, total)
+    threads : int, optional
     """
     if counts.states == "expert":
         why = "the expert view's chain walks experts, not states: there is no product of its steps to compare with"
         return Memory(_of_board(board, counts.routers), None, None, reason=why)
-    layers = score_contexts(sample, counts.routers, rng, tick)
+    layers = score_contexts(sample, counts.routers, rng, tick, threads)
     kept = float(layers[0].scores.tokens.sum()) if layers else 0.0
     note = sample.note
     if len(sample) > MOST_ROWS:
@@ -141,16 +143,18 @@ def measure_memory(
         return Memory(layers, None, None, note, "one layer: there is no gap")
     steps = [counts.table(Context.layer(1), router) for router in counts.routers[1:]]
     numbers = [router.layer for router in counts.routers[:-1]]
-    # Routers of one layer have no numbers of their own: their steps are told apart by place.
+    # Two routers of one layer share its number: then steps are numbered by their place.
     even = homogeneity(steps, layers=numbers if len(set(numbers)) == len(numbers) else None)
     if len(steps) < 2:
         return Memory(layers, None, even, note, "two layers are never more than one step apart")
-    return Memory(layers, _horizons(trace, counts, steps, tick), even, note)
+    return Memory(layers, _horizons(trace, counts, steps, tick, threads), even, note)
 
 
-def _horizons(trace: Trace, counts: Counts, steps: list[NDArray], tick: Tick) -> Horizons:
+def _horizons(
+    trace: Trace, counts: Counts, steps: Sequence[NDArray[np.integer]], tick: Tick, threads: int | None
+) -> Horizons:
     farthest = min(FARTHEST, len(steps))
-    # In the order in which `horizons` asks for them, so that none has to be kept.
+    # In the order in which `horizons` needs them, so that no table is kept.
     pairs = [
         (start, end)
         for start in range(len(steps))
@@ -162,12 +166,13 @@ def _horizons(trace: Trace, counts: Counts, steps: list[NDArray], tick: Tick) ->
             trace,
             counts,
             [(Context.layer(end - start), counts.routers[end]) for start, end in pairs],
-            progress=lambda done, total: tick("counting layers further on", done, total),
+            threads=threads,
+            progress=partial(tick, "counting layers further on"),
         ),
         strict=True,
     )
 
-    def direct(start: int, end: int) -> NDArray:
+    def direct(start: int, end: int) -> NDArray[np.integer]:
         pair, table = next(tables)
         if pair != (start, end):
             raise ValueError(f"tables come in the order of {pair}, not of {(start, end)}")
@@ -177,21 +182,21 @@ def _horizons(trace: Trace, counts: Counts, steps: list[NDArray], tick: Tick) ->
         steps,
         direct,
         farthest=farthest,
-        progress=lambda done, total: tick("following the chain", done, total),
+        progress=partial(tick, "following the chain"),
     )
 
 
 def _of_board(board: Sequence[PredictionScore], routers: Sequence[Router]) -> tuple[LayerMemory, ...]:
-    """The memory of factorised chains, from their scores on the same tokens."""
+    """Return the memory of factorised chains, from their scores on the same tokens."""
     bits, tokens = SUMS.index("bits"), SUMS.index("tokens")
     found = []
     for place, router in enumerate(routers):
         sums = {score.predictor: score.sums for score in board if score.router == router.name}
-        # Where there are not so many layers before, a longer one is the shorter one again.
+        # With fewer layers before the target, a longer context is the shorter one again.
         known = {
-            name: sums[scored]
-            for name, scored in FACTORISED.items()
-            if scored in sums and name.count("layer-") <= place
+            name: sums[predictor]
+            for name, predictor in catalogue.memory_models().items()
+            if predictor in sums and context_spec(name).n_layers <= place
         }
         if not known:
             continue

@@ -16,7 +16,7 @@ import websocket
 
 from routestat.counting.counts import count
 from routestat.counting.paths import count_paths
-from routestat.report.html.page import write_report
+from routestat.report.html.study import write_report
 from routestat.study.trace_study import study
 from routestat.traces.metadata import TraceMeta, routers_like
 from routestat.traces.store import Trace

@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 
 from routestat.inference.conditional_bernoulli import distribution as cb
+from routestat.inference.conditional_bernoulli.sampling import draw_subsets
 from routestat.structure.coactivation import Coactivation, coactivation
 from routestat.traces.alphabet import Alphabet
 from routestat.traces.categorical import categorical
+from tests.oracle.coactivation_oracle import subset_law
 
 
 def sizes(rng: np.random.Generator, groups: int, tokens: int, kind: str) -> np.ndarray:
@@ -39,10 +41,10 @@ def pooled(
     size, theta, alphabet = sizes(rng, groups, tokens, kind), rng.normal(0, 0.8, n), Alphabet(n, k)
     document = np.repeat(np.arange(groups), size)
     if alphabet.size <= cb.MAX_LISTED:
-        law = rng.dirichlet(20 * np.exp(cb.state_log_probabilities(theta, k)), groups)
+        law = rng.dirichlet(20 * subset_law(theta, k)[0], groups)
         rows = alphabet.unrank(categorical(law, document, rng)).astype(int)
     else:
-        rows = cb.sample(theta, k, len(document), rng)
+        rows = draw_subsets(np.tile(theta, (len(document), 1)), k, rng)
     rows[rng.random(len(rows)) < together] = np.arange(k)
     fresh = rng.random(len(rows)) >= 0.4
     fresh[np.append(0, np.cumsum(size)[:-1])] = True
@@ -60,7 +62,11 @@ def within(
         law = np.concatenate(list(cb.pair_rows(theta, 2)), axis=1)
         drawn = categorical(law, np.repeat(np.arange(groups), size), rng)
         return tally(Alphabet(n, 2).unrank(drawn).astype(int), size, n)
-    return tally(np.concatenate([cb.sample(t, k, s, rng) for t, s in zip(theta, size, strict=True)]), size, n)
+    return tally(
+        np.concatenate([draw_subsets(np.tile(t, (s, 1)), k, rng) for t, s in zip(theta, size, strict=True)]),
+        size,
+        n,
+    )
 
 
 def rates(found: list[Coactivation]) -> tuple[float, float, float]:
@@ -131,7 +137,7 @@ def test_lift_of_what_was_planted() -> None:
     # Even loads of 3 of 10 but for one token in five that takes 0, 1, 2: P(0 and 1) = .2 + .8 * 6/90 exactly.
     rng = np.random.default_rng(23)
     size = np.full(100, 400)
-    rows = cb.sample(np.zeros(10), 3, int(size.sum()), rng)
+    rows = draw_subsets(np.zeros((int(size.sum()), 10)), 3, rng)
     rows[rng.random(len(rows)) < 0.2] = [0, 1, 2]
     found_here = coactivation(*tally(rows, size, 10), 3)
     loads = np.where(np.arange(10) < 3, 0.2 + 0.8 * 0.3, 0.8 * 0.3)

@@ -1,4 +1,4 @@
-"""Early questions to later gates: exact where the answer is known, and as good as measured on the real model."""
+"""Gate lookahead: exact where the choice is known, and as accurate as measured on the real model."""
 
 from itertools import pairwise
 from pathlib import Path
@@ -127,7 +127,7 @@ def test_one_layer_ahead_on_the_real_model(tiny, variant):
         assert abs(np.mean(values) - wanted) < 3 * error + 0.006, (np.mean(values), wanted, error)
 
 
-def test_what_cannot_be_asked_is_refused():
+def test_impossible_lookahead_is_refused():
     model = build("mixtral")
     sites = discover(model)
     with pytest.raises(RoutestatError, match="variant is input, residual, output, got 'soon'"):
@@ -139,10 +139,10 @@ def test_what_cannot_be_asked_is_refused():
         Lookahead(dbrx, discover(dbrx), [1])
 
 
-def test_a_wrong_norm_is_found_out_before_anything_is_recorded():
+def test_a_wrong_norm_is_refused_before_anything_is_recorded():
     model = build("mixtral")
     sites = discover(model)
-    Lookahead(model, sites, [1]).prove()
+    Lookahead(model, sites, [1]).verify()
     # A norm of the name that is looked for first, which the layer does not put before its router.
     norm = torch.nn.LayerNorm(32)
     torch.nn.init.normal_(norm.weight)
@@ -150,8 +150,8 @@ def test_a_wrong_norm_is_found_out_before_anything_is_recorded():
     model.model.layers[1].post_attention_layernorm.register_forward_pre_hook(
         lambda _, args: (norm(args[0]), None)[1]
     )
-    with pytest.raises(RoutestatError, match=r"layers\.1\.mlp\.gate: its own gate asked early"):
-        Lookahead(model, sites, [1]).prove()
+    with pytest.raises(RoutestatError, match=r"layers\.1\.mlp\.gate: its own gate, applied early,"):
+        Lookahead(model, sites, [1]).verify()
 
 
 def test_columns_stop_where_there_is_no_later_router():

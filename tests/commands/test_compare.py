@@ -10,8 +10,9 @@ import pytest
 
 from routestat import Alphabet, TraceMeta, TraceWriter, jensen_shannon
 from routestat.cli.runner import run
-from routestat.compare import app, model_of
-from routestat.report.html.page import number
+from routestat.compare import app
+from routestat.report.numbers import number
+from routestat.study.comparison_inputs import model_of
 from routestat.traces.metadata import Router, routers_like
 from routestat.traces.pairing.layer_matching import common_routers
 
@@ -256,8 +257,8 @@ def test_tables_hold_every_cell(traces, tmp_path):
     assert size == sorted(size, reverse=True)
 
 
-def test_the_readme_knows_every_key(traces, tmp_path):
-    table = (ROOT / "README.md").read_text().split("## Do two traces route alike?")[1].split("\n## ")[0]
+def test_the_documentation_knows_every_key(traces, tmp_path):
+    table = (ROOT / "docs" / "results.md").read_text().split("\n## compare")[1]
     words = set(re.findall(r"[a-z0-9_]+", table))
     record = compare(tmp_path / "r", traces["fp32"], traces["bf16"])
     for part, value in record.items():

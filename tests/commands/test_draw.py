@@ -18,7 +18,7 @@ from routestat.counting.counts import count
 from routestat.draw import app
 from routestat.forecast.factorised import FactorisedChain
 from routestat.inference.markov.sampling import draw_states
-from routestat.study.chain import chain_of, second_orders
+from routestat.study.chain import second_orders
 from routestat.study.chain_file import save_chain
 from routestat.traces.synthetic import chain as markov
 from routestat.traces.synthetic import second_order, write
@@ -70,7 +70,7 @@ def report(tmp_path_factory):
     trace = Trace.open(write(second_order(noise=0.3, rng=np.random.default_rng(1), **shape), folder / "t"))
     counts = count(trace)
     second = second_orders(trace, counts, "empirical-bayes", [False, True])
-    save_chain(chain_of(counts, "empirical-bayes", second, (1, 2)), folder / "chain.npz")
+    save_chain(fit_chain(counts, alpha="empirical-bayes", second=second, orders=(1, 2)), folder / "chain.npz")
     said = {"name": "mine", "model": "my-moe", "dataset": "stories", "licence": "CC0-1.0"}
     record = {"trace": said | {"routers": ["L00", "mid", "L02"]}}
     (folder / "results.json").write_text(json.dumps(record))

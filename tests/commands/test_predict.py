@@ -18,7 +18,7 @@ from routestat.counting.counts import count
 from routestat.forecast.factorised import FactorisedChain
 from routestat.inference.markov.prediction import predict_ahead
 from routestat.predict import app
-from routestat.study.chain import chain_of, second_orders
+from routestat.study.chain import second_orders
 from routestat.study.chain_file import load_chain, save_chain
 from routestat.traces.store import Trace
 from routestat.traces.synthetic import second_order, write
@@ -64,7 +64,7 @@ def chain(trace):
     opened = Trace.open(trace)
     counts = count(opened)
     second = second_orders(opened, counts, "empirical-bayes", [False, True, True])
-    return chain_of(counts, "empirical-bayes", second, (1, 2, 1))
+    return fit_chain(counts, alpha="empirical-bayes", second=second, orders=(1, 2, 1))
 
 
 @pytest.fixture(scope="module")

@@ -1,27 +1,27 @@
 """The factorised chain and its predictors: exact laws, known truths, nothing of a fold in its own prediction."""
 
 import itertools
+import threading
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from scipy import stats
 from scipy.optimize import minimize
 from scipy.special import softmax
 from sklearn.linear_model import Ridge
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from routestat import Context, RoutestatError, Trace, TraceMeta, count
 from routestat.counting.moments import Design, count_moments
-from routestat.forecast.board import EXPLAINED, mean_board
+from routestat.forecast import catalogue
+from routestat.forecast.board import mean_board
 from routestat.forecast.exponents import log_odds
 from routestat.forecast.factorised import FactorisedChain
 from routestat.forecast.factorised_fit import fit_factorised
-from routestat.forecast.linear_predictors import assign_folds
+from routestat.forecast.fold_tables import assign_folds
 from routestat.forecast.tempered import fit_tempered
 from routestat.inference.conditional_bernoulli import distribution as law
-from routestat.inference.conditional_bernoulli.sampling import best_subsets, draw_subsets
+from routestat.inference.conditional_bernoulli.sampling import best_subsets
 from routestat.traces.metadata import routers_like
 from routestat.traces.synthetic import chain, expert_chain, independent, to_trace, with_missing
 from tests.oracle.forecast_oracle import subset_law
@@ -62,7 +62,7 @@ def test_the_board_is_paired_on_the_same_tokens_and_explained(coupled):
         sums = {s.predictor: s.sums for s in board if s.target == target}
         assert len(sums) == (6 if target == 0 else 19)
         for name, one in sums.items():
-            assert name in EXPLAINED
+            assert name in catalogue.explained()
             np.testing.assert_allclose(one[:, 0], sums["popularity"][:, 0])
     assert len(mean_board(board)) == 19
 
@@ -85,7 +85,7 @@ def test_order_one_is_found_and_order_two_adds_nothing(coupled):
 def test_on_independent_layers_nothing_seems_to_win():
     shape = {"n_experts": 10, "top_k": 3, "layers": 3, "documents": 60, "mean_length": 40}
     board, _ = fitted(independent(rng=np.random.default_rng(2), **shape))
-    for name in EXPLAINED:
+    for name in catalogue.explained():
         if name.endswith(("tempered-bayes", "ridge", "factorised")):
             value, error = gain([s for s in board if s.target], "popularity", name)
             assert -0.03 < value < 3 * error
@@ -187,17 +187,6 @@ def test_log_odds_are_exact_for_one_expert_and_near_for_several():
     assert np.ptp(moved) < 0.25
 
 
-@given(st.lists(st.integers(-4, 4), min_size=3, max_size=8), st.integers(1, 4), st.integers(1, 12))
-@settings(max_examples=80, deadline=None)
-def test_the_best_subsets_are_those_of_the_whole_list(weights, top_k, n):
-    theta, k = np.array(weights) / 3, min(top_k, len(weights))
-    found = best_subsets(theta, k, n)
-    sums = sorted((theta[list(s)].sum() for s in itertools.combinations(range(len(theta)), k)), reverse=True)
-    assert len({tuple(s) for s in found.tolist()}) == len(found) == min(n, len(sums))
-    assert (np.diff(found, axis=1) > 0).all()
-    np.testing.assert_allclose(theta[found].sum(axis=1), sums[:n], atol=1e-12)
-
-
 def test_probabilities_of_all_subsets_sum_to_one(coupled):
     _, model = coupled
     history = [[0, 1, 2], [3, 4, 11]]
@@ -229,27 +218,6 @@ def test_two_layers_ahead_is_the_sum_over_all_that_may_lie_between(coupled):
         exact += np.exp(between.log_probability(subset)) * after.inclusion
     drawn = model.predict(0, [[0, 5, 7]], 2, rng=np.random.default_rng(9), draws=20000)
     np.testing.assert_allclose(drawn.inclusion, exact, atol=0.01)
-
-
-def test_draws_follow_the_law_of_their_own_row():
-    rng = np.random.default_rng(10)
-    theta = rng.normal(0, 1.5, (3, 6))
-    drawn = draw_subsets(np.repeat(theta, 20000, axis=0), 3, rng).reshape(3, 20000, 3)
-    assert (np.diff(drawn, axis=2) > 0).all()
-    for one, rows in zip(theta, drawn, strict=True):
-        expected = subset_law(one, 3)
-        seen, times = np.unique(rows, axis=0, return_counts=True)
-        observed = dict(zip(map(tuple, seen.tolist()), times.tolist(), strict=True))
-        cells = [(observed.get(s, 0), p * 20000) for s, p in expected.items() if p * 20000 > 5]
-        chi2 = sum((o - e) ** 2 / e for o, e in cells)
-        assert stats.chi2.sf(chi2, len(cells) - 1) > 1e-3
-
-
-def test_draws_hold_however_uneven_the_weights():
-    theta = np.array([[900.0, 300.0, -900.0, -900.0, 0.0], [-800.0, -800.0, 800.0, -800.0, 800.0]])
-    drawn = draw_subsets(np.repeat(theta, 50, axis=0), 3, np.random.default_rng(11))
-    assert (drawn[:50] == [0, 1, 4]).all()
-    assert (drawn[50:, 1:] >= 2).all()
 
 
 def test_samples_walk_by_the_chain(coupled):
@@ -379,6 +347,24 @@ def test_in_parts_that_fit_in_memory_the_same_comes_out():
         np.testing.assert_array_equal(one.sums, two.sums)
     for key, weights in model.weights.items():
         np.testing.assert_array_equal(weights, same.weights[key])
+
+
+def test_one_thread_is_one_thread_of_linear_algebra_too():
+    shape = {"n_experts": 7, "top_k": 2, "layers": 3, "documents": 20, "mean_length": 25}
+    seen = {}
+
+    def progress(what, done, total):
+        pools = {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
+        seen.setdefault(what, set()).update((threading.get_ident(), threads) for threads in pools)
+
+    with threadpool_limits(limits=2, user_api="blas"):
+        one = fitted(
+            expert_chain(coupling=2.0, rng=np.random.default_rng(17), **shape), threads=1, progress=progress
+        )
+        many = fitted(expert_chain(coupling=2.0, rng=np.random.default_rng(17), **shape), threads=4)
+    assert seen["fitting predictors"] == {(threading.get_ident(), 1)}
+    for first, second in zip(one[0], many[0], strict=True):
+        np.testing.assert_array_equal(first.sums, second.sums)
 
 
 @pytest.mark.slow

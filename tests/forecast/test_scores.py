@@ -7,7 +7,8 @@ import pytest
 from routestat import Alphabet, Context, RoutestatError, Trace, TraceMeta, count
 from routestat.counting.predictor_scores import SUMS, count_decisions
 from routestat.forecast.board import expert_board, mean_board, state_board
-from routestat.forecast.linear_predictors import assign_folds, linear_predictors
+from routestat.forecast.fold_tables import assign_folds
+from routestat.forecast.linear_fit import linear_predictors
 from routestat.forecast.scores import SCORES, PredictionScore, score_table, score_uniform
 from routestat.inference.smoothing.concentration import fit_concentration
 from routestat.traces.metadata import routers_like
@@ -38,7 +39,7 @@ def test_blocks_of_groups_change_nothing(monkeypatch):
     rng = np.random.default_rng(1)
     tables = rng.poisson(0.7, (9, 6, 6))
     whole = score_table(tables, Alphabet(4, 2).membership, 2, "empirical-bayes")
-    monkeypatch.setattr("routestat.forecast.scores.BLOCK_CELLS", 40)
+    monkeypatch.setattr("routestat.inference.base.chunks.CELLS", 40)
     assert np.array_equal(score_table(tables, Alphabet(4, 2).membership, 2, "empirical-bayes"), whole)
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from routestat.counting.counts import count
 from routestat.counting.paths import count_paths
-from routestat.report.html.page import write_report
+from routestat.report.html.study import write_report
 from routestat.study.trace_study import Study, study
 from routestat.traces.metadata import TraceMeta, routers_like
 from routestat.traces.store import Trace

@@ -10,7 +10,7 @@ import pytest
 from routestat.counting.counts import count
 from routestat.counting.paths import count_paths
 from routestat.report.cautions import MARKS, Cautions
-from routestat.report.html.page import number
+from routestat.report.numbers import number
 from routestat.report.terminal.study import summarise
 from routestat.study.trace_study import study
 from routestat.traces.metadata import TraceMeta, routers_like

@@ -8,9 +8,11 @@ from scipy import stats
 
 from routestat.errors import RoutestatError
 from routestat.inference.conditional_bernoulli import distribution as cb
-from routestat.structure.coactivation import coactivation, pairs_of_states, square
+from routestat.inference.conditional_bernoulli.sampling import draw_subsets
+from routestat.structure.coactivation import coactivation, pairs_of_states
 from routestat.structure.coactivation_null import pooled_pairs, within_pairs
 from routestat.traces.alphabet import Alphabet
+from tests.oracle.coactivation_oracle import subset_law
 
 
 def tables(rng, n_experts, top_k, groups, tokens, spread=0.0):
@@ -20,7 +22,7 @@ def tables(rng, n_experts, top_k, groups, tokens, spread=0.0):
     pairs, inclusions = [], []
     upper = np.triu_indices(n_experts, 1)
     for n in size:
-        rows = cb.sample(theta + rng.normal(0, spread, n_experts), top_k, n, rng)
+        rows = draw_subsets(np.tile(theta + rng.normal(0, spread, n_experts), (n, 1)), top_k, rng)
         x = np.zeros((n, n_experts), int)
         np.put_along_axis(x, rows, 1, axis=1)
         inclusions.append(x.sum(axis=0))
@@ -56,7 +58,8 @@ def test_against_independence_the_lift_would_be_off():
     naive = pairs.sum(axis=0) / n / np.outer(loads, loads)[np.triu_indices(8, 1)]
     assert np.average(found.lift, weights=found.expected) == pytest.approx(1, abs=0.001)
     assert np.average(naive, weights=found.expected) < 0.65
-    matrix = square(found.expected, 8)
+    matrix = np.full((8, 8), np.nan)
+    matrix[np.triu_indices(8, 1)] = matrix.T[np.triu_indices(8, 1)] = found.expected
     np.testing.assert_allclose(np.nansum(matrix, axis=1), loads, rtol=1e-9)
     assert np.isnan(np.diag(matrix)).all()
 
@@ -104,7 +107,7 @@ def test_jackknife_of_the_deviation_is_what_the_scores_add_up_to():
 def test_loads_fitted_in_each_group_leave_no_bias():
     # Two of four experts, a group of 12 tokens: every table it can have, with its probability.
     theta, n = np.array([1.2, 0.4, -0.3, -0.6]), 12
-    law = np.exp(cb.state_log_probabilities(theta, 2))
+    law = subset_law(theta, 2)[0]
     bars = np.array(list(combinations(range(n + 5), 5)))
     cells = np.diff(np.pad(bars, ((0, 0), (1, 1)), constant_values=(-1, n + 5)), axis=1) - 1
     chance = stats.multinomial.pmf(cells, n, law)

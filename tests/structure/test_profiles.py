@@ -8,7 +8,7 @@ from scipy import stats
 from scipy.spatial import distance
 
 from routestat.errors import RoutestatError
-from routestat.structure.profiles import correlate, profile_matrix, row_profiles, sorted_loads
+from routestat.structure.profiles import correlate, profile_matrix, sorted_loads
 
 METHODS = ["pearson", "spearman", "kendall", "jensen-shannon"]
 
@@ -70,14 +70,6 @@ def test_undefined_profiles_and_the_diagonal(method):
     assert bare[0, 2] == found[0, 2]
     if method != "jensen-shannon":
         assert np.isnan(profile_matrix([[2.0, 2, 2], [1, 2, 3]], method)[0, 1])
-
-
-def test_rows_of_a_transition():
-    tables = np.array([[[2, 1], [0, 0]], [[1, 0], [0, 0]]])
-    np.testing.assert_allclose(row_profiles(tables), [[0.75, 0.25], [0, 0]])
-    np.testing.assert_allclose(row_profiles(tables.sum(axis=0)), [[0.75, 0.25], [0, 0]])
-    with pytest.raises(RoutestatError, match="axes"):
-        row_profiles([1, 2])
 
 
 def test_sorted_loads_do_not_know_the_names():

@@ -7,8 +7,9 @@ from routestat.counting.context import Context
 from routestat.counting.counts import count
 from routestat.counting.paths import count_paths
 from routestat.inference.information.mutual_information import mutual_information_interval
-from routestat.study.decomposition import budget, decompose
-from routestat.study.layers import measure_across_layers
+from routestat.study.information_budget import information_budget
+from routestat.study.layer_pairs import layer_pairs
+from routestat.study.layers import measure_across_layers, sample_of
 from routestat.study.trace_study import study
 from routestat.traces.metadata import TraceMeta, routers_like
 from routestat.traces.store import Trace
@@ -26,7 +27,7 @@ def trace_of(x, y, z, token, document, routers=ROUTERS):
 
 def taken_apart(trace, **kwargs):
     counts = count(trace)
-    return counts, decompose(trace, counts, np.random.default_rng(1), **kwargs)
+    return counts, layer_pairs(trace, counts, sample_of(trace, counts), np.random.default_rng(1), **kwargs)
 
 
 @pytest.fixture(scope="module")
@@ -46,8 +47,8 @@ def test_layers_that_follow_only_the_token(base):
         assert total.mi_bits > 0.3
         assert part.within.mi_bits == pytest.approx(total.mi_bits, abs=0.03)
         # Two functions drawn at random are one more swap of each other.
-        assert part.vocabulary.p > 0.01
-        assert abs(part.vocabulary.beyond_bits) < 4 * part.vocabulary.swap_sd_bits
+        assert part.token_types.p > 0.01
+        assert abs(part.token_types.beyond_bits) < 4 * part.token_types.swap_sd_bits
         assert part.given_token.information.mi_bits == pytest.approx(0, abs=1e-9)
         assert part.p_permuted == 1 / 20
 
@@ -66,7 +67,7 @@ def test_layers_that_follow_each_other_and_not_the_token(base):
         intervals.append(mutual_information_interval(counts.table(Context.layer(1), part.target)))
         assert intervals[-1].mi_bits == pytest.approx(truth, abs=0.03)
         assert part.within.mi_bits == pytest.approx(truth, abs=0.04)
-        assert part.vocabulary.kept_bits == pytest.approx(0, abs=0.01)
+        assert part.token_types.kept_bits == pytest.approx(0, abs=0.01)
         assert part.given_token.information.mi_bits == pytest.approx(truth, abs=0.04)
         assert abs(part.given_token.shuffled_bits) < 0.01
         assert part.given_previous.information.mi_bits == pytest.approx(truth, abs=0.04)
@@ -77,7 +78,7 @@ def test_layers_that_follow_each_other_and_not_the_token(base):
     assert parts[1].skip.information.mi_bits == pytest.approx(0, abs=0.01)
     assert parts[1].skip.test.p_clustered > 0.001
     assert parts[1].skip.unconditional_bits > 0.1
-    total = budget(intervals, parts)
+    total = information_budget(intervals, [parts[1].skip.information])
     assert total.adjacent_bits == pytest.approx(2 * truth, abs=0.05)
     assert total.skip_bits == pytest.approx(0, abs=0.01)
 
@@ -106,7 +107,7 @@ def test_wide_routers_without_token_ids():
     )
     trace = to_trace(made)
     counts = count(trace, states="expert")
-    parts = decompose(trace, counts, np.random.default_rng(0), permutations=9)
+    parts = layer_pairs(trace, counts, sample_of(trace, counts), np.random.default_rng(0), permutations=9)
     for part in parts:
         assert part.given_previous is None
         assert part.skip is None
@@ -115,8 +116,8 @@ def test_wide_routers_without_token_ids():
         assert any("too many subsets" in reason for reason in part.reasons)
     found = measure_across_layers(trace, counts, np.random.default_rng(0))
     assert found.map.mi_bits[0, 1] > found.map.mi_bits[0, 2] > 0
-    assert [item.router.layer for item in found.within] == [0, 1, 2]
-    assert [item.router.layer for item in found.sufficiency] == [1, 2]
+    assert [item.router.layer for item in found.coactivation] == [0, 1, 2]
+    assert [item.router.layer for item in found.sample_size] == [1, 2]
 
 
 def test_the_map_holds_what_each_pair_alone_gives(base):
@@ -149,7 +150,7 @@ def test_a_study_whose_farther_tables_take_many_passes_says_the_same(base, monke
     whole = found()
     monkeypatch.setattr("routestat.counting.further_tables.MEMORY", 1)
     parts = found()
-    assert np.array_equal(whole.breadth.map.mi_bits, parts.breadth.map.mi_bits)
+    assert np.array_equal(whole.across_layers.map.mi_bits, parts.across_layers.map.mi_bits)
     assert np.array_equal(
         whole.memory.horizons.direct_bits.value, parts.memory.horizons.direct_bits.value, equal_nan=True
     )

@@ -50,4 +50,4 @@ def test_the_report_says_so():
     cut = in_stretches(one_document(4000))
     found = study(cut, count(cut), count_paths(cut), np.random.default_rng(0), n_blocks=2, n_paths=2)
     assert found.notes[0] == cut.note
-    assert 0 < found.dependence[0].test.p_clustered <= 1
+    assert 0 < found.pairs[0].test.p_clustered <= 1

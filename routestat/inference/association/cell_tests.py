@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from routestat.errors import RoutestatError
+from routestat.inference.base.estimate import group_correction
 from routestat.inference.base.multiplicity import adjust_log10
 from routestat.inference.base.special import log10_t_tails
 from routestat.inference.base.tables import Floats, Integers, contingency, expected_counts, read_only
@@ -87,7 +88,7 @@ def cell_tests(tables: ArrayLike) -> CellTests:
     if not square.sum() > 1e-24 * sizes:
         why = "the groups' tables are in equal proportions, so there is no variance to measure by"
         return CellTests(read_only(nothing), nothing, nothing, table.rows, table.columns, why)
-    z = (total - expected) / np.sqrt(groups / (groups - 1) * (square + effect * variance) / 2.0)
+    z = (total - expected) / np.sqrt(group_correction(groups) * (square + effect * variance) / 2.0)
     log10_p = np.maximum(log10_t_tails(z, groups - 1), log10_sign_floor(groups))
     log10_q = adjust_log10(log10_p, "by")
     return CellTests(read_only(z), read_only(log10_p), log10_q, table.rows, table.columns)

@@ -6,21 +6,25 @@ exceeds a size worth caring about.
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
-from scipy import stats
+from numpy.typing import ArrayLike, NDArray
 
 from routestat.errors import RoutestatError
-from routestat.inference.base.estimate import effective_dof, t_quantile
+from routestat.inference.base.chunks import chunks
+from routestat.inference.base.estimate import (
+    Estimate,
+    effective_dof,
+    sandwich_error,
+    with_interval,
+    without_interval,
+)
 from routestat.inference.base.jackknife import jackknife_value
 from routestat.inference.base.score_test import few_groups
-from routestat.inference.base.special import log10_t_tails
+from routestat.inference.base.special import log10_t_tail
 from routestat.inference.base.tables import Floats, contingency, expected_counts
 from routestat.inference.base.units import log10_sign_floor, too_few
-
-# Wide tables are large as floats: so many groups of them are held at a time.
-GROUPS_AT_ONCE = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,25 +33,46 @@ class MinimumEffect:
 
     Attributes
     ----------
-    v, low, high
-        Square roots of the jackknife estimate of V squared and of its limits, below at 0.
+    square
+        V squared: the jackknife estimate, and the plug-in.
     threshold
+        In units of V.
     p, log10_p
         Of V at or below the threshold, one-sided, over groups.
-    n_groups
     reason, note
         Why something is NaN, and a caution; or None.
     """
 
-    v: float
-    low: float
-    high: float
+    square: Estimate
     threshold: float
     p: float
     log10_p: float
-    n_groups: int
     reason: str | None = None
     note: str | None = None
+
+    @property
+    def v(self) -> float:
+        """V: the root of the estimate of its square, or of the plug-in where there is no estimate; 0 at least."""
+        return _root(self.square.plugin if math.isnan(self.square.value) else self.square.value)
+
+    @property
+    def low(self) -> float:
+        """Lower limit of V, 0 at least."""
+        return _root(self.square.low)
+
+    @property
+    def high(self) -> float:
+        """Upper limit of V."""
+        return _root(self.square.high)
+
+    @property
+    def n_groups(self) -> int:
+        """Groups that held tokens."""
+        return self.square.n_groups
+
+
+def _root(square: float) -> float:
+    return math.sqrt(max(0.0, square)) if square == square else math.nan
 
 
 def minimum_effect(tables: ArrayLike, threshold: float = 0.1, level: float = 0.95) -> MinimumEffect:
@@ -83,43 +108,38 @@ def minimum_effect(tables: ArrayLike, threshold: float = 0.1, level: float = 0.9
     smaller = min(table.total.shape) - 1
     if smaller < 1:
         why = "no tokens" if not table.total.size else "one row or one column is in use, so V has no meaning"
-        return MinimumEffect(nan, nan, nan, threshold, nan, nan, groups, why)
-    square = float(_phi_square(table.total)) / smaller
+        return MinimumEffect(without_interval(nan, groups, why), threshold, nan, nan, why)
+    plugin = float(_phi_square(table.total)) / smaller
     size = table.tables.sum(axis=(1, 2))
     if few_units := too_few(size):
-        return MinimumEffect(math.sqrt(square), nan, nan, threshold, nan, nan, groups, few_units)
+        found = without_interval(nan, groups, few_units, plugin)
+        return MinimumEffect(found, threshold, nan, nan, few_units)
     total, n = table.total, float(table.total.sum())
-    lift = total / expected_counts(total)
-    rows = (total * lift).sum(axis=1) / total.sum(axis=1)
-    columns = (total * lift).sum(axis=0) / total.sum(axis=0)
-    pointwise = 2.0 * lift - rows[:, None] - columns[None, :]
-    scores = np.einsum("gij,ij->g", table.tables, pointwise)
-    scores = scores - size * (scores.sum() / n)
-    left = np.concatenate(
-        [
-            _phi_square(total - table.tables[first : first + GROUPS_AT_ONCE]) / smaller
-            for first in range(0, groups, GROUPS_AT_ONCE)
-        ]
-    )
-    estimate = jackknife_value(square, left, size)
-    error = math.sqrt(groups / (groups - 1) * float(scores @ scores)) / n / smaller
-    reach = t_quantile(size, level) * error
-    v, low, high = (math.sqrt(max(0.0, one)) for one in (estimate, estimate - reach, estimate + reach))
+    left = [_phi_square(total - table.tables[part]) / smaller for part in chunks(groups, total.size)]
+    value = jackknife_value(plugin, np.concatenate(left), size)
+    error = float(sandwich_error(_scores(total, table.tables, size))) / n / smaller
+    dof = effective_dof(size)
+    square = with_interval(value, error, dof, groups, level, plugin)
     # Shares are good to 15 digits: what is below is rounding.
     if not error > 1e-13:
         why = "the groups give V no error to test by: they are in equal proportions, or V is 1"
-        return MinimumEffect(v, low, high, threshold, nan, nan, groups, why)
-    t = (estimate - threshold**2) / error
-    dof = effective_dof(size)
-    # Far out one tail is half of both; where it is not small its log loses nothing.
-    tail = float(log10_t_tails(t, dof)) - math.log10(2.0) if t > 0 else math.log10(stats.t.sf(t, dof))
-    log10_p = max(tail, floor := log10_sign_floor(groups))
-    note = few_groups(groups, floor)
-    return MinimumEffect(v, low, high, threshold, 10.0**log10_p, log10_p, groups, None, note)
+        return MinimumEffect(square, threshold, nan, nan, why)
+    log10_p = max(log10_t_tail((value - threshold**2) / error, dof), floor := log10_sign_floor(groups))
+    return MinimumEffect(square, threshold, 10.0**log10_p, log10_p, None, few_groups(groups, floor))
+
+
+def _scores(total: Floats, tables: NDArray[Any], size: NDArray[Any]) -> Floats:
+    """Linearised scores of n times phi squared, `[group]`."""
+    lifts = total / expected_counts(total)
+    rows = (total * lifts).sum(axis=1) / total.sum(axis=1)
+    columns = (total * lifts).sum(axis=0) / total.sum(axis=0)
+    pointwise = 2.0 * lifts - rows[:, None] - columns[None, :]
+    scores = np.einsum("gij,ij->g", tables, pointwise)
+    return np.asarray(scores - size * (scores.sum() / float(total.sum())), np.float64)
 
 
 def _phi_square(counts: Floats) -> Floats:
-    """Of one table ``[source, target]`` or of several ``[…, source, target]``."""
+    """Pearson's phi squared of one table `[source, target]` or of several `[…, source, target]`."""
     n, rows, columns = counts.sum(axis=(-2, -1)), counts.sum(axis=-1), counts.sum(axis=-2)
     # Leaving a group out can empty a row: it then has no cells either.
     product = np.maximum(rows, 1)[..., :, None] * np.maximum(columns, 1)[..., None, :]

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import linalg, stats
 
 from routestat.errors import RoutestatError
+from routestat.inference.base.estimate import group_correction
 from routestat.inference.base.score_test import few_groups
 from routestat.inference.base.special import chi2_tail
 from routestat.inference.base.tables import Floats, contingency, expected_counts, pearson_residuals, read_only
@@ -161,7 +162,7 @@ def _design_effects(tables: NDArray[np.integer], total: Floats) -> tuple[Floats,
         values = linalg.eigh(flat.T @ flat, spread.reshape(dof, dof), eigvals_only=True)
     except linalg.LinAlgError:
         return np.empty(0), "too many empty cells: some interactions are not in the table at all"
-    values = np.maximum(values[::-1], 0.0) * (groups / (groups - 1.0)) / n
+    values = np.maximum(values[::-1], 0.0) * group_correction(groups) / n
     if not values[0] > 1e-15:
         return np.empty(0), "every group holds the same shares, so there is no variance to compare with"
     return values, None

@@ -11,11 +11,9 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from routestat.counting.strata import Strata
+from routestat.inference.base.chunks import chunks
 from routestat.inference.base.score_test import caution, score_test
 from routestat.inference.base.tables import Floats
-
-# Dense blocks of this many cells stand for the products of a stratum's margins.
-CELLS_AT_ONCE = 4_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,10 +111,8 @@ class _Margin:
     def centred_times(self, other: "_Margin") -> Floats:
         """The same times the other side's law, this side's counts less what its law expects of the group."""
         expected = np.zeros((self.groups, self.states * other.states))
-        step = max(1, CELLS_AT_ONCE // (self.states * other.states))
         columns = self.size.tocsc()
-        for first in range(0, self.strata, step):
-            part = slice(first, first + step)
+        for part in chunks(self.strata, self.states * other.states):
             laws = self.law[part, :, None] * other.law[part, None, :]
             expected += columns[:, part] @ laws.reshape(laws.shape[0], -1)
         return self.times(other.law) - expected.reshape(self.groups, self.states, other.states)

@@ -10,15 +10,21 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special, stats
 
 from routestat.counting.strata import Strata
 from routestat.errors import RoutestatError
-from routestat.inference.base.estimate import effective_dof, t_quantile
-from routestat.inference.base.jackknife import jackknife_value
-from routestat.inference.base.special import log10_t_tails
+from routestat.inference.base.estimate import (
+    Estimate,
+    effective_dof,
+    sandwich_error,
+    with_interval,
+    without_interval,
+)
+from routestat.inference.base.jackknife import jackknife_scores, jackknife_value
+from routestat.inference.base.special import log10_t_tail
 from routestat.inference.base.tables import Floats
 from routestat.inference.base.units import log10_sign_floor, too_few
+from routestat.inference.information.mutual_information import batch_information
 
 BIN = 8
 BUNDLES = 32
@@ -33,26 +39,20 @@ class BeyondTokenTypes:
 
     Attributes
     ----------
-    kept_bits, beyond_bits
-        Mean information after swaps, and the total less that; both jackknife estimates, in bits.
-    kept_low, kept_high, low, high, standard_error
-        Limits of `kept_bits` and of `beyond_bits`, and the error of the latter, over documents.
+    kept, beyond
+        Mean information after swaps, and the total less that, in bits: jackknife estimates over documents.
     swap_sd_bits
         Standard deviation of the information over random permutations within the bins.
     p, log10_p
         One-sided: would a pair of layers that share nothing but frequencies show so much?
     n_swaps, n_types, n_tokens
+        Permutations tried, token types with known ids, and tokens.
     reason
         Why there is no figure, or None.
     """
 
-    kept_bits: float
-    kept_low: float
-    kept_high: float
-    beyond_bits: float
-    low: float
-    high: float
-    standard_error: float
+    kept: Estimate
+    beyond: Estimate
     swap_sd_bits: float
     p: float
     log10_p: float
@@ -60,6 +60,41 @@ class BeyondTokenTypes:
     n_types: int
     n_tokens: int
     reason: str | None = None
+
+    @property
+    def kept_bits(self) -> float:
+        """Mean information after swaps, in bits."""
+        return self.kept.value
+
+    @property
+    def kept_low(self) -> float:
+        """Lower limit of `kept_bits`."""
+        return self.kept.low
+
+    @property
+    def kept_high(self) -> float:
+        """Upper limit of `kept_bits`."""
+        return self.kept.high
+
+    @property
+    def beyond_bits(self) -> float:
+        """Information beyond the token types, in bits."""
+        return self.beyond.value
+
+    @property
+    def low(self) -> float:
+        """Lower limit of `beyond_bits`."""
+        return self.beyond.low
+
+    @property
+    def high(self) -> float:
+        """Upper limit of `beyond_bits`."""
+        return self.beyond.high
+
+    @property
+    def standard_error(self) -> float:
+        """Standard error of `beyond_bits`."""
+        return self.beyond.standard_error
 
 
 def beyond_token_types(
@@ -91,77 +126,54 @@ def beyond_token_types(
     """
     if n_swaps < 2 or not 0 < level < 1:
         raise RoutestatError(f"wanted 2 swaps or more and a level between 0 and 1, got {n_swaps} and {level}")
-    nan = math.nan
-    seen = strata.n_strata
+    nan, seen = math.nan, strata.n_strata
     if seen < 4:
         why = f"{seen} token types with known ids: swapping types needs at least 4"
-        return BeyondTokenTypes(
-            nan, nan, nan, nan, nan, nan, nan, nan, nan, nan, 0, seen, strata.n_tokens, why
-        )
+        none = without_interval(nan, 0, why)
+        return BeyondTokenTypes(none, none, nan, nan, nan, 0, seen, strata.n_tokens, why)
     sides = _sides(strata)
-    total = sides.total()
     order = np.argsort(-sides.tokens.sum, kind="stable")
     swaps = [_swap(order, rng) for _ in range(n_swaps)]
-    kept = sides.kept(swaps)
+    total, kept = sides.total(), sides.kept(swaps)
     chance = sides.kept([_permutation(order, rng) for _ in range(n_swaps)])
+    spread, counts = float(chance.std(ddof=1)), (n_swaps, seen, strata.n_tokens)
     bundles = np.flatnonzero(sides.tokens.parts.any(axis=1)).tolist()
-    g = len(bundles)
     size = sides.tokens.parts.sum(axis=1)[bundles]
-    few_units = too_few(np.bincount(strata.group, strata.count)) or too_few(size, "as bundled for memory")
-    if few_units:
-        mean, spread = float(kept.mean()), float(chance.std(ddof=1))
-        return BeyondTokenTypes(
-            mean,
-            nan,
-            nan,
-            total - mean,
-            nan,
-            nan,
-            nan,
-            spread,
-            nan,
-            nan,
-            n_swaps,
-            seen,
-            strata.n_tokens,
-            few_units,
-        )
-    few = swaps[:SWAPS_LEFT_OUT]
+    few = too_few(np.bincount(strata.group, strata.count)) or too_few(size, "as bundled for memory")
+    if few:
+        mean = float(kept.mean())
+        after, beyond = (without_interval(value, len(bundles), few) for value in (mean, total - mean))
+        return BeyondTokenTypes(after, beyond, spread, nan, nan, *counts, few)
+    after, beyond = _estimates(sides, swaps, kept, bundles, size, level)
+    error = math.hypot(beyond.standard_error, spread)
+    # Types alike in everything swap without a trace: what is left beyond rounding is certain.
+    t = (beyond.value + float(kept.mean() - chance.mean())) / max(error, 1e-12)
+    tail = log10_t_tail(t, min(effective_dof(size), n_swaps - 1.0))
+    log10_p = max(tail, log10_sign_floor(np.unique(strata.group).size))
+    return BeyondTokenTypes(after, beyond, spread, 10.0**log10_p, log10_p, *counts)
+
+
+def _estimates(
+    sides: "_Sides",
+    swaps: list[NDArray[np.intp]],
+    kept: Floats,
+    bundles: list[int],
+    size: Floats,
+    level: float,
+) -> tuple[Estimate, Estimate]:
+    """What is kept after swaps, and what is beyond it, by the jackknife over bundles of groups."""
+    few, total = swaps[:SWAPS_LEFT_OUT], sides.total()
     left = np.array([[sides.total(b), sides.kept(few, b).mean()] for b in bundles])
     # The few swaps stand for all when it comes to what a bundle changes, not for their mean.
     left[:, 1] += kept.mean() - kept[:SWAPS_LEFT_OUT].mean()
-    kept_bits = jackknife_value(float(kept.mean()), left[:, 1], size)
-    beyond = jackknife_value(total, left[:, 0], size) - kept_bits
-    # Of what is kept and of what is beyond it: the bundles' linearised scores.
-    changes = np.stack([kept.mean() - left[:, 1], total - kept.mean() - (left[:, 0] - left[:, 1])])
-    errors = np.sqrt(g / (g - 1) * (((1.0 - size / size.sum()) * changes) ** 2).sum(axis=1)).tolist()
-    error, quantile = errors[1], t_quantile(size, level)
-    reach = quantile * error
-    spread = float(chance.std(ddof=1))
-    both = math.hypot(error, spread)
-    above = beyond + float(kept.mean() - chance.mean())
-    # Types alike in everything swap without a trace: what is left beyond rounding is certain.
-    z = above / max(both, 1e-12)
-    dof = min(effective_dof(size), n_swaps - 1.0)
-    # Far out one tail is half of both.
-    tail = float(log10_t_tails(z, dof)) - math.log10(2.0) if z > 0 else math.log10(stats.t.sf(z, dof))
-    log10_p = max(tail, log10_sign_floor(np.unique(strata.group).size))
-    p = 10.0**log10_p
-    return BeyondTokenTypes(
-        kept_bits,
-        kept_bits - quantile * errors[0],
-        kept_bits + quantile * errors[0],
-        beyond,
-        beyond - reach,
-        beyond + reach,
-        error,
-        spread,
-        p,
-        log10_p,
-        n_swaps,
-        seen,
-        strata.n_tokens,
-    )
+    mean = float(kept.mean())
+    after = jackknife_value(mean, left[:, 1], size)
+    beyond = jackknife_value(total, left[:, 0], size) - after
+    wholes, replicates = np.array([mean, total - mean]), np.stack([left[:, 1], left[:, 0] - left[:, 1]])
+    errors = sandwich_error(jackknife_scores(wholes, replicates, size).T).tolist()
+    dof, found = effective_dof(size), zip((after, beyond), errors, wholes.tolist(), strict=True)
+    first, second = (with_interval(v, e, dof, len(bundles), level, plugin) for v, e, plugin in found)
+    return first, second
 
 
 def _swap(order: NDArray[np.intp], rng: np.random.Generator) -> NDArray[np.intp]:
@@ -228,11 +240,7 @@ class _Parts:
 
 def _information(table: Floats) -> float:
     """Plug-in mutual information in bits of expected or observed counts."""
-    n = float(table.sum())
-    cells, rows, columns = (
-        float(special.xlogy(t, t).sum()) for t in (table, table.sum(axis=1), table.sum(axis=0))
-    )
-    return (cells - rows - columns + n * math.log(n)) / n / math.log(2.0) if n > 0 else 0.0
+    return float(batch_information(table[None])[0][0]) / math.log(2.0) if table.any() else 0.0
 
 
 def _sides(strata: Strata) -> _Sides:

@@ -8,11 +8,18 @@ from numpy.typing import ArrayLike
 from scipy import special
 
 from routestat.errors import RoutestatError
-from routestat.inference.base.estimate import t_quantile
+from routestat.inference.base.estimate import (
+    Estimate,
+    effective_dof,
+    sandwich_error,
+    with_interval,
+    without_interval,
+)
 from routestat.inference.base.jackknife import jackknife_value
 from routestat.inference.base.score_test import caution, score_test
 from routestat.inference.base.tables import Floats, whole_counts
 from routestat.inference.base.units import too_few
+from routestat.inference.information.mutual_information import EstimateInBits
 
 #: Documents per token from which on a figure within documents is far too low.
 SHORT = 0.05
@@ -21,30 +28,24 @@ ONE_CHOICE = "every group's table equals its expectation exactly: nothing varies
 
 
 @dataclass(frozen=True, slots=True)
-class WithinDocuments:
+class WithinDocuments(EstimateInBits):
     """Dependence beyond what documents being about different things explains; see `within_documents`.
 
     Attributes
     ----------
-    mi_bits, mi_bits_plugin, standard_error, low, high
-        Divergence of the joint law from independence within documents, in bits: jackknife estimate, plug-in,
-        clustered error, limits.
+    estimate
+        Divergence of the joint distribution from independence within documents, in bits: the jackknife estimate
+        with its clustered interval, and the plug-in.
     p_clustered, log10_p_clustered, nu
         Second-order test of independence within documents.
-    n_groups
     reason, note, caution
         Why something is NaN; that groups are few; and how far the documents are too short for the figure; or None.
     """
 
-    mi_bits: float
-    mi_bits_plugin: float
-    standard_error: float
-    low: float
-    high: float
-    p_clustered: float
-    log10_p_clustered: float
-    nu: float
-    n_groups: int
+    estimate: Estimate
+    p_clustered: float = math.nan
+    log10_p_clustered: float = math.nan
+    nu: float = math.nan
     reason: str | None = None
     note: str | None = None
     caution: str | None = None
@@ -78,7 +79,7 @@ def within_documents(
     expected
         E_g `[group, source, target]` of the same tokens (`count_within`).
     level
-        Of confidence; Student's t (see `t_quantile`).
+        Of confidence; Student's t (see `effective_dof`).
     documents
         How many documents each group holds `[group]`, for the caution; none without it.
     slots
@@ -94,17 +95,18 @@ def within_documents(
     used = np.flatnonzero(size)
     groups, nan = len(used), math.nan
     if not groups:
-        return WithinDocuments(nan, nan, nan, nan, nan, nan, nan, nan, 0, "no tokens")
+        return _nothing(nan, 0, "no tokens")
     observed, chance, size = observed[used], chance[used], size[used]
     total, mean, n = observed.sum(axis=0), chance.sum(axis=0), size.sum()
     plugin = float(special.rel_entr(total, mean).sum()) / n / math.log(2.0)
     if why := too_few(size):
-        return WithinDocuments(nan, plugin, nan, nan, nan, nan, nan, nan, groups, why)
+        return _nothing(plugin, groups, why)
     per_document = math.inf if documents is None else size.sum() / slots / np.asarray(documents)[used].sum()
     if np.allclose(observed, chance, rtol=1e-9, atol=1e-9):
         if per_document <= 1.0:
-            return WithinDocuments(nan, nan, nan, nan, nan, nan, nan, nan, groups, ONE_TOKEN)
-        return WithinDocuments(0.0, 0.0, nan, nan, nan, 1.0, 0.0, nan, groups, ONE_CHOICE)
+            return _nothing(nan, groups, ONE_TOKEN)
+        zero = without_interval(0.0, groups, ONE_CHOICE, 0.0)
+        return WithinDocuments(zero, 1.0, 0.0, nan, ONE_CHOICE)
     scores = (observed - chance) / np.sqrt(np.where(mean > 0, mean, 1.0))
     flat = scores.reshape(groups, -1)
     test = score_test(flat @ flat.T, size=size)
@@ -113,17 +115,31 @@ def within_documents(
         float(special.rel_entr(total - t, np.maximum(mean - e, 0.0)).sum()) / (n - m) / math.log(2.0)
         for t, e, m in zip(observed, chance, size, strict=True)
     ]
-    estimate = jackknife_value(plugin, left, size)
+    value = jackknife_value(plugin, left, size)
+    influence = _influence(observed, chance, size, plugin * math.log(2.0))
+    error = float(sandwich_error(influence)) / n / math.log(2.0)
+    return WithinDocuments(
+        with_interval(value, error, effective_dof(size), groups, level, plugin),
+        test.p,
+        test.log10_p,
+        test.nu,
+        test.reason,
+        caution(groups, test),
+        _short(per_document),
+    )
+
+
+def _nothing(plugin: float, groups: int, reason: str) -> WithinDocuments:
+    return WithinDocuments(without_interval(math.nan, groups, reason, plugin), reason=reason)
+
+
+def _influence(observed: Floats, chance: Floats, size: Floats, plugin: float) -> Floats:
+    """Linearised scores of n times the divergence in nats, `[group]`."""
+    total, mean = observed.sum(axis=0), chance.sum(axis=0)
     ratio = np.divide(total, mean, out=np.zeros_like(total), where=mean > 0)
     pointwise = np.log(ratio, out=np.zeros_like(ratio), where=ratio > 0)
-    influence = np.einsum("gij,ij->g", observed, pointwise) + size - np.einsum("gij,ij->g", chance, ratio)
-    influence -= size * plugin * math.log(2.0)
-    error = math.sqrt(groups / (groups - 1) * float(influence @ influence)) / n / math.log(2.0)
-    reach = t_quantile(size, level) * error
-    return WithinDocuments(
-        estimate, plugin, error, estimate - reach, estimate + reach, test.p, test.log10_p, test.nu, groups,
-        test.reason, caution(groups, test), _short(per_document),
-    )  # fmt: skip
+    scores = np.einsum("gij,ij->g", observed, pointwise) + size - np.einsum("gij,ij->g", chance, ratio)
+    return np.asarray(scores - size * plugin, np.float64)
 
 
 def _short(per_document: float) -> str | None:

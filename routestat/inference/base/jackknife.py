@@ -1,22 +1,22 @@
-"""The delete-group jackknife where groups differ in size."""
+"""The delete-group jackknife, weighted by the groups' sizes."""
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from routestat.inference.base.estimate import size_shares, t_quantile
-from routestat.inference.base.tables import Floats, read_only
+from routestat.inference.base.estimate import Estimate, Estimates, sandwich_error, size_shares, t_quantile
+from routestat.inference.base.tables import Floats
+from routestat.inference.base.units import too_few
 
 
 def jackknife_value(whole: float, left_out: ArrayLike, size: ArrayLike) -> float:
-    """The figure without its leading bias: (sum of (F - (1 - w_g)**2 F_-g) - F) / (1 - sum of w_g**2).
+    """Remove the leading bias: (sum of (F - (1 - w_g)**2 F_-g) - F) / (1 - sum of w_g**2).
 
-    A smooth figure of the groups' sum is off by b = sum of w_g**2 v_g, with w_g the group's share of the tokens and
-    v_g whatever its own dependence makes it; without group g by (b - w_g**2 v_g) / (1 - w_g)**2. This solves for b
-    whatever w and v are. With groups of one size it is G F - (G - 1) mean F_-g; that textbook form leaves two fifths
-    of the bias where lengths of documents have a Pareto tail (of index 1.2), and has three times the error.
+    A smooth statistic of the groups' sum is off by b = sum of w_g**2 v_g, with w_g the group's share of the tokens
+    and v_g whatever its own dependence makes it; without group g by (b - w_g**2 v_g) / (1 - w_g)**2. This solves
+    for b whatever w and v are. With groups of one size it is G F - (G - 1) mean F_-g; that textbook form leaves two
+    fifths of the bias where lengths of documents have a Pareto tail (of index 1.2), and has three times the error.
 
     Parameters
     ----------
@@ -32,92 +32,97 @@ def jackknife_value(whole: float, left_out: ArrayLike, size: ArrayLike) -> float
     return float(((whole - kept * np.asarray(left_out)).sum() - whole) / (1.0 - (share**2).sum()))
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Estimates:
-    """Figures with their intervals, read-only arrays of one shape; NaN where there is none.
-
-    Attributes
-    ----------
-    value
-        The delete-group jackknife estimate; `plugin` is the figure of the tables as they are.
-    low, high
-        Limits by documents, centred on `value`: they may leave the figure's range where it is near its end.
-    """
-
-    value: Floats
-    low: Floats
-    high: Floats
-    plugin: Floats
+def jackknife_scores(whole: ArrayLike, left_out: ArrayLike, size: ArrayLike) -> Floats:
+    """By how much each group moves the statistic, (1 - w_g)(F - F_-g) `[..., group]`: its linearised score."""
+    share = size_shares(size)
+    return np.asarray((1.0 - share) * (np.asarray(whole)[..., None] - np.asarray(left_out)))
 
 
-def jackknife_each(whole: ArrayLike, left_out: ArrayLike, size: ArrayLike, level: float = 0.95) -> Estimates:
-    """Every figure with its interval.
+def jackknife(whole: float, left_out: ArrayLike, size: ArrayLike, level: float = 0.95) -> Estimate:
+    """Estimate a statistic with its leading bias removed and the standard error of its groups' scores.
 
     Parameters
     ----------
     whole
-        Figures of all groups, of any shape.
+        F of all groups.
     left_out, size
-        The figures without each group and the group's tokens, `[..., group]`.
+        F_-g and the groups' tokens `[group]`; groups without tokens do not count.
     level
-        Of confidence; Student's t (see `t_quantile`).
+        Of confidence; Student's t with `effective_dof`.
+
+    Returns
+    -------
+    Estimate, all NaN but `plugin` with fewer than two groups or where a replicate is not finite; without an interval
+    where the groups are `too_few`. The limits are centred on the value and may leave the statistic's range.
+
+    References
+    ----------
+    Efron & Stein (1981), Ann. Stat. 9; Busing, Meijer & van der Leeden (1999), Stat. Comput. 9 (unequal groups).
     """
-    figures = np.asarray(whole, dtype=np.float64)
+    one = np.asarray([whole], np.float64), np.asarray(left_out, np.float64)[None], np.asarray(size)[None]
+    return jackknife_sum(*one, np.ones(1), level)
+
+
+def jackknife_each(whole: ArrayLike, left_out: ArrayLike, size: ArrayLike, level: float = 0.95) -> Estimates:
+    """Estimate many statistics, each on its own.
+
+    Parameters
+    ----------
+    whole
+        Statistics of all groups, of any shape.
+    left_out, size
+        The statistics without each group and the group's tokens, `[..., group]`.
+    level
+        As in `jackknife`.
+    """
+    statistics = np.asarray(whole, dtype=np.float64)
     without, tokens = np.asarray(left_out, np.float64), np.asarray(size, np.float64)
-    found = np.full((4, *figures.shape), math.nan)
-    for at in np.ndindex(figures.shape):
-        row = figures[at][None], without[at][None], tokens[at][None]
-        found[(slice(None), *at)] = _combined(*row, np.ones(1), level)
-    return Estimates(*(read_only(np.array(part)) for part in found))
+    places = np.ndindex(statistics.shape)
+    found = [jackknife(float(statistics[at]), without[at], tokens[at], level) for at in places]
+    return Estimates.stack(found, statistics.shape)
 
 
 def jackknife_sum(
     whole: ArrayLike, left_out: ArrayLike, size: ArrayLike, weights: ArrayLike, level: float = 0.95
-) -> Estimates:
-    """One sum of figures with its interval, arrays of no axes: each group moves all figures at once.
+) -> Estimate:
+    """Estimate a weighted sum of statistics of the same groups: each group moves all of them at once.
 
     Parameters
     ----------
     whole
-        Figures `[figure]`.
+        `[statistic]`.
     left_out, size
-        `[figure, group]`, as in `jackknife_each`.
+        `[statistic, group]`, as in `jackknife_each`.
     weights
-        `[figure]`: 1/n for a mean.
+        `[statistic]`: 1/n for a mean.
     level
-        Of confidence.
+        As in `jackknife`.
     """
-    figures, without, tokens, weight = (
+    statistics, without, tokens, weight = (
         np.asarray(a, dtype=np.float64) for a in (whole, left_out, size, weights)
     )
-    found = _combined(figures, without, tokens, weight, level)
-    return Estimates(*(read_only(np.array(number)) for number in found))
+    seen = (tokens > 0).any(axis=0)
+    groups, nan = int(seen.sum()), math.nan
+    plugin = float(weight @ statistics) if statistics.size else nan
+    if not statistics.size or not np.isfinite(without).all() or ((tokens > 0).sum(axis=1) < 2).any():
+        return Estimate(nan, nan, nan, nan, groups, plugin=plugin)
+    parts = zip(weight, statistics, without, tokens, strict=True)
+    value = sum(w * jackknife_value(f, left, n) for w, f, left, n in parts)
+    share = tokens / tokens.sum(axis=1, keepdims=True)
+    scores = weight @ ((1.0 - share) * (statistics[:, None] - without))
+    scores = scores[seen]
+    error = float(sandwich_error(scores - scores.mean()))
+    size = tokens.sum(axis=0)
+    reach = t_quantile(size, level) * error
+    return Estimate(value, value - reach, value + reach, error, groups, too_few(size) or "", plugin)
 
 
 def jackknife_contributions(whole: float, left_out: Floats, size: Floats) -> tuple[Floats, Floats]:
-    """What each group adds to the jackknife estimate, `[group]`, and the share of it that it has by its size.
+    """Compute what each group adds to the jackknife estimate, and its share of that by its size, `[group]`.
 
-    (1 - w)(F - (1 - w) F_-g) / (1 - sum of w**2) and (1 - w) w / (1 - sum of w**2): the first sum to `jackknife_value`, the
-    second to one.
+    (1 - w)(F - (1 - w) F_-g) / (1 - sum of w**2) and (1 - w) w / (1 - sum of w**2): the first sum to
+    `jackknife_value`, the second to one.
     """
-    share = size / size.sum()
+    share = size_shares(size)
     scale = (1.0 - share) / (1.0 - float((share**2).sum()))
     return scale * (whole - (1.0 - share) * left_out), scale * share
-
-
-def _combined(
-    whole: Floats, left_out: Floats, size: Floats, weights: Floats, level: float
-) -> tuple[float, float, float, float]:
-    plugin, nan = float(weights @ whole), math.nan
-    groups = int((size > 0).any(axis=0).sum())
-    if not whole.size or not np.isfinite(left_out).all() or ((size > 0).sum(axis=1) < 2).any():
-        return nan, nan, nan, plugin if whole.size else nan
-    value = sum(
-        w * jackknife_value(f, left, n) for w, f, left, n in zip(weights, whole, left_out, size, strict=True)
-    )
-    share = size / size.sum(axis=1, keepdims=True)
-    moves = weights @ ((1.0 - share) * (whole[:, None] - left_out))
-    moves = moves[(size > 0).any(axis=0)]
-    error = math.sqrt(groups / (groups - 1) * float(((moves - moves.mean()) ** 2).sum()))
-    reach = t_quantile(size.sum(axis=0), level) * error
-    return value, value - reach, value + reach, plugin

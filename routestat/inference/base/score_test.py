@@ -10,12 +10,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
+from routestat.inference.base.chunks import chunks
+from routestat.inference.base.estimate import group_correction
 from routestat.inference.base.pair_bias import MarginParts, pair_bias
 from routestat.inference.base.special import log10_chi2_tail
 from routestat.inference.base.tables import Floats, read_only
 from routestat.inference.base.units import FEW_UNITS, LEAST_UNITS, log10_sign_floor, shown_power, too_few
 
-CELLS_AT_ONCE = 4_000_000
 FEW_GROUPS = FEW_UNITS
 _LN10 = math.log(10.0)
 
@@ -97,9 +98,22 @@ def score_test(
         why = "no two groups have scores in common, so the spread of their products is unknown"
         return ScoreTest(nan, nan, nan, trace, cross, why)
     floor = log10_sign_floor(groups) if log10_floor is None else log10_floor
-    skewness = 8.0 * float(((pairs @ pairs) * pairs).sum()) / (2.0 * off) ** 1.5
-    log10_p = max(log10_tail(cross / math.sqrt(2.0 * off), skewness), floor)
+    log10_p = log10_score_p(cross, off, float(((pairs @ pairs) * pairs).sum()), floor)
     return ScoreTest(10.0**log10_p, log10_p, trace * trace / off, trace, cross, None, floor)
+
+
+def log10_score_p(cross: float, squares: float, cubes: float, log10_floor: float) -> float:
+    """Compute log10 p of a score test from the sums over different groups that define it; see `score_test`.
+
+    Parameters
+    ----------
+    cross, squares, cubes
+        U_c, the sum of M_gh**2 and that of M_gh M_hl M_lg.
+    log10_floor
+        log10 of the least p-value that the units can show.
+    """
+    skewness = 8.0 * cubes / (2.0 * squares) ** 1.5
+    return max(log10_tail(cross / math.sqrt(2.0 * squares), skewness), log10_floor)
 
 
 def log10_tail(z: float, skewness: float) -> float:
@@ -158,9 +172,7 @@ def clustered_scores(
     r, c = rows.sum(axis=0) / n, columns.sum(axis=0) / n
     own_r, own_c = rows - size[:, None] * r, columns - size[:, None] * c
     gram, crossed = np.zeros((size.size, size.size)), np.zeros(size.size)
-    at_once = max(1, CELLS_AT_ONCE // max(1, size.size * c.size))
-    for first in range(0, r.size, at_once):
-        part = slice(first, first + at_once)
+    for part in chunks(r.size, size.size * c.size):
         # T - r C' - R c' + n r c' with one product fewer: R c' - n r c' = (R - n r) c'.
         z = tables[:, part, :] - r[part, None] * columns[:, None, :] - own_r[:, part, None] * c
         pulled = np.matmul((own_r[:, part] / r[part])[:, None, :], z)[:, 0, :]
@@ -181,7 +193,7 @@ def clustered_scores(
     )
     spread = float(np.trace(gram) - 2.0 * share @ gram.sum(axis=1) + balance * gram.sum())
     # Groups in equal proportions have no spread; what the subtraction leaves then is rounding.
-    spread = spread * size.size / (size.size - 1) if spread > 1e-12 * np.trace(gram) else 0.0
+    spread = spread * group_correction(size.size) if spread > 1e-12 * np.trace(gram) else 0.0
     return ClusteredScores(read_only(gram), read_only(pair_bias(parts, size.size)), spread)
 
 

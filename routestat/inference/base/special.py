@@ -1,6 +1,7 @@
 """Special functions: rising factorials, and tails of chi-square and Student's t as logarithms that stay finite."""
 
 import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -18,6 +19,11 @@ SMALLEST_SUM = 1e-4
 # It stays below this many times the longest row. Beyond it the prior outweighs the
 # data ten thousand to one and the evidence no longer tells one value from another.
 LARGEST_SUM_PER_TOKEN = 1e4
+
+
+def x_log_x(values: NDArray[Any]) -> Floats:
+    """x ln x, element by element, in nats; 0 at 0."""
+    return np.asarray(values * np.log(np.where(values > 0, values, 1.0)), np.float64)
 
 
 def log_rising(x: ArrayLike, n: ArrayLike) -> Floats:
@@ -84,6 +90,14 @@ def chi2_tail(statistic: float, dof: float) -> float:
 
 
 _LN10 = math.log(10.0)
+
+
+def log10_t_tail(score: float, dof: float) -> float:
+    """Compute log10 P(t_dof > score), one-sided and finite."""
+    if score > 0:
+        # Far out one tail is half of both; where it is not small its logarithm loses nothing.
+        return float(log10_t_tails(score, dof)) - math.log10(2.0)
+    return math.log10(stats.t.sf(score, dof))
 
 
 def log10_t_tails(score: ArrayLike, dof: ArrayLike) -> Floats:

@@ -3,10 +3,11 @@
 import math
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from routestat.errors import RoutestatError
+from routestat.inference.base.tables import Floats
 from routestat.inference.information.entropy import nats_per_unit
 
 
@@ -48,6 +49,10 @@ def jensen_shannon(p: ArrayLike, q: ArrayLike, base: float = 2) -> float:
         raise RoutestatError(
             f"p and q: wanted equal shapes, got {first.shape} and {second.shape}; align them"
         )
-    middle = (first + second) / 2.0
-    divergence = float((special.rel_entr(first, middle) + special.rel_entr(second, middle)).sum() / 2.0)
-    return min(max(0.0, divergence), math.log(2.0)) / unit
+    return min(max(0.0, float(batch_divergence(first.ravel(), second.ravel()))), math.log(2.0)) / unit
+
+
+def batch_divergence(p: Floats, q: Floats) -> NDArray[np.float64]:
+    """Compute the Jensen-Shannon divergences of probabilities `[..., outcome]`, in nats `[...]`."""
+    middle = (p + q) / 2.0
+    return np.asarray((special.rel_entr(p, middle) + special.rel_entr(q, middle)).sum(axis=-1) / 2.0)

@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 from scipy import special
 
 from routestat.errors import RoutestatError
-from routestat.inference.base.special import log_rising
+from routestat.inference.base.special import log_rising, x_log_x
 from routestat.inference.base.tables import Floats, whole_counts
 
 ENOUGH_PER_CELL, SCARCE_PER_CELL = 30, 1
@@ -16,7 +16,7 @@ ENOUGH_PER_CELL, SCARCE_PER_CELL = 30, 1
 
 def _plugin(counts: Floats) -> float:
     n = counts.sum()
-    return float(-special.xlogy(counts / n, counts / n).sum())
+    return float(-x_log_x(counts / n).sum())
 
 
 def _miller_madow(counts: Floats) -> float:
@@ -53,7 +53,7 @@ def _james_stein(counts: Floats) -> float:
     if n > 1 and spread > 0:
         weight = min(1.0, max(0.0, float((1.0 - (share**2).sum()) / ((n - 1.0) * spread))))
     shrunk = weight / cells + (1.0 - weight) * share
-    return float(-special.xlogy(shrunk, shrunk).sum())
+    return float(-x_log_x(shrunk).sum())
 
 
 class _NSB:

@@ -29,12 +29,18 @@ from functools import cache
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import special, stats
+from scipy import special
 
 from routestat.errors import RoutestatError
-from routestat.inference.base.estimate import effective_dof
+from routestat.inference.base.chunks import chunks
+from routestat.inference.base.estimate import (
+    effective_dof,
+    sandwich_variance,
+    with_interval,
+    without_interval,
+)
 from routestat.inference.base.jackknife import jackknife_value
-from routestat.inference.base.score_test import CELLS_AT_ONCE, clustered_scores
+from routestat.inference.base.score_test import clustered_scores
 from routestat.inference.base.tables import Floats, read_only
 from routestat.inference.base.units import too_few
 from routestat.inference.information.mutual_information import (
@@ -74,7 +80,7 @@ def inclusion_information(
         For anything but such tables, or a level outside (0, 1).
     """
     table, parts = grouped_table(tables, level)
-    cells, nan = source_k * target_k, math.nan
+    cells = source_k * target_k
     counts = parts.sum(axis=(1, 2), dtype=np.int64)
     if (counts % cells).any():
         raise RoutestatError(
@@ -82,19 +88,18 @@ def inclusion_information(
         )
     n, groups = int(counts.sum()) // cells, len(counts)
     if n == 0:
-        return InformationInterval(nan, nan, nan, nan, nan, level, 0, 0, "no tokens")
+        return InformationInterval(without_interval(math.nan, 0, "no tokens"), level, 0)
     plugin = plugin_information(table.total) / math.log(2.0)
     if why := too_few(counts):
-        return InformationInterval(nan, plugin, nan, nan, nan, level, n, groups, why)
+        return InformationInterval(without_interval(math.nan, groups, why, plugin), level, n)
     if (largest := counts.max() / counts.sum()) >= 0.5:
         why = f"one group of documents holds {largest:.0%} of the tokens: wanted less than half, for an error"
-        return InformationInterval(nan, plugin, nan, nan, nan, level, n, groups, why)
+        return InformationInterval(without_interval(math.nan, groups, why, plugin), level, n)
     estimate = _estimate(_Inclusions.of(parts, source_k, target_k))
     if reason := estimate.reason:
-        return InformationInterval(nan, plugin, nan, nan, nan, level, n, groups, reason)
+        return InformationInterval(without_interval(math.nan, groups, reason, plugin), level, n)
     value, error = estimate.nats / math.log(2.0), estimate.error / math.log(2.0)
-    reach = float(stats.t.ppf((1.0 + level) / 2.0, estimate.dof)) * error
-    return InformationInterval(value, plugin, error, value - reach, value + reach, level, n, groups)
+    return InformationInterval(with_interval(value, error, estimate.dof, groups, level, plugin), level, n)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,8 +150,7 @@ class _Inclusions:
 
     def blocks(self, rows: int) -> list[slice]:
         """Sources to be taken at once, where so many tables are in memory together."""
-        at_once = max(1, CELLS_AT_ONCE // (rows * self.targets.shape[1]))
-        return [slice(first, first + at_once) for first in range(0, self.sources.shape[1], at_once)]
+        return list(chunks(self.sources.shape[1], rows * self.targets.shape[1]))
 
     def information(self, sums: Callable[[Floats], Floats]) -> Floats:
         """The estimate ``[sum]`` from each of some sums over groups, from ``[group, …]`` to ``[sum, …]``."""
@@ -183,7 +187,7 @@ class _Inclusions:
 
 
 def _estimate(of: _Inclusions) -> _Estimate:
-    n, groups = of.tokens.sum(), len(of.tokens)
+    n = of.tokens.sum()
     share = of.tokens / n
     whole = float(of.information(lambda x: x.sum(axis=0, keepdims=True))[0])
     left_out = of.information(lambda x: x.sum(axis=0) - x)
@@ -206,7 +210,7 @@ def _estimate(of: _Inclusions) -> _Estimate:
     gram, rest = of.gram(smooth) / n, 1.0 - share
     moved = (whole - nats) - rest**2 * (left_out - nats) - np.diag(gram) / 2.0
     moved = (moved - share * moved.sum()) / rest
-    variance = groups / (groups - 1) * float(moved @ moved)
+    variance = float(sandwich_variance(moved))
     squares = (gram**2).sum(axis=1) - np.diag(gram) ** 2
     pairs, twice = float(squares.sum()), float((squares / rest**2).sum())
     # What is above that is the groups' own, shrunk as Breiman's garrote does: to nothing where it is noise, hardly

@@ -1,24 +1,27 @@
-"""Entropy and information of tables of counts, and how far the estimates can be trusted.
-
-Tokens are taken as independent by every estimator here except `mutual_information_interval`, which takes only
-the groups of documents as independent.
-"""
+"""Mutual information of tables of counts: estimates for independent tokens, and an interval for dependent ones."""
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from routestat.errors import RoutestatError
-from routestat.inference.base.estimate import t_quantile
+from routestat.inference.base.chunks import chunks
+from routestat.inference.base.estimate import (
+    Estimate,
+    check_level,
+    effective_dof,
+    sandwich_error,
+    with_interval,
+    without_interval,
+)
 from routestat.inference.base.jackknife import jackknife_value
+from routestat.inference.base.special import x_log_x
 from routestat.inference.base.tables import Contingency, Floats, contingency, expected_counts, whole_counts
 from routestat.inference.base.units import too_few
 from routestat.inference.information.entropy import estimator_of, nats_per_unit
-
-# Wide tables are large as floats: so many groups of them are held at a time.
-GROUPS_AT_ONCE = 32
 
 
 def mutual_information(table: ArrayLike, estimator: str = "plugin", base: float = 2) -> float:
@@ -60,7 +63,23 @@ def plugin_information(total: Floats) -> float:
     """Plug-in mutual information in nats of a table that `contingency` has checked; never below zero."""
     seen = total > 0
     # Cell by cell rather than as a difference of entropies, which loses a small information in their digits.
-    return max(0.0, float((total[seen] * np.log((total / expected_counts(total))[seen])).sum() / total.sum()))
+    lifts = total[seen] / expected_counts(total)[seen]
+    return max(0.0, float((total[seen] * np.log(lifts)).sum() / total.sum()))
+
+
+def batch_information(tables: Floats) -> tuple[Floats, Floats]:
+    """Compute plug-in information and conditional entropy H(target | source) of many tables, in nats `[batch]`.
+
+    Parameters
+    ----------
+    tables
+        `[batch, source, target]`, counts or their expectations. NaN where a table is empty.
+    """
+    n = tables.sum(axis=(1, 2))
+    cells = x_log_x(tables).sum(axis=(1, 2))
+    rows, columns = x_log_x(tables.sum(axis=2)).sum(axis=1), x_log_x(tables.sum(axis=1)).sum(axis=1)
+    known = np.where(n > 0, n, math.nan)
+    return (cells - (rows + columns) + x_log_x(n)) / known, (rows - cells) / known
 
 
 def conditional_mutual_information(table: ArrayLike, estimator: str = "plugin", base: float = 2) -> float:
@@ -99,43 +118,74 @@ def conditional_mutual_information(table: ArrayLike, estimator: str = "plugin", 
     return (parts[0] + parts[1] - parts[2] - parts[3]) / unit
 
 
+class EstimateInBits:
+    """The names under which results give an information: its `estimate` in bits."""
+
+    __slots__ = ()
+    estimate: Estimate
+
+    @property
+    def mi_bits(self) -> float:
+        """The estimate in bits."""
+        return self.estimate.value
+
+    @property
+    def mi_bits_plugin(self) -> float:
+        """The plug-in in bits."""
+        return self.estimate.plugin
+
+    @property
+    def standard_error(self) -> float:
+        """Standard error in bits."""
+        return self.estimate.standard_error
+
+    @property
+    def low(self) -> float:
+        """Lower limit in bits."""
+        return self.estimate.low
+
+    @property
+    def high(self) -> float:
+        """Upper limit in bits."""
+        return self.estimate.high
+
+    @property
+    def n_groups(self) -> int:
+        """Groups that held tokens."""
+        return self.estimate.n_groups
+
+
 @dataclass(frozen=True, slots=True)
-class InformationInterval:
-    """Mutual information with what the groups say of its error; see `mutual_information_interval`.
+class InformationInterval(EstimateInBits):
+    """Mutual information in bits with its interval over groups; see `mutual_information_interval`.
 
     Attributes
     ----------
-    mi_bits, mi_bits_plugin
-        The delete-group jackknife estimate and the plug-in, in bits.
-    standard_error, low, high
-        In bits; the limits are centred on the jackknife estimate and may fall below zero.
-    level, n, n_groups
-        The confidence level asked for, the tokens and the groups that held any.
-    reason
-        Why the error could not be computed, or None.
+    estimate
+        The delete-group jackknife estimate in bits, with the plug-in; limits may fall below zero.
+    level, n
+        Of confidence, and tokens.
     """
 
-    mi_bits: float
-    mi_bits_plugin: float
-    standard_error: float
-    low: float
-    high: float
+    estimate: Estimate
     level: float
     n: int
-    n_groups: int
-    reason: str | None = None
+
+    @property
+    def reason(self) -> str | None:
+        """Why the error could not be computed, or None."""
+        return self.estimate.reason or None
 
 
 def grouped_table(tables: ArrayLike, level: float) -> tuple[Contingency, NDArray[np.integer]]:
-    """Counts per group, checked, for an interval of this level; and those of the kept groups, rows and columns.
+    """Check counts per group for an interval of this level; also the counts of the kept groups, rows and columns.
 
     Raises
     ------
     RoutestatError
         For anything but whole counts `[group, source, target]`, or a level outside (0, 1).
     """
-    if not 0 < level < 1:
-        raise RoutestatError(f"level: wanted a share between 0 and 1, got {level}; use 0.95")
+    check_level(level)
     table = contingency(tables)
     if table.tables is None:
         raise RoutestatError(
@@ -145,11 +195,11 @@ def grouped_table(tables: ArrayLike, level: float) -> tuple[Contingency, NDArray
 
 
 def mutual_information_interval(tables: ArrayLike, level: float = 0.95) -> InformationInterval:
-    """Mutual information in bits with an interval that is right on dependent tokens.
+    """Estimate mutual information in bits with an interval that is right on dependent tokens.
 
     Centred on the delete-group jackknife, which takes out the bias that tokens of one document share; with the
     linearised variance G/(G-1) sum psi_g**2 / n**2, psi_g = sum of T_g (log(p/e) - I). Limits are those of
-    Student's t (see `t_quantile`): with 20 to 60 groups the normal's fall a point or two short of the level, and
+    Student's t (see `effective_dof`): with 20 to 60 groups the normal's fall a point or two short of the level, and
     with more the two agree. Where source and target are independent the variance's leading term
     vanishes and the interval says little: test that with `independence`.
 
@@ -166,40 +216,40 @@ def mutual_information_interval(tables: ArrayLike, level: float = 0.95) -> Infor
         For anything but such tables, or a level outside (0, 1).
     """
     table, parts = grouped_table(tables, level)
-    n, groups, nan = int(table.total.sum()), int(table.groups.size), math.nan
+    n, groups = int(table.total.sum()), int(table.groups.size)
     if n == 0:
-        return InformationInterval(nan, nan, nan, nan, nan, level, 0, 0, "no tokens")
+        return InformationInterval(without_interval(math.nan, 0, "no tokens"), level, 0)
     plugin = plugin_information(table.total) / math.log(2.0)
     size = parts.sum(axis=(1, 2))
     if why := too_few(size):
-        return InformationInterval(nan, plugin, nan, nan, nan, level, n, groups, why)
-    left_out, scores = _leave_each_out(table)
-    estimate = jackknife_value(plugin, left_out / math.log(2.0), size)
-    error = math.sqrt(groups / (groups - 1) * float(scores @ scores)) / n / math.log(2.0)
-    reach = t_quantile(size, level) * error
-    return InformationInterval(estimate, plugin, error, estimate - reach, estimate + reach, level, n, groups)
+        return InformationInterval(without_interval(math.nan, groups, why, plugin), level, n)
+    value = jackknife_value(plugin, _left_out(table.total, parts) / math.log(2.0), size)
+    error = float(sandwich_error(information_scores(table.total, parts))) / n / math.log(2.0)
+    found = with_interval(value, error, effective_dof(size), groups, level, plugin)
+    return InformationInterval(found, level, n)
 
 
-def _leave_each_out(table: Contingency) -> tuple[Floats, Floats]:
-    """Plug-in information in nats without each group, and each group's score psi_g."""
-    total, n = table.total, table.total.sum()
+def _left_out(total: Floats, parts: NDArray[np.integer]) -> Floats:
+    """Plug-in information in nats without each group, `[group]`."""
+    found = [batch_information(total - parts[part])[0] for part in chunks(len(parts), total.size)]
+    return np.concatenate(found)
+
+
+def information_scores(total: Floats, parts: NDArray[Any]) -> Floats:
+    """Compute the groups' scores psi_g = sum of T_g (log(p/e) - I) in nats, `[group]`; they sum to zero.
+
+    Parameters
+    ----------
+    total
+        `[source, target]`, the sum of the groups' counts.
+    parts
+        T_g `[group, source, target]`.
+    """
+    lifts = np.divide(total, expected_counts(total), out=np.ones_like(total), where=total > 0)
+    pointwise = np.log(lifts)
     information = plugin_information(total)
-    ratio = total / expected_counts(total)
-    pointwise = np.log(ratio, out=np.zeros_like(ratio), where=total > 0)
-    if table.tables is None:
-        return np.empty(0), np.empty(0)
-    margins = total.sum(axis=1), total.sum(axis=0)
-    left_out, scores = [], []
-    for first in range(0, len(table.tables), GROUPS_AT_ONCE):
-        parts = table.tables[first : first + GROUPS_AT_ONCE].astype(np.float64)
-        size, rows, columns = parts.sum(axis=(1, 2)), parts.sum(axis=2), parts.sum(axis=1)
-        cells = _log_products(total - parts).sum(axis=(1, 2))
-        ends = _log_products(margins[0] - rows).sum(axis=1) + _log_products(margins[1] - columns).sum(axis=1)
-        left_out.append((cells - ends + _log_products(n - size)) / (n - size))
-        scores.append(parts.reshape(len(parts), -1) @ pointwise.ravel() - size * information)
-    return np.concatenate(left_out), np.concatenate(scores)
-
-
-def _log_products(counts: Floats) -> Floats:
-    """x ln x of whole counts; 0 at 0."""
-    return counts * np.log(np.maximum(counts, 1.0))
+    scores = []
+    for part in chunks(len(parts), total.size):
+        flat = parts[part].reshape(-1, total.size).astype(np.float64)
+        scores.append(flat @ pointwise.ravel() - flat.sum(axis=1) * information)
+    return np.concatenate(scores)

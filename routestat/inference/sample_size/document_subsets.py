@@ -10,8 +10,10 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from routestat.errors import RoutestatError
+from routestat.inference.base.estimate import sandwich_error
 from routestat.inference.base.score_test import few_groups
 from routestat.inference.base.tables import Floats, Integers, contingency, read_only, whole_counts
+from routestat.inference.information.mutual_information import information_scores, plugin_information
 from routestat.inference.sample_size.interval_width import Width, fit_width, quantile, width_caution
 
 FEWEST = 8
@@ -142,8 +144,7 @@ def sample_size(
     notes = [few_groups(groups), width_caution(load, "the load")]
     extra = {}
     if cells is not None:
-        flat = cells.reshape(groups, -1)
-        found = averaged(partial(_information, cells, flat))
+        found = averaged(partial(_information, cells))
         information = fit_width(found[1], sizes, ahead, bits_target, each)
         endless, caution = _endless(found[0], found[1], sizes)
         notes += [width_caution(information, "the information"), caution]
@@ -169,19 +170,14 @@ def _load_width(counts: Floats, size: Floats) -> float:
     """Mean over experts of the half-width of the load, by the group sandwich."""
     m, n = size.size, size.sum()
     scores = counts - counts.sum(axis=0) / n * size[:, None]
-    return float(np.sqrt(m / (m - 1) * (scores**2).sum(axis=0)).mean() / n * quantile(m))
+    return float(sandwich_error(scores).mean() / n * quantile(m))
 
 
-def _information(cells: Floats, flat: Floats, subset: NDArray[np.int64]) -> tuple[float, float]:
+def _information(cells: Floats, subset: NDArray[np.int64]) -> tuple[float, float]:
     """Plug-in information of a subset of groups and its half-width, in bits."""
     m, total = subset.size, cells[subset].sum(axis=0)
-    n = total.sum()
-    product = total.sum(axis=1, keepdims=True) * total.sum(axis=0)
-    pointwise = np.log2(np.divide(total * n, product, out=np.ones_like(total), where=total > 0))
-    information = float((total * pointwise).sum() / n)
-    part = flat[subset]
-    scores = part @ pointwise.ravel() - part.sum(axis=1) * information
-    return information, math.sqrt(m / (m - 1) * float(scores @ scores)) / n * quantile(m)
+    error = float(sandwich_error(information_scores(total, cells[subset]))) / total.sum()
+    return plugin_information(total) / math.log(2.0), error / math.log(2.0) * quantile(m)
 
 
 def _stability(

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from routestat.inference.base.chunks import chunks
 from routestat.inference.base.multiplicity import adjust_log10
-from routestat.inference.base.score_test import CELLS_AT_ONCE
 from routestat.inference.base.special import log10_t_tails
 from routestat.inference.base.tables import Floats, Integers, read_only
 from routestat.inference.two_sample.samples import TwoSamples, two_samples
@@ -160,10 +160,8 @@ def share_differences(samples: TwoSamples) -> ShareDifferences:
     error, dof, pooled = np.full((3, a.size), np.nan)
     groups = sum(samples.groups)
     if samples.reason is None:
-        at_once = max(1, CELLS_AT_ONCE // (len(samples.a) + len(samples.b)))
         sizes = [t.sum(axis=(1, 2), dtype=np.float64)[:, None] for t in (samples.a, samples.b)]
-        for first in range(0, a.size, at_once):
-            part = slice(first, first + at_once)
+        for part in chunks(a.size, len(samples.a) + len(samples.b)):
             z_a = (samples.a[:, 0, part] - sizes[0] * p_a[part]) / n_a
             z_b = (samples.b[:, 0, part] - sizes[1] * p_b[part]) / n_b
             variance, dof[part] = samples.variance(z_a, -z_b)

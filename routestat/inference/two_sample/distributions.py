@@ -14,11 +14,13 @@ from scipy import special
 
 from routestat.errors import RoutestatError
 from routestat.inference.association.measures import cramers_v, cramers_v_corrected
+from routestat.inference.base.estimate import Estimate, without_interval
 from routestat.inference.base.score_test import ScoreTest, caution, score_test
 from routestat.inference.base.special import chi2_tail, log10_chi2_tail
 from routestat.inference.base.tables import Floats, read_only
+from routestat.inference.information.divergence import batch_divergence
 from routestat.inference.two_sample.cells import share_differences
-from routestat.inference.two_sample.jackknife import Jackknifed, jackknife
+from routestat.inference.two_sample.jackknife import jackknife
 from routestat.inference.two_sample.samples import (
     DifferenceScores,
     TwoSamples,
@@ -46,8 +48,8 @@ class DistributionDifference:
         The second-order test with groups as the units, and its degrees of freedom.
     p_first_order
         P(chi2_dof > chi2 / design_effect), Rao and Scott's first order.
-    jsd_bits, jsd_bits_plugin, jsd_bits_low, jsd_bits_high
-        Jensen-Shannon divergence in bits: jackknife estimate, plug-in and 95 % interval of the estimate.
+    jsd
+        Jensen-Shannon divergence in bits: jackknife estimate with its 95 % interval, and plug-in.
     total_variation, total_variation_chance
         Half the sum of the absolute differences, and about how much chance alone would show: half the sum of
         sqrt(2/pi) standard errors.
@@ -75,10 +77,7 @@ class DistributionDifference:
     log10_p_clustered: float
     nu: float
     p_first_order: float
-    jsd_bits: float
-    jsd_bits_plugin: float
-    jsd_bits_low: float
-    jsd_bits_high: float
+    jsd: Estimate
     total_variation: float
     total_variation_chance: float
     cramers_v: float
@@ -88,6 +87,26 @@ class DistributionDifference:
     shared: float = 1.0
     reason: str | None = None
     note: str | None = None
+
+    @property
+    def jsd_bits(self) -> float:
+        """Jensen-Shannon divergence in bits."""
+        return self.jsd.value
+
+    @property
+    def jsd_bits_plugin(self) -> float:
+        """Its plug-in in bits."""
+        return self.jsd.plugin
+
+    @property
+    def jsd_bits_low(self) -> float:
+        """Its lower limit in bits."""
+        return self.jsd.low
+
+    @property
+    def jsd_bits_high(self) -> float:
+        """Its upper limit in bits."""
+        return self.jsd.high
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -174,10 +193,10 @@ def _difference(
     n_a, n_b = (round(float(t.sum()) / per_token) for t in (a, b))
     groups, reason = tables.groups, tables.reason
     if not (n_a and n_b):
-        scores, far, chance = _NOTHING, _no_interval(reason), math.nan
+        scores, far, chance = _NOTHING, without_interval(math.nan, 0, reason or ""), math.nan
     else:
         scores = difference_scores(tables)
-        far = jackknife(_conditional_jsd if conditional else _jsd, tables)
+        far = jackknife(_conditional_jsd if conditional else divergence_bits, tables)
         chance = math.nan if conditional else _chance(tables)
     test = (
         _no_test(reason) if reason else score_test(scores.gram, scores.bias, log10_floor=tables.log10_floor)
@@ -197,7 +216,7 @@ def _difference(
         chi2=chi2, g=g, dof=dof, log10_p_iid=log10_chi2_tail(g, dof),
         design_effect=effect, p_clustered=test.p, log10_p_clustered=test.log10_p, nu=test.nu,
         p_first_order=first,
-        jsd_bits=far.value, jsd_bits_plugin=far.plugin, jsd_bits_low=far.low, jsd_bits_high=far.high,
+        jsd=far,
         total_variation=math.nan if conditional else float(np.abs(laws[0] - laws[1]).sum() / 2.0),
         total_variation_chance=chance,
         cramers_v=cramers_v(chi2, n_a + n_b, table),
@@ -221,11 +240,6 @@ def _no_test(reason: str) -> ScoreTest:
     return ScoreTest(nan, nan, nan, nan, nan, reason)
 
 
-def _no_interval(reason: str | None) -> Jackknifed:
-    nan = math.nan
-    return Jackknifed(nan, nan, nan, nan, nan, reason)
-
-
 def _chance(tables: TwoSamples) -> float:
     if tables.reason:
         return math.nan
@@ -242,16 +256,15 @@ def _likelihood_ratio(a: Floats, b: Floats) -> float:
     return max(0.0, g)
 
 
-def _jsd(a: Floats, b: Floats) -> Floats:
-    """Jensen-Shannon divergence in bits of totals `[batch, row, column]`, over all cells."""
+def divergence_bits(a: Floats, b: Floats) -> Floats:
+    """Compute the Jensen-Shannon divergence of totals `[batch, row, column]` over all cells, in bits `[batch]`."""
     first, second = (t.reshape(len(t), -1) for t in (a, b))
     p, q = first / first.sum(axis=1, keepdims=True), second / second.sum(axis=1, keepdims=True)
-    middle = (p + q) / 2.0
-    return (special.rel_entr(p, middle) + special.rel_entr(q, middle)).sum(axis=1) / (2.0 * math.log(2.0))
+    return batch_divergence(p, q) / math.log(2.0)
 
 
 def _conditional_jsd(a: Floats, b: Floats) -> Floats:
-    return _jsd(a, b) - _jsd(a.sum(axis=2, keepdims=True), b.sum(axis=2, keepdims=True))
+    return divergence_bits(a, b) - divergence_bits(*(t.sum(axis=2, keepdims=True) for t in (a, b)))
 
 
 def _checked(per_token: int) -> int:

@@ -5,7 +5,7 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
-from routestat.inference.base.score_test import CELLS_AT_ONCE
+from routestat.inference.base.chunks import chunks
 from routestat.inference.two_sample.samples import two_samples
 
 
@@ -36,9 +36,7 @@ def permutation_p(
     if not size[first].sum() or not size[~first].sum():
         return math.nan
     p, gram = t.sum(axis=0, dtype=np.float64) / n, np.zeros((len(t), len(t)))
-    at_once = max(1, CELLS_AT_ONCE // len(t))
-    for start in range(0, p.size, at_once):
-        part = slice(start, start + at_once)
+    for part in chunks(p.size, len(t)):
         e = (t[:, part] - size[:, None] * p[part]) / np.sqrt(p[part])
         gram += e @ e.T
     labels = np.empty((n_resamples + 1, len(t)), dtype=bool)

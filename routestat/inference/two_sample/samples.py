@@ -5,14 +5,15 @@ as one unit; otherwise every table is a unit of its own.
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from routestat.errors import RoutestatError
-from routestat.inference.base.score_test import CELLS_AT_ONCE
+from routestat.inference.base.chunks import chunks
+from routestat.inference.base.estimate import group_correction, sandwich_variance
 from routestat.inference.base.tables import Floats, read_only, whole_counts
 from routestat.inference.base.units import log10_relabelling_floor, log10_sign_floor, too_few
 
@@ -38,12 +39,17 @@ class TwoSamples:
         return first, second
 
     @property
+    def sizes(self) -> tuple[Floats, Floats]:
+        """Counts of each group in each sample, `[group]`."""
+        first, second = (t.sum(axis=tuple(range(1, t.ndim)), dtype=np.float64) for t in (self.a, self.b))
+        return first, second
+
+    @property
     def reason(self) -> str | None:
         """Why nothing can be said about errors, or None."""
-        sizes = [t.sum(axis=tuple(range(1, t.ndim)), dtype=np.float64) for t in (self.a, self.b)]
         if min(self.groups) == 0:
             return "one of the two has no tokens"
-        return next((why for size in sizes if (why := too_few(size, "in one of the two"))), None)
+        return next((why for size in self.sizes if (why := too_few(size, "in one of the two"))), None)
 
     @property
     def log10_floor(self) -> float:
@@ -64,14 +70,16 @@ class TwoSamples:
         """Variance of a sum over both samples, given scores that sum to zero in each; and Student's degrees.
 
         G/(G-1) times the sum of squares; unpaired that of each sample, with Welch and Satterthwaite's degrees of
-        freedom. Paired samples that share only some groups count as many as the smaller one has.
+        freedom. Paired, a group's two scores are added first, each corrected for its own sample's groups; the degrees
+        of freedom are those of the sample with fewer groups.
         """
         n_a, n_b = self.groups
         if self.paired:
             least = min(n_a, n_b)
-            spread = least / (least - 1) * ((a + b) ** 2).sum(axis=0)
+            corrected = math.sqrt(group_correction(n_a)) * a + math.sqrt(group_correction(n_b)) * b
+            spread = np.asarray((corrected**2).sum(axis=0), np.float64)
             return spread, np.full(np.shape(spread), least - 1.0)
-        first, second = n_a / (n_a - 1) * (a**2).sum(axis=0), n_b / (n_b - 1) * (b**2).sum(axis=0)
+        first, second = sandwich_variance(a, n_a), sandwich_variance(b, n_b)
         return first + second, welch(first, second, n_a, n_b)
 
 
@@ -165,7 +173,7 @@ def difference_scores(samples: TwoSamples) -> DifferenceScores:
     units = len(samples.a) if samples.paired else len(samples.a) + len(samples.b)
     gram, chi2, dof, spread = np.zeros((units, units)), 0.0, 0, 0.0
     own = cross = np.zeros((units, both.size))
-    for part in _columns_at_once(samples, both.size):
+    for part in chunks(samples.a.shape[2], both.size * (len(samples.a) + len(samples.b))):
         tables = [t[:, both, part].astype(np.float64) for t in (samples.a, samples.b)]
         law = [t.sum(axis=0) / n[:, None] for t, n in zip(tables, (r_a, r_b), strict=True)]
         p = (law[0] * r_a[:, None] + law[1] * r_b[:, None]) / r[:, None]
@@ -197,13 +205,6 @@ def difference_scores(samples: TwoSamples) -> DifferenceScores:
         spread=(spread if spread > least else 0.0) if testable else math.nan,
         shared=float(r.sum()) / everything if everything else math.nan,
     )
-
-
-def _columns_at_once(samples: TwoSamples, rows: int) -> Iterator[slice]:
-    """Columns, so many at a time that their scores take little memory."""
-    columns = samples.a.shape[2]
-    at_once = max(1, CELLS_AT_ONCE // max(1, rows * (len(samples.a) + len(samples.b))))
-    yield from (slice(first, first + at_once) for first in range(0, columns, at_once))
 
 
 def _seen(tables: NDArray) -> NDArray[np.bool_]:

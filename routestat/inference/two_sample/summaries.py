@@ -2,13 +2,15 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import special
 
+from routestat.inference.base.estimate import Estimate, without_interval
+from routestat.inference.base.special import x_log_x
 from routestat.inference.base.tables import Floats
+from routestat.inference.information.mutual_information import batch_information
 from routestat.inference.two_sample.jackknife import jackknife
 from routestat.inference.two_sample.samples import two_samples
 
@@ -18,15 +20,36 @@ Figure = Callable[[Floats], Floats]
 
 @dataclass(frozen=True, slots=True)
 class FigureDifference:
-    """A figure of both samples and their difference a - b, with its 95 % interval; see `compare_figures`."""
+    """A statistic of both samples and their difference a - b in `estimate`; see `compare_figures`."""
 
     a: float
     b: float
-    difference: float
-    low: float
-    high: float
-    standard_error: float
-    reason: str | None = None
+    estimate: Estimate
+
+    @property
+    def difference(self) -> float:
+        """The statistic of a less that of b."""
+        return self.estimate.value
+
+    @property
+    def low(self) -> float:
+        """Lower limit of the difference."""
+        return self.estimate.low
+
+    @property
+    def high(self) -> float:
+        """Upper limit of the difference."""
+        return self.estimate.high
+
+    @property
+    def standard_error(self) -> float:
+        """Standard error of the difference."""
+        return self.estimate.standard_error
+
+    @property
+    def reason(self) -> str | None:
+        """Why there is no interval, or None."""
+        return self.estimate.reason or None
 
 
 def compare_figures(
@@ -58,27 +81,21 @@ def compare_figures(
     totals = samples.totals()
     if not (totals[0].any() and totals[1].any()):
         nan = math.nan
-        return FigureDifference(nan, nan, nan, nan, nan, nan, samples.reason)
+        return FigureDifference(nan, nan, without_interval(nan, 0, samples.reason or ""))
     found = jackknife(lambda x, y: figure(x) - figure(y), samples)
     first, second = (float(figure(total[None])[0]) for total in totals)
-    # Without an error there is no jackknife either, but the figures stand.
-    corrected = smooth and samples.reason is None
-    shift = 0.0 if smooth else first - second - found.value
-    return FigureDifference(
-        first,
-        second,
-        found.value if corrected else first - second,
-        found.low + shift,
-        found.high + shift,
-        found.standard_error,
-        samples.reason,
-    )
+    # Without an error there is no jackknife estimate either, but the statistics stand.
+    if not smooth or samples.reason is not None:
+        shift = 0.0 if smooth else first - second - found.value
+        low, high = found.low + shift, found.high + shift
+        found = replace(found, value=first - second, low=low, high=high)
+    return FigureDifference(first, second, found)
 
 
 def entropy_bits(counts: Floats) -> Floats:
     """Plug-in entropy in bits of totals `[batch, cell]`."""
     share = counts / counts.sum(axis=1, keepdims=True)
-    return special.entr(share).sum(axis=1) / math.log(2.0)
+    return -x_log_x(share).sum(axis=1) / math.log(2.0)
 
 
 def gini(counts: Floats) -> Floats:
@@ -96,8 +113,7 @@ def max_over_mean(counts: Floats) -> Floats:
 
 def information_bits(counts: Floats) -> Floats:
     """Plug-in mutual information in bits of totals `[batch, source, target]`."""
-    flat = counts.reshape(len(counts), -1)
-    return entropy_bits(counts.sum(axis=2)) + entropy_bits(counts.sum(axis=1)) - entropy_bits(flat)
+    return batch_information(counts)[0] / math.log(2.0)
 
 
 def profile_distance(a: ArrayLike, b: ArrayLike) -> float:

@@ -16,25 +16,31 @@ from routestat.report.figures.style import (
     reach,
     sparse_ticks,
 )
-from routestat.report.records.memory import GIVEN
+from routestat.study.contexts import CONTEXTS, context_spec
 from routestat.study.memory import Memory
 
-# Okabe & Ito's green: contexts of layers and tokens together.
+#: Okabe & Ito's green.
 GREEN = "#009E73"
-#: Contexts drawn over the depth, in the legend's order: a colour for what is known, a dash and a mark for how far back.
-SHOWN = {
-    "nothing": (GREY, ":", "x"),
-    "layer-1": (BLUE, "-", "o"),
-    "layer-2,layer-1": (BLUE, "--", "s"),
-    "layer-3,layer-2,layer-1": (BLUE, ":", "^"),
-    "layer-4,layer-3,layer-2,layer-1": (BLUE, "-.", "D"),
-    "token-1": (ORANGE, "-", "o"),
-    "token-2,token-1": (ORANGE, "--", "s"),
-    "layer-1,token-1": (GREEN, "-", "o"),
-    "token id": (VERMILLION, "-", "o"),
-    "token id,layer-1": (VERMILLION, "--", "s"),
-    "token id,layer-1,token-1": (VERMILLION, ":", "^"),
-}
+#: Lines of contexts that have the same colour, from the shortest on.
+LINES = (("-", "o"), ("--", "s"), (":", "^"), ("-.", "D"))
+
+
+def line_of(name: str) -> tuple[str, str, str]:
+    """Return the colour, dash and mark of a context: the colour says what it has, the dash how far it reaches."""
+    colour = _colour(name)
+    if not context_spec(name).columns:
+        return colour, ":", "x"
+    alike = [other for other in dict.fromkeys([*CONTEXTS, name]) if _colour(other) == colour]
+    return colour, *LINES[alike.index(name) % len(LINES)]
+
+
+def _colour(name: str) -> str:
+    spec = context_spec(name)
+    if "token id" in spec.columns:
+        return VERMILLION
+    if spec.has_tokens:
+        return GREEN if spec.n_layers else ORANGE
+    return BLUE if spec.n_layers else GREY
 
 
 def contexts(memory: Memory) -> Drawing:
@@ -48,7 +54,8 @@ def contexts(memory: Memory) -> Drawing:
     figure = new_figure(across + 3.0, 3.3 + below)
     every = [losses := new_axes(figure, 0.7, 0.6 + below, across, 2.3)]
     tops = [1e-6]
-    for name, (colour, dash, mark) in SHOWN.items():
+    for name in dict.fromkeys([*CONTEXTS, *(context for item in known for context in item.scores.bits)]):
+        colour, dash, mark = line_of(name)
         # Where no token has a context its loss is that of a shorter one.
         having = [item for item in known if name in item.scores.bits and item.known.get(name) != 0]
         found = [(place[item.target.layer], item.log_loss(name)) for item in having]
@@ -57,7 +64,7 @@ def contexts(memory: Memory) -> Drawing:
             tops.append(float(np.nanmax([value, high])))
             losses.errorbar(
                 x, value, reach(value, low, high), color=colour, linestyle=dash, marker=mark, markersize=4,
-                elinewidth=0.8, label=GIVEN[name],
+                elinewidth=0.8, label=context_spec(name).words,
             )  # fmt: skip
     losses.set(ylim=(0, 1.06 * max(tops)), ylabel="bits per choice")
     losses.set_title("held-out log loss given …, with 95 % intervals over documents", fontsize=TEXT)

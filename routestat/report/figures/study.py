@@ -36,23 +36,27 @@ from routestat.report.figures.style import (
 )
 from routestat.structure.layer_map import LayerMap, without_diagonal
 from routestat.structure.paths import Paths
-from routestat.study.trace_study import BlockFinding, Dependence, LayerLoad
+from routestat.study.layer_pairs import LayerPair
+from routestat.study.layers import LayerLoad
+from routestat.study.routes import BlockFinding
+from routestat.study.transitions import transition_table
 
 
-def joint_and_conditional(item: Dependence, states: str) -> Drawing:
+def joint_and_conditional(item: LayerPair, states: str) -> Drawing:
     """Joint P(i, j) and conditional P(j | i) side by side, with the share of tokens each row rests on."""
-    table = item.table.astype(float)
-    rows, total = table.sum(axis=1), table.sum()
-    if not total:
+    found = transition_table(item, states)
+    if found is None:
         return f"No token has a choice at both layer {item.source.layer} and layer {item.target.layer}."
     figure = new_figure(11.3, 5.1)
     bar, joint, joint_key, given, given_key = (
         new_axes(figure, left, 0.75, width, 4.0)
         for left, width in ((0.6, 0.7), (1.35, 4.0), (5.4, 0.12), (6.5, 4.0), (10.55, 0.12))
     )
-    conditional = np.divide(table, rows[:, None], out=np.full(table.shape, np.nan), where=rows[:, None] > 0)
+    # Cells without tokens are zero, but P(j | i) is undefined where i has none.
+    share, conditional = np.nan_to_num(found.joint), np.nan_to_num(found.conditional)
+    conditional[found.row_tokens == 0] = np.nan
     for axes, key, values, title in (
-        (joint, joint_key, table / total, "joint P(i, j)"),
+        (joint, joint_key, share, "joint P(i, j)"),
         (given, given_key, conditional, "conditional P(j | i)"),
     ):
         image = axes.imshow(values, cmap=colour_map(SEQUENTIAL), norm=PowerNorm(0.5, vmin=0), aspect="auto")
@@ -61,11 +65,10 @@ def joint_and_conditional(item: Dependence, states: str) -> Drawing:
         name_states(axes, "x", f"j: {of_layer(item.target, states)}", item.target, states)
     joint.set_yticks([])
     name_states(given, "y", "", item.source, states)
-    tokens = rows / (1 if states == "subset" else item.target.top_k)
-    few = tokens < FEW_TOKENS
-    bar.barh(np.arange(len(rows)), rows / total, color=np.where(few, VERMILLION, BLUE), height=0.9)
+    few = found.row_tokens < FEW_TOKENS
+    bar.barh(np.arange(len(few)), found.source_shares, color=np.where(few, VERMILLION, BLUE), height=0.9)
     bar.plot(np.zeros(few.sum()), np.flatnonzero(few), "x", color=VERMILLION, markersize=3, clip_on=False)
-    bar.set(ylim=(len(rows) - 0.5, -0.5), xlim=(0, None))
+    bar.set(ylim=(len(few) - 0.5, -0.5), xlim=(0, None))
     bar.set_title("P(i)", fontsize=TEXT)
     bar.tick_params(axis="x", labelrotation=90)
     bar.locator_params(axis="x", nbins=2)
@@ -99,7 +102,7 @@ def load(loads: Sequence[LayerLoad]) -> Drawing:
     return figure
 
 
-def information(dependence: Sequence[Dependence], loads: Sequence[LayerLoad], states: str) -> Drawing:
+def information(dependence: Sequence[LayerPair], loads: Sequence[LayerLoad], states: str) -> Drawing:
     """Mutual information of each pair of layers with its interval; above it, on one scale with the entropy."""
     known = [item for item in dependence if np.isfinite(item.information.mi_bits)]
     if not known:
@@ -200,7 +203,7 @@ def board(
     return figure
 
 
-def blocks(finding: BlockFinding, item: Dependence, states: str) -> Drawing:
+def blocks(finding: BlockFinding, item: LayerPair, states: str) -> Drawing:
     """Lift of one transition with its states in the order of their blocks, and the blocks' borders."""
     found = finding.blocks
     if found.reason:

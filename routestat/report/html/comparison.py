@@ -1,17 +1,14 @@
 """The page of a comparison: findings framed, never recomputed; it needs nothing but its own folder and no script."""
 
-import base64
-import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from markupsafe import Markup
-
+from routestat.progress import Tick, silent
 from routestat.report.figures import comparison as comparison_figures
-from routestat.report.figures import style as canvas
-from routestat.report.html.page import Picture, _noun, draw_all, page_environment
+from routestat.report.figures.style import Drawing
+from routestat.report.html.page import Picture, draw_all, noun_of, render
 from routestat.report.records.comparison import write_results
-from routestat.report.records.study import Record
+from routestat.report.records.plain import Record
 from routestat.study.comparison import TraceComparison
 from routestat.traces.manifest import replace_file
 
@@ -19,7 +16,7 @@ from routestat.traces.manifest import replace_file
 def write_comparison(
     findings: TraceComparison,
     folder: Path,
-    tick: Callable[[str, int, int], None] = lambda what, done, total: None,
+    tick: Tick = silent,
 ) -> Path:
     """Write results.json, tables, pictures and, last, index.html; return the path of the page.
 
@@ -28,7 +25,7 @@ def write_comparison(
     findings : TraceComparison
     folder : path
         Must exist; files of an earlier comparison in it are replaced.
-    tick : callable(what, done, in_all)
+    tick : callable(what, done, total)
     """
     record = write_results(findings, folder)
     pictures = _draw(findings, record, folder / "figures", tick)
@@ -47,11 +44,9 @@ def by_effect(rows: Sequence[Record], key: str = "jsd_bits") -> list[Record]:
     return sorted(rows, key=size)
 
 
-def _draw(
-    findings: TraceComparison, record: Record, folder: Path, tick: Callable[[str, int, int], None]
-) -> dict[str, Picture]:
+def _draw(findings: TraceComparison, record: Record, folder: Path, tick: Tick) -> dict[str, Picture]:
     folder.mkdir(exist_ok=True)
-    jobs: dict[str, Callable[[], canvas.Drawing]] = {
+    jobs: dict[str, Callable[[], Drawing]] = {
         "divergence": lambda: comparison_figures.divergence(findings),
         "loads": lambda: comparison_figures.loads(findings),
         "flips": lambda: comparison_figures.flips(findings),
@@ -75,20 +70,16 @@ def _strongest(findings: TraceComparison, record: Record) -> int | None:
 
 
 def _page(findings: TraceComparison, record: Record, pictures: dict[str, Picture]) -> str:
-    environment = page_environment()
-    style = environment.get_template("style.css").render()
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     strongest = _strongest(findings, record)
-    return environment.get_template("compare.html").render(
+    return render(
+        "compare.html",
         record=record,
         expert=findings.states == "expert",
-        noun=_noun([item.a for item in findings.layers]) if findings.states == "subset" else "expert",
+        noun=noun_of([item.a for item in findings.layers]) if findings.states == "subset" else "expert",
         layers=by_effect([row for row in record["layers"] if "jsd_bits" in row]),
         transitions=by_effect(
             [row for row in record["transitions"] if "jsd_bits" in row], "conditional_jsd_bits"
         ),
         strongest=None if strongest is None else record["transitions"][strongest],
         pictures=pictures,
-        style=Markup(style),  # ours, from the package: nothing of the traces is in it
-        style_hash=digest,
     )

@@ -2,15 +2,12 @@
 
 import math
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from routestat.inference.base.estimate import Estimate
 from routestat.inference.bayes.results import Checks, FullBayes, OrderComparison, OrderPosterior
-from routestat.report.records.parts import reason
-
-Record = dict[str, Any]
+from routestat.report.records.plain import Record, reason
 
 
 def bayes_file(order: int) -> str:

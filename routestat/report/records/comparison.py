@@ -1,6 +1,5 @@
 """results.json and the tables of a comparison; keys are stable, what is undefined is null and has a reason."""
 
-import json
 import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -11,10 +10,9 @@ from routestat.inference.base.estimate import Estimate
 from routestat.inference.two_sample.cells import CellDifferences
 from routestat.inference.two_sample.distributions import DistributionDifference
 from routestat.inference.two_sample.summaries import FigureDifference
-from routestat.report.records.parts import not_measured_records, units_record
-from routestat.report.records.study import Record, _plain, _words, _write_rows
+from routestat.report.records.plain import Record, note, plain, reason, subset_words, write_json, write_rows
+from routestat.report.records.trace_facts import not_measured_records, units_record
 from routestat.study.comparison import LayerComparison, Side, TraceComparison, TransitionComparison
-from routestat.traces.manifest import replace_file
 from routestat.traces.metadata import Router
 
 # Cells that results.json lists for a layer or transition, and those that its table holds.
@@ -24,23 +22,23 @@ _LABELS = "the two routers have other numbers of experts: ids are labels and the
 
 def write_results(findings: TraceComparison, folder: Path) -> Record:
     """Write results.json and tables/*.csv; return the content of results.json."""
-    record: Record = _plain(results(findings))
-    replace_file(folder / "results.json", json.dumps(record, indent=1, allow_nan=False).encode())
+    record: Record = plain(results(findings))
+    write_json(folder / "results.json", record)
     tables = folder / "tables"
     tables.mkdir(exist_ok=True)
     for name in ("layers", "transitions"):
-        _write_rows(tables / f"{name}.csv", [_without(row, "moved") for row in record[name]])
+        write_rows(tables / f"{name}.csv", [_without(row, "moved") for row in record[name]])
     for stale in tables.glob("moved-*.csv"):
         stale.unlink()
     for layer in findings.layers:
         if layer.cells is not None:
-            _write_rows(
+            write_rows(
                 tables / f"moved-{layer.a.name}.csv", _cells(findings, layer.cells, (layer.a,), TABULATED)
             )
     for item in findings.transitions:
         if item.cells is not None:
             name = f"moved-{item.source.name}-{item.target.name}.csv"
-            _write_rows(tables / name, _cells(findings, item.cells, (item.source, item.target), TABULATED))
+            write_rows(tables / name, _cells(findings, item.cells, (item.source, item.target), TABULATED))
     return record
 
 
@@ -106,7 +104,7 @@ def _layer(findings: TraceComparison, item: LayerComparison) -> Record:
         record |= _figure(name, figure)
     record["profile_distance"] = item.profile_distance
     record |= _estimate("flip_rate", item.flips) | _estimate("kept_experts", item.kept)
-    return record | _why(reasons)
+    return record | reason(*reasons)
 
 
 def _transition(findings: TraceComparison, item: TransitionComparison) -> Record:
@@ -130,7 +128,7 @@ def _transition(findings: TraceComparison, item: TransitionComparison) -> Record
         reasons += [joint.reason or "", conditional.reason or ""]
     record |= _figure("mi_bits", item.information)
     record |= {"caution": item.caution} if item.caution else {}
-    return record | _why(reasons)
+    return record | reason(*reasons)
 
 
 def _of_b(findings: TraceComparison, **routers: Router) -> Record:
@@ -153,7 +151,7 @@ def _law(findings: TraceComparison, law: DistributionDifference) -> Record:
         "total_variation_chance": law.total_variation_chance,
         "p_clustered": law.p_clustered,
         "log10_p_clustered": law.log10_p_clustered,
-        **({"note": law.note} if law.note else {}),
+        **note(law.note),
     }
     if findings.states == "subset":
         record |= {
@@ -191,7 +189,7 @@ def _cells(
     shape = tuple(r.alphabet.size if subsets else r.n_experts for r in routers)
     ids = np.unravel_index(cells.cell[:at_most], shape)
     names = ("state",) if len(routers) == 1 else ("source", "target")
-    words = [_words(router) if subsets else [] for router in routers]
+    words = [subset_words(router) if subsets else [] for router in routers]
     for place in range(len(ids[0])):
         record: Record = {}
         for name, axis, labels in zip(names, ids, words, strict=True):
@@ -209,11 +207,6 @@ def _cells(
             "log10_q": cells.log10_q[place],
             "moved": bool(cells.moved[place]),
         }
-
-
-def _why(reasons: Iterable[str]) -> Record:
-    given = [reason for reason in dict.fromkeys(reasons) if reason]
-    return {"reason": "; ".join(given)} if given else {}
 
 
 def _without(row: Mapping, key: str) -> Record:

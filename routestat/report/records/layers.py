@@ -1,27 +1,51 @@
-"""results.json, the parts on all layers at once: the map, co-activation, whether the documents suffice."""
+"""Records of layers: their loads, the map of all pairs, co-activation, and sample sizes."""
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 
 from routestat.inference.information.scarcity import Scarcity
 from routestat.inference.sample_size.interval_width import Width
-from routestat.report.records.parts import caution_of, interval_record, reason, scarcity_record
+from routestat.report.records.layer_pairs import covered, scarcity_record
+from routestat.report.records.plain import Record, caution, reason
 from routestat.structure.coactivation import Coactivation
-from routestat.study.layers import AcrossLayers, LayerCoactivation, LayerSampleSize
+from routestat.structure.load_balance import Balance
+from routestat.study.layers import AcrossLayers, LayerCoactivation, LayerLoad, LayerSampleSize
 
-Record = dict[str, Any]
 STRONGEST = 5
 #: An adjusted p-value below this is called found.
 FOUND = 0.05
 
 
-def map_records(breadth: AcrossLayers) -> list[Record]:
-    """`map[]`: every pair of layers."""
-    if breadth.map is None:
+def load_record(load: LayerLoad) -> Record:
+    """Return an item of `layers[]`."""
+    balance = load.balance
+    return {
+        "layer": load.router.layer,
+        "router": load.router.name,
+        "n_tokens": balance.n_tokens,
+        "entropy_bits": load.entropy_bits,
+        "load_entropy_bits": balance.entropy_bits,
+        "load_gini": balance.load_gini,
+        "load_max_over_mean": balance.load_max_over_mean,
+        "load_cv": balance.coefficient_of_variation,
+        "dead_experts": list(balance.dead_experts),
+        "load": balance.load,
+        "load_ci95": np.column_stack([balance.load_low, balance.load_high]),
+        **reason(balance.reason, _no_interval(balance)),
+    }
+
+
+def _no_interval(balance: Balance) -> str:
+    flat = np.isnan(balance.load_low).any() and not balance.reason
+    return "an expert that every group used never, always or alike has no interval" if flat else ""
+
+
+def map_records(across: AcrossLayers) -> list[Record]:
+    """Return `map[]`: every pair of layers."""
+    if across.map is None:
         return []
-    found, records = breadth.map, []
+    found, records = across.map, []
     for i, source in enumerate(found.layers):
         for j, target in enumerate(found.layers[i + 1 :], start=i + 1):
             scarce = found.scarce.get((source, target), Scarcity())
@@ -30,9 +54,7 @@ def map_records(breadth: AcrossLayers) -> list[Record]:
                     "source": source,
                     "target": target,
                     "mi_bits": found.mi_bits[i, j],
-                    "mi_bits_ci95": interval_record(
-                        found.mi_bits_low[i, j], found.mi_bits_high[i, j], scarce
-                    ),
+                    "mi_bits_ci95": list(covered(found.mi_bits_low[i, j], found.mi_bits_high[i, j], scarce)),
                     "mi_bits_plugin": found.mi_bits_plugin[i, j],
                     "cramers_v_corrected": found.cramers_v_corrected[i, j],
                     "design_effect": found.design_effect[i, j],
@@ -40,7 +62,7 @@ def map_records(breadth: AcrossLayers) -> list[Record]:
                     "log10_q_clustered": found.log10_q_clustered[i, j],
                     **{
                         f"load_{name.replace('-', '_')}": matrix[i, j]
-                        for name, matrix in breadth.load_profiles.items()
+                        for name, matrix in across.load_profiles.items()
                     },
                     **reason(found.reasons.get((source, target)), scarce.reason),
                     **scarcity_record(scarce),
@@ -50,7 +72,7 @@ def map_records(breadth: AcrossLayers) -> list[Record]:
 
 
 def coactivation_record(item: LayerCoactivation) -> Record:
-    """`coactivation[]`: one layer against both nulls, with the pairs that meet most beyond their loads."""
+    """Return an item of `coactivation[]`: one layer against both nulls, and the pairs that depart most from them."""
     pooled, documents = item.pooled, item.documents
     surprising = np.argsort(-np.nan_to_num(np.abs(pooled.difference)), kind="stable")[:STRONGEST]
     return {
@@ -68,13 +90,13 @@ def coactivation_record(item: LayerCoactivation) -> Record:
         "log10_p_within_document": documents.log10_p_clustered,
         "strongest": [_pair(pooled, place) for place in surprising.tolist()] if pooled.n_tokens else [],
         **reason(pooled.reason, documents.reason),
-        **caution_of(bits=pooled.note, bits_within_document=documents.note),
+        **caution(bits=pooled.note, bits_within_document=documents.note),
     }
 
 
-def coactivation_rows(breadth: AcrossLayers) -> Iterator[Record]:
-    """Every pair of experts of every layer, for the table."""
-    for item in breadth.within:
+def coactivation_rows(across: AcrossLayers) -> Iterator[Record]:
+    """Yield every pair of experts of every layer."""
+    for item in across.coactivation:
         for place in range(len(item.pooled.lift)):
             within = item.documents
             yield {
@@ -97,8 +119,8 @@ def _pair(found: Coactivation, place: int) -> Record:
     }
 
 
-def enough_record(item: LayerSampleSize) -> Record:
-    """`enough[]`: what fewer documents would have given, and what more would."""
+def sample_size_record(item: LayerSampleSize) -> Record:
+    """Return an item of `enough[]`: precision with fewer documents, and expected with more."""
     found, missed = item.enough, item.unseen
     return {
         "layer": item.router.layer,

@@ -2,20 +2,19 @@
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 from routestat.inference.base.estimate import Estimate
 from routestat.inference.base.jackknife import Estimates
 from routestat.inference.markov.homogeneity import StatisticByGap
 from routestat.inference.markov.horizons import Horizons
-from routestat.report.records.parts import caution_of, claims_nothing, is_doubtful, reason
-from routestat.report.sentences import GIVEN, MOST_KNOWN, SHORTER, names_of, reading, share_known
-from routestat.study.contexts import OVER_LAYERS, OVER_TOKENS, LayerMemory
-from routestat.study.decomposition import Decomposition
+from routestat.report.records.plain import Record, caution, note, reason
+from routestat.report.sentences import MOST_KNOWN, memory_sentences, names_of, share_known
+from routestat.study.contexts import OVER_LAYERS, OVER_TOKENS, LayerMemory, context_spec
+from routestat.study.layer_pairs import LayerPair
 from routestat.study.memory import Memory
 from routestat.traces.metadata import Router
-
-Record = dict[str, Any]
 
 _NO_TESTS = (
     "bic_gain_tokens", "bic_gain_documents", "g", "dof", "log10_p_iid", "p_resampled_iid",
@@ -28,16 +27,11 @@ _UNKNOWN = Estimate(math.nan, math.nan, math.nan, math.nan, 0)
 _BY_DEFINITION = "one layer on, counted and implied are the same by definition"
 
 
-def order_records(
-    parts: Sequence[Decomposition], dependence: Sequence[float], memory: Memory
-) -> list[Record]:
-    """`order[]`: what the layer before the source adds, of every three consecutive layers.
-
-    `dependence` holds I(source; target) in bits, pair by pair.
-    """
+def order_records(pairs: Sequence[LayerPair], memory: Memory) -> list[Record]:
+    """Return `order[]`: what the layer before the source adds, of every three consecutive layers."""
     by_target = {item.target.name: item for item in memory.layers}
     records = []
-    for before, item, adjacent in zip(parts[:-1], parts[1:], dependence[1:], strict=True):
+    for before, item in pairwise(pairs):
         record: Record = {
             "source": before.source.layer,
             "via": item.source.layer,
@@ -47,27 +41,27 @@ def order_records(
             "target_router": item.target.name,
         }
         layer = by_target.get(item.target.name)
-        parts_of = (_information(item, adjacent), _tests(layer), _gains(layer))
+        parts_of = (_information(item), _tests(layer), _gains(layer))
         for part in parts_of:
             record |= part
         for key in ("reason", "caution", "cautions"):
             record.pop(key, None)
         why = [part.get("reason") for part in parts_of]
         careful = [part.get("cautions", {}) for part in parts_of]
-        records.append(record | reason(*why) | caution_of(**careful[0], **careful[1], **careful[2]))
+        records.append(record | reason(*why) | caution(**careful[0], **careful[1], **careful[2]))
     return records
 
 
-def _information(item: Decomposition, adjacent: float) -> Record:
+def _information(item: LayerPair) -> Record:
     if item.skip is None:
         none = dict.fromkeys(("cmi_bits", "cmi_bits_ci95", "cmi_bits_shuffled", "cmi_share"))
         return none | reason(_NO_STRATA)
-    found, doubtful = item.skip.information, is_doubtful(item.skip)
+    found, doubtful = item.skip.information, item.skip.is_near_noise_floor
     # The jackknife may put the other layer's part below zero, as where neither of them tells anything alone.
-    whole = found.mi_bits + max(adjacent, 0.0)
+    whole = found.mi_bits + max(item.information.mi_bits, 0.0)
     share = found.mi_bits / whole if found.low > 0 and not doubtful else None
     no_share = _NO_SHARE if found.low <= 0 else _NOT_SMALL if doubtful else None
-    few = _FEW_TOKENS if doubtful and not claims_nothing(item.skip) else None
+    few = _FEW_TOKENS if doubtful and not item.skip.is_safely_zero else None
     return {
         "mi_bits": item.skip.unconditional_bits,
         "cmi_bits": found.mi_bits,
@@ -76,7 +70,7 @@ def _information(item: Decomposition, adjacent: float) -> Record:
         "cmi_share": share,
         "interaction_bits": item.skip.unconditional_bits - found.mi_bits,
         **reason(found.reason, no_share),
-        **caution_of(cmi_bits=few, interaction_bits=few),
+        **caution(cmi_bits=few, interaction_bits=few),
     }
 
 
@@ -94,7 +88,7 @@ def _tests(layer: LayerMemory | None) -> Record:
         "bic_gain_tokens": tests.bic_tokens,
         "bic_gain_documents": tests.bic_documents,
         **reason(layer.clustered.reason, tests.reason),
-        **caution_of(log10_p_clustered=layer.clustered.note),
+        **caution(log10_p_clustered=layer.clustered.note),
     }
 
 
@@ -117,35 +111,42 @@ def _gains(layer: LayerMemory | None) -> Record:
         "heldout_gain_bits_ci95": None if unknown else [gain.low, gain.high],
         "chosen_order": None if unknown else over.chosen,
         **reason(gain.reason, unknown),
-        **caution_of(heldout_gain_bits=_partly_known(share, OVER_LAYERS[2])),
+        **caution(heldout_gain_bits=_partly_known(share, OVER_LAYERS[2])),
     }
 
 
 def _none_known(share: float, context: str) -> str | None:
     """Why nothing that rests on a context can be told, where no token has it."""
-    return f"no token has this context: {GIVEN[context]}" if share == 0 else None
+    return f"no token has this context: {context_spec(context).words}" if share == 0 else None
 
 
 def _partly_known(share: float, context: str) -> str | None:
     """A caution where many tokens do not have the whole context."""
     if not 0 < share < MOST_KNOWN:
         return None
-    have = f"{100 * share:.3g} % of the tokens have this context ({GIVEN[context]})"
+    have = f"{100 * share:.3g} % of the tokens have this context ({context_spec(context).words})"
     return f"{have}; the rest was answered by a shorter one"
 
 
 def contexts_mean(memory: Memory) -> list[Record]:
     """`memory.contexts_mean[]`: held-out log loss over the compared layers, and what each saves over `SHORTER`."""
     records = []
-    for name in names_of(memory):
+    names = names_of(memory)
+    for name in names:
         share = share_known(memory, name)
-        record = {"context": name, "given": GIVEN[name], **_loss(memory.mean_log_loss(name), share, name)}
-        if name in SHORTER:
-            gain = memory.mean_gain(name, SHORTER[name]) if share != 0 else _UNKNOWN
+        record = {
+            "context": name,
+            "given": context_spec(name).words,
+            **_loss(memory.mean_log_loss(name), share, name),
+        }
+        if name != "nothing":
+            shorter = context_spec(name).shorter
+            shorter = shorter if shorter in names else "nothing"
+            gain = memory.mean_gain(name, shorter) if share != 0 else _UNKNOWN
             if "cautions" in record:
                 record["cautions"]["gain_bits"] = record["caution"]
             record |= {
-                "shorter": SHORTER[name],
+                "shorter": shorter,
                 "gain_bits": gain.value,
                 "gain_bits_ci95": [gain.low, gain.high],
             }
@@ -162,8 +163,8 @@ def memory_record(memory: Memory) -> Record:
         "tokens_order": [_over_tokens(item) for item in memory.layers],
         **_horizons(memory.horizons, [item.target for item in memory.layers]),
         "homogeneity": _homogeneity(memory),
-        "reading": reading(memory),
-        **({"note": memory.note} if memory.note else {}),
+        "reading": memory_sentences(memory),
+        **note(memory.note),
         **reason(memory.reason, memory.horizons.reason if memory.horizons else ""),
     }
 
@@ -189,7 +190,7 @@ def _loss(loss: Estimate, share: float, context: str) -> Record:
         "log_loss_bits": said.value,
         "log_loss_bits_ci95": [said.low, said.high],
         **reason(unknown or loss.reason),
-        **caution_of(log_loss_bits=_partly_known(share, context)),
+        **caution(log_loss_bits=_partly_known(share, context)),
     }
 
 
@@ -210,7 +211,7 @@ def _over_tokens(item: LayerMemory) -> Record:
         record
         | {"chosen_order": None if unknown else item.over_tokens.chosen}
         | reason(*(gain.reason for gain in gains), unknown)
-        | caution_of(**careful)
+        | caution(**careful)
     )
 
 
@@ -284,7 +285,7 @@ def _homogeneity(memory: Memory) -> Record:
     return {
         **_even("mi", found.information),
         **_even("conditional_entropy", found.conditional_entropy),
-        **({"note": found.note} if found.note else {}),
+        **note(found.note),
         **reason(found.reason, found.information.reason, found.conditional_entropy.reason),
     }
 

@@ -8,8 +8,16 @@ from rich.text import Text
 
 from routestat.inference.two_sample.distributions import DistributionDifference
 from routestat.report.cautions import Cautions
-from routestat.report.html.page import number
-from routestat.report.terminal.study import _interval, _many, _one_line, _table, _titled, _why
+from routestat.report.numbers import interval, many, number
+from routestat.report.terminal.console import (
+    new_console,
+    new_table,
+    one_line,
+    print_notes,
+    print_report_path,
+    print_titled,
+    why_undefined,
+)
 from routestat.study.comparison import LayerComparison, Side, TraceComparison
 from routestat.traces.metadata import Router
 
@@ -19,25 +27,22 @@ SIGNIFICANT = -1.3010299956639813
 
 def summarise(findings: TraceComparison, page: Path) -> None:
     """Print which layers and transitions differ most and where the rest is, to stdout; 80 columns when piped."""
-    console = Console(highlight=False)
+    console = new_console()
     for letter, side in (("A", findings.a), ("B", findings.b)):
         console.print(Text(f"{letter}  {_described(side)}"))
-    for note in findings.notes:
-        console.print(Text("note: " + _one_line(note), style="yellow"))
+    print_notes(console, findings.notes)
     _layers(console, findings)
     _flips(console, findings.layers)
     _transitions(console, findings)
     _figures(console, findings.layers)
-    console.print()
-    # A path broken over two lines could not be copied.
-    console.print(Text.assemble(("Report ", "bold"), str(page)), soft_wrap=True)
+    print_report_path(console, page)
 
 
 def _described(side: Side) -> str:
-    size = f"{_many(side.n_tokens, 'token')} of {_many(side.n_documents, 'document')}"
-    size += f" ({_many(side.units.n_clusters, 'cluster')})"
+    size = f"{many(side.n_tokens, 'token')} of {many(side.n_documents, 'document')}"
+    size += f" ({many(side.units.n_clusters, 'cluster')})"
     parts = [side.path, f"domain {side.domain}" if side.domain else "", side.meta.precision, size]
-    return " · ".join(_one_line(part) for part in parts if part)
+    return " · ".join(one_line(part) for part in parts if part)
 
 
 def _layer(findings: TraceComparison, router: Router) -> str:
@@ -64,15 +69,15 @@ def _layers(console: Console, findings: TraceComparison) -> None:
     if not found:
         unlike = all(item.law is None for item in findings.layers)
         why = "No layer has the same experts in both: ids are labels, see the report."
-        _titled(console, "Loads", Text(why if unlike else "No layer has tokens in both."))
+        print_titled(console, "Loads", Text(why if unlike else "No layer has tokens in both."))
         return
     marks = Cautions()
-    table = _table("layer", "bits", "95 % interval", "variation", "by chance", "log10 p", "moved")
+    table = new_table("layer", "bits", "95 % interval", "variation", "by chance", "log10 p", "moved")
     for item, law in sorted(found, key=lambda pair: -_bits(pair[1]))[:TOP]:
         table.add_row(
             _layer(findings, item.a),
             marks.beside(number(_bits(law)), _plugin(law)),
-            _interval(law.jsd_bits_low, law.jsd_bits_high),
+            interval(law.jsd_bits_low, law.jsd_bits_high),
             number(law.total_variation),
             number(law.total_variation_chance),
             number(law.log10_p_clustered),
@@ -87,8 +92,8 @@ def _layers(console: Console, findings: TraceComparison) -> None:
     if tested:
         below.append(f"{differ} of {len(tested)} layers differ by more than chance over documents (q ≤ 0.05)")
     below += [f"note: {note}" for note in dict.fromkeys(law.note for _, law in found) if note]
-    below += _why([law.reason for _, law in found if law.p_clustered != law.p_clustered])
-    _titled(console, "How far apart the loads are, most first", table, below)
+    below += why_undefined([law.reason for _, law in found if law.p_clustered != law.p_clustered])
+    print_titled(console, "How far apart the loads are, most first", table, below)
 
 
 def _flips(console: Console, layers: Sequence[LayerComparison]) -> None:
@@ -118,14 +123,14 @@ def _transitions(console: Console, findings: TraceComparison) -> None:
     if not known:
         return
     table, marks = (
-        _table("layers", "given source", "95 % interval", "log10 p", "joint bits", "log10 p joint"),
+        new_table("layers", "given source", "95 % interval", "log10 p", "joint bits", "log10 p joint"),
         Cautions(),
     )
     for item, given, joint in sorted(known, key=lambda entry: -_bits(entry[1]))[:TOP]:
         table.add_row(
             f"{_layer(findings, item.source)} → {_layer(findings, item.target)}",
             marks.beside(number(_bits(given)), item.caution, _plugin(given)),
-            _interval(given.jsd_bits_low, given.jsd_bits_high),
+            interval(given.jsd_bits_low, given.jsd_bits_high),
             number(given.log10_p_clustered),
             marks.beside(number(_bits(joint)), item.caution, _plugin(joint)),
             number(joint.log10_p_clustered),
@@ -138,8 +143,8 @@ def _transitions(console: Console, findings: TraceComparison) -> None:
     ]
     if tested:
         below.append(f"{differ} of {len(tested)} transitions differ given their source (q ≤ 0.05)")
-    below += _why([given.reason for _, given, _ in known if given.p_clustered != given.p_clustered])
-    _titled(console, "How far apart the transitions are, most first", table, below)
+    below += why_undefined([given.reason for _, given, _ in known if given.p_clustered != given.p_clustered])
+    print_titled(console, "How far apart the transitions are, most first", table, below)
 
 
 def _figures(console: Console, layers: Sequence[LayerComparison]) -> None:
@@ -156,8 +161,8 @@ def _figures(console: Console, layers: Sequence[LayerComparison]) -> None:
     console.print()
     console.print(
         Text.assemble(
-            ("Evenness ", "bold"),
+            ("StatisticByGap ", "bold"),
             f"differs most in layer {widest.a.layer}: Gini of the load {number(gini.a)} in A, {number(gini.b)} in B "
-            f"(difference {number(gini.difference)}, 95 % interval {_interval(gini.low, gini.high)}).{untold}",
+            f"(difference {number(gini.difference)}, 95 % interval {interval(gini.low, gini.high)}).{untold}",
         )
     )

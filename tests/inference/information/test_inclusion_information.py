@@ -12,7 +12,7 @@ from routestat.inference.base.jackknife import jackknife_value
 from routestat.inference.base.score_test import clustered_scores
 from routestat.inference.information.inclusion_information import inclusion_information
 from routestat.inference.information.mutual_information import mutual_information_interval
-from routestat.study.decomposition import budget
+from routestat.study.information_budget import information_budget
 from tests.calibration.nulls import DOCUMENTS, INDEPENDENT, expert_tables
 
 
@@ -159,7 +159,7 @@ def test_bad_input_is_one_line(ask, message):
 def test_a_sum_over_depth_says_which_part_of_it_is_not_there():
     full = inclusion_information(drawn(np.random.default_rng(7), 6, 2, np.full(20, 300), coupling=0.3), 2, 2)
     sparse = inclusion_information(drawn(np.random.default_rng(7), 64, 6, np.full(20, 10)), 6, 6)
-    assert "no information that could be added up" not in budget([full, full], []).reason
-    found = budget([full, sparse], [])
+    assert "no information that could be added up" not in information_budget([full, full], []).reason
+    found = information_budget([full, sparse], [])
     assert math.isnan(found.adjacent_bits)
     assert found.reason.startswith("1 of 2 pairs of layers have no information that could be added up; ")

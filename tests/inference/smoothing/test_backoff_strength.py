@@ -15,7 +15,6 @@ from routestat.inference.smoothing.backoff_strength import (
     LARGEST_SUM_PER_TOKEN,
     SMALLEST_SUM,
     BackoffParameters,
-    backoff_log_evidence,
     fit_backoff,
     fit_strength,
 )
@@ -98,15 +97,6 @@ def test_of_two_maxima_the_higher_one_is_found(repeats: int, wins: str) -> None:
     found = fitted(table, base)
     assert (found > 1e6) if wins == "large" else (found < 1)
     assert dense_evidence(table, base, found) >= heights.max() - 1e-6
-
-
-def test_evidence_by_sparse_cells_is_the_dense_one() -> None:
-    table, base = dirichlet_rows(3, 40, 5, 12, 2.0)
-    count, m, _ = cells_of(table, base)
-    for s in (1e-3, 1.7, 5e4):
-        assert backoff_log_evidence(count, m, table.sum(axis=1), s) == pytest.approx(
-            dense_evidence(table, base, s), rel=1e-11
-        )
 
 
 @pytest.mark.parametrize("times", [1, 3, 50])

@@ -9,11 +9,12 @@ from matplotlib.collections import LineCollection
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
+from routestat.forecast import catalogue
 from routestat.inference.information.scarcity import Scarcity
 from routestat.report.figures import memory as memory_figures
 from routestat.report.figures import study as figures
 from routestat.report.figures import style as canvas
-from routestat.report.html.page import BASELINES, PANELS
+from routestat.report.html.study import PANELS
 
 
 @pytest.fixture(autouse=True)
@@ -38,12 +39,12 @@ def texts(figure):
 def everything(study):
     layers = [router.layer for router in study.routers]
     yield figures.load(study.loads)
-    yield figures.information(study.dependence, study.loads, study.states)
-    yield figures.board(study.mean_board, PANELS, BASELINES)
+    yield figures.information(study.pairs, study.loads, study.states)
+    yield figures.board(study.mean_board, PANELS, catalogue.baselines())
     yield figures.routes(study.paths.graph, layers, study.paths.dominant)
     yield memory_figures.contexts(study.memory)
     yield memory_figures.horizons(study.memory)
-    for item, finding in zip(study.dependence, study.blocks, strict=True):
+    for item, finding in zip(study.pairs, study.blocks, strict=True):
         yield figures.joint_and_conditional(item, study.states)
         yield figures.blocks(finding, item, study.states)
 
@@ -60,7 +61,7 @@ def test_all_draw_or_say_why_and_no_text_is_under_8_points(any_report):
 @pytest.mark.parametrize("name", ["states", "experts", "constant layer"])
 def test_heatmaps_hold_joint_conditional_and_row_shares(reports, name):
     study = reports(name).study
-    item = study.dependence[0]
+    item = study.pairs[0]
     figure = figures.joint_and_conditional(item, study.states)
     table, rows = item.table, item.table.sum(axis=1)
     joint = titled(figure, "joint").images[0].get_array()
@@ -77,7 +78,7 @@ def test_heatmaps_hold_joint_conditional_and_row_shares(reports, name):
 
 
 def test_heatmap_names_pairs_by_their_experts(reports):
-    figure = figures.joint_and_conditional(reports("states").study.dependence[0], "subset")
+    figure = figures.joint_and_conditional(reports("states").study.pairs[0], "subset")
     names = [text.get_text().replace("\u2009", "") for text in titled(figure, "joint").texts]
     assert names[:3] == ["0,1", "0,2", "0,3"]
     assert len(names) == 28
@@ -85,13 +86,13 @@ def test_heatmap_names_pairs_by_their_experts(reports):
 
 
 def test_expert_heatmap_is_labelled_expert(reports):
-    figure = figures.joint_and_conditional(reports("experts").study.dependence[0], "expert")
+    figure = figures.joint_and_conditional(reports("experts").study.pairs[0], "expert")
     assert titled(figure, "joint").get_xlabel() == "j: expert of layer 1"
     assert titled(figure, "P(i)").get_ylabel() == "i: expert of layer 0"
 
 
 def test_no_tokens_no_heatmap(reports):
-    item = reports("layer without tokens").study.dependence[0]
+    item = reports("layer without tokens").study.pairs[0]
     assert (
         figures.joint_and_conditional(item, "subset") == "No token has a choice at both layer 0 and layer 1."
     )
@@ -114,7 +115,7 @@ def test_load_is_centred_on_the_mean(reports):
 def test_information_dots_and_intervals(reports):
     study = reports("states").study
     scarce = Scarcity(), Scarcity("few", covered=False), Scarcity("few")
-    found = [replace(item, scarce=one) for item, one in zip(study.dependence, scarce, strict=True)]
+    found = [replace(item, scarce=one) for item, one in zip(study.pairs, scarce, strict=True)]
     figure = figures.information(found, study.loads, "subset")
     axes = titled(figure, "mutual information")
     dots, hollow = (line for line in axes.lines if line.get_marker() == "o")
@@ -132,7 +133,7 @@ def test_information_dots_and_intervals(reports):
 
 def test_board_marks_baselines_and_leaves_out_what_is_undefined(reports):
     study = reports("experts").study
-    figure = figures.board(study.mean_board, PANELS, BASELINES)
+    figure = figures.board(study.mean_board, PANELS, catalogue.baselines())
     for name, title in PANELS:
         axes = titled(figure, title)
         dots = {
@@ -146,13 +147,13 @@ def test_board_marks_baselines_and_leaves_out_what_is_undefined(reports):
                 assert place not in dots
                 assert [text.get_position()[1] for text in axes.texts] == [place]
             else:
-                hollow = score.predictor in BASELINES
+                hollow = score.predictor in catalogue.baselines()
                 assert dots[place] == (value, "#ffffff" if hollow else figures.BLUE.lower())
 
 
 @pytest.mark.parametrize("name", ["states", "experts"])
 def test_names_of_the_board_are_whole(reports, name):
-    figure = figures.board(reports(name).study.mean_board, PANELS, BASELINES)
+    figure = figures.board(reports(name).study.mean_board, PANELS, catalogue.baselines())
     figure.canvas.draw()
     wide = figure.canvas.get_width_height()[0]
     labels = [text for axes in figure.axes for text in axes.get_yticklabels() if text.get_text()]
@@ -164,7 +165,7 @@ def test_names_of_the_board_are_whole(reports, name):
 
 def test_block_borders_and_reordering(reports):
     study = reports("states").study
-    finding, item = study.blocks[0], study.dependence[0]
+    finding, item = study.blocks[0], study.pairs[0]
     axes = titled(figures.blocks(finding, item, "subset"), "lift")
     assert len(axes.lines) == finding.blocks.n_row_blocks + finding.blocks.n_column_blocks - 2
     table = item.table

@@ -14,7 +14,8 @@ from urllib.parse import unquote
 import pytest
 
 from routestat.report.cautions import MARKS
-from routestat.report.html.page import number, write_report
+from routestat.report.html.study import write_report
+from routestat.report.numbers import number
 from routestat.report.records.study import results
 
 SCORES = ("exact_set", "recall_at_k", "hit_rate", "top1_hit", "recall_at_2k", "log_loss_bits")

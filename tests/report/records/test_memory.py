@@ -3,7 +3,7 @@
 import itertools
 import math
 import re
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -14,16 +14,19 @@ from routestat.counting.context import Context
 from routestat.counting.counts import count
 from routestat.forecast.factorised_fit import fit_factorised
 from routestat.inference.association.stratified import StratifiedIndependence
-from routestat.inference.base.jackknife import Estimates
+from routestat.inference.base.estimate import Estimate, Estimates
 from routestat.inference.information.mutual_information import InformationInterval
 from routestat.inference.markov.order_selection import choose_order
 from routestat.inference.markov.order_tests import OrderTests
 from routestat.inference.smoothing.held_out import HeldOut
 from routestat.report.figures import memory as memory_figures
-from routestat.report.records.memory import GIVEN, SHORTER, memory_record, order_records, reading
-from routestat.study.contexts import LADDERS, LayerMemory
-from routestat.study.decomposition import Conditional, Decomposition, sample_of
-from routestat.study.memory import FACTORISED, Memory, measure_memory
+from routestat.report.records.memory import memory_record, order_records
+from routestat.report.sentences import memory_sentences
+from routestat.study.conditional_dependence import ConditionalDependence
+from routestat.study.contexts import CONTEXTS, LayerMemory
+from routestat.study.layer_pairs import LayerPair
+from routestat.study.layers import sample_of
+from routestat.study.memory import Memory, measure_memory
 from routestat.traces.metadata import Router
 from routestat.traces.synthetic import chain, expert_chain, independent, second_order, to_trace
 
@@ -94,14 +97,15 @@ BEFORE = {"nothing": 5.0, "token-1": 5.0}
 
 
 def test_every_context_has_words_a_shorter_one_and_a_line():
-    names = {*LADDERS, *FACTORISED}
-    assert set(GIVEN) == set(memory_figures.SHOWN) == names
-    assert set(SHORTER) == names - {"nothing"}
-    for name, shorter in SHORTER.items():
-        rest = set(shorter.split(",")) - {"nothing"}
-        assert rest < set(name.split(","))
-    assert len(set(GIVEN.values())) == len(names)
-    assert len(set(memory_figures.SHOWN.values())) == len(names)
+    for name, spec in CONTEXTS.items():
+        assert spec.name == name
+        assert set(spec.columns) == set(name.split(",")) - {"nothing"}
+        assert spec.nested[0] == () and spec.nested[-1] == spec.columns
+        assert (spec.shorter == "") == (name == "nothing")
+        if spec.shorter:
+            assert set(CONTEXTS[spec.shorter].columns) < set(spec.columns)
+    assert len({spec.words for spec in CONTEXTS.values()}) == len(CONTEXTS)
+    assert len({memory_figures.line_of(name) for name in CONTEXTS}) == len(CONTEXTS)
 
 
 def limits(one):
@@ -112,7 +116,7 @@ def test_order_records_are_the_findings(reports):
     study, records = reports("states").study, reports("states").results["order"]
     assert [(r["source"], r["via"], r["target"]) for r in records] == [(0, 1, 2), (1, 2, 3)]
     few = f"{NOT_SMALL}: too few tokens for the states to tell in bits what the layer before adds"
-    for record, layer, part in zip(records, study.memory.layers[2:], study.parts[1:], strict=True):
+    for record, layer, part in zip(records, study.memory.layers[2:], study.pairs[1:], strict=True):
         tests, over, found = layer.tests, layer.over_layers, part.skip.information
         assert record == {
             "source": record["source"],
@@ -151,16 +155,19 @@ def test_order_records_are_the_findings(reports):
         }
 
 
-def part_of(cmi, low, high, nothing):
-    """Of three layers, with such information left given the one between."""
-    found = InformationInterval(cmi, cmi, 0.0, low, high, 0.95, 100, 40)
+def pairs_of(cmi, low, high, nothing, adjacent=0.5):
+    """Pairs of three layers with such information, and such information given the layer between."""
+    found = InformationInterval(Estimate(cmi, low, high, 0.0, 40, plugin=cmi), 0.95, 100)
     test = StratifiedIndependence(0.5, math.log10(0.5), 1.0, 100, 40, 1)
     routers = [Router(layer, 4, 2) for layer in range(3)]
+    empty = dict.fromkeys(field.name for field in fields(LayerPair))
+    total = InformationInterval(Estimate(adjacent, 0.0, 1.0, 0.0, 40, plugin=adjacent), 0.95, 100)
+    skip = ConditionalDependence(found, 0.0, nothing, test)
     first, second = (
-        Decomposition(a, b, None, None, None, None, None, math.nan, "", ())
+        LayerPair(**empty | {"source": a, "target": b, "information": total, "skip": skip})
         for a, b in itertools.pairwise(routers)
     )
-    return [first, replace(second, skip=Conditional(found, 0.0, nothing, test))]
+    return [replace(first, skip=None), second]
 
 
 @pytest.mark.parametrize(
@@ -180,7 +187,7 @@ def part_of(cmi, low, high, nothing):
     ],
 )
 def test_the_share_and_its_caution_by_hand(cmi, low, high, nothing, adjacent, share, reason, caution):
-    (record,) = order_records(part_of(cmi, low, high, nothing), [0.3, adjacent], Memory((), None, None))
+    (record,) = order_records(pairs_of(cmi, low, high, nothing, adjacent), Memory((), None, None))
     assert (record["cmi_bits_shuffled"], record["cmi_share"]) == (nothing, share)
     assert (reason in record["reason"]) if reason else "cmi_bits" not in record["reason"]
     assert ("caution" in record) == caution
@@ -199,7 +206,7 @@ def three_layers(known):
 
 
 def test_cautions_of_the_clustered_test_are_passed_on():
-    (record,) = order_records(part_of(0.5, 0.4, 0.6, 0.0), [0.3, 0.5], three_layers({}))
+    (record,) = order_records(pairs_of(0.5, 0.4, 0.6, 0.0), three_layers({}))
     assert record["caution"] == "few tokens for so many states"
     assert record["forward_code_gain_nats"] == 2.0
     assert record["chosen_order"] == 2
@@ -208,7 +215,7 @@ def test_cautions_of_the_clustered_test_are_passed_on():
 def test_contexts_that_tokens_lack_are_said():
     shares = {"nothing": 1.0, "layer-1": 0.95, "layer-2,layer-1": 0.9, "token-1": 1.0}
     memory = three_layers(shares)
-    (order,) = order_records(part_of(0.5, 0.4, 0.6, 0.0), [0.3, 0.5], memory)
+    (order,) = order_records(pairs_of(0.5, 0.4, 0.6, 0.0), memory)
     said = "90 % of the tokens have this context (two layers before); the rest was answered by a shorter one"
     assert order["caution"].endswith(said)
     assert order["chosen_order"] == 2
@@ -221,7 +228,7 @@ def test_contexts_that_tokens_lack_are_said():
 
 def test_a_context_that_no_token_has_tells_nothing():
     memory = three_layers({"nothing": 1.0, "layer-1": 1.0, "layer-2,layer-1": 0.0, "token-1": 0.0})
-    (order,) = order_records(part_of(0.5, 0.4, 0.6, 0.0), [0.3, 0.5], memory)
+    (order,) = order_records(pairs_of(0.5, 0.4, 0.6, 0.0), memory)
     assert order["chosen_order"] is order["forward_code_gain_nats"] is order["heldout_gain_bits"] is None
     assert "no token has this context: two layers before" in order["reason"]
     record = memory_record(memory)
@@ -244,8 +251,13 @@ def test_a_context_that_no_token_has_tells_nothing():
     assert math.isnan(last["gain_bits_order_1"])
     assert last["chosen_order"] is None
     assert last["reason"] == "no token has this context: token before"
-    assert reading(memory)[0] == "Over layers the memory is one layer long or longer: no more could be asked."
-    assert not any("token before" in sentence or "two before" in sentence for sentence in reading(memory))
+    assert (
+        memory_sentences(memory)[0]
+        == "Over layers the memory is one layer long or longer: no more could be asked."
+    )
+    assert not any(
+        "token before" in sentence or "two before" in sentence for sentence in memory_sentences(memory)
+    )
 
 
 def test_records_name_their_routers_where_layers_have_several():
@@ -297,7 +309,7 @@ def test_memory_record_is_the_findings(planted):
         for order in (1, 2):
             assert row[f"gain_bits_order_{order}"] == gains[order - 1].value
             assert row[f"gain_bits_order_{order}_ci95"] == limits(gains[order - 1])
-    assert record["reading"] == reading(memory)
+    assert record["reading"] == memory_sentences(memory)
     assert "reason" not in record
 
 
@@ -390,7 +402,7 @@ def test_the_expert_view_says_what_it_leaves_out(reports):
 
 
 def test_a_chain_of_order_1_is_one_layer_long_and_holds(planted):
-    said = reading(planted("order 1"))
+    said = memory_sentences(planted("order 1"))
     assert said[0] == (
         "Over layers the memory is one layer long, as far as these documents tell; "
         "of orders 0 to 2, held-out documents ask for order 1 at 3 of 3 layers."
@@ -404,7 +416,7 @@ def test_a_chain_of_order_1_is_one_layer_long_and_holds(planted):
 
 def test_the_second_order_is_found_where_neither_layer_tells_alone(planted):
     memory = planted("order 2")
-    said = reading(memory)
+    said = memory_sentences(memory)
     assert said[0].startswith("Over layers the memory is two layers long, as far as these documents tell; ")
     assert "order 2 at 3 of 3 layers." in said[0]
     assert "the layer before saves nothing that shows" in said[1]
@@ -420,7 +432,7 @@ def test_the_second_order_is_found_where_neither_layer_tells_alone(planted):
 
 
 def test_independent_layers_have_no_memory(planted):
-    said = reading(planted("order 0"))
+    said = memory_sentences(planted("order 0"))
     assert said[0] == (
         "These documents show no memory over layers; of orders 0 to 2, held-out documents ask for order 0 at 3 of 3 "
         "layers."
@@ -432,7 +444,7 @@ def test_independent_layers_have_no_memory(planted):
 
 def test_the_expert_view_reads_its_factorised_chain(planted):
     memory = planted("experts")
-    said = reading(memory)
+    said = memory_sentences(memory)
     assert said[0].startswith("Over layers the memory is one layer long, as far as these documents tell")
     assert "choice of layers 4-5 costs" in said[1]
     assert re.search(r"the layer before saves 1\.\d+ bits", said[1])
@@ -448,7 +460,7 @@ def test_one_document_says_that_it_cannot_be_told(reports, name):
 
 
 def test_no_layers_at_all_say_so_too():
-    assert reading(Memory((), None, None)) == [NO_TELLING]
+    assert memory_sentences(Memory((), None, None)) == [NO_TELLING]
 
 
 def test_two_layers_ask_for_one_step(reports):
@@ -492,7 +504,7 @@ def test_gains_in_words_by_hand():
     first = BEFORE | {"layer-1": 3.0}
     second = first | {"layer-2,layer-1": 2.5}
     third = second | {"layer-3,layer-2,layer-1": 2.75, "layer-1,token-1": 3.0}
-    said = reading(hand(BEFORE, first, second, third))
+    said = memory_sentences(hand(BEFORE, first, second, third))
     assert said == [
         "Over layers the memory is two layers long, as far as these documents tell; of orders 0 to 2, held-out "
         "documents ask for order 2 at 2 of 2 layers.",
@@ -510,7 +522,7 @@ def test_intervals_that_hold_zero_are_nothing_that_shows():
     """Groups save 3, 1, 3, 1 … of 5 bits with the layer before, and 1, −1, 1, −1 with the one before that."""
     first = BEFORE | {"layer-1": WAVERS}
     memory = hand(BEFORE, first, first | {"layer-2,layer-1": 3.0})
-    said = reading(memory)
+    said = memory_sentences(memory)
     reach = 2.570582 * math.sqrt(1 / 5)
     assert said[0].startswith(
         "Over layers the memory is one layer long, as far as these documents tell; of orders 0 to 2,"
@@ -525,14 +537,14 @@ def test_gains_too_small_to_matter_are_no_memory():
     first = BEFORE | {"layer-1": 5.0 - 1e-7}
     memory = hand(BEFORE, first, first | {"layer-2,layer-1": 5.0})
     assert memory.mean_gain("layer-1", "nothing").low > 0
-    said = reading(memory)
+    said = memory_sentences(memory)
     assert said[0].startswith("These documents show no memory over layers")
     assert said[1].endswith("; the layer before saves nothing that could matter, less than 0.0001 bits.")
     assert said[2] == (
         "Beyond that, the layer two before saves nothing that could matter, less than 0.0001 bits."
     )
     # One of a ten-thousandth is shown as one.
-    assert "saves 0.0002 bits" in reading(hand(BEFORE, BEFORE | {"layer-1": 4.9998}))[1]
+    assert "saves 0.0002 bits" in memory_sentences(hand(BEFORE, BEFORE | {"layer-1": 4.9998}))[1]
 
 
 @pytest.mark.parametrize(
@@ -547,22 +559,24 @@ def test_layers_left_out_are_said(numbers, said):
     first = BEFORE | {"layer-1": 3.0}
     memory = hand(BEFORE, first, first | {"layer-2,layer-1": 2.5})
     layers = [replace(item, target=Router(n, 8, 2)) for item, n in zip(memory.layers, numbers, strict=True)]
-    sentences = reading(replace(memory, layers=tuple(layers)))
+    sentences = memory_sentences(replace(memory, layers=tuple(layers)))
     assert (sentences[-1] == said) if said else not any("counted among" in one for one in sentences)
 
 
 def test_a_longer_factorised_chain_may_only_say_more():
     first = BEFORE | {"layer-1": 4.0}
     memory = hand(BEFORE, first, first | {"layer-2,layer-1": 3.0}, fitted=False)
-    assert reading(memory)[2].endswith("so a part of that may be what the shorter model could not say.")
-    assert "or longer: no more could be asked" in reading(memory)[0]
+    assert memory_sentences(memory)[2].endswith(
+        "so a part of that may be what the shorter model could not say."
+    )
+    assert "or longer: no more could be asked" in memory_sentences(memory)[0]
 
 
 @pytest.mark.parametrize(("beside", "mostly"), [(2.2, True), (1.9, False)])
 def test_what_the_id_tells_by_hand(beside, mostly):
     """The layer before saves 1 bit alone; 0.3 or 0.6 beside the id, which saves 2.5: less than half, or more."""
     losses = BEFORE | {"layer-1": 4.0, "token id": 2.5, "token id,layer-1": beside}
-    sentence = reading(hand(BEFORE, losses))[-1]
+    sentence = memory_sentences(hand(BEFORE, losses))[-1]
     assert sentence.startswith(
         "The token's own id saves 2.50 bits (2.50 … 2.50); beside it the layer before saves 0."
     )
@@ -571,8 +585,8 @@ def test_what_the_id_tells_by_hand(beside, mostly):
 
 def last_of(band, value, low, high):
     """The band with other numbers at its end."""
-    arrays = [np.array(getattr(band, name)) for name in ("value", "low", "high", "plugin")]
-    for array, number in zip(arrays, (value, low, high, value), strict=True):
+    arrays = [np.array(getattr(band, name)) for name in ("value", "low", "high", "standard_error", "plugin")]
+    for array, number in zip(arrays, (value, low, high, 0.0, value), strict=True):
         array[-1] = number
     return Estimates(*arrays)
 
@@ -622,13 +636,13 @@ def test_horizons_in_words(planted, direct, chained, more, p, said):
         log10_p_all=math.log10(p),
         note=None,
     )
-    assert reading(replace(memory, horizons=changed))[-1] == f"4 layers on, a choice {said}"
+    assert memory_sentences(replace(memory, horizons=changed))[-1] == f"4 layers on, a choice {said}"
 
 
 def test_few_tokens_for_the_states_leave_far_layers_untold(planted):
     memory = planted("order 1")
     few = replace(memory, horizons=replace(memory.horizons, sparse="plug-in information was off", p_all=0.01))
-    assert reading(few)[-1] == (
+    assert memory_sentences(few)[-1] == (
         "What a choice tells 4 layers on, and whether single steps carry it, cannot be told with so few tokens for the "
         "states."
     )
@@ -642,7 +656,7 @@ def test_a_rough_p_is_called_rough(planted):
         (None, "−2.00)."),
     ):
         rough = replace(memory, horizons=replace(memory.horizons, note=note, **changed))
-        assert reading(rough)[-1].endswith(end)
+        assert memory_sentences(rough)[-1].endswith(end)
 
 
 # Pictures
@@ -663,14 +677,14 @@ def test_context_lines_stand_at_their_values(planted, name):
     losses, gains = memory_figures.contexts(memory).axes
     drawn = {box.get_label(): box for box in errorbars(losses)}
     there = {context for item in memory.layers for context in item.scores.bits}
-    assert list(drawn) == [GIVEN[context] for context in memory_figures.SHOWN if context in there]
+    assert list(drawn) == [CONTEXTS[context].words for context in CONTEXTS if context in there]
     for context in there:
         known = [(at, item) for at, item in enumerate(memory.layers) if context in item.scores.bits]
-        line = drawn[GIVEN[context]].lines[0]
+        line = drawn[CONTEXTS[context].words].lines[0]
         found = [item.log_loss(context) for _, item in known]
         np.testing.assert_array_equal(line.get_xdata(), [at for at, _ in known])
         np.testing.assert_allclose(line.get_ydata(), [loss.value for loss in found])
-        np.testing.assert_allclose(ends_of(drawn[GIVEN[context]]), [(x.low, x.high) for x in found])
+        np.testing.assert_allclose(ends_of(drawn[CONTEXTS[context].words]), [(x.low, x.high) for x in found])
         assert losses.get_ylim()[0] == 0
         assert losses.get_ylim()[1] > max(loss.high for loss in found)
     (box,) = errorbars(gains)

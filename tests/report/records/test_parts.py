@@ -5,9 +5,10 @@ import numpy as np
 from routestat.counting.context import Context
 from routestat.counting.counts import count
 from routestat.counting.paths import count_paths
-from routestat.report.html.page import write_report
+from routestat.report.html.study import write_report
 from routestat.report.records.study import results
-from routestat.study.decomposition import decompose
+from routestat.study.layer_pairs import layer_pairs
+from routestat.study.layers import sample_of
 from routestat.study.trace_study import study
 from routestat.traces.metadata import TraceMeta, routers_like
 from routestat.traces.store import Trace
@@ -65,7 +66,8 @@ def test_what_is_found_where_there_is_nothing():
     trace = Trace.from_arrays(
         meta, np.repeat(np.arange(40), 100), None, rng.integers(0, 28, (4000, 3), np.uint8)
     )
-    part = decompose(trace, count(trace, contexts=[Context(), Context.layer(1)]), rng)[1]
+    counts = count(trace, contexts=[Context(), Context.layer(1)])
+    part = layer_pairs(trace, counts, sample_of(trace, counts), rng)[1]
     for found in (part.skip, part.given_previous):
         assert found.information.low > 0.3
         assert found.information.low <= found.shuffled_bits <= found.information.high

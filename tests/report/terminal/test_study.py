@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from routestat.report.html.page import number
+from routestat.report.numbers import number
 from routestat.report.terminal.study import summarise
 
 SCORES = ("exact_set", "recall_at_k", "top1_hit", "log_loss_bits")

@@ -1,0 +1,1 @@
+"""Questions about routing, answered from the data of the project: one file each, run by `python -m analyses.NAME`."""

@@ -1,0 +1,146 @@
+"""What is fitted for one target of the expert view: which sources are counted together, which models share them."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from routestat.counting.moments import Design
+from routestat.errors import RoutestatError
+from routestat.forecast import catalogue
+from routestat.forecast.specification import PredictorSpec, TemperedModel
+from routestat.traces.metadata import Router
+
+Sources = tuple[tuple[Router, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """One predictor to be fitted: the design, the number of its first sources that are used, and the kind."""
+
+    name: str
+    design: int
+    width: int
+    kind: str
+    fallback: str
+
+
+@dataclass(frozen=True, slots=True)
+class TargetPlan:
+    """Everything that is fitted for one target.
+
+    Attributes
+    ----------
+    place : int
+        Of the target in the list of routers.
+    target : Router
+    designs : tuple of Design
+        Models share a design where the sources of one begin with all sources of the other.
+    models : tuple of Model
+    chain : int
+        The design of the last layers one after the other, from which the factorised chain is kept; −1 if none.
+    """
+
+    place: int
+    target: Router
+    designs: tuple[Design, ...]
+    models: tuple[Model, ...]
+    chain: int
+
+    def kinds(self, design: int) -> dict[int, list[str]]:
+        """Kinds by width, of one of the designs."""
+        widths: dict[int, dict[str, None]] = {}
+        for model in self.models:
+            if model.design == design:
+                widths.setdefault(model.width, {})[model.kind] = None
+        return {width: list(kinds) for width, kinds in widths.items()}
+
+    def size(self, n_folds: int) -> int:
+        """Bytes of tables, of their copies while fitting, and of the predictors, roughly."""
+        experts, cells = self.target.n_experts, 0
+        for features in (design.offsets[-1] for design in self.designs):
+            cells += 3 * features * (features + experts)
+        for model in self.models:
+            cells += 2 * self.designs[model.design].offsets[model.width] * experts
+        return 8 * n_folds * cells
+
+
+def plan_target(routers: Sequence[Router], place: int, specs: Sequence[PredictorSpec]) -> TargetPlan:
+    """Plan the tempered models `specs` of the router at a place of the list."""
+    target = routers[place]
+    forms = {spec.name: spec.experts for spec in specs if isinstance(spec.experts, TemperedModel)}
+    sources = {name: form.sources(routers, place) for name, form in forms.items()}
+    designs = _shared([found for found in sources.values() if found])
+    models = []
+    for name, found in sources.items():
+        if found:
+            design = next(at for at, whole in enumerate(designs) if _begins(whole, found))
+            models.append(Model(name, design, len(found), forms[name].kind, _fallback(name, forms, sources)))
+    layers = tuple((routers[at], 0) for at in range(place - 1, -1, -1))
+    chain = next((at for at, whole in enumerate(designs) if whole == layers[: len(whole)]), -1)
+    return TargetPlan(place, target, tuple(Design(target, whole) for whole in designs), tuple(models), chain)
+
+
+def tempered_specs(orders: Sequence[int] | None = None) -> list[PredictorSpec]:
+    """Return the registered tempered models; of those on layers alone, only these numbers of layers.
+
+    Raises
+    ------
+    RoutestatError
+        For a number of layers that no registered predictor looks back.
+    """
+    specs = [spec for spec in catalogue.PREDICTORS if isinstance(spec.experts, TemperedModel)]
+    if orders is None:
+        return specs
+    known = {_order(spec) for spec in specs} - {0}
+    if not orders or not set(orders) <= known:
+        numbers = ", ".join(map(str, sorted(known)))
+        raise RoutestatError(
+            f"orders: wanted layers back of the registered ones, {numbers}; got {tuple(orders)}"
+        )
+    return [spec for spec in specs if _order(spec) in {0, *orders}]
+
+
+def parts_in_memory(plans: Sequence[TargetPlan], n_folds: int, memory: int) -> Iterator[list[TargetPlan]]:
+    """Yield the plans in parts whose tables and weights fit in `memory` bytes together; one plan at least."""
+    part: list[TargetPlan] = []
+    for plan in plans:
+        if part and sum(p.size(n_folds) for p in part) + plan.size(n_folds) > memory:
+            yield part
+            part = []
+        part.append(plan)
+    yield part
+
+
+def _order(spec: PredictorSpec) -> int:
+    return spec.experts.n_layers if isinstance(spec.experts, TemperedModel) else 0
+
+
+def _begins(whole: Sources, part: Sources) -> bool:
+    """Whether both reach back equally many tokens and one begins with the other.
+
+    What reaches further back is known for fewer tokens: sources that do not are counted on all that have them.
+    """
+    reach = [max(lag for _, lag in sources) for sources in (whole, part)]
+    return reach[0] == reach[1] and whole[: len(part)] == part
+
+
+def _shared(sources: Sequence[Sources]) -> list[Sources]:
+    """Return the longest sources of those that begin alike, by how many tokens they reach back."""
+    longest = [
+        own
+        for own in dict.fromkeys(sources)
+        if not any(other != own and _begins(other, own) for other in sources)
+    ]
+    return sorted(longest, key=lambda own: max(lag for _, lag in own))
+
+
+def _fallback(name: str, forms: dict[str, TemperedModel], sources: dict[str, Sources]) -> str:
+    """Return the nearest of a model's fallbacks that is fitted for this target; in the end popularity."""
+    fallback, seen = forms[name].fallback, {name}
+    while fallback != "popularity" and not sources.get(fallback):
+        registered = {spec.name: spec.experts for spec in catalogue.PREDICTORS}
+        form = registered.get(fallback)
+        if not isinstance(form, TemperedModel) or fallback in seen:
+            return "popularity"
+        seen.add(fallback)
+        fallback = form.fallback
+    return fallback

@@ -1,0 +1,182 @@
+"""The page of one trace."""
+
+import shlex
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from routestat.forecast import catalogue
+from routestat.progress import Tick, silent
+from routestat.report.figures import bayes as bayes_figures
+from routestat.report.figures import calibration as calibration_figures
+from routestat.report.figures import memory as memory_figures
+from routestat.report.figures import study as figures
+from routestat.report.figures.style import Drawing
+from routestat.report.html.page import Picture, draw_all, noun_of, render
+from routestat.report.numbers import experts_words
+from routestat.report.records.layer_pairs import (
+    Cell,
+    Column,
+    PairStatistic,
+    by_information,
+    cell,
+    page_columns,
+)
+from routestat.report.records.plain import Record
+from routestat.report.records.study import TABLES, write_results
+from routestat.study.layer_pairs import LayerPair
+from routestat.study.routes import clearest_blocks
+from routestat.study.trace_study import Study
+from routestat.traces.manifest import replace_file
+from routestat.traces.metadata import Router
+
+PANELS = (
+    ("exact_set", "exact set"),
+    ("recall_at_k", "recall@k"),
+    ("top1_hit", "top-1 hit"),
+    ("log_loss_bits", "log loss, bits (less is better)"),
+)
+
+
+@dataclass(frozen=True)
+class PairTable:
+    """A table of the page: its columns, and each pair with one cell per column."""
+
+    columns: list[tuple[Column, PairStatistic]]
+    rows: list[tuple[LayerPair, list[Cell]]]
+
+
+def write_report(study: Study, folder: Path, tick: Tick = silent) -> Path:
+    """Write results.json, tables, pictures, routes.graphml and, last, index.html.
+
+    Parameters
+    ----------
+    study : Study
+    folder : path
+        Must exist; files of an earlier report in it are replaced.
+    tick : callable(what, done, total)
+
+    Returns
+    -------
+    Path
+        Of index.html.
+    """
+    record = write_results(study, folder)
+    pictures = _draw(study, folder / "figures", tick)
+    page = folder / "index.html"
+    replace_file(page, _page(study, record, pictures, folder).encode())
+    # Not earlier: a page that was here before may show them.
+    shown = {picture.file for picture in pictures.values()}
+    for old in [*(folder / "figures").glob("transition-*.png"), *(folder / "figures").glob("bayes-*.png")]:
+        if f"figures/{old.name}" not in shown:
+            old.unlink()
+    return page
+
+
+def path_words(router: Router, states: str, step: int | Sequence[int]) -> str:
+    """Return one step of a path, a state, an expert or k experts, as experts."""
+    if isinstance(step, int):
+        experts = [step] if states == "expert" else router.alphabet.unrank(step).tolist()
+    else:
+        experts = list(step)
+    return experts_words(experts)
+
+
+def _draw(study: Study, folder: Path, tick: Tick) -> dict[str, Picture]:
+    """Draw all pictures, by name."""
+    folder.mkdir(exist_ok=True)
+    layers = [router.layer for router in study.routers]
+    jobs: dict[str, Callable[[], Drawing]] = {
+        "load": lambda: figures.load(study.loads),
+        "information": lambda: figures.information(study.pairs, study.loads, study.states),
+        "map": lambda: (
+            figures.layer_map(study.across_layers.map, study.states)
+            if study.across_layers.map is not None
+            else f"No map: {study.across_layers.map_reason}."
+        ),
+        "calibration": lambda: calibration_figures.p_histograms(study.aa_check.families),
+        "contexts": lambda: memory_figures.contexts(study.memory),
+        "horizons": lambda: memory_figures.horizons(study.memory),
+        "board": lambda: figures.board(study.mean_board, PANELS, catalogue.baselines()),
+        "blocks": lambda: _draw_blocks(study),
+        "routes": lambda: figures.routes(study.paths.graph, layers, study.paths.dominant),
+    }
+    if study.bayes is not None:
+        for name, drawn in bayes_figures.all_pictures(study.bayes).items():
+            jobs[name] = lambda drawn=drawn: drawn  # type: ignore[misc]
+    for item in study.pairs:
+        name = f"transition-{item.source.layer}-{item.target.layer}"
+        jobs[name] = lambda item=item: figures.joint_and_conditional(item, study.states)  # type: ignore[misc]
+    return draw_all(jobs, folder, tick)
+
+
+def _draw_blocks(study: Study) -> Drawing:
+    place = clearest_blocks(study.blocks)
+    if place is None:
+        reasons = dict.fromkeys(b.blocks.reason or b.null.reason for b in study.blocks)
+        return "No transition has blocks to show" + "".join(f"; {why}" for why in reasons if why) + "."
+    return figures.blocks(study.blocks[place], study.pairs[place], study.states)
+
+
+def _page(study: Study, record: Record, pictures: dict[str, Picture], folder: Path) -> str:
+    place = clearest_blocks(study.blocks)
+    rows = {pair.target.name: row for pair, row in zip(study.pairs, record["dependence"], strict=True)}
+    return render(
+        "page.html",
+        record=record,
+        trace=record["trace"],
+        expert=study.states == "expert",
+        noun=noun_of(study.routers),
+        unit="token" if study.states == "subset" else "pair of slots",
+        by_effect=[rows[pair.target.name] for pair in by_information(study.pairs)],
+        pair_tables={name: pair_table(study.pairs, name) for name in ("dependence", "parts")},
+        clearest=None if place is None else record["biclusters"][place],
+        paths={kind: _path_rows(study, record["paths"], kind) for kind in ("dominant", "observed")},
+        pictures=pictures,
+        explained=catalogue.explained(),
+        baselines=catalogue.baselines(),
+        ask=_question(study, folder),
+        whole_files=TABLES,
+        cell_files=[f"transition-{item.source.name}-{item.target.name}" for item in study.pairs],
+    )
+
+
+def pair_table(pairs: Sequence[LayerPair], table: str) -> PairTable:
+    """Return a table of the page on pairs of layers, largest information first.
+
+    Parameters
+    ----------
+    pairs : sequence of LayerPair
+    table : {"dependence", "parts"}
+    """
+    columns = page_columns(table, pairs)
+    rows = [(pair, [cell(statistic, pair) for _, statistic in columns]) for pair in by_information(pairs)]
+    return PairTable(columns, rows)
+
+
+def _path_rows(study: Study, paths: Sequence[Record], kind: str) -> list[Record]:
+    """Return the paths of one kind with `words`, one step per layer."""
+    key = "states" if study.states == "subset" else "experts"
+    return [
+        path
+        | {
+            "words": [
+                path_words(router, study.states, step)
+                for router, step in zip(study.routers, path[key], strict=True)
+            ]
+        }
+        for path in paths
+        if path["kind"] == kind
+    ]
+
+
+def _question(study: Study, folder: Path) -> str:
+    """Return a command that queries the chain of this report; empty if the chain has no steps."""
+    observed = study.paths.observed.states
+    if len(study.routers) < 2 or not len(observed):
+        return ""
+    router, first = study.routers[0], observed[0]
+    wide = not router.alphabet.is_ranked
+    experts = first[: router.top_k].tolist() if wide else router.alphabet.unrank(int(first[0])).tolist()
+    options = f"--layer {router.layer} --after {experts_words(experts)}"
+    return f"python -m routestat.predict {shlex.quote(str(folder))} {options}"

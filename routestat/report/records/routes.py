@@ -1,0 +1,94 @@
+"""`paths[]` and `biclusters[]`."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from routestat.report.records.plain import Record, reason
+from routestat.study.routes import BlockFinding, PathFinding
+from routestat.traces.metadata import Router
+
+_NO_EXPECTATION = "the chain of the expert view walks single experts, tokens take subsets: no expected count"
+
+
+def path_records(found: PathFinding, routers: Sequence[Router], states: str) -> list[Record]:
+    """Return `paths[]`: the dominant paths of the chain, then the most frequent observed paths."""
+    layers = [router.layer for router in routers]
+    key = "states" if states == "subset" else "experts"
+    dominant = [
+        {
+            "kind": "dominant",
+            "label": "among the most probable whole-depth paths of the fitted chain of order 1",
+            "layers": layers,
+            key: states,
+            "probability": probability,
+            "log2_probability": bits,
+            "expected": found.observed.n_tokens * probability if key == "states" else None,
+            "count": count,
+            "n_documents": documents,
+            **reason("" if key == "states" else _NO_EXPECTATION),
+        }
+        for states, probability, bits, count, documents in zip(
+            found.dominant.states,
+            found.dominant.probability,
+            found.dominant.log2_probability,
+            found.dominant_tokens,
+            found.dominant_documents,
+            strict=True,
+        )
+    ]
+    observed = [
+        {
+            "kind": "observed",
+            "label": "among the most frequent whole-depth paths; frequent is not yet significant",
+            "layers": layers,
+            **_observed_path(states, routers, key),
+            "count": count,
+            "n_documents": documents,
+            "expected": expected,
+            "probability": count / found.observed.n_tokens,
+            **reason("" if key == "states" else _NO_EXPECTATION),
+        }
+        for states, count, documents, expected in zip(
+            found.observed.states,
+            found.observed.tokens,
+            found.observed.documents,
+            found.expected,
+            strict=True,
+        )
+    ]
+    return dominant + observed
+
+
+def _observed_path(states: NDArray[np.integer], routers: Sequence[Router], key: str) -> Record:
+    """States in the state view; in the expert view the k experts of every layer."""
+    if key == "states":
+        return {"states": states}
+    rows, at = [], 0
+    for router in routers:
+        if router.alphabet.is_ranked:
+            rows.append(router.alphabet.unrank(states[at]).tolist())
+            at += 1
+        else:
+            rows.append(states[at : at + router.top_k].tolist())
+            at += router.top_k
+    return {"experts": rows}
+
+
+def bicluster_record(item: BlockFinding) -> Record:
+    """Return an item of `biclusters[]`."""
+    blocks = item.blocks
+    return {
+        "source": item.source.layer,
+        "target": item.target.layer,
+        "method": blocks.method,
+        "n_row_blocks": blocks.n_row_blocks,
+        "n_column_blocks": blocks.n_column_blocks,
+        "row_labels": blocks.row_labels,
+        "column_labels": blocks.column_labels,
+        "share_of_mi": blocks.share_of_mi,
+        "share_of_mi_noise": item.null.mean_share,
+        "stability_ari": item.stability.ari,
+        **reason(blocks.reason, item.stability.reason, item.null.reason),
+    }

@@ -1,0 +1,110 @@
+"""The README and the pages of the documentation: what they show runs, and what they say of results.json is so."""
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted(
+    [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), ROOT / "analyses/README.md", ROOT / "data/README.md"]
+)
+# Pages whose commands need nothing but what `prepared` makes and the commands before them.
+SHOWN = ("README.md", "docs/predicting.md", "docs/comparing.md", "docs/importing.md")
+
+
+def blocks(page, language):
+    return re.findall(rf"```{language}\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
+
+
+@pytest.mark.parametrize("code", blocks("README.md", "python") + blocks("docs/python.md", "python"))
+def test_python_examples_run(code):
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert result.returncode == 0, result.stderr
+
+
+def commands():
+    """Every command of the pages, once, in the order in which they are shown."""
+    lines = [
+        line
+        for page in SHOWN
+        for block in blocks(page, "sh")
+        for line in block.splitlines()
+        if line.startswith("python -m")
+    ]
+    assert len(lines) >= 12
+    return list(dict.fromkeys(lines))
+
+
+def prepared(folder):
+    """The files that the examples read."""
+    for name in ("data", "README.md", "CONTRIBUTING.md"):
+        (folder / name).symlink_to(ROOT / name)
+    rng = np.random.default_rng(0)
+    experts = np.argsort(rng.random((300, 3, 8)), axis=2)[..., :2]
+    np.savez(folder / "trace.npz", experts=experts, document=np.repeat(np.arange(6), 50), n_experts=8)
+    np.argsort(rng.random((1000, 24, 8)), axis=2)[..., :2].astype(np.uint8).tofile(folder / "routes.bin")
+    rows = [
+        f"{i // 50},{i % 50},{layer},{a},{b}" for i in range(300) for layer, (a, b) in enumerate(experts[i])
+    ]
+    (folder / "routing.csv").write_text("request,step,layer,e0,e1\n" + "\n".join(rows) + "\n")
+
+
+def test_commands_run_in_the_order_they_are_shown(tmp_path):
+    prepared(tmp_path)
+    for line in commands():
+        if "-m capture" in line and find_spec("torch") is None:
+            pytest.skip("the capture example needs torch")
+        words = [sys.executable, *shlex.split(line)[1:]]
+        # The whole trace is analysed in tests/commands; here two layers more than predict needs.
+        words = [word if word != "0-31" else "4-7" for word in words]
+        result = subprocess.run(words, capture_output=True, text=True, cwd=tmp_path)
+        assert result.returncode == 0, f"{line}\n{result.stderr}"
+    assert (tmp_path / "reports" / "mine" / "index.html").is_file()
+    assert (tmp_path / "traces" / "table" / "manifest.json").is_file()
+    check_keys(json.loads((tmp_path / "reports" / "tiny-mixtral" / "results.json").read_text()))
+
+
+def check_keys(record):
+    """Every key of results.json stands in the table of the documentation."""
+    table = (ROOT / "docs" / "results.md").read_text().split("## analyze")[1].split("### Scores")[0]
+    words = set(re.findall(r"[a-z0-9_]+", table))
+    for part, value in record.items():
+        assert part in words, part
+        for item in value if isinstance(value, list) else [value]:
+            for key in item if isinstance(item, dict) else ():
+                name = key.removesuffix("_ci95").removesuffix("_reverse")
+                assert name in words | {"reason"}, f"{part}: {key}"
+
+
+def test_the_make_targets_that_are_named_exist():
+    makefile = (ROOT / "Makefile").read_text()
+    named = {target for page in PAGES for target in re.findall(r"`make ([a-z-]+)", page.read_text())}
+    assert {"demo", "test", "lint", "docs", "analyses"} <= named
+    for target in named:
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+
+
+def anchors(page):
+    """The anchors of a page's headings, as Sphinx and code hosts make them."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_and_pictures_exist(page):
+    for link in re.findall(r"\]\(([^):\s]+)\)", page.read_text()):
+        name, _, anchor = link.partition("#")
+        target = page.parent / name if name else page
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), link
+
+
+def test_the_readme_is_short():
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 130
