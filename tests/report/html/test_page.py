@@ -263,7 +263,7 @@ def test_one_layer_says_why_parts_are_absent(reports):
         "figures/contexts.png",
         "figures/routes.png",
     ]
-    assert "There is one layer only, so no memory over layers to ask for." in page.text
+    assert "There is one layer only, so there is no memory over layers." in page.text
     assert page.table("steps") == page.table("horizons_mean") == []
     assert "routestat.predict" not in page.text.split("The chain is")[0].split("In short")[1]
 
