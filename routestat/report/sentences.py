@@ -140,8 +140,8 @@ def _horizon_said(found: Horizons | None) -> str:
     last = told[-1]
     if found.sparse:
         return (
-            f"The information between layers {found.horizons[last]} apart cannot be estimated with so few tokens for the "
-            "number of states."
+            f"The information between layers {found.horizons[last]} apart cannot be estimated with so few tokens for "
+            "the number of states."
         )
     direct, chain, more = (
         tuple(float(getattr(band, limit)[last]) for limit in ("value", "low", "high"))

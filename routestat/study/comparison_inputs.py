@@ -100,7 +100,7 @@ def notes_on_models(a: TraceMeta, b: TraceMeta, routers: Matched) -> list[str]:
         )
     if model_of(a) != model_of(b):
         notes.append(
-            "the models have different names: expert ids are labels, so distributions of states can be compared only if "
+            "the models have different names: expert ids are labels, so states can be compared only if "
             "one model was made from the other; otherwise use only the statistics that need no labels"
         )
     return notes

@@ -35,7 +35,10 @@ TOO_FEW = (
     "Too few independent units were recorded to say whether there is memory or none "
     "(1 independent unit: no test or interval below 6)."
 )
-NO_TELLING = "How long the memory is cannot be measured: that takes groups of documents to count and others to hold out."
+NO_TELLING = (
+    "How long the memory is cannot be measured: that takes groups of documents to count and others to hold "
+    "out."
+)
 
 
 def shape(**other):
@@ -98,7 +101,8 @@ def test_every_context_has_words_a_shorter_one_and_a_line():
     for name, spec in CONTEXTS.items():
         assert spec.name == name
         assert set(spec.columns) == set(name.split(",")) - {"nothing"}
-        assert spec.nested[0] == () and spec.nested[-1] == spec.columns
+        assert spec.nested[0] == ()
+        assert spec.nested[-1] == spec.columns
         assert (spec.shorter == "") == (name == "nothing")
         if spec.shorter:
             assert set(CONTEXTS[spec.shorter].columns) < set(spec.columns)
@@ -405,11 +409,14 @@ def test_a_chain_of_order_1_is_one_layer_long_and_holds(planted):
     said = memory_sentences(planted("order 1"))
     assert said[0] == (
         "Over layers the memory is one layer long, as far as these documents show; "
-        "of orders 0 to 2, held-out documents ask for order 1 at 3 of 3 layers."
+        "the order that predicts held-out documents best is order 1 at 3 of 3 layers."
     )
     assert re.search(r"; the layer before saves 0\.\d+ bits \(0\.\d+ … 0\.\d+\)\.$", said[1])
-    assert re.match(r"Beyond that, the layer two before (saves nothing that|loses)", said[2])
-    assert "Over tokens, the same layer's choice at the token before saves nothing that shows" in said[3]
+    assert re.match(
+        r"Beyond that, the layer two before (saves .*, too uncertain|saves next to nothing|loses)", said[2]
+    )
+    assert "Over tokens, the same layer's choice at the token before saves" in said[3]
+    assert "too uncertain to claim" in said[3]
     assert "over all horizons no departure from that chain shows (p = " in said[-1]
     assert len(said) == 5
 
@@ -419,13 +426,13 @@ def test_the_second_order_is_found_where_neither_layer_tells_alone(planted):
     said = memory_sentences(memory)
     assert said[0].startswith("Over layers the memory is two layers long, as far as these documents show; ")
     assert "order 2 at 3 of 3 layers." in said[0]
-    assert "the layer before saves nothing that shows" in said[1]
+    assert re.search(r"the layer before saves \S+ bits \(.*\), too uncertain to claim\.$", said[1])
     bits = float(re.search(r"the layer two before saves (\S+) bits", said[2])[1])
     truth = PLANTED["order 2"](np.random.default_rng(7)).truth.cmi_bits[0]
     # What is learned of 6³ probabilities from 4,800 tokens falls short of the truth by as many as are learned.
     assert truth - 0.1 < bits < truth + 0.02
     # Four apart, X4 = 2 X0 + 3 X1 modulo 6 keeps some of X0, which steps of order 1 have lost.
-    assert re.match(r"4 layers on, a choice still tells 0\.\d+ bits ", said[-1])
+    assert re.match(r"Layers 4 apart share 0\.\d+ bits ", said[-1])
     assert said[-1].endswith(
         "where the chain of order 1 implies less than 0.0001: more than single steps imply."
     )
@@ -434,11 +441,12 @@ def test_the_second_order_is_found_where_neither_layer_tells_alone(planted):
 def test_independent_layers_have_no_memory(planted):
     said = memory_sentences(planted("order 0"))
     assert said[0] == (
-        "These documents show no memory over layers; of orders 0 to 2, held-out documents ask for order 0 at 3 of 3 "
-        "layers."
+        "These documents show no memory over layers; the order that predicts held-out documents best is order 0 "
+        "at 3 of "
+        "3 layers."
     )
-    assert not re.search(r"saves \d", " ".join(said))
-    assert said[-1].startswith("4 layers on, a choice tells nothing that shows, ")
+    assert not re.search(r"saves \S+ bits \([^)]*\)(?!, too uncertain to claim)", " ".join(said))
+    assert re.match(r"Layers 4 apart share .* bits \(.*\), too uncertain to claim, ", said[-1])
     assert "that chain holds as far as can be told" in said[-1]
 
 
@@ -449,7 +457,7 @@ def test_the_expert_view_reads_its_factorised_chain(planted):
     assert "choice of layers 4-5 costs" in said[1]
     assert re.search(r"the layer before saves 1\.\d+ bits", said[1])
     assert "the pair of layers three and four before" in said[2]
-    assert "layers on" not in " ".join(said)
+    assert "apart share" not in " ".join(said)
 
 
 @pytest.mark.parametrize("name", ["one document", "one layer of one document"])
@@ -470,7 +478,7 @@ def test_two_layers_ask_for_one_step(reports):
         == "Over layers the memory is one layer long or longer: no longer memory was tested."
     )
     assert "choice of layer 1 costs" in memory["reading"][1]
-    assert not any("Beyond" in sentence or "layers on" in sentence for sentence in memory["reading"])
+    assert not any("Beyond" in sentence or "apart share" in sentence for sentence in memory["reading"])
     assert memory["horizons_mean"] == []
     assert "No horizons: two layers" in reports("two layers").page.text
 
@@ -507,8 +515,8 @@ def test_gains_in_words_by_hand():
     third = second | {"layer-3,layer-2,layer-1": 2.75, "layer-1,token-1": 3.0}
     said = memory_sentences(hand(BEFORE, first, second, third))
     assert said == [
-        "Over layers the memory is two layers long, as far as these documents show; of orders 0 to 2, held-out "
-        "documents ask for order 2 at 2 of 2 layers.",
+        "Over layers the memory is two layers long, as far as these documents show; the order that predicts held-out "
+        "documents best is order 2 at 2 of 2 layers.",
         "Without any context a choice of layer 3 costs 5.00 bits of log loss on held-out documents (95 % interval 5.00 "
         "… 5.00, clusters of documents as the units, rough with 6 groups of them); the layer before saves 2.00 bits "
         "(2.00 … 2.00).",
@@ -529,7 +537,7 @@ def test_intervals_that_hold_zero_are_nothing_that_shows():
         "Over layers the memory is one layer long, as far as these documents show; of orders 0 to 2,"
     )
     assert f"the layer before saves 2.00 bits ({2 - reach:.3f} … {2 + reach:.2f})" in said[1]
-    assert f"saves nothing that shows, 0.0000 bits (−{reach:.2f} … {reach:.2f})." in said[2]
+    assert f"saves 0.0000 bits (−{reach:.2f} … {reach:.2f}), too uncertain to claim." in said[2]
     assert "a part of that" not in said[2]
 
 
@@ -595,31 +603,32 @@ def last_of(band, value, low, high):
     [
         (
             (0.5, 0.4, 0.6), 0.2, (0.3, 0.2, 0.4), 0.5,
-            "still tells 0.500 bits (0.400 … 0.600), where the chain of order 1 implies 0.200; over all horizons that chain "
-            "holds as far as can be told (p = 0.5).",
+            "share 0.500 bits (0.400 … 0.600), where the chain of order 1 implies 0.200; over all horizons no "
+            "departure "
+            "from that chain shows (p = 0.5).",
         ),
         (
             (0.5, 0.4, 0.6), 0.2, (0.3, 0.2, 0.4), 0.04,
-            "still tells 0.500 bits (0.400 … 0.600), where the chain of order 1 implies 0.200: more than single steps can "
-            "carry.",
+            "share 0.500 bits (0.400 … 0.600), where the chain of order 1 implies 0.200: more than single steps imply.",
         ),
         (
             (0.5, 0.4, 0.6), 0.51, (-0.01, -0.02, 0.01), 0.5,
-            "still tells 0.500 bits (0.400 … 0.600), where the chain of order 1 implies 0.510; over all horizons that chain "
-            "holds as far as can be told (p = 0.5).",
+            "share 0.500 bits (0.400 … 0.600), where the chain of order 1 implies 0.510; over all horizons no "
+            "departure "
+            "from that chain shows (p = 0.5).",
         ),
         (
             (0.0, -0.1, 0.1), 0.0, (0.0, -0.1, 0.1), 0.01,
-            "tells nothing that shows, 0.0000 bits (−0.100 … 0.100), where the chain of order 1 implies less than 0.0001; "
-            "over all horizons that chain does not hold (log10 p = −2.00).",
+            "share 0.0000 bits (−0.100 … 0.100), too uncertain to claim, where the chain of order 1 implies less than "
+            "0.0001; over all horizons that chain does not hold (log10 p = −2.00).",
         ),
         (
-            (0.5, 0.4, 0.6), math.nan, (math.nan,) * 3, math.nan, "still tells 0.500 bits (0.400 … 0.600).",
+            (0.5, 0.4, 0.6), math.nan, (math.nan,) * 3, math.nan, "share 0.500 bits (0.400 … 0.600).",
         ),
         (
             (0.5, 0.4, 0.6), 0.5, (0.0, -0.1, 0.1), math.nan,
-            "still tells 0.500 bits (0.400 … 0.600), where the chain of order 1 implies 0.500; whether that chain holds "
-            "could not be tested.",
+            "share 0.500 bits (0.400 … 0.600), where the chain of order 1 implies 0.500; that chain could not "
+            "be tested.",
         ),
     ],
 )  # fmt: skip
@@ -635,15 +644,14 @@ def test_horizons_in_words(planted, direct, chained, more, p, said):
         log10_p_all=math.log10(p),
         note=None,
     )
-    assert memory_sentences(replace(memory, horizons=changed))[-1] == f"4 layers on, a choice {said}"
+    assert memory_sentences(replace(memory, horizons=changed))[-1] == f"Layers 4 apart {said}"
 
 
 def test_few_tokens_for_the_states_leave_far_layers_untold(planted):
     memory = planted("order 1")
     few = replace(memory, horizons=replace(memory.horizons, sparse="plug-in information was off", p_all=0.01))
     assert memory_sentences(few)[-1] == (
-        "What a choice tells 4 layers on, and whether single steps carry it, cannot be told with so few tokens for the "
-        "states."
+        "The information between layers 4 apart cannot be estimated with so few tokens for the number of states."
     )
 
 
