@@ -130,7 +130,7 @@ def _expert_rows(rows: NDArray[np.integer], alphabet: Alphabet) -> NDArray[np.in
     return np.ascontiguousarray(rows, alphabet.expert_dtype)
 
 
-def rank_rows(rows: NDArray[np.integer], router: Router) -> NDArray[np.integer]:
+def rank_rows(rows: NDArray[np.integer], router: Router) -> NDArray[np.unsignedinteger]:
     """One router's column from its expert rows ``[row, slot]``; a row of −1 is missing.
 
     Raises
