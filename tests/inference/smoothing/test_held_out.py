@@ -159,7 +159,9 @@ def test_the_better_of_discounted_and_plain_strengths_is_raised_as_far_as_it_gai
         best = 4.0 if fitted.discount else 3.0
         return (np.log2(fitted.strength) - best) ** 2 + (0.3 if fitted.discount else 0.0)
 
-    raised = held_out_file._Step._strengthened(BackoffParameters(*evidence), BackoffParameters(plain), loss, 1e9)
+    raised = held_out_file._Step._strengthened(
+        BackoffParameters(*evidence), BackoffParameters(plain), loss, 1e9
+    )
     assert raised == BackoffParameters(8.0)
     # What foretells worse when doubled stays as it is, were it the best or not.
     assert held_out_file._Step._strengthened(
