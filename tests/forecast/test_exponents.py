@@ -10,7 +10,7 @@ from routestat.counting.moments import Design, count_moments
 from routestat.forecast.exponents import log_odds
 from routestat.forecast.fold_tables import assign_folds
 from routestat.forecast.tempered import fit_tempered
-from routestat.inference.conditional_bernoulli import distribution as law
+from routestat.inference.conditional_bernoulli.distribution import inclusion_probabilities
 from routestat.traces.synthetic import expert_chain, to_trace
 from tests.oracle.forecast_oracle import subset_law
 
@@ -37,8 +37,8 @@ def test_exponents_are_those_of_greatest_likelihood():
     def loss(exponents):
         total = 0.5 * ((exponents - [1, 0]) ** 2).sum()
         for row, chosen in zip(evidence, moments.targets[test], strict=True):
-            law = subset_law(exponents[0] * base + exponents[1] * row, 2)
-            total -= np.log(law[tuple(chosen.tolist())])
+            distribution = subset_law(exponents[0] * base + exponents[1] * row, 2)
+            total -= np.log(distribution[tuple(chosen.tolist())])
         return total
 
     best = minimize(loss, [1.0, 1.0], method="Nelder-Mead", options={"xatol": 1e-5, "fatol": 1e-9})
@@ -49,6 +49,6 @@ def test_log_odds_are_exact_for_one_expert_and_near_for_several():
     p = np.array([0.5, 0.3, 0.15, 0.05])
     np.testing.assert_allclose(softmax(log_odds(p, 1)), p)
     theta = np.random.default_rng(7).normal(size=40)
-    inclusion = law.inclusion_probabilities(theta, 6)
+    inclusion = inclusion_probabilities(theta, 6)
     moved = log_odds(inclusion, 6) - theta
     assert np.ptp(moved) < 0.25

@@ -1,4 +1,4 @@
-"""The factorised chain and its predictors: exact laws, known truths, nothing of a fold in its own prediction."""
+"""The factorised chain and its predictors: exact distributions, known truths, no token of a fold in its prediction."""
 
 import itertools
 import threading
@@ -82,7 +82,7 @@ def test_on_independent_layers_nothing_seems_to_win():
             assert -0.03 < value < 3 * error
 
 
-def test_of_top_one_routers_it_is_the_transition_law():
+def test_of_top_one_routers_it_is_the_transition_distribution():
     synthetic = chain(
         coupling=0.8,
         n_experts=8,

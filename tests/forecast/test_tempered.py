@@ -71,8 +71,8 @@ def test_the_exponent_is_that_of_greatest_likelihood_on_the_next_fold():
     base = np.log(load / (1 - load / 2))
 
     def loss(exponent):
-        law = subset_law(exponent * base, 2)
-        seen = sum(np.log(law[tuple(chosen.tolist())]) for chosen in moments.targets[test])
+        distribution = subset_law(exponent * base, 2)
+        seen = sum(np.log(distribution[tuple(chosen.tolist())]) for chosen in moments.targets[test])
         return 0.5 * (exponent - 1) ** 2 - seen
 
     best = minimize_scalar(loss, bounds=(-1, 4), method="bounded")

@@ -35,7 +35,7 @@ def test_tokens_that_documents_share_show_as_a_design_effect():
     assert "about their true width" in checks.reading()
 
 
-def test_tables_of_the_law_itself_have_p_values_spread_evenly():
+def test_tables_of_the_distribution_itself_have_p_values_spread_evenly():
     """Tables are drawn with the very alpha that the checks are told: each share lies anywhere."""
     rng = np.random.default_rng(3)
     alpha, found = np.array([2.0, 1.0, 0.5]), []

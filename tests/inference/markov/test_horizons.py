@@ -1,4 +1,4 @@
-"""Memory beyond the chain, on paper, against plain loops, and on traces whose law is known."""
+"""Memory beyond the chain, on paper, against plain loops, and on traces whose distribution is known."""
 
 import math
 
@@ -180,7 +180,7 @@ def test_memory_of_second_order_shows_three_layers_on():
     assert difference.low[2] > truth / 2
     assert abs(found.mean_chain_bits.value[2]) < truth / 10
     assert found.log10_p_combined[2] < -6
-    # What no two layers show in the law of two layers is not here: the conditional information has it.
+    # What no two layers show in the distribution of two layers is not here: the conditional information has it.
     assert found.p_combined[1] > 0.01
     assert trace.truth.cmi_bits[0] > 10 * truth
 

@@ -18,7 +18,7 @@ WIDTHS = {"a": 3, "b": 4, "c": 2}
 
 
 def random_rows(seed: int, n: int, groups: int, n_targets: int, unknown: float = 0.15) -> TokenRows:
-    """A law of its own after every a, b, c; groups are unequal and some are empty."""
+    """A distribution of its own after every a, b, c; groups are unequal and some are empty."""
     rng = np.random.default_rng(seed)
     columns = {name: rng.integers(0, width, n) for name, width in WIDTHS.items()}
     steps = rng.dirichlet(np.full(n_targets, 0.6), tuple(WIDTHS.values())).cumsum(axis=-1)

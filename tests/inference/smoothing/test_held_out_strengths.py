@@ -93,12 +93,14 @@ def test_strengths_are_only_ever_doubled(seed: int, times: int) -> None:
 
 
 def chain_rows(seed: int, coupling: float, documents: int = 60, length: int = 40, k: int = 6) -> TokenRows:
-    """Three layers a, b, target, each told by the one before: by a law of its state with this probability."""
+    """Three layers a, b, target, each told by the one before: by a distribution of its state with this probability."""
     rng, n = np.random.default_rng(seed), documents * length
     layers = [rng.choice(k, n, p=rng.dirichlet(np.full(k, 3.0)))]
     for _ in range(2):
-        laws = coupling * rng.dirichlet(np.full(k, 0.5), k) + (1 - coupling) * rng.dirichlet(np.full(k, 3.0))
-        layers.append((rng.random((n, 1)) > laws.cumsum(axis=1)[layers[-1], :-1]).sum(axis=1))
+        distributions = coupling * rng.dirichlet(np.full(k, 0.5), k) + (1 - coupling) * rng.dirichlet(
+            np.full(k, 3.0)
+        )
+        layers.append((rng.random((n, 1)) > distributions.cumsum(axis=1)[layers[-1], :-1]).sum(axis=1))
     a, b, target = layers
     return TokenRows(target, k, np.repeat(np.arange(documents), length), {"a": a, "b": b})
 

@@ -186,8 +186,8 @@ def test_a_posterior_says_what_its_intervals_rest_on():
     assert grouped.log_evidence == pytest.approx(plain.log_evidence)
     weight = 2.0 + 4 * tables.sum(axis=(0, 2)) / effect
     np.testing.assert_allclose(grouped.sd, np.sqrt(plain.mean * (1 - plain.mean) / (weight[:, None] + 1)))
-    law = stats.beta(weight[1] * plain.mean[1, 2], weight[1] * (1 - plain.mean[1, 2]))
-    assert grouped.interval(0.8)[0][1, 2] == pytest.approx(law.ppf(0.1))
+    distribution = stats.beta(weight[1] * plain.mean[1, 2], weight[1] * (1 - plain.mean[1, 2]))
+    assert grouped.interval(0.8)[0][1, 2] == pytest.approx(distribution.ppf(0.1))
     # One group says nothing of documents.
     assert transition_posterior(tables[:1], 0.5, grouped=True).note == TOO_NARROW
     with pytest.raises(
