@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from routestat.errors import RoutestatError
 from routestat.inference.association.within_documents import ONE_TOKEN
-from routestat.inference.base.estimate import Estimate
+from routestat.inference.base.estimate import Estimate, effective_dof
 from routestat.inference.base.multiplicity import adjust_log10
 from routestat.inference.base.score_test import caution, score_test
 from routestat.inference.base.special import log10_t_tails
@@ -48,7 +48,7 @@ class Coactivation:
         observed / expected and observed - expected. Lift is NaN where nothing is expected.
     z, log10_p, log10_q : float arrays ``[pair]``
         Clustered score of the pair (its variance moderated, see `_moderated`), two-sided p-value by Student's t
-        with groups - 1 degrees of freedom, and that adjusted over all pairs after Benjamini and Yekutieli. NaN
+        with `effective_dof` degrees of freedom, and that adjusted over all pairs after Benjamini and Yekutieli. NaN
         for a pair that cannot vary.
     p_clustered, log10_p_clustered, nu : float
         The second-order test of all pairs together.
@@ -148,7 +148,7 @@ def coactivation(
     rows = (pooled_pairs if null == "pooled" else within_pairs)(loads, size, top_k)
     sums = pair_scores(cells, rows, size / n)
     test = score_test(sums.gram, size=size)
-    log10_p = np.maximum(log10_t_tails(sums.z, size.size - 1), log10_sign_floor(size.size))
+    log10_p = np.maximum(log10_t_tails(sums.z, effective_dof(size)), log10_sign_floor(size.size))
     return Coactivation(
         **_described(null, total / n, sums.expected / n, n, size.size, n_experts, top_k),
         z=read_only(sums.z),

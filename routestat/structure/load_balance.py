@@ -66,7 +66,7 @@ def load_balance(counts: ArrayLike, tokens: ArrayLike, top_k: int) -> Balance:
     """Describe how evenly one router spreads its tokens over its experts.
 
     The interval is that of a ratio estimate over groups: with ψ_g = counts_g − load · tokens_g it is
-    load ± t · √(G/(G−1) Σψ_g²) / n, t the Student quantile with G − 1 degrees of freedom, cut to [0, 1].
+    load ± t · √(G/(G−1) Σψ_g²) / n, t the Student quantile with `effective_dof`, cut to [0, 1].
     Groups are taken as independent; tokens inside a group are not. An expert that was never used, or always,
     has no variance to go by: its interval is NaN rather than of width zero.
 

@@ -1,4 +1,4 @@
-"""Pictures of the memory: what contexts foretell over the depth, and how far the chain's steps carry."""
+"""Figures of the memory: log loss by context over the depth, and information at longer horizons."""
 
 import numpy as np
 
@@ -76,7 +76,7 @@ def contexts(memory: Memory) -> Drawing:
         gains.axhline(0, color=GREY, linewidth=0.8)
         gains.set(ylabel="bits per choice")
         gains.set_title("what the layer two before saves beside the layer before", fontsize=TEXT)
-    every[-1].set_xlabel("layer that is foretold")
+    every[-1].set_xlabel("predicted layer")
     for axes in every:
         axes.grid(axis="y", color=PALE, linewidth=0.5)
         axes.set_xlim(-0.6, len(known) - 0.4)
@@ -104,8 +104,8 @@ def horizons(memory: Memory) -> Drawing:
     )
     axes.fill_between(x, chain.low, chain.high, color=VERMILLION, alpha=0.2, linewidth=0)
     axes.axhline(0, color=GREY, linewidth=0.8)
-    axes.set(xlabel="layers on", ylabel="bits per token", xticks=x)
-    axes.set_title("what a layer tells of one further on, 95 % over documents", fontsize=TEXT)
+    axes.set(xlabel="layers apart", ylabel="bits per token", xticks=x)
+    axes.set_title("information of layers farther apart, 95 % over documents", fontsize=TEXT)
     axes.grid(axis="y", color=PALE, linewidth=0.5)
     axes.legend(
         handles=[counted, implied],

@@ -1,4 +1,4 @@
-"""Full Bayes in the report: its part of results.json, and the InferenceData files."""
+"""`bayes` of results.json, and the files of posterior draws."""
 
 import math
 from pathlib import Path
@@ -11,7 +11,7 @@ from routestat.report.records.plain import Record, reason
 
 
 def bayes_file(order: int) -> str:
-    """The name of the netCDF file of one order."""
+    """Return the name of the netCDF file of one order."""
     return f"bayes-order{order}.nc"
 
 

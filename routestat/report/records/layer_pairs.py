@@ -157,7 +157,9 @@ def near_noise_floor(part: ConditionalDependence | None) -> str | None:
     """Return the caution on an estimate near its noise floor."""
     if part is None or not part.is_near_noise_floor or part.is_safely_zero:
         return None
-    return f"{abs(part.shuffled_bits):.3g} bits are found where there is nothing: what is left cannot be told"
+    return (
+        f"{abs(part.shuffled_bits):.3g} bits are found in shuffled data: the estimate is near its noise floor"
+    )
 
 
 def _scarce(pair: LayerPair) -> tuple[str | None, ...]:
@@ -220,7 +222,7 @@ DEPENDENCE: tuple[PairStatistic, ...] = (
         page=(Column("log10 p, clustered", 7),),
         terminal=Column("log10 p", LAST + 1),
     ),
-    PairStatistic("q_clustered", lambda pair: 10.0**pair.log10_q_clustered),
+    PairStatistic("q_clustered", lambda pair: pair.q_clustered),
     PairStatistic("log10_q_clustered", lambda pair: pair.log10_q_clustered),
     PairStatistic("mi_bits_plugin", lambda pair: pair.information.mi_bits_plugin, unit="bits"),
     PairStatistic(
@@ -247,8 +249,8 @@ PARTS: tuple[PairStatistic, ...] = (
         lambda pair: pair.within.mi_bits,
         unit="bits",
         words=(
-            "How far the joint law is from what every document’s own loads would "
-            "give, if its layers were independent. What is missing from the total is topics."
+            "How far the joint distribution is from independence inside every document. The rest of the total is due "
+            "to topics: documents differ in their loads."
         ),
         limits=_limits_of("within"),
         cautions=lambda pair: (pair.scarce.caution, pair.within.caution),
@@ -266,13 +268,12 @@ PARTS: tuple[PairStatistic, ...] = (
         _of_types("kept_bits"),
         unit="bits",
         words=(
-            "Each type of token keeps what the source chose for it and "
-            "gets what the target chose for another type about as frequent. Any two functions of a small vocabulary "
-            "share so much."
+            "What remains when every token type keeps its choices at the source and gets the choices of another type "
+            "of similar frequency at the target. Any two functions of a small vocabulary share that much."
         ),
         limits=lambda pair: None if (t := pair.token_types) is None else (t.kept_low, t.kept_high),
         cautions=_scarce,
-        page=(Column("left when types are swapped", 3, "parts"),),
+        page=(Column("explained by the token type", 3, "parts"),),
     ),
     PairStatistic(
         "mi_bits_beyond_token_type",
@@ -281,7 +282,7 @@ PARTS: tuple[PairStatistic, ...] = (
         words="The rest of the total.",
         limits=_limits_of("token_types"),
         cautions=_scarce,
-        page=(Column("beyond the token type", 4, "parts"),),
+        page=(Column("not explained by the token type", 4, "parts"),),
         terminal=Column("beyond types", 3),
     ),
     PairStatistic(
@@ -294,12 +295,12 @@ PARTS: tuple[PairStatistic, ...] = (
         "log10_p_given_token",
         lambda pair: pair.given_token,
         words=(
-            "What the source’s choice still tells about the target’s among tokens "
-            "of one type: the layers’ own coupling, not the vocabulary’s. Beside it what the same estimate finds after "
-            "dealing the choices out anew among tokens of a type: where the two are close, nothing is known."
+            "What source and target share among tokens of one type: dependence of the layers that is not due to the "
+            "token id. The noise floor is the same estimate after the choices are shuffled among tokens of a type; "
+            "ignore estimates near it."
         ),
         page=(Column("given the token", 6, "parts"),),
-        floor=(Column("(found where there is nothing)", 7, "parts"),),
+        floor=(Column("noise floor (shuffled)", 7, "parts"),),
         p=(Column("log10 p", 8, "parts"),),
         terminal=Column("given token", 4),
     ),
@@ -308,10 +309,10 @@ PARTS: tuple[PairStatistic, ...] = (
         "log10_p_given_previous",
         lambda pair: pair.given_previous,
         page=(Column("given the previous token’s choice", 9, "parts", states_only=True),),
-        floor=(Column("(found where there is nothing)", 10, "parts", states_only=True),),
+        floor=(Column("noise floor (shuffled)", 10, "parts", states_only=True),),
     ),
     PairStatistic(
-        "p_permuted", lambda pair: pair.p_permuted, optional=True, page=(Column("p, documents traded", 8),)
+        "p_permuted", lambda pair: pair.p_permuted, optional=True, page=(Column("p, documents permuted", 8),)
     ),
 )
 

@@ -209,7 +209,7 @@ def test_the_chain_page_begins_with_the_reading(any_report):
     for sentence in memory["reading"]:
         assert sentence.endswith(".")
         assert (at := chain.find(sentence, at + 1)) >= 0
-    assert " ".join(memory["reading"][:2]) in any_report.page.text.split("What comes next")[1]
+    assert " ".join(memory["reading"][:2]) in any_report.page.text.split("Memory.")[1]
 
 
 def test_paths_equal_results_and_name_their_experts(any_report):
@@ -254,7 +254,7 @@ def test_undefined_numbers_are_dashes_with_the_reason(reports):
 
 def test_one_layer_says_why_parts_are_absent(reports):
     page = reports("one layer").page
-    assert "Only one layer was looked at: there is no pair of layers." in page.text
+    assert "Only one layer was analysed: there is no pair of layers." in page.text
     assert page.table("dependence") == []
     assert [image["src"] for image in page.all("img")] == [
         "figures/calibration.png",
@@ -263,7 +263,7 @@ def test_one_layer_says_why_parts_are_absent(reports):
         "figures/contexts.png",
         "figures/routes.png",
     ]
-    assert "There is one layer only, so no memory over layers to ask for." in page.text
+    assert "There is one layer only, so there is no memory over layers." in page.text
     assert page.table("steps") == page.table("horizons_mean") == []
     assert "routestat.predict" not in page.text.split("The chain is")[0].split("In short")[1]
 
