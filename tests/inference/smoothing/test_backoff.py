@@ -276,7 +276,7 @@ def test_what_are_no_rows_for_a_prior_is_named(rows: ArrayLike, message: str) ->
 
 
 def truth_of_order_two(seed: int, k: int = 8) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """How frequent contexts `[x, y]` are, a few x by far the most, distributions `[x, y, z]`, and m(z | y) in their midst."""
+    """Frequencies of contexts `[x, y]`, a few x dominating, distributions `[x, y, z]`, and their mean m(z | y)."""
     rng = np.random.default_rng(seed)
     near = rng.dirichlet(np.full(k, 0.5), k)
     distributions = rng.standard_gamma(np.broadcast_to(4 * near, (k, k, k))) + 1e-12

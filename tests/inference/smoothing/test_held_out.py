@@ -78,7 +78,7 @@ def test_repeated_tokens_are_those_of_the_recursion(steps: int) -> None:
 
 @pytest.mark.parametrize("seed", range(3))
 def test_probabilities_of_all_targets_sum_to_one_whatever_else_its_group_holds(seed: int) -> None:
-    # If a token's distribution did not know its own group, the group's probability with the token, summed over its targets,
+    # If a token's distribution did not hold its own group, the group's probability with it, summed over its targets,
     # is that of the group without the token. Any leak of a group into its own score breaks this.
     rows = random_rows(seed + 20, 60, 5, 4)
     ladders = {str(steps): LADDER[:steps] for steps in range(1, 5)}

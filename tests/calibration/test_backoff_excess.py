@@ -1,4 +1,4 @@
-"""How much worse than the truth the back-off predicts, beside the smoothing of textbooks, on known distributions of order 2."""
+"""Excess log loss of the back-off and of textbook smoothing on known distributions of order 2."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ KINDS = ["order 0", "order 1", "rows 0.5", "rows 2", "rows 20", "rows 200", "sum
 
 
 def truth(rng: np.random.Generator, k: int, kind: str) -> np.ndarray:
-    """A joint distribution `[x, y, z]`; "rows s": rows of order 2 are Dirichlet of sum s around a distribution of order 1."""
+    """A joint distribution `[x, y, z]`; "rows s": rows of order 2 are Dirichlet of sum s around order 1."""
     pairs = rng.dirichlet(np.full(k, 3.0))[:, None] * rng.dirichlet(np.full(k, 0.5), k)
     if kind == "order 0":
         distribution = np.broadcast_to(rng.dirichlet(np.full(k, 3.0)), (k, k, k))
