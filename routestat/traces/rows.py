@@ -126,7 +126,7 @@ def _states_of(meta: TraceMeta, states: Any, experts: ArrayLike | None, n: int) 
     return {router.name: rank_rows(given[:, i], router) for i, router in enumerate(meta.routers)}
 
 
-def _expert_rows(rows: NDArray[np.integer], alphabet: Alphabet) -> NDArray[np.integer]:
+def _expert_rows(rows: NDArray[np.integer], alphabet: Alphabet) -> NDArray[np.unsignedinteger]:
     return np.ascontiguousarray(rows, alphabet.expert_dtype)
 
 
