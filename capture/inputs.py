@@ -77,16 +77,7 @@ def prepare_inputs(
     texts = None
     if settings.text:
         texts = list(limited(read_texts(settings.text, settings.column), settings.limit))
-    loaded = load(
-        settings.model,
-        dtype=settings.dtype,
-        device_map=settings.device_map,
-        load_in_4bit=settings.load_in_4bit,
-        experts=settings.experts,
-        revision=settings.revision,
-        trust_remote_code=settings.trust_remote_code,
-        examine=examine,
-    )
+    loaded = load(settings, examine)
     for module in loaded.quantised_routers:
         print(
             f"note: {module} was quantised with the experts; its choices are not the original's",

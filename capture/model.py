@@ -11,6 +11,7 @@ from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from capture.routers import RouterSite, discover, refuse
+from capture.settings import RunSettings
 from routestat.errors import RoutestatError
 
 _LOADING_ERRORS = (OSError, ValueError, ImportError, KeyError, AttributeError, RuntimeError, SafetensorError)
@@ -81,23 +82,13 @@ class LoadedModel:
 
 
 def load(
-    name: str,
-    *,
-    dtype: str = "auto",
-    device_map: str = "",
-    load_in_4bit: bool = False,
-    experts: str = "",
-    revision: str = "",
-    trust_remote_code: bool = False,
-    examine: Callable[[Sequence[RouterSite]], object] | None = None,
+    settings: RunSettings, examine: Callable[[Sequence[RouterSite]], object] | None = None
 ) -> LoadedModel:
     """Load a causal language model by folder or hub name; the hub's token is taken from HF_TOKEN.
 
     Parameters
     ----------
-    name : str
-    dtype, device_map, load_in_4bit, experts, revision, trust_remote_code
-        As the options of the same names; see `capture.settings.RunSettings`.
+    settings : RunSettings
     examine : callable(sites), optional
         Called with the routers before any weights are read; it may raise.
 
@@ -107,10 +98,11 @@ def load(
         If the model cannot be loaded, lacks weights, is dense, or belongs to a family that cannot be recorded; the
         last two before any weights are read.
     """
+    name = settings.model
     common: dict[str, Any] = {
         "token": os.environ.get("HF_TOKEN") or None,
-        "trust_remote_code": trust_remote_code,
-        "revision": revision or "main",
+        "trust_remote_code": settings.trust_remote_code,
+        "revision": settings.revision or "main",
     }
     config = _or_one_line(name, lambda: AutoConfig.from_pretrained(name, **common))
     refuse(config)
@@ -119,21 +111,11 @@ def load(
             f"{name} is an encoder-decoder; the command runs causal language models, "
             "record others with capture.hooks.Recorder"
         )
-    sites = discover(_or_one_line(name, lambda: _without_weights(config, trust_remote_code)))
+    sites = discover(_or_one_line(name, lambda: _without_weights(config, settings.trust_remote_code)))
     if examine is not None:
         examine(sites)
     tokenizer = _or_one_line(name, lambda: AutoTokenizer.from_pretrained(name, **common))
-    arguments: dict[str, Any] = {**common, "dtype": dtype if dtype == "auto" else getattr(torch, dtype)}
-    if device_map or torch.cuda.is_available():
-        arguments["device_map"] = device_map or "auto"
-    if load_in_4bit:
-        arguments["quantization_config"] = transformers.BitsAndBytesConfig(
-            load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.bfloat16
-        )
-    if experts:
-        arguments["experts_implementation"] = experts
-    # Weights of a wrong shape are returned with the missing ones, to be refused by name.
-    arguments |= {"output_loading_info": True, "ignore_mismatched_sizes": True}
+    arguments = {**common, **_weight_arguments(settings)}
     model, found = _or_one_line(name, lambda: AutoModelForCausalLM.from_pretrained(name, **arguments))
     _refuse_missing_weights(name, found)
     model.eval()
@@ -142,6 +124,26 @@ def load(
         (value for key in _CONTEXT_ATTRIBUTES if isinstance(value := getattr(text, key, None), int)), None
     )
     return LoadedModel(name, model, tokenizer, discover(model), context)
+
+
+def _weight_arguments(settings: RunSettings) -> dict[str, Any]:
+    """Return the arguments of ``from_pretrained`` that concern the weights."""
+    dtype = settings.dtype if settings.dtype == "auto" else getattr(torch, settings.dtype)
+    # Weights of a wrong shape are returned with the missing ones, to be refused by name.
+    arguments: dict[str, Any] = {
+        "dtype": dtype,
+        "output_loading_info": True,
+        "ignore_mismatched_sizes": True,
+    }
+    if settings.device_map or torch.cuda.is_available():
+        arguments["device_map"] = settings.device_map or "auto"
+    if settings.load_in_4bit:
+        arguments["quantization_config"] = transformers.BitsAndBytesConfig(
+            load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.bfloat16
+        )
+    if settings.experts:
+        arguments["experts_implementation"] = settings.experts
+    return arguments
 
 
 def _without_weights(config: Any, trust_remote_code: bool) -> Any:

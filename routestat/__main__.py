@@ -9,7 +9,10 @@ COMMANDS = {
     "compare": "Whether two traces route alike, and what differs.",
     "draw": "A trace drawn from a fitted chain.",
     "convert": "Other tools' traces to the store.",
+    "capture": "Run a model and record its routing (needs torch).",
 }
+# Commands outside this package: their modules are found by name, when they are called.
+ELSEWHERE = {"capture": "capture.__main__"}
 
 HELP = "\n".join(
     [
@@ -39,7 +42,7 @@ def main() -> None:
     sys.argv = [f"routestat {name}", *arguments[1:]]
     try:
         # Loaded by name, so that --help imports neither numba nor scipy nor matplotlib.
-        command = importlib.import_module(f"routestat.{name}")
+        command = importlib.import_module(ELSEWHERE.get(name, f"routestat.{name}"))
     except KeyboardInterrupt:
         print("error: interrupted", file=sys.stderr)
         sys.exit(130)

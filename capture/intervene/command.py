@@ -14,9 +14,10 @@ from capture import options
 from capture.command_line import run_command, with_settings
 from capture.forward import Runner
 from capture.inputs import RunInputs, prepare_inputs
-from capture.intervene.effects import StoredRun, TreatmentEffect, read_run, treatment_effects
+from capture.intervene.effects import TreatmentEffect, treatment_effects
 from capture.intervene.forcing import WEIGHT_VARIANTS, Intervention
 from capture.intervene.records import write_effects
+from capture.intervene.stored_run import StoredRun, read_run
 from capture.intervene.terminal import print_effects
 from capture.intervene.treatment import Treatment, parse_treatments
 from capture.loop import record_documents

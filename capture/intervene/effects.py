@@ -3,13 +3,13 @@
 The only part of capture that counts and estimates; both are done by `routestat`.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from capture.intervene.stored_run import StoredRun
 from capture.intervene.treatment import NATURAL, RANDOM, Treatment
 from routestat.counting.context import Context
 from routestat.counting.counts import Counts, count
@@ -18,47 +18,12 @@ from routestat.errors import RoutestatError
 from routestat.inference.base.estimate import Estimate, ratio
 from routestat.inference.two_sample.intervention import InterventionEffect, intervention_effect
 from routestat.progress import Progress
-from routestat.traces.metadata import Router, TraceMeta
+from routestat.traces.metadata import Router
 from routestat.traces.store import Trace
 
 # Documents beyond this number share groups (document number modulo it), which keeps tables and jackknife small.
 MAX_GROUPS = 1024
 _ROWS_AT_ONCE = 1 << 18
-
-
-@dataclass(frozen=True)
-class StoredRun:
-    """The columns of a trace that are compared, in memory.
-
-    Attributes
-    ----------
-    store : Path
-    meta : TraceMeta
-    n_documents : int
-        Documents with tokens.
-    document, position, token, cluster : int array ``[row]``
-        The cluster is the independent unit: documents that share text are in one.
-    columns : dict of int arrays
-        By router name: states ``[row]``, or sorted experts ``[row, slot]`` where subsets have no index.
-    """
-
-    store: Path
-    meta: TraceMeta
-    n_documents: int
-    document: NDArray[np.int32]
-    position: NDArray[np.int32]
-    token: NDArray[np.int32]
-    cluster: NDArray[np.int32]
-    columns: dict[str, NDArray[np.unsignedinteger]]
-
-    def trace(self, routers: Sequence[Router], rows: NDArray[np.bool_] | None = None) -> Trace:
-        """Return some routers, and some rows, as a trace in memory."""
-        kept = slice(None) if rows is None else rows
-        states = {router.name: self.columns[router.name][kept] for router in routers}
-        where = self.document[kept], self.position[kept]
-        # The same clusters in every part of the trace; its template has been left out already.
-        cluster, meta = self.cluster[kept], TraceMeta(tuple(routers))
-        return Trace.from_arrays(meta, *where, states, clusters=cluster, template="keep")
 
 
 @dataclass(frozen=True)
@@ -90,34 +55,6 @@ class TreatmentEffect:
     effect: InterventionEffect
     changed: Estimate
     recall: Estimate
-
-
-def read_run(store: Path, routers: Sequence[Router], progress: Progress | None = None) -> StoredRun:
-    """Open a trace, check all of it, and read the columns of some routers.
-
-    Raises
-    ------
-    RoutestatError
-        If it is damaged, not complete, or empty.
-    """
-    trace = Trace.open(store, progress=progress)
-    if not trace.complete:
-        raise RoutestatError(f"{store}: this run did not finish; continue with --resume")
-    if not trace.n_tokens:
-        raise RoutestatError(f"{store}: the documents hold no tokens, so that there is no effect to estimate")
-    names = [router.name for router in routers]
-    batches = list(trace.counted(["token", *names]))
-    document = np.concatenate([batch.document for batch in batches])
-    return StoredRun(
-        store,
-        trace.meta,
-        len(np.unique(document)),
-        document,
-        np.concatenate([batch.position for batch in batches]),
-        np.concatenate([batch.columns["token"] for batch in batches]),
-        trace.units.cluster_of(document),
-        {name: np.concatenate([batch.columns[name] for batch in batches]) for name in names},
-    )
 
 
 def treatment_effects(
@@ -152,39 +89,68 @@ def treatment_effects(
     """
     _require_same_tokens(observed, forced)
     _require_forced(forced, treatment)
-    source = treatment.router
-    groups = min(int(observed.document.max()) + 1, MAX_GROUPS)
-    if treatment.kind == RANDOM:
-        pair = (source, target)
-        counted = [_count(run.trace(pair), Context.layer(1), groups) for run in (forced, observed)]
-        states = counted[0].states
-        do, free = (one.table(Context.layer(1), target) for one in counted)
-        of = _source_states(forced.columns[source.name], source, states)
-    else:
-        rows = np.ones(len(observed.document), bool)
-        if treatment.kind != NATURAL:
-            rows = _chose(observed.columns[source.name], treatment)
-        parts = [
-            _target_counts(forced, target, groups),
-            *(_target_counts(observed, target, groups, part) for part in (rows, ~rows)),
-        ]
-        states = parts[0].states
-        under, same, other = (part.table(Context(), target) for part in parts)
-        # Two source states: the forced subset, and any other.
-        do, free = np.stack([under, np.zeros_like(under)], axis=1), np.stack([same, other], axis=1)
-        of = np.zeros((len(rows), 1), np.int64)
-    slots = target.top_k if states == "expert" else 1
+    counts = _source_counts if treatment.kind == RANDOM else _treatment_counts
+    tables = counts(observed, forced, treatment, target)
+    slots = target.top_k if tables.states == "expert" else 1
     kept = _kept(observed.columns[target.name], forced.columns[target.name], target)
-    present = np.flatnonzero(do.any(axis=(0, 2)))
+    present = np.flatnonzero(tables.forced.any(axis=(0, 2)))
     found = []
-    for done, row in enumerate(present.tolist()):
+    for done, source in enumerate(present.tolist()):
         progress(done, len(present))
-        changed, recall = _changes(kept, (of == row).any(axis=1), observed.cluster, target)
-        effect = intervention_effect(do, free, row, slots=slots)
-        label = row if treatment.kind == RANDOM else None
-        found.append(TreatmentEffect(treatment, target, horizon, states, label, effect, changed, recall))
+        rows = (tables.source_of_row == source).any(axis=1)
+        changed, recall = _changes(kept, rows, observed.cluster, target)
+        effect = intervention_effect(tables.forced, tables.observed, source, slots=slots)
+        label = source if treatment.kind == RANDOM else None
+        found.append(
+            TreatmentEffect(treatment, target, horizon, tables.states, label, effect, changed, recall)
+        )
     progress(1, 1)
     return found
+
+
+@dataclass(frozen=True)
+class _Tables:
+    """Counts ``[group, source, target]`` of both runs, and the sources of each token ``[row, 1 or k]``."""
+
+    forced: NDArray[np.integer[Any]]
+    observed: NDArray[np.integer[Any]]
+    source_of_row: NDArray[np.integer[Any]]
+    states: str
+
+
+def _source_counts(observed: StoredRun, forced: StoredRun, treatment: Treatment, target: Router) -> _Tables:
+    """Count targets by the states, or experts, of the source: random subsets force all of them."""
+    source, groups = treatment.router, _n_groups(observed)
+    runs = [_count(run.trace((source, target)), Context.layer(1), groups) for run in (forced, observed)]
+    states = runs[0].states
+    do, free = (one.table(Context.layer(1), target) for one in runs)
+    column = forced.columns[source.name]
+    return _Tables(do, free, expert_rows(column, source) if states == "expert" else column[:, None], states)
+
+
+def _treatment_counts(
+    observed: StoredRun, forced: StoredRun, treatment: Treatment, target: Router
+) -> _Tables:
+    """Count targets by two states of the source: the forced choice, and any other."""
+    rows = np.ones(len(observed.document), bool)
+    if treatment.kind != NATURAL:
+        rows = _chose(observed.columns[treatment.router.name], treatment)
+    groups = _n_groups(observed)
+    parts = [
+        _target_counts(forced, target, groups),
+        *(_target_counts(observed, target, groups, part) for part in (rows, ~rows)),
+    ]
+    do, same, other = (part.table(Context(), target) for part in parts)
+    return _Tables(
+        np.stack([do, np.zeros_like(do)], axis=1),
+        np.stack([same, other], axis=1),
+        np.zeros((len(rows), 1), np.int64),
+        parts[0].states,
+    )
+
+
+def _n_groups(run: StoredRun) -> int:
+    return min(int(run.document.max()) + 1, MAX_GROUPS)
 
 
 def _count(trace: Trace, context: Context, groups: int) -> Counts:
@@ -218,13 +184,6 @@ def _chose(column: NDArray[np.unsignedinteger], treatment: Treatment) -> NDArray
     if treatment.state is not None:
         return np.asarray(column == treatment.state)
     return np.asarray((column == np.array(treatment.experts)).all(axis=1))
-
-
-def _source_states(
-    column: NDArray[np.unsignedinteger], source: Router, states: str
-) -> NDArray[np.unsignedinteger]:
-    """Return the sources that a token is counted under ``[row, 1 or k]``: its state, or each of its experts."""
-    return expert_rows(column, source) if states == "expert" else column[:, None]
 
 
 def _kept(

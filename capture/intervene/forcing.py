@@ -166,7 +166,7 @@ class Intervention:
             )
 
     def _checked(self, experts: Any) -> Tensor:
-        rows: NDArray = np.atleast_2d(np.asarray(experts))
+        rows: NDArray[Any] = np.atleast_2d(np.asarray(experts))
         width, limit = self.site.top_k, self.site.n_experts
         if rows.ndim != 2 or rows.shape[1] != width or rows.dtype.kind not in "iu":
             raise RoutestatError(f"wanted expert ids [token, {width}] to force, got shape {list(rows.shape)}")

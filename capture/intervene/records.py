@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from capture.intervene.effects import StoredRun, TreatmentEffect
+from capture.intervene.effects import TreatmentEffect
+from capture.intervene.stored_run import StoredRun
 from routestat.inference.base.estimate import Estimate
 from routestat.inference.base.units import FEW_UNITS
 from routestat.traces.manifest import replace_file

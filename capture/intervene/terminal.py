@@ -9,8 +9,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from capture.intervene.effects import StoredRun, TreatmentEffect
+from capture.intervene.effects import TreatmentEffect
 from capture.intervene.records import CSV_FILE, JSON_FILE, by_difference, notes, source_fields
+from capture.intervene.stored_run import StoredRun
 from capture.intervene.treatment import NATURAL
 from routestat.inference.base.estimate import Estimate
 from routestat.inference.two_sample.intervention import TargetDifference, TargetDistribution

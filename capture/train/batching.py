@@ -1,7 +1,6 @@
 """Rows of tokens for training and evaluation, each after a start token."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +23,7 @@ class RowSampler:
     seed : int
     """
 
-    def __init__(self, stream: NDArray[Any], context: int, per_step: int, seed: int) -> None:
+    def __init__(self, stream: NDArray[np.unsignedinteger], context: int, per_step: int, seed: int) -> None:
         self._stream, self._context, self._per_step, self._seed = stream, context, per_step, seed
         self._per_pass = len(stream) // context - 1
         self._passes: dict[int, NDArray[np.int64]] = {}
@@ -46,7 +45,7 @@ class RowSampler:
         return self._passes[number]
 
 
-def windows(documents: Sequence[NDArray[Any]], context: int, limit: int) -> list[NDArray[np.int64]]:
+def windows(documents: Sequence[NDArray[np.int64]], context: int, limit: int) -> list[NDArray[np.int64]]:
     """Cut the first `limit` tokens of held-out documents into windows of `context` − 1, each after a start token."""
     cut: list[NDArray[np.int64]] = []
     left = limit

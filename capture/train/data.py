@@ -34,8 +34,8 @@ class TrainingData:
     """
 
     tokenizer: Any
-    stream: NDArray[Any]
-    held_out: list[NDArray[Any]]
+    stream: NDArray[np.unsignedinteger]
+    held_out: list[NDArray[np.int64]]
     n_documents: int
 
     @property

@@ -51,7 +51,7 @@ class Evaluation:
 
 
 def evaluate(
-    folder: Path, tokenizer: Any, stream: NDArray[Any], windows: Sequence[NDArray[np.int64]]
+    folder: Path, tokenizer: Any, stream: NDArray[np.unsignedinteger], windows: Sequence[NDArray[np.int64]]
 ) -> Evaluation:
     """Evaluate a saved model on held-out text.
 
@@ -100,7 +100,9 @@ def _batch(windows: Sequence[NDArray[np.int64]]) -> tuple[torch.Tensor, torch.Te
     return torch.from_numpy(tokens), torch.from_numpy(wanted)
 
 
-def bigram_nats(stream: NDArray[Any], windows: Sequence[NDArray[np.int64]], vocab: int) -> float:
+def bigram_nats(
+    stream: NDArray[np.unsignedinteger], windows: Sequence[NDArray[np.int64]], vocab: int
+) -> float:
     """Compute the cross-entropy (nats) of the windows under a bigram model, smoothed with the unigram.
 
     Witten and Bell's smoothing: after a token with n occurrences and T different successors the unigram has the

@@ -12,6 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 import torch.distributed
 from numpy.typing import NDArray
@@ -58,8 +59,8 @@ class TrainingTask:
 
     recipe: Recipe
     vocab: int
-    stream: NDArray[Any]
-    held_out: NDArray[Any]
+    stream: NDArray[np.unsignedinteger]
+    held_out: NDArray[np.int64]
     out: Path
     steps: int
     seconds: float

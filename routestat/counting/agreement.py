@@ -1,4 +1,4 @@
-"""How often two runs of the same tokens chose alike: one pass over both traces side by side."""
+"""Agreement of two runs of the same tokens: one pass over both traces in parallel."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -16,9 +16,9 @@ from routestat.traces.store import Trace
 
 @dataclass(frozen=True)
 class Agreement:
-    """Per group of whole documents and router, `[group, router]`.
+    """Agreement of two runs per group of whole documents and router, ``[group, router]``.
 
-    `tokens` have a choice in both traces, `flips` of them another subset, and `kept` counts the experts in common.
+    `tokens` have a choice in both traces, `flips` of them different subsets, and `kept` counts the common experts.
     """
 
     tokens: NDArray[np.int64]
@@ -38,7 +38,7 @@ def count_agreement(
     Raises
     ------
     RoutestatError
-        If they do not.
+        If the traces hold different tokens.
     """
     names = [router.name for router in routers]
     tokens, flips, kept = np.zeros((3, groups, len(routers)), np.int64)
@@ -69,7 +69,7 @@ def _compare(x: NDArray, y: NDArray, router: Router) -> tuple[NDArray, NDArray, 
     absent = (x == missing) | (y == missing)
     both = ~(absent.all(axis=1) if wide else absent)
     common = np.where(same, router.top_k, 0)
-    # Only rows that differ need their experts looked at, and most do not differ.
+    # Experts are compared only where rows differ, and most do not.
     rows = np.flatnonzero(both & ~same)
     for start in range(0, rows.size, 1 << 16):
         part = rows[start : start + (1 << 16)]
@@ -79,7 +79,7 @@ def _compare(x: NDArray, y: NDArray, router: Router) -> tuple[NDArray, NDArray, 
 
 
 def _side_by_side(a: Iterator[Batch], b: Iterator[Batch]) -> Iterator[tuple[Batch, Batch]]:
-    """Rows of both in pieces of equal length, however either is cut into batches."""
+    """Yield the rows of both in pieces of equal length."""
     left, right = next(a, None), next(b, None)
     while left is not None and right is not None:
         rows = min(len(left), len(right))

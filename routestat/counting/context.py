@@ -8,12 +8,12 @@ from routestat.errors import RoutestatError
 
 @dataclass(frozen=True)
 class Context:
-    """A set of earlier choices, each a pair (layer offset, token offset) relative to the target.
+    """A set of earlier choices on which a count is conditioned, as (layer offset, token offset) of each.
 
     The layer offset counts routers in the chosen list, so that dense layers and layers left out do not matter:
     −1 is the router before. The token offset counts tokens of the same document. ``Context()`` conditions on
-    nothing: the target's own law. Axes of a table follow `sources`: from the farthest to the nearest layer,
-    then from the farthest to the nearest token.
+    nothing: the target's marginal distribution. Axes of a table follow `sources`: from the farthest to the nearest
+    layer, then from the farthest to the nearest token.
 
     Raises
     ------

@@ -28,7 +28,7 @@ Task = StateTask | ExpertTask
 Key = tuple[Context, str]
 
 
-#: What one table counts: its context, the routers that the context names, and the target.
+#: Key of one table: its context, the source routers, and the target.
 TableKey = tuple[Context, tuple[Router, ...], Router]
 
 
@@ -41,7 +41,7 @@ def count_keys(
     threads: int | None = None,
     progress: Progress | None = None,
 ) -> tuple[dict[Key, NDArray[np.unsignedinteger]], NDArray[np.int64], NDArray[np.int64], NDArray[np.int32]]:
-    """Tables of exactly `groups` groups in one pass, the tokens and documents of each group, and the clusters.
+    """Count tables of exactly `groups` groups in one pass; also tokens and documents per group, and the clusters.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ def count_keys(
         One table each.
     view : {"subset", "expert"}
     groups : int
-        Never changed here, whatever the tables take: `count` decides on it.
+        Not changed here, whatever memory the tables take: `count` decides on it.
     threads : int, optional
         All cores by default.
     progress : callable(rows_done, rows_in_all), optional
@@ -87,7 +87,7 @@ def _pass(
     threads: int,
     progress: Progress | None,
 ) -> tuple[list[Task], NDArray[np.int64], NDArray[np.int64], NDArray[np.int32]]:
-    """Feed every batch to every task; tasks are shared out to threads, so no table is touched by two."""
+    """Feed every batch to every task; each task belongs to one thread."""
     tokens, documents = np.zeros(groups, np.int64), np.zeros(groups, np.int64)
     reach = max((context.lag for context, _, _ in keys), default=0)
     tail, done = Tail.empty(), 0
@@ -95,7 +95,7 @@ def _pass(
     seen = np.zeros(len(units.document), np.bool_)
     pieces = _pieces(trace.counted([router.name for router in routers]), window, units, groups)
     with ThreadPoolExecutor(threads + 1) as pool:
-        # The next batch is decoded and cut into runs while this one is counted, the first while tables are made.
+        # The next batch is decoded while this one is counted, the first while tables are allocated.
         ahead = pool.submit(next, pieces, None)
         tasks = _in_one_block(keys, make, dtype)
         shares = [tasks[i::threads] for i in range(threads)]
@@ -106,7 +106,7 @@ def _pass(
             feed = partial(
                 _feed, batch=batch, runs=runs, tail=tail, seam=seam, window=window, units=units, groups=groups
             )
-            # This thread takes a share itself: to sleep and be woken for every batch costs more than it helps.
+            # This thread counts a share itself: waiting for every batch would cost more.
             others = [pool.submit(feed, share) for share in shares[1:]]
             feed(shares[0])
             for other in others:
@@ -122,7 +122,7 @@ def _pass(
 
 
 def _in_one_block(keys: Sequence[TableKey], make: Callable[..., Task], dtype: np.dtype) -> list[Task]:
-    """Empty tables in one stretch of memory: the system hands that out in large pages, far fewer of them."""
+    """Make empty tables in one block of memory, which the system provides in few large pages."""
     shapes: list[tuple[int, ...]] = []
 
     def measure(shape: tuple[int, ...]) -> NDArray[np.unsignedinteger]:
@@ -159,7 +159,7 @@ def _feed(
         task.feed(batch, runs, scratch)
     if seam is None:
         return
-    # Rows whose context lies in the batch before: the last rows of that and the first of this, as a small batch.
+    # Rows whose context lies in the previous batch: its last rows and the first of this one, as a small batch.
     for task in tasks:
         if lag := task.context.lag:
             small = tail.last(lag).seam(batch, lag)

@@ -1,4 +1,4 @@
-"""Counts and count(): one pass over a trace into small additive tables."""
+"""`count` and `Counts`: one pass over a trace into small additive tables."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -28,24 +28,24 @@ DEFAULT_CONTEXTS = (Context(), Context.layer(1), Context.token(1))
 
 @dataclass(frozen=True)
 class Counts:
-    """How often what followed what, per group of whole documents.
+    """Counts of target choices given their contexts, per group of whole documents.
 
     Attributes
     ----------
     states : {"subset", "expert"}
-        The view: a token is one state, or k experts. Expert tables hold k·k cells of every token.
+        The view: a token is one state, or k experts. In expert tables a token counts in k·k cells.
     routers : tuple of Router
-        What was counted, in order of depth.
+        The counted routers, in order of depth.
     contexts : tuple of Context
     tables : mapping of (Context, router name) to unsigned array ``[group, context…, target]``
         Read through `table`.
     tokens, documents : int array ``[group]``
-        Tokens and documents of each group. All documents of a cluster are in one group, and clusters are dealt out to
-        the groups in turn; where every document is a cluster its group is its number modulo the number of groups.
+        Tokens and documents of each group. All documents of a cluster are in one group, and clusters are assigned to
+        groups in turn; where every document is a cluster, its group is its number modulo the number of groups.
     clusters : int array ``[cluster]``
         The clusters that have tokens, by the number of their first document: the independent units.
     note : str
-        Why there are fewer groups than asked for, or empty.
+        Why there are fewer groups than requested, or empty.
     """
 
     states: str
@@ -74,7 +74,7 @@ class Counts:
 
     @property
     def n_clusters(self) -> int:
-        """Independent units counted: documents, or bundles of those that share text."""
+        """Independent units counted: clusters of documents."""
         return len(self.clusters)
 
     def table(self, context: Context, router: Router) -> NDArray[np.unsignedinteger]:
@@ -108,7 +108,7 @@ class Counts:
         """
         for name in ("states", "routers", "contexts", "groups"):
             if getattr(self, name) != getattr(other, name):
-                raise RoutestatError(f"counts with different {name} do not add up")
+                raise RoutestatError(f"counts with different {name} cannot be added")
         tables = {key: _add(table, other.tables[key]) for key, table in self.tables.items()}
         note = "; ".join(sorted({self.note, other.note} - {""}))
         return Counts(
@@ -144,10 +144,10 @@ def count(
     contexts : sequence of Context
         What to condition on; a target without such a source (the first layer has none before it) has no table.
     groups : int
-        Clusters of documents are bundled into so many. Halved until the tables fit in `memory`, but not
-        below 32; `Counts.note` says so.
+        Number of groups of clusters. Halved until the tables fit in `memory`, but not
+        below 32; `Counts.note` reports it.
     states : {"auto", "subset", "expert"}
-        The view; auto takes subsets where every router has at most 1024 of them.
+        The view; "auto" uses subsets if every router has at most 1024 of them.
     memory : int
         Bytes for the tables.
     threads : int, optional
@@ -157,7 +157,7 @@ def count(
     Raises
     ------
     RoutestatError
-        If a layer is absent, or the expert view is asked for more than one source.
+        If a layer is absent, or a context of the expert view has more than one source.
     """
     routers = trace.routers(layers)
     contexts = tuple(dict.fromkeys(contexts))
@@ -207,13 +207,13 @@ def _fit_groups(
     if fitting * size > memory:
         return (
             fitting,
-            f"{fitting} groups: the tables take {fitting * size / 2**30:.3g} GiB; fewer groups would not do",
+            f"{fitting} groups: the tables take {fitting * size / 2**30:.3g} GiB; fewer groups would be too few",
         )
     if fitting == groups:
         return groups, ""
     return (
         fitting,
-        f"{fitting} groups instead of {groups}: the tables were to fit in {memory / 2**30:.3g} GiB",
+        f"{fitting} groups instead of {groups}, so that the tables fit in {memory / 2**30:.3g} GiB",
     )
 
 

@@ -1,7 +1,7 @@
 """Whole documents held in memory, for questions with more cells than a table can have.
 
-Counting by token id, or along the chosen states of several routers, meets as many cells as there are tokens. Such
-figures rest on documents taken at random by a hash of their number, as many as a budget holds: all of them in
+Counts by token id, or along the states of several routers, have as many cells as tokens. Such
+statistics use documents sampled at random by a hash of their number, as many as fit in memory: all of them in
 most traces.
 """
 
@@ -64,7 +64,7 @@ class Sample:
 
     @property
     def note(self) -> str:
-        """What part of the trace this is; empty if all of it."""
+        """The part of the trace that was sampled; empty if all of it."""
         if len(self) == self.n_tokens_in_all:
             return ""
         return f"on {len(self):,} tokens of {self.n_documents:,} documents taken at random"
@@ -78,7 +78,7 @@ def take_sample(
     memory: int = BYTES,
     progress: Progress | None = None,
 ) -> Sample:
-    """Read documents until `memory` bytes are full.
+    """Sample whole documents until `memory` bytes are full.
 
     Parameters
     ----------
@@ -87,7 +87,7 @@ def take_sample(
     groups : int
         As in `count`.
     memory : int
-        Bytes of rows to keep. A first document that is larger alone is cut.
+        Bytes of rows to keep. A first document that is larger is cut.
     progress : callable(rows_done, rows_in_all), optional
     """
     routers = trace.routers(layers)
@@ -114,7 +114,7 @@ def take_sample(
         parts = [_nothing(names)]
     whole = {name: np.concatenate([part[name] for part in parts])[:limit] for name in parts[0]}
     document = whole.pop("document")
-    # The last document may have been cut by the limit; a part of it would be no document.
+    # The last document may have been cut by the limit, and is then removed.
     if kept > limit and document[0] != document[-1]:
         last = int(np.argmax(document == document[-1]))
         whole, document = {name: values[:last] for name, values in whole.items()}, document[:last]

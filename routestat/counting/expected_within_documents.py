@@ -1,4 +1,4 @@
-"""What tables would be if layers were independent inside every document: an additive statistic of one pass."""
+"""Expected tables if layers were independent within every document: an additive statistic of one pass."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,8 +49,8 @@ def count_within(
     ----------
     trace : Trace
     counts : Counts
-        Of this trace, with ``Context.layer(1)``: says which routers, groups and view. Where every group is one
-        document its margins say all, and the trace is not read.
+        Of this trace, with ``Context.layer(1)``: gives routers, groups and view. Where every group is one
+        document, its margins suffice and the trace is not read.
     progress : callable(rows_done, rows_in_all), optional
 
     Returns
@@ -82,13 +82,13 @@ def count_within(
 
 
 def _documents(document: NDArray[np.int32]) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-    """Where the rows of each document begin, with the end of the last; and their numbers."""
+    """Return the first row of each document, with the end of the last, and the document numbers."""
     first = np.flatnonzero(np.concatenate([[True], document[1:] != document[:-1]]))
     return np.append(first, len(document)), document[first]
 
 
 def _of_margins(table: NDArray[np.unsignedinteger]) -> NDArray[np.float64]:
-    """Of groups that are one document each; k·k cells a token do not matter, they cancel."""
+    """Compute the expectation of groups of one document each; the k·k cells of a token cancel."""
     cells = table.astype(np.float64)
     size = cells.sum(axis=(1, 2))[:, None, None]
     product = cells.sum(axis=2)[:, :, None] * cells.sum(axis=1)[:, None, :]

@@ -1,4 +1,4 @@
-"""A trace piece by piece as rows of experts, with the features that predictors see at every token."""
+"""A trace in batches of expert rows, with the features of predictors at every token."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -17,13 +17,13 @@ from routestat.progress import Progress
 from routestat.traces.metadata import Router
 from routestat.traces.store import Trace
 
-#: A router, and how many tokens back its choice is read.
+#: A router, and the number of tokens back at which its choice is read.
 Source = tuple[Router, int]
 
 
 @dataclass(frozen=True, slots=True)
 class ExpertBatch:
-    """The rows of a batch as expert rows, after the last rows of the batch before: those are context only."""
+    """The expert rows of a batch, after the last rows of the previous batch, which serve as context only."""
 
     columns: dict[str, NDArray]
     runs: Runs
@@ -65,7 +65,7 @@ def feed_expert_batches(
     threads: int | None,
     progress: Progress | None,
 ) -> None:
-    """Feed every piece of the trace to every task; no task is touched by two threads at once."""
+    """Feed every batch of the trace to every task; a task runs in one thread at a time."""
     chosen = {router.name: router for router in routers}
     tail, done = Tail.empty(), 0
     with ThreadPoolExecutor(threads or os.cpu_count() or 1) as pool:

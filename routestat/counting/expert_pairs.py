@@ -1,4 +1,4 @@
-"""Which experts of one layer the same token takes: pairs within a layer, for alphabets too wide for states."""
+"""Pairs of experts that one token uses in one layer, for alphabets too wide for states."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ MEMORY = 2 << 30
 
 @dataclass(frozen=True)
 class PairCounts:
-    """Pairs of experts that tokens take in one router, per group of whole documents.
+    """Counts of pairs of experts within one router, per group of whole documents.
 
     Attributes
     ----------
@@ -48,7 +48,7 @@ def count_pairs(
 ) -> Iterator[PairCounts]:
     """Count the pairs within each router, in order of depth.
 
-    As many routers are counted in one pass as fit in memory, and given out before the next pass begins.
+    As many routers are counted in one pass as fit in memory, and yielded before the next pass begins.
 
     Parameters
     ----------
@@ -56,9 +56,9 @@ def count_pairs(
     layers : sequence of int, optional
         Which layers (all).
     groups : int
-        Of clusters of documents, as in `count`; take that of the `Counts` they are to stand beside.
+        Number of groups, as in `count`; use that of the `Counts` they are compared with.
     memory : int
-        Bytes for the tables of one pass; one router is counted whatever it takes.
+        Bytes for the tables of one pass; one router is always counted.
     progress : callable(rows_done, rows_in_all), optional
         Rows of all passes together.
 

@@ -1,6 +1,6 @@
-"""The expert view: which expert at the source with which at the target, for alphabets too wide for states.
+"""The expert view: tables of source expert and target expert, for alphabets too wide for states.
 
-A token adds k·k cells, so the total of a table is not a number of tokens: divide by k·k.
+A token counts in k·k cells, so the total of a table must be divided by k·k to get tokens.
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from routestat.traces.metadata import Router
 
 
 def expert_rows(values: NDArray, router: Router) -> NDArray[np.unsignedinteger]:
-    """Experts ``[row, slot]`` of a router's column; a row of the dtype's largest value if missing."""
+    """Return the experts ``[row, slot]`` of a router's column; a missing row holds the dtype's largest value."""
     if values.ndim == 2:
         return values
     alphabet = router.alphabet

@@ -1,4 +1,4 @@
-"""Tables beside Counts: of a trace that was counted already, by the same groups, in as many passes as needed."""
+"""Further tables of a trace that was counted already, with the same groups, in as many passes as needed."""
 
 from collections.abc import Iterator, Sequence
 
@@ -23,11 +23,11 @@ def count_further_tables(
     threads: int | None = None,
     progress: Progress | None = None,
 ) -> Iterator[NDArray[np.unsignedinteger]]:
-    """Count tables that stand beside those of `counts`: of its routers, in its view, with exactly its groups.
+    """Count further tables of the routers of `counts`, in its view and with exactly its groups.
 
-    The number of groups is decided once, by `count`. Where further tables do not fit in memory all together they are
-    counted a part at a time, with a pass over the trace for each, and never with fewer groups: tables of other groups
-    cannot be set against each other.
+    The number of groups is decided once, by `count`. Where further tables do not fit in memory together, they are
+    counted in parts, one pass over the trace each, and never with fewer groups: tables with other groups
+    cannot be compared.
 
     Parameters
     ----------
@@ -35,9 +35,9 @@ def count_further_tables(
         That `counts` is of.
     counts : Counts
     wanted : sequence of (Context, target Router)
-        Each once; the tables are given out in this order.
+        Each once; the tables are yielded in this order.
     memory : int, optional
-        Bytes for the tables of one pass, as for `count` unless given. One table is counted whatever it takes.
+        Bytes for the tables of one pass, by default as for `count`. One table is always counted.
     threads : int, optional
         All cores by default.
     progress : callable(rows_done, rows_in_all), optional
@@ -68,11 +68,11 @@ def _counted(
         routers = [router for router in counts.routers if router.name in names]
         before = number * trace.n_counted
 
-        def tell(done: int, total: int, before: int = before) -> None:
+        def advance(done: int, total: int, before: int = before) -> None:
             if progress is not None:
                 progress(before + done, len(parts) * total)
 
-        tables, *_ = count_keys(trace, routers, part, counts.states, counts.groups, threads, tell)
+        tables, *_ = count_keys(trace, routers, part, counts.states, counts.groups, threads, advance)
         for context, _, target in part:
             yield tables.pop((context, target.name))
 
@@ -90,7 +90,7 @@ def _sources(counts: Counts, context: Context, target: Router) -> tuple[Router, 
 def _parts(keys: Sequence[TableKey], trace: Trace, counts: Counts, memory: int) -> list[list[TableKey]]:
     """As many tables as fit in memory, in order.
 
-    Where one pass does not do, each takes half the memory: the reader still holds the last table of a pass, and with
+    If several passes are needed, each gets half the memory: the caller still holds the last table of a pass, and with
     it all of that pass's memory, while the next one is counted.
     """
     sizes = [table_bytes(key, counts.states, counts.groups, cell_type(trace)) for key in keys]

@@ -1,9 +1,9 @@
-"""The hot loops, and nothing else.
+"""Compiled loops.
 
 A table is counted run by run. A block of rows is first turned into flat cells in a scratch that stays in the L1
-cache (this vectorises), then one is added to each cell (this cannot, and does nothing else): one loop that does
-both is several times slower. A cell beyond the last state of an axis collects what is missing, so that neither loop
-has a branch. Runs come sorted by group, so that a group's table is fetched into the cache once a batch.
+cache (this vectorises), then one is added to each cell (this does not): one loop that does
+both is several times slower. A cell beyond the last state of an axis collects missing choices, so that neither loop
+has a branch. Runs are sorted by group, so that a group's table is loaded into the cache once per batch.
 """
 
 from collections.abc import Callable
@@ -16,7 +16,7 @@ Array = Any
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile without the interpreter lock, and keep the machine code where there is a place to keep it."""
+    """Compile without the interpreter lock, and cache the machine code where possible."""
     try:
         return njit(nogil=True, cache=True)(function)
     except RuntimeError:
@@ -28,7 +28,7 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
 def cut_runs(
     document: Array, position: Array, window: int, previous: int, starts: Array, fresh: Array
 ) -> int:  # pragma: no cover - compiled
-    """Where a run begins, and whether a document begins with it; returns how many runs there are.
+    """Find where runs begin, and whether a document begins with them; return the number of runs.
 
     A run ends where the document changes, a position is skipped, or a window of the model begins. `previous` is
     the document of the row before the first.
@@ -319,20 +319,20 @@ def score_predictions(
     waiting: Array,
     sums: Array,
 ) -> None:  # pragma: no cover - compiled
-    """Predict the experts of every token from its features, and add up how right that was.
+    """Predict the experts of every token from its features, and sum the scores.
 
     Expert j scores ``bias[fold, j] + Σ weights[fold, feature, j]`` over the row's features. `link` says what a
-    score is: 0 a rank only, 1 an inclusion probability, 2 a log weight of the conditional-Bernoulli law.
+    score is: 0 a rank only, 1 an inclusion probability, 2 a log weight of the conditional Bernoulli distribution.
     ``sums[group]`` collects tokens, exact sets, shares of the k recalled, hits, top-1 hits, shares recalled with
     2k, bits. Rows before `first` are context only. A row without one of its features stays `waiting`, for a
-    predictor that asks for less; the others wait no more.
+    predictor with fewer features; the others do not.
     """
     n_experts, top_k = bias.shape[1], target.shape[1]
     width = min(2 * top_k, n_experts)
     score = np.empty(n_experts)
     best = np.empty(width, np.int64)
     chosen = np.zeros(n_experts, np.bool_)
-    law = np.empty(top_k + 1)
+    symmetric = np.empty(top_k + 1)
     for r in range(len(starts)):
         fold = folds[groups[r]]
         total = sums[groups[r]]
@@ -361,7 +361,7 @@ def score_predictions(
             total[4] += chosen[best[0]]
             total[5] += more / top_k
             if link > 0:
-                total[6] += _bits(score, target[t], best[top_k - 1], link, law)
+                total[6] += _bits(score, target[t], best[top_k - 1], link, symmetric)
             for j in range(top_k):
                 chosen[target[t, j]] = False
 
@@ -380,14 +380,14 @@ def tempered_log_likelihood(
     slope: Array,
     curve: Array,
 ) -> None:  # pragma: no cover - compiled
-    """Log likelihood of conditional-Bernoulli laws whose log weights are parts times exponents, and its slope.
+    """Compute the log likelihood and gradient of conditional Bernoulli models with log weights Σ exponent · part.
 
     The parts of row t, by its ``model = models[t]``: ``base[model, j]``, and for each further one, which ``spans``
-    says as (name, first slot, slot to stop at), ``bias[name, model, j]`` plus the ``weights[name, model, feature, j]``
+    gives as (name, first slot, end slot), ``bias[name, model, j]`` plus the ``weights[name, model, feature, j]``
     of the features in those slots. To ``value[model]`` and ``slope[model, part]`` is
     added what is exact, to ``curve[model, part, part]`` minus the Hessian with an approximation of the covariance
-    after Hájek, Σ c (d − d̄)(d − d̄)' with c = p(1 − p(k − 1)/k): exact for k = 1. It guides steps only; where they
-    end is settled by the slope.
+    after Hájek, Σ c (d − d̄)(d − d̄)' with c = p(1 − p(k − 1)/k): exact for k = 1. It affects the steps only; where they
+    end is determined by the gradient.
     """
     n_parts, n_experts, top_k = len(spans) + 1, base.shape[1], target.shape[1]
     parts = np.empty((n_parts, n_experts))
@@ -475,7 +475,7 @@ def _largest(score: Array, best: Array) -> None:  # pragma: no cover - compiled
 
 @compiled
 def _bits(
-    score: Array, subset: Array, pivot: int, link: int, law: Array
+    score: Array, subset: Array, pivot: int, link: int, symmetric: Array
 ) -> float:  # pragma: no cover - compiled
     """−log2 P(subset) under P(S) ∝ Π weights: the normaliser is the elementary symmetric polynomial.
 
@@ -483,13 +483,13 @@ def _bits(
     """
     base = _log_weight(score[pivot], link)
     limit = min(60.0, 650.0 / len(subset))
-    law[:] = 0.0
-    law[0] = 1.0
+    symmetric[:] = 0.0
+    symmetric[0] = 1.0
     for j in range(len(score)):
         weight = np.exp(min(_log_weight(score[j], link) - base, limit))
-        for m in range(len(law) - 1, 0, -1):
-            law[m] += weight * law[m - 1]
-    nats = np.log(law[len(law) - 1])
+        for m in range(len(symmetric) - 1, 0, -1):
+            symmetric[m] += weight * symmetric[m - 1]
+    nats = np.log(symmetric[len(symmetric) - 1])
     for j in range(len(subset)):
         nats -= min(_log_weight(score[subset[j]], link) - base, limit)
     return nats / np.log(2.0)

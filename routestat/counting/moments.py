@@ -1,4 +1,4 @@
-"""What predictors that are linear in experts are fitted from: how often experts go together, per fold of documents."""
+"""Co-occurrence counts of experts per fold of documents, from which linear predictors are fitted."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -12,27 +12,27 @@ from routestat.progress import Progress
 from routestat.traces.metadata import Router
 from routestat.traces.store import Trace
 
-#: Tokens kept as they are, to fit the few numbers that tables of pairs cannot say.
+#: Tokens kept individually, to fit the few parameters that tables of pairs do not determine.
 SAMPLE = 4096
 _GOLDEN = (5**0.5 - 1) / 2
 
 
 @dataclass(frozen=True, slots=True)
 class Design:
-    """What a family of predictors of `target` may look at: its `sources`, in order."""
+    """The inputs of a family of predictors of `target`: its `sources`, in order."""
 
     target: Router
     sources: tuple[Source, ...]
 
     @property
     def offsets(self) -> tuple[int, ...]:
-        """Where the features of each source begin, and where the last ones end."""
+        """First feature of each source, and the end of the last."""
         return tuple(np.cumsum([0, *(router.n_experts for router, _ in self.sources)]).tolist())
 
 
 @dataclass(frozen=True, slots=True)
 class Moments:
-    """How often the features of a design go together, per fold, over the tokens that have them all.
+    """Co-occurrence counts of the features of a design, per fold, over the tokens that have them all.
 
     Attributes
     ----------
@@ -42,7 +42,7 @@ class Moments:
     across : int array ``[fold, feature, j]``
         Tokens with the feature whose target has expert j.
     features, targets, folds : int arrays ``[row, slot]``, ``[row, k]``, ``[row]``
-        Some of those tokens, evenly spread over the trace, as they are.
+        Some of those tokens, evenly spread over the trace.
     """
 
     design: Design
@@ -62,7 +62,7 @@ def count_moments(
     threads: int | None = None,
     progress: Progress | None = None,
 ) -> list[Moments]:
-    """Count every design in one pass: Σ (slots² / 2 + slots · k) additions a token.
+    """Count every design in one pass: Σ (slots² / 2 + slots · k) additions per token.
 
     Tables take 4 · folds · Σ features · (features + experts) bytes.
 
@@ -73,7 +73,7 @@ def count_moments(
     folds : int array ``[group]``
         A document's group is its number modulo the length.
     sample : int
-        About how many tokens to keep as they are; all if there are no more.
+        Approximate number of tokens to keep individually.
     threads : int, optional
     progress : callable(rows_done, rows_in_all), optional
     """
@@ -96,7 +96,7 @@ def tempered_likelihood(
     parts: tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]],
     exponents: NDArray[np.float64],
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Log likelihood of the sampled tokens in nats ``[model]``, its slope ``[model, part]`` and minus its curvature.
+    """Compute the log likelihood of the sampled tokens in nats ``[model]``, its gradient and minus its Hessian.
 
     Parameters
     ----------
@@ -104,10 +104,10 @@ def tempered_likelihood(
     models : int array ``[row]``
         The model that each sampled token is scored by.
     parts
-        What log weights are made of: ``base[model, j]``; ``bias[name, model, j]``, ``weights[name, model, feature,
-        j]``; and for each further part ``spans[part, (name, first slot, slot to stop at)]``, the features it takes.
+        Terms of the log weights: ``base[model, j]``; ``bias[name, model, j]``, ``weights[name, model, feature,
+        j]``; and for each further part ``spans[part, (name, first slot, end slot)]``, its features.
     exponents : float array ``[model, 1 + part]``
-        What the parts are multiplied by.
+        Factors of the parts.
     """
     n, c = exponents.shape
     value, slope, curve = np.zeros(n), np.zeros((n, c)), np.zeros((n, c, c))
@@ -139,7 +139,7 @@ class _MomentTask:
         fold = folds[runs.groups]
         where = (runs.starts, runs.stops, fold, piece.first, missing)
         add_moments(features, target, *where, self.within, self.across)
-        # Multiples of the golden ratio are spread evenly, but beat with no length of documents.
+        # Multiples of the golden ratio are spread evenly and in phase with no length of documents.
         place = piece.row + np.arange(len(target) - piece.first)
         rows = piece.first + np.flatnonzero((place * _GOLDEN) % 1.0 < share)
         rows = rows[(features[rows] >= 0).all(axis=1) & (target[rows, 0] != missing)]

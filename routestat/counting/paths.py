@@ -1,8 +1,8 @@
-"""The most frequent whole-depth paths: what each token chose at every layer, as one symbol.
+"""The most frequent paths through all layers: the choices of a token at every layer, as one symbol.
 
 There may be as many paths as tokens, so the counter is bounded: beyond `capacity` distinct paths the rarest are
-dropped as in Misra & Gries (1982). The candidates that remain are then counted again, exactly; only a path that
-`error` tokens or fewer took can have been overlooked.
+dropped as in Misra & Gries (1982). The remaining candidates are then counted exactly in a second pass; only a path that
+at most `error` tokens took can have been missed.
 """
 
 from collections.abc import Iterator, Sequence
@@ -67,7 +67,7 @@ class _Table:
         return _Table(keys, tokens, documents, np.concatenate([self.states, other.states])[first])
 
     def top(self, n: int) -> "_Table":
-        # Ties broken by key, so that the order of shards does not show.
+        # Ties are broken by key, so that the result does not depend on the order of shards.
         order = np.lexsort((self.keys, -self.tokens))[:n]
         return _Table(self.keys[order], self.tokens[order], self.documents[order], self.states[order])
 
@@ -81,7 +81,7 @@ def count_paths(
 ) -> PathCounts:
     """Count the `n_paths` most frequent paths through the chosen layers.
 
-    Paths are told apart by a 64-bit hash: among a million paths two coincide with probability 3·10⁻⁸.
+    Paths are identified by a 64-bit hash: among a million paths two coincide with probability 3·10⁻⁸.
     """
     routers = trace.routers(layers)
     reader = _Reader(trace, routers)
@@ -92,7 +92,7 @@ def count_paths(
             same = open_keys if document[0] == open_document else np.empty(0, np.uint64)
             table = table.merge(_summarise(keys, document, states, same))
             seen = np.unique(keys[document == document[-1]])
-            # A document that goes on in the next batch must not count twice for a path.
+            # A document that continues in the next batch must not count twice for a path.
             open_keys = np.union1d(same, seen) if document[0] == document[-1] else seen
             open_document = int(document[-1])
             if len(table.keys) > capacity:
@@ -108,7 +108,7 @@ def count_paths(
 def count_given(
     trace: Trace, layers: Sequence[int] | None, paths: NDArray, view: str
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Tokens and documents (each ``[path]``) that took given paths ``[path, router]``.
+    """Count tokens and documents (each ``[path]``) that took given paths ``[path, router]``.
 
     In the view "subset" a path names a state at every router, in the view "expert" an expert that has to be
     among the chosen ones.
@@ -188,7 +188,7 @@ def _summarise(
 
 
 def _shrink(table: _Table, capacity: int, error: int) -> tuple[_Table, int]:
-    """Keep the `capacity` most frequent; all counts fall by that of the first one dropped."""
+    """Keep the `capacity` most frequent paths; all counts are reduced by that of the first one dropped."""
     kept = table.top(capacity + 1)
     cut = int(kept.tokens[-1])
     kept = kept.top(capacity)

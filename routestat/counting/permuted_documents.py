@@ -1,4 +1,4 @@
-"""Tables of a source and the target choices of other documents: what independence of documents' processes gives."""
+"""Tables of a source and the target choices of other documents: the null of independent layers."""
 
 from collections.abc import Iterator
 
@@ -23,10 +23,10 @@ def permuted_tables(
 ) -> Iterator[NDArray[np.int64]]:
     """Yield the table ``[source, target]`` of the trace, then `n` in which clusters exchange their target choices.
 
-    Clusters of documents are permuted at random within bins of 8 of like length; token t of one meets token t of
-    the other, counted through the documents of a cluster one after the other. All clusters of a bin are cut to the
-    shortest of them, in every table and in the first: tables of fewer tokens show more information by chance.
-    Whatever goes on inside a cluster stays in it, on either side.
+    Clusters of documents are permuted at random within bins of 8 of similar length; token t of one is paired with
+    token t of the other, counted through the documents of a cluster in order. All clusters of a bin are cut to the
+    shortest of them, in every table and in the first: tables of fewer tokens have more information by chance.
+    Dependence within a cluster is preserved on either side.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ def permuted_tables(
     n : int
     states : {"subset", "expert"}
     """
-    # Rows of one cluster together; documents keep their order, so that equal beginnings meet equal beginnings.
+    # Rows of one cluster together; documents keep their order, so that equal prefixes are paired.
     together = np.argsort(sample.cluster, kind="stable")
     cluster = sample.cluster[together]
     starts = np.flatnonzero(np.concatenate([[True], cluster[1:] != cluster[:-1]]))

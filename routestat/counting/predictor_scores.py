@@ -1,8 +1,8 @@
-"""Predictors that are linear in the experts of their sources: how right they are.
+"""Scores of predictors that are linear in the experts of their sources.
 
-In the state view that follows from the tables. In the expert view a decision depends on all experts of all sources
-together, so a second pass scores the predictors, fitted from the `moments` of a first one, into one small additive
-table of sums per group, each with weights that were fitted without it.
+In the state view scores follow from the tables. In the expert view a prediction depends on all experts of all sources
+jointly, so a second pass scores the predictors, fitted from the `moments` of a first one, into one small additive
+table of sums per group, each with weights fitted without that group.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,23 +25,23 @@ LINKS = {"rank": 0, "inclusion": 1, "log-weight": 2}
 
 @dataclass(frozen=True, slots=True)
 class LinearPredictor:
-    """Scores the experts of `target` by ``bias[fold, j] + Σ weights[fold, feature, j]`` over a token's features.
+    """A predictor that scores expert j of `target` by ``bias[fold, j] + Σ weights[fold, feature, j]``.
 
-    Features are the experts of the sources, numbered through: those of the first source, then of the second, …
+    The sum runs over a token's features: the experts of all sources, numbered consecutively.
 
     Attributes
     ----------
     name : str
     target : Router
     sources : tuple of (Router, lag in tokens)
-        None at all: the bias alone decides.
+        If empty, the score is the bias.
     bias : float array ``[fold, j]``
     weights : float array ``[fold, feature, j]``
     link : {"rank", "inclusion", "log-weight"}
-        What a score is: an order only, a probability of inclusion, a log weight of the conditional-Bernoulli law.
+        Meaning of a score: a rank, a probability of inclusion, a log weight of the conditional Bernoulli distribution.
     fallback : LinearPredictor, optional
-        Answers for the tokens that lack one of the sources (a document's first token has no previous one; a choice
-        is missing); with none they are left out.
+        Predicts for the tokens that lack one of the sources (a document's first token has no previous one; a choice
+        is missing); without it they are left out.
     """
 
     name: str
@@ -74,10 +74,10 @@ def count_decisions(
     ----------
     trace : Trace
     predictors : sequence of LinearPredictor
-        A fallback that needs no source at all answers whatever the others cannot, so that all predictors of a
+        A fallback without sources predicts for all remaining tokens, so that all predictors of a
         target are scored on the same tokens.
     folds : int array ``[group]``
-        Which fitted fold scores each group; a document's group is its number modulo the length.
+        The fold whose fit scores each group; a document's group is its number modulo the length.
     threads : int, optional
     progress : callable(rows_done, rows_in_all), optional
     """

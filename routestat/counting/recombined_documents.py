@@ -1,10 +1,10 @@
-"""Documents that trade layers: made documents in which a dependence is absent by construction.
+"""Recombined documents, whose two layers come from two documents: no dependence by construction.
 
-Units (whole clusters of documents) are parted at random into two halves and matched one to one. A made document has
-the choices of the source layer from one unit and those of the target layer from its partner, so that they share
-nothing but chance, while each series keeps the order and the repetitions of its own document. Every unit is used once,
-on one side: what the two layers of one document have in common (a topic) never meets, within a made document or
-between two of them, and made documents are independent where units are.
+Units (whole clusters of documents) are split at random into two halves and matched one to one. A recombined document
+has the choices of the source layer from one unit and those of the target layer from its partner, so that they are
+independent, while each series keeps the order and the repetitions of its document. Every unit is used once,
+on one side: what the two layers of one document have in common (a topic) never meets, within a recombined document or
+between two of them, and recombined documents are independent where units are.
 """
 
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ from routestat.counting.experts import expert_rows
 from routestat.traces.clusters.units import Units
 from routestat.traces.metadata import Router
 
-#: Units of one draw, and rows of them all: more make a draw no more telling, only slower.
+#: Units of one draw, and rows of them all: more make a draw slower, not more informative.
 MOST_UNITS, MOST_ROWS = 4096, 500_000
 
 
@@ -36,7 +36,7 @@ class Series:
     rows : int array ``[row]``
         Ordered by unit, then by stratum.
     starts, lengths : int arrays ``[unit, stratum]``
-        Where in `rows` those of a unit and stratum begin, and how many they are.
+        First entry of each unit and stratum in `rows`, and their number.
     """
 
     rows: NDArray[np.int64]
@@ -53,7 +53,7 @@ class GroupTables:
     tables : int array ``[group, source, target]``
         In the expert view a token counts in k·k cells. Groups without tokens are left out.
     sources, targets : int arrays ``[group, source]``, ``[group, target]``
-        How many of the group's tokens had, or included, each.
+        The group's tokens with each state or expert.
     tokens : int array ``[group]``
     """
 
@@ -72,18 +72,18 @@ def recombined_samples(
     *,
     via: Router | None = None,
 ) -> Iterator[Sample]:
-    """Draw `n` samples of made documents, in which source and target are independent (given `via`).
+    """Draw `n` samples of recombined documents, in which source and target are independent (given `via`).
 
-    Without `via`, row t of a made document has the source's choice of one unit and the target's of its partner.
-    With `via`, the rows of each unit are first sorted by its own choice there, and the two series meet choice by
-    choice: the source depends on `via` as it does in its own document, the target likewise, and the two are
+    Without `via`, row t of a recombined document has the source's choice of one unit and the target's of its partner.
+    With `via`, the rows of each unit are first sorted by its own choice there, and the two series are paired choice by
+    choice: source and target depend on `via` as they do in their own documents, and are
     independent given `via`. Rows without a choice are left out.
 
-    A series of length a meets one of length b in sqrt(a·b) rows, rounded at random to one of the two nearest whole
+    Series of lengths a and b are paired in sqrt(a·b) rows, rounded at random to one of the two nearest whole
     numbers; each is read from a random row on, and from its beginning again after its end. Then the expected number
-    of rows with i at the source and j at the target is a product of what the units of either side have of i and of
-    j, whatever their lengths and positions: cutting both to the shorter, or matching units of like length, would
-    bring back a dependence where choices depend on the length of a document or on the place in it.
+    of rows with i at the source and j at the target is a product of the frequencies of i and j on either side,
+    whatever their lengths and positions: cutting both to the shorter, or matching units of similar length, would
+    restore a dependence where choices depend on the length of a document or the position in it.
 
     Parameters
     ----------
@@ -92,14 +92,14 @@ def recombined_samples(
     source, target : Router
     rng : numpy.random.Generator
     n : int
-        Samples to draw, each with a parting of its own.
+        Samples to draw, each with a new random split.
     via : Router, optional
         The layer between; needs the state view.
 
     Yields
     ------
     Sample
-        Of at most `MOST_UNITS` // 2 made documents, numbered from 0 on, with the columns of the routers asked for.
+        Of at most `MOST_UNITS` // 2 recombined documents, numbered from 0, with the columns of these routers.
         No row follows another, and token ids are unknown.
     """
     unit = units_of(sample)
@@ -153,7 +153,7 @@ def group_tables(sample: Sample, source: Router, target: Router, states: str = "
 
 
 def _known(sample: Sample, router: Router) -> NDArray[np.bool_]:
-    """Which rows have a choice of the router."""
+    """Return which rows have a choice of the router."""
     column = sample.columns[router.name]
     return column < router.alphabet.size if column.ndim == 1 else column[:, 0] < router.n_experts
 
@@ -184,7 +184,7 @@ def _meet(
     takers: NDArray[np.int64],
     rng: np.random.Generator,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Rows of the givers and of the takers that meet, and the number of the made document of each."""
+    """Return the paired rows of either side, and the number of the recombined document of each pair."""
     a, b = before.lengths[givers], after.lengths[takers]
     # A factor of each unit, so that the expected table stays a product.
     wanted = np.sqrt(a * _kept(a)[:, None] * b * _kept(b)[:, None])
@@ -206,7 +206,7 @@ def _kept(lengths: NDArray[np.int64]) -> NDArray[np.float64]:
     if size.sum() <= MOST_ROWS:
         return np.ones(len(size))
     rising = np.sort(size)
-    # Cut to c, those up to c keep their rows; the largest c that leaves few enough.
+    # Units up to length c keep their rows, longer ones are cut to c; the largest c with few enough rows.
     left = len(size) - np.arange(len(size))
     within = np.cumsum(rising) - rising + rising * left <= MOST_ROWS
     whole = int(within.sum())

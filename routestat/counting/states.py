@@ -1,4 +1,4 @@
-"""The state view: a token is one symbol of each router, a table is dense."""
+"""The state view: a token is one symbol of each router, and tables are dense."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from routestat.traces.metadata import Router
 #: Makes an empty table of a shape.
 Zeros = Callable[[tuple[int, ...]], NDArray[np.unsignedinteger]]
 
-# Rows fused at a time: their cells and both columns stay in the L1 cache.
+# Rows combined at a time: their cells and both columns stay in the L1 cache.
 BLOCK = 1 << 12
 
 
@@ -25,7 +25,7 @@ BLOCK = 1 << 12
 class StateTask:
     """One table ``[group, context…, target]`` of states, filled batch by batch.
 
-    While counting every axis has one cell more, which collects what is missing.
+    While counting, every axis has one more cell, which collects missing choices.
     """
 
     context: Context
@@ -60,7 +60,7 @@ class StateTask:
             return
         context, cells = axes[0]
         for values, more in axes[1:]:
-            # A fused axis has a place for what is missing already, so nothing lies beyond its last cell.
+            # A combined axis includes the cell of missing choices, so nothing lies beyond its last cell.
             wide = (cells + 1) * (more + 1)
             out = _buffer(scratch, f"axis {wide}", rows, smallest_unsigned(wide))[: rows - lag]
             fuse(context, values, cells, more, out)

@@ -1,7 +1,7 @@
-"""Sparse counts of source and target inside strata: all tokens of one id, or with one earlier choice, are a stratum.
+"""Sparse counts of source and target within strata: tokens of one id, or with one earlier choice.
 
-A dense table ``[stratum, source, target]`` would have millions of cells and few tokens; only the cells that were
-seen are kept, per group of documents.
+A dense table ``[stratum, source, target]`` would have millions of cells and few tokens; only the observed cells
+are kept, per group of documents.
 """
 
 from dataclasses import dataclass
@@ -14,18 +14,18 @@ from routestat.counting.experts import expert_rows
 from routestat.errors import RoutestatError
 from routestat.traces.metadata import Router
 
-# Cells put in order at a time: a wide router has k·k of every token.
+# Cells sorted at a time: a wide router has k·k per token.
 AT_ONCE = 1 << 23
 
 
 @dataclass(frozen=True, eq=False)
 class Strata:
-    """How many tokens of a group, in a stratum, had the source and the target.
+    """Counts of tokens by stratum, source, target and group.
 
     Attributes
     ----------
     stratum, source, target, group, count : int array ``[cell]``
-        Cells that were seen, ordered by stratum, source, target, group. In the expert view a token counts in
+        Observed cells, ordered by stratum, source, target, group. In the expert view a token counts in
         k·k cells.
     n_strata, n_source, n_target, n_groups : int
     slots : (int, int)
@@ -33,7 +33,7 @@ class Strata:
     n_tokens, n_tokens_in_all : int
         Tokens counted, and tokens of the trace.
     by : str
-        What makes a stratum: ``token``, ``previous`` or a router's name.
+        The variable of the strata: ``token``, ``previous`` or a router's name.
     """
 
     stratum: NDArray[np.int64]
@@ -66,27 +66,27 @@ def count_strata(
     states: str = "subset",
     shuffled: np.random.Generator | None = None,
 ) -> Strata:
-    """Count one pair of routers inside strata.
+    """Count one pair of routers within strata.
 
     Parameters
     ----------
     sample : Sample
     source, target : Router
     by : {"token", "previous"} or Router
-        Strata are token ids; or what the target's router chose for the token before; or what a third router
-        chose for the same token. The last two need the state view.
+        Strata are token ids; or the target's choice for the previous token; or the choice of a third router
+        for the same token. The last two need the state view.
     states : {"subset", "expert"}
     shuffled : numpy.random.Generator, optional
-        Deal the target choices out anew among the tokens of each stratum: what an estimator then still finds is
-        its error where there is nothing.
+        Permute the target choices among the tokens of each stratum: what an estimator then still finds is
+        its bias without dependence.
 
     Raises
     ------
     RoutestatError
-        For strata of states in the expert view: nearly every token would be one of its own.
+        For strata of states in the expert view: nearly every token would be its own stratum.
     """
     if states == "expert" and by != "token":
-        raise RoutestatError("the expert view has no strata of earlier choices: they hardly ever come twice")
+        raise RoutestatError("the expert view has no strata of earlier choices: hardly any occurs twice")
     stratum, known = _stratum(sample, target, by)
     (x, size_x), (y, size_y) = (_choices(sample, router, states) for router in (source, target))
     sizes = size_x, size_y
@@ -127,7 +127,7 @@ def paired_cells(
 
 
 def _choices(sample: Sample, router: Router, states: str) -> tuple[NDArray[np.int64], int]:
-    """States or experts ``[row, slot]`` and how many there are; what is missing is as large or larger."""
+    """Return states or experts ``[row, slot]`` and their number; missing ones are as large or larger."""
     column = sample.columns[router.name]
     if states == "expert":
         return expert_rows(column, router).astype(np.int64), router.n_experts
@@ -158,7 +158,7 @@ def _dealt(stratum: NDArray, rng: np.random.Generator) -> NDArray[np.intp]:
 def _ordered(
     stratum: NDArray, x: NDArray, y: NDArray, group: NDArray, sizes: tuple[int, int], groups: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Distinct cells as one number each, rising, and their counts; a bounded number is put in order at a time."""
+    """Return distinct cells as one number each, sorted, and their counts; sorts a bounded number at a time."""
     step = max(1, AT_ONCE // (x.shape[1] * y.shape[1]))
     keys, counts = np.empty(0, np.int64), np.empty(0, np.int64)
     for first in range(0, len(stratum), step):

@@ -1,4 +1,4 @@
-"""Runs: stretches of consecutive tokens of one document, the only place where "the previous token" exists."""
+"""Runs of consecutive tokens of one document, which define "the previous token"."""
 
 from dataclasses import dataclass
 
@@ -13,10 +13,10 @@ from routestat.traces.clusters.units import Units
 
 @dataclass(frozen=True)
 class Runs:
-    """Rows ``starts[r] … stops[r] − 1`` of a batch are consecutive tokens of a document in ``groups[r]``.
+    """Runs of a batch: rows ``starts[r] … stops[r] − 1`` are consecutive tokens of a document in ``groups[r]``.
 
-    ``fresh[r]`` says whether a document begins there. Sorted by group: a group's table is then fetched into the
-    cache once, not once a document.
+    ``fresh[r]`` is whether a document begins there. Sorted by group, so that a group's table is loaded into the
+    cache once, not once per document.
     """
 
     starts: NDArray[np.int64]
@@ -33,9 +33,9 @@ def find_runs(
     groups: int,
     previous: int = -1,
 ) -> Runs:
-    """Cut rows where the document changes, a position is skipped, or a window of the model begins.
+    """Cut rows into runs where the document changes, a position is skipped, or a window of the model begins.
 
-    `units` tell the group of a document, and `previous` is that of the row before these, −1 if there is none.
+    `units` give the group of a document; `previous` is the document of the row before, −1 if there is none.
     """
     starts, fresh = np.empty(len(document), np.int64), np.empty(len(document), np.bool_)
     n = cut_runs(document, position, window, previous, starts, fresh)
@@ -49,7 +49,7 @@ def find_runs(
 
 @dataclass(frozen=True)
 class Tail:
-    """The last rows of what was read, kept so that a run goes on across batches."""
+    """The last rows that were read, kept so that runs continue across batches."""
 
     document: NDArray[np.int32]
     position: NDArray[np.int32]
@@ -57,7 +57,7 @@ class Tail:
 
     @classmethod
     def empty(cls) -> "Tail":
-        """Nothing read yet."""
+        """Make a tail before any row was read."""
         return cls(np.empty(0, np.int32), np.empty(0, np.int32), {})
 
     def after(self, batch: Batch, rows: int) -> "Tail":
@@ -83,6 +83,6 @@ class Tail:
         )
 
     def last(self, rows: int) -> "Tail":
-        """Only the last `rows` of these rows."""
+        """Return only the last `rows` of these rows."""
         keep = slice(max(len(self.document) - rows, 0), None)
         return Tail(self.document[keep], self.position[keep], {n: v[keep] for n, v in self.columns.items()})

@@ -73,7 +73,7 @@ def state_board(
 def _table_score(
     counts: Counts, beside: Tables, name: str, form: TablePredictor, target: Router, alpha: str | float
 ) -> list[PredictionScore]:
-    """The score of one predictor at one target, or nothing where a source does not exist."""
+    """Return the score of one predictor at one target; nothing where a source does not exist."""
     offsets = [layer for context in form.contexts for layer, _ in context.sources]
     if any(layer and counts.source(target, -layer) is None for layer in offsets):
         return []

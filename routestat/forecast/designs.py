@@ -124,7 +124,7 @@ def _begins(whole: Sources, part: Sources) -> bool:
 
 
 def _shared(sources: Sequence[Sources]) -> list[Sources]:
-    """The longest sources of those that begin alike, by how many tokens they reach back."""
+    """Return the longest sources of those that begin alike, by how many tokens they reach back."""
     longest = [
         own
         for own in dict.fromkeys(sources)
@@ -134,7 +134,7 @@ def _shared(sources: Sequence[Sources]) -> list[Sources]:
 
 
 def _fallback(name: str, forms: dict[str, TemperedModel], sources: dict[str, Sources]) -> str:
-    """The nearest of a model's fallbacks that is fitted for this target; in the end popularity."""
+    """Return the nearest of a model's fallbacks that is fitted for this target; in the end popularity."""
     fallback, seen = forms[name].fallback, {name}
     while fallback != "popularity" and not sources.get(fallback):
         registered = {spec.name: spec.experts for spec in catalogue.PREDICTORS}

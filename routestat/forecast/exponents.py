@@ -1,4 +1,4 @@
-"""Exponents of the parts of tempered predictors: those at which the sampled tokens are most likely."""
+"""Exponents of the parts of tempered predictors, by maximum likelihood on the sampled tokens."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from routestat.counting.moments import Moments, tempered_likelihood
 from routestat.inference.base.tables import Floats
 
-#: Pulls exponents towards the load alone, as much as so much curvature of the log likelihood would.
+#: Precision of the Gaussian prior that shrinks the exponents towards the load alone.
 PULL = 1.0
-# Newton begins near where exponents tend to lie and stops within a part of their error.
+# Newton starts near typical exponents and stops well within their error.
 START, STEPS, CLOSE = {"bayes": 0.2, "ridge": 2.0}, 40, 1e-2
 
 
@@ -22,7 +22,7 @@ def log_odds(inclusion: NDArray[np.float64], top_k: int) -> NDArray[np.float64]:
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What log weights are made of; the load alone, where there are no names.
+    """The parts that log weights are the sum of; the load alone, where there are no names.
 
     ``base[model, j]`` is the load's; ``bias[model, j]`` and ``weights[model, feature, j]`` go by the part's name.
     Naive Bayes is a part for each source: `blocks` and `slots` are the features and the slots of the sources.
@@ -44,7 +44,7 @@ class Parts:
         return parts
 
     def mixed(self, names: Sequence[str], exponents: Floats) -> tuple[Floats, Floats]:
-        """Bias and weights once every part is multiplied by its exponent ``[model, 1 + part]``."""
+        """Bias and weights when every part is multiplied by its exponent ``[model, 1 + part]``."""
         bias, weights = exponents[:, :1] * self.base, np.zeros_like(self.weights[names[0]])
         for (at, features, _), power in zip(self.split(names), exponents.T[1:], strict=True):
             bias = bias + power[:, None] * self.bias[names[at]]
@@ -52,7 +52,7 @@ class Parts:
         return bias, weights
 
     def arrays(self, names: Sequence[str]) -> tuple[Floats, Floats, Floats, NDArray[np.int64]]:
-        """The same for `tempered_likelihood`."""
+        """Return the parts as `tempered_likelihood` takes them."""
         if not names:
             models, experts = self.base.shape
             nothing = np.zeros((0, models, experts)), np.zeros((0, models, 0, experts))
@@ -88,7 +88,7 @@ def greatest_exponents(
         newton = np.linalg.solve(curve + PULL * np.eye(at.shape[1]), slope[..., None])[..., 0]
         step = np.where(better[:, None], newton, step / 2.0)
         at = np.where(done[:, None], at, best + step)
-        # What is left after a step so small is far smaller still.
+        # Convergence is quadratic: the error that remains after so small a step is far smaller still.
         done |= (np.abs(step) < CLOSE).all(axis=1)
         if done.all():
             break

@@ -1,8 +1,8 @@
-"""The factorised chain: what a router chooses after the experts of the last layers, for alphabets of any width.
+"""The factorised chain: the experts of a layer given those of the last layers, for alphabets of any width.
 
-The k experts of a layer follow the conditional-Bernoulli law, P(S) ∝ Π weights, whose log weights are linear in the
-experts of the last m layers. With top-1 routers and m = 1 that is an ordinary Markov chain. It says nothing of the
-tokens before: given the layers, tokens are drawn apart.
+The k experts of a layer follow the conditional-Bernoulli distribution, P(S) ∝ Π weights, whose log weights are linear
+in the experts of the last m layers. With top-1 routers and m = 1 that is an ordinary Markov chain. Tokens are
+independent given the layers.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,28 +28,28 @@ from routestat.inference.conditional_bernoulli.sampling import (
     draw_subsets,
 )
 
-#: Draws of what comes between, where more than one layer ahead is asked for.
+#: Draws of the layers in between, for predictions of more than one layer ahead.
 DRAWS = 2000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FactorisedPrediction:
-    """What a layer chooses after an observed history.
+    """The prediction of a layer after an observed history.
 
     Attributes
     ----------
     layer : int
-        The layer that chooses.
+        The predicted layer.
     order : int
-        How many layers of the history were looked at.
+        How many layers of the history were used.
     top_k : int
     inclusion : float array ``[expert]``
         Probability that each expert is among the k; they sum to k.
     low, high : float array ``[expert]``
-        Limits from leaving out folds of documents: how well the documents at hand know the model's answer.
+        Jackknife limits over folds of documents: the sampling error of the model's inclusion probabilities.
     level : float
     log_weights : float array ``[draw, expert]``
-        Of the law; several laws of equal weight where layers in between were drawn.
+        Of the distribution; a mixture of several with equal weights where layers in between were drawn.
     """
 
     layer: int
@@ -62,16 +62,16 @@ class FactorisedPrediction:
     log_weights: Floats
 
     def best(self, n: int) -> tuple[Integers, Floats]:
-        """The n most probable subsets ``[n, k]``, ascending inside, and their probabilities ``[n]``; exact.
+        """Return the n most probable subsets ``[n, k]``, experts ascending, and their probabilities ``[n]``; exact.
 
         Raises
         ------
         RoutestatError
-            For more than one layer ahead, where the law is a mixture.
+            For more than one layer ahead, where the distribution is a mixture.
         """
         if len(self.log_weights) > 1:
             raise RoutestatError(
-                "the most probable subsets are known one layer ahead only; ask for inclusion, or ahead=1"
+                "the most probable subsets are known one layer ahead only; use inclusion, or ahead=1"
             )
         subsets = best_subsets(self.log_weights[0], self.top_k, n)
         return subsets, read_only(np.exp(log_probability(subsets, self.log_weights[0], self.top_k)))
@@ -112,7 +112,7 @@ class FactorisedChain:
     fold_tokens: Integers
 
     def orders(self, place: int) -> tuple[int, ...]:
-        """The orders that were fitted for a layer, rising; none where it holds no data."""
+        """Return the orders that were fitted for a layer, ascending; none where it holds no data."""
         return tuple(sorted(order for at, order in self.bias if at == place))
 
     def predict(
@@ -125,13 +125,13 @@ class FactorisedChain:
         rng: np.random.Generator | None = None,
         draws: int = DRAWS,
     ) -> FactorisedPrediction:
-        """What the layer `ahead` layers on chooses after `layer` chose the last of `history`.
+        """Predict the layer `ahead` layers after `layer`, whose own choice is the last of `history`.
 
         Parameters
         ----------
         layer : int
         history : expert sets, the oldest first and that of `layer` last; or that of `layer` alone
-            The longest fitted model that it suffices for is used, so that older sets than that change nothing.
+            The model of the highest fitted order that it suffices for is used; older sets change nothing.
         ahead : int
         level : float
             Of the limits: Student's over folds of documents, on the scale of log odds.
@@ -142,8 +142,8 @@ class FactorisedChain:
         Raises
         ------
         RoutestatError
-            For a layer that the chain does not have or that nothing follows, for sets of experts that cannot be,
-            for a layer without data.
+            For a layer that the chain does not have or that is its last, for impossible sets of experts, for a
+            layer without data.
         """
         place = self._place(layer, ahead)
         seen = self._history(place, history)
@@ -151,13 +151,13 @@ class FactorisedChain:
             raise RoutestatError(f"level: wanted a share between 0 and 1, got {level}; use 0.95")
         if ahead > 1 and (rng is None or draws < 1):
             raise RoutestatError(
-                "more than one layer ahead is drawn: give rng, a numpy Generator, and draws ≥ 1"
+                "more than one layer ahead needs draws: give rng, a numpy Generator, and draws ≥ 1"
             )
         seed = int(rng.integers(1 << 62)) if rng is not None and ahead > 1 else 0
         target, k = place + ahead, self.top_k[place + ahead]
         found, thetas, order = [], np.empty(0), 0
         for model in range(1 + len(self.fold_tokens)):
-            # All models draw with the same numbers, so that they differ by what they say alone.
+            # All models use the same random numbers, so that they differ by their weights alone.
             own = np.random.default_rng(seed)
             known = [np.repeat(s[None], draws if ahead > 1 else 1, axis=0) for s in seen]
             for step in range(place + 1, target):
@@ -172,12 +172,12 @@ class FactorisedChain:
         )
 
     def sample(self, lengths: ArrayLike, rng: np.random.Generator) -> Integers:
-        """Experts ``[token, layer, slot]`` of new tokens, ascending; layer after layer, exactly by the law.
+        """Draw experts ``[token, layer, slot]`` of new tokens, ascending, layer after layer; exact.
 
         Parameters
         ----------
         lengths : int or int array ``[document]``
-            Tokens of each document, which all stand together; given its own choices a token knows no other.
+            Tokens of each document; tokens are independent of each other.
         rng : numpy.random.Generator
 
         Raises
@@ -188,7 +188,7 @@ class FactorisedChain:
         n_tokens = int(np.sum(lengths))
         if len(set(self.top_k)) > 1:
             raise RoutestatError(
-                f"sample: wanted routers of one k, got {sorted(set(self.top_k))}; take some layers"
+                f"sample: routers must have the same k, got {sorted(set(self.top_k))}; select layers"
             )
         known: list[NDArray[np.int64]] = []
         for place in range(len(self.layers)):
@@ -251,7 +251,7 @@ class FactorisedChain:
         return theta, order
 
     def _limits(self, inclusion: Floats, level: float) -> tuple[Floats, Floats]:
-        """Limits ``[expert]`` of models ``[1 + fold, expert]``: the first's, by how far leaving out moves it."""
+        """Jackknife limits ``[expert]`` of the first of the models ``[1 + fold, expert]``."""
         size = self.fold_tokens
         if np.count_nonzero(size) < 2:
             nan = np.full(inclusion.shape[1], np.nan)

@@ -6,6 +6,7 @@ from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from routestat.counting.context import Context
 from routestat.counting.counts import Counts
@@ -31,6 +32,7 @@ MEMORY = 2 << 30
 Models = dict[tuple[int, int], tuple[Floats, Floats]]
 
 
+@threadpool_limits.wrap(limits=1, user_api="blas")
 def fit_factorised(
     trace: Trace,
     counts: Counts,
@@ -75,7 +77,7 @@ def fit_factorised(
     """
     if counts.states != "expert" or np.count_nonzero(counts.tokens) < 2:
         raise RoutestatError(
-            "the factorised chain wants counts of experts, of two or more groups of documents; "
+            "the factorised chain needs counts of experts, of two or more groups of documents; "
             f"got {np.count_nonzero(counts.tokens)} groups, counted by {counts.states}"
         )
     specs, folds = tempered_specs(orders), assign_folds(counts)
@@ -166,7 +168,7 @@ def _predictors(
     simple: Sequence[LinearPredictor],
     fits: Mapping[tuple[int, int], Mapping[tuple[int, str], Tempered]],
 ) -> list[LinearPredictor]:
-    """The simple predictors of a target and those of its plan; what could not be fitted is its fallback renamed."""
+    """Return the predictors of a target; one that could not be fitted is its fallback under its own name."""
     named = {p.name: p for p in simple}
     for model in plan.models:
         fallback = named[model.fallback]
@@ -183,7 +185,6 @@ def _predictors(
 
 def _loads(counts: Counts, folds: NDArray[np.int64], alpha: str | float) -> Models:
     """Models of order 0: log weights at which every expert is chosen as often as it was, for layers with data."""
-    rule = "perks" if isinstance(alpha, str) else alpha
     models: Models = {}
     for place, router in enumerate(counts.routers):
         own = _per_fold(counts, router, folds)
@@ -191,7 +192,7 @@ def _loads(counts: Counts, folds: NDArray[np.int64], alpha: str | float) -> Mode
         if not total.any():
             continue
         rows = np.concatenate([total[None], total - own])
-        prior = resolve_alpha(rows[:1], rule)
+        prior = resolve_alpha(rows[:1], alpha)
         share = (rows + prior) / (rows.sum(axis=1, keepdims=True) + prior.sum())
         weights = np.zeros((len(rows), 0, router.n_experts))
         models[place, 0] = (fit_log_weights(router.top_k * share, router.top_k), weights)

@@ -89,8 +89,7 @@ def held_out_inclusion(
     n_folds = int(folds.max()) + 1
     parts = np.array([tables[folds == fold].sum(axis=0, dtype=np.int64) for fold in range(n_folds)])
     total = parts.sum(axis=0)
-    rule = "perks" if len(total) == 1 and isinstance(alpha, str) else alpha
-    priors = [resolve_alpha(parts[1 - parity :: 2].sum(axis=0), rule) for parity in (0, 1)]
+    priors = [resolve_alpha(parts[1 - parity :: 2].sum(axis=0), alpha) for parity in (0, 1)]
     found = []
     for fold in range(n_folds):
         rows, prior = total - parts[fold], priors[fold % 2]

@@ -1,7 +1,7 @@
-"""Ridge regression of a target's experts on features that are experts too, from tables of pairs alone.
+"""Ridge regression of a target's experts on the experts of its sources, from tables of pairs alone.
 
-The features of one source sum to its k, so that their Gram matrix is singular: a penalty is needed even where
-tokens abound. It is chosen by the squared error on tokens that were held out, which the same tables give.
+The features of one source sum to its k, so that their Gram matrix is singular: a penalty is needed however many
+tokens there are. It is chosen by the squared error on held-out tokens, which the same tables give.
 """
 
 from collections.abc import Sequence
@@ -14,13 +14,13 @@ from scipy import linalg
 from routestat.errors import RoutestatError
 from routestat.inference.base.tables import Floats, read_only
 
-#: Penalties to choose from, in tokens: what a feature of variance 1 counts for.
+#: Candidate penalties, in tokens.
 PENALTIES = tuple((10.0 ** np.arange(-1, 6.5, 0.5)).tolist())
 
 
 @dataclass(frozen=True, slots=True)
 class TokenMoments:
-    """First and second moments of tokens, features and targets as sums.
+    """First and second moments of the features and targets of tokens, as sums.
 
     Attributes
     ----------
@@ -39,14 +39,14 @@ class TokenMoments:
 
 
 def moments(within: ArrayLike, across: ArrayLike, top_k: int, slots: int) -> TokenMoments:
-    """Moments of indicators from counts: ``within[feature, feature]`` and ``across[feature, j]``.
+    """Compute the moments of indicators from counts ``within[feature, feature]`` and ``across[feature, j]``.
 
-    `top_k` experts of the target and `slots` features go with every token.
+    Every token has `top_k` experts of the target and `slots` features.
     """
     pairs, cells = np.asarray(within, np.float64), np.asarray(across, np.float64)
     if pairs.ndim != 2 or pairs.shape != (len(cells), len(cells)) or slots < 1 or top_k < 1:
         raise RoutestatError(
-            f"moments: wanted within [feature, feature] and across [feature, j], got {pairs.shape} and {cells.shape}"
+            f"moments: expected within [feature, feature] and across [feature, j], got {pairs.shape} and {cells.shape}"
         )
     # Every feature of a token meets all k experts of its target, every expert all slots.
     targets = cells.sum(axis=0) / slots
@@ -63,7 +63,7 @@ class Ridge:
 
 
 def fit_ridge(of: TokenMoments, penalty: float) -> Ridge:
-    """Weights that minimise Σ |y − intercept − x·weights|² + penalty · |weights|²; the intercept is free.
+    """Minimise Σ |y − intercept − x·weights|² + penalty · |weights|²; the intercept is not penalised.
 
     Parameters
     ----------
@@ -74,7 +74,7 @@ def fit_ridge(of: TokenMoments, penalty: float) -> Ridge:
     """
     if not (of.tokens > 0 and penalty > 0):
         raise RoutestatError(
-            f"ridge: wanted a token or more and a penalty above 0, got {of.tokens:g} and {penalty:g}"
+            f"ridge: expected a token or more and a penalty above 0, got {of.tokens:g} and {penalty:g}"
         )
     gram, cross = _centred(of)
     gram[np.diag_indices_from(gram)] += penalty
@@ -88,7 +88,7 @@ def fit_ridge(of: TokenMoments, penalty: float) -> Ridge:
 def held_out_errors(
     train: TokenMoments, test: TokenMoments, penalties: Sequence[float] = PENALTIES
 ) -> NDArray[np.float64]:
-    """Summed squared error on the tokens of `test` of the ridge fitted to `train`, for every penalty.
+    """Compute the summed squared error on `test` of the ridge fitted to `train`, for every penalty.
 
     One eigendecomposition serves all penalties.
     """
@@ -119,7 +119,7 @@ def held_out_errors(
 
 
 def best_penalty(errors: ArrayLike, penalties: Sequence[float] = PENALTIES) -> float:
-    """The penalty of least error; of several, the largest."""
+    """Return the penalty of least error; of several, the largest."""
     found = np.asarray(errors, np.float64)
     return float(penalties[len(found) - 1 - int(np.argmin(found[::-1]))])
 

@@ -9,30 +9,29 @@ from numpy.typing import NDArray
 
 from routestat.counting.predictor_scores import SUMS
 from routestat.errors import RoutestatError
+from routestat.inference.base.chunks import chunks
 from routestat.inference.base.estimate import Estimate, ratio
 from routestat.inference.smoothing.prior import resolve_alpha
 
 #: The scores, each an `Estimate`; `bits` is reported as log_loss_bits.
 SCORES = ("exact_set", "recall_at_k", "hit_rate", "top1_hit", "recall_at_2k", "log_loss_bits")
-# Cells of one block of groups: bounds the temporaries, whatever the alphabet.
-BLOCK_CELLS = 1 << 22
 
 
 @dataclass(frozen=True)
 class PredictionScore:
-    """How right one predictor was at one target layer, on documents it was not fitted on.
+    """The held-out scores of one predictor at one target layer.
 
     Attributes
     ----------
     predictor : str
     source, target : int
-        Layers; `source` is −1 where no layer is looked at.
+        Layers; `source` is −1 where the predictor uses no earlier layer.
     horizon : int
-        Layers from source to target; 0 where no earlier layer is looked at.
+        Layers from source to target; 0 where the predictor uses no earlier layer.
     sums : float array ``[group, SUMS]``
         Held-out sums per group; scores are ratios of their columns.
     has_probabilities : bool
-        Whether the predictor gives probabilities; if not there is no log loss.
+        Whether the predictor gives probabilities; without them there is no log loss.
     router : str
         Name of the target's router: a layer may have several. Empty for several layers together.
     """
@@ -62,15 +61,17 @@ class PredictionScore:
 
 
 def pooled(scores: Sequence[PredictionScore]) -> PredictionScore:
-    """The scores of one predictor over several target layers as one: every token of every layer counts alike."""
+    """Pool the scores of one predictor over several target layers; every token of every layer has equal weight."""
     if not scores or len({score.predictor for score in scores}) != 1:
-        raise RoutestatError("pool the scores of one predictor, at least one")
+        raise RoutestatError("the scores of exactly one predictor can be pooled")
     first = scores[0]
     sums = np.sum([score.sums for score in scores], axis=0)
     return PredictionScore(first.predictor, -1, -1, first.horizon, sums, first.has_probabilities)
 
 
-def score_table(tables: NDArray, membership: NDArray, top_k: int, alpha: str | float) -> NDArray[np.float64]:
+def score_table(
+    tables: NDArray[np.integer], membership: NDArray[np.uint8], top_k: int, alpha: str | float
+) -> NDArray[np.float64]:
     """Held-out sums ``[group, SUMS]`` of the predictor P(target | context) with Dirichlet rows.
 
     Group g is scored by the posterior mean of T − T_g. A learned prior is learned without g as well, from the
@@ -94,18 +95,20 @@ def score_table(tables: NDArray, membership: NDArray, top_k: int, alpha: str | f
     priors = np.array(
         [resolve_alpha(tables[used[half != h]].sum(axis=0, dtype=np.int64), alpha) for h in (0, 1)]
     )
-    block = max(1, BLOCK_CELLS // total.size)
-    for start in range(0, len(used), block):
-        chosen = used[start : start + block]
-        prior = priors[half[start : start + block]]
+    for part in chunks(len(used), total.size):
+        chosen, prior = used[part], priors[half[part]]
         sums[chosen] = _score_groups(tables[chosen].astype(np.int64), total, prior, membership, top_k)
     return sums
 
 
 def _score_groups(
-    held_out: NDArray[np.int64], total: NDArray[np.int64], prior: NDArray, membership: NDArray, top_k: int
+    held_out: NDArray[np.int64],
+    total: NDArray[np.int64],
+    prior: NDArray[np.float64],
+    membership: NDArray[np.uint8],
+    top_k: int,
 ) -> NDArray[np.float64]:
-    """Sums of a block of groups; `held_out` is ``[group, context, target]``, `prior` ``[group, target]``."""
+    """Compute the sums of a block of groups: `held_out` ``[group, context, target]``, `prior` ``[group, target]``."""
     distribution = total - held_out + prior[:, None, :]
     distribution /= distribution.sum(axis=2, keepdims=True)
     member = membership.astype(np.float64)
@@ -128,8 +131,8 @@ def _score_groups(
     return np.stack(columns, axis=1).astype(np.float64)
 
 
-def score_uniform(tokens: NDArray, n_experts: int, top_k: int) -> NDArray[np.float64]:
-    """Sums ``[group, SUMS]`` expected of drawing k experts blindly; `tokens` is ``[group]``."""
+def score_uniform(tokens: NDArray[np.number], n_experts: int, top_k: int) -> NDArray[np.float64]:
+    """Compute the sums ``[group, SUMS]`` expected of k experts drawn uniformly; `tokens` is ``[group]``."""
     size = comb(n_experts, top_k)
     share = [
         1.0,

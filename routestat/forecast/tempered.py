@@ -1,16 +1,16 @@
-"""Tempered predictors of the expert view: naive Bayes and ridge, put together by exponents.
+"""Tempered predictors of the expert view: naive Bayes and ridge, combined by exponents.
 
-The tempered ones make log weights of the conditional-Bernoulli law from parts, each linear in a token's features:
-the log odds of the target's own loads; naive Bayes, the shifts of these log odds that each of the sources' experts
-brings; ridge, how far the predicted probability lies from the load in units of the indicator's standard deviation.
-Experts of one token depend on each other, so naive Bayes says everything several times over; ridge does not, but
-says probabilities, not log odds. Exponents that multiply the parts mend both: one for the load, one for each source
-of naive Bayes, one for ridge, fitted by likelihood, which is concave in them. With top-1 routers and one source
-naive Bayes alone, at exponents of one, is the exact law.
+The log weights of the conditional-Bernoulli distribution are a sum of parts, each linear in a token's features: the
+log odds of the target's own loads; naive Bayes, the shift of these log odds by each of the sources' experts; ridge,
+the difference between the predicted probability and the load in units of the indicator's standard deviation. Experts
+of one token depend on each other, so naive Bayes counts the same information several times; ridge does not, but
+gives probabilities, not log odds. Exponents that multiply the parts correct both: one for the load, one for each
+source of naive Bayes, one for ridge, fitted by maximum likelihood, which is concave in them. With top-1 routers and
+one source, naive Bayes with exponents of one is the exact conditional distribution.
 
-The load alone has a fitted exponent too (`fit_load`): it is what every model becomes when its other exponents are
-zero. Were the load taken as counted there and tempered here, a longer model would predict better than the load even
-where sources say nothing, because it shrinks loads that differ by chance alone.
+The load alone has a fitted exponent too (`fit_load`): every model is the load when its other exponents are zero. If
+the load were used as counted by itself and tempered in longer models, these would predict better even where sources
+carry no information, because tempering shrinks loads that differ by chance alone.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,11 +26,11 @@ from routestat.forecast.exponents import Parts, greatest_exponents, log_odds
 from routestat.inference.base.tables import Floats, Integers
 from routestat.inference.smoothing.prior import resolve_alpha
 
-#: The parts that each kind of tempered predictor puts together; the load always is one more.
+#: The parts of each kind of tempered predictor; the load is always one more.
 KINDS = {"tempered-bayes": ("bayes",), "ridge": ("ridge",), "factorised": ("bayes", "ridge")}
-# The load's exponent is not negative, and not zero either: experts keep their order where loads say next to nothing.
+# The load's exponent is above zero, so that experts keep their order where loads hardly differ.
 LEAST_EXPONENT = 1e-6
-# Where there is no fold to choose a penalty by.
+# The penalty where no fold is left to choose one by.
 PLAIN_PENALTY = 100.0
 
 
@@ -48,8 +48,7 @@ class Tempered:
         Of the load, then of each part.
     penalties : float array ``[fold]``
     base : float array ``[fold, j]``
-        The load's own log weights without each fold: the same for all predictors of a target, which with exponents of
-        zero for every other part are multiples of it.
+        The load's own log weights without each fold, the same for all predictors of a target.
     """
 
     bias: Floats
@@ -62,21 +61,21 @@ class Tempered:
 
 def fit_tempered(
     moments: Moments,
-    asked: Mapping[int, Sequence[str]],
+    kinds: Mapping[int, Sequence[str]],
     alpha: str | float,
     whole: bool = False,
     loads: Integers | None = None,
 ) -> dict[tuple[int, str], Tempered]:
-    """Tempered predictors by (width, kind), each from the first `width` sources of a design.
+    """Fit tempered predictors by (width, kind), each from the first `width` sources of a design.
 
-    Nothing of a fold is used to predict it: its model is fitted to the other folds, with the penalty and the
+    No token of a fold is used to predict it: its model is fitted to the other folds, with the penalty and the
     exponents at which a model without the next fold as well predicts that next fold best. With fewer than three
-    folds there is no such model, and exponents stay with the load alone.
+    folds there is no such model, and all exponents but the load's are zero.
 
     Parameters
     ----------
     moments : Moments
-    asked : mapping of width to kinds
+    kinds : mapping of width to sequence of str
     alpha : str or float
         Dirichlet prior of a row P(· | expert of a source), as for `resolve_alpha`.
     whole : bool
@@ -86,35 +85,36 @@ def fit_tempered(
 
     Returns
     -------
-    Nothing at all where some fold's model would have no tokens to be fitted to.
+    dict of (width, kind) to Tempered
+        Empty where some fold's model would have no tokens to be fitted to.
     """
     tokens = moments.across[:, slice(*moments.design.offsets[:2])].sum(axis=(1, 2), dtype=np.int64)
     if len(tokens) < 2 or tokens.max() == tokens.sum():
         return {}
     priors = _priors(moments, alpha)
     fitted = {}
-    for width, kinds in asked.items():
+    for width, own in kinds.items():
         tables = _Tables(moments, width, alpha, priors, loads)
-        fits = _fit_width(tables, kinds, nested=_can_nest(tokens), whole=whole)
+        fits = _fit_width(tables, own, nested=_can_nest(tokens), whole=whole)
         fitted.update({(width, kind): fit for kind, fit in fits.items()})
     return fitted
 
 
 def fit_load(moments: Moments, loads: Integers, alpha: str | float) -> Tempered:
-    """The target's own load, each fold's without the fold and tempered without it: no weights, one exponent.
+    """Fit the target's own load: for each fold without the fold, with one exponent and no weights.
 
-    It is the model that all of `fit_tempered` are extensions of: the load's log odds, multiplied by the exponent at
-    which the load of all folds but this one and the next predicts the next fold best. Loads that differ by chance
-    alone have an exponent near zero, and predict as uniform choices do.
+    All models of `fit_tempered` extend this one: the load's log odds, multiplied by the exponent at which the load of
+    all folds but this one and the next predicts the next fold best. Loads that differ by chance alone have an
+    exponent near zero and predict like uniform choices.
 
     Parameters
     ----------
     moments : Moments
-        Of a design without sources: only its sampled tokens are looked at.
+        Of a design without sources; only its sampled tokens are used.
     loads : int array ``[fold, j]``
         How often each expert was chosen.
     alpha : str or float
-        Dirichlet prior of the load where it is a number; a learned one is 1/E, and the exponent does the rest.
+        Dirichlet prior of the load, a single row.
     """
     n_folds, top_k = len(loads), moments.design.target.top_k
     total, rows = loads.sum(axis=0), range(n_folds)
@@ -207,7 +207,7 @@ class _Tables:
         return ridge.held_out_errors(self.without(out), test)
 
     def parts(self, outs: Sequence[Sequence[int]], penalties: Sequence[float] | Floats) -> Parts:
-        """The parts of a model without each of these sets of folds."""
+        """Return the parts of a model without each of these sets of folds."""
         made = [self._part(out, penalty) for out, penalty in zip(outs, penalties, strict=True)]
         base, lift, about, slope = (np.array(part) for part in zip(*made, strict=True))
         bias, weights = {"bayes": np.zeros_like(base), "ridge": about}, {"bayes": lift, "ridge": slope}
@@ -228,9 +228,8 @@ class _Tables:
 
 
 def _base(load: NDArray[np.number], alpha: str | float, top_k: int) -> tuple[Floats, Floats]:
-    """Inclusion probabilities and log weights ``[j]`` of a load: a learned prior is worth one choice in all."""
-    single = 1.0 / len(load) if isinstance(alpha, str) else float(alpha)
-    share = _share(np.asarray(load, np.float64), np.full(len(load), single), top_k)
+    """Inclusion probabilities and log weights ``[j]`` of a load, a single row."""
+    share = _share(np.asarray(load, np.float64), resolve_alpha(load[None], alpha), top_k)
     return share, log_odds(share, top_k)
 
 

@@ -1,0 +1,15 @@
+"""The structure of routing: loads, pairs of experts, maps of layers, blocks and paths.
+
+load_balance
+    How evenly the experts of a layer are loaded.
+coactivation, coactivation_null, coactivation_scores
+    Which experts of a layer are chosen together more often than their loads imply.
+profiles
+    Correlations and divergences of profiles: rows, loads, layers.
+layer_map
+    The dependence of every pair of layers.
+biclusters
+    Blocks of source and target states, their stability and the share of information that they explain.
+paths, route_graph
+    The most probable paths of the chain, and the chain as a layered graph.
+"""

@@ -1,4 +1,4 @@
-"""Blocks of source states that lead to blocks of target states, by spectral co-clustering.
+"""Blocks of source states and of target states with high lift, by spectral co-clustering.
 
 Blocks are always found, in noise too: read `share_of_mi` beside `null_share`, and the labels beside
 `stability`. Nothing here is a test.
@@ -16,6 +16,7 @@ from sklearn.metrics import adjusted_rand_score
 from threadpoolctl import ThreadpoolController
 
 from routestat.errors import RoutestatError
+from routestat.inference.base.resampling import group_resamples
 from routestat.inference.base.tables import lift, read_only, whole_counts
 from routestat.inference.information.mutual_information import mutual_information
 
@@ -29,13 +30,13 @@ _PATEFIELD_UP_TO = 10**9  # scipy's sampler overruns its integers somewhere abov
 class Blocks:
     """Row and column blocks of one transition table.
 
-    Blocks are numbered by falling token share. Row block b and column block b were found together for
+    Blocks are numbered by descending token share. Row block b and column block b were found together for
     b < `n_paired`; blocks of rows alone or columns alone come after.
 
     Attributes
     ----------
     n_blocks, matrix : int, str
-        What was asked for.
+        As requested.
     n_row_blocks, n_column_blocks, n_paired : int
         How many have rows, columns, both.
     row_labels, column_labels : ndarray [source], [target]
@@ -45,7 +46,7 @@ class Blocks:
     share_of_mi : float
         I(row block; column block) / I(source; target), both plug-in; NaN with a `reason`.
     method : str
-        How they were found, in words.
+        The method, in words.
     reason : str or None
         Why all states in use are in one block, if nothing could be fitted.
     """
@@ -64,13 +65,14 @@ class Blocks:
     reason: str | None = None
 
     def __post_init__(self) -> None:
+        """Make the arrays read-only."""
         for name in ("row_labels", "column_labels", "row_order", "column_order"):
             read_only(getattr(self, name))
 
 
 @dataclass(frozen=True, eq=False)
 class Stability:
-    """How alike the labels are when other documents are drawn: adjusted Rand indices, 1 when the same.
+    """Agreement of the labels over bootstraps of documents: adjusted Rand indices, 1 when equal.
 
     `ari` is the mean of `row_ari` and `column_ari`. Resamples share most of their tokens, so that blocks of
     noise score above zero too.
@@ -88,8 +90,8 @@ class Stability:
 class NullShare:
     """The share of MI that blocks explain on independent tables with the same margins.
 
-    `shares` is [draw]. The tables are drawn as if tokens were independent; documents that are about
-    different things can raise the share of pure noise above this.
+    `shares` is [draw]. The tables are drawn with independent tokens; documents of different
+    topics can raise the share of pure noise above this.
     """
 
     shares: NDArray[np.float64]
@@ -99,6 +101,7 @@ class NullShare:
     reason: str | None = None
 
     def __post_init__(self) -> None:
+        """Make the shares read-only."""
         read_only(self.shares)
 
 
@@ -111,20 +114,20 @@ def spectral_blocks(
     are put in an order that does not depend on their ids first, so relabelling them changes nothing but the
     labels' places.
 
-    The lift P(i, j) / (P(i) P(j)) gives every state the same voice. Where loads are uneven its few largest
-    entries are the chance cells of rare states, and planted blocks can be missed altogether; the counts,
-    which the method divides by the square roots of both margins, keep finding them.
+    The lift P(i, j) / (P(i) P(j)) gives every state equal weight. Where loads are uneven its few largest entries are
+    chance cells of rare states, and planted blocks can be missed; the counts, which the method divides by the
+    square roots of both margins, still find them.
 
     Parameters
     ----------
     table : array_like [source, target]
         Counts of tokens.
     n_blocks : int
-        Blocks to look for, ≥ 1; that many are found if the data has them or not.
+        Number of blocks, ≥ 1; that many are found whether the data have them or not.
     rng : numpy.random.Generator
-        Starts the k-means.
+        Seeds the k-means.
     matrix : {"lift", "counts"}
-        What is clustered.
+        The matrix that is clustered.
 
     Returns
     -------
@@ -134,7 +137,7 @@ def spectral_blocks(
     Raises
     ------
     RoutestatError
-        If `table` holds no counts, `n_blocks` < 1 or `matrix` is another word.
+        If `table` holds no counts, `n_blocks` < 1 or `matrix` is unknown.
 
     References
     ----------
@@ -217,22 +220,24 @@ def stability(
         reason = "a bootstrap needs at least 2 groups with tokens, there is 1"
     if reason is not None:
         return Stability(np.nan, np.nan, np.nan, 0, len(counts), reason)
-    scores = np.empty((n_resamples, 2))
-    for b in range(n_resamples):
-        weights = rng.multinomial(len(counts), np.full(len(counts), 1 / len(counts)))
-        again = spectral_blocks(np.tensordot(weights, counts, axes=1), blocks.n_blocks, rng, blocks.matrix)
-        scores[b] = (
-            _rand(blocks.row_labels, again.row_labels),
-            _rand(blocks.column_labels, again.column_labels),
-        )
-    row, column = scores.mean(axis=0).tolist()
+    scores = []
+    for resampled in group_resamples(counts, rng, n_resamples):
+        for table in resampled:
+            again = spectral_blocks(table.astype(np.int64), blocks.n_blocks, rng, blocks.matrix)
+            scores.append(
+                (
+                    _rand(blocks.row_labels, again.row_labels),
+                    _rand(blocks.column_labels, again.column_labels),
+                )
+            )
+    row, column = np.mean(scores, axis=0).tolist()
     return Stability((row + column) / 2, row, column, n_resamples, len(counts))
 
 
 def null_share(
     table: ArrayLike, n_blocks: int, rng: np.random.Generator, n_draws: int = 10, matrix: str = "lift"
 ) -> NullShare:
-    """Find blocks in independent tables with the margins of `table`, to show what noise gives.
+    """Find blocks in independent tables with the margins of `table`: the share that noise explains.
 
     Parameters
     ----------
@@ -248,7 +253,7 @@ def null_share(
     Returns
     -------
     NullShare
-        NaN with a `reason` where `table` itself allows no fit for want of states.
+        NaN with a `reason` where `table` itself has too few states for a fit.
 
     Raises
     ------
@@ -280,7 +285,7 @@ def null_share(
 
 
 def _unfit(used: NDArray[np.int64], bits: float, n_blocks: int) -> str | None:
-    """Why no blocks can be fitted to a table without empty rows and columns; None if they can."""
+    """Return why no blocks can be fitted to a table without empty rows and columns; None if they can."""
     if not used.size:
         return "the table is empty"
     if min(used.shape) < max(2, n_blocks):
@@ -294,13 +299,13 @@ def _unfit(used: NDArray[np.int64], bits: float, n_blocks: int) -> str | None:
 def _coclusters(
     used: NDArray[np.int64], n_blocks: int, rng: np.random.Generator, matrix: str
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Scikit-learn's row and column labels, whatever the order of the states."""
+    """Return scikit-learn's row and column labels, independent of the order of the states."""
     rows, columns = _canonical_order(used)
     ordered = used[np.ix_(rows, columns)]
     # Oversampling to the full width makes the randomised SVD exact, so that only k-means depends on `rng`.
     width = min(used.shape) if min(used.shape) <= _EXACT_SVD_UP_TO else None
     model = SpectralCoclustering(n_blocks, n_svd_vecs=width, random_state=int(rng.integers(2**31)))
-    # One thread: a reduction over threads adds in any order, and small tables gain nothing from more.
+    # One thread: sums over threads have no fixed order, and small tables gain nothing from more.
     with warnings.catch_warnings(), _threads().limit(limits=1):
         warnings.simplefilter("ignore")
         model.fit(lift(ordered) if matrix == "lift" else ordered.astype(np.float64))
@@ -310,7 +315,7 @@ def _coclusters(
 
 
 def _check_request(n_blocks: int, matrix: str) -> None:
-    """Refuse a number of blocks or a matrix that there is not."""
+    """Refuse a number of blocks below 1 or an unknown matrix."""
     if isinstance(n_blocks, bool) or not isinstance(n_blocks, int | np.integer) or n_blocks < 1:
         raise RoutestatError(f"n_blocks must be a whole number ≥ 1, got {n_blocks!r}")
     if matrix not in _MATRICES:
@@ -319,12 +324,12 @@ def _check_request(n_blocks: int, matrix: str) -> None:
 
 @cache
 def _threads() -> ThreadpoolController:
-    """The thread pools of this process; looking for them takes longer than a fit."""
+    """Return the thread pools of this process; finding them takes longer than a fit."""
     return ThreadpoolController()
 
 
 def _canonical_order(table: NDArray[np.int64]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """An order of rows and of columns that follows from the counts alone, not from the states' ids.
+    """Order rows and columns by the counts alone, independent of the states' ids.
 
     Colour refinement: states are ranked by the counts they share with ranked states of the other side.
     """
@@ -337,14 +342,14 @@ def _canonical_order(table: NDArray[np.int64]) -> tuple[NDArray[np.intp], NDArra
 
 
 def _ranks(coded: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Dense rank of each row as a multiset."""
+    """Rank each row as a multiset, densely."""
     return np.unique(np.sort(coded, axis=1), axis=0, return_inverse=True)[1].reshape(-1)
 
 
 def _canonical_numbers(
     used: NDArray[np.int64], rows: NDArray[np.int64], columns: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:
-    """Blocks numbered by falling token share, paired ones first, and how many are paired."""
+    """Renumber blocks by descending token share, paired ones first; also count the paired ones."""
     n = max(rows.max(initial=-1), columns.max(initial=-1)) + 1
     tokens = np.bincount(rows, used.sum(axis=1), n) + np.bincount(columns, used.sum(axis=0), n)
     heaviest = np.argsort(-tokens, kind="stable")
@@ -360,19 +365,19 @@ def _canonical_numbers(
 
 
 def _order(labels: NDArray[np.int64], tokens: NDArray[np.int64]) -> NDArray[np.int64]:
-    """States block by block, heaviest first, unused last."""
+    """Order states block by block, heaviest first, unused last."""
     return np.lexsort((-tokens, np.where(labels < 0, len(labels), labels)))
 
 
 def _rand(a: NDArray[np.int64], b: NDArray[np.int64]) -> float:
-    """Adjusted Rand index over the states that are in use in both."""
+    """Compute the adjusted Rand index over the states in use in both."""
     both = (a >= 0) & (b >= 0)
     return float(adjusted_rand_score(a[both], b[both]))
 
 
 def _counts(values: ArrayLike, name: str, n_axes: int) -> NDArray[np.int64]:
-    """Whole counts with `n_axes` axes."""
+    """Return whole counts with `n_axes` axes."""
     counts = whole_counts(values, name)
     if counts.ndim != n_axes:
-        raise RoutestatError(f"{name}: wanted {n_axes} axes, got shape {counts.shape}; reshape it")
+        raise RoutestatError(f"{name}: expected {n_axes} axes, got shape {counts.shape}; reshape it")
     return counts.astype(np.int64, copy=False)

@@ -1,7 +1,8 @@
-"""Which experts of one layer are chosen together more often than their loads alone would have it.
+"""Co-activation: experts of one layer that are chosen together more often than their loads imply.
 
-A token takes k experts without replacement, so experts of one layer are never independent: at even loads two of
-them meet (k-1)/k * E/(E-1) as often as p_i p_j says. The null is the conditional-Bernoulli law at the loads.
+A token has k experts without replacement, so experts of one layer are never independent: at even loads two of them
+occur together (k-1)/k * E/(E-1) times as often as p_i p_j. The null is the conditional-Bernoulli distribution at the
+loads.
 """
 
 import math
@@ -31,14 +32,14 @@ ENOUGH_PER_PAIR = 30
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Coactivation:
-    """How often two experts of one layer are chosen together, against the law of their loads.
+    """How often two experts of one layer are chosen together, against the expectation at their loads.
 
     Arrays are over pairs i < j in the order of `Alphabet(E, 2)`.
 
     Attributes
     ----------
     null : {"pooled", "documents"}
-        What was expected: see `coactivation`.
+        The null hypothesis; see `coactivation`.
     n_tokens, n_groups, n_experts, top_k : int
     experts : int array ``[pair, 2]``
     observed, expected : float arrays ``[pair]``
@@ -52,12 +53,12 @@ class Coactivation:
     p_clustered, log10_p_clustered, nu : float
         The second-order test of all pairs together.
     bits_plugin : float
-        KL divergence of the observed law of pairs (a random two of a token's experts) from the expected, in
-        bits. For k = 2 that is all that a state holds beyond the loads.
+        KL divergence of the observed distribution of pairs (a random two of a token's experts) from the expected, in
+        bits. For k = 2 this is all the information of a state beyond the loads.
     bits : Estimate
-        The same less its bias by the delete-group jackknife, with an interval around that.
+        The same without its bias by the delete-group jackknife, with its interval.
     reason, note : str or None
-        Why figures are NaN, and a caution about them.
+        Why values are NaN, and a caution about them.
     """
 
     null: str
@@ -94,9 +95,9 @@ def coactivation(
 ) -> Coactivation:
     """Test the co-activations of one layer against k of E without replacement at the observed loads.
 
-    A group's score is its own pairs less what the expected table has because of it: the expectation fitted with
-    it less that fitted without. To first order this is the influence function, T_g - n_g pi_ij - (d pi_ij /
-    d loads)(R_g - n_g loads); unlike that it leaves no bias of the fitted loads in the sum.
+    A group's score is its own pairs less its part of the expected table: the expectation fitted with it less that
+    fitted without it. To first order this is the influence function, T_g - n_g pi_ij - (d pi_ij /
+    d loads)(R_g - n_g loads); unlike it the sum has no bias by the fitted loads.
 
     Parameters
     ----------
@@ -106,21 +107,20 @@ def coactivation(
     inclusions : array_like ``[group, expert]``
         Tokens of the group that include the expert.
     tokens : array_like ``[group]``
-        Groups are taken as independent, tokens within one are not. Groups without tokens are dropped.
+        Groups are taken as independent, tokens within a group are not. Groups without tokens are dropped.
     top_k : int
     null : {"pooled", "documents"}
-        "pooled": the tokens of all documents together follow one conditional-Bernoulli law. Documents of
-        different topics break it even where each follows such a law itself: experts whose loads rise and fall
-        together meet too often. "documents": each group follows its own law, sum of n_g pi_ij(loads_g), so that
-        what is left is choice within a group. A group that bundles several documents hides some of their
-        differences, and what those do then counts as co-activation. The correction for the loads fitted in each
-        group takes its tokens as independent given its loads, and is to order 1/n_g; at 5 % the test rejects
-        3 to 5 % with 40 % of the tokens repeated as well, and in groups of 12 tokens.
+        "pooled": the tokens of all documents together follow one conditional-Bernoulli distribution. Documents of
+        different topics violate it even where each follows such a distribution itself: experts whose loads vary
+        together co-occur too often. "documents": each group has its own distribution, sum of n_g pi_ij(loads_g), so
+        that co-activation is measured within groups. In a group of several documents some of their differences
+        count as co-activation. The correction for the loads fitted in each group takes its tokens as independent
+        given its loads, and is of order 1/n_g; at 5 % the test rejects 3 to 5 %, also with 40 % of the tokens
+        repeated and in groups of 12 tokens.
     level : float
         Of the interval of `bits`.
     documents : int, optional
-        How many documents the tokens are of. Where each has one token nothing is within documents, and against
-        "documents" there is no figure.
+        Number of documents. Where each has one token there is no "documents" null.
 
     Returns
     -------
@@ -137,7 +137,7 @@ def coactivation(
     Chen, Dempster & Liu (1994), Biometrika 81; Efron & Stein (1981), Ann. Stat. 9; Smyth (2004), SAGMB 3.
     """
     if null not in NULLS:
-        raise RoutestatError(f"null: wanted 'pooled' or 'documents', got {null!r}; pick one")
+        raise RoutestatError(f"null: expected 'pooled' or 'documents', got {null!r}; pick one")
     cells, loads, size = _checked(pairs, inclusions, tokens, top_k)
     total, n, n_experts = cells.sum(axis=0, dtype=np.int64), int(size.sum()), loads.shape[1]
     reason = _why_untestable(loads, size, top_k)
@@ -165,10 +165,10 @@ def coactivation(
 
 
 def pairs_of_states(states: ArrayLike, alphabet: Alphabet) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Pairs ``[group, pair]`` and inclusions ``[group, expert]`` of counts ``[group, state]``."""
+    """Compute pairs ``[group, pair]`` and inclusions ``[group, expert]`` from counts ``[group, state]``."""
     counts = whole_counts(states, "states").astype(np.int64)
     if counts.ndim != 2 or counts.shape[1] != alphabet.size:
-        raise RoutestatError(f"states: wanted [group, {alphabet.size} states], got shape {counts.shape}")
+        raise RoutestatError(f"states: expected [group, {alphabet.size} states], got shape {counts.shape}")
     member = alphabet.membership.astype(np.int64)
     first, second = np.triu_indices(alphabet.n_experts, 1)
     return counts @ (member[:, first] * member[:, second]), counts @ member
@@ -193,7 +193,7 @@ def _described(
 
 
 def _few_counts(total: Floats, expected: Floats) -> str | None:
-    """A caution where the jackknife no longer takes out the bias of `bits`."""
+    """Return a caution where the jackknife no longer removes the bias of `bits`."""
     each = total.sum() / max(int(np.count_nonzero(expected > 0)), 1)
     if each >= ENOUGH_PER_PAIR:
         return None
@@ -228,7 +228,7 @@ def _why_untestable(loads: Floats, size: Floats, top_k: int) -> str | None:
 def _checked(
     pairs: ArrayLike, inclusions: ArrayLike, tokens: ArrayLike, top_k: int
 ) -> tuple[NDArray[np.integer], Floats, Floats]:
-    """The input without groups that hold no tokens, if its parts agree."""
+    """Return the input without groups that hold no tokens, if its parts agree."""
     cells, loads = whole_counts(pairs, "pairs"), whole_counts(inclusions, "inclusions").astype(np.int64)
     size = whole_counts(tokens, "tokens").astype(np.int64)
     n_experts = loads.shape[-1]

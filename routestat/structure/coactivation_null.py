@@ -1,8 +1,7 @@
-"""How often two experts of a layer are expected together, and how much of that each group of documents causes.
+"""Expected pairs of experts of a layer under both nulls, and each group's part of them.
 
-Both nulls yield, for expert i = 0, 1, ..., the pairs (i, j > i): the tokens expected ``[pair]``, each group's
-part ``[group, pair]``, and the variance that independent tokens would have ``[pair]``. A group's pairs less its
-part is its score.
+Both nulls yield, for expert i = 0, 1, ..., the pairs (i, j > i): the expected tokens ``[pair]``, each group's part
+``[group, pair]``, and the variance of independent tokens ``[pair]``. A group's score is its pairs less its part.
 """
 
 from collections.abc import Iterator
@@ -10,6 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 from scipy import linalg
 
+from routestat.inference.base.chunks import chunks
 from routestat.inference.base.tables import Floats
 from routestat.inference.conditional_bernoulli.distribution import (
     fit_log_weights,
@@ -17,25 +17,24 @@ from routestat.inference.conditional_bernoulli.distribution import (
     pair_rows,
 )
 
-Rows = Iterator[tuple[Floats, Floats, Floats]]
+PairRows = Iterator[tuple[Floats, Floats, Floats]]
 
-CELLS_AT_ONCE = 4_000_000
 # Directions in which a group's curvature is measured, and how far, in standard errors of its loads: short
 # enough that they stay between 0 and 1, long enough that the second difference has eight digits.
 _DIRECTIONS, _STEP = 4, 0.05
 
 
-def pooled_pairs(inclusions: Floats, tokens: Floats, top_k: int) -> Rows:
-    """One conditional-Bernoulli law at the loads of all groups together.
+def pooled_pairs(inclusions: Floats, tokens: Floats, top_k: int) -> PairRows:
+    """Expect pairs by one conditional-Bernoulli distribution at the loads of all groups together.
 
     A group's part is the expectation fitted with it less that fitted without: n pi_ij - n_-g pi_ij,-g. To first
-    order that is n_g pi_ij + (d pi_ij / d loads)(R_g - n_g loads), the influence function; the second order
-    makes the sum of the scores free of the bias that fitted loads bring.
+    order that is n_g pi_ij + (d pi_ij / d loads)(R_g - n_g loads), the influence function; with the
+    second order the sum of the scores has no bias by the fitted loads.
 
     Parameters
     ----------
     inclusions
-        R `[group, expert]`, tokens that include each.
+        R `[group, expert]`, tokens with each expert.
     tokens
         n_g `[group]`, above zero, for two groups or more.
     """
@@ -47,12 +46,12 @@ def pooled_pairs(inclusions: Floats, tokens: Floats, top_k: int) -> Rows:
         yield n * row[0], own, n * _variance(row[0], shares[0], i)
 
 
-def within_pairs(inclusions: Floats, tokens: Floats, top_k: int) -> Rows:
-    """Every group by the law of its own loads: n_g pi_ij(R_g / n_g), less the bias of loads that were fitted.
+def within_pairs(inclusions: Floats, tokens: Floats, top_k: int) -> PairRows:
+    """Expect pairs by each group's own loads: n_g pi_ij(R_g / n_g), less the bias of fitted loads.
 
     With C the covariance of one token's inclusions and H the curvature of pi_ij in the loads, pi_ij of fitted
     loads is too large by tr(H C) / 2n_g, the tokens of a group taken as independent given its loads. The trace
-    is the mean of v'Hv over v = C^(1/2) z with z of random signs; here rows of a Hadamard matrix, dealt to the
+    is the mean of v'Hv over v = C^(1/2) z with z of random signs; here rows of a Hadamard matrix, assigned to the
     groups in turn, whose mean is exact (Hutchinson 1990).
     """
     shares = inclusions / tokens[:, None]
@@ -64,10 +63,10 @@ def within_pairs(inclusions: Floats, tokens: Floats, top_k: int) -> Rows:
 
 
 def _variance(pair: Floats, shares: Floats, i: int) -> Floats:
-    """Variance `[..., pair]` of one token's pair i, j > i beyond what i and j themselves explain.
+    """Compute the variance `[..., pair]` of one token's pair i, j > i beyond the inclusions of i and j.
 
     That of the indicator less its projections on the two inclusions, pi_ij (1 + pi_ij) - pi_ij**2 (1/pi_i +
-    1/pi_j): never negative, as pi_ij <= pi_i pi_j under the law. The other experts explain next to nothing.
+    1/pi_j): never negative, as pi_ij <= pi_i pi_j here. The other experts explain almost nothing.
     """
     mine, others = shares[..., i, None], shares[..., i + 1 :]
     product = mine * others
@@ -76,21 +75,19 @@ def _variance(pair: Floats, shares: Floats, i: int) -> Floats:
 
 
 def _signed_roots(shares: Floats, top_k: int) -> Floats:
-    """C^(1/2) z `[direction, group, expert]` for the law of each group's loads `[group, expert]`."""
+    """Compute C^(1/2) z `[direction, group, expert]` for each group's loads `[group, expert]`."""
     groups, n_experts = shares.shape
     signs = linalg.hadamard(1 << (n_experts - 1).bit_length()).astype(np.float64)
     turn = np.arange(groups)[:, None] * _DIRECTIONS + np.arange(_DIRECTIONS)
     signs = signs[turn % len(signs), :n_experts]
     roots = np.empty_like(signs)
-    at_once = max(1, CELLS_AT_ONCE // n_experts**2)
-    for first in range(0, groups, at_once):
-        part = slice(first, first + at_once)
+    for part in chunks(groups, n_experts**2):
         p = shares[part]
         covariance = pair_probabilities(fit_log_weights(p, top_k), top_k) - p[:, :, None] * p[:, None, :]
         values, vectors = np.linalg.eigh(covariance)
         scaled = np.sqrt(np.maximum(values, 0.0))[:, None, :] * (signs[part] @ vectors)
         roots[part] = scaled @ vectors.swapaxes(1, 2)
-    # Loads that are 0 or 1, and their sum, must not move at all, not even by rounding.
+    # Loads of 0 or 1, and their sum, must not change, not even by rounding.
     free = (shares > 0) & (shares < 1)
     roots = np.where(free[:, None, :], roots, 0.0)
     mean = roots.sum(axis=2, keepdims=True) / np.maximum(free.sum(axis=1), 1)[:, None, None]

@@ -1,4 +1,4 @@
-"""Scores of pairs of experts over groups of documents: how far, how sure, and how much in bits."""
+"""Scores of pairs of experts over groups of documents, and their divergence in bits."""
 
 import math
 from dataclasses import dataclass
@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 from routestat.inference.base.estimate import Estimate, sandwich_variance
 from routestat.inference.base.jackknife import jackknife
 from routestat.inference.base.tables import Floats
-from routestat.structure.coactivation_null import Rows
+from routestat.structure.coactivation_null import PairRows
 
 
 @dataclass(frozen=True, eq=False)
 class PairScores:
-    """What all rows of pairs come to: `kl` and `kl_without` ``[group]`` in nats."""
+    """Sums over all rows of pairs; `kl` and `kl_without` ``[group]`` are in nats."""
 
     expected: Floats
     z: Floats
@@ -23,11 +23,11 @@ class PairScores:
     kl_without: Floats
 
 
-def pair_scores(cells: NDArray[np.integer], rows: Rows, share: Floats) -> PairScores:
-    """Go through the pairs of one expert at a time: all at once are too many where experts are."""
+def pair_scores(cells: NDArray[np.integer], rows: PairRows, share: Floats) -> PairScores:
+    """Sum over the pairs of one expert at a time, because all pairs of many experts need too much memory."""
     groups, start = len(cells), 0
     gram, columns = np.zeros((groups, groups)), []
-    # With and without each group: sums of o log(o/e), of o and of e, from which the divergences.
+    # With and without each group: sums of o log(o/e), of o and of e, which give the divergences.
     parts = np.zeros((3, groups + 1))
     for e, own, variance in rows:
         t = cells[:, start : start + e.size].astype(np.float64)
@@ -48,11 +48,11 @@ def pair_scores(cells: NDArray[np.integer], rows: Rows, share: Floats) -> PairSc
 
 
 def _moderated(total: Floats, spread: Floats, variance: Floats) -> Floats:
-    """Scores `[pair]` in standard errors; NaN where they cannot vary.
+    """Return scores `[pair]` in standard errors; NaN where they cannot vary.
 
     Half of the squared error is the pair's own spread over groups, half that of independent tokens times the
-    design effect that the pairs have on average, as in Smyth's moderated t. A pair that is seldom seen has
-    groups that agree, on nothing: by its own spread alone it is found at p < 0.001 ten times too often.
+    design effect that the pairs have on average, as in Smyth's moderated t. By its own spread alone
+    a rare pair reaches p < 0.001 ten times too often, because most of its groups agree on zero.
     """
     known = variance > 1e-12
     if not known.any():
@@ -63,6 +63,6 @@ def _moderated(total: Floats, spread: Floats, variance: Floats) -> Floats:
 
 
 def divergence_interval(scores: PairScores, size: Floats, level: float) -> Estimate:
-    """The delete-group jackknife of the divergence, in bits."""
+    """Estimate the divergence in bits by the delete-group jackknife."""
     unit = math.log(2.0)
     return jackknife(scores.kl / unit, scores.kl_without / unit, size, level)

@@ -1,4 +1,4 @@
-"""The layer × layer map: how much every layer says of every other, one pair of layers at a time."""
+"""The layer × layer map: the dependence of every pair of layers, one pair at a time."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -27,7 +27,7 @@ _MATRICES = (
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class LayerMap:
-    """What layers say of each other, matrices ``[layer, layer]``; symmetric, NaN where a pair was not given.
+    """The dependence of layers, matrices ``[layer, layer]``; symmetric, NaN where a pair was not given.
 
     Attributes
     ----------
@@ -35,17 +35,17 @@ class LayerMap:
         Names of rows and columns.
     mi_bits, mi_bits_low, mi_bits_high, mi_bits_plugin
         Mutual information in bits: delete-group jackknife, its 95 % interval, plug-in. The diagonal of the
-        first and last is the layer's entropy, which is its information on itself (Miller-Madow and plug-in).
+        first and last is the layer's entropy (Miller-Madow and plug-in).
         In the expert view information is that of a random expert at either end.
     cramers_v_corrected, design_effect
-        Effect size after Bergsma with tokens / design effect, and that; NaN on the diagonal and in the expert
-        view, which has neither.
+        Bergsma's effect size with tokens / design effect, and the design effect; NaN on the diagonal and in the
+        expert view.
     p_clustered, log10_p_clustered, log10_q_clustered
         Second-order clustered test, and after Benjamini and Hochberg over all pairs of the map.
     reasons : dict of (int, int) to str
-        Why a pair's figures are NaN.
+        Why a pair's values are NaN.
     scarce : dict of (int, int) to Scarcity
-        Whether a pair's table has tokens enough for its width.
+        Whether a pair's table has enough tokens for its width.
     """
 
     layers: tuple[int, ...]
@@ -68,15 +68,15 @@ def layer_map(
     top_k: Mapping[int, int] | None = None,
     level: float = 0.95,
 ) -> LayerMap:
-    """Go through pairs of layers, keeping a few numbers of each and never two tables.
+    """Measure the dependence of pairs of layers, with one table in memory at a time.
 
     Parameters
     ----------
     pair_tables : mapping or iterable of ((source layer, target layer), table ``[group, source, target]``)
-        Give a generator where the tables together would not fit in memory. A pair is given once, either way
-        round; groups are independent, tokens within one are not.
+        Give a generator where the tables together would not fit in memory. A pair is given once, in either
+        direction; groups are taken as independent, tokens within a group are not.
     layers : sequence of int, optional
-        Rows and columns of the map, in this order; as they come unless told otherwise (then sorted).
+        Rows and columns of the map, in this order; all given ones, sorted, by default.
     top_k : mapping of layer to experts per token, optional
         The expert view: a token is in k·k cells of a table. None for tables of states.
     level : float
@@ -90,16 +90,16 @@ def layer_map(
     found: dict[tuple[int, int], dict[str, float]] = {}
     selves: dict[int, tuple[float, float]] = {}
     reasons: dict[tuple[int, int], str] = {}
-    said: dict[tuple[int, int], Scarcity] = {}
+    scarce: dict[tuple[int, int], Scarcity] = {}
     wanted = None if layers is None else set(layers)
     items = pair_tables.items() if isinstance(pair_tables, Mapping) else pair_tables
     for (source, target), table in items:
         _check_pair(source, target, found, wanted)
         tables = np.asarray(table)
-        found[source, target], reason = _figures(tables, source, target, top_k, level)
+        found[source, target], reason = _pair_statistics(tables, source, target, top_k, level)
         slots = 1 if top_k is None else top_k[source] * top_k[target]
         effect = found[source, target].get("design_effect", 1.0)
-        said[source, target] = scarcity(tables.sum(axis=0, dtype=np.int64), slots, effect)
+        scarce[source, target] = scarcity(tables.sum(axis=0, dtype=np.int64), slots, effect)
         if reason:
             reasons[source, target] = reason
         # In the expert view each inclusion is counted once for every expert at the other end.
@@ -109,14 +109,14 @@ def layer_map(
                 margin = tables.sum(axis=axes, dtype=np.int64) // times
                 selves[layer] = entropy(margin), entropy(margin, "plugin")
     order = tuple(sorted(selves)) if layers is None else tuple(layers)
-    return LayerMap(layers=order, reasons=reasons, scarce=said, **_matrices(order, found, selves))
+    return LayerMap(layers=order, reasons=reasons, scarce=scarce, **_matrices(order, found, selves))
 
 
 def without_diagonal(matrix: ArrayLike) -> Floats:
-    """The matrix with NaN on its diagonal, where a thing is compared with itself and outshines all else."""
+    """Return the matrix with NaN on its diagonal, where an item is compared with itself."""
     values = np.array(matrix, dtype=np.float64)
     if values.ndim != 2 or values.shape[0] != values.shape[1]:
-        raise RoutestatError(f"matrix: wanted as many rows as columns, got shape {values.shape}")
+        raise RoutestatError(f"matrix: expected as many rows as columns, got shape {values.shape}")
     np.fill_diagonal(values, np.nan)
     return read_only(values)
 
@@ -129,11 +129,13 @@ def _check_pair(
     if (source, target) in found or (target, source) in found:
         raise RoutestatError(f"layers {source} and {target} came twice; give each pair once")
     if wanted is not None and not {source, target} <= wanted:
-        raise RoutestatError(f"layers {source} and {target} are not both among those asked for; leave it out")
+        raise RoutestatError(
+            f"layers {source} and {target} are not both among the layers of the map; leave the pair out"
+        )
 
 
-def _figures(
-    tables: NDArray, source: int, target: int, top_k: Mapping[int, int] | None, level: float
+def _pair_statistics(
+    tables: NDArray[np.integer], source: int, target: int, top_k: Mapping[int, int] | None, level: float
 ) -> tuple[dict[str, float], str | None]:
     information = (
         mutual_information_interval(tables, level)

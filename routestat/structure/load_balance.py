@@ -1,4 +1,4 @@
-"""How evenly the experts of one router are loaded, with intervals that are right on dependent tokens."""
+"""How evenly the experts of one router are loaded, with intervals that allow for dependent tokens."""
 
 from dataclasses import dataclass
 
@@ -34,12 +34,11 @@ class Balance:
     coefficient_of_variation : float
         Standard deviation of the loads (divisor n: the experts are all there are) over their mean.
     dead_experts : tuple of int
-        Experts with a count of zero in these tokens; a longer trace may yet use them. Empty when there were
-        no tokens, because then nothing was seen to be unused.
+        Experts with a count of zero in these tokens; a longer trace may use them. Empty when there were no tokens.
     n_tokens, n_groups, top_k : int
         Tokens; groups that hold at least one token; experts per token.
     reason : str or None
-        Why figures are NaN, if they are.
+        Why values are NaN, if they are.
     """
 
     load: NDArray[np.float64]
@@ -57,6 +56,7 @@ class Balance:
     reason: str | None = None
 
     def __post_init__(self) -> None:
+        """Make the arrays read-only."""
         for name in ("load", "share", "load_low", "load_high"):
             read_only(getattr(self, name))
 
@@ -124,7 +124,7 @@ def load_balance(counts: ArrayLike, tokens: ArrayLike, top_k: int) -> Balance:
 def _checked(
     counts: ArrayLike, tokens: ArrayLike, top_k: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:
-    """The input as whole numbers that agree with one another."""
+    """Return the input as whole numbers that agree with one another."""
     counts, tokens = _whole(counts, "counts", 2), _whole(tokens, "tokens", 1)
     if len(counts) != len(tokens):
         raise RoutestatError(

@@ -1,4 +1,4 @@
-"""Dominant routes: the k best paths of a chain over layers, and the chain drawn as a layered graph."""
+"""Dominant paths: the k most probable paths of a chain over layers."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,18 +17,18 @@ _LOWEST_LOG2 = 1075  # the smallest positive double is 2**-1074
 
 @dataclass(frozen=True, eq=False)
 class Paths:
-    """The most probable paths of a chain, best first; what the chain says, not what was counted.
+    """The most probable paths of a chain, best first, with the chain's probabilities, not observed frequencies.
 
     Attributes
     ----------
     states : ndarray [path, layer]
-        The state taken at each layer of the chain.
+        The state at each layer of the chain.
     log2_probability : ndarray [path]
         log2 of the probability of the whole path.
     probability : ndarray [path]
         The same as a probability; 0.0 where that is below 2**-1074.
     n_requested : int
-        How many were asked for; fewer rows mean that no more have positive probability.
+        The requested number; there are fewer rows where no more paths have positive probability.
     """
 
     states: NDArray[np.int64]
@@ -37,6 +37,7 @@ class Paths:
     n_requested: int
 
     def __post_init__(self) -> None:
+        """Make the arrays read-only."""
         for name in ("states", "log2_probability", "probability"):
             read_only(getattr(self, name))
 
@@ -51,9 +52,9 @@ def k_best_paths(initial: ArrayLike, transitions: Sequence[ArrayLike], n_paths: 
     Parameters
     ----------
     initial : array_like [state]
-        Law of the state at the first layer.
+        Distribution of the state at the first layer.
     transitions : sequence of array_like [source, target]
-        One matrix of P(target | source) per gap. A row of zeros marks a source that leads nowhere.
+        One matrix of P(target | source) per gap. A row of zeros marks a source without a successor.
     n_paths : int
         How many paths, ≥ 1.
 
@@ -65,7 +66,7 @@ def k_best_paths(initial: ArrayLike, transitions: Sequence[ArrayLike], n_paths: 
     Raises
     ------
     RoutestatError
-        If the matrices do not chain, hold no probabilities, or `n_paths` < 1.
+        If the matrices do not form a chain, hold no probabilities, or `n_paths` < 1.
 
     References
     ----------
@@ -99,7 +100,7 @@ def k_best_paths(initial: ArrayLike, transitions: Sequence[ArrayLike], n_paths: 
 def _advance(
     score: NDArray[np.int64], rank: NDArray[np.int64], matrix: NDArray[np.int64], n_paths: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """One layer on: best prefixes per target.
+    """Extend the best prefixes by one layer.
 
     `score` and `rank` are [state, slot], best slot first; `rank` is the lexicographic rank of the prefix
     among all kept. Returns `score`, `rank` and the back-pointers `source`, `slot`, all [target, slot].
@@ -108,8 +109,8 @@ def _advance(
     by_name = np.argsort(rank[:, 0])
     heads = _sum(score[by_name, 0], matrix[by_name].T)
     leaders = by_name[np.argsort(-heads, axis=1, kind="stable")[:, :n_paths]]
-    # Slot s of the p-th best source comes after s prefixes of its own and the heads of p others: where that
-    # makes n_paths it need not be looked at.
+    # Slot s of the p-th best source follows s prefixes of its own and the heads of p others: with n_paths of these
+    # it cannot be among the best.
     places, slots = np.indices((leaders.shape[1], score.shape[1])).reshape(2, -1)
     near = places + slots < n_paths
     source, slot = leaders[:, places[near]], np.broadcast_to(slots[near], (n_targets, near.sum()))
@@ -123,11 +124,11 @@ def _advance(
 
 
 def _first(score: NDArray[np.int64], rank: NDArray[np.int64], n: int) -> NDArray[np.intp]:
-    """Indices of the first `n` of each row by falling score, then rising rank."""
+    """Return the indices of the first `n` of each row by descending score, then ascending rank."""
     if score.shape[1] > n:
         near = np.argpartition(-score, n - 1, axis=1)[:, :n]
         last = np.take_along_axis(score, near[:, -1:], axis=1)
-        # A tie across the cut must go by rank, which the partition does not know; impossibles may go anyhow.
+        # A tie across the cut is resolved by rank, which the partition ignores; impossible prefixes do not matter.
         if not ((score >= last).sum(axis=1, keepdims=True) > n)[last > _FLOOR].any():
             key = (np.take_along_axis(rank, near, axis=1), -np.take_along_axis(score, near, axis=1))
             return np.take_along_axis(near, np.lexsort(key, axis=1), axis=1)
@@ -135,14 +136,14 @@ def _first(score: NDArray[np.int64], rank: NDArray[np.int64], n: int) -> NDArray
 
 
 def _sum(a: NDArray[np.int64], b: NDArray[np.int64]) -> NDArray[np.int64]:
-    """a + b where both are possible; two impossibles just fit in 64 bits, three would not."""
+    """Add where both are possible; two impossible values just fit in 64 bits, three would not."""
     total = a + b
     total[total < _FLOOR] = _IMPOSSIBLE
     return total
 
 
 def _fixed_log2(probabilities: NDArray[np.float64], scale: float) -> NDArray[np.int64]:
-    """log2 as a whole number of 1/`scale` bits."""
+    """Compute log2 as a whole number of 1/`scale` bits."""
     positive = probabilities > 0
     logs = np.log2(probabilities, out=np.zeros_like(probabilities), where=positive)
     return np.where(positive, np.rint(logs * scale).astype(np.int64), _IMPOSSIBLE)
@@ -151,7 +152,7 @@ def _fixed_log2(probabilities: NDArray[np.float64], scale: float) -> NDArray[np.
 def path_log2_probability(
     initial: ArrayLike, transitions: Sequence[ArrayLike], paths: ArrayLike
 ) -> NDArray[np.float64]:
-    """Give log2 of the chain's probability of each path; n_tokens · 2**this is its expected count.
+    """Compute log2 of the chain's probability of each path; n_tokens · 2**this is its expected count.
 
     Parameters
     ----------
@@ -168,7 +169,7 @@ def path_log2_probability(
     Raises
     ------
     RoutestatError
-        If the chain is unsound or a state is not in it.
+        If the chain is invalid or a state is not in it.
     """
     first, matrices = _checked_chain(initial, transitions)
     states = np.asarray(paths)
@@ -185,7 +186,7 @@ def path_log2_probability(
 def _log2_of(
     first: NDArray[np.float64], matrices: list[NDArray[np.float64]], states: NDArray[np.int64]
 ) -> NDArray[np.float64]:
-    """`path_log2_probability` of arrays that are known to be sound."""
+    """Compute `path_log2_probability` of arrays that were checked."""
     factors = [first[states[:, 0]]]
     factors += [matrix[states[:, i], states[:, i + 1]] for i, matrix in enumerate(matrices)]
     product = np.stack(factors)
@@ -193,12 +194,12 @@ def _log2_of(
 
 
 def chain_marginals(initial: ArrayLike, transitions: Sequence[ArrayLike]) -> list[NDArray[np.float64]]:
-    """Give the chain's law of the state at each layer, a list of [state].
+    """Compute the marginal distribution of the state at each layer, a list of [state].
 
     Raises
     ------
     RoutestatError
-        If the chain is unsound.
+        If the chain is invalid.
     """
     first, matrices = _checked_chain(initial, transitions)
     distributions = [first]
@@ -210,7 +211,7 @@ def chain_marginals(initial: ArrayLike, transitions: Sequence[ArrayLike]) -> lis
 def _checked_chain(
     initial: ArrayLike, transitions: Sequence[ArrayLike]
 ) -> tuple[NDArray[np.float64], list[NDArray[np.float64]]]:
-    """The chain as arrays of probabilities whose shapes agree."""
+    """Return the chain as arrays of probabilities whose shapes agree."""
     first = np.asarray(initial, dtype=np.float64)
     if first.ndim != 1 or not _is_distribution(first):
         raise RoutestatError(

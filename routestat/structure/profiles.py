@@ -1,8 +1,8 @@
-"""Profiles compared with one another: rows of a transition, loads of domains, depths of a model.
+"""Correlations and divergences of profiles: rows of a transition, loads by domain, layers of a model.
 
-A profile is a list of numbers whose places mean the same in all that are compared: the targets that the sources
-of one transition lead to, the experts of one layer under different domains. Experts of two layers share no
-labels, so layers are compared by what no naming changes: their sorted loads.
+A profile is a list of numbers whose places mean the same in all profiles: the targets of one transition, the experts
+of one layer under different domains. Experts of two layers share no labels, so layers are compared by their sorted
+loads, which are invariant to relabelling.
 """
 
 import math
@@ -14,23 +14,22 @@ from numpy.typing import ArrayLike
 from scipy import stats
 
 from routestat.errors import RoutestatError
+from routestat.inference.base.chunks import chunks
 from routestat.inference.base.tables import Floats, numbers, read_only
 from routestat.inference.information.divergence import batch_divergence
 
-PAIRS_AT_ONCE = 1 << 21
-
 
 def profile_matrix(profiles: ArrayLike, method: str = "pearson", diagonal: bool = True) -> Floats:
-    """Every profile against every other, ``[profile, profile]``.
+    """Compare every profile with every other, ``[profile, profile]``.
 
     Parameters
     ----------
     profiles : array_like ``[profile, place]``
         Finite numbers, two places or more; counts or shares for "jensen-shannon".
     method : {"pearson", "spearman", "kendall", "jensen-shannon"}
-        Correlations (Kendall's is tau-b), or the divergence in bits: 0 alike, 1 nothing in common.
+        Correlations (Kendall's is tau-b), or the divergence in bits: 0 equal, 1 disjoint.
     diagonal : bool
-        Whether to keep what a profile is to itself (1, or 0 bits); NaN if not.
+        Whether to keep the diagonal (1, or 0 bits); NaN if not.
 
     Returns
     -------
@@ -44,10 +43,10 @@ def profile_matrix(profiles: ArrayLike, method: str = "pearson", diagonal: bool 
         For other shapes, NaN, infinity, an unknown method, or negative numbers where shares are wanted.
     """
     if method not in _METHODS:
-        raise RoutestatError(f"method: wanted one of {', '.join(_METHODS)}, got {method!r}; pick one")
+        raise RoutestatError(f"method: expected one of {', '.join(_METHODS)}, got {method!r}; pick one")
     rows = _checked(profiles)
     if method == "jensen-shannon" and (rows < 0).any():
-        raise RoutestatError("profiles: wanted counts or shares of zero or more, got a negative number")
+        raise RoutestatError("profiles: expected counts or shares of zero or more, got a negative number")
     defined = rows.any(axis=1) if method == "jensen-shannon" else np.ptp(rows, axis=1) > 0
     matrix = np.full((len(rows), len(rows)), np.nan)
     matrix[np.ix_(defined, defined)] = _METHODS[method](rows[defined])
@@ -57,7 +56,7 @@ def profile_matrix(profiles: ArrayLike, method: str = "pearson", diagonal: bool 
 
 
 def sorted_loads(loads: Iterable[ArrayLike], places: int | None = None) -> Floats:
-    """Loads of layers ``[layer, expert]`` as profiles without labels ``[layer, place]``: shares, heaviest first.
+    """Sort the loads of layers ``[layer, expert]`` to profiles without labels ``[layer, place]``, largest first.
 
     Parameters
     ----------
@@ -77,7 +76,7 @@ def sorted_loads(loads: Iterable[ArrayLike], places: int | None = None) -> Float
 
 def _pearson(rows: Floats) -> Floats:
     centred = rows - rows.mean(axis=1, keepdims=True)
-    # Scaled first, so that squares of tiny or huge numbers stay within floats.
+    # Scaled first, so that squares of tiny or huge numbers do not overflow or underflow.
     centred /= np.abs(centred).max(axis=1, keepdims=True)
     centred /= np.sqrt((centred**2).sum(axis=1, keepdims=True))
     return np.clip(centred @ centred.T, -1.0, 1.0)
@@ -88,13 +87,12 @@ def _spearman(rows: Floats) -> Floats:
 
 
 def _kendall(rows: Floats) -> Floats:
-    """Tau-b: concordant less discordant pairs of places, over the root of the pairs untied in each."""
+    """Compute tau-b: concordant less discordant pairs of places, over the root of the pairs untied in each."""
     n, places = rows.shape
     first, second = np.triu_indices(places, 1)
     ranks = stats.rankdata(rows, axis=1)
-    total, at_once = np.zeros((n, n)), max(1, PAIRS_AT_ONCE // max(1, n))
-    for start in range(0, first.size, at_once):
-        part = slice(start, start + at_once)
+    total = np.zeros((n, n))
+    for part in chunks(first.size, n):
         signs = np.sign(ranks[:, first[part]] - ranks[:, second[part]])
         total += signs @ signs.T
     untied = np.sqrt(np.diag(total))
@@ -124,14 +122,16 @@ def _checked(profiles: ArrayLike) -> Floats:
         rows = np.asarray(profiles, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise RoutestatError(
-            "profiles: wanted numbers [profile, place]; make rows of equal length"
+            "profiles: expected numbers [profile, place]; make rows of equal length"
         ) from error
     if rows.ndim != 2 or rows.shape[1] < 2:
         raise RoutestatError(
-            f"profiles: wanted [profile, place] of two places or more, got shape {rows.shape}"
+            f"profiles: expected [profile, place] of two places or more, got shape {rows.shape}"
         )
     if not np.isfinite(rows).all():
-        raise RoutestatError("profiles: wanted finite numbers, got NaN or infinity; drop those places in all")
+        raise RoutestatError(
+            "profiles: expected finite numbers, got NaN or infinity; drop those places in all"
+        )
     return rows
 
 
@@ -139,7 +139,7 @@ COEFFICIENTS = {"pearson": stats.pearsonr, "spearman": stats.spearmanr, "kendall
 
 
 def correlate(a: ArrayLike, b: ArrayLike, method: str = "pearson") -> float:
-    """The correlation of two profiles: Pearson's r, Spearman's rho or Kendall's tau-b.
+    """Correlate two profiles by Pearson's r, Spearman's rho or Kendall's tau-b.
 
     For measurements such as loads, rows of probabilities or layers; ids of experts or states are labels and
     have no correlation.
@@ -161,18 +161,20 @@ def correlate(a: ArrayLike, b: ArrayLike, method: str = "pearson") -> float:
         For NaN or infinity, unequal lengths, fewer than two values or an unknown method.
     """
     if method not in COEFFICIENTS:
-        raise RoutestatError(f"method: wanted 'pearson', 'spearman' or 'kendall', got {method!r}; pick one")
+        raise RoutestatError(f"method: expected 'pearson', 'spearman' or 'kendall', got {method!r}; pick one")
     left, right = numbers(a, "a"), numbers(b, "b")
     if left.ndim != 1 or left.shape != right.shape or left.size < 2:
         raise RoutestatError(
-            f"a and b: wanted two equally long lists of two or more, got shapes {left.shape} and {right.shape}; "
+            f"a and b: expected two equally long lists of two or more, got shapes {left.shape} and {right.shape}; "
             "flatten or align them"
         )
     if not (np.isfinite(left).all() and np.isfinite(right).all()):
-        raise RoutestatError("a and b: wanted finite numbers, got NaN or infinity; drop those places in both")
+        raise RoutestatError(
+            "a and b: expected finite numbers, got NaN or infinity; drop those places in both"
+        )
     if np.ptp(left) == 0 or np.ptp(right) == 0:
         return math.nan
     with warnings.catch_warnings():
-        # A nearly constant side has a coefficient all the same; scipy's warning is not for our caller to catch.
+        # A nearly constant side still has a coefficient; scipy's warning is not for the caller to catch.
         warnings.simplefilter("ignore")
         return float(COEFFICIENTS[method](left, right).statistic)

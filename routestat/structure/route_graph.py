@@ -1,4 +1,4 @@
-"""The chain's dominant routes as a layered graph."""
+"""The chain's dominant paths as a layered graph."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -22,7 +22,7 @@ def route_graph(
     labels: Sequence[Sequence[str]] | None = None,
     names: Sequence[str] | None = None,
 ) -> nx.DiGraph:
-    """Draw the chain as a layered graph of its dominant routes; the edges are not tested for significance.
+    """Build a layered graph of the chain's dominant paths; the edges are not tested for significance.
 
     An edge is kept if one of `paths` uses it, or if it is among the `top_edges` most probable (jointly) of
     its gap and its joint probability reaches `min_probability`. Nodes are the ends of kept edges, named
@@ -43,9 +43,9 @@ def route_graph(
     min_probability : float
         Least joint probability of an edge that no path uses.
     labels : sequence of sequences of str [layer][state], optional
-        What to call the states, such as ``"1,7"``.
+        Labels of the states, such as ``"1,7"``.
     names : sequence of str [layer], optional
-        What to call the routers (``L05``); they must differ.
+        Names of the routers (``L05``); they must differ.
 
     Returns
     -------
@@ -55,11 +55,13 @@ def route_graph(
     Raises
     ------
     RoutestatError
-        If the chain is unsound, or `layers`, `paths` or `labels` do not fit it.
+        If the chain is invalid, or `layers`, `paths` or `labels` do not fit it.
     """
     distributions = chain_marginals(initial, transitions)
     matrices = [np.asarray(matrix, dtype=np.float64) for matrix in transitions]
-    _check_dressing(layers, [len(distribution) for distribution in distributions], paths, top_edges, labels)
+    _check_annotations(
+        layers, [len(distribution) for distribution in distributions], paths, top_edges, labels
+    )
     states = np.empty((0, len(distributions)), dtype=np.int64) if paths is None else paths.states
     routers = [f"L{int(layer):02d}" for layer in layers] if names is None else list(names)
     if len(set(routers)) != len(distributions):
@@ -99,11 +101,11 @@ def route_graph(
 
 
 def graphml(graph: nx.DiGraph) -> str:
-    """Give the graph as GraphML text."""
+    """Return the graph as GraphML text."""
     return "\n".join(nx.generate_graphml(graph))
 
 
-def _check_dressing(
+def _check_annotations(
     layers: Sequence[int],
     sizes: list[int],
     paths: Paths | None,

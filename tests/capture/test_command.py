@@ -1,13 +1,6 @@
-"""The command: one code path from a folder with a model to a store, and what it says when something is wrong."""
+"""The capture command: one code path from a folder with a model to a trace, and its error messages."""
 
-import errno
 import json
-import os
-import shutil
-import signal
-import subprocess
-import sys
-import time
 
 import numpy as np
 import pytest
@@ -16,60 +9,12 @@ import typer
 torch = pytest.importorskip("torch", reason="capture needs torch")
 transformers = pytest.importorskip("transformers", minversion="5.0", reason="capture needs transformers 5")
 pytest.importorskip("datasets", reason="capture needs datasets")
-
-import routestat.traces.writer
 from capture.command import app
-from capture.command_line import spread_values
 from capture.forward import Runner, Segment
 from capture.routers import discover
 from routestat import Trace
-from routestat.cli.runner import run
 from tests.capture.conftest import ROOT, TINY
-from tests.capture.families import BASE
-
-TRACE = ROOT / "data" / "traces" / "tiny-mixtral"
-TEXTS = (
-    "It was the best of times, it was the worst of times, it was the age of wisdom.",
-    "def add(a, b):\n    return a + b\n",
-    "Natalia sold clips to 48 of her friends in April, and then she sold half as many clips in May.",
-)
-
-
-@pytest.fixture
-def texts(tmp_path):
-    files = []
-    for i, text in enumerate(TEXTS):
-        files.append(tmp_path / f"text{i}.txt")
-        files[-1].write_text(text)
-    return [part for file in files for part in ("--text", str(file))]
-
-
-def command(*arguments):
-    return run(app, "capture", [str(TINY), "--dtype", "float32", *map(str, arguments)])
-
-
-def read(folder, columns=None):
-    """All rows of a store as columns."""
-    batches = list(Trace.open(folder).batches(columns))
-    names = batches[0].columns
-    whole = {name: np.concatenate([batch.columns[name] for batch in batches]) for name in names}
-    return {
-        "document": np.concatenate([batch.document for batch in batches]),
-        "position": np.concatenate([batch.position for batch in batches]),
-        **whole,
-    }
-
-
-def require_same(first, second, rows=slice(None)):
-    assert first.keys() == second.keys()
-    for name, values in first.items():
-        np.testing.assert_array_equal(values[rows], second[name], name)
-
-
-def phases(folder):
-    return np.concatenate(
-        [b.column("phase").to_numpy(zero_copy_only=False) for b in Trace.open(folder).record_batches()]
-    )
+from tests.capture.harness import TEXTS, TRACE, command, phases, read, require_same
 
 
 def test_prefill_and_generation_give_equal_results(tmp_path, texts, tiny, capsys):
@@ -94,7 +39,7 @@ def test_prefill_and_generation_give_equal_results(tmp_path, texts, tiny, capsys
     assert "expert shares" in capsys.readouterr().out
 
 
-def test_the_trace_says_where_it_came_from(tmp_path, texts, tokenizer, capsys):
+def test_the_trace_states_its_origin(tmp_path, texts, tokenizer, capsys):
     out = tmp_path / "trace"
     options = ("--top1", "--weights", "--lookahead", "1,4", "--max-new-tokens", 4)
     assert command(*texts, "--out", out, *options) == 0
@@ -188,12 +133,6 @@ def test_the_whole_trace_that_ships_is_reproduced_but_for_ties(tmp_path, tokeniz
     assert heavier <= 4e-6 * compared
 
 
-def broken_model(folder, config):
-    transformers.AutoTokenizer.from_pretrained(TINY).save_pretrained(folder)
-    config.save_pretrained(folder)
-    return folder
-
-
 BAD = {
     "nothing to run": ([], "name what to run"),
     "two sources": (["--text", "{text}", "--dataset", "x"], "name what to run"),
@@ -248,273 +187,9 @@ def test_bad_input_gets_one_line(tmp_path, capsys, case):
     assert wanted in error[0]
 
 
-@pytest.mark.parametrize(
-    ("kind", "wanted"),
-    [
-        ("dense", "LlamaForCausalLM has no router: it is a dense model"),
-        ("doge", "doge cannot be recorded: its routing mixes"),
-        ("nllb-moe", "nllb-moe cannot be recorded"),
-        ("switch_transformers", "is an encoder-decoder"),
-        ("absent", "absent cannot be loaded"),
-    ],
-)
-def test_models_that_cannot_be_recorded_get_one_line(tmp_path, capsys, kind, wanted):
-    """None of them has weights: they are refused before any would be read."""
-    folder = tmp_path / kind
-    if kind == "dense":
-        broken_model(folder, transformers.LlamaConfig(**BASE))
-    elif kind != "absent":
-        broken_model(folder, transformers.AutoConfig.for_model(kind))
-    (tmp_path / "text.txt").write_text("words")
-    assert (
-        run(app, "capture", [str(folder), "--text", str(tmp_path / "text.txt"), "--out", str(tmp_path / "o")])
-        == 2
-    )
-    error = capsys.readouterr().err.strip().splitlines()
-    assert len(error) == 1
-    assert wanted in error[0]
-
-
-def test_a_data_set_is_streamed(tmp_path):
-    (tmp_path / "data").mkdir()
-    rows = "\n".join(json.dumps({"question": f"what is {i} and {i}?"}) for i in range(9))
-    (tmp_path / "data" / "rows.jsonl").write_text(rows)
-    arguments = (
-        "--dataset",
-        tmp_path / "data",
-        "--column",
-        "question",
-        "--limit",
-        5,
-        "--out",
-        tmp_path / "t",
-    )
-    assert command(*arguments) == 0
-    trace = Trace.open(tmp_path / "t")
-    assert trace.documents.num_rows == 5
-    assert trace.documents.column("name").to_pylist()[3].endswith("data[3]")
-
-
-@pytest.fixture(scope="module")
-def many(tmp_path_factory):
-    """Sixty-four documents of different lengths, and the store of a run that nothing stopped."""
-    tmp_path = tmp_path_factory.mktemp("many")
-    rng = np.random.default_rng(0)
-    words = ["time", "captain", "return", "x", "sea", "clips", "and", "the", "of"]
-    lines = [json.dumps({"text": " ".join(rng.choice(words, rng.integers(5, 60)))}) for _ in range(64)]
-    file = tmp_path / "many.jsonl"
-    file.write_text("\n".join(lines))
-    assert command("--text", file, "--out", tmp_path / "whole", "--batch-size", 4) == 0
-    return file, tmp_path / "whole"
-
-
-@pytest.mark.parametrize(
-    ("stop", "code"),
-    [(signal.SIGKILL, -9), (signal.SIGINT, 130), pytest.param(signal.SIGTERM, 130, marks=pytest.mark.slow)],
-    ids=["kill", "interrupt", "terminate"],
-)
-def test_a_stopped_run_keeps_what_it_had_and_goes_on(tmp_path, capsys, many, stop, code):
-    file, whole = many
-    out = tmp_path / "stopped"
-    arguments = ["--text", file, "--out", out, "--max-new-tokens", 0, "--save-every", 0, "--batch-size", 1]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "capture", TINY, "--dtype", "float32", *map(str, arguments)],
-        cwd=ROOT,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    deadline = time.monotonic() + 60
-    while not (out / "shard-00002.arrow").exists() and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.005)
-    process.send_signal(stop)
-    _, error = process.communicate(timeout=60)
-    assert process.returncode == code, error
-    if stop != signal.SIGKILL:
-        assert error.strip().splitlines()[-1] == "error: interrupted"
-        assert "continue with --resume" in error
-    kept = Trace.open(out)
-    assert not kept.complete
-    assert 2 <= kept.documents.num_rows < 64
-    capsys.readouterr()
-    assert command(*arguments) == 2
-    assert "continue with --resume" in capsys.readouterr().err
-    assert command(*arguments, "--resume", "--save-every", 60) == 0
-    assert Trace.open(out).complete
-    require_same(read(out), read(whole))
-
-
-def test_a_full_disk_keeps_what_was_saved(tmp_path, capsys, many, monkeypatch):
-    file, whole = many
-    out = tmp_path / "full"
-    arguments = ("--text", file, "--out", out, "--save-every", 0, "--batch-size", 4)
-    real = routestat.traces.writer.write_arrow
-
-    def full(path, table):
-        if path.name == "shard-00003.arrow":
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        return real(path, table)
-
-    monkeypatch.setattr(routestat.traces.writer, "write_arrow", full)
-    capsys.readouterr()
-    assert command(*arguments) == 2
-    error = capsys.readouterr().err.strip()
-    assert "No space left on device" in error
-    assert "12 documents are kept: make room and continue with --resume" in error
-    assert len(error.splitlines()) == 1
-    monkeypatch.undo()
-    assert Trace.open(out).documents.num_rows == 12
-    assert command(*arguments, "--resume") == 0
-    require_same(read(out), read(whole))
-
-
-def test_windows_of_a_long_document_are_saved_only_whole(tmp_path, capsys, monkeypatch):
-    """Interrupted in the middle of the second document: only the first is kept, and the rest follows."""
-    file = tmp_path / "two.jsonl"
-    file.write_text("\n".join(json.dumps({"text": f"{word} " * 60}) for word in ("sea", "time")))
-    arguments = ("--text", file, "--window", 16, "--batch-size", 2, "--save-every", 0, "--out")
-    assert command(*arguments, tmp_path / "whole") == 0
-    run_batch, calls = Runner.run, []
-
-    def interrupted(self, segments):
-        calls.append(segments)
-        if segments[0].document == 1 and segments[0].first >= 32:
-            raise KeyboardInterrupt
-        return run_batch(self, segments)
-
-    monkeypatch.setattr(Runner, "run", interrupted)
-    assert command(*arguments, tmp_path / "cut") == 130
-    monkeypatch.undo()
-    assert Trace.open(tmp_path / "cut").documents.num_rows == 1
-    assert len(calls) > 2
-    assert command(*arguments, tmp_path / "cut", "--resume") == 0
-    require_same(read(tmp_path / "cut"), read(tmp_path / "whole"))
-
-
-@pytest.mark.parametrize("replayed", [(), ("--num-beams", 2)], ids=["plain", "beams"])
-def test_a_resumed_sampled_run_draws_what_an_unstopped_one_would(
-    tmp_path, capsys, many, monkeypatch, replayed
-):
-    file, _ = many
-    sampled = ("--text", file, "--limit", 12, "--max-new-tokens", 6, "--sample", "--save-every", 0, *replayed)
-    arguments = (*sampled, "--batch-size", 4, "--out")
-    assert command(*arguments, tmp_path / "whole") == 0
-    run_batch = Runner.run
-
-    def interrupted(self, segments):
-        if segments[0].document == 8:
-            raise KeyboardInterrupt
-        return run_batch(self, segments)
-
-    monkeypatch.setattr(Runner, "run", interrupted)
-    assert command(*arguments, tmp_path / "cut") == 130
-    monkeypatch.undo()
-    assert Trace.open(tmp_path / "cut").documents.num_rows == 8
-    capsys.readouterr()
-    assert command(*sampled, "--batch-size", 3, "--out", tmp_path / "cut", "--resume") == 2
-    assert "was made with batch_size 4, not 3" in capsys.readouterr().err
-    assert command(*arguments, tmp_path / "cut", "--resume") == 0
-    require_same(read(tmp_path / "cut"), read(tmp_path / "whole"))
-    assert command(*arguments, tmp_path / "other", "--seed", 1) == 0
-    tokens, others = (read(tmp_path / name)["token"] for name in ("whole", "other"))
-    assert len(tokens) != len(others) or (tokens != others).any()
-
-
-def test_a_chat_template_is_filled_in(tmp_path, texts, tokenizer):
-    folder = tmp_path / "chatty"
-    shutil.copytree(TINY, folder)
-    settings = json.loads((folder / "tokenizer_config.json").read_text())
-    settings["chat_template"] = (
-        "{% for m in messages %}<s>{{ m.role }}: {{ m.content }}{% endfor %}"
-        "{% if add_generation_prompt %} answer:{% endif %}"
-    )
-    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
-    out = tmp_path / "t"
-    assert run(app, "capture", [str(folder), *texts, "--chat-template", "--out", str(out)]) == 0
-    rows = read(out)
-    said = tokenizer.decode(rows["token"][rows["document"] == 0])
-    # The template's own start token and no second one.
-    assert said == f"<s>user: {TEXTS[0]} answer:"
-
-
-def test_resuming_with_other_options_is_refused(tmp_path, texts, capsys):
-    assert command(*texts, "--out", tmp_path / "t") == 0
-    capsys.readouterr()
-    assert command(*texts, "--out", tmp_path / "t", "--resume", "--max-length", 3) == 2
-    assert "was made with max_length 0, not 3" in capsys.readouterr().err
-    assert command(*texts, "--out", tmp_path / "t", "--resume") == 0
-
-
-def test_nothing_in_a_field_is_an_empty_document(tmp_path):
-    """Not the word "None"."""
-    (tmp_path / "some.jsonl").write_text('{"text": null}\n{"text": "a few words"}\n')
-    assert command("--text", tmp_path / "some.jsonl", "--window", 50, "--out", tmp_path / "t") == 0
-    assert Trace.open(tmp_path / "t").documents.column("prompt_tokens").to_pylist()[0] == 0
-    assert set(read(tmp_path / "t")["document"]) == {1}
-
-
-@pytest.mark.parametrize("record", ["{", "{}", '{"options": 3, "run": {}}'])
-def test_a_damaged_record_gets_one_line(tmp_path, texts, capsys, record):
-    assert command(*texts, "--out", tmp_path / "t") == 0
-    (tmp_path / "t" / "capture.json").write_text(record)
-    capsys.readouterr()
-    assert command(*texts, "--out", tmp_path / "t", "--resume") == 2
-    error = capsys.readouterr().err.strip().splitlines()
-    assert len(error) == 1
-    assert "capture.json: damaged" in error[0]
-
-
-def small_model(folder, **changed):
-    """Two layers with the tokenizer that ships, whose configuration is then changed."""
-    config = transformers.AutoConfig.from_pretrained(TINY)
-    config.num_hidden_layers, config.intermediate_size = 2, changed.pop("intermediate_size", 16)
-    transformers.MixtralForCausalLM(config).save_pretrained(folder)
-    for name in ("tokenizer.json", "tokenizer_config.json"):
-        shutil.copy(TINY / name, folder / name)
-    said = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps(said | changed))
-    return folder
-
-
-@pytest.mark.parametrize(
-    ("changed", "wanted"),
-    [
-        ({"num_hidden_layers": 3}, "lack 9 of the weights"),
-        ({"num_local_experts": 4}, "such as model.layers.0.mlp.experts"),
-        ({"intermediate_size": 18}, "--experts eager runs without it"),
-        ("cut", "cannot be loaded"),
-    ],
-)
-def test_a_model_that_would_be_drawn_at_random_or_cannot_run_gets_one_line(
-    tmp_path, texts, capsys, changed, wanted
-):
-    """transformers draws what the files lack and goes on: routers of nobody's would be recorded."""
-    model = small_model(tmp_path / "model", **({} if changed == "cut" else changed))
-    if changed == "cut":
-        os.truncate(model / "model.safetensors", 999)
-    capsys.readouterr()
-    assert run(app, "capture", [str(model), *texts, "--out", str(tmp_path / "t")]) == 2
-    error = capsys.readouterr().err.strip().splitlines()
-    assert len(error) == 1
-    assert wanted in error[0]
-
-
-def test_a_model_of_odd_sizes_runs_without_the_kernel(tmp_path, texts):
-    model = small_model(tmp_path / "model", intermediate_size=18)
-    assert run(app, "capture", [str(model), *texts, "--experts", "eager", "--out", str(tmp_path / "t")]) == 0
-
-
 def test_every_option_is_in_the_docs():
     page = (ROOT / "docs" / "capture.md").read_text()
     command_line = typer.main.get_command(app)
     options = {name for parameter in command_line.params for name in parameter.opts if name.startswith("--")}
     assert len(options) > 25
     assert [option for option in sorted(options) if f"`{option}" not in page] == []
-
-
-def test_several_files_follow_one_text_option():
-    given = ["model", "--text", "a", "b.jsonl", "--out", "t", "--text", "c", "--top1"]
-    spread = ["model", "--text", "a", "--text", "b.jsonl", "--out", "t", "--text", "c", "--top1"]
-    assert spread_values(given) == spread
-    assert spread_values(spread) == spread

@@ -1,4 +1,4 @@
-"""Joules from counters that wrap, and an honest word where there are none."""
+"""Energy from counters that overflow, and the reason where there are none."""
 
 import pytest
 
@@ -32,7 +32,7 @@ def test_packages_are_summed_and_wrap(tmp_path):
     assert energy.seconds >= 0
 
 
-def test_without_counters_only_time_is_told(tmp_path):
+def test_without_counters_only_time_is_reported(tmp_path):
     energy = EnergyMeter(tmp_path / "absent").read()
     if "NVML" not in energy.source:
         assert energy.joules is None
@@ -40,7 +40,7 @@ def test_without_counters_only_time_is_told(tmp_path):
         assert "no RAPL counters" in energy.source
 
 
-def test_counters_of_the_administrator_alone_are_said_to_be_so(tmp_path):
+def test_unreadable_counters_are_reported(tmp_path):
     folder = package(tmp_path, 0, 1)
     (folder / "energy_uj").unlink()
     energy = EnergyMeter(tmp_path).read()

@@ -1,4 +1,4 @@
-"""Early questions to later gates: exact where the answer is known, and as good as measured on the real model."""
+"""Gate lookahead: exact where the choice is known, and as accurate as measured on the real model."""
 
 from itertools import pairwise
 from pathlib import Path
@@ -127,7 +127,7 @@ def test_one_layer_ahead_on_the_real_model(tiny, variant):
         assert abs(np.mean(values) - wanted) < 3 * error + 0.006, (np.mean(values), wanted, error)
 
 
-def test_what_cannot_be_asked_is_refused():
+def test_impossible_lookahead_is_refused():
     model = build("mixtral")
     sites = discover(model)
     with pytest.raises(RoutestatError, match="variant is input, residual, output, got 'soon'"):
@@ -139,7 +139,7 @@ def test_what_cannot_be_asked_is_refused():
         Lookahead(dbrx, discover(dbrx), [1])
 
 
-def test_a_wrong_norm_is_found_out_before_anything_is_recorded():
+def test_a_wrong_norm_is_refused_before_anything_is_recorded():
     model = build("mixtral")
     sites = discover(model)
     Lookahead(model, sites, [1]).verify()

@@ -337,14 +337,14 @@ def test_help_names_every_option_of_the_documentation():
 def test_the_bare_command_lists_the_desks_and_loads_nothing_heavy():
     listing = "import sys, routestat.__main__ as m; print(m.HELP); print(sorted(sys.modules))"
     shown = subprocess.run([sys.executable, "-c", listing], capture_output=True, text=True).stdout
-    assert all(name in shown for name in ("analyze", "predict", "compare", "draw", "convert"))
+    assert all(name in shown for name in ("analyze", "predict", "compare", "draw", "convert", "capture"))
     for heavy in ("numba", "scipy", "matplotlib", "pymc", "arviz", "dask", "torch", "pandas"):
         assert f"'{heavy}'" not in shown
     assert run("routestat").returncode == 0
     unknown = run("routestat", "analyse")
     assert (unknown.returncode, unknown.stderr) == (
         2,
-        "error: no command 'analyse'; there are analyze, predict, compare, draw, convert\n",
+        "error: no command 'analyse'; there are analyze, predict, compare, draw, convert, capture\n",
     )
 
 

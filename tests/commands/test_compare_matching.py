@@ -79,10 +79,10 @@ def test_equal_names_of_other_texts_are_not_paired(tmp_path, capsys, texts):
     record = compare(tmp_path / "r", capsys, a, b)
     assert (record["paired"], record["pairing"]["n_paired"], record["pairing"]["by"]) == (False, 0, None)
     assert "flip_rate" not in record["layers"][0]
-    assert f"{N} of them have the same name in both, which proves nothing" in record["pairing"]["reasons"]
+    assert f"{N} of them have the same name in both, which is no proof" in record["pairing"]["reasons"]
     record = compare(tmp_path / "s", capsys, a, b, "--paired", "yes")
     assert (record["paired"], record["pairing"]["by"]) == (True, "names")
-    assert any("prove nothing" in note and "--paired yes" in note for note in record["notes"])
+    assert any("proves nothing" in note and "--paired yes" in note for note in record["notes"])
     assert "flip_rate" not in record["layers"][0]
 
 
@@ -114,7 +114,7 @@ def test_layers_that_cannot_be_told_are_asked_about(tmp_path, capsys, texts):
     other = np.argsort(np.random.default_rng(5).random((N, ROWS, 3, 8)), axis=3)[..., :2]
     part = write(tmp_path / "part", other)
     line = compare(tmp_path / "r", capsys, named, part)
-    assert "cannot be told. Name them with convert --layers" in line
+    assert "cannot be identified. Name them with convert --layers" in line
     assert not (tmp_path / "r").exists()
     assert "no layer of" in compare(tmp_path / "r", capsys, named, part, "--match-layers", "number")
     assert "--match-layers is auto" in compare(tmp_path / "r", capsys, named, part, "--match-layers", "x")

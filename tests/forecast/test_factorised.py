@@ -1,6 +1,7 @@
 """The factorised chain and its predictors: exact laws, known truths, nothing of a fold in its own prediction."""
 
 import itertools
+import threading
 from dataclasses import replace
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from scipy.optimize import minimize
 from scipy.special import softmax
 from sklearn.linear_model import Ridge
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from routestat import Context, RoutestatError, Trace, TraceMeta, count
 from routestat.counting.moments import Design, count_moments
@@ -345,6 +347,24 @@ def test_in_parts_that_fit_in_memory_the_same_comes_out():
         np.testing.assert_array_equal(one.sums, two.sums)
     for key, weights in model.weights.items():
         np.testing.assert_array_equal(weights, same.weights[key])
+
+
+def test_one_thread_is_one_thread_of_linear_algebra_too():
+    shape = {"n_experts": 7, "top_k": 2, "layers": 3, "documents": 20, "mean_length": 25}
+    seen = {}
+
+    def progress(what, done, total):
+        pools = {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
+        seen.setdefault(what, set()).update((threading.get_ident(), threads) for threads in pools)
+
+    with threadpool_limits(limits=2, user_api="blas"):
+        one = fitted(
+            expert_chain(coupling=2.0, rng=np.random.default_rng(17), **shape), threads=1, progress=progress
+        )
+        many = fitted(expert_chain(coupling=2.0, rng=np.random.default_rng(17), **shape), threads=4)
+    assert seen["fitting predictors"] == {(threading.get_ident(), 1)}
+    for first, second in zip(one[0], many[0], strict=True):
+        np.testing.assert_array_equal(first.sums, second.sums)
 
 
 @pytest.mark.slow

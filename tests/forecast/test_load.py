@@ -11,6 +11,7 @@ from routestat.forecast.factorised_fit import fit_factorised
 from routestat.forecast.fold_tables import assign_folds
 from routestat.forecast.linear_fit import linear_predictors
 from routestat.forecast.tempered import KINDS, fit_load, fit_tempered
+from routestat.inference.conditional_bernoulli.distribution import inclusion_probabilities
 from routestat.inference.markov.order_selection import choose_order
 from routestat.traces.metadata import routers_like
 from tests.oracle.forecast_oracle import subset_law
@@ -134,3 +135,25 @@ def test_no_order_is_found_in_independent_uniform_choices():
         assert choice.gains[0].value < 0
         # Next to nothing is lost against k drawn blindly.
         assert bits["popularity"][:, -1].sum() < 1.001 * bits["uniform"][:, -1].sum()
+
+
+@pytest.mark.parametrize(
+    ("alpha", "prior"), [("jeffreys", 0.5), (2.0, 2.0), ("perks", 1 / 6), ("empirical-bayes", 1 / 6)]
+)
+def test_the_prior_of_a_load_is_the_rule_that_was_given(alpha, prior):
+    """A load is a single row: only empirical Bayes, which no single row defines, becomes another rule."""
+    rng = np.random.default_rng(7)
+    trace, counts = made(rng, 6, 2, 8, 20)
+    folds, target = assign_folds(counts), trace.meta.routers[-1]
+    loads = loads_of(counts, folds)
+    rest = loads.sum(axis=0) - loads
+    share = 2 * (rest + prior) / (rest.sum(axis=1, keepdims=True) + 6 * prior)
+    popularity = linear_predictors(counts, folds, alpha, targets=[target])[0]
+    np.testing.assert_allclose(popularity.bias, share, rtol=1e-12)
+    moments = count_moments(trace, [Design(target, ())], folds)[0]
+    np.testing.assert_allclose(fit_load(moments, loads, alpha).base, log_odds(share, 2), rtol=1e-12)
+    whole = loads.sum(axis=0)
+    inclusion = 2 * (whole + prior) / (whole.sum() + 6 * prior)
+    _, model = fit_factorised(trace, counts, alpha)
+    found = inclusion_probabilities(model.bias[1, 0][0].astype(float), 2)
+    np.testing.assert_allclose(found, inclusion, rtol=1e-6)

@@ -39,7 +39,7 @@ def test_blocks_of_groups_change_nothing(monkeypatch):
     rng = np.random.default_rng(1)
     tables = rng.poisson(0.7, (9, 6, 6))
     whole = score_table(tables, Alphabet(4, 2).membership, 2, "empirical-bayes")
-    monkeypatch.setattr("routestat.forecast.scores.BLOCK_CELLS", 40)
+    monkeypatch.setattr("routestat.inference.base.chunks.CELLS", 40)
     assert np.array_equal(score_table(tables, Alphabet(4, 2).membership, 2, "empirical-bayes"), whole)
 
 

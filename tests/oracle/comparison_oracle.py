@@ -86,19 +86,35 @@ def conditional_divergence(a, b):
     return bits
 
 
+def without_bias(whole, left, share):
+    """F0 of F = F0 + sum of w_g**2 v_g and F_-g = F0 + sum over h != g of w_h**2 v_h / (1 - w_g)**2, as equations."""
+    groups = len(left)
+    system = np.ones((groups + 1, groups + 1))
+    system[0, 1:] = share**2
+    for g in range(groups):
+        system[g + 1, 1:] = [share[h] ** 2 / (1 - share[g]) ** 2 if h != g else 0.0 for h in range(groups)]
+    return float(np.linalg.solve(system, np.array([whole, *left]))[0])
+
+
 def jackknife(statistic, a, b, paired=False):
     """Estimate and standard error, leaving out one group after the other."""
     whole = statistic(a.sum(axis=0), b.sum(axis=0))
+    share_a, share_b = (np.array([t.sum() for t in table]) / table.sum() for table in (a, b))
     if paired:
         left = [
             statistic(np.delete(a, g, 0).sum(axis=0), np.delete(b, g, 0).sum(axis=0)) for g in range(len(a))
         ]
-        n = len(left)
-        return n * whole - (n - 1) * np.mean(left), math.sqrt((n - 1) * np.var(left))
-    out_a = [statistic(np.delete(a, g, 0).sum(axis=0), b.sum(axis=0)) for g in range(len(a))]
-    out_b = [statistic(a.sum(axis=0), np.delete(b, g, 0).sum(axis=0)) for g in range(len(b))]
-    estimate = whole - sum((len(o) - 1) * (np.mean(o) - whole) for o in (out_a, out_b))
-    return estimate, math.sqrt(sum((len(o) - 1) * np.var(o) for o in (out_a, out_b)))
+        sides = [(left, (share_a + share_b) / 2)]
+    else:
+        out_a = [statistic(np.delete(a, g, 0).sum(axis=0), b.sum(axis=0)) for g in range(len(a))]
+        out_b = [statistic(a.sum(axis=0), np.delete(b, g, 0).sum(axis=0)) for g in range(len(b))]
+        sides = [(out_a, share_a), (out_b, share_b)]
+    estimate, variance = whole, 0.0
+    for left, share in sides:
+        estimate -= whole - without_bias(whole, left, share)
+        moves = (1 - share) * (whole - np.array(left))
+        variance += len(left) * np.var(moves, ddof=1)
+    return estimate, math.sqrt(variance)
 
 
 def cell_errors(a, b, paired=False):

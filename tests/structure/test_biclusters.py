@@ -207,12 +207,13 @@ def test_stability_is_high_for_planted_blocks_and_low_for_noise():
 
 def test_stability_against_a_plain_bootstrap():
     rng = np.random.default_rng(9)
-    tables = np.stack([draw(rng, planted(np.random.default_rng(1), 8, 9, 2, 2.0)[2], 60) for _ in range(12)])
+    tables = np.stack([draw(rng, planted(np.random.default_rng(1), 8, 9, 2, 1.4)[2], 60) for _ in range(12)])
     blocks = spectral_blocks(tables.sum(axis=0), 2, rng)
     result = stability(tables, blocks, np.random.default_rng(3), n_resamples=6)
+    # All resamples are drawn before the first is fitted, as in every bootstrap of groups.
     again, scores = np.random.default_rng(3), []
-    for _ in range(6):
-        drawn = np.repeat(np.arange(12), again.multinomial(12, np.full(12, 1 / 12)))
+    for times in again.multinomial(12, np.full(12, 1 / 12), size=6):
+        drawn = np.repeat(np.arange(12), times)
         refit = spectral_blocks(sum(tables[g] for g in drawn), 2, again)
         both = (blocks.row_labels >= 0) & (refit.row_labels >= 0)
         scores.append(rand_adjusted(blocks.row_labels[both], refit.row_labels[both]))

@@ -25,7 +25,7 @@ def test_stretches_hold_the_same_rows(monkeypatch):
     monkeypatch.setattr("routestat.traces.shards.rows_at_once", lambda schema, in_memory=False: 77)
     trace = one_document(4000)
     cut = in_stretches(trace)
-    assert "32 stretches of 125 tokens stand for documents" in cut.note
+    assert "32 stretches of 125 tokens are used as documents" in cut.note
     assert cut.documents.num_rows == 32
     rows = {name: [] for name in ("document", "position", "L00", "token")}
     for batch in cut.batches(["L00", "token"]):

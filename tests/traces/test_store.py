@@ -132,7 +132,7 @@ def test_appending_goes_on_and_refuses_what_does_not_fit(store):
     with pytest.raises(TraceError, match="other routers"):
         TraceWriter(store, TraceMeta(routers_like([0], 8, 2)), append=True)
     with (
-        pytest.raises(TraceError, match="document 2 comes back"),
+        pytest.raises(TraceError, match="document 2 continues after another began"),
         TraceWriter(store, META, append=True) as writer,
     ):
         writer.write([2], states=np.zeros((1, 3), np.uint8))
@@ -142,7 +142,7 @@ def test_appending_goes_on_and_refuses_what_does_not_fit(store):
 @pytest.mark.parametrize(
     ("document", "position", "message"),
     [
-        ([0, 1, 0], [0, 0, 1], "row 2: document 0 comes back"),
+        ([0, 1, 0], [0, 0, 1], "row 2: document 0 continues after another began"),
         ([0, 0, 0], [0, 2, 1], "row 2: positions must rise"),
         ([0, -1, 1], [0, 0, 0], "row 1: document numbers are 0 or more"),
     ],
@@ -326,7 +326,7 @@ def test_documents_described_before_a_crash_come_after_it(tmp_path):
     path = crashed(tmp_path / "t")
     with TraceWriter(path, META, append=True, shard_rows=10) as writer:
         writer.add_documents({"document": list(range(10)), "name": [f"new {i}" for i in range(10)]})
-        with pytest.raises(TraceError, match="document 4 comes back"):
+        with pytest.raises(TraceError, match="document 4 continues after another began"):
             writer.write([4], states=np.zeros((1, 3), np.uint8))
         writer.write(np.repeat(np.arange(5, 10), 10), states=np.zeros((50, 3), np.uint8))
     trace = Trace.open(path)

@@ -56,7 +56,7 @@ def test_documents_come_in_the_order_of_their_numbers(trace, monkeypatch):
     assert position.tolist() == [*range(4), *range(5), *range(6)]
     assert states.tolist() == column(trace, "L01")[[*range(11, 15), *range(11)]].tolist()
     monkeypatch.setattr(seen_as, "LIMIT_BYTES", 10)
-    with pytest.raises(RowsTooManyError, match="stand in another order"):
+    with pytest.raises(RowsTooManyError, match="are in another order"):
         list(seen.batches(["L01"]))
 
 

@@ -208,8 +208,9 @@ def proportions(counts: ArrayLike, tokens: ArrayLike, level: float = 0.95) -> Es
 
 def _ratios(top: Floats, bottom: Floats) -> tuple[Floats, Floats]:
     """Ratios of the sums of `[group, column]` and `[group]`, and their sandwich errors; NaN with one group."""
-    n = bottom.sum()
+    # Columns lie together in memory, so that each is summed as it would be alone.
+    top, n = np.asfortranarray(top), bottom.sum()
     value = top.sum(axis=0) / n
     if len(bottom) < 2:
         return value, np.full(value.shape, math.nan)
-    return value, sandwich_error(top - value * bottom[:, None]) / n
+    return value, sandwich_error(top - np.outer(value, bottom).T) / n

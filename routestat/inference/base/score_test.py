@@ -98,9 +98,22 @@ def score_test(
         why = "no two groups have scores in common, so the spread of their products is unknown"
         return ScoreTest(nan, nan, nan, trace, cross, why)
     floor = log10_sign_floor(groups) if log10_floor is None else log10_floor
-    skewness = 8.0 * float(((pairs @ pairs) * pairs).sum()) / (2.0 * off) ** 1.5
-    log10_p = max(log10_tail(cross / math.sqrt(2.0 * off), skewness), floor)
+    log10_p = log10_score_p(cross, off, float(((pairs @ pairs) * pairs).sum()), floor)
     return ScoreTest(10.0**log10_p, log10_p, trace * trace / off, trace, cross, None, floor)
+
+
+def log10_score_p(cross: float, squares: float, cubes: float, log10_floor: float) -> float:
+    """Compute log10 p of a score test from the sums over different groups that define it; see `score_test`.
+
+    Parameters
+    ----------
+    cross, squares, cubes
+        U_c, the sum of M_gh**2 and that of M_gh M_hl M_lg.
+    log10_floor
+        log10 of the least p-value that the units can show.
+    """
+    skewness = 8.0 * cubes / (2.0 * squares) ** 1.5
+    return max(log10_tail(cross / math.sqrt(2.0 * squares), skewness), log10_floor)
 
 
 def log10_tail(z: float, skewness: float) -> float:

@@ -1,6 +1,7 @@
 """Special functions: rising factorials, and tails of chi-square and Student's t as logarithms that stay finite."""
 
 import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -20,9 +21,9 @@ SMALLEST_SUM = 1e-4
 LARGEST_SUM_PER_TOKEN = 1e4
 
 
-def x_log_x(values: Floats) -> Floats:
+def x_log_x(values: NDArray[Any]) -> Floats:
     """x ln x, element by element, in nats; 0 at 0."""
-    return values * np.log(np.where(values > 0, values, 1.0))
+    return np.asarray(values * np.log(np.where(values > 0, values, 1.0)), np.float64)
 
 
 def log_rising(x: ArrayLike, n: ArrayLike) -> Floats:

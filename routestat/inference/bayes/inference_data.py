@@ -1,4 +1,4 @@
-"""What a sampler's InferenceData lacks: left-out likelihoods, replicated tables, the counts, the layers' names."""
+"""Groups added to a sampler's InferenceData: left-out likelihoods, replicated tables, counts, layer names."""
 
 from typing import Any
 
@@ -52,7 +52,7 @@ def _replicated(checks: Checks, kept: Integers, chains: int, names: list[str]) -
 
 
 def _observed(evidence: CollapsedLikelihood, checks: Checks, names: list[str]) -> xr.Dataset:
-    """The cells that were seen, one after the other, and the statistics of every unit."""
+    """Return the observed cells of all units, and the statistics of every unit."""
     pooled = [cells.pooled() for cells in evidence.units]
     unit = np.concatenate([np.full(len(row), place) for place, (row, _, _) in enumerate(pooled)])
     row, target, count = (np.concatenate(column) for column in zip(*pooled, strict=True))

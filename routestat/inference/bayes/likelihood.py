@@ -1,8 +1,8 @@
 """The routing chain with its probabilities integrated out: Dirichlet-multinomial rows, of order 0, 1 or 2.
 
-Given the prior of a row its probabilities drop out of the model, and what is left is a sum of functions of one
-number each: of every log alpha, and of every log strength. They are worked out once, on a grid (`curves`), so that a
-sampler pays for the number of parameters and not for that of tokens or cells.
+The collapsed likelihood is a sum of functions of one parameter each: of every log alpha, and of every log strength.
+They are tabulated once on a grid (`tabulated`), so that the cost of a sampler depends on the number of parameters and
+not on that of tokens or cells.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from routestat.inference.smoothing.backoff_strength import fit_strength
 from routestat.inference.smoothing.concentration import fit_concentration
 from routestat.inference.smoothing.posterior import transition_posterior
 
-#: Whole groups are put into this many bundles to be left out.
+#: Groups are dealt into at most this many bundles, which are left out one at a time.
 MOST_BUNDLES = 64
 
 
@@ -34,13 +34,13 @@ class CollapsedLikelihood:
     units
         The layers, gaps or triples.
     scored
-        Which units count where orders are compared `[unit]`: those whose targets every order predicts.
+        Units that are scored in the comparison of orders `[unit]`: those whose targets every order predicts.
     column_unit, column_target
         Of each log alpha, its unit and target state `[column]`; empty but for order 1, where rows of a gap share
-        a base measure that is unknown itself. The arguments are the columns' log alpha, then the units' log
+        an unknown base measure. The arguments are the columns' log alpha, then the units' log
         strength.
     backing, bases
-        Of each unit of order 2, what its rows back off to: alpha `[target]` of order 1, and with the counts its
+        The base of each unit of order 2: alpha `[target]` of order 1, and with the counts its
         posterior mean `[parent, target]`.
     """
 
@@ -54,6 +54,7 @@ class CollapsedLikelihood:
 
     @property
     def n_arguments(self) -> int:
+        """Columns and units."""
         return len(self.column_unit) + len(self.units)
 
     @property
@@ -62,11 +63,11 @@ class CollapsedLikelihood:
         return float(np.mean([cells.width for cells in self.units]))
 
     def arguments(self, unit: int) -> Integers:
-        """Which arguments a unit's likelihood takes: those of its columns, if any, then its strength."""
+        """Return the arguments of a unit's likelihood: those of its columns, if any, then its strength."""
         return np.append(np.flatnonzero(self.column_unit == unit), len(self.column_unit) + unit)
 
     def sums(self) -> RisingSums:
-        """One function per argument; their sum is the log probability of all tokens in nats."""
+        """Build one function per argument; their sum is the log probability of all tokens in nats."""
         parts = []
         for unit, cells in enumerate(self.units):
             row, target, count = cells.pooled()
@@ -78,27 +79,27 @@ class CollapsedLikelihood:
         return joined(parts, self.n_arguments)
 
     def share(self, unit: int, row: Integers, target: Integers) -> ArrayLike:
-        """What share of its argument's exponential is the alpha of each cell: one number, or `[cell]`."""
+        """Return the alpha of each cell over its argument's exponential: one number, or `[cell]`."""
         cells = self.units[unit]
         if self.order == 2:
             return self.bases[unit][cells.parent[row], target]
         return 1.0 if self.order == 1 else 1.0 / cells.width
 
     def bases_without(self, unit: int) -> Floats:
-        """What an order-2 unit backs off to without each bundle's tokens, `[bundle, parent, target]`."""
+        """Compute the base of a unit of order 2 without each bundle's tokens, `[bundle, parent, target]`."""
         tables = self.units[unit].parent_tables()
         return transition_posterior(tables.sum(axis=0) - tables, self.backing[unit]).mean
 
 
 def evidence(order: int, units: Sequence[Cells], scored: NDArray[np.bool_]) -> CollapsedLikelihood:
-    """The collapsed likelihood of one order; the law that order 2 backs off to is fitted by empirical Bayes."""
+    """Build the collapsed likelihood of one order; the base of order 2 is fitted by empirical Bayes."""
     columns = [(unit, target) for unit, cells in enumerate(units) for target in range(cells.width)]
     column = np.array(columns if order == 1 else np.empty((0, 2)), dtype=np.int64).reshape(-1, 2)
     backing: tuple[Floats, ...] = ()
     bases: tuple[Floats, ...] = ()
     if order == 2:
         middles = [cells.parent_tables().sum(axis=0) for cells in units]
-        # A triple of layers that no token has is left to its prior.
+        # A triple of layers without tokens has the prior.
         backing = tuple(fit_concentration(rows) if rows.any() else np.ones(rows.shape[1]) for rows in middles)
         bases = tuple(transition_posterior(rows, a).mean for rows, a in zip(middles, backing, strict=True))
     return CollapsedLikelihood(order, tuple(units), scored, column[:, 0], column[:, 1], backing, bases)
@@ -107,10 +108,10 @@ def evidence(order: int, units: Sequence[Cells], scored: NDArray[np.bool_]) -> C
 def chain_evidence(
     first: NDArray[np.integer], tables: Sequence[NDArray[np.integer]], triples: Sequence[Strata]
 ) -> tuple[CollapsedLikelihood, ...]:
-    """The orders' likelihoods on the same tokens.
+    """Build the orders' likelihoods on the same tokens.
 
-    Where there are triples, all that comes after the first gap is counted from them alone: tokens that lack a
-    choice, or documents that no triple was taken of, would be known to one order and not to another.
+    Where there are triples, everything after the first gap is counted from them alone, so that tokens that lack a
+    choice, or documents without a triple, are used by no order.
     """
     used = _bundles(tables, triples)
     gaps = [cells_of_table(tables[0], used)]
@@ -126,10 +127,10 @@ def chain_evidence(
     return tuple(found)
 
 
-def _bundles(tables: Sequence[NDArray], triples: Sequence[Strata]) -> Integers:
-    """The bundle of every group `[group]`: groups that hold scored tokens are dealt out.
+def _bundles(tables: Sequence[NDArray[np.integer]], triples: Sequence[Strata]) -> Integers:
+    """Assign a bundle to every group `[group]`; groups that hold scored tokens are dealt out in turn.
 
-    Others would make bundles without a score; they join the bundle of the group before them.
+    Others join the bundle of the group before them, because they would make bundles without a score.
     """
     seen = np.zeros(len(tables[0]), bool)
     for strata in triples:
@@ -141,7 +142,7 @@ def _bundles(tables: Sequence[NDArray], triples: Sequence[Strata]) -> Integers:
 
 
 def closed_form(evidence: CollapsedLikelihood) -> tuple[Floats, Floats]:
-    """Empirical Bayes of every unit by itself: log strengths `[unit]` and log alphas `[column]`, NaN without tokens."""
+    """Fit every unit by empirical Bayes: log strengths `[unit]` and log alphas `[column]`, NaN without tokens."""
     strengths = np.full(len(evidence.units), np.nan)
     alphas = np.full(len(evidence.column_unit), np.nan)
     for unit, cells in enumerate(evidence.units):
@@ -159,9 +160,9 @@ def closed_form(evidence: CollapsedLikelihood) -> tuple[Floats, Floats]:
 
 
 def mean_transitions(
-    evidence: CollapsedLikelihood, log_alpha: Floats, tables: Sequence[NDArray]
+    evidence: CollapsedLikelihood, log_alpha: Floats, tables: Sequence[NDArray[np.integer]]
 ) -> tuple[Floats, ...]:
-    """Posterior mean of every row of order 1 `[source, target]` per gap.
+    """Compute the posterior mean of every row of order 1 `[source, target]` per gap.
 
     (alpha + counts) / (strength + tokens), averaged over the draws.
 

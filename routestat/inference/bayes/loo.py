@@ -12,15 +12,15 @@ from routestat.inference.bayes.likelihood import CollapsedLikelihood
 from routestat.inference.bayes.results import OrderComparison
 from routestat.inference.bayes.tabulated import RisingSums, joined, terms
 
-#: Chebyshev nodes at the fewest and at the most, and the error that they are to keep to.
+#: Fewest and most Chebyshev nodes, and the tolerated error.
 FEWEST_NODES, MOST_NODES, ERROR = 8, 96, 1e-12
 
 
 def left_out_log_likelihood(evidence: CollapsedLikelihood, v: Floats) -> Floats:
-    """Log probability of each bundle of groups given all others, over the scored units: `[draw, bundle]` in nats.
+    """Compute the log probability of each bundle of groups given all others, `[draw, bundle]` in nats.
 
-    Exact given the parameters: in the collapsed model the tokens of the other bundles act as more prior. What
-    order 2 backs off to is worked out without the bundle too.
+    It is summed over the scored units and exact given the parameters: in the collapsed model the tokens of the other
+    bundles add to the prior. The base of order 2 is computed without the bundle too.
 
     Parameters
     ----------
@@ -29,8 +29,8 @@ def left_out_log_likelihood(evidence: CollapsedLikelihood, v: Floats) -> Floats:
 
     Notes
     -----
-    Every function of one number is evaluated at Chebyshev nodes across its draws and interpolated: poles lie pi
-    off the real line, so that the error falls geometrically and is kept below rounding.
+    Every function of one parameter is evaluated at Chebyshev nodes across its draws and interpolated: its poles lie
+    at a distance pi from the real line, so that the error decreases geometrically and is below rounding.
     """
     result = np.zeros((len(v), evidence.units[0].n_bundles))
     for unit in np.flatnonzero(evidence.scored).tolist():
@@ -54,7 +54,7 @@ def left_out_log_likelihood(evidence: CollapsedLikelihood, v: Floats) -> Floats:
 
 
 def left_out_sums(evidence: CollapsedLikelihood, unit: int) -> RisingSums:
-    """Log probability of each bundle's tokens of a unit given all other bundles' tokens, in nats.
+    """Build the log probability of each bundle's tokens of a unit given all other bundles' tokens, in nats.
 
     Function `argument * n_bundles + bundle` holds an argument's part; arguments are numbered as in
     `CollapsedLikelihood.arguments`.
@@ -77,7 +77,7 @@ def left_out_sums(evidence: CollapsedLikelihood, unit: int) -> RisingSums:
 
 
 def _nodes(reach: float) -> int:
-    """Chebyshev nodes that suffice for a function with poles at +-pi i on an interval of +-`reach`."""
+    """Return the Chebyshev nodes that suffice for a function with poles at +-pi i on an interval of +-`reach`."""
     ellipse = math.pi / reach + math.sqrt(1 + (math.pi / reach) ** 2)
     return int(np.clip(math.ceil(math.log(1 / ERROR) / math.log(ellipse)), FEWEST_NODES, MOST_NODES))
 
@@ -104,7 +104,7 @@ class LeftOut:
 
 
 def scored_tokens(evidence: CollapsedLikelihood) -> Integers:
-    """Choices that are scored, tokens times layers, `[bundle]`; the same at every order."""
+    """Count the scored choices, tokens times layers, `[bundle]`; the same at every order."""
     kept = [cells for cells, use in zip(evidence.units, evidence.scored, strict=True) if use]
     return np.sum([cells.row_totals().sum(axis=1) for cells in kept], axis=0, dtype=np.int64)
 
@@ -112,7 +112,7 @@ def scored_tokens(evidence: CollapsedLikelihood) -> Integers:
 def compare_orders(
     orders: Sequence[int], layers: tuple[int, ...], tokens: Integers, found: LeftOut
 ) -> OrderComparison:
-    """The comparison, with intervals over bundles; the lowest order is chosen that none clearly beats.
+    """Compare the orders with intervals over bundles and choose the lowest that no other clearly exceeds.
 
     Parameters
     ----------
@@ -127,7 +127,7 @@ def compare_orders(
     best = int(np.argmax(total))
     elpd = tuple(ratio(row / math.log(2), tokens) for row in found.terms)
     behind = tuple(ratio((found.terms[best] - row) / math.log(2), tokens) for row in found.terms)
-    # Without intervals no order is clearly behind another, nor shown not to be.
+    # Without intervals no order can be chosen.
     why = elpd[best].reason
     least = next(place for place, item in enumerate(behind) if place == best or item.low <= 0)
     return OrderComparison(
@@ -147,7 +147,7 @@ def compare_orders(
 
 
 def no_comparison(orders: Sequence[int], layers: tuple[int, ...], tokens: Integers) -> OrderComparison:
-    """What is left to say where all documents are in one group."""
+    """Return the comparison where all documents are in one group: undefined, with a reason."""
     why = "the orders cannot be compared: that needs at least 2 groups of documents, got 1"
     nan, bundles = math.nan, len(tokens)
     blank = (Estimate(nan, nan, nan, nan, bundles, why),) * len(orders)

@@ -1,4 +1,4 @@
-"""Posterior predictive checks of the chain: tables replicated from the posterior against those that were seen."""
+"""Posterior predictive checks of the chain: tables replicated from the posterior against the observed ones."""
 
 import math
 
@@ -11,17 +11,17 @@ from routestat.inference.bayes.likelihood import CollapsedLikelihood
 from routestat.inference.bayes.results import Checks
 from routestat.inference.smoothing.posterior import draw_rows
 
-#: What replicated tables are compared in; see `table_statistics`.
+#: The statistics of replicated tables; see `table_statistics`.
 STATISTICS = ("information_bits", "cells", "largest_share")
 REPLICATES, BUNDLE_REPLICATES = 100, 40
-#: Cells, seen or not, of the widest table of order 2 that is replicated; beyond it minutes become hours.
+#: Cells of the largest table that is replicated; larger ones would take hours.
 MOST_CELLS = 5_000_000
 
 
 def check(
     evidence: CollapsedLikelihood, arguments: Floats, rng: np.random.Generator
 ) -> tuple[Checks, Integers]:
-    """The checks of one order, and which draws of every chain they replicate.
+    """Check one order; returns the checks and which draws of every chain they replicate.
 
     Parameters
     ----------
@@ -51,16 +51,18 @@ def check(
 
 
 def _incomparable(evidence: CollapsedLikelihood) -> str:
-    """Why bundles of documents cannot be compared with each other; empty if they can."""
+    """Return why bundles of documents cannot be compared with each other; empty if they can."""
     if evidence.order == 2:
         return "documents are compared at orders 0 and 1"
     return (
-        "one group of documents: there is none to compare it with" if evidence.units[0].n_bundles < 2 else ""
+        "one group of documents: there is no other to compare it with"
+        if evidence.units[0].n_bundles < 2
+        else ""
     )
 
 
 def _replicate(evidence: CollapsedLikelihood, unit: int, draws: Floats, rng: np.random.Generator) -> Floats:
-    """Statistics `[draw, statistic]` of tables with rows as long as those seen."""
+    """Compute statistics `[draw, statistic]` of replicated tables with the observed row totals."""
     cells = evidence.units[unit]
     lengths, found = cells.row_totals().sum(axis=0), np.empty((len(draws), len(STATISTICS)))
     for place, v in enumerate(draws):
@@ -72,7 +74,7 @@ def _replicate(evidence: CollapsedLikelihood, unit: int, draws: Floats, rng: np.
 def _exchangeable(
     evidence: CollapsedLikelihood, unit: int, draws: Floats, rng: np.random.Generator
 ) -> tuple[float, float]:
-    """How many times as far bundles are from one law as bundles of exchangeable tokens, and how rarely those are."""
+    """Compute the dispersion of bundles relative to exchangeable tokens, and the p-value of that."""
     cells = evidence.units[unit]
     table, lengths = cells.table(), cells.row_totals()
     few = np.linspace(0, len(draws) - 1, BUNDLE_REPLICATES).astype(np.int64)
@@ -86,10 +88,10 @@ def _exchangeable(
 
 
 def table_statistics(order: int, counts: Integers, parent: Integers) -> Floats:
-    """STATISTICS of a table `[row, target]`.
+    """Compute the `STATISTICS` of a table `[row, target]`.
 
-    What the row tells of the target in bits (at order 2: beyond its parent; at order 0 the target's entropy), all
-    plug-in; how many cells were seen; and the share of tokens that have their row's commonest target.
+    The plug-in information of row and target in bits (at order 2 beyond the row's parent; at order 0 the target's
+    entropy); the number of observed cells; and the share of tokens with their row's most frequent target.
     """
     n = max(int(counts.sum()), 1)
     backs_to = np.zeros_like(parent) if order < 2 else parent
@@ -108,7 +110,7 @@ def _entropy_nats(counts: ArrayLike) -> float:
 
 
 def row_alpha(evidence: CollapsedLikelihood, unit: int, v: Floats) -> Floats:
-    """The prior `[row, target]` of a unit's rows at one draw `[argument]`."""
+    """Compute the prior `[row, target]` of a unit's rows at one draw `[argument]`."""
     cells, own = evidence.units[unit], v[evidence.arguments(unit)]
     shape = len(cells.parent), cells.width
     if evidence.order == 1:
@@ -119,15 +121,15 @@ def row_alpha(evidence: CollapsedLikelihood, unit: int, v: Floats) -> Floats:
 
 
 def new_tables(alpha: Floats, lengths: Integers, rng: np.random.Generator) -> Integers:
-    """Tables `[..., row, target]` of the given row lengths, all of one law drawn from Dirichlet(alpha) `[row, target]`.
+    """Draw tables `[..., row, target]` with given row totals and rows drawn once from Dirichlet(alpha) `[row, target]`.
 
-    With the prior's alpha, new rows; with the posterior's, new tokens of the same rows, alike in every bundle.
+    With the prior's alpha these are new rows; with the posterior's, new tokens of the same rows in every bundle.
     """
     return rng.multinomial(lengths, draw_rows(alpha, rng))
 
 
 def dispersion(tables: Integers) -> float:
-    """Pearson's X2 of `[bundle, row, target]` against the same law of the rows in every bundle."""
+    """Compute Pearson's X2 of `[bundle, row, target]` against the same rows in every bundle."""
     pooled, lengths = tables.sum(axis=0), tables.sum(axis=2, keepdims=True)
     n = pooled.sum(axis=1, keepdims=True)
     share = np.divide(tables.astype(np.float64) ** 2, lengths, out=np.zeros(tables.shape), where=lengths > 0)

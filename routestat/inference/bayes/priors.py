@@ -8,16 +8,16 @@ import numpy as np
 from routestat.inference.base.tables import Floats
 
 #: mu ~ Normal(log of the number of states, MU_SD), sigma ~ Gamma(SIGMA_SHAPE, SIGMA_RATE). This Gamma (95 % from 0.2
-#: to 1.8) keeps sigma off zero, where a few like gaps would trap the sampler.
+#: to 1.8) keeps sigma away from zero, where a few equal gaps would trap the sampler.
 MU_SD, SIGMA_SHAPE, SIGMA_RATE = 2.0, 4.0, 5.0
 
 
 def log_density(
     log_strength: Any, sigma: Any, n: int, centre: float, log: Callable[[Any], Any] = np.log
 ) -> Any:
-    """Log density in nats, up to a constant, of `n` log strengths given sigma, with mu integrated out.
+    """Compute the log density in nats, up to a constant, of `n` log strengths given sigma, with mu integrated out.
 
-    Where units are few, mu and sigma leave each other no room for steps of one length; sigma alone does not.
+    With few units the joint posterior of mu and sigma has no common step size; that of sigma alone has.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ def log_density(
 
 
 def draw_mu(log_strength: Floats, sigma: Floats, centre: float, rng: np.random.Generator) -> Floats:
-    """Mu given the rest `[chain, draw]`: its law is Normal, so the draws are exact.
+    """Draw mu given the rest `[chain, draw]`; its conditional distribution is normal, so the draws are exact.
 
     Parameters
     ----------

@@ -1,6 +1,6 @@
-"""What full Bayes of the chain finds: diagnosis, checks, posteriors of the orders and their comparison.
+"""Results of full Bayes of the chain: diagnosis, checks, posteriors of the orders and their comparison.
 
-Without the sampler: whoever only reads results need not load PyMC, which takes seconds.
+Reading them does not load PyMC, which takes seconds.
 """
 
 import math
@@ -13,13 +13,13 @@ import numpy as np
 from routestat.inference.base.estimate import Estimate
 from routestat.inference.base.tables import Floats
 
-#: What a sampler must reach to be believed; Vehtari et al. (2021) for the first two.
+#: Convergence criteria; Vehtari et al. (2021) for the first two.
 RHAT, ESS_PER_CHAIN, BFMI = 1.01, 100, 0.3
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Diagnosis:
-    """Whether the sampler can be believed.
+    """Whether the sampler converged.
 
     Attributes
     ----------
@@ -40,23 +40,27 @@ class Diagnosis:
 
     @property
     def rhat_max(self) -> float:
+        """Largest R-hat of all parameters."""
         return float(np.max([np.max(values) for values in self.rhat.values()]))
 
     @property
     def ess_bulk_min(self) -> float:
+        """Smallest bulk effective sample size."""
         return float(np.min([np.min(values) for values in self.ess_bulk.values()]))
 
     @property
     def ess_tail_min(self) -> float:
+        """Smallest tail effective sample size."""
         return float(np.min([np.min(values) for values in self.ess_tail.values()]))
 
     @property
     def converged(self) -> bool:
+        """Whether all criteria are met."""
         return not self._troubles()
 
     @property
     def verdict(self) -> str:
-        """In plain words: converged, or what is wrong and what to do."""
+        """Converged, or what is wrong and what to do, in words."""
         return "; ".join(self._troubles()) or "converged"
 
     def _troubles(self) -> list[str]:
@@ -65,48 +69,46 @@ class Diagnosis:
             worst = list(self.rhat)[int(np.argmax([np.max(values) for values in self.rhat.values()]))]
             found.append(
                 f"the chains disagree (R-hat {self.rhat_max:.4f} of {worst}, wanted at most {RHAT}): "
-                "ask for more tuning steps and draws"
+                "use more tuning steps and draws"
             )
         fewest = float(np.min([self.ess_bulk_min, self.ess_tail_min]))
         wanted = ESS_PER_CHAIN * self.n_chains
         if not fewest >= wanted:
-            found.append(
-                f"the draws are worth only {fewest:.0f} independent ones, wanted {wanted}: ask for more draws"
-            )
+            found.append(f"the effective sample size is only {fewest:.0f}, wanted {wanted}: use more draws")
         if self.divergences:
             found.append(
                 f"{self.divergences} steps diverged, so a part of the posterior was not reached: "
-                "ask for more tuning steps, and distrust the widths of the intervals"
+                "use more tuning steps; the widths of the intervals are unreliable"
             )
         if not self.bfmi.min() >= BFMI:
             found.append(
-                f"the energies mix badly (E-BFMI {self.bfmi.min():.2f}, wanted {BFMI}): ask for more tuning steps"
+                f"the energies mix badly (E-BFMI {self.bfmi.min():.2f}, wanted {BFMI}): use more tuning steps"
             )
         return found
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Checks:
-    """Tables replicated from the posterior against those that were seen.
+    """Tables replicated from the posterior against the observed ones.
 
     Attributes
     ----------
     statistics
         Names along the first axis; see `predictive_checks.table_statistics`.
     observed, replicated
-        `[statistic, unit]` and `[statistic, replicate, unit]`: rows of the same lengths, drawn anew from the law.
+        `[statistic, unit]` and `[statistic, replicate, unit]`: rows with the observed totals, drawn from the model.
     p_values
-        `[statistic, unit]`: the share of replicates above what was seen, ties by half. Near 0 or 1 the law does
-        not describe the table. NaN, like all figures of a unit, where it has no tokens or its table is too large to
+        `[statistic, unit]`: the share of replicates above the observed value, ties by half. Near 0 or 1 the model
+        does not describe the table. NaN, like all values of a unit, where it has no tokens or its table is too large to
         replicate.
     design_effect
-        `[unit]`: Pearson's X2 of bundles of groups against one law of the rows, over its mean in replicates whose
-        tokens are exchangeable. 1 if documents do not matter. NaN where `reason` says why, and where no row
-        could differ between bundles.
+        `[unit]`: Pearson's X2 of bundles of groups against common rows, over its mean in replicates whose tokens are
+        exchangeable; 1 if tokens do not depend on documents. NaN with a `reason`, and where no row could differ
+        between bundles.
     p_exchangeable
         `[unit]`: the share of such replicates with as large an X2.
     reason
-        Why no design effect was worked out; empty if it was.
+        Why there is no design effect; empty if there is one.
     """
 
     statistics: tuple[str, ...]
@@ -118,7 +120,7 @@ class Checks:
     reason: str = ""
 
     def reading(self) -> str:
-        """What the documents do to the credible intervals, in plain words."""
+        """Describe the effect of documents on the credible intervals in words."""
         if self.reason:
             return self.reason
         known = self.design_effect[np.isfinite(self.design_effect)]
@@ -182,11 +184,11 @@ class OrderComparison:
     elpd_bits
         Per token and layer, with its interval over bundles: one Estimate per order.
     behind_bits
-        By how many bits each falls behind the best, of the same bundles; 0 for the best.
+        Deficit of each to the best in bits, paired over bundles; 0 for the best.
     weight
         Pseudo-BMA weight `[order]`, by the Bayesian bootstrap over bundles.
     pareto_k
-        `[order, bundle]`; above `good_k` a bundle moved the posterior too far for its term to be trusted.
+        `[order, bundle]`; above `good_k` the term of a bundle is unreliable.
     good_k
     chosen_order
         The lowest order whose deficit's interval reaches 0; None where nothing could be compared.
@@ -211,7 +213,7 @@ class OrderComparison:
     reason: str = ""
 
     def reading(self) -> str:
-        """The verdict in plain words."""
+        """Describe the comparison in words."""
         if self.chosen_order is None:
             return self.reason
         bad = int((self.pareto_k > self.good_k).sum())
@@ -239,7 +241,7 @@ class FullBayes:
         Posterior mean transition probabilities of order 1, `[source, target]` per gap.
     draws, tune, chains
     note
-        What part of the tokens this rests on; empty if all.
+        The part of the tokens that was used; empty if all.
     """
 
     layers: tuple[int, ...]
@@ -253,4 +255,5 @@ class FullBayes:
 
     @property
     def converged(self) -> bool:
+        """Whether the sampler converged for all orders."""
         return all(order.diagnosis.converged for order in self.orders)

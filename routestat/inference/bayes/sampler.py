@@ -1,7 +1,7 @@
 """Full Bayes of the routing chain: priors shared over the depth, sampled by NUTS on the collapsed likelihood.
 
-The one door to PyMC and ArviZ; it takes seconds to import, so whoever needs it imports it only then. Tokens are
-taken as exchangeable given the chain; `Checks` says by how much documents break that.
+The only file that imports PyMC and ArviZ, which takes seconds, so that it is imported where it is needed. Tokens are
+taken as exchangeable given the chain; `Checks` measures by how much documents violate that.
 
 References
 ----------
@@ -45,31 +45,29 @@ from routestat.inference.bayes.priors import SIGMA_RATE, SIGMA_SHAPE, draw_mu, l
 from routestat.inference.bayes.results import Diagnosis, FullBayes, OrderComparison, OrderPosterior
 from routestat.inference.bayes.sampling_plan import Plan, StoppedError, Watch
 from routestat.inference.bayes.tabulated import Curves, tabulate
+from routestat.progress import Progress
 
 
 @contextmanager
-def _unheard() -> Iterator[None]:
-    """No warnings and no log lines: ArviZ announces its next version, PyTensor misses a compiler it does not need."""
-    heard = logging.root.manager.disable
+def _silenced_import() -> Iterator[None]:
+    """Suppress warnings and log lines: ArviZ announces its next version, PyTensor a compiler it does not need."""
+    level = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        logging.disable(heard)
+        logging.disable(level)
 
 
-with _unheard():
+with _silenced_import():
     import arviz as az
     import pymc as pm  # type: ignore[import-untyped]
     import pytensor
     import pytensor.tensor as pt
 
-#: Told (steps done, steps in all).
-Progress = Callable[[int, int], None]
-
-#: Beyond this many base probabilities over all gaps a run would take hours.
+#: With more base probabilities over all gaps a run would take hours.
 MOST_COLUMNS = 20_000
 
 
@@ -92,7 +90,7 @@ def full_bayes(
     A row of counts is Dirichlet-multinomial with alpha = strength * base, its probabilities integrated out. Order
     0: a layer's own counts, base uniform. Order 1: the rows of a gap share a base that has a Dirichlet(1) prior.
     Order 2: row (x, y) has the posterior mean of order 1 given y as its base, fitted by empirical Bayes. The log
-    strengths of an order are Normal(mu, sigma) over the depth; see `strength_prior` for the priors of mu and sigma.
+    strengths of an order are Normal(mu, sigma) over the depth; see `priors` for the priors of mu and sigma.
 
     Parameters
     ----------
@@ -105,17 +103,17 @@ def full_bayes(
         for two layers. Where they hold other tokens than `tables` (missing choices, a sample of documents),
         everything but the first gap rests on them, so that the orders see the same tokens.
     rng
-        Gives the sampler's seeds.
+        Source of the sampler's seeds.
     layers
         The layers' own numbers.
     states
-        Only "subset": k experts of a token are no independent draws.
+        Only "subset": the k experts of a token are dependent draws.
     draws, tune
         Steps per chain that are kept, and that adapt the sampler before.
     chains, cores
         Processes that chains are spread over; with one, everything stays in this process.
     progress
-        Told (steps done, steps in all), first with none done; steps of all orders and chains.
+        Called with (steps done, steps in all) of all orders and chains, first with none done.
 
     Returns
     -------
@@ -128,12 +126,12 @@ def full_bayes(
     """
     if not isinstance(rng, np.random.Generator):
         raise RoutestatError(
-            "rng: wanted a numpy Generator, got something else; use np.random.default_rng(seed)"
+            "rng: expected a numpy Generator, got something else; use np.random.default_rng(seed)"
         )
     start, counts = chain_counts(first, tables, triples, states)
     names = tuple(range(len(counts) + 1)) if layers is None else tuple(layers)
     if len(names) != len(counts) + 1:
-        raise RoutestatError(f"layers: wanted {len(counts) + 1} numbers, one per layer, got {len(names)}")
+        raise RoutestatError(f"layers: expected {len(counts) + 1} numbers, one per layer, got {len(names)}")
     plan = Plan(draws, tune, chains, cores)
     evidence = chain_evidence(start, counts, triples)
     if (columns := len(evidence[1].column_unit)) > MOST_COLUMNS:
@@ -160,7 +158,7 @@ def full_bayes(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Sampled:
-    """The sampler's InferenceData, and what every argument of the evidence was `[chain, draw, argument]`."""
+    """The sampler's InferenceData, and the draws of the likelihood's arguments `[chain, draw, argument]`."""
 
     data: Any
     arguments: Floats
@@ -192,7 +190,7 @@ def _run(
     rng: np.random.Generator,
     tick: Callable[[int], None],
 ) -> Any:
-    """The sampler's InferenceData; KeyboardInterrupt if anything stopped it on its way."""
+    """Run the sampler and return its InferenceData; raise KeyboardInterrupt if it was interrupted."""
     seeds = rng.integers(2**31, size=plan.chains).tolist()
     watch = Watch(plan, tick)
     tick(0)
@@ -218,19 +216,19 @@ def _run(
             if _interrupted(error):
                 raise KeyboardInterrupt from None
             raise
-    # Later ones it swallows, and returns what it has.
+    # Later interrupts are ignored by PyMC, which returns the draws so far.
     if not watch.complete:
         raise KeyboardInterrupt
     return data
 
 
 def _interrupted(error: BaseException | None) -> bool:
-    """Whether an error of the libraries is what they made of an interrupt."""
-    # PyMC's words where no chain was through with its tuning.
+    """Whether an error of the libraries was caused by an interrupt."""
+    # PyMC's message where no chain has finished its tuning.
     if isinstance(error, StoppedError) or "Not enough samples to build a trace" in str(error):
         return True
     while error is not None and not isinstance(error, KeyboardInterrupt):
-        # Numba reports one that comes while it hands over as an error of its own.
+        # Numba turns an interrupt during its calls into an error of its own.
         error = error.__cause__ or error.__context__
     return error is not None
 
@@ -238,7 +236,7 @@ def _interrupted(error: BaseException | None) -> bool:
 def _model(
     evidence: CollapsedLikelihood, strengths: Floats, alphas: Floats
 ) -> tuple[pm.Model, dict[str, Any]]:
-    """The PyMC model and where its chains start: at the closed form, which PyMC then jitters."""
+    """Build the PyMC model and the starting point of its chains: the closed form, which PyMC then jitters."""
     units, centre = len(evidence.units), math.log(evidence.mean_width)
     curves = tabulate(evidence.sums())
     coords = {"unit": np.arange(units)}
@@ -255,8 +253,8 @@ def _model(
             log_alpha = pm.Flat("log_alpha", dims="column")
             belongs = np.equal.outer(evidence.column_unit, np.arange(units)).astype(float)
             log_strength = pt.log(pt.exp(log_alpha) @ belongs)
-            # The law of (log strength, base) as that of log alpha: the Jacobian is prod alpha / strength^width.
-            # Log alphas are nearly independent a posteriori, which no coordinates of the simplex are.
+            # The density of (log strength, base) in terms of log alpha: the Jacobian is prod alpha / strength^width.
+            # Log alphas are nearly independent a posteriori, unlike any coordinates of the simplex.
             pm.Potential("base", log_alpha.sum() - (belongs.sum(axis=0) * log_strength).sum())
             arguments = pt.concatenate([log_alpha, log_strength])
         else:
@@ -267,12 +265,12 @@ def _model(
 
 
 def curve_values(curves: Curves, v: Any) -> Any:
-    """`curves` as a PyTensor expression of `v` `[function]`."""
+    """Evaluate `curves` as a PyTensor expression of `v` `[function]`."""
     functions, intervals, _ = curves.coefficients.shape
     inside = pt.clip(v, curves.low, curves.high)
     place = pt.cast(pt.minimum(pt.floor((inside - curves.low) / curves.step), intervals - 1), "int64")
     over = inside - curves.low - place * curves.step
-    # Shared and not a constant: Numba would write a constant's every number into the machine code.
+    # Shared and not a constant: Numba would compile every number of a constant into the machine code.
     table = pytensor.shared(np.asarray(curves.coefficients).reshape(functions * intervals, 6), borrow=True)
     powers = table[np.arange(functions) * intervals + place]
     value = powers[:, 5]
@@ -284,7 +282,7 @@ def curve_values(curves: Curves, v: Any) -> Any:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """No log lines of the libraries and no warnings: `Diagnosis` says what they would."""
+    """Suppress the libraries' log lines and warnings, which `Diagnosis` replaces."""
     logs = [logging.getLogger(name) for name in ("pymc", "pytensor", "arviz")]
     levels = [log.level for log in logs]
     for log in logs:
@@ -339,12 +337,12 @@ def _diagnose(data: Any) -> Diagnosis:
 
 
 def _compare(evidence: CollapsedLikelihood, orders: Sequence[OrderPosterior], seed: int) -> OrderComparison:
-    """The orders on the choices that `evidence`, of order 0, scores."""
+    """Compare the orders on the choices that `evidence`, of order 0, scores."""
     numbers, tokens = [order.order for order in orders], scored_tokens(evidence)
     layers = tuple(path[-1] for path, kept in zip(orders[0].paths, evidence.scored, strict=True) if kept)
     if len(tokens) < 2:
         return no_comparison(numbers, layers, tokens)
-    # Settings that a user's own ArviZ may have otherwise are named.
+    # Settings that a user's ArviZ configuration may change are given explicitly.
     with _quiet():
         found = [az.loo(order.inference_data, pointwise=True, scale="log") for order in orders]
         names = [f"order {number}" for number in numbers]

@@ -1,4 +1,4 @@
-"""How long a sampler runs, and how far it has come."""
+"""The length of a sampler's run, and its progress."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,9 +25,10 @@ class Plan:
     cores: int
 
     def __post_init__(self) -> None:
+        """Refuse settings out of range."""
         if self.draws < 10 or self.tune < 10 or self.chains < 2 or self.cores < 1:
             raise RoutestatError(
-                f"full Bayes wants 10 draws and tuning steps or more, 2 chains and 1 core, got {self.draws}, "
+                f"full Bayes needs 10 draws and tuning steps or more, 2 chains and 1 core, got {self.draws}, "
                 f"{self.tune}, {self.chains} and {self.cores}"
             )
 
@@ -38,17 +39,17 @@ class Plan:
 
 
 class StoppedError(Exception):
-    """An interrupt that the sampler swallowed at the end of one chain, found out by the next."""
+    """An interrupt that the sampler ignored at the end of one chain, detected in the next."""
 
 
 class Watch:
-    """Counts the steps of all chains; to be called with every draw.
+    """Count the steps of all chains; called with every draw.
 
     Parameters
     ----------
     plan
     tick
-        Told the number of steps done.
+        Called with the number of steps done.
     """
 
     def __init__(self, plan: Plan, tick: Callable[[int], None]) -> None:
@@ -56,14 +57,15 @@ class Watch:
 
     @property
     def complete(self) -> bool:
-        """Whether every chain came to its end."""
+        """Whether every chain is finished."""
         return int(self._done.sum()) == self._plan.steps
 
     def __call__(self, trace: Any, draw: Any) -> None:
-        # With one process chains run one after the other.
+        """Count one draw of a chain."""
+        # In one process chains run one after the other.
         whole = self._plan.draws + self._plan.tune
         if self._plan.cores == 1 and (self._done[: draw.chain] < whole).any():
             raise StoppedError
-        # Told first: a step counts only if nothing interrupted that.
+        # Called first: a step counts only if that call was not interrupted.
         self._tick(int(self._done.sum()) + 1)
         self._done[draw.chain] += 1

@@ -1,8 +1,9 @@
-"""Sums over cells that a sampler needs, tabulated once on a grid."""
+"""Sums over cells that the sampler evaluates, tabulated once on a grid."""
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -19,7 +20,7 @@ Terms = tuple[Integers, Integers, Floats, Floats, Floats, Floats]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RisingSums:
-    """Functions of one number each: sum over a function's terms of times * log[(w e^v + start) rising by count].
+    """Functions of one variable each: sum over a function's terms of times * log[(w e^v + start) rising by count].
 
     Attributes
     ----------
@@ -39,7 +40,7 @@ class RisingSums:
     n_functions: int
 
     def __call__(self, v: Floats) -> Floats:
-        """Values `[function, node]` in nats at `v` `[argument, node]`."""
+        """Evaluate the functions `[function, node]` in nats at `v` `[argument, node]`."""
         result, factor = np.zeros((self.n_functions, v.shape[1])), np.exp(v)
         for first in range(0, len(self.function), TERMS_AT_ONCE):
             part = slice(first, first + TERMS_AT_ONCE)
@@ -65,11 +66,11 @@ def terms(
     start: ArrayLike = 0.0,
     times: ArrayLike = 1.0,
 ) -> Terms:
-    """The terms of the cells that hold tokens; one number stands for all cells."""
+    """Build the terms of the cells that hold tokens; scalars apply to all cells."""
     tokens = np.asarray(count, np.float64)
     kept = tokens > 0
 
-    def column(values: ArrayLike, kind: type) -> NDArray:
+    def column(values: ArrayLike, kind: type) -> NDArray[Any]:
         return np.broadcast_to(np.asarray(values, kind), tokens.shape)[kept]
 
     whole = column(function, np.int64), column(argument, np.int64)
@@ -83,24 +84,24 @@ def terms(
 
 
 def joined(parts: Sequence[Terms], n_functions: int) -> RisingSums:
-    """One object of all terms."""
+    """Join terms to one object."""
     function, argument, weight, start, count, times = (
         np.concatenate(column) for column in zip(*parts, strict=True)
     )
     return RisingSums(function, argument, weight, start, count, times, n_functions)
 
 
-#: What `tabulate` covers, in log alpha. Beyond it every term is as good as straight.
+#: The range of `tabulate` in log alpha; beyond it every term is practically linear.
 LOW, HIGH, STEP = -16.0, 20.0, 0.125
 
-#: So far beyond the longest row a strength lies outside the grid at the earliest: the prior then outweighs any row
-#: three thousand to one, and what is still curved no longer tells one strength from another.
+#: The grid extends this far beyond the log of the longest row: there the prior has three thousand times the weight of
+#: any row, and the remaining curvature hardly distinguishes strengths.
 BEYOND_ROWS = 8.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Curves:
-    """Functions of one number on a grid: polynomials of degree 5 between its points, straight lines outside.
+    """Functions of one variable on a grid: polynomials of degree 5 between its points, straight lines outside.
 
     Attributes
     ----------
@@ -119,10 +120,10 @@ class Curves:
 
 
 def tabulate(sums: RisingSums) -> Curves:
-    """Every function as a quintic spline through its exact values on a grid.
+    """Interpolate every function by a quintic spline through its exact values on a grid.
 
     The functions are smooth: they add up log(1 + e^(v - a)) for different a, whose poles are pi away from the
-    real line. The error of the spline falls with the sixth power of the step.
+    real line. The error of the spline is of the sixth order in the step.
     """
     longest = math.log(max(float(sums.count.max(initial=1.0)), 1.0))
     intervals = math.ceil((max(HIGH, longest + BEYOND_ROWS) - LOW) / STEP)
@@ -130,8 +131,8 @@ def tabulate(sums: RisingSums) -> Curves:
     arguments = int(sums.argument.max(initial=-1)) + 1
     values = sums(np.broadcast_to(grid, (max(arguments, sums.n_functions), len(grid))))
     spline = interpolate.make_interp_spline(grid, values, k=5, axis=1)
-    # The spline's own pieces join several steps at the ends; each step gets the piece that it lies in.
-    faculty = special.factorial(np.arange(6))
-    pieces = np.stack([spline(grid[:-1], nu=power) for power in range(6)], axis=-1) / faculty
+    # At the ends the spline's own pieces span several steps; each step gets its own copy.
+    factorials = special.factorial(np.arange(6))
+    pieces = np.stack([spline(grid[:-1], nu=power) for power in range(6)], axis=-1) / factorials
     slope = spline(grid[[0, -1]], nu=1)
     return Curves(read_only(pieces), read_only(slope), LOW, float(grid[-1]), STEP)

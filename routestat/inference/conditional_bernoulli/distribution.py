@@ -1,7 +1,7 @@
-"""k of E without replacement at given loads: the conditional-Bernoulli law, the null for what one layer does.
+"""k of E without replacement at given loads: the conditional-Bernoulli distribution, the null within one layer.
 
-P(S) is proportional to the product of the weights of the experts in S. Of all laws over subsets with the same
-inclusion probabilities it has the largest entropy, so what exceeds it is association beyond the loads.
+P(S) is proportional to the product of the weights of the experts in S. Of all distributions over subsets with the same
+inclusion probabilities it has the largest entropy, so any deviation is association beyond the loads.
 
 Weights are read as odds p/(1 - p) of independent draws N = sum of Bernoulli(p), scaled so that the p sum to k.
 The elementary symmetric polynomial is then P(N = k) / prod(1 - p), and k is the mode of N: P(N = k) is at least
@@ -32,12 +32,12 @@ _CLOSE, _STEPS, _NEWTON_STEPS = 4e-13, 80, 60
 
 
 def fit_log_weights(inclusion: ArrayLike, top_k: int) -> Floats:
-    """The log weights at which the law includes every expert as often as given.
+    """Fit the log weights to given inclusion probabilities.
 
     Parameters
     ----------
     inclusion
-        Probabilities `[..., expert]` that sum to `top_k`; leading axes are separate laws.
+        Probabilities `[..., expert]` that sum to `top_k`; leading axes are separate distributions.
     top_k
         Experts per token.
 
@@ -55,14 +55,14 @@ def fit_log_weights(inclusion: ArrayLike, top_k: int) -> Floats:
     inside = np.isfinite(target).all() and ((target >= 0) & (target <= 1)).all()
     if not (inside and target.ndim and (np.abs(target.sum(axis=-1) - top_k) < 1e-9 * max(1, top_k)).all()):
         raise RoutestatError(
-            f"inclusion: wanted probabilities [..., expert] that sum to top_k={top_k}; divide counts by tokens"
+            f"inclusion: expected probabilities [..., expert] that sum to top_k={top_k}; divide counts by tokens"
         )
     rows = target.reshape(-1, target.shape[-1])
     theta = special.logit(rows)
     free = np.isfinite(theta)
     spread = np.where(free, rows * (1.0 - rows), 0.0)
-    # An expert that is most of the spread moves against its own step; damped so, the step is Newton's exactly
-    # where loads are even, and where one slot is shared by two.
+    # An expert with most of the variance moves against its own step. With this damping the step is exactly Newton's
+    # where loads are even, and where two experts share one slot.
     damping = 1.0 - spread / np.maximum(spread.sum(axis=1, keepdims=True), 1e-300)
     open_rows = np.flatnonzero(free.any(axis=1))
     for _ in range(_STEPS):
@@ -82,7 +82,7 @@ def fit_log_weights(inclusion: ArrayLike, top_k: int) -> Floats:
 
 
 def _newton(target: Floats, theta: Floats, top_k: int) -> Floats:
-    """The few laws for which the fixed point crawls: ascent of the concave log-likelihood, steps halved."""
+    """Fit where the fixed point converges slowly: ascent of the concave log likelihood with halved steps."""
     free = np.isfinite(theta)
     want, theta = target[free], np.where(free, special.logit(target), theta)
 
@@ -111,7 +111,7 @@ def _newton(target: Floats, theta: Floats, top_k: int) -> Floats:
 
 
 def inclusion_probabilities(log_weights: ArrayLike, top_k: int) -> Floats:
-    """P(expert included) under the law, `[..., expert]` for log weights `[..., expert]`."""
+    """P(expert included), `[..., expert]` for log weights `[..., expert]`."""
     odds, _ = _scaled(log_weights, top_k)
     p, distribution = successes_distribution(odds, top_k)
     here = distribution[..., top_k, None]
@@ -121,8 +121,8 @@ def inclusion_probabilities(log_weights: ArrayLike, top_k: int) -> Floats:
 def pair_rows(log_weights: ArrayLike, top_k: int) -> Iterator[Floats]:
     """P(i and j included) for i = 0, 1, ...: each time `[..., j]` over the experts j > i only.
 
-    Together the rows are the pairs in the order of `Alphabet(E, 2)`; one at a time, because many laws of many
-    experts are more than need be in memory.
+    Together the rows are the pairs in the order of `Alphabet(E, 2)`; one at a time, because many distributions of
+    many experts need not be in memory at once.
     """
     odds, _ = _scaled(log_weights, top_k)
     p, distribution = successes_distribution(odds, top_k)
@@ -134,12 +134,12 @@ def pair_rows(log_weights: ArrayLike, top_k: int) -> Iterator[Floats]:
             continue
         rest = without(distribution, mine)
         both = without_at(rest[..., None, :], others, top_k - 2)
-        # Rounding may leave a probability of exactly zero a hair below it.
+        # Rounding may leave a probability of exactly zero slightly below it.
         yield np.maximum(mine[..., None] * others * both / here, 0.0)
 
 
 def pair_probabilities(log_weights: ArrayLike, top_k: int) -> Floats:
-    """P(i and j included) under the law, `[..., expert, expert]`, symmetric; the diagonal is P(i included)."""
+    """P(i and j included), `[..., expert, expert]`, symmetric; the diagonal is P(i included)."""
     theta = np.asarray(log_weights, dtype=np.float64)
     n = theta.shape[-1]
     pairs = np.zeros((*theta.shape, n))
@@ -169,7 +169,7 @@ def log_normaliser(log_weights: ArrayLike, top_k: int) -> Floats:
 
 
 def log_probability(experts: ArrayLike, log_weights: ArrayLike, top_k: int) -> Floats:
-    """Natural log probability of subsets, `[...]` for experts `[..., slot]` of one law `[expert]`."""
+    """Natural log probability of subsets, `[...]` for experts `[..., slot]` of one distribution `[expert]`."""
     theta = np.asarray(log_weights, dtype=np.float64)
     chosen = theta[np.asarray(experts)]
     forced = np.isposinf(theta).sum()
@@ -182,7 +182,9 @@ def _scaled(log_weights: ArrayLike, top_k: int) -> tuple[Floats, Floats]:
     """Log odds `[..., expert]` whose p sum to k, and what was added to the log weights `[...]` for that."""
     theta = np.asarray(log_weights, dtype=np.float64)
     if theta.ndim < 1 or np.isnan(theta).any():
-        raise RoutestatError("log_weights: wanted numbers [..., expert], got NaN or no axis; fit them first")
+        raise RoutestatError(
+            "log_weights: expected numbers [..., expert], got NaN or no axis; fit them first"
+        )
     finite = np.isfinite(theta)
     count, taken = finite.sum(axis=-1), top_k - np.isposinf(theta).sum(axis=-1)
     if ((taken < 0) | (taken > count)).any():
@@ -193,7 +195,7 @@ def _scaled(log_weights: ArrayLike, top_k: int) -> tuple[Floats, Floats]:
     high = middle - np.where(finite, theta, np.inf).min(axis=-1, initial=1e300, where=finite)
     low, high = np.where(inner, low, 0.0), np.where(inner, high, 0.0)
     shift = np.clip(np.zeros_like(low), low, high)
-    # Any shift gives the same law; a sum of p near k is all that keeps it from underflow.
+    # Any shift gives the same distribution; a sum of p near k avoids underflow.
     for _ in range(200):
         p = special.expit(np.where(finite, theta + shift[..., None], -np.inf))
         over = np.where(inner, p.sum(axis=-1) - taken, 0.0)

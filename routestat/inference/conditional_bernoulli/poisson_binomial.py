@@ -1,7 +1,7 @@
-"""How many of several independent draws succeed: the law of that number, with each draw and without it.
+"""The Poisson-binomial distribution: the number of successes of independent trials, with and without one of them.
 
-A draw is taken out of the law by dividing out its factor, upwards where p <= 1/2 and downwards where p > 1/2,
-which multiplies no rounding error. Only places near the mode are asked for, so their digits are good.
+A trial is removed by dividing out its factor, upwards where p <= 1/2 and downwards where p > 1/2, which does not
+amplify rounding errors. Only values near the mode are used, so they are accurate.
 """
 
 import numpy as np
@@ -11,10 +11,10 @@ from routestat.inference.base.tables import Floats
 
 
 def successes_distribution(odds: Floats, top_k: int) -> tuple[Floats, Floats]:
-    """p `[..., draw]` of log odds, and P(N = m) `[..., m]`, as far up as taking draws out of it at k needs."""
+    """Compute p `[..., trial]` of log odds, and P(N = m) `[..., m]` up to what removing trials at k needs."""
     p = special.expit(odds)
     q, n = special.expit(-odds), odds.shape[-1]
-    # Downwards the law must begin where nothing is left: by Bernstein's bound beyond this 1e-18 is not.
+    # The downward recursion must start in the tail: by Bernstein's bound less than 1e-18 lies beyond this.
     reach = n if (p > 0.5).any() else top_k
     top = min(n, reach, top_k + 15 + int(np.sqrt(200 + 84 * top_k)))
     distribution = np.zeros((*p.shape[:-1], top + 1))
@@ -27,7 +27,7 @@ def successes_distribution(odds: Floats, top_k: int) -> tuple[Floats, Floats]:
 
 
 def without(distribution: Floats, p: Floats) -> Floats:
-    """The law `[..., m]` with one draw of probability p `[...]` taken out."""
+    """Return the distribution `[..., m]` without one trial of probability p `[...]`."""
     distribution, p = np.broadcast_to(distribution, (*p.shape, distribution.shape[-1])), np.asarray(p)
     out = np.zeros(distribution.shape)
     light = np.minimum(p, 0.5)
@@ -46,7 +46,7 @@ def without(distribution: Floats, p: Floats) -> Floats:
 
 
 def without_at(distribution: Floats, p: Floats, place: int) -> Floats:
-    """P(N without one draw = place) `[...]`: `without` where only one place is asked for."""
+    """P(N without one trial = place) `[...]`: `without` at one place only."""
     light = np.minimum(p, 0.5)
     odds, scale = light / (1.0 - light), 1.0 / (1.0 - light)
     out = np.zeros(p.shape)

@@ -1,4 +1,4 @@
-"""Subsets of a conditional-Bernoulli law: checked, listed from the most probable on, drawn."""
+"""Subsets of a conditional-Bernoulli distribution: the most probable ones, and draws."""
 
 import heapq
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ BLOCK_CELLS = 1 << 22
 
 
 def check_experts(experts: Sequence[int], top_k: int, n_experts: int, layer: int) -> NDArray[np.int64]:
-    """A set of experts ``[k]`` ascending, or a RoutestatError that says what the layer can choose."""
+    """Return a set of experts ``[k]`` in ascending order, or raise RoutestatError if the layer cannot choose it."""
     given = np.atleast_1d(np.asarray(experts))
     whole = given.ndim == 1 and given.dtype.kind in "iu"
     chosen = np.unique(given).astype(np.int64) if whole else np.empty(0, np.int64)
@@ -26,15 +26,15 @@ def check_experts(experts: Sequence[int], top_k: int, n_experts: int, layer: int
 
 
 def best_subsets(log_weights: ArrayLike, top_k: int, n: int) -> Integers:
-    """The n subsets of largest weight product ``[n, k]`` for log weights ``[expert]``; all if there are fewer.
+    """Find the n most probable subsets ``[n, k]`` for log weights ``[expert]``; all if there are fewer.
 
-    The heaviest comes first. Put experts in falling order: a subset other than the first k has a member that can
-    move one place up, and weighs no more than what that leads to. So a queue that grows by moves of one member one
-    place down meets the subsets in order.
+    The most probable comes first. With experts in descending order of weight, every subset but the first k follows
+    from one at least as probable by moving one member one place down. A priority queue of such moves therefore
+    visits the subsets in order.
     """
     theta = np.asarray(log_weights, np.float64)
     if n < 1:
-        raise RoutestatError(f"subsets: wanted one or more, got {n}")
+        raise RoutestatError(f"subsets: expected one or more, got {n}")
     order = np.argsort(-theta, kind="stable")
     sorted_theta = theta[order].tolist()
     start = tuple(range(top_k))
@@ -53,9 +53,9 @@ def best_subsets(log_weights: ArrayLike, top_k: int, n: int) -> Integers:
 
 
 def draw_subsets(log_weights: Floats, top_k: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """One subset ``[row, slot]`` ascending from the law of every row of log weights ``[row, expert]``; exact.
+    """Draw one subset ``[row, slot]``, ascending, for every row of log weights ``[row, expert]``; exact.
 
-    Expert after expert is taken or left with its probability given how many are still to take.
+    Experts are included one after the other with their probability given how many are still to be included.
     """
     rows, n_experts = log_weights.shape
     drawn = np.zeros((rows, top_k), np.int64)
@@ -65,7 +65,7 @@ def draw_subsets(log_weights: Floats, top_k: int, rng: np.random.Generator) -> N
         theta = log_weights[start : start + block]
         pivot = np.partition(theta, n_experts - top_k, axis=1)[:, n_experts - top_k, None]
         weight = np.exp(np.clip(theta - pivot, -limit, limit))
-        # What the experts from e on weigh when they are to fill m slots.
+        # The summed weight of the subsets of m of the experts from e on.
         tails = np.zeros((n_experts + 1, len(theta), top_k + 1))
         tails[:, :, 0] = 1.0
         for e in range(n_experts - 1, -1, -1):
@@ -73,7 +73,7 @@ def draw_subsets(log_weights: Floats, top_k: int, rng: np.random.Generator) -> N
         left, row = np.full(len(theta), top_k), np.arange(len(theta))
         for e in range(n_experts):
             some = np.maximum(left, 1)
-            # Of as many experts as slots the last are taken for certain: nothing else is in the sum.
+            # When as many experts as slots remain the probability is one: the sum has a single term.
             chance = weight[:, e] * tails[e + 1, row, some - 1] / np.maximum(tails[e, row, some], 1e-300)
             taken = np.flatnonzero((rng.random(len(theta)) < chance) & (left > 0))
             drawn[start + taken, top_k - left[taken]] = e

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from routestat.errors import RoutestatError
 from routestat.inference.base.score_test import few_groups
 from routestat.inference.base.tables import Floats, Integers, read_only, whole_counts
-from routestat.inference.level_checks.split_tests import load_spread, split_tests
+from routestat.inference.level_checks.split_tests import load_scores, split_tests
 
 MIN_GROUPS = 8
 #: Bins of histograms of p-values, and the shares of its level between which a test may reject and hold it.
@@ -144,7 +144,7 @@ def half_splits(
     else:
         halves = rng.permuted(np.tile(np.arange(groups.size) < groups.size // 2, (n_splits, 1)), axis=1)
         for layer, (table, size) in enumerate(zip(tables, sizes, strict=True)):
-            spread = load_spread(table[groups], size[groups])
+            spread = load_scores(table[groups], size[groups])
             if spread is not None:
                 effects[layer] = spread.design_effect
                 p_values = split_tests(spread, halves)

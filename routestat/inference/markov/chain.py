@@ -1,8 +1,8 @@
 """The Markov chain of routing: inhomogeneous, one transition matrix per layer gap, Dirichlet rows.
 
-Each gap has an order of its own: 0 (the layer's own law), 1 (given the layer before), 2 (given the two before, backed
-off to one). Each row of order 1 has the prior Dirichlet(alpha). The posterior takes tokens as independent given the
-chain; credible intervals are those of as many tokens as the documents are worth, the design effect fewer.
+Each gap has its own order: 0 (the marginal distribution of the layer), 1 (given the layer before), 2 (given the two
+layers before, backed off to one). Each row of order 1 has the prior Dirichlet(alpha). The posterior takes tokens as
+independent given the chain; for credible intervals counts are divided by the design effect of the documents.
 """
 
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ from routestat.inference.smoothing.prior import positive_alpha, resolve_alpha
 
 @dataclass(frozen=True)
 class Prediction:
-    """What follows a state: one entry per target, in order of its index.
+    """The prediction of the next layer: one entry per target, in order of its index.
 
     Attributes
     ----------
@@ -36,15 +36,15 @@ class Prediction:
         Posterior mean and equal-tailed credible limits. Of a state in the state view; of an expert's inclusion
         in the expert view, where they sum to k.
     n_tokens : int
-        Tokens that had the source (in the expert view: the fewest that had one of its experts). 0: the answer
-        is the prior's, or the back-off's, alone.
+        Tokens with this source (in the expert view: the fewest with one of its experts). With 0 the prediction is
+        that of the prior, or of the back-off.
     level : float
     layer : int
-        The layer that is foretold.
+        The predicted layer.
     order : int
-        How many earlier layers the answer rests on.
+        How many earlier layers were used.
     note : str
-        What the limits leave out; empty if nothing.
+        A caution about the limits; empty if there is none.
     """
 
     probability: Floats
@@ -73,15 +73,15 @@ class Chain:
     counts : tuple of int arrays ``[source, target]``
         One per gap.
     alpha : str or float
-        As asked for.
+        As requested.
     priors : tuple of float arrays ``[target]``
-        The resolved alpha of the first layer's law, then of each gap.
+        The resolved alpha of the first layer, then of each gap.
     second : tuple of SecondOrder or None
         One per gap: its step of order 2, where it has one.
     orders : tuple of int
         One per gap.
     design_effects : tuple of float
-        One per gap: how many dependent tokens are worth an independent one.
+        One per gap: dependent tokens per independent one.
     """
 
     states: str
@@ -97,6 +97,7 @@ class Chain:
     design_effects: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
+        """Fill in order 1 and a design effect of 1 where none were given."""
         gaps = len(self.counts)
         for name, plain in (("second", None), ("orders", 1), ("design_effects", 1.0)):
             if not getattr(self, name):
@@ -104,8 +105,8 @@ class Chain:
 
     @property
     def note(self) -> str:
-        """What credible intervals leave out: where no design effect is known tokens are taken as independent."""
-        # Of a chain whose documents were never told apart, all are exactly one.
+        """A caution about credible intervals where no design effect is known."""
+        # Without groups of documents all are exactly one.
         return TOO_NARROW if all(effect == 1.0 for effect in self.design_effects) else ""
 
     @property
@@ -115,7 +116,7 @@ class Chain:
 
     @property
     def initial(self) -> Floats:
-        """Posterior mean law of the first layer ``[target]``."""
+        """Posterior mean distribution of the first layer ``[target]``."""
         return read_only((self.first + self.priors[0]) / (self.first.sum() + self.priors[0].sum()))
 
     @property
@@ -124,7 +125,7 @@ class Chain:
         return tuple(self.transition(gap) for gap in range(len(self.counts)))
 
     def transition(self, gap: int) -> Floats:
-        """Posterior mean transition matrix of order 1 ``[source, target]`` of one gap."""
+        """Compute the posterior mean transition matrix of order 1 ``[source, target]`` of one gap."""
         table, prior = self.counts[gap], self.priors[gap + 1]
         return read_only((table + prior) / (table.sum(axis=1, keepdims=True) + prior.sum()))
 
@@ -134,18 +135,17 @@ class Chain:
         return tuple(float(prior.sum()) for prior in self.priors[1:])
 
     def posterior(self, gap: int) -> TransitionPosterior:
-        """Mean, mode (MAP), intervals and draws of the transition matrix of one gap, as certain as `predict`."""
+        """Compute the posterior of the transition matrix of one gap, with the weights of `predict`."""
         table = self.counts[gap].astype(np.float64)
         prior = positive_alpha(self.priors[gap + 1], table.shape)
         return posterior_of(table, prior, self.alpha, None if self.note else self.design_effects[gap])
 
     def own_prior(self, gap: int) -> Floats:
-        """The prior of order 0 of the layer after `gap` ``[target]``, a single row: Perks's for empirical Bayes."""
-        rule = "perks" if self.alpha == "empirical-bayes" else self.alpha
-        return resolve_alpha(self.counts[gap].sum(axis=0)[None], rule)
+        """Resolve the prior of order 0 of the layer after `gap` ``[target]``, a single row."""
+        return resolve_alpha(self.counts[gap].sum(axis=0)[None], self.alpha)
 
     def own_distribution(self, gap: int) -> Floats:
-        """The law of order 0 of the layer after `gap`, whatever the source."""
+        """Compute the distribution of order 0 of the layer after `gap`, independent of the source."""
         concentration = self.counts[gap].sum(axis=0) + self.own_prior(gap)
         return read_only(concentration / concentration.sum())
 
@@ -157,7 +157,7 @@ class Chain:
     def log_evidence(self) -> float:
         """Natural log evidence of all transitions of order 1 given the first layer; NaN in the expert view.
 
-        There the k·k cells of a token are no independent draws, so their evidence means nothing.
+        There the k·k cells of a token are dependent draws, so that they have no such evidence.
         """
         if self.states == "expert":
             return float("nan")
@@ -165,7 +165,7 @@ class Chain:
         return float(sum(np.sum(log_evidence(table, prior)) for table, prior in pairs))
 
     def gap_after(self, layer: int) -> int:
-        """The gap that starts at `layer`.
+        """Return the gap that starts at `layer`.
 
         Raises
         ------
@@ -182,7 +182,7 @@ class Chain:
         return self.layers.index(layer)
 
     def predict(self, layer: int, source: int | Sequence[int], level: float = 0.95) -> Prediction:
-        """What the next layer chooses after `layer` chose `source`.
+        """Predict the next layer after `layer` chose `source`.
 
         Parameters
         ----------
@@ -255,15 +255,15 @@ def fit_chain(
 ) -> Chain:
     """Fit the chain to counts.
 
-    Tokens of one document go together. Counts that are kept apart by group of documents say by how much, and the
-    credible intervals of the state view are widened by it; tables that were added up over documents do not say it,
-    and the intervals of their chain take tokens as independent (`Chain.note`).
+    Tokens of one document are dependent. Counts by group of documents give the design effect, which widens the
+    credible intervals of the state view; for tables that were summed over documents it is unknown, and the intervals
+    of their chain take tokens as independent (`Chain.note`).
 
     Parameters
     ----------
     first : Counts, or counts ``[target]`` or ``[group, target]`` of the first layer
-        Counts of a trace with the contexts nothing and layer −1, as `count` gives them, hold all that is asked for
-        below: ``fit_chain(count(trace))`` is the chain of the predict command.
+        Counts of a trace with the contexts nothing and layer −1, as `count` returns them, hold all arguments up to
+        `states`: ``fit_chain(count(trace))`` is the chain of the predict command.
     counts : sequence of counts ``[source, target]`` or ``[group, source, target]``, one per gap
     alpha : float or {"jeffreys", "perks", "empirical-bayes", "hierarchical"}
         The prior of a row; empirical Bayes (default) learns one alpha per gap by evidence.
@@ -271,10 +271,10 @@ def fit_chain(
         One entry per layer.
     states : {"subset", "expert"}
     second, orders : sequences
-        One entry per gap, or none: order 1 throughout. Order 2 wants its `SecondOrderStep`.
+        One entry per gap, or none: order 1 throughout. Order 2 needs its `SecondOrderStep`.
     design_effects : sequence of float
-        One per gap: how many tokens are worth an independent one. Measured on the groups unless given; 1, tokens
-        independent, where there are no groups, and in the expert view.
+        One per gap: tokens per independent one. Estimated from the groups unless given; 1 where there are no groups
+        and in the expert view.
 
     Raises
     ------
@@ -300,12 +300,12 @@ def fit_chain(
     _check_chained(start, tables, len(layers))
     for name, given in (("second", second), ("orders", orders), ("design_effects", effects)):
         if given and len(given) != len(tables):
-            raise RoutestatError(f"{name}: wanted one entry for each of {len(tables)} gaps, got {len(given)}")
+            raise RoutestatError(
+                f"{name}: expected one entry for each of {len(tables)} gaps, got {len(given)}"
+            )
     if any(order == 2 and not (second and second[gap]) for gap, order in enumerate(orders)):
-        raise RoutestatError("a gap of order 2 wants its counts: pass fit_second_order of them as `second`")
-    # The first layer is a single row: there is nothing to learn a prior from but the row itself.
-    start_alpha = "perks" if alpha == "empirical-bayes" else alpha
-    priors = [resolve_alpha(start[None], start_alpha), *(resolve_alpha(table, alpha) for table in tables)]
+        raise RoutestatError("a gap of order 2 needs its counts: pass fit_second_order of them as `second`")
+    priors = [resolve_alpha(table, alpha) for table in (start[None], *tables)]
     for array in (start, *tables):
         read_only(array)
     return Chain(
@@ -324,10 +324,10 @@ def fit_chain(
 
 
 def _over_groups(counts: NDArray[np.integer], axes: int) -> NDArray[np.int64]:
-    """Added up over the groups, if there are any."""
+    """Sum over the groups, if there are any."""
     if counts.ndim not in (axes, axes + 1):
         raise RoutestatError(
-            f"a chain wants counts of {axes} axes, or {axes + 1} with groups first, got {counts.ndim}"
+            f"a chain needs counts of {axes} axes, or {axes + 1} with groups first, got {counts.ndim}"
         )
     return counts.sum(axis=0, dtype=np.int64) if counts.ndim > axes else counts.astype(np.int64)
 
@@ -336,5 +336,5 @@ def _check_chained(start: NDArray[np.int64], tables: Sequence[NDArray[np.int64]]
     widths = [len(start), *(table.shape[1] for table in tables)]
     if len(tables) != layers - 1 or any(t.shape[0] != w for t, w in zip(tables, widths, strict=False)):
         raise RoutestatError(
-            "a chain over L layers wants L − 1 tables, each as long as the one before is wide"
+            "a chain over L layers needs L − 1 tables, each as long as the one before is wide"
         )

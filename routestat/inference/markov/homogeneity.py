@@ -1,7 +1,7 @@
-"""Are the gaps alike? What no relabelling of states changes, compared over depth.
+"""Homogeneity over depth: statistics that are invariant to relabelling of states, compared between gaps.
 
 State 3 of one layer has nothing to do with state 3 of the next, so transition matrices are never compared cell by
-cell: only how much one layer says of the next, and how much it leaves open.
+cell: only the information that adjacent layers share, and the conditional entropy.
 """
 
 import math
@@ -26,20 +26,20 @@ LARGE_BIAS = 0.1
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class StatisticByGap:
-    """One figure of every gap, in bits, and whether it is the same in all.
+    """One statistic of every gap, in bits, and whether it is the same in all.
 
     Attributes
     ----------
     gap_bits, mean_bits
         Of each gap, `[gap]`, and the mean of all (no axes).
     range_bits
-        Largest less smallest of `gap_bits.value`: chance alone makes it larger than zero.
+        Largest less smallest of `gap_bits.value`; above zero by chance alone.
     spread_bits
-        Standard deviation between gaps with the part of chance taken out, 0 where that is all of it.
+        Standard deviation between gaps without the sampling variance, at least 0.
     slope_bits_per_layer
         Least-squares trend over depth; its interval is by documents, for these layers (no axes).
     p_clustered, log10_p_clustered, nu
-        Clustered test that the figure is the same in all gaps, and its degrees of freedom.
+        Clustered test that the statistic is the same in all gaps, and its degrees of freedom.
     reason
         Why there is no interval or test, or None.
     """
@@ -66,7 +66,7 @@ class Homogeneity:
     information
         Of I(X_l; X_l+1).
     conditional_entropy
-        Of H(X_l+1 | X_l): what a layer leaves open.
+        Of H(X_l+1 | X_l).
     n_tokens
         Of each gap.
     n_groups, level
@@ -88,22 +88,22 @@ class Homogeneity:
 def homogeneity(
     tables: Sequence[ArrayLike], *, layers: Sequence[int] | None = None, level: float = 0.95
 ) -> Homogeneity:
-    """Compare the gaps by information and conditional entropy, which no naming of states changes.
+    """Compare the gaps by information and conditional entropy, which are invariant to relabelling of states.
 
     A group's score is what it adds to the jackknife estimate of each gap, less its mean over the gaps: its mean is
-    zero where the gaps are alike, whatever goes on inside the group, and since all gaps see the same tokens their
-    joint chance is taken from the groups. The jackknife takes out the plug-in bias, which differs between gaps with
-    the states in use and with how much tokens of a document resemble each other. The scores go through
-    `score_test`; where no gap says anything of the next they hardly ever reject. Equal information is not equal
-    law; unequal information is an unequal law under every naming.
+    zero where the gaps are alike, whatever the dependence inside the group, and since all gaps rest on the same tokens
+    their covariance is estimated from the groups. The jackknife removes the plug-in bias, which differs between gaps
+    with the states in use and with the dependence within documents. The scores are tested by `score_test`; where
+    adjacent layers are independent the test is conservative. Equal information does not imply equal transitions;
+    unequal information implies unequal transitions under every labelling.
 
     Parameters
     ----------
     tables
         Whole counts `[group, source, target]`, one per gap in order of depth; the same groups of whole documents in
-        all. Numbers of states may differ. Groups are independent, tokens within one need not be.
+        all. Numbers of states may differ. Groups are taken as independent; tokens within a group need not be.
     layers
-        Number of the layer where each gap starts, for the trend: 0, 1, … unless told otherwise.
+        Number of the layer where each gap starts, for the trend (0, 1, …).
     level
         Of confidence.
 
@@ -117,12 +117,12 @@ def homogeneity(
     if any(table.ndim != 3 or len(table) != len(counts[0]) for table in counts):
         shapes = ", ".join(str(table.shape) for table in counts)
         raise RoutestatError(
-            f"tables: wanted [group, source, target] of the same groups, got {shapes}; count alike"
+            f"tables: expected [group, source, target] of the same groups, got {shapes}; count alike"
         )
     places = tuple(range(len(counts)) if layers is None else map(int, layers))
     if len(places) != len(counts) or len(set(places)) < len(places):
         raise RoutestatError(
-            f"layers: wanted a number of its own for each of {len(counts)} gaps, got {places}"
+            f"layers: expected a different number for each of {len(counts)} gaps, got {places}"
         )
     groups = len(counts[0]) if counts else 0
     size = np.zeros((len(counts), groups))
@@ -132,12 +132,12 @@ def homogeneity(
     whole, left_out = np.full((2, len(counts)), math.nan), np.full((2, len(counts), used.size), math.nan)
     for gap, table in enumerate(counts):
         if size[gap].any():
-            # Groups without a token of this gap change nothing, but tell of others.
-            whole[:, gap], left_out[:, gap] = _figures(table if used.size == len(table) else table[used])
+            # Groups without a token of this gap change nothing here, but do in other gaps.
+            whole[:, gap], left_out[:, gap] = _bits(table if used.size == len(table) else table[used])
     size = size[:, used]
     reason = _reason(size)
     information, conditional_entropy = (
-        _evenness(f, left, size, places, level, reason) for f, left in zip(whole, left_out, strict=True)
+        _statistic(f, left, size, places, level, reason) for f, left in zip(whole, left_out, strict=True)
     )
     return Homogeneity(
         layers=places,
@@ -171,8 +171,8 @@ def _sparse(information: Estimates) -> str | None:
     )
 
 
-def _figures(table: NDArray[np.integer]) -> tuple[Floats, Floats]:
-    """Information and conditional entropy in bits of all groups `[2]`, and without each `[2, group]`."""
+def _bits(table: NDArray[np.integer]) -> tuple[Floats, Floats]:
+    """Information and conditional entropy in bits of all groups `[2]`, and without each group `[2, group]`."""
     total = table.sum(axis=0, dtype=np.float64)
     parts = [_entropies(total - table[part]) for part in chunks(len(table), total.size)]
     return _entropies(total[None])[:, 0], np.concatenate(parts, axis=1)
@@ -183,7 +183,7 @@ def _entropies(totals: Floats) -> Floats:
     return np.stack(batch_information(totals)) / math.log(2.0)
 
 
-def _evenness(
+def _statistic(
     whole: Floats, left_out: Floats, size: Floats, layers: tuple[int, ...], level: float, reason: str | None
 ) -> StatisticByGap:
     each, gaps, nan = jackknife_each(whole, left_out, size, level), len(whole), math.nan
@@ -201,11 +201,11 @@ def _evenness(
             strict=True,
         )
     )
-    # Where choices are missing a group weighs more in one gap than in another: that is no difference of the gaps.
+    # Where choices are missing a group has more weight in one gap than in another, which is no difference of the gaps.
     scores = added - by_size * each.value.mean()
     scores = (scores - scores.mean(axis=0)).T
     test = score_test(scores @ scores.T)
-    # Products of different groups hold all of the squared differences but what each group has on its own.
+    # Products of different groups hold the squared differences without the groups' own variance.
     pairs = 1.0 - float((by_size.mean(axis=0) ** 2).sum())
     between = max(0.0, test.cross) / pairs if math.isfinite(test.cross) else nan
     return StatisticByGap(

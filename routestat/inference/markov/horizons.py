@@ -27,47 +27,47 @@ from routestat.inference.markov.implied_steps import (
     one_step,
 )
 
-# Wide tables: groups are bundled until all of them have about so many cells, but into no fewer than LEAST.
+# Wide tables: groups are merged until all of them have about so many cells, but into no fewer than LEAST.
 CELLS, LEAST = 2_500_000, 32
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Bundles:
-    """Groups with tokens, put together where there are more of them than wide tables allow; see `bundles_of`.
+class MergedGroups:
+    """Groups with tokens, merged where wide tables would have too many cells; see `merge_groups`.
 
     Attributes
     ----------
     order
-        Groups, bundle after bundle.
+        Groups, merged group after merged group.
     starts
-        Where in `order` each bundle starts.
+        Where in `order` each merged group starts.
     """
 
     order: NDArray[np.intp]
     starts: NDArray[np.intp]
 
     def of_table(self, table: NDArray[np.integer]) -> NDArray[np.integer]:
-        """Counts `[bundle, ...]` of counts `[group, ...]`."""
+        """Sum counts `[group, ...]` to counts `[merged group, ...]`."""
         if len(self.starts) == len(self.order):
             return table if len(self.order) == len(table) else table[self.order]
         return np.add.reduceat(table[self.order], self.starts, axis=0, dtype=np.int64)
 
 
-def bundles_of(tables: Sequence[NDArray[np.integer]]) -> Bundles:
-    """Bundles for these tables `[group, source, target]`: each group with tokens in any of them is in one.
+def merge_groups(tables: Sequence[NDArray[np.integer]]) -> MergedGroups:
+    """Merge the groups of these tables `[group, source, target]` that hold tokens in any of them.
 
-    A bundle of groups is a group; fewer of them leave errors a little less well known and cost less. As many as have
-    `CELLS` cells together, but `LEAST` of them at least.
+    Merged groups are groups too; fewer of them make errors slightly less precise and cost less. There are as many as
+    have `CELLS` cells together, but at least `LEAST`.
     """
     used = [np.flatnonzero(table.any(axis=(1, 2))) for table in tables]
     groups = np.unique(np.concatenate(used)) if used else np.empty(0, np.intp)
     widest = max((table[0].size for table in tables if len(table)), default=1)
     n = min(len(groups), max(LEAST, CELLS // max(1, widest)))
     if not n:
-        return Bundles(groups, groups)
-    # Neighbouring numbers may be neighbouring documents: every n-th goes together.
+        return MergedGroups(groups, groups)
+    # Neighbouring groups may hold neighbouring documents: every n-th is merged.
     parts = [groups[first::n] for first in range(n)]
-    return Bundles(np.concatenate(parts), np.cumsum([0, *map(len, parts[:-1])]))
+    return MergedGroups(np.concatenate(parts), np.cumsum([0, *map(len, parts[:-1])]))
 
 
 #: Counts ``[group, source, target]`` by the places of the two layers, source first.
@@ -76,7 +76,7 @@ Direct = Mapping[tuple[int, int], ArrayLike] | Callable[[int, int], ArrayLike]
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Horizons:
-    """What layers say of layers further on; matrices `[start, horizon]`, NaN where that is outside the depth.
+    """The dependence of layers several steps apart; matrices `[start, horizon]`, NaN beyond the last layer.
 
     Attributes
     ----------
@@ -85,9 +85,9 @@ class Horizons:
     direct_bits
         I(X_l; X_l+n), counted.
     chain_bits
-        I under the joint law r_l P_l … P_l+n-1 that a chain of order 1 implies.
+        I under the joint distribution r_l P_l … P_l+n-1 that a chain of order 1 implies.
     difference_bits
-        `direct_bits` less `chain_bits`, from the same replicates: memory beyond the chain where it is above zero.
+        `direct_bits` less `chain_bits`, from the same replicates: above zero where there is memory beyond the chain.
     discrepancy_bits
         sum of p(x) KL(P counted(.|x) || P implied(.|x)): bits per token that the chain loses at this horizon.
     p_clustered, log10_p_clustered, nu
@@ -102,15 +102,15 @@ class Horizons:
     p_all, log10_p_all
         All start layers and horizons at once.
     n_groups, n_replicates
-        Groups with tokens, and bundles of them that jackknife and test rest on: fewer where tables are wide.
+        Groups with tokens, and the merged groups of jackknife and test: fewer where tables are wide.
     level
         Of the intervals.
     reasons
-        Why figures are NaN, or what they leave out, by (start, horizon).
+        Why values are NaN, or what they leave out, by (start, horizon).
     reason, note
         Why the whole has no intervals, tests or horizons; cautions about what was computed; or None.
     sparse
-        That of them which says that bits, and not tests alone, mean little: tokens too few for the states; or None.
+        The caution among them that bits too, and not only tests, are unreliable for want of tokens; or None.
     """
 
     horizons: tuple[int, ...]
@@ -147,34 +147,34 @@ def horizons(
     level: float = 0.95,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Horizons:
-    """Compare what is counted n layers on with what the chain of order 1 implies there.
+    """Compare the table of layers n steps apart with the one that the chain of order 1 implies.
 
-    The implied law of X_l+n given X_l is the product of the one-step matrices, each a step table over its rows. Both
-    sides take the law r_l of the source from the n-step table itself, so the target's law is the same too wherever no
-    choice is missing, and the difference of the informations is one of dependence alone. All figures are centred by
-    the delete-group jackknife, whose replicates take a group out of the n-step table and of every step at once. At a
-    discrepancy of 0 its interval is no test (it is the end of the range): use `p_clustered`. So many tokens may
-    come that no chain is ever right to the last bit: read the bits beside the p-value.
+    The implied distribution of X_l+n given X_l is the product of the one-step matrices. Both sides take the
+    distribution r_l of the source from the n-step table itself, so that the target's distribution agrees too wherever
+    no choice is missing, and the difference of the informations is one of dependence alone. All estimates are centred
+    by the delete-group jackknife, whose replicates leave a group out of the n-step table and of every step at once. A
+    discrepancy of 0 is the end of the range, so that its interval is no test: use `p_clustered`. With many tokens any
+    chain is rejected: read the bits beside the p-value.
 
     Parameters
     ----------
     steps
         Whole counts `[group, source, target]` of neighbouring layers, one per gap, in order of depth; the same groups
-        of whole documents in all. Groups are independent, tokens within one need not be.
+        of whole documents in all. Groups are taken as independent; tokens within a group need not be.
     direct
         The same for layers two or more apart, by their places: a mapping from (i, j), or a function of i and j. It is
-        asked once for each pair, in order of i, then j, and no table is kept: a function that cuts each from where it
-        lies saves their memory.
+        called once for each pair, in order of i, then j, and no table is kept, so that a function can save memory.
     farthest
         The largest n; the depth where that is less.
     level
         Of confidence.
     progress
-        Told (tables done, tables in all).
+        Called with (tables done, tables in all).
 
     Returns
     -------
-    Horizons. Work grows with groups * states**3; wide tables have theirs bundled (see `bundles_of`).
+    Horizons
+        The work grows with groups * states**3; for wide tables groups are merged (see `merge_groups`).
 
     Raises
     ------
@@ -188,30 +188,30 @@ def horizons(
     """
     if farthest < 2 or not 0 < level < 1:
         raise RoutestatError(
-            f"wanted farthest of 2 or more and a level between 0 and 1, got {farthest} and {level}"
+            f"expected farthest of 2 or more and a level between 0 and 1, got {farthest} and {level}"
         )
     tables = _checked(steps)
     table_of = direct if callable(direct) else lambda i, j: direct[i, j]
     furthest = min(farthest, len(tables))
-    bundle = bundles_of(tables)
-    found = _Findings(len(tables), furthest, len(bundle.starts))
+    merged = merge_groups(tables)
+    found = _Findings(len(tables), furthest, len(merged.starts))
     ready: dict[int, ImpliedSteps] = {}
     total, done = sum(min(furthest, len(tables) - l) for l in range(len(tables))), 0
     for start in range(len(tables)):
-        walk: ImpliedSteps | None = None
+        implied: ImpliedSteps | None = None
         for n in range(1, min(furthest, len(tables) - start) + 1):
             end = start + n
             progress(done, total)
             if end - 1 not in ready:
-                ready[end - 1] = one_step(bundle.of_table(tables[end - 1]))
-            walk = ready[end - 1] if walk is None else followed_by(walk, ready[end - 1])
+                ready[end - 1] = one_step(merged.of_table(tables[end - 1]))
+            implied = ready[end - 1] if implied is None else followed_by(implied, ready[end - 1])
             shape = tables[start].shape[:2] + tables[end - 1].shape[2:]
             ends = tables[start] if n == 1 else _table(table_of, start, end, shape)
-            found.add(start, n, bundle.of_table(ends), walk)
+            found.add(start, n, merged.of_table(ends), implied)
             done += 1
         ready.pop(start)
     progress(total, total)
-    return found.result(level, len(bundle.order))
+    return found.result(level, len(merged.order))
 
 
 def _checked(steps: Sequence[ArrayLike]) -> list[NDArray[np.integer]]:
@@ -221,7 +221,7 @@ def _checked(steps: Sequence[ArrayLike]) -> list[NDArray[np.integer]]:
         fits = table.ndim == 3 and (not place or (table.shape[0], table.shape[1]) == (before[0], before[2]))
         if not fits:
             raise RoutestatError(
-                "steps: wanted [group, source, target] of the same groups, each as long as the one before is wide, "
+                "steps: expected [group, source, target] of the same groups, each as long as the one before is wide, "
                 f"got {table.shape} at place {place}; count neighbouring layers alike"
             )
     return tables
@@ -234,63 +234,65 @@ def _table(
         table = whole_counts(table_of(start, end), "direct")
     except KeyError:
         raise RoutestatError(
-            f"direct: wanted the table of the layers at places {start} and {end}, got none; count every pair that far"
+            f"direct: expected the table of the layers at places {start} and {end}, got none; count every pair that far"
         ) from None
     if table.shape != shape:
         raise RoutestatError(
-            f"direct: wanted {shape} for the layers at places {start} and {end}, got {table.shape}; "
+            f"direct: expected {shape} for the layers at places {start} and {end}, got {table.shape}; "
             "count the same groups as the steps"
         )
     return table
 
 
 class _Findings:
-    """Figures, replicates and tests as they come in."""
+    """Estimates, replicates and tests, table by table."""
 
-    def __init__(self, starts: int, furthest: int, bundles: int) -> None:
+    def __init__(self, starts: int, furthest: int, n_merged: int) -> None:
         shape = (starts, furthest)
         self.whole = np.full((4, *shape), math.nan)
-        self.left_out = np.full((4, *shape, bundles), math.nan)
-        self.size = np.zeros((*shape, bundles))
+        self.left_out = np.full((4, *shape, n_merged), math.nan)
+        self.size = np.zeros((*shape, n_merged))
         self.tests = np.full((3, *shape), math.nan)
-        self.sums = [ImpliedScores(np.zeros((bundles, bundles)), 0.0) for _ in range(furthest)]
+        self.sums = [ImpliedScores(np.zeros((n_merged, n_merged)), 0.0) for _ in range(furthest)]
         self.scored = np.zeros(furthest, np.int64)
         self.reasons: dict[tuple[int, int], str] = {}
         self.tested: list[tuple[ScoreTest, float]] = []
 
-    def add(self, start: int, n: int, ends: NDArray[np.integer], walk: ImpliedSteps) -> None:
+    def add(self, start: int, n: int, ends: NDArray[np.integer], implied: ImpliedSteps) -> None:
         at = start, n - 1
         self.size[at] = size = ends.sum(axis=(1, 2))
         total = ends.sum(axis=0, dtype=np.float64)
         if not size.any():
             self.reasons[start, n] = "no tokens with both layers known"
             return
-        self.whole[:, *at] = implied_bits(total[None], walk.distribution[None])[:, 0]
+        self.whole[:, *at] = implied_bits(total[None], implied.distribution[None])[:, 0]
         if few := too_few(size):
             self.reasons[start, n] = few
             return
-        self.left_out[:, *at] = implied_bits(total - ends, walk.left_out)
+        self.left_out[:, *at] = implied_bits(total - ends, implied.left_out)
         if n == 1:
             # The chain is made of these very tables.
             self.whole[2:, *at] = self.left_out[2:, *at] = 0.0
             return
-        lost = int(total[~(walk.distribution > 0)].sum())
+        lost = int(total[~(implied.distribution > 0)].sum())
         if lost == size.sum():
-            self.reasons[start, n] = "the chain never goes there: no token has the layers between"
+            self.reasons[start, n] = "the chain never reaches it: no token has the layers between"
             return
-        scores, sums = implied_scores(ends, walk), self.sums[n - 1]
+        scores, sums = implied_scores(ends, implied), self.sums[n - 1]
         self.sums[n - 1] = ImpliedScores(sums.gram + scores.gram, sums.bias + scores.bias)
         self.scored[n - 1] += 1
         test = score_test(scores.gram, scores.bias)
         self.tests[:, *at] = test.p, test.log10_p, test.nu
         self.tested.append((test, scores.bias))
-        left = f"tokens left out as the chain never goes there (a layer between is missing): {lost}"
+        left = (
+            f"tokens left out as the chain never reaches their targets (a layer between is missing): {lost}"
+        )
         why = [text for text in (test.reason, left if lost else None) if text]
         if why:
             self.reasons[start, n] = "; ".join(why)
 
     def result(self, level: float, groups: int) -> Horizons:
-        steps, bundles = self.whole.shape[2], self.size.shape[2]
+        steps, n_merged = self.whole.shape[2], self.size.shape[2]
         each = [
             jackknife_each(f, left, self.size, level)
             for f, left in zip(self.whole, self.left_out, strict=True)
@@ -302,7 +304,7 @@ class _Findings:
             together = ImpliedScores(
                 np.sum([s.gram for s in self.sums], axis=0), sum(s.bias for s in self.sums)
             )
-            # Sums of no tables at all would be scores of exactly nothing, and the chain certain.
+            # Without any table the scores would be zero, and the chain would seem certain.
             filled = [n for n in range(1, steps) if self.scored[n]]
             for n in filled:
                 test = score_test(self.sums[n].gram, self.sums[n].bias)
@@ -322,15 +324,15 @@ class _Findings:
             mean_direct_bits=means[0], mean_chain_bits=means[1], mean_difference_bits=means[2],
             mean_discrepancy_bits=means[3], p_combined=read_only(combined_p[0]),
             log10_p_combined=read_only(combined_p[1]), p_all=every[0], log10_p_all=every[1],
-            n_groups=groups, n_replicates=bundles, level=level, reasons=self.reasons,
+            n_groups=groups, n_replicates=n_merged, level=level, reasons=self.reasons,
             reason=_reason(steps, groups), note="; ".join(notes) or None, sparse=sparse,
         )  # fmt: skip
 
     def _rough(self) -> str | None:
-        """A caution where the bias that `implied_scores` takes out, or most of it, exceeds the test's own chance."""
+        """Return a caution where the bias removed by `implied_scores` exceeds the test's standard deviation."""
         rough = sum(bias * math.sqrt(test.nu / 2.0) > test.trace for test, bias in self.tested)
         return (
-            f"few tokens for the states: what estimated laws do to a test exceeds its own chance in {rough} of "
+            f"few tokens for the states: the bias of estimated transitions exceeds the standard deviation in {rough} of "
             f"{len(self.tested)} tests, whose p may be too small"
             if rough
             else None
@@ -347,7 +349,7 @@ class _Findings:
 
 
 def _sparse(*figures: Estimates) -> str | None:
-    """A caution where the jackknife had so much to take out that what it left may be most of a figure."""
+    """Return a caution where the jackknife's correction is so large that the remaining bias may dominate."""
     off = [abs(band.plugin - band.value)[np.isfinite(band.value)] for band in figures]
     most = max((float(each.max()) for each in off if each.size), default=0.0)
     if most <= LARGE_BIAS:

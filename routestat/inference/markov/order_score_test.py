@@ -1,4 +1,4 @@
-"""Is the memory longer than one layer, where only groups of documents are independent?"""
+"""The clustered test of order 2 against order 1: only groups of documents are taken as independent."""
 
 import math
 
@@ -8,35 +8,37 @@ from scipy import sparse
 
 from routestat.counting.strata import Strata
 from routestat.inference.association.stratified import StratifiedIndependence
+from routestat.inference.base.chunks import chunks
 from routestat.inference.base.pair_bias import MarginParts, pair_bias
 from routestat.inference.base.score_test import caution, score_test
 from routestat.inference.base.tables import Floats
-from routestat.inference.markov.order_tests import CELLS_AT_ONCE, TIE, check_strata, nothing_to_test
+from routestat.inference.markov.order_tests import TIE, check_strata, nothing_to_test
 
-# The bias of U over the chance of the test itself. Measured at up to 120 states: up to 5 the level held, from 11 on
-# the test rejected many times as often as it should.
+# The bias of U over the standard deviation of the test. Measured at up to 120 states: up to 5 the level held, from 11
+# on the test rejected far too often.
 MOST_BIAS = 8.0
-_FEW = "few tokens for so many states: what estimated margins do to the test exceeds its own chance"
+_FEW = "few tokens for so many states: the bias of estimated margins exceeds the test's standard deviation"
 
 
 def clustered_order(strata: Strata) -> StratifiedIndependence:
-    """Is the target independent of the source given the layer between? Tokens of a group may depend on each other.
+    """Test the independence of target and source given the layer between; tokens of a group may be dependent.
 
     A token x, y, z adds to the score of its group, in every cell i, j of its own stratum y,
-    (1[x = i] - p(i|y)) (1[z = j] - p(j|y)). The strata are not added up as in `stratified_independence`, so a
-    dependence that points another way in every stratum is found too: where z is a function of x and y, though of
-    neither alone, all of it cancels there. One that the strata share is found more easily there, in its fewer
-    directions.
+    (1[x = i] - p(i|y)) (1[z = j] - p(j|y)). The strata are not summed as in `stratified_independence`, so
+    that a dependence with another direction in every stratum is found too: where z is a function of x and y but
+    independent of either alone, it cancels in the sum. A dependence that the strata share is found more easily there,
+    with fewer degrees of freedom.
 
     Parameters
     ----------
     strata
-        As in `order_tests`. Groups are independent, tokens within one need not be.
+        As in `order_tests`. Groups are taken as independent; tokens within a group need not be.
 
     Returns
     -------
-    StratifiedIndependence. Where what estimated margins add to U exceeds the chance of the test itself `note` says
-    so; where it does more than `MOST_BIAS` times, its own error decides, and `reason` stands for the p-value.
+    StratifiedIndependence
+        With a `note` where the bias of U by estimated margins exceeds the standard deviation of the test, and a
+        `reason` instead of a p-value where it does so more than `MOST_BIAS` times.
 
     Raises
     ------
@@ -73,7 +75,7 @@ def clustered_order(strata: Strata) -> StratifiedIndependence:
 
 
 def _testable(strata: Strata) -> NDArray[np.bool_]:
-    """Strata with two or more sources, targets and groups: one that a single group met ties it to no other."""
+    """Strata with two or more sources, targets and groups; a stratum of a single group relates it to no other."""
     several = np.ones(strata.n_strata, np.bool_)
     for state, size in (
         (strata.source, strata.n_source),
@@ -86,14 +88,13 @@ def _testable(strata: Strata) -> NDArray[np.bool_]:
 
 
 def _products(key: NDArray[np.int64], group: NDArray[np.int64], weight: Floats) -> Floats:
-    """Sums over the keys of the product of two groups' weights, `[group, group]`."""
+    """Sum over the keys the product of two groups' weights, `[group, group]`."""
     shape = int(group.max()) + 1, int(key.max()) + 1
     weights = sparse.csc_array((weight, (group, key)), shape=shape)
     gram = np.zeros((shape[0], shape[0]))
-    at_once = max(1, CELLS_AT_ONCE // shape[0])
-    for first in range(0, shape[1], at_once):
-        part = weights[:, first : first + at_once]
-        # Crowded keys want a dense partner, empty ones a sparse one.
+    for at in chunks(shape[1], shape[0]):
+        part = weights[:, at]
+        # One factor is dense and one sparse, which is fast for keys with many groups and for keys with few.
         gram += part.tocsr() @ np.ascontiguousarray(part.toarray().T)
     return gram
 
@@ -105,7 +106,7 @@ def _parts(
     group: NDArray[np.int64],
     count: Floats,
 ) -> MarginParts:
-    """How the margins of the groups deviate inside every stratum, from the cells that were seen `[cell]`."""
+    """Compute the deviations of the groups' margins inside every stratum from the observed cells `[cell]`."""
     groups = int(group.max()) + 1
     # Parts are the tokens of one group in one stratum.
     names, part = np.unique(stratum * groups + group, return_inverse=True)

@@ -1,4 +1,4 @@
-"""Which order the chain has: the one that foretells documents it has not seen, clearly better than a lower one."""
+"""The order of the chain: the highest that predicts held-out documents clearly better than a lower one."""
 
 import itertools
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from routestat.errors import RoutestatError
 from routestat.inference.base.estimate import Estimate, ratio
 
-#: Gains below this, in bits per token, are rounding of smoothing and no memory.
+#: Gains below this, in bits per token, are attributed to smoothing and not to memory.
 LEAST_BITS = 1e-4
 
 
@@ -25,7 +25,7 @@ class OrderChoice:
     gains : tuple of Estimate
         Of each order over the one below, bits per token, paired: the first is that of order 1 over order 0.
     chosen : int or None
-        None where there are too few groups to say.
+        None where there are too few groups.
     """
 
     log_loss: tuple[Estimate, ...]
@@ -34,17 +34,16 @@ class OrderChoice:
 
 
 def is_clear(gain: Estimate) -> bool:
-    """Whether a gain in bits lies above zero with its whole interval, and is more than rounding."""
+    """Whether the whole interval of a gain in bits is above zero, and the gain above `LEAST_BITS`."""
     return gain.low > 0 and gain.value > LEAST_BITS
 
 
 def choose_order(bits: Sequence[ArrayLike], tokens: ArrayLike, level: float = 0.95) -> OrderChoice:
     """Choose the highest order whose gain over the order chosen below it has an interval above zero.
 
-    A gain of less than a ten-thousandth of a bit is none.
-
-    So order 2 is found where order 1 gains nothing over order 0, as when one layer is a function of the two before
-    it and tells nothing of either alone.
+    Gains below `LEAST_BITS` count as none. Order 2 is compared with the order chosen below it, so that it is found
+    also where order 1 gains nothing over order 0, as when a layer is a function of the two before it but independent
+    of either alone.
 
     Parameters
     ----------
@@ -52,7 +51,7 @@ def choose_order(bits: Sequence[ArrayLike], tokens: ArrayLike, level: float = 0.
         Held-out log loss of each order from 0 on, the same tokens in each (see `held_out`).
     tokens : float array ``[group]``
     level : float
-        Of the intervals; groups of whole documents are independent, tokens within one need not be.
+        Of the intervals; groups are taken as independent, tokens within a group need not be.
 
     Raises
     ------
@@ -60,7 +59,7 @@ def choose_order(bits: Sequence[ArrayLike], tokens: ArrayLike, level: float = 0.
         If there is no order.
     """
     if not bits:
-        raise RoutestatError("bits: wanted the log loss of one order at least, got none")
+        raise RoutestatError("bits: expected the log loss of one order at least, got none")
     sums = [np.asarray(one, np.float64) for one in bits]
     chosen = 0
     for order in range(1, len(sums)):

@@ -1,6 +1,6 @@
-"""Is the memory longer than one layer? Tests of target and source given the layer between, tokens as independent.
+"""Tests of order 2 against order 1, target and source given the layer between, with tokens taken as independent.
 
-`order_clustered` has the test that takes only the groups of documents as independent.
+`order_score_test` has the test that takes only the groups of documents as independent.
 """
 
 import math
@@ -8,18 +8,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy import special, stats
+from scipy import stats
 
 from routestat.counting.strata import Strata
 from routestat.errors import RoutestatError
-from routestat.inference.base.special import log10_chi2_tail
+from routestat.inference.base.chunks import chunks
+from routestat.inference.base.special import log10_chi2_tail, x_log_x
 from routestat.inference.base.tables import Floats, expected_counts, pearson_residuals
 from routestat.inference.information.mutual_information import plugin_information
 
-# Cells of redrawn tables, or of groups' tables, held at a time.
-CELLS_AT_ONCE = 1 << 21
-# Standard deviations that the mean of redrawn G2 may be from the degrees of freedom before that is said: as much
-# turns a level of 5 % into one of 2 or 12 %.
+# Standard deviations by which the mean of redrawn G2 may differ from the degrees of freedom without a caution: this
+# difference turns a level of 5 % into one of 2 or 12 %.
 OFF = 0.5
 # Sums that differ by less than this share of themselves differ by rounding.
 TIE = 1e-12
@@ -73,13 +72,12 @@ class OrderTests:
 def order_tests(
     strata: Strata, n_documents: int, rng: np.random.Generator, *, resamples: int = 199
 ) -> OrderTests:
-    """Is the target independent of the source given the layer between, were all tokens independent?
+    """Test the independence of target and source given the layer between, with tokens taken as independent.
 
-    The tables redrawn have every stratum's margins, which are sufficient under order 1: their p-value is exact at
-    any size for independent tokens, however sparse the strata. It is as blind as the others to what documents do
-    to their tokens, and takes ways through the layers that come twice for order 2. BIC does so only where G2
-    grows beyond its penalty, which n the documents makes the smaller one: five times the same ways are enough.
-    See `clustered_order`.
+    The redrawn tables have every stratum's margins, which are sufficient under order 1: their p-value is exact at
+    any size for independent tokens, however sparse the strata. Like the others it ignores the dependence of tokens
+    within documents, and takes repeated paths through the layers for order 2. BIC does so only where G2 exceeds its
+    penalty, which is smaller when n is the number of documents: five repetitions are enough. See `clustered_order`.
 
     Parameters
     ----------
@@ -94,8 +92,9 @@ def order_tests(
 
     Returns
     -------
-    OrderTests. Without tokens, or where no stratum has two sources and two targets in use, `reason` says so and
-    the figures are NaN (dof 0).
+    OrderTests
+        Without tokens, or where no stratum has two sources and two targets in use, values are NaN (dof 0), with a
+        `reason`.
 
     Raises
     ------
@@ -114,7 +113,7 @@ def order_tests(
         chi2 += float((pearson_residuals(table, expected_counts(table)) ** 2).sum())
         dof += (table.shape[0] - 1) * (table.shape[1] - 1)
         used += 1
-        observed += float(special.xlogy(table, table).sum())
+        observed += float(x_log_x(table).sum())
         drawn += _redrawn(table, rng, resamples)
     counted = OrderTests(n_tokens=strata.n_tokens, n_documents=n_documents, resamples=resamples)
     if not dof:
@@ -145,15 +144,15 @@ def check_strata(strata: Strata, n_documents: int = 1, resamples: int = 0) -> No
     """Refuse what no test of the order can use."""
     if strata.slots != (1, 1):
         raise RoutestatError(
-            f"strata: wanted the state view, got {strata.slots[0]} by {strata.slots[1]} experts a token; "
+            f"strata: expected the state view, got {strata.slots[0]} by {strata.slots[1]} experts a token; "
             "count with states='subset'"
         )
     if n_documents < 1:
         raise RoutestatError(
-            f"n_documents: wanted 1 or more, got {n_documents}; pass how many hold the tokens"
+            f"n_documents: expected 1 or more, got {n_documents}; pass how many hold the tokens"
         )
     if resamples < 0:
-        raise RoutestatError(f"resamples: wanted 0 or more, got {resamples}; use 199")
+        raise RoutestatError(f"resamples: expected 0 or more, got {resamples}; use 199")
 
 
 def nothing_to_test(strata: Strata, needed: str) -> str:
@@ -164,10 +163,10 @@ def nothing_to_test(strata: Strata, needed: str) -> str:
 
 
 def _off(mean: float, sd: float, dof: int, resamples: int) -> str | None:
-    """A caution where independent tokens would not give G2 its degrees of freedom as a mean."""
+    """Return a caution where the mean of G2 for independent tokens is not its degrees of freedom."""
     if resamples < 2 or abs(mean - dof) <= (OFF + 2.0 / math.sqrt(resamples)) * sd:
         return None
-    return f"of independent tokens G2 is {mean:.6g} in the mean, not {dof}: its chi-square tail means little here"
+    return f"for independent tokens the mean of G2 is {mean:.6g}, not {dof}: its chi-square tail is unreliable here"
 
 
 def _tables(strata: Strata) -> Iterator[Floats]:
@@ -183,12 +182,11 @@ def _tables(strata: Strata) -> Iterator[Floats]:
 
 
 def _redrawn(table: Floats, rng: np.random.Generator, n: int) -> Floats:
-    """Sums of c ln c of `n` tables drawn with the margins of this one, `[resample]`."""
+    """Draw `n` tables with the margins of this one and return their sums of c ln c, `[resample]`."""
     rows, columns = (table.sum(axis=axis).astype(np.int64) for axis in (1, 0))
-    # Left to itself scipy takes Patefield's way where cells hold many tokens and Boyett's where they hold few.
-    distribution, at_once = stats.random_table(rows, columns), max(1, CELLS_AT_ONCE // table.size)
-    sums = np.empty(n)
-    for first in range(0, n, at_once):
-        drawn = distribution.rvs(min(at_once, n - first), random_state=rng)
-        sums[first : first + len(drawn)] = special.xlogy(drawn, drawn).sum(axis=(1, 2))
+    # By default scipy uses Patefield's algorithm where cells hold many tokens and Boyett's where they hold few.
+    distribution, sums = stats.random_table(rows, columns), np.empty(n)
+    for part in chunks(n, table.size):
+        drawn = distribution.rvs(len(sums[part]), random_state=rng)
+        sums[part] = x_log_x(drawn).sum(axis=(1, 2))
     return sums

@@ -1,4 +1,4 @@
-"""What the fitted chain foretells from a history: the next layer, or one some layers on."""
+"""Predictions of the fitted chain from a history: of the next layer, or of one some layers on."""
 
 from collections.abc import Sequence
 
@@ -26,10 +26,10 @@ def predict_ahead(
     rng: np.random.Generator | None = None,
     draws: int = DRAWS,
 ) -> Prediction:
-    """What comes `ahead` layers after `layer`, given what the last layers chose.
+    """Predict the layer `ahead` layers after `layer`, given the choices of the last layers.
 
-    Of the history as many layers are used as the chain's order asks for; a longer one loses its oldest, a shorter
-    one gets the answer of the lower order. Choices that were never seen together get the answer of the back-off.
+    As many layers of the history are used as the order of the chain; with a shorter history the prediction is that of
+    the lower order. Choices that were never observed together have the prediction of the back-off.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ def predict_ahead(
     level : float
         Of the credible intervals: exact Beta margins for one layer, quantiles of `draws` posterior chains beyond.
     rng : numpy.random.Generator, optional
-        Wanted where `ahead` is above 1.
+        Needed where `ahead` is above 1.
 
     Raises
     ------
@@ -52,11 +52,13 @@ def predict_ahead(
         If the layer, a state or the target does not exist, or the history reaches before the first layer.
     """
     if chain.states != "subset":
-        raise RoutestatError("foresee walks states; chains of experts have predict and their factorised form")
+        raise RoutestatError(
+            "predict_ahead needs a chain of states; chains of experts have predict and their factorised form"
+        )
     gap = chain.gap_after(layer)
     states = _checked(chain, gap, history)
     if not isinstance(ahead, int | np.integer) or ahead < 1:
-        raise RoutestatError(f"ahead: wanted a number of layers from 1 on, got {ahead}")
+        raise RoutestatError(f"ahead: expected a number of layers from 1 on, got {ahead}")
     if gap + ahead > len(chain.counts):
         raise RoutestatError(
             f"{ahead} layers after layer {layer} there is none: the chain ends at layer {chain.layers[-1]}"
@@ -77,13 +79,13 @@ def predict_ahead(
             chain.note,
         )
     if rng is None:
-        raise RoutestatError("rng: wanted a numpy Generator for more than one layer ahead, got none")
+        raise RoutestatError("rng: expected a numpy Generator for more than one layer ahead, got none")
     steps, n_sources = (
         [row_posteriors(chain, here) for here in range(gap + 1, gap + ahead)],
         len(chain.counts[gap]),
     )
-    mean = _walk(steps, n_sources, states[-1], row, None)
-    drawn = np.array([_walk(steps, n_sources, states[-1], row, rng) for _ in range(draws)])
+    mean = _propagate(steps, n_sources, states[-1], row, None)
+    drawn = np.array([_propagate(steps, n_sources, states[-1], row, rng) for _ in range(draws)])
     low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2], axis=0)
     target = chain.layers[gap + ahead]
     limits = read_only(low), read_only(high)
@@ -92,7 +94,7 @@ def predict_ahead(
 
 def _checked(chain: Chain, gap: int, history: Sequence[int]) -> list[int]:
     if not len(history):
-        raise RoutestatError("history: wanted one choice at least, got none")
+        raise RoutestatError("history: expected one choice at least, got none")
     if len(history) > gap + 1:
         raise RoutestatError(
             f"history: {len(history)} choices up to layer {chain.layers[gap]} reach before the first layer, "
@@ -110,14 +112,14 @@ def _checked(chain: Chain, gap: int, history: Sequence[int]) -> list[int]:
     return states[::-1]
 
 
-def _walk(
+def _propagate(
     steps: Sequence[RowPosteriors],
     n_sources: int,
     source: int,
     row: RowPosteriors,
     rng: np.random.Generator | None,
 ) -> Floats:
-    """The law after all steps: of one posterior chain where there is an `rng`, else of the mean chain."""
+    """Compute the distribution after all steps: of one posterior draw of the chain with `rng`, else of the mean."""
     joint = np.zeros((n_sources, row.distribution.size))
     first = _drawn(row.distribution[None], np.array([float(row.weight)]), np.ones(1), rng)
     joint[source] = first[0]
@@ -127,14 +129,14 @@ def _walk(
             joint = np.einsum("xy,xyz->yz", joint, distributions)
         else:
             shares = joint.sum(axis=0)
-            # Of order 0 one law serves all sources.
-            known = shares if len(step.distribution) == len(shares) else np.ones(1)
-            joint = shares[:, None] * _drawn(step.distribution, step.weight, known, rng)
+            # In order 0 one row serves all sources.
+            used = shares if len(step.distribution) == len(shares) else np.ones(1)
+            joint = shares[:, None] * _drawn(step.distribution, step.weight, used, rng)
     return np.asarray(joint.sum(axis=0))
 
 
 def _drawn(mean: Floats, weight: Floats, shares: Floats, rng: np.random.Generator | None) -> Floats:
-    """The rows ``[…, target]``, those that matter drawn from their posterior."""
+    """Return the rows ``[…, target]``, those that matter drawn from their posterior."""
     if rng is None:
         return mean
     distributions, likely = mean.copy(), shares > NEGLIGIBLE

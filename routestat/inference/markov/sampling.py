@@ -1,4 +1,4 @@
-"""New tokens drawn from the fitted chain: what each chooses in every layer."""
+"""New tokens drawn from the fitted chain: the choice of each in every layer."""
 
 from collections.abc import Callable
 
@@ -25,10 +25,10 @@ def draw_states(
     *,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> NDArray[np.unsignedinteger]:
-    """States ``[token, layer]`` of new tokens, each gap by its own order.
+    """Draw states ``[token, layer]`` of new tokens, each gap by its own order.
 
-    Tokens are independent of each other given the parameters: a chain over depth says nothing of a token's
-    neighbours, so documents made of such tokens are alike but for chance, and no layer remembers the token before.
+    Tokens are independent given the parameters: a chain over depth does not model the dependence between tokens, so
+    that documents made of such tokens differ by chance alone.
 
     Parameters
     ----------
@@ -38,9 +38,8 @@ def draw_states(
     rng : numpy.random.Generator
     parameters : {"drawn", "mean"}
         "drawn": the probabilities are drawn once from their posterior, the same for all tokens, so that draws with
-        different generators spread as far as the chain is uncertain; dependent tokens count for fewer, by the
-        design effect (the first layer's law has none of its own and takes that of the first gap). "mean": the
-        posterior means.
+        different generators vary with the posterior uncertainty of the chain; counts are divided by the design
+        effect (the first layer has that of the first gap). "mean": the posterior means.
     progress : callable(layers_done, layers_in_all), optional
 
     Returns
@@ -54,13 +53,15 @@ def draw_states(
         For a chain of experts, a layer without data, or parameters that are neither.
     """
     if chain.states != "subset":
-        raise RoutestatError("draw_states walks states; chains of experts are drawn by their factorised form")
+        raise RoutestatError(
+            "draw_states needs a chain of states; chains of experts are drawn by their factorised form"
+        )
     if parameters not in PARAMETERS:
-        raise RoutestatError(f"parameters: wanted drawn or mean, got {parameters!r}")
+        raise RoutestatError(f"parameters: expected drawn or mean, got {parameters!r}")
     if isinstance(n_tokens, bool) or not isinstance(n_tokens, int | np.integer) or n_tokens < 1:
-        raise RoutestatError(f"n_tokens: wanted a whole number from 1 on, got {n_tokens}")
+        raise RoutestatError(f"n_tokens: expected a whole number from 1 on, got {n_tokens}")
     if not isinstance(rng, np.random.Generator):
-        raise RoutestatError("rng: wanted a numpy Generator; use np.random.default_rng(seed)")
+        raise RoutestatError("rng: expected a numpy Generator; use np.random.default_rng(seed)")
     require_data(chain)
     own = rng if parameters == "drawn" else None
     widths = [len(chain.first), *(table.shape[1] for table in chain.counts)]
@@ -72,7 +73,7 @@ def draw_states(
     progress(1, len(widths))
     for gap in range(len(chain.counts)):
         mean, weights, context = _step(chain, gap, states)
-        # Rows are independent of each other, so those that no token meets need not be drawn.
+        # Rows are independent of each other, so those that no token uses need not be drawn.
         met, row = np.unique(context, return_inverse=True)
         states[gap + 1] = categorical(_rows(mean[met], weights[met], own), row, rng)
         progress(gap + 2, len(widths))
@@ -80,7 +81,7 @@ def draw_states(
 
 
 def require_data(chain: Chain) -> None:
-    """Refuse a chain with a step that no token took: its law would be the prior's alone.
+    """Refuse a chain with a step without tokens, whose distribution would be the prior's alone.
 
     Raises
     ------
@@ -100,7 +101,7 @@ def require_data(chain: Chain) -> None:
 def _step(
     chain: Chain, gap: int, states: NDArray[np.unsignedinteger]
 ) -> tuple[Floats, Floats, NDArray[np.intp]]:
-    """Mean laws ``[context, target]`` of a gap, their weights in tokens, and the context of each token."""
+    """Mean rows ``[context, target]`` of a gap, their weights in tokens, and the context of each token."""
     rows = row_posteriors(chain, gap)
     source = states[gap].astype(np.intp)
     context = source if rows.order else np.zeros_like(source)
@@ -110,7 +111,7 @@ def _step(
 
 
 def _rows(mean: Floats, weight: Floats, rng: np.random.Generator | None) -> Floats:
-    """The rows ``[context, target]``: drawn from their posterior where there is an `rng`, else their means."""
+    """Return the rows ``[context, target]``: drawn from their posterior with `rng`, else their means."""
     if rng is None:
         return mean
     return draw_rows(np.maximum(weight[:, None] * mean, SMALLEST_ALPHA), rng)

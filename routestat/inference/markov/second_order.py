@@ -1,4 +1,4 @@
-"""One layer given the two before it: the counts that were seen, and the law of any two sources by back-off."""
+"""One layer given the two before it: observed counts, and the distribution after any two sources by back-off."""
 
 from dataclasses import dataclass
 
@@ -24,14 +24,14 @@ class SecondOrderStep:
     Attributes
     ----------
     contexts : int array ``[context]``
-        ``before · n_sources + source`` of the contexts that were seen, rising.
+        ``before · n_sources + source`` of the observed contexts, ascending.
     starts : int array ``[context + 1]``
         Where the cells of each begin.
     targets, counts : int arrays ``[cell]``
     base : float array ``[source, target]``
-        What a context without tokens follows.
+        The distribution after a context without tokens.
     fitted : BackoffParameters
-        How strongly the others rest on it.
+        How strongly the others are smoothed towards it.
     n_befores : int
         States of the layer before the source.
     """
@@ -45,7 +45,7 @@ class SecondOrderStep:
     n_befores: int
 
     def row(self, before: int, source: int) -> NDArray[np.int64]:
-        """Tokens by target ``[target]`` after these two choices."""
+        """Return the tokens by target ``[target]`` after these two choices."""
         key = before * len(self.base) + source
         row = np.zeros(self.base.shape[1], np.int64)
         place = int(np.searchsorted(self.contexts, key))
@@ -55,37 +55,38 @@ class SecondOrderStep:
         return row
 
     def distribution(self, before: int, source: int) -> Floats:
-        """Probabilities ``[target]`` after these two choices."""
+        """Compute the probabilities ``[target]`` after these two choices."""
         row = self.row(before, source)
         return backed_off(row, row.sum(), np.count_nonzero(row), self.base[source], self.fitted)
 
     def dense(self) -> NDArray[np.int64]:
-        """Counts ``[before, source, target]``."""
+        """Return the counts ``[before, source, target]``."""
         sources, targets = self.base.shape
         table = np.zeros((self.n_befores * sources, targets), np.int64)
         table[np.repeat(self.contexts, np.diff(self.starts)), self.targets] = self.counts
         return table.reshape(self.n_befores, sources, targets)
 
     def distributions(self, counts: NDArray[np.int64]) -> Floats:
-        """Probabilities of all contexts of such a dense table, in its shape."""
+        """Compute the probabilities of all contexts of such a dense table, in its shape."""
         total, distinct = counts.sum(axis=2, keepdims=True), np.count_nonzero(counts, axis=2, keepdims=True)
         return backed_off(counts, total, distinct, self.base, self.fitted)
 
     def weights(self, counts: NDArray[np.int64]) -> Floats:
-        """Prior weights ``[before, source]`` of all contexts of such a dense table."""
+        """Compute the prior weights ``[before, source]`` of all contexts of such a dense table."""
         return np.asarray(self.fitted.strength + self.fitted.discount * np.count_nonzero(counts, axis=2))
 
     def posterior(self) -> TransitionPosterior:
-        """Mean, mode (MAP), intervals, draws and evidence of all contexts ``[before, source, target]``, i.i.d.
+        """Compute the posterior of all contexts ``[before, source, target]``, with tokens taken as independent.
 
         Raises
         ------
         RoutestatError
-            Where a discount was fitted: the posterior is no Dirichlet then.
+            Where a discount was fitted: the posterior is then not Dirichlet.
         """
         if self.fitted.discount:
             raise RoutestatError(
-                f"posterior: a discount of {self.fitted.discount:.3g} was fitted, no Dirichlet law has one; use laws()"
+                f"posterior: a discount of {self.fitted.discount:.3g} was fitted, which no Dirichlet has; "
+                "use distributions()"
             )
         return transition_posterior(
             self.dense(), np.maximum(self.fitted.strength * self.base, SMALLEST_ALPHA)
@@ -100,7 +101,7 @@ class SecondOrderStep:
         return self.distributions(counts)
 
     def weight(self, before: int, source: int) -> float:
-        """Prior weight of that law, in tokens."""
+        """Compute the prior weight of that distribution, in tokens."""
         seen = int(np.count_nonzero(self.row(before, source)))
         return self.fitted.strength + self.fitted.discount * seen
 
@@ -114,11 +115,11 @@ def fit_second_order(
     ----------
     table : whole counts ``[before, source, target]``
     alpha : str or float
-        "empirical-bayes" and "hierarchical" back off to order 1 with a strength of greatest evidence; a number,
-        "jeffreys" and "perks" are the flat prior of every row, as in order 1.
+        "empirical-bayes" and "hierarchical" back off to order 1 with the strength of maximal evidence; a number,
+        "jeffreys" and "perks" are the symmetric prior of every row, as in order 1.
     strength : BackoffParameters, optional
-        Of the back-off, where held-out documents have told it (see `held_out`): the evidence takes tokens as
-        independent and is too sure where documents repeat themselves.
+        Of the back-off, where it was estimated on held-out documents (see `held_out`): the evidence takes tokens as
+        independent, so that its strength is too small where documents repeat themselves.
 
     Raises
     ------
@@ -128,7 +129,7 @@ def fit_second_order(
     counts = whole_counts(table, "table").astype(np.int64)
     if counts.ndim != 3:
         raise RoutestatError(
-            f"table: wanted counts [before, source, target], got {counts.ndim} axes; count two sources"
+            f"table: expected counts [before, source, target], got {counts.ndim} axes; count two sources"
         )
     if counts.size > MOST_CELLS:
         raise RoutestatError(

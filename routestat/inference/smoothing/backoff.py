@@ -1,15 +1,15 @@
-"""Back-off: the law after a long context, resting on the law after a shorter one where the long one was rarely seen.
+"""Back-off: the distribution after a long context, smoothed towards that after a shorter one.
 
-p(z | x, y) = (c_xyz + s m(z | y)) / (c_xy + s): rows of the longer context are Dirichlet(s m). The base m is the law
-from which new rows come, and rests on a law that drops y in its turn, down to the uniform one. It is not the share
-c_yz / c_y of tokens, in which a few frequent x speak for all: of the c_xyz tokens only so many count as were drawn
-from m and not repeated from their own row, s m (psi(s m + c) - psi(s m)) in the mean, which is where the evidence of m
-is greatest. The strengths s are those of the greatest evidence; tokens are taken as independent for it.
+p(z | x, y) = (c_xyz + s m(z | y)) / (c_xy + s): rows of the longer context are Dirichlet(s m). The base m is the
+distribution from which new rows are drawn, and is smoothed towards one without y in turn, down to the uniform one. It
+is not the share c_yz / c_y of tokens, which a few frequent x dominate: of the c_xyz tokens only those count that were
+drawn from m and not repeated from their own row, on average s m (psi(s m + c) - psi(s m)), which maximises the
+evidence of m. The strengths s maximise the evidence, with tokens taken as independent.
 
-Where rows hold one or two likely targets and many rare ones alike, no s fits: a few tokens show the likely ones and
-say too little of the rest. Then a discount d is taken off every count and given to the base too,
-p = (c - d [c > 0] + (s + d u) m) / (n + s) with u the number of targets seen, as in Pitman-Yor processes and
-interpolated Kneser-Ney smoothing. It is used only where leaving out one token at a time clearly asks for it.
+Where rows hold one or two likely targets and many rare ones alike, no s fits. Then a discount d is subtracted from
+every count and its mass given to the base, p = (c - d [c > 0] + (s + d u) m) / (n + s) with u the number of targets
+seen, as in Pitman-Yor processes and interpolated Kneser-Ney smoothing. It is used only where the leave-one-token-out
+likelihood clearly improves.
 
 References
 ----------
@@ -30,12 +30,12 @@ from routestat.inference.base.special import SMALLEST_ALPHA
 from routestat.inference.base.tables import Floats, read_only, whole_counts
 from routestat.inference.smoothing.backoff_strength import BackoffParameters, fit_backoff, fit_strength
 
-# Of weights above this so many digits of psi cancel that the first term of its series is the better figure.
+# Above this weight the digits of psi cancel, and the first term of its series is more accurate.
 LARGE = 1e7
 
 
 def expected_draws(counts: ArrayLike, weight: ArrayLike) -> Floats:
-    """How many of `counts` tokens were drawn from the base, and not repeated from their row: ``[cell]``.
+    """Compute how many of `counts` tokens were drawn from the base and not repeated from their row ``[cell]``.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ def expected_draws(counts: ArrayLike, weight: ArrayLike) -> Floats:
         s m of each cell, above zero.
     """
     c, a = np.asarray(counts, np.float64), np.asarray(weight, np.float64)
-    # Of a weight near zero one token was drawn, of a large one all; there the psi cancel.
+    # With a weight near zero one token was drawn, with a large one all; there the psi cancel.
     far = np.maximum(a, LARGE)
     series = far * np.log1p(c / far) + c / (2.0 * (far + c))
     drawn = np.where(a > LARGE, series, a * (special.psi(a + c) - special.psi(a)))
@@ -55,14 +55,14 @@ def expected_draws(counts: ArrayLike, weight: ArrayLike) -> Floats:
 def backed_off(
     count: ArrayLike, total: ArrayLike, distinct: ArrayLike, base: ArrayLike, fitted: BackoffParameters
 ) -> Floats:
-    """The probability of targets after a context; arrays broadcast.
+    """Compute the probability of targets after a context; arrays broadcast.
 
     Parameters
     ----------
     count
         Tokens with this target after this context.
     total, distinct
-        Tokens after this context, and how many targets they had. A context without tokens has the base's law.
+        Tokens after this context, and how many targets they had. A context without tokens has the base.
     base
         The shorter context's probability of this target.
     fitted : BackoffParameters
@@ -74,14 +74,14 @@ def backed_off(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BackOff:
-    """The law of one order from one table; see `fit_distribution`.
+    """The distribution of one order from one table; see `fit_distribution`.
 
     Attributes
     ----------
     distribution : float array ``[context…, target]``
         Rows sum to one.
     base : float array ``[shorter context…, target]``
-        What a row without tokens follows.
+        The distribution of a row without tokens.
     fitted : BackoffParameters
     """
 
@@ -96,7 +96,7 @@ class BackOff:
 
 
 def fit_distribution(counts: ArrayLike) -> BackOff:
-    """The law of a dense table by back-off, dropping the farthest source first.
+    """Fit the distribution of a dense table by back-off, dropping the farthest source first.
 
     Parameters
     ----------
@@ -110,20 +110,22 @@ def fit_distribution(counts: ArrayLike) -> BackOff:
     """
     table = whole_counts(counts, "counts").astype(np.float64)
     if not table.ndim or not table.shape[-1]:
-        raise RoutestatError("counts: wanted a table [context…, target], got no targets; pass one of counts")
+        raise RoutestatError(
+            "counts: expected a table [context…, target], got no targets; pass one of counts"
+        )
     base = _plain_distribution(table.sum(axis=0)) if table.ndim > 1 else _uniform(table)
     if table.ndim > 1:
         cells, flat = np.nonzero(table), np.broadcast_to(base, table.shape)
         weight = fit_strength(table[cells], flat[cells], table.sum(axis=-1)) * flat
         base = _plain_distribution(expected_draws(table, weight).sum(axis=0))
-    fitted, distribution = _rested(table, base, discounted=True)
+    fitted, distribution = _backed_off_table(table, base, discounted=True)
     return BackOff(read_only(distribution), read_only(base), fitted)
 
 
 def hierarchical_alpha(rows: ArrayLike) -> Floats:
-    """The prior s m ``[target]`` of rows ``[row, target]`` that back off to the law m of all rows together.
+    """Fit the prior s m ``[target]`` of rows ``[row, target]`` that back off to the distribution m of all rows.
 
-    A single row has no other to learn from and rests on the uniform law.
+    A single row backs off to the uniform distribution.
 
     Raises
     ------
@@ -132,7 +134,9 @@ def hierarchical_alpha(rows: ArrayLike) -> Floats:
     """
     table = whole_counts(rows, "rows").astype(np.float64)
     if table.ndim != 2 or not table.any():
-        raise RoutestatError("rows: wanted counts [row, target] with a token or more; give alpha as a number")
+        raise RoutestatError(
+            "rows: expected counts [row, target] with a token or more; give alpha as a number"
+        )
     if np.count_nonzero(table.any(axis=1)) < 2:
         total = table.sum(axis=0)
         base, cells = _uniform(total), np.nonzero(total)
@@ -145,16 +149,16 @@ def hierarchical_alpha(rows: ArrayLike) -> Floats:
 
 
 def _plain_distribution(table: Floats) -> Floats:
-    """The law of a table of counts, whole or not, each order resting on the share of the next shorter one."""
+    """Fit the distribution of a table of counts, whole or not, by back-off to the shares of the next shorter order."""
     base = _plain_distribution(table.sum(axis=0)) if table.ndim > 1 else _uniform(table)
-    return _rested(table, base, discounted=False)[1]
+    return _backed_off_table(table, base, discounted=False)[1]
 
 
 def _uniform(table: Floats) -> Floats:
     return np.full(table.shape[-1], 1.0 / table.shape[-1])
 
 
-def _rested(table: Floats, base: Floats, discounted: bool) -> tuple[BackoffParameters, Floats]:
+def _backed_off_table(table: Floats, base: Floats, discounted: bool) -> tuple[BackoffParameters, Floats]:
     every = np.broadcast_to(base, table.shape)
     cells, total = np.nonzero(table), table.sum(axis=-1, keepdims=True)
     if discounted:

@@ -1,4 +1,4 @@
-"""How strongly the rows of a table rest on a base law: Dirichlet strengths by evidence, and discounts.
+"""How strongly the rows of a table back off to a base: Dirichlet strengths by evidence, and discounts.
 
 References
 ----------
@@ -17,21 +17,21 @@ from scipy import optimize, special
 from routestat.inference.base.special import LARGEST_SUM_PER_TOKEN, SMALLEST_SUM, log_rising
 from routestat.inference.base.tables import Floats
 
-# A row's draws are summed term by term up to so many tokens.
+# Up to this count the differences of psi are summed term by term.
 SHORT = 8
 _STEPS = 60
 
 
 @dataclass(frozen=True, slots=True)
 class BackoffParameters:
-    """How strongly a context's law rests on that of the shorter context.
+    """How strongly the distribution after a context is smoothed towards that after a shorter one.
 
     Attributes
     ----------
     strength : float
         s, in tokens.
     discount : float
-        d, from 0 (the Dirichlet law) to below 1.
+        d, from 0 (Dirichlet rows) to below 1.
     """
 
     strength: float
@@ -39,20 +39,20 @@ class BackoffParameters:
 
 
 def fit_strength(counts: ArrayLike, base: ArrayLike, totals: ArrayLike) -> float:
-    """The s of the greatest evidence for rows that are Dirichlet(s base).
+    """Maximise the evidence of rows that are Dirichlet(s base) over s.
 
     Parameters
     ----------
     counts, base : arrays ``[cell]``
-        Of the cells that were seen: tokens, and the shorter context's probability.
+        Of the observed cells: tokens, and the shorter context's probability.
     totals : array ``[context]``
         Tokens of every context.
 
     Returns
     -------
     float
-        In tokens; within bounds beyond which the rows follow their first token, or their base, anyway. The upper
-        bound where no context was seen twice: nothing then says that rows differ.
+        In tokens; within bounds beyond which rows equal their first token, or their base, in any case. The upper
+        bound where no context was seen twice: the data then hold no evidence that rows differ.
     """
     c, p = np.asarray(counts, np.float64), np.asarray(base, np.float64)
     n, times = np.unique(np.asarray(totals, np.float64), return_counts=True)
@@ -61,17 +61,17 @@ def fit_strength(counts: ArrayLike, base: ArrayLike, totals: ArrayLike) -> float
     cells = _Cells(c, p)
 
     def slope(log_s: float) -> float:
-        """Of the evidence in log s."""
+        """Differentiate the evidence with respect to log s."""
         s = math.exp(log_s)
         return cells.draws(s) - s * float(times @ (special.psi(s + n) - special.psi(s)))
 
     low, high = math.log(SMALLEST_SUM), math.log(LARGEST_SUM_PER_TOKEN * n.max())
-    # The evidence can have a second, lower maximum: the best of the places where a coarse walk finds it falling.
-    walk = np.linspace(low, high, 13)
-    slopes = np.array([slope(step) for step in walk])
+    # The evidence can have a second, lower maximum: all sign changes of the slope on a coarse grid are compared.
+    grid = np.linspace(low, high, 13)
+    slopes = np.array([slope(step) for step in grid])
     peaks = [low] if slopes[0] <= 0 else []
     for i in np.flatnonzero((slopes[:-1] > 0) & (slopes[1:] <= 0)).tolist():
-        peaks.append(float(optimize.brentq(slope, walk[i], walk[i + 1], xtol=1e-6)))
+        peaks.append(float(optimize.brentq(slope, grid[i], grid[i + 1], xtol=1e-6)))
     if slopes[-1] > 0:
         peaks.append(high)
     heights = [_evidence(c, p, n, times, math.exp(peak)) for peak in peaks]
@@ -84,7 +84,7 @@ class _Cells:
     def __init__(self, counts: Floats, base: Floats) -> None:
         order = np.argsort(-counts, kind="stable")
         c, self.base = counts[order], base[order]
-        # psi(a + c) - psi(a) of whole c is 1/a + 1/(a + 1) + …: so many cells have a term of that number.
+        # psi(a + c) - psi(a) of whole c is 1/a + 1/(a + 1) + …: the number of cells that have each term.
         whole = bool((c == np.floor(c)).all())
         self.more = [int(np.count_nonzero(c > k)) for k in range(SHORT)] if whole else []
         self.rest = int(np.count_nonzero(c > SHORT)) if whole else c.size
@@ -106,15 +106,15 @@ def _evidence(counts: Floats, base: Floats, totals: Floats, times: ArrayLike, s:
 
 
 def fit_backoff(counts: ArrayLike, base: ArrayLike, context: ArrayLike) -> BackoffParameters:
-    """Strength by evidence, and a discount where leaving out single tokens clearly asks for one.
+    """Fit the strength by evidence, and a discount where the leave-one-token-out likelihood clearly improves.
 
     The discount stays zero unless it raises the log probability of left-out tokens by more than half the log of
-    their number for each of the two numbers that are then fitted. Counts are whole here.
+    their number for each of the two fitted parameters. Counts are whole here.
 
     Parameters
     ----------
     counts, base : arrays ``[cell]``
-        Of the cells that were seen, as in `fit_strength`.
+        Of the observed cells, as in `fit_strength`.
     context : int array ``[cell]``
         The context of each cell, numbered from 0 without gaps.
     """
@@ -127,10 +127,10 @@ def fit_backoff(counts: ArrayLike, base: ArrayLike, context: ArrayLike) -> Backo
     mine, seen = n[place], u[place]
 
     def left_out(log_s: float, d: float) -> float:
-        """-ln of the probability of every token, given all others."""
+        """Compute −ln of the probability of every token given all others."""
         s = math.exp(log_s)
         once = c == 1
-        # A token that was alone in its cell leaves the cell empty and one target fewer seen.
+        # Without its only token a cell is empty, and one target fewer has been seen.
         top = c - 1.0 - d * ~once + (s + d * (seen - once)) * p
         return -float(c @ np.log(top / (mine - 1.0 + s)))
 

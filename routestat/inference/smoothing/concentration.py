@@ -1,4 +1,4 @@
-"""The Dirichlet concentration of rows by empirical Bayes: Newton's method, with Minka's fixed point to fall back on."""
+"""The Dirichlet concentration of rows by empirical Bayes: Newton's method, with Minka's fixed point as fallback."""
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -8,8 +8,8 @@ from routestat.errors import RoutestatError
 from routestat.inference.base.special import LARGEST_SUM_PER_TOKEN, SMALLEST_SUM, count_rows, log_rising
 from routestat.inference.base.tables import Floats, read_only
 
-# The evidence of a column that nobody used is greatest at alpha zero, where no Dirichlet exists and a prediction
-# of exactly zero could never be forgiven: it gets this share of the others' sum, and no more than this.
+# The evidence of an unused column is greatest at alpha zero, where no Dirichlet exists and the predicted
+# probability would be exactly zero: it gets this share of the others' sum, and no more than this.
 UNSEEN = 1e-6
 STEPS = 500
 
@@ -32,7 +32,7 @@ class _Evidence:
         return np.bincount(self.column, weights=cells, minlength=self.width).astype(np.float64)
 
     def slopes(self, alpha: Floats) -> tuple[Floats, float]:
-        """Per column sum of psi(alpha + c) - psi(alpha), and sum of psi(A + n) - psi(A): the gradient's parts."""
+        """Return per column the sum of psi(alpha + c) - psi(alpha), and that of psi(A + n) - psi(A)."""
         whole = alpha.sum()
         cells = special.psi(alpha[self.column] + self.count) - special.psi(alpha)[self.column]
         return self._per_column(cells), float(
@@ -40,7 +40,7 @@ class _Evidence:
         )
 
     def curvatures(self, alpha: Floats) -> tuple[Floats, float]:
-        """The Hessian's diagonal `[K]` (negative) and its rank-one part (positive, the same in every cell)."""
+        """Return the Hessian's diagonal `[K]` (negative) and its rank-one part (positive, equal in every cell)."""
         whole = alpha.sum()
         cells = _trigamma(alpha[self.column] + self.count) - special.zeta(2.0, alpha)[self.column]
         corner = special.zeta(2.0, whole) - special.zeta(2.0, whole + self.total)
@@ -58,7 +58,7 @@ def _trigamma(x: Floats) -> Floats:
 
 
 def _newton_step(alpha: Floats, up: Floats, down: float, diagonal: Floats, corner: float) -> Floats:
-    """The Newton step in log alpha, damped where the evidence is not concave so that it still climbs."""
+    """Compute the Newton step in log alpha, damped where the evidence is not concave so that it still ascends."""
     gradient = alpha * (up - down)
     bend = alpha * alpha * diagonal + gradient
     # The Hessian in log alpha is diag(bend) + corner * alpha alpha'. Along a ridge or near a saddle it has a
@@ -87,7 +87,7 @@ def _within_bounds(alpha: Floats, largest: float) -> Floats:
 
 
 def _fixed_point(evidence: _Evidence, alpha: Floats, ratio: Floats, largest: float) -> tuple[Floats, float]:
-    """Minka's step, doubled for as long as that climbs: alone it creeps where the evidence is nearly flat."""
+    """Take Minka's step, doubled while that ascends: alone it is slow where the evidence is nearly flat."""
     trial = _within_bounds(alpha * ratio, largest)
     height = evidence(trial)
     for _ in range(20):
@@ -101,17 +101,17 @@ def _fixed_point(evidence: _Evidence, alpha: Floats, ratio: Floats, largest: flo
 
 
 def fit_concentration(rows: ArrayLike, symmetric: bool = False) -> Floats:
-    """The alpha `[K]` that maximises the summed evidence of the rows: empirical Bayes.
+    """Maximise the summed evidence of the rows over alpha `[K]`: empirical Bayes.
 
     Newton in log alpha with the Hessian's diagonal-plus-rank-one form, damped where it is not concave; where
-    that does not climb, Minka's fixed point, which always does. The evidence can have a second, lower maximum
-    when the rows are few and short; the climb starts from the pooled shares with a mean of one. Rows are taken
+    that does not ascend, Minka's fixed point, which always does. The evidence can have a second, lower maximum
+    when the rows are few and short; the ascent starts from the pooled shares with a mean of one. Rows are taken
     as independent draws from one Dirichlet.
 
     Parameters
     ----------
     rows
-        Whole counts `[row, K]`. Rows without tokens say nothing and are ignored.
+        Whole counts `[row, K]`. Rows without tokens are ignored.
     symmetric
         One number for all columns. The result is still `[K]`.
 
@@ -135,10 +135,10 @@ def fit_concentration(rows: ArrayLike, symmetric: bool = False) -> Floats:
     """
     counts = count_rows(rows)
     if counts.ndim != 2:
-        raise RoutestatError(f"rows: wanted counts [row, K], got {counts.ndim} axes; reshape them")
+        raise RoutestatError(f"rows: expected counts [row, K], got {counts.ndim} axes; reshape them")
     if not counts.any():
         raise RoutestatError(
-            "rows: wanted at least one token to fit alpha to, got none; give alpha as a number"
+            "rows: expected at least one token to fit alpha to, got none; give alpha as a number"
         )
     seen = np.ones(counts.shape[1], dtype=bool) if symmetric else counts.any(axis=0)
     fitted = np.empty(counts.shape[1])
@@ -159,7 +159,7 @@ def _maximise(counts: Floats, symmetric: bool) -> Floats:
     for _ in range(STEPS):
         up, down = evidence.slopes(alpha)
         if alpha.sum() > 0.999 * largest:
-            # Up here the best direction is the pooled share. A larger sum would still be better: stop.
+            # Here the best direction is the pooled share. If a larger sum would still be better, stop.
             limit = share * largest
             up, down = evidence.slopes(limit)
             if limit @ up >= limit.sum() * down:

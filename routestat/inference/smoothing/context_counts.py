@@ -1,7 +1,6 @@
-"""Contexts of tokens as rows, and what is left of their counts when a group of documents is held out.
+"""Contexts of tokens as rows, and their counts with and without a group of documents.
 
-A table of long contexts has far more cells than tokens; only the cells that were seen are kept, with the groups
-that saw them.
+A table of long contexts has far more cells than tokens; only the observed cells are kept, by group.
 """
 
 from collections.abc import Mapping
@@ -13,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from routestat.errors import RoutestatError
 from routestat.inference.base.tables import Floats
 
-# Up to so many possible keys a table of all of them is faster than putting the seen ones in order.
+# Up to so many possible keys a table of all of them is faster than sorting the observed ones.
 DENSE_KEYS = 1 << 23
 
 
@@ -41,6 +40,7 @@ class TokenRows:
     groups: int = 0
 
     def __post_init__(self) -> None:
+        """Refuse columns of other lengths and numbers out of range."""
         for name, values, most in (
             ("target", self.target, self.n_targets - 1),
             ("group", self.group, np.iinfo(np.int32).max),
@@ -51,11 +51,12 @@ class TokenRows:
                 len(values) and not least <= values.min() <= values.max() <= most
             ):
                 raise RoutestatError(
-                    f"{name}: wanted a whole number from {least} to {most} for each of {len(self.target)} rows; "
+                    f"{name}: expected a whole number from {least} to {most} for each of {len(self.target)} rows; "
                     "leave rows without a target out, and give −1 where a column is unknown"
                 )
 
     def __len__(self) -> int:
+        """Return the number of tokens."""
         return len(self.target)
 
     @property
@@ -76,8 +77,8 @@ class ContextCounts:
     cell, group, count : int arrays ``[entry]``
         Ordered by cell, then group.
     context : int array ``[cell]``
-    bunch : int array ``[entry]``
-        Number of its (context, group); `bunch_context` ``[bunch]`` names the context.
+    part : int array ``[entry]``
+        Number of its (context, group); `part_context` ``[part]`` is the context.
     """
 
     def __init__(self, rows: TokenRows, names: tuple[str, ...]) -> None:
@@ -109,60 +110,65 @@ class ContextCounts:
         )
         self.context = _numbered(cells[self.first] // rows.n_targets)
         owner = self.context[self.cell] if len(cells) else self.cell
-        bunches, self.bunch, _ = _distinct(
-            owner * self.n_groups + self.group, self.n_contexts * self.n_groups
-        )
-        self.bunch_context = bunches // self.n_groups
+        parts_, self.part, _ = _distinct(owner * self.n_groups + self.group, self.n_contexts * self.n_groups)
+        self.part_context = parts_ // self.n_groups
 
     @property
     def n_cells(self) -> int:
+        """Observed cells."""
         return len(self.first)
 
     @property
     def n_contexts(self) -> int:
+        """Observed contexts."""
         return int(self.context[-1]) + 1 if len(self.context) else 0
 
     def cells(self, entries: ArrayLike) -> Floats:
-        """Sums over the groups ``[cell]`` of what is given by entry."""
+        """Sum values of entries over the groups ``[cell]``."""
         return np.bincount(self.cell, np.asarray(entries, float), self.n_cells).astype(float)
 
     def contexts(self, cells: ArrayLike) -> Floats:
-        """Sums over the targets ``[context]`` of what is given by cell."""
+        """Sum values of cells over the targets ``[context]``."""
         return np.bincount(self.context, np.asarray(cells, float), self.n_contexts).astype(float)
 
     def held_back(self, entries: ArrayLike, later: bool) -> tuple[Floats, Floats]:
-        """What each entry's own group, or it and all later ones, hold: by entry ``[entry]``, by ``[bunch]``."""
+        """Sum what each entry's own group holds, or it and all later ones: by entry ``[entry]`` and ``[part]``."""
         own: Floats = np.asarray(entries, float)
-        whole = np.bincount(self.bunch, own, len(self.bunch_context)).astype(float)
+        whole = np.bincount(self.part, own, len(self.part_context)).astype(float)
         return (
-            (_from_here_on(own, self.cell), _from_here_on(whole, self.bunch_context))
+            (_from_here_on(own, self.cell), _from_here_on(whole, self.part_context))
             if later
             else (own, whole)
         )
 
     def distinct_held_back(self, left: Floats, later: bool) -> Floats:
-        """How many targets a context loses without its own group ``[bunch]``; `left` ``[entry]`` are tokens left."""
+        """Count the targets a context loses without its group ``[part]``; `left` ``[entry]`` are the tokens left."""
         if not later:
-            return np.bincount(self.bunch, left <= 0, len(self.bunch_context)).astype(float)
-        # A cell is new to all groups up to the first that saw it.
-        starts = np.bincount(self.bunch[self.first], minlength=len(self.bunch_context))
-        return _from_here_on(starts.astype(float), self.bunch_context)
+            return np.bincount(self.part, left <= 0, len(self.part_context)).astype(float)
+        # A cell is new to all groups up to the first that holds it.
+        starts = np.bincount(self.part[self.first], minlength=len(self.part_context))
+        return _from_here_on(starts.astype(float), self.part_context)
 
 
-def _joined(key: NDArray, size: int, column: NDArray, width: int) -> tuple[NDArray[np.int64], int]:
+def _joined(
+    key: NDArray[np.int64], size: int, column: NDArray[np.int64], width: int
+) -> tuple[NDArray[np.int64], int]:
+    """Combine a key with one more column."""
     key = key * width + np.maximum(column, 0)
     if size * width < 1 << 31:
         return key, size * width
-    # Numbers of many columns soon leave 64 bits; those that were seen never do.
+    # The product of many columns' widths exceeds 64 bits; the number of observed keys does not.
     names, place = np.unique(key, return_inverse=True)
     return place.astype(np.int64), len(names)
 
 
-def _distinct(key: NDArray[np.int64], size: int) -> tuple[NDArray[np.int64], NDArray, NDArray[np.int64]]:
-    """The distinct keys in order, the place of each key among them, and how often each comes."""
+def _distinct(
+    key: NDArray[np.int64], size: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Return the distinct keys in order, the place of each key among them, and their counts."""
     if size > DENSE_KEYS:
         keys, place, count = np.unique(key, return_inverse=True, return_counts=True)
-        return keys, place, count
+        return keys, place.astype(np.int64), count.astype(np.int64)
     every = np.bincount(key, minlength=size)
     keys = np.flatnonzero(every)
     number = np.zeros(size, np.int64)
@@ -170,15 +176,15 @@ def _distinct(key: NDArray[np.int64], size: int) -> tuple[NDArray[np.int64], NDA
     return keys, number[key], every[keys]
 
 
-def _numbered(ordered: NDArray) -> NDArray[np.int64]:
-    """0, 1, … for the runs of equal values of an ordered array."""
+def _numbered(ordered: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the numbers 0, 1, … of the runs of equal values of an ordered array."""
     if not len(ordered):
         return np.empty(0, np.int64)
     return np.cumsum(np.concatenate([[False], ordered[1:] != ordered[:-1]])).astype(np.int64)
 
 
 def _from_here_on(values: Floats, run: NDArray[np.int64]) -> Floats:
-    """Sums of each value and all that follow in its run; runs are numbered in order."""
+    """Sum each value and all that follow in its run; runs are numbered in order."""
     if not len(values):
         return values
     after = np.cumsum(values[::-1])[::-1]

@@ -1,4 +1,4 @@
-"""By how much dependent tokens widen what is known of transition probabilities."""
+"""The design effect of transition probabilities, and the weight of rows in independent tokens."""
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -9,23 +9,23 @@ from routestat.inference.base.tables import Floats, whole_counts
 
 #: Rules whose prior is learned from the step's own tokens.
 LEARNED = ("empirical-bayes", "hierarchical")
-#: Of limits that know nothing of documents.
+#: The note of limits without a design effect.
 TOO_NARROW = "Intervals take tokens as independent; tokens of one document are not, so they are too narrow."
 
 
 def row_weight(alpha: str | float, prior: ArrayLike, learned_from: ArrayLike, own: ArrayLike) -> Floats:
-    """What a row of transition probabilities is known with, in independent tokens: its own, and its prior.
+    """Compute the weight of a row of transition probabilities in independent tokens: its own, and its prior.
 
-    A prior that was learned is worth no more than the tokens it was learned from beside the row's own, one at least:
-    where rows hardly differ its strength may be millions, which says that they are alike and not that their common
-    law is known so well. A prior that was given as a number is worth what it says.
+    A learned prior has at most the weight of the tokens of the other rows that it was learned from, and at least one:
+    where rows hardly differ its strength may be millions, which means that they are alike and not that their common
+    distribution is known that well. A prior given as a number has its own weight.
 
     Parameters
     ----------
     alpha : str or float
         The rule of the prior.
     prior, learned_from, own : arrays that broadcast
-        Prior weight; tokens of the whole step, and of the row, each the design effect fewer.
+        Prior weight; tokens of the whole step, and of the row, each divided by the design effect.
     """
     mine, weight = np.asarray(own, np.float64), np.asarray(prior, np.float64)
     if alpha in LEARNED:
@@ -34,16 +34,16 @@ def row_weight(alpha: str | float, prior: ArrayLike, learned_from: ArrayLike, ow
 
 
 def transition_design_effect(tables: ArrayLike) -> float:
-    """Mean variance of the transition probabilities over groups of documents, over that of independent tokens.
+    """Estimate the mean variance of the transition probabilities relative to that of independent tokens.
 
-    The mean over cells, weighed as in Pearson's X2, of the sandwich variance of p(j | i): psi_g = T_g(ij) -
-    p(j | i) T_g(i.). At least 1: fewer than independent tokens' errors are not believed. 1 where it cannot be had
-    (one group, or rows with one target).
+    The mean over cells, weighted as in Pearson's X2, of the sandwich variance of p(j | i) over groups of documents:
+    psi_g = T_g(ij) - p(j | i) T_g(i.). Values below 1 are set to 1. 1 where it is not defined (one group, or rows
+    with one target).
 
     Parameters
     ----------
     tables : counts ``[group, source, target]``
-        Groups are independent, tokens within one need not be.
+        Groups are taken as independent; tokens within a group need not be.
 
     References
     ----------

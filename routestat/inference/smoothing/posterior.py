@@ -1,8 +1,8 @@
 """Rows of counts under a Dirichlet prior: evidence, prior, posterior.
 
 One row is one source state; its counts are a multinomial whose probabilities have the prior Dirichlet(alpha).
-Tokens are taken as exchangeable within a row. Only `transition_posterior`, and only of tables that are kept apart by
-group, knows of documents.
+Tokens are taken as exchangeable within a row. Only `transition_posterior` of tables by group allows for the
+dependence of tokens within documents.
 """
 
 import math
@@ -20,7 +20,7 @@ from routestat.inference.smoothing.prior import positive_alpha, resolve_alpha
 
 
 def log_evidence(counts: ArrayLike, alpha: ArrayLike) -> Floats | float:
-    """Natural log of the probability of each row's ordered sequence of tokens, its probabilities integrated out.
+    """Compute the log probability of each row's ordered tokens, with its probabilities integrated out.
 
     lnG(A) - lnG(A + n) + sum over k of [lnG(alpha_k + c_k) - lnG(alpha_k)], with A = sum of alpha; without the
     multinomial coefficient. A row without tokens has 0.
@@ -73,7 +73,7 @@ class TransitionPosterior:
         The prior, broadcast to the counts `[..., K]`.
     concentration
         The posterior's parameters `[..., K]`: alpha + counts where tokens are taken as independent; with a design
-        effect the same mean, known as well as by so many fewer tokens (see `row_weight`).
+        effect the same mean with a smaller weight (see `row_weight`).
     mean, mode, sd
         Of each probability `[..., K]`. The mode puts 0 wherever concentration <= 1 and shares the rest in
         proportion to concentration - 1, the limit at the boundary; NaN for a row where no concentration
@@ -82,9 +82,9 @@ class TransitionPosterior:
         Natural log evidence of each row's ordered sequence `[...]`, tokens taken as independent; a float for a single
         row.
     design_effect
-        How many dependent tokens are worth an independent one in `sd`, `interval` and `sample`.
+        Dependent tokens per independent one in `sd`, `interval` and `sample`.
     note
-        What these leave out: empty where groups of documents were given.
+        A caution about these; empty where groups of documents were given.
     """
 
     alpha: Floats
@@ -97,37 +97,37 @@ class TransitionPosterior:
     note: str = ""
 
     def summary(self) -> str:
-        """What this is a posterior of and what its intervals rest on, in words."""
+        """Describe the posterior and the basis of its intervals in words."""
         rows, width = math.prod(self.mean.shape[:-1]), self.mean.shape[-1]
-        said = f"Dirichlet posterior of {rows} row{'' if rows == 1 else 's'} of {width} probabilities."
-        return f"{said} {self.note or f'Design effect {self.design_effect:.3g}.'}"
+        text = f"Dirichlet posterior of {rows} row{'' if rows == 1 else 's'} of {width} probabilities."
+        return f"{text} {self.note or f'Design effect {self.design_effect:.3g}.'}"
 
     def __repr__(self) -> str:
-        """The summary: eight arrays would say less."""
+        """Return the summary."""
         return f"TransitionPosterior({self.summary()})"
 
     def interval(self, level: float = 0.95) -> tuple[Floats, Floats]:
-        """Equal-tailed credible limits (low, high) of each probability, from its Beta margin; each `[..., K]`."""
+        """Compute equal-tailed credible limits (low, high) `[..., K]` of each probability from its Beta margin."""
         if not 0 < level < 1:
-            raise RoutestatError(f"level: wanted a share between 0 and 1, got {level}; use 0.95")
+            raise RoutestatError(f"level: expected a share between 0 and 1, got {level}; use 0.95")
         mine = self.concentration
         return beta_interval(mine, mine.sum(axis=-1, keepdims=True) - mine, level)
 
     def sample(self, rng: np.random.Generator, n: int) -> Floats:
-        """`n` independent draws of all rows, `[n, ..., K]`; every row of every draw sums to one."""
+        """Draw `n` independent samples of all rows, `[n, ..., K]`; every row of every draw sums to one."""
         if not isinstance(rng, np.random.Generator):
             raise RoutestatError(
-                "rng: wanted a numpy Generator, got something else; use np.random.default_rng(seed)"
+                "rng: expected a numpy Generator, got something else; use np.random.default_rng(seed)"
             )
         if n < 1:
-            raise RoutestatError(f"n: wanted one draw or more, got {n}; ask for at least one")
+            raise RoutestatError(f"n: expected one draw or more, got {n}; use at least one")
         return read_only(draw_rows(np.broadcast_to(self.concentration, (n, *self.concentration.shape)), rng))
 
 
 def draw_rows(concentration: ArrayLike, rng: np.random.Generator) -> Floats:
-    """One draw of each Dirichlet row `[..., K]` of these concentrations, above zero."""
+    """Draw each Dirichlet row `[..., K]` once for these concentrations, above zero."""
     a = np.asarray(concentration, np.float64)
-    # Gamma(a) is Gamma(a + 1) times U**(1/a). In logs, or a row of tiny alphas underflows to 0 / 0.
+    # Gamma(a) is Gamma(a + 1) times U**(1/a). In logs, because a row of tiny alphas would underflow to 0 / 0.
     logs = np.log(rng.standard_gamma(a + 1.0)) - rng.standard_exponential(a.shape) / a
     return np.asarray(special.softmax(logs, axis=-1))
 
@@ -135,12 +135,11 @@ def draw_rows(concentration: ArrayLike, rng: np.random.Generator) -> Floats:
 def transition_posterior(
     counts: ArrayLike, alpha: ArrayLike | str, *, grouped: bool = False
 ) -> TransitionPosterior:
-    """The posterior of each row's probabilities: Dirichlet(alpha + counts).
+    """Compute the posterior of each row's probabilities, Dirichlet(alpha + counts).
 
-    Of a table that was summed over documents it takes tokens as independent, because nothing in such a table says how
-    far they are not. Tokens of one document go together, so standard deviations, intervals and draws are then too
-    narrow by the root of the design effect; `note` says so. Tables that are kept apart by group of documents
-    (`grouped`) have the design effect in them, and with it the posterior of `fit_chain`.
+    For a table that was summed over documents tokens are taken as independent. Tokens of one document are dependent,
+    so standard deviations, intervals and draws are then too narrow by the root of the design effect; `note` says so.
+    From tables by group of documents (`grouped`) the design effect is estimated, as in `fit_chain`.
 
     Parameters
     ----------
@@ -151,7 +150,7 @@ def transition_posterior(
         One positive number, an array that broadcasts to `counts` (such as `[K]`), or the name of a rule that is
         applied to all rows together (see `resolve_alpha`).
     grouped
-        Whether the first axis is that of groups, independent of each other.
+        Whether the first axis is that of groups, which are taken as independent.
 
     Raises
     ------
@@ -163,9 +162,9 @@ def transition_posterior(
     if grouped:
         if tokens.ndim != 3:
             raise RoutestatError(
-                f"counts: wanted [group, source, target] with grouped=True, got {tokens.ndim} axes; count with groups"
+                f"counts: expected [group, source, target] with grouped=True, got {tokens.ndim} axes; count with groups"
             )
-        # One group says nothing of how far its tokens go together.
+        # A single group holds no information on the dependence within groups.
         if tokens.any(axis=(1, 2)).sum() > 1:
             effect = transition_design_effect(tokens)
         tokens = tokens.sum(axis=0)
@@ -182,16 +181,16 @@ def transition_posterior(
 def posterior_of(
     tokens: Floats, prior: Floats, rule: str | float = 0.0, design_effect: float | None = None
 ) -> TransitionPosterior:
-    """The posterior of rows `[..., K]` with a prior of the same shape; see `transition_posterior`.
+    """Compute the posterior of rows `[..., K]` with a prior of the same shape; see `transition_posterior`.
 
     Parameters
     ----------
     tokens, prior
         Counts, and alpha.
     rule
-        What gave the prior: one that was learned is worth no more than the tokens it was learned from.
+        The rule of the prior, which bounds its weight; see `row_weight`.
     design_effect
-        How many tokens are worth an independent one; None where it is not known.
+        Dependent tokens per independent one; None where it is not known.
     """
     mine = prior + tokens
     whole = mine.sum(axis=-1, keepdims=True)

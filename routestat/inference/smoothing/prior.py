@@ -11,25 +11,25 @@ from routestat.inference.smoothing.concentration import fit_concentration
 
 
 def positive_alpha(alpha: ArrayLike, shape: tuple[int, ...]) -> Floats:
-    """`alpha` as positive finite floats broadcast to `shape` (`[..., K]`), or a RoutestatError."""
+    """Return `alpha` as positive finite floats broadcast to `shape` (`[..., K]`), or raise RoutestatError."""
     try:
         array = np.asarray(alpha, dtype=np.float64)
     except (TypeError, ValueError) as error:
-        raise RoutestatError(f"alpha: wanted a number or an array of numbers, got {alpha!r}") from error
+        raise RoutestatError(f"alpha: expected a number or an array of numbers, got {alpha!r}") from error
     if not (np.isfinite(array) & (array > 0)).all():
         raise RoutestatError(
-            "alpha: wanted numbers above zero, got zero, less or NaN; use 0.5 (Jeffreys) or a fit"
+            "alpha: expected numbers above zero, got zero, less or NaN; use 0.5 (Jeffreys) or a fit"
         )
     if array.size and not (array.min() >= SMALLEST_ALPHA and array.max() <= LARGEST_ALPHA):
         raise RoutestatError(
-            f"alpha: wanted numbers from {SMALLEST_ALPHA:g} to {LARGEST_ALPHA:g}, got {array.min():g} to "
+            f"alpha: expected numbers from {SMALLEST_ALPHA:g} to {LARGEST_ALPHA:g}, got {array.min():g} to "
             f"{array.max():g}; beyond them sums with counts lose one or the other"
         )
     try:
         return np.broadcast_to(array, shape)
     except ValueError as error:
         raise RoutestatError(
-            f"alpha: wanted one number or {shape[-1]} of them, got shape {array.shape}; match the columns"
+            f"alpha: expected one number or {shape[-1]} of them, got shape {array.shape}; match the columns"
         ) from error
 
 
@@ -38,7 +38,7 @@ RULES = ("jeffreys", "perks", "empirical-bayes", "hierarchical")
 
 
 def resolve_alpha(rows: ArrayLike, alpha: ArrayLike | str) -> Floats:
-    """The prior `alpha` as an array `[K]`: a number, an array, or one of four names.
+    """Resolve the prior to an array `[K]`: from a number, an array, or one of four names.
 
     Parameters
     ----------
@@ -46,8 +46,10 @@ def resolve_alpha(rows: ArrayLike, alpha: ArrayLike | str) -> Floats:
         Whole counts `[row, K]`.
     alpha
         A positive number or `[K]` of them; "jeffreys" (1/2); "perks" (1/K); "empirical-bayes" (`fit_concentration`
-        of these rows); "hierarchical" (rows back off to the law of all rows, and that to the uniform one, see
-        `hierarchical_alpha`). The last two are "jeffreys" where the rows hold no token, for want of anything to fit.
+        of these rows); "hierarchical" (rows back off to the distribution of all rows, and that to the uniform one,
+        see `hierarchical_alpha`). The last two are "jeffreys" where the rows hold no token. Empirical Bayes is not
+        defined for a single row, which has greatest evidence under a prior that is the row itself with infinite
+        weight: it is "perks" where only one row holds tokens.
 
     Raises
     ------
@@ -59,18 +61,20 @@ def resolve_alpha(rows: ArrayLike, alpha: ArrayLike | str) -> Floats:
     if isinstance(alpha, str):
         if alpha not in RULES:
             raise RoutestatError(
-                f"alpha: wanted a number or one of {', '.join(RULES)}, got {alpha!r}; pick one"
+                f"alpha: expected a number or one of {', '.join(RULES)}, got {alpha!r}; pick one"
             )
-        if alpha == "empirical-bayes" and counts.any():
+        used = np.count_nonzero(counts.reshape(-1, width).any(axis=1))
+        if alpha == "empirical-bayes" and used > 1:
             return fit_concentration(counts)
-        if alpha == "hierarchical" and counts.any():
+        if alpha == "hierarchical" and used:
             return hierarchical_alpha(counts)
-        return read_only(np.full(width, 1.0 / width if alpha == "perks" else 0.5))
+        perks = alpha == "perks" or (alpha == "empirical-bayes" and used == 1)
+        return read_only(np.full(width, 1.0 / width if perks else 0.5))
     return read_only(positive_alpha(alpha, (width,)).copy())
 
 
 def parse_alpha(text: str) -> str | float:
-    """A prior written as text: a positive number or the name of a rule.
+    """Parse a prior written as text: a positive number or the name of a rule.
 
     Raises
     ------
@@ -81,5 +85,5 @@ def parse_alpha(text: str) -> str | float:
         alpha: str | float = float(text)
     except ValueError:
         alpha = text
-    resolve_alpha(np.ones((1, 2), int), alpha)  # complains of what is no prior, before any work is done
+    resolve_alpha(np.ones((1, 2), int), alpha)  # refuses what is no prior before any work is done
     return alpha

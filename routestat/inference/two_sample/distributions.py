@@ -196,7 +196,7 @@ def _difference(
         scores, far, chance = _NOTHING, without_interval(math.nan, 0, reason or ""), math.nan
     else:
         scores = difference_scores(tables)
-        far = jackknife(_conditional_jsd if conditional else _jsd, tables)
+        far = jackknife(_conditional_jsd if conditional else divergence_bits, tables)
         chance = math.nan if conditional else _chance(tables)
     test = (
         _no_test(reason) if reason else score_test(scores.gram, scores.bias, log10_floor=tables.log10_floor)
@@ -256,15 +256,15 @@ def _likelihood_ratio(a: Floats, b: Floats) -> float:
     return max(0.0, g)
 
 
-def _jsd(a: Floats, b: Floats) -> Floats:
-    """Jensen-Shannon divergence in bits of totals `[batch, row, column]`, over all cells."""
+def divergence_bits(a: Floats, b: Floats) -> Floats:
+    """Compute the Jensen-Shannon divergence of totals `[batch, row, column]` over all cells, in bits `[batch]`."""
     first, second = (t.reshape(len(t), -1) for t in (a, b))
     p, q = first / first.sum(axis=1, keepdims=True), second / second.sum(axis=1, keepdims=True)
     return batch_divergence(p, q) / math.log(2.0)
 
 
 def _conditional_jsd(a: Floats, b: Floats) -> Floats:
-    return _jsd(a, b) - _jsd(a.sum(axis=2, keepdims=True), b.sum(axis=2, keepdims=True))
+    return divergence_bits(a, b) - divergence_bits(*(t.sum(axis=2, keepdims=True) for t in (a, b)))
 
 
 def _checked(per_token: int) -> int:

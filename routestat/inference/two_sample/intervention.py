@@ -4,19 +4,21 @@ The same documents run under both regimes, so their laws are compared document b
 documents are taken as independent; tokens inside them, and the two runs of one document, are not.
 """
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from routestat.errors import RoutestatError
-from routestat.inference.base.estimate import Estimate, Estimates, proportions, ratio
+from routestat.inference.base.estimate import Estimate, Estimates, check_level, proportions, without_interval
 from routestat.inference.base.tables import Floats, read_only, whole_counts
 from routestat.inference.base.units import too_few
-from routestat.inference.information.divergence import jensen_shannon
-
-_NAN = float("nan")
+from routestat.inference.two_sample.cells import share_differences
+from routestat.inference.two_sample.distributions import divergence_bits
+from routestat.inference.two_sample.jackknife import jackknife
+from routestat.inference.two_sample.samples import two_samples
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,8 +62,8 @@ class TargetDifference:
 
     Attributes
     ----------
-    value, low, high
-        `[target]`, differences of probabilities.
+    estimates
+        Differences of probabilities `[target]`.
     js_bits
         Jensen-Shannon divergence in bits, centred on the delete-group jackknife; may fall below zero.
     total_variation
@@ -71,12 +73,25 @@ class TargetDifference:
         Why something is NaN, or empty.
     """
 
-    value: Floats
-    low: Floats
-    high: Floats
+    estimates: Estimates
     js_bits: Estimate
     total_variation: float
     reason: str = ""
+
+    @property
+    def value(self) -> Floats:
+        """Differences of probabilities `[target]`."""
+        return self.estimates.value
+
+    @property
+    def low(self) -> Floats:
+        """Lower limits `[target]`."""
+        return self.estimates.low
+
+    @property
+    def high(self) -> Floats:
+        """Upper limits `[target]`."""
+        return self.estimates.high
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -194,52 +209,34 @@ def target_difference(
     b, tokens_b = _checked(second, slots, level)
     if a.shape != b.shape:
         raise RoutestatError(f"first and second: wanted one shape, got {a.shape} and {b.shape}")
-    nothing = read_only(np.full(a.shape[1], _NAN))
-    groups = min(np.count_nonzero(tokens_a), np.count_nonzero(tokens_b))
-    if not groups:
-        none = Estimate(_NAN, _NAN, _NAN, _NAN, 0, "never observed")
-        return TargetDifference(nothing, nothing, nothing, none, _NAN, none.reason)
-    value = a.sum(axis=0) / tokens_a.sum() - b.sum(axis=0) / tokens_b.sum()
-    variation = float(np.abs(value).sum()) / (2 * slots)
-    if why := too_few(tokens_a) or too_few(tokens_b):
-        bits = jensen_shannon(a.sum(axis=0), b.sum(axis=0))
-        alone = Estimate(bits, _NAN, _NAN, _NAN, int(groups), why)
-        return TargetDifference(read_only(value), nothing, nothing, alone, variation, alone.reason)
-    error = np.sqrt(((_scores(a, tokens_a) - _scores(b, tokens_b)) ** 2).sum(axis=0))
-    reach = float(stats.t.ppf(0.5 + level / 2, groups - 1)) * error
-    low, high = read_only(value - reach), read_only(value + reach)
-    return TargetDifference(read_only(value), low, high, _divergence(a, b, int(groups), level), variation)
+    nothing = np.full(a.shape[1], math.nan)
+    if not (tokens_a.any() and tokens_b.any()):
+        none = Estimates(*(read_only(nothing.copy()) for _ in range(5)))
+        why = "never observed"
+        return TargetDifference(none, without_interval(math.nan, 0, why), math.nan, why)
+    samples = two_samples(a[:, None, :], b[:, None, :], True, 3)
+    found = share_differences(samples)
+    # A difference of probabilities is that of the shares of slots, as often as a token has slots.
+    value, error = slots * found.difference, slots * found.standard_error
+    reach = np.asarray(stats.t.ppf((1.0 + level) / 2.0, found.dof)) * error
+    columns = (value, value - reach, value + reach, error, nothing)
+    bits = jackknife(divergence_bits, samples, level)
+    if samples.reason:
+        bits = replace(bits, value=bits.plugin)
+    return TargetDifference(
+        Estimates(*(read_only(column) for column in columns)),
+        bits,
+        float(np.abs(value).sum()) / (2 * slots),
+        samples.reason or "",
+    )
 
 
-def _scores(counts: Floats, tokens: Floats) -> Floats:
-    """Influence of each group on the law ``[group, target]``, scaled for the groups that its margins cost."""
-    groups, n = np.count_nonzero(tokens), tokens.sum()
-    share = counts.sum(axis=0) / n
-    scores: Floats = (counts - share * tokens[:, None]) / n * np.sqrt(groups / (groups - 1))
-    return scores
-
-
-def _divergence(a: Floats, b: Floats, groups: int, level: float) -> Estimate:
-    """Jackknife of the Jensen-Shannon divergence: a group leaves both laws at once."""
-    used = (a.any(axis=1)) | (b.any(axis=1))
-    a, b = a[used], b[used]
-    total_a, total_b, size = a.sum(axis=0), b.sum(axis=0), len(a)
-    whole = jensen_shannon(total_a, total_b)
-    without = [jensen_shannon(total_a - one, total_b - other) for one, other in zip(a, b, strict=True)]
-    pseudo = size * whole - (size - 1) * np.array(without)
-    estimate = ratio(pseudo, np.ones(size), level)
-    # As for the probabilities: no more degrees than the law with fewer groups has.
-    reach = float(stats.t.ppf(0.5 + level / 2, groups - 1)) * estimate.standard_error
-    return replace(estimate, low=estimate.value - reach, high=estimate.value + reach)
-
-
-def _checked(table: ArrayLike, slots: int, level: float) -> tuple[Floats, Floats]:
+def _checked(table: ArrayLike, slots: int, level: float) -> tuple[NDArray[np.integer], Floats]:
     """Counts ``[group, target]`` and tokens ``[group]``."""
-    if not 0 < level < 1:
-        raise RoutestatError(f"level: wanted a share between 0 and 1, got {level}; use 0.95")
+    check_level(level)
     if slots < 1:
         raise RoutestatError(f"slots: wanted 1 or more, got {slots}")
-    counts = whole_counts(table, "table").astype(np.float64)
+    counts = whole_counts(table, "table")
     if counts.ndim != 2:
         raise RoutestatError(f"table: wanted counts [group, target], got {counts.ndim} axes")
     return counts, counts.sum(axis=1) / slots

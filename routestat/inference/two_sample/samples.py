@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from routestat.errors import RoutestatError
 from routestat.inference.base.chunks import chunks
-from routestat.inference.base.estimate import sandwich_variance
+from routestat.inference.base.estimate import group_correction, sandwich_variance
 from routestat.inference.base.tables import Floats, read_only, whole_counts
 from routestat.inference.base.units import log10_relabelling_floor, log10_sign_floor, too_few
 
@@ -39,12 +39,17 @@ class TwoSamples:
         return first, second
 
     @property
+    def sizes(self) -> tuple[Floats, Floats]:
+        """Counts of each group in each sample, `[group]`."""
+        first, second = (t.sum(axis=tuple(range(1, t.ndim)), dtype=np.float64) for t in (self.a, self.b))
+        return first, second
+
+    @property
     def reason(self) -> str | None:
         """Why nothing can be said about errors, or None."""
-        sizes = [t.sum(axis=tuple(range(1, t.ndim)), dtype=np.float64) for t in (self.a, self.b)]
         if min(self.groups) == 0:
             return "one of the two has no tokens"
-        return next((why for size in sizes if (why := too_few(size, "in one of the two"))), None)
+        return next((why for size in self.sizes if (why := too_few(size, "in one of the two"))), None)
 
     @property
     def log10_floor(self) -> float:
@@ -65,12 +70,14 @@ class TwoSamples:
         """Variance of a sum over both samples, given scores that sum to zero in each; and Student's degrees.
 
         G/(G-1) times the sum of squares; unpaired that of each sample, with Welch and Satterthwaite's degrees of
-        freedom. Paired samples that share only some groups count as many as the smaller one has.
+        freedom. Paired, a group's two scores are added first, each corrected for its own sample's groups; the degrees
+        of freedom are those of the sample with fewer groups.
         """
         n_a, n_b = self.groups
         if self.paired:
             least = min(n_a, n_b)
-            spread = sandwich_variance(a + b, least)
+            corrected = math.sqrt(group_correction(n_a)) * a + math.sqrt(group_correction(n_b)) * b
+            spread = np.asarray((corrected**2).sum(axis=0), np.float64)
             return spread, np.full(np.shape(spread), least - 1.0)
         first, second = sandwich_variance(a, n_a), sandwich_variance(b, n_b)
         return first + second, welch(first, second, n_a, n_b)

@@ -1,4 +1,4 @@
-"""The first rows of every document as one number each: what is needed to see which documents begin alike."""
+"""Prefixes of all documents as 64-bit keys of their rows, from which shared prefixes are found."""
 
 from dataclasses import dataclass, field
 
@@ -9,11 +9,11 @@ from routestat.traces.batch import Batch
 from routestat.traces.metadata import TraceMeta
 from routestat.traces.row_hash import hash_rows
 
-# Rows kept in all, and of one document at least: beginnings longer than that are compared no further.
+# Rows kept in all, and at least of one document: longer prefixes are not compared further.
 ROWS = 1 << 24
 LEAST_ROWS = 64
-# Layers whose choices are compared one by one. Last bits of an engine's arithmetic flip a few choices in a hundred, so
-# that rows of the same text hardly ever agree in all layers, but often in one; least in the first ones.
+# Layers whose choices are compared one by one. Rounding in an engine changes a few choices in a hundred, so
+# that rows of the same text hardly ever agree in all layers, but often in one, most of all in the first.
 SINGLE_LAYERS = 8
 
 
@@ -26,11 +26,11 @@ class DocumentPrefixes:
     document : int array ``[document]``
         Their numbers, in the order of the rows.
     length : int array ``[document]``
-        All rows of each.
+        Total rows of each.
     start : int array ``[document + 1]``
-        Where the kept rows of each begin.
+        First kept row of each.
     keys : tuple of uint64 arrays ``[row]``
-        Rows with equal keys are equal: by their token id; or by their choices in all layers, then in each of the first
+        Rows with equal keys are equal: in their token id; or in their choices in all layers, then in each of the first
         few.
     by : {"token ids", "choices"}
     """
@@ -49,15 +49,15 @@ class DocumentPrefixes:
 
 @dataclass
 class PrefixCollector:
-    """Collects the beginnings batch by batch.
+    """A collector of the prefixes batch by batch.
 
     Parameters
     ----------
     meta : TraceMeta
     n_documents : int
-        How many there are, about: it decides how many rows of each are kept.
+        Their approximate number, which determines how many rows of each are kept.
     by : {"token ids", "choices"}
-        What rows are compared by.
+        Whether rows are compared by token ids or by choices.
     """
 
     meta: TraceMeta
@@ -76,7 +76,7 @@ class PrefixCollector:
         return max(LEAST_ROWS, ROWS // max(self.n_documents, 1))
 
     def add(self, batch: Batch) -> None:
-        """Take in the next rows; documents stand together, as in every trace."""
+        """Add the next rows; documents are contiguous, as in every trace."""
         if not len(batch):
             return
         document = batch.document
@@ -98,11 +98,11 @@ class PrefixCollector:
         self._last, self._done = int(document[-1]), int(before[-1] + rows[-1])
 
     def finished(self) -> DocumentPrefixes:
-        """All of it, once every batch has been added."""
+        """Return the result, after every batch has been added."""
         length = np.concatenate([*self._rows, np.empty(0, np.int64)])
         start = np.concatenate([[0], np.cumsum(np.minimum(length, self.depth))])
         parts = [list(part) for part in zip(*self._keys, strict=True)] or [[np.empty(0, np.uint64)]]
-        # Joined one after the other, each part let go as soon as it is: keys of a long trace are large.
+        # Joined one by one, and each part released: keys of a long trace are large.
         self._keys.clear()
         keys = tuple(_taken(part) for part in parts)
         numbers = np.concatenate([*self._documents, np.empty(0, np.int32)])
@@ -128,5 +128,5 @@ def _taken(parts: list[NDArray[np.uint64]]) -> NDArray[np.uint64]:
 
 
 def counted(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
-    """0, 1, 2 … anew in every stretch of these lengths."""
+    """Count 0, 1, 2 … within consecutive stretches of these lengths."""
     return np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)

@@ -1,8 +1,8 @@
-"""Rows that stand twice because windows of a text overlap: the last rows of one window open the next.
+"""Rows that occur twice because windows of a text overlap: the last rows of one window begin the next.
 
-Where such rows are equal in every layer they are copies of one measurement, for the same token behind another beginning
-would be routed differently somewhere. Equal rows happen by chance too, and a model may repeat itself. So a repeat
-counts in bits: how rare its rows are among all rows, where rows that only go on like the one before say nothing.
+Rows that are equal in every layer are copies of one measurement, for the same token after another prefix
+would be routed differently in some layer. Equal rows occur by chance too, and a model may repeat itself. So a repeat
+is measured in bits: how rare its rows are among all rows; rows that repeat the one before add nothing.
 """
 
 from collections import defaultdict
@@ -14,29 +14,29 @@ from numpy.typing import NDArray
 
 from routestat.traces.clusters.document_prefixes import DocumentPrefixes
 
-#: Rows that have to repeat at least.
+#: Least number of repeated rows.
 LEAST_ROWS = 8
-# A repeat would come about by chance with a probability of 2**-MARGIN_BITS somewhere in the trace.
+# A repeat occurs by chance with a probability of at most 2**-MARGIN_BITS anywhere in the trace.
 MARGIN_BITS = 10.0
-# What a row says at least, given the one before, as a part of what its frequency says.
+# Least information of a row given the one before, as a share of that of its frequency.
 LEAST_SHARE = 0.3
-# Documents that repeat at the same distance, where there are so many.
+# Least number of documents that repeat at the same distance, if there are several documents.
 SEVERAL = 3
-# Rows of documents that are looked at together.
+# Rows of documents that are processed together.
 PART_ROWS = 1 << 20
 _POWER = np.uint64(0x9E3779B97F4A7C15)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Repeats:
-    """Repeats inside documents.
+    """Repeats within documents.
 
     Attributes
     ----------
     rows : bool array ``[row]``
-        The second of the two places.
+        The second of two copies.
     n_joins, n_documents : int
-        How many there are, and in how many documents.
+        Their number, and the number of documents with any.
     """
 
     rows: NDArray[np.bool_]
@@ -50,7 +50,7 @@ def row_bits(keys: NDArray[np.uint64]) -> NDArray[np.float64]:
     Parameters
     ----------
     keys : uint64 array ``[row]``
-        One number for all that a row holds.
+        One key per row.
     """
     _, inverse, times = np.unique(keys, return_inverse=True, return_counts=True)
     others = np.maximum(times - 2, 0)[inverse] + 1.0
@@ -60,10 +60,10 @@ def row_bits(keys: NDArray[np.uint64]) -> NDArray[np.float64]:
 
 
 def find_overlaps(beginnings: DocumentPrefixes) -> NDArray[np.int64]:
-    """Rows at the beginning of each document that are the last rows of the one before, ``[document]``.
+    """Find the rows at the start of each document that are the last rows of the one before, ``[document]``.
 
-    Documents that were kept whole are looked at, each with the next in the order of the rows; a document that goes on
-    from all of the one before (the turns of a conversation) is none of these.
+    Documents that were kept whole are compared with the next in the order of the rows; a document that continues
+    all of the one before (the turns of a conversation) does not count.
 
     Parameters
     ----------
@@ -80,28 +80,28 @@ def find_overlaps(beginnings: DocumentPrefixes) -> NDArray[np.int64]:
     sums = np.concatenate([np.zeros(1, np.uint64), np.cumsum(key * powers[: len(key)])])
     head = sums[start[here] + m] - sums[start[here]]
     tail = sums[start[here]] - sums[start[here] - m]
-    # The beginning lies as many rows behind the end of the one before as it is long.
+    # The prefix lies directly behind the same rows at the end of the document before.
     equal = head == tail * powers[m - 1]
     if not equal.any():
         return found
     bits = np.concatenate([[0.0], np.cumsum(row_bits(key))])
     need = np.log2(len(key)) + MARGIN_BITS
     for document, rows in zip(here[equal].tolist(), m[equal].tolist(), strict=True):
-        # The first row repeats the one before it or not, whatever that was. The longest comes last and stays.
+        # The first row may repeat the one before it. The longest repeat comes last and is kept.
         if bits[start[document] + rows] - bits[start[document] + 1] >= need:
             found[document] = rows
     return found
 
 
 def _parts(beginnings: DocumentPrefixes) -> list[tuple[int, int]]:
-    """Documents in stretches of so many rows that what is computed of them stays small."""
+    """Return ranges of documents with a bounded number of rows."""
     at = np.searchsorted(beginnings.start, np.arange(0, beginnings.start[-1], PART_ROWS))
     edges = np.unique([1, *at.tolist(), len(beginnings.length)])
     return [(int(a), int(b)) for a, b in pairwise(edges) if 0 < a < b]
 
 
 def _ends(beginnings: DocumentPrefixes, first: int, last: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Documents of `first` … `last` − 1, and rows of theirs, of which the last and the first row fit the one before."""
+    """Return documents of `first` … `last` − 1 and lengths whose first and last row match the document before."""
     key, start, length, kept = beginnings.keys[0], beginnings.start, beginnings.length, beginnings.kept
     of = np.repeat(np.arange(first, last), kept[first:last])
     rows = np.arange(start[first], start[last]) - start[:-1][of] + 1
@@ -115,21 +115,21 @@ def _ends(beginnings: DocumentPrefixes, first: int, last: int) -> tuple[NDArray[
 
 
 def find_repeats(keys: NDArray[np.uint64], document: NDArray[np.integer], n_layers: int) -> Repeats:
-    """Rows inside documents that repeat as many rows directly before them, and no more.
+    """Find rows within documents that repeat as many rows directly before them, and no more.
 
     Parameters
     ----------
     keys : uint64 array ``[row]``
-        One number for all that a row holds.
+        One key per row.
     document : int array ``[row]``
-        Documents stand together.
+        Documents are contiguous.
     n_layers : int
-        Of one layer alone rows of the same token may be equal wherever it stands: then most documents must repeat.
+        In a single layer rows of one token may be equal everywhere: then most documents must repeat.
 
     Notes
     -----
-    A text may say the same twice in a row. Windows do so at one distance: among several documents only a distance that
-    `SEVERAL` of them share is believed.
+    A text may repeat itself. Windows repeat at one distance: among several documents only a distance that
+    `SEVERAL` of them share is accepted.
     """
     drop = np.zeros(len(keys), bool)
     found = _candidates(keys, document)
@@ -143,7 +143,7 @@ def find_repeats(keys: NDArray[np.uint64], document: NDArray[np.integer], n_laye
         runs = np.flatnonzero(np.diff(np.concatenate([[0], same.astype(np.int8), [0]])))
         for begin, end in runs.reshape(-1, 2).tolist():
             row = first + lag + begin
-            # A text that goes round and round repeats for longer; a few rows more may agree by chance.
+            # A text that loops repeats for longer; a few more rows may agree by chance.
             if lag <= end - begin < 1.25 * lag + 2 and bits[row + lag] - bits[row + 1] >= need:
                 joins.append((number, row, lag))
     joins = _believed(joins, len(edges) - 1, n_layers)
@@ -166,7 +166,7 @@ def _believed(
 
 
 def _candidates(keys: NDArray[np.uint64], document: NDArray[np.integer]) -> list[tuple[int, int]]:
-    """Documents and distances at which rows recur that stand there twice and no more; several of one distance."""
+    """Return documents and distances at which rows recur that occur exactly twice, several of them."""
     number = np.cumsum(np.diff(document, prepend=document[:1]) != 0)
     order = np.lexsort((keys, number))
     same = np.zeros(len(keys) + 1, bool)

@@ -1,14 +1,14 @@
-"""Documents that begin alike: samples of one prompt, turns of one conversation, copies; and what most begin with.
+"""Documents with a shared prefix: samples of one prompt, turns of one conversation, copies; and the template.
 
-Two documents that share their beginning share text, and with it their routing there: they are no independent
-measurements and belong to one cluster. A beginning that most documents share says nothing of that kind; it is a
-template (a system prompt, a start token), one thing that was measured many times.
+Two documents that share a prefix share text, and with it their routing there: they are not independent
+measurements and belong to one cluster. A prefix that most documents share is different; it is a
+template (a system prompt, a start token), one text that was measured many times.
 
-Rows can be alike by chance where a router has few states or rests on one of them. What a beginning has in common
-counts in bits: how improbable its rows are elsewhere in the trace, each given the row before it. The rows of a
-beginning are not counted as evidence of themselves, as only occurrences at other places of documents are counted.
+Rows can be equal by chance where a router has few states or prefers one of them. A shared prefix
+is measured in bits: how improbable its rows are elsewhere in the trace, each given the row before it. The rows of a
+prefix are not evidence for themselves, as only occurrences at other places of documents are counted.
 
-All steps are linear in the rows, but for sorting.
+All steps except sorting are linear in the rows.
 """
 
 from dataclasses import dataclass
@@ -19,30 +19,30 @@ from scipy import sparse
 
 from routestat.traces.clusters.document_prefixes import DocumentPrefixes
 
-#: Rows that two documents have to share, beyond a template, to belong together. Fewer bind documents of which they are
-#: a fifth: so many, of those that are no longer than five times that.
+#: Rows that two documents must share, beyond a template, to be joined. Fewer rows join documents of which they are
+#: a fifth: these numbers, for documents that are no longer than five times that.
 SHARED_ROWS, SHORT_ROWS, SHORT_SHARE = 32, (8, 12, 16, 24), 0.2
-# Documents that must share a template at least: a beginning that two of three share is a bond.
+# Least number of documents that share a template: a prefix of two of three documents joins them.
 LEAST_DOCUMENTS = 6
-# Rows of a template that a document must have; choices of the same text may differ in last bits of arithmetic.
+# Share of the rows of a template that a document must have; choices of the same text may differ by rounding.
 ALIKE = {"token ids": 1.0, "choices": 0.75}
-# Two documents would agree by chance with a probability of 2**-MARGIN_BITS somewhere in the trace.
+# Two documents agree by chance with a probability of at most 2**-MARGIN_BITS anywhere in the trace.
 MARGIN_BITS = 10.0
-# What a row says at least that follows from the row before, as a part of what it says alone.
+# Least information of a row given the row before, as a share of its information alone.
 LEAST_SHARE = 0.3
-# Rows that probabilities are counted from, at most; and rows of one beginning whose bits are added up.
+# Most rows from which probabilities are estimated; and rows of one prefix whose bits are summed.
 CORPUS, MOST_ROWS = 1 << 20, 1 << 12
 _POWER, _BEFORE, _PLACE = (np.uint64(c) for c in (0x9E3779B97F4A7C15, 0xD6E8FEB86659FD93, 0xA0761D6478BD642F))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SharedPrefixes:
-    """What documents have in common at their beginnings.
+    """The shared prefixes of documents.
 
     Attributes
     ----------
     bond : int array ``[document]``
-        Documents with the same number share `SHARED_ROWS` rows or more, or are copies; −1: shares with none.
+        Documents with the same number share `SHARED_ROWS` rows or more, or are copies; −1: none.
     template : int array ``[document]``
         Rows at its beginning that belong to the template; 0: none.
     """
@@ -52,10 +52,10 @@ class SharedPrefixes:
 
 
 def find_shared_prefixes(beginnings: DocumentPrefixes) -> SharedPrefixes:
-    """Find the template, and the documents that share a beginning beyond it.
+    """Find the template, and the documents that share a prefix beyond it.
 
-    Where rows are compared by more than one key the template is the one that makes up most rows, and a bond by any key
-    is one.
+    With several keys per row, the template is the one with most rows, and a bond by any key
+    counts.
 
     Parameters
     ----------
@@ -72,9 +72,9 @@ def find_shared_prefixes(beginnings: DocumentPrefixes) -> SharedPrefixes:
 
 
 class _Search:
-    """Beginnings compared by one key.
+    """Prefixes compared by one key.
 
-    Prefixes of documents are single numbers: the sum of row keys, each times a power that tells its place.
+    A prefix is one number: the sum of row keys, each times a power for its place.
     """
 
     def __init__(
@@ -84,17 +84,17 @@ class _Search:
         self.start, self.kept = beginnings.start[:-1], beginnings.kept
         longest = int(self.kept.max(initial=0))
         powers = np.multiply.accumulate(np.full(max(longest, 1), _POWER))
-        # Sums wrap around at 2**64, which is what is wanted: equal rows at equal places have equal sums.
+        # Sums wrap around at 2**64, as intended: equal rows at equal places have equal sums.
         self.sums = np.zeros(len(key) + 1, np.uint64)
         np.cumsum(key * powers[place], out=self.sums[1:])
 
     def prefix(self, documents: NDArray, first: NDArray | int, last: NDArray | int) -> NDArray[np.uint64]:
-        """One number for rows `first` … `last` − 1 of each document."""
+        """Return one number for rows `first` … `last` − 1 of each document."""
         start = self.start[documents]
         return np.asarray(self.sums[start + last] - self.sums[start + first])
 
     def template(self) -> NDArray[np.int64]:
-        """Rows of the longest beginning that more than half of the documents share, `[document]`."""
+        """Return the rows of the longest prefix that more than half of the documents share, ``[document]``."""
         n, alike = len(self.kept), ALIKE[self.of.by]
         nothing = np.zeros(n, np.int64)
         need = max(n // 2 + 1, LEAST_DOCUMENTS)
@@ -104,24 +104,24 @@ class _Search:
         sharing = np.flatnonzero((agree >= alike * rows) & (self.kept >= rows))
         model = sharing[np.argmax(agree[sharing])]
         bits = np.cumsum(self.bits(np.array([model]), np.array([0]), rows)[0])
-        # A part of the rows has to agree only, in any of the ways to choose that part.
+        # Only a part of the rows has to agree, in any of the ways to choose that part.
         chance = alike * bits[-1] - rows * _entropy(alike)
         # −log2 of the probability that so many documents agree by chance.
         if n * _divergence(len(sharing) / n, max(chance, 0.0)) < 2.0 * MARGIN_BITS:
             return nothing
-        # Other documents have the first rows of it: as many as they could not have by chance.
+        # Other documents have its first rows, if more of them than by chance.
         at_least = self._in_common(model, rows)
         template = np.where(np.append(0.0, bits)[at_least] >= np.log2(n) + MARGIN_BITS, at_least, 0)
         template[sharing] = rows
         return np.asarray(template)
 
     def _most_have(self, need: int, alike: float) -> tuple[int, NDArray[np.int64]]:
-        """How many rows at least `need` documents have in common, and in how many of them each agrees with most."""
+        """Return how many rows at least `need` documents share, and in how many of them each document agrees."""
         agree, rows = np.zeros(len(self.kept), np.int64), 0
         for row in range(int(np.partition(self.kept, -need)[-need])):
             here = np.flatnonzero(self.kept > row)
             values = self.key[self.start[here] + row]
-            # What more than half of them have in common lies in the middle of the sorted list.
+            # A value that more than half of them share lies in the middle of the sorted list.
             same = here[values == np.partition(values, len(values) // 2)[len(values) // 2]]
             agree[same] += 1
             if len(same) < need or np.count_nonzero((agree >= alike * (row + 1)) & (self.kept > row)) < need:
@@ -131,7 +131,7 @@ class _Search:
         return rows, agree
 
     def _in_common(self, model: int, rows: int) -> NDArray[np.int64]:
-        """How many of its first rows every document shares with the model, at most `rows`, `[document]`."""
+        """Return how many first rows every document shares with the model, at most `rows`, ``[document]``."""
         everyone = np.arange(len(self.kept))
         low, high = np.zeros(len(everyone), np.int64), np.minimum(self.kept, rows)
         while (low < high).any():
@@ -141,12 +141,12 @@ class _Search:
         return low
 
     def bonds(self, template: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Documents that share a beginning have the same number, others −1."""
+        """Return the same number for documents that share a prefix, −1 for others."""
         own = self.kept - template
         long, copies, *short = np.full((2 + len(SHORT_ROWS), len(own)), -1, np.int64)
         left, rows = np.flatnonzero(own > 0), SHARED_ROWS
         while len(left):
-            # Beginnings that many rows could have by chance are followed further.
+            # Prefixes that are shared by chance are extended.
             left, rows = self._bind(long, left, template, rows), 2 * rows
         for bond, rows in zip(short, SHORT_ROWS, strict=True):
             self._bind(bond, np.flatnonzero(own * SHORT_SHARE <= rows), template, rows)
@@ -160,7 +160,7 @@ class _Search:
         template: NDArray[np.int64],
         rows: int | None,
     ) -> NDArray[np.int64]:
-        """Bind those that share so many rows, if by more than chance; return those that may share by chance."""
+        """Join documents that share `rows` rows, if not by chance; return those that may share by chance."""
         if rows is not None:
             documents = documents[self.kept[documents] >= template[documents] + rows]
         need = 2.0 * np.log2(max(len(bond), 2)) + MARGIN_BITS
@@ -175,7 +175,7 @@ class _Search:
     def _alike(
         self, documents: NDArray[np.int64], template: NDArray[np.int64], rows: int | None
     ) -> list[tuple[NDArray[np.int64], float]]:
-        """Documents with the same `rows` rows beyond the template, or the same in all; and how many bits those have."""
+        """Return documents with the same `rows` rows beyond the template, or the same in all, and their bits."""
         if not len(documents):
             return []
         last = self.kept[documents] if rows is None else template + rows
@@ -196,7 +196,7 @@ class _Search:
     def _sums(
         self, documents: NDArray[np.int64], first: NDArray[np.int64], lengths: NDArray[np.int64]
     ) -> NDArray[np.float64]:
-        """Bits of so many rows from `first` on, `[document]`; a bounded number of rows is looked up at a time."""
+        """Return the bits of rows from `first` on, ``[document]``; a bounded number is processed at a time."""
         step = max(1, CORPUS // int(lengths.max()))
         sums = []
         for start in range(0, len(documents), step):
@@ -206,12 +206,12 @@ class _Search:
         return np.concatenate(sums)
 
     def bits(self, documents: NDArray, first: NDArray, rows: int) -> NDArray[np.float64]:
-        """−log2 of the probability of each of `rows` rows from `first` on, given the row before, `[document, row]`.
+        """Compute the bits of `rows` rows from `first` on, each given the row before, ``[document, row]``.
 
-        Rows beyond a document's end say nothing. A row's frequency after the one before it is shrunk to its frequency
-        alone with the weight of one row; occurrences at the same place of a document are left out of both. A text that
-        stands at another place of other documents too (behind another template) would predict itself in this way: a
-        row that does not repeat the one before says at least `LEAST_SHARE` of what its frequency alone says.
+        Rows beyond a document's end have none. A row's frequency after the one before it is shrunk to its frequency
+        alone with the weight of one row; occurrences at the same place of a document are excluded. A text that
+        occurs at another place of other documents (behind another template) would predict itself in this way: a
+        row that does not repeat the one before has at least `LEAST_SHARE` of the bits of its frequency alone.
         """
         row = self.start[documents][:, None] + first[:, None] + np.arange(rows)
         inside = np.arange(rows) < (self.kept[documents] - first)[:, None]
@@ -227,14 +227,14 @@ class _Search:
         found = np.zeros(row.shape)
         single, earlier = ((times + 1.0) / (elsewhere + 1.0) for times in (alone, previous))
         given = -np.log2((after * (place[asked] > 0) + single) / (previous + 1.0))
-        # Of rows that repeat the one before only the first says how rare it is: documents may dwell in one choice.
+        # Of rows that repeat the one before only the first counts: documents may stay in one choice.
         fresh = -np.log2(np.minimum(1.0, single / np.maximum(1.0 - earlier, single)))
         fresh[key[asked] == before[asked]] = 0.0
         found[inside] = np.maximum(given, LEAST_SHARE * fresh)
         return found
 
     def _elsewhere(self, keys: NDArray[np.uint64], asked: NDArray[np.int64]) -> NDArray[np.int64]:
-        """How often the keys of the asked rows occur in the corpus at another place of a document."""
+        """Count the keys of these rows in the corpus at other places of documents."""
         marked = keys ^ (self.place.astype(np.uint64) + np.uint64(1)) * _PLACE
         return _times(keys[:CORPUS], keys[asked]) - _times(marked[:CORPUS], marked[asked])
 
@@ -246,7 +246,7 @@ def _times(keys: NDArray[np.uint64], asked: NDArray[np.uint64]) -> NDArray[np.in
 
 
 def _divergence(share: float, bits: float) -> float:
-    """Kullback–Leibler divergence in bits of a share from a chance of 2**-bits; 0 where the share is not larger."""
+    """Compute the Kullback–Leibler divergence in bits of a share from a chance of 2**-bits, 0 if not larger."""
     chance = 2.0**-bits
     if not share > chance:
         return 0.0
@@ -255,7 +255,7 @@ def _divergence(share: float, bits: float) -> float:
 
 
 def _entropy(share: float) -> float:
-    """Of a coin, in bits."""
+    """Compute the entropy of a coin, in bits."""
     return 0.0 if share >= 1.0 else -share * np.log2(share) - (1.0 - share) * np.log2(1.0 - share)
 
 

@@ -1,4 +1,4 @@
-"""What a trace's independent units are, in figures and in words: how many, how they are known, what was left out."""
+"""The clusters of a trace in numbers and sentences: how many, how they are known, what is not counted."""
 
 from dataclasses import dataclass, replace
 
@@ -12,26 +12,26 @@ from routestat.traces.store import Trace
 
 @dataclass(frozen=True, slots=True)
 class UnitSummary:
-    """The units of a trace, or of what was counted of it.
+    """The clusters of a trace, or of the counted part of it.
 
     Attributes
     ----------
     n_documents, n_clusters : int
-        With tokens; tests and intervals take the clusters as independent.
+        Documents with tokens, and clusters, which tests and intervals take as independent.
     largest_cluster : int
-        Documents of the largest one.
+        Documents of the largest cluster.
     clusters_from : tuple of str
-        What joined documents: ``source``, ``column NAME``, ``token ids`` or ``choices``; empty where nothing did.
+        What joined documents: ``source``, ``column NAME``, ``token ids`` or ``choices``; empty if nothing did.
     template : str
-        What happened to a beginning that most documents share: ``once``, ``drop`` or ``keep``.
+        Treatment of a prefix that most documents share: ``once``, ``drop`` or ``keep``.
     template_tokens : int
-        Rows of that beginning; 0: there is none.
+        Rows of that prefix; 0: there is none.
     template_documents : int
-        Documents that begin with all of it.
+        Documents that begin with the whole prefix.
     template_left_out : int
         Rows that are not counted for that reason.
     template_only : int
-        Documents that hold nothing else.
+        Documents with no other rows.
     repeated_tokens, overlapping : int
         Rows that are a copy of the last rows of the document before, and documents that begin with such rows.
     """
@@ -63,7 +63,7 @@ class UnitSummary:
         if self.n_clusters == 1:
             return (
                 f"{said}. One cluster is one measurement: there is no test and no interval. If these documents are "
-                "independent after all, say so with --cluster document"
+                "independent after all, use --cluster document"
             )
         return f"{said}. Tests, intervals and held-out scores take clusters as the units"
 
@@ -75,7 +75,7 @@ class UnitSummary:
         what = {
             "once": f"they are counted once, {self.template_left_out:,} repeated tokens are left out",
             "drop": f"they are left out, {self.template_left_out:,} tokens in all",
-            "keep": "they are counted in each, so intervals and tests take repeats for new measurements",
+            "keep": "they are counted in each, so intervals and tests take repeats as new measurements",
         }[self.template]
         if self.template_only:
             what += f"; {self.template_only:,} documents hold nothing else and add nothing"
@@ -91,9 +91,9 @@ class UnitSummary:
 
 
 def _because(reason: str) -> str:
-    """How it is known that documents belong together, in words."""
+    """Describe how it is known that documents are dependent."""
     if reason == "source":
-        return "the source says which belong together"
+        return "as the source states"
     if reason.startswith("column "):
         return f"by {reason}"
     if reason == OVERLAP:
@@ -113,7 +113,7 @@ def summarise_units(
     ----------
     trace : Trace
     n_documents, clusters : int, int array ``[cluster]``, optional
-        Of what was counted of it; all if not given.
+        Those that were counted; all if not given.
     """
     units = trace.units
     names = np.unique(units.cluster) if clusters is None else clusters

@@ -1,7 +1,7 @@
-"""Units: which documents are independent measurements, and which rows of them are.
+"""Clusters: which documents are independent measurements, and which rows are copies.
 
-Everything that is tested or given an interval takes *clusters* of documents as independent. A document is a cluster
-of its own unless its source says otherwise or it shares its beginning with others.
+All tests and intervals take *clusters* of documents as independent. A document is a cluster
+by itself unless its source says otherwise or it shares a prefix with others.
 """
 
 from collections.abc import Mapping
@@ -17,14 +17,14 @@ from routestat.traces.clusters.document_prefixes import DocumentPrefixes
 from routestat.traces.clusters.shared_prefixes import connected_parts, find_shared_prefixes
 from routestat.traces.validation import shown
 
-#: What may be done with the rows of a beginning that most documents share.
+#: Treatments of the rows of a prefix that most documents share.
 TEMPLATES = ("once", "drop", "keep")
-#: Columns of the documents: what the source says, and what routestat found (the last only where there is any).
+#: Columns of the documents: the source's label, and what routestat found (the last only where there is any).
 LABEL, CLUSTER, REASON, TEMPLATE, REPEATED = "cluster_label", "cluster", "cluster_by", "template", "repeated"
 FOUND = (CLUSTER, REASON, TEMPLATE, REPEATED)
-#: What joins documents of which one begins with the last rows of the other.
+#: The reason that joins documents of which one begins with the last rows of the other.
 OVERLAP = "overlap"
-#: In a trace's `extra`: the column of the documents that its maker named as their clusters.
+#: Key in a trace's `extra`: the column of the documents that the user named as their clusters.
 CLUSTER_COLUMN = "cluster_column"
 
 
@@ -35,19 +35,19 @@ def named_column(name: str) -> str:
 
 @dataclass(frozen=True, eq=False)
 class Units:
-    """The clusters of a trace's documents, its template, and what stands twice where windows overlap.
+    """The clusters of a trace's documents, its template, and the repeats of overlapping windows.
 
     Attributes
     ----------
     document : int array ``[document]``
-        Their numbers, rising.
+        Their numbers, ascending.
     cluster : int array ``[document]``
         The cluster of each, named by the number of its first document.
     template : int array ``[document]``
         Rows at its beginning that belong to a template; 0: none.
     reason : str array ``[document]``
-        What joins it to others: ``source``, ``column NAME``, ``token ids``, ``choices`` or ``overlap``; empty: nothing
-        does.
+        What joins it to others: ``source``, ``column NAME``, ``token ids``, ``choices`` or ``overlap``; empty if
+        nothing does.
     repeated : int array ``[document]``
         Rows at its beginning that are a copy of the last rows of the document before; none if not given.
     """
@@ -63,7 +63,7 @@ class Units:
     def __post_init__(self) -> None:
         """Assign the groups and freeze the arrays."""
         names, rank = np.unique(self.cluster, return_inverse=True)
-        # Clusters of one document each are told by its number, so that traces counted apart agree on groups.
+        # Clusters of one document are grouped by its number, so that traces counted separately agree on groups.
         slot = self.document if len(names) == len(self.document) else rank
         object.__setattr__(self, "_slot", slot.astype(np.int64))
         last = int(self.document[-1]) if len(self.document) else 0
@@ -79,7 +79,7 @@ class Units:
 
     @classmethod
     def alone(cls, document: ArrayLike) -> "Units":
-        """Every document a cluster of its own, without a template."""
+        """Make units in which every document is a cluster, without a template."""
         numbers = np.unique(np.asarray(document, np.int32))
         return cls(
             numbers, numbers.copy(), np.zeros(len(numbers), np.int64), np.full(len(numbers), "", np.str_)
@@ -87,7 +87,7 @@ class Units:
 
     @property
     def n_clusters(self) -> int:
-        """How many there are."""
+        """Number of clusters."""
         return len(np.unique(self.cluster))
 
     @property
@@ -97,7 +97,7 @@ class Units:
         return tuple(names[np.argsort(-times, kind="stable")].tolist())
 
     def places(self, document: NDArray[np.int32]) -> NDArray[np.int64]:
-        """Where the documents stand in `document`."""
+        """Return the places of the documents in `document`."""
         if self._place is None:
             return np.asarray(np.searchsorted(self.document, document))
         return np.asarray(self._place[document])
@@ -111,10 +111,10 @@ class Units:
         return np.asarray(self._slot[self.places(document)] % groups)
 
     def left_out(self, template: str) -> NDArray[np.int64]:
-        """Rows at the beginning of each document that are not read, `[document]`.
+        """Return the rows at the start of each document that are not counted, ``[document]``.
 
         ``once``: those of the template in all documents but the first that has all of it; ``drop``: in all;
-        ``keep``: none. Copies of the last rows of the document before are never read: they are the same measurement.
+        ``keep``: none. Copies of the last rows of the document before are never counted: they are one measurement.
         """
         left_out = np.zeros_like(self.template) if template == "keep" else self.template.copy()
         if template == "once" and len(left_out):
@@ -133,12 +133,12 @@ class Units:
         return Units(alone.document, cluster, template, reason, repeated)
 
     def of(self, numbers: Mapping[int, int]) -> "Units":
-        """Of some documents, under new numbers: what each is called now, by what it was called."""
+        """Return the units of some documents under new numbers, given by old number."""
         old = np.array(sorted(numbers, key=lambda number: numbers[number]), np.int32)
         at = self.places(old)
         new = np.array([numbers[int(number)] for number in old], np.int32)
         _, first, inverse = np.unique(self.cluster[at], return_index=True, return_inverse=True)
-        # What a document repeats of one that was not chosen stands there once.
+        # What a document repeats of one that was not chosen occurs once.
         beside = np.isin(self.document[np.maximum(at - 1, 0)], old)
         repeated = np.where(beside, self.repeated[at], 0)
         return Units(new, new[first[inverse]], self.template[at], self.reason[at], repeated)
@@ -159,7 +159,7 @@ def units_in(documents: pa.Table) -> Units | None:
     Raises
     ------
     TraceError
-        For columns that cannot be.
+        For impossible columns.
     """
     names = documents.schema.names
     needed = [name for name in FOUND if name != REPEATED or name in names]
@@ -200,12 +200,12 @@ def find_units(
     ----------
     beginnings : Beginnings
     documents : pyarrow.Table
-        May say ``cluster_label``: documents with the same one belong together.
+        May have ``cluster_label``: documents with the same one are joined.
     column : str, optional
-        Take the values of this column of the documents as the clusters, and nothing else; ``document`` makes every
-        document a cluster of its own.
+        Use only the values of this column of the documents as the clusters; ``document`` makes every
+        document a cluster.
     overlaps : int array, optional
-        Rows at the beginning of each document of `beginnings` that are the last of the one before, see `find_overlaps`.
+        Rows at the start of each document of `beginnings` that are the last of the one before, see `find_overlaps`.
     copied : bool array, optional
         Whether these rows are equal in every layer; all if not given.
 
@@ -243,7 +243,7 @@ def find_units(
 
 
 def _chain(overlaps: NDArray[np.int64], at: NDArray[np.int64], n: int) -> NDArray[np.int64]:
-    """Labels ``[2, document]`` that join each overlapping document to the one before; links alternate."""
+    """Return labels ``[2, document]`` that join each overlapping document to the one before, in alternation."""
     labels = np.full((2, n), -1, np.int64)
     for place in np.flatnonzero(overlaps).tolist():
         labels[place % 2, at[place - 1 : place + 1]] = place
@@ -261,13 +261,13 @@ def _without_holes(
     if (labels < 0).any():
         hole = int(number[np.argmax(labels < 0)])
         raise TraceError(
-            f"cluster column {column}: no value for document {hole}; fill the holes or name another column"
+            f"cluster column {column}: no value for document {hole}; fill the gaps or name another column"
         )
     return labels
 
 
 def _labels(documents: pa.Table, column: str, number: NDArray[np.int32]) -> NDArray[np.int64] | None:
-    """Labels ``[document]`` as whole numbers, −1 without a value; None if there is no such column."""
+    """Return labels ``[document]`` as whole numbers, −1 without a value; None without such a column."""
     if column not in documents.schema.names:
         return None
     values = documents.column(column).to_pylist()

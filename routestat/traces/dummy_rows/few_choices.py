@@ -1,4 +1,4 @@
-"""Rows drawn from a handful of choices: all rows of a phase, or rows of the same ids in every layer.
+"""Rows drawn from a handful of choices: all decode rows, or rows with the same ids in every layer.
 
 - *phase*: all decode rows come from a handful of choices, and those of the prefill phase do not.
 - *alike*: a few rows hold the same ids in every layer, where neighbouring layers agree no more than by chance and
@@ -10,17 +10,17 @@ from numpy.typing import NDArray
 
 from routestat.traces.dummy_rows.row_runs import LEAST_ALIKE_LAYERS, LONG, RowRuns
 
-# Values that are a handful, the part of all rows that they cover, how many times as many it takes where nothing is
-# wrong, and rows that there must be.
+# The size of a handful, the share of all rows it covers, how many times more values prefill rows need,
+# and the least number of rows.
 HANDFUL, COVERED, TIMES_FEWER, LEAST_ROWS = 16, 0.98, 4, 64
 # Documents that must share a choice.
 LEAST_DOCUMENTS = 3
-# Rows of the same ids in every layer: how often more than by chance, and how many nearly so for each.
+# Rows with the same ids in every layer: least ratio to chance, most nearly equal rows per equal row, most equal rows.
 TIMES_CHANCE, MOST_NEARLY, MOST_ALIKE = 5.0, 0.1, 0.5
 
 
 def phase_is_handful(found: RowRuns) -> bool:
-    """Whether all decode rows come from a few values that prefill rows do not come from."""
+    """Decide whether all decode rows come from a few values, and prefill rows do not."""
     if set(found.sample) != {0, 1} or found.n_phase[1] < LEAST_ROWS:
         return False
     # Answers of a word or two are a handful by nature.
@@ -32,8 +32,8 @@ def phase_is_handful(found: RowRuns) -> bool:
     prefill = found.sample[0][0][: len(key)]
     if few > HANDFUL or _needed(np.unique(prefill, return_counts=True)[1]) < TIMES_FEWER * few:
         return False
-    # A generation that loops draws its rows from a handful, too, but other documents loop over others; and copies of
-    # documents are one.
+    # A looping generation draws its rows from a handful, too, but each document from others; and copies of
+    # documents count once.
     pairs = np.unique((inverse.astype(np.int64) << 32) | document)
     shared = np.bincount(pairs >> 32, minlength=len(values)) >= LEAST_DOCUMENTS
     tails = found.runs[found.runs["ends"] & (found.runs["phase"] == 0)]
@@ -60,5 +60,5 @@ def same_in_every_layer(found: RowRuns) -> NDArray[np.bool_]:
 
 
 def _needed(times: NDArray) -> int:
-    """How many values it takes to cover nearly all rows, the most frequent first."""
+    """Return how many values cover nearly all rows, the most frequent first."""
     return int(np.searchsorted(np.cumsum(np.sort(times)[::-1]), COVERED * times.sum())) + 1

@@ -1,4 +1,4 @@
-"""What a trace holds that is no measurement, in figures and in words."""
+"""The dummy rows and layers of a trace in numbers and sentences."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -12,7 +12,7 @@ from routestat.traces.store import Trace
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Rows of one kind at one place of their documents, or layers.
+    """Dummy rows of one kind at one place of their documents, or dummy layers.
 
     Attributes
     ----------
@@ -25,9 +25,9 @@ class Finding:
     of_documents : int
         All documents.
     document, position : int
-        Where the first of them is.
+        Place of the first of them.
     layers : tuple of int
-        The layers that hold one choice in all rows, and the others.
+        The layers that hold one choice in all rows.
     others : tuple of int
     dropped : bool
         Whether they are left out.
@@ -46,17 +46,17 @@ class Finding:
 
     @property
     def sentence(self) -> str:
-        """What a reader has to know, in one sentence."""
+        """The finding in one sentence."""
         return self._layers() if self.kind == "layer" else self._rows()
 
     def _rows(self) -> str:
         said = {
             "warm-up": "repeat one choice in every layer, as a warm-up does",
             "padding": "repeat one choice in every layer, as padding does",
-            "stuck": "repeat one choice in every layer for longer than this trace's own repetitions explain",
+            "stuck": "repeat one choice in every layer for longer than this trace's repetitions explain",
             "phase": "repeat a few choices over and over, as replayed graphs do",
             "zeros": "hold the first expert ids in every layer, as rows that were never written do",
-            "alike": "hold the same expert ids in every layer, as placeholders do and routers hardly ever",
+            "alike": "hold the same expert ids in every layer, as placeholders do and routers hardly ever do",
         }[self.kind]
         where = {"start": "at the starts of", "end": "at the ends of", "inside": "inside"}[self.place]
         noun = "decode rows" if self.kind == "phase" else "rows"
@@ -64,10 +64,10 @@ class Finding:
             f"{self.n_documents:,} of {self.of_documents:,} document{'s' if self.of_documents != 1 else ''}"
         )
         what = {
-            False: "they are no measurements, but counted: leave them out with --drop-dummy-rows",
-            True: "left out as no measurements"
+            False: "they are not measurements, but are counted: leave them out with --drop-dummy-rows",
+            True: "left out, as they are not measurements"
             if self.place != "inside"
-            else "taken as missing, for no measurements",
+            else "taken as missing, as they are not measurements",
         }[self.dropped]
         return (
             f"{self.n_rows:,} {noun} {where} {documents} (first: document {self.document}, position {self.position}) "
@@ -88,7 +88,7 @@ class Finding:
 def findings(
     found: NotMeasured, n_documents: int, layers: Sequence[int], dropped: bool
 ) -> tuple[Finding, ...]:
-    """One finding for each kind and place.
+    """Make one finding for each kind and place.
 
     Parameters
     ----------
@@ -98,7 +98,7 @@ def findings(
     layers : sequence of int
         All layers.
     dropped : bool
-        Whether what was found is left out.
+        Whether they are left out.
     """
     ranges, told = found.ranges, []
     for code, kind in enumerate(KINDS):

@@ -1,4 +1,4 @@
-"""What in a trace is no measurement: which rows of which documents, which layers, and the trace without them."""
+"""Rows and layers of a trace that are no measurements, and their JSON."""
 
 import json
 from collections.abc import Iterable
@@ -11,14 +11,14 @@ from routestat.errors import TraceError
 from routestat.traces.dummy_rows.suspicious_runs import EDGE, PHASE, STUCK, ZEROS
 from routestat.traces.validation import read_json
 
-#: Kinds of finds, in the order of their codes; and where in their documents rows lie.
+#: Kinds of dummy rows, in the order of their codes; and their places in documents.
 KINDS = ("warm-up", EDGE, STUCK, PHASE, ZEROS, "alike")
 PLACES = ("start", "end", "inside")
-#: Rows of one document: `rows` of them, from position `first` to `last`.
+#: A range of `rows` rows of one document, from position `first` to `last`.
 RANGE = np.dtype(
     [("document", "i4"), ("first", "i4"), ("last", "i4"), ("rows", "i8"), ("kind", "i1"), ("place", "i1")]
 )
-# In the schema of a store's documents; the rows that a trace held when they were looked for tell an older find.
+# Key in the schema of a store's documents; the number of rows identifies an outdated result.
 KEY = b"routestat.not_measured"
 
 
@@ -47,11 +47,11 @@ class NotMeasured:
         return int(self.ranges["rows"][self.ranges["place"] != PLACES.index("inside")].sum())
 
     def of(self, documents: Iterable[int]) -> "NotMeasured":
-        """Only what lies in these documents."""
+        """Return only the ranges of these documents."""
         return replace(self, ranges=self.ranges[np.isin(self.ranges["document"], list(documents))])
 
     def to_json(self, n_rows: int) -> bytes:
-        """For the schema of a store's documents; `from_json` reads it."""
+        """Write JSON for the schema of a store's documents; `from_json` reads it."""
         columns = {name: self.ranges[name].tolist() for name in RANGE.names or ()}
         return json.dumps({"version": 1, "n_rows": n_rows, "layers": self.layers, **columns}).encode()
 

@@ -14,7 +14,7 @@ from routestat.traces.metadata import TraceMeta
 def rows_of(
     found: NotMeasured, document: NDArray[np.integer], position: NDArray[np.integer]
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Which rows ``[row]`` are to be removed, and which are to become missing."""
+    """Return which rows ``[row]`` are to be removed, and which are to become missing."""
     if not len(found.ranges):
         return np.zeros(len(document), bool), np.zeros(len(document), bool)
     # One number for document and position: ranges do not overlap.

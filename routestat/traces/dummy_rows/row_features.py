@@ -1,4 +1,4 @@
-"""What the search for rows that are no measurements looks at in each row, from stored states or from raw expert ids."""
+"""Features of rows for the search for dummy rows, from stored states or from raw expert ids."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -13,15 +13,15 @@ from routestat.traces.metadata import Router
 from routestat.traces.row_hash import keys_of
 from routestat.traces.validation import PHASES
 
-# Rows that are looked at together: a column of so many stays in the cache.
+# Rows processed together: a column of this length stays in the cache.
 BLOCK = 1 << 15
-# Rows that the share of a layer's most frequent choice is counted in.
+# Rows in which the share of a layer's most frequent choice is counted.
 SHARE_ROWS = 1 << 14
 
 
 @dataclass
 class LayerLevels:
-    """Least and largest value of every column of each layer, to see which layers never change.
+    """The least and largest value of every column of each layer, which show layers that never change.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ class LayerLevels:
         self.rows = np.zeros(self.n_layers, np.int64)
 
     def add(self, layer: int, values: NDArray, missing: int) -> None:
-        """Take in the values ``[row]`` or ``[row, slot]`` of one layer; rows of `missing` alone hold none."""
+        """Add the values ``[row]`` or ``[row, slot]`` of one layer; rows of `missing` are skipped."""
         values = values[:, None] if values.ndim == 1 else values
         high = values.max(axis=0)
         if missing in (int(high[0]), int(values.min())):
@@ -156,12 +156,12 @@ def _slots(values: NDArray) -> list[NDArray]:
 
 
 def _all(equal: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Whether all slots are equal."""
+    """Return whether all slots are true."""
     return equal if equal.ndim == 1 else np.asarray(equal.all(axis=1))
 
 
 def _phase(record: pa.RecordBatch) -> NDArray[np.uint8]:
-    """0 prefill, 1 decode; all prefill where the column was not read."""
+    """Return 0 for prefill and 1 for decode; all prefill if the column was not read."""
     at = record.schema.get_field_index("phase")
     if at < 0:
         return np.zeros(record.num_rows, np.uint8)

@@ -12,11 +12,11 @@ from routestat.traces.dummy_rows.row_runs import RowRuns
 from routestat.traces.dummy_rows.suspicious_runs import EDGE, LEAST_DOCUMENTS, PHASE, STUCK, ZEROS, suspicious
 from routestat.traces.metadata import Router
 
-# A layer of one choice is remarked on where so many rows would differ if it were like the others, of so many at least.
+# A layer with one choice is reported if so many of its rows, at least so many, would differ in other layers.
 LEAST_DIFFERING, LEAST_ROWS = 10.0, 32
 
 
-# A phase is no measurement as a whole where so many of its rows are none.
+# A phase is not measured at all if this share of its rows are dummy rows.
 MOST_OF_A_PHASE = 0.95
 
 
@@ -35,7 +35,7 @@ def find_rows(found: RowRuns) -> NDArray:
         rows, n = np.append(rows[kept], whole["row"]), np.append(n[kept], whole["n"])
         named = np.append(named[kept], np.full(len(whole), PHASE))
     elif both and MOST_OF_A_PHASE * found.n_phase[1] <= n[decode].sum() <= 2 * found.n_phase[1]:
-        # Runs that are mostly of prompts, and go on in the few rows of the answers, are padding.
+        # Runs mostly of prompts that continue in the few rows of the answers are padding.
         named[decode & (named != ZEROS)] = PHASE
     order = np.argsort(rows, kind="stable")
     rows, n, named = rows[order], n[order], named[order]
@@ -44,7 +44,7 @@ def find_rows(found: RowRuns) -> NDArray:
     ranges["first"], ranges["last"] = first[order], last[order]
     ranges["place"] = _places(found, rows, n)
     opening = (ranges["place"] == 0) & (_block_starts(rows, n, _opens(found, rows)) == 0)
-    # What other documents begin with as well is padding in the first of them, too.
+    # Rows that other documents begin with as well are padding in the first document, too.
     alone = np.count_nonzero((ranges["place"] == 0) & ~opening & (named == EDGE)) < LEAST_DOCUMENTS
     named[opening & np.isin(named, (EDGE, STUCK) if alone else STUCK)] = KINDS[0]
     ranges["kind"] = [KINDS.index(name) for name in named.tolist()]
@@ -67,7 +67,7 @@ def _block_starts(
 
 
 def _places(found: RowRuns, rows: NDArray[np.int64], n: NDArray[np.int64]) -> NDArray[np.int8]:
-    """Whether ranges reach the start or the end of their documents, alone or with those beside them."""
+    """Return whether ranges reach the start or the end of their documents, alone or with adjacent ones."""
     if not len(rows):
         return np.empty(0, np.int8)
     opens = _opens(found, rows)
@@ -81,7 +81,7 @@ def _places(found: RowRuns, rows: NDArray[np.int64], n: NDArray[np.int64]) -> ND
 
 
 def constant_layers(levels: LayerLevels, routers: Sequence[Router]) -> tuple[int, ...]:
-    """Layers with one choice in all rows, where the others are not nearly so."""
+    """Return layers with one choice in all rows, if the others vary."""
     return measured_layers(
         levels, [router.layer for router in routers], [router.alphabet.size > 1 for router in routers]
     )
@@ -90,7 +90,7 @@ def constant_layers(levels: LayerLevels, routers: Sequence[Router]) -> tuple[int
 def measured_layers(
     levels: LayerLevels, layers: Sequence[int], has_choice: bool | Sequence[bool]
 ) -> tuple[int, ...]:
-    """As `constant_layers`, of layers by number; `has_choice` says which have more than one subset."""
+    """Do the same for layers by number; `has_choice` is whether they have more than one subset."""
     choice = [has_choice] * len(layers) if isinstance(has_choice, bool) else has_choice
     constant = [levels.constant(place) is not None for place in range(len(layers))]
     if all(constant) or not any(constant):

@@ -1,9 +1,9 @@
-"""Runs of equal rows: what is needed to see which rows of a trace are no measurements.
+"""Runs of equal rows, from which dummy rows are found.
 
 A *run* is a stretch of consecutive rows of one document that are equal in every layer; rows that are missing in every
-layer are passed over. The rows of one phase of one document are a *segment*; a run at its beginning or its end stands
+layer are skipped. The rows of one phase of one document are a *segment*; a run at its start or end is
 at an *edge*. Runs at edges, runs of `LONG` rows and rows that hold the same ids in every layer are kept; of all others
-only how many there are of each length.
+only the number of each length.
 """
 
 from dataclasses import dataclass
@@ -11,13 +11,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-#: A shorter run happens in any text ("\\n\\n\\n").
+#: A shorter run occurs in any text ("\\n\\n\\n").
 LONG = 8
-# Layers from which on rows with the same ids in every layer are counted: two or three agree by chance.
+# Least number of layers for counting rows with the same ids in every layer: two or three agree by chance.
 LEAST_ALIKE_LAYERS = 4
 
-#: One run. `x` is how many rows it is worth: repetitions of known tokens say nothing and are not counted.
-#: `row` counts the rows before it in the trace; `opens`: it opens its document; `prev` and `next` are the keys around
+#: One run. `x` is its effective length: repetitions of known tokens are not evidence and are not counted.
+#: `row` counts the rows before it in the trace; `opens`: it begins its document; `prev` and `next` are the keys around
 #: it in its segment (0: none); `head` and `tail` are its first and last token (−1: unknown).
 RUN = np.dtype(
     [
@@ -30,7 +30,7 @@ RUN = np.dtype(
 
 @dataclass(frozen=True, slots=True)
 class RowFeatures:
-    """Consecutive rows as the search sees them, ``[row]`` each.
+    """Features of consecutive rows, ``[row]`` each.
 
     Attributes
     ----------
@@ -40,9 +40,9 @@ class RowFeatures:
     present : bool array
         Whether any layer holds a choice.
     disagreeing : int array
-        Neighbouring layers that hold different ids; 0: the same ids in every layer.
+        Number of neighbouring layers with different ids; 0: the same ids in every layer.
     blank : bool array
-        The first k ids in every layer: what zeros and sorted constants leave.
+        Whether every layer holds the first k ids, as zeros and sorted constants do.
     phase : uint8 array
         0 prefill, 1 decode.
     token : int array, optional
@@ -79,11 +79,11 @@ class RowRuns:
     Attributes
     ----------
     runs : array ``[run]`` of `RUN`
-        Those that are kept, in the order of the rows.
+        The kept runs, in the order of the rows.
     segments : array ``[segment]`` of `RUN`
-        Each as if it were one run; `key`, `x` and what follows `opens` say nothing.
+        Each as if it were one run; `key`, `x` and the fields after `opens` are undefined.
     lengths : int array ``[LONG]``
-        How many others there are that are worth 0, 1, 2 … rows.
+        Number of other runs of effective length 0, 1, 2 …
     short_keys : uint64 array
         Keys of a sample of the others.
     sample : mapping of phase to (keys, documents, tokens) of its first rows

@@ -1,4 +1,4 @@
-"""Collecting the runs of a trace as its rows come, batch by batch."""
+"""Runs of equal rows collected batch by batch."""
 
 from dataclasses import dataclass, field
 
@@ -16,7 +16,7 @@ MOST_ALIKE = 1 << 20
 
 @dataclass
 class RunCollector:
-    """Collects the runs batch by batch; documents stand together, positions rise, as in every trace.
+    """A collector of runs batch by batch; documents are contiguous and positions rise, as in every trace.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ class RunCollector:
     _done: int = 0
 
     def add(self, rows: RowFeatures) -> None:
-        """Take in the next rows."""
+        """Add the next rows."""
         if not rows.present.all():
             rows = rows.taken(np.flatnonzero(rows.present))
         if not len(rows.key):
@@ -51,7 +51,7 @@ class RunCollector:
         self._take(rows, start, starts)
 
     def finished(self) -> RowRuns:
-        """All of it, once every batch has been added."""
+        """Return the result, after every batch has been added."""
         if self._open is not None:
             self._open["ends"] = True
             self._kept.append(self._open)
@@ -84,7 +84,7 @@ class RunCollector:
     def _count(self, rows: RowFeatures) -> None:
         self._n_phase += np.bincount(rows.phase, minlength=2)[:2]
         if self.n_layers >= LEAST_ALIKE_LAYERS:
-            # A layer that differs disagrees with one neighbour or with two.
+            # A layer that differs disagrees with one or two neighbours.
             nearly = 1 if self.n_layers < 2 * LEAST_ALIKE_LAYERS else 2
             times = np.bincount(rows.disagreeing, minlength=3)
             self._alike += times[0], times[1 : nearly + 1].sum()
@@ -96,7 +96,7 @@ class RunCollector:
                 parts.append((rows.key[here], rows.document[here], token))
 
     def _take(self, rows: RowFeatures, start: NDArray[np.int64], starts: NDArray[np.bool_]) -> None:
-        """Keep what is to be kept of the runs of a batch; the last one stays open."""
+        """Keep the runs of a batch that are needed; the last one stays open."""
         n = np.diff(np.append(start, len(rows.key)))
         x = _worth(rows, start, n)
         ends = np.append(starts[1:], False)
@@ -126,7 +126,7 @@ class RunCollector:
         self._done += len(rows.key)
 
     def _join(self, run: NDArray, rows: RowFeatures) -> None:
-        """Put the open run of the last batch and the first of this one together, or one behind the other."""
+        """Join the open run of the last batch with the first of this one if they are one run."""
         held, run = self._open, run.copy()
         if held is not None:
             head = run[0]
@@ -134,7 +134,7 @@ class RunCollector:
             together = all(held[name][0] == head[name] for name in ("document", "phase"))
             if together and held["key"][0] == head["key"]:
                 x = held["x"][0], head["x"]
-                # Tokens of the two parts are not compared: as many differ as in either, at least.
+                # Tokens of the two parts are not compared: at least as many differ as in either.
                 head["x"] = sum(x) if min(held["tail"][0], head["head"]) < 0 else max(x)
                 head["n"] += held["n"][0]
                 for name in ("first", "row", "opens", "prev", "starts", "head"):
@@ -148,7 +148,7 @@ class RunCollector:
         self._open = run[-1:].copy()
 
     def _only_kept(self, run: NDArray) -> NDArray:
-        """Without a run that was held only because the batch began with it."""
+        """Drop a run that was kept only because the batch began with it."""
         if not len(run):
             return run
         head = run[0]
@@ -189,14 +189,14 @@ def _across_phases(pieces: NDArray) -> NDArray:
 
 
 def _worth(rows: RowFeatures, start: NDArray[np.int64], n: NDArray[np.int64]) -> NDArray[np.int64]:
-    """How many rows each run is worth: those with different tokens, or all where tokens are unknown."""
+    """Return the effective length of each run: rows with different tokens, or all rows without token ids."""
     x, several = n.copy(), np.flatnonzero(n > 1)
     if rows.token is None or not len(several):
         return x
     length = n[several]
     held = rows.token[np.repeat(start[several], length) + counted(length)]
     low = np.minimum.reduceat(held, np.cumsum(length) - length)
-    # Loops of a few tokens say as little as runs of one.
+    # Loops of a few tokens are as little evidence as runs of one.
     run = np.repeat(np.arange(len(several)), length)
     pairs = np.sort((run << 32) | np.maximum(held, 0))
     fresh = pairs[np.append(True, pairs[1:] != pairs[:-1])]

@@ -1,19 +1,19 @@
-"""Rows that are no measurements: which runs of equal rows are more than a model's own repetitions explain.
+"""Runs of equal rows that are longer than a model's own repetitions explain.
 
-Models repeat themselves: routers of few states, a text of line breaks, a generation that loops. So a trace is compared
-with itself, and only what stands out from its own repetitions is found:
+Models repeat themselves: routers of few states, a text of line breaks, a looping generation. So a trace is compared
+with itself, and only runs beyond its own repetitions are found:
 
-- *edges*: runs at the beginnings or ends of documents, against runs inside them. That so many are so long has a
-  probability below `EDGES` if documents begin and end like they go on, and a tenth of them at most would.
-- *values*: one row that stands in runs at the edges of several documents and hardly anywhere else, as padding does. By
-  then also its shorter runs there are no measurements.
+- *edges*: runs at the starts or ends of documents, against runs inside them. That this many are this long has a
+  probability below `EDGES` if starts and ends are like the rest, and at most a tenth of them is expected.
+- *values*: one row that occurs in runs at the edges of several documents and hardly elsewhere, as padding does. Then
+  its shorter runs there are dummy rows, too.
 - *gap*: runs that are longer than all others by more than a heavy tail explains. If lengths are Pareto, the logarithms
   of the ratios of successive lengths, times their rank, are exponential and independent (Rényi 1953), so that the gap
   above the longest of the others has a known distribution given the gaps below it.
 
 Rows drawn from a handful of choices are found by `routestat.traces.dummy_rows.few_choices`.
 
-Known token ids help: a run over one token says nothing inside a document, one over different tokens says much.
+Known token ids help: inside a document a run over one token is no evidence, one over different tokens is strong.
 """
 
 import numpy as np
@@ -24,30 +24,30 @@ from routestat.traces.dummy_rows.few_choices import same_in_every_layer
 from routestat.traces.dummy_rows.row_runs import LEAST_ALIKE_LAYERS, LONG, RowRuns
 from routestat.traces.row_hash import keys_of
 
-#: Kinds of rows that are no measurements.
+#: Kinds of dummy rows.
 ZEROS, EDGE, STUCK, PHASE, ALIKE = "zeros", "padding", "stuck", "phase", "alike"
-# Probabilities below which runs at edges, one value at edges, and a gap are no chance; the first run of a trace is one
+# Significance levels of runs at edges, one value at edges, and a gap; the first run of a trace is one
 # place, not many.
 EDGES, VALUES, GAP, OPENING = 1e-5, 1e-6, 2e-4, 1e-2
-# Documents that must share a find at edges: in number, and as a part of all, by any rows and by one and the same.
+# Documents that must share runs at edges: their number, and their share of all, for any rows and for one value.
 LEAST_DOCUMENTS, SHARE, SHARE_OF_ONE = 3, 0.25, 0.05
-# The same where runs end documents and token ids are unknown: generations that loop over one token end so.
+# The share where runs end documents and token ids are unknown: generations that loop over one token end like that.
 SHARE_OF_ENDS = 0.5
-# Rows of a run at an edge, at least, and runs inside a document that they are compared with.
+# Least rows of a run at an edge, and least runs inside a document for the comparison.
 LEAST_EDGE, RUNS_INSIDE = 3, 4
-# Of runs over one known token at an edge so many have one length, of so many rows at most, if they are a template;
-# padding fills up.
+# Share of runs over one known token at an edge that have one length, of at most this many rows, if they are a template;
+# padding has many lengths.
 OF_ONE_LENGTH, MOST_TEMPLATE = 0.9, 64
-# Of runs at edges those that could be the text's own make up no more than this.
+# Largest share of runs at edges that may be expected.
 MOST_OWN = 0.1
-# A gap is a factor of this at least; gaps below it that are looked at; and what is taken as seen beforehand: so many
+# Least factor of a gap; number of gaps below it that are used; and the prior, as a number of
 # gaps of a Pareto tail with this exponent.
 FACTOR, GAPS, PRIOR_GAPS, PRIOR_EXPONENT = 3.0, 40, 20, 5.0
-# The exponent where not one of so many rows repeats the row before it.
+# The exponent where none of so many rows repeats the row before it.
 NEVER_REPEATS, NEVER_EXPONENT = 500, 8.0
-# Where token ids are unknown and rows repeat, a run of so many may be a rule across a page.
+# Where token ids are unknown and rows repeat, a shorter run may be a rule across a page.
 RULE = 100
-# Of all rows so many are measurements at least, for the others to stand out from.
+# Least share of all rows that must be measurements, for comparison.
 LEAST_OWN = 0.02
 
 
@@ -65,7 +65,7 @@ def suspicious(found: RowRuns) -> NDArray[np.str_]:
 
 
 class _Search:
-    """The kinds of the runs of one trace, found step by step; what has a kind is no longer compared with."""
+    """The search for the kinds of the runs of one trace; runs with a kind are no longer used for comparison."""
 
     def __init__(self, found: RowRuns) -> None:
         self.found, self.runs = found, found.runs
@@ -77,10 +77,10 @@ class _Search:
 
     def look(self) -> None:
         for _ in range(2):
-            # Runs inside documents are what edges are compared with: once more without those that are stuck.
+            # Edges are compared with runs inside documents: a second time without those that are stuck.
             for side in ("starts", "ends"):
                 for phase in (0, 1):
-                    # A document begins once, whatever the phase; the prompt may be padded before the answer.
+                    # A document begins once, in any phase; the prompt may be padded before the answer.
                     here = self.runs[side] & (self.runs["phase"] == phase)
                     here &= self.runs["opens"] if side == "starts" else True
                     self._mark(self._edges(here, side), EDGE)
@@ -91,7 +91,7 @@ class _Search:
         self._mark(same_in_every_layer(self.found), ALIKE)
         rows = int(self.found.n_phase.sum())
         if rows - self.runs["n"][self.kind != ""].sum() < LEAST_OWN * rows:
-            # Nothing else is there to compare with: a router that collapsed looks like that.
+            # Too few rows are left for comparison: a collapsed router looks the same.
             self.kind[:] = ""
         self.kind[(self.kind != "") & self.runs["blank"]] = ZEROS
 
@@ -129,7 +129,7 @@ class _Search:
         return np.isin(self.runs["key"], values[times >= LEAST_DOCUMENTS])
 
     def _lengths_inside(self) -> tuple[NDArray, NDArray]:
-        """Lengths of the runs that are at no edge, and how many there are of each."""
+        """Return the lengths of the runs that are at no edge, and the number of each."""
         own = self.runs["x"][self.inside & (self.kind == "")]
         lengths, times = np.unique(own, return_counts=True)
         return np.append(np.arange(1, LONG), lengths), np.append(self.found.lengths[1:], times)
@@ -156,13 +156,13 @@ class _Search:
                 continue
             elsewhere = whole * np.count_nonzero(self.found.short_keys == value)
             elsewhere += runs["n"][own & (runs["key"] == value)].sum()
-            # Rows of one run come together: what is rare among runs is rarer among rows.
+            # Rows of one run occur together: what is rare among runs is rarer among rows.
             of_runs = whole * np.count_nonzero(self.found.short_keys == value)
             of_runs += np.count_nonzero(own & (runs["key"] == value))
             share = max((elsewhere + 1.0) / (rows + 1.0), (of_runs + 1.0) / (n_runs + 1.0))
             expected = n * share
             if self._over_one_token(of_value)[of_value & long].all():
-                # Line breaks behind line breaks are routed as no line break is inside; their token says what they are.
+                # Repeated line breaks are routed differently from those inside the text; their token identifies them.
                 token = runs["tail" if side == "ends" else "head"][of_value & long][0]
                 expected = max(expected, n * self._token_elsewhere(int(token), of_value))
             if expected <= MOST_OWN * several and stats.poisson.sf(several - 1, expected) < VALUES:
@@ -170,17 +170,17 @@ class _Search:
         return marked
 
     def _is_template(self, runs: NDArray[np.bool_]) -> bool:
-        """Whether runs over one known token have one length; padding fills up and so has many."""
+        """Return whether runs over one known token have one length; padding has many."""
         lengths = self.runs["n"][runs]
         if not len(lengths) or not self._over_one_token(runs)[runs].all():
             return False
-        # A row of the text may go on as the template does.
+        # A row of the text may continue the template.
         usual = np.median(lengths)
         alike = np.abs(lengths - usual) <= max(1.0, usual / 10.0)
         return bool(usual <= MOST_TEMPLATE and np.count_nonzero(alike) >= OF_ONE_LENGTH * len(lengths))
 
     def _over_one_token(self, runs: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """Which of some runs are over one known token, but for a row or two of the text that go on like them."""
+        """Return which runs are over one known token, except for a row or two of the text."""
         return np.asarray(
             runs
             & (self.runs["head"] >= 0)
@@ -198,7 +198,7 @@ class _Search:
         """Return runs at one edge over one token that occurs at edges and hardly elsewhere: padding by its token."""
         runs, marked, n = self.runs, np.zeros(len(here), bool), int(here.sum())
         edge = runs["tail" if side == "ends" else "head"]
-        # A row of the text may go on as the padding does, which makes two tokens.
+        # A row of the text may continue the padding, which makes two tokens.
         long = here & (runs["n"] >= LONG) & self._over_one_token(here)
         if np.count_nonzero(long) < LEAST_DOCUMENTS:
             return marked
@@ -215,7 +215,7 @@ class _Search:
         return marked
 
     def _blank_edges(self) -> NDArray[np.bool_]:
-        """Rows of the first k ids in every layer at edges of documents, where no row inside is like that.
+        """Return rows of the first k ids in every layer at edges of documents, if no row inside is equal.
 
         Three layers with several experts a token hardly ever choose so, nor do four with one.
         """
@@ -256,9 +256,9 @@ class _Search:
         return np.asarray((runs["head"] >= 0) | ((runs["n"] >= RULE) & ~to_the_end))
 
     def _opening(self, lengths: NDArray[np.float64], exponent: float) -> bool:
-        """Whether the first run of the trace is a warm-up: that is one place, so that less is needed there."""
+        """Return whether the first run of the trace is a warm-up: one place only, so less evidence is required."""
         first = self.runs[0]
-        # Hardly any text begins with one token so many times.
+        # Hardly any text begins with so many copies of one token.
         length = float(first["x"] if first["n"] < 4 * LONG else first["n"])
         if length < LONG:
             return False
@@ -284,7 +284,7 @@ def _chance(lengths: NDArray, times: NDArray, length: int) -> float:
 
 
 def _once(runs: NDArray) -> NDArray[np.bool_]:
-    """Without copies: the same run between the same rows. Documents of one run are no copies of each other."""
+    """Mark one of several equal runs between equal rows; documents of one run are not copies."""
     around = keys_of([runs["key"], runs["prev"], runs["next"], runs["n"].astype(np.uint64)], len(runs))
     once = runs["starts"] & runs["ends"]
     once[np.unique(around, return_index=True)[1]] = True
@@ -292,10 +292,10 @@ def _once(runs: NDArray) -> NDArray[np.bool_]:
 
 
 def _gap_probability(lengths: NDArray[np.float64], above: int, exponent: float) -> float:
-    """Probability of a gap like that below the `above` longest, given the gaps further below; `lengths` fall."""
+    """Compute the probability of such a gap below the `above` longest, given the gaps below; `lengths` descend."""
     ranks = np.arange(1, len(lengths))
     gaps = ranks * np.log(lengths[:-1] / lengths[1:])
     below = gaps[above : above + GAPS]
-    # Lengths are whole: those that are equal may be as far apart as their neighbours.
+    # Lengths are whole numbers: equal ones may differ by up to one.
     seen = below.sum() + (above + 1) * np.log1p(0.5 / lengths[above]) + PRIOR_GAPS / exponent
     return float((1.0 + gaps[above - 1] / seen) ** -(len(below) + PRIOR_GAPS))

@@ -1,4 +1,4 @@
-"""Which format a file of arrays is in, told from their names, axes and types."""
+"""The format of a file of arrays, by their names, axes and types."""
 
 import re
 from collections.abc import Callable
@@ -22,13 +22,13 @@ MOST_COUNTS = 1 << 26
 
 
 def refuse_counted(path: Path, opened: Callable[[], Any]) -> None:
-    """Refuse a small file of arrays that are counts; large ones hold something per token."""
+    """Refuse a small file of arrays that are counts; large files hold data per token."""
     if path.stat().st_size > MOST_COUNTS:
         return
     try:
         held = opened()
     except FormatError:
-        return  # its reader says what is wrong with it
+        return  # its reader reports the error
     arrays: dict[str, NDArray] = held if isinstance(held, dict) else {"": held}
     what = counts_in_arrays({name: one for name, one in arrays.items() if isinstance(one, np.ndarray)})
     if what is not None:
@@ -68,7 +68,7 @@ def of_archive(path: Path) -> str | None:
 
 
 def _n_axes(path: Path, name: str) -> int:
-    """Axes of an array of an ``.npz`` from its header, without reading it."""
+    """Return the number of axes of an array of an ``.npz`` from its header, without reading it."""
     try:
         with ZipFile(path) as archive, archive.open(f"{name}.npy") as handle:
             shape = re.search(rb"'shape':\s*\(([^)]*)\)", handle.read(512))
@@ -93,6 +93,6 @@ def of_torch(path: Path) -> str | None:
 
 
 def _is_request(value: Any) -> bool:
-    """Whether a value of a ``.pt`` is the routing of a request."""
+    """Return whether a value of a ``.pt`` is the routing of a request."""
     value = value.get("routed_experts") if isinstance(value, dict) else value
     return isinstance(value, np.ndarray) and value.ndim == 3 and value.dtype.kind in "iu"

@@ -16,6 +16,7 @@ clusters        [tokens] or [documents]    documents with the same number are no
 ==============  =========================  ==========================================================
 """
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -76,38 +77,12 @@ def read_arrays(path: Path, options: ImportOptions | None = None) -> ImportedTra
     for number in (given, options.n_experts):
         if number is not None:
             check_type(path, experts.dtype, number)
-    document = _per_token(path, arrays, "document", n)
-    if document is None:
-        document = np.zeros(n, np.int64)
-        notes.append("no document array: all tokens count as one document, so there will be no intervals")
-    position = _per_token(path, arrays, "position", n)
-    if position is None:
-        position = count_positions(document)
-    order = np.lexsort((position, document))
-    if (order[1:] < order[:-1]).any():
-        notes.append("rows were put in order of document and position")
-    token = _per_token(path, arrays, "token", n)
-    phase = _per_token(path, arrays, "phase", n)
-    documents = _documents(path, arrays, document, n)
-    said = options.cluster
-    if said is None and "clusters" in arrays:
-        said = "clusters"
-    column = None if said is None else named_column(said)
-    if said is not None and column is not None and column not in documents:
-        documents[column] = _clusters(path, arrays, said, document)
+    raw, order = _rows(path, arrays, experts, notes)
+    documents = _documents(path, arrays, raw.document, n)
+    column = _add_clusters(path, arrays, options.cluster, documents, raw.document)
+    raw = raw.taken(order)
     if "position" not in arrays and n:
-        ids = None if token is None else token[order]
-        once_each = mask_of_copies(experts[order], document[order], ids, notes)
-        if once_each is not None:
-            order = order[once_each]
-            position[order] = count_positions(document[order])
-    raw = RawRows(
-        experts[order],
-        document[order],
-        position[order],
-        None if token is None else token[order],
-        None if phase is None or not phase.any() else phase[order] == 1,
-    )
+        raw, order = _without_copies(raw, order, notes)
 
     def place(row: int) -> str:
         return f"row {order[row]}"
@@ -118,13 +93,9 @@ def read_arrays(path: Path, options: ImportOptions | None = None) -> ImportedTra
             path, raw, layers, given, options.n_experts, drop, notes, place, accept_missing=True
         )
         if drop:
-            # Rows were left out: the order in the file no longer tells the row.
+            # Rows were left out, so that their order in the file is unknown.
             place = "row {} of those kept".format
-            kept = np.isin(documents["document"], raw.document)
-            documents = {
-                key: [one for one, k in zip(column, kept, strict=True) if k]
-                for key, column in documents.items()
-            }
+            documents = _kept_documents(documents, raw.document)
     else:
         n_experts = _no_tokens(path, options.n_experts if given is None else given)
     check_subsets(path, raw.experts, n_experts, layers, place)
@@ -144,11 +115,69 @@ def read_arrays(path: Path, options: ImportOptions | None = None) -> ImportedTra
     )
 
 
+def _rows(
+    path: Path, arrays: dict[str, NDArray[Any]], experts: NDArray[np.integer], notes: list[str]
+) -> tuple[RawRows, NDArray[np.intp]]:
+    """Return the rows in the order of the file, and their order by document and position."""
+    n = len(experts)
+    document = _per_token(path, arrays, "document", n)
+    if document is None:
+        document = np.zeros(n, np.int64)
+        notes.append("no document array: all tokens count as one document, so there will be no intervals")
+    position = _per_token(path, arrays, "position", n)
+    if position is None:
+        position = count_positions(document)
+    order = np.lexsort((position, document))
+    if (order[1:] < order[:-1]).any():
+        notes.append("rows were put in order of document and position")
+    token = _per_token(path, arrays, "token", n)
+    phase = _per_token(path, arrays, "phase", n)
+    decode = None if phase is None or not phase.any() else phase == 1
+    return RawRows(experts, document, position, token, decode), order
+
+
+def _without_copies(
+    raw: RawRows, order: NDArray[np.intp], notes: list[str]
+) -> tuple[RawRows, NDArray[np.intp]]:
+    """Leave out copies of overlapping windows; positions are counted again."""
+    kept = mask_of_copies(raw.experts, raw.document, raw.token, notes)
+    if kept is None:
+        return raw, order
+    raw = raw.taken(kept)
+    return replace(raw, position=count_positions(raw.document)), order[kept]
+
+
+def _add_clusters(
+    path: Path,
+    arrays: dict[str, NDArray[Any]],
+    named: str | None,
+    documents: dict[str, list[Any]],
+    document: NDArray[np.integer],
+) -> str | None:
+    """Add the column of clusters to the documents and return its name; None without clusters."""
+    name = "clusters" if named is None and "clusters" in arrays else named
+    if name is None:
+        return None
+    column = named_column(name)
+    if column not in documents:
+        documents[column] = _clusters(path, arrays, name, document)
+    return column
+
+
+def _kept_documents(documents: dict[str, list[Any]], document: NDArray[np.integer]) -> dict[str, list[Any]]:
+    """Return the documents that still have rows."""
+    kept = np.isin(documents["document"], document)
+    return {
+        key: [one for one, keep in zip(column, kept, strict=True) if keep]
+        for key, column in documents.items()
+    }
+
+
 def _load(path: Path, cluster: str | None, notes: list[str]) -> dict[str, NDArray]:
     if not path.is_file():
         raise FormatError(f"{path}: no such file")
     try:
-        # Opened here, for NumPy leaves open what it cannot read.
+        # Opened here, as NumPy does not close files that it cannot read.
         with path.open("rb") as handle:
             archive = np.load(handle, allow_pickle=False)
             if not isinstance(archive, np.lib.npyio.NpzFile):
@@ -175,7 +204,7 @@ def _unread(name: str, known: tuple[str, ...]) -> str:
 
 
 def _experts(path: Path, arrays: dict[str, NDArray], axes: str | None) -> NDArray[np.integer]:
-    """Experts ``[token, layer, slot]``; asks where the axes are doubtful."""
+    """Return the experts ``[token, layer, slot]``; refuses ambiguous axes."""
     experts = arrays["experts"]
     if experts.ndim != 3 or experts.dtype.kind not in "iu":
         raise FormatError(f"{path}: experts must be integers [tokens, layers, k], got {_describe(experts)}")
@@ -203,7 +232,7 @@ def _layers(path: Path, arrays: dict[str, NDArray], n_layers: int) -> list[int] 
 
 
 def _n_experts(path: Path, arrays: dict[str, NDArray]) -> int | None:
-    """Experts per router, where the file says it."""
+    """Return the experts per router, if the file gives them."""
     if "n_experts" not in arrays:
         return None
     given = arrays["n_experts"]
@@ -214,7 +243,7 @@ def _n_experts(path: Path, arrays: dict[str, NDArray]) -> int | None:
 
 def _no_tokens(path: Path, n_experts: int | None) -> int:
     if n_experts is None:
-        raise FormatError(f"{path}: no tokens and no n_experts: nothing to go by")
+        raise FormatError(f"{path}: no tokens and no n_experts")
     return n_experts
 
 

@@ -13,15 +13,15 @@ from routestat.traces.clusters.units import CLUSTER_COLUMN
 from routestat.traces.metadata import Router, layers_were_counted
 from routestat.traces.store import Trace
 
-# Of memory, for all arrays of a trace that is written.
+# Most memory for all arrays of a trace that is written.
 LIMIT_BYTES = 4 << 30
 
 
 def write_arrays(trace: Trace, path: Path, progress: Progress | None = None) -> None:
     """Write a trace as the arrays that `read_arrays` reads; the file appears whole or not at all.
 
-    Slots come by ascending id, behind the heaviest where that was recorded. Weights, lookahead and the documents'
-    other columns are left behind: Parquet keeps them.
+    Slots are in ascending order of ids, after the heaviest if that was recorded. Weights, lookahead and the documents'
+    other columns are left out: Parquet keeps them.
 
     Raises
     ------
@@ -64,7 +64,7 @@ def write_arrays(trace: Trace, path: Path, progress: Progress | None = None) -> 
         arrays["layers"] = np.array(trace.meta.layers)
     arrays |= _domains(trace, arrays["document"])
     if trace.meta.extra.get(CLUSTER_COLUMN):
-        # Where nobody named the clusters they are found again.
+        # Clusters that were not named are found again.
         arrays["clusters"] = trace.units.cluster_of(arrays["document"])
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".tmp")
@@ -82,7 +82,7 @@ def _phase_codes(column: Any) -> NDArray[np.int8]:
 
 
 def _expert_rows(column: NDArray, top1: NDArray | None, router: Router) -> NDArray[np.integer]:
-    """Experts ``[row, slot]`` of a router's column, −1 where missing, the heaviest first if it is known."""
+    """Return experts ``[row, slot]`` of a router's column, −1 where missing, the heaviest first if known."""
     alphabet = router.alphabet
     if alphabet.is_ranked:
         present = column != alphabet.missing

@@ -34,7 +34,7 @@ from routestat.traces.importers.vllm import SUFFIXES
 UNREAD = {b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"7z\xbc\xaf": "7-Zip"}
 
 
-#: So many records may have failed before the first that tells the format.
+#: Most failed records before the first that shows the format.
 MOST_FAILED = 1000
 
 
@@ -46,7 +46,7 @@ def detect(path: Path, options: ImportOptions | None = None) -> str:
     Raises
     ------
     FormatError
-        If it is none of them; says how to name one. If it holds counts only; says what they are good for.
+        If it is none of them, or holds counts only.
     """
     if options is not None and path.exists():
         if options.logits:
@@ -58,7 +58,7 @@ def detect(path: Path, options: ImportOptions | None = None) -> str:
         name = detect(expand([path])[0])
     if name is None:
         raise FormatError(
-            f"{path}: in no format that is known by its content; name it with --format {', '.join(FORMATS)}"
+            f"{path}: the content is of no known format; name it with --format {', '.join(FORMATS)}"
         )
     return name
 
@@ -73,7 +73,7 @@ def _of_folder(path: Path) -> str | None:
         return "llama-cpp"
     if any(RANK.fullmatch(file.name) for file in files):
         return "tensorrt-llm"
-    # A folder of responses or samples: all files of one kind, so the first tells.
+    # A folder of responses or samples: all files are of one kind, so the first decides.
     suffixes = (*SUFFIXES, ".pt", ".pth", ".safetensors")
     first = next((file for file in files if file.suffix in suffixes and not _is_sidecar(file)), None)
     name = None if first is None else _of_file(first)
@@ -100,7 +100,7 @@ def _of_tables(files: list[Path]) -> str | None:
 
 
 def _has_sidecar(file: Path) -> bool:
-    """Whether a file beside this one says its shape and type."""
+    """Return whether a file beside this one gives its shape and type."""
     beside = None if file.suffix in (".json", ".jsonl") else sidecar(file)
     return beside is not None and describes(beside)
 
@@ -131,7 +131,7 @@ def _of_file(path: Path) -> str | None:
     if head[:1] == b"\x80":
         counts = " (expert counts, by its name)" if "expert_counts" in str(path) else ""
         raise FormatError(
-            f"{path}: a pickle{counts}, which is not read, for that could run code; save arrays with np.savez"
+            f"{path}: a pickle{counts}, which is not read, as that could run code; save arrays with np.savez"
         )
     if head.startswith(b"SQLite format 3\0"):
         raise FormatError(
@@ -158,7 +158,7 @@ def _of_file(path: Path) -> str | None:
 
 
 def _of_json(path: Path) -> str | None:
-    """By the first record that says what it is: requests that failed may come before it."""
+    """Return the format by the first record that shows it; failed requests may come before it."""
     records = []
     try:
         for _, record in islice(json_values(path), MOST_FAILED):
@@ -167,9 +167,9 @@ def _of_json(path: Path) -> str | None:
             if name is not None:
                 return name
     except FormatError as error:
-        raise FormatError(f"{path}: begins like JSON but is none; was it cut off? ({error})") from None
+        raise FormatError(f"{path}: begins like JSON but is not; was it cut off? ({error})") from None
     if records and all(records):
-        raise FormatError(f"{path}: every record is null: no request gave anything")
+        raise FormatError(f"{path}: every record is null: all requests failed")
     refuse_if_counts(path)
     return "table" if is_table(path) else None
 

@@ -2,12 +2,12 @@
 
 A model's folder holds ``samples/*.parquet`` (``token_id`` int32, one row a token, shared by all checkpoints) and
 ``actives/iter_N/layer_NN.parquet`` (``scores`` list<float16>[k], heaviest first; ``indices`` list<int16>[k]). Row i
-of a layer is row i of the samples, in the order of the files' names. The scores are not kept, but that they fall
-says that the slots are ordered by weight.
+of a layer is row i of the samples, in the order of the files' names. The scores are not kept, but if they descend,
+the slots are ordered by weight.
 
-The files do not say where documents end. With ``--end-of-document ID`` a document ends with that token; with
+The files do not mark the ends of documents. With ``--end-of-document ID`` a document ends with that token; with
 ``--sequence-length N`` every N tokens are one (what the model saw at once); else all tokens are one document, and
-nothing can be said of uncertainty. All rows are prefill: this is training.
+uncertainty cannot be estimated. All rows are prefill: this is training.
 
 Memory: tokens × layers × k bytes, for 52 million tokens, 8 layers and k = 6 about 2.5 GB.
 
@@ -44,7 +44,7 @@ def read_flame_moe(path: Path, options: ImportOptions) -> ImportedTrace:
     Raises
     ------
     FormatError
-        Naming the file and the column; or if several checkpoints are there and none was chosen.
+        Naming the file and the column; or if one of several checkpoints must be chosen.
     """
     if options.end_of_document is not None and options.sequence_length is not None:
         raise FormatError(f"{path}: give --end-of-document or --sequence-length, not both")
@@ -55,7 +55,7 @@ def read_flame_moe(path: Path, options: ImportOptions) -> ImportedTrace:
     absent = sorted(set(options.layers or ()) - set(files))
     if absent:
         raise FormatError(f"{folder}: --layers {span(absent)} not in it; it holds {span(list(files))}")
-    # Only what is wanted is read: a layer is hundreds of megabytes.
+    # Only the wanted layers are read: each is hundreds of megabytes.
     layers = sorted(options.layers or files)
     token = _tokens(path / "samples")
     experts, by_weight = _experts([files[layer] for layer in layers], len(token))
@@ -138,7 +138,7 @@ def _is_lists(kind: pa.DataType) -> bool:
 
 
 def _experts(files: list[Path], n_tokens: int) -> tuple[NDArray[np.integer], bool]:
-    """Experts ``[token, layer, slot]`` of the layers' files, and whether the scores of all fall."""
+    """Read the experts ``[token, layer, slot]`` of the layers' files, and whether all scores descend."""
     experts: NDArray[np.integer] | None = None
     falling = True
     for index, file in enumerate(files):
@@ -152,7 +152,7 @@ def _experts(files: list[Path], n_tokens: int) -> tuple[NDArray[np.integer], boo
             for record in opened.iter_batches(batch_size=BATCH_ROWS, columns=["indices"]):
                 rows = _rows(file, record.column(0), row)
                 if experts is None:
-                    # Experts number 64 here: one byte each keeps the largest model's trace under six gigabytes.
+                    # There are 64 experts: with one byte each the largest model's trace takes less than six gigabytes.
                     experts = np.empty((n_tokens, len(files), rows.shape[1]), np.int8)
                 if rows.shape[1] != experts.shape[2]:
                     raise FormatError(
@@ -180,7 +180,7 @@ def _rows(file: Path, column: pa.Array, first: int) -> NDArray[np.integer]:
 
 
 def _falls(opened: pq.ParquetFile) -> bool:
-    """Whether the scores fall from slot to slot in the first rows."""
+    """Return whether the scores descend from slot to slot in the first rows."""
     schema = opened.schema_arrow
     kind = schema.field("scores").type if "scores" in schema.names else pa.null()
     lists = pa.types.is_list(kind) or pa.types.is_fixed_size_list(kind)

@@ -6,12 +6,12 @@
 - ``.bin``, ``.i32``, ``.raw`` or nothing: the same as raw little-endian int32, row after row; k by ``--top-k``.
 
 All layers have the same tokens, in the order of evaluation. llama.cpp evaluates the last layer only for tokens
-whose logits are asked for, so its file is shorter unless all were: leave it out with ``--layers``.
+whose logits are requested, so its file is usually shorter: leave it out with ``--layers``.
 
 **The argsort trap.** ``ffn_moe_topk`` is no tensor of its own but a view of an argsort: rows of k lie n_expert
-apart. Who copies tokens × k integers from its start gets whole argsort rows instead, every expert once: then
-n_expert / k consecutive rows share out all the experts. That is detected and refused. Dump ``nb[1] / 4`` integers a
-row instead and give ``--stride`` (that number, n_expert) and ``--top-k``: the first k of every row are the choice.
+apart. A copy of tokens × k integers from its start has whole argsort rows instead, every expert once: then
+n_expert / k consecutive rows hold all the experts. That is detected and refused. Dump ``nb[1] / 4`` integers per
+row instead and give ``--stride`` (that number, n_expert) and ``--top-k``: the first k of every row are chosen.
 
 **CSV.** ``layer,expert``, one line per choice (``MOE_TRACE_OUT``); k by ``--top-k``. A stretch of one layer is one
 ubatch of that layer; where the layer number falls back a new ubatch begins; one of a single token, after the
@@ -46,7 +46,7 @@ def read_llama_cpp(path: Path, options: ImportOptions) -> ImportedTrace:
     Raises
     ------
     FormatError
-        Naming the file and what is wrong with it; the argsort trap with what to do.
+        Naming the file and the error; for the argsort trap with the remedy.
     """
     notes, decode, document, n_experts = [ONE_DOCUMENT], None, None, None
     if path.is_dir() or DUMP.fullmatch(path.name):
@@ -61,7 +61,7 @@ def read_llama_cpp(path: Path, options: ImportOptions) -> ImportedTrace:
         by_layer = {layer: _dump(files[layer], options) for layer in layers}
         n_experts = options.stride
         notes += note_unread_files(path, files.values())
-        notes.append("a dump does not tell prompt from answer: all rows are marked prefill")
+        notes.append("a dump does not separate prompt and answer: all rows are marked prefill")
     else:
         _refuse_gguf(path)
         by_layer, decode, document = read_csv(path, options, notes)
@@ -107,7 +107,7 @@ def _dump(file: Path, options: ImportOptions) -> NDArray[np.integer]:
         flat = np.frombuffer(raw, "<i4")
     width = flat.shape[1] if flat.ndim == 2 else options.stride or options.top_k
     if width is None:
-        raise FormatError(f"{file}: raw integers; say how many make a row with --top-k")
+        raise FormatError(f"{file}: raw integers; give the number per row with --top-k")
     if not width or flat.size % width:
         raise FormatError(
             f"{file}: {flat.size} integers are no multiple of the row of {width}; was it cut off?"
@@ -136,7 +136,7 @@ def _cut(
         raise FormatError(f"{file}: --stride needs --top-k, smaller than it")
     if not permuted:
         raise FormatError(
-            f"{file}: rows of {width} are no argsort: not every row holds all of 0 … {width - 1}"
+            f"{file}: rows of {width} are not an argsort: not every row holds all of 0 … {width - 1}"
         )
     return rows[:, : options.top_k]
 
@@ -147,7 +147,7 @@ def _refuse_unequal(path: Path, by_layer: dict[int, NDArray[np.integer]]) -> Non
         if rows.shape != by_layer[first].shape:
             raise FormatError(
                 f"{path}: layers of unequal length: layer {layer} is {list(rows.shape)}, layer {first} "
-                f"{list(by_layer[first].shape)}; the last layer is evaluated only where logits are asked for: leave it "
+                f"{list(by_layer[first].shape)}; the last layer is evaluated only where logits are requested: leave it "
                 "out with --layers"
             )
 
@@ -161,14 +161,14 @@ def _refuse_argsort(where: str, rows: NDArray[np.integer], n_experts: int | None
     flat = rows.reshape(-1)
     blocks = flat[: len(flat) // size * size].reshape(-1, size)
     whole = (np.sort(blocks, axis=1) == np.arange(size)).all(axis=1)
-    # Few experts share out by chance now and then: as many blocks as make that one in a billion.
+    # With few experts this happens by chance: as many blocks as make that one in a billion.
     n_rows = size // top_k
     chance = lgamma(size + 1) - n_rows * lgamma(top_k + 1) - lgamma(size - n_rows * top_k + 1)
     chance -= n_rows * log(comb(size, top_k))
     needed = ceil(log(1e-9) / chance) if chance < 0 else len(flat) + 1
     if len(whole) >= needed and whole[:needed].all():
         raise FormatError(
-            f"{where}: a flat copy of the argsort view: {size / top_k:g} consecutive rows share out all {size} experts "
+            f"{where}: a flat copy of the argsort view: {size / top_k:g} consecutive rows hold all {size} experts "
             f"({int(whole.sum())} of {len(whole)} blocks). Rows of ffn_moe_topk lie {size} apart: dump {size} integers "
             f"a row and read them with --stride {size} --top-k {top_k}"
         )

@@ -8,8 +8,8 @@ of several prompts were joined a new prompt is visible
 - at an ubatch of several tokens after one of a single token, or after one that is smaller than itself or the largest
   before. (Sequences that are decoded side by side make ubatches of equal size, which are not cut.)
 
-There the file is cut into documents. Speculative decoding and the turns of a chat look the same, so that it is noted.
-Prompts of one ubatch each, without a decoded token, leave no mark where the later is not the larger.
+There the file is cut into documents. Speculative decoding and the turns of a chat look the same, so the cut is noted.
+Prompts of one ubatch each, without a decoded token, are not separated unless the later one is larger.
 """
 
 import codecs
@@ -28,7 +28,7 @@ from routestat.traces.importers.common.options import ImportOptions
 from routestat.traces.number_ranges import span
 
 ONE_DOCUMENT = (
-    "the file does not say where documents begin: all tokens count as one, so there will be no intervals"
+    "the file does not mark documents: all tokens count as one document, so there will be no intervals"
 )
 HEADER = re.compile(rb"(?m)^[ \t]*layer[ \t]*,[ \t]*expert[ \t]*\r?$\n?")
 ByLayer = dict[int, NDArray[np.integer]]
@@ -60,7 +60,7 @@ def read_csv(
     """
     layer, expert, lines, heads = _columns(path)
     if options.top_k is None:
-        raise FormatError(f"{path}: one line per choice; say how many a token has with --top-k")
+        raise FormatError(f"{path}: one line per choice; give the number per token with --top-k")
     begins = np.zeros(len(layer), bool)
     begins[heads[(heads > 0) & (heads < len(layer))]] = True
     starts = np.flatnonzero((np.diff(layer, prepend=layer[0] - 1) != 0) | begins)
@@ -94,7 +94,7 @@ def read_csv(
 
 
 def new_prompts(sizes: NDArray[np.integer], headed: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Which ubatches begin a new prompt, from their tokens ``[ubatch]`` and where a header says so.
+    """Return which ubatches begin a new prompt, by their tokens ``[ubatch]`` and repeated headers.
 
     Examples
     --------
@@ -134,12 +134,12 @@ def _refuse_unequal(path: Path, tokens: NDArray, layers: list[int], lines: NDArr
         raise FormatError(
             f"{path}: layers of unequal length: in ubatch {at} (line {lines[at]}) layer {layers[column]} has "
             f"{tokens[at, column]} tokens, layer {layers[0]} has {tokens[at, 0]}; the last layer is evaluated only "
-            "where logits are asked for: leave it out with --layers"
+            "where logits are requested: leave it out with --layers"
         )
 
 
 def _columns(path: Path) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Layers, experts and line numbers of all rows, and the rows that follow a header."""
+    """Read layers, experts and line numbers of all rows, and the rows that follow a header."""
     raw = path.read_bytes().removeprefix(codecs.BOM_UTF8)
     head = raw[:200].split(b"\n", 1)[0].decode("utf-8", "replace").strip()
     if head.replace(" ", "") != "layer,expert" and not re.fullmatch(r"\d+\s*,\s*\d+", head):
@@ -162,7 +162,7 @@ def _columns(path: Path) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[
 
 
 def _filled(part: bytes, n: int) -> NDArray[np.int64]:
-    """Which lines hold the `n` rows; empty ones are passed over."""
+    """Return which lines hold the `n` rows; empty ones are skipped."""
     if part.count(b"\n") <= n:
         return np.arange(n)
     return np.array([number for number, text in enumerate(part.split(b"\n")) if text.strip()], np.int64)

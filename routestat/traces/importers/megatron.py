@@ -3,21 +3,21 @@
 A line is one router in one forward pass of one rank: ``{"step", "stage", "block", "layer", "rank", "num_tokens",
 "topk", "top_indices": [[…] per token]}``. The j-th lines of the layers of a (step, rank) are one micro-batch.
 
-**The unit.** The trace does not say where a text begins or ends. What one rank routed in one step is one document
+**The unit.** The trace does not mark the start or end of a text. What one rank routed in one step is one document
 ("step 3 rank 0"), its micro-batches one after the other. A micro-batch's rows are the flattened ``[sequence,
 batch]``: neighbouring rows are neighbours in a text only if the batch is 1. With ``--sequence-length N`` every
-sequence is a document of its own, N tokens, taken out of that order. Either way a document is a random piece of
-the training data; nothing says that two of them are not of one text.
+sequence is one document of N tokens, taken out of that order. Either way a document is a random piece of
+the training data, and two documents may be of one text.
 
 **Sequence parallelism.** Every rank of a group holds a part of every sequence, and the router sees
-``[sequence / N, batch]`` flattened. Nothing in the lines says so. With ``--sequence-parallel N`` ranks r … r + N − 1
+``[sequence / N, batch]`` flattened. The lines do not show it. With ``--sequence-parallel N`` ranks r … r + N − 1
 are joined in their order, micro-batch by micro-batch; a ``--sequence-length`` that a rank's rows cannot hold, but those
-of several neighbours can in one way only, says the same. Else ranks with as many tokens each are noted.
+of several neighbours can in one way only, has the same effect. Else ranks with equal numbers of tokens are noted.
 
 **Ranks.** Tensor- and expert-parallel ranks record the same tokens, activation recomputation runs a pass again:
 passes equal to one before in all layers of the same step are dropped. Ranks with disjoint layers are pipeline
 stages and are joined in order. Megatron numbers layers within a stage, though: stages of equal depth look like
-data-parallel ranks and cannot be told from them; give such ranks different layers first, or convert one stage.
+data-parallel ranks and cannot be distinguished; give such ranks different layers first, or convert one stage.
 Blocks other than ``decoder`` (multi-token prediction) are left out. Rows whose ``semantic_token_ids`` is null are
 padding: missing.
 
@@ -64,7 +64,7 @@ READ = (
 )
 
 
-#: Where the lines of a (step, rank, layer) stand.
+#: The places of the lines of a (step, rank, layer).
 Places = dict[tuple[int, int, int], list[str]]
 
 
@@ -99,11 +99,11 @@ def read_megatron(path: Path, options: ImportOptions) -> ImportedTrace:
     if options.sequence_length is None:
         notes.append(
             "a document is what one rank routed in one step, rows flattened [sequence, batch]: neighbouring rows "
-            "are neighbours in a text only if the batch is 1; --sequence-length takes the sequences apart"
+            "are neighbours in a text only if the batch is 1; --sequence-length separates the sequences"
         )
     if len({rank for _, rank, _ in stacked}) > 1:
         notes.append(
-            "ranks with the same layers are taken for data-parallel: pipeline stages of equal depth look alike"
+            "ranks with the same layers are taken as data-parallel: pipeline stages of equal depth look the same"
         )
         if together == 1 and as_long(stacked):
             notes.append(
@@ -125,7 +125,7 @@ def read_megatron(path: Path, options: ImportOptions) -> ImportedTrace:
 
 
 def _lines(files: list[Path], misspelt: MisspeltNames) -> tuple[dict[tuple[int, int], Passes], Places, int]:
-    """Every line of every file by (step, rank) and layer, where it stands, and how many belong to other blocks."""
+    """Return the lines by (step, rank) and layer, their places, and the number of lines of other blocks."""
     places: Places = defaultdict(list)
     traced: dict[tuple[int, int], Passes] = defaultdict(lambda: defaultdict(list))
     others, stages, top_k = 0, set(), None
@@ -170,7 +170,7 @@ def _rows(where: str, record: dict[str, Any]) -> NDArray[np.integer]:
 def _stacked(
     path: Path, traced: dict[tuple[int, int], Passes], places: Places, notes: list[str]
 ) -> tuple[list[int], list[Routed], int]:
-    """Micro-batches ``[token, layer, slot]`` of every (step, rank) with all layers, without repeats."""
+    """Return the micro-batches ``[token, layer, slot]`` of every (step, rank) with all layers, without repeats."""
     joined: list[tuple[int, int, Passes]] = []
     for step in sorted({step for step, _ in traced}):
         joined += join_stages(path, step, {rank: p for (s, rank), p in traced.items() if s == step}, notes)
@@ -223,7 +223,7 @@ def _documents(
                         f"--sequence-length {length}"
                     )
                 # The router sees [sequence, batch] flattened: row t is position t // batch of sequence t % batch.
-                # Parts of ranks that hold as many positions each lie one behind the other, so this holds for them too.
+                # Parts of ranks with equal numbers of positions follow one another, so this holds for them too.
                 width = len(one) // length
                 pieces += [
                     (f"step {step} {ranks} pass {number} sequence {b}", one[b::width]) for b in range(width)

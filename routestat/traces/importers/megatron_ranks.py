@@ -1,4 +1,4 @@
-"""Which of Megatron-LM's ranks belong together: pipeline stages, and parts of the same sequences."""
+"""Ranks of Megatron-LM joined: pipeline stages, and parts of the same sequences."""
 
 from collections import defaultdict
 from pathlib import Path
@@ -19,7 +19,7 @@ Routed = tuple[int, int, list[NDArray]]
 def join_stages(
     path: Path, step: int, ranks: dict[int, Passes], notes: list[str]
 ) -> list[tuple[int, int, Passes]]:
-    """Ranks of a step with disjoint layers put together: the i-th of every stage, as Megatron numbers ranks."""
+    """Join ranks of a step with disjoint layers: the i-th of every stage, as Megatron numbers ranks."""
     stages: dict[tuple[int, ...], list[int]] = defaultdict(list)
     for rank in sorted(ranks):
         stages[tuple(sorted(ranks[rank]))].append(rank)
@@ -41,7 +41,7 @@ def join_stages(
 
 
 def as_long(stacked: list[Routed]) -> bool:
-    """Whether the ranks of every step have passes of the same numbers of tokens."""
+    """Return whether the ranks of every step have passes of the same numbers of tokens."""
     sizes: dict[int, set[tuple[int, ...]]] = defaultdict(set)
     for step, _, batches in stacked:
         sizes[step].add(tuple(map(len, batches)))
@@ -49,7 +49,7 @@ def as_long(stacked: list[Routed]) -> bool:
 
 
 def ranks_together(path: Path, stacked: list[Routed], options: ImportOptions, notes: list[str]) -> int:
-    """How many neighbouring ranks hold the parts of one sequence: what the caller says, or the length of it; else 1."""
+    """Return how many neighbouring ranks hold parts of one sequence, by option or by its length; else 1."""
     if options.sequence_parallel is not None:
         return options.sequence_parallel
     length, n_ranks = options.sequence_length, len({rank for _, rank, _ in stacked})
@@ -64,7 +64,7 @@ def ranks_together(path: Path, stacked: list[Routed], options: ImportOptions, no
     if len(fit) > 1:
         raise FormatError(
             f"{path}: no rank holds whole sequences of --sequence-length {length}, but {' or '.join(map(str, fit))} "
-            "together do: say how many with --sequence-parallel"
+            "together do: give the number with --sequence-parallel"
         )
     if fit:
         notes.append(
@@ -75,12 +75,12 @@ def ranks_together(path: Path, stacked: list[Routed], options: ImportOptions, no
 
 
 def joined_ranks(path: Path, stacked: list[Routed], together: int) -> list[Routed]:
-    """Parts of the same micro-batch put one after the other, in the order of the ranks.
+    """Join the parts of the same micro-batch in the order of the ranks.
 
     Raises
     ------
     FormatError
-        Naming the step and the ranks that do not go together.
+        Naming the step and the ranks that do not match.
     """
     if together == 1:
         return stacked
@@ -100,7 +100,7 @@ def joined_ranks(path: Path, stacked: list[Routed], together: int) -> list[Route
             if odd is not None:
                 raise FormatError(
                     f"{path}: step {step}: rank {odd} has other numbers of tokens than rank {members[0][0]}: they "
-                    f"hold no parts of the same sequences (--sequence-parallel {together})"
+                    f"do not hold parts of the same sequences (--sequence-parallel {together})"
                 )
             parts = zip(*(batches for _, batches in members), strict=True)
             joined.append((step, members[0][0], [np.concatenate(part) for part in parts]))

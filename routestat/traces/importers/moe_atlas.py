@@ -3,7 +3,7 @@
 An object is one prompt: ``{model_id, num_layers, num_experts, top_k, text, token_ids, activations: [{layer, token_idx,
 expert_idx, gate_weight}, …]}``. A file is one such object, a list of them, ``{"traces": […]}``, or one a line; a folder
 is read whole. One prompt is one document. The activations of a token in a layer come in any order and are put by
-falling `gate_weight`, which is kept. A layer of which a token has no activation is missing there.
+descending `gate_weight`, which is kept. A layer of which a token has no activation is missing there.
 
 Source: moe-atlas/moe-routing-atlas, its export (``export_traces``, ``Trace``) and the file format in its README.
 """
@@ -35,7 +35,7 @@ from routestat.traces.importers.common.source_files import files_of, note_unread
 # Of the sixteen-bit floats that weights are kept in.
 LARGEST_WEIGHT = 65504
 PARTS = ("layer", "token_idx", "expert_idx")
-#: The names of a prompt, those that are not read too.
+#: The names of a prompt, including those that are not read.
 KNOWN = (
     *CLUSTER_FIELDS,
     *(
@@ -93,7 +93,7 @@ def read_moe_atlas(path: Path, options: ImportOptions) -> ImportedTrace:
             if getattr(prompt, name) != getattr(prompts[0], name):
                 raise FormatError(
                     f"{prompt.where}: {name} is {getattr(prompt, name)}, in {prompts[0].where} it is "
-                    f"{getattr(prompts[0], name)}: convert them apart"
+                    f"{getattr(prompts[0], name)}: convert them separately"
                 )
     by_weight = all(prompt.weight is not None for prompt in prompts)
     found = [prompt.document(layers) for prompt in prompts]
@@ -193,7 +193,7 @@ class _Prompt:
         """
         column = np.searchsorted(layers, self.layer)
         weight = np.zeros(len(column)) if self.weight is None else self.weight
-        # Of equal weights the lower id comes first, so that the order of the file says nothing.
+        # Of equal weights the lower id comes first, whatever the order of the file.
         order = np.lexsort((self.expert, -weight, column, self.token))
         cell = (self.token * len(layers) + column)[order]
         starts = np.flatnonzero(np.diff(cell, prepend=-1))

@@ -1,6 +1,6 @@
-"""Packed bytes: raw integers whose shape and type are said beside them.
+"""Packed bytes: raw integers whose shape and type are given separately.
 
-- A file of raw integers, its shape and type given by ``--shape 1000,24,2 --dtype uint8`` or by a JSON file of the
+- A file of raw integers, with shape and type given by ``--shape 1000,24,2 --dtype uint8`` or by a JSON file of the
   same name beside it (``x.bin`` and ``x.json`` or ``x.bin.json``) with `shape` and `dtype`. A folder of such pairs is
   read whole, a document each.
 - JSON objects ``{data, shape, dtype}`` with `data` in base64, by themselves or under one name of a record: one record,
@@ -8,8 +8,8 @@
   `tokens` the token ids.
 
 The shape is [tokens, layers, k]. Bytes are in C order and little-endian, unless the type says otherwise (``>i2``). They
-may be compressed by zlib, gzip or zstd: `compression` says so, or else the bytes do, where they are not as many as the
-shape takes. One array is one document.
+may be compressed by zlib, gzip or zstd, as given by `compression` or recognised where the number of bytes is not that
+of the shape. One array is one document.
 
 Source: the layout of NumPy's ``ndarray.tobytes`` and ``frombuffer``, which is what such files are written with.
 """
@@ -65,7 +65,7 @@ def read_packed(path: Path, options: ImportOptions) -> ImportedTrace:
     Raises
     ------
     FormatError
-        Naming the file and what is wrong; two numbers where bytes and shape do not fit.
+        Naming the file and the error; with both numbers where bytes and shape do not fit.
     """
     failed, misspelt = (
         FailedRecords(path, options.skip_failed),
@@ -103,7 +103,7 @@ def sidecar(file: Path) -> Path | None:
 
 
 def is_description(record: Any) -> bool:
-    """Whether a JSON object says the shape and type of an array, as packed bytes need it."""
+    """Return whether a JSON object gives the shape and type of an array."""
     return (
         isinstance(record, Mapping)
         and isinstance(record.get("shape"), list)
@@ -122,7 +122,7 @@ def flattened(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def describes(file: Path) -> bool:
-    """Whether a small JSON file holds such a description and nothing that is packed."""
+    """Return whether a small JSON file holds such a description and no data."""
     if file.stat().st_size > 1 << 16:
         return False
     try:
@@ -149,7 +149,7 @@ def _data_files(path: Path) -> list[Path]:
 
 
 def _said(file: Path, options: ImportOptions) -> tuple[list[int], str]:
-    """Shape and type of a file: what the caller says, or the file beside it."""
+    """Return the shape and type of a file, from the options or the file beside it."""
     beside = sidecar(file)
     record: dict[str, Any] = {}
     if beside is not None and describes(beside):
@@ -161,14 +161,14 @@ def _said(file: Path, options: ImportOptions) -> tuple[list[int], str]:
     if shape is None or dtype is None:
         lacking = " and ".join(name for name, one in (("--shape", shape), ("--dtype", dtype)) if one is None)
         raise FormatError(
-            f"{file}: raw bytes say neither shape nor type: give {lacking}, such as --shape 1000,24,2 "
+            f"{file}: raw bytes have neither shape nor type: give {lacking}, such as --shape 1000,24,2 "
             f"--dtype uint8, or {file.name}.json with shape and dtype"
         )
     return shape, dtype
 
 
 def _shape(where: str, parts: Any) -> list[int]:
-    """Three whole numbers from 1: [tokens, layers, k]."""
+    """Parse three whole numbers from 1: [tokens, layers, k]."""
     numbers = []
     for part in parts if isinstance(parts, list) else []:
         text = str(part).strip()
@@ -210,7 +210,7 @@ def _unpacked(
     name = dtype.removeprefix("torch.").removeprefix("numpy.") if isinstance(dtype, str) else ""
     expected = prod(shape) * integer_type(f"{where}.dtype", name).itemsize
     if expected > MOST_BYTES:
-        raise FormatError(f"{where}: shape {shape} of {dtype} takes {expected} bytes; is it as it says?")
+        raise FormatError(f"{where}: shape {shape} of {dtype} takes {expected} bytes; is it right?")
     kind = _compression(where, raw, compression, expected)
     if kind != "none":
         raw = _decompressed(where, raw, kind, expected)

@@ -25,7 +25,7 @@ GROUP_ROWS = 1 << 20
 
 
 def documents_path(path: Path) -> Path:
-    """Where the documents of a Parquet trace lie."""
+    """Return the file of the documents of a Parquet trace."""
     return path.with_name(path.stem + ".documents.parquet")
 
 
@@ -49,7 +49,7 @@ def write_parquet(trace: Trace, path: Path, progress: Progress | None = None) ->
 
 
 def is_trace(path: Path) -> bool:
-    """Whether a Parquet file says that it is a trace; one that cannot be read is left to the reader's complaint."""
+    """Return whether a Parquet file is a trace, or cannot be read, which its reader reports."""
     try:
         return KEY in (_open(path).schema_arrow.metadata or {})
     except FormatError:
@@ -137,7 +137,7 @@ class ParquetTrace:
 
 
 def _is_like(got: pa.DataType, wanted: pa.DataType) -> bool:
-    """Whether a cast keeps the meaning: other tools widen numbers and rewrite lists, but 1.5 is no state."""
+    """Return whether a cast keeps the meaning: other tools widen numbers and rewrite lists, but 1.5 is not a state."""
     kinds = pa.types
     if kinds.is_dictionary(wanted):
         inner = got.value_type if kinds.is_dictionary(got) else got

@@ -1,4 +1,4 @@
-"""What a file would be stored as: shape, documents, phases and first rows, in words."""
+"""Preview of a file: how it would be stored, with shape, documents, phases and first rows."""
 
 import shlex
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ FIRST_LAYERS = 4
 
 
 def preview(sources: Sequence[Path], name: str, options: ImportOptions) -> list[str]:
-    """Lines on what the sources would be taken for, and the command that converts them; nothing is changed.
+    """Describe how the sources would be read, with the command that converts them; nothing is changed.
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ def preview(sources: Sequence[Path], name: str, options: ImportOptions) -> list[
     Raises
     ------
     FormatError
-        If they are nothing that can be read, or as their reader does.
+        If they cannot be read, or as their reader does.
     """
     source = sources[0]
     if (source / MANIFEST).exists():
@@ -51,7 +51,7 @@ def preview(sources: Sequence[Path], name: str, options: ImportOptions) -> list[
         found, imported, notes, columns = preview_table(sources, options)
         lines += found
         if options.cluster is not None:
-            # The column is named by --cluster already.
+            # --cluster already names the column.
             columns = ",".join(part for part in columns.split(",") if not part.startswith("cluster="))
         options = replace(options, columns=columns or options.columns)
     else:
@@ -77,7 +77,7 @@ def options_as_text(options: ImportOptions) -> str:
 
 
 def describe(imported: ImportedTrace) -> list[str]:
-    """Lines that say what was read."""
+    """Return lines that describe what was read."""
     n, n_layers, top_k = imported.experts.shape
     layers = [router.layer for router in imported.routers]
     n_documents = len(imported.documents["document"])

@@ -1,4 +1,4 @@
-"""Which format a file is in, told from what is in it; and the reader of each."""
+"""The formats of other tools' files, and the reader of each."""
 
 from collections.abc import Callable
 from dataclasses import fields
@@ -23,15 +23,15 @@ from routestat.traces.importers.vllm import read_vllm
 
 
 class Format(NamedTuple):
-    """A format's reader, what it is in words, and which fields of `ImportOptions` it heeds."""
+    """The reader of a format, its name in words, and the fields of `ImportOptions` that it uses."""
 
     read: Callable[[Path, ImportOptions], ImportedTrace]
     words: str
-    heeds: tuple[str, ...]
+    uses: tuple[str, ...]
 
 
 AXIS = ("layers", "n_experts", "drop_dummy_rows")
-# Of formats whose records may say which of them belong together.
+# For formats whose records may give their cluster.
 RECORDS = (*AXIS, "cluster")
 FORMATS = {
     "arrays": Format(read_arrays, "plain arrays", (*RECORDS, "axes")),
@@ -69,14 +69,14 @@ def read_foreign(path: Path, name: str, options: ImportOptions) -> ImportedTrace
     Raises
     ------
     FormatError
-        If something was said that this format has no use for, or as the reader does.
+        If an option is not used by this format, or as the reader does.
     """
     require_used_options(path, name, options)
     return FORMATS[name].read(path, options)
 
 
 def require_used_options(path: Path, name: str, options: ImportOptions) -> None:
-    """Refuse what was said and is of no use for the format called `name`.
+    """Refuse options that the format called `name` does not use.
 
     Raises
     ------
@@ -85,6 +85,6 @@ def require_used_options(path: Path, name: str, options: ImportOptions) -> None:
     """
     chosen = FORMATS[name]
     for field in fields(ImportOptions):
-        if getattr(options, field.name) != field.default and field.name not in chosen.heeds:
+        if getattr(options, field.name) != field.default and field.name not in chosen.uses:
             option = "--" + field.name.replace("_", "-")
-            raise FormatError(f"{path}: {option} says nothing to {chosen.words} ({name}); leave it out")
+            raise FormatError(f"{path}: {option} is not used for {chosen.words} ({name}); leave it out")

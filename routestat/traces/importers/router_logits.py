@@ -1,9 +1,9 @@
-"""Router logits saved as arrays (``output_router_logits`` of transformers): the k largest of each row are the choice.
+"""Router logits saved as arrays (``output_router_logits`` of transformers): the k largest of each row are chosen.
 
 A file is ``.npy``, ``.npz``, ``.safetensors`` or ``.pt`` and holds, as ``router_logits`` or by itself,
 
 - a list of ``[tokens, E]``, one per layer (None marks a dense layer);
-- an array ``[layers, tokens, E]`` or ``[tokens, layers, E]``, told apart by their sizes or by ``--axes``;
+- an array ``[layers, tokens, E]`` or ``[tokens, layers, E]``, distinguished by sizes or by ``--axes``;
 - arrays ``[tokens, E]`` or ``[sequences, tokens, E]`` under names with the layer's number, ``layer_3``,
   ``router_logits_3``, ``model.layers.3.mlp.gate``;
 - a list of such lists, one per forward pass of ``generate``: the first is the prompt, the others are decode.
@@ -13,9 +13,9 @@ leave the padding out; without them all rows of a file are one document. A folde
 names say ``layer`` and a number, or else a file per document.
 
 **The choice.** Rows are compared in the precision they are stored in. Of equal logits the lower id is taken. A softmax
-rises with its argument, so probabilities give the same choice as logits, and it does not matter whether the weights
+is monotonic, so probabilities give the same choice as logits, and it does not matter whether the weights
 were normalised before or after the choice. A correction bias or a limit to groups does matter: there the k largest
-logits are not what the model executed, and nothing in the file would tell.
+logits are not what the model executed, which the file does not show.
 
 Source: huggingface/transformers, ``MoeModelOutputWithPast.router_logits`` (a tuple with one ``[sequences · tokens, E]``
 per layer).
@@ -44,14 +44,14 @@ from routestat.traces.importers.common.torch_files import torch_file
 SUFFIXES = (".npy", ".npz", ".safetensors", ".pt", ".pth")
 BLOCK = 1 << 14
 NOT_EXECUTED = (
-    "the choice is rebuilt from the logits: with a correction bias or a limit to groups the model executes others (in "
+    "the choice is computed from the logits: with a correction bias or a limit to groups the model executes others (in "
     "DeepSeek-V2, V3 and Ernie 4.5 the two agreed on only .07 to .64 of tokens); record the executed ids there"
 )
 
 
 @dataclass
 class _Seen:
-    """Of all rows: how many there were, tied at the k-th place, and had all logits alike."""
+    """Numbers of all rows, of rows tied at the k-th place, and of rows with all logits equal."""
 
     rows: int = 0
     tied: int = 0
@@ -67,7 +67,7 @@ def read_router_logits(path: Path, options: ImportOptions) -> ImportedTrace:
         If k was not given; or naming the file, the array, the layer and the row that is wrong.
     """
     if options.top_k is None:
-        raise FormatError(f"{path}: router logits do not say how many are chosen: give --top-k")
+        raise FormatError(f"{path}: router logits do not give the number of chosen experts: give --top-k")
     notes: list[str] = []
     first, seen, found = None, _Seen(), list[SourceDocument]()
     for where, value in _files(path):
@@ -82,13 +82,13 @@ def read_router_logits(path: Path, options: ImportOptions) -> ImportedTrace:
         found += _documents(logits, options.top_k, seen)
     top_k, (layers, n_experts) = options.top_k, model
     notes.append(
-        f"the {top_k} largest of {n_experts} logits are the choice, heaviest first (a softmax keeps their order); "
+        f"the {top_k} largest of {n_experts} logits are chosen, heaviest first (a softmax keeps their order); "
         f"{seen.tied} of {seen.rows} rows tie at the last place, where the lower id was taken"
     )
     notes.append(NOT_EXECUTED)
     if seen.flat:
         notes.append(
-            f"in {seen.flat} of {seen.rows} rows all logits are alike: no choice is in them; padding?"
+            f"in {seen.flat} of {seen.rows} rows all logits are equal, so that they give no choice; padding?"
         )
     return join_documents(
         path,
@@ -177,12 +177,12 @@ def largest(
             at = int(np.argmin(finite.all(axis=1)))
             wrong = left[at][~finite[at]][0]
             raise FormatError(
-                f"{where}: layer {layer}, row {rows[start + at]}: a logit is {wrong}; routing cannot be told from it"
+                f"{where}: layer {layer}, row {rows[start + at]}: a logit is {wrong}, which gives no routing"
             )
         flat += int((left.min(axis=1) == left.max(axis=1)).sum()) if left.shape[1] > 1 else 0
         here, last = np.arange(len(left)), left[:, 0]
         for slot in range(top_k):
-            # The first of equal values, which is the lower id; then it is out of the running.
+            # The first of equal values, which has the lower id; it is then excluded.
             best = left.argmax(axis=1)
             last = left[here, best]
             chosen[start : start + BLOCK, slot] = best

@@ -1,8 +1,8 @@
 """SGLang's routed experts (``--enable-return-routed-experts``, ``return_routed_experts: true``).
 
 ``meta_info["routed_experts"]`` of ``/generate`` (or ``sgl_ext`` of an OpenAI-style choice) is base64 of raw
-integers in C order, ``[prompt + answer − 1 − start, layers, k]``: int32 unless ``routed_experts_dtype`` says
-otherwise; `start` is ``routed_experts_start_len`` of the request, 0 if it is not in the record. The layers are all
+integers in C order, ``[prompt + answer − 1 − start, layers, k]``: int32 unless ``routed_experts_dtype`` gives
+another; `start` is ``routed_experts_start_len`` of the request, 0 if it is not in the record. The layers are all
 layers of the model, with zeros for dense ones; neither their number nor k is in the response, so k must be given.
 
 JSON is one response, a list of them, or one a line; a folder of ``.json`` or ``.jsonl`` is read whole. One response
@@ -99,7 +99,7 @@ def _from_response(
     choices = record.get("choices")
     said = record.get("id") or inner(where, record, "meta_info").get("id")
     label = str(said or fallback)
-    # Answers to one request share its prompt, whether they come together or a line each. Ids are unique in a file.
+    # Answers to one request share its prompt, on one line or several. Ids are unique in a file.
     request = fallback if said is None else f"{fallback.rsplit(' ', 1)[0]} {said}"
     if holder_of(record) is not None or not isinstance(choices, list) or not choices:
         if _has_routing(where, record, record, failed):
@@ -115,7 +115,7 @@ def _from_response(
 
 def _has_routing(where: str, record: dict[str, Any], choice: dict[str, Any], failed: FailedRecords) -> bool:
     lacks = None if holder_of(choice) is not None else f"no routed_experts in {' or '.join(HOLDERS)}"
-    advice = "did the request say return_routed_experts?"
+    advice = "did the request set return_routed_experts?"
     return failed.keep(where, record, None if choice is record else choice, lacks, advice)
 
 
@@ -144,9 +144,9 @@ def _document(
             f"(prompt {n_prompt} + answer {n_answer} − 1 − start {first})"
         )
     if options.top_k is None:
-        raise FormatError(f"{place}: {ids} ids a token, that is layers × k; say k with --top-k")
+        raise FormatError(f"{place}: {ids} ids per token, that is layers × k; give k with --top-k")
     if ids % options.top_k:
-        raise FormatError(f"{place}: {ids} ids a token are no multiple of --top-k {options.top_k}")
+        raise FormatError(f"{place}: {ids} ids per token are not a multiple of --top-k {options.top_k}")
     experts = from_buffer(place, raw, dtype, (rows, ids // options.top_k, options.top_k))
     tokens = _tokens(where, record, answer, n_prompt, n_answer)
     cluster = cluster_of(where, inner(where, record, "meta_info") | record, options) or request
@@ -156,7 +156,7 @@ def _document(
 def _tokens(
     where: str, record: dict[str, Any], answer: Any, n_prompt: int, n_answer: int
 ) -> np.ndarray | None:
-    """Ids of prompt and answer; −1 for what the response leaves out, None if it says nothing."""
+    """Return the ids of prompt and answer; −1 where the response has none, None if it has none at all."""
     prompt = record.get("input_ids", record.get("prompt_token_ids"))
     if prompt is None and answer is None:
         return None

@@ -5,11 +5,11 @@ A file is ``{records, last_physical_to_logical_map [layers, physical]}``; a reco
 2 decode, 3 mixed, 4 idle; the speculative ones beyond are refused) and ``topk_ids_of_layer [layers, tokens, 8]``
 int32. The 8 is fixed in the recorder: slots beyond k, dense layers and padding are −1. Ids are *physical* (replicas
 of an expert have their own) and are mapped back by the map, which is the last one: if experts were moved while
-recording, earlier passes are mapped wrongly, and nothing in the file would tell. Mode ``stat`` holds
+recording, earlier passes are mapped wrongly, which the file does not show. Mode ``stat`` holds
 counts per expert only and is refused.
 
-The recorder keeps no request ids; `sglang_requests` says how rows are put together. Where several requests expect a
-row the choice is a guess, and the metadata counts them. Tensor-parallel ranks record the same passes: repeats are
+The recorder keeps no request ids; see `sglang_requests` for how rows are joined. Where several requests expect a
+row the assignment is a guess, and the metadata counts them. Tensor-parallel ranks record the same passes: repeats are
 dropped.
 
 Source: sgl-project/sglang, ``eplb/expert_distribution.py`` (``_DetailSinglePassGatherer``, ``_DetailAccumulator``).
@@ -54,7 +54,7 @@ def read_recording(path: Path, options: ImportOptions) -> ImportedTrace:
     Raises
     ------
     FormatError
-        Naming the file, the record and the field; or saying that the mode recorded counts only.
+        Naming the file, the record and the field; or for a mode that recorded counts only.
     """
     passes, maps = [], []
     misspelt, files = MisspeltNames(READ), files_of(path, (".pt",))
@@ -156,8 +156,8 @@ def _passes(file: Path, records: Any, physical_to_logical: NDArray) -> Iterator[
         mode = whole_number(where, {"forward_mode": usual, **record}, "forward_mode")
         if mode > IDLE:
             raise FormatError(
-                f"{where}: forward_mode {mode} is speculative decoding: rows of drafts that were rejected cannot be "
-                "told from the others; record without it"
+                f"{where}: forward_mode {mode} is speculative decoding: rows of rejected drafts cannot be "
+                "distinguished; record without it"
             )
         yield Pass(
             whole_number(where, record, "rank"),
@@ -195,14 +195,14 @@ def _notes(repeats: int, found: Requests, moved: bool) -> list[str]:
         notes.append(f"dropped {repeats} passes that another rank recorded alike")
     if found.n_guessed:
         notes.append(
-            f"the recorder keeps no request ids: {found.n_guessed} stretches of rows fitted several requests and went "
-            "to the first in the order of the batch"
+            f"the recorder keeps no request ids: {found.n_guessed} stretches of rows fitted several requests and were "
+            "assigned to the first in the order of the batch"
         )
     if found.n_untold:
         notes.append(
             f"{found.n_untold} stretches of rows begin where an earlier request stopped: the next chunk of that "
-            "request, or a new one whose beginning came from the prefix cache; the file does not tell, so they are "
-            "documents of their own, in one cluster with that request"
+            "request, or a new one whose prefix came from the cache; the file does not show which, so they are "
+            "separate documents, in one cluster with that request"
         )
     cached = sum(one.rows[0][2] > 0 and not one.label for one in found.requests)
     if cached:

@@ -1,8 +1,8 @@
-"""Which rows of a recording belong to one request: the recorder of SGLang keeps no request ids.
+"""Rows of a recording assigned to requests: the recorder of SGLang keeps no request ids.
 
 In an extend pass every stretch of ``extend_seq_lens`` is one request. A stretch that starts beyond position 0 is
 either the next chunk of a prompt that was cut by the scheduler's budget, or a new request whose first tokens were
-served from the prefix cache. What tells them apart:
+served from the prefix cache. They are distinguished as follows:
 
 - The scheduler cuts the last request of a pass, and begins the next extend pass with what is left of it. A stretch at
   any other place, or after another extend pass, is a new request.
@@ -10,8 +10,8 @@ served from the prefix cache. What tells them apart:
   decoding, but for a single row (a request that was taken back for want of memory comes again with its last token).
 - A pass that was cut is as full as any in the recording, and the request is next seen where the stretch ends.
 
-Where the first two speak for a chunk and the third does not, the two cannot be told apart: they stay two requests,
-with one label for what may belong together.
+Where the first two indicate a chunk and the third does not, the two cannot be distinguished: they stay two requests,
+with one label, as they may be one.
 
 Every row of a decode pass goes to the running request that expects its position, in the order of the batch (the
 scheduler keeps it).
@@ -75,7 +75,7 @@ class Requests:
 
 
 def requests_of(passes: Sequence[Pass]) -> Requests:
-    """Put the rows of the passes together, rank by rank."""
+    """Assign the rows of the passes to requests, rank by rank."""
     ranks = {one.rank: _Rank([p for p in passes if p.rank == one.rank]) for one in passes}
     found: list[Request] = []
     for one in passes:
@@ -96,7 +96,7 @@ class _Rank:
         self.cut = -1
 
     def take_next(self, n_before: int) -> list[Request]:
-        """Take in the next pass; return the requests that begin in it."""
+        """Process the next pass; return the requests that begin in it."""
         self.now += 1
         one, after, new = self.passes[self.now], -1, list[Request]()
         expecting: dict[int, list[int]] = defaultdict(list)
@@ -148,13 +148,13 @@ class _Rank:
         return [], 0
 
     def _was_last(self, request: Request) -> bool:
-        """Whether the request was the last of its pass that was extended; rows that were decoded come behind."""
+        """Return whether the request was the last of its pass that was extended; decoded rows come after."""
         number, stretch = request.place
         one = self.passes[number]
         return all(length == 1 and one.mode == MIXED for length in one.lengths[stretch + 1 :])
 
     def _seen_next(self, request: Request, first: int, last: int) -> tuple[bool, bool]:
-        """Whether a row at `last` comes next, and whether one at `first` comes, that no other request expects.
+        """Return whether a row at `last` comes next, and one at `first`, that no other request expects.
 
         Where others expect `first` too, a row at `last` proves nothing: the request may have gone on in their place.
         """
@@ -170,7 +170,7 @@ class _Rank:
                 )
                 return bool(seen and not (expected == first).any()), bool(goes_on)
             # Requests that were extended in the meantime may expect the positions too. What looks like the next chunk
-            # of the pass before stands for that one: if it is none, a row at `first` shows.
+            # of the previous pass is taken as such: if it is not, a row at `first` follows.
             own = first if one is here else last
             if starts[0] == own:
                 last = own + int(lengths[0])

@@ -226,7 +226,7 @@ def _from_verl(
 def _prompt_width(
     file: Path, held: Mapping[str, Any], experts: NDArray, tokens: NDArray[np.integer] | None
 ) -> int | None:
-    """Columns before the answers, which are the end of every sequence; None where the file does not say."""
+    """Return the number of columns before the answers, which end every sequence; None if unknown."""
     if held.get("responses") is None:
         return None
     answers = integers(f"{file}: responses", held["responses"], 2)
@@ -248,7 +248,7 @@ def _padded(
     width: int | None,
     failed: FailedRecords,
 ) -> SourceDocument | None:
-    """One padded sample: its own columns, without the last token, whose zeros were never filled; None: left out."""
+    """Read one padded sample without its last token, which was never filled; None if left out."""
     mask = beside.get("attention_mask")
     routed: NDArray[np.bool_] = np.asarray(np.any(experts != 0, axis=(1, 2)))
     columns = np.flatnonzero(routed if mask is None else mask)

@@ -1,4 +1,4 @@
-"""Imported rows, or a Parquet trace, into a new store."""
+"""Imported rows, or a Parquet trace, written to a new store."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -19,13 +19,13 @@ from routestat.traces.store import Trace
 from routestat.traces.writer import TraceWriter
 
 ROWS_AT_ONCE = 1 << 17
-# The usual number of groups that tables are kept for.
+# The default number of groups of tables.
 GROUPS = 256
 
 
 @dataclass(frozen=True)
 class Stored:
-    """What was written: tokens, documents, and what was noted of them."""
+    """The result of writing a store: tokens, documents and notes."""
 
     n_tokens: int
     n_documents: int
@@ -35,7 +35,7 @@ class Stored:
 def store_imported(
     imported: ImportedTrace, folder: Path, said: Mapping[str, Any], shard_rows: int, progress: Progress
 ) -> Stored:
-    """Write imported rows as a store; `said` is what the caller says of the trace (fields of `TraceMeta`)."""
+    """Write imported rows as a store; `said` are fields of `TraceMeta` from the caller."""
     return store_parts(
         [_numbered_densely(imported)], folder, said, shard_rows, progress, len(imported.document)
     )
@@ -50,16 +50,16 @@ def store_parts(
     total: int,
     earlier: Sequence[str] = (),
 ) -> Stored:
-    """Write rows that come in parts, each of later documents than the one before, or of the same document's end.
+    """Write rows that come in parts, each of later documents, or later rows of the same document.
 
     Parameters
     ----------
     parts : iterable of Imported
         Of the same routers; at least one.
     total : int
-        Tokens in all, about, for the progress.
+        Approximate number of tokens, for the progress.
     earlier : sequence of str
-        Notes that are no part's own.
+        Notes that belong to no part.
     """
     writer, notes, numbers, n_tokens = None, list(earlier), set(), 0
     with ExitStack() as stack:
@@ -81,9 +81,9 @@ def store_parts(
 
 
 def store_measured(written: Path, folder: Path, shard_rows: int, progress: Progress) -> Stored:
-    """Write a trace again without what is no measurement, found over all of it.
+    """Write a trace again without the dummy rows that are found in the whole trace.
 
-    Of rows that came in parts, each part by itself may hold too little else for them to stand out from.
+    Single parts may hold too few other rows for comparison.
     """
     trace = Trace.open(written, verify=False, dummy_rows="drop")
     given = findings_of(trace)
@@ -112,7 +112,7 @@ def _write(writer: TraceWriter, part: ImportedTrace, rows: slice) -> None:
 
 
 def _numbered_densely(imported: ImportedTrace) -> ImportedTrace:
-    """Documents numbered 0, 1, 2 … where their own numbers would share groups; those are kept beside.
+    """Renumber documents 0, 1, 2 … if their numbers would share groups; the old numbers are kept.
 
     A document's group is its number modulo the number of groups: 0, 256, 512 … would all be one.
     """
@@ -148,7 +148,7 @@ def _companions(imported: ImportedTrace, rows: slice, slot_order: str) -> dict[s
 def store_parquet(
     file: ParquetTrace, folder: Path, said: Mapping[str, Any], shard_rows: int, progress: Progress
 ) -> None:
-    """Write a Parquet trace as a store; what it says of itself stays, unless `said` says otherwise."""
+    """Write a Parquet trace as a store with its metadata, except for those in `said`."""
     given = {key: value for key, value in said.items() if value}
     done = 0
     with (

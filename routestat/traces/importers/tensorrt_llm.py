@@ -5,21 +5,22 @@
 logical ids, as the router chose them, before replicas are picked.
 
 *The unit.* An iteration is one forward pass over a batch: prompt chunks and answer tokens of several requests one after
-the other, and nothing says which row is whose. One iteration of one rank is one document, all its rows are marked
-prefill, and neighbouring rows need not be of one text. The iterations of a rank go on with the same requests, so all
-of them are one cluster; ``--cluster iteration`` says that they are independent (one pass per request, for instance).
+the other, without request ids. One iteration of one rank is one document, all its rows are marked
+prefill, and neighbouring rows need not be of one text. The iterations of a rank continue the same requests, so all
+of them are one cluster; ``--cluster iteration`` makes them independent (one pass per request, for instance).
 
 *Ranks.* Tensor- and expert-parallel ranks hold the same tokens: ranks that agree in nine rows of ten or more (ties may
-fall apart) are one, the first is kept. Attention-data-parallel ranks hold other tokens: a cluster each. Ranks with
-other layers are pipeline stages and are joined layer by layer. A layer without a key in an iteration is missing there.
+be broken differently) are one, the first is kept. Attention-data-parallel ranks hold other tokens: a cluster each.
+Ranks with other layers are pipeline stages and are joined layer by layer. A layer without a key in an iteration is
+missing there.
 
 **Routed experts.** ``CompletionOutput.routed_experts``, int16 ``[prompt + answer − 1, MoE layers, k]``, −1 where the
 engine has none: an array in an ``.npy``, several in an ``.npz`` or ``.safetensors``, or arrays and objects
 ``{routed_experts, prompt_token_ids, token_ids}`` in a ``.pt``. Each is one document. Layers are counted among the MoE
 layers. (Its JSON responses have vLLM's form.)
 
-``rank<r>.safetensors`` without ``_raw`` holds counts per expert; by itself it is refused. Which is which is told from
-the shapes, the rank from the name.
+``rank<r>.safetensors`` without ``_raw`` holds counts per expert; by itself it is refused. The kind is recognised by
+the shapes, the rank by the name.
 
 Sources: NVIDIA/TensorRT-LLM, ``tensorrt_llm/_torch/expert_statistic.py``, ``load_raw_expert_statistic`` in
 ``ep_load_balancer/utils.py``, pull request 18397 and issue 17778 (routed experts).
@@ -64,7 +65,7 @@ def read_tensorrt_llm(path: Path, options: ImportOptions) -> ImportedTrace:
     Raises
     ------
     FormatError
-        Naming the file and the key that is wrong; or saying that the file holds counts only.
+        Naming the file and the key that is wrong; or for a file of counts only.
     """
     files = files_of(path, SUFFIXES)
     statistic = [file for file in files if _is_statistic(file)]
@@ -90,19 +91,19 @@ def read_tensorrt_llm(path: Path, options: ImportOptions) -> ImportedTrace:
 
 
 def is_raw(names: Any) -> bool:
-    """Whether the tensors of a ``.safetensors`` are called ``<iteration>_<layer>``."""
+    """Return whether the tensors of a ``.safetensors`` are named ``<iteration>_<layer>``."""
     return bool(names) and all(KEY.fullmatch(name) for name in names)
 
 
 def _is_statistic(file: Path) -> bool:
-    """Whether a file is one of the expert statistic, raw or counted."""
+    """Return whether a file is one of the expert statistic, raw or counted."""
     return file.suffix == ".safetensors" and (
         RAW.fullmatch(file.name) is not None or is_raw(tensor_shapes(file))
     )
 
 
 def _is_counted(file: Path) -> bool:
-    """Whether a file of the statistic holds a number per expert, or per pair of experts, in place of rows."""
+    """Return whether a file of the statistic holds a number per expert, or per pair of experts, instead of rows."""
     shapes = tensor_shapes(file).values()
     return file.name.startswith("cooccurrence") or (bool(shapes) and all(len(one) == 1 for one in shapes))
 
@@ -130,12 +131,12 @@ def _read_raw(path: Path, files: list[Path], options: ImportOptions) -> Imported
     if options.cluster is None:
         described[LABEL] = [f"rank {number}" for number in described["rank"]]
     notes.append(
-        "a document is one iteration of one rank, a batch of several requests whose rows cannot be told apart: "
+        "a document is one iteration of one rank, a batch of several requests whose rows cannot be distinguished: "
         "neighbouring rows need not be of one text, and all are marked prefill"
     )
     if options.cluster is None:
         notes.append(
-            "the iterations of a rank go on with the same requests and are one cluster; --cluster iteration takes them "
+            "the iterations of a rank continue the same requests and are one cluster; --cluster iteration takes them "
             "as independent"
         )
     return check_imported(
@@ -154,7 +155,7 @@ def _read_raw(path: Path, files: list[Path], options: ImportOptions) -> Imported
 
 
 def _rank(file: Path, number: int, options: ImportOptions) -> Rank:
-    """One rank's tensors by iteration and layer, of the wanted layers."""
+    """Read one rank's tensors by iteration and layer, of the wanted layers."""
     named = RANK.fullmatch(file.name)
     arrays: dict[tuple[int, int], NDArray[np.integer]] = {}
     for name, value in safetensors_file(file).items():
@@ -175,7 +176,7 @@ def _rank(file: Path, number: int, options: ImportOptions) -> Rank:
 
 
 def _meta(folder: Path) -> tuple[int | None, int | None]:
-    """Experts and k, where the folder says them."""
+    """Read the number of experts and k, if the folder gives them."""
     for name in META:
         if (folder / name).is_file():
             for where, record in json_records(folder / name):

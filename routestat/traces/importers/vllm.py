@@ -1,6 +1,6 @@
 """vLLM's routed experts (``--enable-return-routed-experts``), in the four forms they have had.
 
-The form is told from the content, never from a version:
+The form is recognised by the content, never by a version:
 
 1. an array ``[tokens, layers, k]`` in an ``.npy`` (one request), or several in an ``.npz`` (one each);
 2. JSON with nested lists: ``prompt_routed_experts [P, layers, k]`` on the response and ``routed_experts
@@ -68,7 +68,7 @@ READ = (
     "dtype",
     "start",
 )
-# Payloads of the fourth form that leave out the dtype: the bytes per id tell the width.
+# Types of payloads of the fourth form without a dtype, by the bytes per id.
 BY_WIDTH = {1: "uint8", 2: "uint16", 4: "int32"}
 
 
@@ -120,7 +120,7 @@ def _from_response(
 ) -> Iterator[SourceDocument]:
     said = record.get("request_id") or record.get("id")
     label = str(said or fallback)
-    # Answers to one request share its prompt, whether they come together or a line each. Ids are unique in a file.
+    # Answers to one request share its prompt, on one line or several. Ids are unique in a file.
     request = fallback if said is None else f"{fallback.rsplit(' ', 1)[0]} {said}"
     choices = record.get("choices", record.get("outputs"))
     if choices is None or choices == []:
@@ -149,7 +149,7 @@ def _document(
     request: str,
     options: ImportOptions,
 ) -> SourceDocument:
-    """One choice of a response; what it shares with the other choices stands on the response."""
+    """Read one choice of a response; what it shares with other choices is in the response."""
     experts, first = _rows(f"{where}.routed_experts", choice["routed_experts"], options.axes)
     prompt_ids = _either(choice, record, "prompt_token_ids")
     answer_ids = choice.get("token_ids")
@@ -203,7 +203,7 @@ def _stacked(where: str, prompt: NDArray, answer: NDArray) -> NDArray:
 
 
 def _rows(where: str, value: Any, axes: str | None) -> tuple[NDArray[np.integer], int]:
-    """Experts ``[token, layer, slot]`` of one field in any form, and the position of the first."""
+    """Read the experts ``[token, layer, slot]`` of one field in any form, and the position of the first."""
     if not isinstance(value, dict):
         held = npy_bytes(where, unbase64(where, value)) if isinstance(value, str) else value
         return oriented(integers(f"{where} [tokens, layers, k]", held, 3), axes), 0
@@ -224,7 +224,7 @@ def _n_prompt(where: str, record: dict[str, Any], prompt_ids: Any) -> int | None
 
 
 def _n_tokens(record: dict[str, Any], n_prompt: int | None, is_choice: bool) -> int | None:
-    """Tokens of the document from `usage`, whose answer counts all choices together."""
+    """Return the tokens of the document from `usage`, whose answer counts all choices together."""
     usage, alone = record.get("usage"), not is_choice or len(record.get("choices") or ()) == 1
     answered = usage.get("completion_tokens") if isinstance(usage, dict) else None
     return n_prompt + answered if alone and n_prompt is not None and isinstance(answered, int) else None

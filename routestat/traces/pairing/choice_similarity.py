@@ -1,9 +1,9 @@
-"""Documents of two traces that are one text, told by their choices: the same text is routed alike up to a few flips.
+"""Documents of two traces that are one text, by their choices: the same text has equal choices up to a few flips.
 
-Candidates share stretches of choices in one layer. Whether a pair is one text is then judged by all its rows: in how
-many of them both chose alike, against how often they would if the rows of either came in any order. Chance is thus
-taken from the two documents themselves, however narrow their router and whatever they dwell on; rows that repeat the
-one before count for nothing. The evidence of one layer, in bits, must exceed what the best of all pairs could reach by
+Candidates share stretches of choices in one layer. Whether a pair is one text is then decided by all its rows: in how
+many of them both agree, compared with the rows in random order. Chance is thus
+estimated from the two documents themselves, for any router and any preferred choice; rows that repeat the
+one before are not counted. The evidence of one layer, in bits, must exceed what the best of all pairs could reach by
 chance, and every part of the documents must agree, for samples of one prompt agree in a part.
 """
 
@@ -20,13 +20,13 @@ from routestat.traces.pairing.document_matching import Pair
 from routestat.traces.row_hash import hash_rows
 from routestat.traces.store import Trace
 
-# Layers that are looked at.
+# Layers that are compared.
 LAYERS = 8
-#: Rows of a stretch, documents that may have the same one, candidates of one document that are judged.
+#: Rows of a stretch, most documents with the same one, most candidates of one document that are tested.
 STRETCH, MOST_ALIKE, CANDIDATES = 6, 3, 3
 #: Agreement beyond chance that each of the parts of a document must reach.
 LEAST_AGREEMENT, PARTS = 0.25, 4
-# Where no row was flipped, one may have been by chance.
+# Largest agreement assumed if no row was flipped.
 LARGEST_SHARE = 0.98
 MARGIN_BITS = 10.0
 
@@ -36,13 +36,13 @@ def pair_by_choices(
     routers: Sequence[tuple[Router, Router]],
     documents: tuple[Sequence[Document], Sequence[Document]],
 ) -> list[Pair]:
-    """Documents of both that are the same text by their choices, each with one of the other at most.
+    """Pair documents that are the same text by their choices, each with at most one of the other trace.
 
     Parameters
     ----------
     traces : (Trace, Trace)
     routers : sequence of (Router, Router)
-        Which router of the one is which of the other; pairs of other alphabets are passed over.
+        The same routers in both traces; pairs of unequal alphabets are skipped.
     documents : (sequence of Document, sequence of Document)
     """
     same = [
@@ -86,15 +86,15 @@ def pair_by_choices(
 def agreement_if_same_text(
     a: Sketch, b: Sketch, one: int, other: int, shift: int, need: float
 ) -> float | None:
-    """Agreement of two documents beyond chance, if that proves that they are one text, else None.
+    """Return the agreement of two documents beyond chance if it proves that they are one text, else None.
 
     Parameters
     ----------
     a, b : Sketch
     one, other : int
-        Which of their documents.
+        The documents to compare.
     shift : int
-        Rows of the first that the second has not at its beginning; negative: the other way round.
+        Rows of the first that the second lacks at its start; negative: the other way round.
     need : float
         Bits of evidence.
     """
@@ -121,7 +121,7 @@ def agreement_if_same_text(
         bits = max(bits, n * _divergence(same[:, layer].sum() / n, by_chance))
     if bits < need:
         return None
-    # Parts of equally many rows: samples of one prompt agree in the first of them only.
+    # Parts of equal length: samples of one prompt agree in the first of them only.
     parts = np.array_split(np.arange(len(x)), min(PARTS, max(1, len(x) // 8)))
     if not all(_agrees(same[part], fresh[part], chance[part]) for part in parts):
         return None
@@ -132,15 +132,15 @@ def agreement_if_same_text(
 
 
 def _meetings(x: NDArray, y: NDArray) -> float:
-    """How often a row of the one is equal to a row of the other, were they in any order."""
+    """Return the probability that a row of the one equals a row of the other in random order."""
     values, inverse = np.unique(np.concatenate([x, y]), return_inverse=True)
     p, q = (np.bincount(part, minlength=len(values)) for part in (inverse[: len(x)], inverse[len(x) :]))
-    # At least one meeting: what never met by chance is not impossible.
+    # At least one: values that never coincide are not impossible.
     return max(float(p @ q), 1.0) / (len(x) * len(y))
 
 
 def _divergence(share: float, chance: float) -> float:
-    """Kullback–Leibler divergence in bits of a share from a smaller chance; 0 where it is not smaller."""
+    """Compute the Kullback–Leibler divergence in bits of a share from a smaller chance; 0 if not smaller."""
     if share <= chance:
         return 0.0
     rest = (1.0 - share) * np.log2((1.0 - share) / (1.0 - chance)) if share < 1.0 else 0.0
@@ -148,16 +148,16 @@ def _divergence(share: float, chance: float) -> float:
 
 
 def _agrees(same: NDArray[np.bool_], fresh: NDArray[np.bool_], chance: NDArray[np.float64]) -> bool:
-    """Whether a part agrees by `LEAST_AGREEMENT` beyond chance, and by more than chance would vary."""
+    """Return whether a part agrees by `LEAST_AGREEMENT` beyond chance, and by more than chance varies."""
     expected, variance = float(chance[fresh].sum()), float((chance * (1.0 - chance))[fresh].sum())
     room = float(fresh.sum()) - expected
     beyond = float(same.sum()) - expected
-    # Where hardly anything changes there is nothing to agree in.
+    # Where choices hardly change agreement is undefined.
     return room < 1.0 or beyond >= max(LEAST_AGREEMENT * room, 2.0 * variance**0.5)
 
 
 def _departs(same: NDArray[np.bool_], fresh: NDArray[np.bool_], chance: NDArray[np.float64]) -> bool:
-    """Whether rows at the end, or a stretch anywhere, agree as by chance and not as often as all rows do, in one layer.
+    """Return whether the last rows, or a stretch anywhere, agree only as by chance in one layer.
 
     Log-likelihood ratios are summed up row by row. If all rows agree alike, the sum that is largest over all first rows
     of a last stretch exceeds b bits with a probability of at most 2**-b (Ville's inequality); over all stretches of n
@@ -177,7 +177,7 @@ def _departs(same: NDArray[np.bool_], fresh: NDArray[np.bool_], chance: NDArray[
 
 
 def _copies(a: Sketch, b: Sketch) -> list[tuple[int, int, int]]:
-    """Documents of equal kept rows, the first with the first, and so on."""
+    """Pair documents of equal kept rows, the first with the first, and so on."""
     keyed: dict[tuple[int, bytes], deque[int]] = defaultdict(deque)
     for other in range(len(b.document)):
         keyed[int(b.length[other]), b.state[slice(*b.start[other : other + 2])].tobytes()].append(other)
@@ -189,7 +189,7 @@ def _copies(a: Sketch, b: Sketch) -> list[tuple[int, int, int]]:
 
 
 def _candidates(a: Sketch, b: Sketch) -> list[tuple[int, int, int]]:
-    """Pairs of documents, and their shift, that share stretches which few others have; most first."""
+    """Return pairs of documents, with their shift, that share stretches which few others have; most first."""
     (key_a, of_a, place_a), (key_b, of_b, place_b) = _stretches(a), _stretches(b)
     votes: dict[tuple[int, int, int], int] = defaultdict(int)
     first_a, times_a = _runs(key_a)
@@ -208,7 +208,7 @@ def _candidates(a: Sketch, b: Sketch) -> list[tuple[int, int, int]]:
 
 
 def _runs(keys: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Where runs of equal keys begin, of sorted keys, and how long they are."""
+    """Return the first entry and the length of every run of equal keys, of sorted keys."""
     first = (
         np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]]))
         if len(keys)
@@ -218,9 +218,9 @@ def _runs(keys: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.int64
 
 
 def _stretches(one: Sketch) -> tuple[NDArray[np.uint64], NDArray[np.int64], NDArray[np.int64]]:
-    """Keys of all stretches of rows in each layer, sorted, with their document and first place.
+    """Return the keys of all stretches of rows in each layer, sorted, with their document and first place.
 
-    Stretches with a choice that is missing, or that dwell in one or two, are left out.
+    Stretches with a missing choice, or with only one or two different ones, are left out.
     """
     n = len(one.place) - STRETCH + 1
     if n < 1:

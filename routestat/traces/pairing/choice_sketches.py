@@ -1,4 +1,4 @@
-"""The first and the last choices of documents, and some between: enough to see whether two of them are one text."""
+"""The first and last choices of documents, and some between, by which the same text is recognised."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,9 +11,9 @@ from routestat.traces.metadata import Router
 from routestat.traces.row_hash import hash_rows
 from routestat.traces.store import Trace
 
-# Choices that are kept of all documents, about; and rows of one at either end, at least and at most.
+# Approximate number of choices kept of all documents; and least and most rows of one at either end.
 CHOICES, LEAST_ROWS, MOST_ROWS = 1 << 24, 32, 512
-# Rows that are kept together between these, and the least distance from one such stretch to the next.
+# Rows of a stretch between these, and the least distance from one stretch to the next.
 STRETCH, LEAST_BETWEEN = 16, 256
 #: The number of a choice that is missing.
 MISSING = np.uint32(0xFFFFFFFF)
@@ -28,13 +28,13 @@ class Sketch:
     document : int array ``[document]``
         Their numbers, in the order of the rows.
     length : int array ``[document]``
-        All rows of each.
+        Total rows of each.
     start : int array ``[document + 1]``
-        Where the kept rows of each begin.
+        First kept row of each.
     place : int array ``[row]``
-        Which row of its document each is.
+        The place of each row in its document.
     state : uint32 array ``[row, layer]``
-        One number for each choice; `MISSING` where there is none.
+        One number per choice; `MISSING` where there is none.
     """
 
     document: NDArray[np.int32]
@@ -58,7 +58,7 @@ def sketch(
     trace : Trace
     routers : sequence of Router
     lengths : mapping of a document's number to its rows
-        Others are passed over.
+        Others are skipped.
     depth : int
     between : int, optional
     """
@@ -96,7 +96,7 @@ def sketch(
 
 
 def _numbered(column: NDArray) -> NDArray[np.uint32]:
-    """One number for each choice of a router."""
+    """Return one number for each choice of a router."""
     missing = np.iinfo(column.dtype).max
     if column.ndim == 1:
         slots, absent = [column], column == missing
@@ -107,10 +107,10 @@ def _numbered(column: NDArray) -> NDArray[np.uint32]:
 
 
 def depth_for(n_documents: int, n_layers: int) -> int:
-    """Rows to keep at either end of each of so many documents."""
+    """Return the rows to keep at either end of each of so many documents."""
     return int(np.clip(CHOICES // max(1, 2 * n_documents * n_layers), LEAST_ROWS, MOST_ROWS))
 
 
 def between_for(n_rows: int, n_layers: int) -> int:
-    """How many rows from one stretch between to the next, of documents with so many rows in all."""
+    """Return the distance between stretches for documents with so many rows in all."""
     return max(LEAST_BETWEEN, -(-n_rows * n_layers * STRETCH // CHOICES))

@@ -1,7 +1,7 @@
-"""What a document holds, in a few numbers: enough to find the same document in another trace, rows missing or not.
+"""The content of a document as a few numbers, by which it is found in another trace even with missing rows.
 
-The content of a document is a polynomial of its rows' keys, ``sum key[i] * POWER**i``. Rows at either end can be taken
-away from it again, as the keys of the first and the last few rows are kept beside.
+The content of a document is a polynomial of its rows' keys, ``sum key[i] * POWER**i``. Rows at either end can be
+subtracted, as the keys of the first and the last few rows are kept.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -16,19 +16,19 @@ from routestat.traces.batch import Batch
 from routestat.traces.row_hash import hash_rows
 from routestat.traces.store import Trace
 
-#: Rows that may be missing at the beginning (a start token) and at the end (engines do not forward what comes last).
+#: Rows that may be missing at the start (a start token) and at the end (engines do not forward the last tokens).
 HEAD, TAIL = 2, 8
 _POWER = 0x9E3779B97F4A7C15
 _ROWS = 0xD6E8FEB86659FD93
 _INVERSE = pow(_POWER, -1, 1 << 64)
 
-#: Of the rows of a batch: one number each, and which of them are known.
+#: Returns a key of each row of a batch, and which of them are known.
 Keys = Callable[[Batch], tuple[NDArray[np.uint64], NDArray[np.bool_]]]
 
 
 @dataclass(frozen=True)
 class Content:
-    """Rows of one document as numbers; two documents with equal rows have equal contents.
+    """The rows of one document as numbers; documents with equal rows have equal contents.
 
     Attributes
     ----------
@@ -38,7 +38,7 @@ class Content:
     head, tail : tuple of int
         Keys of the first rows and of the last, at most `HEAD` and `TAIL`.
     unknown : int
-        Rows of which nothing is known.
+        Rows without a token id.
     """
 
     rows: int
@@ -49,7 +49,7 @@ class Content:
 
 
 class Contents:
-    """The contents of several documents, to be looked at without their first and last rows.
+    """The contents of several documents, which can be reduced by their first and last rows.
 
     Parameters
     ----------
@@ -82,14 +82,14 @@ class Contents:
             total -= self._head[:, place] * np.uint64(pow(_POWER, place, 1 << 64))
         for place in range(last):
             total -= self._tail[:, -1 - place] * self._last * np.uint64(pow(_INVERSE, place, 1 << 64))
-        # The number of rows goes in, for unequal numbers of zeros are no equal contents.
+        # The number of rows is included, as unequal numbers of zeros are not equal contents.
         left = (self.rows - first - last).astype(np.uint64) * np.uint64(_ROWS)
         return np.asarray(total * np.uint64(pow(_INVERSE, first, 1 << 64)) ^ left)
 
 
 @dataclass(frozen=True)
 class Document:
-    """What tells a document from others; `content` is of its token ids, None where not all of these are known."""
+    """A document of a trace; `content` is of its token ids, None where not all of these are known."""
 
     number: int
     name: str | None
@@ -122,7 +122,7 @@ def contents_of(batches: Iterable[Batch], keys: Keys) -> dict[int, Content]:
     Parameters
     ----------
     batches : iterable of Batch
-        Documents stand together.
+        Documents are contiguous.
     keys : callable(batch) -> keys, known
     """
     found: dict[int, _Reading] = {}
@@ -145,13 +145,13 @@ def contents_of(batches: Iterable[Batch], keys: Keys) -> dict[int, Content]:
 
 
 def token_keys(batch: Batch) -> tuple[NDArray[np.uint64], NDArray[np.bool_]]:
-    """Rows by their token ids."""
+    """Return keys of rows by their token ids."""
     token = batch.columns["token"]
     return hash_rows([token], len(batch)), np.asarray(token >= 0)
 
 
 def documents_of(trace: Trace, progress: Progress | None = None) -> list[Document]:
-    """Every document that has tokens, in the order of the rows; one pass over the token ids."""
+    """Return every document that has tokens, in the order of the rows; one pass over the token ids."""
 
     def batches() -> Iterable[Batch]:
         done = 0
@@ -181,7 +181,7 @@ def documents_of_domain(documents: Sequence[Document], domain: str | None, optio
     Raises
     ------
     RoutestatError
-        If the trace has no such domain; says which it has.
+        If the trace has no such domain; names those it has.
     """
     if domain is None:
         return list(documents)

@@ -1,4 +1,4 @@
-"""Which documents two traces have in common: by what they hold, never by their names alone."""
+"""Documents that two traces have in common, by their token ids or choices, never by names alone."""
 
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -11,11 +11,11 @@ from routestat.errors import RoutestatError
 from routestat.traces.pairing.document_contents import HEAD, TAIL, Content, Contents, Document
 
 WISHES = ("auto", "yes", "no")
-#: What documents are paired by.
+#: The evidence by which documents are paired.
 TOKENS, ROWS, SAME, NAMES, PLACES = "token ids", "choices", "same trace", "names", "places"
-# Of fewer rows a document says nothing once rows are taken from it; and at most this share of them may be taken.
+# Least rows of a document after rows are removed from it, and the largest share of rows that may be removed.
 LEAST_ROWS, MOST_MISSING = 8, 0.2
-# Without its very last row a document says something from so many rows on: what follows a row does not change it.
+# Least rows of a document if only its last row is removed: later rows do not change earlier ones.
 LEAST_BEFORE_LAST = 3
 #: Rows missing at the beginning of A, of B, at the end of A, of B; fewest first, and only one of two at each end.
 MISSING = sorted(
@@ -35,7 +35,7 @@ MISSING = sorted(
 class Pair:
     """A document of A and the same of B, by their numbers.
 
-    `skip_a` and `skip_b` rows at the beginning are in one of the two only; `rows` behind them are in both.
+    `skip_a` and `skip_b` rows at the start are in one of the two only; the `rows` after them are in both.
     """
 
     a: int
@@ -47,26 +47,26 @@ class Pair:
 
 @dataclass(frozen=True)
 class Pairing:
-    """Which documents are in both traces.
+    """The common documents of two traces.
 
     Attributes
     ----------
     paired : bool
-        Whether documents in both are to be compared with themselves.
+        Whether common documents are compared with themselves.
     n_common : int
-        How many there are; without `paired` none were looked for.
+        Their number; without `paired` none were searched for.
     by : str
-        What they were paired by, see `TOKENS` and the others; empty without `paired`.
+        The evidence, see `TOKENS` and the others; empty without `paired`.
     aligned : bool
         Whether their rows are known to be of the same tokens, so that choices compare token by token.
     numbers_a, numbers_b : mapping of the trace's number to the new one
-        Documents in both get the same, the first; all others numbers of their own.
+        Common documents get the same first numbers; all others get different ones.
     common_a, common_b : mapping of the new number to (first row, rows)
-        What the two documents of a pair have in common, if that is not all of both.
+        The common rows of the two documents of a pair, if these are not all rows.
     n_missing : int
-        Pairs of which one has rows that the other has not.
+        Pairs of which one has rows that the other lacks.
     reasons : tuple of str
-        Why the others were not paired, one sentence each.
+        Reasons why others were not paired, one sentence each.
     """
 
     paired: bool
@@ -81,8 +81,8 @@ class Pairing:
     reasons: tuple[str, ...] = ()
 
 
-_UNLIKE = "no document of the other that is left has rows that are alike by more than chance"
-#: Of documents of A and of B, those that are the same by their choices.
+_UNLIKE = "no remaining document of the other agrees with them beyond chance"
+#: Pairs documents of A and B by their choices.
 ByRows = Callable[[Sequence[Document], Sequence[Document]], Sequence[Pair]]
 
 
@@ -93,14 +93,14 @@ def pair_documents(
     same_trace: bool = False,
     by_rows: ByRows | None = None,
 ) -> Pairing:
-    """Find the documents that are in both: by their token ids; where these are unknown, by their choices.
+    """Find common documents by their token ids or, where these are unknown, by their choices.
 
     Parameters
     ----------
     a, b : sequences of Document
     wish : {"auto", "yes", "no"}
-        "yes" goes by name where nothing proves that documents are the same, and by place where there are no names but
-        equal lengths; that is said.
+        "yes" pairs by name where nothing proves that documents are the same, and by place without names but with
+        equal lengths, which is reported.
     same_trace : bool
         Both come from one trace, so that equal numbers are the same document.
     by_rows : callable, optional
@@ -109,7 +109,7 @@ def pair_documents(
     Raises
     ------
     RoutestatError
-        For "yes" where no document is in both, or another word.
+        For "yes" without any common document, or another word.
     """
     if wish not in WISHES:
         raise RoutestatError(f"--paired is {', '.join(WISHES)}, got {wish!r}")
@@ -125,7 +125,7 @@ def pair_documents(
     if by_rows is not None and any(d.content is None for part in left for d in part) and all(left):
         known = {d.number for d in left[1] if d.content is not None}
         told = {d.number for d in left[0] if d.content is not None}
-        # Where both have token ids, these differ, whatever the choices.
+        # Where both have token ids, these differ even if choices agree.
         more = [p for p in by_rows(*left) if not (p.a in told and p.b in known)]
         by = " and ".join(word for word, some in ((TOKENS, found), (ROWS, more)) if some)
         found = [*found, *more]
@@ -143,9 +143,9 @@ def pair_documents(
 
 
 def pair_by_content(a: Mapping[int, Content | None], b: Mapping[int, Content | None]) -> list[Pair]:
-    """Documents of equal rows, and of equal rows but for a few that one of the two has not at an end.
+    """Pair documents of equal rows, up to a few that one of the two lacks at an end.
 
-    Of several equal documents the first goes with the first. What has fewest rows missing is taken first.
+    Of several equal documents the first is paired with the first. Pairs with fewest missing rows come first.
 
     Parameters
     ----------
@@ -157,7 +157,7 @@ def pair_by_content(a: Mapping[int, Content | None], b: Mapping[int, Content | N
     free = [np.ones(len(some), bool) for some in numbers]
     found: list[tuple[int, Pair]] = []
     for head_a, head_b, tail_a, tail_b in MISSING:
-        # What is missing in A are rows to be taken from B.
+        # Rows missing in A are removed from B.
         keys_a, keys_b = first.without(head_b, tail_b), second.without(head_a, tail_a)
         may_a = np.flatnonzero(free[0] & _shortened(first.rows, head_b, tail_b))
         may_b = np.flatnonzero(free[1] & _shortened(second.rows, head_a, tail_a))
@@ -179,7 +179,7 @@ def pair_by_content(a: Mapping[int, Content | None], b: Mapping[int, Content | N
 
 
 def _shortened(rows: NDArray[np.int64], head: int, tail: int) -> NDArray[np.bool_]:
-    """Which documents may be looked at without so many of their rows at the beginning and at the end."""
+    """Return which documents may be compared without this many rows at the start and at the end."""
     gone = head + tail
     if not gone:
         return np.asarray(rows > 0)
@@ -209,7 +209,7 @@ def _left(
 
 
 def _reasons(a: Sequence[Document], b: Sequence[Document], found: Sequence[Pair]) -> tuple[str, ...]:
-    """Why documents of either have no partner."""
+    """Return reasons why documents of either trace are unpaired."""
     left = _left(a, found, lambda p: p.a), _left(b, found, lambda p: p.b)
     reasons = []
     for name, rest, other in zip("AB", left, (b, a), strict=True):
@@ -221,7 +221,7 @@ def _reasons(a: Sequence[Document], b: Sequence[Document], found: Sequence[Pair]
                 reasons.append(f"{copies} of {name} are further copies of documents that were paired")
             if len(told) > copies:
                 why = (
-                    "no document of the other has their token ids (a few rows at an end may be missing)"
+                    "no document of the other has the same token ids (up to a few rows at an end)"
                     if whole
                     else f"the other has no token ids, and {_UNLIKE}"
                 )
@@ -230,7 +230,7 @@ def _reasons(a: Sequence[Document], b: Sequence[Document], found: Sequence[Pair]
             reasons.append(f"{len(rest) - len(told)} of {name} have no token ids, and {_UNLIKE}")
     names = [{d.name for d in part if d.name} for part in left]
     if shared := len(names[0] & names[1]):
-        reasons.append(f"{shared} of them have the same name in both, which proves nothing")
+        reasons.append(f"{shared} of them have the same name in both, which is no proof")
     return tuple(reasons)
 
 
@@ -252,7 +252,7 @@ def number_documents(
         if (rows_a[one.a], rows_b[one.b]) != (one.rows, one.rows):
             n_missing += 1
             common_a[new], common_b[new] = (one.skip_a, one.rows), (one.skip_b, one.rows)
-    # Unpaired traces may use the same numbers: their groups are never put together.
+    # Unpaired traces may use the same numbers: their groups are never combined.
     following = common
     for document in a:
         if document.number not in numbers_a:

@@ -1,4 +1,4 @@
-"""Which layer of one trace is which of the other: by number, or by order where a number is only a place in a file."""
+"""Layers of two traces matched by number, by order, or by the agreement of their choices."""
 
 from collections.abc import Callable, Sequence
 
@@ -9,10 +9,10 @@ from routestat.errors import RoutestatError
 from routestat.traces.metadata import Router, TraceMeta, layers_were_counted
 from routestat.traces.number_ranges import span
 
-#: How layers are matched.
+#: The ways to match layers.
 WAYS = ("auto", "number", "order")
 Matched = list[tuple[Router, Router]]
-#: Agreement beyond chance that tells a layer, and how many times that of any other layer.
+#: Least agreement beyond chance that identifies a layer, and its least ratio to that of any other layer.
 LEAST_AGREEMENT, TIMES_THE_NEXT = 0.25, 2.0
 
 
@@ -23,7 +23,7 @@ def match_layers(
     way: str,
     agreement: Callable[[], NDArray[np.float64] | None],
 ) -> tuple[Matched, list[str]]:
-    """Pairs of routers, and what there is to say of them.
+    """Return pairs of routers, and notes on them.
 
     Parameters
     ----------
@@ -31,28 +31,28 @@ def match_layers(
     wanted : sequence of int, optional
         Layers as A numbers them.
     way : {"auto", "number", "order"}
-        "auto" goes by number where both sources said theirs. Where one did not, the rows of documents that are in both
-        decide; where there are none, the order does if there are as many layers in both.
+        "auto" uses the numbers if both sources gave them. Otherwise the rows of common documents
+        decide, or else the order if both traces have the same number of layers.
     agreement : callable
-        Agreement beyond chance ``[router of A, router of B]`` in documents that are in both; None without any.
+        Agreement beyond chance ``[router of A, router of B]`` in common documents; None without any.
 
     Raises
     ------
     RoutestatError
-        If no wanted layer is in both, or it cannot be told which is which.
+        If no wanted layer is in both, or layers cannot be identified.
     """
     if way not in WAYS:
         raise RoutestatError(f"--match-layers is {', '.join(WAYS)}, got {way!r}")
     counted = [name for name, meta in zip("AB", (a, b), strict=True) if layers_were_counted(meta)]
     whose = " and ".join(counted)
     if way == "number" or (way == "auto" and not counted):
-        # Both say their numbers; where these are not the same, choices may contradict them.
+        # Both have numbers; where these differ, choices may contradict them.
         other = _told(a, b, agreement()) if way == "auto" and a.layers != b.layers else None
         doubt = ""
         if other:
             first, second = (span([pair[side].layer for pair in other]) for side in (0, 1))
-            doubt = f"by their choices in documents that are in both, layers {first} of A are {second} of B"
-        # In order only as many layers can be matched as there are in both.
+            doubt = f"by their choices in common documents, layers {first} of A are {second} of B"
+        # Matching in order needs the same number of layers.
         advice = (
             "--match-layers order" if len(a.routers) == len(b.routers) else "name them with convert --layers"
         )
@@ -74,25 +74,23 @@ def match_layers(
                 f"--match-layers order: A has {len(a.routers)} routers ({span(a.layers)}), B has {len(b.routers)} "
                 f"({span(b.layers)}); name the layers with convert --layers"
             )
-        return _picked(in_order, wanted, [_said(in_order, "in order, as asked for")])
+        return _picked(in_order, wanted, [_said(in_order, "in order, as requested")])
     told = _told(a, b, agreement())
     if told is not None:
-        how = (
-            f"by their choices in documents that are in both, for the source of {whose} does not number them"
-        )
+        how = f"by their choices in common documents, as the source of {whose} does not number them"
         return _picked(told, wanted, [f"{_said(told, how)}{_rest(a, b, told)}"])
     if in_order is None:
         raise RoutestatError(
             f"A has layers {span(a.layers)}, B has {span(b.layers)}, and the numbers of {whose} are only their order "
-            "in a file: which are the same cannot be told. Name them with convert --layers, or take equal numbers with "
-            "--match-layers number"
+            "in a file: the same layers cannot be identified. Name them with convert --layers, or match equal "
+            "numbers with --match-layers number"
         )
-    how = f"in order, for the source of {whose} does not number them; --match-layers number takes equal numbers instead"
+    how = f"in order, as the source of {whose} does not number them; --match-layers number uses equal numbers instead"
     return _picked(in_order, wanted, [_said(in_order, how)])
 
 
 def common_routers(a: TraceMeta, b: TraceMeta, wanted: Sequence[int] | None) -> tuple[Matched, list[str]]:
-    """Routers of the layers that both traces have under the same names, and what there is to say of the rest.
+    """Return the routers that both traces have under the same names, and notes on the others.
 
     Raises
     ------
@@ -119,7 +117,7 @@ def common_routers(a: TraceMeta, b: TraceMeta, wanted: Sequence[int] | None) -> 
 
 
 def agreement_of(a: NDArray, b: NDArray) -> NDArray[np.float64]:
-    """How often choices are the same, beyond chance, `[layer of A, layer of B]`: 0 as by chance, 1 always.
+    """Compute the agreement of choices beyond chance, ``[layer of A, layer of B]``: 0 by chance, 1 always.
 
     Parameters
     ----------
@@ -139,7 +137,7 @@ def agreement_of(a: NDArray, b: NDArray) -> NDArray[np.float64]:
 
 
 def _told(a: TraceMeta, b: TraceMeta, agreement: NDArray[np.float64] | None) -> Matched | None:
-    """Every layer of the shallower trace with the only one of the other that it agrees with, if in order of depth."""
+    """Match every layer of the shallower trace with the one it agrees with, if these are in order of depth."""
     if agreement is None or not agreement.size:
         return None
     turned = len(a.routers) > len(b.routers)

@@ -1,4 +1,4 @@
-"""Two traces laid side by side: which layer is which, which documents are in both, and their common rows."""
+"""Two traces matched: their common layers, their common documents, and the common rows of these."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ from routestat.traces.pairing.layer_matching import Matched, agreement_of, commo
 from routestat.traces.store import Trace
 from routestat.traces.views import RelabelledLayers
 
-# Documents and rows at either end of each that layers are told by.
+# Documents, and rows at either end of each, by which layers are identified.
 DOCUMENTS, ROWS_EACH = 256, 128
 
 
@@ -38,10 +38,10 @@ class Matching:
     traces : (Selected, Selected)
         B under the layers of A.
     routers : sequence of (Router, Router)
-        As each trace calls them itself.
+        As named in each trace.
     pairing : Pairing
     notes : tuple of str
-        What there is to say of layers and documents.
+        Notes on layers and documents.
     """
 
     traces: tuple[SelectedDocuments, SelectedDocuments]
@@ -51,7 +51,7 @@ class Matching:
 
     @property
     def layers_of_b(self) -> Mapping[str, int]:
-        """By the name of A's router, the layer in B; empty where all have the same number."""
+        """The layer in B by the name of A's router; empty if all numbers are equal."""
         found = {x.name: y.layer for x, y in self.routers}
         return found if any(x.layer != y.layer for x, y in self.routers) else {}
 
@@ -68,9 +68,9 @@ def match_traces(
     Parameters
     ----------
     traces : (Trace, Trace)
-        The same object twice where both are one.
+        The same object twice if both are one trace.
     documents : (sequence of Document, sequence of Document)
-        Those that are to be compared.
+        The documents to compare.
     wanted : sequence of int, optional
         Layers as A numbers them.
     way : str
@@ -81,7 +81,7 @@ def match_traces(
     Raises
     ------
     RoutestatError
-        Where layers cannot be matched, or documents were to be paired and none are in both.
+        If layers cannot be matched, or no documents can be paired that must be.
     """
     a, b = traces
     if a is b:
@@ -104,7 +104,7 @@ def match_traces(
 
 
 def _named(b: Trace, routers: Matched) -> list[Router]:
-    """B's routers of the matching, as B now calls them."""
+    """Return B's routers of the matching under their new names."""
     names = {router.name: router for router in b.meta.routers}
     return [names[x.name] for x, _ in routers]
 
@@ -112,7 +112,7 @@ def _named(b: Trace, routers: Matched) -> list[Router]:
 def _agreement(
     traces: tuple[Trace, Trace], documents: tuple[Sequence[Document], Sequence[Document]]
 ) -> NDArray[np.float64] | None:
-    """Agreement of every router of A with every one of B in documents that are in both."""
+    """Compute the agreement of every router of A with every one of B in common documents."""
     a, b = traces
     if len({(router.n_experts, router.top_k) for router in (*a.meta.routers, *b.meta.routers)}) > 1:
         return None
@@ -144,14 +144,14 @@ def _agreement(
         rows[0].append(sketches[0].state[of_a][at_a])
         rows[1].append(sketches[1].state[of_b][at_b])
     x, y = (np.concatenate(part) for part in rows)
-    # What is missing in both is no agreement.
+    # Missing in both is not an agreement.
     return agreement_of(x, np.where(y == MISSING, MISSING - 1, y)) if len(x) else None
 
 
 def _by_shift(
     traces: tuple[Trace, Trace], documents: tuple[Sequence[Document], Sequence[Document]]
 ) -> list[Pair]:
-    """Documents that are alike if the layers of the one are consecutive layers of the other; of the best such place."""
+    """Pair documents whose layers in one trace are consecutive layers of the other, at the best offset."""
     if all(one.content is not None for some in documents for one in some):
         return []
     a, b = (trace.meta.routers for trace in traces)
@@ -171,12 +171,12 @@ def _of_documents(
     sizes = [len(some) for some in documents]
     rest = [size - pairing.n_common for size in sizes]
     if pairing.by == SAME and not any(rest):
-        return ["A and B are the same documents of the same trace: nothing can differ"]
+        return ["A and B are the same documents of the same trace and cannot differ"]
     if wish == "no" or (pairing.by == "" and not pairing.reasons):
         return []
     notes = []
     if pairing.n_common:
-        alone = f"; {rest[0]} of A and {rest[1]} of B stand alone" if any(rest) else ""
+        alone = f"; {rest[0]} of A and {rest[1]} of B are unpaired" if any(rest) else ""
         notes.append(
             f"paired: {pairing.n_common} documents are in both, by {pairing.by}, and are compared with themselves"
             f"{alone}"
@@ -188,13 +188,13 @@ def _of_documents(
         )
     if ROWS in pairing.by:
         notes.append(
-            "documents without token ids were paired by their choices: any that agree little would be missing, so "
-            "flips may be more than is shown"
+            "documents without token ids were paired by their choices: documents with low agreement are not found, so "
+            "the share of flips may be underestimated"
         )
     if pairing.by in (NAMES, PLACES):
         notes.append(
-            f"documents were paired by {pairing.by} because of --paired yes: without equal token ids or rows these "
-            "prove nothing, and if the texts differ the comparison is wrong; choices are not compared token by token"
+            f"documents were paired by {pairing.by} because of --paired yes: without equal token ids or rows this "
+            "proves nothing, and if the texts differ the comparison is wrong; choices are not compared token by token"
         )
     if pairing.reasons:
         notes.append(f"not paired: {'; '.join(pairing.reasons)}")

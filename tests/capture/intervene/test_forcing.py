@@ -1,23 +1,25 @@
-"""Forcing a router: the experts execute it, the weights are what they are said to be, and nothing else moves."""
+"""Forcing a router: its experts execute the choice with the stated weights, and nothing else changes."""
 
 import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="capture needs torch")
 pytest.importorskip("transformers", minversion="5.0", reason="capture needs transformers 5")
-
 from capture.hooks import Recorder
 from capture.intervene.forcing import SCORES, Intervention, WeightRule, fit_weight_rule
-from capture.intervene.treatment import Treatment, parse_treatments
-from capture.positions import lay_out
 from capture.routers import discover
 from routestat.errors import RoutestatError
-from routestat.traces.metadata import Router
 from tests.capture.families import build
 
 TOKENS = torch.randint(3, 64, (3, 11), generator=torch.Generator().manual_seed(5))
+
+
 WORDS = torch.randint(3, 500, (2, 20), generator=torch.Generator().manual_seed(6))
+
+
 LAYER = 5
+
+
 # What each family's router does with its scores, read in its sources; the rest cannot be forced, or not renormalised.
 RULES = {
     "mixtral": WeightRule("softmax", True),
@@ -163,14 +165,14 @@ def test_a_router_with_weights_of_its_own_kind_is_refused_but_for_other_variants
 
 
 @pytest.mark.parametrize("family", ["dbrx", "llama4_text"])
-def test_families_whose_experts_look_elsewhere_are_refused(family):
+def test_families_whose_experts_do_not_take_the_routers_output_are_refused(family):
     model = build(family)
     site = discover(model)[0]
     with pytest.raises(RoutestatError, match=rf"{site.module} .*cannot be forced, because its experts"):
         Intervention(model, site)
 
 
-def test_a_block_that_ignores_its_router_is_found_out():
+def test_a_block_that_ignores_its_router_is_refused():
     model = build("mixtral")
     site = discover(model)[1]
 
@@ -185,7 +187,7 @@ def test_a_block_that_ignores_its_router_is_found_out():
         Intervention(model, site)
 
 
-def test_hooks_go_whatever_happens_and_a_silent_router_is_an_error():
+def test_hooks_are_removed_whatever_happens_and_a_router_that_is_not_called_is_an_error():
     model = build("mixtral")
     site = discover(model)[1]
     before = n_hooks(model)
@@ -230,42 +232,3 @@ def test_the_rule_is_found_in_low_precision(dtype):
         experts = logits.topk(2).indices
         assert fit_weight_rule(logits, rule.weights(logits, experts).to(dtype), experts, 2.5) == rule
     assert fit_weight_rule(logits, torch.rand(32, 2).to(dtype), logits.topk(2).indices) is None
-
-
-ROUTER = Router(5, 8, 2)
-
-
-def test_padding_and_start_tokens_keep_what_they_chose():
-    mask = [[1, 1, 1, 0], [1, 1, 1, 1]]
-    layout = lay_out([3, 4], np.zeros((2, 4)), mask, first=[10, 0], skip=[1, 0])
-    (treatment,) = parse_treatments(["12"], ROUTER, 0)
-    pair, none = [1, 7], [-1, -1]
-    assert treatment.subsets(layout).tolist() == [none, pair, pair, none, pair, pair, pair, pair]
-    assert parse_treatments(["natural"], ROUTER, 0)[0].subsets(layout) is None
-
-
-def test_random_subsets_are_uniform_and_belong_to_the_token_not_to_the_batch():
-    treatment = Treatment(ROUTER, kind="random", seed=1)
-    whole = treatment.subsets(lay_out([7], np.zeros((1, 30_000))))
-    states = ROUTER.alphabet.rank(whole)
-    expected = 30_000 / 28
-    # 27 degrees of freedom: beyond 55.5 once in a thousand.
-    assert ((np.bincount(states, minlength=28) - expected) ** 2 / expected).sum() < 55.5
-    part = treatment.subsets(lay_out([7], np.zeros((1, 50)), first=[1000]))
-    np.testing.assert_array_equal(part, whole[1000:1050])
-    both = treatment.subsets(lay_out([6, 7], np.zeros((2, 20)), [[1] * 20, [1] * 9 + [0] * 11]))
-    np.testing.assert_array_equal(both[20:29], whole[:9])
-    assert not np.array_equal(both[:9], whole[:9])
-    other = Treatment(ROUTER, kind="random", seed=2).subsets(lay_out([7], np.zeros((1, 50))))
-    assert not np.array_equal(other, whole[:50])
-
-
-def test_what_is_forced_is_named_by_state_or_experts_each_once():
-    found = parse_treatments(["12", "7+1", "1,7", "random", "natural", "random"], ROUTER, 4)
-    assert [(t.name, t.experts) for t in found] == [("12", (1, 7)), ("random", ()), ("natural", ())]
-    assert found[1].record == {"do": "random", "state": None, "experts": [], "seed": 4}
-    (wide,) = parse_treatments(["+".join(map(str, range(10)))], Router(0, 512, 10), 0)
-    assert wide.name == "0+1+2+3+4+5+6+7+8+9"
-    assert wide.state is None
-    (single,) = parse_treatments(["3"], Router(0, 16, 1), 0)
-    assert single.experts == (3,)

@@ -201,7 +201,7 @@ def test_the_bias_of_every_pair_against_loops_over_tokens() -> None:
 def test_wide_tables_are_scored_in_parts_without_a_difference(monkeypatch: pytest.MonkeyPatch) -> None:
     tables = np.random.default_rng(1).poisson(1.0, (6, 9, 8))
     whole = independence(tables)
-    monkeypatch.setattr("routestat.inference.base.score_test.CELLS_AT_ONCE", 100)
+    monkeypatch.setattr("routestat.inference.base.chunks.CELLS", 100)
     same(independence(tables), whole, FIGURES + CLUSTERED)
 
 

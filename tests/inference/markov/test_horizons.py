@@ -14,7 +14,7 @@ from routestat.inference.base.jackknife import jackknife_each, jackknife_sum
 from routestat.inference.base.score_test import score_test
 from routestat.inference.information.mutual_information import mutual_information_interval
 from routestat.inference.markov import horizons as markov_horizons
-from routestat.inference.markov.horizons import bundles_of, horizons
+from routestat.inference.markov.horizons import horizons, merge_groups
 from routestat.inference.markov.implied_steps import followed_by, implied_scores, one_step
 from routestat.traces import synthetic
 from tests.oracle import horizons_oracle as oracle
@@ -305,7 +305,7 @@ def test_wide_tables_have_their_groups_bundled(monkeypatch):
     assert found.p_clustered[0, 1] == pytest.approx(expected.p_clustered[0, 1], rel=1e-9)
     assert found.discrepancy_bits.low[0, 1] == pytest.approx(expected.discrepancy_bits.low[0, 1], abs=1e-12)
     monkeypatch.setattr(markov_horizons, "CELLS", 1)
-    assert len(bundles_of(neighbours(table, 3)).starts) == markov_horizons.LEAST
+    assert len(merge_groups(neighbours(table, 3)).starts) == markov_horizons.LEAST
 
 
 def test_a_function_is_asked_once_in_order_and_progress_is_told(small):

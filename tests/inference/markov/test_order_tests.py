@@ -12,7 +12,6 @@ from routestat.errors import RoutestatError
 from routestat.inference.association.independence import independence
 from routestat.inference.association.stratified import stratified_independence
 from routestat.inference.information.mutual_information import conditional_mutual_information
-from routestat.inference.markov import order_tests as order
 from routestat.inference.markov.order_score_test import clustered_order
 from routestat.inference.markov.order_tests import order_tests
 from routestat.traces import synthetic
@@ -109,7 +108,7 @@ def test_redrawn_tables_have_the_exact_law(seed):
 def test_blocks_of_redrawn_tables_are_the_same_draws(cube, monkeypatch):
     strata = oracle.strata_of(cube)
     whole = order_tests(strata, 9, rng(), resamples=50)
-    monkeypatch.setattr(order, "CELLS_AT_ONCE", 40)
+    monkeypatch.setattr("routestat.inference.base.chunks.CELLS", 40)
     assert order_tests(strata, 9, rng(), resamples=50) == whole
     assert clustered_order(strata).p_clustered == pytest.approx(_clustered_p(cube), rel=1e-7)
 

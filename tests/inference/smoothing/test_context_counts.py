@@ -44,7 +44,7 @@ def entries_of(rows: TokenRows, names: tuple[str, ...]) -> Counter:
 
 def test_a_level_by_hand() -> None:
     # Rows (a, target, group): (1, 0, 2), (1, 0, 0), (?, 1, 0), (0, 1, 2), (1, 0, 2). Entries in order of context,
-    # target, group: (0, 1, 2) once, (1, 0, 0) once, (1, 0, 2) twice. Two cells, two contexts, three bunches.
+    # target, group: (0, 1, 2) once, (1, 0, 0) once, (1, 0, 2) twice. Two cells, two contexts, three parts.
     rows = TokenRows(
         np.array([0, 0, 1, 1, 0]), 2, np.array([2, 0, 0, 2, 2]), {"a": np.array([1, 1, -1, 0, 1])}
     )
@@ -55,8 +55,8 @@ def test_a_level_by_hand() -> None:
     np.testing.assert_array_equal(level.cell, [0, 1, 1])
     np.testing.assert_array_equal(level.group, [2, 0, 2])
     np.testing.assert_array_equal(level.context, [0, 1])
-    np.testing.assert_array_equal(level.bunch, [0, 1, 2])
-    np.testing.assert_array_equal(level.bunch_context, [0, 1, 1])
+    np.testing.assert_array_equal(level.part, [0, 1, 2])
+    np.testing.assert_array_equal(level.part_context, [0, 1, 1])
     np.testing.assert_array_equal(level.cells(level.count), [1, 3])
     np.testing.assert_array_equal(level.contexts([10, 20]), [10, 20])
     own, whole = level.held_back(level.count, later=True)
@@ -78,12 +78,12 @@ def test_counts_are_those_of_a_dictionary(names: tuple[str, ...], seed: int) -> 
     assert [int(level.entry_of[row]) for row in level.row_of] == list(range(len(order)))
     cells = sorted({(context, target) for context, target, _ in order})
     contexts = sorted({context for context, _ in cells})
-    bunches = sorted({(context, group) for context, _, group in order})
+    parts = sorted({(context, group) for context, _, group in order})
     assert (level.n_cells, level.n_contexts) == (len(cells), len(contexts))
     np.testing.assert_array_equal(level.cell, [cells.index((c, z)) for c, z, _ in order])
     np.testing.assert_array_equal(level.context, [contexts.index(c) for c, _ in cells])
-    np.testing.assert_array_equal(level.bunch, [bunches.index((c, g)) for c, _, g in order])
-    np.testing.assert_array_equal(level.bunch_context, [contexts.index(c) for c, _ in bunches])
+    np.testing.assert_array_equal(level.part, [parts.index((c, g)) for c, _, g in order])
+    np.testing.assert_array_equal(level.part_context, [contexts.index(c) for c, _ in parts])
 
 
 @pytest.mark.parametrize("names", NAMES)
@@ -124,7 +124,7 @@ def test_what_is_held_back_is_a_loop_over_groups(names: tuple[str, ...], later: 
             if c == context and hidden(g, mine)
         ]
         assert own[i] == pytest.approx(sum(value for z, value in same_context if z == target), rel=1e-12)
-        assert whole[level.bunch[i]] == pytest.approx(sum(value for _, value in same_context), rel=1e-12)
+        assert whole[level.part[i]] == pytest.approx(sum(value for _, value in same_context), rel=1e-12)
 
 
 @pytest.mark.parametrize("names", NAMES)
@@ -138,7 +138,7 @@ def test_targets_lost_are_a_loop_over_groups(names: tuple[str, ...], later: bool
     for i, (context, _, mine) in enumerate(order):
         seen = {z for c, z, _ in order if c == context}
         left = {z for c, z, g in order if c == context and (g < mine if later else g != mine)}
-        assert lost[level.bunch[i]] == len(seen) - len(left)
+        assert lost[level.part[i]] == len(seen) - len(left)
 
 
 def test_sums_do_not_leak_from_one_run_into_the_next() -> None:
@@ -156,7 +156,7 @@ def test_shuffled_rows_make_the_same_level(names: tuple[str, ...]) -> None:
         rows.target[order], rows.n_targets, rows.group[order], {n: c[order] for n, c in rows.columns.items()}
     )
     one, other = ContextCounts(rows, names), ContextCounts(shuffled, names)
-    for name in ("count", "group", "cell", "context", "bunch", "bunch_context"):
+    for name in ("count", "group", "cell", "context", "part", "part_context"):
         np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
     np.testing.assert_array_equal(other.entry_of, one.entry_of[order])
 

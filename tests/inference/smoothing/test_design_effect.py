@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 
 from routestat import RoutestatError
-from routestat.inference.smoothing import design_effect as overdispersion
 from routestat.inference.smoothing.design_effect import transition_design_effect
 
 
@@ -35,7 +34,7 @@ def test_it_is_the_definition_in_blocks_or_whole(monkeypatch):
     wanted = by_definition(tables)
     assert wanted > 3
     assert transition_design_effect(tables) == pytest.approx(wanted)
-    monkeypatch.setattr(overdispersion, "CELLS_AT_ONCE", 30)
+    monkeypatch.setattr("routestat.inference.base.chunks.CELLS", 30)
     assert transition_design_effect(tables) == pytest.approx(wanted)
 
 

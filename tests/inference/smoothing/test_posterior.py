@@ -198,6 +198,14 @@ def test_intervals_cover_probabilities_drawn_from_the_prior() -> None:
     assert np.abs(coverage - 0.8).max() < 4 * math.sqrt(0.8 * 0.2 / rows)
 
 
+@pytest.mark.parametrize("rows", [[[4, 1, 0]], [[0, 0, 0], [4, 1, 0]]])
+def test_empirical_bayes_of_a_single_row_is_perks_and_no_other_rule_changes(rows) -> None:
+    np.testing.assert_array_equal(resolve_alpha(rows, "empirical-bayes"), np.full(3, 1 / 3))
+    np.testing.assert_array_equal(resolve_alpha(rows, "jeffreys"), np.full(3, 0.5))
+    np.testing.assert_array_equal(resolve_alpha(rows, 2.0), np.full(3, 2.0))
+    np.testing.assert_array_equal(resolve_alpha(rows, "hierarchical"), hierarchical_alpha(np.array(rows)))
+
+
 def test_named_priors() -> None:
     assert resolve_alpha(ROWS, "jeffreys").tolist() == [0.5] * 3
     assert resolve_alpha(ROWS, "perks").tolist() == [1 / 3] * 3

@@ -14,6 +14,7 @@ from routestat.inference.two_sample.intervention import (
     target_difference,
     target_distribution,
 )
+from tests.oracle.comparison_oracle import without_bias
 
 # Two kinds of documents, three of each, sources 0 and 1, targets 0 and 1. Everything was forced to source 0:
 # document A has 4 tokens, 3 of them to target 0; document B has 6, 3 of them to target 0.
@@ -37,12 +38,15 @@ def test_by_hand():
     reach = stats.t.ppf(0.975, 5) * error
     np.testing.assert_allclose(found.beyond_observed.low, [0.1 - reach, -0.1 - reach])
     np.testing.assert_allclose(found.beyond_observed.high, [0.1 + reach, -0.1 + reach])
-    # Jackknife: 6 JS(.6, .5) minus 5 times the mean of those without one A and without one B.
+    # Jackknife: JS(.6, .5), and those without one A and without one B, whose shares are the means of 4/30 and 2/18
+    # and of 6/30 and 4/18.
     whole, parts = (
         jensen_shannon([6, 4], [3, 3]),
         [jensen_shannon([15, 11], [7, 9]), jensen_shannon([15, 9], [8, 6])],
     )
-    assert found.beyond_observed.js_bits.value == pytest.approx(6 * whole - 5 * np.mean(parts))
+    share = np.array([(4 / 30 + 2 / 18) / 2, (6 / 30 + 4 / 18) / 2] * 3)
+    value = without_bias(whole, parts * 3, share)
+    assert found.beyond_observed.js_bits.value == pytest.approx(value)
     assert not found.observed.reason
 
 
@@ -105,7 +109,7 @@ def test_one_document_has_values_but_no_interval():
     np.testing.assert_allclose(found.beyond_observed.value, [-0.25, 0.25])
     assert np.isnan(found.beyond_observed.low).all()
     assert np.isnan(found.do.low).all()
-    assert "1 independent unit: no test or interval" in found.beyond_observed.reason
+    assert "1 independent unit in one of the two: no test or interval" in found.beyond_observed.reason
     assert found.beyond_observed.js_bits.value == pytest.approx(jensen_shannon([3, 1], [2, 0]))
 
 

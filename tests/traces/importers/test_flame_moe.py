@@ -119,4 +119,4 @@ def test_options_that_contradict_or_never_occur(capsys, tmp_path, experts):
         capsys, folder, tmp_path, "--end-of-document", 77
     )
     assert "--layers 9 not in it; it holds 2-3" in refused(capsys, folder, tmp_path, "--layers", 9)
-    assert "--stride says nothing to FLAME-MoE-Traces" in refused(capsys, folder, tmp_path, "--stride", 64)
+    assert "--stride is not used for FLAME-MoE-Traces" in refused(capsys, folder, tmp_path, "--stride", 64)

@@ -54,7 +54,7 @@ def test_whole_argsort_rows_are_not_taken_for_choices(capsys, tmp_path, sorted_e
     )
     assert "--stride needs --top-k" in refused(capsys, folder, tmp_path, "--stride", 16)
     folder = dump(tmp_path, np.where(sorted_experts == 3, 4, sorted_experts))
-    assert "are no argsort" in refused(capsys, folder, tmp_path, "--stride", 16, "--top-k", 2)
+    assert "are not an argsort" in refused(capsys, folder, tmp_path, "--stride", 16, "--top-k", 2)
 
 
 @pytest.mark.parametrize("top_k", [2, 3])
@@ -90,7 +90,7 @@ def test_a_pruned_last_layer_is_named_and_can_be_left_out(capsys, tmp_path, sort
 def test_what_is_wrong_with_a_dump_is_named(capsys, tmp_path, sorted_experts):
     experts = sorted_experts[..., :2].copy()
     folder = dump(tmp_path, experts, ".bin")
-    assert "say how many make a row with --top-k" in refused(capsys, folder, tmp_path)
+    assert "give the number per row with --top-k" in refused(capsys, folder, tmp_path)
     assert "48 integers are no multiple of the row of 5" in refused(capsys, folder, tmp_path, "--top-k", 5)
     (folder / "ffn_moe_topk-2.bin").write_bytes(b"123")
     assert "ffn_moe_topk-2.bin: 3 bytes are no whole number" in refused(
@@ -191,7 +191,7 @@ def test_sequences_decoded_side_by_side_are_not_cut():
 def test_what_is_wrong_with_a_csv_is_named(capsys, tmp_path, sorted_experts):
     experts = sorted_experts[:4, :, :2]
     path = trace_csv(tmp_path / "x.csv", [{1: experts[:, 0], 2: experts[:, 1]}])
-    assert "how many a token has with --top-k" in refused(capsys, path, tmp_path)
+    assert "give the number per token with --top-k" in refused(capsys, path, tmp_path)
     assert "line 2: 8 lines of layer 1 are no multiple of --top-k 3" in refused(
         capsys, path, tmp_path, "--top-k", 3
     )

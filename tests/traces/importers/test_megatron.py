@@ -207,6 +207,6 @@ def test_ranks_that_hold_no_parts_of_the_same_sequences_are_named(capsys, tmp_pa
     texts = [chosen(rng, 24, 2, 8, 2) for _ in range(2)]
     folder = ranks_of(tmp_path / "e", texts, 4, 2)
     (tmp_path / "f").mkdir()
-    assert "2 or 4 together do: say how many with --sequence-parallel" in refused(
+    assert "2 or 4 together do: give the number with --sequence-parallel" in refused(
         capsys, folder, tmp_path / "f", "--sequence-length", 24
     )

@@ -105,7 +105,7 @@ def test_json_objects(capsys, tmp_path, experts):
         ("-1,3,2", "uint8", "wanted three whole numbers from 1, [tokens, layers, k], got ['-1', '3', '2']"),
         ("12,6", "uint8", "wanted [tokens, layers, k], got ['12', '6']"),
         ("12,3,x", "uint8", "--shape: wanted three whole numbers"),
-        ("99999999999,99999,9", "uint8", "is it as it says?"),
+        ("99999999999,99999,9", "uint8", "is it right?"),
         ("12,3,2", "float32", "wanted an integer type, got float32"),
         ("12,3,2", "no", "no such type: 'no'"),
         (None, "uint8", "give --shape, such as --shape 1000,24,2 --dtype uint8"),
@@ -151,7 +151,7 @@ def test_what_unpacks_to_more_than_it_says_is_not_unpacked(capsys, tmp_path, pac
 
 def test_options_of_packed_bytes_say_nothing_to_others(capsys, tmp_path, experts):
     np.save(tmp_path / "x.npy", experts)
-    assert "--shape says nothing to vLLM's" in refused(
+    assert "--shape is not used for vLLM's" in refused(
         capsys, tmp_path / "x.npy", tmp_path, "--shape", "1,2,3", "--format", "vllm"
     )
 
@@ -160,7 +160,7 @@ def test_swapped_axes_are_asked_about(capsys, tmp_path):
     experts = chosen(np.random.default_rng(3), 40, 3, 8, 2).astype(np.uint8)
     path = write(tmp_path, experts.transpose(1, 0, 2).tobytes())
     options = ("--shape", "3,40,2", "--dtype", "uint8", "--n-experts", 8)
-    assert "more layers (40) than tokens (3); say which it is" in refused(capsys, path, tmp_path, *options)
+    assert "more layers (40) than tokens (3); give the order" in refused(capsys, path, tmp_path, *options)
     _, got, _ = stored(capsys, path, tmp_path, *options, "--axes", "layers,tokens,k")
     assert np.array_equal(subsets(got.experts), subsets(experts))
 

@@ -29,11 +29,11 @@ def test_zero_rows_at_the_start_are_counted_and_can_be_dropped(capsys, tmp_path,
     path = requests(tmp_path, np.concatenate([np.zeros((3, 3, 2), np.int32), experts]), experts)
     line = refused(capsys, path, tmp_path)
     assert (
-        "[0, 0] in every layer repeats an expert: one of 3 dummy rows of 1 documents, nothing but zeros; drop them "
+        "[0, 0] in every layer repeats an expert: one of 3 dummy rows of 1 documents, only zeros; drop them "
         "with --drop-dummy-rows" in line
     )
     _, got, err = stored(capsys, path, tmp_path, "--drop-dummy-rows", "--n-experts", 8)
-    assert "one of 3 dummy rows of 1 documents, nothing but zeros: taken as missing" in err
+    assert "one of 3 dummy rows of 1 documents, only zeros: taken as missing" in err
     assert np.array_equal(subsets(got.experts), subsets(np.concatenate([experts, experts])))
     assert got.position.tolist() == [*range(3, 15), *range(12)]
 
@@ -75,12 +75,12 @@ def test_the_number_of_experts_is_assumed_and_said(capsys, tmp_path, experts):
 
 def test_options_without_a_use_are_refused(capsys, tmp_path, experts):
     path = requests(tmp_path, experts)
-    assert "--top-k says nothing to vLLM's routed experts (vllm)" in refused(
+    assert "--top-k is not used for vLLM's routed experts (vllm)" in refused(
         capsys, path, tmp_path, "--top-k", 2
     )
     assert "--format is auto, parquet, arrays" in refused(capsys, path, tmp_path, "--format", "tgi")
     np.savez(tmp_path / "y.npz", experts=experts)
-    assert "--stride says nothing to plain arrays" in refused(
+    assert "--stride is not used for plain arrays" in refused(
         capsys, tmp_path / "y.npz", tmp_path, "--stride", "2"
     )
 
@@ -90,11 +90,11 @@ def test_what_is_of_no_known_format_says_which_there_are(capsys, tmp_path):
     line = refused(capsys, tmp_path / "x.bin", tmp_path)
     assert "name it with --format arrays, vllm, sglang, megatron, flame-moe, llama-cpp, slime" in line
     (tmp_path / "x.json").write_text('{"hello": 1}')
-    assert "in no format that is known" in refused(capsys, tmp_path / "x.json", tmp_path)
+    assert "the content is of no known format" in refused(capsys, tmp_path / "x.json", tmp_path)
     (tmp_path / "x.json").write_text('{"choices": [')
-    assert "begins like JSON but is none; was it cut off?" in refused(capsys, tmp_path / "x.json", tmp_path)
+    assert "begins like JSON but is not; was it cut off?" in refused(capsys, tmp_path / "x.json", tmp_path)
     (tmp_path / "folder").mkdir()
-    assert "in no format that is known" in refused(capsys, tmp_path / "folder", tmp_path)
+    assert "the content is of no known format" in refused(capsys, tmp_path / "folder", tmp_path)
     (tmp_path / "empty").write_bytes(b"")
     assert refused(capsys, tmp_path / "empty", tmp_path).endswith("empty: empty")
 

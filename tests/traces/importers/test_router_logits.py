@@ -151,7 +151,7 @@ def test_rows_of_equal_logits_are_counted(capsys, tmp_path, logits):
     np.save(tmp_path / "x.npy", logits)
     err = stored(capsys, tmp_path / "x.npy", tmp_path, *OPTIONS)[2]
     assert "2 of 80 rows tie at the last place" in err
-    assert "in 2 of 80 rows all logits are alike: no choice is in them; padding?" in err
+    assert "in 2 of 80 rows all logits are equal, so that they give no choice; padding?" in err
 
 
 def test_ties_inside_the_choice_are_none(logits):
@@ -167,7 +167,7 @@ def test_which_axis_is_which_is_asked(capsys, tmp_path):
     short = np.random.default_rng(1).normal(size=(12, 8, 16)).astype(np.float32)
     np.save(tmp_path / "x.npy", short)
     line = refused(capsys, tmp_path / "x.npy", tmp_path, *OPTIONS)
-    assert "12 layers of 8 tokens, or 12 tokens of 8 layers? Say it with --axes layers,tokens,k or" in line
+    assert "12 layers of 8 tokens, or 12 tokens of 8 layers? Give --axes layers,tokens,k or" in line
     for number, (more, rows) in enumerate(
         ((("--axes", "layers,tokens,k"), 8), (("--axes", "tokens,layers,k"), 12), (("--layers", "1-12"), 8))
     ):
@@ -207,8 +207,8 @@ CASES = {
         lambda x: {"layer_0": x[:, 0], "layer_1": x[:9, 1]},
         "layer 1 is [9, 16], the first is [20, 16]",
     ),
-    "names": (lambda x: {"a": x[:, 0], "b": x[:, 1]}, "a says no layer"),
-    "same": (lambda x: {"layer_1": x[:, 0], "h.1": x[:, 1]}, "speaks of layer 1, as another does"),
+    "names": (lambda x: {"a": x[:, 0], "b": x[:, 1]}, "a has no layer number"),
+    "same": (lambda x: {"layer_1": x[:, 0], "h.1": x[:, 1]}, "is of layer 1, as another is"),
     "none": (lambda x: {"a": np.arange(3)}, "no arrays of logits [tokens, experts]; it holds a"),
     "mask": (
         lambda x: {"router_logits": x, "attention_mask": np.ones((2, 9), int)},

@@ -266,7 +266,7 @@ def test_swapped_axes_are_asked_about(capsys, tmp_path):
     rows = chosen(np.random.default_rng(16), 40, 4, 16, 3)
     save_file({"a": rows.transpose(1, 0, 2).copy()}, tmp_path / "x.safetensors")
     line = refused(capsys, tmp_path / "x.safetensors", tmp_path, "--n-experts", 16)
-    assert "more layers (40) than tokens (4); say which it is" in line
+    assert "more layers (40) than tokens (4); give the order" in line
     _, got, _ = stored(
         capsys, tmp_path / "x.safetensors", tmp_path, "--n-experts", 16, "--axes", "layers,tokens,k"
     )

@@ -27,7 +27,7 @@ def test_an_array_is_one_request(capsys, tmp_path, experts):
     assert got.decode is None
     assert trace.meta.engine == "vllm"
     assert "never forwarded" in trace.meta.extra["last_token"]
-    assert any("where the prompt ends" in note for note in trace.meta.extra["notes"])
+    assert any("the end of the prompt" in note for note in trace.meta.extra["notes"])
 
 
 def test_an_npz_of_arrays_is_a_request_each(capsys, tmp_path, experts):

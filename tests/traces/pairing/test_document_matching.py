@@ -72,8 +72,8 @@ def test_equal_texts_find_each_other_wherever_they_stand(tmp_path):
     # The third of A is a copy of the first, which has its partner.
     assert found.reasons == (
         "1 of A are further copies of documents that were paired",
-        "1 of A: no document of the other has their token ids (a few rows at an end may be missing)",
-        "1 of B: no document of the other has their token ids (a few rows at an end may be missing)",
+        "1 of A: no document of the other has the same token ids (up to a few rows at an end)",
+        "1 of B: no document of the other has the same token ids (up to a few rows at an end)",
     )
     same = pair_documents(a, a, "auto", same_trace=True)
     assert (same.n_common, same.aligned, same.by) == (4, True, "same trace")
@@ -126,8 +126,8 @@ def test_names_prove_nothing(tmp_path):
     b = documents_of(trace(tmp_path / "b", blank, names=["x", "y"]))
     apart = pair_documents(a, b, "auto", by_rows=lambda *left: [])
     assert (apart.paired, apart.by) == (False, "")
-    assert "2 of A have no token ids, and no document" in apart.reasons[0]
-    assert "2 of them have the same name in both, which proves nothing" in apart.reasons
+    assert "2 of A have no token ids, and no remaining document" in apart.reasons[0]
+    assert "2 of them have the same name in both, which is no proof" in apart.reasons
     by_name = pair_documents(a, b, "yes", by_rows=lambda *left: [])
     assert (by_name.n_common, by_name.by, by_name.aligned) == (2, "names", False)
     nameless = documents_of(trace(tmp_path / "c", blank))
@@ -146,7 +146,7 @@ def test_reasons_say_which_of_the_two_has_no_token_ids_and_that_partners_were_ta
     a = documents_of(trace(tmp_path / "a", [np.arange(20), np.arange(30)]))
     b = documents_of(trace(tmp_path / "b", [np.full(20, -1), np.full(20, -1)]))
     found = pair_documents(a, b, "auto", by_rows=lambda *left: [Pair(0, 0, 0, 0, 20)])
-    unlike = "no document of the other that is left has rows that are alike by more than chance"
+    unlike = "no remaining document of the other agrees with them beyond chance"
     assert found.reasons == (
         f"1 of A: the other has no token ids, and {unlike}",
         f"1 of B have no token ids, and {unlike}",

@@ -28,7 +28,7 @@ def test_counted_layers_go_in_order_and_it_is_said():
     pairs, (note,) = numbers(a, b)
     assert pairs == [(3, 0), (4, 1), (5, 2)]
     assert (
-        "layers 3-5 of A and 0-2 of B are matched in order, for the source of B does not number them" in note
+        "layers 3-5 of A and 0-2 of B are matched in order, as the source of B does not number them" in note
     )
     assert "--match-layers number" in note
     with pytest.raises(RoutestatError, match=r"no layer of 0-5 is in both"):
@@ -45,7 +45,9 @@ def test_counted_layers_go_in_order_and_it_is_said():
 
 def test_unequal_numbers_of_layers_are_questioned_unless_choices_tell():
     a, b = meta([3, 4, 5, 6]), meta([0, 1, 2], "reader")
-    with pytest.raises(RoutestatError, match=r"cannot be told\. Name them with convert --layers") as caught:
+    with pytest.raises(
+        RoutestatError, match=r"cannot be identified\. Name them with convert --layers"
+    ) as caught:
         numbers(a, b)
     assert "\n" not in str(caught.value)
     with pytest.raises(RoutestatError, match="--match-layers order: A has 4 routers"):
@@ -56,12 +58,12 @@ def test_unequal_numbers_of_layers_are_questioned_unless_choices_tell():
     agreement[[1, 2, 3], [0, 1, 2]] = 0.8
     pairs, (note,) = numbers(a, b, agreement=agreement)
     assert pairs == [(4, 0), (5, 1), (6, 2)]
-    assert "by their choices in documents that are in both" in note
+    assert "by their choices in common documents" in note
     assert "3 of A are left out" in note
     assert [(y, x) for x, y in numbers(b, a, agreement=agreement.T)[0]] == pairs
     # Choices that agree nowhere, in two layers alike, or out of order tell nothing.
     for unclear in (agreement * 0.1, np.full((4, 3), 0.9), agreement[::-1]):
-        with pytest.raises(RoutestatError, match="cannot be told"):
+        with pytest.raises(RoutestatError, match="cannot be identified"):
             numbers(a, b, agreement=unclear)
 
 
@@ -69,7 +71,7 @@ def test_numbers_that_choices_contradict_are_doubted():
     a, b = meta([0, 1, 2]), meta([1, 2, 3])
     pairs, notes = numbers(a, b, agreement=np.eye(3))
     assert pairs == [(1, 1), (2, 2)]
-    assert "by their choices in documents that are in both, layers 0-2 of A are 1-3 of B" in notes[0]
+    assert "by their choices in common documents, layers 0-2 of A are 1-3 of B" in notes[0]
     assert "if the numbers are wrong: --match-layers order" in notes[0]
     _, (note, _) = numbers(meta([3, 4, 5, 6]), meta([4, 5, 6]), agreement=np.eye(4, 3))
     assert "layers 3-5 of A are 4-6 of B; if the numbers are wrong: name them with convert --layers" in note

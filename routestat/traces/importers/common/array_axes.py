@@ -1,4 +1,4 @@
-"""Which axis of an array is which: asked where the shapes or the names beside them speak against the usual order."""
+"""The order of the axes of an array, which must be stated where shapes or names contradict the usual order."""
 
 from collections.abc import Mapping, Sequence
 
@@ -9,12 +9,12 @@ from routestat.errors import FormatError
 
 #: The usual order.
 AXES = ("tokens", "layers", "k")
-# Lines of an array along an axis whose ids are looked at for repeats.
+# Entries of an array along an axis whose ids are checked for repeats.
 LOOKED_AT = 512
 
 
 def parse_axes(text: str) -> tuple[int, ...]:
-    """Where tokens, layers and slots lie, from words in the order of an array's axes.
+    """Return the axes of tokens, layers and slots, from words in the order of an array's axes.
 
     Raises
     ------
@@ -43,7 +43,7 @@ def oriented(experts: NDArray[np.integer], axes: str | None) -> NDArray[np.integ
 def refuse_doubtful_axes(
     where: str, arrays: Sequence[NDArray[np.integer]], lengths: Mapping[str, Mapping[str, int]] | None = None
 ) -> None:
-    """Ask which axis is which, where ``[tokens, layers, k]`` is not what the arrays look like.
+    """Require --axes where the arrays do not look like ``[tokens, layers, k]``.
 
     Parameters
     ----------
@@ -52,12 +52,12 @@ def refuse_doubtful_axes(
     arrays : sequence of int arrays of three axes
         All arrays of one source; what varies between them is the number of tokens.
     lengths : mapping, optional
-        Per word of `AXES`, the lengths of other arrays of the file that belong to that axis, by their names.
+        By word of `AXES`, the lengths of other arrays of the file along that axis, by their names.
 
     Raises
     ------
     FormatError
-        Saying what the arrays look like, and how to answer.
+        With the contradiction and the options.
     """
     shapes = [array.shape for array in arrays if array.size]
     if not shapes:
@@ -73,7 +73,7 @@ def refuse_doubtful_axes(
     if why:
         shown = list(shapes[0]) if len(set(shapes)) == 1 else f"{list(shapes[0])}, {list(shapes[-1])} …"
         raise FormatError(
-            f"{where}: experts {shown} as [tokens, layers, k]: {why}; say which it is: --axes {answers[0]} or --axes "
+            f"{where}: experts {shown} as [tokens, layers, k]: {why}; give the order: --axes {answers[0]} or --axes "
             f"{answers[1]}"
         )
 
@@ -107,7 +107,7 @@ def _unusual(shapes: Sequence[Sequence[int]]) -> str:
 
 
 def _slots_in_the_middle(array: NDArray[np.integer]) -> bool:
-    """Whether the ids of the last axis are no choice without repetition, and those of the second axis are one."""
+    """Return whether ids repeat along the last axis, and never along the second."""
     if array.shape[2] <= array.shape[1] or array.shape[1] < 2:
         return False
     looked = array[:: max(1, len(array) // LOOKED_AT)]

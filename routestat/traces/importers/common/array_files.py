@@ -20,7 +20,7 @@ from routestat.errors import FormatError
 from routestat.traces.importers.common.messages import kind_of, reason
 from routestat.traces.validation import shown
 
-# What a damaged archive or header makes NumPy and zipfile raise; a header may ask for more memory than there is.
+# Errors of NumPy and zipfile for damaged archives and headers; a header may require more memory than exists.
 UNREADABLE = (
     ValueError,
     OSError,
@@ -52,10 +52,10 @@ def unbase64(where: str, text: Any) -> bytes:
 def integer_type(where: str, name: Any) -> np.dtype:
     """Return the integer type of that name."""
     try:
-        # NumPy warns of names that it is about to forget.
+        # NumPy warns of deprecated names.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            # None would be taken for float64.
+            # None would mean float64.
             kind = np.dtype("" if name is None else name)
     except (TypeError, ValueError, SyntaxError):
         raise FormatError(f"{where}: no such type: {shown(name)}") from None
@@ -65,7 +65,7 @@ def integer_type(where: str, name: Any) -> np.dtype:
 
 
 def from_buffer(where: str, raw: bytes, dtype: Any, shape: Sequence[int]) -> NDArray[np.integer]:
-    """Raw C-order little-endian integers of a stated type and shape."""
+    """Read raw C-order little-endian integers of a stated type and shape."""
     kind = integer_type(f"{where}.dtype", dtype)
     wanted = prod(shape) * kind.itemsize
     if len(raw) != wanted:
@@ -88,7 +88,7 @@ def npy_bytes(where: str, raw: bytes) -> NDArray:
 def numpy_file(path: Path) -> dict[str, NDArray]:
     """Read the arrays of an ``.npz`` by name; the array of an ``.npy`` is named by the empty string."""
     try:
-        # Opened here, for NumPy leaves open what it cannot read.
+        # Opened here, as NumPy does not close files that it cannot read.
         with path.open("rb") as handle:
             loaded = np.load(handle, allow_pickle=False)
             if isinstance(loaded, np.ndarray):
@@ -103,7 +103,7 @@ def numpy_file(path: Path) -> dict[str, NDArray]:
 
 
 def require_members_once(path: Path, archive: ZipFile | None) -> None:
-    """Refuse an archive with a member twice: which of them counts, nobody can say."""
+    """Refuse an archive with a member twice, as it is unknown which is valid."""
     names = [] if archive is None else archive.namelist()
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
@@ -111,7 +111,7 @@ def require_members_once(path: Path, archive: ZipFile | None) -> None:
 
 
 def integers(where: str, value: Any, n_axes: int) -> NDArray[np.integer]:
-    """Nested lists or an array as integers of so many axes; an empty list has none of anything."""
+    """Convert nested lists or an array to integers of so many axes; an empty list has length 0 in all."""
     try:
         array = np.asarray(value)
     except (ValueError, TypeError, OverflowError, RecursionError):
@@ -129,7 +129,7 @@ def integers(where: str, value: Any, n_axes: int) -> NDArray[np.integer]:
 
 
 def _has_truth(value: Any, n_axes: int) -> bool:
-    """Whether nested lists hold true or false, which NumPy takes for 1 and 0 among integers."""
+    """Return whether nested lists hold true or false, which NumPy converts to 1 and 0."""
     for _ in range(n_axes - 1):
         value = chain.from_iterable(value)
     return bool in set(map(type, value))

@@ -1,7 +1,7 @@
-"""What every importer hands over: rows ready for the store, checked the same way whatever they came from."""
+"""Imported rows ready for the store, checked in the same way for all readers."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +22,14 @@ from routestat.traces.importers.common.missing_markers import RawRows
 from routestat.traces.importers.common.options import ImportOptions
 from routestat.traces.importers.common.placeholders import settle_rows
 from routestat.traces.metadata import LAYER_NUMBERS, Router, routers_like
-from routestat.traces.validation import require_text
+from routestat.traces.validation import LARGEST, require_text
 
 
 @dataclass(frozen=True)
 class ImportedTrace:
-    """Rows ready for the store: documents together, positions rising.
+    """Rows ready for the store: documents contiguous, positions rising.
 
-    `decode` marks the rows that were generated (None: all prefill); `notes` says in words what had to be assumed;
+    `decode` marks the rows that were generated (None: all prefill); `notes` reports what had to be assumed;
     `weights` are the experts' gate weights, slot by slot.
     """
 
@@ -65,7 +65,7 @@ def check_imported(
     keep_layers: bool = False,
     **said: Any,
 ) -> ImportedTrace:
-    """Check rows ``[token, layer, slot]`` and say what was assumed.
+    """Check rows ``[token, layer, slot]`` and note what was assumed.
 
     Parameters
     ----------
@@ -82,84 +82,97 @@ def check_imported(
     weights : float array, optional
         Gate weights, of the shape of `experts`.
     places : sequence of str, optional
-        Where each document stands in the source: file, line or field, for messages.
+        Place of each document in the source: file, line or field, for messages.
     keep_layers : bool
-        Leave out no layer: of rows that come in parts all have to have the same.
+        Leave out no layer: rows that come in parts must all have the same.
     said : mapping
         `engine`, `slot_order`, `extra` of `ImportedTrace`.
 
     Raises
     ------
     FormatError
-        Naming the file, the layer and the row that cannot be.
+        Naming the file, the layer and the first impossible row.
     """
-    spoken = list(notes)
-    column = None if options.cluster is None else named_column(options.cluster)
-    if column is not None and column not in (described or {}):
-        known = ", ".join(described or {}) or "none"
-        raise FormatError(
-            f"{path}: --cluster {options.cluster}: documents of this format have no such column; they have {known}"
-        )
-    if column is not None:
-        said["extra"] = {**said.get("extra", {}), CLUSTER_COLUMN: column}
+    noted = list(notes)
+    described = described or {}
+    said["extra"] = {
+        **said.get("extra", {}),
+        **_cluster_column(path, described, options),
+        LAYER_NUMBERS: layer_numbers_from(axis, options.layers),
+    }
     if weights is not None:
         weights, _ = pick_layers(path, weights, axis, options.layers, [])
-    said["extra"] = {**said.get("extra", {}), LAYER_NUMBERS: layer_numbers_from(axis, options.layers)}
-    experts, layers = pick_layers(path, experts, axis, options.layers, spoken)
-    if position is None and (kept := mask_of_copies(experts, document, token, spoken)) is not None:
-        experts, document = experts[kept], document[kept]
-        token = None if token is None else token[kept]
-        decode = None if decode is None else decode[kept]
-        weights = None if weights is None else weights[kept]
+    experts, layers = pick_layers(path, experts, axis, options.layers, noted)
     positions = count_positions(document) if position is None else position
-    names = list((described or {}).get("name", ()))
-
-    def place(row: int) -> str:
-        number = int(document[row])
-        before = f"{_shortly(path, places[number])}, " if places else ""
-        named = listed([names[number] if names else str(number)])
-        return f"{before}document {named}, position {positions[row]}"
-
+    raw = RawRows(experts, document, positions, token, decode, weights)
+    if position is None and (kept := mask_of_copies(experts, document, token, noted)) is not None:
+        raw = raw.taken(kept)
+        raw = replace(raw, position=count_positions(raw.document))
+    place = _place_of(path, raw, places, list(described.get("name", ())))
     raw, layers, n_experts = settle_rows(
-        path,
-        RawRows(experts, document, positions, token, decode, weights),
-        layers,
-        n_experts,
-        options.n_experts,
-        options.drop_dummy_rows,
-        spoken,
-        place,
-        keep_layers,
+        path, raw, layers, n_experts, options.n_experts, options.drop_dummy_rows, noted, place, keep_layers
     )
-    experts, document, positions = raw.experts, raw.document, raw.position
-    token, decode, weights = raw.token, raw.decode, raw.weights
-    check_subsets(path, experts, n_experts, layers, place)
-    largest = np.iinfo(np.int32).max
-    if token is not None and (token.min() < -1 or token.max() > largest):
-        row = int(np.argmax((token < -1) | (token > largest)))
-        raise FormatError(f"{path}: {place(row)}: token ids must lie in −1 … {largest}, got {token[row]}")
-    if positions.size and (positions.min() < 0 or positions.max() > largest):
-        row = int(np.argmax((positions < 0) | (positions > largest)))
-        raise FormatError(f"{path}: {place(row)}: positions must lie in 0 … {largest}")
-    numbers = np.unique(document).tolist()
+    # Rows may have been dropped.
+    place = _place_of(path, raw, places, list(described.get("name", ())))
+    check_subsets(path, raw.experts, n_experts, layers, place)
+    _check_range(path, raw.token, -1, "token ids", place)
+    _check_range(path, raw.position, 0, "positions", place)
+    numbers = np.unique(raw.document).tolist()
     columns: dict[str, list[Any]] = {"document": numbers}
-    for key, values in (described or {}).items():
-        columns[key] = [_written(path, key, values[number]) for number in numbers]
+    for key, values in described.items():
+        columns[key] = [_storable(path, key, values[number]) for number in numbers]
     return ImportedTrace(
-        routers_of(path, layers, n_experts, experts.shape[2]),
-        experts,
-        document.astype(np.int32),
-        positions.astype(np.int32),
-        None if token is None else token.astype(np.int32),
+        routers_of(path, layers, n_experts, raw.experts.shape[2]),
+        raw.experts,
+        raw.document.astype(np.int32),
+        raw.position.astype(np.int32),
+        None if raw.token is None else raw.token.astype(np.int32),
         columns,
-        tuple(spoken),
-        decode if decode is not None and decode.any() else None,
-        weights=weights,
+        tuple(noted),
+        raw.decode if raw.decode is not None and raw.decode.any() else None,
+        weights=raw.weights,
         **said,
     )
 
 
-def _written(path: Path, column: str, value: Any) -> Any:
+def _cluster_column(
+    path: Path, described: Mapping[str, Sequence[Any]], options: ImportOptions
+) -> dict[str, str]:
+    """Return the column of the documents that --cluster names, as an entry of `extra`."""
+    if options.cluster is None:
+        return {}
+    column = named_column(options.cluster)
+    if column not in described:
+        known = ", ".join(described) or "none"
+        raise FormatError(
+            f"{path}: --cluster {options.cluster}: documents of this format have no such column; they have {known}"
+        )
+    return {CLUSTER_COLUMN: column}
+
+
+def _place_of(path: Path, raw: RawRows, places: Sequence[str], names: Sequence[Any]) -> Callable[[int], str]:
+    """Return a function that describes a row of `raw` in messages: its place in the source, document and position."""
+
+    def place(row: int) -> str:
+        number = int(raw.document[row])
+        before = f"{_without_path(path, places[number])}, " if places else ""
+        named = listed([names[number] if names else str(number)])
+        return f"{before}document {named}, position {raw.position[row]}"
+
+    return place
+
+
+def _check_range(
+    path: Path, values: NDArray[np.integer] | None, least: int, what: str, place: Callable[[int], str]
+) -> None:
+    """Refuse the first value that the store's 32 bits do not hold."""
+    if values is None or not values.size or (values.min() >= least and values.max() <= LARGEST):
+        return
+    row = int(np.argmax((values < least) | (values > LARGEST)))
+    raise FormatError(f"{path}: {place(row)}: {what} must lie in {least} … {LARGEST}, got {values[row]}")
+
+
+def _storable(path: Path, column: str, value: Any) -> Any:
     """Return a value of the documents if it can be stored: JSON can hold text that is not Unicode."""
     if isinstance(value, str):
         try:
@@ -170,12 +183,12 @@ def _written(path: Path, column: str, value: Any) -> Any:
 
 
 def routers_of(path: Path, layers: Sequence[int], n_experts: int, top_k: int) -> tuple[Router, ...]:
-    """One router for each layer.
+    """Make one router for each layer.
 
     Raises
     ------
     FormatError
-        If there can be no such router; names the file.
+        If such a router is impossible; names the file.
     """
     try:
         return routers_like(list(layers), n_experts, top_k)
@@ -183,6 +196,6 @@ def routers_of(path: Path, layers: Sequence[int], n_experts: int, top_k: int) ->
         raise FormatError(f"{path}: {error}") from None
 
 
-def _shortly(path: Path, place: str) -> str:
+def _without_path(path: Path, place: str) -> str:
     """Return a place without the path that the message begins with."""
     return place.removeprefix(str(path)).lstrip("/:,. ") or path.name

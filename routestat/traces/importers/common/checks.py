@@ -1,4 +1,4 @@
-"""The checks every importer shares: layers, ids, duplicates inside a row."""
+"""Checks that all readers share: layers, ids, repeats within a row."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,16 +14,16 @@ from routestat.traces.metadata import FROM_FILE, FROM_READER, FROM_USER
 from routestat.traces.number_ranges import span
 from routestat.traces.row_hash import hash_rows
 
-# Rows without positions that are searched for copies of others, at most.
+# Most rows without positions that are searched for copies of others.
 MOST_LOOKED_AT = 1 << 24
-# Beyond this an id is garbage, such as bytes of another type.
+# A larger id is garbage, such as bytes of another type.
 MOST_EXPERTS = 1 << 16
 # Ids, or the weights beside them.
 Number = TypeVar("Number", bound=np.number)
 
 
 class WrongChoiceError(FormatError):
-    """A choice that cannot be: the row of it, and the number of its layer."""
+    """An impossible choice, with its row and layer number."""
 
     def __init__(self, path: Path, row: int, layer: int, place: str, words: str) -> None:
         super().__init__(f"{path}: experts of layer {layer}, {place}: {words}")
@@ -37,7 +37,7 @@ def check_subsets(
     layers: Sequence[int],
     place: Callable[[int], str] = "row {}".format,
 ) -> None:
-    """Every row must be k different ids, or all −1; the first that is not is named by its `place`.
+    """Require k different ids, or all −1, in every row; the first other row is named by its `place`.
 
     Raises
     ------
@@ -48,7 +48,7 @@ def check_subsets(
     for index, layer in enumerate(layers):
         rows = sorted_slots(experts[:, index])
         least, most = rows[:, 0], rows[:, -1]
-        # In order, a row of −1 ends with it; slot by slot, as the axis of the slots is short.
+        # A sorted row of −1 also ends with −1; slot by slot, as the axis of the slots is short.
         present = (most != -1) | (least != -1)
         outside = ((least < 0) | (most >= n_experts)) & present
         repeats = np.zeros(len(rows), bool)
@@ -65,7 +65,7 @@ def check_subsets(
 
 
 def count_positions(document: NDArray[np.integer]) -> NDArray[np.int64]:
-    """Place of every row among the rows of its document, in the order they came."""
+    """Count the place of every row among the rows of its document, in their order."""
     order = np.argsort(document, kind="stable")
     starts = np.flatnonzero(np.diff(document[order], prepend=-1))
     lengths = np.diff(np.append(starts, len(document)))
@@ -80,9 +80,9 @@ def mask_of_copies(
     token: NDArray[np.integer] | None,
     notes: list[str],
 ) -> NDArray[np.bool_] | None:
-    """Which rows to keep where documents were put together from overlapping windows; None: all.
+    """Return which rows to keep where documents were joined from overlapping windows; None: all.
 
-    For rows without positions, documents standing together. See `traces.overlaps`.
+    For rows without positions and contiguous documents; see `find_repeats`.
     """
     if not experts.size or len(experts) > MOST_LOOKED_AT:
         return None
@@ -116,7 +116,7 @@ def pick_layers(
 ) -> tuple[NDArray[Number], list[int]]:
     """Return the wanted layers of ``[token, layer, slot]`` and their numbers.
 
-    Where the file does not number its layers (`axis` is None), as many wanted layers as there are name them in
+    Where the file does not number its layers (`axis` is None), wanted layers of the same number name them in
     order; fewer pick them from an axis that holds all layers of the model.
     """
     width = experts.shape[1]
@@ -125,7 +125,7 @@ def pick_layers(
     numbers = list(range(width)) if axis is None else list(axis)
     if wanted is None:
         if axis is None:
-            notes.append(f"the file does not number its layers: they are called 0 to {width - 1}")
+            notes.append(f"the file does not number its layers: they are numbered 0 to {width - 1}")
         return experts, numbers
     absent = sorted(set(wanted) - set(numbers))
     if absent:
@@ -138,7 +138,7 @@ def pick_layers(
 
 
 def layer_numbers_from(axis: Sequence[int] | None, wanted: Sequence[int] | None) -> str:
-    """Who numbered the layers: the file, the user by ``--layers``, or the reader, which counted them."""
+    """Return who numbered the layers: the file, the user by ``--layers``, or the reader by counting."""
     if axis is not None:
         return FROM_FILE
     return FROM_READER if wanted is None else FROM_USER
@@ -151,7 +151,7 @@ def empty_layers(
     allowed: bool = False,
     or_missing: bool = True,
 ) -> list[int]:
-    """Layers where nothing was recorded: zeros in every slot of every row (k > 1), or −1; refused unless `allowed`.
+    """Find layers that were not recorded: all zeros (k > 1), or all −1; refused unless `allowed`.
 
     `or_missing` False: −1 in every row is accepted, as in arrays that a trace was written to.
 
@@ -166,7 +166,7 @@ def empty_layers(
     empty = []
     for index, layer in enumerate(layers):
         rows = experts[:, index]
-        # Hardly ever more has to be looked at than the beginning.
+        # The first rows suffice almost always.
         if (rows[:1024] > 0).any():
             continue
         missing = bool((rows == -1).all())
@@ -178,7 +178,7 @@ def empty_layers(
     if empty and not allowed:
         raise FormatError(
             f"{path}: nothing but zeros or −1 in layers {span(empty)}: dense layers, or never recorded; "
-            f"name the MoE layers: --layers {span(rest).replace(', ', ',')}, or leave out what is no measurement: "
+            f"name the MoE layers: --layers {span(rest).replace(', ', ',')}, or leave out dummy rows: "
             "--drop-dummy-rows"
         )
     return empty
@@ -192,7 +192,7 @@ def settle_n_experts(
     notes: list[str],
     place: Callable[[int], str] = "row {}".format,
 ) -> int:
-    """Experts per router: what the file says, else what the caller says, else the largest id + 1."""
+    """Return the experts per router: from the file, else from the caller, else the largest id + 1."""
     if known is not None and wanted is not None and known != wanted:
         raise FormatError(f"{path}: it has {known} experts, --n-experts says {wanted}")
     given = wanted if known is None else known
@@ -202,7 +202,7 @@ def settle_n_experts(
     if found > MOST_EXPERTS:
         row = int(np.unravel_index(int(experts.argmax()), experts.shape)[0])
         raise FormatError(
-            f"{path}: {place(row)}: an id of {found - 1}: no router has so many experts; is the dtype as it says?"
+            f"{path}: {place(row)}: an id of {found - 1}: no router has so many experts; is the dtype right?"
         )
     notes.append(
         f"taken as {found} experts, the largest id + 1; a dead last expert would be missed: --n-experts"

@@ -1,12 +1,12 @@
-"""Files that hold counts per expert and nothing per token: recognised by their kind, refused with the reason.
+"""Files that hold counts per expert and nothing per token: recognised, and refused with the reason.
 
-A count says how often an expert was chosen. Which experts a token chose together, what the next layer or the next token
-chose, and how far documents differ is not in it, and no statistic brings it back. Load balance and placement need only
+A count is how often an expert was chosen. Which experts a token chose together, what the next layer or the next token
+chose, and how much documents differ cannot be recovered from it. Load balance and placement need only
 counts; for the rest the run must be recorded per token.
 
-The kind is told by names (``expert_load``, ``tokens_per_expert``, ``logical_count``, ``counts``), or by numbers that
-cannot be ids: every layer has the same sum, as counts of the same tokens have; or they are larger than any id. Text is
-looked into by `counts_text`.
+Such files are recognised by names (``expert_load``, ``tokens_per_expert``, ``logical_count``, ``counts``), or by
+numbers that cannot be ids: every layer has the same sum, as counts of the same tokens have; or they are larger than any
+id. Text is checked by `counts_text`.
 
 Sources: vllm-project/vllm, ``distributed/eplb`` (``expert_load``); sgl-project/sglang, ``eplb/expert_distribution.py``
 (``logical_count``); NVIDIA/TensorRT-LLM, ``_torch/expert_statistic.py``; NVIDIA/Megatron-LM and
@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from routestat.errors import FormatError
 
-#: How to record per token, by what a name speaks of.
+#: How to record per token, by engine.
 VLLM = "vLLM: --enable-return-routed-experts"
 SGLANG = "SGLang: the recorder's mode per_token, or return_routed_experts"
 TENSORRT = "TensorRT-LLM: the raw tensors (rank*_raw.safetensors), or routed_experts of the completion"
@@ -39,7 +39,7 @@ COUNTED = re.compile(
     r"|(expert_)?activation_counts?|(hits|load)_per_expert|cooccurrence",
     re.IGNORECASE,
 )
-#: Names that speak of counts where nothing else in the file is of tokens.
+#: Names of counts if nothing else in the file is per token.
 COUNT = re.compile(
     r"(token_?)?(counts?|load|hits|freq(uency|uencies)?|usage|shares?|n|activations?|num_tokens|percent(age)?|fraction)"
     r"(_?count|_top\d+)?|.*_counts?|.*_loads?|cross(layer|_top\d+)?",
@@ -51,7 +51,7 @@ CHOICES = re.compile(r"experts|.*routed_experts.*|.*topk.*|.*expert_ids|.*indice
 MOST_LAYERS = 128
 #: No router has so many experts; numbers beyond this are no ids.
 NO_ID = 4096
-#: Rows or passes of an array that are looked at.
+#: Rows or passes of an array that are checked.
 LOOKED_AT = 1024
 
 
@@ -61,16 +61,16 @@ def refuse_counts(path: Path | str, what: str) -> NoReturn:
     Raises
     ------
     FormatError
-        Always: with the reason, and what can be done with the file and what instead of it.
+        Always: with the reason, the use of the file, and the alternative.
     """
     raise FormatError(
-        f"{path}: counts per expert only ({what}). They tell the load of each expert and serve balance and placement; "
+        f"{path}: counts per expert only ({what}). They give the load of each expert, for balance and placement; "
         "which experts a token chose together, and what the next layer or token chose, is not in them"
     )
 
 
 def advice(name: str) -> str:
-    """How the engine that uses this name records per token."""
+    """Return how the engine that uses this name records per token."""
     said = name.lower()
     if "logical_count" in said or "physical_count" in said:
         return SGLANG

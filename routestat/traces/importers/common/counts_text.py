@@ -1,4 +1,4 @@
-"""JSON and tables of text that hold counts per expert and nothing per token. See `counts_only`."""
+"""JSON and tables of text that hold counts per expert and nothing per token; see `counts_only`."""
 
 import csv
 import json
@@ -29,13 +29,13 @@ PER_TOKEN = re.compile(
     re.IGNORECASE,
 )
 EXPERT = re.compile(r"expert(_?(id|idx|index))?|eid", re.IGNORECASE)
-#: Objects in objects, and members of one, that are looked at.
+#: Nested objects, and members of one, that are checked.
 DEPTH, WIDTH = 4, 64
 ROWS = 4096
 
 
 def refuse_if_counts(path: Path) -> None:
-    """Look into a file of text and refuse it if it holds counts only; anything else is let pass.
+    """Refuse a file of text if it holds counts only.
 
     Raises
     ------
@@ -92,7 +92,7 @@ def _first_value(path: Path) -> Any:
 
 
 def _members(value: Any, depth: int) -> Iterator[tuple[str, Any]]:
-    """Names and values of an object and of those in it; of a list the first stands for all."""
+    """Yield names and values of an object and of nested ones; of a list only the first."""
     if isinstance(value, list) and value:
         value = value[0]
     if isinstance(value, Mapping) and depth:

@@ -34,14 +34,14 @@ class SourceDocument:
     tokens : int array, optional
         Token ids of the whole document, prompt and answer.
     n_tokens : int, optional
-        How many there are, where the ids are unknown.
+        Their number, where the ids are unknown.
     cluster : str or int, optional
-        Documents with the same one are not independent: answers to one request, turns of one conversation.
+        Documents of one cluster are not independent: answers to one request, turns of one conversation.
     domain : str, optional
     weights : float array ``[row, layer, slot]``, optional
         Gate weights of `experts`.
     axes_known : bool
-        Whether something in the file says that the first axis is the tokens; else the shapes are looked at.
+        Whether something in the file shows that the first axis is the tokens; else the shapes are checked.
     """
 
     where: str
@@ -57,7 +57,7 @@ class SourceDocument:
     axes_known: bool = True
 
 
-#: Fields by which sources say that several of their records belong together.
+#: Fields by which sources mark records of one cluster.
 CLUSTER_FIELDS = ("conversation_id", "session_id", "group_id", "group_index", "prompt_id")
 
 
@@ -67,7 +67,7 @@ def cluster_of(where: str, record: Mapping[str, Any], options: ImportOptions) ->
     Raises
     ------
     FormatError
-        If the wanted field is not there, or holds neither text nor a whole number.
+        If the wanted field is absent, or holds neither text nor a whole number.
     """
     names = CLUSTER_FIELDS if options.cluster is None else (options.cluster,)
     name = next((one for one in names if record.get(one) is not None), None)
@@ -87,12 +87,12 @@ def cluster_of(where: str, record: Mapping[str, Any], options: ImportOptions) ->
 def join_documents(
     path: Path, found: Sequence[SourceDocument], options: ImportOptions, **said: Any
 ) -> ImportedTrace:
-    """Documents of one shape put together and checked; `said` goes on to `check_imported`.
+    """Join documents of one shape and check them; `said` is passed to `check_imported`.
 
     Raises
     ------
     FormatError
-        If there is none, two differ in layers or k, or it is doubtful which axis is which.
+        If there is none, two differ in layers or k, or the order of the axes is ambiguous.
     """
     if not found:
         raise FormatError(f"{path}: no routed experts in it")
@@ -109,12 +109,12 @@ def join_documents(
     prompts = [one.n_prompt for one in found]
     bounds = np.array([np.iinfo(np.int64).max if n is None else n for n in prompts])
     notes = list(said.pop("notes", ()))
-    # Of bare arrays nothing says that their rows are one run of a text.
+    # Nothing shows that the rows of a bare array are one run of a text.
     counted = all(not one.axes_known and not one.first and one.n_prompt is None for one in found)
     if None in prompts:
         unsaid = sum(n is None for n in prompts)
         notes.append(
-            f"{unsaid} documents do not say where the prompt ends: their rows are all marked prefill"
+            f"{unsaid} documents do not give the end of the prompt: their rows are all marked prefill"
         )
     notes += _unlike(found)
     token = None
@@ -163,7 +163,7 @@ def _described(found: Sequence[SourceDocument], options: ImportOptions) -> dict[
         columns["domain"] = [one.domain for one in found]
     clusters = [one.cluster for one in found]
     if any(one is not None for one in clusters):
-        # Of different kinds where files differ; a column has one type.
+        # Kinds differ between files, but a column has one type.
         column = LABEL if options.cluster is None else named_column(options.cluster)
         columns[column] = [None if one is None else str(one) for one in clusters]
     return columns
@@ -179,6 +179,6 @@ def _tokens_of_rows(one: SourceDocument) -> NDArray[np.int64]:
 
 
 def _unrouted(one: SourceDocument) -> int | None:
-    """Tokens at the end that never went through the model: engines do not forward what they sampled last."""
+    """Count the last tokens without a row: engines do not forward the tokens they sampled last."""
     total = len(one.tokens) if one.tokens is not None else one.n_tokens
     return None if total is None else total - one.first - len(one.experts)

@@ -1,7 +1,7 @@
-"""Records without routing: failed requests, which are left out on request and counted.
+"""Records without routing: failed requests, which --skip-failed leaves out and counts.
 
-A client that writes down every response also writes those that failed: null, an object with `error`, an empty list
-of choices, a choice that was aborted, ``routed_experts`` null. Such a record is no measurement of anything. It stops
+A client that writes every response also writes those that failed: null, an object with `error`, an empty list
+of choices, a choice that was aborted, ``routed_experts`` null. Such a record is not a measurement. It stops
 the reading with its file and line; ``--skip-failed`` leaves it out, and a note counts what was left out.
 
 Sources: vllm-project/vllm and the OpenAI API (`error`, ``"object": "error"``); sgl-project/sglang
@@ -17,14 +17,14 @@ from routestat.errors import FormatError
 from routestat.traces.importers.common.json_files import json_object, json_values
 from routestat.traces.importers.common.messages import reason
 
-#: What engines call a request that did not end by itself.
+#: Words of engines for a request that did not finish.
 ENDED_BADLY = frozenset({"abort", "aborted", "error", "failed", "cancelled", "canceled"})
 SHOWN = 3
 
 
 @dataclass
 class FailedRecords:
-    """What was left out of `path`; `skip` says whether anything may be."""
+    """The records left out of `path`; `skip` is whether any may be."""
 
     path: Path
     skip: bool
@@ -36,7 +36,7 @@ class FailedRecords:
         Raises
         ------
         FormatError
-            If nothing may be left out; `advice` says what else could be done.
+            If nothing may be left out; `advice` gives an alternative.
         """
         if not self.skip:
             also = f"{advice}; " if advice else ""
@@ -51,10 +51,10 @@ class FailedRecords:
         lacks: str | None,
         advice: str = "",
     ) -> bool:
-        """Whether a response, or one choice of it, is to be read; if not it is left out.
+        """Return whether a response, or one choice of it, is to be read; otherwise leave it out.
 
-        `lacks` says what routing is not there (None: it is). What an aborted request routed until then is a
-        measurement: it is left out only where leaving out was asked for.
+        `lacks` describes the missing routing (None: it is present). What an aborted request routed until then is a
+        measurement: it is left out only with --skip-failed.
         """
         why = failure_of(record, choice)
         if lacks is None and not (why and self.skip):
@@ -63,12 +63,12 @@ class FailedRecords:
         return False
 
     def notes(self, n_read: int) -> list[str]:
-        """How many records were left out, and the first of them.
+        """Return a note on how many records were left out, and the first of them.
 
         Raises
         ------
         FormatError
-            If nothing else was in the file.
+            If the file holds nothing else.
         """
         if not self.places:
             return []
@@ -89,7 +89,7 @@ def responses(file: Path, failed: FailedRecords) -> Iterator[tuple[str, dict[str
 
 
 def failure_of(record: Mapping[str, Any], choice: Mapping[str, Any] | None = None) -> str | None:
-    """Why a response, or one choice of it, is that of a failed request; None if nothing says so."""
+    """Return why a response, or one choice of it, failed; None if nothing shows that."""
     for one in (record,) if choice is None else (choice, record):
         error, kind = one.get("error"), one.get("object")
         if isinstance(error, str | Mapping) and error:

@@ -1,4 +1,4 @@
-"""Router logits as they lie in a file: which axis is which, and how rows are cut into sequences."""
+"""Router logits in a file: the order of the axes, and how rows are cut into sequences."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from routestat.traces.importers.common.logit_names import WHOLE, arrays_beside, 
 
 #: No model has more layers; an axis beyond this holds tokens.
 MOST_LAYERS = 128
-#: So many times more tokens than layers leave no doubt which axis is which.
+#: Ratio of tokens to layers at which the order of the axes is clear.
 CLEARLY = 3
 
 
@@ -56,7 +56,7 @@ def found_logits(
     Raises
     ------
     FormatError
-        Naming the array that is wrong, or asking which axis is which.
+        Naming the array that is wrong, or the ambiguous axes.
     """
     beside: dict[str, NDArray] = {}
     if isinstance(value, Mapping):
@@ -92,7 +92,7 @@ def _cut(
     n_prompt: int | None,
     beside: dict[str, NDArray],
 ) -> tuple[tuple[int, int] | None, int | None, dict[str, NDArray]]:
-    """How the rows are cut into sequences: by their own axes, or by those of the mask and the ids."""
+    """Return how the rows are cut into sequences: by their own axes, or by those of the mask and the ids."""
     n = len(arrays[0])
     if n_prompt is not None:
         ids = {name: one.reshape(-1) for name, one in beside.items() if name == "input_ids"}
@@ -158,13 +158,13 @@ def _by_layer(
         if more <= MOST_LAYERS and more < CLEARLY * fewer:
             raise FormatError(
                 f"{where}: logits {list(array.shape)}: {first} layers of {second} tokens, or {first} tokens of "
-                f"{second} layers? Say it with --axes layers,tokens,k or --axes tokens,layers,k"
+                f"{second} layers? Give --axes layers,tokens,k or --axes tokens,layers,k"
             )
         layers_first = first == fewer
         order = ["layers", "tokens"] if layers_first else ["tokens", "layers"]
         notes.append(
             f"logits of three axes are taken as [{order[0]}, {order[1]}, experts]: the shorter axis is the layers; "
-            "--axes says otherwise"
+            "change it with --axes"
         )
     return list(array if layers_first else array.transpose(1, 0, 2))
 
@@ -185,7 +185,7 @@ def _passes(where: str, passes: list[list[Any]]) -> tuple[int, list[NDArray[np.f
             if number and len(array) != 1:
                 raise FormatError(
                     f"{where}: pass {number} has {len(array)} rows: a pass after the prompt is one token of one "
-                    "sequence; save batches apart"
+                    "sequence; save batches separately"
                 )
     present = [layer for layer in range(width) if passes[0][layer] is not None]
     if not present:
@@ -200,7 +200,7 @@ def _passes(where: str, passes: list[list[Any]]) -> tuple[int, list[NDArray[np.f
 def _flattened(
     where: str, arrays: list[NDArray[np.floating]], layers: list[int] | None
 ) -> tuple[list[NDArray[np.floating]], tuple[int, int] | None]:
-    """Every layer as ``[token, expert]``, and the sequences and tokens the rows come from."""
+    """Return every layer as ``[token, expert]``, and the sequences and tokens of the rows."""
     for index, one in enumerate(arrays):
         layer = index if layers is None else layers[index]
         if one.ndim not in (2, 3) or not one.size:

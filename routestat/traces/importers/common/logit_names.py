@@ -1,4 +1,4 @@
-"""Which array of a file holds router logits, and of which layer, told from their names."""
+"""Arrays of router logits and their layers, by names."""
 
 import re
 from collections.abc import Mapping
@@ -42,7 +42,7 @@ def arrays_beside(where: str, held: Mapping[Any, Any]) -> dict[str, NDArray]:
 
 
 def numbered(where: str, held: Mapping[Any, Any], notes: list[str]) -> Any:
-    """Arrays by the layer that their names speak of; or the only one there is."""
+    """Return arrays by the layer in their names, or the only array."""
     floats = {
         name: one
         for name, one in held.items()
@@ -58,7 +58,7 @@ def numbered(where: str, held: Mapping[Any, Any], notes: list[str]) -> Any:
         if layer is None and len(named) == 1:
             return one
         if layer is None or layer in by_layer:
-            wrong = "says no layer" if layer is None else f"speaks of layer {layer}, as another does"
+            wrong = "has no layer number" if layer is None else f"is of layer {layer}, as another is"
             raise FormatError(
                 f"{where}: {name} {wrong}; logits are named layer_0, router_logits_0 or the like"
             )

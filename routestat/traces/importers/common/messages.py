@@ -1,4 +1,4 @@
-"""What stands in a file, in the words of a message: short, printable, and without the names of Python's types."""
+"""Values and names of a file in messages: short, printable, and without Python's type names."""
 
 import re
 from collections.abc import Iterable
@@ -7,7 +7,7 @@ import numpy as np
 
 from routestat.traces.validation import shown
 
-# What things of JSON and of archives are called where one stands in place of another.
+# Words for values of JSON and of archives.
 KINDS = {
     type(None): "null",
     bool: "true or false",
@@ -31,15 +31,15 @@ def reason(error: object) -> str:
         text = str(error)
     except ValueError:  # a number of thousands of digits
         return "a number of too many digits"
-    # Where something lay in memory helps nobody.
+    # Addresses in memory are of no use.
     text = " ".join(re.sub(r"<?[\w.]+ object at 0x[0-9a-f]+>?", "…", text).split())
     if not text:
-        text = "more than there is memory for" if isinstance(error, MemoryError) else "no more is known"
+        text = "too large for the memory" if isinstance(error, MemoryError) else "unknown reason"
     return text if len(text) <= 160 else text[:160] + " …"
 
 
 def listed(names: Iterable[object]) -> str:
-    """Names in a message: the first dozen, printable whatever they hold."""
+    """List names in a message: the first dozen, printable."""
     held = [name if isinstance(name, str) and name.isprintable() else shown(name) for name in names]
     rest = f" and {len(held) - 12} more" if len(held) > 12 else ""
     return (", ".join(name[:40] for name in held[:12]) or "nothing") + rest

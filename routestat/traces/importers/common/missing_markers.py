@@ -1,4 +1,4 @@
-"""Ids that are no experts: −1 in a type without a sign, other markers of what is missing, ids that a type cut off."""
+"""Ids that are not experts: −1 in an unsigned type, other markers of missing choices, ids that a type cut off."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -9,15 +9,15 @@ from numpy.typing import NDArray
 
 from routestat.errors import FormatError
 
-#: What −1 becomes in types without a sign, and the largest values that stand for it elsewhere.
+#: Values of −1 in unsigned types, and the largest values that mark missing choices elsewhere.
 LARGEST = tuple(2**bits - 1 for bits in (7, 8, 15, 16, 31, 32, 63, 64))
-# Ids that would lie in a hole below the largest if it were an expert like others; and ids of a hole at least.
+# Expected number of ids in a gap below the largest if it were an expert like others; and least ids of a gap.
 IN_THE_HOLE, HOLE = 30.0, 8
-# Rows of an id that stands in all layers together or not at all.
+# Least rows of an id that fills all layers or none.
 LEAST_ROWS = 8
-# Different ids that may stand for nothing.
+# Most different ids that mark missing choices.
 MOST_MARKERS = 2
-# Ids per expert from which on none above 255 means that they were cut.
+# Least ids per expert at which the absence of ids above 255 shows that they were cut.
 IDS_PER_EXPERT = 20
 
 
@@ -55,7 +55,7 @@ def check_type(path: Path, dtype: np.dtype, n_experts: int) -> None:
     if n_experts - 1 > most:
         raise FormatError(
             f"{path}: ids of {n_experts} experts in {dtype}, which holds none above {most}: ids were cut, and cannot "
-            "be had back; record them in a wider type"
+            "be recovered; record them in a wider type"
         )
 
 
@@ -80,10 +80,10 @@ def settle_sentinels(
     notes: list[str],
     place: Callable[[int], str],
 ) -> RawRows:
-    """Refuse ids that stand for nothing, or take them as missing if rows are to be dropped.
+    """Refuse ids that mark missing choices, or take them as missing if rows are to be dropped.
 
-    An id stands for nothing where it fills whole layers of rows and is negative, beyond the number of experts, or the
-    largest of a type with a hole below it that no model leaves.
+    An id is a marker where it fills whole layers of rows and is negative, beyond the number of experts, or the
+    largest of a type with a gap below it that no model leaves.
 
     Raises
     ------
@@ -97,7 +97,7 @@ def settle_sentinels(
         rows = np.flatnonzero(cells.any(axis=1))
         said = (
             f"id {value} fills {int(cells.sum()):,} choices of {len(rows):,} rows (first: {place(int(rows[0]))}) and "
-            f"is no expert{_why(value, n_experts)}"
+            f"is not an expert{_why(value, n_experts)}"
         )
         if not drop:
             raise FormatError(f"{path}: {said}; take them as missing with --drop-dummy-rows")
@@ -118,13 +118,13 @@ def _refuse_wrapped(path: Path, experts: NDArray[np.integer], place: Callable[[i
         row = int(np.argmax((experts < -1).any(axis=(1, 2))))
         raise FormatError(
             f"{path}: {place(row)}: {len(negative)} different ids from {low} to {int(negative[-1])}: ids above 127 in "
-            "int8? They can be had back if that is so: read the bytes as uint8"
+            "int8? Then they can be recovered: read the bytes as uint8"
         )
 
 
 def _why(value: int, n_experts: int | None) -> str:
     if value in LARGEST[1::2]:
-        return ": −1 in a type without a sign"
+        return ": −1 in an unsigned type"
     if n_experts is not None and value >= n_experts:
         return f" of {n_experts}"
     return ""
@@ -143,7 +143,7 @@ def _sentinels(experts: NDArray[np.integer], n_experts: int | None) -> list[int]
             if low < -1
             else np.unique(experts[experts > limit])
         )
-        # Many different ones are a wrong number of experts, or another type.
+        # Many different ones show a wrong number of experts, or another type.
         odd = [int(value) for value in values] if len(values) <= MOST_MARKERS else []
     if n_experts is None and high not in odd and _is_marker(experts, high):
         odd.append(high)
@@ -156,7 +156,7 @@ def _fills_cells(experts: NDArray[np.integer], value: int) -> bool:
 
 
 def _is_marker(experts: NDArray[np.integer], largest: int) -> bool:
-    """Whether the largest id is one that marks what is missing."""
+    """Return whether the largest id marks missing choices."""
     of_others = experts != largest
     number = int(np.count_nonzero(of_others))
     if not number:

@@ -1,7 +1,7 @@
-"""Names in a file that are not read but look like one that is: ``prompt_token_id`` for ``prompt_token_ids``.
+"""Names in a file that are not read but resemble one that is: ``prompt_token_id`` for ``prompt_token_ids``.
 
-An optional field under another name would be passed over without a word, and what it says would be lost. Engines
-write many fields that nobody here needs; only those that resemble a known one are noted.
+An optional field under another name would be ignored silently, and its content lost. Engines
+write many fields that are not needed here; only those that resemble a known one are noted.
 """
 
 from collections import Counter
@@ -11,9 +11,9 @@ from typing import Any
 
 from routestat.traces.validation import shown
 
-# Names this alike differ by a letter or an ending; ``completion_tokens_details`` is no ``completion_tokens``.
+# Names this similar differ by a letter or an ending; ``completion_tokens_details`` is not ``completion_tokens``.
 ALIKE = 0.85
-# Response, choice, holder and payload; what lies deeper belongs to others.
+# Response, choice, holder and payload; deeper fields have other meanings.
 DEPTH = 5
 
 
@@ -48,7 +48,7 @@ class MisspeltNames:
         self._found: Counter[str] = Counter()
 
     def look(self, record: Any, depth: int = DEPTH) -> None:
-        """Look at the names of a record, and of the objects in it."""
+        """Check the names of a record, and of the objects in it."""
         if isinstance(record, Mapping) and depth:
             for name, value in record.items():
                 if name not in self._known and isinstance(name, str):

@@ -1,11 +1,11 @@
-"""What the caller says of a file that the file does not say itself."""
+"""Options of the readers: facts of a file that the file itself does not state."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class ImportOptions:
-    """What the caller says of a file that does not say it itself; None: not said.
+    """Facts of a file that the caller states because the file does not; None: not stated.
 
     Attributes
     ----------
@@ -14,17 +14,17 @@ class ImportOptions:
     stride : int
         Row length of an argsort, in experts.
     cluster : str
-        Field or column that says which documents belong together.
+        Field or column that gives the cluster of each document.
     columns : str
         Columns of a table by role, such as ``document=req,position=step,layer=layer,experts=topk``.
     axes : str
         Order of the axes of an array: ``tokens,layers,k`` or ``layers,tokens,k``.
     sequence_parallel : int
-        Ranks that hold a part of every sequence each.
+        Number of ranks that each hold a part of every sequence.
     shape, dtype : str
         Of packed bytes, such as ``1000,24,2`` and ``uint8``.
     logits : bool
-        Arrays hold router logits ``[tokens, layers, n_experts]``; the `top_k` largest are the choice.
+        Arrays hold router logits ``[tokens, layers, n_experts]``; the `top_k` largest are chosen.
     skip_failed : bool
         Records without routing are left out and counted.
     """

@@ -1,8 +1,8 @@
-"""Raw rows that are no measurements, as readers find them: what the store cannot hold is refused, or dropped if wanted.
+"""Raw dummy rows: what the store cannot hold is refused, or dropped with --drop-dummy-rows.
 
-Zeros of several slots are no choice, −1 in an unsigned type is no expert, and ids beyond a type are other experts: a
-store has no place for them. Everything else is stored and found there
-(`routestat.traces.dummy_rows.suspicious_runs`), so that nothing is searched here unless it is to be dropped.
+Zeros in several slots are not a choice, −1 in an unsigned type is not an expert, and ids beyond a type are wrong: a
+store cannot hold them. Everything else is stored and found there
+(`routestat.traces.dummy_rows.suspicious_runs`), so that nothing is searched here unless it is dropped.
 """
 
 from collections.abc import Callable, Sequence
@@ -27,7 +27,7 @@ _DROP = "--drop-dummy-rows"
 
 
 class NothingRemainsError(FormatError):
-    """Every row is one that is no measurement."""
+    """All rows are dummy rows."""
 
 
 def settle_zeros(
@@ -38,12 +38,12 @@ def settle_zeros(
     notes: list[str],
     place: Callable[[int], str],
 ) -> RawRows:
-    """Refuse choices of nothing but zeros where there are several slots, or take them as missing.
+    """Refuse choices of only zeros where there are several slots, or take them as missing.
 
     Raises
     ------
     FormatError
-        Naming the first row, and how many there are.
+        Naming the first row, and their number.
     """
     experts = raw.experts
     if experts.shape[2] < 2 or not len(experts):
@@ -61,7 +61,7 @@ def settle_zeros(
     where = "every layer" if len(whole) else f"layer {layers[int(np.argmax(cells[first]))]}"
     said = (
         f"{place(first)}: {experts[first, int(np.argmax(cells[first]))].tolist()} in {where} repeats an expert: one of "
-        f"{len(held):,} dummy rows of {documents:,} documents, nothing but zeros"
+        f"{len(held):,} dummy rows of {documents:,} documents, only zeros"
     )
     if not drop:
         raise FormatError(f"{path}: {said}; drop them with {_DROP}")
@@ -81,16 +81,16 @@ def settle_rows(
     keep_layers: bool = False,
     accept_missing: bool = False,
 ) -> tuple[RawRows, list[int], int]:
-    """Rows that the store can hold, their layers, and the number of experts; for every reader alike.
+    """Return rows that the store can hold, their layers, and the number of experts; for all readers.
 
     Parameters
     ----------
     known, wanted : int, optional
-        Experts per router: as the file says, and as the caller says.
+        Experts per router, from the file and from the caller.
     drop : bool
-        Leave out what is no measurement; otherwise what the store cannot hold is refused, and all else kept.
+        Leave out dummy rows; otherwise what the store cannot hold is refused, and all else kept.
     keep_layers : bool
-        Leave out rows only: of rows that come in parts all have to have the same layers.
+        Leave out rows only: rows that come in parts must all have the same layers.
     accept_missing : bool
         A layer may be missing in every row.
 
@@ -125,7 +125,7 @@ def drop_placeholders(
     notes: list[str],
     keep_layers: bool = False,
 ) -> tuple[RawRows, list[int]]:
-    """Leave out all rows and layers that are no measurements: inside documents rows become missing.
+    """Leave out all dummy rows and layers; inside documents rows become missing.
 
     Parameters
     ----------
@@ -158,7 +158,7 @@ def drop_placeholders(
 
 
 def _emptied_edges(raw: RawRows, before: NDArray[np.integer], gone: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Rows at the starts and ends of documents that became missing in every layer."""
+    """Return the rows at the starts and ends of documents that became missing in every layer."""
     if before is raw.experts:
         return np.zeros(len(gone), bool)
     empty = gone | ((raw.experts == -1).all(axis=(1, 2)) & ~(before == -1).all(axis=(1, 2)))

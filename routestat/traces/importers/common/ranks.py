@@ -1,4 +1,4 @@
-"""Files of several ranks put together: the same tokens once, other layers side by side, other tokens apart."""
+"""Files of several ranks joined: the same tokens once, different layers together, different tokens separate."""
 
 from collections import defaultdict
 from dataclasses import dataclass
@@ -40,13 +40,13 @@ def without_repeats(ranks: list[Rank], notes: list[str]) -> list[Rank]:
         else:
             kept.append(rank)
     if repeats:
-        flips = f"; {apart} of their rows differ, as ties do that fall apart" if apart else ""
+        flips = f"; {apart} of their rows differ, as broken ties do" if apart else ""
         notes.append(f"dropped ranks {span(sorted(repeats))}: they hold the tokens of another rank{flips}")
     return sorted(kept, key=lambda one: one.number)
 
 
 def _rows_that_differ(first: Rank, second: Rank) -> int | None:
-    """How many rows of the second rank the first has otherwise; None if they hold different tokens."""
+    """Count the rows in which two ranks of the same tokens differ; None if they hold different tokens."""
     total = differ = by_chance = 0
     for place, array in second.arrays.items():
         other = first.arrays.get(place)

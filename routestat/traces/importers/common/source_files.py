@@ -7,7 +7,7 @@ from pathlib import Path
 from routestat.errors import FormatError
 from routestat.traces.importers.common.messages import listed
 
-# Files that lie beside data and are none.
+# Files beside the data that are not data.
 BESIDE = re.compile(r"\.|README|LICEN[CS]E|.*\.(?:md|ya?ml|log)$", re.IGNORECASE)
 
 

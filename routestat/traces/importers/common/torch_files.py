@@ -12,7 +12,7 @@ from routestat.errors import FormatError
 from routestat.traces.importers.common.array_files import UNREADABLE
 from routestat.traces.importers.common.messages import reason
 
-# Numbers of a tensor that may repeat what is stored (an expanded one); more is a claim to fill the memory with.
+# Largest size of a tensor that repeats stored numbers (an expanded one); more could exhaust the memory.
 MOST_REPEATED = 1 << 24
 
 
@@ -29,13 +29,13 @@ def torch_file(path: Path) -> Any:
     except ImportError:
         raise FormatError(f"{path}: .pt files need torch: pip install 'routestat[capture]'") from None
     try:
-        # Torch warns of damaged files before it refuses them; the refusal shall be the one line that is seen.
+        # Torch warns of damaged files before it refuses them; only the refusal is reported.
         with warnings.catch_warnings(), torch.serialization.safe_globals(_array_parts()):
             warnings.simplefilter("ignore")
             loaded = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise FormatError(
-            f"{path}: holds more than tensors and numbers, and is not read, for that could run code ({reason(error)})"
+            f"{path}: holds more than tensors and numbers, and is not read, as that could run code ({reason(error)})"
         ) from None
     except UNREADABLE as error:
         raise FormatError(f"{path}: not a readable .pt file ({reason(error)})") from None

@@ -1,4 +1,4 @@
-"""Columns of Arrow as integers, weights, phases and codes; what cannot be read so is named by its row."""
+"""Arrow columns as integers, weights, phases and codes; the first unreadable row is named."""
 
 import re
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from routestat.traces.importers.tables.names import plain
 from routestat.traces.importers.tables.rows import LARGEST, WrongRowError
 from routestat.traces.validation import shown
 
-# Words of engines and their tools for what a token was when it was routed.
+# Words of engines for the phase of a token.
 PHASE_WORDS = {
     **dict.fromkeys(("prefill", "prompt", "extend", "context", "ctx", "encode", "0", "0.0", "false"), 0),
     **dict.fromkeys(("decode", "generate", "generation", "gen", "decoding", "output", "completion"), 1),
@@ -25,7 +25,7 @@ FORWARD_MODES = {**PHASE_WORDS, "1": 0, "2": 1}
 
 
 def phases(column: str, words: Any) -> NDArray[np.int8]:
-    """Which rows are decode, from a column of words or numbers in any Arrow type.
+    """Read which rows are decode, from a column of words or numbers in any Arrow type.
 
     Raises
     ------
@@ -38,7 +38,7 @@ def phases(column: str, words: Any) -> NDArray[np.int8]:
     values = [known.get(str(name).strip().lower()) for name in names]
     for place, (name, value) in enumerate(zip(names, values, strict=True)):
         if value is None:
-            said = "nothing" if name is None else repr(name)
+            said = "no value" if name is None else repr(name)
             raise WrongRowError(
                 int(np.argmax(codes == place)), f"column {column} is a phase (prefill, decode), got {said}"
             )
@@ -47,7 +47,7 @@ def phases(column: str, words: Any) -> NDArray[np.int8]:
 
 
 def encoded(column: Any) -> tuple[NDArray[np.int32], list[Any]]:
-    """Codes ``[row]`` of the different values of an Arrow column, and these values; nothing is a value too."""
+    """Return the code ``[row]`` of each value of an Arrow column, and the values; null is a value, too."""
     if isinstance(column, pa.ChunkedArray):
         column = column.combine_chunks()
     if not pa.types.is_dictionary(column.type):
@@ -66,7 +66,7 @@ def of_documents(
     Raises
     ------
     WrongRowError
-        If it says two things of one and is `required`; else nothing is returned.
+        If a document has two values and the column is `required`; otherwise nothing is returned.
     """
     codes, values = encoded(column)
     table = np.full(max(n_documents, 1), -1, np.int64)
@@ -89,14 +89,14 @@ def whole(column: Any, name: str, empty: int | None = None, named: bool = False)
     Parameters
     ----------
     empty : int, optional
-        What nothing stands for.
+        The value of an empty cell.
     named : bool
         Names that hold one number are that number: ``model.layers.3.mlp.gate``.
 
     Raises
     ------
     WrongRowError
-        For the first row that is none.
+        For the first row that is not one.
     """
     if isinstance(column, pa.ChunkedArray):
         column = column.combine_chunks()
@@ -131,7 +131,7 @@ def whole(column: Any, name: str, empty: int | None = None, named: bool = False)
 
 
 def _in_words(column: Any, name: str, named: bool) -> Any:
-    """Numbers that are stored as text or as decimals."""
+    """Read numbers that are stored as text or as decimals."""
     codes, words = encoded(column)
     values = [None if word is None else number_in(str(word), named) for word in words]
     for place, (word, value) in enumerate(zip(words, values, strict=True)):

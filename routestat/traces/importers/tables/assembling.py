@@ -1,4 +1,4 @@
-"""Rows of a table → experts ``[token, layer, slot]``."""
+"""Rows of a table as experts ``[token, layer, slot]``."""
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -11,14 +11,14 @@ from routestat.traces.importers.common.checks import count_positions
 from routestat.traces.importers.tables.row_store import keys_of
 from routestat.traces.importers.tables.rows import Rows
 
-# Places of a dense numbering that may be empty for each row.
+# Most empty places of a dense numbering per row.
 SPARSE = 8
 CHUNK_ROWS = 1 << 20
 THREADS = 2
 
 
 class WrongPlaceError(Exception):
-    """A place in the trace that the rows contradict: document, position and layer, and in what."""
+    """A place with contradictory rows: document, position and layer, and the contradiction."""
 
     def __init__(self, document: int, position: int, layer: int, words: str) -> None:
         super().__init__(words)
@@ -49,17 +49,17 @@ class Assembled:
 
 
 def assemble(rows: Rows, layers: NDArray[np.integer], single: bool, top_k: int | None) -> Assembled:
-    """Put every row in its place.
+    """Put every row into the array of experts.
 
     Parameters
     ----------
     rows : Rows
     layers : int array ``[layer]``
-        The numbers of the layers, rising.
+        The numbers of the layers, ascending.
     single : bool
-        One expert a row.
+        One expert per row.
     top_k : int, optional
-        Experts of a token, where they are known and one a row.
+        Experts per token, if known and with one expert per row.
 
     Raises
     ------
@@ -105,7 +105,7 @@ def assemble(rows: Rows, layers: NDArray[np.integer], single: bool, top_k: int |
     filled = experts != blank
     n_filled = int(np.count_nonzero(filled if single else filled[:, 0]))
     if n_filled != len(rows):
-        raise complain(_repeated(rows, index, column, len(layers), slot, slots), "stands there twice")
+        raise complain(_repeated(rows, index, column, len(layers), slot, slots), "occurs twice")
     if single and slots > 1:
         whole = filled.all(axis=1)
         if n_filled != int(np.count_nonzero(whole)) * slots:
@@ -137,7 +137,7 @@ def tokens_of(
     """Return the token of each row, numbered by document and position, and the document and position of each token."""
     same = document[1:] == document[:-1]
     if ((document[1:] > document[:-1]) | (same & (position[1:] >= position[:-1]))).all():
-        # Token after token, as most tools write.
+        # In the order of tokens, as most tools write.
         changed = np.ones(len(document), bool)
         changed[1:] = ~same | (position[1:] != position[:-1])
         first = np.flatnonzero(changed)
@@ -161,7 +161,7 @@ def tokens_of(
 
 
 def _ranges(document: NDArray[np.int32], position: NDArray[np.int32]) -> tuple[NDArray, NDArray]:
-    """First position of each document, and how many there are from it to the last."""
+    """Return the first position of each document, and the number of positions up to the last."""
     n = int(document.max()) + 1
     low, high = np.full(n, np.iinfo(np.int32).max, np.int64), np.full(n, -1, np.int64)
     np.minimum.at(low, document, position)
@@ -197,14 +197,14 @@ def _repeated(
         cell = cell * slots + slot
     order = np.argsort(cell, kind="stable")
     again = np.flatnonzero(cell[order][1:] == cell[order][:-1])
-    # None is repeated where an id is the value that stands for no row.
+    # None is repeated where an id is the value that means no row.
     return int(order[again].min()) if len(again) else 0
 
 
 def _agreed(
     values: NDArray | None, index: NDArray, n: int, unknown: int, complain: Any, words: str
 ) -> NDArray | None:
-    """One value for each token from those of its rows; rows without one say nothing."""
+    """Return one value for each token from those of its rows; rows without one are ignored."""
     if values is None:
         return None
     found = np.full(n, unknown, values.dtype)

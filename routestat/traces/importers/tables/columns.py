@@ -9,7 +9,7 @@ from typing import Any
 from routestat.errors import FormatError
 from routestat.traces.importers.tables.names import plain
 
-#: What a column can be.
+#: Roles of columns.
 ROLES = (
     "document",
     "position",
@@ -26,7 +26,7 @@ ROLES = (
 )
 
 
-#: Roles that several columns can share, one a slot.
+#: Roles that several columns can share, one per slot.
 SEVERAL = ("experts", "weights")
 
 
@@ -37,7 +37,7 @@ class Columns:
     Attributes
     ----------
     experts, weights : tuple of str
-        One column that holds lists, or one column a slot.
+        One column that holds lists, or one column per slot.
     listed : bool
         Whether `experts` is one column of lists; `weights` likewise then.
     named : tuple of str
@@ -45,7 +45,7 @@ class Columns:
     signed : bool
         Negative positions are prompt rows.
     falling : bool
-        Slot 0 is the heaviest, by the layout's definition.
+        Slot 0 is the heaviest, by the definition of the layout.
     """
 
     document: str = ""
@@ -66,7 +66,7 @@ class Columns:
     falling: bool = False
 
     def pairs(self) -> list[tuple[str, str]]:
-        """Role and column, in the order of `ROLES`; a column for each slot."""
+        """Return role and column, in the order of `ROLES`; one column for each slot."""
         found = []
         for role in ROLES:
             held = getattr(self, role)
@@ -100,15 +100,15 @@ def parse_columns(where: str, text: str, held: Sequence[str]) -> Columns:
     where : str
         The file, for messages.
     text : str
-        ``role=column,…``; several columns as ``experts=e0+e1``, or a pattern such as ``experts=e*``; ``phase=`` says
-        that there is none, whatever the columns are called.
+        ``role=column,…``; several columns as ``experts=e0+e1``, or a pattern such as ``experts=e*``; ``phase=`` means
+        that there is none, whatever the names of the columns.
     held : sequence of str
-        The columns that there are.
+        All columns of the file.
 
     Raises
     ------
     FormatError
-        For a role that is none, one said twice, or a column that is not there.
+        For an unknown role, one named twice, or an absent column.
     """
     said: dict[str, Any] = {}
     for part in filter(None, (part.strip() for part in text.split(","))):
@@ -131,7 +131,9 @@ def parse_columns(where: str, text: str, held: Sequence[str]) -> Columns:
     if twice is not None:
         raise FormatError(f"--columns: column {twice} is named for two roles")
     if columns.experts and columns.expert:
-        raise FormatError("--columns: either experts (a list, or a column a slot) or expert (one a row)")
+        raise FormatError(
+            "--columns: either experts (a list, or one column per slot) or expert (one per row)"
+        )
     return columns
 
 

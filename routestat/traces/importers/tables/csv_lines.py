@@ -17,7 +17,7 @@ from routestat.traces.importers.tables.sources import Block
 from routestat.traces.importers.tables.table_rows import to_rows
 from routestat.traces.validation import shown
 
-# What stands for nothing in a column of numbers.
+# Empty values in a column of numbers.
 EMPTY = ("", "null", "None", "NA")
 
 
@@ -27,7 +27,7 @@ def records_of(plan: Plan, block: Block) -> Iterator[tuple[int, list[str]]]:
     Raises
     ------
     FormatError
-        For a line that is none of CSV.
+        For a line that is not CSV.
     """
     top, before = block.first_line(), 0
     text = io.StringIO(block.text.decode("utf-8", "replace"), newline="")
@@ -50,7 +50,7 @@ def csv_to_rows(plan: Plan, block: Block, quoted: bool = True) -> Rows:
     Raises
     ------
     pyarrow.ArrowInvalid, WrongRowError
-        For what cannot be read.
+        For values that cannot be read.
     """
     try:
         table = _read_csv(plan, block, quoted, plan.in_words)

@@ -1,4 +1,4 @@
-"""What the documents of a table are, once all its rows were seen."""
+"""The documents of a table, determined after all its rows were read."""
 
 from dataclasses import dataclass, field
 
@@ -13,13 +13,13 @@ from routestat.traces.importers.tables.row_store import RowStore
 from routestat.traces.importers.tables.segments import Segments, clashing, separated
 from routestat.traces.importers.tables.stream import Stream
 
-#: Documents that are looked at first.
+#: Documents that are checked first.
 FEW = 32
 
 
 @dataclass
 class Seen:
-    """What was found while rows streamed by."""
+    """What was found while rows were read."""
 
     segments: Segments
     prompts: Prompts
@@ -37,12 +37,12 @@ class Seen:
 def settle_documents(
     stream: Stream, store: RowStore, seen: Seen, notes: list[str]
 ) -> tuple[list[int], list[str], dict[str, list[str | None]]]:
-    """Documents as they are at last: what each was, its name, and what is said of it."""
+    """Determine the documents: the number each had, its name, and its values."""
     columns = stream.plans[0].columns
     if not columns.document and are_layers(seen.layers_of):
         join_layer_files(stream, store, seen.segments, seen.prompts)
         notes.append(
-            f"no layer stands in two of the {len(seen.layers_of)} files: they are parts of the same documents"
+            f"no layer is in two of the {len(seen.layers_of)} files: they are parts of the same documents"
         )
     elif not columns.document:
         notes += unlike(seen.layers_of)
@@ -51,15 +51,15 @@ def settle_documents(
     if not columns.document:
         joined = [one for one in several.tolist() if seen.segments.are_joined(one, columns.signed)]
         maybe = np.array(joined, np.int64)
-    # A few documents tell in most cases, and one is enough where a column numbers them.
+    # A few documents decide in most cases, and one suffices where a column numbers them.
     apart = clashing(store, maybe[:FEW]) if len(maybe) else maybe
     if len(maybe) > FEW and not (len(apart) and columns.document):
         apart = clashing(store, maybe)
     if len(apart) and columns.document:
-        # One number means different documents in different files: then so do all that stand in several.
+        # One number means different documents in different files: then so do all that are in several.
         apart = several
     change, owners = separated(seen.segments.pairs, apart)
-    # Documents without any row left have no number any more.
+    # Documents that lost all rows have no number.
     if len(several) or owners[-1][0] != len(owners) - 1:
         store.change(change)
     labels = {number: name for name, number in stream.names.items()}
@@ -72,7 +72,7 @@ def settle_documents(
         else:
             names.append(f"{labels[document]} part {segment + 1}")
     _note_apart(apart, several, owners, columns.document, notes)
-    # Without prompts nothing says that the rows were generated.
+    # Without prompts rows need not have been generated.
     if columns.signed and seen.prompts.stretches:
         numbers = {owner: number for number, owner in enumerate(owners)}
         batches = seen.prompts.batches(
@@ -87,7 +87,7 @@ def settle_documents(
     elif columns.phase and columns.position and (anew := begun_anew(store)):
         store.change(moved(anew))
         notes.append(
-            f"positions begin anew with the generated rows of {len(anew):,} documents: these follow their prompts"
+            f"positions restart with the generated rows of {len(anew):,} documents: these follow their prompts"
         )
     said = {
         role: [stream.value_of(role, *owner) for owner in owners]
@@ -98,7 +98,7 @@ def settle_documents(
         notes.append(f"column {getattr(columns, role)} is not read: it changes within documents")
     if columns.document and plain(columns.document) == "turn" and len(owners) > 1:
         notes.append(
-            "documents are turns; turns of one conversation depend on each other: if there is a column that joins "
+            "documents are turns; turns of one conversation are dependent: if there is a column that joins "
             "them, name it with --cluster"
         )
     return [document for document, _ in owners], names, said
@@ -107,20 +107,20 @@ def settle_documents(
 def _note_apart(
     apart: NDArray, several: NDArray, owners: list[tuple[int, int]], column: str, notes: list[str]
 ) -> None:
-    """Say what was taken for a document where no column says it, or not it alone."""
+    """Note what was used as documents if no column gives them, or several files share them."""
     parts = sum(segment >= 0 for _, segment in owners)
     if len(apart) and column:
         notes.append(
-            f"{len(several)} values of {column} stand in several files at the same positions: taken for different "
+            f"{len(several)} values of {column} are in several files at the same positions: taken as different "
             f"documents, {parts} in all"
         )
     elif len(apart):
         notes.append(
-            f"no column of documents; positions fall back inside {len(apart)} of the files, in every layer alike: cut "
+            f"no column of documents; positions restart inside {len(apart)} of the files, in every layer: cut "
             f"there, into {len(owners)} documents"
         )
     elif not column:
         one = "each file is one document" if len(owners) > 1 else "the file is one document"
         notes.append(f"no column of documents: {one}")
     elif len(several):
-        notes.append(f"{len(several)} documents go on in another file")
+        notes.append(f"{len(several)} documents continue in another file")

@@ -28,9 +28,9 @@ class Plan:
     kinds : tuple
         Of JSON: the Arrow type of each column of words, by the first lines.
     belied : tuple of str
-        Columns that are not what their names say, in words.
+        Notes on columns that do not hold what their names say.
     comments : list of str
-        Lines that begin with ``#``, once they were read.
+        Lines that begin with ``#``, filled while reading.
     """
 
     path: Path

@@ -1,4 +1,4 @@
-"""The files of a table in folders where other files lie beside them."""
+"""The files of a table in folders with other files."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -9,17 +9,17 @@ from routestat.traces.importers.tables.file_plans import Plan
 from routestat.traces.importers.tables.probing import probe
 from routestat.traces.importers.tables.sources import expand, suffix_of
 
-# What is written beside tables: notes, settings, summaries.
+# Other files beside tables: notes, settings, summaries.
 BESIDE = (".txt", ".json")
 
 
 def plans_of(sources: Sequence[Path], said: str | None) -> Iterator[Plan]:
-    """How to read each file of a table; of a folder, texts and JSON that are no tables are passed over.
+    """Yield how to read each file of a table; texts and JSON of a folder that are not tables are skipped.
 
     Raises
     ------
     FormatError
-        For a file that is no table.
+        For a file that is not a table.
     """
     folders = {source for source in sources if source.is_dir()}
     wrong: FormatError | None = None

@@ -38,7 +38,7 @@ def lines_to_rows(plan: Plan, block: Block) -> Rows:
             parse_options=pa.json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore"),
         )
     except pa.ArrowInvalid:
-        # Lines of several types, numbers as floats (5.0), or what is wrong and has a line.
+        # Lines of several types, numbers as floats (5.0), or errors, which are found by line.
         block.text.decode("utf-8")
         return json_rows(
             plan, [(f"line {line}", _object(plan, line, text)) for line, text in lines_of(block)]
@@ -65,12 +65,12 @@ def _json_type(plan: Plan, role: str, name: str, number: Any = None) -> Any:
 
 
 def json_rows(plan: Plan, records: list[tuple[str, Any]]) -> Rows:
-    """Rows from objects that are in memory, each with its place in words.
+    """Read rows from objects in memory, each with its place in words.
 
     Raises
     ------
     FormatError
-        Naming the first that cannot be.
+        Naming the first impossible one.
     """
     for where, record in records:
         wrong = _wrong_object(plan, record)
@@ -147,7 +147,7 @@ def _wrong_item(role: str, item: Any) -> str:
     if isinstance(item, bool) or not isinstance(item, int | float):
         return "is no number"
     if role in ("weight", "weights"):
-        # A whole number that no float holds.
+        # A whole number beyond any float.
         return "is no weight" if isinstance(item, int) and abs(item) > LARGEST else ""
     if isinstance(item, float) and not item.is_integer():
         return "is no whole number"

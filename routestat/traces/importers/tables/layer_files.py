@@ -13,7 +13,7 @@ from routestat.traces.number_ranges import span
 
 
 def are_layers(layers: dict[int, set[int]]) -> bool:
-    """Whether no layer stands in two files: then each holds a part of the model, and not a document.
+    """Return whether no layer is in two files: then each holds a part of the model, and not a document.
 
     Parameters
     ----------
@@ -32,13 +32,13 @@ def unlike(layers: dict[int, set[int]]) -> list[str]:
         return []
     lacking = sum(not some <= own for own in layers.values())
     return [
-        f"each file is taken for a document, and {lacking:,} of {len(layers):,} lack layers that others have "
+        f"each file is taken as a document, and {lacking:,} of {len(layers):,} lack layers that others have "
         f"({span(sorted(some))}); if files hold layers of the same documents, give them a column of documents"
     ]
 
 
 def join_layer_files(stream: Stream, store: RowStore, segments: Segments, prompts: Prompts) -> None:
-    """All rows are of one document, whatever file they are in; the stretches between which positions fall stay."""
+    """Join the rows of all files into one document; stretches between falls of the position are kept."""
     stretches = bool(stream.plans[0].columns.position)
 
     def one_document(rows: Rows) -> Rows:
@@ -49,7 +49,7 @@ def join_layer_files(stream: Stream, store: RowStore, segments: Segments, prompt
     store.change(one_document)
     stream.names = {next(iter(stream.names)): 0}
     segments.pairs = {pair & 0xFFFFFFFF for pair in segments.pairs} if stretches else {0}
-    # Every layer stands in one file.
+    # Every layer is in one file.
     segments.last = {(0, layer): last for (_, layer), last in segments.last.items()}
     if segments.ends:
         n = max(len(low) for low, _ in segments.ends.values())

@@ -1,4 +1,4 @@
-"""Which column of a table means what.
+"""Recognition of the columns of a table.
 
 Public layouts that are recognised without options (any others of these names as well):
 
@@ -43,19 +43,19 @@ def recognise(held: Sequence[str], said: Columns | None = None) -> Columns:
             continue
         word = next((one for one in NAMES[role] if one in by_plain), None)
         if word is not None:
-            # One column, one role: prompt_id is the document, or else what documents have in common.
+            # One column, one role: prompt_id is the document, or else the cluster.
             column = by_plain.pop(word)
             found[role] = (column,) if role in SEVERAL else column
     columns = _one_form(replace(columns, **found))
     if columns.cluster and not columns.document and not {"cluster", "document"} & set(columns.named):
-        # Nothing smaller than a conversation is told apart: it is the document.
+        # Nothing smaller than a conversation is distinguished: it is the document.
         columns = replace(columns, document=columns.cluster, cluster="")
     names = set(map(plain, held))
     return replace(columns, falling={"turn", "slot", "residency"} <= names and columns.slot != "")
 
 
 def _numbered(by_plain: dict[str, str], stems: Sequence[str]) -> tuple[str, ...]:
-    """Columns that differ in a number only, 0, 1, … or 1, 2, …, in its order: ``e0``, ``top1_expert``."""
+    """Return columns that differ only in a number, 0, 1, … or 1, 2, …, in its order: ``e0``, ``top1_expert``."""
     groups: dict[str, dict[int, str]] = {}
     for name, original in by_plain.items():
         parts = re.fullmatch(r"(.*?)_?(\d+)(?:_(.+))?", name)
@@ -70,7 +70,7 @@ def _numbered(by_plain: dict[str, str], stems: Sequence[str]) -> tuple[str, ...]
 
 
 def _one_form(columns: Columns) -> Columns:
-    """Either all experts of a token in one row, or one a row: what the caller named, else the former."""
+    """Choose all experts of a token in one row, or one per row: as the caller named, else the former."""
     if columns.expert and columns.experts:
         columns = replace(columns, experts=()) if "expert" in columns.named else replace(columns, expert="")
     if columns.experts:
@@ -81,7 +81,7 @@ def _one_form(columns: Columns) -> Columns:
 
 
 def require(where: str, columns: Columns, held: Sequence[str], sample: Mapping[str, Sequence[Any]]) -> None:
-    """Refuse a table without layers or experts, and say how to name them or what it has instead."""
+    """Refuse a table without layers or experts; the error tells how to name them, or what it has instead."""
     absent = [] if columns.layer else ["layer"]
     if not (columns.experts or columns.expert):
         absent.append("experts")
@@ -93,7 +93,7 @@ def require(where: str, columns: Columns, held: Sequence[str], sample: Mapping[s
     beside = [name for name in held if re.fullmatch(r"(l|layers?|block)_?\d+(_.*)?", plain(name))]
     if len(beside) > 1:
         raise FormatError(
-            f"{said}layers seem to stand in columns ({beside[0]}): wanted one row per token and layer"
+            f"{said}layers seem to be columns ({beside[0]}): wanted one row per token and layer"
         )
     experts = columns.experts[0] if columns.experts else ""
     first = next(iter(sample.get(experts, ())), None)
@@ -107,7 +107,7 @@ def require(where: str, columns: Columns, held: Sequence[str], sample: Mapping[s
 
 
 def settle_form(columns: Columns, sample: Mapping[str, Sequence[Any]]) -> Columns:
-    """Whether experts are lists, told from the first values of the columns.
+    """Determine whether experts are lists, by the first values of the columns.
 
     Parameters
     ----------
@@ -123,7 +123,7 @@ def settle_form(columns: Columns, sample: Mapping[str, Sequence[Any]]) -> Column
         if _are_lists(sample.get(name, ())):
             columns = replace(columns, listed=True)
         elif plain(name) in NAMES["experts"]:
-            # A column of lists by its name, of single numbers by its values: one a row.
+            # A column of lists by its name, of single numbers by its values: one per row.
             columns = replace(columns, expert=name, experts=())
     if columns.experts and len(columns.weights) != (1 if columns.listed else len(columns.experts)):
         columns = replace(columns, weights=())
@@ -148,7 +148,7 @@ def _settle_token(columns: Columns, sample: Mapping[str, Sequence[Any]]) -> Colu
         return replace(columns, token="")
     if columns.position:
         return columns
-    # The first rows of one layer, if these are in order: positions rise by one.
+    # The first rows of one layer, if in order: positions rise by one.
     layers = sample.get(columns.layer, [])
     own = [n for n, layer in zip(numbers, layers, strict=False) if layer == layers[0] and n is not None]
     steps = {after - before for before, after in pairwise(own)}

@@ -11,7 +11,7 @@ from routestat.traces.importers.tables import arrow_columns as arrow
 from routestat.traces.importers.tables.rows import WrongRowError
 from routestat.traces.validation import shown
 
-# Brackets and quotes around lists, and what parts their items.
+# Brackets and quotes around lists, and separators of their items.
 _AROUND = b"[](){}\"'"
 _BETWEEN = bytes.maketrans(b";| \t", b",,,,")
 
@@ -43,7 +43,7 @@ def listed(column: Any, name: str, read: Any) -> NDArray:
 
 
 def _split(column: Any, read: Any, name: str) -> NDArray:
-    """Cells of one width, read by the CSV parser at once."""
+    """Read cells of one width by the CSV parser."""
     ended = pa.compute.binary_join_element_wise(column.cast(pa.large_string()), "\n", "")
     data = ended.buffers()[2].to_pybytes()
     if b"\r" in data or data.count(b"\n") != len(column):

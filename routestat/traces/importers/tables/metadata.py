@@ -1,4 +1,4 @@
-"""What the files of a table say of themselves, in comments and in lines of another type."""
+"""Metadata of a table, in comments and in lines of another type."""
 
 import re
 from pathlib import Path
@@ -8,7 +8,7 @@ from routestat.errors import FormatError
 from routestat.traces.importers.common.options import ImportOptions
 from routestat.traces.importers.tables.stream import Stream
 
-# Words of comments and of lines of another type for what a trace says of itself.
+# Words of comments and of lines of another type for the metadata of a trace.
 FACTS = {
     "model": ("model", "model_name", "model_id", "model_path"),
     "dataset": ("dataset", "dataset_name"),
@@ -19,7 +19,7 @@ FACTS = {
 
 
 def check_top_k(path: Path, top_k: int, options: ImportOptions, told: Any, notes: list[str]) -> None:
-    """Refuse a k that the caller contradicts; note one that the file does: ``top_k`` may be that of sampling.
+    """Refuse a k that contradicts --top-k; note one that contradicts the file, whose ``top_k`` may be of sampling.
 
     Raises
     ------
@@ -27,10 +27,10 @@ def check_top_k(path: Path, top_k: int, options: ImportOptions, told: Any, notes
         With both numbers.
     """
     if options.top_k is not None and options.top_k != top_k:
-        raise FormatError(f"{path}: {top_k} experts a token where --top-k says {options.top_k}")
+        raise FormatError(f"{path}: {top_k} experts per token where --top-k says {options.top_k}")
     known = whole_fact(told)
     if known is not None and known != top_k:
-        notes.append(f"the file says top_k {known}, its rows hold {top_k} experts a token")
+        notes.append(f"the file says top_k {known}, its rows hold {top_k} experts per token")
 
 
 def whole_fact(value: Any) -> int | None:

@@ -4,7 +4,7 @@ import re
 
 from routestat.traces.importers.common.documents import CLUSTER_FIELDS
 
-# Names by which columns are recognised, the surest first; in lower case, words parted by _.
+# Names by which columns are recognised, the most specific first; in lower case, words joined by _.
 NAMES: dict[str, tuple[str, ...]] = {
     "document": (
         *("document", "document_id", "doc", "doc_id", "request", "request_id", "req", "req_id", "rid"),
@@ -117,9 +117,9 @@ STEMS = {
     ),
 }
 
-# What numbered columns are called besides, by what one of them holds: expert_id_0, top1_expert.
+# Further names of numbered columns: expert_id_0, top1_expert.
 ONES = {"experts": (*NAMES["expert"], "idx", "index"), "weights": NAMES["weight"]}
-# Words before a number that stands in front of that: top1_expert, rank_0_weight.
+# Words before a number that precedes such a name: top1_expert, rank_0_weight.
 COUNTED = ("top", "top_k", "topk", "k", "slot", "rank", "choice", "e", "expert", "")
 
 

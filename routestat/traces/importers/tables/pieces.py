@@ -19,7 +19,7 @@ from routestat.traces.importers.tables.rows import Rows, WrongRowError
 from routestat.traces.importers.tables.sources import Block, Text
 from routestat.traces.importers.tables.text import line_of, parse
 
-# Arrow reads without Python's lock; more threads than this wait for the disk or for each other.
+# Arrow reads without Python's lock; more threads would wait for the disk or each other.
 THREADS = 2
 
 
@@ -38,7 +38,7 @@ class Piece:
     done: int
 
     def where(self, row: int) -> str:
-        """File and line (Parquet: row, from 1) of a row."""
+        """Return file and line (Parquet: row, from 1) of a row."""
         place = self.rows.place(row)
         if self.block is None:
             return f"{self.plan.path}, {'row' if self.plan.kind == 'parquet' else 'item'} {self.first + place + 1}"
@@ -120,7 +120,7 @@ def _without_header(plan: Plan, block: Block, first: bool) -> list[Block]:
     for start, end in pairwise(bounds):
         piece = text[start:end]
         if (starts and start <= starts[0] < end) or start in starts:
-            # An empty line stays, so that lines are counted as they are in the file.
+            # An empty line is kept, so that lines are numbered as in the file.
             piece = piece.replace(header, b"", 1)
         parts.append(
             Block(block.path, piece, block.number, block.done, text.count(b"\n", 0, start), block.quoted)

@@ -1,4 +1,4 @@
-"""Positions that are negative in prompts, or that begin anew with the generated rows."""
+"""Positions that are negative in prompts, or that restart with the generated rows."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,16 +12,16 @@ from routestat.traces.importers.tables.segments import HALF
 
 
 class Prompts:
-    """Prompt rows with negative positions, as stretches of positions that rise by one.
+    """Prompt rows with negative positions, as stretches of consecutive positions.
 
-    −1 is the last row of a batch of the first batch, and a later batch goes on below it: −4 … −1, −7 … −5.
+    −1 is the last row of the first batch, and a later batch continues below it: −4 … −1, −7 … −5.
     """
 
     def __init__(self) -> None:
         self.stretches: dict[tuple[int, int, int], list[list[int]]] = {}
 
     def add(self, rows: Rows) -> None:
-        """Take in rows in the order of the file."""
+        """Add rows in the order of the file."""
         own = rows.take(rows.position < 0)
         segment = np.zeros(len(own), np.int32) if own.segment is None else own.segment
         columns = [column.tolist() for column in (own.document, segment, own.layer, own.position)]
@@ -33,14 +33,14 @@ class Prompts:
                 held.append([position, position])
 
     def batches(self, numbered: Callable[[int, int], int]) -> dict[int, list[tuple[int, int]]]:
-        """Of each document: first and last position of its batches, in their order."""
+        """Return first and last position of the batches of each document, in their order."""
         found: dict[int, list[tuple[int, int]]] = {}
         for (document, segment, _), held in self.stretches.items():
             number, own = numbered(document, segment), [(low, high) for low, high in held]
             lowest = min(low for low, _ in own)
             ends = [high for _, high in own]
             starts = [low for low, _ in own]
-            # A chain of batches ends each where the one before began; else the positions alone say the order.
+            # In a chain each batch ends where the one before began; otherwise the order is that of the positions.
             chained = ends[0] == -1 and all(b == a - 1 for a, b in zip(starts, ends[1:], strict=False))
             best = found.get(number)
             if not chained:
@@ -63,7 +63,7 @@ def as_written(batches: list[tuple[int, int]], position: int) -> int:
 
 
 def begun_anew(store: RowStore) -> dict[int, int]:
-    """Documents whose generated rows are numbered from 0 or 1 anew, and by how much these have to be moved."""
+    """Find documents whose generated rows restart at position 0 or 1, and the shift that they need."""
     last_prompt, first_answer = np.empty(0, np.int64), np.empty(0, np.int64)
     for rows in store.pieces():
         if rows.phase is None or not (rows.phase == 1).any():
@@ -81,7 +81,7 @@ def begun_anew(store: RowStore) -> dict[int, int]:
 
 
 def _held_twice(rows: Rows, documents: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Of some documents those of which a place, in one layer, has a row of the prompt and one of the answer."""
+    """Return the documents in which one place of one layer has a row of the prompt and one of the answer."""
     own = rows.take(np.isin(rows.document, documents))
     if own.phase is None or not len(own):
         return documents[:0]
@@ -106,7 +106,7 @@ def moved(by: dict[int, int]) -> Callable[[Rows], Rows]:
 
 
 def unsigned(batches: dict[int, list[tuple[int, int]]]) -> Callable[[Rows], Rows]:
-    """Positions from 0: prompts in the order of their batches, generated rows behind them."""
+    """Renumber positions from 0: prompts in the order of their batches, then generated rows."""
 
     def change(rows: Rows) -> Rows:
         position = rows.position.astype(np.int64)

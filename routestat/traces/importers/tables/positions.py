@@ -1,4 +1,4 @@
-"""Positions that no column says, and places where those that are said fall back."""
+"""Positions that no column gives, and places where given positions restart."""
 
 from dataclasses import dataclass, field
 
@@ -10,7 +10,7 @@ from routestat.traces.importers.tables.rows import Rows
 
 @dataclass
 class Place:
-    """Where a file stands: rows counted of each layer, positions last seen."""
+    """The state of reading a file: rows counted per layer, last positions."""
 
     at: tuple[int, int]
     source: int
@@ -21,7 +21,7 @@ class Place:
     counts: dict[int, int] = field(default_factory=dict)
 
     def counted(self, document: NDArray[np.int32], rows: Rows, per_place: int) -> NDArray[np.int32]:
-        """Positions by the order of the rows of a document and layer."""
+        """Return positions by the order of the rows of a document and layer."""
         slot = 0 if rows.slot is None else rows.slot.astype(np.int64)
         key = (document.astype(np.int64) << 32) + (rows.layer.astype(np.int64) << 16) + slot
         order = np.argsort(key, kind="stable")
@@ -38,7 +38,7 @@ class Place:
     def stretches(self, rows: Rows, signed: bool, single: bool) -> NDArray[np.int32] | None:
         """Assign each row to a stretch; a new one begins where the position falls within its layer.
 
-        Where a prompt ends and its answer begins, positions may begin anew: that is one stretch.
+        Positions may restart where a prompt ends and its answer begins: that is one stretch.
         """
         order = np.argsort(rows.layer, kind="stable")
         layer, position = rows.layer[order], rows.position[order]

@@ -1,4 +1,4 @@
-"""What a table would be taken for, from its first rows."""
+"""Preview of a table, from its first rows."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,17 +11,17 @@ from routestat.traces.importers.tables.folders import plans_of
 from routestat.traces.importers.tables.reader import columns_said, read_tables
 from routestat.traces.importers.tables.sources import expand
 
-#: Rows that are looked at.
+#: Rows that are read.
 SHOWN_ROWS = 1 << 20
 KINDS = {"csv": "CSV", "jsonl": "JSON lines", "json": "a JSON array", "parquet": "Parquet"}
 
 
 def columns_of(plan: Plan) -> list[str]:
-    """Role and column, one a line; and the columns that are not read."""
+    """Return lines with role and column, and the columns that are not read."""
     kind = KINDS[plan.kind]
     if plan.kind == "csv":
         parted = {"\t": "tab", ",": "comma", ";": "semicolon"}.get(plan.delimiter, plan.delimiter)
-        kind += f", parted by {parted}, {'with' if plan.header else 'without'} a header"
+        kind += f", separated by {parted}, {'with' if plan.header else 'without'} a header"
     lines = [f"table: {kind}", "role        column"]
     for role in dict(plan.columns.pairs()):
         held = getattr(plan.columns, role)
@@ -43,7 +43,7 @@ def preview_table(
     Raises
     ------
     FormatError
-        If there is no table, or a needed column cannot be told.
+        If there is no table, or a required column is not recognised.
     """
     files = expand(sources)
     plan = next(plans_of(sources, columns_said(options)))
@@ -55,7 +55,7 @@ def preview_table(
             whole = table.whole
             imported = next(iter(table.parts()))
     except FormatError as error:
-        return lines, None, [f"as it is it would be refused: {error}"], plan.columns.to_option()
+        return lines, None, [f"it would be refused: {error}"], plan.columns.to_option()
     if not whole:
-        lines.append(f"shown below is its first part, {table.store.n_rows:,} rows or more")
+        lines.append(f"shown is its first part, {table.store.n_rows:,} rows or more")
     return lines, imported, list(table.notes), plan.columns.to_option()

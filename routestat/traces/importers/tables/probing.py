@@ -1,4 +1,4 @@
-"""What a file is and which of its columns mean what, told from its beginning."""
+"""The kind of a file and the meaning of its columns, by its first rows."""
 
 import csv
 import io
@@ -22,7 +22,7 @@ from routestat.traces.importers.tables.names import NAMES, plain
 from routestat.traces.importers.tables.sources import Text, head_of, is_table_name
 from routestat.traces.validation import shown
 
-# Rows that are looked at to tell what a column holds.
+# Rows from which the content of a column is recognised.
 SAMPLE_ROWS = 500
 HEAD_BYTES = 1 << 20
 # Beyond this a JSON array is not read whole.
@@ -30,7 +30,7 @@ LARGEST_JSON = 1 << 30
 
 
 def probe(path: Path, said: str | None) -> Plan:
-    """How to read the table in a file.
+    """Determine how to read the table in a file.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ def probe(path: Path, said: str | None) -> Plan:
     Raises
     ------
     FormatError
-        If it is empty or no table, or a needed column cannot be told.
+        If it is empty or not a table, or a required column is not recognised.
     """
     with path.open("rb") as handle:
         magic = handle.read(4)
@@ -51,7 +51,7 @@ def probe(path: Path, said: str | None) -> Plan:
     first = next(Text(path).blocks(HEAD_BYTES), None)
     lines = [] if first is None else [line for line in first.text.split(b"\n") if line.strip()]
     if not lines:
-        raise FormatError(f"{path}: empty: no lines but comments")
+        raise FormatError(f"{path}: empty: only comments")
     start = lines[0].lstrip()[:1]
     if start == b"{":
         return _probe_lines(path, said, lines)
@@ -77,7 +77,7 @@ def _probe_csv(path: Path, said: str | None, lines: list[bytes]) -> Plan:
     try:
         records = list(csv.reader(io.StringIO("\n".join(text), newline=""), delimiter=delimiter))
     except csv.Error as error:
-        raise FormatError(f"{path}, line 1: no line of a table ({reason(error)})") from None
+        raise FormatError(f"{path}, line 1: not a line of a table ({reason(error)})") from None
     first = [cell.strip() for cell in records[0]]
     bare = all(re.fullmatch(r"-?\d+", cell) for cell in first)
     if bare and len(first) < 3:
@@ -121,16 +121,16 @@ def _columns(
     columns, belied = settle_form(named, values), []
     require(str(path), columns, held, values)
     if named.token and named.token not in columns.used:
-        belied.append(f"column {named.token} is not read: its values are no token ids")
+        belied.append(f"column {named.token} is not read: its values are not token ids")
     if columns.phase and "phase" not in columns.named and not _are_phases(columns.phase, values):
-        belied.append(f"column {columns.phase} is not read: its values are no phases")
+        belied.append(f"column {columns.phase} is not read: its values are not phases")
         columns = replace(columns, phase="")
     belied += _doubtful(columns, held)
     return columns, tuple(belied)
 
 
 def _doubtful(columns: Columns, held: list[str]) -> list[str]:
-    """Words on columns that are not read, but may be one of those that are, under another name."""
+    """Return notes on columns that are not read, but may be one of those that are, under another name."""
     # The first column without a name is the index that pandas writes.
     rest = [name for name in held if name not in columns.used and name != "Unnamed: 0"]
     slots = () if columns.listed or "experts" in columns.named else columns.experts
@@ -164,7 +164,7 @@ def _probe_lines(path: Path, said: str | None, lines: list[bytes]) -> Plan:
     if not records:
         if len(lines) > 1 or lines[0].strip() == b"{":
             raise FormatError(f"{path}, line 1: not valid JSON lines; was it cut off?")
-        raise FormatError(f"{path}, line 1: begins like JSON but is none; was it cut off?")
+        raise FormatError(f"{path}, line 1: begins like JSON but is not; was it cut off?")
     return _settled(path, "jsonl", records, said)
 
 
@@ -175,7 +175,7 @@ def _settled(path: Path, kind: str, records: list[Any], said: str | None) -> Pla
         raise FormatError(f"{path}: no objects with columns in it")
     widest = list(dict.fromkeys(name for record in objects for name in record))
     columns = parse_columns(str(path), said, widest) if said is not None else Columns()
-    # The kind of line that the layer's column stands in is the table's.
+    # Lines with the layer's column are those of the table.
     columns = recognise(widest, columns)
     rows = [
         record for record in objects if columns.layer and record.get(columns.layer) is not None
@@ -217,11 +217,11 @@ def _probe_parquet(path: Path, said: str | None) -> Plan:
 
 
 def is_table(path: Path) -> bool:
-    """Whether a file that is of no engine's format looks like a table."""
+    """Return whether a file of no engine's format looks like a table."""
     try:
         probe(path, None)
     except FormatError:
-        # By its name it should be one: then the reader says which columns it has.
+        # By its name it should be one: then the reader reports its columns.
         head = head_of(path)
         text = bool(head) and (b"\0" not in head or head.startswith((b"\xff\xfe", b"\xfe\xff")))
         suffixes = [suffix.lower() for suffix in path.suffixes]

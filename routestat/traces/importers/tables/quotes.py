@@ -1,7 +1,7 @@
-"""Quotes that are characters of a value, and not the signs around one.
+"""Quotes that are characters of a value, not delimiters of one.
 
-Tools that print a token's text as it is write a lone ``"`` for a quote. Taken as the beginning of a quoted value, it
-would swallow all rows up to the next one, without any sign that they were there.
+Tools that print a token's text unchanged write a single ``"`` for a quote. Taken as the start of a quoted value, it
+would hide all rows up to the next one.
 """
 
 import numpy as np
@@ -14,12 +14,12 @@ from routestat.traces.importers.tables.sources import Block
 
 
 def are_characters(plan: Plan, block: Block) -> bool:
-    """Whether quotes part nothing in this block, because every line is a whole row if they are plain.
+    """Return whether quotes are characters in this block: every line is then a whole row.
 
     Raises
     ------
     FormatError
-        If quotes swallow whole rows, and other lines are none unless quotes are what they should be.
+        If quotes hide whole rows, while other lines are rows only with quotes as delimiters.
     """
     delimiters, inside = _lines(block.text, plan.delimiter.encode())
     lines = block.text.split(b"\n")
@@ -44,14 +44,14 @@ def are_characters(plan: Plan, block: Block) -> bool:
 
 
 def _stand_in(plan: Plan, lines: list[bytes]) -> bool:
-    """Whether quotes stand in a column that is read."""
+    """Return whether quotes occur in a column that is read."""
     used = [plan.held.index(name) for name in plan.columns.used]
     cells = (line.split(plan.delimiter.encode()) for line in lines if b'"' in line)
     return any(b'"' in row[place] for row in cells for place in used)
 
 
 def _lines(text: bytes, delimiter: bytes) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Delimiters in each line, and whether it begins inside quotes."""
+    """Return the number of delimiters in each line, and whether it begins inside quotes."""
     data = np.frombuffer(text, np.uint8)
     ends = np.flatnonzero(data == ord("\n"))
     starts = np.append(0, ends + 1)

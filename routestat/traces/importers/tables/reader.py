@@ -1,4 +1,4 @@
-"""A table, from its files to rows that are ready for the store."""
+"""A table, from its files to rows ready for the store."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -53,7 +53,7 @@ def read_tables(
     Raises
     ------
     FormatError
-        Naming the file and the line (of Parquet: the row) that cannot be.
+        Naming the file and the first impossible line (of Parquet: row).
     """
     plans = list(plans_of(sources, columns_said(options)))
     _refuse_mixture(plans)
@@ -108,7 +108,7 @@ def _take_in(stream: Stream, store: RowStore, options: ImportOptions, most: int 
 
 
 def _without_last_place(rows: Rows) -> Rows:
-    """Without the rows of the place that the last is of: others of it may come."""
+    """Remove the rows of the last place, which may be incomplete."""
     same = (rows.document == rows.document[-1]) & (rows.position == rows.position[-1])
     return rows.take(~(same & (rows.layer == rows.layer[-1])))
 
@@ -132,7 +132,7 @@ def _refuse_mixture(plans: Sequence[Plan]) -> None:
         if roles[0] != roles[1]:
             words = [", ".join(sorted(part)) for part in roles]
             raise FormatError(
-                f"{plan.path}: columns for {words[1]}, in {first.path} for {words[0]}; convert them apart"
+                f"{plan.path}: columns for {words[1]}, in {first.path} for {words[0]}; convert them separately"
             )
 
 

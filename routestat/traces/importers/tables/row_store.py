@@ -1,4 +1,4 @@
-"""Rows beyond a budget of memory: sorted, kept in temporary files, and read back range by range."""
+"""Rows in memory, or beyond a budget in sorted temporary files that are read back in ranges."""
 
 import tempfile
 from collections.abc import Callable, Iterator
@@ -12,27 +12,27 @@ from numpy.typing import NDArray
 
 from routestat.traces.importers.tables.rows import Rows, joined
 
-#: Of compact rows in memory before they are written to files.
+#: Most bytes of rows in memory before they are written to files.
 BUDGET_BYTES = 320 << 20
 # Positions may be negative until prompts are known.
 _OFFSET = 1 << 31
 
 
 def keys_of(document: NDArray, position: NDArray) -> NDArray[np.int64]:
-    """One number for document and position, rising with both."""
+    """Return one number for document and position, increasing in both."""
     return np.asarray((document.astype(np.int64) << 32) + (position.astype(np.int64) + _OFFSET))
 
 
 @dataclass
 class RowStore:
-    """Rows in the order they came, in memory or in sorted runs on disk.
+    """Rows in their order, in memory or in sorted runs on disk.
 
     Parameters
     ----------
     budget : int
         Bytes of rows that are held in memory.
     scratch : path, optional
-        Where a temporary folder is made; the system's place for such if not given.
+        Folder for temporary files; the system's default if not given.
     """
 
     budget: int = BUDGET_BYTES
@@ -53,13 +53,13 @@ class RowStore:
             self._folder.cleanup()
 
     def _on_disk(self) -> bool:
-        """Whether rows lie on disk; then all of them do."""
+        """Return whether rows are on disk; then all of them are."""
         if self.runs:
             self.spill()
         return bool(self.runs)
 
     def add(self, rows: Rows) -> None:
-        """Keep rows, behind those that are kept already."""
+        """Add rows after those that were added before."""
         self.held.append(replace(rows, source=None, names=(), said=(), skipped=0))
         self.n_rows += len(rows)
         self._bytes += self.held[-1].nbytes
@@ -67,7 +67,7 @@ class RowStore:
             self.spill()
 
     def spill(self) -> None:
-        """Write what is in memory as one sorted run."""
+        """Write the rows in memory as one sorted run."""
         if self.held:
             rows = joined(self.held)
             self._write(rows, len(self.runs))
@@ -87,7 +87,7 @@ class RowStore:
         self.runs[number : number + 1] = [files]
 
     def take_all(self) -> Rows:
-        """All rows, where none lies on disk; they are no longer kept."""
+        """Return all rows and release them, if none are on disk."""
         return joined(self.held)
 
     def change(self, change: Callable[[Rows], Rows]) -> None:
@@ -108,7 +108,7 @@ class RowStore:
         return Rows(**arrays)
 
     def pieces(self) -> Iterator[Rows]:
-        """All rows, in pieces that hold all rows of their documents and positions; the rows stay kept."""
+        """Yield all rows, in pieces with all rows of their documents and positions; the rows are kept."""
         if self._on_disk():
             yield from self.parts()
         elif self.held:
@@ -116,12 +116,12 @@ class RowStore:
             yield self.held[0]
 
     def parts(self) -> Iterator[Rows]:
-        """All rows in ranges of document and position that fit the budget, cut between documents where possible."""
+        """Yield all rows in ranges that fit the budget, cut between documents where possible."""
         if not self._on_disk():
             yield self.take_all()
             return
         keys = [np.load(files["key"], mmap_mode="r") for files in self.runs]
-        # As many rows as take half the budget: beside them there will be what they are put together to.
+        # Half the budget, as the arrays made from the rows need memory, too.
         row_bytes = sum(np.load(file, mmap_mode="r")[:1].nbytes for file in self.runs[0].values())
         bounds = _bounds(keys, max(self.budget // (2 * row_bytes), 1))
         for low, high in pairwise(bounds):
@@ -135,7 +135,7 @@ class RowStore:
 
 
 def _bounds(keys: list[NDArray[np.int64]], most: int) -> list[int]:
-    """Keys between which about `most` rows lie, from every few of the sorted keys of each run."""
+    """Return keys between which about `most` rows lie, from a sample of the keys of each run."""
     step = max(1, most // 64)
     sample = np.sort(np.concatenate([np.asarray(key[::step]) for key in keys]))
     per_part = max(1, most // step)
@@ -143,7 +143,7 @@ def _bounds(keys: list[NDArray[np.int64]], most: int) -> list[int]:
     place = per_part
     while place < len(sample):
         cut = int(sample[place])
-        # At the beginning of a document if one begins in this part.
+        # At the start of a document if one begins in this part.
         document = (cut >> 32) << 32
         cut = document if document > bounds[-1] else cut
         if cut > bounds[-1]:

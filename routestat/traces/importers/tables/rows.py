@@ -1,4 +1,4 @@
-"""Rows of a table as compact arrays, and the checks that each row passes by itself."""
+"""Rows of a table as compact arrays, and the checks of single rows."""
 
 from dataclasses import dataclass, fields, replace
 from typing import Any
@@ -10,12 +10,12 @@ from routestat.traces.importers.common.checks import narrow
 from routestat.traces.importers.tables.columns import Columns
 
 LARGEST = 2**31 - 1
-# No model has a layer of such a number; a column of other numbers is taken for layers by mistake.
+# No model has a layer of such a number; larger numbers are not layers.
 MOST_LAYERS = 10_000
 
 
 class WrongRowError(Exception):
-    """A row, by its place in the block, and what is wrong with it."""
+    """A wrong row, by its place in the block, and the error."""
 
     def __init__(self, row: int, words: str) -> None:
         super().__init__(words)
@@ -32,9 +32,9 @@ class Rows:
     experts : int array ``[row, slot]``
         One slot where a row holds one expert.
     document : int32 array ``[row]``
-        Index into `names` in a block, 0 where no column says it; a document's number later.
+        Index into `names` in a block, 0 without a column; later the number of the document.
     position : int32 array ``[row]``
-        In a block 0 where no column says it.
+        0 in a block without a column.
     names : tuple of str
     token : int32 array ``[row]``, optional
     slot : int16 array ``[row]``, optional
@@ -42,7 +42,7 @@ class Rows:
     phase : int8 array ``[row]``, optional
         1 is decode.
     segment : int array ``[row]``, optional
-        Which of several sources, or stretches of one, that may be documents of their own; None: all are of segment 0.
+        Which of several sources, or stretches of one, that may be separate documents; None: all are of segment 0.
     said : mapping of str to tuple
         ``domain`` and ``cluster`` of each of `names`.
     skipped : int
@@ -76,7 +76,7 @@ class Rows:
 
     @property
     def nbytes(self) -> int:
-        """Of all arrays."""
+        """Bytes of all arrays."""
         return sum(array.nbytes for array in self.arrays().values())
 
     def take(self, rows: Any) -> "Rows":
@@ -89,7 +89,7 @@ class Rows:
 
 
 def joined(parts: list[Rows]) -> Rows:
-    """Rows behind each other; the list is emptied, for its parts are let go column by column."""
+    """Concatenate rows and empty the list, so that its parts are released column by column."""
     first = parts[0]
     if len(parts) == 1:
         parts.clear()
@@ -105,7 +105,7 @@ def joined(parts: list[Rows]) -> Rows:
 
 
 def checked(columns: Columns, held: dict[str, Any], names: tuple[str, ...] = (), skipped: int = 0) -> Rows:
-    """Rows from columns of integers, each in the range that its role allows.
+    """Make rows from columns of integers, each in the range that its role allows.
 
     Parameters
     ----------
@@ -115,7 +115,7 @@ def checked(columns: Columns, held: dict[str, Any], names: tuple[str, ...] = (),
     Raises
     ------
     WrongRowError
-        For the first row with a value that cannot be.
+        For the first row with an impossible value.
     """
     layer, experts = held["layer"], held["experts"]
     _within(layer, 0, MOST_LAYERS, "layer", "a layer's number is 0 or more")
@@ -142,7 +142,7 @@ def checked(columns: Columns, held: dict[str, Any], names: tuple[str, ...] = (),
         if name in held:
             ready[name] = held[name]
     rows = Rows(**ready, names=names, said=held.get("said", ()), skipped=skipped, source=held.get("source"))
-    # A row of −1 says that nothing was recorded, as a row that is not there does.
+    # A row of −1 was not recorded, like an absent row.
     present = (rows.experts != -1).any(axis=1) if rows.experts.size and int(rows.experts.min()) < 0 else None
     if present is None or present.all():
         return rows

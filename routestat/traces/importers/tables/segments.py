@@ -1,4 +1,4 @@
-"""Which rows of one name are documents of their own, and what negative positions mean."""
+"""Segments: rows of one name that may be separate documents."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -12,13 +12,13 @@ from routestat.traces.importers.tables.rows import Rows
 
 # Bits of a key's lower half.
 HALF = 32
-# A table of so many places, a byte each, may be made.
+# Largest table of places, one byte each.
 MOST_CELLS = 1 << 28
 
 
 @dataclass
 class Segments:
-    """What is known of the segments of documents while rows stream by.
+    """The segments of documents, collected while rows are read.
 
     Attributes
     ----------
@@ -36,11 +36,11 @@ class Segments:
 
     @classmethod
     def empty(cls) -> "Segments":
-        """Before any row."""
+        """Make the collection before any row was read."""
         return cls(set(), {}, {})
 
     def add(self, rows: Rows, by_layer: bool) -> None:
-        """Take in rows; `by_layer` where the segments are stretches of a file, which every layer must have."""
+        """Add rows; `by_layer` if the segments are stretches of a file, which every layer must have."""
         segment = rows.segment
         last = 0 if segment is None else int(segment[0])
         if segment is None or (segment == last).all():
@@ -73,10 +73,10 @@ class Segments:
         return np.asarray(documents[times > 1])
 
     def are_joined(self, document: int, signed: bool) -> bool:
-        """Whether the stretches of a file look like documents behind each other.
+        """Return whether the stretches of a file look like consecutive documents.
 
-        Every layer has all of them, and each begins where the first does and holds several positions; a row that stands
-        there twice, or rows in any order, make other stretches.
+        Every layer has all of them, and each begins at the same position and holds several; a row that occurs
+        twice, or unordered rows, make other stretches.
 
         Parameters
         ----------
@@ -119,7 +119,7 @@ def clashing(store: RowStore, several: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def _any_twice(rows: Rows) -> bool:
-    """Whether any place has two rows, which is told much faster than which."""
+    """Return whether any place has two rows, which is faster than finding which."""
     index, document, _ = tokens_of(rows.document, rows.position)
     slots = 1 if rows.slot is None else int(rows.slot.max()) + 1
     layers = int(rows.layer.max()) + 1
@@ -137,13 +137,13 @@ def _any_twice(rows: Rows) -> bool:
 def separated(
     pairs: set[int], apart: NDArray[np.int64]
 ) -> tuple[Callable[[Rows], Rows], list[tuple[int, int]]]:
-    """Every segment of the documents in `apart` becomes a document.
+    """Make a document of every segment of the documents in `apart`.
 
     Returns
     -------
     change : callable(rows)
     owners : list of (document, segment)
-        What each new document was, in the order of the files; segment −1 where all of them stay together.
+        The origin of each new document, in the order of the files; segment −1 where all segments stay together.
     """
     split = set(apart.tolist())
     owners: list[tuple[int, int]] = []

@@ -1,4 +1,4 @@
-"""Files of tables: which there are, and their text in blocks of whole lines.
+"""The files of a table, and their text in blocks of whole lines.
 
 A block knows the line it begins with, so that a message can name the line of a row as an editor counts it: comments,
 headers and empty lines included.
@@ -18,7 +18,7 @@ from routestat.errors import FormatError
 from routestat.traces.importers.common.messages import reason
 
 BLOCK_BYTES = 8 << 20
-# A line of a table is no longer than this; what is, is no text.
+# A longer line is not text.
 LONGEST_LINE = 1 << 26
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".txt", ".parquet")
 COMPRESSED = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
@@ -30,7 +30,7 @@ def expand(sources: Sequence[Path]) -> list[Path]:
     Raises
     ------
     FormatError
-        If a source is none of them, or one file is named twice.
+        If a source is none of these, or one file is named twice.
     """
     files: list[Path] = []
     for source in sources:
@@ -48,9 +48,9 @@ def expand(sources: Sequence[Path]) -> list[Path]:
             try:
                 found = [file for file in root.glob(pattern) if file.is_file()]
             except (ValueError, NotImplementedError) as error:
-                raise FormatError(f"{source}: no pattern of files ({reason(error)})") from None
+                raise FormatError(f"{source}: not a pattern of files ({reason(error)})") from None
             if not found:
-                raise FormatError(f"{source}: no file is called so")
+                raise FormatError(f"{source}: no file matches this pattern")
         files += sorted(found, key=_natural)
     twice = next((file for place, file in enumerate(files) if file in files[:place]), None)
     if twice is not None:
@@ -59,12 +59,12 @@ def expand(sources: Sequence[Path]) -> list[Path]:
 
 
 def is_table_name(path: Path) -> bool:
-    """Whether a name ends as those of tables do, compressed or not."""
+    """Return whether a name has the suffix of a table, compressed or not."""
     return suffix_of(path) in SUFFIXES and not path.name.endswith(".documents.parquet")
 
 
 def suffix_of(path: Path) -> str:
-    """How a name ends, in lower case, but for ``.gz`` and ``.zst``."""
+    """Return the suffix of a name in lower case, without ``.gz`` and ``.zst``."""
     names = [suffix.lower() for suffix in path.suffixes]
     if names and names[-1] in (".gz", ".zst"):
         names.pop()
@@ -80,7 +80,7 @@ def stem(path: Path) -> str:
 
 
 def _natural(path: Path) -> list[Any]:
-    """Numbers in names count as numbers: ``prompt_2`` before ``prompt_10``."""
+    """Return a sort key in which numbers count as numbers: ``prompt_2`` before ``prompt_10``."""
     parts = re.split(r"(\d+)", str(path))
     return [int(part) if place % 2 else part for place, part in enumerate(parts)]
 
@@ -92,7 +92,7 @@ class Block:
     Attributes
     ----------
     text : bytes
-        Comments are empty lines; a last line may lack its end.
+        Comments become empty lines; the last line may lack its line break.
     number : int
         Blocks of the file before this one.
     above : int
@@ -124,12 +124,12 @@ class Text:
     quoted : bool
         A line break inside quotes belongs to a value.
     is_row : callable(line), optional
-        Whether a line that begins with ``#`` is a row all the same: its first value begins so.
+        Whether a line that begins with ``#`` is a row nevertheless.
 
     Raises
     ------
     FormatError
-        While it is read: if it is cut off, or no text.
+        While it is read: if it is cut off, or not text.
     """
 
     path: Path
@@ -184,7 +184,7 @@ class Text:
             raise FormatError(f"{self.path}: not text: it holds zero bytes")
 
     def _cut(self, text: bytes) -> int:
-        """Where the last whole line ends: not inside quotes, where a line break belongs to the value."""
+        """Return the end of the last whole line, outside quotes, where a line break belongs to the value."""
         cut = text.rfind(b"\n") + 1
         if not self.quoted or b'"' not in text:
             return cut
@@ -199,7 +199,7 @@ class Text:
         return text.rfind(b"\n") + 1
 
     def _without_comments(self, text: bytes) -> bytes:
-        # Looking for one character is many times faster than for two, and most tables hold none.
+        # Searching one character is many times faster than two, and most tables have none.
         if b"#" not in text or not (text.startswith(b"#") or b"\n#" in text):
             return text
         lines, inside = text.split(b"\n"), False

@@ -1,10 +1,10 @@
-"""The rows of all files in order: documents numbered, positions counted, and joins seen where they are visible.
+"""The rows of all files in order: documents numbered, positions counted, joins of files detected.
 
-Documents and their segments. Rows of one document may stand in several files, and one file may hold several documents
-that nothing names. Each row therefore has a document (its name; the file's where no column has it) and a segment: the
-file, or without a column of documents the stretch of the file between two places where the position falls back in
-every layer. Whether the segments of a document are documents of their own is known at the end: they are where two of
-them hold the same place (position and layer); see `separating`.
+Documents and their segments. Rows of one document may be in several files, and one file may hold several documents
+without names. Each row therefore has a document (its name; the file's without a column) and a segment: the
+file, or without a column of documents the stretch of the file between two places where the position restarts in
+every layer. Whether the segments of a document are separate documents is known at the end: they are if two of
+them hold the same place (position and layer); see `segments`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -25,19 +25,19 @@ from routestat.traces.importers.tables.positions import Place
 from routestat.traces.importers.tables.rows import Rows
 from routestat.traces.importers.tables.sources import facts_of, stem
 
-# Of other types of lines: how many are looked at for facts.
+# Lines of other types from which facts are read.
 MOST_OTHERS = 100
 
 
 @dataclass
 class Stream:
-    """The rows of files, read once by iterating over it; afterwards it knows what the files said.
+    """The rows of files, read once by iterating over it, which also collects the facts in the files.
 
     Parameters
     ----------
     plans : sequence of Plan
     progress : callable(done, total), optional
-        Told in bytes.
+        In bytes.
 
     Attributes
     ----------
@@ -46,13 +46,13 @@ class Stream:
     said : dict
         ``domain`` and ``cluster`` → value by number of the document and source.
     changing : set of str
-        Those of them that say several things of one document.
+        Those of them with several values for one document.
     skipped : int
         Lines of another type.
     facts : dict
-        What comments and lines of other types say.
+        Facts in comments and lines of other types.
     sources : list of str
-        What each segment is called: its file.
+        The name of each segment: its file.
     """
 
     plans: Sequence[Plan]
@@ -86,7 +86,7 @@ class Stream:
         state = Place((place, piece.section), len(self.sources) - 1)
         if not plan.columns.document:
             if last is not None and last.at[0] == place and plan.columns.position:
-                # A header inside a file: another stretch of it.
+                # A repeated header: another stretch of the file.
                 return replace(last, at=state.at, base=last.highest + 1, last={})
             label = self.sources[-1]
             while label in self.names:
@@ -116,7 +116,7 @@ class Stream:
         return replace(rows, document=document, position=position, segment=segment, names=(), said=())
 
     def _per_place(self, piece: Piece) -> int:
-        """Rows of one place (token and layer) that follow each other, where nothing numbers them."""
+        """Return the number of consecutive rows of one place (token and layer), where nothing numbers them."""
         columns = piece.plan.columns
         if not columns.expert or columns.slot:
             return 1
@@ -128,15 +128,15 @@ class Stream:
             if len(np.unique(choices, axis=0)) == len(choices):
                 refuse_counts(piece.plan.path, f"every expert of a layer has one row; per token: {ANY}")
             raise FormatError(
-                f"{piece.plan.path}: one expert a row, with neither position nor slot; say how many a token has with "
-                "--top-k, or name the position: --columns position=NAME"
+                f"{piece.plan.path}: one expert per row, with neither position nor slot; give the number per token "
+                "with --top-k, or name the position: --columns position=NAME"
             )
         return self.top_k
 
     def _keep(
         self, role: str, codes: NDArray, values: tuple[str | None, ...], piece: Piece, source: int
     ) -> None:
-        """Keep what a column says of documents; without values it says several things of one."""
+        """Keep the values of a column for documents; no values mean that one document has several."""
         known = self.said.setdefault(role, {})
         if not values:
             self.changing.add(role)
@@ -174,7 +174,7 @@ class Stream:
         return {key: values.pop() for key, values in found.items() if len(values) == 1}
 
     def find(self, document: int, position: int, layer: int) -> list[str]:
-        """File and line of the rows of one place, those of one slot where it has two; the files are read once more."""
+        """Find file and line of the rows of one place, of one slot if it has two, by reading the files again."""
         found: dict[int, str] = {}
         again = Stream(self.plans, top_k=self.top_k)
         for rows, piece in again:

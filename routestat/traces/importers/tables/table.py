@@ -1,4 +1,4 @@
-"""A table that was read, and its rows as parts for the store."""
+"""A table that was read, and its rows in parts for the store."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -23,7 +23,7 @@ from routestat.traces.importers.tables.row_store import RowStore
 from routestat.traces.importers.tables.stream import Stream
 from routestat.traces.metadata import routers_like
 
-#: So many numbers a layer may be one for each expert.
+#: Least numbers per layer that may be one for each expert.
 FEWEST = 4
 
 
@@ -34,9 +34,9 @@ class Table:
     Attributes
     ----------
     facts : dict
-        What the files say of `model`, `dataset` and `engine`.
+        `model`, `dataset` and `engine`, if the files give them.
     notes : list of str
-        Of all parts, once they were taken.
+        Of all parts, after these were read.
     """
 
     plans: Sequence[Plan]
@@ -60,13 +60,13 @@ class Table:
 
     @property
     def n_tokens(self) -> int:
-        """About how many there are: as if no layer were missing."""
+        """Approximate number of tokens, as if no layer were missing."""
         each = len(self.layers) * ((self.top_k or 1) if self.plans[0].columns.expert else 1)
         return max(self.store.n_rows // each, 1)
 
     @property
     def in_parts(self) -> bool:
-        """Whether the rows come in several parts, for memory would not hold them."""
+        """Whether the rows come in several parts because of memory."""
         return bool(self.store.runs)
 
     def parts(self) -> Iterator[ImportedTrace]:
@@ -141,7 +141,7 @@ class Table:
             engine=self.engine,
         )
         self.notes += [note for note in imported.notes if note not in self.notes]
-        # Of several parts, each keeps all layers: one may have lost a layer that others have.
+        # Each of several parts keeps all layers: one may lack a layer that others have.
         found = [router.layer for router in imported.routers]
         if found != self.layers and (self.store.runs or not whole):
             full = np.full((len(imported.experts), *experts.shape[1:]), -1, imported.experts.dtype)
@@ -176,7 +176,7 @@ class Table:
         found = self.stream.find(self.origins[error.document], position, error.layer)
         where = " and ".join(found[:2]) or str(self.plans[0].path)
         said = f"{where}: {place}: {error.words}"
-        if error.words == "stands there twice" and not self.plans[0].columns.document:
+        if error.words == "occurs twice" and not self.plans[0].columns.document:
             said += "; if the file holds several documents, name their column: --columns document=NAME"
         return FormatError(said)
 
@@ -187,7 +187,7 @@ def _elsewhere(error: WrongPlaceError, base: int) -> WrongPlaceError:
 
 
 def _kept(weights: NDArray[np.float32], made: Assembled, imported: ImportedTrace) -> NDArray[np.float16]:
-    """Weights of the rows that were kept, by falling weight as the experts; 0 where the choice is missing."""
+    """Return the weights of the kept rows, in descending order as the experts; 0 for a missing choice."""
     if len(imported.experts) != len(made.experts):
         own = (made.document.astype(np.int64) << 32) + made.position
         kept = (imported.document.astype(np.int64) << 32) + imported.position

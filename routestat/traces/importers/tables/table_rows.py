@@ -1,4 +1,4 @@
-"""Columns of Arrow as rows, whatever file they came from."""
+"""Arrow columns as rows, for all kinds of files."""
 
 from dataclasses import replace
 from typing import Any
@@ -29,7 +29,7 @@ def without_others(plan: Plan, table: pa.Table) -> Rows:
 
 
 def to_rows(plan: Plan, table: pa.Table) -> Rows:
-    """Columns of Arrow as rows, whatever file they came from."""
+    """Arrow columns as rows, for all kinds of files."""
     columns = plan.columns
     held: dict[str, Any] = {}
     for role in INTEGERS:

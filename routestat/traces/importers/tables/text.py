@@ -1,4 +1,4 @@
-"""Blocks of text as rows; what is wrong is looked for line by line, once a block was refused."""
+"""Blocks of text as rows; errors of a refused block are found line by line."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -45,7 +45,7 @@ def _csv_rows(plan: Plan, block: Block) -> Rows:
         if are_characters(plan, block):
             return csv_to_rows(plan, block, quoted=False)
         raise
-    # Where every line is a row no quotes hold line breaks, and none can have swallowed rows.
+    # Where every line is a row no quotes contain line breaks, and none can hide rows.
     if len(rows) < block.text.count(b"\n") and are_characters(plan, block):
         return csv_to_rows(plan, block, quoted=False)
     return rows
@@ -64,7 +64,7 @@ def _records(plan: Plan, block: Block) -> Iterator[tuple[int, Any]]:
 
 
 def _complain_of_line(plan: Plan, block: Block) -> None:
-    """Name the first line of a refused block that cannot be."""
+    """Name the first impossible line of a refused block."""
     try:
         block.text.decode("utf-8")
     except UnicodeDecodeError as error:

@@ -88,7 +88,7 @@ def test_counts_are_refused_with_the_reason_and_what_they_are_good_for(capsys, t
     line = refused(capsys, path, tmp_path)
     assert len(line) < 700
     assert f"{path}: counts per expert only" in line
-    assert "serve balance and placement" in line
+    assert "for balance and placement" in line
     assert "per token: " in line
 
 

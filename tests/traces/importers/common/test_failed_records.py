@@ -137,7 +137,7 @@ def test_samples_of_verl_that_are_padding(capsys, tmp_path, experts):
 
 def test_the_option_says_nothing_to_arrays(capsys, tmp_path, experts):
     np.savez(tmp_path / "x.npz", experts=experts)
-    assert "--skip-failed says nothing to plain arrays" in refused(
+    assert "--skip-failed is not used for plain arrays" in refused(
         capsys, tmp_path / "x.npz", tmp_path, "--skip-failed"
     )
 

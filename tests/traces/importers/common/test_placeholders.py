@@ -30,12 +30,12 @@ def k1(rng, n=800, layers=4, n_experts=16):
 @pytest.mark.parametrize(
     ("marker", "dtype", "why"),
     [
-        (255, np.uint8, "−1 in a type without a sign"),
-        (65535, np.uint16, "−1 in a type without a sign"),
-        (2**31 - 1, np.int32, "is no expert;"),
-        (2**32 - 1, np.uint32, "−1 in a type without a sign"),
-        (-100, np.int16, "is no expert;"),
-        (999, np.int16, "is no expert;"),
+        (255, np.uint8, "−1 in an unsigned type"),
+        (65535, np.uint16, "−1 in an unsigned type"),
+        (2**31 - 1, np.int32, "is not an expert;"),
+        (2**32 - 1, np.uint32, "−1 in an unsigned type"),
+        (-100, np.int16, "is not an expert;"),
+        (999, np.int16, "is not an expert;"),
     ],
 )
 @pytest.mark.parametrize("top_k", [1, 2])
@@ -65,7 +65,7 @@ def test_a_marker_beside_the_number_of_experts_is_named(capsys, tmp_path, rng):
     experts = k1(rng)
     experts[::9] = 16  # the number of experts as the padding's id
     path, _ = saved(tmp_path, experts, n_experts=16)
-    assert "id 16 fills 356 choices of 89 rows (first: row 0) and is no expert of 16" in refused(
+    assert "id 16 fills 356 choices of 89 rows (first: row 0) and is not an expert of 16" in refused(
         capsys, path, tmp_path
     )
     # Many different ids are no marker.
@@ -125,7 +125,7 @@ def test_zeros_inside_become_missing_and_at_the_ends_are_left_out(capsys, tmp_pa
         capsys, path, tmp_path
     )
     _, got, err = stored(capsys, path, tmp_path, "--drop-dummy-rows")
-    assert "one of 10 dummy rows of 1 documents, nothing but zeros: taken as missing" in err
+    assert "one of 10 dummy rows of 1 documents, only zeros: taken as missing" in err
     assert got.position.tolist() == list(range(4, 77))
     assert (got.experts[26:29] == -1).all()
     assert got.experts[46].tolist()[1] == [-1, -1]
@@ -170,7 +170,7 @@ def test_padded_arrays_are_noted_and_without_padding_are_the_clean_ones(capsys, 
     where.mkdir()
     _, got, err = stored(capsys, tmp_path / "x.npz", where, "--drop-dummy-rows")
     assert f"{sizes.sum()} rows at the ends of" in err
-    assert "left out as no measurements" in err
+    assert "left out, as they are not measurements" in err
     assert np.array_equal(got.experts, subsets(np.concatenate(clean)))
     # The same of the trace that was written with its padding.
     opened = Trace.open(tmp_path / "t", dummy_rows="drop")

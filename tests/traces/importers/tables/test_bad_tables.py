@@ -44,7 +44,7 @@ def test_two_rows_of_one_place_are_named_both(capsys, tmp_path):
     (tmp_path / "x.csv").write_text(HEADER + GOOD + "r,1,0,1,2\n\nr,0,1,5,6\n")
     said = refused(capsys, tmp_path / "x.csv", tmp_path)
     assert "x.csv, line 4 and" in said
-    assert "line 7: document r, position 0, layer 1: stands there twice" in said
+    assert "line 7: document r, position 0, layer 1: occurs twice" in said
 
 
 def test_a_row_twice_without_a_header_is_named_by_its_lines_too(capsys, tmp_path):
@@ -73,13 +73,13 @@ def test_rows_of_different_k_are_named_both(capsys, tmp_path):
 
 def test_k_that_is_said_otherwise(capsys, tmp_path):
     (tmp_path / "x.csv").write_text(HEADER + GOOD)
-    assert "2 experts a token where --top-k says 3" in refused(
+    assert "2 experts per token where --top-k says 3" in refused(
         capsys, tmp_path / "x.csv", tmp_path, "--top-k", 3
     )
     # In a file it may be that of sampling.
     (tmp_path / "x.csv").write_text("# temperature=0.7 top_k=50\n" + HEADER + GOOD)
     code, _, err = convert(capsys, tmp_path / "x.csv", tmp_path / "t")
-    assert (code, "the file says top_k 50, its rows hold 2 experts a token" in err) == (0, True)
+    assert (code, "the file says top_k 50, its rows hold 2 experts per token" in err) == (0, True)
 
 
 def test_columns_twice_absent_or_unknown(capsys, tmp_path):
@@ -99,7 +99,7 @@ def test_columns_twice_absent_or_unknown(capsys, tmp_path):
     [
         (b"", "no known format|empty|in no format"),
         (b"request,step,layer,e0\n", "a header, but no rows of a table"),
-        (b"# only=comments\n", "no lines but comments|in no format"),
+        (b"# only=comments\n", "only comments|in no format"),
         (b"\x00\x01\x02" * 50, "not text|in no format"),
         ("request,step,layer,e0\nr,0,0,1\n".encode("utf-16"), "UTF-16|in no format"),
         (b"request,step,layer,e0\n\xff\xfe,0,0,1\n", "line 2: not UTF-8"),
@@ -201,7 +201,7 @@ def test_documents_that_are_mixed(capsys, tmp_path):
         capsys, tmp_path / "x.csv", tmp_path, "--columns", option
     ).replace("'law' and 'code'", "'code' and 'law'").replace("line 2", "line 3")
     (tmp_path / "y.csv").write_text("pos,layer,e0\n0,0,1\n")
-    assert "convert them apart" in refused(capsys, tmp_path / "[xy].csv", tmp_path)
+    assert "convert them separately" in refused(capsys, tmp_path / "[xy].csv", tmp_path)
 
 
 def test_joined_rows_that_cannot_be_told_apart(capsys, tmp_path):
@@ -210,17 +210,19 @@ def test_joined_rows_that_cannot_be_told_apart(capsys, tmp_path):
     np.random.default_rng(2).shuffle(rows)
     (tmp_path / "x.csv").write_text("pos,layer,e0\n" + "\n".join(rows))
     said = refused(capsys, tmp_path / "x.csv", tmp_path)
-    assert "stands there twice; if the file holds several documents, name their column" in said
+    assert "occurs twice; if the file holds several documents, name their column" in said
     assert said.count("x.csv, line ") == 2
 
 
 def test_sources_that_are_not_there(capsys, tmp_path):
     assert "no such file" in refused(capsys, tmp_path / "x.csv", tmp_path, "--format", "table")
-    assert "no file is called so" in refused(capsys, tmp_path / "*.csv", tmp_path, "--format", "table")
+    assert "no file matches this pattern" in refused(
+        capsys, tmp_path / "*.csv", tmp_path, "--format", "table"
+    )
     (tmp_path / "x.csv").write_text(HEADER + GOOD)
     code, _, err = convert(capsys, tmp_path / "x.csv", tmp_path / "t", tmp_path / "x.csv")
     assert (code, "named twice" in err) == (2, True)
-    assert "--stride says nothing to a table" in refused(capsys, tmp_path / "x.csv", tmp_path, "--stride", 4)
+    assert "--stride is not used for a table" in refused(capsys, tmp_path / "x.csv", tmp_path, "--stride", 4)
     assert "--layers 7 not in it; it holds 0-1" in refused(
         capsys, tmp_path / "x.csv", tmp_path, "--layers", 7
     )
@@ -242,7 +244,7 @@ def test_positions_that_begin_anew_behind_a_prompt(capsys, tmp_path):
     rows += [f"{p},0,{p % 2},decode\n{p},1,{p % 4},decode\n" for p in range(4)]
     (tmp_path / "x.csv").write_text("pos,layer,e0,phase\n" + "".join(rows))
     _, got, err = stored(capsys, tmp_path / "x.csv", tmp_path)
-    assert "positions begin anew with the generated rows of 1 documents: these follow their prompts" in err
+    assert "positions restart with the generated rows of 1 documents: these follow their prompts" in err
     assert got.position.tolist() == list(range(9))
     assert got.experts[:, 0, 0].tolist() == [0, 1, 2, 3, 0, 0, 1, 0, 1]
     assert got.decode.tolist() == [False] * 5 + [True] * 4

@@ -25,7 +25,7 @@ def test_a_table_is_shown_and_nothing_changed(capsys, tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["x.csv"]
     assert path.read_bytes() == before
     for words in (
-        "table: CSV, parted by comma, with a header",
+        "table: CSV, separated by comma, with a header",
         "document    request",
         "experts     e0, e1",
         "tokens 15 × layers 3 × k 2",
@@ -58,7 +58,7 @@ def test_a_table_that_would_be_refused_shows_its_columns_and_why(capsys, tmp_pat
     code, out, _ = shown(capsys, tmp_path / "x.csv", "--show")
     assert code == 0
     assert "position    pos" in out
-    assert "note: as it is it would be refused" in out
+    assert "note: it would be refused" in out
     assert "line 2" in out
 
 
@@ -68,7 +68,7 @@ def test_only_the_first_part_of_a_large_table_is_read(capsys, tmp_path, monkeypa
     monkeypatch.setattr("routestat.traces.importers.tables.sources.BLOCK_BYTES", 200)
     code, out, _ = shown(capsys, path, "--show")
     assert code == 0
-    assert "shown below is its first part" in out
+    assert "shown is its first part" in out
     assert "× k 2" in out
 
 

@@ -132,7 +132,7 @@ def test_files_that_hold_a_layer_each_are_parts_of_one_document(tmp_path, form, 
         write(tmp_path / f"layer_{layer}.csv", [row for row in rows if row["layer"] == layer])
     table, parts = read(tmp_path)
     same(parts, trace, names=lambda _: "layer_1")
-    assert any("no layer stands in two of the 3 files" in note for note in table.notes)
+    assert any("no layer is in two of the 3 files" in note for note in table.notes)
 
 
 def test_several_documents_in_files_that_hold_a_layer_each(tmp_path):
@@ -170,7 +170,7 @@ def test_a_folder_with_other_files_beside_the_table(capsys, tmp_path):
 def test_a_folder_of_other_files_only(capsys, tmp_path):
     (tmp_path / "runs").mkdir()
     (tmp_path / "runs/a_note.txt").write_text("nothing, to\nsee\n")
-    assert "in no format" in refused(capsys, tmp_path / "runs", tmp_path)
+    assert "of no known format" in refused(capsys, tmp_path / "runs", tmp_path)
 
 
 def test_a_row_that_stands_twice_is_named_with_the_one_of_its_slot(capsys, tmp_path):
@@ -183,7 +183,7 @@ def test_a_row_that_stands_twice_is_named_with_the_one_of_its_slot(capsys, tmp_p
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("request,step,L0_e0,L0_e1,L1_e0,L1_e1\nr,0,1,2,3,4\n", "layers seem to stand in columns (L0_e0)"),
+        ("request,step,L0_e0,L0_e1,L1_e0,L1_e1\nr,0,1,2,3,4\n", "layers seem to be columns (L0_e0)"),
         ('request,step,experts\nr,0,"[[1, 2], [3, 4]]"\n', "experts seems to hold all layers of a token"),
         ("request,step,e0,e1\nr,0,1,2\n", "if a file holds one layer, write its number into a column"),
         ("request,step,layer,e0\rr,0,1,2\r", "lines end with carriage returns alone"),

@@ -86,8 +86,8 @@ def test_rows_of_a_layer_in_the_order_of_tokens(capsys, tmp_path):
     (tmp_path / "p/prompt_9_data.csv").write_text(other)
     trace, got, err = stored(capsys, tmp_path / "p", tmp_path)
     assert trace.documents.column("name").to_pylist() == ["prompt_9_data 0", "prompt_10_data 0"]
-    assert "column Token is not read: its values are no token ids" in err
-    assert "1 values of Batch Number stand in several files at the same positions" in err
+    assert "column Token is not read: its values are not token ids" in err
+    assert "1 values of Batch Number are in several files at the same positions" in err
     assert "the order of the rows of a document and layer is the position" in err
     assert subsets(got.experts).tolist() == [[[2, 3], [2, 4]], [[2, 8], [1, 2]], [[1, 8], [0, 2]]]
     assert trace.meta.layers == (1, 2)
@@ -124,7 +124,7 @@ def test_a_joined_file_is_cut_where_positions_fall_back(capsys, tmp_path, order)
     path = write(tmp_path / "x.csv", [row for part in parts for row in part])
     stored_, got, err = stored(capsys, path, tmp_path, "--n-experts", 9)
     assert (
-        "positions fall back inside 1 of the files, in every layer alike: cut there, into 3 documents" in err
+        "positions restart inside 1 of the files, in every layer: cut there, into 3 documents" in err
     )
     assert np.array_equal(got.document, trace.document)
     assert np.array_equal(subsets(got.experts), subsets(trace.experts))
@@ -137,7 +137,7 @@ def test_a_header_inside_a_file_begins_other_documents(capsys, tmp_path):
     trace, got, err = stored(capsys, tmp_path / "x.csv", tmp_path)
     assert trace.documents.column("name").to_pylist() == ["x r", "x part 2 r"]
     assert len(got.experts) == 4
-    assert "stand in several files at the same positions" in err
+    assert "are in several files at the same positions" in err
 
 
 def test_a_document_goes_on_in_another_file(capsys, tmp_path):
@@ -145,7 +145,7 @@ def test_a_document_goes_on_in_another_file(capsys, tmp_path):
     (tmp_path / "b.csv").write_text("request,step,layer,e0\nr,2,0,1\nr,3,0,0\n")
     trace, got, err = stored(capsys, tmp_path / "*.csv", tmp_path)
     assert got.position.tolist() == [0, 1, 2, 3]
-    assert "1 documents go on in another file" in err
+    assert "1 documents continue in another file" in err
     assert trace.documents.num_rows == 1
 
 
@@ -218,7 +218,7 @@ def test_one_expert_a_row_without_position_or_slot_needs_k(capsys, tmp_path):
         "document,layer,expert\n" + "".join(f"0,0,{e}\n" for e in (1, 2, 3, 4, 0, 2))
     )
     code, _, err = convert(capsys, tmp_path / "x.csv", tmp_path / "t")
-    assert (code, "say how many a token has with --top-k" in err) == (2, True)
+    assert (code, "give the number per token with --top-k" in err) == (2, True)
     _, got, _ = stored(capsys, tmp_path / "x.csv", tmp_path, "--top-k", 2)
     assert subsets(got.experts).tolist() == [[[1, 2]], [[3, 4]], [[0, 2]]]
 
@@ -244,14 +244,14 @@ def test_words_for_phases(capsys, tmp_path, column, values, decode):
     (tmp_path / "x.csv").write_text(f"pos,layer,e0,{column}\n0,0,1,{values[0]}\n1,0,2,{values[1]}\n")
     _, got, err = stored(capsys, tmp_path / "x.csv", tmp_path)
     assert (None if got.decode is None else got.decode.tolist()) == decode
-    assert ("column mode is not read: its values are no phases" in err) == (decode is None)
+    assert ("column mode is not read: its values are not phases" in err) == (decode is None)
 
 
 def test_leading_dummies_of_tables_are_found_as_in_every_format(capsys, tmp_path):
     rows = "".join(f"{p},0,{1 if p < 20 else p % 7}\n" for p in range(60))
     (tmp_path / "x.csv").write_text("pos,layer,e0\n" + rows)
     _, got, err = stored(capsys, tmp_path / "x.csv", tmp_path, "--n-experts", 8, "--drop-dummy-rows")
-    assert "left out as no measurements" in err
+    assert "left out, as they are not measurements" in err
     assert got.position[0] >= 20
 
 
