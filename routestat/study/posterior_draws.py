@@ -10,9 +10,10 @@ from routestat.inference.bayes.results import OrderPosterior
 
 @dataclass(frozen=True)
 class DrawSummary:
-    """Mean, standard deviation and equal-tailed 95 % credible interval of draws."""
+    """Mean, median, standard deviation and equal-tailed 95 % credible interval of draws."""
 
     mean: float
+    median: float
     sd: float
     low: float
     high: float
@@ -21,7 +22,7 @@ class DrawSummary:
 def summarise_draws(draws: NDArray[np.float64]) -> DrawSummary:
     """Summarise draws of one parameter over all chains."""
     low, high = np.quantile(draws, [0.025, 0.975]).tolist()
-    return DrawSummary(float(draws.mean()), float(draws.std(ddof=1)), low, high)
+    return DrawSummary(float(draws.mean()), float(np.median(draws)), float(draws.std(ddof=1)), low, high)
 
 
 def strength_quantiles(item: OrderPosterior) -> NDArray[np.float64]:

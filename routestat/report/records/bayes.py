@@ -71,13 +71,12 @@ def _order(item: OrderPosterior) -> Record:
 
 
 def _unit(item: OrderPosterior, place: int) -> Record:
-    draws = np.exp(item.log_strength[..., place])
-    low, high = np.quantile(draws, [0.025, 0.975]).tolist()
+    strength = summarise_draws(np.exp(item.log_strength[..., place]))
     closed = _plain(math.exp(item.log_strength_closed_form[place]))
     return {
         "layers": list(item.paths[place]),
-        "strength_tokens": float(np.median(draws)),
-        "strength_tokens_ci95": [low, high],
+        "strength_tokens": strength.median,
+        "strength_tokens_ci95": [strength.low, strength.high],
         "strength_tokens_closed_form": closed,
         **_checks(item.checks, place),
         **reason(_missing(item, place)),
