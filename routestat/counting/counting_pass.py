@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from math import prod
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,7 @@ MEMORY = 2 << 30
 
 
 Task = StateTask | ExpertTask
+Number = TypeVar("Number", bound=np.generic)
 
 
 Key = tuple[Context, str]
@@ -154,7 +156,7 @@ def _feed(
     units: Units,
     groups: int,
 ) -> None:
-    scratch: dict[str, NDArray] = {}
+    scratch: dict[str, NDArray[np.unsignedinteger]] = {}
     for task in tasks:
         task.feed(batch, runs, scratch)
     if seam is None:
@@ -166,7 +168,7 @@ def _feed(
             task.feed(small, find_runs(small.document, small.position, window, units, groups), {})
 
 
-def read_only(array: NDArray) -> NDArray:
+def read_only(array: NDArray[Number]) -> NDArray[Number]:
     """Return the array, made read-only."""
     array.flags.writeable = False
     return array

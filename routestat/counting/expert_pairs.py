@@ -103,7 +103,9 @@ def _passes(routers: Sequence[Router], groups: int, memory: int, dtype: np.dtype
     return passes
 
 
-def _empty(router: Router, groups: int, dtype: np.dtype) -> tuple[NDArray, NDArray]:
+def _empty(
+    router: Router, groups: int, dtype: np.dtype
+) -> tuple[NDArray[np.unsignedinteger], NDArray[np.int64]]:
     return np.zeros((groups, _n_pairs(router)), dtype), np.zeros((groups, router.n_experts), np.int64)
 
 

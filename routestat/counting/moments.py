@@ -122,7 +122,7 @@ class _MomentTask:
     design: Design
     within: NDArray[np.unsignedinteger]
     across: NDArray[np.unsignedinteger]
-    kept: list[tuple[NDArray, NDArray, NDArray]] = field(default_factory=list)
+    kept: list[tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.int64]]] = field(default_factory=list)
 
     @classmethod
     def make(cls, design: Design, n_folds: int, dtype: np.dtype) -> "_MomentTask":

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from routestat.errors import RoutestatError
 from routestat.inference.association.within_documents import ONE_TOKEN
-from routestat.inference.base.estimate import Estimate
+from routestat.inference.base.estimate import Estimate, effective_dof
 from routestat.inference.base.multiplicity import adjust_log10
 from routestat.inference.base.score_test import caution, score_test
 from routestat.inference.base.special import log10_t_tails
@@ -48,7 +48,7 @@ class Coactivation:
         observed / expected and observed - expected. Lift is NaN where nothing is expected.
     z, log10_p, log10_q : float arrays ``[pair]``
         Clustered score of the pair (its variance moderated, see `_moderated`), two-sided p-value by Student's t
-        with groups - 1 degrees of freedom, and that adjusted over all pairs after Benjamini and Yekutieli. NaN
+        with `effective_dof` degrees of freedom, and that adjusted over all pairs after Benjamini and Yekutieli. NaN
         for a pair that cannot vary.
     p_clustered, log10_p_clustered, nu : float
         The second-order test of all pairs together.
@@ -137,7 +137,7 @@ def coactivation(
     Chen, Dempster & Liu (1994), Biometrika 81; Efron & Stein (1981), Ann. Stat. 9; Smyth (2004), SAGMB 3.
     """
     if null not in NULLS:
-        raise RoutestatError(f"null: expected 'pooled' or 'documents', got {null!r}; pick one")
+        raise RoutestatError(f"null: wanted 'pooled' or 'documents', got {null!r}; pick one")
     cells, loads, size = _checked(pairs, inclusions, tokens, top_k)
     total, n, n_experts = cells.sum(axis=0, dtype=np.int64), int(size.sum()), loads.shape[1]
     reason = _why_untestable(loads, size, top_k)
@@ -148,7 +148,7 @@ def coactivation(
     rows = (pooled_pairs if null == "pooled" else within_pairs)(loads, size, top_k)
     sums = pair_scores(cells, rows, size / n)
     test = score_test(sums.gram, size=size)
-    log10_p = np.maximum(log10_t_tails(sums.z, size.size - 1), log10_sign_floor(size.size))
+    log10_p = np.maximum(log10_t_tails(sums.z, effective_dof(size)), log10_sign_floor(size.size))
     return Coactivation(
         **_described(null, total / n, sums.expected / n, n, size.size, n_experts, top_k),
         z=read_only(sums.z),
@@ -168,7 +168,7 @@ def pairs_of_states(states: ArrayLike, alphabet: Alphabet) -> tuple[NDArray[np.i
     """Compute pairs ``[group, pair]`` and inclusions ``[group, expert]`` from counts ``[group, state]``."""
     counts = whole_counts(states, "states").astype(np.int64)
     if counts.ndim != 2 or counts.shape[1] != alphabet.size:
-        raise RoutestatError(f"states: expected [group, {alphabet.size} states], got shape {counts.shape}")
+        raise RoutestatError(f"states: wanted [group, {alphabet.size} states], got shape {counts.shape}")
     member = alphabet.membership.astype(np.int64)
     first, second = np.triu_indices(alphabet.n_experts, 1)
     return counts @ (member[:, first] * member[:, second]), counts @ member

@@ -9,6 +9,7 @@ from routestat.errors import RoutestatError
 from routestat.inference.base.estimate import proportions
 from routestat.inference.base.tables import read_only, whole_counts
 from routestat.inference.base.units import too_few
+from routestat.inference.two_sample.summaries import gini
 
 _LEVEL = 0.95
 
@@ -65,7 +66,7 @@ def load_balance(counts: ArrayLike, tokens: ArrayLike, top_k: int) -> Balance:
     """Describe how evenly one router spreads its tokens over its experts.
 
     The interval is that of a ratio estimate over groups: with ψ_g = counts_g − load · tokens_g it is
-    load ± t · √(G/(G−1) Σψ_g²) / n, t the Student quantile with G − 1 degrees of freedom, cut to [0, 1].
+    load ± t · √(G/(G−1) Σψ_g²) / n, t the Student quantile with `effective_dof`, cut to [0, 1].
     Groups are taken as independent; tokens inside a group are not. An expert that was never used, or always,
     has no variance to go by: its interval is NaN rather than of width zero.
 
@@ -110,7 +111,7 @@ def load_balance(counts: ArrayLike, tokens: ArrayLike, top_k: int) -> Balance:
         load_low=low,
         load_high=high,
         entropy_bits=max(0.0, -float(used @ np.log2(used))),
-        load_gini=float(np.abs(load[:, None] - load).sum() / (2 * n_experts**2 * load.mean())),
+        load_gini=float(gini(totals[None].astype(np.float64))[0]),
         load_max_over_mean=float(load.max() / load.mean()),
         coefficient_of_variation=float(load.std() / load.mean()),
         dead_experts=tuple(np.flatnonzero(totals == 0).tolist()),

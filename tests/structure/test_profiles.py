@@ -1,5 +1,7 @@
 """Profiles against scipy pair by pair, and what is undefined."""
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -95,3 +97,35 @@ def test_sorted_loads_do_not_know_the_names():
 def test_bad_input_is_refused(call, says):
     with pytest.raises(RoutestatError, match=says):
         call()
+
+
+def test_coefficients_by_hand() -> None:
+    a, b = [1, 2, 3, 4, 5], [2, 1, 4, 3, 5]
+    # Deviations -2..2 against -1, -2, 1, 0, 2: products 2, 2, 0, 0, 4 over 10. Two of ten pairs are discordant.
+    assert correlate(a, b) == pytest.approx(0.8, rel=1e-14)
+    assert correlate(a, [20, 10, 400, 300, 5000], "spearman") == pytest.approx(0.8, rel=1e-14)
+    assert correlate(a, b, "kendall") == pytest.approx(0.6, rel=1e-14)
+    # Tau-b with a tie: of three pairs two concordant, one tied in b: 2 / sqrt(3 * 2).
+    assert correlate([1, 2, 3], [1, 1, 2], "kendall") == pytest.approx(2 / 6**0.5, rel=1e-14)
+
+
+@pytest.mark.parametrize("method", ["pearson", "spearman", "kendall"])
+def test_a_constant_side_has_no_correlation(method: str) -> None:
+    assert math.isnan(correlate([1, 1, 1], [1, 2, 3], method))
+    assert math.isnan(correlate([1, 2, 3], [0, 0, 0], method))
+
+
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        (lambda: correlate([1, np.nan], [1, 2]), "NaN"),
+        (lambda: correlate([1, np.inf], [1, 2]), "infinity"),
+        (lambda: correlate([1, 2, 3], [1, 2]), "equally long"),
+        (lambda: correlate([1], [1]), "two or more"),
+        (lambda: correlate(["x", "y"], [1, 2]), "array of numbers"),
+        (lambda: correlate([1, 2], [1, 2], "tau"), "method"),
+    ],
+)
+def test_what_has_no_correlation_is_refused(call: object, says: str) -> None:
+    with pytest.raises(RoutestatError, match=says):
+        call()  # type: ignore[operator]

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from routestat.errors import RoutestatError
-from routestat.inference.base.estimate import group_correction
+from routestat.inference.base.estimate import effective_dof, group_correction
 from routestat.inference.base.multiplicity import adjust_log10
 from routestat.inference.base.special import log10_t_tails
 from routestat.inference.base.tables import Floats, Integers, contingency, expected_counts, read_only
@@ -22,8 +22,8 @@ class CellTests:
     z
         (observed - expected) in clustered standard errors (moderated), `[source, target]` over those kept.
     log10_p, log10_q
-        Two-sided over Student's t with G - 1 degrees, never below 1 in 2**(G - 1), and adjusted after
-        Benjamini and Yekutieli over all cells.
+        Two-sided over Student's t with `effective_dof` degrees of freedom, never below 1 in 2**(G - 1), and
+        adjusted after Benjamini and Yekutieli over all cells.
     rows, columns
         Which were kept.
     reason
@@ -89,6 +89,8 @@ def cell_tests(tables: ArrayLike) -> CellTests:
         why = "the groups' tables are in equal proportions, so there is no variance to measure by"
         return CellTests(read_only(nothing), nothing, nothing, table.rows, table.columns, why)
     z = (total - expected) / np.sqrt(group_correction(groups) * (square + effect * variance) / 2.0)
-    log10_p = np.maximum(log10_t_tails(z, groups - 1), log10_sign_floor(groups))
+    log10_p = np.maximum(
+        log10_t_tails(z, effective_dof(table.tables.sum(axis=(1, 2)))), log10_sign_floor(groups)
+    )
     log10_q = adjust_log10(log10_p, "by")
     return CellTests(read_only(z), read_only(log10_p), log10_q, table.rows, table.columns)

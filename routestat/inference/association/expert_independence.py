@@ -45,7 +45,7 @@ class ExpertIndependence:
     note: str | None = None
 
     def summary(self) -> str:
-        """The figures as a table of text, one line each."""
+        """Return the results as a table of text, one line each."""
         lines = [
             ("tokens, groups", f"{self.n}, {self.n_groups}"),
             ("experts in use", f"{self.rows.size} x {self.columns.size}"),
@@ -62,10 +62,10 @@ class ExpertIndependence:
 def independence_experts(
     tables: ArrayLike, source_inclusions: ArrayLike, target_inclusions: ArrayLike, tokens: ArrayLike
 ) -> ExpertIndependence:
-    """Does what a token includes at the source say anything of what it includes at the target?
+    """Test whether the experts of a token at the target depend on those at the source.
 
     A token with k experts at each end counts in k * k cells, so the total is no sample size and no chi-square
-    law of independent tokens applies. The scores of `clustered_scores` need none: a token adds
+    distribution of independent tokens applies. The scores of `clustered_scores` need none: a token adds
     (1[i included] - r_i)(1[j included] - c_j) to cell i, j, with mean zero when the two sets are independent,
     r and c being the rates of inclusion. There is hence no dof, design effect or first-order form.
 

@@ -1,7 +1,7 @@
-"""Does the source say anything of the target? Tests that are right where tokens of one document go together.
+"""Independence of source and target, tested with whole documents as the independent units.
 
-Plain chi-square tests take every token as independent, and reject true independence on real traces nearly
-always. Here each group of whole documents gives one score, and only the groups are taken as independent.
+Chi-square tests that take every token as independent reject true independence on real traces nearly always. Here
+each group of whole documents gives one score, and only the groups are taken as independent.
 """
 
 import math
@@ -103,7 +103,7 @@ class Independence:
     note: str | None = None
 
     def summary(self) -> str:
-        """The figures as a table of text, one line each."""
+        """Return the results as a table of text, one line each."""
         lines = [
             ("tokens, groups", f"{self.n}, {self.n_groups}"),
             ("rows x columns in use", f"{self.rows.size} x {self.columns.size}"),
@@ -126,7 +126,7 @@ class Independence:
 
 
 def independence(table: ArrayLike) -> Independence:
-    """Everything about the dependence of target on source in one table, i.i.d. and, given groups, clustered.
+    """Measure and test the dependence of target on source in one table, i.i.d. and, given groups, clustered.
 
     Parameters
     ----------
@@ -198,7 +198,7 @@ def independence(table: ArrayLike) -> Independence:
 
 
 def _clustered(tables: NDArray[np.integer], chi2: float, dof: int) -> dict[str, Any]:
-    """The fields of `Independence` that groups make possible."""
+    """Compute the fields of `Independence` that groups make possible."""
     groups = tables.shape[0]
     if dof == 0:
         why = "one row or one column is in use, so there is nothing to test"

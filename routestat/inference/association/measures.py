@@ -35,7 +35,7 @@ def cramers_v_corrected(chi2: float, n: float, shape: tuple[int, int], design_ef
 
 
 def theils_u(total: Floats) -> float:
-    """The share of the target's entropy that the source tells: I / H(target), for a checked `[source, target]`.
+    """Compute the share of the target's entropy that the source removes: I / H(target), of a checked table.
 
     NaN where the target has one column in use, or there is no token.
     """

@@ -1,7 +1,7 @@
-"""Cramer's V with an interval, and the test that matters when tokens are many: is the effect large enough?
+"""Cramer's V with an interval, and the test that it exceeds a threshold.
 
 With a billion tokens every dependence is significant. The question is then not whether V is zero but whether it
-exceeds a size worth caring about.
+exceeds a size that matters.
 """
 
 import math
@@ -76,7 +76,7 @@ def _root(square: float) -> float:
 
 
 def minimum_effect(tables: ArrayLike, threshold: float = 0.1, level: float = 0.95) -> MinimumEffect:
-    """Is Cramer's V above `threshold`? Groups of documents are independent, tokens within one need not be.
+    """Test that Cramer's V exceeds `threshold`; groups of documents are independent, tokens within one need not be.
 
     V squared is (sum of p**2 / (r c) - 1) / min(rows - 1, columns - 1). It is centred on its delete-group
     jackknife; its error is that of the linearised ratio, G/(G-1) sum psi_g**2 / n**2 with

@@ -54,7 +54,7 @@ class RaoScott:
     note: str | None = None
 
     def summary(self) -> str:
-        """The figures as a table of text, one line each."""
+        """Return the results as a table of text, one line each."""
         lines = [
             ("tokens, groups", f"{self.n}, {self.n_groups}"),
             ("X2 i.i.d.", f"{self.chi2:.6g} on {self.dof} df"),

@@ -41,7 +41,7 @@ class StratifiedIndependence:
 
 
 def stratified_independence(strata: Strata) -> StratifiedIndependence:
-    """Are source and target independent inside every stratum? Tokens of a group may depend on each other.
+    """Test that source and target are independent inside every stratum; tokens of a group may depend on each other.
 
     A token adds (1[source i] - p(i|z)) (1[target j] - p(j|z)) to the score of its group, added up over the
     strata z: the general association of Cochran, Mantel and Haenszel, whose variance comes from the groups. A
@@ -70,7 +70,7 @@ def stratified_independence(strata: Strata) -> StratifiedIndependence:
     # Cells are weighed by what overall independence expects: any weights are valid, these fall into factors.
     weight = 1.0 / np.sqrt(n * np.outer(rows.overall, columns.overall))
     cells = strata.pooled()
-    scores = cells - rows.times(columns.law) - columns.centred_times(rows).transpose(0, 2, 1)
+    scores = cells - rows.times(columns.distribution) - columns.centred_times(rows).transpose(0, 2, 1)
     flat = (scores * weight)[groups].reshape(len(groups), -1)
     test = score_test(flat @ flat.T, _bias(rows, columns, n), size=by_group[groups])
     return StratifiedIndependence(
@@ -86,7 +86,7 @@ def stratified_independence(strata: Strata) -> StratifiedIndependence:
 
 
 class _Margin:
-    """One side's counts: sparse `[group * state, stratum]`, its law inside each stratum, its overall shares."""
+    """One side: counts `[group * state, stratum]` (sparse), distribution inside each stratum, overall shares."""
 
     def __init__(self, strata: Strata, state: NDArray[np.int64], n_states: int, slots: int) -> None:
         self.groups, self.states, self.strata = strata.n_groups, n_states, strata.n_strata
@@ -99,9 +99,9 @@ class _Margin:
         self.tokens = np.bincount(strata.stratum, strata.count / both, self.strata)
         total = np.bincount(strata.stratum * n_states + state, count, self.strata * n_states)
         self.total = total.reshape(self.strata, n_states)
-        self.law = self.total / self.tokens[:, None]
+        self.distribution = self.total / self.tokens[:, None]
         shares = self.total.sum(axis=0) / self.tokens.sum()
-        # A state that never comes has no cells; any weight but zero will do.
+        # A state that never occurs has no cells; any weight but zero will do.
         self.overall = np.where(shares > 0, shares, 1.0)
 
     def times(self, other: Floats) -> Floats:
@@ -109,28 +109,28 @@ class _Margin:
         return np.asarray(self.counts @ other).reshape(self.groups, self.states, -1)
 
     def centred_times(self, other: "_Margin") -> Floats:
-        """The same times the other side's law, this side's counts less what its law expects of the group."""
+        """Multiply this side's counts, less what its distribution expects of the group, by the other's distribution."""
         expected = np.zeros((self.groups, self.states * other.states))
         columns = self.size.tocsc()
         for part in chunks(self.strata, self.states * other.states):
-            laws = self.law[part, :, None] * other.law[part, None, :]
-            expected += columns[:, part] @ laws.reshape(laws.shape[0], -1)
-        return self.times(other.law) - expected.reshape(self.groups, self.states, other.states)
+            products = self.distribution[part, :, None] * other.distribution[part, None, :]
+            expected += columns[:, part] @ products.reshape(products.shape[0], -1)
+        return self.times(other.distribution) - expected.reshape(self.groups, self.states, other.states)
 
     def distance(self) -> sparse.coo_array:
-        """|counts - size * law|^2 / overall share, for every group and stratum that meet."""
+        """Compute |counts - size * distribution|^2 / overall share for every group and stratum that meet."""
         counts = self.counts.tocoo()
         group, state = np.divmod(counts.coords[0], self.states)
         stratum, value = counts.coords[1], counts.data
         own = sparse.csr_array((value**2 / self.overall[state], (group, stratum)), shape=self.size.shape)
-        mixed = value * self.law[stratum, state] / self.overall[state]
+        mixed = value * self.distribution[stratum, state] / self.overall[state]
         cross = sparse.csr_array((mixed, (group, stratum)), shape=self.size.shape)
-        spread = (self.law**2 / self.overall).sum(axis=1)
+        spread = (self.distribution**2 / self.overall).sum(axis=1)
         return (own - 2.0 * cross * self.size + self.size * self.size * spread[None, :]).tocoo()
 
 
 def _bias(rows: _Margin, columns: _Margin, n: float) -> float:
-    """What estimated margins add to U: kappa times tr_b of every stratum (see `clustered_scores`), summed."""
+    """Sum over strata what estimated margins add to U: kappa times tr_b (see `clustered_scores`)."""
     size = rows.size.tocoo()
     stratum, tokens = size.coords[1], size.data
     share = tokens / rows.tokens[stratum]

@@ -1,4 +1,4 @@
-"""How much of a dependence any two functions of a small vocabulary would share.
+"""How much of a dependence any two functions of a small vocabulary would share by themselves.
 
 Layers that both follow the token's type are dependent whatever else they do. What that alone brings is found by
 giving each type the target choices of another type of like frequency.
@@ -103,11 +103,12 @@ def beyond_token_types(
     """Compare mutual information with what is left when token types trade their target choices.
 
     Types are put in order of frequency and swapped in a circle, in random order, within bins of 8: each type of
-    tokens keeps its source choices and gets the target law of another type about as frequent. What information
-    is left is due to the vocabulary being small and uneven. For `p` the types of a bin are permuted at random:
-    were the layers' laws of a type unrelated, the real pairing would be one more such permutation. Its distance
-    from their mean is measured by their variance plus the documents', and referred to Student's t with as many
-    degrees of freedom as the scarcer of the two leaves, so that p goes on below 1 / n_swaps.
+    tokens keeps its source choices and gets the target distribution of another type of like frequency. What
+    information is left is due to the vocabulary being small and uneven. For `p` the types of a bin are permuted at
+    random: if the layers' distributions of a type were unrelated, the real pairing would be one more such
+    permutation. Its distance from their mean is measured by their variance plus the documents', and referred to
+    Student's t with as many degrees of freedom as the scarcer of the two leaves, so that p goes on below 1 /
+    n_swaps.
 
     Parameters
     ----------
@@ -161,7 +162,7 @@ def _estimates(
     size: Floats,
     level: float,
 ) -> tuple[Estimate, Estimate]:
-    """What is kept after swaps, and what is beyond it, by the jackknife over bundles of groups."""
+    """Estimate what is kept after swaps, and what is beyond it, by the jackknife over bundles of groups."""
     few, total = swaps[:SWAPS_LEFT_OUT], sides.total()
     left = np.array([[sides.total(b), sides.kept(few, b).mean()] for b in bundles])
     # The few swaps stand for all when it comes to what a bundle changes, not for their mean.
@@ -186,7 +187,7 @@ def _swap(order: NDArray[np.intp], rng: np.random.Generator) -> NDArray[np.intp]
 
 
 def _permutation(order: NDArray[np.intp], rng: np.random.Generator) -> NDArray[np.intp]:
-    """The same with every order of a bin equally likely, the present one too."""
+    """Permute the types of each bin, with every order equally likely, the present one too."""
     partner = np.empty(len(order), np.intp)
     for bins in _bins(order):
         partner[bins] = rng.permuted(bins, axis=1)
@@ -219,8 +220,8 @@ class _Sides:
         """Information in bits after each swap, of all bundles but one."""
         source, target = self.source.rest(without), self.target.rest(without)
         tokens = self.tokens.rest(without)[:, None]
-        laws = np.divide(target, tokens, out=np.zeros_like(target), where=tokens > 0)
-        return np.array([_information(source.T @ laws[swap]) for swap in swaps])
+        distributions = np.divide(target, tokens, out=np.zeros_like(target), where=tokens > 0)
+        return np.array([_information(source.T @ distributions[swap]) for swap in swaps])
 
 
 @dataclass(frozen=True)

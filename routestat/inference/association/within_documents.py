@@ -1,4 +1,4 @@
-"""Dependence that is left when every document has its own laws: coupling of layers, not of topics."""
+"""Dependence that is left when every document has its own distributions: coupling of layers, not of topics."""
 
 import math
 from dataclasses import dataclass
@@ -62,10 +62,10 @@ def within_documents(
     """Test and measure dependence against independence within each document.
 
     With E the sum over documents of (source margin)(target margin)' / n_d, a group's score is T_g - E_g: of mean
-    zero when source and target are independent inside every document, whatever the documents' own laws and
-    however tokens hang together. The effect is the divergence of T/n from E/n: how much the layers' coupling
-    shows in the joint law once topics are accounted for, a lower bound of I(source; target | document), which
-    itself cannot be estimated where a document has fewer tokens than a table has cells.
+    zero when source and target are independent inside every document, whatever the documents' own distributions and
+    however their tokens depend on each other. The effect is the divergence of T/n from E/n: how much the layers'
+    coupling shows in the joint distribution once topics are accounted for, a lower bound of I(source; target |
+    document), which itself cannot be estimated where a document has fewer tokens than a table has cells.
 
     A document of one token has nothing within it: its table is its own expectation, whatever the layers do, and where
     all documents are such there is no figure. In a document of n_d tokens the expectation holds each token's own pair
@@ -143,7 +143,7 @@ def _influence(observed: Floats, chance: Floats, size: Floats, plugin: float) ->
 
 
 def _short(per_document: float) -> str | None:
-    """A caution where many of the expected pairs are a token's own."""
+    """Return a caution where many of the expected pairs are a token's own."""
     if 1.0 / per_document < SHORT:
         return None
     return (

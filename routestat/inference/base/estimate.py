@@ -165,7 +165,7 @@ def ratio(numerator: ArrayLike, denominator: ArrayLike, level: float = 0.95) -> 
     numerator, denominator
         a and b `[group]`; groups whose b is 0 are left out.
     level
-        Of confidence; Student's t.
+        Of confidence; Student's t with `effective_dof`.
     """
     top, bottom = np.asarray(numerator, np.float64), np.asarray(denominator, np.float64)
     used = bottom > 0
@@ -174,7 +174,8 @@ def ratio(numerator: ArrayLike, denominator: ArrayLike, level: float = 0.95) -> 
     value, error = _ratios(top[used, None], bottom[used])
     if why := too_few(bottom):
         return without_interval(float(value[0]), int(used.sum()), why)
-    return with_interval(float(value[0]), float(error[0]), used.sum() - 1.0, int(used.sum()), level)
+    dof = effective_dof(bottom[used])
+    return with_interval(float(value[0]), float(error[0]), dof, int(used.sum()), level)
 
 
 def proportions(counts: ArrayLike, tokens: ArrayLike, level: float = 0.95) -> Estimates:
@@ -198,10 +199,8 @@ def proportions(counts: ArrayLike, tokens: ArrayLike, level: float = 0.95) -> Es
     if not used.any():
         return Estimates(*(read_only(nothing.copy()) for _ in range(5)))
     value, error = _ratios(top[used], bottom[used])
-    few = too_few(bottom) is not None
-    half = nothing if few else float(stats.t.ppf((1.0 + level) / 2.0, used.sum() - 1.0)) * error
-    half = np.where((value == 0) | (value == 1), math.nan, half)
-    error = nothing.copy() if few else error
+    half = np.where((value == 0) | (value == 1), math.nan, t_quantile(bottom[used], level) * error)
+    error = nothing.copy() if too_few(bottom) else error
     columns = (value, value - half, value + half, error, nothing)
     return Estimates(*(read_only(column) for column in columns))
 

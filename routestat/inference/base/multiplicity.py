@@ -43,7 +43,7 @@ def adjust(p_values: ArrayLike, method: str = "bh") -> Floats:
 
 
 def adjust_log10(log10_p: ArrayLike, method: str = "bh") -> Floats:
-    """The same as `adjust` for log10 p-values, whose q-values stay finite and in order where p itself is 0.
+    """Adjust log10 p-values, whose q-values stay finite and in order where p itself is 0.
 
     Parameters
     ----------
@@ -82,7 +82,7 @@ def adjust_log10(log10_p: ArrayLike, method: str = "bh") -> Floats:
 def adjust_families(log10_p: Mapping[str, ArrayLike], method: str = "by") -> dict[str, Floats]:
     """`adjust_log10` over all families of tests together, given back family by family.
 
-    Families share their data, in ways that nobody knows: hence Benjamini and Yekutieli unless told otherwise.
+    Families share their data, in unknown ways: hence Benjamini and Yekutieli by default.
     """
     parts = {name: np.asarray(values, np.float64).ravel() for name, values in log10_p.items()}
     adjusted = adjust_log10(np.concatenate([*parts.values(), np.empty(0)]), method)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from routestat.inference.base.tables import Floats
 
 # A group with more of a stratum's tokens than this is taken to have this many: beyond, its own part of the margins
-# can no longer be told from the others'. At 0.3 to 0.45 the sizes of the tests are the same.
+# cannot be separated from the others'. At 0.3 to 0.45 the sizes of the tests are the same.
 MOST_SHARE = 0.4
 
 
@@ -38,7 +38,7 @@ class MarginParts:
 
 
 def pair_bias(parts: MarginParts, groups: int) -> Floats:
-    """Expected products of different groups' scores under independence `[group, group]`, summed over the strata.
+    """Compute the expected products of two groups' scores under independence, summed over strata, `[group, group]`.
 
     With U_g and V_g of mean zero, independent of each other and between groups, estimated margins make of a
     group's score Z_g - (1/n) (sum of U) V_g' - (1/n) U_g (sum of V)' + (n_g/n**2) (sum of U)(sum of V)'. With A
@@ -61,7 +61,7 @@ def pair_bias(parts: MarginParts, groups: int) -> Floats:
     stratum, w = parts.stratum, parts.share
 
     def over_groups(values: Floats) -> Floats:
-        """Sums over the stratum of each part."""
+        """Sum over the stratum of each part."""
         return np.asarray(np.bincount(stratum, values)[stratum], np.float64)
 
     least = np.minimum(w, MOST_SHARE)

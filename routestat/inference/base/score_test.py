@@ -198,7 +198,7 @@ def clustered_scores(
 
 
 def few_groups(groups: int, log10_floor: float = math.nan) -> str | None:
-    """A caution where there are few units, with the least p-value they can show if a test has one."""
+    """Return a caution where there are few units, with the least p-value they can show if a test has one."""
     if not LEAST_UNITS <= groups < FEW_UNITS:
         return None
     least = f" and p cannot be below {shown_power(log10_floor)}" if math.isfinite(log10_floor) else ""
@@ -206,7 +206,7 @@ def few_groups(groups: int, log10_floor: float = math.nan) -> str | None:
 
 
 def caution(groups: int, test: ScoreTest) -> str | None:
-    """What to note beside a test: that its units are few, and that its p-value is the least they can show."""
+    """Return what to note beside a test: that its units are few, and that its p-value is the least they can show."""
     if not math.isfinite(test.log10_p):
         return None
     few = few_groups(groups, test.log10_floor)

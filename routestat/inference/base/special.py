@@ -17,12 +17,12 @@ SMALLEST_ALPHA, LARGEST_ALPHA = 1e-15, 1e15
 SMALLEST_SUM = 1e-4
 
 # It stays below this many times the longest row. Beyond it the prior outweighs the
-# data ten thousand to one and the evidence no longer tells one value from another.
+# data ten thousand to one and the evidence no longer distinguishes one value from another.
 LARGEST_SUM_PER_TOKEN = 1e4
 
 
 def x_log_x(values: NDArray[Any]) -> Floats:
-    """x ln x, element by element, in nats; 0 at 0."""
+    """Compute x ln x, element by element; 0 at 0."""
     return np.asarray(values * np.log(np.where(values > 0, values, 1.0)), np.float64)
 
 
@@ -44,7 +44,7 @@ def _stirling_tail(x: Floats) -> Floats:
 
 
 def count_rows(rows: ArrayLike) -> NDArray[np.float64]:
-    """Counts `[..., K]` as floats, or a RoutestatError."""
+    """Check counts `[..., K]` and return them as floats."""
     counts = whole_counts(rows, "counts")
     if counts.ndim == 0 or counts.shape[-1] == 0:
         raise RoutestatError(

@@ -15,18 +15,18 @@ Floats = NDArray[np.float64]
 
 Integers = NDArray[np.int64]
 
-# Above this a float no longer tells neighbouring whole numbers apart.
+# Above this neighbouring whole numbers are the same float.
 LARGEST_EXACT = 2.0**53
 
 
 def read_only(array: NDArray[Any]) -> NDArray[Any]:
-    """The same array, closed for writing."""
+    """Return the same array, closed for writing."""
     array.flags.writeable = False
     return array
 
 
 def whole_counts(counts: ArrayLike, name: str = "counts") -> NDArray[np.integer[Any]]:
-    """Counts of any shape as an integer array.
+    """Check counts of any shape and return them as an integer array.
 
     Parameters
     ----------
@@ -135,7 +135,7 @@ def conditional(table: ArrayLike) -> Floats:
 
 
 def expected(table: ArrayLike) -> Floats:
-    """Counts `[source, target]` expected were source and target independent, empty rows and columns dropped.
+    """Compute the counts `[source, target]` expected under independence, empty rows and columns dropped.
 
     Raises `RoutestatError` as `contingency` does.
     """
@@ -190,7 +190,7 @@ def pearson_residuals(total: Floats, expectation: Floats) -> Floats:
 
 
 def standardised_residuals(total: Floats, expectation: Floats) -> Floats:
-    """Adjusted residuals of a checked table; NaN where one row or one column is in use."""
+    """Compute adjusted residuals of a checked table; NaN where one row or one column is in use."""
     if min(total.shape) < 2:
         return np.full(total.shape, np.nan)
     n = total.sum()
@@ -201,6 +201,7 @@ def standardised_residuals(total: Floats, expectation: Floats) -> Floats:
 
 
 def numbers(values: ArrayLike, name: str) -> Floats:
+    """Return values as floats; raise a `RoutestatError` that calls them by `name` where they are not numbers."""
     try:
         return np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError) as error:

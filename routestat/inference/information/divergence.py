@@ -12,7 +12,7 @@ from routestat.inference.information.entropy import nats_per_unit
 
 
 def jensen_shannon(p: ArrayLike, q: ArrayLike, base: float = 2) -> float:
-    """The Jensen-Shannon divergence (not its root) between two distributions, in bits unless `base` says so.
+    """Compute the Jensen-Shannon divergence (not its root) of two distributions, in bits unless `base` says otherwise.
 
     Zero where they are alike, one bit where they share no outcome.
 

@@ -70,7 +70,7 @@ class _NSB:
         return evidence + np.log(self._prior(beta)) + log_beta
 
     def _prior(self, beta: Floats) -> Floats:
-        """d xi / d beta, where xi is the prior mean of the entropy: flat in xi is nearly flat in entropy."""
+        """Compute d xi / d beta, where xi is the prior mean of the entropy: flat in xi is nearly flat in entropy."""
         k, far = self.cells, np.maximum(beta, 1e3)
         near = np.minimum(beta, 1e3)
         # The two trigammas agree to all digits at large beta; their asymptotic series differ in the open.
@@ -118,7 +118,7 @@ ESTIMATORS: dict[str, Callable[[Floats], float]] = {
 
 
 def estimator_of(name: str, n: float, cells: int) -> Callable[[Floats], float]:
-    """The estimator of that name; "auto" is `default_estimator` of so many tokens and cells.
+    """Return the estimator of that name; "auto" is `default_estimator` of so many tokens and cells.
 
     Raises
     ------
@@ -153,6 +153,7 @@ def default_estimator(n: float, cells: int) -> tuple[str, str]:
 
 
 def nats_per_unit(base: float) -> float:
+    """Return the nats of one unit of information of this base of the logarithm."""
     if not (math.isfinite(base) and base > 0 and base != 1):
         raise RoutestatError(f"base: wanted a positive number other than 1, got {base}; use 2 for bits")
     return math.log(base)

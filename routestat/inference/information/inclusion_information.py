@@ -28,7 +28,7 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from routestat.errors import RoutestatError
@@ -130,7 +130,7 @@ class _Estimate:
 class _Inclusions:
     """Counts of the groups: pairs ``[group, source, target]``, inclusions ``[group, source]``, ``[group, target]``."""
 
-    pairs: np.ndarray
+    pairs: NDArray[np.integer]
     sources: Floats
     targets: Floats
     tokens: Floats
@@ -138,7 +138,7 @@ class _Inclusions:
     target_k: int
 
     @classmethod
-    def of(cls, pairs: np.ndarray, source_k: int, target_k: int) -> "_Inclusions":
+    def of(cls, pairs: NDArray[np.integer], source_k: int, target_k: int) -> "_Inclusions":
         # Every expert of a token's source meets all k of its target, so margins hold each inclusion k times.
         sources, targets = pairs.sum(axis=2) / target_k, pairs.sum(axis=1) / source_k
         return cls(pairs, sources, targets, sources.sum(axis=1) / source_k, source_k, target_k)
@@ -149,11 +149,11 @@ class _Inclusions:
         return self.source_k * self.target_k
 
     def blocks(self, rows: int) -> list[slice]:
-        """Sources to be taken at once, where so many tables are in memory together."""
+        """Return the sources to take at once, where so many tables are in memory together."""
         return list(chunks(self.sources.shape[1], rows * self.targets.shape[1]))
 
     def information(self, sums: Callable[[Floats], Floats]) -> Floats:
-        """The estimate ``[sum]`` from each of some sums over groups, from ``[group, …]`` to ``[sum, …]``."""
+        """Estimate from each of some sums over groups, which take `[group, …]` to `[sum, …]`, in nats `[sum]`."""
         n = sums(self.tokens)
         found = np.log(n) - _log_product(sums(self.sources)).sum(axis=1) / (n * self.source_k)
         found -= _log_product(sums(self.targets)).sum(axis=1) / (n * self.target_k)
@@ -234,13 +234,13 @@ def _log_product(counts: Floats) -> Floats:
 
 @cache
 def _listed() -> Floats:
-    """The same of the whole numbers below `LISTED`, which most counts of cells are."""
+    """Tabulate x ψ(x) of the whole numbers below `LISTED`, which most counts of cells are."""
     x = np.arange(1.0, LISTED)
     return read_only(np.concatenate([[0.0], x * special.psi(x)]))
 
 
 def _hidden(expected: Floats) -> tuple[float, float]:
-    """The bias that X ψ(X) leaves in the jackknife by groups, and in that by halves, were cells Poisson counts."""
+    """Compute the bias that X ψ(X) leaves in the jackknife by groups, and in that by halves, of Poisson counts."""
     weight = expected / expected.sum()
 
     def bias(share: float) -> float:
@@ -251,7 +251,7 @@ def _hidden(expected: Floats) -> tuple[float, float]:
 
 
 def _by_halves(of: _Inclusions, whole: float) -> float:
-    """The jackknife by halves: groups of like size are paired, and every half holds one of each pair."""
+    """Estimate by halves: groups of like size are paired, and every half holds one of each pair."""
     groups = len(of.tokens)
     pairs = (groups + 1) // 2
     halves = min(MOST_HALVES, 1 << pairs.bit_length())

@@ -1,4 +1,4 @@
-"""Whether a table has tokens enough for its width, and what is to be said of information where it has not."""
+"""Whether a table has enough tokens for its width, and the caution on its information where it has not."""
 
 from dataclasses import dataclass
 
@@ -38,7 +38,7 @@ class Scarcity:
 
 
 def scarcity(table: ArrayLike, slots: int = 1, design_effect: float = 1.0) -> Scarcity:
-    """The caution that goes with the information of a table.
+    """Return the caution that goes with the information of a table.
 
     In the expert view the information of a table is withheld by its own estimate where it would be biased (see
     `inclusion_information`); the caution is then about the plug-in and the parts.

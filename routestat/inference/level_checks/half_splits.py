@@ -28,7 +28,7 @@ def p_histogram(p: Floats) -> Integers:
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class HalfSplits:
-    """How often tests at `level` tell random halves of the same documents apart; see `half_splits`.
+    """How often tests at `level` reject equality of random halves of the same documents; see `half_splits`.
 
     Attributes
     ----------
@@ -72,7 +72,7 @@ class HalfSplits:
     note: str | None = None
 
     def reading(self) -> str:
-        """What the rates say, in plain words."""
+        """Put the rates into a sentence."""
         if self.reason is not None:
             return f"No A/A check: {self.reason}."
         verdict = "about as often as it should: it holds its level for loads here"
@@ -97,7 +97,7 @@ def half_splits(
     n_splits: int = 1000,
     level: float = 0.05,
 ) -> HalfSplits:
-    """Split the groups into random halves, and test in each layer whether the halves route alike.
+    """Split the groups into random halves, and test in each layer whether the halves have the same loads.
 
     Three tests of the table `[half, state]`: Pearson's chi-square with tokens as independent; that divided by
     the design effect (first order); and the second-order test of `routestat.inference.base.score_test` in its form
@@ -108,7 +108,7 @@ def half_splits(
     ----------
     loads
         Per layer, how many of the group's tokens had each state, or included each expert: `[group, state]`.
-        Groups of whole documents are taken as independent and alike in law, tokens within one are not.
+        Groups of whole documents are taken as independent draws of one kind, tokens within one are not.
     rng
         Draws the splits; all layers share them.
     tokens
@@ -172,7 +172,7 @@ def half_splits(
 
 
 def _pooled(rejected: Floats, effects: Floats) -> dict[str, float]:
-    """The fields of `HalfSplits` over all layers, from rejections `[test, layer, split]`."""
+    """Compute the fields of `HalfSplits` over all layers, from rejections `[test, layer, split]`."""
     tested = ~np.isnan(effects)
     if not tested.any():
         return {}
@@ -192,7 +192,7 @@ def _pooled(rejected: Floats, effects: Floats) -> dict[str, float]:
 def _checked(
     loads: Sequence[ArrayLike], tokens: ArrayLike | None, n_splits: int, level: float
 ) -> tuple[list[NDArray[np.integer]], Floats]:
-    """Loads `[group, state]` of each layer, and tokens `[layer, group]`."""
+    """Check loads `[group, state]` of each layer, and tokens `[layer, group]`."""
     if not 0 < level < 1:
         raise RoutestatError(f"level: wanted a share between 0 and 1, got {level}; use 0.05")
     if n_splits < 1:

@@ -65,19 +65,19 @@ class LevelCheck:
 
     @property
     def verdict(self) -> str:
-        """ "unchecked", "holds", "above" or "below" the level, by more than the Monte-Carlo error explains."""
+        """Name the result: "unchecked", or whether the rate "holds", is "above" or is "below" the level."""
         if self.reason is not None:
             return "unchecked"
         low, high = LOW * self.level, HIGH * self.level
         if self.rate_clustered > high + math.sqrt(high * (1.0 - high) / self.n_draws):
             return "above"
-        # Two errors here and one there: too many rejections mislead, too few are only a pity.
+        # Two errors here and one there: too many rejections mislead, too few only miss effects.
         if self.rate_clustered < low - 2.0 * math.sqrt(low * (1.0 - low) / self.n_draws):
             return "below"
         return "holds"
 
     def reading(self) -> str:
-        """The rates in a sentence."""
+        """Put the rates into a sentence."""
         if self.reason is not None:
             return f"{self.family.capitalize()}: not checked, {self.reason}."
         said = {"holds": "about as often as it should", "above": "more often than it should"}
@@ -135,7 +135,7 @@ def level_check(family: str, found: Iterable[PValues], n_units: int, level: floa
     histogram, rates = p_histogram(known), (*_rate(iid, level), *_rate(clustered, level))
     reason, note = None, None if np.isfinite(iid).any() else _NO_IID
     if len(known) < FEWEST_DRAWS:
-        few = f"{len(known)} draws are too few to tell a rate, {FEWEST_DRAWS} are needed"
+        few = f"{len(known)} draws are too few for a rate, {FEWEST_DRAWS} are needed"
         reason, note, rates = (reasons[0][0] if reasons else few), None, (math.nan,) * 4
     elif len(known) < tried:
         note = f"{tried - len(known)} of {tried} draws had no p-value: {reasons[0][0]}"
@@ -164,7 +164,7 @@ def _rate(p: Floats, level: float) -> tuple[float, float]:
 
 
 def loads_check(halves: HalfSplits) -> LevelCheck:
-    """The check of the loads, of splits that `half_splits` has tested, as one of the families."""
+    """Return the check of the loads, of splits that `half_splits` has tested, as one of the families."""
     return LevelCheck(
         family="loads",
         n_units=halves.n_groups,

@@ -137,7 +137,7 @@ def split_tests(scores: LoadScores, first: NDArray[np.bool_]) -> tuple[Floats, F
 
 
 def _cubes(z: Floats, square: Floats) -> Floats:
-    """Sums of M_gh M_hl M_lg over different g, h and l `[split]`, with M_gh = c_g c_h z_g . z_h.
+    """Sum M_gh M_hl M_lg over different g, h and l, with M_gh = c_g c_h z_g . z_h, `[split]`.
 
     With F = diag(c**2), K = z z' and D its diagonal: tr (F (K - D))**3 = tr (z'Fz)**3 - 3 sum of c_g**4 D_g K_gh**2
     c_h**2 + 2 sum of (c_g**2 D_g)**3, so that a split needs no product of matrices as wide as there are groups.

@@ -1,4 +1,4 @@
-"""How many documents are enough: what fewer would have given, and what more would."""
+"""How many documents are needed: results of random subsets of the documents, and their extrapolation."""
 
 import math
 from collections.abc import Callable
@@ -13,6 +13,7 @@ from routestat.errors import RoutestatError
 from routestat.inference.base.estimate import sandwich_error
 from routestat.inference.base.score_test import few_groups
 from routestat.inference.base.tables import Floats, Integers, contingency, read_only, whole_counts
+from routestat.inference.base.units import effective_units
 from routestat.inference.information.mutual_information import information_scores, plugin_information
 from routestat.inference.sample_size.interval_width import Width, fit_width, quantile, width_caution
 
@@ -21,7 +22,7 @@ FEWEST = 8
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class SampleSize:
-    """What subsets of the documents say; see `sample_size`.
+    """Precision against the number of documents; see `sample_size`.
 
     Attributes
     ----------
@@ -74,7 +75,7 @@ def sample_size(
     bits_target: float = 0.01,
     ranking_target: float = 0.9,
 ) -> SampleSize:
-    """Ask random subsets of 4, 8, 16, … groups, drawn without replacement, what all are asked.
+    """Measure precision on random subsets of 4, 8, 16, … groups, drawn without replacement.
 
     Groups are taken as alike and independent, tokens within one are not. A group that bundles several documents
     counts as one here: figures in documents assume that more of them come in the same bundles or one by one
@@ -89,7 +90,7 @@ def sample_size(
     tables : array_like ``[group, source, target]``, optional
         A pair of layers, for the information between them.
     documents : array_like ``[group]``, optional
-        Documents of each group; one each unless told.
+        Documents of each group; one each by default.
     draws : int
         Subsets of each size.
     load_target, bits_target : float
@@ -130,22 +131,22 @@ def sample_size(
         why = f"subsets of documents need at least {FEWEST} groups with tokens, got {groups}"
         return SampleSize(**base, sizes=read_only(np.empty(0, np.int64)), reason=why)  # type: ignore[arg-type]
     subsets = [[rng.permutation(groups) for _ in range(draws if m < groups else 1)] for m in sizes]
-    each = n_documents / groups
+    each, worth = n_documents / groups, effective_units(size) / groups
 
     def averaged(figure: Callable[[NDArray[np.int64]], tuple[float, ...]]) -> Floats:
-        """The means over draws, `[figure, size]`."""
+        """Compute the means over draws, `[statistic, size]`."""
         each_size = zip(sizes, subsets, strict=True)
         return np.transpose([np.mean([figure(o[:m]) for o in orders], axis=0) for m, orders in each_size])
 
-    (widths,) = averaged(lambda s: (_load_width(counts[s], size[s]),))
-    load = fit_width(widths, sizes, ahead, load_target, each)
+    (widths,) = averaged(lambda s: (_load_width(counts[s], size[s], worth),))
+    load = fit_width(widths, sizes, ahead, load_target, each, worth)
     tau = _stability(counts, size, sizes, subsets)
     stable = [m for m, t in zip(sizes, tau, strict=True) if t >= ranking_target]
     notes = [few_groups(groups), width_caution(load, "the load")]
     extra = {}
     if cells is not None:
-        found = averaged(partial(_information, cells))
-        information = fit_width(found[1], sizes, ahead, bits_target, each)
+        found = averaged(partial(_information, cells, worth))
+        information = fit_width(found[1], sizes, ahead, bits_target, each, worth)
         endless, caution = _endless(found[0], found[1], sizes)
         notes += [width_caution(information, "the information"), caution]
         extra = {
@@ -166,18 +167,18 @@ def sample_size(
     )
 
 
-def _load_width(counts: Floats, size: Floats) -> float:
+def _load_width(counts: Floats, size: Floats, worth: float) -> float:
     """Mean over experts of the half-width of the load, by the group sandwich."""
     m, n = size.size, size.sum()
     scores = counts - counts.sum(axis=0) / n * size[:, None]
-    return float(sandwich_error(scores).mean() / n * quantile(m))
+    return float(sandwich_error(scores).mean() / n * quantile(m, worth))
 
 
-def _information(cells: Floats, subset: NDArray[np.int64]) -> tuple[float, float]:
+def _information(cells: Floats, worth: float, subset: NDArray[np.int64]) -> tuple[float, float]:
     """Plug-in information of a subset of groups and its half-width, in bits."""
     m, total = subset.size, cells[subset].sum(axis=0)
     error = float(sandwich_error(information_scores(total, cells[subset]))) / total.sum()
-    return plugin_information(total) / math.log(2.0), error / math.log(2.0) * quantile(m)
+    return plugin_information(total) / math.log(2.0), error / math.log(2.0) * quantile(m, worth)
 
 
 def _stability(
@@ -215,7 +216,7 @@ def _endless(plugin: Floats, width: Floats, sizes: list[int]) -> tuple[float, st
 def _checked(
     loads: ArrayLike, tokens: ArrayLike, tables: ArrayLike | None, documents: ArrayLike | None
 ) -> tuple[Floats, Floats, Floats | None, NDArray[np.int64]]:
-    """What groups with tokens hold, as floats."""
+    """Check the input and return what groups with tokens hold, as floats."""
     counts, size = whole_counts(loads, "loads"), whole_counts(tokens, "tokens")
     bundle = np.ones(size.shape, np.int64) if documents is None else whole_counts(documents, "documents")
     if counts.ndim != 2 or size.ndim != 1 or not len(counts) == len(size) == len(bundle):

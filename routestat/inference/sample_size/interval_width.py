@@ -1,4 +1,4 @@
-"""How the width of an interval falls with the number of groups, and how many a width wants."""
+"""How the width of an interval falls with the number of groups, and how many groups a width needs."""
 
 import math
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ class Width:
         Expected at twice and four times the groups: in proportion to 1/sqrt(groups), with Student's quantile.
     exponent : float
         Slope of log width (its quantile divided out) over log groups, from a quarter of the groups on: -0.5 if
-        the law holds.
+        it does so.
     target : float
     groups_needed, documents_needed : float
         The least that bring it below `target`; documents at the present number per group.
@@ -37,17 +37,37 @@ class Width:
     documents_needed: float
 
 
-def quantile(groups: float) -> float:
-    """Student's, for a 95 % interval of that many groups."""
-    return float(stats.t.ppf(0.5 + LEVEL / 2, groups - 1))
+def quantile(groups: float, worth: float = 1.0) -> float:
+    """Student's two-sided 95 % quantile for that many groups, each worth so many of one size (see `effective_dof`)."""
+    return float(stats.t.ppf(0.5 + LEVEL / 2, max(1.0, worth * groups - 1.0)))
 
 
-def fit_width(measured: Floats, sizes: list[int], ahead: Integers, target: float, each: float) -> Width:
-    """The law 1/sqrt(groups) through the last of the widths ``[size]``; `each` is documents per group."""
+def fit_width(
+    measured: Floats, sizes: list[int], ahead: Integers, target: float, each: float, worth: float = 1.0
+) -> Width:
+    """Fit widths in proportion to Student's quantile over the root of the number of groups, through the last.
+
+    Parameters
+    ----------
+    measured, sizes
+        Half-widths of intervals of so many groups, `[size]`.
+    ahead
+        Numbers of groups to predict the width for, `[size]`.
+    target
+        Half-width that is narrow enough.
+    each
+        Documents per group.
+    worth
+        How many groups of one size a group is worth.
+    """
     groups = sizes[-1]
-    spread = measured[-1] * math.sqrt(groups) / quantile(groups)
+    spread = measured[-1] * math.sqrt(groups) / quantile(groups, worth)
     fitted = np.array(
-        [(m, w / quantile(m)) for m, w in zip(sizes, measured, strict=True) if 4 * m >= groups and w > 0]
+        [
+            (m, w / quantile(m, worth))
+            for m, w in zip(sizes, measured, strict=True)
+            if 4 * m >= groups and w > 0
+        ]
     )
     exponent = math.nan
     if len(fitted) > 1:
@@ -55,12 +75,12 @@ def fit_width(measured: Floats, sizes: list[int], ahead: Integers, target: float
 
     def short_of(log_groups: float) -> float:
         m = math.exp(log_groups)
-        return spread * quantile(m) / math.sqrt(m) - target
+        return spread * quantile(m, worth) / math.sqrt(m) - target
 
     needed = 2.0
     if short_of(math.log(2.0)) > 0:
         needed = math.ceil(math.exp(optimize.brentq(short_of, math.log(2.0), 80.0)) - 1e-9)
-    expected = np.array([spread * quantile(m) / math.sqrt(m) for m in ahead])
+    expected = np.array([spread * quantile(m, worth) / math.sqrt(m) for m in ahead])
     return Width(
         measured=read_only(measured),
         ahead=read_only(expected),
@@ -72,7 +92,7 @@ def fit_width(measured: Floats, sizes: list[int], ahead: Integers, target: float
 
 
 def width_caution(width: Width, what: str) -> str | None:
-    """A caution if widths do not fall as they should."""
+    """Return a caution where widths do not fall with the root of the number of groups."""
     if math.isnan(width.exponent) or abs(width.exponent + 0.5) <= 0.15:
         return None
     return f"the error of {what} goes with groups to the power {width.exponent:.2f}, not -0.5: what is ahead is rough"

@@ -1,4 +1,4 @@
-"""Which cells moved between two samples: differences of shares with the error that dependent tokens call for."""
+"""Differences of cells between two samples: shares with the error that dependent tokens call for."""
 
 import math
 from dataclasses import dataclass
@@ -67,13 +67,13 @@ class CellDifferences:
 
 
 def cell_differences(a: ArrayLike, b: ArrayLike, *, paired: bool = False) -> CellDifferences:
-    """Which states moved: difference of proportions with the ratio sandwich of groups, adjusted as one family.
+    """Compare shares cell by cell, with the ratio sandwich over groups, adjusted as one family.
 
     The score of a group is (T_g - n_g p) / n in each sample; unpaired the samples' variances add up, paired a
     group's two scores are subtracted first. Unpaired, t divides by the larger of that error and of the one with
     both samples' spread pooled, G/(G-2) sum (T_g - n_g p)**2 / (n_a n_b) with G - 2 degrees of freedom: by its
     own spread a cell that a small sample happens to miss would always be significant. A cell that does not vary
-    inside either sample has the error of its scores under one law for both.
+    inside either sample has the error of its scores under one distribution for both.
 
     Parameters
     ----------
@@ -105,7 +105,7 @@ def cell_differences(a: ArrayLike, b: ArrayLike, *, paired: bool = False) -> Cel
     # Cells that every group holds alike have neither a difference nor an error.
     t[(found.difference == 0) & (larger == 0)] = 0.0
     pooled = (larger > found.standard_error) & (not paired)
-    dofs = np.where(pooled, sum(samples.groups) - 2.0, found.dof)
+    dofs = np.where(pooled, sum(samples.dofs) if samples.reason is None else math.nan, found.dof)
     log10_p = np.maximum(log10_t_tails(t, dofs), samples.log10_floor)
     log10_q = adjust_log10(log10_p, "by") if used.size else log10_p
     order = np.argsort(-np.abs(found.difference), kind="stable")
@@ -136,7 +136,7 @@ def cell_differences(a: ArrayLike, b: ArrayLike, *, paired: bool = False) -> Cel
 
 
 def _error_of_none(samples: TwoSamples, cells: Integers) -> Floats:
-    """The error of cells that do not vary inside either sample, but differ: that of the scores under no difference.
+    """Compute the error of cells that do not vary in either sample, but differ: that of scores under no difference.
 
     Groups that agree perfectly are as much evidence as there are groups, and no more.
     """

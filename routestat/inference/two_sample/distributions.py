@@ -1,6 +1,6 @@
-"""Do two traces follow the same laws? Tests that are right where tokens of one document go together.
+"""Comparison of two samples of documents: distributions of states, and transitions.
 
-A plain chi-square of homogeneity takes every token as independent and tells two halves of one trace apart. Here
+A chi-square test of homogeneity takes every token as independent and rejects for two halves of one trace. Here
 only groups of whole documents are taken as independent; where both traces hold the same documents, a group's
 documents are compared with themselves.
 """
@@ -31,7 +31,7 @@ from routestat.inference.two_sample.samples import (
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class DistributionDifference:
-    """How the laws of two samples differ; see `compare_distributions` and `compare_transitions`.
+    """How the distributions of two samples differ; see `compare_distributions` and `compare_transitions`.
 
     Attributes
     ----------
@@ -56,9 +56,9 @@ class DistributionDifference:
     cramers_v, cramers_v_corrected
         Of the table sample x state; corrected after Bergsma with n / design_effect tokens.
     share_a, share_b
-        The two laws `[state]`, or `[source, target]`; of slots where a token counts k times.
+        The two distributions `[state]`, or `[source, target]`; of slots where a token counts k times.
     shared
-        Share of the counts in rows that both samples have; 1 for laws that are not conditional.
+        Share of the counts in rows that both samples have; 1 for distributions that are not conditional.
     reason, note
         Why something is NaN, and a caution; or None.
     """
@@ -111,7 +111,7 @@ class DistributionDifference:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TransitionDifference:
-    """How a transition differs: its joint law, and the target's law given the source; see `compare_transitions`."""
+    """How a transition differs, jointly and given the source; see `compare_transitions`."""
 
     joint: DistributionDifference
     conditional: DistributionDifference
@@ -120,7 +120,7 @@ class TransitionDifference:
 def compare_distributions(
     a: ArrayLike, b: ArrayLike, *, paired: bool = False, per_token: int = 1
 ) -> DistributionDifference:
-    """Are two laws of states alike, when tokens of one document go together?
+    """Test whether two samples have one distribution of states, with whole documents as the independent units.
 
     Parameters
     ----------
@@ -129,13 +129,13 @@ def compare_distributions(
     paired
         Group g of `a` and group g of `b` are the same documents: each is compared with itself.
     per_token
-        Counts per token: 1 for states, k where a token includes k experts. The laws are then those of a slot, and
-        no chi-square law of independent tokens applies.
+        Counts per token: 1 for states, k where a token includes k experts. The distributions are then those of a
+        slot, and no chi-square distribution of independent tokens applies.
 
     Returns
     -------
-    DistributionDifference. The test is `score_test` on the scores of `difference_scores`; it asks for zero difference,
-    which at many tokens is nearly always refused: read the size in `jsd_bits` and `total_variation`. At a true
+    DistributionDifference. The test is `score_test` on the scores of `difference_scores`; it tests zero difference,
+    which at many tokens is nearly always rejected: read the size in `jsd_bits` and `total_variation`. At a true
     divergence of 0 the interval of `jsd_bits` is not the test: use `p_clustered`.
 
     Raises
@@ -155,13 +155,13 @@ def compare_distributions(
 def compare_transitions(
     a: ArrayLike, b: ArrayLike, *, paired: bool = False, per_token: int = 1
 ) -> TransitionDifference:
-    """Does a transition differ, and does it differ beyond what the source's own law explains?
+    """Test whether a transition differs, and whether it does beyond what the source's own distribution explains.
 
-    `joint` compares the laws of whole cells. `conditional` compares the target's law in every row: a group's
-    score is its row less its row's total times the pooled P(target | source), so that other loads at the source
-    do not matter. Its divergence is the mean over sources, m(i) = (p_a(i) + p_b(i)) / 2, of the divergence of the
-    two rows, each row weighted by its share in either sample: the joint divergence less that of the sources, so
-    the two parts add up. A source that only one sample has adds nothing to it.
+    `joint` compares the distributions of whole cells. `conditional` compares the target's distribution in every
+    row: a group's score is its row less its row's total times the pooled P(target | source), so that other loads at
+    the source do not matter. Its divergence is the mean over sources, m(i) = (p_a(i) + p_b(i)) / 2, of the
+    divergence of the two rows, each row weighted by its share in either sample: the joint divergence less that of
+    the sources, so the two parts add up. A source that only one sample has adds nothing to it.
 
     Parameters
     ----------
@@ -188,7 +188,7 @@ def compare_transitions(
 def _difference(
     tables: TwoSamples, per_token: int, shape: tuple[int, ...], conditional: bool
 ) -> DistributionDifference:
-    """The result for counts `[group, row, column]`, whose laws have the `shape` that the caller gave."""
+    """Compare counts `[group, row, column]`, whose distributions have the `shape` that the caller gave."""
     a, b = tables.totals()
     n_a, n_b = (round(float(t.sum()) / per_token) for t in (a, b))
     groups, reason = tables.groups, tables.reason
@@ -208,8 +208,8 @@ def _difference(
     first = math.nan
     if effect > 0:
         first = max(chi2_tail(chi2 / effect, dof), 10.0**tables.log10_floor)
-    laws = [read_only(t.reshape(shape) / t.sum() if t.any() else np.full(shape, np.nan)) for t in (a, b)]
-    # A conditional law has no one table sample x state whose association could be measured.
+    shares = [read_only(t.reshape(shape) / t.sum() if t.any() else np.full(shape, np.nan)) for t in (a, b)]
+    # A conditional distribution has no one table sample x state whose association could be measured.
     table = (2, 1 if conditional else dof + 1)
     return DistributionDifference(
         n_a=n_a, n_b=n_b, n_groups_a=groups[0], n_groups_b=groups[1], paired=tables.paired,
@@ -217,11 +217,11 @@ def _difference(
         design_effect=effect, p_clustered=test.p, log10_p_clustered=test.log10_p, nu=test.nu,
         p_first_order=first,
         jsd=far,
-        total_variation=math.nan if conditional else float(np.abs(laws[0] - laws[1]).sum() / 2.0),
+        total_variation=math.nan if conditional else float(np.abs(shares[0] - shares[1]).sum() / 2.0),
         total_variation_chance=chance,
         cramers_v=cramers_v(chi2, n_a + n_b, table),
         cramers_v_corrected=cramers_v_corrected(chi2, n_a + n_b, table, effect),
-        share_a=laws[0], share_b=laws[1], shared=scores.shared,
+        share_a=shares[0], share_b=shares[1], shared=scores.shared,
         reason=test.reason, note=_note(tables, test, scores.bias),
     )  # fmt: skip
 

@@ -1,6 +1,6 @@
-"""What a forced choice changes: the law of what follows do(i), beside the law observed after i and overall.
+"""Effect of a forced choice: the distribution of the target under do(i), after i as observed, and overall.
 
-The same documents run under both regimes, so their laws are compared document by document. Only groups of
+The same documents run under both regimes, so their distributions are compared document by document. Only groups of
 documents are taken as independent; tokens inside them, and the two runs of one document, are not.
 """
 
@@ -32,7 +32,7 @@ class TargetDistribution:
     n_tokens, n_groups
         The tokens behind them, and the groups of documents that had any.
     reason
-        Why there is no law, or no interval; empty where both are there.
+        Why there is no distribution, or no interval; empty where both are there.
     """
 
     estimates: Estimates
@@ -58,7 +58,7 @@ class TargetDistribution:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TargetDifference:
-    """One law minus another over the same documents; see `target_difference`.
+    """One distribution minus another over the same documents; see `target_difference`.
 
     Attributes
     ----------
@@ -96,7 +96,7 @@ class TargetDifference:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class InterventionEffect:
-    """What forcing one source state does to the law of a target; see `intervention_effect`.
+    """What forcing one source state does to the distribution of a target; see `intervention_effect`.
 
     Attributes
     ----------
@@ -105,7 +105,7 @@ class InterventionEffect:
     do, observed, natural
         P(target | do(source)), P(target | source) as observed, and P(target) as observed over all tokens.
     beyond_observed
-        do minus observed: what the association does not say of the cause.
+        do minus observed: how far the observed association is from the causal effect.
     beyond_natural
         do minus natural: what forcing every token changes.
     level
@@ -164,7 +164,7 @@ def intervention_effect(
 
 
 def target_distribution(table: ArrayLike, *, slots: int = 1, level: float = 0.95) -> TargetDistribution:
-    """The probability of every target, with the ratio sandwich over groups (see `ratio`).
+    """Estimate the probability of every target, with the ratio sandwich over groups (see `proportions`).
 
     Parameters
     ----------
@@ -187,10 +187,10 @@ def target_distribution(table: ArrayLike, *, slots: int = 1, level: float = 0.95
 def target_difference(
     first: ArrayLike, second: ArrayLike, *, slots: int = 1, level: float = 0.95
 ) -> TargetDifference:
-    """The first law minus the second, paired by group: a group's two scores are subtracted before they are squared.
+    """Estimate the first distribution minus the second; a group's two scores are subtracted before they are squared.
 
-    The score of a group under a law is ψ_g = (T_g − p·n_g)/n, times √(G/(G − 1)); the variance is
-    Σ(ψ_g − ψ'_g)². Student's t has the degrees of the law with fewer groups. Intervals are of one target at a
+    The score of a group is ψ_g = (T_g − p·n_g)/n, times √(G/(G − 1)); the variance is Σ(ψ_g − ψ'_g)². Student's t
+    has the fewer of the two distributions' degrees of freedom. Intervals are of one target at a
     time. Identical tables differ by exactly 0, and the interval is 0 too.
 
     Parameters
@@ -232,7 +232,7 @@ def target_difference(
 
 
 def _checked(table: ArrayLike, slots: int, level: float) -> tuple[NDArray[np.integer], Floats]:
-    """Counts ``[group, target]`` and tokens ``[group]``."""
+    """Check counts `[group, target]` and return them with the tokens `[group]`."""
     check_level(level)
     if slots < 1:
         raise RoutestatError(f"slots: wanted 1 or more, got {slots}")

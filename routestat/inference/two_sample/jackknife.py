@@ -49,7 +49,7 @@ def jackknife(statistic: Statistic, samples: TwoSamples, level: float = 0.95) ->
         share = size_a / size_a.sum() + size_b / size_b.sum()
         left = _left_out(statistic, samples.a, samples.b, a, b)
         value, scores = jackknife_value(plugin, left, share), jackknife_scores(plugin, left, share)
-        variance, dof = float(sandwich_variance(scores - scores.mean())), min(n_a, n_b) - 1.0
+        variance, dof = float(sandwich_variance(scores - scores.mean())), min(samples.dofs)
     else:
         first = _left_out(statistic, samples.a, None, a, b)
         second = _left_out(statistic, None, samples.b, a, b)
@@ -58,7 +58,7 @@ def jackknife(statistic: Statistic, samples: TwoSamples, level: float = 0.95) ->
             jackknife_scores(plugin, left, size) for left, size in ((first, size_a), (second, size_b))
         )
         own, other = (float(sandwich_variance(s - s.mean())) for s in (scores_a, scores_b))
-        variance, dof = own + other, float(welch(own, other, n_a, n_b))
+        variance, dof = own + other, float(welch(own, other, *samples.dofs))
     return with_interval(value, math.sqrt(variance), dof, min(n_a, n_b), level, plugin)
 
 

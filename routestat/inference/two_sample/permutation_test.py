@@ -1,4 +1,4 @@
-"""The slow check of a comparison: what would other labels on the same groups have shown?"""
+"""Permutation test of two samples: whole groups are relabelled."""
 
 import math
 
@@ -12,10 +12,10 @@ from routestat.inference.two_sample.samples import two_samples
 def permutation_p(
     a: ArrayLike, b: ArrayLike, rng: np.random.Generator, *, paired: bool = False, n_resamples: int = 999
 ) -> float:
-    """The slow check of `compare_distributions`: p = (1 + b) / (B + 1) over relabellings of whole groups.
+    """Test as `compare_distributions` does, slowly: p = (1 + b) / (B + 1) over relabellings of whole groups.
 
     Exact for any dependence within documents if those of both samples are drawn alike (their lengths too), which
-    is more than equal laws. Unpaired, groups change samples; paired, a group's two tables change places.
+    is more than equal distributions. Unpaired, groups change samples; paired, a group's two tables change places.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ def permutation_p(
     else:
         labels[1:] = rng.permuted(np.tile(first, (n_resamples, 1)), axis=1)
     in_a = labels @ size
-    # A relabelling may leave a sample without tokens where groups are paired: it then tells nothing.
+    # A relabelling may leave a sample without tokens where groups are paired: it then shows nothing.
     share_a, share_b = (np.divide(1.0, m, out=np.zeros_like(m), where=m > 0) for m in (in_a, n - in_a))
     sign = np.where(labels, share_a[:, None], -share_b[:, None])
     statistic = in_a * (n - in_a) / n * ((sign @ gram) * sign).sum(axis=1)

@@ -1,4 +1,4 @@
-"""Two samples of groups of whole documents: scores of their difference, and the delete-group jackknife.
+"""Two samples of groups of whole documents, and the scores of their difference.
 
 Groups are the independent units. Paired, a group's documents are in both samples and its two tables go together
 as one unit; otherwise every table is a unit of its own.
@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from routestat.errors import RoutestatError
 from routestat.inference.base.chunks import chunks
-from routestat.inference.base.estimate import group_correction, sandwich_variance
+from routestat.inference.base.estimate import effective_dof, group_correction, sandwich_variance
 from routestat.inference.base.tables import Floats, read_only, whole_counts
 from routestat.inference.base.units import log10_relabelling_floor, log10_sign_floor, too_few
 
@@ -45,6 +45,12 @@ class TwoSamples:
         return first, second
 
     @property
+    def dofs(self) -> tuple[float, float]:
+        """Degrees of freedom of an error from either sample's groups."""
+        first, second = (effective_dof(size) for size in self.sizes)
+        return first, second
+
+    @property
     def reason(self) -> str | None:
         """Why nothing can be said about errors, or None."""
         if min(self.groups) == 0:
@@ -59,10 +65,10 @@ class TwoSamples:
         return log10_relabelling_floor(*self.groups)
 
     def totals(self) -> tuple[Floats, Floats]:
-        """Sums over the groups."""
+        """Return the sums over the groups."""
         return self.a.sum(axis=0, dtype=np.float64), self.b.sum(axis=0, dtype=np.float64)
 
-    def together(self, a: NDArray, b: NDArray) -> NDArray:
+    def together(self, a: Floats, b: Floats) -> Floats:
         """One row per independent unit, of what each sample gives for its groups `[group, …]`."""
         return a + b if self.paired else np.concatenate([a, b])
 
@@ -75,21 +81,20 @@ class TwoSamples:
         """
         n_a, n_b = self.groups
         if self.paired:
-            least = min(n_a, n_b)
             corrected = math.sqrt(group_correction(n_a)) * a + math.sqrt(group_correction(n_b)) * b
             spread = np.asarray((corrected**2).sum(axis=0), np.float64)
-            return spread, np.full(np.shape(spread), least - 1.0)
+            return spread, np.full(np.shape(spread), min(self.dofs))
         first, second = sandwich_variance(a, n_a), sandwich_variance(b, n_b)
-        return first + second, welch(first, second, n_a, n_b)
+        return first + second, welch(first, second, *self.dofs)
 
 
-def welch(first: ArrayLike, second: ArrayLike, n_a: int, n_b: int) -> Floats:
-    """Degrees of freedom of a sum of two variances estimated from n_a and n_b groups."""
+def welch(first: ArrayLike, second: ArrayLike, dof_a: float, dof_b: float) -> Floats:
+    """Compute the degrees of freedom of a sum of two variances that have dof_a and dof_b (Welch, Satterthwaite)."""
     first, second = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
     whole = first + second
     # Shares of the whole: squares of small variances would underflow.
     share = np.divide(first, whole, out=np.full(whole.shape, 0.5), where=whole > 0)
-    return 1.0 / (share**2 / (n_a - 1) + (1.0 - share) ** 2 / (n_b - 1))
+    return 1.0 / (share**2 / dof_a + (1.0 - share) ** 2 / dof_b)
 
 
 def two_samples(a: ArrayLike, b: ArrayLike, paired: bool, axes: int, alike: bool = True) -> TwoSamples:
@@ -124,7 +129,7 @@ def two_samples(a: ArrayLike, b: ArrayLike, paired: bool, axes: int, alike: bool
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DifferenceScores:
-    """What the groups say of a difference of laws; see `difference_scores`.
+    """Scores of the groups for a difference of distributions; see `difference_scores`.
 
     Attributes
     ----------
@@ -150,19 +155,20 @@ class DifferenceScores:
 
 
 def difference_scores(samples: TwoSamples) -> DifferenceScores:
-    """Scores of the groups under one law of the columns in every row, as their Gram matrix.
+    """Compute the groups' scores under one distribution of the columns in every row, as their Gram matrix.
 
-    `samples` hold counts `[group, row, column]`: one row for a law, a row per source for conditional laws. With
-    r_s the counts of a row in sample s, r = r_a + r_b and p the pooled law of the row, the residual of a group
-    is e = T_g - r_g p and its score s_g = e_ga / r_a - e_gb / r_b, weighted by sqrt(r_a r_b / (r p)); the scores
-    sum to the weighted difference of the two laws. Rows that one sample lacks say nothing and are left out.
+    `samples` hold counts `[group, row, column]`: one row for one distribution, a row per source for conditional
+    ones. With r_s the counts of a row in sample s, r = r_a + r_b and p the pooled distribution of the row, the
+    residual of a group is e = T_g - r_g p and its score s_g = e_ga / r_a - e_gb / r_b, weighted by sqrt(r_a r_b /
+    (r p)); the scores sum to the weighted difference of the two distributions. Rows that one sample lacks are left
+    out.
 
-    The bias, for one row: let e0 = T_g - r_g p0 be about the true law, independent between groups with mean
-    zero, f_g = e0_ga / r_a - e0_gb / r_b, h_g = e0_ga + e0_gb and q_g = r_ga / r_a - r_gb / r_b. As p - p0 =
-    sum h / r, the score is f_g - q_g sum(h) / r; as q sums to zero, the scores sum to sum(f), whose expected
-    square is sum E f_g.f_g, while their squares sum to that less 2 q_g E f_g.h_g / r plus q_g**2 E|sum h|**2 /
-    r**2. The products of different groups hence sum to sum(2 q_g f_g.h_g / r - q_g**2 sum(h.h) / r**2) under the
-    null, estimated with s_g and e_g for f_g and h_g. It is about 1/G of the scores' squares for whole laws, and
+    The bias, for one row: let e0 = T_g - r_g p0 be about the true distribution, independent between groups with
+    mean zero, f_g = e0_ga / r_a - e0_gb / r_b, h_g = e0_ga + e0_gb and q_g = r_ga / r_a - r_gb / r_b. As p - p0 =
+    sum h / r, the score is f_g - q_g sum(h) / r; as q sums to zero, the scores sum to sum(f), whose expected square
+    is sum E f_g.f_g, while their squares sum to that less 2 q_g E f_g.h_g / r plus q_g**2 E|sum h|**2 / r**2. The
+    products of different groups hence sum to sum(2 q_g f_g.h_g / r - q_g**2 sum(h.h) / r**2) under the null,
+    estimated with s_g and e_g for f_g and h_g. It is about 1/G of the scores' squares for whole distributions, and
     far more where rows are rare; paired documents of equal length have q = 0 and none.
     """
     rows = [t.sum(axis=2, dtype=np.float64) for t in (samples.a, samples.b)]
@@ -175,8 +181,8 @@ def difference_scores(samples: TwoSamples) -> DifferenceScores:
     own = cross = np.zeros((units, both.size))
     for part in chunks(samples.a.shape[2], both.size * (len(samples.a) + len(samples.b))):
         tables = [t[:, both, part].astype(np.float64) for t in (samples.a, samples.b)]
-        law = [t.sum(axis=0) / n[:, None] for t, n in zip(tables, (r_a, r_b), strict=True)]
-        p = (law[0] * r_a[:, None] + law[1] * r_b[:, None]) / r[:, None]
+        each = [t.sum(axis=0) / n[:, None] for t, n in zip(tables, (r_a, r_b), strict=True)]
+        p = (each[0] * r_a[:, None] + each[1] * r_b[:, None]) / r[:, None]
         weight = np.divide((r_a * r_b / r)[:, None], p, out=np.zeros_like(p), where=p > 0) ** 0.5
         dof += int(np.count_nonzero(p))
         e_a, e_b = ((t - n[:, :, None] * p) * weight for t, n in zip(tables, rows, strict=True))
@@ -189,7 +195,7 @@ def difference_scores(samples: TwoSamples) -> DifferenceScores:
         if testable:
             z_a, z_b = (
                 (t - n[:, :, None] * q) * (weight / total[:, None])
-                for t, n, q, total in zip(tables, rows, law, (r_a, r_b), strict=True)
+                for t, n, q, total in zip(tables, rows, each, (r_a, r_b), strict=True)
             )
             spread += float(samples.variance(z_a, -z_b)[0].sum())
     q = samples.together(rows[0] / r_a, -rows[1] / r_b)
@@ -207,6 +213,6 @@ def difference_scores(samples: TwoSamples) -> DifferenceScores:
     )
 
 
-def _seen(tables: NDArray) -> NDArray[np.bool_]:
+def _seen(tables: NDArray[np.integer]) -> NDArray[np.bool_]:
     """Which groups have tokens."""
     return np.asarray(tables.any(axis=tuple(range(1, tables.ndim))))

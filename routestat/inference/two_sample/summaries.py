@@ -1,4 +1,4 @@
-"""What can be compared of any two routers, even of different models: figures that no naming of experts changes."""
+"""Statistics that no naming of experts changes, so that routers of different models can be compared."""
 
 import math
 from collections.abc import Callable
@@ -107,7 +107,7 @@ def gini(counts: Floats) -> Floats:
 
 
 def max_over_mean(counts: Floats) -> Floats:
-    """The heaviest load over the mean load of totals `[batch, expert]`."""
+    """Compute the heaviest load over the mean load of totals `[batch, expert]`."""
     return counts.max(axis=1) / counts.mean(axis=1)
 
 

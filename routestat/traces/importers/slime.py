@@ -224,7 +224,7 @@ def _from_verl(
 
 
 def _prompt_width(
-    file: Path, held: Mapping[str, Any], experts: NDArray, tokens: NDArray[np.integer] | None
+    file: Path, held: Mapping[str, Any], experts: NDArray[np.integer], tokens: NDArray[np.integer] | None
 ) -> int | None:
     """Return the number of columns before the answers, which end every sequence; None if unknown."""
     if held.get("responses") is None:
@@ -243,8 +243,8 @@ def _prompt_width(
 def _padded(
     where: str,
     name: str,
-    experts: NDArray,
-    beside: Mapping[str, NDArray],
+    experts: NDArray[np.integer],
+    beside: Mapping[str, NDArray[np.integer]],
     width: int | None,
     failed: FailedRecords,
 ) -> SourceDocument | None:

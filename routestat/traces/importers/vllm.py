@@ -190,7 +190,7 @@ def _either(choice: dict[str, Any], record: dict[str, Any], name: str) -> Any:
     return record.get(name) if choice.get(name) is None else choice[name]
 
 
-def _stacked(where: str, prompt: NDArray, answer: NDArray) -> NDArray:
+def _stacked(where: str, prompt: NDArray[np.integer], answer: NDArray[np.integer]) -> NDArray[np.integer]:
     if not len(answer):
         return prompt
     if not len(prompt):

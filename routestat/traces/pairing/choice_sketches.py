@@ -95,7 +95,7 @@ def sketch(
     )
 
 
-def _numbered(column: NDArray) -> NDArray[np.uint32]:
+def _numbered(column: NDArray[np.integer]) -> NDArray[np.uint32]:
     """Return one number for each choice of a router."""
     missing = np.iinfo(column.dtype).max
     if column.ndim == 1:

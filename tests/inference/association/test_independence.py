@@ -1,4 +1,6 @@
+import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,21 +10,27 @@ from hypothesis.extra.numpy import arrays
 from scipy import stats
 from statsmodels.stats.contingency_tables import Table
 
-from routestat.errors import RoutestatError
 from routestat.inference.association.expert_independence import independence_experts
 from routestat.inference.association.independence import Independence, independence
 from routestat.inference.association.measures import cramers_v_corrected
-from routestat.inference.base.score_test import clustered_scores, score_test
 from routestat.inference.base.special import log10_chi2_tail
 from tests.oracle.inference_oracle import clustered_by_tokens
 
 ARTHRITIS = np.array([[29, 7, 7], [13, 7, 21]])
+
+
 shapes = st.tuples(st.integers(2, 5), st.integers(1, 4), st.integers(1, 4))
+
+
 grouped_tables = arrays(np.int64, shapes, elements=st.integers(0, 9))
+
+
 FIGURES = [
     *("n", "dof", "chi2", "p_chi2", "log10_p_chi2", "g", "p_g", "log10_p_g", "mi_bits", "cramers_v"),
     *("theils_u", "theils_u_reverse", "gk_tau", "gk_tau_reverse", "gk_lambda", "gk_lambda_reverse"),
 ]
+
+
 CLUSTERED = [
     *("design_effect", "p_clustered", "p_clustered_first_order", "log10_p_clustered", "nu"),
     "cramers_v_corrected",
@@ -165,46 +173,6 @@ def test_clustered_test_against_loops_over_tokens(seed: int, sizes: list[int]) -
     assert r.cramers_v_corrected == pytest.approx(corrected, rel=1e-12)
 
 
-@pytest.mark.parametrize(("seed", "sizes"), [(0, [30] * 9), (1, [5, 80, 17, 40, 9, 30, 60])])
-def test_expert_view_against_loops_over_tokens(seed: int, sizes: list[int]) -> None:
-    docs = documents(seed, 6, sizes, top=2)
-    slow = clustered_by_tokens(docs)
-    tables = np.array([x.T @ y for x, y in docs])
-    r = independence_experts(tables, [x.sum(0) for x, _ in docs], [y.sum(0) for _, y in docs], sizes)
-    assert (r.nu, r.p_clustered) == pytest.approx((slow.nu, slow.p), rel=1e-8)
-    total, n = tables.sum(axis=0), sum(sizes)
-    x_rate, y_rate = (sum(doc[side].sum(0) for doc in docs) / n for side in (0, 1))
-    np.testing.assert_allclose(r.lift, total / n / np.outer(x_rate, y_rate), rtol=1e-12)
-    share = total / total.sum()
-    mi = (share * np.log2(share / np.outer(share.sum(1), share.sum(0)))).sum()
-    assert r.mi_bits_plugin == pytest.approx(mi, rel=1e-9)
-
-
-def test_expert_view_of_one_expert_per_token_is_the_state_view() -> None:
-    docs = documents(3, 5, [20, 35, 50, 10, 28, 41], top=1)
-    tables = np.array([x.T @ y for x, y in docs]).astype(int)
-    states = independence(tables)
-    experts = independence_experts(tables, tables.sum(2), tables.sum(1), tables.sum((1, 2)))
-    assert (experts.nu, experts.p_clustered) == pytest.approx((states.nu, states.p_clustered), rel=1e-12)
-    assert experts.mi_bits_plugin == pytest.approx(states.mi_bits, rel=1e-12)
-
-
-def test_the_bias_of_every_pair_against_loops_over_tokens() -> None:
-    docs = documents(4, 3, [40] * 7 + [200])
-    slow = clustered_by_tokens(docs)
-    tables = np.array([x.T @ y for x, y in docs])
-    scores = clustered_scores(tables, tables.sum(2), tables.sum(1), tables.sum((1, 2)))
-    assert scores.bias == pytest.approx(slow.bias, rel=1e-9)
-    assert scores.gram.sum() == pytest.approx(slow.x2, rel=1e-9)
-
-
-def test_wide_tables_are_scored_in_parts_without_a_difference(monkeypatch: pytest.MonkeyPatch) -> None:
-    tables = np.random.default_rng(1).poisson(1.0, (6, 9, 8))
-    whole = independence(tables)
-    monkeypatch.setattr("routestat.inference.base.chunks.CELLS", 100)
-    same(independence(tables), whole, FIGURES + CLUSTERED)
-
-
 def test_design_effect_of_tokens_said_m_times_is_m_times_as_large() -> None:
     tables = np.random.default_rng(2).poisson(1.5, (50, 4, 4))
     once, thrice = independence(tables), independence(tables * 3)
@@ -260,13 +228,6 @@ def test_exactly_independent_groups_have_p_one() -> None:
     assert "exactly" in str(r.reason)
 
 
-def test_a_statistic_below_zero_has_p_one() -> None:
-    # Three scores of either sign: U = -6 and the least that any signs give; with a bias taken off it is less.
-    signs = np.array([1.0, 1.0, 1.0, -1.0, -1.0, -1.0])
-    below = score_test(np.outer(signs, signs), bias=2.0)
-    assert (below.p, below.log10_p, below.cross) == (1.0, 0.0, -8.0)
-
-
 def test_agreeing_groups_count_as_groups_not_as_tokens() -> None:
     """Scores that all agree: U = G (G - 1) times a square, skewness sqrt(8) (G - 2) / sqrt(G (G - 1)), any tokens."""
     for groups in (10, 60):
@@ -276,46 +237,6 @@ def test_agreeing_groups_count_as_groups_not_as_tokens() -> None:
         dof = pairs / (groups - 2) ** 2
         p = log10_chi2_tail(dof + math.sqrt(pairs * dof), dof)
         assert r.log10_p_clustered == pytest.approx(max(p, -(groups - 1) * math.log10(2)), rel=1e-9)
-
-
-@pytest.mark.parametrize(
-    ("change", "says"),
-    [
-        ({"tokens": [3]}, "align"),
-        ({"source_inclusions": [[9, 1], [1, 1]]}, "at most one per token"),
-        ({"tables": [[[3, 0], [0, 0]], [[0, 0], [0, 0]]]}, "above its expert"),
-        ({"tokens": [3.5, 3]}, "fractions"),
-        ({"tables": [[1, 2]]}, "align"),
-    ],
-)
-def test_inclusions_that_do_not_fit_are_refused(change: dict, says: str) -> None:
-    given = {
-        "tables": [[[1, 1], [1, 0]], [[1, 0], [0, 1]]],
-        "source_inclusions": [[2, 1], [1, 1]],
-        "target_inclusions": [[2, 1], [1, 1]],
-        "tokens": [3, 3],
-    }
-    assert independence_experts(**given).n == 6
-    with pytest.raises(RoutestatError, match=says):
-        independence_experts(**(given | change))
-
-
-def test_expert_view_drops_what_was_never_used() -> None:
-    docs = documents(5, 4, [20, 30, 25], top=2)
-    tables = np.array([x.T @ y for x, y in docs])
-    source, target = np.array([x.sum(0) for x, _ in docs]), np.array([y.sum(0) for _, y in docs])
-    plain = independence_experts(tables, source, target, [20, 30, 25])
-    padded = independence_experts(
-        np.pad(tables, ((0, 1), (1, 0), (0, 2))),
-        np.pad(source, ((0, 1), (1, 0))),
-        np.pad(target, ((0, 1), (0, 2))),
-        [20, 30, 25, 0],
-    )
-    assert (padded.rows.tolist(), padded.columns.tolist(), padded.n_groups) == ([1, 2, 3, 4], [0, 1, 2, 3], 3)
-    assert (padded.p_clustered, padded.nu) == (plain.p_clustered, plain.nu)
-    none = independence_experts(np.zeros((2, 3, 3), dtype=int), np.zeros((2, 3)), np.zeros((2, 3)), [0, 0])
-    assert math.isnan(none.p_clustered)
-    assert none.reason == "no token included any expert"
 
 
 def test_summaries_print_the_figures_they_hold() -> None:
@@ -342,3 +263,28 @@ def test_results_are_closed_for_writing() -> None:
         assert not array.flags.writeable
     with pytest.raises(AttributeError):
         r.n = 3  # type: ignore[misc]
+
+
+PRINTED = json.loads((Path(__file__).parents[2] / "oracle" / "assocstats.json").read_text())
+
+
+@pytest.mark.parametrize("name", [name for name in PRINTED if name != "_"])
+def test_independence_of_tokens_as_in_vcd(name: str) -> None:
+    printed = PRINTED[name]
+    shape = tuple(printed["shape"])
+    table = np.array(printed["table"], dtype=int).reshape(shape)
+    r = independence(table)
+    assert (r.g, r.dof, r.p_g) == pytest.approx(printed["likelihood_ratio"], rel=1e-10, abs=0)
+    assert (r.chi2, r.dof, r.p_chi2) == pytest.approx(printed["pearson"], rel=1e-10, abs=0)
+    assert r.cramers_v == pytest.approx(printed["cramer"][0], rel=1e-10)
+    assert r.mi_bits == pytest.approx(
+        printed["likelihood_ratio"][0] / (2 * table.sum() * math.log(2)), rel=1e-10
+    )
+    for ours, theirs in (
+        ("expected", "expected"),
+        ("residuals", "residuals"),
+        ("adjusted_residuals", "stdres"),
+    ):
+        np.testing.assert_allclose(
+            getattr(r, ours), np.reshape(printed[theirs], shape), rtol=1e-10, atol=1e-12, err_msg=ours
+        )

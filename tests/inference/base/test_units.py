@@ -1,11 +1,9 @@
 """What few units can show: the least number of them, the floor of p-values, and all patterns of signs as an oracle."""
 
-import itertools
 import math
 
 import numpy as np
 import pytest
-from scipy import stats
 
 from routestat.counting.strata import Strata
 from routestat.inference.association.cell_tests import cell_tests
@@ -15,9 +13,6 @@ from routestat.inference.association.minimum_effect import minimum_effect
 from routestat.inference.association.stratified import stratified_independence
 from routestat.inference.association.within_documents import within_documents
 from routestat.inference.base.estimate import ratio
-from routestat.inference.base.multiplicity import adjust_log10
-from routestat.inference.base.pair_bias import MarginParts, pair_bias
-from routestat.inference.base.score_test import few_groups, log10_tail, score_test
 from routestat.inference.base.units import (
     LEAST_UNITS,
     effective_units,
@@ -65,65 +60,6 @@ def test_units_are_counted_and_weighed() -> None:
     unequal = too_few([1000] + [1] * 40)
     assert unequal is not None
     assert "41 independent units, so unequal that they are worth 1.1 of one size" in unequal
-
-
-@pytest.mark.parametrize("groups", [6, 9, 12])
-@pytest.mark.parametrize("seed", range(3))
-def test_three_moments_are_those_of_all_patterns_of_signs(groups: int, seed: int) -> None:
-    """The moments that the test uses, against all 2**(G - 1) patterns; and its tail, roughly, against theirs."""
-    rng = np.random.default_rng([groups, seed])
-    scores = rng.normal(size=(groups, 7)) * rng.uniform(0.5, 1.5, size=(groups, 1))
-    gram = scores @ scores.T
-    products = gram - np.diag(np.diag(gram))
-    patterns = np.array([(1, *rest) for rest in itertools.product([1, -1], repeat=groups - 1)])
-    values = np.einsum("pg,gh,ph->p", patterns, products, patterns)
-    skewness = 8 * np.trace(products @ products @ products) / (2 * (products**2).sum()) ** 1.5
-    assert values.mean() == pytest.approx(0.0, abs=1e-9 * values.std())
-    assert values.var() == pytest.approx(2 * (products**2).sum())
-    assert stats.skew(values) == pytest.approx(skewness)
-    # Six groups have 32 patterns, too few for quantiles.
-    for quantile in (0.5, 0.8, 0.9, 0.95) if groups == 12 else ():
-        at = np.quantile(values, quantile)
-        # Bias moves the statistic; the distribution stays.
-        p = score_test(gram, bias=products.sum() - at).p
-        assert p == pytest.approx(np.mean(values >= at), abs=0.03)
-
-
-def test_tails_in_logs_against_scipy() -> None:
-    for skewness, z in ((0.5, 2.0), (2.8, 6.0), (0.02, 3.0)):
-        assert 10 ** log10_tail(z, skewness) == pytest.approx(stats.pearson3.sf(z, skewness), rel=1e-6)
-    for skewness in (-1.0, 0.0):
-        assert 10 ** log10_tail(2.5, skewness) == pytest.approx(stats.norm.sf(2.5), rel=1e-12)
-    assert math.isfinite(log10_tail(1e6, 0.0))
-    assert log10_tail(0.0099999, 0.00999) == pytest.approx(log10_tail(0.01, 0.01001), abs=2e-3)
-
-
-def test_the_bias_of_a_pair_is_its_mean() -> None:
-    """Independent margins of unequal groups: the products of different groups' scores less their bias sum to zero."""
-    rng, sizes, found = np.random.default_rng(0), np.array([20, 20, 40, 60, 80, 120]), []
-    for _ in range(3000):
-        rows = np.array([rng.multinomial(n, rng.dirichlet([4.0, 4.0, 4.0])) for n in sizes])
-        columns = np.array([rng.multinomial(n, rng.dirichlet([4.0, 4.0, 4.0])) for n in sizes])
-        n = sizes.sum()
-        u, v = rows - sizes[:, None] * rows.sum(0) / n, columns - sizes[:, None] * columns.sum(0) / n
-        # Scores of tokens whose two choices are independent given the document, at their mean: U V' / n_g.
-        z = u[:, :, None] * v[:, None, :] / sizes[:, None, None]
-        parts = MarginParts(
-            group=np.arange(6),
-            stratum=np.zeros(6, int),
-            share=sizes / n,
-            rows=(u**2).sum(axis=1) / n**1.5,
-            columns=(v**2).sum(axis=1) / n**1.5,
-            crossed=np.einsum("gij,gi,gj->g", z, u, v) / n**2,
-        )
-        flat = z.reshape(6, -1)
-        gram = flat @ flat.T / n
-        found.append((gram.sum() - np.trace(gram), pair_bias(parts, 6).sum()))
-    plain, bias = np.array(found).T
-    error = (plain - bias).std() / math.sqrt(len(plain))
-    assert abs((plain - bias).mean()) < 3 * error
-    # It is there to be taken out.
-    assert plain.mean() > 10 * error
 
 
 def test_every_p_value_respects_its_floor() -> None:
@@ -208,14 +144,6 @@ def test_units_of_which_one_has_nearly_everything_are_too_few() -> None:
     assert "worth 1" in str(found.reason)
 
 
-def test_few_units_are_noted_with_the_least_p_value() -> None:
-    assert few_groups(15, log10_sign_floor(15)) == (
-        "only 15 groups of documents: the clustered figures are rough and p cannot be below 6.1e-05"
-    )
-    assert few_groups(5) is few_groups(30) is None
-    assert "p cannot be below 6.1e-05" in str(independence(noisy(15, 3)).note)
-
-
 def test_order_of_groups_and_names_of_states_change_nothing() -> None:
     rng, tables = np.random.default_rng(4), noisy(7, 4) * np.arange(1, 8)[:, None, None]
     other = tables[rng.permutation(7)][:, rng.permutation(5)][:, :, rng.permutation(5)]
@@ -224,11 +152,6 @@ def test_order_of_groups_and_names_of_states_change_nothing() -> None:
         (clustered_order(strata_of(tables[:, None])), clustered_order(strata_of(other[:, None]))),
     ):
         assert one.log10_p_clustered == pytest.approx(two.log10_p_clustered, rel=1e-9)
-
-
-def test_q_values_cope_with_tests_that_were_not_made() -> None:
-    assert adjust_log10([math.nan, -3.0, math.nan]) == pytest.approx([math.nan, -3.0, math.nan], nan_ok=True)
-    assert np.isnan(adjust_log10([math.nan, math.nan])).all()
 
 
 def test_a_stratum_that_one_group_fills_leaves_the_order_test_finite() -> None:

@@ -4,7 +4,6 @@ from scipy import stats
 
 import routestat
 from routestat import Context, RoutestatError, Trace, TraceMeta, count, fit_chain, transition_posterior
-from routestat.inference.base.estimate import ratio
 from routestat.inference.smoothing.design_effect import transition_design_effect
 from routestat.study.chain_file import load_chain, save_chain
 from routestat.traces.metadata import routers_like
@@ -108,24 +107,6 @@ def test_a_file_that_is_no_chain_is_refused_and_nothing_is_unpickled(tmp_path):
     np.savez(tmp_path / "c.npz", version=np.array(99))
     with pytest.raises(RoutestatError, match="chain version 99"):
         load_chain(tmp_path / "c.npz")
-
-
-def test_ratio_intervals_cover_on_unequal_groups():
-    rng = np.random.default_rng(0)
-    inside = 0
-    runs = 400
-    for _ in range(runs):
-        size = rng.geometric(1 / 50, 60)
-        rate = rng.beta(2, 6, 60)
-        estimate = ratio(rng.binomial(size, rate), size)
-        inside += estimate.low < 0.25 < estimate.high
-    assert 0.95 - 3 * np.sqrt(0.95 * 0.05 / runs) < inside / runs <= 0.99
-
-
-def test_ratio_without_spread_or_tokens_says_why():
-    assert ratio([1.0], [2.0]).value == 0.5
-    assert ratio([1.0], [2.0]).reason == "1 independent unit: no test or interval below 6"
-    assert "no tokens" in ratio([0.0, 0.0], [0.0, 0.0]).reason
 
 
 @pytest.fixture(scope="module")

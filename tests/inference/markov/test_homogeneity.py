@@ -190,7 +190,7 @@ def test_what_cannot_be_had_has_a_reason(gaps):
         (lambda t: ([t[0].sum(axis=0)], {}), "same groups"),
         (lambda t: ([t[0], t[1][:5]], {}), "same groups"),
         (lambda t: (t, {"layers": [0, 1]}), "for each of 4 gaps"),
-        (lambda t: (t, {"layers": [0, 1, 1, 2]}), "number of its own"),
+        (lambda t: (t, {"layers": [0, 1, 1, 2]}), "a different number"),
         (lambda t: (t, {"level": 0.0}), "between 0 and 1"),
     ],
 )

@@ -289,7 +289,7 @@ def test_a_step_that_the_chain_never_takes_is_said():
     direct = np.tile(np.diag([5, 5]), (6, 1, 1))
     direct[0, 0, 1] = 1
     found = horizons(steps, {(0, 2): direct})
-    assert "never goes there (a layer between is missing): 1" in found.reasons[0, 2]
+    assert "never reaches their targets (a layer between is missing): 1" in found.reasons[0, 2]
     assert found.discrepancy_bits.plugin[0, 1] == pytest.approx(0.0, abs=1e-12)
 
 
@@ -327,7 +327,7 @@ def test_a_function_is_asked_once_in_order_and_progress_is_told(small):
 
 
 def test_few_tokens_for_the_states_are_said():
-    """Sixty states, and documents that say the same few walks over and over."""
+    """Sixty states, and documents that repeat the same few paths."""
     rng = np.random.default_rng(0)
     states = rng.integers(0, 60, (3, 300)).repeat(5, axis=1)
     table = tables_of(states, np.repeat(np.arange(50), 30), [60] * 3)
@@ -354,7 +354,7 @@ def test_bits_of_far_too_few_tokens_are_said_to_mean_little():
         "a part of that"
     )
     assert found.note.endswith(found.sparse)
-    assert found.note.startswith("few tokens for the states: what estimated laws do")
+    assert found.note.startswith("few tokens for the states: the bias of estimated transitions")
 
 
 def test_cautions_stand_beside_each_other():
@@ -377,7 +377,7 @@ def test_horizons_without_a_table_have_no_test(small):
     assert np.isfinite(found.p_all)
     through = horizons([steps[0], steps[1] * 0, steps[2] * 0], table)
     assert np.isnan([*through.p_combined, *through.log10_p_combined, through.p_all]).all()
-    assert through.reasons[0, 2] == "the chain never goes there: no token has the layers between"
+    assert through.reasons[0, 2] == "the chain never reaches it: no token has the layers between"
 
 
 def test_what_cannot_be_had_has_a_reason(small):

@@ -159,7 +159,7 @@ def test_experts_are_not_states():
     chain = fit_chain(
         [4, 4, 4, 4], [table], 0.5, layers=[0, 1], n_experts=[4, 4], top_k=[2, 2], states="expert"
     )
-    with pytest.raises(RoutestatError, match="foresee walks states"):
+    with pytest.raises(RoutestatError, match="predict_ahead needs a chain of states"):
         predict_ahead(chain, 0, [1])
 
 

@@ -4,14 +4,10 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from scipy import stats
 
 from routestat.errors import RoutestatError
 from routestat.inference.information.mutual_information import mutual_information_interval
 from routestat.inference.sample_size.document_subsets import sample_size
-from routestat.inference.sample_size.unseen_experts import unseen
 from routestat.structure.load_balance import load_balance
 
 
@@ -38,9 +34,7 @@ def test_all_groups_give_what_the_rooms_say():
     assert found.load.measured[-1] == pytest.approx(((whole.load_high - whole.load_low) / 2).mean(), rel=1e-9)
     bits = mutual_information_interval(tables)
     assert found.mi_bits_plugin[-1] == pytest.approx(bits.mi_bits_plugin, rel=1e-12)
-    # Widths are compared between numbers of groups, and hence all have Student's quantile of that number.
-    reach = stats.t.ppf(0.975, 49) * bits.standard_error
-    assert found.information.measured[-1] == pytest.approx(reach, rel=1e-9)
+    assert found.information.measured[-1] == pytest.approx((bits.high - bits.low) / 2, rel=1e-9)
     assert np.isfinite(found.ranking_tau[:3]).all()
     assert np.isnan(found.ranking_tau[3:]).all()
 
@@ -139,42 +133,3 @@ def test_bad_input_is_refused(change, says):
     _, loads, size = documents(np.random.default_rng(9), 12)
     with pytest.raises(RoutestatError, match=says):
         sample_size(**change(loads, size), rng=np.random.default_rng(0))
-
-
-def test_unseen_by_hand():
-    # Of 7 experts in 4 groups: one in all, two in one group, one in two, three never. U = 4 + 1 + 1 + 2 = 8.
-    counts = [[9, 1, 0, 3, 0, 0, 0], [5, 0, 0, 2, 0, 0, 0], [1, 0, 0, 0, 0, 0, 0], [2, 0, 8, 0, 0, 0, 0]]
-    found = unseen([*counts, [0] * 7])
-    assert (found.n_groups, found.n_kinds, found.seen, found.once, found.twice) == (4, 7, 4, 2, 1)
-    # 4 + 3/4 * 2 * 1 / (2 * 2); 1 - 2/8 * 3 * 2 / (3 * 2 + 2).
-    assert found.at_least == pytest.approx(4.375)
-    assert found.coverage == pytest.approx(1 - 0.25 * 6 / 8)
-    assert unseen([[1, 1, 0], [2, 3, 0]]).coverage == 1.0
-    assert unseen([[1, 0], [0, 1]]).at_least == 2.0
-    assert "got 1" in unseen([[1, 2]]).reason
-    with pytest.raises(RoutestatError, match="axes"):
-        unseen([1, 2])
-
-
-@given(seed=st.integers(0, 10**6))
-@settings(max_examples=40, deadline=None)
-def test_unseen_stays_in_bounds_and_knows_no_names(seed):
-    rng = np.random.default_rng(seed)
-    counts = rng.poisson(rng.gamma(0.2, 1, 30), (rng.integers(2, 12), 30))
-    if np.count_nonzero(counts.any(axis=1)) < 2:
-        return
-    found, moved = unseen(counts), unseen(rng.permuted(counts, axis=0)[:, rng.permutation(30)])
-    assert found.seen <= found.at_least <= 30
-    assert 0 <= found.coverage <= 1
-    assert moved.n_kinds == found.n_kinds
-    assert unseen(counts[:, rng.permutation(30)]) == found
-
-
-def test_unseen_finds_what_was_hidden():
-    # 200 equally rare kinds, 40 groups that each show each with probability .03: 70 % are seen. As many
-    # more cannot occur, so that the bound is not cut off at the kinds there are.
-    rng = np.random.default_rng(10)
-    found = [unseen(np.pad(rng.random((40, 200)) < 0.03, ((0, 0), (0, 200)))) for _ in range(200)]
-    assert np.mean([f.at_least for f in found]) == pytest.approx(200, abs=6)
-    # A new group shows an unseen kind as often as its occurrences are not covered.
-    assert np.mean([f.coverage for f in found]) == pytest.approx(1 - 0.97**40, abs=0.01)

@@ -159,21 +159,23 @@ def test_the_better_of_discounted_and_plain_strengths_is_raised_as_far_as_it_gai
         best = 4.0 if fitted.discount else 3.0
         return (np.log2(fitted.strength) - best) ** 2 + (0.3 if fitted.discount else 0.0)
 
-    raised = held_out_file._Step._raised(BackoffParameters(*evidence), BackoffParameters(plain), loss, 1e9)
+    raised = held_out_file._Step._strengthened(
+        BackoffParameters(*evidence), BackoffParameters(plain), loss, 1e9
+    )
     assert raised == BackoffParameters(8.0)
     # What foretells worse when doubled stays as it is, were it the best or not.
-    assert held_out_file._Step._raised(
+    assert held_out_file._Step._strengthened(
         BackoffParameters(20.0, 0.1), BackoffParameters(90.0), loss, 1e9
     ) == BackoffParameters(20.0, 0.1)
     # Above the bound beyond which a prior outweighs any row nothing is gained.
     alone = BackoffParameters(*evidence)
-    assert held_out_file._Step._raised(alone, alone, loss, 1.5 * evidence[0]) == alone
+    assert held_out_file._Step._strengthened(alone, alone, loss, 1.5 * evidence[0]) == alone
 
 
 def both_strengths(rows: TokenRows, ladder: list[tuple[str, ...]]) -> tuple[HeldOut, HeldOut]:
     """Scored as it is, and with the strengths of greatest evidence."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(held_out_file._Step, "_raised", staticmethod(lambda fitted, *_: fitted))
+        patch.setattr(held_out_file._Step, "_strengthened", staticmethod(lambda fitted, *_: fitted))
         by_evidence = held_out(rows, {"x": ladder})
     return held_out(rows, {"x": ladder}), by_evidence
 
@@ -338,7 +340,7 @@ def test_probabilities_of_all_targets_sum_to_one_whatever_else_its_group_holds(s
 
 def test_forward_bits_count_nothing_of_groups_still_to_come(monkeypatch: pytest.MonkeyPatch) -> None:
     # Strengths are the other half's, and so are the weights that tell draws from repetitions: both are given here.
-    monkeypatch.setattr(held_out_file._Step, "_raised", staticmethod(lambda fitted, *_: fitted))
+    monkeypatch.setattr(held_out_file._Step, "_strengthened", staticmethod(lambda fitted, *_: fitted))
     monkeypatch.setattr(held_out_file, "fit_strength", lambda *_: 2.0)
     monkeypatch.setattr(held_out_file, "fit_backoff", lambda *_: BackoffParameters(2.0, 0.3))
     monkeypatch.setattr(held_out_file, "expected_draws", lambda counts, _: np.sqrt(counts))
@@ -466,9 +468,9 @@ def test_bad_questions_are_refused_however_few_the_groups(groups: list[int]) -> 
     rows = TokenRows(np.zeros(4, int), 2, np.array(groups), {"b": np.zeros(4, int)})
     with pytest.raises(RoutestatError, match="no column d to condition on; there are b"):
         held_out(rows, {"x": [(), ("d",)]})
-    with pytest.raises(RoutestatError, match="forward: no ladder 'y'; there are x"):
+    with pytest.raises(RoutestatError, match="forward: no contexts 'y'; there are x"):
         held_out(rows, {"x": [()]}, ["x", "y"])
-    with pytest.raises(RoutestatError, match="ladder x: wanted contexts from"):
+    with pytest.raises(RoutestatError, match="contexts x: wanted contexts from"):
         held_out(rows, {"x": [("b",)]})
 
 
@@ -490,7 +492,7 @@ def test_two_groups_are_enough() -> None:
     "ladder", [[], [("b",)], [("b",), ("a", "b")], [(), ("b",), ("a",)], [(), ("b",), ("b",)], [(), ()]]
 )
 def test_a_ladder_begins_with_nothing_and_leaves_nothing_out(ladder: list[tuple[str, ...]]) -> None:
-    with pytest.raises(RoutestatError, match="ladder x: wanted contexts from"):
+    with pytest.raises(RoutestatError, match="contexts x: wanted contexts from"):
         held_out(random_rows(0, 40, 4, 3), {"fine": [()], "x": ladder})
 
 

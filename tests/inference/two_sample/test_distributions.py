@@ -5,17 +5,9 @@ import pytest
 from scipy import stats
 
 from routestat import RoutestatError
-from routestat.inference.two_sample.cells import cell_differences, log10_t_tails
+from routestat.inference.two_sample.cells import cell_differences
 from routestat.inference.two_sample.distributions import compare_distributions, compare_transitions
 from routestat.inference.two_sample.permutation_test import permutation_p
-from routestat.inference.two_sample.summaries import (
-    compare_figures,
-    entropy_bits,
-    gini,
-    information_bits,
-    max_over_mean,
-    profile_distance,
-)
 from tests.oracle import comparison_oracle as oracle
 
 
@@ -33,6 +25,8 @@ def tables(seed, groups, shape, tokens=40):
 # negatives; the weight of squares is 24 * 24 / 48 * (8/5 + 8/3) = 256/5. With three times (1, -3, -3, 1)/48: X2 =
 # 144/2304 * 256/5 = 16/5, tr = 3 * 20/2304 * 256/5 = 20/15.
 A = np.array([[3, 1], [1, 3]] * 3)
+
+
 B = np.array([[4, 0], [2, 2]] * 3)
 
 
@@ -95,10 +89,11 @@ def test_laws_agree_with_the_oracle(seed, paired):
     assert cells.standard_error == pytest.approx(slow_errors[cells.cell])
     assert found.total_variation_chance == pytest.approx(slow_errors.sum() / math.sqrt(2 * math.pi))
     if paired:
-        half = stats.t.ppf(0.975, 6) * error
+        dof = min(t.sum() ** 2 / (t.sum(axis=1) ** 2).sum() for t in (a, b)) - 1
+        half = stats.t.ppf(0.975, dof) * error
         assert (found.jsd_bits_low, found.jsd_bits_high) == pytest.approx((bits - half, bits + half))
         assert cells.t == pytest.approx(cells.difference / cells.standard_error)
-        assert 10**cells.log10_p == pytest.approx(np.maximum(2 * stats.t.sf(abs(cells.t), 6), 1 / 64))
+        assert 10**cells.log10_p == pytest.approx(np.maximum(2 * stats.t.sf(abs(cells.t), dof), 1 / 64))
 
 
 @pytest.mark.parametrize("paired", [False, True])
@@ -191,17 +186,6 @@ def test_a_sample_and_itself(paired):
     assert permutation_p(a.reshape(15, -1), a.reshape(15, -1), np.random.default_rng(0), paired=paired) > 0.9
 
 
-def test_relabelling_is_exact_where_it_can_be_listed():
-    # Six documents of one token each, all of A in state 0 and all of B in state 1: of the 20 ways to choose three,
-    # two are as extreme, so p tends to 1/10. Paired, 2 of the 8 ways to swap: 1/4.
-    a, b = np.array([[1, 0]] * 3), np.array([[0, 1]] * 3)
-    rng = np.random.default_rng(5)
-    assert permutation_p(a, b, rng, n_resamples=20_000) == pytest.approx(0.1, abs=0.01)
-    assert permutation_p(a, b, rng, paired=True, n_resamples=20_000) == pytest.approx(0.25, abs=0.015)
-    assert permutation_p(a, b, rng, n_resamples=9) >= 0.1
-    assert math.isnan(permutation_p(a, b * 0, rng))
-
-
 def test_experts_have_no_figures_that_take_tokens_as_independent():
     rng = np.random.default_rng(6)
     chosen = np.argsort(rng.random((2, 30, 50, 8)), axis=-1)[..., :3]
@@ -229,67 +213,6 @@ def test_one_document_gives_differences_and_a_reason_but_no_test():
     none = compare_distributions(a * 0, b)
     assert "no tokens" in none.reason
     assert math.isnan(none.jsd_bits_plugin)
-
-
-def test_a_cell_that_a_small_sample_never_shows_has_an_error_all_the_same():
-    a, b = np.zeros((4, 3), int), np.zeros((40, 3), int)
-    a[:, 0], b[:, 0] = 50, 50
-    b[::5, 2] = 6
-    found = cell_differences(a, b)
-    place = found.cell.tolist().index(2)
-    assert found.share_a[place] == 0
-    assert math.isnan(found.log2_ratio[place])
-    assert not found.moved.any()
-
-
-@pytest.mark.parametrize("paired", [False, True])
-def test_groups_that_agree_perfectly_are_as_much_evidence_as_groups(paired):
-    """All of A in one state, all of B in another: nothing varies, and the p-value is finite all the same."""
-    a, b = np.zeros((10, 3), int), np.zeros((10, 3), int)
-    a[:, 0], b[:, 1] = 5, 7
-    few = cell_differences(a, b, paired=paired)
-    many = cell_differences(np.repeat(a, 30, axis=0), np.repeat(b, 30, axis=0), paired=paired)
-    assert few.moved.all()
-    assert many.moved.all()
-    assert np.isfinite(many.log10_p).all()
-    # Relabelling 10 and 10 groups could do no better than 2 in C(20, 10); trading pairs, than 2 in 2**10.
-    assert (few.log10_p > math.log10(2 / math.comb(20, 10))).all()
-    assert (many.log10_p < 10 * few.log10_p).all()
-
-
-@pytest.mark.parametrize(("t", "dof"), [(1.5, 7.3), (60.0, 300.0), (1e3, 299.0), (1e6, 120.5)])
-def test_tails_of_student_s_t_stay_finite(t, dof):
-    mpmath = pytest.importorskip("mpmath")
-    with mpmath.workdps(40):
-        exact = mpmath.log10(
-            mpmath.betainc(dof / 2, 0.5, 0, dof / (dof + mpmath.mpf(t) ** 2), regularized=True)
-        )
-    assert log10_t_tails(np.array([t]), np.array([dof]))[0] == pytest.approx(float(exact), rel=1e-9)
-    assert log10_t_tails(np.array([0.0, np.nan]), np.array([5.0, 5.0])) == pytest.approx(
-        [0.0, np.nan], nan_ok=True
-    )
-
-
-def test_figures_that_need_no_labels():
-    loads = np.array([[4.0, 2.0, 1.0, 1.0]])
-    assert entropy_bits(loads)[0] == pytest.approx(1.75)
-    assert gini(loads)[0] == pytest.approx(np.abs(loads.T - loads).sum() / (2 * 16 * 2))
-    assert max_over_mean(loads)[0] == pytest.approx(2)
-    assert information_bits(np.eye(4)[None])[0] == pytest.approx(2)
-    assert profile_distance([1, 3], [2, 0, 0, 2]) == pytest.approx(0.25)
-    assert math.isnan(profile_distance([0, 0], [1, 1]))
-    a, b = tables(14, 10, (6,)), tables(15, 12, (4,))
-    found = compare_figures(entropy_bits, a, b)
-    plain = [entropy_bits(t.sum(axis=0)[None].astype(float))[0] for t in (a, b)]
-    assert (found.a, found.b) == pytest.approx(plain)
-    value, error = oracle.jackknife(
-        lambda x, y: entropy_bits(x[None].astype(float))[0] - entropy_bits(y[None].astype(float))[0], a, b
-    )
-    assert (found.difference, found.standard_error) == pytest.approx((value, error))
-    assert found.low < found.difference < found.high
-    rough = compare_figures(entropy_bits, a, b, smooth=False)
-    assert rough.difference == pytest.approx(plain[0] - plain[1]) == (rough.low + rough.high) / 2
-    assert rough.standard_error == found.standard_error
 
 
 @pytest.mark.parametrize(

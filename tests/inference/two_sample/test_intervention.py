@@ -35,7 +35,8 @@ def test_by_hand():
     assert found.beyond_observed.total_variation == pytest.approx(0.1)
     # Scores of A: (3 - .6*4)/30 = .02 under do, (2 - .5*2)/18 = 1/18 observed; B has the opposite. G/(G - 1) = 6/5.
     error = math.sqrt(6 / 5 * 6 * (0.02 - 1 / 18) ** 2)
-    reach = stats.t.ppf(0.975, 5) * error
+    # Shares 2/15 and 3/15, and 1/9 and 2/9, three times each: 1 / sum of squares is 75/13 of 6, and 27/5.
+    reach = stats.t.ppf(0.975, 27 / 5 - 1) * error
     np.testing.assert_allclose(found.beyond_observed.low, [0.1 - reach, -0.1 - reach])
     np.testing.assert_allclose(found.beyond_observed.high, [0.1 + reach, -0.1 + reach])
     # Jackknife: JS(.6, .5), and those without one A and without one B, whose shares are the means of 4/30 and 2/18
@@ -114,7 +115,7 @@ def test_one_document_has_values_but_no_interval():
 
 
 def test_few_documents_with_the_source_give_few_degrees_of_freedom():
-    """Sixty documents were forced, seven chose it themselves: the t of six degrees, not of 59."""
+    """Sixty documents were forced, seven chose it themselves: the t of nearly six degrees, not of 59."""
     rng = np.random.default_rng(2)
     first, second = rng.poisson(9, (60, 4)), np.zeros((60, 4), int)
     second[:7] = rng.poisson(9, (7, 4))
@@ -122,7 +123,9 @@ def test_few_documents_with_the_source_give_few_degrees_of_freedom():
     n, m = first.sum(), second.sum()
     a = (first - first.sum(0) / n * first.sum(1)[:, None]) / n * math.sqrt(60 / 59)
     b = (second - second.sum(0) / m * second.sum(1)[:, None]) / m * math.sqrt(7 / 6)
-    reach = stats.t.ppf(0.975, 6) * np.sqrt(((a - b) ** 2).sum(axis=0))
+    dof = m**2 / (second.sum(1) ** 2).sum() - 1
+    assert 5.8 < dof < 6
+    reach = stats.t.ppf(0.975, dof) * np.sqrt(((a - b) ** 2).sum(axis=0))
     np.testing.assert_allclose(found.high - found.value, reach)
 
 

@@ -1,0 +1,34 @@
+"""Differences of cells: their errors where a sample shows no variation."""
+
+import math
+
+import numpy as np
+import pytest
+
+from routestat.inference.two_sample.cells import cell_differences
+
+
+def test_a_cell_that_a_small_sample_never_shows_has_an_error_all_the_same():
+    a, b = np.zeros((4, 3), int), np.zeros((40, 3), int)
+    a[:, 0], b[:, 0] = 50, 50
+    b[::5, 2] = 6
+    found = cell_differences(a, b)
+    place = found.cell.tolist().index(2)
+    assert found.share_a[place] == 0
+    assert math.isnan(found.log2_ratio[place])
+    assert not found.moved.any()
+
+
+@pytest.mark.parametrize("paired", [False, True])
+def test_groups_that_agree_perfectly_are_as_much_evidence_as_groups(paired):
+    """All of A in one state, all of B in another: nothing varies, and the p-value is finite all the same."""
+    a, b = np.zeros((10, 3), int), np.zeros((10, 3), int)
+    a[:, 0], b[:, 1] = 5, 7
+    few = cell_differences(a, b, paired=paired)
+    many = cell_differences(np.repeat(a, 30, axis=0), np.repeat(b, 30, axis=0), paired=paired)
+    assert few.moved.all()
+    assert many.moved.all()
+    assert np.isfinite(many.log10_p).all()
+    # Relabelling 10 and 10 groups could do no better than 2 in C(20, 10); trading pairs, than 2 in 2**10.
+    assert (few.log10_p > math.log10(2 / math.comb(20, 10))).all()
+    assert (many.log10_p < 10 * few.log10_p).all()
