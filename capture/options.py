@@ -1,11 +1,15 @@
-"""Command-line options that several commands of capture have, each declared once."""
+"""Command-line options that several commands of capture have, each declared once.
+
+Options of a run over documents are the fields of `capture.settings.RunSettings`; options that are also those of
+`routestat` are in `routestat.cli.options`.
+"""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-# torch and numpy both take seeds of 32 bits.
+# transformers seeds torch and numpy together, and the latter takes 32 bits.
 LARGEST_SEED = 2**32 - 1
 TEXT_HELP = "Text files, one document each; .jsonl, one document per line."
 

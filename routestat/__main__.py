@@ -1,4 +1,4 @@
-"""routestat COMMAND …: every desk under one name, each loaded only when it is called."""
+"""routestat COMMAND …: every command under one name, each loaded only when it is called."""
 
 import importlib
 import sys
@@ -41,12 +41,12 @@ def main() -> None:
         sys.exit(2)
     sys.argv = [f"routestat {name}", *arguments[1:]]
     try:
-        # Loaded by name so that asking for help costs no numba, scipy or matplotlib.
-        desk = importlib.import_module(ELSEWHERE.get(name, f"routestat.{name}"))
+        # Loaded by name, so that --help imports neither numba nor scipy nor matplotlib.
+        command = importlib.import_module(ELSEWHERE.get(name, f"routestat.{name}"))
     except KeyboardInterrupt:
         print("error: interrupted", file=sys.stderr)
         sys.exit(130)
-    desk.main()
+    command.main()
 
 
 if __name__ == "__main__":

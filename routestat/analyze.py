@@ -1,4 +1,4 @@
-"""python -m routestat.analyze traces/ --layers 0-31: the front desk."""
+"""python -m routestat.analyze TRACES --layers 0-31: the report on one trace."""
 
 import sys
 from pathlib import Path
@@ -18,6 +18,7 @@ from routestat.errors import RoutestatError
 from routestat.inference.smoothing.prior import parse_alpha
 from routestat.report.html.study import write_report
 from routestat.report.terminal.study import summarise
+from routestat.study.chain import NEEDS_STATES
 from routestat.study.trace_study import study
 from routestat.traces.document_stretches import in_stretches
 from routestat.traces.store import Trace
@@ -58,8 +59,10 @@ def analyze(
     drop_dummy_rows: options.DummyRows = False,
     seed: options.Seed = 0,
 ) -> None:
-    """Count a trace once and report what its routing does: significance, information, the Markov chain that
-    predicts the next pair, how well it predicts, bi-clusters and paths.
+    """Analyse the routing of a trace.
+
+    The report has tests of independence, mutual information, the Markov chain over layers and how well it predicts,
+    biclusters and paths.
 
     Example: python -m routestat.analyze data/traces/tiny-mixtral --layers 0-31
     """
@@ -75,9 +78,7 @@ def analyze(
         trace = in_stretches(opened)
         require_tokens(trace, wanted)
         if bayes == "full" and max(router.alphabet.size for router in trace.routers(wanted)) > MAX_STATES:
-            raise RoutestatError(
-                "--bayes full wants states: k experts of a token are no independent draws; leave it out"
-            )
+            raise RoutestatError(NEEDS_STATES)
         folder = out or Path("reports") / traces.resolve().name
         keep_traces_apart(folder)
         check_out(folder)

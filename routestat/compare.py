@@ -1,4 +1,4 @@
-"""python -m routestat.compare A B: do two traces route alike? The front desk."""
+"""python -m routestat.compare A B: how the routing of two traces differs."""
 
 import re
 import sys
@@ -59,8 +59,10 @@ def compare(
     drop_dummy_rows: options.DummyRows = False,
     seed: options.Seed = 0,
 ) -> None:
-    """Say whether two traces route alike, layer by layer and transition by transition, over whole documents: which
-    laws differ, by how much, and which cells moved. For data sets, prompts, precisions and quantisations.
+    """Compare the routing of two traces.
+
+    Which distributions of layers and transitions differ, by how much, and which cells, with whole documents as the
+    units. For data sets, prompts, precisions and quantisations.
 
     Example: python -m routestat.compare traces/mine-bf16 traces/mine-int4 --layers 0-31
     """

@@ -1,4 +1,4 @@
-"""python -m routestat.draw RUN --out traces/drawn: tokens drawn from a fitted chain, as a trace like any other."""
+"""python -m routestat.draw RUN --out traces/drawn: a trace of tokens drawn from a fitted chain."""
 
 import sys
 from pathlib import Path
@@ -44,8 +44,10 @@ def draw(
     alpha: options.AlphaOfTrace = "",
     seed: options.Seed = 0,
 ) -> None:
-    """Draw tokens from the chain and write them as a trace, for analyze and compare. They are independent of each
-    other: a chain over depth says nothing of a token's neighbours, so documents differ by chance alone.
+    """Draw tokens from the chain and write them as a trace.
+
+    Tokens are independent of each other, because the chain models the layers of one token, not its neighbours:
+    documents differ by chance alone.
 
     Example: python -m routestat.draw reports/tiny-mixtral --documents 100 --length 200 --out traces/drawn
     """
@@ -80,7 +82,7 @@ def _columns(
     parameters: str,
     ticker: ProgressBars,
 ) -> dict[str, Any]:
-    """What the writer takes: states ``[token, layer]``, or experts ``[token, layer, slot]``."""
+    """Draw what the writer takes: states ``[token, layer]``, or experts ``[token, layer, slot]``."""
     if source.chain.states == "subset":
         n_tokens = int(lengths.sum())
         states = draw_states(source.chain, n_tokens, rng, parameters, progress=ticker.of("drawing"))
@@ -114,30 +116,30 @@ def _write(
 
 
 def _meta(source: OpenedRun, folder: Path, out: Path, parameters: str, seed: int) -> TraceMeta:
-    """What the new trace says of itself: whose experts these are, and that no model chose them."""
-    said = _said(source, folder)
-    of = said.get("name") or folder.resolve().name
+    """Describe the new trace: the model of its chain, and that its tokens were drawn."""
+    names = _names(source, folder)
+    of = names.get("name") or folder.resolve().name
     return TraceMeta(
-        _routers(source.chain, said.get("routers")),
+        _routers(source.chain, names.get("routers")),
         name=out.resolve().name,
-        model=said.get("model", ""),
+        model=names.get("model", ""),
         dataset=f"no texts: tokens drawn from the chain fitted to {of}",
         source=f"drawn from the chain fitted to {of}",
-        licence=said.get("licence", ""),
+        licence=names.get("licence", ""),
         engine="routestat draw",
         extra={
             "drawn": {
                 "parameters": parameters,
                 "seed": seed,
                 "orders": list(source.chain.orders) if source.chain.states == "subset" else "factorised",
-                "of_dataset": said.get("dataset", ""),
+                "of_dataset": names.get("dataset", ""),
             }
         },
     )
 
 
-def _said(source: OpenedRun, folder: Path) -> dict[str, Any]:
-    """Names from the trace, or from the results beside the chain; empty where these cannot be read."""
+def _names(source: OpenedRun, folder: Path) -> dict[str, Any]:
+    """Return the names from the trace, or from results.json beside the chain; empty where it cannot be read."""
     if source.trace is not None:
         meta = source.trace.meta
         names = {key: getattr(meta, key) for key in ("name", "model", "dataset", "licence")}
@@ -147,13 +149,13 @@ def _said(source: OpenedRun, folder: Path) -> dict[str, Any]:
         names = {key: record[key] for key in ("name", "model", "dataset", "licence")}
         plain = all(isinstance(value, str) for value in names.values())
         return names | {"routers": record["routers"]} if plain else {}
-    # The chain is drawn from whether or not the file beside it can be read.
+    # Names are optional: tokens are drawn also where results.json cannot be read.
     except (OSError, RoutestatError, LookupError, TypeError):
         return {}
 
 
 def _routers(chain: Chain, names: Any) -> tuple[Router, ...]:
-    """The chain's routers by their own names where these are known; several of one layer get numbers."""
+    """Return the routers of the chain, by their names where known; several of one layer get numbers."""
     rows = list(zip(chain.layers, chain.n_experts, chain.top_k, strict=True))
     if isinstance(names, list) and len(names) == len(rows) and all(isinstance(name, str) for name in names):
         return tuple(Router(*row, name) for row, name in zip(rows, names, strict=True))

@@ -1,11 +1,11 @@
-"""python -m routestat.predict RUN --layer 5 --after 2,3/1,7: the next pair after an observed history."""
+"""python -m routestat.predict RUN --layer 5 --after 2,3/1,7: the next choices after an observed history."""
 
 import json
 import os
 import sys
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -14,16 +14,15 @@ from rich.table import Table
 from routestat.cli import options
 from routestat.cli.open_run import open_run
 from routestat.cli.progress_bars import ProgressBars
-from routestat.cli.queries import QueryAnswerer, QueryOptions
+from routestat.cli.queries import QueryAnswerer, QueryOptions, Record
 from routestat.cli.runner import parse_order, run
 from routestat.errors import RoutestatError
 from routestat.progress import silent
 from routestat.traces.manifest import replace_file
 
 app = typer.Typer(add_completion=False)
-# QueryAnswerer that a stream keeps ready.
+#: Predictions that a stream keeps for repeated queries.
 KEPT = 1 << 14
-Record = dict[str, Any]
 
 
 @app.command()
@@ -57,7 +56,7 @@ def predict(
     ] = False,
     out: Annotated[Path | None, typer.Option(help="Write the predictions to this JSON file too.")] = None,
 ) -> None:
-    """The most probable choices after an observed history, with probability and credible interval.
+    """Predict the choices after an observed history, with probabilities and credible intervals.
 
     Example: python -m routestat.predict reports/tiny-mixtral --layer 5 --after 12
     """
@@ -79,14 +78,14 @@ def predict(
     with ProgressBars() as ticker:
         answers = QueryAnswerer(open_run(run_folder, alpha, ticker), asked, ticker)
         record, close = answers.answer(int(layer or 0), str(after))
-    _show(record, close, answers.states)
+    _show(record, close, answers.is_state_view)
     if out is not None:
         out.parent.mkdir(parents=True, exist_ok=True)
         replace_file(out, json.dumps(record, indent=1, allow_nan=False).encode())
 
 
 def _stream(answers: QueryAnswerer) -> None:
-    """One JSON line for each line of standard input, as soon as it is read."""
+    """Write one JSON line for each line of standard input, as soon as it is read."""
     kept = lru_cache(KEPT)(lambda query: _line(answers, query))
     bad = number = 0
     try:
@@ -101,7 +100,7 @@ def _stream(answers: QueryAnswerer) -> None:
                 said = json.dumps({"line": number, "error": " ".join(str(error).split())})
             print(said, flush=True)
     except BrokenPipeError:
-        # Whoever read the answers has enough; what is left in the buffer shall not complain at exit.
+        # The reader has closed the pipe; what is left in the buffer must not raise at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return
     if bad:

@@ -10,7 +10,6 @@ from typing import Annotated, Any
 
 import typer
 
-from capture import options
 from capture.command_line import run_command, with_settings
 from capture.forward import Runner
 from capture.inputs import RunInputs, prepare_inputs
@@ -26,6 +25,7 @@ from capture.provenance import fixed_options, trace_meta
 from capture.routers import RouterSite
 from capture.settings import RecordSettings, RunSettings
 from capture.store import RUN_FILE, CaptureStore, refuse_taken
+from routestat.cli.options import Seed
 from routestat.cli.output_folders import check_out, keep_traces_apart
 from routestat.cli.progress_bars import ProgressBars
 from routestat.errors import RoutestatError
@@ -57,7 +57,7 @@ def intervene(
     ] = "renorm",
     horizon: Annotated[int, typer.Option(min=1, help="Number of later MoE layers to compare.")] = 1,
     top: Annotated[int, typer.Option(min=1, help="Rows of each table to print.")] = 5,
-    seed: options.Seed = 0,
+    seed: Seed = 0,
 ) -> None:
     """Force a layer's choice for every token of some documents; P(next | do) beside P(next | observed).
 

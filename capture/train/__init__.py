@@ -5,6 +5,7 @@
 ``data``                  tokenizer, training text and held-out documents
 ``batching``              rows of tokens for every step
 ``loop``                  the steps, in one process or several
+``processes``             the process group, and interruption by signals
 ``checkpoint``            weights, optimizer moments and progress on disk
 ``loss_curve``            ``loss.csv`` and ``loss.png``
 ``evaluation``            bits per byte on held-out text, a bigram model, the experts' load

@@ -1,13 +1,10 @@
 """The steps of a training, the same in every process: rows → gradients → their mean → new weights."""
 
-import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
@@ -20,6 +17,7 @@ from torch import Tensor, multiprocessing
 
 from capture.train import checkpoint
 from capture.train.batching import RowSampler
+from capture.train.processes import join_process_group, leave_process_group, stop_flag
 from capture.train.recipe import (
     BALANCE_WEIGHT,
     CLIP,
@@ -30,9 +28,6 @@ from capture.train.recipe import (
     make_optimizer,
 )
 from routestat.errors import RoutestatError
-
-# Longer than any step or evaluation; after it a lost process is reported.
-PROCESS_TIMEOUT = timedelta(minutes=10)
 
 
 @dataclass(frozen=True)
@@ -113,7 +108,7 @@ def train(task: TrainingTask, on_step: Callable[[StepResult], None]) -> Any:
     RoutestatError
         If a process was lost, or a checkpoint is damaged.
     """
-    with TemporaryDirectory() as folder, _stop_flag() as stopped:
+    with TemporaryDirectory() as folder, stop_flag() as stopped:
         rendezvous = Path(folder) / "rendezvous"
         spawn = multiprocessing.get_context("spawn")
         others = [
@@ -132,7 +127,7 @@ def train(task: TrainingTask, on_step: Callable[[StepResult], None]) -> Any:
                 "continue with --resume, or start again with fewer --processes"
             ) from None
         finally:
-            _leave_process_group(task)
+            leave_process_group()
             for process in others:
                 process.join(5)
                 process.kill()
@@ -144,33 +139,10 @@ def _run_worker(rank: int, task: TrainingTask, rendezvous: Path) -> None:
         signal.signal(number, signal.SIG_IGN)
     try:
         _Trainer(task, rank, rendezvous).run(lambda result: None, lambda: False)
-        _leave_process_group(task)
+        leave_process_group()
     except RuntimeError:
         # The first process has ended and reports its own error.
         sys.exit(1)
-
-
-def _leave_process_group(task: TrainingTask) -> None:
-    if task.processes > 1 and torch.distributed.is_initialized():
-        torch.distributed.destroy_process_group()
-
-
-@contextmanager
-def _stop_flag() -> Iterator[Callable[[], bool]]:
-    """Yield a function that tells whether Ctrl-C or SIGTERM came; a second one does not wait for the step."""
-    came: list[int] = []
-
-    def note(number: int, frame: Any) -> None:
-        if came:
-            raise KeyboardInterrupt
-        came.append(number)
-
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield lambda: bool(came)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 class _Trainer:
@@ -179,7 +151,7 @@ class _Trainer:
     def __init__(self, task: TrainingTask, rank: int, rendezvous: Path) -> None:
         torch.set_num_threads(task.threads)
         if task.processes > 1:
-            _join_process_group(rank, task.processes, rendezvous)
+            join_process_group(rank, task.processes, rendezvous)
         self.task, self.rank = task, rank
         self.model = make_model(task.recipe, task.vocab)
         self.optimizer = make_optimizer(self.model)
@@ -247,13 +219,3 @@ class _Trainer:
         rows = torch.from_numpy(self.task.held_out)
         parts: list[Tensor] = [losses(self.model, part)[0] * len(part) for part in rows.split(8)]
         return float(torch.stack(parts).sum()) / len(rows)
-
-
-def _join_process_group(rank: int, processes: int, rendezvous: Path) -> None:
-    # The loopback interface: the host name of a laptop often cannot be resolved.
-    loopback = {"linux": "lo", "darwin": "lo0"}.get(sys.platform)
-    if loopback:
-        os.environ.setdefault("GLOO_SOCKET_IFNAME", loopback)
-    torch.distributed.init_process_group(
-        "gloo", init_method=rendezvous.as_uri(), rank=rank, world_size=processes, timeout=PROCESS_TIMEOUT
-    )

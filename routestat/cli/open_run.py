@@ -1,4 +1,4 @@
-"""What predict and draw are pointed at: a report, whose chain is fitted, or a trace, which is counted for one."""
+"""The chain that predict and draw use: that of a report, or one fitted to a trace."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +16,9 @@ from routestat.traces.store import Trace
 
 @dataclass(frozen=True)
 class OpenedRun:
-    """What a desk was pointed at: the chain of a report, or of a trace that was counted for it.
+    """The chain of a report, or of a trace.
 
-    `factorised` is that of a report in the expert view; `trace` and `counts` are those of a trace.
+    `factorised` is that of a report in the expert view; `trace` and `counts` are None for a report.
     """
 
     chain: Chain
@@ -28,14 +28,14 @@ class OpenedRun:
 
 
 def open_run(folder: Path, alpha: str, tick: Tick) -> OpenedRun:
-    """The fitted chain of a report that analyze wrote, or the chain of order 1 of a trace.
+    """Load the chain of a report, or fit a chain of order 1 to a trace.
 
     Parameters
     ----------
     folder : path
     alpha : str
         Prior for a trace; empty for empirical Bayes.
-    tick : callable(what, done, in_all)
+    tick : callable(what, done, total)
 
     Raises
     ------

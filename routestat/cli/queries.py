@@ -1,8 +1,7 @@
-"""QueryAnswerer of a fitted chain to what was observed: from words to choices, and from choices to what comes next."""
+"""Predictions of a chain after observed choices: choices are read from text, predictions returned as records."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -16,14 +15,12 @@ from routestat.progress import Tick, silent
 from routestat.study.chain import second_orders
 from routestat.traces.metadata import Router
 
-# QueryAnswerer that a stream keeps ready.
-KEPT = 1 << 14
 Record = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class QueryOptions:
-    """The options that all queries share."""
+    """Options that all queries share."""
 
     ahead: int
     order: int | None
@@ -34,52 +31,54 @@ class QueryOptions:
 
 @dataclass(frozen=True)
 class Choice:
-    """One observed choice: its layer, its experts, and its state where there are states."""
+    """One observed choice: its router, its experts and, in the state view, its state."""
 
     router: Router
     experts: tuple[int, ...]
     state: int | None
 
     def plain(self) -> Record:
+        """Return the choice as a record."""
         return {"layer": self.router.layer, "experts": list(self.experts), "state": self.state}
 
 
 @dataclass
 class QueryAnswerer:
-    """QueryAnswerer from one run; steps of order 2 of a trace are fitted when a query first wants one."""
+    """Predictions from one chain; steps of order 2 of a trace are fitted when a query first needs one."""
 
     run: OpenedRun
-    asked: QueryOptions
+    options: QueryOptions
     tick: Tick | None = None
     routers: list[Router] = field(init=False)
     chain: Chain = field(init=False)
 
     def __post_init__(self) -> None:
+        """Set the routers and the order of the chain."""
         chain = self.run.chain
         self.routers = [Router(*row) for row in zip(chain.layers, chain.n_experts, chain.top_k, strict=True)]
-        if self.asked.order in (0, 1) and chain.states == "subset":
-            chain = replace(chain, orders=(self.asked.order,) * len(chain.counts))
+        if self.options.order in (0, 1) and chain.states == "subset":
+            chain = replace(chain, orders=(self.options.order,) * len(chain.counts))
         self.chain = chain
-        self._foreseen = lru_cache(KEPT)(self._foresee)
 
     @property
-    def states(self) -> bool:
+    def is_state_view(self) -> bool:
+        """Whether the chain has subsets as states."""
         return self.chain.states == "subset"
 
     def answer(self, layer: int, text: str) -> tuple[Record, str]:
-        """What is written to JSON, and what is to be said of its intervals.
+        """Return the prediction as a record, and a sentence on its intervals.
 
         Raises
         ------
         RoutestatError
-            If the layer, the history or the target cannot be, or no token ever took the step.
+            If there is no such layer, history or target, or no token took the step.
         """
         gap = self.chain.gap_after(layer)
         known = self._known(gap, text)
-        end = gap + self.asked.ahead
+        end = gap + self.options.ahead
         if end >= len(self.routers):
             raise RoutestatError(
-                f"--ahead {self.asked.ahead}: {len(self.routers) - 1 - gap} layers follow layer {layer}, "
+                f"--ahead {self.options.ahead}: {len(self.routers) - 1 - gap} layers follow layer {layer}, "
                 f"the chain ends at layer {self.chain.layers[-1]}"
             )
         for step in range(gap, end):
@@ -88,10 +87,10 @@ class QueryAnswerer:
                     f"no token has a choice in both layer {self.chain.layers[step]} and layer "
                     f"{self.chain.layers[step + 1]}: nothing is known of that step"
                 )
-        if self.states:
+        if self.is_state_view:
             orders = self._orders(gap, len(known))
             last = tuple(choice.state for choice in known[-2:] if choice.state is not None)
-            prediction, notes = self._foreseen(gap, last, orders)
+            prediction, notes = self._predict(gap, last, orders)
             worth: float | None = self.chain.design_effects[gap]
             close = self._of_states(gap, prediction.order)
         else:
@@ -102,7 +101,7 @@ class QueryAnswerer:
             notes = ["Of order 0: the choices change nothing here.", *notes]
         elif ignored > 0:
             notes = [f"The oldest {ignored} of {len(known)} choices change nothing here.", *notes]
-        if self.asked.ahead > 1 and self.states:
+        if self.options.ahead > 1 and self.is_state_view:
             orders = prediction.order, *self._orders(gap, len(known))[gap + 1 : end]
             steps = ", ".join(map(str, orders))
             notes = [
@@ -115,10 +114,10 @@ class QueryAnswerer:
             "after": {"experts": list(known[-1].experts), "state": known[-1].state},
             "history": [choice.plain() for choice in known],
             "next_layer": self.chain.layers[end],
-            "ahead": self.asked.ahead,
+            "ahead": self.options.ahead,
             "order": prediction.order,
             "n_tokens": prediction.n_tokens,
-            "level": self.asked.level,
+            "level": self.options.level,
             "design_effect": worth,
             "notes": list(notes),
             "predictions": self._rows(prediction, self.routers[end]),
@@ -132,18 +131,18 @@ class QueryAnswerer:
                 f"{self.chain.layers[0]}"
             )
         return [
-            _choice(part, self.routers[place], self.states)
+            _choice(part, self.routers[place], self.is_state_view)
             for place, part in enumerate(parts, gap + 1 - len(parts))
         ]
 
     def _orders(self, gap: int, n_known: int) -> tuple[int, ...]:
-        """The order of every gap for this query; steps of order 2 that it asks for are there afterwards."""
-        # A query's answer must not depend on those before it, so that the chain's own orders are left alone.
-        wants = self.asked.order == 2 or (
-            self.asked.order is None and self.run.trace is not None and n_known > 1
+        """Return the order of every gap for this query, and fit the steps of order 2 that it needs."""
+        # A prediction must not depend on earlier queries, so the orders of the chain are not changed.
+        wants = self.options.order == 2 or (
+            self.options.order is None and self.run.trace is not None and n_known > 1
         )
-        # With --order 2 all steps up to the target have it, else the one that the history stands before.
-        reach = self.asked.ahead if self.asked.order == 2 else 1
+        # With --order 2 all steps up to the target have order 2, otherwise the first step.
+        reach = self.options.ahead if self.options.order == 2 else 1
         gaps = [step for step in range(gap, gap + reach) if step > 0] if wants else []
         if any(self.chain.second[step] is None for step in gaps):
             self._fit(gaps)
@@ -163,22 +162,22 @@ class QueryAnswerer:
             raise RoutestatError("order 2 has too many states here; ask with --order 1")
         self.chain = replace(self.chain, second=fitted)
 
-    def _foresee(
+    def _predict(
         self, gap: int, states: tuple[int, ...], orders: tuple[int, ...]
     ) -> tuple[Prediction, list[str]]:
         prediction = predict_ahead(
             replace(self.chain, orders=orders),
             self.chain.layers[gap],
             states,
-            ahead=self.asked.ahead,
-            level=self.asked.level,
-            # The same for every query, so that its answer does not depend on those before it.
-            rng=np.random.default_rng(self.asked.seed),
+            ahead=self.options.ahead,
+            level=self.options.level,
+            # A new generator, so that a prediction does not depend on earlier queries.
+            rng=np.random.default_rng(self.options.seed),
         )
         return prediction, [] if prediction.n_tokens else [self._unseen(gap, states[-1], prediction.order)]
 
     def _unseen(self, gap: int, source: int, order: int) -> str:
-        """What answers where the choices were never seen."""
+        """Say what a prediction for unseen choices is based on."""
         table, rests = self.chain.counts[gap], self.chain.alpha in LEARNED
         if order == 2 and rests and table[source].any():
             return (
@@ -193,7 +192,7 @@ class QueryAnswerer:
         return "This was never seen: this is the prior's answer."
 
     def _of_states(self, gap: int, order: int) -> str:
-        said = _order(order) if self.asked.ahead == 1 else f"The first step is of order {order}."
+        said = _order(order) if self.options.ahead == 1 else f"The first step is of order {order}."
         if self.chain.note:
             return f"{said} {self.chain.note}"
         return (
@@ -202,55 +201,59 @@ class QueryAnswerer:
         )
 
     def _of_experts(self, gap: int, known: Sequence[Choice]) -> tuple[Prediction, list[str], str]:
-        asked, factorised, layer = self.asked, self.run.factorised, self.chain.layers[gap]
-        plain = self.chain.predict(layer, known[-1].experts, asked.level)
+        options, factorised, layer = self.options, self.run.factorised, self.chain.layers[gap]
+        plain = self.chain.predict(layer, known[-1].experts, options.level)
         notes = [] if plain.n_tokens else ["One of these experts was never seen: this is the prior's answer."]
-        if asked.order == 0 or (factorised is None and asked.order == 2):
+        if options.order == 0 or (factorised is None and options.order == 2):
             raise RoutestatError(
-                f"--order {asked.order}: the expert view has order 1, and in a report also what its factorised "
+                f"--order {options.order}: the expert view has order 1, and in a report also what its factorised "
                 "chain was fitted for"
             )
         if factorised is None:
-            if asked.ahead > 1:
+            if options.ahead > 1:
                 raise RoutestatError(
-                    "--ahead: experts are foretold one layer on; for more analyze the trace and name the report"
+                    "--ahead: experts are predicted one layer ahead; for more analyze the trace and name the report"
                 )
             about = f"Probability that an expert is among the {self.chain.top_k[gap + 1]} chosen"
             return plain, notes, f"{about} (random one of the experts before). {TOO_NARROW}"
         sets = [choice.experts for choice in known]
-        if asked.order is not None:
-            sets = sets[-asked.order :]
-        rng = np.random.default_rng(asked.seed)
-        found = factorised.predict(layer, sets, asked.ahead, asked.level, rng=rng)
+        if options.order is not None:
+            sets = sets[-options.order :]
+        rng = np.random.default_rng(options.seed)
+        found = factorised.predict(layer, sets, options.ahead, options.level, rng=rng)
         close = (
             f"Probability that an expert is among the {found.top_k} chosen (factorised chain of order {found.order}). "
             "Intervals say how far leaving out documents moves it."
         )
         prediction = Prediction(
-            found.inclusion, found.low, found.high, plain.n_tokens, asked.level, found.layer, found.order
+            found.inclusion, found.low, found.high, plain.n_tokens, options.level, found.layer, found.order
         )
         return prediction, notes, close
 
     def _rows(self, prediction: Prediction, router: Router) -> list[Record]:
-        best = np.argsort(-prediction.probability, kind="stable")[: self.asked.top]
-        sets = router.alphabet.unrank(best).tolist() if self.states else []
+        best = np.argsort(-prediction.probability, kind="stable")[: self.options.top]
+        sets = router.alphabet.unrank(best).tolist() if self.is_state_view else []
         rows = []
         for place, index in enumerate(best.tolist()):
-            row: Record = {"state": index, "experts": sets[place]} if self.states else {"expert": index}
+            row: Record = (
+                {"state": index, "experts": sets[place]} if self.is_state_view else {"expert": index}
+            )
             limits = [float(prediction.low[index]), float(prediction.high[index])]
             row["probability"] = float(prediction.probability[index])
-            # One fold of documents has nothing to be left out of.
+            # With a single fold of documents there is no interval.
             row["interval"] = [None if np.isnan(limit) else limit for limit in limits]
             rows.append(row)
         return rows
 
 
 def _order(order: int) -> str:
-    return f"The answer is of order {order}" + (": the layer's own law." if order == 0 else ".")
+    return f"The answer is of order {order}" + (
+        ": the distribution of the layer itself." if order == 0 else "."
+    )
 
 
 def _choice(text: str, router: Router, states: bool) -> Choice:
-    """State and experts of ``12`` or ``1,7``; a single number is a state where states are counted."""
+    """Read a choice from ``12`` or ``1,7``; a single number is a state in the state view."""
     try:
         numbers = [int(part) for part in text.replace(",", " ").split()]
     except ValueError:

@@ -61,7 +61,9 @@ def count_agreement(
     return Agreement(tokens, flips, kept)
 
 
-def _compare(x: NDArray, y: NDArray, router: Router) -> tuple[NDArray, NDArray, NDArray]:
+def _compare(
+    x: NDArray[np.unsignedinteger], y: NDArray[np.unsignedinteger], router: Router
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.int64]]:
     """Return per row whether the subsets are equal, whether both are known, and the number of common experts."""
     missing = np.iinfo(x.dtype).max
     wide = x.ndim == 2

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from math import prod
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,8 @@ MEMORY = 2 << 30
 
 
 Task = StateTask | ExpertTask
+Number = TypeVar("Number", bound=np.generic)
+T = TypeVar("T")
 
 
 Key = tuple[Context, str]
@@ -154,7 +157,7 @@ def _feed(
     units: Units,
     groups: int,
 ) -> None:
-    scratch: dict[str, NDArray] = {}
+    scratch: dict[str, NDArray[np.unsignedinteger]] = {}
     for task in tasks:
         task.feed(batch, runs, scratch)
     if seam is None:
@@ -166,7 +169,20 @@ def _feed(
             task.feed(small, find_runs(small.document, small.position, window, units, groups), {})
 
 
-def read_only(array: NDArray) -> NDArray:
+def in_passes(items: Sequence[T], sizes: Sequence[int], memory: int) -> list[list[T]]:
+    """Divide items into passes, in order, so that the sizes of each add up to at most `memory`, or it is one item."""
+    passes: list[list[T]] = []
+    left = 0
+    for item, size in zip(items, sizes, strict=True):
+        if not passes or size > left:
+            passes.append([])
+            left = memory
+        passes[-1].append(item)
+        left -= size
+    return passes
+
+
+def read_only(array: NDArray[Number]) -> NDArray[Number]:
     """Return the array, made read-only."""
     array.flags.writeable = False
     return array

@@ -217,7 +217,7 @@ def _fit_groups(
     )
 
 
-def _add(a: NDArray, b: NDArray) -> NDArray:
+def _add(a: NDArray[np.unsignedinteger], b: NDArray[np.unsignedinteger]) -> NDArray[np.unsignedinteger]:
     total = a.astype(np.uint64) + b.astype(np.uint64)
     return read_only(
         total if total.size and int(total.max()) > np.iinfo(a.dtype).max else total.astype(a.dtype)

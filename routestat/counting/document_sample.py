@@ -7,6 +7,7 @@ most traces.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,7 +43,7 @@ class Sample:
     token: NDArray[np.int32]
     document: NDArray[np.int32]
     follows: NDArray[np.bool_]
-    columns: Mapping[str, NDArray]
+    columns: Mapping[str, NDArray[np.unsignedinteger]]
     units: Units
     groups: int
     n_documents: int
@@ -92,7 +93,7 @@ def take_sample(
     """
     routers = trace.routers(layers)
     names = [router.name for router in routers]
-    parts: list[dict[str, NDArray]] = []
+    parts: list[dict[str, NDArray[Any]]] = []
     kept, done, limit, every = 0, 0, 1, np.uint64(1)
     previous = (-1, -1)
     for batch in trace.counted([*names, "token"]):
@@ -131,13 +132,13 @@ def take_sample(
     )
 
 
-def _nothing(names: Sequence[str]) -> dict[str, NDArray]:
+def _nothing(names: Sequence[str]) -> dict[str, NDArray[Any]]:
     empty = np.empty(0, np.int32)
     return {**dict.fromkeys(names, empty), "token": empty, "document": empty, "follows": np.empty(0, bool)}
 
 
 def _follows(
-    document: NDArray, position: NDArray, window: int, previous: tuple[int, int]
+    document: NDArray[np.integer], position: NDArray[np.integer], window: int, previous: tuple[int, int]
 ) -> NDArray[np.bool_]:
     before = np.concatenate([[previous[0]], document[:-1]]), np.concatenate([[previous[1]], position[:-1]])
     follows = (document == before[0]) & (position == before[1] + 1)

@@ -25,7 +25,7 @@ Source = tuple[Router, int]
 class ExpertBatch:
     """The expert rows of a batch, after the last rows of the previous batch, which serve as context only."""
 
-    columns: dict[str, NDArray]
+    columns: dict[str, NDArray[np.unsignedinteger]]
     runs: Runs
     first: int
     row: int

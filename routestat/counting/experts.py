@@ -16,7 +16,7 @@ from routestat.traces.batch import Batch
 from routestat.traces.metadata import Router
 
 
-def expert_rows(values: NDArray, router: Router) -> NDArray[np.unsignedinteger]:
+def expert_rows(values: NDArray[np.unsignedinteger], router: Router) -> NDArray[np.unsignedinteger]:
     """Return the experts ``[row, slot]`` of a router's column; a missing row holds the dtype's largest value."""
     if values.ndim == 2:
         return values
@@ -44,7 +44,7 @@ class ExpertTask:
         shape = tuple(router.n_experts for router in (*sources, target))
         return cls(context, sources, target, zeros((groups, *shape)))
 
-    def feed(self, batch: Batch, runs: Runs, scratch: dict[str, NDArray]) -> None:
+    def feed(self, batch: Batch, runs: Runs, scratch: dict[str, NDArray[np.unsignedinteger]]) -> None:
         """Count a batch; `scratch` keeps the unranked rows from table to table."""
         target = self._rows(batch, self.target, scratch)
         missing = [int(np.iinfo(r.alphabet.expert_dtype).max) for r in (*self.sources, self.target)]
@@ -62,7 +62,9 @@ class ExpertTask:
         return self.cells
 
     @staticmethod
-    def _rows(batch: Batch, router: Router, scratch: dict[str, NDArray]) -> NDArray[np.unsignedinteger]:
+    def _rows(
+        batch: Batch, router: Router, scratch: dict[str, NDArray[np.unsignedinteger]]
+    ) -> NDArray[np.unsignedinteger]:
         if router.name not in scratch:
             scratch[router.name] = expert_rows(batch.columns[router.name], router)
         return scratch[router.name]

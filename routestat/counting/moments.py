@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from routestat.counting.counting_pass import cell_type
 from routestat.counting.expert_batches import ExpertBatch, Source, feed_expert_batches, missing_of
 from routestat.counting.kernels import add_moments, tempered_log_likelihood
 from routestat.progress import Progress
@@ -78,7 +79,7 @@ def count_moments(
     progress : callable(rows_done, rows_in_all), optional
     """
     share = min(1.0, sample / max(trace.n_counted, 1))
-    dtype = np.dtype(np.uint32 if trace.n_counted < 1 << 32 else np.uint64)
+    dtype = cell_type(trace)
     tasks = [_MomentTask.make(design, int(folds.max()) + 1, dtype) for design in designs]
 
     def feed(task: "_MomentTask", piece: ExpertBatch) -> None:
@@ -122,7 +123,7 @@ class _MomentTask:
     design: Design
     within: NDArray[np.unsignedinteger]
     across: NDArray[np.unsignedinteger]
-    kept: list[tuple[NDArray, NDArray, NDArray]] = field(default_factory=list)
+    kept: list[tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.int64]]] = field(default_factory=list)
 
     @classmethod
     def make(cls, design: Design, n_folds: int, dtype: np.dtype) -> "_MomentTask":

@@ -106,7 +106,7 @@ def count_paths(
 
 
 def count_given(
-    trace: Trace, layers: Sequence[int] | None, paths: NDArray, view: str
+    trace: Trace, layers: Sequence[int] | None, paths: NDArray[np.integer], view: str
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Count tokens and documents (each ``[path]``) that took given paths ``[path, router]``.
 
@@ -139,7 +139,7 @@ class _Reader:
         self.dtype = max(router.alphabet.dtype for router in routers) if ranked else np.dtype(np.uint16)
         self.columns = sum(1 if router.alphabet.is_ranked else router.top_k for router in routers)
 
-    def __iter__(self) -> Iterator[tuple[int, NDArray, NDArray, NDArray[np.uint64]]]:
+    def __iter__(self) -> Iterator[tuple[int, NDArray[np.integer], NDArray[np.integer], NDArray[np.uint64]]]:
         done = 0
         for batch in self._trace.counted([router.name for router in self._routers]):
             present = np.ones(len(batch), bool)
@@ -166,14 +166,17 @@ def _recount(reader: _Reader, candidates: _Table) -> _Table:
     return _Table(candidates.keys, tokens, np.array([len(d) for d in documents]), candidates.states)
 
 
-def _present(values: NDArray, router: Router) -> NDArray[np.bool_]:
+def _present(values: NDArray[np.integer], router: Router) -> NDArray[np.bool_]:
     if values.ndim == 2:
         return values[:, 0] != np.iinfo(values.dtype).max
     return values != router.alphabet.missing
 
 
 def _summarise(
-    keys: NDArray[np.uint64], document: NDArray, states: NDArray, continued: NDArray[np.uint64]
+    keys: NDArray[np.uint64],
+    document: NDArray[np.integer],
+    states: NDArray[np.integer],
+    continued: NDArray[np.uint64],
 ) -> _Table:
     """Count a batch; `continued` are the keys its first document has shown before."""
     first_document = document[0]

@@ -91,7 +91,9 @@ def count_decisions(
     return {(predictor.name, predictor.target.name): sums for predictor, sums in tasks}
 
 
-def _score(task: tuple[LinearPredictor, NDArray], piece: ExpertBatch, folds: NDArray[np.int64]) -> None:
+def _score(
+    task: tuple[LinearPredictor, NDArray[np.float64]], piece: ExpertBatch, folds: NDArray[np.int64]
+) -> None:
     predictor, sums = task
     target, runs = piece.columns[predictor.target.name], piece.runs
     where = (runs.starts, runs.stops, runs.groups, folds, piece.first, missing_of(predictor.target))

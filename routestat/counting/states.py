@@ -42,7 +42,7 @@ class StateTask:
         cells = prod(router.alphabet.size + 1 for router in (*sources, target))
         return cls(context, sources, target, zeros((groups, cells)), smallest_unsigned(cells))
 
-    def feed(self, batch: Batch, runs: Runs, scratch: dict[str, NDArray]) -> None:
+    def feed(self, batch: Batch, runs: Runs, scratch: dict[str, NDArray[np.unsignedinteger]]) -> None:
         """Count a batch; `scratch` keeps the buffers from table to table."""
         lag, rows = self.context.lag, len(batch)
         if rows <= lag:
@@ -73,7 +73,9 @@ class StateTask:
         return self.cells.reshape(-1, *shape)[(slice(None), *(slice(0, size - 1) for size in shape))]
 
 
-def _buffer(scratch: dict[str, NDArray], name: str, rows: int, dtype: np.dtype) -> NDArray:
+def _buffer(
+    scratch: dict[str, NDArray[np.unsignedinteger]], name: str, rows: int, dtype: np.dtype
+) -> NDArray[np.integer]:
     key = f"{name} {dtype}"
     if key not in scratch or len(scratch[key]) < rows:
         scratch[key] = np.empty(rows, dtype)

@@ -116,7 +116,12 @@ def count_strata(
 
 
 def paired_cells(
-    sample: Sample, source: Router, target: Router, rows: NDArray, partners: NDArray, states: str
+    sample: Sample,
+    source: Router,
+    target: Router,
+    rows: NDArray[np.integer],
+    partners: NDArray[np.integer],
+    states: str,
 ) -> NDArray[np.int64]:
     """Return the table ``[source, target]`` of the source's choice in `rows` and the target's in `partners`."""
     (x, size_x), (y, size_y) = (_choices(sample, router, states) for router in (source, target))
@@ -134,7 +139,9 @@ def _choices(sample: Sample, router: Router, states: str) -> tuple[NDArray[np.in
     return column[:, None].astype(np.int64), router.alphabet.size
 
 
-def _stratum(sample: Sample, target: Router, by: str | Router) -> tuple[NDArray, NDArray[np.bool_]]:
+def _stratum(
+    sample: Sample, target: Router, by: str | Router
+) -> tuple[NDArray[np.integer], NDArray[np.bool_]]:
     """Return what defines each row's stratum, and whether it is known."""
     if by == "token":
         return sample.token, sample.token >= 0
@@ -147,7 +154,7 @@ def _stratum(sample: Sample, target: Router, by: str | Router) -> tuple[NDArray,
     raise RoutestatError(f"strata are by token, previous or a router, got {by!r}")
 
 
-def _dealt(stratum: NDArray, rng: np.random.Generator) -> NDArray[np.intp]:
+def _dealt(stratum: NDArray[np.integer], rng: np.random.Generator) -> NDArray[np.intp]:
     """Return a random order of the rows within each stratum."""
     order = np.empty(len(stratum), np.intp)
     # One float holds both keys: strata are whole numbers far below 2**53.
@@ -156,7 +163,12 @@ def _dealt(stratum: NDArray, rng: np.random.Generator) -> NDArray[np.intp]:
 
 
 def _ordered(
-    stratum: NDArray, x: NDArray, y: NDArray, group: NDArray, sizes: tuple[int, int], groups: int
+    stratum: NDArray[np.integer],
+    x: NDArray[np.integer],
+    y: NDArray[np.integer],
+    group: NDArray[np.integer],
+    sizes: tuple[int, int],
+    groups: int,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return distinct cells as one number each, sorted, and their counts; sorts a bounded number at a time."""
     step = max(1, AT_ONCE // (x.shape[1] * y.shape[1]))

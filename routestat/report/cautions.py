@@ -1,6 +1,6 @@
-"""Cautions that travel with numbers: a mark beside each number that has one, and once below what the marks mean.
+"""Cautions on numbers: a mark beside each number that has one, and below the table what the marks mean.
 
-Terminal and page use the same class, so that what results.json calls unreliable is printed nowhere without that.
+Terminal and page use the same class, so that no number with a caution in results.json is printed without it.
 """
 
 import re
@@ -19,17 +19,18 @@ _PLAIN = str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789")
 
 
 class Cautions:
-    """The cautions of the numbers of one table or list.
+    """The cautions on the numbers of one table or list.
 
     Cautions that say the same and differ in their numbers, such as "only 3.3 tokens per cell" and "only 5.1 tokens per
-    cell", have one mark; below stands the range.
+    cell", have one mark; the range stands below the table.
     """
 
     def __init__(self) -> None:
+        """Start without cautions."""
         self._kinds: dict[str, list[str]] = {}
 
     def mark(self, *texts: str | None) -> str:
-        """The marks of these cautions, those that are none left out."""
+        """Return the marks of these cautions; empty texts have none."""
         marks = []
         for text in dict.fromkeys(texts):
             if text:
@@ -38,22 +39,22 @@ class Cautions:
         return "".join(dict.fromkeys(marks))
 
     def beside(self, shown: str, *texts: str | None) -> str:
-        """A number as shown with the marks of its cautions; what is not given needs none."""
+        """Return a formatted number with the marks of its cautions; an undefined number has none."""
         if shown == NONE:
             return shown
         mark = self.mark(*texts)
         return f"{shown} {mark}" if mark else shown
 
     def of(self, row: Mapping[str, Any], key: str = "caution") -> Markup:
-        """For the page: the mark of a record's caution, which it holds as its title."""
+        """Return the mark of a record's caution for the page, with the caution as its title."""
         return self.said(row.get(key))
 
     def about(self, row: Mapping[str, Any], key: str) -> Markup:
-        """For the page: the mark of what a record's `cautions` say of one of its keys, if that is not null."""
+        """Return the mark of the caution on one key of a record for the page, if its value is not null."""
         return self.said(row.get("cautions", {}).get(key)) if row.get(key) is not None else Markup("")
 
     def said(self, *texts: str | None) -> Markup:
-        """For the page: the marks of these cautions."""
+        """Return the marks of these cautions for the page."""
         mark, title = self.mark(*texts), "; ".join(dict.fromkeys(text for text in texts if text))
         return (
             Markup(' <abbr class="caution" title="{}">{}</abbr>').format(title, mark) if mark else Markup("")
@@ -61,7 +62,7 @@ class Cautions:
 
     @property
     def below(self) -> list[str]:
-        """What each mark means, one line each."""
+        """The meaning of each mark, one line each."""
         return [f"{_sign(place)} {_merged(texts)}" for place, texts in enumerate(self._kinds.values())]
 
 
@@ -70,7 +71,7 @@ def _sign(place: int) -> str:
 
 
 def _merged(texts: list[str]) -> str:
-    """One text for all of a kind: where their numbers differ, from the least to the most."""
+    """Merge cautions of one kind: numbers that differ become a range."""
     words = _NUMBER.split(texts[0])
     columns = zip(*(_NUMBER.findall(text) for text in texts), strict=True)
     return "".join(word + span for word, span in zip_longest(words, map(_span, columns), fillvalue=""))

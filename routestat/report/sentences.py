@@ -1,4 +1,4 @@
-"""How long the memory is, in sentences: the answer first, then what it rests on."""
+"""Sentences on the memory: the answer first, then the numbers behind it."""
 
 import math
 from collections.abc import Sequence
@@ -12,30 +12,15 @@ from routestat.study.contexts import context_spec
 from routestat.study.memory import Memory
 from routestat.traces.number_ranges import span
 
-#: Of the tokens with a known target; where fewer have the whole context a gain is largely that of a shorter one.
+#: Share of tokens with the whole context; below it a gain is largely that of a shorter context.
 MOST_KNOWN = 0.95
-_UNTOLD = (
-    "How long the memory is cannot be told: that takes groups of documents to count and others to hold out."
-)
+_UNTOLD = "How long the memory is cannot be measured: that takes groups of documents to count and others to hold out."
 _FEW = "Too few independent units were recorded to say whether there is memory or none"
 
 
-def names_of(memory: Memory) -> list[str]:
-    """The contexts that all compared layers have."""
-    return list(memory.compared[-1].scores.bits) if memory.compared else []
-
-
-def share_known(memory: Memory, context: str) -> float:
-    """Of the tokens of the compared layers, how many have the context."""
-    tokens = [float(item.scores.tokens.sum()) for item in memory.compared]
-    shares = [item.known.get(context, 1.0) for item in memory.compared]
-    parts = [(share * n, n) for share, n in zip(shares, tokens, strict=True) if n]
-    return sum(part for part, _ in parts) / sum(n for _, n in parts) if parts else math.nan
-
-
 def memory_sentences(memory: Memory) -> list[str]:
-    """How long the memory is, in bits, and how sure that is: eight sentences at most, the answer first."""
-    names = [name for name in names_of(memory) if _known(memory, name)]
+    """Describe the memory in eight sentences at most, the answer first."""
+    names = [name for name in memory.context_names if memory.is_known(name)]
     if "nothing" not in names:
         return [_UNTOLD]
     nothing = memory.mean_log_loss("nothing")
@@ -48,12 +33,14 @@ def memory_sentences(memory: Memory) -> list[str]:
 
 
 def _answer(memory: Memory, names: Sequence[str]) -> str:
-    """How many layers, by the same rule that chooses an order: each must gain clearly over the one chosen below."""
+    """Describe the order over layers, by the rule that chooses it: each must gain clearly over the one below."""
     ladder = [name for name in names if context_spec(name).n_layers and not context_spec(name).has_tokens]
-    if not ladder and "layer-1" in names_of(memory):
-        return "No token has the layer before known, so whether there is memory over layers cannot be told."
+    if not ladder and "layer-1" in memory.context_names:
+        return (
+            "No token has the layer before known, so whether there is memory over layers cannot be measured."
+        )
     if not ladder:
-        return "There is one layer only, so no memory over layers to ask for."
+        return "There is one layer only, so there is no memory over layers."
     chosen = "nothing"
     for name in ladder:
         if is_clear(memory.mean_gain(name, chosen)):
@@ -62,18 +49,20 @@ def _answer(memory: Memory, names: Sequence[str]) -> str:
     if not length:
         said = "These documents show no memory over layers"
     elif length == longest:
-        said = f"Over layers the memory is {_many(length, 'layer')} long or longer: no more could be asked"
+        said = (
+            f"Over layers the memory is {_many(length, 'layer')} long or longer: no longer memory was tested"
+        )
     else:
-        said = f"Over layers the memory is {_many(length, 'layer')} long, as far as these documents tell"
+        said = f"Over layers the memory is {_many(length, 'layer')} long, as far as these documents show"
     second = [item for item in memory.layers[2:] if item.known.get("layer-2,layer-1") != 0]
     known = [item for item in second if item.over_layers.chosen is not None]
     orders = [item.over_layers.chosen for item in known]
     if len(known) == 1:
         where = f"at layer {known[0].target.layer}"
-        said += f"; of orders 0 to 2, held-out documents ask for order {orders[0]} {where}"
+        said += f"; of orders 0 to 2, order {orders[0]} predicts held-out documents best {where}"
     elif known:
         counted = [f"order {one} at {orders.count(one)}" for one in range(2, -1, -1) if one in orders]
-        said += f"; of orders 0 to 2, held-out documents ask for {', '.join(counted)} of {len(known)} layers"
+        said += f"; the order that predicts held-out documents best is {', '.join(counted)} of {len(known)} layers"
     return f"{said}."
 
 
@@ -92,17 +81,15 @@ def _layer_before(memory: Memory, names: Sequence[str]) -> str:
 
 
 def _farther(memory: Memory, names: Sequence[str]) -> str:
-    """What layers farther back add, each against the next shorter context; empty where there are none."""
+    """Describe what layers farther back add, each against the next shorter context; empty without such layers."""
     specs = [context_spec(name) for name in names if context_spec(name).subject]
     gains = {spec: memory.mean_gain(spec.name, spec.shorter) for spec in specs}
     if not gains:
         return ""
     said = "; ".join(f"{spec.subject} {_saves(gain)}" for spec, gain in gains.items())
-    # Only back-off fits a law to each layer on its own; a factorised chain may lack what its shorter one cannot say.
+    # Back-off fits every context alone; a factorised chain may gain what its shorter one could not represent.
     if not memory.layers[-1].scores.fitted and any(map(is_clear, gains.values())):
-        said += (
-            "; experts are weighed one by one, so a part of that may be what the shorter model could not say"
-        )
+        said += "; experts are weighed one by one, so a part of that may be what the shorter model could not represent"
     return f"Beyond that, {said}."
 
 
@@ -117,7 +104,7 @@ def _over_tokens_said(memory: Memory, names: Sequence[str]) -> str:
 
 
 def _beside_the_id(memory: Memory, names: Sequence[str]) -> str:
-    """What the token itself tells, and the layer before on top of it; empty where no ids were recorded."""
+    """Describe what the token id predicts, and what the layer before adds to it; empty without token ids."""
     if "token id" not in names:
         return ""
     said = f"The token's own id {_saves(memory.mean_gain('token id', 'nothing'))}"
@@ -127,13 +114,13 @@ def _beside_the_id(memory: Memory, names: Sequence[str]) -> str:
         )
         said += f"; beside it the layer before {_saves(beside)}"
         if is_clear(alone) and beside.high < alone.low / 2:
-            said += ", so most of what that layer tells is which token it is"
+            said += ", so most of what that layer predicts is due to the token id"
     return f"{said}."
 
 
 def _partly_said(memory: Memory, names: Sequence[str]) -> str:
-    """Which contexts many tokens do not have; empty where there are none."""
-    shares = {name: share_known(memory, name) for name in names}
+    """Name the contexts that many tokens do not have; empty if there are none."""
+    shares = {name: memory.share_known(name) for name in names}
     partly = [
         f"{100 * share:.3g} % have the {context_spec(name).words}"
         for name, share in shares.items()
@@ -141,11 +128,11 @@ def _partly_said(memory: Memory, names: Sequence[str]) -> str:
     ]
     if not partly:
         return ""
-    return f"Not all tokens have these contexts ({', '.join(partly)}); the rest was answered by shorter ones."
+    return f"Not all tokens have every context ({', '.join(partly)}); the others were predicted from shorter ones."
 
 
 def _horizon_said(found: Horizons | None) -> str:
-    """What is left far from the start, and whether steps of order 1 carry it; empty where that is not known."""
+    """Describe the information at the farthest horizon against the chain of order 1; empty where it is unknown."""
     beyond = range(1, len(found.horizons) if found else 0)
     told = [column for column in beyond if found and math.isfinite(found.mean_direct_bits.low[column])]
     if not found or not told:
@@ -153,36 +140,36 @@ def _horizon_said(found: Horizons | None) -> str:
     last = told[-1]
     if found.sparse:
         return (
-            f"What a choice tells {found.horizons[last]} layers on, and whether single steps carry it, cannot be told "
-            "with so few tokens for the states."
+            f"The information between layers {found.horizons[last]} apart cannot be estimated with so few tokens for "
+            "the number of states."
         )
     direct, chain, more = (
         tuple(float(getattr(band, limit)[last]) for limit in ("value", "low", "high"))
         for band in (found.mean_direct_bits, found.mean_chain_bits, found.mean_difference_bits)
     )
-    tells = "still tells" if direct[1] > 0 else "tells nothing that shows,"
-    said = f"{found.horizons[last]} layers on, a choice {tells} {_bits(*direct)}"
+    doubt = "" if direct[1] > 0 else ", too uncertain to claim"
+    said = f"Layers {found.horizons[last]} apart share {_bits(*direct)}{doubt}"
     if not math.isfinite(more[1]):
         return f"{said}."
     left = f"less than {_shown(LEAST_BITS)}" if chain[0] < LEAST_BITS else _shown(chain[0])
-    said += f", where steps of order 1 leave {left}"
+    said += f", where the chain of order 1 implies {left}"
     if more[1] > 0 and found.p_all < 0.05:
-        return f"{said}: more than single steps can carry."
+        return f"{said}: more than single steps imply."
     return f"{said}; {_holds(found)}."
 
 
 def _holds(found: Horizons) -> str:
-    """The verdict on the chain of order 1 over all start layers and horizons."""
+    """Describe the test of the chain of order 1 over all start layers and horizons."""
     if not math.isfinite(found.log10_p_all):
-        return "whether that chain holds could not be tested"
+        return "that chain could not be tested"
     if found.p_all >= 0.05:
-        return f"over all horizons that chain holds as far as can be told (p = {found.p_all:.2g})"
+        return f"over all horizons no departure from that chain shows (p = {found.p_all:.2g})"
     rough = "; that p is rough" if found.note else ""
     return f"over all horizons that chain does not hold (log10 p = {_shown(found.log10_p_all)}{rough})"
 
 
 def _counted_among(memory: Memory) -> str:
-    """What "before" and "on" count where the routers are not those of layers one after the other."""
+    """Say what "before" counts where the routers are not those of consecutive layers."""
     routers = [item.target for item in memory.layers]
     numbers = [router.layer for router in routers]
     if len(set(numbers)) < len(numbers):
@@ -190,25 +177,20 @@ def _counted_among(memory: Memory) -> str:
         return f"Routers are counted as layers of their own, also two of one layer: {each}."
     if all(b - a == 1 for a, b in pairwise(numbers)):
         return ""
-    return f"Layers are counted among those looked at: {span(numbers)}."
-
-
-def _known(memory: Memory, context: str) -> bool:
-    """Whether any token has the context, rather than a shorter one answering for all."""
-    return any(item.known.get(context) != 0 for item in memory.compared)
+    return f"Layers before are counted among those analysed: {span(numbers)}."
 
 
 def _saves(gain: Estimate) -> str:
-    """A gain in words: saved, lost, or nothing that shows."""
+    """Describe a gain: saved, lost, or too uncertain to claim."""
     if gain.low == gain.high == 0:
         return "saves nothing"
     if max(abs(gain.low), abs(gain.high)) < LEAST_BITS:
-        return f"saves nothing that could matter, less than {_shown(LEAST_BITS)} bits"
+        return f"saves next to nothing, less than {_shown(LEAST_BITS)} bits"
     if gain.low > 0:
         return f"saves {_bits(gain.value, gain.low, gain.high)}"
     if gain.high < 0:
-        return f"loses {_bits(-gain.value, -gain.high, -gain.low)}: more to learn than it tells"
-    return f"saves nothing that shows, {_bits(gain.value, gain.low, gain.high)}"
+        return f"loses {_bits(-gain.value, -gain.high, -gain.low)}: it has more parameters to estimate than it predicts"
+    return f"saves {_bits(gain.value, gain.low, gain.high)}, too uncertain to claim"
 
 
 def _bits(value: float, low: float, high: float) -> str:
@@ -216,7 +198,7 @@ def _bits(value: float, low: float, high: float) -> str:
 
 
 def _shown(value: float) -> str:
-    """Three digits, but four decimals at most."""
+    """Format with three digits, but four decimals at most."""
     size = abs(value)
     text = f"{size:.4f}" if size < 0.1 else f"{size:#.3g}".rstrip(".") if size < 999.5 else f"{size:,.0f}"
     return f"−{text}" if value < 0 and text != "0.0000" else text

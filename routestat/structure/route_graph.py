@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import networkx as nx
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from routestat.errors import RoutestatError
 from routestat.structure.paths import Paths, chain_marginals
@@ -85,10 +85,7 @@ def route_graph(
         joint = distributions[gap][:, None] * matrix
         used = np.zeros(joint.shape, dtype=np.int64)
         np.add.at(used, (states[:, gap], states[:, gap + 1]), 1)
-        top = np.argsort(-joint, axis=None, kind="stable")[:top_edges]
-        keep = used > 0
-        keep.flat[top] |= joint.flat[top] >= min_probability
-        for source, target in np.argwhere(keep & (joint > 0)).tolist():
+        for source, target in _kept_edges(joint, used, top_edges, min_probability):
             graph.add_edge(
                 node(gap, source),
                 node(gap + 1, target),
@@ -98,6 +95,16 @@ def route_graph(
                 paths=int(used[source, target]),
             )
     return graph
+
+
+def _kept_edges(
+    joint: NDArray[np.float64], used: NDArray[np.int64], top_edges: int, min_probability: float
+) -> list[list[int]]:
+    """Return the pairs (source, target) of a gap that paths use or that are among its most probable."""
+    top = np.argsort(-joint, axis=None, kind="stable")[:top_edges]
+    keep = used > 0
+    keep.flat[top] |= joint.flat[top] >= min_probability
+    return np.argwhere(keep & (joint > 0)).tolist()
 
 
 def graphml(graph: nx.DiGraph) -> str:

@@ -1,4 +1,4 @@
-"""The A/A check of one trace: do its tests hold their level in cases without an effect, made of its own documents?"""
+"""The A/A check of one trace: rejection rates of its tests in cases without an effect, made of its documents."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -35,7 +35,7 @@ LEVEL = 0.05
 
 @dataclass(frozen=True, eq=False)
 class AACheck:
-    """What the p-values of one trace are worth.
+    """The A/A check of one trace.
 
     Attributes
     ----------
@@ -49,11 +49,11 @@ class AACheck:
     families: tuple[LevelCheck, ...]
 
     def answer(self) -> str:
-        """Whether the p-values can be believed."""
+        """Return whether the p-values can be trusted."""
         return trust(self.families)
 
     def sentences(self) -> list[str]:
-        """The answer, and the rates that say so."""
+        """Return the answer, and the rates behind it."""
         said = [self.answer()]
         said += [check.reading() for check in self.families if check.reason is None]
         if self.halves.reason is None:
@@ -64,7 +64,7 @@ class AACheck:
         return said
 
     def reading(self) -> str:
-        """The same as one text."""
+        """Return the sentences as one text."""
         return " ".join(self.sentences())
 
 

@@ -96,7 +96,7 @@ def load_chain(path: str | Path) -> Chain:
 
 
 def load_factorised(path: Path) -> FactorisedChain | None:
-    """The factorised chain that lies beside the chain in the file, or None; errors as of `load_chain`."""
+    """Read the factorised chain of the file, None if it has none; raises as `load_chain` does."""
     with _opened(path) as file:
         return _factorised(file) if file.has(_FACTORISED) else None
 
@@ -116,7 +116,7 @@ class _Arrays:
         return f"{name}.npy" in self._names
 
     def read(self, name: str, kinds: str, shape: tuple[int | None, ...], most: int = 1 << 31) -> NDArray[Any]:
-        """The array of that name; None in `shape` is any length, of which at most `most` cells are taken."""
+        """Read an array; None in `shape` is any length, `most` the largest number of cells."""
         if not self.has(name):
             raise RoutestatError(f"{name} is missing")
         with self._archive.open(f"{name}.npy") as member:
@@ -139,7 +139,7 @@ class _Arrays:
             return np.lib.format.read_array(member, allow_pickle=False)
 
     def whole(self, name: str, shape: tuple[int | None, ...], most: int = 1 << 31) -> NDArray[np.int64]:
-        """Counts of zero or more."""
+        """Read counts of zero or more."""
         return read_only(whole_counts(self.read(name, "iu", shape, most), name).astype(np.int64))
 
     def reals(
@@ -213,7 +213,7 @@ def _chain(file: _Arrays) -> Chain:
 
 
 def _routers(file: _Arrays, states: str) -> tuple[list[Router], list[int]]:
-    """The routers and how many states (or experts) each has, once they make sense."""
+    """Read and check the routers, and the number of states (or experts) of each."""
     if states not in ("subset", "expert"):
         raise RoutestatError(f"states: wanted subset or expert, got {states!r}")
     layers = file.whole("layers", (None,), 1 << 16)
@@ -228,7 +228,7 @@ def _routers(file: _Arrays, states: str) -> tuple[list[Router], list[int]]:
 
 
 def _second(file: _Arrays, gap: int, widths: list[int]) -> SecondOrderStep | None:
-    """The step of order 2 of a gap, if there is one; every cell of it in its place."""
+    """Read and check the step of order 2 of a gap; None if there is none."""
     of = f"second_{gap:03d}"
     if not file.has(f"{of}_contexts"):
         return None
@@ -250,7 +250,9 @@ def _second(file: _Arrays, gap: int, widths: list[int]) -> SecondOrderStep | Non
     if len(targets) and (targets.max() >= n_targets or not (np.diff(keys) > 0).all() or not cells.all()):
         raise RoutestatError(f"{of}_targets: wanted each below {n_targets} and once a context, with a token")
     if not np.allclose(base.sum(axis=1), 1.0, atol=1e-6) or strength <= 0 or discount >= 1:
-        raise RoutestatError(f"{of}: its base is no law, or {strength:g} and {discount:g} no back-off")
+        raise RoutestatError(
+            f"{of}: its base is not a distribution, or {strength:g} and {discount:g} no back-off"
+        )
     return SecondOrderStep(
         contexts, starts, targets, cells, base, BackoffParameters(strength, discount), befores
     )

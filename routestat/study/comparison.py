@@ -1,6 +1,6 @@
-"""TraceComparison: everything the comparison of two traces says, asked of the analysis rooms once and kept together."""
+"""All findings on the differences between two traces."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -28,22 +28,20 @@ from routestat.inference.two_sample.summaries import (
     max_over_mean,
     profile_distance,
 )
+from routestat.progress import Tick, silent
 from routestat.traces.clusters.summary import UnitSummary
 from routestat.traces.dummy_rows.findings import Finding
 from routestat.traces.metadata import Router, TraceMeta
 from routestat.traces.pairing.document_matching import Pairing
 
-# Below this many tokens per cell of either trace a divergence is biased upwards, whatever is subtracted.
+#: Below so many tokens per cell of either trace a divergence is biased upwards, whatever is subtracted.
 ENOUGH_PER_CELL = 30
 PERMUTATIONS = 999
-
-#: Told (what is being done, done, in all).
-Tick = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
 class Side:
-    """One of the two: where it lies, what it says of itself and how much of it was compared."""
+    """One of the two traces: its path, its metadata, and how much of it was compared."""
 
     path: str
     meta: TraceMeta
@@ -59,13 +57,14 @@ class Side:
 class LayerComparison:
     """One layer in both traces.
 
-    `law`, `cells` and `permutation` are None (NaN) where the two routers have different alphabets, `flips` and
-    `kept` where the traces do not hold the same tokens. `log10_q` is after Benjamini and Hochberg over the layers.
+    `distribution`, `cells` and `permutation` are None (NaN) where the two routers have different numbers of experts,
+    `flips` and `kept` where the traces do not hold the same tokens. `log10_q` is after Benjamini and Hochberg over the
+    layers.
     """
 
     a: Router
     b: Router
-    law: DistributionDifference | None
+    distribution: DistributionDifference | None
     cells: CellDifferences | None
     permutation: float
     log10_q: float
@@ -74,10 +73,15 @@ class LayerComparison:
     flips: Estimate | None
     kept: Estimate | None
 
+    @property
+    def share_difference(self) -> NDArray[np.float64] | None:
+        """Share of every state (or expert) in A minus that in B ``[state]``."""
+        return None if self.distribution is None else self.distribution.share_a - self.distribution.share_b
+
 
 @dataclass(frozen=True)
 class TransitionComparison:
-    """One pair of adjacent layers in both traces; q-values over the transitions, those of `joint` among themselves."""
+    """One pair of adjacent layers in both traces; q-values are over the transitions, joint and conditional apart."""
 
     source: Router
     target: Router
@@ -92,9 +96,10 @@ class TransitionComparison:
 
 @dataclass(frozen=True)
 class TraceComparison:
-    """All findings. Documents that `pairing` found in both are compared with themselves, if it says so.
+    """All findings on two traces.
 
-    `layers_of_b` tells by the name of A's router which layer of B it is, where that has another number.
+    Documents in both traces are compared with themselves if `pairing` is paired. `layers_of_b` holds, by the name of
+    A's router, the layer of B where it has another number.
     """
 
     a: Side
@@ -116,9 +121,9 @@ def compare_traces(
     pairing: Pairing,
     layers_of_b: Mapping[str, int],
     notes: Sequence[str],
-    tick: Tick = lambda what, done, total: None,
+    tick: Tick = silent,
 ) -> TraceComparison:
-    """Ask every room.
+    """Compare two traces.
 
     Parameters
     ----------
@@ -129,10 +134,10 @@ def compare_traces(
     agreement : Agreement or None
         Of the tokens that are in both, by the same groups.
     rng : numpy.random.Generator
-        For the relabellings.
+        For permutations of documents.
     pairing, layers_of_b, notes
         As in `TraceComparison`.
-    tick : callable(what, done, in_all)
+    tick : callable(what, done, total)
     """
     first, second = counts
     paired = pairing.paired
@@ -170,39 +175,41 @@ def _layer(
     states: str,
     a: Router,
     b: Router,
-    tables: tuple[NDArray, NDArray],
+    tables: tuple[NDArray[np.integer], NDArray[np.integer]],
     same: tuple[Estimate, Estimate] | None,
     paired: bool,
     rng: np.random.Generator,
 ) -> LayerComparison:
-    law = cells = None
+    distribution = cells = None
     chance = nan = float("nan")
     if _alike(a, b):
-        law = compare_distributions(*tables, paired=paired, per_token=1 if states == "subset" else a.top_k)
+        distribution = compare_distributions(
+            *tables, paired=paired, per_token=1 if states == "subset" else a.top_k
+        )
         cells = cell_differences(*tables, paired=paired)
-        if law.reason is None:
+        if distribution.reason is None:
             chance = permutation_p(*tables, rng, paired=paired, n_resamples=PERMUTATIONS)
     loads = [_loads(states, router, table) for router, table in zip((a, b), tables, strict=True)]
-    asked = {"load_entropy_bits": entropy_bits, "load_gini": gini, "load_max_over_mean": max_over_mean}
+    statistics = {"load_entropy_bits": entropy_bits, "load_gini": gini, "load_max_over_mean": max_over_mean}
     figures = {
         name: compare_figures(figure, *loads, paired=paired, smooth=figure is entropy_bits)
-        for name, figure in asked.items()
+        for name, figure in statistics.items()
     }
     if states == "subset":
         figures = {"entropy_bits": compare_figures(entropy_bits, *tables, paired=paired)} | figures
     distance = profile_distance(*(load.sum(axis=0) for load in loads))
     flips, kept = same or (None, None)
-    return LayerComparison(a, b, law, cells, chance, nan, figures, distance, flips, kept)
+    return LayerComparison(a, b, distribution, cells, chance, nan, figures, distance, flips, kept)
 
 
-def _loads(states: str, router: Router, table: NDArray) -> NDArray[np.int64]:
-    """How many tokens of each group include each expert."""
+def _loads(states: str, router: Router, table: NDArray[np.integer]) -> NDArray[np.int64]:
+    """Count the tokens that include each expert ``[group, expert]``."""
     counts = table.astype(np.int64)
     return counts if states == "expert" else counts @ router.alphabet.membership.astype(np.int64)
 
 
 def _same_tokens(agreement: Agreement | None, place: int) -> tuple[Estimate, Estimate] | None:
-    """Share of tokens whose subset differs, and mean experts in common, of one layer."""
+    """Estimate the share of tokens whose subset differs, and the mean number of experts in common."""
     if agreement is None:
         return None
     tokens = agreement.tokens[:, place]
@@ -213,7 +220,7 @@ def _transition(
     states: str,
     source: Router,
     target: Router,
-    tables: tuple[NDArray, NDArray],
+    tables: tuple[NDArray[np.integer], NDArray[np.integer]],
     alike: bool,
     paired: bool,
     rng: np.random.Generator,
@@ -232,14 +239,14 @@ def _transition(
     return TransitionComparison(source, target, difference, cells, chance, nan, nan, information, caution)
 
 
-def _few(a: NDArray, b: NDArray) -> str:
+def _few(a: NDArray[np.integer], b: NDArray[np.integer]) -> str:
     least = min(int(a.sum()), int(b.sum())) / max(1, int(np.count_nonzero(a + b)))
     few = f"only {least:.3g} counts per cell in the smaller trace: below {ENOUGH_PER_CELL} bits are biased upwards"
     return few if least < ENOUGH_PER_CELL else ""
 
 
 def _adjusted_layers(layers: Sequence[LayerComparison]) -> tuple[LayerComparison, ...]:
-    q = _family([item.law for item in layers])
+    q = _family([item.distribution for item in layers])
     return tuple(replace(item, log10_q=value) for item, value in zip(layers, q, strict=True))
 
 
@@ -252,7 +259,9 @@ def _adjusted_transitions(items: Sequence[TransitionComparison]) -> tuple[Transi
     )
 
 
-def _family(laws: Sequence[DistributionDifference | None]) -> list[float]:
-    """log10 q after Benjamini and Hochberg."""
-    logs = [law.log10_p_clustered if law else float("nan") for law in laws]
+def _family(distributions: Sequence[DistributionDifference | None]) -> list[float]:
+    """Return log10 q after Benjamini and Hochberg."""
+    logs = [
+        distribution.log10_p_clustered if distribution else float("nan") for distribution in distributions
+    ]
     return adjust_log10(logs).tolist() if logs else []

@@ -95,13 +95,13 @@ def notes_on_models(a: TraceMeta, b: TraceMeta, routers: Matched) -> list[str]:
     unlike = [x.layer for x, y in routers if (x.n_experts, x.top_k) != (y.n_experts, y.top_k)]
     if unlike:
         notes.append(
-            f"layers {span(unlike)} have other numbers of experts in A and B: only figures that need no labels are "
-            "compared there"
+            f"layers {span(unlike)} have other numbers of experts in A and B: only statistics that need no labels "
+            "are compared there"
         )
     if model_of(a) != model_of(b):
         notes.append(
-            "the models have different names: expert ids are labels, so laws of states can be compared only if one "
-            "model was made from the other; else read only the figures that need no labels"
+            "the models have different names: expert ids are labels, so states can be compared only if "
+            "one model was made from the other; otherwise use only the statistics that need no labels"
         )
     return notes
 

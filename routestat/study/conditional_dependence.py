@@ -40,6 +40,11 @@ class ConditionalDependence:
     test: StratifiedIndependence
 
     @property
+    def interaction_bits(self) -> float:
+        """Information without the condition minus information given it."""
+        return self.unconditional_bits - self.information.mi_bits
+
+    @property
     def is_near_noise_floor(self) -> bool:
         """Whether the noise floor is a large share of the estimate or lies in its interval."""
         found, floor = self.information, self.shuffled_bits

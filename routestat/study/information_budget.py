@@ -38,12 +38,10 @@ def information_budget(
     """
     undefined = sum(item.mi_bits != item.mi_bits for item in adjacent)
     reasons = (
-        [f"{undefined} of {len(adjacent)} pairs of layers have no information that could be added up"]
-        if undefined
-        else []
+        [f"{undefined} of {len(adjacent)} pairs of layers have no information to add up"] if undefined else []
     )
     reasons.append(
-        "what no window of three layers shows is left open: the joint law of more layers has too many cells"
+        "the rest is not estimated: the joint distribution of more than three layers has too many cells"
     )
     return InformationBudget(
         float(sum(item.mi_bits for item in adjacent)),

@@ -95,6 +95,20 @@ class LayerPair:
     reasons: tuple[str, ...]
     log10_q_clustered: float = float("nan")
 
+    @property
+    def q_clustered(self) -> float:
+        """The adjusted clustered p-value."""
+        return float(10.0**self.log10_q_clustered)
+
+    @property
+    def skip_share(self) -> float | None:
+        """Share of the layer before the source in the information of both on the target; None where undefined."""
+        if self.skip is None or self.skip.is_near_noise_floor or not self.skip.information.low > 0:
+            return None
+        # The jackknife may estimate the other layer's part below zero.
+        bits = self.skip.information.mi_bits
+        return bits / (bits + max(self.information.mi_bits, 0.0))
+
 
 def layer_pairs(
     trace: Trace,
@@ -201,13 +215,13 @@ def _parts(
         token_types = beyond_token_types(by_token, rng)
         given_token = conditional_dependence(sample, source, target, "token", states, rng)
     else:
-        reasons.append("the trace has no token ids, so nothing is known of the vocabulary's part")
+        reasons.append("the trace has no token ids, so the part of the token type is unknown")
     if states == "subset":
         given_previous = conditional_dependence(sample, source, target, "previous", states, rng)
         if place > 1:
             skip = conditional_dependence(sample, counts.routers[place - 2], target, source, states, rng)
     else:
-        reasons.append("given an earlier choice of k experts: too many subsets to make strata of")
+        reasons.append("given an earlier choice of k experts: too many subsets for strata")
     return {
         "within": within,
         "token_types": token_types,

@@ -27,6 +27,8 @@ from routestat.traces.store import Trace
 
 #: Pairs of layers of the largest map: all pairs of a model of 100 layers.
 MOST_PAIRS = 5000
+#: A pair of experts with an adjusted p-value below this is called found.
+FOUND = 0.05
 PROFILE_METHODS = ("pearson", "spearman", "kendall", "jensen-shannon")
 
 
@@ -38,6 +40,11 @@ class LayerLoad:
     balance: Balance
     entropy_bits: float
 
+    @property
+    def relative(self) -> NDArray[np.float64]:
+        """Load of every expert over the mean load ``[expert]``."""
+        return self.balance.load / self.balance.load.mean()
+
 
 @dataclass(frozen=True)
 class LayerCoactivation:
@@ -46,6 +53,11 @@ class LayerCoactivation:
     router: Router
     pooled: Coactivation
     documents: Coactivation
+
+    @property
+    def n_found(self) -> int:
+        """Pairs of experts with an adjusted p-value below `FOUND`."""
+        return int((self.pooled.log10_q < np.log10(FOUND)).sum())
 
 
 @dataclass(frozen=True)

@@ -88,6 +88,22 @@ class Memory:
         every = max((set(item.scores.bits) for item in scored), key=len, default=set())
         return tuple(item for item in scored if every <= set(item.scores.bits))
 
+    @property
+    def context_names(self) -> list[str]:
+        """The contexts that all compared layers have."""
+        return list(self.compared[-1].scores.bits) if self.compared else []
+
+    def is_known(self, context: str) -> bool:
+        """Return whether any token of the compared layers has the context."""
+        return any(item.known.get(context) != 0 for item in self.compared)
+
+    def share_known(self, context: str) -> float:
+        """Return the share of the tokens of the compared layers that have the context."""
+        tokens = [float(item.scores.tokens.sum()) for item in self.compared]
+        shares = [item.known.get(context, 1.0) for item in self.compared]
+        parts = [(share * n, n) for share, n in zip(shares, tokens, strict=True) if n]
+        return sum(part for part, _ in parts) / sum(n for _, n in parts) if parts else float("nan")
+
     def mean_log_loss(self, context: str) -> Estimate:
         """Return the held-out log loss in bits per token, mean over the `compared` layers."""
         bits, tokens = self._sums(context)

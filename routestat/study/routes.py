@@ -62,6 +62,16 @@ class PathFinding:
     expected: NDArray[np.float64]
     graph: nx.DiGraph
 
+    @property
+    def dominant_expected(self) -> NDArray[np.float64]:
+        """Expected count of each dominant path under the chain ``[path]``."""
+        return self.observed.n_tokens * self.dominant.probability
+
+    @property
+    def observed_share(self) -> NDArray[np.float64]:
+        """Share of the tokens that took each observed path ``[path]``."""
+        return self.observed.tokens / self.observed.n_tokens
+
 
 def find_blocks(
     counts: Counts, n_blocks: int, rng: np.random.Generator, tick: Tick = silent

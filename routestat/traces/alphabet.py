@@ -26,7 +26,7 @@ def smallest_unsigned(n_values: int) -> np.dtype:
 _FEW_SLOTS = 12
 
 
-def sorted_slots(rows: NDArray) -> NDArray:
+def sorted_slots(rows: NDArray[np.integer]) -> NDArray[np.integer]:
     """Sort every row of ``[..., k]``; for few slots the result is a view whose columns are contiguous."""
     top_k = rows.shape[-1]
     if not 0 < top_k <= _FEW_SLOTS:

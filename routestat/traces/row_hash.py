@@ -10,7 +10,7 @@ _MIX = np.uint64(0xBF58476D1CE4E5B9)
 _SHIFT = np.uint64(29)
 
 
-def hash_rows(columns: Iterable[NDArray], n: int) -> NDArray[np.uint64]:
+def hash_rows(columns: Iterable[NDArray[np.integer]], n: int) -> NDArray[np.uint64]:
     """Hash `n` rows to keys ``[row]``; equal rows have equal keys, and different rows almost never do.
 
     Parameters
@@ -32,9 +32,9 @@ def hash_rows(columns: Iterable[NDArray], n: int) -> NDArray[np.uint64]:
     return keys
 
 
-def in_words(columns: Sequence[NDArray]) -> Iterator[NDArray[np.uint64]]:
+def in_words(columns: Sequence[NDArray[np.integer]]) -> Iterator[NDArray[np.uint64]]:
     """Yield the columns ``[row]`` with several narrow ones packed into 64 bits, which makes hashing cheaper."""
-    by_width: dict[int, list[NDArray]] = {}
+    by_width: dict[int, list[NDArray[np.integer]]] = {}
     for column in columns:
         by_width.setdefault(column.dtype.itemsize, []).append(column)
     for width, members in by_width.items():
@@ -47,6 +47,6 @@ def in_words(columns: Sequence[NDArray]) -> Iterator[NDArray[np.uint64]]:
             yield beside.view(np.uint64)[:, 0]
 
 
-def keys_of(columns: Sequence[NDArray], n: int) -> NDArray[np.uint64]:
+def keys_of(columns: Sequence[NDArray[np.integer]], n: int) -> NDArray[np.uint64]:
     """Hash rows to keys ``[row]`` that are never 0."""
     return hash_rows(in_words(columns), n) | np.uint64(1)

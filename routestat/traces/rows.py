@@ -126,11 +126,11 @@ def _states_of(meta: TraceMeta, states: Any, experts: ArrayLike | None, n: int) 
     return {router.name: rank_rows(given[:, i], router) for i, router in enumerate(meta.routers)}
 
 
-def _expert_rows(rows: NDArray, alphabet: Alphabet) -> NDArray:
+def _expert_rows(rows: NDArray[np.integer], alphabet: Alphabet) -> NDArray[np.unsignedinteger]:
     return np.ascontiguousarray(rows, alphabet.expert_dtype)
 
 
-def rank_rows(rows: NDArray, router: Router) -> NDArray:
+def rank_rows(rows: NDArray[np.integer], router: Router) -> NDArray[np.unsignedinteger]:
     """One router's column from its expert rows ``[row, slot]``; a row of −1 is missing.
 
     Raises

@@ -86,7 +86,7 @@ def complaint(capsys, *arguments):
 def test_other_documents_are_compared_as_two_samples(traces, tmp_path, capsys):
     record = compare(tmp_path / "r", traces["fp32"], traces["other"])
     said = capsys.readouterr().out
-    assert "How far apart the loads are, most first" in said
+    assert "Differences of the loads, largest first" in said
     assert str(tmp_path / "r" / "index.html") in said.replace("\n", "")
     assert (record["paired"], record["n_common_documents"], record["states"]) == (False, 0, "subset")
     alphabet = Alphabet(8, 2)
@@ -184,7 +184,7 @@ def test_other_routers_are_compared_without_labels(traces, tmp_path):
     assert "jsd_bits" not in row
     assert row["load_entropy_bits_difference_ci95"][1] < 0
     assert "labels" in row["reason"]
-    assert "Figures that need no labels" in (tmp_path / "r" / "index.html").read_text()
+    assert "Statistics that need no labels" in (tmp_path / "r" / "index.html").read_text()
 
 
 @pytest.mark.parametrize("layers", ["all", "1"])

@@ -199,7 +199,7 @@ def test_orders_can_be_asked_for(report, chain, trace, tmp_path):
     )
     assert zero["notes"] == ["Of order 0: the choices change nothing here."]
     assert "whatever they chose" in shown
-    assert "of order 0: the layer's own law." in shown
+    assert "of order 0: the distribution of the layer itself." in shown
     one, _ = written(tmp_path, report, "--layer", 3, "--after", "2/1", "--order", 1)
     assert (one["order"], one["n_tokens"]) == (1, chain.counts[1][1].sum())
     two, _ = written(tmp_path, report, "--layer", 5, "--after", "2/1", "--order", 2)

@@ -101,7 +101,7 @@ def test_bad_pairs_are_refused():
     for pairs, layers, says in [
         ([((0, 0), table)], None, "itself"),
         ([((0, 1), table), ((1, 0), table)], None, "twice"),
-        ([((0, 1), table)], [0, 2], "leave it out"),
+        ([((0, 1), table)], [0, 2], "leave the pair out"),
     ]:
         with pytest.raises(RoutestatError, match=says):
             layer_map(pairs, layers)

@@ -207,7 +207,7 @@ def edit(name, at, value):
         (edit("second_001_counts", 0, 0), "second_001_targets"),
         (change(second_001_counts=[1]), "second_001_counts: wanted shape"),
         (edit("second_001_base", (0, 0), 0.0), "second_001_base"),
-        (edit("second_001_base", (0, 0), 0.9), "its base is no law"),
+        (edit("second_001_base", (0, 0), 0.9), "its base is not a distribution"),
         (edit("second_001_fitted", 0, 0.0), "no back-off"),
         (edit("second_001_fitted", 1, 1.0), "no back-off"),
         (lambda saved: saved | {"second_000_contexts": saved["second_001_contexts"]}, "gap 0 cannot have"),

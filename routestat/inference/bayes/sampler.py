@@ -126,12 +126,12 @@ def full_bayes(
     """
     if not isinstance(rng, np.random.Generator):
         raise RoutestatError(
-            "rng: expected a numpy Generator, got something else; use np.random.default_rng(seed)"
+            "rng: wanted a numpy Generator, got something else; use np.random.default_rng(seed)"
         )
     start, counts = chain_counts(first, tables, triples, states)
     names = tuple(range(len(counts) + 1)) if layers is None else tuple(layers)
     if len(names) != len(counts) + 1:
-        raise RoutestatError(f"layers: expected {len(counts) + 1} numbers, one per layer, got {len(names)}")
+        raise RoutestatError(f"layers: wanted {len(counts) + 1} numbers, one per layer, got {len(names)}")
     plan = Plan(draws, tune, chains, cores)
     evidence = chain_evidence(start, counts, triples)
     if (columns := len(evidence[1].column_unit)) > MOST_COLUMNS:
@@ -139,6 +139,22 @@ def full_bayes(
             f"full Bayes of {columns:,} base probabilities would take hours, at most {MOST_COLUMNS:,}: "
             "choose fewer layers"
         )
+    orders = _sample_orders(evidence, names, plan, rng, progress)
+    log_alpha = orders[1].inference_data.posterior["log_alpha"].values
+    transitions = mean_transitions(evidence[1], log_alpha.reshape(chains * draws, -1), counts)
+    comparison = _compare(evidence[0], orders, int(rng.integers(2**31)))
+    note = part_used(counts, triples)
+    return FullBayes(names, tuple(orders), comparison, transitions, draws, tune, chains, note)
+
+
+def _sample_orders(
+    evidence: Sequence[CollapsedLikelihood],
+    layers: tuple[int, ...],
+    plan: Plan,
+    rng: np.random.Generator,
+    progress: Progress | None,
+) -> list[OrderPosterior]:
+    """Sample the orders one after the other."""
     orders = []
     for place, part in enumerate(evidence):
 
@@ -147,13 +163,9 @@ def full_bayes(
                 progress(before + done, len(evidence) * plan.steps)
 
         sampled = _sample(part, plan, rng, tick)
-        paths = tuple(names[unit : unit + part.order + 1] for unit in range(len(part.units)))
+        paths = tuple(layers[unit : unit + part.order + 1] for unit in range(len(part.units)))
         orders.append(_posterior(part, paths, sampled, rng))
-    log_alpha = orders[1].inference_data.posterior["log_alpha"].values
-    transitions = mean_transitions(evidence[1], log_alpha.reshape(chains * draws, -1), counts)
-    comparison = _compare(evidence[0], orders, int(rng.integers(2**31)))
-    note = part_used(counts, triples)
-    return FullBayes(names, tuple(orders), comparison, transitions, draws, tune, chains, note)
+    return orders
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -291,20 +291,11 @@ def fit_chain(
         n_experts, top_k = [router.n_experts for router in routers], [router.top_k for router in routers]
         counts = [first.table(Context.layer(1), router) for router in routers[1:]]
         first = first.table(Context(), routers[0])
-    kept = [whole_counts(table, "counts") for table in counts]
-    effects = tuple(design_effects)
-    if states == "subset" and not effects and any(table.ndim == 3 for table in kept):
-        effects = tuple(transition_design_effect(table) if table.ndim == 3 else 1.0 for table in kept)
+    effects = _design_effects(counts, states, design_effects)
     start = _over_groups(whole_counts(first, "first"), 1)
-    tables = tuple(_over_groups(table, 2) for table in kept)
+    tables = tuple(_over_groups(whole_counts(table, "counts"), 2) for table in counts)
     _check_chained(start, tables, len(layers))
-    for name, given in (("second", second), ("orders", orders), ("design_effects", effects)):
-        if given and len(given) != len(tables):
-            raise RoutestatError(
-                f"{name}: expected one entry for each of {len(tables)} gaps, got {len(given)}"
-            )
-    if any(order == 2 and not (second and second[gap]) for gap, order in enumerate(orders)):
-        raise RoutestatError("a gap of order 2 needs its counts: pass fit_second_order of them as `second`")
+    _check_gaps(len(tables), second, orders, effects)
     priors = [resolve_alpha(table, alpha) for table in (start[None], *tables)]
     for array in (start, *tables):
         read_only(array)
@@ -321,6 +312,28 @@ def fit_chain(
         tuple(orders),
         effects,
     )
+
+
+def _design_effects(counts: Sequence[ArrayLike], states: str, given: Sequence[float]) -> tuple[float, ...]:
+    """Return the given design effects, or those of the state view's tables that are kept by group."""
+    kept = [whole_counts(table, "counts") for table in counts]
+    if given or states != "subset" or all(table.ndim < 3 for table in kept):
+        return tuple(given)
+    return tuple(transition_design_effect(table) if table.ndim == 3 else 1.0 for table in kept)
+
+
+def _check_gaps(
+    gaps: int,
+    second: Sequence[SecondOrderStep | None],
+    orders: Sequence[int],
+    design_effects: Sequence[float],
+) -> None:
+    """Refuse sequences without one entry per gap, and order 2 without its counts."""
+    for name, given in (("second", second), ("orders", orders), ("design_effects", design_effects)):
+        if given and len(given) != gaps:
+            raise RoutestatError(f"{name}: wanted one entry for each of {gaps} gaps, got {len(given)}")
+    if any(order == 2 and not (second and second[gap]) for gap, order in enumerate(orders)):
+        raise RoutestatError("a gap of order 2 needs its counts: pass fit_second_order of them as `second`")
 
 
 def _over_groups(counts: NDArray[np.integer], axes: int) -> NDArray[np.int64]:

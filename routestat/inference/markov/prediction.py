@@ -58,43 +58,31 @@ def predict_ahead(
     gap = chain.gap_after(layer)
     states = _checked(chain, gap, history)
     if not isinstance(ahead, int | np.integer) or ahead < 1:
-        raise RoutestatError(f"ahead: expected a number of layers from 1 on, got {ahead}")
+        raise RoutestatError(f"ahead: wanted a number of layers from 1 on, got {ahead}")
     if gap + ahead > len(chain.counts):
         raise RoutestatError(
             f"{ahead} layers after layer {layer} there is none: the chain ends at layer {chain.layers[-1]}"
         )
     row = row_posterior(chain, gap, states)
-    n_tokens = int(row.n_tokens)
+    n_tokens, target = int(row.n_tokens), chain.layers[gap + ahead]
     if ahead == 1:
-        mean, weight = row.distribution, float(row.weight)
+        mean, weight = row.distribution.copy(), float(row.weight)
         low, high = beta_interval(weight * mean, weight * (1.0 - mean), level)
-        return Prediction(
-            read_only(row.distribution.copy()),
-            low,
-            high,
-            n_tokens,
-            level,
-            chain.layers[gap + 1],
-            row.order,
-            chain.note,
-        )
-    if rng is None:
-        raise RoutestatError("rng: expected a numpy Generator for more than one layer ahead, got none")
-    steps, n_sources = (
-        [row_posteriors(chain, here) for here in range(gap + 1, gap + ahead)],
-        len(chain.counts[gap]),
-    )
-    mean = _propagate(steps, n_sources, states[-1], row, None)
-    drawn = np.array([_propagate(steps, n_sources, states[-1], row, rng) for _ in range(draws)])
-    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2], axis=0)
-    target = chain.layers[gap + ahead]
-    limits = read_only(low), read_only(high)
-    return Prediction(read_only(mean), *limits, n_tokens, level, target, row.order, chain.note)
+    else:
+        if rng is None:
+            raise RoutestatError("rng: wanted a numpy Generator for more than one layer ahead, got none")
+        steps = [row_posteriors(chain, here) for here in range(gap + 1, gap + ahead)]
+        start = len(chain.counts[gap]), states[-1], row
+        mean = _propagate(steps, *start, None)
+        drawn = np.array([_propagate(steps, *start, rng) for _ in range(draws)])
+        ends = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2], axis=0)
+        low, high = read_only(ends[0]), read_only(ends[1])
+    return Prediction(read_only(mean), low, high, n_tokens, level, target, row.order, chain.note)
 
 
 def _checked(chain: Chain, gap: int, history: Sequence[int]) -> list[int]:
     if not len(history):
-        raise RoutestatError("history: expected one choice at least, got none")
+        raise RoutestatError("history: wanted one choice at least, got none")
     if len(history) > gap + 1:
         raise RoutestatError(
             f"history: {len(history)} choices up to layer {chain.layers[gap]} reach before the first layer, "

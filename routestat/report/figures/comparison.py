@@ -28,21 +28,21 @@ from routestat.study.comparison import LayerComparison, TraceComparison, Transit
 
 def divergence(findings: TraceComparison) -> Drawing:
     """Jensen-Shannon divergence of every layer and, of every transition, what the source does not explain."""
-    layers = [item for item in findings.layers if item.law is not None]
+    layers = [item for item in findings.layers if item.distribution is not None]
     if not layers:
-        return "No layer has the same experts in both traces, so no laws can be compared."
+        return "No layer has the same experts in both traces, so no distributions can be compared."
     gaps = [item for item in findings.transitions if item.difference is not None]
     across = min(10.2, max(4.5, 0.33 * max(len(layers), len(gaps))))
     figure = new_figure(across + 1.0, 6.0 if gaps else 3.3)
-    loads = [item.law for item in layers if item.law is not None]
+    loads = [item.distribution for item in layers if item.distribution is not None]
     names = [item.a.name if _doubled(layers, item) else str(item.a.layer) for item in layers]
     top = new_axes(figure, 0.75, 3.5 if gaps else 0.7, across, 2.2)
     _points(top, [(loads, BLUE, "load of the layer")], names, "layer")
-    top.set_title("how far apart the laws are, 95 % intervals over documents", fontsize=TEXT)
+    top.set_title("divergence of A and B, 95 % intervals over documents", fontsize=TEXT)
     if gaps:
         pairs = [item.difference for item in gaps if item.difference is not None]
         series = [
-            ([pair.joint for pair in pairs], GREY, "joint law of source and target"),
+            ([pair.joint for pair in pairs], GREY, "joint distribution of source and target"),
             ([pair.conditional for pair in pairs], ORANGE, "target given the source"),
         ]
         below = new_axes(figure, 0.75, 0.75, across, 2.2)
@@ -58,10 +58,18 @@ def _doubled(layers: Sequence[LayerComparison], item: LayerComparison) -> bool:
 
 def _points(axes, series, names: Sequence[str], label: str) -> None:  # type: ignore[no-untyped-def]
     place, lowest = np.arange(len(names)), 0.0
-    for shift, (laws, colour, text) in zip((-0.12, 0.12) if len(series) > 1 else (0.0,), series, strict=True):
-        bits = np.array([law.jsd_bits if law.reason is None else law.jsd_bits_plugin for law in laws])
+    for shift, (distributions, colour, text) in zip(
+        (-0.12, 0.12) if len(series) > 1 else (0.0,), series, strict=True
+    ):
+        bits = np.array(
+            [
+                distribution.jsd_bits if distribution.reason is None else distribution.jsd_bits_plugin
+                for distribution in distributions
+            ]
+        )
         low, high = (
-            np.array([getattr(law, name) for law in laws]) for name in ("jsd_bits_low", "jsd_bits_high")
+            np.array([getattr(distribution, name) for distribution in distributions])
+            for name in ("jsd_bits_low", "jsd_bits_high")
         )
         bars = reach(bits, low, high)
         axes.errorbar(place + shift, bits, bars, fmt="o", color=colour, capsize=2, markersize=4, label=text)
@@ -75,10 +83,10 @@ def _points(axes, series, names: Sequence[str], label: str) -> None:  # type: ig
 
 def loads(findings: TraceComparison) -> Drawing:
     """Share of every state in A less that in B, layer by layer; states that moved have a dot."""
-    layers = [item for item in findings.layers if item.law is not None and item.cells is not None]
+    layers = [item for item in findings.layers if item.distribution is not None and item.cells is not None]
     if not layers:
         return "No layer has the same experts in both traces, so no loads can be compared."
-    shares = [item.law.share_a - item.law.share_b for item in layers if item.law is not None]
+    shares = [item.share_difference for item in layers if item.share_difference is not None]
     tallest = max(map(len, shares))
     values = np.full((tallest, len(layers)), np.nan)
     for column, share in enumerate(shares):
@@ -93,14 +101,14 @@ def loads(findings: TraceComparison) -> Drawing:
             axes.plot(np.full(rows.size, column), rows, ".", color="black", markersize=2.5)
     what = "state" if findings.states == "subset" else "expert"
     axes.set(xlabel="layer", ylabel=what)
-    axes.set_title(f"share of the {what} in A less in B (dot: moved, q ≤ 0.05)", fontsize=TEXT)
+    axes.set_title(f"share of the {what} in A minus in B (dot: differs, q ≤ 0.05)", fontsize=TEXT)
     sparse_ticks(axes, "x", [str(item.a.layer) for item in layers], 32)
     sparse_ticks(axes, "y", [str(state) for state in range(tallest)], 17)
     return figure
 
 
 def transition(item: TransitionComparison, states: str) -> Drawing:
-    """Joint law of A less that of B for one transition; cells that moved are framed by a dot."""
+    """Joint distribution of A less that of B for one transition; cells that moved are framed by a dot."""
     if item.difference is None or item.cells is None:
         return "The two routers have other numbers of experts in A and B."
     joint = item.difference.joint
@@ -112,7 +120,7 @@ def transition(item: TransitionComparison, states: str) -> Drawing:
     _map_of(figure, axes, new_axes(figure, 5.55, 0.75, 0.12, 4.7), values)
     row, column = np.unravel_index(item.cells.cell[item.cells.moved], values.shape)
     axes.plot(column, row, ".", color="black", markersize=2.5)
-    axes.set_title("P(i, j) in A less in B (dot: moved, q ≤ 0.05)", fontsize=TEXT)
+    axes.set_title("P(i, j) in A minus in B (dot: differs, q ≤ 0.05)", fontsize=TEXT)
     name_states(axes, "x", f"j: {of_layer(item.target, states)}", item.target, states)
     name_states(axes, "y", f"i: {of_layer(item.source, states)}", item.source, states)
     return figure
@@ -145,7 +153,7 @@ def flips(findings: TraceComparison) -> Drawing:
 
 
 def _map_of(figure, axes, key, values) -> None:  # type: ignore[no-untyped-def]
-    """A map of differences around zero, steeper near it: most cells differ little."""
+    """Draw a map of differences on a scale that is linear near zero and logarithmic beyond."""
     limit = max(float(np.nan_to_num(np.abs(values)).max()), 1e-9)
     norm = SymLogNorm(limit / 10, vmin=-limit, vmax=limit, base=10)
     image = axes.imshow(values, cmap=colour_map(DIVERGING), norm=norm, aspect="auto")

@@ -1,6 +1,7 @@
-"""Pictures of the memory: what contexts foretell over the depth, and how far the chain's steps carry."""
+"""Figures of the memory: log loss by context over the depth, and information at longer horizons."""
 
 import numpy as np
+from numpy.typing import NDArray
 
 from routestat.inference.base.estimate import Estimate
 from routestat.report.figures.style import (
@@ -19,6 +20,7 @@ from routestat.report.figures.style import (
 from routestat.study.contexts import CONTEXTS, context_spec
 from routestat.study.memory import Memory
 
+Array = NDArray[np.float64]
 #: Okabe & Ito's green.
 GREEN = "#009E73"
 #: Lines of contexts that have the same colour, from the shortest on.
@@ -76,7 +78,7 @@ def contexts(memory: Memory) -> Drawing:
         gains.axhline(0, color=GREY, linewidth=0.8)
         gains.set(ylabel="bits per choice")
         gains.set_title("what the layer two before saves beside the layer before", fontsize=TEXT)
-    every[-1].set_xlabel("layer that is foretold")
+    every[-1].set_xlabel("predicted layer")
     for axes in every:
         axes.grid(axis="y", color=PALE, linewidth=0.5)
         axes.set_xlim(-0.6, len(known) - 0.4)
@@ -104,8 +106,8 @@ def horizons(memory: Memory) -> Drawing:
     )
     axes.fill_between(x, chain.low, chain.high, color=VERMILLION, alpha=0.2, linewidth=0)
     axes.axhline(0, color=GREY, linewidth=0.8)
-    axes.set(xlabel="layers on", ylabel="bits per token", xticks=x)
-    axes.set_title("what a layer tells of one further on, 95 % over documents", fontsize=TEXT)
+    axes.set(xlabel="layers apart", ylabel="bits per token", xticks=x)
+    axes.set_title("information of layers farther apart, 95 % over documents", fontsize=TEXT)
     axes.grid(axis="y", color=PALE, linewidth=0.5)
     axes.legend(
         handles=[counted, implied],
@@ -117,7 +119,8 @@ def horizons(memory: Memory) -> Drawing:
     return figure
 
 
-def _columns(found: list[tuple[int, Estimate]]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def _columns(found: list[tuple[int, Estimate]]) -> tuple[Array, Array, Array, Array]:
+    """Return places, values and limits of estimates ``[point]``."""
     x = np.array([at for at, _ in found])
     value, low, high = (
         np.array([getattr(one, name) for _, one in found]) for name in ("value", "low", "high")

@@ -84,7 +84,7 @@ def load(loads: Sequence[LayerLoad]) -> Drawing:
     width = max(item.router.n_experts for item in known)
     ratio = np.full((width, len(known)), np.nan)
     for column, item in enumerate(known):
-        ratio[: item.router.n_experts, column] = item.balance.load / item.balance.load.mean()
+        ratio[: item.router.n_experts, column] = item.relative
     limit = max(1.25, float(np.nanmax(ratio)), min(10.0, 1 / float(np.nanmin(ratio[ratio > 0]))))
     across = min(9.6, max(2.8, 0.3 * len(known)))
     tall = min(5.5, max(1.8, 0.24 * width))
@@ -228,7 +228,7 @@ def blocks(finding: BlockFinding, item: LayerPair, states: str) -> Drawing:
 
 
 def routes(graph: nx.DiGraph, layers: Sequence[int], dominant: Paths) -> Drawing:
-    """The chain as a layered graph: layers along x, a circle per state, dominant paths in colour."""
+    """Draw the chain as a layered graph: layers along x, a circle per state, dominant paths in colour."""
     if not graph.number_of_nodes():
         return "The chain has no path to draw."
     height = _places(graph, layers)

@@ -1,4 +1,4 @@
-"""What all pictures share: size, axes in inches, colours, names of states, error bars.
+"""What all figures share: sizes in inches, colours, names of states, error bars.
 
 Widths are chosen so that text is 8 points or more when a picture is shown at 96 pixels per inch.
 """
@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 
 from routestat.traces.metadata import Router
 
-#: A picture, or the sentence that says why there is none.
+#: A figure, or the sentence that says why there is none.
 Drawing = Figure | str
 
 DPI = 130
-# Okabe & Ito's palette keeps apart for all common kinds of colour blindness.
+# Okabe and Ito's palette can be told apart with all common kinds of colour blindness.
 BLUE, ORANGE, VERMILLION, GREY, PALE = "#0072B2", "#E69F00", "#D55E00", "#595959", "#BDBDBD"
 SEQUENTIAL, DIVERGING, UNDEFINED = "viridis", "RdBu_r", "#D9D9D9"
 NAMED_STATES = 32
@@ -42,12 +42,13 @@ def save(figure: Figure, path: Path) -> tuple[int, int]:
 
 
 def of_layer(router: Router, states: str) -> str:
-    """What a row or a column is, in the house's words."""
+    """Return what the rows or columns of a table are, such as ``pair of layer 3``."""
     what = "expert" if states == "expert" or router.top_k == 1 else "pair" if router.top_k == 2 else "subset"
     return f"{what} of layer {router.layer}"
 
 
 def new_figure(width: float, height: float) -> Figure:
+    """Return an empty figure, sizes in inches."""
     figure = Figure(figsize=(width, height), facecolor="white")
     FigureCanvasAgg(figure)
     return figure
@@ -64,11 +65,12 @@ def new_axes(figure: Figure, left: float, bottom: float, width: float, height: f
 
 
 def colour_map(name: str) -> Colormap:
+    """Return a colour map with grey for undefined values."""
     return colormaps[name].with_extremes(bad=UNDEFINED)
 
 
 def colour_key(figure: Figure, image: AxesImage, axes: Axes) -> None:
-    """A colour key with plain numbers, also where the scale is logarithmic."""
+    """Draw a colour key with plain numbers, also on a logarithmic scale."""
     bar = figure.colorbar(image, cax=axes)
     if isinstance(image.norm, LogNorm):
         bar.minorticks_off()
@@ -80,7 +82,7 @@ def colour_key(figure: Figure, image: AxesImage, axes: Axes) -> None:
 
 
 def name_states(
-    axes: Axes, axis: str, label: str, router: Router, states: str, order: NDArray | None = None
+    axes: Axes, axis: str, label: str, router: Router, states: str, order: NDArray[np.integer] | None = None
 ) -> None:
     """Name the rows or columns of a heatmap, every n-th if there are many, and label the axis.
 
@@ -122,10 +124,13 @@ def sparse_ticks(axes: Axes, axis: str, names: Sequence[str], at_most: int, rota
     set_ticks(list(places), [names[place] for place in places], rotation=rotation)
 
 
-def reach(value: NDArray, low: NDArray, high: NDArray) -> NDArray[np.float64]:
-    """Error bars as matplotlib wants them; none where there is no interval."""
+def reach(
+    value: NDArray[np.float64], low: NDArray[np.float64], high: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return error bars for matplotlib ``[side, point]``, of length 0 where there is no interval."""
     return np.nan_to_num(np.vstack([value - low, high - value]), nan=0.0)
 
 
-def least(values: NDArray) -> float:
+def least(values: NDArray[np.float64]) -> float:
+    """Return the smallest finite value, 0 if there is none."""
     return float(np.nanmin(values)) if np.isfinite(values).any() else 0.0

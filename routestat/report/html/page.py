@@ -48,7 +48,7 @@ def draw_all(jobs: Mapping[str, Callable[[], Drawing]], folder: Path, tick: Tick
 
 
 def page_environment() -> Environment:
-    """The templates, with the numbers' dress; text is escaped."""
+    """Return the templates, with the filters that format numbers; text is escaped."""
     environment = Environment(
         loader=PackageLoader("routestat.report.html", "templates"),
         autoescape=True,
@@ -70,18 +70,18 @@ def render(template: str, **content: Any) -> str:
 
 
 def noun_of(routers: Sequence[Router]) -> str:
-    """What a token gets at a router: a pair when k = 2 everywhere."""
+    """Return the word for a choice: pair if k = 2 everywhere, expert if k = 1, otherwise subset."""
     sizes = {router.top_k for router in routers}
     return "pair" if sizes == {2} else "expert" if sizes == {1} else "subset"
 
 
 def _data(value: float | int | None, digits: int = 3) -> Markup:
-    """A number as shown, with the exact one of results.json beside it for machines."""
+    """Format a number, with the exact value of results.json in the markup."""
     if value is None:
         return Markup('<span class="none">{}</span>').format(NONE)
     return Markup('<data value="{}">{}</data>').format(repr(value), number(value, digits))
 
 
 def _reasons(rows: Iterable[Record]) -> list[str]:
-    """Why cells of these rows are –, each reason once."""
+    """Return why values of these rows are undefined, each reason once."""
     return list(dict.fromkeys(row["reason"] for row in rows if row.get("reason")))

@@ -1,4 +1,4 @@
-"""results.json and the tables of a comparison; keys are stable, what is undefined is null and has a reason."""
+"""results.json and the CSV tables of a comparison."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -17,7 +17,9 @@ from routestat.traces.metadata import Router
 
 # Cells that results.json lists for a layer or transition, and those that its table holds.
 LISTED, TABULATED = 10, 20_000
-_LABELS = "the two routers have other numbers of experts: ids are labels and their laws cannot be compared"
+_LABELS = (
+    "the two routers have other numbers of experts: ids are labels and their distributions cannot be compared"
+)
 
 
 def write_results(findings: TraceComparison, folder: Path) -> Record:
@@ -43,7 +45,7 @@ def write_results(findings: TraceComparison, folder: Path) -> Record:
 
 
 def results(findings: TraceComparison) -> Record:
-    """The content of results.json."""
+    """Return the content of results.json."""
     return {
         "format": "routestat-comparison",
         "version": 1,
@@ -91,15 +93,15 @@ def _side(side: Side) -> Record:
 
 def _layer(findings: TraceComparison, item: LayerComparison) -> Record:
     record: Record = {"layer": item.a.layer, **_of_b(findings, layer_b=item.a), "router": item.a.name}
-    reasons = [] if item.law else [_LABELS]
-    if item.law is not None and item.cells is not None:
-        record |= _law(findings, item.law) | {
+    reasons = [] if item.distribution else [_LABELS]
+    if item.distribution is not None and item.cells is not None:
+        record |= _distribution(findings, item.distribution) | {
             "p_permutation": item.permutation,
             "log10_q_clustered": item.log10_q,
             "n_moved": int(item.cells.moved.sum()),
             "moved": list(_cells(findings, item.cells, (item.a,), LISTED)),
         }
-        reasons.append(item.law.reason or "")
+        reasons.append(item.distribution.reason or "")
     for name, figure in item.figures.items():
         record |= _figure(name, figure)
     record["profile_distance"] = item.profile_distance
@@ -113,10 +115,10 @@ def _transition(findings: TraceComparison, item: TransitionComparison) -> Record
     reasons = [] if item.difference else [_LABELS]
     if item.difference is not None and item.cells is not None:
         joint, conditional = item.difference.joint, item.difference.conditional
-        given = _law(findings, conditional)
+        given = _distribution(findings, conditional)
         names = ("chi2", "dof", "g", "log10_p_iid", "design_effect", "p_clustered", "log10_p_clustered", "jsd_bits",
                  "jsd_bits_plugin", "jsd_bits_ci95", "note")  # fmt: skip
-        record |= _law(findings, joint) | {
+        record |= _distribution(findings, joint) | {
             "p_permutation": item.permutation,
             "log10_q_clustered": item.log10_q,
             **{f"conditional_{name}": given[name] for name in names if name in given},
@@ -140,28 +142,28 @@ def _of_b(findings: TraceComparison, **routers: Router) -> Record:
     }
 
 
-def _law(findings: TraceComparison, law: DistributionDifference) -> Record:
+def _distribution(findings: TraceComparison, distribution: DistributionDifference) -> Record:
     record: Record = {
-        "n_tokens_a": law.n_a,
-        "n_tokens_b": law.n_b,
-        "jsd_bits": law.jsd_bits,
-        "jsd_bits_plugin": law.jsd_bits_plugin,
-        "jsd_bits_ci95": [law.jsd_bits_low, law.jsd_bits_high],
-        "total_variation": law.total_variation,
-        "total_variation_chance": law.total_variation_chance,
-        "p_clustered": law.p_clustered,
-        "log10_p_clustered": law.log10_p_clustered,
-        **note(law.note),
+        "n_tokens_a": distribution.n_a,
+        "n_tokens_b": distribution.n_b,
+        "jsd_bits": distribution.jsd_bits,
+        "jsd_bits_plugin": distribution.jsd_bits_plugin,
+        "jsd_bits_ci95": [distribution.jsd_bits_low, distribution.jsd_bits_high],
+        "total_variation": distribution.total_variation,
+        "total_variation_chance": distribution.total_variation_chance,
+        "p_clustered": distribution.p_clustered,
+        "log10_p_clustered": distribution.log10_p_clustered,
+        **note(distribution.note),
     }
     if findings.states == "subset":
         record |= {
-            "chi2": law.chi2,
-            "dof": law.dof,
-            "g": law.g,
-            "log10_p_iid": law.log10_p_iid,
-            "design_effect": law.design_effect,
-            "cramers_v": law.cramers_v,
-            "cramers_v_corrected": law.cramers_v_corrected,
+            "chi2": distribution.chi2,
+            "dof": distribution.dof,
+            "g": distribution.g,
+            "log10_p_iid": distribution.log10_p_iid,
+            "design_effect": distribution.design_effect,
+            "cramers_v": distribution.cramers_v,
+            "cramers_v_corrected": distribution.cramers_v_corrected,
         }
     return record
 

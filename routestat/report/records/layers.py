@@ -13,8 +13,6 @@ from routestat.structure.load_balance import Balance
 from routestat.study.layers import AcrossLayers, LayerCoactivation, LayerLoad, LayerSampleSize
 
 STRONGEST = 5
-#: An adjusted p-value below this is called found.
-FOUND = 0.05
 
 
 def load_record(load: LayerLoad) -> Record:
@@ -84,7 +82,7 @@ def coactivation_record(item: LayerCoactivation) -> Record:
         "bits_plugin": pooled.bits_plugin,
         "log10_p_clustered": pooled.log10_p_clustered,
         "n_pairs": len(pooled.lift),
-        "n_found": int((pooled.log10_q < np.log10(FOUND)).sum()),
+        "n_found": item.n_found,
         "bits_within_document": documents.bits.value,
         "bits_within_document_ci95": [documents.bits.low, documents.bits.high],
         "log10_p_within_document": documents.log10_p_clustered,

@@ -1,4 +1,4 @@
-"""results.json, the parts on the order of the chain and the length of the memory."""
+"""`order[]` and `memory`: the order of the chain, contexts, horizons and homogeneity."""
 
 import math
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from routestat.inference.base.jackknife import Estimates
 from routestat.inference.markov.homogeneity import StatisticByGap
 from routestat.inference.markov.horizons import Horizons
 from routestat.report.records.plain import Record, caution, note, reason
-from routestat.report.sentences import MOST_KNOWN, memory_sentences, names_of, share_known
+from routestat.report.sentences import MOST_KNOWN, memory_sentences
 from routestat.study.contexts import OVER_LAYERS, OVER_TOKENS, LayerMemory, context_spec
 from routestat.study.layer_pairs import LayerPair
 from routestat.study.memory import Memory
@@ -19,10 +19,10 @@ from routestat.traces.metadata import Router
 _NO_TESTS = (
     "bic_gain_tokens", "bic_gain_documents", "g", "dof", "log10_p_iid", "p_resampled_iid",
 )  # fmt: skip
-_NO_STRATA = "expert view: too many subsets to ask what is left given the layer between"
-_NO_SHARE = "the interval of cmi_bits reaches zero, and nothing has no share"
-_NOT_SMALL = "cmi_bits_shuffled, found where there is nothing, is not small against cmi_bits"
-_FEW_TOKENS = f"{_NOT_SMALL}: too few tokens for the states to tell in bits what the layer before adds"
+_NO_STRATA = "expert view: too many subsets to estimate the information given the layer between"
+_NO_SHARE = "the interval of cmi_bits contains zero, so that its share is undefined"
+_NOT_SMALL = "cmi_bits_shuffled, the noise floor, is not small against cmi_bits"
+_FEW_TOKENS = f"{_NOT_SMALL}: too few tokens for the number of states to estimate what the layer before adds"
 _UNKNOWN = Estimate(math.nan, math.nan, math.nan, math.nan, 0)
 _BY_DEFINITION = "one layer on, counted and implied are the same by definition"
 
@@ -57,9 +57,6 @@ def _information(item: LayerPair) -> Record:
         none = dict.fromkeys(("cmi_bits", "cmi_bits_ci95", "cmi_bits_shuffled", "cmi_share"))
         return none | reason(_NO_STRATA)
     found, doubtful = item.skip.information, item.skip.is_near_noise_floor
-    # The jackknife may put the other layer's part below zero, as where neither of them tells anything alone.
-    whole = found.mi_bits + max(item.information.mi_bits, 0.0)
-    share = found.mi_bits / whole if found.low > 0 and not doubtful else None
     no_share = _NO_SHARE if found.low <= 0 else _NOT_SMALL if doubtful else None
     few = _FEW_TOKENS if doubtful and not item.skip.is_safely_zero else None
     return {
@@ -67,8 +64,8 @@ def _information(item: LayerPair) -> Record:
         "cmi_bits": found.mi_bits,
         "cmi_bits_ci95": [found.low, found.high],
         "cmi_bits_shuffled": item.skip.shuffled_bits,
-        "cmi_share": share,
-        "interaction_bits": item.skip.unconditional_bits - found.mi_bits,
+        "cmi_share": item.skip_share,
+        "interaction_bits": item.skip.interaction_bits,
         **reason(found.reason, no_share),
         **caution(cmi_bits=few, interaction_bits=few),
     }
@@ -116,24 +113,24 @@ def _gains(layer: LayerMemory | None) -> Record:
 
 
 def _none_known(share: float, context: str) -> str | None:
-    """Why nothing that rests on a context can be told, where no token has it."""
+    """Return the reason why a context has no scores, if no token has it."""
     return f"no token has this context: {context_spec(context).words}" if share == 0 else None
 
 
 def _partly_known(share: float, context: str) -> str | None:
-    """A caution where many tokens do not have the whole context."""
+    """Return the caution where many tokens do not have the whole context."""
     if not 0 < share < MOST_KNOWN:
         return None
     have = f"{100 * share:.3g} % of the tokens have this context ({context_spec(context).words})"
-    return f"{have}; the rest was answered by a shorter one"
+    return f"{have}; the others were predicted from a shorter one"
 
 
 def contexts_mean(memory: Memory) -> list[Record]:
-    """`memory.contexts_mean[]`: held-out log loss over the compared layers, and what each saves over `SHORTER`."""
+    """Return `memory.contexts_mean[]`: mean log loss over layers, and the saving over the next shorter context."""
     records = []
-    names = names_of(memory)
+    names = memory.context_names
     for name in names:
-        share = share_known(memory, name)
+        share = memory.share_known(name)
         record = {
             "context": name,
             "given": context_spec(name).words,
@@ -155,7 +152,7 @@ def contexts_mean(memory: Memory) -> list[Record]:
 
 
 def memory_record(memory: Memory) -> Record:
-    """`memory`: what contexts foretell, the order over tokens, horizons and homogeneity."""
+    """Return `memory`."""
     return {
         "contexts": _contexts(memory),
         "contexts_mean": contexts_mean(memory),
@@ -183,7 +180,7 @@ def _contexts(memory: Memory) -> list[Record]:
 
 
 def _loss(loss: Estimate, share: float, context: str) -> Record:
-    """The log loss given a context that a share of the tokens has; with none of them it is that of a shorter one."""
+    """Return the log loss given a context; null if no token has it, with a caution if some have not."""
     unknown = _none_known(share, context)
     said = _UNKNOWN if unknown else loss
     return {
@@ -260,7 +257,7 @@ def _horizons(found: Horizons | None, routers: Sequence[Router]) -> Record:
 
 
 def _why_horizon(found: Horizons, column: int) -> list[str | None]:
-    """Why figures of the means over the start layers are null, if any are."""
+    """Return why the means over the start layers are null, if any are."""
     horizon = found.horizons[column]
     bands = math.isfinite(found.mean_direct_bits.low[column] + found.mean_chain_bits.low[column])
     if bands and horizon == 1:
@@ -302,5 +299,5 @@ def _even(name: str, even: StatisticByGap) -> Record:
 
 
 def _number(value: Any) -> float:
-    """A plain float of an array's single number."""
+    """Return a plain float, NaN if it is not finite."""
     return float(value) if math.isfinite(float(value)) else math.nan

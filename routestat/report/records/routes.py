@@ -24,17 +24,18 @@ def path_records(found: PathFinding, routers: Sequence[Router], states: str) -> 
             key: states,
             "probability": probability,
             "log2_probability": bits,
-            "expected": found.observed.n_tokens * probability if key == "states" else None,
+            "expected": expected if key == "states" else None,
             "count": count,
             "n_documents": documents,
             **reason("" if key == "states" else _NO_EXPECTATION),
         }
-        for states, probability, bits, count, documents in zip(
+        for states, probability, bits, count, documents, expected in zip(
             found.dominant.states,
             found.dominant.probability,
             found.dominant.log2_probability,
             found.dominant_tokens,
             found.dominant_documents,
+            found.dominant_expected,
             strict=True,
         )
     ]
@@ -47,14 +48,15 @@ def path_records(found: PathFinding, routers: Sequence[Router], states: str) -> 
             "count": count,
             "n_documents": documents,
             "expected": expected,
-            "probability": count / found.observed.n_tokens,
+            "probability": share,
             **reason("" if key == "states" else _NO_EXPECTATION),
         }
-        for states, count, documents, expected in zip(
+        for states, count, documents, expected, share in zip(
             found.observed.states,
             found.observed.tokens,
             found.observed.documents,
             found.expected,
+            found.observed_share,
             strict=True,
         )
     ]

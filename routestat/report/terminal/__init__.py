@@ -1,0 +1,6 @@
+"""Terminal summaries.
+
+``console``     tables, titles and lines
+``study``       what analyze prints
+``comparison``  what compare prints
+"""

@@ -46,54 +46,66 @@ def _described(side: Side) -> str:
 
 
 def _layer(findings: TraceComparison, router: Router) -> str:
-    """A layer as A numbers it and, behind =, as B does, where that is another number."""
+    """Return the number of a layer in A and, after =, in B where that differs."""
     other = findings.layers_of_b.get(router.name)
     return str(router.layer) if other in (None, router.layer) else f"{router.layer}={other}"
 
 
-def _bits(law: DistributionDifference) -> float:
-    return law.jsd_bits if law.jsd_bits == law.jsd_bits else law.jsd_bits_plugin
+def _bits(distribution: DistributionDifference) -> float:
+    return (
+        distribution.jsd_bits
+        if distribution.jsd_bits == distribution.jsd_bits
+        else distribution.jsd_bits_plugin
+    )
 
 
-def _plugin(law: DistributionDifference) -> str:
-    """A caution where there is no estimate but the plug-in."""
-    return "" if law.jsd_bits == law.jsd_bits else "plug-in, biased upwards"
+def _plugin(distribution: DistributionDifference) -> str:
+    """Return the caution where there is only the plug-in estimate."""
+    return "" if distribution.jsd_bits == distribution.jsd_bits else "plug-in, biased upwards"
 
 
 def _layers(console: Console, findings: TraceComparison) -> None:
     found = [
-        (item, item.law)
+        (item, item.distribution)
         for item in findings.layers
-        if item.law is not None and _bits(item.law) == _bits(item.law)
+        if item.distribution is not None and _bits(item.distribution) == _bits(item.distribution)
     ]
     if not found:
-        unlike = all(item.law is None for item in findings.layers)
-        why = "No layer has the same experts in both: ids are labels, see the report."
+        unlike = all(item.distribution is None for item in findings.layers)
+        why = "No layer has the same experts in both traces: see the report for statistics without labels."
         print_titled(console, "Loads", Text(why if unlike else "No layer has tokens in both."))
         return
     marks = Cautions()
-    table = new_table("layer", "bits", "95 % interval", "variation", "by chance", "log10 p", "moved")
-    for item, law in sorted(found, key=lambda pair: -_bits(pair[1]))[:TOP]:
+    table = new_table("layer", "bits", "95 % interval", "variation", "by chance", "log10 p", "differ")
+    for item, distribution in sorted(found, key=lambda pair: -_bits(pair[1]))[:TOP]:
         table.add_row(
             _layer(findings, item.a),
-            marks.beside(number(_bits(law)), _plugin(law)),
-            interval(law.jsd_bits_low, law.jsd_bits_high),
-            number(law.total_variation),
-            number(law.total_variation_chance),
-            number(law.log10_p_clustered),
+            marks.beside(number(_bits(distribution)), _plugin(distribution)),
+            interval(distribution.jsd_bits_low, distribution.jsd_bits_high),
+            number(distribution.total_variation),
+            number(distribution.total_variation_chance),
+            number(distribution.log10_p_clustered),
             "–" if item.cells is None or item.cells.reason else str(int(item.cells.moved.sum())),
         )
-    tested = [item for item, law in found if law.p_clustered == law.p_clustered]
+    tested = [item for item, distribution in found if distribution.p_clustered == distribution.p_clustered]
     differ = sum(item.log10_q <= SIGNIFICANT for item in tested)
     below = [
         *marks.below,
-        "bits: 0 is alike, 1 is nothing in common; variation: share of choices that would have to change",
+        "bits: 0 is equal, 1 is nothing in common; variation: share of choices that would have to change",
     ]
     if tested:
         below.append(f"{differ} of {len(tested)} layers differ by more than chance over documents (q ≤ 0.05)")
-    below += [f"note: {note}" for note in dict.fromkeys(law.note for _, law in found) if note]
-    below += why_undefined([law.reason for _, law in found if law.p_clustered != law.p_clustered])
-    print_titled(console, "How far apart the loads are, most first", table, below)
+    below += [
+        f"note: {note}" for note in dict.fromkeys(distribution.note for _, distribution in found) if note
+    ]
+    below += why_undefined(
+        [
+            distribution.reason
+            for _, distribution in found
+            if distribution.p_clustered != distribution.p_clustered
+        ]
+    )
+    print_titled(console, "Differences of the loads, largest first", table, below)
 
 
 def _flips(console: Console, layers: Sequence[LayerComparison]) -> None:
@@ -103,12 +115,12 @@ def _flips(console: Console, layers: Sequence[LayerComparison]) -> None:
     least, most = (pick(known, key=lambda pair: pair[0].value) for pick in (min, max))
     console.print()
     if not most[0].value:
-        console.print(Text("Token by token the same tokens got the same experts in every layer."))
+        console.print(Text("Token by token the same tokens have the same experts in every layer."))
         return
     console.print(
         Text.assemble(
             ("Token by token ", "bold"),
-            f"the same tokens got other experts in {number(least[0].value)} (layer {least[1]}) to "
+            f"the same tokens have different experts in {number(least[0].value)} (layer {least[1]}) to "
             f"{number(most[0].value)} (layer {most[1]}) of all cases.",
         )
     )
@@ -139,12 +151,12 @@ def _transitions(console: Console, findings: TraceComparison) -> None:
     differ = sum(item.log10_q_conditional <= SIGNIFICANT for item in tested)
     below = list(marks.below)
     below += [
-        "given source: bits by which the next choice differs beyond what the source's own load explains"
+        "given source: divergence of the next choice that the load of the source does not explain, in bits"
     ]
     if tested:
         below.append(f"{differ} of {len(tested)} transitions differ given their source (q ≤ 0.05)")
     below += why_undefined([given.reason for _, given, _ in known if given.p_clustered != given.p_clustered])
-    print_titled(console, "How far apart the transitions are, most first", table, below)
+    print_titled(console, "Differences of the transitions, largest first", table, below)
 
 
 def _figures(console: Console, layers: Sequence[LayerComparison]) -> None:
@@ -157,11 +169,11 @@ def _figures(console: Console, layers: Sequence[LayerComparison]) -> None:
     if widest is None:
         return
     gini = widest.figures["load_gini"]
-    untold = f" Whether that is more than chance cannot be said: {gini.reason}." if gini.reason else ""
+    untold = f" Whether that is chance could not be tested: {gini.reason}." if gini.reason else ""
     console.print()
     console.print(
         Text.assemble(
-            ("StatisticByGap ", "bold"),
+            ("Evenness ", "bold"),
             f"differs most in layer {widest.a.layer}: Gini of the load {number(gini.a)} in A, {number(gini.b)} in B "
             f"(difference {number(gini.difference)}, 95 % interval {interval(gini.low, gini.high)}).{untold}",
         )

@@ -11,15 +11,9 @@ from routestat.forecast import catalogue
 from routestat.forecast.scores import PredictionScore
 from routestat.report.cautions import Cautions
 from routestat.report.numbers import interval, many, number
-from routestat.report.records.layer_pairs import (
-    Cell,
-    PairStatistic,
-    by_information,
-    cell,
-    part_cautions,
-    terminal_columns,
-)
+from routestat.report.records.layer_pairs import by_information, part_cautions, terminal_columns
 from routestat.report.records.memory import contexts_mean
+from routestat.report.records.pair_statistic import Cell, PairStatistic, cell
 from routestat.report.sentences import memory_sentences
 from routestat.report.terminal.console import (
     new_console,
@@ -87,7 +81,7 @@ def _header(console: Console, study: Study) -> None:
 
 def _dependence(console: Console, study: Study) -> None:
     if not study.pairs:
-        print_titled(console, "Dependence between layers", Text("One layer only: there is none to look at."))
+        print_titled(console, "Dependence between layers", Text("There is one layer only."))
         return
     unit = "bits per token" if study.states == "subset" else "bits per pair of slots"
     columns, marks = terminal_columns(), Cautions()
@@ -98,7 +92,7 @@ def _dependence(console: Console, study: Study) -> None:
         table.add_row(f"{pair.source.layer} → {pair.target.layer}", *cells)
     more, note = len(study.pairs) - TOP_PAIRS, study.pairs[0].sample_note
     below = [f"{more} more in the report"] if more > 0 else []
-    below += [f"beyond types and given token rest {note}"] if note else []
+    below += [f"beyond types and given token are computed {note}"] if note else []
     reasons: list[str | None] = [pair.scarce.reason for pair in shown]
     reasons += [reason for pair in study.pairs for reason in (pair.information.reason, pair.test.reason)]
     reasons += [reason for pair in study.pairs for reason in (pair.within.reason, *pair.reasons)]
@@ -125,39 +119,35 @@ def _cells(column: PairStatistic, found: Cell, marks: Cautions) -> list[str]:
 
 
 def _reading(study: Study) -> list[str]:
-    """The columns in words, on the strongest pair; not where its numbers cannot be read."""
+    """Explain the columns by the strongest pair; a sentence less where its numbers have cautions."""
     item = by_information(study.pairs)[0]
     bits = item.information.mi_bits
     units = "log10 p takes clusters of documents as the units."
     if bits != bits:
         why = item.information.reason
-        return [f"Whether the layers depend on each other or not cannot be said: {why}."] if why else []
+        return [f"Whether the layers depend on each other could not be measured: {why}."] if why else []
     if item.scarce.caution:
-        return [f"Bits with a mark are to be read with the caution above. {units}"]
+        return [f"Bits with a mark have the caution above. {units}"]
     words = [
-        f"Reading the first line: what layer {item.source.layer} chose tells {number(bits)} bits about layer "
-        f"{item.target.layer}'s choice"
+        f"Reading the first line: the choices of layers {item.source.layer} and {item.target.layer} share "
+        f"{number(bits)} bits"
     ]
     if "mi_bits_within_document" not in part_cautions(item) and item.within.mi_bits == item.within.mi_bits:
-        words.append(
-            f"{number(item.within.mi_bits)} of them are left once each document is given its own loads"
-        )
+        words.append(f"{number(item.within.mi_bits)} of them are shared within documents")
     if item.token_types is not None and item.given_token is not None:
         given, nothing = item.given_token.information.mi_bits, item.given_token.shuffled_bits
-        left = f"among tokens of one type {number(given)} are left"
+        left = f"among tokens of one type they share {number(given)}"
         if "mi_bits_given_token" in part_cautions(item):
             left = (
-                f"what is left among tokens of one type cannot be told: {number(given)} are found, and "
-                f"{number(nothing)} where there is nothing"
+                f"among tokens of one type the estimate of {number(given)} is near its noise floor of "
+                f"{number(nothing)}"
             )
-        words.append(
-            f"{number(item.token_types.beyond_bits)} are more than any two functions of the token type share; {left}"
-        )
+        words.append(f"{number(item.token_types.beyond_bits)} are not explained by the token type; {left}")
     return ["; ".join(words) + f". {units}"]
 
 
 def _memory(console: Console, study: Study) -> None:
-    """What contexts save, each over the next shorter of its kind, and the sentences."""
+    """Print what contexts save, each over the next shorter of its kind, and the sentences on the memory."""
     rows = contexts_mean(study.memory)
     if not any(math.isfinite(row["log_loss_bits"]) for row in rows):
         print_titled(console, "How long is the memory?", Text(" ".join(memory_sentences(study.memory))))
@@ -169,9 +159,9 @@ def _memory(console: Console, study: Study) -> None:
             saved = marks.beside(number(row["gain_bits"]), caution), interval(*row["gain_bits_ci95"])
         table.add_row(row["given"], marks.beside(number(row["log_loss_bits"]), caution), *saved)
     layers = [item.target.layer for item in study.memory.compared]
-    where = f"Mean over layer{'s' if len(layers) > 1 else ''} {span(layers)}, on documents held out"
+    where = f"Mean over layer{'s' if len(layers) > 1 else ''} {span(layers)}, on held-out documents"
     below = [*marks.below, "saves: against the next shorter context of the same kind"]
-    below += [f"all of this rests {study.memory.note}"] if study.memory.note else []
+    below += [f"all of this is computed {study.memory.note}"] if study.memory.note else []
     below += [*why_undefined(row.get("reason") for row in rows), *memory_sentences(study.memory)]
     print_titled(console, f"How long is the memory? {where}", table, below)
 
@@ -186,12 +176,12 @@ def _bayes(console: Console, study: Study) -> None:
     said += [
         f"Order {one.order}: {one.checks.reading()}." for one in study.bayes.orders if not one.checks.reason
     ]
-    said += [f"All of this rests {study.bayes.note}."] if study.bayes.note else []
+    said += [f"All of this is computed {study.bayes.note}."] if study.bayes.note else []
     print_titled(console, "Full Bayes of the smoothing", Text(" ".join(said)))
 
 
 def _board(console: Console, board: Sequence[PredictionScore]) -> None:
-    title = "What comes next: mean over layers, on documents held out"
+    title = "Prediction of the next choice: mean over layers, on held-out documents"
     if not board or not board[0].n_tokens:
         print_titled(console, title, Text("No predictor could be scored."))
         return
@@ -207,7 +197,7 @@ def _board(console: Console, board: Sequence[PredictionScore]) -> None:
 
 
 def _best_of_each(board: Sequence[PredictionScore]) -> list[PredictionScore]:
-    """The baselines, and of every kind of predictor the one of least log loss."""
+    """Return the baselines and, of every family of predictors, the one with the least log loss."""
     families: dict[str, list[PredictionScore]] = {}
     for score in board:
         families.setdefault(catalogue.family(score.predictor), []).append(score)

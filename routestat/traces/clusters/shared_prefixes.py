@@ -88,7 +88,12 @@ class _Search:
         self.sums = np.zeros(len(key) + 1, np.uint64)
         np.cumsum(key * powers[place], out=self.sums[1:])
 
-    def prefix(self, documents: NDArray, first: NDArray | int, last: NDArray | int) -> NDArray[np.uint64]:
+    def prefix(
+        self,
+        documents: NDArray[np.integer],
+        first: NDArray[np.integer] | int,
+        last: NDArray[np.integer] | int,
+    ) -> NDArray[np.uint64]:
         """Return one number for rows `first` … `last` − 1 of each document."""
         start = self.start[documents]
         return np.asarray(self.sums[start + last] - self.sums[start + first])
@@ -205,7 +210,9 @@ class _Search:
             sums.append((bits * (np.arange(bits.shape[1]) < lengths[part, None])).sum(axis=1))
         return np.concatenate(sums)
 
-    def bits(self, documents: NDArray, first: NDArray, rows: int) -> NDArray[np.float64]:
+    def bits(
+        self, documents: NDArray[np.integer], first: NDArray[np.integer], rows: int
+    ) -> NDArray[np.float64]:
         """Compute the bits of `rows` rows from `first` on, each given the row before, ``[document, row]``.
 
         Rows beyond a document's end have none. A row's frequency after the one before it is shrunk to its frequency

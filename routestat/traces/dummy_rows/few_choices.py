@@ -59,6 +59,6 @@ def same_in_every_layer(found: RowRuns) -> NDArray[np.bool_]:
     return np.asarray(alike)
 
 
-def _needed(times: NDArray) -> int:
+def _needed(times: NDArray[np.integer]) -> int:
     """Return how many values cover nearly all rows, the most frequent first."""
     return int(np.searchsorted(np.cumsum(np.sort(times)[::-1]), COVERED * times.sum())) + 1

@@ -52,11 +52,11 @@ def measured(
             yield record
 
 
-def _joint(document: NDArray, position: NDArray) -> NDArray[np.int64]:
+def _joint(document: NDArray[np.integer], position: NDArray[np.integer]) -> NDArray[np.int64]:
     return np.asarray((document.astype(np.int64) << 32) | position.astype(np.int64))
 
 
-def _column(record: pa.RecordBatch, name: str) -> NDArray:
+def _column(record: pa.RecordBatch, name: str) -> NDArray[np.integer]:
     return np.asarray(record.column(record.schema.get_field_index(name)).to_numpy())
 
 

@@ -29,10 +29,10 @@ class LayerLevels:
     """
 
     n_layers: int
-    low: list[NDArray | None] = field(default_factory=list)
-    high: list[NDArray | None] = field(default_factory=list)
+    low: list[NDArray[np.integer] | None] = field(default_factory=list)
+    high: list[NDArray[np.integer] | None] = field(default_factory=list)
     rows: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
-    sample: list[list[NDArray]] = field(default_factory=list)
+    sample: list[list[NDArray[np.integer]]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         """Make the lists, one entry per layer."""
@@ -40,7 +40,7 @@ class LayerLevels:
         self.low, self.high = [None] * self.n_layers, [None] * self.n_layers
         self.rows = np.zeros(self.n_layers, np.int64)
 
-    def add(self, layer: int, values: NDArray, missing: int) -> None:
+    def add(self, layer: int, values: NDArray[np.integer], missing: int) -> None:
         """Add the values ``[row]`` or ``[row, slot]`` of one layer; rows of `missing` are skipped."""
         values = values[:, None] if values.ndim == 1 else values
         high = values.max(axis=0)
@@ -63,7 +63,7 @@ class LayerLevels:
         times = np.unique(np.concatenate(self.sample[layer]), axis=0, return_counts=True)[1]
         return float(times.max() / times.sum())
 
-    def constant(self, layer: int) -> NDArray | None:
+    def constant(self, layer: int) -> NDArray[np.integer] | None:
         """Return the only choice of a layer, as stored; None if there are several, or none."""
         low, high = self.low[layer], self.high[layer]
         return low if low is not None and high is not None and np.array_equal(low, high) else None
@@ -121,9 +121,9 @@ def features_of_raw_rows(
 def _marked(
     document: NDArray[np.int32],
     position: NDArray[np.int32],
-    columns: Sequence[NDArray],
+    columns: Sequence[NDArray[np.integer]],
     missing: Sequence[int],
-    first_ids: Sequence[NDArray | int],
+    first_ids: Sequence[NDArray[np.integer] | int],
     same_alphabet: bool,
     phase: NDArray[np.uint8],
     token: NDArray[np.int32] | None,
@@ -151,7 +151,7 @@ def _marked(
     return RowFeatures(document, position, key, present, disagreeing, blank, phase, token)
 
 
-def _slots(values: NDArray) -> list[NDArray]:
+def _slots(values: NDArray[np.integer]) -> list[NDArray[np.integer]]:
     return [values] if values.ndim == 1 else [values[:, slot] for slot in range(values.shape[1])]
 
 

@@ -20,7 +20,7 @@ LEAST_DIFFERING, LEAST_ROWS = 10.0, 32
 MOST_OF_A_PHASE = 0.95
 
 
-def find_rows(found: RowRuns) -> NDArray:
+def find_rows(found: RowRuns) -> NDArray[np.void]:
     """Find the dummy rows, as ranges ``[range]`` of `RANGE`."""
     runs, kind = found.runs, suspicious(found)
     at = np.flatnonzero(kind != "")

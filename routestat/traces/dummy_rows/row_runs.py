@@ -58,7 +58,7 @@ class RowFeatures:
     phase: NDArray[np.uint8]
     token: NDArray[np.int32] | None
 
-    def taken(self, rows: NDArray) -> "RowFeatures":
+    def taken(self, rows: NDArray[np.intp]) -> "RowFeatures":
         """Return some of the rows."""
         return RowFeatures(
             self.document[rows],
@@ -98,11 +98,11 @@ class RowRuns:
     n_documents : int
     """
 
-    runs: NDArray
-    segments: NDArray
+    runs: NDArray[np.void]
+    segments: NDArray[np.void]
     lengths: NDArray[np.int64]
     short_keys: NDArray[np.uint64]
-    sample: dict[int, tuple[NDArray, NDArray, NDArray]]
+    sample: dict[int, tuple[NDArray[np.uint64], NDArray[np.int32], NDArray[np.int32]]]
     n_phase: NDArray[np.int64]
     n_layers: int
     top_k: int

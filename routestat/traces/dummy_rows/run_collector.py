@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from routestat.traces.clusters.document_prefixes import counted
+from routestat.traces.document_rows import count_within
 from routestat.traces.dummy_rows.row_runs import LEAST_ALIKE_LAYERS, LONG, RUN, RowFeatures, RowRuns
 
 # Rows of each phase, and keys of short runs, that are kept as a sample.
@@ -25,11 +25,13 @@ class RunCollector:
 
     n_layers: int
     top_k: int
-    _kept: list[NDArray] = field(default_factory=list)
-    _open: NDArray | None = None
+    _kept: list[NDArray[np.void]] = field(default_factory=list)
+    _open: NDArray[np.void] | None = None
     _lengths: NDArray[np.int64] = field(default_factory=lambda: np.zeros(LONG, np.int64))
     _short: list[NDArray[np.uint64]] = field(default_factory=list)
-    _sample: dict[int, list[tuple[NDArray, ...]]] = field(default_factory=lambda: {0: [], 1: []})
+    _sample: dict[int, list[tuple[NDArray[np.uint64], NDArray[np.int32], NDArray[np.int32]]]] = field(
+        default_factory=lambda: {0: [], 1: []}
+    )
     _n_phase: NDArray[np.int64] = field(default_factory=lambda: np.zeros(2, np.int64))
     _alike: NDArray[np.int64] = field(default_factory=lambda: np.zeros(2, np.int64))
     _disagreeing: float = 0.0
@@ -125,7 +127,7 @@ class RunCollector:
         self._join(run, rows)
         self._done += len(rows.key)
 
-    def _join(self, run: NDArray, rows: RowFeatures) -> None:
+    def _join(self, run: NDArray[np.void], rows: RowFeatures) -> None:
         """Join the open run of the last batch with the first of this one if they are one run."""
         held, run = self._open, run.copy()
         if held is not None:
@@ -147,7 +149,7 @@ class RunCollector:
         self._kept.append(self._only_kept(run[:-1]))
         self._open = run[-1:].copy()
 
-    def _only_kept(self, run: NDArray) -> NDArray:
+    def _only_kept(self, run: NDArray[np.void]) -> NDArray[np.void]:
         """Drop a run that was kept only because the batch began with it."""
         if not len(run):
             return run
@@ -159,7 +161,7 @@ class RunCollector:
         return run[1:]
 
 
-def _segments(pieces: NDArray) -> NDArray:
+def _segments(pieces: NDArray[np.void]) -> NDArray[np.void]:
     """Return the segments, from runs that end where the phase changes."""
     found = pieces[pieces["starts"]].copy()
     tails = pieces[pieces["ends"]]
@@ -168,7 +170,7 @@ def _segments(pieces: NDArray) -> NDArray:
     return found
 
 
-def _across_phases(pieces: NDArray) -> NDArray:
+def _across_phases(pieces: NDArray[np.void]) -> NDArray[np.void]:
     """Merge runs that continue where the phase changes."""
     if not len(pieces):
         return pieces
@@ -194,7 +196,7 @@ def _worth(rows: RowFeatures, start: NDArray[np.int64], n: NDArray[np.int64]) ->
     if rows.token is None or not len(several):
         return x
     length = n[several]
-    held = rows.token[np.repeat(start[several], length) + counted(length)]
+    held = rows.token[np.repeat(start[several], length) + count_within(length)]
     low = np.minimum.reduceat(held, np.cumsum(length) - length)
     # Loops of a few tokens are as little evidence as runs of one.
     run = np.repeat(np.arange(len(several)), length)

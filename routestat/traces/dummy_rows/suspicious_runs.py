@@ -128,7 +128,7 @@ class _Search:
         )
         return np.isin(self.runs["key"], values[times >= LEAST_DOCUMENTS])
 
-    def _lengths_inside(self) -> tuple[NDArray, NDArray]:
+    def _lengths_inside(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return the lengths of the runs that are at no edge, and the number of each."""
         own = self.runs["x"][self.inside & (self.kind == "")]
         lengths, times = np.unique(own, return_counts=True)
@@ -272,7 +272,7 @@ class _Search:
         )
 
 
-def _chance(lengths: NDArray, times: NDArray, length: int) -> float:
+def _chance(lengths: NDArray[np.int64], times: NDArray[np.int64], length: int) -> float:
     """Return the probability that a row inside a document ends a run of at least this length.
 
     One more run, twice as long as the longest, is taken as observed.
@@ -280,10 +280,10 @@ def _chance(lengths: NDArray, times: NDArray, length: int) -> float:
     longest = int(lengths[times > 0].max(initial=1))
     further = 2 * longest if longest > 1 else 1
     ends = np.clip(lengths - length + 1, 0, None) @ times + max(further - length + 1, 0) + 1
-    return float(min(ends / (lengths @ times + further), 1.0))
+    return min(float(ends / (lengths @ times + further)), 1.0)
 
 
-def _once(runs: NDArray) -> NDArray[np.bool_]:
+def _once(runs: NDArray[np.void]) -> NDArray[np.bool_]:
     """Mark one of several equal runs between equal rows; documents of one run are not copies."""
     around = keys_of([runs["key"], runs["prev"], runs["next"], runs["n"].astype(np.uint64)], len(runs))
     once = runs["starts"] & runs["ends"]

@@ -126,7 +126,9 @@ def _note_cuts(n_cuts: int, n_headed: int, notes: list[str]) -> None:
     )
 
 
-def _refuse_unequal(path: Path, tokens: NDArray, layers: list[int], lines: NDArray[np.int64]) -> None:
+def _refuse_unequal(
+    path: Path, tokens: NDArray[np.integer], layers: list[int], lines: NDArray[np.int64]
+) -> None:
     unequal = np.flatnonzero((tokens != tokens[:, :1]).any(axis=1))
     if len(unequal):
         at = int(unequal[0])

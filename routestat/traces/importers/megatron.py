@@ -208,8 +208,8 @@ def _stacked(
 
 def _documents(
     path: Path, stacked: list[Routed], length: int | None, together: int
-) -> tuple[list[NDArray], dict[str, list[Any]]]:
-    rows: list[NDArray] = []
+) -> tuple[list[NDArray[np.integer]], dict[str, list[Any]]]:
+    rows: list[NDArray[np.integer]] = []
     described: dict[str, list[Any]] = {"name": [], "step": [], "rank": []}
     for step, rank, batches in stacked:
         ranks = f"rank {rank}" if together == 1 else f"ranks {rank} to {rank + together - 1}"

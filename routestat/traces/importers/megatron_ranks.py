@@ -13,7 +13,7 @@ from routestat.traces.number_ranges import span
 #: The micro-batches of one (step, rank) by layer, each ``[token, slot]``.
 Passes = dict[int, list[NDArray[np.integer]]]
 #: A step, a rank, and its micro-batches ``[token, layer, slot]``.
-Routed = tuple[int, int, list[NDArray]]
+Routed = tuple[int, int, list[NDArray[np.integer]]]
 
 
 def join_stages(

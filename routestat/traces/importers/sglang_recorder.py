@@ -123,7 +123,7 @@ def _opened(file: Path) -> dict[str, Any]:
     return held
 
 
-def _passes(file: Path, records: Any, physical_to_logical: NDArray) -> Iterator[Pass]:
+def _passes(file: Path, records: Any, physical_to_logical: NDArray[np.integer]) -> Iterator[Pass]:
     for index, record in enumerate(records):
         where = f"{file}: records[{index}]"
         absent = [name for name in FIELDS if name not in record]

@@ -131,7 +131,7 @@ def agreement_if_same_text(
     return (float(same.sum()) - expected) / max(float(fresh.sum()) - expected, 1.0)
 
 
-def _meetings(x: NDArray, y: NDArray) -> float:
+def _meetings(x: NDArray[np.integer], y: NDArray[np.integer]) -> float:
     """Return the probability that a row of the one equals a row of the other in random order."""
     values, inverse = np.unique(np.concatenate([x, y]), return_inverse=True)
     p, q = (np.bincount(part, minlength=len(values)) for part in (inverse[: len(x)], inverse[len(x) :]))

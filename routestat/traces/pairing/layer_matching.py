@@ -46,27 +46,9 @@ def match_layers(
     counted = [name for name, meta in zip("AB", (a, b), strict=True) if layers_were_counted(meta)]
     whose = " and ".join(counted)
     if way == "number" or (way == "auto" and not counted):
-        # Both have numbers; where these differ, choices may contradict them.
-        other = _told(a, b, agreement()) if way == "auto" and a.layers != b.layers else None
-        doubt = ""
-        if other:
-            first, second = (span([pair[side].layer for pair in other]) for side in (0, 1))
-            doubt = f"by their choices in common documents, layers {first} of A are {second} of B"
-        # Matching in order needs the same number of layers.
-        advice = (
-            "--match-layers order" if len(a.routers) == len(b.routers) else "name them with convert --layers"
+        return _by_number(
+            a, b, wanted, whose, agreement() if way == "auto" and a.layers != b.layers else None
         )
-        try:
-            pairs, notes = common_routers(a, b, wanted)
-        except RoutestatError as error:
-            raise RoutestatError(f"{error}; {doubt}: {advice}" if doubt else str(error)) from None
-        if counted:
-            notes.insert(
-                0, f"layers are matched by number, though those of {whose} are only their order in a file"
-            )
-        elif other and not set(pairs) <= set(other):
-            notes.insert(0, f"layers are matched by number, but {doubt}; if the numbers are wrong: {advice}")
-        return pairs, notes
     in_order = list(zip(a.routers, b.routers, strict=False)) if len(a.routers) == len(b.routers) else None
     if way == "order":
         if in_order is None:
@@ -75,7 +57,7 @@ def match_layers(
                 f"({span(b.layers)}); name the layers with convert --layers"
             )
         return _picked(in_order, wanted, [_said(in_order, "in order, as requested")])
-    told = _told(a, b, agreement())
+    told = _identified(a, b, agreement())
     if told is not None:
         how = f"by their choices in common documents, as the source of {whose} does not number them"
         return _picked(told, wanted, [f"{_said(told, how)}{_rest(a, b, told)}"])
@@ -87,6 +69,33 @@ def match_layers(
         )
     how = f"in order, as the source of {whose} does not number them; --match-layers number uses equal numbers instead"
     return _picked(in_order, wanted, [_said(in_order, how)])
+
+
+def _by_number(
+    a: TraceMeta,
+    b: TraceMeta,
+    wanted: Sequence[int] | None,
+    counted: str,
+    agreement: NDArray[np.float64] | None,
+) -> tuple[Matched, list[str]]:
+    """Match layers by number; `counted` names traces without numbers, `agreement` may contradict the numbers."""
+    other, doubt = _identified(a, b, agreement), ""
+    if other:
+        first, second = (span([pair[side].layer for pair in other]) for side in (0, 1))
+        doubt = f"by their choices in common documents, layers {first} of A are {second} of B"
+    # Matching in order needs the same number of layers.
+    advice = "--match-layers order" if len(a.routers) == len(b.routers) else "name them with convert --layers"
+    try:
+        pairs, notes = common_routers(a, b, wanted)
+    except RoutestatError as error:
+        raise RoutestatError(f"{error}; {doubt}: {advice}" if doubt else str(error)) from None
+    if counted:
+        notes.insert(
+            0, f"layers are matched by number, though those of {counted} are only their order in a file"
+        )
+    elif other and not set(pairs) <= set(other):
+        notes.insert(0, f"layers are matched by number, but {doubt}; if the numbers are wrong: {advice}")
+    return pairs, notes
 
 
 def common_routers(a: TraceMeta, b: TraceMeta, wanted: Sequence[int] | None) -> tuple[Matched, list[str]]:
@@ -116,7 +125,7 @@ def common_routers(a: TraceMeta, b: TraceMeta, wanted: Sequence[int] | None) -> 
     return [p for layer in shared for p in zip(named[0][layer], named[1][layer], strict=True)], notes
 
 
-def agreement_of(a: NDArray, b: NDArray) -> NDArray[np.float64]:
+def agreement_of(a: NDArray[np.integer], b: NDArray[np.integer]) -> NDArray[np.float64]:
     """Compute the agreement of choices beyond chance, ``[layer of A, layer of B]``: 0 by chance, 1 always.
 
     Parameters
@@ -136,7 +145,7 @@ def agreement_of(a: NDArray, b: NDArray) -> NDArray[np.float64]:
     return found
 
 
-def _told(a: TraceMeta, b: TraceMeta, agreement: NDArray[np.float64] | None) -> Matched | None:
+def _identified(a: TraceMeta, b: TraceMeta, agreement: NDArray[np.float64] | None) -> Matched | None:
     """Match every layer of the shallower trace with the one it agrees with, if these are in order of depth."""
     if agreement is None or not agreement.size:
         return None

@@ -129,7 +129,7 @@ def _agreement(
         )
     ]
     places = [{int(n): at for at, n in enumerate(one.document)} for one in sketches]
-    rows: list[list[NDArray]] = [[], []]
+    rows: list[list[NDArray[np.integer]]] = [[], []]
     for one in found:
         first, second = places[0][one.a], places[1][one.b]
         of_a, of_b = (

@@ -30,33 +30,41 @@ def test_every_result_of_a_forced_state_again(done, next_layer):
     free = by_document({"document": natural["document"][chose]}, natural[name][chose], 28)
     everyone = by_document(natural, natural[name], 28)
     assert (found["n_tokens_do"], found["n_tokens_observed"]) == (do.sum(), free.sum())
-    laws, scores, groups, dof = {}, {}, {}, {}
+    distributions, scores, groups, dof = {}, {}, {}, {}
     for key, table in (("p_do", do), ("p_observed", free), ("p", everyone)):
         n = table.sum(axis=1)
-        laws[key] = table.sum(axis=0) / n.sum()
+        distributions[key] = table.sum(axis=0) / n.sum()
         groups[key] = (n > 0).sum()
         dof[key] = n.sum() ** 2 / (n**2).sum() - 1
-        scores[key] = (table - laws[key] * n[:, None]) / n.sum() * np.sqrt(groups[key] / (groups[key] - 1))
+        scores[key] = (
+            (table - distributions[key] * n[:, None]) / n.sum() * np.sqrt(groups[key] / (groups[key] - 1))
+        )
     assert groups["p_observed"] < 32
     assert found["n_groups_observed"] == groups["p_observed"]
     differences = {"difference": "p_observed", "difference_from_all": "p"}
     for row in found["next"]:
         j = row["state"]
-        for key, law in laws.items():
+        for key, distribution in distributions.items():
             reach = stats.t.ppf(0.975, dof[key]) * np.sqrt((scores[key][:, j] ** 2).sum())
-            assert row[key] == pytest.approx(law[j])
+            assert row[key] == pytest.approx(distribution[j])
             # Nothing seen is no certainty: there is no interval then.
-            wanted = None if law[j] == 0 else pytest.approx([law[j] - reach, law[j] + reach])
+            wanted = (
+                None
+                if distribution[j] == 0
+                else pytest.approx([distribution[j] - reach, distribution[j] + reach])
+            )
             assert row[f"{key}_ci95"] == wanted
         for key, other in differences.items():
-            value = laws["p_do"][j] - laws[other][j]
+            value = distributions["p_do"][j] - distributions[other][j]
             spread = np.sqrt(((scores["p_do"][:, j] - scores[other][:, j]) ** 2).sum())
             reach = stats.t.ppf(0.975, min(dof["p_do"], dof[other])) * spread
             assert row[key] == pytest.approx(value, abs=1e-12)
             assert row[f"{key}_ci95"] == pytest.approx([value - reach, value + reach], abs=1e-12)
     sizes = [abs(row["difference"]) for row in found["next"]]
     assert sizes == sorted(sizes, reverse=True)
-    assert found["total_variation"] == pytest.approx(np.abs(laws["p_do"] - laws["p_observed"]).sum() / 2)
+    assert found["total_variation"] == pytest.approx(
+        np.abs(distributions["p_do"] - distributions["p_observed"]).sum() / 2
+    )
 
     def bits(p, q):
         p, q = p / p.sum(), q / q.sum()

@@ -138,8 +138,8 @@ def test_gaps_of_unlike_coupling_are_told_apart():
     assert found.log10_p_clustered < -10
 
 
-def test_documents_of_one_law_in_every_gap_are_alike():
-    """`planted_paths` over evenly used states: the same joint law in all gaps, under other names."""
+def test_documents_of_one_distribution_in_every_gap_are_alike():
+    """`planted_paths` over evenly used states: the same joint distribution in all gaps, under other names."""
     trace = synthetic.planted_paths(
         weight=0.2, rng=np.random.default_rng(6), popularity=np.ones(4), n_experts=4, top_k=2, layers=8,
         documents=80, mean_length=80, lengths="exponential",
@@ -190,7 +190,7 @@ def test_what_cannot_be_had_has_a_reason(gaps):
         (lambda t: ([t[0].sum(axis=0)], {}), "same groups"),
         (lambda t: ([t[0], t[1][:5]], {}), "same groups"),
         (lambda t: (t, {"layers": [0, 1]}), "for each of 4 gaps"),
-        (lambda t: (t, {"layers": [0, 1, 1, 2]}), "number of its own"),
+        (lambda t: (t, {"layers": [0, 1, 1, 2]}), "a different number"),
         (lambda t: (t, {"level": 0.0}), "between 0 and 1"),
     ],
 )

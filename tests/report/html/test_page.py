@@ -195,21 +195,22 @@ def test_few_tokens_for_the_states_are_said_where_the_figures_stand(reports):
         assert record["cmi_bits_shuffled"] > 0.5
         assert record["cmi_share"] is None
         assert "not small against cmi_bits" in record["caution"]
-    assert report.page.text.count("too few tokens for the states to tell in bits") == 2
+    assert report.page.text.count("too few tokens for the number of states to estimate") == 2
     assert (
-        "Tokens are too few for the states to tell what the layer before the source adds" in report.page.text
+        "There are too few tokens for the number of states to estimate what the layer before the source adds"
+        in report.page.text
     )
 
 
 def test_the_chain_page_begins_with_the_reading(any_report):
     memory = any_report.results["memory"]
-    chain = any_report.page.text.split("The chain: how long is the memory?")[1]
+    chain = any_report.page.text.split("The chain: how many earlier layers matter?")[1]
     assert 1 <= len(memory["reading"]) <= 7
     at = -1
     for sentence in memory["reading"]:
         assert sentence.endswith(".")
         assert (at := chain.find(sentence, at + 1)) >= 0
-    assert " ".join(memory["reading"][:2]) in any_report.page.text.split("What comes next")[1]
+    assert " ".join(memory["reading"][:2]) in any_report.page.text.split("Memory.")[1]
 
 
 def test_paths_equal_results_and_name_their_experts(any_report):
@@ -254,7 +255,7 @@ def test_undefined_numbers_are_dashes_with_the_reason(reports):
 
 def test_one_layer_says_why_parts_are_absent(reports):
     page = reports("one layer").page
-    assert "Only one layer was looked at: there is no pair of layers." in page.text
+    assert "Only one layer was analysed: there is no pair of layers." in page.text
     assert page.table("dependence") == []
     assert [image["src"] for image in page.all("img")] == [
         "figures/calibration.png",
@@ -263,7 +264,7 @@ def test_one_layer_says_why_parts_are_absent(reports):
         "figures/contexts.png",
         "figures/routes.png",
     ]
-    assert "There is one layer only, so no memory over layers to ask for." in page.text
+    assert "There is one layer only, so there is no memory over layers." in page.text
     assert page.table("steps") == page.table("horizons_mean") == []
     assert "routestat.predict" not in page.text.split("The chain is")[0].split("In short")[1]
 

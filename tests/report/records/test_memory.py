@@ -30,13 +30,14 @@ from routestat.study.memory import Memory, measure_memory
 from routestat.traces.metadata import Router
 from routestat.traces.synthetic import chain, expert_chain, independent, second_order, to_trace
 
-NOT_SMALL = "cmi_bits_shuffled, found where there is nothing, is not small against cmi_bits"
+NOT_SMALL = "cmi_bits_shuffled, the noise floor, is not small against cmi_bits"
 TOO_FEW = (
     "Too few independent units were recorded to say whether there is memory or none "
     "(1 independent unit: no test or interval below 6)."
 )
 NO_TELLING = (
-    "How long the memory is cannot be told: that takes groups of documents to count and others to hold out."
+    "How long the memory is cannot be measured: that takes groups of documents to count and others to hold "
+    "out."
 )
 
 
@@ -100,7 +101,8 @@ def test_every_context_has_words_a_shorter_one_and_a_line():
     for name, spec in CONTEXTS.items():
         assert spec.name == name
         assert set(spec.columns) == set(name.split(",")) - {"nothing"}
-        assert spec.nested[0] == () and spec.nested[-1] == spec.columns
+        assert spec.nested[0] == ()
+        assert spec.nested[-1] == spec.columns
         assert (spec.shorter == "") == (name == "nothing")
         if spec.shorter:
             assert set(CONTEXTS[spec.shorter].columns) < set(spec.columns)
@@ -115,7 +117,7 @@ def limits(one):
 def test_order_records_are_the_findings(reports):
     study, records = reports("states").study, reports("states").results["order"]
     assert [(r["source"], r["via"], r["target"]) for r in records] == [(0, 1, 2), (1, 2, 3)]
-    few = f"{NOT_SMALL}: too few tokens for the states to tell in bits what the layer before adds"
+    few = f"{NOT_SMALL}: too few tokens for the number of states to estimate what the layer before adds"
     for record, layer, part in zip(records, study.memory.layers[2:], study.pairs[1:], strict=True):
         tests, over, found = layer.tests, layer.over_layers, part.skip.information
         assert record == {
@@ -216,7 +218,7 @@ def test_contexts_that_tokens_lack_are_said():
     shares = {"nothing": 1.0, "layer-1": 0.95, "layer-2,layer-1": 0.9, "token-1": 1.0}
     memory = three_layers(shares)
     (order,) = order_records(pairs_of(0.5, 0.4, 0.6, 0.0), memory)
-    said = "90 % of the tokens have this context (two layers before); the rest was answered by a shorter one"
+    said = "90 % of the tokens have this context (two layers before); the others were predicted from a shorter one"
     assert order["caution"].endswith(said)
     assert order["chosen_order"] == 2
     record = memory_record(memory)
@@ -253,7 +255,7 @@ def test_a_context_that_no_token_has_tells_nothing():
     assert last["reason"] == "no token has this context: token before"
     assert (
         memory_sentences(memory)[0]
-        == "Over layers the memory is one layer long or longer: no more could be asked."
+        == "Over layers the memory is one layer long or longer: no longer memory was tested."
     )
     assert not any(
         "token before" in sentence or "two before" in sentence for sentence in memory_sentences(memory)
@@ -386,7 +388,9 @@ def test_the_expert_view_says_what_it_leaves_out(reports):
     results = reports("experts").results
     (order,) = results["order"]
     assert order["cmi_bits"] is order["log10_p_clustered"] is order["g"] is None
-    assert order["reason"] == "expert view: too many subsets to ask what is left given the layer between"
+    assert (
+        order["reason"] == "expert view: too many subsets to estimate the information given the layer between"
+    )
     assert order["heldout_gain_bits"] is not None
     memory = results["memory"]
     assert memory["horizons"] == memory["horizons_mean"] == []
@@ -404,52 +408,56 @@ def test_the_expert_view_says_what_it_leaves_out(reports):
 def test_a_chain_of_order_1_is_one_layer_long_and_holds(planted):
     said = memory_sentences(planted("order 1"))
     assert said[0] == (
-        "Over layers the memory is one layer long, as far as these documents tell; "
-        "of orders 0 to 2, held-out documents ask for order 1 at 3 of 3 layers."
+        "Over layers the memory is one layer long, as far as these documents show; "
+        "the order that predicts held-out documents best is order 1 at 3 of 3 layers."
     )
     assert re.search(r"; the layer before saves 0\.\d+ bits \(0\.\d+ … 0\.\d+\)\.$", said[1])
-    assert re.match(r"Beyond that, the layer two before (saves nothing that|loses)", said[2])
-    assert "Over tokens, the same layer's choice at the token before saves nothing that shows" in said[3]
-    assert "over all horizons that chain holds as far as can be told (p = " in said[-1]
+    assert re.match(
+        r"Beyond that, the layer two before (saves .*, too uncertain|saves next to nothing|loses)", said[2]
+    )
+    assert "Over tokens, the same layer's choice at the token before saves" in said[3]
+    assert "too uncertain to claim" in said[3]
+    assert "over all horizons no departure from that chain shows (p = " in said[-1]
     assert len(said) == 5
 
 
 def test_the_second_order_is_found_where_neither_layer_tells_alone(planted):
     memory = planted("order 2")
     said = memory_sentences(memory)
-    assert said[0].startswith("Over layers the memory is two layers long, as far as these documents tell; ")
+    assert said[0].startswith("Over layers the memory is two layers long, as far as these documents show; ")
     assert "order 2 at 3 of 3 layers." in said[0]
-    assert "the layer before saves nothing that shows" in said[1]
+    assert re.search(r"the layer before saves \S+ bits \(.*\), too uncertain to claim\.$", said[1])
     bits = float(re.search(r"the layer two before saves (\S+) bits", said[2])[1])
     truth = PLANTED["order 2"](np.random.default_rng(7)).truth.cmi_bits[0]
     # What is learned of 6³ probabilities from 4,800 tokens falls short of the truth by as many as are learned.
     assert truth - 0.1 < bits < truth + 0.02
     # Four apart, X4 = 2 X0 + 3 X1 modulo 6 keeps some of X0, which steps of order 1 have lost.
-    assert re.match(r"4 layers on, a choice still tells 0\.\d+ bits ", said[-1])
+    assert re.match(r"Layers 4 apart share 0\.\d+ bits ", said[-1])
     assert said[-1].endswith(
-        "where steps of order 1 leave less than 0.0001: more than single steps can carry."
+        "where the chain of order 1 implies less than 0.0001: more than single steps imply."
     )
 
 
 def test_independent_layers_have_no_memory(planted):
     said = memory_sentences(planted("order 0"))
     assert said[0] == (
-        "These documents show no memory over layers; of orders 0 to 2, held-out documents ask for order 0 at 3 of 3 "
-        "layers."
+        "These documents show no memory over layers; the order that predicts held-out documents best is order 0 "
+        "at 3 of "
+        "3 layers."
     )
-    assert not re.search(r"saves \d", " ".join(said))
-    assert said[-1].startswith("4 layers on, a choice tells nothing that shows, ")
+    assert not re.search(r"saves \S+ bits \([^)]*\)(?!, too uncertain to claim)", " ".join(said))
+    assert re.match(r"Layers 4 apart share .* bits \(.*\), too uncertain to claim, ", said[-1])
     assert "that chain holds as far as can be told" in said[-1]
 
 
 def test_the_expert_view_reads_its_factorised_chain(planted):
     memory = planted("experts")
     said = memory_sentences(memory)
-    assert said[0].startswith("Over layers the memory is one layer long, as far as these documents tell")
+    assert said[0].startswith("Over layers the memory is one layer long, as far as these documents show")
     assert "choice of layers 4-5 costs" in said[1]
     assert re.search(r"the layer before saves 1\.\d+ bits", said[1])
     assert "the pair of layers three and four before" in said[2]
-    assert "layers on" not in " ".join(said)
+    assert "apart share" not in " ".join(said)
 
 
 @pytest.mark.parametrize("name", ["one document", "one layer of one document"])
@@ -466,10 +474,11 @@ def test_no_layers_at_all_say_so_too():
 def test_two_layers_ask_for_one_step(reports):
     memory = reports("two layers").results["memory"]
     assert (
-        memory["reading"][0] == "Over layers the memory is one layer long or longer: no more could be asked."
+        memory["reading"][0]
+        == "Over layers the memory is one layer long or longer: no longer memory was tested."
     )
     assert "choice of layer 1 costs" in memory["reading"][1]
-    assert not any("Beyond" in sentence or "layers on" in sentence for sentence in memory["reading"])
+    assert not any("Beyond" in sentence or "apart share" in sentence for sentence in memory["reading"])
     assert memory["horizons_mean"] == []
     assert "No horizons: two layers" in reports("two layers").page.text
 
@@ -477,7 +486,7 @@ def test_two_layers_ask_for_one_step(reports):
 def test_ids_that_make_the_layers_say_so(reports):
     said = reports("token ids").results["memory"]["reading"]
     (sentence,) = [one for one in said if one.startswith("The token's own id saves ")]
-    assert sentence.endswith("so most of what that layer tells is which token it is.")
+    assert sentence.endswith("so most of what that layer predicts is due to the token id.")
     assert len(said) == 6
     assert not any("own id" in one for one in reports("states").results["memory"]["reading"])
 
@@ -485,7 +494,7 @@ def test_ids_that_make_the_layers_say_so(reports):
 def test_a_layer_without_tokens_is_passed_over(reports):
     memory = reports("layer without tokens").results["memory"]
     assert memory["reading"][0] == (
-        "No token has the layer before known, so whether there is memory over layers cannot be told."
+        "No token has the layer before known, so whether there is memory over layers cannot be measured."
     )
     assert memory["reading"][1].endswith("clusters of documents as the units, rough with 10 groups of them).")
 
@@ -494,7 +503,7 @@ def test_a_last_layer_without_tokens_does_not_hide_the_others(reports):
     memory = reports("last layer without tokens").results["memory"]
     assert memory["contexts_mean_layers"] == [3]
     assert memory["reading"][0].startswith(
-        "Over layers the memory is one layer long, as far as these documents tell"
+        "Over layers the memory is one layer long, as far as these documents show"
     )
     assert "choice of layer 3 costs 2." in memory["reading"][1]
 
@@ -506,13 +515,13 @@ def test_gains_in_words_by_hand():
     third = second | {"layer-3,layer-2,layer-1": 2.75, "layer-1,token-1": 3.0}
     said = memory_sentences(hand(BEFORE, first, second, third))
     assert said == [
-        "Over layers the memory is two layers long, as far as these documents tell; of orders 0 to 2, held-out "
-        "documents ask for order 2 at 2 of 2 layers.",
+        "Over layers the memory is two layers long, as far as these documents show; the order that predicts held-out "
+        "documents best is order 2 at 2 of 2 layers.",
         "Without any context a choice of layer 3 costs 5.00 bits of log loss on held-out documents (95 % interval 5.00 "
         "… 5.00, clusters of documents as the units, rough with 6 groups of them); the layer before saves 2.00 bits "
         "(2.00 … 2.00).",
         "Beyond that, the layer two before saves 0.500 bits (0.500 … 0.500); the layer three before loses 0.250 bits "
-        "(0.250 … 0.250): more to learn than it tells.",
+        "(0.250 … 0.250): it has more parameters to estimate than it predicts.",
         "Over tokens, the same layer's choice at the token before saves nothing; beside the layer before it saves "
         "nothing.",
     ]
@@ -525,10 +534,10 @@ def test_intervals_that_hold_zero_are_nothing_that_shows():
     said = memory_sentences(memory)
     reach = 2.570582 * math.sqrt(1 / 5)
     assert said[0].startswith(
-        "Over layers the memory is one layer long, as far as these documents tell; of orders 0 to 2,"
+        "Over layers the memory is one layer long, as far as these documents show; of orders 0 to 2,"
     )
     assert f"the layer before saves 2.00 bits ({2 - reach:.3f} … {2 + reach:.2f})" in said[1]
-    assert f"saves nothing that shows, 0.0000 bits (−{reach:.2f} … {reach:.2f})." in said[2]
+    assert f"saves 0.0000 bits (−{reach:.2f} … {reach:.2f}), too uncertain to claim." in said[2]
     assert "a part of that" not in said[2]
 
 
@@ -539,10 +548,8 @@ def test_gains_too_small_to_matter_are_no_memory():
     assert memory.mean_gain("layer-1", "nothing").low > 0
     said = memory_sentences(memory)
     assert said[0].startswith("These documents show no memory over layers")
-    assert said[1].endswith("; the layer before saves nothing that could matter, less than 0.0001 bits.")
-    assert said[2] == (
-        "Beyond that, the layer two before saves nothing that could matter, less than 0.0001 bits."
-    )
+    assert said[1].endswith("; the layer before saves next to nothing, less than 0.0001 bits.")
+    assert said[2] == ("Beyond that, the layer two before saves next to nothing, less than 0.0001 bits.")
     # One of a ten-thousandth is shown as one.
     assert "saves 0.0002 bits" in memory_sentences(hand(BEFORE, BEFORE | {"layer-1": 4.9998}))[1]
 
@@ -550,8 +557,8 @@ def test_gains_too_small_to_matter_are_no_memory():
 @pytest.mark.parametrize(
     ("numbers", "said"),
     [
-        ((0, 4, 8), "Layers are counted among those looked at: 0, 4, 8."),
-        ((1, 2, 4), "Layers are counted among those looked at: 1-2, 4."),
+        ((0, 4, 8), "Layers before are counted among those analysed: 0, 4, 8."),
+        ((1, 2, 4), "Layers before are counted among those analysed: 1-2, 4."),
         ((3, 4, 5), ""),
     ],
 )
@@ -567,9 +574,9 @@ def test_a_longer_factorised_chain_may_only_say_more():
     first = BEFORE | {"layer-1": 4.0}
     memory = hand(BEFORE, first, first | {"layer-2,layer-1": 3.0}, fitted=False)
     assert memory_sentences(memory)[2].endswith(
-        "so a part of that may be what the shorter model could not say."
+        "so a part of that may be what the shorter model could not represent."
     )
-    assert "or longer: no more could be asked" in memory_sentences(memory)[0]
+    assert "or longer: no longer memory was tested" in memory_sentences(memory)[0]
 
 
 @pytest.mark.parametrize(("beside", "mostly"), [(2.2, True), (1.9, False)])
@@ -596,31 +603,32 @@ def last_of(band, value, low, high):
     [
         (
             (0.5, 0.4, 0.6), 0.2, (0.3, 0.2, 0.4), 0.5,
-            "still tells 0.500 bits (0.400 … 0.600), where steps of order 1 leave 0.200; over all horizons that chain "
-            "holds as far as can be told (p = 0.5).",
+            "share 0.500 bits (0.400 … 0.600), where the chain of order 1 implies 0.200; over all horizons no "
+            "departure "
+            "from that chain shows (p = 0.5).",
         ),
         (
             (0.5, 0.4, 0.6), 0.2, (0.3, 0.2, 0.4), 0.04,
-            "still tells 0.500 bits (0.400 … 0.600), where steps of order 1 leave 0.200: more than single steps can "
-            "carry.",
+            "share 0.500 bits (0.400 … 0.600), where the chain of order 1 implies 0.200: more than single steps imply.",
         ),
         (
             (0.5, 0.4, 0.6), 0.51, (-0.01, -0.02, 0.01), 0.5,
-            "still tells 0.500 bits (0.400 … 0.600), where steps of order 1 leave 0.510; over all horizons that chain "
-            "holds as far as can be told (p = 0.5).",
+            "share 0.500 bits (0.400 … 0.600), where the chain of order 1 implies 0.510; over all horizons no "
+            "departure "
+            "from that chain shows (p = 0.5).",
         ),
         (
             (0.0, -0.1, 0.1), 0.0, (0.0, -0.1, 0.1), 0.01,
-            "tells nothing that shows, 0.0000 bits (−0.100 … 0.100), where steps of order 1 leave less than 0.0001; "
-            "over all horizons that chain does not hold (log10 p = −2.00).",
+            "share 0.0000 bits (−0.100 … 0.100), too uncertain to claim, where the chain of order 1 implies less than "
+            "0.0001; over all horizons that chain does not hold (log10 p = −2.00).",
         ),
         (
-            (0.5, 0.4, 0.6), math.nan, (math.nan,) * 3, math.nan, "still tells 0.500 bits (0.400 … 0.600).",
+            (0.5, 0.4, 0.6), math.nan, (math.nan,) * 3, math.nan, "share 0.500 bits (0.400 … 0.600).",
         ),
         (
             (0.5, 0.4, 0.6), 0.5, (0.0, -0.1, 0.1), math.nan,
-            "still tells 0.500 bits (0.400 … 0.600), where steps of order 1 leave 0.500; whether that chain holds "
-            "could not be tested.",
+            "share 0.500 bits (0.400 … 0.600), where the chain of order 1 implies 0.500; that chain could not "
+            "be tested.",
         ),
     ],
 )  # fmt: skip
@@ -636,15 +644,14 @@ def test_horizons_in_words(planted, direct, chained, more, p, said):
         log10_p_all=math.log10(p),
         note=None,
     )
-    assert memory_sentences(replace(memory, horizons=changed))[-1] == f"4 layers on, a choice {said}"
+    assert memory_sentences(replace(memory, horizons=changed))[-1] == f"Layers 4 apart {said}"
 
 
 def test_few_tokens_for_the_states_leave_far_layers_untold(planted):
     memory = planted("order 1")
     few = replace(memory, horizons=replace(memory.horizons, sparse="plug-in information was off", p_all=0.01))
     assert memory_sentences(few)[-1] == (
-        "What a choice tells 4 layers on, and whether single steps carry it, cannot be told with so few tokens for the "
-        "states."
+        "The information between layers 4 apart cannot be estimated with so few tokens for the number of states."
     )
 
 

@@ -58,7 +58,7 @@ def test_choices_of_the_openai_form_and_dense_layers(capsys, tmp_path, experts):
 def test_k_must_be_said(capsys, tmp_path, experts):
     path = write(tmp_path, response(experts))
     assert "8 ids per token, that is layers × k; give k with --top-k" in refused(capsys, path, tmp_path)
-    assert "8 ids a token are no multiple of --top-k 3" in refused(capsys, path, tmp_path, "--top-k", 3)
+    assert "8 ids per token are not a multiple of --top-k 3" in refused(capsys, path, tmp_path, "--top-k", 3)
 
 
 @pytest.mark.parametrize(

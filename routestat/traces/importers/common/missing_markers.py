@@ -37,7 +37,7 @@ class RawRows:
         weights = None if self.weights is None else self.weights[:, places]
         return replace(self, experts=self.experts[:, places], weights=weights)
 
-    def taken(self, rows: NDArray) -> "RawRows":
+    def taken(self, rows: NDArray[np.integer] | NDArray[np.bool_]) -> "RawRows":
         """Return some of the rows."""
         columns = (self.experts, self.document, self.position, self.token, self.decode, self.weights)
         return RawRows(*(None if column is None else column[rows] for column in columns))  # type: ignore[arg-type]

@@ -1,12 +1,13 @@
 """Rows of a table as experts ``[token, layer, slot]``."""
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from routestat.progress import in_threads
 from routestat.traces.importers.common.checks import count_positions
 from routestat.traces.importers.tables.row_store import keys_of
 from routestat.traces.importers.tables.rows import Rows
@@ -14,6 +15,8 @@ from routestat.traces.importers.tables.rows import Rows
 # Most empty places of a dense numbering per row.
 SPARSE = 8
 CHUNK_ROWS = 1 << 20
+# Ids, or the weights beside them.
+Number = TypeVar("Number", bound=np.number)
 THREADS = 2
 
 
@@ -84,39 +87,16 @@ def assemble(rows: Rows, layers: NDArray[np.integer], single: bool, top_k: int |
         slots = int(slot.max()) + 1 if top_k is None else top_k
         if int(slot.max()) >= slots:
             raise complain(int(np.argmax(slot >= slots)), f"more than {slots} experts")
-    kind = _kind(rows.experts)
-    blank = np.iinfo(kind).min
-    experts = np.full((n_cells * slots) if single else (n_cells, slots), blank, kind)
-    weights = None if rows.weights is None else np.zeros(experts.shape, np.float32)
-
-    def put(start: int) -> None:
-        part = slice(start, start + CHUNK_ROWS)
-        cell = index[part].astype(np.int64) * len(layers) + column[rows.layer[part]]
-        if single:
-            assert slot is not None
-            cell = cell * slots + slot[part]
-        _place(experts, cell, rows.experts[part])
-        if weights is not None and rows.weights is not None:
-            _place(weights, cell, rows.weights[part])
-
-    with ThreadPoolExecutor(THREADS) as pool:
-        list(pool.map(put, range(0, len(rows), CHUNK_ROWS)))
-    experts = experts.reshape(n_cells, slots)
-    filled = experts != blank
+    experts, weights = _filled(rows, index, column, len(layers), n_cells, slots, slot if single else None)
+    filled = experts != np.iinfo(experts.dtype).min
     n_filled = int(np.count_nonzero(filled if single else filled[:, 0]))
     if n_filled != len(rows):
         raise complain(_repeated(rows, index, column, len(layers), slot, slots), "occurs twice")
-    if single and slots > 1:
-        whole = filled.all(axis=1)
-        if n_filled != int(np.count_nonzero(whole)) * slots:
-            short = filled.any(axis=1) & ~whole
-            cell = int(np.argmax(short))
-            raise WrongPlaceError(
-                int(document[cell // len(layers)]),
-                int(position[cell // len(layers)]),
-                int(layers[cell % len(layers)]),
-                f"{int(filled[cell].sum())} of {slots} experts",
-            )
+    if single and slots > 1 and n_filled != int(np.count_nonzero(filled.all(axis=1))) * slots:
+        cell = int(np.argmax(filled.any(axis=1) & ~filled.all(axis=1)))
+        row, layer = divmod(cell, len(layers))
+        words = f"{int(filled[cell].sum())} of {slots} experts"
+        raise WrongPlaceError(int(document[row]), int(position[row]), int(layers[layer]), words)
     experts[~filled] = -1
     token = _agreed(rows.token, index, len(document), -1, complain, "token ids")
     phase = _agreed(rows.phase, index, len(document), -1, complain, "phases")
@@ -129,6 +109,37 @@ def assemble(rows: Rows, layers: NDArray[np.integer], single: bool, top_k: int |
         None if phase is None else phase == 1,
         None if weights is None else weights.reshape(shape),
     )
+
+
+def _filled(
+    rows: Rows,
+    index: NDArray[np.integer],
+    column: NDArray[np.int64],
+    n_layers: int,
+    n_cells: int,
+    slots: int,
+    slot: NDArray[np.integer] | None,
+) -> tuple[NDArray[np.integer], NDArray[np.float32] | None]:
+    """Put the rows into arrays ``[cell, slot]``; the least value of the type marks cells without a row.
+
+    With `slot` a row holds one expert, else those of all slots.
+    """
+    kind = _kind(rows.experts)
+    size: tuple[int, ...] = (n_cells, slots) if slot is None else (n_cells * slots,)
+    experts = np.full(size, np.iinfo(kind).min, kind)
+    weights = None if rows.weights is None else np.zeros(size, np.float32)
+
+    def put(start: int) -> None:
+        part = slice(start, start + CHUNK_ROWS)
+        cell = index[part].astype(np.int64) * n_layers + column[rows.layer[part]]
+        if slot is not None:
+            cell = cell * slots + slot[part]
+        _place(experts, cell, rows.experts[part])
+        if weights is not None and rows.weights is not None:
+            _place(weights, cell, rows.weights[part])
+
+    in_threads([partial(put, start) for start in range(0, len(rows), CHUNK_ROWS)], THREADS)
+    return experts.reshape(n_cells, slots), weights
 
 
 def tokens_of(
@@ -160,7 +171,9 @@ def tokens_of(
     return index, owner.astype(np.int32), (places - base[owner]).astype(np.int32)
 
 
-def _ranges(document: NDArray[np.int32], position: NDArray[np.int32]) -> tuple[NDArray, NDArray]:
+def _ranges(
+    document: NDArray[np.int32], position: NDArray[np.int32]
+) -> tuple[NDArray[np.integer], NDArray[np.integer]]:
     """Return the first position of each document, and the number of positions up to the last."""
     n = int(document.max()) + 1
     low, high = np.full(n, np.iinfo(np.int32).max, np.int64), np.full(n, -1, np.int64)
@@ -178,7 +191,7 @@ def _kind(experts: NDArray[np.integer]) -> np.dtype:
     return np.dtype(np.int32)
 
 
-def _place(target: NDArray, cell: NDArray[np.int64], values: NDArray) -> None:
+def _place(target: NDArray[Number], cell: NDArray[np.int64], values: NDArray[Number]) -> None:
     if target.ndim == 1:
         target[cell] = values[:, 0]
         return
@@ -189,7 +202,12 @@ def _place(target: NDArray, cell: NDArray[np.int64], values: NDArray) -> None:
 
 
 def _repeated(
-    rows: Rows, index: NDArray, column: NDArray, n_layers: int, slot: NDArray | None, slots: int
+    rows: Rows,
+    index: NDArray[np.integer],
+    column: NDArray[np.integer],
+    n_layers: int,
+    slot: NDArray[np.integer] | None,
+    slots: int,
 ) -> int:
     """Return a row whose place another row has too."""
     cell = index.astype(np.int64) * n_layers + column[rows.layer]
@@ -202,8 +220,13 @@ def _repeated(
 
 
 def _agreed(
-    values: NDArray | None, index: NDArray, n: int, unknown: int, complain: Any, words: str
-) -> NDArray | None:
+    values: NDArray[Number] | None,
+    index: NDArray[np.integer],
+    n: int,
+    unknown: int,
+    complain: Any,
+    words: str,
+) -> NDArray[Number] | None:
     """Return one value for each token from those of its rows; rows without one are ignored."""
     if values is None:
         return None

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from routestat.traces.importers.tables.columns import Columns
 from routestat.traces.importers.tables.layer_files import are_layers, join_layer_files, unlike
 from routestat.traces.importers.tables.names import plain
 from routestat.traces.importers.tables.pieces import Piece
@@ -47,6 +48,33 @@ def settle_documents(
     elif not columns.document:
         notes += unlike(seen.layers_of)
     several = seen.segments.several
+    apart = _separate_documents(store, seen, several, columns)
+    change, owners = separated(seen.segments.pairs, apart)
+    # Documents that lost all rows have no number.
+    if len(several) or owners[-1][0] != len(owners) - 1:
+        store.change(change)
+    names = _names(stream, owners, bool(columns.document))
+    _note_apart(apart, several, owners, columns.document, notes)
+    _renumber_positions(store, seen, owners, columns, notes)
+    said = {
+        role: [stream.value_of(role, *owner) for owner in owners]
+        for role in stream.said
+        if role not in stream.changing
+    }
+    for role in sorted(stream.changing):
+        notes.append(f"column {getattr(columns, role)} is not read: it changes within documents")
+    if columns.document and plain(columns.document) == "turn" and len(owners) > 1:
+        notes.append(
+            "documents are turns; turns of one conversation are dependent: if there is a column that joins "
+            "them, name it with --cluster"
+        )
+    return [document for document, _ in owners], names, said
+
+
+def _separate_documents(
+    store: RowStore, seen: Seen, several: NDArray[np.int64], columns: Columns
+) -> NDArray[np.int64]:
+    """Return the documents whose segments are documents of their own."""
     maybe = several
     if not columns.document:
         joined = [one for one in several.tolist() if seen.segments.are_joined(one, columns.signed)]
@@ -55,23 +83,28 @@ def settle_documents(
     apart = clashing(store, maybe[:FEW]) if len(maybe) else maybe
     if len(maybe) > FEW and not (len(apart) and columns.document):
         apart = clashing(store, maybe)
-    if len(apart) and columns.document:
-        # One number means different documents in different files: then so do all that are in several.
-        apart = several
-    change, owners = separated(seen.segments.pairs, apart)
-    # Documents that lost all rows have no number.
-    if len(several) or owners[-1][0] != len(owners) - 1:
-        store.change(change)
+    # With a column one number means different documents in different files: then so do all that are in several.
+    return several if len(apart) and columns.document else apart
+
+
+def _names(stream: Stream, owners: list[tuple[int, int]], from_column: bool) -> list[str]:
+    """Return the name of each document, with its file or part where documents were separated."""
     labels = {number: name for name, number in stream.names.items()}
     names = []
     for document, segment in owners:
         if segment < 0:
             names.append(labels[document])
-        elif columns.document:
+        elif from_column:
             names.append(f"{stream.sources[segment]} {labels[document]}")
         else:
             names.append(f"{labels[document]} part {segment + 1}")
-    _note_apart(apart, several, owners, columns.document, notes)
+    return names
+
+
+def _renumber_positions(
+    store: RowStore, seen: Seen, owners: list[tuple[int, int]], columns: Columns, notes: list[str]
+) -> None:
+    """Renumber positions that are negative in prompts, or that restart with the generated rows."""
     # Without prompts rows need not have been generated.
     if columns.signed and seen.prompts.stretches:
         numbers = {owner: number for number, owner in enumerate(owners)}
@@ -89,23 +122,14 @@ def settle_documents(
         notes.append(
             f"positions restart with the generated rows of {len(anew):,} documents: these follow their prompts"
         )
-    said = {
-        role: [stream.value_of(role, *owner) for owner in owners]
-        for role in stream.said
-        if role not in stream.changing
-    }
-    for role in sorted(stream.changing):
-        notes.append(f"column {getattr(columns, role)} is not read: it changes within documents")
-    if columns.document and plain(columns.document) == "turn" and len(owners) > 1:
-        notes.append(
-            "documents are turns; turns of one conversation are dependent: if there is a column that joins "
-            "them, name it with --cluster"
-        )
-    return [document for document, _ in owners], names, said
 
 
 def _note_apart(
-    apart: NDArray, several: NDArray, owners: list[tuple[int, int]], column: str, notes: list[str]
+    apart: NDArray[np.integer],
+    several: NDArray[np.integer],
+    owners: list[tuple[int, int]],
+    column: str,
+    notes: list[str],
 ) -> None:
     """Note what was used as documents if no column gives them, or several files share them."""
     parts = sum(segment >= 0 for _, segment in owners)

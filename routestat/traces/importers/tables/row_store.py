@@ -18,7 +18,7 @@ BUDGET_BYTES = 320 << 20
 _OFFSET = 1 << 31
 
 
-def keys_of(document: NDArray, position: NDArray) -> NDArray[np.int64]:
+def keys_of(document: NDArray[np.integer], position: NDArray[np.integer]) -> NDArray[np.int64]:
     """Return one number for document and position, increasing in both."""
     return np.asarray((document.astype(np.int64) << 32) + (position.astype(np.int64) + _OFFSET))
 

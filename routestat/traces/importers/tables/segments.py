@@ -57,7 +57,7 @@ class Segments:
                 self.last[at] = max(self.last.get(at, 0), highest)
             self._extend(document, np.full(len(rows), last) if segment is None else segment, rows.position)
 
-    def _extend(self, document: int, segment: NDArray, position: NDArray[np.int32]) -> None:
+    def _extend(self, document: int, segment: NDArray[np.integer], position: NDArray[np.int32]) -> None:
         low, high = self.ends.get(document, (np.empty(0, np.int64), np.empty(0, np.int64)))
         grown = max(int(segment.max()) + 1 - len(low), 0)
         low = np.append(low, np.full(grown, np.iinfo(np.int64).max))
@@ -98,7 +98,7 @@ def clashing(store: RowStore, several: NDArray[np.int64]) -> NDArray[np.int64]:
     several : int array ``[document]``
         Those with several segments.
     """
-    found: list[NDArray] = []
+    found: list[NDArray[np.integer]] = []
     for rows in store.pieces():
         own = rows.take(np.isin(rows.document, several))
         if not len(own) or not _any_twice(own):

@@ -134,7 +134,7 @@ class Stream:
         return self.top_k
 
     def _keep(
-        self, role: str, codes: NDArray, values: tuple[str | None, ...], piece: Piece, source: int
+        self, role: str, codes: NDArray[np.integer], values: tuple[str | None, ...], piece: Piece, source: int
     ) -> None:
         """Keep the values of a column for documents; no values mean that one document has several."""
         known = self.said.setdefault(role, {})

@@ -123,9 +123,7 @@ def test_a_joined_file_is_cut_where_positions_fall_back(capsys, tmp_path, order)
         parts = [sorted(part, key=lambda row: row["layer"]) for part in parts]
     path = write(tmp_path / "x.csv", [row for part in parts for row in part])
     stored_, got, err = stored(capsys, path, tmp_path, "--n-experts", 9)
-    assert (
-        "positions restart inside 1 of the files, in every layer: cut there, into 3 documents" in err
-    )
+    assert "positions restart inside 1 of the files, in every layer: cut there, into 3 documents" in err
     assert np.array_equal(got.document, trace.document)
     assert np.array_equal(subsets(got.experts), subsets(trace.experts))
     assert stored_.documents.column("name").to_pylist() == ["x part 1", "x part 2", "x part 3"]

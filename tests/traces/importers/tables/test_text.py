@@ -99,7 +99,7 @@ def test_columns_twice_absent_or_unknown(capsys, tmp_path):
     [
         (b"", "no known format|empty|in no format"),
         (b"request,step,layer,e0\n", "a header, but no rows of a table"),
-        (b"# only=comments\n", "only comments|in no format"),
+        (b"# only=comments\n", "only comments|of no known format"),
         (b"\x00\x01\x02" * 50, "not text|in no format"),
         ("request,step,layer,e0\nr,0,0,1\n".encode("utf-16"), "UTF-16|in no format"),
         (b"request,step,layer,e0\n\xff\xfe,0,0,1\n", "line 2: not UTF-8"),
