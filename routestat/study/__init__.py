@@ -10,6 +10,7 @@
 ``memory``                  how many earlier layers and tokens matter; horizons
 ``chain``                   the fitted chain, the scores of predictors, the full posterior
 ``chain_file``              the chain as a file
+``posterior_draws``         summaries of posterior draws
 ``routes``                  dominant and frequent paths, biclusters
 ``aa_check``                rejection rates of the tests without an effect
 ``comparison``              two traces: distributions of layers and transitions

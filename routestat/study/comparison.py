@@ -202,7 +202,7 @@ def _layer(
     return LayerComparison(a, b, distribution, cells, chance, nan, figures, distance, flips, kept)
 
 
-def _loads(states: str, router: Router, table: NDArray) -> NDArray[np.int64]:
+def _loads(states: str, router: Router, table: NDArray[np.integer]) -> NDArray[np.int64]:
     """Count the tokens that include each expert ``[group, expert]``."""
     counts = table.astype(np.int64)
     return counts if states == "expert" else counts @ router.alphabet.membership.astype(np.int64)

@@ -1,4 +1,4 @@
-"""Pictures of full Bayes: whether the chains mix, and how strong the priors are over the depth.
+"""Figures of the full posterior: whether the chains mix, and how strong the priors are over the depth.
 
 Each function takes one result and returns a matplotlib Figure, drawn from plain arrays.
 """
@@ -23,6 +23,7 @@ from routestat.report.figures.style import (
     new_figure,
     sparse_ticks,
 )
+from routestat.study.posterior_draws import strength_quantiles
 
 # Okabe & Ito's; further chains begin again.
 _CHAINS = (BLUE, ORANGE, "#009E73", VERMILLION, "#CC79A7", "#56B4E9")
@@ -64,8 +65,7 @@ def forest(result: FullBayes) -> Drawing:
     figure = new_figure(10.6, tall + 1.35)
     for panel, order in enumerate(result.orders):
         axes = new_axes(figure, 0.95 + 3.3 * panel, 0.6, 2.2, tall)
-        flat = order.log_strength.reshape(-1, len(order.paths))
-        low, lower, middle, upper, high = np.exp(np.quantile(flat, [0.025, 0.25, 0.5, 0.75, 0.975], axis=0))
+        low, lower, middle, upper, high = strength_quantiles(order)
         place = np.arange(len(order.paths))
         axes.hlines(place, low, high, color=BLUE, linewidth=1, label="95 %")
         axes.hlines(place, lower, upper, color=BLUE, linewidth=3, label="50 %")

@@ -1,6 +1,7 @@
 """Figures of the memory: log loss by context over the depth, and information at longer horizons."""
 
 import numpy as np
+from numpy.typing import NDArray
 
 from routestat.inference.base.estimate import Estimate
 from routestat.report.figures.style import (
@@ -19,6 +20,7 @@ from routestat.report.figures.style import (
 from routestat.study.contexts import CONTEXTS, context_spec
 from routestat.study.memory import Memory
 
+Array = NDArray[np.float64]
 #: Okabe & Ito's green.
 GREEN = "#009E73"
 #: Lines of contexts that have the same colour, from the shortest on.
@@ -117,7 +119,8 @@ def horizons(memory: Memory) -> Drawing:
     return figure
 
 
-def _columns(found: list[tuple[int, Estimate]]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def _columns(found: list[tuple[int, Estimate]]) -> tuple[Array, Array, Array, Array]:
+    """Return places, values and limits of estimates ``[point]``."""
     x = np.array([at for at, _ in found])
     value, low, high = (
         np.array([getattr(one, name) for _, one in found]) for name in ("value", "low", "high")

@@ -14,14 +14,8 @@ from routestat.report.figures import study as figures
 from routestat.report.figures.style import Drawing
 from routestat.report.html.page import Picture, draw_all, noun_of, render
 from routestat.report.numbers import experts_words
-from routestat.report.records.layer_pairs import (
-    Cell,
-    Column,
-    PairStatistic,
-    by_information,
-    cell,
-    page_columns,
-)
+from routestat.report.records.layer_pairs import by_information, page_columns
+from routestat.report.records.pair_statistic import Cell, Column, PairStatistic, cell
 from routestat.report.records.plain import Record
 from routestat.report.records.study import TABLES, write_results
 from routestat.study.layer_pairs import LayerPair

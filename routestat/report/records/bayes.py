@@ -4,10 +4,12 @@ import math
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from routestat.inference.base.estimate import Estimate
 from routestat.inference.bayes.results import Checks, FullBayes, OrderComparison, OrderPosterior
 from routestat.report.records.plain import Record, reason
+from routestat.study.posterior_draws import summarise_draws
 
 
 def bayes_file(order: int) -> str:
@@ -69,13 +71,12 @@ def _order(item: OrderPosterior) -> Record:
 
 
 def _unit(item: OrderPosterior, place: int) -> Record:
-    draws = np.exp(item.log_strength[..., place])
-    low, high = np.quantile(draws, [0.025, 0.975]).tolist()
+    strength = summarise_draws(np.exp(item.log_strength[..., place]))
     closed = _plain(math.exp(item.log_strength_closed_form[place]))
     return {
         "layers": list(item.paths[place]),
-        "strength_tokens": float(np.median(draws)),
-        "strength_tokens_ci95": [low, high],
+        "strength_tokens": strength.median,
+        "strength_tokens_ci95": [strength.low, strength.high],
         "strength_tokens_closed_form": closed,
         **_checks(item.checks, place),
         **reason(_missing(item, place)),
@@ -131,9 +132,9 @@ def _comparison(found: OrderComparison) -> Record:
     }
 
 
-def _summary(draws: np.ndarray) -> Record:
-    low, high = np.quantile(draws, [0.025, 0.975]).tolist()
-    return {"mean": float(draws.mean()), "sd": float(draws.std(ddof=1)), "ci95": [low, high]}
+def _summary(draws: NDArray[np.float64]) -> Record:
+    found = summarise_draws(draws)
+    return {"mean": found.mean, "sd": found.sd, "ci95": [found.low, found.high]}
 
 
 def _limits(estimate: Estimate) -> list[float | None]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from routestat.report.records.bayes import bayes_record, write_bayes
 from routestat.report.records.chain import chain_record, score_record
-from routestat.report.records.layer_pairs import budget_record, layer_pair_record, transition_rows
+from routestat.report.records.layer_pairs import budget_record, layer_pair_record
 from routestat.report.records.layers import (
     coactivation_record,
     coactivation_rows,
@@ -20,6 +20,7 @@ from routestat.report.records.memory import memory_record, order_records
 from routestat.report.records.plain import Record, plain, write_json, write_rows
 from routestat.report.records.routes import bicluster_record, path_records
 from routestat.report.records.trace_facts import trace_record
+from routestat.report.records.transitions import transition_rows
 from routestat.structure.route_graph import graphml
 from routestat.study.chain_file import CHAIN_FILE, save_chain
 from routestat.study.trace_study import Study

@@ -11,15 +11,9 @@ from routestat.forecast import catalogue
 from routestat.forecast.scores import PredictionScore
 from routestat.report.cautions import Cautions
 from routestat.report.numbers import interval, many, number
-from routestat.report.records.layer_pairs import (
-    Cell,
-    PairStatistic,
-    by_information,
-    cell,
-    part_cautions,
-    terminal_columns,
-)
+from routestat.report.records.layer_pairs import by_information, part_cautions, terminal_columns
 from routestat.report.records.memory import contexts_mean
+from routestat.report.records.pair_statistic import Cell, PairStatistic, cell
 from routestat.report.sentences import memory_sentences
 from routestat.report.terminal.console import (
     new_console,

@@ -195,15 +195,16 @@ def test_few_tokens_for_the_states_are_said_where_the_figures_stand(reports):
         assert record["cmi_bits_shuffled"] > 0.5
         assert record["cmi_share"] is None
         assert "not small against cmi_bits" in record["caution"]
-    assert report.page.text.count("too few tokens for the states to tell in bits") == 2
+    assert report.page.text.count("too few tokens for the number of states to estimate") == 2
     assert (
-        "Tokens are too few for the states to tell what the layer before the source adds" in report.page.text
+        "There are too few tokens for the number of states to estimate what the layer before the source adds"
+        in report.page.text
     )
 
 
 def test_the_chain_page_begins_with_the_reading(any_report):
     memory = any_report.results["memory"]
-    chain = any_report.page.text.split("The chain: how long is the memory?")[1]
+    chain = any_report.page.text.split("The chain: how many earlier layers matter?")[1]
     assert 1 <= len(memory["reading"]) <= 7
     at = -1
     for sentence in memory["reading"]:

@@ -5,7 +5,8 @@ import json
 
 from routestat.report.html.study import write_report
 from routestat.report.records import layer_pairs
-from routestat.report.records.layer_pairs import Column, PairStatistic, layer_pair_record
+from routestat.report.records.layer_pairs import layer_pair_record
+from routestat.report.records.pair_statistic import Column, PairStatistic
 from routestat.report.terminal.study import summarise
 
 #: A statistic that no output knows: the share of the table's largest cell.

@@ -486,7 +486,7 @@ def test_two_layers_ask_for_one_step(reports):
 def test_ids_that_make_the_layers_say_so(reports):
     said = reports("token ids").results["memory"]["reading"]
     (sentence,) = [one for one in said if one.startswith("The token's own id saves ")]
-    assert sentence.endswith("so most of what that layer tells is which token it is.")
+    assert sentence.endswith("so most of what that layer predicts is due to the token id.")
     assert len(said) == 6
     assert not any("own id" in one for one in reports("states").results["memory"]["reading"])
 
