@@ -196,7 +196,7 @@ def edit(name, at, value):
         (change(counts_000=np.full((6, 6), "x")), "counts_000: wanted whole numbers"),
         (change(counts_000=np.full((6, 6), None)), "counts_000: wanted whole numbers, got object"),
         (change(first=np.array([{}] * 6)), "first: wanted whole numbers, got object"),
-        (edit("prior_000", 0, 0.0), "alpha: expected numbers above zero"),
+        (edit("prior_000", 0, 0.0), "alpha: wanted numbers above zero"),
         (edit("prior_000", 0, -1.0), "prior_000"),
         (edit("prior_first", 3, np.nan), "prior_first"),
         (edit("second_001_contexts", 0, 99), "second_001_contexts: wanted rising"),
