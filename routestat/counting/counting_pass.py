@@ -25,6 +25,7 @@ MEMORY = 2 << 30
 
 Task = StateTask | ExpertTask
 Number = TypeVar("Number", bound=np.generic)
+T = TypeVar("T")
 
 
 Key = tuple[Context, str]
@@ -166,6 +167,19 @@ def _feed(
         if lag := task.context.lag:
             small = tail.last(lag).seam(batch, lag)
             task.feed(small, find_runs(small.document, small.position, window, units, groups), {})
+
+
+def in_passes(items: Sequence[T], sizes: Sequence[int], memory: int) -> list[list[T]]:
+    """Divide items into passes, in order, so that the sizes of each add up to at most `memory`, or it is one item."""
+    passes: list[list[T]] = []
+    left = 0
+    for item, size in zip(items, sizes, strict=True):
+        if not passes or size > left:
+            passes.append([])
+            left = memory
+        passes[-1].append(item)
+        left -= size
+    return passes
 
 
 def read_only(array: NDArray[Number]) -> NDArray[Number]:

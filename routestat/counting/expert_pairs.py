@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from routestat.counting.counting_pass import MEMORY, cell_type, in_passes
 from routestat.counting.experts import expert_rows
 from routestat.counting.kernels import count_expert_pairs
 from routestat.counting.token_runs import find_runs
@@ -13,8 +14,6 @@ from routestat.errors import RoutestatError
 from routestat.progress import Progress
 from routestat.traces.metadata import Router
 from routestat.traces.store import Trace
-
-MEMORY = 2 << 30
 
 
 @dataclass(frozen=True)
@@ -69,9 +68,11 @@ def count_pairs(
     """
     if not isinstance(groups, int | np.integer) or groups < 1:
         raise RoutestatError(f"groups must be a whole number of 1 or more, got {groups!r}")
-    passes, done = _passes(trace.routers(layers), groups, memory, _dtype(trace)), 0
+    dtype, all_routers, done = cell_type(trace), trace.routers(layers), 0
+    sizes = [groups * _n_pairs(router) * dtype.itemsize for router in all_routers]
+    passes = in_passes(all_routers, sizes, memory)
     for routers in passes:
-        tables = {r.name: _empty(r, groups, _dtype(trace)) for r in routers}
+        tables = {r.name: _empty(r, groups, dtype) for r in routers}
         for batch in trace.counted(list(tables)):
             runs = find_runs(batch.document, batch.position, trace.meta.window, trace.units, groups)
             for router in routers:
@@ -90,19 +91,6 @@ def count_pairs(
             yield PairCounts(router, pairs, inclusions, tokens)
 
 
-def _passes(routers: Sequence[Router], groups: int, memory: int, dtype: np.dtype) -> list[list[Router]]:
-    passes: list[list[Router]] = []
-    room = 0
-    for router in routers:
-        size = groups * _n_pairs(router) * dtype.itemsize
-        if not passes or size > room:
-            passes.append([])
-            room = memory
-        passes[-1].append(router)
-        room -= size
-    return passes
-
-
 def _empty(
     router: Router, groups: int, dtype: np.dtype
 ) -> tuple[NDArray[np.unsignedinteger], NDArray[np.int64]]:
@@ -111,8 +99,3 @@ def _empty(
 
 def _n_pairs(router: Router) -> int:
     return router.n_experts * (router.n_experts - 1) // 2
-
-
-def _dtype(trace: Trace) -> np.dtype:
-    # A cell never exceeds the tokens of its group, so 32 bits do unless a group may hold more than that.
-    return np.dtype(np.uint32 if trace.n_counted < 1 << 32 else np.uint64)

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from routestat.counting.context import Context
-from routestat.counting.counting_pass import MEMORY, TableKey, cell_type, count_keys, table_bytes
+from routestat.counting.counting_pass import MEMORY, TableKey, cell_type, count_keys, in_passes, table_bytes
 from routestat.counting.counts import Counts
 from routestat.errors import RoutestatError
 from routestat.progress import Progress
@@ -95,12 +95,4 @@ def _parts(keys: Sequence[TableKey], trace: Trace, counts: Counts, memory: int) 
     """
     sizes = [table_bytes(key, counts.states, counts.groups, cell_type(trace)) for key in keys]
     most = memory if sum(sizes) <= memory else memory // 2
-    parts: list[list[TableKey]] = []
-    room = 0
-    for key, size in zip(keys, sizes, strict=True):
-        if not parts or size > room:
-            parts.append([])
-            room = most
-        parts[-1].append(key)
-        room -= size
-    return parts
+    return in_passes(keys, sizes, most)

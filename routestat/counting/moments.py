@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from routestat.counting.counting_pass import cell_type
 from routestat.counting.expert_batches import ExpertBatch, Source, feed_expert_batches, missing_of
 from routestat.counting.kernels import add_moments, tempered_log_likelihood
 from routestat.progress import Progress
@@ -78,7 +79,7 @@ def count_moments(
     progress : callable(rows_done, rows_in_all), optional
     """
     share = min(1.0, sample / max(trace.n_counted, 1))
-    dtype = np.dtype(np.uint32 if trace.n_counted < 1 << 32 else np.uint64)
+    dtype = cell_type(trace)
     tasks = [_MomentTask.make(design, int(folds.max()) + 1, dtype) for design in designs]
 
     def feed(task: "_MomentTask", piece: ExpertBatch) -> None:

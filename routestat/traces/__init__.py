@@ -15,6 +15,7 @@ validation          checks of values from outside
 examination         the pass that finds clusters and dummy rows
 clusters            which documents are independent
 dummy_rows          rows and layers that are no measurements
+document_rows       places of rows within their documents
 document_selection  some documents of a trace
 document_stretches  one document cut into stretches
 views               layers under other numbers, documents in another order

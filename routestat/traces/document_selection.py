@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from routestat.traces.clusters.shared_prefixes import connected_parts
 from routestat.traces.clusters.units import Units, relabelled
+from routestat.traces.document_rows import PlaceCounter
 from routestat.traces.pairing.document_contents import Document
 from routestat.traces.store import Trace
 
@@ -99,7 +100,7 @@ class SelectedDocuments(Trace):
 
     def record_batches(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
         """Yield the rows of the chosen documents, in the trace's order."""
-        last, done = -1, 0
+        counter = PlaceCounter()
         for record in self._trace.record_batches(columns):
             column = record.schema.get_field_index("document")
             document = record.column(column).to_numpy()
@@ -107,22 +108,13 @@ class SelectedDocuments(Trace):
             new = self._numbers[np.minimum(document, len(self._numbers) - 1)]
             chosen = new >= 0
             if self._parts is not None and len(document):
-                place = places_of(document)
-                place[document == document[0]] += done if int(document[0]) == last else 0
-                last, done = int(document[-1]), int(place[-1]) + 1
+                place = counter.places(document)
                 chosen &= (place >= self._parts[new, 0]) & (place < self._parts[new, 1])
             kept = np.flatnonzero(chosen)
             if not kept.size:
                 continue
             renumbered = record.set_column(column, "document", pa.array(new, pa.int32()))
             yield renumbered if kept.size == len(new) else renumbered.take(pa.array(kept))
-
-
-def places_of(document: NDArray[np.int32]) -> NDArray[np.int64]:
-    """0, 1, 2 … anew in every stretch of one document."""
-    first = np.flatnonzero(np.concatenate([[True], document[1:] != document[:-1]]))
-    rows = np.diff(np.append(first, len(document)))
-    return np.asarray(np.arange(len(document)) - np.repeat(first, rows))
 
 
 def _skipping(units: Units, common: Common) -> Units:

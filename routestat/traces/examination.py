@@ -11,6 +11,7 @@ from routestat.traces.batch import to_batch
 from routestat.traces.clusters.document_prefixes import DocumentPrefixes, PrefixCollector
 from routestat.traces.clusters.overlapping_windows import find_overlaps
 from routestat.traces.clusters.units import CLUSTER_COLUMN, Units, find_units
+from routestat.traces.document_rows import first_rows
 from routestat.traces.dummy_rows.not_measured import PLACES, RANGE, NotMeasured
 from routestat.traces.dummy_rows.removal import measured
 from routestat.traces.dummy_rows.row_features import LayerLevels, features_of_stored_rows
@@ -113,7 +114,7 @@ def without_beginnings(
         document = record.column(record.schema.get_field_index("document")).to_numpy()
         if not len(document):
             continue
-        first = np.flatnonzero(np.concatenate([[True], document[1:] != document[:-1]]))
+        first = first_rows(document)
         rows = np.diff(np.append(first, len(document)))
         before = np.zeros(len(first), np.int64)
         before[0] = done if int(document[0]) == last else 0

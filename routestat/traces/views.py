@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from routestat.errors import RoutestatError
-from routestat.traces.document_selection import places_of
+from routestat.traces.document_rows import PlaceCounter
 from routestat.traces.metadata import Router
 from routestat.traces.shards import rows_at_once
 from routestat.traces.store import Trace
@@ -89,12 +89,10 @@ class OrderedDocuments(Trace):
         RowsTooManyError
             If they would take more than `LIMIT_BYTES`.
         """
-        last, done = -1, 0
+        counter = PlaceCounter()
         for record in self._trace.record_batches(columns) if self._rises() else self._sorted(columns):
             document = record.column(record.schema.get_field_index("document")).to_numpy()
-            place = places_of(document)
-            place[document == document[0]] += done if int(document[0]) == last else 0
-            last, done = int(document[-1]), int(place[-1]) + 1
+            place = counter.places(document)
             at = record.schema.get_field_index("position")
             yield record.set_column(at, "position", pa.array(place, pa.int32()))
 

@@ -1,4 +1,4 @@
-"""The factorised chain and its predictors: exact laws, known truths, nothing of a fold in its own prediction."""
+"""The factorised chain and its predictors: exact distributions, known truths, no token of a fold in its prediction."""
 
 import itertools
 import threading
@@ -6,25 +6,16 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from scipy.optimize import minimize
-from scipy.special import softmax
-from sklearn.linear_model import Ridge
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from routestat import Context, RoutestatError, Trace, TraceMeta, count
-from routestat.counting.moments import Design, count_moments
 from routestat.forecast import catalogue
 from routestat.forecast.board import mean_board
-from routestat.forecast.exponents import log_odds
 from routestat.forecast.factorised import FactorisedChain
 from routestat.forecast.factorised_fit import fit_factorised
-from routestat.forecast.fold_tables import assign_folds
-from routestat.forecast.tempered import fit_tempered
-from routestat.inference.conditional_bernoulli import distribution as law
 from routestat.inference.conditional_bernoulli.sampling import best_subsets
 from routestat.traces.metadata import routers_like
 from routestat.traces.synthetic import chain, expert_chain, independent, to_trace, with_missing
-from tests.oracle.forecast_oracle import subset_law
 
 DEFAULT = (Context(), Context.layer(1), Context.token(1))
 
@@ -91,7 +82,7 @@ def test_on_independent_layers_nothing_seems_to_win():
             assert -0.03 < value < 3 * error
 
 
-def test_of_top_one_routers_it_is_the_transition_law():
+def test_of_top_one_routers_it_is_the_transition_distribution():
     synthetic = chain(
         coupling=0.8,
         n_experts=8,
@@ -127,64 +118,6 @@ def test_names_of_experts_change_nothing():
     again = other.predict(1, [names[0][[0, 1, 2]].tolist(), names[1][[3, 4, 5]].tolist()])
     np.testing.assert_allclose(found.inclusion, again.inclusion[names[2]], rtol=1e-4)
     np.testing.assert_allclose(found.low, again.low[names[2]], rtol=1e-3)
-
-
-def test_nothing_of_a_fold_is_in_its_own_prediction():
-    rng = np.random.default_rng(5)
-    shape = {"n_experts": 8, "top_k": 2, "layers": 2, "documents": 24, "mean_length": 30}
-    first = expert_chain(coupling=1.0, rng=rng, **shape)
-    counts = count(to_trace(first), contexts=DEFAULT, states="expert")
-    folds = assign_folds(counts, 4)
-    mine = folds[first.document % len(folds)] == 2
-    states = np.array(first.states)
-    states[mine] = rng.integers(0, 28, (mine.sum(), 2))
-    fits = []
-    for synthetic in (first, replace(first, states=states)):
-        trace = to_trace(synthetic)
-        source, target = trace.meta.routers
-        moments = count_moments(trace, [Design(target, ((source, 0),))], folds)[0]
-        fits.append(fit_tempered(moments, {1: ("tempered-bayes", "ridge", "factorised")}, "empirical-bayes"))
-    for key, fit in fits[0].items():
-        np.testing.assert_array_equal(fit.bias[2], fits[1][key].bias[2])
-        np.testing.assert_array_equal(fit.weights[2], fits[1][key].weights[2])
-        assert not np.allclose(fit.weights[0], fits[1][key].weights[0])
-
-
-def test_exponents_are_those_of_greatest_likelihood():
-    rng = np.random.default_rng(6)
-    shape = {"n_experts": 6, "top_k": 2, "layers": 2, "documents": 30, "mean_length": 20}
-    trace = to_trace(expert_chain(coupling=1.5, rng=rng, **shape))
-    source, target = trace.meta.routers
-    folds = assign_folds(count(trace, contexts=DEFAULT, states="expert"), 3)
-    moments = count_moments(trace, [Design(target, ((source, 0),))], folds)[0]
-    found = fit_tempered(moments, {1: ("ridge",)}, 0.5)[1, "ridge"]
-    # The model without folds 0 and 1, on the tokens of fold 1, written out.
-    train, test = moments.folds == 2, moments.folds == 1
-    member = np.eye(6)[moments.targets].sum(axis=1)
-    x = np.eye(6)[moments.features].sum(axis=1)
-    load = (member[train].sum(axis=0) + 0.5) / (2 * train.sum() + 3) * 2
-    ridge = Ridge(alpha=found.penalties[0], solver="svd").fit(x[train], member[train])
-    evidence = (ridge.predict(x[test]) - member[train].mean(axis=0)) / np.sqrt(load * (1 - load))
-    base = np.log(load / (1 - load / 2))
-
-    def loss(exponents):
-        total = 0.5 * ((exponents - [1, 0]) ** 2).sum()
-        for row, chosen in zip(evidence, moments.targets[test], strict=True):
-            law = subset_law(exponents[0] * base + exponents[1] * row, 2)
-            total -= np.log(law[tuple(chosen.tolist())])
-        return total
-
-    best = minimize(loss, [1.0, 1.0], method="Nelder-Mead", options={"xatol": 1e-5, "fatol": 1e-9})
-    np.testing.assert_allclose(found.exponents[0], best.x, atol=2e-3)
-
-
-def test_log_odds_are_exact_for_one_expert_and_near_for_several():
-    p = np.array([0.5, 0.3, 0.15, 0.05])
-    np.testing.assert_allclose(softmax(log_odds(p, 1)), p)
-    theta = np.random.default_rng(7).normal(size=40)
-    inclusion = law.inclusion_probabilities(theta, 6)
-    moved = log_odds(inclusion, 6) - theta
-    assert np.ptp(moved) < 0.25
 
 
 def test_probabilities_of_all_subsets_sum_to_one(coupled):

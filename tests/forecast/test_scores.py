@@ -20,8 +20,8 @@ from tests.oracle import forecast_oracle
 def test_held_out_scores_against_the_slow_way(alpha):
     rng = np.random.default_rng(0)
     alphabet = Alphabet(5, 2)
-    law = rng.dirichlet(np.full(10, 0.3), size=4)
-    tables = np.stack([[rng.multinomial(rng.integers(0, 9), row) for row in law] for _ in range(6)])
+    distribution = rng.dirichlet(np.full(10, 0.3), size=4)
+    tables = np.stack([[rng.multinomial(rng.integers(0, 9), row) for row in distribution] for _ in range(6)])
     fast = score_table(tables, alphabet.membership, 2, alpha)
     halves = [
         tables[1::2].sum(0),

@@ -16,17 +16,17 @@ from tests.oracle.structure_oracle import block_table, mutual_information_bits, 
 
 
 def planted(rng, n_rows=28, n_columns=28, n_blocks=4, strength=4.0, evenness=8.0):
-    """Row labels, column labels and the law of a table with blocks; low `evenness` makes rare states."""
+    """Row labels, column labels and the distribution of a table with blocks; low `evenness` makes rare states."""
     rows, columns = np.arange(n_rows) % n_blocks, np.arange(n_columns) % n_blocks
     rng.shuffle(rows)
     rng.shuffle(columns)
-    law = np.where(rows[:, None] == columns, strength, 1.0)
-    law *= rng.gamma(evenness, size=(n_rows, 1)) * rng.gamma(evenness, size=n_columns)
-    return rows, columns, law / law.sum()
+    distribution = np.where(rows[:, None] == columns, strength, 1.0)
+    distribution *= rng.gamma(evenness, size=(n_rows, 1)) * rng.gamma(evenness, size=n_columns)
+    return rows, columns, distribution / distribution.sum()
 
 
-def draw(rng, law, n):
-    return rng.multinomial(n, law.ravel()).reshape(law.shape)
+def draw(rng, distribution, n):
+    return rng.multinomial(n, distribution.ravel()).reshape(distribution.shape)
 
 
 def same(a, b):
@@ -77,8 +77,8 @@ def test_more_blocks_than_distinct_states_warns_nobody():
 )
 def test_planted_blocks_are_recovered(n_rows, n_columns, n_blocks, matrix):
     rng = np.random.default_rng(n_rows + n_columns + n_blocks)
-    rows, columns, law = planted(rng, n_rows, n_columns, n_blocks)
-    blocks = spectral_blocks(draw(rng, law, 100_000), n_blocks, rng, matrix)
+    rows, columns, distribution = planted(rng, n_rows, n_columns, n_blocks)
+    blocks = spectral_blocks(draw(rng, distribution, 100_000), n_blocks, rng, matrix)
     assert adjusted_rand_score(rows, blocks.row_labels) > 0.9
     assert adjusted_rand_score(columns, blocks.column_labels) > 0.9
     assert blocks.share_of_mi > 0.9
@@ -93,8 +93,8 @@ def test_rare_states_defeat_the_lift_but_not_the_counts():
     found = {"lift": [], "counts": []}
     for seed in range(5):
         rng = np.random.default_rng(seed)
-        rows, _, law = planted(rng, 64, 64, evenness=1.0)
-        table = draw(rng, law, 100_000)
+        rows, _, distribution = planted(rng, 64, 64, evenness=1.0)
+        table = draw(rng, distribution, 100_000)
         for matrix, scores in found.items():
             labels = spectral_blocks(table, 4, rng, matrix).row_labels
             scores.append(adjusted_rand_score(rows[labels >= 0], labels[labels >= 0]))
@@ -106,8 +106,8 @@ def test_rare_states_defeat_the_lift_but_not_the_counts():
 @settings(max_examples=25, deadline=None)
 def test_relabelling_the_experts_changes_only_the_places(seed, n_blocks, n):
     rng = np.random.default_rng(seed)
-    _, _, law = planted(rng, 12, 15, n_blocks, strength=2.0)
-    table = draw(rng, law, n)
+    _, _, distribution = planted(rng, 12, 15, n_blocks, strength=2.0)
+    table = draw(rng, distribution, n)
     rows, columns = rng.permutation(12), rng.permutation(15)
     blocks = spectral_blocks(table, n_blocks, np.random.default_rng(1))
     moved = spectral_blocks(table[np.ix_(rows, columns)], n_blocks, np.random.default_rng(1))
@@ -194,13 +194,13 @@ def test_a_fit_is_quick():
 
 def test_stability_is_high_for_planted_blocks_and_low_for_noise():
     rng = np.random.default_rng(4)
-    _, _, law = planted(rng)
-    tables = np.stack([draw(rng, law, 500) for _ in range(60)])
+    _, _, distribution = planted(rng)
+    tables = np.stack([draw(rng, distribution, 500) for _ in range(60)])
     clear = stability(tables, spectral_blocks(tables.sum(axis=0), 4, rng), rng)
     assert clear.ari > 0.8
     assert clear.ari == pytest.approx((clear.row_ari + clear.column_ari) / 2)
     assert (clear.n_resamples, clear.n_groups, clear.reason) == (20, 60, None)
-    flat = np.outer(law.sum(axis=1), law.sum(axis=0))
+    flat = np.outer(distribution.sum(axis=1), distribution.sum(axis=0))
     tables = np.stack([draw(rng, flat, 500) for _ in range(60)])
     assert stability(tables, spectral_blocks(tables.sum(axis=0), 4, rng), rng).ari < 0.3
 
@@ -235,8 +235,8 @@ def test_stability_ignores_empty_groups_and_says_why_it_cannot():
 
 def test_null_share_is_that_of_independent_tables_with_the_same_margins():
     rng = np.random.default_rng(6)
-    law = planted(rng, strength=3.0)[2]
-    table = draw(rng, law, 20_000)
+    distribution = planted(rng, strength=3.0)[2]
+    table = draw(rng, distribution, 20_000)
     null = null_share(table, 4, rng)
     assert null.shares.shape == (10,)
     assert null.mean_share == pytest.approx(null.shares.mean())
@@ -250,9 +250,9 @@ def test_null_share_is_that_of_independent_tables_with_the_same_margins():
 
 def test_null_share_at_any_size():
     rng = np.random.default_rng(6)
-    law = planted(rng)[2]
+    distribution = planted(rng)[2]
     for n in (10**9, 10**12):
-        null = null_share(np.rint(law * n), 4, rng, n_draws=3)
+        null = null_share(np.rint(distribution * n), 4, rng, n_draws=3)
         assert 0 < null.mean_share < 0.3
     assert "multinomial" in null.method
     assert "states" in null_share(np.eye(3, dtype=int), 9, rng).reason

@@ -16,7 +16,7 @@ from tests.oracle.coactivation_oracle import subset_law
 
 
 def tables(rng, n_experts, top_k, groups, tokens, spread=0.0):
-    """Pairs, inclusions and tokens of groups that follow conditional-Bernoulli laws; lengths differ."""
+    """Pairs, inclusions and tokens of groups that follow conditional-Bernoulli distributions; lengths differ."""
     size = rng.integers(tokens // 2, tokens * 3 // 2, groups)
     theta = rng.normal(0, 0.7, n_experts)
     pairs, inclusions = [], []
@@ -107,15 +107,15 @@ def test_jackknife_of_the_deviation_is_what_the_scores_add_up_to():
 def test_loads_fitted_in_each_group_leave_no_bias():
     # Two of four experts, a group of 12 tokens: every table it can have, with its probability.
     theta, n = np.array([1.2, 0.4, -0.3, -0.6]), 12
-    law = subset_law(theta, 2)[0]
+    distribution = subset_law(theta, 2)[0]
     bars = np.array(list(combinations(range(n + 5), 5)))
     cells = np.diff(np.pad(bars, ((0, 0), (1, 1)), constant_values=(-1, n + 5)), axis=1) - 1
-    chance = stats.multinomial.pmf(cells, n, law)
+    chance = stats.multinomial.pmf(cells, n, distribution)
     inclusions, size = pairs_of_states(cells, Alphabet(4, 2))[1].astype(float), np.full(len(cells), float(n))
     own = np.concatenate([part for _, part, _ in within_pairs(inclusions, size, 2)], axis=1)
     fitted = cb.fit_log_weights(inclusions / n, 2)
     plugin = np.concatenate(list(cb.pair_rows(fitted, 2)), axis=1)
-    before, after = chance @ plugin - law, chance @ own / n - law
+    before, after = chance @ plugin - distribution, chance @ own / n - distribution
     assert np.abs(before).max() > 4e-4
     assert np.abs(after).max() < 0.3 * np.abs(before).max()
 

@@ -23,7 +23,7 @@ from tests.oracle.structure_oracle import all_paths
 def random_chain(rng, sizes, concentration=0.5, sparse=False):
     """An inhomogeneous chain; with `sparse`, about half the entries are zero."""
 
-    def law(n):
+    def distribution(n):
         weights = rng.dirichlet(np.full(n, concentration)) + 1e-9
         if sparse:
             kept = rng.random(n) < 0.5
@@ -31,7 +31,7 @@ def random_chain(rng, sizes, concentration=0.5, sparse=False):
             weights = weights * kept
         return weights / weights.sum()
 
-    return law(sizes[0]), [np.array([law(b) for _ in range(a)]) for a, b in pairwise(sizes)]
+    return distribution(sizes[0]), [np.array([distribution(b) for _ in range(a)]) for a, b in pairwise(sizes)]
 
 
 def as_lists(initial, transitions):
@@ -178,13 +178,13 @@ def test_large_lattice_agrees_with_a_plain_viterbi_and_is_quick():
 
 def test_marginals():
     initial, transitions = random_chain(np.random.default_rng(1), [3, 4, 2])
-    laws = chain_marginals(initial, transitions)
+    distributions = chain_marginals(initial, transitions)
     total = [np.zeros(3), np.zeros(4), np.zeros(2)]
     for probability, states in all_paths(*as_lists(initial, transitions)):
-        for law, state in zip(total, states, strict=True):
-            law[state] += float(probability)
-    for law, wanted in zip(laws, total, strict=True):
-        np.testing.assert_allclose(law, wanted)
+        for distribution, state in zip(total, states, strict=True):
+            distribution[state] += float(probability)
+    for distribution, wanted in zip(distributions, total, strict=True):
+        np.testing.assert_allclose(distribution, wanted)
 
 
 @pytest.mark.parametrize(
@@ -255,12 +255,12 @@ def test_graph_figures_are_those_of_the_chain():
     initial, transitions = random_chain(np.random.default_rng(8), [6] * 5)
     paths = k_best_paths(initial, transitions, 7)
     graph = route_graph(range(10, 15), initial, transitions, paths, top_edges=4)
-    laws = chain_marginals(initial, transitions)
+    distributions = chain_marginals(initial, transitions)
     for source, target, data in graph.edges(data=True):
         a, b = graph.nodes[source], graph.nodes[target]
         assert b["layer"] == a["layer"] + 1
         gap = a["layer"] - 10
-        assert data["joint"] == pytest.approx(laws[gap][a["state"]] * data["probability"])
+        assert data["joint"] == pytest.approx(distributions[gap][a["state"]] * data["probability"])
         assert data["lift"] == pytest.approx(data["joint"] / a["probability"] / b["probability"])
         uses = (paths.states[:, gap] == a["state"]) & (paths.states[:, gap + 1] == b["state"])
         assert data["paths"] == uses.sum()

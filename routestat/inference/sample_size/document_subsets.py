@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
@@ -121,50 +121,51 @@ def sample_size(
     groups, n_documents = size.size, int(bundle.sum())
     sizes = [m for m in (1 << power for power in range(2, 63)) if m < groups] + [groups]
     ahead = np.array([2 * groups, 4 * groups])
-    base = {
-        "n_groups": groups,
-        "n_documents": n_documents,
-        "n_tokens": int(size.sum()),
-        "ahead": read_only(ahead),
-    }
+    found = SampleSize(
+        n_groups=groups,
+        n_documents=n_documents,
+        n_tokens=int(size.sum()),
+        sizes=read_only(np.array(sizes if groups >= FEWEST else [], np.int64)),
+        ahead=read_only(ahead),
+    )
     if groups < FEWEST:
         why = f"subsets of documents need at least {FEWEST} groups with tokens, got {groups}"
-        return SampleSize(**base, sizes=read_only(np.empty(0, np.int64)), reason=why)  # type: ignore[arg-type]
+        return replace(found, reason=why)
     subsets = [[rng.permutation(groups) for _ in range(draws if m < groups else 1)] for m in sizes]
     each, worth = n_documents / groups, effective_units(size) / groups
-
-    def averaged(figure: Callable[[NDArray[np.int64]], tuple[float, ...]]) -> Floats:
-        """Compute the means over draws, `[statistic, size]`."""
-        each_size = zip(sizes, subsets, strict=True)
-        return np.transpose([np.mean([figure(o[:m]) for o in orders], axis=0) for m, orders in each_size])
-
-    (widths,) = averaged(lambda s: (_load_width(counts[s], size[s], worth),))
+    (widths,) = _averaged(lambda s: (_load_width(counts[s], size[s], worth),), sizes, subsets)
     load = fit_width(widths, sizes, ahead, load_target, each, worth)
     tau = _stability(counts, size, sizes, subsets)
     stable = [m for m, t in zip(sizes, tau, strict=True) if t >= ranking_target]
     notes = [few_groups(groups), width_caution(load, "the load")]
-    extra = {}
     if cells is not None:
-        found = averaged(partial(_information, cells, worth))
-        information = fit_width(found[1], sizes, ahead, bits_target, each, worth)
-        endless, caution = _endless(found[0], found[1], sizes)
+        plugin, widths = _averaged(partial(_information, cells, worth), sizes, subsets)
+        information = fit_width(widths, sizes, ahead, bits_target, each, worth)
+        endless, caution = _endless(plugin, widths, sizes)
         notes += [width_caution(information, "the information"), caution]
-        extra = {
-            "information": information,
-            "mi_bits_plugin": read_only(found[0]),
-            "mi_bits_endless": endless,
-        }
-    return SampleSize(
-        **base,  # type: ignore[arg-type]
-        sizes=read_only(np.array(sizes)),
+        found = replace(
+            found, information=information, mi_bits_plugin=read_only(plugin), mi_bits_endless=endless
+        )
+    return replace(
+        found,
         load=load,
         ranking_tau=read_only(tau),
         ranking_target=ranking_target,
         ranking_groups=float(min(stable, default=math.nan)),
         ranking_documents=float(math.ceil(min(stable) * each)) if stable else math.nan,
         note="; ".join(note for note in notes if note) or None,
-        **extra,  # type: ignore[arg-type]
     )
+
+
+def _averaged(
+    statistic: Callable[[NDArray[np.int64]], tuple[float, ...]],
+    sizes: list[int],
+    subsets: list[list[NDArray[np.int64]]],
+) -> Floats:
+    """Compute the means over the draws of each size, `[statistic, size]`."""
+    each_size = zip(sizes, subsets, strict=True)
+    means = [np.mean([statistic(order[:m]) for order in orders], axis=0) for m, orders in each_size]
+    return np.array(np.transpose(means), np.float64)
 
 
 def _load_width(counts: Floats, size: Floats, worth: float) -> float:

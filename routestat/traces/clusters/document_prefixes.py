@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from routestat.traces.batch import Batch
+from routestat.traces.document_rows import DocumentRows, count_within, first_rows
 from routestat.traces.metadata import TraceMeta
 from routestat.traces.row_hash import hash_rows
 
@@ -18,33 +19,19 @@ SINGLE_LAYERS = 8
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class DocumentPrefixes:
+class DocumentPrefixes(DocumentRows):
     """The first rows of all documents, document after document.
 
     Attributes
     ----------
-    document : int array ``[document]``
-        Their numbers, in the order of the rows.
-    length : int array ``[document]``
-        Total rows of each.
-    start : int array ``[document + 1]``
-        First kept row of each.
     keys : tuple of uint64 arrays ``[row]``
         Rows with equal keys are equal: in their token id; or in their choices in all layers, then in each of the first
         few.
     by : {"token ids", "choices"}
     """
 
-    document: NDArray[np.int32]
-    length: NDArray[np.int64]
-    start: NDArray[np.int64]
     keys: tuple[NDArray[np.uint64], ...]
     by: str
-
-    @property
-    def kept(self) -> NDArray[np.int64]:
-        """Rows kept of each document ``[document]``."""
-        return np.diff(self.start)
 
 
 @dataclass
@@ -80,14 +67,14 @@ class PrefixCollector:
         if not len(batch):
             return
         document = batch.document
-        first = np.flatnonzero(np.concatenate([[True], document[1:] != document[:-1]]))
+        first = first_rows(document)
         rows = np.diff(np.append(first, len(document)))
         goes_on = int(document[0]) == self._last
         # Rows of the first document that earlier batches held.
         before = np.zeros(len(first), np.int64)
         before[0] = self._done if goes_on else 0
         take = np.clip(self.depth - before, 0, rows)
-        kept = np.repeat(first, take) + counted(take)
+        kept = np.repeat(first, take) + count_within(take)
         self._keys.append(self._keys_of(batch, kept))
         self._documents.append(document[first[1:] if goes_on else first])
         if goes_on:
@@ -125,8 +112,3 @@ def _taken(parts: list[NDArray[np.uint64]]) -> NDArray[np.uint64]:
     whole = np.concatenate(parts)
     parts.clear()
     return whole
-
-
-def counted(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Count 0, 1, 2 … within consecutive stretches of these lengths."""
-    return np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)

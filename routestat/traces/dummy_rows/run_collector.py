@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from routestat.traces.clusters.document_prefixes import counted
+from routestat.traces.document_rows import count_within
 from routestat.traces.dummy_rows.row_runs import LEAST_ALIKE_LAYERS, LONG, RUN, RowFeatures, RowRuns
 
 # Rows of each phase, and keys of short runs, that are kept as a sample.
@@ -196,7 +196,7 @@ def _worth(rows: RowFeatures, start: NDArray[np.int64], n: NDArray[np.int64]) ->
     if rows.token is None or not len(several):
         return x
     length = n[several]
-    held = rows.token[np.repeat(start[several], length) + counted(length)]
+    held = rows.token[np.repeat(start[several], length) + count_within(length)]
     low = np.minimum.reduceat(held, np.cumsum(length) - length)
     # Loops of a few tokens are as little evidence as runs of one.
     run = np.repeat(np.arange(len(several)), length)

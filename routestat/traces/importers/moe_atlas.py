@@ -74,7 +74,7 @@ def read_moe_atlas(path: Path, options: ImportOptions) -> ImportedTrace:
     prompts: list[_Prompt] = []
     failed, misspelt = (
         FailedRecords(path, options.skip_failed),
-        MisspeltNames((*KNOWN, options.cluster or "id")),
+        MisspeltNames(KNOWN, options.cluster),
     )
     files = files_of(path, (".json", ".jsonl"))
     for file in files:

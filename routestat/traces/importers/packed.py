@@ -69,7 +69,7 @@ def read_packed(path: Path, options: ImportOptions) -> ImportedTrace:
     """
     failed, misspelt = (
         FailedRecords(path, options.skip_failed),
-        MisspeltNames((*READ, options.cluster or "shape")),
+        MisspeltNames(READ, options.cluster),
     )
     notes: set[str] = set()
     found: list[SourceDocument] = []

@@ -27,13 +27,13 @@ from routestat.traces.importers.common.documents import (
     CLUSTER_FIELDS,
     SourceDocument,
     cluster_of,
-    join_documents,
 )
 from routestat.traces.importers.common.failed_records import FailedRecords, responses
 from routestat.traces.importers.common.json_files import inner, whole_number
 from routestat.traces.importers.common.misspelt_names import MisspeltNames
 from routestat.traces.importers.common.options import ImportOptions
-from routestat.traces.importers.common.source_files import files_of, note_unread_files
+from routestat.traces.importers.common.requests import join_requests
+from routestat.traces.importers.common.source_files import files_of
 from routestat.traces.importers.sglang_recorder import read_recording
 
 HOLDERS = ("meta_info", "sgl_ext", "sglext")
@@ -66,22 +66,13 @@ def read_sglang(path: Path, options: ImportOptions) -> ImportedTrace:
         return read_recording(path, options)
     found: list[SourceDocument] = []
     failed = FailedRecords(path, options.skip_failed)
-    misspelt = MisspeltNames((*READ, *(() if options.cluster is None else (options.cluster,))))
+    misspelt = MisspeltNames(READ, options.cluster)
     files = files_of(path, (".json", ".jsonl"))
     for file in files:
         for where, record in responses(file, failed):
             misspelt.look(record)
             found += _from_response(where, record, options, f"{file.stem} {len(found)}", failed)
-    return join_documents(
-        path,
-        found,
-        options,
-        notes=[*failed.notes(len(found)), *misspelt.notes(), *note_unread_files(path, files)],
-        engine="sglang",
-        extra={
-            "last_token": "never forwarded by the engine: it has no row; see unrouted_tokens of the documents"
-        },
-    )
+    return join_requests(path, found, options, "sglang", failed, misspelt, files)
 
 
 def holder_of(record: dict[str, Any]) -> dict[str, Any] | None:

@@ -35,13 +35,13 @@ from routestat.traces.importers.common.documents import (
     CLUSTER_FIELDS,
     SourceDocument,
     cluster_of,
-    join_documents,
 )
 from routestat.traces.importers.common.failed_records import FailedRecords
 from routestat.traces.importers.common.messages import kind_of, listed
 from routestat.traces.importers.common.misspelt_names import MisspeltNames
 from routestat.traces.importers.common.options import ImportOptions
-from routestat.traces.importers.common.source_files import files_of, note_unread_files
+from routestat.traces.importers.common.requests import join_requests
+from routestat.traces.importers.common.source_files import files_of
 from routestat.traces.importers.common.torch_files import torch_file
 
 KEY = "rollout_routed_experts"
@@ -70,7 +70,7 @@ def read_slime(path: Path, options: ImportOptions) -> ImportedTrace:
     """
     found: list[SourceDocument] = []
     failed = FailedRecords(path, options.skip_failed)
-    misspelt = MisspeltNames((*READ, *(() if options.cluster is None else (options.cluster,))))
+    misspelt = MisspeltNames(READ, options.cluster)
     files = files_of(path, (".npz", ".pt", ".pth"))
     for file in files:
         held = torch_file(file) if file.suffix in (".pt", ".pth") else numpy_file(file)
@@ -81,16 +81,7 @@ def read_slime(path: Path, options: ImportOptions) -> ImportedTrace:
             found += _from_verl(file, held, options, failed)
         else:
             found += _from_slime(file, held, options, failed)
-    return join_documents(
-        path,
-        found,
-        options,
-        notes=[*failed.notes(len(found)), *misspelt.notes(), *note_unread_files(path, files)],
-        engine="slime",
-        extra={
-            "last_token": "never forwarded by the engine: it has no row; see unrouted_tokens of the documents"
-        },
-    )
+    return join_requests(path, found, options, "slime", failed, misspelt, files)
 
 
 def _from_slime(

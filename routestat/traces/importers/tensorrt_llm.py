@@ -41,14 +41,15 @@ from routestat.traces.importers.common.array_files import integers, numpy_file
 from routestat.traces.importers.common.assembly import ImportedTrace, check_imported
 from routestat.traces.importers.common.checks import narrow
 from routestat.traces.importers.common.counts_only import EXPERT_STATISTIC, refuse_counts
-from routestat.traces.importers.common.documents import SourceDocument, join_documents
+from routestat.traces.importers.common.documents import SourceDocument
 from routestat.traces.importers.common.failed_records import FailedRecords
 from routestat.traces.importers.common.json_files import json_records, whole_number
 from routestat.traces.importers.common.misspelt_names import MisspeltNames
 from routestat.traces.importers.common.options import ImportOptions
 from routestat.traces.importers.common.ranks import Rank, joined_stages, without_repeats
+from routestat.traces.importers.common.requests import join_requests
 from routestat.traces.importers.common.safetensors_files import safetensors_file, tensor_shapes
-from routestat.traces.importers.common.source_files import files_of, note_unread_files
+from routestat.traces.importers.common.source_files import files_of
 from routestat.traces.importers.common.torch_files import torch_file
 
 RAW = re.compile(r"rank\d+_raw\.safetensors")
@@ -78,16 +79,7 @@ def read_tensorrt_llm(path: Path, options: ImportOptions) -> ImportedTrace:
     failed, misspelt = FailedRecords(path, options.skip_failed), MisspeltNames((FIELD, *IDS))
     for file in files:
         found += _requests(file, failed, misspelt, options)
-    return join_documents(
-        path,
-        found,
-        options,
-        notes=[*failed.notes(len(found)), *misspelt.notes(), *note_unread_files(path, files)],
-        engine="tensorrt-llm",
-        extra={
-            "last_token": "never forwarded by the engine: it has no row; see unrouted_tokens of the documents"
-        },
-    )
+    return join_requests(path, found, options, "tensorrt-llm", failed, misspelt, files)
 
 
 def is_raw(names: Any) -> bool:

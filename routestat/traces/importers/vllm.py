@@ -41,13 +41,13 @@ from routestat.traces.importers.common.documents import (
     CLUSTER_FIELDS,
     SourceDocument,
     cluster_of,
-    join_documents,
 )
 from routestat.traces.importers.common.failed_records import FailedRecords, responses
 from routestat.traces.importers.common.json_files import whole_number
 from routestat.traces.importers.common.misspelt_names import MisspeltNames
 from routestat.traces.importers.common.options import ImportOptions
-from routestat.traces.importers.common.source_files import files_of, note_unread_files
+from routestat.traces.importers.common.requests import join_requests
+from routestat.traces.importers.common.source_files import files_of
 
 SUFFIXES = (".npy", ".npz", ".json", ".jsonl")
 READ = (
@@ -82,7 +82,7 @@ def read_vllm(path: Path, options: ImportOptions) -> ImportedTrace:
     """
     found: list[SourceDocument] = []
     failed = FailedRecords(path, options.skip_failed)
-    misspelt = MisspeltNames((*READ, *(() if options.cluster is None else (options.cluster,))))
+    misspelt = MisspeltNames(READ, options.cluster)
     files = files_of(path, SUFFIXES)
     for file in files:
         if file.suffix in (".npy", ".npz"):
@@ -91,16 +91,7 @@ def read_vllm(path: Path, options: ImportOptions) -> ImportedTrace:
             for where, record in responses(file, failed):
                 misspelt.look(record)
                 found += _from_response(where, record, f"{file.stem} {len(found)}", options, failed)
-    return join_documents(
-        path,
-        found,
-        options,
-        notes=[*failed.notes(len(found)), *misspelt.notes(), *note_unread_files(path, files)],
-        engine="vllm",
-        extra={
-            "last_token": "never forwarded by the engine: it has no row; see unrouted_tokens of the documents"
-        },
-    )
+    return join_requests(path, found, options, "vllm", failed, misspelt, files)
 
 
 def _from_arrays(file: Path, options: ImportOptions) -> Iterator[SourceDocument]:

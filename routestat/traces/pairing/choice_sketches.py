@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from routestat.traces.document_selection import places_of
+from routestat.traces.document_rows import DocumentRows, PlaceCounter, first_rows
 from routestat.traces.metadata import Router
 from routestat.traces.row_hash import hash_rows
 from routestat.traces.store import Trace
@@ -20,26 +20,17 @@ MISSING = np.uint32(0xFFFFFFFF)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Sketch:
+class Sketch(DocumentRows):
     """The first and last rows of some documents, and stretches between them.
 
     Attributes
     ----------
-    document : int array ``[document]``
-        Their numbers, in the order of the rows.
-    length : int array ``[document]``
-        Total rows of each.
-    start : int array ``[document + 1]``
-        First kept row of each.
     place : int array ``[row]``
         The place of each row in its document.
     state : uint32 array ``[row, layer]``
         One number per choice; `MISSING` where there is none.
     """
 
-    document: NDArray[np.int32]
-    length: NDArray[np.int64]
-    start: NDArray[np.int64]
     place: NDArray[np.int64]
     state: NDArray[np.uint32]
 
@@ -67,14 +58,12 @@ def sketch(
     length = np.zeros(largest + 2, np.int64)
     length[list(lengths)] = list(lengths.values())
     documents, places, states = [], [], []
-    last, done = -1, 0
+    counter = PlaceCounter()
     for batch in trace.batches(names):
         if not len(batch):
             continue
         document = batch.document
-        place = places_of(document)
-        place[document == document[0]] += done if int(document[0]) == last else 0
-        last, done = int(document[-1]), int(place[-1]) + 1
+        place = counter.places(document)
         rows = length[np.minimum(document, largest + 1)]
         looked = (place < depth) | (place >= rows - depth)
         if between is not None:
@@ -85,7 +74,7 @@ def sketch(
         columns = [_numbered(batch.columns[name][kept]) for name in names]
         states.append(np.stack(columns, axis=1) if columns else np.empty((len(kept), 0), np.uint32))
     of = np.concatenate([np.empty(0, np.int32), *documents])
-    first = np.flatnonzero(np.concatenate([[True], of[1:] != of[:-1]])) if len(of) else np.empty(0, np.int64)
+    first = first_rows(of) if len(of) else np.empty(0, np.int64)
     return Sketch(
         of[first],
         length[of[first]],

@@ -1,4 +1,4 @@
-"""Small chains of known law for the tests of full Bayes, as counts and token by token."""
+"""Small chains of known distribution for the tests of full Bayes, as counts and token by token."""
 
 from dataclasses import dataclass
 
@@ -41,8 +41,8 @@ def counted(made, groups=32):
     return Counted((first, tables, triples), rows, np.asarray(sample.group))
 
 
-def small(law=chain, seed=1, layers=3, documents=24, mean_length=40, **words):
+def small(distribution=chain, seed=1, layers=3, documents=24, mean_length=40, **words):
     """Four experts, one of them chosen, in three layers."""
-    words = {"coupling": 0.6} if law is chain and not words else words
+    words = {"coupling": 0.6} if distribution is chain and not words else words
     shape = {"n_experts": 4, "top_k": 1, "documents": documents, "mean_length": mean_length}
-    return counted(law(rng=np.random.default_rng(seed), layers=layers, **shape, **words))
+    return counted(distribution(rng=np.random.default_rng(seed), layers=layers, **shape, **words))

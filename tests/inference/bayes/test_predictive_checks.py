@@ -35,7 +35,7 @@ def test_tokens_that_documents_share_show_as_a_design_effect():
     assert "about their true width" in checks.reading()
 
 
-def test_tables_of_the_law_itself_have_p_values_spread_evenly():
+def test_tables_of_the_distribution_itself_have_p_values_spread_evenly():
     """Tables are drawn with the very alpha that the checks are told: each share lies anywhere."""
     rng = np.random.default_rng(3)
     alpha, found = np.array([2.0, 1.0, 0.5]), []
@@ -54,7 +54,7 @@ def test_one_group_and_rows_of_one_document_have_no_design_effect():
     evidence = chain_evidence(table.sum(axis=2), [table], [])[1]
     checks, _ = check(evidence, np.zeros((1, 10, 3)), np.random.default_rng(0))
     assert np.isnan(checks.design_effect).all()
-    assert checks.reading() == checks.reason == "one group of documents: there is none to compare it with"
+    assert checks.reading() == checks.reason == "one group of documents: there is no other to compare it with"
     # Each row in one document alone: bundles cannot differ in it.
     apart = np.array([[[5, 1], [0, 0]], [[0, 0], [2, 7]]])
     evidence = chain_evidence(apart.sum(axis=2), [apart], [])[1]

@@ -1,4 +1,4 @@
-"""The prior of strengths with mu integrated out, against scipy's normal law."""
+"""The prior of strengths with mu integrated out, against scipy's normal distribution."""
 
 import numpy as np
 import pytest
@@ -7,12 +7,12 @@ from scipy import stats
 from routestat.inference.bayes.priors import MU_SD, draw_mu, log_density
 
 
-def test_density_is_that_of_a_joint_normal_law():
+def test_density_is_that_of_a_joint_normal_distribution():
     u, centre = np.array([0.3, 2.0, 1.1, -0.4]), 1.2
     exact, found = [], []
     for sigma in (0.2, 0.9, 3.0):
-        law = stats.multivariate_normal(np.full(4, centre), sigma**2 * np.eye(4) + MU_SD**2)
-        exact.append(law.logpdf(u))
+        distribution = stats.multivariate_normal(np.full(4, centre), sigma**2 * np.eye(4) + MU_SD**2)
+        exact.append(distribution.logpdf(u))
         found.append(log_density(u, sigma, 4, centre))
     assert np.diff(found) == pytest.approx(np.diff(exact))
 

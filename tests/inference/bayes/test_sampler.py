@@ -120,7 +120,7 @@ def test_transition_probabilities_are_those_of_quadrature():
 
 
 @pytest.mark.slow
-def test_many_gaps_of_a_common_law_are_covered():
+def test_many_gaps_of_a_common_distribution_are_covered():
     rng = np.random.default_rng(11)
     gaps, width, mu, sigma = 40, 5, 2.0, 0.6
     strengths = rng.normal(mu, sigma, gaps)

@@ -19,7 +19,7 @@ def state_log_probabilities(log_weights, top_k):
     return cb.log_probability(alphabet.unrank(np.arange(alphabet.size)), log_weights, top_k)
 
 
-laws = st.integers(2, 8).flatmap(
+distributions = st.integers(2, 8).flatmap(
     lambda n: st.tuples(st.lists(st.floats(-6, 6), min_size=n, max_size=n), st.integers(1, n))
 )
 
@@ -33,19 +33,19 @@ def test_two_of_three_by_hand():
     np.testing.assert_allclose(np.concatenate(list(cb.pair_rows(theta, 2))), np.array([2, 3, 6]) / 11)
 
 
-@given(laws)
+@given(distributions)
 @settings(max_examples=150, deadline=None)
 def test_against_every_subset(drawn):
     theta, k = np.array(drawn[0]), drawn[1]
-    law, pairs = subset_law(theta, k)
-    np.testing.assert_allclose(np.exp(state_log_probabilities(theta, k)), law, atol=1e-11)
+    distribution, pairs = subset_law(theta, k)
+    np.testing.assert_allclose(np.exp(state_log_probabilities(theta, k)), distribution, atol=1e-11)
     mine = cb.pair_probabilities(theta, k)
     np.testing.assert_allclose(mine, pairs, atol=1e-11)
     loads = np.diag(mine)
     np.testing.assert_allclose(mine.sum(axis=1) - loads, (k - 1) * loads, atol=1e-10)
 
 
-@given(laws)
+@given(distributions)
 @settings(max_examples=100, deadline=None)
 def test_from_loads_to_weights_and_back(drawn):
     theta, k = np.array(drawn[0]), drawn[1]
@@ -62,7 +62,7 @@ def test_wide_and_uneven_loads_and_back(n, k):
     loads = cb.inclusion_probabilities(theta, k)
     fitted = cb.fit_log_weights(loads, k)
     np.testing.assert_allclose(cb.inclusion_probabilities(fitted, k), loads, rtol=1e-10, atol=1e-13)
-    # The weights themselves come back, up to the factor that the law does not know.
+    # The weights themselves come back, up to the factor that the distribution does not know.
     centred = fitted - fitted.mean(axis=1, keepdims=True)
     np.testing.assert_allclose(centred, theta - theta.mean(axis=1, keepdims=True), atol=1e-6)
     rows = np.concatenate([row[2] for row in cb.pair_rows(fitted, k)])
@@ -98,9 +98,9 @@ def test_experts_that_are_never_or_always_chosen():
     assert pairs[2, 3] == pytest.approx(0, abs=1e-13)
     np.testing.assert_allclose(pairs[1], [0, 1, 0.5, 0.25, 0.25, 1], atol=1e-13)
     assert not pairs[0].any()
-    law = np.exp(state_log_probabilities(theta, 3))
-    assert law.sum() == pytest.approx(1)
-    assert law[Alphabet(6, 3).rank([1, 2, 5])] == pytest.approx(0.5)
+    distribution = np.exp(state_log_probabilities(theta, 3))
+    assert distribution.sum() == pytest.approx(1)
+    assert distribution[Alphabet(6, 3).rank([1, 2, 5])] == pytest.approx(0.5)
 
 
 def test_all_or_one_of_the_experts():

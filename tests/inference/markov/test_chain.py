@@ -32,9 +32,11 @@ def test_credible_intervals_are_the_beta_margins():
     prediction = fit_chain(FIRST, GAPS, 1.0, **SHAPES).predict(2, 0, level=0.9)
     assert prediction.n_tokens == 3
     for j, n in enumerate([2, 1, 0]):
-        law = stats.beta(1 + n, 3 + 3 - 1 - n)
-        assert prediction.probability[j] == pytest.approx(law.mean())
-        assert (prediction.low[j], prediction.high[j]) == pytest.approx((law.ppf(0.05), law.ppf(0.95)))
+        distribution = stats.beta(1 + n, 3 + 3 - 1 - n)
+        assert prediction.probability[j] == pytest.approx(distribution.mean())
+        assert (prediction.low[j], prediction.high[j]) == pytest.approx(
+            (distribution.ppf(0.05), distribution.ppf(0.95))
+        )
 
 
 def test_an_expert_chain_predicts_inclusion():

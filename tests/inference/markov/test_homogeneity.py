@@ -138,8 +138,8 @@ def test_gaps_of_unlike_coupling_are_told_apart():
     assert found.log10_p_clustered < -10
 
 
-def test_documents_of_one_law_in_every_gap_are_alike():
-    """`planted_paths` over evenly used states: the same joint law in all gaps, under other names."""
+def test_documents_of_one_distribution_in_every_gap_are_alike():
+    """`planted_paths` over evenly used states: the same joint distribution in all gaps, under other names."""
     trace = synthetic.planted_paths(
         weight=0.2, rng=np.random.default_rng(6), popularity=np.ones(4), n_experts=4, top_k=2, layers=8,
         documents=80, mean_length=80, lengths="exponential",

@@ -1,7 +1,6 @@
-"""Memory beyond the chain, on paper, against plain loops, and on traces whose law is known."""
+"""Memory beyond the chain, on paper, against plain loops, and on traces whose distribution is known."""
 
 import math
-from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -15,45 +14,12 @@ from routestat.inference.base.score_test import score_test
 from routestat.inference.information.mutual_information import mutual_information_interval
 from routestat.inference.markov import horizons as markov_horizons
 from routestat.inference.markov.horizons import horizons, merge_groups
-from routestat.inference.markov.implied_steps import followed_by, implied_scores, one_step
 from routestat.traces import synthetic
+from tests.inference.markov.step_tables import neighbours, tables_of, trace_tables
 from tests.oracle import horizons_oracle as oracle
 from tests.oracle.inference_oracle import tail_of_signs, without_bias
 
 FIGURES = ("direct_bits", "chain_bits", "difference_bits", "discrepancy_bits")
-
-
-def tables_of(states, group, widths=None):
-    """A function of two places that counts `states` ``[layer, token]``."""
-    widths = widths or [int(max(row)) + 1 for row in states]
-    groups = int(max(group)) + 1
-
-    def table(i, j):
-        out = np.zeros((groups, widths[i], widths[j]), dtype=np.int64)
-        np.add.at(out, (group, states[i], states[j]), 1)
-        return out
-
-    return table
-
-
-def neighbours(table, layers):
-    return [table(i, j) for i, j in pairwise(range(layers))]
-
-
-def trace_tables(trace, groups):
-    table = tables_of(trace.states.T.astype(int), trace.document % groups, [trace.alphabet.size] * 99)
-    return neighbours(table, trace.states.shape[1]), table
-
-
-@pytest.fixture
-def small():
-    """A few dependent tokens in 7 documents of very different length, layers of 3, 2, 3 and 4 states."""
-    rng = np.random.default_rng(3)
-    group = np.repeat(np.arange(7), [40, 3, 25, 9, 60, 14, 30])
-    widths = [3, 2, 3, 4]
-    states = [(rng.integers(0, k, len(group)) + (rng.random(len(group)) < 0.4) * group) % k for k in widths]
-    states[2] = np.where(rng.random(len(group)) < 0.5, states[0], states[2])
-    return tables_of(np.array(states), group, widths), 4
 
 
 def test_on_paper():
@@ -129,24 +95,6 @@ def test_the_test_against_loops(small):
     gram, cross = (sum(part) for part in zip(*pooled.values(), strict=True))
     test = score_test(gram, gram.sum() - np.trace(gram) - cross)
     assert found.p_all == pytest.approx(test.p, rel=1e-9)
-
-
-def test_scores_are_derivatives_and_sum_to_the_residual(small):
-    table, layers = small
-    steps = neighbours(table, layers)
-    walk = followed_by(followed_by(one_step(steps[0]), one_step(steps[1])), one_step(steps[2]))
-    assert walk.moved.sum(axis=1) == pytest.approx(0.0, abs=1e-14)
-    for g in range(7):
-        heavier = [step * np.where(np.arange(7) == g, 1 + 1e-6, 1.0)[:, None, None] for step in steps]
-        numeric = (oracle.implied(heavier) - oracle.implied(steps)) / 1e-6
-        assert walk.moved[:, g] == pytest.approx(numeric, abs=1e-6)
-    direct = table(0, 3)
-    assert oracle.scores(steps, direct).sum(axis=0) == pytest.approx(
-        oracle.residual(steps, direct), abs=1e-12
-    )
-    expected = direct.sum(axis=(0, 2))[:, None] * walk.distribution
-    x2 = float((oracle.residual(steps, direct) ** 2 / expected).sum())
-    assert implied_scores(direct, walk).gram.sum() == pytest.approx(x2, rel=1e-12)
 
 
 def test_the_mean_s_error_comes_from_shared_groups():
@@ -232,7 +180,7 @@ def test_memory_of_second_order_shows_three_layers_on():
     assert difference.low[2] > truth / 2
     assert abs(found.mean_chain_bits.value[2]) < truth / 10
     assert found.log10_p_combined[2] < -6
-    # What no two layers show in the law of two layers is not here: the conditional information has it.
+    # What no two layers show in the distribution of two layers is not here: the conditional information has it.
     assert found.p_combined[1] > 0.01
     assert trace.truth.cmi_bits[0] > 10 * truth
 

@@ -79,9 +79,11 @@ def test_one_layer_ahead_has_the_beta_margins_of_as_many_tokens_as_documents_are
         assert found.n_tokens == row.sum()
         weight = prior + row.sum() / worth
         for j, p in enumerate((row + prior / len(row)) / (row.sum() + prior)):
-            law = stats.beta(weight * p, weight * (1 - p))
+            distribution = stats.beta(weight * p, weight * (1 - p))
             assert found.probability[j] == pytest.approx(p)
-            assert (found.low[j], found.high[j]) == pytest.approx((law.ppf(0.05), law.ppf(0.95)))
+            assert (found.low[j], found.high[j]) == pytest.approx(
+                (distribution.ppf(0.05), distribution.ppf(0.95))
+            )
 
 
 @pytest.mark.parametrize("orders", [(1, 1, 1, 1, 1), (1, 2, 2, 1, 1), (1, 2, 0, 1, 1), (1, 0, 0, 1, 1)])
@@ -100,16 +102,16 @@ def test_limits_further_ahead_are_quantiles_over_chains_drawn_from_the_posterior
         np.testing.assert_allclose(got, wanted, atol=4 * 1.7 * 2**0.5 * drawn.std(axis=0).max() / draws**0.5)
 
 
-def test_a_law_that_no_source_changes_is_one_law_however_it_is_reached():
-    # Order 0 at the end: wherever tokens come from, the answer is the layer's own law, as well known as that.
+def test_a_distribution_that_no_source_changes_is_one_distribution_however_it_is_reached():
+    # Order 0 at the end: wherever tokens come from, the answer is the layer's own distribution, as well known as that.
     chain, draws = mixed(8, (1, 1, 0, 1, 1), tokens=120), 2000
     found = predict_ahead(chain, 1, [1], ahead=2, level=0.8, rng=np.random.default_rng(9), draws=draws)
     row, weight = chain.counts[2].sum(axis=0), 1.0 + chain.counts[2].sum() / chain.design_effects[2]
     for j, p in enumerate((row + 1 / len(row)) / (row.sum() + 1)):
-        law = stats.beta(weight * p, weight * (1 - p))
+        distribution = stats.beta(weight * p, weight * (1 - p))
         assert found.probability[j] == pytest.approx(p)
         assert (found.low[j], found.high[j]) == pytest.approx(
-            (law.ppf(0.1), law.ppf(0.9)), abs=4 * 1.7 * law.std() / draws**0.5
+            (distribution.ppf(0.1), distribution.ppf(0.9)), abs=4 * 1.7 * distribution.std() / draws**0.5
         )
 
 
@@ -174,10 +176,10 @@ def coverage(ahead, repeats, corrected, seed):
     rng = np.random.default_rng(seed)
     inside = 0
     for _ in range(RUNS):
-        laws = rng.dirichlet(np.full(STATES, 1.0), (3, STATES))
+        distributions = rng.dirichlet(np.full(STATES, 1.0), (3, STATES))
         states = [rng.integers(0, STATES, TOKENS)]
-        for law in laws:
-            states.append((rng.random((TOKENS, 1)) > np.cumsum(law[states[-1]], axis=1)).sum(axis=1))
+        for distribution in distributions:
+            states.append((rng.random((TOKENS, 1)) > np.cumsum(distribution[states[-1]], axis=1)).sum(axis=1))
         tables = np.zeros((3, TOKENS // 10, STATES, STATES), int)
         for gap in range(3):
             np.add.at(tables[gap], (np.arange(TOKENS) // 10, states[gap], states[gap + 1]), repeats)
@@ -190,7 +192,9 @@ def coverage(ahead, repeats, corrected, seed):
             top_k=[1] * 4,
             design_effects=[transition_design_effect(table) if corrected else 1.0 for table in tables],
         )
-        truth = np.eye(STATES)[0] @ np.linalg.multi_dot([np.eye(STATES), *laws[:ahead], np.eye(STATES)])
+        truth = np.eye(STATES)[0] @ np.linalg.multi_dot(
+            [np.eye(STATES), *distributions[:ahead], np.eye(STATES)]
+        )
         found = predict_ahead(chain, 0, [0], ahead=ahead, level=0.9, rng=rng, draws=200)
         inside += ((found.low <= truth) & (truth <= found.high)).sum()
     return inside / (RUNS * STATES)
@@ -217,14 +221,14 @@ def test_limits_of_tokens_that_documents_repeat_hold_the_truth_by_the_design_eff
 @pytest.mark.slow
 @pytest.mark.parametrize("alike", [False, True])
 def test_a_base_is_known_no_better_than_the_tokens_that_told_it(alike):
-    # The layer two before tells nothing, so the strength of order 2 goes to its bound: rows are alike, yet their law
-    # is known from 500 tokens only. Where layers are independent that holds of order 1 too.
+    # The layer two before has no effect, so the strength of order 2 goes to its bound: rows are alike, but their
+    # distribution is estimated from 500 tokens only. Where layers are independent that holds for order 1 too.
     rng, inside, width = np.random.default_rng(20), 0, 4
     for _ in range(RUNS):
-        laws = rng.dirichlet(np.full(width, 3.0), size=width)
-        laws = laws if not alike else np.tile(laws[:1], (width, 1))
+        distributions = rng.dirichlet(np.full(width, 3.0), size=width)
+        distributions = distributions if not alike else np.tile(distributions[:1], (width, 1))
         states = rng.integers(width, size=(2, 500))
-        drawn = np.array([rng.choice(width, p=laws[source]) for source in states[1]])
+        drawn = np.array([rng.choice(width, p=distributions[source]) for source in states[1]])
         cube = np.zeros((width,) * 3, int)
         np.add.at(cube, (states[0], states[1], drawn), 1)
         chain = fit_chain(
@@ -237,5 +241,5 @@ def test_a_base_is_known_no_better_than_the_tokens_that_told_it(alike):
             orders=[1, 2],
         )
         found = predict_ahead(chain, 1, [0, 0], level=0.9)
-        inside += ((found.low <= laws[0]) & (laws[0] <= found.high)).sum()
+        inside += ((found.low <= distributions[0]) & (distributions[0] <= found.high)).sum()
     assert inside / (RUNS * width) == pytest.approx(0.9, abs=3 * ERROR)

@@ -32,11 +32,11 @@ def mixed(orders=(1, 2, 0), effects=()):
 @pytest.mark.parametrize("orders", [(1, 2, 0), (0, 1, 1), (1, 0, 1), (0, 2, 1)])
 def test_paths_are_as_frequent_as_the_chain_says(orders):
     chain, n = mixed(orders), 100_000
-    law = joint_law(chain)
-    assert sum(law.values()) == pytest.approx(1)
+    distribution = joint_law(chain)
+    assert sum(distribution.values()) == pytest.approx(1)
     states = draw_states(chain, n, np.random.default_rng(1), "mean")
-    observed = np.bincount(np.ravel_multi_index(states.T, WIDTHS), minlength=len(law))
-    expected = n * np.array([law[path] for path in np.ndindex(*WIDTHS)])
+    observed = np.bincount(np.ravel_multi_index(states.T, WIDTHS), minlength=len(distribution))
+    expected = n * np.array([distribution[path] for path in np.ndindex(*WIDTHS)])
     assert stats.chisquare(observed[expected > 5], expected[expected > 5] * (
         observed[expected > 5].sum() / expected[expected > 5].sum()
     )).pvalue > 1e-3  # fmt: skip
@@ -91,7 +91,7 @@ def test_drawn_probabilities_spread_counts_as_dirichlet_multinomials(what):
 
 
 def test_parameters_are_drawn_once_for_all_tokens():
-    # Of a chain that knows next to nothing one posterior draw is one law: halves of its tokens agree.
+    # Of a chain that knows next to nothing one posterior draw is one distribution: halves of its tokens agree.
     chain = chain_of([np.ones((1, 6), int)], [6])
     for seed in range(20):
         states = draw_states(chain, 20_000, np.random.default_rng(seed))[:, 1]

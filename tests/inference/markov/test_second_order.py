@@ -12,14 +12,17 @@ CUBE = np.array([[[3, 1, 0], [0, 0, 0]], [[0, 2, 0], [0, 0, 5]]])
 
 def simulated(seed, shape=(4, 4, 4), tokens=400, concentration=0.3):
     rng = np.random.default_rng(seed)
-    laws = rng.dirichlet(np.full(shape[2], concentration), shape[:2])
+    distributions = rng.dirichlet(np.full(shape[2], concentration), shape[:2])
     sizes = rng.multinomial(tokens, rng.dirichlet(np.full(shape[0] * shape[1], 0.5)))
     return np.array(
-        [rng.multinomial(n, law) for n, law in zip(sizes, laws.reshape(-1, shape[2]), strict=True)]
+        [
+            rng.multinomial(n, distribution)
+            for n, distribution in zip(sizes, distributions.reshape(-1, shape[2]), strict=True)
+        ]
     ).reshape(shape)
 
 
-def test_rows_laws_and_weights_under_a_flat_prior_by_hand():
+def test_rows_distributions_and_weights_under_a_flat_prior_by_hand():
     step = fit_second_order(CUBE, 0.5)
     assert [step.row(x, y).tolist() for x in (0, 1) for y in (0, 1)] == [
         [3, 1, 0], [0, 0, 0], [0, 2, 0], [0, 0, 5],
@@ -52,7 +55,7 @@ def test_back_off_is_that_of_dense_tables(rule, seed, concentration):
             assert step.weight(x, y) == pytest.approx(step.weights(cube)[x, y])
 
 
-def test_two_choices_never_seen_together_get_the_law_of_the_last():
+def test_two_choices_never_seen_together_get_the_distribution_of_the_last():
     cube = simulated(3)
     cube[2, 1] = 0
     step = fit_second_order(cube)
@@ -84,7 +87,7 @@ def test_all_its_arrays_are_closed():
         assert not getattr(step, name).flags.writeable
 
 
-def test_a_table_without_tokens_has_the_uniform_law():
+def test_a_table_without_tokens_has_the_uniform_distribution():
     np.testing.assert_allclose(
         fit_second_order(np.zeros((2, 3, 4), int)).distribution(1, 2), np.full(4, 0.25)
     )

@@ -1,4 +1,4 @@
-"""Back-off laws: small cases by hand, restaurants, a slow dictionary version, and what more data must do."""
+"""Back-off distributions: small cases by hand, restaurants, a slow dictionary version, and what more data must do."""
 
 import math
 
@@ -30,11 +30,11 @@ LADDER = [(), ("c",), ("b", "c"), ("a", "b", "c")]
 
 
 def drawn_table(seed: int, shape: tuple[int, ...], n: int, concentration: float = 0.4) -> np.ndarray:
-    """Counts `[context…, target]` of n tokens; contexts are unequally frequent, laws are a Dirichlet's."""
+    """Counts `[context…, target]` of n tokens; contexts are unequally frequent, distributions are a Dirichlet's."""
     rng = np.random.default_rng(seed)
     contexts = rng.dirichlet(np.full(int(np.prod(shape[:-1])), 0.6))
-    laws = rng.dirichlet(np.full(shape[-1], concentration), len(contexts))
-    return rng.multinomial(n, (contexts[:, None] * laws).ravel()).reshape(shape)
+    distributions = rng.dirichlet(np.full(shape[-1], concentration), len(contexts))
+    return rng.multinomial(n, (contexts[:, None] * distributions).ravel()).reshape(shape)
 
 
 def test_backed_off_by_hand() -> None:
@@ -58,9 +58,9 @@ def test_backed_off_sums_to_one(rows: list[list[int]], s: float, d: float, seed:
     counts = np.array(rows)
     base = np.random.default_rng(seed).dirichlet(np.ones(4), len(counts))
     total, distinct = counts.sum(axis=1, keepdims=True), np.count_nonzero(counts, axis=1)[:, None]
-    law = backed_off(counts, total, distinct, base, BackoffParameters(s, d))
-    np.testing.assert_allclose(law.sum(axis=1), 1, rtol=1e-12)
-    assert (law > 0).all()
+    distribution = backed_off(counts, total, distinct, base, BackoffParameters(s, d))
+    np.testing.assert_allclose(distribution.sum(axis=1), 1, rtol=1e-12)
+    assert (distribution > 0).all()
 
 
 @pytest.mark.parametrize("weight", [1e-7, 0.02, 0.9, 3.0, 250.0])
@@ -135,7 +135,7 @@ def test_rows_that_follow_their_first_token_teach_one_draw_each() -> None:
 
 @pytest.mark.parametrize("shape", [(5,), (4, 5), (3, 4, 5), (2, 3, 4, 5)])
 @pytest.mark.parametrize("n", [12, 60, 200])
-def test_the_law_is_that_of_dictionaries(shape: tuple[int, ...], n: int) -> None:
+def test_the_distribution_is_that_of_dictionaries(shape: tuple[int, ...], n: int) -> None:
     table = drawn_table(len(shape) + n, shape, n)
     order, names = len(shape) - 1, ("a", "b", "c")[4 - len(shape) :]
     tokens = [
@@ -186,9 +186,9 @@ def test_without_tokens_every_target_is_as_likely(shape: tuple[int, ...]) -> Non
 def test_targets_never_seen_stay_possible() -> None:
     table = np.zeros((3, 4, 5), int)
     table[:, :, 0] = 100
-    law = fit_distribution(table).distribution
-    assert (law > 0).all()
-    np.testing.assert_allclose(law[..., 1:], law[..., 1:2] * np.ones(4), rtol=1e-12)
+    distribution = fit_distribution(table).distribution
+    assert (distribution > 0).all()
+    np.testing.assert_allclose(distribution[..., 1:], distribution[..., 1:2] * np.ones(4), rtol=1e-12)
 
 
 def highest_strength(table: np.ndarray, base: np.ndarray) -> float:
@@ -202,7 +202,7 @@ def highest_strength(table: np.ndarray, base: np.ndarray) -> float:
     return float(np.exp(found.x))
 
 
-def test_a_single_row_rests_on_the_uniform_law() -> None:
+def test_a_single_row_rests_on_the_uniform_distribution() -> None:
     row = [40, 3, 1, 0, 6]
     even = np.full(5, 0.2)
     for rows in ([row], [[0] * 5, row, [0] * 5]):
@@ -232,7 +232,7 @@ def test_the_prior_of_many_rows_is_recovered() -> None:
     assert abs(np.mean(z)) < 3 / np.sqrt(len(z))
 
 
-def test_the_prior_of_rows_is_the_base_of_their_law() -> None:
+def test_the_prior_of_rows_is_the_base_of_their_distribution() -> None:
     table = drawn_table(21, (7, 5), 300)
     found, prior = fit_distribution(table), hierarchical_alpha(table)
     np.testing.assert_allclose(prior / prior.sum(), found.base, rtol=1e-12)
@@ -247,14 +247,14 @@ def test_rows_that_are_alike_have_a_strong_prior(times: int) -> None:
     row = times * np.array([6, 3, 1])
     prior = hierarchical_alpha(np.tile(row, (40, 1)))
     assert prior.sum() == pytest.approx(LARGEST_SUM_PER_TOKEN * row.sum(), rel=1e-9)
-    # The law of all 400 tokens or more, of which the uniform one below takes a share of its own.
+    # The distribution of all 400 tokens or more, of which the uniform one below takes a share of its own.
     np.testing.assert_allclose(prior / prior.sum(), row / row.sum(), atol=0.005)
 
 
 def test_rows_that_share_nothing_have_a_weak_prior_and_targets_never_seen_a_small_one() -> None:
     prior = hierarchical_alpha([[90, 0, 0, 0], [0, 5, 0, 0], [0, 0, 1000, 0]])
     assert prior.sum() == pytest.approx(SMALLEST_SUM, rel=1e-3)
-    # Each row is one draw, whatever its length; three draws say little against the uniform law below.
+    # Each row is one draw, whatever its length; three draws say little against the uniform distribution below.
     np.testing.assert_allclose(prior[:3], prior[0], rtol=1e-2)
     assert (prior > 0).all()
     assert prior[3] <= prior[:3].min() * (1 + 1e-9)
@@ -276,17 +276,21 @@ def test_what_are_no_rows_for_a_prior_is_named(rows: ArrayLike, message: str) ->
 
 
 def truth_of_order_two(seed: int, k: int = 8) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """How frequent contexts `[x, y]` are, a few x by far the most, laws `[x, y, z]`, and m(z | y) in their midst."""
+    """Frequencies of contexts `[x, y]`, a few x dominating, distributions `[x, y, z]`, and their mean m(z | y)."""
     rng = np.random.default_rng(seed)
     near = rng.dirichlet(np.full(k, 0.5), k)
-    laws = rng.standard_gamma(np.broadcast_to(4 * near, (k, k, k))) + 1e-12
+    distributions = rng.standard_gamma(np.broadcast_to(4 * near, (k, k, k))) + 1e-12
     far = np.array([0.6, 0.3, *np.full(k - 2, 0.1 / (k - 2))])
-    return np.outer(far, rng.dirichlet(np.full(k, 5.0))), laws / laws.sum(axis=-1, keepdims=True), near
+    return (
+        np.outer(far, rng.dirichlet(np.full(k, 5.0))),
+        distributions / distributions.sum(axis=-1, keepdims=True),
+        near,
+    )
 
 
-def excess(contexts: np.ndarray, truth: np.ndarray, law: np.ndarray) -> float:
+def excess(contexts: np.ndarray, truth: np.ndarray, distribution: np.ndarray) -> float:
     """Bits per token lost to not knowing the truth."""
-    return float((contexts[..., None] * truth * np.log2(truth / law)).sum())
+    return float((contexts[..., None] * truth * np.log2(truth / distribution)).sum())
 
 
 def test_more_data_come_closer_to_the_truth_than_laplace_and_the_shorter_context_do() -> None:
@@ -307,7 +311,7 @@ def test_more_data_come_closer_to_the_truth_than_laplace_and_the_shorter_context
         assert lost[-1] < 8**3 / (2 * 500_000) / np.log(2)
 
 
-def test_the_base_is_the_law_of_rows_and_not_the_share_of_tokens() -> None:
+def test_the_base_is_the_distribution_of_rows_and_not_the_share_of_tokens() -> None:
     by_rows = by_tokens = 0.0
     for seed in range(8):
         contexts, truth, near = truth_of_order_two(seed)

@@ -198,14 +198,16 @@ def test_empty_contexts_and_the_order_of_cells_say_nothing() -> None:
 
 
 def peaked_rows(seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Rows with one likely target of their own, the rest of their tokens spread evenly: no Dirichlet law."""
+    """Rows with one likely target of their own, the rest of their tokens spread evenly: no Dirichlet distribution."""
     rng = np.random.default_rng(seed)
     k = 12
-    laws = 0.7 * np.eye(k)[rng.integers(k, size=150)] + 0.3 / k
-    return np.array([rng.multinomial(rng.integers(2, 40), law) for law in laws]), np.full(k, 1 / k)
+    distributions = 0.7 * np.eye(k)[rng.integers(k, size=150)] + 0.3 / k
+    return np.array(
+        [rng.multinomial(rng.integers(2, 40), distribution) for distribution in distributions]
+    ), np.full(k, 1 / k)
 
 
-def test_the_discount_stays_zero_on_rows_of_a_dirichlet_law() -> None:
+def test_the_discount_stays_zero_on_rows_of_a_dirichlet_distribution() -> None:
     used = {}
     for seed in range(30):
         for n_rows, k, mean, s in (

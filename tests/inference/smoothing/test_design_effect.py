@@ -27,8 +27,8 @@ def test_two_documents_by_hand():
 
 def test_it_is_the_definition_in_blocks_or_whole(monkeypatch):
     rng = np.random.default_rng(1)
-    laws = rng.dirichlet(np.full(4, 0.5), (30, 3))
-    tables = np.array([[rng.multinomial(20, row) for row in law] for law in laws])
+    distributions = rng.dirichlet(np.full(4, 0.5), (30, 3))
+    tables = np.array([[rng.multinomial(20, row) for row in distribution] for distribution in distributions])
     tables[[3, 17]] = 0  # groups without tokens are none
     tables[:, 2, 1:] = 0  # a row with one target has no freedom
     wanted = by_definition(tables)

@@ -6,6 +6,7 @@ file               content
 options            `ImportOptions`: what the caller states of a file
 documents          `SourceDocument`, and documents joined into one trace
 assembly           `ImportedTrace`: rows checked, ready for the store
+requests           requests of serving engines joined
 checks             layers, ids and repeats
 placeholders       rows that the store cannot hold: refused or dropped
 missing_markers    ids that mark missing choices, ids that were cut off

@@ -40,10 +40,12 @@ class MisspeltNames:
     ----------
     known : iterable of str
         The names that are read.
+    cluster : str, optional
+        The field of --cluster, which is read as well.
     """
 
-    def __init__(self, known: Iterable[str]) -> None:
-        self._known = frozenset(known)
+    def __init__(self, known: Iterable[str], cluster: str | None = None) -> None:
+        self._known = frozenset((*known, *(() if cluster is None else (cluster,))))
         self._told: dict[str, str | None] = {}
         self._found: Counter[str] = Counter()
 

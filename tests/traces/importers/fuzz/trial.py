@@ -102,7 +102,7 @@ def misnamed(example: Example, format_: str) -> str:
     heeded = False
     for word in example.options:
         if str(word).startswith("--"):
-            heeded = str(word).removeprefix("--").replace("-", "_") in FORMATS[format_].heeds
+            heeded = str(word).removeprefix("--").replace("-", "_") in FORMATS[format_].uses
         if heeded:
             options.append(word)
     with TemporaryDirectory() as folder, chdir(folder):

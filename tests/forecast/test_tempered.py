@@ -1,5 +1,7 @@
 """The load of a layer as a predictor: it is regularised as the longer predictors are, which extend it."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.optimize import minimize_scalar
@@ -14,6 +16,7 @@ from routestat.forecast.tempered import KINDS, fit_load, fit_tempered
 from routestat.inference.conditional_bernoulli.distribution import inclusion_probabilities
 from routestat.inference.markov.order_selection import choose_order
 from routestat.traces.metadata import routers_like
+from routestat.traces.synthetic import expert_chain, to_trace
 from tests.oracle.forecast_oracle import subset_law
 
 
@@ -68,8 +71,8 @@ def test_the_exponent_is_that_of_greatest_likelihood_on_the_next_fold():
     base = np.log(load / (1 - load / 2))
 
     def loss(exponent):
-        law = subset_law(exponent * base, 2)
-        seen = sum(np.log(law[tuple(chosen.tolist())]) for chosen in moments.targets[test])
+        distribution = subset_law(exponent * base, 2)
+        seen = sum(np.log(distribution[tuple(chosen.tolist())]) for chosen in moments.targets[test])
         return 0.5 * (exponent - 1) ** 2 - seen
 
     best = minimize_scalar(loss, bounds=(-1, 4), method="bounded")
@@ -157,3 +160,27 @@ def test_the_prior_of_a_load_is_the_rule_that_was_given(alpha, prior):
     _, model = fit_factorised(trace, counts, alpha)
     found = inclusion_probabilities(model.bias[1, 0][0].astype(float), 2)
     np.testing.assert_allclose(found, inclusion, rtol=1e-6)
+
+
+DEFAULT = (Context(), Context.layer(1), Context.token(1))
+
+
+def test_nothing_of_a_fold_is_in_its_own_prediction():
+    rng = np.random.default_rng(5)
+    shape = {"n_experts": 8, "top_k": 2, "layers": 2, "documents": 24, "mean_length": 30}
+    first = expert_chain(coupling=1.0, rng=rng, **shape)
+    counts = count(to_trace(first), contexts=DEFAULT, states="expert")
+    folds = assign_folds(counts, 4)
+    mine = folds[first.document % len(folds)] == 2
+    states = np.array(first.states)
+    states[mine] = rng.integers(0, 28, (mine.sum(), 2))
+    fits = []
+    for synthetic in (first, replace(first, states=states)):
+        trace = to_trace(synthetic)
+        source, target = trace.meta.routers
+        moments = count_moments(trace, [Design(target, ((source, 0),))], folds)[0]
+        fits.append(fit_tempered(moments, {1: ("tempered-bayes", "ridge", "factorised")}, "empirical-bayes"))
+    for key, fit in fits[0].items():
+        np.testing.assert_array_equal(fit.bias[2], fits[1][key].bias[2])
+        np.testing.assert_array_equal(fit.weights[2], fits[1][key].weights[2])
+        assert not np.allclose(fit.weights[0], fits[1][key].weights[0])

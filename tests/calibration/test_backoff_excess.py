@@ -1,4 +1,4 @@
-"""How much worse than the truth the back-off predicts, beside the smoothing of textbooks, on known laws of order 2."""
+"""Excess log loss of the back-off and of textbook smoothing on known distributions of order 2."""
 
 import numpy as np
 import pytest
@@ -10,21 +10,21 @@ KINDS = ["order 0", "order 1", "rows 0.5", "rows 2", "rows 20", "rows 200", "sum
 
 
 def truth(rng: np.random.Generator, k: int, kind: str) -> np.ndarray:
-    """A joint law `[x, y, z]`; "rows s": rows of order 2 are Dirichlet of sum s around a law of order 1."""
+    """A joint distribution `[x, y, z]`; "rows s": rows of order 2 are Dirichlet of sum s around order 1."""
     pairs = rng.dirichlet(np.full(k, 3.0))[:, None] * rng.dirichlet(np.full(k, 0.5), k)
     if kind == "order 0":
-        law = np.broadcast_to(rng.dirichlet(np.full(k, 3.0)), (k, k, k))
+        distribution = np.broadcast_to(rng.dirichlet(np.full(k, 3.0)), (k, k, k))
     elif kind == "order 1":
-        law = np.broadcast_to(rng.dirichlet(np.full(k, 0.5), k), (k, k, k))
+        distribution = np.broadcast_to(rng.dirichlet(np.full(k, 0.5), k), (k, k, k))
     elif kind == "sums":
-        law = np.full((k, k, k), 0.3 / k)
+        distribution = np.full((k, k, k), 0.3 / k)
         x, y = np.indices((k, k))
-        law[x, y, (x + y) % k] += 0.7
+        distribution[x, y, (x + y) % k] += 0.7
     else:
         shape = float(kind.split()[1]) * rng.dirichlet(np.full(k, 0.5), k)
         drawn = rng.standard_gamma(np.broadcast_to(shape, (k, k, k))) + 1e-12
-        law = drawn / drawn.sum(axis=2, keepdims=True)
-    joint = pairs[:, :, None] * law
+        distribution = drawn / drawn.sum(axis=2, keepdims=True)
+    joint = pairs[:, :, None] * distribution
     return joint / joint.sum()
 
 
@@ -37,13 +37,13 @@ def test_no_rule_of_textbooks_loses_fewer_bits(k: int, density: float, kind: str
         rng = np.random.default_rng([seed, k, KINDS.index(kind)])
         joint = truth(rng, k, kind)
         counts = rng.multinomial(round(density * k**3), joint.ravel()).reshape(k, k, k)
-        laws = (
+        distributions = (
             fit_distribution(counts).distribution,
             kneser_ney(counts),
             laplace(counts),
             krichevsky_trofimov(counts),
         )
-        lost.append([excess_bits(joint, law) for law in laws])
+        lost.append([excess_bits(joint, distribution) for distribution in distributions])
     ours, *others = np.mean(lost, axis=0).tolist()
     figures = f"{kind}, N/K³ {density}: {ours:.4f} bits beyond the truth; Kneser-Ney, Laplace, KT {others}"
     assert ours > 0
@@ -63,7 +63,7 @@ def test_kneser_ney_by_hand() -> None:
     np.testing.assert_allclose(found[0, 0], [32 / 45, 13 / 45])
     np.testing.assert_allclose(found[1, 0], [23 / 30, 7 / 30])
     np.testing.assert_allclose(found[0, 1], [0.1, 0.9])
-    # Never met: the law after y alone.
+    # Never met: the distribution after y alone.
     np.testing.assert_allclose(found[1, 1], after_1)
 
 
@@ -76,7 +76,7 @@ def test_adding_by_hand() -> None:
 
 
 @pytest.mark.parametrize("density", [0.0, 0.05, 1, 100])
-def test_every_rule_gives_laws(density: float) -> None:
+def test_every_rule_gives_distributions(density: float) -> None:
     counts = np.random.default_rng(1).poisson(density, (4, 5, 6))
     counts[1] = 0
     for rule in (
@@ -85,15 +85,15 @@ def test_every_rule_gives_laws(density: float) -> None:
         krichevsky_trofimov,
         lambda table: fit_distribution(table).distribution,
     ):
-        law = rule(counts)
-        assert law.shape == counts.shape
-        assert (law > 0).all()
-        np.testing.assert_allclose(law.sum(axis=2), 1.0, rtol=1e-12)
+        distribution = rule(counts)
+        assert distribution.shape == counts.shape
+        assert (distribution > 0).all()
+        np.testing.assert_allclose(distribution.sum(axis=2), 1.0, rtol=1e-12)
 
 
 def test_excess_by_hand() -> None:
     joint = np.array([[[0.25, 0.25], [0.5, 0.0]]])
-    law = np.array([[[0.5, 0.5], [0.25, 0.75]]])
+    distribution = np.array([[[0.5, 0.5], [0.25, 0.75]]])
     # Half of the tokens lose nothing, half lose log2 4.
-    assert excess_bits(joint, law) == pytest.approx(1.0)
+    assert excess_bits(joint, distribution) == pytest.approx(1.0)
     assert excess_bits(joint, np.array([[[0.5, 0.5], [1.0, 1e-9]]])) == pytest.approx(0.0)

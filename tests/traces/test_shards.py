@@ -1,0 +1,105 @@
+"""The files of a store: layout, and damage that is named."""
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.dataset
+import pyarrow.ipc
+import pytest
+
+from routestat import Trace
+from routestat.errors import TraceError
+from routestat.traces.manifest import sha256_of
+from tests.traces.small_store import hostile, rewrite
+
+
+def test_the_layout_is_the_contract_and_others_read_it(store):
+    dataset = pyarrow.dataset.dataset(sorted(store.glob("shard-*.arrow")), format="ipc")
+    assert dataset.to_table(columns=["L00", "token"]).num_rows == 600
+    assert pl.scan_ipc(store / "shard-*.arrow").select(pl.len()).collect().item() == 600
+    shard = pa.ipc.open_file(store / "shard-00000.arrow").read_all()
+    assert shard.schema.names == ["document", "position", "token", "phase", "L00", "L01", "L03"]
+    assert [str(shard.schema.field(n).type) for n in ("document", "position", "token", "L00")] == [
+        "int32",
+        "int32",
+        "int32",
+        "uint8",
+    ]
+    assert set(shard.column("phase").to_pylist()) == {"prefill"}
+    frame = pl.read_ipc(store / "shard-00000.arrow")
+    assert frame["L03"].to_list() == shard.column("L03").to_pylist()
+    documents = pa.ipc.open_file(store / "documents.arrow").read_all()
+    assert documents.schema.names[:1] == ["document"]
+    assert {"name", "domain"} <= set(documents.schema.names)
+
+
+def test_damage_is_named(store):
+    file = store / "shard-00001.arrow"
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    file.write_bytes(content)
+    with pytest.raises(TraceError, match=r"shard-00001\.arrow: altered"):
+        Trace.open(store)
+    file.write_bytes(content[:-10])
+    with pytest.raises(TraceError, match=r"shard-00001\.arrow: truncated or altered"):
+        Trace.open(store)
+    file.unlink()
+    with pytest.raises(TraceError, match=r"shard-00001\.arrow: missing"):
+        Trace.open(store)
+
+
+def test_a_column_of_another_type_is_named(store):
+    rewrite(store, lambda t: t.set_column(4, "L00", t.column("L00").cast(pa.int64())))
+    with pytest.raises(TraceError, match="column L00 is int64"):
+        Trace.open(store)
+    rewrite(store, lambda t: t.drop_columns(["L03"]).set_column(4, "L00", t.column("L00").cast(pa.uint8())))
+    with pytest.raises(TraceError, match="column L03 is missing"):
+        Trace.open(store)
+
+
+@pytest.mark.parametrize("name", ["document", "position", "token", "phase", "L03"])
+def test_missing_values_in_a_shard_are_named(store, name):
+    def spoil(table):
+        values = table.column(name).to_pylist()
+        values[5] = None
+        index = table.schema.get_field_index(name)
+        return table.set_column(index, name, pa.array(values, table.schema.field(name).type))
+
+    rewrite(store, spoil, shard=1)
+    with pytest.raises(TraceError, match=rf"shard-00001\.arrow, row 5: column {name} has no value"):
+        Trace.open(store)
+
+
+def test_other_columns_and_impossible_tokens_in_a_shard_are_named(store):
+    index = 2
+    rewrite(store, lambda t: t.set_column(index, "token", pa.array([-7] * t.num_rows, pa.int32())))
+    with pytest.raises(TraceError, match=r"row 0: tokens are -1 \(unknown\) or more, got -7"):
+        Trace.open(store)
+    rewrite(store, lambda t: t.append_column("more", pa.array(["a"] * t.num_rows)))
+    with pytest.raises(TraceError, match=r"shard-00000\.arrow: columns are .*, more; wanted"):
+        Trace.open(store)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda t: t.drop_columns(["document"]), "documents need one column named document"),
+        (
+            lambda t: t.set_column(0, "document", t.column("document").cast(pa.string())),
+            "documents need one column named document",
+        ),
+        (
+            lambda t: t.set_column(0, "document", pa.array([None] * t.num_rows, pa.int32())),
+            "row 0: column document has no value",
+        ),
+    ],
+)
+def test_documents_without_their_numbers_are_refused(store, change, message):
+    file = store / "documents.arrow"
+    table = change(pa.ipc.open_file(file).read_all())
+    with pa.ipc.new_file(file, table.schema) as sink:
+        sink.write_table(table)
+
+    def vouch(manifest):
+        manifest["documents"] |= {"bytes": file.stat().st_size, "sha256": sha256_of(file)}
+
+    assert hostile(store, vouch).startswith(f"{file}: {message}")
