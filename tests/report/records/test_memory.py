@@ -182,10 +182,10 @@ def pairs_of(cmi, low, high, nothing, adjacent=0.5):
         (0.5, 0.4, 0.6, -0.11, 0.5, None, "not small", True),
         (0.5, 0.05, 0.95, 0.06, 0.5, None, "not small", True),
         # Nothing shows: an interval that holds zero has no share, and is wide enough for its error or not.
-        (0.01, -0.01, 0.03, 0.01, 0.5, None, "reaches zero", False),
-        (0.01, -0.01, 0.03, 0.05, 0.5, None, "reaches zero", True),
-        (-0.05, -0.06, -0.04, 0.05, 0.5, None, "reaches zero", True),
-        (0.0, 0.0, 0.0, 0.0, 0.0, None, "reaches zero", False),
+        (0.01, -0.01, 0.03, 0.01, 0.5, None, "contains zero", False),
+        (0.01, -0.01, 0.03, 0.05, 0.5, None, "contains zero", True),
+        (-0.05, -0.06, -0.04, 0.05, 0.5, None, "contains zero", True),
+        (0.0, 0.0, 0.0, 0.0, 0.0, None, "contains zero", False),
     ],
 )
 def test_the_share_and_its_caution_by_hand(cmi, low, high, nothing, adjacent, share, reason, caution):
@@ -447,7 +447,7 @@ def test_independent_layers_have_no_memory(planted):
     )
     assert not re.search(r"saves \S+ bits \([^)]*\)(?!, too uncertain to claim)", " ".join(said))
     assert re.match(r"Layers 4 apart share .* bits \(.*\), too uncertain to claim, ", said[-1])
-    assert "that chain holds as far as can be told" in said[-1]
+    assert "no departure from that chain shows" in said[-1]
 
 
 def test_the_expert_view_reads_its_factorised_chain(planted):
@@ -587,7 +587,7 @@ def test_what_the_id_tells_by_hand(beside, mostly):
     assert sentence.startswith(
         "The token's own id saves 2.50 bits (2.50 … 2.50); beside it the layer before saves 0."
     )
-    assert sentence.endswith("which token it is.") == mostly
+    assert sentence.endswith("is due to the token id.") == mostly
 
 
 def last_of(band, value, low, high):

@@ -120,7 +120,7 @@ def test_undefined_comes_with_the_reason(printed):
 def test_views_and_single_layers_have_their_words(printed):
     assert "bits per pair of slots" in printed("experts")
     assert "bits per token" in printed("states")
-    assert "One layer only" in printed("one layer")
+    assert "There is one layer only." in printed("one layer")
 
 
 def test_hostile_text_is_printed_as_it_is(printed):
