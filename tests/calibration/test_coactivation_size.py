@@ -40,7 +40,7 @@ def pooled(
     """
     size, theta, alphabet = sizes(rng, groups, tokens, kind), rng.normal(0, 0.8, n), Alphabet(n, k)
     document = np.repeat(np.arange(groups), size)
-    if alphabet.size <= cb.MAX_LISTED:
+    if alphabet.size <= 1024:
         law = rng.dirichlet(20 * subset_law(theta, k)[0], groups)
         rows = alphabet.unrank(categorical(law, document, rng)).astype(int)
     else:
