@@ -4,8 +4,8 @@ import math
 from collections.abc import Sequence
 from itertools import pairwise
 
+from routestat.inference.base.clustered_score_test import few_groups
 from routestat.inference.base.estimate import Estimate
-from routestat.inference.base.score_test import few_groups
 from routestat.inference.markov.horizons import Horizons
 from routestat.inference.markov.order_selection import LEAST_BITS, is_clear
 from routestat.study.contexts import context_spec

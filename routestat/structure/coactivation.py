@@ -14,9 +14,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from routestat.errors import RoutestatError
 from routestat.inference.association.within_documents import ONE_TOKEN
+from routestat.inference.base.clustered_score_test import caution, score_test
 from routestat.inference.base.estimate import Estimate, effective_dof
 from routestat.inference.base.multiplicity import adjust_log10
-from routestat.inference.base.score_test import caution, score_test
 from routestat.inference.base.special import log10_t_tails
 from routestat.inference.base.tables import Floats, Integers, read_only, whole_counts
 from routestat.inference.base.units import log10_sign_floor, too_few

@@ -10,7 +10,7 @@ from routestat.counting.context import Context
 from routestat.counting.counts import Counts
 from routestat.counting.document_sample import Sample
 from routestat.counting.recombined_documents import MOST_ROWS, MOST_UNITS, units_of
-from routestat.inference.base.score_test import FEW_GROUPS
+from routestat.inference.base.clustered_score_test import FEW_GROUPS
 from routestat.inference.level_checks.half_splits import HalfSplits, half_splits, p_histogram
 from routestat.inference.level_checks.level_check import (
     FEWEST_DRAWS,

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from routestat.errors import RoutestatError
-from routestat.inference.base.score_test import ScoreTest, caution, clustered_scores, score_test
+from routestat.inference.base.clustered_score_test import ScoreTest, caution, clustered_scores, score_test
 from routestat.inference.base.tables import Floats, Integers, read_only, whole_counts
 from routestat.inference.information.mutual_information import mutual_information
 

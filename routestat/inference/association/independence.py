@@ -18,7 +18,7 @@ from routestat.inference.association.measures import (
     gk_tau,
     theils_u,
 )
-from routestat.inference.base.score_test import caution, clustered_scores, score_test
+from routestat.inference.base.clustered_score_test import caution, clustered_scores, score_test
 from routestat.inference.base.special import chi2_tail, log10_chi2_tail
 from routestat.inference.base.tables import (
     Floats,

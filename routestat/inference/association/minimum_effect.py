@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from routestat.errors import RoutestatError
 from routestat.inference.base.chunks import chunks
+from routestat.inference.base.clustered_score_test import few_groups
 from routestat.inference.base.estimate import (
     Estimate,
     effective_dof,
@@ -21,7 +22,6 @@ from routestat.inference.base.estimate import (
     without_interval,
 )
 from routestat.inference.base.jackknife import jackknife_value
-from routestat.inference.base.score_test import few_groups
 from routestat.inference.base.special import log10_t_tail
 from routestat.inference.base.tables import Floats, contingency, expected_counts
 from routestat.inference.base.units import log10_sign_floor, too_few

@@ -11,8 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import linalg, stats
 
 from routestat.errors import RoutestatError
+from routestat.inference.base.clustered_score_test import few_groups
 from routestat.inference.base.estimate import group_correction
-from routestat.inference.base.score_test import few_groups
 from routestat.inference.base.special import chi2_tail
 from routestat.inference.base.tables import Floats, contingency, expected_counts, pearson_residuals, read_only
 

@@ -12,7 +12,7 @@ from scipy import sparse
 
 from routestat.counting.strata import Strata
 from routestat.inference.base.chunks import chunks
-from routestat.inference.base.score_test import caution, score_test
+from routestat.inference.base.clustered_score_test import caution, score_test
 from routestat.inference.base.tables import Floats
 
 

@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike
 from scipy import special
 
 from routestat.errors import RoutestatError
+from routestat.inference.base.clustered_score_test import caution, score_test
 from routestat.inference.base.estimate import (
     Estimate,
     effective_dof,
@@ -16,7 +17,6 @@ from routestat.inference.base.estimate import (
     without_interval,
 )
 from routestat.inference.base.jackknife import jackknife_value
-from routestat.inference.base.score_test import caution, score_test
 from routestat.inference.base.tables import Floats, whole_counts
 from routestat.inference.base.units import too_few
 from routestat.inference.information.mutual_information import EstimateInBits

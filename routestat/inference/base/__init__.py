@@ -4,7 +4,7 @@ tables            contingency tables, joint, conditional, expected, lift, residu
 units             how many independent units are enough, and the least p-value they can show
 estimate          an estimate with its interval; sandwich error; degrees of freedom; ratios and proportions
 jackknife         the weighted delete-group jackknife
-score_test        the clustered score test, and the groups' scores under independence
+clustered_score_test  the clustered score test, and the groups' scores under independence
 pair_bias         what estimated margins add to products of two groups' scores
 multiplicity      Benjamini-Hochberg and Benjamini-Yekutieli
 resampling        bootstrap resamples of whole groups

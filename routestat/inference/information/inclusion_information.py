@@ -33,6 +33,7 @@ from scipy import special
 
 from routestat.errors import RoutestatError
 from routestat.inference.base.chunks import chunks
+from routestat.inference.base.clustered_score_test import clustered_scores
 from routestat.inference.base.estimate import (
     effective_dof,
     sandwich_variance,
@@ -40,7 +41,6 @@ from routestat.inference.base.estimate import (
     without_interval,
 )
 from routestat.inference.base.jackknife import jackknife_value
-from routestat.inference.base.score_test import clustered_scores
 from routestat.inference.base.tables import Floats, read_only
 from routestat.inference.base.units import too_few
 from routestat.inference.information.mutual_information import (

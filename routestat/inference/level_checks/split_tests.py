@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy import special
 
 from routestat.inference.base.chunks import chunks
-from routestat.inference.base.score_test import log10_score_p
+from routestat.inference.base.clustered_score_test import log10_score_p
 from routestat.inference.base.tables import Floats, read_only
 from routestat.inference.base.units import log10_relabelling_floor
 

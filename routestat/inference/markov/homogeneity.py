@@ -13,9 +13,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from routestat.errors import RoutestatError
 from routestat.inference.base.chunks import chunks
+from routestat.inference.base.clustered_score_test import few_groups, score_test
 from routestat.inference.base.estimate import Estimate, Estimates, check_level
 from routestat.inference.base.jackknife import jackknife_contributions, jackknife_each, jackknife_sum
-from routestat.inference.base.score_test import few_groups, score_test
 from routestat.inference.base.tables import Floats, whole_counts
 from routestat.inference.base.units import too_few
 from routestat.inference.information.mutual_information import batch_information

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from routestat.errors import RoutestatError
+from routestat.inference.base.clustered_score_test import ScoreTest, few_groups, score_test
 from routestat.inference.base.estimate import Estimates
 from routestat.inference.base.jackknife import jackknife_each, jackknife_sum
-from routestat.inference.base.score_test import ScoreTest, few_groups, score_test
 from routestat.inference.base.tables import Floats, Integers, read_only, whole_counts
 from routestat.inference.base.units import too_few
 from routestat.inference.markov.homogeneity import LARGE_BIAS

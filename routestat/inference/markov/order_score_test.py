@@ -9,8 +9,8 @@ from scipy import sparse
 from routestat.counting.strata import Strata
 from routestat.inference.association.stratified import StratifiedIndependence
 from routestat.inference.base.chunks import chunks
+from routestat.inference.base.clustered_score_test import caution, score_test
 from routestat.inference.base.pair_bias import MarginParts, pair_bias
-from routestat.inference.base.score_test import caution, score_test
 from routestat.inference.base.tables import Floats
 from routestat.inference.markov.order_tests import TIE, check_strata, nothing_to_test
 

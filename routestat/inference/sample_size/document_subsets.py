@@ -10,8 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from routestat.errors import RoutestatError
+from routestat.inference.base.clustered_score_test import few_groups
 from routestat.inference.base.estimate import sandwich_error
-from routestat.inference.base.score_test import few_groups
 from routestat.inference.base.tables import Floats, Integers, contingency, read_only, whole_counts
 from routestat.inference.base.units import effective_units
 from routestat.inference.information.mutual_information import information_scores, plugin_information

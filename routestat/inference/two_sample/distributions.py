@@ -14,8 +14,8 @@ from scipy import special
 
 from routestat.errors import RoutestatError
 from routestat.inference.association.measures import cramers_v, cramers_v_corrected
+from routestat.inference.base.clustered_score_test import ScoreTest, caution, score_test
 from routestat.inference.base.estimate import Estimate, without_interval
-from routestat.inference.base.score_test import ScoreTest, caution, score_test
 from routestat.inference.base.special import chi2_tail, log10_chi2_tail
 from routestat.inference.base.tables import Floats, read_only
 from routestat.inference.information.divergence import batch_divergence

@@ -8,9 +8,12 @@ from pathlib import Path
 from routestat.forecast import catalogue
 from routestat.progress import Tick, silent
 from routestat.report.figures import bayes as bayes_figures
+from routestat.report.figures import board as board_figure
 from routestat.report.figures import calibration as calibration_figures
+from routestat.report.figures import heatmaps
+from routestat.report.figures import layers as layer_figures
 from routestat.report.figures import memory as memory_figures
-from routestat.report.figures import study as figures
+from routestat.report.figures import routes as route_figure
 from routestat.report.figures.style import Drawing
 from routestat.report.html.page import Picture, draw_all, noun_of, render
 from routestat.report.numbers import experts_words
@@ -81,26 +84,26 @@ def _draw(study: Study, folder: Path, tick: Tick) -> dict[str, Picture]:
     folder.mkdir(exist_ok=True)
     layers = [router.layer for router in study.routers]
     jobs: dict[str, Callable[[], Drawing]] = {
-        "load": lambda: figures.load(study.loads),
-        "information": lambda: figures.information(study.pairs, study.loads, study.states),
+        "load": lambda: layer_figures.load(study.loads),
+        "information": lambda: layer_figures.information(study.pairs, study.loads, study.states),
         "map": lambda: (
-            figures.layer_map(study.across_layers.map, study.states)
+            heatmaps.layer_map(study.across_layers.map, study.states)
             if study.across_layers.map is not None
             else f"No map: {study.across_layers.map_reason}."
         ),
         "calibration": lambda: calibration_figures.p_histograms(study.aa_check.families),
         "contexts": lambda: memory_figures.contexts(study.memory),
         "horizons": lambda: memory_figures.horizons(study.memory),
-        "board": lambda: figures.board(study.mean_board, PANELS, catalogue.baselines()),
+        "board": lambda: board_figure.board(study.mean_board, PANELS, catalogue.baselines()),
         "blocks": lambda: _draw_blocks(study),
-        "routes": lambda: figures.routes(study.paths.graph, layers, study.paths.dominant),
+        "routes": lambda: route_figure.routes(study.paths.graph, layers, study.paths.dominant),
     }
     if study.bayes is not None:
         for name, drawn in bayes_figures.all_pictures(study.bayes).items():
             jobs[name] = lambda drawn=drawn: drawn  # type: ignore[misc]
     for item in study.pairs:
         name = f"transition-{item.source.layer}-{item.target.layer}"
-        jobs[name] = lambda item=item: figures.joint_and_conditional(item, study.states)  # type: ignore[misc]
+        jobs[name] = lambda item=item: heatmaps.joint_and_conditional(item, study.states)  # type: ignore[misc]
     return draw_all(jobs, folder, tick)
 
 
@@ -109,7 +112,7 @@ def _draw_blocks(study: Study) -> Drawing:
     if place is None:
         reasons = dict.fromkeys(b.blocks.reason or b.null.reason for b in study.blocks)
         return "No transition has blocks to show" + "".join(f"; {why}" for why in reasons if why) + "."
-    return figures.blocks(study.blocks[place], study.pairs[place], study.states)
+    return heatmaps.blocks(study.blocks[place], study.pairs[place], study.states)
 
 
 def _page(study: Study, record: Record, pictures: dict[str, Picture], folder: Path) -> str:

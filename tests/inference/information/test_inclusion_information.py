@@ -8,8 +8,8 @@ import pytest
 from scipy import special, stats
 
 from routestat import RoutestatError
+from routestat.inference.base.clustered_score_test import clustered_scores
 from routestat.inference.base.jackknife import jackknife_value
-from routestat.inference.base.score_test import clustered_scores
 from routestat.inference.information.inclusion_information import inclusion_information
 from routestat.inference.information.mutual_information import mutual_information_interval
 from routestat.study.information_budget import information_budget

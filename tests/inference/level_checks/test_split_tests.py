@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from routestat.inference.base.score_test import clustered_scores, score_test
+from routestat.inference.base.clustered_score_test import clustered_scores, score_test
 from routestat.inference.base.units import log10_relabelling_floor
 from routestat.inference.level_checks.split_tests import load_scores, split_tests
 

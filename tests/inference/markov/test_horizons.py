@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from routestat.errors import RoutestatError
+from routestat.inference.base.clustered_score_test import score_test
 from routestat.inference.base.estimate import t_quantile
 from routestat.inference.base.jackknife import jackknife_each, jackknife_sum
-from routestat.inference.base.score_test import score_test
 from routestat.inference.information.mutual_information import mutual_information_interval
 from routestat.inference.markov import horizons as markov_horizons
 from routestat.inference.markov.horizons import horizons, merge_groups

@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 from routestat.inference.association.independence import Independence, independence
-from routestat.inference.base.score_test import clustered_scores, few_groups, log10_tail, score_test
+from routestat.inference.base.clustered_score_test import clustered_scores, few_groups, log10_tail, score_test
 from routestat.inference.base.units import (
     log10_sign_floor,
 )

@@ -1,0 +1,108 @@
+"""Heatmaps: the joint and conditional distribution of a transition, blocks, and the layer map."""
+
+import numpy as np
+from matplotlib.colors import LogNorm, PowerNorm
+
+from routestat.inference.base.tables import lift
+from routestat.report.figures.style import (
+    BLUE,
+    DIVERGING,
+    FEW_TOKENS,
+    SEQUENTIAL,
+    TEXT,
+    VERMILLION,
+    Drawing,
+    colour_key,
+    colour_map,
+    name_states,
+    new_axes,
+    new_figure,
+    of_layer,
+    sparse_ticks,
+)
+from routestat.structure.layer_map import LayerMap, without_diagonal
+from routestat.study.layer_pairs import LayerPair
+from routestat.study.routes import BlockFinding
+from routestat.study.transitions import transition_table
+
+
+def joint_and_conditional(item: LayerPair, states: str) -> Drawing:
+    """Joint P(i, j) and conditional P(j | i) side by side, with the share of tokens each row rests on."""
+    found = transition_table(item, states)
+    if found is None:
+        return f"No token has a choice at both layer {item.source.layer} and layer {item.target.layer}."
+    figure = new_figure(11.3, 5.1)
+    bar, joint, joint_key, given, given_key = (
+        new_axes(figure, left, 0.75, width, 4.0)
+        for left, width in ((0.6, 0.7), (1.35, 4.0), (5.4, 0.12), (6.5, 4.0), (10.55, 0.12))
+    )
+    # Cells without tokens are zero, but P(j | i) is undefined where i has none.
+    share, conditional = np.nan_to_num(found.joint), np.nan_to_num(found.conditional)
+    conditional[found.row_tokens == 0] = np.nan
+    for axes, key, values, title in (
+        (joint, joint_key, share, "joint P(i, j)"),
+        (given, given_key, conditional, "conditional P(j | i)"),
+    ):
+        image = axes.imshow(values, cmap=colour_map(SEQUENTIAL), norm=PowerNorm(0.5, vmin=0), aspect="auto")
+        colour_key(figure, image, key)
+        axes.set_title(title, fontsize=TEXT)
+        name_states(axes, "x", f"j: {of_layer(item.target, states)}", item.target, states)
+    joint.set_yticks([])
+    name_states(given, "y", "", item.source, states)
+    few = found.row_tokens < FEW_TOKENS
+    bar.barh(np.arange(len(few)), found.source_shares, color=np.where(few, VERMILLION, BLUE), height=0.9)
+    bar.plot(np.zeros(few.sum()), np.flatnonzero(few), "x", color=VERMILLION, markersize=3, clip_on=False)
+    bar.set(ylim=(len(few) - 0.5, -0.5), xlim=(0, None))
+    bar.set_title("P(i)", fontsize=TEXT)
+    bar.tick_params(axis="x", labelrotation=90)
+    bar.locator_params(axis="x", nbins=2)
+    name_states(bar, "y", f"i: {of_layer(item.source, states)}", item.source, states)
+    return figure
+
+
+def layer_map(found: LayerMap, states: str) -> Drawing:
+    """Mutual information of every pair of layers; the diagonal, a layer with itself, is left out."""
+    matrix = without_diagonal(found.mi_bits)
+    if np.isnan(matrix).all():
+        return "No pair of layers has a measured dependence."
+    across = min(7.5, max(2.8, 0.24 * len(matrix)))
+    figure = new_figure(across + 1.9, across + 1.0)
+    axes, key = (
+        new_axes(figure, 0.65, 0.6, across, across),
+        new_axes(figure, 0.75 + across, 0.6, 0.12, across),
+    )
+    image = axes.imshow(
+        np.maximum(matrix, 0), cmap=colour_map(SEQUENTIAL), norm=PowerNorm(0.5, vmin=0), aspect="auto"
+    )
+    colour_key(figure, image, key)
+    axes.set(xlabel="layer", ylabel="layer")
+    unit = "bits" if states == "subset" else "bits per pair of slots"
+    axes.set_title(f"mutual information of two layers ({unit})", fontsize=TEXT)
+    names = [str(layer) for layer in found.layers]
+    sparse_ticks(axes, "x", names, 32)
+    sparse_ticks(axes, "y", names, 32)
+    return figure
+
+
+def blocks(finding: BlockFinding, item: LayerPair, states: str) -> Drawing:
+    """Lift of one transition with its states in the order of their blocks, and the blocks' borders."""
+    found = finding.blocks
+    if found.reason:
+        return f"Layers {item.source.layer} → {item.target.layer}: no blocks, {found.reason}."
+    rows = found.row_order[found.row_labels[found.row_order] >= 0]
+    columns = found.column_order[found.column_labels[found.column_order] >= 0]
+    values = lift(item.table[np.ix_(rows, columns)])
+    limit = max(2.0, float(np.quantile(values, 0.995)))
+    figure = new_figure(6.4, 5.9)
+    axes, key = new_axes(figure, 0.75, 0.75, 4.7, 4.7), new_axes(figure, 5.55, 0.75, 0.12, 4.7)
+    shown = np.clip(values, 1 / limit, limit)
+    image = axes.imshow(shown, cmap=colour_map(DIVERGING), norm=LogNorm(1 / limit, limit), aspect="auto")
+    colour_key(figure, image, key)
+    for cut in np.flatnonzero(np.diff(found.row_labels[rows])):
+        axes.axhline(cut + 0.5, color="black", linewidth=1.2)
+    for cut in np.flatnonzero(np.diff(found.column_labels[columns])):
+        axes.axvline(cut + 0.5, color="black", linewidth=1.2)
+    axes.set_title("lift P(i, j) / (P(i) P(j)), states in the order of their blocks", fontsize=TEXT)
+    name_states(axes, "x", f"j: {of_layer(item.target, states)}", item.target, states, columns)
+    name_states(axes, "y", f"i: {of_layer(item.source, states)}", item.source, states, rows)
+    return figure
