@@ -100,7 +100,8 @@ def half_splits(
     """Split the groups into random halves, and test in each layer whether the halves have the same loads.
 
     Three tests of the table `[half, state]`: Pearson's chi-square with tokens as independent; that divided by
-    the design effect (first order); and the second-order clustered score test in its form for two samples, with the scores T_g - n_g p of the groups. Where tokens take k experts, independent tokens
+    the design effect (first order); and the second-order clustered score test in its form for two samples, with the
+    scores T_g - n_g p of the groups. Where tokens take k experts, independent tokens
     make X2 (K - k) on average instead of K - 1, and the i.i.d. test allows for that.
 
     Parameters
