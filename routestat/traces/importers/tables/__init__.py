@@ -29,7 +29,7 @@ documents         the documents, once all rows were read
 row_store         rows in memory or in sorted temporary files
 assembling        rows to experts ``[token, layer, slot]``
 metadata          what files state in comments
-table             a table, in parts for the store
+imported_table             a table, in parts for the store
 reader            the whole reader
 preview           what a table would be stored as
 ================  ============================================================

@@ -16,6 +16,7 @@ from routestat.traces.importers.common.options import ImportOptions
 from routestat.traces.importers.tables.documents import Seen, settle_documents
 from routestat.traces.importers.tables.file_plans import Plan
 from routestat.traces.importers.tables.folders import passed_over, plans_of
+from routestat.traces.importers.tables.imported_table import FEWEST, Table
 from routestat.traces.importers.tables.metadata import check_top_k, facts_of_stream, whole_fact
 from routestat.traces.importers.tables.pieces import Piece
 from routestat.traces.importers.tables.position_offsets import Prompts
@@ -23,7 +24,6 @@ from routestat.traces.importers.tables.row_store import BUDGET_BYTES, RowStore
 from routestat.traces.importers.tables.rows import Rows
 from routestat.traces.importers.tables.segments import Segments
 from routestat.traces.importers.tables.stream import Stream
-from routestat.traces.importers.tables.table import FEWEST, Table
 from routestat.traces.number_ranges import span
 
 
