@@ -17,7 +17,7 @@ text              blocks of text as rows, and the line of an error
 quotes            quotes that are characters
 arrow_columns     Arrow columns as integers, weights and phases
 lists             lists of experts in one column
-table_rows        Arrow columns as rows
+arrow_rows        Arrow columns as rows
 rows              compact rows, and the checks of each
 pieces            the blocks of a file, read in threads
 positions         positions that no column gives
