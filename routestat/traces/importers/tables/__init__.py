@@ -26,7 +26,7 @@ segments          which rows of one name are documents of their own
 position_offsets  negative positions, and positions that begin anew
 layer_files       files that each hold some layers
 documents         the documents, once all rows were read
-row_store         rows in memory or in sorted temporary files
+external_sort         rows in memory or in sorted temporary files
 assembling        rows to experts ``[token, layer, slot]``
 metadata          what files state in comments
 imported_table             a table, in parts for the store
