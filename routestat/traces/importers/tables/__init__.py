@@ -21,7 +21,7 @@ arrow_rows        Arrow columns as rows
 rows              compact rows, and the checks of each
 pieces            the blocks of a file, read in threads
 positions         positions that no column gives
-stream            the rows of all files in order
+document_numbering            the rows of all files in order
 segments          which rows of one name are documents of their own
 position_offsets  negative positions, and positions that begin anew
 layer_files       files that each hold some layers

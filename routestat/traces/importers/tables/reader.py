@@ -13,6 +13,7 @@ from routestat.progress import Progress
 from routestat.traces.importers.common.assembly import ImportedTrace
 from routestat.traces.importers.common.counts_only import ANY, refuse_counts
 from routestat.traces.importers.common.options import ImportOptions
+from routestat.traces.importers.tables.document_numbering import Stream
 from routestat.traces.importers.tables.documents import Seen, settle_documents
 from routestat.traces.importers.tables.external_sort import BUDGET_BYTES, RowStore
 from routestat.traces.importers.tables.file_plans import Plan
@@ -23,7 +24,6 @@ from routestat.traces.importers.tables.pieces import Piece
 from routestat.traces.importers.tables.position_offsets import Prompts
 from routestat.traces.importers.tables.rows import Rows
 from routestat.traces.importers.tables.segments import Segments
-from routestat.traces.importers.tables.stream import Stream
 from routestat.traces.number_ranges import span
 
 
