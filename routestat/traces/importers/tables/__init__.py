@@ -19,7 +19,7 @@ arrow_columns     Arrow columns as integers, weights and phases
 lists             lists of experts in one column
 arrow_rows        Arrow columns as rows
 rows              compact rows, and the checks of each
-pieces            the blocks of a file, read in threads
+block_reading            the blocks of a file, read in threads
 positions         positions that no column gives
 document_numbering            the rows of all files in order
 segments          which rows of one name are documents of their own
