@@ -22,7 +22,7 @@ rows              compact rows, and the checks of each
 block_reading            the blocks of a file, read in threads
 positions         positions that no column gives
 document_numbering            the rows of all files in order
-segments          which rows of one name are documents of their own
+repeated_names          which rows of one name are documents of their own
 position_offsets  negative positions, and positions that begin anew
 layer_files       files that each hold some layers
 documents         the documents, once all rows were read

@@ -12,7 +12,7 @@ from routestat.traces.importers.tables.external_sort import RowStore
 from routestat.traces.importers.tables.layer_files import are_layers, join_layer_files, unlike
 from routestat.traces.importers.tables.names import plain
 from routestat.traces.importers.tables.position_offsets import Prompts, begun_anew, moved, unsigned
-from routestat.traces.importers.tables.segments import Segments, clashing, separated
+from routestat.traces.importers.tables.repeated_names import Segments, clashing, separated
 
 #: Documents that are checked first.
 FEW = 32

@@ -22,8 +22,8 @@ from routestat.traces.importers.tables.folders import passed_over, plans_of
 from routestat.traces.importers.tables.imported_table import FEWEST, Table
 from routestat.traces.importers.tables.metadata import check_top_k, facts_of_stream, whole_fact
 from routestat.traces.importers.tables.position_offsets import Prompts
+from routestat.traces.importers.tables.repeated_names import Segments
 from routestat.traces.importers.tables.rows import Rows
-from routestat.traces.importers.tables.segments import Segments
 from routestat.traces.number_ranges import span
 
 
