@@ -12,7 +12,7 @@
 ``chain_file``              the chain as a file
 ``posterior_draws``         summaries of posterior draws
 ``routes``                  dominant and frequent paths, biclusters
-``aa_check``                rejection rates of the tests without an effect
+``level_checks``                rejection rates of the tests without an effect
 ``comparison``              two traces: distributions of layers and transitions
 ``comparison_inputs``       two traces: matched counts and notes
 """

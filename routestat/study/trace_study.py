@@ -17,11 +17,11 @@ from routestat.inference.base.units import FEW_UNITS, effective_units, too_few
 from routestat.inference.bayes.results import FullBayes
 from routestat.inference.markov.chain import Chain
 from routestat.progress import Tick, silent
-from routestat.study.aa_check import AACheck, check_levels
 from routestat.study.chain import chain_of_trace, posterior_of_chain, score_predictors
 from routestat.study.information_budget import InformationBudget, information_budget
 from routestat.study.layer_pairs import LayerPair, layer_pairs
 from routestat.study.layers import AcrossLayers, LayerLoad, load_of_layer, measure_across_layers, sample_of
+from routestat.study.level_checks import AACheck, check_levels
 from routestat.study.memory import Memory, measure_memory
 from routestat.study.routes import BlockFinding, PathFinding, find_blocks, find_paths
 from routestat.traces.clusters.summary import UnitSummary, summarise_units

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from routestat.inference.level_checks.level_check import LevelCheck
 from routestat.report.records.plain import Record, note, reason
-from routestat.study.aa_check import AACheck
+from routestat.study.level_checks import AACheck
 
 
 def calibration_record(found: AACheck, layers: Sequence[int]) -> Record:
