@@ -6,7 +6,7 @@
 ``board``        held-out scores of the predictors
 ``routes``       dominant routes through the layers
 ``memory``       contexts and horizons
-``calibration``  p-values of the A/A check
+``level_checks``  p-values of the A/A check
 ``bayes``        posterior draws
 ``comparison``   differences between two traces
 """

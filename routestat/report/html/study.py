@@ -9,9 +9,9 @@ from routestat.forecast import catalogue
 from routestat.progress import Tick, silent
 from routestat.report.figures import bayes as bayes_figures
 from routestat.report.figures import board as board_figure
-from routestat.report.figures import calibration as calibration_figures
 from routestat.report.figures import heatmaps
 from routestat.report.figures import layers as layer_figures
+from routestat.report.figures import level_checks as calibration_figures
 from routestat.report.figures import memory as memory_figures
 from routestat.report.figures import routes as route_figure
 from routestat.report.figures.style import Drawing

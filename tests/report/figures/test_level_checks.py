@@ -7,7 +7,7 @@ import pytest
 from matplotlib.colors import to_hex
 
 from routestat.inference.level_checks.level_check import LevelCheck
-from routestat.report.figures import calibration as calibration_figures
+from routestat.report.figures import level_checks as calibration_figures
 from routestat.report.figures import style as canvas
 from routestat.report.terminal.study import summarise
 
