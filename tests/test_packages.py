@@ -37,7 +37,8 @@ def test_the_docstring_of_a_package_names_each_of_its_files_once(package):
 
 
 def test_a_catalogue_is_read_entry_by_entry():
-    text = "Title.\n\nfirst, second\n    Words, and more\n    on a second line.\nthird\n    Words.\n\nn : int\n    Number.\n"
+    text = "Title.\n\nfirst, second\n    Words, and more\n    on a second line.\nthird\n    Words.\n"
+    text += "\nn : int\n    A number.\n"
     assert named(text) == ["first", "second", "third"]
 
 
