@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_limits
 from routestat.cli import options
 from routestat.cli.output_folders import check_out, keep_traces_apart
 from routestat.cli.progress_bars import ProgressBars
-from routestat.cli.runner import parse_layers, require_tokens, run
+from routestat.cli.runner import new_app, parse_layers, require_tokens, run
 from routestat.errors import RoutestatError
 from routestat.report.html.comparison import write_comparison
 from routestat.report.terminal.comparison import summarise
@@ -23,26 +23,24 @@ from routestat.traces.pairing.layer_matching import WAYS
 from routestat.traces.pairing.trace_matching import match_traces
 from routestat.traces.store import Trace
 
-app = typer.Typer(add_completion=False)
+app = new_app()
 
 
 @app.command()
 def compare(
-    a: Annotated[Path, typer.Argument(help="A trace: a folder that capture or convert wrote.")],
-    b: Annotated[Path, typer.Argument(help="Another, or the same one with other documents.")],
+    a: options.TraceFolder,
+    b: Annotated[Path, typer.Argument(help="Another trace, or the same one with other documents.")],
     layers: Annotated[
         str, typer.Option(help="Layers of A, such as 0-31 or 0,4,8, or all that both have.")
     ] = "all",
-    out: Annotated[
-        Path | None, typer.Option(help="Folder of the report (if not given: reports/compare-A-B).")
-    ] = None,
+    out: options.ReportFolder = None,
     domain_a: Annotated[str | None, typer.Option(help="Only documents of this domain of A.")] = None,
     domain_b: Annotated[str | None, typer.Option(help="Only documents of this domain of B.")] = None,
     paired: Annotated[
         str,
         typer.Option(
-            help="Compare documents that are in both, by token ids or choices, with themselves: auto, yes or no. yes "
-            "goes by name where nothing proves it."
+            help="Compare documents that are in both traces in pairs, found by token ids or choices: auto, yes or no; "
+            "with yes also by name."
         ),
     ] = "auto",
     match_layers: Annotated[
