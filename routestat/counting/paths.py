@@ -50,7 +50,7 @@ class _Table:
     keys: NDArray[np.uint64]
     tokens: NDArray[np.int64]
     documents: NDArray[np.int64]
-    states: NDArray[np.unsignedinteger]
+    states: NDArray[np.integer]
 
     @classmethod
     def empty(cls, reader: "_Reader") -> "_Table":
