@@ -17,7 +17,7 @@ from routestat.errors import RoutestatError
 from routestat.report.html.comparison import write_comparison
 from routestat.report.terminal.comparison import summarise
 from routestat.study.comparison_inputs import compare_documents
-from routestat.traces.pairing.document_contents import documents_of, documents_of_domain
+from routestat.traces.pairing.document_contents import Document, documents_of, documents_of_domain
 from routestat.traces.pairing.document_matching import WISHES
 from routestat.traces.pairing.layer_matching import WAYS
 from routestat.traces.pairing.trace_matching import match_traces
@@ -85,15 +85,7 @@ def compare(
         first = opened(a, "A")
         second = first if same else opened(b, "B")
         folder = out or Path("reports") / default_name(a, b, domain_a, domain_b)
-        read = documents_of(first, ticker.of("reading documents of A"))
-        other = read if same else documents_of(second, ticker.of("reading documents of B"))
-        chosen = (
-            documents_of_domain(read, domain_a, "--domain-a"),
-            documents_of_domain(other, domain_b, "--domain-b"),
-        )
-        for name, documents in zip("AB", chosen, strict=True):
-            if not documents:
-                raise RoutestatError(f"{name} holds no tokens: there is nothing to compare")
+        chosen = _documents_to_compare((first, second), (domain_a, domain_b), ticker)
         found = match_traces((first, second), chosen, wanted, match_layers, paired)
         keep_traces_apart(folder)
         check_out(folder)
@@ -113,6 +105,23 @@ def compare(
         )
         page = write_comparison(findings, folder, tick=ticker)
     summarise(findings, page)
+
+
+def _documents_to_compare(
+    traces: tuple[Trace, Trace], domains: tuple[str | None, str | None], ticker: ProgressBars
+) -> tuple[list[Document], list[Document]]:
+    """Return the documents of both traces, those of the domains where they are given."""
+    first, second = traces
+    read = documents_of(first, ticker.of("reading documents of A"))
+    other = read if second is first else documents_of(second, ticker.of("reading documents of B"))
+    chosen = (
+        documents_of_domain(read, domains[0], "--domain-a"),
+        documents_of_domain(other, domains[1], "--domain-b"),
+    )
+    for name, documents in zip("AB", chosen, strict=True):
+        if not documents:
+            raise RoutestatError(f"{name} holds no tokens: there is nothing to compare")
+    return chosen
 
 
 def default_name(a: Path, b: Path, domain_a: str | None, domain_b: str | None) -> str:
