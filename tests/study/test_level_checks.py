@@ -8,12 +8,12 @@ from routestat.counting.context import Context
 from routestat.counting.counts import count
 from routestat.counting.document_sample import take_sample
 from routestat.inference.association.independence import independence
-from routestat.study.level_checks import AACheck, check_levels
+from routestat.study.level_checks import LevelChecks, check_levels
 from routestat.traces.metadata import routers_like
 from routestat.traces.synthetic import chain, expert_chain
 
 
-def check(layers: int, documents: int, wide: bool = False, told=None) -> AACheck:
+def check(layers: int, documents: int, wide: bool = False, told=None) -> LevelChecks:
     n_experts, top_k = (16, 4) if wide else (4, 2)
     make = expert_chain if wide else chain
     made = make(

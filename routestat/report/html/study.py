@@ -91,7 +91,7 @@ def _draw(study: Study, folder: Path, tick: Tick) -> dict[str, Picture]:
             if study.across_layers.map is not None
             else f"No map: {study.across_layers.map_reason}."
         ),
-        "calibration": lambda: level_check_figures.p_histograms(study.aa_check.families),
+        "calibration": lambda: level_check_figures.p_histograms(study.level_checks.families),
         "contexts": lambda: memory_figures.contexts(study.memory),
         "horizons": lambda: memory_figures.horizons(study.memory),
         "board": lambda: board_figure.board(study.mean_board, PANELS, catalogue.baselines()),

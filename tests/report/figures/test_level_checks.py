@@ -72,7 +72,7 @@ def test_the_picture_is_there_or_says_why_not(reports):
     assert "Histograms of clustered p-values" in images["figures/calibration.png"]["alt"]
     assert "figures/calibration.png" not in {i["src"] for i in reports("one document").page.all("img")}
     assert (
-        level_check_figures.p_histograms(reports("one document").study.aa_check.families)
+        level_check_figures.p_histograms(reports("one document").study.level_checks.families)
         == "No test could be checked, so there are no p-values to show."
     )
 
