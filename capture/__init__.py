@@ -36,7 +36,7 @@ provenance
     Metadata of the trace, and the options that a resumed run has to share.
 energy
     Joules and seconds.
-progress
+progress_display
     Progress of a run on stderr.
 summary
     Expert shares of a finished capture.

@@ -22,6 +22,6 @@ training_record
     ``training.json``: options and results.
 model_card
     The model card that states the results.
-progress
+progress_display
     Progress of the training on stderr.
 """

@@ -23,7 +23,7 @@ from capture.train.evaluation import Evaluation, evaluate, write_load
 from capture.train.loop import StepResult, TrainingTask, train
 from capture.train.loss_curve import LossCurve
 from capture.train.model_card import finish, training_results
-from capture.train.progress import TrainingDisplay
+from capture.train.progress_display import TrainingDisplay
 from capture.train.recipe import END_ID, Recipe
 from routestat.cli.output_folders import check_out
 from routestat.cli.runner import new_app
