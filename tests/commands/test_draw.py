@@ -232,7 +232,7 @@ def test_what_cannot_be_drawn_is_one_line(original, report, tmp_path):
         ((report, "--out", tmp_path / "d", "--documents", 0), "--documents"),
         ((report, "--out", tmp_path / "d", "--like", original, "--length", 3), "--like says how many"),
         ((report, "--out", tmp_path / "d", "--like", tmp_path / "none"), "no such folder"),
-        ((report, "--out", tmp_path / "d", "--length", 2**31), "tokens: wanted 1 to"),
+        ((report, "--out", tmp_path / "d", "--length", 2**31), "tokens: expected 1 to"),
         ((report, "--out", tmp_path / "d", "--alpha", 1), "--alpha goes with a trace"),
         ((tmp_path / "none", "--out", tmp_path / "d"), "no such folder"),
         ((tmp_path, "--out", tmp_path / "d"), "neither a report"),

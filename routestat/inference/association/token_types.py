@@ -126,7 +126,9 @@ def beyond_token_types(
         For fewer than 2 swaps, or a level outside (0, 1).
     """
     if n_swaps < 2 or not 0 < level < 1:
-        raise RoutestatError(f"wanted 2 swaps or more and a level between 0 and 1, got {n_swaps} and {level}")
+        raise RoutestatError(
+            f"expected 2 swaps or more and a level between 0 and 1, got {n_swaps} and {level}"
+        )
     nan, seen = math.nan, strata.n_strata
     if seen < 4:
         why = f"{seen} token types with known ids: swapping types needs at least 4"

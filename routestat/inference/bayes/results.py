@@ -68,13 +68,13 @@ class Diagnosis:
         if not self.rhat_max <= RHAT:
             worst = list(self.rhat)[int(np.argmax([np.max(values) for values in self.rhat.values()]))]
             found.append(
-                f"the chains disagree (R-hat {self.rhat_max:.4f} of {worst}, wanted at most {RHAT}): "
+                f"the chains disagree (R-hat {self.rhat_max:.4f} of {worst}, expected at most {RHAT}): "
                 "use more tuning steps and draws"
             )
         fewest = float(np.min([self.ess_bulk_min, self.ess_tail_min]))
         wanted = ESS_PER_CHAIN * self.n_chains
         if not fewest >= wanted:
-            found.append(f"the effective sample size is only {fewest:.0f}, wanted {wanted}: use more draws")
+            found.append(f"the effective sample size is only {fewest:.0f}, expected {wanted}: use more draws")
         if self.divergences:
             found.append(
                 f"{self.divergences} steps diverged, so a part of the posterior was not reached: "
@@ -82,7 +82,7 @@ class Diagnosis:
             )
         if not self.bfmi.min() >= BFMI:
             found.append(
-                f"the energies mix badly (E-BFMI {self.bfmi.min():.2f}, wanted {BFMI}): use more tuning steps"
+                f"the energies mix badly (E-BFMI {self.bfmi.min():.2f}, expected {BFMI}): use more tuning steps"
             )
         return found
 

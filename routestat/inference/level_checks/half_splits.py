@@ -194,23 +194,25 @@ def _checked(
 ) -> tuple[list[NDArray[np.integer]], Floats]:
     """Check loads `[group, state]` of each layer, and tokens `[layer, group]`."""
     if not 0 < level < 1:
-        raise RoutestatError(f"level: wanted a share between 0 and 1, got {level}; use 0.05")
+        raise RoutestatError(f"level: expected a share between 0 and 1, got {level}; use 0.05")
     if n_splits < 1:
-        raise RoutestatError(f"n_splits: wanted 1 or more, got {n_splits}; use 1000")
+        raise RoutestatError(f"n_splits: expected 1 or more, got {n_splits}; use 1000")
     tables = [whole_counts(load, "loads") for load in loads]
     if {table.ndim for table in tables} != {2} or len({len(table) for table in tables}) != 1:
         found = ", ".join(str(table.shape) for table in tables[:3]) or "no layer"
-        raise RoutestatError(f"loads: wanted [group, state] of the same groups in each layer, got {found}")
+        raise RoutestatError(f"loads: expected [group, state] of the same groups in each layer, got {found}")
     groups = len(tables[0])
     if tokens is None:
         return tables, np.array([table.sum(axis=1) for table in tables], dtype=np.float64)
     given = whole_counts(tokens, "tokens").astype(np.float64)
     if given.shape not in ((groups,), (len(tables), groups)):
         raise RoutestatError(
-            f"tokens: wanted [group] or [layer, group], got {given.shape} for {len(tables)} layers of {groups} "
+            f"tokens: expected [group] or [layer, group], got {given.shape} for {len(tables)} layers of {groups} "
             "groups; align them"
         )
     sizes = np.broadcast_to(given, (len(tables), groups))
     if any((table > size[:, None]).any() for table, size in zip(tables, sizes, strict=True)):
-        raise RoutestatError("loads: wanted at most one per token, got more; count each expert once a token")
+        raise RoutestatError(
+            "loads: expected at most one per token, got more; count each expert once a token"
+        )
     return tables, sizes

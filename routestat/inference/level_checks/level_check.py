@@ -124,7 +124,7 @@ def level_check(family: str, found: Iterable[PValues], n_units: int, level: floa
     The error is that of drawing: how far the rate may be from that over all cases of these documents.
     """
     if not 0 < level < 1:
-        raise RoutestatError(f"level: wanted a share between 0 and 1, got {level}; use 0.05")
+        raise RoutestatError(f"level: expected a share between 0 and 1, got {level}; use 0.05")
     parts = list(found)
     clustered, iid = (
         np.concatenate([getattr(part, name) for part in parts] or [np.empty(0)])

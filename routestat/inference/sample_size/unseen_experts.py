@@ -66,7 +66,7 @@ def unseen(counts: ArrayLike) -> Unseen:
     table = whole_counts(counts, "counts")
     if table.ndim != 2:
         raise RoutestatError(
-            f"counts: wanted [group, kind], got {table.ndim} axes; count per group of documents"
+            f"counts: expected [group, kind], got {table.ndim} axes; count per group of documents"
         )
     occurs = table > 0
     m = int(occurs.any(axis=1).sum())

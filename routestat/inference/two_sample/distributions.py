@@ -270,7 +270,7 @@ def _conditional_jsd(a: Floats, b: Floats) -> Floats:
 def _checked(per_token: int) -> int:
     if isinstance(per_token, bool) or not isinstance(per_token, int | np.integer) or per_token < 1:
         raise RoutestatError(
-            f"per_token: wanted a whole number of 1 or more, got {per_token!r}; pass k or k * k"
+            f"per_token: expected a whole number of 1 or more, got {per_token!r}; pass k or k * k"
         )
     return int(per_token)
 

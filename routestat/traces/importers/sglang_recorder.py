@@ -107,7 +107,7 @@ def read_recording(path: Path, options: ImportOptions) -> ImportedTrace:
 def _opened(file: Path) -> dict[str, Any]:
     held = torch_file(file)
     if not isinstance(held, dict):
-        raise FormatError(f"{file}: wanted a dictionary with records, got {kind_of(held)}")
+        raise FormatError(f"{file}: expected a dictionary with records, got {kind_of(held)}")
     records = held.get("records", [])
     if not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
         raise FormatError(f"{file}: records must be a list of dictionaries, got {kind_of(records)}")

@@ -144,9 +144,9 @@ def test_there_is_no_number_where_it_could_not_be_believed(shape, lengths, null,
 @pytest.mark.parametrize(
     ("ask", "message"),
     [
-        (lambda t: inclusion_information(t, 2, 2, level=95), "level: wanted a share between 0 and 1"),
-        (lambda t: inclusion_information(t[0], 2, 2), "wanted \\[group, source, target\\], got 2 axes"),
-        (lambda t: inclusion_information(t, 3, 3), "wanted 9 cells of every token"),
+        (lambda t: inclusion_information(t, 2, 2, level=95), "level: expected a share between 0 and 1"),
+        (lambda t: inclusion_information(t[0], 2, 2), "expected \\[group, source, target\\], got 2 axes"),
+        (lambda t: inclusion_information(t, 3, 3), "expected 9 cells of every token"),
     ],
 )
 def test_bad_input_is_one_line(ask, message):

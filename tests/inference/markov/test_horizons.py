@@ -355,9 +355,9 @@ def test_what_cannot_be_had_has_a_reason(small):
     ("change", "message"),
     [
         (lambda s, t: ([s[0], s[2]], t, {}), "as long as the one before is wide"),
-        (lambda s, t: ([s[0].sum(axis=0)], t, {}), "wanted \\[group, source, target\\]"),
+        (lambda s, t: ([s[0].sum(axis=0)], t, {}), "expected \\[group, source, target\\]"),
         (lambda s, t: (s, {(0, 2): t(0, 2)}, {}), "places 0 and 3, got none"),
-        (lambda s, t: (s, lambda i, j: t(j, i), {}), "wanted \\(7, 3, 3\\)|wanted \\(7, 3, 4\\)"),
+        (lambda s, t: (s, lambda i, j: t(j, i), {}), "expected \\(7, 3, 3\\)|expected \\(7, 3, 4\\)"),
         (lambda s, t: (s, t, {"farthest": 1}), "farthest of 2 or more"),
         (lambda s, t: (s, t, {"level": 1.0}), "level between 0 and 1"),
     ],

@@ -147,7 +147,7 @@ def test_draws_are_those_of_the_generator():
         (1, [-1], 1, "out of range"),
         (1, [0.5], 1, "out of range"),
         (3, [0], 3, "3 layers after layer 3 there is none: the chain ends at layer 6"),
-        (3, [0], 0, "ahead: wanted a number of layers from 1 on, got 0"),
+        (3, [0], 0, "ahead: expected a number of layers from 1 on, got 0"),
         (3, [0], 2, "rng"),
     ],
 )

@@ -121,10 +121,10 @@ def test_a_state_beyond_a_byte_is_kept_whole():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"n_tokens": 0}, "n_tokens: wanted a whole number from 1 on, got 0"),
+        ({"n_tokens": 0}, "n_tokens: expected a whole number from 1 on, got 0"),
         ({"n_tokens": 2.5}, "n_tokens"),
-        ({"rng": 3}, "rng: wanted a numpy Generator"),
-        ({"parameters": "posterior"}, "parameters: wanted drawn or mean, got 'posterior'"),
+        ({"rng": 3}, "rng: expected a numpy Generator"),
+        ({"parameters": "posterior"}, "parameters: expected drawn or mean, got 'posterior'"),
         (
             {"chain": replace(mixed(), states="expert")},
             "chains of experts are drawn by their factorised form",

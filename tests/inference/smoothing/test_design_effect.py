@@ -65,5 +65,5 @@ def test_relabelling_states_changes_nothing():
 
 
 def test_counts_must_be_whole():
-    with pytest.raises(RoutestatError, match="tables: wanted whole counts"):
+    with pytest.raises(RoutestatError, match="tables: expected whole counts"):
         transition_design_effect(np.full((2, 2, 2), 0.5))

@@ -235,7 +235,7 @@ def test_bad_questions_are_refused_however_few_the_groups(groups: list[int]) -> 
         held_out(rows, {"x": [(), ("d",)]})
     with pytest.raises(RoutestatError, match="forward: no contexts 'y'; there are x"):
         held_out(rows, {"x": [()]}, ["x", "y"])
-    with pytest.raises(RoutestatError, match="contexts x: wanted contexts from"):
+    with pytest.raises(RoutestatError, match="contexts x: expected contexts from"):
         held_out(rows, {"x": [("b",)]})
 
 
@@ -257,7 +257,7 @@ def test_two_groups_are_enough() -> None:
     "ladder", [[], [("b",)], [("b",), ("a", "b")], [(), ("b",), ("a",)], [(), ("b",), ("b",)], [(), ()]]
 )
 def test_a_ladder_begins_with_nothing_and_leaves_nothing_out(ladder: list[tuple[str, ...]]) -> None:
-    with pytest.raises(RoutestatError, match="contexts x: wanted contexts from"):
+    with pytest.raises(RoutestatError, match="contexts x: expected contexts from"):
         held_out(random_rows(0, 40, 4, 3), {"fine": [()], "x": ladder})
 
 

@@ -220,7 +220,7 @@ def test_one_document_gives_differences_and_a_reason_but_no_test():
     [
         (np.ones((3, 4), int), np.ones((3, 5), int), {}, "the same states"),
         (np.ones((3, 4), int), np.ones((2, 4), int), {"paired": True}, "the same groups, got 3 and 2"),
-        (np.ones((3, 4, 2), int), np.ones((3, 4), int), {}, "wanted 2 axes"),
+        (np.ones((3, 4, 2), int), np.ones((3, 4), int), {}, "expected 2 axes"),
         (np.full((3, 4), 0.5), np.ones((3, 4), int), {}, "whole counts"),
         (np.ones((3, 4), int), np.ones((3, 4), int), {"per_token": 0}, "per_token"),
     ],

@@ -138,7 +138,7 @@ CASES = {
     ),
     "models": (lambda e: [prompt(e), prompt(e, model_id="other")], "item 1: model is other, in"),
     "experts": (lambda e: [prompt(e), prompt(e, num_experts=16)], "item 1: n_experts is 16, in"),
-    "tokens": (lambda e: prompt(e, token_ids=[1.5]), "token_ids: wanted integers"),
+    "tokens": (lambda e: prompt(e, token_ids=[1.5]), "token_ids: expected integers"),
     "top_k": (lambda e: prompt(e, top_k=0), "top_k must be a whole number from 1, got 0"),
 }
 

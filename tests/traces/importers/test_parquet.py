@@ -74,13 +74,13 @@ def altered(trace, path, name, values):
 @pytest.mark.parametrize(
     ("name", "values", "message"),
     [
-        ("document", pa.array(["0"] * 9), "column document is string, wanted int32"),
+        ("document", pa.array(["0"] * 9), "column document is string, expected int32"),
         ("document", pa.array([0] * 8 + [2**40]), "column document does not fit int32"),
         ("L00", pa.array([300] * 9), "column L00 does not fit uint8"),
-        ("L00", pa.array([1.0] * 9), "column L00 is double, wanted uint8"),
+        ("L00", pa.array([1.0] * 9), "column L00 is double, expected uint8"),
         ("L00", pa.array([[1]] * 9), "column L00 is list"),
         ("L00", pa.array([1] * 8 + [None], pa.uint8()), "row 8: column L00 has no value"),
-        ("L03", pa.array([1] * 9), "column L03 is int64, wanted fixed_size_list"),
+        ("L03", pa.array([1] * 9), "column L03 is int64, expected fixed_size_list"),
         ("L03", pa.array([[1, 2]] * 9), "column L03 does not fit fixed_size_list"),
         ("L03", pa.array([[*range(9), None]] * 9), "column L03 "),
         ("phase", pa.array(["prefill"] * 8 + [None]), "row 8: column phase has no value"),

@@ -201,7 +201,7 @@ CASES = {
     "nan": (lambda x: {"": spoiled(x, np.nan)}, "layer 2, row 7: a logit is nan"),
     "inf": (lambda x: {"": spoiled(x, -np.inf)}, "layer 2, row 7: a logit is -inf"),
     "ids": (lambda x: {"": x.astype(np.int32)}, "ids, not logits? then leave --logits out"),
-    "flat": (lambda x: {"": x[:, 0, 0]}, "wanted [layers, tokens, experts]"),
+    "flat": (lambda x: {"": x[:, 0, 0]}, "expected [layers, tokens, experts]"),
     "wide": (lambda x: {"": x[..., :2]}, "--top-k 3 of 2 logits a row"),
     "unequal": (
         lambda x: {"layer_0": x[:, 0], "layer_1": x[:9, 1]},
@@ -218,7 +218,7 @@ CASES = {
         lambda x: {"router_logits": x, "attention_mask": np.tile([1, 0], (1, 10))},
         "sequence 0: attention_mask has gaps",
     ),
-    "empty": (lambda x: {"layer_0": x[:0, 0]}, "wanted [tokens, experts], got [0, 16]"),
+    "empty": (lambda x: {"layer_0": x[:0, 0]}, "expected [tokens, experts], got [0, 16]"),
 }
 
 

@@ -146,7 +146,10 @@ def cases(passes):
     outside = good | {"102_5": np.full((4, 2), (1, 9), np.int32)}
     return {
         "unequal": ({"rank0_raw": short}, "100_4 has 5 tokens, 100_3 has 6"),
-        "floats": ({"rank0_raw": good | {"100_3": np.ones((6, 2), np.float32)}}, "100_3 [tokens, k]: wanted"),
+        "floats": (
+            {"rank0_raw": good | {"100_3": np.ones((6, 2), np.float32)}},
+            "100_3 [tokens, k]: expected",
+        ),
         "name": ({"rank0_raw": good | {"layer": good["100_3"]}}, "a tensor called 'layer'"),
         "k": ({"rank0_raw": wide}, "rows of 2 and 3 ids; meta_info.json says num_experts_per_token 2"),
         "id": (

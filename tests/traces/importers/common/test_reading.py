@@ -51,7 +51,7 @@ def test_a_member_that_comes_twice_is_refused(capsys, tmp_path, experts):
 
 @pytest.mark.parametrize("value", [[[1, True]], [[False, 2]], [[1, 2], [3, True]]])
 def test_true_is_no_id(value):
-    with pytest.raises(FormatError, match="x: true or false where an integer was wanted"):
+    with pytest.raises(FormatError, match="x: expected an integer, got true or false"):
         integers("x", value, 2)
 
 

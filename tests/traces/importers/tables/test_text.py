@@ -147,7 +147,7 @@ def test_json_lines_name_their_line(capsys, tmp_path):
         ('{"pos": 1, "layer": "a", "topk_ids": [1, 2]}', "layer: 'a' is no number"),
         ('{"pos": 1, "topk_ids": [1, 2]}', "column layer is empty"),
         ('{"pos": null, "layer": 0, "topk_ids": [1, 2]}', "column pos is empty"),
-        ("[1, 2]", "wanted an object, got list"),
+        ("[1, 2]", "expected an object, got list"),
         ('{"pos": 1, "layer": 0, "topk_ids": [[1, 2], [3, 4]]}', "a row is of one token"),
         ('{"pos": 1, "layer": 0, "topk_ids": []}', "values in topk_ids where"),
         ('{"pos": 1, "layer": 0, "topk_ids": [1, true]}', "topk_ids: True is no number"),
