@@ -157,7 +157,8 @@ def _checked(tables: ArrayLike, expected: ArrayLike) -> tuple[Floats, Floats]:
     chance = np.asarray(expected, dtype=np.float64)
     if observed.ndim != 3 or observed.shape != chance.shape:
         raise RoutestatError(
-            f"tables and their expected counts: expected [group, source, target] twice, got {observed.shape} and {chance.shape}"
+            "tables and their expected counts: expected [group, source, target] twice, got "
+            f"{observed.shape} and {chance.shape}"
         )
     if not np.allclose(observed.sum(axis=(1, 2)), chance.sum(axis=(1, 2)), rtol=1e-9, atol=1e-6):
         raise RoutestatError(
