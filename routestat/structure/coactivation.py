@@ -221,7 +221,7 @@ def _why_untestable(loads: Floats, size: Floats, top_k: int) -> str | None:
     free, taken = int(((share > 0) & (share < 1)).sum()), top_k - int((share == 1).sum())
     # One of them in, or one of them out: who meets whom follows from the loads.
     if min(taken, free - taken) < 2:
-        return f"{taken} of {free} experts in use is no choice of pairs: the loads fix who meets whom"
+        return f"{taken} of {free} experts in use is no choice of pairs: the loads determine the pairs"
     return None
 
 

@@ -263,7 +263,9 @@ def _second(file: _Arrays, gap: int, widths: list[int]) -> SecondOrderStep | Non
 def _factorised(file: _Arrays) -> FactorisedChain:
     routers, widths = _routers(file, str(file.read("states", "U", ())))
     if str(file.read("states", "U", ())) != "expert":
-        raise RoutestatError(f"{_FACTORISED}: factorised chains walk experts, this one's states are subsets")
+        raise RoutestatError(
+            f"{_FACTORISED}: factorised chains are over experts, this one's states are subsets"
+        )
     folds = file.whole(_FACTORISED, (None,), 1 << 16)
     bias, weights = {}, {}
     for name in file.names:

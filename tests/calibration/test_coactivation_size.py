@@ -1,4 +1,4 @@
-"""Where a layer takes k of E at its loads, tests of co-activation reject as often as they say.
+"""Where a layer takes k of E at its loads, tests of co-activationreject at their nominal level.
 
 Pooled null: one conditional-Bernoulli law, around which documents differ and within which tokens repeat. Null
 within documents: every document has loads of its own. The pooled test must be seen to deny the latter.

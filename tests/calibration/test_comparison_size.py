@@ -1,4 +1,4 @@
-"""Two samples of one law: the comparison rejects as often as it says; of two laws: intervals cover, shifts are found.
+"""Two samples of one law: the comparisonrejects at its nominal level; of two laws: intervals cover, shifts are found.
 
 Documents prefer states and tokens repeat their predecessor. The i.i.d. test must be seen to fail on the same data.
 """

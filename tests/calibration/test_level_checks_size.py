@@ -1,7 +1,7 @@
 """The A/A check of independence and order on documents with strong topics that all layers share.
 
 The layers depend on each other through the topics; documents that have traded layers do not, so the clustered tests
-must reject as often as they say, and tests that take tokens as independent nearly always. A check that could not
+mustreject at their nominal level, and tests that take tokens as independent nearly always. A check that could not
 tell these apart would be worth nothing, so it is fed the p-values of the latter, too.
 """
 
@@ -142,8 +142,8 @@ def test_a_test_that_does_not_hold_its_level_is_found() -> None:
     honest = level_check("independence", parts, 60)
     fooled = level_check("independence", [PValues(part.iid, part.iid) for part in parts], 60)
     assert (honest.verdict, fooled.verdict) == ("holds", "above")
-    assert "can be believed" in trust([honest])
-    assert "believed" not in trust([fooled])
+    assert "can be trusted here" in trust([honest])
+    assert "can be trusted here" not in trust([fooled])
     assert "more often than they should" in trust([fooled])
     # And one that hardly ever rejects.
     timid = level_check("independence", [PValues(part.clustered**0.25, part.iid) for part in parts], 60)

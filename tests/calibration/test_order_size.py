@@ -1,4 +1,4 @@
-"""On chains of order 1 through dependent documents the clustered tests of order 2 reject as often as they say.
+"""On chains of order 1 through dependent documents the clustered tests of order 2reject at their nominal level.
 
 In every document target and source are independent given the layer between, in law; its tokens are not independent
 of each other. Tests that take tokens as independent must be seen to fail on the same data, and BIC with them.

@@ -245,7 +245,7 @@ def test_what_cannot_be_drawn_is_one_line(original, report, tmp_path):
     chain = open_run(report, "", print).chain
     empty = replace(chain, counts=(chain.counts[0], np.zeros_like(chain.counts[1])), orders=(1, 1))
     save_chain(empty, tmp_path / "chain.npz")
-    assert "nothing is known of that step" in complaint(run(tmp_path, "--out", tmp_path / "d"))
+    assert "the step has no data" in complaint(run(tmp_path, "--out", tmp_path / "d"))
     there = as_process("routestat.draw", report, "--out", tmp_path / "full")
     assert "is there already" in complaint(there)
 

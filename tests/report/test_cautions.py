@@ -169,8 +169,8 @@ def test_intervals_that_would_not_cover_are_shown_nowhere(poor, printed):
             assert not limits & shown
             assert not any(f"{number(limit)} …" in printed for limit in limits)
     if uncovered:
-        assert "no interval is given where what is left of the bias would exceed it" in poor.page.text
-        assert "no interval is given where what is left of the bias would exceed it" in printed
+        assert "no interval is given where the remaining bias would exceed it" in poor.page.text
+        assert "no interval is given where the remaining bias would exceed it" in printed
 
 
 def row_of(printed, label):

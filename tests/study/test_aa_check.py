@@ -44,7 +44,7 @@ def test_all_families_of_the_state_view() -> None:
     assert [one.verdict for one in found.families] == ["holds"] * 3
     assert [int(one.p_histogram.sum()) for one in found.families] == [4000, 240, 102]
     assert found.answer() == found.reading()[: len(found.answer())]
-    assert "loads, independence and order can be believed here" in found.answer()
+    assert "loads, independence and order can be trusted here" in found.answer()
     assert "(the design effect of the loads)" in found.reading()
     steps = [done / total for _, done, total in told]
     assert steps == sorted(steps)
@@ -59,9 +59,9 @@ def test_all_families_of_the_state_view() -> None:
         (
             {"layers": 3, "documents": 11},
             "12 clusters of documents or more are needed",
-            "to trade layers, got 11",
+            "to exchange layers, got 11",
         ),
-        ({"layers": 3, "documents": 1}, "to trade layers, got 1", "to trade layers, got 1"),
+        ({"layers": 3, "documents": 1}, "to exchange layers, got 1", "to exchange layers, got 1"),
         ({"layers": 3, "documents": 30, "wide": True}, None, "the expert view has no such test"),
     ],
 )

@@ -100,7 +100,7 @@ class BeyondTokenTypes:
 def beyond_token_types(
     strata: Strata, rng: np.random.Generator, n_swaps: int = 50, level: float = 0.95
 ) -> BeyondTokenTypes:
-    """Compare mutual information with what is left when token types trade their target choices.
+    """Compare mutual information with what is left when token types exchange their target choices.
 
     Types are put in order of frequency and swapped in a circle, in random order, within bins of 8: each type of
     tokens keeps its source choices and gets the target distribution of another type of like frequency. What

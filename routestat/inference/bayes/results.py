@@ -129,9 +129,7 @@ class Checks:
         failed, effect = int((self.p_exchangeable < 0.05).sum()), float(known.mean())
         widening = f"{math.sqrt(max(effect, 1.0)):.2g}"
         if not failed or widening == "1":
-            return (
-                "documents look like shuffled tokens, so the credible intervals have about their true width"
-            )
+            return "documents do not differ from shuffled tokens, so the credible intervals have about the right width"
         return (
             f"tokens of a document are alike in {failed} of {len(known)} tables (design effect {effect:.2g} on "
             f"average), so credible intervals are too narrow by a factor of about {widening}"
@@ -218,7 +216,7 @@ class OrderComparison:
             return self.reason
         bad = int((self.pareto_k > self.good_k).sum())
         doubt = (
-            f"; {bad} of {self.pareto_k.size} terms have a Pareto k above {self.good_k:.2f} and are rough"
+            f"; {bad} of {self.pareto_k.size} terms have a Pareto k above {self.good_k:.2f} and are approximate"
             if bad
             else ""
         )

@@ -75,11 +75,11 @@ class HalfSplits:
         """Put the rates into a sentence."""
         if self.reason is not None:
             return f"No A/A check: {self.reason}."
-        verdict = "about as often as it should: it holds its level for loads here"
+        verdict = "at about the nominal level: it is valid for loads here"
         if self.pooled_clustered > HIGH * self.level:
-            verdict = "more often than it should: take p-values of loads near the level with caution"
+            verdict = "more often than the nominal level: interpret p-values of loads near it with caution"
         elif self.pooled_clustered < LOW * self.level:
-            verdict = "less often than it should: tests of loads are cautious here, not wrong"
+            verdict = "less often than the nominal level: tests of loads are conservative here"
         return (
             f"{self.n_splits} times these documents were split into random halves, which differ by chance alone. "
             f"At a level of {self.level:.3g} a chi-square test of independent tokens finds a difference in "

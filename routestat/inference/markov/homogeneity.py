@@ -167,7 +167,7 @@ def _sparse(information: Estimates) -> str | None:
         return None
     return (
         f"plug-in information was off by up to {np.nanmax(off):.2g} bits: with so few tokens for the states the "
-        "jackknife leaves a part of that, and the tests reject up to twice as often as they should"
+        "jackknife leaves a part of that, and the tests reject up to twice as often as the nominal level"
     )
 
 

@@ -94,7 +94,7 @@ def require_data(chain: Chain) -> None:
         if not table.any():
             raise RoutestatError(
                 f"layer {chain.layers[gap + 1]}: no token has a choice there and in layer {chain.layers[gap]}; "
-                "nothing is known of that step"
+                "the step has no data"
             )
 
 

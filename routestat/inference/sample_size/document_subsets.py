@@ -206,10 +206,11 @@ def _endless(plugin: Floats, width: Floats, sizes: list[int]) -> tuple[float, st
     if bent > max(width[-1], 0.1 * abs(excess)) and bent > 0.1 * abs(plugin[-1]):
         return float(
             intercept
-        ), "information is no line in 1/groups yet: its limit is rough, and likely lower"
+        ), "information is not yet linear in 1/groups: its limit is approximate, and probably lower"
     if excess > width[-1]:
         return float(intercept), (
-            f"information still falls as documents are added: {plugin[-1]:.4g} bits of all, {intercept:.4g} in the end"
+            f"information still falls as documents are added: {plugin[-1]:.4g} bits with "
+            f"all, {intercept:.4g} in the limit"
         )
     return float(intercept), None
 

@@ -231,7 +231,7 @@ def _note(tables: TwoSamples, test: ScoreTest, bias: float) -> str | None:
     few = caution(min(tables.groups), test)
     if not (test.nu > 0 and bias * math.sqrt(test.nu / 2.0) > test.trace):
         return few
-    much = "few tokens for so many cells: the test finds less than it could"
+    much = "few tokens for so many cells: the test has less power than it could"
     return f"{few}; {much}" if few else much
 
 

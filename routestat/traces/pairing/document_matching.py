@@ -150,7 +150,7 @@ def pair_by_content(a: Mapping[int, Content | None], b: Mapping[int, Content | N
     Parameters
     ----------
     a, b : mappings of a document's number to its content
-        None: nothing is known of it.
+        None: unknown.
     """
     numbers = [[number for number, one in side.items() if one is not None] for side in (a, b)]
     first, second = (Contents([one for one in side.values() if one is not None]) for side in (a, b))

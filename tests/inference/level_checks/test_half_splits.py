@@ -72,7 +72,7 @@ def test_reading_says_what_was_found() -> None:
 
 
 @pytest.mark.parametrize(
-    ("rate", "says"), [(0.2, "with caution"), (0.01, "cautious here"), (0.05, "holds its level")]
+    ("rate", "says"), [(0.2, "with caution"), (0.01, "conservative here"), (0.05, "is valid for loads")]
 )
 def test_reading_judges_the_rate(rate: float, says: str) -> None:
     empty = np.full(1, np.nan)

@@ -157,7 +157,7 @@ def test_few_tokens_for_the_states_are_said_or_leave_no_p(shape, rough, possible
     assert (found.reason is None) == possible
     if not possible:
         assert found.reason.startswith("too few tokens for so many states: ")
-    assert ("the p-value is rough" in (found.note or "")) == rough
+    assert ("the p-value is approximate" in (found.note or "")) == rough
 
 
 def test_one_stratum_has_the_scores_of_plain_independence(cube):

@@ -112,7 +112,7 @@ def test_a_curve_that_still_falls_is_told():
 
 def test_few_groups_and_none():
     _, loads, size = documents(np.random.default_rng(8), 20)
-    assert "rough" in sample_size(loads, size, np.random.default_rng(0)).note
+    assert "approximate" in sample_size(loads, size, np.random.default_rng(0)).note
     few = sample_size(loads[:7], size[:7], np.random.default_rng(0))
     assert "8 groups" in few.reason
     assert few.load is None

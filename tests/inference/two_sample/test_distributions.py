@@ -64,7 +64,7 @@ def test_paired_counted_on_paper():
     assert found.chi2 == pytest.approx(16 / 5)
     assert found.nu == pytest.approx(36 / 30)
     assert found.p_clustered == pytest.approx(1 / 32)
-    assert "p is at its floor: 6 units cannot show less than 0.031" in found.note
+    assert "p is at its floor: 6 units cannot give less than 0.031" in found.note
     assert found.design_effect == pytest.approx(0, abs=1e-12)
 
 

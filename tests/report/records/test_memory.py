@@ -413,11 +413,11 @@ def test_a_chain_of_order_1_is_one_layer_long_and_holds(planted):
     )
     assert re.search(r"; the layer before saves 0\.\d+ bits \(0\.\d+ … 0\.\d+\)\.$", said[1])
     assert re.match(
-        r"Beyond that, the layer two before (saves .*, too uncertain|saves next to nothing|loses)", said[2]
+        r"Beyond that, the layer two before (saves .*, too uncertain|saves less than|loses)", said[2]
     )
     assert "Over tokens, the same layer's choice at the token before saves" in said[3]
     assert "too uncertain to claim" in said[3]
-    assert "over all horizons no departure from that chain shows (p = " in said[-1]
+    assert "over all horizons no departure from that chain is detected (p = " in said[-1]
     assert len(said) == 5
 
 
@@ -447,7 +447,7 @@ def test_independent_layers_have_no_memory(planted):
     )
     assert not re.search(r"saves \S+ bits \([^)]*\)(?!, too uncertain to claim)", " ".join(said))
     assert re.match(r"Layers 4 apart share .* bits \(.*\), too uncertain to claim, ", said[-1])
-    assert "no departure from that chain shows" in said[-1]
+    assert "no departure from that chain is detected" in said[-1]
 
 
 def test_the_expert_view_reads_its_factorised_chain(planted):
@@ -496,7 +496,9 @@ def test_a_layer_without_tokens_is_passed_over(reports):
     assert memory["reading"][0] == (
         "No token has the layer before known, so whether there is memory over layers cannot be measured."
     )
-    assert memory["reading"][1].endswith("clusters of documents as the units, rough with 10 groups of them).")
+    assert memory["reading"][1].endswith(
+        "clusters of documents as the units, approximate with 10 groups of them)."
+    )
 
 
 def test_a_last_layer_without_tokens_does_not_hide_the_others(reports):
@@ -518,10 +520,11 @@ def test_gains_in_words_by_hand():
         "Over layers the memory is two layers long, as far as these documents show; the order that predicts held-out "
         "documents best is order 2 at 2 of 2 layers.",
         "Without any context a choice of layer 3 costs 5.00 bits of log loss on held-out documents (95 % interval 5.00 "
-        "… 5.00, clusters of documents as the units, rough with 6 groups of them); the layer before saves 2.00 bits "
+        "… 5.00, clusters of documents as the units, approximate with 6 groups of them); the layer before saves 2.00 "
+        "bits "
         "(2.00 … 2.00).",
         "Beyond that, the layer two before saves 0.500 bits (0.500 … 0.500); the layer three before loses 0.250 bits "
-        "(0.250 … 0.250): it has more parameters to estimate than it predicts.",
+        "(0.250 … 0.250): its additional parameters cost more than they predict.",
         "Over tokens, the same layer's choice at the token before saves nothing; beside the layer before it saves "
         "nothing.",
     ]
@@ -548,8 +551,8 @@ def test_gains_too_small_to_matter_are_no_memory():
     assert memory.mean_gain("layer-1", "nothing").low > 0
     said = memory_sentences(memory)
     assert said[0].startswith("These documents show no memory over layers")
-    assert said[1].endswith("; the layer before saves next to nothing, less than 0.0001 bits.")
-    assert said[2] == ("Beyond that, the layer two before saves next to nothing, less than 0.0001 bits.")
+    assert said[1].endswith("; the layer before saves less than 0.0001 bits.")
+    assert said[2] == ("Beyond that, the layer two before saves less than 0.0001 bits.")
     # One of a ten-thousandth is shown as one.
     assert "saves 0.0002 bits" in memory_sentences(hand(BEFORE, BEFORE | {"layer-1": 4.9998}))[1]
 
@@ -659,7 +662,7 @@ def test_a_rough_p_is_called_rough(planted):
     memory = planted("order 1")
     changed = {"p_all": 0.01, "log10_p_all": -2.0}
     for note, end in (
-        ("few tokens for the states", "(log10 p = −2.00; that p is rough)."),
+        ("few tokens for the states", "(log10 p = −2.00; that p is approximate)."),
         (None, "−2.00)."),
     ):
         rough = replace(memory, horizons=replace(memory.horizons, note=note, **changed))
@@ -738,7 +741,7 @@ def test_horizons_stand_at_their_values(planted):
 def test_where_nothing_can_be_drawn_a_sentence_says_why(reports, planted):
     alone = reports("one document").study.memory
     assert memory_figures.contexts(alone) == (
-        "No context could be scored: that takes documents to count and others to hold out."
+        "No context could be scored: that requires documents to fit on and others to hold out."
     )
     assert memory_figures.horizons(alone).startswith(
         "No horizons could be measured: 1 independent unit: no test or interval"

@@ -81,7 +81,7 @@ def _one_form(columns: Columns) -> Columns:
 
 
 def require(where: str, columns: Columns, held: Sequence[str], sample: Mapping[str, Sequence[Any]]) -> None:
-    """Refuse a table without layers or experts; the error tells how to name them, or what it has instead."""
+    """Refuse a table without layers or experts; the error states how to name them, or what it has instead."""
     absent = [] if columns.layer else ["layer"]
     if not (columns.experts or columns.expert):
         absent.append("experts")
