@@ -71,7 +71,7 @@ def analyze(
     """
     if bayes not in ("none", "full"):
         raise RoutestatError(f"--bayes is full or none, got {bayes!r}")
-    wanted, rule, asked = parse_layers(layers), parse_alpha(alpha), parse_order(order)
+    wanted, rule, requested = parse_layers(layers), parse_alpha(alpha), parse_order(order)
     with ProgressBars() as ticker, threadpool_limits(limits=threads):
         progress = ticker.of("checking")
         dummy_rows = "drop" if drop_dummy_rows else "keep"
@@ -94,7 +94,7 @@ def analyze(
             observed,
             rng,
             alpha=rule,
-            order=asked,
+            order=requested,
             n_blocks=blocks,
             n_paths=paths,
             permutations=permutations,

@@ -64,19 +64,19 @@ def predict(
         raise RoutestatError(f"--level is a share between 0 and 1, such as 0.95, got {level}")
     if out is not None and out.is_dir():
         raise RoutestatError(f"--out {out} is a folder; name a .json file")
-    asked = QueryOptions(ahead, parse_order(order), top, level, seed)
+    query_options = QueryOptions(ahead, parse_order(order), top, level, seed)
     if stream:
         if layer is not None or after is not None or out is not None:
             raise RoutestatError(
                 "--stream reads layers and histories from its lines: no --layer, --after, --out"
             )
-        _stream(QueryAnswerer(open_run(run_folder, alpha, silent), asked))
+        _stream(QueryAnswerer(open_run(run_folder, alpha, silent), query_options))
         return
     for name, given in (("--layer", layer), ("--after", after)):
         if given is None:
             raise RoutestatError(f"Missing option {name}: the layer whose choice is known, and that choice")
     with ProgressBars() as ticker:
-        answers = QueryAnswerer(open_run(run_folder, alpha, ticker), asked, ticker)
+        answers = QueryAnswerer(open_run(run_folder, alpha, ticker), query_options, ticker)
         record, close = answers.answer(int(layer or 0), str(after))
     _show(record, close, answers.is_state_view)
     if out is not None:

@@ -36,18 +36,18 @@ def memory_sentences(memory: Memory) -> list[str]:
 
 def _answer(memory: Memory, names: Sequence[str]) -> str:
     """Describe the order over layers, by the rule that chooses it: each must gain clearly over the one below."""
-    ladder = [name for name in names if context_spec(name).n_layers and not context_spec(name).has_tokens]
-    if not ladder and "layer-1" in memory.context_names:
+    nested = [name for name in names if context_spec(name).n_layers and not context_spec(name).has_tokens]
+    if not nested and "layer-1" in memory.context_names:
         return (
             "No token has the layer before known, so whether there is memory over layers cannot be measured."
         )
-    if not ladder:
+    if not nested:
         return "There is one layer only, so there is no memory over layers."
     chosen = "nothing"
-    for name in ladder:
+    for name in nested:
         if is_clear(memory.mean_gain(name, chosen)):
             chosen = name
-    length, longest = (context_spec(name).n_layers for name in (chosen, ladder[-1]))
+    length, longest = (context_spec(name).n_layers for name in (chosen, nested[-1]))
     if not length:
         said = "These documents show no memory over layers"
     elif length == longest:
@@ -139,10 +139,10 @@ def _partly_said(memory: Memory, names: Sequence[str]) -> str:
 def _horizon_said(found: Horizons | None) -> str:
     """Describe the information at the farthest horizon against the chain of order 1; empty where it is unknown."""
     beyond = range(1, len(found.horizons) if found else 0)
-    told = [column for column in beyond if found and math.isfinite(found.mean_direct_bits.low[column])]
-    if not found or not told:
+    defined = [column for column in beyond if found and math.isfinite(found.mean_direct_bits.low[column])]
+    if not found or not defined:
         return ""
-    last = told[-1]
+    last = defined[-1]
     if found.sparse:
         return (
             f"The information between layers {found.horizons[last]} apart cannot be estimated with so few tokens for "

@@ -168,7 +168,7 @@ def _size(counts: Counts) -> int:
 
 
 def _share(draws: int, counts: Counts, sample: Sample, layers: int) -> int:
-    """Draws of one of so many layers: fewer where tables are wide, but enough in all to tell a rate."""
+    """Draws of one of so many layers: fewer where tables are wide, but enough in all to estimate a rate."""
     per_token = max(router.top_k for router in counts.routers) ** 2 if counts.states == "expert" else 1
     made, rows = min(sample.n_documents, MOST_UNITS) // 2, min(len(sample) // 2, MOST_ROWS)
     work = min(made, sample.groups) * _size(counts) ** 2 + rows * per_token

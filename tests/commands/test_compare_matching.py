@@ -65,7 +65,7 @@ def test_one_engine_has_no_row_for_the_last_token_another_none_for_the_first(tmp
         "reasons": [],
     }
     assert record["a"]["n_tokens"] == record["b"]["n_tokens"] == N * (ROWS - 2)
-    # Row by row, though the documents stand in another order and the first row is missing in one.
+    # Row by row, though the documents are in another order and the first row is missing in one.
     changed = (np.sort(experts, axis=3) != np.sort(flips, axis=3)).any(axis=3)[:, 1:-1].mean(axis=(0, 1))
     assert [row["flip_rate"] for row in record["layers"]] == pytest.approx(changed)
     assert any("a few rows at an end in one trace only" in note for note in record["notes"])

@@ -64,7 +64,7 @@ def original(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory):
-    """The saved chain of layers that follow from the two before, of orders 1 and 2, with what analyze says of it."""
+    """The saved chain of layers that follow from the two before, of orders 1 and 2, with what analyze reports of it."""
     folder = tmp_path_factory.mktemp("reports") / "r"
     shape = {"n_experts": 4, "top_k": 2, "layers": 3, "documents": 100}
     trace = Trace.open(write(second_order(noise=0.3, rng=np.random.default_rng(1), **shape), folder / "t"))
@@ -145,9 +145,9 @@ def test_counting_the_drawn_trace_gives_the_chain_s_laws_back(report, tmp_path):
     counts = count(trace, contexts=[Context(), Context.layer(1), Context.layer(2, 1)])
     routers = counts.routers
 
-    def p_value(table, laws):
-        table, laws = table.reshape(-1, 6), laws.reshape(-1, 6)
-        expected = table.sum(axis=1, keepdims=True) * laws
+    def p_value(table, probabilities):
+        table, probabilities = table.reshape(-1, 6), probabilities.reshape(-1, 6)
+        expected = table.sum(axis=1, keepdims=True) * probabilities
         chi2 = ((table - expected) ** 2 / np.maximum(expected, 1e-300))[expected > 0].sum()
         return stats.chi2.sf(chi2, np.count_nonzero(table.sum(axis=1)) * 5)
 

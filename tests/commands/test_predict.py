@@ -271,14 +271,14 @@ def test_what_cannot_be_asked_is_one_line(report, arguments, message):
 
 
 def test_what_is_no_run_is_one_line(trace, report, tmp_path):
-    asked = ("--layer", 2, "--after", 1)
-    assert "no such folder" in complaint(run(tmp_path / "none", *asked))
-    assert "neither a report" in complaint(run(tmp_path, *asked))
-    assert "alpha" in complaint(run(trace, *asked, "--alpha", "0"))
-    assert "alpha" in complaint(run(trace, *asked, "--alpha", "-1"))
+    requested = ("--layer", 2, "--after", 1)
+    assert "no such folder" in complaint(run(tmp_path / "none", *requested))
+    assert "neither a report" in complaint(run(tmp_path, *requested))
+    assert "alpha" in complaint(run(trace, *requested, "--alpha", "0"))
+    assert "alpha" in complaint(run(trace, *requested, "--alpha", "-1"))
     content = (report / "chain.npz").read_bytes()
     (tmp_path / "chain.npz").write_bytes(content[: len(content) // 2])
-    assert f"{tmp_path / 'chain.npz'}: not a chain that analyze saved" in complaint(run(tmp_path, *asked))
+    assert f"{tmp_path / 'chain.npz'}: not a chain that analyze saved" in complaint(run(tmp_path, *requested))
 
 
 def test_a_layer_without_data_is_one_line(tmp_path):
@@ -350,7 +350,7 @@ def test_a_stream_over_a_trace_fits_order_two_when_it_is_asked_for(trace, tmp_pa
     assert [answer["order"] for answer in answers] == [1, 2, 2]
     single, _ = written(tmp_path, trace, "--layer", 5, "--after", "4/3")
     assert answers[1] == single
-    # What was asked before changes no answer, though order 2 is now at hand for the steps between.
+    # Earlier queries change no prediction, though order 2 is now at hand for the steps between.
     result = run(trace, "--stream", "--ahead", 2, input="3 1\n3 1/1\n5 1\n 3  1\n")
     answers = [json.loads(line) for line in result.stdout.splitlines()]
     assert answers[0]["predictions"] == answers[3]["predictions"] != answers[1]["predictions"]
@@ -453,7 +453,7 @@ def test_experts_without_it_are_answered_by_one_step(tmp_path):
 
 
 def test_python_is_as_careful_as_the_command(trace, tmp_path):
-    """The chain of counts predicts what the command says of the same trace, interval by interval."""
+    """The chain of counts predicts what the command reports of the same trace, interval by interval."""
     chain = routestat.fit_chain(count(Trace.open(trace)))
     for layer, source in ((2, 0), (3, 4), (5, 5)):
         record, said = written(tmp_path, trace, "--layer", layer, "--after", source, "--top", 6)

@@ -216,14 +216,14 @@ def test_the_terminal_shows_no_number_without_its_caution(poor, printed):
 
 
 def test_what_is_undefined_comes_with_its_reason(poor, printed):
-    """Wherever – stands in a table of the page or the terminal, why stands there too."""
+    """Wherever a table of the page or the terminal shows –, the reason is there too."""
     results = poor.results
     memory = results["memory"]
     shown = [*results["dependence"], *memory["contexts_mean"], *results["prediction_mean"]]
     for record in (*shown, *results["order"], *results["coactivation"], *results["enough"]):
         missing = any(value is None or value == [None, None] for value in record.values())
         for reason in (record.get("reason"), *record.get("parts_reasons", ())):
-            # What the expert view does not ask has no columns there.
+            # What the expert view does not compute has no columns there.
             if reason and missing and not reason.startswith("expert view: too many subsets"):
                 assert reason in poor.page.text, reason
     said = " ".join(printed.split())

@@ -14,7 +14,7 @@ from routestat.inference.level_checks.null_p_values import PValues
 
 #: Draws below which a rate says nothing.
 FEWEST_DRAWS = 50
-#: What each family of tests asks, and of what cases its level is taken.
+#: What each family of tests tests, and on which cases its level is measured.
 CASES: Mapping[str, str] = {
     "loads": "random halves of the documents, which differ by chance alone, are called different",
     "independence": "two layers whose choices come from different documents, and so are independent, are called "

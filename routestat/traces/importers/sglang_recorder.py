@@ -198,9 +198,9 @@ def _notes(repeats: int, found: Requests, moved: bool) -> list[str]:
             f"the recorder keeps no request ids: {found.n_guessed} stretches of rows fitted several requests and were "
             "assigned to the first in the order of the batch"
         )
-    if found.n_untold:
+    if found.n_ambiguous:
         notes.append(
-            f"{found.n_untold} stretches of rows begin where an earlier request stopped: the next chunk of that "
+            f"{found.n_ambiguous} stretches of rows begin where an earlier request stopped: the next chunk of that "
             "request, or a new one whose prefix came from the cache; the file does not show which, so they are "
             "separate documents, in one cluster with that request"
         )

@@ -67,8 +67,10 @@ def test_a_single_document_said_over_and_over_counts_as_one_sample() -> None:
 
 def test_independent_tokens_have_eigenvalues_around_one() -> None:
     rng = np.random.default_rng(0)
-    law = np.outer(rng.dirichlet(np.full(3, 3)), rng.dirichlet(np.full(3, 3))).ravel()
-    means = [rao_scott(rng.multinomial(40, law, 80).reshape(80, 3, 3)).eigenvalues.mean() for _ in range(60)]
+    cells = np.outer(rng.dirichlet(np.full(3, 3)), rng.dirichlet(np.full(3, 3))).ravel()
+    means = [
+        rao_scott(rng.multinomial(40, cells, 80).reshape(80, 3, 3)).eigenvalues.mean() for _ in range(60)
+    ]
     assert np.mean(means) == pytest.approx(1.0, abs=4 * np.std(means) / math.sqrt(60))
 
 

@@ -1,4 +1,4 @@
-"""What the results of full Bayes say of themselves."""
+"""What the results of full Bayes report."""
 
 import numpy as np
 import pytest

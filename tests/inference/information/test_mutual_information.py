@@ -134,7 +134,7 @@ def test_interval_covers_on_dependent_tokens() -> None:
     rng = np.random.default_rng(11)
     k, stay, runs, groups = 6, 0.4, 300, 40
     channel = 0.6 * np.eye(k)[:, np.roll(np.arange(k), 1)] + 0.4 / k
-    # Loads have mean 1/k over documents, so the joint law is channel / k.
+    # Loads have mean 1/k over documents, so the joint distribution is channel / k.
     truth = float((channel / k * np.log2(channel * k)).sum())
     covered = {"cluster": 0, "tokens": 0}
     for _ in range(runs):

@@ -8,11 +8,11 @@ from routestat.inference.level_checks.half_splits import HalfSplits, half_splits
 
 
 def documents(seed: int, lengths: np.ndarray, k: int = 6, concentration: float | None = 8.0) -> np.ndarray:
-    """Loads `[group, state]`; each document draws its own law unless the concentration is None."""
+    """Loads `[group, state]`; each document draws its own distribution unless the concentration is None."""
     rng = np.random.default_rng(seed)
     base = rng.dirichlet(np.full(k, 4.0))
-    law = base if concentration is None else rng.dirichlet(base * concentration, len(lengths))
-    return rng.multinomial(lengths, law)
+    distribution = base if concentration is None else rng.dirichlet(base * concentration, len(lengths))
+    return rng.multinomial(lengths, distribution)
 
 
 UNEQUAL = np.array([5, 80, 17, 140, 9, 22, 60, 33, 12, 71])
@@ -34,7 +34,7 @@ def test_dependent_documents_fool_the_iid_test_alone() -> None:
     r = half_splits(loads, np.random.default_rng(6), n_splits=500)
     assert r.pooled_iid > 0.8
     assert 0.03 <= r.pooled_clustered <= 0.07
-    # Documents' laws are Dirichlet: 1 + (80 - 1) / (8 + 1).
+    # Documents' distributions are Dirichlet: 1 + (80 - 1) / (8 + 1).
     assert r.pooled_design_effect == pytest.approx(1 + 79 / 9, rel=0.1)
     assert r.rate_clustered.shape == (8,)
     assert r.pooled_clustered == pytest.approx(r.rate_clustered.mean())

@@ -258,17 +258,17 @@ def test_wide_tables_have_their_groups_bundled(monkeypatch):
 
 def test_a_function_is_asked_once_in_order_and_progress_is_told(small):
     table, layers = small
-    asked, told = [], []
+    requested, reported = [], []
 
     def direct(i, j):
-        asked.append((i, j))
+        requested.append((i, j))
         return table(i, j)
 
     steps = neighbours(table, layers)
-    found = horizons(steps, direct, farthest=2, progress=lambda *now: told.append(now))
-    assert asked == [(0, 2), (1, 3)]
-    assert told == [(done, 5) for done in range(6)]
-    same = horizons(steps, {pair: table(*pair) for pair in asked}, farthest=2)
+    found = horizons(steps, direct, farthest=2, progress=lambda *now: reported.append(now))
+    assert requested == [(0, 2), (1, 3)]
+    assert reported == [(done, 5) for done in range(6)]
+    same = horizons(steps, {pair: table(*pair) for pair in requested}, farthest=2)
     assert np.array_equal(found.p_clustered, same.p_clustered, equal_nan=True)
     with pytest.raises(ValueError, match="read-only"):
         found.direct_bits.value[0, 0] = 1.0

@@ -44,7 +44,7 @@ def test_by_hand():
     assert found.log10_p_g_iid == pytest.approx(-8 * math.log(2) / math.log(10))
     # Both strata have margins 4, 4 and 4, 4. Two of the 70 ways to fill one put it in step, with G2 = 16 ln 2 = 11.1;
     # two strata that are not have at most 2 * 2 (6 ln 1.5 + 2 ln .5) = 4.2. So one or both must be.
-    distribution = oracle.exact_law(cube[0])
+    distribution = oracle.exact_distribution(cube[0])
     exact = sum(p for g, p in distribution.items() if g >= 16 * math.log(2) - 1e-6)
     assert exact == pytest.approx(1 - (68 / 70) ** 2, abs=1e-9)
     assert abs(found.p_resampled_iid - exact) < 4 * math.sqrt(exact * (1 - exact) / 9999) + 1e-4
@@ -91,7 +91,7 @@ def test_log_linear_models_of_statsmodels_and_r():
 @pytest.mark.parametrize("seed", range(4))
 def test_redrawn_tables_have_the_exact_distribution(seed):
     cube = rng(seed).poisson(1.3, (3, 2, 3)) + np.eye(2, 3, dtype=int)
-    distribution, resamples = oracle.exact_law(cube), 4999
+    distribution, resamples = oracle.exact_distribution(cube), 4999
     assert sum(distribution.values()) == pytest.approx(1, abs=1e-9)
     found = order_tests(oracle.strata_of(cube[None]), 5, rng(seed), resamples=resamples)
     g = oracle.likelihood_ratio(cube)[0]

@@ -8,7 +8,7 @@ from scipy import stats
 from routestat import RoutestatError, fit_chain
 from routestat.inference.markov.sampling import draw_states
 from routestat.inference.markov.second_order import fit_second_order
-from tests.oracle.chain_oracle import joint_law
+from tests.oracle.chain_oracle import joint_distribution
 
 WIDTHS = (3, 2, 3, 2)
 
@@ -32,7 +32,7 @@ def mixed(orders=(1, 2, 0), effects=()):
 @pytest.mark.parametrize("orders", [(1, 2, 0), (0, 1, 1), (1, 0, 1), (0, 2, 1)])
 def test_paths_are_as_frequent_as_the_chain_says(orders):
     chain, n = mixed(orders), 100_000
-    distribution = joint_law(chain)
+    distribution = joint_distribution(chain)
     assert sum(distribution.values()) == pytest.approx(1)
     states = draw_states(chain, n, np.random.default_rng(1), "mean")
     observed = np.bincount(np.ravel_multi_index(states.T, WIDTHS), minlength=len(distribution))

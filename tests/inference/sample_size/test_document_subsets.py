@@ -1,4 +1,4 @@
-"""How many documents are enough: known laws, what is ahead against what comes, and what was missed."""
+"""How many documents are enough: known distributions, extrapolations against larger samples, and unseen experts."""
 
 import math
 
@@ -17,9 +17,11 @@ def documents(rng, groups, n_states=6, tokens=60, taste=0.6, coupling=0.4):
     base = rng.dirichlet(np.full(n_states, 3.0))
     tables = np.zeros((groups, n_states, n_states), int)
     for g, n in enumerate(size):
-        law = base * np.exp(rng.normal(0, taste, n_states))
-        source = rng.choice(n_states, n, p=law / law.sum())
-        target = np.where(rng.random(n) < coupling, source, rng.choice(n_states, n, p=law / law.sum()))
+        distribution = base * np.exp(rng.normal(0, taste, n_states))
+        source = rng.choice(n_states, n, p=distribution / distribution.sum())
+        target = np.where(
+            rng.random(n) < coupling, source, rng.choice(n_states, n, p=distribution / distribution.sum())
+        )
         np.add.at(tables[g], (source, target), 1)
     return tables, tables.sum(axis=1), size
 

@@ -428,9 +428,9 @@ def test_a_replay_that_says_nonsense_is_left_out(reports, tmp_path, said):
 
 
 def test_progress_is_told_to_the_end(reports, tmp_path):
-    told = []
-    write_report(reports("one layer").study, tmp_path, lambda *step: told.append(step))
-    assert told == [("drawing figures", done, 9) for done in range(10)]
+    reported = []
+    write_report(reports("one layer").study, tmp_path, lambda *step: reported.append(step))
+    assert reported == [("drawing figures", done, 9) for done in range(10)]
 
 
 @pytest.mark.parametrize(

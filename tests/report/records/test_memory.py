@@ -711,7 +711,7 @@ def test_lines_of_contexts_differ_in_colour_dash_or_mark(planted):
         for box in errorbars(axes)
     ]
     assert len(set(looks)) == len(looks) == 7
-    # Even where one layer leaves no line to see, marks and colours tell them apart.
+    # Even where one layer leaves no line to see, marks and colours distinguish them.
     assert len({(colour, mark) for colour, _, mark in looks}) == len(looks)
 
 

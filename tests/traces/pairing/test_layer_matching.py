@@ -61,7 +61,7 @@ def test_unequal_numbers_of_layers_are_questioned_unless_choices_tell():
     assert "by their choices in common documents" in note
     assert "3 of A are left out" in note
     assert [(y, x) for x, y in numbers(b, a, agreement=agreement.T)[0]] == pairs
-    # Choices that agree nowhere, in two layers alike, or out of order tell nothing.
+    # Choices that agree nowhere, in two layers alike, or out of order are no evidence.
     for unclear in (agreement * 0.1, np.full((4, 3), 0.9), agreement[::-1]):
         with pytest.raises(RoutestatError, match="cannot be identified"):
             numbers(a, b, agreement=unclear)

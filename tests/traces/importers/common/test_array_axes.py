@@ -1,4 +1,4 @@
-"""Axes that shapes or names speak against are asked about; layers say who numbered them."""
+"""Axes that contradict shapes or names are refused with a question; the origin of layer numbers is recorded."""
 
 import base64
 import json
@@ -16,8 +16,8 @@ def rng():
     return np.random.default_rng(11)
 
 
-def asked(shapes, rng, **lengths):
-    """What is asked of arrays of these shapes; nothing: empty."""
+def message_of(shapes, rng, **lengths):
+    """The message for arrays of these shapes; empty if there is none."""
     arrays = [rng.integers(0, 50, shape) for shape in shapes]
     try:
         refuse_doubtful_axes("x", arrays, lengths)
@@ -45,7 +45,7 @@ def asked(shapes, rng, **lengths):
     ],
 )
 def test_what_is_asked_and_what_is_ordinary(rng, shapes, lengths, said):
-    line = asked(shapes, rng, **lengths)
+    line = message_of(shapes, rng, **lengths)
     assert bool(line) == bool(said)
     assert said in line
     if said:
