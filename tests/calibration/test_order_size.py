@@ -80,7 +80,7 @@ SHAPES = [
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("k", "documents", "mean", "kind", "law", "runs", "resamples"),
+    ("k", "documents", "mean", "kind", "dependence", "runs", "resamples"),
     [pytest.param(*shape, id=f"{shape[0]}-{shape[3]}-{name(shape[4])}") for shape in SHAPES],
 )
 def test_order_one(
