@@ -7,6 +7,7 @@ import pytest
 from routestat import Router, RoutestatError, Trace, TraceMeta, TraceWriter
 from routestat.errors import FormatError
 from routestat.traces.importers.parquet import ParquetTrace, documents_path, write_parquet
+from tests.traces.importers.known import chosen, convert
 
 ROUTERS = (Router(0, 8, 2), Router(3, 512, 10))
 
@@ -130,3 +131,18 @@ def test_metadata_that_is_none_is_refused(trace, tmp_path, held):
     pq.write_table(table, tmp_path / "x.parquet")
     with pytest.raises(FormatError, match="its routestat metadata is wrong"):
         ParquetTrace(tmp_path / "x.parquet")
+
+
+def test_bits_flipped_in_parquet_are_found(capsys, tmp_path):
+    experts = chosen(np.random.default_rng(3), 9, 3, 8, 2)
+    np.savez(tmp_path / "x.npz", experts=np.tile(experts, (50, 1, 1)), n_experts=8)
+    assert convert(capsys, tmp_path / "x.npz", tmp_path / "t")[0] == 0
+    path = tmp_path / "x.parquet"
+    assert convert(capsys, tmp_path / "t", path)[0] == 0
+    chunk = pq.ParquetFile(path).metadata.row_group(0).column(4)
+    content = bytearray(path.read_bytes())
+    content[chunk.data_page_offset + chunk.total_compressed_size - 3] ^= 4
+    path.write_bytes(content)
+    code, _, err = convert(capsys, path, tmp_path / "back")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "x.parquet: cannot be decoded" in err
