@@ -88,7 +88,7 @@ def test_samples_of_one_distribution(k: int, a: int, b: int, kind: str, runs: in
         pytest.param(64, 6, 60, "exponential", 300, id="64-60-exponential", marks=pytest.mark.slow),
     ],
 )
-def test_samples_of_one_law_of_experts(
+def test_samples_of_one_distribution_of_experts(
     k: int, top: int, documents: int, kind: str, runs: int, found: list[str]
 ) -> None:
     rng = np.random.default_rng([k, documents, kind == "equal"])

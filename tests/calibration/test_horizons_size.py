@@ -137,7 +137,7 @@ def relabelled(rng, k, gaps, coupling):
         (28, 150, 300, "exponential", True, 1),
     ],
 )
-def test_gaps_of_one_law_are_alike(k, groups, mean, kind, own, repeat, found):
+def test_gaps_of_one_distribution_are_alike(k, groups, mean, kind, own, repeat, found):
     rng, runs, p, covered = np.random.default_rng([k, groups, mean, repeat]), 200, [], []
     for _ in range(runs):
         lengths = document_lengths(rng, groups, mean, kind)

@@ -170,7 +170,7 @@ def test_a_chain_of_a_trace_is_fitted_for_it(original, tmp_path):
     assert not (tmp_path / "e").exists()
 
 
-def test_compare_cannot_tell_the_drawn_from_the_original(original, tmp_path):
+def test_compare_cannot_distinguish_the_drawn_from_the_original(original, tmp_path):
     result = as_process("routestat.draw", original, "--like", original, "--out", tmp_path / "d")
     assert (result.returncode, result.stderr) == (0, "")
     result = as_process("routestat.compare", original, tmp_path / "d", "--out", tmp_path / "c")

@@ -192,7 +192,7 @@ def test_a_choice_never_seen_is_the_prior_s_answer_or_all_tokens(tmp_path):
         assert record["design_effect"] == 1.0
 
 
-def test_orders_can_be_asked_for(report, chain, trace, tmp_path):
+def test_orders_can_be_requested(report, chain, trace, tmp_path):
     zero, shown = written(tmp_path, report, "--layer", 3, "--after", "2/1", "--order", 0)
     np.testing.assert_allclose(
         [row["probability"] for row in zero["predictions"]], np.sort(chain.own_distribution(1))[::-1][:5]
@@ -266,7 +266,7 @@ def test_layers_ahead(report, chain, tmp_path):
         (["--stream", "--layer", 3], "--stream reads layers and histories from its lines"),
     ],
 )
-def test_what_cannot_be_asked_is_one_line(report, arguments, message):
+def test_what_cannot_be_predicted_is_one_line(report, arguments, message):
     assert message in complaint(run(report, *arguments))
 
 
@@ -343,7 +343,7 @@ def test_a_stream_without_bad_lines_ends_well_and_its_options_hold(report, chain
     assert run(report, "--stream", input="").stdout == ""
 
 
-def test_a_stream_over_a_trace_fits_order_two_when_it_is_asked_for(trace, tmp_path):
+def test_a_stream_over_a_trace_fits_order_two_on_request(trace, tmp_path):
     result = run(trace, "--stream", input="5 3\n5 4/3\n3 1/1\n")
     assert result.returncode == 0, result.stderr
     answers = [json.loads(line) for line in result.stdout.splitlines()]

@@ -18,13 +18,13 @@ TOO_FEW = (
     "(1 independent unit: no test or interval below 6)."
 )
 
-NO_TELLING = (
+NOT_MEASURED = (
     "How long the memory is cannot be measured: that takes groups of documents to count and others to hold "
     "out."
 )
 
 # About 3 bits: mean 3, standard error sqrt(1/5), so 3 ± 1.15 at 5 degrees of freedom.
-WAVERS = [2.0, 4.0, 2.0, 4.0, 2.0, 4.0]
+UNCERTAIN = [2.0, 4.0, 2.0, 4.0, 2.0, 4.0]
 
 
 def test_a_chain_of_order_1_is_one_layer_long_and_holds(planted):
@@ -43,7 +43,7 @@ def test_a_chain_of_order_1_is_one_layer_long_and_holds(planted):
     assert len(said) == 5
 
 
-def test_the_second_order_is_found_where_neither_layer_tells_alone(planted):
+def test_the_second_order_is_found_where_neither_layer_predicts_alone(planted):
     memory = planted("order 2")
     said = memory_sentences(memory)
     assert said[0].startswith("Over layers the memory is two layers long, as far as these documents show; ")
@@ -83,17 +83,17 @@ def test_the_expert_view_reads_its_factorised_chain(planted):
 
 
 @pytest.mark.parametrize("name", ["one document", "one layer of one document"])
-def test_one_document_says_that_it_cannot_be_told(reports, name):
+def test_one_document_cannot_be_measured(reports, name):
     assert reports(name).results["memory"]["reading"] == [TOO_FEW]
     assert reports(name).page.table("contexts_mean") == []
     assert TOO_FEW in reports(name).page.text
 
 
 def test_no_layers_at_all_say_so_too():
-    assert memory_sentences(Memory((), None, None)) == [NO_TELLING]
+    assert memory_sentences(Memory((), None, None)) == [NOT_MEASURED]
 
 
-def test_two_layers_ask_for_one_step(reports):
+def test_two_layers_have_one_step(reports):
     memory = reports("two layers").results["memory"]
     assert (
         memory["reading"][0]
@@ -154,7 +154,7 @@ def test_gains_in_words_by_hand():
 
 def test_intervals_that_hold_zero_are_nothing_that_shows():
     """Groups save 3, 1, 3, 1 … of 5 bits with the layer before, and 1, −1, 1, −1 with the one before that."""
-    first = BEFORE | {"layer-1": WAVERS}
+    first = BEFORE | {"layer-1": UNCERTAIN}
     memory = hand(BEFORE, first, first | {"layer-2,layer-1": 3.0})
     said = memory_sentences(memory)
     reach = 2.570582 * math.sqrt(1 / 5)
@@ -205,7 +205,7 @@ def test_a_longer_factorised_chain_may_only_say_more():
 
 
 @pytest.mark.parametrize(("beside", "mostly"), [(2.2, True), (1.9, False)])
-def test_what_the_id_tells_by_hand(beside, mostly):
+def test_what_the_id_predicts_by_hand(beside, mostly):
     """The layer before saves 1 bit alone; 0.3 or 0.6 beside the id, which saves 2.5: less than half, or more."""
     losses = BEFORE | {"layer-1": 4.0, "token id": 2.5, "token id,layer-1": beside}
     sentence = memory_sentences(hand(BEFORE, losses))[-1]
@@ -272,7 +272,7 @@ def test_horizons_in_words(planted, direct, chained, more, p, said):
     assert memory_sentences(replace(memory, horizons=changed))[-1] == f"Layers 4 apart {said}"
 
 
-def test_few_tokens_for_the_states_leave_far_layers_untold(planted):
+def test_few_tokens_for_the_states_leave_far_layers_unestimated(planted):
     memory = planted("order 1")
     few = replace(memory, horizons=replace(memory.horizons, sparse="plug-in information was off", p_all=0.01))
     assert memory_sentences(few)[-1] == (
@@ -280,7 +280,7 @@ def test_few_tokens_for_the_states_leave_far_layers_untold(planted):
     )
 
 
-def test_a_rough_p_is_called_rough(planted):
+def test_an_approximate_p_is_called_approximate(planted):
     memory = planted("order 1")
     changed = {"p_all": 0.01, "log10_p_all": -2.0}
     for note, end in (

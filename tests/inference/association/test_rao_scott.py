@@ -116,7 +116,7 @@ def test_a_table_without_groups_is_refused() -> None:
         rao_scott([[1, 2], [3, 4]])
 
 
-def test_second_order_is_the_f_law_on_the_eigenvalues_it_shows() -> None:
+def test_second_order_is_the_f_distribution_on_the_eigenvalues_it_shows() -> None:
     r = rao_scott(tables("unequal"))
     d = r.eigenvalues
     assert r.ndf == pytest.approx(d.sum() ** 2 / (d**2).sum(), rel=1e-12)

@@ -165,7 +165,7 @@ def test_order_one_is_chosen_for_a_chain():
 
 
 @pytest.mark.slow
-def test_order_two_is_chosen_where_only_two_layers_tell():
+def test_order_two_is_chosen_where_only_two_layers_predict():
     data, settings = small(second_order, noise=0.3), {"draws": 50, "tune": 100, "chains": 2}
     found = full_bayes(*data.parts, np.random.default_rng(0), **settings).comparison
     assert found.chosen_order == 2

@@ -112,7 +112,7 @@ def test_a_layer_with_nothing_to_test_leaves_the_others_alone() -> None:
     assert "only 10 groups" in str(r.note)
 
 
-def test_equal_documents_are_never_told_apart() -> None:
+def test_equal_documents_are_never_distinguished() -> None:
     r = half_splits([np.tile([3, 4, 5], (12, 1))], np.random.default_rng(17))
     assert (r.pooled_iid, r.pooled_first_order, r.pooled_clustered) == (0.0, 0.0, 0.0)
 

@@ -256,7 +256,7 @@ def test_wide_tables_have_their_groups_bundled(monkeypatch):
     assert len(merge_groups(neighbours(table, 3)).starts) == markov_horizons.LEAST
 
 
-def test_a_function_is_asked_once_in_order_and_progress_is_told(small):
+def test_a_function_is_called_once_in_order_and_progress_is_reported(small):
     table, layers = small
     requested, reported = [], []
 

@@ -153,7 +153,7 @@ def test_draws_are_those_of_the_generator():
         (3, [0], 2, "rng"),
     ],
 )
-def test_what_cannot_be_asked_is_said(layer, history, ahead, message):
+def test_what_cannot_be_predicted_is_refused(layer, history, ahead, message):
     with pytest.raises(RoutestatError, match=message):
         predict_ahead(mixed(), layer, history, ahead=ahead)
 
@@ -222,7 +222,7 @@ def test_limits_of_tokens_that_documents_repeat_hold_the_truth_by_the_design_eff
 
 @pytest.mark.slow
 @pytest.mark.parametrize("alike", [False, True])
-def test_a_base_is_known_no_better_than_the_tokens_that_told_it(alike):
+def test_a_base_is_known_no_better_than_the_tokens_that_estimate_it(alike):
     # The layer two before has no effect, so the strength of order 2 goes to its bound: rows are alike, but their
     # distribution is estimated from 500 tokens only. Where layers are independent that holds for order 1 too.
     rng, inside, width = np.random.default_rng(20), 0, 4

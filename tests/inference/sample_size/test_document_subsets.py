@@ -61,7 +61,7 @@ def test_needed_by_hand():
     assert found.information is None
 
 
-def test_groups_are_told_from_documents():
+def test_groups_are_distinguished_from_documents():
     rng = np.random.default_rng(2)
     _, loads, size = documents(rng, 64)
     alone = sample_size(loads, size, np.random.default_rng(3))
@@ -105,7 +105,7 @@ def test_independent_documents_have_no_information_in_the_end():
     assert abs(found.mi_bits_endless) < 0.003
 
 
-def test_a_curve_that_still_falls_is_told():
+def test_a_curve_that_still_falls_is_noted():
     rng = np.random.default_rng(7)
     tables = rng.multinomial(6, np.full(400, 1 / 400), 64).reshape(64, 20, 20)
     found = sample_size(tables.sum(axis=1), np.full(64, 6), rng, tables=tables)

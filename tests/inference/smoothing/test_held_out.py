@@ -118,7 +118,7 @@ def test_forward_bits_count_nothing_of_groups_still_to_come(monkeypatch: pytest.
         assert np.abs(bits_then[:last] - bits[:last]).max() > 0.1
 
 
-def test_first_group_is_told_uniformly_and_the_last_as_among_all() -> None:
+def test_first_group_is_predicted_uniformly_and_the_last_as_among_all() -> None:
     rows = random_rows(8, 150, 5, 4)
     for steps in range(1, 5):
         bits, forward = both_ways(rows, NESTED[:steps])
@@ -202,7 +202,7 @@ def test_ladders_scored_together_are_those_scored_alone() -> None:
     assert not any(array.flags.writeable for array in together.bits.values())
 
 
-def test_what_foretells_shortens_and_noise_hardly_lengthens() -> None:
+def test_what_predicts_shortens_and_noise_hardly_lengthens() -> None:
     rng, n = np.random.default_rng(1), 6000
     b, a = rng.integers(0, 6, (2, n))
     target = np.where(rng.random(n) < 0.8, b, rng.integers(0, 6, n))

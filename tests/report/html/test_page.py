@@ -427,7 +427,7 @@ def test_a_replay_that_says_nonsense_is_left_out(reports, tmp_path, said):
     assert "replay" not in results(with_extra(reports("one layer").study, replay=said))["trace"]
 
 
-def test_progress_is_told_to_the_end(reports, tmp_path):
+def test_progress_is_reported_to_the_end(reports, tmp_path):
     reported = []
     write_report(reports("one layer").study, tmp_path, lambda *step: reported.append(step))
     assert reported == [("drawing figures", done, 9) for done in range(10)]

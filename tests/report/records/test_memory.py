@@ -155,7 +155,7 @@ def test_contexts_that_tokens_lack_are_said():
         ]
 
 
-def test_a_context_that_no_token_has_tells_nothing():
+def test_a_context_that_no_token_has_predicts_nothing():
     memory = three_layers({"nothing": 1.0, "layer-1": 1.0, "layer-2,layer-1": 0.0, "token-1": 0.0})
     (order,) = order_records(pairs_of(0.5, 0.4, 0.6, 0.0), memory)
     assert order["chosen_order"] is order["forward_code_gain_nats"] is order["heldout_gain_bits"] is None

@@ -119,7 +119,7 @@ def test_finds_that_cannot_be_read_are_made_anew(rows, damage):
     assert NotMeasured.from_json(found.to_json(830), 831) is None
 
 
-def test_a_crashed_store_has_none_and_says_them_when_asked(tmp_path, rows):
+def test_a_crashed_store_has_none_and_finds_them_on_request(tmp_path, rows):
     experts, document, _ = rows
     writer = TraceWriter(tmp_path / "t", META)
     writer.write(document, experts=experts)

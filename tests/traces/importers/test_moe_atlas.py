@@ -167,7 +167,7 @@ def test_its_database_is_to_be_exported_first(capsys, tmp_path):
     assert "export its traces first" in refused(capsys, tmp_path / "atlas.db", tmp_path)
 
 
-def test_a_misspelt_name_is_told(capsys, tmp_path, experts):
+def test_a_misspelt_name_is_noted(capsys, tmp_path, experts):
     record = prompt(experts)
     record["tokenids"] = record.pop("token_ids")
     err = stored(capsys, write(tmp_path, record), tmp_path)[2]

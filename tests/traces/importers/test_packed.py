@@ -156,7 +156,7 @@ def test_options_of_packed_bytes_say_nothing_to_others(capsys, tmp_path, experts
     )
 
 
-def test_swapped_axes_are_asked_about(capsys, tmp_path):
+def test_swapped_axes_are_questioned(capsys, tmp_path):
     experts = chosen(np.random.default_rng(3), 40, 3, 8, 2).astype(np.uint8)
     path = write(tmp_path, experts.transpose(1, 0, 2).tobytes())
     options = ("--shape", "3,40,2", "--dtype", "uint8", "--n-experts", 8)
@@ -165,7 +165,7 @@ def test_swapped_axes_are_asked_about(capsys, tmp_path):
     assert np.array_equal(subsets(got.experts), subsets(experts))
 
 
-def test_a_misspelt_name_is_told(capsys, tmp_path, experts):
+def test_a_misspelt_name_is_noted(capsys, tmp_path, experts):
     record = {
         "data": raw(experts.astype(np.uint8)),
         "shape": [12, 3, 2],

@@ -163,7 +163,7 @@ def test_ties_inside_the_choice_are_none(logits):
     assert largest("x", rows[:2], 4, 0)[1:] == (0, 0)
 
 
-def test_which_axis_is_which_is_asked(capsys, tmp_path):
+def test_ambiguous_axes_are_questioned(capsys, tmp_path):
     short = np.random.default_rng(1).normal(size=(12, 8, 16)).astype(np.float32)
     np.save(tmp_path / "x.npy", short)
     line = refused(capsys, tmp_path / "x.npy", tmp_path, *OPTIONS)
@@ -236,7 +236,7 @@ def test_what_is_wrong_is_named(capsys, tmp_path, logits, case):
     assert path.name in line
 
 
-def test_k_must_be_said_and_logits_asked_for(capsys, tmp_path, logits):
+def test_k_must_be_given_and_logits_requested(capsys, tmp_path, logits):
     np.save(tmp_path / "x.npy", logits)
     assert "give --top-k" in refused(capsys, tmp_path / "x.npy", tmp_path, "--logits")
     assert "router logits are read with --logits" in refused(capsys, tmp_path / "x.npy", tmp_path)

@@ -34,7 +34,7 @@ def test_a_cached_prefix_as_long_as_a_running_request_is_a_new_request():
 
 
 @pytest.mark.parametrize("mode", [DECODE, MIXED])
-def test_a_chunk_is_told_by_a_full_pass_and_where_it_is_seen_next(mode):
+def test_a_chunk_is_recognised_by_a_full_pass_and_its_next_rows(mode):
     tail = (
         ([(2, 12, 1), (1, 3, 1)], DECODE) if mode == DECODE else ([(3, 0, 4), (2, 12, 1), (1, 3, 1)], MIXED)
     )
@@ -53,7 +53,7 @@ def test_a_chunk_is_told_by_a_full_pass_and_where_it_is_seen_next(mode):
         ([([(1, 0, 6)], EXTEND), ([(1, 6, 1)], DECODE), ([(2, 7, 5)], EXTEND)], "was decoding"),
     ],
 )
-def test_where_it_is_no_chunk_or_cannot_be_told_requests_stay_apart(steps, why):
+def test_where_it_is_no_chunk_or_ambiguous_requests_stay_apart(steps, why):
     found = requests_of(passes_of(*steps))
     assert all(len(one) == 1 for one in owners(found)), why
     ambiguous = why == "nothing follows"

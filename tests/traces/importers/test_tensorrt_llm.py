@@ -265,7 +265,7 @@ def test_completions_in_a_pt(capsys, tmp_path):
     assert got.decode.tolist() == [False] * 6 + [True] * 3
 
 
-def test_swapped_axes_are_asked_about(capsys, tmp_path):
+def test_swapped_axes_are_questioned(capsys, tmp_path):
     rows = chosen(np.random.default_rng(16), 40, 4, 16, 3)
     save_file({"a": rows.transpose(1, 0, 2).copy()}, tmp_path / "x.safetensors")
     line = refused(capsys, tmp_path / "x.safetensors", tmp_path, "--n-experts", 16)

@@ -43,7 +43,7 @@ def test_counted_layers_go_in_order_and_it_is_said():
         numbers(a, b, wanted=[0])
 
 
-def test_unequal_numbers_of_layers_are_questioned_unless_choices_tell():
+def test_unequal_numbers_of_layers_are_refused_unless_choices_identify_them():
     a, b = meta([3, 4, 5, 6]), meta([0, 1, 2], "reader")
     with pytest.raises(
         RoutestatError, match=r"cannot be identified\. Name them with convert --layers"

@@ -204,7 +204,7 @@ def test_documents_that_are_mixed(capsys, tmp_path):
     assert "convert them separately" in refused(capsys, tmp_path / "[xy].csv", tmp_path)
 
 
-def test_joined_rows_that_cannot_be_told_apart(capsys, tmp_path):
+def test_joined_rows_that_cannot_be_distinguished(capsys, tmp_path):
     """Twice the same positions, shuffled: which row belongs to which document nothing says."""
     rows = [f"{position},{layer},{(position + layer) % 7}" for position in range(40) for layer in (0, 1)] * 2
     np.random.default_rng(2).shuffle(rows)
@@ -258,7 +258,7 @@ def test_a_conversation_is_a_document_where_nothing_smaller_is_named(capsys, tmp
     assert got.experts[:, 0, 0].tolist() == [(c + p) % 5 for c in range(3) for p in range(4)]
 
 
-def test_columns_that_are_not_read_but_may_be_meant_are_told(capsys, tmp_path):
+def test_columns_that_are_not_read_but_may_be_meant_are_noted(capsys, tmp_path):
     (tmp_path / "x.csv").write_text("request,stepp,layer,e1,\n0,0,0,1,2\n0,1,0,2,3\n")
     _, _, err = stored(capsys, tmp_path / "x.csv", tmp_path)
     assert "column stepp is not read; did you mean step?" in err
