@@ -55,7 +55,7 @@ SequenceLength = Annotated[
 ]
 Iteration = Annotated[int | None, typer.Option(min=0, help="Which checkpoint, for flame-moe.")]
 Stride = Annotated[
-    int | None, typer.Option(min=2, help="Integers per row of a whole argsort (n_expert), for llama-cpp.")
+    int | None, typer.Option(min=2, help="Integers per row of a complete argsort (n_expert), for llama-cpp.")
 ]
 Cluster = Annotated[
     str | None,
@@ -83,7 +83,7 @@ SequenceParallel = Annotated[
     int | None,
     typer.Option(
         min=2,
-        help="Neighbouring ranks that each hold a part of every sequence, for megatron: they are joined.",
+        help="Adjacent ranks that each hold a part of every sequence, for megatron: they are joined.",
     ),
 ]
 Shape = Annotated[

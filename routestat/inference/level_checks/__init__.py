@@ -7,5 +7,5 @@ split_tests
 null_p_values
     P-values of independence and order where there is no effect, from recombined documents.
 level_check
-    Rejection rates of each family of tests, and whether its p-values can be believed.
+    Rejection rates of each family of tests, and whether its p-values can be trusted.
 """
