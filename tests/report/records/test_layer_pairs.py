@@ -2,6 +2,9 @@
 
 import csv
 import json
+from dataclasses import replace
+
+import pytest
 
 from routestat.report.html.study import write_report
 from routestat.report.records import layer_pairs
@@ -16,15 +19,17 @@ SCRATCH = PairStatistic(
     limits=lambda pair: (0.0, float(pair.table.max())),
     cautions=lambda pair: ("a scratch caution",),
     words="A scratch sentence.",
-    page=(Column("largest cell", 11, "parts"),),
+    page=(Column("largest cell", 11),),
     terminal=Column("largest", 5),
 )
 
 
-def test_a_new_row_is_in_every_output(reports, tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("table", ["DEPENDENCE", "PARTS"])
+def test_a_new_row_is_in_every_output(reports, tmp_path, monkeypatch, capsys, table):
     study = reports("states").study
     before = layer_pair_record(study.pairs[0])
-    monkeypatch.setattr(layer_pairs, "PARTS", (*layer_pairs.PARTS, SCRATCH))
+    scratch = replace(SCRATCH, page=(Column("largest cell", 11, table.lower()),))
+    monkeypatch.setattr(layer_pairs, table, (*getattr(layer_pairs, table), scratch))
     page = write_report(study, tmp_path)
     summarise(study, page)
     terminal, html = capsys.readouterr().out, page.read_text()
