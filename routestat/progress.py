@@ -1,4 +1,4 @@
-"""Progress of long work, and work shared out to threads."""
+"""Progress of long work, and work on several threads."""
 
 import os
 from collections.abc import Callable, Sequence
