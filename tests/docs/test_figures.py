@@ -22,9 +22,10 @@ def record(demo_report):
 
 def test_dependence(record):
     bits = [pair["mi_bits"] for pair in record["dependence"]]
+    entropy = np.mean([layer["entropy_bits"] for layer in record["layers"]])
     for name in ("README.md", "docs/interpretation.md"):
         assert f"{min(bits):.2f} to {max(bits):.2f} bits" in page(name)
-        assert f"about {np.mean([layer['entropy_bits'] for layer in record['layers']]):.1f} bits" in page(name)
+        assert f"about {entropy:.1f} bits" in page(name)
     weakest = min(record["dependence"], key=lambda pair: pair["mi_bits"])
     text = page("docs/interpretation.md")
     assert f"a p-value of 10 to the minus {-round(weakest['log10_p_iid']):,};" in text

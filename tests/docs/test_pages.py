@@ -43,10 +43,7 @@ def test_python_examples_run(code):
 
 def commands(page):
     """The commands that a page shows and no later page does, in the order in which they are shown."""
-    shown = {
-        name: [line for block in blocks(name, "sh") for line in block.splitlines() if line.startswith("python")]
-        for name in SHOWN
-    }
+    shown = {name: re.findall(r"^python.*", "\n".join(blocks(name, "sh")), re.MULTILINE) for name in SHOWN}
     later = {line for name in SHOWN[SHOWN.index(page) + 1 :] for line in shown[name]}
     return [line for line in dict.fromkeys(shown[page]) if line not in later]
 
