@@ -199,7 +199,7 @@ def _beam_rows(output: Any, number: int, rows: int) -> NDArray[np.int64] | None:
     # Column s of beam_indices is the row whose logits gave token s; in that step the row forwarded token s − 1.
     table = indices.cpu().numpy()
     if table.shape[0] != rows:
-        raise RoutestatError(f"{table.shape[0]} texts came back for {rows} prompts; ask for one each")
+        raise RoutestatError(f"{table.shape[0]} texts came back for {rows} prompts; generate one each")
     return np.asarray(table[:, number]) if number < table.shape[1] else np.full(rows, -1)
 
 

@@ -96,7 +96,7 @@ class CaptureLoop:
             kept = len(self.store.done)
             raise RoutestatError(
                 f"{self.store.out} cannot be written ({error.strerror or error}); {kept:,} documents are kept: "
-                "make room and continue with --resume"
+                "free some space and continue with --resume"
             ) from None
         except torch.OutOfMemoryError:
             self._save_unfinished(display, meter)

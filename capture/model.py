@@ -157,8 +157,8 @@ def _refuse_missing_weights(name: str, found: Mapping[str, Any]) -> None:
     drawn = sorted({*found["missing_keys"], *(key for key, *_ in found["mismatched_keys"])})
     if drawn:
         raise RoutestatError(
-            f"{name} cannot be recorded: its files lack {len(drawn):,} of the weights that its configuration asks "
-            f"for, or hold them in another shape, such as {drawn[0]}; they would be drawn at random"
+            f"{name} cannot be recorded: its files lack {len(drawn):,} of the weights that its configuration needs, "
+            f"or hold them in another shape, such as {drawn[0]}; they would be drawn at random"
         )
 
 

@@ -24,7 +24,7 @@ exclude_patterns = ["jobs"]
 myst_enable_extensions = ["deflist"]
 myst_heading_anchors = 3
 
-# The reference lists attributes in the docstrings of the classes; types of arguments stand in the signatures.
+# The reference lists attributes in the docstrings of the classes; types of arguments are in the signatures.
 autosummary_generate = False
 numpydoc_show_class_members = False
 autodoc_typehints_format = "short"

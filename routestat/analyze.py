@@ -35,7 +35,7 @@ def analyze(
     ] = None,
     alpha: options.Alpha = "empirical-bayes",
     order: Annotated[
-        str, typer.Option(help="Order of the chain: 0, 1, 2, or auto (what held-out documents ask for).")
+        str, typer.Option(help="Order of the chain: 0, 1, 2, or auto (chosen by held-out log loss).")
     ] = "auto",
     bayes: Annotated[
         str,
@@ -50,7 +50,10 @@ def analyze(
     blocks: Annotated[int, typer.Option(min=1, help="Bi-clusters per transition.")] = 4,
     paths: Annotated[int, typer.Option(min=1, help="Dominant and most frequent paths listed.")] = 10,
     permutations: Annotated[
-        int, typer.Option(min=0, help="Slow check: let documents trade choices so many times, such as 199.")
+        int,
+        typer.Option(
+            min=0, help="Slow check: number of times choices are exchanged between documents, such as 199."
+        ),
     ] = 0,
     groups: options.Groups = 256,
     threads: options.Threads = None,
@@ -68,7 +71,7 @@ def analyze(
     """
     if bayes not in ("none", "full"):
         raise RoutestatError(f"--bayes is full or none, got {bayes!r}")
-    wanted, rule, asked = parse_layers(layers), parse_alpha(alpha), parse_order(order)
+    wanted, rule, requested = parse_layers(layers), parse_alpha(alpha), parse_order(order)
     with ProgressBars() as ticker, threadpool_limits(limits=threads):
         progress = ticker.of("checking")
         dummy_rows = "drop" if drop_dummy_rows else "keep"
@@ -91,7 +94,7 @@ def analyze(
             observed,
             rng,
             alpha=rule,
-            order=asked,
+            order=requested,
             n_blocks=blocks,
             n_paths=paths,
             permutations=permutations,

@@ -65,7 +65,7 @@ def draw(
             model = Trace.open(like, progress=ticker.of("checking lengths"))
             lengths = np.array([one.tokens for one in documents_of(model, ticker.of("measuring"))], np.int64)
         if not 1 <= lengths.sum() <= LARGEST:
-            raise RoutestatError(f"{lengths.sum():,} tokens: wanted 1 to {LARGEST:,} of them")
+            raise RoutestatError(f"{lengths.sum():,} tokens: expected 1 to {LARGEST:,} of them")
         if parameters is None:
             parameters = "drawn" if source.chain.states == "subset" else "mean"
         rng = np.random.default_rng(seed)

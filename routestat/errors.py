@@ -1,4 +1,4 @@
-"""The errors a caller may branch on. Each message is one line: what was wanted, what came, what to do."""
+"""The errors a caller may branch on. Each message is one line: what was expected, what was found, what to do."""
 
 
 class RoutestatError(ValueError):

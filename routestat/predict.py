@@ -36,11 +36,11 @@ def predict(
             "with / between: 2,3/1,7."
         ),
     ] = None,
-    ahead: Annotated[int, typer.Option(min=1, help="How many layers on to look.")] = 1,
+    ahead: Annotated[int, typer.Option(min=1, help="Number of layers ahead.")] = 1,
     order: Annotated[
         str,
         typer.Option(
-            help="Earlier layers the answer may rest on: 0, 1, 2, or auto: what the report found; for a trace 1, "
+            help="Number of earlier layers to use: 0, 1, 2, or auto: the order chosen in the report; for a trace 1, "
             "or 2 if two choices are known."
         ),
     ] = "auto",
@@ -64,19 +64,19 @@ def predict(
         raise RoutestatError(f"--level is a share between 0 and 1, such as 0.95, got {level}")
     if out is not None and out.is_dir():
         raise RoutestatError(f"--out {out} is a folder; name a .json file")
-    asked = QueryOptions(ahead, parse_order(order), top, level, seed)
+    query_options = QueryOptions(ahead, parse_order(order), top, level, seed)
     if stream:
         if layer is not None or after is not None or out is not None:
             raise RoutestatError(
                 "--stream reads layers and histories from its lines: no --layer, --after, --out"
             )
-        _stream(QueryAnswerer(open_run(run_folder, alpha, silent), asked))
+        _stream(QueryAnswerer(open_run(run_folder, alpha, silent), query_options))
         return
     for name, given in (("--layer", layer), ("--after", after)):
         if given is None:
             raise RoutestatError(f"Missing option {name}: the layer whose choice is known, and that choice")
     with ProgressBars() as ticker:
-        answers = QueryAnswerer(open_run(run_folder, alpha, ticker), asked, ticker)
+        answers = QueryAnswerer(open_run(run_folder, alpha, ticker), query_options, ticker)
         record, close = answers.answer(int(layer or 0), str(after))
     _show(record, close, answers.is_state_view)
     if out is not None:
@@ -104,7 +104,7 @@ def _stream(answers: QueryAnswerer) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return
     if bad:
-        raise RoutestatError(f"{bad} of {number} lines had no answer; each says why")
+        raise RoutestatError(f"{bad} of {number} lines had no answer; each states the reason")
 
 
 def _line(answers: QueryAnswerer, query: str) -> str:
@@ -122,7 +122,7 @@ def _show(record: Record, close: str, states: bool) -> None:
     chose = [f"layer {one['layer']} experts {', '.join(map(str, one['experts']))}" for one in used]
     seen = f"{record['n_tokens']:,} tokens did"
     if record["order"] == 0:
-        seen = f"the answer rests on {record['n_tokens']:,} tokens, whatever they chose"
+        seen = f"the prediction rests on {record['n_tokens']:,} tokens, whatever they chose"
     elif not states:
         seen = f"the rarest of these was chosen by {record['n_tokens']:,} tokens"
     text = " and ".join(chose).replace(" experts", " chose experts", 1).capitalize()

@@ -169,7 +169,9 @@ class Intervention:
         rows: NDArray[Any] = np.atleast_2d(np.asarray(experts))
         width, limit = self.site.top_k, self.site.n_experts
         if rows.ndim != 2 or rows.shape[1] != width or rows.dtype.kind not in "iu":
-            raise RoutestatError(f"wanted expert ids [token, {width}] to force, got shape {list(rows.shape)}")
+            raise RoutestatError(
+                f"expected expert ids [token, {width}] to force, got shape {list(rows.shape)}"
+            )
         forced = rows[~(rows == MISSING).any(axis=1)]
         ordered = np.sort(forced, axis=1)
         outside = ordered[(ordered < 0) | (ordered >= limit)]

@@ -132,5 +132,5 @@ def notes(natural: StoredRun) -> list[str]:
     if natural.n_documents == 1:
         return ["one document: no intervals, because tokens of one document depend on each other"]
     if natural.n_documents < FEW_UNITS:
-        return [f"only {natural.n_documents} documents: the intervals are rough below {FEW_UNITS}"]
+        return [f"only {natural.n_documents} documents: the intervals are approximate below {FEW_UNITS}"]
     return []

@@ -100,7 +100,7 @@ def disk_errors(path: Path) -> Iterator[None]:
         yield
     except SafetensorError as error:
         raise RoutestatError(
-            f"{path} cannot be written ({error}): make room and continue with --resume from the last checkpoint"
+            f"{path} cannot be written ({error}): free some space and continue with --resume from the last checkpoint"
         ) from None
 
 

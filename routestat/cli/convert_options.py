@@ -55,14 +55,14 @@ SequenceLength = Annotated[
 ]
 Iteration = Annotated[int | None, typer.Option(min=0, help="Which checkpoint, for flame-moe.")]
 Stride = Annotated[
-    int | None, typer.Option(min=2, help="Integers per row of a whole argsort (n_expert), for llama-cpp.")
+    int | None, typer.Option(min=2, help="Integers per row of a complete argsort (n_expert), for llama-cpp.")
 ]
 DropDummyRows = Annotated[
     bool,
     typer.Option(
         "--drop-dummy-rows",
-        help="Leave out rows and layers that are no measurements (warm-up, padding, stuck or never written rows, "
-        "ids that are no experts); inside documents they become missing. If not given they are noted and kept.",
+        help="Leave out rows and layers that are not measurements (warm-up, padding, stuck or never written rows, "
+        "ids that are not experts); inside documents they become missing. If not given they are noted and kept.",
     ),
 ]
 Cluster = Annotated[
@@ -91,7 +91,7 @@ SequenceParallel = Annotated[
     int | None,
     typer.Option(
         min=2,
-        help="Neighbouring ranks that each hold a part of every sequence, for megatron: they are joined.",
+        help="Adjacent ranks that each hold a part of every sequence, for megatron: they are joined.",
     ),
 ]
 Shape = Annotated[

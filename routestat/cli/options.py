@@ -31,7 +31,7 @@ DummyRows = Annotated[
     bool,
     typer.Option(
         "--drop-dummy-rows",
-        help="Leave out rows and layers that are no measurements (warm-up, padding, stuck or never written rows); "
+        help="Leave out rows and layers that are not measurements (warm-up, padding, stuck or never written rows); "
         "inside documents they become missing. If not given they are noted and counted.",
     ),
 ]

@@ -85,7 +85,7 @@ class QueryAnswerer:
             if not self.chain.counts[step].any():
                 raise RoutestatError(
                     f"no token has a choice in both layer {self.chain.layers[step]} and layer "
-                    f"{self.chain.layers[step + 1]}: nothing is known of that step"
+                    f"{self.chain.layers[step + 1]}: the step has no data"
                 )
         if self.is_state_view:
             orders = self._orders(gap, len(known))
@@ -98,16 +98,16 @@ class QueryAnswerer:
             worth = None
         ignored = len(known) - prediction.order
         if not prediction.order:
-            notes = ["Of order 0: the choices change nothing here.", *notes]
+            notes = ["Order 0: the choices have no effect here.", *notes]
         elif ignored > 0:
-            notes = [f"The oldest {ignored} of {len(known)} choices change nothing here.", *notes]
+            notes = [f"The oldest {ignored} of {len(known)} choices have no effect here.", *notes]
         if self.options.ahead > 1 and self.is_state_view:
             orders = prediction.order, *self._orders(gap, len(known))[gap + 1 : end]
             steps = ", ".join(map(str, orders))
             notes = [
                 *notes,
-                f"Steps of order {steps}: what does not pass through the layers between is not in the answer; the "
-                "report's chain page says how much that is.",
+                f"Steps of order {steps}: dependence that does not pass through the layers between is not "
+                "included; the report's chain section states how much that is.",
             ]
         return {
             "layer": layer,
@@ -159,7 +159,7 @@ class QueryAnswerer:
         wanted = [step in every for step in range(len(self.chain.counts))]
         fitted = second_orders(trace, counts, self.chain.alpha, wanted, tick=self.tick or silent)
         if any(fitted[step] is None for step in gaps):
-            raise RoutestatError("order 2 has too many states here; ask with --order 1")
+            raise RoutestatError("order 2 has too many states here; use --order 1")
         self.chain = replace(self.chain, second=fitted)
 
     def _predict(
@@ -181,15 +181,15 @@ class QueryAnswerer:
         table, rests = self.chain.counts[gap], self.chain.alpha in LEARNED
         if order == 2 and rests and table[source].any():
             return (
-                "These were never seen together: the back-off to order 1 answers, which rests on the "
+                "These were never observed together: the prediction backs off to order 1, which rests on the "
                 f"{table[source].sum():,} tokens that chose the last of them."
             )
         if rests and (order == 2 or self.chain.alpha == "hierarchical"):
             return (
-                "This was never seen: the back-off to order 0 answers, which rests on all "
+                "This was never observed: the prediction backs off to order 0, which rests on all "
                 f"{table.sum():,} tokens, whatever they chose before."
             )
-        return "This was never seen: this is the prior's answer."
+        return "This was never observed: the prediction is the prior's."
 
     def _of_states(self, gap: int, order: int) -> str:
         said = _order(order) if self.options.ahead == 1 else f"The first step is of order {order}."
@@ -203,11 +203,15 @@ class QueryAnswerer:
     def _of_experts(self, gap: int, known: Sequence[Choice]) -> tuple[Prediction, list[str], str]:
         options, factorised, layer = self.options, self.run.factorised, self.chain.layers[gap]
         plain = self.chain.predict(layer, known[-1].experts, options.level)
-        notes = [] if plain.n_tokens else ["One of these experts was never seen: this is the prior's answer."]
+        notes = (
+            []
+            if plain.n_tokens
+            else ["One of these experts was never observed: the prediction is the prior's."]
+        )
         if options.order == 0 or (factorised is None and options.order == 2):
             raise RoutestatError(
-                f"--order {options.order}: the expert view has order 1, and in a report also what its factorised "
-                "chain was fitted for"
+                f"--order {options.order}: the expert view has order 1, and in a report also the orders of its "
+                "factorised chain"
             )
         if factorised is None:
             if options.ahead > 1:
@@ -223,7 +227,7 @@ class QueryAnswerer:
         found = factorised.predict(layer, sets, options.ahead, options.level, rng=rng)
         close = (
             f"Probability that an expert is among the {found.top_k} chosen (factorised chain of order {found.order}). "
-            "Intervals say how far leaving out documents moves it."
+            "Intervals show how much the probability depends on the documents left out."
         )
         prediction = Prediction(
             found.inclusion, found.low, found.high, plain.n_tokens, options.level, found.layer, found.order
@@ -247,7 +251,7 @@ class QueryAnswerer:
 
 
 def _order(order: int) -> str:
-    return f"The answer is of order {order}" + (
+    return f"This prediction is of order {order}" + (
         ": the distribution of the layer itself." if order == 0 else "."
     )
 

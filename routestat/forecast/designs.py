@@ -94,7 +94,7 @@ def tempered_specs(orders: Sequence[int] | None = None) -> list[PredictorSpec]:
     if not orders or not set(orders) <= known:
         numbers = ", ".join(map(str, sorted(known)))
         raise RoutestatError(
-            f"orders: wanted layers back of the registered ones, {numbers}; got {tuple(orders)}"
+            f"orders: expected layers back of the registered ones, {numbers}; got {tuple(orders)}"
         )
     return [spec for spec in specs if _order(spec) in {0, *orders}]
 

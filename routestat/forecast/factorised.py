@@ -148,7 +148,7 @@ class FactorisedChain:
         place = self._place(layer, ahead)
         seen = self._history(place, history)
         if not 0 < level < 1:
-            raise RoutestatError(f"level: wanted a share between 0 and 1, got {level}; use 0.95")
+            raise RoutestatError(f"level: expected a share between 0 and 1, got {level}; use 0.95")
         if ahead > 1 and (rng is None or draws < 1):
             raise RoutestatError(
                 "more than one layer ahead needs draws: give rng, a numpy Generator, and draws ≥ 1"
@@ -211,7 +211,7 @@ class FactorisedChain:
             raise RoutestatError(f"layer {layer} has several routers; predict needs layers with one")
         place = self.layers.index(layer)
         if ahead < 1:
-            raise RoutestatError(f"ahead: wanted 1 layer or more, got {ahead}")
+            raise RoutestatError(f"ahead: expected 1 layer or more, got {ahead}")
         if place + ahead >= len(self.layers):
             raise RoutestatError(
                 f"layer {layer} is followed by {len(self.layers) - 1 - place} layers, {ahead} ahead there is none"
@@ -225,7 +225,7 @@ class FactorisedChain:
         sets: list[Any] = [history] if alone else list(history)
         if not 1 <= len(sets) <= place + 1:
             raise RoutestatError(
-                f"history: wanted 1 to {place + 1} sets up to layer {self.layers[place]}, got {len(sets)}"
+                f"history: expected 1 to {place + 1} sets up to layer {self.layers[place]}, got {len(sets)}"
             )
         first = place + 1 - len(sets)
         return [

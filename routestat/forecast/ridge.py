@@ -46,7 +46,7 @@ def moments(within: ArrayLike, across: ArrayLike, top_k: int, slots: int) -> Tok
     pairs, cells = np.asarray(within, np.float64), np.asarray(across, np.float64)
     if pairs.ndim != 2 or pairs.shape != (len(cells), len(cells)) or slots < 1 or top_k < 1:
         raise RoutestatError(
-            f"moments: wanted within [feature, feature] and across [feature, j], got {pairs.shape} and {cells.shape}"
+            f"moments: expected within [feature, feature] and across [feature, j], got {pairs.shape} and {cells.shape}"
         )
     # Every feature of a token meets all k experts of its target, every expert all slots.
     targets = cells.sum(axis=0) / slots
@@ -74,7 +74,7 @@ def fit_ridge(of: TokenMoments, penalty: float) -> Ridge:
     """
     if not (of.tokens > 0 and penalty > 0):
         raise RoutestatError(
-            f"ridge: wanted a token or more and a penalty above 0, got {of.tokens:g} and {penalty:g}"
+            f"ridge: expected a token or more and a penalty above 0, got {of.tokens:g} and {penalty:g}"
         )
     gram, cross = _centred(of)
     gram[np.diag_indices_from(gram)] += penalty

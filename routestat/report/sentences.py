@@ -14,7 +14,9 @@ from routestat.traces.number_ranges import span
 
 #: Share of tokens with the whole context; below it a gain is largely that of a shorter context.
 MOST_KNOWN = 0.95
-_UNTOLD = "How long the memory is cannot be measured: that takes groups of documents to count and others to hold out."
+_NOT_MEASURED = (
+    "How long the memory is cannot be measured: that requires documents to fit on and others to hold out."
+)
 _FEW = "Too few independent units were recorded to say whether there is memory or none"
 
 
@@ -22,10 +24,10 @@ def memory_sentences(memory: Memory) -> list[str]:
     """Describe the memory in eight sentences at most, the answer first."""
     names = [name for name in memory.context_names if memory.is_known(name)]
     if "nothing" not in names:
-        return [_UNTOLD]
+        return [_NOT_MEASURED]
     nothing = memory.mean_log_loss("nothing")
     if not math.isfinite(nothing.low):
-        return [f"{_FEW} ({nothing.reason})."] if nothing.n_groups else [_UNTOLD]
+        return [f"{_FEW} ({nothing.reason})."] if nothing.n_groups else [_NOT_MEASURED]
     parts = (_answer, _layer_before, _farther, _over_tokens_said, _beside_the_id)
     said = [part(memory, names) for part in parts]
     said += [_partly_said(memory, names), _horizon_said(memory.horizons), _counted_among(memory)]
@@ -34,18 +36,18 @@ def memory_sentences(memory: Memory) -> list[str]:
 
 def _answer(memory: Memory, names: Sequence[str]) -> str:
     """Describe the order over layers, by the rule that chooses it: each must gain clearly over the one below."""
-    ladder = [name for name in names if context_spec(name).n_layers and not context_spec(name).has_tokens]
-    if not ladder and "layer-1" in memory.context_names:
+    nested = [name for name in names if context_spec(name).n_layers and not context_spec(name).has_tokens]
+    if not nested and "layer-1" in memory.context_names:
         return (
             "No token has the layer before known, so whether there is memory over layers cannot be measured."
         )
-    if not ladder:
+    if not nested:
         return "There is one layer only, so there is no memory over layers."
     chosen = "nothing"
-    for name in ladder:
+    for name in nested:
         if is_clear(memory.mean_gain(name, chosen)):
             chosen = name
-    length, longest = (context_spec(name).n_layers for name in (chosen, ladder[-1]))
+    length, longest = (context_spec(name).n_layers for name in (chosen, nested[-1]))
     if not length:
         said = "These documents show no memory over layers"
     elif length == longest:
@@ -69,7 +71,7 @@ def _answer(memory: Memory, names: Sequence[str]) -> str:
 def _layer_before(memory: Memory, names: Sequence[str]) -> str:
     layers = [item.target.layer for item in memory.compared]
     nothing = memory.mean_log_loss("nothing")
-    rough = f", rough with {nothing.n_groups} groups of them" if few_groups(nothing.n_groups) else ""
+    rough = f", approximate with {nothing.n_groups} groups of them" if few_groups(nothing.n_groups) else ""
     said = (
         f"Without any context a choice of layer{'s' if len(layers) > 1 else ''} {span(layers)} costs "
         f"{_shown(nothing.value)} bits of log loss on held-out documents (95 % interval {_shown(nothing.low)} … "
@@ -89,7 +91,10 @@ def _farther(memory: Memory, names: Sequence[str]) -> str:
     said = "; ".join(f"{spec.subject} {_saves(gain)}" for spec, gain in gains.items())
     # Back-off fits every context alone; a factorised chain may gain what its shorter one could not represent.
     if not memory.layers[-1].scores.fitted and any(map(is_clear, gains.values())):
-        said += "; experts are weighed one by one, so a part of that may be what the shorter model could not represent"
+        said += (
+            "; the model adds the effects of single experts, so a part of that may be what the shorter model "
+            "could not represent"
+        )
     return f"Beyond that, {said}."
 
 
@@ -134,10 +139,10 @@ def _partly_said(memory: Memory, names: Sequence[str]) -> str:
 def _horizon_said(found: Horizons | None) -> str:
     """Describe the information at the farthest horizon against the chain of order 1; empty where it is unknown."""
     beyond = range(1, len(found.horizons) if found else 0)
-    told = [column for column in beyond if found and math.isfinite(found.mean_direct_bits.low[column])]
-    if not found or not told:
+    defined = [column for column in beyond if found and math.isfinite(found.mean_direct_bits.low[column])]
+    if not found or not defined:
         return ""
-    last = told[-1]
+    last = defined[-1]
     if found.sparse:
         return (
             f"The information between layers {found.horizons[last]} apart cannot be estimated with so few tokens for "
@@ -163,8 +168,8 @@ def _holds(found: Horizons) -> str:
     if not math.isfinite(found.log10_p_all):
         return "that chain could not be tested"
     if found.p_all >= 0.05:
-        return f"over all horizons no departure from that chain shows (p = {found.p_all:.2g})"
-    rough = "; that p is rough" if found.note else ""
+        return f"over all horizons no departure from that chain is detected (p = {found.p_all:.2g})"
+    rough = "; that p is approximate" if found.note else ""
     return f"over all horizons that chain does not hold (log10 p = {_shown(found.log10_p_all)}{rough})"
 
 
@@ -185,11 +190,12 @@ def _saves(gain: Estimate) -> str:
     if gain.low == gain.high == 0:
         return "saves nothing"
     if max(abs(gain.low), abs(gain.high)) < LEAST_BITS:
-        return f"saves next to nothing, less than {_shown(LEAST_BITS)} bits"
+        return f"saves less than {_shown(LEAST_BITS)} bits"
     if gain.low > 0:
         return f"saves {_bits(gain.value, gain.low, gain.high)}"
     if gain.high < 0:
-        return f"loses {_bits(-gain.value, -gain.high, -gain.low)}: it has more parameters to estimate than it predicts"
+        cost = _bits(-gain.value, -gain.high, -gain.low)
+        return f"loses {cost}: its additional parameters cost more than they predict"
     return f"saves {_bits(gain.value, gain.low, gain.high)}, too uncertain to claim"
 
 

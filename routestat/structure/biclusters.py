@@ -379,5 +379,5 @@ def _counts(values: ArrayLike, name: str, n_axes: int) -> NDArray[np.int64]:
     """Return whole counts with `n_axes` axes."""
     counts = whole_counts(values, name)
     if counts.ndim != n_axes:
-        raise RoutestatError(f"{name}: wanted {n_axes} axes, got shape {counts.shape}; reshape it")
+        raise RoutestatError(f"{name}: expected {n_axes} axes, got shape {counts.shape}; reshape it")
     return counts.astype(np.int64, copy=False)

@@ -137,7 +137,7 @@ def coactivation(
     Chen, Dempster & Liu (1994), Biometrika 81; Efron & Stein (1981), Ann. Stat. 9; Smyth (2004), SAGMB 3.
     """
     if null not in NULLS:
-        raise RoutestatError(f"null: wanted 'pooled' or 'documents', got {null!r}; pick one")
+        raise RoutestatError(f"null: expected 'pooled' or 'documents', got {null!r}; pick one")
     cells, loads, size = _checked(pairs, inclusions, tokens, top_k)
     total, n, n_experts = cells.sum(axis=0, dtype=np.int64), int(size.sum()), loads.shape[1]
     reason = _why_untestable(loads, size, top_k)
@@ -168,7 +168,7 @@ def pairs_of_states(states: ArrayLike, alphabet: Alphabet) -> tuple[NDArray[np.i
     """Compute pairs ``[group, pair]`` and inclusions ``[group, expert]`` from counts ``[group, state]``."""
     counts = whole_counts(states, "states").astype(np.int64)
     if counts.ndim != 2 or counts.shape[1] != alphabet.size:
-        raise RoutestatError(f"states: wanted [group, {alphabet.size} states], got shape {counts.shape}")
+        raise RoutestatError(f"states: expected [group, {alphabet.size} states], got shape {counts.shape}")
     member = alphabet.membership.astype(np.int64)
     first, second = np.triu_indices(alphabet.n_experts, 1)
     return counts @ (member[:, first] * member[:, second]), counts @ member
@@ -221,7 +221,7 @@ def _why_untestable(loads: Floats, size: Floats, top_k: int) -> str | None:
     free, taken = int(((share > 0) & (share < 1)).sum()), top_k - int((share == 1).sum())
     # One of them in, or one of them out: who meets whom follows from the loads.
     if min(taken, free - taken) < 2:
-        return f"{taken} of {free} experts in use is no choice of pairs: the loads fix who meets whom"
+        return f"{taken} of {free} experts in use is no choice of pairs: the loads determine the pairs"
     return None
 
 
@@ -235,7 +235,7 @@ def _checked(
     shapes = (size.shape, (*size.shape, n_experts), (*size.shape, n_experts * (n_experts - 1) // 2))
     if size.ndim != 1 or (loads.shape, cells.shape) != shapes[1:]:
         raise RoutestatError(
-            "pairs: wanted [group, pair] with inclusions [group, expert] and tokens [group], got "
+            "pairs: expected [group, pair] with inclusions [group, expert] and tokens [group], got "
             f"{cells.shape}, {loads.shape} and {size.shape}; align them"
         )
     met, start = np.zeros_like(loads), 0

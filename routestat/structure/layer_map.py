@@ -116,7 +116,7 @@ def without_diagonal(matrix: ArrayLike) -> Floats:
     """Return the matrix with NaN on its diagonal, where an item is compared with itself."""
     values = np.array(matrix, dtype=np.float64)
     if values.ndim != 2 or values.shape[0] != values.shape[1]:
-        raise RoutestatError(f"matrix: wanted as many rows as columns, got shape {values.shape}")
+        raise RoutestatError(f"matrix: expected as many rows as columns, got shape {values.shape}")
     np.fill_diagonal(values, np.nan)
     return read_only(values)
 

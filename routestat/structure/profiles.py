@@ -43,10 +43,10 @@ def profile_matrix(profiles: ArrayLike, method: str = "pearson", diagonal: bool 
         For other shapes, NaN, infinity, an unknown method, or negative numbers where shares are wanted.
     """
     if method not in _METHODS:
-        raise RoutestatError(f"method: wanted one of {', '.join(_METHODS)}, got {method!r}; pick one")
+        raise RoutestatError(f"method: expected one of {', '.join(_METHODS)}, got {method!r}; pick one")
     rows = _checked(profiles)
     if method == "jensen-shannon" and (rows < 0).any():
-        raise RoutestatError("profiles: wanted counts or shares of zero or more, got a negative number")
+        raise RoutestatError("profiles: expected counts or shares of zero or more, got a negative number")
     defined = rows.any(axis=1) if method == "jensen-shannon" else np.ptp(rows, axis=1) > 0
     matrix = np.full((len(rows), len(rows)), np.nan)
     matrix[np.ix_(defined, defined)] = _METHODS[method](rows[defined])
@@ -122,14 +122,16 @@ def _checked(profiles: ArrayLike) -> Floats:
         rows = np.asarray(profiles, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise RoutestatError(
-            "profiles: wanted numbers [profile, place]; make rows of equal length"
+            "profiles: expected numbers [profile, place]; make rows of equal length"
         ) from error
     if rows.ndim != 2 or rows.shape[1] < 2:
         raise RoutestatError(
-            f"profiles: wanted [profile, place] of two places or more, got shape {rows.shape}"
+            f"profiles: expected [profile, place] of two places or more, got shape {rows.shape}"
         )
     if not np.isfinite(rows).all():
-        raise RoutestatError("profiles: wanted finite numbers, got NaN or infinity; drop those places in all")
+        raise RoutestatError(
+            "profiles: expected finite numbers, got NaN or infinity; drop those places in all"
+        )
     return rows
 
 
@@ -159,15 +161,17 @@ def correlate(a: ArrayLike, b: ArrayLike, method: str = "pearson") -> float:
         For NaN or infinity, unequal lengths, fewer than two values or an unknown method.
     """
     if method not in COEFFICIENTS:
-        raise RoutestatError(f"method: wanted 'pearson', 'spearman' or 'kendall', got {method!r}; pick one")
+        raise RoutestatError(f"method: expected 'pearson', 'spearman' or 'kendall', got {method!r}; pick one")
     left, right = numbers(a, "a"), numbers(b, "b")
     if left.ndim != 1 or left.shape != right.shape or left.size < 2:
         raise RoutestatError(
-            f"a and b: wanted two equally long lists of two or more, got shapes {left.shape} and {right.shape}; "
+            f"a and b: expected two equally long lists of two or more, got shapes {left.shape} and {right.shape}; "
             "flatten or align them"
         )
     if not (np.isfinite(left).all() and np.isfinite(right).all()):
-        raise RoutestatError("a and b: wanted finite numbers, got NaN or infinity; drop those places in both")
+        raise RoutestatError(
+            "a and b: expected finite numbers, got NaN or infinity; drop those places in both"
+        )
     if np.ptp(left) == 0 or np.ptp(right) == 0:
         return math.nan
     with warnings.catch_warnings():

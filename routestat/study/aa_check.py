@@ -87,7 +87,7 @@ def check_levels(
     tick : callable(what, done, total)
     threads : int, optional
     """
-    what, routers = "checking tests where nothing is to be found", counts.routers
+    what, routers = "checking the tests on data without an effect", counts.routers
     tick(what, 0, 1)
     halves = _halves(counts, rng)
     n_units = int(units_of(sample).max(initial=-1)) + 1
@@ -137,7 +137,7 @@ def _reasons(counts: Counts, n_units: int) -> dict[str, str]:
     """Why a family cannot be checked."""
     layers, reasons = len(counts.routers), {}
     least = 2 * FEWEST_MADE
-    few = f"{least} clusters of documents or more are needed to trade layers, got {n_units}"
+    few = f"{least} clusters of documents or more are needed to exchange layers, got {n_units}"
     for family, needed in (("independence", 2), ("order", 3)):
         if layers < needed:
             reasons[family] = f"{layers} layer{'' if layers == 1 else 's'}, and the test takes {needed}"
@@ -168,7 +168,7 @@ def _size(counts: Counts) -> int:
 
 
 def _share(draws: int, counts: Counts, sample: Sample, layers: int) -> int:
-    """Draws of one of so many layers: fewer where tables are wide, but enough in all to tell a rate."""
+    """Draws of one of so many layers: fewer where tables are wide, but enough in all to estimate a rate."""
     per_token = max(router.top_k for router in counts.routers) ** 2 if counts.states == "expert" else 1
     made, rows = min(sample.n_documents, MOST_UNITS) // 2, min(len(sample) // 2, MOST_ROWS)
     work = min(made, sample.groups) * _size(counts) ** 2 + rows * per_token

@@ -24,7 +24,9 @@ from routestat.study.memory import Memory
 from routestat.traces.store import Trace
 
 #: Full Bayes models states; the k experts of a token in the expert view are not independent draws.
-NEEDS_STATES = "--bayes full wants states: k experts of a token are no independent draws; leave it out"
+NEEDS_STATES = (
+    "--bayes full needs the state view: the k experts of a token are not independent draws; leave it out"
+)
 
 
 def second_orders(

@@ -130,9 +130,9 @@ class _Arrays:
         )
         if not fits:
             wanted = "×".join("any" if want is None else str(want) for want in shape) or "one value"
-            raise RoutestatError(f"{name}: wanted shape {wanted}, got {found}")
+            raise RoutestatError(f"{name}: expected shape {wanted}, got {found}")
         if dtype.kind not in kinds or dtype.itemsize > (8 if dtype.kind in "iuf" else 256):
-            raise RoutestatError(f"{name}: wanted {_KINDS[kinds]}, got {dtype}")
+            raise RoutestatError(f"{name}: expected {_KINDS[kinds]}, got {dtype}")
         if math.prod(found) > most:
             raise RoutestatError(f"{name}: {found} are more cells than such a chain can have")
         with self._archive.open(f"{name}.npy") as member:
@@ -148,7 +148,7 @@ class _Arrays:
         """Finite numbers from `low` to `high`."""
         array = self.read(name, "f", shape)
         if not (np.isfinite(array) & (array >= low) & (array <= high)).all():
-            raise RoutestatError(f"{name}: wanted numbers from {low:g} to {high:g}, got others")
+            raise RoutestatError(f"{name}: expected numbers from {low:g} to {high:g}, got others")
         return read_only(array)
 
 
@@ -184,7 +184,7 @@ def _chain(file: _Arrays) -> Chain:
         orders = tuple(file.whole("orders", (gaps,)).tolist())
         effects = tuple(file.reals("design_effects", (gaps,), 1.0).tolist())
     if not all(order <= (2 if states == "subset" else 1) for order in orders):
-        raise RoutestatError(f"orders: wanted 0 to 2, 2 only where states are subsets, got {orders}")
+        raise RoutestatError(f"orders: expected 0 to 2, 2 only where states are subsets, got {orders}")
     second = tuple(_second(file, gap, widths) if states == "subset" else None for gap in range(gaps))
     unbacked = [gap for gap in range(gaps) if orders[gap] == 2 and second[gap] is None]
     if unbacked:
@@ -215,11 +215,11 @@ def _chain(file: _Arrays) -> Chain:
 def _routers(file: _Arrays, states: str) -> tuple[list[Router], list[int]]:
     """Read and check the routers, and the number of states (or experts) of each."""
     if states not in ("subset", "expert"):
-        raise RoutestatError(f"states: wanted subset or expert, got {states!r}")
+        raise RoutestatError(f"states: expected subset or expert, got {states!r}")
     layers = file.whole("layers", (None,), 1 << 16)
     sizes = [file.whole(name, (len(layers),)) for name in ("n_experts", "top_k")]
     if not len(layers) or (np.diff(layers) < 0).any():
-        raise RoutestatError("layers: wanted one or more in the order of depth")
+        raise RoutestatError("layers: expected one or more in the order of depth")
     routers = [Router(*row) for row in zip(layers.tolist(), *(s.tolist() for s in sizes), strict=True)]
     widths = [r.alphabet.size if states == "subset" else r.n_experts for r in routers]
     if states == "subset" and max(widths) > MOST_STATES:
@@ -243,12 +243,14 @@ def _second(file: _Arrays, gap: int, widths: list[int]) -> SecondOrderStep | Non
     strength, discount = file.reals(f"{of}_fitted", (2,), 0.0).tolist()
     rising = np.diff(contexts) > 0
     if not rising.all() or (len(contexts) and contexts[-1] >= befores * sources):
-        raise RoutestatError(f"{of}_contexts: wanted rising ones below {befores * sources}")
+        raise RoutestatError(f"{of}_contexts: expected rising ones below {befores * sources}")
     if starts[0] != 0 or starts[-1] != len(targets) or not (np.diff(starts) > 0).all():
-        raise RoutestatError(f"{of}_starts: wanted rising places from 0 to {len(targets)}")
+        raise RoutestatError(f"{of}_starts: expected rising places from 0 to {len(targets)}")
     keys = np.repeat(np.arange(len(contexts)), np.diff(starts)) * n_targets + targets
     if len(targets) and (targets.max() >= n_targets or not (np.diff(keys) > 0).all() or not cells.all()):
-        raise RoutestatError(f"{of}_targets: wanted each below {n_targets} and once a context, with a token")
+        raise RoutestatError(
+            f"{of}_targets: expected each below {n_targets} and once a context, with a token"
+        )
     if not np.allclose(base.sum(axis=1), 1.0, atol=1e-6) or strength <= 0 or discount >= 1:
         raise RoutestatError(
             f"{of}: its base is not a distribution, or {strength:g} and {discount:g} no back-off"
@@ -261,7 +263,9 @@ def _second(file: _Arrays, gap: int, widths: list[int]) -> SecondOrderStep | Non
 def _factorised(file: _Arrays) -> FactorisedChain:
     routers, widths = _routers(file, str(file.read("states", "U", ())))
     if str(file.read("states", "U", ())) != "expert":
-        raise RoutestatError(f"{_FACTORISED}: factorised chains walk experts, this one's states are subsets")
+        raise RoutestatError(
+            f"{_FACTORISED}: factorised chains are over experts, this one's states are subsets"
+        )
     folds = file.whole(_FACTORISED, (None,), 1 << 16)
     bias, weights = {}, {}
     for name in file.names:

@@ -95,7 +95,7 @@ def notes_on_models(a: TraceMeta, b: TraceMeta, routers: Matched) -> list[str]:
     unlike = [x.layer for x, y in routers if (x.n_experts, x.top_k) != (y.n_experts, y.top_k)]
     if unlike:
         notes.append(
-            f"layers {span(unlike)} have other numbers of experts in A and B: only statistics that need no labels "
+            f"layers {span(unlike)} have different numbers of experts in A and B: only statistics that need no labels "
             "are compared there"
         )
     if model_of(a) != model_of(b):
@@ -138,13 +138,11 @@ def notes_on_counts(counts: tuple[Counts, Counts]) -> list[str]:
     for name, found in zip("AB", counts, strict=True):
         held = int(np.count_nonzero(found.tokens))
         if why := too_few(found.tokens[found.tokens > 0]):
-            notes.append(
-                f"{name} has {why}: differences are shown, but whether they are more than chance cannot be said"
-            )
+            notes.append(f"{name} has {why}: differences are shown, but cannot be tested")
         elif held < FEW_UNITS:
             units = "documents" if found.n_clusters == found.n_documents else "clusters of documents"
             notes.append(
-                f"{name} has only {found.n_clusters} {units}: intervals and clustered p-values are rough below 30"
+                f"{name} has only {found.n_clusters} {units}: intervals and clustered p-values are approximate below 30"
             )
     if counts[0].states == "expert":
         notes.append("expert view: there are too many subsets to count one by one, so tables count experts")

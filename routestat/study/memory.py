@@ -148,7 +148,10 @@ def measure_memory(
     threads : int, optional
     """
     if counts.states == "expert":
-        why = "the expert view's chain walks experts, not states: there is no product of its steps to compare with"
+        why = (
+            "the expert view's chain has single experts as states, not subsets: there is no product of its "
+            "steps to compare with"
+        )
         return Memory(_of_board(board, counts.routers), None, None, reason=why)
     layers = score_contexts(sample, counts.routers, rng, tick, threads)
     kept = float(layers[0].scores.tokens.sum()) if layers else 0.0

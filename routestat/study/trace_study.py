@@ -191,17 +191,17 @@ def _notes(trace: Trace, counts: Counts) -> tuple[str, ...]:
     if groups < 2:
         several = "cluster" if counts.n_clusters < 2 else "group"
         one = "one document" if counts.n_documents < 2 else f"one {several} of {counts.n_documents} documents"
-        notes.append(f"all tokens are of {one}: there is nothing to hold out and no interval to give")
+        notes.append(f"all tokens are of {one}: nothing can be held out and no interval can be given")
     elif why := too_few(sizes_of_units):
-        notes.append(f"{why}. What the figures show may be chance, and what they do not show may be there")
+        notes.append(f"{why}. What the figures show may be chance, and what they do not show may exist")
     elif groups < FEW_UNITS:
         notes.append(
-            f"only {groups} groups of documents: intervals and clustered p-values are rough below {FEW_UNITS}"
+            f"only {groups} groups of documents: intervals and clustered p-values are approximate below {FEW_UNITS}"
         )
     elif (effective := effective_units(sizes_of_units)) < FEW_UNITS:
         notes.append(
             f"{groups} groups of documents, but a few hold most tokens: they weigh no more than {effective:.0f} "
-            f"of one size, and intervals and clustered p-values are rough below {FEW_UNITS}"
+            f"of one size, and intervals and clustered p-values are approximate below {FEW_UNITS}"
         )
     if counts.states == "expert":
         sizes = max(router.alphabet.size for router in counts.routers)

@@ -178,9 +178,11 @@ class Alphabet:
         try:
             rows = np.asarray(experts)
         except ValueError:
-            raise RoutestatError(f"rows of {self.top_k} experts wanted, got rows of unequal length") from None
+            raise RoutestatError(
+                f"expected rows of {self.top_k} experts, got rows of unequal length"
+            ) from None
         if rows.ndim == 0 or rows.shape[-1] != self.top_k:
-            raise RoutestatError(f"rows of {self.top_k} experts wanted, got an array of shape {rows.shape}")
+            raise RoutestatError(f"expected rows of {self.top_k} experts, got an array of shape {rows.shape}")
         if rows.dtype.kind not in "iu" and rows.size:
             raise RoutestatError(f"expert ids must be integers, got {rows.dtype}")
         if rows.size and (int(rows.min()) < 0 or int(rows.max()) >= self.n_experts):

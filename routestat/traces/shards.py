@@ -137,11 +137,11 @@ def _check_schema(file: Path, manifest: Manifest) -> None:
         got = reader.schema.field(index)
         if got.type != field.type:
             raise TraceError(
-                f"{file}: column {field.name} is {got.type}, wanted {field.type} as in the manifest's metadata"
+                f"{file}: column {field.name} is {got.type}, expected {field.type} as in the manifest's metadata"
             )
     if reader.schema.names != wanted.names:
         raise TraceError(
-            f"{file}: columns are {', '.join(reader.schema.names)}; wanted {', '.join(wanted.names)}"
+            f"{file}: columns are {', '.join(reader.schema.names)}; expected {', '.join(wanted.names)}"
         )
 
 

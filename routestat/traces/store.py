@@ -179,8 +179,8 @@ class Trace:
         if dummy_rows == "drop":
             trace._drop()
         if cluster is not None or (verify and trace._units is None):
-            told = None if progress is None else lambda done: progress(done, manifest.n_tokens)
-            trace._units = trace._examined(cluster, told)
+            report = None if progress is None else lambda done: progress(done, manifest.n_tokens)
+            trace._units = trace._examined(cluster, report)
         return trace
 
     @classmethod

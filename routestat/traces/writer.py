@@ -220,7 +220,7 @@ class TraceWriter:
             raise TraceError(f"columns must stay {', '.join(wanted.names)}, got {', '.join(names)}")
         for got, field in zip(table.schema, wanted, strict=True):
             if got.type != field.type:
-                raise TraceError(f"rows written: column {field.name} is {got.type}, wanted {field.type}")
+                raise TraceError(f"rows written: column {field.name} is {got.type}, expected {field.type}")
         table = table.combine_chunks()
         row = self._rows
         for record in table.to_batches():

@@ -1,4 +1,4 @@
-"""The page of a comparison in a real browser: it fits, it is whole, it is quiet, and it asks nothing of the network."""
+"""The page of a comparison in a browser: it fits, is whole, prints no errors, and requests nothing from the network."""
 
 import numpy as np
 import pytest
@@ -52,8 +52,8 @@ def test_page_fits_is_whole_and_quiet(tab, page, width):
     assert [src for src, natural in pictures if not natural] == []
     assert tab.evaluate("document.documentElement.scrollWidth") <= width
     assert tab.evaluate(STICKING_OUT) == []
-    asked = [event["request"]["url"] for event in tab.named("Network.requestWillBeSent")]
-    assert [url for url in asked if not url.startswith(page.parent.as_uri())] == []
+    requested = [event["request"]["url"] for event in tab.named("Network.requestWillBeSent")]
+    assert [url for url in requested if not url.startswith(page.parent.as_uri())] == []
     assert tab.named("Log.entryAdded") == []
     assert tab.named("Runtime.exceptionThrown") == []
     assert tab.evaluate("document.title").startswith("a against b")

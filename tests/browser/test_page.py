@@ -1,4 +1,4 @@
-"""The report in a real browser: it fits, it is whole, it is quiet, and it asks nothing of the network."""
+"""The report in a browser: it fits, is whole, prints no errors, and requests nothing from the network."""
 
 import json
 
@@ -38,9 +38,9 @@ def test_page_fits_is_whole_and_quiet(tab, page_of, view, width):
     assert tab.evaluate("innerWidth") == width
     assert tab.evaluate("document.documentElement.scrollWidth") <= width
     assert tab.evaluate(STICKING_OUT) == []
-    asked = [event["request"]["url"] for event in tab.named("Network.requestWillBeSent")]
-    assert asked[0] == page.as_uri()
-    assert [url for url in asked if not url.startswith(page.parent.as_uri())] == []
+    requested = [event["request"]["url"] for event in tab.named("Network.requestWillBeSent")]
+    assert requested[0] == page.as_uri()
+    assert [url for url in requested if not url.startswith(page.parent.as_uri())] == []
     assert tab.named("Log.entryAdded") == []
     assert tab.named("Runtime.consoleAPICalled") == []
     assert tab.named("Runtime.exceptionThrown") == []

@@ -1,7 +1,7 @@
 """Fast generators of grouped tables whose truth is known: tokens within a document depend on each other.
 
-Under each null the source and the target share nothing. Documents may prefer states, each side with laws drawn
-on their own (shared topics would be dependence), and tokens may repeat their predecessor, each side for itself.
+Under each null the source and the target are independent. Documents may prefer states, each side with distributions
+drawn on their own (shared topics would be dependence), and tokens may repeat their predecessor, each side for itself.
 """
 
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from itertools import pairwise
 import numpy as np
 
 REPEAT = 0.6
-# Dirichlet concentration of a document's law: two of its tokens agree in 1/21 of the cases beyond chance.
+# Dirichlet concentration of a document's distribution: two of its tokens agree in 1/21 of the cases beyond chance.
 CONCENTRATION = 20.0
 
 
@@ -46,10 +46,10 @@ def repeat_earlier(
     return chosen[np.maximum.accumulate(np.where(fresh, np.arange(len(document)), 0))]
 
 
-def document_laws(
+def document_distributions(
     rng: np.random.Generator, documents: int, k: int, concentration: float | None
 ) -> np.ndarray:
-    """Laws `[document, state]` around one popularity, which is drawn first."""
+    """Distributions `[document, state]` around one popularity, which is drawn first."""
     base = rng.dirichlet(np.full(k, 3.0))
     if concentration is None:
         return np.tile(base, (documents, 1))
@@ -58,7 +58,7 @@ def document_laws(
 
 def states(rng: np.random.Generator, document: np.ndarray, k: int, null: Null) -> np.ndarray:
     """One state per token."""
-    steps = document_laws(rng, document[-1] + 1, k, null.concentration).cumsum(axis=1)
+    steps = document_distributions(rng, document[-1] + 1, k, null.concentration).cumsum(axis=1)
     # One sorted list for all documents: document d's steps lie between d and d + 1.
     place = np.searchsorted(
         (steps[:, :-1] + np.arange(len(steps))[:, None]).ravel(), document + rng.random(len(document))
@@ -80,7 +80,7 @@ def state_tables(
 
 def inclusions(rng: np.random.Generator, document: np.ndarray, k: int, top: int, null: Null) -> np.ndarray:
     """Which `top` of k experts each token takes, `[token, expert]`: a race of exponential times by weight."""
-    weights = document_laws(rng, document[-1] + 1, k, null.concentration and 3 * null.concentration)
+    weights = document_distributions(rng, document[-1] + 1, k, null.concentration and 3 * null.concentration)
     speed = np.maximum(weights, 1e-30).astype(np.float32)[document]
     times = rng.standard_exponential((len(document), k), dtype=np.float32) / speed
     chosen = repeat_earlier(rng, np.argpartition(times, top - 1, axis=1)[:, :top], document, null.repeat)
@@ -106,8 +106,8 @@ def expert_tables(
 class Coupled:
     """A channel from source to target with exactly known information, seen through dependent documents.
 
-    Documents draw their own source law and their own channel around fixed means, independently of each other,
-    so the population's joint law is the product of the means. Fresh pairs count a geometric number of times.
+    Documents draw their own source distribution and their own channel around fixed means, independently of each other,
+    so the population's joint distribution is the product of the means. Fresh pairs count a geometric number of times.
     """
 
     base: np.ndarray

@@ -1,6 +1,6 @@
-"""Where a layer takes k of E at its loads, tests of co-activation reject as often as they say.
+"""Where a layer takes k of E at its loads, tests of co-activation reject at their nominal level.
 
-Pooled null: one conditional-Bernoulli law, around which documents differ and within which tokens repeat. Null
+Pooled null: one conditional-Bernoulli distribution, around which documents differ and within which tokens repeat. Null
 within documents: every document has loads of its own. The pooled test must be seen to deny the latter.
 """
 
@@ -14,7 +14,7 @@ from routestat.inference.conditional_bernoulli.sampling import draw_subsets
 from routestat.structure.coactivation import Coactivation, coactivation
 from routestat.traces.alphabet import Alphabet
 from routestat.traces.categorical import categorical
-from tests.oracle.coactivation_oracle import subset_law
+from tests.oracle.coactivation_oracle import subset_distribution
 
 
 def sizes(rng: np.random.Generator, groups: int, tokens: int, kind: str) -> np.ndarray:
@@ -34,15 +34,15 @@ def tally(rows: np.ndarray, size: np.ndarray, n_experts: int) -> tuple[np.ndarra
 def pooled(
     rng: np.random.Generator, n: int, k: int, groups: int, tokens: int, kind: str, together: float = 0.0
 ) -> tuple[np.ndarray, ...]:
-    """Documents' laws of states are Dirichlet around a conditional-Bernoulli law, and tokens repeat (40 %).
+    """Documents' state distributions are Dirichlet around a conditional-Bernoulli distribution; 40 % of tokens repeat.
 
     With probability `together` a token takes experts 0 to k - 1.
     """
     size, theta, alphabet = sizes(rng, groups, tokens, kind), rng.normal(0, 0.8, n), Alphabet(n, k)
     document = np.repeat(np.arange(groups), size)
     if alphabet.size <= 1024:
-        law = rng.dirichlet(20 * subset_law(theta, k)[0], groups)
-        rows = alphabet.unrank(categorical(law, document, rng)).astype(int)
+        distribution = rng.dirichlet(20 * subset_distribution(theta, k)[0], groups)
+        rows = alphabet.unrank(categorical(distribution, document, rng)).astype(int)
     else:
         rows = draw_subsets(np.tile(theta, (len(document), 1)), k, rng)
     rows[rng.random(len(rows)) < together] = np.arange(k)
@@ -54,13 +54,13 @@ def pooled(
 def within(
     rng: np.random.Generator, n: int, k: int, groups: int, tokens: int, kind: str
 ) -> tuple[np.ndarray, ...]:
-    """Every document has a conditional-Bernoulli law of its own; one topic raises half of the experts together."""
+    """Every document has its own conditional-Bernoulli distribution; one topic raises half of the experts together."""
     size, base = sizes(rng, groups, tokens, kind), rng.normal(0, 0.5, n)
     theta = base + rng.normal(0, 0.5, (groups, n))
     theta += rng.normal(0, 0.8, groups)[:, None] * np.where(np.arange(n) % 2, 1.0, -1.0)
     if k == 2:
-        law = np.concatenate(list(cb.pair_rows(theta, 2)), axis=1)
-        drawn = categorical(law, np.repeat(np.arange(groups), size), rng)
+        distribution = np.concatenate(list(cb.pair_rows(theta, 2)), axis=1)
+        drawn = categorical(distribution, np.repeat(np.arange(groups), size), rng)
         return tally(Alphabet(n, 2).unrank(drawn).astype(int), size, n)
     return tally(
         np.concatenate([draw_subsets(np.tile(t, (s, 1)), k, rng) for t, s in zip(theta, size, strict=True)]),
@@ -146,6 +146,6 @@ def test_lift_of_what_was_planted() -> None:
     truth = np.full(45, 0.8 / 15)
     upper = np.triu_indices(10, 1)
     truth[(upper[0] < 3) & (upper[1] < 3)] += 0.2
-    law = cb.pair_probabilities(cb.fit_log_weights(loads, 3), 3)[upper]
-    bits = float((truth / 3 * np.log2(truth / law)).sum())
+    distribution = cb.pair_probabilities(cb.fit_log_weights(loads, 3), 3)[upper]
+    bits = float((truth / 3 * np.log2(truth / distribution)).sum())
     assert found_here.bits.low < bits < found_here.bits.high

@@ -1,4 +1,4 @@
-"""Two samples of one law: the comparison rejects as often as it says; of two laws: intervals cover, shifts are found.
+"""Size, coverage and power of the comparison of two samples of one distribution or of two.
 
 Documents prefer states and tokens repeat their predecessor. The i.i.d. test must be seen to fail on the same data.
 """
@@ -44,11 +44,11 @@ def line(name: str, rates: dict[str, list[bool]], runs: int) -> str:
 
 def collect(rates: dict[str, list[bool]], a: np.ndarray, b: np.ndarray, paired: bool, rng) -> None:
     load = [t.sum(axis=2) for t in (a, b)]
-    law, step = compare_distributions(*load, paired=paired), compare_transitions(a, b, paired=paired)
-    rates["load"].append(law.p_clustered < 0.05)
+    layer, step = compare_distributions(*load, paired=paired), compare_transitions(a, b, paired=paired)
+    rates["load"].append(layer.p_clustered < 0.05)
     rates["joint"].append(step.joint.p_clustered < 0.05)
     rates["given the source"].append(step.conditional.p_clustered < 0.05)
-    rates["load i.i.d."].append(law.log10_p_iid < math.log10(0.05))
+    rates["load i.i.d."].append(layer.log10_p_iid < math.log10(0.05))
     rates["relabelled"].append(permutation_p(*load, rng, paired=paired, n_resamples=199) <= 0.05)
     rates["any state moved"].append(cell_differences(*load, paired=paired).moved.any())
 
@@ -67,7 +67,7 @@ def collect(rates: dict[str, list[bool]], a: np.ndarray, b: np.ndarray, paired: 
         case(28, 20, 100, "exponential", 600, slow=True),
     ],
 )
-def test_samples_of_one_law(k: int, a: int, b: int, kind: str, runs: int, found: list[str]) -> None:
+def test_samples_of_one_distribution(k: int, a: int, b: int, kind: str, runs: int, found: list[str]) -> None:
     rng = np.random.default_rng([k, a, b, kind == "equal"])
     rates: dict[str, list[bool]] = defaultdict(list)
     for _ in range(runs):
@@ -88,7 +88,7 @@ def test_samples_of_one_law(k: int, a: int, b: int, kind: str, runs: int, found:
         pytest.param(64, 6, 60, "exponential", 300, id="64-60-exponential", marks=pytest.mark.slow),
     ],
 )
-def test_samples_of_one_law_of_experts(
+def test_samples_of_one_distribution_of_experts(
     k: int, top: int, documents: int, kind: str, runs: int, found: list[str]
 ) -> None:
     rng = np.random.default_rng([k, documents, kind == "equal"])
@@ -98,9 +98,9 @@ def test_samples_of_one_law_of_experts(
             rng, k, top, document_lengths(rng, 2 * documents, MEAN_LENGTH, kind), BOTH
         )
         halves = [(t[:documents].astype(int), t[documents:].astype(int)) for t in (x, tables)]
-        law = compare_distributions(*halves[0], per_token=top)
+        layer = compare_distributions(*halves[0], per_token=top)
         step = compare_transitions(*halves[1], per_token=top * top)
-        rates["load"].append(law.p_clustered < 0.05)
+        rates["load"].append(layer.p_clustered < 0.05)
         rates["joint"].append(step.joint.p_clustered < 0.05)
         rates["given the source"].append(step.conditional.p_clustered < 0.05)
     found.append(line(f"{top} of {k} experts, {documents} and {documents} {kind} documents", rates, runs))
@@ -126,8 +126,8 @@ def test_one_channel_behind_two_loads_is_one_transition(found: list[str]) -> Non
 def noisy(rng: np.random.Generator, tables: np.ndarray, share: float) -> np.ndarray:
     """The same documents with a share of the tokens drawn anew from the cells of all documents."""
     moved = rng.binomial(tables, share)
-    law = tables.sum(axis=0).ravel() / tables.sum()
-    again = np.array([rng.multinomial(n, law) for n in moved.sum(axis=(1, 2))])
+    shares = tables.sum(axis=0).ravel() / tables.sum()
+    again = np.array([rng.multinomial(n, shares) for n in moved.sum(axis=(1, 2))])
     return tables - moved + again.reshape(tables.shape)
 
 
@@ -175,10 +175,10 @@ def test_intervals_cover_a_true_divergence(kind: str, runs: int, found: list[str
     for _ in range(runs):
         one, other = Coupled.draw(rng, k), Coupled.draw(rng, k)
         a, b = (t.tables(rng, document_lengths(rng, 100, 3 * MEAN_LENGTH, kind)) for t in (one, other))
-        law, step = compare_distributions(a.sum(axis=2), b.sum(axis=2)), compare_transitions(a, b)
+        layer, step = compare_distributions(a.sum(axis=2), b.sum(axis=2)), compare_transitions(a, b)
         joints = [t.base[:, None] * t.channel for t in (one, other)]
         for name, got, true in (
-            ("load", law, divergence(one.base, other.base)),
+            ("load", layer, divergence(one.base, other.base)),
             ("joint", step.joint, divergence(*joints)),
             ("given the source", step.conditional, conditional_divergence(*joints)),
         ):

@@ -92,17 +92,17 @@ def test_independence(shape: str, units: int, kind: str, least: float, runs: int
     ("shape", "units", "kind", "least", "runs"), cases([("8", 0.02, 300), ("28", 0.0, 100)], ("8", 8))
 )
 def test_order(shape: str, units: int, kind: str, least: float, runs: int, found: list[str]) -> None:
-    for law in (ENDS, ALL):
-        rng = np.random.default_rng([2, int(shape), units, kind == "equal", len(law.name)])
+    for dependence in (ENDS, ALL):
+        rng = np.random.default_rng([2, int(shape), units, kind == "equal", len(dependence.name)])
         p = np.array(
             [
                 clustered_order(
-                    order_one(rng, int(shape), lengths_of(rng, units, kind, 200), law)
+                    order_one(rng, int(shape), lengths_of(rng, units, kind, 200), dependence)
                 ).p_clustered
                 for _ in range(runs)
             ]
         )
-        rates = report(f"order, {shape:2} states, {units:2} {kind:11} units, {law.name}", p, found)
+        rates = report(f"order, {shape:2} states, {units:2} {kind:11} units, {dependence.name}", p, found)
         check(rates, runs, least)
 
 

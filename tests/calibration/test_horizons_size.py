@@ -1,7 +1,7 @@
 """Size and power of the tests of how far the memory reaches and whether the gaps are alike.
 
 Tokens walk by a chain of order 1, so that the nulls are true, and yet those of one document hang together: it has a
-law of its own for the first layer, and its tokens repeat whole walks of each other.
+distribution of its own for the first layer, and its tokens repeat whole walks of each other.
 """
 
 from itertools import pairwise
@@ -18,22 +18,22 @@ from tests.oracle.horizons_oracle import information
 def walks(rng, first, steps, lengths, own, repeat):
     """Groups `[token]` and states `[layer, token]`.
 
-    With `own` documents differ in the law of the first layer; every walk is there `repeat` times on average.
+    With `own` documents differ in the distribution of the first layer; every walk is there `repeat` times on average.
     """
     fresh = np.maximum(1, lengths // repeat)
     group = np.repeat(np.arange(len(lengths)), fresh)
-    laws = rng.dirichlet(8.0 * first, len(lengths)) if own else np.tile(first, (len(lengths), 1))
-    states = [draw(rng, laws, group)]
+    distributions = rng.dirichlet(8.0 * first, len(lengths)) if own else np.tile(first, (len(lengths), 1))
+    states = [draw(rng, distributions, group)]
     for step in steps:
         states.append(draw(rng, step, states[-1]))
     copies = rng.geometric(1.0 / repeat, len(group))
     return np.repeat(group, copies), np.repeat(np.array(states), copies, axis=1)
 
 
-def draw(rng, laws, row):
-    """One state per token, by the law of its row; one sorted list for all rows, whose steps lie between r and r + 1."""
-    steps = laws[:, :-1].cumsum(axis=1) + np.arange(len(laws))[:, None]
-    return np.searchsorted(steps.ravel(), row + rng.random(len(row))) - row * (laws.shape[1] - 1)
+def draw(rng, distributions, row):
+    """One state per token, by the distribution of its row; one sorted list of all rows, row r between r and r + 1."""
+    steps = distributions[:, :-1].cumsum(axis=1) + np.arange(len(distributions))[:, None]
+    return np.searchsorted(steps.ravel(), row + rng.random(len(row))) - row * (distributions.shape[1] - 1)
 
 
 def counter(group, states, groups, k):
@@ -52,7 +52,7 @@ def require_size(rates, what, found):
 
 
 CASES = [
-    # states, documents, tokens of each, lengths, a law of their own, copies, runs
+    # states, documents, tokens of each, lengths, a distribution of their own, copies, runs
     (8, 60, 200, "equal", False, 1, 150),
     (8, 60, 200, "exponential", True, 4, 150),
     (8, 150, 100, "exponential", False, 4, 150),
@@ -89,7 +89,7 @@ def test_the_chain_is_not_refused(k, groups, mean, kind, own, repeat, runs, foun
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["equal", "exponential"])
 def test_intervals_cover_memory_beyond_the_chain(kind, found):
-    """One token in five takes the first layer's state again at the third; the law of all three is known exactly."""
+    """One token in five takes the first layer's state again at the third; the joint distribution is known exactly."""
     rng, k, q = np.random.default_rng([len(kind)]), 6, 0.2
     first, (one, two) = rng.dirichlet(np.full(k, 5.0)), rng.dirichlet(np.full(k, 0.7), (2, k))
     cube = first[:, None, None] * one[:, :, None] * ((1 - q) * two + q * np.eye(k)[:, None, :])
@@ -117,7 +117,7 @@ def test_intervals_cover_memory_beyond_the_chain(kind, found):
 
 
 def relabelled(rng, k, gaps, coupling):
-    """Laws of one kind under other names: rolls of one row, so that even use of the states stays even."""
+    """Distributions of one kind under other names: rolls of one row, so that even use of the states stays even."""
     row = coupling * rng.dirichlet(np.full(k, 0.5)) + (1 - coupling) / k
     rolls = np.array([np.roll(row, i) for i in range(k)])
     names = [rng.permutation(k) for _ in range(gaps + 1)]
@@ -137,7 +137,7 @@ def relabelled(rng, k, gaps, coupling):
         (28, 150, 300, "exponential", True, 1),
     ],
 )
-def test_gaps_of_one_law_are_alike(k, groups, mean, kind, own, repeat, found):
+def test_gaps_of_one_distribution_are_alike(k, groups, mean, kind, own, repeat, found):
     rng, runs, p, covered = np.random.default_rng([k, groups, mean, repeat]), 200, [], []
     for _ in range(runs):
         lengths = document_lengths(rng, groups, mean, kind)
@@ -157,7 +157,7 @@ def test_gaps_of_one_law_are_alike(k, groups, mean, kind, own, repeat, found):
 @pytest.mark.slow
 def test_memory_and_unlike_gaps_are_found(found):
     """One token in ten remembers the first layer; one gap of six is a little looser than the others."""
-    rng, k, groups, seen, told = np.random.default_rng(9), 8, 60, [], []
+    rng, k, groups, seen, tested = np.random.default_rng(9), 8, 60, [], []
     for _ in range(60):
         lengths = document_lengths(rng, groups, 200, "exponential")
         steps = relabelled(rng, k, 6, 0.8)
@@ -169,7 +169,7 @@ def test_memory_and_unlike_gaps_are_found(found):
         seen.append(horizons(ones[:3], table).p_clustered[0, 2])
         steps[3] = 0.8 * steps[3] + 0.2 / k
         group, states = walks(rng, np.full(k, 1 / k), steps, lengths, True, 2)
-        told.append(homogeneity(counter(group, states, groups, k)[1]).information.p_clustered)
-    power = np.mean(np.array([seen, told]) < 0.05, axis=1)
+        tested.append(homogeneity(counter(group, states, groups, k)[1]).information.p_clustered)
+    power = np.mean(np.array([seen, tested]) < 0.05, axis=1)
     found.append(f"power: memory {power[0]:.2f}, one looser gap {power[1]:.2f}")
     assert (power > 0.9).all()

@@ -1,4 +1,4 @@
-"""Under true independence of dependent tokens the clustered tests reject as often as they say.
+"""Under true independence of dependent tokens the clustered tests reject at their nominal level.
 
 The i.i.d. test must be seen to fail on the same data: a null that it passes would prove nothing.
 """

@@ -26,19 +26,19 @@ def test_interval_covers_and_its_centre_is_unbiased(
     k: int, documents: int, mean: int, kind: str, runs: int, found: list[str]
 ) -> None:
     rng = np.random.default_rng([k, documents, mean, kind == "equal"])
-    law = Coupled.draw(rng, k)
+    population = Coupled.draw(rng, k)
     results = []
     for _ in range(runs):
-        tables = law.tables(rng, document_lengths(rng, documents, mean, kind))
+        tables = population.tables(rng, document_lengths(rng, documents, mean, kind))
         r = mutual_information_interval(tables)
-        truth = law.mi_bits + law.luck(tables)
-        results.append((r.low <= law.mi_bits <= r.high, r.mi_bits - truth, r.mi_bits_plugin - truth))
+        truth = population.mi_bits + population.luck(tables)
+        results.append((r.low <= population.mi_bits <= r.high, r.mi_bits - truth, r.mi_bits_plugin - truth))
     covered, bias, plain = np.mean(results, axis=0)
     error = np.std(results, axis=0)[1] / math.sqrt(runs)
     line = (
         f"{k:2} states, {documents:3} {kind:11} documents of {mean}: coverage {covered:.3f} "
         f"± {math.sqrt(covered * (1 - covered) / runs):.3f}, bias {bias:+.5f} ± {error:.5f} bits of "
-        f"{law.mi_bits:.3f}, plug-in {plain:+.4f}"
+        f"{population.mi_bits:.3f}, plug-in {plain:+.4f}"
     )
     found.append(line)
     assert 0.93 <= covered <= 0.97, line

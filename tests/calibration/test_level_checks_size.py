@@ -1,8 +1,8 @@
 """The A/A check of independence and order on documents with strong topics that all layers share.
 
-The layers depend on each other through the topics; documents that have traded layers do not, so the clustered tests
-must reject as often as they say, and tests that take tokens as independent nearly always. A check that could not
-tell these apart would be worth nothing, so it is fed the p-values of the latter, too.
+The layers depend on each other through the topics; documents that have exchanged layers do not, so the clustered tests
+must reject at their nominal level, and tests that take tokens as independent nearly always. A check that could not
+distinguish these would be useless, so it is fed the p-values of the latter, too.
 """
 
 import math
@@ -20,7 +20,7 @@ from routestat.inference.markov.order_score_test import clustered_order
 from routestat.traces.categorical import categorical
 from routestat.traces.clusters.units import Units
 from routestat.traces.synthetic.distributions import dirichlet_around
-from tests.calibration.nulls import document_laws, document_lengths, repeat_earlier
+from tests.calibration.nulls import document_distributions, document_lengths, repeat_earlier
 
 TOPICS = 3
 
@@ -83,7 +83,7 @@ def test_independence_holds_its_level_though_layers_share_topics(
     assert 0.03 <= check.rate_clustered <= 0.07, line(check, kind)
     assert check.rate_iid > 0.8, line(check, kind)
     assert check.verdict == "holds"
-    # Untraded, the same documents are dependent beyond doubt.
+    # Without the exchange the same documents are clearly dependent.
     sample = topical(np.random.default_rng(51), 60, kind, 8, 2)
     cells = (sample.document.astype(int) * 8 + sample.columns["L00"]) * 8 + sample.columns["L01"]
     assert independence(np.bincount(cells, minlength=60 * 64).reshape(60, 8, 8)).log10_p_clustered < -3
@@ -92,10 +92,10 @@ def test_independence_holds_its_level_though_layers_share_topics(
 def leaning(rng: np.random.Generator, documents: int, k: int) -> Sample:
     """Chains x -> y -> z with a source and a last channel of the document's own, whose last layer leans on the first.
 
-    The memory is two layers long: an order test that saw the documents untraded would reject.
+    The memory is two layers long: an order test of the documents before the exchange would reject.
     """
     document = np.repeat(np.arange(documents), 200)
-    x = categorical(document_laws(rng, documents, k, 10.0), document, rng)
+    x = categorical(document_distributions(rng, documents, k, 10.0), document, rng)
     y = categorical(rng.dirichlet(np.full(k, 0.5), k), x, rng)
     own = [dirichlet_around(row, 20.0, documents, rng) for row in np.full((k, k), 1.0 / k)]
     z = categorical(np.concatenate(own), y * documents + document, rng)
@@ -124,12 +124,12 @@ def test_order_rejects_about_as_often_as_it_says(sets: int, draws: int, found: l
     rng = np.random.default_rng([52, sets])
     samples = [leaning(rng, 60, 8) for _ in range(sets)]
     check = level_check("order", [order_p_values(one, *one.routers, rng, draws) for one in samples], 60)
-    text = line(check, "equal").replace("three topics", "their own laws")
+    text = line(check, "equal").replace("three topics", "their own distributions")
     found.append(text)
     error = math.sqrt(0.05 * 0.95 / check.n_draws)
     assert 0.03 - error <= check.rate_clustered <= 0.07 + error, text
     assert check.rate_iid > 0.5, text
-    # Untraded, the memory of two layers is found.
+    # Without the exchange the memory of two layers is found.
     first, between, last = samples[0].routers
     assert clustered_order(count_strata(samples[0], first, last, between)).log10_p_clustered < -3
 
@@ -142,8 +142,8 @@ def test_a_test_that_does_not_hold_its_level_is_found() -> None:
     honest = level_check("independence", parts, 60)
     fooled = level_check("independence", [PValues(part.iid, part.iid) for part in parts], 60)
     assert (honest.verdict, fooled.verdict) == ("holds", "above")
-    assert "can be believed" in trust([honest])
-    assert "believed" not in trust([fooled])
+    assert "can be trusted here" in trust([honest])
+    assert "can be trusted here" not in trust([fooled])
     assert "more often than they should" in trust([fooled])
     # And one that hardly ever rejects.
     timid = level_check("independence", [PValues(part.clustered**0.25, part.iid) for part in parts], 60)

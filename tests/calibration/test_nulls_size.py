@@ -1,7 +1,7 @@
 """Size of the tests beyond plain independence, on documents whose tokens hang together.
 
-Every token has a type; types have their own laws at either layer, unrelated to each other; documents prefer some
-types, shift both laws of their own accord, and tokens repeat what their type chose last in the document.
+Every token has a type; types have their own distributions at either layer, unrelated to each other; documents prefer
+some types, shift both distributions of their own accord, and tokens repeat what their type chose last in the document.
 """
 
 import numpy as np
@@ -20,9 +20,13 @@ from routestat.traces.metadata import Router
 RUNS = 300
 
 
-def draw(laws, rng):
-    """One state per row of `laws`."""
-    return (rng.random((len(laws), 1)) > np.cumsum(laws, axis=1)).sum(axis=1).clip(0, laws.shape[1] - 1)
+def draw(distributions, rng):
+    """One state per row of `distributions`."""
+    return (
+        (rng.random((len(distributions), 1)) > np.cumsum(distributions, axis=1))
+        .sum(axis=1)
+        .clip(0, distributions.shape[1] - 1)
+    )
 
 
 def sticky(states, unit, stay, rng):
@@ -61,9 +65,9 @@ def typed(n_states, n_types, groups, mean, equal, rng):
     )
     sides = []
     for _ in range(2):
-        laws = rng.dirichlet(np.full(n_states, 0.3), n_types)[types]
-        laws = laws * np.exp(0.5 * rng.normal(size=(groups, n_states)))[group]
-        states = draw(laws / laws.sum(axis=1, keepdims=True), rng)
+        distributions = rng.dirichlet(np.full(n_states, 0.3), n_types)[types]
+        distributions = distributions * np.exp(0.5 * rng.normal(size=(groups, n_states)))[group]
+        states = draw(distributions / distributions.sum(axis=1, keepdims=True), rng)
         sides.append(sticky(states, group * n_types + types, 0.5, rng))
     return strata_of(types, *sides, group, n_states, groups)
 
@@ -113,7 +117,7 @@ def test_within_documents(n_states, groups, mean, equal):
 
 
 @pytest.mark.parametrize("equal", [True, False])
-def test_traded_documents_of_any_length(equal):
+def test_exchanged_documents_of_any_length(equal):
     """Tables of fewer tokens show more information by chance: unless all are cut alike, nothing is ever found."""
     rng, routers, p = np.random.default_rng([20, equal]), (Router(0, 8, 2), Router(1, 8, 2)), []
     for _ in range(150):
@@ -123,8 +127,8 @@ def test_traded_documents_of_any_length(equal):
         sample = Sample(
             routers, unknown, document, follows, columns, Units.alone(document), 40, 40, len(document)
         )
-        observed, *traded = (mutual_information(t) for t in permuted_tables(sample, *routers, rng, 39))
-        p.append((1 + sum(bits >= observed for bits in traded)) / 40)
+        observed, *exchanged = (mutual_information(t) for t in permuted_tables(sample, *routers, rng, 39))
+        p.append((1 + sum(bits >= observed for bits in exchanged)) / 40)
     require_size(np.array(p) - 1e-9)
     assert np.mean(p) == pytest.approx(0.5, abs=0.1)
 

@@ -18,14 +18,14 @@ from tests.calibration.nulls import DOCUMENTS, INDEPENDENT, document_lengths, st
 pytestmark = pytest.mark.slow
 
 K = 6
-LADDERS: dict[str, NestedContexts] = {"0": [()], "1": [(), ("b",)], "2": [(), ("b",), ("b", "a")]}
+NESTED_BY_NAME: dict[str, NestedContexts] = {"0": [()], "1": [(), ("b",)], "2": [(), ("b",), ("b", "a")]}
 Layers = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 
 def chosen(document: np.ndarray, a: np.ndarray, b: np.ndarray, target: np.ndarray) -> tuple[int, float]:
     """The order, and the gain of order 2 in bits per token."""
     rows = TokenRows(target, int(target.max()) + 1, document, {"a": a, "b": b})
-    scored = held_out(rows, LADDERS)
+    scored = held_out(rows, NESTED_BY_NAME)
     zero, one, two = (scored.bits[name] for name in "012")
     better = one if one.sum() < zero.sum() else zero
     longest = ratio(better - two, scored.tokens)
@@ -42,13 +42,13 @@ def repeated(rng: np.random.Generator, layers: Layers, times: float) -> Layers:
 
 
 def after(rng: np.random.Generator, source: np.ndarray, coupling: float) -> np.ndarray:
-    """The next layer: a law of the source's own with probability `coupling`, else the layer's."""
+    """The next layer: a distribution of the source's own with probability `coupling`, else the layer's."""
     own = coupling * rng.dirichlet(np.full(K, 0.5), K) + (1 - coupling) * rng.dirichlet(np.full(K, 3.0))
     return (rng.random((len(source), 1)) > own.cumsum(axis=1)[source, :-1]).sum(axis=1)
 
 
 def order_one(rng: np.random.Generator, own: bool, times: float) -> Layers:
-    """A chain over three layers; documents have a first-layer law of their own, and say things several times."""
+    """A chain over three layers; documents have a first-layer distribution of their own, and tokens repeat."""
     document = np.repeat(
         np.arange(60), np.maximum(1, document_lengths(rng, 60, 40, "exponential") // int(times))
     )
@@ -58,7 +58,7 @@ def order_one(rng: np.random.Generator, own: bool, times: float) -> Layers:
 
 
 def order_zero(rng: np.random.Generator, own: bool, times: float) -> Layers:
-    """Layers independent of each other; documents have laws of their own in each, drawn apart."""
+    """Layers independent of each other; documents have distributions of their own in each, drawn apart."""
     document = np.repeat(
         np.arange(60), np.maximum(1, document_lengths(rng, 60, 40, "exponential") // int(times))
     )
@@ -77,9 +77,11 @@ def share_wrong(
     return float(np.mean(np.array(orders) > truth)), float(np.mean(gains))
 
 
-# A longer ladder's shortest laws are rid of copies, the law that a shorter ladder ends with is not: what that gains
-# looks like memory: one run in ten, with gains of a hundredth of a bit.
-copies_tell = pytest.mark.xfail(strict=True, reason="gains by a base without copies are taken for memory")
+# Of a longer sequence of contexts the shortest distributions are rid of copies, the last of a shorter one is not: the
+# gain looks like memory: one run in ten, with gains of a hundredth of a bit.
+copies_look_like_memory = pytest.mark.xfail(
+    strict=True, reason="gains by a base without copies are taken for memory"
+)
 
 KINDS = [(False, 1.0), (True, 1.0), (False, 4.0), (True, 4.0)]
 
@@ -89,7 +91,7 @@ KINDS = [(False, 1.0), (True, 1.0), (False, 4.0), (True, 4.0)]
     [
         *((order_one, 1, 120, *kind) for kind in KINDS),
         *((order_zero, 0, 60, *kind) for kind in KINDS[:2]),
-        *(pytest.param(order_zero, 0, 60, *kind, marks=copies_tell) for kind in KINDS[2:]),
+        *(pytest.param(order_zero, 0, 60, *kind, marks=copies_look_like_memory) for kind in KINDS[2:]),
     ],
 )
 def test_no_longer_memory_is_chosen_than_there_is(
@@ -102,7 +104,7 @@ def test_no_longer_memory_is_chosen_than_there_is(
 ) -> None:
     share, gain = share_wrong(make, own, times, runs, truth)
     line = (
-        f"order {truth}, own laws {own}, tokens {times:g} times: longer memory {share:.3f} of {runs}, "
+        f"order {truth}, own distributions {own}, tokens {times:g} times: longer memory {share:.3f} of {runs}, "
         f"mean gain of order 2 {gain:+.4f} bits"
     )
     found.append(line)
@@ -127,8 +129,8 @@ def unequally(rng: np.random.Generator, layers: Layers) -> Layers:
     ("make", "truth", "copied"),
     [
         (order_one, 1, ten_times),
-        pytest.param(order_zero, 0, ten_times, marks=copies_tell),
-        pytest.param(order_one, 1, unequally, marks=copies_tell),
+        pytest.param(order_zero, 0, ten_times, marks=copies_look_like_memory),
+        pytest.param(order_one, 1, unequally, marks=copies_look_like_memory),
     ],
 )
 def test_copies_in_a_document_are_no_memory(

@@ -1,7 +1,7 @@
-"""On chains of order 1 through dependent documents the clustered tests of order 2 reject as often as they say.
+"""On chains of order 1 through dependent documents the clustered tests of order 2reject at their nominal level.
 
-In every document target and source are independent given the layer between, in law; its tokens are not independent
-of each other. Tests that take tokens as independent must be seen to fail on the same data, and BIC with them.
+In every document target and source are independent given the layer between; its tokens are not independent of each
+other. Tests that take tokens as independent must be seen to fail on the same data, and BIC with them.
 """
 
 import math
@@ -18,7 +18,7 @@ from routestat.inference.markov.order_tests import order_tests
 from routestat.traces import synthetic
 from routestat.traces.categorical import categorical
 from routestat.traces.synthetic.distributions import dirichlet_around
-from tests.calibration.nulls import document_laws, document_lengths, repeat_earlier
+from tests.calibration.nulls import document_distributions, document_lengths, repeat_earlier
 from tests.oracle.order_oracle import strata_of_tokens
 
 LEVEL = 0.05
@@ -28,8 +28,9 @@ LEVEL = 0.05
 class Documents:
     """How tokens of one document depend on each other, on a chain x -> y -> z.
 
-    repeat: a token takes its predecessor's whole way. first, last: Dirichlet concentrations of a document's own law
-    of x, and of its own channel from y to z; the two are drawn apart, so the mean over documents is a chain too.
+    repeat: a token takes its predecessor's whole way. first, last: Dirichlet concentrations of a document's own
+    distribution of x, and of its own channel from y to z; the two are drawn independently, so the mean over documents
+    is a chain too.
     """
 
     name: str
@@ -47,7 +48,7 @@ ALL = Documents("all of these", repeat=0.4, first=10.0, last=20.0)
 
 def order_one(rng: np.random.Generator, k: int, lengths: np.ndarray, kind: Documents) -> Strata:
     document, n = np.repeat(np.arange(len(lengths)), lengths), len(lengths)
-    x = categorical(document_laws(rng, n, k, kind.first), document, rng)
+    x = categorical(document_distributions(rng, n, k, kind.first), document, rng)
     y = categorical(rng.dirichlet(np.full(k, 0.5), k), x, rng)
     channel = rng.dirichlet(np.full(k, 0.5), k)
     if kind.last is None:
@@ -63,29 +64,39 @@ def error(runs: int) -> float:
     return math.sqrt(LEVEL * (1.0 - LEVEL) / runs)
 
 
-def name(law: Documents) -> str:
-    return law.name.replace(" ", "-")
+def name(dependence: Documents) -> str:
+    return dependence.name.replace(" ", "-")
 
 
 SHAPES = [
-    *((8, 60, 200, "equal", law, 300, 39) for law in (INDEPENDENT, REPEATS, SOURCES, ENDS, ALL)),
-    *((8, 60, 200, "exponential", law, 300, 0) for law in (REPEATS, ALL)),
-    *((28, 60, 200, "exponential", law, 200, 0) for law in (REPEATS, ENDS, ALL)),
+    *(
+        (8, 60, 200, "equal", dependence, 300, 39)
+        for dependence in (INDEPENDENT, REPEATS, SOURCES, ENDS, ALL)
+    ),
+    *((8, 60, 200, "exponential", dependence, 300, 0) for dependence in (REPEATS, ALL)),
+    *((28, 60, 200, "exponential", dependence, 200, 0) for dependence in (REPEATS, ENDS, ALL)),
 ]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("k", "documents", "mean", "kind", "law", "runs", "resamples"),
+    ("k", "documents", "mean", "kind", "dependence", "runs", "resamples"),
     [pytest.param(*shape, id=f"{shape[0]}-{shape[3]}-{name(shape[4])}") for shape in SHAPES],
 )
 def test_order_one(
-    k: int, documents: int, mean: int, kind: str, law: Documents, runs: int, resamples: int, found: list[str]
+    k: int,
+    documents: int,
+    mean: int,
+    kind: str,
+    dependence: Documents,
+    runs: int,
+    resamples: int,
+    found: list[str],
 ) -> None:
-    rng = np.random.default_rng([30, k, documents, kind == "equal", len(law.name)])
+    rng = np.random.default_rng([30, k, documents, kind == "equal", len(dependence.name)])
     rejected, bic = np.zeros((runs, 5)), np.zeros((runs, 2))
     for run in range(runs):
-        strata = order_one(rng, k, document_lengths(rng, documents, mean, kind), law)
+        strata = order_one(rng, k, document_lengths(rng, documents, mean, kind), dependence)
         iid = order_tests(strata, documents, rng, resamples=resamples)
         rejected[run] = (
             clustered_order(strata).p_clustered < LEVEL,
@@ -97,7 +108,8 @@ def test_order_one(
         bic[run] = iid.bic_tokens > 0, iid.bic_documents > 0
     by_cell, added, g, x2, redrawn = rejected.mean(axis=0)
     line = (
-        f"{k:2} states, {documents:3} {kind:11} documents, {law.name:21}: clustered {by_cell:.3f}, strata added up "
+        f"{k:2} states, {documents:3} {kind:11} documents, {dependence.name:21}: clustered {by_cell:.3f}, "
+        "strata added up "
         f"{added:.3f} (± {error(runs):.3f}); i.i.d. G2 {g:.3f}, X2 {x2:.3f}, redrawn "
         f"{redrawn if resamples else math.nan:.3f}; BIC says order 2 by tokens {bic[:, 0].mean():.2f}, "
         f"by documents {bic[:, 1].mean():.2f}"
@@ -106,11 +118,11 @@ def test_order_one(
     # The claim is of 3 to 7 %; this sample of the rate may be one error away.
     for rate in (by_cell, added):
         assert 0.03 - error(runs) <= rate <= 0.07 + error(runs), line
-    if law in (REPEATS, ALL):
+    if dependence in (REPEATS, ALL):
         assert min(g, x2) > 0.9, line
     if resamples:
-        # Given the margins, targets of one law are exchangeable whatever documents do to the sources.
-        if law in (INDEPENDENT, SOURCES):
+        # Given the margins, targets of one distribution are exchangeable whatever documents do to the sources.
+        if dependence in (INDEPENDENT, SOURCES):
             assert abs(redrawn - LEVEL) < 3 * error(runs), line
         else:
             assert redrawn > 0.5, line
@@ -171,7 +183,7 @@ def test_a_little_order_two_is_found_in_dependent_documents() -> None:
     for _ in range(30):
         lengths = document_lengths(rng, 60, 200, "exponential")
         document = np.repeat(np.arange(60), lengths)
-        x, y = (categorical(document_laws(rng, 60, 8, 20.0), document, rng) for _ in range(2))
+        x, y = (categorical(document_distributions(rng, 60, 8, 20.0), document, rng) for _ in range(2))
         z = np.where(rng.random(len(x)) < 0.25, (x + y) % 8, rng.integers(0, 8, len(x)))
         x, y, z = repeat_earlier(rng, np.stack([x, y, z], axis=1), document, 0.4).T
         p.append(clustered_order(strata_of_tokens(x, y, z, document, (8, 8, 8))).p_clustered)

@@ -10,7 +10,7 @@ from routestat.counting.context import Context
 from routestat.counting.counts import count
 from routestat.inference.level_checks.half_splits import HalfSplits, half_splits
 from routestat.traces.store import Trace
-from tests.calibration.nulls import DOCUMENTS, document_laws, document_lengths
+from tests.calibration.nulls import DOCUMENTS, document_distributions, document_lengths
 
 TRACES = Path(__file__).parents[2] / "data" / "traces"
 
@@ -51,7 +51,7 @@ def test_halves_of_made_documents(kind: str, found: list[str]) -> None:
     rng, rates = np.random.default_rng([5, kind == "equal"]), []
     for _ in range(40):
         lengths = document_lengths(rng, 100, 100, kind)
-        loads = [rng.multinomial(lengths, document_laws(rng, 100, 28, DOCUMENTS.concentration))]
+        loads = [rng.multinomial(lengths, document_distributions(rng, 100, 28, DOCUMENTS.concentration))]
         r = half_splits(loads, rng, n_splits=300)
         rates.append((r.pooled_clustered, r.pooled_iid))
     clustered, iid = np.mean(rates, axis=0)

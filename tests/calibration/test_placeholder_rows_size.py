@@ -1,4 +1,4 @@
-"""How often a clean trace is told that rows of it are no measurements, and how many rows it takes to be found.
+"""How often rows of a clean trace are reported as not measured, and how many rows it takes to be found.
 
 Clean traces repeat themselves in all the ways that models do: narrow and wide routers, short and long documents, texts
 of runs, loops and copies, routing that dwells or collapses, token ids known and not. Fewer than 1 % may get a note.

@@ -85,7 +85,7 @@ def test_a_full_disk_keeps_what_was_saved(tmp_path, capsys, many, monkeypatch):
     assert command(*arguments) == 2
     error = capsys.readouterr().err.strip()
     assert "No space left on device" in error
-    assert "12 documents are kept: make room and continue with --resume" in error
+    assert "12 documents are kept: free some space and continue with --resume" in error
     assert len(error.splitlines()) == 1
     monkeypatch.undo()
     assert Trace.open(out).documents.num_rows == 12

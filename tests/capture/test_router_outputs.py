@@ -84,7 +84,7 @@ def test_switch_drops_what_is_beyond_the_capacity():
     for site in sites:
         rows = len(inputs[site.name]) // 3
         chosen = rule("switch_transformers", site, inputs[site.name]).reshape(3, rows)
-        # An expert takes the first 3 tokens of a sequence that ask for it; the rest are dropped.
+        # An expert takes the first 3 tokens of a sequence that choose it; the rest are dropped.
         for line in chosen:
             for expert in range(4):
                 line[np.flatnonzero(line == expert)[3:]] = -1

@@ -52,9 +52,9 @@ def test_generated_rows_of_one_choice_are_noted_and_dropped(tmp_path, top_k, pro
         part[40:] = spoilt
     source = responses(tmp_path / "x.jsonl", parts, prompt)
     options = ("--top-k", top_k, "--n-experts", 16)
-    told, record, terminal = report_of(tmp_path, source, *options)
-    assert f"240 {'decode ' * (kind == 'phase')}rows at the ends of 12 of 12 documents" in told
-    assert said in told
+    printed, record, terminal = report_of(tmp_path, source, *options)
+    assert f"240 {'decode ' * (kind == 'phase')}rows at the ends of 12 of 12 documents" in printed
+    assert said in printed
     (one,) = record["trace"]["not_measured"]
     assert (one["kind"], one["n_rows"], one["n_documents"], one["position"]) == (kind, 240, 12, 40)
     assert said in " ".join(terminal.split())
@@ -88,7 +88,7 @@ def test_noise_of_wide_routers_has_no_memory(tmp_path, n_experts, top_k, n):
 
 @pytest.mark.long
 def test_a_deep_trace_of_few_tokens_ends_in_a_report(tmp_path):
-    """More layers than tokens suffice for: horizons of every distance are asked of 120 pairs of experts."""
+    """More layers than tokens suffice for: horizons of every distance are estimated for 120 pairs of experts."""
     rng = np.random.default_rng(2)
     np.savez(
         tmp_path / "x.npz",

@@ -34,7 +34,7 @@ def run(*arguments, cwd=None, **environment):
     )
 
 
-def asked(module, *arguments):
+def invoked(module, *arguments):
     """The command of a module in this process: a refusal needs no interpreter of its own."""
     return ask(import_module(module).app, module.replace(".", " "), *arguments)
 
@@ -129,7 +129,7 @@ def test_predict_answers_from_a_report_and_from_a_trace(analysed, small, tmp_pat
     ],
 )
 def test_predict_refuses_in_one_line(analysed, arguments, message):
-    assert message in complaint(asked("routestat.predict", analysed[0], *arguments))
+    assert message in complaint(invoked("routestat.predict", analysed[0], *arguments))
 
 
 @pytest.mark.parametrize(
@@ -143,20 +143,22 @@ def test_predict_refuses_in_one_line(analysed, arguments, message):
 )
 def test_analyze_refuses_layers_that_are_not_there(small, tmp_path, layers, message):
     assert message in complaint(
-        asked("routestat.analyze", small, "--layers", layers, "--out", tmp_path / "r")
+        invoked("routestat.analyze", small, "--layers", layers, "--out", tmp_path / "r")
     )
 
 
 def test_analyze_refuses_what_is_no_trace(small, tmp_path):
-    assert "no such folder" in complaint(asked("routestat.analyze", tmp_path / "nowhere"))
-    assert "no manifest.json" in complaint(asked("routestat.analyze", tmp_path))
-    assert "did you mean" in complaint(asked("routestat.analyze", small.parent))
+    assert "no such folder" in complaint(invoked("routestat.analyze", tmp_path / "nowhere"))
+    assert "no manifest.json" in complaint(invoked("routestat.analyze", tmp_path))
+    assert "did you mean" in complaint(invoked("routestat.analyze", small.parent))
     (tmp_path / "file").write_text("x")
-    assert "convert it first" in complaint(asked("routestat.analyze", tmp_path / "file"))
-    assert "Missing argument" in complaint(asked("routestat.analyze"))
-    assert "No such option" in complaint(asked("routestat.analyze", small, "--layer", "3"))
-    assert "alpha" in complaint(asked("routestat.analyze", small, "--alpha", "flat", "--out", tmp_path / "r"))
-    assert "--out" in complaint(asked("routestat.analyze", small, "--out", tmp_path / "file"))
+    assert "convert it first" in complaint(invoked("routestat.analyze", tmp_path / "file"))
+    assert "Missing argument" in complaint(invoked("routestat.analyze"))
+    assert "No such option" in complaint(invoked("routestat.analyze", small, "--layer", "3"))
+    assert "alpha" in complaint(
+        invoked("routestat.analyze", small, "--alpha", "flat", "--out", tmp_path / "r")
+    )
+    assert "--out" in complaint(invoked("routestat.analyze", small, "--out", tmp_path / "file"))
 
 
 def test_analyze_refuses_damage(small, tmp_path):
@@ -164,7 +166,7 @@ def test_analyze_refuses_damage(small, tmp_path):
         shutil.rmtree(tmp_path / "t", ignore_errors=True)
         shutil.copytree(small, tmp_path / "t")
         change(tmp_path / "t")
-        return complaint(asked("routestat.analyze", tmp_path / "t", "--out", tmp_path / "r"))
+        return complaint(invoked("routestat.analyze", tmp_path / "t", "--out", tmp_path / "r"))
 
     def flip(folder):
         content = bytearray((folder / "shard-00000.arrow").read_bytes())
@@ -244,7 +246,7 @@ def test_one_layer_alone_is_analysed(small, tmp_path):
 
 def test_an_empty_store_is_refused(tmp_path):
     trace = convert(tmp_path, experts=np.empty((0, 2, 2), int), n_experts=8)
-    assert "holds no tokens" in complaint(asked("routestat.analyze", trace, "--out", tmp_path / "r"))
+    assert "holds no tokens" in complaint(invoked("routestat.analyze", trace, "--out", tmp_path / "r"))
 
 
 def test_wide_models_go_through_the_same_command(tmp_path):
@@ -341,16 +343,16 @@ def test_interrupting_says_so_and_exits_130(small, tmp_path):
 def test_convert_refuses_in_one_line_and_keeps_an_existing_trace(small, tmp_path):
     before = (small / "manifest.json").read_bytes()
     source = small.parent / "x.npz"
-    assert "already holds a trace" in complaint(asked("routestat.convert", source, "--out", small))
+    assert "already holds a trace" in complaint(invoked("routestat.convert", source, "--out", small))
     assert (small / "manifest.json").read_bytes() == before
     assert "no such file" in complaint(
-        asked("routestat.convert", tmp_path / "no.npz", "--out", tmp_path / "t")
+        invoked("routestat.convert", tmp_path / "no.npz", "--out", tmp_path / "t")
     )
     assert "--slots is weight or unknown" in complaint(
         run("routestat.convert", source, "--out", tmp_path / "t", "--slots", "heavy")
     )
     np.savez(tmp_path / "bad.npz", experts=[[[0, 1]], [[4, 4]]], n_experts=8)
-    line = complaint(asked("routestat.convert", tmp_path / "bad.npz", "--out", tmp_path / "t"))
+    line = complaint(invoked("routestat.convert", tmp_path / "bad.npz", "--out", tmp_path / "t"))
     assert "experts of layer 0, row 1: [4, 4] repeats an expert" in line
     assert not list(tmp_path.glob("t*"))
 
@@ -364,8 +366,8 @@ def test_a_trace_goes_to_parquet_and_back_by_the_command(small, tmp_path):
     assert (trace.meta.name, trace.meta.licence, trace.n_tokens) == ("small", "MIT", 30_000)
     first, again = next(Trace.open(small).batches()), next(trace.batches())
     assert all(np.array_equal(first.columns[name], again.columns[name]) for name in first.columns)
-    assert "exists already" in complaint(asked("routestat.convert", small, "--out", tmp_path / "x.parquet"))
-    assert "is a folder" in complaint(asked("routestat.convert", small, "--out", tmp_path / "u"))
+    assert "exists already" in complaint(invoked("routestat.convert", small, "--out", tmp_path / "x.parquet"))
+    assert "is a folder" in complaint(invoked("routestat.convert", small, "--out", tmp_path / "u"))
 
 
 def test_convert_keeps_the_heaviest_expert_where_slots_are_by_weight(small):
@@ -396,32 +398,32 @@ def test_convert_touches_nothing_that_is_not_its_own(tmp_path):
     assert (tmp_path / "t.partial" / "thesis.txt").read_text() == "mine"
     assert not list(tmp_path.glob(".t-*"))
     (tmp_path / "x.documents.parquet").write_text("mine")
-    assert "exists already" in complaint(asked("routestat.convert", trace, "--out", tmp_path / "x.parquet"))
+    assert "exists already" in complaint(invoked("routestat.convert", trace, "--out", tmp_path / "x.parquet"))
     assert (tmp_path / "x.documents.parquet").read_text() == "mine"
-    assert "holds a trace" in complaint(asked("routestat.analyze", trace, "--out", trace))
+    assert "holds a trace" in complaint(invoked("routestat.analyze", trace, "--out", trace))
 
 
 def test_a_marker_for_missing_is_not_taken_for_an_expert(tmp_path):
     np.savez(tmp_path / "x.npz", experts=[[[0, 2147483647]]])
-    line = complaint(asked("routestat.convert", tmp_path / "x.npz", "--out", tmp_path / "t"))
+    line = complaint(invoked("routestat.convert", tmp_path / "x.npz", "--out", tmp_path / "t"))
     assert "an id of 2147483647: no router has so many experts" in line
 
 
 def test_an_archive_of_something_else_is_refused(tmp_path):
     with zipfile.ZipFile(tmp_path / "x.npz", "w") as archive:
         archive.writestr("experts", "hello")
-    assert "x.npz" in complaint(asked("routestat.convert", tmp_path / "x.npz", "--out", tmp_path / "t"))
+    assert "x.npz" in complaint(invoked("routestat.convert", tmp_path / "x.npz", "--out", tmp_path / "t"))
 
 
 @pytest.mark.parametrize("alpha", ["1e-320", "1e308", "0", "-1", "nan"])
 def test_a_prior_beyond_what_numbers_hold_is_refused(small, tmp_path, alpha):
     assert "alpha" in complaint(
-        asked("routestat.analyze", small, f"--alpha={alpha}", "--out", tmp_path / "r")
+        invoked("routestat.analyze", small, f"--alpha={alpha}", "--out", tmp_path / "r")
     )
 
 
 def test_predict_does_not_take_a_prior_for_a_fitted_chain(analysed):
-    line = complaint(asked("routestat.predict", analysed[0], "--layer", 2, "--after", 12, "--alpha", 3))
+    line = complaint(invoked("routestat.predict", analysed[0], "--layer", 2, "--after", 12, "--alpha", 3))
     assert "--alpha goes with a trace" in line
 
 
@@ -445,5 +447,5 @@ def test_two_routers_of_one_layer_are_two_routers(tmp_path):
     assert len(record["dependence"]) == 2
     graph = nx.parse_graphml((tmp_path / "r" / "routes.graphml").read_text())
     assert {name.split(":")[0] for name in graph} == {"L00a", "L00b", "L01"}
-    line = complaint(asked("routestat.predict", tmp_path / "r", "--layer", 0, "--after", 3))
+    line = complaint(invoked("routestat.predict", tmp_path / "r", "--layer", 0, "--after", 3))
     assert "layer 0 has several routers" in line

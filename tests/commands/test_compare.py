@@ -178,7 +178,7 @@ def test_one_document_gets_differences_without_a_test(traces, tmp_path, capsys):
 def test_other_routers_are_compared_without_labels(traces, tmp_path):
     record = compare(tmp_path / "r", traces["fp32"], traces["wide"], "--layers", "0-1")
     notes = " ".join(record["notes"])
-    assert "other numbers of experts" in notes
+    assert "different numbers of experts" in notes
     assert "different names" in notes
     row = record["layers"][0]
     assert "jsd_bits" not in row

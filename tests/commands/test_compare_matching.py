@@ -65,7 +65,7 @@ def test_one_engine_has_no_row_for_the_last_token_another_none_for_the_first(tmp
         "reasons": [],
     }
     assert record["a"]["n_tokens"] == record["b"]["n_tokens"] == N * (ROWS - 2)
-    # Row by row, though the documents stand in another order and the first row is missing in one.
+    # Row by row, though the documents are in another order and the first row is missing in one.
     changed = (np.sort(experts, axis=3) != np.sort(flips, axis=3)).any(axis=3)[:, 1:-1].mean(axis=(0, 1))
     assert [row["flip_rate"] for row in record["layers"]] == pytest.approx(changed)
     assert any("a few rows at an end in one trace only" in note for note in record["notes"])
@@ -87,7 +87,7 @@ def test_equal_names_of_other_texts_are_not_paired(tmp_path, capsys, texts):
 
 
 @pytest.mark.parametrize("with_tokens", [True, False])
-def test_counted_layers_are_told_by_choices_or_taken_in_order(tmp_path, capsys, texts, with_tokens):
+def test_counted_layers_are_identified_by_choices_or_taken_in_order(tmp_path, capsys, texts, with_tokens):
     token, experts = texts
     token = token if with_tokens else None
     named = write(tmp_path / "named", experts, token, [3, 4, 5, 6])
@@ -108,7 +108,7 @@ def test_counted_layers_are_told_by_choices_or_taken_in_order(tmp_path, capsys, 
     ]
 
 
-def test_layers_that_cannot_be_told_are_asked_about(tmp_path, capsys, texts):
+def test_layers_that_cannot_be_identified_are_questioned(tmp_path, capsys, texts):
     _, experts = texts
     named = write(tmp_path / "named", experts, None, [3, 4, 5, 6])
     other = np.argsort(np.random.default_rng(5).random((N, ROWS, 3, 8)), axis=3)[..., :2]

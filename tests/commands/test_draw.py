@@ -64,7 +64,7 @@ def original(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory):
-    """The saved chain of layers that follow from the two before, of orders 1 and 2, with what analyze says of it."""
+    """The saved chain of layers that follow from the two before, of orders 1 and 2, with what analyze reports of it."""
     folder = tmp_path_factory.mktemp("reports") / "r"
     shape = {"n_experts": 4, "top_k": 2, "layers": 3, "documents": 100}
     trace = Trace.open(write(second_order(noise=0.3, rng=np.random.default_rng(1), **shape), folder / "t"))
@@ -145,9 +145,9 @@ def test_counting_the_drawn_trace_gives_the_chain_s_laws_back(report, tmp_path):
     counts = count(trace, contexts=[Context(), Context.layer(1), Context.layer(2, 1)])
     routers = counts.routers
 
-    def p_value(table, laws):
-        table, laws = table.reshape(-1, 6), laws.reshape(-1, 6)
-        expected = table.sum(axis=1, keepdims=True) * laws
+    def p_value(table, probabilities):
+        table, probabilities = table.reshape(-1, 6), probabilities.reshape(-1, 6)
+        expected = table.sum(axis=1, keepdims=True) * probabilities
         chi2 = ((table - expected) ** 2 / np.maximum(expected, 1e-300))[expected > 0].sum()
         return stats.chi2.sf(chi2, np.count_nonzero(table.sum(axis=1)) * 5)
 
@@ -170,7 +170,7 @@ def test_a_chain_of_a_trace_is_fitted_for_it(original, tmp_path):
     assert not (tmp_path / "e").exists()
 
 
-def test_compare_cannot_tell_the_drawn_from_the_original(original, tmp_path):
+def test_compare_cannot_distinguish_the_drawn_from_the_original(original, tmp_path):
     result = as_process("routestat.draw", original, "--like", original, "--out", tmp_path / "d")
     assert (result.returncode, result.stderr) == (0, "")
     result = as_process("routestat.compare", original, tmp_path / "d", "--out", tmp_path / "c")
@@ -232,7 +232,7 @@ def test_what_cannot_be_drawn_is_one_line(original, report, tmp_path):
         ((report, "--out", tmp_path / "d", "--documents", 0), "--documents"),
         ((report, "--out", tmp_path / "d", "--like", original, "--length", 3), "--like says how many"),
         ((report, "--out", tmp_path / "d", "--like", tmp_path / "none"), "no such folder"),
-        ((report, "--out", tmp_path / "d", "--length", 2**31), "tokens: wanted 1 to"),
+        ((report, "--out", tmp_path / "d", "--length", 2**31), "tokens: expected 1 to"),
         ((report, "--out", tmp_path / "d", "--alpha", 1), "--alpha goes with a trace"),
         ((tmp_path / "none", "--out", tmp_path / "d"), "no such folder"),
         ((tmp_path, "--out", tmp_path / "d"), "neither a report"),
@@ -245,7 +245,7 @@ def test_what_cannot_be_drawn_is_one_line(original, report, tmp_path):
     chain = open_run(report, "", print).chain
     empty = replace(chain, counts=(chain.counts[0], np.zeros_like(chain.counts[1])), orders=(1, 1))
     save_chain(empty, tmp_path / "chain.npz")
-    assert "nothing is known of that step" in complaint(run(tmp_path, "--out", tmp_path / "d"))
+    assert "the step has no data" in complaint(run(tmp_path, "--out", tmp_path / "d"))
     there = as_process("routestat.draw", report, "--out", tmp_path / "full")
     assert "is there already" in complaint(there)
 

@@ -221,7 +221,7 @@ def test_a_system_prompt_is_counted_once_and_said(tmp_path):
     assert json.loads((tmp_path / "d" / "results.json").read_text())["trace"]["n_tokens"] == 600
 
 
-def test_halves_of_one_trace_that_share_clusters_are_told(tmp_path):
+def test_halves_of_one_trace_that_share_clusters_are_noted(tmp_path):
     domain = np.repeat(np.array([0, 1] * 6), 40)
     source = plain(tmp_path, domain=domain, domains=np.array(["x", "y"]), clusters=np.repeat(np.arange(6), 2))
     assert ask(convert_app, "routestat convert", source, "--out", tmp_path / "t").returncode == 0

@@ -54,7 +54,7 @@ def test_what_is_found_is_said_wherever_the_trace_is(folder):
     assert "leave it out with --layers 1-2" in " ".join(record["trace"]["notes"])
     assert " ".join(terminal.split()).count("300 rows at the starts of 1 of 21 documents") == 1
     assert "300 rows at the starts of 1 of 21 documents" in page
-    # A layer that was not asked for is no matter.
+    # A layer that was not requested does not matter.
     trace = Trace.open(folder / "spoilt", verify=False)
     assert [one.kind for one in findings_of(trace, layers=[1, 2])] == ["warm-up"]
 
@@ -69,7 +69,7 @@ def test_without_it_the_answers_are_the_control_s(folder):
     assert found["trace"]["n_documents"] == clean["trace"]["n_documents"] == 20
     for part in ("layers", "dependence", "memory"):
         assert found[part] == clean[part]
-    # Dropped as the file was read, nothing is left to tell the trace from the control.
+    # Dropped as the file was read, nothing distinguishes the trace from the control.
     one, other = (Trace.open(folder / name) for name in ("dropped", "clean"))
     assert findings_of(one) == ()
     assert one.documents.num_rows == other.documents.num_rows

@@ -99,7 +99,7 @@ def test_one_choice_is_answered_as_ever(report, chain, tmp_path):
     best = record["predictions"][0]
     assert lines[2].split()[0] == str(best["state"])
     assert lines[-1] == (
-        "The answer is of order 1. Intervals are those of as many independent tokens as the documents are worth "
+        "This prediction is of order 1. Intervals are those of as many independent tokens as the documents are worth "
         f"(design effect of the transition probabilities {chain.design_effects[2]:.3g})."
     )
     assert record["design_effect"] == chain.design_effects[2]
@@ -131,7 +131,7 @@ def test_a_history_is_answered_by_order_two(report, chain, tmp_path):
     best = record["predictions"][0]
     assert best["probability"] == wanted.probability[best["state"]] == wanted.probability.max()
     assert shown.startswith("Layer 2 chose experts 0, 2 and layer 3 experts 0, 2 (")
-    assert "The answer is of order 2." in shown
+    assert "This prediction is of order 2." in shown
     assert record["notes"] == []
 
 
@@ -139,8 +139,8 @@ def test_what_is_older_than_the_order_changes_nothing_and_that_is_said(report, t
     three, shown = written(tmp_path, report, "--layer", 5, "--after", "4/2,1/0,3")
     one, _ = written(tmp_path, report, "--layer", 5, "--after", "0,3")
     assert three["predictions"] == one["predictions"]
-    assert three["notes"] == ["The oldest 2 of 3 choices change nothing here."]
-    assert "The oldest 2 of 3 choices change nothing here." in shown.splitlines()
+    assert three["notes"] == ["The oldest 2 of 3 choices have no effect here."]
+    assert "The oldest 2 of 3 choices have no effect here." in shown.splitlines()
     assert len(three["history"]) == 3
 
 
@@ -148,7 +148,7 @@ def test_a_shorter_history_than_the_order_is_answered_by_the_lower_one(report, c
     record, shown = written(tmp_path, report, "--layer", 3, "--after", 1)
     assert record["order"] == 1
     assert record["n_tokens"] == chain.counts[1][1].sum()
-    assert "The answer is of order 1." in shown
+    assert "This prediction is of order 1." in shown
 
 
 def test_choices_never_seen_together_are_answered_by_the_back_off_which_says_so(chain, tmp_path):
@@ -166,7 +166,7 @@ def test_choices_never_seen_together_are_answered_by_the_back_off_which_says_so(
     record, shown = written(tmp_path, tmp_path, "--layer", 3, "--after", f"{gone // 6}/{gone % 6}")
     tokens = chain.counts[1][gone % 6].sum()
     said = (
-        "These were never seen together: the back-off to order 1 answers, which rests on the "
+        "These were never observed together: the prediction backs off to order 1, which rests on the "
         f"{tokens:,} tokens that chose the last of them."
     )
     assert record["notes"] == [said]
@@ -179,9 +179,9 @@ def test_choices_never_seen_together_are_answered_by_the_back_off_which_says_so(
 def test_a_choice_never_seen_is_the_prior_s_answer_or_all_tokens(tmp_path):
     table = np.array([[4, 2, 0], [0, 0, 0]])
     for rule, said in [
-        (0.5, "This was never seen: this is the prior's answer."),
-        ("empirical-bayes", "This was never seen: this is the prior's answer."),
-        ("hierarchical", "the back-off to order 0 answers, which rests on all 6 tokens"),
+        (0.5, "This was never observed: the prediction is the prior's."),
+        ("empirical-bayes", "This was never observed: the prediction is the prior's."),
+        ("hierarchical", "the prediction backs off to order 0, which rests on all 6 tokens"),
     ]:
         chain = fit_chain([6, 0], [table], rule, layers=[0, 1], n_experts=[2, 3], top_k=[1, 1])
         save_chain(chain, tmp_path / "chain.npz")
@@ -192,12 +192,12 @@ def test_a_choice_never_seen_is_the_prior_s_answer_or_all_tokens(tmp_path):
         assert record["design_effect"] == 1.0
 
 
-def test_orders_can_be_asked_for(report, chain, trace, tmp_path):
+def test_orders_can_be_requested(report, chain, trace, tmp_path):
     zero, shown = written(tmp_path, report, "--layer", 3, "--after", "2/1", "--order", 0)
     np.testing.assert_allclose(
         [row["probability"] for row in zero["predictions"]], np.sort(chain.own_distribution(1))[::-1][:5]
     )
-    assert zero["notes"] == ["Of order 0: the choices change nothing here."]
+    assert zero["notes"] == ["Order 0: the choices have no effect here."]
     assert "whatever they chose" in shown
     assert "of order 0: the distribution of the layer itself." in shown
     one, _ = written(tmp_path, report, "--layer", 3, "--after", "2/1", "--order", 1)
@@ -266,19 +266,19 @@ def test_layers_ahead(report, chain, tmp_path):
         (["--stream", "--layer", 3], "--stream reads layers and histories from its lines"),
     ],
 )
-def test_what_cannot_be_asked_is_one_line(report, arguments, message):
+def test_what_cannot_be_predicted_is_one_line(report, arguments, message):
     assert message in complaint(run(report, *arguments))
 
 
 def test_what_is_no_run_is_one_line(trace, report, tmp_path):
-    asked = ("--layer", 2, "--after", 1)
-    assert "no such folder" in complaint(run(tmp_path / "none", *asked))
-    assert "neither a report" in complaint(run(tmp_path, *asked))
-    assert "alpha" in complaint(run(trace, *asked, "--alpha", "0"))
-    assert "alpha" in complaint(run(trace, *asked, "--alpha", "-1"))
+    requested = ("--layer", 2, "--after", 1)
+    assert "no such folder" in complaint(run(tmp_path / "none", *requested))
+    assert "neither a report" in complaint(run(tmp_path, *requested))
+    assert "alpha" in complaint(run(trace, *requested, "--alpha", "0"))
+    assert "alpha" in complaint(run(trace, *requested, "--alpha", "-1"))
     content = (report / "chain.npz").read_bytes()
     (tmp_path / "chain.npz").write_bytes(content[: len(content) // 2])
-    assert f"{tmp_path / 'chain.npz'}: not a chain that analyze saved" in complaint(run(tmp_path, *asked))
+    assert f"{tmp_path / 'chain.npz'}: not a chain that analyze saved" in complaint(run(tmp_path, *requested))
 
 
 def test_a_layer_without_data_is_one_line(tmp_path):
@@ -288,7 +288,7 @@ def test_a_layer_without_data_is_one_line(tmp_path):
     with TraceWriter(tmp_path / "t", meta) as writer:
         writer.write(np.repeat(np.arange(10), 20), states=states)
     line = complaint(run(tmp_path / "t", "--layer", 1, "--after", 1))
-    assert "no token has a choice in both layer 1 and layer 2: nothing is known of that step" in line
+    assert "no token has a choice in both layer 1 and layer 2: the step has no data" in line
     assert "layer 1 and layer 2" in complaint(run(tmp_path / "t", "--layer", 0, "--after", 1, "--ahead", 2))
     assert run(tmp_path / "t", "--layer", 0, "--after", 1).returncode == 0
 
@@ -318,7 +318,7 @@ def test_a_stream_answers_line_by_line_and_goes_on(report, tmp_path):
     result = as_process(report, "--stream", input=QUERIES)
     answers = [json.loads(line) for line in result.stdout.splitlines()]
     assert result.returncode == 2
-    assert result.stderr == "error: 4 of 10 lines had no answer; each says why\n"
+    assert result.stderr == "error: 4 of 10 lines had no answer; each states the reason\n"
     assert [answer.get("line") for answer in answers] == [None, None, 5, None, 7, 8, 9, None]
     assert "expert 9 is out of range" in answers[2]["error"]
     assert "a line is LAYER HISTORY" in answers[4]["error"]
@@ -343,14 +343,14 @@ def test_a_stream_without_bad_lines_ends_well_and_its_options_hold(report, chain
     assert run(report, "--stream", input="").stdout == ""
 
 
-def test_a_stream_over_a_trace_fits_order_two_when_it_is_asked_for(trace, tmp_path):
+def test_a_stream_over_a_trace_fits_order_two_on_request(trace, tmp_path):
     result = run(trace, "--stream", input="5 3\n5 4/3\n3 1/1\n")
     assert result.returncode == 0, result.stderr
     answers = [json.loads(line) for line in result.stdout.splitlines()]
     assert [answer["order"] for answer in answers] == [1, 2, 2]
     single, _ = written(tmp_path, trace, "--layer", 5, "--after", "4/3")
     assert answers[1] == single
-    # What was asked before changes no answer, though order 2 is now at hand for the steps between.
+    # Earlier queries change no prediction, though order 2 is now at hand for the steps between.
     result = run(trace, "--stream", "--ahead", 2, input="3 1\n3 1/1\n5 1\n 3  1\n")
     answers = [json.loads(line) for line in result.stdout.splitlines()]
     assert answers[0]["predictions"] == answers[3]["predictions"] != answers[1]["predictions"]
@@ -444,7 +444,7 @@ def test_experts_without_it_are_answered_by_one_step(tmp_path):
     record, shown = written(tmp_path, tmp_path, "--layer", 2, "--after", "3,0/1,2")
     wanted = chain.predict(2, [1, 2])
     assert record["predictions"][0]["probability"] == wanted.probability.max()
-    assert record["notes"] == ["The oldest 1 of 2 choices change nothing here."]
+    assert record["notes"] == ["The oldest 1 of 2 choices have no effect here."]
     assert "among the 2 chosen" in shown
     assert NARROW in shown
     assert "name the report" in complaint(run(tmp_path, "--layer", 1, "--after", "1,2", "--ahead", 2))
@@ -453,7 +453,7 @@ def test_experts_without_it_are_answered_by_one_step(tmp_path):
 
 
 def test_python_is_as_careful_as_the_command(trace, tmp_path):
-    """The chain of counts predicts what the command says of the same trace, interval by interval."""
+    """The chain of counts predicts what the command reports of the same trace, interval by interval."""
     chain = routestat.fit_chain(count(Trace.open(trace)))
     for layer, source in ((2, 0), (3, 4), (5, 5)):
         record, said = written(tmp_path, trace, "--layer", layer, "--after", source, "--top", 6)

@@ -37,17 +37,17 @@ def test_tables_are_those_of_one_pass_however_many_passes_it_takes(n_experts, to
     counts = count(trace, groups=4)
     whole = count(trace, contexts=layer_window(4), groups=4, states=counts.states)
     wanted = every_pair(counts)
-    told = []
+    reported = []
     width = 7 if counts.states == "subset" else 65
     memory = tables * 4 * width**2 * 4 + 1
     found = list(
-        count_further_tables(trace, counts, wanted, memory=memory, progress=lambda *at: told.append(at))
+        count_further_tables(trace, counts, wanted, memory=memory, progress=lambda *at: reported.append(at))
     )
     assert len(found) == len(wanted) == 10
     for (context, target), table in zip(wanted, found, strict=True):
         assert np.array_equal(table, whole.table(context, target)), (context.name, target.name)
     # Progress is that of all passes together, and ends at its end.
-    done, totals = [at[0] for at in told], {at[1] for at in told}
+    done, totals = [at[0] for at in reported], {at[1] for at in reported}
     assert done == sorted(done)
     assert totals == {done[-1]}
     assert done[-1] == passes * trace.n_tokens

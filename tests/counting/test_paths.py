@@ -24,7 +24,7 @@ def check(found, document, states):
 
 @pytest.mark.parametrize("batch", [1 << 16, 97])
 @pytest.mark.parametrize("capacity", [1 << 18, 300])
-def test_frequent_paths_are_exact_with_and_without_room(monkeypatch, batch, capacity):
+def test_frequent_paths_are_exact_with_and_without_capacity(monkeypatch, batch, capacity):
     monkeypatch.setattr("routestat.traces.shards.rows_at_once", lambda schema, in_memory=False: batch)
     document, states = skewed(np.random.default_rng(0))
     trace = Trace.from_arrays(TraceMeta(routers_like(range(5), 8, 2)), document, None, states)

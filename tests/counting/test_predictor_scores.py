@@ -154,8 +154,8 @@ def test_tempered_likelihood_and_its_slope_by_listing_all_subsets(top_k):
             one = parts[1][1, m] + parts[2][1, m, features[:1]].sum(axis=0)
             both = parts[1][0, m] + parts[2][0, m, features].sum(axis=0)
             pieces = [parts[0][m], one, both]
-            law = forecast_oracle.subset_law(exponents[m] @ pieces, top_k)
-            total[m] += np.log(law[tuple(target.tolist())])
+            distribution = forecast_oracle.subset_distribution(exponents[m] @ pieces, top_k)
+            total[m] += np.log(distribution[tuple(target.tolist())])
         return total
 
     value, slope, curve = tempered_likelihood(found, found.folds, parts, at)

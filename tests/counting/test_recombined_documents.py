@@ -1,4 +1,4 @@
-"""Documents that trade layers, counted by hand and against plain loops."""
+"""Documents that exchange layers, counted by hand and against plain loops."""
 
 from collections import Counter
 from itertools import pairwise
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from routestat import Router
-from routestat.counting import recombined_documents as traded
+from routestat.counting import recombined_documents as exchanged
 from routestat.counting.document_sample import Sample
 from routestat.counting.recombined_documents import group_tables, recombined_samples, units_of
 from routestat.traces.clusters.units import Units
@@ -112,7 +112,7 @@ def expected_table(given, units):
 @pytest.mark.parametrize("most", [500_000, 12])
 def test_tables_are_products_in_the_mean_whatever_lengths_and_positions(monkeypatch, most):
     """Choices that depend on the length of a document and on the place in it, on both sides."""
-    monkeypatch.setattr(traded, "MOST_ROWS", most)
+    monkeypatch.setattr(exchanged, "MOST_ROWS", most)
     lengths = np.array([2, 3, 7, 11, 5, 16])
     place = np.concatenate([np.arange(n) for n in lengths])
     long = np.repeat(lengths > 6, lengths)
@@ -195,7 +195,7 @@ def test_group_tables_are_what_a_loop_counts(states):
 
 
 def test_many_documents_are_drawn_from(monkeypatch):
-    monkeypatch.setattr(traded, "MOST_UNITS", 6)
+    monkeypatch.setattr(exchanged, "MOST_UNITS", 6)
     marks = np.arange(40)
     given = sample((1,) * 40, marks % 6, marks % 6)
     made = list(recombined_samples(given, SOURCE, TARGET, np.random.default_rng(9), 5))

@@ -92,10 +92,10 @@ def test_dealing_anew_keeps_both_margins_of_every_stratum():
     trace, *_ = make(np.random.default_rng(3), lengths=(400, 300), missing=0)
     sample = take_sample(trace, groups=2)
     real = count_strata(sample, ROUTERS[0], ROUTERS[1])
-    dealt = count_strata(sample, ROUTERS[0], ROUTERS[1], shuffled=np.random.default_rng(0))
+    permuted = count_strata(sample, ROUTERS[0], ROUTERS[1], shuffled=np.random.default_rng(0))
     for keys in (("stratum", "source", "group"), ("stratum", "target"), ("stratum", "group")):
         margins = []
-        for strata in (real, dealt):
+        for strata in (real, permuted):
             margin = Counter()
             for *key, n in zip(
                 *(getattr(strata, k).tolist() for k in keys), strata.count.tolist(), strict=True
@@ -103,7 +103,7 @@ def test_dealing_anew_keeps_both_margins_of_every_stratum():
                 margin[tuple(key)] += n
             margins.append(margin)
         assert margins[0] == margins[1], keys
-    assert cells(real) != cells(dealt)
+    assert cells(real) != cells(permuted)
 
 
 def test_a_sample_is_whole_documents_and_says_so(monkeypatch):
@@ -166,7 +166,7 @@ def test_a_trace_without_known_tokens_has_no_strata():
 
 
 @pytest.mark.parametrize("states", ["subset", "expert"])
-def test_traded_documents(states):
+def test_exchanged_documents(states):
     trace, document, _, columns, _ = make(np.random.default_rng(7), lengths=(6, 4, 6), missing=0.2)
     sample = take_sample(trace)
     found = list(permuted_tables(sample, ROUTERS[0], ROUTERS[1], np.random.default_rng(0), 40, states=states))

@@ -1,4 +1,4 @@
-"""The README and the pages of the documentation: what they show runs, and what they say of results.json is so."""
+"""The README and the documentation: what they show runs, and what they state about results.json is true."""
 
 import json
 import os
@@ -101,7 +101,7 @@ def test_the_keys_of_the_report_are_documented(demo_report):
 
 
 def check_keys(record):
-    """Every key of results.json stands in the table of the documentation."""
+    """Every key of results.json is in the table of the documentation."""
     table = (ROOT / "docs" / "results.md").read_text().split("## analyze")[1].split("### Scores")[0]
     words = set(re.findall(r"[a-z0-9_]+", table))
     for part, value in record.items():

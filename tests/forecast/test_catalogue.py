@@ -126,6 +126,6 @@ def test_fewer_orders_and_fallbacks_that_are_left_out():
     assert {m.name: m.fallback for m in plan.models}["layers-4-ridge"] == "layer-1-ridge"
     for orders in ([], [3], [0]):
         with pytest.raises(
-            RoutestatError, match=r"orders: wanted layers back of the registered ones, 1, 2, 4"
+            RoutestatError, match=r"orders: expected layers back of the registered ones, 1, 2, 4"
         ):
             tempered_specs(orders)

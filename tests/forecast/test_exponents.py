@@ -12,7 +12,7 @@ from routestat.forecast.fold_tables import assign_folds
 from routestat.forecast.tempered import fit_tempered
 from routestat.inference.conditional_bernoulli.distribution import inclusion_probabilities
 from routestat.traces.synthetic import expert_chain, to_trace
-from tests.oracle.forecast_oracle import subset_law
+from tests.oracle.forecast_oracle import subset_distribution
 
 DEFAULT = (Context(), Context.layer(1), Context.token(1))
 
@@ -37,7 +37,7 @@ def test_exponents_are_those_of_greatest_likelihood():
     def loss(exponents):
         total = 0.5 * ((exponents - [1, 0]) ** 2).sum()
         for row, chosen in zip(evidence, moments.targets[test], strict=True):
-            distribution = subset_law(exponents[0] * base + exponents[1] * row, 2)
+            distribution = subset_distribution(exponents[0] * base + exponents[1] * row, 2)
             total -= np.log(distribution[tuple(chosen.tolist())])
         return total
 

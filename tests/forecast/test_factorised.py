@@ -211,12 +211,12 @@ def test_bad_questions_are_one_line(coupled):
         (lambda: model.predict(0, [[0, 1, 1]]), "3 different experts"),
         (lambda: model.predict(0, [[0, 1, 12]]), "of 0 … 11"),
         (lambda: model.predict(0, [[0, 1, 2.5]]), "3 different experts"),
-        (lambda: model.predict(0, []), "wanted 1 to 1 sets"),
-        (lambda: model.predict(0, [[0, 1, 2]] * 2), "wanted 1 to 1 sets up to layer 0, got 2"),
+        (lambda: model.predict(0, []), "expected 1 to 1 sets"),
+        (lambda: model.predict(0, [[0, 1, 2]] * 2), "expected 1 to 1 sets up to layer 0, got 2"),
         (lambda: model.predict(0, [[0, 1, 2]], 2), "give rng"),
-        (lambda: model.predict(0, [[0, 1, 2]], 0), "wanted 1 layer or more"),
+        (lambda: model.predict(0, [[0, 1, 2]], 0), "expected 1 layer or more"),
         (lambda: model.predict(0, [[0, 1, 2]], level=95), "between 0 and 1"),
-        (lambda: best_subsets(np.zeros(3), 2, 0), "wanted one or more"),
+        (lambda: best_subsets(np.zeros(3), 2, 0), "expected one or more"),
     ):
         with pytest.raises(RoutestatError, match=message) as caught:
             ask()

@@ -17,7 +17,7 @@ from routestat.inference.conditional_bernoulli.distribution import inclusion_pro
 from routestat.inference.markov.order_selection import choose_order
 from routestat.traces.metadata import routers_like
 from routestat.traces.synthetic import expert_chain, to_trace
-from tests.oracle.forecast_oracle import subset_law
+from tests.oracle.forecast_oracle import subset_distribution
 
 
 def made(rng, n_experts, top_k, documents, length, layers=2, popularity=None):
@@ -71,7 +71,7 @@ def test_the_exponent_is_that_of_greatest_likelihood_on_the_next_fold():
     base = np.log(load / (1 - load / 2))
 
     def loss(exponent):
-        distribution = subset_law(exponent * base, 2)
+        distribution = subset_distribution(exponent * base, 2)
         seen = sum(np.log(distribution[tuple(chosen.tolist())]) for chosen in moments.targets[test])
         return 0.5 * (exponent - 1) ** 2 - seen
 

@@ -13,8 +13,8 @@ from routestat.inference.smoothing.backoff_strength import BackoffParameters, fi
 Context = tuple[int, ...]
 Cells = dict[tuple[Context, int], float]
 Names = tuple[str, ...]
-Law = Callable[[Context, int], float]
-Told = tuple[float, float, int, float]
+Distribution = Callable[[Context, int], float]
+Predicted = tuple[float, float, int, float]
 
 
 def draws_of(count: int, weight: float) -> float:
@@ -23,12 +23,12 @@ def draws_of(count: int, weight: float) -> float:
 
 
 def draws_by_stirling(count: int, weight: float) -> float:
-    """The same from the law of the number t of tables, proportional to |S(count, t)| weight**t."""
+    """The same from the distribution of the number t of tables, proportional to |S(count, t)| weight**t."""
     stirling = [1]
     for k in range(count):
         stirling = [k * a + b for a, b in zip([*stirling, 0], [0, *stirling], strict=True)]
-    law = [number * weight**t for t, number in enumerate(stirling)]
-    return sum(t * p for t, p in enumerate(law)) / sum(law)
+    distribution = [number * weight**t for t, number in enumerate(stirling)]
+    return sum(t * p for t, p in enumerate(distribution)) / sum(distribution)
 
 
 def left_out_log_probability(table: np.ndarray, base: np.ndarray, s: float, d: float) -> float:
@@ -64,23 +64,23 @@ class Rule:
     backoff: Callable[..., BackoffParameters] = fit_backoff
 
 
-def loss_of(told: list[Told], fitted: BackoffParameters) -> float:
+def loss_of(predicted: list[Predicted], fitted: BackoffParameters) -> float:
     """Of tokens one by one, in nats: each from its cell, its context's tokens and targets, and its base."""
     s, d = fitted.strength, fitted.discount
     return -math.fsum(
         math.log((max(count - d, 0.0) + (s + d * distinct) * base) / (total + s))
-        for count, total, distinct, base in told
+        for count, total, distinct, base in predicted
     )
 
 
-def doubled(told: list[Told], fitted: BackoffParameters, most: float) -> BackoffParameters:
+def doubled(predicted: list[Predicted], fitted: BackoffParameters, most: float) -> BackoffParameters:
     """The first of `fitted` and its doubles, redoubles, … that the next one does not beat, or is above `most`."""
-    losses = [loss_of(told, fitted)]
+    losses = [loss_of(predicted, fitted)]
     while True:
         fitted = BackoffParameters(2.0 * fitted.strength, fitted.discount)
         if fitted.strength > most:
             return BackoffParameters(fitted.strength / 2.0, fitted.discount)
-        losses.append(loss_of(told, fitted))
+        losses.append(loss_of(predicted, fitted))
         if losses[-1] >= losses[-2]:
             return BackoffParameters(fitted.strength / 2.0, fitted.discount)
 
@@ -100,21 +100,21 @@ def total_of(cells: Cells, context: Context) -> float:
 
 
 @dataclass
-class SlowLadder:
-    """The laws of one ladder: strengths and weights from `fitting`, counts from any tokens at all.
+class SlowBackoff:
+    """The distributions of one sequence of contexts: strengths and weights from `fitting`, counts from any tokens.
 
-    With `raised` the strengths are raised until the groups of `fitting`, each told without its own tokens, are
-    foretold no better.
+    With `raised` the strengths are raised until the groups of `fitting`, each predicted without its own tokens, are
+    predicted no better.
     """
 
-    ladder: list[Names]
+    nested: list[Names]
     n_targets: int
     fitting: list[Token]
     rule: Rule = field(default_factory=Rule)
     raised: bool = False
 
     def __post_init__(self) -> None:
-        self.cells = [count_cells(self.fitting, names) for names in self.ladder]
+        self.cells = [count_cells(self.fitting, names) for names in self.nested]
         self.priors: list[float] = []
         for step, cells in enumerate(self.cells):
             self.priors.append(self._strength(cells, partial(self.plain_below, step)))
@@ -127,18 +127,18 @@ class SlowLadder:
             candidates = [self._backoff(cells, base)]
             if self.raised:
                 candidates.append(BackoffParameters(self._strength(cells, base)))
-                told = self.told_without_their_group(step, base)
+                predicted = self.predicted_without_their_group(step, base)
                 longest = max(total_of(cells, context) for context, _ in cells)
-                raised = (doubled(told, one, 1e4 * longest) for one in candidates)
-                candidates = sorted(raised, key=partial(loss_of, told))
+                raised = (doubled(predicted, one, 1e4 * longest) for one in candidates)
+                candidates = sorted(raised, key=partial(loss_of, predicted))
             self.fitted.append(candidates[0])
 
     def shorter(self, step: int, context: Context) -> Context:
-        values = dict(zip(self.ladder[step], context, strict=True))
-        return tuple(values[name] for name in self.ladder[step - 1])
+        values = dict(zip(self.nested[step], context, strict=True))
+        return tuple(values[name] for name in self.nested[step - 1])
 
     def plain_below(self, step: int, context: Context, target: int) -> float:
-        """The law of one step less in which every token of `fitting` counts."""
+        """The distribution of one step less in which every token of `fitting` counts."""
         if step == 0:
             return 1.0 / self.n_targets
         context, cells, s = self.shorter(step, context), self.cells[step - 1], self.priors[step - 1]
@@ -162,14 +162,14 @@ class SlowLadder:
         return dict(sorted(found.items()))
 
     def base(self, step: int, draws: Cells, context: Context, target: int) -> float:
-        """The law of draws, already summed to one step less."""
+        """The distribution of draws, already summed to one step less."""
         if step == 0:
             return 1.0 / self.n_targets
         return self._rest(step - 1, draws, self.lower[step], self.shorter(step, context), target)
 
-    def law(self, step: int, counted: list[Token], context: Context) -> list[float]:
+    def distribution(self, step: int, counted: list[Token], context: Context) -> list[float]:
         """p(target | context) from the tokens counted, all targets."""
-        cells, fitted = count_cells(counted, self.ladder[step]), self.fitted[step]
+        cells, fitted = count_cells(counted, self.nested[step]), self.fitted[step]
         draws = self.summed(step, self.draws(step, cells))
         mine = {target: count for (other, target), count in cells.items() if other == context}
         spare = fitted.strength + fitted.discount * len(mine)
@@ -179,21 +179,21 @@ class SlowLadder:
             for z in range(self.n_targets)
         ]
 
-    def told_without_their_group(self, step: int, base: Law) -> list[Told]:
-        """Every token of `fitting`, and what the other groups of `fitting` say of it; the base stays that of all."""
+    def predicted_without_their_group(self, step: int, base: Distribution) -> list[Predicted]:
+        """Every token of `fitting`, and what the other groups of `fitting` predict for it; the base is that of all."""
         known: Cells = {}
-        told = []
+        predicted = []
         for left_out in sorted({token.group for token in self.fitting}):
-            rest = count_cells([t for t in self.fitting if t.group != left_out], self.ladder[step])
+            rest = count_cells([t for t in self.fitting if t.group != left_out], self.nested[step])
             for token in (t for t in self.fitting if t.group == left_out):
-                context = token.context(self.ladder[step])
+                context = token.context(self.nested[step])
                 if context is None:
                     continue
                 mine = [count for (other, _), count in rest.items() if other == context]
                 cell = context, token.target
                 known[cell] = known[cell] if cell in known else base(*cell)
-                told.append((rest.get(cell, 0.0), sum(mine), len(mine), known[cell]))
-        return told
+                predicted.append((rest.get(cell, 0.0), sum(mine), len(mine), known[cell]))
+        return predicted
 
     def _rest(self, step: int, draws: Cells, strengths: list[float], context: Context, target: int) -> float:
         base = 1.0 / self.n_targets
@@ -218,15 +218,15 @@ class SlowLadder:
 
         return [*strengths, self._strength(draws, base)]
 
-    def _strength(self, cells: Cells, base: Law) -> float:
+    def _strength(self, cells: Cells, base: Distribution) -> float:
         counts, bases, contexts = self._arrays(cells, base)
         return self.rule.strength(counts, bases, np.bincount(contexts, counts))
 
-    def _backoff(self, cells: Cells, base: Law) -> BackoffParameters:
+    def _backoff(self, cells: Cells, base: Distribution) -> BackoffParameters:
         return self.rule.backoff(*self._arrays(cells, base))
 
     @staticmethod
-    def _arrays(cells: Cells, base: Law) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _arrays(cells: Cells, base: Distribution) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         place = {context: i for i, context in enumerate(sorted({context for context, _ in cells}))}
         return (
             np.array(list(cells.values())),
@@ -241,13 +241,13 @@ def halves_of(tokens: list[Token]) -> dict[int, int]:
 
 
 def slow_fits(
-    tokens: list[Token], ladder: list[Names], n_targets: int, *, rule: Rule | None = None
-) -> list[SlowLadder]:
-    """What foretells the groups of either half: fitted on the half that they are not in."""
+    tokens: list[Token], nested: list[Names], n_targets: int, *, rule: Rule | None = None
+) -> list[SlowBackoff]:
+    """What predicts the groups of either half: fitted on the half that they are not in."""
     half = halves_of(tokens)
     return [
-        SlowLadder(
-            ladder, n_targets, [t for t in tokens if half[t.group] != side], rule or Rule(), raised=True
+        SlowBackoff(
+            nested, n_targets, [t for t in tokens if half[t.group] != side], rule or Rule(), raised=True
         )
         for side in (0, 1)
     ]
@@ -255,26 +255,26 @@ def slow_fits(
 
 def slow_held_out(
     tokens: list[Token],
-    ladder: list[Names],
+    nested: list[Names],
     n_targets: int,
     *,
     forward: bool = False,
     rule: Rule | None = None,
 ) -> dict[int, float]:
-    """Bits of every group that has tokens; every token's law is built up again from the tokens of other groups.
+    """Bits of every group that has tokens; every token's distribution is built from the tokens of other groups.
 
-    Strengths, and the weights that tell draws from repetitions, are those of `slow_fits`. Going forward only earlier
+    Strengths, and the weights of draws against repetitions, are those of `slow_fits`. Going forward only earlier
     groups are counted.
     """
     half = halves_of(tokens)
-    used, fits = sorted(half), slow_fits(tokens, ladder, n_targets, rule=rule)
+    used, fits = sorted(half), slow_fits(tokens, nested, n_targets, rule=rule)
     bits = {}
     for group in used:
         counted = [t for t in tokens if (t.group < group if forward else t.group != group)]
         bits[group] = 0.0
         for token in (t for t in tokens if t.group == group):
-            step = max(i for i, names in enumerate(ladder) if token.context(names) is not None)
-            context = token.context(ladder[step])
+            step = max(i for i, names in enumerate(nested) if token.context(names) is not None)
+            context = token.context(nested[step])
             assert context is not None
-            bits[group] -= math.log2(fits[half[group]].law(step, counted, context)[token.target])
+            bits[group] -= math.log2(fits[half[group]].distribution(step, counted, context)[token.target])
     return bits

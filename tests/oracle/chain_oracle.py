@@ -1,4 +1,4 @@
-"""A chain of mixed orders by definition: the law of one step from its counts, and sums over all paths."""
+"""A chain of mixed orders by definition: the distribution of one step from its counts, and sums over all paths."""
 
 import itertools
 
@@ -9,7 +9,7 @@ from routestat.inference.smoothing.prior import resolve_alpha
 
 
 def own_prior(chain: Chain, gap: int) -> list[float]:
-    """The prior of a layer's own law: 1/K each for empirical Bayes, else the rule that was asked for."""
+    """The prior of a layer's own distribution: 1/K each for empirical Bayes, else the rule given."""
     width = chain.counts[gap].shape[1]
     if chain.alpha == "empirical-bayes":
         return [1 / width] * width
@@ -23,8 +23,10 @@ def worth_of(chain: Chain, prior: float, learned_from: float, own: float) -> flo
     return prior + own
 
 
-def step_law(chain: Chain, gap: int, states: tuple[int, ...], rng: np.random.Generator | None = None):
-    """The law after the last of `states`: its posterior mean, or one draw of it that counts dependent tokens."""
+def step_distribution(
+    chain: Chain, gap: int, states: tuple[int, ...], rng: np.random.Generator | None = None
+):
+    """The distribution after the last of `states`: its posterior mean, or one draw that counts dependent tokens."""
     table, order = chain.counts[gap], min(chain.orders[gap], len(states))
     worth, prior = chain.design_effects[gap], chain.priors[gap + 1]
     first = worth_of(chain, prior.sum(), table.sum() / worth, table[states[-1]].sum() / worth)
@@ -50,35 +52,35 @@ def step_law(chain: Chain, gap: int, states: tuple[int, ...], rng: np.random.Gen
     return rng.dirichlet(np.maximum(np.array(mean) * weight, 1e-12))
 
 
-def path_law(chain: Chain, gap: int, history: tuple[int, ...], ahead: int, rng=None) -> np.ndarray:
-    """The law `ahead` layers on as a sum over all paths; with `rng`, of one chain drawn from the posterior."""
+def path_distribution(chain: Chain, gap: int, history: tuple[int, ...], ahead: int, rng=None) -> np.ndarray:
+    """The distribution `ahead` layers on as a sum over all paths; with `rng`, of one chain drawn from the posterior."""
     widths = [chain.counts[step].shape[1] for step in range(gap, gap + ahead)]
     drawn: dict = {}
 
-    def law(step: int, known: tuple[int, ...]) -> np.ndarray:
+    def distribution(step: int, known: tuple[int, ...]) -> np.ndarray:
         key = (step, known[len(known) - min(chain.orders[step], len(known)) :])
         if key not in drawn:
-            drawn[key] = step_law(chain, step, known, rng)
+            drawn[key] = step_distribution(chain, step, known, rng)
         return drawn[key]
 
     found = np.zeros(widths[-1])
     for path in itertools.product(*map(range, widths)):
         probability, known = 1.0, tuple(history)
         for step, state in enumerate(path, gap):
-            probability *= law(step, known)[state]
+            probability *= distribution(step, known)[state]
             known = (*known, state)
         found[path[-1]] += probability
     return found
 
 
-def joint_law(chain: Chain) -> dict[tuple[int, ...], float]:
+def joint_distribution(chain: Chain) -> dict[tuple[int, ...], float]:
     """The probability of every path through all layers, at posterior means."""
     first = (chain.first + chain.priors[0]) / (chain.first.sum() + chain.priors[0].sum())
     widths = [len(first), *(table.shape[1] for table in chain.counts)]
-    law = {}
+    distribution = {}
     for path in itertools.product(*map(range, widths)):
         probability = first[path[0]]
         for gap in range(len(chain.counts)):
-            probability *= step_law(chain, gap, path[: gap + 1])[path[gap + 1]]
-        law[path] = float(probability)
-    return law
+            probability *= step_distribution(chain, gap, path[: gap + 1])[path[gap + 1]]
+        distribution[path] = float(probability)
+    return distribution

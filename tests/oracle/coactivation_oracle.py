@@ -5,19 +5,19 @@ from itertools import combinations
 import numpy as np
 
 
-def subset_law(log_weights, top_k):
+def subset_distribution(log_weights, top_k):
     """Probability of every subset in the order of combinations, and P(i and j) with P(i) on its diagonal."""
     n = len(log_weights)
     subsets = list(combinations(range(n), top_k))
     heights = np.array([sum(log_weights[i] for i in subset) for subset in subsets], float)
-    law = np.exp(heights - heights.max())
-    law /= law.sum()
+    distribution = np.exp(heights - heights.max())
+    distribution /= distribution.sum()
     pairs = np.zeros((n, n))
-    for subset, p in zip(subsets, law, strict=True):
+    for subset, p in zip(subsets, distribution, strict=True):
         for i in subset:
             for j in subset:
                 pairs[i, j] += p
-    return law, pairs
+    return distribution, pairs
 
 
 def pair_tables(groups, rows, n_groups, n_experts):

@@ -12,14 +12,14 @@ def score(tables, subsets, n_experts, top_k, prior_of):
     for g, held_out in enumerate(tables):
         train = sum(table for h, table in enumerate(tables) if h != g)
         for context in range(train.shape[0]):
-            law = train[context] + prior_of(g)
-            law = law / law.sum()
+            distribution = train[context] + prior_of(g)
+            distribution = distribution / distribution.sum()
             inclusion = np.zeros(n_experts)
-            for state, p in enumerate(law):
+            for state, p in enumerate(distribution):
                 for expert in subsets[state]:
                     inclusion[expert] += p
             order = sorted(range(n_experts), key=lambda e: (-round(inclusion[e], 12), e))
-            best = int(np.argmax(law))
+            best = int(np.argmax(distribution))
             for state, n in enumerate(held_out[context]):
                 actual = set(subsets[state])
                 right = len(actual & set(order[:top_k]))
@@ -31,7 +31,7 @@ def score(tables, subsets, n_experts, top_k, prior_of):
                     right > 0,
                     order[0] in actual,
                     wide / top_k,
-                    -log2(law[state]),
+                    -log2(distribution[state]),
                 ]
                 sums[g] += n * np.array(row, float)
     return sums
@@ -63,8 +63,8 @@ def features_of(trace, sources, t):
     return found
 
 
-def subset_law(log_weights, top_k):
-    """P(subset) of the conditional-Bernoulli law by listing all of them."""
+def subset_distribution(log_weights, top_k):
+    """P(subset) of the conditional-Bernoulli distribution by listing all of them."""
     subsets = list(itertools.combinations(range(len(log_weights)), top_k))
     weight = np.array([np.exp(sum(log_weights[e] for e in s)) for s in subsets])
     return dict(zip(subsets, weight / weight.sum(), strict=True))
@@ -94,7 +94,7 @@ def decisions(trace, column, levels, folds):
             bits = 0.0
             if link != "rank":
                 log_weights = score if link == "log-weight" else np.log(score / (1 - score))
-                bits = -log2(subset_law(log_weights, top_k)[tuple(sorted(actual))])
+                bits = -log2(subset_distribution(log_weights, top_k)[tuple(sorted(actual))])
             sums[group] += [
                 1,
                 right == top_k,

@@ -6,19 +6,19 @@ from itertools import product
 import numpy as np
 
 
-def law(table):
+def transitions(table):
     """Rows over their sums; zero where there is nothing."""
     return np.array([row / row.sum() if row.sum() else np.zeros(len(row)) for row in table.astype(float)])
 
 
 def implied(steps):
-    """The product of the steps' laws, each `[group, source, target]`, path by path."""
-    laws = [law(step.sum(axis=0)) for step in steps]
-    widths = [range(p.shape[0]) for p in laws] + [range(laws[-1].shape[1])]
+    """The product of the steps' distributions, each `[group, source, target]`, path by path."""
+    matrices = [transitions(step.sum(axis=0)) for step in steps]
+    widths = [range(p.shape[0]) for p in matrices] + [range(matrices[-1].shape[1])]
     out = np.zeros((len(widths[0]), len(widths[-1])))
     for path in product(*widths):
         out[path[0], path[-1]] += math.prod(
-            p[i, j] for p, i, j in zip(laws, path[:-1], path[1:], strict=True)
+            p[i, j] for p, i, j in zip(matrices, path[:-1], path[1:], strict=True)
         )
     return out
 
@@ -34,7 +34,7 @@ def figures(steps, direct):
     """Counted and implied information, their difference, and the discrepancy, plug-in, in bits."""
     table, chain = direct.sum(axis=0), implied(steps)
     rows = table.sum(axis=1) / table.sum()
-    counted, other, found = law(table), information(rows[:, None] * chain), 0.0
+    counted, other, found = transitions(table), information(rows[:, None] * chain), 0.0
     for x, z in zip(*np.nonzero(table), strict=True):
         found += rows[x] * counted[x, z] * math.log2(counted[x, z] / chain[x, z])
     return np.array([information(table), other, information(table) - other, found])
@@ -57,9 +57,9 @@ def scores(steps, direct):
                 if n:
                     moved[i] = (step[g, i] - step[g, i].sum() * step[:, i].sum(axis=0) / n) / n
             for other in reversed(range(m)):
-                moved = law(steps[other].sum(axis=0)) @ moved
+                moved = transitions(steps[other].sum(axis=0)) @ moved
             for other in range(m + 1, len(steps)):
-                moved = moved @ law(steps[other].sum(axis=0))
+                moved = moved @ transitions(steps[other].sum(axis=0))
             z = z - total.sum(axis=1)[:, None] * moved
         out.append(z)
     return np.array(out)

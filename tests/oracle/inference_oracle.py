@@ -174,14 +174,14 @@ def predicted_right(table: np.ndarray) -> tuple[float, float]:
     n = table.sum()
     column = table.sum(axis=0)
     blind_tau = sum(c / n * (n - c) / n for c in column)
-    told_tau = sum(
+    known_tau = sum(
         table[i, j] / n * (1 - table[i, j] / table[i].sum())
         for i in range(table.shape[0])
         for j in range(table.shape[1])
     )
     blind = n - column.max()
-    told = sum(row.sum() - row.max() for row in table)
-    return (blind_tau - told_tau) / blind_tau, (blind - told) / blind
+    known = sum(row.sum() - row.max() for row in table)
+    return (blind_tau - known_tau) / blind_tau, (blind - known) / blind
 
 
 def without_bias(whole: float, left_out: list[float], size: np.ndarray) -> float:

@@ -4,7 +4,7 @@ import numpy as np
 
 
 def discount(counts: np.ndarray) -> float:
-    """n1 / (n1 + 2 n2) with n1 and n2 the cells met once and twice; half a cell stands in for none met once.
+    """n1 / (n1 + 2 n2) with n1 and n2 the cells met once and twice; half a cell replaces none met once.
 
     Without the stand-in, cells that were never met would have probability zero. One half where none was met
     once or twice.
@@ -17,7 +17,7 @@ def discount(counts: np.ndarray) -> float:
 
 
 def interpolated(row: np.ndarray, d: float, shorter: np.ndarray) -> np.ndarray:
-    """What is left of a row of counts after the discount, and the rest by the shorter context's law."""
+    """What is left of a row of counts after the discount, and the rest by the shorter context's distribution."""
     total = row.sum()
     if total == 0:
         return shorter
@@ -41,12 +41,12 @@ def kneser_ney(counts: np.ndarray) -> np.ndarray:
     met_z = np.array([sum(met_yz[y, z] > 0 for y in range(n_y)) for z in range(n_z)])
     d3, d2, d1 = discount(counts), discount(met_yz), discount(met_z)
     p_z = interpolated(met_z, d1, np.full(n_z, 1.0 / n_z))
-    law = np.empty(counts.shape)
+    distribution = np.empty(counts.shape)
     for y in range(n_y):
         p_yz = interpolated(met_yz[y], d2, p_z)
         for x in range(n_x):
-            law[x, y] = interpolated(counts[x, y], d3, p_yz)
-    return law
+            distribution[x, y] = interpolated(counts[x, y], d3, p_yz)
+    return distribution
 
 
 def add(counts: np.ndarray, more: float) -> np.ndarray:
@@ -65,8 +65,8 @@ def krichevsky_trofimov(counts: np.ndarray) -> np.ndarray:
     return add(counts, 0.5)
 
 
-def excess_bits(joint: np.ndarray, law: np.ndarray) -> float:
-    """Mean log loss of `law` `[x, y, z]` beyond that of the truth, over the true joint law `[x, y, z]`, in bits."""
+def excess_bits(joint: np.ndarray, distribution: np.ndarray) -> float:
+    """Mean log loss of `distribution` `[x, y, z]` beyond that of the truth `joint` `[x, y, z]`, in bits."""
     seen = joint > 0
-    true_law = joint / np.where(seen.any(axis=2), joint.sum(axis=2), 1.0)[:, :, None]
-    return float((joint[seen] * np.log2(true_law[seen] / law[seen])).sum())
+    true_distribution = joint / np.where(seen.any(axis=2), joint.sum(axis=2), 1.0)[:, :, None]
+    return float((joint[seen] * np.log2(true_distribution[seen] / distribution[seen])).sum())

@@ -74,19 +74,19 @@ def tables_with(rows: list[int], columns: list[int]) -> Iterator[list[list[int]]
             yield [first, *rest]
 
 
-def _splits(n: int, room: list[int]) -> Iterator[list[int]]:
-    if len(room) == 1:
-        if n <= room[0]:
+def _splits(n: int, left: list[int]) -> Iterator[list[int]]:
+    if len(left) == 1:
+        if n <= left[0]:
             yield [n]
         return
-    for first in range(min(n, room[0]) + 1):
-        for rest in _splits(n - first, room[1:]):
+    for first in range(min(n, left[0]) + 1):
+        for rest in _splits(n - first, left[1:]):
             yield [first, *rest]
 
 
-def exact_law(cube: np.ndarray) -> dict[float, float]:
-    """The law of G2 over all tables with the margins of every stratum: value (to 1e-9) to probability."""
-    law = {0.0: 1.0}
+def exact_distribution(cube: np.ndarray) -> dict[float, float]:
+    """The distribution of G2 over all tables with the margins of every stratum: value (to 1e-9) to probability."""
+    distribution = {0.0: 1.0}
     for table in cube:
         rows, columns = table.sum(axis=1).tolist(), table.sum(axis=0).tolist()
         margins = sum(math.lgamma(m + 1) for m in (*rows, *columns)) - math.lgamma(table.sum() + 1)
@@ -95,11 +95,11 @@ def exact_law(cube: np.ndarray) -> dict[float, float]:
             p = math.exp(margins - sum(math.lgamma(c + 1) for row in other for c in row))
             own[round(likelihood_ratio(np.array([other]))[0], 9)] += p
         both: dict[float, float] = defaultdict(float)
-        for a, p in law.items():
+        for a, p in distribution.items():
             for b, q in own.items():
                 both[round(a + b, 9)] += p * q
-        law = both
-    return law
+        distribution = both
+    return distribution
 
 
 def clustered(cube: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -13,10 +13,12 @@ import pytest
 from routestat.counting.counts import count
 from routestat.counting.paths import count_paths
 from routestat.report.html.study import write_report
+from routestat.study.memory import Memory
 from routestat.study.trace_study import Study, study
 from routestat.traces.metadata import TraceMeta, routers_like
 from routestat.traces.store import Trace
 from routestat.traces.synthetic import Synthetic, chain, dead_experts, planted_paths
+from tests.report.memory_cases import PLANTED, memory_of
 
 HOSTILE = "<script>alert(1)</script>"
 
@@ -208,3 +210,16 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Report]
 @pytest.fixture(params=list(MADE))
 def any_report(request: pytest.FixtureRequest, reports: Callable[[str], Report]) -> Report:
     return reports(request.param)
+
+
+@pytest.fixture(scope="session")
+def planted() -> Callable[[str], Memory]:
+    """Memories of planted chains by name, each measured once."""
+    done: dict[str, Memory] = {}
+
+    def get(name: str) -> Memory:
+        if name not in done:
+            done[name] = memory_of(PLANTED[name](np.random.default_rng(7)))
+        return done[name]
+
+    return get

@@ -169,8 +169,8 @@ def test_intervals_that_would_not_cover_are_shown_nowhere(poor, printed):
             assert not limits & shown
             assert not any(f"{number(limit)} …" in printed for limit in limits)
     if uncovered:
-        assert "no interval is given where what is left of the bias would exceed it" in poor.page.text
-        assert "no interval is given where what is left of the bias would exceed it" in printed
+        assert "no interval is given where the remaining bias would exceed it" in poor.page.text
+        assert "no interval is given where the remaining bias would exceed it" in printed
 
 
 def row_of(printed, label):
@@ -216,14 +216,14 @@ def test_the_terminal_shows_no_number_without_its_caution(poor, printed):
 
 
 def test_what_is_undefined_comes_with_its_reason(poor, printed):
-    """Wherever – stands in a table of the page or the terminal, why stands there too."""
+    """Wherever a table of the page or the terminal shows –, the reason is there too."""
     results = poor.results
     memory = results["memory"]
     shown = [*results["dependence"], *memory["contexts_mean"], *results["prediction_mean"]]
     for record in (*shown, *results["order"], *results["coactivation"], *results["enough"]):
         missing = any(value is None or value == [None, None] for value in record.values())
         for reason in (record.get("reason"), *record.get("parts_reasons", ())):
-            # What the expert view does not ask has no columns there.
+            # What the expert view does not compute has no columns there.
             if reason and missing and not reason.startswith("expert view: too many subsets"):
                 assert reason in poor.page.text, reason
     said = " ".join(printed.split())

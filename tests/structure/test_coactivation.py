@@ -12,7 +12,7 @@ from routestat.inference.conditional_bernoulli.sampling import draw_subsets
 from routestat.structure.coactivation import coactivation, pairs_of_states
 from routestat.structure.coactivation_null import pooled_pairs, within_pairs
 from routestat.traces.alphabet import Alphabet
-from tests.oracle.coactivation_oracle import subset_law
+from tests.oracle.coactivation_oracle import subset_distribution
 
 
 def tables(rng, n_experts, top_k, groups, tokens, spread=0.0):
@@ -107,7 +107,7 @@ def test_jackknife_of_the_deviation_is_what_the_scores_add_up_to():
 def test_loads_fitted_in_each_group_leave_no_bias():
     # Two of four experts, a group of 12 tokens: every table it can have, with its probability.
     theta, n = np.array([1.2, 0.4, -0.3, -0.6]), 12
-    distribution = subset_law(theta, 2)[0]
+    distribution = subset_distribution(theta, 2)[0]
     bars = np.array(list(combinations(range(n + 5), 5)))
     cells = np.diff(np.pad(bars, ((0, 0), (1, 1)), constant_values=(-1, n + 5)), axis=1) - 1
     chance = stats.multinomial.pmf(cells, n, distribution)

@@ -218,7 +218,7 @@ HAND = ([0.5, 0.5], [[[0.8, 0.2], [0.4, 0.6]], [[0.5, 0.5], [1.0, 0.0]]])
 
 
 def test_graph_by_hand():
-    # Laws: .5/.5, .6/.4, .7/.3. Joints of gap 0: .40 .10 / .20 .30; of gap 1: .30 .30 / .40 0.
+    # Distributions: .5/.5, .6/.4, .7/.3. Joints of gap 0: .40 .10 / .20 .30; of gap 1: .30 .30 / .40 0.
     # The best path is 0-0-0 and 0-0-1 (.2 each) or 1-1-0 (.3): 1-1-0 first.
     paths = k_best_paths(*HAND, 1)
     assert paths.states.tolist() == [[1, 1, 0]]

@@ -13,7 +13,7 @@ from routestat.traces.metadata import routers_like
 from routestat.traces.synthetic import chain, expert_chain
 
 
-def check(layers: int, documents: int, wide: bool = False, told=None) -> AACheck:
+def check(layers: int, documents: int, wide: bool = False, reported=None) -> AACheck:
     n_experts, top_k = (16, 4) if wide else (4, 2)
     make = expert_chain if wide else chain
     made = make(
@@ -28,25 +28,25 @@ def check(layers: int, documents: int, wide: bool = False, told=None) -> AACheck
     meta = TraceMeta(routers_like(made.layers, made.n_experts, made.top_k), name="small")
     trace = Trace.from_arrays(meta, made.document, made.position, made.states)
     counts = count(trace, contexts=[Context()])
-    extra = () if told is None else (lambda *step: told.append(step),)
+    extra = () if reported is None else (lambda *step: reported.append(step),)
     return check_levels(counts, take_sample(trace), np.random.default_rng(2), *extra)
 
 
 def test_all_families_of_the_state_view() -> None:
-    told: list[tuple[str, int, int]] = []
-    found = check(4, 40, told=told)
+    reported: list[tuple[str, int, int]] = []
+    found = check(4, 40, reported=reported)
     assert [(one.family, one.n_units, one.n_draws) for one in found.families] == [
         ("loads", 40, 1000),
         ("independence", 40, 240),
         ("order", 40, 102),
     ]
-    # The layers do depend on each other; where documents have traded them, a test that holds its level is quiet.
+    # The layers do depend on each other; where documents have exchanged them, a test that holds its level is quiet.
     assert [one.verdict for one in found.families] == ["holds"] * 3
     assert [int(one.p_histogram.sum()) for one in found.families] == [4000, 240, 102]
     assert found.answer() == found.reading()[: len(found.answer())]
-    assert "loads, independence and order can be believed here" in found.answer()
+    assert "loads, independence and order can be trusted here" in found.answer()
     assert "(the design effect of the loads)" in found.reading()
-    steps = [done / total for _, done, total in told]
+    steps = [done / total for _, done, total in reported]
     assert steps == sorted(steps)
     assert (steps[0], steps[-1]) == (0, 1)
 
@@ -59,9 +59,9 @@ def test_all_families_of_the_state_view() -> None:
         (
             {"layers": 3, "documents": 11},
             "12 clusters of documents or more are needed",
-            "to trade layers, got 11",
+            "to exchange layers, got 11",
         ),
-        ({"layers": 3, "documents": 1}, "to trade layers, got 1", "to trade layers, got 1"),
+        ({"layers": 3, "documents": 1}, "to exchange layers, got 1", "to exchange layers, got 1"),
         ({"layers": 3, "documents": 30, "wide": True}, None, "the expert view has no such test"),
     ],
 )

@@ -85,8 +85,11 @@ def test_layers_that_follow_each_other_and_not_the_token(base):
 
 def test_topics_are_not_coupling(base):
     rng, document, token = base
-    laws, topic = rng.dirichlet(np.full(6, 0.3), (3, 4)), rng.integers(0, 4, 60)[document]
-    columns = [(rng.random((len(token), 1)) > np.cumsum(law[topic], axis=1)).sum(axis=1) for law in laws]
+    distributions, topic = rng.dirichlet(np.full(6, 0.3), (3, 4)), rng.integers(0, 4, 60)[document]
+    columns = [
+        (rng.random((len(token), 1)) > np.cumsum(distribution[topic], axis=1)).sum(axis=1)
+        for distribution in distributions
+    ]
     counts, parts = taken_apart(trace_of(*columns, token, document))
     for part in parts:
         total = mutual_information_interval(counts.table(Context.layer(1), part.target))

@@ -54,7 +54,7 @@ def test_an_alphabet_just_inside_64_bits_round_trips_at_its_ends():
     ("n_experts", "top_k", "dtype"),
     [(8, 2, np.uint8), (255, 1, np.uint8), (256, 1, np.uint16), (64, 2, np.uint16), (64, 6, np.uint32)],
 )
-def test_the_dtype_is_the_smallest_that_leaves_room_for_missing(n_experts, top_k, dtype):
+def test_the_dtype_is_the_smallest_that_holds_the_marker_of_missing(n_experts, top_k, dtype):
     alphabet = Alphabet(n_experts, top_k)
     assert alphabet.dtype == dtype
     assert alphabet.missing == np.iinfo(dtype).max >= alphabet.size

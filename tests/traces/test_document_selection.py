@@ -50,7 +50,7 @@ def test_paired_selections_share_clusters_and_template_and_stay_side_by_side(tmp
     opening, texts = rng.integers(500, size=10), [rng.integers(500, size=40) for _ in range(8)]
     texts[3][:20] = texts[0][:20]
     whole = [np.concatenate([opening, text]) for text in texts]
-    # B lacks two documents, says of its own that two others belong together, and has one more without the template.
+    # B lacks two documents, states itself that two others belong together, and has one more without the template.
     kept = [0, 1, 2, 3, 4, 6]
     label = ["a", None, None, None, "a", None, None]
     a = trace(tmp_path / "a", whole)

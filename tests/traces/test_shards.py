@@ -75,7 +75,7 @@ def test_other_columns_and_impossible_tokens_in_a_shard_are_named(store):
     with pytest.raises(TraceError, match=r"row 0: tokens are -1 \(unknown\) or more, got -7"):
         Trace.open(store)
     rewrite(store, lambda t: t.append_column("more", pa.array(["a"] * t.num_rows)))
-    with pytest.raises(TraceError, match=r"shard-00000\.arrow: columns are .*, more; wanted"):
+    with pytest.raises(TraceError, match=r"shard-00000\.arrow: columns are .*, more; expected"):
         Trace.open(store)
 
 

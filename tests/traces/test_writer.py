@@ -271,7 +271,7 @@ def test_numbers_that_the_store_cannot_hold_are_refused(tmp_path, given, message
 def test_a_table_of_other_types_is_refused(tmp_path):
     table = pa.Table.from_batches(Trace.from_arrays(META, [0] * 4, None, GOOD).record_batches())
     with TraceWriter(tmp_path / "t", META) as writer:
-        with pytest.raises(TraceError, match="column token is int64, wanted int32"):
+        with pytest.raises(TraceError, match="column token is int64, expected int32"):
             writer.write_table(table.set_column(2, "token", pa.array([0] * 4, pa.int64())))
         with pytest.raises(TraceError, match="rows written, row 1: column token has no value"):
             writer.write_table(table.set_column(2, "token", pa.array([0, None, 0, 0], pa.int32())))

@@ -64,7 +64,7 @@ def cell_tests(tables: ArrayLike) -> CellTests:
     table = contingency(tables)
     if table.tables is None:
         raise RoutestatError(
-            "tables: wanted [group, source, target], got 2 axes; count per group of documents"
+            "tables: expected [group, source, target], got 2 axes; count per group of documents"
         )
     total, groups = table.total, int(table.groups.size)
     nothing = np.full(total.shape, np.nan)

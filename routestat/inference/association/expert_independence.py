@@ -126,15 +126,15 @@ def _expert_counts(
         cells.shape[:1],
     ):
         raise RoutestatError(
-            "tables: wanted [group, source, target] with inclusions [group, source], [group, target] and tokens "
+            "tables: expected [group, source, target] with inclusions [group, source], [group, target] and tokens "
             f"[group], got {cells.shape}, {rows.shape}, {columns.shape} and {size.shape}; align them"
         )
     if (rows > size[:, None]).any() or (columns > size[:, None]).any():
         raise RoutestatError(
-            "inclusions: wanted at most one per token, got more; count each expert once a token"
+            "inclusions: expected at most one per token, got more; count each expert once a token"
         )
     if (cells > rows[:, :, None]).any() or (cells > columns[:, None, :]).any():
         raise RoutestatError(
-            "tables: wanted no cell above its expert's inclusions, got one; count the same tokens"
+            "tables: expected no cell above its expert's inclusions, got one; count the same tokens"
         )
     return cells, rows, columns, size

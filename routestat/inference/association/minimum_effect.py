@@ -102,7 +102,7 @@ def minimum_effect(tables: ArrayLike, threshold: float = 0.1, level: float = 0.9
     table = contingency(tables)
     if table.tables is None:
         raise RoutestatError(
-            "tables: wanted [group, source, target], got 2 axes; count per group of documents"
+            "tables: expected [group, source, target], got 2 axes; count per group of documents"
         )
     nan, groups = math.nan, int(table.groups.size)
     smaller = min(table.total.shape) - 1

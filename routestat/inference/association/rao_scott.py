@@ -98,7 +98,7 @@ def rao_scott(tables: ArrayLike) -> RaoScott:
     kept = contingency(tables)
     if kept.tables is None:
         raise RoutestatError(
-            "tables: wanted [group, source, target], got 2 axes; count per group of documents"
+            "tables: expected [group, source, target], got 2 axes; count per group of documents"
         )
     n, groups = int(kept.total.sum()), int(kept.groups.size)
     dof = (kept.rows.size - 1) * (kept.columns.size - 1) if n else 0

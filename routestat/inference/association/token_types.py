@@ -100,7 +100,7 @@ class BeyondTokenTypes:
 def beyond_token_types(
     strata: Strata, rng: np.random.Generator, n_swaps: int = 50, level: float = 0.95
 ) -> BeyondTokenTypes:
-    """Compare mutual information with what is left when token types trade their target choices.
+    """Compare mutual information with what is left when token types exchange their target choices.
 
     Types are put in order of frequency and swapped in a circle, in random order, within bins of 8: each type of
     tokens keeps its source choices and gets the target distribution of another type of like frequency. What
@@ -126,7 +126,9 @@ def beyond_token_types(
         For fewer than 2 swaps, or a level outside (0, 1).
     """
     if n_swaps < 2 or not 0 < level < 1:
-        raise RoutestatError(f"wanted 2 swaps or more and a level between 0 and 1, got {n_swaps} and {level}")
+        raise RoutestatError(
+            f"expected 2 swaps or more and a level between 0 and 1, got {n_swaps} and {level}"
+        )
     nan, seen = math.nan, strata.n_strata
     if seen < 4:
         why = f"{seen} token types with known ids: swapping types needs at least 4"

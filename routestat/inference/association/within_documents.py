@@ -157,10 +157,13 @@ def _checked(tables: ArrayLike, expected: ArrayLike) -> tuple[Floats, Floats]:
     chance = np.asarray(expected, dtype=np.float64)
     if observed.ndim != 3 or observed.shape != chance.shape:
         raise RoutestatError(
-            f"tables and expected: wanted [group, source, target] twice, got {observed.shape} and {chance.shape}"
+            "tables and their expected counts: expected [group, source, target] twice, got "
+            f"{observed.shape} and {chance.shape}"
         )
     if not np.allclose(observed.sum(axis=(1, 2)), chance.sum(axis=(1, 2)), rtol=1e-9, atol=1e-6):
-        raise RoutestatError("expected: wanted the totals of tables in every group; count the same tokens")
+        raise RoutestatError(
+            "expected counts: expected the totals of tables in every group; count the same tokens"
+        )
     if (chance < 0).any() or ((chance == 0) & (observed > 0)).any():
-        raise RoutestatError("expected: wanted more than zero wherever tables count something")
+        raise RoutestatError("expected counts: expected more than zero wherever tables count something")
     return observed, chance

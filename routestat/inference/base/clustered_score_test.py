@@ -202,7 +202,7 @@ def few_groups(groups: int, log10_floor: float = math.nan) -> str | None:
     if not LEAST_UNITS <= groups < FEW_UNITS:
         return None
     least = f" and p cannot be below {shown_power(log10_floor)}" if math.isfinite(log10_floor) else ""
-    return f"only {groups} groups of documents: the clustered figures are rough{least}"
+    return f"only {groups} groups of documents: the clustered figures are approximate{least}"
 
 
 def caution(groups: int, test: ScoreTest) -> str | None:
@@ -212,5 +212,5 @@ def caution(groups: int, test: ScoreTest) -> str | None:
     few = few_groups(groups, test.log10_floor)
     if not test.at_floor:
         return few
-    floor = f"p is at its floor: {groups} units cannot show less than {shown_power(test.log10_floor)}"
+    floor = f"p is at its floor: {groups} units cannot give less than {shown_power(test.log10_floor)}"
     return f"{few}; {floor}" if few else floor

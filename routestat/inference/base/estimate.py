@@ -99,7 +99,7 @@ def with_interval(
 def check_level(level: float) -> None:
     """Raise a `RoutestatError` unless the confidence level is between 0 and 1."""
     if not 0 < level < 1:
-        raise RoutestatError(f"level: wanted a share between 0 and 1, got {level}; use 0.95")
+        raise RoutestatError(f"level: expected a share between 0 and 1, got {level}; use 0.95")
 
 
 def sandwich_variance(scores: ArrayLike, groups: int | None = None) -> NDArray[np.float64]:

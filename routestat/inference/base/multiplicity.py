@@ -35,7 +35,7 @@ def adjust(p_values: ArrayLike, method: str = "bh") -> Floats:
     p = numbers(p_values, "p_values")
     known = ~np.isnan(p)
     if ((p[known] < 0) | (p[known] > 1)).any():
-        raise RoutestatError("p_values: wanted values from 0 to 1, got one outside; pass p, not its log")
+        raise RoutestatError("p_values: expected values from 0 to 1, got one outside; pass p, not its log")
     q = np.full(p.shape, np.nan)
     if known.any():
         q[known] = stats.false_discovery_control(p[known], method=method)
@@ -65,7 +65,7 @@ def adjust_log10(log10_p: ArrayLike, method: str = "bh") -> Floats:
     logs = numbers(log10_p, "log10_p")
     known: NDArray[np.bool_] = ~np.isnan(logs)
     if (logs[known] > 0).any():
-        raise RoutestatError("log10_p: wanted values of 0 or less, got one above; pass log10 of p, not p")
+        raise RoutestatError("log10_p: expected values of 0 or less, got one above; pass log10 of p, not p")
     q = np.full(logs.shape, np.nan)
     p, m = logs[known], int(known.sum())
     if m:
@@ -92,4 +92,4 @@ def adjust_families(log10_p: Mapping[str, ArrayLike], method: str = "by") -> dic
 
 def _check_method(method: str) -> None:
     if method not in ("bh", "by"):
-        raise RoutestatError(f"method: wanted 'bh' or 'by', got {method!r}; pick one")
+        raise RoutestatError(f"method: expected 'bh' or 'by', got {method!r}; pick one")

@@ -26,7 +26,7 @@ def resample_weights(groups: int, rng: np.random.Generator, n: int) -> NDArray[n
         For fewer than one group or no resample.
     """
     if groups < 1 or n < 1:
-        raise RoutestatError(f"wanted 1 or more groups and resamples, got {groups} and {n}")
+        raise RoutestatError(f"expected 1 or more groups and resamples, got {groups} and {n}")
     return rng.multinomial(groups, np.full(groups, 1.0 / groups), size=n)
 
 
@@ -60,17 +60,17 @@ def group_resamples(
     counts = whole_counts(tables, "tables")
     if counts.ndim < 2:
         raise RoutestatError(
-            f"tables: wanted [group, ...] with cells behind, got {counts.ndim} axes; reshape"
+            f"tables: expected [group, ...] with cells behind, got {counts.ndim} axes; reshape"
         )
     cells = counts.reshape(counts.shape[0], -1)
     cells = cells[cells.any(axis=1)]
     if not cells.size:
-        raise RoutestatError("tables: wanted at least one group with tokens, got none; count some first")
+        raise RoutestatError("tables: expected at least one group with tokens, got none; count some first")
     weights = resample_weights(cells.shape[0], rng, n)
     # No sum is larger than all draws of the largest cell; partial sums are smaller still.
     largest = float(cells.max()) * cells.shape[0]
     if largest > EXACT_DOUBLE:
-        raise RoutestatError(f"tables: wanted resampled cells up to 2**53, got up to {largest:.3g}")
+        raise RoutestatError(f"tables: expected resampled cells up to 2**53, got up to {largest:.3g}")
     dtype = np.float32 if largest <= EXACT_SINGLE else np.float64
     return _blocks(cells.astype(dtype), weights.astype(dtype), counts.shape[1:], memory)
 

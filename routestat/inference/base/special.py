@@ -48,7 +48,7 @@ def count_rows(rows: ArrayLike) -> NDArray[np.float64]:
     counts = whole_counts(rows, "counts")
     if counts.ndim == 0 or counts.shape[-1] == 0:
         raise RoutestatError(
-            "counts: wanted rows [..., K] with K of one or more, got none; pass a row of counts"
+            "counts: expected rows [..., K] with K of one or more, got none; pass a row of counts"
         )
     return counts.astype(np.float64)
 

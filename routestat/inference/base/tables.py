@@ -43,26 +43,28 @@ def whole_counts(counts: ArrayLike, name: str = "counts") -> NDArray[np.integer[
     try:
         array = np.asarray(counts)
     except ValueError as error:
-        raise RoutestatError(f"{name}: wanted rows of equal length, got a ragged list; pad it") from error
+        raise RoutestatError(f"{name}: expected rows of equal length, got a ragged list; pad it") from error
     if array.dtype.kind == "b":
         return array.astype(np.int64)
     if array.dtype.kind not in "iuf":
-        raise RoutestatError(f"{name}: wanted a dense array of counts, got dtype {array.dtype}; convert it")
+        raise RoutestatError(f"{name}: expected a dense array of counts, got dtype {array.dtype}; convert it")
     if array.dtype.kind == "f":
         if not np.isfinite(array).all():
             raise RoutestatError(
-                f"{name}: wanted finite counts, got NaN or infinity; fill or drop those cells"
+                f"{name}: expected finite counts, got NaN or infinity; fill or drop those cells"
             )
         if (array != np.floor(array)).any():
             raise RoutestatError(
-                f"{name}: wanted whole counts, got fractions; pass counts, not probabilities"
+                f"{name}: expected whole counts, got fractions; pass counts, not probabilities"
             )
     if (array < 0).any():
-        raise RoutestatError(f"{name}: wanted counts of zero or more, got {array.min()}; check the counting")
+        raise RoutestatError(
+            f"{name}: expected counts of zero or more, got {array.min()}; check the counting"
+        )
     # Small types cannot reach it; a sum of large ones would wrap around without a word.
     if array.dtype.itemsize > 4 and array.size and float(array.sum(dtype=np.float64)) > LARGEST_EXACT:
         raise RoutestatError(
-            f"{name}: wanted counts up to 2**53 in all, got {array.sum(dtype=np.float64):.4g}; check for overflow"
+            f"{name}: expected counts up to 2**53 in all, got {array.sum(dtype=np.float64):.4g}; check for overflow"
         )
     return array.astype(np.int64) if array.dtype.kind == "f" or array.dtype == np.uint64 else array
 
@@ -99,7 +101,7 @@ def contingency(table: ArrayLike) -> Contingency:
     counts = whole_counts(table, "table")
     if counts.ndim not in (2, 3):
         raise RoutestatError(
-            f"table: wanted [source, target] or [group, source, target], got {counts.ndim} axes; reshape it"
+            f"table: expected [source, target] or [group, source, target], got {counts.ndim} axes; reshape it"
         )
     total = counts if counts.ndim == 2 else counts.sum(axis=0, dtype=np.int64)
     rows = np.flatnonzero(total.any(axis=1))
@@ -205,4 +207,6 @@ def numbers(values: ArrayLike, name: str) -> Floats:
     try:
         return np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError) as error:
-        raise RoutestatError(f"{name}: wanted an array of numbers, got something else; convert it") from error
+        raise RoutestatError(
+            f"{name}: expected an array of numbers, got something else; convert it"
+        ) from error

@@ -19,7 +19,7 @@ from routestat.inference.smoothing.backoff_strength import fit_strength
 from routestat.inference.smoothing.concentration import fit_concentration
 from routestat.inference.smoothing.posterior import transition_posterior
 
-#: Groups are dealt into at most this many bundles, which are left out one at a time.
+#: Groups are assigned to at most this many bundles, which are left out one at a time.
 MOST_BUNDLES = 64
 
 
@@ -128,7 +128,7 @@ def chain_evidence(
 
 
 def _bundles(tables: Sequence[NDArray[np.integer]], triples: Sequence[Strata]) -> Integers:
-    """Assign a bundle to every group `[group]`; groups that hold scored tokens are dealt out in turn.
+    """Assign a bundle to every group `[group]`; groups that hold scored tokens are assigned in turn.
 
     Others join the bundle of the group before them, because they would make bundles without a score.
     """

@@ -68,13 +68,13 @@ class Diagnosis:
         if not self.rhat_max <= RHAT:
             worst = list(self.rhat)[int(np.argmax([np.max(values) for values in self.rhat.values()]))]
             found.append(
-                f"the chains disagree (R-hat {self.rhat_max:.4f} of {worst}, wanted at most {RHAT}): "
+                f"the chains disagree (R-hat {self.rhat_max:.4f} of {worst}, expected at most {RHAT}): "
                 "use more tuning steps and draws"
             )
         fewest = float(np.min([self.ess_bulk_min, self.ess_tail_min]))
         wanted = ESS_PER_CHAIN * self.n_chains
         if not fewest >= wanted:
-            found.append(f"the effective sample size is only {fewest:.0f}, wanted {wanted}: use more draws")
+            found.append(f"the effective sample size is only {fewest:.0f}, expected {wanted}: use more draws")
         if self.divergences:
             found.append(
                 f"{self.divergences} steps diverged, so a part of the posterior was not reached: "
@@ -82,7 +82,7 @@ class Diagnosis:
             )
         if not self.bfmi.min() >= BFMI:
             found.append(
-                f"the energies mix badly (E-BFMI {self.bfmi.min():.2f}, wanted {BFMI}): use more tuning steps"
+                f"the energies mix badly (E-BFMI {self.bfmi.min():.2f}, expected {BFMI}): use more tuning steps"
             )
         return found
 
@@ -129,9 +129,7 @@ class Checks:
         failed, effect = int((self.p_exchangeable < 0.05).sum()), float(known.mean())
         widening = f"{math.sqrt(max(effect, 1.0)):.2g}"
         if not failed or widening == "1":
-            return (
-                "documents look like shuffled tokens, so the credible intervals have about their true width"
-            )
+            return "documents do not differ from shuffled tokens, so the credible intervals have about the right width"
         return (
             f"tokens of a document are alike in {failed} of {len(known)} tables (design effect {effect:.2g} on "
             f"average), so credible intervals are too narrow by a factor of about {widening}"
@@ -218,7 +216,7 @@ class OrderComparison:
             return self.reason
         bad = int((self.pareto_k > self.good_k).sum())
         doubt = (
-            f"; {bad} of {self.pareto_k.size} terms have a Pareto k above {self.good_k:.2f} and are rough"
+            f"; {bad} of {self.pareto_k.size} terms have a Pareto k above {self.good_k:.2f} and are approximate"
             if bad
             else ""
         )

@@ -126,12 +126,12 @@ def full_bayes(
     """
     if not isinstance(rng, np.random.Generator):
         raise RoutestatError(
-            "rng: wanted a numpy Generator, got something else; use np.random.default_rng(seed)"
+            "rng: expected a numpy Generator, got something else; use np.random.default_rng(seed)"
         )
     start, counts = chain_counts(first, tables, triples, states)
     names = tuple(range(len(counts) + 1)) if layers is None else tuple(layers)
     if len(names) != len(counts) + 1:
-        raise RoutestatError(f"layers: wanted {len(counts) + 1} numbers, one per layer, got {len(names)}")
+        raise RoutestatError(f"layers: expected {len(counts) + 1} numbers, one per layer, got {len(names)}")
     plan = Plan(draws, tune, chains, cores)
     evidence = chain_evidence(start, counts, triples)
     if (columns := len(evidence[1].column_unit)) > MOST_COLUMNS:

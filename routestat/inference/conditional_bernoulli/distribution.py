@@ -55,7 +55,7 @@ def fit_log_weights(inclusion: ArrayLike, top_k: int) -> Floats:
     inside = np.isfinite(target).all() and ((target >= 0) & (target <= 1)).all()
     if not (inside and target.ndim and (np.abs(target.sum(axis=-1) - top_k) < 1e-9 * max(1, top_k)).all()):
         raise RoutestatError(
-            f"inclusion: wanted probabilities [..., expert] that sum to top_k={top_k}; divide counts by tokens"
+            f"inclusion: expected probabilities [..., expert] that sum to top_k={top_k}; divide counts by tokens"
         )
     rows = target.reshape(-1, target.shape[-1])
     theta = special.logit(rows)
@@ -182,7 +182,9 @@ def _scaled(log_weights: ArrayLike, top_k: int) -> tuple[Floats, Floats]:
     """Log odds `[..., expert]` whose p sum to k, and what was added to the log weights `[...]` for that."""
     theta = np.asarray(log_weights, dtype=np.float64)
     if theta.ndim < 1 or np.isnan(theta).any():
-        raise RoutestatError("log_weights: wanted numbers [..., expert], got NaN or no axis; fit them first")
+        raise RoutestatError(
+            "log_weights: expected numbers [..., expert], got NaN or no axis; fit them first"
+        )
     finite = np.isfinite(theta)
     count, taken = finite.sum(axis=-1), top_k - np.isposinf(theta).sum(axis=-1)
     if ((taken < 0) | (taken > count)).any():

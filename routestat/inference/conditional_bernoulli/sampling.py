@@ -34,7 +34,7 @@ def best_subsets(log_weights: ArrayLike, top_k: int, n: int) -> Integers:
     """
     theta = np.asarray(log_weights, np.float64)
     if n < 1:
-        raise RoutestatError(f"subsets: wanted one or more, got {n}")
+        raise RoutestatError(f"subsets: expected one or more, got {n}")
     order = np.argsort(-theta, kind="stable")
     sorted_theta = theta[order].tolist()
     start = tuple(range(top_k))

@@ -37,17 +37,17 @@ def jensen_shannon(p: ArrayLike, q: ArrayLike, base: float = 2) -> float:
             array = np.asarray(given, dtype=np.float64)
         except (TypeError, ValueError) as error:
             raise RoutestatError(
-                f"{name}: wanted numbers, got something else; pass counts or shares"
+                f"{name}: expected numbers, got something else; pass counts or shares"
             ) from error
         if not (np.isfinite(array).all() and (array >= 0).all() and array.sum() > 0):
             raise RoutestatError(
-                f"{name}: wanted finite numbers of zero or more with a sum above zero; check it"
+                f"{name}: expected finite numbers of zero or more with a sum above zero; check it"
             )
         shares.append(array / array.sum())
     first, second = shares
     if first.shape != second.shape:
         raise RoutestatError(
-            f"p and q: wanted equal shapes, got {first.shape} and {second.shape}; align them"
+            f"p and q: expected equal shapes, got {first.shape} and {second.shape}; align them"
         )
     return min(max(0.0, float(batch_divergence(first.ravel(), second.ravel()))), math.log(2.0)) / unit
 

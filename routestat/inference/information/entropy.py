@@ -129,7 +129,7 @@ def estimator_of(name: str, n: float, cells: int) -> Callable[[Floats], float]:
         name = default_estimator(n, cells)[0]
     if name not in ESTIMATORS:
         known = ", ".join(("auto", *ESTIMATORS))
-        raise RoutestatError(f"estimator: wanted one of {known}, got {name!r}; pick one")
+        raise RoutestatError(f"estimator: expected one of {known}, got {name!r}; pick one")
     return ESTIMATORS[name]
 
 
@@ -155,7 +155,7 @@ def default_estimator(n: float, cells: int) -> tuple[str, str]:
 def nats_per_unit(base: float) -> float:
     """Return the nats of one unit of information of this base of the logarithm."""
     if not (math.isfinite(base) and base > 0 and base != 1):
-        raise RoutestatError(f"base: wanted a positive number other than 1, got {base}; use 2 for bits")
+        raise RoutestatError(f"base: expected a positive number other than 1, got {base}; use 2 for bits")
     return math.log(base)
 
 

@@ -84,7 +84,7 @@ def inclusion_information(
     counts = parts.sum(axis=(1, 2), dtype=np.int64)
     if (counts % cells).any():
         raise RoutestatError(
-            f"tables: wanted {cells} cells of every token, got {int(counts.sum())} in all; check source_k, target_k"
+            f"tables: expected {cells} cells of every token, got {int(counts.sum())} in all; check source_k, target_k"
         )
     n, groups = int(counts.sum()) // cells, len(counts)
     if n == 0:
@@ -93,7 +93,9 @@ def inclusion_information(
     if why := too_few(counts):
         return InformationInterval(without_interval(math.nan, groups, why, plugin), level, n)
     if (largest := counts.max() / counts.sum()) >= 0.5:
-        why = f"one group of documents holds {largest:.0%} of the tokens: wanted less than half, for an error"
+        why = (
+            f"one group of documents holds {largest:.0%} of the tokens: expected less than half, for an error"
+        )
         return InformationInterval(without_interval(math.nan, groups, why, plugin), level, n)
     estimate = _estimate(_Inclusions.of(parts, source_k, target_k))
     if reason := estimate.reason:

@@ -47,7 +47,7 @@ def mutual_information(table: ArrayLike, estimator: str = "plugin", base: float 
     unit = nats_per_unit(base)
     if np.ndim(table) == 3:
         raise RoutestatError(
-            "table: wanted [source, target], got 3 axes; sum over the groups, "
+            "table: expected [source, target], got 3 axes; sum over the groups, "
             "or use conditional_mutual_information for [x, y, z]"
         )
     total = contingency(table).total
@@ -105,7 +105,7 @@ def conditional_mutual_information(table: ArrayLike, estimator: str = "plugin", 
     unit = nats_per_unit(base)
     counts = whole_counts(table, "table")
     if counts.ndim != 3:
-        raise RoutestatError(f"table: wanted counts [x, y, z], got {counts.ndim} axes; reshape them")
+        raise RoutestatError(f"table: expected counts [x, y, z], got {counts.ndim} axes; reshape them")
     kept = [np.flatnonzero(counts.any(axis=axes)) for axes in ((1, 2), (0, 2), (0, 1))]
     cube = counts[np.ix_(*kept)].astype(np.float64)
     estimate = estimator_of(estimator, cube.sum(), cube.size)
@@ -189,7 +189,7 @@ def grouped_table(tables: ArrayLike, level: float) -> tuple[Contingency, NDArray
     table = contingency(tables)
     if table.tables is None:
         raise RoutestatError(
-            "tables: wanted [group, source, target], got 2 axes; count per group of documents"
+            "tables: expected [group, source, target], got 2 axes; count per group of documents"
         )
     return table, table.tables
 

@@ -8,12 +8,12 @@ from numpy.typing import ArrayLike
 from routestat.inference.base.tables import whole_counts
 from routestat.inference.information.entropy import ENOUGH_PER_CELL, default_estimator
 
-#: Counts per cell in use from which on intervals of information cover the truth about as often as they should.
+#: Counts per cell in use from which on intervals of information cover the truth at about the nominal level.
 #: Independent tokens in 40 groups, 28 states, 60 tables each: .00 to .53 of intervals of 95 % cover at 1 a cell, .22 to
 #: .82 at 2, .85 to .93 at 5, .93 to .95 at 10 (Monte-Carlo error .03 to .06). Where tokens depend on each other so many
 #: independent ones are meant: 32 counts a cell in copies of eight cover .89 to .93 (120 tables each, error .03).
 COVERED_PER_CELL = 10
-UNCOVERED = "no interval is given where what is left of the bias would exceed it"
+UNCOVERED = "no interval is given where the remaining bias would exceed it"
 
 
 @dataclass(frozen=True, slots=True)

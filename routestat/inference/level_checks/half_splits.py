@@ -75,11 +75,11 @@ class HalfSplits:
         """Put the rates into a sentence."""
         if self.reason is not None:
             return f"No A/A check: {self.reason}."
-        verdict = "about as often as it should: it holds its level for loads here"
+        verdict = "at about the nominal level: it is valid for loads here"
         if self.pooled_clustered > HIGH * self.level:
-            verdict = "more often than it should: take p-values of loads near the level with caution"
+            verdict = "more often than the nominal level: interpret p-values of loads near it with caution"
         elif self.pooled_clustered < LOW * self.level:
-            verdict = "less often than it should: tests of loads are cautious here, not wrong"
+            verdict = "less often than the nominal level: tests of loads are conservative here"
         return (
             f"{self.n_splits} times these documents were split into random halves, which differ by chance alone. "
             f"At a level of {self.level:.3g} a chi-square test of independent tokens finds a difference in "
@@ -194,23 +194,25 @@ def _checked(
 ) -> tuple[list[NDArray[np.integer]], Floats]:
     """Check loads `[group, state]` of each layer, and tokens `[layer, group]`."""
     if not 0 < level < 1:
-        raise RoutestatError(f"level: wanted a share between 0 and 1, got {level}; use 0.05")
+        raise RoutestatError(f"level: expected a share between 0 and 1, got {level}; use 0.05")
     if n_splits < 1:
-        raise RoutestatError(f"n_splits: wanted 1 or more, got {n_splits}; use 1000")
+        raise RoutestatError(f"n_splits: expected 1 or more, got {n_splits}; use 1000")
     tables = [whole_counts(load, "loads") for load in loads]
     if {table.ndim for table in tables} != {2} or len({len(table) for table in tables}) != 1:
         found = ", ".join(str(table.shape) for table in tables[:3]) or "no layer"
-        raise RoutestatError(f"loads: wanted [group, state] of the same groups in each layer, got {found}")
+        raise RoutestatError(f"loads: expected [group, state] of the same groups in each layer, got {found}")
     groups = len(tables[0])
     if tokens is None:
         return tables, np.array([table.sum(axis=1) for table in tables], dtype=np.float64)
     given = whole_counts(tokens, "tokens").astype(np.float64)
     if given.shape not in ((groups,), (len(tables), groups)):
         raise RoutestatError(
-            f"tokens: wanted [group] or [layer, group], got {given.shape} for {len(tables)} layers of {groups} "
+            f"tokens: expected [group] or [layer, group], got {given.shape} for {len(tables)} layers of {groups} "
             "groups; align them"
         )
     sizes = np.broadcast_to(given, (len(tables), groups))
     if any((table > size[:, None]).any() for table, size in zip(tables, sizes, strict=True)):
-        raise RoutestatError("loads: wanted at most one per token, got more; count each expert once a token")
+        raise RoutestatError(
+            "loads: expected at most one per token, got more; count each expert once a token"
+        )
     return tables, sizes

@@ -1,4 +1,4 @@
-"""Does a test hold its level? P-values of cases without any effect, summed up and put into words."""
+"""Does a test hold its level? P-values of cases without any effect, summarised in words."""
 
 import math
 from collections import Counter
@@ -14,7 +14,7 @@ from routestat.inference.level_checks.null_p_values import PValues
 
 #: Draws below which a rate says nothing.
 FEWEST_DRAWS = 50
-#: What each family of tests asks, and of what cases its level is taken.
+#: What each family of tests tests, and on which cases its level is measured.
 CASES: Mapping[str, str] = {
     "loads": "random halves of the documents, which differ by chance alone, are called different",
     "independence": "two layers whose choices come from different documents, and so are independent, are called "
@@ -27,7 +27,7 @@ _NO_IID = "no test takes tokens as independent in the expert view: the k·k cell
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class LevelCheck:
-    """How often one family of tests rejects where there is nothing to find; see `level_check`.
+    """How often one family of tests rejects where there is no effect; see `level_check`.
 
     Attributes
     ----------
@@ -80,7 +80,7 @@ class LevelCheck:
         """Put the rates into a sentence."""
         if self.reason is not None:
             return f"{self.family.capitalize()}: not checked, {self.reason}."
-        said = {"holds": "about as often as it should", "above": "more often than it should"}
+        said = {"holds": "at about the nominal level", "above": "more often than the nominal level"}
         iid = ""
         if math.isfinite(self.rate_iid):
             iid = (
@@ -91,7 +91,7 @@ class LevelCheck:
         return (
             f"{self.family.capitalize()}: {CASES[self.family]}, at a level of {self.level:.3g}, {iid}by the clustered "
             f"test in {self.rate_clustered:.1%}{of} ({'' if iid else 'Monte-Carlo error '}"
-            f"{self.rate_clustered_error:.1%}), {said.get(self.verdict, 'less often than it should')}."
+            f"{self.rate_clustered_error:.1%}), {said.get(self.verdict, 'less often than the nominal level')}."
         )
 
 
@@ -124,7 +124,7 @@ def level_check(family: str, found: Iterable[PValues], n_units: int, level: floa
     The error is that of drawing: how far the rate may be from that over all cases of these documents.
     """
     if not 0 < level < 1:
-        raise RoutestatError(f"level: wanted a share between 0 and 1, got {level}; use 0.05")
+        raise RoutestatError(f"level: expected a share between 0 and 1, got {level}; use 0.05")
     parts = list(found)
     clustered, iid = (
         np.concatenate([getattr(part, name) for part in parts] or [np.empty(0)])
@@ -181,15 +181,15 @@ def loads_check(halves: HalfSplits) -> LevelCheck:
 
 
 def trust(checks: Sequence[LevelCheck]) -> str:
-    """Whether the p-values of these documents can be believed, over all families: the answer before its reasons."""
+    """Whether the p-values of these documents can be trusted, over all families: the answer before its reasons."""
     by = {verdict: [check for check in checks if check.verdict == verdict] for verdict in _VERDICTS}
     if len(by["unchecked"]) == len(checks):
         why = "; ".join(dict.fromkeys(str(check.reason) for check in checks))
-        return f"Whether p-values can be believed here could not be checked: {why}."
+        return f"Whether p-values can be trusted here could not be checked: {why}."
     said = [_SAID[verdict].format(_named(by[verdict])) for verdict in ("above", "below") if by[verdict]]
     if not said:
-        said = [f"Clustered p-values of {_listed(by['holds'])} can be believed here: where there is nothing to find, "
-                "the tests reject about as often as they say."]  # fmt: skip
+        said = [f"Clustered p-values of {_listed(by['holds'])} can be trusted here: in data without an effect "
+                "the tests reject at about the nominal level."]  # fmt: skip
     if by["unchecked"]:
         said.append(f"Not checked: {_listed(by['unchecked'])}.")
     return " ".join(said)
@@ -197,10 +197,10 @@ def trust(checks: Sequence[LevelCheck]) -> str:
 
 _VERDICTS = ("holds", "above", "below", "unchecked")
 _SAID = {
-    "above": "Not every clustered p-value can be taken as it stands: where there is nothing to find, {} reject more "
-    "often than they should; take such p-values near the level with caution.",
-    "below": "Where there is nothing to find, {} reject less often than they should: what they find can be believed, "
-    "and they can miss what is there.",
+    "above": "Not every clustered p-value can be trusted: in data without an effect, {} reject more "
+    "often than the nominal level; interpret such p-values near the level with caution.",
+    "below": "In data without an effect, {} reject less often than the nominal level: they are "
+    "conservative, so rejections are valid but true effects can be missed.",
 }
 
 

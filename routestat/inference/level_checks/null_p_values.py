@@ -1,4 +1,4 @@
-"""P-values of the tests of independence and order where there is nothing to find, in the user's own documents.
+"""P-values of the tests of independence and order where there is no effect, in the user's own documents.
 
 The cases are made documents whose layers come from different documents (`routestat.counting.recombined_documents`); the
 tests are those that the report rests on.

@@ -331,7 +331,7 @@ def _check_gaps(
     """Refuse sequences without one entry per gap, and order 2 without its counts."""
     for name, given in (("second", second), ("orders", orders), ("design_effects", design_effects)):
         if given and len(given) != gaps:
-            raise RoutestatError(f"{name}: wanted one entry for each of {gaps} gaps, got {len(given)}")
+            raise RoutestatError(f"{name}: expected one entry for each of {gaps} gaps, got {len(given)}")
     if any(order == 2 and not (second and second[gap]) for gap, order in enumerate(orders)):
         raise RoutestatError("a gap of order 2 needs its counts: pass fit_second_order of them as `second`")
 

@@ -117,12 +117,12 @@ def homogeneity(
     if any(table.ndim != 3 or len(table) != len(counts[0]) for table in counts):
         shapes = ", ".join(str(table.shape) for table in counts)
         raise RoutestatError(
-            f"tables: wanted [group, source, target] of the same groups, got {shapes}; count alike"
+            f"tables: expected [group, source, target] of the same groups, got {shapes}; count alike"
         )
     places = tuple(range(len(counts)) if layers is None else map(int, layers))
     if len(places) != len(counts) or len(set(places)) < len(places):
         raise RoutestatError(
-            f"layers: wanted a different number for each of {len(counts)} gaps, got {places}"
+            f"layers: expected a different number for each of {len(counts)} gaps, got {places}"
         )
     groups = len(counts[0]) if counts else 0
     size = np.zeros((len(counts), groups))
@@ -167,7 +167,7 @@ def _sparse(information: Estimates) -> str | None:
         return None
     return (
         f"plug-in information was off by up to {np.nanmax(off):.2g} bits: with so few tokens for the states the "
-        "jackknife leaves a part of that, and the tests reject up to twice as often as they should"
+        "jackknife leaves a part of that, and the tests reject up to twice as often as the nominal level"
     )
 
 

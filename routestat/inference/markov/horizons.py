@@ -188,7 +188,7 @@ def horizons(
     """
     if farthest < 2 or not 0 < level < 1:
         raise RoutestatError(
-            f"wanted farthest of 2 or more and a level between 0 and 1, got {farthest} and {level}"
+            f"expected farthest of 2 or more and a level between 0 and 1, got {farthest} and {level}"
         )
     tables = _checked(steps)
     table_of = direct if callable(direct) else lambda i, j: direct[i, j]
@@ -221,7 +221,7 @@ def _checked(steps: Sequence[ArrayLike]) -> list[NDArray[np.integer]]:
         fits = table.ndim == 3 and (not place or (table.shape[0], table.shape[1]) == (before[0], before[2]))
         if not fits:
             raise RoutestatError(
-                "steps: wanted [group, source, target] of the same groups, each as long as the one before is wide, "
+                "steps: expected [group, source, target] of the same groups, each as long as the one before is wide, "
                 f"got {table.shape} at place {place}; count neighbouring layers alike"
             )
     return tables
@@ -234,11 +234,11 @@ def _table(
         table = whole_counts(table_of(start, end), "direct")
     except KeyError:
         raise RoutestatError(
-            f"direct: wanted the table of the layers at places {start} and {end}, got none; count every pair that far"
+            f"direct: expected the table of the layers at places {start} and {end}, got none; count every pair that far"
         ) from None
     if table.shape != shape:
         raise RoutestatError(
-            f"direct: wanted {shape} for the layers at places {start} and {end}, got {table.shape}; "
+            f"direct: expected {shape} for the layers at places {start} and {end}, got {table.shape}; "
             "count the same groups as the steps"
         )
     return table

@@ -16,7 +16,7 @@ class ImpliedSteps:
 
     Attributes
     ----------
-    law
+    distribution
         P `[source, target]`, the product of the steps' matrices; a row without tokens is zero.
     moved
         dP^(g) `[source, group, target]`, the derivative of P in the weight of group g; over all groups it sums to
@@ -115,7 +115,7 @@ def implied_bits(direct: Floats, distribution: Floats) -> Floats:
     ----------
     direct
         Counts `[batch, source, target]`, some in each.
-    law
+    distribution
         P `[batch, source, target]`.
     """
     rows, n = direct.sum(axis=2), direct.sum(axis=(1, 2))

@@ -69,7 +69,7 @@ def clustered_order(strata: Strata) -> StratifiedIndependence:
     times = float(bias.sum()) * math.sqrt(test.nu / 2.0) / test.trace if test.nu > 0 else 0.0
     if times > MOST_BIAS:
         p, reason = (nan, nan, test.nu), f"too {_FEW} more than {MOST_BIAS:.0f} times"
-    rough = f"{_FEW}, so the p-value is rough" if 1.0 < times <= MOST_BIAS else None
+    rough = f"{_FEW}, so the p-value is approximate" if 1.0 < times <= MOST_BIAS else None
     note = "; ".join(text for text in (caution(len(gram), test), rough) if text) or None
     return StratifiedIndependence(*p, strata.n_tokens, in_all, used, reason, note)
 

@@ -59,7 +59,7 @@ def choose_order(bits: Sequence[ArrayLike], tokens: ArrayLike, level: float = 0.
         If there is no order.
     """
     if not bits:
-        raise RoutestatError("bits: wanted the log loss of one order at least, got none")
+        raise RoutestatError("bits: expected the log loss of one order at least, got none")
     sums = [np.asarray(one, np.float64) for one in bits]
     chosen = 0
     for order in range(1, len(sums)):

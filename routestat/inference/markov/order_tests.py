@@ -144,15 +144,15 @@ def check_strata(strata: Strata, n_documents: int = 1, resamples: int = 0) -> No
     """Refuse what no test of the order can use."""
     if strata.slots != (1, 1):
         raise RoutestatError(
-            f"strata: wanted the state view, got {strata.slots[0]} by {strata.slots[1]} experts a token; "
+            f"strata: expected the state view, got {strata.slots[0]} by {strata.slots[1]} experts a token; "
             "count with states='subset'"
         )
     if n_documents < 1:
         raise RoutestatError(
-            f"n_documents: wanted 1 or more, got {n_documents}; pass how many hold the tokens"
+            f"n_documents: expected 1 or more, got {n_documents}; pass how many hold the tokens"
         )
     if resamples < 0:
-        raise RoutestatError(f"resamples: wanted 0 or more, got {resamples}; use 199")
+        raise RoutestatError(f"resamples: expected 0 or more, got {resamples}; use 199")
 
 
 def nothing_to_test(strata: Strata, needed: str) -> str:

@@ -58,7 +58,7 @@ def predict_ahead(
     gap = chain.gap_after(layer)
     states = _checked(chain, gap, history)
     if not isinstance(ahead, int | np.integer) or ahead < 1:
-        raise RoutestatError(f"ahead: wanted a number of layers from 1 on, got {ahead}")
+        raise RoutestatError(f"ahead: expected a number of layers from 1 on, got {ahead}")
     if gap + ahead > len(chain.counts):
         raise RoutestatError(
             f"{ahead} layers after layer {layer} there is none: the chain ends at layer {chain.layers[-1]}"
@@ -70,7 +70,7 @@ def predict_ahead(
         low, high = beta_interval(weight * mean, weight * (1.0 - mean), level)
     else:
         if rng is None:
-            raise RoutestatError("rng: wanted a numpy Generator for more than one layer ahead, got none")
+            raise RoutestatError("rng: expected a numpy Generator for more than one layer ahead, got none")
         steps = [row_posteriors(chain, here) for here in range(gap + 1, gap + ahead)]
         start = len(chain.counts[gap]), states[-1], row
         mean = _propagate(steps, *start, None)
@@ -82,7 +82,7 @@ def predict_ahead(
 
 def _checked(chain: Chain, gap: int, history: Sequence[int]) -> list[int]:
     if not len(history):
-        raise RoutestatError("history: wanted one choice at least, got none")
+        raise RoutestatError("history: expected one choice at least, got none")
     if len(history) > gap + 1:
         raise RoutestatError(
             f"history: {len(history)} choices up to layer {chain.layers[gap]} reach before the first layer, "

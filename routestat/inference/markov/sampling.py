@@ -57,11 +57,11 @@ def draw_states(
             "draw_states needs a chain of states; chains of experts are drawn by their factorised form"
         )
     if parameters not in PARAMETERS:
-        raise RoutestatError(f"parameters: wanted drawn or mean, got {parameters!r}")
+        raise RoutestatError(f"parameters: expected drawn or mean, got {parameters!r}")
     if isinstance(n_tokens, bool) or not isinstance(n_tokens, int | np.integer) or n_tokens < 1:
-        raise RoutestatError(f"n_tokens: wanted a whole number from 1 on, got {n_tokens}")
+        raise RoutestatError(f"n_tokens: expected a whole number from 1 on, got {n_tokens}")
     if not isinstance(rng, np.random.Generator):
-        raise RoutestatError("rng: wanted a numpy Generator; use np.random.default_rng(seed)")
+        raise RoutestatError("rng: expected a numpy Generator; use np.random.default_rng(seed)")
     require_data(chain)
     own = rng if parameters == "drawn" else None
     widths = [len(chain.first), *(table.shape[1] for table in chain.counts)]
@@ -94,7 +94,7 @@ def require_data(chain: Chain) -> None:
         if not table.any():
             raise RoutestatError(
                 f"layer {chain.layers[gap + 1]}: no token has a choice there and in layer {chain.layers[gap]}; "
-                "nothing is known of that step"
+                "the step has no data"
             )
 
 

@@ -129,7 +129,7 @@ def fit_second_order(
     counts = whole_counts(table, "table").astype(np.int64)
     if counts.ndim != 3:
         raise RoutestatError(
-            f"table: wanted counts [before, source, target], got {counts.ndim} axes; count two sources"
+            f"table: expected counts [before, source, target], got {counts.ndim} axes; count two sources"
         )
     if counts.size > MOST_CELLS:
         raise RoutestatError(

@@ -116,7 +116,7 @@ def sample_size(
     counts, size, cells, bundle = _checked(loads, tokens, tables, documents)
     if draws < 1 or not (load_target > 0 and bits_target > 0 and 0 < ranking_target <= 1):
         raise RoutestatError(
-            "sample_size: wanted draws of 1 or more, and targets above 0 (a ranking's up to 1)"
+            "sample_size: expected draws of 1 or more, and targets above 0 (a ranking's up to 1)"
         )
     groups, n_documents = size.size, int(bundle.sum())
     sizes = [m for m in (1 << power for power in range(2, 63)) if m < groups] + [groups]
@@ -206,10 +206,11 @@ def _endless(plugin: Floats, width: Floats, sizes: list[int]) -> tuple[float, st
     if bent > max(width[-1], 0.1 * abs(excess)) and bent > 0.1 * abs(plugin[-1]):
         return float(
             intercept
-        ), "information is no line in 1/groups yet: its limit is rough, and likely lower"
+        ), "information is not yet linear in 1/groups: its limit is approximate, and probably lower"
     if excess > width[-1]:
         return float(intercept), (
-            f"information still falls as documents are added: {plugin[-1]:.4g} bits of all, {intercept:.4g} in the end"
+            f"information still falls as documents are added: {plugin[-1]:.4g} bits with "
+            f"all, {intercept:.4g} in the limit"
         )
     return float(intercept), None
 
@@ -222,18 +223,18 @@ def _checked(
     bundle = np.ones(size.shape, np.int64) if documents is None else whole_counts(documents, "documents")
     if counts.ndim != 2 or size.ndim != 1 or not len(counts) == len(size) == len(bundle):
         raise RoutestatError(
-            f"loads: wanted [group, expert] with tokens and documents [group], got {counts.shape}, {size.shape} "
+            f"loads: expected [group, expert] with tokens and documents [group], got {counts.shape}, {size.shape} "
             f"and {bundle.shape}; align them"
         )
     if (counts > size[:, None]).any():
-        raise RoutestatError("loads: wanted each expert at most once a token, got more uses than tokens")
+        raise RoutestatError("loads: expected each expert at most once a token, got more uses than tokens")
     kept = size > 0
     cells = None
     if tables is not None:
         table = whole_counts(tables, "tables")
         if table.ndim != 3 or len(table) != len(size):
             raise RoutestatError(
-                f"tables: wanted [group, source, target] of the same groups, got {table.shape}"
+                f"tables: expected [group, source, target] of the same groups, got {table.shape}"
             )
         # Only which rows and columns are in use matters; groups must stay the same.
         used = contingency(table)

@@ -95,4 +95,7 @@ def width_caution(width: Width, what: str) -> str | None:
     """Return a caution where widths do not fall with the root of the number of groups."""
     if math.isnan(width.exponent) or abs(width.exponent + 0.5) <= 0.15:
         return None
-    return f"the error of {what} goes with groups to the power {width.exponent:.2f}, not -0.5: what is ahead is rough"
+    return (
+        f"the error of {what} scales with groups to the power {width.exponent:.2f}, not -0.5: "
+        "the extrapolation is approximate"
+    )

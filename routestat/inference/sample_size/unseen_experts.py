@@ -66,14 +66,14 @@ def unseen(counts: ArrayLike) -> Unseen:
     table = whole_counts(counts, "counts")
     if table.ndim != 2:
         raise RoutestatError(
-            f"counts: wanted [group, kind], got {table.ndim} axes; count per group of documents"
+            f"counts: expected [group, kind], got {table.ndim} axes; count per group of documents"
         )
     occurs = table > 0
     m = int(occurs.any(axis=1).sum())
     times = occurs.sum(axis=0)
     seen, once, twice = (int(np.count_nonzero(of)) for of in (times > 0, times == 1, times == 2))
     if m < 2:
-        why = f"what was missed shows in the differences of at least 2 groups of documents, got {m}"
+        why = f"unseen experts are estimated from the differences of at least 2 groups of documents, got {m}"
         return Unseen(m, table.shape[1], seen, once, twice, math.nan, math.nan, why)
     missed = (m - 1) / m * once * (once - 1) / (2.0 * (twice + 1))
     # Without any seen twice the same with one fewer seen once, so that it does not jump.

@@ -110,7 +110,9 @@ def fit_distribution(counts: ArrayLike) -> BackOff:
     """
     table = whole_counts(counts, "counts").astype(np.float64)
     if not table.ndim or not table.shape[-1]:
-        raise RoutestatError("counts: wanted a table [context…, target], got no targets; pass one of counts")
+        raise RoutestatError(
+            "counts: expected a table [context…, target], got no targets; pass one of counts"
+        )
     base = _plain_distribution(table.sum(axis=0)) if table.ndim > 1 else _uniform(table)
     if table.ndim > 1:
         cells, flat = np.nonzero(table), np.broadcast_to(base, table.shape)
@@ -132,7 +134,9 @@ def hierarchical_alpha(rows: ArrayLike) -> Floats:
     """
     table = whole_counts(rows, "rows").astype(np.float64)
     if table.ndim != 2 or not table.any():
-        raise RoutestatError("rows: wanted counts [row, target] with a token or more; give alpha as a number")
+        raise RoutestatError(
+            "rows: expected counts [row, target] with a token or more; give alpha as a number"
+        )
     if np.count_nonzero(table.any(axis=1)) < 2:
         total = table.sum(axis=0)
         base, cells = _uniform(total), np.nonzero(total)

@@ -135,10 +135,10 @@ def fit_concentration(rows: ArrayLike, symmetric: bool = False) -> Floats:
     """
     counts = count_rows(rows)
     if counts.ndim != 2:
-        raise RoutestatError(f"rows: wanted counts [row, K], got {counts.ndim} axes; reshape them")
+        raise RoutestatError(f"rows: expected counts [row, K], got {counts.ndim} axes; reshape them")
     if not counts.any():
         raise RoutestatError(
-            "rows: wanted at least one token to fit alpha to, got none; give alpha as a number"
+            "rows: expected at least one token to fit alpha to, got none; give alpha as a number"
         )
     seen = np.ones(counts.shape[1], dtype=bool) if symmetric else counts.any(axis=0)
     fitted = np.empty(counts.shape[1])

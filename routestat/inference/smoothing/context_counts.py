@@ -51,7 +51,7 @@ class TokenRows:
                 len(values) and not least <= values.min() <= values.max() <= most
             ):
                 raise RoutestatError(
-                    f"{name}: wanted a whole number from {least} to {most} for each of {len(self.target)} rows; "
+                    f"{name}: expected a whole number from {least} to {most} for each of {len(self.target)} rows; "
                     "leave rows without a target out, and give −1 where a column is unknown"
                 )
 

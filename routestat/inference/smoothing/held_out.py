@@ -78,7 +78,7 @@ def held_out(rows: TokenRows, nested: Mapping[str, NestedContexts], forward: Seq
     for name, contexts in steps.items():
         if not contexts or contexts[0] or any(not set(a) < set(b) for a, b in pairwise(contexts)):
             raise RoutestatError(
-                f"contexts {name}: wanted contexts from () on, each with more columns than the one before"
+                f"contexts {name}: expected contexts from () on, each with more columns than the one before"
             )
     tokens = np.bincount(rows.group, minlength=rows.n_groups).astype(float)
     used = np.flatnonzero(tokens)

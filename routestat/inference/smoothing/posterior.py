@@ -109,7 +109,7 @@ class TransitionPosterior:
     def interval(self, level: float = 0.95) -> tuple[Floats, Floats]:
         """Compute equal-tailed credible limits (low, high) `[..., K]` of each probability from its Beta margin."""
         if not 0 < level < 1:
-            raise RoutestatError(f"level: wanted a share between 0 and 1, got {level}; use 0.95")
+            raise RoutestatError(f"level: expected a share between 0 and 1, got {level}; use 0.95")
         mine = self.concentration
         return beta_interval(mine, mine.sum(axis=-1, keepdims=True) - mine, level)
 
@@ -117,10 +117,10 @@ class TransitionPosterior:
         """Draw `n` independent samples of all rows, `[n, ..., K]`; every row of every draw sums to one."""
         if not isinstance(rng, np.random.Generator):
             raise RoutestatError(
-                "rng: wanted a numpy Generator, got something else; use np.random.default_rng(seed)"
+                "rng: expected a numpy Generator, got something else; use np.random.default_rng(seed)"
             )
         if n < 1:
-            raise RoutestatError(f"n: wanted one draw or more, got {n}; use at least one")
+            raise RoutestatError(f"n: expected one draw or more, got {n}; use at least one")
         return read_only(draw_rows(np.broadcast_to(self.concentration, (n, *self.concentration.shape)), rng))
 
 
@@ -162,7 +162,7 @@ def transition_posterior(
     if grouped:
         if tokens.ndim != 3:
             raise RoutestatError(
-                f"counts: wanted [group, source, target] with grouped=True, got {tokens.ndim} axes; count with groups"
+                f"counts: expected [group, source, target] with grouped=True, got {tokens.ndim} axes; count with groups"
             )
         # A single group holds no information on the dependence within groups.
         if tokens.any(axis=(1, 2)).sum() > 1:

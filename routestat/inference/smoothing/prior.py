@@ -15,21 +15,21 @@ def positive_alpha(alpha: ArrayLike, shape: tuple[int, ...]) -> Floats:
     try:
         array = np.asarray(alpha, dtype=np.float64)
     except (TypeError, ValueError) as error:
-        raise RoutestatError(f"alpha: wanted a number or an array of numbers, got {alpha!r}") from error
+        raise RoutestatError(f"alpha: expected a number or an array of numbers, got {alpha!r}") from error
     if not (np.isfinite(array) & (array > 0)).all():
         raise RoutestatError(
-            "alpha: wanted numbers above zero, got zero, less or NaN; use 0.5 (Jeffreys) or a fit"
+            "alpha: expected numbers above zero, got zero, less or NaN; use 0.5 (Jeffreys) or a fit"
         )
     if array.size and not (array.min() >= SMALLEST_ALPHA and array.max() <= LARGEST_ALPHA):
         raise RoutestatError(
-            f"alpha: wanted numbers from {SMALLEST_ALPHA:g} to {LARGEST_ALPHA:g}, got {array.min():g} to "
+            f"alpha: expected numbers from {SMALLEST_ALPHA:g} to {LARGEST_ALPHA:g}, got {array.min():g} to "
             f"{array.max():g}; beyond them sums with counts lose one or the other"
         )
     try:
         return np.broadcast_to(array, shape)
     except ValueError as error:
         raise RoutestatError(
-            f"alpha: wanted one number or {shape[-1]} of them, got shape {array.shape}; match the columns"
+            f"alpha: expected one number or {shape[-1]} of them, got shape {array.shape}; match the columns"
         ) from error
 
 
@@ -61,7 +61,7 @@ def resolve_alpha(rows: ArrayLike, alpha: ArrayLike | str) -> Floats:
     if isinstance(alpha, str):
         if alpha not in RULES:
             raise RoutestatError(
-                f"alpha: wanted a number or one of {', '.join(RULES)}, got {alpha!r}; pick one"
+                f"alpha: expected a number or one of {', '.join(RULES)}, got {alpha!r}; pick one"
             )
         used = np.count_nonzero(counts.reshape(-1, width).any(axis=1))
         if alpha == "empirical-bayes" and used > 1:

@@ -231,7 +231,7 @@ def _note(tables: TwoSamples, test: ScoreTest, bias: float) -> str | None:
     few = caution(min(tables.groups), test)
     if not (test.nu > 0 and bias * math.sqrt(test.nu / 2.0) > test.trace):
         return few
-    much = "few tokens for so many cells: the test finds less than it could"
+    much = "few tokens for so many cells: the test has less power than it could"
     return f"{few}; {much}" if few else much
 
 
@@ -270,7 +270,7 @@ def _conditional_jsd(a: Floats, b: Floats) -> Floats:
 def _checked(per_token: int) -> int:
     if isinstance(per_token, bool) or not isinstance(per_token, int | np.integer) or per_token < 1:
         raise RoutestatError(
-            f"per_token: wanted a whole number of 1 or more, got {per_token!r}; pass k or k * k"
+            f"per_token: expected a whole number of 1 or more, got {per_token!r}; pass k or k * k"
         )
     return int(per_token)
 

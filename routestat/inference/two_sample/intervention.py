@@ -143,11 +143,11 @@ def intervention_effect(
     forced, free = whole_counts(do, "do"), whole_counts(observed, "observed")
     if forced.ndim != 3 or forced.shape != free.shape:
         raise RoutestatError(
-            f"do and observed: wanted counts [group, source, target] of one shape, got {forced.shape} "
+            f"do and observed: expected counts [group, source, target] of one shape, got {forced.shape} "
             f"and {free.shape}; count both runs alike"
         )
     if not 0 <= source < forced.shape[1]:
-        raise RoutestatError(f"source: wanted a row 0 … {forced.shape[1] - 1} of the tables, got {source}")
+        raise RoutestatError(f"source: expected a row 0 … {forced.shape[1] - 1} of the tables, got {source}")
     under, after, overall = forced[:, source], free[:, source], free.sum(axis=1)
     return InterventionEffect(
         source,
@@ -205,7 +205,7 @@ def target_difference(
     a, tokens_a = _checked(first, slots, level)
     b, tokens_b = _checked(second, slots, level)
     if a.shape != b.shape:
-        raise RoutestatError(f"first and second: wanted one shape, got {a.shape} and {b.shape}")
+        raise RoutestatError(f"first and second: expected one shape, got {a.shape} and {b.shape}")
     nothing = np.full(a.shape[1], math.nan)
     if not (tokens_a.any() and tokens_b.any()):
         none = Estimates(*(read_only(nothing.copy()) for _ in range(5)))
@@ -232,8 +232,8 @@ def _checked(table: ArrayLike, slots: int, level: float) -> tuple[NDArray[np.int
     """Check counts `[group, target]` and return them with the tokens `[group]`."""
     check_level(level)
     if slots < 1:
-        raise RoutestatError(f"slots: wanted 1 or more, got {slots}")
+        raise RoutestatError(f"slots: expected 1 or more, got {slots}")
     counts = whole_counts(table, "table")
     if counts.ndim != 2:
-        raise RoutestatError(f"table: wanted counts [group, target], got {counts.ndim} axes")
+        raise RoutestatError(f"table: expected counts [group, target], got {counts.ndim} axes")
     return counts, counts.sum(axis=1) / slots

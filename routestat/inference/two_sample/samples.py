@@ -109,11 +109,11 @@ def two_samples(a: ArrayLike, b: ArrayLike, paired: bool, axes: int, alike: bool
     first, second = whole_counts(a, "a"), whole_counts(b, "b")
     if first.ndim != axes or second.ndim != axes:
         raise RoutestatError(
-            f"a and b: wanted {axes} axes, groups first, got shapes {first.shape} and {second.shape}; reshape them"
+            f"a and b: expected {axes} axes, groups first, got shapes {first.shape} and {second.shape}; reshape them"
         )
     if alike and first.shape[1:] != second.shape[1:]:
         raise RoutestatError(
-            f"a and b: wanted the same states, got shapes {first.shape} and {second.shape}; "
+            f"a and b: expected the same states, got shapes {first.shape} and {second.shape}; "
             "only routers of one alphabet can be compared"
         )
     if paired and len(first) != len(second):

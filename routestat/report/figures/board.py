@@ -17,7 +17,7 @@ def board(
     """
     scored = [score for score in scores if score.n_tokens]
     if not scored:
-        return "No predictor could be scored: that takes documents to fit on and others to hold out."
+        return "No predictor could be scored: that requires documents to fit on and others to hold out."
     figure = new_figure(11.0, 1.1 + 0.3 * len(scored))
     place = np.arange(len(scored))[::-1]
     left = max(1.65, 0.2 + 0.062 * max(len(score.predictor) for score in scored))

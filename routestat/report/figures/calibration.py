@@ -1,4 +1,4 @@
-"""The picture of the A/A check: p-values of tests where there is nothing to find, which should be spread evenly."""
+"""The picture of the A/A check: p-values of tests where there is no effect, which should be spread evenly."""
 
 from collections.abc import Sequence
 

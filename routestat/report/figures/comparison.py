@@ -82,7 +82,7 @@ def _points(axes, series, names: Sequence[str], label: str) -> None:  # type: ig
 
 
 def loads(findings: TraceComparison) -> Drawing:
-    """Share of every state in A less that in B, layer by layer; states that moved have a dot."""
+    """Share of every state in A minus that in B, layer by layer; states that differ have a dot."""
     layers = [item for item in findings.layers if item.distribution is not None and item.cells is not None]
     if not layers:
         return "No layer has the same experts in both traces, so no loads can be compared."
@@ -108,9 +108,9 @@ def loads(findings: TraceComparison) -> Drawing:
 
 
 def transition(item: TransitionComparison, states: str) -> Drawing:
-    """Joint distribution of A less that of B for one transition; cells that moved are framed by a dot."""
+    """Joint distribution of A minus that of B for one transition; cells that differ are marked by a dot."""
     if item.difference is None or item.cells is None:
-        return "The two routers have other numbers of experts in A and B."
+        return "The two routers have different numbers of experts in A and B."
     joint = item.difference.joint
     values = joint.share_a - joint.share_b
     if not np.isfinite(values).any():
@@ -130,7 +130,7 @@ def flips(findings: TraceComparison) -> Drawing:
     """Share of tokens whose subset differs between the traces, by layer."""
     known = [item for item in findings.layers if item.flips is not None]
     if not known:
-        return "The traces do not hold the same tokens in the same order, so choices cannot be laid side by side."
+        return "The traces do not hold the same tokens in the same order, so choices cannot be compared token by token."
     rates = [item.flips for item in known if item.flips is not None]
     value, low, high = (np.array([getattr(r, name) for r in rates]) for name in ("value", "low", "high"))
     across = min(10.2, max(4.5, 0.33 * len(known)))

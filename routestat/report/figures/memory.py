@@ -49,7 +49,7 @@ def contexts(memory: Memory) -> Drawing:
     """Held-out log loss of contexts over the depth; below it, if any layer has two before it, the gain of order 2."""
     known = [item for item in memory.layers if np.isfinite(item.log_loss("nothing").value)]
     if not known:
-        return "No context could be scored: that takes documents to count and others to hold out."
+        return "No context could be scored: that requires documents to fit on and others to hold out."
     place = {item.target.layer: at for at, item in enumerate(known)}
     second = [(place[i.target.layer], i.over_layers.gains[1]) for i in known if len(i.over_layers.gains) > 1]
     across, below = min(9.0, max(4.5, 0.28 * len(known))), 2.1 if second else 0.0

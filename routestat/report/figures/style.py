@@ -21,7 +21,7 @@ from routestat.traces.metadata import Router
 Drawing = Figure | str
 
 DPI = 130
-# Okabe and Ito's palette can be told apart with all common kinds of colour blindness.
+# Okabe and Ito's palette can be distinguished with all common kinds of colour blindness.
 BLUE, ORANGE, VERMILLION, GREY, PALE = "#0072B2", "#E69F00", "#D55E00", "#595959", "#BDBDBD"
 SEQUENTIAL, DIVERGING, UNDEFINED = "viridis", "RdBu_r", "#D9D9D9"
 NAMED_STATES = 32

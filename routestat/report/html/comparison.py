@@ -1,4 +1,4 @@
-"""The page of a comparison: findings framed, never recomputed; it needs nothing but its own folder and no script."""
+"""The page of a comparison: findings presented, never recomputed; it needs nothing but its own folder and no script."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path

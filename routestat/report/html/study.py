@@ -132,7 +132,7 @@ def _page(study: Study, record: Record, pictures: dict[str, Picture], folder: Pa
         pictures=pictures,
         explained=catalogue.explained(),
         baselines=catalogue.baselines(),
-        ask=_question(study, folder),
+        query=_query(study, folder),
         whole_files=TABLES,
         cell_files=[f"transition-{item.source.name}-{item.target.name}" for item in study.pairs],
     )
@@ -167,7 +167,7 @@ def _path_rows(study: Study, paths: Sequence[Record], kind: str) -> list[Record]
     ]
 
 
-def _question(study: Study, folder: Path) -> str:
+def _query(study: Study, folder: Path) -> str:
     """Return a command that queries the chain of this report; empty if the chain has no steps."""
     observed = study.paths.observed.states
     if len(study.routers) < 2 or not len(observed):

@@ -17,9 +17,7 @@ from routestat.traces.metadata import Router
 
 # Cells that results.json lists for a layer or transition, and those that its table holds.
 LISTED, TABULATED = 10, 20_000
-_LABELS = (
-    "the two routers have other numbers of experts: ids are labels and their distributions cannot be compared"
-)
+_LABELS = "the two routers have different numbers of experts: ids are labels and their distributions cannot be compared"
 
 
 def write_results(findings: TraceComparison, folder: Path) -> Record:

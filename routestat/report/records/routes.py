@@ -9,7 +9,9 @@ from routestat.report.records.plain import Record, reason
 from routestat.study.routes import BlockFinding, PathFinding
 from routestat.traces.metadata import Router
 
-_NO_EXPECTATION = "the chain of the expert view walks single experts, tokens take subsets: no expected count"
+_NO_EXPECTATION = (
+    "the chain of the expert view has single experts as states, tokens choose subsets: no expected count"
+)
 
 
 def path_records(found: PathFinding, routers: Sequence[Router], states: str) -> list[Record]:
@@ -42,7 +44,7 @@ def path_records(found: PathFinding, routers: Sequence[Router], states: str) -> 
     observed = [
         {
             "kind": "observed",
-            "label": "among the most frequent whole-depth paths; frequent is not yet significant",
+            "label": "among the most frequent whole-depth paths; frequency alone is no evidence",
             "layers": layers,
             **_observed_path(states, routers, key),
             "count": count,

@@ -169,12 +169,12 @@ def _figures(console: Console, layers: Sequence[LayerComparison]) -> None:
     if widest is None:
         return
     gini = widest.figures["load_gini"]
-    untold = f" Whether that is chance could not be tested: {gini.reason}." if gini.reason else ""
+    untested = f" Whether that is chance could not be tested: {gini.reason}." if gini.reason else ""
     console.print()
     console.print(
         Text.assemble(
             ("Evenness ", "bold"),
             f"differs most in layer {widest.a.layer}: Gini of the load {number(gini.a)} in A, {number(gini.b)} in B "
-            f"(difference {number(gini.difference)}, 95 % interval {interval(gini.low, gini.high)}).{untold}",
+            f"(difference {number(gini.difference)}, 95 % interval {interval(gini.low, gini.high)}).{untested}",
         )
     )

@@ -222,32 +222,32 @@ class _Search:
         """
         row = self.start[documents][:, None] + first[:, None] + np.arange(rows)
         inside = np.arange(rows) < (self.kept[documents] - first)[:, None]
-        asked = row[inside]
+        queried = row[inside]
         key, place = self.key, self.place
         before = np.concatenate([np.zeros(1, np.uint64), key[:-1]])
         before[self.start[self.kept > 0]] = 0
         pair = np.asarray(key + before * _BEFORE, np.uint64)
-        alone, after, previous = (self._elsewhere(keys, asked) for keys in (key, pair, before))
+        alone, after, previous = (self._elsewhere(keys, queried) for keys in (key, pair, before))
         elsewhere = (
-            min(len(key), CORPUS) - np.bincount(place[:CORPUS], minlength=place.max() + 1)[place[asked]]
+            min(len(key), CORPUS) - np.bincount(place[:CORPUS], minlength=place.max() + 1)[place[queried]]
         )
         found = np.zeros(row.shape)
         single, earlier = ((times + 1.0) / (elsewhere + 1.0) for times in (alone, previous))
-        given = -np.log2((after * (place[asked] > 0) + single) / (previous + 1.0))
+        given = -np.log2((after * (place[queried] > 0) + single) / (previous + 1.0))
         # Of rows that repeat the one before only the first counts: documents may stay in one choice.
         fresh = -np.log2(np.minimum(1.0, single / np.maximum(1.0 - earlier, single)))
-        fresh[key[asked] == before[asked]] = 0.0
+        fresh[key[queried] == before[queried]] = 0.0
         found[inside] = np.maximum(given, LEAST_SHARE * fresh)
         return found
 
-    def _elsewhere(self, keys: NDArray[np.uint64], asked: NDArray[np.int64]) -> NDArray[np.int64]:
+    def _elsewhere(self, keys: NDArray[np.uint64], queried: NDArray[np.int64]) -> NDArray[np.int64]:
         """Count the keys of these rows in the corpus at other places of documents."""
         marked = keys ^ (self.place.astype(np.uint64) + np.uint64(1)) * _PLACE
-        return _times(keys[:CORPUS], keys[asked]) - _times(marked[:CORPUS], marked[asked])
+        return _times(keys[:CORPUS], keys[queried]) - _times(marked[:CORPUS], marked[queried])
 
 
-def _times(keys: NDArray[np.uint64], asked: NDArray[np.uint64]) -> NDArray[np.int64]:
-    values, inverse = np.unique(asked, return_inverse=True)
+def _times(keys: NDArray[np.uint64], queried: NDArray[np.uint64]) -> NDArray[np.int64]:
+    values, inverse = np.unique(queried, return_inverse=True)
     at = np.minimum(np.searchsorted(values, keys), len(values) - 1)
     return np.asarray(np.bincount(at[values[at] == keys], minlength=len(values))[inverse])
 

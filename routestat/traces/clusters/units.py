@@ -237,8 +237,8 @@ def find_units(
         reason[bond >= 0] = beginnings.by
     if labels is not None:
         times = np.bincount(labels[labels >= 0], minlength=1)
-        told = labels >= 0
-        reason[told] = np.where(times[labels[told]] > 1, named, reason[told])
+        labelled = labels >= 0
+        reason[labelled] = np.where(times[labels[labelled]] > 1, named, reason[labelled])
     return Units(number, number[part], template, reason, repeated)
 
 

@@ -100,7 +100,7 @@ def findings(
     dropped : bool
         Whether they are left out.
     """
-    ranges, told = found.ranges, []
+    ranges, listed = found.ranges, []
     for code, kind in enumerate(KINDS):
         for at, place in enumerate(PLACES):
             held = ranges[(ranges["kind"] == code) & (ranges["place"] == at)]
@@ -108,14 +108,14 @@ def findings(
                 continue
             documents = len(np.unique(held["document"]))
             first = held[0]
-            told.append(
+            listed.append(
                 Finding(kind, place, int(held["rows"].sum()), documents, n_documents, int(first["document"]),
                         int(first["first"]), (), (), dropped)
             )  # fmt: skip
     if found.layers:
         others = tuple(layer for layer in layers if layer not in found.layers)
-        told.append(Finding("layer", "", 0, 0, n_documents, 0, 0, found.layers, others, dropped))
-    return tuple(told)
+        listed.append(Finding("layer", "", 0, 0, n_documents, 0, 0, found.layers, others, dropped))
+    return tuple(listed)
 
 
 def findings_of(

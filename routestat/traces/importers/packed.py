@@ -174,12 +174,12 @@ def _shape(where: str, parts: Any) -> list[int]:
         text = str(part).strip()
         if isinstance(part, bool) or not text.isascii() or not text.isdigit() or int(text) < 1:
             raise FormatError(
-                f"{where}: wanted three whole numbers from 1, [tokens, layers, k], got {reason(parts)}; no size is "
+                f"{where}: expected three whole numbers from 1, [tokens, layers, k], got {reason(parts)}; no size is "
                 "guessed"
             )
         numbers.append(int(text))
     if len(numbers) != 3:
-        raise FormatError(f"{where}: wanted [tokens, layers, k], got {reason(parts)}")
+        raise FormatError(f"{where}: expected [tokens, layers, k], got {reason(parts)}")
     return numbers
 
 

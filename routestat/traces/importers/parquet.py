@@ -126,12 +126,12 @@ class ParquetTrace:
             raise FormatError(f"{self.path}: {error}") from None
         if got.names != wanted.names:
             raise FormatError(
-                f"{self.path}: columns are {', '.join(got.names)}; wanted {', '.join(wanted.names)}"
+                f"{self.path}: columns are {', '.join(got.names)}; expected {', '.join(wanted.names)}"
             )
         for field in wanted:
             if not _is_like(got.field(field.name).type, field.type):
                 raise FormatError(
-                    f"{self.path}: column {field.name} is {got.field(field.name).type}, wanted {field.type}"
+                    f"{self.path}: column {field.name} is {got.field(field.name).type}, expected {field.type}"
                 )
         return wanted
 

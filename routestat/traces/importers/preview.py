@@ -37,7 +37,7 @@ def preview(sources: Sequence[Path], name: str, options: ImportOptions) -> list[
     source = sources[0]
     if (source / MANIFEST).exists():
         raise FormatError(f"{source} is a trace already: python -m routestat.analyze {source}")
-    asked = name
+    requested = name
     if name == "auto":
         name = "table" if options.columns is not None else detect(source, options)
     command = f"python -m routestat.convert {' '.join(shlex.quote(str(one)) for one in sources)} --out TRACE"
@@ -45,7 +45,7 @@ def preview(sources: Sequence[Path], name: str, options: ImportOptions) -> list[
         file = ParquetTrace(source)
         return [f"{source}: a trace that convert wrote, {file.n_tokens:,} tokens", f"convert it: {command}"]
     require_used_options(source, name, options)
-    command += f" --format {name}" if asked == name else ""
+    command += f" --format {name}" if requested == name else ""
     lines = [f"{source}: {FORMATS[name].words} (--format {name})"]
     if name == "table":
         found, imported, notes, columns = preview_table(sources, options)

@@ -107,7 +107,7 @@ def read_recording(path: Path, options: ImportOptions) -> ImportedTrace:
 def _opened(file: Path) -> dict[str, Any]:
     held = torch_file(file)
     if not isinstance(held, dict):
-        raise FormatError(f"{file}: wanted a dictionary with records, got {kind_of(held)}")
+        raise FormatError(f"{file}: expected a dictionary with records, got {kind_of(held)}")
     records = held.get("records", [])
     if not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
         raise FormatError(f"{file}: records must be a list of dictionaries, got {kind_of(records)}")
@@ -198,9 +198,9 @@ def _notes(repeats: int, found: Requests, moved: bool) -> list[str]:
             f"the recorder keeps no request ids: {found.n_guessed} stretches of rows fitted several requests and were "
             "assigned to the first in the order of the batch"
         )
-    if found.n_untold:
+    if found.n_ambiguous:
         notes.append(
-            f"{found.n_untold} stretches of rows begin where an earlier request stopped: the next chunk of that "
+            f"{found.n_ambiguous} stretches of rows begin where an earlier request stopped: the next chunk of that "
             "request, or a new one whose prefix came from the cache; the file does not show which, so they are "
             "separate documents, in one cluster with that request"
         )

@@ -66,12 +66,12 @@ class Request:
 class Requests:
     """The requests in the order of their first rows.
 
-    `n_guessed` stretches fitted several requests; `n_untold` may be chunks of an earlier request or new ones.
+    `n_guessed` stretches fitted several requests; `n_ambiguous` may be chunks of an earlier request or new ones.
     """
 
     requests: tuple[Request, ...]
     n_guessed: int
-    n_untold: int
+    n_ambiguous: int
 
 
 def requests_of(passes: Sequence[Pass]) -> Requests:
@@ -80,7 +80,7 @@ def requests_of(passes: Sequence[Pass]) -> Requests:
     found: list[Request] = []
     for one in passes:
         found += ranks[one.rank].take_next(len(found))
-    sums = [sum(getattr(rank, name) for rank in ranks.values()) for name in ("guessed", "untold")]
+    sums = [sum(getattr(rank, name) for rank in ranks.values()) for name in ("guessed", "ambiguous")]
     return Requests(tuple(found), *sums)
 
 
@@ -90,7 +90,7 @@ class _Rank:
     def __init__(self, passes: list[Pass]) -> None:
         self.passes, self.now = passes, -1
         self.batch: list[Request] = []
-        self.guessed = self.untold = 0
+        self.guessed = self.ambiguous = 0
         self.fullest = max((len(one.token) for one in passes if one.mode != DECODE), default=0)
         # The extend pass before this one.
         self.cut = -1
@@ -142,7 +142,7 @@ class _Rank:
                     continue
                 if seen and len(self.passes[self.cut].token) == self.fullest:
                     return [index], 0
-            self.untold += 1
+            self.ambiguous += 1
             request.label = request.label or label
             return [], request.label
         return [], 0

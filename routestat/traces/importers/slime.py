@@ -75,7 +75,7 @@ def read_slime(path: Path, options: ImportOptions) -> ImportedTrace:
     for file in files:
         held = torch_file(file) if file.suffix in (".pt", ".pth") else numpy_file(file)
         if not isinstance(held, Mapping):
-            raise FormatError(f"{file}: wanted a dictionary, got {kind_of(held)}")
+            raise FormatError(f"{file}: expected a dictionary, got {kind_of(held)}")
         misspelt.look(_unnumbered(held))
         if "routed_experts" in held:
             found += _from_verl(file, held, options, failed)

@@ -153,7 +153,7 @@ def _rank(file: Path, number: int, options: ImportOptions) -> Rank:
     for name, value in safetensors_file(file).items():
         key = KEY.fullmatch(name)
         if key is None:
-            raise FormatError(f"{file}: a tensor called {name!r}; wanted <iteration>_<layer>")
+            raise FormatError(f"{file}: a tensor called {name!r}; expected <iteration>_<layer>")
         if value.ndim == 1:
             refuse_counts(file, EXPERT_STATISTIC)
         place = int(key[1]), int(key[2])

@@ -201,7 +201,7 @@ def _rows(where: str, value: Any, axes: str | None) -> tuple[NDArray[np.integer]
     raw = unbase64(f"{where}.data", value.get("data"))
     shape = integers(f"{where}.shape", value.get("shape"), 1).tolist()
     if len(shape) != 3 or min(shape) < 0:
-        raise FormatError(f"{where}.shape: wanted [tokens, layers, k], got {shape}")
+        raise FormatError(f"{where}.shape: expected [tokens, layers, k], got {shape}")
     dtype = value.get("dtype") or BY_WIDTH.get(len(raw) // max(prod(shape), 1), "uint8")
     first = whole_number(where, value, "start") if value.get("start") is not None else 0
     return oriented(from_buffer(where, raw, dtype, shape), axes), first

@@ -150,10 +150,10 @@ def _divergence(share: float, chance: float) -> float:
 def _agrees(same: NDArray[np.bool_], fresh: NDArray[np.bool_], chance: NDArray[np.float64]) -> bool:
     """Return whether a part agrees by `LEAST_AGREEMENT` beyond chance, and by more than chance varies."""
     expected, variance = float(chance[fresh].sum()), float((chance * (1.0 - chance))[fresh].sum())
-    room = float(fresh.sum()) - expected
+    possible = float(fresh.sum()) - expected
     beyond = float(same.sum()) - expected
     # Where choices hardly change agreement is undefined.
-    return room < 1.0 or beyond >= max(LEAST_AGREEMENT * room, 2.0 * variance**0.5)
+    return possible < 1.0 or beyond >= max(LEAST_AGREEMENT * possible, 2.0 * variance**0.5)
 
 
 def _departs(same: NDArray[np.bool_], fresh: NDArray[np.bool_], chance: NDArray[np.float64]) -> bool:

@@ -124,9 +124,9 @@ def pair_documents(
     left = _left(a, found, lambda p: p.a), _left(b, found, lambda p: p.b)
     if by_rows is not None and any(d.content is None for part in left for d in part) and all(left):
         known = {d.number for d in left[1] if d.content is not None}
-        told = {d.number for d in left[0] if d.content is not None}
+        identified = {d.number for d in left[0] if d.content is not None}
         # Where both have token ids, these differ even if choices agree.
-        more = [p for p in by_rows(*left) if not (p.a in told and p.b in known)]
+        more = [p for p in by_rows(*left) if not (p.a in identified and p.b in known)]
         by = " and ".join(word for word, some in ((TOKENS, found), (ROWS, more)) if some)
         found = [*found, *more]
     if found or wish == "auto":
@@ -150,7 +150,7 @@ def pair_by_content(a: Mapping[int, Content | None], b: Mapping[int, Content | N
     Parameters
     ----------
     a, b : mappings of a document's number to its content
-        None: nothing is known of it.
+        None: unknown.
     """
     numbers = [[number for number, one in side.items() if one is not None] for side in (a, b)]
     first, second = (Contents([one for one in side.values() if one is not None]) for side in (a, b))
@@ -213,21 +213,23 @@ def _reasons(a: Sequence[Document], b: Sequence[Document], found: Sequence[Pair]
     left = _left(a, found, lambda p: p.a), _left(b, found, lambda p: p.b)
     reasons = []
     for name, rest, other in zip("AB", left, (b, a), strict=True):
-        told = [d for d in rest if d.content is not None]
-        if told:
+        identified = [d for d in rest if d.content is not None]
+        if identified:
             whole = {(d.content.rows, d.content.whole) for d in other if d.content is not None}
-            copies = sum((d.content.rows, d.content.whole) in whole for d in told if d.content is not None)
+            copies = sum(
+                (d.content.rows, d.content.whole) in whole for d in identified if d.content is not None
+            )
             if copies:
                 reasons.append(f"{copies} of {name} are further copies of documents that were paired")
-            if len(told) > copies:
+            if len(identified) > copies:
                 why = (
                     "no document of the other has the same token ids (up to a few rows at an end)"
                     if whole
                     else f"the other has no token ids, and {_UNLIKE}"
                 )
-                reasons.append(f"{len(told) - copies} of {name}: {why}")
-        if len(rest) > len(told):
-            reasons.append(f"{len(rest) - len(told)} of {name} have no token ids, and {_UNLIKE}")
+                reasons.append(f"{len(identified) - copies} of {name}: {why}")
+        if len(rest) > len(identified):
+            reasons.append(f"{len(rest) - len(identified)} of {name} have no token ids, and {_UNLIKE}")
     names = [{d.name for d in part if d.name} for part in left]
     if shared := len(names[0] & names[1]):
         reasons.append(f"{shared} of them have the same name in both, which is no proof")

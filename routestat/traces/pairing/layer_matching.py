@@ -57,10 +57,10 @@ def match_layers(
                 f"({span(b.layers)}); name the layers with convert --layers"
             )
         return _picked(in_order, wanted, [_said(in_order, "in order, as requested")])
-    told = _identified(a, b, agreement())
-    if told is not None:
+    identified = _identified(a, b, agreement())
+    if identified is not None:
         how = f"by their choices in common documents, as the source of {whose} does not number them"
-        return _picked(told, wanted, [f"{_said(told, how)}{_rest(a, b, told)}"])
+        return _picked(identified, wanted, [f"{_said(identified, how)}{_rest(a, b, identified)}"])
     if in_order is None:
         raise RoutestatError(
             f"A has layers {span(a.layers)}, B has {span(b.layers)}, and the numbers of {whose} are only their order "
@@ -109,18 +109,18 @@ def common_routers(a: TraceMeta, b: TraceMeta, wanted: Sequence[int] | None) -> 
     named = [
         {layer: [r for r in meta.routers if r.layer == layer] for layer in meta.layers} for meta in (a, b)
     ]
-    asked = set(wanted) if wanted is not None else set(named[0]) | set(named[1])
+    requested = set(wanted) if wanted is not None else set(named[0]) | set(named[1])
     shared = sorted(
         layer
-        for layer in asked & set(named[0]) & set(named[1])
+        for layer in requested & set(named[0]) & set(named[1])
         if [r.name for r in named[0][layer]] == [r.name for r in named[1][layer]]
     )
     if not shared:
         raise RoutestatError(
-            f"no layer of {span(sorted(asked))} is in both traces: A has {span(a.layers)}, B has {span(b.layers)}"
+            f"no layer of {span(sorted(requested))} is in both traces: A has {span(a.layers)}, B has {span(b.layers)}"
         )
     notes = []
-    if left := sorted(asked - set(shared)):
+    if left := sorted(requested - set(shared)):
         notes.append(f"layers {span(left)} are not in both traces and are left out")
     return [p for layer in shared for p in zip(named[0][layer], named[1][layer], strict=True)], notes
 

@@ -126,7 +126,7 @@ def subset_distribution(weights: ArrayLike, top_k: int) -> Floats:
 
 
 def dirichlet_around(base: Floats, concentration: float, n_rows: int, rng: np.random.Generator) -> Floats:
-    """Laws ``[row, symbol]`` drawn from Dirichlet(concentration · base); symbols outside the base stay out."""
+    """Distributions ``[row, symbol]`` drawn from Dirichlet(concentration · base); symbols outside the base stay out."""
     support = np.flatnonzero(base > 0)
     rows = np.zeros((n_rows, len(base)))
     rows[:, support] = rng.dirichlet(concentration * base[support], size=n_rows)

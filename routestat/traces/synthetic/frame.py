@@ -159,12 +159,17 @@ def make_frame(rng: np.random.Generator, shape: Shape) -> Frame:
         raise RoutestatError(
             f"{alphabet.n_experts} choose {alphabet.top_k} states do not fit in 64 bits: use fewer experts"
         )
-    asked = np.asarray(shape["layers"])
-    if asked.ndim == 0 and asked.dtype.kind in "iu":
-        asked = np.arange(int(asked))
-    if asked.dtype.kind not in "iu" or asked.size == 0 or asked.min() < 0 or np.any(np.diff(asked) <= 0):
+    requested = np.asarray(shape["layers"])
+    if requested.ndim == 0 and requested.dtype.kind in "iu":
+        requested = np.arange(int(requested))
+    if (
+        requested.dtype.kind not in "iu"
+        or requested.size == 0
+        or requested.min() < 0
+        or np.any(np.diff(requested) <= 0)
+    ):
         raise RoutestatError(f"layers must be a count or ascending layer numbers, got {shape['layers']!r}")
-    layers = tuple(asked.tolist())
+    layers = tuple(requested.tolist())
     lengths = document_lengths(
         shape["documents"], shape.get("mean_length", 100), shape.get("lengths", "equal"), rng=rng
     )

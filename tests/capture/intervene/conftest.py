@@ -21,7 +21,7 @@ def done(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def wide(tmp_path_factory):
-    """A model of 16 experts, top 5: 4,368 subsets, so the laws are over experts; its first layer is dense."""
+    """A model of 16 experts, top 5: 4,368 subsets, so the distributions are over experts; its first layer is dense."""
     torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
     base = import_module("tests.capture.families").BASE
     folder = tmp_path_factory.mktemp("wide") / "model"

@@ -183,9 +183,9 @@ def test_design_effect_of_tokens_said_m_times_is_m_times_as_large() -> None:
 
 def test_design_effect_of_independent_tokens_is_one() -> None:
     rng = np.random.default_rng(3)
-    law = np.outer(rng.dirichlet(np.ones(6) * 3), rng.dirichlet(np.ones(6) * 3)).ravel()
+    cells = np.outer(rng.dirichlet(np.ones(6) * 3), rng.dirichlet(np.ones(6) * 3)).ravel()
     effects = [
-        independence(rng.multinomial(50, law, 100).reshape(100, 6, 6)).design_effect for _ in range(40)
+        independence(rng.multinomial(50, cells, 100).reshape(100, 6, 6)).design_effect for _ in range(40)
     ]
     assert np.mean(effects) == pytest.approx(1.0, abs=4 * np.std(effects) / math.sqrt(40) + 0.005)
 

@@ -57,7 +57,7 @@ def test_directed_measures_against_counting_errors() -> None:
 
 
 def test_directed_measures_point_from_rows_to_columns() -> None:
-    # Each of four sources leads to one of two targets: the source tells all of the target, not the reverse.
+    # Each of four sources leads to one of two targets: the source determines the target, not the reverse.
     table = np.array([[5.0, 0], [5, 0], [0, 5], [0, 5]])
     for measure, back in (
         (theils_u, 0.5),
@@ -68,7 +68,7 @@ def test_directed_measures_point_from_rows_to_columns() -> None:
         assert measure(table.T) == pytest.approx(back, rel=1e-14)
 
 
-def test_a_target_with_one_state_leaves_nothing_to_tell() -> None:
+def test_a_target_with_one_state_leaves_nothing_to_predict() -> None:
     for measure in (theils_u, gk_tau, gk_lambda):
         assert math.isnan(measure(np.array([[3.0], [4.0]])))
         assert measure(np.array([[3.0, 4.0]])) == 0.0

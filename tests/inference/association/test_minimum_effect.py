@@ -65,7 +65,7 @@ def test_the_threshold_is_passed_as_often_as_stated():
     rejected = covered = 0
     runs = 400
     for _ in range(runs):
-        # With uniform laws V is the share of tokens whose target is the source.
+        # With uniform distributions V is the share of tokens whose target is the source.
         found = minimum_effect(coupled(rng, 60, 0.3, mean=100), 0.3)
         rejected += found.p < 0.05
         covered += found.low <= 0.3 <= found.high

@@ -67,8 +67,10 @@ def test_a_single_document_said_over_and_over_counts_as_one_sample() -> None:
 
 def test_independent_tokens_have_eigenvalues_around_one() -> None:
     rng = np.random.default_rng(0)
-    law = np.outer(rng.dirichlet(np.full(3, 3)), rng.dirichlet(np.full(3, 3))).ravel()
-    means = [rao_scott(rng.multinomial(40, law, 80).reshape(80, 3, 3)).eigenvalues.mean() for _ in range(60)]
+    cells = np.outer(rng.dirichlet(np.full(3, 3)), rng.dirichlet(np.full(3, 3))).ravel()
+    means = [
+        rao_scott(rng.multinomial(40, cells, 80).reshape(80, 3, 3)).eigenvalues.mean() for _ in range(60)
+    ]
     assert np.mean(means) == pytest.approx(1.0, abs=4 * np.std(means) / math.sqrt(60))
 
 
@@ -114,7 +116,7 @@ def test_a_table_without_groups_is_refused() -> None:
         rao_scott([[1, 2], [3, 4]])
 
 
-def test_second_order_is_the_f_law_on_the_eigenvalues_it_shows() -> None:
+def test_second_order_is_the_f_distribution_on_the_eigenvalues_it_shows() -> None:
     r = rao_scott(tables("unequal"))
     d = r.eigenvalues
     assert r.ndf == pytest.approx(d.sum() ** 2 / (d**2).sum(), rel=1e-12)

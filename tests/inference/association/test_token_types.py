@@ -25,7 +25,7 @@ def test_swapping_types_by_hand():
     assert found.kept_bits < 0.4
     assert found.kept_bits + found.beyond_bits == pytest.approx(1.0, abs=1e-9)
     assert found.n_types == 16
-    # Every type with the same two laws: swapping changes nothing, nothing is beyond.
+    # Every type with the same two distributions: swapping changes nothing, nothing is beyond.
     cube = np.tile(np.array([[30, 10], [10, 30]]), (4, 16, 1, 1))
     independent = np.tile(np.outer([30, 10], [20, 20]) // 20, (4, 16, 1, 1))
     assert beyond_token_types(strata_of(independent), np.random.default_rng(0)).beyond_bits == pytest.approx(

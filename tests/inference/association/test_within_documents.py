@@ -85,7 +85,7 @@ def test_within_documents_jackknife():
 @pytest.mark.parametrize(
     ("tables", "expected", "message"),
     [
-        (np.ones((2, 2, 2), int), np.ones((2, 2, 3)), "wanted"),
+        (np.ones((2, 2, 2), int), np.ones((2, 2, 3)), "expected"),
         (np.ones((2, 2, 2), int), np.full((2, 2, 2), 2.0), "totals"),
         (np.ones((1, 2, 2), int), np.array([[[2.0, 1.0], [1.0, 0.0]]]), "more than zero"),
     ],

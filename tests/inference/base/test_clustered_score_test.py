@@ -55,7 +55,7 @@ def test_tails_in_logs_against_scipy() -> None:
 
 def test_few_units_are_noted_with_the_least_p_value() -> None:
     assert few_groups(15, log10_sign_floor(15)) == (
-        "only 15 groups of documents: the clustered figures are rough and p cannot be below 6.1e-05"
+        "only 15 groups of documents: the clustered figures are approximate and p cannot be below 6.1e-05"
     )
     assert few_groups(5) is few_groups(30) is None
     assert "p cannot be below 6.1e-05" in str(independence(noisy(15, 3)).note)

@@ -23,17 +23,17 @@ def test_a_square_loses_all_of_its_bias():
     assert jackknife_value((x.sum() / size.sum()) ** 2, left, size) == pytest.approx(expected, rel=1e-12)
 
 
-def test_information_on_documents_of_a_pareto_law():
+def test_information_on_documents_of_pareto_lengths():
     rng = np.random.default_rng(6)
-    law, runs, groups = Coupled.draw(rng, 8), 300, 60
+    population, runs, groups = Coupled.draw(rng, 8), 300, 60
     results = []
     for _ in range(runs):
         lengths = np.minimum(60_000, 100 * (1 + rng.pareto(1.2, groups))).astype(int)
-        tables = law.tables(rng, lengths)
+        tables = population.tables(rng, lengths)
         found = mutual_information_interval(tables)
-        truth = law.mi_bits + law.luck(tables)
+        truth = population.mi_bits + population.luck(tables)
         # Where one document has most of the tokens there is no interval.
-        covered = found.low <= law.mi_bits <= found.high if np.isfinite(found.low) else np.nan
+        covered = found.low <= population.mi_bits <= found.high if np.isfinite(found.low) else np.nan
         results.append((covered, found.mi_bits - truth, found.mi_bits_plugin - truth))
     covered, bias, plain = np.nanmean(results, axis=0)
     without = float(np.isnan(results).any(axis=1).mean())

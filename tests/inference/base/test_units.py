@@ -95,15 +95,15 @@ def test_no_comparison_claims_more_than_relabelling_whole_units_can_show(n_a: in
         for n, w in ((n_a, weights), (n_b, 2.0 - weights))
     )
     floor = -math.log10(math.comb(n_a + n_b, n_a))
-    law, step = (
+    layer, step = (
         compare_distributions(a, b),
         compare_transitions(a.reshape(n_a, 10, 20), b.reshape(n_b, 10, 20)),
     )
-    for found in (law, step.joint, step.conditional):
+    for found in (layer, step.joint, step.conditional):
         assert floor - 1e-9 <= found.log10_p_clustered < -1.0
         assert found.p_first_order >= 10**floor * (1 - 1e-9)
     assert (cell_differences(a, b).log10_p >= floor - 1e-9).all()
-    assert f"p cannot be below {shown_power(floor)}" in str(law.note)
+    assert f"p cannot be below {shown_power(floor)}" in str(layer.note)
 
 
 @pytest.mark.parametrize("groups", [2, 3, 5])
@@ -130,9 +130,11 @@ def test_below_the_least_number_of_units_there_is_no_test_and_no_interval(groups
     assert estimate.reason == why
     for paired in (False, True):
         other = noisy(groups if paired else 20, 8)
-        law = compare_distributions(tables.sum(2), other.sum(2), paired=paired)
-        assert np.isnan([law.p_clustered, law.jsd_bits_low, law.jsd_bits_high, law.p_first_order]).all()
-        assert law.reason == f"{groups} independent units in one of the two: no test or interval below 6"
+        layer = compare_distributions(tables.sum(2), other.sum(2), paired=paired)
+        assert np.isnan(
+            [layer.p_clustered, layer.jsd_bits_low, layer.jsd_bits_high, layer.p_first_order]
+        ).all()
+        assert layer.reason == f"{groups} independent units in one of the two: no test or interval below 6"
         assert not cell_differences(tables.sum(2), other.sum(2), paired=paired).moved.any()
 
 

@@ -10,9 +10,9 @@ from tests.inference.bayes.small_chains import small
 
 
 def test_statistics_of_a_table_by_hand():
-    # Rows (2, 0) and (0, 2): the row tells one bit; two cells; every token has its row's commonest target.
+    # Rows (2, 0) and (0, 2): the row has one bit of information; two cells; every token has its row's commonest target.
     np.testing.assert_allclose(table_statistics(1, np.diag([2, 2]), np.arange(2)), [1, 2, 1])
-    # Each its own parent: nothing is left to tell. One row alone: the entropy of (3, 1).
+    # Each its own parent: no information is left. One row alone: the entropy of (3, 1).
     np.testing.assert_allclose(table_statistics(2, np.diag([2, 2]), np.arange(2)), [0, 2, 1])
     entropy = 2 - 0.75 * np.log2(3)
     found = table_statistics(0, np.array([[3, 1]]), np.zeros(1, int))
@@ -20,7 +20,7 @@ def test_statistics_of_a_table_by_hand():
 
 
 def test_tokens_that_documents_share_show_as_a_design_effect():
-    # Every document is one token told eight times: its counts have eight times the variance of single tokens.
+    # Every document is one token repeated eight times: its counts have eight times the variance of single tokens.
     rng = np.random.default_rng(2)
     tables = 8 * np.stack([rng.multinomial(1, np.full(16, 1 / 16)) for _ in range(400)]).reshape(400, 4, 4)
     evidence = chain_evidence(tables.sum(axis=2), [tables], [])[1]
@@ -36,7 +36,7 @@ def test_tokens_that_documents_share_show_as_a_design_effect():
 
 
 def test_tables_of_the_distribution_itself_have_p_values_spread_evenly():
-    """Tables are drawn with the very alpha that the checks are told: each share lies anywhere."""
+    """Tables are drawn with the very alpha that the checks use: each share lies anywhere."""
     rng = np.random.default_rng(3)
     alpha, found = np.array([2.0, 1.0, 0.5]), []
     for _ in range(120):

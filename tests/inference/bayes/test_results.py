@@ -1,4 +1,4 @@
-"""What the results of full Bayes say of themselves."""
+"""What the results of full Bayes report."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ def diagnosis(rhat=1.0, ess=900.0, divergences=0, bfmi=0.9):
     [
         ({"rhat": 1.05}, "R-hat 1.0500 of log_strength"),
         ({"rhat": np.nan}, "R-hat nan of log_strength"),
-        ({"ess": 100.0}, "only 100, wanted 400"),
+        ({"ess": 100.0}, "only 100, expected 400"),
         ({"ess": np.nan}, "only nan"),
         ({"divergences": 3}, "3 steps diverged"),
         ({"bfmi": 0.1}, "E-BFMI 0.10"),

@@ -165,7 +165,7 @@ def test_order_one_is_chosen_for_a_chain():
 
 
 @pytest.mark.slow
-def test_order_two_is_chosen_where_only_two_layers_tell():
+def test_order_two_is_chosen_where_only_two_layers_predict():
     data, settings = small(second_order, noise=0.3), {"draws": 50, "tune": 100, "chains": 2}
     found = full_bayes(*data.parts, np.random.default_rng(0), **settings).comparison
     assert found.chosen_order == 2
@@ -191,18 +191,18 @@ def test_processes_draw_what_one_process_draws():
 
 
 def interrupted_at(step, **words):
-    told = []
+    reported = []
 
     def stop(done, total):
-        told.append(done)
+        reported.append(done)
         # Once, as a user would: the next order begins with the same number of steps done.
-        if told.count(step) == 1 and done == step:
+        if reported.count(step) == 1 and done == step:
             raise KeyboardInterrupt
 
     settings = {"draws": 20, "tune": 20, "chains": 2} | words
     with pytest.raises(KeyboardInterrupt):
         full_bayes(*small(layers=2).parts, np.random.default_rng(0), progress=stop, **settings)
-    assert told[-1] == step
+    assert reported[-1] == step
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from routestat.errors import RoutestatError
 from routestat.inference.conditional_bernoulli import distribution as cb
 from routestat.traces.alphabet import Alphabet
-from tests.oracle.coactivation_oracle import subset_law
+from tests.oracle.coactivation_oracle import subset_distribution
 
 
 def state_log_probabilities(log_weights, top_k):
@@ -37,7 +37,7 @@ def test_two_of_three_by_hand():
 @settings(max_examples=150, deadline=None)
 def test_against_every_subset(drawn):
     theta, k = np.array(drawn[0]), drawn[1]
-    distribution, pairs = subset_law(theta, k)
+    distribution, pairs = subset_distribution(theta, k)
     np.testing.assert_allclose(np.exp(state_log_probabilities(theta, k)), distribution, atol=1e-11)
     mine = cb.pair_probabilities(theta, k)
     np.testing.assert_allclose(mine, pairs, atol=1e-11)

@@ -9,7 +9,7 @@ from scipy import stats
 
 from routestat.inference.conditional_bernoulli.distribution import fit_log_weights
 from routestat.inference.conditional_bernoulli.sampling import best_subsets, draw_subsets
-from tests.oracle.forecast_oracle import subset_law
+from tests.oracle.forecast_oracle import subset_distribution
 
 
 @given(st.lists(st.integers(-4, 4), min_size=3, max_size=8), st.integers(1, 4), st.integers(1, 12))
@@ -29,7 +29,7 @@ def test_draws_follow_the_distribution_of_their_own_row():
     drawn = draw_subsets(np.repeat(theta, 20000, axis=0), 3, rng).reshape(3, 20000, 3)
     assert (np.diff(drawn, axis=2) > 0).all()
     for one, rows in zip(theta, drawn, strict=True):
-        expected = subset_law(one, 3)
+        expected = subset_distribution(one, 3)
         seen, times = np.unique(rows, axis=0, return_counts=True)
         observed = dict(zip(map(tuple, seen.tolist()), times.tolist(), strict=True))
         cells = [(observed.get(s, 0), p * 20000) for s, p in expected.items() if p * 20000 > 5]

@@ -129,7 +129,7 @@ def test_routers_may_differ_in_k():
         ((8, 2), [500], INDEPENDENT, "1 independent unit: no test or interval below 6"),
     ],
 )
-def test_there_is_no_number_where_it_could_not_be_believed(shape, lengths, null, reason):
+def test_there_is_no_number_where_it_could_not_be_trusted(shape, lengths, null, reason):
     tables = drawn(np.random.default_rng(5), *shape, lengths, null=null)
     found = inclusion_information(tables, shape[1], shape[1])
     assert found.reason is not None
@@ -144,9 +144,9 @@ def test_there_is_no_number_where_it_could_not_be_believed(shape, lengths, null,
 @pytest.mark.parametrize(
     ("ask", "message"),
     [
-        (lambda t: inclusion_information(t, 2, 2, level=95), "level: wanted a share between 0 and 1"),
-        (lambda t: inclusion_information(t[0], 2, 2), "wanted \\[group, source, target\\], got 2 axes"),
-        (lambda t: inclusion_information(t, 3, 3), "wanted 9 cells of every token"),
+        (lambda t: inclusion_information(t, 2, 2, level=95), "level: expected a share between 0 and 1"),
+        (lambda t: inclusion_information(t[0], 2, 2), "expected \\[group, source, target\\], got 2 axes"),
+        (lambda t: inclusion_information(t, 3, 3), "expected 9 cells of every token"),
     ],
 )
 def test_bad_input_is_one_line(ask, message):
@@ -159,7 +159,7 @@ def test_bad_input_is_one_line(ask, message):
 def test_a_sum_over_depth_says_which_part_of_it_is_not_there():
     full = inclusion_information(drawn(np.random.default_rng(7), 6, 2, np.full(20, 300), coupling=0.3), 2, 2)
     sparse = inclusion_information(drawn(np.random.default_rng(7), 64, 6, np.full(20, 10)), 6, 6)
-    assert "no information that could be added up" not in information_budget([full, full], []).reason
+    assert "no information to add up" not in information_budget([full, full], []).reason
     found = information_budget([full, sparse], [])
     assert math.isnan(found.adjacent_bits)
-    assert found.reason.startswith("1 of 2 pairs of layers have no information that could be added up; ")
+    assert found.reason.startswith("1 of 2 pairs of layers have no information to add up; ")

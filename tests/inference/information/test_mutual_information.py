@@ -29,16 +29,16 @@ small_tables = arrays(np.int64, st.tuples(st.integers(1, 5), st.integers(1, 5)),
 @pytest.mark.parametrize(
     ("call", "says"),
     [
-        (lambda: entropy([1, 2], "best"), "estimator: wanted one of auto, plugin"),
+        (lambda: entropy([1, 2], "best"), "estimator: expected one of auto, plugin"),
         (lambda: entropy([1, 2], base=1), "base"),
         (lambda: entropy([1, 2], base=-2), "base"),
         (lambda: entropy([0.5, 0.5]), "fractions"),
         (lambda: mutual_information(np.ones((2, 2, 2), dtype=int)), "3 axes"),
         (lambda: conditional_mutual_information([[1, 2]]), r"\[x, y, z\]"),
         (lambda: jensen_shannon([1, 0], [1, 0, 0]), "equal shapes"),
-        (lambda: jensen_shannon([0, 0], [1, 0]), "p: wanted"),
-        (lambda: jensen_shannon([1, 0], [np.nan, 1]), "q: wanted"),
-        (lambda: jensen_shannon([1, -1, 3], [1, 1, 1]), "p: wanted"),
+        (lambda: jensen_shannon([0, 0], [1, 0]), "p: expected"),
+        (lambda: jensen_shannon([1, 0], [np.nan, 1]), "q: expected"),
+        (lambda: jensen_shannon([1, -1, 3], [1, 1, 1]), "p: expected"),
         (lambda: mutual_information_interval([[1, 2]]), "2 axes"),
         (lambda: mutual_information_interval([[[1, 2]]], level=95), "level"),
     ],
@@ -134,7 +134,7 @@ def test_interval_covers_on_dependent_tokens() -> None:
     rng = np.random.default_rng(11)
     k, stay, runs, groups = 6, 0.4, 300, 40
     channel = 0.6 * np.eye(k)[:, np.roll(np.arange(k), 1)] + 0.4 / k
-    # Loads have mean 1/k over documents, so the joint law is channel / k.
+    # Loads have mean 1/k over documents, so the joint distribution is channel / k.
     truth = float((channel / k * np.log2(channel * k)).sum())
     covered = {"cluster": 0, "tokens": 0}
     for _ in range(runs):

@@ -8,11 +8,11 @@ from routestat.inference.level_checks.half_splits import HalfSplits, half_splits
 
 
 def documents(seed: int, lengths: np.ndarray, k: int = 6, concentration: float | None = 8.0) -> np.ndarray:
-    """Loads `[group, state]`; each document draws its own law unless the concentration is None."""
+    """Loads `[group, state]`; each document draws its own distribution unless the concentration is None."""
     rng = np.random.default_rng(seed)
     base = rng.dirichlet(np.full(k, 4.0))
-    law = base if concentration is None else rng.dirichlet(base * concentration, len(lengths))
-    return rng.multinomial(lengths, law)
+    distribution = base if concentration is None else rng.dirichlet(base * concentration, len(lengths))
+    return rng.multinomial(lengths, distribution)
 
 
 UNEQUAL = np.array([5, 80, 17, 140, 9, 22, 60, 33, 12, 71])
@@ -34,7 +34,7 @@ def test_dependent_documents_fool_the_iid_test_alone() -> None:
     r = half_splits(loads, np.random.default_rng(6), n_splits=500)
     assert r.pooled_iid > 0.8
     assert 0.03 <= r.pooled_clustered <= 0.07
-    # Documents' laws are Dirichlet: 1 + (80 - 1) / (8 + 1).
+    # Documents' distributions are Dirichlet: 1 + (80 - 1) / (8 + 1).
     assert r.pooled_design_effect == pytest.approx(1 + 79 / 9, rel=0.1)
     assert r.rate_clustered.shape == (8,)
     assert r.pooled_clustered == pytest.approx(r.rate_clustered.mean())
@@ -72,7 +72,7 @@ def test_reading_says_what_was_found() -> None:
 
 
 @pytest.mark.parametrize(
-    ("rate", "says"), [(0.2, "with caution"), (0.01, "cautious here"), (0.05, "holds its level")]
+    ("rate", "says"), [(0.2, "with caution"), (0.01, "conservative here"), (0.05, "is valid for loads")]
 )
 def test_reading_judges_the_rate(rate: float, says: str) -> None:
     empty = np.full(1, np.nan)
@@ -112,7 +112,7 @@ def test_a_layer_with_nothing_to_test_leaves_the_others_alone() -> None:
     assert "only 10 groups" in str(r.note)
 
 
-def test_equal_documents_are_never_told_apart() -> None:
+def test_equal_documents_are_never_distinguished() -> None:
     r = half_splits([np.tile([3, 4, 5], (12, 1))], np.random.default_rng(17))
     assert (r.pooled_iid, r.pooled_first_order, r.pooled_clustered) == (0.0, 0.0, 0.0)
 

@@ -64,29 +64,29 @@ def test_verdict_allows_for_the_drawing(rate: float, verdict: str) -> None:
 def test_readings_have_the_rates_in_them() -> None:
     check = level_check("independence", [p_values([0.01] * 5 + [0.5] * 95, [0.0] * 90 + [1.0] * 10)], 40)
     assert "independent in 90.0% of 100 draws (Monte-Carlo error 3.0%)" in check.reading()
-    assert "clustered test in 5.0% (2.2%), about as often as it should." in check.reading()
+    assert "clustered test in 5.0% (2.2%), at about the nominal level." in check.reading()
     wide = at_rate("independence", 0.2)
     assert "tokens as independent" not in wide.reading()
     assert "clustered test in 20.0% of 200 draws (Monte-Carlo error 2.8%), more often" in wide.reading()
     assert "no test takes tokens as independent" in str(wide.note)
 
 
-def test_only_when_all_hold_can_p_values_be_believed() -> None:
+def test_p_values_are_trusted_only_when_all_families_hold() -> None:
     fine = [at_rate(family, 0.05) for family in ("loads", "independence", "order")]
     assert trust(fine).startswith(
-        "Clustered p-values of loads, independence and order can be believed here: where there is nothing"
+        "Clustered p-values of loads, independence and order can be trusted here: in data without"
     )
     assert "Not checked" not in trust(fine)
     bad = trust([*fine[:2], at_rate("order", 0.3)])
-    assert "believed" not in bad
+    assert "can be trusted here" not in bad
     assert "tests of order (30.0% at a level of 0.05) reject more often" in bad
     assert "independence" not in bad
     careful = trust([fine[0], at_rate("independence", 0.0), at_rate("order", 0.3)])
     assert "tests of order (30.0% at a level of 0.05) reject more often" in careful
     assert "tests of independence (0.0% at a level of 0.05) reject less often" in careful
     unknown = level_check("order", [p_values([np.nan] * 9, reasons=("one layer",) * 9)], 30)
-    assert trust([*fine[:2], unknown]).endswith("as often as they say. Not checked: order.")
-    assert trust([unknown]) == "Whether p-values can be believed here could not be checked: one layer."
+    assert trust([*fine[:2], unknown]).endswith("at about the nominal level. Not checked: order.")
+    assert trust([unknown]) == "Whether p-values can be trusted here could not be checked: one layer."
 
 
 def test_loads_are_a_family_like_the_others() -> None:

@@ -1,4 +1,4 @@
-"""The checks call the tests that the report rests on, on documents that have traded layers."""
+"""The checks call the tests that the report rests on, on documents that have exchanged layers."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ ROUTERS = tuple(Router(layer, 4, 2, f"L{layer:02}") for layer in range(3))
 
 
 def copies(documents: int = 20, length: int = 30) -> Sample:
-    """All layers copy one another: whatever is found dependent here was not traded."""
+    """All layers copy one another: whatever is found dependent here was not exchanged."""
     rng = np.random.default_rng(1)
     document = np.repeat(np.arange(documents, dtype=np.int32), length)
     states = rng.integers(0, 6, len(document)).astype(np.uint8)
@@ -72,7 +72,7 @@ def test_order_is_that_of_the_report(monkeypatch) -> None:
     )
     found = order_p_values(given, *ROUTERS, rng, 20)
     assert found.clustered.tolist() == [test.p_clustered for test in called]
-    # Layer two before is copied, given the layer before; traded, nothing of that is left.
+    # Layer two before is copied, given the layer before; after the exchange, nothing of that is left.
     assert found.clustered.min() > 1e-4
     assert np.isfinite(found.iid).all()
 

@@ -12,11 +12,11 @@ from routestat.inference.level_checks.split_tests import load_scores, split_test
 
 
 def documents(seed: int, lengths: np.ndarray, k: int = 6, concentration: float | None = 8.0) -> np.ndarray:
-    """Loads `[group, state]`; each document draws its own law unless the concentration is None."""
+    """Loads `[group, state]`; each document draws its own distribution unless the concentration is None."""
     rng = np.random.default_rng(seed)
     base = rng.dirichlet(np.full(k, 4.0))
-    law = base if concentration is None else rng.dirichlet(base * concentration, len(lengths))
-    return rng.multinomial(lengths, law)
+    distribution = base if concentration is None else rng.dirichlet(base * concentration, len(lengths))
+    return rng.multinomial(lengths, distribution)
 
 
 UNEQUAL = np.array([5, 80, 17, 140, 9, 22, 60, 33, 12, 71])
@@ -74,10 +74,10 @@ def test_clustered_tests_against_loops_over_groups() -> None:
 
 def test_own_variance_is_unbiased_whatever_the_lengths() -> None:
     rng, lengths = np.random.default_rng(3), np.array([10, 10, 20, 40, 80, 150])
-    law = np.array([0.5, 0.3, 0.2])
+    distribution = np.array([0.5, 0.3, 0.2])
     found = []
     for _ in range(4000):
-        table = rng.multinomial(lengths, law)
+        table = rng.multinomial(lengths, distribution)
         spread = load_scores(table, lengths.astype(float))
         assert spread is not None
         found.append(spread.own)

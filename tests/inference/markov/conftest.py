@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from tests.inference.markov.order_cases import rng
 from tests.inference.markov.step_tables import tables_of
 
 
@@ -15,3 +16,11 @@ def small():
     states = [(rng.integers(0, k, len(group)) + (rng.random(len(group)) < 0.4) * group) % k for k in widths]
     states[2] = np.where(rng.random(len(group)) < 0.5, states[0], states[2])
     return tables_of(np.array(states), group, widths), 4
+
+
+@pytest.fixture
+def cube():
+    """Counts `[group, stratum, source, target]` with states and groups that some strata have not met."""
+    counts = rng().poisson(rng(1).gamma(0.6, 2.0, (9, 4, 3, 5)))
+    counts[:, 1, 2], counts[:, 2, :, 4], counts[:3, 3] = 0, 0, 0
+    return counts

@@ -64,7 +64,7 @@ def test_an_expert_chain_predicts_inclusion():
         (2, -1, "out of range"),
     ],
 )
-def test_what_cannot_be_asked_is_said(layer, source, message):
+def test_what_cannot_be_predicted_is_refused(layer, source, message):
     with pytest.raises(RoutestatError, match=message):
         fit_chain(FIRST, GAPS, 0.5, **SHAPES).predict(layer, source)
 

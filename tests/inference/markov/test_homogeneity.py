@@ -114,7 +114,7 @@ def test_no_naming_of_states_or_order_of_documents_matters(seed):
         assert a.spread_bits == pytest.approx(b.spread_bits, abs=1e-8)
 
 
-def test_gaps_of_unlike_coupling_are_told_apart():
+def test_gaps_of_unequal_coupling_are_distinguished():
     """The coupling falls with depth: range, spread, slope and test all see it."""
     rng, n = np.random.default_rng(1), 6
     states, document = rng.integers(0, n, (1, 12_000)), np.repeat(np.arange(60), 200)

@@ -256,19 +256,19 @@ def test_wide_tables_have_their_groups_bundled(monkeypatch):
     assert len(merge_groups(neighbours(table, 3)).starts) == markov_horizons.LEAST
 
 
-def test_a_function_is_asked_once_in_order_and_progress_is_told(small):
+def test_a_function_is_called_once_in_order_and_progress_is_reported(small):
     table, layers = small
-    asked, told = [], []
+    requested, reported = [], []
 
     def direct(i, j):
-        asked.append((i, j))
+        requested.append((i, j))
         return table(i, j)
 
     steps = neighbours(table, layers)
-    found = horizons(steps, direct, farthest=2, progress=lambda *now: told.append(now))
-    assert asked == [(0, 2), (1, 3)]
-    assert told == [(done, 5) for done in range(6)]
-    same = horizons(steps, {pair: table(*pair) for pair in asked}, farthest=2)
+    found = horizons(steps, direct, farthest=2, progress=lambda *now: reported.append(now))
+    assert requested == [(0, 2), (1, 3)]
+    assert reported == [(done, 5) for done in range(6)]
+    same = horizons(steps, {pair: table(*pair) for pair in requested}, farthest=2)
     assert np.array_equal(found.p_clustered, same.p_clustered, equal_nan=True)
     with pytest.raises(ValueError, match="read-only"):
         found.direct_bits.value[0, 0] = 1.0
@@ -355,9 +355,9 @@ def test_what_cannot_be_had_has_a_reason(small):
     ("change", "message"),
     [
         (lambda s, t: ([s[0], s[2]], t, {}), "as long as the one before is wide"),
-        (lambda s, t: ([s[0].sum(axis=0)], t, {}), "wanted \\[group, source, target\\]"),
+        (lambda s, t: ([s[0].sum(axis=0)], t, {}), "expected \\[group, source, target\\]"),
         (lambda s, t: (s, {(0, 2): t(0, 2)}, {}), "places 0 and 3, got none"),
-        (lambda s, t: (s, lambda i, j: t(j, i), {}), "wanted \\(7, 3, 3\\)|wanted \\(7, 3, 4\\)"),
+        (lambda s, t: (s, lambda i, j: t(j, i), {}), "expected \\(7, 3, 3\\)|expected \\(7, 3, 4\\)"),
         (lambda s, t: (s, t, {"farthest": 1}), "farthest of 2 or more"),
         (lambda s, t: (s, t, {"level": 1.0}), "level between 0 and 1"),
     ],

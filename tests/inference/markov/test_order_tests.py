@@ -1,4 +1,4 @@
-"""Order 1 against order 2: by hand, by definition, against scipy, statsmodels and R, and on known truth."""
+"""Tests of the order of a chain against slow code, other packages and each other."""
 
 import dataclasses
 import math
@@ -15,20 +15,8 @@ from routestat.inference.information.mutual_information import conditional_mutua
 from routestat.inference.markov.order_score_test import clustered_order
 from routestat.inference.markov.order_tests import order_tests
 from routestat.traces import synthetic
+from tests.inference.markov.order_cases import clustered_p, rng
 from tests.oracle import order_oracle as oracle
-from tests.oracle.inference_oracle import tail_of_signs
-
-
-def rng(seed=0):
-    return np.random.default_rng(seed)
-
-
-@pytest.fixture
-def cube():
-    """Counts `[group, stratum, source, target]` with states and groups that some strata have not met."""
-    counts = rng().poisson(rng(1).gamma(0.6, 2.0, (9, 4, 3, 5)))
-    counts[:, 1, 2], counts[:, 2, :, 4], counts[:3, 3] = 0, 0, 0
-    return counts
 
 
 def test_by_hand():
@@ -44,7 +32,7 @@ def test_by_hand():
     assert found.log10_p_g_iid == pytest.approx(-8 * math.log(2) / math.log(10))
     # Both strata have margins 4, 4 and 4, 4. Two of the 70 ways to fill one put it in step, with G2 = 16 ln 2 = 11.1;
     # two strata that are not have at most 2 * 2 (6 ln 1.5 + 2 ln .5) = 4.2. So one or both must be.
-    distribution = oracle.exact_law(cube[0])
+    distribution = oracle.exact_distribution(cube[0])
     exact = sum(p for g, p in distribution.items() if g >= 16 * math.log(2) - 1e-6)
     assert exact == pytest.approx(1 - (68 / 70) ** 2, abs=1e-9)
     assert abs(found.p_resampled_iid - exact) < 4 * math.sqrt(exact * (1 - exact) / 9999) + 1e-4
@@ -91,7 +79,7 @@ def test_log_linear_models_of_statsmodels_and_r():
 @pytest.mark.parametrize("seed", range(4))
 def test_redrawn_tables_have_the_exact_distribution(seed):
     cube = rng(seed).poisson(1.3, (3, 2, 3)) + np.eye(2, 3, dtype=int)
-    distribution, resamples = oracle.exact_law(cube), 4999
+    distribution, resamples = oracle.exact_distribution(cube), 4999
     assert sum(distribution.values()) == pytest.approx(1, abs=1e-9)
     found = order_tests(oracle.strata_of(cube[None]), 5, rng(seed), resamples=resamples)
     g = oracle.likelihood_ratio(cube)[0]
@@ -110,62 +98,7 @@ def test_blocks_of_redrawn_tables_are_the_same_draws(cube, monkeypatch):
     whole = order_tests(strata, 9, rng(), resamples=50)
     monkeypatch.setattr("routestat.inference.base.chunks.CELLS", 40)
     assert order_tests(strata, 9, rng(), resamples=50) == whole
-    assert clustered_order(strata).p_clustered == pytest.approx(_clustered_p(cube), rel=1e-7)
-
-
-def _clustered_p(cube):
-    gram, bias = oracle.clustered(cube)
-    products = gram - bias
-    np.fill_diagonal(products, 0.0)
-    return tail_of_signs(products, products.sum())
-
-
-def test_clustered_by_definition(cube):
-    found = clustered_order(oracle.strata_of(cube))
-    gram, _ = oracle.clustered(cube)
-    assert found.p_clustered == pytest.approx(_clustered_p(cube), rel=1e-7)
-    assert found.log10_p_clustered == pytest.approx(math.log10(found.p_clustered))
-    # All products add up to Pearson's X2.
-    assert gram.sum() == pytest.approx(oracle.likelihood_ratio(cube.sum(axis=0))[1], rel=1e-9)
-    assert (found.n_tokens, found.n_groups, found.n_strata) == (cube.sum(), 9, 4)
-    assert "only 9 groups" in found.note
-
-
-def strata_of_chain(n_experts, documents, length):
-    """Of a chain of order 1, from the first to the third layer."""
-    trace = synthetic.chain(
-        coupling=0.6,
-        rng=rng(1),
-        n_experts=n_experts,
-        top_k=2,
-        layers=3,
-        documents=documents,
-        mean_length=length,
-    )
-    x, y, z = trace.states.astype(int).T
-    return oracle.strata_of_tokens(x, y, z, trace.document, (trace.alphabet.size,) * 3)
-
-
-@pytest.mark.parametrize(
-    ("shape", "rough", "possible"),
-    [((8, 100, 400), False, True), ((8, 40, 50), True, True), ((16, 20, 100), False, False)],
-)
-def test_few_tokens_for_the_states_are_said_or_leave_no_p(shape, rough, possible):
-    """What estimated margins do to the test is 0.1, 2 and 11 times its own chance."""
-    found = clustered_order(strata_of_chain(*shape))
-    assert np.isfinite([found.p_clustered, found.log10_p_clustered]).all() == possible
-    assert (found.reason is None) == possible
-    if not possible:
-        assert found.reason.startswith("too few tokens for so many states: ")
-    assert ("the p-value is rough" in (found.note or "")) == rough
-
-
-def test_one_stratum_has_the_scores_of_plain_independence(cube):
-    """The two differ in the bias of U alone."""
-    flat = cube.sum(axis=1)
-    ours, plain = clustered_order(oracle.strata_of(flat[:, None])), independence(flat)
-    assert ours.nu == pytest.approx(plain.nu, rel=1e-9)
-    assert ours.p_clustered == pytest.approx(plain.p_clustered, rel=0.1)
+    assert clustered_order(strata).p_clustered == pytest.approx(clustered_p(cube), rel=1e-7)
 
 
 def test_relabelling_and_absent_groups_change_nothing(cube):

@@ -9,7 +9,7 @@ from routestat import RoutestatError, fit_chain
 from routestat.inference.markov.prediction import predict_ahead
 from routestat.inference.markov.second_order import fit_second_order
 from routestat.inference.smoothing.design_effect import transition_design_effect
-from tests.oracle.chain_oracle import path_law
+from tests.oracle.chain_oracle import path_distribution
 
 WIDTHS = (3, 2, 3, 2, 3, 2)
 ORDERS = (1, 2, 0, 2, 1)
@@ -62,7 +62,9 @@ def test_probabilities_are_sums_over_all_paths(orders, alpha):
                 found = predict_ahead(
                     chain, layer, history, ahead=ahead, rng=np.random.default_rng(0), draws=2
                 )
-                np.testing.assert_allclose(found.probability, path_law(chain, gap, known, ahead), atol=1e-12)
+                np.testing.assert_allclose(
+                    found.probability, path_distribution(chain, gap, known, ahead), atol=1e-12
+                )
                 assert found.layer == chain.layers[gap + ahead]
                 assert found.order == min(chain.orders[gap], length)
 
@@ -92,7 +94,7 @@ def test_limits_further_ahead_are_quantiles_over_chains_drawn_from_the_posterior
     history = (2, 1)
     known = history if orders[1] == 2 else history[1:]
     rng = np.random.default_rng(4)
-    drawn = np.array([path_law(chain, 1, known, 3, rng) for _ in range(draws)])
+    drawn = np.array([path_distribution(chain, 1, known, 3, rng) for _ in range(draws)])
     found = predict_ahead(chain, 1, history, ahead=3, level=0.8, rng=np.random.default_rng(5), draws=draws)
     np.testing.assert_allclose(
         drawn.mean(axis=0), found.probability, atol=5 * drawn.std(axis=0).max() / draws**0.5
@@ -147,11 +149,11 @@ def test_draws_are_those_of_the_generator():
         (1, [-1], 1, "out of range"),
         (1, [0.5], 1, "out of range"),
         (3, [0], 3, "3 layers after layer 3 there is none: the chain ends at layer 6"),
-        (3, [0], 0, "ahead: wanted a number of layers from 1 on, got 0"),
+        (3, [0], 0, "ahead: expected a number of layers from 1 on, got 0"),
         (3, [0], 2, "rng"),
     ],
 )
-def test_what_cannot_be_asked_is_said(layer, history, ahead, message):
+def test_what_cannot_be_predicted_is_refused(layer, history, ahead, message):
     with pytest.raises(RoutestatError, match=message):
         predict_ahead(mixed(), layer, history, ahead=ahead)
 
@@ -220,7 +222,7 @@ def test_limits_of_tokens_that_documents_repeat_hold_the_truth_by_the_design_eff
 
 @pytest.mark.slow
 @pytest.mark.parametrize("alike", [False, True])
-def test_a_base_is_known_no_better_than_the_tokens_that_told_it(alike):
+def test_a_base_is_known_no_better_than_the_tokens_that_estimate_it(alike):
     # The layer two before has no effect, so the strength of order 2 goes to its bound: rows are alike, but their
     # distribution is estimated from 500 tokens only. Where layers are independent that holds for order 1 too.
     rng, inside, width = np.random.default_rng(20), 0, 4

@@ -8,7 +8,7 @@ from scipy import stats
 from routestat import RoutestatError, fit_chain
 from routestat.inference.markov.sampling import draw_states
 from routestat.inference.markov.second_order import fit_second_order
-from tests.oracle.chain_oracle import joint_law
+from tests.oracle.chain_oracle import joint_distribution
 
 WIDTHS = (3, 2, 3, 2)
 
@@ -32,7 +32,7 @@ def mixed(orders=(1, 2, 0), effects=()):
 @pytest.mark.parametrize("orders", [(1, 2, 0), (0, 1, 1), (1, 0, 1), (0, 2, 1)])
 def test_paths_are_as_frequent_as_the_chain_says(orders):
     chain, n = mixed(orders), 100_000
-    distribution = joint_law(chain)
+    distribution = joint_distribution(chain)
     assert sum(distribution.values()) == pytest.approx(1)
     states = draw_states(chain, n, np.random.default_rng(1), "mean")
     observed = np.bincount(np.ravel_multi_index(states.T, WIDTHS), minlength=len(distribution))
@@ -121,10 +121,10 @@ def test_a_state_beyond_a_byte_is_kept_whole():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"n_tokens": 0}, "n_tokens: wanted a whole number from 1 on, got 0"),
+        ({"n_tokens": 0}, "n_tokens: expected a whole number from 1 on, got 0"),
         ({"n_tokens": 2.5}, "n_tokens"),
-        ({"rng": 3}, "rng: wanted a numpy Generator"),
-        ({"parameters": "posterior"}, "parameters: wanted drawn or mean, got 'posterior'"),
+        ({"rng": 3}, "rng: expected a numpy Generator"),
+        ({"parameters": "posterior"}, "parameters: expected drawn or mean, got 'posterior'"),
         (
             {"chain": replace(mixed(), states="expert")},
             "chains of experts are drawn by their factorised form",

@@ -1,4 +1,4 @@
-"""How many documents are enough: known laws, what is ahead against what comes, and what was missed."""
+"""How many documents are enough: known distributions, extrapolations against larger samples, and unseen experts."""
 
 import math
 
@@ -17,9 +17,11 @@ def documents(rng, groups, n_states=6, tokens=60, taste=0.6, coupling=0.4):
     base = rng.dirichlet(np.full(n_states, 3.0))
     tables = np.zeros((groups, n_states, n_states), int)
     for g, n in enumerate(size):
-        law = base * np.exp(rng.normal(0, taste, n_states))
-        source = rng.choice(n_states, n, p=law / law.sum())
-        target = np.where(rng.random(n) < coupling, source, rng.choice(n_states, n, p=law / law.sum()))
+        distribution = base * np.exp(rng.normal(0, taste, n_states))
+        source = rng.choice(n_states, n, p=distribution / distribution.sum())
+        target = np.where(
+            rng.random(n) < coupling, source, rng.choice(n_states, n, p=distribution / distribution.sum())
+        )
         np.add.at(tables[g], (source, target), 1)
     return tables, tables.sum(axis=1), size
 
@@ -59,7 +61,7 @@ def test_needed_by_hand():
     assert found.information is None
 
 
-def test_groups_are_told_from_documents():
+def test_groups_are_distinguished_from_documents():
     rng = np.random.default_rng(2)
     _, loads, size = documents(rng, 64)
     alone = sample_size(loads, size, np.random.default_rng(3))
@@ -103,7 +105,7 @@ def test_independent_documents_have_no_information_in_the_end():
     assert abs(found.mi_bits_endless) < 0.003
 
 
-def test_a_curve_that_still_falls_is_told():
+def test_a_curve_that_still_falls_is_noted():
     rng = np.random.default_rng(7)
     tables = rng.multinomial(6, np.full(400, 1 / 400), 64).reshape(64, 20, 20)
     found = sample_size(tables.sum(axis=1), np.full(64, 6), rng, tables=tables)
@@ -112,7 +114,7 @@ def test_a_curve_that_still_falls_is_told():
 
 def test_few_groups_and_none():
     _, loads, size = documents(np.random.default_rng(8), 20)
-    assert "rough" in sample_size(loads, size, np.random.default_rng(0)).note
+    assert "approximate" in sample_size(loads, size, np.random.default_rng(0)).note
     few = sample_size(loads[:7], size[:7], np.random.default_rng(0))
     assert "8 groups" in few.reason
     assert few.load is None

@@ -11,7 +11,7 @@ from routestat.inference.smoothing.context_counts import TokenRows
 from routestat.inference.smoothing.held_out import HeldOut, held_out
 from tests.oracle.backoff_oracle import Rule, Token, slow_held_out
 
-LADDER = [(), ("b",), ("a", "b"), ("c", "b", "a")]
+NESTED = [(), ("b",), ("a", "b"), ("c", "b", "a")]
 
 
 WIDTHS = {"a": 3, "b": 4, "c": 2}
@@ -46,14 +46,14 @@ def taken(rows: TokenRows, order: ArrayLike) -> TokenRows:
     return replace(rows, target=rows.target[place], group=rows.group[place], columns=columns)
 
 
-def both_ways(rows: TokenRows, ladder: list[tuple[str, ...]]) -> tuple[np.ndarray, np.ndarray]:
-    scored = held_out(rows, {"x": ladder}, ["x"])
+def both_ways(rows: TokenRows, nested: list[tuple[str, ...]]) -> tuple[np.ndarray, np.ndarray]:
+    scored = held_out(rows, {"x": nested}, ["x"])
     return scored.bits["x"], scored.forward_bits["x"]
 
 
-def assert_as_slow(rows: TokenRows, ladder: list[tuple[str, ...]], rule: Rule | None = None) -> None:
-    for bits, forward in zip(both_ways(rows, ladder), (False, True), strict=True):
-        slow = slow_held_out(tokens_of(rows), ladder, rows.n_targets, forward=forward, rule=rule)
+def assert_as_slow(rows: TokenRows, nested: list[tuple[str, ...]], rule: Rule | None = None) -> None:
+    for bits, forward in zip(both_ways(rows, nested), (False, True), strict=True):
+        slow = slow_held_out(tokens_of(rows), nested, rows.n_targets, forward=forward, rule=rule)
         expected = [slow.get(group, 0.0) for group in range(rows.n_groups)]
         np.testing.assert_allclose(bits, expected, rtol=1e-9, atol=1e-9)
 
@@ -63,9 +63,9 @@ def repeated(rows: TokenRows, times: int) -> TokenRows:
     return taken(rows, np.repeat(np.arange(len(rows)), times))
 
 
-def both_strengths(rows: TokenRows, ladder: list[tuple[str, ...]]) -> tuple[HeldOut, HeldOut]:
+def both_strengths(rows: TokenRows, nested: list[tuple[str, ...]]) -> tuple[HeldOut, HeldOut]:
     """Scored as it is, and with the strengths of greatest evidence."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(held_out_file._Step, "_strengthened", staticmethod(lambda fitted, *_: fitted))
-        by_evidence = held_out(rows, {"x": ladder})
-    return held_out(rows, {"x": ladder}), by_evidence
+        by_evidence = held_out(rows, {"x": nested})
+    return held_out(rows, {"x": nested}), by_evidence

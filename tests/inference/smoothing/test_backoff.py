@@ -24,9 +24,9 @@ from routestat.inference.smoothing.backoff_strength import (
     BackoffParameters,
 )
 from routestat.inference.smoothing.posterior import log_evidence
-from tests.oracle.backoff_oracle import SlowLadder, Token, draws_by_stirling, draws_of
+from tests.oracle.backoff_oracle import SlowBackoff, Token, draws_by_stirling, draws_of
 
-LADDER = [(), ("c",), ("b", "c"), ("a", "b", "c")]
+NESTED = [(), ("c",), ("b", "c"), ("a", "b", "c")]
 
 
 def drawn_table(seed: int, shape: tuple[int, ...], n: int, concentration: float = 0.4) -> np.ndarray:
@@ -83,7 +83,7 @@ def test_a_token_is_a_draw_with_the_probability_that_it_does_not_repeat_its_row(
     # Tokens of a whole row, one after another: each repeats an earlier one of its row with probability n / (n + s),
     # else it is drawn from the base. Given the counts that come out, draws are in the mean what is said.
     rng, s, base, length = np.random.default_rng(4), 2.5, np.array([0.6, 0.3, 0.1]), 15
-    drawn, told = [], []
+    drawn, expected = [], []
     for _ in range(3000):
         counts, draws = np.zeros(3, int), np.zeros(3)
         row: list[int] = []
@@ -94,8 +94,8 @@ def test_a_token_is_a_draw_with_the_probability_that_it_does_not_repeat_its_row(
             counts[target] += 1
             draws[target] += not repeated
         drawn.append(draws)
-        told.append(expected_draws(counts, s * base))
-    difference = np.array(drawn) - told
+        expected.append(expected_draws(counts, s * base))
+    difference = np.array(drawn) - expected
     assert (np.abs(difference.mean(axis=0)) < 4 * difference.std(axis=0) / np.sqrt(len(drawn))).all()
 
 
@@ -143,10 +143,12 @@ def test_the_distribution_is_that_of_dictionaries(shape: tuple[int, ...], n: int
         for cell in np.ndindex(shape)
         for _ in range(table[cell])
     ]
-    slow, found = SlowLadder(LADDER[: order + 1], shape[-1], tokens), fit_distribution(table)
+    slow, found = SlowBackoff(NESTED[: order + 1], shape[-1], tokens), fit_distribution(table)
     assert found.fitted.strength == pytest.approx(slow.fitted[order].strength, rel=1e-6)
     for context in np.ndindex(shape[:-1]):
-        np.testing.assert_allclose(found.distribution[context], slow.law(order, tokens, context), rtol=1e-8)
+        np.testing.assert_allclose(
+            found.distribution[context], slow.distribution(order, tokens, context), rtol=1e-8
+        )
 
 
 @pytest.mark.parametrize("shape", [(6,), (4, 6), (4, 3, 6), (2, 4, 3, 6)])
@@ -221,7 +223,7 @@ def test_the_prior_of_many_rows_is_recovered() -> None:
         assert np.sum(log_evidence(table, prior)) > np.sum(log_evidence(table, truth)) - 1
         base, s = prior / prior.sum(), prior.sum()
         assert s == pytest.approx(highest_strength(table, base), rel=1e-5)
-        # The evidence's bend in log s, at the strength found, tells how far off it may be.
+        # The evidence's bend in log s, at the strength found, bounds how far off it may be.
         below, at, above = (np.sum(log_evidence(table, np.exp(d) * prior)) for d in (-0.01, 0.0, 0.01))
         z.append(np.log(s / truth.sum()) * np.sqrt((2 * at - below - above) / 0.01**2))
         # A share of draws, of which a row of n tokens has some s ln(1 + n / s).

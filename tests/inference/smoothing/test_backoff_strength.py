@@ -86,8 +86,8 @@ def test_no_strength_has_more_evidence(rows: list[list[int]], seed: int) -> None
 
 @pytest.mark.parametrize(("repeats", "wins"), [(64, "large"), (80, "large"), (96, "small"), (240, "small")])
 def test_of_two_maxima_the_higher_one_is_found(repeats: int, wins: str) -> None:
-    # Short rows that repeat themselves ask for a small s, long ones that copy the base for a large one: both peaks
-    # stand in all four tables, and the number of short rows decides.
+    # Short rows that repeat themselves favour a small s, long ones that copy the base a large one: both peaks
+    # are in all four tables, and the number of short rows decides.
     base = np.full(4, 0.25)
     table = np.concatenate([np.tile([[2, 0, 0, 0]], (repeats, 1)), np.full((8, 4), 100)])
     grid = np.linspace(math.log(SMALLEST_SUM), math.log(LARGEST_SUM_PER_TOKEN * 400), 200)
@@ -245,12 +245,12 @@ def test_the_left_out_objective_is_a_loop_over_tokens(monkeypatch: pytest.Monkey
     assert (table.sum(axis=1) == 1).any()
     seen = {}
 
-    def asked(fun: Callable, guess: list[float], **_: object) -> SimpleNamespace:
+    def recorded(fun: Callable, guess: list[float], **_: object) -> SimpleNamespace:
         for s, d in ((0.4, 0.0), (2.0, 0.3), (90.0, 0.95)):
             seen[s, d] = -fun((math.log(s), d))
         return SimpleNamespace(fun=math.inf, x=guess)
 
-    monkeypatch.setattr(strength.optimize, "minimize", asked)
+    monkeypatch.setattr(strength.optimize, "minimize", recorded)
     fit_backoff(*cells_of(table, base))
     assert len(seen) == 3
     for (s, d), value in seen.items():

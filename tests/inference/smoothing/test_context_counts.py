@@ -201,15 +201,15 @@ GOOD = {"target": [0, 1, 1], "group": [0, 0, 2], "a": [3, -1, 0]}
 @pytest.mark.parametrize(
     ("name", "values", "message"),
     [
-        ("target", [0, 1, 2], "target: wanted a whole number from 0 to 1 for each of 3 rows"),
-        ("target", [0, 1, -1], "target: wanted a whole number from 0 to 1"),
-        ("target", [0, 1], "group: wanted a whole number from 0 to 2147483647 for each of 2 rows"),
-        ("group", [0, -1, 2], "group: wanted a whole number from 0"),
-        ("group", [0, 1, 1 << 31], "group: wanted a whole number from 0 to 2147483647"),
-        ("group", [0, 1], "group: wanted .* for each of 3 rows"),
-        ("a", [3, -2, 0], "a: wanted a whole number from -1"),
-        ("a", [3, -1, 0, 0], "a: wanted .* for each of 3 rows; .* give −1 where a column is unknown"),
-        ("a", [], "a: wanted .* for each of 3 rows"),
+        ("target", [0, 1, 2], "target: expected a whole number from 0 to 1 for each of 3 rows"),
+        ("target", [0, 1, -1], "target: expected a whole number from 0 to 1"),
+        ("target", [0, 1], "group: expected a whole number from 0 to 2147483647 for each of 2 rows"),
+        ("group", [0, -1, 2], "group: expected a whole number from 0"),
+        ("group", [0, 1, 1 << 31], "group: expected a whole number from 0 to 2147483647"),
+        ("group", [0, 1], "group: expected .* for each of 3 rows"),
+        ("a", [3, -2, 0], "a: expected a whole number from -1"),
+        ("a", [3, -1, 0, 0], "a: expected .* for each of 3 rows; .* give −1 where a column is unknown"),
+        ("a", [], "a: expected .* for each of 3 rows"),
     ],
 )
 def test_rows_that_cannot_be_are_refused(name: str, values: list[int], message: str) -> None:

@@ -52,9 +52,7 @@ def test_what_cannot_be_had_is_one():
     assert transition_design_effect(np.ones((1, 3, 3), int)) == 1.0  # one group
     assert transition_design_effect(np.zeros((5, 3, 3), int)) == 1.0  # no token
     assert transition_design_effect(np.tile([[[4, 0], [0, 7]]], (9, 1, 1))) == 1.0  # rows with one target
-    assert (
-        transition_design_effect(np.full((9, 2, 2), 5)) == 1.0
-    )  # groups more alike than chance: not believed
+    assert transition_design_effect(np.full((9, 2, 2), 5)) == 1.0  # groups more alike than chance: not used
 
 
 def test_relabelling_states_changes_nothing():
@@ -65,5 +63,5 @@ def test_relabelling_states_changes_nothing():
 
 
 def test_counts_must_be_whole():
-    with pytest.raises(RoutestatError, match="tables: wanted whole counts"):
+    with pytest.raises(RoutestatError, match="tables: expected whole counts"):
         transition_design_effect(np.full((2, 2, 2), 0.5))

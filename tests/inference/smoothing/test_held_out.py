@@ -1,4 +1,4 @@
-"""Held-out bits of ladders against a slow recursion, as probabilities, and under everything that must not matter."""
+"""Held-out bits of nested contexts against a slow recursion, as probabilities, and under irrelevant changes."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,7 +13,7 @@ from routestat.inference.smoothing.backoff_strength import BackoffParameters
 from routestat.inference.smoothing.context_counts import TokenRows
 from routestat.inference.smoothing.held_out import HeldOut, held_out
 from tests.inference.smoothing.random_contexts import (
-    LADDER,
+    NESTED,
     WIDTHS,
     assert_as_slow,
     both_ways,
@@ -29,12 +29,12 @@ from tests.oracle.backoff_oracle import Rule
 def test_bits_are_those_of_a_recursion_built_up_without_the_group(seed: int, steps: int) -> None:
     rng = np.random.default_rng([seed, 7])
     rows = random_rows(seed, int(rng.integers(6, 110)), int(rng.integers(3, 9)), int(rng.integers(2, 6)))
-    assert_as_slow(rows, LADDER[:steps])
+    assert_as_slow(rows, NESTED[:steps])
 
 
-@pytest.mark.parametrize("ladder", [[(), ("a", "b")], [(), ("c",), ("b", "a", "c")]])
-def test_a_ladder_may_take_two_columns_at_once(ladder: list[tuple[str, ...]]) -> None:
-    assert_as_slow(random_rows(5, 90, 6, 4), ladder)
+@pytest.mark.parametrize("nested", [[(), ("a", "b")], [(), ("c",), ("b", "a", "c")]])
+def test_nested_contexts_may_add_two_columns_at_once(nested: list[tuple[str, ...]]) -> None:
+    assert_as_slow(random_rows(5, 90, 6, 4), nested)
 
 
 @pytest.mark.parametrize("steps", [1, 2, 3, 4])
@@ -54,14 +54,14 @@ def test_so_are_they_under_any_rule_of_strengths(
 
     monkeypatch.setattr(held_out_file, "fit_strength", strength)
     monkeypatch.setattr(held_out_file, "fit_backoff", backoff)
-    assert_as_slow(random_rows(seed + 40, 80, 6, 4), LADDER[:steps], Rule(strength, backoff))
+    assert_as_slow(random_rows(seed + 40, 80, 6, 4), NESTED[:steps], Rule(strength, backoff))
 
 
 def test_bits_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     # With a strength of 1 and two targets, p = (c + 1/2) / (n + 1). Group 0 has targets 0, 0, group 1 has 0, 1 and
     # group 2 has 0. Without group 0: 2 of 3 are 0, so 2.5 / 4 twice. Without 1: 3 of 3, so 3.5 / 4 and 0.5 / 4.
     # Without 2: 3 of 4, so 3.5 / 5. Forward: 1/2 twice; 2.5 / 3 and 0.5 / 3; 3.5 / 5.
-    # Nor is the strength raised: for group 1 it comes from groups 0 and 2, which have nothing but 0 and foretell each
+    # Nor is the strength raised: for group 1 it comes from groups 0 and 2, which have nothing but 0 and predict each
     # other the worse the stronger 1/2 is; for the others from group 1 alone, which has none to learn from.
     monkeypatch.setattr(held_out_file, "fit_backoff", lambda *_: BackoffParameters(1.0))
     monkeypatch.setattr(held_out_file, "fit_strength", lambda *_: 1.0)
@@ -73,7 +73,7 @@ def test_bits_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("steps", [2, 3])
 def test_repeated_tokens_are_those_of_the_recursion(steps: int) -> None:
-    assert_as_slow(repeated(random_rows(3, 40, 6, 4), 3), LADDER[:steps])
+    assert_as_slow(repeated(random_rows(3, 40, 6, 4), 3), NESTED[:steps])
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -81,10 +81,10 @@ def test_probabilities_of_all_targets_sum_to_one_whatever_else_its_group_holds(s
     # If a token's distribution did not hold its own group, the group's probability with it, summed over its targets,
     # is that of the group without the token. Any leak of a group into its own score breaks this.
     rows = random_rows(seed + 20, 60, 5, 4)
-    ladders = {str(steps): LADDER[:steps] for steps in range(1, 5)}
+    nested_by_name = {str(steps): NESTED[:steps] for steps in range(1, 5)}
 
     def every_way(of: TokenRows) -> np.ndarray:
-        scored = held_out(of, ladders, list(ladders))
+        scored = held_out(of, nested_by_name, list(nested_by_name))
         return np.array([list(scored.bits.values()), list(scored.forward_bits.values())])
 
     for token in range(0, 60, 15):
@@ -104,7 +104,7 @@ def test_probabilities_of_all_targets_sum_to_one_whatever_else_its_group_holds(s
 
 
 def test_forward_bits_count_nothing_of_groups_still_to_come(monkeypatch: pytest.MonkeyPatch) -> None:
-    # Strengths are the other half's, and so are the weights that tell draws from repetitions: both are given here.
+    # Strengths are the other half's, and so are the weights of draws against repetitions: both are given here.
     monkeypatch.setattr(held_out_file._Step, "_strengthened", staticmethod(lambda fitted, *_: fitted))
     monkeypatch.setattr(held_out_file, "fit_strength", lambda *_: 2.0)
     monkeypatch.setattr(held_out_file, "fit_backoff", lambda *_: BackoffParameters(2.0, 0.3))
@@ -113,15 +113,15 @@ def test_forward_bits_count_nothing_of_groups_still_to_come(monkeypatch: pytest.
     last = int(rows.group.max())
     changed = replace(rows, target=(rows.target + (rows.group == last)) % 4)
     for steps in range(1, 5):
-        (bits, forward), (bits_then, forward_then) = (both_ways(r, LADDER[:steps]) for r in (rows, changed))
+        (bits, forward), (bits_then, forward_then) = (both_ways(r, NESTED[:steps]) for r in (rows, changed))
         np.testing.assert_allclose(forward_then[:last], forward[:last], rtol=1e-9)
         assert np.abs(bits_then[:last] - bits[:last]).max() > 0.1
 
 
-def test_first_group_is_told_uniformly_and_the_last_as_among_all() -> None:
+def test_first_group_is_predicted_uniformly_and_the_last_as_among_all() -> None:
     rows = random_rows(8, 150, 5, 4)
     for steps in range(1, 5):
-        bits, forward = both_ways(rows, LADDER[:steps])
+        bits, forward = both_ways(rows, NESTED[:steps])
         first, last = rows.group.min(), rows.group.max()
         assert forward[first] == pytest.approx(2.0 * np.sum(rows.group == first), rel=1e-9)
         assert forward[last] == pytest.approx(bits[last], rel=1e-9)
@@ -131,8 +131,8 @@ def test_first_group_is_told_uniformly_and_the_last_as_among_all() -> None:
 def test_the_order_of_rows_does_not_matter(seed: int) -> None:
     rows = random_rows(seed, 150, 6, 5)
     order = np.random.default_rng(seed).permutation(len(rows))
-    for ladder in (LADDER[:3], LADDER):
-        for one, other in zip(both_ways(rows, ladder), both_ways(taken(rows, order), ladder), strict=True):
+    for nested in (NESTED[:3], NESTED):
+        for one, other in zip(both_ways(rows, nested), both_ways(taken(rows, order), nested), strict=True):
             np.testing.assert_allclose(one, other, rtol=1e-13)
 
 
@@ -157,9 +157,9 @@ def columns_in_another_order(rows: TokenRows, rng: np.random.Generator) -> Token
 def test_labels_are_labels(change: Callable[[TokenRows, np.random.Generator], TokenRows], seed: int) -> None:
     rows = random_rows(seed + 60, 300, 6, 5)
     other = change(rows, np.random.default_rng(seed))
-    ladders = [LADDER, [tuple(reversed(names)) for names in LADDER]]
-    for ladder in ladders:
-        for one, two in zip(both_ways(rows, LADDER), both_ways(other, ladder), strict=True):
+    nested_by_name = [NESTED, [tuple(reversed(names)) for names in NESTED]]
+    for nested in nested_by_name:
+        for one, two in zip(both_ways(rows, NESTED), both_ways(other, nested), strict=True):
             np.testing.assert_allclose(one, two, rtol=1e-6)
 
 
@@ -167,7 +167,7 @@ def test_groups_without_tokens_have_no_bits_and_change_none() -> None:
     rows = random_rows(2, 120, 4, 4)
     dense = replace(rows, group=np.unique(rows.group, return_inverse=True)[1])
     spread = replace(dense, group=3 * dense.group + 2)
-    for one, other in zip(both_ways(dense, LADDER), both_ways(spread, LADDER), strict=True):
+    for one, other in zip(both_ways(dense, NESTED), both_ways(spread, NESTED), strict=True):
         np.testing.assert_allclose(other[2::3], one, rtol=1e-12)
         assert not np.delete(other, np.s_[2::3]).any()
     tokens = held_out(spread, {"x": [()]}).tokens
@@ -178,7 +178,7 @@ def test_groups_without_tokens_have_no_bits_and_change_none() -> None:
 def test_where_the_longer_context_is_never_known_the_shorter_one_answers() -> None:
     rows = random_rows(4, 120, 5, 4)
     blind = replace(rows, columns={**rows.columns, "a": np.full(len(rows), -1)})
-    scored = held_out(blind, {"1": LADDER[:2], "2": LADDER[:3], "3": LADDER}, ["1", "2", "3"])
+    scored = held_out(blind, {"1": NESTED[:2], "2": NESTED[:3], "3": NESTED}, ["1", "2", "3"])
     for bits in (scored.bits, scored.forward_bits):
         np.testing.assert_array_equal(bits["1"], bits["2"])
         np.testing.assert_array_equal(bits["1"], bits["3"])
@@ -186,13 +186,15 @@ def test_where_the_longer_context_is_never_known_the_shorter_one_answers() -> No
 
 def test_ladders_scored_together_are_those_scored_alone() -> None:
     rows = random_rows(6, 200, 6, 4)
-    ladders = {str(steps): LADDER[:steps] for steps in range(1, 5)} | {"other": [(), ("a",), ("a", "b")]}
-    together = held_out(rows, ladders, ["4", "other"])
+    nested_by_name = {str(steps): NESTED[:steps] for steps in range(1, 5)} | {
+        "other": [(), ("a",), ("a", "b")]
+    }
+    together = held_out(rows, nested_by_name, ["4", "other"])
     assert isinstance(together, HeldOut)
-    assert set(together.bits) == set(ladders)
+    assert set(together.bits) == set(nested_by_name)
     assert set(together.forward_bits) == {"4", "other"}
-    for name, ladder in ladders.items():
-        alone = both_ways(rows, ladder)
+    for name, nested in nested_by_name.items():
+        alone = both_ways(rows, nested)
         np.testing.assert_array_equal(together.bits[name], alone[0])
         if name in together.forward_bits:
             np.testing.assert_array_equal(together.forward_bits[name], alone[1])
@@ -200,12 +202,12 @@ def test_ladders_scored_together_are_those_scored_alone() -> None:
     assert not any(array.flags.writeable for array in together.bits.values())
 
 
-def test_what_foretells_shortens_and_noise_hardly_lengthens() -> None:
+def test_what_predicts_shortens_and_noise_hardly_lengthens() -> None:
     rng, n = np.random.default_rng(1), 6000
     b, a = rng.integers(0, 6, (2, n))
     target = np.where(rng.random(n) < 0.8, b, rng.integers(0, 6, n))
     rows = TokenRows(target, 6, np.arange(n) % 12, {"a": a, "b": b})
-    scored = held_out(rows, {str(steps): LADDER[:steps] for steps in (1, 2, 3)})
+    scored = held_out(rows, {str(steps): NESTED[:steps] for steps in (1, 2, 3)})
     zero, one, two = (scored.bits[name].sum() / n for name in "123")
     # Five wrong targets with 1/30 each, the right one with 5/6; the column a has nothing to add.
     entropy = -(5 / 6) * np.log2(5 / 6) - (1 / 6) * np.log2(1 / 30)
@@ -218,7 +220,7 @@ def test_what_foretells_shortens_and_noise_hardly_lengthens() -> None:
 def test_fewer_than_two_groups_hold_nothing_out(groups: list[int]) -> None:
     group = np.array(groups, int)
     rows = TokenRows(np.zeros(len(group), int), 2, group, {"b": np.zeros(len(group), int)})
-    scored = held_out(rows, {"0": LADDER[:1], "1": LADDER[:2]}, ["1"])
+    scored = held_out(rows, {"0": NESTED[:1], "1": NESTED[:2]}, ["1"])
     assert (set(scored.bits), set(scored.forward_bits), scored.fitted) == ({"0", "1"}, {"1"}, {})
     for bits in (*scored.bits.values(), *scored.forward_bits.values()):
         assert np.isnan(bits).all()
@@ -235,30 +237,30 @@ def test_bad_questions_are_refused_however_few_the_groups(groups: list[int]) -> 
         held_out(rows, {"x": [(), ("d",)]})
     with pytest.raises(RoutestatError, match="forward: no contexts 'y'; there are x"):
         held_out(rows, {"x": [()]}, ["x", "y"])
-    with pytest.raises(RoutestatError, match="contexts x: wanted contexts from"):
+    with pytest.raises(RoutestatError, match="contexts x: expected contexts from"):
         held_out(rows, {"x": [("b",)]})
 
 
 def test_lists_of_columns_are_contexts_too() -> None:
     rows = random_rows(3, 90, 5, 4)
-    listed: list[Any] = [list(names) for names in LADDER]
+    listed: list[Any] = [list(names) for names in NESTED]
     lists = held_out(rows, {"x": listed}, ["x"])
-    for one, other in zip(both_ways(rows, LADDER), (lists.bits["x"], lists.forward_bits["x"]), strict=True):
+    for one, other in zip(both_ways(rows, NESTED), (lists.bits["x"], lists.forward_bits["x"]), strict=True):
         np.testing.assert_array_equal(one, other)
 
 
 def test_two_groups_are_enough() -> None:
     rows = random_rows(1, 60, 2, 3)
     assert len(np.unique(rows.group)) == 2
-    assert_as_slow(rows, LADDER)
+    assert_as_slow(rows, NESTED)
 
 
 @pytest.mark.parametrize(
-    "ladder", [[], [("b",)], [("b",), ("a", "b")], [(), ("b",), ("a",)], [(), ("b",), ("b",)], [(), ()]]
+    "nested", [[], [("b",)], [("b",), ("a", "b")], [(), ("b",), ("a",)], [(), ("b",), ("b",)], [(), ()]]
 )
-def test_a_ladder_begins_with_nothing_and_leaves_nothing_out(ladder: list[tuple[str, ...]]) -> None:
-    with pytest.raises(RoutestatError, match="contexts x: wanted contexts from"):
-        held_out(random_rows(0, 40, 4, 3), {"fine": [()], "x": ladder})
+def test_nested_contexts_begin_with_nothing_and_are_nested(nested: list[tuple[str, ...]]) -> None:
+    with pytest.raises(RoutestatError, match="contexts x: expected contexts from"):
+        held_out(random_rows(0, 40, 4, 3), {"fine": [()], "x": nested})
 
 
 def test_a_column_that_is_not_there_is_named() -> None:

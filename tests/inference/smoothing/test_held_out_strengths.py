@@ -10,7 +10,7 @@ from routestat.inference.smoothing.context_counts import TokenRows
 from routestat.inference.smoothing.held_out import held_out
 from routestat.traces.synthetic import second_order
 from tests.inference.smoothing.random_contexts import (
-    LADDER,
+    NESTED,
     assert_as_slow,
     both_strengths,
     both_ways,
@@ -25,11 +25,11 @@ ORDERS: dict[str, list[tuple[str, ...]]] = {"0": [()], "1": [(), ("b",)], "2": [
 
 
 def test_the_raised_strength_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
-    # Two targets, a strength of 1 by evidence. Groups 0 and 2, with 0, 0, 0 and 0, 0, 1, tell group 1. Left out in
+    # Two targets, a strength of 1 by evidence. Groups 0 and 2, with 0, 0, 0 and 0, 0, 1, predict group 1. Left out in
     # turn they have ((2 + s/2) / (3 + s))**3 and ((3 + s/2) / (3 + s))**2 (s/2) / (3 + s): .0234 in all at s = 1,
     # .0276 at 2, .0272 at 4. So s = 2, and group 1, with 0 and 1, has (5 + 1) / (6 + 2) and (1 + 1) / (6 + 2). Forward
     # it knows group 0 only: (3 + 1) / (3 + 2) and (0 + 1) / (3 + 2). The others have s = 1: group 1 alone
-    # leaves nothing to be told from.
+    # leaves nothing to predict from.
     monkeypatch.setattr(held_out_file, "fit_backoff", lambda *_: BackoffParameters(1.0))
     monkeypatch.setattr(held_out_file, "fit_strength", lambda *_: 1.0)
     rows = TokenRows(np.array([0, 0, 0, 0, 1, 0, 0, 1]), 2, np.array([0, 0, 0, 1, 1, 2, 2, 2]), {})
@@ -46,10 +46,10 @@ def test_the_raised_strength_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("steps", [1, 2, 3])
 def test_strengths_of_both_halves_are_those_of_the_recursion(steps: int, times: int) -> None:
     rows = repeated(random_rows(9, 60, 7, 4), times)
-    found = held_out(rows, {"x": LADDER[:steps]}).fitted["x"]
-    slow = [fit.fitted[-1] for fit in slow_fits(tokens_of(rows), LADDER[:steps], rows.n_targets)]
+    found = held_out(rows, {"x": NESTED[:steps]}).fitted["x"]
+    slow = [fit.fitted[-1] for fit in slow_fits(tokens_of(rows), NESTED[:steps], rows.n_targets)]
     assert slow[0].strength != pytest.approx(slow[1].strength, rel=0.01)
-    # Strengths without an end are doubled until the last digit: of those only that they have none is told.
+    # Strengths without an end are doubled until the last digit: of those only that they have none is reported.
     for one, other in zip(found, slow, strict=True):
         assert 1 / one.strength == pytest.approx(1 / other.strength, rel=1e-6, abs=1e-12)
         assert one.discount == pytest.approx(other.discount, rel=1e-6)
@@ -68,7 +68,7 @@ def test_the_better_of_discounted_and_plain_strengths_is_raised_as_far_as_it_gai
         BackoffParameters(*evidence), BackoffParameters(plain), loss, 1e9
     )
     assert raised == BackoffParameters(8.0)
-    # What foretells worse when doubled stays as it is, were it the best or not.
+    # What predicts worse when doubled stays as it is, were it the best or not.
     assert held_out_file._Step._strengthened(
         BackoffParameters(20.0, 0.1), BackoffParameters(90.0), loss, 1e9
     ) == BackoffParameters(20.0, 0.1)
@@ -81,7 +81,7 @@ def test_the_better_of_discounted_and_plain_strengths_is_raised_as_far_as_it_gai
 @pytest.mark.parametrize("seed", range(3))
 def test_strengths_are_only_ever_doubled(seed: int, times: int) -> None:
     rows = repeated(random_rows(seed, 150, 8, 4), times)
-    raised, by_evidence = both_strengths(rows, LADDER[:2])
+    raised, by_evidence = both_strengths(rows, NESTED[:2])
     assert not any(one.discount for one in by_evidence.fitted["x"])
     steps = [
         np.log2(one.strength / other.strength)
@@ -93,7 +93,7 @@ def test_strengths_are_only_ever_doubled(seed: int, times: int) -> None:
 
 
 def chain_rows(seed: int, coupling: float, documents: int = 60, length: int = 40, k: int = 6) -> TokenRows:
-    """Three layers a, b, target, each told by the one before: by a distribution of its state with this probability."""
+    """Three layers a, b, target, each predicted by the one before with this probability."""
     rng, n = np.random.default_rng(seed), documents * length
     layers = [rng.choice(k, n, p=rng.dirichlet(np.full(k, 3.0)))]
     for _ in range(2):
@@ -115,7 +115,7 @@ def test_order_one_is_chosen_where_every_token_is_said_four_times() -> None:
             choice = choose_order([scored.bits[order] for order in "012"], scored.tokens)
             chosen.append(choice.chosen)
             gains.append(choice.gains)
-        # Copies of tokens tell no more than the tokens, and hardly less; order 2 costs little where it has no use.
+        # Copies of tokens predict no more than the tokens, and hardly less; order 2 costs little where it has no use.
         assert gains[1][0].value == pytest.approx(gains[0][0].value, abs=0.01)
         assert -0.02 < gains[1][1].value < 0.01
     assert np.mean(np.array(chosen) == 1) >= 0.96
@@ -164,7 +164,7 @@ def test_a_vocabulary_that_says_nothing_costs_nothing_though_tokens_come_thrice(
     assert (by_evidence.bits["x"].sum() - nothing) / len(rows) > 1
 
 
-def test_a_vocabulary_that_says_all_is_still_believed_though_tokens_come_thrice() -> None:
+def test_a_vocabulary_that_determines_the_target_keeps_its_weight_when_tokens_repeat_three_times() -> None:
     rng, n = np.random.default_rng(0), 2400
     token = rng.integers(0, 100, n)
     target = np.where(rng.random(n) < 0.8, token % 6, rng.integers(0, 6, n))
@@ -190,18 +190,18 @@ def test_discounts_of_the_fit_itself_are_used() -> None:
     own = rng.integers(0, k, 40)[context]
     target = np.where(rng.random(n) < 0.7, own, rng.integers(0, k, n))
     rows = TokenRows(target, k, np.arange(n) % 4, {"b": context})
-    asked: list[BackoffParameters] = []
+    requested: list[BackoffParameters] = []
     fit = held_out_file.fit_backoff
 
     def listening(*cells: np.ndarray) -> BackoffParameters:
-        asked.append(fit(*cells))
-        return asked[-1]
+        requested.append(fit(*cells))
+        return requested[-1]
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(held_out_file, "fit_backoff", listening)
-        bits, _ = both_ways(rows, LADDER[:2])
-        assert any(one.discount > 0.1 for one in asked)
+        bits, _ = both_ways(rows, NESTED[:2])
+        assert any(one.discount > 0.1 for one in requested)
         patch.setattr(held_out_file, "fit_backoff", lambda *cells: BackoffParameters(fit(*cells).strength))
-        without, _ = both_ways(rows, LADDER[:2])
+        without, _ = both_ways(rows, NESTED[:2])
     assert np.abs(bits - without).max() > 0.1
-    assert_as_slow(taken(rows, np.arange(200)), LADDER[:2])
+    assert_as_slow(taken(rows, np.arange(200)), NESTED[:2])

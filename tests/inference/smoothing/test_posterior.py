@@ -191,6 +191,6 @@ def test_a_posterior_says_what_its_intervals_rest_on():
     # One group says nothing of documents.
     assert transition_posterior(tables[:1], 0.5, grouped=True).note == TOO_NARROW
     with pytest.raises(
-        RoutestatError, match=r"wanted \[group, source, target\] with grouped=True, got 2 axes"
+        RoutestatError, match=r"expected \[group, source, target\] with grouped=True, got 2 axes"
     ):
         transition_posterior(tables[0], 0.5, grouped=True)

@@ -29,6 +29,6 @@ def test_groups_that_agree_perfectly_are_as_much_evidence_as_groups(paired):
     assert few.moved.all()
     assert many.moved.all()
     assert np.isfinite(many.log10_p).all()
-    # Relabelling 10 and 10 groups could do no better than 2 in C(20, 10); trading pairs, than 2 in 2**10.
+    # Relabelling 10 and 10 groups could do no better than 2 in C(20, 10); exchanging pairs, than 2 in 2**10.
     assert (few.log10_p > math.log10(2 / math.comb(20, 10))).all()
     assert (many.log10_p < 10 * few.log10_p).all()

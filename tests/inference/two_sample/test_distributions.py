@@ -12,7 +12,7 @@ from tests.oracle import comparison_oracle as oracle
 
 
 def tables(seed, groups, shape, tokens=40):
-    """Counts `[group, …]` of documents of unequal length and unlike laws."""
+    """Counts `[group, …]` of documents of unequal length and unlike distributions."""
     rng = np.random.default_rng(seed)
     cells = int(np.prod(shape))
     rows = [rng.multinomial(rng.integers(5, tokens), rng.dirichlet(np.ones(cells))) for _ in range(groups)]
@@ -41,7 +41,7 @@ def test_counted_on_paper():
     assert found.dof == 1
     assert found.total_variation == pytest.approx(0.25)
     assert found.cramers_v == pytest.approx(math.sqrt(16 / 5 / 48))
-    # Around their own laws: +-1/24 twelve times, and 6/5 of that for six groups a sample: 12/576 * 6/5 * 256/5.
+    # Around their own shares: +-1/24 twelve times, and 6/5 of that for six groups a sample: 12/576 * 6/5 * 256/5.
     assert found.design_effect == pytest.approx(12 / 576 * 6 / 5 * 256 / 5)
     # tr = 20/15, U = 16/5 - 20/15, and the products of the scores are those of (1, -3, -3, 1) over 45.
     signs = np.array([1, -3, 1, -3, 1, -3, -3, 1, -3, 1, -3, 1])
@@ -64,7 +64,7 @@ def test_paired_counted_on_paper():
     assert found.chi2 == pytest.approx(16 / 5)
     assert found.nu == pytest.approx(36 / 30)
     assert found.p_clustered == pytest.approx(1 / 32)
-    assert "p is at its floor: 6 units cannot show less than 0.031" in found.note
+    assert "p is at its floor: 6 units cannot give less than 0.031" in found.note
     assert found.design_effect == pytest.approx(0, abs=1e-12)
 
 
@@ -126,12 +126,12 @@ def test_joint_divergence_is_the_source_s_plus_what_it_does_not_explain():
 
 def test_another_load_at_the_source_is_no_other_transition():
     rng = np.random.default_rng(3)
-    law = rng.dirichlet(np.ones(5), 5)
+    distribution = rng.dirichlet(np.ones(5), 5)
 
     def draw(source):
         sizes = rng.multinomial(300, np.array(source) / 16, 60)
         return np.array(
-            [[rng.multinomial(n, row) for n, row in zip(size, law, strict=True)] for size in sizes]
+            [[rng.multinomial(n, row) for n, row in zip(size, distribution, strict=True)] for size in sizes]
         )
 
     a, b = draw([8, 4, 2, 1, 1]), draw([1, 1, 2, 4, 8])
@@ -176,9 +176,9 @@ def test_names_of_states_do_not_matter_and_swapping_changes_signs_only(paired):
 def test_a_sample_and_itself(paired):
     a = tables(11, 15, (4, 4))
     found = compare_transitions(a, a, paired=paired)
-    for law in (found.joint, found.conditional):
-        assert law.jsd_bits_plugin == pytest.approx(0, abs=1e-12)
-        assert law.p_clustered > 0.99
+    for distribution in (found.joint, found.conditional):
+        assert distribution.jsd_bits_plugin == pytest.approx(0, abs=1e-12)
+        assert distribution.p_clustered > 0.99
     cells = cell_differences(a.reshape(15, -1), a.reshape(15, -1), paired=paired)
     assert (cells.difference == 0).all()
     assert not cells.moved.any()
@@ -220,7 +220,7 @@ def test_one_document_gives_differences_and_a_reason_but_no_test():
     [
         (np.ones((3, 4), int), np.ones((3, 5), int), {}, "the same states"),
         (np.ones((3, 4), int), np.ones((2, 4), int), {"paired": True}, "the same groups, got 3 and 2"),
-        (np.ones((3, 4, 2), int), np.ones((3, 4), int), {}, "wanted 2 axes"),
+        (np.ones((3, 4, 2), int), np.ones((3, 4), int), {}, "expected 2 axes"),
         (np.full((3, 4), 0.5), np.ones((3, 4), int), {}, "whole counts"),
         (np.ones((3, 4), int), np.ones((3, 4), int), {"per_token": 0}, "per_token"),
     ],

@@ -94,7 +94,7 @@ def test_two_different_experts_of_a_token_are_two_cells_of_one_token():
     assert far.js_bits.value == pytest.approx(1)
 
 
-def test_what_was_never_observed_has_no_law_and_says_so():
+def test_what_was_never_observed_has_no_distribution_and_a_reason():
     free = OBSERVED.copy()
     free[:, 0] = 0
     found = intervention_effect(DO, free, 0)

@@ -17,7 +17,7 @@ from tests.oracle import comparison_oracle as oracle
 
 
 def tables(seed, groups, shape, tokens=40):
-    """Counts `[group, …]` of documents of unequal length and unlike laws."""
+    """Counts `[group, …]` of documents of unequal length and unlike distributions."""
     rng = np.random.default_rng(seed)
     cells = int(np.prod(shape))
     rows = [rng.multinomial(rng.integers(5, tokens), rng.dirichlet(np.ones(cells))) for _ in range(groups)]

@@ -55,7 +55,7 @@ def test_rates_outside_the_families_are_those_of_the_loads(any_report):
         assert check[name] == loads[name]
 
 
-def test_the_answer_leads_and_stands_in_the_summary(any_report, capsys):
+def test_the_answer_leads_and_is_in_the_summary(any_report, capsys):
     check, page = any_report.results["calibration"], any_report.page
     assert check["reading"].startswith(check["answer"])
     section = page.text.split("Can the p-values be trusted?")[-1]

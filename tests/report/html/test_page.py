@@ -245,7 +245,7 @@ def test_undefined_numbers_are_dashes_with_the_reason(reports):
     row = page.table("dependence")[0]
     assert row.cells[3] == "–"
     assert "1 independent unit: no test or interval below 6" in page.text
-    assert "there is nothing to hold out and no interval to give" in page.text
+    assert "nothing can be held out and no interval can be given" in page.text
     for wrong in ("nan", "None", "inf"):
         assert not re.search(rf"\b{wrong}\b", page.text)
 
@@ -379,7 +379,7 @@ def test_untested_parts_are_labelled(reports):
     page = reports("states").page
     assert len([tag for tag in page.all("p") if tag.get("class") == "untested"]) == 2
     assert "finds blocks even in noise" in page.text
-    assert "Frequent is not yet significant" in page.text
+    assert "A frequent path is not necessarily significant" in page.text
 
 
 def test_the_question_names_what_the_first_layer_really_chose(reports):
@@ -427,10 +427,10 @@ def test_a_replay_that_says_nonsense_is_left_out(reports, tmp_path, said):
     assert "replay" not in results(with_extra(reports("one layer").study, replay=said))["trace"]
 
 
-def test_progress_is_told_to_the_end(reports, tmp_path):
-    told = []
-    write_report(reports("one layer").study, tmp_path, lambda *step: told.append(step))
-    assert told == [("drawing figures", done, 9) for done in range(10)]
+def test_progress_is_reported_to_the_end(reports, tmp_path):
+    reported = []
+    write_report(reports("one layer").study, tmp_path, lambda *step: reported.append(step))
+    assert reported == [("drawing figures", done, 9) for done in range(10)]
 
 
 @pytest.mark.parametrize(

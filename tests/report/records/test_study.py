@@ -47,7 +47,7 @@ def test_the_share_of_two_layers(tmp_path):
     assert 0.5 < item["cmi_share"] < 0.9
 
 
-def test_the_share_where_neither_layer_tells_alone(tmp_path):
+def test_the_share_where_neither_layer_predicts_alone(tmp_path):
     """A sum of two: all of it is what the farther layer adds, though estimates of the other part are below zero."""
     rng = np.random.default_rng(1)
     x, y = rng.integers(0, 6, (2, 2400))

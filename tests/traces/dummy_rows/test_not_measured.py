@@ -1,4 +1,4 @@
-"""What is no measurement is kept with a store, found anew where it is not, and left out where that is asked for."""
+"""What is no measurement is kept with a store, found again where it is not, and left out on request."""
 
 import json
 from pathlib import Path
@@ -50,11 +50,11 @@ def states(trace):
 def test_finds_are_kept_with_the_store(tmp_path, rows, monkeypatch):
     experts, document, _ = rows
     trace = written(tmp_path / "t", experts, document)
-    told = {
+    found = {
         (one.kind, one.place): (one.n_rows, one.n_documents, one.document, one.position)
         for one in findings_of(trace)
     }
-    assert told == {
+    assert found == {
         ("warm-up", "start"): (30, 1, 0, 0),
         ("padding", "end"): (200, 10, 0, 90),
         ("stuck", "inside"): (16, 1, 2, 19),
@@ -119,7 +119,7 @@ def test_finds_that_cannot_be_read_are_made_anew(rows, damage):
     assert NotMeasured.from_json(found.to_json(830), 831) is None
 
 
-def test_a_crashed_store_has_none_and_says_them_when_asked(tmp_path, rows):
+def test_a_crashed_store_has_none_and_finds_them_on_request(tmp_path, rows):
     experts, document, _ = rows
     writer = TraceWriter(tmp_path / "t", META)
     writer.write(document, experts=experts)

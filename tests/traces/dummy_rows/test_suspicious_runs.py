@@ -119,7 +119,7 @@ def test_padding_is_found_at_either_end(clean, rng, left, own, known):
         if known:
             both = [np.zeros(size, int), token[document == one]]
             tokens.append(np.concatenate(both if left else both[::-1]))
-        # Two rows of a constant of their own are no more than repetition, unless their token tells.
+        # Two rows of a constant of their own are no more than repetition, unless their token differs.
         if size >= (3 if own and not known else 1):
             wanted.append(
                 ("padding", "start", one, 0, size - 1) if left else ("padding", "end", one, 60, 59 + size)

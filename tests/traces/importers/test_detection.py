@@ -109,13 +109,13 @@ def test_what_is_of_no_known_format_says_which_there_are(capsys, tmp_path):
         ({"step": 0, "layer": 1, "top_indices": []}, "megatron"),
     ],
 )
-def test_json_is_told_by_its_fields(tmp_path, content, name):
+def test_json_is_recognised_by_its_fields(tmp_path, content, name):
     (tmp_path / "x").write_text(json.dumps(content))
     assert detect(tmp_path / "x") == name
     assert name in FORMATS
 
 
-def test_archives_are_told_by_their_arrays(tmp_path, experts):
+def test_archives_are_recognised_by_their_arrays(tmp_path, experts):
     for arrays_, name in (
         ({"experts": experts}, "arrays"),
         ({"anything": experts}, "vllm"),

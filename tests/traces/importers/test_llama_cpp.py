@@ -109,7 +109,7 @@ def test_what_is_wrong_with_a_dump_is_named(capsys, tmp_path, sorted_experts):
     assert "layer 2, document 0, position 5: [7, 7] repeats an expert" in line
     assert "--layers 0 not in it; it holds 1-3" in refused(capsys, folder, tmp_path, "--layers", "0-2")
     np.save(folder / "ffn_moe_topk-2.npy", experts[:, 1].astype(np.float32))
-    assert "ffn_moe_topk-2.npy: wanted integers of 2 axes, got float32 [24, 2]" in refused(
+    assert "ffn_moe_topk-2.npy: expected integers of 2 axes, got float32 [24, 2]" in refused(
         capsys, folder, tmp_path
     )
 

@@ -138,7 +138,7 @@ CASES = {
     ),
     "models": (lambda e: [prompt(e), prompt(e, model_id="other")], "item 1: model is other, in"),
     "experts": (lambda e: [prompt(e), prompt(e, num_experts=16)], "item 1: n_experts is 16, in"),
-    "tokens": (lambda e: prompt(e, token_ids=[1.5]), "token_ids: wanted integers"),
+    "tokens": (lambda e: prompt(e, token_ids=[1.5]), "token_ids: expected integers"),
     "top_k": (lambda e: prompt(e, top_k=0), "top_k must be a whole number from 1, got 0"),
 }
 
@@ -167,7 +167,7 @@ def test_its_database_is_to_be_exported_first(capsys, tmp_path):
     assert "export its traces first" in refused(capsys, tmp_path / "atlas.db", tmp_path)
 
 
-def test_a_misspelt_name_is_told(capsys, tmp_path, experts):
+def test_a_misspelt_name_is_noted(capsys, tmp_path, experts):
     record = prompt(experts)
     record["tokenids"] = record.pop("token_ids")
     err = stored(capsys, write(tmp_path, record), tmp_path)[2]

@@ -102,11 +102,11 @@ def test_json_objects(capsys, tmp_path, experts):
     [
         ("12,3,2", "int16", "72 bytes where [12, 3, 2] of int16 take 144"),
         ("11,3,2", "uint8", "72 bytes where [11, 3, 2] of uint8 take 66"),
-        ("-1,3,2", "uint8", "wanted three whole numbers from 1, [tokens, layers, k], got ['-1', '3', '2']"),
-        ("12,6", "uint8", "wanted [tokens, layers, k], got ['12', '6']"),
-        ("12,3,x", "uint8", "--shape: wanted three whole numbers"),
+        ("-1,3,2", "uint8", "expected three whole numbers from 1, [tokens, layers, k], got ['-1', '3', '2']"),
+        ("12,6", "uint8", "expected [tokens, layers, k], got ['12', '6']"),
+        ("12,3,x", "uint8", "--shape: expected three whole numbers"),
         ("99999999999,99999,9", "uint8", "is it right?"),
-        ("12,3,2", "float32", "wanted an integer type, got float32"),
+        ("12,3,2", "float32", "expected an integer type, got float32"),
         ("12,3,2", "no", "no such type: 'no'"),
         (None, "uint8", "give --shape, such as --shape 1000,24,2 --dtype uint8"),
         ("12,3,2", None, "give --dtype"),
@@ -122,8 +122,8 @@ def test_what_does_not_fit_is_said_with_both_numbers(capsys, tmp_path, experts, 
     ("changes", "message"),
     [
         ({"shape": [-1, 3, 2]}, "no size is guessed"),
-        ({"shape": [12, 3]}, "wanted [tokens, layers, k]"),
-        ({"shape": None}, "wanted [tokens, layers, k], got None"),
+        ({"shape": [12, 3]}, "expected [tokens, layers, k]"),
+        ({"shape": None}, "expected [tokens, layers, k], got None"),
         ({"dtype": None}, "no dtype beside shape and data; give --dtype"),
         ({"dtype": 7}, "no such type"),
         ({"data": "%%"}, "not valid base64"),
@@ -156,7 +156,7 @@ def test_options_of_packed_bytes_say_nothing_to_others(capsys, tmp_path, experts
     )
 
 
-def test_swapped_axes_are_asked_about(capsys, tmp_path):
+def test_swapped_axes_are_questioned(capsys, tmp_path):
     experts = chosen(np.random.default_rng(3), 40, 3, 8, 2).astype(np.uint8)
     path = write(tmp_path, experts.transpose(1, 0, 2).tobytes())
     options = ("--shape", "3,40,2", "--dtype", "uint8", "--n-experts", 8)
@@ -165,7 +165,7 @@ def test_swapped_axes_are_asked_about(capsys, tmp_path):
     assert np.array_equal(subsets(got.experts), subsets(experts))
 
 
-def test_a_misspelt_name_is_told(capsys, tmp_path, experts):
+def test_a_misspelt_name_is_noted(capsys, tmp_path, experts):
     record = {
         "data": raw(experts.astype(np.uint8)),
         "shape": [12, 3, 2],

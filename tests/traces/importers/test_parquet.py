@@ -7,6 +7,7 @@ import pytest
 from routestat import Router, RoutestatError, Trace, TraceMeta, TraceWriter
 from routestat.errors import FormatError
 from routestat.traces.importers.parquet import ParquetTrace, documents_path, write_parquet
+from tests.traces.importers.known import chosen, convert
 
 ROUTERS = (Router(0, 8, 2), Router(3, 512, 10))
 
@@ -74,13 +75,13 @@ def altered(trace, path, name, values):
 @pytest.mark.parametrize(
     ("name", "values", "message"),
     [
-        ("document", pa.array(["0"] * 9), "column document is string, wanted int32"),
+        ("document", pa.array(["0"] * 9), "column document is string, expected int32"),
         ("document", pa.array([0] * 8 + [2**40]), "column document does not fit int32"),
         ("L00", pa.array([300] * 9), "column L00 does not fit uint8"),
-        ("L00", pa.array([1.0] * 9), "column L00 is double, wanted uint8"),
+        ("L00", pa.array([1.0] * 9), "column L00 is double, expected uint8"),
         ("L00", pa.array([[1]] * 9), "column L00 is list"),
         ("L00", pa.array([1] * 8 + [None], pa.uint8()), "row 8: column L00 has no value"),
-        ("L03", pa.array([1] * 9), "column L03 is int64, wanted fixed_size_list"),
+        ("L03", pa.array([1] * 9), "column L03 is int64, expected fixed_size_list"),
         ("L03", pa.array([[1, 2]] * 9), "column L03 does not fit fixed_size_list"),
         ("L03", pa.array([[*range(9), None]] * 9), "column L03 "),
         ("phase", pa.array(["prefill"] * 8 + [None]), "row 8: column phase has no value"),
@@ -130,3 +131,18 @@ def test_metadata_that_is_none_is_refused(trace, tmp_path, held):
     pq.write_table(table, tmp_path / "x.parquet")
     with pytest.raises(FormatError, match="its routestat metadata is wrong"):
         ParquetTrace(tmp_path / "x.parquet")
+
+
+def test_bits_flipped_in_parquet_are_found(capsys, tmp_path):
+    experts = chosen(np.random.default_rng(3), 9, 3, 8, 2)
+    np.savez(tmp_path / "x.npz", experts=np.tile(experts, (50, 1, 1)), n_experts=8)
+    assert convert(capsys, tmp_path / "x.npz", tmp_path / "t")[0] == 0
+    path = tmp_path / "x.parquet"
+    assert convert(capsys, tmp_path / "t", path)[0] == 0
+    chunk = pq.ParquetFile(path).metadata.row_group(0).column(4)
+    content = bytearray(path.read_bytes())
+    content[chunk.data_page_offset + chunk.total_compressed_size - 3] ^= 4
+    path.write_bytes(content)
+    code, _, err = convert(capsys, path, tmp_path / "back")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "x.parquet: cannot be decoded" in err

@@ -163,7 +163,7 @@ def test_ties_inside_the_choice_are_none(logits):
     assert largest("x", rows[:2], 4, 0)[1:] == (0, 0)
 
 
-def test_which_axis_is_which_is_asked(capsys, tmp_path):
+def test_ambiguous_axes_are_questioned(capsys, tmp_path):
     short = np.random.default_rng(1).normal(size=(12, 8, 16)).astype(np.float32)
     np.save(tmp_path / "x.npy", short)
     line = refused(capsys, tmp_path / "x.npy", tmp_path, *OPTIONS)
@@ -201,7 +201,7 @@ CASES = {
     "nan": (lambda x: {"": spoiled(x, np.nan)}, "layer 2, row 7: a logit is nan"),
     "inf": (lambda x: {"": spoiled(x, -np.inf)}, "layer 2, row 7: a logit is -inf"),
     "ids": (lambda x: {"": x.astype(np.int32)}, "ids, not logits? then leave --logits out"),
-    "flat": (lambda x: {"": x[:, 0, 0]}, "wanted [layers, tokens, experts]"),
+    "flat": (lambda x: {"": x[:, 0, 0]}, "expected [layers, tokens, experts]"),
     "wide": (lambda x: {"": x[..., :2]}, "--top-k 3 of 2 logits a row"),
     "unequal": (
         lambda x: {"layer_0": x[:, 0], "layer_1": x[:9, 1]},
@@ -218,7 +218,7 @@ CASES = {
         lambda x: {"router_logits": x, "attention_mask": np.tile([1, 0], (1, 10))},
         "sequence 0: attention_mask has gaps",
     ),
-    "empty": (lambda x: {"layer_0": x[:0, 0]}, "wanted [tokens, experts], got [0, 16]"),
+    "empty": (lambda x: {"layer_0": x[:0, 0]}, "expected [tokens, experts], got [0, 16]"),
 }
 
 
@@ -236,7 +236,7 @@ def test_what_is_wrong_is_named(capsys, tmp_path, logits, case):
     assert path.name in line
 
 
-def test_k_must_be_said_and_logits_asked_for(capsys, tmp_path, logits):
+def test_k_must_be_given_and_logits_requested(capsys, tmp_path, logits):
     np.save(tmp_path / "x.npy", logits)
     assert "give --top-k" in refused(capsys, tmp_path / "x.npy", tmp_path, "--logits")
     assert "router logits are read with --logits" in refused(capsys, tmp_path / "x.npy", tmp_path)

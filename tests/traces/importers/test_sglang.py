@@ -71,7 +71,7 @@ def test_k_must_be_said(capsys, tmp_path, experts):
         ),
         ({"completion_tokens": 5}, "do not divide into 10 rows (prompt 6 + answer 5 − 1 − start 0)"),
         ({"prompt_tokens": None}, "prompt_tokens must be a whole number"),
-        ({"routed_experts_dtype": "float32"}, "routed_experts_dtype: wanted an integer type, got float32"),
+        ({"routed_experts_dtype": "float32"}, "routed_experts_dtype: expected an integer type, got float32"),
     ],
 )
 def test_what_is_wrong_is_named(capsys, tmp_path, experts, changes, message):

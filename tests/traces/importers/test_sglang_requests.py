@@ -30,17 +30,17 @@ def test_a_cached_prefix_as_long_as_a_running_request_is_a_new_request():
         )
     )  # fmt: skip
     assert owners(found) == [[1], [2]]
-    assert (found.n_untold, [len(one.rows) for one in found.requests]) == (0, [2, 2])
+    assert (found.n_ambiguous, [len(one.rows) for one in found.requests]) == (0, [2, 2])
 
 
 @pytest.mark.parametrize("mode", [DECODE, MIXED])
-def test_a_chunk_is_told_by_a_full_pass_and_where_it_is_seen_next(mode):
+def test_a_chunk_is_recognised_by_a_full_pass_and_its_next_rows(mode):
     tail = (
         ([(2, 12, 1), (1, 3, 1)], DECODE) if mode == DECODE else ([(3, 0, 4), (2, 12, 1), (1, 3, 1)], MIXED)
     )
     found = requests_of(passes_of(([(1, 0, 3), (2, 0, 5)], EXTEND), ([(2, 5, 7)], EXTEND), tail))
     assert owners(found)[:2] == [[1], [2]]
-    assert found.n_untold == 0
+    assert found.n_ambiguous == 0
 
 
 @pytest.mark.parametrize(
@@ -53,12 +53,12 @@ def test_a_chunk_is_told_by_a_full_pass_and_where_it_is_seen_next(mode):
         ([([(1, 0, 6)], EXTEND), ([(1, 6, 1)], DECODE), ([(2, 7, 5)], EXTEND)], "was decoding"),
     ],
 )
-def test_where_it_is_no_chunk_or_cannot_be_told_requests_stay_apart(steps, why):
+def test_where_it_is_no_chunk_or_ambiguous_requests_stay_apart(steps, why):
     found = requests_of(passes_of(*steps))
     assert all(len(one) == 1 for one in owners(found)), why
-    untold = why == "nothing follows"
-    assert (found.n_untold > 0) == untold
-    assert len({one.label for one in found.requests if one.label}) == untold
+    ambiguous = why == "nothing follows"
+    assert (found.n_ambiguous > 0) == ambiguous
+    assert len({one.label for one in found.requests if one.label}) == ambiguous
 
 
 def scheduled(rng, cache, n=12, budget=256):
@@ -67,16 +67,16 @@ def scheduled(rng, cache, n=12, budget=256):
     expects, left = {}, {request: int(rng.integers(2, 6)) for request in waiting}
     length = {request: int(rng.integers(30, 640)) for request in waiting}
     while waiting or running or cut:
-        stretches, room = [], budget
-        while room and (cut or waiting) and (cut or rng.random() < 0.5):
+        stretches, free = [], budget
+        while free and (cut or waiting) and (cut or rng.random() < 0.5):
             request = cut or waiting.pop(0)
             if request not in expects:
                 cached = [expects[r] for r in running if expects[r] < length[request]]
                 expects[request] = int(rng.choice(cached)) if cached and rng.random() < cache else 0
-            rows = min(room, length[request] - expects[request])
+            rows = min(free, length[request] - expects[request])
             stretches.append((request, expects[request], rows))
             expects[request] += rows
-            room -= rows
+            free -= rows
             cut = request if expects[request] < length[request] else None
             if cut is None:
                 running.append(request)
@@ -92,11 +92,11 @@ def scheduled(rng, cache, n=12, budget=256):
     return passes_of(*passes)
 
 
-@pytest.mark.parametrize(("cache", "most_untold"), [(0.0, 0.05), (0.7, 0.25)])
-def test_prompts_of_a_scheduler_are_never_merged(cache, most_untold):
+@pytest.mark.parametrize(("cache", "most_ambiguous"), [(0.0, 0.05), (0.7, 0.25)])
+def test_prompts_of_a_scheduler_are_never_merged(cache, most_ambiguous):
     """Rows of a decode pass that fit several requests are guesses, and counted; a prompt's rows are never guessed."""
     rng = np.random.default_rng(0)
-    prompts = merged = documents = untold = guessed = 0
+    prompts = merged = documents = ambiguous = guessed = 0
     for _ in range(150):
         found = requests_of(scheduled(rng, cache))
         of_prompts = [
@@ -106,9 +106,9 @@ def test_prompts_of_a_scheduler_are_never_merged(cache, most_untold):
         prompts += sum(len(one) > 1 for one in of_prompts)
         merged += sum(len(one) > 1 for one in owners(found))
         documents += len(found.requests)
-        untold += found.n_untold
+        ambiguous += found.n_ambiguous
         guessed += found.n_guessed
     assert prompts == 0
     assert merged <= guessed
-    assert 1800 <= documents <= 1800 + untold + guessed
-    assert untold < most_untold * documents
+    assert 1800 <= documents <= 1800 + ambiguous + guessed
+    assert ambiguous < most_ambiguous * documents

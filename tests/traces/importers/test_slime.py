@@ -107,8 +107,8 @@ def test_what_is_wrong_is_named(capsys, tmp_path, experts):
     assert "sample.rollout_routed_experts: 9 rows where 12 tokens" in said(
         **field(experts), tokens=np.arange(12)
     )
-    assert "wanted integers of 3 axes, got int32 [9, 6]" in said(**field(experts.reshape(9, 6)))
-    assert "wanted integers of 3 axes, got float64" in said(**field(experts.astype(float)))
+    assert "expected integers of 3 axes, got int32 [9, 6]" in said(**field(experts.reshape(9, 6)))
+    assert "expected integers of 3 axes, got float64" in said(**field(experts.astype(float)))
     assert "response_length: 40 of 10 tokens" in said(**field(experts), response_length=40)
     assert "layers 0-2" not in said(**field(np.where(experts == 5, 9, experts)))
     assert "is outside 0 … 7" in said(**field(np.where(experts == 5, 9, experts)))

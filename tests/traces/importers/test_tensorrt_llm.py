@@ -146,7 +146,10 @@ def cases(passes):
     outside = good | {"102_5": np.full((4, 2), (1, 9), np.int32)}
     return {
         "unequal": ({"rank0_raw": short}, "100_4 has 5 tokens, 100_3 has 6"),
-        "floats": ({"rank0_raw": good | {"100_3": np.ones((6, 2), np.float32)}}, "100_3 [tokens, k]: wanted"),
+        "floats": (
+            {"rank0_raw": good | {"100_3": np.ones((6, 2), np.float32)}},
+            "100_3 [tokens, k]: expected",
+        ),
         "name": ({"rank0_raw": good | {"layer": good["100_3"]}}, "a tensor called 'layer'"),
         "k": ({"rank0_raw": wide}, "rows of 2 and 3 ids; meta_info.json says num_experts_per_token 2"),
         "id": (
@@ -262,7 +265,7 @@ def test_completions_in_a_pt(capsys, tmp_path):
     assert got.decode.tolist() == [False] * 6 + [True] * 3
 
 
-def test_swapped_axes_are_asked_about(capsys, tmp_path):
+def test_swapped_axes_are_questioned(capsys, tmp_path):
     rows = chosen(np.random.default_rng(16), 40, 4, 16, 3)
     save_file({"a": rows.transpose(1, 0, 2).copy()}, tmp_path / "x.safetensors")
     line = refused(capsys, tmp_path / "x.safetensors", tmp_path, "--n-experts", 16)

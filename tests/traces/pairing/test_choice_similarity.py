@@ -1,4 +1,4 @@
-"""One text in two traces is told by its choices; other texts are not taken for it, however narrow the router."""
+"""One text in two traces is recognised by its choices; other texts are not taken for it, however narrow the router."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ def model(rng, n_experts, top_k, n_layers, lean=1.5):
 
 
 def routed(rng, logits, text, top_k, noise=0.7):
-    """Choices ``[row, layer, slot]``: the token's, and what comes before it."""
+    """Choices ``[row, layer, slot]``: the token's, and what precedes it."""
     said = logits[text]
     context = np.cumsum(rng.normal(0, 0.3, said.shape), axis=0) * 0.3
     return np.argsort(-(said + context + rng.normal(0, noise, said.shape)), axis=2)[..., :top_k]

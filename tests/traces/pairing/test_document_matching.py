@@ -90,7 +90,7 @@ def test_equal_texts_find_each_other_wherever_they_stand(tmp_path):
         ((0, 40), (1, 40), [(1, 0, 39)]),
         ((2, 40), (0, 35), [(0, 2, 33)]),
         ((0, 39), (1, 40), [(1, 0, 38)]),
-        # The last row alone may be missing in short documents too; in shorter ones nothing is left to tell them by.
+        # The last row alone may be missing in short documents too; in shorter ones nothing distinguishes them.
         ((0, 4), (0, 3), [(0, 0, 3)]),
         ((0, 7), (0, 8), [(0, 0, 7)]),
         ((0, 3), (0, 2), []),

@@ -43,7 +43,7 @@ def test_counted_layers_go_in_order_and_it_is_said():
         numbers(a, b, wanted=[0])
 
 
-def test_unequal_numbers_of_layers_are_questioned_unless_choices_tell():
+def test_unequal_numbers_of_layers_are_refused_unless_choices_identify_them():
     a, b = meta([3, 4, 5, 6]), meta([0, 1, 2], "reader")
     with pytest.raises(
         RoutestatError, match=r"cannot be identified\. Name them with convert --layers"
@@ -61,7 +61,7 @@ def test_unequal_numbers_of_layers_are_questioned_unless_choices_tell():
     assert "by their choices in common documents" in note
     assert "3 of A are left out" in note
     assert [(y, x) for x, y in numbers(b, a, agreement=agreement.T)[0]] == pairs
-    # Choices that agree nowhere, in two layers alike, or out of order tell nothing.
+    # Choices that agree nowhere, in two layers alike, or out of order are no evidence.
     for unclear in (agreement * 0.1, np.full((4, 3), 0.9), agreement[::-1]):
         with pytest.raises(RoutestatError, match="cannot be identified"):
             numbers(a, b, agreement=unclear)

@@ -13,7 +13,7 @@ from tests.traces.agreement import close_to, fits, rng
 
 
 @pytest.mark.parametrize(("n_experts", "top_k"), [(5, 1), (6, 2), (6, 3), (5, 4), (5, 5)])
-def test_subset_law_is_the_sum_over_all_orders(n_experts, top_k):
+def test_subset_distribution_is_the_sum_over_all_orders(n_experts, top_k):
     weights = rng(1).dirichlet(np.ones(n_experts))
     alphabet = Alphabet(n_experts, top_k)
     slow = np.zeros(alphabet.size)
@@ -28,7 +28,7 @@ def test_subset_law_is_the_sum_over_all_orders(n_experts, top_k):
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 6))
 @settings(max_examples=25, deadline=None)
-def test_subset_law_knows_no_names(seed, top_k):
+def test_subset_distribution_does_not_depend_on_labels(seed, top_k):
     generator = rng(seed)
     weights = generator.dirichlet(np.full(6, 0.3))
     order = generator.permutation(6)
@@ -39,9 +39,9 @@ def test_subset_law_knows_no_names(seed, top_k):
     np.testing.assert_allclose(second[renamed], distributions.subset_distribution(weights, top_k), atol=1e-12)
 
 
-def test_subset_law_of_equal_weights_is_uniform_and_batches():
-    law = distributions.subset_distribution(np.ones((3, 2, 7)), 3)
-    np.testing.assert_allclose(law, np.full((3, 2, 35), 1 / 35))
+def test_subset_distribution_of_equal_weights_is_uniform_and_batches():
+    probabilities = distributions.subset_distribution(np.ones((3, 2, 7)), 3)
+    np.testing.assert_allclose(probabilities, np.full((3, 2, 35), 1 / 35))
 
 
 def test_information_of_a_table_by_hand():

@@ -29,7 +29,7 @@ def build(name, seed=0, **shape):
 
 @pytest.mark.parametrize("name", GENERATORS)
 @pytest.mark.parametrize("top_k", [1, 2, 4, 8])
-def test_every_law_at_every_k_makes_a_sound_trace(name, top_k):
+def test_every_generator_at_every_k_makes_a_valid_trace(name, top_k):
     trace = build(name, n_experts=10, top_k=top_k, layers=[0, 2, 5], documents=[3, 1, 7])
     assert trace.document.tolist() == [0] * 3 + [1] + [2] * 7
     assert trace.position.tolist() == [0, 1, 2, 0, 0, 1, 2, 3, 4, 5, 6]

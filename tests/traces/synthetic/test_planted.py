@@ -45,8 +45,8 @@ def test_chains_follow_their_transitions(generator, coupling):
 def test_a_chain_forgets_all_but_the_layer_before():
     trace = synthetic.chain(coupling=0.8, rng=rng(5), **FIVE)
     first, second = trace.truth.transitions[:2]
-    law = trace.truth.marginals[0][:, None, None] * first[:, :, None] * second[None]
-    assert fits(table(trace, 0, 1, 2), law)
+    probabilities = trace.truth.marginals[0][:, None, None] * first[:, :, None] * second[None]
+    assert fits(table(trace, 0, 1, 2), probabilities)
 
 
 def test_a_given_chain_is_that_chain():
@@ -147,7 +147,7 @@ def test_planted_paths_occur_as_often_as_said():
 
 @pytest.mark.parametrize("paths", [None, [[0, 1, 2], [0, 1, 2], [0, 3, 4]]])
 @pytest.mark.parametrize("weight", [0.0, 0.3, 1.0])
-def test_information_of_planted_paths_against_the_whole_joint_law(weight, paths):
+def test_information_of_planted_paths_against_the_joint_distribution(weight, paths):
     words = {**FIVE, "layers": 3, "documents": 10}
     truth = synthetic.planted_paths(weight=weight, paths=paths, rng=rng(3), **words).truth
     a, b, c = distributions.subset_distribution(truth.planted["popularity"], 1)

@@ -58,7 +58,7 @@ def test_counts_leave_missing_states_out(how, tmp_path):
 
 
 @pytest.mark.parametrize("how", ["memory", "store"])
-def test_the_name_and_the_law_are_kept(how, tmp_path):
+def test_the_name_and_the_generator_are_kept(how, tmp_path):
     meta = opened(how, holed(), tmp_path).meta
     assert meta.name == "synthetic"
     assert meta.extra["law"] == "independent"

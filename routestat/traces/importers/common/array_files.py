@@ -42,7 +42,7 @@ UNREADABLE = (
 def unbase64(where: str, text: Any) -> bytes:
     """Decode a base64 string."""
     if not isinstance(text, str):
-        raise FormatError(f"{where}: wanted a base64 string, got {kind_of(text)}")
+        raise FormatError(f"{where}: expected a base64 string, got {kind_of(text)}")
     try:
         return base64.b64decode(text, validate=True)
     except ValueError as error:
@@ -60,7 +60,7 @@ def integer_type(where: str, name: Any) -> np.dtype:
     except (TypeError, ValueError, SyntaxError):
         raise FormatError(f"{where}: no such type: {shown(name)}") from None
     if kind.kind not in "iu":
-        raise FormatError(f"{where}: wanted an integer type, got {kind}")
+        raise FormatError(f"{where}: expected an integer type, got {kind}")
     return kind
 
 
@@ -117,14 +117,14 @@ def integers(where: str, value: Any, n_axes: int) -> NDArray[np.integer]:
     except (ValueError, TypeError, OverflowError, RecursionError):
         raise FormatError(f"{where}: rows of unequal length{_odd_row(value, n_axes)}") from None
     if isinstance(value, list) and array.ndim == n_axes and _has_truth(value, n_axes):
-        raise FormatError(f"{where}: true or false where an integer was wanted")
+        raise FormatError(f"{where}: expected an integer, got true or false")
     if not array.size and array.ndim < n_axes:
         return np.zeros((0,) * n_axes, np.int8)
     if array.ndim != n_axes or array.dtype.kind not in "iu":
         wanted = f"integers of {n_axes} axes" if n_axes > 1 else "integers"
         got = f"{array.dtype} {list(array.shape)}" if isinstance(value, list | np.ndarray) else kind_of(value)
         logits = "; router logits are read with --logits" if n_axes == 3 and array.dtype.kind == "f" else ""
-        raise FormatError(f"{where}: wanted {wanted}, got {got}{logits}")
+        raise FormatError(f"{where}: expected {wanted}, got {got}{logits}")
     return array
 
 

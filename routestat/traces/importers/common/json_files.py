@@ -71,7 +71,7 @@ def _named_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def json_object(where: str, value: Any) -> dict[str, Any]:
     """Return the value if it is an object."""
     if not isinstance(value, dict):
-        raise FormatError(f"{where}: wanted an object, got {kind_of(value)}")
+        raise FormatError(f"{where}: expected an object, got {kind_of(value)}")
     return value
 
 

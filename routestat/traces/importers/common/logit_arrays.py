@@ -74,7 +74,7 @@ def found_logits(
     elif isinstance(value, list) and value and all(isinstance(one, list) for one in value):
         n_prompt, value = _passes(where, value)
     elif not isinstance(value, list):
-        raise FormatError(f"{where}: wanted arrays of logits, got {type(value).__name__}")
+        raise FormatError(f"{where}: expected arrays of logits, got {type(value).__name__}")
     if isinstance(value, list) and any(one is None for one in value):
         # transformers puts None where a layer has no router, so places are the model's own numbers.
         layers = [index for index, one in enumerate(value) if one is not None]
@@ -114,13 +114,13 @@ def _cut(
 
 def _floats(where: str, value: Any) -> NDArray[np.floating]:
     if not isinstance(value, np.ndarray):
-        raise FormatError(f"{where}: wanted arrays of logits, got {type(value).__name__}")
+        raise FormatError(f"{where}: expected arrays of logits, got {type(value).__name__}")
     if value.dtype.kind in "iu":
         raise FormatError(
             f"{where}: {value.dtype} {list(value.shape)}: ids, not logits? then leave --logits out"
         )
     if value.dtype.kind != "f":
-        raise FormatError(f"{where}: wanted floating-point logits, got {value.dtype} {list(value.shape)}")
+        raise FormatError(f"{where}: expected floating-point logits, got {value.dtype} {list(value.shape)}")
     return value
 
 
@@ -139,7 +139,7 @@ def _by_layer(
         return [array]
     if array.ndim != 3:
         raise FormatError(
-            f"{where}: logits {list(array.shape)}; wanted [layers, tokens, experts] or [tokens, layers, experts]"
+            f"{where}: logits {list(array.shape)}; expected [layers, tokens, experts] or [tokens, layers, experts]"
         )
     first, second = array.shape[:2]
     if axes is not None:
@@ -180,7 +180,7 @@ def _passes(where: str, passes: list[list[Any]]) -> tuple[int, list[NDArray[np.f
                 continue
             if _floats(f"{where}: pass {number}, layer {layer}", array).ndim != 2:
                 raise FormatError(
-                    f"{where}: pass {number}, layer {layer}: wanted [tokens, experts], got {list(array.shape)}"
+                    f"{where}: pass {number}, layer {layer}: expected [tokens, experts], got {list(array.shape)}"
                 )
             if number and len(array) != 1:
                 raise FormatError(
@@ -204,7 +204,7 @@ def _flattened(
     for index, one in enumerate(arrays):
         layer = index if layers is None else layers[index]
         if one.ndim not in (2, 3) or not one.size:
-            raise FormatError(f"{where}: layer {layer}: wanted [tokens, experts], got {list(one.shape)}")
+            raise FormatError(f"{where}: layer {layer}: expected [tokens, experts], got {list(one.shape)}")
         if one.shape != arrays[0].shape:
             raise FormatError(
                 f"{where}: layer {layer} is {list(one.shape)}, the first is {list(arrays[0].shape)}: layers differ in "

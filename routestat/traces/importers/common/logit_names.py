@@ -72,7 +72,7 @@ def numbered(where: str, held: Mapping[Any, Any], notes: list[str]) -> Any:
             one = held[name]
             got = f"{one.dtype} {list(one.shape)}" if isinstance(one, np.ndarray) else kind_of(one)
             raise FormatError(
-                f"{where}: {name} is {got}; wanted logits [tokens, experts], as of the other layers"
+                f"{where}: {name} is {got}; expected logits [tokens, experts], as of the other layers"
             )
     if rest:
         notes.append(f"not read: {listed(rest)}")

@@ -106,7 +106,7 @@ def whole(column: Any, name: str, empty: int | None = None, named: bool = False)
     if kinds.is_string(column.type) or kinds.is_large_string(column.type) or kinds.is_decimal(column.type):
         column = _in_words(column, name, named)
     if not (kinds.is_integer(column.type) or kinds.is_floating(column.type) or kinds.is_null(column.type)):
-        raise WrongRowError(0, f"column {name} holds {column.type}, wanted whole numbers")
+        raise WrongRowError(0, f"column {name} holds {column.type}, expected whole numbers")
     if column.null_count:
         if empty is None:
             raise WrongRowError(pc.index(column.is_null(), value=True).as_py(), f"column {name} is empty")
@@ -183,6 +183,6 @@ def floats(column: Any, name: str) -> NDArray[np.float32]:
     if not (
         pa.types.is_floating(column.type) or pa.types.is_integer(column.type) or pa.types.is_null(column.type)
     ):
-        raise WrongRowError(0, f"column {name} holds {column.type}, wanted weights")
+        raise WrongRowError(0, f"column {name} holds {column.type}, expected weights")
     with np.errstate(over="ignore"):
         return np.asarray(column.cast(pa.float64()).to_numpy(zero_copy_only=False).astype(np.float32))

@@ -231,11 +231,11 @@ def _agreed(
     if values is None:
         return None
     found = np.full(n, unknown, values.dtype)
-    told = values != unknown
-    rows = slice(None) if told.all() else told
+    given = values != unknown
+    rows = slice(None) if given.all() else given
     found[index[rows]] = values[rows]
     differs = found[index[rows]] != values[rows]
     if differs.any():
-        row = int(np.flatnonzero(told)[np.argmax(differs)])
+        row = int(np.flatnonzero(given)[np.argmax(differs)])
         raise complain(row, f"rows of one token have different {words}")
     return found

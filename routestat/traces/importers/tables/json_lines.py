@@ -115,7 +115,7 @@ def _as(role: str, value: Any) -> Any:
 
 def _wrong_object(plan: Plan, record: Any) -> str:
     if not isinstance(record, dict):
-        return f"wanted an object, got {type(record).__name__}"
+        return f"expected an object, got {type(record).__name__}"
     for role, name in plan.columns.pairs():
         value = record.get(name)
         several = role in ("experts", "weights") and plan.columns.listed

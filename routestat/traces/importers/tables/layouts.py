@@ -81,7 +81,7 @@ def _one_form(columns: Columns) -> Columns:
 
 
 def require(where: str, columns: Columns, held: Sequence[str], sample: Mapping[str, Sequence[Any]]) -> None:
-    """Refuse a table without layers or experts; the error tells how to name them, or what it has instead."""
+    """Refuse a table without layers or experts; the error states how to name them, or what it has instead."""
     absent = [] if columns.layer else ["layer"]
     if not (columns.experts or columns.expert):
         absent.append("experts")
@@ -93,13 +93,13 @@ def require(where: str, columns: Columns, held: Sequence[str], sample: Mapping[s
     beside = [name for name in held if re.fullmatch(r"(l|layers?|block)_?\d+(_.*)?", plain(name))]
     if len(beside) > 1:
         raise FormatError(
-            f"{said}layers seem to be columns ({beside[0]}): wanted one row per token and layer"
+            f"{said}layers seem to be columns ({beside[0]}): expected one row per token and layer"
         )
     experts = columns.experts[0] if columns.experts else ""
     first = next(iter(sample.get(experts, ())), None)
     if "layer" in absent and (isinstance(first, dict) or re.match(r"\s*[\[({]\s*[\[({]", str(first))):
         raise FormatError(
-            f"{said}{experts} seems to hold all layers of a token: wanted one row per token and layer"
+            f"{said}{experts} seems to hold all layers of a token: expected one row per token and layer"
         )
     if absent == ["layer"]:
         said += "if a file holds one layer, write its number into a column; "

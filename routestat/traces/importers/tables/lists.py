@@ -23,7 +23,7 @@ def listed(column: Any, name: str, read: Any) -> NDArray:
     kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
     if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
         if not (pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)):
-            raise WrongRowError(0, f"column {name} holds {column.type}, wanted lists")
+            raise WrongRowError(0, f"column {name} holds {column.type}, expected lists")
         return arrow.lists(column, name, read)
     cells = [text or "" for text in column.to_pylist()] if column.null_count else None
     if cells is None and len(column):

@@ -18,7 +18,7 @@ FACTS = {
 }
 
 
-def check_top_k(path: Path, top_k: int, options: ImportOptions, told: Any, notes: list[str]) -> None:
+def check_top_k(path: Path, top_k: int, options: ImportOptions, stated: Any, notes: list[str]) -> None:
     """Refuse a k that contradicts --top-k; note one that contradicts the file, whose ``top_k`` may be of sampling.
 
     Raises
@@ -28,7 +28,7 @@ def check_top_k(path: Path, top_k: int, options: ImportOptions, told: Any, notes
     """
     if options.top_k is not None and options.top_k != top_k:
         raise FormatError(f"{path}: {top_k} experts per token where --top-k says {options.top_k}")
-    known = whole_fact(told)
+    known = whole_fact(stated)
     if known is not None and known != top_k:
         notes.append(f"the file says top_k {known}, its rows hold {top_k} experts per token")
 
@@ -41,10 +41,10 @@ def whole_fact(value: Any) -> int | None:
 
 def facts_of_stream(stream: Stream) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return what files state of themselves: what has a place in the metadata (see `FACTS`), and the rest."""
-    told = {**stream.facts, **stream.comments()}
+    stated = {**stream.facts, **stream.comments()}
     found: dict[str, Any] = {}
     for fact, words in FACTS.items():
-        name = next((word for word in words if word in told), None)
+        name = next((word for word in words if word in stated), None)
         if name is not None:
-            found[fact] = told.pop(name)
-    return found, dict(sorted(told.items())[:100])
+            found[fact] = stated.pop(name)
+    return found, dict(sorted(stated.items())[:100])

@@ -82,7 +82,7 @@ def _probe_csv(path: Path, said: str | None, lines: list[bytes]) -> Plan:
     bare = all(re.fullmatch(r"-?\d+", cell) for cell in first)
     if bare and len(first) < 3:
         raise FormatError(
-            f"{path}, line 1: numbers without a header, wanted pos,layer,id0,id1,…; name the columns there"
+            f"{path}, line 1: numbers without a header, expected pos,layer,id0,id1,…; name the columns there"
         )
     held, columns = unnamed(len(first)) if bare else (_named(path, first), Columns())
     sample = [record for record in records[0 if bare else 1 :] if len(record) == len(held)]

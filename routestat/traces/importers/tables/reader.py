@@ -152,17 +152,17 @@ def _table(
     layers = _layers(path, options, np.flatnonzero(seen.layers).tolist())
     if store.n_rows == len(layers) and seen.width >= FEWEST and not (columns.document or columns.position):
         refuse_counts(path, f"one row per layer, and no token; per token: {ANY}")
-    told, extra = facts_of_stream(stream)
+    stated, extra = facts_of_stream(stream)
     notes = [*_notes_of(plans, stream), *_unequal(layers, seen.layers[layers])]
     origins, names, said = settle_documents(stream, store, seen, notes)
-    n_experts = _n_experts(path, options, told, seen.largest, notes)
+    n_experts = _n_experts(path, options, stated, seen.largest, notes)
     top_k: int | None = None
     if columns.expert:
         top_k = _from_slots(store, seen) if columns.slot else options.top_k
         if top_k is not None:
-            check_top_k(path, top_k, options, told.get("top_k"), notes)
+            check_top_k(path, top_k, options, stated.get("top_k"), notes)
     else:
-        check_top_k(path, seen.width, options, told.get("top_k"), notes)
+        check_top_k(path, seen.width, options, stated.get("top_k"), notes)
     weighted = bool(columns.weight or columns.weights)
     if weighted and not seen.finite:
         notes.append("weights are not all finite numbers: left out")
@@ -171,7 +171,7 @@ def _table(
         extra = {"source_facts": extra}
     return Table(
         plans=plans,
-        facts={key: str(told[key]) for key in ("model", "dataset") if key in told},
+        facts={key: str(stated[key]) for key in ("model", "dataset") if key in stated},
         extra=extra,
         notes=notes,
         slot_order=order,
@@ -184,7 +184,7 @@ def _table(
         names=names,
         said=said,
         finite=seen.finite and weighted,
-        engine=str(told.get("engine", "")),
+        engine=str(stated.get("engine", "")),
         origins=origins,
         whole=seen.whole,
         batches=seen.batches,
@@ -212,9 +212,9 @@ def _unequal(layers: list[int], rows: NDArray[np.int64]) -> list[str]:
 
 
 def _n_experts(
-    path: Path, options: ImportOptions, told: dict[str, Any], largest: int, notes: list[str]
+    path: Path, options: ImportOptions, stated: dict[str, Any], largest: int, notes: list[str]
 ) -> int:
-    known = whole_fact(told.get("n_experts"))
+    known = whole_fact(stated.get("n_experts"))
     if known is not None and options.n_experts is not None and known != options.n_experts:
         raise FormatError(f"{path}: it says {known} experts, --n-experts says {options.n_experts}")
     given = options.n_experts if known is None else known

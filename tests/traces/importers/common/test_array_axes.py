@@ -1,4 +1,4 @@
-"""Axes that shapes or names speak against are asked about; layers say who numbered them."""
+"""Axes that contradict shapes or names are refused with a question; the origin of layer numbers is recorded."""
 
 import base64
 import json
@@ -16,8 +16,8 @@ def rng():
     return np.random.default_rng(11)
 
 
-def asked(shapes, rng, **lengths):
-    """What is asked of arrays of these shapes; nothing: empty."""
+def message_of(shapes, rng, **lengths):
+    """The message for arrays of these shapes; empty if there is none."""
     arrays = [rng.integers(0, 50, shape) for shape in shapes]
     try:
         refuse_doubtful_axes("x", arrays, lengths)
@@ -44,15 +44,15 @@ def asked(shapes, rng, **lengths):
         ([(0, 32, 4)], {}, ""),
     ],
 )
-def test_what_is_asked_and_what_is_ordinary(rng, shapes, lengths, said):
-    line = asked(shapes, rng, **lengths)
+def test_ambiguous_and_ordinary_shapes(rng, shapes, lengths, said):
+    line = message_of(shapes, rng, **lengths)
     assert bool(line) == bool(said)
     assert said in line
     if said:
         assert "--axes tokens,layers,k or --axes layers,tokens,k" in line
 
 
-def test_slots_in_the_middle_are_asked_about(rng):
+def test_slots_in_the_middle_are_questioned(rng):
     with pytest.raises(FormatError) as caught:
         refuse_doubtful_axes("x", [chosen(rng, 60, 12, 16, 4).transpose(0, 2, 1)])
     assert "--axes tokens,k,layers" in str(caught.value)
@@ -95,7 +95,7 @@ def files(folder, experts):
 
 
 @pytest.mark.parametrize("name", ["one.npy", "named.npz", "slime.npz", "verl.npz", "many", "response.json"])
-def test_every_reader_of_arrays_asks_and_obeys(capsys, tmp_path, rng, name):
+def test_every_reader_of_arrays_requires_axes_and_follows_them(capsys, tmp_path, rng, name):
     experts = chosen(rng, 40, 3, 8, 2)
     files(tmp_path, experts)
     line = refused(capsys, tmp_path / name, tmp_path)

@@ -150,7 +150,7 @@ def test_what_does_not_count_is_not_said_to(capsys, tmp_path, name, content):
     refuse_if_counts(tmp_path / name)
 
 
-def test_columns_alone_tell():
+def test_columns_alone_are_enough():
     assert "columns expert and n" in counts_in_columns(["domain", "layer", "expert", "n"])
     assert counts_in_columns(["layer", "expert", "n"], [(0, 1, 5), (0, 1, 6)]) is None
     assert counts_in_columns(["document", "layer", "expert", "n"]) is None

@@ -85,7 +85,7 @@ def test_one_choice_of_several_is_left_out(capsys, tmp_path, experts):
     assert len(got.experts) == 9
 
 
-def test_what_an_aborted_request_routed_is_kept_unless_asked(capsys, tmp_path, experts):
+def test_what_an_aborted_request_routed_is_kept_by_default(capsys, tmp_path, experts):
     record = vllm(experts, finish_reason="abort")
     (tmp_path / "x.json").write_text(json.dumps([vllm(experts), record]))
     _, got, _ = stored(capsys, tmp_path / "x.json", tmp_path, "--n-experts", 8)

@@ -1,7 +1,10 @@
+import numpy as np
 import pytest
 
 from routestat.traces.importers.common.misspelt_names import MisspeltNames, closest_name
 from routestat.traces.importers.vllm import READ
+from tests.traces.importers.common.responses import one
+from tests.traces.importers.known import stored
 
 
 @pytest.mark.parametrize(
@@ -55,3 +58,14 @@ def test_depth_is_no_matter():
         record = {"a": record}
     assert not MisspeltNames(("b",)).notes()
     MisspeltNames(("b",)).look(record)
+
+
+def test_a_misspelt_field_and_array_are_noted(capsys, tmp_path, experts):
+    (tmp_path / "x.json").write_text(one(experts, prompt_token_id=[1, 2, 3]))
+    _, _, err = stored(capsys, tmp_path / "x.json", tmp_path, "--n-experts", 8)
+    assert "'prompt_token_id' is not read (1 times in the file); did you mean prompt_token_ids?" in err
+    (tmp_path / "n").mkdir()
+    np.savez(tmp_path / "x.npz", experts=experts, postion=np.arange(9), other=np.arange(2))
+    _, _, err = stored(capsys, tmp_path / "x.npz", tmp_path / "n")
+    assert "array 'postion' is not read; did you mean position?" in err
+    assert "array 'other' is not read\n" in err

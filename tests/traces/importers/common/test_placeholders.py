@@ -99,7 +99,7 @@ def test_a_type_that_cannot_hold_the_ids_is_refused(capsys, tmp_path, rng, dtype
     check_type(path, np.dtype(dtype), most + 1)
 
 
-def test_ids_that_wrapped_around_are_told_from_markers(capsys, tmp_path, rng):
+def test_ids_that_wrapped_around_are_distinguished_from_markers(capsys, tmp_path, rng):
     path, _ = saved(tmp_path, k1(rng, n_experts=160).astype(np.int8))
     line = refused(capsys, path, tmp_path)
     assert "different ids from -128 to -97: ids above 127 in int8?" in line

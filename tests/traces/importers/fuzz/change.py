@@ -9,7 +9,7 @@ SAME = "same"
 ORDER = "order"
 #: One record of the file was changed: the documents of the others must be as they were.
 RECORD = "record"
-#: One name was misspelt: what is not read any more must be told, or refused.
+#: One name was misspelt: what is not read any more must be reported, or refused.
 NAMED = "named"
 #: A file of several, or the end of a table, is not there: layers may be fewer.
 GONE = "gone"

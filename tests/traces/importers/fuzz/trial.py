@@ -138,18 +138,18 @@ def _require_right(
         assert after == before.content, "the content is the same, the trace is not"
     if change.effect == ORDER:
         assert lost(before.content, after) == lost(after, before.content) == 0, "other documents"
-    told = _new_notes(before.outcome, outcome)
+    explained = _new_notes(before.outcome, outcome)
     if change.effect in (RECORD, PART) and example.records:
         gone = lost(before.content, after)
-        assert gone <= example.records or told, f"one record was changed, {gone} documents are gone"
+        assert gone <= example.records or explained, f"one record was changed, {gone} documents are gone"
     if change.effect == GONE:
         assert set(after.layers) <= set(before.content.layers), f"layers are {after.layers}"
-    elif not told and (change.effect != PART or example.records):
+    elif not explained and (change.effect != PART or example.records):
         assert after.layers == before.content.layers, f"layers are {after.layers} without a word"
         assert after.top_k == before.content.top_k, f"k is {after.top_k} without a word"
         if change.effect == NAMED:
             assert lost(before.content, after) == 0, "a misspelt name was passed over without a word"
-    return not told and after != before.content
+    return not explained and after != before.content
 
 
 def each(families: tuple[str, ...], n: int) -> Iterator[tuple[str, int]]:

@@ -18,7 +18,7 @@ from routestat.traces.importers.tables.names import plain
         ("STEP", "step"),
     ],
 )
-def test_names_are_told_in_plain_words(name, words):
+def test_names_are_explained_in_plain_words(name, words):
     assert plain(name) == words
 
 

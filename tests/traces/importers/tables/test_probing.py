@@ -94,7 +94,7 @@ def test_layers_as_text_and_by_their_modules(tmp_path, name, kind):
 
 
 @pytest.mark.parametrize("layer", ["model.layers.3.experts.7", "-1", "router", "1.5"])
-def test_layers_that_no_name_tells(capsys, tmp_path, layer):
+def test_layers_that_no_name_identifies(capsys, tmp_path, layer):
     path = tmp_path / "x.jsonl"
     path.write_text(json.dumps({"req_id": 0, "token_idx": 0, "layer": layer, "topk_ids": [1, 2]}))
     assert "line 1" in refused(capsys, path, tmp_path)

@@ -147,7 +147,7 @@ def test_json_lines_name_their_line(capsys, tmp_path):
         ('{"pos": 1, "layer": "a", "topk_ids": [1, 2]}', "layer: 'a' is no number"),
         ('{"pos": 1, "topk_ids": [1, 2]}', "column layer is empty"),
         ('{"pos": null, "layer": 0, "topk_ids": [1, 2]}', "column pos is empty"),
-        ("[1, 2]", "wanted an object, got list"),
+        ("[1, 2]", "expected an object, got list"),
         ('{"pos": 1, "layer": 0, "topk_ids": [[1, 2], [3, 4]]}', "a row is of one token"),
         ('{"pos": 1, "layer": 0, "topk_ids": []}', "values in topk_ids where"),
         ('{"pos": 1, "layer": 0, "topk_ids": [1, true]}', "topk_ids: True is no number"),
@@ -204,7 +204,7 @@ def test_documents_that_are_mixed(capsys, tmp_path):
     assert "convert them separately" in refused(capsys, tmp_path / "[xy].csv", tmp_path)
 
 
-def test_joined_rows_that_cannot_be_told_apart(capsys, tmp_path):
+def test_joined_rows_that_cannot_be_distinguished(capsys, tmp_path):
     """Twice the same positions, shuffled: which row belongs to which document nothing says."""
     rows = [f"{position},{layer},{(position + layer) % 7}" for position in range(40) for layer in (0, 1)] * 2
     np.random.default_rng(2).shuffle(rows)
@@ -258,7 +258,7 @@ def test_a_conversation_is_a_document_where_nothing_smaller_is_named(capsys, tmp
     assert got.experts[:, 0, 0].tolist() == [(c + p) % 5 for c in range(3) for p in range(4)]
 
 
-def test_columns_that_are_not_read_but_may_be_meant_are_told(capsys, tmp_path):
+def test_columns_that_are_not_read_but_may_be_meant_are_noted(capsys, tmp_path):
     (tmp_path / "x.csv").write_text("request,stepp,layer,e1,\n0,0,0,1,2\n0,1,0,2,3\n")
     _, _, err = stored(capsys, tmp_path / "x.csv", tmp_path)
     assert "column stepp is not read; did you mean step?" in err

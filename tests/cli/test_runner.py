@@ -1,7 +1,7 @@
 import pytest
 
 from routestat import RoutestatError
-from routestat.cli.runner import parse_layers
+from routestat.cli.runner import LONGEST, complain, parse_layers
 from routestat.traces.number_ranges import span
 
 
@@ -38,3 +38,11 @@ def test_layers_that_make_no_sense(text, message):
 def test_spans_read_back():
     assert span([0, 1, 2, 5, 7, 8]) == "0-2, 5, 7-8"
     assert parse_layers(span([0, 1, 2, 5, 7, 8])) == [0, 1, 2, 5, 7, 8]
+
+
+def test_a_message_is_one_line_that_no_terminal_obeys(capsys):
+    complain("a\x1b[31m\nb \ud800" + "x" * 5000 + " end")
+    line = capsys.readouterr().err
+    assert line.startswith("error: a\\x1b[31m b \\ud800")
+    assert line.endswith(" end\n")
+    assert len(line) < LONGEST + 40
