@@ -107,15 +107,16 @@ def study(
     tick : callable(what, done, total)
     """
     sample = sample_of(trace, counts, tick)
-    # First, because it takes longest and fails at once where it does not apply.
-    bayes = posterior_of_chain(counts, sample, bayes_draws, rng.spawn(1)[0], tick) if bayes_draws else None
+    # First, because it takes longest and fails at once where it does not apply. It alone draws from the generator
+    # itself, so that everything else is the same with it and without.
+    bayes = posterior_of_chain(counts, sample, bayes_draws, rng, tick) if bayes_draws else None
     board, factorised = score_predictors(trace, counts, alpha, tick, threads)
     memory = measure_memory(trace, counts, sample, board, rng.spawn(1)[0], tick, threads)
     chain = chain_of_trace(trace, counts, alpha, order, memory, tick, threads)
     level_checks = check_levels(counts, sample, rng.spawn(1)[0], tick, threads)
     pairs = layer_pairs(trace, counts, sample, rng, permutations=permutations, threads=threads, tick=tick)
     across_layers = measure_across_layers(trace, counts, rng.spawn(1)[0], tick, threads)
-    blocks = find_blocks(counts, n_blocks, rng, tick)
+    blocks = find_blocks(counts, n_blocks, rng.spawn(1)[0], tick)
     skips = [pair.skip.information for pair in pairs if pair.skip is not None]
     return Study(
         meta=trace.meta,

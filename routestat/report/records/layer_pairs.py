@@ -217,6 +217,10 @@ PARTS: tuple[PairStatistic, ...] = (
         "mi_bits_given_previous",
         "log10_p_given_previous",
         lambda pair: pair.given_previous,
+        words=(
+            "What source and target share among tokens whose previous token made the same choice at the target. "
+            "Information given a condition may be larger than the total."
+        ),
         page=(Column("given the previous token’s choice", 9, "parts", states_only=True),),
         floor=(Column("noise floor (shuffled)", 10, "parts", states_only=True),),
     ),
