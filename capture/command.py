@@ -3,8 +3,6 @@
 import json
 from pathlib import Path
 
-import typer
-
 from capture.command_line import run_command, with_settings
 from capture.forward import Runner
 from capture.inputs import prepare_inputs
@@ -15,10 +13,11 @@ from capture.settings import RecordSettings, RunSettings
 from capture.store import RUN_FILE, CaptureStore, refuse_taken
 from capture.summary import expert_share_lines
 from routestat.cli.output_folders import check_out
+from routestat.cli.runner import new_app
 from routestat.traces.clusters.summary import summarise_units
 from routestat.traces.store import Trace
 
-app = typer.Typer(add_completion=False)
+app = new_app()
 
 
 @app.command()

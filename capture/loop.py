@@ -12,7 +12,7 @@ from capture.corpus import Document, Encoder
 from capture.energy import Energy, EnergyMeter
 from capture.forward import Runner, Segment, batches
 from capture.inputs import RunInputs
-from capture.progress import CaptureDisplay
+from capture.progress_display import CaptureDisplay
 from capture.store import CaptureStore
 from routestat.errors import RoutestatError
 from routestat.traces.interrupts import held_back

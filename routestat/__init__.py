@@ -1,6 +1,29 @@
 """routestat: statistics of the routing of Mixture-of-Experts language models.
 
 The public names are loaded when they are first used, so that importing the package costs nothing.
+
+analyze, compare, convert, draw, predict
+    The commands, one thin file each.
+cli
+    What the commands share: options, exit codes, output folders, progress bars.
+report
+    Findings as results.json, CSV tables, figures, pages and terminal summaries.
+study
+    All findings of one trace, or of two, computed once.
+forecast
+    Predictors of routing and their scores on held-out documents.
+structure
+    Loads, co-activation, the map of all layers, biclusters and paths.
+inference
+    Statistics of tables of counts.
+counting
+    One pass over the tokens of a trace into small additive tables.
+traces
+    Traces of routing: the store, readers of other tools' files, synthetic traces.
+progress
+    Progress of long work, and work on several threads.
+errors
+    The errors that a caller may branch on.
 """
 
 import importlib

@@ -1,4 +1,4 @@
-"""routestat COMMAND …: every command under one name, each loaded only when it is called."""
+"""routestat COMMAND …: all commands under one name; each is loaded when it is called."""
 
 import importlib
 import sys

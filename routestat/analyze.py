@@ -11,7 +11,7 @@ from threadpoolctl import threadpool_limits
 from routestat.cli import options
 from routestat.cli.output_folders import check_out, keep_traces_apart
 from routestat.cli.progress_bars import ProgressBars
-from routestat.cli.runner import parse_layers, parse_order, require_tokens, run
+from routestat.cli.runner import new_app, parse_layers, parse_order, require_tokens, run
 from routestat.counting.counts import MAX_STATES, count
 from routestat.counting.paths import count_paths
 from routestat.errors import RoutestatError
@@ -23,16 +23,14 @@ from routestat.study.trace_study import study
 from routestat.traces.document_stretches import in_stretches
 from routestat.traces.store import Trace
 
-app = typer.Typer(add_completion=False)
+app = new_app()
 
 
 @app.command()
 def analyze(
     traces: options.TraceFolder,
     layers: options.Layers = "all",
-    out: Annotated[
-        Path | None, typer.Option(help="Folder of the report (if not given: reports/TRACE).")
-    ] = None,
+    out: options.ReportFolder = None,
     alpha: options.Alpha = "empirical-bayes",
     order: Annotated[
         str, typer.Option(help="Order of the chain: 0, 1, 2, or auto (chosen by held-out log loss).")
@@ -44,10 +42,10 @@ def analyze(
     bayes_draws: Annotated[
         int,
         typer.Option(
-            min=50, help="Draws of each of the four chains of --bayes full, after as many to settle."
+            min=50, help="Draws of each of the four chains of --bayes full, after as many tuning draws."
         ),
     ] = 1000,
-    blocks: Annotated[int, typer.Option(min=1, help="Bi-clusters per transition.")] = 4,
+    blocks: Annotated[int, typer.Option(min=1, help="Biclusters per transition.")] = 4,
     paths: Annotated[int, typer.Option(min=1, help="Dominant and most frequent paths listed.")] = 10,
     permutations: Annotated[
         int,

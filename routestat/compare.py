@@ -12,37 +12,35 @@ from threadpoolctl import threadpool_limits
 from routestat.cli import options
 from routestat.cli.output_folders import check_out, keep_traces_apart
 from routestat.cli.progress_bars import ProgressBars
-from routestat.cli.runner import parse_layers, require_tokens, run
+from routestat.cli.runner import new_app, parse_layers, require_tokens, run
 from routestat.errors import RoutestatError
 from routestat.report.html.comparison import write_comparison
 from routestat.report.terminal.comparison import summarise
 from routestat.study.comparison_inputs import compare_documents
-from routestat.traces.pairing.document_contents import documents_of, documents_of_domain
+from routestat.traces.pairing.document_contents import Document, documents_of, documents_of_domain
 from routestat.traces.pairing.document_matching import WISHES
 from routestat.traces.pairing.layer_matching import WAYS
 from routestat.traces.pairing.trace_matching import match_traces
 from routestat.traces.store import Trace
 
-app = typer.Typer(add_completion=False)
+app = new_app()
 
 
 @app.command()
 def compare(
-    a: Annotated[Path, typer.Argument(help="A trace: a folder that capture or convert wrote.")],
-    b: Annotated[Path, typer.Argument(help="Another, or the same one with other documents.")],
+    a: options.TraceFolder,
+    b: Annotated[Path, typer.Argument(help="Another trace, or the same one with other documents.")],
     layers: Annotated[
         str, typer.Option(help="Layers of A, such as 0-31 or 0,4,8, or all that both have.")
     ] = "all",
-    out: Annotated[
-        Path | None, typer.Option(help="Folder of the report (if not given: reports/compare-A-B).")
-    ] = None,
+    out: options.ReportFolder = None,
     domain_a: Annotated[str | None, typer.Option(help="Only documents of this domain of A.")] = None,
     domain_b: Annotated[str | None, typer.Option(help="Only documents of this domain of B.")] = None,
     paired: Annotated[
         str,
         typer.Option(
-            help="Compare documents that are in both, by token ids or choices, with themselves: auto, yes or no. yes "
-            "goes by name where nothing proves it."
+            help="Compare documents that are in both traces in pairs, found by token ids or choices: auto, yes or no; "
+            "with yes also by name."
         ),
     ] = "auto",
     match_layers: Annotated[
@@ -87,15 +85,7 @@ def compare(
         first = opened(a, "A")
         second = first if same else opened(b, "B")
         folder = out or Path("reports") / default_name(a, b, domain_a, domain_b)
-        read = documents_of(first, ticker.of("reading documents of A"))
-        other = read if same else documents_of(second, ticker.of("reading documents of B"))
-        chosen = (
-            documents_of_domain(read, domain_a, "--domain-a"),
-            documents_of_domain(other, domain_b, "--domain-b"),
-        )
-        for name, documents in zip("AB", chosen, strict=True):
-            if not documents:
-                raise RoutestatError(f"{name} holds no tokens: there is nothing to compare")
+        chosen = _documents_to_compare((first, second), (domain_a, domain_b), ticker)
         found = match_traces((first, second), chosen, wanted, match_layers, paired)
         keep_traces_apart(folder)
         check_out(folder)
@@ -115,6 +105,23 @@ def compare(
         )
         page = write_comparison(findings, folder, tick=ticker)
     summarise(findings, page)
+
+
+def _documents_to_compare(
+    traces: tuple[Trace, Trace], domains: tuple[str | None, str | None], ticker: ProgressBars
+) -> tuple[list[Document], list[Document]]:
+    """Return the documents of both traces, those of the domains where they are given."""
+    first, second = traces
+    read = documents_of(first, ticker.of("reading documents of A"))
+    other = read if second is first else documents_of(second, ticker.of("reading documents of B"))
+    chosen = (
+        documents_of_domain(read, domains[0], "--domain-a"),
+        documents_of_domain(other, domains[1], "--domain-b"),
+    )
+    for name, documents in zip("AB", chosen, strict=True):
+        if not documents:
+            raise RoutestatError(f"{name} holds no tokens: there is nothing to compare")
+    return chosen
 
 
 def default_name(a: Path, b: Path, domain_a: str | None, domain_b: str | None) -> str:

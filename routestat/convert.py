@@ -6,12 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import typer
-
 from routestat.cli import convert_options as option
+from routestat.cli.options import DummyRows
 from routestat.cli.output_folders import appearing_whole
 from routestat.cli.progress_bars import ProgressBars
-from routestat.cli.runner import parse_layers, run
+from routestat.cli.runner import new_app, parse_layers, run
 from routestat.errors import RoutestatError
 from routestat.traces.clusters.summary import summarise_units
 from routestat.traces.dummy_rows.findings import findings_of
@@ -34,7 +33,7 @@ from routestat.traces.manifest import MANIFEST
 from routestat.traces.store import Trace
 from routestat.traces.writer import SHARD_ROWS
 
-app = typer.Typer(add_completion=False)
+app = new_app()
 # The writers of a trace, by the suffix of --out.
 EXPORTS = {".parquet": write_parquet, ".npz": write_arrays}
 
@@ -61,7 +60,7 @@ def convert(
     sequence_length: option.SequenceLength = None,
     iteration: option.Iteration = None,
     stride: option.Stride = None,
-    drop_dummy_rows: option.DropDummyRows = False,
+    drop_dummy_rows: DummyRows = False,
     cluster: option.Cluster = None,
     columns: option.Columns = None,
     axes: option.Axes = None,

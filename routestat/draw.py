@@ -12,7 +12,7 @@ from routestat.cli import options
 from routestat.cli.open_run import OpenedRun, open_run
 from routestat.cli.output_folders import appearing_whole
 from routestat.cli.progress_bars import ProgressBars
-from routestat.cli.runner import run
+from routestat.cli.runner import new_app, run
 from routestat.errors import RoutestatError
 from routestat.inference.markov.chain import Chain
 from routestat.inference.markov.sampling import PARAMETERS, draw_states
@@ -22,7 +22,7 @@ from routestat.traces.store import Trace
 from routestat.traces.validation import LARGEST, read_json
 from routestat.traces.writer import SHARD_ROWS, TraceWriter
 
-app = typer.Typer(add_completion=False)
+app = new_app()
 RESULTS = "results.json"
 
 
@@ -33,12 +33,13 @@ def draw(
     documents: Annotated[int | None, typer.Option(min=1, help="Documents (if not given: 100).")] = None,
     length: Annotated[int | None, typer.Option(min=1, help="Tokens of each (if not given: 200).")] = None,
     like: Annotated[
-        Path | None, typer.Option(help="A trace: as many documents, each as long as its own.")
+        Path | None, typer.Option(help="A trace whose number of documents and lengths are used.")
     ] = None,
     parameters: Annotated[
         str | None,
         typer.Option(
-            help="Probabilities: drawn, once from their posterior (if not given), or mean (for experts always)."
+            help="Transition probabilities: drawn, once from their posterior (if not given), or mean, that of their "
+            "posterior (always in the expert view)."
         ),
     ] = None,
     alpha: options.AlphaOfTrace = "",

@@ -15,12 +15,12 @@ from routestat.cli import options
 from routestat.cli.open_run import open_run
 from routestat.cli.progress_bars import ProgressBars
 from routestat.cli.queries import QueryAnswerer, QueryOptions, Record
-from routestat.cli.runner import parse_order, run
+from routestat.cli.runner import new_app, parse_order, run
 from routestat.errors import RoutestatError
 from routestat.progress import silent
 from routestat.traces.manifest import replace_file
 
-app = typer.Typer(add_completion=False)
+app = new_app()
 #: Predictions that a stream keeps for repeated queries.
 KEPT = 1 << 14
 
@@ -32,8 +32,8 @@ def predict(
     after: Annotated[
         str | None,
         typer.Option(
-            help="What it chose: a state (12) or its experts (1,7). Choices of the layers before it go first, "
-            "with / between: 2,3/1,7."
+            help="Its choice: a state (12) or its experts (1,7). Choices of earlier layers go first, separated by /: "
+            "2,3/1,7."
         ),
     ] = None,
     ahead: Annotated[int, typer.Option(min=1, help="Number of layers ahead.")] = 1,
@@ -44,7 +44,7 @@ def predict(
             "or 2 if two choices are known."
         ),
     ] = "auto",
-    top: Annotated[int, typer.Option(min=1, help="How many predictions to print.")] = 5,
+    top: options.TopRows = 5,
     level: Annotated[float, typer.Option(help="Level of the credible intervals.")] = 0.95,
     alpha: options.AlphaOfTrace = "",
     seed: options.Seed = 0,

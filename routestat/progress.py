@@ -1,9 +1,9 @@
-"""Progress of long work, and work shared out to threads."""
+"""Progress of long work, and work on several threads."""
 
 import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
-from typing import TypeVar
+from concurrent.futures import Executor, Future, ThreadPoolExecutor, as_completed
+from typing import Any, TypeVar
 
 #: Called with the units done and the units in all.
 Progress = Callable[[int, int], None]
@@ -15,6 +15,24 @@ T = TypeVar("T")
 
 def silent(what: str, done: int, total: int) -> None:
     """Report nothing: the `Tick` of a caller that shows no progress."""
+
+
+class CallersThread(Executor):
+    """An executor without threads: a job runs when it is submitted, in the thread of the caller."""
+
+    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
+        """Run a job and return its finished future; its exception comes with the result, as from a thread."""
+        future: Future[T] = Future()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+
+def thread_pool(threads: int, beside: int = 0) -> Executor:
+    """Return an executor of so many threads and those `beside` them; of none where one thread does everything."""
+    return CallersThread() if threads == 1 else ThreadPoolExecutor(threads + beside)
 
 
 def in_threads(

@@ -3,7 +3,7 @@ import time
 
 import pytest
 
-from routestat.progress import in_threads, silent
+from routestat.progress import in_threads, silent, thread_pool
 
 
 @pytest.mark.parametrize("threads", [None, 1, 2, 5])
@@ -92,3 +92,13 @@ def test_silent_reports_nothing(capsys):
     silent("counting", 1, 2)
     captured = capsys.readouterr()
     assert captured.out == captured.err == ""
+
+
+def test_a_pool_of_one_thread_is_the_caller_s():
+    with thread_pool(1, beside=1) as pool:
+        assert pool.submit(threading.get_ident).result() == threading.get_ident()
+        failed = pool.submit(int, "x")
+        with pytest.raises(ValueError, match="invalid literal"):
+            failed.result()
+    with thread_pool(2) as pool:
+        assert pool.submit(threading.get_ident).result() != threading.get_ident()

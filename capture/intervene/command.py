@@ -25,14 +25,15 @@ from capture.provenance import fixed_options, trace_meta
 from capture.routers import RouterSite
 from capture.settings import RecordSettings, RunSettings
 from capture.store import RUN_FILE, CaptureStore, refuse_taken
-from routestat.cli.options import Seed
+from routestat.cli.options import Seed, TopRows
 from routestat.cli.output_folders import check_out, keep_traces_apart
 from routestat.cli.progress_bars import ProgressBars
+from routestat.cli.runner import new_app
 from routestat.errors import RoutestatError
 from routestat.traces.metadata import Router
 from routestat.traces.number_ranges import span
 
-app = typer.Typer(add_completion=False)
+app = new_app()
 OBSERVED = "observed"
 
 
@@ -56,7 +57,7 @@ def intervene(
         ),
     ] = "renorm",
     horizon: Annotated[int, typer.Option(min=1, help="Number of later MoE layers to compare.")] = 1,
-    top: Annotated[int, typer.Option(min=1, help="Rows of each table to print.")] = 5,
+    top: TopRows = 5,
     seed: Seed = 0,
 ) -> None:
     """Force a layer's choice for every token of some documents; P(next | do) beside P(next | observed).

@@ -23,15 +23,16 @@ from capture.train.evaluation import Evaluation, evaluate, write_load
 from capture.train.loop import StepResult, TrainingTask, train
 from capture.train.loss_curve import LossCurve
 from capture.train.model_card import finish, training_results
-from capture.train.progress import TrainingDisplay
+from capture.train.progress_display import TrainingDisplay
 from capture.train.recipe import END_ID, Recipe
 from routestat.cli.output_folders import check_out
+from routestat.cli.runner import new_app
 from routestat.errors import RoutestatError
 
 # Rows of the held-out loss during the training, and tokens of the evaluation after it.
 HELD_OUT_ROWS, EVALUATION_TOKENS = 16, 1 << 17
 
-app = typer.Typer(add_completion=False)
+app = new_app()
 
 
 @app.command()

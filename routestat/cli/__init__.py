@@ -1,9 +1,17 @@
 """What the commands share.
 
-``runner``          runs a command: exit codes, one line per error; layers and orders given in words
-``options``         command-line options that several commands have
-``progress_bars``   progress bars on stderr
-``output_folders``  output folders: checked before the work, complete or absent after it
-``open_run``        the fitted chain of a report, or of a trace
-``queries``         predictions of a chain after observed choices, for ``predict``
+runner
+    Run a command: exit codes, one line per error; layers and orders given in words.
+options
+    Command-line options that several commands have.
+convert_options
+    Options of `convert`.
+progress_bars
+    Progress bars on stderr.
+output_folders
+    Output folders: checked before the work, complete or absent after it.
+open_run
+    The fitted chain of a report, or of a trace.
+queries
+    Predictions of a chain after observed choices, for ``predict``.
 """

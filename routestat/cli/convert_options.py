@@ -57,14 +57,6 @@ Iteration = Annotated[int | None, typer.Option(min=0, help="Which checkpoint, fo
 Stride = Annotated[
     int | None, typer.Option(min=2, help="Integers per row of a complete argsort (n_expert), for llama-cpp.")
 ]
-DropDummyRows = Annotated[
-    bool,
-    typer.Option(
-        "--drop-dummy-rows",
-        help="Leave out rows and layers that are not measurements (warm-up, padding, stuck or never written rows, "
-        "ids that are not experts); inside documents they become missing. If not given they are noted and kept.",
-    ),
-]
 Cluster = Annotated[
     str | None,
     typer.Option(

@@ -5,8 +5,14 @@ from typing import Annotated
 
 import typer
 
-TraceFolder = Annotated[Path, typer.Argument(help="The trace: a folder that capture or convert wrote.")]
+TraceFolder = Annotated[Path, typer.Argument(help="A trace: a folder that capture or convert wrote.")]
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A report that analyze wrote, or a trace.")]
+ReportFolder = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder of the report (if not given: reports/ and the trace's name, or compare-A-B for two traces)."
+    ),
+]
 Layers = Annotated[str, typer.Option(help="Layers, such as 0-31 or 0,4,8, or all.")]
 Alpha = Annotated[
     str, typer.Option(help="Prior of the chain: empirical-bayes, hierarchical, jeffreys, perks or a number.")
@@ -19,6 +25,7 @@ AlphaOfTrace = Annotated[
 ]
 Groups = Annotated[int, typer.Option(min=1, help="Groups of whole documents that tables are kept for.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="Threads (if not given: all cores).")]
+TopRows = Annotated[int, typer.Option(min=1, help="Most rows of each table to print.")]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of all random numbers.")]
 Cluster = Annotated[
     str | None,
@@ -31,8 +38,9 @@ DummyRows = Annotated[
     bool,
     typer.Option(
         "--drop-dummy-rows",
-        help="Leave out rows and layers that are not measurements (warm-up, padding, stuck or never written rows); "
-        "inside documents they become missing. If not given they are noted and counted.",
+        help="Leave out rows and layers that are not measurements (warm-up, padding, stuck or never written rows; in "
+        "imported files also ids that are not experts); inside documents they become missing. If not given they are "
+        "noted and kept.",
     ),
 ]
 Template = Annotated[

@@ -17,6 +17,11 @@ OK, BAD_INPUT, INTERRUPTED = 0, 2, 130
 _USAGE_ERROR: Any = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
 
 
+def new_app() -> typer.Typer:
+    """Return the application of one command; its help joins the lines of a paragraph to the terminal's width."""
+    return typer.Typer(add_completion=False, rich_markup_mode="markdown")
+
+
 def run(app: typer.Typer, name: str, arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code.
 

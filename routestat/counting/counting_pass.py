@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from math import prod
 from typing import TypeVar
@@ -14,7 +13,7 @@ from routestat.counting.context import Context
 from routestat.counting.experts import ExpertTask
 from routestat.counting.states import StateTask
 from routestat.counting.token_runs import Runs, Tail, find_runs
-from routestat.progress import Progress
+from routestat.progress import Progress, thread_pool
 from routestat.traces.batch import Batch
 from routestat.traces.clusters.units import Units
 from routestat.traces.metadata import Router
@@ -57,7 +56,7 @@ def count_keys(
     groups : int
         Not changed here, whatever memory the tables take: `count` decides on it.
     threads : int, optional
-        All cores by default.
+        All cores by default. With more than one, another reads ahead.
     progress : callable(rows_done, rows_in_all), optional
     """
     make = partial((StateTask if view == "subset" else ExpertTask).make, groups=groups)
@@ -97,8 +96,9 @@ def _pass(
     window, units = trace.meta.window, trace.units
     seen = np.zeros(len(units.document), np.bool_)
     pieces = _pieces(trace.counted([router.name for router in routers]), window, units, groups)
-    with ThreadPoolExecutor(threads + 1) as pool:
-        # The next batch is decoded while this one is counted, the first while tables are allocated.
+    with thread_pool(threads, beside=1) as pool:
+        # The next batch is decoded while this one is counted, the first while tables are allocated. With one thread
+        # it is decoded before.
         ahead = pool.submit(next, pieces, None)
         tasks = _in_one_block(keys, make, dtype)
         shares = [tasks[i::threads] for i in range(threads)]

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 from routestat.counting.experts import expert_rows
 from routestat.counting.kernels import lagged_features
 from routestat.counting.token_runs import Runs, Tail, find_runs
-from routestat.progress import Progress
+from routestat.progress import Progress, thread_pool
 from routestat.traces.metadata import Router
 from routestat.traces.store import Trace
 
@@ -68,7 +67,7 @@ def feed_expert_batches(
     """Feed every batch of the trace to every task; a task runs in one thread at a time."""
     chosen = {router.name: router for router in routers}
     tail, done = Tail.empty(), 0
-    with ThreadPoolExecutor(threads or os.cpu_count() or 1) as pool:
+    with thread_pool(threads or os.cpu_count() or 1) as pool:
         for batch in trace.counted(list(chosen)) if chosen else ():
             first = len(tail.document)
             whole = tail.seam(batch, len(batch)) if first else batch

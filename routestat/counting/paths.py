@@ -50,7 +50,7 @@ class _Table:
     keys: NDArray[np.uint64]
     tokens: NDArray[np.int64]
     documents: NDArray[np.int64]
-    states: NDArray
+    states: NDArray[np.unsignedinteger]
 
     @classmethod
     def empty(cls, reader: "_Reader") -> "_Table":
@@ -139,7 +139,9 @@ class _Reader:
         self.dtype = max(router.alphabet.dtype for router in routers) if ranked else np.dtype(np.uint16)
         self.columns = sum(1 if router.alphabet.is_ranked else router.top_k for router in routers)
 
-    def __iter__(self) -> Iterator[tuple[int, NDArray[np.integer], NDArray[np.integer], NDArray[np.uint64]]]:
+    def __iter__(
+        self,
+    ) -> Iterator[tuple[int, NDArray[np.integer], NDArray[np.unsignedinteger], NDArray[np.uint64]]]:
         done = 0
         for batch in self._trace.counted([router.name for router in self._routers]):
             present = np.ones(len(batch), bool)
@@ -175,7 +177,7 @@ def _present(values: NDArray[np.integer], router: Router) -> NDArray[np.bool_]:
 def _summarise(
     keys: NDArray[np.uint64],
     document: NDArray[np.integer],
-    states: NDArray[np.integer],
+    states: NDArray[np.unsignedinteger],
     continued: NDArray[np.uint64],
 ) -> _Table:
     """Count a batch; `continued` are the keys its first document has shown before."""

@@ -1,10 +1,17 @@
 """Reports: findings as records, figures, pages and terminal summaries; nothing is computed here.
 
-``records``    results.json and CSV tables
-``figures``    figures, drawn with matplotlib
-``html``       pages
-``terminal``   what the commands print
-``sentences``  the memory in sentences
-``cautions``   marks beside numbers that have a caution
-``numbers``    numbers, intervals and counts as text
+records
+    results.json and CSV tables.
+figures
+    Figures, drawn with matplotlib.
+html
+    Pages.
+terminal
+    What the commands print.
+sentences
+    The memory in sentences.
+cautions
+    Marks beside numbers that have a caution.
+numbers
+    Numbers, intervals and counts as text.
 """

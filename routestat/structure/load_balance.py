@@ -9,7 +9,7 @@ from routestat.errors import RoutestatError
 from routestat.inference.base.estimate import proportions
 from routestat.inference.base.tables import read_only, whole_counts
 from routestat.inference.base.units import too_few
-from routestat.inference.two_sample.summaries import gini
+from routestat.inference.two_sample.summaries import entropy_bits, gini, max_over_mean
 
 _LEVEL = 0.95
 
@@ -104,15 +104,15 @@ def load_balance(counts: ArrayLike, tokens: ArrayLike, top_k: int) -> Balance:
     share = totals / (n_tokens * top_k)
     found = proportions(counts, tokens, _LEVEL)
     low, high = np.clip(found.low, 0.0, 1.0), np.clip(found.high, 0.0, 1.0)
-    used = share[share > 0]
+    every = totals[None].astype(np.float64)
     return Balance(
         load=load,
         share=share,
         load_low=low,
         load_high=high,
-        entropy_bits=max(0.0, -float(used @ np.log2(used))),
-        load_gini=float(gini(totals[None].astype(np.float64))[0]),
-        load_max_over_mean=float(load.max() / load.mean()),
+        entropy_bits=max(0.0, float(entropy_bits(every)[0])),
+        load_gini=float(gini(every)[0]),
+        load_max_over_mean=float(max_over_mean(every)[0]),
         coefficient_of_variation=float(load.std() / load.mean()),
         dead_experts=tuple(np.flatnonzero(totals == 0).tolist()),
         n_tokens=n_tokens,

@@ -134,7 +134,7 @@ def compare_traces(
     agreement : Agreement or None
         Of the tokens that are in both, by the same groups.
     rng : numpy.random.Generator
-        For permutations of documents.
+        For permutations of documents; each layer and each transition has its own stream.
     pairing, layers_of_b, notes
         As in `TraceComparison`.
     tick : callable(what, done, total)
@@ -142,10 +142,13 @@ def compare_traces(
     first, second = counts
     paired = pairing.paired
     layers, transitions = [], []
+    of_layers, of_transitions = (each.spawn(len(first.routers)) for each in rng.spawn(2))
     for place, (a, b) in enumerate(zip(first.routers, second.routers, strict=True)):
         tick("comparing layers", place, len(first.routers))
         pair = first.table(Context(), a), second.table(Context(), b)
-        layers.append(_layer(first.states, a, b, pair, _same_tokens(agreement, place), paired, rng))
+        layers.append(
+            _layer(first.states, a, b, pair, _same_tokens(agreement, place), paired, of_layers[place])
+        )
     tick("comparing layers", len(layers), len(layers))
     ends = [(first.source(router), router) for router in first.routers[1:]]
     for place, (source, target) in enumerate(ends):
@@ -154,7 +157,8 @@ def compare_traces(
             others = {router.name: router for router in second.routers}
             pair = first.table(Context.layer(1), target), second.table(Context.layer(1), target)
             alike = all(_alike(router, others[router.name]) for router in (source, target))
-            transitions.append(_transition(first.states, source, target, pair, alike, paired, rng))
+            own = of_transitions[place]
+            transitions.append(_transition(first.states, source, target, pair, alike, paired, own))
     tick("comparing transitions", len(ends), len(ends))
     return TraceComparison(
         *sides,

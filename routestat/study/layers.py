@@ -229,12 +229,13 @@ def _sample_sizes(counts: Counts, rng: np.random.Generator, tick: Tick) -> tuple
     targets = counts.routers[1:] or counts.routers
     chosen = list(dict.fromkeys((targets[0], targets[(len(targets) - 1) // 2], targets[-1])))
     found = []
-    for done, router in enumerate(chosen):
+    streams = rng.spawn(len(chosen))
+    for done, (router, own) in enumerate(zip(chosen, streams, strict=True)):
         tick("subsampling documents", done, len(chosen))
         loads = _inclusions(counts, router)
         tokens = loads.sum(axis=1) // router.top_k
         table = counts.table(Context.layer(1), router) if len(counts.routers) > 1 else None
-        found_enough = sample_size(loads, tokens, rng, tables=table, documents=counts.documents)
+        found_enough = sample_size(loads, tokens, own, tables=table, documents=counts.documents)
         found.append(LayerSampleSize(router, found_enough, unseen(loads)))
     tick("subsampling documents", len(found), len(chosen))
     return tuple(found)

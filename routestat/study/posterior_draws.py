@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import stats
 
 from routestat.inference.bayes.results import OrderPosterior
 
@@ -30,3 +31,29 @@ def strength_quantiles(item: OrderPosterior) -> NDArray[np.float64]:
     flat = item.log_strength.reshape(-1, len(item.paths))
     found: NDArray[np.float64] = np.exp(np.quantile(flat, [0.025, 0.25, 0.5, 0.75, 0.975], axis=0))
     return found
+
+
+def strength_draws(item: OrderPosterior, place: int) -> DrawSummary:
+    """Summarise the draws of one table's strength, in tokens."""
+    return summarise_draws(np.exp(item.log_strength[..., place]))
+
+
+def typical_strength(item: OrderPosterior) -> float:
+    """Return exp of the posterior mean of mu, in tokens: the centre of the strengths over the depth."""
+    return float(np.exp(item.mu.mean()))
+
+
+def draw_ranks(draws: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the rank of every draw among all draws of all chains ``[chain, draw]``, from 1, ties at their mean.
+
+    References
+    ----------
+    Vehtari, Gelman, Simpson, Carpenter and Bürkner (2021), Bayesian Analysis 16(2), section 4.
+    """
+    found: NDArray[np.float64] = stats.rankdata(draws).reshape(draws.shape)
+    return found
+
+
+def energy_changes(energy: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the energies about their mean, and their changes from draw to draw ``[chain, draw - 1]``, in nats."""
+    return energy - energy.mean(), np.diff(energy, axis=1)

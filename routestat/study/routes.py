@@ -84,18 +84,19 @@ def find_blocks(
         With ``Context.layer(1)``.
     n_blocks : int
     rng : numpy.random.Generator
-        Starts, resamples and null draws.
+        Starts, resamples and null draws; each transition has its own stream.
     tick : callable(what, done, total)
     """
     found = []
     pairs = list(zip(counts.routers, counts.routers[1:], strict=False))
-    for done, (source, target) in enumerate(pairs):
+    streams = rng.spawn(len(pairs))
+    for done, ((source, target), own) in enumerate(zip(pairs, streams, strict=True)):
         tick("finding blocks", done, len(pairs))
         table = counts.table(Context.layer(1), target)
         total = table.sum(axis=0, dtype=np.int64)
-        blocks = spectral_blocks(total, n_blocks, rng)
-        stable = stability(table, blocks, rng, n_resamples=RESAMPLES)
-        null = null_share(total, n_blocks, rng, n_draws=NULL_DRAWS)
+        blocks = spectral_blocks(total, n_blocks, own)
+        stable = stability(table, blocks, own, n_resamples=RESAMPLES)
+        null = null_share(total, n_blocks, own, n_draws=NULL_DRAWS)
         found.append(BlockFinding(source, target, blocks, stable, null))
     tick("finding blocks", len(pairs), len(pairs))
     return tuple(found)

@@ -17,11 +17,11 @@ from routestat.inference.base.units import FEW_UNITS, effective_units, too_few
 from routestat.inference.bayes.results import FullBayes
 from routestat.inference.markov.chain import Chain
 from routestat.progress import Tick, silent
-from routestat.study.aa_check import AACheck, check_levels
 from routestat.study.chain import chain_of_trace, posterior_of_chain, score_predictors
 from routestat.study.information_budget import InformationBudget, information_budget
 from routestat.study.layer_pairs import LayerPair, layer_pairs
 from routestat.study.layers import AcrossLayers, LayerLoad, load_of_layer, measure_across_layers, sample_of
+from routestat.study.level_checks import LevelChecks, check_levels
 from routestat.study.memory import Memory, measure_memory
 from routestat.study.routes import BlockFinding, PathFinding, find_blocks, find_paths
 from routestat.traces.clusters.summary import UnitSummary, summarise_units
@@ -50,7 +50,7 @@ class Study:
     complete: bool
     notes: tuple[str, ...]
     loads: tuple[LayerLoad, ...]
-    aa_check: AACheck
+    level_checks: LevelChecks
     pairs: tuple[LayerPair, ...]
     budget: InformationBudget
     across_layers: AcrossLayers
@@ -107,15 +107,16 @@ def study(
     tick : callable(what, done, total)
     """
     sample = sample_of(trace, counts, tick)
-    # First, because it takes longest and fails at once where it does not apply.
-    bayes = posterior_of_chain(counts, sample, bayes_draws, rng.spawn(1)[0], tick) if bayes_draws else None
+    # First, because it takes longest and fails at once where it does not apply. It alone draws from the generator
+    # itself, so that everything else is the same with it and without.
+    bayes = posterior_of_chain(counts, sample, bayes_draws, rng, tick) if bayes_draws else None
     board, factorised = score_predictors(trace, counts, alpha, tick, threads)
     memory = measure_memory(trace, counts, sample, board, rng.spawn(1)[0], tick, threads)
     chain = chain_of_trace(trace, counts, alpha, order, memory, tick, threads)
-    aa_check = check_levels(counts, sample, rng.spawn(1)[0], tick, threads)
+    level_checks = check_levels(counts, sample, rng.spawn(1)[0], tick, threads)
     pairs = layer_pairs(trace, counts, sample, rng, permutations=permutations, threads=threads, tick=tick)
     across_layers = measure_across_layers(trace, counts, rng.spawn(1)[0], tick, threads)
-    blocks = find_blocks(counts, n_blocks, rng, tick)
+    blocks = find_blocks(counts, n_blocks, rng.spawn(1)[0], tick)
     skips = [pair.skip.information for pair in pairs if pair.skip is not None]
     return Study(
         meta=trace.meta,
@@ -129,7 +130,7 @@ def study(
         complete=trace.complete,
         notes=_notes(trace, counts),
         loads=tuple(load_of_layer(counts, router) for router in counts.routers),
-        aa_check=aa_check,
+        level_checks=level_checks,
         pairs=pairs,
         budget=information_budget([pair.information for pair in pairs], skips),
         across_layers=across_layers,

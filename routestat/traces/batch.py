@@ -84,7 +84,9 @@ class RowChecker:
         self._seen |= begun
         self._last = (int(document[-1]), int(position[-1]))
 
-    def _begin(self, document: NDArray[np.int32], starts: NDArray, where: str, first_row: int) -> set[int]:
+    def _begin(
+        self, document: NDArray[np.int32], starts: NDArray[np.integer], where: str, first_row: int
+    ) -> set[int]:
         begun: set[int] = set()
         for start, number in zip(starts.tolist(), document[starts].tolist(), strict=True):
             if number in self._seen or number in begun:

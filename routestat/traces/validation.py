@@ -82,7 +82,7 @@ def to_array(values: Any, name: str, shape: tuple[int, ...], kinds: str = "iu") 
     return array
 
 
-def require_range(array: NDArray, high: int, wanted: str, low: int = 0) -> None:
+def require_range(array: NDArray[np.number], high: int, wanted: str, low: int = 0) -> None:
     """Refuse the first row with a value outside `low` … `high`, which a narrower dtype would wrap around."""
     if not array.size or (int(array.min()) >= low and int(array.max()) <= high):
         return

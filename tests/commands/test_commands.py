@@ -270,41 +270,13 @@ def test_wide_models_go_through_the_same_command(tmp_path):
     assert "the rarest of these was chosen by" in shown.stdout
 
 
-def test_the_demo_reports_what_was_measured_of_the_tiny_model(tmp_path):
-    result = run("routestat.analyze", TINY, "--layers", "0-31", "--out", tmp_path / "r")
-    assert result.returncode == 0, result.stderr
-    record = json.loads((tmp_path / "r" / "results.json").read_text())
+def test_the_demo_reports_what_was_measured_of_the_tiny_model(demo_report):
+    record = json.loads((demo_report / "results.json").read_text())
     bits = [d["mi_bits_plugin"] for d in record["dependence"]]
     assert np.mean(bits) == pytest.approx(0.620, abs=0.001)  # the model's card: mean, smallest, largest
     assert (min(bits), max(bits)) == (pytest.approx(0.386, abs=0.02), pytest.approx(1.098, abs=0.02))
     assert np.mean([layer["entropy_bits"] for layer in record["layers"]]) == pytest.approx(4.72, abs=0.01)
     assert all(d["design_effect"] > 2 for d in record["dependence"])
-    the_pages_quote_these_numbers(record)
-
-
-def the_pages_quote_these_numbers(record):
-    """The figures of the demo in the README and in the documentation are those of its results."""
-    readme, page = (
-        " ".join((ROOT / name).read_text().replace("*", "").split())
-        for name in ("README.md", "docs/interpretation.md")
-    )
-    weakest = min(record["dependence"], key=lambda d: d["mi_bits"])
-    strongest = max(record["dependence"], key=lambda d: d["mi_bits"])
-    for text in (readme, page):
-        assert f"{weakest['mi_bits']:.2f} to {strongest['mi_bits']:.2f} bits" in text
-    assert f"a p-value of 10 to the minus {-round(weakest['log10_p_iid']):,};" in page
-    assert f"documents as the units it is 10 to the minus {-round(weakest['log10_p_clustered'])}." in page
-    rows = {
-        "uniform": "uniform",
-        "popularity": "popularity of the layer",
-        "previous-token": "previous token, same layer",
-    }
-    for score in record["prediction_mean"]:
-        name = rows.get(score["predictor"], "chain: the layer before")
-        figures = [f"{score[key]:.3f}"[1:] for key in ("exact_set", "recall_at_k")] + [
-            f"{score['log_loss_bits']:.2f}"
-        ]
-        assert f"| {name} | {' | '.join(figures)} |" in readme
 
 
 def test_help_names_every_option_of_the_documentation():

@@ -1,6 +1,7 @@
 """The README and the documentation: what they show runs, and what they state about results.json is true."""
 
 import json
+import os
 import re
 import shlex
 import subprocess
@@ -11,12 +12,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.conftest import DEMO
+
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(
     [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), ROOT / "analyses/README.md", ROOT / "data/README.md"]
 )
-# Pages whose commands need nothing but what `prepared` makes and the commands before them.
+# Pages whose commands need nothing but what `prepared` makes and the page's commands before them.
 SHOWN = ("README.md", "docs/predicting.md", "docs/comparing.md", "docs/importing.md")
+# Pages whose text blocks are what these commands print.
+QUOTING = ("docs/predicting.md", "docs/comparing.md")
+# A file that the commands of each page have made in the end.
+MADE = {
+    "README.md": "reports/mine/index.html",
+    "docs/predicting.md": "reports/drawn/index.html",
+    "docs/comparing.md": "reports/compare-tiny-mixtral-prose-tiny-mixtral-code/index.html",
+    "docs/importing.md": "traces/table/manifest.json",
+}
 
 
 def blocks(page, language):
@@ -29,23 +41,19 @@ def test_python_examples_run(code):
     assert result.returncode == 0, result.stderr
 
 
-def commands():
-    """Every command of the pages, once, in the order in which they are shown."""
-    lines = [
-        line
-        for page in SHOWN
-        for block in blocks(page, "sh")
-        for line in block.splitlines()
-        if line.startswith("python -m")
-    ]
-    assert len(lines) >= 12
-    return list(dict.fromkeys(lines))
+def commands(page):
+    """The commands that a page shows and no later page does, in the order in which they are shown."""
+    shown = {name: re.findall(r"^python.*", "\n".join(blocks(name, "sh")), re.MULTILINE) for name in SHOWN}
+    later = {line for name in SHOWN[SHOWN.index(page) + 1 :] for line in shown[name]}
+    return [line for line in dict.fromkeys(shown[page]) if line not in later]
 
 
-def prepared(folder):
+def prepared(folder, report):
     """The files that the examples read."""
     for name in ("data", "README.md", "CONTRIBUTING.md"):
         (folder / name).symlink_to(ROOT / name)
+    (folder / "reports").mkdir()
+    (folder / "reports" / "tiny-mixtral").symlink_to(report)
     rng = np.random.default_rng(0)
     experts = np.argsort(rng.random((300, 3, 8)), axis=2)[..., :2]
     np.savez(folder / "trace.npz", experts=experts, document=np.repeat(np.arange(6), 50), n_experts=8)
@@ -56,19 +64,40 @@ def prepared(folder):
     (folder / "routing.csv").write_text("request,step,layer,e0,e1\n" + "\n".join(rows) + "\n")
 
 
-def test_commands_run_in_the_order_they_are_shown(tmp_path):
-    prepared(tmp_path)
-    for line in commands():
-        if "-m capture" in line and find_spec("torch") is None:
-            pytest.skip("the capture example needs torch")
+def test_every_command_of_the_pages_is_run_once():
+    every = [line for page in SHOWN for line in commands(page)]
+    assert DEMO in every
+    assert len(every) == len(set(every)) >= 12
+
+
+@pytest.mark.parametrize("page", SHOWN)
+def test_commands_run_and_print_what_the_page_shows(page, demo_report, tmp_path):
+    prepared(tmp_path, demo_report)
+    printed = ""
+    for line in commands(page):
+        # The fixture has run the demo; of a drawn trace two layers more than any test needs are enough.
+        if line == DEMO or ("-m capture" in line and find_spec("torch") is None):
+            continue
         words = [sys.executable, *shlex.split(line)[1:]]
-        # The whole trace is analysed in tests/commands; here two layers more than predict needs.
-        words = [word if word != "0-31" else "4-7" for word in words]
-        result = subprocess.run(words, capture_output=True, text=True, cwd=tmp_path)
+        words += ["--layers", "4-7"] if line.endswith("traces/drawn") and "analyze" in line else []
+        result = subprocess.run(
+            words,
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "120"},
+        )
         assert result.returncode == 0, f"{line}\n{result.stderr}"
-    assert (tmp_path / "reports" / "mine" / "index.html").is_file()
-    assert (tmp_path / "traces" / "table" / "manifest.json").is_file()
-    check_keys(json.loads((tmp_path / "reports" / "tiny-mixtral" / "results.json").read_text()))
+        printed += result.stdout
+    assert (tmp_path / MADE[page]).is_file()
+    spaced = " ".join(printed.split())
+    for block in blocks(page, "text") if page in QUOTING else ():
+        for line in block.splitlines():
+            assert " ".join(line.split()) in spaced
+
+
+def test_the_keys_of_the_report_are_documented(demo_report):
+    check_keys(json.loads((demo_report / "results.json").read_text()))
 
 
 def check_keys(record):

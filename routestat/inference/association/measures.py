@@ -2,8 +2,7 @@
 
 import math
 
-import numpy as np
-
+from routestat.inference.base.special import x_log_x
 from routestat.inference.base.tables import Floats
 from routestat.inference.information.mutual_information import plugin_information
 
@@ -42,7 +41,7 @@ def theils_u(total: Floats) -> float:
     if min(total.shape) < 1 or total.shape[1] < 2:
         return math.nan
     share = total.sum(axis=0) / total.sum()
-    return min(1.0, plugin_information(total) / float(-(share * np.log(share)).sum()))
+    return min(1.0, plugin_information(total) / float(-x_log_x(share).sum()))
 
 
 def gk_tau(total: Floats) -> float:

@@ -13,14 +13,8 @@ from numpy.typing import NDArray
 
 from routestat.counting.strata import Strata
 from routestat.errors import RoutestatError
-from routestat.inference.base.estimate import (
-    Estimate,
-    effective_dof,
-    sandwich_error,
-    with_interval,
-    without_interval,
-)
-from routestat.inference.base.jackknife import jackknife_scores, jackknife_value
+from routestat.inference.base.estimate import Estimate, effective_dof, without_interval
+from routestat.inference.base.jackknife import jackknife
 from routestat.inference.base.special import log10_t_tail
 from routestat.inference.base.tables import Floats
 from routestat.inference.base.units import log10_sign_floor, too_few
@@ -170,13 +164,8 @@ def _estimates(
     # The few swaps stand for all when it comes to what a bundle changes, not for their mean.
     left[:, 1] += kept.mean() - kept[:SWAPS_LEFT_OUT].mean()
     mean = float(kept.mean())
-    after = jackknife_value(mean, left[:, 1], size)
-    beyond = jackknife_value(total, left[:, 0], size) - after
-    wholes, replicates = np.array([mean, total - mean]), np.stack([left[:, 1], left[:, 0] - left[:, 1]])
-    errors = sandwich_error(jackknife_scores(wholes, replicates, size).T).tolist()
-    dof, found = effective_dof(size), zip((after, beyond), errors, wholes.tolist(), strict=True)
-    first, second = (with_interval(v, e, dof, len(bundles), level, plugin) for v, e, plugin in found)
-    return first, second
+    after = jackknife(mean, left[:, 1], size, level)
+    return after, jackknife(total - mean, left[:, 0] - left[:, 1], size, level)
 
 
 def _swap(order: NDArray[np.intp], rng: np.random.Generator) -> NDArray[np.intp]:

@@ -92,7 +92,7 @@ def with_interval(
     plugin
         As in `Estimate`.
     """
-    reach = float(stats.t.ppf((1.0 + level) / 2.0, dof)) * error
+    reach = student_quantile(dof, level) * error
     return Estimate(value, value - reach, value + reach, error, n_groups, "", plugin)
 
 
@@ -148,7 +148,12 @@ def t_quantile(size: ArrayLike, level: float) -> float:
     """Student's two-sided quantile with `effective_dof` of these groups; NaN where they are `too_few`."""
     if too_few(size):
         return math.nan
-    return float(stats.t.ppf((1.0 + level) / 2.0, effective_dof(size)))
+    return student_quantile(effective_dof(size), level)
+
+
+def student_quantile(dof: float, level: float) -> float:
+    """Student's two-sided quantile: the half-width, in standard errors, of an interval of this confidence."""
+    return float(stats.t.ppf((1.0 + level) / 2.0, dof))
 
 
 def size_shares(size: ArrayLike) -> Floats:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from routestat.inference.base.estimate import Estimate
 from routestat.inference.base.tables import Floats
@@ -119,6 +120,10 @@ class Checks:
     p_exchangeable: Floats
     reason: str = ""
 
+    def replicated_mean(self, statistic: int, unit: int) -> float:
+        """Return the mean of one statistic of one unit over the replicates, by its places."""
+        return float(self.replicated[statistic, :, unit].mean())
+
     def reading(self) -> str:
         """Describe the effect of documents on the credible intervals in words."""
         if self.reason:
@@ -210,11 +215,16 @@ class OrderComparison:
     layers: tuple[int, ...]
     reason: str = ""
 
+    @property
+    def n_bad(self) -> NDArray[np.int64]:
+        """Terms of every order whose Pareto k is above `good_k`."""
+        return (self.pareto_k > self.good_k).sum(axis=1)
+
     def reading(self) -> str:
         """Describe the comparison in words."""
         if self.chosen_order is None:
             return self.reason
-        bad = int((self.pareto_k > self.good_k).sum())
+        bad = int(self.n_bad.sum())
         doubt = (
             f"; {bad} of {self.pareto_k.size} terms have a Pareto k above {self.good_k:.2f} and are approximate"
             if bad

@@ -26,6 +26,7 @@ from routestat.inference.markov.implied_steps import (
     implied_scores,
     one_step,
 )
+from routestat.progress import Progress
 
 # Wide tables: groups are merged until all of them have about so many cells, but into no fewer than LEAST.
 CELLS, LEAST = 2_500_000, 32
@@ -145,7 +146,7 @@ def horizons(
     *,
     farthest: int = 8,
     level: float = 0.95,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Progress = lambda done, total: None,
 ) -> Horizons:
     """Compare the table of layers n steps apart with the one that the chain of order 1 implies.
 

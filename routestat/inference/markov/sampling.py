@@ -1,7 +1,5 @@
 """New tokens drawn from the fitted chain: the choice of each in every layer."""
 
-from collections.abc import Callable
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -11,6 +9,7 @@ from routestat.inference.base.tables import Floats, read_only
 from routestat.inference.markov.chain import Chain
 from routestat.inference.markov.row_posteriors import row_posteriors
 from routestat.inference.smoothing.posterior import draw_rows
+from routestat.progress import Progress
 from routestat.traces.alphabet import smallest_unsigned
 from routestat.traces.categorical import categorical
 
@@ -23,7 +22,7 @@ def draw_states(
     rng: np.random.Generator,
     parameters: str = "drawn",
     *,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Progress = lambda done, total: None,
 ) -> NDArray[np.unsignedinteger]:
     """Draw states ``[token, layer]`` of new tokens, each gap by its own order.
 

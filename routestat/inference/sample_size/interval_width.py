@@ -4,8 +4,9 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import optimize, stats
+from scipy import optimize
 
+from routestat.inference.base.estimate import student_quantile
 from routestat.inference.base.tables import Floats, Integers, read_only
 
 LEVEL = 0.95
@@ -39,7 +40,7 @@ class Width:
 
 def quantile(groups: float, worth: float = 1.0) -> float:
     """Student's two-sided 95 % quantile for that many groups, each worth so many of one size (see `effective_dof`)."""
-    return float(stats.t.ppf(0.5 + LEVEL / 2, max(1.0, worth * groups - 1.0)))
+    return student_quantile(max(1.0, worth * groups - 1.0), LEVEL)
 
 
 def fit_width(

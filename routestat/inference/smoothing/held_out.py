@@ -46,7 +46,13 @@ class HeldOut:
     fitted: Mapping[str, tuple[BackoffParameters, ...]] = field(default_factory=dict)
 
 
-def held_out(rows: TokenRows, nested: Mapping[str, NestedContexts], forward: Sequence[str] = ()) -> HeldOut:
+def held_out(
+    rows: TokenRows,
+    nested: Mapping[str, NestedContexts] | None = None,
+    forward: Sequence[str] = (),
+    *,
+    ladders: Mapping[str, NestedContexts] | None = None,
+) -> HeldOut:
     """Score sequences of nested contexts.
 
     Group g is predicted from the counts of all other groups; strengths and discounts come from the half of the
@@ -62,14 +68,19 @@ def held_out(rows: TokenRows, nested: Mapping[str, NestedContexts], forward: Seq
         Such as ``{"order 1": [(), ("layer-1",)]}``; the first context is always ``()``.
     forward : sequence of str
         Which of them to score forward too.
+    ladders : mapping of name to NestedContexts
+        The earlier name of `nested`.
 
     Raises
     ------
     RoutestatError
         For contexts that do not begin with none, or of which one lacks a column of the one before.
     """
+    if (nested is None) == (ladders is None):
+        raise RoutestatError("held_out: expected nested contexts, once; pass nested=")
+    given = nested if nested is not None else ladders or {}
     steps: dict[str, tuple[tuple[str, ...], ...]] = {
-        name: tuple(map(tuple, contexts)) for name, contexts in nested.items()
+        name: tuple(map(tuple, contexts)) for name, contexts in given.items()
     }
     if strange := [name for name in forward if name not in steps]:
         raise RoutestatError(f"forward: no contexts {strange[0]!r}; there are {', '.join(steps)}")

@@ -71,7 +71,7 @@ def cell_differences(a: ArrayLike, b: ArrayLike, *, paired: bool = False) -> Cel
 
     The score of a group is (T_g - n_g p) / n in each sample; unpaired the samples' variances add up, paired a
     group's two scores are subtracted first. Unpaired, t divides by the larger of that error and of the one with
-    both samples' spread pooled, G/(G-2) sum (T_g - n_g p)**2 / (n_a n_b) with G - 2 degrees of freedom: by its
+    both samples' spread pooled, G/(G-2) sum (T_g - n_g p)**2 / (n_a n_b) with `pooled_dof` degrees: by its
     own spread a cell that a small sample happens to miss would always be significant. A cell that does not vary
     inside either sample has the error of its scores under one distribution for both.
 
@@ -105,7 +105,7 @@ def cell_differences(a: ArrayLike, b: ArrayLike, *, paired: bool = False) -> Cel
     # Cells that every group holds alike have neither a difference nor an error.
     t[(found.difference == 0) & (larger == 0)] = 0.0
     pooled = (larger > found.standard_error) & (not paired)
-    dofs = np.where(pooled, sum(samples.dofs) if samples.reason is None else math.nan, found.dof)
+    dofs = np.where(pooled, samples.pooled_dof if samples.reason is None else math.nan, found.dof)
     log10_p = np.maximum(log10_t_tails(t, dofs), samples.log10_floor)
     log10_q = adjust_log10(log10_p, "by") if used.size else log10_p
     order = np.argsort(-np.abs(found.difference), kind="stable")

@@ -51,6 +51,11 @@ class TwoSamples:
         return first, second
 
     @property
+    def pooled_dof(self) -> float:
+        """Degrees of freedom of an error from the groups of both samples together, less one for the second mean."""
+        return max(1.0, effective_dof(np.concatenate(self.sizes)) - 1.0)
+
+    @property
     def reason(self) -> str | None:
         """Why nothing can be said about errors, or None."""
         if min(self.groups) == 0:

@@ -7,7 +7,6 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from scipy import stats
 
 from routestat.inference.bayes.results import FullBayes
 from routestat.report.figures.style import (
@@ -23,7 +22,7 @@ from routestat.report.figures.style import (
     new_figure,
     sparse_ticks,
 )
-from routestat.study.posterior_draws import strength_quantiles
+from routestat.study.posterior_draws import draw_ranks, energy_changes, strength_quantiles, typical_strength
 
 # Okabe & Ito's; further chains begin again.
 _CHAINS = (BLUE, ORANGE, "#009E73", VERMILLION, "#CC79A7", "#56B4E9")
@@ -72,9 +71,7 @@ def forest(result: FullBayes) -> Drawing:
         axes.plot(middle, place, "o", color=BLUE, mfc="white", markersize=4, label="median")
         closed = np.exp(order.log_strength_closed_form)
         axes.plot(closed, place, "x", color=VERMILLION, markersize=5, label="empirical Bayes")
-        axes.axvline(
-            float(np.exp(order.mu.mean())), color=GREY, linewidth=0.8, linestyle="--", label="exp(mu)"
-        )
+        axes.axvline(typical_strength(order), color=GREY, linewidth=0.8, linestyle="--", label="exp(mu)")
         axes.set(xscale="log", ylim=(len(place) - 0.4, -0.6))
         axes.set_xlabel("strength, tokens", fontsize=TEXT)
         axes.set_title(f"order {order.order}", fontsize=TEXT)
@@ -91,7 +88,7 @@ def energy(result: FullBayes) -> Drawing:
     figure = new_figure(10.4, 2.9)
     for panel, order in enumerate(result.orders):
         axes = new_axes(figure, 0.4 + 3.4 * panel, 0.6, 3.0, 1.7)
-        centred, change = order.energy - order.energy.mean(), np.diff(order.energy, axis=1)
+        centred, change = energy_changes(order.energy)
         bins = np.histogram_bin_edges(np.concatenate([centred.ravel(), change.ravel()]), bins=40)
         axes.hist(centred.ravel(), bins=bins.tolist(), density=True, color=BLUE, alpha=0.6, label="energy")
         axes.hist(
@@ -128,7 +125,7 @@ def ranks(result: FullBayes) -> Drawing:
 
 
 def _ranks(axes: Axes, draws: NDArray[np.float64], title: str) -> None:
-    place = stats.rankdata(draws).reshape(draws.shape)
+    place = draw_ranks(draws)
     edges = np.linspace(0.5, draws.size + 0.5, _BINS + 1)
     for chain, row in enumerate(place):
         counts, _ = np.histogram(row, edges)

@@ -1,6 +1,11 @@
-"""Pages, filled from the templates in ``templates``.
+"""Pages of the report.
 
-``page``        what both pages share: templates, numbers, figures
-``study``       the page of one trace
-``comparison``  the page of a comparison
+page
+    What both pages share: templates, numbers, figures.
+study
+    The page of one trace.
+comparison
+    The page of a comparison.
+templates
+    Jinja templates: one file per section of the page.
 """

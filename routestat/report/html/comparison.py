@@ -72,7 +72,7 @@ def _strongest(findings: TraceComparison, record: Record) -> int | None:
 def _page(findings: TraceComparison, record: Record, pictures: dict[str, Picture]) -> str:
     strongest = _strongest(findings, record)
     return render(
-        "compare.html",
+        "comparison.html",
         record=record,
         expert=findings.states == "expert",
         noun=noun_of([item.a for item in findings.layers]) if findings.states == "subset" else "expert",

@@ -9,9 +9,9 @@ from routestat.forecast import catalogue
 from routestat.progress import Tick, silent
 from routestat.report.figures import bayes as bayes_figures
 from routestat.report.figures import board as board_figure
-from routestat.report.figures import calibration as calibration_figures
 from routestat.report.figures import heatmaps
 from routestat.report.figures import layers as layer_figures
+from routestat.report.figures import level_checks as level_check_figures
 from routestat.report.figures import memory as memory_figures
 from routestat.report.figures import routes as route_figure
 from routestat.report.figures.style import Drawing
@@ -91,7 +91,7 @@ def _draw(study: Study, folder: Path, tick: Tick) -> dict[str, Picture]:
             if study.across_layers.map is not None
             else f"No map: {study.across_layers.map_reason}."
         ),
-        "calibration": lambda: calibration_figures.p_histograms(study.aa_check.families),
+        "calibration": lambda: level_check_figures.p_histograms(study.level_checks.families),
         "contexts": lambda: memory_figures.contexts(study.memory),
         "horizons": lambda: memory_figures.horizons(study.memory),
         "board": lambda: board_figure.board(study.mean_board, PANELS, catalogue.baselines()),

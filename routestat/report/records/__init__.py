@@ -1,16 +1,29 @@
 """Records: findings as plain values for results.json and CSV tables.
 
-``plain``        plain values, reasons, cautions, files
-``study``        results.json of one trace
-``trace_facts``  the trace: size, independent units, rows that are no measurements
-``layer_pairs``  statistics of pairs of layers, one table for all outputs
-``pair_statistic``  what a row of that table is
-``transitions``  the cells of a transition
-``layers``       loads, the map of all pairs, co-activation, sample sizes
-``memory``       the order of the chain, contexts, horizons
-``chain``        the chain and the scores of predictors
-``routes``       paths and biclusters
-``level_checks`` the A/A check
-``bayes``        the full posterior
-``comparison``   results.json of a comparison
+plain
+    Plain values, reasons, cautions, files.
+study
+    results.json of one trace.
+trace_facts
+    The trace: size, independent units, rows that are no measurements.
+layer_pairs
+    Statistics of pairs of layers, one table for all outputs.
+pair_statistic
+    What a row of that table is.
+transitions
+    The cells of a transition.
+layers
+    Loads, the map of all pairs, co-activation, sample sizes.
+memory
+    The order of the chain, contexts, horizons.
+chain
+    The chain and the scores of predictors.
+routes
+    Paths and biclusters.
+level_checks
+    The A/A check.
+bayes
+    The full posterior.
+comparison
+    results.json of a comparison.
 """

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from routestat.inference.base.estimate import Estimate
 from routestat.inference.bayes.results import Checks, FullBayes, OrderComparison, OrderPosterior
 from routestat.report.records.plain import Record, reason
-from routestat.study.posterior_draws import summarise_draws
+from routestat.study.posterior_draws import strength_draws, summarise_draws
 
 
 def bayes_file(order: int) -> str:
@@ -71,7 +71,7 @@ def _order(item: OrderPosterior) -> Record:
 
 
 def _unit(item: OrderPosterior, place: int) -> Record:
-    strength = summarise_draws(np.exp(item.log_strength[..., place]))
+    strength = strength_draws(item, place)
     closed = _plain(math.exp(item.log_strength_closed_form[place]))
     return {
         "layers": list(item.paths[place]),
@@ -95,7 +95,7 @@ def _checks(checks: Checks, place: int) -> Record:
     record: Record = {}
     for row, name in enumerate(checks.statistics):
         record[name] = _plain(checks.observed[row, place])
-        record[f"{name}_replicated"] = _plain(checks.replicated[row, :, place].mean())
+        record[f"{name}_replicated"] = _plain(checks.replicated_mean(row, place))
         record[f"p_{name}"] = _plain(checks.p_values[row, place])
     return record | {
         "design_effect": _plain(checks.design_effect[place]),
@@ -116,7 +116,7 @@ def _comparison(found: OrderComparison) -> Record:
             "behind_bits_per_token_ci95": _limits(found.behind_bits[place]),
             "weight": _plain(found.weight[place]),
             "pareto_k_max": _plain(found.pareto_k[place].max()),
-            "n_pareto_k_bad": int((found.pareto_k[place] > found.good_k).sum()),
+            "n_pareto_k_bad": int(found.n_bad[place]),
         }
         for place, order in enumerate(found.orders)
     ]

@@ -91,17 +91,34 @@ DEPENDENCE: tuple[PairStatistic, ...] = (
         _of_test("log10_p_g"),
         page=(Column("log10 p, i.i.d.: takes tokens as independent, do not use", 9, discouraged=True),),
     ),
-    _state("design_effect", _of_test("design_effect"), page=(Column("design effect of the table", 6),)),
+    _state(
+        "design_effect",
+        _of_test("design_effect"),
+        words=(
+            "The variance of the counts between documents over that of independent tokens; loads and transition "
+            "probabilities have their own design effects."
+        ),
+        page=(Column("design effect of the table", 6),),
+    ),
     _state("log10_p_clustered_first_order", _of_test("log10_p_clustered_first_order")),
     _state("cramers_v", _of_test("cramers_v")),
     _state(
-        "cramers_v_corrected", _of_test("cramers_v_corrected"), page=(Column("Cramér’s V, corrected", 4),)
+        "cramers_v_corrected",
+        _of_test("cramers_v_corrected"),
+        words="0 for independence and 1 for a one-to-one relation; corrected for its bias.",
+        page=(Column("Cramér’s V, corrected", 4),),
     ),
     _state("cramers_v_jackknife", _of_effect("v")),
     _state("cramers_v_ci95", lambda pair: [pair.effect.low, pair.effect.high] if pair.effect else None),
     _state("cramers_v_threshold", _of_effect("threshold")),
     _state("log10_p_above_threshold", _of_effect("log10_p")),
-    _state("theils_u", _of_test("theils_u"), cautions=_scarce, page=(Column("Theil’s U", 5),)),
+    _state(
+        "theils_u",
+        _of_test("theils_u"),
+        words="The share of the target’s entropy that the source explains.",
+        cautions=_scarce,
+        page=(Column("Theil’s U", 5),),
+    ),
     _state("theils_u_reverse", _of_test("theils_u_reverse")),
     _state("gk_tau", _of_test("gk_tau")),
     _state("gk_tau_reverse", _of_test("gk_tau_reverse")),
@@ -200,6 +217,10 @@ PARTS: tuple[PairStatistic, ...] = (
         "mi_bits_given_previous",
         "log10_p_given_previous",
         lambda pair: pair.given_previous,
+        words=(
+            "What source and target share among tokens whose previous token made the same choice at the target. "
+            "Information given a condition may be larger than the total."
+        ),
         page=(Column("given the previous token’s choice", 9, "parts", states_only=True),),
         floor=(Column("noise floor (shuffled)", 10, "parts", states_only=True),),
     ),

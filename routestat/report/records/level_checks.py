@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 from routestat.inference.level_checks.level_check import LevelCheck
 from routestat.report.records.plain import Record, note, reason
-from routestat.study.aa_check import AACheck
+from routestat.study.level_checks import LevelChecks
 
 
-def calibration_record(found: AACheck, layers: Sequence[int]) -> Record:
+def calibration_record(found: LevelChecks, layers: Sequence[int]) -> Record:
     """Return `calibration`; the rates beside `families` are those of the loads."""
     check = found.halves
     columns = (

@@ -52,7 +52,7 @@ class PairStatistic:
     value : callable
         Its value for a pair; None or NaN where it is undefined.
     unit, words : str
-        Its unit, and a sentence that explains it below the table of the page.
+        Its unit, and a sentence that explains it below its table of the page.
     limits : callable, optional
         Limits of its 95 % interval, which has the key ``…_ci95``.
     cautions : callable, optional

@@ -40,7 +40,7 @@ def results(study: Study) -> Record:
         "version": 1,
         "trace": trace_record(study),
         "states": study.states,
-        "calibration": calibration_record(study.aa_check, [router.layer for router in study.routers]),
+        "calibration": calibration_record(study.level_checks, [router.layer for router in study.routers]),
         "layers": [load_record(load) for load in study.loads],
         "dependence": [layer_pair_record(pair) for pair in study.pairs],
         "order": order_records(study.pairs, study.memory),

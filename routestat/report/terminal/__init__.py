@@ -1,6 +1,9 @@
 """Terminal summaries.
 
-``console``     tables, titles and lines
-``study``       what analyze prints
-``comparison``  what compare prints
+console
+    Tables, titles and lines.
+study
+    What analyze prints.
+comparison
+    What compare prints.
 """

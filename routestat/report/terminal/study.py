@@ -53,7 +53,7 @@ def summarise(study: Study, page: Path) -> None:
     console = new_console()
     _header(console, study)
     _dependence(console, study)
-    answer, *rates = study.aa_check.sentences()
+    answer, *rates = study.level_checks.sentences()
     print_titled(console, "Can these p-values be trusted?", Text(answer), rates)
     _memory(console, study)
     _bayes(console, study)

@@ -34,7 +34,7 @@ class NotMeasured:
         Layers with one choice in all rows.
     """
 
-    ranges: NDArray
+    ranges: NDArray[np.void]
     layers: tuple[int, ...] = ()
 
     def __bool__(self) -> bool:

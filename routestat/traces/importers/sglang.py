@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from routestat.errors import FormatError
 from routestat.traces.importers.common.array_files import from_buffer, integer_type, integers, unbase64
@@ -146,7 +147,7 @@ def _document(
 
 def _tokens(
     where: str, record: dict[str, Any], answer: Any, n_prompt: int, n_answer: int
-) -> np.ndarray | None:
+) -> NDArray[np.int64] | None:
     """Return the ids of prompt and answer; −1 where the response has none, None if it has none at all."""
     prompt = record.get("input_ids", record.get("prompt_token_ids"))
     if prompt is None and answer is None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from routestat.errors import FormatError, TraceError
 from routestat.progress import Progress
@@ -129,7 +130,7 @@ def _numbered_densely(imported: ImportedTrace) -> ImportedTrace:
     return replace(imported, document=dense, documents=documents)
 
 
-def _companions(imported: ImportedTrace, rows: slice, slot_order: str) -> dict[str, np.ndarray]:
+def _companions(imported: ImportedTrace, rows: slice, slot_order: str) -> dict[str, NDArray[Any]]:
     """Return the companion columns: ``top1``, the first slot, and ``weights``, by ascending expert id."""
     columns = {}
     for index, router in enumerate(imported.routers):

@@ -14,6 +14,23 @@ lengths : {"equal", "exponential"}
     How lengths spread when `documents` is a number; see `document_lengths`.
 
 They raise RoutestatError for anything else. Unless stated otherwise, tokens are independent of each other.
+
+chains
+    Markov chains of order 1 over the layers.
+wide
+    A chain on experts, for alphabets too wide to list their states.
+nulls
+    Independent layers, with popular, dead or clustered experts.
+planted
+    Blocks between layers, dependence of order 2 only, frequent paths.
+distributions
+    How subsets are drawn.
+exact
+    Exact information, margins and variances.
+frame
+    A synthetic trace and its truth.
+stores
+    A synthetic trace in memory, or written to a store.
 """
 
 from routestat.traces.synthetic.chains import chain, chain_given

@@ -5,7 +5,9 @@ import math
 import numpy as np
 import pytest
 
+from routestat.inference.base.special import log10_t_tails
 from routestat.inference.two_sample.cells import cell_differences
+from routestat.inference.two_sample.samples import two_samples
 
 
 def test_a_cell_that_a_small_sample_never_shows_has_an_error_all_the_same():
@@ -32,3 +34,17 @@ def test_groups_that_agree_perfectly_are_as_much_evidence_as_groups(paired):
     # Relabelling 10 and 10 groups could do no better than 2 in C(20, 10); exchanging pairs, than 2 in 2**10.
     assert (few.log10_p > math.log10(2 / math.comb(20, 10))).all()
     assert (many.log10_p < 10 * few.log10_p).all()
+
+
+def test_a_pooled_error_is_known_no_better_than_the_groups_that_make_it_up():
+    """Three documents of A hold most tokens of both: many short documents of B do not make their spread known."""
+    a, b = np.zeros((8, 3), int), np.zeros((200, 3), int)
+    a[:, 0], a[:3, 0], a[:3, 1] = 10, [9000, 7000, 8000], [1000, 3000, 2000]
+    b[:, 0] = 4
+    b[::4] = (3, 1, 0)
+    found = cell_differences(a, b)
+    dof = two_samples(a, b, False, 2).pooled_dof
+    assert dof < 3
+    assert found.log10_p == pytest.approx(log10_t_tails(found.t, dof))
+    even = two_samples(np.full((5, 2), 3), np.full((9, 2), 3), False, 2)
+    assert even.pooled_dof == pytest.approx(5 + 9 - 2)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from routestat.progress import in_threads
 from routestat.traces.importers.common.checks import count_positions
-from routestat.traces.importers.tables.row_store import keys_of
+from routestat.traces.importers.tables.external_sort import keys_of
 from routestat.traces.importers.tables.rows import Rows
 
 # Most empty places of a dense numbering per row.

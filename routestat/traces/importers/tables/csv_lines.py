@@ -11,10 +11,10 @@ import pyarrow.csv
 from routestat.errors import FormatError
 from routestat.traces.importers.common.messages import reason
 from routestat.traces.importers.tables.arrow_columns import number_in
+from routestat.traces.importers.tables.arrow_rows import to_rows
 from routestat.traces.importers.tables.file_plans import WORDS, Plan
 from routestat.traces.importers.tables.rows import LARGEST, Rows
 from routestat.traces.importers.tables.sources import Block
-from routestat.traces.importers.tables.table_rows import to_rows
 from routestat.traces.validation import shown
 
 # Empty values in a column of numbers.

@@ -5,14 +5,14 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from routestat.traces.importers.tables.block_reading import Piece
 from routestat.traces.importers.tables.columns import Columns
+from routestat.traces.importers.tables.document_numbering import Stream
+from routestat.traces.importers.tables.external_sort import RowStore
 from routestat.traces.importers.tables.layer_files import are_layers, join_layer_files, unlike
 from routestat.traces.importers.tables.names import plain
-from routestat.traces.importers.tables.pieces import Piece
 from routestat.traces.importers.tables.position_offsets import Prompts, begun_anew, moved, unsigned
-from routestat.traces.importers.tables.row_store import RowStore
-from routestat.traces.importers.tables.segments import Segments, clashing, separated
-from routestat.traces.importers.tables.stream import Stream
+from routestat.traces.importers.tables.repeated_names import Segments, clashing, separated
 
 #: Documents that are checked first.
 FEW = 32

@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 
+from routestat.traces.importers.tables.document_numbering import Stream
+from routestat.traces.importers.tables.external_sort import RowStore
 from routestat.traces.importers.tables.position_offsets import Prompts
-from routestat.traces.importers.tables.row_store import RowStore
+from routestat.traces.importers.tables.repeated_names import Segments
 from routestat.traces.importers.tables.rows import Rows
-from routestat.traces.importers.tables.segments import Segments
-from routestat.traces.importers.tables.stream import Stream
 from routestat.traces.number_ranges import span
 
 

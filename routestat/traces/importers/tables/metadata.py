@@ -6,7 +6,7 @@ from typing import Any
 
 from routestat.errors import FormatError
 from routestat.traces.importers.common.options import ImportOptions
-from routestat.traces.importers.tables.stream import Stream
+from routestat.traces.importers.tables.document_numbering import Stream
 
 # Words of comments and of lines of another type for the metadata of a trace.
 FACTS = {

@@ -8,9 +8,9 @@ import pyarrow.parquet as pq
 
 from routestat.errors import FormatError
 from routestat.traces.importers.common.messages import reason
+from routestat.traces.importers.tables.arrow_rows import without_others
 from routestat.traces.importers.tables.file_plans import Plan
 from routestat.traces.importers.tables.rows import Rows, WrongRowError
-from routestat.traces.importers.tables.table_rows import without_others
 
 BATCH_ROWS = 1 << 19
 

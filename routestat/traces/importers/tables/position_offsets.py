@@ -6,9 +6,9 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from routestat.traces.importers.tables.row_store import RowStore, keys_of
+from routestat.traces.importers.tables.external_sort import RowStore, keys_of
+from routestat.traces.importers.tables.repeated_names import HALF
 from routestat.traces.importers.tables.rows import Rows
-from routestat.traces.importers.tables.segments import HALF
 
 
 class Prompts:

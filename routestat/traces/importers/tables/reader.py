@@ -13,17 +13,17 @@ from routestat.progress import Progress
 from routestat.traces.importers.common.assembly import ImportedTrace
 from routestat.traces.importers.common.counts_only import ANY, refuse_counts
 from routestat.traces.importers.common.options import ImportOptions
+from routestat.traces.importers.tables.block_reading import Piece
+from routestat.traces.importers.tables.document_numbering import Stream
 from routestat.traces.importers.tables.documents import Seen, settle_documents
+from routestat.traces.importers.tables.external_sort import BUDGET_BYTES, RowStore
 from routestat.traces.importers.tables.file_plans import Plan
 from routestat.traces.importers.tables.folders import passed_over, plans_of
+from routestat.traces.importers.tables.imported_table import FEWEST, Table
 from routestat.traces.importers.tables.metadata import check_top_k, facts_of_stream, whole_fact
-from routestat.traces.importers.tables.pieces import Piece
 from routestat.traces.importers.tables.position_offsets import Prompts
-from routestat.traces.importers.tables.row_store import BUDGET_BYTES, RowStore
+from routestat.traces.importers.tables.repeated_names import Segments
 from routestat.traces.importers.tables.rows import Rows
-from routestat.traces.importers.tables.segments import Segments
-from routestat.traces.importers.tables.stream import Stream
-from routestat.traces.importers.tables.table import FEWEST, Table
 from routestat.traces.number_ranges import span
 
 

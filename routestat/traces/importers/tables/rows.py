@@ -150,7 +150,7 @@ def checked(columns: Columns, held: dict[str, Any], names: tuple[str, ...] = (),
     return replace(rows, source=places).take(present)
 
 
-def _within(values: NDArray, low: int, high: int, name: str, words: str) -> None:
+def _within(values: NDArray[np.number], low: int, high: int, name: str, words: str) -> None:
     if not values.size or (int(values.min()) >= low and int(values.max()) <= high):
         return
     bad = ((values < low) | (values > high)).reshape(len(values), -1)

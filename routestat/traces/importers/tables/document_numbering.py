@@ -18,9 +18,9 @@ from routestat.errors import FormatError
 from routestat.progress import Progress
 from routestat.traces.importers.common.checks import narrow
 from routestat.traces.importers.common.counts_only import ANY, refuse_counts
+from routestat.traces.importers.tables.block_reading import Piece, read_pieces
 from routestat.traces.importers.tables.file_plans import Plan
 from routestat.traces.importers.tables.json_lines import object_facts
-from routestat.traces.importers.tables.pieces import Piece, read_pieces
 from routestat.traces.importers.tables.positions import Place
 from routestat.traces.importers.tables.rows import Rows
 from routestat.traces.importers.tables.sources import facts_of, stem

@@ -16,11 +16,11 @@ from routestat.traces.importers.common.counts_only import ANY, refuse_counts
 from routestat.traces.importers.common.options import ImportOptions
 from routestat.traces.importers.common.placeholders import NothingRemainsError
 from routestat.traces.importers.tables.assembling import Assembled, WrongPlaceError, assemble
+from routestat.traces.importers.tables.document_numbering import Stream
+from routestat.traces.importers.tables.external_sort import RowStore
 from routestat.traces.importers.tables.file_plans import Plan
 from routestat.traces.importers.tables.metadata import check_top_k, facts_of_stream
 from routestat.traces.importers.tables.position_offsets import as_written
-from routestat.traces.importers.tables.row_store import RowStore
-from routestat.traces.importers.tables.stream import Stream
 from routestat.traces.metadata import routers_like
 
 #: Least numbers per layer that may be one for each expert.

@@ -2,7 +2,7 @@
 
 from rich.progress import BarColumn, TextColumn
 
-from capture.progress import ProgressDisplay
+from capture.progress_display import ProgressDisplay
 from capture.train.checkpoint import TrainingProgress
 from capture.train.loop import StepResult
 

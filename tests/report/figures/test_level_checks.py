@@ -7,7 +7,7 @@ import pytest
 from matplotlib.colors import to_hex
 
 from routestat.inference.level_checks.level_check import LevelCheck
-from routestat.report.figures import calibration as calibration_figures
+from routestat.report.figures import level_checks as level_check_figures
 from routestat.report.figures import style as canvas
 from routestat.report.terminal.study import summarise
 
@@ -72,7 +72,7 @@ def test_the_picture_is_there_or_says_why_not(reports):
     assert "Histograms of clustered p-values" in images["figures/calibration.png"]["alt"]
     assert "figures/calibration.png" not in {i["src"] for i in reports("one document").page.all("img")}
     assert (
-        calibration_figures.p_histograms(reports("one document").study.aa_check.families)
+        level_check_figures.p_histograms(reports("one document").study.level_checks.families)
         == "No test could be checked, so there are no p-values to show."
     )
 
@@ -83,7 +83,7 @@ def test_panels_hold_the_shares_of_the_histograms():
         LevelCheck(family="order", n_units=30, n_draws=190, level=0.1, p_histogram=shares),
         LevelCheck(family="loads", n_units=30, n_draws=0, level=0.1, p_histogram=0 * shares, reason="none"),
     ]
-    figure = calibration_figures.p_histograms(given)
+    figure = level_check_figures.p_histograms(given)
     (axes,) = figure.axes
     assert axes.get_title() == "order, 190 draws"
     bars = axes.patches

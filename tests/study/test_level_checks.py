@@ -8,12 +8,12 @@ from routestat.counting.context import Context
 from routestat.counting.counts import count
 from routestat.counting.document_sample import take_sample
 from routestat.inference.association.independence import independence
-from routestat.study.aa_check import AACheck, check_levels
+from routestat.study.level_checks import LevelChecks, check_levels
 from routestat.traces.metadata import routers_like
 from routestat.traces.synthetic import chain, expert_chain
 
 
-def check(layers: int, documents: int, wide: bool = False, reported=None) -> AACheck:
+def check(layers: int, documents: int, wide: bool = False, reported=None) -> LevelChecks:
     n_experts, top_k = (16, 4) if wide else (4, 2)
     make = expert_chain if wide else chain
     made = make(
@@ -82,8 +82,8 @@ def test_the_same_seed_gives_the_same_check() -> None:
 
 
 def test_wide_tables_get_fewer_draws_and_groups(monkeypatch) -> None:
-    monkeypatch.setattr("routestat.study.aa_check.MOST_WORK", 1)
-    monkeypatch.setattr("routestat.study.aa_check.MOST_CELLS", 1)
+    monkeypatch.setattr("routestat.study.level_checks.MOST_WORK", 1)
+    monkeypatch.setattr("routestat.study.level_checks.MOST_CELLS", 1)
     groups = []
 
     def spy(tables):

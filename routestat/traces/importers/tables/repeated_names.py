@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from routestat.traces.importers.tables.assembling import tokens_of
-from routestat.traces.importers.tables.row_store import RowStore, keys_of
+from routestat.traces.importers.tables.external_sort import RowStore, keys_of
 from routestat.traces.importers.tables.rows import Rows
 
 # Bits of a key's lower half.

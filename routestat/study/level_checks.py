@@ -34,7 +34,7 @@ LEVEL = 0.05
 
 
 @dataclass(frozen=True, eq=False)
-class AACheck:
+class LevelChecks:
     """The A/A check of one trace.
 
     Attributes
@@ -74,7 +74,7 @@ def check_levels(
     rng: np.random.Generator,
     tick: Tick = silent,
     threads: int | None = None,
-) -> AACheck:
+) -> LevelChecks:
     """Check the tests of loads, independence and order on cases made of these documents.
 
     Parameters
@@ -122,7 +122,7 @@ def check_levels(
         else:
             checks.append(level_check(family, parts, n_units, LEVEL))
     tick(what, 1, 1)
-    return AACheck(halves, tuple(checks))
+    return LevelChecks(halves, tuple(checks))
 
 
 def _halves(counts: Counts, rng: np.random.Generator) -> HalfSplits:
