@@ -3,7 +3,7 @@
 joint_and_conditional
     How often the largest joint probability is a likely transition.
 adjacent_layers
-    Whether adjacent layers are independent, and what comparisons of expert ids say of it.
+    Whether adjacent layers are independent, and what comparisons of expert ids report on it.
 deepseek_load
     The load of DeepSeek-V2-Lite against the published figures.
 output
