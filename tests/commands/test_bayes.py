@@ -141,5 +141,5 @@ def test_what_cannot_be_sampled_is_refused_in_one_line(trace, tmp_path):
         n_experts=46, top_k=2, layers=2, documents=4, coupling=1.0, rng=np.random.default_rng(0)
     )
     wide = write(made, tmp_path / "wide", "wide")
-    assert "wants states" in complaint(analyze(wide, "--bayes", "full", "--out", out))
+    assert "needs the state view" in complaint(analyze(wide, "--bayes", "full", "--out", out))
     assert not (out / "results.json").exists()

@@ -19,8 +19,7 @@ TOO_FEW = (
 )
 
 NOT_MEASURED = (
-    "How long the memory is cannot be measured: that takes groups of documents to count and others to hold "
-    "out."
+    "How long the memory is cannot be measured: that requires documents to fit on and others to hold out."
 )
 
 # About 3 bits: mean 3, standard error sqrt(1/5), so 3 ± 1.15 at 5 degrees of freedom.
@@ -229,8 +228,8 @@ def last_of(band, value, low, high):
         (
             (0.5, 0.4, 0.6), 0.2, (0.3, 0.2, 0.4), 0.5,
             "share 0.500 bits (0.400 … 0.600), where the chain of order 1 implies 0.200; over all horizons no "
-            "departure "
-            "from that chain shows (p = 0.5).",
+            "departure from "
+            "that chain is detected (p = 0.5).",
         ),
         (
             (0.5, 0.4, 0.6), 0.2, (0.3, 0.2, 0.4), 0.04,
@@ -239,8 +238,8 @@ def last_of(band, value, low, high):
         (
             (0.5, 0.4, 0.6), 0.51, (-0.01, -0.02, 0.01), 0.5,
             "share 0.500 bits (0.400 … 0.600), where the chain of order 1 implies 0.510; over all horizons no "
-            "departure "
-            "from that chain shows (p = 0.5).",
+            "departure from "
+            "that chain is detected (p = 0.5).",
         ),
         (
             (0.0, -0.1, 0.1), 0.0, (0.0, -0.1, 0.1), 0.01,

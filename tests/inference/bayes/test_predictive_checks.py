@@ -32,7 +32,7 @@ def test_tokens_that_documents_share_show_as_a_design_effect():
     single = chain_evidence((tables // 8).sum(axis=2), [tables // 8], [])[1]
     checks, _ = check(single, np.broadcast_to(v, (1, 100, 5)), rng)
     assert 0.8 < checks.design_effect[0] < 1.2
-    assert "about their true width" in checks.reading()
+    assert "about the right width" in checks.reading()
 
 
 def test_tables_of_the_distribution_itself_have_p_values_spread_evenly():

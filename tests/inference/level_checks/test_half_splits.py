@@ -68,7 +68,7 @@ def test_reading_says_what_was_found() -> None:
     assert f"in {r.pooled_clustered:.1%}" in text
     assert f"{r.pooled_iid:.1%} of the splits" in text
     assert f"{r.pooled_design_effect:.3g} times as much" in text
-    assert "it holds its level for loads here" in text
+    assert "it is valid for loads here" in text
 
 
 @pytest.mark.parametrize(

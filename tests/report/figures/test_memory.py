@@ -89,7 +89,7 @@ def test_where_nothing_can_be_drawn_a_sentence_says_why(reports, planted):
         == "No horizons: one layer: there is no gap."
     )
     assert memory_figures.horizons(planted("experts")).startswith(
-        "No horizons: the expert view's chain walks"
+        "No horizons: the expert view's chain has single experts"
     )
     assert memory_figures.contexts(Memory((), None, None)).startswith("No context could be scored")
 
