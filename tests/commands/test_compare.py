@@ -164,7 +164,7 @@ def test_one_document_gets_differences_without_a_test(traces, tmp_path, capsys):
     record = compare(tmp_path / "r", traces["single"], traces["other"])
     said = " ".join(capsys.readouterr().out.split())
     assert (
-        "A has 1 independent unit: no test or interval below 6: differences are shown, but whether they"
+        "A has 1 independent unit: no test or interval below 6: differences are shown, but cannot be tested"
         in said
     )
     row = record["layers"][0]
