@@ -67,7 +67,7 @@ def prepared(folder, report):
 def test_every_command_of_the_pages_is_run_once():
     every = [line for page in SHOWN for line in commands(page)]
     assert DEMO in every
-    assert len(every) == len(set(every)) >= 12
+    assert len(every) == len(set(every)) >= 11
 
 
 @pytest.mark.parametrize("page", SHOWN)
