@@ -13,7 +13,7 @@ from routestat.errors import RoutestatError
 from routestat.inference.base.clustered_score_test import few_groups
 from routestat.inference.base.estimate import sandwich_error
 from routestat.inference.base.tables import Floats, Integers, contingency, read_only, whole_counts
-from routestat.inference.base.units import effective_units
+from routestat.inference.base.units import LEAST_EFFECTIVE, effective_units
 from routestat.inference.information.mutual_information import information_scores, plugin_information
 from routestat.inference.sample_size.interval_width import Width, fit_width, quantile, width_caution
 
@@ -137,7 +137,7 @@ def sample_size(
     load = fit_width(widths, sizes, ahead, load_target, each, worth)
     tau = _stability(counts, size, sizes, subsets)
     stable = [m for m, t in zip(sizes, tau, strict=True) if t >= ranking_target]
-    notes = [few_groups(groups), width_caution(load, "the load")]
+    notes = [few_groups(groups), _rough_widths(sizes, worth), width_caution(load, "the load")]
     if cells is not None:
         plugin, widths = _averaged(partial(_information, cells, worth), sizes, subsets)
         information = fit_width(widths, sizes, ahead, bits_target, each, worth)
@@ -166,6 +166,17 @@ def _averaged(
     each_size = zip(sizes, subsets, strict=True)
     means = [np.mean([statistic(order[:m]) for order in orders], axis=0) for m, orders in each_size]
     return np.array(np.transpose(means), np.float64)
+
+
+def _rough_widths(sizes: list[int], worth: float) -> str | None:
+    """Say which of the smallest subsets would have no interval of their own, because their groups are too unequal."""
+    rough = [m for m in sizes if worth * m < LEAST_EFFECTIVE]
+    if not rough:
+        return None
+    return (
+        f"up to {rough[-1]} groups are so unequal that they are worth fewer than {LEAST_EFFECTIVE:.2g} of one size: "
+        "their half-widths are rough"
+    )
 
 
 def _load_width(counts: Floats, size: Floats, worth: float) -> float:

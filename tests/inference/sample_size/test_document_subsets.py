@@ -135,3 +135,15 @@ def test_bad_input_is_refused(change, says):
     _, loads, size = documents(np.random.default_rng(9), 12)
     with pytest.raises(RoutestatError, match=says):
         sample_size(**change(loads, size), rng=np.random.default_rng(0))
+
+
+def test_widths_of_groups_too_unequal_for_an_interval_are_called_rough():
+    # One group holds 1,000 of 1,630 tokens: 64 groups are worth 1 / ((1000**2 + 63 * 10**2) / 1630**2) = 2.64.
+    size = np.array([1000] + [10] * 63)
+    uses = np.random.default_rng(9).binomial(size, 0.5)
+    found = sample_size(np.column_stack([uses, size - uses]), size, np.random.default_rng(0))
+    assert "up to 64 groups are so unequal that they are worth fewer than 3 of one size" in found.note
+    alike = np.full(64, 10)
+    uses = np.random.default_rng(9).binomial(alike, 0.5)
+    alike_found = sample_size(np.column_stack([uses, alike - uses]), alike, np.random.default_rng(0))
+    assert "unequal" not in (alike_found.note or "")
