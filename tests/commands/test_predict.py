@@ -244,7 +244,7 @@ def test_layers_ahead(report, chain, tmp_path):
             ["--layer", 2, "--after", "0,4"],
             "layer 2: expert 4 is out of range: this router has experts 0 … 3",
         ),
-        (["--layer", 2, "--after", "1,2,3"], "layer 2: rows of 2 experts"),
+        (["--layer", 2, "--after", "1,2,3"], "layer 2: expected rows of 2 experts"),
         (["--layer", 2, "--after", 6], "state 6: layer 2 has states 0 … 5"),
         (["--layer", 2, "--after", -1], "state -1"),
         (["--layer", 3, "--after", "6/1"], "state 6: layer 2 has states 0 … 5"),
@@ -435,7 +435,7 @@ def test_experts_are_answered_by_the_factorised_chain_where_there_is_one(tmp_pat
     drawn = factorised.predict(1, [1, 2], 2, rng=np.random.default_rng(5))
     assert far["predictions"][0]["probability"] == pytest.approx(drawn.inclusion.max())
     unseen, _ = written(tmp_path, tmp_path, "--layer", 2, "--after", "4,2")
-    assert "never seen" in unseen["notes"][0]
+    assert "never observed" in unseen["notes"][0]
     assert "--order 0" in complaint(run(tmp_path, "--layer", 2, "--after", "1,2", "--order", 0))
 
 
