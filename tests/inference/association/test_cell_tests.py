@@ -8,20 +8,7 @@ from scipy import stats
 
 from routestat.inference.association.cell_tests import cell_tests
 from routestat.inference.base.multiplicity import adjust
-
-
-def coupled(rng, groups, share, n_states=6, mean=200, sticky=0.6):
-    """Documents of exponential length; a token repeats the one before, or its target is its source with `share`."""
-    tables = np.zeros((groups, n_states, n_states), int)
-    for g in range(groups):
-        n = max(5, int(rng.exponential(mean)))
-        x = rng.integers(0, n_states, n)
-        y = np.where(rng.random(n) < share, x, rng.integers(0, n_states, n))
-        fresh = rng.random(n) >= sticky
-        fresh[0] = True
-        place = np.maximum.accumulate(np.where(fresh, np.arange(n), 0))
-        np.add.at(tables[g], (x[place], y[place]), 1)
-    return tables
+from tests.inference.association.independence_examples import coupled
 
 
 def test_cells_by_their_definition():

@@ -8,19 +8,8 @@ import pytest
 from routestat.errors import RoutestatError
 from routestat.inference.association.expert_independence import independence_experts
 from routestat.inference.association.independence import independence
+from tests.inference.association.independence_examples import documents
 from tests.oracle.inference_oracle import clustered_by_tokens
-
-
-def documents(seed: int, k: int, sizes: list[int], top: int = 1) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Documents of indicator rows: `top` of k experts at each end, with each document's own preferences."""
-    rng = np.random.default_rng(seed)
-    made = []
-    for size in sizes:
-        taste = rng.normal(0, 0.7, (2, k))
-        noise = rng.gumbel(size=(2, size, k)) + taste[:, None]
-        chosen = np.argsort(-noise, axis=-1)[..., :top]
-        made.append(tuple((chosen[..., None] == np.arange(k)).any(axis=2).astype(float)))
-    return made
 
 
 @pytest.mark.parametrize(("seed", "sizes"), [(0, [30] * 9), (1, [5, 80, 17, 40, 9, 30, 60])])

@@ -1,3 +1,5 @@
+"""The tests of independence, against R, scipy, statsmodels and loops over tokens."""
+
 import json
 import math
 from pathlib import Path
@@ -11,9 +13,10 @@ from scipy import stats
 from statsmodels.stats.contingency_tables import Table
 
 from routestat.inference.association.expert_independence import independence_experts
-from routestat.inference.association.independence import Independence, independence
+from routestat.inference.association.independence import independence
 from routestat.inference.association.measures import cramers_v_corrected
 from routestat.inference.base.special import log10_chi2_tail
+from tests.inference.association.independence_examples import CLUSTERED, FIGURES, documents, same
 from tests.oracle.inference_oracle import clustered_by_tokens
 
 ARTHRITIS = np.array([[29, 7, 7], [13, 7, 21]])
@@ -23,36 +26,6 @@ shapes = st.tuples(st.integers(2, 5), st.integers(1, 4), st.integers(1, 4))
 
 
 grouped_tables = arrays(np.int64, shapes, elements=st.integers(0, 9))
-
-
-FIGURES = [
-    *("n", "dof", "chi2", "p_chi2", "log10_p_chi2", "g", "p_g", "log10_p_g", "mi_bits", "cramers_v"),
-    *("theils_u", "theils_u_reverse", "gk_tau", "gk_tau_reverse", "gk_lambda", "gk_lambda_reverse"),
-]
-
-
-CLUSTERED = [
-    *("design_effect", "p_clustered", "p_clustered_first_order", "log10_p_clustered", "nu"),
-    "cramers_v_corrected",
-]
-
-
-def same(a: Independence, b: Independence, names: list[str]) -> None:
-    for name in names:
-        mine, other = getattr(a, name), getattr(b, name)
-        assert mine == pytest.approx(other, rel=1e-8, abs=1e-10, nan_ok=True), name
-
-
-def documents(seed: int, k: int, sizes: list[int], top: int = 1) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Documents of indicator rows: `top` of k experts at each end, with each document's own preferences."""
-    rng = np.random.default_rng(seed)
-    made = []
-    for size in sizes:
-        taste = rng.normal(0, 0.7, (2, k))
-        noise = rng.gumbel(size=(2, size, k)) + taste[:, None]
-        chosen = np.argsort(-noise, axis=-1)[..., :top]
-        made.append(tuple((chosen[..., None] == np.arange(k)).any(axis=2).astype(float)))
-    return made
 
 
 def test_r_prints_these_figures_for_the_arthritis_trial() -> None:

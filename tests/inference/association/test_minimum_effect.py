@@ -10,21 +10,8 @@ from routestat.errors import RoutestatError
 from routestat.inference.association.cell_tests import cell_tests
 from routestat.inference.association.independence import independence
 from routestat.inference.association.minimum_effect import minimum_effect
+from tests.inference.association.independence_examples import coupled
 from tests.oracle.inference_oracle import without_bias
-
-
-def coupled(rng, groups, share, n_states=6, mean=200, sticky=0.6):
-    """Documents of exponential length; a token repeats the one before, or its target is its source with `share`."""
-    tables = np.zeros((groups, n_states, n_states), int)
-    for g in range(groups):
-        n = max(5, int(rng.exponential(mean)))
-        x = rng.integers(0, n_states, n)
-        y = np.where(rng.random(n) < share, x, rng.integers(0, n_states, n))
-        fresh = rng.random(n) >= sticky
-        fresh[0] = True
-        place = np.maximum.accumulate(np.where(fresh, np.arange(n), 0))
-        np.add.at(tables[g], (x[place], y[place]), 1)
-    return tables
 
 
 def test_v_is_that_of_the_sum_and_its_error_the_linearised_one():

@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from routestat.inference.association.independence import Independence, independence
+from routestat.inference.association.independence import independence
 from routestat.inference.base.clustered_score_test import clustered_scores, few_groups, log10_tail, score_test
 from routestat.inference.base.units import (
     log10_sign_floor,
 )
+from tests.inference.association.independence_examples import CLUSTERED, FIGURES, documents, same
 from tests.oracle.inference_oracle import clustered_by_tokens
 
 
@@ -59,36 +60,6 @@ def test_few_units_are_noted_with_the_least_p_value() -> None:
     )
     assert few_groups(5) is few_groups(30) is None
     assert "p cannot be below 6.1e-05" in str(independence(noisy(15, 3)).note)
-
-
-FIGURES = [
-    *("n", "dof", "chi2", "p_chi2", "log10_p_chi2", "g", "p_g", "log10_p_g", "mi_bits", "cramers_v"),
-    *("theils_u", "theils_u_reverse", "gk_tau", "gk_tau_reverse", "gk_lambda", "gk_lambda_reverse"),
-]
-
-
-CLUSTERED = [
-    *("design_effect", "p_clustered", "p_clustered_first_order", "log10_p_clustered", "nu"),
-    "cramers_v_corrected",
-]
-
-
-def same(a: Independence, b: Independence, names: list[str]) -> None:
-    for name in names:
-        mine, other = getattr(a, name), getattr(b, name)
-        assert mine == pytest.approx(other, rel=1e-8, abs=1e-10, nan_ok=True), name
-
-
-def documents(seed: int, k: int, sizes: list[int], top: int = 1) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Documents of indicator rows: `top` of k experts at each end, with each document's own preferences."""
-    rng = np.random.default_rng(seed)
-    made = []
-    for size in sizes:
-        taste = rng.normal(0, 0.7, (2, k))
-        noise = rng.gumbel(size=(2, size, k)) + taste[:, None]
-        chosen = np.argsort(-noise, axis=-1)[..., :top]
-        made.append(tuple((chosen[..., None] == np.arange(k)).any(axis=2).astype(float)))
-    return made
 
 
 def test_the_bias_of_every_pair_against_loops_over_tokens() -> None:

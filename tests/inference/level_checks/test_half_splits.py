@@ -5,15 +5,7 @@ import pytest
 
 from routestat.errors import RoutestatError
 from routestat.inference.level_checks.half_splits import HalfSplits, half_splits
-
-
-def documents(seed: int, lengths: np.ndarray, k: int = 6, concentration: float | None = 8.0) -> np.ndarray:
-    """Loads `[group, state]`; each document draws its own distribution unless the concentration is None."""
-    rng = np.random.default_rng(seed)
-    base = rng.dirichlet(np.full(k, 4.0))
-    distribution = base if concentration is None else rng.dirichlet(base * concentration, len(lengths))
-    return rng.multinomial(lengths, distribution)
-
+from tests.inference.level_checks.grouped_loads import documents
 
 UNEQUAL = np.array([5, 80, 17, 140, 9, 22, 60, 33, 12, 71])
 
