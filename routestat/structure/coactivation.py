@@ -95,7 +95,7 @@ def coactivation(
 ) -> Coactivation:
     """Test the co-activations of one layer against k of E without replacement at the observed loads.
 
-    A group's score is its own pairs less its part of the expected table: the expectation fitted with it less that
+    A group's score is its own pairs minus its part of the expected table: the expectation fitted with it minus that
     fitted without it. To first order this is the influence function, T_g - n_g pi_ij - (d pi_ij /
     d loads)(R_g - n_g loads); unlike it the sum has no bias by the fitted loads.
 

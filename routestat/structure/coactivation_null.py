@@ -27,7 +27,7 @@ _DIRECTIONS, _STEP = 4, 0.05
 def pooled_pairs(inclusions: Floats, tokens: Floats, top_k: int) -> PairRows:
     """Expect pairs by one conditional-Bernoulli distribution at the loads of all groups together.
 
-    A group's part is the expectation fitted with it less that fitted without: n pi_ij - n_-g pi_ij,-g. To first
+    A group's part is the expectation fitted with it minus that fitted without: n pi_ij - n_-g pi_ij,-g. To first
     order that is n_g pi_ij + (d pi_ij / d loads)(R_g - n_g loads), the influence function; with the
     second order the sum of the scores has no bias by the fitted loads.
 
@@ -47,7 +47,7 @@ def pooled_pairs(inclusions: Floats, tokens: Floats, top_k: int) -> PairRows:
 
 
 def within_pairs(inclusions: Floats, tokens: Floats, top_k: int) -> PairRows:
-    """Expect pairs by each group's own loads: n_g pi_ij(R_g / n_g), less the bias of fitted loads.
+    """Expect pairs by each group's own loads: n_g pi_ij(R_g / n_g), minus the bias of fitted loads.
 
     With C the covariance of one token's inclusions and H the curvature of pi_ij in the loads, pi_ij of fitted
     loads is too large by tr(H C) / 2n_g, the tokens of a group taken as independent given its loads. The trace

@@ -34,7 +34,7 @@ class BeyondTokenTypes:
     Attributes
     ----------
     kept, beyond
-        Mean information after swaps, and the total less that, in bits: jackknife estimates over documents.
+        Mean information after swaps, and the total minus that, in bits: jackknife estimates over documents.
     swap_sd_bits
         Standard deviation of the information over random permutations within the bins.
     p, log10_p

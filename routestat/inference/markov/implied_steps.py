@@ -79,7 +79,7 @@ def implied_scores(direct: NDArray[np.integer], steps: ImpliedSteps) -> ImpliedS
     tokens), and every test rejects. The sum of Z_g . E_-g, with E_-g the residual of all other groups against *their*
     transitions, equals U but for a bias of A - B, where the two terms are nearly equal (exactly for the moments of
     independent tokens; where tokens are repeated four times a third of A is left, which matters in wide tables: 120
-    states and 60 documents of 400 tokens rejected 7 of 40 at 5 %). `bias` is U less that sum.
+    states and 60 documents of 400 tokens rejected 7 of 40 at 5 %). `bias` is U minus that sum.
 
     Parameters
     ----------
@@ -108,7 +108,7 @@ def implied_bits(direct: Floats, distribution: Floats) -> Floats:
     """Compute in bits `[statistic, batch]` the information counted and implied, their difference, the discrepancy.
 
     With p the distribution of the source in `direct`, q(z|x) the counted and P(z|x) the implied transitions: I of p q,
-    I of p P, the first less the second, and the sum of p(x) KL(q(.|x) || P(.|x)). Tokens with a target where P is
+    I of p P, the first minus the second, and the sum of p(x) KL(q(.|x) || P(.|x)). Tokens with a target where P is
     zero (a layer between is missing) are left out of the last.
 
     Parameters

@@ -37,7 +37,7 @@ class OrderTests:
     g, log10_p_g_iid, chi2, log10_p_chi2_iid
         The likelihood ratio G2 and Pearson's X2, added over strata, and their chi-square tails, *i.i.d.*
     bic_tokens, bic_documents
-        BIC of order 1 less that of order 2 in nats, G2 - dof ln n, with n the tokens or the documents: above
+        BIC of order 1 minus that of order 2 in nats, G2 - dof ln n, with n the tokens or the documents: above
         zero order 2 is preferred. BIC is on the scale of -2 log likelihood: half of it approximates a log
         Bayes factor.
     resampled_g_mean, resampled_g_sd

@@ -241,7 +241,7 @@ class _Step:
         return backed_off(left, n[level.part], u[level.part], base, self.fitted)
 
     def fit_without(self, draws: Floats, fewer: Floats, later: bool, strengths: Iterator[float]) -> Floats:
-        """Fit the distribution ``[entry]`` of draws ``[cell]`` less those of the entry's own group ``[entry]``."""
+        """Fit the distribution ``[entry]`` of draws ``[cell]`` without those of the entry's own group ``[entry]``."""
         level = self.level
         base = np.full(len(fewer), 1.0 / self.n_targets)
         if self.below:

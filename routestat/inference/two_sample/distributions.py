@@ -160,7 +160,7 @@ def compare_transitions(
     `joint` compares the distributions of whole cells. `conditional` compares the target's distribution in every
     row: a group's score is its row less its row's total times the pooled P(target | source), so that other loads at
     the source do not matter. Its divergence is the mean over sources, m(i) = (p_a(i) + p_b(i)) / 2, of the
-    divergence of the two rows, each row weighted by its share in either sample: the joint divergence less that of
+    divergence of the two rows, each row weighted by its share in either sample: the joint divergence minus that of
     the sources, so the two parts add up. A source that only one sample has adds nothing to it.
 
     Parameters

@@ -28,7 +28,7 @@ class FigureDifference:
 
     @property
     def difference(self) -> float:
-        """The statistic of a less that of b."""
+        """The statistic of a minus that of b."""
         return self.estimate.value
 
     @property
