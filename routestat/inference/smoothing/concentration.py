@@ -12,6 +12,7 @@ from routestat.inference.base.tables import Floats, read_only
 # probability would be exactly zero: it gets this share of the others' sum, and no more than this.
 UNSEEN = 1e-6
 STEPS = 500
+HALVINGS = 12
 
 
 class _Evidence:
@@ -86,6 +87,19 @@ def _within_bounds(alpha: Floats, largest: float) -> Floats:
     return alpha * (np.clip(alpha.sum(), SMALLEST_SUM, largest) / alpha.sum())
 
 
+def _newton_trial(
+    evidence: _Evidence, alpha: Floats, step: Floats, floor: float, largest: float
+) -> tuple[Floats, float]:
+    """Halve the step while the evidence falls below `floor`: the direction ascends, its length may overshoot."""
+    for _ in range(HALVINGS):
+        trial = _within_bounds(alpha * np.exp(step), largest)
+        height = evidence(trial)
+        if height >= floor:
+            break
+        step = 0.5 * step
+    return trial, height
+
+
 def _fixed_point(evidence: _Evidence, alpha: Floats, ratio: Floats, largest: float) -> tuple[Floats, float]:
     """Take Minka's step, doubled while that ascends: alone it is slow where the evidence is nearly flat."""
     trial = _within_bounds(alpha * ratio, largest)
@@ -103,8 +117,8 @@ def _fixed_point(evidence: _Evidence, alpha: Floats, ratio: Floats, largest: flo
 def fit_concentration(rows: ArrayLike, symmetric: bool = False) -> Floats:
     """Maximise the summed evidence of the rows over alpha `[K]`: empirical Bayes.
 
-    Newton in log alpha with the Hessian's diagonal-plus-rank-one form, damped where it is not concave; where
-    that does not ascend, Minka's fixed point, which always does. The evidence can have a second, lower maximum
+    Newton in log alpha with the Hessian's diagonal-plus-rank-one form, damped where it is not concave and halved
+    where it overshoots; where that does not ascend, Minka's fixed point, which always does. The evidence can have a second, lower maximum
     when the rows are few and short; the ascent starts from the pooled shares with a mean of one. Rows are taken
     as independent draws from one Dirichlet.
 
@@ -166,10 +180,10 @@ def _maximise(counts: Floats, symmetric: bool) -> Floats:
                 return limit
         make = _symmetric_step if symmetric else _newton_step
         step = make(alpha, up, down, *evidence.curvatures(alpha))
-        trial = _within_bounds(alpha * np.exp(step), largest)
-        height = evidence(trial)
         # Rounding in the evidence grows with its size; a last step may lose that much and still be right.
-        if height < best - 1e-12 * abs(best):
+        floor = best - 1e-12 * abs(best)
+        trial, height = _newton_trial(evidence, alpha, step, floor, largest)
+        if height < floor:
             ratio = (np.full(width, up.mean()) if symmetric else up) / down
             trial, height = _fixed_point(evidence, alpha, ratio, largest)
         moved = np.abs(np.log(trial / alpha)).max()

@@ -5,7 +5,7 @@ import time
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy import optimize
 
@@ -30,6 +30,8 @@ def test_fit_finds_the_alpha_that_a_plain_optimiser_finds() -> None:
 
 
 @given(st.integers(0, 10_000))
+# Along a flat ridge Newton's full step overshoots at every turn.
+@example(9113)
 @settings(max_examples=40, deadline=None)
 def test_no_nearby_alpha_has_more_evidence(seed: int) -> None:
     rng = np.random.default_rng(seed)
