@@ -107,7 +107,8 @@ def _numbered(key: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int
 def _products(key: NDArray[np.int64], group: NDArray[np.int64], weight: Floats) -> Floats:
     """Sum over the keys the product of two groups' weights, `[group, group]`."""
     groups, (met, place) = int(group.max()) + 1, _numbered(key * (int(group.max()) + 1) + group)
-    weight, key, group = np.bincount(place, weight, len(met)), met // groups, met % groups
+    key, group = met // groups, met % groups
+    weight = np.bincount(place, weight, len(met)).astype(np.float64, copy=False)
     # Keys of many groups are multiplied as dense columns, those of few as sparse ones.
     many = np.bincount(key) * FEW_OF >= groups
     gram, full = np.zeros((groups, groups)), many[key]
