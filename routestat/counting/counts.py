@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,11 +12,15 @@ from routestat.counting.counting_pass import (
     MEMORY,
     Key,
     TableKey,
+    add_cells,
     cell_type,
     count_keys,
     read_only,
     table_bytes,
+    table_keys,
 )
+from routestat.counting.counts_file import read_counts, write_counts
+from routestat.counting.origin import Origin, joined, origins_of
 from routestat.errors import RoutestatError
 from routestat.progress import Progress
 from routestat.traces.metadata import Router
@@ -46,6 +51,8 @@ class Counts:
         The clusters that have tokens, by the number of their first document: the independent units.
     note : str
         Why there are fewer groups than requested, or empty.
+    origins : tuple of Origin
+        Which parts of which traces were counted; empty where that is not known, as for traces in memory.
     """
 
     states: str
@@ -56,6 +63,7 @@ class Counts:
     documents: NDArray[np.int64]
     clusters: NDArray[np.int32]
     note: str = ""
+    origins: tuple[Origin, ...] = ()
 
     @property
     def groups(self) -> int:
@@ -98,18 +106,40 @@ class Counts:
         place = [router.name for router in self.routers].index(target.name) - back
         return self.routers[place] if place >= 0 else None
 
-    def __add__(self, other: "Counts") -> "Counts":
-        """Add the counts of another trace, whose documents must have other numbers.
+    def save(self, path: str | Path) -> None:
+        """Write the counts to a file, which appears whole or not at all.
 
         Raises
         ------
         RoutestatError
-            If they were counted in different ways.
+            If the file cannot be written.
         """
+        write_counts(path, vars(self))
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Counts":
+        """Read counts that `save` or ``python -m routestat.count`` wrote.
+
+        Raises
+        ------
+        RoutestatError
+            If it is no such file, of another version, or damaged; names the file.
+        """
+        return cls(**read_counts(path))
+
+    def __add__(self, other: "Counts") -> "Counts":
+        """Add the counts of other documents: another part of the trace, or a trace whose documents have other numbers.
+
+        Raises
+        ------
+        RoutestatError
+            If they were counted in different ways, or have documents in common.
+        """
+        origins = joined(self.origins, other.origins)
         for name in ("states", "routers", "contexts", "groups"):
             if getattr(self, name) != getattr(other, name):
                 raise RoutestatError(f"counts with different {name} cannot be added")
-        tables = {key: _add(table, other.tables[key]) for key, table in self.tables.items()}
+        tables = {key: add_cells(table, other.tables[key]) for key, table in self.tables.items()}
         note = "; ".join(sorted({self.note, other.note} - {""}))
         return Counts(
             self.states,
@@ -120,6 +150,7 @@ class Counts:
             read_only(self.documents + other.documents),
             read_only(np.union1d(self.clusters, other.clusters)),
             note,
+            origins,
         )
 
 
@@ -168,11 +199,10 @@ def count(
     if groups < 1:
         raise RoutestatError(f"groups must be 1 or more, got {groups}")
     view = _choose_view(routers, states)
-    keys = _keys(routers, contexts, view)
+    keys = table_keys(routers, contexts, view)
     groups, note = _fit_groups(keys, view, groups, memory, cell_type(trace))
-    return Counts(
-        view, routers, contexts, *count_keys(trace, routers, keys, view, groups, threads, progress), note
-    )
+    counted = count_keys(trace, routers, keys, view, groups, threads, progress)
+    return Counts(view, routers, contexts, *counted, note, origins_of(trace))
 
 
 def _choose_view(routers: Sequence[Router], states: str) -> str:
@@ -184,17 +214,6 @@ def _choose_view(routers: Sequence[Router], states: str) -> str:
     if states == "subset" and wide > 1 << 14:
         raise RoutestatError(f"{wide} subsets are too many for tables of subsets; use the expert view")
     return states
-
-
-def _keys(routers: Sequence[Router], contexts: Sequence[Context], view: str) -> list[TableKey]:
-    keys = []
-    for context in contexts:
-        if view == "expert" and len(context.sources) > 1:
-            raise RoutestatError(f"the expert view counts one source at a time, not {context.name}")
-        for place, target in enumerate(routers):
-            if all(0 <= place + layer < len(routers) for layer, _ in context.sources):
-                keys.append((context, tuple(routers[place + layer] for layer, _ in context.sources), target))
-    return keys
 
 
 def _fit_groups(
@@ -214,11 +233,4 @@ def _fit_groups(
     return (
         fitting,
         f"{fitting} groups instead of {groups}, so that the tables fit in {memory / 2**30:.3g} GiB",
-    )
-
-
-def _add(a: NDArray[np.unsignedinteger], b: NDArray[np.unsignedinteger]) -> NDArray[np.unsignedinteger]:
-    total = a.astype(np.uint64) + b.astype(np.uint64)
-    return read_only(
-        total if total.size and int(total.max()) > np.iinfo(a.dtype).max else total.astype(a.dtype)
     )
