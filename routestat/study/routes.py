@@ -30,10 +30,14 @@ RESAMPLES, NULL_DRAWS = 10, 5
 
 @dataclass(frozen=True)
 class BlockFinding:
-    """Biclusters of one transition, their stability, and the share of information that they explain in noise."""
+    """Biclusters of one transition, their stability, and the share of information that they explain in noise.
+
+    `table` ``[source, target]`` holds the counts of the transition.
+    """
 
     source: Router
     target: Router
+    table: NDArray[np.int64]
     blocks: Blocks
     stability: Stability
     null: NullShare
@@ -97,7 +101,7 @@ def find_blocks(
         blocks = spectral_blocks(total, n_blocks, own)
         stable = stability(table, blocks, own, n_resamples=RESAMPLES)
         null = null_share(total, n_blocks, own, n_draws=NULL_DRAWS)
-        found.append(BlockFinding(source, target, blocks, stable, null))
+        found.append(BlockFinding(source, target, total, blocks, stable, null))
     tick("finding blocks", len(pairs), len(pairs))
     return tuple(found)
 
