@@ -12,14 +12,8 @@ from routestat.counting.counts import Counts
 from routestat.counting.paths import PathCounts, count_given
 from routestat.inference.markov.chain import Chain
 from routestat.progress import Tick, silent
-from routestat.structure.biclusters import (
-    Blocks,
-    NullShare,
-    Stability,
-    null_share,
-    spectral_blocks,
-    stability,
-)
+from routestat.structure.bicluster_checks import NullShare, Stability, null_share, stability
+from routestat.structure.biclusters import Blocks, spectral_blocks
 from routestat.structure.paths import Paths, k_best_paths, path_log2_probability
 from routestat.structure.route_graph import route_graph
 from routestat.traces.metadata import Router
