@@ -116,13 +116,13 @@ class DaskWorkers:
             If a part fails on every try, or the scheduler is gone.
         """
         parts: dict[Future, int] = {}
-        # The trace is sent to a worker once, and passed on from there; were it lost, the scheduler would send it again.
-        shared = self._submit(_same, trace)
+        # Sent to one worker, and passed on from there; were it lost, the scheduler would send it again.
+        shared = self._submit(_same, (trace, function))
 
         def summed(first: int, last: int) -> Future:
             """Submit parts and sums such that a sum is due before the next part: few results wait in memory."""
             if first == last:
-                future = self._submit(_of_part, shared, first, self._n_parts, function)
+                future = self._submit(_of_part, shared, first, self._n_parts)
                 parts[future] = first
                 return future
             middle = (first + last) // 2
@@ -162,12 +162,13 @@ class DaskWorkers:
         ) from None
 
 
-def _same(trace: Trace) -> Trace:
-    return trace
+def _same(shared: T) -> T:
+    return shared
 
 
-def _of_part(trace: Trace, number: int, of: int, function: Callable[[Part], T]) -> T:
+def _of_part(shared: tuple[Trace, Callable[[Part], T]], number: int, of: int) -> T:
     """Run a function on one part: the work of a worker."""
+    trace, function = shared
     _require_visible(trace)
     return function(part_of(trace, number, of))
 

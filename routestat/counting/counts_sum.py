@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from routestat.counting.counts import Counts
-from routestat.counting.origin import Origin
+from routestat.counting.origin import Origin, require_same_trace
 from routestat.errors import RoutestatError
 from routestat.traces.number_ranges import span
 
@@ -64,19 +64,8 @@ def _origin_of(counts: Counts, name: str) -> Origin:
 
 def _require_alike(first: Counts, other: Counts, name_of_first: str, name: str) -> None:
     """Refuse counts of another trace, or counted in another way; says what differs."""
-    of_first, of_other = first.origins[0], other.origins[0]
     said = f"{name}: expected counts as in {name_of_first}"
-    if of_first.identity != of_other.identity:
-        raise RoutestatError(
-            f"{said}, of trace {of_first.name or 'without a name'} ({of_first.identity[:8]}), got those of "
-            f"{of_other.name or 'a trace without a name'} ({of_other.identity[:8]})"
-        )
-    for field, words in (("template", "--template"), ("dummy_rows", "dummy rows"), ("units", "clusters")):
-        ours, theirs = getattr(of_first, field), getattr(of_other, field)
-        if ours != theirs:
-            raise RoutestatError(
-                f"{said}, with {words} {ours[:8]}, got {theirs[:8]}; count all with the same options"
-            )
+    require_same_trace(first.origins[0], other.origins[0], said)
     for words, ours, theirs in (
         ("view", first.states, other.states),
         ("layers", span([r.layer for r in first.routers]), span([r.layer for r in other.routers])),

@@ -123,6 +123,24 @@ def origins_of(trace: Trace) -> tuple[Origin, ...]:
     )
 
 
+def require_same_trace(expected: Origin, got: Origin, said: str) -> None:
+    """Refuse counts of another trace, or with other documents as clusters; says what differs, after `said`.
+
+    Raises
+    ------
+    RoutestatError
+    """
+    if expected.identity != got.identity:
+        names = [f"{one.name or 'a trace without a name'} ({one.identity[:8]})" for one in (expected, got)]
+        raise RoutestatError(f"{said}, of {names[0]}, got those of {names[1]}")
+    for field, words in (("template", "--template"), ("dummy_rows", "dummy rows"), ("units", "clusters")):
+        ours, theirs = getattr(expected, field)[:8], getattr(got, field)[:8]
+        if ours != theirs:
+            raise RoutestatError(
+                f"{said}, with {words} {ours}, got {theirs}; give all commands the same options"
+            )
+
+
 def joined(first: Sequence[Origin], second: Sequence[Origin]) -> tuple[Origin, ...]:
     """Return the origins of a sum; none if one of the summands does not know its own.
 

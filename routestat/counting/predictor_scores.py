@@ -12,6 +12,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
+from routestat.counting.distributed import TraceOnWorkers
 from routestat.counting.expert_batches import ExpertBatch, Source, feed_expert_batches, missing_of
 from routestat.counting.kernels import score_predictions
 from routestat.progress import Progress
@@ -81,6 +82,9 @@ def count_decisions(
     threads : int, optional
     progress : callable(rows_done, rows_in_all), optional
     """
+    if isinstance(trace, TraceOnWorkers):
+        of_part = partial(count_decisions, predictors=predictors, folds=folds, threads=1)
+        return trace.over_parts(of_part, _added, progress)
     tasks = [(predictor, np.zeros((len(folds), len(SUMS)))) for predictor in predictors]
     sources = [s for predictor in predictors for p in predictor.answering for s in p.sources]
     routers = [*(p.target for p in predictors), *(router for router, _ in sources)]
@@ -89,6 +93,13 @@ def count_decisions(
         trace, routers, reach, len(folds), tasks, partial(_score, folds=folds), threads, progress
     )
     return {(predictor.name, predictor.target.name): sums for predictor, sums in tasks}
+
+
+def _added(
+    first: Mapping[tuple[str, str], NDArray[np.float64]],
+    second: Mapping[tuple[str, str], NDArray[np.float64]],
+) -> Mapping[tuple[str, str], NDArray[np.float64]]:
+    return {key: sums + second[key] for key, sums in first.items()}
 
 
 def _score(
