@@ -1,21 +1,20 @@
-"""The file of counts: an Arrow IPC file with one row per table, compressed, and a header in JSON.
+"""The file of counts: safetensors, with a header in JSON and every array compressed with zstd.
 
-A table is stored as its cells that are not 0 if these are few, else whole, in the narrowest type that holds its
-largest cell. The file is read without executing anything, and every array is checked against its own checksum.
+An array is stored as its cells that are not 0 if these are few, else whole, in the narrowest type that holds its
+largest cell. Nothing of the file is executed, and each part is checked against its checksum before it is used.
 """
 
 import hashlib
 import json
-import os
 import zlib
-from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.ipc
+import safetensors
+import safetensors.numpy
 from numpy.typing import NDArray
 
 from routestat.counting.context import Context
@@ -24,7 +23,7 @@ from routestat.counting.origin import Origin
 from routestat.errors import RoutestatError
 from routestat.traces.alphabet import smallest_unsigned
 from routestat.traces.locations import Location, locate
-from routestat.traces.manifest import open_arrow
+from routestat.traces.manifest import replace_file
 from routestat.traces.metadata import Router
 from routestat.traces.parts import RowRange
 from routestat.traces.validation import first_line, read_json, shown
@@ -32,21 +31,13 @@ from routestat.traces.validation import first_line, read_json, shown
 FORMAT = "routestat-counts"
 VERSION = 1
 VECTORS = ("tokens", "documents", "clusters")
+HEADER, HASH = "header", "sha256"
 # A cell that is listed takes its place as well: lists are used below this share of cells that are not 0.
 FEW = 1 / 4
-_HEADER, _HASH = b"routestat", b"sha256"
-_SCHEMA = pa.schema(
-    [
-        pa.field("name", pa.string(), nullable=False),
-        pa.field("dtype", pa.string(), nullable=False),
-        pa.field("length", pa.int64(), nullable=False),
-        pa.field("steps_dtype", pa.string(), nullable=False),
-        pa.field("values_dtype", pa.string(), nullable=False),
-        pa.field("steps", pa.large_binary(), nullable=False),
-        pa.field("values", pa.large_binary(), nullable=False),
-        pa.field("crc", pa.uint32(), nullable=False),
-    ]
-)
+_ZSTD = pa.Codec("zstd", compression_level=1)
+
+#: What the header says of an array: its type and length, and of its two parts the type, length and checksum.
+Packing = dict[str, Any]
 
 
 def write_counts(path: str | Path, fields: Mapping[str, Any]) -> None:
@@ -63,24 +54,21 @@ def write_counts(path: str | Path, fields: Mapping[str, Any]) -> None:
     RoutestatError
         If the file cannot be written, such as on a full disk; an earlier file of this name stays.
     """
-    path = Path(path)
-    header = json.dumps(_header(fields), ensure_ascii=False).encode()
-    schema = _SCHEMA.with_metadata({_HEADER: header, _HASH: hashlib.sha256(header).hexdigest()})
-    temporary = path.with_name(path.name + f".{os.getpid()}.tmp")
-    options = pa.ipc.IpcWriteOptions(compression="zstd")
+    path, tensors = Path(path), {}
+    packings: dict[str, Packing] = {}
+    arrays = {name: fields[name] for name in VECTORS} | {
+        _name(key): table for key, table in fields["tables"].items()
+    }
+    for name, array in arrays.items():
+        packings[name], parts = _packed(array)
+        tensors |= {f"{name} {part}": np.frombuffer(content, np.uint8) for part, content in parts.items()}
+    header = json.dumps(_header(fields) | {"arrays": packings}, ensure_ascii=False).encode()
+    tensors[HEADER] = np.frombuffer(header, np.uint8)
+    tensors[HASH] = np.frombuffer(hashlib.sha256(header).digest(), np.uint8)
     try:
-        with temporary.open("wb") as handle:
-            with pa.ipc.new_file(handle, schema, options=options) as sink:
-                for name, array in _arrays(fields):
-                    sink.write_batch(_packed(name, array, schema))
-            handle.flush()
-            os.fsync(handle.fileno())
-        temporary.replace(path)
+        replace_file(path, safetensors.numpy.save(tensors))
     except OSError as error:
         raise RoutestatError(f"{path}: cannot be written ({error.strerror or first_line(error)})") from None
-    finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
 
 
 def read_counts(path: str | Location) -> dict[str, Any]:
@@ -94,21 +82,33 @@ def read_counts(path: str | Location) -> dict[str, Any]:
     file = locate(path)
     if not file.is_file():
         raise RoutestatError(f"{file}: no such file")
-    reader = open_arrow(file)
-    fields = _read_header(reader.schema.metadata or {}, str(file))
-    arrays = {name: array for name, array in _read_arrays(reader, str(file))}
+    try:
+        tensors = safetensors.numpy.load(file.read_bytes())
+    except OSError as error:
+        raise RoutestatError(f"{file}: cannot be read ({error.strerror or first_line(error)})") from None
+    except (safetensors.SafetensorError, ValueError, TypeError, KeyError) as error:
+        raise RoutestatError(f"{file}: no file of counts, or damaged ({first_line(error)})") from None
+    record = _read_header(tensors, str(file))
+    fields, packings = _fields(record, str(file)), record["arrays"]
     keys = table_keys(fields["routers"], fields["contexts"], fields["states"])
     named = {_name((key[0], key[2].name)): key for key in keys}
-    if set(arrays) != {*VECTORS, *named}:
+    if set(packings) != {*VECTORS, *named}:
         raise RoutestatError(f"{file}: damaged, it does not hold the tables that its header names")
-    for name in VECTORS:
-        fields[name] = arrays.pop(name)
+
+    def unpacked(name: str) -> NDArray[np.integer]:
+        try:
+            parts = {part: tensors[f"{name} {part}"].tobytes() for part in ("steps", "values")}
+            return _unpacked(packings[name], parts)
+        except (KeyError, TypeError, ValueError, IndexError, pa.ArrowException, OSError) as error:
+            raise RoutestatError(f"{file}: damaged, {name} cannot be read ({first_line(error)})") from None
+
+    fields |= {name: unpacked(name) for name in VECTORS}
     groups, tables = len(fields["tokens"]), {}
     for name, key in named.items():
-        shape = (groups, *table_shape(key, fields["states"]))
-        if arrays[name].size != np.prod(shape):
-            raise RoutestatError(f"{file}: damaged, table {name} has {arrays[name].size} cells, not {shape}")
-        tables[key[0], key[2].name] = read_only(arrays.pop(name).reshape(shape))
+        table, shape = unpacked(name), (groups, *table_shape(key, fields["states"]))
+        if table.size != np.prod(shape):
+            raise RoutestatError(f"{file}: damaged, table {name} has {table.size} cells, not {shape}")
+        tables[key[0], key[2].name] = table.reshape(shape)
     return fields | {"tables": tables}
 
 
@@ -130,18 +130,22 @@ def _plain(router: Router) -> dict[str, Any]:
     return {name: getattr(router, name) for name in ("layer", "n_experts", "top_k", "name")}
 
 
-def _read_header(metadata: Mapping[bytes, bytes], file: str) -> dict[str, Any]:
-    text = metadata.get(_HEADER, b"")
-    record = read_json(text) if text else {}
-    if not isinstance(record, dict) or record.get("format") != FORMAT:
+def _read_header(tensors: Mapping[str, NDArray[np.uint8]], file: str) -> dict[str, Any]:
+    if HEADER not in tensors or HASH not in tensors:
         raise RoutestatError(f"{file}: no file of counts; python -m routestat.count writes one")
-    if record.get("version") != VERSION:
-        raise RoutestatError(
-            f"{file}: counts of format version {shown(record.get('version'))}, this routestat reads version "
-            f"{VERSION}; count again"
-        )
-    if metadata.get(_HASH) != hashlib.sha256(text).hexdigest().encode():
+    text = tensors[HEADER].tobytes()
+    if tensors[HASH].tobytes() != hashlib.sha256(text).digest():
         raise RoutestatError(f"{file}: damaged, the hash of its header differs")
+    record: dict[str, Any] = read_json(text)
+    if (record["format"], record["version"]) != (FORMAT, VERSION):
+        raise RoutestatError(
+            f"{file}: {shown(record['format'])} of version {shown(record['version'])}, expected {FORMAT} of version "
+            f"{VERSION}; count again with this routestat"
+        )
+    return record
+
+
+def _fields(record: Mapping[str, Any], file: str) -> dict[str, Any]:
     try:
         return {
             **record["plain"],
@@ -167,77 +171,42 @@ def _name(key: Key) -> str:
     return f"{context.name}: {router}"
 
 
-def _arrays(fields: Mapping[str, Any]) -> Iterator[tuple[str, NDArray[np.integer]]]:
-    yield from ((name, fields[name]) for name in VECTORS)
-    yield from ((_name(key), table) for key, table in fields["tables"].items())
-
-
-def _packed(name: str, array: NDArray[np.integer], schema: pa.Schema) -> pa.RecordBatch:
-    """Pack one array into a row; where most cells are 0, as the others with the steps from each to the next."""
+def _packed(array: NDArray[np.integer]) -> tuple[Packing, dict[str, bytes]]:
+    """Pack an array; where most cells are 0, as the others with the steps from each to the next."""
     flat = array.ravel()
-    largest = int(flat.max(initial=0))
-    steps = np.empty(0, np.uint8)
-    values = flat.astype(smallest_unsigned(largest + 1))
+    values = flat.astype(smallest_unsigned(int(flat.max(initial=0)) + 1))
+    steps, is_list = np.empty(0, np.uint8), False
     if np.count_nonzero(values) < FEW * len(values):
-        cells = np.flatnonzero(values)
+        cells, is_list = np.flatnonzero(values), True
         steps = np.diff(cells, prepend=-1)
         steps, values = steps.astype(smallest_unsigned(int(steps.max(initial=0)) + 1)), values[cells]
-        kind = steps.dtype.str
+    packing: Packing = {"dtype": array.dtype.str, "length": len(flat), "is_list": is_list}
+    contents = {}
+    for part, content in (("steps", steps), ("values", values)):
+        contents[part] = _ZSTD.compress(content.tobytes(), asbytes=True)
+        packing[part] = {
+            "dtype": content.dtype.str,
+            "length": len(content),
+            "crc32": zlib.crc32(contents[part]),
+        }
+    return packing, contents
+
+
+def _unpacked(packing: Packing, contents: Mapping[str, bytes]) -> NDArray[np.integer]:
+    parts = []
+    for name in ("steps", "values"):
+        if zlib.crc32(contents[name]) != packing[name]["crc32"]:
+            raise ValueError("its checksum differs")
+        dtype, length = np.dtype(packing[name]["dtype"]), packing[name]["length"]
+        content = _ZSTD.decompress(contents[name], length * dtype.itemsize) if length else b""
+        parts.append(np.frombuffer(content, dtype))
+    steps, values = parts
+    if packing["is_list"]:
+        whole = np.zeros(packing["length"], packing["dtype"])
+        # A place beyond the end is an IndexError.
+        whole[np.cumsum(steps, dtype=np.int64) - 1] = values
     else:
-        kind = ""
-    columns = {
-        "name": name,
-        "dtype": array.dtype.newbyteorder("<").str,
-        "length": len(flat),
-        "steps_dtype": kind,
-        "values_dtype": values.dtype.str,
-        "steps": steps.tobytes(),
-        "values": values.tobytes(),
-    }
-    columns["crc"] = _checksum(columns)
-    return pa.RecordBatch.from_arrays(
-        [pa.array([columns[field.name]], field.type) for field in schema], schema=schema
-    )
-
-
-def _read_arrays(reader: Any, file: str) -> Iterator[tuple[str, NDArray[np.integer]]]:
-    for index in range(reader.num_record_batches):
-        try:
-            row = reader.get_batch(index)
-            packed = {name: row.column(name)[0] for name in _SCHEMA.names}
-            record = {
-                name: value.as_buffer() if name in ("steps", "values") else value.as_py()
-                for name, value in packed.items()
-            }
-            sound = record["crc"] == _checksum(record)
-        except (pa.ArrowException, OSError, KeyError, AttributeError, TypeError, IndexError) as error:
-            raise RoutestatError(
-                f"{file}: damaged, row {index} cannot be read ({first_line(error)})"
-            ) from None
-        if not sound:
-            raise RoutestatError(f"{file}: damaged, the checksum of row {index} differs")
-        try:
-            yield record["name"], _unpacked(record)
-        except (TypeError, ValueError, IndexError) as error:
-            raise RoutestatError(f"{file}: damaged, row {index} is no table ({first_line(error)})") from None
-
-
-def _unpacked(record: Mapping[str, Any]) -> NDArray[np.integer]:
-    values = np.frombuffer(record["values"], record["values_dtype"])
-    if record["steps_dtype"]:
-        steps = np.frombuffer(record["steps"], record["steps_dtype"])
-        cells = np.cumsum(steps, dtype=np.int64) - 1
-        whole = np.zeros(record["length"], record["dtype"])
-        # An index beyond the end is an IndexError.
-        whole[cells] = values
-    else:
-        whole = values.astype(record["dtype"])
-    if len(whole) != record["length"] or whole.dtype.kind not in "iu":
-        raise ValueError(f"{len(whole)} cells where {record['length']} are named")
+        whole = values.astype(packing["dtype"])
+    if len(whole) != packing["length"] or whole.dtype.kind not in "iu":
+        raise ValueError(f"{len(whole)} cells where {packing['length']} are named")
     return read_only(whole)
-
-
-def _checksum(record: Mapping[str, Any]) -> int:
-    """Return a checksum of a row: of its names and sizes, then of its content."""
-    said = "|".join(str(record[name]) for name in _SCHEMA.names[:5])
-    return zlib.crc32(record["values"], zlib.crc32(record["steps"], zlib.crc32(said.encode())))

@@ -131,8 +131,8 @@ def require_same_trace(expected: Origin, got: Origin, said: str) -> None:
     RoutestatError
     """
     if expected.identity != got.identity:
-        names = [f"{one.name or 'a trace without a name'} ({one.identity[:8]})" for one in (expected, got)]
-        raise RoutestatError(f"{said}, of {names[0]}, got those of {names[1]}")
+        names = [f"{one.name or 'without a name'} ({one.identity[:8]})" for one in (expected, got)]
+        raise RoutestatError(f"{said}, of trace {names[0]}, got those of {names[1]}")
     for field, words in (("template", "--template"), ("dummy_rows", "dummy rows"), ("units", "clusters")):
         ours, theirs = getattr(expected, field)[:8], getattr(got, field)[:8]
         if ours != theirs:
