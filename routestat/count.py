@@ -5,7 +5,7 @@ A command only: ``routestat.count`` is the function of that name, which importin
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -72,7 +72,11 @@ def count(
     Example: python -m routestat.count data/traces/tiny-mixtral --part 3/16 --out counts/part-03.counts
     """
     wanted, conditions, (number, of) = parse_layers(layers), parse_contexts(contexts), parse_part(part)
-    how = {"cluster": cluster, "template": template, "dummy_rows": "drop" if drop_dummy_rows else "keep"}
+    how: dict[str, Any] = {
+        "cluster": cluster,
+        "template": template,
+        "dummy_rows": "drop" if drop_dummy_rows else "keep",
+    }
     if of > 1 and (workers is not None or scheduler is not None):
         raise RoutestatError(
             "--part counts one part here, --workers and --scheduler divide the trace themselves"

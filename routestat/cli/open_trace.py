@@ -83,7 +83,7 @@ def counts_from_file(file: Path, trace: Trace, layers: Sequence[int] | None) -> 
 
 def _running(workers: int | None, scheduler: str | None) -> AbstractContextManager[Workers]:
     try:
-        # Only where workers are asked for: Dask takes a second to load, and is not always installed.
+        # Only where workers are wanted: Dask takes a second to load, and is not always installed.
         from routestat.counting import cluster  # noqa: PLC0415
     except ModuleNotFoundError as error:
         if error.name is not None and error.name.split(".")[0] == "routestat":

@@ -12,7 +12,6 @@ TraceFolder = Annotated[
     Path,
     typer.Argument(
         parser=locate,
-        metavar="TRACES",
         help="A trace: a folder that capture or convert wrote, or its URL, such as s3://bucket/trace.",
     ),
 ]

@@ -1,6 +1,6 @@
 """Workers of a Dask cluster: processes of this machine, or those of a scheduler on others.
 
-The only file that imports Dask, and imported only where a cluster is asked for.
+The only file that imports Dask, and imported only where a cluster is wanted.
 """
 
 import asyncio
@@ -45,7 +45,7 @@ def local_workers(n: int) -> Iterator["DaskWorkers"]:
             n_workers=n,
             threads_per_worker=1,
             memory_limit=0,
-            dashboard_address=None,
+            dashboard_address=":0",
             silence_logs=logging.CRITICAL,
         ) as cluster,
         Client(cluster) as client,
@@ -64,7 +64,7 @@ def workers_of(scheduler: str) -> Iterator["DaskWorkers"]:
     """
     _quiet()
     try:
-        # Asked first: a client that reached something else could not be closed.
+        # Before the client: one that reached something else could not be closed.
         kind = asyncio.run(_kind_of(scheduler))
     # Whatever else may listen at the address answers in its own way.
     except Exception as error:
@@ -154,8 +154,8 @@ class DaskWorkers:
             raise type(error)(first_line(error)) from None
         if isinstance(error, KilledWorker):
             raise RoutestatError(
-                f"{what}: every worker that ran it died, {error.allowed_failures + 1} in all; give workers more "
-                "memory, or count fewer layers"
+                f"{what}: the workers it was given to died, {error.allowed_failures + 1} in all; "
+                "give workers more memory, or count fewer layers"
             ) from None
         raise RoutestatError(
             f"{what} failed on the workers ({type(error).__name__}: {first_line(error)})"

@@ -36,7 +36,7 @@ HEADER, HASH = "header", "sha256"
 FEW = 1 / 4
 _ZSTD = pa.Codec("zstd", compression_level=1)
 
-#: What the header says of an array: its type and length, and of its two parts the type, length and checksum.
+#: What the header holds of an array: its type and length, and of its two parts the type, length and checksum.
 Packing = dict[str, Any]
 
 
@@ -54,7 +54,7 @@ def write_counts(path: str | Path, fields: Mapping[str, Any]) -> None:
     RoutestatError
         If the file cannot be written, such as on a full disk; an earlier file of this name stays.
     """
-    path, tensors = Path(path), {}
+    path, tensors = Path(path), dict[str, NDArray[np.uint8]]()
     packings: dict[str, Packing] = {}
     arrays = {name: fields[name] for name in VECTORS} | {
         _name(key): table for key, table in fields["tables"].items()
@@ -201,6 +201,7 @@ def _unpacked(packing: Packing, contents: Mapping[str, bytes]) -> NDArray[np.int
         content = _ZSTD.decompress(contents[name], length * dtype.itemsize) if length else b""
         parts.append(np.frombuffer(content, dtype))
     steps, values = parts
+    whole: NDArray[np.integer]
     if packing["is_list"]:
         whole = np.zeros(packing["length"], packing["dtype"])
         # A place beyond the end is an IndexError.
