@@ -81,6 +81,8 @@ def _coordinates(values: Floats, dimensions: int) -> Floats:
 
 def _singular_vectors(matrix: Floats, n: int) -> tuple[Floats, Floats]:
     """Return the `n` leading left and right singular vectors ``[row, vector]``, ``[column, vector]``."""
+    if not n:
+        return matrix[:, :0], matrix.T[:, :0]
     wide = matrix if len(matrix) <= matrix.shape[1] else matrix.T
     size = len(wide)
     # Few eigenvectors of the square cost a tenth of all singular vectors.
