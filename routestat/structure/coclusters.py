@@ -81,14 +81,13 @@ def _coordinates(values: Floats, dimensions: int) -> Floats:
 
 def _singular_vectors(matrix: Floats, n: int) -> tuple[Floats, Floats]:
     """Return the `n` leading left and right singular vectors ``[row, vector]``, ``[column, vector]``."""
-    if not n:
-        return matrix[:, :0], matrix.T[:, :0]
     wide = matrix if len(matrix) <= matrix.shape[1] else matrix.T
     size = len(wide)
     # Few eigenvectors of the square cost a tenth of all singular vectors.
     squares, vectors = eigh(wide @ wide.T, subset_by_index=[size - n, size - 1], check_finite=False)
     values, vectors = np.sqrt(np.maximum(squares[::-1], 0.0)), vectors[:, ::-1]
-    if values[-1] <= max(_NO_STRUCTURE, _SQUARED_DOWN_TO * values[0]):
+    # LAPACK may find none among many equal eigenvalues.
+    if len(values) < n or values[-1] <= max(_NO_STRUCTURE, _SQUARED_DOWN_TO * values[0]):
         left, _, right = np.linalg.svd(matrix, full_matrices=False)
         return left[:, :n], right[:n].T
     others = wide.T @ vectors / values
