@@ -40,4 +40,6 @@ token_runs
     Runs of consecutive tokens, and the seam between batches.
 kernels
     Compiled loops.
+context_kernels
+    Compiled loops that number contexts and count them by group.
 """
