@@ -40,4 +40,6 @@ token_runs
     Runs of consecutive tokens, and the seam between batches.
 kernels
     Compiled loops.
+kernels_strata
+    Compiled loops over the cells of strata.
 """

@@ -5,17 +5,35 @@ are kept, per group of documents.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from routestat.counting.document_sample import Sample
 from routestat.counting.experts import expert_rows
+from routestat.counting.kernels_strata import margin_cells, shuffle_within, sort_cells
 from routestat.errors import RoutestatError
 from routestat.traces.metadata import Router
 
 # Cells sorted at a time: a wide router has k·k per token.
 AT_ONCE = 1 << 23
+
+
+@dataclass(frozen=True, eq=False)
+class Margin:
+    """Counts of one side by stratum, state and group.
+
+    Attributes
+    ----------
+    stratum, state, group, count : int array ``[cell]``
+        Observed cells, ordered by stratum and state.
+    """
+
+    stratum: NDArray[np.int64]
+    state: NDArray[np.int64]
+    group: NDArray[np.int64]
+    count: NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +67,26 @@ class Strata:
     n_tokens: int
     n_tokens_in_all: int
     by: str
+
+    @cached_property
+    def sources(self) -> Margin:
+        """The counts summed over the targets."""
+        return self._margin(self.source, self.n_source)
+
+    @cached_property
+    def targets(self) -> Margin:
+        """The counts summed over the sources."""
+        return self._margin(self.target, self.n_target)
+
+    @cached_property
+    def tokens(self) -> Margin:
+        """The counts of each stratum and group; the only state is 0."""
+        return self._margin(np.zeros_like(self.stratum), 1)
+
+    def _margin(self, state: NDArray[np.int64], n_states: int) -> Margin:
+        out = np.empty((4, len(state)), np.int64)
+        n = margin_cells(self.stratum, state, self.group, self.count, n_states, self.n_groups, out)
+        return Margin(*out[:, :n])
 
     def pooled(self) -> NDArray[np.int64]:
         """Return the table ``[group, source, target]`` of the same tokens without the strata."""
@@ -89,27 +127,22 @@ def count_strata(
         raise RoutestatError("the expert view has no strata of earlier choices: hardly any occurs twice")
     stratum, known = _stratum(sample, target, by)
     (x, size_x), (y, size_y) = (_choices(sample, router, states) for router in (source, target))
-    sizes = size_x, size_y
+    sizes, group = (size_x, size_y), sample.group
     known = known & (x[:, 0] < sizes[0]) & (y[:, 0] < sizes[1])
-    names, stratum = np.unique(stratum[known], return_inverse=True)
-    x, y = x[known], y[known]
+    if not known.all():
+        stratum, x, y, group = stratum[known], x[known], y[known], group[known]
+    stratum, n_strata = _numbered(stratum)
     if shuffled is not None:
-        y = y[_dealt(stratum, shuffled)]
-    keys, counts = _ordered(stratum, x, y, sample.group[known], sizes, sample.groups)
-    rest, group = np.divmod(keys, sample.groups)
-    rest, target_of = np.divmod(rest, sizes[1])
-    stratum_of, source_of = np.divmod(rest, sizes[0])
+        y = y[shuffle_within(stratum, n_strata, shuffled.random(len(stratum)))]
+    cells, counts = _distinct(stratum, x, y, group, sizes, sample.groups)
     return Strata(
-        stratum_of,
-        source_of,
-        target_of,
-        group,
+        *cells,
         counts,
-        len(names),
+        n_strata,
         *sizes,
         sample.groups,
         (x.shape[1], y.shape[1]),
-        int(known.sum()),
+        len(stratum),
         sample.n_tokens_in_all,
         by if isinstance(by, str) else by.name,
     )
@@ -154,31 +187,39 @@ def _stratum(
     raise RoutestatError(f"strata are by token, previous or a router, got {by!r}")
 
 
-def _dealt(stratum: NDArray[np.integer], rng: np.random.Generator) -> NDArray[np.intp]:
-    """Return a random order of the rows within each stratum."""
-    order = np.empty(len(stratum), np.intp)
-    # One float holds both keys: strata are whole numbers far below 2**53.
-    order[np.argsort(stratum, kind="stable")] = np.argsort(stratum + rng.random(len(stratum)))
-    return order
+def _numbered(stratum: NDArray[np.integer]) -> tuple[NDArray[np.int64], int]:
+    """Number the strata that occur from 0, in order; also how many there are."""
+    top = int(stratum.max(initial=0))
+    if top > 8 * len(stratum) + 1024:
+        names, number = np.unique(stratum, return_inverse=True)
+        return number.astype(np.int64), len(names)
+    occurs = np.zeros(top + 1, np.bool_)
+    occurs[stratum] = True
+    return (np.cumsum(occurs) - 1)[stratum], int(np.count_nonzero(occurs))
 
 
-def _ordered(
-    stratum: NDArray[np.integer],
-    x: NDArray[np.integer],
-    y: NDArray[np.integer],
-    group: NDArray[np.integer],
+def _distinct(
+    stratum: NDArray[np.int64],
+    x: NDArray[np.int64],
+    y: NDArray[np.int64],
+    group: NDArray[np.int64],
     sizes: tuple[int, int],
     groups: int,
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return distinct cells as one number each, sorted, and their counts; sorts a bounded number at a time."""
+) -> tuple[tuple[NDArray[np.int64], ...], NDArray[np.int64]]:
+    """Return distinct cells ``(stratum, source, target, group)`` and their counts; sorts a bounded number at a time."""
+    bits = np.array([(size - 1).bit_length() for size in (*sizes, groups)], np.int64)
     step = max(1, AT_ONCE // (x.shape[1] * y.shape[1]))
+    room = np.empty((2, min(step, len(stratum)) * x.shape[1] * y.shape[1]), np.int64)
     keys, counts = np.empty(0, np.int64), np.empty(0, np.int64)
     for first in range(0, len(stratum), step):
         rows = slice(first, first + step)
-        cells = (stratum[rows, None, None] * sizes[0] + x[rows, :, None]) * sizes[1] + y[rows, None, :]
-        seen, times = np.unique(cells * groups + group[rows, None, None], return_counts=True)
-        if len(keys):
+        seen, times = sort_cells(stratum[rows], x[rows], y[rows], group[rows], bits, *room)
+        if first:
             seen, place = np.unique(np.concatenate([keys, seen]), return_inverse=True)
             times = np.bincount(place, np.concatenate([counts, times])).astype(np.int64)
-        keys, counts = seen, times
-    return keys, counts
+        # What was found lies in `room`, which is much larger where cells repeat.
+        keys, counts = seen.copy(), times.copy()
+    ends = np.cumsum(bits[::-1])[::-1].tolist()
+    starts = [*ends[1:], 0]
+    parts = (keys >> start & (1 << end - start) - 1 for end, start in zip(ends, starts, strict=True))
+    return (keys >> ends[0], *parts), counts

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from routestat.counting.document_sample import Sample
-from routestat.counting.strata import count_strata
+from routestat.counting.strata import Strata, count_strata
 from routestat.inference.association.stratified import StratifiedIndependence, stratified_independence
 from routestat.inference.information.mutual_information import (
     InformationInterval,
@@ -59,7 +59,13 @@ class ConditionalDependence:
 
 
 def conditional_dependence(
-    sample: Sample, source: Router, target: Router, by: str | Router, states: str, rng: np.random.Generator
+    sample: Sample,
+    source: Router,
+    target: Router,
+    by: str | Router,
+    states: str,
+    rng: np.random.Generator,
+    counted: Strata | None = None,
 ) -> ConditionalDependence:
     """Estimate the information of two layers inside strata of the token id or of an earlier choice.
 
@@ -73,8 +79,10 @@ def conditional_dependence(
     states : {"subset", "expert"}
     rng : numpy.random.Generator
         Shuffles choices inside strata.
+    counted : Strata, optional
+        The strata of these, where they were counted already.
     """
-    strata = count_strata(sample, source, target, by, states=states)
+    strata = counted or count_strata(sample, source, target, by, states=states)
     shuffled = count_strata(sample, source, target, by, states=states, shuffled=rng)
     return ConditionalDependence(
         conditional_information_interval(strata),

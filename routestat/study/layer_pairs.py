@@ -213,7 +213,7 @@ def _parts(
     if (sample.token >= 0).any():
         by_token = count_strata(sample, source, target, "token", states=states)
         token_types = beyond_token_types(by_token, rng)
-        given_token = conditional_dependence(sample, source, target, "token", states, rng)
+        given_token = conditional_dependence(sample, source, target, "token", states, rng, by_token)
     else:
         reasons.append("the trace has no token ids, so the part of the token type is unknown")
     if states == "subset":

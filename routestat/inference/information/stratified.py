@@ -1,17 +1,20 @@
 """Mutual information within strata, with an interval over groups of documents."""
 
 import math
+from functools import cache
 
 import numpy as np
-from numpy.typing import NDArray
 
-from routestat.counting.strata import Strata
+from routestat.counting.kernels_strata import leave_out
+from routestat.counting.strata import Margin, Strata
 from routestat.inference.base.estimate import check_level, without_interval
 from routestat.inference.base.jackknife import jackknife
 from routestat.inference.base.special import x_log_x
-from routestat.inference.base.tables import Floats
+from routestat.inference.base.tables import Floats, read_only
 from routestat.inference.base.units import too_few
 from routestat.inference.information.mutual_information import InformationInterval
+
+LISTED = 1 << 16
 
 
 def conditional_information_interval(strata: Strata, level: float = 0.95) -> InformationInterval:
@@ -42,19 +45,19 @@ def conditional_information_interval(strata: Strata, level: float = 0.95) -> Inf
     if not strata.n_tokens:
         why = f"no tokens with a known {strata.by}"
         return InformationInterval(without_interval(math.nan, 0, why), level, 0)
-    x, y, z = strata.source, strata.target, strata.stratum
     n = float(strata.count.sum())
     size = np.bincount(strata.group, strata.count, strata.n_groups)
     used = size > 0
+    cells = Margin(strata.stratum, strata.source * strata.n_target + strata.target, strata.group, strata.count)
+    parts = (
+        (1, cells, strata.n_source * strata.n_target),
+        (1, strata.tokens, 1),
+        (-1, strata.sources, strata.n_source),
+        (-1, strata.targets, strata.n_target),
+    )
     whole, left = 0.0, np.zeros(int(used.sum()))
-    keys = ((z * strata.n_source + x) * strata.n_target + y, z)
-    for sign, key in (
-        (1, keys[0]),
-        (1, keys[1]),
-        (-1, z * strata.n_source + x),
-        (-1, z * strata.n_target + y),
-    ):
-        every, without = _left_out(key, strata)
+    for sign, margin, n_states in parts:
+        every, without = _left_out(margin, n_states, strata.n_groups)
         whole, left = whole + sign * every, left + sign * without[used]
     unit = math.log(2.0)
     plugin = whole / n / unit
@@ -66,15 +69,15 @@ def conditional_information_interval(strata: Strata, level: float = 0.95) -> Inf
     return InformationInterval(found, level, strata.n_tokens)
 
 
-def _left_out(key: NDArray[np.int64], strata: Strata) -> tuple[float, Floats]:
-    """Sum of c ln c over the cells of `key`, and the same `[group]` without each group."""
-    parts, place = np.unique(key * strata.n_groups + strata.group, return_inverse=True)
-    part = np.asarray(np.bincount(place, strata.count), np.float64)
-    cell, group = np.divmod(parts, strata.n_groups)
-    first = np.flatnonzero(np.concatenate([[True], cell[1:] != cell[:-1]]))
-    total = np.add.reduceat(part, first)
-    lengths = np.diff(np.append(first, len(cell)))
-    whole, rest = np.repeat(total, lengths), np.repeat(total, lengths) - part
-    change = x_log_x(rest) - x_log_x(whole)
-    every = float(x_log_x(total).sum())
-    return every, np.asarray(every + np.bincount(group, change, strata.n_groups), np.float64)
+def _left_out(margin: Margin, n_states: int, n_groups: int) -> tuple[float, Floats]:
+    """Sum of c ln c over strata and states, and the same `[group]` without each group."""
+    change = np.zeros(n_groups)
+    key = margin.stratum * n_states + margin.state
+    every = leave_out(key, margin.group, margin.count, _listed(), change)
+    return every, every + change
+
+
+@cache
+def _listed() -> Floats:
+    """Tabulate x ln x of the whole numbers below `LISTED`, which most counts of cells are."""
+    return read_only(x_log_x(np.arange(LISTED)))
