@@ -62,13 +62,16 @@ def sort_cells(
 
 @compiled
 def shuffle_within(stratum: Array, n_strata: int, random: Array) -> Array:  # pragma: no cover - compiled
-    """Return a random order of the rows within each stratum (Fisher and Yates), from one random number a row."""
+    """Return for every row a row of the same stratum, in random order (Fisher and Yates).
+
+    `random` has a number from 0 to 1 for every row.
+    """
     start = np.zeros(n_strata + 1, np.int64)
     for row in range(len(stratum)):
         start[stratum[row] + 1] += 1
     for at in range(n_strata):
         start[at + 1] += start[at]
-    own, place = np.empty(len(stratum), np.int64), start.copy()
+    own, place = np.empty(len(stratum), np.int32), start.copy()
     for row in range(len(stratum)):
         own[place[stratum[row]]] = row
         place[stratum[row]] += 1
@@ -79,7 +82,7 @@ def shuffle_within(stratum: Array, n_strata: int, random: Array) -> Array:  # pr
             # A random number just below one may round to the number of rows.
             j = min(first + np.int64(random[i] * (i - first + 1)), i)
             drawn[i], drawn[j] = drawn[j], drawn[i]
-    order = np.empty(len(stratum), np.int64)
+    order = np.empty(len(stratum), np.int32)
     for i in range(len(stratum)):
         order[own[i]] = drawn[i]
     return order

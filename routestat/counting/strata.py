@@ -123,26 +123,60 @@ def count_strata(
     RoutestatError
         For strata of states in the expert view: nearly every token would be its own stratum.
     """
+    return strata_rows(sample, source, target, by, states=states).count(shuffled)
+
+
+@dataclass(frozen=True, eq=False)
+class StrataRows:
+    """The tokens of one pair of routers that have a stratum, as `count_strata` counts them.
+
+    Attributes
+    ----------
+    stratum, group : int array ``[row]``
+    source, target : int array ``[row, slot]``
+    sizes : (int, int, int, int)
+        Numbers of strata, sources, targets and groups.
+    n_tokens_in_all : int
+    by : str
+    """
+
+    stratum: NDArray[np.int32]
+    source: NDArray[np.int32]
+    target: NDArray[np.int32]
+    group: NDArray[np.int32]
+    sizes: tuple[int, int, int, int]
+    n_tokens_in_all: int
+    by: str
+
+    def count(self, shuffled: np.random.Generator | None = None) -> Strata:
+        """Count the rows, with the target choices permuted inside every stratum if a generator is given."""
+        target = self.target
+        if shuffled is not None:
+            target = target[shuffle_within(self.stratum, self.sizes[0], shuffled.random(len(self.stratum)))]
+        cells, counts = _distinct(self.stratum, self.source, target, self.group, self.sizes[1:])
+        slots = self.source.shape[1], target.shape[1]
+        return Strata(*cells, counts, *self.sizes, slots, len(self.stratum), self.n_tokens_in_all, self.by)
+
+
+def strata_rows(
+    sample: Sample, source: Router, target: Router, by: str | Router = "token", *, states: str = "subset"
+) -> StrataRows:
+    """Return the tokens of one pair of routers with their strata; parameters and errors as in `count_strata`."""
     if states == "expert" and by != "token":
         raise RoutestatError("the expert view has no strata of earlier choices: hardly any occurs twice")
     stratum, known = _stratum(sample, target, by)
     (x, size_x), (y, size_y) = (_choices(sample, router, states) for router in (source, target))
-    sizes, group = (size_x, size_y), sample.group
-    known = known & (x[:, 0] < sizes[0]) & (y[:, 0] < sizes[1])
+    group = sample.group
+    known = known & (x[:, 0] < size_x) & (y[:, 0] < size_y)
     if not known.all():
         stratum, x, y, group = stratum[known], x[known], y[known], group[known]
-    stratum, n_strata = _numbered(stratum)
-    if shuffled is not None:
-        y = y[shuffle_within(stratum, n_strata, shuffled.random(len(stratum)))]
-    cells, counts = _distinct(stratum, x, y, group, sizes, sample.groups)
-    return Strata(
-        *cells,
-        counts,
-        n_strata,
-        *sizes,
-        sample.groups,
-        (x.shape[1], y.shape[1]),
-        len(stratum),
+    number, n_strata = _numbered(stratum)
+    return StrataRows(
+        number,
+        x,
+        y,
+        group.astype(np.int32),
+        (n_strata, size_x, size_y, sample.groups),
         sample.n_tokens_in_all,
         by if isinstance(by, str) else by.name,
     )
@@ -164,12 +198,12 @@ def paired_cells(
     return np.bincount(cells.ravel(), minlength=size_x * size_y).reshape(size_x, size_y)
 
 
-def _choices(sample: Sample, router: Router, states: str) -> tuple[NDArray[np.int64], int]:
+def _choices(sample: Sample, router: Router, states: str) -> tuple[NDArray[np.int32], int]:
     """Return states or experts ``[row, slot]`` and their number; missing ones are as large or larger."""
     column = sample.columns[router.name]
     if states == "expert":
-        return expert_rows(column, router).astype(np.int64), router.n_experts
-    return column[:, None].astype(np.int64), router.alphabet.size
+        return expert_rows(column, router).astype(np.int32), router.n_experts
+    return column[:, None].astype(np.int32), router.alphabet.size
 
 
 def _stratum(
@@ -187,27 +221,25 @@ def _stratum(
     raise RoutestatError(f"strata are by token, previous or a router, got {by!r}")
 
 
-def _numbered(stratum: NDArray[np.integer]) -> tuple[NDArray[np.int64], int]:
+def _numbered(stratum: NDArray[np.integer]) -> tuple[NDArray[np.int32], int]:
     """Number the strata that occur from 0, in order; also how many there are."""
     top = int(stratum.max(initial=0))
     if top > 8 * len(stratum) + 1024:
         names, number = np.unique(stratum, return_inverse=True)
-        return number.astype(np.int64), len(names)
-    occurs = np.zeros(top + 1, np.bool_)
-    occurs[stratum] = True
-    return (np.cumsum(occurs) - 1)[stratum], int(np.count_nonzero(occurs))
+        return number.astype(np.int32), len(names)
+    occurs = np.bincount(stratum, minlength=1) > 0
+    return (np.cumsum(occurs, dtype=np.int32) - np.int32(1))[stratum], int(np.count_nonzero(occurs))
 
 
 def _distinct(
-    stratum: NDArray[np.int64],
-    x: NDArray[np.int64],
-    y: NDArray[np.int64],
-    group: NDArray[np.int64],
-    sizes: tuple[int, int],
-    groups: int,
+    stratum: NDArray[np.int32],
+    x: NDArray[np.int32],
+    y: NDArray[np.int32],
+    group: NDArray[np.int32],
+    sizes: tuple[int, ...],
 ) -> tuple[tuple[NDArray[np.int64], ...], NDArray[np.int64]]:
     """Return distinct cells ``(stratum, source, target, group)`` and their counts; sorts a bounded number at a time."""
-    bits = np.array([(size - 1).bit_length() for size in (*sizes, groups)], np.int64)
+    bits = np.array([(size - 1).bit_length() for size in sizes], np.int64)
     step = max(1, AT_ONCE // (x.shape[1] * y.shape[1]))
     room = np.empty((2, min(step, len(stratum)) * x.shape[1] * y.shape[1]), np.int64)
     keys, counts = np.empty(0, np.int64), np.empty(0, np.int64)

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from routestat.counting.document_sample import Sample
-from routestat.counting.strata import Strata, count_strata
+from routestat.counting.strata import Strata, StrataRows, strata_rows
 from routestat.inference.association.stratified import StratifiedIndependence, stratified_independence
 from routestat.inference.information.mutual_information import (
     InformationInterval,
     mutual_information_interval,
 )
-from routestat.inference.information.stratified import conditional_information_interval
+from routestat.inference.information.stratified import conditional_information_interval, shuffled_information
 from routestat.inference.markov.order_selection import LEAST_BITS
 from routestat.traces.metadata import Router
 
@@ -65,6 +65,7 @@ def conditional_dependence(
     by: str | Router,
     states: str,
     rng: np.random.Generator,
+    rows: StrataRows | None = None,
     counted: Strata | None = None,
 ) -> ConditionalDependence:
     """Estimate the information of two layers inside strata of the token id or of an earlier choice.
@@ -79,14 +80,14 @@ def conditional_dependence(
     states : {"subset", "expert"}
     rng : numpy.random.Generator
         Shuffles choices inside strata.
-    counted : Strata, optional
-        The strata of these, where they were counted already.
+    rows, counted : StrataRows, Strata, optional
+        Tokens and counts of these strata, where they are known already.
     """
-    strata = counted or count_strata(sample, source, target, by, states=states)
-    shuffled = count_strata(sample, source, target, by, states=states, shuffled=rng)
+    rows = rows or strata_rows(sample, source, target, by, states=states)
+    strata = counted or rows.count()
     return ConditionalDependence(
         conditional_information_interval(strata),
         mutual_information_interval(strata.pooled()).mi_bits,
-        conditional_information_interval(shuffled).mi_bits,
+        shuffled_information(strata, rows.count(rng)).mi_bits,
         stratified_independence(strata),
     )

@@ -12,7 +12,7 @@ from routestat.counting.counts import Counts
 from routestat.counting.document_sample import Sample
 from routestat.counting.expected_within_documents import count_within
 from routestat.counting.permuted_documents import permuted_tables
-from routestat.counting.strata import count_strata
+from routestat.counting.strata import strata_rows
 from routestat.inference.association.cell_tests import CellTests, cell_tests
 from routestat.inference.association.expert_independence import ExpertIndependence, independence_experts
 from routestat.inference.association.independence import Independence, independence
@@ -211,9 +211,10 @@ def _parts(
         slots=1 if states == "subset" else source.top_k * target.top_k,
     )
     if (sample.token >= 0).any():
-        by_token = count_strata(sample, source, target, "token", states=states)
+        rows = strata_rows(sample, source, target, "token", states=states)
+        by_token = rows.count()
         token_types = beyond_token_types(by_token, rng)
-        given_token = conditional_dependence(sample, source, target, "token", states, rng, by_token)
+        given_token = conditional_dependence(sample, source, target, "token", states, rng, rows, by_token)
     else:
         reasons.append("the trace has no token ids, so the part of the token type is unknown")
     if states == "subset":

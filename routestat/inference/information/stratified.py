@@ -45,15 +45,35 @@ def conditional_information_interval(strata: Strata, level: float = 0.95) -> Inf
     if not strata.n_tokens:
         why = f"no tokens with a known {strata.by}"
         return InformationInterval(without_interval(math.nan, 0, why), level, 0)
-    n = float(strata.count.sum())
-    size = np.bincount(strata.group, strata.count, strata.n_groups)
-    used = size > 0
-    cells = Margin(strata.stratum, strata.source * strata.n_target + strata.target, strata.group, strata.count)
+    return _interval(strata, strata, level)
+
+
+def shuffled_information(strata: Strata, shuffled: Strata, level: float = 0.95) -> InformationInterval:
+    """Estimate what `conditional_information_interval` does, after the targets are shuffled: its noise floor.
+
+    Parameters
+    ----------
+    strata
+        As they were counted.
+    shuffled
+        The same tokens, with the targets permuted inside every stratum: sources and strata are those of `strata`.
+    level
+        Of confidence.
+    """
+    check_level(level)
+    return _interval(strata, shuffled, level) if strata.n_tokens else conditional_information_interval(strata)
+
+
+def _interval(strata: Strata, joint: Strata, level: float) -> InformationInterval:
+    """Estimate from sources and strata of the first and cells and targets of the other."""
+    size = np.bincount(strata.tokens.group, strata.tokens.count, strata.n_groups)
+    n, used = float(size.sum()), size > 0
+    cells = Margin(joint.stratum, joint.source * joint.n_target + joint.target, joint.group, joint.count)
     parts = (
-        (1, cells, strata.n_source * strata.n_target),
+        (1, cells, joint.n_source * joint.n_target),
         (1, strata.tokens, 1),
         (-1, strata.sources, strata.n_source),
-        (-1, strata.targets, strata.n_target),
+        (-1, joint.targets, joint.n_target),
     )
     whole, left = 0.0, np.zeros(int(used.sum()))
     for sign, margin, n_states in parts:
@@ -61,8 +81,7 @@ def conditional_information_interval(strata: Strata, level: float = 0.95) -> Inf
         whole, left = whole + sign * every, left + sign * without[used]
     unit = math.log(2.0)
     plugin = whole / n / unit
-    few = too_few(size)
-    if few:
+    if few := too_few(size):
         found = without_interval(math.nan, int(used.sum()), few, plugin)
     else:
         found = jackknife(plugin, left / (n - size[used]) / unit, size[used], level)
