@@ -40,6 +40,8 @@ token_runs
     Runs of consecutive tokens, and the seam between batches.
 kernels
     Compiled loops.
+kernels_tables
+    Compiled sums over the cells of a pair's tables.
 kernels_strata
     Compiled loops over the cells of strata.
 """
