@@ -42,4 +42,8 @@ kernels
     Compiled loops.
 context_kernels
     Compiled loops that number contexts and count them by group.
+kernels_tables
+    Compiled sums over the cells of a pair's tables.
+kernels_strata
+    Compiled loops over the cells of strata.
 """
