@@ -9,8 +9,8 @@ from routestat.report.records.bayes import bayes_record, write_bayes
 from routestat.report.records.chain import chain_record, score_record
 from routestat.report.records.layer_pairs import budget_record, layer_pair_record
 from routestat.report.records.layers import (
-    coactivation_record,
     coactivation_columns,
+    coactivation_record,
     load_record,
     map_records,
     sample_size_record,
