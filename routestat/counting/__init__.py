@@ -6,6 +6,16 @@ context
     What a count is conditioned on: earlier layers, earlier tokens.
 counts
     `count` and `Counts`: the tables of all routers and contexts.
+counts_file
+    Counts as a file.
+counts_sum
+    The sum of the parts of one trace.
+origin
+    Which parts of which trace were counted.
+distributed
+    Additive statistics of a trace that workers read.
+cluster
+    Workers of a Dask cluster.
 counting_pass
     One pass that fills many tables.
 further_tables
