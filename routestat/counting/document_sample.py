@@ -8,7 +8,7 @@ most traces.
 import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -56,7 +56,7 @@ class Sample:
         """Return the number of rows."""
         return len(self.token)
 
-    @property
+    @cached_property
     def group(self) -> NDArray[np.int64]:
         """Each row's group of whole clusters."""
         return self.units.group_of(self.document, self.groups)

@@ -123,7 +123,8 @@ def fit_load(moments: Moments, loads: Integers, alpha: str | float) -> Tempered:
     if _can_nest(loads.sum(axis=1)):
         after = [(fold + 1) % n_folds for fold in rows]
         inner = np.array([_base(total - loads[fold] - loads[after[fold]], alpha, top_k)[1] for fold in rows])
-        fitted = greatest_exponents(moments, (moments.folds - 1) % n_folds, Parts(inner, {}, {}, (), ()), ())
+        parts = Parts(inner, {}, {}, (), ()).of_sample(moments, (moments.folds - 1) % n_folds, ())
+        fitted = greatest_exponents(parts, ())
         exponents = np.maximum(fitted, LEAST_EXPONENT)
     nothing = np.zeros((n_folds, 0, base.shape[1]))
     return Tempered(exponents * base, nothing, None, exponents, np.full(n_folds, np.nan), base)
@@ -141,17 +142,23 @@ def _fit_width(tables: "_Tables", kinds: Sequence[str], nested: bool, whole: boo
     errors = np.array([tables.errors(out) if nested else np.zeros(len(ridge.PENALTIES)) for out in pairs])
     penalties = np.array([ridge.best_penalty(e) if e.any() else PLAIN_PENALTY for e in errors])
     pooled = ridge.best_penalty(errors.sum(axis=0)) if errors.any() else PLAIN_PENALTY
-    inner = tables.parts(pairs, penalties) if nested else None
+    every = list(dict.fromkeys(name for kind in kinds for name in KINDS[kind]))
+    # The tokens of a fold set the exponents of the fold before it.
+    inner = (
+        tables.parts(pairs, penalties).of_sample(sample, (sample.folds - 1) % n_folds, every)
+        if nested
+        else None
+    )
     left_out, all_in = tables.parts(alone, penalties), tables.parts([()], [pooled])
     fitted = {}
     for kind in kinds:
         names, kept = KINDS[kind], None
         exponents = np.tile(np.eye(1 + len(left_out.split(names)))[0], (n_folds, 1))
         if inner is not None:
-            # The tokens of a fold set the exponents of the fold before it.
-            exponents = greatest_exponents(sample, (sample.folds - 1) % n_folds, inner, names)
+            exponents = greatest_exponents(inner, names)
         if whole and kind == "factorised":
-            common = greatest_exponents(sample, sample.folds, left_out, names, shared=True)
+            own = left_out.of_sample(sample, sample.folds, names)
+            common = greatest_exponents(own, names, shared=True)
             both = zip(all_in.mixed(names, common[:1]), left_out.mixed(names, common), strict=True)
             bias, weights = (np.concatenate(one_and_more) for one_and_more in both)
             kept = (bias, weights)

@@ -212,7 +212,7 @@ def _batches_between(
     for index in range(reader.num_record_batches):
         if first >= stop:
             return
-        # The length of a batch is known only once something of it is decoded; the numbers of documents are the least.
+        # The length of a batch is known only once it is decoded; the column of documents is the smallest.
         rows = _decode(places, index, file).num_rows
         low, high = max(start - first, 0), min(stop - first, rows)
         if low < high:
