@@ -17,6 +17,10 @@ from routestat.inference.markov.order_tests import TIE, check_strata, nothing_to
 # The bias of U over the standard deviation of the test. Measured at up to 120 states: up to 5 the level held, from 11
 # on the test rejected far too often.
 MOST_BIAS = 8.0
+# Up to so many possible keys for each one at hand, a table of all is faster than sorting.
+SPARSE = 64
+# A key met by one of so many groups is multiplied as a dense column.
+FEW_OF = 16
 _FEW = "few tokens for so many states: the bias of estimated margins exceeds the test's standard deviation"
 
 
@@ -52,8 +56,8 @@ def clustered_order(strata: Strata) -> StratifiedIndependence:
         return StratifiedIndependence(nan, nan, nan, strata.n_tokens, in_all, 0, why)
     y, x, z = strata.stratum[kept], strata.source[kept], strata.target[kept]
     row, column = y * strata.n_source + x, y * strata.n_target + z
-    keys = row * strata.n_target + z, row, column, y, strata.group[kept]
-    cell, row, column, y, group = (np.unique(key, return_inverse=True)[1] for key in keys)
+    cell = _numbered(row * strata.n_target + z)[1]
+    row, column, y, group = (_numbered(key)[1] for key in (row, column, y, strata.group[kept]))
     count = strata.count[kept].astype(np.float64)
     of_row, of_column, of_stratum = (np.bincount(key, count)[key] for key in (row, column, y))
     # Z_g = T_g - r C_g' - R_g c' + n_g r c', weighed by 1 / (n r c): the products of the four parts fall together.
@@ -82,20 +86,42 @@ def _testable(strata: Strata) -> NDArray[np.bool_]:
         (strata.target, strata.n_target),
         (strata.group, strata.n_groups),
     ):
-        met = np.unique(strata.stratum * size + state) // size
+        met = _numbered(strata.stratum * size + state)[0] // size
         several &= np.bincount(met, minlength=strata.n_strata) > 1
     return several
 
 
+def _numbered(key: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the distinct keys in order, and the place of each key among them."""
+    size = int(key.max(initial=-1)) + 1
+    if size > SPARSE * len(key):
+        return np.unique(key, return_inverse=True)
+    met = np.zeros(size, np.bool_)
+    met[key] = True
+    names = np.flatnonzero(met)
+    number = np.empty(size, np.int64)
+    number[names] = np.arange(len(names))
+    return names, number[key]
+
+
 def _products(key: NDArray[np.int64], group: NDArray[np.int64], weight: Floats) -> Floats:
     """Sum over the keys the product of two groups' weights, `[group, group]`."""
-    shape = int(group.max()) + 1, int(key.max()) + 1
-    weights = sparse.csc_array((weight, (group, key)), shape=shape)
-    gram = np.zeros((shape[0], shape[0]))
-    for at in chunks(shape[1], shape[0]):
-        part = weights[:, at]
-        # One factor is dense and one sparse, which is fast for keys with many groups and for keys with few.
-        gram += part.tocsr() @ np.ascontiguousarray(part.toarray().T)
+    groups, (met, place) = int(group.max()) + 1, _numbered(key * (int(group.max()) + 1) + group)
+    weight, key, group = np.bincount(place, weight, len(met)), met // groups, met % groups
+    # Keys of many groups are multiplied as dense columns, those of few as sparse ones.
+    many = np.bincount(key) * FEW_OF >= groups
+    gram, full = np.zeros((groups, groups)), many[key]
+    number = np.cumsum(many) - 1
+    for at in chunks(int(many.sum()), groups):
+        here = np.flatnonzero(full)
+        here = here[(number[key[here]] >= at.start) & (number[key[here]] < at.stop)]
+        dense = np.zeros((groups, at.stop - at.start))
+        dense[group[here], number[key[here]] - at.start] = weight[here]
+        gram += dense @ dense.T
+    if not full.all():
+        part = weight[~full], (group[~full], key[~full])
+        weights = sparse.csr_array(part, shape=(groups, len(many)))
+        gram += (weights @ weights.T).toarray()
     return gram
 
 
@@ -109,12 +135,12 @@ def _parts(
     """Compute the deviations of the groups' margins inside every stratum from the observed cells `[cell]`."""
     groups = int(group.max()) + 1
     # Parts are the tokens of one group in one stratum.
-    names, part = np.unique(stratum * groups + group, return_inverse=True)
+    names, part = _numbered(stratum * groups + group)
     tokens, of = np.bincount(part, count), names // groups
     n = np.bincount(of, tokens)
     lengths, pulls = [], []
     for key in (row, column):
-        margins, place = np.unique(key * groups + group, return_inverse=True)
+        margins, place = _numbered(key * groups + group)
         mine, whole = np.bincount(place, count), np.bincount(key, count)[margins // groups]
         part_of = np.empty(len(margins), np.int64)
         part_of[place] = part
