@@ -1,7 +1,8 @@
 """`count` and `Counts`: one pass over a trace into small additive tables."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,8 @@ from routestat.traces.store import Trace
 
 MAX_STATES = 1024
 MIN_GROUPS = 32
+Number = TypeVar("Number", bound=np.generic)
+
 DEFAULT_CONTEXTS = (Context(), Context.layer(1), Context.token(1))
 
 
@@ -46,6 +49,9 @@ class Counts:
         The clusters that have tokens, by the number of their first document: the independent units.
     note : str
         Why there are fewer groups than requested, or empty.
+    wraps : bool
+        Whether clusters may share a group. If not, there are no more groups than the clusters can fill: the number of
+        groups was halved as long as each cluster kept its own.
     """
 
     states: str
@@ -56,6 +62,7 @@ class Counts:
     documents: NDArray[np.int64]
     clusters: NDArray[np.int32]
     note: str = ""
+    wraps: bool = True
 
     @property
     def groups(self) -> int:
@@ -101,25 +108,48 @@ class Counts:
     def __add__(self, other: "Counts") -> "Counts":
         """Add the counts of another trace, whose documents must have other numbers.
 
+        Where a trace has few clusters, and so few groups, empty groups are appended to its tables.
+
         Raises
         ------
         RoutestatError
             If they were counted in different ways.
         """
-        for name in ("states", "routers", "contexts", "groups"):
+        for name in ("states", "routers", "contexts"):
             if getattr(self, name) != getattr(other, name):
                 raise RoutestatError(f"counts with different {name} cannot be added")
-        tables = {key: _add(table, other.tables[key]) for key, table in self.tables.items()}
-        note = "; ".join(sorted({self.note, other.note} - {""}))
-        return Counts(
-            self.states,
-            self.routers,
-            self.contexts,
-            tables,
-            read_only(self.tokens + other.tokens),
-            read_only(self.documents + other.documents),
-            read_only(np.union1d(self.clusters, other.clusters)),
-            note,
+        groups = max(self.groups, other.groups)
+        first, second = self.with_groups(groups), other.with_groups(groups)
+        return replace(
+            self,
+            tables={key: _add(table, second.tables[key]) for key, table in first.tables.items()},
+            tokens=read_only(first.tokens + second.tokens),
+            documents=read_only(first.documents + second.documents),
+            clusters=read_only(np.union1d(self.clusters, other.clusters)),
+            note="; ".join(sorted({self.note, other.note} - {""})),
+            wraps=self.wraps or other.wraps,
+        )
+
+    def with_groups(self, groups: int) -> "Counts":
+        """Return the same counts with empty groups appended, `groups` in all.
+
+        Raises
+        ------
+        RoutestatError
+            If there are more already, or clusters share groups: with more groups they would be in others.
+        """
+        if groups == self.groups:
+            return self
+        if groups < self.groups or self.wraps:
+            raise RoutestatError(
+                f"counts with different groups cannot be combined: expected {groups} groups, got {self.groups}; "
+                f"count both with groups={min(groups, self.groups)}"
+            )
+        return replace(
+            self,
+            tables={key: _with_groups(table, groups) for key, table in self.tables.items()},
+            tokens=_with_groups(self.tokens, groups),
+            documents=_with_groups(self.documents, groups),
         )
 
 
@@ -144,8 +174,8 @@ def count(
     contexts : sequence of Context
         What to condition on; a target without such a source (the first layer has none before it) has no table.
     groups : int
-        Number of groups of clusters. Halved until the tables fit in `memory`, but not
-        below 32; `Counts.note` reports it.
+        Number of groups of clusters. Halved as long as every cluster keeps a group of its own, which loses nothing;
+        then until the tables fit in `memory`, but not below 32: `Counts.note` reports it.
     states : {"auto", "subset", "expert"}
         The view; "auto" uses subsets if every router has at most 1024 of them.
     memory : int
@@ -169,10 +199,10 @@ def count(
         raise RoutestatError(f"groups must be 1 or more, got {groups}")
     view = _choose_view(routers, states)
     keys = _keys(routers, contexts, view)
-    groups, note = _fit_groups(keys, view, groups, memory, cell_type(trace))
-    return Counts(
-        view, routers, contexts, *count_keys(trace, routers, keys, view, groups, threads, progress), note
-    )
+    fewest = trace.units.fewest_groups(groups)
+    groups, note = _fit_groups(keys, view, fewest, memory, cell_type(trace))
+    counted = count_keys(trace, routers, keys, view, groups, threads, progress)
+    return Counts(view, routers, contexts, *counted, note, wraps=groups < trace.units.n_ranks)
 
 
 def _choose_view(routers: Sequence[Router], states: str) -> str:
@@ -222,3 +252,9 @@ def _add(a: NDArray[np.unsignedinteger], b: NDArray[np.unsignedinteger]) -> NDAr
     return read_only(
         total if total.size and int(total.max()) > np.iinfo(a.dtype).max else total.astype(a.dtype)
     )
+
+
+def _with_groups(array: NDArray[Number], groups: int) -> NDArray[Number]:
+    wide = np.zeros((groups, *array.shape[1:]), array.dtype)
+    wide[: len(array)] = array
+    return read_only(wide)
