@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from routestat.counting.kernels import compiled
-from routestat.counting.symmetric_kernels import advance, elementary, exponential, turn
+from routestat.counting.symmetric_kernels import advance, elementary, exponential, nth_largest, turn
 
 Array = Any
 
@@ -41,10 +41,12 @@ def sum_parts(
             for b in range(held):
                 row, t, m = rows[b], begin + b, models[begin + b]
                 if p == 0:
-                    row[:] = base[m]
+                    for j in range(n_experts):
+                        row[j] = base[m, j]
                     continue
                 name = spans[p - 1, 0]
-                row[:] = bias[name, m]
+                for j in range(n_experts):
+                    row[j] = bias[name, m, j]
                 for i in range(spans[p - 1, 1], spans[p - 1, 2]):
                     more = weights[name, m, features[t, i]]
                     for j in range(n_experts):
@@ -107,7 +109,9 @@ def tempered_log_likelihood(
         first[0, 0] = 1.0
         for q in range(fours):
             elementary(weight[4 * q : 4 * q + 4], four)
-            first[q + 1] = first[q]
+            for s in range(top_k + 1):
+                for b in range(lanes):
+                    first[q + 1, s, b] = first[q, s, b]
             advance(four, first[q + 1])
         whole = first[fours, top_k]
         last[:] = 0.0
@@ -155,7 +159,8 @@ def _centre(weight: Array, target: Array, limit: float, centre: Array) -> None: 
     The mean over the token's experts; where a weight is far above these, the k-th largest.
     """
     lanes = len(centre)
-    largest = np.full(LANES, -np.inf)
+    largest = np.empty(LANES)
+    largest[:] = -np.inf
     for j in range(len(weight)):
         row = weight[j]
         for b in range(lanes):
@@ -168,7 +173,7 @@ def _centre(weight: Array, target: Array, limit: float, centre: Array) -> None: 
             least = min(least, weight[target[b, s], b])
             centre[b] += weight[target[b, s], b] / top_k
         if not largest[b] - least <= limit:
-            centre[b] = np.sort(weight[:, b])[len(weight) - top_k]
+            centre[b] = nth_largest(weight[:, b], top_k)
 
 
 @compiled

@@ -97,3 +97,16 @@ def turn(rows: Array, across: Array) -> None:  # pragma: no cover - compiled
     for j in range(n - n % 8, n):
         for b in range(lanes):
             across[j, b] = rows[b, j]
+
+
+@compiled
+def nth_largest(numbers: Array, n: int) -> float:  # pragma: no cover - compiled
+    """Return the n-th largest number; equal ones count several times."""
+    for j in range(len(numbers)):
+        above, same = 0, 0
+        for i in range(len(numbers)):
+            above += numbers[i] > numbers[j]
+            same += numbers[i] == numbers[j]
+        if above < n <= above + same:
+            return numbers[j]
+    return np.nan
