@@ -40,6 +40,6 @@ token_runs
     Runs of consecutive tokens, and the seam between batches.
 kernels
     Compiled loops.
-symmetric_kernels, predictor_kernels, likelihood_kernels
-    Compiled loops over choices of k of E experts: elementary symmetric polynomials, scores, likelihoods.
+symmetric_kernels, predictor_kernels, likelihood_kernels, inclusion_kernels
+    Compiled loops over choices of k of E experts: elementary symmetric polynomials, scores, likelihoods, inclusion.
 """
