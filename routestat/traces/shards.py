@@ -21,14 +21,14 @@ from routestat.traces.manifest import (
 )
 from routestat.traces.validation import check_documents, check_record, first_line
 
-# In a batch this large the cost of passing it on is small against that of counting it.
-BATCH_BYTES = 8 << 20
+# Every batch loads the tables of all groups into the cache: in a batch this large that is little against counting it.
+BATCH_BYTES = 16 << 20
 
 
 def rows_at_once(schema: pa.Schema, in_memory: bool = False) -> int:
     """Return the rows of a batch of this schema; slices of a table in memory cost nothing and are larger."""
     width = sum(_bytes_of(field.type) for field in schema)
-    return max(BATCH_ROWS, (16 if in_memory else 1) * BATCH_BYTES // max(width, 1))
+    return max(BATCH_ROWS, (8 if in_memory else 1) * BATCH_BYTES // max(width, 1))
 
 
 def _bytes_of(kind: pa.DataType) -> int:
