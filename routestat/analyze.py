@@ -11,7 +11,7 @@ from threadpoolctl import threadpool_limits
 from routestat.cli import options
 from routestat.cli.output_folders import check_out, keep_traces_apart
 from routestat.cli.progress_bars import ProgressBars
-from routestat.cli.runner import new_app, parse_layers, parse_order, require_tokens, run
+from routestat.cli.runner import new_app, parse_layers, parse_names, parse_order, require_tokens, run
 from routestat.counting.counts import MAX_STATES, count
 from routestat.counting.paths import count_paths
 from routestat.errors import RoutestatError
@@ -19,6 +19,7 @@ from routestat.inference.smoothing.prior import parse_alpha
 from routestat.report.html.study import write_report
 from routestat.report.terminal.study import summarise
 from routestat.study.chain import NEEDS_STATES
+from routestat.study.parts import PARTS, choose_parts, with_needed
 from routestat.study.trace_study import study
 from routestat.traces.document_stretches import in_stretches
 from routestat.traces.store import Trace
@@ -47,6 +48,19 @@ def analyze(
     ] = 1000,
     blocks: Annotated[int, typer.Option(min=1, help="Biclusters per transition.")] = 4,
     paths: Annotated[int, typer.Option(min=1, help="Dominant and most frequent paths listed.")] = 10,
+    only: Annotated[
+        str,
+        typer.Option(
+            metavar="PARTS",
+            help=f"Compute these parts, and what they need, separated by commas: {', '.join(PARTS)}.",
+        ),
+    ] = "",
+    skip: Annotated[
+        str,
+        typer.Option(
+            metavar="PARTS", help="Leave these parts out, and those that need them; names as in --only."
+        ),
+    ] = "",
     permutations: Annotated[
         int,
         typer.Option(
@@ -70,6 +84,8 @@ def analyze(
     if bayes not in ("none", "full"):
         raise RoutestatError(f"--bayes is full or none, got {bayes!r}")
     wanted, rule, requested = parse_layers(layers), parse_alpha(alpha), parse_order(order)
+    skipped = parse_names(skip)
+    parts = choose_parts(parse_names(only), skipped)
     with ProgressBars() as ticker, threadpool_limits(limits=threads):
         progress = ticker.of("checking")
         dummy_rows = "drop" if drop_dummy_rows else "keep"
@@ -84,13 +100,17 @@ def analyze(
         keep_traces_apart(folder)
         check_out(folder)
         counts = count(trace, wanted, groups=groups, threads=threads, progress=ticker.of("counting"))
-        observed = count_paths(trace, wanted, paths, progress=ticker.of("following paths"))
+        parts = with_needed(parts, skipped, states=counts.states, order=requested)
+        observed = None
+        if "paths" in parts:
+            observed = count_paths(trace, wanted, paths, progress=ticker.of("following paths"))
         rng = np.random.default_rng(seed)
         findings = study(
             trace,
             counts,
             observed,
             rng,
+            parts=parts,
             alpha=rule,
             order=requested,
             n_blocks=blocks,

@@ -30,6 +30,10 @@ document_selection
     Some documents of a trace.
 document_stretches
     One document cut into stretches.
+locations
+    Folders and URLs that a trace is read from.
+parts
+    Some consecutive documents of a trace.
 views
     Layers under other numbers, documents in another order.
 pairing

@@ -57,7 +57,7 @@ def whole_counts(counts: ArrayLike, name: str = "counts") -> NDArray[np.integer[
             raise RoutestatError(
                 f"{name}: expected whole counts, got fractions; pass counts, not probabilities"
             )
-    if (array < 0).any():
+    if array.dtype.kind != "u" and (array < 0).any():
         raise RoutestatError(
             f"{name}: expected counts of zero or more, got {array.min()}; check the counting"
         )

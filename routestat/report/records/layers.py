@@ -94,7 +94,7 @@ def coactivation_record(item: LayerCoactivation) -> Record:
 
 def coactivation_rows(across: AcrossLayers) -> Iterator[Record]:
     """Yield every pair of experts of every layer."""
-    for item in across.coactivation:
+    for item in across.coactivation or ():
         for place in range(len(item.pooled.lift)):
             within = item.documents
             yield {

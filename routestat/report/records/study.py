@@ -34,32 +34,54 @@ TABLES = (
 
 
 def results(study: Study) -> Record:
-    """Return the content of results.json as plain Python values."""
-    record = {
+    """Return the content of results.json as plain Python values; a part that was left out is absent."""
+    across = study.across_layers
+    record: Record = {
         "format": "routestat-results",
         "version": 1,
         "trace": trace_record(study),
+        "parts": list(study.parts),
         "states": study.states,
-        "calibration": calibration_record(study.level_checks, [router.layer for router in study.routers]),
-        "layers": [load_record(load) for load in study.loads],
-        "dependence": [layer_pair_record(pair) for pair in study.pairs],
-        "order": order_records(study.pairs, study.memory),
-        "memory": memory_record(study.memory),
-        "across_families": dict(study.adjusted_log10_p),
-        "budget": budget_record(study.budget, study.pairs),
-        "map": map_records(study.across_layers),
-        "coactivation": [coactivation_record(item) for item in study.across_layers.coactivation],
-        "enough": [sample_size_record(item) for item in study.across_layers.sample_size],
-        "chain": chain_record(study.chain),
-        "prediction": [score_record(score) for score in study.board],
-        "prediction_mean": [score_record(score) for score in study.mean_board],
-        "paths": path_records(study.paths, study.routers, study.states),
-        "biclusters": [bicluster_record(item) for item in study.blocks],
     }
+    if study.level_checks is not None:
+        record["calibration"] = calibration_record(
+            study.level_checks, [router.layer for router in study.routers]
+        )
+    record["layers"] = [load_record(load) for load in study.loads]
+    if study.pairs is not None:
+        record["dependence"] = [layer_pair_record(pair) for pair in study.pairs]
+        record["order"] = order_records(study.pairs, study.memory)
+    if study.memory is not None:
+        record["memory"] = memory_record(study.memory)
+    record["across_families"] = dict(study.adjusted_log10_p)
+    if study.pairs is not None and study.budget is not None:
+        record["budget"] = budget_record(study.budget, study.pairs)
+    if "layer-map" in study.parts:
+        record["map"] = map_records(across)
+    if across.coactivation is not None:
+        record["coactivation"] = [coactivation_record(item) for item in across.coactivation]
+    if across.sample_size is not None:
+        record["enough"] = [sample_size_record(item) for item in across.sample_size]
+    if study.chain is not None:
+        record["chain"] = chain_record(study.chain)
+    if study.board is not None:
+        record["prediction"] = [score_record(score) for score in study.board]
+    if study.mean_board is not None:
+        record["prediction_mean"] = [score_record(score) for score in study.mean_board]
+    if study.paths is not None:
+        record["paths"] = path_records(study.paths, study.routers, study.states)
+    if study.blocks is not None:
+        record["biclusters"] = [bicluster_record(item) for item in study.blocks]
     if study.bayes is not None:
         record["bayes"] = bayes_record(study.bayes)
     found: Record = plain(record)
     return found
+
+
+def tables_of(record: Record) -> Record:
+    """Return the records of the files of the folder tables, by name of the file; of the parts that there are."""
+    rows = record | record.get("memory", {})
+    return {name: rows[name] for name in TABLES if name in rows}
 
 
 def write_results(study: Study, folder: Path) -> Record:
@@ -68,12 +90,17 @@ def write_results(study: Study, folder: Path) -> Record:
     write_json(folder / "results.json", record)
     tables = folder / "tables"
     tables.mkdir(exist_ok=True)
-    rows = record | record["memory"] | {"coactivation": coactivation_rows(study.across_layers)}
+    rows = tables_of(record)
+    if "coactivation" in rows:
+        rows["coactivation"] = coactivation_rows(study.across_layers)
     for name in TABLES:
-        write_rows(tables / f"{name}.csv", rows[name])
+        if name in rows:
+            write_rows(tables / f"{name}.csv", rows[name])
+        else:
+            (tables / f"{name}.csv").unlink(missing_ok=True)
     for stale in tables.glob("transition-*.csv"):
         stale.unlink()
-    for pair in study.pairs:
+    for pair in study.pairs or ():
         name = f"transition-{pair.source.name}-{pair.target.name}.csv"
         write_rows(tables / name, transition_rows(pair, study.states))
     if study.bayes is not None:
@@ -81,6 +108,12 @@ def write_results(study: Study, folder: Path) -> Record:
     else:
         for stale in folder.glob("bayes-order*.nc"):
             stale.unlink()
-    save_chain(study.chain, folder / CHAIN_FILE, study.factorised)
-    replace_file(folder / "routes.graphml", graphml(study.paths.graph).encode())
+    if study.chain is not None:
+        save_chain(study.chain, folder / CHAIN_FILE, study.factorised)
+    else:
+        (folder / CHAIN_FILE).unlink(missing_ok=True)
+    if study.paths is not None:
+        replace_file(folder / "routes.graphml", graphml(study.paths.graph).encode())
+    else:
+        (folder / "routes.graphml").unlink(missing_ok=True)
     return record

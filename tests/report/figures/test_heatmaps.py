@@ -52,7 +52,7 @@ def test_no_tokens_no_heatmap(reports):
 def test_block_borders_and_reordering(reports):
     study = reports("states").study
     finding, item = study.blocks[0], study.pairs[0]
-    axes = titled(heatmaps.blocks(finding, item, "subset"), "lift")
+    axes = titled(heatmaps.blocks(finding, "subset"), "lift")
     assert len(axes.lines) == finding.blocks.n_row_blocks + finding.blocks.n_column_blocks - 2
     table = item.table
     lift = table * table.sum() / np.outer(table.sum(axis=1), table.sum(axis=0))
