@@ -15,6 +15,7 @@ from routestat.inference.base.special import LISTED
 from routestat.inference.base.tables import Floats, Integers, contingency, read_only
 from routestat.inference.information.mutual_information import plugin_information
 
+
 @dataclass(frozen=True, eq=False)
 class InclusionCounts:
     """Counts of one pair of routers in the expert view, without empty groups and experts; see `inclusion_counts`.
