@@ -61,7 +61,7 @@ class InclusionCounts:
 
     @cached_property
     def _parts(self) -> tuple[tuple[NDArray[np.integer], Integers, int], ...]:
-        """Tables `[group, cell]`, their sums `[cell]`, and how many cells of a token they have; targets, sources, pairs."""
+        """Tables `[group, cell]`, their sums and the cells of a token in them, of sources, targets and pairs."""
         groups = len(self.tokens)
         sums = self.sources.sum(axis=0), self.targets.sum(axis=0), self.total.astype(np.int64).ravel()
         tables = (self.sources, self.targets, self.pairs.reshape(groups, -1))
@@ -81,7 +81,8 @@ class InclusionCounts:
     def halves(self, column: Integers, sign: Integers, halves: int) -> tuple[Floats, Floats, Floats]:
         """Estimate the information of some halves of the groups and of the rest, in nats; also their share of tokens.
 
-        All are `[half]`. Half h has the groups with ``sign * H[h, column]`` below zero, H being Hadamard's matrix (see `half_sums`).
+        All are `[half]`. Half h has the groups with ``sign * H[h, column]`` below zero, with Hadamard's matrix H (see
+        `half_sums`).
         """
         tokens, whole = np.zeros((2, halves)), self.tokens.sum()
         at, odd = np.arange(halves)[:, None] & column, sign < 0
@@ -104,7 +105,9 @@ class InclusionCounts:
         """
         share, groups = self.tokens / self.tokens.sum(), len(self.tokens)
 
-        def products(counts: NDArray[np.integer], total: NDArray[np.number], by: NDArray[np.number]) -> Floats:
+        def products(
+            counts: NDArray[np.integer], total: NDArray[np.number], by: NDArray[np.number]
+        ) -> Floats:
             about = np.multiply(share[:, None], -total)
             about += counts
             about /= np.sqrt(by)
@@ -151,8 +154,8 @@ def inclusion_counts(tables: ArrayLike, source_k: int, target_k: int) -> Inclusi
     # Every expert of a token's source meets all k of its target, so margins hold each inclusion k times.
     if (table.sources % target_k).any() or (table.targets % source_k).any():
         raise RoutestatError(
-            f"tables: expected {target_k} cells of every expert at the source and {source_k} at the target, got others; "
-            "check source_k, target_k"
+            f"tables: expected {target_k} cells of each expert at the source and {source_k} at the target, got "
+            "others; check source_k, target_k"
         )
     return InclusionCounts(
         table.tables,
