@@ -19,7 +19,7 @@ from routestat.forecast.factorised import FactorisedChain
 from routestat.forecast.fold_tables import assign_folds
 from routestat.forecast.linear_fit import linear_predictors
 from routestat.forecast.scores import PredictionScore
-from routestat.forecast.tempered import Tempered, fit_load, fit_tempered
+from routestat.forecast.tempered import Loads, Tempered, fit_load, fit_tempered
 from routestat.inference.base.tables import Floats, read_only
 from routestat.inference.conditional_bernoulli.distribution import fit_log_weights
 from routestat.inference.smoothing.prior import resolve_alpha
@@ -27,7 +27,8 @@ from routestat.progress import Tick, in_threads, silent
 from routestat.traces.metadata import Router
 from routestat.traces.store import Trace
 
-MEMORY = 2 << 30
+#: Bytes of tables and predictors of the targets that are fitted together.
+MEMORY = 768 << 20
 #: Models of the chain by (place of the router, order): biases and weights.
 Models = dict[tuple[int, int], tuple[Floats, Floats]]
 
@@ -132,10 +133,12 @@ class _PartFit:
         tables, alone = counted[: len(wanted)], counted[len(wanted) :]
         del counted
         targets = [plan.target for plan in self.plans]
-        loads = {target.name: _per_fold(self.counts, target, self.folds) for target in targets}
+        loads = {
+            target.name: Loads(_per_fold(self.counts, target, self.folds), self.alpha, target.top_k)
+            for target in targets
+        }
         tempered = {
-            table.design.target.name: fit_load(table, loads[table.design.target.name], self.alpha).bias
-            for table in alone
+            table.design.target.name: fit_load(table, loads[table.design.target.name]).bias for table in alone
         }
         simple = linear_predictors(
             self.counts, self.folds, self.alpha, targets=targets, tempered=tempered, beside=self.beside

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from routestat.counting.moments import Moments
 from routestat.forecast import ridge
 from routestat.forecast.exponents import Parts, greatest_exponents, log_odds
-from routestat.inference.base.tables import Floats, Integers
+from routestat.inference.base.tables import Floats
 from routestat.inference.smoothing.prior import resolve_alpha
 
 #: The parts of each kind of tempered predictor; the load is always one more.
@@ -64,7 +64,7 @@ def fit_tempered(
     kinds: Mapping[int, Sequence[str]],
     alpha: str | float,
     whole: bool = False,
-    loads: Integers | None = None,
+    loads: "Loads | None" = None,
 ) -> dict[tuple[int, str], Tempered]:
     """Fit tempered predictors by (width, kind), each from the first `width` sources of a design.
 
@@ -80,8 +80,8 @@ def fit_tempered(
         Dirichlet prior of a row P(· | expert of a source), as for `resolve_alpha`.
     whole : bool
         Whether to fit the factorised ones to all folds too.
-    loads : int array ``[fold, j]``, optional
-        How often each expert of the target was chosen, on all of its tokens; those of the design unless given.
+    loads : Loads, optional
+        Of the target, on all of its tokens; of the tokens of the design unless given.
 
     Returns
     -------
@@ -100,7 +100,28 @@ def fit_tempered(
     return fitted
 
 
-def fit_load(moments: Moments, loads: Integers, alpha: str | float) -> Tempered:
+class Loads:
+    """How often each expert of a target was chosen ``[fold, j]``, and what that gives without some folds.
+
+    All models of a target start from the same loads, which are fitted once.
+    """
+
+    def __init__(self, counts: NDArray[np.number], alpha: str | float, top_k: int) -> None:
+        self.counts, self._alpha, self._top_k = counts, alpha, top_k
+        self._total, self._found = counts.sum(axis=0), dict[tuple[int, ...], tuple[Floats, Floats]]()
+
+    def without(self, out: Sequence[int]) -> tuple[Floats, Floats]:
+        """Inclusion probabilities and log weights ``[j]`` of all folds but these, a single row."""
+        key = tuple(sorted(out))
+        if key not in self._found:
+            load = self._total - self.counts[list(key)].sum(axis=0)
+            prior = resolve_alpha(load[None], self._alpha)
+            share = _share(np.asarray(load, np.float64), prior, self._top_k)
+            self._found[key] = share, log_odds(share, self._top_k)
+        return self._found[key]
+
+
+def fit_load(moments: Moments, loads: Loads) -> Tempered:
     """Fit the target's own load: for each fold without the fold, with one exponent and no weights.
 
     All models of `fit_tempered` extend this one: the load's log odds, multiplied by the exponent at which the load of
@@ -111,18 +132,14 @@ def fit_load(moments: Moments, loads: Integers, alpha: str | float) -> Tempered:
     ----------
     moments : Moments
         Of a design without sources; only its sampled tokens are used.
-    loads : int array ``[fold, j]``
-        How often each expert was chosen.
-    alpha : str or float
-        Dirichlet prior of the load, a single row.
+    loads : Loads
     """
-    n_folds, top_k = len(loads), moments.design.target.top_k
-    total, rows = loads.sum(axis=0), range(n_folds)
-    base = np.array([_base(total - loads[fold], alpha, top_k)[1] for fold in rows])
+    n_folds = len(loads.counts)
+    rows = range(n_folds)
+    base = np.array([loads.without((fold,))[1] for fold in rows])
     exponents = np.ones((n_folds, 1))
-    if _can_nest(loads.sum(axis=1)):
-        after = [(fold + 1) % n_folds for fold in rows]
-        inner = np.array([_base(total - loads[fold] - loads[after[fold]], alpha, top_k)[1] for fold in rows])
+    if _can_nest(loads.counts.sum(axis=1)):
+        inner = np.array([loads.without((fold, (fold + 1) % n_folds))[1] for fold in rows])
         parts = Parts(inner, {}, {}, (), ()).of_sample(moments, (moments.folds - 1) % n_folds, ())
         fitted = greatest_exponents(parts, ())
         exponents = np.maximum(fitted, LEAST_EXPONENT)
@@ -213,7 +230,7 @@ class _Tables:
         width: int,
         alpha: str | float,
         priors: Sequence[Sequence[Floats]],
-        loads: Integers | None,
+        loads: "Loads | None",
     ) -> None:
         design = moments.design
         self.top_k, self.n_folds = design.target.top_k, len(moments.across)
@@ -225,7 +242,9 @@ class _Tables:
         self.within = moments.within[:, :features, :features].astype(np.float64)
         self.across = moments.across[:, :features].astype(np.float64)
         self.sums = (self.within.sum(axis=0), self.across.sum(axis=0))
-        self.loads = self.across.sum(axis=1) / self.slots if loads is None else loads
+        self.loads = (
+            Loads(self.across.sum(axis=1) / self.slots, alpha, self.top_k) if loads is None else loads
+        )
         self.sample = replace(moments, features=np.ascontiguousarray(moments.features[:, : self.slots]))
 
     def without(self, out: Sequence[int]) -> ridge.TokenMoments:
@@ -257,7 +276,7 @@ class _Tables:
         self, out: Sequence[int], penalty: float, fitted: ridge.Ridge | None
     ) -> tuple[Floats, Floats, Floats, Floats]:
         of = self.without(out)
-        load, base = _base(self.loads.sum(axis=0) - self.loads[list(out)].sum(axis=0), self.alpha, self.top_k)
+        load, base = self.loads.without(out)
         third = next(t for t in (0, 1, 2) if t not in {fold % 3 for fold in out}) if out else 3
         given = [
             _share(of.across[block], prior, self.top_k)
@@ -267,12 +286,6 @@ class _Tables:
         unit = np.sqrt(load * (1.0 - load))
         about = (fit.intercept - of.targets / of.tokens) / unit
         return base, log_odds(np.concatenate(given), self.top_k) - base, about, fit.weights / unit
-
-
-def _base(load: NDArray[np.number], alpha: str | float, top_k: int) -> tuple[Floats, Floats]:
-    """Inclusion probabilities and log weights ``[j]`` of a load, a single row."""
-    share = _share(np.asarray(load, np.float64), resolve_alpha(load[None], alpha), top_k)
-    return share, log_odds(share, top_k)
 
 
 def _share(counts: Floats, prior: Floats, top_k: int) -> Floats:

@@ -12,7 +12,6 @@ from routestat.inference.base.jackknife import jackknife
 from routestat.inference.base.tables import Floats
 from routestat.structure.coactivation_null import PairBlocks
 
-
 #: By how much smaller than elsewhere temporary arrays are: they are made and read a dozen times.
 _IN_CACHE = 16
 
