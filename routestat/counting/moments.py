@@ -136,7 +136,10 @@ def sampled_parts(
 
 
 def tempered_likelihood(
-    of: SampledParts, exponents: NDArray[np.float64], chosen: Sequence[int] | None = None
+    of: SampledParts,
+    exponents: NDArray[np.float64],
+    chosen: Sequence[int] | None = None,
+    wanted: NDArray[np.bool_] | None = None,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """Compute the log likelihood of the sampled tokens in nats ``[model]``, its gradient and minus its Hessian.
 
@@ -147,11 +150,14 @@ def tempered_likelihood(
         Factors of the parts.
     chosen : sequence of int, optional
         Which parts (all).
+    wanted : bool array ``[model]``, optional
+        Which models (all); what is returned of the others is not complete.
     """
     n, c = exponents.shape
     value, slope, curve = np.zeros(n), np.zeros((n, c)), np.zeros((n, c, c))
     which = np.arange(c) if chosen is None else np.array(chosen, np.int64)
-    tempered_log_likelihood(of.values, which, of.targets, of.models, exponents, value, slope, curve)
+    models = np.ones(n, np.bool_) if wanted is None else wanted
+    tempered_log_likelihood(of.values, which, of.targets, of.models, exponents, models, value, slope, curve)
     return value, slope, curve
 
 

@@ -27,8 +27,9 @@ from routestat.progress import Tick, in_threads, silent
 from routestat.traces.metadata import Router
 from routestat.traces.store import Trace
 
-#: Bytes of tables and predictors of the targets that are fitted together.
-MEMORY = 768 << 20
+#: Bytes of tables and predictors of the targets that are fitted together: for a long trace, for a short one, and for
+#: each token between them. A pass over a short trace costs little.
+MOST_MEMORY, LEAST_MEMORY, MEMORY_PER_TOKEN = 768 << 20, 128 << 20, 4 << 10
 #: Models of the chain by (place of the router, order): biases and weights.
 Models = dict[tuple[int, int], tuple[Floats, Floats]]
 
@@ -40,7 +41,7 @@ def fit_factorised(
     alpha: str | float = "empirical-bayes",
     *,
     orders: Sequence[int] | None = None,
-    memory: int = MEMORY,
+    memory: int | None = None,
     threads: int | None = None,
     progress: Tick = silent,
 ) -> tuple[tuple[PredictionScore, ...], FactorisedChain]:
@@ -60,8 +61,9 @@ def fit_factorised(
     orders : sequence of int, optional
         How many layers back predictors on layers alone look, of the registered numbers (all); the chain keeps a
         model of each.
-    memory : int
-        Bytes, roughly; one target is fitted whatever it takes.
+    memory : int, optional
+        Bytes, roughly, of the targets that are fitted together; one is fitted whatever it takes. By default it
+        grows with the tokens, from 128 to 768 MiB.
     threads : int, optional
         All cores by default.
     progress : callable(what, done, total)
@@ -85,7 +87,8 @@ def fit_factorised(
     beside = further_tables(trace, counts, threads)
     models = _loads(counts, folds, alpha)
     plans = [plan_target(counts.routers, place, specs) for place in range(len(counts.routers))]
-    parts = list(parts_in_memory(plans, int(folds.max()) + 1, memory))
+    default = min(MOST_MEMORY, max(LEAST_MEMORY, MEMORY_PER_TOKEN * trace.n_counted))
+    parts = list(parts_in_memory(plans, int(folds.max()) + 1, default if memory is None else memory))
     board: list[PredictionScore] = []
     for number, part in enumerate(parts):
         stages = [

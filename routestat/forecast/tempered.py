@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from routestat.counting.moments import Moments
 from routestat.forecast import ridge
 from routestat.forecast.exponents import Parts, greatest_exponents, log_odds
+from routestat.forecast.ridge_of_tokens import TokenErrors, TokenRidges
 from routestat.inference.base.tables import Floats
 from routestat.inference.smoothing.prior import resolve_alpha
 
@@ -32,6 +33,8 @@ KINDS = {"tempered-bayes": ("bayes",), "ridge": ("ridge",), "factorised": ("baye
 LEAST_EXPONENT = 1e-6
 # The penalty where no fold is left to choose one by.
 PLAIN_PENALTY = 100.0
+# Fewer tokens for each feature are solved for as tokens: a penalty needs an equation for each of those of a fold only.
+_FEW = 1.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +188,7 @@ def _fit_width(tables: "_Tables", kinds: Sequence[str], nested: bool, whole: boo
     return fitted
 
 
-def _penalties(errors: Sequence[ridge.HeldOutErrors]) -> list[int]:
+def _penalties(errors: Sequence[ridge.HeldOutErrors | TokenErrors]) -> list[int]:
     """Return the place of each fold's penalty of least error, −1 where there is nothing to choose by.
 
     Each search begins where the fold before ended: penalties hardly differ between folds.
@@ -198,7 +201,7 @@ def _penalties(errors: Sequence[ridge.HeldOutErrors]) -> list[int]:
     return chosen
 
 
-def _pooled(errors: Sequence[ridge.HeldOutErrors], chosen: Sequence[int]) -> float:
+def _pooled(errors: Sequence[ridge.HeldOutErrors | TokenErrors], chosen: Sequence[int]) -> float:
     """Return the penalty of least error on all folds together."""
     known = [at for at in chosen if at >= 0]
     if not known:
@@ -239,9 +242,13 @@ class _Tables:
         self.spans = [slice(*both) for both in pairwise(ends)]
         self.slots, features = ends[-1], design.offsets[width]
         self.alpha, self.priors = alpha, priors
-        self.within = moments.within[:, :features, :features].astype(np.float64)
+        self._within = moments.within[:, :features, :features]
         self.across = moments.across[:, :features].astype(np.float64)
-        self.sums = (self.within.sum(axis=0), self.across.sum(axis=0))
+        self.total = self.across.sum(axis=0)
+        self._few = _token_ridges(moments, self.slots, features)
+        if self._few is None:
+            self._within = self._within.astype(np.float64)
+            self._pairs = self._within.sum(axis=0)
         self.loads = (
             Loads(self.across.sum(axis=1) / self.slots, alpha, self.top_k) if loads is None else loads
         )
@@ -249,15 +256,27 @@ class _Tables:
 
     def without(self, out: Sequence[int]) -> ridge.TokenMoments:
         """Moments of all folds but these."""
-        within, across = self.sums
+        within = self._pairs
         for fold in out:
-            within, across = within - self.within[fold], across - self.across[fold]
-        return ridge.moments(within, across, self.top_k, self.slots)
+            within = within - self._within[fold]
+        return ridge.moments(within, self.across_without(out), self.top_k, self.slots)
 
-    def errors(self, out: tuple[int, int]) -> ridge.HeldOutErrors:
+    def across_without(self, out: Sequence[int]) -> Floats:
+        """Tokens of all folds but these with a feature and an expert of the target."""
+        return self.total - self.across[list(out)].sum(axis=0)
+
+    def errors(self, out: tuple[int, int]) -> ridge.HeldOutErrors | TokenErrors:
         """Squared errors of a ridge without these two folds on the second of them."""
-        test = ridge.moments(self.within[out[1]], self.across[out[1]], self.top_k, self.slots)
+        if self._few is not None:
+            return self._few.errors(out)
+        test = ridge.moments(self._within[out[1]], self.across[out[1]], self.top_k, self.slots)
         return ridge.HeldOutErrors(self.without(out), test)
+
+    def fit(self, out: Sequence[int], penalty: float) -> ridge.Ridge:
+        """Fit a ridge without these folds."""
+        if self._few is not None:
+            return self._few.fit(out, penalty)
+        return ridge.fit_ridge(self.without(out), penalty)
 
     def parts(
         self,
@@ -275,17 +294,27 @@ class _Tables:
     def _part(
         self, out: Sequence[int], penalty: float, fitted: ridge.Ridge | None
     ) -> tuple[Floats, Floats, Floats, Floats]:
-        of = self.without(out)
+        across = self.across_without(out)
         load, base = self.loads.without(out)
         third = next(t for t in (0, 1, 2) if t not in {fold % 3 for fold in out}) if out else 3
         given = [
-            _share(of.across[block], prior, self.top_k)
+            _share(across[block], prior, self.top_k)
             for block, prior in zip(self.blocks, self.priors[third], strict=False)
         ]
-        fit = fitted or ridge.fit_ridge(of, penalty)
+        fit = fitted or self.fit(out, penalty)
         unit = np.sqrt(load * (1.0 - load))
-        about = (fit.intercept - of.targets / of.tokens) / unit
+        targets = across.sum(axis=0)
+        about = (fit.intercept - self.top_k * targets / targets.sum()) / unit
         return base, log_odds(np.concatenate(given), self.top_k) - base, about, fit.weights / unit
+
+
+def _token_ridges(moments: Moments, slots: int, features: int) -> TokenRidges | None:
+    """Return the ridges of the tokens themselves where all were kept and they are few against the features."""
+    tokens = int(moments.across.sum(dtype=np.int64)) // (moments.features.shape[1] * moments.targets.shape[1])
+    if tokens != len(moments.folds) or tokens >= _FEW * features:
+        return None
+    rows = moments.features[:, :slots]
+    return TokenRidges(rows, moments.targets, moments.folds, features, moments.design.target.n_experts)
 
 
 def _share(counts: Floats, prior: Floats, top_k: int) -> Floats:
