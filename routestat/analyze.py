@@ -9,9 +9,10 @@ import typer
 from threadpoolctl import threadpool_limits
 
 from routestat.cli import options
+from routestat.cli.open_trace import counts_from_file, opened_trace
 from routestat.cli.output_folders import check_out, keep_traces_apart
 from routestat.cli.progress_bars import ProgressBars
-from routestat.cli.runner import new_app, parse_layers, parse_order, require_tokens, run
+from routestat.cli.runner import new_app, parse_layers, parse_names, parse_order, require_tokens, run
 from routestat.counting.counts import MAX_STATES, count
 from routestat.counting.paths import count_paths
 from routestat.errors import RoutestatError
@@ -19,9 +20,8 @@ from routestat.inference.smoothing.prior import parse_alpha
 from routestat.report.html.study import write_report
 from routestat.report.terminal.study import summarise
 from routestat.study.chain import NEEDS_STATES
+from routestat.study.parts import PARTS, choose_parts, with_needed
 from routestat.study.trace_study import study
-from routestat.traces.document_stretches import in_stretches
-from routestat.traces.store import Trace
 
 app = new_app()
 
@@ -47,6 +47,19 @@ def analyze(
     ] = 1000,
     blocks: Annotated[int, typer.Option(min=1, help="Biclusters per transition.")] = 4,
     paths: Annotated[int, typer.Option(min=1, help="Dominant and most frequent paths listed.")] = 10,
+    only: Annotated[
+        str,
+        typer.Option(
+            metavar="PARTS",
+            help=f"Compute these parts, and what they need, separated by commas: {', '.join(PARTS)}.",
+        ),
+    ] = "",
+    skip: Annotated[
+        str,
+        typer.Option(
+            metavar="PARTS", help="Leave these parts out, and those that need them; names as in --only."
+        ),
+    ] = "",
     permutations: Annotated[
         int,
         typer.Option(
@@ -54,7 +67,17 @@ def analyze(
         ),
     ] = 0,
     groups: options.Groups = 256,
+    counts_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--counts",
+            help="The trace's counts, a file that count or merge wrote: they are not counted again, and keep their "
+            "groups.",
+        ),
+    ] = None,
     threads: options.Threads = None,
+    workers: options.Workers = None,
+    scheduler: options.Scheduler = None,
     cluster: options.Cluster = None,
     template: options.Template = "once",
     drop_dummy_rows: options.DummyRows = False,
@@ -70,27 +93,35 @@ def analyze(
     if bayes not in ("none", "full"):
         raise RoutestatError(f"--bayes is full or none, got {bayes!r}")
     wanted, rule, requested = parse_layers(layers), parse_alpha(alpha), parse_order(order)
-    with ProgressBars() as ticker, threadpool_limits(limits=threads):
-        progress = ticker.of("checking")
-        dummy_rows = "drop" if drop_dummy_rows else "keep"
-        opened = Trace.open(
-            traces, progress=progress, cluster=cluster, template=template, dummy_rows=dummy_rows
-        )
-        trace = in_stretches(opened)
+    skipped = parse_names(skip)
+    parts = choose_parts(parse_names(only), skipped)
+    how = {"cluster": cluster, "template": template, "dummy_rows": "drop" if drop_dummy_rows else "keep"}
+    with (
+        ProgressBars() as ticker,
+        threadpool_limits(limits=threads),
+        opened_trace(traces, ticker.of("checking"), workers, scheduler, **how) as trace,
+    ):
         require_tokens(trace, wanted)
         if bayes == "full" and max(router.alphabet.size for router in trace.routers(wanted)) > MAX_STATES:
             raise RoutestatError(NEEDS_STATES)
         folder = out or Path("reports") / traces.resolve().name
         keep_traces_apart(folder)
         check_out(folder)
-        counts = count(trace, wanted, groups=groups, threads=threads, progress=ticker.of("counting"))
-        observed = count_paths(trace, wanted, paths, progress=ticker.of("following paths"))
+        if counts_file is not None:
+            counts = counts_from_file(counts_file, trace, wanted)
+        else:
+            counts = count(trace, wanted, groups=groups, threads=threads, progress=ticker.of("counting"))
+        parts = with_needed(parts, skipped, states=counts.states, order=requested)
+        observed = None
+        if "paths" in parts:
+            observed = count_paths(trace, wanted, paths, progress=ticker.of("following paths"))
         rng = np.random.default_rng(seed)
         findings = study(
             trace,
             counts,
             observed,
             rng,
+            parts=parts,
             alpha=rule,
             order=requested,
             n_blocks=blocks,

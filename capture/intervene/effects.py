@@ -154,7 +154,8 @@ def _n_groups(run: StoredRun) -> int:
 
 
 def _count(trace: Trace, context: Context, groups: int) -> Counts:
-    return count(trace, contexts=(context,), groups=groups)
+    # The runs have different documents, and their tables must have the same groups.
+    return count(trace, contexts=(context,), groups=groups).with_groups(groups)
 
 
 def _target_counts(

@@ -95,6 +95,11 @@ def parse_order(text: str) -> int | None:
     return None if text == "auto" else int(text)
 
 
+def parse_names(text: str) -> tuple[str, ...]:
+    """Read names separated by commas; none from an empty text."""
+    return tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+
+
 def _is_number(text: str) -> bool:
     # isdigit alone would let ² through, which int() then refuses.
     return text.isascii() and text.isdigit()

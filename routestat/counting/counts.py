@@ -1,7 +1,9 @@
 """`count` and `Counts`: one pass over a trace into small additive tables."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,11 +13,15 @@ from routestat.counting.counting_pass import (
     MEMORY,
     Key,
     TableKey,
+    add_cells,
     cell_type,
     count_keys,
     read_only,
     table_bytes,
+    table_keys,
 )
+from routestat.counting.counts_file import read_counts, write_counts
+from routestat.counting.origin import Origin, joined, origins_of
 from routestat.errors import RoutestatError
 from routestat.progress import Progress
 from routestat.traces.metadata import Router
@@ -23,6 +29,8 @@ from routestat.traces.store import Trace
 
 MAX_STATES = 1024
 MIN_GROUPS = 32
+Number = TypeVar("Number", bound=np.generic)
+
 DEFAULT_CONTEXTS = (Context(), Context.layer(1), Context.token(1))
 
 
@@ -46,6 +54,11 @@ class Counts:
         The clusters that have tokens, by the number of their first document: the independent units.
     note : str
         Why there are fewer groups than requested, or empty.
+    wraps : bool
+        Whether clusters may share a group. If not, there are no more groups than the clusters can fill: the number of
+        groups was halved as long as each cluster kept its own.
+    origins : tuple of Origin
+        Which parts of which traces were counted; empty where that is not known, as for traces in memory.
     """
 
     states: str
@@ -56,6 +69,8 @@ class Counts:
     documents: NDArray[np.int64]
     clusters: NDArray[np.int32]
     note: str = ""
+    wraps: bool = True
+    origins: tuple[Origin, ...] = ()
 
     @property
     def groups(self) -> int:
@@ -98,28 +113,74 @@ class Counts:
         place = [router.name for router in self.routers].index(target.name) - back
         return self.routers[place] if place >= 0 else None
 
-    def __add__(self, other: "Counts") -> "Counts":
-        """Add the counts of another trace, whose documents must have other numbers.
+    def save(self, path: str | Path) -> None:
+        """Write the counts to a file, which appears whole or not at all.
 
         Raises
         ------
         RoutestatError
-            If they were counted in different ways.
+            If the file cannot be written.
         """
-        for name in ("states", "routers", "contexts", "groups"):
+        write_counts(path, vars(self))
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Counts":
+        """Read counts that `save` or ``python -m routestat.count`` wrote.
+
+        Raises
+        ------
+        RoutestatError
+            If it is no such file, of another version, or damaged; names the file.
+        """
+        return cls(**read_counts(path))
+
+    def __add__(self, other: "Counts") -> "Counts":
+        """Add the counts of other documents: another part of the trace, or a trace whose documents have other numbers.
+
+        Where a trace has few clusters, and so few groups, empty groups are appended to its tables.
+
+        Raises
+        ------
+        RoutestatError
+            If they were counted in different ways, or have documents in common.
+        """
+        origins = joined(self.origins, other.origins)
+        for name in ("states", "routers", "contexts"):
             if getattr(self, name) != getattr(other, name):
                 raise RoutestatError(f"counts with different {name} cannot be added")
-        tables = {key: _add(table, other.tables[key]) for key, table in self.tables.items()}
-        note = "; ".join(sorted({self.note, other.note} - {""}))
-        return Counts(
-            self.states,
-            self.routers,
-            self.contexts,
-            tables,
-            read_only(self.tokens + other.tokens),
-            read_only(self.documents + other.documents),
-            read_only(np.union1d(self.clusters, other.clusters)),
-            note,
+        groups = max(self.groups, other.groups)
+        first, second = self.with_groups(groups), other.with_groups(groups)
+        return replace(
+            self,
+            tables={key: add_cells(table, second.tables[key]) for key, table in first.tables.items()},
+            tokens=read_only(first.tokens + second.tokens),
+            documents=read_only(first.documents + second.documents),
+            clusters=read_only(np.union1d(self.clusters, other.clusters)),
+            note="; ".join(sorted({self.note, other.note} - {""})),
+            wraps=self.wraps or other.wraps,
+            origins=origins,
+        )
+
+    def with_groups(self, groups: int) -> "Counts":
+        """Return the same counts with empty groups appended, `groups` in all.
+
+        Raises
+        ------
+        RoutestatError
+            If there are more already, or clusters share groups: with more groups they would be in others.
+        """
+        if groups == self.groups:
+            return self
+        if groups < self.groups or self.wraps:
+            raise RoutestatError(
+                f"counts with different groups cannot be combined: expected {groups} groups, got {self.groups}; "
+                f"count both with groups={min(groups, self.groups)}"
+            )
+        return replace(
+            self,
+            tables={key: _with_groups(table, groups) for key, table in self.tables.items()},
+            tokens=_with_groups(self.tokens, groups),
+            documents=_with_groups(self.documents, groups),
         )
 
 
@@ -144,8 +205,8 @@ def count(
     contexts : sequence of Context
         What to condition on; a target without such a source (the first layer has none before it) has no table.
     groups : int
-        Number of groups of clusters. Halved until the tables fit in `memory`, but not
-        below 32; `Counts.note` reports it.
+        Number of groups of clusters. Halved as long as every cluster keeps a group of its own, which loses nothing;
+        then until the tables fit in `memory`, but not below 32: `Counts.note` reports it.
     states : {"auto", "subset", "expert"}
         The view; "auto" uses subsets if every router has at most 1024 of them.
     memory : int
@@ -168,11 +229,12 @@ def count(
     if groups < 1:
         raise RoutestatError(f"groups must be 1 or more, got {groups}")
     view = _choose_view(routers, states)
-    keys = _keys(routers, contexts, view)
-    groups, note = _fit_groups(keys, view, groups, memory, cell_type(trace))
-    return Counts(
-        view, routers, contexts, *count_keys(trace, routers, keys, view, groups, threads, progress), note
-    )
+    keys = table_keys(routers, contexts, view)
+    fewest = trace.units.fewest_groups(groups)
+    groups, note = _fit_groups(keys, view, fewest, memory, cell_type(trace))
+    counted = count_keys(trace, routers, keys, view, groups, threads, progress)
+    wraps = groups < trace.units.n_ranks
+    return Counts(view, routers, contexts, *counted, note, wraps, origins_of(trace))
 
 
 def _choose_view(routers: Sequence[Router], states: str) -> str:
@@ -184,17 +246,6 @@ def _choose_view(routers: Sequence[Router], states: str) -> str:
     if states == "subset" and wide > 1 << 14:
         raise RoutestatError(f"{wide} subsets are too many for tables of subsets; use the expert view")
     return states
-
-
-def _keys(routers: Sequence[Router], contexts: Sequence[Context], view: str) -> list[TableKey]:
-    keys = []
-    for context in contexts:
-        if view == "expert" and len(context.sources) > 1:
-            raise RoutestatError(f"the expert view counts one source at a time, not {context.name}")
-        for place, target in enumerate(routers):
-            if all(0 <= place + layer < len(routers) for layer, _ in context.sources):
-                keys.append((context, tuple(routers[place + layer] for layer, _ in context.sources), target))
-    return keys
 
 
 def _fit_groups(
@@ -217,8 +268,7 @@ def _fit_groups(
     )
 
 
-def _add(a: NDArray[np.unsignedinteger], b: NDArray[np.unsignedinteger]) -> NDArray[np.unsignedinteger]:
-    total = a.astype(np.uint64) + b.astype(np.uint64)
-    return read_only(
-        total if total.size and int(total.max()) > np.iinfo(a.dtype).max else total.astype(a.dtype)
-    )
+def _with_groups(array: NDArray[Number], groups: int) -> NDArray[Number]:
+    wide = np.zeros((groups, *array.shape[1:]), array.dtype)
+    wide[: len(array)] = array
+    return read_only(wide)

@@ -3,16 +3,23 @@
 A table is counted run by run. A block of rows is first turned into flat cells in a scratch that stays in the L1
 cache (this vectorises), then one is added to each cell (this does not): one loop that does
 both is several times slower. A cell beyond the last state of an axis collects missing choices, so that neither loop
-has a branch. Runs are sorted by group, so that a group's table is loaded into the cache once per batch.
+has a branch. Runs are sorted by group, so that a group's table is loaded into the cache once per batch. The rows of
+the next runs then lie anywhere in the batch, where the processor does not expect them: they are prefetched.
 """
 
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from llvmlite import ir
 from numba import njit
+from numba.core import cgutils, types
+from numba.extending import intrinsic
 
 Array = Any
+
+# Runs ahead whose rows are prefetched, and bytes of each: the processor itself goes on from there.
+AHEAD, LINE, MOST_LINES = 3, 64, 16
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -44,6 +51,33 @@ def cut_runs(
         starts[runs] = t
         runs += 1
     return runs
+
+
+@intrinsic
+def _prefetch(typing: Any, column: Any, row: Any) -> Any:  # pragma: no cover - compiled
+    """Load ``column[row]`` into the cache, without waiting for it."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        array = context.make_array(signature.args[0])(context, builder, arguments[0])
+        pointer = cgutils.get_item_pointer(context, builder, signature.args[0], array, [arguments[1]])
+        byte, word = ir.IntType(8).as_pointer(), ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [byte, word, word, word])
+        function = builder.module.declare_intrinsic("llvm.prefetch", [byte], kind)
+        # For reading, into all levels of the cache, as data.
+        builder.call(function, [builder.bitcast(pointer, byte), word(0), word(3), word(1)])
+        return context.get_dummy_value()
+
+    return types.void(column, types.intp), generate
+
+
+@compiled
+def _expect(column: Array, starts: Array, stops: Array, run: int) -> None:  # pragma: no cover - compiled
+    """Prefetch the first rows of a run, if there is such a run."""
+    if run < len(starts):
+        step = max(LINE // column.itemsize, 1)
+        stop = min(stops[run], starts[run] + MOST_LINES * step, len(column))
+        for row in range(starts[run], stop, step):
+            _prefetch(column, row)
 
 
 @compiled
@@ -92,6 +126,7 @@ def count_one(
     held, group = 0, 0
     for r in range(len(starts)):
         begin, end = starts[r], stops[r] - lag
+        _expect(values, starts, stops, r + AHEAD)
         if groups[r] != group:
             _add(scratch[:held], table[group])
             held, group = 0, groups[r]
@@ -124,6 +159,8 @@ def count_two(
     held, group = 0, 0
     for r in range(len(starts)):
         begin, end = starts[r], stops[r] - lag
+        _expect(first, starts, stops, r + AHEAD)
+        _expect(second, starts, stops, r + AHEAD)
         if groups[r] != group:
             _add(scratch[:held], table[group])
             held, group = 0, groups[r]
@@ -146,23 +183,36 @@ def count_two(
 
 @compiled
 def unrank(
-    states: Array, size: int, n_experts: int, binomials: Array, missing: int, out: Array
+    states: Array,
+    size: int,
+    n_experts: int,
+    binomials: Array,
+    highest: Array,
+    missing: int,
+    out: Array,
 ) -> None:  # pragma: no cover - compiled
-    """Expert rows ``out[row, slot]`` of states; a row of `missing` where there is no state."""
-    top_k = out.shape[1]
+    """Expert rows ``out[row, slot]`` of states; a row of `missing` where there is no state.
+
+    `highest` is `Alphabet.highest_places`: where the search for the expert of a slot begins. Mostly it ends there or
+    one place below.
+    """
+    top_k, last = out.shape[1], n_experts - 1
+    first = np.uint64(1023 << 4)
     for t in range(len(states)):
         state = np.uint64(states[t])
         if state >= np.uint64(size):
             out[t, :] = missing
             continue
         rest = np.uint64(size - 1) - state
-        c = n_experts - 1
-        for slot in range(top_k):
+        for slot in range(top_k - 1):
+            above = np.float64(rest + np.uint64(1)).view(np.uint64) >> np.uint64(48)
+            c = np.int64(highest[slot, above - first])
+            c -= np.int64(binomials[slot, c] > rest)
             while binomials[slot, c] > rest:
                 c -= 1
             rest -= binomials[slot, c]
-            out[t, slot] = n_experts - 1 - c
-            c -= 1
+            out[t, slot] = last - c
+        out[t, top_k - 1] = last - np.int64(rest)
 
 
 @compiled
@@ -174,18 +224,25 @@ def cross_experts(
     groups: Array,
     lag: int,
     missing: Array,
+    slots: Array,
     table: Array,
 ) -> None:  # pragma: no cover - compiled
-    """Count experts i at the source and j at the target: k·k cells of ``table[group, i, j]`` a token."""
+    """Count experts i at the source and j at the target: k·k cells of ``table[group, i, j]`` a token.
+
+    `slots` are two tuples as long as a row of each: their lengths are known when this is compiled, so that both loops
+    over slots are unrolled.
+    """
+    n_sources, n_targets = len(slots[0]), len(slots[1])
+    width, one = np.uint64(table.shape[2]), table.dtype.type(1)
     for r in range(len(starts)):
-        cells = table[groups[r]]
+        cells = table[groups[r]].reshape(-1)
         for t in range(starts[r] + lag, stops[r]):
             if source[t - lag, 0] == missing[0] or target[t, 0] == missing[1]:
                 continue
-            for i in range(source.shape[1]):
-                row = cells[source[t - lag, i]]
-                for j in range(target.shape[1]):
-                    row[target[t, j]] += table.dtype.type(1)
+            for i in range(n_sources):
+                row = np.uint64(source[t - lag, i]) * width
+                for j in range(n_targets):
+                    cells[row + np.uint64(target[t, j])] += one
 
 
 @compiled

@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from routestat.counting.counting_pass import cell_type
+from routestat.counting.counting_pass import add_cells, cell_type
+from routestat.counting.distributed import TraceOnWorkers
 from routestat.counting.expert_batches import ExpertBatch, Source, feed_expert_batches, missing_of
 from routestat.counting.kernels import add_moments
 from routestat.counting.likelihood_kernels import LANES, sum_parts, tempered_log_likelihood
@@ -79,6 +81,9 @@ def count_moments(
     threads : int, optional
     progress : callable(rows_done, rows_in_all), optional
     """
+    if isinstance(trace, TraceOnWorkers):
+        of_part = partial(count_moments, designs=designs, folds=folds, sample=sample, threads=1)
+        return trace.over_parts(of_part, _added, progress)
     share = min(1.0, sample / max(trace.n_counted, 1))
     dtype = cell_type(trace)
     tasks = [_MomentTask.make(design, int(folds.max()) + 1, dtype) for design in designs]
@@ -90,6 +95,20 @@ def count_moments(
     reach = max((lag for d in designs for _, lag in d.sources), default=0)
     feed_expert_batches(trace, routers, reach, len(folds), tasks, feed, threads, progress)
     return [task.finished() for task in tasks]
+
+
+def _added(first: list[Moments], second: list[Moments]) -> list[Moments]:
+    return [
+        Moments(
+            a.design,
+            add_cells(a.within, b.within),
+            add_cells(a.across, b.across),
+            np.concatenate([a.features, b.features]),
+            np.concatenate([a.targets, b.targets]),
+            np.concatenate([a.folds, b.folds]),
+        )
+        for a, b in zip(first, second, strict=True)
+    ]
 
 
 @dataclass(frozen=True, slots=True)

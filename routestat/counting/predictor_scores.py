@@ -7,10 +7,12 @@ table of sums per group, each with weights fitted without that group.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
+from routestat.counting.distributed import TraceOnWorkers
 from routestat.counting.expert_batches import ExpertBatch, Source, feed_expert_batches, missing_of
 from routestat.counting.predictor_kernels import complete_rows, score_predictions
 from routestat.progress import Progress
@@ -80,6 +82,9 @@ def count_decisions(
     threads : int, optional
     progress : callable(rows_done, rows_in_all), optional
     """
+    if isinstance(trace, TraceOnWorkers):
+        of_part = partial(count_decisions, predictors=predictors, folds=folds, threads=1)
+        return trace.over_parts(of_part, _added, progress)
     predicted: dict[str, _Scores] = {}
     for predictor in predictors:
         own = predicted.setdefault(predictor.target.name, _Scores(predictor.target, folds))
@@ -93,6 +98,13 @@ def count_decisions(
         (predictor.name, predictor.target.name): predicted[predictor.target.name].sums[predictor.name]
         for predictor in predictors
     }
+
+
+def _added(
+    first: Mapping[tuple[str, str], NDArray[np.float64]],
+    second: Mapping[tuple[str, str], NDArray[np.float64]],
+) -> Mapping[tuple[str, str], NDArray[np.float64]]:
+    return {key: sums + second[key] for key, sums in first.items()}
 
 
 class _Scores:

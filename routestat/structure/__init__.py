@@ -8,8 +8,10 @@ profiles
     Correlations and divergences of profiles: rows, loads, layers.
 layer_map
     The dependence of every pair of layers.
-biclusters
-    Blocks of source and target states, their stability and the share of information that they explain.
+biclusters, coclusters, k_means
+    Blocks of source and target states and the share of information that they explain, by spectral co-clustering.
+bicluster_checks
+    The stability of blocks, and what blocks of noise explain.
 paths, route_graph
     The most probable paths of the chain, and the chain as a layered graph.
 """

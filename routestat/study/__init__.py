@@ -2,6 +2,8 @@
 
 trace_study
     All findings of one trace.
+parts
+    The parts of a study, and what each needs.
 layer_pairs
     Adjacent layers: tests, information, what the dependence is due to.
 conditional_dependence

@@ -86,7 +86,7 @@ def chain_of_trace(
     counts: Counts,
     alpha: str | float,
     order: int | None,
-    memory: Memory,
+    memory: Memory | None,
     tick: Tick = silent,
     threads: int | None = None,
 ) -> Chain:
@@ -99,17 +99,21 @@ def chain_of_trace(
     alpha : str or float
     order : int, optional
         Of all gaps; by default each gap has the order chosen in `memory`.
-    memory : Memory
+    memory : Memory, optional
+        Not needed for a chain of order 0 or 1, nor in the expert view.
     tick : callable(what, done, total)
     threads : int, optional
     """
     tick("fitting the chain", 0, 1)
     gaps = len(counts.routers) - 1
-    orders = [order] * gaps if order is not None else list(memory.orders) or [1] * gaps
+    chosen = [] if memory is None else list(memory.orders)
+    orders = [order] * gaps if order is not None else chosen or [1] * gaps
     if counts.states == "expert":
         orders = [1] * gaps
     wanted = [one == 2 for one in orders]
-    second = second_orders(trace, counts, alpha, wanted, memory.strengths, tick, threads)
+    second = second_orders(
+        trace, counts, alpha, wanted, () if memory is None else memory.strengths, tick, threads
+    )
     # The first gap has no layer two before it, and wide alphabets have no tables of order 2.
     orders = [1 if one == 2 and fitted is None else one for one, fitted in zip(orders, second, strict=True)]
     chain = fit_chain(counts, alpha=alpha, second=second, orders=orders)

@@ -128,8 +128,11 @@ def count_both(
         return count(trace, layers, CONTEXTS, groups, states=view, threads=threads, progress=progress)
 
     first = one("A", traces[0], groups)
-    second = one("B", traces[1], first.groups)
-    return (first if first.groups == second.groups else one("A", traces[0], second.groups)), second
+    second = one("B", traces[1], first.groups if first.wraps else groups)
+    if second.wraps and second.groups < first.groups:
+        first = one("A", traces[0], second.groups)
+    groups = max(first.groups, second.groups)
+    return first.with_groups(groups), second.with_groups(groups)
 
 
 def notes_on_counts(counts: tuple[Counts, Counts]) -> list[str]:

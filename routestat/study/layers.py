@@ -1,6 +1,6 @@
 """Layers: their loads, every pair of them, co-activation inside each, and whether there are enough documents."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -76,20 +76,20 @@ class AcrossLayers:
     Attributes
     ----------
     map : LayerMap, optional
-        All pairs of layers; None for the reason in `map_reason`.
+        All pairs of layers; None for the reason in `map_reason`, which is empty where the map was left out.
     map_reason : str
     load_profiles : mapping of method to float array ``[layer, layer]``
         Similarity of the sorted loads, which does not depend on the labels of the experts.
-    coactivation : tuple of LayerCoactivation
-    sample_size : tuple of LayerSampleSize
+    coactivation : tuple of LayerCoactivation, or None where left out
+    sample_size : tuple of LayerSampleSize, or None where left out
         Of the first, the middle and the last pair of layers.
     """
 
     map: LayerMap | None
     map_reason: str
     load_profiles: dict[str, Floats]
-    coactivation: tuple[LayerCoactivation, ...]
-    sample_size: tuple[LayerSampleSize, ...]
+    coactivation: tuple[LayerCoactivation, ...] | None
+    sample_size: tuple[LayerSampleSize, ...] | None
 
 
 def selected_layers(trace: Trace, counts: Counts) -> list[int] | None:
@@ -126,6 +126,7 @@ def measure_across_layers(
     rng: np.random.Generator,
     tick: Tick = silent,
     threads: int | None = None,
+    parts: Collection[str] = ("layer-map", "coactivation", "sample-size"),
 ) -> AcrossLayers:
     """Measure all pairs of layers, co-activation and sample sizes.
 
@@ -139,19 +140,22 @@ def measure_across_layers(
         Draws subsets of documents.
     tick : callable(what, done, total)
     threads : int, optional
+    parts : collection of str
+        Which of them.
     """
     jobs: list[Callable[[], Any]] = [
-        partial(_map, trace, counts, tick, threads),
-        partial(_coactivation, trace, counts, tick),
+        partial(_map, trace, counts, tick, threads) if "layer-map" in parts else lambda: (None, ""),
+        partial(_coactivation, trace, counts, tick) if "coactivation" in parts else lambda: None,
     ]
     (found, reason), coactivated = in_threads(jobs, threads)
     loads = [_inclusions(counts, router).sum(axis=0) for router in counts.routers]
     profiles = {}
-    if len(loads) > 1 and all(load.any() for load in loads):
+    if "layer-map" in parts and len(loads) > 1 and all(load.any() for load in loads):
         # Profiles of routers with fewer experts are padded with zeros.
         padded = sorted_loads(loads, max(len(load) for load in loads))
         profiles = {method: profile_matrix(padded, method, diagonal=False) for method in PROFILE_METHODS}
-    return AcrossLayers(found, reason, profiles, coactivated, _sample_sizes(counts, rng, tick))
+    enough = _sample_sizes(counts, rng, tick) if "sample-size" in parts else None
+    return AcrossLayers(found, reason, profiles, coactivated, enough)
 
 
 def _map(trace: Trace, counts: Counts, tick: Tick, threads: int | None) -> tuple[LayerMap | None, str]:

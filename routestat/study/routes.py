@@ -12,14 +12,8 @@ from routestat.counting.counts import Counts
 from routestat.counting.paths import PathCounts, count_given
 from routestat.inference.markov.chain import Chain
 from routestat.progress import Tick, silent
-from routestat.structure.biclusters import (
-    Blocks,
-    NullShare,
-    Stability,
-    null_share,
-    spectral_blocks,
-    stability,
-)
+from routestat.structure.bicluster_checks import NullShare, Stability, null_share, stability
+from routestat.structure.biclusters import Blocks, spectral_blocks
 from routestat.structure.paths import Paths, k_best_paths, path_log2_probability
 from routestat.structure.route_graph import route_graph
 from routestat.traces.metadata import Router
@@ -30,10 +24,14 @@ RESAMPLES, NULL_DRAWS = 10, 5
 
 @dataclass(frozen=True)
 class BlockFinding:
-    """Biclusters of one transition, their stability, and the share of information that they explain in noise."""
+    """Biclusters of one transition, their stability, and the share of information that they explain in noise.
+
+    `table` ``[source, target]`` holds the counts of the transition.
+    """
 
     source: Router
     target: Router
+    table: NDArray[np.int64]
     blocks: Blocks
     stability: Stability
     null: NullShare
@@ -97,7 +95,7 @@ def find_blocks(
         blocks = spectral_blocks(total, n_blocks, own)
         stable = stability(table, blocks, own, n_resamples=RESAMPLES)
         null = null_share(total, n_blocks, own, n_draws=NULL_DRAWS)
-        found.append(BlockFinding(source, target, blocks, stable, null))
+        found.append(BlockFinding(source, target, total, blocks, stable, null))
     tick("finding blocks", len(pairs), len(pairs))
     return tuple(found)
 

@@ -1,7 +1,8 @@
 """All findings of one trace."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from functools import cache, partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,7 @@ from routestat.study.layer_pairs import LayerPair, layer_pairs
 from routestat.study.layers import AcrossLayers, LayerLoad, load_of_layer, measure_across_layers, sample_of
 from routestat.study.level_checks import LevelChecks, check_levels
 from routestat.study.memory import Memory, measure_memory
+from routestat.study.parts import PARTS, with_needed
 from routestat.study.routes import BlockFinding, PathFinding, find_blocks, find_paths
 from routestat.traces.clusters.summary import UnitSummary, summarise_units
 from routestat.traces.dummy_rows.findings import Finding, findings_of
@@ -33,12 +35,14 @@ from routestat.traces.store import Trace
 
 @dataclass(frozen=True)
 class Study:
-    """All findings of one trace.
+    """All findings of one trace; a part that was left out is None.
 
-    `adjusted_log10_p` holds log10 p-values of several families of tests, adjusted together after Benjamini and
-    Yekutieli: by name of the family, ``[pair of layers]`` or ``[layer]``.
+    `parts` names what was computed, in the order of `PARTS`. `adjusted_log10_p` holds log10 p-values of the families of
+    tests that were computed, adjusted together after Benjamini and Yekutieli: by name of the family,
+    ``[pair of layers]`` or ``[layer]``.
     """
 
+    parts: tuple[str, ...]
     meta: TraceMeta
     states: str
     routers: tuple[Router, ...]
@@ -50,19 +54,19 @@ class Study:
     complete: bool
     notes: tuple[str, ...]
     loads: tuple[LayerLoad, ...]
-    level_checks: LevelChecks
-    pairs: tuple[LayerPair, ...]
-    budget: InformationBudget
+    level_checks: LevelChecks | None
+    pairs: tuple[LayerPair, ...] | None
+    budget: InformationBudget | None
     across_layers: AcrossLayers
     adjusted_log10_p: Mapping[str, NDArray[np.float64]]
-    memory: Memory
-    chain: Chain
+    memory: Memory | None
+    chain: Chain | None
     factorised: FactorisedChain | None
     bayes: FullBayes | None
-    board: tuple[PredictionScore, ...]
-    mean_board: tuple[PredictionScore, ...]
-    paths: PathFinding
-    blocks: tuple[BlockFinding, ...]
+    board: tuple[PredictionScore, ...] | None
+    mean_board: tuple[PredictionScore, ...] | None
+    paths: PathFinding | None
+    blocks: tuple[BlockFinding, ...] | None
 
 
 # Threads share the pairs of layers; linear algebra that started threads of its own would compete with them.
@@ -70,9 +74,10 @@ class Study:
 def study(
     trace: Trace,
     counts: Counts,
-    observed: PathCounts,
+    observed: PathCounts | None,
     rng: np.random.Generator,
     *,
+    parts: Collection[str] = PARTS,
     alpha: str | float = "empirical-bayes",
     order: int | None = None,
     n_blocks: int = 4,
@@ -90,8 +95,12 @@ def study(
         Read again for tables beyond those of `counts`.
     counts : Counts
         With the empty context, layer −1 and token −1.
-    observed : PathCounts
+    observed : PathCounts, optional
+        Of the part paths.
     rng : numpy.random.Generator
+        Every part has its own stream, which does not depend on the other parts.
+    parts : collection of str
+        Names in `PARTS`; what they need is computed too.
     alpha : str or float
         Prior of the chain.
     order : int, optional
@@ -106,19 +115,36 @@ def study(
         All cores by default.
     tick : callable(what, done, total)
     """
-    sample = sample_of(trace, counts, tick)
+    known = with_needed(parts, states=counts.states, order=order)
+    sample = cache(partial(sample_of, trace, counts, tick))
     # First, because it takes longest and fails at once where it does not apply. It alone draws from the generator
     # itself, so that everything else is the same with it and without.
-    bayes = posterior_of_chain(counts, sample, bayes_draws, rng, tick) if bayes_draws else None
-    board, factorised = score_predictors(trace, counts, alpha, tick, threads)
-    memory = measure_memory(trace, counts, sample, board, rng.spawn(1)[0], tick, threads)
-    chain = chain_of_trace(trace, counts, alpha, order, memory, tick, threads)
-    level_checks = check_levels(counts, sample, rng.spawn(1)[0], tick, threads)
-    pairs = layer_pairs(trace, counts, sample, rng, permutations=permutations, threads=threads, tick=tick)
-    across_layers = measure_across_layers(trace, counts, rng.spawn(1)[0], tick, threads)
-    blocks = find_blocks(counts, n_blocks, rng.spawn(1)[0], tick)
-    skips = [pair.skip.information for pair in pairs if pair.skip is not None]
+    bayes = posterior_of_chain(counts, sample(), bayes_draws, rng, tick) if bayes_draws else None
+    memory_rng, levels_rng = rng.spawn(2)
+    board = factorised = memory = chain = level_checks = pairs = blocks = paths = None
+    if "prediction" in known:
+        board, factorised = score_predictors(trace, counts, alpha, tick, threads)
+    if "memory" in known:
+        memory = measure_memory(trace, counts, sample(), board or (), memory_rng, tick, threads)
+    if "chain" in known:
+        chain = chain_of_trace(trace, counts, alpha, order, memory, tick, threads)
+    if "level-checks" in known:
+        level_checks = check_levels(counts, sample(), levels_rng, tick, threads)
+    if "dependence" in known:
+        pairs = layer_pairs(
+            trace, counts, sample(), rng, permutations=permutations, threads=threads, tick=tick
+        )
+    else:
+        # The streams of the parts below are those of a whole study.
+        rng.spawn(len(counts.routers) - 1)
+    across_rng, blocks_rng = rng.spawn(2)
+    across_layers = measure_across_layers(trace, counts, across_rng, tick, threads, known)
+    if "blocks" in known:
+        blocks = find_blocks(counts, n_blocks, blocks_rng, tick)
+    if "paths" in known and chain is not None and observed is not None:
+        paths = find_paths(trace, chain, observed, n_paths)
     return Study(
+        parts=tuple(name for name in PARTS if name in known),
         meta=trace.meta,
         states=counts.states,
         routers=counts.routers,
@@ -128,47 +154,59 @@ def study(
         not_measured=_not_measured(trace, counts),
         n_groups=int(np.count_nonzero(counts.tokens)),
         complete=trace.complete,
-        notes=_notes(trace, counts),
+        notes=_notes(trace, counts, known),
         loads=tuple(load_of_layer(counts, router) for router in counts.routers),
         level_checks=level_checks,
         pairs=pairs,
-        budget=information_budget([pair.information for pair in pairs], skips),
+        budget=_budget(pairs),
         across_layers=across_layers,
         adjusted_log10_p=adjust_families(_families(pairs, memory, across_layers)),
         memory=memory,
         chain=chain,
-        factorised=factorised,
+        factorised=factorised if chain is not None else None,
         bayes=bayes,
         board=board,
-        mean_board=mean_board(board),
-        paths=find_paths(trace, chain, observed, n_paths),
+        mean_board=None if board is None else mean_board(board),
+        paths=paths,
         blocks=blocks,
     )
 
 
+def _budget(pairs: tuple[LayerPair, ...] | None) -> InformationBudget | None:
+    if pairs is None:
+        return None
+    skips = [pair.skip.information for pair in pairs if pair.skip is not None]
+    return information_budget([pair.information for pair in pairs], skips)
+
+
 def _families(
-    pairs: tuple[LayerPair, ...], memory: Memory, across_layers: AcrossLayers
+    pairs: tuple[LayerPair, ...] | None, memory: Memory | None, across_layers: AcrossLayers
 ) -> dict[str, list[float]]:
-    """Collect log10 p-values by family of tests; NaN where there is no test."""
-    return {
-        "independence": [pair.test.log10_p_clustered for pair in pairs],
-        "within_document": [pair.within.log10_p_clustered for pair in pairs],
-        "beyond_token_type": [pair.token_types.log10_p if pair.token_types else np.nan for pair in pairs],
-        "given_token": [
-            pair.given_token.test.log10_p_clustered if pair.given_token else np.nan for pair in pairs
-        ],
-        "skip": [
+    """Collect log10 p-values by family of tests; NaN where there is no test, no family where a part is left out."""
+    families: dict[str, list[float]] = {}
+    if pairs is not None:
+        families |= {
+            "independence": [pair.test.log10_p_clustered for pair in pairs],
+            "within_document": [pair.within.log10_p_clustered for pair in pairs],
+            "beyond_token_type": [pair.token_types.log10_p if pair.token_types else np.nan for pair in pairs],
+            "given_token": [
+                pair.given_token.test.log10_p_clustered if pair.given_token else np.nan for pair in pairs
+            ],
+        }
+    if memory is not None:
+        families["skip"] = [
             item.clustered.log10_p_clustered if item.clustered else np.nan for item in memory.layers[1:]
-        ],
-        "coactivation": [item.pooled.log10_p_clustered for item in across_layers.coactivation],
-    }
+        ]
+    if across_layers.coactivation is not None:
+        families["coactivation"] = [item.pooled.log10_p_clustered for item in across_layers.coactivation]
+    return families
 
 
 def _not_measured(trace: Trace, counts: Counts) -> tuple[Finding, ...]:
     return findings_of(trace, layers=[router.layer for router in counts.routers])
 
 
-def _notes(trace: Trace, counts: Counts) -> tuple[str, ...]:
+def _notes(trace: Trace, counts: Counts, parts: Collection[str]) -> tuple[str, ...]:
     """Collect what a reader has to know before any number."""
     groups = int(np.count_nonzero(counts.tokens))
     notes = [
@@ -181,6 +219,8 @@ def _notes(trace: Trace, counts: Counts) -> tuple[str, ...]:
         )
         if note
     ]
+    if left_out := [name for name in PARTS if name not in parts]:
+        notes.append(f"not computed, as requested: {', '.join(left_out)}")
     if layers_were_counted(trace.meta):
         notes.append(
             f"the source does not number its layers: {span(trace.meta.layers)} are only their order in it; name them "

@@ -40,6 +40,8 @@ class Stretches(Trace):
             dummy_rows=trace.dummy_rows,
         )
         self._trace, self._length = trace, length
+        self.folder = trace.folder
+        self.identity = f"{trace.identity} in stretches of {length}" if trace.identity else ""
         self.note = (
             f"one document: {number} stretches of {length:,} tokens are used as documents; p-values and intervals "
             "are approximate"
@@ -47,8 +49,27 @@ class Stretches(Trace):
 
     def record_batches(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
         """Yield the rows with the number of their stretch as the document."""
-        row = 0
-        for record in self._trace.record_batches(columns):
+        yield from self._numbered(self._trace.record_batches(columns), 0)
+
+    def record_batches_between(
+        self, start: int, stop: int, columns: Sequence[str] | None = None
+    ) -> Iterator[pa.RecordBatch]:
+        """Yield rows `start` … `stop` − 1; the others are read only where dummy rows were left out."""
+        if self._trace.n_stored != self.n_tokens:
+            yield from super().record_batches_between(start, stop, columns)
+        else:
+            yield from self._numbered(self._trace.record_batches_between(start, stop, columns), start)
+
+    def next_document(self, row: int) -> int:
+        """Return the first row of `row` or more at which a stretch begins."""
+        return min(-(-max(row, 0) // self._length) * self._length, self.n_tokens)
+
+    def shards_between(self, start: int, stop: int) -> tuple[str, ...]:
+        """Return the names of the shards that hold any of the rows `start` … `stop` − 1."""
+        return self._trace.shards_between(start, stop)
+
+    def _numbered(self, records: Iterator[pa.RecordBatch], row: int) -> Iterator[pa.RecordBatch]:
+        for record in records:
             place = record.schema.get_field_index("document")
             number = (row + np.arange(record.num_rows)) // self._length
             row += record.num_rows

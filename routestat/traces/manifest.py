@@ -5,6 +5,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pyarrow as pa
 import pyarrow.ipc
 
 from routestat.errors import RoutestatError, TraceError
+from routestat.traces.locations import Location
 from routestat.traces.metadata import Router, TraceMeta
 from routestat.traces.validation import (
     PHASE_TYPE,
@@ -92,15 +94,15 @@ class Manifest:
         replace_file(folder / MANIFEST, json.dumps(record, indent=1, ensure_ascii=False).encode())
 
     @classmethod
-    def load(cls, folder: Path) -> "Manifest":
+    def load(cls, folder: Location) -> "Manifest":
         """Read and check the manifest of a store; every error names the file."""
         path = folder / MANIFEST
         try:
             return cls._from_json(read_json(path.read_bytes()))
         except OSError as error:
-            raise TraceError(f"{path}: cannot be read ({error.strerror})") from None
+            raise TraceError(f"{path}: cannot be read ({error.strerror or first_line(error)})") from None
         except RoutestatError as error:
-            raise TraceError(f"{path}: {error}") from None
+            raise TraceError(str(error) if str(path) in str(error) else f"{path}: {error}") from None
 
     @classmethod
     def _from_json(cls, record: Any) -> "Manifest":
@@ -193,13 +195,13 @@ def write_arrow(path: Path, table: pa.Table) -> FileRecord:
     return record
 
 
-def sha256_of(path: Path) -> str:
+def sha256_of(path: Location) -> str:
     """Return the hash of a file, read in pieces."""
     with path.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
-def check_file(folder: Path, record: FileRecord, hashes: bool = True) -> Path:
+def check_file(folder: Location, record: FileRecord, hashes: bool = True) -> Location:
     """Return the path of a file of the store after checking that it exists and is unaltered."""
     path = folder / record.file
     if not path.is_file():
@@ -213,24 +215,32 @@ def check_file(folder: Path, record: FileRecord, hashes: bool = True) -> Path:
 
 
 def replace_file(path: Path, content: bytes) -> None:
-    """Write bytes so that a reader sees the old file or the new one, never a part."""
+    """Write bytes so that a reader sees the old file or the new one, never a part; nothing is left on a full disk."""
     temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("wb") as handle:
-        handle.write(content)
-        handle.flush()
-        os.fsync(handle.fileno())
-    temporary.replace(path)
+    try:
+        with temporary.open("wb") as handle:
+            handle.write(content)
+            handle.flush()
+            os.fsync(handle.fileno())
+        temporary.replace(path)
+    except OSError:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise
 
 
-def open_arrow(path: Path) -> Any:
+def open_arrow(path: Location, options: pa.ipc.IpcReadOptions | None = None) -> Any:
     """Open an Arrow IPC file; the error for any other file is one line."""
     try:
-        return pa.ipc.open_file(pa.OSFile(str(path)))
+        file = pa.OSFile(str(path)) if isinstance(path, Path) else pa.PythonFile(path.open(), mode="r")
+        return pa.ipc.open_file(file, options=options)
+    except FileNotFoundError:
+        raise TraceError(f"{path}: no longer there; it was when the trace was opened") from None
     except (pa.ArrowException, OSError) as error:
         raise TraceError(f"{path}: not a readable Arrow file ({first_line(error)})") from None
 
 
-def require_store(folder: Path) -> None:
+def require_store(folder: Location) -> None:
     """Refuse a path that is not the folder of a trace."""
     if not folder.exists():
         raise TraceError(f"{folder}: no such folder")

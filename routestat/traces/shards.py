@@ -1,8 +1,7 @@
 """The files of a store, read in batches: shards of rows, and the table of documents."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
-from pathlib import Path
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
@@ -11,6 +10,7 @@ import pyarrow.ipc
 from routestat.errors import TraceError
 from routestat.progress import Progress
 from routestat.traces.batch import RowChecker, to_batch
+from routestat.traces.locations import Location, UrlPath
 from routestat.traces.manifest import (
     BATCH_ROWS,
     FileRecord,
@@ -21,14 +21,18 @@ from routestat.traces.manifest import (
 )
 from routestat.traces.validation import check_documents, check_record, first_line
 
-# In a batch this large the cost of passing it on is small against that of counting it.
-BATCH_BYTES = 8 << 20
+# Every batch loads the tables of all groups into the cache: in a batch this large that is little against counting it.
+BATCH_BYTES = 16 << 20
 
 
 def rows_at_once(schema: pa.Schema, in_memory: bool = False) -> int:
     """Return the rows of a batch of this schema; slices of a table in memory cost nothing and are larger."""
-    width = sum(_bytes_of(field.type) for field in schema)
-    return max(BATCH_ROWS, (16 if in_memory else 1) * BATCH_BYTES // max(width, 1))
+    return max(BATCH_ROWS, (8 if in_memory else 1) * BATCH_BYTES // max(bytes_of_row(schema), 1))
+
+
+def bytes_of_row(schema: pa.Schema) -> int:
+    """Return the bytes of a row in memory."""
+    return sum(_bytes_of(field.type) for field in schema)
 
 
 def _bytes_of(kind: pa.DataType) -> int:
@@ -37,10 +41,25 @@ def _bytes_of(kind: pa.DataType) -> int:
     return 1 if pa.types.is_dictionary(kind) else int(kind.bit_width) // 8
 
 
-def read_shards(files: Sequence[Path], columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+@dataclass(frozen=True)
+class Shard:
+    """A file of rows, and how many it has."""
+
+    file: Location
+    rows: int
+
+
+def read_shards(files: Sequence[Location], columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
     """Read the rows of shards in order, in batches of `rows_at_once`, and decode only the wanted `columns`."""
     for file in files:
-        yield from _together(_batches_of(file, columns))
+        yield from together(batches_of(file, columns))
+
+
+def read_shard_between(
+    file: Location, start: int, stop: int, columns: Sequence[str] | None = None
+) -> Iterator[pa.RecordBatch]:
+    """Read rows `start` … `stop` − 1 of one shard; batches without any of them are not decoded."""
+    yield from together(_batches_between(file, columns, start, stop))
 
 
 def read_table(table: pa.Table, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
@@ -49,7 +68,7 @@ def read_table(table: pa.Table, columns: Sequence[str] | None = None) -> Iterato
     yield from chosen.to_batches(max_chunksize=rows_at_once(chosen.schema, in_memory=True))
 
 
-def read_documents(folder: Path, record: FileRecord) -> pa.Table:
+def read_documents(folder: Location, record: FileRecord) -> pa.Table:
     """Read the table of documents of a store and check it against the manifest.
 
     Raises
@@ -78,20 +97,20 @@ def read_documents(folder: Path, record: FileRecord) -> pa.Table:
     return table
 
 
-def documents_in(folder: Path, manifest: Manifest) -> set[int]:
+def documents_in(folder: Location, manifest: Manifest) -> set[int]:
     """Return the documents that have rows in the shards; the table of documents may list others."""
     numbers: set[int] = set()
     for shard in manifest.shards:
         file = check_file(folder, shard, hashes=False)
         _check_schema(file, manifest)
-        for record in _batches_of(file, []):
+        for record in batches_of(file, []):
             check_record(record, str(file), 0)
             numbers.update(np.unique(to_batch(record).document).tolist())
     return numbers
 
 
 def check_shards(
-    folder: Path, manifest: Manifest, verify: bool = True, progress: Progress | None = None
+    folder: Location, manifest: Manifest, verify: bool = True, progress: Progress | None = None
 ) -> None:
     """Check that the shards of a store are those of its manifest.
 
@@ -115,7 +134,7 @@ def check_shards(
         if not verify:
             continue
         row = 0
-        for record in _batches_of(file, None):
+        for record in batches_of(file, None):
             check_record(record, str(file), row)
             checker.check(to_batch(record), str(file), row)
             row += record.num_rows
@@ -126,7 +145,43 @@ def check_shards(
             raise TraceError(f"{file}: {row} rows where the manifest says {shard.rows}")
 
 
-def _check_schema(file: Path, manifest: Manifest) -> None:
+def check_rows_between(
+    folder: Location, manifest: Manifest, start: int, stop: int, progress: Progress | None = None
+) -> set[int]:
+    """Check rows `start` … `stop` − 1 of a store, which begin and end with a document, and the shards they are in.
+
+    Returns
+    -------
+    set of int
+        The documents of the rows: rows elsewhere must be of others.
+
+    Raises
+    ------
+    TraceError
+        As `check_shards`.
+    """
+    checker, documents, first, done = RowChecker(manifest.meta), set[int](), 0, 0
+    for shard in manifest.shards:
+        low, high = max(start - first, 0), min(stop - first, shard.rows)
+        first += shard.rows
+        if low >= high:
+            continue
+        file, row = check_file(folder, shard), low
+        for record in _batches_between(file, None, low, high):
+            check_record(record, str(file), row)
+            batch = to_batch(record)
+            checker.check(batch, str(file), row)
+            documents.update(np.unique(batch.document).tolist())
+            row += record.num_rows
+            done += record.num_rows
+            if progress is not None:
+                progress(done, stop - start)
+        if row != high:
+            raise TraceError(f"{file}: {row} rows where the manifest says {shard.rows}")
+    return documents
+
+
+def _check_schema(file: Location, manifest: Manifest) -> None:
     """Refuse a shard whose columns are not those of the manifest."""
     reader = open_arrow(file)
     wanted = schema_of(manifest.meta, manifest.recorded)
@@ -145,8 +200,32 @@ def _check_schema(file: Path, manifest: Manifest) -> None:
         )
 
 
-def _batches_of(file: Path, columns: Sequence[str] | None) -> Iterator[pa.RecordBatch]:
+def batches_of(file: Location, columns: Sequence[str] | None) -> Iterator[pa.RecordBatch]:
     """Read the record batches of one shard as they were written."""
+    reader = _open(file, columns)
+    for index in range(reader.num_record_batches):
+        yield _decode(reader, index, file)
+
+
+def _batches_between(
+    file: Location, columns: Sequence[str] | None, start: int, stop: int
+) -> Iterator[pa.RecordBatch]:
+    """Read rows `start` … `stop` − 1 of one shard, in parts of the record batches as they were written."""
+    reader, places = _open(file, columns), _open(file, [])
+    first = 0
+    for index in range(reader.num_record_batches):
+        if first >= stop:
+            return
+        # The length of a batch is known only once it is decoded; the column of documents is the smallest.
+        rows = _decode(places, index, file).num_rows
+        low, high = max(start - first, 0), min(stop - first, rows)
+        if low < high:
+            yield _decode(reader, index, file).slice(low, high - low)
+        first += rows
+
+
+def _open(file: Location, columns: Sequence[str] | None) -> pa.ipc.RecordBatchFileReader:
+    """Open a shard such that only the wanted `columns` are decoded."""
     reader = open_arrow(file)
     if columns is not None:
         names = ["document", "position", *columns]
@@ -154,15 +233,20 @@ def _batches_of(file: Path, columns: Sequence[str] | None) -> Iterator[pa.Record
         if min(wanted) < 0:
             raise TraceError(f"{file}: column {names[wanted.index(-1)]} was not recorded")
         options = pa.ipc.IpcReadOptions(included_fields=sorted(set(wanted)))
-        reader = pa.ipc.open_file(pa.OSFile(str(file)), options=options)
-    for index in range(reader.num_record_batches):
-        try:
-            yield reader.get_batch(index)
-        except (pa.ArrowException, OSError) as error:
-            raise TraceError(f"{file}: batch {index} cannot be decoded ({first_line(error)})") from None
+        reader = open_arrow(file, options)
+    return reader
 
 
-def _together(records: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+def _decode(reader: pa.ipc.RecordBatchFileReader, index: int, file: Location) -> pa.RecordBatch:
+    # A file system behind a URL has exceptions of its own.
+    failures = (Exception,) if isinstance(file, UrlPath) else (pa.ArrowException, OSError)
+    try:
+        return reader.get_batch(index)
+    except failures as error:
+        raise TraceError(f"{file}: batch {index} cannot be decoded ({first_line(error)})") from None
+
+
+def together(records: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     """Join small batches into batches of `rows_at_once`."""
     held: list[pa.RecordBatch] = []
     for record in records:

@@ -1,7 +1,6 @@
 """Trace: an opened store, or arrays in memory, checked once and read in batches."""
 
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,17 +15,24 @@ from routestat.traces.clusters.units import TEMPLATES, Units, relabelled, units_
 from routestat.traces.dummy_rows.not_measured import KEY, NotMeasured
 from routestat.traces.dummy_rows.removal import measured, measured_meta
 from routestat.traces.examination import examine, examine_rows, without_beginnings
-from routestat.traces.manifest import (
-    Manifest,
-    require_store,
-)
+from routestat.traces.locations import Location, locate
+from routestat.traces.manifest import MANIFEST, Manifest, require_store, sha256_of
 from routestat.traces.metadata import Router, TraceMeta
 from routestat.traces.number_ranges import span
 from routestat.traces.rows import labels_of_documents, to_table
-from routestat.traces.shards import check_shards, read_documents, read_shards, read_table
+from routestat.traces.shards import (
+    Shard,
+    check_shards,
+    read_documents,
+    read_shard_between,
+    read_shards,
+    read_table,
+)
 
 #: Treatments of rows that are no measurements.
 DUMMY_ROWS = ("keep", "drop")
+#: Reads the rows of shards in order, with only the wanted columns.
+Reader = Callable[[Sequence[Location], Sequence[str] | None], Iterator[pa.RecordBatch]]
 
 
 class Trace:
@@ -53,9 +59,16 @@ class Trace:
         rows become missing.
     note : str
         What the documents are, where they are not those of the source.
+    folder : path or UrlPath, optional
+        Where the store lies; None for a trace in memory.
+    identity : str
+        Hash of the store's manifest, which holds the hashes of all files: equal only for copies of one store. Empty
+        for a trace in memory.
     """
 
     note = ""
+    folder: Location | None = None
+    identity = ""
 
     def __init__(
         self,
@@ -77,6 +90,8 @@ class Trace:
         self.complete = complete
         self.template = _require_one_of(template, TEMPLATES, "template")
         self._sources = tuple(sources)
+        #: Reads whole shards; `routestat.traces.held_columns` puts a reader here that keeps what it decoded.
+        self.read: Reader = read_shards
         self._units = units
         self._not_measured = not_measured
         self.dummy_rows = dummy_rows
@@ -127,7 +142,7 @@ class Trace:
     @classmethod
     def open(
         cls,
-        path: str | Path,
+        path: str | Location,
         verify: bool = True,
         progress: Progress | None = None,
         *,
@@ -139,8 +154,8 @@ class Trace:
 
         Parameters
         ----------
-        path : path
-            The store's folder.
+        path : path or str
+            The store's folder, or a URL that fsspec reads, such as ``s3://bucket/trace``.
         verify : bool
             Hash every shard and check every row (default). False checks names, sizes and schemas only.
         progress : callable(rows_done, rows_in_all), optional
@@ -158,7 +173,7 @@ class Trace:
             If there is no manifest, a shard is missing or altered, the format version differs, or a row is
             impossible; names the file and the row.
         """
-        folder = Path(path)
+        folder = locate(path)
         require_store(folder)
         manifest = Manifest.load(folder)
         documents = read_documents(folder, manifest.documents)
@@ -166,7 +181,7 @@ class Trace:
         trace = cls(
             manifest.meta,
             documents,
-            [folder / shard.file for shard in manifest.shards],
+            [Shard(folder / shard.file, shard.rows) for shard in manifest.shards],
             manifest.n_tokens,
             manifest.recorded,
             manifest.complete,
@@ -175,6 +190,7 @@ class Trace:
             None if held is None else NotMeasured.from_json(held, manifest.n_tokens),
             _require_one_of(dummy_rows, DUMMY_ROWS, "dummy_rows"),
         )
+        trace.folder, trace.identity = folder, sha256_of(folder / MANIFEST)
         check_shards(folder, manifest, verify, progress)
         if dummy_rows == "drop":
             trace._drop()
@@ -249,7 +265,68 @@ class Trace:
             if isinstance(source, pa.Table):
                 yield from read_table(source, columns)
             else:
-                yield from read_shards([source], columns)
+                yield from self.read([source.file], columns)
+
+    @property
+    def n_stored(self) -> int:
+        """Rows as stored, dummy rows that are left out included; those of a view are its own."""
+        return sum(_rows_of(source) for source in self._sources) if self._sources else self.n_tokens
+
+    @property
+    def n_counted_before(self) -> int:
+        """Counted rows of the whole trace before these rows; 0 unless they are a part of a trace."""
+        return 0
+
+    def record_batches_between(
+        self, start: int, stop: int, columns: Sequence[str] | None = None
+    ) -> Iterator[pa.RecordBatch]:
+        """Yield the rows stored at places `start` … `stop` − 1, without dummy rows that are left out.
+
+        A view whose rows cannot be found without reading those before reads them all.
+        """
+        if type(self).record_batches is not Trace.record_batches:
+            return _between(self.record_batches(columns), start, stop)
+        records = self._recorded_between(start, stop, columns)
+        return records if self._dropped is None else measured(records, self._dropped[1], self._dropped[0])
+
+    def next_document(self, row: int) -> int:
+        """Return the place of the first document that begins at a stored row of `row` or more; all rows if none."""
+        if row <= 0:
+            return 0
+        last, at = -1, row - 1
+        is_view = type(self).record_batches is not Trace.record_batches
+        read = self.record_batches_between if is_view else self._recorded_between
+        for record in read(at, self.n_stored, []):
+            document = record.column(record.schema.get_field_index("document")).to_numpy()
+            new = np.flatnonzero(document != (document[0] if last < 0 else last))
+            if len(new):
+                return at + int(new[0])
+            last, at = int(document[-1]), at + len(document)
+        return self.n_stored
+
+    def shards_between(self, start: int, stop: int) -> tuple[str, ...]:
+        """Return the names of the shards that hold any of the rows `start` … `stop` − 1; none in memory."""
+        names, first = [], 0
+        for source in self._sources:
+            if isinstance(source, Shard) and first < stop and start < first + source.rows:
+                names.append(source.file.name)
+            first += _rows_of(source)
+        return tuple(names)
+
+    def _recorded_between(
+        self, start: int, stop: int, columns: Sequence[str] | None
+    ) -> Iterator[pa.RecordBatch]:
+        first = 0
+        for source in self._sources:
+            rows = _rows_of(source)
+            low, high = max(start - first, 0), min(stop - first, rows)
+            first += rows
+            if low >= high:
+                continue
+            if isinstance(source, pa.Table):
+                yield from read_table(source.slice(low, high - low), columns)
+            else:
+                yield from read_shard_between(source.file, low, high, columns)
 
     def routers(self, layers: Sequence[int] | None = None) -> tuple[Router, ...]:
         """Return the routers of the wanted layers (all if None), in order of depth.
@@ -266,6 +343,21 @@ class Trace:
             noun = "layers" if len(absent) > 1 else "layer"
             raise TraceError(f"{noun} {span(absent)} not in this trace; it has {span(self.meta.layers)}")
         return tuple(router for router in self.meta.routers if router.layer in set(layers))
+
+
+def _rows_of(source: Any) -> int:
+    return int(source.num_rows if isinstance(source, pa.Table) else source.rows)
+
+
+def _between(records: Iterator[pa.RecordBatch], start: int, stop: int) -> Iterator[pa.RecordBatch]:
+    first = 0
+    for record in records:
+        low, high = max(start - first, 0), min(stop - first, record.num_rows)
+        first += record.num_rows
+        if low < high:
+            yield record.slice(low, high - low)
+        if first >= stop:
+            return
 
 
 def _require_one_of(value: str, known: Sequence[str], what: str) -> str:

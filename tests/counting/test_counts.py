@@ -4,7 +4,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from routestat import Context, Router, RoutestatError, Trace, TraceMeta, TraceWriter, count, layer_window
-from routestat.counting import counts as counts_module
+from routestat.counting.counting_pass import add_cells
 from routestat.traces.metadata import routers_like
 from tests.oracle.counting_oracle import expert_table, tables
 
@@ -155,7 +155,7 @@ def test_sums_past_32_bits_widen_instead_of_wrapping():
     trace = Trace.from_arrays(TraceMeta(routers_like([0], 4, 2)), [0], None, [[3]])
     counts = count(trace, contexts=[Context()], groups=1)
     big = np.full((1, 6), 2**32 - 1, np.uint32)
-    huge = counts_module._add(big, counts.table(Context(), counts.routers[0]))
+    huge = add_cells(big, counts.table(Context(), counts.routers[0]))
     assert huge[0, 3] == 2**32
 
 
@@ -184,6 +184,57 @@ def test_groups_bend_to_memory_but_not_below_32():
     assert "64 groups instead of 256" in bent.note
     assert count(trace, contexts=[Context.layer(1)], memory=1).groups == 32
     assert count(trace, contexts=[Context.layer(1)], groups=20, memory=1).groups == 20
+
+
+def trace_of_documents(numbers, clusters=None):
+    states = np.arange(2 * len(numbers), dtype=np.uint8)[:, None] % 6
+    document = np.repeat(numbers, 2)
+    own = None if clusters is None else np.repeat(clusters, 2)
+    meta = TraceMeta(routers_like([0], 4, 2))
+    return Trace.from_arrays(meta, document, None, states, clusters=own, template="keep")
+
+
+def test_few_clusters_have_few_groups_and_the_same_tables():
+    contexts = [Context(), Context.token(1)]
+    ten = trace_of_documents(np.arange(10))
+    counts = count(ten, contexts=contexts)
+    assert counts.groups == 16
+    assert not counts.wraps
+    assert counts.note == ""
+    assert counts.tokens.tolist() == [2] * 10 + [0] * 6
+    # With ten groups asked for, or fewer, nothing is halved.
+    assert [count(ten, groups=groups).groups for groups in (10, 9, 1, 20, 21)] == [10, 9, 1, 10, 10]
+    assert count(ten, groups=9).wraps
+    # Ten documents in two clusters need two groups.
+    assert count(trace_of_documents(np.arange(10), np.arange(10) % 2)).groups == 2
+    # A document with a large number has the group of its number in all traces.
+    assert count(trace_of_documents([3, 300])).groups == 256
+
+
+def test_counts_with_few_groups_are_added_to_those_with_many():
+    few, many = (trace_of_documents(numbers) for numbers in (np.arange(10), np.arange(10, 400)))
+    whole = count(trace_of_documents(np.arange(400)))
+    parts = count(few), count(many)
+    for total in (parts[0] + parts[1], parts[1] + parts[0]):
+        assert total.groups == 256
+        assert total.wraps
+        assert np.array_equal(total.tokens, whole.tokens)
+        assert np.array_equal(total.documents, whole.documents)
+        marginal = total.table(Context(), total.routers[0])
+        # Every document begins at another choice here than in the whole trace: only totals can be compared.
+        assert np.array_equal(marginal.sum(axis=1), whole.tokens)
+        assert not marginal.flags.writeable
+    # Groups that clusters share cannot be taken apart again.
+    with pytest.raises(RoutestatError, match="expected 256 groups, got 4; count both with groups=4"):
+        _ = count(few, groups=4) + parts[1]
+    with pytest.raises(RoutestatError, match="expected 8 groups, got 16"):
+        parts[0].with_groups(8)
+    wide = parts[0].with_groups(40)
+    assert (
+        wide.table(Context(), wide.routers[0])[:16].tolist()
+        == parts[0].table(Context(), wide.routers[0]).tolist()
+    )
+    assert wide.tokens[16:].sum() == 0
 
 
 def test_views_are_chosen_by_width_and_refused_where_unsound():

@@ -11,7 +11,8 @@ from scipy.stats import random_table
 from sklearn.metrics import adjusted_rand_score
 
 from routestat.errors import RoutestatError
-from routestat.structure.biclusters import null_share, spectral_blocks, stability
+from routestat.structure.bicluster_checks import adjusted_rand, null_share, stability
+from routestat.structure.biclusters import spectral_blocks
 from tests.oracle.structure_oracle import block_table, mutual_information_bits, rand_adjusted
 
 
@@ -203,6 +204,12 @@ def test_stability_is_high_for_planted_blocks_and_low_for_noise():
     flat = np.outer(distribution.sum(axis=1), distribution.sum(axis=0))
     tables = np.stack([draw(rng, flat, 500) for _ in range(60)])
     assert stability(tables, spectral_blocks(tables.sum(axis=0), 4, rng), rng).ari < 0.3
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 4)), min_size=1, max_size=20))
+def test_adjusted_rand_is_that_of_scikit_learn(pairs):
+    a, b = np.array(pairs).T
+    assert adjusted_rand(a, b) == pytest.approx(adjusted_rand_score(a, b), abs=1e-12)
 
 
 def test_stability_against_a_plain_bootstrap():

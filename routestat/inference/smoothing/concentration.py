@@ -118,9 +118,9 @@ def fit_concentration(rows: ArrayLike, symmetric: bool = False) -> Floats:
     """Maximise the summed evidence of the rows over alpha `[K]`: empirical Bayes.
 
     Newton in log alpha with the Hessian's diagonal-plus-rank-one form, damped where it is not concave and halved
-    where it overshoots; where that does not ascend, Minka's fixed point, which always does. The evidence can have a second, lower maximum
-    when the rows are few and short; the ascent starts from the pooled shares with a mean of one. Rows are taken
-    as independent draws from one Dirichlet.
+    where it overshoots; where that does not ascend, Minka's fixed point, which always does. The evidence can
+    have a second, lower maximum when the rows are few and short; the ascent starts from the pooled shares with a
+    mean of one. Rows are taken as independent draws from one Dirichlet.
 
     Parameters
     ----------

@@ -7,7 +7,6 @@ from routestat.inference.base.tables import lift
 from routestat.report.figures.style import (
     BLUE,
     DIVERGING,
-    FEW_TOKENS,
     SEQUENTIAL,
     TEXT,
     VERMILLION,
@@ -17,9 +16,9 @@ from routestat.report.figures.style import (
     name_states,
     new_axes,
     new_figure,
-    of_layer,
     sparse_ticks,
 )
+from routestat.report.names import FEW_TOKENS, of_layer
 from routestat.structure.layer_map import LayerMap, without_diagonal
 from routestat.study.layer_pairs import LayerPair
 from routestat.study.routes import BlockFinding
@@ -84,14 +83,14 @@ def layer_map(found: LayerMap, states: str) -> Drawing:
     return figure
 
 
-def blocks(finding: BlockFinding, item: LayerPair, states: str) -> Drawing:
+def blocks(finding: BlockFinding, states: str) -> Drawing:
     """Lift of one transition with its states in the order of their blocks, and the blocks' borders."""
     found = finding.blocks
     if found.reason:
-        return f"Layers {item.source.layer} → {item.target.layer}: no blocks, {found.reason}."
+        return f"Layers {finding.source.layer} → {finding.target.layer}: no blocks, {found.reason}."
     rows = found.row_order[found.row_labels[found.row_order] >= 0]
     columns = found.column_order[found.column_labels[found.column_order] >= 0]
-    values = lift(item.table[np.ix_(rows, columns)])
+    values = lift(finding.table[np.ix_(rows, columns)])
     limit = max(2.0, float(np.quantile(values, 0.995)))
     figure = new_figure(6.4, 5.9)
     axes, key = new_axes(figure, 0.75, 0.75, 4.7, 4.7), new_axes(figure, 5.55, 0.75, 0.12, 4.7)
@@ -103,6 +102,6 @@ def blocks(finding: BlockFinding, item: LayerPair, states: str) -> Drawing:
     for cut in np.flatnonzero(np.diff(found.column_labels[columns])):
         axes.axvline(cut + 0.5, color="black", linewidth=1.2)
     axes.set_title("lift P(i, j) / (P(i) P(j)), states in the order of their blocks", fontsize=TEXT)
-    name_states(axes, "x", f"j: {of_layer(item.target, states)}", item.target, states, columns)
-    name_states(axes, "y", f"i: {of_layer(item.source, states)}", item.source, states, rows)
+    name_states(axes, "x", f"j: {of_layer(finding.target, states)}", finding.target, states, columns)
+    name_states(axes, "y", f"i: {of_layer(finding.source, states)}", finding.source, states, rows)
     return figure

@@ -27,9 +27,12 @@ _UNKNOWN = Estimate(math.nan, math.nan, math.nan, math.nan, 0)
 _BY_DEFINITION = "one layer on, counted and implied are the same by definition"
 
 
-def order_records(pairs: Sequence[LayerPair], memory: Memory) -> list[Record]:
-    """Return `order[]`: what the layer before the source adds, of every three consecutive layers."""
-    by_target = {item.target.name: item for item in memory.layers}
+def order_records(pairs: Sequence[LayerPair], memory: Memory | None) -> list[Record]:
+    """Return `order[]`: what the layer before the source adds, of every three consecutive layers.
+
+    Tests and held-out gains are findings of the memory, and absent without it.
+    """
+    by_target = {item.target.name: item for item in memory.layers} if memory is not None else {}
     records = []
     for before, item in pairwise(pairs):
         record: Record = {
@@ -41,14 +44,18 @@ def order_records(pairs: Sequence[LayerPair], memory: Memory) -> list[Record]:
             "target_router": item.target.name,
         }
         layer = by_target.get(item.target.name)
-        parts_of = (_information(item), _tests(layer), _gains(layer))
+        parts_of = [_information(item)]
+        if memory is not None:
+            parts_of += [_tests(layer), _gains(layer)]
         for part in parts_of:
             record |= part
         for key in ("reason", "caution", "cautions"):
             record.pop(key, None)
         why = [part.get("reason") for part in parts_of]
-        careful = [part.get("cautions", {}) for part in parts_of]
-        records.append(record | reason(*why) | caution(**careful[0], **careful[1], **careful[2]))
+        careful: dict[str, str | None] = {}
+        for part in parts_of:
+            careful |= part.get("cautions", {})
+        records.append(record | reason(*why) | caution(**careful))
     return records
 
 

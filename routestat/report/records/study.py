@@ -9,20 +9,21 @@ from routestat.report.records.bayes import bayes_record, write_bayes
 from routestat.report.records.chain import chain_record, score_record
 from routestat.report.records.layer_pairs import budget_record, layer_pair_record
 from routestat.report.records.layers import (
+    coactivation_columns,
     coactivation_record,
-    coactivation_rows,
     load_record,
     map_records,
     sample_size_record,
 )
 from routestat.report.records.level_checks import calibration_record
 from routestat.report.records.memory import memory_record, order_records
-from routestat.report.records.plain import Record, plain, write_json, write_rows
+from routestat.report.records.plain import Record, plain, write_columns, write_json, write_rows
 from routestat.report.records.routes import bicluster_record, path_records
 from routestat.report.records.trace_facts import trace_record
-from routestat.report.records.transitions import transition_rows
+from routestat.report.records.transitions import transition_columns
 from routestat.structure.route_graph import graphml
 from routestat.study.chain_file import CHAIN_FILE, save_chain
+from routestat.study.layer_pairs import LayerPair
 from routestat.study.trace_study import Study
 from routestat.traces.manifest import replace_file
 
@@ -34,32 +35,54 @@ TABLES = (
 
 
 def results(study: Study) -> Record:
-    """Return the content of results.json as plain Python values."""
-    record = {
+    """Return the content of results.json as plain Python values; a part that was left out is absent."""
+    across = study.across_layers
+    record: Record = {
         "format": "routestat-results",
         "version": 1,
         "trace": trace_record(study),
+        "parts": list(study.parts),
         "states": study.states,
-        "calibration": calibration_record(study.level_checks, [router.layer for router in study.routers]),
-        "layers": [load_record(load) for load in study.loads],
-        "dependence": [layer_pair_record(pair) for pair in study.pairs],
-        "order": order_records(study.pairs, study.memory),
-        "memory": memory_record(study.memory),
-        "across_families": dict(study.adjusted_log10_p),
-        "budget": budget_record(study.budget, study.pairs),
-        "map": map_records(study.across_layers),
-        "coactivation": [coactivation_record(item) for item in study.across_layers.coactivation],
-        "enough": [sample_size_record(item) for item in study.across_layers.sample_size],
-        "chain": chain_record(study.chain),
-        "prediction": [score_record(score) for score in study.board],
-        "prediction_mean": [score_record(score) for score in study.mean_board],
-        "paths": path_records(study.paths, study.routers, study.states),
-        "biclusters": [bicluster_record(item) for item in study.blocks],
     }
+    if study.level_checks is not None:
+        record["calibration"] = calibration_record(
+            study.level_checks, [router.layer for router in study.routers]
+        )
+    record["layers"] = [load_record(load) for load in study.loads]
+    if study.pairs is not None:
+        record["dependence"] = [layer_pair_record(pair) for pair in study.pairs]
+        record["order"] = order_records(study.pairs, study.memory)
+    if study.memory is not None:
+        record["memory"] = memory_record(study.memory)
+    record["across_families"] = dict(study.adjusted_log10_p)
+    if study.pairs is not None and study.budget is not None:
+        record["budget"] = budget_record(study.budget, study.pairs)
+    if "layer-map" in study.parts:
+        record["map"] = map_records(across)
+    if across.coactivation is not None:
+        record["coactivation"] = [coactivation_record(item) for item in across.coactivation]
+    if across.sample_size is not None:
+        record["enough"] = [sample_size_record(item) for item in across.sample_size]
+    if study.chain is not None:
+        record["chain"] = chain_record(study.chain)
+    if study.board is not None:
+        record["prediction"] = [score_record(score) for score in study.board]
+    if study.mean_board is not None:
+        record["prediction_mean"] = [score_record(score) for score in study.mean_board]
+    if study.paths is not None:
+        record["paths"] = path_records(study.paths, study.routers, study.states)
+    if study.blocks is not None:
+        record["biclusters"] = [bicluster_record(item) for item in study.blocks]
     if study.bayes is not None:
         record["bayes"] = bayes_record(study.bayes)
     found: Record = plain(record)
     return found
+
+
+def tables_of(record: Record) -> Record:
+    """Return the records of the files of the folder tables, by name of the file; of the parts that there are."""
+    rows = record | record.get("memory", {})
+    return {name: rows[name] for name in TABLES if name in rows}
 
 
 def write_results(study: Study, folder: Path) -> Record:
@@ -68,19 +91,41 @@ def write_results(study: Study, folder: Path) -> Record:
     write_json(folder / "results.json", record)
     tables = folder / "tables"
     tables.mkdir(exist_ok=True)
-    rows = record | record["memory"] | {"coactivation": coactivation_rows(study.across_layers)}
+    rows = tables_of(record)
     for name in TABLES:
-        write_rows(tables / f"{name}.csv", rows[name])
-    for stale in tables.glob("transition-*.csv"):
-        stale.unlink()
-    for pair in study.pairs:
-        name = f"transition-{pair.source.name}-{pair.target.name}.csv"
-        write_rows(tables / name, transition_rows(pair, study.states))
+        if name not in rows:
+            (tables / f"{name}.csv").unlink(missing_ok=True)
+        elif name == "coactivation":
+            write_columns(tables / f"{name}.csv", coactivation_columns(study.across_layers))
+        else:
+            write_rows(tables / f"{name}.csv", rows[name])
+    _write_transitions(study, tables)
     if study.bayes is not None:
         write_bayes(study.bayes, folder)
     else:
         for stale in folder.glob("bayes-order*.nc"):
             stale.unlink()
-    save_chain(study.chain, folder / CHAIN_FILE, study.factorised)
-    replace_file(folder / "routes.graphml", graphml(study.paths.graph).encode())
+    if study.chain is not None:
+        save_chain(study.chain, folder / CHAIN_FILE, study.factorised)
+    else:
+        (folder / CHAIN_FILE).unlink(missing_ok=True)
+    if study.paths is not None:
+        replace_file(folder / "routes.graphml", graphml(study.paths.graph).encode())
+    else:
+        (folder / "routes.graphml").unlink(missing_ok=True)
     return record
+
+
+def _write_transitions(study: Study, tables: Path) -> None:
+    """Write the cells of every transition that has tokens, and delete files of others."""
+    for stale in tables.glob("transition-*.csv"):
+        stale.unlink()
+    for pair in study.pairs or ():
+        columns = transition_columns(pair, study.states)
+        if columns is not None:
+            write_columns(tables / f"{cells_file(pair)}.csv", columns)
+
+
+def cells_file(pair: LayerPair) -> str:
+    """Return the name of the table of a transition, without its ending."""
+    return f"transition-{pair.source.name}-{pair.target.name}"

@@ -24,6 +24,8 @@ from routestat.report.terminal.console import (
     print_titled,
     why_undefined,
 )
+from routestat.study.layer_pairs import LayerPair
+from routestat.study.memory import Memory
 from routestat.study.routes import PathFinding
 from routestat.study.trace_study import Study
 from routestat.traces.metadata import Router
@@ -52,15 +54,20 @@ def summarise(study: Study, page: Path) -> None:
     """
     console = new_console()
     _header(console, study)
-    _dependence(console, study)
-    answer, *rates = study.level_checks.sentences()
-    print_titled(console, "Can these p-values be trusted?", Text(answer), rates)
-    _memory(console, study)
+    if study.pairs is not None:
+        _dependence(console, study, study.pairs)
+    if study.level_checks is not None:
+        answer, *rates = study.level_checks.sentences()
+        print_titled(console, "Can these p-values be trusted?", Text(answer), rates)
+    if study.memory is not None:
+        _memory(console, study.memory)
     _bayes(console, study)
-    _board(console, study.mean_board)
+    if study.mean_board is not None:
+        _board(console, study.mean_board)
     console.print()
     console.print(_load(study))
-    _paths(console, study)
+    if study.paths is not None:
+        _paths(console, study, study.paths)
     print_report_path(console, page)
 
 
@@ -79,27 +86,27 @@ def _header(console: Console, study: Study) -> None:
     print_notes(console, study.notes)
 
 
-def _dependence(console: Console, study: Study) -> None:
-    if not study.pairs:
+def _dependence(console: Console, study: Study, pairs: Sequence[LayerPair]) -> None:
+    if not pairs:
         print_titled(console, "Dependence between layers", Text("There is one layer only."))
         return
     unit = "bits per token" if study.states == "subset" else "bits per pair of slots"
     columns, marks = terminal_columns(), Cautions()
     table = new_table("layers", *_headings(columns))
-    shown = by_information(study.pairs)[:TOP_PAIRS]
+    shown = by_information(pairs)[:TOP_PAIRS]
     for pair in shown:
         cells = [part for column in columns for part in _cells(column, cell(column, pair), marks)]
         table.add_row(f"{pair.source.layer} → {pair.target.layer}", *cells)
-    more, note = len(study.pairs) - TOP_PAIRS, study.pairs[0].sample_note
+    more, note = len(pairs) - TOP_PAIRS, pairs[0].sample_note
     below = [f"{more} more in the report"] if more > 0 else []
     below += [f"beyond types and given token are computed {note}"] if note else []
     reasons: list[str | None] = [pair.scarce.reason for pair in shown]
-    reasons += [reason for pair in study.pairs for reason in (pair.information.reason, pair.test.reason)]
-    reasons += [reason for pair in study.pairs for reason in (pair.within.reason, *pair.reasons)]
+    reasons += [reason for pair in pairs for reason in (pair.information.reason, pair.test.reason)]
+    reasons += [reason for pair in pairs for reason in (pair.within.reason, *pair.reasons)]
     title = f"Dependence between layers, strongest first ({unit})"
-    notes = [f"note: {note}" for note in dict.fromkeys(pair.test.note for pair in study.pairs) if note]
+    notes = [f"note: {note}" for note in dict.fromkeys(pair.test.note for pair in pairs) if note]
     print_titled(
-        console, title, table, [*marks.below, *below, *_reading(study), *notes, *why_undefined(reasons)]
+        console, title, table, [*marks.below, *below, *_reading(pairs), *notes, *why_undefined(reasons)]
     )
 
 
@@ -118,9 +125,9 @@ def _cells(column: PairStatistic, found: Cell, marks: Cautions) -> list[str]:
     )
 
 
-def _reading(study: Study) -> list[str]:
+def _reading(pairs: Sequence[LayerPair]) -> list[str]:
     """Explain the columns by the strongest pair; a sentence less where its numbers have cautions."""
-    item = by_information(study.pairs)[0]
+    item = by_information(pairs)[0]
     bits = item.information.mi_bits
     units = "log10 p takes clusters of documents as the units."
     if bits != bits:
@@ -146,11 +153,11 @@ def _reading(study: Study) -> list[str]:
     return ["; ".join(words) + f". {units}"]
 
 
-def _memory(console: Console, study: Study) -> None:
+def _memory(console: Console, memory: Memory) -> None:
     """Print what contexts save, each over the next shorter of its kind, and the sentences on the memory."""
-    rows = contexts_mean(study.memory)
+    rows = contexts_mean(memory)
     if not any(math.isfinite(row["log_loss_bits"]) for row in rows):
-        print_titled(console, "How long is the memory?", Text(" ".join(memory_sentences(study.memory))))
+        print_titled(console, "How long is the memory?", Text(" ".join(memory_sentences(memory))))
         return
     table, marks = new_table("given", "log loss (bits)", "saves", "95 % interval"), Cautions()
     for row in rows:
@@ -158,11 +165,11 @@ def _memory(console: Console, study: Study) -> None:
         if "gain_bits" in row:
             saved = marks.beside(number(row["gain_bits"]), caution), interval(*row["gain_bits_ci95"])
         table.add_row(row["given"], marks.beside(number(row["log_loss_bits"]), caution), *saved)
-    layers = [item.target.layer for item in study.memory.compared]
+    layers = [item.target.layer for item in memory.compared]
     where = f"Mean over layer{'s' if len(layers) > 1 else ''} {span(layers)}, on held-out documents"
     below = [*marks.below, "saves: against the next shorter context of the same kind"]
-    below += [f"all of this is computed {study.memory.note}"] if study.memory.note else []
-    below += [*why_undefined(row.get("reason") for row in rows), *memory_sentences(study.memory)]
+    below += [f"all of this is computed {memory.note}"] if memory.note else []
+    below += [*why_undefined(row.get("reason") for row in rows), *memory_sentences(memory)]
     print_titled(console, f"How long is the memory? {where}", table, below)
 
 
@@ -222,8 +229,7 @@ def _load(study: Study) -> Text:
     )
 
 
-def _paths(console: Console, study: Study) -> None:
-    found: PathFinding = study.paths
+def _paths(console: Console, study: Study, found: PathFinding) -> None:
     console.print()
     console.print(Text("Dominant paths of the fitted chain of order 1 (not tested)", style="bold"))
     rows = zip(found.dominant.states, found.dominant.log2_probability, found.dominant_tokens, strict=True)

@@ -110,6 +110,17 @@ class Units:
         """Return the group of each document; a cluster lies in one group, and clusters take the groups in turn."""
         return np.asarray(self._slot[self.places(document)] % groups)
 
+    @property
+    def n_ranks(self) -> int:
+        """One more than the largest rank of a cluster: with so many groups no two clusters share one."""
+        return int(self._slot.max(initial=-1)) + 1
+
+    def fewest_groups(self, groups: int) -> int:
+        """Halve `groups` as long as each cluster has a group of its own: what is left out would be empty."""
+        while groups > 1 and groups // 2 >= self.n_ranks:
+            groups //= 2
+        return groups
+
     def left_out(self, template: str) -> NDArray[np.int64]:
         """Return the rows at the start of each document that are not counted, ``[document]``.
 

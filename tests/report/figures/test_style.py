@@ -29,7 +29,7 @@ def everything(study):
     yield memory_figures.horizons(study.memory)
     for item, finding in zip(study.pairs, study.blocks, strict=True):
         yield heatmaps.joint_and_conditional(item, study.states)
-        yield heatmaps.blocks(finding, item, study.states)
+        yield heatmaps.blocks(finding, study.states)
 
 
 def test_all_draw_or_say_why_and_no_text_is_under_8_points(any_report):
