@@ -61,6 +61,9 @@ def analyze(
             metavar="PARTS", help="Leave these parts out, and those that need them; names as in --only."
         ),
     ] = "",
+    figures: Annotated[
+        bool, typer.Option(help="Draw the transitions also as files; the page has pictures of its own.")
+    ] = False,
     permutations: Annotated[
         int,
         typer.Option(
@@ -120,7 +123,7 @@ def analyze(
             threads=threads,
             tick=ticker,
         )
-        page = write_report(findings, folder, tick=ticker)
+        page = write_report(findings, folder, figures=figures, tick=ticker)
     summarise(findings, page)
 
 
