@@ -1,4 +1,4 @@
-"""Heatmaps in the page: the pixels are the cells, read back from the PNG; labels, bars and keys stand where they should."""
+"""Heatmaps in the page: the pixels are the cells, read back from the PNG; names, bars and keys are in place."""
 
 import base64
 import io
