@@ -23,7 +23,15 @@ def expert_rows(values: NDArray[np.unsignedinteger], router: Router) -> NDArray[
     alphabet = router.alphabet
     rows = np.empty((len(values), alphabet.top_k), alphabet.expert_dtype)
     missing = int(np.iinfo(alphabet.expert_dtype).max)
-    unrank(values, alphabet.size, alphabet.n_experts, alphabet.binomials, missing, rows)
+    unrank(
+        values,
+        alphabet.size,
+        alphabet.n_experts,
+        alphabet.binomials,
+        alphabet.highest_places,
+        missing,
+        rows,
+    )
     return rows
 
 
@@ -52,10 +60,9 @@ class ExpertTask:
             single_experts(target, runs.starts, runs.stops, runs.groups, missing[0], self.cells)
             return
         source = self._rows(batch, self.sources[0], scratch)
-        lag = self.context.lag
-        cross_experts(
-            source, target, runs.starts, runs.stops, runs.groups, lag, np.array(missing), self.cells
-        )
+        slots = (0,) * source.shape[1], (0,) * target.shape[1]
+        where = (runs.starts, runs.stops, runs.groups, self.context.lag)
+        cross_experts(source, target, *where, np.array(missing), slots, self.cells)
 
     def finished(self) -> NDArray[np.unsignedinteger]:
         """Return the table."""

@@ -3,25 +3,32 @@
 A table is counted run by run. A block of rows is first turned into flat cells in a scratch that stays in the L1
 cache (this vectorises), then one is added to each cell (this does not): one loop that does
 both is several times slower. A cell beyond the last state of an axis collects missing choices, so that neither loop
-has a branch. Runs are sorted by group, so that a group's table is loaded into the cache once per batch.
+has a branch. Runs are sorted by group, so that a group's table is loaded into the cache once per batch. The rows of
+the next runs then lie anywhere in the batch, where the processor does not expect them: they are prefetched.
 """
 
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from llvmlite import ir
 from numba import njit
+from numba.core import cgutils, types
+from numba.extending import intrinsic
 
 Array = Any
+
+# Runs ahead whose rows are prefetched, and bytes of each: the processor itself goes on from there.
+AHEAD, LINE, MOST_LINES = 3, 64, 16
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile without the interpreter lock, and cache the machine code where possible."""
     try:
-        return njit(nogil=True, cache=True)(function)
+        return njit(nogil=True, cache=True, error_model="numpy")(function)
     except RuntimeError:
         # Neither the package's folder nor the user's is writable: compile anew in every process.
-        return njit(nogil=True)(function)
+        return njit(nogil=True, error_model="numpy")(function)
 
 
 @compiled
@@ -44,6 +51,33 @@ def cut_runs(
         starts[runs] = t
         runs += 1
     return runs
+
+
+@intrinsic
+def _prefetch(typing: Any, column: Any, row: Any) -> Any:  # pragma: no cover - compiled
+    """Load ``column[row]`` into the cache, without waiting for it."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        array = context.make_array(signature.args[0])(context, builder, arguments[0])
+        pointer = cgutils.get_item_pointer(context, builder, signature.args[0], array, [arguments[1]])
+        byte, word = ir.IntType(8).as_pointer(), ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [byte, word, word, word])
+        function = builder.module.declare_intrinsic("llvm.prefetch", [byte], kind)
+        # For reading, into all levels of the cache, as data.
+        builder.call(function, [builder.bitcast(pointer, byte), word(0), word(3), word(1)])
+        return context.get_dummy_value()
+
+    return types.void(column, types.intp), generate
+
+
+@compiled
+def _expect(column: Array, starts: Array, stops: Array, run: int) -> None:  # pragma: no cover - compiled
+    """Prefetch the first rows of a run, if there is such a run."""
+    if run < len(starts):
+        step = max(LINE // column.itemsize, 1)
+        stop = min(stops[run], starts[run] + MOST_LINES * step, len(column))
+        for row in range(starts[run], stop, step):
+            _prefetch(column, row)
 
 
 @compiled
@@ -92,6 +126,7 @@ def count_one(
     held, group = 0, 0
     for r in range(len(starts)):
         begin, end = starts[r], stops[r] - lag
+        _expect(values, starts, stops, r + AHEAD)
         if groups[r] != group:
             _add(scratch[:held], table[group])
             held, group = 0, groups[r]
@@ -124,6 +159,8 @@ def count_two(
     held, group = 0, 0
     for r in range(len(starts)):
         begin, end = starts[r], stops[r] - lag
+        _expect(first, starts, stops, r + AHEAD)
+        _expect(second, starts, stops, r + AHEAD)
         if groups[r] != group:
             _add(scratch[:held], table[group])
             held, group = 0, groups[r]
@@ -146,23 +183,36 @@ def count_two(
 
 @compiled
 def unrank(
-    states: Array, size: int, n_experts: int, binomials: Array, missing: int, out: Array
+    states: Array,
+    size: int,
+    n_experts: int,
+    binomials: Array,
+    highest: Array,
+    missing: int,
+    out: Array,
 ) -> None:  # pragma: no cover - compiled
-    """Expert rows ``out[row, slot]`` of states; a row of `missing` where there is no state."""
-    top_k = out.shape[1]
+    """Expert rows ``out[row, slot]`` of states; a row of `missing` where there is no state.
+
+    `highest` is `Alphabet.highest_places`: where the search for the expert of a slot begins. Mostly it ends there or
+    one place below.
+    """
+    top_k, last = out.shape[1], n_experts - 1
+    first = np.uint64(1023 << 4)
     for t in range(len(states)):
         state = np.uint64(states[t])
         if state >= np.uint64(size):
             out[t, :] = missing
             continue
         rest = np.uint64(size - 1) - state
-        c = n_experts - 1
-        for slot in range(top_k):
+        for slot in range(top_k - 1):
+            above = np.float64(rest + np.uint64(1)).view(np.uint64) >> np.uint64(48)
+            c = np.int64(highest[slot, above - first])
+            c -= np.int64(binomials[slot, c] > rest)
             while binomials[slot, c] > rest:
                 c -= 1
             rest -= binomials[slot, c]
-            out[t, slot] = n_experts - 1 - c
-            c -= 1
+            out[t, slot] = last - c
+        out[t, top_k - 1] = last - np.int64(rest)
 
 
 @compiled
@@ -174,18 +224,25 @@ def cross_experts(
     groups: Array,
     lag: int,
     missing: Array,
+    slots: Array,
     table: Array,
 ) -> None:  # pragma: no cover - compiled
-    """Count experts i at the source and j at the target: k·k cells of ``table[group, i, j]`` a token."""
+    """Count experts i at the source and j at the target: k·k cells of ``table[group, i, j]`` a token.
+
+    `slots` are two tuples as long as a row of each: their lengths are known when this is compiled, so that both loops
+    over slots are unrolled.
+    """
+    n_sources, n_targets = len(slots[0]), len(slots[1])
+    width, one = np.uint64(table.shape[2]), table.dtype.type(1)
     for r in range(len(starts)):
-        cells = table[groups[r]]
+        cells = table[groups[r]].reshape(-1)
         for t in range(starts[r] + lag, stops[r]):
             if source[t - lag, 0] == missing[0] or target[t, 0] == missing[1]:
                 continue
-            for i in range(source.shape[1]):
-                row = cells[source[t - lag, i]]
-                for j in range(target.shape[1]):
-                    row[target[t, j]] += table.dtype.type(1)
+            for i in range(n_sources):
+                row = np.uint64(source[t - lag, i]) * width
+                for j in range(n_targets):
+                    cells[row + np.uint64(target[t, j])] += one
 
 
 @compiled
@@ -301,206 +358,6 @@ def add_moments(
                         pairs[x, features[t, b]] += pairs.dtype.type(1)
                 for j in range(target.shape[1]):
                     cells[x, target[t, j]] += cells.dtype.type(1)
-
-
-@compiled
-def score_predictions(
-    features: Array,
-    target: Array,
-    starts: Array,
-    stops: Array,
-    groups: Array,
-    folds: Array,
-    first: int,
-    missing: int,
-    bias: Array,
-    weights: Array,
-    link: int,
-    waiting: Array,
-    sums: Array,
-) -> None:  # pragma: no cover - compiled
-    """Predict the experts of every token from its features, and sum the scores.
-
-    Expert j scores ``bias[fold, j] + Σ weights[fold, feature, j]`` over the row's features. `link` says what a
-    score is: 0 a rank only, 1 an inclusion probability, 2 a log weight of the conditional Bernoulli distribution.
-    ``sums[group]`` collects tokens, exact sets, shares of the k recalled, hits, top-1 hits, shares recalled with
-    2k, bits. Rows before `first` are context only. A row without one of its features stays `waiting`, for a
-    predictor with fewer features; the others do not.
-    """
-    n_experts, top_k = bias.shape[1], target.shape[1]
-    width = min(2 * top_k, n_experts)
-    score = np.empty(n_experts)
-    best = np.empty(width, np.int64)
-    chosen = np.zeros(n_experts, np.bool_)
-    symmetric = np.empty(top_k + 1)
-    for r in range(len(starts)):
-        fold = folds[groups[r]]
-        total = sums[groups[r]]
-        for t in range(max(starts[r], first), stops[r]):
-            if target[t, 0] == missing or not waiting[t] or not _is_complete(features[t]):
-                continue
-            waiting[t] = False
-            score[:] = bias[fold]
-            for i in range(features.shape[1]):
-                row = weights[fold, features[t, i]]
-                for j in range(n_experts):
-                    score[j] += row[j]
-            _largest(score, best)
-            for j in range(top_k):
-                chosen[target[t, j]] = True
-            right = 0
-            for m in range(top_k):
-                right += chosen[best[m]]
-            more = right
-            for m in range(top_k, width):
-                more += chosen[best[m]]
-            total[0] += 1
-            total[1] += right == top_k
-            total[2] += right / top_k
-            total[3] += right > 0
-            total[4] += chosen[best[0]]
-            total[5] += more / top_k
-            if link > 0:
-                total[6] += _bits(score, target[t], best[top_k - 1], link, symmetric)
-            for j in range(top_k):
-                chosen[target[t, j]] = False
-
-
-@compiled
-def tempered_log_likelihood(
-    features: Array,
-    target: Array,
-    models: Array,
-    base: Array,
-    bias: Array,
-    weights: Array,
-    spans: Array,
-    exponents: Array,
-    value: Array,
-    slope: Array,
-    curve: Array,
-) -> None:  # pragma: no cover - compiled
-    """Compute the log likelihood and gradient of conditional Bernoulli models with log weights Σ exponent · part.
-
-    The parts of row t, by its ``model = models[t]``: ``base[model, j]``, and for each further one, which ``spans``
-    gives as (name, first slot, end slot), ``bias[name, model, j]`` plus the ``weights[name, model, feature, j]``
-    of the features in those slots. To ``value[model]`` and ``slope[model, part]`` is
-    added what is exact, to ``curve[model, part, part]`` minus the Hessian with an approximation of the covariance
-    after Hájek, Σ c (d − d̄)(d − d̄)' with c = p(1 − p(k − 1)/k): exact for k = 1. It affects the steps only; where they
-    end is determined by the gradient.
-    """
-    n_parts, n_experts, top_k = len(spans) + 1, base.shape[1], target.shape[1]
-    parts = np.empty((n_parts, n_experts))
-    weight, spread = np.empty(n_experts), np.empty(n_experts)
-    best = np.empty(top_k, np.int64)
-    head, tail = np.zeros((n_experts + 1, top_k + 1)), np.zeros((n_experts + 1, top_k + 1))
-    limit = min(60.0, 650.0 / top_k)
-    mean = np.empty(n_parts)
-    head[0, 0] = tail[n_experts, 0] = 1.0
-    for t in range(len(features)):
-        m = models[t]
-        parts[0] = base[m]
-        for p in range(1, n_parts):
-            name = spans[p - 1, 0]
-            parts[p] = bias[name, m]
-            for i in range(spans[p - 1, 1], spans[p - 1, 2]):
-                row = weights[name, m, features[t, i]]
-                for j in range(n_experts):
-                    parts[p, j] += row[j]
-        weight[:] = 0.0
-        for p in range(n_parts):
-            for j in range(n_experts):
-                weight[j] += exponents[m, p] * parts[p, j]
-        _largest(weight, best)
-        pivot = weight[best[top_k - 1]]
-        for j in range(n_experts):
-            weight[j] = min(weight[j] - pivot, limit)
-        for s in range(top_k):
-            value[m] += weight[target[t, s]]
-            for p in range(n_parts):
-                slope[m, p] += parts[p, target[t, s]]
-        weight[:] = np.exp(weight)
-        # Elementary symmetric polynomials from the left and from the right: what one expert leaves to the others
-        # is then a sum of positive terms, where dividing it out of the whole would cancel.
-        for j in range(n_experts):
-            head[j + 1, 0] = 1.0
-            for s in range(1, top_k + 1):
-                head[j + 1, s] = head[j, s] + weight[j] * head[j, s - 1]
-        for j in range(n_experts - 1, -1, -1):
-            tail[j, 0] = 1.0
-            for s in range(1, top_k + 1):
-                tail[j, s] = tail[j + 1, s] + weight[j] * tail[j + 1, s - 1]
-        whole = head[n_experts, top_k]
-        value[m] -= np.log(whole)
-        total = 0.0
-        mean[:] = 0.0
-        for j in range(n_experts):
-            others = 0.0
-            for s in range(top_k):
-                others += head[j, s] * tail[j + 1, top_k - 1 - s]
-            inclusion = weight[j] * others / whole
-            spread[j] = inclusion * max(1.0 - inclusion * (top_k - 1) / top_k, 0.0)
-            total += spread[j]
-            for p in range(n_parts):
-                slope[m, p] -= inclusion * parts[p, j]
-                mean[p] += spread[j] * parts[p, j]
-        if total > 0.0:
-            mean /= total
-            for p in range(n_parts):
-                for q in range(p + 1):
-                    both = 0.0
-                    for j in range(n_experts):
-                        both += spread[j] * (parts[p, j] - mean[p]) * (parts[q, j] - mean[q])
-                    curve[m, p, q] += both
-                    if p != q:
-                        curve[m, q, p] += both
-
-
-@compiled
-def _largest(score: Array, best: Array) -> None:  # pragma: no cover - compiled
-    """Find the indices of the largest scores in descending order; the lower index wins a tie."""
-    held = 0
-    for j in range(len(score)):
-        if held == len(best) and score[j] <= score[best[held - 1]]:
-            continue
-        place = held if held < len(best) else held - 1
-        while place > 0 and score[best[place - 1]] < score[j]:
-            place -= 1
-        end = held if held < len(best) else held - 1
-        for m in range(end, place, -1):
-            best[m] = best[m - 1]
-        best[place] = j
-        held = min(held + 1, len(best))
-
-
-@compiled
-def _bits(
-    score: Array, subset: Array, pivot: int, link: int, symmetric: Array
-) -> float:  # pragma: no cover - compiled
-    """−log2 P(subset) under P(S) ∝ Π weights: the normaliser is the elementary symmetric polynomial.
-
-    Weights are taken relative to the k-th largest, so that neither the products nor their sum leave a double.
-    """
-    base = _log_weight(score[pivot], link)
-    limit = min(60.0, 650.0 / len(subset))
-    symmetric[:] = 0.0
-    symmetric[0] = 1.0
-    for j in range(len(score)):
-        weight = np.exp(min(_log_weight(score[j], link) - base, limit))
-        for m in range(len(symmetric) - 1, 0, -1):
-            symmetric[m] += weight * symmetric[m - 1]
-    nats = np.log(symmetric[len(symmetric) - 1])
-    for j in range(len(subset)):
-        nats -= min(_log_weight(score[subset[j]], link) - base, limit)
-    return nats / np.log(2.0)
-
-
-@compiled
-def _log_weight(score: float, link: int) -> float:  # pragma: no cover - compiled
-    if link == 2:
-        return score
-    p = min(max(score, 1e-12), 1.0 - 1e-12)
-    return np.log(p) - np.log1p(-p)
 
 
 @compiled

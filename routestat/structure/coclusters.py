@@ -86,7 +86,7 @@ def _singular_vectors(matrix: Floats, n: int) -> tuple[Floats, Floats]:
     # Few eigenvectors of the square cost a tenth of all singular vectors.
     squares, vectors = eigh(wide @ wide.T, subset_by_index=[size - n, size - 1], check_finite=False)
     values, vectors = np.sqrt(np.maximum(squares[::-1], 0.0)), vectors[:, ::-1]
-    # LAPACK can miss vectors of a value that occurs many times.
+    # LAPACK may find none among many equal eigenvalues.
     if len(values) < n or values[-1] <= max(_NO_STRUCTURE, _SQUARED_DOWN_TO * values[0]):
         left, _, right = np.linalg.svd(matrix, full_matrices=False)
         return left[:, :n], right[:n].T

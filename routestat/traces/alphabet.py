@@ -118,6 +118,18 @@ class Alphabet:
         return table
 
     @cached_property
+    def highest_places(self) -> NDArray[np.uint16]:
+        """The largest c with C(c, k − i) ≤ rest for any rest of a bucket, ``[slot i, bucket]``.
+
+        The bucket of a rest is given by the first bits of rest + 1 as a double: the exponent, and 4 of the mantissa.
+        """
+        ends = (np.arange(1, 65 * 16 + 1, dtype=np.uint64) + np.uint64(1023 << 4)) << np.uint64(48)
+        places = [np.searchsorted(row, ends.view(np.float64), side="right") - 1 for row in self.binomials]
+        table = np.array(places, np.uint16)
+        table.flags.writeable = False
+        return table
+
+    @cached_property
     def _binomials_by_expert(self) -> NDArray[np.uint64]:
         """The same as `binomials` by expert id: C(E − 1 − id, k − i) as ``[slot i, id]``."""
         return np.ascontiguousarray(self.binomials[:, ::-1])
