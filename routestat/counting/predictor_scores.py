@@ -7,6 +7,7 @@ table of sums per group, each with weights fitted without that group.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
