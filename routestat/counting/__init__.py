@@ -56,6 +56,6 @@ kernels_tables
     Compiled sums over the cells of a pair's tables.
 kernels_strata
     Compiled loops over the cells of strata.
-symmetric_kernels, predictor_kernels, likelihood_kernels
-    Compiled loops over choices of k of E experts: elementary symmetric polynomials, scores, likelihoods.
+symmetric_kernels, predictor_kernels, likelihood_kernels, inclusion_kernels
+    Compiled loops over choices of k of E experts: elementary symmetric polynomials, scores, likelihoods, inclusion.
 """

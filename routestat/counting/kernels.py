@@ -193,8 +193,8 @@ def unrank(
 ) -> None:  # pragma: no cover - compiled
     """Expert rows ``out[row, slot]`` of states; a row of `missing` where there is no state.
 
-    `highest` is `Alphabet.highest_places`: where the search for the expert of a slot begins. Mostly it ends there or one
-    place below.
+    `highest` is `Alphabet.highest_places`: where the search for the expert of a slot begins. Mostly it ends there or
+    one place below.
     """
     top_k, last = out.shape[1], n_experts - 1
     first = np.uint64(1023 << 4)

@@ -150,3 +150,26 @@ def leave_out(
             change[group[i]] += (listed[rest] if rest < len(listed) else rest * np.log(rest)) - every
         first = last
     return whole
+
+
+@compiled
+def pair_products(key: Array, group: Array, weight: Array, gram: Array) -> None:  # pragma: no cover - compiled
+    """Add to `gram` ``[group, group]`` the products of the weights of any two cells with one key, sorted by key."""
+    first, row = 0, np.zeros(len(gram))
+    while first < len(key):
+        last = first
+        while last < len(key) and key[last] == key[first]:
+            last += 1
+        if (last - first) * 4 < len(gram):
+            for i in range(first, last):
+                for j in range(first, last):
+                    gram[group[i], group[j]] += weight[i] * weight[j]
+        else:
+            # Where most groups have the key, whole rows are faster than single places.
+            for i in range(first, last):
+                row[group[i]] += weight[i]
+            for i in range(first, last):
+                gram[group[i]] += weight[i] * row
+            for i in range(first, last):
+                row[group[i]] = 0.0
+        first = last

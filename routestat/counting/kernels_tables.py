@@ -1,6 +1,7 @@
-"""Compiled sums over the cells of one pair's tables: without each group, and over halves of the groups.
+"""Compiled sums over the cells of one pair's tables ``[group, source, target]``.
 
-The terms are x ln x or x ψ(x) of whole counts, of which the smallest are looked up.
+Sums without each group and over halves of the groups are of x ln x or x ψ(x) of whole counts, of which the smallest are
+looked up.
 """
 
 import numpy as np
@@ -9,6 +10,53 @@ from routestat.counting.kernels import Array, compiled
 
 # Cells taken at a time: the sums of all columns over them stay in the L1 and L2 caches.
 BLOCK = 64
+
+
+@compiled
+def table_margins(tables: Array, rows: Array, columns: Array, total: Array) -> None:  # pragma: no cover - compiled
+    """Add up the tables to `rows` ``[group, source]``, `columns` ``[group, target]`` and `total` ``[source, target]``."""
+    for g in range(len(tables)):
+        for i in range(tables.shape[1]):
+            own = np.int64(0)
+            for j in range(tables.shape[2]):
+                count = np.int64(tables[g, i, j])
+                own += count
+                columns[g, j] += count
+                total[i, j] += count
+            rows[g, i] = own
+
+
+@compiled
+def centred_block(
+    tables: Array,
+    first: int,
+    r: Array,
+    c: Array,
+    own_r: Array,
+    columns: Array,
+    pull_r: Array,
+    pull_c: Array,
+    scales: Array,
+    crossed: Array,
+    out: Array,
+) -> None:  # pragma: no cover - compiled
+    """Fill `out` ``[group, source, target]`` with the scores under independence of the sources from `first` on.
+
+    A score is z = T - r C' - (R - n r) c' times `scales` ``[source, target]``. Adds the sum of
+    z * `pull_r` ``[group, source]`` * `pull_c` ``[group, target]`` to `crossed` ``[group]``.
+    """
+    width = len(c)
+    pulled = np.empty(width)
+    for g in range(len(tables)):
+        pulled[:] = 0.0
+        for k in range(out.shape[1]):
+            i = first + k
+            by, own, pull = r[i], own_r[g, i], pull_r[g, i]
+            for j in range(width):
+                z = tables[g, i, j] - by * columns[g, j] - own * c[j]
+                pulled[j] += pull * z
+                out[g, k, j] = z * scales[i, j]
+        crossed[g] += (pulled * pull_c[g]).sum()
 
 
 @compiled

@@ -8,7 +8,15 @@ from typing import Any
 import numpy as np
 
 from routestat.counting.kernels import compiled
-from routestat.counting.symmetric_kernels import advance, elementary, exponential, turn
+from routestat.counting.symmetric_kernels import (
+    advance,
+    elementary,
+    exponential,
+    included,
+    leave_four,
+    nth_largest,
+    turn,
+)
 
 Array = Any
 
@@ -41,10 +49,12 @@ def sum_parts(
             for b in range(held):
                 row, t, m = rows[b], begin + b, models[begin + b]
                 if p == 0:
-                    row[:] = base[m]
+                    for j in range(n_experts):
+                        row[j] = base[m, j]
                     continue
                 name = spans[p - 1, 0]
-                row[:] = bias[name, m]
+                for j in range(n_experts):
+                    row[j] = bias[name, m, j]
                 for i in range(spans[p - 1, 1], spans[p - 1, 2]):
                     more = weights[name, m, features[t, i]]
                     for j in range(n_experts):
@@ -107,7 +117,9 @@ def tempered_log_likelihood(
         first[0, 0] = 1.0
         for q in range(fours):
             elementary(weight[4 * q : 4 * q + 4], four)
-            first[q + 1] = first[q]
+            for s in range(top_k + 1):
+                for b in range(lanes):
+                    first[q + 1, s, b] = first[q, s, b]
             advance(four, first[q + 1])
         whole = first[fours, top_k]
         last[:] = 0.0
@@ -115,8 +127,8 @@ def tempered_log_likelihood(
         total[:] = 0.0
         mean[:], expected[:], square[:] = 0.0, 0.0, 0.0
         for q in range(fours - 1, -1, -1):
-            _leave_four(first[q], last, rest)
-            _inclusions(weight[4 * q : 4 * q + 4], rest, whole, given)
+            leave_four(first[q], last, rest)
+            included(weight[4 * q : 4 * q + 4], rest, whole, given)
             _add_experts(parts[block], chosen, 4 * q, given, top_k, spread, total, mean, expected, square)
             elementary(weight[4 * q : 4 * q + 4], four)
             advance(four, last)
@@ -155,7 +167,8 @@ def _centre(weight: Array, target: Array, limit: float, centre: Array) -> None: 
     The mean over the token's experts; where a weight is far above these, the k-th largest.
     """
     lanes = len(centre)
-    largest = np.full(LANES, -np.inf)
+    largest = np.empty(LANES)
+    largest[:] = -np.inf
     for j in range(len(weight)):
         row = weight[j]
         for b in range(lanes):
@@ -168,42 +181,7 @@ def _centre(weight: Array, target: Array, limit: float, centre: Array) -> None: 
             least = min(least, weight[target[b, s], b])
             centre[b] += weight[target[b, s], b] / top_k
         if not largest[b] - least <= limit:
-            centre[b] = np.sort(weight[:, b])[len(weight) - top_k]
-
-
-@compiled
-def _leave_four(first: Array, last: Array, rest: Array) -> None:  # pragma: no cover - compiled
-    """Combine the experts before and after four: ``rest[d]`` is their polynomial of degree k − 1 − d."""
-    lanes = rest.shape[1]
-    top_k = len(last) - 1
-    rest[:] = 0.0
-    for d in range(min(4, top_k)):
-        degree = top_k - 1 - d
-        for s in range(0, degree, 2):
-            for b in range(lanes):
-                rest[d, b] += first[s, b] * last[degree - s, b] + first[s + 1, b] * last[degree - s - 1, b]
-        if degree % 2 == 0:
-            for b in range(lanes):
-                rest[d, b] += first[degree, b] * last[0, b]
-
-
-@compiled
-def _inclusions(
-    weight: Array, rest: Array, whole: Array, given: Array
-) -> None:  # pragma: no cover - compiled
-    """Probabilities of inclusion ``given[i]`` of four experts: sums of positive terms, which cannot cancel."""
-    lanes = given.shape[1]
-    for i in range(4):
-        own, u, v, w = weight[i], weight[(i + 1) % 4], weight[(i + 2) % 4], weight[(i + 3) % 4]
-        row, alone, fewer = given[i], rest[0], rest[1]
-        # In two loops, because the compiler keeps rows apart in a loop of few only.
-        for b in range(lanes):
-            row[b] = alone[b] + (u[b] + v[b] + w[b]) * fewer[b]
-        fewer, least = rest[2], rest[3]
-        for b in range(lanes):
-            row[b] += (u[b] * v[b] + (u[b] + v[b]) * w[b]) * fewer[b] + u[b] * v[b] * w[b] * least[b]
-        for b in range(lanes):
-            row[b] = own[b] * row[b] / whole[b]
+            centre[b] = nth_largest(weight[:, b], top_k)
 
 
 @compiled

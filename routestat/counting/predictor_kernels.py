@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from routestat.counting.kernels import compiled
-from routestat.counting.symmetric_kernels import advance, elementary, turn
+from routestat.counting.symmetric_kernels import advance, elementary, nth_largest, turn
 
 Array = Any
 
@@ -88,7 +88,7 @@ def score_predictions(
             if inside[b]:
                 _add_hits(scores[b], target[t], sums[g])
             else:
-                _combine(logs, bias[folds[g]], weights[folds[g]], features[t], False)
+                _combine(logs, bias[folds[g]], weights[folds[g]], features[t], link < 0)
                 _add_hits(logs, target[t], sums[g])
         if link == 0:
             continue
@@ -110,7 +110,7 @@ def score_predictions(
             if inside[b] and largest <= ratio * least and largest <= most and product >= 1.0 / _WIDE:
                 sums[g, 6] += (np.log(symmetric[top_k, b]) - np.log(product)) / np.log(2.0)
             else:
-                _combine(logs, bias[folds[g]], weights[folds[g]], features[t], False)
+                _combine(logs, bias[folds[g]], weights[folds[g]], features[t], link < 0)
                 sums[g, 6] += _bits(logs, target[t], link, limit)
 
 
@@ -120,7 +120,8 @@ def _combine(
 ) -> None:  # pragma: no cover - compiled
     """Add the rows ``steps[feature]`` to `start`, or multiply with them; four at a time, which saves storing sums."""
     n, whole = len(score), len(features) - len(features) % 4
-    score[:] = start
+    for j in range(n):
+        score[j] = start[j]
     for i in range(0, whole, 4):
         a, b, c, d = (
             steps[features[i]],
@@ -199,7 +200,7 @@ def _bits(score: Array, subset: Array, link: int, limit: float) -> float:  # pra
     for j in range(len(score)):
         p = min(max(score[j], 1e-12), 1.0 - 1e-12)
         log_weights[j] = score[j] if link == 2 else np.log(p) - np.log1p(-p)
-    base = np.sort(log_weights)[len(score) - len(subset)]
+    base = nth_largest(log_weights, len(subset))
     for j in range(len(score)):
         weight = np.exp(min(log_weights[j] - base, limit))
         for m in range(len(symmetric) - 1, 0, -1):

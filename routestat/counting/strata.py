@@ -18,6 +18,8 @@ from routestat.traces.metadata import Router
 
 # Cells sorted at a time: a wide router has k·k per token.
 AT_ONCE = 1 << 23
+# Keys that are listed whether they occur or not.
+MOST_PLACES = 1 << 24
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,7 +172,7 @@ def strata_rows(
     known = known & (x[:, 0] < size_x) & (y[:, 0] < size_y)
     if not known.all():
         stratum, x, y, group = stratum[known], x[known], y[known], group[known]
-    number, n_strata = _numbered(stratum)
+    number, n_strata = numbered(stratum)
     return StrataRows(
         number,
         x,
@@ -180,6 +182,39 @@ def strata_rows(
         sample.n_tokens_in_all,
         by if isinstance(by, str) else by.name,
     )
+
+
+def numbered(keys: NDArray[np.integer]) -> tuple[NDArray[np.int32], int]:
+    """Number the distinct keys from 0, in their order; return the number of each entry and how many there are.
+
+    Parameters
+    ----------
+    keys : int array ``[entry]``
+        Zero or more.
+    """
+    top = int(keys.max(initial=0))
+    if top > 8 * len(keys) + 1024:
+        names, number = np.unique(keys, return_inverse=True)
+        return number.astype(np.int32), len(names)
+    occurs = np.bincount(keys, minlength=1) > 0
+    return (np.cumsum(occurs, dtype=np.int32) - np.int32(1))[keys], int(np.count_nonzero(occurs))
+
+
+def places_of(known: NDArray[np.int64], wanted: NDArray[np.int64], size: int) -> NDArray[np.int64]:
+    """Return where in `known`, which are distinct, each of `wanted` is.
+
+    Parameters
+    ----------
+    known, wanted : int array ``[key]``
+        Below `size`; all wanted ones are known.
+    size : int
+    """
+    if size > MOST_PLACES:
+        order = np.argsort(known)
+        return np.asarray(order[np.searchsorted(known[order], wanted)])
+    place = np.empty(size, np.int64)
+    place[known] = np.arange(len(known))
+    return place[wanted]
 
 
 def paired_cells(
@@ -219,16 +254,6 @@ def _stratum(
     if isinstance(by, Router):
         return sample.columns[by.name], sample.columns[by.name] < by.alphabet.size
     raise RoutestatError(f"strata are by token, previous or a router, got {by!r}")
-
-
-def _numbered(stratum: NDArray[np.integer]) -> tuple[NDArray[np.int32], int]:
-    """Number the strata that occur from 0, in order; also how many there are."""
-    top = int(stratum.max(initial=0))
-    if top > 8 * len(stratum) + 1024:
-        names, number = np.unique(stratum, return_inverse=True)
-        return number.astype(np.int32), len(names)
-    occurs = np.bincount(stratum, minlength=1) > 0
-    return (np.cumsum(occurs, dtype=np.int32) - np.int32(1))[stratum], int(np.count_nonzero(occurs))
 
 
 def _distinct(

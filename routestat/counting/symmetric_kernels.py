@@ -87,6 +87,39 @@ def advance(four: Array, out: Array) -> None:  # pragma: no cover - compiled
 
 
 @compiled
+def leave_four(first: Array, last: Array, rest: Array) -> None:  # pragma: no cover - compiled
+    """Combine the experts before and after four: ``rest[d]`` is their polynomial of degree k − 1 − d."""
+    lanes = rest.shape[1]
+    top_k = len(last) - 1
+    rest[:] = 0.0
+    for d in range(min(4, top_k)):
+        degree = top_k - 1 - d
+        for s in range(0, degree, 2):
+            for b in range(lanes):
+                rest[d, b] += first[s, b] * last[degree - s, b] + first[s + 1, b] * last[degree - s - 1, b]
+        if degree % 2 == 0:
+            for b in range(lanes):
+                rest[d, b] += first[degree, b] * last[0, b]
+
+
+@compiled
+def included(weight: Array, rest: Array, whole: Array, given: Array) -> None:  # pragma: no cover - compiled
+    """Probabilities of inclusion ``given[i]`` of four experts: sums of positive terms, which cannot cancel."""
+    lanes = given.shape[1]
+    for i in range(4):
+        own, u, v, w = weight[i], weight[(i + 1) % 4], weight[(i + 2) % 4], weight[(i + 3) % 4]
+        row, alone, fewer = given[i], rest[0], rest[1]
+        # In two loops, because the compiler keeps rows apart in a loop of few only.
+        for b in range(lanes):
+            row[b] = alone[b] + (u[b] + v[b] + w[b]) * fewer[b]
+        fewer, least = rest[2], rest[3]
+        for b in range(lanes):
+            row[b] += (u[b] * v[b] + (u[b] + v[b]) * w[b]) * fewer[b] + u[b] * v[b] * w[b] * least[b]
+        for b in range(lanes):
+            row[b] = own[b] * row[b] / whole[b]
+
+
+@compiled
 def turn(rows: Array, across: Array) -> None:  # pragma: no cover - compiled
     """Write ``rows[lane, expert]`` as ``across[expert, lane]``, eight experts at a time."""
     lanes, n = rows.shape
@@ -97,3 +130,16 @@ def turn(rows: Array, across: Array) -> None:  # pragma: no cover - compiled
     for j in range(n - n % 8, n):
         for b in range(lanes):
             across[j, b] = rows[b, j]
+
+
+@compiled
+def nth_largest(numbers: Array, n: int) -> float:  # pragma: no cover - compiled
+    """Return the n-th largest number; equal ones count several times."""
+    for j in range(len(numbers)):
+        above, same = 0, 0
+        for i in range(len(numbers)):
+            above += numbers[i] > numbers[j]
+            same += numbers[i] == numbers[j]
+        if above < n <= above + same:
+            return numbers[j]
+    return np.nan

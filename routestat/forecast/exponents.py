@@ -17,7 +17,7 @@ START, STEPS, CLOSE = {"bayes": 0.2, "ridge": 2.0}, 40, 1e-2
 
 def log_odds(inclusion: NDArray[np.float64], top_k: int) -> NDArray[np.float64]:
     """Log weights that give about these inclusion probabilities: exact for k = 1, log p/(1 − p) for large k."""
-    return np.asarray(np.log(inclusion) - np.log1p(-inclusion * ((top_k - 1) / top_k)))
+    return np.asarray(np.log(inclusion / (1.0 - inclusion * ((top_k - 1) / top_k))))
 
 
 @dataclass(frozen=True, slots=True)

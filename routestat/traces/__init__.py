@@ -34,6 +34,8 @@ locations
     Folders and URLs that a trace is read from.
 parts
     Some consecutive documents of a trace.
+held_columns
+    Columns that stay in memory after they were read.
 views
     Layers under other numbers, documents in another order.
 pairing

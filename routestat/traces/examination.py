@@ -19,6 +19,9 @@ from routestat.traces.dummy_rows.row_ranges import constant_layers, find_rows
 from routestat.traces.dummy_rows.run_collector import RunCollector
 from routestat.traces.metadata import TraceMeta
 
+# Ranges of rows that are shorter on average are taken row by row, longer ones copied whole.
+SHORT = 16
+
 #: All rows of a trace, with some of its columns.
 Recorded = Callable[[Sequence[str] | None], Iterator[pa.RecordBatch]]
 
@@ -121,11 +124,30 @@ def without_beginnings(
         gone = np.clip(left_out[units.places(document[first])] - before, 0, rows)
         last, done = int(document[-1]), int(before[-1] + rows[-1])
         if gone.any():
-            place = np.arange(len(document)) - np.repeat(first, rows)
-            kept = np.flatnonzero(place >= np.repeat(gone, rows))
-            yield from [record.take(pa.array(kept))] if len(kept) else []
+            yield from _kept(record, first + gone, first + rows)
         else:
             yield record
+
+
+def _kept(
+    record: pa.RecordBatch, starts: NDArray[np.int64], stops: NDArray[np.int64]
+) -> Iterator[pa.RecordBatch]:
+    """Yield rows ``starts[i] … stops[i] − 1`` of a record batch as one, if there are any."""
+    some = starts < stops
+    if not some.any():
+        return
+    starts, stops = starts[some], stops[some]
+    # Ranges that touch are one.
+    apart = starts[1:] != stops[:-1]
+    ranges = list(zip(starts[np.append(True, apart)], stops[np.append(apart, True)], strict=True))
+    slices = [record.slice(start, stop - start) for start, stop in ranges]
+    if len(slices) == 1:
+        yield slices[0]
+    elif len(slices) > record.num_rows // SHORT:
+        rows = np.concatenate([np.arange(start, stop) for start, stop in ranges])
+        yield record.take(pa.array(rows))
+    else:
+        yield from pa.Table.from_batches(slices).combine_chunks().to_batches()
 
 
 def examine_rows(

@@ -21,14 +21,18 @@ from routestat.traces.manifest import (
 )
 from routestat.traces.validation import check_documents, check_record, first_line
 
-# In a batch this large the cost of passing it on is small against that of counting it.
-BATCH_BYTES = 8 << 20
+# Every batch loads the tables of all groups into the cache: in a batch this large that is little against counting it.
+BATCH_BYTES = 16 << 20
 
 
 def rows_at_once(schema: pa.Schema, in_memory: bool = False) -> int:
     """Return the rows of a batch of this schema; slices of a table in memory cost nothing and are larger."""
-    width = sum(_bytes_of(field.type) for field in schema)
-    return max(BATCH_ROWS, (16 if in_memory else 1) * BATCH_BYTES // max(width, 1))
+    return max(BATCH_ROWS, (8 if in_memory else 1) * BATCH_BYTES // max(bytes_of_row(schema), 1))
+
+
+def bytes_of_row(schema: pa.Schema) -> int:
+    """Return the bytes of a row in memory."""
+    return sum(_bytes_of(field.type) for field in schema)
 
 
 def _bytes_of(kind: pa.DataType) -> int:
@@ -48,14 +52,14 @@ class Shard:
 def read_shards(files: Sequence[Location], columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
     """Read the rows of shards in order, in batches of `rows_at_once`, and decode only the wanted `columns`."""
     for file in files:
-        yield from _together(_batches_of(file, columns))
+        yield from together(batches_of(file, columns))
 
 
 def read_shard_between(
     file: Location, start: int, stop: int, columns: Sequence[str] | None = None
 ) -> Iterator[pa.RecordBatch]:
     """Read rows `start` … `stop` − 1 of one shard; batches without any of them are not decoded."""
-    yield from _together(_batches_between(file, columns, start, stop))
+    yield from together(_batches_between(file, columns, start, stop))
 
 
 def read_table(table: pa.Table, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
@@ -99,7 +103,7 @@ def documents_in(folder: Location, manifest: Manifest) -> set[int]:
     for shard in manifest.shards:
         file = check_file(folder, shard, hashes=False)
         _check_schema(file, manifest)
-        for record in _batches_of(file, []):
+        for record in batches_of(file, []):
             check_record(record, str(file), 0)
             numbers.update(np.unique(to_batch(record).document).tolist())
     return numbers
@@ -130,7 +134,7 @@ def check_shards(
         if not verify:
             continue
         row = 0
-        for record in _batches_of(file, None):
+        for record in batches_of(file, None):
             check_record(record, str(file), row)
             checker.check(to_batch(record), str(file), row)
             row += record.num_rows
@@ -196,7 +200,7 @@ def _check_schema(file: Location, manifest: Manifest) -> None:
         )
 
 
-def _batches_of(file: Location, columns: Sequence[str] | None) -> Iterator[pa.RecordBatch]:
+def batches_of(file: Location, columns: Sequence[str] | None) -> Iterator[pa.RecordBatch]:
     """Read the record batches of one shard as they were written."""
     reader = _open(file, columns)
     for index in range(reader.num_record_batches):
@@ -242,7 +246,7 @@ def _decode(reader: pa.ipc.RecordBatchFileReader, index: int, file: Location) ->
         raise TraceError(f"{file}: batch {index} cannot be decoded ({first_line(error)})") from None
 
 
-def _together(records: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+def together(records: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     """Join small batches into batches of `rows_at_once`."""
     held: list[pa.RecordBatch] = []
     for record in records:

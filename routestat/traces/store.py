@@ -31,6 +31,8 @@ from routestat.traces.shards import (
 
 #: Treatments of rows that are no measurements.
 DUMMY_ROWS = ("keep", "drop")
+#: Reads the rows of shards in order, with only the wanted columns.
+Reader = Callable[[Sequence[Location], Sequence[str] | None], Iterator[pa.RecordBatch]]
 
 
 class Trace:
@@ -88,6 +90,8 @@ class Trace:
         self.complete = complete
         self.template = _require_one_of(template, TEMPLATES, "template")
         self._sources = tuple(sources)
+        #: Reads whole shards; `routestat.traces.held_columns` puts a reader here that keeps what it decoded.
+        self.read: Reader = read_shards
         self._units = units
         self._not_measured = not_measured
         self.dummy_rows = dummy_rows
@@ -261,7 +265,7 @@ class Trace:
             if isinstance(source, pa.Table):
                 yield from read_table(source, columns)
             else:
-                yield from read_shards([source.file], columns)
+                yield from self.read([source.file], columns)
 
     @property
     def n_stored(self) -> int:

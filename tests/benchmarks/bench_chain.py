@@ -14,7 +14,7 @@ from routestat.counting.counts import count
 from routestat.inference.smoothing.concentration import fit_concentration
 from routestat.inference.smoothing.posterior import log_evidence
 from routestat.traces.store import Trace
-from tests.benchmarks.bench_counting import print_machine, seconds
+from tests.benchmarks.machine import print_machine, seconds
 
 TRACE = Path(__file__).parents[2] / "data" / "traces" / "tiny-mixtral"
 ROUNDS, FEW = 5, 3

@@ -15,7 +15,7 @@ from routestat.counting.context import Context
 from routestat.counting.counts import count
 from routestat.inference.base.resampling import group_resamples, resample_weights
 from routestat.traces.store import Trace
-from tests.benchmarks.bench_counting import print_machine, seconds
+from tests.benchmarks.machine import print_machine, seconds
 
 TRACE = Path(__file__).parents[2] / "data" / "traces" / "tiny-mixtral"
 RESAMPLES, RAW, ROUNDS = 1000, 3, 3

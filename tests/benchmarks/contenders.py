@@ -5,16 +5,23 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
+import duckdb
 import numpy as np
 import pandas as pd
 import polars as pl
-from deeptime.markov import TransitionCountEstimator
+from numba import njit
 from numpy.typing import NDArray
 
 from routestat.counting.context import Context
 from routestat.counting.counts import Counts, count
 from routestat.traces.store import Trace
 from routestat.traces.synthetic import Synthetic
+
+try:
+    from deeptime.markov import TransitionCountEstimator
+except ImportError:
+    # It has no wheels for some platforms, and needs a compiler there.
+    TransitionCountEstimator = None
 
 GROUPS = 256
 ADJACENT = Context.layer(1)
@@ -51,11 +58,41 @@ def alternatives(made: Synthetic) -> list[Contender]:
     columns = [np.ascontiguousarray(column) for column in made.states.T]
     n_states = made.alphabet.size
     return [
+        ceiling(columns, made.document, n_states),
         *_numpy(columns, made.document, n_states),
         _polars(columns, n_states),
+        _duckdb(columns, n_states),
         _pandas(columns, n_states),
-        *_deeptime(columns, n_states),
+        *(_deeptime(columns, n_states) if TransitionCountEstimator else []),
     ]
+
+
+@njit(nogil=True)
+def increment(cells: NDArray, table: NDArray) -> None:  # pragma: no cover - compiled
+    """Add one to each cell: the least that counting can do."""
+    for i in range(len(cells)):
+        table[cells[i]] += np.uint32(1)
+
+
+def ceiling(columns: Sequence[NDArray], document: NDArray, n_states: int) -> Contender:
+    """The machine's ceiling: one increment a token, of cells that were computed before and are not timed."""
+    group, size = (document % GROUPS).astype(np.uint32), n_states * n_states
+    cells = [
+        (group * size + x.astype(np.uint32) * n_states + y).astype(np.uint32) for x, y in pairwise(columns)
+    ]
+
+    def run() -> NDArray[np.uint32]:
+        tables = np.zeros((len(cells), GROUPS * size), np.uint32)
+        for flat, table in zip(cells, tables, strict=True):
+            increment(flat, table)
+        return tables
+
+    return Contender(
+        f"ceiling: bare increments, {GROUPS} groups, 1 thread",
+        run,
+        lambda tables: tables.reshape(len(cells), GROUPS, n_states, n_states),
+        groups=True,
+    )
 
 
 def _numpy(columns: Sequence[NDArray], document: NDArray, n_states: int) -> list[Contender]:
@@ -106,6 +143,30 @@ def _polars(columns: Sequence[NDArray], n_states: int) -> Contender:
         return tables
 
     return Contender("Polars group_by().len(), all threads", run, dense)
+
+
+def _duckdb(columns: Sequence[NDArray], n_states: int) -> Contender:
+    names = [f"l{i}" for i in range(len(columns))]
+    base = duckdb.connect()
+    frame = pd.DataFrame(dict(zip(names, columns, strict=True)))
+    base.register("frame", frame)
+    # In DuckDB's own storage, which is faster than reading the frame each time.
+    base.execute("CREATE TABLE choices AS SELECT * FROM frame")
+    base.unregister("frame")
+
+    def run() -> list[dict[str, NDArray]]:
+        return [
+            base.execute(f"SELECT {x} AS x, {y} AS y, count(*) AS n FROM choices GROUP BY x, y").fetchnumpy()
+            for x, y in pairwise(names)
+        ]
+
+    def dense(found: list[dict[str, NDArray]]) -> NDArray:
+        tables = np.zeros((len(found), n_states, n_states), np.int64)
+        for table, rows in zip(tables, found, strict=True):
+            table[rows["x"], rows["y"]] = rows["n"]
+        return tables
+
+    return Contender("DuckDB GROUP BY, all threads", run, dense)
 
 
 def _pandas(columns: Sequence[NDArray], n_states: int) -> Contender:

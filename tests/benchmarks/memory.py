@@ -19,13 +19,14 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def write_repeated(made: Synthetic, path: Path, repeats: int) -> Path:
-    """A store of the same rows over and over, under new document numbers, shard by shard."""
+    """A store of the same choices over and over, in documents with numbers and token ids of their own."""
     routers = routers_like(made.layers, made.n_experts, made.top_k)
     n_documents = int(made.document[-1]) + 1
     with TraceWriter(path, TraceMeta(routers, name="repeated")) as writer:
         for repeat in range(repeats):
             document = made.document + np.int32(repeat * n_documents)
-            writer.write(document, made.position, states=made.states, token=made.token)
+            # All tokens of a document have its number as their id: no document is a copy of another.
+            writer.write(document, made.position, states=made.states, token=document)
     return path
 
 

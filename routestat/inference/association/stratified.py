@@ -11,12 +11,9 @@ from itertools import pairwise
 import numpy as np
 from scipy import sparse
 
-from routestat.counting.strata import Margin, Strata
+from routestat.counting.strata import Margin, Strata, places_of
 from routestat.inference.base.clustered_score_test import caution, score_test
 from routestat.inference.base.tables import Floats, Integers
-
-# Pairs of stratum and group that are listed whether they meet or not.
-MOST_PLACES = 1 << 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,12 +104,10 @@ class _Meetings:
 
     def places(self, stratum: Integers, group: Integers) -> Integers:
         """Which meeting each of some pairs of stratum and group is."""
-        if len(self.in_stratum) * self.n_groups > MOST_PLACES:
-            order = np.argsort(key := self.stratum * self.n_groups + self.group)
-            return np.asarray(order[np.searchsorted(key[order], stratum * self.n_groups + group)])
-        place = np.empty((len(self.in_stratum), self.n_groups), np.int64)
-        place[self.stratum, self.group] = np.arange(len(self.stratum))
-        return np.asarray(place[stratum, group])
+        known, wanted = (
+            at[0] * self.n_groups + at[1] for at in ((self.stratum, self.group), (stratum, group))
+        )
+        return places_of(known, wanted, len(self.in_stratum) * self.n_groups)
 
 
 class _Side:

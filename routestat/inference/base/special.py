@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import special, stats
 
 from routestat.errors import RoutestatError
-from routestat.inference.base.tables import Floats, whole_counts
+from routestat.inference.base.tables import Floats, read_only, whole_counts
 
 # Beyond these a double cannot hold alpha + count, and posteriors are 0, 1 or NaN.
 SMALLEST_ALPHA, LARGEST_ALPHA = 1e-15, 1e15
@@ -22,10 +22,19 @@ SMALLEST_SUM = 1e-4
 # data ten thousand to one and the evidence no longer distinguishes one value from another.
 LARGEST_SUM_PER_TOKEN = 1e4
 
+#: Whole numbers of which terms such as x ln x are looked up: half a megabyte.
+LISTED = 1 << 16
+
 
 def x_log_x(values: NDArray[Any]) -> Floats:
     """Compute x ln x, element by element; 0 at 0."""
     return np.asarray(values * np.log(np.where(values > 0, values, 1.0)), np.float64)
+
+
+@cache
+def listed_x_log_x() -> Floats:
+    """Tabulate x ln x of the whole numbers below `LISTED`, which most counts of cells are."""
+    return read_only(x_log_x(np.arange(LISTED)))
 
 
 @cache

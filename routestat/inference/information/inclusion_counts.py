@@ -7,14 +7,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
-from routestat.counting.kernels_tables import half_sums, left_out_sums
+from routestat.counting.kernels_tables import half_sums, left_out_sums, table_margins
 from routestat.errors import RoutestatError
-from routestat.inference.base.chunks import chunks
+from routestat.inference.base.chunks import CACHED, chunks
 from routestat.inference.base.clustered_score_test import ClusteredScores, clustered_scores
-from routestat.inference.base.tables import Floats, Integers, contingency, read_only
+from routestat.inference.base.special import LISTED
+from routestat.inference.base.tables import Floats, Integers, read_only, whole_counts
 from routestat.inference.information.mutual_information import plugin_information
-
-LISTED = 1 << 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +64,7 @@ class InclusionCounts:
         """Tables `[group, cell]`, their sums `[cell]`, and how many cells of a token they have; targets, sources, pairs."""
         groups = len(self.tokens)
         sums = self.sources.sum(axis=0), self.targets.sum(axis=0), self.total.astype(np.int64).ravel()
-        tables = (self.sources, self.targets, np.ascontiguousarray(self.pairs).reshape(groups, -1))
+        tables = (self.sources, self.targets, self.pairs.reshape(groups, -1))
         same = [np.ascontiguousarray(table, tables[2].dtype) for table in tables]
         return tuple(zip(same, sums, (self.source_k, self.target_k, self.cells), strict=True))
 
@@ -115,7 +114,7 @@ class InclusionCounts:
         found = -products(sources, of_source, of_source) / self.source_k
         found -= products(targets, of_target, of_target) / self.target_k
         by = weight.ravel()
-        for part in chunks(len(total), groups):
+        for part in chunks(len(total), groups, CACHED):
             found += products(pairs[:, part], total[part], by[part]) / self.cells
         rest = 1.0 - 2.0 * share
         whole = (np.diag(found) / rest).sum() / (1.0 + (share**2 / rest).sum())
@@ -139,34 +138,41 @@ def inclusion_counts(tables: ArrayLike, source_k: int, target_k: int) -> Inclusi
     RoutestatError
         For anything but such tables.
     """
-    table = contingency(tables)
-    if table.tables is None:
+    counted, cells = whole_counts(tables, "tables"), source_k * target_k
+    if counted.ndim != 3:
         raise RoutestatError(
-            "tables: expected [group, source, target], got 2 axes; count per group of documents"
+            f"tables: expected [group, source, target], got {counted.ndim} axes; count per group of documents"
         )
-    pairs, cells = table.tables, source_k * target_k
-    # Every expert of a token's source meets all k of its target, so margins hold each inclusion k times.
-    sources, targets = pairs.sum(axis=2, dtype=np.int64), pairs.sum(axis=1, dtype=np.int64)
+    # Two types of counts, so that the loops are compiled twice at most.
+    pairs = np.ascontiguousarray(counted, np.uint32 if counted.dtype == np.uint32 else np.int64)
+    (groups, n_source, n_target), total = pairs.shape, np.zeros(pairs.shape[1:], np.int64)
+    sources, targets = np.zeros((groups, n_source), np.int64), np.zeros((groups, n_target), np.int64)
+    table_margins(pairs, sources, targets, total)
     counts = sources.sum(axis=1)
     if (counts % cells).any():
         raise RoutestatError(
             f"tables: expected {cells} cells of every token, got {int(counts.sum())} in all; check source_k, target_k"
         )
+    # Every expert of a token's source meets all k of its target, so margins hold each inclusion k times.
     if (sources % target_k).any() or (targets % source_k).any():
         raise RoutestatError(
             f"tables: expected {target_k} cells of every expert at the source and {source_k} at the target, got others; "
             "check source_k, target_k"
         )
+    used, rows, columns = (np.flatnonzero(of.any(axis=1)) for of in (sources, total, total.T))
+    for axis, kept in enumerate((used, rows, columns)):
+        if len(kept) < pairs.shape[axis]:
+            pairs = np.take(pairs, kept, axis)
     return InclusionCounts(
-        pairs,
-        table.total,
-        sources // target_k,
-        targets // source_k,
-        counts // cells,
+        read_only(pairs),
+        total[np.ix_(rows, columns)].astype(np.float64),
+        sources[np.ix_(used, rows)] // target_k,
+        targets[np.ix_(used, columns)] // source_k,
+        counts[used] // cells,
         source_k,
         target_k,
-        table.rows,
-        table.columns,
+        rows,
+        columns,
     )
 
 

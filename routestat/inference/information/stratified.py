@@ -1,7 +1,6 @@
 """Mutual information within strata, with an interval over groups of documents."""
 
 import math
-from functools import cache
 
 import numpy as np
 
@@ -9,12 +8,10 @@ from routestat.counting.kernels_strata import leave_out
 from routestat.counting.strata import Margin, Strata
 from routestat.inference.base.estimate import check_level, without_interval
 from routestat.inference.base.jackknife import jackknife
-from routestat.inference.base.special import x_log_x
-from routestat.inference.base.tables import Floats, read_only
+from routestat.inference.base.special import listed_x_log_x
+from routestat.inference.base.tables import Floats
 from routestat.inference.base.units import too_few
 from routestat.inference.information.mutual_information import InformationInterval
-
-LISTED = 1 << 16
 
 
 def conditional_information_interval(strata: Strata, level: float = 0.95) -> InformationInterval:
@@ -92,11 +89,5 @@ def _left_out(margin: Margin, n_states: int, n_groups: int) -> tuple[float, Floa
     """Sum of c ln c over strata and states, and the same `[group]` without each group."""
     change = np.zeros(n_groups)
     key = margin.stratum * n_states + margin.state
-    every = leave_out(key, margin.group, margin.count, _listed(), change)
+    every = leave_out(key, margin.group, margin.count, listed_x_log_x(), change)
     return every, every + change
-
-
-@cache
-def _listed() -> Floats:
-    """Tabulate x ln x of the whole numbers below `LISTED`, which most counts of cells are."""
-    return read_only(x_log_x(np.arange(LISTED)))

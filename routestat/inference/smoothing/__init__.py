@@ -12,6 +12,8 @@ backoff, backoff_strength
     Long contexts that back off to shorter ones, and how strongly.
 digamma
     Differences of the digamma function.
+draws_kernel
+    The compiled sum of expected draws over cells.
 context_counts
     Tokens as rows of contexts, and their counts by group of documents.
 context_entries

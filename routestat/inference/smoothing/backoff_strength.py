@@ -12,14 +12,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.polynomial import chebyshev
 from numpy.typing import ArrayLike
-from scipy import optimize, special
+from scipy import optimize
 
 from routestat.inference.base.special import LARGEST_SUM_PER_TOKEN, SMALLEST_SUM, log_rising
 from routestat.inference.base.tables import Floats
+from routestat.inference.smoothing.draws_kernel import summed_draws
 
-# Up to this count the differences of psi are summed term by term.
-SHORT = 8
+# Points of the coarse grid, and half the width around a root that its last polynomial spans.
+GRID, NARROW = 13, 0.1
+# Chebyshev's points, as many as the kernel divides by at once; values there to coefficients, the highest power first.
+POINTS = chebyshev.chebpts1(8)
+TO_POLYNOMIAL = np.linalg.inv(np.vander(POINTS))
 # Up to this total a table of all totals is made.
 COUNTED = 1 << 20
 _STEPS = 60
@@ -64,26 +69,64 @@ def fit_strength(counts: ArrayLike, base: ArrayLike, totals: ArrayLike) -> float
     n, times = _distinct(np.asarray(totals, np.float64).ravel())
     if not c.size or times @ np.maximum(n - 1.0, 0.0) < 1.0:
         return float(LARGEST_SUM_PER_TOKEN)
-    cells = _Cells(c, p)
-
-    def slope(log_s: float) -> float:
-        """Differentiate the evidence with respect to log s."""
-        s = math.exp(log_s)
-        return cells.draws(s) - s * float(times @ (special.psi(s + n) - special.psi(s)))
-
+    slope = _Slope(c, p, n, times)
     low, high = math.log(SMALLEST_SUM), math.log(LARGEST_SUM_PER_TOKEN * n.max())
     # The evidence can have a second, lower maximum: all sign changes of the slope on a coarse grid are compared.
-    grid = np.linspace(low, high, 13)
-    slopes = np.array([slope(step) for step in grid.tolist()])
+    grid = np.linspace(low, high, GRID)
+    slopes = slope.signs(grid)
     peaks = [low] if slopes[0] <= 0 else []
     for i in np.flatnonzero((slopes[:-1] > 0) & (slopes[1:] <= 0)).tolist():
-        peaks.append(float(optimize.brentq(slope, grid[i], grid[i + 1], xtol=1e-6)))
+        peaks.append(_root(slope, grid[i], grid[i + 1]))
     if slopes[-1] > 0:
         peaks.append(high)
     if len(peaks) < 2:
         return math.exp(peaks[0])
     heights = [_evidence(c, p, n, times, math.exp(peak)) for peak in peaks]
     return math.exp(peaks[int(np.argmax(heights))])
+
+
+class _Slope:
+    """The derivative of the evidence in ln s: draws expected of the cells less those expected of the contexts."""
+
+    def __init__(self, counts: Floats, base: Floats, totals: Floats, times: Floats) -> None:
+        self.cells, self.least = (counts, base, np.ones_like(counts)), float(np.minimum(counts, 1.0).sum())
+        self.contexts = totals, np.ones_like(totals), times
+
+    def __call__(self, log_s: Floats) -> Floats:
+        s = np.exp(log_s)
+        return summed_draws(*self.cells, s) - summed_draws(*self.contexts, s)
+
+    def signs(self, log_s: Floats) -> Floats:
+        """Return numbers of the sign of the slope."""
+        s = np.exp(log_s)
+        # One token or more is drawn in every cell: fewer in all contexts need no sum over the cells.
+        found = self.least - summed_draws(*self.contexts, s)
+        unclear = found <= 1e-9 * self.least
+        found[unclear] = self(log_s[unclear])
+        return found
+
+
+def _root(slope: _Slope, low: float, high: float) -> float:
+    """Find where the slope falls through zero, from two polynomials through its values."""
+    root = low
+    for last in (False, True):
+        middle, half = (low + high) / 2.0, (high - low) / 2.0
+        coefficients: list[float] = (TO_POLYNOMIAL @ slope(middle + half * POINTS)).tolist()
+
+        def value(at: float, terms: list[float] = coefficients) -> float:
+            total = 0.0
+            for term in terms:
+                total = total * at + term
+            return total
+
+        start, end = value(-1.0), value(1.0)
+        if not start > 0 > end:
+            # The slope is so near zero at an end that its polynomial does not tell the sign.
+            return root if last else low if abs(start) < abs(end) else high
+        root = middle + half * float(optimize.brentq(value, -1.0, 1.0, xtol=1e-10))
+        # The slope has no pole within pi of the real axis: around the first root eight values are as good as exact.
+        low, high = max(low, root - NARROW), min(high, root + NARROW)
+    return root
 
 
 def _distinct(totals: Floats) -> tuple[Floats, Floats]:
@@ -96,34 +139,6 @@ def _distinct(totals: Floats) -> tuple[Floats, Floats]:
     times[:1] = 0
     n = np.flatnonzero(times)
     return n.astype(np.float64), times[n].astype(np.float64)
-
-
-class _Cells:
-    """The sum over cells of s m (psi(s m + c) - psi(s m)) as a function of s, cheap where most c are small."""
-
-    def __init__(self, counts: Floats, base: Floats) -> None:
-        # psi(a + c) - psi(a) of whole c is 1/a + 1/(a + 1) + …; the first term is one for every cell.
-        self.first, self.terms, self.done = 0.0, [], 0
-        c, p = counts, base
-        if (c == np.floor(c)).all():
-            self.first = float(len(c)) if SHORT else 0.0
-            for k in range(SHORT):
-                more = c > k
-                c, p = c[more], p[more]
-                if k and len(c):
-                    self.terms.append((k, p))
-            self.done = SHORT
-            more = c > SHORT
-            c, p = c[more], p[more]
-        self.counts, self.base = c - self.done, p
-
-    def draws(self, s: float) -> float:
-        total = self.first + sum(float((p / (p + k / s)).sum()) for k, p in self.terms)
-        if len(self.base):
-            a = s * self.base
-            start = a + self.done if self.done else a
-            total += float(a @ (special.psi(start + self.counts) - special.psi(start)))
-        return total
 
 
 def _evidence(counts: Floats, base: Floats, totals: Floats, times: ArrayLike, s: float) -> float:

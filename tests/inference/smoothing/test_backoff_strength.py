@@ -17,6 +17,7 @@ from routestat.inference.smoothing.backoff_strength import (
     fit_backoff,
     fit_strength,
 )
+from routestat.inference.smoothing.draws_kernel import summed_draws
 from routestat.inference.smoothing.posterior import log_evidence
 from tests.oracle.backoff_oracle import left_out_log_probability
 
@@ -126,14 +127,16 @@ def test_the_strength_of_rows_is_recovered_within_its_sampling_error(s: float, m
     assert abs(np.std(z, ddof=1) - 1) < 3 / math.sqrt(78)
 
 
-@pytest.mark.parametrize("short", [0, 1, 8, 1000])
-def test_terms_and_psi_give_the_same_strength(short: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    # With 0 every cell goes through psi, with 1,000 every one term by term; the table has counts around any of them.
-    table, base = dirichlet_rows(8, 60, 5, 20, 3.0)
-    assert {1, 7, 8, 9} <= set(table.ravel().tolist())
-    slow = highest(table, base)[0]
-    monkeypatch.setattr(strength, "SHORT", short)
-    assert fitted(table, base) == pytest.approx(slow, rel=1e-5)
+@pytest.mark.parametrize("n", [1, 3, 8, 13])
+def test_expected_draws_are_summed_as_by_psi(n: int) -> None:
+    # Counts around the one at which terms give way to Stirling's series, and others that are not whole.
+    counts = np.array([1, 2, 7, 8, 9, 10, 300, 0.02, 0.9, 1.5, 8.5, 77.7])
+    rng = np.random.default_rng(n)
+    base, times = rng.dirichlet(np.ones(len(counts))), rng.integers(1, 9, len(counts)).astype(float)
+    strengths = np.exp(np.linspace(-9.0, 9.0, n))
+    a = strengths[:, None] * base
+    slow = (times * a * (special.psi(a + counts) - special.psi(a))).sum(axis=1)
+    np.testing.assert_allclose(summed_draws(counts, base, times, strengths), slow, rtol=1e-11)
 
 
 def test_counts_a_hair_from_whole_have_the_strength_of_whole_ones() -> None:
