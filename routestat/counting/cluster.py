@@ -77,7 +77,7 @@ def workers_of(scheduler: str) -> Iterator["DaskWorkers"]:
         raise RoutestatError(
             f"--scheduler {scheduler}: expected the address of a scheduler, got that of a {kind}"
         )
-    with Client(scheduler, timeout=CONNECT) as client:
+    with Client(scheduler) as client:
         try:
             client.wait_for_workers(1, timeout=FIRST_WORKER)
         except TimeoutError:

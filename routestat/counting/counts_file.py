@@ -203,7 +203,7 @@ def _unpacked(packing: Packing, contents: Mapping[str, bytes]) -> NDArray[np.int
     steps, values = parts
     whole: NDArray[np.integer]
     if packing["is_list"]:
-        whole = np.zeros(packing["length"], packing["dtype"])
+        whole = np.zeros(packing["length"], np.dtype(packing["dtype"]))
         # A place beyond the end is an IndexError.
         whole[np.cumsum(steps, dtype=np.int64) - 1] = values
     else:

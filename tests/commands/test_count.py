@@ -158,7 +158,9 @@ def test_analyze_refuses_counts_of_something_else(store, parts, tmp_path):
 
 def test_workers_of_this_machine(store, tmp_path):
     found = count(store, "--workers", 2, "--out", tmp_path / "a.counts")
-    assert (found.returncode, found.stderr) == (0, "")
+    assert found.returncode == 0, found.stderr
+    # Where workers start slowly, stderr holds lines of progress.
+    assert all(" % done, " in line for line in found.stderr.splitlines())
     assert same_counts(routestat.count(Trace.open(store)), Counts.load(tmp_path / "a.counts"))
 
 

@@ -108,8 +108,15 @@ def test_workers_of_a_running_scheduler(workers, trace):
 
 
 def test_a_scheduler_that_does_not_answer_or_has_no_workers(workers, monkeypatch):
-    monkeypatch.setattr(cluster, "CONNECT", 0.5)
+    one = next(iter(workers._client.nthreads()))
+    with pytest.raises(RoutestatError, match="of a scheduler, got that of a Worker"), cluster.workers_of(one):
+        pass
     monkeypatch.setattr(cluster, "FIRST_WORKER", 0.5)
+    with LocalCluster(n_workers=0, dashboard_address=":0") as empty:
+        address = empty.scheduler_address
+        with pytest.raises(RoutestatError, match="it has no workers after"), cluster.workers_of(address):
+            pass
+    monkeypatch.setattr(cluster, "CONNECT", 0.5)
     for address in ("tcp://127.0.0.1:9", "nonsense", "ftp://127.0.0.1:9"):
         with (
             pytest.raises(RoutestatError, match="no Dask scheduler answers") as caught,
@@ -117,10 +124,3 @@ def test_a_scheduler_that_does_not_answer_or_has_no_workers(workers, monkeypatch
         ):
             pass
         assert str(caught.value).startswith(f"--scheduler {address}: ")
-    one = next(iter(workers._client.nthreads()))
-    with pytest.raises(RoutestatError, match="of a scheduler, got that of a Worker"), cluster.workers_of(one):
-        pass
-    with LocalCluster(n_workers=0, dashboard_address=":0") as empty:
-        address = empty.scheduler_address
-        with pytest.raises(RoutestatError, match="it has no workers after"), cluster.workers_of(address):
-            pass

@@ -11,6 +11,7 @@ from routestat.counting.expected_within_documents import count_within
 from routestat.counting.expert_pairs import count_pairs
 from routestat.counting.further_tables import count_further_tables
 from routestat.counting.moments import Design, count_moments
+from routestat.counting.predictor_scores import LinearPredictor, count_decisions
 from routestat.errors import TraceError
 from routestat.traces.document_stretches import in_stretches
 from tests.counting import stored_traces
@@ -76,6 +77,21 @@ def test_pairs_moments_and_expected_tables(trace, spread):
     first, second = (count_within(one, counts) for one in (trace, spread))
     for name, table in first.items():
         np.testing.assert_allclose(table, second[name], rtol=1e-12)
+
+
+def test_scores_of_predictors(trace, spread):
+    rng = np.random.default_rng(0)
+    _, source, target = trace.routers()
+    folds = np.arange(8) % 2
+    bias = rng.normal(size=(2, target.n_experts))
+    weights = rng.normal(size=(2, 2 * source.n_experts, target.n_experts))
+    popular = LinearPredictor("popular", target, (), bias, weights[:, :0], "rank")
+    both = LinearPredictor("both", target, ((source, 0), (source, 1)), bias, weights, "log-weight", popular)
+    first, second = (count_decisions(one, [popular, both], folds) for one in (trace, spread))
+    assert set(first) == {("popular", target.name), ("both", target.name)}
+    for key, sums in first.items():
+        assert sums[:, 0].sum() > 500
+        np.testing.assert_allclose(sums, second[key], rtol=1e-12)
 
 
 def test_stretches_of_one_document(tmp_path):
