@@ -1,0 +1,63 @@
+"""python -m routestat.prepare: compile the loops once, so that the first analysis does not wait for them."""
+
+import sys
+import time
+
+import numpy as np
+import typer
+
+from routestat.cli import options
+from routestat.cli.progress_bars import ProgressBars
+from routestat.cli.runner import new_app, run
+from routestat.counting.counts import count
+from routestat.counting.paths import count_paths
+from routestat.study.trace_study import study
+from routestat.traces import synthetic
+from routestat.traces.metadata import TraceMeta, routers_like
+from routestat.traces.store import Trace
+
+app = new_app()
+
+# Experts and top k of small traces with random routing, one for every type of number that choices are stored in: what
+# a loop is compiled for.
+SHAPES = ((8, 2), (64, 6), (128, 8))
+
+
+@app.command()
+def prepare(threads: options.Threads = None) -> None:
+    """Compile the loops for this machine.
+
+    They are compiled once per installation, by this command or by the first analysis, and kept beside the package, or
+    in the user's cache folder where that cannot be written.
+
+    Example: python -m routestat.prepare
+    """
+    began = time.monotonic()
+    with ProgressBars() as bars:
+        for done, (n_experts, top_k) in enumerate(SHAPES):
+            bars("compiling", done, len(SHAPES))
+            _analyse(n_experts, top_k, threads)
+        bars("compiling", len(SHAPES), len(SHAPES))
+    typer.echo(f"compiled in {time.monotonic() - began:.0f} s; analyses start at once from now on")
+
+
+def _analyse(n_experts: int, top_k: int, threads: int | None) -> None:
+    """Study a small random trace that has all that a study can have: token ids, and groups of several documents."""
+    rng = np.random.default_rng(0)
+    made = synthetic.expert_chain(
+        coupling=1.0, n_experts=n_experts, top_k=top_k, layers=4, documents=300, mean_length=6, rng=rng
+    )
+    meta = TraceMeta(routers_like(made.layers, n_experts, top_k))
+    token = rng.integers(0, 20, made.n_tokens)
+    trace = Trace.from_arrays(meta, made.document, made.position, made.states, token=token)
+    counts = count(trace, groups=32, threads=threads)
+    study(trace, counts, count_paths(trace), rng, order=2, n_paths=2, threads=threads)
+
+
+def main() -> None:
+    """Entry of ``python -m routestat.prepare``."""
+    sys.exit(run(app, "routestat prepare"))
+
+
+if __name__ == "__main__":
+    main()
