@@ -3,22 +3,13 @@
 Sorting the keys of all tokens, once per context, takes ten times as long as these passes over tables of numbers.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numba import njit
+
+from routestat.counting.kernels import compiled
 
 Array = Any
-
-
-def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile without the interpreter lock and without checks for division by zero, cached where possible."""
-    try:
-        return njit(nogil=True, cache=True, error_model="numpy")(function)
-    except RuntimeError:
-        # Neither the package's folder nor the user's is writable: compile anew in every process.
-        return njit(nogil=True, error_model="numpy")(function)
 
 
 @compiled

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
-from routestat.counting.context_kernels import compiled
+from routestat.counting.kernels import compiled
 from routestat.inference.base.special import x_log_x
 from routestat.inference.base.tables import Floats
 

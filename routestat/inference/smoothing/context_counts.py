@@ -13,8 +13,8 @@ from routestat.counting.context_kernels import count_by_group, number_pairs
 from routestat.errors import RoutestatError
 from routestat.inference.base.tables import Floats
 
-# Up to so many possible keys, or one for every token, a table of all is faster than sorting the observed ones.
-DENSE_KEYS = 1 << 23
+# Up to so many possible keys, and so many for each row, a table of all is faster than sorting the observed ones.
+DENSE_KEYS, DENSE_SHARE = 1 << 23, 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -201,7 +201,7 @@ def _numbered_pairs(
         # The product of wide columns exceeds 64 bits; the number of observed labels does not.
         labels, second = _labelled(second)
         size = len(labels)
-    if n_first * size <= max(DENSE_KEYS, len(first)):
+    if n_first * size <= min(DENSE_KEYS, DENSE_SHARE * len(first)):
         table = np.zeros(n_first * size, np.int32)
         number, keys = number_pairs(first, np.ascontiguousarray(second, np.int32), size, table)
     else:

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from routestat.counting.context_kernels import compiled
+from routestat.counting.kernels import compiled
 
 Array = Any
 

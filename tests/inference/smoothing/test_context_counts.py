@@ -86,6 +86,37 @@ def test_counts_are_those_of_a_dictionary(names: tuple[str, ...], seed: int) -> 
     np.testing.assert_array_equal(level.part_context, [contexts.index(c) for c, _ in parts])
 
 
+@pytest.mark.parametrize(
+    ("shorter", "longer"),
+    [
+        ((), ("b", "a")),
+        (("a",), ("b", "a")),
+        (("token",), ("a", "b", "token")),
+        (("b", "a"), ("a", "b", "token")),
+    ],
+)
+@pytest.mark.parametrize("unknown", [0.0, 0.1, 1.0])
+@pytest.mark.parametrize("ordered", [False, True])
+def test_counts_of_entries_are_those_of_rows(
+    shorter: tuple[str, ...], longer: tuple[str, ...], unknown: float, ordered: bool
+) -> None:
+    rows = random_rows(4, unknown=unknown)
+    if ordered:
+        order = np.argsort(rows.group, kind="stable")
+        columns = {name: column[order].astype(np.int32) for name, column in rows.columns.items()}
+        rows = TokenRows(rows.target[order], rows.n_targets, rows.group[order], columns)
+    whole = ContextCounts(rows, longer)
+    # Counted twice from entries: the empty context from those of what was counted from entries itself.
+    direct, counted = ContextCounts(rows, shorter), ContextCounts(rows, shorter, whole)
+    again = ContextCounts(rows, (), counted)
+    for one, other in ((direct, counted), (ContextCounts(rows, ()), again)):
+        for name in ("count", "group", "cell", "context", "part", "part_context", "entry_of"):
+            np.testing.assert_array_equal(getattr(other, name), getattr(one, name), err_msg=name)
+        np.testing.assert_array_equal(other.entry_of[other.row_of], np.arange(len(other.count)))
+        np.testing.assert_array_equal(other.entries_of(whole), one.entry_of[whole.row_of])
+    np.testing.assert_array_equal(again.entries_of(counted), again.entry_of[counted.row_of])
+
+
 @pytest.mark.parametrize("names", NAMES)
 def test_sums_over_groups_and_targets(names: tuple[str, ...]) -> None:
     rows = random_rows(5)
