@@ -171,7 +171,9 @@ def pair_products(
             for i in range(first, last):
                 row[group[i]] += weight[i]
             for i in range(first, last):
-                gram[group[i]] += weight[i] * row
+                own, by = gram[group[i]], weight[i]
+                for j in range(len(row)):
+                    own[j] += by * row[j]
             for i in range(first, last):
                 row[group[i]] = 0.0
         first = last

@@ -58,7 +58,8 @@ def centred_block(
                 z = tables[g, i, j] - by * columns[g, j] - own * c[j]
                 pulled[j] += pull * z
                 out[g, k, j] = z * scales[i, j]
-        crossed[g] += (pulled * pull_c[g]).sum()
+        for j in range(width):
+            crossed[g] += pulled[j] * pull_c[g, j]
 
 
 @compiled

@@ -1,7 +1,6 @@
 """Tables of any two routers, counted from whole documents in memory, one pair at a time."""
 
 from dataclasses import dataclass, field
-from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,9 +60,7 @@ class SampleTables:
         if context in self.counts.contexts:
             return self.counts.table(context, target)
         make = StateTask.make if self.counts.states == "subset" else ExpertTask.make
-        # A cell never exceeds the tokens of its group, and a sample in memory has fewer than 2**32.
-        zeros = partial(np.zeros, dtype=np.uint32)
-        task = make(context, (source,), target, self.counts.groups, zeros)
+        task = make(context, (source,), target, self.counts.groups, _zeros)
         # Buffers that are written to belong to this call alone.
         task.feed(self._batch, self._runs, dict(self._experts))
         return task.finished()
@@ -86,6 +83,11 @@ class SampleTables:
         if len(groups):
             close_document(rows, columns, left, table[groups[-1]])
         return table
+
+
+def _zeros(shape: tuple[int, ...]) -> NDArray[np.unsignedinteger]:
+    """Make an empty table; a cell never exceeds the tokens of its group, and a sample has fewer than 2**32."""
+    return np.zeros(shape, np.uint32)
 
 
 def tables_of_sample(sample: Sample, counts: Counts) -> SampleTables | None:

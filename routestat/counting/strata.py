@@ -155,9 +155,13 @@ class StrataRows:
         target = self.target
         if shuffled is not None:
             target = target[shuffle_within(self.stratum, self.sizes[0], shuffled.random(len(self.stratum)))]
-        cells, counts = _distinct(self.stratum, self.source, target, self.group, self.sizes[1:])
-        slots = self.source.shape[1], target.shape[1]
-        return Strata(*cells, counts, *self.sizes, slots, len(self.stratum), self.n_tokens_in_all, self.by)
+        (stratum, x, y, group), counts = _distinct(
+            self.stratum, self.source, target, self.group, self.sizes[1:]
+        )
+        slots, n_tokens = (self.source.shape[1], target.shape[1]), len(self.stratum)
+        return Strata(
+            stratum, x, y, group, counts, *self.sizes, slots, n_tokens, self.n_tokens_in_all, self.by
+        )
 
 
 def strata_rows(

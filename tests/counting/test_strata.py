@@ -12,8 +12,9 @@ from routestat.counting.counts import count
 from routestat.counting.document_sample import take_sample
 from routestat.counting.expected_within_documents import count_within
 from routestat.counting.permuted_documents import permuted_tables
-from routestat.counting.strata import count_strata
+from routestat.counting.strata import count_strata, strata_rows
 from routestat.errors import RoutestatError
+from routestat.inference.information.stratified import conditional_information_interval, shuffled_information
 from routestat.traces.metadata import routers_like
 
 ROUTERS = routers_like([0, 1, 2], 4, 2)
@@ -104,6 +105,16 @@ def test_dealing_anew_keeps_both_margins_of_every_stratum():
             margins.append(margin)
         assert margins[0] == margins[1], keys
     assert cells(real) != cells(permuted)
+
+
+def test_the_noise_floor_is_the_information_of_the_shuffled_strata():
+    trace, *_ = make(np.random.default_rng(3), lengths=(90,) * 12, missing=0.1)
+    rows = strata_rows(take_sample(trace, groups=12), ROUTERS[0], ROUTERS[1])
+    strata, shuffled = rows.count(), rows.count(np.random.default_rng(0))
+    found, direct = shuffled_information(strata, shuffled), conditional_information_interval(shuffled)
+    assert found.mi_bits == pytest.approx(direct.mi_bits, rel=1e-12)
+    assert found.standard_error == pytest.approx(direct.standard_error, rel=1e-12)
+    assert found.mi_bits != pytest.approx(conditional_information_interval(strata).mi_bits)
 
 
 def test_a_sample_is_whole_documents_and_says_so(monkeypatch):

@@ -1,5 +1,7 @@
 """The map of all layer pairs: each cell what the pair alone says, whatever the order they come in."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 
@@ -108,3 +110,21 @@ def test_bad_pairs_are_refused():
     with pytest.raises(RoutestatError, match="as many rows"):
         without_diagonal([[1, 2]])
     assert layer_map({}).layers == ()
+
+
+def test_tables_that_are_counted_when_needed_give_the_same_with_any_number_of_threads(trace):
+    tables = dict(all_pairs(trace))
+    asked = []
+
+    def counted(key):
+        asked.append(key)
+        return tables[key]
+
+    plain = layer_map(tables)
+    for threads in (1, 2, 5):
+        asked.clear()
+        found = layer_map(((key, partial(counted, key)) for key in tables), threads=threads)
+        assert sorted(asked) == sorted(tables)
+        assert found.scarce == plain.scarce
+        for name in ("mi_bits", "mi_bits_low", "design_effect", "log10_q_clustered"):
+            np.testing.assert_array_equal(getattr(found, name), getattr(plain, name))

@@ -99,7 +99,7 @@ class _Meetings:
     def of(cls, strata: Strata) -> "_Meetings":
         counted, slots = strata.tokens, strata.slots[0] * strata.slots[1]
         tokens = counted.count / slots
-        in_stratum = np.bincount(counted.stratum, tokens, strata.n_strata)
+        in_stratum = np.bincount(counted.stratum, tokens, strata.n_strata).astype(np.float64)
         return cls(counted.stratum, counted.group, tokens, in_stratum, strata.n_groups)
 
     def places(self, stratum: Integers, group: Integers) -> Integers:

@@ -10,7 +10,7 @@ CELLS = 4_000_000
 CACHED = 65_536
 
 
-def chunks(length: int, cells: int, at_once: int = CELLS) -> Iterator[slice]:
+def chunks(length: int, cells: int, at_once: int | None = None) -> Iterator[slice]:
     """Yield slices of an axis of this length, each place of which takes so many cells."""
-    step = max(1, at_once // max(1, cells))
+    step = max(1, (at_once or CELLS) // max(1, cells))
     yield from (slice(first, min(first + step, length)) for first in range(0, length, step))

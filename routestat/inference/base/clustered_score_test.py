@@ -15,7 +15,7 @@ from routestat.inference.base.chunks import CACHED, chunks
 from routestat.inference.base.estimate import group_correction
 from routestat.inference.base.pair_bias import MarginParts, pair_bias
 from routestat.inference.base.special import log10_chi2_tail
-from routestat.inference.base.tables import Floats, read_only
+from routestat.inference.base.tables import Floats, for_loops, read_only
 from routestat.inference.base.units import FEW_UNITS, LEAST_UNITS, log10_sign_floor, shown_power, too_few
 
 FEW_GROUPS = FEW_UNITS
@@ -190,8 +190,7 @@ def clustered_scores(
     r, c = rows.sum(axis=0) / n, columns.sum(axis=0) / n
     own_r, own_c = rows - size[:, None] * r, columns - size[:, None] * c
     gram, crossed = np.zeros((size.size, size.size)), np.zeros(size.size)
-    # Two types of counts, so that the loop is compiled twice at most.
-    cells = np.ascontiguousarray(tables, np.uint32 if tables.dtype == np.uint32 else np.int64)
+    cells = for_loops(tables)
     scales, pulls = 1.0 / np.sqrt(n * np.outer(r, c)), (own_r / r, own_c / c)
     for part in chunks(r.size, size.size * c.size, CACHED):
         # T - r C' - R c' + n r c' with one product fewer: R c' - n r c' = (R - n r) c'.

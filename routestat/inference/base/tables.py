@@ -70,6 +70,15 @@ def whole_counts(counts: ArrayLike, name: str = "counts") -> NDArray[np.integer[
     return array.astype(np.int64) if array.dtype.kind == "f" or array.dtype == np.uint64 else array
 
 
+def for_loops(counts: NDArray[np.integer[Any]]) -> NDArray[np.integer[Any]]:
+    """Return counts as compiled loops take them: of 32 bits where they fit, contiguous, closed for writing.
+
+    A loop is compiled for each kind of array that it gets, which takes about a second each.
+    """
+    fits = counts.dtype == np.uint32 or int(counts.max(initial=0)) < 1 << 32
+    return read_only(np.ascontiguousarray(counts, np.uint32 if fits else np.int64).view())
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Contingency:
     """A checked table without its empty rows, columns and groups.
@@ -112,8 +121,7 @@ def contingency(table: ArrayLike) -> Contingency:
         nothing = np.zeros((0, 0), np.int64)
         total, sources, targets = counts, nothing, nothing
     else:
-        # Two types of counts, so that the loop is compiled twice at most.
-        counts = np.ascontiguousarray(counts, np.uint32 if counts.dtype == np.uint32 else np.int64)
+        counts = for_loops(counts)
         sources, targets, total = (
             np.zeros((counts.shape[a], counts.shape[b]), np.int64) for a, b in ((0, 1), (0, 2), (1, 2))
         )
@@ -124,14 +132,13 @@ def contingency(table: ArrayLike) -> Contingency:
     if counts.ndim == 3:
         groups = np.flatnonzero(sources.any(axis=1))
         # The common case has nothing to drop, and grouped tables can be large: no copy then.
-        tables = counts.view()
+        tables = counts
         for axis, kept in enumerate((groups, rows, columns)):
             tables = tables if len(kept) == counts.shape[axis] else np.take(tables, kept, axis)
-        read_only(tables)
         sources, targets = sources[np.ix_(groups, rows)], targets[np.ix_(groups, columns)]
     seen = total[np.ix_(rows, columns)].astype(np.float64)
     indices = (read_only(of) for of in (rows, columns, groups, sources, targets))
-    return Contingency(read_only(seen), tables, *indices)
+    return Contingency(read_only(seen), None if tables is None else read_only(tables), *indices)
 
 
 def joint(table: ArrayLike) -> Floats:

@@ -12,7 +12,7 @@ from routestat.errors import RoutestatError
 from routestat.inference.base.chunks import CACHED, chunks
 from routestat.inference.base.clustered_score_test import ClusteredScores, clustered_scores
 from routestat.inference.base.special import LISTED
-from routestat.inference.base.tables import Floats, Integers, contingency, read_only
+from routestat.inference.base.tables import Floats, Integers, contingency, for_loops, read_only
 from routestat.inference.information.mutual_information import plugin_information
 
 
@@ -65,7 +65,7 @@ class InclusionCounts:
         groups = len(self.tokens)
         sums = self.sources.sum(axis=0), self.targets.sum(axis=0), self.total.astype(np.int64).ravel()
         tables = (self.sources, self.targets, self.pairs.reshape(groups, -1))
-        same = [np.ascontiguousarray(table, tables[2].dtype) for table in tables]
+        same = [for_loops(table) for table in tables]
         return tuple(zip(same, sums, (self.source_k, self.target_k, self.cells), strict=True))
 
     def left_out(self) -> tuple[float, Floats]:

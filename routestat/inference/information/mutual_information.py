@@ -20,7 +20,14 @@ from routestat.inference.base.estimate import (
 )
 from routestat.inference.base.jackknife import jackknife_value
 from routestat.inference.base.special import listed_x_log_x, x_log_x
-from routestat.inference.base.tables import Contingency, Floats, contingency, expected_counts, whole_counts
+from routestat.inference.base.tables import (
+    Contingency,
+    Floats,
+    contingency,
+    expected_counts,
+    for_loops,
+    whole_counts,
+)
 from routestat.inference.base.units import too_few
 from routestat.inference.information.entropy import estimator_of, nats_per_unit
 
@@ -240,7 +247,7 @@ def _left_out(table: Contingency, parts: NDArray[np.integer]) -> Floats:
         (-1.0, table.sources.astype(parts.dtype), total.sum(axis=1)),
         (-1.0, table.targets.astype(parts.dtype), total.sum(axis=0)),
     ):
-        left_out_sums(counts, whole.astype(np.int64), listed_x_log_x(), 0.0, left)
+        left_out_sums(for_loops(counts), whole.astype(np.int64), listed_x_log_x(), 0.0, left)
         found += sign * left
     return np.asarray(np.divide(found, rest, out=np.full(groups, math.nan), where=rest > 0))
 

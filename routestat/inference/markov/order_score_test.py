@@ -55,16 +55,18 @@ def clustered_order(strata: Strata) -> StratifiedIndependence:
     row, column = y * kept.n_source + kept.source, y * kept.n_target + kept.target
     margins = (kept.sources, kept.n_source), (kept.targets, kept.n_target), (kept.tokens, 1)
     of_row, of_column, of_stratum = totals = [
-        np.bincount(margin.stratum * size + margin.state, margin.count, kept.n_strata * size)
-        for margin, size in margins
+        np.bincount(margin.stratum * states + margin.state, margin.count, kept.n_strata * states).astype(
+            np.float64
+        )
+        for margin, states in margins
     ]
     # Z_g = T_g - r C_g' - R_g c' + n_g r c', weighed by 1 / (n r c): the products of the four parts fall together.
     gram = np.zeros((kept.n_groups, kept.n_groups))
     weight = count * np.sqrt(of_stratum[y] / (of_row[row] * of_column[column]))
     pair_products(row * kept.n_target + kept.target, kept.group, weight, gram)
     largest = float(np.trace(gram))
-    for (margin, size), total, sign in zip(margins, totals, (-1.0, -1.0, 1.0), strict=True):
-        key, part = margin.stratum * size + margin.state, np.zeros_like(gram)
+    for (margin, states), total, sign in zip(margins, totals, (-1.0, -1.0, 1.0), strict=True):
+        key, part = margin.stratum * states + margin.state, np.zeros_like(gram)
         pair_products(key, margin.group, margin.count / np.sqrt(total[key]), part)
         gram += sign * part
     if np.trace(gram) < TIE * largest:

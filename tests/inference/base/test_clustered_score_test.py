@@ -8,7 +8,14 @@ import pytest
 from scipy import stats
 
 from routestat.inference.association.independence import independence
-from routestat.inference.base.clustered_score_test import clustered_scores, few_groups, log10_tail, score_test
+from routestat.inference.base.clustered_score_test import (
+    clustered_scores,
+    few_groups,
+    log10_score_p,
+    log10_score_ps,
+    log10_tail,
+    score_test,
+)
 from routestat.inference.base.units import (
     log10_sign_floor,
 )
@@ -83,3 +90,19 @@ def test_a_statistic_below_zero_has_p_one() -> None:
     signs = np.array([1.0, 1.0, 1.0, -1.0, -1.0, -1.0])
     below = score_test(np.outer(signs, signs), bias=2.0)
     assert (below.p, below.log10_p, below.cross) == (1.0, 0.0, -8.0)
+
+
+def test_many_tests_at_once_are_each_of_them():
+    # Normal and skewed tails, one below zero, one beyond the smallest float, one at its floor.
+    cross = np.array([1.0, -3.0, 2.0, 80.0, 900.0, 60.0, -40.0])
+    squares, cubes = (
+        np.array([2.0, 2.0, 3.0, 1.5, 1.0, 1.0, 4.0]),
+        np.array([0.0, -1.0, 0.8, 1e-3, 0.2, 0.0, 3.0]),
+    )
+    floors = np.array([-50.0, -50.0, -50.0, -9e9, -9e9, -7.0, -50.0])
+    each = [
+        log10_score_p(*case) for case in zip(cross.tolist(), squares, cubes, floors.tolist(), strict=True)
+    ]
+    assert log10_score_ps(cross, squares, cubes, floors) == pytest.approx(each, rel=1e-12)
+    assert each[4] < -300
+    assert each[5] == -7.0

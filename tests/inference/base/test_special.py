@@ -5,9 +5,15 @@ import math
 import mpmath
 import numpy as np
 import pytest
-from scipy import stats
+from scipy import special, stats
 
-from routestat.inference.base.special import chi2_tail, log10_chi2_tail, log10_t_tails
+from routestat.inference.base.special import (
+    chi2_tail,
+    exponential_integral,
+    listed_x_log_x,
+    log10_chi2_tail,
+    log10_t_tails,
+)
 
 
 @pytest.mark.parametrize(
@@ -77,4 +83,24 @@ def test_tails_of_student_s_t_stay_finite(t, dof):
     assert log10_t_tails(np.array([t]), np.array([dof]))[0] == pytest.approx(float(exact), rel=1e-9)
     assert log10_t_tails(np.array([0.0, np.nan]), np.array([5.0, 5.0])) == pytest.approx(
         [0.0, np.nan], nan_ok=True
+    )
+
+
+def test_exponential_integral_is_that_of_scipy():
+    x = np.concatenate([10.0 ** np.linspace(-300, 0, 200), np.linspace(1.0, 45.0, 500), [4.0, 40.0, 1e9]])
+    found = exponential_integral(x.reshape(-1, 1))
+    assert found.shape == (len(x), 1)
+    assert found[:, 0] == pytest.approx(special.exp1(x), rel=1e-14, abs=1e-14)
+    large = (x > 4) & (x < 40)
+    assert found[large, 0] == pytest.approx(special.exp1(x[large]), rel=1e-11)
+    assert exponential_integral(np.array([0.5, 3.0, 10.0])) == pytest.approx(
+        special.exp1([0.5, 3.0, 10.0]), rel=1e-12
+    )
+
+
+def test_x_log_x_is_listed_from_zero():
+    listed = listed_x_log_x()
+    assert listed[:2].tolist() == [0.0, 0.0]
+    assert listed[[2, 1000, len(listed) - 1]] == pytest.approx(
+        [c * math.log(c) for c in (2, 1000, len(listed) - 1)], rel=1e-15
     )

@@ -10,6 +10,7 @@ from routestat.inference.association.independence import independence
 from routestat.inference.level_checks import null_p_values
 from routestat.inference.level_checks.null_p_values import independence_p_values, order_p_values
 from routestat.inference.markov.order_score_test import clustered_order
+from routestat.inference.markov.order_tests import order_tests
 from routestat.traces.clusters.units import Units
 
 ROUTERS = tuple(Router(layer, 4, 2, f"L{layer:02}") for layer in range(3))
@@ -57,10 +58,11 @@ def test_independence_is_that_of_the_report(monkeypatch, states, name, real) -> 
 
 
 def test_order_is_that_of_the_report(monkeypatch) -> None:
-    called = []
+    called, iid = [], []
 
     def spy(strata):
         called.append(clustered_order(strata))
+        iid.append(10.0 ** order_tests(strata, 9, np.random.default_rng(0), resamples=0).log10_p_chi2_iid)
         return called[-1]
 
     monkeypatch.setattr(null_p_values, "clustered_order", spy)
@@ -72,6 +74,7 @@ def test_order_is_that_of_the_report(monkeypatch) -> None:
     )
     found = order_p_values(given, *ROUTERS, rng, 20)
     assert found.clustered.tolist() == [test.p_clustered for test in called]
+    assert found.iid == pytest.approx(iid, rel=1e-9)
     # Layer two before is copied, given the layer before; after the exchange, nothing of that is left.
     assert found.clustered.min() > 1e-4
     assert np.isfinite(found.iid).all()

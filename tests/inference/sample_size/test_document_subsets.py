@@ -6,8 +6,15 @@ import numpy as np
 import pytest
 
 from routestat.errors import RoutestatError
-from routestat.inference.information.mutual_information import mutual_information_interval
+from routestat.inference.base.estimate import sandwich_error
+from routestat.inference.base.units import effective_units
+from routestat.inference.information.mutual_information import (
+    information_scores,
+    mutual_information,
+    mutual_information_interval,
+)
 from routestat.inference.sample_size.document_subsets import sample_size
+from routestat.inference.sample_size.interval_width import quantile
 from routestat.structure.load_balance import load_balance
 
 
@@ -39,6 +46,24 @@ def test_all_groups_give_what_the_rooms_say():
     assert found.information.measured[-1] == pytest.approx((bits.high - bits.low) / 2, rel=1e-9)
     assert np.isfinite(found.ranking_tau[:3]).all()
     assert np.isnan(found.ranking_tau[3:]).all()
+
+
+@pytest.mark.parametrize("at_once", [1, 10**6])
+def test_information_of_subsets_is_that_of_each(monkeypatch, at_once):
+    monkeypatch.setattr("routestat.inference.base.chunks.CELLS", at_once)
+    tables, loads, size = documents(np.random.default_rng(5), 20)
+    found = sample_size(loads, size, np.random.default_rng(6), tables=tables, draws=4)
+    rng, worth = np.random.default_rng(6), effective_units(size) / 20
+    for at, m in enumerate((4, 8, 16, 20)):
+        bits, widths = [], []
+        for _ in range(4 if m < 20 else 1):
+            own = tables[rng.permutation(20)[:m]]
+            total = own.sum(axis=0).astype(float)
+            bits.append(mutual_information(total))
+            error = float(sandwich_error(information_scores(total, own))) / total.sum() / math.log(2)
+            widths.append(error * quantile(m, worth))
+        assert found.mi_bits_plugin[at] == pytest.approx(np.mean(bits), rel=1e-10)
+        assert found.information.measured[at] == pytest.approx(np.mean(widths), rel=1e-10)
 
 
 def test_needed_by_hand():
