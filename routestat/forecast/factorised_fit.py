@@ -31,7 +31,7 @@ from routestat.traces.store import Trace
 #: each token between them. A pass over a short trace costs little.
 MOST_MEMORY, LEAST_MEMORY, MEMORY_PER_TOKEN = 768 << 20, 128 << 20, 4 << 10
 #: Models of the chain by (place of the router, order): biases and weights.
-Models = dict[tuple[int, int], tuple[Floats, Floats]]
+Models = dict[tuple[int, int], tuple[NDArray[np.float32], NDArray[np.float32]]]
 
 
 @threadpool_limits.wrap(limits=1, user_api="blas")
@@ -50,7 +50,7 @@ def fit_factorised(
     The first pass counts, per fold of documents, how often the experts of each target's sources occur together; from
     its tables all is fitted; the second pass scores. Where tables and weights of all targets do not fit in memory,
     targets are taken a part at a time, with two passes for each. A target of E experts after m layers takes about
-    10 eigendecompositions of order m·E, and every predictor k·E operations a token.
+    50 Cholesky factors of order m·E, and every predictor k·E operations a token.
 
     Parameters
     ----------
@@ -103,8 +103,8 @@ def fit_factorised(
         tuple(router.layer for router in counts.routers),
         tuple(router.n_experts for router in counts.routers),
         tuple(router.top_k for router in counts.routers),
-        {key: read_only(bias.astype(np.float32)) for key, (bias, _) in models.items()},
-        {key: read_only(weights.astype(np.float32)) for key, (_, weights) in models.items()},
+        {key: bias for key, (bias, _) in models.items()},
+        {key: weights for key, (_, weights) in models.items()},
         read_only(np.bincount(folds, weights=counts.tokens).astype(np.int64)),
     )
     return tuple(board), chain
@@ -165,7 +165,7 @@ class _PartFit:
             predictors += _predictors(plan, [p for p in simple if p.target == plan.target], fits)
             for (width, _), found in fits.get((plan.place, plan.chain), {}).items():
                 if found.whole is not None:
-                    models[plan.place, width] = found.whole
+                    models[plan.place, width] = _single(*found.whole)
         return predictors
 
 
@@ -189,6 +189,11 @@ def _predictors(
     return list(named.values())
 
 
+def _single(bias: Floats, weights: Floats) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return a model of the chain in single precision, because all of them are kept."""
+    return read_only(bias.astype(np.float32)), read_only(weights.astype(np.float32))
+
+
 def _loads(counts: Counts, folds: NDArray[np.int64], alpha: str | float) -> Models:
     """Models of order 0: log weights at which every expert is chosen as often as it was, for layers with data."""
     models: Models = {}
@@ -201,7 +206,7 @@ def _loads(counts: Counts, folds: NDArray[np.int64], alpha: str | float) -> Mode
         prior = resolve_alpha(rows[:1], alpha)
         share = (rows + prior) / (rows.sum(axis=1, keepdims=True) + prior.sum())
         weights = np.zeros((len(rows), 0, router.n_experts))
-        models[place, 0] = (fit_log_weights(router.top_k * share, router.top_k), weights)
+        models[place, 0] = _single(fit_log_weights(router.top_k * share, router.top_k), weights)
     return models
 
 
