@@ -29,8 +29,9 @@ from routestat.traces.validation import first_line
 CONNECT, FIRST_WORKER = 5, 30
 #: A part that fails is tried again so many times, on any worker; one whose worker dies too.
 RETRIES = 2
-# More parts than workers, so that the last ones finish together; each worker holds the tables of a part.
-PARTS_EACH = 4
+#: Parts per worker: several, so that the last ones finish together and little is lost with a worker; one where a result
+#: has more bytes than this, because to make, send and add it takes longer than that.
+PARTS_EACH, LARGE = 4, 64 << 20
 
 T = TypeVar("T")
 
@@ -99,7 +100,7 @@ class DaskWorkers:
     """
 
     def __init__(self, client: Client, n: int) -> None:
-        self._client, self._n_parts = client, PARTS_EACH * n
+        self._client, self._n = client, n
 
     def run(
         self,
@@ -107,6 +108,7 @@ class DaskWorkers:
         function: Callable[[Part], T],
         combine: Callable[[T, T], T],
         progress: Progress | None = None,
+        size: int = 0,
     ) -> T:
         """Return the results of a function on all parts of a trace, combined in their order.
 
@@ -115,6 +117,7 @@ class DaskWorkers:
         RoutestatError
             If a part fails on every try, or the scheduler is gone.
         """
+        of = self._n * (1 if size > LARGE else PARTS_EACH)
         parts: dict[Future, int] = {}
         # Sent to one worker, and passed on from there; were it lost, the scheduler would send it again.
         shared = self._submit(_same, (trace, function))
@@ -122,19 +125,19 @@ class DaskWorkers:
         def summed(first: int, last: int) -> Future:
             """Submit parts and sums such that a sum is due before the next part: few results wait in memory."""
             if first == last:
-                future = self._submit(_of_part, shared, first, self._n_parts)
+                future = self._submit(_of_part, shared, first, of)
                 parts[future] = first
                 return future
             middle = (first + last) // 2
             return self._submit(combine, summed(first, middle), summed(middle + 1, last))
 
-        whole = summed(1, self._n_parts)
+        whole = summed(1, of)
         try:
             for done, future in enumerate(as_completed(list(parts)), start=1):
                 if future.status != "finished":
-                    self._explain(future, f"part {parts[future]}/{self._n_parts}")
+                    self._explain(future, f"part {parts[future]}/{of}")
                 if progress is not None:
-                    progress(done, self._n_parts)
+                    progress(done, of)
             whole.exception()
             if whole.status != "finished":
                 self._explain(whole, "the sum of the parts")
