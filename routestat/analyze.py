@@ -60,6 +60,9 @@ def analyze(
             metavar="PARTS", help="Leave these parts out, and those that need them; names as in --only."
         ),
     ] = "",
+    figures: Annotated[
+        bool, typer.Option(help="Draw the transitions also as files; the page has pictures of its own.")
+    ] = False,
     permutations: Annotated[
         int,
         typer.Option(
@@ -131,7 +134,7 @@ def analyze(
             threads=threads,
             tick=ticker,
         )
-        page = write_report(findings, folder, tick=ticker)
+        page = write_report(findings, folder, figures=figures, tick=ticker)
     summarise(findings, page)
 
 

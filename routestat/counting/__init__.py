@@ -38,6 +38,8 @@ agreement
     How often two runs of the same tokens agree.
 document_sample
     Whole documents held in memory.
+sample_tables
+    Tables of any two routers, from whole documents in memory.
 strata
     Sparse counts within strata: token ids, earlier choices.
 expected_within_documents

@@ -81,45 +81,48 @@ def count_by_group(
         ordered by cell, then group; and the context of each part, ordered by context, then group.
     """
     n_cells = len(context)
-    # Groups are ascending: a cell is met by a new group where the group differs from the last one that met it.
-    last, last_of_context = np.full(n_cells, -1, np.int32), np.full(n_contexts, -1, np.int32)
-    next_entry, next_part = np.zeros(n_cells + 1, np.int32), np.zeros(n_contexts + 1, np.int32)
+    # Groups are ascending: a cell is met by a new group where the group differs from the last one that met it. What is
+    # known of a cell or context is side by side: the last group, and the number of its next entry or part.
+    of_cell, of_context = np.zeros((n_cells + 1, 2), np.int32), np.zeros((n_contexts + 1, 2), np.int32)
+    of_cell[:, 0], of_context[:, 0] = -1, -1
     for i in range(len(cell)):
         c = cell[i]
-        if c >= 0 and last[c] != group[i]:
-            last[c] = group[i]
-            next_entry[c + 1] += 1
+        if c >= 0 and of_cell[c, 0] != group[i]:
+            of_cell[c, 0] = group[i]
+            of_cell[c, 1] += 1
             x = context[c]
-            if last_of_context[x] != group[i]:
-                last_of_context[x] = group[i]
-                next_part[x + 1] += 1
+            if of_context[x, 0] != group[i]:
+                of_context[x, 0] = group[i]
+                of_context[x, 1] += 1
+    n = parts = 0
     for c in range(n_cells):
-        next_entry[c + 1] += next_entry[c]
-        last[c] = -1
+        n, of_cell[c, 1], of_cell[c, 0] = n + of_cell[c, 1], n, -1
     for x in range(n_contexts):
-        next_part[x + 1] += next_part[x]
-        last_of_context[x] = -1
-    n, parts = next_entry[n_cells], next_part[n_contexts]
-    entry_of, row_of = np.empty(len(cell), np.int32), np.empty(n, np.int32)
-    cell_of, group_of, part_of = np.empty(n, np.int32), np.empty(n, np.int32), np.empty(n, np.int32)
+        parts, of_context[x, 1], of_context[x, 0] = parts + of_context[x, 1], parts, -1
+    entry_of, row_of, part_of = np.empty(len(cell), np.int64), np.empty(n, np.int64), np.empty(n, np.int64)
+    part_context, part_group = np.empty(parts, np.int64), np.empty(parts, np.int64)
     count = np.zeros(n, np.int32)
-    part_context = np.empty(parts, np.int32)
     for i in range(len(cell)):
         c = cell[i]
         if c < 0:
             entry_of[i] = -1
             continue
-        if last[c] != group[i]:
-            last[c] = group[i]
+        if of_cell[c, 0] != group[i]:
+            of_cell[c, 0] = group[i]
             x = context[c]
-            if last_of_context[x] != group[i]:
-                last_of_context[x] = group[i]
-                part_context[next_part[x]] = x
-                next_part[x] += 1
-            e = next_entry[c]
-            next_entry[c] += 1
-            row_of[e], cell_of[e], group_of[e], part_of[e] = i, c, group[i], next_part[x] - 1
-        e = next_entry[c] - 1
+            if of_context[x, 0] != group[i]:
+                of_context[x, 0] = group[i]
+                part_context[of_context[x, 1]], part_group[of_context[x, 1]] = x, group[i]
+                of_context[x, 1] += 1
+            row_of[of_cell[c, 1]], part_of[of_cell[c, 1]] = i, of_context[x, 1] - 1
+            of_cell[c, 1] += 1
+        e = of_cell[c, 1] - 1
         count[e] += tokens[i]
         entry_of[i] = e
+    cell_of, group_of = np.empty(n, np.int64), np.empty(n, np.int64)
+    e = 0
+    for c in range(n_cells):
+        while e < of_cell[c, 1]:
+            cell_of[e], group_of[e] = c, part_group[part_of[e]]
+            e += 1
     return entry_of, row_of, cell_of, group_of, count, part_of, part_context

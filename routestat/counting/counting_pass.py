@@ -1,8 +1,11 @@
 """One pass over a trace that fills many tables at once."""
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from math import prod
 from typing import TypeVar
 
@@ -15,14 +18,17 @@ from routestat.counting.experts import ExpertTask
 from routestat.counting.states import StateTask
 from routestat.counting.token_runs import Runs, Tail, find_runs
 from routestat.errors import RoutestatError
-from routestat.progress import Progress, thread_pool
+from routestat.progress import CallersThread, Progress, thread_pool
 from routestat.traces.alphabet import smallest_unsigned
 from routestat.traces.batch import Batch
 from routestat.traces.clusters.units import Units
 from routestat.traces.metadata import Router
+from routestat.traces.shards import BATCH_BYTES
 from routestat.traces.store import Trace
 
 MEMORY = 2 << 30
+# Batches that are counted at once, at most.
+MOST_AT_ONCE = 4
 
 
 Task = StateTask | ExpertTask
@@ -147,6 +153,15 @@ def table_bytes(key: TableKey, view: str, groups: int, dtype: np.dtype) -> int:
     return groups * prod(size + 1 for size in table_shape(key, view)) * dtype.itemsize
 
 
+@dataclass(frozen=True)
+class _Piece:
+    """A batch with its runs, and per lag the rows whose context lies in the batch before, as a small batch."""
+
+    batch: Batch
+    runs: Runs
+    seams: Mapping[int, tuple[Batch, Runs]]
+
+
 def _pass(
     trace: Trace,
     routers: Sequence[Router],
@@ -159,34 +174,35 @@ def _pass(
 ) -> tuple[list[Task], NDArray[np.int64], NDArray[np.int64], NDArray[np.int32]]:
     """Feed every batch to every task; each task belongs to one thread."""
     tokens, documents = np.zeros(groups, np.int64), np.zeros(groups, np.int64)
-    reach = max((context.lag for context, _, _ in keys), default=0)
-    tail, done = Tail.empty(), 0
-    window, units = trace.meta.window, trace.units
+    lags = sorted({context.lag for context, _, _ in keys} - {0})
+    done, units = 0, trace.units
     seen = np.zeros(len(units.document), np.bool_)
-    pieces = _pieces(trace.counted([router.name for router in routers]), window, units, groups)
-    with thread_pool(threads, beside=1) as pool:
-        # The next batch is decoded while this one is counted, the first while tables are allocated. With one thread
-        # it is decoded before.
-        ahead = pool.submit(next, pieces, None)
+    pieces = _pieces(
+        trace.counted([router.name for router in routers]), trace.meta.window, units, groups, lags
+    )
+    # One thread reads everything: threads that read in turn would each keep freed memory.
+    with thread_pool(threads) as pool, CallersThread() if threads == 1 else ThreadPoolExecutor(1) as reader:
+        # The first batch is decoded while tables are allocated, the next ones while these are counted. With one thread
+        # they are decoded before.
+        ahead = reader.submit(_take, pieces, 1)
         tasks = _in_one_block(keys, make, dtype)
         shares = [tasks[i::threads] for i in range(threads)]
-        while (piece := ahead.result()) is not None:
-            ahead = pool.submit(next, pieces, None)
-            batch, runs = piece
-            seam = tail.seam(batch, reach) if reach and len(tail.document) else None
-            feed = partial(
-                _feed, batch=batch, runs=runs, tail=tail, seam=seam, window=window, units=units, groups=groups
-            )
+        # Every batch loads every table into the cache: the larger the tables, the more batches are counted at once.
+        size = sum(task.cells.nbytes for task in tasks)
+        most = min(max(size // BATCH_BYTES, 1), MOST_AT_ONCE)
+        while batches := ahead.result():
+            ahead = reader.submit(_take, pieces, most)
             # This thread counts a share itself: waiting for every batch would cost more.
-            others = [pool.submit(feed, share) for share in shares[1:]]
-            feed(shares[0])
+            others = [pool.submit(_feed, share, batches) for share in shares[1:]]
+            _feed(shares[0], batches)
             for other in others:
                 other.result()
-            np.add.at(tokens, runs.groups, runs.stops - runs.starts)
-            np.add.at(documents, runs.groups[runs.fresh], 1)
-            seen[units.places(batch.document[runs.starts[runs.fresh]])] = True
-            tail = tail.after(batch, reach) if reach else tail
-            done += len(batch)
+            for piece in batches:
+                runs = piece.runs
+                np.add.at(tokens, runs.groups, runs.stops - runs.starts)
+                np.add.at(documents, runs.groups[runs.fresh], 1)
+                seen[units.places(piece.batch.document[runs.starts[runs.fresh]])] = True
+                done += len(piece.batch)
             if progress is not None:
                 progress(done, trace.n_counted)
     return tasks, tokens, documents, np.unique(units.cluster[seen])
@@ -208,33 +224,33 @@ def _in_one_block(keys: Sequence[TableKey], make: Callable[..., Task], dtype: np
     return [make(*key, zeros=lambda shape: next(parts).reshape(shape)) for key in keys]
 
 
-def _pieces(batches: Iterable[Batch], window: int, units: Units, groups: int) -> Iterator[tuple[Batch, Runs]]:
-    previous = -1
+def _pieces(
+    batches: Iterable[Batch], window: int, units: Units, groups: int, lags: Sequence[int]
+) -> Iterator[_Piece]:
+    previous, tail = -1, Tail.empty()
     for batch in batches:
-        yield batch, find_runs(batch.document, batch.position, window, units, groups, previous)
-        previous = int(batch.document[-1])
-
-
-def _feed(
-    tasks: Sequence[Task],
-    batch: Batch,
-    runs: Runs,
-    tail: Tail,
-    seam: Batch | None,
-    window: int,
-    units: Units,
-    groups: int,
-) -> None:
-    scratch: dict[str, NDArray[np.unsignedinteger]] = {}
-    for task in tasks:
-        task.feed(batch, runs, scratch)
-    if seam is None:
-        return
-    # Rows whose context lies in the previous batch: its last rows and the first of this one, as a small batch.
-    for task in tasks:
-        if lag := task.context.lag:
+        runs = find_runs(batch.document, batch.position, window, units, groups, previous)
+        seams = {}
+        for lag in lags if len(tail.document) else ():
             small = tail.last(lag).seam(batch, lag)
-            task.feed(small, find_runs(small.document, small.position, window, units, groups), {})
+            seams[lag] = small, find_runs(small.document, small.position, window, units, groups)
+        yield _Piece(batch, runs, seams)
+        previous = int(batch.document[-1])
+        tail = tail.after(batch, lags[-1]) if lags else tail
+
+
+def _take(pieces: Iterator[_Piece], most: int) -> list[_Piece]:
+    return list(islice(pieces, most))
+
+
+def _feed(tasks: Sequence[Task], pieces: Sequence[_Piece]) -> None:
+    """Count all pieces into one table after the other, which stays in the cache meanwhile."""
+    scratches: list[dict[str, NDArray[np.unsignedinteger]]] = [{} for _ in pieces]
+    for task in tasks:
+        for piece, scratch in zip(pieces, scratches, strict=True):
+            task.feed(piece.batch, piece.runs, scratch)
+            if task.context.lag in piece.seams:
+                task.feed(*piece.seams[task.context.lag], {})
 
 
 def in_passes(items: Sequence[T], sizes: Sequence[int], memory: int) -> list[list[T]]:

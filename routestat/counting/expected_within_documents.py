@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import partial
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,7 +46,7 @@ class _Pair:
 
 
 def count_within(
-    trace: Trace, counts: Counts, progress: Progress | None = None
+    trace: Trace, counts: Counts, progress: Progress | None = None, targets: Sequence[Router] | None = None
 ) -> dict[str, NDArray[np.float64]]:
     """Return the expected tables of adjacent routers if they were independent inside each document.
 
@@ -56,15 +57,19 @@ def count_within(
         Of this trace, with ``Context.layer(1)``: gives routers, groups and view. Where every group is one
         document, its margins suffice and the trace is not read.
     progress : callable(rows_done, rows_in_all), optional
+    targets : sequence of Router, optional
+        Count only the pairs that end in these.
 
     Returns
     -------
     dict of target router's name to float array ``[group, source, target]``
         Additive over documents and groups; sums to the table's tokens (k·k times them in the expert view).
     """
-    pairs = list(zip(counts.routers[:-1], counts.routers[1:], strict=True))
+    pairs = [pair for pair in pairwise(counts.routers) if targets is None or pair[1] in targets]
     if counts.documents.max(initial=0) <= 1:
-        return {target.name: _of_margins(counts.table(Context.layer(1), target)) for _, target in pairs}
+        return {
+            target.name: expected_of_margins(counts.table(Context.layer(1), target)) for _, target in pairs
+        }
     if isinstance(trace, TraceOnWorkers):
         of_part = partial(_expected, pairs=pairs, groups=counts.groups, states=counts.states)
         size = 8 * counts.groups * sum(a.n_experts * b.n_experts for a, b in pairs)
@@ -111,7 +116,7 @@ def _documents(document: NDArray[np.int32]) -> tuple[NDArray[np.int64], NDArray[
     return np.append(first, len(document)), document[first]
 
 
-def _of_margins(table: NDArray[np.unsignedinteger]) -> NDArray[np.float64]:
+def expected_of_margins(table: NDArray[np.unsignedinteger]) -> NDArray[np.float64]:
     """Compute the expectation of groups of one document each; the k·k cells of a token cancel."""
     cells = table.astype(np.float64)
     size = cells.sum(axis=(1, 2))[:, None, None]

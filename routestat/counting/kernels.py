@@ -343,6 +343,7 @@ def add_moments(
 ) -> None:  # pragma: no cover - compiled
     """Count the features of every complete row from `first` on with each other and with the target's experts.
 
+    The features of a row ascend: those of one source are sorted experts, those of the next have larger numbers.
     ``folds[run]`` says which of ``within[fold, feature, feature]`` (filled from the diagonal down only) and
     ``across[fold, feature, j]`` is added to.
     """
@@ -353,9 +354,8 @@ def add_moments(
                 continue
             for a in range(features.shape[1]):
                 x = features[t, a]
-                for b in range(features.shape[1]):
-                    if features[t, b] <= x:
-                        pairs[x, features[t, b]] += pairs.dtype.type(1)
+                for b in range(a + 1):
+                    pairs[x, features[t, b]] += pairs.dtype.type(1)
                 for j in range(target.shape[1]):
                     cells[x, target[t, j]] += cells.dtype.type(1)
 

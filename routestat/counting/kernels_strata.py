@@ -153,7 +153,9 @@ def leave_out(
 
 
 @compiled
-def pair_products(key: Array, group: Array, weight: Array, gram: Array) -> None:  # pragma: no cover - compiled
+def pair_products(
+    key: Array, group: Array, weight: Array, gram: Array
+) -> None:  # pragma: no cover - compiled
     """Add to `gram` ``[group, group]`` the products of the weights of any two cells with one key, sorted by key."""
     first, row = 0, np.zeros(len(gram))
     while first < len(key):

@@ -13,8 +13,10 @@ BLOCK = 64
 
 
 @compiled
-def table_margins(tables: Array, rows: Array, columns: Array, total: Array) -> None:  # pragma: no cover - compiled
-    """Add up the tables to `rows` ``[group, source]``, `columns` ``[group, target]`` and `total` ``[source, target]``."""
+def table_margins(
+    tables: Array, rows: Array, columns: Array, total: Array
+) -> None:  # pragma: no cover - compiled
+    """Add the tables up to `rows` ``[group, source]``, `columns` ``[group, target]``, `total` ``[source, target]``."""
     for g in range(len(tables)):
         for i in range(tables.shape[1]):
             own = np.int64(0)

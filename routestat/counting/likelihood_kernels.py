@@ -69,6 +69,7 @@ def tempered_log_likelihood(
     target: Array,
     models: Array,
     exponents: Array,
+    wanted: Array,
     value: Array,
     slope: Array,
     curve: Array,
@@ -78,7 +79,8 @@ def tempered_log_likelihood(
     The parts are the `chosen` ones of ``parts[block, part, expert, lane]``. To ``value[model]`` and
     ``slope[model, part]`` is added what is exact, to ``curve[model, part, part]`` minus the Hessian with an
     approximation of the covariance after Hájek, Σ c (d − d̄)(d − d̄)' with c = p(1 − p(k − 1)/k): exact for k = 1. It
-    affects the steps only; where they end is determined by the gradient.
+    affects the steps only; where they end is determined by the gradient. Models that are not ``wanted[model]`` are
+    left out; the rows of a model follow each other.
     """
     lanes = parts.shape[3]
     n_experts, top_k, n_parts = parts.shape[2], target.shape[1], len(chosen)
@@ -99,6 +101,11 @@ def tempered_log_likelihood(
     for block in range(len(parts)):
         begin = block * LANES
         held = min(LANES, len(models) - begin)
+        some = False
+        for b in range(held):
+            some = some or wanted[models[begin + b]]
+        if not some:
+            continue
         power[:] = 0.0
         for b in range(held):
             for p in range(n_parts):

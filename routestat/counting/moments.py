@@ -157,7 +157,10 @@ def sampled_parts(
 
 
 def tempered_likelihood(
-    of: SampledParts, exponents: NDArray[np.float64], chosen: Sequence[int] | None = None
+    of: SampledParts,
+    exponents: NDArray[np.float64],
+    chosen: Sequence[int] | None = None,
+    wanted: NDArray[np.bool_] | None = None,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """Compute the log likelihood of the sampled tokens in nats ``[model]``, its gradient and minus its Hessian.
 
@@ -168,11 +171,14 @@ def tempered_likelihood(
         Factors of the parts.
     chosen : sequence of int, optional
         Which parts (all).
+    wanted : bool array ``[model]``, optional
+        Which models (all); what is returned of the others is not complete.
     """
     n, c = exponents.shape
     value, slope, curve = np.zeros(n), np.zeros((n, c)), np.zeros((n, c, c))
     which = np.arange(c) if chosen is None else np.array(chosen, np.int64)
-    tempered_log_likelihood(of.values, which, of.targets, of.models, exponents, value, slope, curve)
+    models = np.ones(n, np.bool_) if wanted is None else wanted
+    tempered_log_likelihood(of.values, which, of.targets, of.models, exponents, models, value, slope, curve)
     return value, slope, curve
 
 
@@ -198,7 +204,9 @@ class _MomentTask:
         features, target = piece.features(self.design.sources), piece.columns[self.design.target.name]
         runs, missing = piece.runs, missing_of(self.design.target)
         fold = folds[runs.groups]
-        where = (runs.starts, runs.stops, fold, piece.first, missing)
+        # Runs of one fold after the other, so that its tables stay in the cache.
+        by_fold = np.argsort(fold, kind="stable")
+        where = (runs.starts[by_fold], runs.stops[by_fold], fold[by_fold], piece.first, missing)
         add_moments(features, target, *where, self.within, self.across)
         # Multiples of the golden ratio are spread evenly and in phase with no length of documents.
         place = piece.row + np.arange(len(target) - piece.first)

@@ -185,7 +185,7 @@ def strata_rows(
 
 
 def numbered(keys: NDArray[np.integer]) -> tuple[NDArray[np.int32], int]:
-    """Number the distinct keys from 0, in their order; return the number of each entry and how many there are.
+    """Return the number of each key among the distinct ones in order, from 0, and how many there are.
 
     Parameters
     ----------

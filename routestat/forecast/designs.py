@@ -54,13 +54,13 @@ class TargetPlan:
         return {width: list(kinds) for width, kinds in widths.items()}
 
     def size(self, n_folds: int) -> int:
-        """Bytes of tables, of their copies while fitting, and of the predictors, roughly."""
-        experts, cells = self.target.n_experts, 0
+        """Bytes of counts of 4 bytes, and of the predictors with their exponentials, roughly."""
+        experts, size = self.target.n_experts, 0
         for features in (design.offsets[-1] for design in self.designs):
-            cells += 3 * features * (features + experts)
+            size += 4 * features * (features + experts)
         for model in self.models:
-            cells += 2 * self.designs[model.design].offsets[model.width] * experts
-        return 8 * n_folds * cells
+            size += 16 * self.designs[model.design].offsets[model.width] * experts
+        return n_folds * size
 
 
 def plan_target(routers: Sequence[Router], place: int, specs: Sequence[PredictorSpec]) -> TargetPlan:

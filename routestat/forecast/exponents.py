@@ -96,7 +96,7 @@ def greatest_exponents(sample: PartsOfSample, names: Sequence[str], shared: bool
     at[:, 1:] = [START[sample.names[place - 1]] for place in places[1:]]
     step, done = np.zeros_like(at), np.zeros(len(at), np.bool_)
     for _ in range(STEPS):
-        value, slope, curve = tempered_likelihood(sample.sums, at, places)
+        value, slope, curve = tempered_likelihood(sample.sums, at, places, ~done)
         if shared:
             value, slope, curve = (
                 np.broadcast_to(x.sum(axis=0, keepdims=True), x.shape) for x in (value, slope, curve)

@@ -19,7 +19,7 @@ from routestat.forecast.factorised import FactorisedChain
 from routestat.forecast.fold_tables import assign_folds
 from routestat.forecast.linear_fit import linear_predictors
 from routestat.forecast.scores import PredictionScore
-from routestat.forecast.tempered import Tempered, fit_load, fit_tempered
+from routestat.forecast.tempered import Loads, Tempered, fit_load, fit_tempered
 from routestat.inference.base.tables import Floats, read_only
 from routestat.inference.conditional_bernoulli.distribution import fit_log_weights
 from routestat.inference.smoothing.prior import resolve_alpha
@@ -27,7 +27,9 @@ from routestat.progress import Tick, in_threads, silent
 from routestat.traces.metadata import Router
 from routestat.traces.store import Trace
 
-MEMORY = 2 << 30
+#: Bytes of tables and predictors of the targets that are fitted together: for a long trace, for a short one, and for
+#: each token between them. A pass over a short trace costs little.
+MOST_MEMORY, LEAST_MEMORY, MEMORY_PER_TOKEN = 768 << 20, 128 << 20, 4 << 10
 #: Models of the chain by (place of the router, order): biases and weights.
 Models = dict[tuple[int, int], tuple[Floats, Floats]]
 
@@ -39,7 +41,7 @@ def fit_factorised(
     alpha: str | float = "empirical-bayes",
     *,
     orders: Sequence[int] | None = None,
-    memory: int = MEMORY,
+    memory: int | None = None,
     threads: int | None = None,
     progress: Tick = silent,
 ) -> tuple[tuple[PredictionScore, ...], FactorisedChain]:
@@ -59,8 +61,9 @@ def fit_factorised(
     orders : sequence of int, optional
         How many layers back predictors on layers alone look, of the registered numbers (all); the chain keeps a
         model of each.
-    memory : int
-        Bytes, roughly; one target is fitted whatever it takes.
+    memory : int, optional
+        Bytes, roughly, of the targets that are fitted together; one is fitted whatever it takes. By default it
+        grows with the tokens, from 128 to 768 MiB.
     threads : int, optional
         All cores by default.
     progress : callable(what, done, total)
@@ -84,7 +87,8 @@ def fit_factorised(
     beside = further_tables(trace, counts, threads)
     models = _loads(counts, folds, alpha)
     plans = [plan_target(counts.routers, place, specs) for place in range(len(counts.routers))]
-    parts = list(parts_in_memory(plans, int(folds.max()) + 1, memory))
+    default = min(MOST_MEMORY, max(LEAST_MEMORY, MEMORY_PER_TOKEN * trace.n_counted))
+    parts = list(parts_in_memory(plans, int(folds.max()) + 1, default if memory is None else memory))
     board: list[PredictionScore] = []
     for number, part in enumerate(parts):
         stages = [
@@ -132,10 +136,12 @@ class _PartFit:
         tables, alone = counted[: len(wanted)], counted[len(wanted) :]
         del counted
         targets = [plan.target for plan in self.plans]
-        loads = {target.name: _per_fold(self.counts, target, self.folds) for target in targets}
+        loads = {
+            target.name: Loads(_per_fold(self.counts, target, self.folds), self.alpha, target.top_k)
+            for target in targets
+        }
         tempered = {
-            table.design.target.name: fit_load(table, loads[table.design.target.name], self.alpha).bias
-            for table in alone
+            table.design.target.name: fit_load(table, loads[table.design.target.name]).bias for table in alone
         }
         simple = linear_predictors(
             self.counts, self.folds, self.alpha, targets=targets, tempered=tempered, beside=self.beside

@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 from routestat.counting.moments import Moments
 from routestat.forecast import ridge
 from routestat.forecast.exponents import Parts, greatest_exponents, log_odds
-from routestat.inference.base.tables import Floats, Integers
+from routestat.forecast.ridge_of_tokens import TokenErrors, TokenRidges
+from routestat.inference.base.tables import Floats
 from routestat.inference.smoothing.prior import resolve_alpha
 
 #: The parts of each kind of tempered predictor; the load is always one more.
@@ -32,6 +33,8 @@ KINDS = {"tempered-bayes": ("bayes",), "ridge": ("ridge",), "factorised": ("baye
 LEAST_EXPONENT = 1e-6
 # The penalty where no fold is left to choose one by.
 PLAIN_PENALTY = 100.0
+# Fewer tokens for each feature are solved for as tokens: a penalty needs an equation for each of those of a fold only.
+_FEW = 1.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +67,7 @@ def fit_tempered(
     kinds: Mapping[int, Sequence[str]],
     alpha: str | float,
     whole: bool = False,
-    loads: Integers | None = None,
+    loads: "Loads | None" = None,
 ) -> dict[tuple[int, str], Tempered]:
     """Fit tempered predictors by (width, kind), each from the first `width` sources of a design.
 
@@ -80,8 +83,8 @@ def fit_tempered(
         Dirichlet prior of a row P(· | expert of a source), as for `resolve_alpha`.
     whole : bool
         Whether to fit the factorised ones to all folds too.
-    loads : int array ``[fold, j]``, optional
-        How often each expert of the target was chosen, on all of its tokens; those of the design unless given.
+    loads : Loads, optional
+        Of the target, on all of its tokens; of the tokens of the design unless given.
 
     Returns
     -------
@@ -100,7 +103,28 @@ def fit_tempered(
     return fitted
 
 
-def fit_load(moments: Moments, loads: Integers, alpha: str | float) -> Tempered:
+class Loads:
+    """How often each expert of a target was chosen ``[fold, j]``, and what that gives without some folds.
+
+    All models of a target start from the same loads, which are fitted once.
+    """
+
+    def __init__(self, counts: NDArray[np.number], alpha: str | float, top_k: int) -> None:
+        self.counts, self._alpha, self._top_k = counts, alpha, top_k
+        self._total, self._found = counts.sum(axis=0), dict[tuple[int, ...], tuple[Floats, Floats]]()
+
+    def without(self, out: Sequence[int]) -> tuple[Floats, Floats]:
+        """Inclusion probabilities and log weights ``[j]`` of all folds but these, a single row."""
+        key = tuple(sorted(out))
+        if key not in self._found:
+            load = self._total - self.counts[list(key)].sum(axis=0)
+            prior = resolve_alpha(load[None], self._alpha)
+            share = _share(np.asarray(load, np.float64), prior, self._top_k)
+            self._found[key] = share, log_odds(share, self._top_k)
+        return self._found[key]
+
+
+def fit_load(moments: Moments, loads: Loads) -> Tempered:
     """Fit the target's own load: for each fold without the fold, with one exponent and no weights.
 
     All models of `fit_tempered` extend this one: the load's log odds, multiplied by the exponent at which the load of
@@ -111,18 +135,14 @@ def fit_load(moments: Moments, loads: Integers, alpha: str | float) -> Tempered:
     ----------
     moments : Moments
         Of a design without sources; only its sampled tokens are used.
-    loads : int array ``[fold, j]``
-        How often each expert was chosen.
-    alpha : str or float
-        Dirichlet prior of the load, a single row.
+    loads : Loads
     """
-    n_folds, top_k = len(loads), moments.design.target.top_k
-    total, rows = loads.sum(axis=0), range(n_folds)
-    base = np.array([_base(total - loads[fold], alpha, top_k)[1] for fold in rows])
+    n_folds = len(loads.counts)
+    rows = range(n_folds)
+    base = np.array([loads.without((fold,))[1] for fold in rows])
     exponents = np.ones((n_folds, 1))
-    if _can_nest(loads.sum(axis=1)):
-        after = [(fold + 1) % n_folds for fold in rows]
-        inner = np.array([_base(total - loads[fold] - loads[after[fold]], alpha, top_k)[1] for fold in rows])
+    if _can_nest(loads.counts.sum(axis=1)):
+        inner = np.array([loads.without((fold, (fold + 1) % n_folds))[1] for fold in rows])
         parts = Parts(inner, {}, {}, (), ()).of_sample(moments, (moments.folds - 1) % n_folds, ())
         fitted = greatest_exponents(parts, ())
         exponents = np.maximum(fitted, LEAST_EXPONENT)
@@ -168,7 +188,7 @@ def _fit_width(tables: "_Tables", kinds: Sequence[str], nested: bool, whole: boo
     return fitted
 
 
-def _penalties(errors: Sequence[ridge.HeldOutErrors]) -> list[int]:
+def _penalties(errors: Sequence[ridge.HeldOutErrors | TokenErrors]) -> list[int]:
     """Return the place of each fold's penalty of least error, −1 where there is nothing to choose by.
 
     Each search begins where the fold before ended: penalties hardly differ between folds.
@@ -181,7 +201,7 @@ def _penalties(errors: Sequence[ridge.HeldOutErrors]) -> list[int]:
     return chosen
 
 
-def _pooled(errors: Sequence[ridge.HeldOutErrors], chosen: Sequence[int]) -> float:
+def _pooled(errors: Sequence[ridge.HeldOutErrors | TokenErrors], chosen: Sequence[int]) -> float:
     """Return the penalty of least error on all folds together."""
     known = [at for at in chosen if at >= 0]
     if not known:
@@ -213,7 +233,7 @@ class _Tables:
         width: int,
         alpha: str | float,
         priors: Sequence[Sequence[Floats]],
-        loads: Integers | None,
+        loads: "Loads | None",
     ) -> None:
         design = moments.design
         self.top_k, self.n_folds = design.target.top_k, len(moments.across)
@@ -222,23 +242,41 @@ class _Tables:
         self.spans = [slice(*both) for both in pairwise(ends)]
         self.slots, features = ends[-1], design.offsets[width]
         self.alpha, self.priors = alpha, priors
-        self.within = moments.within[:, :features, :features].astype(np.float64)
+        self._within = moments.within[:, :features, :features]
         self.across = moments.across[:, :features].astype(np.float64)
-        self.sums = (self.within.sum(axis=0), self.across.sum(axis=0))
-        self.loads = self.across.sum(axis=1) / self.slots if loads is None else loads
+        self.total = self.across.sum(axis=0)
+        self._few = _token_ridges(moments, self.slots, features)
+        if self._few is None:
+            self._within = self._within.astype(np.float64)
+            self._pairs = self._within.sum(axis=0)
+        self.loads = (
+            Loads(self.across.sum(axis=1) / self.slots, alpha, self.top_k) if loads is None else loads
+        )
         self.sample = replace(moments, features=np.ascontiguousarray(moments.features[:, : self.slots]))
 
     def without(self, out: Sequence[int]) -> ridge.TokenMoments:
         """Moments of all folds but these."""
-        within, across = self.sums
+        within = self._pairs
         for fold in out:
-            within, across = within - self.within[fold], across - self.across[fold]
-        return ridge.moments(within, across, self.top_k, self.slots)
+            within = within - self._within[fold]
+        return ridge.moments(within, self.across_without(out), self.top_k, self.slots)
 
-    def errors(self, out: tuple[int, int]) -> ridge.HeldOutErrors:
+    def across_without(self, out: Sequence[int]) -> Floats:
+        """Tokens of all folds but these with a feature and an expert of the target."""
+        return self.total - self.across[list(out)].sum(axis=0)
+
+    def errors(self, out: tuple[int, int]) -> ridge.HeldOutErrors | TokenErrors:
         """Squared errors of a ridge without these two folds on the second of them."""
-        test = ridge.moments(self.within[out[1]], self.across[out[1]], self.top_k, self.slots)
+        if self._few is not None:
+            return self._few.errors(out)
+        test = ridge.moments(self._within[out[1]], self.across[out[1]], self.top_k, self.slots)
         return ridge.HeldOutErrors(self.without(out), test)
+
+    def fit(self, out: Sequence[int], penalty: float) -> ridge.Ridge:
+        """Fit a ridge without these folds."""
+        if self._few is not None:
+            return self._few.fit(out, penalty)
+        return ridge.fit_ridge(self.without(out), penalty)
 
     def parts(
         self,
@@ -256,23 +294,27 @@ class _Tables:
     def _part(
         self, out: Sequence[int], penalty: float, fitted: ridge.Ridge | None
     ) -> tuple[Floats, Floats, Floats, Floats]:
-        of = self.without(out)
-        load, base = _base(self.loads.sum(axis=0) - self.loads[list(out)].sum(axis=0), self.alpha, self.top_k)
+        across = self.across_without(out)
+        load, base = self.loads.without(out)
         third = next(t for t in (0, 1, 2) if t not in {fold % 3 for fold in out}) if out else 3
         given = [
-            _share(of.across[block], prior, self.top_k)
+            _share(across[block], prior, self.top_k)
             for block, prior in zip(self.blocks, self.priors[third], strict=False)
         ]
-        fit = fitted or ridge.fit_ridge(of, penalty)
+        fit = fitted or self.fit(out, penalty)
         unit = np.sqrt(load * (1.0 - load))
-        about = (fit.intercept - of.targets / of.tokens) / unit
+        targets = across.sum(axis=0)
+        about = (fit.intercept - self.top_k * targets / targets.sum()) / unit
         return base, log_odds(np.concatenate(given), self.top_k) - base, about, fit.weights / unit
 
 
-def _base(load: NDArray[np.number], alpha: str | float, top_k: int) -> tuple[Floats, Floats]:
-    """Inclusion probabilities and log weights ``[j]`` of a load, a single row."""
-    share = _share(np.asarray(load, np.float64), resolve_alpha(load[None], alpha), top_k)
-    return share, log_odds(share, top_k)
+def _token_ridges(moments: Moments, slots: int, features: int) -> TokenRidges | None:
+    """Return the ridges of the tokens themselves where all were kept and they are few against the features."""
+    tokens = int(moments.across.sum(dtype=np.int64)) // (moments.features.shape[1] * moments.targets.shape[1])
+    if tokens != len(moments.folds) or tokens >= _FEW * features:
+        return None
+    rows = moments.features[:, :slots]
+    return TokenRidges(rows, moments.targets, moments.folds, features, moments.design.target.n_experts)
 
 
 def _share(counts: Floats, prior: Floats, top_k: int) -> Floats:

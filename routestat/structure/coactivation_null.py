@@ -73,7 +73,7 @@ def within_pairs(inclusions: Floats, tokens: Floats, top_k: int) -> PairBlocks:
 
 
 def _blocks(groups: int, n_experts: int) -> Iterator[tuple[slice, Integers, Integers]]:
-    """Yield experts i, with the experts of their pairs i and j > i, so that a table ``[group, pair]`` is of bounded size."""
+    """Yield experts i with the experts i and j > i of their pairs, few enough for a table ``[group, pair]``."""
     first, second = np.triu_indices(n_experts, 1)
     for experts in chunks(n_experts - 1, groups * n_experts // _TABLES):
         own = (first >= experts.start) & (first < experts.stop)

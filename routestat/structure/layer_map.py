@@ -1,15 +1,17 @@
 """The layer × layer map: the dependence of every pair of layers, one pair at a time."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import islice
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from routestat.errors import RoutestatError
-from routestat.inference.association.expert_independence import independence_of_inclusions
-from routestat.inference.association.independence import independence
+from routestat.inference.association.expert_independence import ExpertIndependence, independence_of_inclusions
+from routestat.inference.association.independence import Independence, independence
 from routestat.inference.base.multiplicity import adjust_log10
 from routestat.inference.base.tables import Floats, read_only
 from routestat.inference.information.entropy import entropy
@@ -17,8 +19,11 @@ from routestat.inference.information.inclusion_counts import inclusion_counts
 from routestat.inference.information.inclusion_information import information_of
 from routestat.inference.information.mutual_information import mutual_information_interval
 from routestat.inference.information.scarcity import Scarcity, scarcity
+from routestat.progress import in_threads
 
-PairTables = Mapping[tuple[int, int], ArrayLike] | Iterable[tuple[tuple[int, int], ArrayLike]]
+#: A table, or what counts it.
+PairTable = ArrayLike | Callable[[], ArrayLike]
+PairTables = Mapping[tuple[int, int], PairTable] | Iterable[tuple[tuple[int, int], PairTable]]
 
 _MATRICES = (
     "mi_bits", "mi_bits_low", "mi_bits_high", "mi_bits_plugin", "cramers_v_corrected", "design_effect",
@@ -63,18 +68,30 @@ class LayerMap:
     scarce: dict[tuple[int, int], Scarcity] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class _Pair:
+    """What is known of one pair: its figures, why some are NaN, and entropies in bits of both layers."""
+
+    figures: dict[str, float]
+    reason: str | None
+    scarce: Scarcity
+    selves: tuple[tuple[float, float], tuple[float, float]]
+
+
 def layer_map(
     pair_tables: PairTables,
     layers: Sequence[int] | None = None,
     top_k: Mapping[int, int] | None = None,
     level: float = 0.95,
+    threads: int = 1,
 ) -> LayerMap:
-    """Measure the dependence of pairs of layers, with one table in memory at a time.
+    """Measure the dependence of pairs of layers, with one table in memory at a time in each thread.
 
     Parameters
     ----------
     pair_tables : mapping or iterable of ((source layer, target layer), table ``[group, source, target]``)
-        Give a generator where the tables together would not fit in memory. A pair is given once, in either
+        Give a generator, or functions that return a table, where the tables together would not fit in memory; the
+        functions are called in the threads. A pair is given once, in either
         direction; groups are taken as independent, tokens within a group are not.
     layers : sequence of int, optional
         Rows and columns of the map, in this order; all given ones, sorted, by default.
@@ -82,35 +99,42 @@ def layer_map(
         The expert view: a token is in k·k cells of a table. None for tables of states.
     level : float
         Of the intervals.
+    threads : int
+        Pairs measured at a time.
 
     Raises
     ------
     RoutestatError
         If a pair comes twice, names one layer twice, or a layer outside `layers`.
     """
-    found: dict[tuple[int, int], dict[str, float]] = {}
-    selves: dict[int, tuple[float, float]] = {}
-    reasons: dict[tuple[int, int], str] = {}
-    scarce: dict[tuple[int, int], Scarcity] = {}
+    found: dict[tuple[int, int], _Pair | None] = {}
     wanted = None if layers is None else set(layers)
-    items = pair_tables.items() if isinstance(pair_tables, Mapping) else pair_tables
-    for (source, target), table in items:
-        _check_pair(source, target, found, wanted)
-        tables = np.asarray(table)
-        found[source, target], reason = _pair_statistics(tables, source, target, top_k, level)
-        slots = 1 if top_k is None else top_k[source] * top_k[target]
-        effect = found[source, target].get("design_effect", 1.0)
-        scarce[source, target] = scarcity(tables.sum(axis=0, dtype=np.int64), slots, effect)
-        if reason:
-            reasons[source, target] = reason
-        # In the expert view each inclusion is counted once for every expert at the other end.
-        each = (1, 1) if top_k is None else (top_k[target], top_k[source])
-        for layer, axes, times in ((source, (0, 2), each[0]), (target, (0, 1), each[1])):
-            if layer not in selves:
-                margin = tables.sum(axis=axes, dtype=np.int64) // times
-                selves[layer] = entropy(margin), entropy(margin, "plugin")
+    items = iter(pair_tables.items() if isinstance(pair_tables, Mapping) else pair_tables)
+
+    def measured(item: tuple[tuple[int, int], PairTable]) -> _Pair:
+        (source, target), given = item
+        tables = np.asarray(given() if callable(given) else given)
+        return _measure(tables, None if top_k is None else (top_k[source], top_k[target]), level)
+
+    # As many at a time as there are threads, so that a generator is not read ahead of what is measured.
+    while some := list(islice(items, threads)):
+        for (source, target), _ in some:
+            _check_pair(source, target, found, wanted)
+            found[source, target] = None
+        jobs = [partial(measured, item) for item in some]
+        found |= zip((key for key, _ in some), in_threads(jobs, threads), strict=True)
+    pairs = {key: pair for key, pair in found.items() if pair is not None}
+    selves: dict[int, tuple[float, float]] = {}
+    for key, pair in pairs.items():
+        for layer, own in zip(key, pair.selves, strict=True):
+            selves.setdefault(layer, own)
     order = tuple(sorted(selves)) if layers is None else tuple(layers)
-    return LayerMap(layers=order, reasons=reasons, scarce=scarce, **_matrices(order, found, selves))
+    return LayerMap(
+        layers=order,
+        reasons={key: pair.reason for key, pair in pairs.items() if pair.reason},
+        scarce={key: pair.scarce for key, pair in pairs.items()},
+        **_matrices(order, {key: pair.figures for key, pair in pairs.items()}, selves),
+    )
 
 
 def without_diagonal(matrix: ArrayLike) -> Floats:
@@ -135,26 +159,30 @@ def _check_pair(
         )
 
 
-def _pair_statistics(
-    tables: NDArray[np.integer], source: int, target: int, top_k: Mapping[int, int] | None, level: float
-) -> tuple[dict[str, float], str | None]:
+def _measure(tables: NDArray[np.integer], top_k: tuple[int, int] | None, level: float) -> _Pair:
+    effect: dict[str, float] = {}
+    test: Independence | ExpertIndependence
     if top_k is None:
         information, test = mutual_information_interval(tables, level), independence(tables)
-        figures = {"cramers_v_corrected": test.cramers_v_corrected, "design_effect": test.design_effect}
-        reason, p, log10_p = test.reason, test.p_clustered, test.log10_p_clustered
+        effect = {"cramers_v_corrected": test.cramers_v_corrected, "design_effect": test.design_effect}
+        total, slots = tables.sum(axis=0, dtype=np.int64), 1
+        margins = total.sum(axis=1), total.sum(axis=0)
     else:
-        counts = inclusion_counts(tables, top_k[source], top_k[target])
-        information, experts, figures = information_of(counts, level), independence_of_inclusions(counts), {}
-        reason, p, log10_p = experts.reason, experts.p_clustered, experts.log10_p_clustered
-    figures |= {
+        counts = inclusion_counts(tables, *top_k)
+        information, test = information_of(counts, level), independence_of_inclusions(counts)
+        total, slots = counts.total.astype(np.int64), counts.cells
+        margins = counts.sources.sum(axis=0), counts.targets.sum(axis=0)
+    figures = effect | {
         "mi_bits": information.mi_bits,
         "mi_bits_low": information.low,
         "mi_bits_high": information.high,
         "mi_bits_plugin": information.mi_bits_plugin,
-        "p_clustered": p,
-        "log10_p_clustered": log10_p,
+        "p_clustered": test.p_clustered,
+        "log10_p_clustered": test.log10_p_clustered,
     }
-    return figures, information.reason or reason
+    scarce = scarcity(total, slots, effect.get("design_effect", 1.0))
+    source, target = ((entropy(margin), entropy(margin, "plugin")) for margin in margins)
+    return _Pair(figures, information.reason or test.reason, scarce, (source, target))
 
 
 def _matrices(

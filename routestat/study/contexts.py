@@ -169,16 +169,20 @@ def score_contexts(
     tick : callable(what, done, total)
     threads : int, optional
     """
+    # Contexts are counted group by group: the rows are put into this order once for all routers.
+    order = np.argsort(sample.group, kind="stable")
 
     def one(place: int, own: np.random.Generator) -> LayerMemory:
-        return _of_layer(sample, routers[: place + 1], own)
+        return _of_layer(sample, order, routers[: place + 1], own)
 
     jobs = [partial(one, place, own) for place, own in enumerate(rng.spawn(len(routers)))]
     return in_threads(jobs, threads, tick, "measuring the memory")
 
 
-def _of_layer(sample: Sample, routers: Sequence[Router], rng: np.random.Generator) -> LayerMemory:
-    rows = _rows(sample, routers)
+def _of_layer(
+    sample: Sample, order: NDArray[np.intp], routers: Sequence[Router], rng: np.random.Generator
+) -> LayerMemory:
+    rows = _rows(sample, order, routers)
     known_contexts = {
         name: spec for name, spec in CONTEXTS.items() if all(one in rows.columns for one in spec.columns)
     }
@@ -219,8 +223,8 @@ def _choice(scores: HeldOut, names: Sequence[str], known: Mapping[str, float]) -
     return choice if scored or len(names) < 2 else replace(choice, chosen=None)
 
 
-def _rows(sample: Sample, routers: Sequence[Router]) -> TokenRows:
-    """Collect the target states and the columns of all contexts, with −1 where unknown."""
+def _rows(sample: Sample, order: NDArray[np.intp], routers: Sequence[Router]) -> TokenRows:
+    """Collect the target states and the columns of all contexts in this order of rows, with −1 where unknown."""
     target = _states(sample, routers[-1])
     columns = {
         "token-1": _before(target, sample.follows, 1),
@@ -230,13 +234,14 @@ def _rows(sample: Sample, routers: Sequence[Router]) -> TokenRows:
         if back < len(routers):
             columns[f"layer-{back}"] = _states(sample, routers[-1 - back])
     if (sample.token >= 0).any():
-        columns["token id"] = sample.token.astype(np.int64)
-    keep = (target >= 0) & _few_enough(sample)
+        columns["token id"] = sample.token
+    keep = ((target >= 0) & _few_enough(sample))[order]
+    kept = order if keep.all() else order[keep]
     return TokenRows(
-        target[keep],
+        target[kept],
         routers[-1].alphabet.size,
-        sample.group[keep],
-        {name: column[keep] for name, column in columns.items()},
+        sample.group[kept],
+        {name: column[kept] for name, column in columns.items()},
         sample.groups,
     )
 
@@ -255,17 +260,24 @@ def _few_enough(sample: Sample) -> NDArray[np.bool_]:
     return np.asarray(place < np.repeat(-(-length // every), length))
 
 
-def _states(sample: Sample, router: Router) -> NDArray[np.int64]:
+def _states(sample: Sample, router: Router) -> NDArray[np.signedinteger]:
     """Return the states ``[row]``, −1 where missing."""
-    states = sample.columns[router.name].astype(np.int64)
-    return np.where(states < router.alphabet.size, states, -1)
+    states = sample.columns[router.name]
+    # Half the memory of 64 bits, and what the counts of contexts take.
+    kind: type[np.signedinteger] = np.int32 if states.itemsize < np.int32().itemsize else np.int64
+    signed: NDArray[np.signedinteger] = states.astype(kind)
+    signed[states >= router.alphabet.size] = -1
+    return signed
 
 
-def _before(states: NDArray[np.int64], follows: NDArray[np.bool_], back: int) -> NDArray[np.int64]:
+def _before(
+    states: NDArray[np.signedinteger], follows: NDArray[np.bool_], back: int
+) -> NDArray[np.signedinteger]:
     """Return the state `back` tokens earlier in the same document ``[row]``, −1 where there is none."""
     known = follows.copy()
     for step in range(1, back):
         known[step:] &= follows[:-step]
         known[:step] = False
-    earlier = np.concatenate([np.full(back, -1), states[:-back]])[: len(states)]
-    return np.where(known, earlier, -1)
+    earlier = np.full_like(states, -1)
+    earlier[back:][known[back:]] = states[:-back][known[back:]]
+    return earlier

@@ -8,10 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from routestat.counting.context import Context
+from routestat.counting.counting_pass import in_passes
 from routestat.counting.counts import Counts
 from routestat.counting.document_sample import Sample
-from routestat.counting.expected_within_documents import count_within
+from routestat.counting.expected_within_documents import count_within, expected_of_margins
 from routestat.counting.permuted_documents import permuted_tables
+from routestat.counting.sample_tables import tables_of_sample
 from routestat.counting.strata import strata_rows
 from routestat.inference.association.cell_tests import CellTests, cell_tests
 from routestat.inference.association.expert_independence import ExpertIndependence, independence_of_inclusions
@@ -33,6 +35,9 @@ from routestat.progress import Tick, in_threads, silent
 from routestat.study.conditional_dependence import ConditionalDependence, conditional_dependence
 from routestat.traces.metadata import Router
 from routestat.traces.store import Trace
+
+#: Bytes of the tables expected within documents that are in memory together.
+EXPECTED_BYTES = 1 << 29
 
 
 @dataclass(frozen=True)
@@ -126,7 +131,7 @@ def layer_pairs(
     Parameters
     ----------
     trace : Trace
-        Read once more where a group has several documents.
+        Read once more where a group has several documents and the sample does not hold all tokens.
     counts : Counts
         With ``Context.layer(1)``.
     sample : Sample
@@ -138,26 +143,42 @@ def layer_pairs(
     threads : int, optional
     tick : callable(what, done, total)
     """
-    # One after the other: the tests of a wide table take several times its memory.
-    dependence = []
-    for place in range(1, len(counts.routers)):
-        tick("testing dependence", place - 1, len(counts.routers) - 1)
-        dependence.append(_dependence(counts, counts.routers[place - 1], counts.routers[place]))
-    tick("testing dependence", len(dependence), len(dependence))
-    expected = count_within(trace, counts, lambda done, total: tick("expecting documents", done, total))
+    routers, held = counts.routers, tables_of_sample(sample, counts)
 
-    def pair(place: int, own: np.random.Generator) -> LayerPair:
-        parts = _parts(sample, counts, place, expected[counts.routers[place].name], own, permutations)
-        return LayerPair(**dependence[place - 1], **parts)
+    def pair(place: int, own: np.random.Generator, expected: NDArray[np.float64] | None) -> LayerPair:
+        source, target = routers[place - 1], routers[place]
+        if expected is None:
+            expected = held.expected_within(source, target) if held else _of_one_document(counts, target)
+        found = _dependence(counts, source, target)
+        return LayerPair(**found, **_parts(sample, counts, place, expected, own, permutations))
 
-    # Most of the time goes into sorting, which other threads can run beside.
-    streams = rng.spawn(len(dependence))
-    jobs = [partial(pair, place, own) for place, own in enumerate(streams, start=1)]
-    pairs = in_threads(jobs, threads, tick, "decomposing dependence")
+    streams = dict(enumerate(rng.spawn(len(routers) - 1), start=1))
+    pairs: list[LayerPair] = []
+    for part in _passes(trace, counts, in_memory=held is not None):
+        known: dict[str, NDArray[np.float64]] = {}
+        if held is None and counts.documents.max(initial=0) > 1:
+            targets = [routers[place] for place in part]
+            known = count_within(trace, counts, partial(tick, "expecting documents"), targets)
+        jobs = [partial(pair, place, streams[place], known.get(routers[place].name)) for place in part]
+        pairs += in_threads(jobs, threads, tick, "decomposing dependence")
     if not pairs:
         return ()
     adjusted = adjust_log10([item.test.log10_p_clustered for item in pairs]).tolist()
     return tuple(replace(item, log10_q_clustered=q) for item, q in zip(pairs, adjusted, strict=True))
+
+
+def _of_one_document(counts: Counts, target: Router) -> NDArray[np.float64]:
+    """Compute the expectation within documents of a pair whose groups hold one document each."""
+    return expected_of_margins(counts.table(Context.layer(1), target))
+
+
+def _passes(trace: Trace, counts: Counts, in_memory: bool) -> list[list[int]]:
+    """Divide the pairs so that what is expected within documents fits in memory, where it is counted from the trace."""
+    places = list(range(1, len(counts.routers)))
+    if in_memory or counts.documents.max(initial=0) <= 1:
+        return [places]
+    sizes = [8 * counts.table(Context.layer(1), counts.routers[place]).size for place in places]
+    return in_passes(places, sizes, EXPECTED_BYTES)
 
 
 def _dependence(counts: Counts, source: Router, target: Router) -> dict[str, Any]:

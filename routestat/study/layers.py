@@ -1,6 +1,7 @@
 """Layers: their loads, every pair of them, co-activation inside each, and whether there are enough documents."""
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+import os
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -13,13 +14,14 @@ from routestat.counting.counts import Counts
 from routestat.counting.document_sample import Sample, take_sample
 from routestat.counting.expert_pairs import count_pairs
 from routestat.counting.further_tables import count_further_tables
+from routestat.counting.sample_tables import tables_of_sample
 from routestat.inference.base.tables import Floats
 from routestat.inference.information.entropy import entropy
 from routestat.inference.sample_size.document_subsets import SampleSize, sample_size
 from routestat.inference.sample_size.unseen_experts import Unseen, unseen
 from routestat.progress import Tick, in_threads, silent
 from routestat.structure.coactivation import NULLS, Coactivation, coactivation, pairs_of_states
-from routestat.structure.layer_map import LayerMap, layer_map
+from routestat.structure.layer_map import LayerMap, PairTable, layer_map
 from routestat.structure.load_balance import Balance, load_balance
 from routestat.structure.profiles import profile_matrix, sorted_loads
 from routestat.traces.metadata import Router
@@ -27,6 +29,8 @@ from routestat.traces.store import Trace
 
 #: Pairs of layers of the largest map: all pairs of a model of 100 layers.
 MOST_PAIRS = 5000
+#: Bytes of the tables of pairs of layers that are counted in one pass over the trace.
+PAIR_BYTES = 1 << 29
 #: A pair of experts with an adjusted p-value below this is called found.
 FOUND = 0.05
 PROFILE_METHODS = ("pearson", "spearman", "kendall", "jensen-shannon")
@@ -127,6 +131,7 @@ def measure_across_layers(
     tick: Tick = silent,
     threads: int | None = None,
     parts: Collection[str] = ("layer-map", "coactivation", "sample-size"),
+    sample: Sample | None = None,
 ) -> AcrossLayers:
     """Measure all pairs of layers, co-activation and sample sizes.
 
@@ -142,9 +147,11 @@ def measure_across_layers(
     threads : int, optional
     parts : collection of str
         Which of them.
+    sample : Sample, optional
+        Where it holds all tokens, pairs of layers are counted from it, and the trace is not read for them.
     """
     jobs: list[Callable[[], Any]] = [
-        partial(_map, trace, counts, tick, threads) if "layer-map" in parts else lambda: (None, ""),
+        partial(_map, trace, counts, sample, tick, threads) if "layer-map" in parts else lambda: (None, ""),
         partial(_coactivation, trace, counts, tick) if "coactivation" in parts else lambda: None,
     ]
     (found, reason), coactivated = in_threads(jobs, threads)
@@ -158,7 +165,9 @@ def measure_across_layers(
     return AcrossLayers(found, reason, profiles, coactivated, enough)
 
 
-def _map(trace: Trace, counts: Counts, tick: Tick, threads: int | None) -> tuple[LayerMap | None, str]:
+def _map(
+    trace: Trace, counts: Counts, sample: Sample | None, tick: Tick, threads: int | None
+) -> tuple[LayerMap | None, str]:
     layers = [router.layer for router in counts.routers]
     n_pairs = len(layers) * (len(layers) - 1) // 2
     if len(layers) < 2:
@@ -173,7 +182,24 @@ def _map(trace: Trace, counts: Counts, tick: Tick, threads: int | None) -> tuple
         for source in counts.routers[:place][::-1]
     ]
     top_k = {r.layer: r.top_k for r in counts.routers} if counts.states == "expert" else None
-    return layer_map(_pair_counts(trace, counts, pairs, tick, threads), layers, top_k), ""
+    held = tables_of_sample(sample, counts) if sample is not None else None
+    tables = (
+        _pair_counts(trace, counts, pairs, tick, threads)
+        if held is None
+        else (((source.layer, target.layer), partial(held.table, source, target)) for source, target in pairs)
+    )
+    shown = _ticked(tables, len(pairs), tick)
+    return layer_map(shown, layers, top_k, threads=threads or os.cpu_count() or 1), ""
+
+
+def _ticked(
+    tables: Iterable[tuple[tuple[int, int], PairTable]], total: int, tick: Tick
+) -> Iterator[tuple[tuple[int, int], PairTable]]:
+    """Report each pair as it is measured."""
+    for done, item in enumerate(tables):
+        tick("mapping pairs of layers", done, total)
+        yield item
+    tick("mapping pairs of layers", total, total)
 
 
 def _pair_counts(
@@ -185,13 +211,12 @@ def _pair_counts(
         trace,
         counts,
         [(Context.layer(place[target.name] - place[source.name]), target) for source, target in pairs],
+        memory=PAIR_BYTES,
         threads=threads,
         progress=partial(tick, "counting all pairs of layers"),
     )
-    for done, ((source, target), table) in enumerate(zip(pairs, tables, strict=True)):
-        tick("mapping pairs of layers", done, len(pairs))
+    for (source, target), table in zip(pairs, tables, strict=True):
         yield (source.layer, target.layer), table
-    tick("mapping pairs of layers", len(pairs), len(pairs))
 
 
 def _coactivation(trace: Trace, counts: Counts, tick: Tick) -> tuple[LayerCoactivation, ...]:

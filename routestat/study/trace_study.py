@@ -138,7 +138,9 @@ def study(
         # The streams of the parts below are those of a whole study.
         rng.spawn(len(counts.routers) - 1)
     across_rng, blocks_rng = rng.spawn(2)
-    across_layers = measure_across_layers(trace, counts, across_rng, tick, threads, known)
+    across_layers = measure_across_layers(
+        trace, counts, across_rng, tick, threads, known, sample() if "layer-map" in known else None
+    )
     if "blocks" in known:
         blocks = find_blocks(counts, n_blocks, blocks_rng, tick)
     if "paths" in known and chain is not None and observed is not None:

@@ -21,13 +21,13 @@ from routestat.traces.manifest import (
 )
 from routestat.traces.validation import check_documents, check_record, first_line
 
-# Every batch loads the tables of all groups into the cache: in a batch this large that is little against counting it.
-BATCH_BYTES = 16 << 20
+# In a batch this large the cost of passing it on is small against that of counting it.
+BATCH_BYTES = 8 << 20
 
 
 def rows_at_once(schema: pa.Schema, in_memory: bool = False) -> int:
     """Return the rows of a batch of this schema; slices of a table in memory cost nothing and are larger."""
-    return max(BATCH_ROWS, (8 if in_memory else 1) * BATCH_BYTES // max(bytes_of_row(schema), 1))
+    return max(BATCH_ROWS, (16 if in_memory else 1) * BATCH_BYTES // max(bytes_of_row(schema), 1))
 
 
 def bytes_of_row(schema: pa.Schema) -> int:
@@ -260,8 +260,13 @@ def together(records: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
 
 def _join(held: list[pa.RecordBatch], rows: int) -> Iterator[pa.RecordBatch]:
     """Empty `held` into batches of at most `rows`; the parts are released before the whole is used."""
-    joined = list(held) if len(held) == 1 else pa.Table.from_batches(held).combine_chunks().to_batches()
-    held.clear()
-    for record in joined:
-        for start in range(0, record.num_rows, rows):
-            yield record.slice(start, rows)
+    if len(held) == 1:
+        whole = held.pop()
+    else:
+        schema, parts = held[0].schema, [record.columns for record in held]
+        held.clear()
+        # Column by column, so that never more than one column is in memory twice.
+        columns = [pa.chunked_array([part.pop(0) for part in parts]).combine_chunks() for _ in schema]
+        whole = pa.RecordBatch.from_arrays(columns, schema=schema)
+    for start in range(0, whole.num_rows, rows):
+        yield whole.slice(start, rows)

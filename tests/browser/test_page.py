@@ -40,10 +40,44 @@ def test_page_fits_is_whole_and_quiet(tab, page_of, view, width):
     assert tab.evaluate(STICKING_OUT) == []
     requested = [event["request"]["url"] for event in tab.named("Network.requestWillBeSent")]
     assert requested[0] == page.as_uri()
-    assert [url for url in requested if not url.startswith(page.parent.as_uri())] == []
+    own = (page.parent.as_uri(), "data:image/png;base64,")
+    assert [url for url in requested if not url.startswith(own)] == []
     assert tab.named("Log.entryAdded") == []
     assert tab.named("Runtime.consoleAPICalled") == []
     assert tab.named("Runtime.exceptionThrown") == []
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_transitions_are_drawn_in_the_page(tab, page_of, view):
+    tab.open(page_of(view), 1400)
+    tab.evaluate(LOAD_ALL)
+    transitions = tab.evaluate("document.querySelectorAll('#transitions details').length")
+    assert transitions == {"states": 11, "experts": 3, "one layer": 0}[view]
+    widths = tab.evaluate("""
+      Promise.all([...document.querySelectorAll('svg.cells image')].map(async cells => {
+        const picture = new Image();
+        picture.src = cells.getAttribute('href');
+        await picture.decode();
+        return [picture.naturalWidth, cells.getBoundingClientRect().width, getComputedStyle(cells).imageRendering];
+      }))
+    """)
+    # Two heatmaps and a colour key each; the second heatmap shows the key and the names of the first again.
+    n_states = {"states": 28, "experts": 16, "one layer": 0}[view]
+    assert sorted({natural for natural, *_ in widths}) == ([1, n_states] if n_states else [])
+    assert len(widths) == 3 * transitions
+    for natural, shown, rendering in widths:
+        assert rendering == "pixelated"
+        assert shown / natural == pytest.approx(round(shown / natural))
+    again = tab.evaluate(
+        "[...document.querySelectorAll('svg.cells use')].map(u => u.getBoundingClientRect().width)"
+    )
+    assert len(again) == 3 * transitions
+    assert all(again)
+    small = tab.evaluate("""
+      [...document.querySelectorAll('svg.cells text')]
+        .filter(text => parseFloat(getComputedStyle(text).fontSize) < 10.6).length
+    """)
+    assert small == 0
 
 
 def test_text_of_the_trace_does_nothing(tab, page_of):
@@ -101,7 +135,10 @@ def test_print_leaves_nothing_cut_off(tab, page_of):
     tab.evaluate(LOAD_ALL)
     tab.send("Emulation.setEmulatedMedia", media="print")
     try:
-        pictures = "[...document.images].filter(p => p.getBoundingClientRect().right > innerWidth).length"
+        pictures = """
+          [...document.querySelectorAll('img, svg.cells')]
+            .filter(picture => picture.getBoundingClientRect().right > innerWidth).length
+        """
         assert tab.evaluate(pictures) == 0
         assert tab.evaluate("getComputedStyle(document.querySelector('nav')).display") == "none"
     finally:

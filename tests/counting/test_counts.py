@@ -63,14 +63,19 @@ def random_trace(rng, alphabets, lengths, gaps=True, missing=0.1):
     window=st.sampled_from([0, 3]),
     batch=st.sampled_from([1, 2, 5, 64]),
     threads=st.sampled_from([1, 3]),
+    bytes_of_batch=st.sampled_from([1, 1 << 23]),
 )
-def test_every_context_against_the_slow_way(monkeypatch, seed, lengths, window, batch, threads):
+def test_every_context_against_the_slow_way(
+    monkeypatch, seed, lengths, window, batch, threads, bytes_of_batch
+):
+    # Four batches at once where the tables are many times as large as one.
+    monkeypatch.setattr("routestat.counting.counting_pass.BATCH_BYTES", bytes_of_batch)
     # Batches of a few rows make every run cross a seam.
     monkeypatch.setattr("routestat.traces.shards.rows_at_once", lambda schema, in_memory=False: batch)
     rng = np.random.default_rng(seed)
     document, position, columns, routers = random_trace(rng, [(4, 2), (3, 1), (5, 2)], lengths)
     trace = Trace.from_arrays(TraceMeta(routers, window=window), document, position, columns)
-    counts = count(trace, contexts=ALL, groups=7, threads=threads)
+    counts = count(trace, contexts=ALL, groups=7, threads=threads).with_groups(7)
     sizes = [router.alphabet.size for router in routers]
     states = np.stack([columns[r.name].astype(int) for r in routers], 1)
     states[states == [r.alphabet.missing for r in routers]] = -1

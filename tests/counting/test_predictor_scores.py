@@ -1,6 +1,7 @@
 """The two passes of the expert view against predictors and tables written out token by token."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -61,6 +62,26 @@ def test_decisions_and_log_loss_against_the_slow_way(made, link):
         np.testing.assert_allclose(
             fast, forecast_oracle.decisions(rows, 1, [level(p)], FOLDS), rtol=1e-9, atol=1e-12
         )
+
+
+@pytest.mark.parametrize("shift", [-800.0, -300.0, 300.0, 800.0])
+def test_weights_whose_products_leave_a_double_are_scored_from_logarithms(made, shift):
+    trace, rows = made
+    p = predictor(np.random.default_rng(9), [(0, 0), (1, 1)], "log-weight")
+    p = replace(p, bias=p.bias + shift)
+    fast = count_decisions(trace, [p], FOLDS)["x", "L01"]
+    slow = forecast_oracle.decisions(rows, 1, [level(p)], FOLDS)
+    np.testing.assert_allclose(fast, slow, rtol=1e-9, atol=1e-12)
+
+
+def test_a_weight_far_above_the_others_is_limited():
+    """Beyond e⁶⁰ times the k-th largest a weight counts as that: a subset without it costs bits, not infinity."""
+    routers = (Router(0, 4, 2), Router(1, 4, 2))
+    trace = Trace.from_arrays(TraceMeta(routers), [0], None, None, experts=[[[0, 1], [1, 2]]])
+    bias = np.array([[500.0, 0.0, 0.0, 0.0]])
+    p = LinearPredictor("x", routers[1], ((routers[0], 0),), bias, np.zeros((1, 4, 4)), "log-weight")
+    sums = count_decisions(trace, [p], np.zeros(1, int))["x", "L01"]
+    assert sums[0, -1] == pytest.approx((60 + np.log(3)) / np.log(2), rel=1e-9)
 
 
 def test_what_lacks_a_source_is_answered_by_the_fallback(made):
@@ -142,10 +163,11 @@ def drawn_parts(rng, top_k):
     return found, (rng.normal(size=(2, 6)), rng.normal(size=(2, 2, 6)), rng.normal(size=(2, 2, 5, 6)), spans)
 
 
-@pytest.mark.parametrize("top_k", [1, 3])
-def test_tempered_likelihood_and_its_slope_by_listing_all_subsets(top_k):
+@pytest.mark.parametrize(("top_k", "shift"), [(1, 0.0), (3, 0.0), (3, 500.0), (3, -2000.0)])
+def test_tempered_likelihood_and_its_slope_by_listing_all_subsets(top_k, shift):
     rng = np.random.default_rng(8)
     found, parts = drawn_parts(rng, top_k)
+    parts = (parts[0] + shift, *parts[1:])
     at = np.array([[1.0, 0.4, -0.3], [0.2, 1.1, 0.6]])
 
     def height(exponents):
@@ -158,7 +180,14 @@ def test_tempered_likelihood_and_its_slope_by_listing_all_subsets(top_k):
             total[m] += np.log(distribution[tuple(target.tolist())])
         return total
 
-    value, slope, curve = tempered_likelihood(sampled_parts(found, found.folds, parts), at)
+    summed = sampled_parts(found, found.folds, parts)
+    value, slope, curve = tempered_likelihood(summed, at)
+    for m in range(2):
+        # A model that is asked for alone, and parts in another order.
+        alone = tempered_likelihood(summed, at[:, [0, 2, 1]], [0, 2, 1], np.arange(2) == m)
+        np.testing.assert_allclose(alone[0][m], value[m], rtol=1e-12)
+        np.testing.assert_allclose(alone[1][m], slope[m, [0, 2, 1]], rtol=1e-10, atol=1e-10)
+        np.testing.assert_allclose(alone[2][m], curve[m][np.ix_([0, 2, 1], [0, 2, 1])], rtol=1e-8, atol=1e-8)
     np.testing.assert_allclose(value, height(at), rtol=1e-10)
     step = 1e-4
     for i in range(3):

@@ -12,7 +12,7 @@ from routestat.forecast.exponents import log_odds
 from routestat.forecast.factorised_fit import fit_factorised
 from routestat.forecast.fold_tables import assign_folds
 from routestat.forecast.linear_fit import linear_predictors
-from routestat.forecast.tempered import KINDS, fit_load, fit_tempered
+from routestat.forecast.tempered import KINDS, Loads, fit_load, fit_tempered
 from routestat.inference.conditional_bernoulli.distribution import inclusion_probabilities
 from routestat.inference.markov.order_selection import choose_order
 from routestat.traces.metadata import routers_like
@@ -45,12 +45,13 @@ def test_every_longer_predictor_is_the_load_where_its_other_exponents_are_zero()
     # Without a previous token a document's first one is in the load's table alone.
     designs = [Design(target, ()), Design(target, ((source, 0),)), Design(target, ((target, 1), (source, 0)))]
     alone, *longer = count_moments(trace, designs, folds)
-    load = fit_load(alone, loads, "empirical-bayes")
+    load = fit_load(alone, Loads(loads, "empirical-bayes", 2))
     np.testing.assert_allclose(load.bias, load.exponents * load.base)
     assert load.weights.shape == (5, 0, 7)
     for moments in longer:
         widths = range(1, 1 + len(moments.design.sources))
-        found = fit_tempered(moments, {w: tuple(KINDS) for w in widths}, "empirical-bayes", loads=loads)
+        own = Loads(loads, "empirical-bayes", 2)
+        found = fit_tempered(moments, {w: tuple(KINDS) for w in widths}, "empirical-bayes", loads=own)
         assert len(found) == len(widths) * len(KINDS)
         for fit in found.values():
             np.testing.assert_array_equal(fit.base, load.base)
@@ -64,7 +65,7 @@ def test_the_exponent_is_that_of_greatest_likelihood_on_the_next_fold():
     trace, counts = made(rng, 6, 2, 12, 40, popularity=[1, 1, 2, 2, 3, 4])
     folds, target = assign_folds(counts, 3), trace.meta.routers[1]
     moments = count_moments(trace, [Design(target, ())], folds)[0]
-    found = fit_load(moments, loads_of(counts, folds), 0.5)
+    found = fit_load(moments, Loads(loads_of(counts, folds), 0.5, 2))
     train, test = moments.folds == 2, moments.folds == 1
     member = np.eye(6)[moments.targets].sum(axis=1)
     load = (member[train].sum(axis=0) + 0.5) / (2 * train.sum() + 3) * 2
@@ -85,8 +86,7 @@ def test_loads_that_differ_by_chance_alone_predict_as_uniform_choices_do():
     trace, counts = made(rng, 32, 4, 30, 50)
     folds, target = assign_folds(counts), trace.meta.routers[1]
     moments = count_moments(trace, [Design(target, ())], folds)[0]
-    loads = loads_of(counts, folds)
-    found = fit_load(moments, loads, "empirical-bayes")
+    found = fit_load(moments, Loads(loads_of(counts, folds), "empirical-bayes", 4))
     # What chance alone spreads the loads by, and what is left of it.
     spread = np.std(found.base, axis=1)
     assert (spread > 0.04).all()
@@ -102,7 +102,7 @@ def test_of_two_folds_none_is_left_to_temper_with():
     trace, counts = made(rng, 6, 2, 2, 60)
     folds, target = assign_folds(counts), trace.meta.routers[1]
     moments = count_moments(trace, [Design(target, ())], folds)[0]
-    found = fit_load(moments, loads_of(counts, folds), "empirical-bayes")
+    found = fit_load(moments, Loads(loads_of(counts, folds), "empirical-bayes", 2))
     np.testing.assert_array_equal(found.exponents, 1.0)
     np.testing.assert_array_equal(found.bias, found.base)
 
@@ -154,7 +154,7 @@ def test_the_prior_of_a_load_is_the_rule_that_was_given(alpha, prior):
     popularity = linear_predictors(counts, folds, alpha, targets=[target])[0]
     np.testing.assert_allclose(popularity.bias, share, rtol=1e-12)
     moments = count_moments(trace, [Design(target, ())], folds)[0]
-    np.testing.assert_allclose(fit_load(moments, loads, alpha).base, log_odds(share, 2), rtol=1e-12)
+    np.testing.assert_allclose(fit_load(moments, Loads(loads, alpha, 2)).base, log_odds(share, 2), rtol=1e-12)
     whole = loads.sum(axis=0)
     inclusion = 2 * (whole + prior) / (whole.sum() + 6 * prior)
     _, model = fit_factorised(trace, counts, alpha)

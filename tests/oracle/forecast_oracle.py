@@ -66,7 +66,8 @@ def features_of(trace, sources, t):
 def subset_distribution(log_weights, top_k):
     """P(subset) of the conditional-Bernoulli distribution by listing all of them."""
     subsets = list(itertools.combinations(range(len(log_weights)), top_k))
-    weight = np.array([np.exp(sum(log_weights[e] for e in s)) for s in subsets])
+    height = np.array([sum(log_weights[e] for e in s) for s in subsets])
+    weight = np.exp(height - height.max())
     return dict(zip(subsets, weight / weight.sum(), strict=True))
 
 

@@ -51,3 +51,15 @@ def test_the_least_structure_is_found_beside_uneven_margins():
     for matrix in ("lift", "counts"):
         ((row_labels, column_labels),) = cocluster([table], 2, [0], matrix)
         assert adjusted_rand(rows, row_labels) == adjusted_rand(columns, column_labels) == 1.0
+
+
+def test_many_parts_that_share_no_state_are_decomposed():
+    # Singular value one occurs dozens of times; LAPACK's few eigenvectors are then fewer than were asked for.
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        rows, columns = rng.permutation(79), np.sort(rng.integers(0, 70, 79))
+        columns[:70] = np.arange(70)
+        table = np.zeros((79, 70), dtype=np.int64)
+        np.add.at(table, (rows, columns), 1)
+        ((row_labels, column_labels),) = cocluster([table], 2, [0], "lift")
+        assert set(row_labels) | set(column_labels) == {0, 1}

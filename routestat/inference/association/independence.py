@@ -21,6 +21,7 @@ from routestat.inference.association.measures import (
 from routestat.inference.base.clustered_score_test import caution, clustered_scores, score_test
 from routestat.inference.base.special import chi2_tail, log10_chi2_tail
 from routestat.inference.base.tables import (
+    Contingency,
     Floats,
     Integers,
     contingency,
@@ -162,7 +163,7 @@ def independence(table: ArrayLike) -> Independence:
     g = 2.0 * n * information
     clustered: dict[str, Any] = {"reason": NO_GROUPS if n else "no tokens"}
     if kept.tables is not None and n:
-        clustered = _clustered(kept.tables, chi2, dof)
+        clustered = _clustered(kept, kept.tables, chi2, dof)
     effect = clustered.get("design_effect", math.nan) if kept.tables is not None and n else 1.0
     corrected = cramers_v_corrected(chi2, n, total.shape, effect)
     if math.isnan(corrected) and clustered["reason"] is None:
@@ -181,8 +182,8 @@ def independence(table: ArrayLike) -> Independence:
         mi_bits=information / math.log(2.0),
         cramers_v=cramers_v(chi2, n, total.shape),
         cramers_v_corrected=corrected,
-        theils_u=theils_u(total),
-        theils_u_reverse=theils_u(total.T),
+        theils_u=theils_u(total, information),
+        theils_u_reverse=theils_u(total.T, information),
         gk_tau=gk_tau(total),
         gk_tau_reverse=gk_tau(total.T),
         gk_lambda=gk_lambda(total),
@@ -197,9 +198,9 @@ def independence(table: ArrayLike) -> Independence:
     )
 
 
-def _clustered(tables: NDArray[np.integer], chi2: float, dof: int) -> dict[str, Any]:
+def _clustered(kept: Contingency, tables: NDArray[np.integer], chi2: float, dof: int) -> dict[str, Any]:
     """Compute the fields of `Independence` that groups make possible."""
-    groups = tables.shape[0]
+    groups, size = tables.shape[0], kept.sources.sum(axis=1)
     if dof == 0:
         why = "one row or one column is in use, so there is nothing to test"
         return {
@@ -207,9 +208,8 @@ def _clustered(tables: NDArray[np.integer], chi2: float, dof: int) -> dict[str, 
             "log10_p_clustered_first_order": 0.0,
             "reason": why,
         }  # fmt: skip
-    source, target = tables.sum(axis=2, dtype=np.int64), tables.sum(axis=1, dtype=np.int64)
-    scores = clustered_scores(tables, source, target, source.sum(axis=1))
-    test = score_test(scores.gram, scores.bias, size=source.sum(axis=1))
+    scores = clustered_scores(tables, kept.sources, kept.targets, size)
+    test = score_test(scores.gram, scores.bias, size=size)
     effect = scores.spread / dof
     # No variance between groups at all: the first-order statistic is 0/0 or infinite, and has no meaning.
     scaled = chi2 / effect if effect > 0 else math.nan

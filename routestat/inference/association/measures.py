@@ -33,15 +33,16 @@ def cramers_v_corrected(chi2: float, n: float, shape: tuple[int, int], design_ef
     return math.sqrt(phi2 / smaller) if smaller > 0 else math.nan
 
 
-def theils_u(total: Floats) -> float:
+def theils_u(total: Floats, information: float | None = None) -> float:
     """Compute the share of the target's entropy that the source removes: I / H(target), of a checked table.
 
-    NaN where the target has one column in use, or there is no token.
+    NaN where the target has one column in use, or there is no token. `information` is I in nats where it is known.
     """
     if min(total.shape) < 1 or total.shape[1] < 2:
         return math.nan
     share = total.sum(axis=0) / total.sum()
-    return min(1.0, plugin_information(total) / float(-x_log_x(share).sum()))
+    nats = plugin_information(total) if information is None else information
+    return min(1.0, nats / float(-x_log_x(share).sum()))
 
 
 def gk_tau(total: Floats) -> float:

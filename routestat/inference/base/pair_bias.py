@@ -59,9 +59,12 @@ def pair_bias(parts: MarginParts, groups: int) -> Floats:
     Zero on the diagonal.
     """
     stratum, w = parts.stratum, parts.share
+    n_strata = int(stratum.max()) + 1 if stratum.size else 0
 
     def over_groups(values: Floats) -> Floats:
         """Sum over the stratum of each part."""
+        if n_strata == 1:
+            return np.full(len(values), values.sum())
         return np.asarray(np.bincount(stratum, values)[stratum], np.float64)
 
     least = np.minimum(w, MOST_SHARE)
@@ -76,7 +79,6 @@ def pair_bias(parts: MarginParts, groups: int) -> Floats:
     rest_a, rest_b = a - w * all_a, b - w * all_b
     d = parts.crossed + (1.0 - w) * (rest_a * b + rest_b * a) - w * rest_a * rest_b
     d /= (1.0 - least) ** 2
-    n_strata = int(stratum.max()) + 1 if stratum.size else 0
 
     def table(values: Floats) -> Floats:
         """`[group, stratum]`."""

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.polynomial import chebyshev
 from numpy.typing import ArrayLike, NDArray
-from scipy import special, stats
+from scipy import special
 
 from routestat.errors import RoutestatError
 from routestat.inference.base.tables import Floats, read_only, whole_counts
@@ -144,7 +144,7 @@ def log10_t_tail(score: float, dof: float) -> float:
     if score > 0:
         # Far out one tail is half of both; where it is not small its logarithm loses nothing.
         return float(log10_t_tails(score, dof)) - math.log10(2.0)
-    return math.log10(stats.t.sf(score, dof))
+    return math.log10(special.stdtr(dof, -score))
 
 
 def log10_t_tails(score: ArrayLike, dof: ArrayLike) -> Floats:
@@ -154,7 +154,7 @@ def log10_t_tails(score: ArrayLike, dof: ArrayLike) -> Floats:
     of positive terms x**a (1-x)**b / (a B(a, b)) * sum of (a+b)_n / (a+1)_n x**n.
     """
     size, degrees = np.broadcast_arrays(np.abs(np.asarray(score, np.float64)), np.asarray(dof, np.float64))
-    tail = 2.0 * stats.t.sf(size, degrees)
+    tail = 2.0 * special.stdtr(degrees, -size)
     known = np.isfinite(size)
     far = known & ~(tail > 1e-290)
     with np.errstate(divide="ignore"):

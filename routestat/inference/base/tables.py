@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from routestat.counting.kernels_tables import table_margins
 from routestat.errors import RoutestatError
 
 Floats = NDArray[np.float64]
@@ -81,6 +82,8 @@ class Contingency:
         Counts `[group, source, target]`, or None where no groups were given.
     rows, columns, groups
         Indices of what was kept; `groups` is empty where no groups were given.
+    sources, targets
+        Each kept group's counts of every row and column, `[group, source]` and `[group, target]`; empty without groups.
     """
 
     total: Floats
@@ -88,6 +91,8 @@ class Contingency:
     rows: Integers
     columns: Integers
     groups: Integers
+    sources: Integers
+    targets: Integers
 
 
 def contingency(table: ArrayLike) -> Contingency:
@@ -103,19 +108,30 @@ def contingency(table: ArrayLike) -> Contingency:
         raise RoutestatError(
             f"table: expected [source, target] or [group, source, target], got {counts.ndim} axes; reshape it"
         )
-    total = counts if counts.ndim == 2 else counts.sum(axis=0, dtype=np.int64)
+    if counts.ndim == 2:
+        nothing = np.zeros((0, 0), np.int64)
+        total, sources, targets = counts, nothing, nothing
+    else:
+        # Two types of counts, so that the loop is compiled twice at most.
+        counts = np.ascontiguousarray(counts, np.uint32 if counts.dtype == np.uint32 else np.int64)
+        sources, targets, total = (
+            np.zeros((counts.shape[a], counts.shape[b]), np.int64) for a, b in ((0, 1), (0, 2), (1, 2))
+        )
+        table_margins(counts, sources, targets, total)
     rows = np.flatnonzero(total.any(axis=1))
     columns = np.flatnonzero(total.any(axis=0))
     tables, groups = None, np.empty(0, dtype=np.int64)
     if counts.ndim == 3:
-        groups = np.flatnonzero(counts.any(axis=(1, 2)))
+        groups = np.flatnonzero(sources.any(axis=1))
         # The common case has nothing to drop, and grouped tables can be large: no copy then.
         tables = counts.view()
         for axis, kept in enumerate((groups, rows, columns)):
             tables = tables if len(kept) == counts.shape[axis] else np.take(tables, kept, axis)
         read_only(tables)
+        sources, targets = sources[np.ix_(groups, rows)], targets[np.ix_(groups, columns)]
     seen = total[np.ix_(rows, columns)].astype(np.float64)
-    return Contingency(read_only(seen), tables, read_only(rows), read_only(columns), read_only(groups))
+    indices = (read_only(of) for of in (rows, columns, groups, sources, targets))
+    return Contingency(read_only(seen), tables, *indices)
 
 
 def joint(table: ArrayLike) -> Floats:

@@ -129,7 +129,7 @@ def inclusion_probabilities(log_weights: ArrayLike, top_k: int) -> Floats:
 
 
 def _within_doubles(rows: Floats, top_k: int) -> NDArray[np.bool_]:
-    """Whether products of k weights of ``rows[row, expert]``, as they are, are doubles; and more than k are not zero."""
+    """Whether products of k weights of ``rows[row, expert]`` are doubles, and more than k of a row are not zero."""
     n, limit = rows.shape[1], _limit(top_k)
     if not 1 <= top_k < n:
         return np.zeros(len(rows), np.bool_)
@@ -170,7 +170,7 @@ def _upper(n: int, begin: int, end: int) -> NDArray[np.bool_]:
 
 
 def _pairs_of_free(odds: Floats, top_k: int) -> Floats:
-    """Compute P(i and j included) `[expert, expert]` of one distribution from its free experts, of which neither is sure."""
+    """Compute P(i and j included) `[expert, expert]`, i not j, of one distribution from its free experts."""
     forced, free = np.flatnonzero(np.isposinf(odds)), np.flatnonzero(np.isfinite(odds))
     left, pairs = top_k - len(forced), np.zeros((len(odds), len(odds)))
     if left > 0 and len(free):

@@ -7,12 +7,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
-from routestat.counting.kernels_tables import half_sums, left_out_sums, table_margins
+from routestat.counting.kernels_tables import half_sums, left_out_sums
 from routestat.errors import RoutestatError
 from routestat.inference.base.chunks import CACHED, chunks
 from routestat.inference.base.clustered_score_test import ClusteredScores, clustered_scores
 from routestat.inference.base.special import LISTED
-from routestat.inference.base.tables import Floats, Integers, read_only, whole_counts
+from routestat.inference.base.tables import Floats, Integers, contingency, read_only
 from routestat.inference.information.mutual_information import plugin_information
 
 
@@ -61,7 +61,7 @@ class InclusionCounts:
 
     @cached_property
     def _parts(self) -> tuple[tuple[NDArray[np.integer], Integers, int], ...]:
-        """Tables `[group, cell]`, their sums `[cell]`, and how many cells of a token they have; targets, sources, pairs."""
+        """Tables `[group, cell]`, their sums and the cells of a token in them, of sources, targets and pairs."""
         groups = len(self.tokens)
         sums = self.sources.sum(axis=0), self.targets.sum(axis=0), self.total.astype(np.int64).ravel()
         tables = (self.sources, self.targets, self.pairs.reshape(groups, -1))
@@ -81,7 +81,8 @@ class InclusionCounts:
     def halves(self, column: Integers, sign: Integers, halves: int) -> tuple[Floats, Floats, Floats]:
         """Estimate the information of some halves of the groups and of the rest, in nats; also their share of tokens.
 
-        All are `[half]`. Half h has the groups with ``sign * H[h, column]`` below zero, H being Hadamard's matrix (see `half_sums`).
+        All are `[half]`. Half h has the groups with ``sign * H[h, column]`` below zero, with Hadamard's matrix H (see
+        `half_sums`).
         """
         tokens, whole = np.zeros((2, halves)), self.tokens.sum()
         at, odd = np.arange(halves)[:, None] & column, sign < 0
@@ -104,7 +105,9 @@ class InclusionCounts:
         """
         share, groups = self.tokens / self.tokens.sum(), len(self.tokens)
 
-        def products(counts: NDArray[np.integer], total: NDArray[np.number], by: NDArray[np.number]) -> Floats:
+        def products(
+            counts: NDArray[np.integer], total: NDArray[np.number], by: NDArray[np.number]
+        ) -> Floats:
             about = np.multiply(share[:, None], -total)
             about += counts
             about /= np.sqrt(by)
@@ -138,41 +141,32 @@ def inclusion_counts(tables: ArrayLike, source_k: int, target_k: int) -> Inclusi
     RoutestatError
         For anything but such tables.
     """
-    counted, cells = whole_counts(tables, "tables"), source_k * target_k
-    if counted.ndim != 3:
+    table, cells = contingency(tables), source_k * target_k
+    if table.tables is None:
         raise RoutestatError(
-            f"tables: expected [group, source, target], got {counted.ndim} axes; count per group of documents"
+            "tables: expected [group, source, target], got 2 axes; count per group of documents"
         )
-    # Two types of counts, so that the loops are compiled twice at most.
-    pairs = np.ascontiguousarray(counted, np.uint32 if counted.dtype == np.uint32 else np.int64)
-    (groups, n_source, n_target), total = pairs.shape, np.zeros(pairs.shape[1:], np.int64)
-    sources, targets = np.zeros((groups, n_source), np.int64), np.zeros((groups, n_target), np.int64)
-    table_margins(pairs, sources, targets, total)
-    counts = sources.sum(axis=1)
+    counts = table.sources.sum(axis=1)
     if (counts % cells).any():
         raise RoutestatError(
             f"tables: expected {cells} cells of every token, got {int(counts.sum())} in all; check source_k, target_k"
         )
     # Every expert of a token's source meets all k of its target, so margins hold each inclusion k times.
-    if (sources % target_k).any() or (targets % source_k).any():
+    if (table.sources % target_k).any() or (table.targets % source_k).any():
         raise RoutestatError(
-            f"tables: expected {target_k} cells of every expert at the source and {source_k} at the target, got others; "
-            "check source_k, target_k"
+            f"tables: expected {target_k} cells of each expert at the source and {source_k} at the target, got "
+            "others; check source_k, target_k"
         )
-    used, rows, columns = (np.flatnonzero(of.any(axis=1)) for of in (sources, total, total.T))
-    for axis, kept in enumerate((used, rows, columns)):
-        if len(kept) < pairs.shape[axis]:
-            pairs = np.take(pairs, kept, axis)
     return InclusionCounts(
-        read_only(pairs),
-        total[np.ix_(rows, columns)].astype(np.float64),
-        sources[np.ix_(used, rows)] // target_k,
-        targets[np.ix_(used, columns)] // source_k,
-        counts[used] // cells,
+        table.tables,
+        table.total,
+        table.sources // target_k,
+        table.targets // source_k,
+        counts // cells,
         source_k,
         target_k,
-        rows,
-        columns,
+        table.rows,
+        table.columns,
     )
 
 

@@ -221,30 +221,34 @@ def mutual_information_interval(tables: ArrayLike, level: float = 0.95) -> Infor
     if n == 0:
         return InformationInterval(without_interval(math.nan, 0, "no tokens"), level, 0)
     plugin = plugin_information(table.total) / math.log(2.0)
-    size = parts.sum(axis=(1, 2))
+    size = table.sources.sum(axis=1)
     if why := too_few(size):
         return InformationInterval(without_interval(math.nan, groups, why, plugin), level, n)
-    value = jackknife_value(plugin, _left_out(table.total, parts) / math.log(2.0), size)
+    value = jackknife_value(plugin, _left_out(table, parts) / math.log(2.0), size)
     error = float(sandwich_error(information_scores(table.total, parts))) / n / math.log(2.0)
     found = with_interval(value, error, effective_dof(size), groups, level, plugin)
     return InformationInterval(found, level, n)
 
 
-def _left_out(total: Floats, parts: NDArray[np.integer]) -> Floats:
+def _left_out(table: Contingency, parts: NDArray[np.integer]) -> Floats:
     """Plug-in information in nats without each group, `[group]`."""
-    groups, left = len(parts), np.empty(len(parts))
-    # Two types of counts, so that the loop is compiled twice at most.
-    dtype = np.uint32 if parts.dtype == np.uint32 else np.int64
-    rows, columns = parts.sum(axis=2, dtype=dtype), parts.sum(axis=1, dtype=dtype)
-    rest = total.sum() - rows.sum(axis=1, dtype=np.float64)
+    groups, left, total = len(parts), np.empty(len(parts)), table.total
+    rest = total.sum() - table.sources.sum(axis=1)
     found = x_log_x(rest)
-    cells = np.ascontiguousarray(parts, dtype).reshape(groups, -1)
-    for sign, table, whole in (
-        (1.0, cells, total.ravel()), (-1.0, rows, total.sum(axis=1)), (-1.0, columns, total.sum(axis=0)),
-    ):  # fmt: skip
-        left_out_sums(table, whole.astype(np.int64), listed_x_log_x(), 0.0, left)
+    for sign, counts, whole in (
+        (1.0, parts.reshape(groups, -1), total.ravel()),
+        (-1.0, table.sources.astype(parts.dtype), total.sum(axis=1)),
+        (-1.0, table.targets.astype(parts.dtype), total.sum(axis=0)),
+    ):
+        left_out_sums(counts, whole.astype(np.int64), listed_x_log_x(), 0.0, left)
         found += sign * left
     return np.asarray(np.divide(found, rest, out=np.full(groups, math.nan), where=rest > 0))
+
+
+def pointwise_information(total: Floats) -> Floats:
+    """Compute log(p/e) of every cell in nats, `[source, target]`; 0 where nothing was counted."""
+    lifts = np.divide(total, expected_counts(total), out=np.ones_like(total), where=total > 0)
+    return np.asarray(np.log(lifts))
 
 
 def information_scores(total: Floats, parts: NDArray[Any]) -> Floats:
@@ -257,8 +261,7 @@ def information_scores(total: Floats, parts: NDArray[Any]) -> Floats:
     parts
         T_g `[group, source, target]`.
     """
-    lifts = np.divide(total, expected_counts(total), out=np.ones_like(total), where=total > 0)
-    pointwise = np.log(lifts)
+    pointwise = pointwise_information(total)
     information = plugin_information(total)
     scores = []
     for part in chunks(len(parts), total.size):

@@ -50,13 +50,13 @@ class RandomTables:
 
 @compiled
 def _log_factorial(n: int, table: Array) -> float:  # pragma: no cover - compiled
-    return table[n] if n < len(table) else math.lgamma(n + 1.0)
+    return table[np.uint64(n)] if n < len(table) else math.lgamma(n + 1.0)
 
 
 @compiled
 def _of_cell(n: int, table: Array) -> float:  # pragma: no cover - compiled
     """Return n ln n."""
-    return table[n] if n < len(table) else n * math.log(n)
+    return table[np.uint64(n)] if n < len(table) else n * math.log(n)
 
 
 @compiled
@@ -64,40 +64,38 @@ def _hypergeometric(
     rng: Any, total: int, good: int, drawn: int, table: Array
 ) -> int:  # pragma: no cover - compiled
     """Draw how many of `drawn` tokens are among the `good` of `total`, by inversion from the mode on."""
-    bad = total - good
-    least, most = max(0, drawn - bad), min(drawn, good)
-    if least == most:
-        return least
+    if good == 0 or drawn == total:
+        return good
+    none = total - good - drawn
     mode = int((drawn + 1.0) * (good + 1.0) / (total + 2.0))
     p = math.exp(
         _log_factorial(good, table)
-        + _log_factorial(bad, table)
+        + _log_factorial(total - good, table)
         + _log_factorial(drawn, table)
         + _log_factorial(total - drawn, table)
         - _log_factorial(total, table)
         - _log_factorial(mode, table)
         - _log_factorial(good - mode, table)
         - _log_factorial(drawn - mode, table)
-        - _log_factorial(bad - drawn + mode, table)
+        - _log_factorial(none + mode, table)
     )
     u = rng.random() - p
     if u < 0:
         return mode
-    up = down = mode
-    p_up = p_down = p
-    while up < most or down > least:
-        if up < most:
-            p_up *= (good - up) * float(drawn - up) / ((up + 1.0) * (bad - drawn + up + 1.0))
-            up += 1
-            u -= p_up
-            if u < 0:
-                return up
-        if down > least:
-            p_down *= down * float(bad - drawn + down) / ((good - down + 1.0) * (drawn - down + 1.0))
-            down -= 1
-            u -= p_down
-            if u < 0:
-                return down
+    # In floats, whose products are fast; both sides at a time, until beyond either end the terms are zero.
+    up, down, p_up, p_down = float(mode), float(mode), p, p
+    g, d, n = float(good), float(drawn), float(none)
+    while p_up > 0 or p_down > 0:
+        p_up *= (g - up) * (d - up) / ((up + 1.0) * (n + up + 1.0))
+        p_down *= down * (n + down) / ((g - down + 1.0) * (d - down + 1.0))
+        up += 1.0
+        down -= 1.0
+        u -= p_up
+        if u < 0:
+            return int(up)
+        u -= p_down
+        if u < 0:
+            return int(down)
     # Probabilities sum to one but for rounding.
     return mode
 

@@ -3,18 +3,19 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import partial
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from routestat.errors import RoutestatError
+from routestat.inference.base.chunks import chunks
 from routestat.inference.base.clustered_score_test import few_groups
-from routestat.inference.base.estimate import sandwich_error
+from routestat.inference.base.estimate import group_correction, sandwich_error
 from routestat.inference.base.tables import Floats, Integers, contingency, read_only, whole_counts
 from routestat.inference.base.units import LEAST_EFFECTIVE, effective_units
-from routestat.inference.information.mutual_information import information_scores, plugin_information
+from routestat.inference.information.mutual_information import plugin_information, pointwise_information
 from routestat.inference.sample_size.interval_width import Width, fit_width, quantile, width_caution
 
 FEWEST = 8
@@ -139,7 +140,7 @@ def sample_size(
     stable = [m for m, t in zip(sizes, tau, strict=True) if t >= ranking_target]
     notes = [few_groups(groups), _rough_widths(sizes, worth), width_caution(load, "the load")]
     if cells is not None:
-        plugin, widths = _averaged(partial(_information, cells, worth), sizes, subsets)
+        plugin, widths = _information(cells, worth, sizes, subsets)
         information = fit_width(widths, sizes, ahead, bits_target, each, worth)
         endless, caution = _endless(plugin, widths, sizes)
         notes += [width_caution(information, "the information"), caution]
@@ -186,11 +187,30 @@ def _load_width(counts: Floats, size: Floats, worth: float) -> float:
     return float(sandwich_error(scores).mean() / n * quantile(m, worth))
 
 
-def _information(cells: Floats, worth: float, subset: NDArray[np.int64]) -> tuple[float, float]:
-    """Plug-in information of a subset of groups and its half-width, in bits."""
-    m, total = subset.size, cells[subset].sum(axis=0)
-    error = float(sandwich_error(information_scores(total, cells[subset]))) / total.sum()
-    return plugin_information(total) / math.log(2.0), error / math.log(2.0) * quantile(m, worth)
+def _information(
+    cells: Floats, worth: float, sizes: list[int], subsets: list[list[NDArray[np.int64]]]
+) -> tuple[Floats, Floats]:
+    """Plug-in information of the subsets and its half-width, in bits, means over the draws of each size."""
+    groups, flat = len(cells), cells.reshape(len(cells), -1)
+    chosen = [order[:m] for m, orders in zip(sizes, subsets, strict=True) for order in orders]
+    inside = np.zeros((len(chosen), groups))
+    for row, own in zip(inside, chosen, strict=True):
+        row[own] = 1.0
+    found, size = np.empty((len(chosen), 2)), flat.sum(axis=1)
+    for part in chunks(len(chosen), 4 * flat.shape[1]):
+        totals = inside[part] @ flat
+        logs = np.empty_like(totals)
+        for at, total in enumerate(totals.reshape(-1, *cells.shape[1:]), start=part.start):
+            logs[at - part.start] = pointwise_information(total).ravel()
+            found[at, 0] = plugin_information(total)
+        # What every group adds, in all subsets at once; then only those inside count.
+        scores = (logs @ flat.T - np.outer(found[part, 0], size)) * inside[part]
+        found[part, 1] = np.sqrt((scores**2).sum(axis=1)) / totals.sum(axis=1)
+    m = inside.sum(axis=1)
+    found[:, 1] *= [math.sqrt(group_correction(int(n))) * quantile(n, worth) for n in m.tolist()]
+    draws = np.cumsum([0, *(len(orders) for orders in subsets)]).tolist()
+    means = np.array([found[first:last].mean(axis=0) for first, last in pairwise(draws)]) / math.log(2.0)
+    return means[:, 0], means[:, 1]
 
 
 def _stability(

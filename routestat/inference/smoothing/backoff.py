@@ -28,10 +28,7 @@ from routestat.errors import RoutestatError
 from routestat.inference.base.special import SMALLEST_ALPHA
 from routestat.inference.base.tables import Floats, read_only, whole_counts
 from routestat.inference.smoothing.backoff_strength import BackoffParameters, fit_backoff, fit_strength
-from routestat.inference.smoothing.digamma import digamma_rise
-
-# Up to this count draws are summed term by term.
-TERMS = 16
+from routestat.inference.smoothing.draws_kernel import further_draws
 
 
 def expected_draws(counts: ArrayLike, weight: ArrayLike) -> Floats:
@@ -45,12 +42,8 @@ def expected_draws(counts: ArrayLike, weight: ArrayLike) -> Floats:
         s m of each cell, above zero.
     """
     c, a = np.broadcast_arrays(np.asarray(counts, np.float64), np.asarray(weight, np.float64))
-    # The first token is drawn, whatever the weight.
-    drawn = np.array(np.minimum(c, 1.0))
-    more = c > 1
-    c, a = c[more], a[more]
-    drawn[more] = np.clip(a * digamma_rise(a, c), 1.0, c)
-    return drawn
+    # Rounding aside, at least the first token was drawn, and at most all.
+    return np.asarray(np.clip(draws_between(np.zeros(c.shape), c, a), np.minimum(c, 1.0), c))
 
 
 def draws_between(counts: ArrayLike, further: ArrayLike, weight: ArrayLike) -> Floats:
@@ -62,19 +55,13 @@ def draws_between(counts: ArrayLike, further: ArrayLike, weight: ArrayLike) -> F
     Parameters
     ----------
     counts, further
-        Whole numbers.
+        Zero or more.
     weight
         s m of each cell, above zero.
     """
-    c, a = np.asarray(counts, np.float64), np.asarray(weight, np.float64)
-    more = np.asarray(further, np.float64)
-    drawn = np.where(more > 0, a / (a + c), 0.0)
-    rest, k = np.flatnonzero(more > 1), 1
-    while len(rest) and k < TERMS:
-        drawn[rest] += a[rest] / (a[rest] + c[rest] + k)
-        k += 1
-        rest = rest[more[rest] > k]
-    drawn[rest] += a[rest] * digamma_rise(a[rest] + c[rest] + k, more[rest] - k)
+    c, m, a = np.broadcast_arrays(*(np.asarray(v, np.float64) for v in (counts, further, weight)))
+    drawn = np.empty(c.shape)
+    further_draws(c.ravel(), m.ravel(), a.ravel(), drawn.reshape(-1))
     return drawn
 
 

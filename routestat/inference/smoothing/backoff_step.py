@@ -19,20 +19,21 @@ class Step:
     tokens were drawn from the base and how many repeat their row.
     """
 
-    def __init__(self, level: Level, lower: "tuple[Step, Places] | None", half: int, n_targets: int) -> None:
-        self.level, self.half, self.n_targets = level, half, n_targets
-        self.lower, self.places = lower or (None, None)
+    plain: Floats
+
+    def __init__(self, level: Level, lower: "Lower | None", half: int, n_targets: int) -> None:
+        self.level, self.lower, self.half, self.n_targets = level, lower, half, n_targets
         counts, c = level.counts, level.tokens[1 - half]
         seen = np.flatnonzero(c)
         count, n = c[seen], counts.contexts(c)
-        u = np.bincount(counts.context[seen], minlength=counts.n_contexts)
-        base = plain = self.lower.plain[self.places.cell] if self.lower else self._uniform()
+        u = counts.contexts(c > 0)
+        base = plain = lower.plain() if lower else self._uniform()
         prior = fit_strength(count, plain[seen], n)
         self.weight = prior * plain
-        self.plain = _plain(c, n, plain, prior, counts.context)
+        self.plain = _mixed(c, n, plain, prior, counts.context)
         self.strengths: list[float] = []
-        if self.lower:
-            base = self._lower_fit(expected_draws(c, self.weight), self.strengths)
+        if lower:
+            base = lower.fit(expected_draws(c, self.weight), self.strengths)
         strength = prior if base is plain else fit_strength(count, base[seen], n)
         self.fitted = self._strengthened(
             fit_backoff(count, base[seen], _renumbered(counts.context[seen]), strength),
@@ -60,16 +61,13 @@ class Step:
     def _uniform(self) -> Floats:
         return np.full(self.level.counts.n_cells, 1.0 / self.n_targets)
 
-    def _lower_fit(self, draws: Floats, strengths: list[float]) -> Floats:
-        """Fit the shorter context's distribution of draws, both ``[cell]``; its strengths are appended to a list."""
-        return self.lower._fit(self.places.summed(draws), strengths)[self.places.cell]
-
-    def _fit(self, draws: Floats, strengths: list[float]) -> Floats:
-        base = self._lower_fit(draws, strengths) if self.lower else self._uniform()
+    def fit(self, draws: Floats, strengths: list[float]) -> Floats:
+        """Fit the distribution ``[cell]`` of draws of the longer context; strengths are appended to a list."""
+        base = self.lower.fit(draws, strengths) if self.lower else self._uniform()
         n, seen = self.level.counts.contexts(draws), np.flatnonzero(draws)
         s = fit_strength(draws[seen], base[seen], n)
         strengths.append(s)
-        return _plain(draws, n, base, s, self.level.counts.context)
+        return _mixed(draws, n, base, s, self.level.counts.context)
 
     def distribution(self, later: bool) -> Floats:
         """Compute the probability of entries' targets without the entry's own group ``[entry]``.
@@ -77,52 +75,59 @@ class Step:
         The entries are those of the half; `later` leaves out all later groups too, and the entries are then those of
         all groups.
         """
-        counts, among = self.level.counts, None if later else self.half
-        entries = self.level.entries(among)
+        counts, entries = self.level.counts, self.level.entries(None if later else self.half)
         c = self.level.tokens[0] + self.level.tokens[1]
         own, whole = self._held_back(entries, entries.count, later)
         left = np.maximum(c[entries.cell] - own, 0.0)
         n = counts.contexts(c)[entries.context] - whole
-        fitted, base = self.fitted, 1.0 / self.n_targets
+        fitted, base = self.fitted, np.full(len(own), 1.0 / self.n_targets)
         if self.lower:
             fewer = draws_between(left, entries.count, self.weight[entries.cell])
-            base = self._lower_without(expected_draws(c, self.weight), fewer, later, iter(self.strengths))
+            base = self.lower.without(expected_draws(c, self.weight), fewer, later, iter(self.strengths))
         if not fitted.discount:
             return _mixed(left, n, base, fitted.strength, entries.part)
-        u = np.bincount(counts.context, minlength=counts.n_contexts)[entries.context]
-        u = u - (counts.distinct_held_back(left, True) if later else entries.of_parts(left <= 0))
+        u = counts.contexts(np.ones(counts.n_cells))[entries.context]
+        u -= counts.distinct_held_back(left, True) if later else entries.of_parts(left <= 0)
         return backed_off(left, n[entries.part], u[entries.part], base, fitted)
 
     def _held_back(self, entries: Entries, values: Floats, later: bool) -> tuple[Floats, Floats]:
         return self.level.counts.held_back(values, True) if later else (values, entries.of_parts(values))
 
-    def _lower_without(self, draws: Floats, fewer: Floats, later: bool, strengths: Iterator[float]) -> Floats:
-        """Fit the shorter context's distribution of draws ``[cell]`` without each entry's own group ``[entry]``."""
-        at = self.places.entry(None if later else self.half)
-        n = len(self.lower.level.entries(None if later else self.half).count)
-        found = self.lower._without(self.places.summed(draws), np.bincount(at, fewer, n), later, strengths)
-        return found[at]
-
-    def _without(self, draws: Floats, fewer: Floats, later: bool, strengths: Iterator[float]) -> Floats:
+    def without(self, draws: Floats, fewer: Floats, later: bool, strengths: Iterator[float]) -> Floats:
+        """Fit the distribution ``[entry]`` of draws ``[cell]`` without those of the entry's own group ``[entry]``."""
         entries = self.level.entries(None if later else self.half)
-        base = 1.0 / self.n_targets
+        base = np.full(len(fewer), 1.0 / self.n_targets)
         if self.lower:
-            base = self._lower_without(draws, fewer, later, strengths)
+            base = self.lower.without(draws, fewer, later, strengths)
         own, whole = self._held_back(entries, fewer, later)
         left = np.maximum(draws[entries.cell] - own, 0.0)
         n = np.maximum(self.level.counts.contexts(draws)[entries.context] - whole, 0.0)
         return _mixed(left, n, base, next(strengths), entries.part)
 
 
-def _plain(
-    count: Floats, total: Floats, base: Floats, strength: float, context: NDArray[np.integer]
-) -> Floats:
-    return _mixed(count, total, base, strength, context)
+class Lower:
+    """The step of a shorter context, and the places of the longer one's cells and entries in it."""
+
+    def __init__(self, step: Step, places: Places) -> None:
+        self.step, self.places = step, places
+
+    def plain(self) -> Floats:
+        """Return the distribution in which every token counts ``[longer cell]``."""
+        return self.step.plain[self.places.cell]
+
+    def fit(self, draws: Floats, strengths: list[float]) -> Floats:
+        """Fit the distribution of draws, both ``[longer cell]``."""
+        return self.step.fit(self.places.summed(draws), strengths)[self.places.cell]
+
+    def without(self, draws: Floats, fewer: Floats, later: bool, strengths: Iterator[float]) -> Floats:
+        """Fit it without those of the entry's own group, and of all later ones if `later` ``[longer entry]``."""
+        half = None if later else self.step.half
+        at, n = self.places.entry(half), len(self.step.level.entries(half).count)
+        own = np.bincount(at, fewer, n).astype(np.float64, copy=False)
+        return self.step.without(self.places.summed(draws), own, later, strengths)[at]
 
 
-def _mixed(
-    count: Floats, total: Floats, base: Floats | float, strength: float, of: NDArray[np.integer]
-) -> Floats:
+def _mixed(count: Floats, total: Floats, base: Floats, strength: float, of: NDArray[np.integer]) -> Floats:
     """Return (count + s base) / (total + s), with `total` of each context and the context `of` each count."""
     mixed = strength * base + count
     mixed *= (1.0 / (total + strength))[of]
@@ -137,7 +142,7 @@ def _renumbered(context: NDArray[np.integer]) -> NDArray[np.int64]:
 
 
 def _left_out(
-    entries: Entries, c: Floats, n: Floats, u: NDArray[np.int64], base: Floats
+    entries: Entries, c: Floats, n: Floats, u: Floats, base: Floats
 ) -> Callable[[BackoffParameters], float]:
     """Return the log loss, in nats, of the groups that hold the entries, each predicted without its own tokens.
 
@@ -175,6 +180,6 @@ def _histogram(values: Floats, weight: Floats) -> tuple[Floats, Floats]:
     most = int(values.max(initial=0))
     if most >= len(values):
         return values, weight
-    summed = np.bincount(values.astype(np.int64), weight)
+    summed = np.bincount(values.astype(np.int64), weight).astype(np.float64, copy=False)
     found = np.flatnonzero(summed)
     return found.astype(np.float64), summed[found]

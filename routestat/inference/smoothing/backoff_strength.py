@@ -20,8 +20,8 @@ from routestat.inference.base.special import LARGEST_SUM_PER_TOKEN, SMALLEST_SUM
 from routestat.inference.base.tables import Floats
 from routestat.inference.smoothing.draws_kernel import summed_draws
 
-# Points of the coarse grid, and half the width around a root that its last polynomial spans.
-GRID, NARROW = 13, 0.1
+# Points of the coarse grid.
+GRID = 17
 # Chebyshev's points, as many as the kernel divides by at once; values there to coefficients, the highest power first.
 POINTS = chebyshev.chebpts1(8)
 TO_POLYNOMIAL = np.linalg.inv(np.vander(POINTS))
@@ -107,26 +107,24 @@ class _Slope:
 
 
 def _root(slope: _Slope, low: float, high: float) -> float:
-    """Find where the slope falls through zero, from two polynomials through its values."""
-    root = low
-    for last in (False, True):
-        middle, half = (low + high) / 2.0, (high - low) / 2.0
-        coefficients: list[float] = (TO_POLYNOMIAL @ slope(middle + half * POINTS)).tolist()
+    """Find where the slope falls through zero, by the polynomial through its values.
 
-        def value(at: float, terms: list[float] = coefficients) -> float:
-            total = 0.0
-            for term in terms:
-                total = total * at + term
-            return total
+    The slope has no pole within pi of the real axis: over a cell of the grid eight values determine the root to 1e-6.
+    """
+    middle, half = (low + high) / 2.0, (high - low) / 2.0
+    coefficients: list[float] = (TO_POLYNOMIAL @ slope(middle + half * POINTS)).tolist()
 
-        start, end = value(-1.0), value(1.0)
-        if not start > 0 > end:
-            # The slope is so near zero at an end that its polynomial does not tell the sign.
-            return root if last else low if abs(start) < abs(end) else high
-        root = middle + half * float(optimize.brentq(value, -1.0, 1.0, xtol=1e-10))
-        # The slope has no pole within pi of the real axis: around the first root eight values are as good as exact.
-        low, high = max(low, root - NARROW), min(high, root + NARROW)
-    return root
+    def value(at: float) -> float:
+        total = 0.0
+        for coefficient in coefficients:
+            total = total * at + coefficient
+        return total
+
+    start, end = value(-1.0), value(1.0)
+    if not start > 0 > end:
+        # The slope is so near zero at an end that its polynomial does not tell the sign.
+        return low if abs(start) < abs(end) else high
+    return middle + half * float(optimize.brentq(value, -1.0, 1.0, xtol=1e-9))
 
 
 def _distinct(totals: Floats) -> tuple[Floats, Floats]:
@@ -164,7 +162,7 @@ def fit_backoff(
     """
     c, p = np.asarray(counts, np.float64), np.asarray(base, np.float64)
     place = np.asarray(context, np.intp)
-    n, u = np.bincount(place, c), np.bincount(place).astype(np.float64)
+    n, u = (np.bincount(place, w).astype(np.float64, copy=False) for w in (c, None))
     s = fit_strength(c, p, n) if strength is None else strength
     if not c.size or n.max() <= 1:
         return BackoffParameters(s)
@@ -221,8 +219,8 @@ class _LeftOut:
         by_sd = -(ap @ self.lost) - bo.sum()
         a *= self.lost
         by_dd = -(a @ self.lost) - bo @ self.others
-        second = s * s * by_ss + s * by_s, s * by_sd, by_dd
-        return float(value), float(s * by_s), float(by_d), *map(float, second)
+        by_xx, by_xd = s * s * by_ss + s * by_s, s * by_sd
+        return float(value), float(s * by_s), float(by_d), float(by_xx), float(by_xd), float(by_dd)
 
 
 def _highest(

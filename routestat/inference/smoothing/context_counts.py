@@ -107,6 +107,7 @@ class ContextCounts:
             n = len(shorter)
         cell, self.context = _numbered_pairs(number, n, rows.target[rows_of], rows.n_targets)
         self.n_contexts, self.n_cells = n, len(self.context)
+        self.context = self.context.astype(np.int64)
         group = np.ascontiguousarray(rows.group[rows_of], np.int32)
         entry, row_of, self.cell, self.group, self.count, self.part, self.part_context = count_by_group(
             cell, group, tokens, self.context, n

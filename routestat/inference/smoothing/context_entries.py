@@ -1,6 +1,7 @@
 """The entries of one context in some of the groups, and where they are among those of a shorter context."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,11 +16,13 @@ class Entries:
 
     Attributes
     ----------
-    cell, part : int array ``[entry]``
-    group, count : int and float array ``[entry]``
+    cell, group, part : int array ``[entry]``
+    count : float array ``[entry]``
     context : int array ``[part]``
     place : int array ``[entry of all groups]``
-        Number of each entry among these; None where they are all.
+        Number of each entry among these.
+    at : int array ``[entry]`` or slice
+        The entries among those of all groups.
     """
 
     at: NDArray[np.intp] | slice
@@ -28,16 +31,16 @@ class Entries:
     count: Floats
     part: NDArray[np.integer]
     context: NDArray[np.integer]
-    place: NDArray[np.int64] | None
+    place: NDArray[np.int64]
 
     @property
     def tokens(self) -> Floats:
         """Tokens of each part ``[part]``."""
         return self.of_parts(self.count)
 
-    def of_parts(self, values: Floats) -> Floats:
+    def of_parts(self, values: NDArray[Any]) -> Floats:
         """Sum values of entries over the targets ``[part]``."""
-        return np.bincount(self.part, values, len(self.context))
+        return np.bincount(self.part, values, len(self.context)).astype(np.float64, copy=False)
 
 
 class Level:
@@ -47,12 +50,20 @@ class Level:
         self.counts = counts
         whole = counts.count.astype(np.float64)
         self.all = Entries(
-            slice(None), counts.cell, counts.group, whole, counts.part, counts.part_context, None
+            slice(None),
+            counts.cell,
+            counts.group,
+            whole,
+            counts.part,
+            counts.part_context,
+            np.arange(len(whole)),
         )
         half_of, n_parts = halves[counts.group], len(counts.part_context)
         self.halves = tuple(_some(counts, np.flatnonzero(half_of == half), n_parts) for half in (0, 1))
-        self.tokens = tuple(np.bincount(e.cell, e.count, counts.n_cells) for e in self.halves)
-        self.below: dict[tuple[str, ...], tuple] = {}
+        self.tokens = tuple(
+            np.bincount(e.cell, e.count, counts.n_cells).astype(np.float64, copy=False) for e in self.halves
+        )
+        self.below: dict[tuple[str, ...], Places] = {}
 
     def entries(self, half: int | None) -> Entries:
         """Return the entries of a half, or of all groups."""
@@ -63,7 +74,7 @@ def _some(counts: ContextCounts, at: NDArray[np.intp], n_parts: int) -> Entries:
     part = counts.part[at]
     used = np.zeros(n_parts, bool)
     used[part] = True
-    number = np.cumsum(used, dtype=np.int32) - 1
+    number = np.cumsum(used) - 1
     place = np.empty(len(counts.count), np.int64)
     place[at] = np.arange(len(at))
     count = counts.count[at].astype(np.float64)
@@ -96,4 +107,4 @@ class Places:
 
     def summed(self, cells: Floats) -> Floats:
         """Sum values of cells ``[cell]`` to cells of the shorter context."""
-        return np.bincount(self.cell, cells, self.n_cells)
+        return np.bincount(self.cell, cells, self.n_cells).astype(np.float64, copy=False)

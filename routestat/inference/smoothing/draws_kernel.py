@@ -11,6 +11,8 @@ Array = Any
 
 # Up to this count psi is differenced term by term; beyond, Stirling's series of psi has 12 digits.
 SHORT = 8
+# Where single figures are wanted it begins where it has 15.
+FAR = 16
 
 
 @compiled
@@ -64,3 +66,34 @@ def summed_draws(
         for j in range(n):
             total[j] += w * p * strengths[j] * math.log(ratio[j])
     return total
+
+
+@compiled
+def further_draws(
+    counts: Array, further: Array, weight: Array, drawn: Array
+) -> None:  # pragma: no cover - compiled
+    """Fill `drawn` with a (psi(a + c + m) - psi(a + c)) of each cell, without cancellation.
+
+    Parameters
+    ----------
+    counts, further, weight : float array ``[cell]``
+        c, m and a.
+    drawn : float array ``[cell]``
+    """
+    for i in range(len(counts)):
+        a, m = weight[i], further[i]
+        x, total = a + counts[i], 0.0
+        if m <= FAR and m == np.floor(m):
+            for k in range(int(m)):
+                total += a / (x + k)
+        else:
+            # Over a; both ends move on together until they are far.
+            while x < FAR:
+                total += a / (x + m) * (m / x)
+                x += 1.0
+            rx, ry = 1.0 / x, 1.0 / (x + m)
+            ux, uy = rx * rx, ry * ry
+            tail = ux * (1 / 12 - ux * (1 / 120 - ux * (1 / 252 - ux * (1 / 240 - ux / 132))))
+            tail -= uy * (1 / 12 - uy * (1 / 120 - uy * (1 / 252 - uy * (1 / 240 - uy / 132))))
+            total += a * (math.log1p(m * rx) + 0.5 * m * rx * ry + tail)
+        drawn[i] = total

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from routestat.errors import RoutestatError
 from routestat.inference.base.tables import Floats, read_only
-from routestat.inference.smoothing.backoff_step import Step
+from routestat.inference.smoothing.backoff_step import Lower, Step
 from routestat.inference.smoothing.backoff_strength import BackoffParameters
 from routestat.inference.smoothing.context_counts import ContextCounts, TokenRows
 from routestat.inference.smoothing.context_entries import Entries, Level, Places
@@ -149,7 +149,7 @@ class _Scorer:
         """Return the step of the last context that scores the groups of this half."""
         if (key := (contexts, half)) not in self._steps:
             below = self._below(contexts)
-            lower = None if below is None else (self.step(contexts[:-1], half), below)
+            lower = None if below is None else Lower(self.step(contexts[:-1], half), below)
             self._steps[key] = Step(self._levels[contexts[-1]], lower, half, self.rows.n_targets)
         return self._steps[key]
 

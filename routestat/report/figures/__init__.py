@@ -1,5 +1,7 @@
 """Figures; each function takes findings and returns a figure, or the sentence that says why there is none.
 
+study
+    All pictures of the page of one trace.
 style
     Sizes, colours, names of states, error bars.
 heatmaps

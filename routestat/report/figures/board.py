@@ -20,21 +20,32 @@ def board(
         return "No predictor could be scored: that requires documents to fit on and others to hold out."
     figure = new_figure(11.0, 1.1 + 0.3 * len(scored))
     place = np.arange(len(scored))[::-1]
+    is_trivial = np.array([score.predictor in trivial for score in scored])
     left = max(1.65, 0.2 + 0.062 * max(len(score.predictor) for score in scored))
     step = (11.05 - left) / len(panels)
     for index, (name, title) in enumerate(panels):
         axes = new_axes(figure, left + step * index, 0.5, step - 0.25, 0.3 * len(scored) + 0.1)
-        for y, score in zip(place, scored, strict=True):
-            found = score.estimate(name)
-            if not np.isfinite(found.value):
-                axes.text(0.5, y, "–", transform=axes.get_yaxis_transform(), ha="center", va="center")
-                continue
-            colour = GREY if score.predictor in trivial else BLUE
-            bars = reach(np.array([found.value]), np.array([found.low]), np.array([found.high]))
-            face = "white" if score.predictor in trivial else colour
-            axes.errorbar(
-                found.value, y, xerr=bars, fmt="o", color=colour, mfc=face, capsize=2.5, markersize=5
-            )
+        found = [score.estimate(name) for score in scored]
+        value, low, high = (
+            np.array([getattr(one, limit) for one in found]) for limit in ("value", "low", "high")
+        )
+        known = np.isfinite(value)
+        for y in place[~known]:
+            axes.text(0.5, y, "–", transform=axes.get_yaxis_transform(), ha="center", va="center")
+        for colour, chosen in ((GREY, known & is_trivial), (BLUE, known & ~is_trivial)):
+            if chosen.any():
+                bars = reach(value[chosen], low[chosen], high[chosen])
+                face = "white" if colour == GREY else colour
+                axes.errorbar(
+                    value[chosen],
+                    place[chosen],
+                    xerr=bars,
+                    fmt="o",
+                    color=colour,
+                    mfc=face,
+                    capsize=2.5,
+                    markersize=5,
+                )
         axes.set_title(title, fontsize=TEXT)
         axes.set(ylim=(-0.6, len(scored) - 0.4), yticks=place, yticklabels=[])
         if name != "log_loss_bits":

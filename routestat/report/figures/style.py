@@ -33,7 +33,7 @@ _RATIOS_NEAR_ONE = (0.6, 0.7, 0.8, 0.9, 1, 1.1, 1.2, 1.4, 1.7, 2)
 def save(figure: Figure, path: Path) -> tuple[int, int]:
     """Write a PNG; return the width and height in CSS pixels at which its text has its true size."""
     # The same figure gives the same bytes: no version or date goes in.
-    figure.savefig(path, dpi=DPI, metadata={"Software": None}, pil_kwargs={"compress_level": 4})
+    figure.savefig(path, dpi=DPI, metadata={"Software": None}, pil_kwargs={"compress_level": 1})
     width, height = figure.get_size_inches()
     return round(width * 96), round(height * 96)
 

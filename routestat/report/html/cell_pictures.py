@@ -3,6 +3,7 @@
 import base64
 import struct
 import zlib
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +33,12 @@ def cell_picture(values: NDArray[np.float64], largest: float) -> str:
     return "data:image/png;base64," + base64.b64encode(_png(shades)).decode()
 
 
+@cache
+def colour_key() -> str:
+    """Return all shades from bottom to top as the data address of a PNG."""
+    return cell_picture(np.linspace(1.0, 0.0, _SHADES)[:, None] ** 2, 1.0)
+
+
 def _palette() -> bytes:
     """Grey, then the shades, three bytes each."""
     stops = np.array([list(bytes.fromhex(stop)) for stop in STOPS], dtype=np.float64)
@@ -52,10 +59,19 @@ def _png(shades: NDArray[np.uint8]) -> bytes:
     parts = (
         (b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 3, 0, 0, 0)),
         (b"PLTE", _PALETTE),
-        (b"IDAT", zlib.compress(rows.tobytes(), 9)),
+        (b"IDAT", _deflated(rows.tobytes())),
         (b"IEND", b""),
     )
     return b"\x89PNG\r\n\x1a\n" + b"".join(map(_chunk, parts))
+
+
+def _deflated(content: bytes) -> bytes:
+    """Return the shorter of two quick ways: full tables have no repetitions to look for, sparse ones little else."""
+    found = []
+    for strategy in (zlib.Z_HUFFMAN_ONLY, zlib.Z_DEFAULT_STRATEGY):
+        pack = zlib.compressobj(level=1, strategy=strategy)
+        found.append(pack.compress(content) + pack.flush())
+    return min(found, key=len)
 
 
 def _chunk(part: tuple[bytes, bytes]) -> bytes:

@@ -2,15 +2,17 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from routestat.progress import Tick, silent
-from routestat.report.figures import comparison as comparison_figures
-from routestat.report.figures.style import Drawing
 from routestat.report.html.page import Picture, draw_all, noun_of, render
 from routestat.report.records.comparison import write_results
 from routestat.report.records.plain import Record
 from routestat.study.comparison import TraceComparison
 from routestat.traces.manifest import replace_file
+
+if TYPE_CHECKING:
+    from routestat.report.figures.style import Drawing
 
 
 def write_comparison(
@@ -45,7 +47,9 @@ def by_effect(rows: Sequence[Record], key: str = "jsd_bits") -> list[Record]:
 
 
 def _draw(findings: TraceComparison, record: Record, folder: Path, tick: Tick) -> dict[str, Picture]:
-    folder.mkdir(exist_ok=True)
+    # matplotlib takes half a second to import, and only this draws.
+    from routestat.report.figures import comparison as comparison_figures  # noqa: PLC0415
+
     jobs: dict[str, Callable[[], Drawing]] = {
         "divergence": lambda: comparison_figures.divergence(findings),
         "loads": lambda: comparison_figures.loads(findings),

@@ -8,18 +8,20 @@ import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from routestat.progress import Tick
 from routestat.report.cautions import Cautions
-from routestat.report.figures.style import Drawing, save
 from routestat.report.numbers import NONE, number
 from routestat.report.records.plain import Record
 from routestat.traces.metadata import Router
 from routestat.traces.number_ranges import span
+
+if TYPE_CHECKING:
+    from routestat.report.figures.style import Drawing
 
 
 @dataclass(frozen=True)
@@ -32,8 +34,12 @@ class Picture:
     reason: str = ""
 
 
-def draw_all(jobs: Mapping[str, Callable[[], Drawing]], folder: Path, tick: Tick) -> dict[str, Picture]:
+def draw_all(jobs: "Mapping[str, Callable[[], Drawing]]", folder: Path, tick: Tick) -> dict[str, Picture]:
     """Draw and save every picture of a page; one at a time."""
+    # matplotlib takes half a second to import, and only this draws.
+    from routestat.report.figures.style import save  # noqa: PLC0415
+
+    folder.mkdir(exist_ok=True)
     pictures = {}
     for done, (name, job) in enumerate(jobs.items()):
         tick("drawing figures", done, len(jobs))

@@ -1,40 +1,25 @@
 """The page of one trace."""
 
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
 from routestat.forecast import catalogue
 from routestat.progress import Tick, silent
-from routestat.report.figures import bayes as bayes_figures
-from routestat.report.figures import board as board_figure
-from routestat.report.figures import heatmaps
-from routestat.report.figures import layers as layer_figures
-from routestat.report.figures import level_checks as level_check_figures
-from routestat.report.figures import memory as memory_figures
-from routestat.report.figures import routes as route_figure
-from routestat.report.figures.style import Drawing
 from routestat.report.html.page import Picture, draw_all, noun_of, render
-from routestat.report.html.transition_maps import gradient, transition_maps
+from routestat.report.html.transition_maps import transition_maps
 from routestat.report.numbers import experts_words
 from routestat.report.records.layer_pairs import by_information, page_columns
 from routestat.report.records.pair_statistic import Cell, Column, PairStatistic, cell
 from routestat.report.records.plain import Record
 from routestat.report.records.study import TABLES, cells_file, tables_of, write_results
 from routestat.study.layer_pairs import LayerPair
-from routestat.study.routes import BlockFinding, clearest_blocks
+from routestat.study.routes import clearest_blocks
 from routestat.study.trace_study import Study
 from routestat.traces.manifest import replace_file
 from routestat.traces.metadata import Router
-
-PANELS = (
-    ("exact_set", "exact set"),
-    ("recall_at_k", "recall@k"),
-    ("top1_hit", "top-1 hit"),
-    ("log_loss_bits", "log loss, bits (less is better)"),
-)
 
 
 @dataclass(frozen=True)
@@ -63,7 +48,10 @@ def write_report(study: Study, folder: Path, figures: bool = False, tick: Tick =
         Of index.html.
     """
     record = write_results(study, folder)
-    pictures = _draw(study, folder / "figures", figures, tick)
+    # matplotlib takes half a second to import, and only this draws.
+    from routestat.report.figures.study import jobs_of  # noqa: PLC0415
+
+    pictures = draw_all(jobs_of(study, figures), folder / "figures", tick)
     page = folder / "index.html"
     replace_file(page, _page(study, record, pictures, folder).encode())
     # Not earlier: a page that was here before may show them.
@@ -81,52 +69,6 @@ def path_words(router: Router, states: str, step: int | Sequence[int]) -> str:
     else:
         experts = list(step)
     return experts_words(experts)
-
-
-def _draw(study: Study, folder: Path, figures: bool, tick: Tick) -> dict[str, Picture]:
-    """Draw all pictures, by name."""
-    folder.mkdir(exist_ok=True)
-    layers = [router.layer for router in study.routers]
-    jobs: dict[str, Callable[[], Drawing]] = {"load": lambda: layer_figures.load(study.loads)}
-    if (pairs := study.pairs) is not None:
-        jobs["information"] = lambda: layer_figures.information(pairs, study.loads, study.states)
-    if "layer-map" in study.parts:
-        jobs["map"] = lambda: _draw_map(study)
-    if (checks := study.level_checks) is not None:
-        jobs["calibration"] = lambda: level_check_figures.p_histograms(checks.families)
-    if (memory := study.memory) is not None:
-        jobs["contexts"] = lambda: memory_figures.contexts(memory)
-        jobs["horizons"] = lambda: memory_figures.horizons(memory)
-    if (board := study.mean_board) is not None:
-        jobs["board"] = lambda: board_figure.board(board, PANELS, catalogue.baselines())
-    if (found := study.blocks) is not None:
-        jobs["blocks"] = lambda: _draw_blocks(study, found)
-    if (paths := study.paths) is not None:
-        jobs["routes"] = lambda: route_figure.routes(paths.graph, layers, paths.dominant)
-    if study.bayes is not None:
-        for name, drawn in bayes_figures.all_pictures(study.bayes).items():
-            jobs[name] = lambda drawn=drawn: drawn  # type: ignore[misc]
-    for item in (study.pairs or ()) if figures else ():
-        name = f"transition-{item.source.layer}-{item.target.layer}"
-        jobs[name] = lambda item=item: heatmaps.joint_and_conditional(item, study.states)  # type: ignore[misc]
-    return draw_all(jobs, folder, tick)
-
-
-def _draw_map(study: Study) -> Drawing:
-    found = study.across_layers.map
-    return (
-        f"No map: {study.across_layers.map_reason}."
-        if found is None
-        else heatmaps.layer_map(found, study.states)
-    )
-
-
-def _draw_blocks(study: Study, found: Sequence[BlockFinding]) -> Drawing:
-    place = clearest_blocks(found)
-    if place is None:
-        reasons = dict.fromkeys(b.blocks.reason or b.null.reason for b in found)
-        return "No transition has blocks to show" + "".join(f"; {why}" for why in reasons if why) + "."
-    return heatmaps.blocks(found[place], study.states)
 
 
 def _page(study: Study, record: Record, pictures: dict[str, Picture], folder: Path) -> str:
@@ -148,7 +90,6 @@ def _page(study: Study, record: Record, pictures: dict[str, Picture], folder: Pa
         paths={kind: _path_rows(study, listed, kind) for kind in ("dominant", "observed")},
         pictures=pictures,
         maps=transition_maps(pairs, study.states),
-        shades=gradient(),
         explained=catalogue.explained(),
         baselines=catalogue.baselines(),
         steps=_steps(study.routers),

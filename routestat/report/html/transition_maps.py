@@ -7,7 +7,7 @@ import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
-from routestat.report.html.cell_pictures import STOPS, cell_picture
+from routestat.report.html.cell_pictures import cell_picture, colour_key
 from routestat.report.names import FEW_TOKENS, of_layer, state_names
 from routestat.report.numbers import number
 from routestat.report.records.layer_pairs import by_information
@@ -43,18 +43,6 @@ class _Frame:
     @property
     def bottom(self) -> float:
         return self.top + self.height
-
-
-def gradient() -> Markup:
-    """Return the colours of all keys, once per page."""
-    stops = "".join(
-        f'<stop offset="{place / (len(STOPS) - 1):.4g}" stop-color="#{colour}"/>'
-        for place, colour in enumerate(STOPS)
-    )
-    return Markup(
-        '<svg class="cells" width="0" height="0" aria-hidden="true"><defs>'
-        f'<linearGradient id="shades" x1="0" y1="1" x2="0" y2="0">{stops}</linearGradient></defs></svg>'
-    )
 
 
 def transition_maps(pairs: Sequence[LayerPair], states: str) -> list[TransitionMap]:
@@ -109,6 +97,7 @@ def transition_map(item: LayerPair, states: str) -> TransitionMap:
             given.left - joint.left,
         ),
         f'<text transform="rotate(-90)" x="{-middle:.4g}" y="12" text-anchor="middle">{source}</text>',
+        _twice(f"key-{item.target.name}", _key(joint), given.left - joint.left),
         _bars(found, bars),
         *_heatmap(share, joint, "joint P(i, j)", target, under),
         *_heatmap(conditional, given, "conditional P(j | i)", target, under),
@@ -135,21 +124,26 @@ def _heatmap(values: Floats, frame: _Frame, title: str, target: str, under: floa
         f'<text x="{centre:.4g}" y="{frame.bottom + under + 10:.4g}" text-anchor="middle">{target}</text>',
         f'<image x="{frame.left:.4g}" y="{frame.top}" width="{frame.width}" height="{frame.height}" '
         f'preserveAspectRatio="none" href="{cell_picture(values, largest)}"/>',
-        _key(largest, frame),
+        _values(largest, frame),
     ]
 
 
-def _key(largest: float, frame: _Frame) -> str:
-    """Return the colour key: the square root of the value runs upwards."""
-    left = frame.left + frame.width + 8
+def _key(frame: _Frame) -> str:
+    """Return the colours from the least value to the largest; the square root of the value runs upwards."""
+    return (
+        f'<image x="{frame.left + frame.width + 8:.4g}" y="{frame.top}" width="{_KEY}" height="{frame.height}" '
+        f'preserveAspectRatio="none" href="{colour_key()}"/>'
+    )
+
+
+def _values(largest: float, frame: _Frame) -> str:
+    """Return the numbers beside a colour key."""
+    left = frame.left + frame.width + 8 + _KEY + 4
     ticks = "".join(
-        f'<tspan x="{left + _KEY + 4:.4g}" y="{frame.bottom - place + 4:.4g}">{words}</tspan>'
+        f'<tspan x="{left:.4g}" y="{frame.bottom - place + 4:.4g}">{words}</tspan>'
         for place, words in _ticks(largest, frame.height)
     )
-    return (
-        f'<rect x="{left:.4g}" y="{frame.top}" width="{_KEY}" height="{frame.height}" fill="url(#shades)"/>'
-        f"<text>{ticks}</text>"
-    )
+    return f"<text>{ticks}</text>"
 
 
 def _ticks(largest: float, height: float) -> list[tuple[float, str]]:

@@ -124,3 +124,27 @@ def test_all_or_one_of_the_experts():
 def test_bad_input_is_refused(call):
     with pytest.raises(RoutestatError):
         call()
+
+
+@pytest.mark.parametrize("top_k", [1, 2, 3, 4])
+@pytest.mark.parametrize(
+    "theta",
+    [
+        [3.0, 2.5, 0.1, -0.4, -1.0, -6.0, 0.0],
+        [30.0, 29.0, 0.0, 0.2, -30.0, -31.0, -0.1],
+        [np.inf, 0.3, 0.0, 2.0, -1.0, -np.inf, 0.5],
+        [400.0, -400.0, 0.0, 0.1, 0.2, 0.3, 0.4],
+    ],
+)
+def test_pairs_of_heavy_light_and_certain_experts_by_listing_all_subsets(theta, top_k):
+    """Of two experts of p > 1/2 neither can be divided out; infinite and huge weights take other ways."""
+    weights = np.array(theta)
+    # What is infinite is 900 above or below the others, which is the same to double precision.
+    finite = np.where(np.isposinf(weights), 900.0, np.where(np.isneginf(weights), -900.0, weights))
+    expected = subset_distribution(finite, top_k)[1]
+    found = cb.pair_probabilities(np.stack([weights, np.zeros(7)]), top_k)[0]
+    np.testing.assert_allclose(found, expected, rtol=1e-10, atol=1e-15)
+    first, second = np.triu_indices(7, 1)
+    some = (first >= 2) & (first < 5)
+    part = cb.pair_block(weights, top_k, 2, 5)
+    np.testing.assert_allclose(part, expected[first[some], second[some]], rtol=1e-10, atol=1e-15)

@@ -9,7 +9,7 @@ from routestat.report.figures import layers as layer_figures
 from routestat.report.figures import memory as memory_figures
 from routestat.report.figures import routes as route_figure
 from routestat.report.figures import style as canvas
-from routestat.report.html.study import PANELS
+from routestat.report.figures.study import PANELS
 
 
 def texts(figure):

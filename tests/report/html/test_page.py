@@ -288,7 +288,7 @@ def test_policy_allows_pictures_and_one_style_and_nothing_else(any_report):
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     assert policy.split("; ") == [
         "default-src 'none'",
-        "img-src 'self' file:",
+        "img-src 'self' file: data:",
         f"style-src 'sha256-{digest}'",
         "base-uri 'none'",
         "form-action 'none'",
@@ -323,6 +323,8 @@ def test_accessible(any_report):
     assert levels.count(1) == 1
     assert all(after - before <= 1 for before, after in itertools.pairwise(levels))
     alts = [image["alt"] for image in page.all("img")]
+    alts += [drawing["aria-label"] for drawing in page.all("svg") if drawing.get("role") == "img"]
+    assert all(drawing.get("role") == "img" or "aria-hidden" in drawing for drawing in page.all("svg"))
     assert all(len(alt) > 60 for alt in alts)
     assert len(set(alts)) == len(alts)
     assert all(tag.get("scope") in ("col", "row") for tag in page.all("th"))
@@ -389,12 +391,17 @@ def test_the_question_names_what_the_first_layer_really_chose(reports):
     assert wanted in report.page.text
 
 
-def test_a_shorter_report_leaves_no_picture_of_the_longer_one(reports, tmp_path):
+def test_a_shorter_report_leaves_no_file_of_the_longer_one(reports, tmp_path):
+    longer = ["transition-0-1", "transition-1-2", "transition-2-3"]
+    page = write_report(reports("states").study, tmp_path, figures=True)
+    assert sorted(path.stem for path in (tmp_path / "figures").glob("transition-*.png")) == longer
+    assert all(f'href="figures/{name}.png"' in page.read_text() for name in longer)
     write_report(reports("states").study, tmp_path)
-    assert len(list((tmp_path / "figures").glob("transition-*.png"))) == 3
-    write_report(reports("one layer").study, tmp_path)
     assert list((tmp_path / "figures").glob("transition-*.png")) == []
-    assert "transition-0-1" not in (tmp_path / "index.html").read_text()
+    assert len(list((tmp_path / "tables").glob("transition-*.csv"))) == 3
+    write_report(reports("one layer").study, tmp_path)
+    assert list((tmp_path / "tables").glob("transition-*.csv")) == []
+    assert "transition-0-1" not in page.read_text()
 
 
 def with_extra(study, **extra):
@@ -429,7 +436,7 @@ def test_a_replay_that_says_nonsense_is_left_out(reports, tmp_path, said):
 
 def test_progress_is_reported_to_the_end(reports, tmp_path):
     reported = []
-    write_report(reports("one layer").study, tmp_path, lambda *step: reported.append(step))
+    write_report(reports("one layer").study, tmp_path, tick=lambda *step: reported.append(step))
     assert reported == [("drawing figures", done, 9) for done in range(10)]
 
 
