@@ -76,9 +76,9 @@ def count_keys(
     if isinstance(trace, TraceOnWorkers):
         of_part = partial(_count_narrow, routers=routers, keys=keys, view=view, groups=groups)
         size = sum(table_bytes(key, view, groups, cell_type(trace)) for key in keys)
-        tables, *others = trace.over_parts(of_part, _added, progress, size)
-        cells = {key: read_only(_at_least(table, cell_type(trace))) for key, table in tables.items()}
-        return cells, *(read_only(array) for array in others)  # type: ignore[return-value]
+        sums, tokens, documents, clusters = trace.over_parts(of_part, _added, progress, size)
+        cells = {key: read_only(_at_least(table, cell_type(trace))) for key, table in sums.items()}
+        return cells, read_only(tokens), read_only(documents), read_only(clusters)
     make = partial((StateTask if view == "subset" else ExpertTask).make, groups=groups)
     tasks, tokens, documents, clusters = _pass(
         trace, routers, keys, make, cell_type(trace), groups, threads or os.cpu_count() or 1, progress
@@ -96,12 +96,12 @@ def _count_narrow(
     part: Trace, routers: Sequence[Router], keys: Sequence[TableKey], view: str, groups: int
 ) -> Counted:
     """Count a part, with tables in the narrowest type that holds their cells: they are sent and added as such."""
-    tables, *others = count_keys(part, routers, keys, view, groups, 1)
+    tables, tokens, documents, clusters = count_keys(part, routers, keys, view, groups, 1)
     narrow = {}
     for key in list(tables):
         table = tables.pop(key)
         narrow[key] = table.astype(smallest_unsigned(int(table.max(initial=0)) + 1), order="C")
-    return narrow, *others
+    return narrow, tokens, documents, clusters
 
 
 def _at_least(table: NDArray[np.unsignedinteger], dtype: np.dtype) -> NDArray[np.unsignedinteger]:
