@@ -5,16 +5,18 @@ The only file that imports Dask, and imported only where a cluster is wanted.
 
 import asyncio
 import logging
+import signal
 import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 import dask
 from distributed import Client, Future, LocalCluster, as_completed
 from distributed.comm.core import CommClosedError
 from distributed.core import rpc
+from distributed.diagnostics.plugin import WorkerPlugin
 from distributed.scheduler import KilledWorker
 from distributed.security import Security
 
@@ -51,6 +53,7 @@ def local_workers(n: int) -> Iterator["DaskWorkers"]:
         ) as cluster,
         Client(cluster) as client,
     ):
+        client.register_plugin(_IgnoreInterrupts())
         yield DaskWorkers(client, n)
 
 
@@ -87,6 +90,15 @@ def workers_of(scheduler: str) -> Iterator["DaskWorkers"]:
                 f"{scheduler}"
             ) from None
         yield DaskWorkers(client, max(sum(client.nthreads().values()), 1))
+
+
+class _IgnoreInterrupts(WorkerPlugin):
+    """Workers do not react to Ctrl-C, which reaches all processes of a terminal: the one that began them ends them."""
+
+    def setup(self, worker: Any) -> None:
+        # Signals are set in main threads only, which is that of a worker with a process of its own.
+        with suppress(ValueError):
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 class DaskWorkers:
