@@ -5,16 +5,18 @@ The only file that imports Dask, and imported only where a cluster is wanted.
 
 import asyncio
 import logging
+import signal
 import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 import dask
 from distributed import Client, Future, LocalCluster, as_completed
 from distributed.comm.core import CommClosedError
 from distributed.core import rpc
+from distributed.diagnostics.plugin import WorkerPlugin
 from distributed.scheduler import KilledWorker
 from distributed.security import Security
 
@@ -29,8 +31,9 @@ from routestat.traces.validation import first_line
 CONNECT, FIRST_WORKER = 5, 30
 #: A part that fails is tried again so many times, on any worker; one whose worker dies too.
 RETRIES = 2
-# More parts than workers, so that the last ones finish together; each worker holds the tables of a part.
-PARTS_EACH = 4
+#: Parts per worker: several, so that the last ones finish together and little is lost with a worker; one where a result
+#: has more bytes than this, because to make, send and add it takes longer than that.
+PARTS_EACH, LARGE = 4, 64 << 20
 
 T = TypeVar("T")
 
@@ -50,6 +53,7 @@ def local_workers(n: int) -> Iterator["DaskWorkers"]:
         ) as cluster,
         Client(cluster) as client,
     ):
+        client.register_plugin(_IgnoreInterrupts())
         yield DaskWorkers(client, n)
 
 
@@ -88,6 +92,15 @@ def workers_of(scheduler: str) -> Iterator["DaskWorkers"]:
         yield DaskWorkers(client, max(sum(client.nthreads().values()), 1))
 
 
+class _IgnoreInterrupts(WorkerPlugin):
+    """Workers do not react to Ctrl-C, which reaches all processes of a terminal: the one that began them ends them."""
+
+    def setup(self, worker: Any) -> None:
+        # Signals are set in main threads only, which is that of a worker with a process of its own.
+        with suppress(ValueError):
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
 class DaskWorkers:
     """The workers of a Dask client; see `Workers`.
 
@@ -99,7 +112,7 @@ class DaskWorkers:
     """
 
     def __init__(self, client: Client, n: int) -> None:
-        self._client, self._n_parts = client, PARTS_EACH * n
+        self._client, self._n = client, n
 
     def run(
         self,
@@ -107,6 +120,7 @@ class DaskWorkers:
         function: Callable[[Part], T],
         combine: Callable[[T, T], T],
         progress: Progress | None = None,
+        size: int = 0,
     ) -> T:
         """Return the results of a function on all parts of a trace, combined in their order.
 
@@ -115,6 +129,7 @@ class DaskWorkers:
         RoutestatError
             If a part fails on every try, or the scheduler is gone.
         """
+        of = self._n * (1 if size > LARGE else PARTS_EACH)
         parts: dict[Future, int] = {}
         # Sent to one worker, and passed on from there; were it lost, the scheduler would send it again.
         shared = self._submit(_same, (trace, function))
@@ -122,19 +137,19 @@ class DaskWorkers:
         def summed(first: int, last: int) -> Future:
             """Submit parts and sums such that a sum is due before the next part: few results wait in memory."""
             if first == last:
-                future = self._submit(_of_part, shared, first, self._n_parts)
+                future = self._submit(_of_part, shared, first, of)
                 parts[future] = first
                 return future
             middle = (first + last) // 2
             return self._submit(combine, summed(first, middle), summed(middle + 1, last))
 
-        whole = summed(1, self._n_parts)
+        whole = summed(1, of)
         try:
             for done, future in enumerate(as_completed(list(parts)), start=1):
                 if future.status != "finished":
-                    self._explain(future, f"part {parts[future]}/{self._n_parts}")
+                    self._explain(future, f"part {parts[future]}/{of}")
                 if progress is not None:
-                    progress(done, self._n_parts)
+                    progress(done, of)
             whole.exception()
             if whole.status != "finished":
                 self._explain(whole, "the sum of the parts")

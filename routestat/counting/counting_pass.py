@@ -19,6 +19,7 @@ from routestat.counting.states import StateTask
 from routestat.counting.token_runs import Runs, Tail, find_runs
 from routestat.errors import RoutestatError
 from routestat.progress import CallersThread, Progress, thread_pool
+from routestat.traces.alphabet import smallest_unsigned
 from routestat.traces.batch import Batch
 from routestat.traces.clusters.units import Units
 from routestat.traces.metadata import Router
@@ -73,8 +74,11 @@ def count_keys(
     progress : callable(rows_done, rows_in_all), optional
     """
     if isinstance(trace, TraceOnWorkers):
-        of_part = partial(count_keys, routers=routers, keys=keys, view=view, groups=groups, threads=1)
-        return trace.over_parts(of_part, _added, progress)
+        of_part = partial(_count_narrow, routers=routers, keys=keys, view=view, groups=groups)
+        size = sum(table_bytes(key, view, groups, cell_type(trace)) for key in keys)
+        sums, tokens, documents, clusters = trace.over_parts(of_part, _added, progress, size)
+        cells = {key: read_only(_at_least(table, cell_type(trace))) for key, table in sums.items()}
+        return cells, read_only(tokens), read_only(documents), read_only(clusters)
     make = partial((StateTask if view == "subset" else ExpertTask).make, groups=groups)
     tasks, tokens, documents, clusters = _pass(
         trace, routers, keys, make, cell_type(trace), groups, threads or os.cpu_count() or 1, progress
@@ -88,6 +92,22 @@ def cell_type(trace: Trace) -> np.dtype:
     return np.dtype(np.uint32 if trace.n_counted < 1 << 32 else np.uint64)
 
 
+def _count_narrow(
+    part: Trace, routers: Sequence[Router], keys: Sequence[TableKey], view: str, groups: int
+) -> Counted:
+    """Count a part, with tables in the narrowest type that holds their cells: they are sent and added as such."""
+    tables, tokens, documents, clusters = count_keys(part, routers, keys, view, groups, 1)
+    narrow = {}
+    for key in list(tables):
+        table = tables.pop(key)
+        narrow[key] = table.astype(smallest_unsigned(int(table.max(initial=0)) + 1), order="C")
+    return narrow, tokens, documents, clusters
+
+
+def _at_least(table: NDArray[np.unsignedinteger], dtype: np.dtype) -> NDArray[np.unsignedinteger]:
+    return table.astype(np.result_type(table, dtype), copy=False)
+
+
 def _added(first: Counted, second: Counted) -> Counted:
     tables = {key: add_cells(table, second[0][key]) for key, table in first[0].items()}
     clusters = np.union1d(first[3], second[3])
@@ -97,11 +117,10 @@ def _added(first: Counted, second: Counted) -> Counted:
 def add_cells(
     first: NDArray[np.unsignedinteger], second: NDArray[np.unsignedinteger]
 ) -> NDArray[np.unsignedinteger]:
-    """Add two tables; where a sum may be beyond 32 bits, in 64 bits."""
-    wide = np.result_type(first, second)
+    """Add two tables; in a wider type, such as 64 bits, where a sum may be beyond that of the tables."""
     # The sum of the two largest cells bounds every sum.
-    if int(first.max(initial=0)) + int(second.max(initial=0)) > np.iinfo(wide).max:
-        wide = np.dtype(np.uint64)
+    most = int(first.max(initial=0)) + int(second.max(initial=0))
+    wide = np.result_type(first, second, smallest_unsigned(most + 1))
     return read_only(np.add(first, second, dtype=wide))
 
 

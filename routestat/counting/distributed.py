@@ -23,6 +23,7 @@ class Workers(Protocol):
         function: Callable[[Part], T],
         combine: Callable[[T, T], T],
         progress: Progress | None = None,
+        size: int = 0,
     ) -> T:
         """Return the results of all parts, combined in their order.
 
@@ -34,6 +35,8 @@ class Workers(Protocol):
         combine : callable(result, result of later parts)
             Associative.
         progress : callable(parts_done, parts_in_all), optional
+        size : int
+            Bytes of a result: large ones are better few.
         """
         ...
 
@@ -82,10 +85,14 @@ class TraceOnWorkers(Trace):
         return self._trace.shards_between(start, stop)
 
     def over_parts(
-        self, function: Callable[[Part], T], combine: Callable[[T, T], T], progress: Progress | None = None
+        self,
+        function: Callable[[Part], T],
+        combine: Callable[[T, T], T],
+        progress: Progress | None = None,
+        size: int = 0,
     ) -> T:
         """Return the results of a function on all parts, combined in their order, see `Workers.run`."""
-        return self._workers.run(self._trace, function, combine, progress)
+        return self._workers.run(self._trace, function, combine, progress, size)
 
     def check(self, progress: Progress | None = None) -> None:
         """Check all rows and shards, as `Trace.open` does.

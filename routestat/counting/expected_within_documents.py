@@ -72,7 +72,8 @@ def count_within(
         }
     if isinstance(trace, TraceOnWorkers):
         of_part = partial(_expected, pairs=pairs, groups=counts.groups, states=counts.states)
-        return trace.over_parts(of_part, _added, progress)
+        size = 8 * counts.groups * sum(a.n_experts * b.n_experts for a, b in pairs)
+        return trace.over_parts(of_part, _added, progress, size)
     return _expected(trace, pairs, counts.groups, counts.states, progress)
 
 

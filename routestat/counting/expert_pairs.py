@@ -84,7 +84,7 @@ def count_pairs(
 
         if isinstance(trace, TraceOnWorkers):
             of_part = partial(_pass, routers=routers, groups=groups, dtype=dtype)
-            tables = trace.over_parts(of_part, _added, advance)
+            tables = trace.over_parts(of_part, _added, advance, sum(sizes))
         else:
             tables = _pass(trace, routers, groups, dtype, advance)
         for router in routers:

@@ -83,7 +83,9 @@ def count_moments(
     """
     if isinstance(trace, TraceOnWorkers):
         of_part = partial(count_moments, designs=designs, folds=folds, sample=sample, threads=1)
-        return trace.over_parts(of_part, _added, progress)
+        features = [(design.offsets[-1], design.target.n_experts) for design in designs]
+        size = 4 * (int(folds.max()) + 1) * sum(own * (own + experts) for own, experts in features)
+        return trace.over_parts(of_part, _added, progress, size)
     share = min(1.0, sample / max(trace.n_counted, 1))
     dtype = cell_type(trace)
     tasks = [_MomentTask.make(design, int(folds.max()) + 1, dtype) for design in designs]

@@ -41,7 +41,7 @@ class InTurn:
     def __init__(self, n_parts):
         self.n_parts = n_parts
 
-    def run(self, trace, function, combine, progress=None):
+    def run(self, trace, function, combine, progress=None, size=0):
         total = None
         for number in range(1, self.n_parts + 1):
             sent = pickle.loads(pickle.dumps((trace, function)))

@@ -75,6 +75,14 @@ def test_a_worker_that_is_killed_is_replaced_and_its_part_counted_again(workers,
     assert same_counts(count(trace), count(TraceOnWorkers(trace, workers)))
 
 
+def ignores_interrupts():
+    return signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+
+
+def test_an_interrupt_of_the_terminal_ends_the_command_and_not_each_worker(workers):
+    assert set(workers._client.run(ignores_interrupts).values()) == {True}
+
+
 def test_a_part_that_always_fails_is_one_line(workers, trace):
     said = refusal(workers, trace, failing)
     assert said == "part 3/8 failed on the workers (ZeroDivisionError: no such thing)"
