@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
 from math import prod
 from typing import TypeVar
 
@@ -23,12 +22,9 @@ from routestat.traces.alphabet import smallest_unsigned
 from routestat.traces.batch import Batch
 from routestat.traces.clusters.units import Units
 from routestat.traces.metadata import Router
-from routestat.traces.shards import BATCH_BYTES
 from routestat.traces.store import Trace
 
 MEMORY = 2 << 30
-# Batches that are counted at once, at most.
-MOST_AT_ONCE = 4
 
 
 Task = StateTask | ExpertTask
@@ -182,27 +178,23 @@ def _pass(
     )
     # One thread reads everything: threads that read in turn would each keep freed memory.
     with thread_pool(threads) as pool, CallersThread() if threads == 1 else ThreadPoolExecutor(1) as reader:
-        # The first batch is decoded while tables are allocated, the next ones while these are counted. With one thread
-        # they are decoded before.
-        ahead = reader.submit(_take, pieces, 1)
+        # The first batch is decoded while tables are allocated, each next one while this is counted. With one thread
+        # it is decoded before.
+        ahead = reader.submit(next, pieces, None)
         tasks = _in_one_block(keys, make, dtype)
         shares = [tasks[i::threads] for i in range(threads)]
-        # Every batch loads every table into the cache: the larger the tables, the more batches are counted at once.
-        size = sum(task.cells.nbytes for task in tasks)
-        most = min(max(size // BATCH_BYTES, 1), MOST_AT_ONCE)
-        while batches := ahead.result():
-            ahead = reader.submit(_take, pieces, most)
+        while (piece := ahead.result()) is not None:
+            ahead = reader.submit(next, pieces, None)
             # This thread counts a share itself: waiting for every batch would cost more.
-            others = [pool.submit(_feed, share, batches) for share in shares[1:]]
-            _feed(shares[0], batches)
+            others = [pool.submit(_feed, share, piece) for share in shares[1:]]
+            _feed(shares[0], piece)
             for other in others:
                 other.result()
-            for piece in batches:
-                runs = piece.runs
-                np.add.at(tokens, runs.groups, runs.stops - runs.starts)
-                np.add.at(documents, runs.groups[runs.fresh], 1)
-                seen[units.places(piece.batch.document[runs.starts[runs.fresh]])] = True
-                done += len(piece.batch)
+            runs = piece.runs
+            np.add.at(tokens, runs.groups, runs.stops - runs.starts)
+            np.add.at(documents, runs.groups[runs.fresh], 1)
+            seen[units.places(piece.batch.document[runs.starts[runs.fresh]])] = True
+            done += len(piece.batch)
             if progress is not None:
                 progress(done, trace.n_counted)
     return tasks, tokens, documents, np.unique(units.cluster[seen])
@@ -239,18 +231,12 @@ def _pieces(
         tail = tail.after(batch, lags[-1]) if lags else tail
 
 
-def _take(pieces: Iterator[_Piece], most: int) -> list[_Piece]:
-    return list(islice(pieces, most))
-
-
-def _feed(tasks: Sequence[Task], pieces: Sequence[_Piece]) -> None:
-    """Count all pieces into one table after the other, which stays in the cache meanwhile."""
-    scratches: list[dict[str, NDArray[np.unsignedinteger]]] = [{} for _ in pieces]
+def _feed(tasks: Sequence[Task], piece: _Piece) -> None:
+    scratch: dict[str, NDArray[np.unsignedinteger]] = {}
     for task in tasks:
-        for piece, scratch in zip(pieces, scratches, strict=True):
-            task.feed(piece.batch, piece.runs, scratch)
-            if task.context.lag in piece.seams:
-                task.feed(*piece.seams[task.context.lag], {})
+        task.feed(piece.batch, piece.runs, scratch)
+        if task.context.lag in piece.seams:
+            task.feed(*piece.seams[task.context.lag], {})
 
 
 def in_passes(items: Sequence[T], sizes: Sequence[int], memory: int) -> list[list[T]]:

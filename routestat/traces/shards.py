@@ -21,13 +21,15 @@ from routestat.traces.manifest import (
 )
 from routestat.traces.validation import check_documents, check_record, first_line
 
-# In a batch this large the cost of passing it on is small against that of counting it.
-BATCH_BYTES = 8 << 20
+# Counting a batch loads the tables of all groups into the cache: in a batch this large that costs less than counting.
+# Narrow rows fill it less, since more than so many rows gain little.
+BATCH_BYTES, MOST_ROWS = 16 << 20, 1 << 19
 
 
 def rows_at_once(schema: pa.Schema, in_memory: bool = False) -> int:
     """Return the rows of a batch of this schema; slices of a table in memory cost nothing and are larger."""
-    return max(BATCH_ROWS, (16 if in_memory else 1) * BATCH_BYTES // max(bytes_of_row(schema), 1))
+    rows = BATCH_BYTES // max(bytes_of_row(schema), 1)
+    return max(BATCH_ROWS, 8 * rows if in_memory else min(rows, MOST_ROWS))
 
 
 def bytes_of_row(schema: pa.Schema) -> int:

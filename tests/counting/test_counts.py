@@ -63,13 +63,8 @@ def random_trace(rng, alphabets, lengths, gaps=True, missing=0.1):
     window=st.sampled_from([0, 3]),
     batch=st.sampled_from([1, 2, 5, 64]),
     threads=st.sampled_from([1, 3]),
-    bytes_of_batch=st.sampled_from([1, 1 << 23]),
 )
-def test_every_context_against_the_slow_way(
-    monkeypatch, seed, lengths, window, batch, threads, bytes_of_batch
-):
-    # Four batches at once where the tables are many times as large as one.
-    monkeypatch.setattr("routestat.counting.counting_pass.BATCH_BYTES", bytes_of_batch)
+def test_every_context_against_the_slow_way(monkeypatch, seed, lengths, window, batch, threads):
     # Batches of a few rows make every run cross a seam.
     monkeypatch.setattr("routestat.traces.shards.rows_at_once", lambda schema, in_memory=False: batch)
     rng = np.random.default_rng(seed)
