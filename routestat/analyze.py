@@ -102,7 +102,7 @@ def analyze(
     with (
         ProgressBars() as ticker,
         threadpool_limits(limits=threads),
-        opened_trace(traces, ticker.of("checking"), workers, scheduler, **how) as trace,
+        opened_trace(traces, ticker.of("checking"), workers, scheduler, wanted, **how) as trace,
     ):
         require_tokens(trace, wanted)
         if bayes == "full" and max(router.alphabet.size for router in trace.routers(wanted)) > MAX_STATES:

@@ -11,6 +11,7 @@ from routestat.counting.origin import origins_of, require_same_trace
 from routestat.errors import RoutestatError
 from routestat.progress import Progress
 from routestat.traces.document_stretches import in_stretches
+from routestat.traces.held_columns import held_in_memory
 from routestat.traces.number_ranges import span
 from routestat.traces.store import Trace
 
@@ -21,9 +22,12 @@ def opened_trace(
     progress: Progress,
     workers: int | None = None,
     scheduler: str | None = None,
+    layers: Sequence[int] | None = None,
     **how: Any,
 ) -> Iterator[Trace]:
     """Open and check a trace as `Trace.open`; a trace of one document comes in stretches.
+
+    What this process reads of the layers stays in memory, if all of it fits: an analysis reads it several times.
 
     Parameters
     ----------
@@ -34,6 +38,8 @@ def opened_trace(
         Start so many workers on this machine, which read the trace.
     scheduler : str, optional
         The address of a running Dask scheduler, whose workers read the trace.
+    layers : sequence of int, optional
+        Those that will be read (all).
     **how
         Further arguments of `Trace.open`.
 
@@ -43,7 +49,8 @@ def opened_trace(
         Also where Dask is not installed, or no scheduler answers.
     """
     if workers is None and scheduler is None:
-        yield in_stretches(Trace.open(path, progress=progress, **how))
+        opened = Trace.open(path, progress=progress, **how)
+        yield in_stretches(held_in_memory(opened, opened.routers(layers)))
         return
     if workers is not None and scheduler is not None:
         raise RoutestatError("--workers starts workers here, --scheduler uses running ones: give one of them")
