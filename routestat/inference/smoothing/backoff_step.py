@@ -157,8 +157,8 @@ def _left_out(
     tokens, left, m = entries.count, c[entries.cell] - entries.count, base[entries.cell]
     gone = left <= 0
     distinct = (u[entries.context] - entries.of_parts(gone))[entries.part]
-    # Targets that no other group has depend on nothing but their contexts' numbers of targets. They are summed apart, so
-    # that the loss does not move by rounding where no group has seen what another has.
+    # Targets that no other group has depend on nothing but their contexts' numbers of targets. They are summed apart,
+    # so that the loss does not move by rounding where no group has seen what another has.
     new = np.bincount(distinct[gone].astype(np.int64), tokens[gone])
     targets = np.flatnonzero(new)
     new, alone = new[targets], float(tokens[gone] @ np.log(m[gone]))
