@@ -302,6 +302,18 @@ def test_help_names_every_option_of_the_documentation():
     # Those of capture are held to its help by its own tests; engines have options of their own.
     known = set(re.findall(r"--[a-z0-9][a-z0-9-]*", (ROOT / "docs" / "capture.md").read_text()))
     known |= {"--help", "--enable-return-routed-experts", "--moe-routing-trace-path"}
+    # Those of sbatch and of dask.
+    known |= {
+        "--job-name",
+        "--array",
+        "--cpus-per-task",
+        "--mem",
+        "--time",
+        "--parsable",
+        "--dependency",
+        "--wrap",
+    }
+    known |= {"--nthreads"}
     for shown in helps:
         known |= set(re.findall(r"--[a-z][a-z-]*", shown))
     assert len(options) > 25
