@@ -107,8 +107,8 @@ class FactorisedChain:
     layers: tuple[int, ...]
     n_experts: tuple[int, ...]
     top_k: tuple[int, ...]
-    bias: Mapping[tuple[int, int], Floats]
-    weights: Mapping[tuple[int, int], Floats]
+    bias: Mapping[tuple[int, int], NDArray[np.floating]]
+    weights: Mapping[tuple[int, int], NDArray[np.floating]]
     fold_tokens: Integers
 
     def orders(self, place: int) -> tuple[int, ...]:
