@@ -45,7 +45,9 @@ def _integral_fits() -> tuple[Floats, Floats]:
     near = special.exp1(x) + np.log(x)
     x = 1.0 / (0.1375 + 0.1125 * at)
     far = special.exp1(x) * np.exp(x) * x
-    first, second = (np.asarray(chebyshev.cheb2poly(chebyshev.chebfit(at, of, 18))) for of in (near, far))
+    first, second = (
+        np.asarray(chebyshev.cheb2poly(chebyshev.chebfit(at, of, 18)), np.float64) for of in (near, far)
+    )
     return first, second
 
 
