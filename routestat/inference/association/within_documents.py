@@ -96,7 +96,9 @@ def within_documents(
     groups, nan = len(used), math.nan
     if not groups:
         return _nothing(nan, 0, "no tokens")
-    observed, chance, size = observed[used], chance[used], size[used]
+    # Tables can be large: no copy where every group has tokens, the common case.
+    if groups < len(size):
+        observed, chance, size = observed[used], chance[used], size[used]
     total, mean, n = observed.sum(axis=0), chance.sum(axis=0), size.sum()
     plugin = float(special.rel_entr(total, mean).sum()) / n / math.log(2.0)
     if why := too_few(size):
@@ -107,7 +109,8 @@ def within_documents(
             return _nothing(nan, groups, ONE_TOKEN)
         zero = without_interval(0.0, groups, ONE_CHOICE, 0.0)
         return WithinDocuments(zero, 1.0, 0.0, nan, ONE_CHOICE)
-    scores = (observed - chance) / np.sqrt(np.where(mean > 0, mean, 1.0))
+    scores = observed - chance
+    scores /= np.sqrt(np.where(mean > 0, mean, 1.0))
     flat = scores.reshape(groups, -1)
     test = score_test(flat @ flat.T, size=size)
     left = [

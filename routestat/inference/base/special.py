@@ -40,16 +40,15 @@ def listed_x_log_x() -> Floats:
 @cache
 def _integral_fits() -> tuple[Floats, Floats]:
     """Coefficients, of rising powers, of E1(x) + ln x for x from 0 to 4, and of x exp(x) E1(x) in 1/x for 4 to 40."""
-
-    def near(t: Floats) -> Floats:
-        x = 2.0 + 2.0 * t
-        return np.asarray(special.exp1(x) + np.log(x))
-
-    def far(t: Floats) -> Floats:
-        x = 1.0 / (0.1375 + 0.1125 * t)
-        return np.asarray(special.exp1(x) * np.exp(x) * x)
-
-    return tuple(chebyshev.cheb2poly(chebyshev.chebinterpolate(fit, 18)) for fit in (near, far))  # type: ignore[return-value]
+    at = chebyshev.chebpts1(19)
+    x = 2.0 + 2.0 * at
+    near = special.exp1(x) + np.log(x)
+    x = 1.0 / (0.1375 + 0.1125 * at)
+    far = special.exp1(x) * np.exp(x) * x
+    first, second = (
+        np.asarray(chebyshev.cheb2poly(chebyshev.chebfit(at, of, 18)), np.float64) for of in (near, far)
+    )
+    return first, second
 
 
 def exponential_integral(values: Floats) -> Floats:
