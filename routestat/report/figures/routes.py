@@ -47,8 +47,10 @@ def routes(graph: nx.DiGraph, layers: Sequence[int], dominant: Paths) -> Drawing
         axes.add_collection(lines)
     on_path = {node for s, t, data in edges if data["paths"] for node in (s, t)} or set(graph)
     probability = np.array([data["probability"] for _, data in graph.nodes(data=True)])
+    places = np.array([at[node] for node in graph])
     axes.scatter(
-        *np.array([at[node] for node in graph]).T,
+        places[:, 0],
+        places[:, 1],
         s=(16 + 100 * np.minimum(probability, 0.1)) ** 2,
         facecolors="white",
         edgecolors=[VERMILLION if node in on_path else GREY for node in graph],
