@@ -42,6 +42,8 @@ COMMANDS = {
     "routestat.compare": "compare two traces",
     "routestat.draw": "draw a trace from a fitted chain",
     "routestat.convert": "read what another tool recorded",
+    "routestat.count": "count a trace, or a part of it, into a file",
+    "routestat.merge": "add the counts of parts",
     "capture": "run a model and record its routing",
     "capture.intervene": "force a choice and measure what follows",
     "capture.train": "train a small model to record",

@@ -2,7 +2,7 @@
 
 The public names are loaded when they are first used, so that importing the package costs nothing.
 
-analyze, compare, convert, draw, predict
+analyze, compare, convert, count, draw, merge, predict
     The commands, one thin file each.
 cli
     What the commands share: options, exit codes, output folders, progress bars.
@@ -27,7 +27,11 @@ errors
 """
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    # A command has the same name, in a module that is never imported.
+    from routestat.counting.counts import count as count
 
 __version__ = "0.1.0"
 

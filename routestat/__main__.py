@@ -1,6 +1,6 @@
 """routestat COMMAND …: all commands under one name; each is loaded when it is called."""
 
-import importlib
+import runpy
 import sys
 
 COMMANDS = {
@@ -9,6 +9,8 @@ COMMANDS = {
     "compare": "Whether two traces route alike, and what differs.",
     "draw": "A trace drawn from a fitted chain.",
     "convert": "Other tools' traces to the store.",
+    "count": "The tables of a trace, or of one part of it, as a file.",
+    "merge": "The tables of several parts, added.",
     "capture": "Run a model and record its routing (needs torch).",
 }
 # Commands outside this package: their modules are found by name, when they are called.
@@ -41,12 +43,12 @@ def main() -> None:
         sys.exit(2)
     sys.argv = [f"routestat {name}", *arguments[1:]]
     try:
-        # Loaded by name, so that --help imports neither numba nor scipy nor matplotlib.
-        command = importlib.import_module(ELSEWHERE.get(name, f"routestat.{name}"))
+        # Loaded by name, so that --help imports neither numba nor scipy nor matplotlib; run as by python -m and not
+        # imported, because routestat.count is a function.
+        runpy.run_module(ELSEWHERE.get(name, f"routestat.{name}"), run_name="__main__")
     except KeyboardInterrupt:
         print("error: interrupted", file=sys.stderr)
         sys.exit(130)
-    command.main()
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import typer
 from threadpoolctl import threadpool_limits
 
 from routestat.cli import options
+from routestat.cli.open_trace import counts_from_file, opened_trace
 from routestat.cli.output_folders import check_out, keep_traces_apart
 from routestat.cli.progress_bars import ProgressBars
 from routestat.cli.runner import new_app, parse_layers, parse_names, parse_order, require_tokens, run
@@ -21,8 +22,6 @@ from routestat.report.terminal.study import summarise
 from routestat.study.chain import NEEDS_STATES
 from routestat.study.parts import PARTS, choose_parts, with_needed
 from routestat.study.trace_study import study
-from routestat.traces.document_stretches import in_stretches
-from routestat.traces.store import Trace
 
 app = new_app()
 
@@ -68,7 +67,17 @@ def analyze(
         ),
     ] = 0,
     groups: options.Groups = 256,
+    counts_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--counts",
+            help="The trace's counts, a file that count or merge wrote: they are not counted again, and keep their "
+            "groups.",
+        ),
+    ] = None,
     threads: options.Threads = None,
+    workers: options.Workers = None,
+    scheduler: options.Scheduler = None,
     cluster: options.Cluster = None,
     template: options.Template = "once",
     drop_dummy_rows: options.DummyRows = False,
@@ -86,20 +95,22 @@ def analyze(
     wanted, rule, requested = parse_layers(layers), parse_alpha(alpha), parse_order(order)
     skipped = parse_names(skip)
     parts = choose_parts(parse_names(only), skipped)
-    with ProgressBars() as ticker, threadpool_limits(limits=threads):
-        progress = ticker.of("checking")
-        dummy_rows = "drop" if drop_dummy_rows else "keep"
-        opened = Trace.open(
-            traces, progress=progress, cluster=cluster, template=template, dummy_rows=dummy_rows
-        )
-        trace = in_stretches(opened)
+    how = {"cluster": cluster, "template": template, "dummy_rows": "drop" if drop_dummy_rows else "keep"}
+    with (
+        ProgressBars() as ticker,
+        threadpool_limits(limits=threads),
+        opened_trace(traces, ticker.of("checking"), workers, scheduler, **how) as trace,
+    ):
         require_tokens(trace, wanted)
         if bayes == "full" and max(router.alphabet.size for router in trace.routers(wanted)) > MAX_STATES:
             raise RoutestatError(NEEDS_STATES)
         folder = out or Path("reports") / traces.resolve().name
         keep_traces_apart(folder)
         check_out(folder)
-        counts = count(trace, wanted, groups=groups, threads=threads, progress=ticker.of("counting"))
+        if counts_file is not None:
+            counts = counts_from_file(counts_file, trace, wanted)
+        else:
+            counts = count(trace, wanted, groups=groups, threads=threads, progress=ticker.of("counting"))
         parts = with_needed(parts, skipped, states=counts.states, order=requested)
         observed = None
         if "paths" in parts:

@@ -17,6 +17,7 @@ from routestat.errors import RoutestatError
 from routestat.report.html.comparison import write_comparison
 from routestat.report.terminal.comparison import summarise
 from routestat.study.comparison_inputs import compare_documents
+from routestat.traces.locations import locate
 from routestat.traces.pairing.document_contents import Document, documents_of, documents_of_domain
 from routestat.traces.pairing.document_matching import WISHES
 from routestat.traces.pairing.layer_matching import WAYS
@@ -29,7 +30,9 @@ app = new_app()
 @app.command()
 def compare(
     a: options.TraceFolder,
-    b: Annotated[Path, typer.Argument(help="Another trace, or the same one with other documents.")],
+    b: Annotated[
+        Path, typer.Argument(parser=locate, help="Another trace, or the same one with other documents.")
+    ],
     layers: Annotated[
         str, typer.Option(help="Layers of A, such as 0-31 or 0,4,8, or all that both have.")
     ] = "all",

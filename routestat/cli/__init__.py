@@ -10,6 +10,8 @@ progress_bars
     Progress bars on stderr.
 output_folders
     Output folders: checked before the work, complete or absent after it.
+open_trace
+    The trace of a command, read here or by workers.
 open_run
     The fitted chain of a report, or of a trace.
 queries

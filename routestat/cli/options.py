@@ -5,7 +5,16 @@ from typing import Annotated
 
 import typer
 
-TraceFolder = Annotated[Path, typer.Argument(help="A trace: a folder that capture or convert wrote.")]
+from routestat.traces.locations import locate
+
+# A URL becomes a `UrlPath`, which has the methods of Path that reading a trace needs.
+TraceFolder = Annotated[
+    Path,
+    typer.Argument(
+        parser=locate,
+        help="A trace: a folder that capture or convert wrote, or its URL, such as s3://bucket/trace.",
+    ),
+]
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A report that analyze wrote, or a trace.")]
 ReportFolder = Annotated[
     Path | None,
@@ -47,5 +56,17 @@ Template = Annotated[
     str,
     typer.Option(
         help="A beginning that most documents share: count it once, drop it, or keep it in every document."
+    ),
+]
+Workers = Annotated[
+    int | None,
+    typer.Option(min=1, help="Worker processes of this machine that read the trace, each a part (Dask)."),
+]
+Scheduler = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ADDRESS",
+        help="A running Dask scheduler, such as tcp://host:8786, whose workers read the trace, each a part; they have "
+        "to see it under the same path or URL.",
     ),
 ]

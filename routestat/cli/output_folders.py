@@ -38,6 +38,18 @@ def check_out(folder: Path) -> Path:
     return folder
 
 
+def check_out_file(file: Path) -> Path:
+    """Make the folder of an output file, or raise an error, before the work whose result it is for."""
+    if file.is_dir():
+        raise RoutestatError(f"--out {file} is a folder; name a file")
+    if "://" in str(file) or ":/" in str(file):
+        raise RoutestatError(
+            f"--out {file}: files are written to this machine's folders only; copy it afterwards"
+        )
+    check_out(file.parent)
+    return file
+
+
 @contextmanager
 def appearing_whole(out: Path) -> Iterator[Path]:
     """Yield a folder beside `out` that is renamed to `out` when the block ends without an error.

@@ -1,33 +1,70 @@
-"""Progress bars on stderr."""
+"""Progress on stderr: bars with the time left on a terminal, otherwise a line every few seconds."""
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 from rich.console import Console
-from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, TaskID, TextColumn
 from rich.progress import Progress as RichProgress
 
 from routestat.progress import Progress
 
+#: Seconds between two lines where stderr is no terminal, and before the first.
+EVERY = 5.0
+# Expected seconds are those of one machine. Another is as fast as it was found to be, once that is known: the
+# expectation weighs as much as so many measured seconds.
+_TRUSTED = 2.0
+
+
+@dataclass
+class _Stage:
+    """One kind of work: when it began, how far it is, and what it is expected to take."""
+
+    began: float = 0.0
+    done: int = 0
+    total: int = 1
+    share: float = 0.0
+    expected: float = 0.0
+
 
 class ProgressBars:
-    """Progress bars with the time left, one per kind of work; nothing where stderr is not a terminal."""
+    """Progress of a run, as a `Tick`.
 
-    def __init__(self) -> None:
+    Where the stages of the run are known beforehand (`expect`), the share done and the time left are those of the
+    whole run; otherwise of the stage at hand.
+
+    Parameters
+    ----------
+    console : rich.console.Console, optional
+        stderr by default.
+    clock : callable(), optional
+        Returns seconds.
+    """
+
+    def __init__(self, console: Console | None = None, clock: Callable[[], float] = time.monotonic) -> None:
         """Make the display; `with` shows it."""
-        self.console = Console(stderr=True)
+        self.console = console or Console(stderr=True)
+        self._clock, self._lock = clock, threading.Lock()
+        self._began = self._printed = clock()
+        self._stages: dict[str, _Stage] = {}
+        self._planned: dict[str, _Stage] = {}
+        self._shown = 0.0
         self._bars = RichProgress(
-            TextColumn("{task.description:<24}"),
+            TextColumn("{task.description:<28}"),
             BarColumn(),
-            TextColumn("{task.percentage:>3.0f}%"),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
+            TextColumn("{task.percentage:>3.0f} %"),
+            TextColumn("{task.fields[left]}"),
             console=self.console,
-            # A redirected stderr holds error messages only.
             disable=not self.console.is_terminal,
         )
-        self._tasks: dict[str, TaskID] = {}
+        self._whole: TaskID | None = None
+        self._current: TaskID | None = None
 
     def __enter__(self) -> "ProgressBars":
         """Show the display."""
+        self._began = self._printed = self._clock()
         self._bars.start()
         return self
 
@@ -35,12 +72,82 @@ class ProgressBars:
         """Remove the display."""
         self._bars.stop()
 
+    def expect(self, seconds: Mapping[str, float]) -> None:
+        """Announce the stages of the run and the seconds that each is expected to take.
+
+        Parameters
+        ----------
+        seconds : mapping of str to float
+            By the name that the stage is called with. Only their ratios matter in the end: the time left follows the
+            seconds that the finished stages really took.
+        """
+        with self._lock:
+            for what, cost in seconds.items():
+                self._stages.setdefault(what, _Stage()).expected = cost
+                self._planned[what] = self._stages[what]
+            self._began = self._clock()
+
     def __call__(self, what: str, done: int, total: int) -> None:
         """Show that `done` of `total` units of `what` are done."""
-        if what not in self._tasks:
-            self._tasks[what] = self._bars.add_task(what, total=max(total, 1))
-        self._bars.update(self._tasks[what], completed=done, total=max(total, 1))
+        with self._lock:
+            now = self._clock()
+            stage = self._stages.setdefault(what, _Stage())
+            if not stage.began:
+                stage.began = now
+            stage.done, stage.total = done, total
+            # A stage that goes over the trace again begins anew, but what was done stays done.
+            stage.share = max(stage.share, min(done / total, 1.0) if total else 1.0)
+            if self.console.is_terminal:
+                self._update(what, stage, now)
+            elif now - self._printed >= EVERY:
+                self._printed = now
+                self.console.print(
+                    self._line(what, stage, now), highlight=False, markup=False, soft_wrap=True
+                )
 
     def of(self, what: str) -> Progress:
         """Return the callback (done, total) for one kind of work."""
         return lambda done, total: self(what, done, total)
+
+    def _share(self) -> float:
+        """Return the share of the expected work that is done; it never falls."""
+        expected = sum(stage.expected for stage in self._planned.values())
+        done = sum(stage.expected * stage.share for stage in self._planned.values())
+        self._shown = max(self._shown, done / expected if expected else 0.0)
+        return self._shown
+
+    def _seconds_left(self, stage: _Stage, now: float) -> float:
+        if not self._planned:
+            return (now - stage.began) * (1.0 - stage.share) / stage.share if stage.share else float("nan")
+        expected = sum(one.expected for one in self._planned.values())
+        done = self._share() * expected
+        slowness = (now - self._began + _TRUSTED) / (done + _TRUSTED)
+        return slowness * (expected - done)
+
+    def _update(self, what: str, stage: _Stage, now: float) -> None:
+        left = f"about {words_of_seconds(self._seconds_left(stage, now))} left"
+        if self._planned:
+            if self._whole is None:
+                self._whole = self._bars.add_task("in all", total=1.0, left="")
+            self._bars.update(self._whole, completed=self._share(), left=left)
+            left = f"{stage.done:,} of {stage.total:,}"
+        if self._current is None:
+            self._current = self._bars.add_task(what, total=1.0, left="")
+        self._bars.update(self._current, description=what, completed=stage.share, left=left)
+
+    def _line(self, what: str, stage: _Stage, now: float) -> str:
+        share = self._share() if self._planned else stage.share
+        left = words_of_seconds(self._seconds_left(stage, now))
+        return f"{100 * share:.0f} % done, about {left} left: {what}, {stage.done:,} of {stage.total:,}"
+
+
+def words_of_seconds(seconds: float) -> str:
+    """Return a time in the two units that matter, such as ``1 min 20 s``; unknown where it is not a number."""
+    if seconds != seconds:
+        return "an unknown time"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"

@@ -6,6 +6,16 @@ context
     What a count is conditioned on: earlier layers, earlier tokens.
 counts
     `count` and `Counts`: the tables of all routers and contexts.
+counts_file
+    Counts as a file.
+counts_sum
+    The sum of the parts of one trace.
+origin
+    Which parts of which trace were counted.
+distributed
+    Additive statistics of a trace that workers read.
+cluster
+    Workers of a Dask cluster.
 counting_pass
     One pass that fills many tables.
 further_tables
@@ -40,4 +50,12 @@ token_runs
     Runs of consecutive tokens, and the seam between batches.
 kernels
     Compiled loops.
+context_kernels
+    Compiled loops that number contexts and count them by group.
+kernels_tables
+    Compiled sums over the cells of a pair's tables.
+kernels_strata
+    Compiled loops over the cells of strata.
+symmetric_kernels, predictor_kernels, likelihood_kernels, inclusion_kernels
+    Compiled loops over choices of k of E experts: elementary symmetric polynomials, scores, likelihoods, inclusion.
 """

@@ -1,5 +1,6 @@
 """Context: what a count is conditioned on."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -63,6 +64,36 @@ class Context:
 def layer_window(reach: int) -> tuple[Context, ...]:
     """Return the contexts that count all layer pairs up to `reach` layers apart."""
     return tuple(Context.layer(n) for n in range(1, reach + 1))
+
+
+def parse_contexts(text: str) -> tuple[Context, ...]:
+    """Read contexts from words as in ``nothing,layer-1,layer-2+layer-1,token-1``.
+
+    A source is ``layer-N``, ``token-N``, or both as in ``layer-1:token-1``; the sources of a context are joined by +.
+
+    Raises
+    ------
+    RoutestatError
+        If a word is none of these.
+    """
+    found = []
+    for words in text.split(","):
+        sources = [] if words.strip() == "nothing" else words.split("+")
+        found.append(Context(tuple(map(_source, sources))))
+    return tuple(dict.fromkeys(found))
+
+
+def _source(words: str) -> tuple[int, int]:
+    found = re.fullmatch(r"(?:layer-(\d{1,4}))?:?(?:token-(\d{1,4}))?", words.strip(), re.ASCII)
+    if not found or not any(found.groups()) or (":" in words) != all(found.groups()):
+        raise RoutestatError(
+            f"a context is nothing, layer-N, token-N, or several joined by + such as layer-2+layer-1; got "
+            f"{words.strip()!r}"
+        )
+    layer, token = (int(number or 0) for number in found.groups())
+    if (layer, token) == (0, 0):
+        raise RoutestatError(f"a context looks back by 1 or more, got {words.strip()!r}")
+    return -layer, -token
 
 
 def _positive(back: Iterable[int]) -> tuple[int, ...]:

@@ -12,9 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from routestat.counting.context import Context
+from routestat.counting.distributed import TraceOnWorkers
 from routestat.counting.experts import ExpertTask
 from routestat.counting.states import StateTask
 from routestat.counting.token_runs import Runs, Tail, find_runs
+from routestat.errors import RoutestatError
 from routestat.progress import CallersThread, Progress, thread_pool
 from routestat.traces.batch import Batch
 from routestat.traces.clusters.units import Units
@@ -32,6 +34,11 @@ T = TypeVar("T")
 Key = tuple[Context, str]
 
 
+#: Tables, tokens and documents per group, and the clusters.
+Counted = tuple[
+    dict[Key, NDArray[np.unsignedinteger]], NDArray[np.int64], NDArray[np.int64], NDArray[np.int32]
+]
+
 #: Key of one table: its context, the source routers, and the target.
 TableKey = tuple[Context, tuple[Router, ...], Router]
 
@@ -44,7 +51,7 @@ def count_keys(
     groups: int,
     threads: int | None = None,
     progress: Progress | None = None,
-) -> tuple[dict[Key, NDArray[np.unsignedinteger]], NDArray[np.int64], NDArray[np.int64], NDArray[np.int32]]:
+) -> Counted:
     """Count tables of exactly `groups` groups in one pass; also tokens and documents per group, and the clusters.
 
     Parameters
@@ -61,6 +68,9 @@ def count_keys(
         All cores by default. With more than one, another reads ahead.
     progress : callable(rows_done, rows_in_all), optional
     """
+    if isinstance(trace, TraceOnWorkers):
+        of_part = partial(count_keys, routers=routers, keys=keys, view=view, groups=groups, threads=1)
+        return trace.over_parts(of_part, _added, progress)
     make = partial((StateTask if view == "subset" else ExpertTask).make, groups=groups)
     tasks, tokens, documents, clusters = _pass(
         trace, routers, keys, make, cell_type(trace), groups, threads or os.cpu_count() or 1, progress
@@ -74,11 +84,50 @@ def cell_type(trace: Trace) -> np.dtype:
     return np.dtype(np.uint32 if trace.n_counted < 1 << 32 else np.uint64)
 
 
+def _added(first: Counted, second: Counted) -> Counted:
+    tables = {key: add_cells(table, second[0][key]) for key, table in first[0].items()}
+    clusters = np.union1d(first[3], second[3])
+    return tables, read_only(first[1] + second[1]), read_only(first[2] + second[2]), read_only(clusters)
+
+
+def add_cells(
+    first: NDArray[np.unsignedinteger], second: NDArray[np.unsignedinteger]
+) -> NDArray[np.unsignedinteger]:
+    """Add two tables; where a sum may be beyond 32 bits, in 64 bits."""
+    wide = np.result_type(first, second)
+    # The sum of the two largest cells bounds every sum.
+    if int(first.max(initial=0)) + int(second.max(initial=0)) > np.iinfo(wide).max:
+        wide = np.dtype(np.uint64)
+    return read_only(np.add(first, second, dtype=wide))
+
+
+def table_keys(routers: Sequence[Router], contexts: Sequence[Context], view: str) -> list[TableKey]:
+    """Return the tables that contexts have: a target without such sources has none.
+
+    Raises
+    ------
+    RoutestatError
+        If a context of the expert view has more than one source.
+    """
+    keys = []
+    for context in contexts:
+        if view == "expert" and len(context.sources) > 1:
+            raise RoutestatError(f"the expert view counts one source at a time, not {context.name}")
+        for place, target in enumerate(routers):
+            if all(0 <= place + layer < len(routers) for layer, _ in context.sources):
+                keys.append((context, tuple(routers[place + layer] for layer, _ in context.sources), target))
+    return keys
+
+
+def table_shape(key: TableKey, view: str) -> tuple[int, ...]:
+    """Return the cells along each axis of a table but the first, which is that of the groups."""
+    _, sources, target = key
+    return tuple(r.alphabet.size if view == "subset" else r.n_experts for r in (*sources, target))
+
+
 def table_bytes(key: TableKey, view: str, groups: int, dtype: np.dtype) -> int:
     """Return the bytes of one table, with the row and the column for missing choices."""
-    _, sources, target = key
-    sizes = (r.alphabet.size if view == "subset" else r.n_experts for r in (*sources, target))
-    return groups * prod(size + 1 for size in sizes) * dtype.itemsize
+    return groups * prod(size + 1 for size in table_shape(key, view)) * dtype.itemsize
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -12,11 +13,15 @@ from routestat.counting.counting_pass import (
     MEMORY,
     Key,
     TableKey,
+    add_cells,
     cell_type,
     count_keys,
     read_only,
     table_bytes,
+    table_keys,
 )
+from routestat.counting.counts_file import read_counts, write_counts
+from routestat.counting.origin import Origin, joined, origins_of
 from routestat.errors import RoutestatError
 from routestat.progress import Progress
 from routestat.traces.metadata import Router
@@ -52,6 +57,8 @@ class Counts:
     wraps : bool
         Whether clusters may share a group. If not, there are no more groups than the clusters can fill: the number of
         groups was halved as long as each cluster kept its own.
+    origins : tuple of Origin
+        Which parts of which traces were counted; empty where that is not known, as for traces in memory.
     """
 
     states: str
@@ -63,6 +70,7 @@ class Counts:
     clusters: NDArray[np.int32]
     note: str = ""
     wraps: bool = True
+    origins: tuple[Origin, ...] = ()
 
     @property
     def groups(self) -> int:
@@ -105,16 +113,38 @@ class Counts:
         place = [router.name for router in self.routers].index(target.name) - back
         return self.routers[place] if place >= 0 else None
 
+    def save(self, path: str | Path) -> None:
+        """Write the counts to a file, which appears whole or not at all.
+
+        Raises
+        ------
+        RoutestatError
+            If the file cannot be written.
+        """
+        write_counts(path, vars(self))
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Counts":
+        """Read counts that `save` or ``python -m routestat.count`` wrote.
+
+        Raises
+        ------
+        RoutestatError
+            If it is no such file, of another version, or damaged; names the file.
+        """
+        return cls(**read_counts(path))
+
     def __add__(self, other: "Counts") -> "Counts":
-        """Add the counts of another trace, whose documents must have other numbers.
+        """Add the counts of other documents: another part of the trace, or a trace whose documents have other numbers.
 
         Where a trace has few clusters, and so few groups, empty groups are appended to its tables.
 
         Raises
         ------
         RoutestatError
-            If they were counted in different ways.
+            If they were counted in different ways, or have documents in common.
         """
+        origins = joined(self.origins, other.origins)
         for name in ("states", "routers", "contexts"):
             if getattr(self, name) != getattr(other, name):
                 raise RoutestatError(f"counts with different {name} cannot be added")
@@ -122,12 +152,13 @@ class Counts:
         first, second = self.with_groups(groups), other.with_groups(groups)
         return replace(
             self,
-            tables={key: _add(table, second.tables[key]) for key, table in first.tables.items()},
+            tables={key: add_cells(table, second.tables[key]) for key, table in first.tables.items()},
             tokens=read_only(first.tokens + second.tokens),
             documents=read_only(first.documents + second.documents),
             clusters=read_only(np.union1d(self.clusters, other.clusters)),
             note="; ".join(sorted({self.note, other.note} - {""})),
             wraps=self.wraps or other.wraps,
+            origins=origins,
         )
 
     def with_groups(self, groups: int) -> "Counts":
@@ -198,11 +229,12 @@ def count(
     if groups < 1:
         raise RoutestatError(f"groups must be 1 or more, got {groups}")
     view = _choose_view(routers, states)
-    keys = _keys(routers, contexts, view)
+    keys = table_keys(routers, contexts, view)
     fewest = trace.units.fewest_groups(groups)
     groups, note = _fit_groups(keys, view, fewest, memory, cell_type(trace))
     counted = count_keys(trace, routers, keys, view, groups, threads, progress)
-    return Counts(view, routers, contexts, *counted, note, wraps=groups < trace.units.n_ranks)
+    wraps = groups < trace.units.n_ranks
+    return Counts(view, routers, contexts, *counted, note, wraps, origins_of(trace))
 
 
 def _choose_view(routers: Sequence[Router], states: str) -> str:
@@ -214,17 +246,6 @@ def _choose_view(routers: Sequence[Router], states: str) -> str:
     if states == "subset" and wide > 1 << 14:
         raise RoutestatError(f"{wide} subsets are too many for tables of subsets; use the expert view")
     return states
-
-
-def _keys(routers: Sequence[Router], contexts: Sequence[Context], view: str) -> list[TableKey]:
-    keys = []
-    for context in contexts:
-        if view == "expert" and len(context.sources) > 1:
-            raise RoutestatError(f"the expert view counts one source at a time, not {context.name}")
-        for place, target in enumerate(routers):
-            if all(0 <= place + layer < len(routers) for layer, _ in context.sources):
-                keys.append((context, tuple(routers[place + layer] for layer, _ in context.sources), target))
-    return keys
 
 
 def _fit_groups(
@@ -244,13 +265,6 @@ def _fit_groups(
     return (
         fitting,
         f"{fitting} groups instead of {groups}, so that the tables fit in {memory / 2**30:.3g} GiB",
-    )
-
-
-def _add(a: NDArray[np.unsignedinteger], b: NDArray[np.unsignedinteger]) -> NDArray[np.unsignedinteger]:
-    total = a.astype(np.uint64) + b.astype(np.uint64)
-    return read_only(
-        total if total.size and int(total.max()) > np.iinfo(a.dtype).max else total.astype(a.dtype)
     )
 
 

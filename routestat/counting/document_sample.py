@@ -5,13 +5,16 @@ statistics use documents sampled at random by a hash of their number, as many as
 most traces.
 """
 
+import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from routestat.counting.distributed import TraceOnWorkers
 from routestat.progress import Progress
 from routestat.traces.clusters.units import Units
 from routestat.traces.metadata import Router
@@ -53,7 +56,7 @@ class Sample:
         """Return the number of rows."""
         return len(self.token)
 
-    @property
+    @cached_property
     def group(self) -> NDArray[np.int64]:
         """Each row's group of whole clusters."""
         return self.units.group_of(self.document, self.groups)
@@ -93,26 +96,13 @@ def take_sample(
     """
     routers = trace.routers(layers)
     names = [router.name for router in routers]
-    parts: list[dict[str, NDArray[Any]]] = []
-    kept, done, limit, every = 0, 0, 1, np.uint64(1)
-    previous = (-1, -1)
-    for batch in trace.counted([*names, "token"]):
-        follows = _follows(batch.document, batch.position, trace.meta.window, previous)
-        previous = int(batch.document[-1]), int(batch.position[-1])
-        if not parts:
-            width = 9 + sum(batch.columns[name][:1].nbytes for name in names)
-            limit = max(1, memory // width)
-            every = np.uint64(max(1, -(-trace.n_counted // limit)))
-        chosen = (batch.document.astype(np.uint64) * _HASH >> np.uint64(16)) % every == 0
-        if (n := int(chosen.sum())) and kept < limit:
-            rows = {name: batch.columns[name][chosen] for name in (*names, "token")}
-            parts.append(rows | {"document": batch.document[chosen], "follows": follows[chosen]})
-            kept += n
-        done += len(batch)
-        if progress is not None:
-            progress(done, trace.n_counted)
-    if not parts:
-        parts = [_nothing(names)]
+    if isinstance(trace, TraceOnWorkers):
+        chosen = trace.over_parts(partial(_chosen_rows, names=names, memory=memory), operator.add, progress)
+    else:
+        chosen = _chosen_rows(trace, names, memory, progress)
+    limit = _most_rows(chosen[0], memory) if chosen else 1
+    kept = sum(len(rows["document"]) for rows in chosen)
+    parts = chosen or [_nothing(names)]
     whole = {name: np.concatenate([part[name] for part in parts])[:limit] for name in parts[0]}
     document = whole.pop("document")
     # The last document may have been cut by the limit, and is then removed.
@@ -130,6 +120,38 @@ def take_sample(
         len(np.unique(document)),
         trace.n_counted,
     )
+
+
+def _chosen_rows(
+    trace: Trace, names: Sequence[str], memory: int, progress: Progress | None = None
+) -> list[dict[str, NDArray[Any]]]:
+    """Read the rows of the documents that the hash chooses, batch by batch, until there are more than fit in `memory`.
+
+    What is chosen depends on the whole trace, also where these are the rows of a part of it.
+    """
+    found: list[dict[str, NDArray[Any]]] = []
+    kept = done = 0
+    previous = (-1, -1)
+    for batch in trace.counted([*names, "token"]):
+        follows = _follows(batch.document, batch.position, trace.meta.window, previous)
+        previous = int(batch.document[-1]), int(batch.position[-1])
+        limit = _most_rows(batch.columns, memory)
+        every = np.uint64(max(1, -(-trace.n_counted // limit)))
+        chosen = (batch.document.astype(np.uint64) * _HASH >> np.uint64(16)) % every == 0
+        if (n := int(chosen.sum())) and kept <= limit:
+            rows = {name: batch.columns[name][chosen] for name in (*names, "token")}
+            found.append(rows | {"document": batch.document[chosen], "follows": follows[chosen]})
+            kept += n
+        done += len(batch)
+        if progress is not None:
+            progress(done, trace.n_counted)
+    return found
+
+
+def _most_rows(columns: Mapping[str, NDArray[Any]], memory: int) -> int:
+    """Return how many rows fit in `memory`: choices, token ids, documents, and whether a row follows."""
+    width = sum(values[:1].nbytes for name, values in columns.items() if name not in ("document", "follows"))
+    return max(1, memory // (5 + width))
 
 
 def _nothing(names: Sequence[str]) -> dict[str, NDArray[Any]]:

@@ -1,10 +1,14 @@
 """Expected tables if layers were independent within every document: an additive statistic of one pass."""
 
+from collections.abc import Sequence
+from functools import partial
+
 import numpy as np
 from numpy.typing import NDArray
 
 from routestat.counting.context import Context
 from routestat.counting.counts import Counts
+from routestat.counting.distributed import TraceOnWorkers
 from routestat.counting.experts import expert_rows
 from routestat.counting.kernels import close_document, within_documents
 from routestat.progress import Progress
@@ -61,24 +65,43 @@ def count_within(
     pairs = list(zip(counts.routers[:-1], counts.routers[1:], strict=True))
     if counts.documents.max(initial=0) <= 1:
         return {target.name: _of_margins(counts.table(Context.layer(1), target)) for _, target in pairs}
-    tables = [_Pair(source, target, counts.groups, counts.states) for source, target in pairs]
-    names = [router.name for router in counts.routers]
+    if isinstance(trace, TraceOnWorkers):
+        of_part = partial(_expected, pairs=pairs, groups=counts.groups, states=counts.states)
+        return trace.over_parts(of_part, _added, progress)
+    return _expected(trace, pairs, counts.groups, counts.states, progress)
+
+
+def _expected(
+    trace: Trace,
+    pairs: Sequence[tuple[Router, Router]],
+    groups: int,
+    states: str,
+    progress: Progress | None = None,
+) -> dict[str, NDArray[np.float64]]:
+    tables = [_Pair(source, target, groups, states) for source, target in pairs]
+    names = list(dict.fromkeys(router.name for pair in pairs for router in pair))
     previous, group, done = -1, 0, 0
     for batch in trace.counted(names):
         starts, documents = _documents(batch.document)
-        groups = trace.units.group_of(documents, counts.groups)
+        own = trace.units.group_of(documents, groups)
         if previous >= 0 and int(batch.document[0]) != previous:
             for pair in tables:
                 pair.close(group)
         for pair in tables:
-            pair.feed(batch, starts, groups)
-        previous, group = int(documents[-1]), int(groups[-1])
+            pair.feed(batch, starts, own)
+        previous, group = int(documents[-1]), int(own[-1])
         done += len(batch)
         if progress is not None:
             progress(done, trace.n_counted)
     for pair in tables:
         pair.close(group)
     return {pair.routers[1].name: pair.table for pair in tables}
+
+
+def _added(
+    first: dict[str, NDArray[np.float64]], second: dict[str, NDArray[np.float64]]
+) -> dict[str, NDArray[np.float64]]:
+    return {name: table + second[name] for name, table in first.items()}
 
 
 def _documents(document: NDArray[np.int32]) -> tuple[NDArray[np.int64], NDArray[np.int32]]:

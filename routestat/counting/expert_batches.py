@@ -66,7 +66,7 @@ def feed_expert_batches(
 ) -> None:
     """Feed every batch of the trace to every task; a task runs in one thread at a time."""
     chosen = {router.name: router for router in routers}
-    tail, done = Tail.empty(), 0
+    tail, done, before = Tail.empty(), 0, trace.n_counted_before
     with thread_pool(threads or os.cpu_count() or 1) as pool:
         for batch in trace.counted(list(chosen)) if chosen else ():
             first = len(tail.document)
@@ -74,7 +74,7 @@ def feed_expert_batches(
             rows = pool.map(expert_rows, (whole.columns[n] for n in chosen), chosen.values())
             columns = dict(zip(chosen, rows, strict=True))
             runs = find_runs(whole.document, whole.position, trace.meta.window, trace.units, groups)
-            list(pool.map(partial(feed, piece=ExpertBatch(columns, runs, first, done)), tasks))
+            list(pool.map(partial(feed, piece=ExpertBatch(columns, runs, first, before + done)), tasks))
             tail = tail.after(batch, reach) if reach else tail
             done += len(batch)
             if progress is not None:

@@ -66,11 +66,10 @@ def _counted(
     for number, part in enumerate(parts):
         names = {router.name for _, sources, target in part for router in (*sources, target)}
         routers = [router for router in counts.routers if router.name in names]
-        before = number * trace.n_counted
 
-        def advance(done: int, total: int, before: int = before) -> None:
+        def advance(done: int, total: int, number: int = number) -> None:
             if progress is not None:
-                progress(before + done, len(parts) * total)
+                progress(number * total + done, len(parts) * total)
 
         tables, *_ = count_keys(trace, routers, part, counts.states, counts.groups, threads, advance)
         for context, _, target in part:

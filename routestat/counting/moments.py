@@ -2,13 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from routestat.counting.counting_pass import cell_type
+from routestat.counting.counting_pass import add_cells, cell_type
+from routestat.counting.distributed import TraceOnWorkers
 from routestat.counting.expert_batches import ExpertBatch, Source, feed_expert_batches, missing_of
-from routestat.counting.kernels import add_moments, tempered_log_likelihood
+from routestat.counting.kernels import add_moments
+from routestat.counting.likelihood_kernels import LANES, sum_parts, tempered_log_likelihood
 from routestat.progress import Progress
 from routestat.traces.metadata import Router
 from routestat.traces.store import Trace
@@ -78,6 +81,9 @@ def count_moments(
     threads : int, optional
     progress : callable(rows_done, rows_in_all), optional
     """
+    if isinstance(trace, TraceOnWorkers):
+        of_part = partial(count_moments, designs=designs, folds=folds, sample=sample, threads=1)
+        return trace.over_parts(of_part, _added, progress)
     share = min(1.0, sample / max(trace.n_counted, 1))
     dtype = cell_type(trace)
     tasks = [_MomentTask.make(design, int(folds.max()) + 1, dtype) for design in designs]
@@ -91,13 +97,45 @@ def count_moments(
     return [task.finished() for task in tasks]
 
 
-def tempered_likelihood(
+def _added(first: list[Moments], second: list[Moments]) -> list[Moments]:
+    return [
+        Moments(
+            a.design,
+            add_cells(a.within, b.within),
+            add_cells(a.across, b.across),
+            np.concatenate([a.features, b.features]),
+            np.concatenate([a.targets, b.targets]),
+            np.concatenate([a.folds, b.folds]),
+        )
+        for a, b in zip(first, second, strict=True)
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class SampledParts:
+    """The parts of the log weights of the sampled tokens, of which models with any exponents are sums.
+
+    Attributes
+    ----------
+    values : float array ``[block, part, j, lane]``
+        Tokens, block by block along the last axis; the first part is the base.
+    targets, models : int arrays ``[row, k]``, ``[row]``
+        The experts of each token, and the model that it is scored by.
+    n_models : int
+    """
+
+    values: NDArray[np.float64]
+    targets: NDArray[np.int64]
+    models: NDArray[np.int64]
+    n_models: int
+
+
+def sampled_parts(
     moments: Moments,
     models: NDArray[np.int64],
     parts: tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]],
-    exponents: NDArray[np.float64],
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Compute the log likelihood of the sampled tokens in nats ``[model]``, its gradient and minus its Hessian.
+) -> SampledParts:
+    """Sum the parts of every sampled token.
 
     Parameters
     ----------
@@ -107,12 +145,32 @@ def tempered_likelihood(
     parts
         Terms of the log weights: ``base[model, j]``; ``bias[name, model, j]``, ``weights[name, model, feature,
         j]``; and for each further part ``spans[part, (name, first slot, end slot)]``, its features.
-    exponents : float array ``[model, 1 + part]``
+    """
+    # One model after the other, so that its weights stay in the cache.
+    order = np.argsort(models, kind="stable")
+    own, (n_models, n_experts) = models[order], parts[0].shape
+    values = np.zeros((-(-len(own) // LANES), 1 + len(parts[3]), n_experts, LANES))
+    sum_parts(moments.features[order], own, *parts, values)
+    return SampledParts(values, moments.targets[order], own, n_models)
+
+
+def tempered_likelihood(
+    of: SampledParts, exponents: NDArray[np.float64], chosen: Sequence[int] | None = None
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Compute the log likelihood of the sampled tokens in nats ``[model]``, its gradient and minus its Hessian.
+
+    Parameters
+    ----------
+    of : SampledParts
+    exponents : float array ``[model, part]``
         Factors of the parts.
+    chosen : sequence of int, optional
+        Which parts (all).
     """
     n, c = exponents.shape
     value, slope, curve = np.zeros(n), np.zeros((n, c)), np.zeros((n, c, c))
-    tempered_log_likelihood(moments.features, moments.targets, models, *parts, exponents, value, slope, curve)
+    which = np.arange(c) if chosen is None else np.array(chosen, np.int64)
+    tempered_log_likelihood(of.values, which, of.targets, of.models, exponents, value, slope, curve)
     return value, slope, curve
 
 

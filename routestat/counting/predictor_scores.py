@@ -12,8 +12,9 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
+from routestat.counting.distributed import TraceOnWorkers
 from routestat.counting.expert_batches import ExpertBatch, Source, feed_expert_batches, missing_of
-from routestat.counting.kernels import score_predictions
+from routestat.counting.predictor_kernels import complete_rows, score_predictions
 from routestat.progress import Progress
 from routestat.traces.metadata import Router
 from routestat.traces.store import Trace
@@ -81,24 +82,72 @@ def count_decisions(
     threads : int, optional
     progress : callable(rows_done, rows_in_all), optional
     """
-    tasks = [(predictor, np.zeros((len(folds), len(SUMS)))) for predictor in predictors]
+    if isinstance(trace, TraceOnWorkers):
+        of_part = partial(count_decisions, predictors=predictors, folds=folds, threads=1)
+        return trace.over_parts(of_part, _added, progress)
+    predicted: dict[str, _Scores] = {}
+    for predictor in predictors:
+        own = predicted.setdefault(predictor.target.name, _Scores(predictor.target, folds))
+        own.add(predictor)
     sources = [s for predictor in predictors for p in predictor.answering for s in p.sources]
     routers = [*(p.target for p in predictors), *(router for router, _ in sources)]
     reach = max((lag for _, lag in sources), default=0)
-    feed_expert_batches(
-        trace, routers, reach, len(folds), tasks, partial(_score, folds=folds), threads, progress
-    )
-    return {(predictor.name, predictor.target.name): sums for predictor, sums in tasks}
+    tasks = list(predicted.values())
+    feed_expert_batches(trace, routers, reach, len(folds), tasks, _Scores.feed, threads, progress)
+    return {
+        (predictor.name, predictor.target.name): predicted[predictor.target.name].sums[predictor.name]
+        for predictor in predictors
+    }
 
 
-def _score(
-    task: tuple[LinearPredictor, NDArray[np.float64]], piece: ExpertBatch, folds: NDArray[np.int64]
-) -> None:
-    predictor, sums = task
-    target, runs = piece.columns[predictor.target.name], piece.runs
-    where = (runs.starts, runs.stops, runs.groups, folds, piece.first, missing_of(predictor.target))
-    waiting = np.ones(len(target), np.bool_)
-    for p in predictor.answering:
-        score_predictions(
-            piece.features(p.sources), target, *where, p.bias, p.weights, LINKS[p.link], waiting, sums
+def _added(
+    first: Mapping[tuple[str, str], NDArray[np.float64]],
+    second: Mapping[tuple[str, str], NDArray[np.float64]],
+) -> Mapping[tuple[str, str], NDArray[np.float64]]:
+    return {key: sums + second[key] for key, sums in first.items()}
+
+
+class _Scores:
+    """The sums of the predictors of one target, which share the features of their sources."""
+
+    def __init__(self, target: Router, folds: NDArray[np.int64]) -> None:
+        self.target, self.folds = target, folds
+        self.sums: dict[str, NDArray[np.float64]] = {}
+        self._predictors: list[LinearPredictor] = []
+        # Of log weights: of a predictor that is the fallback of several, once.
+        self._factors: dict[int, tuple[NDArray[np.float64], NDArray[np.float64]]] = {}
+
+    def add(self, predictor: LinearPredictor) -> None:
+        self._predictors.append(predictor)
+        self.sums[predictor.name] = np.zeros((len(self.folds), len(SUMS)))
+        for p in predictor.answering:
+            if id(p) not in self._factors:
+                log = p.link == "log-weight"
+                # What overflows is scored from its logarithms.
+                with np.errstate(over="ignore"):
+                    self._factors[id(p)] = (np.exp(p.bias), np.exp(p.weights)) if log else (p.bias, p.weights)
+
+    def feed(self, piece: ExpertBatch) -> None:
+        target, runs = piece.columns[self.target.name], piece.runs
+        # Runs of one fold after the other, so that its weights stay in the cache.
+        order = np.argsort(self.folds[runs.groups], kind="stable")
+        where = (
+            runs.starts[order],
+            runs.stops[order],
+            runs.groups[order],
+            piece.first,
+            missing_of(self.target),
         )
+        rows, group = np.empty(len(target), np.int64), np.empty(len(target), np.int64)
+        features: dict[tuple[Source, ...], NDArray[np.int32]] = {}
+        for predictor in self._predictors:
+            waiting = np.ones(len(target), np.bool_)
+            for p in predictor.answering:
+                if p.sources not in features:
+                    features[p.sources] = piece.features(p.sources)
+                x = features[p.sources]
+                n = complete_rows(x, target, *where, waiting, rows, group)
+                score_predictions(
+                    rows[:n], group[:n], self.folds, x, target, p.bias, p.weights, *self._factors[id(p)],
+                    LINKS[p.link], self.sums[predictor.name],
+                )  # fmt: skip

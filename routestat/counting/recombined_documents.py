@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from routestat.counting.document_sample import Sample
 from routestat.counting.experts import expert_rows
+from routestat.counting.strata import numbered
 from routestat.traces.clusters.units import Units
 from routestat.traces.metadata import Router
 
@@ -24,7 +25,7 @@ MOST_UNITS, MOST_ROWS = 4096, 500_000
 
 def units_of(sample: Sample) -> NDArray[np.int64]:
     """Return the independent unit of each row, its cluster, numbered from 0, ``[row]``."""
-    return np.unique(sample.cluster, return_inverse=True)[1].astype(np.int64)
+    return numbered(sample.cluster)[0].astype(np.int64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,6 +114,7 @@ def recombined_samples(
         columns = {source.name: sample.columns[source.name][left]}
         for router in (target, via) if via is not None else (target,):
             columns[router.name] = sample.columns[router.name][right]
+        documents = made[np.flatnonzero(np.diff(made, prepend=-1))]
         yield replace(
             sample,
             routers=tuple(router for router in (source, via, target) if router is not None),
@@ -120,8 +122,8 @@ def recombined_samples(
             document=made.astype(np.int32),
             follows=np.zeros(len(made), np.bool_),
             columns=columns,
-            units=Units.alone(made),
-            n_documents=len(np.unique(made)),
+            units=Units.alone(documents),
+            n_documents=len(documents),
             n_tokens_in_all=len(made),
         )
 
@@ -135,15 +137,15 @@ def group_tables(sample: Sample, source: Router, target: Router, states: str = "
     source, target : Router
     states : {"subset", "expert"}
     """
-    groups, group = np.unique(sample.group, return_inverse=True)
+    group, g = numbered(sample.group)
     choices, sizes = [], []
     for router in (source, target):
         column = sample.columns[router.name]
         wide = states == "expert"
         choices.append((expert_rows(column, router) if wide else column[:, None]).astype(np.int64))
         sizes.append(router.n_experts if wide else router.alphabet.size)
-    (x, y), (k, m), g = choices, sizes, len(groups)
-    cells = ((group[:, None, None] * k + x[:, :, None]) * m + y[:, None, :]).ravel()
+    (x, y), (k, m) = choices, sizes
+    cells = ((group[:, None] * k + x)[:, :, None] * m + y[:, None, :]).ravel()
     return GroupTables(
         np.bincount(cells, minlength=g * k * m).reshape(g, k, m),
         np.bincount((group[:, None] * k + x).ravel(), minlength=g * k).reshape(g, k),

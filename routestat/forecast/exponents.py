@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from routestat.counting.moments import Moments, tempered_likelihood
+from routestat.counting.moments import Moments, SampledParts, sampled_parts, tempered_likelihood
 from routestat.inference.base.tables import Floats
 
 #: Precision of the Gaussian prior that shrinks the exponents towards the load alone.
@@ -17,7 +17,7 @@ START, STEPS, CLOSE = {"bayes": 0.2, "ridge": 2.0}, 40, 1e-2
 
 def log_odds(inclusion: NDArray[np.float64], top_k: int) -> NDArray[np.float64]:
     """Log weights that give about these inclusion probabilities: exact for k = 1, log p/(1 − p) for large k."""
-    return np.asarray(np.log(inclusion) - np.log1p(-inclusion * ((top_k - 1) / top_k)))
+    return np.asarray(np.log(inclusion / (1.0 - inclusion * ((top_k - 1) / top_k))))
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,32 +51,52 @@ class Parts:
             weights[:, features] += power[:, None, None] * self.weights[names[at]][:, features]
         return bias, weights
 
-    def arrays(self, names: Sequence[str]) -> tuple[Floats, Floats, Floats, NDArray[np.int64]]:
-        """Return the parts as `tempered_likelihood` takes them."""
-        if not names:
-            models, experts = self.base.shape
-            nothing = np.zeros((0, models, experts)), np.zeros((0, models, 0, experts))
-            return self.base, *nothing, np.zeros((0, 3), np.int64)
-        spans = [(at, slots.start, slots.stop) for at, _, slots in self.split(names)]
-        bias, weights = ([kept[name] for name in names] for kept in (self.bias, self.weights))
-        return self.base, np.array(bias), np.array(weights), np.array(spans, np.int64)
+    def of_sample(self, sample: Moments, models: NDArray[np.int64], names: Sequence[str]) -> "PartsOfSample":
+        """Sum the base and the parts of these names for every sampled token ``[row]``, scored by its model."""
+        if names:
+            bias, weights = (np.array([kept[name] for name in names]) for kept in (self.bias, self.weights))
+        else:
+            models_in_all, experts = self.base.shape
+            bias, weights = np.zeros((0, models_in_all, experts)), np.zeros((0, models_in_all, 0, experts))
+        split = self.split(names)
+        spans = np.array([(at, slots.start, slots.stop) for at, _, slots in split], np.int64).reshape(-1, 3)
+        summed = sampled_parts(sample, models, (self.base, bias, weights, spans))
+        return PartsOfSample(summed, tuple(names[at] for at, _, _ in split))
 
 
-def greatest_exponents(
-    sample: Moments, models: NDArray[np.int64], parts: Parts, names: Sequence[str], shared: bool = False
-) -> Floats:
+@dataclass(frozen=True, slots=True)
+class PartsOfSample:
+    """The parts of the sampled tokens; `names` are those of the parts after the base."""
+
+    sums: SampledParts
+    names: tuple[str, ...]
+
+    def places(self, names: Sequence[str]) -> list[int]:
+        """Return the place of the base, then the places of the parts of these names."""
+        return [0, *(at for name in names for at, own in enumerate(self.names, 1) if own == name)]
+
+
+def greatest_exponents(sample: PartsOfSample, names: Sequence[str], shared: bool = False) -> Floats:
     """Exponents ``[model, 1 + part]`` of greatest likelihood on the sampled tokens, each model's own or one for all.
 
     Newton steps, halved where they overshoot; the likelihood is concave.
+
+    Parameters
+    ----------
+    sample : PartsOfSample
+    names : sequence of str
+        Of the parts that are used.
+    shared : bool
+        Whether all models have the same exponents.
     """
-    made, split = parts.arrays(names), parts.split(names)
-    alone = np.zeros((len(parts.base), 1 + len(split)))
+    places = sample.places(names)
+    alone = np.zeros((sample.sums.n_models, len(places)))
     alone[:, 0] = 1.0
     at, best, reached = alone.copy(), alone, np.full(len(alone), -np.inf)
-    at[:, 1:] = [START[names[name]] for name, _, _ in split]
+    at[:, 1:] = [START[sample.names[place - 1]] for place in places[1:]]
     step, done = np.zeros_like(at), np.zeros(len(at), np.bool_)
     for _ in range(STEPS):
-        value, slope, curve = tempered_likelihood(sample, models, made, at)
+        value, slope, curve = tempered_likelihood(sample.sums, at, places)
         if shared:
             value, slope, curve = (
                 np.broadcast_to(x.sum(axis=0, keepdims=True), x.shape) for x in (value, slope, curve)

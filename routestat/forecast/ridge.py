@@ -4,12 +4,13 @@ The features of one source sum to its k, so that their Gram matrix is singular: 
 tokens there are. It is chosen by the squared error on held-out tokens, which the same tables give.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy import linalg
+from scipy.linalg import lapack
 
 from routestat.errors import RoutestatError
 from routestat.inference.base.tables import Floats, read_only
@@ -61,6 +62,14 @@ class Ridge:
     weights: Floats
     penalty: float
 
+    def squared_error(self, of: TokenMoments) -> float:
+        """Compute the summed squared error of the predictions of tokens."""
+        weights, intercept = self.weights, self.intercept
+        # An indicator is its own square.
+        own = of.targets @ (1.0 - 2.0 * intercept) + of.tokens * (intercept @ intercept)
+        about = 2.0 * np.multiply.outer(of.features, intercept) - 2.0 * of.across
+        return float(own + np.vdot(weights.T, (about + of.within @ weights).T))
+
 
 def fit_ridge(of: TokenMoments, penalty: float) -> Ridge:
     """Minimise Σ |y − intercept − x·weights|² + penalty · |weights|²; the intercept is not penalised.
@@ -76,54 +85,73 @@ def fit_ridge(of: TokenMoments, penalty: float) -> Ridge:
         raise RoutestatError(
             f"ridge: expected a token or more and a penalty above 0, got {of.tokens:g} and {penalty:g}"
         )
-    gram, cross = _centred(of)
-    gram[np.diag_indices_from(gram)] += penalty
-    weights = linalg.cho_solve(
-        linalg.cho_factor(gram, lower=True, overwrite_a=True, check_finite=False), cross, check_finite=False
-    )
-    intercept = (of.targets - of.features @ weights) / of.tokens
-    return Ridge(read_only(intercept), read_only(weights), float(penalty))
+    return _NormalEquations(of).fit(penalty)
 
 
-def held_out_errors(
-    train: TokenMoments, test: TokenMoments, penalties: Sequence[float] = PENALTIES
-) -> NDArray[np.float64]:
-    """Compute the summed squared error on `test` of the ridge fitted to `train`, for every penalty.
+class HeldOutErrors:
+    """Squared errors on `test` of ridges fitted to `train`, one penalty at a time, as they are asked for.
 
-    One eigendecomposition serves all penalties.
+    A penalty takes a Cholesky factor of the features' Gram matrix, n³/3 operations for n features, and 4n² for each
+    expert of the target; the eigendecomposition that would serve all penalties takes as long as ten of them.
+
+    Parameters
+    ----------
+    train, test : TokenMoments
+    penalties : sequence of float
     """
-    gram, cross = _centred(train)
-    values, vectors = linalg.eigh(gram, overwrite_a=True, check_finite=False)
-    values = np.maximum(values, 0.0)
-    # Of the test tokens about the means of the training tokens, in the eigenvectors' coordinates.
-    mx, my = train.features / train.tokens, train.targets / train.tokens
-    inner = (
-        test.within
-        - np.outer(mx, test.features)
-        - np.outer(test.features, mx)
-        + test.tokens * np.outer(mx, mx)
-    )
-    outer = (
-        test.across
-        - np.outer(mx, test.targets)
-        - np.outer(test.features, my)
-        + test.tokens * np.outer(mx, my)
-    )
-    # An indicator is its own square.
-    own = float(test.targets.sum() - 2.0 * my @ test.targets + test.tokens * my @ my)
-    inner, outer, cross = vectors.T @ inner @ vectors, vectors.T @ outer, vectors.T @ cross
-    plain = (cross * outer).sum(axis=1)
-    square = inner * (cross @ cross.T)
-    shrink = 1.0 / (values + np.asarray(penalties, np.float64)[:, None])
-    return np.asarray(own - 2.0 * shrink @ plain + np.einsum("pa,ab,pb->p", shrink, square, shrink))
+
+    def __init__(
+        self, train: TokenMoments, test: TokenMoments, penalties: Sequence[float] = PENALTIES
+    ) -> None:
+        self.penalties, self._test, self._train = penalties, test, _NormalEquations(train)
+        self._found: dict[int, float] = {}
+        self._fits: dict[int, Ridge] = {}
+
+    def error(self, at: int) -> float:
+        """Compute the summed squared error at one of the penalties."""
+        if at not in self._found:
+            self._fits[at] = self._train.fit(self.penalties[at])
+            self._found[at] = self._fits[at].squared_error(self._test)
+        return self._found[at]
+
+    def fit(self, at: int) -> Ridge:
+        """Return the ridge with one of the penalties; the others are forgotten."""
+        self.error(at)
+        self._fits = {at: self._fits[at] if at in self._fits else self._train.fit(self.penalties[at])}
+        return self._fits[at]
 
 
-def best_penalty(errors: ArrayLike, penalties: Sequence[float] = PENALTIES) -> float:
-    """Return the penalty of least error; of several, the largest."""
-    found = np.asarray(errors, np.float64)
-    return float(penalties[len(found) - 1 - int(np.argmin(found[::-1]))])
+def least_error(error: Callable[[int], float], n: int, start: int) -> int:
+    """Find the place of the least of ``error(0), …, error(n − 1)``; of several, the largest place.
+
+    The search goes from `start` to lower neighbours until there is none: as a function of the penalty the squared
+    error falls and then rises.
+    """
+    at, best = start, error(start)
+    for step in (1, -1):
+        while 0 <= at + step < n:
+            beside = error(at + step)
+            if beside > best or (beside == best and step < 0):
+                break
+            at, best = at + step, beside
+    return at
 
 
-def _centred(of: TokenMoments) -> tuple[Floats, Floats]:
-    mean = of.features / of.tokens
-    return of.within - np.outer(mean, of.features), of.across - np.outer(mean, of.targets)
+class _NormalEquations:
+    """The centred Gram matrix of the features and their products with the targets."""
+
+    def __init__(self, of: TokenMoments) -> None:
+        self._of, mean = of, of.features / of.tokens
+        self._gram = of.within - np.multiply.outer(mean, of.features)
+        self._cross = np.asfortranarray(of.across - np.multiply.outer(mean, of.targets))
+
+    def fit(self, penalty: float) -> Ridge:
+        gram, of = self._gram.copy(), self._of
+        gram.reshape(-1)[:: len(gram) + 1] += penalty
+        # LAPACK stores matrices by columns: the lower triangle is its upper one.
+        factor, failed = lapack.dpotrf(gram.T, lower=False, clean=False, overwrite_a=True)
+        if failed:
+            raise linalg.LinAlgError(f"the Gram matrix of {len(gram)} features has no Cholesky factor")
+        weights, _ = lapack.dpotrs(factor, self._cross, lower=False)
+        intercept = (of.targets - of.features @ weights) / of.tokens
+        return Ridge(read_only(intercept), read_only(weights), float(penalty))

@@ -123,7 +123,8 @@ def fit_load(moments: Moments, loads: Integers, alpha: str | float) -> Tempered:
     if _can_nest(loads.sum(axis=1)):
         after = [(fold + 1) % n_folds for fold in rows]
         inner = np.array([_base(total - loads[fold] - loads[after[fold]], alpha, top_k)[1] for fold in rows])
-        fitted = greatest_exponents(moments, (moments.folds - 1) % n_folds, Parts(inner, {}, {}, (), ()), ())
+        parts = Parts(inner, {}, {}, (), ()).of_sample(moments, (moments.folds - 1) % n_folds, ())
+        fitted = greatest_exponents(parts, ())
         exponents = np.maximum(fitted, LEAST_EXPONENT)
     nothing = np.zeros((n_folds, 0, base.shape[1]))
     return Tempered(exponents * base, nothing, None, exponents, np.full(n_folds, np.nan), base)
@@ -138,25 +139,58 @@ def _fit_width(tables: "_Tables", kinds: Sequence[str], nested: bool, whole: boo
     n_folds, sample = tables.n_folds, tables.sample
     alone = [(f,) for f in range(n_folds)]
     pairs = [(f, (f + 1) % n_folds) for f in range(n_folds)]
-    errors = np.array([tables.errors(out) if nested else np.zeros(len(ridge.PENALTIES)) for out in pairs])
-    penalties = np.array([ridge.best_penalty(e) if e.any() else PLAIN_PENALTY for e in errors])
-    pooled = ridge.best_penalty(errors.sum(axis=0)) if errors.any() else PLAIN_PENALTY
-    inner = tables.parts(pairs, penalties) if nested else None
-    left_out, all_in = tables.parts(alone, penalties), tables.parts([()], [pooled])
+    errors = [tables.errors(out) for out in pairs] if nested else []
+    chosen = _penalties(errors)
+    penalties = np.array(
+        [PLAIN_PENALTY if at < 0 else ridge.PENALTIES[at] for at in chosen] or [PLAIN_PENALTY] * n_folds
+    )
+    every = list(dict.fromkeys(name for kind in kinds for name in KINDS[kind]))
+    # The tokens of a fold set the exponents of the fold before it.
+    inner = None
+    if nested:
+        ridges = [error.fit(at) if at >= 0 else None for error, at in zip(errors, chosen, strict=True)]
+        inner = tables.parts(pairs, penalties, ridges).of_sample(sample, (sample.folds - 1) % n_folds, every)
+    left_out = tables.parts(alone, penalties)
     fitted = {}
     for kind in kinds:
         names, kept = KINDS[kind], None
         exponents = np.tile(np.eye(1 + len(left_out.split(names)))[0], (n_folds, 1))
         if inner is not None:
-            # The tokens of a fold set the exponents of the fold before it.
-            exponents = greatest_exponents(sample, (sample.folds - 1) % n_folds, inner, names)
+            exponents = greatest_exponents(inner, names)
         if whole and kind == "factorised":
-            common = greatest_exponents(sample, sample.folds, left_out, names, shared=True)
+            own = left_out.of_sample(sample, sample.folds, names)
+            common = greatest_exponents(own, names, shared=True)
+            all_in = tables.parts([()], [_pooled(errors, chosen)])
             both = zip(all_in.mixed(names, common[:1]), left_out.mixed(names, common), strict=True)
             bias, weights = (np.concatenate(one_and_more) for one_and_more in both)
             kept = (bias, weights)
         fitted[kind] = Tempered(*left_out.mixed(names, exponents), kept, exponents, penalties, left_out.base)
     return fitted
+
+
+def _penalties(errors: Sequence[ridge.HeldOutErrors]) -> list[int]:
+    """Return the place of each fold's penalty of least error, −1 where there is nothing to choose by.
+
+    Each search begins where the fold before ended: penalties hardly differ between folds.
+    """
+    chosen, start = [], len(ridge.PENALTIES) // 2
+    for fold in errors:
+        at = ridge.least_error(fold.error, len(ridge.PENALTIES), start)
+        chosen.append(at if fold.error(at) else -1)
+        start = at
+    return chosen
+
+
+def _pooled(errors: Sequence[ridge.HeldOutErrors], chosen: Sequence[int]) -> float:
+    """Return the penalty of least error on all folds together."""
+    known = [at for at in chosen if at >= 0]
+    if not known:
+        return PLAIN_PENALTY
+
+    def error(at: int) -> float:
+        return sum(fold.error(at) for fold in errors)
+
+    return ridge.PENALTIES[ridge.least_error(error, len(ridge.PENALTIES), int(np.median(known)))]
 
 
 def _priors(moments: Moments, alpha: str | float) -> list[list[Floats]]:
@@ -201,19 +235,27 @@ class _Tables:
             within, across = within - self.within[fold], across - self.across[fold]
         return ridge.moments(within, across, self.top_k, self.slots)
 
-    def errors(self, out: tuple[int, int]) -> Floats:
-        """Squared errors ``[penalty]`` of a ridge without these two folds on the second of them."""
+    def errors(self, out: tuple[int, int]) -> ridge.HeldOutErrors:
+        """Squared errors of a ridge without these two folds on the second of them."""
         test = ridge.moments(self.within[out[1]], self.across[out[1]], self.top_k, self.slots)
-        return ridge.held_out_errors(self.without(out), test)
+        return ridge.HeldOutErrors(self.without(out), test)
 
-    def parts(self, outs: Sequence[Sequence[int]], penalties: Sequence[float] | Floats) -> Parts:
-        """Return the parts of a model without each of these sets of folds."""
-        made = [self._part(out, penalty) for out, penalty in zip(outs, penalties, strict=True)]
+    def parts(
+        self,
+        outs: Sequence[Sequence[int]],
+        penalties: Sequence[float] | Floats,
+        fitted: Sequence[ridge.Ridge | None] | None = None,
+    ) -> Parts:
+        """Return the parts of a model without each of these sets of folds; ridges may be `fitted` already."""
+        ridges = fitted or [None] * len(outs)
+        made = [self._part(*one) for one in zip(outs, penalties, ridges, strict=True)]
         base, lift, about, slope = (np.array(part) for part in zip(*made, strict=True))
         bias, weights = {"bayes": np.zeros_like(base), "ridge": about}, {"bayes": lift, "ridge": slope}
         return Parts(base, bias, weights, tuple(self.blocks), tuple(self.spans))
 
-    def _part(self, out: Sequence[int], penalty: float) -> tuple[Floats, Floats, Floats, Floats]:
+    def _part(
+        self, out: Sequence[int], penalty: float, fitted: ridge.Ridge | None
+    ) -> tuple[Floats, Floats, Floats, Floats]:
         of = self.without(out)
         load, base = _base(self.loads.sum(axis=0) - self.loads[list(out)].sum(axis=0), self.alpha, self.top_k)
         third = next(t for t in (0, 1, 2) if t not in {fold % 3 for fold in out}) if out else 3
@@ -221,7 +263,7 @@ class _Tables:
             _share(of.across[block], prior, self.top_k)
             for block, prior in zip(self.blocks, self.priors[third], strict=False)
         ]
-        fit = ridge.fit_ridge(of, penalty)
+        fit = fitted or ridge.fit_ridge(of, penalty)
         unit = np.sqrt(load * (1.0 - load))
         about = (fit.intercept - of.targets / of.tokens) / unit
         return base, log_odds(np.concatenate(given), self.top_k) - base, about, fit.weights / unit

@@ -14,4 +14,6 @@ cautions
     Marks beside numbers that have a caution.
 numbers
     Numbers, intervals and counts as text.
+names
+    Names of layers and states in pictures.
 """

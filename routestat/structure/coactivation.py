@@ -20,7 +20,7 @@ from routestat.inference.base.multiplicity import adjust_log10
 from routestat.inference.base.special import log10_t_tails
 from routestat.inference.base.tables import Floats, Integers, read_only, whole_counts
 from routestat.inference.base.units import log10_sign_floor, too_few
-from routestat.inference.conditional_bernoulli.distribution import fit_log_weights, pair_rows
+from routestat.inference.conditional_bernoulli.distribution import fit_log_weights, pair_block
 from routestat.structure.coactivation_null import pooled_pairs, within_pairs
 from routestat.structure.coactivation_scores import divergence_interval, pair_scores
 from routestat.traces.alphabet import Alphabet
@@ -145,8 +145,8 @@ def coactivation(
         reason = ONE_TOKEN
     if reason:
         return _untested(null, total, loads, size, top_k, reason)
-    rows = (pooled_pairs if null == "pooled" else within_pairs)(loads, size, top_k)
-    sums = pair_scores(cells, rows, size / n)
+    blocks = (pooled_pairs if null == "pooled" else within_pairs)(loads, size, top_k)
+    sums = pair_scores(cells, blocks, size / n)
     test = score_test(sums.gram, size=size)
     log10_p = np.maximum(log10_t_tails(sums.z, effective_dof(size)), log10_sign_floor(size.size))
     return Coactivation(
@@ -205,7 +205,7 @@ def _untested(null: str, total: Floats, loads: Floats, size: Floats, top_k: int,
     expected = none
     if n:
         weights = fit_log_weights(loads.sum(axis=0) / n, top_k)
-        expected = np.concatenate([np.empty(0), *pair_rows(weights, top_k)])
+        expected = pair_block(weights, top_k)
     return Coactivation(
         **_described(null, total / n if n else none, expected, n, size.size, loads.shape[1], top_k),
         z=read_only(none.copy()), log10_p=read_only(none.copy()), log10_q=read_only(none.copy()),

@@ -1,7 +1,8 @@
 """Expected pairs of experts of a layer under both nulls, and each group's part of them.
 
-Both nulls yield, for expert i = 0, 1, ..., the pairs (i, j > i): the expected tokens ``[pair]``, each group's part
-``[group, pair]``, and the variance of independent tokens ``[pair]``. A group's score is its pairs less its part.
+Both nulls yield the pairs (i, j > i) of some experts i = 0, 1, ... at a time: the expected tokens ``[pair]``, each
+group's part ``[group, pair]``, and the variance of independent tokens ``[pair]``. A group's score is its pairs less its
+part.
 """
 
 from collections.abc import Iterator
@@ -10,21 +11,23 @@ import numpy as np
 from scipy import linalg
 
 from routestat.inference.base.chunks import chunks
-from routestat.inference.base.tables import Floats
+from routestat.inference.base.tables import Floats, Integers
 from routestat.inference.conditional_bernoulli.distribution import (
     fit_log_weights,
+    pair_block,
     pair_probabilities,
-    pair_rows,
 )
 
-PairRows = Iterator[tuple[Floats, Floats, Floats]]
+PairBlocks = Iterator[tuple[Floats, Floats, Floats]]
 
 # Directions in which a group's curvature is measured, and how far, in standard errors of its loads: short
 # enough that they stay between 0 and 1, long enough that the second difference has eight digits.
 _DIRECTIONS, _STEP = 4, 0.05
+# Tables ``[group, pair]`` are so many times larger than other temporary arrays, those ``[move, group, pair]`` smaller.
+_TABLES = 8
 
 
-def pooled_pairs(inclusions: Floats, tokens: Floats, top_k: int) -> PairRows:
+def pooled_pairs(inclusions: Floats, tokens: Floats, top_k: int) -> PairBlocks:
     """Expect pairs by one conditional-Bernoulli distribution at the loads of all groups together.
 
     A group's part is the expectation fitted with it minus that fitted without: n pi_ij - n_-g pi_ij,-g. To first
@@ -41,12 +44,14 @@ def pooled_pairs(inclusions: Floats, tokens: Floats, top_k: int) -> PairRows:
     n, rest = tokens.sum(), tokens.sum() - tokens
     total = inclusions.sum(axis=0)
     shares = np.vstack([total / n, (total - inclusions) / rest[:, None]])
-    for i, row in enumerate(pair_rows(fit_log_weights(shares, top_k), top_k)):
-        own = n * row[0] - rest[:, None] * row[1:]
-        yield n * row[0], own, n * _variance(row[0], shares[0], i)
+    weights = fit_log_weights(shares, top_k)
+    for experts, first, second in _blocks(*inclusions.shape):
+        pairs = pair_block(weights, top_k, experts.start, experts.stop)
+        own = n * pairs[0] - rest[:, None] * pairs[1:]
+        yield n * pairs[0], own, n * _variance(pairs[0], shares[0], first, second)
 
 
-def within_pairs(inclusions: Floats, tokens: Floats, top_k: int) -> PairRows:
+def within_pairs(inclusions: Floats, tokens: Floats, top_k: int) -> PairBlocks:
     """Expect pairs by each group's own loads: n_g pi_ij(R_g / n_g), minus the bias of fitted loads.
 
     With C the covariance of one token's inclusions and H the curvature of pi_ij in the loads, pi_ij of fitted
@@ -56,19 +61,32 @@ def within_pairs(inclusions: Floats, tokens: Floats, top_k: int) -> PairRows:
     """
     shares = inclusions / tokens[:, None]
     steps = _signed_roots(shares, top_k) * (_STEP / np.sqrt(tokens))[:, None]
-    moved = np.concatenate([shares[None], shares + steps, shares - steps])
-    for i, row in enumerate(pair_rows(fit_log_weights(moved, top_k), top_k)):
-        own = tokens[:, None] * (row[0] - (row[1:].mean(axis=0) - row[0]) / _STEP**2)
-        yield own.sum(axis=0), own, tokens @ _variance(row[0], shares, i)
+    moved = fit_log_weights(np.concatenate([shares[None], shares + steps, shares - steps]), top_k)
+    for experts, first, second in _blocks(*shares.shape):
+        own, variance = np.empty((len(shares), len(first))), np.zeros(len(first))
+        for part in chunks(len(shares), _TABLES * len(moved) * len(first)):
+            pairs = pair_block(moved[:, part], top_k, experts.start, experts.stop)
+            n = tokens[part]
+            own[part] = n[:, None] * (pairs[0] - (pairs[1:].mean(axis=0) - pairs[0]) / _STEP**2)
+            variance += n @ _variance(pairs[0], shares[part], first, second)
+        yield own.sum(axis=0), own, variance
 
 
-def _variance(pair: Floats, shares: Floats, i: int) -> Floats:
+def _blocks(groups: int, n_experts: int) -> Iterator[tuple[slice, Integers, Integers]]:
+    """Yield experts i, with the experts of their pairs i and j > i, so that a table ``[group, pair]`` is of bounded size."""
+    first, second = np.triu_indices(n_experts, 1)
+    for experts in chunks(n_experts - 1, groups * n_experts // _TABLES):
+        own = (first >= experts.start) & (first < experts.stop)
+        yield experts, first[own], second[own]
+
+
+def _variance(pair: Floats, shares: Floats, first: Integers, second: Integers) -> Floats:
     """Compute the variance `[..., pair]` of one token's pair i, j > i beyond the inclusions of i and j.
 
     That of the indicator less its projections on the two inclusions, pi_ij (1 + pi_ij) - pi_ij**2 (1/pi_i +
     1/pi_j): never negative, as pi_ij <= pi_i pi_j here. The other experts explain almost nothing.
     """
-    mine, others = shares[..., i, None], shares[..., i + 1 :]
+    mine, others = shares[..., first], shares[..., second]
     product = mine * others
     inverse = np.divide(mine + others, product, out=np.zeros_like(product), where=product > 0)
     return np.maximum(pair * (1.0 + pair) - pair**2 * inverse, 0.0)

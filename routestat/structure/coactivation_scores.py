@@ -6,15 +6,19 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from routestat.inference.base.chunks import chunks
 from routestat.inference.base.estimate import Estimate, sandwich_variance
 from routestat.inference.base.jackknife import jackknife
 from routestat.inference.base.tables import Floats
-from routestat.structure.coactivation_null import PairRows
+from routestat.structure.coactivation_null import PairBlocks
+
+#: By how much smaller than elsewhere temporary arrays are: they are made and read a dozen times.
+_IN_CACHE = 16
 
 
 @dataclass(frozen=True, eq=False)
 class PairScores:
-    """Sums over all rows of pairs; `kl` and `kl_without` ``[group]`` are in nats."""
+    """Sums over all pairs; `kl` and `kl_without` ``[group]`` are in nats."""
 
     expected: Floats
     z: Floats
@@ -23,28 +27,39 @@ class PairScores:
     kl_without: Floats
 
 
-def pair_scores(cells: NDArray[np.integer], rows: PairRows, share: Floats) -> PairScores:
-    """Sum over the pairs of one expert at a time, because all pairs of many experts need too much memory."""
+def pair_scores(cells: NDArray[np.integer], blocks: PairBlocks, share: Floats) -> PairScores:
+    """Sum over the pairs of some experts at a time, because all pairs of many experts need too much memory."""
     groups, start = len(cells), 0
     gram, columns = np.zeros((groups, groups)), []
     # With and without each group: sums of o log(o/e), of o and of e, which give the divergences.
     parts = np.zeros((3, groups + 1))
-    for e, own, variance in rows:
-        t = cells[:, start : start + e.size].astype(np.float64)
+    for e, own, variance in blocks:
+        # In parts that stay in the processor's cache.
+        for part in chunks(e.size, _IN_CACHE * groups):
+            t = cells[:, start + part.start : start + part.stop].astype(np.float64)
+            score = t - own[:, part]
+            gram += _gram(score, e[part])
+            total = score.sum(axis=0)
+            spread = sandwich_variance(score - share[:, None] * total)
+            columns.append(np.stack([e[part], total, spread, variance[part]]))
+            parts += _divergence_sums(t, e[part], own[:, part])
         start += e.size
-        score = t - own
-        w = score / np.sqrt(np.where(e > 0, e, np.inf))
-        gram += w @ w.T
-        total = score.sum(axis=0)
-        spread = sandwich_variance(score - share[:, None] * total)
-        columns.append(np.stack([e, total, spread, variance]))
-        o, without = t.sum(axis=0), np.maximum(e - own, 0.0)
-        o, e = np.vstack([o, o - t]), np.vstack([e, without])
-        ratio = np.divide(o, e, out=np.ones_like(o), where=(o > 0) & (e > 0))
-        parts += (o * np.log(ratio)).sum(axis=1), o.sum(axis=1), e.sum(axis=1)
     kl = np.maximum(parts[0] / parts[1] - np.log(parts[1] / parts[2]), 0.0)
     expected, total, spread, variance = np.concatenate(columns, axis=1)
     return PairScores(expected, _moderated(total, spread, variance), gram, float(kl[0]), kl[1:])
+
+
+def _gram(score: Floats, expected: Floats) -> Floats:
+    w = score / np.sqrt(np.where(expected > 0, expected, np.inf))
+    return w @ w.T
+
+
+def _divergence_sums(t: Floats, expected: Floats, own: Floats) -> Floats:
+    """Sum o log(o/e), o and e ``[sum, 1 + group]`` over pairs, of all groups together and without each."""
+    total = t.sum(axis=0)
+    o, e = np.vstack([total, total - t]), np.vstack([expected, np.maximum(expected - own, 0.0)])
+    ratio = np.divide(o, e, out=np.ones_like(o), where=(o > 0) & (e > 0))
+    return np.stack([(o * np.log(ratio)).sum(axis=1), o.sum(axis=1), e.sum(axis=1)])
 
 
 def _moderated(total: Floats, spread: Floats, variance: Floats) -> Floats:

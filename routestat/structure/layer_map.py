@@ -8,12 +8,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from routestat.errors import RoutestatError
-from routestat.inference.association.expert_independence import independence_experts
+from routestat.inference.association.expert_independence import independence_of_inclusions
 from routestat.inference.association.independence import independence
 from routestat.inference.base.multiplicity import adjust_log10
 from routestat.inference.base.tables import Floats, read_only
 from routestat.inference.information.entropy import entropy
-from routestat.inference.information.inclusion_information import inclusion_information
+from routestat.inference.information.inclusion_counts import inclusion_counts
+from routestat.inference.information.inclusion_information import information_of
 from routestat.inference.information.mutual_information import mutual_information_interval
 from routestat.inference.information.scarcity import Scarcity, scarcity
 
@@ -137,28 +138,23 @@ def _check_pair(
 def _pair_statistics(
     tables: NDArray[np.integer], source: int, target: int, top_k: Mapping[int, int] | None, level: float
 ) -> tuple[dict[str, float], str | None]:
-    information = (
-        mutual_information_interval(tables, level)
-        if top_k is None
-        else inclusion_information(tables, top_k[source], top_k[target], level)
-    )
-    figures = {
+    if top_k is None:
+        information, test = mutual_information_interval(tables, level), independence(tables)
+        figures = {"cramers_v_corrected": test.cramers_v_corrected, "design_effect": test.design_effect}
+        reason, p, log10_p = test.reason, test.p_clustered, test.log10_p_clustered
+    else:
+        counts = inclusion_counts(tables, top_k[source], top_k[target])
+        information, experts, figures = information_of(counts, level), independence_of_inclusions(counts), {}
+        reason, p, log10_p = experts.reason, experts.p_clustered, experts.log10_p_clustered
+    figures |= {
         "mi_bits": information.mi_bits,
         "mi_bits_low": information.low,
         "mi_bits_high": information.high,
         "mi_bits_plugin": information.mi_bits_plugin,
+        "p_clustered": p,
+        "log10_p_clustered": log10_p,
     }
-    if top_k is None:
-        test = independence(tables)
-        figures |= {"cramers_v_corrected": test.cramers_v_corrected, "design_effect": test.design_effect}
-        reason, p, log10_p = test.reason, test.p_clustered, test.log10_p_clustered
-    else:
-        own, other = top_k[source], top_k[target]
-        # Every expert of a token's source meets all k of its target, so margins hold each inclusion k times.
-        inclusions = tables.sum(axis=2) // other, tables.sum(axis=1) // own
-        experts = independence_experts(tables, *inclusions, tables.sum(axis=(1, 2)) // (own * other))
-        reason, p, log10_p = experts.reason, experts.p_clustered, experts.log10_p_clustered
-    return figures | {"p_clustered": p, "log10_p_clustered": log10_p}, information.reason or reason
+    return figures, information.reason or reason
 
 
 def _matrices(

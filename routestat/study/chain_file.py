@@ -4,14 +4,14 @@ Version 2 holds orders, steps of order 2, design effects and, in the expert view
 chain of order 1, is read too. Nothing is unpickled, and nothing is unpacked before its size is known to be right.
 """
 
-import io
 import math
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from zipfile import ZipFile
+from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +23,6 @@ from routestat.inference.markov.chain import Chain
 from routestat.inference.markov.second_order import MOST_CELLS, SecondOrderStep
 from routestat.inference.smoothing.backoff_strength import BackoffParameters
 from routestat.inference.smoothing.prior import parse_alpha, positive_alpha
-from routestat.traces.manifest import replace_file
 from routestat.traces.metadata import Router
 from routestat.traces.validation import first_line
 
@@ -72,9 +71,27 @@ def save_chain(chain: Chain, path: str | Path, factorised: FactorisedChain | Non
         for (place, order), bias in factorised.bias.items():
             arrays[f"factorised_bias_{place:03d}_{order}"] = bias
             arrays[f"factorised_weights_{place:03d}_{order}"] = factorised.weights[place, order]
-    content = io.BytesIO()
-    np.savez_compressed(content, **arrays)
-    replace_file(Path(path), content.getvalue())
+    _write(Path(path), arrays)
+
+
+def _write(path: Path, arrays: dict[str, NDArray[Any]]) -> None:
+    """Write an .npz file, array after array, so that it is never in memory as a whole."""
+    temporary = path.with_name(path.name + ".tmp")
+    try:
+        with temporary.open("wb") as handle:
+            with ZipFile(handle, "w", ZIP_DEFLATED) as archive:
+                for name, array in arrays.items():
+                    # Without a date: the same chain is the same file.
+                    member = ZipInfo(f"{name}.npy")
+                    # Fitted weights have no pattern: deflating them takes long and saves a tenth.
+                    member.compress_type = ZIP_STORED if array.dtype == np.float32 else ZIP_DEFLATED
+                    with archive.open(member, "w", force_zip64=True) as file:
+                        np.lib.format.write_array(file, array, allow_pickle=False)
+            handle.flush()
+            os.fsync(handle.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def load_chain(path: str | Path) -> Chain:

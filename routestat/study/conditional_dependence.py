@@ -5,13 +5,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from routestat.counting.document_sample import Sample
-from routestat.counting.strata import count_strata
+from routestat.counting.strata import Strata, StrataRows, strata_rows
 from routestat.inference.association.stratified import StratifiedIndependence, stratified_independence
 from routestat.inference.information.mutual_information import (
     InformationInterval,
     mutual_information_interval,
 )
-from routestat.inference.information.stratified import conditional_information_interval
+from routestat.inference.information.stratified import conditional_information_interval, shuffled_information
 from routestat.inference.markov.order_selection import LEAST_BITS
 from routestat.traces.metadata import Router
 
@@ -59,7 +59,14 @@ class ConditionalDependence:
 
 
 def conditional_dependence(
-    sample: Sample, source: Router, target: Router, by: str | Router, states: str, rng: np.random.Generator
+    sample: Sample,
+    source: Router,
+    target: Router,
+    by: str | Router,
+    states: str,
+    rng: np.random.Generator,
+    rows: StrataRows | None = None,
+    counted: Strata | None = None,
 ) -> ConditionalDependence:
     """Estimate the information of two layers inside strata of the token id or of an earlier choice.
 
@@ -73,12 +80,14 @@ def conditional_dependence(
     states : {"subset", "expert"}
     rng : numpy.random.Generator
         Shuffles choices inside strata.
+    rows, counted : StrataRows, Strata, optional
+        Tokens and counts of these strata, where they are known already.
     """
-    strata = count_strata(sample, source, target, by, states=states)
-    shuffled = count_strata(sample, source, target, by, states=states, shuffled=rng)
+    rows = rows or strata_rows(sample, source, target, by, states=states)
+    strata = counted or rows.count()
     return ConditionalDependence(
         conditional_information_interval(strata),
         mutual_information_interval(strata.pooled()).mi_bits,
-        conditional_information_interval(shuffled).mi_bits,
+        shuffled_information(strata, rows.count(rng)).mi_bits,
         stratified_independence(strata),
     )

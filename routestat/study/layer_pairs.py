@@ -12,16 +12,17 @@ from routestat.counting.counts import Counts
 from routestat.counting.document_sample import Sample
 from routestat.counting.expected_within_documents import count_within
 from routestat.counting.permuted_documents import permuted_tables
-from routestat.counting.strata import count_strata
+from routestat.counting.strata import strata_rows
 from routestat.inference.association.cell_tests import CellTests, cell_tests
-from routestat.inference.association.expert_independence import ExpertIndependence, independence_experts
+from routestat.inference.association.expert_independence import ExpertIndependence, independence_of_inclusions
 from routestat.inference.association.independence import Independence, independence
 from routestat.inference.association.minimum_effect import MinimumEffect, minimum_effect
 from routestat.inference.association.token_types import BeyondTokenTypes, beyond_token_types
 from routestat.inference.association.within_documents import WithinDocuments, within_documents
 from routestat.inference.base.multiplicity import adjust_log10
 from routestat.inference.information.entropy import default_estimator
-from routestat.inference.information.inclusion_information import inclusion_information
+from routestat.inference.information.inclusion_counts import inclusion_counts
+from routestat.inference.information.inclusion_information import information_of
 from routestat.inference.information.mutual_information import (
     InformationInterval,
     mutual_information,
@@ -161,19 +162,17 @@ def layer_pairs(
 
 def _dependence(counts: Counts, source: Router, target: Router) -> dict[str, Any]:
     """Compute the fields of a `LayerPair` that come from its table alone."""
-    tables = counts.table(Context.layer(1), target).astype(np.int64)
+    tables = counts.table(Context.layer(1), target)
     states = counts.states == "subset"
     slots = 1 if states else source.top_k * target.top_k
-    tokens = tables.sum(axis=(1, 2)) // slots
-    total = tables.sum(axis=0)
+    tokens = tables.sum(axis=(1, 2), dtype=np.int64) // slots
+    total = tables.sum(axis=0, dtype=np.int64)
     test: Independence | ExpertIndependence
     if states:
         test, information = independence(tables), mutual_information_interval(tables)
     else:
-        # Each expert of a token's source is paired with all k of its target, so the margins count it k times.
-        sources, targets = tables.sum(axis=2) // target.top_k, tables.sum(axis=1) // source.top_k
-        test = independence_experts(tables, sources, targets, tokens)
-        information = inclusion_information(tables, source.top_k, target.top_k)
+        inclusions = inclusion_counts(tables, source.top_k, target.top_k)
+        test, information = independence_of_inclusions(inclusions), information_of(inclusions)
     in_use = int(np.count_nonzero(total.sum(axis=0)) * np.count_nonzero(total.sum(axis=1)))
     estimator, _ = default_estimator(float(total.sum()) / slots, in_use)
     return {
@@ -211,9 +210,10 @@ def _parts(
         slots=1 if states == "subset" else source.top_k * target.top_k,
     )
     if (sample.token >= 0).any():
-        by_token = count_strata(sample, source, target, "token", states=states)
+        rows = strata_rows(sample, source, target, "token", states=states)
+        by_token = rows.count()
         token_types = beyond_token_types(by_token, rng)
-        given_token = conditional_dependence(sample, source, target, "token", states, rng)
+        given_token = conditional_dependence(sample, source, target, "token", states, rng, rows, by_token)
     else:
         reasons.append("the trace has no token ids, so the part of the token type is unknown")
     if states == "subset":

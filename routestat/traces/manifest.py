@@ -5,6 +5,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -214,13 +215,18 @@ def check_file(folder: Location, record: FileRecord, hashes: bool = True) -> Loc
 
 
 def replace_file(path: Path, content: bytes) -> None:
-    """Write bytes so that a reader sees the old file or the new one, never a part."""
+    """Write bytes so that a reader sees the old file or the new one, never a part; nothing is left on a full disk."""
     temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("wb") as handle:
-        handle.write(content)
-        handle.flush()
-        os.fsync(handle.fileno())
-    temporary.replace(path)
+    try:
+        with temporary.open("wb") as handle:
+            handle.write(content)
+            handle.flush()
+            os.fsync(handle.fileno())
+        temporary.replace(path)
+    except OSError:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise
 
 
 def open_arrow(path: Location, options: pa.ipc.IpcReadOptions | None = None) -> Any:

@@ -9,7 +9,7 @@ import pyarrow as pa
 from routestat.errors import RoutestatError, TraceError
 from routestat.progress import Progress
 from routestat.traces.dummy_rows.not_measured import NotMeasured
-from routestat.traces.manifest import Manifest
+from routestat.traces.manifest import MANIFEST, Manifest, sha256_of
 from routestat.traces.shards import check_rows_between
 from routestat.traces.store import Trace
 
@@ -138,9 +138,9 @@ def check_part(part: Part, progress: Progress | None = None) -> set[int]:
     """
     if part.folder is None:
         return set()
-    manifest = Manifest.load(part.folder)
-    if manifest.n_tokens != part.n_stored and not part.note:
-        raise TraceError(
-            f"{part.folder}: has {manifest.n_tokens} rows; it had {part.n_stored} when it was opened"
-        )
-    return check_rows_between(part.folder, manifest, part.rows.start, part.rows.stop, progress)
+    manifest, rows = Manifest.load(part.folder), part.rows
+    if not part.identity.startswith(sha256_of(part.folder / MANIFEST)):
+        raise TraceError(f"{part.folder}: altered since it was opened; start again")
+    # Where dummy rows are left out of a view, its rows have other places than those stored: all are checked.
+    start, stop = (rows.start, rows.stop) if manifest.n_tokens == part.n_stored else (0, manifest.n_tokens)
+    return check_rows_between(part.folder, manifest, start, stop, progress)

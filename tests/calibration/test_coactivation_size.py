@@ -59,7 +59,7 @@ def within(
     theta = base + rng.normal(0, 0.5, (groups, n))
     theta += rng.normal(0, 0.8, groups)[:, None] * np.where(np.arange(n) % 2, 1.0, -1.0)
     if k == 2:
-        distribution = np.concatenate(list(cb.pair_rows(theta, 2)), axis=1)
+        distribution = cb.pair_block(theta, 2)
         drawn = categorical(distribution, np.repeat(np.arange(groups), size), rng)
         return tally(Alphabet(n, 2).unrank(drawn).astype(int), size, n)
     return tally(

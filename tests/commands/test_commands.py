@@ -281,7 +281,7 @@ def test_the_demo_reports_what_was_measured_of_the_tiny_model(demo_report):
 
 def test_help_names_every_option_of_the_documentation():
     helps = []
-    for command in ("analyze", "predict", "compare", "draw", "convert"):
+    for command in ("analyze", "predict", "compare", "draw", "convert", "count", "merge"):
         shown = run(f"routestat.{command}", "--help", COLUMNS="200")
         assert shown.returncode == 0
         helps.append(shown.stdout)
@@ -311,14 +311,14 @@ def test_help_names_every_option_of_the_documentation():
 def test_the_bare_command_lists_the_desks_and_loads_nothing_heavy():
     listing = "import sys, routestat.__main__ as m; print(m.HELP); print(sorted(sys.modules))"
     shown = subprocess.run([sys.executable, "-c", listing], capture_output=True, text=True).stdout
-    assert all(name in shown for name in ("analyze", "predict", "compare", "draw", "convert", "capture"))
+    assert all(name in shown for name in ("analyze", "predict", "compare", "count", "merge", "capture"))
     for heavy in ("numba", "scipy", "matplotlib", "pymc", "arviz", "dask", "torch", "pandas"):
         assert f"'{heavy}'" not in shown
     assert run("routestat").returncode == 0
     unknown = run("routestat", "analyse")
     assert (unknown.returncode, unknown.stderr) == (
         2,
-        "error: no command 'analyse'; there are analyze, predict, compare, draw, convert, capture\n",
+        "error: no command 'analyse'; there are analyze, predict, compare, draw, convert, count, merge, capture\n",
     )
 
 

@@ -4,7 +4,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from routestat import Context, Router, RoutestatError, Trace, TraceMeta, TraceWriter, count, layer_window
-from routestat.counting import counts as counts_module
+from routestat.counting.counting_pass import add_cells
 from routestat.traces.metadata import routers_like
 from tests.oracle.counting_oracle import expert_table, tables
 
@@ -155,7 +155,7 @@ def test_sums_past_32_bits_widen_instead_of_wrapping():
     trace = Trace.from_arrays(TraceMeta(routers_like([0], 4, 2)), [0], None, [[3]])
     counts = count(trace, contexts=[Context()], groups=1)
     big = np.full((1, 6), 2**32 - 1, np.uint32)
-    huge = counts_module._add(big, counts.table(Context(), counts.routers[0]))
+    huge = add_cells(big, counts.table(Context(), counts.routers[0]))
     assert huge[0, 3] == 2**32
 
 

@@ -48,29 +48,53 @@ def test_held_out_errors_are_those_of_predicting_the_held_out_tokens():
     rng = np.random.default_rng(2)
     x, y = drawn(rng, 200)
     train, test = slice(0, 150), slice(150, 200)
-    errors = ridge.held_out_errors(tables(x[train], y[train]), tables(x[test], y[test]))
-    for penalty, error in zip(ridge.PENALTIES, errors, strict=True):
+    errors = ridge.HeldOutErrors(tables(x[train], y[train]), tables(x[test], y[test]))
+    for at, penalty in enumerate(ridge.PENALTIES):
         fit = Ridge(alpha=penalty, solver="svd").fit(x[train], y[train])
-        np.testing.assert_allclose(error, ((y[test] - fit.predict(x[test])) ** 2).sum(), rtol=1e-6)
+        expected = ((y[test] - fit.predict(x[test])) ** 2).sum()
+        np.testing.assert_allclose(errors.error(at), expected, rtol=1e-6)
+    np.testing.assert_allclose(
+        errors.fit(3).weights, ridge.fit_ridge(tables(x[train], y[train]), ridge.PENALTIES[3]).weights
+    )
+    assert errors.fit(5).penalty == ridge.PENALTIES[5]
 
 
 def test_the_penalty_grows_with_noise():
     rng = np.random.default_rng(3)
     chosen = []
     for lean in (True, False):
-        errors = np.zeros(len(ridge.PENALTIES))
+        folds = []
         for _ in range(20):
             x, y = drawn(rng, 600)
             y = y if lean else rng.permutation(y)
             half = slice(0, 300), slice(300, 600)
-            errors += ridge.held_out_errors(*(tables(x[part], y[part]) for part in half))
-        chosen.append(ridge.best_penalty(errors))
+            folds.append(ridge.HeldOutErrors(*(tables(x[part], y[part]) for part in half)))
+        errors = [sum(fold.error(at) for fold in folds) for at in range(len(ridge.PENALTIES))]
+        at = ridge.least_error(errors.__getitem__, len(errors), 7)
+        # The search finds what the whole curve says.
+        assert at == np.argmin(errors)
+        chosen.append(ridge.PENALTIES[at])
     assert chosen[0] < 30
     assert chosen[1] > 10 * chosen[0]
 
 
-def test_of_equal_errors_the_largest_penalty_is_taken():
-    assert ridge.best_penalty([2.0, 1.0, 1.0, 3.0], (1.0, 2.0, 3.0, 4.0)) == 3.0
+@pytest.mark.parametrize("start", range(6))
+def test_the_search_goes_down_to_the_least_error_from_anywhere(start):
+    for errors in ([5, 4, 3, 2, 2.5, 6], [1, 2, 3, 4, 5, 6], [6, 5, 4, 3, 2, 1]):
+        asked = []
+
+        def error(at, errors=errors, asked=asked):
+            asked.append(at)
+            return errors[at]
+
+        assert ridge.least_error(error, 6, start) == np.argmin(errors)
+        # No more is computed than the way there and the neighbour beyond.
+        assert len(set(asked)) <= abs(start - np.argmin(errors)) + 3
+
+
+@pytest.mark.parametrize("start", range(4))
+def test_of_equal_errors_the_largest_penalty_is_taken(start):
+    assert ridge.least_error([2.0, 1.0, 1.0, 3.0].__getitem__, 4, start) == 2
 
 
 def test_bad_input_is_named():

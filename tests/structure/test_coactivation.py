@@ -70,7 +70,7 @@ def test_scores_are_the_influence_function():
     loads = inclusions.sum(axis=0) / size.sum()
 
     def expected(share):
-        return np.concatenate(list(cb.pair_rows(cb.fit_log_weights(share, 3), 3)))
+        return cb.pair_block(cb.fit_log_weights(share, 3), 3)
 
     own = np.concatenate(
         [part for _, part, _ in pooled_pairs(inclusions.astype(float), size.astype(float), 3)], axis=1
@@ -94,7 +94,7 @@ def test_jackknife_of_the_deviation_is_what_the_scores_add_up_to():
 
     def deviation(keep):
         weights = cb.fit_log_weights(inclusions[keep].sum(axis=0) / size[keep].sum(), 2)
-        return pairs[keep].sum(axis=0) - size[keep].sum() * np.concatenate(list(cb.pair_rows(weights, 2)))
+        return pairs[keep].sum(axis=0) - size[keep].sum() * cb.pair_block(weights, 2)
 
     everything = np.ones(25, bool)
     for g in range(25):
@@ -114,7 +114,7 @@ def test_loads_fitted_in_each_group_leave_no_bias():
     inclusions, size = pairs_of_states(cells, Alphabet(4, 2))[1].astype(float), np.full(len(cells), float(n))
     own = np.concatenate([part for _, part, _ in within_pairs(inclusions, size, 2)], axis=1)
     fitted = cb.fit_log_weights(inclusions / n, 2)
-    plugin = np.concatenate(list(cb.pair_rows(fitted, 2)), axis=1)
+    plugin = cb.pair_block(fitted, 2)
     before, after = chance @ plugin - distribution, chance @ own / n - distribution
     assert np.abs(before).max() > 4e-4
     assert np.abs(after).max() < 0.3 * np.abs(before).max()

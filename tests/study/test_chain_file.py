@@ -357,7 +357,20 @@ def test_a_file_that_cannot_be_written_leaves_the_old_one(path, monkeypatch):
     def full(*_, **__):
         raise OSError("No space left on device")
 
-    monkeypatch.setattr(np, "savez_compressed", full)
+    monkeypatch.setattr(np.lib.format, "write_array", full)
     with pytest.raises(OSError, match="No space"):
         save_chain(fitted(), path)
     assert path.read_bytes() == before
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_fitted_weights_are_stored_as_they_are_and_tables_of_zeros_are_not(tmp_path):
+    chain, factorised = experts()
+    save_chain(chain, tmp_path / "c.npz", factorised)
+    with zipfile.ZipFile(tmp_path / "c.npz") as archive:
+        stored = {member.filename for member in archive.infolist() if not member.compress_type}
+    assert stored == {
+        f"factorised_{kind}_00{place}_{order}.npy"
+        for place, order in factorised.bias
+        for kind in ("bias", "weights")
+    }

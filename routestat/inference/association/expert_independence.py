@@ -7,8 +7,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from routestat.errors import RoutestatError
-from routestat.inference.base.clustered_score_test import ScoreTest, caution, clustered_scores, score_test
+from routestat.inference.base.clustered_score_test import (
+    ClusteredScores,
+    ScoreTest,
+    caution,
+    clustered_scores,
+    score_test,
+)
 from routestat.inference.base.tables import Floats, Integers, read_only, whole_counts
+from routestat.inference.information.inclusion_counts import InclusionCounts
 from routestat.inference.information.mutual_information import mutual_information
 
 
@@ -89,27 +96,45 @@ def independence_experts(
     kept_i, kept_j = np.flatnonzero(rows.any(axis=0)), np.flatnonzero(columns.any(axis=0))
     cells = cells[np.ix_(groups, kept_i, kept_j)]
     rows, columns, size = rows[np.ix_(groups, kept_i)], columns[np.ix_(groups, kept_j)], size[groups]
-    n = int(size.sum())
+    scores = clustered_scores(cells, rows, columns, size) if kept_i.size and kept_j.size else None
     total = cells.sum(axis=0, dtype=np.int64).astype(np.float64)
-    expectation = np.outer(rows.sum(axis=0), columns.sum(axis=0)) / n if n else total
-    if min(total.shape) == 0:
+    information = mutual_information(total) if total.any() else math.nan
+    expectation = np.outer(rows.sum(axis=0), columns.sum(axis=0)) / max(size.sum(), 1.0)
+    return _result(scores, size, total, expectation, information, (kept_i, kept_j))
+
+
+def independence_of_inclusions(of: InclusionCounts) -> ExpertIndependence:
+    """Test as `independence_experts` does, of tables that were checked and added up already."""
+    scores = of.scores if of.total.size else None
+    bits = of.plugin / math.log(2.0) if of.total.size else math.nan
+    expectation = np.outer(of.sources.sum(axis=0), of.targets.sum(axis=0)) / max(int(of.tokens.sum()), 1)
+    return _result(scores, of.tokens, of.total, expectation, bits, (of.rows, of.columns))
+
+
+def _result(
+    scores: ClusteredScores | None,
+    size: NDArray[np.number],
+    total: Floats,
+    expectation: Floats,
+    information: float,
+    kept: tuple[Integers, Integers],
+) -> ExpertIndependence:
+    if scores is None:
         test = ScoreTest(math.nan, math.nan, math.nan, math.nan, math.nan, "no token included any expert")
     else:
-        scores = clustered_scores(cells, rows, columns, size)
         test = score_test(scores.gram, scores.bias, size=size)
-    information = mutual_information(total) if total.any() else math.nan
     return ExpertIndependence(
-        n=n,
-        n_groups=int(groups.size),
+        n=int(size.sum()),
+        n_groups=int(size.size),
         p_clustered=test.p,
         log10_p_clustered=test.log10_p,
         nu=test.nu,
         mi_bits_plugin=information,
         lift=read_only(total / expectation),
-        rows=read_only(kept_i),
-        columns=read_only(kept_j),
+        rows=read_only(kept[0]),
+        columns=read_only(kept[1]),
         reason=test.reason,
-        note=caution(int(groups.size), test),
+        note=caution(int(size.size), test),
     )
 
 

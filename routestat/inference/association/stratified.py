@@ -5,15 +5,15 @@ Strata are many and their tables sparse, so everything here works on the cells t
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import sparse
 
-from routestat.counting.strata import Strata
-from routestat.inference.base.chunks import chunks
+from routestat.counting.strata import Margin, Strata, places_of
 from routestat.inference.base.clustered_score_test import caution, score_test
-from routestat.inference.base.tables import Floats
+from routestat.inference.base.tables import Floats, Integers
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,91 +62,116 @@ def stratified_independence(strata: Strata) -> StratifiedIndependence:
     if not strata.n_tokens:
         return StratifiedIndependence(nan, nan, nan, 0, 0, 0, f"no tokens with a known {strata.by}")
     n = float(strata.n_tokens)
-    rows = _Margin(strata, strata.source, strata.n_source, k_target)
-    columns = _Margin(strata, strata.target, strata.n_target, k_source)
-    size = rows.size
-    by_group, tokens = (np.asarray(size.sum(axis=axis)).ravel() for axis in (1, 0))
+    meetings = _Meetings.of(strata)
+    rows = _Side(meetings, strata.sources, strata.n_source, k_target)
+    columns = _Side(meetings, strata.targets, strata.n_target, k_source)
+    by_group = np.bincount(meetings.group, meetings.tokens, strata.n_groups)
     groups = np.flatnonzero(by_group)
     # Cells are weighed by what overall independence expects: any weights are valid, these fall into factors.
     weight = 1.0 / np.sqrt(n * np.outer(rows.overall, columns.overall))
-    cells = strata.pooled()
-    scores = cells - rows.times(columns.distribution) - columns.centred_times(rows).transpose(0, 2, 1)
+    scores = strata.pooled() - rows.times(columns.distribution) - columns.times(rows.distribution).mT
+    scores += _expected(meetings, rows.distribution, columns.distribution)
     flat = (scores * weight)[groups].reshape(len(groups), -1)
-    test = score_test(flat @ flat.T, _bias(rows, columns, n), size=by_group[groups])
+    test = score_test(flat @ flat.T, _bias(meetings, rows, columns, n), size=by_group[groups])
     return StratifiedIndependence(
         test.p,
         test.log10_p,
         test.nu,
         strata.n_tokens,
         len(groups),
-        int(np.count_nonzero(tokens > 1)),
+        int(np.count_nonzero(meetings.in_stratum > 1)),
         test.reason,
         caution(len(groups), test),
     )
 
 
-class _Margin:
-    """One side: counts `[group * state, stratum]` (sparse), distribution inside each stratum, overall shares."""
+@dataclass(frozen=True, slots=True)
+class _Meetings:
+    """Groups and strata that meet, `[meeting]` by stratum: their tokens, and those of the stratum `[stratum]`."""
 
-    def __init__(self, strata: Strata, state: NDArray[np.int64], n_states: int, slots: int) -> None:
-        self.groups, self.states, self.strata = strata.n_groups, n_states, strata.n_strata
-        count = strata.count / slots
-        tall = (strata.group * n_states + state, strata.stratum)
-        self.counts = sparse.csr_array((count, tall), shape=(self.groups * n_states, self.strata))
-        both = strata.slots[0] * strata.slots[1]
-        wide = (strata.group, strata.stratum)
-        self.size = sparse.csr_array((strata.count / both, wide), shape=(self.groups, self.strata))
-        self.tokens = np.bincount(strata.stratum, strata.count / both, self.strata)
-        total = np.bincount(strata.stratum * n_states + state, count, self.strata * n_states)
-        self.total = total.reshape(self.strata, n_states)
-        self.distribution = self.total / self.tokens[:, None]
-        shares = self.total.sum(axis=0) / self.tokens.sum()
+    stratum: Integers
+    group: Integers
+    tokens: Floats
+    in_stratum: Floats
+    n_groups: int
+
+    @classmethod
+    def of(cls, strata: Strata) -> "_Meetings":
+        counted, slots = strata.tokens, strata.slots[0] * strata.slots[1]
+        tokens = counted.count / slots
+        in_stratum = np.bincount(counted.stratum, tokens, strata.n_strata)
+        return cls(counted.stratum, counted.group, tokens, in_stratum, strata.n_groups)
+
+    def places(self, stratum: Integers, group: Integers) -> Integers:
+        """Which meeting each of some pairs of stratum and group is."""
+        known, wanted = (
+            at[0] * self.n_groups + at[1] for at in ((self.stratum, self.group), (stratum, group))
+        )
+        return places_of(known, wanted, len(self.in_stratum) * self.n_groups)
+
+
+class _Side:
+    """One side: its counts, their distribution inside each stratum `[stratum, state]`, overall shares `[state]`."""
+
+    def __init__(self, meetings: _Meetings, margin: Margin, n_states: int, slots: int) -> None:
+        self.meetings, self.margin, self.n_states = meetings, margin, n_states
+        self.count = margin.count / slots
+        self.cell = margin.stratum * n_states + margin.state
+        tokens = meetings.in_stratum
+        total = np.bincount(self.cell, self.count, tokens.size * n_states).reshape(-1, n_states)
+        self.distribution = np.divide(total, tokens[:, None], out=np.zeros_like(total), where=total > 0)
+        shares = total.sum(axis=0) / tokens.sum()
         # A state that never occurs has no cells; any weight but zero will do.
         self.overall = np.where(shares > 0, shares, 1.0)
 
     def times(self, other: Floats) -> Floats:
         """Sum over strata of this side's counts times `other` `[stratum, state]`: `[group, state, state]`."""
-        return np.asarray(self.counts @ other).reshape(self.groups, self.states, -1)
+        shape = self.meetings.n_groups * self.n_states, len(other)
+        row = self.margin.group * self.n_states + self.margin.state
+        if shape[1] <= self.n_states:
+            counts = np.bincount(row * shape[1] + self.margin.stratum, self.count, shape[0] * shape[1])
+            found = counts.reshape(shape) @ other
+        else:
+            found = sparse.csr_array((self.count, (row, self.margin.stratum)), shape=shape) @ other
+        return np.asarray(found).reshape(self.meetings.n_groups, self.n_states, -1)
 
-    def centred_times(self, other: "_Margin") -> Floats:
-        """Multiply this side's counts, less what its distribution expects of the group, by the other's distribution."""
-        expected = np.zeros((self.groups, self.states * other.states))
-        columns = self.size.tocsc()
-        for part in chunks(self.strata, self.states * other.states):
-            products = self.distribution[part, :, None] * other.distribution[part, None, :]
-            expected += columns[:, part] @ products.reshape(products.shape[0], -1)
-        return self.times(other.distribution) - expected.reshape(self.groups, self.states, other.states)
+    def distances(self) -> Floats:
+        """Compute |counts - tokens * distribution|^2 / overall share of each meeting."""
+        meetings, margin = self.meetings, self.margin
+        tokens, spread = meetings.tokens, (self.distribution**2 / self.overall).sum(axis=1)
+        mixed = self.count - 2.0 * tokens[self.met] * self.distribution.ravel()[self.cell]
+        own = np.bincount(self.met, self.count * mixed / self.overall[margin.state], len(tokens))
+        return np.asarray(own + tokens**2 * spread[meetings.stratum])
 
-    def distance(self) -> sparse.coo_array:
-        """Compute |counts - size * distribution|^2 / overall share for every group and stratum that meet."""
-        counts = self.counts.tocoo()
-        group, state = np.divmod(counts.coords[0], self.states)
-        stratum, value = counts.coords[1], counts.data
-        own = sparse.csr_array((value**2 / self.overall[state], (group, stratum)), shape=self.size.shape)
-        mixed = value * self.distribution[stratum, state] / self.overall[state]
-        cross = sparse.csr_array((mixed, (group, stratum)), shape=self.size.shape)
-        spread = (self.distribution**2 / self.overall).sum(axis=1)
-        return (own - 2.0 * cross * self.size + self.size * self.size * spread[None, :]).tocoo()
+    @cached_property
+    def met(self) -> Integers:
+        """The meeting of each cell."""
+        return self.meetings.places(self.margin.stratum, self.margin.group)
 
 
-def _bias(rows: _Margin, columns: _Margin, n: float) -> float:
+def _expected(meetings: _Meetings, rows: Floats, columns: Floats) -> Floats:
+    """Compute what independence inside the strata expects of every group, `[group, source, target]`."""
+    order = np.argsort(meetings.group, kind="stable")
+    ends = np.cumsum(np.bincount(meetings.group, minlength=meetings.n_groups)).tolist()
+    found = np.zeros((meetings.n_groups, rows.shape[1], columns.shape[1]))
+    for group, (first, last) in enumerate(pairwise([0, *ends])):
+        if first < last:
+            own = order[first:last]
+            stratum = meetings.stratum[own]
+            found[group] = (rows[stratum] * meetings.tokens[own, None]).T @ columns[stratum]
+    return found
+
+
+def _bias(meetings: _Meetings, rows: _Side, columns: _Side, n: float) -> float:
     """Sum over strata what estimated margins add to U: kappa times tr_b (see `clustered_scores`)."""
-    size = rows.size.tocoo()
-    stratum, tokens = size.coords[1], size.data
-    share = tokens / rows.tokens[stratum]
-    squares, cubes = (np.bincount(stratum, share**power, rows.strata) for power in (2, 3))
+    stratum, tokens, n_strata = meetings.stratum, meetings.tokens, len(meetings.in_stratum)
+    share = tokens / meetings.in_stratum[stratum]
+    squares, cubes = (np.bincount(stratum, share**power, n_strata) for power in (2, 3))
     own = squares[stratum]
     # The sum over all g, h of w_g w_h (s - w_g - w_h)^2 is 2 s_3 - s_2^2; kappa wants g other than h.
-    above = 2.0 * cubes - squares**2 - np.bincount(stratum, (share * (own - 2.0 * share)) ** 2, rows.strata)
-    below = np.bincount(stratum, (share * (1.0 - 2.0 * share + own)) ** 2, rows.strata)
+    above = 2.0 * cubes - squares**2 - np.bincount(stratum, (share * (own - 2.0 * share)) ** 2, n_strata)
+    below = np.bincount(stratum, (share * (1.0 - 2.0 * share + own)) ** 2, n_strata)
     # A stratum met by one group alone ties no two groups together.
     kappa = np.divide(above, below, out=np.zeros_like(above), where=(below > 0) & (squares < 1.0))
-    between = rows.distance().tocsr() * columns.distance().tocsr() * _inverse_square(rows.size)
-    found = between.tocoo()
-    return float((kappa[found.coords[1]] * found.data).sum() / n)
-
-
-def _inverse_square(size: sparse.csr_array) -> sparse.csr_array:
-    inverse = size.copy()
-    inverse.data = 1.0 / inverse.data**2
-    return inverse
+    found = rows.distances() * columns.distances() / tokens**2
+    return float((kappa[stratum] * found).sum() / n)

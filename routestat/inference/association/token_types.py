@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from routestat.counting.strata import Strata
 from routestat.errors import RoutestatError
+from routestat.inference.base.chunks import chunks
 from routestat.inference.base.estimate import Estimate, effective_dof, without_interval
 from routestat.inference.base.jackknife import jackknife
 from routestat.inference.base.special import log10_t_tail
@@ -205,14 +206,17 @@ class _Sides:
 
     def total(self, without: int | None = None) -> float:
         """Information in bits of the true pairing, of all bundles but one."""
-        return _information(self.joint.rest(without))
+        return float(_information(self.joint.rest(without)[None])[0])
 
     def kept(self, swaps: list[NDArray[np.intp]], without: int | None = None) -> Floats:
         """Information in bits after each swap, of all bundles but one."""
         source, target = self.source.rest(without), self.target.rest(without)
         tokens = self.tokens.rest(without)[:, None]
         distributions = np.divide(target, tokens, out=np.zeros_like(target), where=tokens > 0)
-        return np.array([_information(source.T @ distributions[swap]) for swap in swaps])
+        found = np.empty(len(swaps))
+        for part in chunks(len(swaps), 4 * source.shape[1] * target.shape[1]):
+            found[part] = _information(np.array([source.T @ distributions[swap] for swap in swaps[part]]))
+        return found
 
 
 @dataclass(frozen=True)
@@ -230,9 +234,9 @@ class _Parts:
         return self.sum if without is None else self.sum - self.parts[without]
 
 
-def _information(table: Floats) -> float:
-    """Plug-in mutual information in bits of expected or observed counts."""
-    return float(batch_information(table[None])[0][0]) / math.log(2.0) if table.any() else 0.0
+def _information(tables: Floats) -> Floats:
+    """Plug-in mutual information in bits of expected or observed counts, `[table]`; 0 of an empty table."""
+    return np.nan_to_num(batch_information(tables)[0], nan=0.0) / math.log(2.0)
 
 
 def _sides(strata: Strata) -> _Sides:

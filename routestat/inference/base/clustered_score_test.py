@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
-from routestat.inference.base.chunks import chunks
+from routestat.counting.kernels_tables import centred_block
+from routestat.inference.base.chunks import CACHED, chunks
 from routestat.inference.base.estimate import group_correction
 from routestat.inference.base.pair_bias import MarginParts, pair_bias
 from routestat.inference.base.special import log10_chi2_tail
@@ -19,6 +20,8 @@ from routestat.inference.base.units import FEW_UNITS, LEAST_UNITS, log10_sign_fl
 
 FEW_GROUPS = FEW_UNITS
 _LN10 = math.log(10.0)
+# Below it the chi-square distribution of three moments is the normal one for all that matters.
+LEAST_SKEWNESS = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +100,9 @@ def score_test(
     if not off > 1e-24 * trace * trace:
         why = "no two groups have scores in common, so the spread of their products is unknown"
         return ScoreTest(nan, nan, nan, trace, cross, why)
+    # Pairs are symmetric; their product with the transpose takes half the work.
     floor = log10_sign_floor(groups) if log10_floor is None else log10_floor
-    log10_p = log10_score_p(cross, off, float(((pairs @ pairs) * pairs).sum()), floor)
+    log10_p = log10_score_p(cross, off, float(((pairs @ pairs.T) * pairs).sum()), floor)
     return ScoreTest(10.0**log10_p, log10_p, trace * trace / off, trace, cross, None, floor)
 
 
@@ -121,10 +125,24 @@ def log10_tail(z: float, skewness: float) -> float:
 
     A quadratic form in signs can have a negative skewness, and its right tail is then lighter than the normal one.
     """
-    if skewness < 0.01:
+    if skewness < LEAST_SKEWNESS:
         return float(special.log_ndtr(-z)) / _LN10
     dof = 8.0 / skewness**2
     return log10_chi2_tail(dof + z * math.sqrt(2.0 * dof), dof)
+
+
+def log10_score_ps(cross: Floats, squares: Floats, cubes: Floats, log10_floors: Floats) -> Floats:
+    """Compute `log10_score_p` of many tests, element by element."""
+    z, skewness = cross / np.sqrt(2.0 * squares), 8.0 * cubes / (2.0 * squares) ** 1.5
+    found = special.log_ndtr(-z) / _LN10
+    skewed = np.flatnonzero(skewness >= LEAST_SKEWNESS)
+    dof = 8.0 / skewness[skewed] ** 2
+    statistic = dof + z[skewed] * np.sqrt(2.0 * dof)
+    tail = np.where(statistic > 0, special.gammaincc(dof / 2.0, np.maximum(statistic, 0.0) / 2.0), 1.0)
+    found[skewed] = np.log10(np.maximum(tail, 1e-290))
+    for at in np.flatnonzero(tail <= 1e-290).tolist():
+        found[skewed[at]] = log10_chi2_tail(float(statistic[at]), float(dof[at]))
+    return np.asarray(np.maximum(found, log10_floors))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -172,13 +190,15 @@ def clustered_scores(
     r, c = rows.sum(axis=0) / n, columns.sum(axis=0) / n
     own_r, own_c = rows - size[:, None] * r, columns - size[:, None] * c
     gram, crossed = np.zeros((size.size, size.size)), np.zeros(size.size)
-    for part in chunks(r.size, size.size * c.size):
+    # Two types of counts, so that the loop is compiled twice at most.
+    cells = np.ascontiguousarray(tables, np.uint32 if tables.dtype == np.uint32 else np.int64)
+    scales, pulls = 1.0 / np.sqrt(n * np.outer(r, c)), (own_r / r, own_c / c)
+    for part in chunks(r.size, size.size * c.size, CACHED):
         # T - r C' - R c' + n r c' with one product fewer: R c' - n r c' = (R - n r) c'.
-        z = tables[:, part, :] - r[part, None] * columns[:, None, :] - own_r[:, part, None] * c
-        pulled = np.matmul((own_r[:, part] / r[part])[:, None, :], z)[:, 0, :]
-        crossed += (pulled * own_c / c).sum(axis=1)
-        w = (z / np.sqrt(n * np.outer(r[part], c))).reshape(size.size, -1)
-        gram += w @ w.T
+        w = np.empty((size.size, len(r[part]), c.size))
+        centred_block(cells, part.start, r, c, own_r, columns, *pulls, scales, crossed, w)
+        flat = w.reshape(size.size, -1)
+        gram += flat @ flat.T
     share = size / n
     balance = (share**2).sum()
     if size.size < 2:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
+from scipy import special
 
 from routestat.errors import RoutestatError
 from routestat.inference.base.tables import Floats, read_only
@@ -153,7 +153,7 @@ def t_quantile(size: ArrayLike, level: float) -> float:
 
 def student_quantile(dof: float, level: float) -> float:
     """Student's two-sided quantile: the half-width, in standard errors, of an interval of this confidence."""
-    return float(stats.t.ppf((1.0 + level) / 2.0, dof))
+    return float(special.stdtrit(dof, (1.0 + level) / 2.0))
 
 
 def size_shares(size: ArrayLike) -> Floats:

@@ -109,12 +109,13 @@ def contingency(table: ArrayLike) -> Contingency:
     tables, groups = None, np.empty(0, dtype=np.int64)
     if counts.ndim == 3:
         groups = np.flatnonzero(counts.any(axis=(1, 2)))
-        whole = (groups.size, rows.size, columns.size) == counts.shape
         # The common case has nothing to drop, and grouped tables can be large: no copy then.
-        tables = counts.view() if whole else counts[np.ix_(groups, rows, columns)]
+        tables = counts.view()
+        for axis, kept in enumerate((groups, rows, columns)):
+            tables = tables if len(kept) == counts.shape[axis] else np.take(tables, kept, axis)
         read_only(tables)
-    kept = total[np.ix_(rows, columns)].astype(np.float64)
-    return Contingency(read_only(kept), tables, read_only(rows), read_only(columns), read_only(groups))
+    seen = total[np.ix_(rows, columns)].astype(np.float64)
+    return Contingency(read_only(seen), tables, read_only(rows), read_only(columns), read_only(groups))
 
 
 def joint(table: ArrayLike) -> Floats:

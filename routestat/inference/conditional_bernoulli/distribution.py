@@ -14,12 +14,11 @@ Darroch (1964), On the distribution of the number of successes in independent tr
 mode).
 """
 
-from collections.abc import Iterator
-
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
+from routestat.counting.inclusion_kernels import inclusion_of_weights, pairs_of_weights
 from routestat.errors import RoutestatError
 from routestat.inference.base.tables import Floats
 from routestat.inference.conditional_bernoulli.poisson_binomial import (
@@ -58,8 +57,8 @@ def fit_log_weights(inclusion: ArrayLike, top_k: int) -> Floats:
             f"inclusion: expected probabilities [..., expert] that sum to top_k={top_k}; divide counts by tokens"
         )
     rows = target.reshape(-1, target.shape[-1])
-    theta = special.logit(rows)
-    free = np.isfinite(theta)
+    start = special.logit(rows)
+    theta, free = start.copy(), np.isfinite(start)
     spread = np.where(free, rows * (1.0 - rows), 0.0)
     # An expert with most of the variance moves against its own step. With this damping the step is exactly Newton's
     # where loads are even, and where two experts share one slot.
@@ -73,7 +72,7 @@ def fit_log_weights(inclusion: ArrayLike, top_k: int) -> Floats:
             open_rows = open_rows[:0]
             break
         with np.errstate(invalid="ignore", divide="ignore"):
-            step = damping[open_rows] * (special.logit(want) - special.logit(now))
+            step = damping[open_rows] * (start[open_rows] - special.logit(now))
         theta[open_rows] += np.where(loose & np.isfinite(step), step, 0.0)
         open_rows = open_rows[still]
     for row in open_rows:
@@ -112,30 +111,90 @@ def _newton(target: Floats, theta: Floats, top_k: int) -> Floats:
 
 def inclusion_probabilities(log_weights: ArrayLike, top_k: int) -> Floats:
     """P(expert included), `[..., expert]` for log weights `[..., expert]`."""
-    odds, _ = _scaled(log_weights, top_k)
-    p, distribution = successes_distribution(odds, top_k)
-    here = distribution[..., top_k, None]
-    return p * without_at(distribution[..., None, :], p, top_k - 1) / here if top_k else np.zeros_like(p)
+    theta = np.asarray(log_weights, np.float64)
+    rows = theta.reshape(-1, theta.shape[-1] if theta.ndim else 1)
+    fast = _within_doubles(rows, top_k)
+    found = np.empty(rows.shape)
+    if fast.any():
+        inclusion = np.empty((int(fast.sum()), rows.shape[1]))
+        inclusion_of_weights(np.exp(rows[fast]), top_k, inclusion)
+        found[fast] = inclusion
+    if not fast.all() or not theta.size or not theta.ndim:
+        odds, _ = _scaled(rows[~fast] if theta.ndim else theta, top_k)
+        p, distribution = successes_distribution(odds, top_k)
+        here = distribution[..., top_k, None]
+        others = without_at(distribution[..., None, :], p, top_k - 1) / here if top_k else np.zeros_like(p)
+        found[~fast] = p * others
+    return found.reshape(theta.shape)
 
 
-def pair_rows(log_weights: ArrayLike, top_k: int) -> Iterator[Floats]:
-    """P(i and j included) for i = 0, 1, ...: each time `[..., j]` over the experts j > i only.
+def _within_doubles(rows: Floats, top_k: int) -> NDArray[np.bool_]:
+    """Whether products of k weights of ``rows[row, expert]``, as they are, are doubles; and more than k are not zero."""
+    n, limit = rows.shape[1], _limit(top_k)
+    if not 1 <= top_k < n:
+        return np.zeros(len(rows), np.bool_)
+    middle = np.partition(rows, n - top_k, axis=1)[:, n - top_k]
+    found = (rows.max(axis=1) < limit) & (middle > -limit) & (np.isfinite(rows).sum(axis=1) > top_k)
+    return np.asarray(found & ~np.isnan(rows).any(axis=1))
 
-    Together the rows are the pairs in the order of `Alphabet(E, 2)`; one at a time, because many distributions of
-    many experts need not be in memory at once.
+
+def _limit(top_k: int) -> float:
+    return min(60.0, 650.0 / max(top_k, 1))
+
+
+def pair_block(log_weights: ArrayLike, top_k: int, begin: int = 0, end: int | None = None) -> Floats:
+    """P(i and j included) `[..., pair]` for begin <= i < end and all j > i, by default for all pairs.
+
+    Pairs are in the order of `Alphabet(E, 2)`.
     """
     odds, _ = _scaled(log_weights, top_k)
+    n = odds.shape[-1]
+    last = n - 1 if end is None else min(end, n - 1)
+    rows = odds.reshape(-1, n)
+    found = np.zeros((len(rows), sum(n - 1 - i for i in range(begin, last))))
+    fast = _within_doubles(rows, top_k) & (top_k >= 2)
+    if fast.all():
+        pairs_of_weights(np.exp(rows), top_k, begin, last, found)
+    elif top_k >= 2:
+        whole = np.zeros((int(fast.sum()), found.shape[1]))
+        pairs_of_weights(np.exp(rows[fast]), top_k, begin, last, whole)
+        found[fast] = whole
+        for at in np.flatnonzero(~fast):
+            found[at] = _pairs_of_free(rows[at], top_k)[begin:last][_upper(n, begin, last)]
+    return found.reshape(*odds.shape[:-1], found.shape[1])
+
+
+def _upper(n: int, begin: int, end: int) -> NDArray[np.bool_]:
+    """Mark the pairs j > i of the rows i of a matrix of n experts."""
+    return np.asarray(np.arange(n) > np.arange(begin, end)[:, None])
+
+
+def _pairs_of_free(odds: Floats, top_k: int) -> Floats:
+    """Compute P(i and j included) `[expert, expert]` of one distribution from its free experts, of which neither is sure."""
+    forced, free = np.flatnonzero(np.isposinf(odds)), np.flatnonzero(np.isfinite(odds))
+    left, pairs = top_k - len(forced), np.zeros((len(odds), len(odds)))
+    if left > 0 and len(free):
+        own = odds[free]
+        pairs[forced[:, None], free] = inclusion_probabilities(own, left)
+        if left >= 2:
+            near = _within_doubles(own[None], left)[0]
+            inner = pair_block(own, left) if near else _pairs_by_division(own, left)
+            first, second = np.triu_indices(len(free), 1)
+            pairs[free[first], free[second]] = inner
+    pairs[np.ix_(forced, forced)] = 1.0
+    return np.maximum(pairs, pairs.T)
+
+
+def _pairs_by_division(odds: Floats, top_k: int) -> Floats:
+    """Compute P(i and j included) `[pair]` of log odds of any size."""
     p, distribution = successes_distribution(odds, top_k)
-    here = distribution[..., top_k, None]
-    for i in range(p.shape[-1] - 1):
-        mine, others = p[..., i], p[..., i + 1 :]
-        if top_k < 2:
-            yield np.zeros(others.shape)
-            continue
-        rest = without(distribution, mine)
-        both = without_at(rest[..., None, :], others, top_k - 2)
+    found = []
+    for i in range(len(odds) - 1):
+        rest = without(distribution, p[i])
+        both = without_at(np.broadcast_to(rest, (len(odds) - 1 - i, len(rest))), p[i + 1 :], top_k - 2)
         # Rounding may leave a probability of exactly zero slightly below it.
-        yield np.maximum(mine[..., None] * others * both / here, 0.0)
+        found.append(np.maximum(p[i] * p[i + 1 :] * both / distribution[top_k], 0.0))
+    return np.concatenate(found)
 
 
 def pair_probabilities(log_weights: ArrayLike, top_k: int) -> Floats:
@@ -143,10 +202,9 @@ def pair_probabilities(log_weights: ArrayLike, top_k: int) -> Floats:
     theta = np.asarray(log_weights, dtype=np.float64)
     n = theta.shape[-1]
     pairs = np.zeros((*theta.shape, n))
+    first, second = np.triu_indices(n, 1)
+    pairs[..., first, second] = pairs[..., second, first] = pair_block(theta, top_k)
     pairs[..., np.arange(n), np.arange(n)] = inclusion_probabilities(theta, top_k)
-    for i, row in enumerate(pair_rows(theta, top_k)):
-        pairs[..., i, i + 1 :] = row
-        pairs[..., i + 1 :, i] = row
     return pairs
 
 

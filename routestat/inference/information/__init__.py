@@ -4,6 +4,8 @@ entropy
     Estimators of entropy, and which to use.
 mutual_information
     Mutual and conditional information, with an interval over groups of documents.
+inclusion_counts
+    Counts of what two routers include, and the sums that estimates take of them.
 inclusion_information
     Mutual information of the experts that two routers include.
 stratified

@@ -23,37 +23,29 @@ McCarthy (1969), Pseudo-replication: half samples. Rev. Int. Stat. Inst. 37.
 """
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
-from scipy import special
+from numpy.typing import ArrayLike
 
-from routestat.errors import RoutestatError
-from routestat.inference.base.chunks import chunks
-from routestat.inference.base.clustered_score_test import clustered_scores
 from routestat.inference.base.estimate import (
+    check_level,
     effective_dof,
     sandwich_variance,
     with_interval,
     without_interval,
 )
 from routestat.inference.base.jackknife import jackknife_value
-from routestat.inference.base.tables import Floats, read_only
+from routestat.inference.base.special import exponential_integral
+from routestat.inference.base.tables import Floats
 from routestat.inference.base.units import too_few
-from routestat.inference.information.mutual_information import (
-    InformationInterval,
-    grouped_table,
-    plugin_information,
-)
+from routestat.inference.information.inclusion_counts import InclusionCounts, inclusion_counts
+from routestat.inference.information.mutual_information import InformationInterval
 
 #: The number is withheld where a bias that was taken out of it is more than so many standard errors.
 MOST_BIAS = 0.5
 # Half-samples: enough that which ones are taken makes no difference next to the error.
 MOST_HALVES = 64
-LISTED = 1 << 16
 
 
 def inclusion_information(
@@ -79,25 +71,31 @@ def inclusion_information(
     RoutestatError
         For anything but such tables, or a level outside (0, 1).
     """
-    table, parts = grouped_table(tables, level)
-    cells = source_k * target_k
-    counts = parts.sum(axis=(1, 2), dtype=np.int64)
-    if (counts % cells).any():
-        raise RoutestatError(
-            f"tables: expected {cells} cells of every token, got {int(counts.sum())} in all; check source_k, target_k"
-        )
-    n, groups = int(counts.sum()) // cells, len(counts)
+    check_level(level)
+    return information_of(inclusion_counts(tables, source_k, target_k), level)
+
+
+def information_of(of: InclusionCounts, level: float = 0.95) -> InformationInterval:
+    """Estimate as `inclusion_information` does, of tables that were checked and added up already.
+
+    Parameters
+    ----------
+    of
+    level
+        Of confidence.
+    """
+    n, groups = int(of.tokens.sum()), len(of.tokens)
     if n == 0:
         return InformationInterval(without_interval(math.nan, 0, "no tokens"), level, 0)
-    plugin = plugin_information(table.total) / math.log(2.0)
-    if why := too_few(counts):
-        return InformationInterval(without_interval(math.nan, groups, why, plugin), level, n)
-    if (largest := counts.max() / counts.sum()) >= 0.5:
+    plugin = of.plugin / math.log(2.0)
+    why = too_few(of.tokens)
+    if not why and (largest := of.tokens.max() / n) >= 0.5:
         why = (
             f"one group of documents holds {largest:.0%} of the tokens: expected less than half, for an error"
         )
+    if why:
         return InformationInterval(without_interval(math.nan, groups, why, plugin), level, n)
-    estimate = _estimate(_Inclusions.of(parts, source_k, target_k))
+    estimate = _estimate(of)
     if reason := estimate.reason:
         return InformationInterval(without_interval(math.nan, groups, reason, plugin), level, n)
     value, error = estimate.nats / math.log(2.0), estimate.error / math.log(2.0)
@@ -128,75 +126,13 @@ class _Estimate:
         return None
 
 
-@dataclass(frozen=True, slots=True)
-class _Inclusions:
-    """Counts of the groups: pairs ``[group, source, target]``, inclusions ``[group, source]``, ``[group, target]``."""
-
-    pairs: NDArray[np.integer]
-    sources: Floats
-    targets: Floats
-    tokens: Floats
-    source_k: int
-    target_k: int
-
-    @classmethod
-    def of(cls, pairs: NDArray[np.integer], source_k: int, target_k: int) -> "_Inclusions":
-        # Every expert of a token's source meets all k of its target, so margins hold each inclusion k times.
-        sources, targets = pairs.sum(axis=2) / target_k, pairs.sum(axis=1) / source_k
-        return cls(pairs, sources, targets, sources.sum(axis=1) / source_k, source_k, target_k)
-
-    @property
-    def cells(self) -> int:
-        """Of every token."""
-        return self.source_k * self.target_k
-
-    def blocks(self, rows: int) -> list[slice]:
-        """Return the sources to take at once, where so many tables are in memory together."""
-        return list(chunks(self.sources.shape[1], rows * self.targets.shape[1]))
-
-    def information(self, sums: Callable[[Floats], Floats]) -> Floats:
-        """Estimate from each of some sums over groups, which take `[group, …]` to `[sum, …]`, in nats `[sum]`."""
-        n = sums(self.tokens)
-        found = np.log(n) - _log_product(sums(self.sources)).sum(axis=1) / (n * self.source_k)
-        found -= _log_product(sums(self.targets)).sum(axis=1) / (n * self.target_k)
-        for part in self.blocks(2 * len(self.tokens)):
-            block = self.pairs[:, part, :].reshape(len(self.tokens), -1).astype(np.float64)
-            found += _log_product(sums(block)).sum(axis=1) / (n * self.cells)
-        return np.asarray(found)
-
-    def gram(self, weight: Floats) -> Floats:
-        """Second derivatives of n times the information by two groups' weights ``[group, group]``.
-
-        Groups are taken about their mean; `weight` ``[source, target]`` are the counts that each cell is taken to
-        have. Products of different groups are then rid of what the common mean ties them together by.
-        """
-        share = self.tokens / self.tokens.sum()
-
-        def products(counts: Floats, by: Floats) -> Floats:
-            about = (counts - share[:, None] * counts.sum(axis=0)) / np.sqrt(by)
-            return np.asarray(about @ about.T)
-
-        found = -products(self.sources, self.sources.sum(axis=0)) / self.source_k
-        found -= products(self.targets, self.targets.sum(axis=0)) / self.target_k
-        for part in self.blocks(2 * len(self.tokens)):
-            block = self.pairs[:, part, :].reshape(len(self.tokens), -1).astype(np.float64)
-            found += products(block, weight[part].ravel()) / self.cells
-        rest = 1.0 - 2.0 * share
-        whole = (np.diag(found) / rest).sum() / (1.0 + (share**2 / rest).sum())
-        own = (np.diag(found) - share**2 * whole) / rest
-        found += np.outer(share, own) + np.outer(own, share) - np.outer(share, share) * whole
-        return found
-
-
-def _estimate(of: _Inclusions) -> _Estimate:
-    n = of.tokens.sum()
+def _estimate(of: InclusionCounts) -> _Estimate:
+    n = int(of.tokens.sum())
     share = of.tokens / n
-    whole = float(of.information(lambda x: x.sum(axis=0, keepdims=True))[0])
-    left_out = of.information(lambda x: x.sum(axis=0) - x)
+    whole, left_out = of.left_out()
     jackknife = jackknife_value(whole, left_out, of.tokens)
-    total = of.pairs.sum(axis=0, dtype=np.int64).astype(np.float64)
+    total, scores = of.total, of.scores
     expectation = np.outer(of.sources.sum(axis=0), of.targets.sum(axis=0)) / n
-    scores = clustered_scores(of.pairs, of.sources, of.targets, of.tokens)
     # Cells as they would be with more tokens: between independence and what was counted, by how much of the
     # table's distance from independence is not noise.
     distance = float(((total - expectation) ** 2 / expectation).sum())
@@ -227,44 +163,22 @@ def _estimate(of: _Inclusions) -> _Estimate:
     return _Estimate(nats, error, max(1.0, dof), hidden, margins + left)
 
 
-def _log_product(counts: Floats) -> Floats:
-    """X ψ(X), and 0 at 0: nearly without bias for λ log λ."""
-    if counts.max(initial=0.0) < LISTED:
-        return _listed()[counts.astype(np.intp)]
-    return np.where(counts > 0, counts * special.psi(np.maximum(counts, 1.0)), 0.0)
-
-
-@cache
-def _listed() -> Floats:
-    """Tabulate x ψ(x) of the whole numbers below `LISTED`, which most counts of cells are."""
-    x = np.arange(1.0, LISTED)
-    return read_only(np.concatenate([[0.0], x * special.psi(x)]))
-
-
 def _hidden(expected: Floats) -> tuple[float, float]:
     """Compute the bias that X ψ(X) leaves in the jackknife by groups, and in that by halves, of Poisson counts."""
-    weight = expected / expected.sum()
-
-    def bias(share: float) -> float:
-        return float((weight * special.exp1(np.maximum(share * expected, 1e-300))).sum())
-
-    single = bias(1.0) - float((weight * np.exp(-expected)).sum())
-    return single, 2.0 * bias(1.0) - bias(0.5)
+    weight, whole = expected / expected.sum(), np.maximum(expected, 1e-300)
+    bias, of_half = (float((weight * exponential_integral(part * whole)).sum()) for part in (1.0, 0.5))
+    return bias - float((weight * np.exp(-expected)).sum()), 2.0 * bias - of_half
 
 
-def _by_halves(of: _Inclusions, whole: float) -> float:
+def _by_halves(of: InclusionCounts, whole: float) -> float:
     """Estimate by halves: groups of like size are paired, and every half holds one of each pair."""
     groups = len(of.tokens)
-    pairs = (groups + 1) // 2
-    halves = min(MOST_HALVES, 1 << pairs.bit_length())
+    halves = min(MOST_HALVES, 1 << ((groups + 1) // 2).bit_length())
     order = np.argsort(-of.tokens, kind="stable")
+    column, sign = np.empty(groups, np.int64), np.ones(groups, np.int64)
     # Columns of a Hadamard matrix but the first, which has no minus.
-    column = np.arange(pairs) % (halves - 1) + 1
-    sign = np.array([[bin(row & int(at)).count("1") % 2 for at in column] for row in range(halves)])
-    first = np.empty((halves, groups))
-    first[:, order] = np.stack([sign, 1 - sign], axis=2).reshape(halves, -1)[:, :groups]
-    one = of.information(lambda x: first @ x)
-    other = of.information(lambda x: x.sum(axis=0) - first @ x)
-    share = first @ of.tokens / of.tokens.sum()
+    column[order] = np.arange(groups) // 2 % (halves - 1) + 1
+    sign[order[1::2]] = -1
+    one, other, share = of.halves(column, sign, halves)
     gained = whole - share**2 * one - (1.0 - share) ** 2 * other
     return float(gained.sum() / (1.0 - share**2 - (1.0 - share) ** 2).sum())

@@ -3,12 +3,12 @@
 import math
 
 import numpy as np
-from numpy.typing import NDArray
 
-from routestat.counting.strata import Strata
+from routestat.counting.kernels_strata import leave_out
+from routestat.counting.strata import Margin, Strata
 from routestat.inference.base.estimate import check_level, without_interval
 from routestat.inference.base.jackknife import jackknife
-from routestat.inference.base.special import x_log_x
+from routestat.inference.base.special import listed_x_log_x
 from routestat.inference.base.tables import Floats
 from routestat.inference.base.units import too_few
 from routestat.inference.information.mutual_information import InformationInterval
@@ -42,39 +42,52 @@ def conditional_information_interval(strata: Strata, level: float = 0.95) -> Inf
     if not strata.n_tokens:
         why = f"no tokens with a known {strata.by}"
         return InformationInterval(without_interval(math.nan, 0, why), level, 0)
-    x, y, z = strata.source, strata.target, strata.stratum
-    n = float(strata.count.sum())
-    size = np.bincount(strata.group, strata.count, strata.n_groups)
-    used = size > 0
+    return _interval(strata, strata, level)
+
+
+def shuffled_information(strata: Strata, shuffled: Strata, level: float = 0.95) -> InformationInterval:
+    """Estimate what `conditional_information_interval` does, after the targets are shuffled: its noise floor.
+
+    Parameters
+    ----------
+    strata
+        As they were counted.
+    shuffled
+        The same tokens, with the targets permuted inside every stratum: sources and strata are those of `strata`.
+    level
+        Of confidence.
+    """
+    check_level(level)
+    return _interval(strata, shuffled, level) if strata.n_tokens else conditional_information_interval(strata)
+
+
+def _interval(strata: Strata, joint: Strata, level: float) -> InformationInterval:
+    """Estimate from sources and strata of the first and cells and targets of the other."""
+    size = np.bincount(strata.tokens.group, strata.tokens.count, strata.n_groups)
+    n, used = float(size.sum()), size > 0
+    cells = Margin(joint.stratum, joint.source * joint.n_target + joint.target, joint.group, joint.count)
+    parts = (
+        (1, cells, joint.n_source * joint.n_target),
+        (1, strata.tokens, 1),
+        (-1, strata.sources, strata.n_source),
+        (-1, joint.targets, joint.n_target),
+    )
     whole, left = 0.0, np.zeros(int(used.sum()))
-    keys = ((z * strata.n_source + x) * strata.n_target + y, z)
-    for sign, key in (
-        (1, keys[0]),
-        (1, keys[1]),
-        (-1, z * strata.n_source + x),
-        (-1, z * strata.n_target + y),
-    ):
-        every, without = _left_out(key, strata)
+    for sign, margin, n_states in parts:
+        every, without = _left_out(margin, n_states, strata.n_groups)
         whole, left = whole + sign * every, left + sign * without[used]
     unit = math.log(2.0)
     plugin = whole / n / unit
-    few = too_few(size)
-    if few:
+    if few := too_few(size):
         found = without_interval(math.nan, int(used.sum()), few, plugin)
     else:
         found = jackknife(plugin, left / (n - size[used]) / unit, size[used], level)
     return InformationInterval(found, level, strata.n_tokens)
 
 
-def _left_out(key: NDArray[np.int64], strata: Strata) -> tuple[float, Floats]:
-    """Sum of c ln c over the cells of `key`, and the same `[group]` without each group."""
-    parts, place = np.unique(key * strata.n_groups + strata.group, return_inverse=True)
-    part = np.asarray(np.bincount(place, strata.count), np.float64)
-    cell, group = np.divmod(parts, strata.n_groups)
-    first = np.flatnonzero(np.concatenate([[True], cell[1:] != cell[:-1]]))
-    total = np.add.reduceat(part, first)
-    lengths = np.diff(np.append(first, len(cell)))
-    whole, rest = np.repeat(total, lengths), np.repeat(total, lengths) - part
-    change = x_log_x(rest) - x_log_x(whole)
-    every = float(x_log_x(total).sum())
-    return every, np.asarray(every + np.bincount(group, change, strata.n_groups), np.float64)
+def _left_out(margin: Margin, n_states: int, n_groups: int) -> tuple[float, Floats]:
+    """Sum of c ln c over strata and states, and the same `[group]` without each group."""
+    change = np.zeros(n_groups)
+    key = margin.stratum * n_states + margin.state
+    every = leave_out(key, margin.group, margin.count, listed_x_log_x(), change)
+    return every, every + change

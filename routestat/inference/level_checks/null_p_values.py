@@ -6,18 +6,19 @@ tests are those that the report rests on.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from routestat.counting.document_sample import Sample
+from routestat.counting.experts import expert_rows
 from routestat.counting.recombined_documents import group_tables, recombined_samples
-from routestat.counting.strata import count_strata
+from routestat.counting.strata import Strata, count_strata
 from routestat.inference.association.expert_independence import independence_experts
 from routestat.inference.association.independence import independence
+from routestat.inference.base.special import chi2_tail
 from routestat.inference.base.tables import Floats, read_only
 from routestat.inference.markov.order_score_test import clustered_order
-from routestat.inference.markov.order_tests import order_tests
 from routestat.traces.metadata import Router
 
 
@@ -55,6 +56,9 @@ def independence_p_values(
         "subset", tested by `independence`, or "expert", by `independence_experts`.
     """
     found = []
+    if states == "expert":
+        rows = {router.name: expert_rows(sample.columns[router.name], router) for router in (source, target)}
+        sample = replace(sample, columns=rows)
     for made in recombined_samples(sample, source, target, rng, n):
         counted = group_tables(made, source, target, states)
         if states == "expert":
@@ -92,9 +96,27 @@ def order_p_values(
             found.append((math.nan, math.nan, "no two documents make the same choice in the layer between"))
             continue
         test = clustered_order(strata)
-        iid = 10.0 ** order_tests(strata, made.n_documents, rng, resamples=0).log10_p_chi2_iid
-        found.append((test.p_clustered, iid, test.reason))
+        found.append((test.p_clustered, _pearson(strata), test.reason))
     return _p_values(found)
+
+
+def _pearson(strata: Strata) -> float:
+    """P-value of Pearson's X2 over all strata as if tokens were independent, that of `order_tests`; NaN without dof."""
+    y, of_stratum = strata.stratum, np.bincount(strata.stratum, strata.count, strata.n_strata)
+    keys = y * strata.n_source + strata.source, y * strata.n_target + strata.target
+    rows, columns = (
+        np.bincount(key, strata.count, strata.n_strata * size)
+        for key, size in zip(keys, (strata.n_source, strata.n_target), strict=True)
+    )
+    used = [(side.reshape(strata.n_strata, -1) > 0).sum(axis=1) - 1 for side in (rows, columns)]
+    dof = int((used[0] * used[1]).sum())
+    if not dof:
+        return math.nan
+    cell = keys[0] * strata.n_target + strata.target
+    first = np.flatnonzero(np.diff(cell, prepend=-1))
+    observed = np.add.reduceat(strata.count, first)
+    square = observed**2 * (of_stratum[y[first]] / (rows[keys[0][first]] * columns[keys[1][first]]))
+    return chi2_tail(float(square.sum() - of_stratum.sum()), dof)
 
 
 def _p_values(found: Sequence[tuple[float, float, str | None]]) -> PValues:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy import special
 
 from routestat.inference.base.chunks import chunks
-from routestat.inference.base.clustered_score_test import log10_score_p
+from routestat.inference.base.clustered_score_test import log10_score_ps
 from routestat.inference.base.tables import Floats, read_only
 from routestat.inference.base.units import log10_relabelling_floor
 
@@ -84,7 +84,8 @@ def load_scores(table: NDArray[np.integer], tokens: Floats) -> LoadScores | None
         return None
     z = (counts - tokens[:, None] * rate) / np.sqrt(n * rate)
     gram = z @ z.T
-    if min(z.shape) > DIRECTIONS:
+    if z.shape[1] > min(DIRECTIONS, z.shape[0]):
+        # The groups span no more directions than there are groups.
         values, vectors = np.linalg.eigh(gram)
         z = vectors[:, -DIRECTIONS:] * np.sqrt(np.maximum(values[-DIRECTIONS:], 0.0))
     kept = 1.0 - 2.0 * share
@@ -129,10 +130,11 @@ def split_tests(scores: LoadScores, first: NDArray[np.bool_]) -> tuple[Floats, F
     order_one = special.gammaincc(scores.dof / 2.0, np.maximum(chi2, 0.0) / effect / 2.0)
     order_two = np.ones(len(first))
     cubes, members = _cubes(scores.leading, square), first.sum(axis=1)
-    for split in np.flatnonzero(~empty):
-        floor = log10_relabelling_floor(int(members[split]), len(diagonal) - int(members[split]))
-        cross = chi2[split] - expected[split]
-        order_two[split] = 10.0 ** log10_score_p(cross, off[split], cubes[split], floor)
+    tested = np.flatnonzero(~empty)
+    sizes, which = np.unique(members[tested], return_inverse=True)
+    floors = np.array([log10_relabelling_floor(int(m), len(diagonal) - int(m)) for m in sizes])[which]
+    cross = chi2[tested] - expected[tested]
+    order_two[tested] = 10.0 ** log10_score_ps(cross, off[tested], cubes[tested], floors)
     return np.where(empty, 1.0, iid), np.where(empty, 1.0, order_one), order_two
 
 

@@ -1,14 +1,14 @@
 """The clustered test of order 2 against order 1: only groups of documents are taken as independent."""
 
 import math
+from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy import sparse
 
-from routestat.counting.strata import Strata
+from routestat.counting.kernels_strata import pair_products
+from routestat.counting.strata import Strata, numbered, places_of
 from routestat.inference.association.stratified import StratifiedIndependence
-from routestat.inference.base.chunks import chunks
 from routestat.inference.base.clustered_score_test import caution, score_test
 from routestat.inference.base.pair_bias import MarginParts, pair_bias
 from routestat.inference.base.tables import Floats
@@ -46,25 +46,31 @@ def clustered_order(strata: Strata) -> StratifiedIndependence:
         For strata of the expert view.
     """
     check_strata(strata)
-    kept, nan, in_all = _testable(strata)[strata.stratum], math.nan, int(np.unique(strata.group).size)
-    if not kept.any():
+    nan, in_all = math.nan, int(np.unique(strata.tokens.group).size)
+    kept = _testable(strata)
+    if not len(kept.count):
         why = nothing_to_test(strata, "two sources, two targets and two groups of documents")
         return StratifiedIndependence(nan, nan, nan, strata.n_tokens, in_all, 0, why)
-    y, x, z = strata.stratum[kept], strata.source[kept], strata.target[kept]
-    row, column = y * strata.n_source + x, y * strata.n_target + z
-    keys = row * strata.n_target + z, row, column, y, strata.group[kept]
-    cell, row, column, y, group = (np.unique(key, return_inverse=True)[1] for key in keys)
-    count = strata.count[kept].astype(np.float64)
-    of_row, of_column, of_stratum = (np.bincount(key, count)[key] for key in (row, column, y))
+    y, count = kept.stratum, kept.count.astype(np.float64)
+    row, column = y * kept.n_source + kept.source, y * kept.n_target + kept.target
+    margins = (kept.sources, kept.n_source), (kept.targets, kept.n_target), (kept.tokens, 1)
+    of_row, of_column, of_stratum = totals = [
+        np.bincount(margin.stratum * size + margin.state, margin.count, kept.n_strata * size)
+        for margin, size in margins
+    ]
     # Z_g = T_g - r C_g' - R_g c' + n_g r c', weighed by 1 / (n r c): the products of the four parts fall together.
-    gram = _products(cell, group, count * np.sqrt(of_stratum / (of_row * of_column)))
+    gram = np.zeros((kept.n_groups, kept.n_groups))
+    weight = count * np.sqrt(of_stratum[y] / (of_row[row] * of_column[column]))
+    pair_products(row * kept.n_target + kept.target, kept.group, weight, gram)
     largest = float(np.trace(gram))
-    for key, total, sign in ((row, of_row, -1.0), (column, of_column, -1.0), (y, of_stratum, 1.0)):
-        gram += sign * _products(key, group, count / np.sqrt(total))
+    for (margin, size), total, sign in zip(margins, totals, (-1.0, -1.0, 1.0), strict=True):
+        key, part = margin.stratum * size + margin.state, np.zeros_like(gram)
+        pair_products(key, margin.group, margin.count / np.sqrt(total[key]), part)
+        gram += sign * part
     if np.trace(gram) < TIE * largest:
         gram[:] = 0.0
-    bias, size = pair_bias(_parts(row, column, y, group, count), len(gram)), np.bincount(group, count)
-    test, used = score_test(gram, bias, size=size), int(y.max()) + 1
+    bias, size = pair_bias(_parts(kept, totals), len(gram)), np.bincount(kept.group, count)
+    test, used = score_test(gram, bias, size=size), kept.n_strata
     p, reason = (test.p, test.log10_p, test.nu), test.reason
     times = float(bias.sum()) * math.sqrt(test.nu / 2.0) / test.trace if test.nu > 0 else 0.0
     if times > MOST_BIAS:
@@ -74,58 +80,52 @@ def clustered_order(strata: Strata) -> StratifiedIndependence:
     return StratifiedIndependence(*p, strata.n_tokens, in_all, used, reason, note)
 
 
-def _testable(strata: Strata) -> NDArray[np.bool_]:
+def _testable(strata: Strata) -> Strata:
     """Strata with two or more sources, targets and groups; a stratum of a single group relates it to no other."""
-    several = np.ones(strata.n_strata, np.bool_)
-    for state, size in (
-        (strata.source, strata.n_source),
-        (strata.target, strata.n_target),
-        (strata.group, strata.n_groups),
-    ):
-        met = np.unique(strata.stratum * size + state) // size
-        several &= np.bincount(met, minlength=strata.n_strata) > 1
-    return several
+    several = np.bincount(strata.tokens.stratum, minlength=strata.n_strata) > 1
+    for margin in (strata.sources, strata.targets):
+        fresh = (np.diff(margin.stratum, prepend=-1) != 0) | (np.diff(margin.state, prepend=-1) != 0)
+        several &= np.bincount(margin.stratum[fresh], minlength=strata.n_strata) > 1
+    kept = several[strata.stratum]
+    (stratum, n_strata), (group, n_groups) = numbered(strata.stratum[kept]), numbered(strata.group[kept])
+    return replace(
+        strata,
+        stratum=stratum.astype(np.int64),
+        source=strata.source[kept],
+        target=strata.target[kept],
+        group=group.astype(np.int64),
+        count=strata.count[kept],
+        n_strata=n_strata,
+        n_groups=n_groups,
+    )
 
 
-def _products(key: NDArray[np.int64], group: NDArray[np.int64], weight: Floats) -> Floats:
-    """Sum over the keys the product of two groups' weights, `[group, group]`."""
-    shape = int(group.max()) + 1, int(key.max()) + 1
-    weights = sparse.csc_array((weight, (group, key)), shape=shape)
-    gram = np.zeros((shape[0], shape[0]))
-    for at in chunks(shape[1], shape[0]):
-        part = weights[:, at]
-        # One factor is dense and one sparse, which is fast for keys with many groups and for keys with few.
-        gram += part.tocsr() @ np.ascontiguousarray(part.toarray().T)
-    return gram
+def _parts(kept: Strata, totals: Sequence[Floats]) -> MarginParts:
+    """Compute the deviations of the groups' margins inside every stratum, where group and stratum meet `[part]`.
 
-
-def _parts(
-    row: NDArray[np.int64],
-    column: NDArray[np.int64],
-    stratum: NDArray[np.int64],
-    group: NDArray[np.int64],
-    count: Floats,
-) -> MarginParts:
-    """Compute the deviations of the groups' margins inside every stratum from the observed cells `[cell]`."""
-    groups = int(group.max()) + 1
-    # Parts are the tokens of one group in one stratum.
-    names, part = np.unique(stratum * groups + group, return_inverse=True)
-    tokens, of = np.bincount(part, count), names // groups
-    n = np.bincount(of, tokens)
+    `totals` are the tokens of each source of a stratum, of each target and of the stratum.
+    """
+    groups, of, tokens = kept.n_groups, kept.tokens.stratum, kept.tokens.count
+    n = totals[2]
+    known, n_parts = of * groups + kept.tokens.group, kept.n_strata * groups
     lengths, pulls = [], []
-    for key in (row, column):
-        margins, place = np.unique(key * groups + group, return_inverse=True)
-        mine, whole = np.bincount(place, count), np.bincount(key, count)[margins // groups]
-        part_of = np.empty(len(margins), np.int64)
-        part_of[place] = part
-        lengths.append(np.bincount(part_of, mine**2 / whole) * n[of] - tokens**2)
+    for margin, states, total, own in (
+        (kept.sources, kept.n_source, totals[0], kept.source),
+        (kept.targets, kept.n_target, totals[1], kept.target),
+    ):
+        key = margin.stratum * states + margin.state
+        part = places_of(known, margin.stratum * groups + margin.group, n_parts)
+        lengths.append(np.bincount(part, margin.count**2 / total[key]) * n[of] - tokens**2)
         # A margin's deviation over its share, in every cell.
-        pulls.append((mine * n[of[part_of]] / whole - tokens[part_of])[place])
+        pull = margin.count * n[margin.stratum] / total[key] - tokens[part]
+        cells = (kept.stratum * states + own) * groups + kept.group
+        pulls.append(pull[places_of(key * groups + margin.group, cells, len(total) * groups)])
+    part = places_of(known, kept.stratum * groups + kept.group, n_parts)
     return MarginParts(
-        group=names % groups,
+        group=kept.tokens.group,
         stratum=of,
         share=tokens / n[of],
         rows=lengths[0] / n[of] ** 1.5,
         columns=lengths[1] / n[of] ** 1.5,
-        crossed=np.bincount(part, count * pulls[0] * pulls[1]) / n[of] ** 2,
+        crossed=np.bincount(part, kept.count * pulls[0] * pulls[1]) / n[of] ** 2,
     )

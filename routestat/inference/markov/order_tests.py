@@ -8,14 +8,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy import stats
 
 from routestat.counting.strata import Strata
 from routestat.errors import RoutestatError
-from routestat.inference.base.chunks import chunks
 from routestat.inference.base.special import log10_chi2_tail, x_log_x
 from routestat.inference.base.tables import Floats, expected_counts, pearson_residuals
 from routestat.inference.information.mutual_information import plugin_information
+from routestat.inference.markov.random_tables import RandomTables
 
 # Standard deviations by which the mean of redrawn G2 may differ from the degrees of freedom without a caution: this
 # difference turns a level of 5 % into one of 2 or 12 %.
@@ -108,13 +107,15 @@ def order_tests(
     """
     check_strata(strata, n_documents, resamples)
     g, chi2, dof, used, observed, drawn = 0.0, 0.0, 0, 0, 0.0, np.zeros(resamples)
+    random_tables = RandomTables(_largest(strata)) if resamples else None
     for table in _tables(strata):
         g += 2.0 * float(table.sum()) * plugin_information(table)
         chi2 += float((pearson_residuals(table, expected_counts(table)) ** 2).sum())
         dof += (table.shape[0] - 1) * (table.shape[1] - 1)
         used += 1
         observed += float(x_log_x(table).sum())
-        drawn += _redrawn(table, rng, resamples)
+        if random_tables is not None:
+            drawn += random_tables.sums(table.sum(axis=1), table.sum(axis=0), rng, resamples)
     counted = OrderTests(n_tokens=strata.n_tokens, n_documents=n_documents, resamples=resamples)
     if not dof:
         return replace(counted, reason=nothing_to_test(strata, "two sources and two targets"))
@@ -181,12 +182,6 @@ def _tables(strata: Strata) -> Iterator[Floats]:
             yield table.reshape(x.size, y.size).astype(np.float64)
 
 
-def _redrawn(table: Floats, rng: np.random.Generator, n: int) -> Floats:
-    """Draw `n` tables with the margins of this one and return their sums of c ln c, `[resample]`."""
-    rows, columns = (table.sum(axis=axis).astype(np.int64) for axis in (1, 0))
-    # By default scipy uses Patefield's algorithm where cells hold many tokens and Boyett's where they hold few.
-    distribution, sums = stats.random_table(rows, columns), np.empty(n)
-    for part in chunks(n, table.size):
-        drawn = distribution.rvs(len(sums[part]), random_state=rng)
-        sums[part] = x_log_x(drawn).sum(axis=(1, 2))
-    return sums
+def _largest(strata: Strata) -> int:
+    """Return the tokens of the largest stratum."""
+    return int(np.bincount(strata.stratum, strata.count).max(initial=0))

@@ -10,8 +10,16 @@ design_effect
     The weight of rows in independent tokens.
 backoff, backoff_strength
     Long contexts that back off to shorter ones, and how strongly.
+digamma
+    Differences of the digamma function.
+draws_kernel
+    The compiled sum of expected draws over cells.
 context_counts
     Tokens as rows of contexts, and their counts by group of documents.
+context_entries
+    Entries of a context in either half of the groups, and their places in a shorter context.
+backoff_step
+    One context above its shorter ones, fitted on one half of the groups.
 held_out
     Log loss of nested contexts on held-out documents.
 """

@@ -23,15 +23,15 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import special
 
 from routestat.errors import RoutestatError
 from routestat.inference.base.special import SMALLEST_ALPHA
 from routestat.inference.base.tables import Floats, read_only, whole_counts
 from routestat.inference.smoothing.backoff_strength import BackoffParameters, fit_backoff, fit_strength
+from routestat.inference.smoothing.digamma import digamma_rise
 
-# Above this weight the digits of psi cancel, and the first term of its series is more accurate.
-LARGE = 1e7
+# Up to this count draws are summed term by term.
+TERMS = 16
 
 
 def expected_draws(counts: ArrayLike, weight: ArrayLike) -> Floats:
@@ -44,12 +44,38 @@ def expected_draws(counts: ArrayLike, weight: ArrayLike) -> Floats:
     weight
         s m of each cell, above zero.
     """
+    c, a = np.broadcast_arrays(np.asarray(counts, np.float64), np.asarray(weight, np.float64))
+    # The first token is drawn, whatever the weight.
+    drawn = np.array(np.minimum(c, 1.0))
+    more = c > 1
+    c, a = c[more], a[more]
+    drawn[more] = np.clip(a * digamma_rise(a, c), 1.0, c)
+    return drawn
+
+
+def draws_between(counts: ArrayLike, further: ArrayLike, weight: ArrayLike) -> Floats:
+    """Compute how many of `further` tokens of cells that hold `counts` already were drawn from the base ``[cell]``.
+
+    That is `expected_draws` of both less that of `counts`, without cancellation: token k + 1 of a cell was drawn with
+    probability s m / (s m + k).
+
+    Parameters
+    ----------
+    counts, further
+        Whole numbers.
+    weight
+        s m of each cell, above zero.
+    """
     c, a = np.asarray(counts, np.float64), np.asarray(weight, np.float64)
-    # With a weight near zero one token was drawn, with a large one all; there the psi cancel.
-    far = np.maximum(a, LARGE)
-    series = far * np.log1p(c / far) + c / (2.0 * (far + c))
-    drawn = np.where(a > LARGE, series, a * (special.psi(a + c) - special.psi(a)))
-    return np.asarray(np.where(c > 0, np.clip(drawn, np.minimum(c, 1.0), c), 0.0))
+    more = np.asarray(further, np.float64)
+    drawn = np.where(more > 0, a / (a + c), 0.0)
+    rest, k = np.flatnonzero(more > 1), 1
+    while len(rest) and k < TERMS:
+        drawn[rest] += a[rest] / (a[rest] + c[rest] + k)
+        k += 1
+        rest = rest[more[rest] > k]
+    drawn[rest] += a[rest] * digamma_rise(a[rest] + c[rest] + k, more[rest] - k)
+    return drawn
 
 
 def backed_off(

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from routestat.counting.context_kernels import count_by_group, number_pairs
 from routestat.errors import RoutestatError
 from routestat.inference.base.tables import Floats
 
-# Up to so many possible keys a table of all of them is faster than sorting the observed ones.
+# Up to so many possible keys, or one for every token, a table of all is faster than sorting the observed ones.
 DENSE_KEYS = 1 << 23
 
 
@@ -68,10 +69,17 @@ class TokenRows:
 class ContextCounts:
     """Counts of one context: cells (context, target), entries (cell, group), and the entry of every row.
 
+    Parameters
+    ----------
+    rows : TokenRows
+    names : tuple of str
+        The columns of the context.
+    within : ContextCounts, optional
+        Counts of a longer context of the same rows, with all these columns. Its entries are counted instead of the
+        rows: the same with less work.
+
     Attributes
     ----------
-    entry_of : int array ``[row]``
-        −1 where the context is unknown.
     row_of : int array ``[entry]``
         Some row of the entry.
     cell, group, count : int arrays ``[entry]``
@@ -79,49 +87,75 @@ class ContextCounts:
     context : int array ``[cell]``
     part : int array ``[entry]``
         Number of its (context, group); `part_context` ``[part]`` is the context.
+    n_cells, n_contexts : int
+        Observed cells and contexts.
     """
 
-    def __init__(self, rows: TokenRows, names: tuple[str, ...]) -> None:
+    def __init__(
+        self, rows: TokenRows, names: tuple[str, ...], within: "ContextCounts | None" = None
+    ) -> None:
         missing = [name for name in names if name not in rows.columns]
         if missing:
             raise RoutestatError(
                 f"no column {missing[0]} to condition on; there are {', '.join(rows.columns)}"
             )
-        known = np.ones(len(rows), bool)
-        key, size = np.zeros(len(rows), np.int64), 1
+        self.rows, self.names, self.within, self.n_groups = rows, names, within, rows.n_groups
+        rows_of, tokens, order = self._counted()
+        number, n = np.zeros(len(tokens), np.int32), min(1, len(tokens))
         for name in names:
-            column = rows.columns[name]
-            known &= column >= 0
-            key, size = _joined(key, size, column, int(column.max(initial=0)) + 1)
-        self.n_groups = rows.n_groups
-        parts = ((rows.target, rows.n_targets), (rows.group, self.n_groups))
-        for values, width in parts:
-            key, size = key * width + values, size * width
-        where = np.flatnonzero(known)
-        keys, place, self.count = _distinct(key[where], size)
-        self.entry_of = np.full(len(rows), -1, np.int64)
-        self.entry_of[where] = place
-        self.row_of = np.empty(len(keys), np.int64)
-        self.row_of[place] = where
-        cells, self.group = np.divmod(keys, self.n_groups)
-        self.cell = _numbered(cells)
-        self.first = (
-            np.flatnonzero(np.concatenate([[True], cells[1:] != cells[:-1]])) if len(cells) else cells
+            number, shorter = _numbered_pairs(number, n, rows.columns[name][rows_of])
+            n = len(shorter)
+        cell, self.context = _numbered_pairs(number, n, rows.target[rows_of], rows.n_targets)
+        self.n_contexts, self.n_cells = n, len(self.context)
+        group = np.ascontiguousarray(rows.group[rows_of], np.int32)
+        entry, row_of, self.cell, self.group, self.count, self.part, self.part_context = count_by_group(
+            cell, group, tokens, self.context, n
         )
-        self.context = _numbered(cells[self.first] // rows.n_targets)
-        owner = self.context[self.cell] if len(cells) else self.cell
-        parts_, self.part, _ = _distinct(owner * self.n_groups + self.group, self.n_contexts * self.n_groups)
-        self.part_context = parts_ // self.n_groups
+        self.row_of = row_of if isinstance(rows_of, slice) else rows_of[row_of]
+        self._entry = entry
+        if order is not None:
+            self._entry = np.empty_like(entry)
+            self._entry[order] = entry
+
+    def _counted(
+        self,
+    ) -> tuple[NDArray[np.integer] | slice, NDArray[np.int32], NDArray[np.intp] | None]:
+        """Return what is counted, in the order of groups: rows, or one for each entry; their tokens; and the order."""
+        group, within = self.rows.group, self.within
+        if within is None:
+            ordered = bool((group[1:] >= group[:-1]).all())
+            order = None if ordered else _in_order(group, self.n_groups)
+            return slice(None) if order is None else order, np.ones(len(group), np.int32), order
+        # A row whose longer context is unknown is counted by itself.
+        self._beyond = np.flatnonzero(~within.known())
+        used = np.concatenate([within.row_of, self._beyond])
+        tokens = np.concatenate([within.count, np.ones(len(self._beyond), np.int32)])
+        order = _in_order(group[used], self.n_groups)
+        return used[order], tokens[order], order
+
+    def known(self) -> NDArray[np.bool_]:
+        """Return whether the context is known ``[row]``."""
+        known = np.ones(len(self.rows), bool)
+        for name in self.names:
+            known &= self.rows.columns[name] >= 0
+        return known
 
     @property
-    def n_cells(self) -> int:
-        """Observed cells."""
-        return len(self.first)
+    def entry_of(self) -> NDArray[np.int32]:
+        """The entry of every row ``[row]``, −1 where the context is unknown."""
+        return self._entries(np.arange(len(self.rows)))
 
-    @property
-    def n_contexts(self) -> int:
-        """Observed contexts."""
-        return int(self.context[-1]) + 1 if len(self.context) else 0
+    def entries_of(self, longer: "ContextCounts") -> NDArray[np.int32]:
+        """Find the entry of each entry of a longer context ``[longer entry]``."""
+        return self._entry[: len(longer.count)] if self.within is longer else self._entries(longer.row_of)
+
+    def _entries(self, rows: NDArray[np.integer]) -> NDArray[np.int32]:
+        if self.within is None:
+            return self._entry[rows]
+        place = self.within._entries(rows)
+        alone = np.flatnonzero(place < 0)
+        place[alone] = len(self.within.count) + np.searchsorted(self._beyond, rows[alone])
+        return self._entry[place]
 
     def cells(self, entries: ArrayLike) -> Floats:
         """Sum values of entries over the groups ``[cell]``."""
@@ -146,41 +180,46 @@ class ContextCounts:
         if not later:
             return np.bincount(self.part, left <= 0, len(self.part_context)).astype(float)
         # A cell is new to all groups up to the first that holds it.
-        starts = np.bincount(self.part[self.first], minlength=len(self.part_context))
+        first = np.searchsorted(self.cell, np.arange(self.n_cells))
+        starts = np.bincount(self.part[first], minlength=len(self.part_context))
         return _from_here_on(starts.astype(float), self.part_context)
 
 
-def _joined(
-    key: NDArray[np.int64], size: int, column: NDArray[np.int64], width: int
-) -> tuple[NDArray[np.int64], int]:
-    """Combine a key with one more column."""
-    key = key * width + np.maximum(column, 0)
-    if size * width < 1 << 31:
-        return key, size * width
-    # The product of many columns' widths exceeds 64 bits; the number of observed keys does not.
-    names, place = np.unique(key, return_inverse=True)
-    return place.astype(np.int64), len(names)
+def _numbered_pairs(
+    first: NDArray[np.int32], n_first: int, second: NDArray[np.integer], width: int | None = None
+) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Find the distinct pairs of a number below `n_first` and another below `width`, in order.
+
+    Returns
+    -------
+    tuple
+        Each row's number, −1 where one of both is unknown; and the first of each pair.
+    """
+    size = int(second.max(initial=-1)) + 1 if width is None else width
+    if size >= DENSE_KEYS:
+        # The product of wide columns exceeds 64 bits; the number of observed labels does not.
+        labels, second = _labelled(second)
+        size = len(labels)
+    if n_first * size <= max(DENSE_KEYS, len(first)):
+        table = np.zeros(n_first * size, np.int32)
+        number, keys = number_pairs(first, np.ascontiguousarray(second, np.int32), size, table)
+    else:
+        keys, number = _labelled(np.where((first >= 0) & (second >= 0), first * np.int64(size) + second, -1))
+    return number, (keys // max(size, 1)).astype(np.int32)
 
 
-def _distinct(
-    key: NDArray[np.int64], size: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Return the distinct keys in order, the place of each key among them, and their counts."""
-    if size > DENSE_KEYS:
-        keys, place, count = np.unique(key, return_inverse=True, return_counts=True)
-        return keys, place.astype(np.int64), count.astype(np.int64)
-    every = np.bincount(key, minlength=size)
-    keys = np.flatnonzero(every)
-    number = np.zeros(size, np.int64)
-    number[keys] = np.arange(len(keys))
-    return keys, number[key], every[keys]
+def _labelled(values: NDArray[np.integer]) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    """Return the distinct values from 0 on in order, and the place of each value among them, −1 for −1."""
+    labels, place = np.unique(values, return_inverse=True)
+    unknown = int(labels.searchsorted(0))
+    return labels[unknown:], (place - unknown).astype(np.int32)
 
 
-def _numbered(ordered: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the numbers 0, 1, … of the runs of equal values of an ordered array."""
-    if not len(ordered):
-        return np.empty(0, np.int64)
-    return np.cumsum(np.concatenate([[False], ordered[1:] != ordered[:-1]])).astype(np.int64)
+def _in_order(group: NDArray[np.integer], groups: int) -> NDArray[np.intp]:
+    """Return the stable order of groups."""
+    # NumPy sorts 16 bits by counting.
+    small = group.astype(np.uint16) if groups <= 1 << 16 else group
+    return np.argsort(small, kind="stable")
 
 
 def _from_here_on(values: Floats, run: NDArray[np.int64]) -> Floats:

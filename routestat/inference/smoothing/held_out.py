@@ -5,7 +5,7 @@ context is unknown (a document's first token has no previous one) the shorter on
 the same tokens and their differences are paired.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from routestat.errors import RoutestatError
-from routestat.inference.base.special import LARGEST_SUM_PER_TOKEN
 from routestat.inference.base.tables import Floats, read_only
-from routestat.inference.smoothing.backoff import backed_off, expected_draws
-from routestat.inference.smoothing.backoff_strength import BackoffParameters, fit_backoff, fit_strength
+from routestat.inference.smoothing.backoff_step import Step
+from routestat.inference.smoothing.backoff_strength import BackoffParameters
 from routestat.inference.smoothing.context_counts import ContextCounts, TokenRows
+from routestat.inference.smoothing.context_entries import Entries, Level, Places
 
 #: Contexts from the shortest on; each holds all columns of the one before.
 NestedContexts = Sequence[tuple[str, ...]]
@@ -98,7 +98,7 @@ def held_out(
         return HeldOut(dict.fromkeys(steps, nothing), dict.fromkeys(forward, nothing), read_only(tokens))
     halves = np.zeros(rows.n_groups, np.int64)
     halves[used] = np.arange(len(used)) % 2
-    scorer = _Scorer(rows, halves)
+    scorer = _Scorer(rows, halves, [names for contexts in steps.values() for names in contexts])
     bits = {name: scorer.bits(contexts, False) for name, contexts in steps.items()}
     ahead = {name: scorer.bits(steps[name], True) for name in forward}
     fitted = {
@@ -110,164 +110,53 @@ def held_out(
 class _Scorer:
     """Probabilities under all nested contexts of one target, each step computed once."""
 
-    def __init__(self, rows: TokenRows, halves: NDArray[np.int64]) -> None:
+    def __init__(self, rows: TokenRows, halves: NDArray[np.int64], wanted: Iterable[tuple[str, ...]]) -> None:
         self.rows, self.halves = rows, halves
-        self._levels: dict[tuple[str, ...], ContextCounts] = {}
-        self._steps: dict[tuple, _Step] = {}
-        self._probabilities: dict[tuple, Floats] = {}
+        self._levels: dict[tuple[str, ...], Level] = {}
+        # Longer contexts first: shorter ones are counted from the entries of the smallest that holds them.
+        for names in sorted(set(wanted), key=len, reverse=True):
+            longer = [level.counts for own, level in self._levels.items() if set(names) < set(own)]
+            within = min(longer, key=lambda counts: len(counts.count), default=None)
+            self._levels[names] = Level(ContextCounts(rows, names, within), halves)
+        self._steps: dict[tuple, Step] = {}
+        self._bits: dict[tuple, Floats] = {}
 
     def bits(self, contexts: tuple[tuple[str, ...], ...], later: bool) -> Floats:
-        distribution = self.distribution(contexts, later)
-        return read_only(np.bincount(self.rows.group, -np.log2(distribution), self.rows.n_groups))
+        """Sum −log2 of the probability of every row's target, each from its longest known context ``[group]``."""
+        total = np.zeros(self.rows.n_groups)
+        for n in range(1, len(contexts) + 1):
+            longer = self._below(contexts[: n + 1]) if n < len(contexts) else None
+            for half in (0, 1):
+                entries, bits = self._of_entries(contexts[:n], half, later)
+                tokens = entries.count
+                if longer is not None:
+                    above = self._levels[contexts[n]].halves[half]
+                    tokens = tokens - np.bincount(longer.entry(half), above.count, len(tokens))
+                total += np.bincount(entries.group, bits * tokens, len(total))
+        return read_only(total)
 
-    def distribution(self, contexts: tuple[tuple[str, ...], ...], later: bool) -> Floats:
-        """Compute the probability of every row's target ``[row]``."""
-        if (key := (contexts, later)) in self._probabilities:
-            return self._probabilities[key]
-        level = self.level(contexts[-1])
-        shorter = self.distribution(contexts[:-1], later) if len(contexts) > 1 else np.zeros(len(self.rows))
-        own = np.empty(len(level.count) + 1)
-        for half in (0, 1):
-            mine = self.halves[level.group] == half
-            own[:-1][mine] = self.step(contexts, half).distribution(later)[mine]
-        distribution = np.where(level.entry_of >= 0, own[level.entry_of], shorter)
-        self._probabilities[key] = distribution
-        return distribution
+    def _of_entries(
+        self, contexts: tuple[tuple[str, ...], ...], half: int, later: bool
+    ) -> tuple[Entries, Floats]:
+        """Compute −log2 of the probability of the targets of a half's entries ``[entry]``."""
+        entries = self._levels[contexts[-1]].halves[half]
+        if (key := (contexts, half, later)) not in self._bits:
+            found = self.step(contexts, half).distribution(later)
+            self._bits[key] = -np.log2(found[entries.at] if later else found)
+        return entries, self._bits[key]
 
-    def level(self, names: tuple[str, ...]) -> ContextCounts:
-        if names not in self._levels:
-            self._levels[names] = ContextCounts(self.rows, names)
-        return self._levels[names]
-
-    def step(self, contexts: tuple[tuple[str, ...], ...], half: int) -> "_Step":
+    def step(self, contexts: tuple[tuple[str, ...], ...], half: int) -> "Step":
+        """Return the step of the last context that scores the groups of this half."""
         if (key := (contexts, half)) not in self._steps:
-            below = self.step(contexts[:-1], half) if len(contexts) > 1 else None
-            level = self.level(contexts[-1])
-            counted = level.count * (self.halves[level.group] != half)
-            self._steps[key] = _Step(level, below, counted, self.rows.n_targets)
+            below = self._below(contexts)
+            lower = None if below is None else (self.step(contexts[:-1], half), below)
+            self._steps[key] = Step(self._levels[contexts[-1]], lower, half, self.rows.n_targets)
         return self._steps[key]
 
-
-class _Step:
-    """One context above its shorter ones, fitted on half of the groups.
-
-    `plain` ``[cell]`` is the distribution in which every token counts for the shorter context. It determines how many
-    tokens were drawn from the base and how many repeat their row.
-    """
-
-    plain: Floats
-
-    def __init__(
-        self, level: ContextCounts, below: "_Step | None", counted: NDArray[np.int64], n_targets: int
-    ) -> None:
-        self.level, self.n_targets = level, n_targets
-        self.below = None if below is None else _Below(below, level)
-        c = level.cells(counted)
-        seen = c > 0
-        n, u = level.contexts(c), level.contexts(seen)
-        plain = self.below.of_cells(self.below.step.plain) if self.below else self._uniform()
-        prior = fit_strength(c[seen], plain[seen], n)
-        self.weight = prior * plain
-        self.plain = backed_off(c, n[level.context], u[level.context], plain, BackoffParameters(prior))
-        base = plain
-        self.strengths: list[float] = []
-        if self.below:
-            base = self.below.fit(expected_draws(c, self.weight), self.strengths)
-        self.fitted = self._strengthened(
-            fit_backoff(c[seen], base[seen], np.unique(level.context[seen], return_inverse=True)[1]),
-            BackoffParameters(fit_strength(c[seen], base[seen], n)),
-            self._left_out(counted, c, base),
-            LARGEST_SUM_PER_TOKEN * float(n.max(initial=0.0)),
-        )
-
-    def _left_out(
-        self, counted: NDArray[np.int64], c: Floats, base: Floats
-    ) -> Callable[[BackoffParameters], float]:
-        """Return the log loss, in nats, of the counted groups, each predicted without its own tokens."""
-        level, here = self.level, counted > 0
-        own, whole = level.held_back(counted, False)
-        left = c[level.cell] - own
-        gone = np.bincount(level.part, here & (left <= 0), len(level.part_context))
-        n = (level.contexts(c)[level.part_context] - whole)[level.part[here]]
-        u = (level.contexts(c > 0)[level.part_context] - gone)[level.part[here]]
-        cells, tokens = base[level.cell[here]], counted[here]
-        return lambda fitted: -float(tokens @ np.log(backed_off(left[here], n, u, cells, fitted)))
-
-    @staticmethod
-    def _strengthened(
-        fitted: BackoffParameters,
-        plain: BackoffParameters,
-        loss: Callable[[BackoffParameters], float],
-        largest: float,
-    ) -> BackoffParameters:
-        """Double the strength while that predicts left-out groups better, with the discount and without it."""
-        found = []
-        for best in dict.fromkeys((fitted, plain)):
-            least, more = loss(best), BackoffParameters(2.0 * best.strength, best.discount)
-            while more.strength <= largest and (after := loss(more)) < least:
-                best, least, more = more, after, BackoffParameters(2.0 * more.strength, more.discount)
-            found.append((least, best))
-        return min(found, key=lambda one: one[0])[1]
-
-    def _uniform(self) -> Floats:
-        return np.full(self.level.n_cells, 1.0 / self.n_targets)
-
-    def fit(self, draws: Floats, strengths: list[float]) -> Floats:
-        """Fit the distribution ``[cell]`` of draws of the longer context; strengths are appended to a list."""
-        level = self.level
-        base = self.below.fit(draws, strengths) if self.below else self._uniform()
-        n, seen = level.contexts(draws), draws > 0
-        s = fit_strength(draws[seen], base[seen], n)
-        strengths.append(s)
-        return backed_off(draws, n[level.context], 0.0, base, BackoffParameters(s))
-
-    def distribution(self, later: bool) -> Floats:
-        """Compute the probability of every entry's target without the entry's own group ``[entry]``."""
-        level = self.level
-        c = level.cells(level.count)
-        own, whole = level.held_back(level.count, later)
-        left = np.maximum(c[level.cell] - own, 0.0)
-        n = level.contexts(c)[level.part_context] - whole
-        u = level.contexts(np.ones(level.n_cells))[level.part_context]
-        u -= level.distinct_held_back(left, later)
-        base = np.full(len(own), 1.0 / self.n_targets)
-        if self.below:
-            weight = self.weight[level.cell]
-            draws = expected_draws(c, self.weight)
-            # In the forward pass draws are counted group by group: what each adds to those before it.
-            with_own = expected_draws(left + level.count, weight) if later else draws[level.cell]
-            fewer = with_own - expected_draws(left, weight)
-            base = self.below.fit_without(draws, fewer, later, iter(self.strengths))
-        return backed_off(left, n[level.part], u[level.part], base, self.fitted)
-
-    def fit_without(self, draws: Floats, fewer: Floats, later: bool, strengths: Iterator[float]) -> Floats:
-        """Fit the distribution ``[entry]`` of draws ``[cell]`` without those of the entry's own group ``[entry]``."""
-        level = self.level
-        base = np.full(len(fewer), 1.0 / self.n_targets)
-        if self.below:
-            base = self.below.fit_without(draws, fewer, later, strengths)
-        own, whole = level.held_back(fewer, later)
-        left = np.maximum(draws[level.cell] - own, 0.0)
-        n = np.maximum(level.contexts(draws)[level.part_context] - whole, 0.0)
-        return backed_off(left, n[level.part], 0.0, base, BackoffParameters(next(strengths)))
-
-
-class _Below:
-    """The step of the shorter context, and the places of the longer one's cells and entries in it."""
-
-    def __init__(self, step: _Step, above: ContextCounts) -> None:
-        self.step = step
-        self.entry = step.level.entry_of[above.row_of]
-        self.cell = step.level.cell[self.entry[above.first]]
-
-    def of_cells(self, values: Floats) -> Floats:
-        return np.asarray(values[self.cell])
-
-    def fit(self, draws: Floats, strengths: list[float]) -> Floats:
-        summed = np.bincount(self.cell, draws, self.step.level.n_cells).astype(float)
-        return self.of_cells(self.step.fit(summed, strengths))
-
-    def fit_without(self, draws: Floats, fewer: Floats, later: bool, strengths: Iterator[float]) -> Floats:
-        summed = np.bincount(self.cell, draws, self.step.level.n_cells).astype(float)
-        own = np.bincount(self.entry, fewer, len(self.step.level.count)).astype(float)
-        return np.asarray(self.step.fit_without(summed, own, later, strengths)[self.entry])
+    def _below(self, contexts: tuple[tuple[str, ...], ...]) -> "Places | None":
+        if len(contexts) < 2:
+            return None
+        shorter, level = self._levels[contexts[-2]], self._levels[contexts[-1]]
+        if contexts[-2] not in level.below:
+            level.below[contexts[-2]] = Places(shorter, level)
+        return level.below[contexts[-2]]

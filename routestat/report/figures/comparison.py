@@ -19,10 +19,10 @@ from routestat.report.figures.style import (
     name_states,
     new_axes,
     new_figure,
-    of_layer,
     reach,
     sparse_ticks,
 )
+from routestat.report.names import of_layer
 from routestat.study.comparison import LayerComparison, TraceComparison, TransitionComparison
 
 

@@ -7,7 +7,6 @@ from routestat.inference.base.tables import lift
 from routestat.report.figures.style import (
     BLUE,
     DIVERGING,
-    FEW_TOKENS,
     SEQUENTIAL,
     TEXT,
     VERMILLION,
@@ -17,9 +16,9 @@ from routestat.report.figures.style import (
     name_states,
     new_axes,
     new_figure,
-    of_layer,
     sparse_ticks,
 )
+from routestat.report.names import FEW_TOKENS, of_layer
 from routestat.structure.layer_map import LayerMap, without_diagonal
 from routestat.study.layer_pairs import LayerPair
 from routestat.study.routes import BlockFinding

@@ -6,7 +6,6 @@ import networkx as nx
 import numpy as np
 
 from routestat.report.figures.style import (
-    COMMA,
     GREY,
     PALE,
     SMALL,
@@ -16,6 +15,7 @@ from routestat.report.figures.style import (
     new_figure,
     sparse_ticks,
 )
+from routestat.report.names import COMMA
 from routestat.structure.paths import Paths
 
 

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from numpy.typing import NDArray
 
+from routestat.report.names import NAMED_STATES, state_names
 from routestat.traces.metadata import Router
 
 #: A figure, or the sentence that says why there is none.
@@ -24,11 +25,7 @@ DPI = 130
 # Okabe and Ito's palette can be distinguished with all common kinds of colour blindness.
 BLUE, ORANGE, VERMILLION, GREY, PALE = "#0072B2", "#E69F00", "#D55E00", "#595959", "#BDBDBD"
 SEQUENTIAL, DIVERGING, UNDEFINED = "viridis", "RdBu_r", "#D9D9D9"
-NAMED_STATES = 32
-FEW_TOKENS = 30
 TEXT, SMALL = 9.0, 8.0
-# Without the thin space "3,5" reads as a decimal number.
-COMMA = ",\u2009"
 _RATIOS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 1, 2, 3, 5, 10, 20, 50, 100)
 _RATIOS_NEAR_ONE = (0.6, 0.7, 0.8, 0.9, 1, 1.1, 1.2, 1.4, 1.7, 2)
 
@@ -39,12 +36,6 @@ def save(figure: Figure, path: Path) -> tuple[int, int]:
     figure.savefig(path, dpi=DPI, metadata={"Software": None}, pil_kwargs={"compress_level": 4})
     width, height = figure.get_size_inches()
     return round(width * 96), round(height * 96)
-
-
-def of_layer(router: Router, states: str) -> str:
-    """Return what the rows or columns of a table are, such as ``pair of layer 3``."""
-    what = "expert" if states == "expert" or router.top_k == 1 else "pair" if router.top_k == 2 else "subset"
-    return f"{what} of layer {router.layer}"
 
 
 def new_figure(width: float, height: float) -> Figure:
@@ -88,12 +79,7 @@ def name_states(
 
     Plain texts: matplotlib's ticks, with their four artists each, would take half the time of a report.
     """
-    size = router.alphabet.size if states == "subset" else router.n_experts
-    shown = np.arange(size) if order is None else order
-    if states == "subset" and len(shown) <= NAMED_STATES:
-        names = [COMMA.join(map(str, row)) for row in router.alphabet.unrank(shown).tolist()]
-    else:
-        names = [str(state) for state in shown]
+    names = state_names(router, states, order)
     step = -(-len(names) // NAMED_STATES)
     down = axis == "x"
     for place in range(0, len(names), step):

@@ -17,11 +17,12 @@ from routestat.report.figures import memory as memory_figures
 from routestat.report.figures import routes as route_figure
 from routestat.report.figures.style import Drawing
 from routestat.report.html.page import Picture, draw_all, noun_of, render
+from routestat.report.html.transition_maps import gradient, transition_maps
 from routestat.report.numbers import experts_words
 from routestat.report.records.layer_pairs import by_information, page_columns
 from routestat.report.records.pair_statistic import Cell, Column, PairStatistic, cell
 from routestat.report.records.plain import Record
-from routestat.report.records.study import TABLES, tables_of, write_results
+from routestat.report.records.study import TABLES, cells_file, tables_of, write_results
 from routestat.study.layer_pairs import LayerPair
 from routestat.study.routes import BlockFinding, clearest_blocks
 from routestat.study.trace_study import Study
@@ -44,7 +45,7 @@ class PairTable:
     rows: list[tuple[LayerPair, list[Cell]]]
 
 
-def write_report(study: Study, folder: Path, tick: Tick = silent) -> Path:
+def write_report(study: Study, folder: Path, figures: bool = False, tick: Tick = silent) -> Path:
     """Write results.json, tables, pictures, routes.graphml and, last, index.html.
 
     Parameters
@@ -52,6 +53,8 @@ def write_report(study: Study, folder: Path, tick: Tick = silent) -> Path:
     study : Study
     folder : path
         Must exist; files of an earlier report in it are replaced.
+    figures : bool
+        Draw the transitions also as files; the page has its own pictures of them.
     tick : callable(what, done, total)
 
     Returns
@@ -60,7 +63,7 @@ def write_report(study: Study, folder: Path, tick: Tick = silent) -> Path:
         Of index.html.
     """
     record = write_results(study, folder)
-    pictures = _draw(study, folder / "figures", tick)
+    pictures = _draw(study, folder / "figures", figures, tick)
     page = folder / "index.html"
     replace_file(page, _page(study, record, pictures, folder).encode())
     # Not earlier: a page that was here before may show them.
@@ -80,7 +83,7 @@ def path_words(router: Router, states: str, step: int | Sequence[int]) -> str:
     return experts_words(experts)
 
 
-def _draw(study: Study, folder: Path, tick: Tick) -> dict[str, Picture]:
+def _draw(study: Study, folder: Path, figures: bool, tick: Tick) -> dict[str, Picture]:
     """Draw all pictures, by name."""
     folder.mkdir(exist_ok=True)
     layers = [router.layer for router in study.routers]
@@ -103,7 +106,7 @@ def _draw(study: Study, folder: Path, tick: Tick) -> dict[str, Picture]:
     if study.bayes is not None:
         for name, drawn in bayes_figures.all_pictures(study.bayes).items():
             jobs[name] = lambda drawn=drawn: drawn  # type: ignore[misc]
-    for item in study.pairs or ():
+    for item in (study.pairs or ()) if figures else ():
         name = f"transition-{item.source.layer}-{item.target.layer}"
         jobs[name] = lambda item=item: heatmaps.joint_and_conditional(item, study.states)  # type: ignore[misc]
     return draw_all(jobs, folder, tick)
@@ -144,12 +147,14 @@ def _page(study: Study, record: Record, pictures: dict[str, Picture], folder: Pa
         clearest=None if place is None else record["biclusters"][place],
         paths={kind: _path_rows(study, listed, kind) for kind in ("dominant", "observed")},
         pictures=pictures,
+        maps=transition_maps(pairs, study.states),
+        shades=gradient(),
         explained=catalogue.explained(),
         baselines=catalogue.baselines(),
         steps=_steps(study.routers),
         query=_query(study, folder),
         whole_files=[name for name in TABLES if name in tables_of(record)],
-        cell_files=[f"transition-{item.source.name}-{item.target.name}" for item in pairs],
+        cell_files=[cells_file(item) for item in pairs if item.table.any()],
     )
 
 

@@ -1,8 +1,10 @@
 """Records of layers: their loads, the map of all pairs, co-activation, and sample sizes."""
 
-from collections.abc import Iterator
+import math
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from routestat.inference.information.scarcity import Scarcity
 from routestat.inference.sample_size.interval_width import Width
@@ -10,7 +12,7 @@ from routestat.report.records.layer_pairs import covered, scarcity_record
 from routestat.report.records.plain import Record, caution, reason
 from routestat.structure.coactivation import Coactivation
 from routestat.structure.load_balance import Balance
-from routestat.study.layers import AcrossLayers, LayerCoactivation, LayerLoad, LayerSampleSize
+from routestat.study.layers import FOUND, AcrossLayers, LayerCoactivation, LayerLoad, LayerSampleSize
 
 STRONGEST = 5
 
@@ -92,18 +94,28 @@ def coactivation_record(item: LayerCoactivation) -> Record:
     }
 
 
-def coactivation_rows(across: AcrossLayers) -> Iterator[Record]:
-    """Yield every pair of experts of every layer."""
-    for item in across.coactivation or ():
-        for place in range(len(item.pooled.lift)):
-            within = item.documents
-            yield {
-                "layer": item.router.layer,
-                **_pair(item.pooled, place),
-                "expected_within_document": within.expected[place],
-                "lift_within_document": within.lift[place],
-                "log10_q_within_document": within.log10_q[place],
-            }
+def coactivation_columns(across: AcrossLayers) -> dict[str, NDArray[Any]]:
+    """Return pairs of experts of all layers column by column ``[pair]``.
+
+    Listed are the pairs that tokens chose together, and those that significantly did not.
+    """
+    parts = [_pairs(item) for item in across.coactivation or ()]
+    names = parts[0] if parts else ()
+    return {name: np.concatenate([part[name] for part in parts]) for name in names}
+
+
+def _pairs(item: LayerCoactivation) -> dict[str, NDArray[Any]]:
+    pooled, within = item.pooled, item.documents
+    found = math.log10(FOUND)
+    listed = (pooled.observed > 0) | (pooled.log10_q <= found) | (within.log10_q <= found)
+    return {
+        "layer": np.full(np.count_nonzero(listed), item.router.layer),
+        "experts": np.array([f"{i} {j}" for i, j in pooled.experts[listed].tolist()], dtype=str),
+        **{name: getattr(pooled, name)[listed] for name in ("observed", "expected", "lift", "z", "log10_q")},
+        "expected_within_document": within.expected[listed],
+        "lift_within_document": within.lift[listed],
+        "log10_q_within_document": within.log10_q[listed],
+    }
 
 
 def _pair(found: Coactivation, place: int) -> Record:

@@ -6,11 +6,14 @@ Undefined values are null and have a reason beside them.
 import csv
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from pyarrow import csv as arrow_csv
 
 from routestat.traces.manifest import replace_file
 from routestat.traces.metadata import Router
@@ -20,15 +23,31 @@ Record = dict[str, Any]
 
 def plain(value: Any) -> Any:
     """Convert NumPy values to Python values, and NaN and infinities to None, which JSON has not."""
+    kind = type(value)
+    if kind in _AS_IT_IS:
+        return value
+    if kind is float:
+        return value if math.isfinite(value) else None
     if isinstance(value, dict):
         return {key: plain(item) for key, item in value.items()}
-    if isinstance(value, np.ndarray | np.generic):
-        return plain(value.tolist())
+    if isinstance(value, np.ndarray):
+        found = value.tolist()
+        # Nearly all arrays are of one kind without anything undefined: nothing is looked at one by one.
+        return found if value.dtype.kind in "iub" or _all_finite(value) else plain(found)
+    if isinstance(value, np.generic):
+        return plain(value.item())
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
     if isinstance(value, float):
-        return value if math.isfinite(value) else None
+        return float(value) if math.isfinite(value) else None
     return value
+
+
+_AS_IT_IS = frozenset((str, int, bool, type(None)))
+
+
+def _all_finite(value: NDArray[Any]) -> bool:
+    return value.dtype.kind == "f" and bool(np.isfinite(value).all())
 
 
 def reason(*reasons: str | None) -> Record:
@@ -57,8 +76,29 @@ def subset_words(router: Router) -> list[str]:
 
 
 def write_json(path: Path, record: Record) -> None:
-    """Write a plain record."""
-    replace_file(path, json.dumps(record, indent=1, allow_nan=False).encode())
+    """Write a plain record, one line per key; lists and records of records have one line per item."""
+    parts = ",\n".join(f" {json.dumps(key)}: {_lines(value)}" for key, value in record.items())
+    replace_file(path, f"{{\n{parts}\n}}".encode())
+
+
+def _lines(value: Any) -> str:
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        return "[\n  " + ",\n  ".join(map(_line, value)) + "\n ]"
+    if isinstance(value, dict) and any(isinstance(item, list | dict) for item in value.values()):
+        items = (f"{json.dumps(key)}: {_nested(item)}" for key, item in value.items())
+        return "{\n  " + ",\n  ".join(items) + "\n }"
+    return _line(value)
+
+
+def _nested(value: Any) -> str:
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        return "[\n   " + ",\n   ".join(map(_line, value)) + "\n  ]"
+    return _line(value)
+
+
+def _line(value: Any) -> str:
+    # Without an indent the encoder is the one in C.
+    return json.dumps(value, allow_nan=False)
 
 
 def write_rows(path: Path, rows: Iterable[Record]) -> None:
@@ -66,10 +106,9 @@ def write_rows(path: Path, rows: Iterable[Record]) -> None:
     records = [plain(row) for row in rows]
     columns = list(dict.fromkeys(key for record in records for key in record))
     with path.open("w", newline="", encoding="utf-8") as handle:
-        writer = csv.DictWriter(handle, columns)
-        writer.writeheader()
-        for record in records:
-            writer.writerow({key: _cell(value) for key, value in record.items()})
+        writer = csv.writer(handle)
+        writer.writerow(columns)
+        writer.writerows([_cell(record.get(key)) for key in columns] for record in records)
 
 
 def _cell(value: Any) -> Any:
@@ -78,3 +117,34 @@ def _cell(value: Any) -> Any:
     if isinstance(value, dict):
         return "; ".join(f"{key}: {item}" for key, item in value.items())
     return "" if value is None else value
+
+
+def write_columns(path: Path, columns: Mapping[str, NDArray[Any]]) -> None:
+    """Write a table column by column: numbers as the shortest text that reads back as the same number.
+
+    Parameters
+    ----------
+    path : path
+    columns : mapping of str to array ``[row]``
+        Numbers, NaN where there is none; or words without quotes and commas.
+    """
+    arrays = {name: _arrow(values) for name, values in columns.items()}
+    with path.open("wb") as handle:
+        handle.write((",".join(columns) + "\r\n").encode())
+        options = arrow_csv.WriteOptions(include_header=False, quoting_style="none")
+        arrow_csv.write_csv(pa.table(arrays), handle, options)
+
+
+def _arrow(values: NDArray[Any]) -> pa.Array:
+    """Return a column as Arrow holds it, made of its buffers: `pyarrow.array` would import pandas first."""
+    if values.dtype.kind == "U":
+        words = [word.encode() for word in values.tolist()]
+        ends = np.cumsum([0, *map(len, words)]).astype(np.int32)
+        return pa.Array.from_buffers(
+            pa.string(), len(words), [None, pa.py_buffer(ends), pa.py_buffer(b"".join(words))]
+        )
+    whole = np.ascontiguousarray(values)
+    known = None
+    if values.dtype.kind == "f":
+        known = pa.py_buffer(np.packbits(np.isfinite(values), bitorder="little"))
+    return pa.Array.from_buffers(pa.from_numpy_dtype(whole.dtype), len(whole), [known, pa.py_buffer(whole)])

@@ -9,20 +9,21 @@ from routestat.report.records.bayes import bayes_record, write_bayes
 from routestat.report.records.chain import chain_record, score_record
 from routestat.report.records.layer_pairs import budget_record, layer_pair_record
 from routestat.report.records.layers import (
+    coactivation_columns,
     coactivation_record,
-    coactivation_rows,
     load_record,
     map_records,
     sample_size_record,
 )
 from routestat.report.records.level_checks import calibration_record
 from routestat.report.records.memory import memory_record, order_records
-from routestat.report.records.plain import Record, plain, write_json, write_rows
+from routestat.report.records.plain import Record, plain, write_columns, write_json, write_rows
 from routestat.report.records.routes import bicluster_record, path_records
 from routestat.report.records.trace_facts import trace_record
-from routestat.report.records.transitions import transition_rows
+from routestat.report.records.transitions import transition_columns
 from routestat.structure.route_graph import graphml
 from routestat.study.chain_file import CHAIN_FILE, save_chain
+from routestat.study.layer_pairs import LayerPair
 from routestat.study.trace_study import Study
 from routestat.traces.manifest import replace_file
 
@@ -91,18 +92,14 @@ def write_results(study: Study, folder: Path) -> Record:
     tables = folder / "tables"
     tables.mkdir(exist_ok=True)
     rows = tables_of(record)
-    if "coactivation" in rows:
-        rows["coactivation"] = coactivation_rows(study.across_layers)
     for name in TABLES:
-        if name in rows:
-            write_rows(tables / f"{name}.csv", rows[name])
-        else:
+        if name not in rows:
             (tables / f"{name}.csv").unlink(missing_ok=True)
-    for stale in tables.glob("transition-*.csv"):
-        stale.unlink()
-    for pair in study.pairs or ():
-        name = f"transition-{pair.source.name}-{pair.target.name}.csv"
-        write_rows(tables / name, transition_rows(pair, study.states))
+        elif name == "coactivation":
+            write_columns(tables / f"{name}.csv", coactivation_columns(study.across_layers))
+        else:
+            write_rows(tables / f"{name}.csv", rows[name])
+    _write_transitions(study, tables)
     if study.bayes is not None:
         write_bayes(study.bayes, folder)
     else:
@@ -117,3 +114,18 @@ def write_results(study: Study, folder: Path) -> Record:
     else:
         (folder / "routes.graphml").unlink(missing_ok=True)
     return record
+
+
+def _write_transitions(study: Study, tables: Path) -> None:
+    """Write the cells of every transition that has tokens, and delete files of others."""
+    for stale in tables.glob("transition-*.csv"):
+        stale.unlink()
+    for pair in study.pairs or ():
+        columns = transition_columns(pair, study.states)
+        if columns is not None:
+            write_columns(tables / f"{cells_file(pair)}.csv", columns)
+
+
+def cells_file(pair: LayerPair) -> str:
+    """Return the name of the table of a transition, without its ending."""
+    return f"transition-{pair.source.name}-{pair.target.name}"

@@ -1,30 +1,46 @@
-"""tables/transition-*.csv: the cells of a transition."""
+"""tables/transition-*.csv: the cells of a transition in which tokens are, or should be."""
 
-from collections.abc import Iterator
+import math
+from typing import Any
 
-from routestat.report.records.plain import Record, subset_words
+import numpy as np
+from numpy.typing import NDArray
+
+from routestat.report.records.plain import subset_words
 from routestat.study.layer_pairs import LayerPair
-from routestat.study.transitions import transition_table
+from routestat.study.transitions import TransitionTable, transition_table
+
+#: A cell without tokens is listed where their absence is found at this level, corrected for all cells of the table.
+FOUND = 0.05
 
 
-def transition_rows(pair: LayerPair, states: str) -> Iterator[Record]:
-    """Yield every cell of a transition whose source and target were both chosen."""
+def transition_columns(pair: LayerPair, states: str) -> dict[str, NDArray[Any]] | None:
+    """Return the listed cells of a transition column by column ``[cell]``, None where it has no tokens.
+
+    Listed are the cells with tokens, and those whose tokens are significantly missing (`FOUND`). The others of a used
+    source and target have count 0, and so joint, conditional and lift 0.
+    """
     found = transition_table(pair, states)
     if found is None:
-        return
-    subsets = states == "subset"
-    words = [subset_words(router) if subsets else [] for router in (pair.source, pair.target)]
+        return None
+    i, j = np.nonzero(_listed(found))
+    columns: dict[str, NDArray[Any]] = {"source": i, "target": j}
+    if states == "subset":
+        for name, router, own in (("source", pair.source, i), ("target", pair.target, j)):
+            columns[f"{name}_experts"] = np.array(subset_words(router))[own]
     tests = {"z_clustered": found.z, "log10_q_clustered": found.log10_q}
-    for i, j in zip(*(found.lift == found.lift).nonzero(), strict=True):
-        record: Record = {"source": int(i), "target": int(j)}
-        if subsets:
-            record |= {"source_experts": words[0][i], "target_experts": words[1][j]}
-        yield record | {
-            "count": int(found.counts[i, j]),
-            "row_tokens": int(found.row_tokens[i]),
-            "joint": found.joint[i, j],
-            "conditional": found.conditional[i, j],
-            "lift": found.lift[i, j],
-            "adjusted_residual_iid": found.residuals[i, j],
-            **{name: values[i, j] for name, values in tests.items() if values is not None},
-        }
+    return columns | {
+        "count": found.counts[i, j],
+        "row_tokens": found.row_tokens[i],
+        "joint": found.joint[i, j],
+        "conditional": found.conditional[i, j],
+        "lift": found.lift[i, j],
+        "adjusted_residual_iid": found.residuals[i, j],
+        **{name: values[i, j] for name, values in tests.items() if values is not None},
+    }
+
+
+def _listed(found: TransitionTable) -> NDArray[np.bool_]:
+    listed = found.counts > 0
+    # Comparisons with NaN, where a cell was not tested, are false.
+    return listed if found.log10_q is None else listed | (found.log10_q <= math.log10(FOUND))

@@ -30,7 +30,7 @@ def test_two_of_three_by_hand():
     np.testing.assert_allclose(np.exp(state_log_probabilities(theta, 2)), np.array([2, 3, 6]) / 11)
     np.testing.assert_allclose(cb.inclusion_probabilities(theta, 2), np.array([5, 8, 9]) / 11)
     assert float(cb.log_normaliser(theta, 2)) == pytest.approx(log(11))
-    np.testing.assert_allclose(np.concatenate(list(cb.pair_rows(theta, 2))), np.array([2, 3, 6]) / 11)
+    np.testing.assert_allclose(cb.pair_block(theta, 2), np.array([2, 3, 6]) / 11)
 
 
 @given(distributions)
@@ -65,7 +65,7 @@ def test_wide_and_uneven_loads_and_back(n, k):
     # The weights themselves come back, up to the factor that the distribution does not know.
     centred = fitted - fitted.mean(axis=1, keepdims=True)
     np.testing.assert_allclose(centred, theta - theta.mean(axis=1, keepdims=True), atol=1e-6)
-    rows = np.concatenate([row[2] for row in cb.pair_rows(fitted, k)])
+    rows = cb.pair_block(fitted, k)[2]
     assert rows.sum() == pytest.approx(comb(k, 2), rel=1e-10)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import ArrayLike
 
-from routestat.inference.smoothing import held_out as held_out_file
+from routestat.inference.smoothing import backoff_step as step_file
 from routestat.inference.smoothing.context_counts import TokenRows
 from routestat.inference.smoothing.held_out import HeldOut, held_out
 from tests.oracle.backoff_oracle import Rule, Token, slow_held_out
@@ -66,6 +66,6 @@ def repeated(rows: TokenRows, times: int) -> TokenRows:
 def both_strengths(rows: TokenRows, nested: list[tuple[str, ...]]) -> tuple[HeldOut, HeldOut]:
     """Scored as it is, and with the strengths of greatest evidence."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(held_out_file._Step, "_strengthened", staticmethod(lambda fitted, *_: fitted))
+        patch.setattr(step_file.Step, "_strengthened", staticmethod(lambda fitted, *_: fitted))
         by_evidence = held_out(rows, {"x": nested})
     return held_out(rows, {"x": nested}), by_evidence

@@ -1,7 +1,5 @@
 """Back-off distributions: small cases by hand, restaurants, a slow dictionary version, and what more data must do."""
 
-import math
-
 import mpmath
 import numpy as np
 import pytest
@@ -12,8 +10,8 @@ from scipy import optimize
 
 from routestat.errors import RoutestatError
 from routestat.inference.smoothing.backoff import (
-    LARGE,
     backed_off,
+    draws_between,
     expected_draws,
     fit_distribution,
     hierarchical_alpha,
@@ -115,13 +113,24 @@ def test_limits_of_draws() -> None:
 @pytest.mark.parametrize("weight", [1e3, 9.9e6, 1.01e7, 3e8, 1e12])
 @pytest.mark.parametrize("count", [1, 2, 50, 3000, 10**6, 2 * 10**7])
 def test_large_weights_have_the_draws_of_a_long_sum(count: int, weight: float) -> None:
-    # On either side of where psi gives way to a series, and counts from far below the weight to beyond it.
+    # Counts from far below the weight to beyond it: psi itself would keep 1e-16 of ln weight, of which draws are
+    # count / weight.
     with mpmath.workdps(40):
         slow = float(weight * (mpmath.psi(0, mpmath.mpf(weight) + count) - mpmath.psi(0, weight)))
     assert slow == pytest.approx(draws_of(min(count, 3000), weight), rel=1e-11) or count > 3000
-    # psi keeps 1e-16 of ln weight, of which draws are count / weight.
-    lost = 1e-15 * weight * math.log(weight) / count if weight <= LARGE else 0.0
-    assert expected_draws(count, weight) == pytest.approx(slow, rel=1e-9 + lost)
+    assert expected_draws(count, weight) == pytest.approx(slow, rel=1e-13)
+
+
+@pytest.mark.parametrize("weight", [1e-6, 0.3, 15.9, 1e3, 1e7, 1e12])
+@pytest.mark.parametrize("counts", [0, 1, 5, 4000])
+def test_further_draws_are_what_they_add_to_those_before(counts: int, weight: float) -> None:
+    further = np.array([0, 1, 2, 15, 16, 17, 3000])
+    with mpmath.workdps(40):
+        start = mpmath.mpf(weight) + counts
+        slow = [float(weight * (mpmath.psi(0, start + int(m)) - mpmath.psi(0, start))) for m in further]
+    np.testing.assert_allclose(
+        draws_between(np.full(7, counts), further, np.full(7, weight)), slow, rtol=1e-12
+    )
 
 
 def test_rows_that_follow_their_first_token_teach_one_draw_each() -> None:

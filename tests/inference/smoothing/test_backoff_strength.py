@@ -1,8 +1,7 @@
 """Strengths of greatest evidence, and discounts by leaving one token out, against slow searches of the same heights."""
 
 import math
-from collections.abc import Callable
-from types import SimpleNamespace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -18,6 +17,7 @@ from routestat.inference.smoothing.backoff_strength import (
     fit_backoff,
     fit_strength,
 )
+from routestat.inference.smoothing.draws_kernel import summed_draws
 from routestat.inference.smoothing.posterior import log_evidence
 from tests.oracle.backoff_oracle import left_out_log_probability
 
@@ -127,14 +127,16 @@ def test_the_strength_of_rows_is_recovered_within_its_sampling_error(s: float, m
     assert abs(np.std(z, ddof=1) - 1) < 3 / math.sqrt(78)
 
 
-@pytest.mark.parametrize("short", [0, 1, 8, 1000])
-def test_terms_and_psi_give_the_same_strength(short: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    # With 0 every cell goes through psi, with 1,000 every one term by term; the table has counts around any of them.
-    table, base = dirichlet_rows(8, 60, 5, 20, 3.0)
-    assert {1, 7, 8, 9} <= set(table.ravel().tolist())
-    slow = highest(table, base)[0]
-    monkeypatch.setattr(strength, "SHORT", short)
-    assert fitted(table, base) == pytest.approx(slow, rel=1e-5)
+@pytest.mark.parametrize("n", [1, 3, 8, 13])
+def test_expected_draws_are_summed_as_by_psi(n: int) -> None:
+    # Counts around the one at which terms give way to Stirling's series, and others that are not whole.
+    counts = np.array([1, 2, 7, 8, 9, 10, 300, 0.02, 0.9, 1.5, 8.5, 77.7])
+    rng = np.random.default_rng(n)
+    base, times = rng.dirichlet(np.ones(len(counts))), rng.integers(1, 9, len(counts)).astype(float)
+    strengths = np.exp(np.linspace(-9.0, 9.0, n))
+    a = strengths[:, None] * base
+    slow = (times * a * (special.psi(a + counts) - special.psi(a))).sum(axis=1)
+    np.testing.assert_allclose(summed_draws(counts, base, times, strengths), slow, rtol=1e-11)
 
 
 def test_counts_a_hair_from_whole_have_the_strength_of_whole_ones() -> None:
@@ -239,22 +241,48 @@ def test_a_discount_is_used_on_peaked_rows_and_is_the_best_there_is(seed: int) -
             assert left_out_log_probability(table, base, s, d) <= reached + 1e-3
 
 
-def test_the_left_out_objective_is_a_loop_over_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
+def left_out_of(table: np.ndarray, base: np.ndarray) -> strength._LeftOut:
+    count, m, context = cells_of(table, base)
+    total, targets = np.bincount(context, count), np.bincount(context).astype(float)
+    return strength._LeftOut(count, m, total, targets[context])
+
+
+PLACES = [(0.4, 0.0), (2.0, 0.3), (90.0, 0.95)]
+
+
+@pytest.mark.parametrize(("s", "d"), PLACES)
+def test_the_left_out_objective_is_a_loop_over_tokens(s: float, d: float) -> None:
     table, base = dirichlet_rows(2, 25, 5, 6, 2.0)
     assert (table == 1).any()
     assert (table.sum(axis=1) == 1).any()
-    seen = {}
+    value = left_out_of(table, base)(math.log(s), d)[0]
+    assert value == pytest.approx(left_out_log_probability(table, base, s, d), rel=1e-12)
 
-    def recorded(fun: Callable, guess: list[float], **_: object) -> SimpleNamespace:
-        for s, d in ((0.4, 0.0), (2.0, 0.3), (90.0, 0.95)):
-            seen[s, d] = -fun((math.log(s), d))
-        return SimpleNamespace(fun=math.inf, x=guess)
 
-    monkeypatch.setattr(strength.optimize, "minimize", recorded)
-    fit_backoff(*cells_of(table, base))
-    assert len(seen) == 3
-    for (s, d), value in seen.items():
-        assert value == pytest.approx(left_out_log_probability(table, base, s, d), rel=1e-12)
+@pytest.mark.parametrize(("s", "d"), PLACES)
+def test_derivatives_of_the_left_out_objective_are_differences(s: float, d: float) -> None:
+    function, x, h = left_out_of(*dirichlet_rows(2, 25, 5, 6, 2.0)), math.log(s), 1e-5
+    _, by_x, by_d, by_xx, by_xd, by_dd = function(x, d)
+    in_x = np.subtract(function(x + h, d), function(x - h, d)) / (2 * h)
+    in_d = np.subtract(function(x, d + h), function(x, d - h)) / (2 * h)
+    np.testing.assert_allclose(in_x[:3], [by_x, by_xx, by_xd], rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(in_d[:3], [by_d, by_xd, by_dd], rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_newton_ends_no_lower_than_a_general_optimiser(seed: int) -> None:
+    table, base = (peaked_rows if seed % 2 else partial(dirichlet_rows, n_rows=60, k=6, mean=8, s=1.0))(seed)
+    function = left_out_of(table, base)
+    bounds = math.log(SMALLEST_SUM), math.log(LARGEST_SUM_PER_TOKEN * table.sum(axis=1).max())
+    for guess in ((0.3, 0.1), (0.0, 0.8), (-6.0, 0.999), (9.0, 0.0)):
+        height, x, d = strength._highest(function, guess, bounds, [])
+        slow = optimize.minimize(
+            lambda at: -function(*at)[0], guess, bounds=(bounds, (0.0, 0.999)), method="L-BFGS-B"
+        )
+        assert height >= -slow.fun - 1e-6
+        assert function(x, d)[0] == height
+        assert bounds[0] <= x <= bounds[1]
+        assert 0 <= d <= 0.999
 
 
 @pytest.mark.parametrize("spare", [-1e-6, 1e-6])
@@ -262,12 +290,8 @@ def test_a_discount_needs_more_than_the_log_of_the_tokens(
     spare: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     table, base = dirichlet_rows(2, 25, 5, 6, 2.0)
-    plain = -left_out_log_probability(table, base, fitted(table, base), 0.0)
-    best = plain - math.log(table.sum()) - spare
-
-    def offered(fun: Callable, guess: list[float], **_: object) -> SimpleNamespace:
-        return SimpleNamespace(fun=best, x=(0.0, 0.5))
-
-    monkeypatch.setattr(strength.optimize, "minimize", offered)
+    plain = left_out_of(table, base)(math.log(fitted(table, base)), 0.0)[0]
+    best = plain + math.log(table.sum()) + spare
+    monkeypatch.setattr(strength, "_highest", lambda *_: (best, 0.0, 0.5))
     taken = fit_backoff(*cells_of(table, base))
     assert taken == (BackoffParameters(1.0, 0.5) if spare > 0 else BackoffParameters(fitted(table, base)))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from routestat.errors import RoutestatError
-from routestat.inference.smoothing import held_out as held_out_file
+from routestat.inference.smoothing import backoff_step as step_file
 from routestat.inference.smoothing.backoff_strength import BackoffParameters
 from routestat.inference.smoothing.context_counts import TokenRows
 from routestat.inference.smoothing.held_out import HeldOut, held_out
@@ -46,14 +46,14 @@ def test_so_are_they_under_any_rule_of_strengths(
     def strength(counts: np.ndarray, base: np.ndarray, totals: np.ndarray) -> float:
         return 0.3 + float(counts @ base) / (1.0 + float(np.sum(totals)))
 
-    def backoff(counts: np.ndarray, base: np.ndarray, context: np.ndarray) -> BackoffParameters:
+    def backoff(counts: np.ndarray, base: np.ndarray, context: np.ndarray, *_: float) -> BackoffParameters:
         n_contexts = len(set(context.tolist()))
         return BackoffParameters(
             0.2 + float(counts @ base) / (1.0 + n_contexts), 0.9 / (1.0 + 0.1 * len(counts))
         )
 
-    monkeypatch.setattr(held_out_file, "fit_strength", strength)
-    monkeypatch.setattr(held_out_file, "fit_backoff", backoff)
+    monkeypatch.setattr(step_file, "fit_strength", strength)
+    monkeypatch.setattr(step_file, "fit_backoff", backoff)
     assert_as_slow(random_rows(seed + 40, 80, 6, 4), NESTED[:steps], Rule(strength, backoff))
 
 
@@ -63,8 +63,8 @@ def test_bits_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     # Without 2: 3 of 4, so 3.5 / 5. Forward: 1/2 twice; 2.5 / 3 and 0.5 / 3; 3.5 / 5.
     # Nor is the strength raised: for group 1 it comes from groups 0 and 2, which have nothing but 0 and predict each
     # other the worse the stronger 1/2 is; for the others from group 1 alone, which has none to learn from.
-    monkeypatch.setattr(held_out_file, "fit_backoff", lambda *_: BackoffParameters(1.0))
-    monkeypatch.setattr(held_out_file, "fit_strength", lambda *_: 1.0)
+    monkeypatch.setattr(step_file, "fit_backoff", lambda *_: BackoffParameters(1.0))
+    monkeypatch.setattr(step_file, "fit_strength", lambda *_: 1.0)
     rows = TokenRows(np.array([0, 0, 0, 1, 0]), 2, np.array([0, 0, 1, 1, 2]), {})
     bits, forward = both_ways(rows, [()])
     np.testing.assert_allclose(2.0**-bits, [(2.5 / 4) ** 2, 3.5 / 4 * 0.5 / 4, 3.5 / 5], rtol=1e-13)
@@ -105,10 +105,13 @@ def test_probabilities_of_all_targets_sum_to_one_whatever_else_its_group_holds(s
 
 def test_forward_bits_count_nothing_of_groups_still_to_come(monkeypatch: pytest.MonkeyPatch) -> None:
     # Strengths are the other half's, and so are the weights of draws against repetitions: both are given here.
-    monkeypatch.setattr(held_out_file._Step, "_strengthened", staticmethod(lambda fitted, *_: fitted))
-    monkeypatch.setattr(held_out_file, "fit_strength", lambda *_: 2.0)
-    monkeypatch.setattr(held_out_file, "fit_backoff", lambda *_: BackoffParameters(2.0, 0.3))
-    monkeypatch.setattr(held_out_file, "expected_draws", lambda counts, _: np.sqrt(counts))
+    monkeypatch.setattr(step_file.Step, "_strengthened", staticmethod(lambda fitted, *_: fitted))
+    monkeypatch.setattr(step_file, "fit_strength", lambda *_: 2.0)
+    monkeypatch.setattr(step_file, "fit_backoff", lambda *_: BackoffParameters(2.0, 0.3))
+    monkeypatch.setattr(step_file, "expected_draws", lambda counts, _: np.sqrt(counts))
+    monkeypatch.setattr(
+        step_file, "draws_between", lambda counts, further, _: np.sqrt(counts + further) - np.sqrt(counts)
+    )
     rows = random_rows(2, 200, 6, 4)
     last = int(rows.group.max())
     changed = replace(rows, target=(rows.target + (rows.group == last)) % 4)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from routestat.inference.markov.order_selection import choose_order
-from routestat.inference.smoothing import held_out as held_out_file
+from routestat.inference.smoothing import backoff_step as step_file
 from routestat.inference.smoothing.backoff_strength import BackoffParameters
 from routestat.inference.smoothing.context_counts import TokenRows
 from routestat.inference.smoothing.held_out import held_out
@@ -30,8 +30,8 @@ def test_the_raised_strength_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     # .0276 at 2, .0272 at 4. So s = 2, and group 1, with 0 and 1, has (5 + 1) / (6 + 2) and (1 + 1) / (6 + 2). Forward
     # it knows group 0 only: (3 + 1) / (3 + 2) and (0 + 1) / (3 + 2). The others have s = 1: group 1 alone
     # leaves nothing to predict from.
-    monkeypatch.setattr(held_out_file, "fit_backoff", lambda *_: BackoffParameters(1.0))
-    monkeypatch.setattr(held_out_file, "fit_strength", lambda *_: 1.0)
+    monkeypatch.setattr(step_file, "fit_backoff", lambda *_: BackoffParameters(1.0))
+    monkeypatch.setattr(step_file, "fit_strength", lambda *_: 1.0)
     rows = TokenRows(np.array([0, 0, 0, 0, 1, 0, 0, 1]), 2, np.array([0, 0, 0, 1, 1, 2, 2, 2]), {})
     scored = held_out(rows, {"x": [()]}, ["x"])
     assert scored.fitted == {"x": (BackoffParameters(1.0), BackoffParameters(2.0))}
@@ -64,17 +64,15 @@ def test_the_better_of_discounted_and_plain_strengths_is_raised_as_far_as_it_gai
         best = 4.0 if fitted.discount else 3.0
         return (np.log2(fitted.strength) - best) ** 2 + (0.3 if fitted.discount else 0.0)
 
-    raised = held_out_file._Step._strengthened(
-        BackoffParameters(*evidence), BackoffParameters(plain), loss, 1e9
-    )
+    raised = step_file.Step._strengthened(BackoffParameters(*evidence), BackoffParameters(plain), loss, 1e9)
     assert raised == BackoffParameters(8.0)
     # What predicts worse when doubled stays as it is, were it the best or not.
-    assert held_out_file._Step._strengthened(
+    assert step_file.Step._strengthened(
         BackoffParameters(20.0, 0.1), BackoffParameters(90.0), loss, 1e9
     ) == BackoffParameters(20.0, 0.1)
     # Above the bound beyond which a prior outweighs any row nothing is gained.
     alone = BackoffParameters(*evidence)
-    assert held_out_file._Step._strengthened(alone, alone, loss, 1.5 * evidence[0]) == alone
+    assert step_file.Step._strengthened(alone, alone, loss, 1.5 * evidence[0]) == alone
 
 
 @pytest.mark.parametrize("times", [1, 5])
@@ -191,17 +189,17 @@ def test_discounts_of_the_fit_itself_are_used() -> None:
     target = np.where(rng.random(n) < 0.7, own, rng.integers(0, k, n))
     rows = TokenRows(target, k, np.arange(n) % 4, {"b": context})
     requested: list[BackoffParameters] = []
-    fit = held_out_file.fit_backoff
+    fit = step_file.fit_backoff
 
     def listening(*cells: np.ndarray) -> BackoffParameters:
         requested.append(fit(*cells))
         return requested[-1]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(held_out_file, "fit_backoff", listening)
+        patch.setattr(step_file, "fit_backoff", listening)
         bits, _ = both_ways(rows, NESTED[:2])
         assert any(one.discount > 0.1 for one in requested)
-        patch.setattr(held_out_file, "fit_backoff", lambda *cells: BackoffParameters(fit(*cells).strength))
+        patch.setattr(step_file, "fit_backoff", lambda *cells: BackoffParameters(fit(*cells).strength))
         without, _ = both_ways(rows, NESTED[:2])
     assert np.abs(bits - without).max() > 0.1
     assert_as_slow(taken(rows, np.arange(200)), NESTED[:2])

@@ -6,6 +6,7 @@ from matplotlib.colors import to_hex
 
 from routestat.report.figures import heatmaps
 from routestat.report.figures import style as canvas
+from routestat.report.names import FEW_TOKENS
 from tests.report.figures.artists import titled
 
 
@@ -25,7 +26,7 @@ def test_heatmaps_hold_joint_conditional_and_row_shares(reports, name):
     np.testing.assert_allclose([bar.get_width() for bar in bars], rows / table.sum())
     tokens = rows if study.states == "subset" else rows / 4
     red = [to_hex(bar.get_facecolor()).upper() == canvas.VERMILLION for bar in bars]
-    assert red == (tokens < canvas.FEW_TOKENS).tolist()
+    assert red == (tokens < FEW_TOKENS).tolist()
 
 
 def test_heatmap_names_pairs_by_their_experts(reports):
