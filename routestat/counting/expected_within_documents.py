@@ -11,7 +11,7 @@ from routestat.counting.context import Context
 from routestat.counting.counts import Counts
 from routestat.counting.distributed import TraceOnWorkers
 from routestat.counting.experts import expert_rows
-from routestat.counting.kernels import close_document, within_documents
+from routestat.counting.kernels.document_tables import close_document, within_documents
 from routestat.progress import Progress
 from routestat.traces.batch import Batch
 from routestat.traces.metadata import Router

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from routestat.counting.experts import expert_rows
-from routestat.counting.kernels import lagged_features
+from routestat.counting.kernels.runs import lagged_features
 from routestat.counting.token_runs import Runs, Tail, find_runs
 from routestat.progress import Progress, thread_pool
 from routestat.traces.metadata import Router

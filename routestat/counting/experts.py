@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from routestat.counting.context import Context
-from routestat.counting.kernels import cross_experts, single_experts, unrank
+from routestat.counting.kernels.experts import cross_experts, single_experts, unrank
 from routestat.counting.states import Zeros
 from routestat.counting.token_runs import Runs
 from routestat.traces.batch import Batch

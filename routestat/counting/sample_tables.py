@@ -10,7 +10,7 @@ from routestat.counting.counts import Counts
 from routestat.counting.document_sample import Sample
 from routestat.counting.expected_within_documents import expected_of_margins
 from routestat.counting.experts import ExpertTask, expert_rows
-from routestat.counting.kernels import close_document, within_documents
+from routestat.counting.kernels.document_tables import close_document, within_documents
 from routestat.counting.states import StateTask
 from routestat.counting.token_runs import Runs, find_runs
 from routestat.traces.batch import Batch

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from routestat.counting.context import Context
-from routestat.counting.kernels import count_one, count_two, fuse
+from routestat.counting.kernels.tables import count_one, count_two, fuse
 from routestat.counting.token_runs import Runs
 from routestat.traces.alphabet import smallest_unsigned
 from routestat.traces.batch import Batch

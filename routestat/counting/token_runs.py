@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from routestat.counting.kernels import cut_runs
+from routestat.counting.kernels.runs import cut_runs
 from routestat.traces.alphabet import smallest_unsigned
 from routestat.traces.batch import Batch
 from routestat.traces.clusters.units import Units

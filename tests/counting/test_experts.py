@@ -7,7 +7,7 @@ import pytest
 
 from routestat import Router
 from routestat.counting.experts import expert_rows
-from routestat.counting.kernels import cross_experts
+from routestat.counting.kernels.experts import cross_experts
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,9 @@
 """Compiled inclusion and pair probabilities of many conditional-Bernoulli distributions at once."""
 
-from typing import Any
-
 import numpy as np
 
-from routestat.counting.kernels import compiled
-from routestat.counting.symmetric_kernels import advance, elementary, included, leave_four, turn
-
-Array = Any
+from routestat.counting.kernels.compiling import Array, compiled
+from routestat.counting.kernels.symmetric import advance, elementary, included, leave_four, turn
 
 #: Distributions of a block.
 LANES = 64

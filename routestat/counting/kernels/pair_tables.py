@@ -6,7 +6,7 @@ looked up.
 
 import numpy as np
 
-from routestat.counting.kernels import Array, compiled
+from routestat.counting.kernels.compiling import Array, compiled
 
 # Cells taken at a time: the sums of all columns over them stay in the L1 and L2 caches.
 BLOCK = 64

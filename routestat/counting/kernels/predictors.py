@@ -4,14 +4,10 @@ P(S) ∝ Π weights: its normaliser is the elementary symmetric polynomial of th
 tokens at a time, with the tokens along the last axis, so that every step is one operation on a row of the block.
 """
 
-from typing import Any
-
 import numpy as np
 
-from routestat.counting.kernels import compiled
-from routestat.counting.symmetric_kernels import advance, elementary, nth_largest, turn
-
-Array = Any
+from routestat.counting.kernels.compiling import Array, compiled
+from routestat.counting.kernels.symmetric import advance, elementary, nth_largest, turn
 
 #: Tokens of a block.
 LANES = 64

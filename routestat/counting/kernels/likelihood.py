@@ -3,12 +3,10 @@
 Tokens lie along the last axis, so that every step is one operation on a row of the block.
 """
 
-from typing import Any
-
 import numpy as np
 
-from routestat.counting.kernels import compiled
-from routestat.counting.symmetric_kernels import (
+from routestat.counting.kernels.compiling import Array, compiled
+from routestat.counting.kernels.symmetric import (
     advance,
     elementary,
     exponential,
@@ -17,8 +15,6 @@ from routestat.counting.symmetric_kernels import (
     nth_largest,
     turn,
 )
-
-Array = Any
 
 #: Tokens of a block.
 LANES = 64

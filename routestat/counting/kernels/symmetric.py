@@ -4,13 +4,9 @@ A row of a block is one operation of the processor's vector unit for several tok
 at a time, which saves three of four times that sums are loaded and stored.
 """
 
-from typing import Any
-
 import numpy as np
 
-from routestat.counting.kernels import compiled
-
-Array = Any
+from routestat.counting.kernels.compiling import Array, compiled
 
 _LOG2E, _LN2_HIGH, _LN2_LOW = 1.4426950408889634, 0.6931471803691238, 1.9082149292705877e-10
 #: Added to a number, it leaves the nearest whole number in the last bits.
