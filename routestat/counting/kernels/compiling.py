@@ -7,11 +7,23 @@ from numba import njit
 
 Array = Any
 
+# No loop is called from C.
+_OPTIONS = {"nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True}
+
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile without the interpreter lock, and cache the machine code where possible."""
+    return _compiled(function, _OPTIONS)
+
+
+def within(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile a function that only compiled ones call: without the wrapper that takes arguments from Python."""
+    return _compiled(function, _OPTIONS | {"no_cpython_wrapper": True})
+
+
+def _compiled(function: Callable[..., Any], options: dict[str, bool | str]) -> Callable[..., Any]:
     try:
-        return njit(nogil=True, cache=True, error_model="numpy")(function)
+        return njit(cache=True, **options)(function)
     except RuntimeError:
         # Neither the package's folder nor the user's is writable: compile anew in every process.
-        return njit(nogil=True, error_model="numpy")(function)
+        return njit(**options)(function)

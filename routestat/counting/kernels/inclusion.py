@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from routestat.counting.kernels.compiling import Array, compiled
+from routestat.counting.kernels.compiling import Array, compiled, within
 from routestat.counting.kernels.symmetric import advance, elementary, included, leave_four, turn
 
 #: Distributions of a block.
@@ -94,7 +94,7 @@ def pairs_of_weights(
             at += n - 1 - i
 
 
-@compiled
+@within
 def _divided(rest: Array, weight: float) -> float:  # pragma: no cover - compiled
     last = 1.0
     for m in range(1, len(rest)):
@@ -102,7 +102,7 @@ def _divided(rest: Array, weight: float) -> float:  # pragma: no cover - compile
     return last
 
 
-@compiled
+@within
 def _without_two(weights: Array, i: int, j: int, out: Array) -> float:  # pragma: no cover - compiled
     """Elementary symmetric polynomial of the others, of the degree of the last of `out`."""
     out[:] = 0.0

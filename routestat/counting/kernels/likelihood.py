@@ -5,7 +5,7 @@ Tokens lie along the last axis, so that every step is one operation on a row of 
 
 import numpy as np
 
-from routestat.counting.kernels.compiling import Array, compiled
+from routestat.counting.kernels.compiling import Array, compiled, within
 from routestat.counting.kernels.symmetric import (
     advance,
     elementary,
@@ -151,7 +151,7 @@ def tempered_log_likelihood(
                         curve[m, q, p] += both
 
 
-@compiled
+@within
 def _mix(parts: Array, chosen: Array, power: Array, weight: Array) -> None:  # pragma: no cover - compiled
     lanes = power.shape[1]
     for j in range(len(weight)):
@@ -163,7 +163,7 @@ def _mix(parts: Array, chosen: Array, power: Array, weight: Array) -> None:  # p
                 weight[j, b] += power[p, b] * parts[at, j, b]
 
 
-@compiled
+@within
 def _centre(weight: Array, target: Array, limit: float, centre: Array) -> None:  # pragma: no cover - compiled
     """Choose what log weights ``weight[expert, lane]`` are taken relative to, so that no sum leaves a double.
 
@@ -187,7 +187,7 @@ def _centre(weight: Array, target: Array, limit: float, centre: Array) -> None: 
             centre[b] = nth_largest(weight[:, b], top_k)
 
 
-@compiled
+@within
 def _add_experts(
     parts: Array,
     chosen: Array,

@@ -6,7 +6,7 @@ tokens at a time, with the tokens along the last axis, so that every step is one
 
 import numpy as np
 
-from routestat.counting.kernels.compiling import Array, compiled
+from routestat.counting.kernels.compiling import Array, compiled, within
 from routestat.counting.kernels.symmetric import advance, elementary, nth_largest, turn
 
 #: Tokens of a block.
@@ -110,7 +110,7 @@ def score_predictions(
                 sums[g, 6] += _bits(logs, target[t], link, limit)
 
 
-@compiled
+@within
 def _combine(
     score: Array, start: Array, steps: Array, features: Array, multiply: bool
 ) -> None:  # pragma: no cover - compiled
@@ -141,7 +141,7 @@ def _combine(
                 score[j] += a[j]
 
 
-@compiled
+@within
 def _in_range(score: Array, subset: Array) -> bool:  # pragma: no cover - compiled
     """Whether the products of a subset's experts are doubles of full precision."""
     inside = True
@@ -150,7 +150,7 @@ def _in_range(score: Array, subset: Array) -> bool:  # pragma: no cover - compil
     return inside
 
 
-@compiled
+@within
 def _add_hits(score: Array, subset: Array, total: Array) -> None:  # pragma: no cover - compiled
     """Add what the k and the 2k largest scores hold of a subset; the lower index wins a tie."""
     top_k, right, more, first = len(subset), 0, 0, 0
@@ -175,7 +175,7 @@ def _add_hits(score: Array, subset: Array, total: Array) -> None:  # pragma: no 
     total[5] += more / top_k
 
 
-@compiled
+@within
 def _to_odds(scores: Array) -> None:  # pragma: no cover - compiled
     for b in range(len(scores)):
         score = scores[b]
@@ -184,7 +184,7 @@ def _to_odds(scores: Array) -> None:  # pragma: no cover - compiled
             score[j] = p / (1.0 - p)
 
 
-@compiled
+@within
 def _bits(score: Array, subset: Array, link: int, limit: float) -> float:  # pragma: no cover - compiled
     """−log2 P(subset) of log weights or inclusion probabilities of any size.
 

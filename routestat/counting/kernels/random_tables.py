@@ -5,21 +5,21 @@ from typing import Any
 
 import numpy as np
 
-from routestat.counting.kernels.compiling import Array, compiled
+from routestat.counting.kernels.compiling import Array, compiled, within
 
 
-@compiled
+@within
 def _log_factorial(n: int, table: Array) -> float:  # pragma: no cover - compiled
     return table[np.uint64(n)] if n < len(table) else math.lgamma(n + 1.0)
 
 
-@compiled
+@within
 def _of_cell(n: int, table: Array) -> float:  # pragma: no cover - compiled
     """Return n ln n."""
     return table[np.uint64(n)] if n < len(table) else n * math.log(n)
 
 
-@compiled
+@within
 def _hypergeometric(
     rng: Any, total: int, good: int, drawn: int, table: Array
 ) -> int:  # pragma: no cover - compiled

@@ -6,14 +6,14 @@ at a time, which saves three of four times that sums are loaded and stored.
 
 import numpy as np
 
-from routestat.counting.kernels.compiling import Array, compiled
+from routestat.counting.kernels.compiling import Array, within
 
 _LOG2E, _LN2_HIGH, _LN2_LOW = 1.4426950408889634, 0.6931471803691238, 1.9082149292705877e-10
 #: Added to a number, it leaves the nearest whole number in the last bits.
 _ROUND = 6755399441055744.0
 
 
-@compiled
+@within
 def exponential(row: Array, work: Array) -> None:  # pragma: no cover - compiled
     """Replace numbers below 700 by their exponentials, those below −700 by nearly zero; `work` holds two rows.
 
@@ -46,7 +46,7 @@ def exponential(row: Array, work: Array) -> None:  # pragma: no cover - compiled
         row[b] = p * scale[b]
 
 
-@compiled
+@within
 def elementary(weights: Array, out: Array) -> None:  # pragma: no cover - compiled
     """Elementary symmetric polynomials ``out[degree − 1, lane]`` of four rows of weights."""
     u, v, x, y = weights[0], weights[1], weights[2], weights[3]
@@ -60,7 +60,7 @@ def elementary(weights: Array, out: Array) -> None:  # pragma: no cover - compil
         four[b] = pair * other
 
 
-@compiled
+@within
 def advance(four: Array, out: Array) -> None:  # pragma: no cover - compiled
     """Multiply the polynomials ``out[degree, lane]`` by those of four experts."""
     degree, lanes = len(out) - 1, out.shape[1]
@@ -82,7 +82,7 @@ def advance(four: Array, out: Array) -> None:  # pragma: no cover - compiled
         out[1, i] += four[0, i]
 
 
-@compiled
+@within
 def leave_four(first: Array, last: Array, rest: Array) -> None:  # pragma: no cover - compiled
     """Combine the experts before and after four: ``rest[d]`` is their polynomial of degree k − 1 − d."""
     lanes = rest.shape[1]
@@ -98,7 +98,7 @@ def leave_four(first: Array, last: Array, rest: Array) -> None:  # pragma: no co
                 rest[d, b] += first[degree, b] * last[0, b]
 
 
-@compiled
+@within
 def included(weight: Array, rest: Array, whole: Array, given: Array) -> None:  # pragma: no cover - compiled
     """Probabilities of inclusion ``given[i]`` of four experts: sums of positive terms, which cannot cancel."""
     lanes = given.shape[1]
@@ -115,7 +115,7 @@ def included(weight: Array, rest: Array, whole: Array, given: Array) -> None:  #
             row[b] = own[b] * row[b] / whole[b]
 
 
-@compiled
+@within
 def turn(rows: Array, across: Array) -> None:  # pragma: no cover - compiled
     """Write ``rows[lane, expert]`` as ``across[expert, lane]``, eight experts at a time."""
     lanes, n = rows.shape
@@ -128,7 +128,7 @@ def turn(rows: Array, across: Array) -> None:  # pragma: no cover - compiled
             across[j, b] = rows[b, j]
 
 
-@compiled
+@within
 def nth_largest(numbers: Array, n: int) -> float:  # pragma: no cover - compiled
     """Return the n-th largest number; equal ones count several times."""
     for j in range(len(numbers)):

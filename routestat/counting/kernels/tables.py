@@ -13,7 +13,7 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-from routestat.counting.kernels.compiling import Array, compiled
+from routestat.counting.kernels.compiling import Array, compiled, within
 
 # Runs ahead whose rows are prefetched, and bytes of each: the processor itself goes on from there.
 AHEAD, LINE, MOST_LINES = 3, 64, 16
@@ -36,7 +36,7 @@ def _prefetch(typing: Any, column: Any, row: Any) -> Any:  # pragma: no cover - 
     return types.void(column, types.intp), generate
 
 
-@compiled
+@within
 def _expect(column: Array, starts: Array, stops: Array, run: int) -> None:  # pragma: no cover - compiled
     """Prefetch the first rows of a run, if there is such a run."""
     if run < len(starts):
@@ -46,7 +46,7 @@ def _expect(column: Array, starts: Array, stops: Array, run: int) -> None:  # pr
             _prefetch(column, row)
 
 
-@compiled
+@within
 def _fuse(
     first: Array, second: Array, size_first: int, size_second: int, out: Array
 ) -> None:  # pragma: no cover
@@ -59,7 +59,7 @@ def _fuse(
         )
 
 
-@compiled
+@within
 def _add(cells: Array, table: Array) -> None:  # pragma: no cover - compiled
     for i in range(len(cells)):
         table[cells[i]] += table.dtype.type(1)
