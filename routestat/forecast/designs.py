@@ -11,10 +11,11 @@ from routestat.counting.moments import Design
 from routestat.errors import RoutestatError
 from routestat.forecast import catalogue
 from routestat.forecast.fold_tables import assign_folds
-from routestat.forecast.specification import PredictorSpec, TemperedModel
+from routestat.forecast.specification import LinearForm, PredictorSpec, TemperedModel
 from routestat.traces.metadata import Router
 
 Sources = tuple[tuple[Router, int], ...]
+_N_LINEAR = sum(isinstance(spec.experts, LinearForm) for spec in catalogue.PREDICTORS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,8 @@ class TargetPlan:
             size += 4 * features * (features + experts)
         for model in self.models:
             size += 16 * self.designs[model.design].offsets[model.width] * experts
+        # Those read from tables have one source, of about as many experts.
+        size += 16 * _N_LINEAR * experts * experts
         return n_folds * size
 
 
