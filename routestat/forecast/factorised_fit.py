@@ -14,7 +14,13 @@ from routestat.counting.moments import Design, Moments, count_moments
 from routestat.counting.predictor_scores import LinearPredictor, count_decisions
 from routestat.errors import RoutestatError
 from routestat.forecast.board import Tables, expert_board, further_tables
-from routestat.forecast.designs import TargetPlan, parts_in_memory, plan_target, tempered_specs
+from routestat.forecast.designs import (
+    TargetPlan,
+    not_fitted,
+    parts_in_memory,
+    plan_target,
+    tempered_specs,
+)
 from routestat.forecast.factorised import FactorisedChain
 from routestat.forecast.fold_tables import assign_folds
 from routestat.forecast.linear_fit import linear_predictors
@@ -50,7 +56,8 @@ def fit_factorised(
     The first pass counts, per fold of documents, how often the experts of each target's sources occur together; from
     its tables all is fitted; the second pass scores. Where tables and weights of all targets do not fit in memory,
     targets are taken a part at a time, with two passes for each. A target of E experts after m layers takes about
-    50 Cholesky factors of order m·E, and every predictor k·E operations a token.
+    50 Cholesky factors of order m·E, and every predictor k·E operations a token. Models with as many features as
+    tokens are left out (`routestat.forecast.designs.not_fitted`).
 
     Parameters
     ----------
@@ -83,7 +90,8 @@ def fit_factorised(
             "the factorised chain needs counts of experts, of two or more groups of documents; "
             f"got {np.count_nonzero(counts.tokens)} groups, counted by {counts.states}"
         )
-    specs, folds = tempered_specs(orders), assign_folds(counts)
+    folds, too_wide = assign_folds(counts), not_fitted(counts)
+    specs = [spec for spec in tempered_specs(orders) if spec.name not in too_wide]
     beside = further_tables(trace, counts, threads)
     models = _loads(counts, folds, alpha)
     plans = [plan_target(counts.routers, place, specs) for place in range(len(counts.routers))]

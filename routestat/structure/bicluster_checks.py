@@ -105,7 +105,13 @@ def stability(
 
 
 def null_share(
-    table: ArrayLike, n_blocks: int, rng: np.random.Generator, n_draws: int = 10, matrix: str = "lift"
+    table: ArrayLike,
+    n_blocks: int,
+    rng: np.random.Generator,
+    n_draws: int = 10,
+    matrix: str = "lift",
+    *,
+    slots: int | None = None,
 ) -> NullShare:
     """Find blocks in independent tables with the margins of `table`: the share that noise explains.
 
@@ -113,7 +119,7 @@ def null_share(
     ----------
     table : array_like [source, target]
         Counts of tokens.
-    n_blocks, matrix : int, str
+    n_blocks, matrix, slots : int, str, int
         As for `spectral_blocks`.
     rng : numpy.random.Generator
     n_draws : int
@@ -137,7 +143,7 @@ def null_share(
     rows, columns, n = counts.sum(axis=1), counts.sum(axis=0), int(counts.sum())
     exact = n <= _PATEFIELD_UP_TO
     method = "independent tokens, " + ("fixed margins (Patefield)" if exact else "multinomial")
-    reason = unfit(counts[np.ix_(rows > 0, columns > 0)], np.inf, n_blocks)
+    reason = unfit(counts[np.ix_(rows > 0, columns > 0)], np.inf, n_blocks, slots)
     if reason is not None:
         return NullShare(np.full(n_draws, np.nan), np.nan, n_blocks, method, reason)
     if exact:
