@@ -35,7 +35,6 @@ class ExpertBatch:
         out = np.empty((rows, sum(router.top_k for router, _ in sources)), np.int32)
         slot = offset = 0
         for router, lag in sources:
-            here = out[:, slot : slot + router.top_k]
             lagged_features(
                 self.columns[router.name],
                 self.runs.starts,
@@ -43,7 +42,8 @@ class ExpertBatch:
                 lag,
                 missing_of(router),
                 offset,
-                here,
+                slot,
+                out,
             )
             slot, offset = slot + router.top_k, offset + router.n_experts
         return out

@@ -25,7 +25,8 @@ def unrank(
     for t in range(len(states)):
         state = np.uint64(states[t])
         if state >= np.uint64(size):
-            out[t, :] = missing
+            for slot in range(top_k):
+                out[t, slot] = missing
             continue
         rest = np.uint64(size - 1) - state
         for slot in range(top_k - 1):
@@ -49,22 +50,23 @@ def cross_experts(
     lag: int,
     missing: Array,
     slots: Array,
+    width: int,
     table: Array,
 ) -> None:  # pragma: no cover - compiled
-    """Count experts i at the source and j at the target: k·k cells of ``table[group, i, j]`` a token.
+    """Count experts i at the source and j at the target: k·k cells of ``table[group, i · width + j]`` a token.
 
     `slots` are two tuples as long as a row of each: their lengths are known when this is compiled, so that both loops
     over slots are unrolled.
     """
     n_sources, n_targets = len(slots[0]), len(slots[1])
-    width, one = np.uint64(table.shape[2]), table.dtype.type(1)
+    step, one = np.uint64(width), table.dtype.type(1)
     for r in range(len(starts)):
-        cells = table[groups[r]].reshape(-1)
+        cells = table[groups[r]]
         for t in range(starts[r] + lag, stops[r]):
             if source[t - lag, 0] == missing[0] or target[t, 0] == missing[1]:
                 continue
             for i in range(n_sources):
-                row = np.uint64(source[t - lag, i]) * width
+                row = np.uint64(source[t - lag, i]) * step
                 for j in range(n_targets):
                     cells[row + np.uint64(target[t, j])] += one
 

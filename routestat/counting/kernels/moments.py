@@ -1,9 +1,9 @@
 """Compiled counts from which linear predictors are fitted."""
 
-from routestat.counting.kernels.compiling import Array, compiled, within
+from routestat.counting.kernels.compiling import Array, compiled, inlined
 
 
-@within
+@inlined
 def _is_complete(features: Array) -> bool:  # pragma: no cover - compiled
     least = 0
     for slot in range(len(features)):

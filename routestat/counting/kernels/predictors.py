@@ -6,8 +6,8 @@ tokens at a time, with the tokens along the last axis, so that every step is one
 
 import numpy as np
 
-from routestat.counting.kernels.compiling import Array, compiled, within
-from routestat.counting.kernels.symmetric import advance, elementary, nth_largest, turn
+from routestat.counting.kernels.compiling import Array, compiled, inlined, within
+from routestat.counting.kernels.symmetric import nth_largest, take_four, turn
 
 #: Tokens of a block.
 LANES = 64
@@ -93,8 +93,7 @@ def score_predictions(
         turn(scores[:held], across)
         symmetric[0], symmetric[1:] = 1.0, 0.0
         for j in range(0, len(across), 4):
-            elementary(across[j : j + 4], four)
-            advance(four, symmetric)
+            take_four(across, j, four, symmetric)
         for b in range(held):
             t, g = rows[begin + b], group[begin + b]
             least, product = np.inf, 1.0
@@ -141,7 +140,7 @@ def _combine(
                 score[j] += a[j]
 
 
-@within
+@inlined
 def _in_range(score: Array, subset: Array) -> bool:  # pragma: no cover - compiled
     """Whether the products of a subset's experts are doubles of full precision."""
     inside = True
@@ -150,7 +149,7 @@ def _in_range(score: Array, subset: Array) -> bool:  # pragma: no cover - compil
     return inside
 
 
-@within
+@inlined
 def _add_hits(score: Array, subset: Array, total: Array) -> None:  # pragma: no cover - compiled
     """Add what the k and the 2k largest scores hold of a subset; the lower index wins a tie."""
     top_k, right, more, first = len(subset), 0, 0, 0
@@ -175,7 +174,7 @@ def _add_hits(score: Array, subset: Array, total: Array) -> None:  # pragma: no 
     total[5] += more / top_k
 
 
-@within
+@inlined
 def _to_odds(scores: Array) -> None:  # pragma: no cover - compiled
     for b in range(len(scores)):
         score = scores[b]
@@ -184,7 +183,7 @@ def _to_odds(scores: Array) -> None:  # pragma: no cover - compiled
             score[j] = p / (1.0 - p)
 
 
-@within
+@inlined
 def _bits(score: Array, subset: Array, link: int, limit: float) -> float:  # pragma: no cover - compiled
     """−log2 P(subset) of log weights or inclusion probabilities of any size.
 

@@ -1,5 +1,7 @@
 """Compiled loops over the runs of consecutive tokens."""
 
+import numpy as np
+
 from routestat.counting.kernels.compiling import Array, compiled
 
 
@@ -27,13 +29,19 @@ def cut_runs(
 
 @compiled
 def lagged_features(
-    source: Array, starts: Array, stops: Array, lag: int, missing: int, offset: int, out: Array
+    source: Array, starts: Array, stops: Array, lag: int, missing: int, offset: int, first: int, out: Array
 ) -> None:  # pragma: no cover - compiled
-    """Features ``out[row, slot]`` of a source: `offset` + its expert `lag` tokens back, −1 where there is none."""
+    """Features of a source, in ``out[row, first + slot]``: `offset` + its expert `lag` tokens back.
+
+    −1 where there is none.
+    """
+    # Unsigned, an index is not looked at for counting from the end.
+    at = np.uint64(first)
     for r in range(len(starts)):
         for t in range(starts[r], stops[r]):
             if t - lag < starts[r] or source[t - lag, 0] == missing:
-                out[t, :] = -1
+                for slot in range(source.shape[1]):
+                    out[t, at + np.uint64(slot)] = -1
                 continue
             for slot in range(source.shape[1]):
-                out[t, slot] = offset + source[t - lag, slot]
+                out[t, at + np.uint64(slot)] = offset + source[t - lag, slot]

@@ -13,7 +13,7 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-from routestat.counting.kernels.compiling import Array, compiled, within
+from routestat.counting.kernels.compiling import Array, compiled, inlined
 
 # Runs ahead whose rows are prefetched, and bytes of each: the processor itself goes on from there.
 AHEAD, LINE, MOST_LINES = 3, 64, 16
@@ -36,20 +36,25 @@ def _prefetch(typing: Any, column: Any, row: Any) -> Any:  # pragma: no cover - 
     return types.void(column, types.intp), generate
 
 
-@within
-def _expect(column: Array, starts: Array, stops: Array, run: int) -> None:  # pragma: no cover - compiled
-    """Prefetch the first rows of a run, if there is such a run."""
-    if run < len(starts):
-        step = max(LINE // column.itemsize, 1)
-        stop = min(stops[run], starts[run] + MOST_LINES * step, len(column))
-        for row in range(starts[run], stop, step):
-            _prefetch(column, row)
+@inlined
+def _expect(column: Array, row: int, stop: int) -> None:  # pragma: no cover - compiled
+    """Prefetch the first rows of a run that ends before `stop`."""
+    step = max(LINE // column.itemsize, 1)
+    for at in range(row, min(stop, row + MOST_LINES * step, len(column)), step):
+        _prefetch(column, at)
 
 
-@within
-def _fuse(
+@inlined
+def _add(cells: Array, n: int, table: Array) -> None:  # pragma: no cover - compiled
+    for i in range(n):
+        table[cells[i]] += table.dtype.type(1)
+
+
+@compiled
+def fuse(
     first: Array, second: Array, size_first: int, size_second: int, out: Array
-) -> None:  # pragma: no cover
+) -> None:  # pragma: no cover - compiled
+    """Flat cells of two axes; each axis has one cell more than its size."""
     limit_first = out.dtype.type(size_first)
     limit_second = out.dtype.type(size_second)
     width = out.dtype.type(size_second + 1)
@@ -57,20 +62,6 @@ def _fuse(
         out[i] = min(out.dtype.type(first[i]), limit_first) * width + min(
             out.dtype.type(second[i]), limit_second
         )
-
-
-@within
-def _add(cells: Array, table: Array) -> None:  # pragma: no cover - compiled
-    for i in range(len(cells)):
-        table[cells[i]] += table.dtype.type(1)
-
-
-@compiled
-def fuse(
-    first: Array, second: Array, size_first: int, size_second: int, out: Array
-) -> None:  # pragma: no cover
-    """Flat cells of two axes, for tables of more than two; each axis has one cell more than its size."""
-    _fuse(first, second, size_first, size_second, out)
 
 
 @compiled
@@ -90,22 +81,25 @@ def count_one(
     """
     limit = scratch.dtype.type(size)
     held, group = 0, 0
-    for r in range(len(starts)):
-        begin, end = starts[r], stops[r] - lag
-        _expect(values, starts, stops, r + AHEAD)
-        if groups[r] != group:
-            _add(scratch[:held], table[group])
-            held, group = 0, groups[r]
-        while begin < end:
-            if held == len(scratch):
-                _add(scratch, table[group])
+    # After the last run, what is held is added.
+    for r in range(len(starts) + 1):
+        begin, end, own = 0, 0, -1
+        if r < len(starts):
+            begin, end, own = starts[r], stops[r] - lag, groups[r]
+        if r + AHEAD < len(starts):
+            _expect(values, starts[r + AHEAD], stops[r + AHEAD])
+        while begin < end or own != group:
+            if held == len(scratch) or own != group:
+                _add(scratch, held, table[group])
                 held = 0
+                if own < 0:
+                    break
+                group = own
             n = min(end - begin, len(scratch) - held)
             for i in range(n):
                 scratch[held + i] = min(scratch.dtype.type(values[begin + i]), limit)
             held += n
             begin += n
-    _add(scratch[:held], table[group])
 
 
 @compiled
@@ -123,19 +117,22 @@ def count_two(
 ) -> None:  # pragma: no cover - compiled
     """Add rows of every run to ``table[group, first · (size_second + 1) + second]``, as `count_one`."""
     held, group = 0, 0
-    for r in range(len(starts)):
-        begin, end = starts[r], stops[r] - lag
-        _expect(first, starts, stops, r + AHEAD)
-        _expect(second, starts, stops, r + AHEAD)
-        if groups[r] != group:
-            _add(scratch[:held], table[group])
-            held, group = 0, groups[r]
-        while begin < end:
-            if held == len(scratch):
-                _add(scratch, table[group])
+    for r in range(len(starts) + 1):
+        begin, end, own = 0, 0, -1
+        if r < len(starts):
+            begin, end, own = starts[r], stops[r] - lag, groups[r]
+        if r + AHEAD < len(starts):
+            _expect(first, starts[r + AHEAD], stops[r + AHEAD])
+            _expect(second, starts[r + AHEAD], stops[r + AHEAD])
+        while begin < end or own != group:
+            if held == len(scratch) or own != group:
+                _add(scratch, held, table[group])
                 held = 0
-            n = min(end - begin, len(scratch) - held)
-            _fuse(
+                if own < 0:
+                    break
+                group = own
+            n = max(min(end - begin, len(scratch) - held), 0)
+            fuse(
                 first[begin : begin + n],
                 second[begin : begin + n],
                 size_first,
@@ -144,4 +141,3 @@ def count_two(
             )
             held += n
             begin += n
-    _add(scratch[:held], table[group])
