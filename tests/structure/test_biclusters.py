@@ -172,7 +172,10 @@ def test_fewer_tokens_than_states_are_not_clustered():
     assert spectral_blocks(table, 2, rng, slots=2).reason is None
     for slots, tokens in ((3, 6), (10, 2)):
         found = spectral_blocks(table, 2, rng, slots=slots)
-        assert found.reason == f"{tokens} tokens are fewer than the 10 states that they would have to assign to blocks"
+        assert (
+            found.reason
+            == f"{tokens} tokens are fewer than the 10 states that they would have to assign to blocks"
+        )
         assert np.isnan(found.share_of_mi)
         assert null_share(table, 2, rng, slots=slots).reason == found.reason
         assert stability(table[None], found, rng).reason == found.reason
