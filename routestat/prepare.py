@@ -48,7 +48,7 @@ def _analyse(n_experts: int, top_k: int, threads: int | None) -> None:
         coupling=1.0, n_experts=n_experts, top_k=top_k, layers=4, documents=300, mean_length=6, rng=rng
     )
     meta = TraceMeta(routers_like(made.layers, n_experts, top_k))
-    token = rng.integers(0, 20, made.n_tokens)
+    token = rng.integers(0, 20, len(made.document))
     trace = Trace.from_arrays(meta, made.document, made.position, made.states, token=token)
     counts = count(trace, groups=32, threads=threads)
     study(trace, counts, count_paths(trace), rng, order=2, n_paths=2, threads=threads)
