@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import random_table
 
 from routestat.errors import RoutestatError
 from routestat.inference.base.resampling import group_resamples
@@ -147,6 +146,9 @@ def null_share(
     if reason is not None:
         return NullShare(np.full(n_draws, np.nan), np.nan, n_blocks, method, reason)
     if exact:
+        # scipy.stats takes half a second to import, and scarce tables never come here.
+        from scipy.stats import random_table  # noqa: PLC0415
+
         draws = random_table(rows, columns, seed=rng).rvs(n_draws, method="patefield").astype(np.int64)
     else:
         distribution = np.outer(rows / n, columns / n).ravel()

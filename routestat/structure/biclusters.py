@@ -202,8 +202,11 @@ def unfit(used: NDArray[np.int64], bits: float, n_blocks: int, slots: int | None
             f"{n_blocks} blocks need as many states in use on both sides, "
             f"there are {used.shape[0]} source and {used.shape[1]} target states"
         )
-    if slots is not None and (tokens := int(used.sum()) // slots) < sum(used.shape):
-        return f"{tokens:,} tokens are fewer than the {sum(used.shape):,} states that blocks would be made of"
+    tokens, states = int(used.sum()) // (slots or 1), sum(used.shape)
+    if slots is not None and tokens < states:
+        return (
+            f"{tokens:,} tokens are fewer than the {states:,} states that they would have to assign to blocks"
+        )
     return None if bits > _NO_INFORMATION_BITS else "source and target share no information in this table"
 
 

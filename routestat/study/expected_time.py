@@ -33,8 +33,7 @@ def expected_seconds(counts: Counts, parts: Collection[str]) -> dict[str, float]
             "measuring the memory": ("memory", 0.1 * layers + 7.0 * rows),
             "following the chain": ("memory", 0.06 * layers),
             "fitting the chain": ("chain", 0.03 * layers),
-            "testing dependence": ("dependence", 0.02 * layers),
-            "decomposing dependence": ("dependence", 0.03 * layers + 1.2 * rows),
+            "decomposing dependence": ("dependence", 0.05 * layers + 1.2 * rows),
             "mapping pairs of layers": ("layer-map", 0.0025 * layers * layers),
             "testing co-activation": ("coactivation", 0.05 * layers),
         }
@@ -43,8 +42,7 @@ def expected_seconds(counts: Counts, parts: Collection[str]) -> dict[str, float]
             "counting for predictors": ("prediction", 0.1 * layers + 40.0 * tokens),
             "fitting predictors": ("prediction", 0.2 * layers + 30.0 * tokens),
             "scoring predictors": ("prediction", 0.02 * layers + 30.0 * tokens),
-            "testing dependence": ("dependence", 0.03 * cells),
-            "decomposing dependence": ("dependence", 0.03 * cells + 6.0 * tokens),
+            "decomposing dependence": ("dependence", 0.06 * cells + 6.0 * tokens),
             "mapping pairs of layers": ("layer-map", 0.012 * layers * cells),
             "testing co-activation": ("coactivation", 0.25 * cells),
         }

@@ -174,7 +174,7 @@ def test_fewer_tokens_than_states_are_not_clustered():
         found = spectral_blocks(table, 2, rng, slots=slots)
         assert (
             found.reason
-            == f"{tokens} tokens are fewer than the 10 states that blocks would be made of"
+            == f"{tokens} tokens are fewer than the 10 states that they would have to assign to blocks"
         )
         assert np.isnan(found.share_of_mi)
         assert null_share(table, 2, rng, slots=slots).reason == found.reason
