@@ -60,10 +60,10 @@ def alternatives(made: Synthetic) -> list[Contender]:
     return [
         ceiling(columns, made.document, n_states),
         *_numpy(columns, made.document, n_states),
-        _polars(columns, n_states),
-        _duckdb(columns, n_states),
+        *_polars(columns, made.document, n_states),
+        *_duckdb(columns, made.document, n_states),
         _pandas(columns, n_states),
-        *(_deeptime(columns, n_states) if TransitionCountEstimator else []),
+        *(_deeptime(columns, made.document, n_states) if TransitionCountEstimator else []),
     ]
 
 
@@ -128,45 +128,62 @@ def _numpy(columns: Sequence[NDArray], document: NDArray, n_states: int) -> list
     ]
 
 
-def _polars(columns: Sequence[NDArray], n_states: int) -> Contender:
-    names = [str(i) for i in range(len(columns))]
-    frame = pl.DataFrame(dict(zip(names, columns, strict=True)))
+def _from_rows(found: Sequence[Sequence[NDArray]], n_states: int) -> NDArray:
+    """Tables ``[pair, (group,) source, target]`` of rows of (group,) source, target and number."""
+    axes = (GROUPS,) if len(found[0]) == 4 else ()
+    tables = np.zeros((len(found), *axes, n_states, n_states), np.int64)
+    for table, (*place, number) in zip(tables, found, strict=True):
+        table[tuple(place)] = number
+    return tables
 
-    def run() -> list[pl.DataFrame]:
-        return [frame.group_by([x, y]).len() for x, y in pairwise(names)]
+
+def _polars(columns: Sequence[NDArray], document: NDArray, n_states: int) -> list[Contender]:
+    names = [str(i) for i in range(len(columns))]
+    group = (document % GROUPS).astype(np.uint8)
+    frame = pl.DataFrame({"group": group, **dict(zip(names, columns, strict=True))})
+
+    def run(by: Sequence[str] = ()) -> list[pl.DataFrame]:
+        return [frame.group_by([*by, x, y]).len() for x, y in pairwise(names)]
 
     def dense(found: list[pl.DataFrame]) -> NDArray:
-        tables = np.zeros((len(found), n_states, n_states), np.int64)
-        for table, rows in zip(tables, found, strict=True):
-            source, target, number = (column.to_numpy() for column in rows.get_columns())
-            table[source, target] = number
-        return tables
+        return _from_rows([[column.to_numpy() for column in rows.get_columns()] for rows in found], n_states)
 
-    return Contender("Polars group_by().len(), all threads", run, dense)
+    return [
+        Contender("Polars group_by().len(), all threads", run, dense),
+        Contender(
+            f"Polars group_by().len(), all threads, {GROUPS} groups",
+            lambda: run(["group"]),
+            dense,
+            groups=True,
+        ),
+    ]
 
 
-def _duckdb(columns: Sequence[NDArray], n_states: int) -> Contender:
+def _duckdb(columns: Sequence[NDArray], document: NDArray, n_states: int) -> list[Contender]:
     names = [f"l{i}" for i in range(len(columns))]
     base = duckdb.connect()
-    frame = pd.DataFrame(dict(zip(names, columns, strict=True)))
+    group = (document % GROUPS).astype(np.uint8)
+    frame = pd.DataFrame({"g": group, **dict(zip(names, columns, strict=True))})
     base.register("frame", frame)
     # In DuckDB's own storage, which is faster than reading the frame each time.
     base.execute("CREATE TABLE choices AS SELECT * FROM frame")
     base.unregister("frame")
 
-    def run() -> list[dict[str, NDArray]]:
+    def run(by: str = "") -> list[dict[str, NDArray]]:
         return [
-            base.execute(f"SELECT {x} AS x, {y} AS y, count(*) AS n FROM choices GROUP BY x, y").fetchnumpy()
+            base.execute(
+                f"SELECT {by} {x} AS x, {y} AS y, count(*) AS n FROM choices GROUP BY {by} {x}, {y}"
+            ).fetchnumpy()
             for x, y in pairwise(names)
         ]
 
     def dense(found: list[dict[str, NDArray]]) -> NDArray:
-        tables = np.zeros((len(found), n_states, n_states), np.int64)
-        for table, rows in zip(tables, found, strict=True):
-            table[rows["x"], rows["y"]] = rows["n"]
-        return tables
+        return _from_rows([list(rows.values()) for rows in found], n_states)
 
-    return Contender("DuckDB GROUP BY, all threads", run, dense)
+    return [
+        Contender("DuckDB GROUP BY, all threads", run, dense),
+        Contender(f"DuckDB GROUP BY, all threads, {GROUPS} groups", lambda: run("g,"), dense, groups=True),
+    ]
 
 
 def _pandas(columns: Sequence[NDArray], n_states: int) -> Contender:
@@ -180,7 +197,7 @@ def _pandas(columns: Sequence[NDArray], n_states: int) -> Contender:
     return Contender("pandas crosstab", run, dense)
 
 
-def _deeptime(columns: Sequence[NDArray], n_states: int) -> list[Contender]:
+def _deeptime(columns: Sequence[NDArray], document: NDArray, n_states: int) -> list[Contender]:
     # deeptime counts steps of a lag along one trajectory: with x and y end to end and a lag of their length,
     # its steps are exactly x → y, each token once.
     lag = len(columns[0])
@@ -195,13 +212,33 @@ def _deeptime(columns: Sequence[NDArray], n_states: int) -> list[Contender]:
             for pair in pairwise(columns)
         ]
 
+    # The rows of each group, one group after the other; sorting them is not timed.
+    order = np.argsort(document % GROUPS, kind="stable")
+    cuts = np.searchsorted((document % GROUPS)[order], np.arange(1, GROUPS))
+    parts = [np.split(column[order], cuts) for column in columns]
+
+    def grouped() -> list[Any]:
+        return [
+            TransitionCountEstimator(len(x), "sliding", n_states=n_states)
+            .fit_fetch(np.concatenate([x, y]))
+            .count_matrix
+            for sources, targets in pairwise(parts)
+            for x, y in zip(sources, targets, strict=True)
+        ]
+
     def dense(found: list[Any]) -> NDArray:
         tables = np.zeros((len(found), n_states, n_states), np.int64)
         for table, counted in zip(tables, found, strict=True):
             table[: len(counted), : len(counted)] = counted
         return tables
 
+    def dense_groups(found: list[Any]) -> NDArray:
+        return dense(found).reshape(-1, GROUPS, n_states, n_states)
+
     return [
         Contender("deeptime TransitionCountEstimator.fit", fit, dense),
         Contender("deeptime TransitionCountEstimator.count", bare, dense),
+        Contender(
+            f"deeptime TransitionCountEstimator.fit, {GROUPS} groups", grouped, dense_groups, groups=True
+        ),
     ]
