@@ -2,7 +2,7 @@
 
 The public names are loaded when they are first used, so that importing the package costs nothing.
 
-analyze, compare, convert, count, draw, merge, predict
+analyze, compare, convert, count, draw, merge, predict, prepare
     The commands, one thin file each.
 cli
     What the commands share: options, exit codes, output folders, progress bars.

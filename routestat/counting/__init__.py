@@ -52,12 +52,4 @@ token_runs
     Runs of consecutive tokens, and the seam between batches.
 kernels
     Compiled loops.
-context_kernels
-    Compiled loops that number contexts and count them by group.
-kernels_tables
-    Compiled sums over the cells of a pair's tables.
-kernels_strata
-    Compiled loops over the cells of strata.
-symmetric_kernels, predictor_kernels, likelihood_kernels, inclusion_kernels
-    Compiled loops over choices of k of E experts: elementary symmetric polynomials, scores, likelihoods, inclusion.
 """

@@ -11,7 +11,8 @@ from routestat.counting.context import Context
 from routestat.counting.counts import Counts
 from routestat.counting.distributed import TraceOnWorkers
 from routestat.counting.experts import expert_rows
-from routestat.counting.kernels import close_document, within_documents
+from routestat.counting.kernels.compiling import read_only
+from routestat.counting.kernels.document_tables import close_document, within_documents
 from routestat.progress import Progress
 from routestat.traces.batch import Batch
 from routestat.traces.metadata import Router
@@ -42,7 +43,7 @@ class _Pair:
 
     def _column(self, batch: Batch, router: Router) -> NDArray[np.unsignedinteger]:
         values = batch.columns[router.name]
-        return expert_rows(values, router) if self.states == "expert" else values[:, None]
+        return expert_rows(values, router) if self.states == "expert" else read_only(values[:, None])
 
 
 def count_within(

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from routestat.counting.experts import expert_rows
-from routestat.counting.kernels import lagged_features
+from routestat.counting.kernels.runs import lagged_features
 from routestat.counting.token_runs import Runs, Tail, find_runs
 from routestat.progress import Progress, thread_pool
 from routestat.traces.metadata import Router
@@ -35,7 +35,6 @@ class ExpertBatch:
         out = np.empty((rows, sum(router.top_k for router, _ in sources)), np.int32)
         slot = offset = 0
         for router, lag in sources:
-            here = out[:, slot : slot + router.top_k]
             lagged_features(
                 self.columns[router.name],
                 self.runs.starts,
@@ -43,7 +42,8 @@ class ExpertBatch:
                 lag,
                 missing_of(router),
                 offset,
-                here,
+                slot,
+                out,
             )
             slot, offset = slot + router.top_k, offset + router.n_experts
         return out

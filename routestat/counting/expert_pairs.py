@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from routestat.counting.counting_pass import MEMORY, add_cells, cell_type, in_passes
 from routestat.counting.distributed import TraceOnWorkers
 from routestat.counting.experts import expert_rows
-from routestat.counting.kernels import count_expert_pairs
+from routestat.counting.kernels.experts import count_expert_pairs
 from routestat.counting.token_runs import find_runs
 from routestat.errors import RoutestatError
 from routestat.progress import Progress

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from routestat.counting.context import Context
-from routestat.counting.kernels import cross_experts, single_experts, unrank
+from routestat.counting.kernels.compiling import read_only
+from routestat.counting.kernels.experts import cross_experts, single_experts, unrank
 from routestat.counting.states import Zeros
 from routestat.counting.token_runs import Runs
 from routestat.traces.batch import Batch
@@ -17,14 +18,17 @@ from routestat.traces.metadata import Router
 
 
 def expert_rows(values: NDArray[np.unsignedinteger], router: Router) -> NDArray[np.unsignedinteger]:
-    """Return the experts ``[row, slot]`` of a router's column; a missing row holds the dtype's largest value."""
+    """Return the experts ``[row, slot]`` of a router's column, closed for writing.
+
+    A missing row holds the dtype's largest value.
+    """
     if values.ndim == 2:
-        return values
+        return read_only(values)
     alphabet = router.alphabet
     rows = np.empty((len(values), alphabet.top_k), alphabet.expert_dtype)
     missing = int(np.iinfo(alphabet.expert_dtype).max)
     unrank(
-        values,
+        read_only(values),
         alphabet.size,
         alphabet.n_experts,
         alphabet.binomials,
@@ -32,7 +36,7 @@ def expert_rows(values: NDArray[np.unsignedinteger], router: Router) -> NDArray[
         missing,
         rows,
     )
-    return rows
+    return read_only(rows)
 
 
 @dataclass(frozen=True)
@@ -62,7 +66,8 @@ class ExpertTask:
         source = self._rows(batch, self.sources[0], scratch)
         slots = (0,) * source.shape[1], (0,) * target.shape[1]
         where = (runs.starts, runs.stops, runs.groups, self.context.lag)
-        cross_experts(source, target, *where, np.array(missing), slots, self.cells)
+        cells = self.cells.reshape(len(self.cells), -1)
+        cross_experts(source, target, *where, np.array(missing), slots, self.target.n_experts, cells)
 
     def finished(self) -> NDArray[np.unsignedinteger]:
         """Return the table."""

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from routestat.counting.counting_pass import add_cells, cell_type
 from routestat.counting.distributed import TraceOnWorkers
 from routestat.counting.expert_batches import ExpertBatch, Source, feed_expert_batches, missing_of
-from routestat.counting.kernels import add_moments
-from routestat.counting.likelihood_kernels import LANES, sum_parts, tempered_log_likelihood
+from routestat.counting.kernels.likelihood import LANES, sum_parts, tempered_log_likelihood
+from routestat.counting.kernels.moments import add_moments
 from routestat.progress import Progress
 from routestat.traces.metadata import Router
 from routestat.traces.store import Trace

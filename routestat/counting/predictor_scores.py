@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from routestat.counting.distributed import TraceOnWorkers
 from routestat.counting.expert_batches import ExpertBatch, Source, feed_expert_batches, missing_of
-from routestat.counting.predictor_kernels import complete_rows, score_predictions
+from routestat.counting.kernels.predictors import complete_rows, score_predictions
 from routestat.progress import Progress
 from routestat.traces.metadata import Router
 from routestat.traces.store import Trace

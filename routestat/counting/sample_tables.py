@@ -10,7 +10,8 @@ from routestat.counting.counts import Counts
 from routestat.counting.document_sample import Sample
 from routestat.counting.expected_within_documents import expected_of_margins
 from routestat.counting.experts import ExpertTask, expert_rows
-from routestat.counting.kernels import close_document, within_documents
+from routestat.counting.kernels.compiling import read_only
+from routestat.counting.kernels.document_tables import close_document, within_documents
 from routestat.counting.states import StateTask
 from routestat.counting.token_runs import Runs, find_runs
 from routestat.traces.batch import Batch
@@ -73,7 +74,9 @@ class SampleTables:
         choices, sizes = [], []
         for router in (source, target):
             wide = counts.states == "expert"
-            choices.append(self._experts[router.name] if wide else self.sample.columns[router.name][:, None])
+            choices.append(
+                self._experts[router.name] if wide else read_only(self.sample.columns[router.name][:, None])
+            )
             sizes.append(router.n_experts if wide else router.alphabet.size)
         order = np.argsort(runs.starts)
         starts, groups = np.append(runs.starts[order], len(self.sample)), runs.groups[order]

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from routestat.counting.context import Context
-from routestat.counting.kernels import count_one, count_two, fuse
+from routestat.counting.kernels.compiling import read_only
+from routestat.counting.kernels.tables import count_one, count_two, fuse
 from routestat.counting.token_runs import Runs
 from routestat.traces.alphabet import smallest_unsigned
 from routestat.traces.batch import Batch
@@ -48,10 +49,10 @@ class StateTask:
         if rows <= lag:
             return
         axes = [
-            (batch.columns[router.name][lag + token : rows + token], router.alphabet.size)
+            (read_only(batch.columns[router.name][lag + token : rows + token]), router.alphabet.size)
             for router, (_, token) in zip(self.sources, self.context.sources, strict=True)
         ]
-        target = batch.columns[self.target.name][lag:]
+        target = read_only(batch.columns[self.target.name][lag:])
         size = self.target.alphabet.size
         where = (runs.starts, runs.stops, runs.groups, lag)
         block = _buffer(scratch, "block", BLOCK, self.cell_dtype)
@@ -64,7 +65,7 @@ class StateTask:
             wide = (cells + 1) * (more + 1)
             out = _buffer(scratch, f"axis {wide}", rows, smallest_unsigned(wide))[: rows - lag]
             fuse(context, values, cells, more, out)
-            context, cells = out, wide - 1
+            context, cells = read_only(out), wide - 1
         count_two(context, target, cells, size, *where, block, self.cells)
 
     def finished(self) -> NDArray[np.unsignedinteger]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from routestat.counting.document_sample import Sample
 from routestat.counting.experts import expert_rows
-from routestat.counting.kernels_strata import margin_cells, shuffle_within, sort_cells
+from routestat.counting.kernels.strata import margin_cells, shuffle_within, sort_cells
 from routestat.errors import RoutestatError
 from routestat.traces.metadata import Router
 

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from routestat.counting.kernels import cut_runs
+from routestat.counting.kernels.compiling import read_only
+from routestat.counting.kernels.runs import cut_runs
 from routestat.traces.alphabet import smallest_unsigned
 from routestat.traces.batch import Batch
 from routestat.traces.clusters.units import Units
@@ -38,7 +39,7 @@ def find_runs(
     `units` give the group of a document; `previous` is the document of the row before, −1 if there is none.
     """
     starts, fresh = np.empty(len(document), np.int64), np.empty(len(document), np.bool_)
-    n = cut_runs(document, position, window, previous, starts, fresh)
+    n = cut_runs(read_only(document), read_only(position), window, previous, starts, fresh)
     starts, fresh = starts[:n].copy(), fresh[:n].copy()
     stops = np.append(starts[1:], len(document))
     group = units.group_of(document[starts], groups)

@@ -272,9 +272,13 @@ def test_eight_of_256():
 def test_in_parts_that_fit_in_memory_the_same_comes_out():
     shape = {"n_experts": 7, "top_k": 2, "layers": 3, "documents": 20, "mean_length": 25}
     synthetic = expert_chain(coupling=2.0, rng=np.random.default_rng(17), **shape)
-    said = set()
-    board, model = fitted(synthetic, memory=1, progress=lambda what, done, total: said.add(what))
-    assert "scoring predictors (part 3 of 3)" in said
+    said = []
+    board, model = fitted(synthetic, memory=1, progress=lambda *state: said.append(state))
+    # One stage over all parts, so that its share is that of the whole.
+    shares = [done / total for what, done, total in said if what == "scoring predictors"]
+    assert shares == sorted(shares)
+    assert shares[-1] == 1.0
+    assert {0.0 < share <= 1 / 3 for share in shares} == {True, False}
     whole, same = fitted(synthetic)
     assert [(s.predictor, s.target) for s in board] == [(s.predictor, s.target) for s in whole]
     for one, two in zip(board, whole, strict=True):

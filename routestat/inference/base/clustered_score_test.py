@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
-from routestat.counting.kernels_tables import centred_block
+from routestat.counting.kernels.pair_tables import centred_block
 from routestat.inference.base.chunks import CACHED, chunks
 from routestat.inference.base.estimate import group_correction
 from routestat.inference.base.pair_bias import MarginParts, pair_bias

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from routestat.counting.kernels_tables import table_margins
+from routestat.counting.kernels.pair_tables import table_margins
 from routestat.errors import RoutestatError
 
 Floats = NDArray[np.float64]

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
-from routestat.counting.inclusion_kernels import inclusion_of_weights, pairs_of_weights
+from routestat.counting.kernels.inclusion import inclusion_of_weights, pairs_of_weights
 from routestat.errors import RoutestatError
 from routestat.inference.base.tables import Floats
 from routestat.inference.conditional_bernoulli.poisson_binomial import (

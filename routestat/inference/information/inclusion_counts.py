@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
-from routestat.counting.kernels_tables import half_sums, left_out_sums
+from routestat.counting.kernels.pair_tables import half_sums, left_out_sums
 from routestat.errors import RoutestatError
 from routestat.inference.base.chunks import CACHED, chunks
 from routestat.inference.base.clustered_score_test import ClusteredScores, clustered_scores

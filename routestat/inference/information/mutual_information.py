@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from routestat.counting.kernels_tables import left_out_sums
+from routestat.counting.kernels.pair_tables import left_out_sums
 from routestat.errors import RoutestatError
 from routestat.inference.base.chunks import chunks
 from routestat.inference.base.estimate import (

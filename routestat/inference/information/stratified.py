@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from routestat.counting.kernels_strata import leave_out
+from routestat.counting.kernels.strata import leave_out
 from routestat.counting.strata import Margin, Strata
 from routestat.inference.base.estimate import check_level, without_interval
 from routestat.inference.base.jackknife import jackknife

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from routestat.counting.kernels_strata import pair_products
+from routestat.counting.kernels.strata import pair_products
 from routestat.counting.strata import Strata, numbered, places_of
 from routestat.inference.association.stratified import StratifiedIndependence
 from routestat.inference.base.clustered_score_test import caution, score_test

@@ -10,8 +10,6 @@ design_effect
     The weight of rows in independent tokens.
 backoff, backoff_strength
     Long contexts that back off to shorter ones, and how strongly.
-draws_kernel
-    Compiled expected draws of cells, and their sum.
 context_counts
     Tokens as rows of contexts, and their counts by group of documents.
 context_entries

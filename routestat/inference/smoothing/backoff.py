@@ -24,11 +24,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
+from routestat.counting.kernels.draws import further_draws
 from routestat.errors import RoutestatError
 from routestat.inference.base.special import SMALLEST_ALPHA
 from routestat.inference.base.tables import Floats, read_only, whole_counts
 from routestat.inference.smoothing.backoff_strength import BackoffParameters, fit_backoff, fit_strength
-from routestat.inference.smoothing.draws_kernel import further_draws
 
 
 def expected_draws(counts: ArrayLike, weight: ArrayLike) -> Floats:

@@ -16,9 +16,9 @@ from numpy.polynomial import chebyshev
 from numpy.typing import ArrayLike
 from scipy import optimize
 
+from routestat.counting.kernels.draws import summed_draws
 from routestat.inference.base.special import LARGEST_SUM_PER_TOKEN, SMALLEST_SUM, log_rising
 from routestat.inference.base.tables import Floats
-from routestat.inference.smoothing.draws_kernel import summed_draws
 
 # Points of the coarse grid.
 GRID = 17

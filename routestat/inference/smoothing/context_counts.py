@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from routestat.counting.context_kernels import count_by_group, number_pairs
+from routestat.counting.kernels.contexts import count_by_group, number_pairs
 from routestat.errors import RoutestatError
 from routestat.inference.base.tables import Floats
 

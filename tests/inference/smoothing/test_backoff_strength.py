@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import optimize, special
 
+from routestat.counting.kernels.draws import summed_draws
 from routestat.inference.smoothing import backoff_strength as strength
 from routestat.inference.smoothing.backoff_strength import (
     LARGEST_SUM_PER_TOKEN,
@@ -17,7 +18,6 @@ from routestat.inference.smoothing.backoff_strength import (
     fit_backoff,
     fit_strength,
 )
-from routestat.inference.smoothing.draws_kernel import summed_draws
 from routestat.inference.smoothing.posterior import log_evidence
 from tests.oracle.backoff_oracle import left_out_log_probability
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from routestat.counting import strata
-from routestat.counting.kernels_strata import (
+from routestat.counting.kernels.strata import (
     leave_out,
     margin_cells,
     pair_products,

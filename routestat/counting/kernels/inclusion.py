@@ -1,13 +1,9 @@
 """Compiled inclusion and pair probabilities of many conditional-Bernoulli distributions at once."""
 
-from typing import Any
-
 import numpy as np
 
-from routestat.counting.kernels import compiled
-from routestat.counting.symmetric_kernels import advance, elementary, included, leave_four, turn
-
-Array = Any
+from routestat.counting.kernels.compiling import Array, compiled, inlined
+from routestat.counting.kernels.symmetric import inclusion_of_block, turn
 
 #: Distributions of a block.
 LANES = 64
@@ -18,30 +14,16 @@ def inclusion_of_weights(weights: Array, top_k: int, out: Array) -> None:  # pra
     """P(expert included) ``out[row, expert]`` of finite ``weights[row, expert]``, by sums of positive terms."""
     rows, n_experts = weights.shape
     fours = (n_experts + 3) // 4
-    across, given = np.zeros((4 * fours, LANES)), np.empty((4, LANES))
-    four, rest = np.empty((4, LANES)), np.empty((4, LANES))
+    across, given = np.zeros((4 * fours, LANES)), np.empty((4 * fours, LANES))
     first, last = np.empty((fours + 1, top_k + 1, LANES)), np.empty((top_k + 1, LANES))
+    work = np.empty((8, LANES))
     for begin in range(0, rows, LANES):
         held = min(LANES, rows - begin)
         turn(weights[begin : begin + held], across)
-        first[0] = 0.0
-        first[0, 0] = 1.0
-        for q in range(fours):
-            elementary(across[4 * q : 4 * q + 4], four)
-            for s in range(top_k + 1):
-                for b in range(len(first[q, s])):
-                    first[q + 1, s, b] = first[q, s, b]
-            advance(four, first[q + 1])
-        last[:] = 0.0
-        last[0] = 1.0
-        for q in range(fours - 1, -1, -1):
-            leave_four(first[q], last, rest)
-            included(across[4 * q : 4 * q + 4], rest, first[fours, top_k], given)
-            for i in range(min(4, n_experts - 4 * q)):
-                for b in range(held):
-                    out[begin + b, 4 * q + i] = given[i, b]
-            elementary(across[4 * q : 4 * q + 4], four)
-            advance(four, last)
+        inclusion_of_block(across, work, first, last, given)
+        for b in range(held):
+            for j in range(n_experts):
+                out[begin + b, j] = given[j, b]
 
 
 @compiled
@@ -98,7 +80,7 @@ def pairs_of_weights(
             at += n - 1 - i
 
 
-@compiled
+@inlined
 def _divided(rest: Array, weight: float) -> float:  # pragma: no cover - compiled
     last = 1.0
     for m in range(1, len(rest)):
@@ -106,13 +88,13 @@ def _divided(rest: Array, weight: float) -> float:  # pragma: no cover - compile
     return last
 
 
-@compiled
+@inlined
 def _without_two(weights: Array, i: int, j: int, out: Array) -> float:  # pragma: no cover - compiled
     """Elementary symmetric polynomial of the others, of the degree of the last of `out`."""
     out[:] = 0.0
     out[0] = 1.0
     for e in range(len(weights)):
-        if e not in (i, j):
+        if e != i and e != j:
             for m in range(len(out) - 1, 0, -1):
                 out[m] += weights[e] * out[m - 1]
     return out[len(out) - 1]

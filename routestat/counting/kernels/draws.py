@@ -1,13 +1,10 @@
 """The compiled sum of expected draws over cells, at several strengths at a time."""
 
 import math
-from typing import Any
 
 import numpy as np
 
-from routestat.counting.kernels import compiled
-
-Array = Any
+from routestat.counting.kernels.compiling import Array, compiled
 
 # Up to this count psi is differenced term by term; beyond, Stirling's series of psi has 12 digits.
 SHORT = 8

@@ -3,13 +3,9 @@
 Sorting the keys of all tokens, once per context, takes ten times as long as these passes over tables of numbers.
 """
 
-from typing import Any
-
 import numpy as np
 
-from routestat.counting.kernels import compiled
-
-Array = Any
+from routestat.counting.kernels.compiling import Array, compiled
 
 
 @compiled

@@ -6,7 +6,7 @@ looked up.
 
 import numpy as np
 
-from routestat.counting.kernels import Array, compiled
+from routestat.counting.kernels.compiling import Array, compiled, within
 
 # Cells taken at a time: the sums of all columns over them stay in the L1 and L2 caches.
 BLOCK = 64
@@ -62,7 +62,7 @@ def centred_block(
             crossed[g] += pulled[j] * pull_c[g, j]
 
 
-@compiled
+@within
 def _term(count: int, listed: Array, digamma: float) -> float:  # pragma: no cover - compiled
     """Return x ln x (`digamma` 0) or x ψ(x) (1) of a count; `listed` has those of the smallest counts."""
     if count < len(listed):

@@ -4,14 +4,10 @@ P(S) ∝ Π weights: its normaliser is the elementary symmetric polynomial of th
 tokens at a time, with the tokens along the last axis, so that every step is one operation on a row of the block.
 """
 
-from typing import Any
-
 import numpy as np
 
-from routestat.counting.kernels import compiled
-from routestat.counting.symmetric_kernels import advance, elementary, nth_largest, turn
-
-Array = Any
+from routestat.counting.kernels.compiling import Array, compiled, inlined, within
+from routestat.counting.kernels.symmetric import nth_largest, take_four, turn
 
 #: Tokens of a block.
 LANES = 64
@@ -97,8 +93,7 @@ def score_predictions(
         turn(scores[:held], across)
         symmetric[0], symmetric[1:] = 1.0, 0.0
         for j in range(0, len(across), 4):
-            elementary(across[j : j + 4], four)
-            advance(four, symmetric)
+            take_four(across, j, four, symmetric)
         for b in range(held):
             t, g = rows[begin + b], group[begin + b]
             least, product = np.inf, 1.0
@@ -114,7 +109,7 @@ def score_predictions(
                 sums[g, 6] += _bits(logs, target[t], link, limit)
 
 
-@compiled
+@within
 def _combine(
     score: Array, start: Array, steps: Array, features: Array, multiply: bool
 ) -> None:  # pragma: no cover - compiled
@@ -145,7 +140,7 @@ def _combine(
                 score[j] += a[j]
 
 
-@compiled
+@inlined
 def _in_range(score: Array, subset: Array) -> bool:  # pragma: no cover - compiled
     """Whether the products of a subset's experts are doubles of full precision."""
     inside = True
@@ -154,7 +149,7 @@ def _in_range(score: Array, subset: Array) -> bool:  # pragma: no cover - compil
     return inside
 
 
-@compiled
+@inlined
 def _add_hits(score: Array, subset: Array, total: Array) -> None:  # pragma: no cover - compiled
     """Add what the k and the 2k largest scores hold of a subset; the lower index wins a tie."""
     top_k, right, more, first = len(subset), 0, 0, 0
@@ -179,7 +174,7 @@ def _add_hits(score: Array, subset: Array, total: Array) -> None:  # pragma: no 
     total[5] += more / top_k
 
 
-@compiled
+@inlined
 def _to_odds(scores: Array) -> None:  # pragma: no cover - compiled
     for b in range(len(scores)):
         score = scores[b]
@@ -188,7 +183,7 @@ def _to_odds(scores: Array) -> None:  # pragma: no cover - compiled
             score[j] = p / (1.0 - p)
 
 
-@compiled
+@inlined
 def _bits(score: Array, subset: Array, link: int, limit: float) -> float:  # pragma: no cover - compiled
     """−log2 P(subset) of log weights or inclusion probabilities of any size.
 

@@ -4,20 +4,16 @@ A row of a block is one operation of the processor's vector unit for several tok
 at a time, which saves three of four times that sums are loaded and stored.
 """
 
-from typing import Any
-
 import numpy as np
 
-from routestat.counting.kernels import compiled
-
-Array = Any
+from routestat.counting.kernels.compiling import Array, inlined, within
 
 _LOG2E, _LN2_HIGH, _LN2_LOW = 1.4426950408889634, 0.6931471803691238, 1.9082149292705877e-10
 #: Added to a number, it leaves the nearest whole number in the last bits.
 _ROUND = 6755399441055744.0
 
 
-@compiled
+@inlined
 def exponential(row: Array, work: Array) -> None:  # pragma: no cover - compiled
     """Replace numbers below 700 by their exponentials, those below −700 by nearly zero; `work` holds two rows.
 
@@ -50,10 +46,20 @@ def exponential(row: Array, work: Array) -> None:  # pragma: no cover - compiled
         row[b] = p * scale[b]
 
 
-@compiled
-def elementary(weights: Array, out: Array) -> None:  # pragma: no cover - compiled
+@within
+def take_four(weights: Array, at: int, work: Array, out: Array) -> None:  # pragma: no cover - compiled
+    """Multiply the polynomials ``out[degree, lane]`` by those of four experts, the rows from `at` on of the weights.
+
+    `work` has four rows.
+    """
+    elementary(weights, at, work)
+    advance(work, out)
+
+
+@inlined
+def elementary(weights: Array, at: int, out: Array) -> None:  # pragma: no cover - compiled
     """Elementary symmetric polynomials ``out[degree − 1, lane]`` of four rows of weights."""
-    u, v, x, y = weights[0], weights[1], weights[2], weights[3]
+    u, v, x, y = weights[at], weights[at + 1], weights[at + 2], weights[at + 3]
     one, two, three, four = out[0], out[1], out[2], out[3]
     for b in range(len(u)):
         left, right = u[b] + v[b], x[b] + y[b]
@@ -64,7 +70,7 @@ def elementary(weights: Array, out: Array) -> None:  # pragma: no cover - compil
         four[b] = pair * other
 
 
-@compiled
+@inlined
 def advance(four: Array, out: Array) -> None:  # pragma: no cover - compiled
     """Multiply the polynomials ``out[degree, lane]`` by those of four experts."""
     degree, lanes = len(out) - 1, out.shape[1]
@@ -86,7 +92,7 @@ def advance(four: Array, out: Array) -> None:  # pragma: no cover - compiled
         out[1, i] += four[0, i]
 
 
-@compiled
+@inlined
 def leave_four(first: Array, last: Array, rest: Array) -> None:  # pragma: no cover - compiled
     """Combine the experts before and after four: ``rest[d]`` is their polynomial of degree k − 1 − d."""
     lanes = rest.shape[1]
@@ -102,13 +108,16 @@ def leave_four(first: Array, last: Array, rest: Array) -> None:  # pragma: no co
                 rest[d, b] += first[degree, b] * last[0, b]
 
 
-@compiled
-def included(weight: Array, rest: Array, whole: Array, given: Array) -> None:  # pragma: no cover - compiled
-    """Probabilities of inclusion ``given[i]`` of four experts: sums of positive terms, which cannot cancel."""
+@inlined
+def included(
+    weight: Array, at: int, rest: Array, whole: Array, given: Array
+) -> None:  # pragma: no cover - compiled
+    """Probabilities of inclusion of four experts, in ``given[at … at + 3]``: sums of positive terms."""
     lanes = given.shape[1]
     for i in range(4):
-        own, u, v, w = weight[i], weight[(i + 1) % 4], weight[(i + 2) % 4], weight[(i + 3) % 4]
-        row, alone, fewer = given[i], rest[0], rest[1]
+        own, row = weight[at + i], given[at + i]
+        u, v, w = weight[at + (i + 1) % 4], weight[at + (i + 2) % 4], weight[at + (i + 3) % 4]
+        alone, fewer = rest[0], rest[1]
         # In two loops, because the compiler keeps rows apart in a loop of few only.
         for b in range(lanes):
             row[b] = alone[b] + (u[b] + v[b] + w[b]) * fewer[b]
@@ -119,7 +128,34 @@ def included(weight: Array, rest: Array, whole: Array, given: Array) -> None:  #
             row[b] = own[b] * row[b] / whole[b]
 
 
-@compiled
+@within
+def inclusion_of_block(
+    weight: Array, work: Array, first: Array, last: Array, given: Array
+) -> None:  # pragma: no cover - compiled
+    """Probabilities of inclusion ``given[expert, lane]``, by sums of positive terms, which cannot cancel.
+
+    The number of experts in `weight` ``[expert, lane]`` is a multiple of four; those that do not exist have weight
+    zero. `work` has eight rows. Fills `first` ``[four, degree, lane]`` with the polynomials of the experts before
+    each four; those of all are in its last row. `last` has room for those of the experts after them.
+    """
+    four, rest = work[:4], work[4:8]
+    fours, degrees, lanes = len(first) - 1, first.shape[1], first.shape[2]
+    first[0] = 0.0
+    first[0, 0] = 1.0
+    last[:] = 0.0
+    last[0] = 1.0
+    for q in range(fours):
+        for s in range(degrees):
+            for b in range(lanes):
+                first[q + 1, s, b] = first[q, s, b]
+        take_four(weight, 4 * q, four, first[q + 1])
+    for q in range(fours - 1, -1, -1):
+        leave_four(first[q], last, rest)
+        included(weight, 4 * q, rest, first[fours, degrees - 1], given)
+        take_four(weight, 4 * q, four, last)
+
+
+@within
 def turn(rows: Array, across: Array) -> None:  # pragma: no cover - compiled
     """Write ``rows[lane, expert]`` as ``across[expert, lane]``, eight experts at a time."""
     lanes, n = rows.shape
@@ -132,7 +168,7 @@ def turn(rows: Array, across: Array) -> None:  # pragma: no cover - compiled
             across[j, b] = rows[b, j]
 
 
-@compiled
+@within
 def nth_largest(numbers: Array, n: int) -> float:  # pragma: no cover - compiled
     """Return the n-th largest number; equal ones count several times."""
     for j in range(len(numbers)):

@@ -3,22 +3,10 @@
 Tokens lie along the last axis, so that every step is one operation on a row of the block.
 """
 
-from typing import Any
-
 import numpy as np
 
-from routestat.counting.kernels import compiled
-from routestat.counting.symmetric_kernels import (
-    advance,
-    elementary,
-    exponential,
-    included,
-    leave_four,
-    nth_largest,
-    turn,
-)
-
-Array = Any
+from routestat.counting.kernels.compiling import Array, compiled, inlined
+from routestat.counting.kernels.symmetric import exponential, inclusion_of_block, nth_largest, turn
 
 #: Tokens of a block.
 LANES = 64
@@ -88,13 +76,8 @@ def tempered_log_likelihood(
     # Four experts at a time: those beyond the last have weight zero.
     weight = np.zeros((4 * fours, LANES))
     power, centre = np.empty((n_parts, LANES)), np.empty(LANES)
-    four, first, last = (
-        np.empty((4, LANES)),
-        np.empty((fours + 1, top_k + 1, LANES)),
-        np.empty((top_k + 1, LANES)),
-    )
-    work, rest = np.empty((2, LANES)), np.empty((4, LANES))
-    given, spread = np.empty((4, LANES)), np.empty((2, LANES))
+    first, last = np.empty((fours + 1, top_k + 1, LANES)), np.empty((top_k + 1, LANES))
+    work, given, spread = np.empty((8, LANES)), np.empty((4 * fours, LANES)), np.empty((2, LANES))
     total, mean = np.empty(LANES), np.empty((n_parts, LANES))
     expected, square = np.empty((n_parts, LANES)), np.empty((n_parts, n_parts, LANES))
     limit = min(60.0, 650.0 / top_k)
@@ -120,25 +103,11 @@ def tempered_log_likelihood(
             for b in range(lanes):
                 row[b] = min(row[b] - centre[b], limit)
             exponential(row, work)
-        first[0] = 0.0
-        first[0, 0] = 1.0
-        for q in range(fours):
-            elementary(weight[4 * q : 4 * q + 4], four)
-            for s in range(top_k + 1):
-                for b in range(lanes):
-                    first[q + 1, s, b] = first[q, s, b]
-            advance(four, first[q + 1])
+        inclusion_of_block(weight, work, first, last, given)
         whole = first[fours, top_k]
-        last[:] = 0.0
-        last[0] = 1.0
         total[:] = 0.0
         mean[:], expected[:], square[:] = 0.0, 0.0, 0.0
-        for q in range(fours - 1, -1, -1):
-            leave_four(first[q], last, rest)
-            included(weight[4 * q : 4 * q + 4], rest, whole, given)
-            _add_experts(parts[block], chosen, 4 * q, given, top_k, spread, total, mean, expected, square)
-            elementary(weight[4 * q : 4 * q + 4], four)
-            advance(four, last)
+        _add_experts(parts[block], chosen, given, top_k, spread, total, mean, expected, square)
         for b in range(held):
             m = models[begin + b]
             value[m] -= np.log(whole[b])
@@ -155,7 +124,7 @@ def tempered_log_likelihood(
                         curve[m, q, p] += both
 
 
-@compiled
+@inlined
 def _mix(parts: Array, chosen: Array, power: Array, weight: Array) -> None:  # pragma: no cover - compiled
     lanes = power.shape[1]
     for j in range(len(weight)):
@@ -167,14 +136,14 @@ def _mix(parts: Array, chosen: Array, power: Array, weight: Array) -> None:  # p
                 weight[j, b] += power[p, b] * parts[at, j, b]
 
 
-@compiled
+@inlined
 def _centre(weight: Array, target: Array, limit: float, centre: Array) -> None:  # pragma: no cover - compiled
     """Choose what log weights ``weight[expert, lane]`` are taken relative to, so that no sum leaves a double.
 
     The mean over the token's experts; where a weight is far above these, the k-th largest.
     """
     lanes = len(centre)
-    largest = np.empty(LANES)
+    largest, own = np.empty(LANES), np.empty(len(weight))
     largest[:] = -np.inf
     for j in range(len(weight)):
         row = weight[j]
@@ -188,14 +157,15 @@ def _centre(weight: Array, target: Array, limit: float, centre: Array) -> None: 
             least = min(least, weight[target[b, s], b])
             centre[b] += weight[target[b, s], b] / top_k
         if not largest[b] - least <= limit:
-            centre[b] = nth_largest(weight[:, b], top_k)
+            for j in range(len(own)):
+                own[j] = weight[j, b]
+            centre[b] = nth_largest(own, top_k)
 
 
-@compiled
+@inlined
 def _add_experts(
     parts: Array,
     chosen: Array,
-    begin: int,
     given: Array,
     top_k: int,
     spread: Array,
@@ -204,13 +174,13 @@ def _add_experts(
     expected: Array,
     square: Array,
 ) -> None:  # pragma: no cover - compiled
-    """Add four experts, included with the probabilities ``given[i, lane]``, to the gradient and the curvature.
+    """Add experts, included with the probabilities ``given[expert, lane]``, to the gradient and the curvature.
 
     Loops index whole arrays: making a row of an array costs as much as a loop over it.
     """
     lanes = given.shape[1]
     share = (top_k - 1) / top_k
-    for i in range(min(4, parts.shape[1] - begin)):
+    for i in range(parts.shape[1]):
         for b in range(lanes):
             spread[0, b] = given[i, b] * max(1.0 - given[i, b] * share, 0.0)
         for b in range(lanes):
@@ -218,12 +188,12 @@ def _add_experts(
         for p in range(len(chosen)):
             at = chosen[p]
             for b in range(lanes):
-                expected[p, b] += given[i, b] * parts[at, begin + i, b]
+                expected[p, b] += given[i, b] * parts[at, i, b]
             for b in range(lanes):
-                spread[1, b] = spread[0, b] * parts[at, begin + i, b]
+                spread[1, b] = spread[0, b] * parts[at, i, b]
             for b in range(lanes):
                 mean[p, b] += spread[1, b]
             for q in range(p + 1):
                 to = chosen[q]
                 for b in range(lanes):
-                    square[p, q, b] += spread[1, b] * parts[to, begin + i, b]
+                    square[p, q, b] += spread[1, b] * parts[to, i, b]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import special
 
-from routestat.counting.kernels_tables import centred_block, half_sums, left_out_sums, table_margins
+from routestat.counting.kernels.pair_tables import centred_block, half_sums, left_out_sums, table_margins
 
 
 def tables(groups=7, sources=5, targets=6, seed=0):

@@ -6,7 +6,7 @@ bits: a few passes over the tokens, where a comparison sort takes many times as 
 
 import numpy as np
 
-from routestat.counting.kernels import Array, compiled
+from routestat.counting.kernels.compiling import Array, compiled
 
 # Bits sorted at a time: their counters stay in the L1 cache.
 DIGIT = 11

@@ -1,0 +1,36 @@
+"""Compiled loops; the only files that know numba.
+
+Each loop takes arrays that its caller has made, of few kinds: a loop is compiled for every kind that it gets. A wrapper
+in the package that needs it says what the loop computes for whom.
+
+compiling
+    How all loops are compiled.
+runs
+    Runs of consecutive tokens, and features of earlier tokens.
+tables
+    Tables of states and contexts.
+experts
+    Experts of states, tables of experts, pairs of experts of a token.
+moments
+    Counts of features with each other and with experts.
+document_tables
+    Expected tables under independence within documents.
+pair_tables
+    Sums over the cells of one pair's tables by group.
+strata
+    Sorting and sums of cells of strata.
+contexts
+    Numbers of contexts, and counts of tokens by context and group.
+draws
+    Expected draws from a prior, summed over cells.
+random_tables
+    Random tables with given margins.
+symmetric
+    Elementary symmetric polynomials and exponentials of blocks of tokens.
+predictors
+    Scores of predictions.
+likelihood
+    Likelihood and gradient of tempered models.
+inclusion
+    Inclusion and pair probabilities.
+"""
