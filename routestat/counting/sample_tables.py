@@ -74,7 +74,9 @@ class SampleTables:
         choices, sizes = [], []
         for router in (source, target):
             wide = counts.states == "expert"
-            choices.append(self._experts[router.name] if wide else read_only(self.sample.columns[router.name][:, None]))
+            choices.append(
+                self._experts[router.name] if wide else read_only(self.sample.columns[router.name][:, None])
+            )
             sizes.append(router.n_experts if wide else router.alphabet.size)
         order = np.argsort(runs.starts)
         starts, groups = np.append(runs.starts[order], len(self.sample)), runs.groups[order]

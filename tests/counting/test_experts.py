@@ -52,7 +52,18 @@ def test_tables_of_experts_are_counted_for_every_number_of_slots(top_k, dtype):
     groups = np.array([0, 0, 2])
     slots = (0,) * top_k, (0,) * (top_k + 1)
     table = np.zeros((3, n_experts, n_experts), np.uint32)
-    cross_experts(source, target, starts, stops, groups, lag, np.array([missing, missing]), slots, n_experts, table.reshape(3, -1))
+    cross_experts(
+        source,
+        target,
+        starts,
+        stops,
+        groups,
+        lag,
+        np.array([missing, missing]),
+        slots,
+        n_experts,
+        table.reshape(3, -1),
+    )
     expected = np.zeros_like(table)
     for start, stop, group in zip(starts, stops, groups, strict=True):
         for t in range(start + lag, stop):

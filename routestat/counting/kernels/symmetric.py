@@ -109,7 +109,9 @@ def leave_four(first: Array, last: Array, rest: Array) -> None:  # pragma: no co
 
 
 @inlined
-def included(weight: Array, at: int, rest: Array, whole: Array, given: Array) -> None:  # pragma: no cover - compiled
+def included(
+    weight: Array, at: int, rest: Array, whole: Array, given: Array
+) -> None:  # pragma: no cover - compiled
     """Probabilities of inclusion of four experts, in ``given[at … at + 3]``: sums of positive terms."""
     lanes = given.shape[1]
     for i in range(4):
