@@ -6,13 +6,14 @@
 #   make analyses     run the analyses and write reports/analyses again
 #   make calibration  the long calibrations, an hour or more
 #   make fuzz         a thousand mutations of every format's files
-#   make bench, make bench-capture   speed of counting; cost of recording
+#   make bench        counting, whole analyses and growth; writes reports/benchmarks (SECTIONS=counting: a part)
+#   make bench-parts, make bench-capture   speed of resampling, chains and conversion; cost of recording
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
   command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint docs analyses calibration fuzz bench bench-capture clean
+.PHONY: demo test lint docs analyses calibration fuzz bench bench-parts bench-capture clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.stamp-core
@@ -51,7 +52,9 @@ fuzz: $(VENV)/.stamp-test
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -s -m long tests/traces/importers/fuzz | tee reports/calibration/fuzz.txt
 
 bench: $(VENV)/.stamp-bench
-	$(BIN)/python -m tests.benchmarks.bench_counting
+	$(BIN)/python -m tests.benchmarks.run $(SECTIONS)
+
+bench-parts: $(VENV)/.stamp-bench
 	$(BIN)/python -m tests.benchmarks.bench_resampling
 	$(BIN)/python -m tests.benchmarks.bench_chain
 	$(BIN)/python -m tests.benchmarks.bench_tables
@@ -74,4 +77,4 @@ $(VENV)/.stamp-test $(VENV)/.stamp-lint $(VENV)/.stamp-docs $(VENV)/.stamp-bench
 
 clean:
 	rm -rf $(VENV) build dist docs/generated
-	test ! -d reports || find reports -mindepth 1 -maxdepth 1 ! -name README.md ! -name calibration ! -name analyses -exec rm -rf {} +
+	test ! -d reports || find reports -mindepth 1 -maxdepth 1 ! -name README.md ! -name calibration ! -name analyses ! -name benchmarks -exec rm -rf {} +

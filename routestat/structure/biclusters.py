@@ -156,7 +156,7 @@ class Fit:
         n_rows, n_columns = int(self.row_blocks.max()) + 1, int(self.column_blocks.max()) + 1
         cells = self.row_blocks[:, None] * n_columns + self.column_blocks
         blocked = np.bincount(cells.ravel(), self.used.ravel(), n_rows * n_columns).reshape(n_rows, n_columns)
-        blocked = blocked[np.ix_(blocked.any(axis=1), blocked.any(axis=0))]
+        blocked = blocked[np.ix_(blocked.any(axis=1), blocked.any(axis=0))].astype(np.float64)
         return float(np.clip(plugin_information(blocked) / self.information, 0, 1))
 
 
