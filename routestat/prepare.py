@@ -12,6 +12,7 @@ from routestat.cli.progress_bars import ProgressBars
 from routestat.cli.runner import new_app, run
 from routestat.counting.counts import count
 from routestat.counting.paths import count_paths
+from routestat.study.parts import PARTS
 from routestat.study.trace_study import study
 from routestat.traces import synthetic
 from routestat.traces.metadata import TraceMeta, routers_like
@@ -57,7 +58,9 @@ def _analyse(n_experts: int, top_k: int, layers: int, threads: int | None) -> No
     trace = Trace.from_arrays(meta, made.document, made.position, made.states, token=token)
     counts = count(trace, groups=32, threads=threads)
     order = 2 if counts.states == "subset" else None
-    study(trace, counts, count_paths(trace), rng, order=order, n_paths=2, threads=threads)
+    # Of wide models the checks of levels take the longest, and no loop that other parts do not take.
+    parts = [part for part in PARTS if part != "level-checks" or n_experts <= 64]
+    study(trace, counts, count_paths(trace), rng, parts=parts, order=order, n_paths=2, threads=threads)
 
 
 def main() -> None:
