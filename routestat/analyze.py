@@ -20,6 +20,7 @@ from routestat.inference.smoothing.prior import parse_alpha
 from routestat.report.html.study import write_report
 from routestat.report.terminal.study import summarise
 from routestat.study.chain import NEEDS_STATES
+from routestat.study.expected_time import expected_seconds
 from routestat.study.parts import PARTS, choose_parts, with_needed
 from routestat.study.trace_study import study
 
@@ -115,6 +116,7 @@ def analyze(
         else:
             counts = count(trace, wanted, groups=groups, threads=threads, progress=ticker.of("counting"))
         parts = with_needed(parts, skipped, states=counts.states, order=requested)
+        ticker.expect(expected_seconds(counts, parts))
         observed = None
         if "paths" in parts:
             observed = count_paths(trace, wanted, paths, progress=ticker.of("following paths"))

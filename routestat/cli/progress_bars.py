@@ -109,6 +109,11 @@ class ProgressBars:
         """Return the callback (done, total) for one kind of work."""
         return lambda done, total: self(what, done, total)
 
+    def _left(self, stage: _Stage, now: float) -> str:
+        """Return the time left in words; nothing is known of it at the very beginning."""
+        seconds = self._seconds_left(stage, now)
+        return f"about {words_of_seconds(seconds)} left" if seconds == seconds else "time left not known yet"
+
     def _share(self) -> float:
         """Return the share of the expected work that is done; it never falls."""
         expected = sum(stage.expected for stage in self._planned.values())
@@ -125,7 +130,7 @@ class ProgressBars:
         return slowness * (expected - done)
 
     def _update(self, what: str, stage: _Stage, now: float) -> None:
-        left = f"about {words_of_seconds(self._seconds_left(stage, now))} left"
+        left = self._left(stage, now)
         if self._planned:
             if self._whole is None:
                 self._whole = self._bars.add_task("in all", total=1.0, left="")
@@ -137,14 +142,12 @@ class ProgressBars:
 
     def _line(self, what: str, stage: _Stage, now: float) -> str:
         share = self._share() if self._planned else stage.share
-        left = words_of_seconds(self._seconds_left(stage, now))
-        return f"{100 * share:.0f} % done, about {left} left: {what}, {stage.done:,} of {stage.total:,}"
+        left = self._left(stage, now)
+        return f"{100 * share:.0f} % done, {left}: {what}, {stage.done:,} of {stage.total:,}"
 
 
 def words_of_seconds(seconds: float) -> str:
-    """Return a time in the two units that matter, such as ``1 min 20 s``; unknown where it is not a number."""
-    if seconds != seconds:
-        return "an unknown time"
+    """Return a time in the two units that matter, such as ``1 min 20 s``."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"

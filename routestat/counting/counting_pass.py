@@ -24,7 +24,7 @@ from routestat.traces.clusters.units import Units
 from routestat.traces.metadata import Router
 from routestat.traces.store import Trace
 
-MEMORY = 2 << 30
+MEMORY = 1 << 30
 
 
 Task = StateTask | ExpertTask

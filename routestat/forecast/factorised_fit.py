@@ -14,7 +14,13 @@ from routestat.counting.moments import Design, Moments, count_moments
 from routestat.counting.predictor_scores import LinearPredictor, count_decisions
 from routestat.errors import RoutestatError
 from routestat.forecast.board import Tables, expert_board, further_tables
-from routestat.forecast.designs import TargetPlan, parts_in_memory, plan_target, tempered_specs
+from routestat.forecast.designs import (
+    TargetPlan,
+    not_fitted,
+    parts_in_memory,
+    plan_target,
+    tempered_specs,
+)
 from routestat.forecast.factorised import FactorisedChain
 from routestat.forecast.fold_tables import assign_folds
 from routestat.forecast.linear_fit import linear_predictors
@@ -27,6 +33,8 @@ from routestat.progress import Tick, in_threads, silent
 from routestat.traces.metadata import Router
 from routestat.traces.store import Trace
 
+#: The stages of the fit, as its progress names them.
+COUNTING, FITTING, SCORING = "counting for predictors", "fitting predictors", "scoring predictors"
 #: Bytes of tables and predictors of the targets that are fitted together: for a long trace, for a short one, and for
 #: each token between them. A pass over a short trace costs little.
 MOST_MEMORY, LEAST_MEMORY, MEMORY_PER_TOKEN = 768 << 20, 128 << 20, 4 << 10
@@ -50,7 +58,8 @@ def fit_factorised(
     The first pass counts, per fold of documents, how often the experts of each target's sources occur together; from
     its tables all is fitted; the second pass scores. Where tables and weights of all targets do not fit in memory,
     targets are taken a part at a time, with two passes for each. A target of E experts after m layers takes about
-    50 Cholesky factors of order m·E, and every predictor k·E operations a token.
+    50 Cholesky factors of order m·E, and every predictor k·E operations a token. Models with as many features as
+    tokens are left out (`routestat.forecast.designs.not_fitted`).
 
     Parameters
     ----------
@@ -83,7 +92,8 @@ def fit_factorised(
             "the factorised chain needs counts of experts, of two or more groups of documents; "
             f"got {np.count_nonzero(counts.tokens)} groups, counted by {counts.states}"
         )
-    specs, folds = tempered_specs(orders), assign_folds(counts)
+    folds, too_wide = assign_folds(counts), not_fitted(counts)
+    specs = [spec for spec in tempered_specs(orders) if spec.name not in too_wide]
     beside = further_tables(trace, counts, threads)
     models = _loads(counts, folds, alpha)
     plans = [plan_target(counts.routers, place, specs) for place in range(len(counts.routers))]
@@ -91,13 +101,10 @@ def fit_factorised(
     parts = list(parts_in_memory(plans, int(folds.max()) + 1, default if memory is None else memory))
     board: list[PredictionScore] = []
     for number, part in enumerate(parts):
-        stages = [
-            f"{what} (part {number + 1} of {len(parts)})" if len(parts) > 1 else what
-            for what in ("counting for predictors", "fitting predictors", "scoring predictors")
-        ]
+        tick = _tick_of_part(progress, number, len(parts))
         fit = _PartFit(trace, counts, part, folds, alpha, threads, beside)
-        predictors = fit.predictors(models, progress, stages)
-        sums = count_decisions(trace, predictors, folds, threads, partial(progress, stages[2]))
+        predictors = fit.predictors(models, tick)
+        sums = count_decisions(trace, predictors, folds, threads, partial(tick, SCORING))
         board += expert_board(counts, predictors, sums, [plan.target for plan in part])
     chain = FactorisedChain(
         tuple(router.layer for router in counts.routers),
@@ -108,6 +115,15 @@ def fit_factorised(
         read_only(np.bincount(folds, weights=counts.tokens).astype(np.int64)),
     )
     return tuple(board), chain
+
+
+def _tick_of_part(tick: Tick, number: int, parts: int) -> Tick:
+    """Return the progress of one of several equal parts as that of all."""
+
+    def ticked(what: str, done: int, total: int) -> None:
+        tick(what, number * total + done, parts * total)
+
+    return ticked
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +138,7 @@ class _PartFit:
     threads: int | None
     beside: Tables
 
-    def predictors(self, models: Models, tick: Tick, stages: Sequence[str]) -> list[LinearPredictor]:
+    def predictors(self, models: Models, tick: Tick) -> list[LinearPredictor]:
         """Return the predictors of the targets; their models for the chain are added to `models`."""
         wanted = [(plan, at) for plan in self.plans for at in range(len(plan.designs))]
         # Designs without sources keep tokens that loads are tempered with.
@@ -131,7 +147,7 @@ class _PartFit:
             *(Design(plan.target, ()) for plan in self.plans),
         ]
         counted = count_moments(
-            self.trace, designs, self.folds, threads=self.threads, progress=partial(tick, stages[0])
+            self.trace, designs, self.folds, threads=self.threads, progress=partial(tick, COUNTING)
         )
         tables, alone = counted[: len(wanted)], counted[len(wanted) :]
         del counted
@@ -158,7 +174,7 @@ class _PartFit:
             )
 
         jobs = [partial(fit, at) for at in range(len(wanted))]
-        fitted = in_threads(jobs, self.threads, tick, stages[1])
+        fitted = in_threads(jobs, self.threads, tick, FITTING)
         fits = {(plan.place, at): found for (plan, at), found in zip(wanted, fitted, strict=True)}
         predictors = []
         for plan in self.plans:

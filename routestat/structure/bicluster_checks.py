@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import random_table
 
 from routestat.errors import RoutestatError
 from routestat.inference.base.resampling import group_resamples
@@ -105,7 +104,13 @@ def stability(
 
 
 def null_share(
-    table: ArrayLike, n_blocks: int, rng: np.random.Generator, n_draws: int = 10, matrix: str = "lift"
+    table: ArrayLike,
+    n_blocks: int,
+    rng: np.random.Generator,
+    n_draws: int = 10,
+    matrix: str = "lift",
+    *,
+    slots: int | None = None,
 ) -> NullShare:
     """Find blocks in independent tables with the margins of `table`: the share that noise explains.
 
@@ -113,7 +118,7 @@ def null_share(
     ----------
     table : array_like [source, target]
         Counts of tokens.
-    n_blocks, matrix : int, str
+    n_blocks, matrix, slots : int, str, int
         As for `spectral_blocks`.
     rng : numpy.random.Generator
     n_draws : int
@@ -137,10 +142,13 @@ def null_share(
     rows, columns, n = counts.sum(axis=1), counts.sum(axis=0), int(counts.sum())
     exact = n <= _PATEFIELD_UP_TO
     method = "independent tokens, " + ("fixed margins (Patefield)" if exact else "multinomial")
-    reason = unfit(counts[np.ix_(rows > 0, columns > 0)], np.inf, n_blocks)
+    reason = unfit(counts[np.ix_(rows > 0, columns > 0)], np.inf, n_blocks, slots)
     if reason is not None:
         return NullShare(np.full(n_draws, np.nan), np.nan, n_blocks, method, reason)
     if exact:
+        # scipy.stats takes half a second to import, and scarce tables never come here.
+        from scipy.stats import random_table  # noqa: PLC0415
+
         draws = random_table(rows, columns, seed=rng).rvs(n_draws, method="patefield").astype(np.int64)
     else:
         distribution = np.outer(rows / n, columns / n).ravel()

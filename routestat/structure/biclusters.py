@@ -63,7 +63,12 @@ class Blocks:
 
 
 def spectral_blocks(
-    table: ArrayLike, n_blocks: int, rng: np.random.Generator, matrix: str = "lift"
+    table: ArrayLike,
+    n_blocks: int,
+    rng: np.random.Generator,
+    matrix: str = "lift",
+    *,
+    slots: int | None = None,
 ) -> Blocks:
     """Cluster source and target states together so that blocks of each have high lift.
 
@@ -85,11 +90,13 @@ def spectral_blocks(
         Seeds the k-means.
     matrix : {"lift", "counts"}
         The matrix that is clustered.
+    slots : int, optional
+        Cells of each token. If given, nothing is fitted to fewer tokens than there are states to be labelled.
 
     Returns
     -------
     Blocks
-        One block and a `reason` where there are too few states in use or no information.
+        One block and a `reason` where there are too few states in use, too few tokens or no information.
 
     Raises
     ------
@@ -102,7 +109,7 @@ def spectral_blocks(
     """
     counts = counts_of(table, "table", 2)
     check_request(n_blocks, matrix)
-    (fit,) = fit_blocks([counts], int(n_blocks), rng, matrix)
+    (fit,) = fit_blocks([counts], int(n_blocks), rng, matrix, slots)
     row_blocks, column_blocks, n_paired = _canonical_numbers(fit.used, fit.row_blocks, fit.column_blocks)
     n_row_blocks, n_column_blocks = (int(b.max(initial=-1)) + 1 for b in (row_blocks, column_blocks))
     row_labels, column_labels = np.full(counts.shape[0], -1), np.full(counts.shape[1], -1)
@@ -156,21 +163,23 @@ class Fit:
         n_rows, n_columns = int(self.row_blocks.max()) + 1, int(self.column_blocks.max()) + 1
         cells = self.row_blocks[:, None] * n_columns + self.column_blocks
         blocked = np.bincount(cells.ravel(), self.used.ravel(), n_rows * n_columns).reshape(n_rows, n_columns)
-        blocked = blocked[np.ix_(blocked.any(axis=1), blocked.any(axis=0))].astype(np.float64)
-        return float(np.clip(plugin_information(blocked) / self.information, 0, 1))
+        seen = blocked[np.ix_(blocked.any(axis=1), blocked.any(axis=0))].astype(np.float64)
+        return float(np.clip(plugin_information(seen) / self.information, 0, 1))
 
 
-def fit_blocks(tables: Sequence[Integers], n_blocks: int, rng: np.random.Generator, matrix: str) -> list[Fit]:
+def fit_blocks(
+    tables: Sequence[Integers], n_blocks: int, rng: np.random.Generator, matrix: str, slots: int | None = None
+) -> list[Fit]:
     """Find the blocks of several tables ``[source, target]`` at once; each table that is fitted draws its own seed.
 
-    Of valid tables and requests, see `counts_of` and `check_request`.
+    Of valid tables and requests, see `counts_of` and `check_request`; for `slots` see `spectral_blocks`.
     """
     fits, todo = [], []
     for place, counts in enumerate(tables):
         rows, columns = np.flatnonzero(counts.any(axis=1)), np.flatnonzero(counts.any(axis=0))
         used = counts[np.ix_(rows, columns)]
         information = plugin_information(used.astype(np.float64)) if used.size else 0.0
-        reason = unfit(used, information / np.log(2), n_blocks)
+        reason = unfit(used, information / np.log(2), n_blocks, slots)
         one_block = np.zeros(len(rows), np.int64), np.zeros(len(columns), np.int64)
         fits.append(Fit(used, rows, columns, *one_block, information, reason))
         if reason is None and n_blocks > 1:
@@ -184,7 +193,7 @@ def fit_blocks(tables: Sequence[Integers], n_blocks: int, rng: np.random.Generat
     return fits
 
 
-def unfit(used: NDArray[np.int64], bits: float, n_blocks: int) -> str | None:
+def unfit(used: NDArray[np.int64], bits: float, n_blocks: int, slots: int | None = None) -> str | None:
     """Return why no blocks can be fitted to a table without empty rows and columns; None if they can."""
     if not used.size:
         return "the table is empty"
@@ -192,6 +201,11 @@ def unfit(used: NDArray[np.int64], bits: float, n_blocks: int) -> str | None:
         return (
             f"{n_blocks} blocks need as many states in use on both sides, "
             f"there are {used.shape[0]} source and {used.shape[1]} target states"
+        )
+    tokens, states = int(used.sum()) // (slots or 1), sum(used.shape)
+    if slots is not None and tokens < states:
+        return (
+            f"{tokens:,} tokens are fewer than the {states:,} states that they would have to assign to blocks"
         )
     return None if bits > _NO_INFORMATION_BITS else "source and target share no information in this table"
 

@@ -70,12 +70,12 @@ class LayerMap:
 
 @dataclass(frozen=True, slots=True)
 class _Pair:
-    """What is known of one pair: its figures, why some are NaN, and entropies in bits of both layers."""
+    """What is known of one pair: its figures, why some are NaN, and counts of the choices of both layers."""
 
     figures: dict[str, float]
     reason: str | None
     scarce: Scarcity
-    selves: tuple[tuple[float, float], tuple[float, float]]
+    margins: tuple[NDArray[np.number], NDArray[np.number]]
 
 
 def layer_map(
@@ -126,8 +126,9 @@ def layer_map(
     pairs = {key: pair for key, pair in found.items() if pair is not None}
     selves: dict[int, tuple[float, float]] = {}
     for key, pair in pairs.items():
-        for layer, own in zip(key, pair.selves, strict=True):
-            selves.setdefault(layer, own)
+        for layer, margin in zip(key, pair.margins, strict=True):
+            if layer not in selves:
+                selves[layer] = entropy(margin), entropy(margin, "plugin")
     order = tuple(sorted(selves)) if layers is None else tuple(layers)
     return LayerMap(
         layers=order,
@@ -181,8 +182,7 @@ def _measure(tables: NDArray[np.integer], top_k: tuple[int, int] | None, level: 
         "log10_p_clustered": test.log10_p_clustered,
     }
     scarce = scarcity(total, slots, effect.get("design_effect", 1.0))
-    source, target = ((entropy(margin), entropy(margin, "plugin")) for margin in margins)
-    return _Pair(figures, information.reason or test.reason, scarce, (source, target))
+    return _Pair(figures, information.reason or test.reason, scarce, margins)
 
 
 def _matrices(

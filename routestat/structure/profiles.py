@@ -11,10 +11,9 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import stats
 
 from routestat.errors import RoutestatError
-from routestat.inference.base.chunks import chunks
+from routestat.inference.base.ranks import average_ranks, kendall_tau_b
 from routestat.inference.base.tables import Floats, numbers, read_only
 from routestat.inference.information.divergence import batch_divergence
 
@@ -83,20 +82,7 @@ def _pearson(rows: Floats) -> Floats:
 
 
 def _spearman(rows: Floats) -> Floats:
-    return _pearson(stats.rankdata(rows, axis=1))
-
-
-def _kendall(rows: Floats) -> Floats:
-    """Compute tau-b: concordant less discordant pairs of places, over the root of the pairs untied in each."""
-    n, places = rows.shape
-    first, second = np.triu_indices(places, 1)
-    ranks = stats.rankdata(rows, axis=1)
-    total = np.zeros((n, n))
-    for part in chunks(first.size, n):
-        signs = np.sign(ranks[:, first[part]] - ranks[:, second[part]])
-        total += signs @ signs.T
-    untied = np.sqrt(np.diag(total))
-    return np.clip(total / np.outer(untied, untied), -1.0, 1.0)
+    return _pearson(average_ranks(rows))
 
 
 def _jensen_shannon(rows: Floats) -> Floats:
@@ -112,7 +98,7 @@ def _jensen_shannon(rows: Floats) -> Floats:
 _METHODS: dict[str, Callable[[Floats], Floats]] = {
     "pearson": _pearson,
     "spearman": _spearman,
-    "kendall": _kendall,
+    "kendall": kendall_tau_b,
     "jensen-shannon": _jensen_shannon,
 }
 
@@ -135,7 +121,8 @@ def _checked(profiles: ArrayLike) -> Floats:
     return rows
 
 
-COEFFICIENTS = {"pearson": stats.pearsonr, "spearman": stats.spearmanr, "kendall": stats.kendalltau}
+# Their functions in scipy.stats.
+COEFFICIENTS = {"pearson": "pearsonr", "spearman": "spearmanr", "kendall": "kendalltau"}
 
 
 def correlate(a: ArrayLike, b: ArrayLike, method: str = "pearson") -> float:
@@ -174,7 +161,10 @@ def correlate(a: ArrayLike, b: ArrayLike, method: str = "pearson") -> float:
         )
     if np.ptp(left) == 0 or np.ptp(right) == 0:
         return math.nan
+    # It takes half a second to import, and no report needs it.
+    from scipy import stats  # noqa: PLC0415
+
     with warnings.catch_warnings():
         # A nearly constant side still has a coefficient; scipy's warning is not for the caller to catch.
         warnings.simplefilter("ignore")
-        return float(COEFFICIENTS[method](left, right).statistic)
+        return float(getattr(stats, COEFFICIENTS[method])(left, right).statistic)

@@ -26,6 +26,8 @@ posterior_draws
     Summaries of posterior draws.
 routes
     Dominant and frequent paths, biclusters.
+expected_time
+    What the stages of a study take.
 level_checks
     Rejection rates of the tests without an effect.
 comparison

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
+from routestat.inference.base.ranks import average_ranks
 from routestat.inference.bayes.results import OrderPosterior
 
 
@@ -50,8 +50,7 @@ def draw_ranks(draws: NDArray[np.float64]) -> NDArray[np.float64]:
     ----------
     Vehtari, Gelman, Simpson, Carpenter and Bürkner (2021), Bayesian Analysis 16(2), section 4.
     """
-    found: NDArray[np.float64] = stats.rankdata(draws).reshape(draws.shape)
-    return found
+    return average_ranks(draws.reshape(1, -1)).reshape(draws.shape)
 
 
 def energy_changes(energy: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

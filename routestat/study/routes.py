@@ -92,9 +92,10 @@ def find_blocks(
         tick("finding blocks", done, len(pairs))
         table = counts.table(Context.layer(1), target)
         total = table.sum(axis=0, dtype=np.int64)
-        blocks = spectral_blocks(total, n_blocks, own)
+        slots = source.top_k * target.top_k if counts.states == "expert" else 1
+        blocks = spectral_blocks(total, n_blocks, own, slots=slots)
         stable = stability(table, blocks, own, n_resamples=RESAMPLES)
-        null = null_share(total, n_blocks, own, n_draws=NULL_DRAWS)
+        null = null_share(total, n_blocks, own, n_draws=NULL_DRAWS, slots=slots)
         found.append(BlockFinding(source, target, total, blocks, stable, null))
     tick("finding blocks", len(pairs), len(pairs))
     return tuple(found)

@@ -11,6 +11,7 @@ from threadpoolctl import threadpool_limits
 from routestat.counting.counts import Counts
 from routestat.counting.paths import PathCounts
 from routestat.forecast.board import mean_board
+from routestat.forecast.designs import not_fitted as too_wide
 from routestat.forecast.factorised import FactorisedChain
 from routestat.forecast.scores import PredictionScore
 from routestat.inference.base.multiplicity import adjust_families
@@ -65,6 +66,7 @@ class Study:
     bayes: FullBayes | None
     board: tuple[PredictionScore, ...] | None
     mean_board: tuple[PredictionScore, ...] | None
+    not_fitted: Mapping[str, str]
     paths: PathFinding | None
     blocks: tuple[BlockFinding, ...] | None
 
@@ -116,6 +118,7 @@ def study(
     tick : callable(what, done, total)
     """
     known = with_needed(parts, states=counts.states, order=order)
+    not_fitted = too_wide(counts) if "prediction" in known and counts.states == "expert" else {}
     sample = cache(partial(sample_of, trace, counts, tick))
     # First, because it takes longest and fails at once where it does not apply. It alone draws from the generator
     # itself, so that everything else is the same with it and without.
@@ -156,7 +159,7 @@ def study(
         not_measured=_not_measured(trace, counts),
         n_groups=int(np.count_nonzero(counts.tokens)),
         complete=trace.complete,
-        notes=_notes(trace, counts, known),
+        notes=_notes(trace, counts, known, not_fitted),
         loads=tuple(load_of_layer(counts, router) for router in counts.routers),
         level_checks=level_checks,
         pairs=pairs,
@@ -169,6 +172,7 @@ def study(
         bayes=bayes,
         board=board,
         mean_board=None if board is None else mean_board(board),
+        not_fitted=not_fitted,
         paths=paths,
         blocks=blocks,
     )
@@ -208,7 +212,9 @@ def _not_measured(trace: Trace, counts: Counts) -> tuple[Finding, ...]:
     return findings_of(trace, layers=[router.layer for router in counts.routers])
 
 
-def _notes(trace: Trace, counts: Counts, parts: Collection[str]) -> tuple[str, ...]:
+def _notes(
+    trace: Trace, counts: Counts, parts: Collection[str], not_fitted: Mapping[str, str]
+) -> tuple[str, ...]:
     """Collect what a reader has to know before any number."""
     groups = int(np.count_nonzero(counts.tokens))
     notes = [
@@ -250,5 +256,10 @@ def _notes(trace: Trace, counts: Counts, parts: Collection[str]) -> tuple[str, .
         sizes = max(router.alphabet.size for router in counts.routers)
         notes.append(
             f"expert view: {sizes:,} subsets are too many to count one by one, so tables count experts"
+        )
+    if not_fitted:
+        notes.append(
+            f"{len(not_fitted)} predictors have as many features as tokens to fit them on, or more, and are not "
+            "fitted; nor are contexts of the memory that they measure"
         )
     return tuple(notes)

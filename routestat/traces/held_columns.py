@@ -53,8 +53,8 @@ class HeldColumns:
                 self._columns |= {(str(file), name): arrays for name, arrays in found.items()}
             held = [self._columns[str(file), name] for name in wanted]
         schema = pa.schema([self._fields[name] for name in wanted])
-        for batch in zip(*held, strict=True):
-            yield pa.RecordBatch.from_arrays(list(batch), schema=schema)
+        for columns_of_batch in zip(*held, strict=True):
+            yield pa.RecordBatch.from_arrays(list(columns_of_batch), schema=schema)
 
 
 def held_in_memory(trace: Trace, routers: Sequence[Router], limit: int = LIMIT) -> Trace:

@@ -11,6 +11,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 from routestat import Context, RoutestatError, Trace, TraceMeta, count
 from routestat.forecast import catalogue
 from routestat.forecast.board import mean_board
+from routestat.forecast.designs import not_fitted, tempered_specs
 from routestat.forecast.factorised import FactorisedChain
 from routestat.forecast.factorised_fit import fit_factorised
 from routestat.inference.conditional_bernoulli.sampling import best_subsets
@@ -271,9 +272,13 @@ def test_eight_of_256():
 def test_in_parts_that_fit_in_memory_the_same_comes_out():
     shape = {"n_experts": 7, "top_k": 2, "layers": 3, "documents": 20, "mean_length": 25}
     synthetic = expert_chain(coupling=2.0, rng=np.random.default_rng(17), **shape)
-    said = set()
-    board, model = fitted(synthetic, memory=1, progress=lambda what, done, total: said.add(what))
-    assert "scoring predictors (part 3 of 3)" in said
+    said = []
+    board, model = fitted(synthetic, memory=1, progress=lambda *state: said.append(state))
+    # One stage over all parts, so that its share is that of the whole.
+    shares = [done / total for what, done, total in said if what == "scoring predictors"]
+    assert shares == sorted(shares)
+    assert shares[-1] == 1.0
+    assert {0.0 < share <= 1 / 3 for share in shares} == {True, False}
     whole, same = fitted(synthetic)
     assert [(s.predictor, s.target) for s in board] == [(s.predictor, s.target) for s in whole]
     for one, two in zip(board, whole, strict=True):
@@ -324,3 +329,35 @@ def test_limits_cover_where_tokens_of_a_document_repeat_each_other():
             one = found.predict(0, [pair])
             covered.append((one.low <= true) & (true <= one.high))
     assert 0.91 < np.mean(covered) < 0.98
+
+
+def test_models_with_as_many_features_as_tokens_are_not_fitted():
+    shape = {"n_experts": 12, "top_k": 3, "layers": 4, "documents": 5, "mean_length": 5}
+    trace = to_trace(expert_chain(coupling=1.0, rng=np.random.default_rng(5), **shape))
+    counts = count(trace, contexts=DEFAULT, states="expert")
+    tokens = np.sort(counts.tokens[counts.tokens > 0])
+    # Folds are documents here; which two are left out together depends on their order.
+    sizes = counts.tokens[counts.tokens > 0]
+    fewest = int(tokens.sum() - (sizes + np.roll(sizes, -1)).max())
+    assert 12 < fewest <= 24
+    reasons = not_fitted(counts)
+    wide = [s for s in tempered_specs() if len(s.experts.context.sources) > 1]
+    assert list(reasons) == [spec.name for spec in wide]
+    assert reasons["layers-2-ridge"] == f"not fitted: 24 features and {fewest} tokens to fit them on"
+    board, model = fit_factorised(trace, counts)
+    names = {score.predictor for score in board}
+    assert not names & set(reasons)
+    assert {"layer-1-ridge", "previous-token-factorised"} <= names
+    assert model.orders(3) == (0, 1)
+    assert len(mean_board(board)) == len(names)
+
+
+def test_with_fewer_tokens_than_experts_only_what_is_read_from_tables_is_left():
+    shape = {"n_experts": 12, "top_k": 3, "layers": 3, "documents": 4, "mean_length": 2}
+    trace = to_trace(independent(rng=np.random.default_rng(6), **shape))
+    board, model = fit_factorised(trace, count(trace, contexts=DEFAULT, states="expert"))
+    assert {score.predictor for score in board} == {
+        "uniform", "popularity", "repeat-previous-token", "layer-1", "layer-1-naive-bayes",
+    }  # fmt: skip
+    assert model.orders(2) == (0,)
+    assert model.predict(0, [0, 1, 2]).order == 0

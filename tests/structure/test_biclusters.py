@@ -165,6 +165,23 @@ def test_what_cannot_be_fitted_says_why(table, n_blocks, reason):
     assert (blocks.row_labels[table.any(axis=1)] == 0).all()
 
 
+def test_fewer_tokens_than_states_are_not_clustered():
+    rng = np.random.default_rng(0)
+    # Five states on either side; tokens of two cells each.
+    table = np.kron(np.eye(5, dtype=int), [[4]])
+    assert spectral_blocks(table, 2, rng, slots=2).reason is None
+    for slots, tokens in ((3, 6), (10, 2)):
+        found = spectral_blocks(table, 2, rng, slots=slots)
+        assert (
+            found.reason
+            == f"{tokens} tokens are fewer than the 10 states that they would have to assign to blocks"
+        )
+        assert np.isnan(found.share_of_mi)
+        assert null_share(table, 2, rng, slots=slots).reason == found.reason
+        assert stability(table[None], found, rng).reason == found.reason
+    assert spectral_blocks(table, 2, rng).reason is None
+
+
 def test_one_block_explains_nothing_and_a_permutation_all():
     assert spectral_blocks(np.eye(5, dtype=int), 1, np.random.default_rng(0)).share_of_mi == 0
     shuffled = np.eye(4, dtype=int)[[2, 0, 3, 1]] * np.array([[10], [20], [30], [40]])

@@ -25,7 +25,7 @@ def test_blocks_of_a_transition_do_not_depend_on_those_before_it():
     class Other:
         """Counts whose first transition is independent: its fit stops early and draws fewer numbers."""
 
-        routers = counts.routers
+        routers, states = counts.routers, counts.states
 
         @staticmethod
         def table(context, target):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import linalg, stats
+from scipy import linalg, special
 
 from routestat.errors import RoutestatError
 from routestat.inference.base.clustered_score_test import few_groups
@@ -123,7 +123,7 @@ def rao_scott(tables: ArrayLike) -> RaoScott:
         f=chi2 / scale,
         ndf=ndf,
         ddf=ddf,
-        p=float(stats.f.sf(chi2 / scale, ndf, ddf)),
+        p=float(special.fdtrc(ndf, ddf, chi2 / scale)),
         chi2_first_order=first,
         p_first_order=chi2_tail(first, dof),
         eigenvalues=read_only(values),

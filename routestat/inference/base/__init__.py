@@ -18,6 +18,8 @@ resampling
     Bootstrap resamples of whole groups.
 special
     Logarithms of tails that stay finite, rising factorials, x ln x.
+ranks
+    Ranks, and Kendall's correlation.
 chunks
     Long axes taken in parts.
 """

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
 
 from routestat.errors import RoutestatError
 from routestat.inference.base.tables import Floats, numbers, read_only
@@ -38,6 +37,9 @@ def adjust(p_values: ArrayLike, method: str = "bh") -> Floats:
         raise RoutestatError("p_values: expected values from 0 to 1, got one outside; pass p, not its log")
     q = np.full(p.shape, np.nan)
     if known.any():
+        # It takes half a second to import, and reports adjust logarithms.
+        from scipy import stats  # noqa: PLC0415
+
         q[known] = stats.false_discovery_control(p[known], method=method)
     return read_only(q)
 

@@ -54,7 +54,8 @@ def inclusion_information(
     """Mutual information in bits per pair of slots, with an interval that is right on wide, nearly empty tables.
 
     Where the figure cannot be given, `mi_bits` and the interval are NaN and `reason` says why: too few tokens for so
-    many cells, or too few groups for how much they differ.
+    many cells, or too few groups for how much they differ. With less than one count a cell of the experts in use
+    nothing is estimated.
 
     Parameters
     ----------
@@ -89,6 +90,8 @@ def information_of(of: InclusionCounts, level: float = 0.95) -> InformationInter
         return InformationInterval(without_interval(math.nan, 0, "no tokens"), level, 0)
     plugin = of.plugin / math.log(2.0)
     why = too_few(of.tokens)
+    if not why and of.total.sum() < of.total.size:
+        why = "too few tokens for so many cells: less than one count a cell; record more tokens"
     if not why and (largest := of.tokens.max() / n) >= 0.5:
         why = (
             f"one group of documents holds {largest:.0%} of the tokens: expected less than half, for an error"

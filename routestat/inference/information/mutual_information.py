@@ -69,10 +69,15 @@ def mutual_information(table: ArrayLike, estimator: str = "plugin", base: float 
 
 def plugin_information(total: Floats) -> float:
     """Plug-in mutual information in nats of a table that `contingency` has checked; never below zero."""
-    seen = total > 0
+    if not total.size:
+        return 0.0
+    cells = total.ravel()
+    seen = np.flatnonzero(cells)
+    own, n = cells[seen], total.sum()
+    source, target = np.divmod(seen, total.shape[1])
     # Cell by cell rather than as a difference of entropies, which loses a small information in their digits.
-    lifts = total[seen] / expected_counts(total)[seen]
-    return max(0.0, float((total[seen] * np.log(lifts)).sum() / total.sum()))
+    expectation = total.sum(axis=1)[source] * total.sum(axis=0)[target] / n
+    return max(0.0, float((own * np.log(own / expectation)).sum() / n))
 
 
 def batch_information(tables: Floats) -> tuple[Floats, Floats]:

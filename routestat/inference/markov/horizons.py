@@ -17,6 +17,7 @@ from routestat.inference.base.estimate import Estimates
 from routestat.inference.base.jackknife import jackknife_each, jackknife_sum
 from routestat.inference.base.tables import Floats, Integers, read_only, whole_counts
 from routestat.inference.base.units import too_few
+from routestat.inference.information.scarcity import scarcity
 from routestat.inference.markov.homogeneity import LARGE_BIAS
 from routestat.inference.markov.implied_steps import (
     ImpliedScores,
@@ -108,6 +109,8 @@ class Horizons:
         Of the intervals.
     reasons
         Why values are NaN, or what they leave out, by (start, horizon).
+    scarce
+        Cautions on the information of tables with few tokens per cell, by (start, horizon).
     reason, note
         Why the whole has no intervals, tests or horizons; cautions about what was computed; or None.
     sparse
@@ -135,6 +138,7 @@ class Horizons:
     n_replicates: int
     level: float
     reasons: dict[tuple[int, int], str]
+    scarce: dict[tuple[int, int], str]
     reason: str | None = None
     note: str | None = None
     sparse: str | None = None
@@ -257,6 +261,7 @@ class _Findings:
         self.sums = [ImpliedScores(np.zeros((n_merged, n_merged)), 0.0) for _ in range(furthest)]
         self.scored = np.zeros(furthest, np.int64)
         self.reasons: dict[tuple[int, int], str] = {}
+        self.scarce: dict[tuple[int, int], str] = {}
         self.tested: list[tuple[ScoreTest, float]] = []
 
     def add(self, start: int, n: int, ends: NDArray[np.integer], implied: ImpliedSteps) -> None:
@@ -266,6 +271,8 @@ class _Findings:
         if not size.any():
             self.reasons[start, n] = "no tokens with both layers known"
             return
+        if few_cells := scarcity(total).caution:
+            self.scarce[start, n] = few_cells
         self.whole[:, *at] = implied_bits(total[None], implied.distribution[None])[:, 0]
         if few := too_few(size):
             self.reasons[start, n] = few
@@ -326,7 +333,7 @@ class _Findings:
             mean_discrepancy_bits=means[3], p_combined=read_only(combined_p[0]),
             log10_p_combined=read_only(combined_p[1]), p_all=every[0], log10_p_all=every[1],
             n_groups=groups, n_replicates=n_merged, level=level, reasons=self.reasons,
-            reason=_reason(steps, groups), note="; ".join(notes) or None, sparse=sparse,
+            scarce=self.scarce, reason=_reason(steps, groups), note="; ".join(notes) or None, sparse=sparse,
         )  # fmt: skip
 
     def _rough(self) -> str | None:

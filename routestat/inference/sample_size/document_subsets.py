@@ -7,12 +7,12 @@ from itertools import pairwise
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
 
 from routestat.errors import RoutestatError
 from routestat.inference.base.chunks import chunks
 from routestat.inference.base.clustered_score_test import few_groups
 from routestat.inference.base.estimate import group_correction, sandwich_error
+from routestat.inference.base.ranks import kendall_tau_b
 from routestat.inference.base.tables import Floats, Integers, contingency, read_only, whole_counts
 from routestat.inference.base.units import LEAST_EFFECTIVE, effective_units
 from routestat.inference.information.mutual_information import plugin_information, pointwise_information
@@ -222,7 +222,9 @@ def _stability(
         if 2 * m <= size.size:
             halves = [(o[:m], o[m : 2 * m]) for o in orders]
             loads = [[counts[s].sum(axis=0) / size[s].sum() for s in pair] for pair in halves]
-            known = [stats.kendalltau(a, b).statistic for a, b in loads if np.ptp(a) > 0 and np.ptp(b) > 0]
+            known = [
+                kendall_tau_b(np.array([a, b]))[0, 1] for a, b in loads if np.ptp(a) > 0 and np.ptp(b) > 0
+            ]
             out[at] = np.mean(known) if known else math.nan
     return out
 

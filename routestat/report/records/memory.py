@@ -236,6 +236,7 @@ def _horizons(found: Horizons | None, routers: Sequence[Router]) -> Record:
                 **_banded({key: getattr(found, f"mean_{name}") for key, name in bands.items()}, column),
                 "log10_p_clustered": _number(found.log10_p_combined[column]),
                 **reason(*_why_horizon(found, column)),
+                **caution(mi_bits=_scarcest(found, horizon)),
             }
         )
         for start in range(found.n_tokens.shape[0]):
@@ -254,6 +255,7 @@ def _horizons(found: Horizons | None, routers: Sequence[Router]) -> Record:
                     "p_clustered": _number(found.p_clustered[at]),
                     "log10_p_clustered": _number(found.log10_p_clustered[at]),
                     **reason(found.reasons.get((start, horizon)), _BY_DEFINITION if horizon == 1 else None),
+                    **caution(mi_bits=found.scarce.get((start, horizon))),
                 }
             )
     return {
@@ -261,6 +263,12 @@ def _horizons(found: Horizons | None, routers: Sequence[Router]) -> Record:
         "horizons_mean": means,
         **({"horizons_note": found.note} if found.note else {}),
     }
+
+
+def _scarcest(found: Horizons, horizon: int) -> str | None:
+    """Return the cautions on the tables of one horizon, each once."""
+    said = dict.fromkeys(text for (_, at), text in found.scarce.items() if at == horizon)
+    return "; ".join(said) or None
 
 
 def _why_horizon(found: Horizons, column: int) -> list[str | None]:

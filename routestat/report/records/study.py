@@ -69,6 +69,8 @@ def results(study: Study) -> Record:
         record["prediction"] = [score_record(score) for score in study.board]
     if study.mean_board is not None:
         record["prediction_mean"] = [score_record(score) for score in study.mean_board]
+    if study.not_fitted:
+        record["prediction_not_fitted"] = dict(study.not_fitted)
     if study.paths is not None:
         record["paths"] = path_records(study.paths, study.routers, study.states)
     if study.blocks is not None:

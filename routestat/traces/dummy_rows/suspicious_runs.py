@@ -18,7 +18,7 @@ Known token ids help: inside a document a run over one token is no evidence, one
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 from routestat.traces.dummy_rows.few_choices import same_in_every_layer
 from routestat.traces.dummy_rows.row_runs import LEAST_ALIKE_LAYERS, LONG, RowRuns
@@ -117,7 +117,7 @@ class _Search:
             if observed < least:
                 break
             expected = n * _chance(lengths, times, int(length))
-            if expected <= MOST_OWN * observed and stats.poisson.sf(observed - 1, expected) < EDGES:
+            if expected <= MOST_OWN * observed and special.gammainc(observed, expected) < EDGES:
                 return np.asarray(worth >= length)
         return nothing
 
@@ -165,7 +165,7 @@ class _Search:
                 # Repeated line breaks are routed differently from those inside the text; their token identifies them.
                 token = runs["tail" if side == "ends" else "head"][of_value & long][0]
                 expected = max(expected, n * self._token_elsewhere(int(token), of_value))
-            if expected <= MOST_OWN * several and stats.poisson.sf(several - 1, expected) < VALUES:
+            if expected <= MOST_OWN * several and special.gammainc(several, expected) < VALUES:
                 marked |= of_value
         return marked
 

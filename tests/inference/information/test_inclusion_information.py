@@ -123,7 +123,13 @@ def test_routers_may_differ_in_k():
 @pytest.mark.parametrize(
     ("shape", "lengths", "null", "reason"),
     [
-        ((64, 6), np.full(30, 10), INDEPENDENT, "too few tokens for so many cells"),
+        ((64, 6), np.full(30, 10), INDEPENDENT, "too few tokens for so many cells: nearly empty ones"),
+        (
+            (64, 6),
+            np.full(10, 10),
+            INDEPENDENT,
+            "too few tokens for so many cells: less than one count a cell",
+        ),
         ((24, 3), np.full(12, 400), DOCUMENTS, "too few groups of documents"),
         ((8, 2), [520, *[40] * 12], INDEPENDENT, "one group of documents holds 52% of the tokens"),
         ((8, 2), [500], INDEPENDENT, "1 independent unit: no test or interval below 6"),

@@ -67,7 +67,11 @@ def test_what_is_found_where_there_is_nothing():
         meta, np.repeat(np.arange(40), 100), None, rng.integers(0, 28, (4000, 3), np.uint8)
     )
     counts = count(trace, contexts=[Context(), Context.layer(1)])
-    part = layer_pairs(trace, counts, sample_of(trace, counts), rng)[1]
-    for found in (part.skip, part.given_previous):
-        assert found.information.low > 0.3
-        assert found.information.low <= found.shuffled_bits <= found.information.high
+    sample = sample_of(trace, counts)
+    # The noise floor is that of one shuffle; its mean over several has less error of its own.
+    parts = [layer_pairs(trace, counts, sample, rng)[1] for _ in range(8)]
+    for name in ("skip", "given_previous"):
+        found = [getattr(part, name) for part in parts]
+        interval, floor = found[0].information, np.mean([one.shuffled_bits for one in found])
+        assert interval.low > 0.3
+        assert interval.low <= floor <= interval.high

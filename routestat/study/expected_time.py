@@ -1,0 +1,51 @@
+"""What the stages of a study take, so that its progress is that of the whole run."""
+
+from collections.abc import Collection
+
+from routestat.counting.counts import Counts
+from routestat.study.contexts import MOST_ROWS
+
+
+def expected_seconds(counts: Counts, parts: Collection[str]) -> dict[str, float]:
+    """Return the seconds that each stage of a study and of its report is expected to take.
+
+    They were measured on two slow cores with two traces of each view; what matters are their ratios.
+
+    Parameters
+    ----------
+    counts : Counts
+    parts : collection of str
+        What will be computed.
+
+    Returns
+    -------
+    dict of str to float
+        By the name that a stage has in its progress.
+    """
+    layers = len(counts.routers)
+    tokens = counts.n_tokens * layers / 1e7
+    cells = sum((router.n_experts / 64) ** 2 for router in counts.routers)
+    found: dict[str, float] = {"drawing figures": 1.5}
+    if counts.states == "subset":
+        rows = min(counts.n_tokens, MOST_ROWS) * layers / 1e7
+        stages = {
+            "scoring predictors": ("prediction", 0.02 * layers),
+            "measuring the memory": ("memory", 0.1 * layers + 7.0 * rows),
+            "following the chain": ("memory", 0.06 * layers),
+            "fitting the chain": ("chain", 0.03 * layers),
+            "decomposing dependence": ("dependence", 0.05 * layers + 1.2 * rows),
+            "mapping pairs of layers": ("layer-map", 0.0025 * layers * layers),
+            "testing co-activation": ("coactivation", 0.05 * layers),
+        }
+    else:
+        stages = {
+            "counting for predictors": ("prediction", 0.1 * layers + 40.0 * tokens),
+            "fitting predictors": ("prediction", 0.2 * layers + 30.0 * tokens),
+            "scoring predictors": ("prediction", 0.02 * layers + 30.0 * tokens),
+            "decomposing dependence": ("dependence", 0.06 * cells + 6.0 * tokens),
+            "mapping pairs of layers": ("layer-map", 0.012 * layers * cells),
+            "testing co-activation": ("coactivation", 0.25 * cells),
+        }
+    stages["checking the tests on data without an effect"] = ("level-checks", 3.0)
+    stages["finding blocks"] = ("blocks", 0.02 * layers)
+    return found | {name: cost for name, (part, cost) in stages.items() if part in parts and layers > 1}
