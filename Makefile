@@ -68,6 +68,7 @@ $(BIN)/python:
 
 $(VENV)/.stamp-core: $(BIN)/python pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	$(BIN)/python -m routestat.prepare
 	@touch $@
 
 $(VENV)/.stamp-test $(VENV)/.stamp-lint $(VENV)/.stamp-docs $(VENV)/.stamp-bench: $(VENV)/.stamp-%: $(VENV)/.stamp-core

@@ -44,6 +44,7 @@ COMMANDS = {
     "routestat.convert": "read what another tool recorded",
     "routestat.count": "count a trace, or a part of it, into a file",
     "routestat.merge": "add the counts of parts",
+    "routestat.prepare": "compile the loops, once per installation",
     "capture": "run a model and record its routing",
     "capture.intervene": "force a choice and measure what follows",
     "capture.train": "train a small model to record",

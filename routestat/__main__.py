@@ -11,6 +11,7 @@ COMMANDS = {
     "convert": "Other tools' traces to the store.",
     "count": "The tables of a trace, or of one part of it, as a file.",
     "merge": "The tables of several parts, added.",
+    "prepare": "Compile the loops, once per installation.",
     "capture": "Run a model and record its routing (needs torch).",
 }
 # Commands outside this package: their modules are found by name, when they are called.

@@ -2,6 +2,7 @@
 
 import sys
 import time
+from typing import Annotated
 
 import numpy as np
 import typer
@@ -11,6 +12,7 @@ from routestat.cli.progress_bars import ProgressBars
 from routestat.cli.runner import new_app, run
 from routestat.counting.counts import count
 from routestat.counting.paths import count_paths
+from routestat.study.parts import PARTS
 from routestat.study.trace_study import study
 from routestat.traces import synthetic
 from routestat.traces.metadata import TraceMeta, routers_like
@@ -18,13 +20,16 @@ from routestat.traces.store import Trace
 
 app = new_app()
 
-# Experts and top k of small traces with random routing, one for every type of number that choices are stored in: what
-# a loop is compiled for.
-SHAPES = ((8, 2), (64, 6), (128, 8))
+# Experts, top k and layers of small random traces: one for every type of number that choices are stored in, which is
+# what a loop is compiled for.
+SHAPES = ((8, 2, 4), (64, 6, 3), (128, 8, 2), (256, 8, 2))
 
 
 @app.command()
-def prepare(threads: options.Threads = None) -> None:
+def prepare(
+    threads: options.Threads = None,
+    shapes: Annotated[int, typer.Option(hidden=True, min=1, max=len(SHAPES))] = len(SHAPES),
+) -> None:
     """Compile the loops for this machine.
 
     They are compiled once per installation, by this command or by the first analysis, and kept beside the package, or
@@ -34,24 +39,28 @@ def prepare(threads: options.Threads = None) -> None:
     """
     began = time.monotonic()
     with ProgressBars() as bars:
-        for done, (n_experts, top_k) in enumerate(SHAPES):
-            bars("compiling", done, len(SHAPES))
-            _analyse(n_experts, top_k, threads)
-        bars("compiling", len(SHAPES), len(SHAPES))
+        for done, shape in enumerate(SHAPES[:shapes]):
+            bars("compiling", done, shapes)
+            _analyse(*shape, threads)
+        bars("compiling", shapes, shapes)
     typer.echo(f"compiled in {time.monotonic() - began:.0f} s; analyses start at once from now on")
 
 
-def _analyse(n_experts: int, top_k: int, threads: int | None) -> None:
+def _analyse(n_experts: int, top_k: int, layers: int, threads: int | None) -> None:
     """Study a small random trace that has all that a study can have: token ids, and groups of several documents."""
     rng = np.random.default_rng(0)
-    made = synthetic.expert_chain(
-        coupling=1.0, n_experts=n_experts, top_k=top_k, layers=4, documents=300, mean_length=6, rng=rng
+    shape: synthetic.Shape = dict(
+        n_experts=n_experts, top_k=top_k, layers=layers, documents=80, mean_length=8
     )
+    made = synthetic.expert_chain(coupling=1.0, rng=rng, **shape)
     meta = TraceMeta(routers_like(made.layers, n_experts, top_k))
     token = rng.integers(0, 20, len(made.document))
     trace = Trace.from_arrays(meta, made.document, made.position, made.states, token=token)
     counts = count(trace, groups=32, threads=threads)
-    study(trace, counts, count_paths(trace), rng, order=2, n_paths=2, threads=threads)
+    order = 2 if counts.states == "subset" else None
+    # Of wide models the checks of levels take the longest, and no loop that other parts do not take.
+    parts = [part for part in PARTS if part != "level-checks" or n_experts <= 64]
+    study(trace, counts, count_paths(trace), rng, parts=parts, order=order, n_paths=2, threads=threads)
 
 
 def main() -> None:

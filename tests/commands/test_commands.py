@@ -281,7 +281,7 @@ def test_the_demo_reports_what_was_measured_of_the_tiny_model(demo_report):
 
 def test_help_names_every_option_of_the_documentation():
     helps = []
-    for command in ("analyze", "predict", "compare", "draw", "convert", "count", "merge"):
+    for command in ("analyze", "predict", "compare", "draw", "convert", "count", "merge", "prepare"):
         shown = run(f"routestat.{command}", "--help", COLUMNS="200")
         assert shown.returncode == 0
         helps.append(shown.stdout)
@@ -330,7 +330,8 @@ def test_the_bare_command_lists_the_desks_and_loads_nothing_heavy():
     unknown = run("routestat", "analyse")
     assert (unknown.returncode, unknown.stderr) == (
         2,
-        "error: no command 'analyse'; there are analyze, predict, compare, draw, convert, count, merge, capture\n",
+        "error: no command 'analyse'; there are analyze, predict, compare, draw, convert, count, merge, prepare, "
+        "capture\n",
     )
 
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 Array = Any
 
 # No loop is called from C.
-_OPTIONS: dict[str, bool | str] = {"nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True}
+_OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True}
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -27,7 +27,7 @@ def inlined(function: Callable[..., Any]) -> Callable[..., Any]:
     return njit(inline="always", **_OPTIONS)(function)
 
 
-def _compiled(function: Callable[..., Any], options: dict[str, bool | str]) -> Callable[..., Any]:
+def _compiled(function: Callable[..., Any], options: dict[str, Any]) -> Callable[..., Any]:
     try:
         return njit(cache=True, **options)(function)
     except RuntimeError:
