@@ -110,7 +110,7 @@ class ProgressBars:
         return lambda done, total: self(what, done, total)
 
     def _left(self, stage: _Stage, now: float) -> str:
-        """Return the time left in words; nothing is known of it at the very beginning."""
+        """Return the time left in words; unknown at the very beginning."""
         seconds = self._seconds_left(stage, now)
         return f"about {words_of_seconds(seconds)} left" if seconds == seconds else "time left not known yet"
 

@@ -278,7 +278,7 @@ def _distinct(
         if first:
             seen, place = np.unique(np.concatenate([keys, seen]), return_inverse=True)
             times = np.bincount(place, np.concatenate([counts, times])).astype(np.int64)
-        # What was found lies in `room`, which is much larger where cells repeat.
+        # What was found lies in an array that is much larger where cells repeat.
         keys, counts = seen.copy(), times.copy()
     ends = np.cumsum(bits[::-1])[::-1].tolist()
     starts = [*ends[1:], 0]

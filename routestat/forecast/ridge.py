@@ -89,7 +89,7 @@ def fit_ridge(of: TokenMoments, penalty: float) -> Ridge:
 
 
 class HeldOutErrors:
-    """Squared errors on `test` of ridges fitted to `train`, one penalty at a time, as they are asked for.
+    """Squared errors on `test` of ridges fitted to `train`, one penalty at a time, as they are needed.
 
     A penalty takes a Cholesky factor of the features' Gram matrix, n³/3 operations for n features, and 4n² for each
     expert of the target; the eigendecomposition that would serve all penalties takes as long as ten of them.

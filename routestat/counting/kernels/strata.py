@@ -19,7 +19,7 @@ def sort_cells(
     """Return distinct cells of the rows, sorted, and their counts.
 
     `source` and `target` are ``[row, slot]``. A cell is one number that holds stratum, source, target and group, the
-    last three in so many `bits`. `keys` and `spare` have room for all cells of all rows.
+    last three in so many `bits`. `keys` and `spare` are long enough for all cells of all rows.
     """
     n = 0
     for row in range(len(stratum)):

@@ -136,7 +136,7 @@ def inclusion_of_block(
 
     The number of experts in `weight` ``[expert, lane]`` is a multiple of four; those that do not exist have weight
     zero. `work` has eight rows. Fills `first` ``[four, degree, lane]`` with the polynomials of the experts before
-    each four; those of all are in its last row. `last` has room for those of the experts after them.
+    each four; those of all are in its last row. `last` is as long, for those of the experts after them.
     """
     four, rest = work[:4], work[4:8]
     fours, degrees, lanes = len(first) - 1, first.shape[1], first.shape[2]

@@ -122,7 +122,7 @@ def _root(slope: _Slope, low: float, high: float) -> float:
 
     start, end = value(-1.0), value(1.0)
     if not start > 0 > end:
-        # The slope is so near zero at an end that its polynomial does not tell the sign.
+        # The slope is so near zero at an end that the sign of its polynomial is uncertain.
         return low if abs(start) < abs(end) else high
     return middle + half * float(optimize.brentq(value, -1.0, 1.0, xtol=1e-9))
 

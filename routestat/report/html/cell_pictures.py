@@ -14,7 +14,7 @@ STOPS = (
     "1fa088", "28ae80", "3fbc73", "5ec962", "84d44b", "addc30", "d8e219", "fde725",
 )  # fmt: skip
 UNDEFINED = "d9d9d9"
-# More shades cannot be told apart, and fewer make smaller files.
+# More shades cannot be distinguished, and fewer make smaller files.
 _SHADES = 63
 
 

@@ -18,7 +18,7 @@ Floats = NDArray[np.float64]
 
 #: Cells of all heatmaps of a page; with more it would take many megabytes.
 MOST_CELLS = 1 << 23
-# In CSS pixels: a side of a heatmap, about; room for text; the widths of bars and colour keys.
+# In CSS pixels: a side of a heatmap, about; space for text; the widths of bars and colour keys.
 _SIDE, _TOP, _LINE, _LETTER, _BARS, _KEY, _KEY_TEXT = 390, 22, 16, 6.4, 64, 12, 44
 _TICKS_APART = 16
 
