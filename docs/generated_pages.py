@@ -32,6 +32,8 @@ INCLUDED = {
     "data/README.md": "data.md",
     "analyses/README.md": "analyses.md",
 }
+# Folders of reports whose files have pages.
+COMMITTED = ("analyses", "benchmarks")
 NUMPY_TYPES = (
     (r"_Buffer \| _SupportsArray\[.*?_NestedSequence\[complex \| bytes \| str\]", "ArrayLike"),
     (r"ndarray\[tuple\[Any, \.\.\.\], dtype\[(\w+)\]\]", r"NDArray[\1]"),
@@ -155,11 +157,11 @@ def write(folder: Path, pages: dict[str, str]) -> None:
             file.unlink()
 
 
-def analyses_pages() -> dict[str, str]:
-    """Write a page for the committed result of every analysis."""
-    results = sorted((ROOT / "reports" / "analyses").glob("*.md"))
+def committed_pages(kind: str) -> dict[str, str]:
+    """Write a page for every committed result of a kind, which is the name of its folder in reports."""
+    results = sorted((ROOT / "reports" / kind).glob("*.md"))
     return {
-        file.name: f"```{{include}} ../../../reports/analyses/{file.name}\n:relative-images:\n```\n"
+        file.name: f"```{{include}} ../../../reports/{kind}/{file.name}\n:relative-images:\n```\n"
         for file in results
     }
 
@@ -169,8 +171,8 @@ def page_of(path: Path) -> str | None:
     inside = path.relative_to(ROOT)
     if str(inside) in INCLUDED:
         return f"/{INCLUDED[str(inside)]}"
-    if inside.parts[:2] == ("reports", "analyses"):
-        return f"/generated/analyses/{path.name}"
+    if inside.parts[:1] == ("reports",) and inside.parts[1] in COMMITTED:
+        return f"/generated/{inside.parts[1]}/{path.name}"
     return f"/{path.relative_to(DOCS)}" if path.is_relative_to(DOCS) else None
 
 
@@ -200,7 +202,8 @@ def generate(app: "Sphinx", config: "Config") -> None:
     GENERATED.mkdir(exist_ok=True)
     write(GENERATED / "commands", {"index.md": commands_page()})
     write(GENERATED / "reference", reference_pages())
-    write(GENERATED / "analyses", analyses_pages())
+    for kind in COMMITTED:
+        write(GENERATED / kind, committed_pages(kind))
 
 
 def shorten_types(

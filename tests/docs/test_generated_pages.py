@@ -58,6 +58,7 @@ def test_an_object_is_listed_under_its_package():
         (ROOT, "](docs/importing.md#tables)", "](/importing.md#tables)"),
         (ROOT, "](CONTRIBUTING.md)", "](/contributing.md)"),
         (ROOT / "analyses", "](../reports/analyses/x.md)", "](/generated/analyses/x.md)"),
+        (ROOT, "](reports/benchmarks/x.md)", "](/generated/benchmarks/x.md)"),
         (DOCS, "](memory.md)", "](/memory.md)"),
         (DOCS, "](https://example.org/x.md)", "](https://example.org/x.md)"),
         (DOCS, "](../tests/x.md)", "](../tests/x.md)"),
