@@ -30,9 +30,9 @@ class CallersThread(Executor):
         return future
 
 
-def thread_pool(threads: int, beside: int = 0) -> Executor:
-    """Return an executor of so many threads and those `beside` them; of none where one thread does everything."""
-    return CallersThread() if threads == 1 else ThreadPoolExecutor(threads + beside)
+def thread_pool(threads: int) -> Executor:
+    """Return an executor of so many threads, or of none where one thread does everything."""
+    return CallersThread() if threads == 1 else ThreadPoolExecutor(threads)
 
 
 def in_threads(

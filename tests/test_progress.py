@@ -95,7 +95,7 @@ def test_silent_reports_nothing(capsys):
 
 
 def test_a_pool_of_one_thread_is_the_caller_s():
-    with thread_pool(1, beside=1) as pool:
+    with thread_pool(1) as pool:
         assert pool.submit(threading.get_ident).result() == threading.get_ident()
         failed = pool.submit(int, "x")
         with pytest.raises(ValueError, match="invalid literal"):

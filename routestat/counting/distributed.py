@@ -1,14 +1,11 @@
 """Additive statistics of a trace whose parts are read by workers, in other processes or on other machines."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from typing import Protocol, TypeVar
-
-import pyarrow as pa
 
 from routestat.errors import TraceError
 from routestat.progress import Progress
-from routestat.traces.dummy_rows.not_measured import NotMeasured
-from routestat.traces.parts import Part, check_part
+from routestat.traces.parts import Part, SameTrace, check_part
 from routestat.traces.store import Trace
 
 T = TypeVar("T")
@@ -41,7 +38,7 @@ class Workers(Protocol):
         ...
 
 
-class TraceOnWorkers(Trace):
+class TraceOnWorkers(SameTrace):
     """A trace of which additive statistics are counted by workers; everything else reads it here.
 
     Parameters
@@ -52,37 +49,8 @@ class TraceOnWorkers(Trace):
     """
 
     def __init__(self, trace: Trace, workers: Workers) -> None:
-        self._trace, self._workers = trace, workers
-        super().__init__(
-            trace.meta,
-            trace.documents,
-            (),
-            trace.n_tokens,
-            trace.columns,
-            trace.complete,
-            trace.units,
-            trace.template,
-            dummy_rows=trace.dummy_rows,
-        )
-        self.note, self.folder, self.identity = trace.note, trace.folder, trace.identity
-
-    @property
-    def not_measured(self) -> NotMeasured:
-        """Dummy rows and layers of the trace."""
-        return self._trace.not_measured
-
-    @property
-    def n_stored(self) -> int:
-        """Rows as stored."""
-        return self._trace.n_stored
-
-    def record_batches(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
-        """Yield all rows, read here."""
-        return self._trace.record_batches(columns)
-
-    def shards_between(self, start: int, stop: int) -> tuple[str, ...]:
-        """Return the names of the shards that hold any of the rows `start` … `stop` − 1."""
-        return self._trace.shards_between(start, stop)
+        super().__init__(trace)
+        self._workers = workers
 
     def over_parts(
         self,

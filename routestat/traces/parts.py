@@ -40,20 +40,16 @@ class RowRange:
         return f"{self.number}/{self.of}"
 
 
-class Part(Trace):
-    """The rows of some consecutive documents of a trace.
-
-    Everything but the rows is that of the whole trace: its documents and their clusters and groups, and `n_tokens` and
-    `n_counted`, on which sizes of tables and samples depend.
+class SameTrace(Trace):
+    """Another reading of a trace: everything but the rows that it yields is that of the trace.
 
     Parameters
     ----------
     trace : Trace
-    rows : RowRange
     """
 
-    def __init__(self, trace: Trace, rows: RowRange) -> None:
-        self._trace, self.rows = trace, rows
+    def __init__(self, trace: Trace) -> None:
+        self._trace = trace
         super().__init__(
             trace.meta,
             trace.documents,
@@ -77,6 +73,31 @@ class Part(Trace):
         """Rows as stored, those of the whole trace."""
         return self._trace.n_stored
 
+    def record_batches(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+        """Yield all rows of the trace."""
+        return self._trace.record_batches(columns)
+
+    def shards_between(self, start: int, stop: int) -> tuple[str, ...]:
+        """Return the names of the shards that hold any of the rows `start` … `stop` − 1 of the whole trace."""
+        return self._trace.shards_between(start, stop)
+
+
+class Part(SameTrace):
+    """The rows of some consecutive documents of a trace.
+
+    Everything but the rows is that of the whole trace: its documents and their clusters and groups, and `n_tokens` and
+    `n_counted`, on which sizes of tables and samples depend.
+
+    Parameters
+    ----------
+    trace : Trace
+    rows : RowRange
+    """
+
+    def __init__(self, trace: Trace, rows: RowRange) -> None:
+        super().__init__(trace)
+        self.rows = rows
+
     @property
     def n_counted_before(self) -> int:
         """Counted rows of the whole trace before these rows."""
@@ -89,10 +110,6 @@ class Part(Trace):
     def record_batches(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
         """Yield the rows; the record batches and shards without any of them are not read."""
         return self._trace.record_batches_between(self.rows.start, self.rows.stop, columns)
-
-    def shards_between(self, start: int, stop: int) -> tuple[str, ...]:
-        """Return the names of the shards that hold any of the rows `start` … `stop` − 1 of the whole trace."""
-        return self._trace.shards_between(start, stop)
 
 
 def part_of(trace: Trace, number: int, of: int) -> Part:

@@ -8,11 +8,8 @@ alternatives do less: they read the file and pivot it to ``[token, layer, slot]`
 import argparse
 import os
 import platform
-import re
-import subprocess
 import sys
 import tempfile
-import time
 from importlib.metadata import version
 from pathlib import Path
 
@@ -22,10 +19,9 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from routestat import Trace
+from tests.benchmarks.processes import measure
 
 TOKENS, LAYERS, N_EXPERTS, LENGTH = 1_000_000, 24, 64, 1000
-# Seconds after which a process runs what it was started for.
-SETTLED = 0.2
 PANDAS = """
 import sys, numpy as np, pandas as pd
 t = pd.read_csv(sys.argv[1], dtype="int32")
@@ -66,27 +62,6 @@ def write_tables(folder: Path, tokens: int) -> np.ndarray:
     slots = {"slot": np.tile(np.arange(2, dtype=np.int8), len(token)), "expert": experts.ravel()}
     pa.csv.write_csv(pa.table({**single, **slots}), folder / "expert.csv")
     return experts
-
-
-def measure(command: list[str]) -> tuple[float, float, float]:
-    """Seconds, seconds of the processor, and the largest memory in GB of a process.
-
-    ``ru_maxrss`` would begin with the memory of this process; the kernel's own mark is looked at while the other runs.
-    """
-    start, peak = time.perf_counter(), 0
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    mark = Path(f"/proc/{process.pid}/status")
-    while not (ended := os.wait4(process.pid, os.WNOHANG))[0]:
-        found = re.search(r"VmHWM:\s*(\d+) kB", mark.read_text())
-        # Before it runs its command it is a copy of this process.
-        if found and time.perf_counter() - start > SETTLED:
-            peak = max(peak, int(found[1]))
-        time.sleep(0.02)
-    wall, (_, status, used) = time.perf_counter() - start, ended
-    assert process.stderr is not None
-    if status:
-        raise SystemExit(process.stderr.read().decode())
-    return wall, used.ru_utime + used.ru_stime, peak * 1024 / 1e9
 
 
 def check(folder: Path, experts: np.ndarray) -> None:
@@ -134,7 +109,8 @@ def main() -> None:
                 "--n-experts",
                 str(N_EXPERTS),
             ]
-            wall, used, memory = measure(call)
+            done = measure(call)
+            wall, used, memory = done.wall, done.processor, done.memory / 1e3
             check(out, experts)
             rows = experts.size if file.stem == "expert" else experts.size // 2
             print(
@@ -143,7 +119,8 @@ def main() -> None:
             )
         for name, code in (("pandas", PANDAS), ("polars", POLARS)):
             call = [sys.executable, "-c", code.format(layers=LAYERS), str(folder / "shuffled.csv")]
-            wall, used, memory = measure(call)
+            done = measure(call)
+            wall, used, memory = done.wall, done.processor, done.memory / 1e3
             rows = experts.size // 2
             print(
                 f"{name + ' shuffled.csv':<26}{wall:>9.1f}{used:>11.1f}{rows / wall:>12,.0f}{memory:>7.2f}",
