@@ -6,7 +6,6 @@ from typing import Annotated
 
 import numpy as np
 import typer
-from threadpoolctl import threadpool_limits
 
 from routestat.cli import options
 from routestat.cli.open_trace import counts_from_file, opened_trace
@@ -17,6 +16,7 @@ from routestat.counting.counts import MAX_STATES, count
 from routestat.counting.paths import count_paths
 from routestat.errors import RoutestatError
 from routestat.inference.smoothing.prior import parse_alpha
+from routestat.progress import limited_threads
 from routestat.report.html.study import write_report
 from routestat.report.terminal.study import summarise
 from routestat.study.chain import NEEDS_STATES
@@ -102,7 +102,7 @@ def analyze(
     how = {"cluster": cluster, "template": template, "dummy_rows": "drop" if drop_dummy_rows else "keep"}
     with (
         ProgressBars() as ticker,
-        threadpool_limits(limits=threads),
+        limited_threads(threads),
         opened_trace(traces, ticker.of("checking"), workers, scheduler, wanted, **how) as trace,
     ):
         require_tokens(trace, wanted)

@@ -7,13 +7,13 @@ from typing import Annotated
 
 import numpy as np
 import typer
-from threadpoolctl import threadpool_limits
 
 from routestat.cli import options
 from routestat.cli.output_folders import check_out, keep_traces_apart
 from routestat.cli.progress_bars import ProgressBars
 from routestat.cli.runner import new_app, parse_layers, require_tokens, run
 from routestat.errors import RoutestatError
+from routestat.progress import limited_threads
 from routestat.report.html.comparison import write_comparison
 from routestat.report.terminal.comparison import summarise
 from routestat.study.comparison_inputs import compare_documents
@@ -72,7 +72,7 @@ def compare(
         raise RoutestatError(f"--paired is {', '.join(WISHES)}, got {paired!r}")
     if match_layers not in WAYS:
         raise RoutestatError(f"--match-layers is {', '.join(WAYS)}, got {match_layers!r}")
-    with ProgressBars() as ticker, threadpool_limits(limits=threads):
+    with ProgressBars() as ticker, limited_threads(threads):
         same = a.resolve() == b.resolve()
 
         def opened(path: Path, name: str) -> Trace:

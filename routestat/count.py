@@ -17,7 +17,7 @@ from routestat.cli.runner import new_app, parse_layers, require_tokens, run
 from routestat.counting import counts
 from routestat.counting.context import parse_contexts
 from routestat.errors import RoutestatError
-from routestat.progress import Progress
+from routestat.progress import Progress, limited_threads
 from routestat.traces.document_stretches import in_stretches
 from routestat.traces.parts import check_part, parse_part, part_of
 from routestat.traces.store import Trace
@@ -89,7 +89,7 @@ def count(
             trace, wanted, conditions, groups, states=states, threads=threads, progress=progress
         )
 
-    with ProgressBars() as ticker:
+    with ProgressBars() as ticker, limited_threads(threads):
         checking, counting = ticker.of("checking"), ticker.of("counting")
         if of == 1:
             with opened_trace(traces, checking, workers, scheduler, **how) as trace:

@@ -1,9 +1,13 @@
 """Progress of long work, and work on several threads."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
 from typing import Any, TypeVar
+
+import pyarrow as pa
+from threadpoolctl import threadpool_limits
 
 #: Called with the units done and the units in all.
 Progress = Callable[[int, int], None]
@@ -33,6 +37,24 @@ class CallersThread(Executor):
 def thread_pool(threads: int) -> Executor:
     """Return an executor of so many threads, or of none where one thread does everything."""
     return CallersThread() if threads == 1 else ThreadPoolExecutor(threads)
+
+
+@contextmanager
+def limited_threads(threads: int | None) -> Iterator[None]:
+    """Limit the threads of libraries: those that multiply matrices, and those that decode shards.
+
+    Parameters
+    ----------
+    threads : int, optional
+        None leaves them as they are.
+    """
+    decoders = pa.cpu_count()
+    pa.set_cpu_count(min(threads or decoders, decoders))
+    try:
+        with threadpool_limits(limits=threads):
+            yield
+    finally:
+        pa.set_cpu_count(decoders)
 
 
 def in_threads(

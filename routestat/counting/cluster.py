@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 import dask
+import pyarrow as pa
 from distributed import Client, Future, LocalCluster, as_completed
 from distributed.comm.core import CommClosedError
 from distributed.core import rpc
@@ -53,7 +54,7 @@ def local_workers(n: int) -> Iterator["DaskWorkers"]:
         ) as cluster,
         Client(cluster) as client,
     ):
-        client.register_plugin(_IgnoreInterrupts())
+        client.register_plugin(_SetUp())
         yield DaskWorkers(client, n)
 
 
@@ -92,10 +93,14 @@ def workers_of(scheduler: str) -> Iterator["DaskWorkers"]:
         yield DaskWorkers(client, max(sum(client.nthreads().values()), 1))
 
 
-class _IgnoreInterrupts(WorkerPlugin):
-    """Workers do not react to Ctrl-C, which reaches all processes of a terminal: the one that began them ends them."""
+class _SetUp(WorkerPlugin):
+    """Workers decode with one thread, since each core has a worker, and do not react to Ctrl-C.
+
+    It reaches all processes of a terminal: the one that began them ends them.
+    """
 
     def setup(self, worker: Any) -> None:
+        pa.set_cpu_count(1)
         # Signals are set in main threads only, which is that of a worker with a process of its own.
         with suppress(ValueError):
             signal.signal(signal.SIGINT, signal.SIG_IGN)

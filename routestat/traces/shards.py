@@ -1,6 +1,8 @@
 """The files of a store, read in batches: shards of rows, and the table of documents."""
 
+from collections import deque
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -23,7 +25,9 @@ from routestat.traces.validation import check_documents, check_record, first_lin
 
 # Counting a batch loads the tables of all groups into the cache: in a batch this large that costs less than counting.
 # Narrow rows fill it less, since more than so many rows gain little.
-BATCH_BYTES, MOST_ROWS = 16 << 20, 1 << 19
+BATCH_BYTES, MOST_ROWS = 32 << 20, 1 << 19
+# Threads that decode a shard: as many as counting can follow. Each holds one batch as it was written.
+MOST_DECODERS = 4
 
 
 def rows_at_once(schema: pa.Schema, in_memory: bool = False) -> int:
@@ -203,10 +207,26 @@ def _check_schema(file: Location, manifest: Manifest) -> None:
 
 
 def batches_of(file: Location, columns: Sequence[str] | None) -> Iterator[pa.RecordBatch]:
-    """Read the record batches of one shard as they were written."""
+    """Read the record batches of one shard as they were written, with as many threads as pyarrow has been given.
+
+    Each thread decodes whole batches: the columns of one batch, which pyarrow would divide among them, are so small
+    that this gains nothing.
+    """
     reader = _open(file, columns)
-    for index in range(reader.num_record_batches):
-        yield _decode(reader, index, file)
+    batches = reader.num_record_batches
+    threads = min(pa.cpu_count(), batches, MOST_DECODERS)
+    if threads == 1 or batches < 2:
+        yield from (_decode(reader, index, file) for index in range(batches))
+        return
+    # A reader is used by one thread at a time: its next batch is begun once the one before has been taken.
+    readers = [reader, *(_open(file, columns) for _ in range(threads - 1))]
+    with ThreadPoolExecutor(threads) as pool:
+        ahead = deque(pool.submit(_decode, readers[at], at, file) for at in range(threads))
+        for index in range(threads, batches + threads):
+            record = ahead.popleft().result()
+            if index < batches:
+                ahead.append(pool.submit(_decode, readers[index % threads], index, file))
+            yield record
 
 
 def _batches_between(
@@ -234,7 +254,7 @@ def _open(file: Location, columns: Sequence[str] | None) -> pa.ipc.RecordBatchFi
         wanted = [reader.schema.get_field_index(name) for name in names]
         if min(wanted) < 0:
             raise TraceError(f"{file}: column {names[wanted.index(-1)]} was not recorded")
-        options = pa.ipc.IpcReadOptions(included_fields=sorted(set(wanted)))
+        options = pa.ipc.IpcReadOptions(included_fields=sorted(set(wanted)), use_threads=False)
         reader = open_arrow(file, options)
     return reader
 

@@ -1,5 +1,8 @@
 """The files of a store: layout, and damage that is named."""
 
+import threading
+
+import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.dataset
@@ -9,6 +12,7 @@ import pytest
 from routestat import Trace
 from routestat.errors import TraceError
 from routestat.traces.manifest import sha256_of
+from routestat.traces.shards import batches_of
 from tests.traces.small_store import hostile, rewrite
 
 
@@ -103,3 +107,51 @@ def test_documents_without_their_numbers_are_refused(store, change, message):
         manifest["documents"] |= {"bytes": file.stat().st_size, "sha256": sha256_of(file)}
 
     assert hostile(store, vouch).startswith(f"{file}: {message}")
+
+
+@pytest.fixture
+def decoders():
+    before = pa.cpu_count()
+    yield pa.set_cpu_count
+    pa.set_cpu_count(before)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3, 16])
+def test_batches_come_in_order_whatever_the_number_of_decoders(threads, decoders, tmp_path):
+    file = tmp_path / "shard.arrow"
+    table = pa.table(
+        {"document": pa.array(range(70), pa.int32()), "position": pa.array([0] * 70, pa.int32())}
+    )
+    with pa.ipc.new_file(file, table.schema, options=pa.ipc.IpcWriteOptions(compression="zstd")) as sink:
+        sink.write_table(table, max_chunksize=10)
+    decoders(threads)
+    found = list(batches_of(file, []))
+    assert [len(record) for record in found] == [10] * 7
+    assert pa.Table.from_batches(found).equals(table)
+    # A reading that is not brought to its end leaves no thread behind.
+    before = threading.active_count()
+    reading = batches_of(file, None)
+    next(reading)
+    reading.close()
+    assert threading.active_count() == before
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_the_batch_that_cannot_be_decoded_is_named(threads, decoders, tmp_path):
+    file = tmp_path / "shard.arrow"
+    values = np.random.default_rng(0).integers(0, 1 << 30, 4000).astype(np.int32)
+    table = pa.table({"document": values, "position": values})
+    with pa.ipc.new_file(file, table.schema, options=pa.ipc.IpcWriteOptions(compression="zstd")) as sink:
+        sink.write_table(table, max_chunksize=1000)
+        stored = sink.stats.num_record_batches
+    content = bytearray(file.read_bytes())
+    # Of four batches of equal size, the third: its compressed columns are overwritten.
+    third = slice(len(content) * 9 // 16, len(content) * 11 // 16)
+    content[third] = b"\xa5" * (third.stop - third.start)
+    file.write_bytes(content)
+    decoders(threads)
+    reading = batches_of(file, None)
+    assert stored == 4
+    assert [len(next(reading)), len(next(reading))] == [1000, 1000]
+    with pytest.raises(TraceError, match=r"shard\.arrow: batch 2 cannot be decoded"):
+        next(reading)

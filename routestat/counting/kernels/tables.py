@@ -4,7 +4,7 @@ A table is counted run by run. A block of rows is first turned into flat cells i
 cache (this vectorises), then one is added to each cell (this does not): one loop that does both is several times
 slower. A cell beyond the last state of an axis collects missing choices, so that neither loop has a branch. Runs
 are sorted by group, so that a group's table is loaded into the cache once per batch. The rows of the next runs then
-lie anywhere in the batch, where the processor does not expect them: they are prefetched.
+lie anywhere in the batch, where the processor does not expect them: they are prefetched, as is the next group's table.
 """
 
 from typing import Any
@@ -15,8 +15,9 @@ from numba.extending import intrinsic
 
 from routestat.counting.kernels.compiling import Array, compiled, inlined
 
-# Runs ahead whose rows are prefetched, and bytes of each: the processor itself goes on from there.
-AHEAD, LINE, MOST_LINES = 3, 64, 16
+# Runs ahead whose rows are prefetched, the bytes of a cache line, and the lines of a run and of a table: the processor
+# itself goes on from there.
+AHEAD, LINE, MOST_LINES, TABLE_LINES = 3, 64, 16, 64
 
 
 @intrinsic
@@ -37,10 +38,10 @@ def _prefetch(typing: Any, column: Any, row: Any) -> Any:  # pragma: no cover - 
 
 
 @inlined
-def _expect(column: Array, row: int, stop: int) -> None:  # pragma: no cover - compiled
+def _expect(column: Array, row: int, stop: int, lines: int) -> None:  # pragma: no cover - compiled
     """Prefetch the first rows of a run that ends before `stop`."""
     step = max(LINE // column.itemsize, 1)
-    for at in range(row, min(stop, row + MOST_LINES * step, len(column)), step):
+    for at in range(row, min(stop, row + lines * step, len(column)), step):
         _prefetch(column, at)
 
 
@@ -87,13 +88,15 @@ def count_one(
         if r < len(starts):
             begin, end, own = starts[r], stops[r] - lag, groups[r]
         if r + AHEAD < len(starts):
-            _expect(values, starts[r + AHEAD], stops[r + AHEAD])
+            _expect(values, starts[r + AHEAD], stops[r + AHEAD], MOST_LINES)
         while begin < end or own != group:
             if held == len(scratch) or own != group:
                 _add(scratch, held, table[group])
                 held = 0
                 if own < 0:
                     break
+                if own != group:
+                    _expect(table[own], 0, table.shape[1], TABLE_LINES)
                 group = own
             n = min(end - begin, len(scratch) - held)
             for i in range(n):
@@ -122,14 +125,16 @@ def count_two(
         if r < len(starts):
             begin, end, own = starts[r], stops[r] - lag, groups[r]
         if r + AHEAD < len(starts):
-            _expect(first, starts[r + AHEAD], stops[r + AHEAD])
-            _expect(second, starts[r + AHEAD], stops[r + AHEAD])
+            _expect(first, starts[r + AHEAD], stops[r + AHEAD], MOST_LINES)
+            _expect(second, starts[r + AHEAD], stops[r + AHEAD], MOST_LINES)
         while begin < end or own != group:
             if held == len(scratch) or own != group:
                 _add(scratch, held, table[group])
                 held = 0
                 if own < 0:
                     break
+                if own != group:
+                    _expect(table[own], 0, table.shape[1], TABLE_LINES)
                 group = own
             n = max(min(end - begin, len(scratch) - held), 0)
             fuse(
