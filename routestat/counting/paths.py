@@ -5,12 +5,14 @@ dropped as in Misra & Gries (1982). The remaining candidates are then counted ex
 at most `error` tokens took can have been missed.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
+from routestat.counting.distributed import TraceOnWorkers
 from routestat.counting.experts import expert_rows
 from routestat.progress import Progress
 from routestat.traces.metadata import Router
@@ -72,6 +74,25 @@ class _Table:
         return _Table(self.keys[order], self.tokens[order], self.documents[order], self.states[order])
 
 
+@dataclass
+class _Candidates:
+    """The frequent paths of some whole documents; see `PathCounts` for `error`."""
+
+    table: _Table
+    error: int
+    n_tokens: int
+
+    def added(self, later: "_Candidates", capacity: int) -> "_Candidates":
+        """Join those of later documents. Counts of both may be too small, so that the errors add up.
+
+        See Agarwal et al. (2013), Mergeable summaries. ACM Transactions on Database Systems 38.
+        """
+        table, error = self.table.merge(later.table), self.error + later.error
+        if len(table.keys) > capacity:
+            table, error = _shrink(table, capacity, error)
+        return _Candidates(table, error, self.n_tokens + later.n_tokens)
+
+
 def count_paths(
     trace: Trace,
     layers: Sequence[int] | None = None,
@@ -81,9 +102,35 @@ def count_paths(
 ) -> PathCounts:
     """Count the `n_paths` most frequent paths through the chosen layers.
 
-    Paths are identified by a 64-bit hash: among a million paths two coincide with probability 3·10⁻⁸.
+    Paths are identified by a 64-bit hash: among a million paths two coincide with probability 3·10⁻⁸. Workers count
+    their parts of the trace; beyond `capacity`, `error` and `n_distinct` depend on the number of parts.
     """
     routers = trace.routers(layers)
+    if isinstance(trace, TraceOnWorkers):
+        size = capacity * sum(router.alphabet.dtype.itemsize for router in routers)
+        of_part = partial(_candidates, routers=routers, capacity=capacity)
+        found = trace.over_parts(of_part, partial(_Candidates.added, capacity=capacity), progress, size)
+    else:
+        found = _candidates(trace, routers, capacity, progress)
+    best = found.table.top(n_paths)
+    if found.error:
+        likely = found.table.top(4 * n_paths)
+        best = replace(likely, **_over_documents(trace, partial(_recount, routers=routers, keys=likely.keys)))
+        best = best.top(n_paths)
+    return PathCounts(
+        routers,
+        best.states,
+        best.tokens,
+        best.documents,
+        found.error,
+        found.n_tokens,
+        len(found.table.keys),
+    )
+
+
+def _candidates(
+    trace: Trace, routers: Sequence[Router], capacity: int, progress: Progress | None = None
+) -> _Candidates:
     reader = _Reader(trace, routers)
     table, open_document, open_keys, error, total = _Table.empty(reader), -1, np.empty(0, np.uint64), 0, 0
     for done, document, states, keys in reader:
@@ -99,10 +146,7 @@ def count_paths(
                 table, error = _shrink(table, capacity, error)
         if progress is not None:
             progress(done, trace.n_counted)
-    best = table.top(n_paths)
-    if error:
-        best = _recount(reader, table.top(4 * n_paths)).top(n_paths)
-    return PathCounts(routers, best.states, best.tokens, best.documents, error, total, len(table.keys))
+    return _Candidates(table, error, total)
 
 
 def count_given(
@@ -113,7 +157,24 @@ def count_given(
     In the view "subset" a path names a state at every router, in the view "expert" an expert that has to be
     among the chosen ones.
     """
-    routers = trace.routers(layers)
+    found = _over_documents(trace, partial(_given, routers=trace.routers(layers), paths=paths, view=view))
+    return found["tokens"], found["documents"]
+
+
+#: Tokens and documents of each path ``[path]``, by those names.
+_Numbers = dict[str, NDArray[np.int64]]
+
+
+def _over_documents(trace: Trace, function: Callable[[Trace], _Numbers]) -> _Numbers:
+    """Return a function of a trace that adds over its documents, computed by workers if the trace has some."""
+    return trace.over_parts(function, _sum) if isinstance(trace, TraceOnWorkers) else function(trace)
+
+
+def _sum(first: _Numbers, second: _Numbers) -> _Numbers:
+    return {name: numbers + second[name] for name, numbers in first.items()}
+
+
+def _given(trace: Trace, routers: Sequence[Router], paths: NDArray[np.integer], view: str) -> _Numbers:
     tokens = np.zeros(len(paths), np.int64)
     documents: list[set[int]] = [set() for _ in paths]
     for batch in trace.counted([router.name for router in routers]):
@@ -127,7 +188,7 @@ def count_given(
                 alive = alive[(here == wanted) if here.ndim == 1 else (here == wanted).any(axis=1)]
             tokens[index] += len(alive)
             documents[index].update(np.unique(batch.document[alive]).tolist())
-    return tokens, np.array([len(found) for found in documents], np.int64)
+    return {"tokens": tokens, "documents": np.array([len(found) for found in documents], np.int64)}
 
 
 class _Reader:
@@ -155,17 +216,18 @@ class _Reader:
             yield done, batch.document[present], states, hash_rows(states.T, len(states))
 
 
-def _recount(reader: _Reader, candidates: _Table) -> _Table:
-    tokens = np.zeros(len(candidates.keys), np.int64)
-    documents: list[set[int]] = [set() for _ in candidates.keys]
-    order = np.argsort(candidates.keys)
-    for _, document, _, keys in reader:
-        hit = np.isin(keys, candidates.keys)
-        place = order[np.searchsorted(candidates.keys, keys[hit], sorter=order)]
+def _recount(trace: Trace, routers: Sequence[Router], keys: NDArray[np.uint64]) -> _Numbers:
+    """Count the paths of these keys."""
+    tokens = np.zeros(len(keys), np.int64)
+    documents: list[set[int]] = [set() for _ in keys]
+    order = np.argsort(keys)
+    for _, document, _, found in _Reader(trace, routers):
+        hit = np.isin(found, keys)
+        place = order[np.searchsorted(keys, found[hit], sorter=order)]
         np.add.at(tokens, place, 1)
         for index in np.unique(place).tolist():
             documents[index].update(np.unique(document[hit][place == index]).tolist())
-    return _Table(candidates.keys, tokens, np.array([len(d) for d in documents]), candidates.states)
+    return {"tokens": tokens, "documents": np.array([len(one) for one in documents], np.int64)}
 
 
 def _present(values: NDArray[np.integer], router: Router) -> NDArray[np.bool_]:

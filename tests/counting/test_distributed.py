@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from routestat import Context, Trace, count
+from routestat import Context, Trace, count, count_paths
 from routestat.counting.counts import DEFAULT_CONTEXTS
 from routestat.counting.distributed import TraceOnWorkers
 from routestat.counting.document_sample import take_sample
@@ -11,6 +11,7 @@ from routestat.counting.expected_within_documents import count_within
 from routestat.counting.expert_pairs import count_pairs
 from routestat.counting.further_tables import count_further_tables
 from routestat.counting.moments import Design, count_moments
+from routestat.counting.paths import count_given
 from routestat.counting.predictor_scores import LinearPredictor, count_decisions
 from routestat.errors import TraceError
 from routestat.traces.document_stretches import in_stretches
@@ -115,3 +116,15 @@ def test_checking_finds_a_document_in_two_parts(trace, monkeypatch):
 
 def _always_seven(part):
     return {7}
+
+
+def test_paths(trace, spread):
+    first, second = (count_paths(one, n_paths=1000) for one in (trace, spread))
+    assert len(first.tokens) == first.n_distinct > 100
+    same_fields(first, second, ["states", "tokens", "documents"])
+    assert (first.error, first.n_tokens, first.n_distinct) == (0, second.n_tokens, second.n_distinct)
+    paths = first.states[:5].reshape(5, 3, -1)[:, :, 0]
+    view = "subset" if trace.meta.routers[0].alphabet.is_ranked else "expert"
+    one, other = (count_given(each, None, paths, view) for each in (trace, spread))
+    np.testing.assert_array_equal(one, other)
+    assert one[0].sum() > 0

@@ -1,9 +1,11 @@
 import numpy as np
 import pytest
 
-from routestat import Trace, TraceMeta, count_paths
+from routestat import Trace, TraceMeta, TraceWriter, count_paths
+from routestat.counting.distributed import TraceOnWorkers
 from routestat.counting.paths import count_given
 from routestat.traces.metadata import routers_like
+from tests.counting.stored_traces import InTurn
 from tests.oracle.counting_oracle import frequent_paths
 
 
@@ -29,6 +31,20 @@ def test_frequent_paths_are_exact_with_and_without_capacity(monkeypatch, batch, 
     document, states = skewed(np.random.default_rng(0))
     trace = Trace.from_arrays(TraceMeta(routers_like(range(5), 8, 2)), document, None, states)
     found = count_paths(trace, n_paths=8, capacity=capacity)
+    check(found, document, states)
+    assert found.n_tokens == 3000
+    assert (found.error == 0) == (capacity > 3000)
+
+
+@pytest.mark.parametrize("n_parts", [1, 3, 25])
+@pytest.mark.parametrize("capacity", [1 << 18, 300])
+def test_frequent_paths_of_parts_are_exact_with_and_without_capacity(tmp_path, capacity, n_parts):
+    document, states = skewed(np.random.default_rng(0))
+    position = np.arange(len(document)) - np.searchsorted(document, document)
+    with TraceWriter(tmp_path / "t", TraceMeta(routers_like(range(5), 8, 2)), shard_rows=700) as writer:
+        writer.write(document, position, states={f"L{i:02}": states[:, i] for i in range(5)})
+    trace = Trace.open(tmp_path / "t")
+    found = count_paths(TraceOnWorkers(trace, InTurn(n_parts)), n_paths=8, capacity=capacity)
     check(found, document, states)
     assert found.n_tokens == 3000
     assert (found.error == 0) == (capacity > 3000)
