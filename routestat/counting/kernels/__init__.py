@@ -21,6 +21,8 @@ strata
     Sorting and sums of cells of strata.
 contexts
     Numbers of contexts, and counts of tokens by context and group.
+rising
+    Rising factorials of cells, and their derivatives.
 draws
     Expected draws from a prior, summed over cells.
 random_tables

@@ -87,6 +87,8 @@ class ContextCounts:
     context : int array ``[cell]``
     part : int array ``[entry]``
         Number of its (context, group); `part_context` ``[part]`` is the context.
+    by_group : int array ``[entry]``
+        The entries in order of groups.
     n_cells, n_contexts : int
         Observed cells and contexts.
     """
@@ -100,39 +102,68 @@ class ContextCounts:
                 f"no column {missing[0]} to condition on; there are {', '.join(rows.columns)}"
             )
         self.rows, self.names, self.within, self.n_groups = rows, names, within, rows.n_groups
-        rows_of, tokens, order = self._counted()
-        number, n = np.zeros(len(tokens), np.int32), min(1, len(tokens))
-        for name in names:
-            number, shorter = _numbered_pairs(number, n, rows.columns[name][rows_of])
-            n = len(shorter)
-        cell, self.context = _numbered_pairs(number, n, rows.target[rows_of], rows.n_targets)
-        self.n_contexts, self.n_cells = n, len(self.context)
-        self.context = self.context.astype(np.int64)
-        group = np.ascontiguousarray(rows.group[rows_of], np.int32)
-        entry, row_of, self.cell, self.group, self.count, self.part, self.part_context = count_by_group(
-            cell, group, tokens, self.context, n
+        cell, order = self._cells_of_rows() if within is None else self._cells_of_entries(within)
+        row, group, tokens = self._counted(order)
+        entry, self.by_group, row_of, self.cell, self.group, self.count, self.part, self.part_context = (
+            count_by_group(cell if order is None else cell[order], group, tokens, self.context, self.n_contexts)
         )
-        self.row_of = row_of if isinstance(rows_of, slice) else rows_of[row_of]
+        self.row_of = row_of if row is None else row[row_of]
         self._entry = entry
         if order is not None:
             self._entry = np.empty_like(entry)
             self._entry[order] = entry
 
+    def _cells_of_rows(self) -> tuple[NDArray[np.int32], NDArray[np.integer] | None]:
+        """Return the cell of every row, and the order of groups, None where rows have it."""
+        group = self.rows.group
+        cell = self._numbered(slice(None))
+        self._unknown = np.flatnonzero(cell < 0)
+        return cell, None if (group[1:] >= group[:-1]).all() else _in_order(group, self.n_groups)
+
+    def _cells_of_entries(
+        self, within: "ContextCounts"
+    ) -> tuple[NDArray[np.int32], NDArray[np.integer] | None]:
+        """Return the cells of the entries of the longer context and, by themselves, of rows that it does not know."""
+        # All entries of a longer cell are of one shorter cell.
+        some = np.empty(within.n_cells, np.int32)
+        some[within.cell] = within.row_of
+        beyond = self._beyond = within._unknown
+        number = self._numbered(np.concatenate([some, beyond]))
+        of_entries, of_rows = number[: len(some)][within.cell], number[len(some) :]
+        self._unknown = beyond[of_rows < 0]
+        if not len(beyond):
+            return of_entries, within.by_group
+        group = self.rows.group[beyond]
+        late = _in_order(group, self.n_groups)
+        place = np.searchsorted(within.group[within.by_group], group[late], side="right")
+        order = np.insert(within.by_group, place, len(within.count) + late)
+        return np.concatenate([of_entries, of_rows]), order
+
+    def _numbered(self, used: NDArray[np.integer] | slice) -> NDArray[np.int32]:
+        """Number the contexts and cells of these rows; −1 where the context is unknown."""
+        rows = self.rows
+        target = rows.target[used]
+        number, n = np.zeros(len(target), np.int32), min(1, len(target))
+        for name in self.names:
+            number, shorter = _numbered_pairs(number, n, rows.columns[name][used])
+            n = len(shorter)
+        number, self.context = _numbered_pairs(number, n, target, rows.n_targets)
+        self.n_contexts, self.n_cells = n, len(self.context)
+        return number
+
     def _counted(
-        self,
-    ) -> tuple[NDArray[np.integer] | slice, NDArray[np.int32], NDArray[np.intp] | None]:
-        """Return what is counted, in the order of groups: rows, or one for each entry; their tokens; and the order."""
+        self, order: NDArray[np.integer] | None
+    ) -> tuple[NDArray[np.integer] | None, NDArray[np.int32], NDArray[np.int32]]:
+        """Return in this order some row of what is counted (None: the rows as they are), its group and its tokens."""
         group, within = self.rows.group, self.within
         if within is None:
-            ordered = bool((group[1:] >= group[:-1]).all())
-            order = None if ordered else _in_order(group, self.n_groups)
-            return slice(None) if order is None else order, np.ones(len(group), np.int32), order
-        # A row whose longer context is unknown is counted by itself.
-        self._beyond = np.flatnonzero(~within.known())
-        used = np.concatenate([within.row_of, self._beyond])
-        tokens = np.concatenate([within.count, np.ones(len(self._beyond), np.int32)])
-        order = _in_order(group[used], self.n_groups)
-        return used[order], tokens[order], order
+            used = group if order is None else group[order]
+            return order, np.ascontiguousarray(used, np.int32), np.ones(len(group), np.int32)
+        parts = (within.row_of, within.group, within.count)
+        if len(self._beyond):
+            alone = self._beyond, group[self._beyond], np.ones(len(self._beyond), np.int32)
+            parts = tuple(np.concatenate(both, dtype=np.int32) for both in zip(parts, alone, strict=True))
+        return tuple(part[order] for part in parts)
 
     def known(self) -> NDArray[np.bool_]:
         """Return whether the context is known ``[row]``."""

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from routestat.counting.kernels.contexts import entries_in
 from routestat.inference.base.tables import Floats
 from routestat.inference.smoothing.context_counts import ContextCounts
 
@@ -58,11 +59,8 @@ class Level:
             counts.part_context,
             np.arange(len(whole)),
         )
-        half_of, n_parts = halves[counts.group], len(counts.part_context)
-        self.halves = tuple(_some(counts, np.flatnonzero(half_of == half), n_parts) for half in (0, 1))
-        self.tokens = tuple(
-            np.bincount(e.cell, e.count, counts.n_cells).astype(np.float64, copy=False) for e in self.halves
-        )
+        found = [_some(counts, halves == half) for half in (0, 1)]
+        self.halves, self.tokens = zip(*found, strict=True)
         self.below: dict[tuple[str, ...], Places] = {}
 
     def entries(self, half: int | None) -> Entries:
@@ -70,17 +68,12 @@ class Level:
         return self.all if half is None else self.halves[half]
 
 
-def _some(counts: ContextCounts, at: NDArray[np.intp], n_parts: int) -> Entries:
-    part = counts.part[at]
-    used = np.zeros(n_parts, bool)
-    used[part] = True
-    number = np.cumsum(used) - 1
-    place = np.empty(len(counts.count), np.int64)
-    place[at] = np.arange(len(at))
-    count = counts.count[at].astype(np.float64)
-    return Entries(
-        at, counts.cell[at], counts.group[at], count, number[part], counts.part_context[used], place
+def _some(counts: ContextCounts, chosen: NDArray[np.bool_]) -> tuple[Entries, Floats]:
+    """Return the entries of chosen groups, and their tokens ``[cell]``."""
+    at, cell, group, count, part, context, place, tokens = entries_in(
+        chosen, counts.cell, counts.group, counts.count, counts.part, counts.part_context, counts.n_cells
     )
+    return Entries(at, cell, group, count, part, context, place), tokens
 
 
 class Places:
