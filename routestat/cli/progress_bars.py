@@ -14,19 +14,26 @@ from routestat.progress import Progress
 #: Seconds between two lines where stderr is no terminal, and before the first.
 EVERY = 5.0
 # Expected seconds are those of one machine. Another is as fast as it was found to be, once that is known: the
-# expectation weighs as much as so many measured seconds.
-_TRUSTED = 2.0
+# expectation weighs as much as so many measured seconds. A stage that took more than so many times what was expected
+# says no more of the others.
+_TRUSTED, _MOST_SLOWNESS = 2.0, 4.0
 
 
 @dataclass
 class _Stage:
-    """One kind of work: when it began, how far it is, and what it is expected to take."""
+    """One kind of work: when it began, what it took, how far it is, and what it is expected to take."""
 
     began: float = 0.0
+    spent: float = 0.0
     done: int = 0
     total: int = 1
     share: float = 0.0
     expected: float = 0.0
+
+    @property
+    def reached(self) -> float:
+        """The expected seconds of what is done."""
+        return self.expected * self.share
 
 
 class ProgressBars:
@@ -47,7 +54,7 @@ class ProgressBars:
         """Make the display; `with` shows it."""
         self.console = console or Console(stderr=True)
         self._clock, self._lock = clock, threading.Lock()
-        self._began = self._printed = clock()
+        self._last = self._printed = clock()
         self._stages: dict[str, _Stage] = {}
         self._planned: dict[str, _Stage] = {}
         self._shown = 0.0
@@ -64,7 +71,7 @@ class ProgressBars:
 
     def __enter__(self) -> "ProgressBars":
         """Show the display."""
-        self._began = self._printed = self._clock()
+        self._last = self._printed = self._clock()
         self._bars.start()
         return self
 
@@ -78,14 +85,14 @@ class ProgressBars:
         Parameters
         ----------
         seconds : mapping of str to float
-            By the name that the stage is called with. Only their ratios matter in the end: the time left follows the
-            seconds that the finished stages really took.
+            By the name that the stage is called with. Only their ratios matter in the end, and only of stages that
+            have not begun: the time left follows the seconds that each stage really took.
         """
         with self._lock:
             for what, cost in seconds.items():
                 self._stages.setdefault(what, _Stage()).expected = cost
                 self._planned[what] = self._stages[what]
-            self._began = self._clock()
+            self._last = self._clock()
 
     def __call__(self, what: str, done: int, total: int) -> None:
         """Show that `done` of `total` units of `what` are done."""
@@ -94,6 +101,9 @@ class ProgressBars:
             stage = self._stages.setdefault(what, _Stage())
             if not stage.began:
                 stage.began = now
+            # Stages may take turns: the time since the last call was that of this one.
+            stage.spent += now - self._last
+            self._last = now
             stage.done, stage.total = done, total
             # A stage that goes over the trace again begins anew, but what was done stays done.
             stage.share = max(stage.share, min(done / total, 1.0) if total else 1.0)
@@ -115,19 +125,27 @@ class ProgressBars:
         return f"about {words_of_seconds(seconds)} left" if seconds == seconds else "time left not known yet"
 
     def _share(self) -> float:
-        """Return the share of the expected work that is done; it never falls."""
-        expected = sum(stage.expected for stage in self._planned.values())
-        done = sum(stage.expected * stage.share for stage in self._planned.values())
-        self._shown = max(self._shown, done / expected if expected else 0.0)
+        """Return the share of the work that is done, by the seconds that stages are now expected to take."""
+        costs = [(self._slowness(stage) * stage.expected, stage.share) for stage in self._planned.values()]
+        whole = sum(cost for cost, _ in costs)
+        # It never falls, though expectations change.
+        self._shown = max(self._shown, sum(cost * share for cost, share in costs) / whole if whole else 0.0)
         return self._shown
 
     def _seconds_left(self, stage: _Stage, now: float) -> float:
         if not self._planned:
             return (now - stage.began) * (1.0 - stage.share) / stage.share if stage.share else float("nan")
-        expected = sum(one.expected for one in self._planned.values())
-        done = self._share() * expected
-        slowness = (now - self._began + _TRUSTED) / (done + _TRUSTED)
-        return slowness * (expected - done)
+        return sum(self._slowness(one) * (one.expected - one.reached) for one in self._planned.values())
+
+    def _slowness(self, stage: _Stage) -> float:
+        """Return how many times the expected seconds a stage takes: by itself, and by the others before it begins."""
+        seen = [one for one in self._planned.values() if one.reached and not (one is stage and stage.spent)]
+        spent = sum(min(one.spent, _MOST_SLOWNESS * (one.reached + _TRUSTED)) for one in seen)
+        others = (spent + _TRUSTED) / (sum(one.reached for one in seen) + _TRUSTED)
+        if not (stage.spent and stage.reached):
+            return others
+        own = 1.0 if stage.share == 1.0 else stage.spent / (stage.spent + _TRUSTED)
+        return own * stage.spent / stage.reached + (1.0 - own) * others
 
     def _update(self, what: str, stage: _Stage, now: float) -> None:
         left = self._left(stage, now)

@@ -24,7 +24,7 @@ def expected_seconds(counts: Counts, parts: Collection[str]) -> dict[str, float]
     """
     layers = len(counts.routers)
     tokens = counts.n_tokens * layers / 1e7
-    cells = sum((router.n_experts / 64) ** 2 for router in counts.routers)
+    cells, cubes = (sum((router.n_experts / 64) ** power for router in counts.routers) for power in (2, 3))
     found: dict[str, float] = {"drawing figures": 1.5}
     if counts.states == "subset":
         rows = min(counts.n_tokens, MOST_ROWS) * layers / 1e7
@@ -40,7 +40,7 @@ def expected_seconds(counts: Counts, parts: Collection[str]) -> dict[str, float]
     else:
         stages = {
             "counting for predictors": ("prediction", 0.1 * layers + 40.0 * tokens),
-            "fitting predictors": ("prediction", 0.2 * layers + 30.0 * tokens),
+            "fitting predictors": ("prediction", 0.2 * layers + 30.0 * tokens + 0.025 * cubes),
             "scoring predictors": ("prediction", 0.02 * layers + 30.0 * tokens),
             "decomposing dependence": ("dependence", 0.06 * cells + 6.0 * tokens),
             "mapping pairs of layers": ("layer-map", 0.012 * layers * cells),

@@ -51,8 +51,35 @@ def test_the_time_left_follows_the_speed_that_was_found(clock):
         # Three times as slow as expected.
         clock.now = 130.0
         bars("counting", 10, 10)
-    # (30 + 2) / (10 + 2) times the 30 expected seconds that are left.
-    assert text.getvalue() == "25 % done, about 1 min 20 s left: counting, 10 of 10\n"
+    # (30 + 2) / (10 + 2) times the 30 expected seconds that are left; 30 s of those 110 are over.
+    assert text.getvalue() == "27 % done, about 1 min 20 s left: counting, 10 of 10\n"
+
+
+def test_a_stage_that_takes_far_longer_than_expected_has_its_own_time_left(clock):
+    bars, text = bars_on(clock)
+    with bars:
+        bars.expect({"counting": 10.0, "fitting": 1.0, "mapping": 1000.0})
+        clock.now += 10
+        bars("counting", 10, 10)
+        clock.now += 250
+        bars("fitting", 5, 10)
+    found = text.getvalue().splitlines()[-1]
+    # Fitting has 248 s left: 500 times 0.5 s with weight 250 of 252, or once. Mapping: (10 + 4 · 2.5 + 2) / (10.5 + 2)
+    # times 1000 s.
+    assert found == "11 % done, about 33 min 28 s left: fitting, 5 of 10"
+
+
+def test_stages_that_take_turns_are_timed_apart(clock):
+    bars, text = bars_on(clock)
+    with bars:
+        bars.expect({"counting": 20.0, "fitting": 20.0})
+        for part in range(1, 3):
+            clock.now += 5
+            bars("counting", part, 4)
+            clock.now += 20
+            bars("fitting", part, 4)
+    # Counting takes what was expected, fitting four times that; each also has a little of the other's slowness.
+    assert "about 53 s left: fitting, 2 of 4" in text.getvalue().splitlines()[-1]
 
 
 def test_the_share_never_falls_where_a_stage_begins_again(clock):
@@ -64,7 +91,7 @@ def test_the_share_never_falls_where_a_stage_begins_again(clock):
         clock.now += 10
         bars("counting", 1, 10)
     shares = [int(line.split(" %")[0]) for line in text.getvalue().splitlines()]
-    assert shares == [40, 40]
+    assert shares == [40, 41]
 
 
 def test_without_a_plan_a_stage_has_its_own_time_left(clock):

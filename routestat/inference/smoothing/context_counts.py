@@ -105,7 +105,9 @@ class ContextCounts:
         cell, order = self._cells_of_rows() if within is None else self._cells_of_entries(within)
         row, group, tokens = self._counted(order)
         entry, self.by_group, row_of, self.cell, self.group, self.count, self.part, self.part_context = (
-            count_by_group(cell if order is None else cell[order], group, tokens, self.context, self.n_contexts)
+            count_by_group(
+                cell if order is None else cell[order], group, tokens, self.context, self.n_contexts
+            )
         )
         self.row_of = row_of if row is None else row[row_of]
         self._entry = entry
