@@ -26,6 +26,9 @@ from routestat.study.trace_study import study
 
 app = new_app()
 
+# Loops over fewer tokens are so short that threads mostly wait for each other's hold of the interpreter.
+_TOKENS_FOR_THREADS = 2_000
+
 
 @app.command()
 def analyze(
@@ -108,13 +111,14 @@ def analyze(
         require_tokens(trace, wanted)
         if bayes == "full" and max(router.alphabet.size for router in trace.routers(wanted)) > MAX_STATES:
             raise RoutestatError(NEEDS_STATES)
+        computing = threads if trace.n_counted >= _TOKENS_FOR_THREADS else 1
         folder = out or Path("reports") / traces.resolve().name
         keep_traces_apart(folder)
         check_out(folder)
         if counts_file is not None:
             counts = counts_from_file(counts_file, trace, wanted)
         else:
-            counts = count(trace, wanted, groups=groups, threads=threads, progress=ticker.of("counting"))
+            counts = count(trace, wanted, groups=groups, threads=computing, progress=ticker.of("counting"))
         parts = with_needed(parts, skipped, states=counts.states, order=requested)
         ticker.expect(expected_seconds(counts, parts))
         observed = None
@@ -133,10 +137,10 @@ def analyze(
             n_paths=paths,
             permutations=permutations,
             bayes_draws=bayes_draws if bayes == "full" else 0,
-            threads=threads,
+            threads=computing,
             tick=ticker,
         )
-        page = write_report(findings, folder, figures=figures, tick=ticker)
+        page = write_report(findings, folder, figures=figures, tick=ticker, threads=threads)
     summarise(findings, page)
 
 

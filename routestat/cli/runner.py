@@ -1,5 +1,6 @@
 """Running a command: exit codes, one line per error, and layers and orders given in words."""
 
+import gc
 import io
 import sys
 from collections.abc import Sequence
@@ -12,6 +13,8 @@ from routestat.traces.store import Trace
 
 #: Characters of an error message: some quote the content of a file, which may be long.
 LONGEST = 600
+# Objects until the collection of garbage begins, and collections of each generation until one of the next.
+_COLLECTIONS = 10_000, 20, 20
 OK, BAD_INPUT, INTERRUPTED = 0, 2, 130
 # The base of typer's usage errors: click's own class in older versions of typer, a vendored one in newer.
 _USAGE_ERROR: Any = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
@@ -27,6 +30,9 @@ def run(app: typer.Typer, name: str, arguments: Sequence[str] | None = None) -> 
 
     Errors that the user can correct are printed as one line on stderr, with exit code 2.
     """
+    # What was imported is never garbage. Looking for cycles less often saves a twentieth of a short run.
+    gc.freeze()
+    gc.set_threshold(*_COLLECTIONS)
     # A terminal that cannot show a character must not end the command.
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

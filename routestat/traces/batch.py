@@ -8,6 +8,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from routestat.errors import TraceError
+from routestat.traces.arrow_arrays import numbers_of
 from routestat.traces.metadata import Router, TraceMeta
 
 
@@ -39,8 +40,8 @@ def to_batch(record: pa.RecordBatch) -> Batch:
 
 def _to_numpy(array: pa.Array) -> NDArray:
     if pa.types.is_fixed_size_list(array.type):
-        return array.flatten().to_numpy(zero_copy_only=False).reshape(len(array), array.type.list_size)
-    return array.to_numpy(zero_copy_only=False)
+        return numbers_of(array.flatten()).reshape(len(array), array.type.list_size)
+    return numbers_of(array)
 
 
 @dataclass

@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from routestat.traces.arrow_arrays import numbers_of
 from routestat.traces.clusters.shared_prefixes import connected_parts
 from routestat.traces.clusters.units import Units, relabelled
 from routestat.traces.document_rows import PlaceCounter
@@ -103,7 +104,7 @@ class SelectedDocuments(Trace):
         counter = PlaceCounter()
         for record in self._trace.record_batches(columns):
             column = record.schema.get_field_index("document")
-            document = record.column(column).to_numpy()
+            document = numbers_of(record.column(column))
             # Numbers beyond the last chosen one share the last entry, which is −1.
             new = self._numbers[np.minimum(document, len(self._numbers) - 1)]
             chosen = new >= 0

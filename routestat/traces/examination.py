@@ -7,6 +7,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from routestat.errors import TraceError
+from routestat.traces.arrow_arrays import numbers_of
 from routestat.traces.batch import to_batch
 from routestat.traces.clusters.document_prefixes import DocumentPrefixes, PrefixCollector
 from routestat.traces.clusters.overlapping_windows import find_overlaps
@@ -60,7 +61,7 @@ def examine(
         return measured(recorded(columns), NotMeasured(before), meta)
 
     left = np.unique(np.concatenate([[], *(to_batch(record).document for record in behind([]))]))
-    numbers = documents.column("document").to_numpy()
+    numbers = numbers_of(documents.column("document"))
     rest = documents.filter(pa.array(np.isin(numbers, left)))
     rows = np.bincount(np.searchsorted(numbers, before["document"]), before["rows"], len(numbers))
     return _units(meta, rest, behind, column, progress).behind(numbers, rows.astype(np.int64))
@@ -114,7 +115,7 @@ def without_beginnings(
     """Yield the rows without the first `left_out` ``[document]`` of each document of `units`."""
     last, done = -1, 0
     for record in records:
-        document = record.column(record.schema.get_field_index("document")).to_numpy()
+        document = numbers_of(record.column(record.schema.get_field_index("document")))
         if not len(document):
             continue
         first = first_rows(document)

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 
 from routestat.errors import TraceError
 from routestat.progress import Progress
+from routestat.traces.arrow_arrays import numbers_of
 from routestat.traces.batch import Batch, RowChecker, to_batch
 from routestat.traces.clusters.units import TEMPLATES, Units, relabelled, units_in
 from routestat.traces.dummy_rows.not_measured import KEY, NotMeasured
@@ -120,7 +121,7 @@ class Trace:
         touched = np.unique(found.ranges["document"])
         left = [np.intersect1d(batch.document, touched) for batch in self.batches([])]
         emptied = np.setdiff1d(touched, np.concatenate([touched[:0], *left]))
-        kept = ~np.isin(self.documents.column("document").to_numpy(), emptied)
+        kept = ~np.isin(numbers_of(self.documents.column("document")), emptied)
         return self.documents if kept.all() else self.documents.filter(pa.array(kept))
 
     @property
@@ -221,7 +222,7 @@ class Trace:
         checker = RowChecker(meta)
         for record in table.to_batches():
             checker.check(to_batch(record), "arrays", 0)
-        numbers = np.unique(table.column("document").to_numpy())
+        numbers = np.unique(numbers_of(table.column("document")))
         documents = pa.table({"document": pa.array(numbers, pa.int32())})
         recorded = columns.get("columns") or ()
         trace = cls(
@@ -230,8 +231,8 @@ class Trace:
         if _require_one_of(dummy_rows, DUMMY_ROWS, "dummy_rows") == "drop":
             trace._drop()
         if clusters is not None:
-            label = labels_of_documents(table.column("document").to_numpy(), clusters, numbers)
-            there = np.isin(numbers, trace.documents.column("document").to_numpy())
+            label = labels_of_documents(numbers_of(table.column("document")), clusters, numbers)
+            there = np.isin(numbers, numbers_of(trace.documents.column("document")))
             numbers, label = numbers[there], label[there]
             trace.documents = trace.documents.append_column("clusters", pa.array(label))
             trace._units = (
@@ -297,7 +298,7 @@ class Trace:
         is_view = type(self).record_batches is not Trace.record_batches
         read = self.record_batches_between if is_view else self._recorded_between
         for record in read(at, self.n_stored, []):
-            document = record.column(record.schema.get_field_index("document")).to_numpy()
+            document = numbers_of(record.column(record.schema.get_field_index("document")))
             new = np.flatnonzero(document != (document[0] if last < 0 else last))
             if len(new):
                 return at + int(new[0])

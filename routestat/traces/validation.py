@@ -9,11 +9,13 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from routestat.errors import TraceError
+from routestat.traces.arrow_arrays import arrow_words, numbers_of
 
 # What the store's 32-bit columns hold.
 LARGEST = 2**31 - 1
 PHASES = ("prefill", "decode")
 PHASE_TYPE = pa.dictionary(pa.int8(), pa.string())
+_PHASE_WORDS = arrow_words(np.array(PHASES))
 
 
 def shown(value: Any) -> str:
@@ -127,14 +129,14 @@ def to_phases(column: pa.Array, where: str, first_row: int) -> pa.DictionaryArra
     if column.type == PHASE_TYPE and column.dictionary.to_pylist() == list(PHASES) and not column.null_count:
         return column
     words = column.cast(pa.string())
-    codes = pc.index_in(words, value_set=pa.array(PHASES)).cast(pa.int8())
+    codes = pc.index_in(words, value_set=_PHASE_WORDS).cast(pa.int8())
     if codes.null_count:
         row = pc.index(codes.is_null(), value=True).as_py()
         raise TraceError(
             f"{where}, row {first_row + row}: column phase must be one of {', '.join(PHASES)}, "
             f"got {shown(words[row].as_py())}"
         )
-    return pa.DictionaryArray.from_arrays(codes, pa.array(PHASES))
+    return pa.DictionaryArray.from_arrays(codes, _PHASE_WORDS)
 
 
 def check_documents(table: pa.Table) -> pa.Table:
@@ -147,5 +149,5 @@ def check_documents(table: pa.Table) -> pa.Table:
         raise TraceError(
             f"row {pc.index(column.is_null(), value=True).as_py()}: column document has no value"
         )
-    numbers = whole_column(column.to_numpy(), "document")
-    return table.set_column(places[0], "document", pa.array(numbers, pa.int32()))
+    whole_column(numbers_of(column), "document")
+    return table.set_column(places[0], "document", column.cast(pa.int32()))

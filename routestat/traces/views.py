@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from routestat.errors import RoutestatError
+from routestat.traces.arrow_arrays import numbers_of
 from routestat.traces.document_rows import PlaceCounter
 from routestat.traces.metadata import Router
 from routestat.traces.shards import rows_at_once
@@ -91,7 +92,7 @@ class OrderedDocuments(Trace):
         """
         counter = PlaceCounter()
         for record in self._trace.record_batches(columns) if self._rises() else self._sorted(columns):
-            document = record.column(record.schema.get_field_index("document")).to_numpy()
+            document = numbers_of(record.column(record.schema.get_field_index("document")))
             place = counter.places(document)
             at = record.schema.get_field_index("position")
             yield record.set_column(at, "position", pa.array(place, pa.int32()))
@@ -99,7 +100,7 @@ class OrderedDocuments(Trace):
     def _rises(self) -> bool:
         last = -1
         for record in self._trace.record_batches([]):
-            document = record.column(record.schema.get_field_index("document")).to_numpy()
+            document = numbers_of(record.column(record.schema.get_field_index("document")))
             if len(document) and (int(document[0]) < last or (document[1:] < document[:-1]).any()):
                 return False
             last = int(document[-1]) if len(document) else last
@@ -118,7 +119,7 @@ class OrderedDocuments(Trace):
         if not records:
             return
         table = pa.Table.from_batches(records)
-        order = np.argsort(table.column("document").to_numpy(), kind="stable")
+        order = np.argsort(numbers_of(table.column("document")), kind="stable")
         rows = rows_at_once(table.schema)
         for start in range(0, len(order), rows):
             yield from table.take(pa.array(order[start : start + rows])).combine_chunks().to_batches()

@@ -5,12 +5,14 @@ A page needs only its own folder and runs no script.
 
 import base64
 import hashlib
+import os
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, FileSystemBytecodeCache, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from routestat.progress import Tick
@@ -57,6 +59,7 @@ def page_environment() -> Environment:
     """Return the templates, with the filters that format numbers; text is escaped."""
     environment = Environment(
         loader=PackageLoader("routestat.report.html", "templates"),
+        bytecode_cache=_compiled_templates(),
         autoescape=True,
         undefined=StrictUndefined,
         lstrip_blocks=True,
@@ -64,6 +67,16 @@ def page_environment() -> Environment:
     environment.globals["Cautions"] = Cautions
     environment.filters |= {"number": number, "num": _data, "span": span, "reasons": _reasons}
     return environment
+
+
+def _compiled_templates() -> FileSystemBytecodeCache | None:
+    """Return the compiled templates, beside the compiled modules; None where those are not kept.
+
+    Compiling takes longer than filling them. A changed template is compiled anew.
+    """
+    folder = Path(__file__).parent / "__pycache__"
+    writable = folder.is_dir() and os.access(folder, os.W_OK) and not sys.dont_write_bytecode
+    return FileSystemBytecodeCache(str(folder)) if writable else None
 
 
 def render(template: str, **content: Any) -> str:
@@ -84,8 +97,9 @@ def noun_of(routers: Sequence[Router]) -> str:
 def _data(value: float | int | None, digits: int = 3) -> Markup:
     """Format a number, with the exact value of results.json in the markup."""
     if value is None:
-        return Markup('<span class="none">{}</span>').format(NONE)
-    return Markup('<data value="{}">{}</data>').format(repr(value), number(value, digits))
+        return Markup(f'<span class="none">{NONE}</span>')
+    # Numbers hold nothing to escape.
+    return Markup(f'<data value="{value!r}">{number(value, digits)}</data>')
 
 
 def _reasons(rows: Iterable[Record]) -> list[str]:

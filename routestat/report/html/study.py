@@ -1,14 +1,16 @@
 """The page of one trace."""
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from routestat.forecast import catalogue
 from routestat.progress import Tick, silent
-from routestat.report.html.page import Picture, draw_all, noun_of, render
+from routestat.report.html.drawing import drawn_meanwhile
+from routestat.report.html.page import Picture, noun_of, render
 from routestat.report.html.transition_maps import transition_maps
 from routestat.report.numbers import experts_words
 from routestat.report.records.layer_pairs import by_information, page_columns
@@ -21,6 +23,9 @@ from routestat.study.trace_study import Study
 from routestat.traces.manifest import replace_file
 from routestat.traces.metadata import Router
 
+if TYPE_CHECKING:
+    from routestat.report.figures.style import Drawing
+
 
 @dataclass(frozen=True)
 class PairTable:
@@ -30,7 +35,9 @@ class PairTable:
     rows: list[tuple[LayerPair, list[Cell]]]
 
 
-def write_report(study: Study, folder: Path, figures: bool = False, tick: Tick = silent) -> Path:
+def write_report(
+    study: Study, folder: Path, figures: bool = False, tick: Tick = silent, threads: int | None = 1
+) -> Path:
     """Write results.json, tables, pictures, routes.graphml and, last, index.html.
 
     Parameters
@@ -41,17 +48,24 @@ def write_report(study: Study, folder: Path, figures: bool = False, tick: Tick =
     figures : bool
         Draw the transitions also as files; the page has its own pictures of them.
     tick : callable(what, done, total)
+    threads : int, optional
+        All cores by None. With more than one the pictures are drawn while the tables are written.
 
     Returns
     -------
     Path
         Of index.html.
     """
-    record = write_results(study, folder)
-    # matplotlib takes half a second to import, and only this draws.
-    from routestat.report.figures.study import jobs_of  # noqa: PLC0415
 
-    pictures = draw_all(jobs_of(study, figures), folder / "figures", tick)
+    def jobs() -> "Mapping[str, Callable[[], Drawing]]":
+        # matplotlib takes half a second to import, and only this draws.
+        from routestat.report.figures.study import jobs_of  # noqa: PLC0415
+
+        return jobs_of(study, figures)
+
+    with drawn_meanwhile(jobs, folder / "figures", tick, threads) as drawn:
+        record = write_results(study, folder)
+        pictures = drawn()
     page = folder / "index.html"
     replace_file(page, _page(study, record, pictures, folder).encode())
     # Not earlier: a page that was here before may show them.

@@ -15,6 +15,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pyarrow import csv as arrow_csv
 
+from routestat.traces.arrow_arrays import arrow_numbers, arrow_words
 from routestat.traces.manifest import replace_file
 from routestat.traces.metadata import Router
 
@@ -128,23 +129,11 @@ def write_columns(path: Path, columns: Mapping[str, NDArray[Any]]) -> None:
     columns : mapping of str to array ``[row]``
         Numbers, NaN where there is none; or words without quotes and commas.
     """
-    arrays = {name: _arrow(values) for name, values in columns.items()}
+    arrays = {
+        name: arrow_words(values) if values.dtype.kind == "U" else arrow_numbers(values)
+        for name, values in columns.items()
+    }
     with path.open("wb") as handle:
         handle.write((",".join(columns) + "\r\n").encode())
         options = arrow_csv.WriteOptions(include_header=False, quoting_style="none")
         arrow_csv.write_csv(pa.table(arrays), handle, options)
-
-
-def _arrow(values: NDArray[Any]) -> pa.Array:
-    """Return a column as Arrow holds it, made of its buffers: `pyarrow.array` would import pandas first."""
-    if values.dtype.kind == "U":
-        words = [word.encode() for word in values.tolist()]
-        ends = np.cumsum([0, *map(len, words)]).astype(np.int32)
-        return pa.Array.from_buffers(
-            pa.string(), len(words), [None, pa.py_buffer(ends), pa.py_buffer(b"".join(words))]
-        )
-    whole = np.ascontiguousarray(values)
-    known = None
-    if values.dtype.kind == "f":
-        known = pa.py_buffer(np.packbits(np.isfinite(values), bitorder="little"))
-    return pa.Array.from_buffers(pa.from_numpy_dtype(whole.dtype), len(whole), [known, pa.py_buffer(whole)])

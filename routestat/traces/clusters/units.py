@@ -13,6 +13,7 @@ import pyarrow as pa
 from numpy.typing import ArrayLike, NDArray
 
 from routestat.errors import TraceError
+from routestat.traces.arrow_arrays import numbers_of
 from routestat.traces.clusters.document_prefixes import DocumentPrefixes
 from routestat.traces.clusters.shared_prefixes import connected_parts, find_shared_prefixes
 from routestat.traces.validation import shown
@@ -182,9 +183,9 @@ def units_in(documents: pa.Table) -> Units | None:
         raise TraceError(
             "documents: columns cluster, template and repeated are whole numbers; convert the trace again"
         )
-    number = documents.column("document").to_numpy()
-    cluster, template = columns[0].to_numpy(), columns[2].to_numpy()
-    repeated = columns[3].to_numpy() if REPEATED in needed else np.zeros_like(template)
+    number = numbers_of(documents.column("document"))
+    cluster, template = numbers_of(columns[0]), numbers_of(columns[2])
+    repeated = numbers_of(columns[3]) if REPEATED in needed else np.zeros_like(template)
     if (template < 0).any() or (repeated < 0).any():
         raise TraceError("documents: template and repeated count rows, 0 or more; convert the trace again")
     order = np.argsort(number)
@@ -225,7 +226,7 @@ def find_units(
     TraceError
         If there is no such column, or it has no value for a document.
     """
-    listed = documents.column("document").to_numpy()
+    listed = numbers_of(documents.column("document"))
     number = np.union1d(listed, beginnings.document).astype(np.int32)
     n, at = len(number), np.searchsorted(number, beginnings.document)
     shared = find_shared_prefixes(beginnings)

@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from routestat.traces.arrow_arrays import numbers_of
 from routestat.traces.dummy_rows.not_measured import PLACES, NotMeasured
 from routestat.traces.metadata import TraceMeta
 
@@ -57,7 +58,7 @@ def _joint(document: NDArray[np.integer], position: NDArray[np.integer]) -> NDAr
 
 
 def _column(record: pa.RecordBatch, name: str) -> NDArray[np.integer]:
-    return np.asarray(record.column(record.schema.get_field_index(name)).to_numpy())
+    return numbers_of(record.column(record.schema.get_field_index(name)))
 
 
 def _with_missing(record: pa.RecordBatch, missing: NDArray[np.bool_], meta: TraceMeta) -> pa.RecordBatch:

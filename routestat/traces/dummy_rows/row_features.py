@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from routestat.traces.arrow_arrays import numbers_of
 from routestat.traces.batch import to_batch
 from routestat.traces.dummy_rows.row_runs import RowFeatures
 from routestat.traces.metadata import Router
@@ -167,4 +168,4 @@ def _phase(record: pa.RecordBatch) -> NDArray[np.uint8]:
         return np.zeros(record.num_rows, np.uint8)
     column = record.column(at)
     decode = np.array([name == PHASES[1] for name in column.dictionary.to_pylist()], np.uint8)
-    return decode[column.indices.to_numpy(zero_copy_only=False)]
+    return decode[numbers_of(column.indices)]
