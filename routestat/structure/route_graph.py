@@ -1,40 +1,14 @@
 """The chain's dominant paths as a layered graph."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
-from xml.etree import ElementTree
 
+import networkx as nx
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from routestat.errors import RoutestatError
 from routestat.structure.paths import Paths, chain_marginals
-
-Attributes = dict[str, Any]
-
-_XML = "http://graphml.graphdrawing.org/xmlns"
-_TYPES = {int: "long", float: "double", str: "string"}
-
-
-@dataclass(frozen=True)
-class RouteGraph:
-    """A directed graph; all attributes are plain int, float or str.
-
-    Attributes
-    ----------
-    facts : dict
-        Attributes of the whole graph.
-    nodes : dict of str to dict
-        Attributes of every node, by its name.
-    edges : dict of (str, str) to dict
-        Attributes of every edge, by the names of its source and target.
-    """
-
-    facts: Attributes
-    nodes: dict[str, Attributes]
-    edges: dict[tuple[str, str], Attributes]
 
 
 def route_graph(
@@ -47,7 +21,7 @@ def route_graph(
     min_probability: float = 0.0,
     labels: Sequence[Sequence[str]] | None = None,
     names: Sequence[str] | None = None,
-) -> RouteGraph:
+) -> nx.DiGraph:
     """Build a layered graph of the chain's dominant paths; the edges are not tested for significance.
 
     An edge is kept if one of `paths` uses it, or if it is among the `top_edges` most probable (jointly) of
@@ -75,7 +49,8 @@ def route_graph(
 
     Returns
     -------
-    RouteGraph
+    networkx.DiGraph
+        All attributes are plain int, float or str.
 
     Raises
     ------
@@ -93,19 +68,14 @@ def route_graph(
         raise RoutestatError(
             f"layers must be rising numbers or have {len(distributions)} different names, got {routers}"
         )
-    graph = RouteGraph({"kind": "layered chain", "n_paths": len(states), "top_edges": int(top_edges)}, {}, {})
+    graph = nx.DiGraph(kind="layered chain", n_paths=len(states), top_edges=int(top_edges))
 
     def node(gap: int, state: int) -> str:
         name = f"{routers[gap]}:{state}"
-        if name not in graph.nodes:
-            label: Attributes = {} if labels is None else {"label": str(labels[gap][state])}
+        if name not in graph:
+            label = {} if labels is None else {"label": str(labels[gap][state])}
             probability = float(distributions[gap][state])
-            graph.nodes[name] = {
-                "layer": int(layers[gap]),
-                "state": state,
-                **label,
-                "probability": probability,
-            }
+            graph.add_node(name, layer=int(layers[gap]), state=state, **label, probability=probability)
         return name
 
     if not matrices:
@@ -116,12 +86,14 @@ def route_graph(
         used = np.zeros(joint.shape, dtype=np.int64)
         np.add.at(used, (states[:, gap], states[:, gap + 1]), 1)
         for source, target in _kept_edges(joint, used, top_edges, min_probability):
-            graph.edges[node(gap, source), node(gap + 1, target)] = {
-                "probability": float(matrix[source, target]),
-                "joint": float(joint[source, target]),
-                "lift": float(matrix[source, target] / distributions[gap + 1][target]),
-                "paths": int(used[source, target]),
-            }
+            graph.add_edge(
+                node(gap, source),
+                node(gap + 1, target),
+                probability=float(matrix[source, target]),
+                joint=float(joint[source, target]),
+                lift=float(matrix[source, target] / distributions[gap + 1][target]),
+                paths=int(used[source, target]),
+            )
     return graph
 
 
@@ -135,29 +107,9 @@ def _kept_edges(
     return np.argwhere(keep & (joint > 0)).tolist()
 
 
-def graphml(graph: RouteGraph) -> str:
+def graphml(graph: nx.DiGraph) -> str:
     """Return the graph as GraphML text."""
-    root, drawn = (
-        ElementTree.Element("graphml", xmlns=_XML),
-        ElementTree.Element("graph", edgedefault="directed"),
-    )
-    described = [("graph", drawn, graph.facts)]
-    for name, data in graph.nodes.items():
-        described.append(("node", ElementTree.SubElement(drawn, "node", id=name), data))
-    for (source, target), data in graph.edges.items():
-        edge = ElementTree.SubElement(drawn, "edge", source=source, target=target)
-        described.append(("edge", edge, data))
-    keys: dict[tuple[str, str], str] = {}
-    for kind, element, data in described:
-        for name, value in data.items():
-            if (kind, name) not in keys:
-                keys[kind, name] = key = f"d{len(keys)}"
-                facts = {"id": key, "for": kind, "attr.name": name, "attr.type": _TYPES[type(value)]}
-                ElementTree.SubElement(root, "key", facts)
-            ElementTree.SubElement(element, "data", key=keys[kind, name]).text = str(value)
-    root.append(drawn)
-    ElementTree.indent(root)
-    return ElementTree.tostring(root, encoding="unicode")
+    return "\n".join(nx.generate_graphml(graph))
 
 
 def _check_annotations(

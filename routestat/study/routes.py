@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import networkx as nx
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,7 +15,7 @@ from routestat.progress import Tick, silent
 from routestat.structure.bicluster_checks import NullShare, Stability, null_share, stability
 from routestat.structure.biclusters import Blocks, spectral_blocks
 from routestat.structure.paths import Paths, k_best_paths, path_log2_probability
-from routestat.structure.route_graph import RouteGraph, route_graph
+from routestat.structure.route_graph import route_graph
 from routestat.traces.metadata import Router
 from routestat.traces.store import Trace
 
@@ -49,7 +50,7 @@ class PathFinding:
     expected : float array ``[path]``
         Expected count of each observed path under the chain; NaN in the expert view, where the chain has single
         experts as states and tokens choose subsets.
-    graph : RouteGraph
+    graph : networkx.DiGraph
     """
 
     dominant: Paths
@@ -57,7 +58,7 @@ class PathFinding:
     dominant_documents: NDArray[np.int64]
     observed: PathCounts
     expected: NDArray[np.float64]
-    graph: RouteGraph
+    graph: nx.DiGraph
 
     @property
     def dominant_expected(self) -> NDArray[np.float64]:
