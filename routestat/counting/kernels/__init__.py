@@ -22,7 +22,9 @@ strata
 contexts
     Numbers of contexts, and counts of tokens by context and group.
 draws
-    Expected draws from a prior, summed over cells.
+    Expected draws from a prior, of cells and summed over them.
+backoff
+    Probabilities by back-off, each without the tokens of its own group.
 random_tables
     Random tables with given margins.
 symmetric
