@@ -112,9 +112,9 @@ def left_out_entries(
     Returns
     -------
     tuple
-        The tokens of each part, and what others have of its context; ``[4, entry]`` of those whose target others have its tokens, the others' tokens, the
-        base, and how many targets the others have; the tokens of those whose target no other has by how many
-        targets the others have; and the sum of ln base of these tokens.
+        The tokens of each part, and what others have of its context; ``[4, entry]`` of those whose target others have
+        its tokens, the others' tokens, the base, and how many targets the others have; the tokens of those whose target
+        no other has, by how many targets the others have; and the sum of ln base of these tokens.
     """
     of_part, beyond, targets = np.zeros(len(context)), np.empty(len(context)), np.empty(len(context))
     for p in range(len(context)):

@@ -152,7 +152,7 @@ class ContextCounts:
         return (row, cell, group, tokens), order
 
     def _numbered(self, used: NDArray[np.integer] | slice) -> NDArray[np.int32]:
-        """Number the contexts and cells of these rows; −1 where the context is unknown."""
+        """Return the cells of these rows, −1 where the context is unknown, and number the contexts."""
         rows = self.rows
         target = rows.target[used]
         number, n = np.zeros(len(target), np.int32), min(1, len(target))
