@@ -202,6 +202,7 @@ def _horizons(
         direct,
         farthest=farthest,
         progress=partial(tick, "following the chain"),
+        threads=threads,
     )
 
 

@@ -24,7 +24,9 @@ contexts
 rising
     Rising factorials of cells, and their derivatives.
 draws
-    Expected draws from a prior, summed over cells.
+    Expected draws from a prior, of cells and summed over them.
+backoff
+    Probabilities by back-off, each without the tokens of its own group.
 random_tables
     Random tables with given margins.
 symmetric

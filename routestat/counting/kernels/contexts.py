@@ -64,16 +64,15 @@ def count_by_group(
     Returns
     -------
     tuple
-        The entry of each row (−1 where unknown); the entries in order of groups; a row, the cell, the group, the tokens
-        and the part of each entry, ordered by cell, then group; and the context of each part, ordered by context, then
-        group.
+        The entry of each row (−1 where unknown). Of each entry in order of groups its number, some row, its cell, group
+        and tokens. Of each entry, ordered by cell, then group, the same four and its part; and the context of each
+        part, ordered by context, then group.
     """
     # Groups are ascending: a cell is met by a new group where the group differs from the last one that met it. Known
-    # of a cell or context are, side by side, that group plus one, and its entry or part in the order in which they are
-    # met, which is that of groups.
+    # of a cell or context are, side by side, that group plus one, and its entry or part in the order of groups.
     of_cell, of_context = np.zeros((len(context), 2), np.int32), np.zeros((n_contexts, 2), np.int32)
-    met = np.empty((len(cell), 4), np.int32)
-    entry_of, met_context = np.empty(len(cell), np.int32), np.empty(len(cell), np.int32)
+    met, met_part = np.empty((4, len(cell)), np.int32), np.empty((2, len(cell)), np.int32)
+    entry_of = np.empty(len(cell), np.int32)
     n = parts = 0
     for i in range(len(cell)):
         c = cell[i]
@@ -86,27 +85,27 @@ def count_by_group(
             x = context[c]
             if of_context[x, 0] != own:
                 of_context[x, 0], of_context[x, 1] = own, parts
-                met_context[parts] = x
+                met_part[1, parts] = x
                 parts += 1
-            met[n, 0], met[n, 1], met[n, 2], met[n, 3] = i, c, of_context[x, 1], 0
+            met[0, n], met[1, n], met[2, n], met[3, n], met_part[0, n] = i, c, group[i], 0, of_context[x, 1]
             n += 1
         e = of_cell[c, 1]
-        met[e, 3] += tokens[i]
+        met[3, e] += tokens[i]
         entry_of[i] = e
-    in_order, part_of = _ordered(met[:n, 1], len(context)), _ordered(met_context[:parts], n_contexts)
+    number, number_of_part = _ordered(met[1, :n], len(context)), _ordered(met_part[1, :parts], n_contexts)
     part_context = np.empty(parts, np.int32)
-    for part in range(parts):
-        part_context[part_of[part]] = met_context[part]
-    row_of, cell_of, group_of = np.empty(n, np.int32), np.empty(n, np.int32), np.empty(n, np.int32)
-    count, part = np.empty(n, np.int32), np.empty(n, np.int32)
+    for p in range(parts):
+        part_context[number_of_part[p]] = met_part[1, p]
+    ordered, part = np.empty((4, n), np.int32), np.empty(n, np.int32)
     for e in range(n):
-        to = in_order[e]
-        row_of[to], cell_of[to], count[to] = met[e, 0], met[e, 1], met[e, 3]
-        group_of[to], part[to] = group[met[e, 0]], part_of[met[e, 2]]
+        to = number[e]
+        for column in range(4):
+            ordered[column, to] = met[column, e]
+        part[to] = number_of_part[met_part[0, e]]
     for i in range(len(cell)):
         if entry_of[i] >= 0:
-            entry_of[i] = in_order[entry_of[i]]
-    return entry_of, in_order, row_of, cell_of, group_of, count, part, part_context
+            entry_of[i] = number[entry_of[i]]
+    return entry_of, number, met[:, :n].copy(), ordered, part, part_context
 
 
 @within
@@ -125,14 +124,15 @@ def _ordered(key: Array, n_keys: int) -> Array:  # pragma: no cover - compiled
 
 
 @compiled
-def entries_in(
-    chosen: Array, cell: Array, group: Array, count: Array, part: Array, part_context: Array, n_cells: int
+def entries_of_halves(
+    half: Array, cell: Array, group: Array, count: Array, part: Array, part_context: Array, n_cells: int
 ) -> tuple[Array, ...]:  # pragma: no cover - compiled
-    """Select the entries of some groups.
+    """Divide the entries into those of either half of the groups.
 
     Parameters
     ----------
-    chosen : bool array ``[group]``
+    half : int array ``[group]``
+        0 or 1.
     cell, group, count, part : int32 array ``[entry]``
     part_context : int32 array ``[part]``
     n_cells : int
@@ -140,27 +140,63 @@ def entries_in(
     Returns
     -------
     tuple
-        Of each entry of these groups its number among all, its cell, group, tokens, and part, numbered anew; the context
-        of each of their parts; the number of each of all entries among these; and the tokens of each cell.
+        The number of each entry among those of its half; entries and parts of either half; ``[half, entry]`` the number
+        of each among all entries, its cell, group and part, numbered anew, and its tokens; the context
+        ``[half, part]``; and the tokens ``[half, cell]``.
     """
-    n, place = 0, np.empty(len(cell), np.int32)
-    number = np.zeros(len(part_context), np.int32)
+    entries, parts = np.zeros(2, np.int64), np.zeros(2, np.int64)
+    place, number = np.empty(len(cell), np.int32), np.empty(len(part_context), np.int32)
+    whole, context = np.empty((2, 4, len(cell)), np.int32), np.empty((2, len(part_context)), np.int32)
+    tokens, in_cell = np.empty((2, len(cell))), np.zeros((2, n_cells))
+    # Each part is of one half: that of any of its entries.
     for e in range(len(cell)):
-        place[e] = n
-        if chosen[group[e]]:
-            number[part[e]] = 1
-            n += 1
-    parts, context = 0, np.empty(len(part_context), np.int32)
+        number[part[e]] = half[group[e]]
     for p in range(len(part_context)):
-        if number[p]:
-            number[p], context[parts] = parts, part_context[p]
-            parts += 1
-    at, own_cell, own_group = np.empty(n, np.int32), np.empty(n, np.int32), np.empty(n, np.int32)
-    own_count, own_part, tokens = np.empty(n), np.empty(n, np.int32), np.zeros(n_cells)
+        h = number[p]
+        number[p], context[h, parts[h]] = parts[h], part_context[p]
+        parts[h] += 1
     for e in range(len(cell)):
-        if chosen[group[e]]:
-            to = place[e]
-            at[to], own_cell[to], own_group[to], own_count[to] = e, cell[e], group[e], count[e]
-            own_part[to] = number[part[e]]
-            tokens[cell[e]] += count[e]
-    return at, own_cell, own_group, own_count, own_part, context[:parts].copy(), place, tokens
+        h = half[group[e]]
+        to = entries[h]
+        place[e], tokens[h, to] = to, count[e]
+        whole[h, 0, to], whole[h, 1, to], whole[h, 2, to] = e, cell[e], group[e]
+        whole[h, 3, to] = number[part[e]]
+        in_cell[h, cell[e]] += count[e]
+        entries[h] += 1
+    return place, entries, parts, whole, tokens, context, in_cell
+
+
+@compiled
+def places_in_shorter(
+    entry: Array,
+    shorter_cell: Array,
+    shorter_place: Array,
+    cell: Array,
+    group: Array,
+    place: Array,
+    half: Array,
+    n_cells: int,
+) -> tuple[Array, Array]:  # pragma: no cover - compiled
+    """Find the cells and entries of a context among those of a shorter one.
+
+    Parameters
+    ----------
+    entry : int32 array ``[entry]``
+        The shorter context's entry that each belongs to.
+    shorter_cell, shorter_place : int32 array ``[shorter entry]``
+        Its cell, and its number among the entries of its half of the groups.
+    cell, group, place : int32 array ``[entry]``
+    half : int array ``[group]``
+    n_cells : int
+
+    Returns
+    -------
+    tuple
+        The shorter context's cell ``[cell]``; and ``[half, entry of the half]`` the number of its entry in the half.
+    """
+    of_cell, of_half = np.empty(n_cells, np.int64), np.empty((2, len(entry)), np.int32)
+    for e in range(len(entry)):
+        s = entry[e]
+        of_cell[cell[e]] = shorter_cell[s]
+        of_half[half[group[e]], place[e]] = shorter_place[s]
+    return of_cell, of_half

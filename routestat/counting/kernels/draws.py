@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from routestat.counting.kernels.compiling import Array, compiled
+from routestat.counting.kernels.compiling import Array, compiled, within
 
 # Up to this count psi is differenced term by term; beyond, Stirling's series of psi has 12 digits.
 SHORT = 8
@@ -65,32 +65,30 @@ def summed_draws(
     return total
 
 
+@within
+def further_draw(count: float, further: float, weight: float) -> float:  # pragma: no cover - compiled
+    """Return a (psi(a + c + m) - psi(a + c)) with c, m and a, without cancellation."""
+    a, m = weight, further
+    x, total = a + count, 0.0
+    if m <= FAR and m == np.floor(m):
+        for k in range(int(m)):
+            total += a / (x + k)
+        return total
+    # Over a; both ends move on together until they are far.
+    while x < FAR:
+        total += a / (x + m) * (m / x)
+        x += 1.0
+    rx, ry = 1.0 / x, 1.0 / (x + m)
+    ux, uy = rx * rx, ry * ry
+    tail = ux * (1 / 12 - ux * (1 / 120 - ux * (1 / 252 - ux * (1 / 240 - ux / 132))))
+    tail -= uy * (1 / 12 - uy * (1 / 120 - uy * (1 / 252 - uy * (1 / 240 - uy / 132))))
+    return total + a * (math.log1p(m * rx) + 0.5 * m * rx * ry + tail)
+
+
 @compiled
 def further_draws(
     counts: Array, further: Array, weight: Array, drawn: Array
 ) -> None:  # pragma: no cover - compiled
-    """Fill `drawn` with a (psi(a + c + m) - psi(a + c)) of each cell, without cancellation.
-
-    Parameters
-    ----------
-    counts, further, weight : float array ``[cell]``
-        c, m and a.
-    drawn : float array ``[cell]``
-    """
+    """Fill `drawn` with the further draws of each cell; arrays ``[cell]``."""
     for i in range(len(counts)):
-        a, m = weight[i], further[i]
-        x, total = a + counts[i], 0.0
-        if m <= FAR and m == np.floor(m):
-            for k in range(int(m)):
-                total += a / (x + k)
-        else:
-            # Over a; both ends move on together until they are far.
-            while x < FAR:
-                total += a / (x + m) * (m / x)
-                x += 1.0
-            rx, ry = 1.0 / x, 1.0 / (x + m)
-            ux, uy = rx * rx, ry * ry
-            tail = ux * (1 / 12 - ux * (1 / 120 - ux * (1 / 252 - ux * (1 / 240 - ux / 132))))
-            tail -= uy * (1 / 12 - uy * (1 / 120 - uy * (1 / 252 - uy * (1 / 240 - uy / 132))))
-            total += a * (math.log1p(m * rx) + 0.5 * m * rx * ry + tail)
-        drawn[i] = total
+        drawn[i] = further_draw(counts[i], further[i], weight[i])

@@ -10,7 +10,7 @@ order_tests, order_score_test, order_selection
     Order 2 against order 1: i.i.d. tests, the clustered test, and the choice by held-out documents.
 random_tables
     Random tables with given margins.
-implied_steps, horizons
+implied_steps, horizon_table, horizons
     The Chapman–Kolmogorov test: what is counted several layers on against the product of the steps.
 homogeneity
     Whether the gaps between layers are alike.

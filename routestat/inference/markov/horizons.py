@@ -5,7 +5,10 @@ the groups' moves added up, never that of figures taken as independent.
 """
 
 import math
+import os
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,17 +20,10 @@ from routestat.inference.base.estimate import Estimates
 from routestat.inference.base.jackknife import jackknife_each, jackknife_sum
 from routestat.inference.base.tables import Floats, Integers, read_only, whole_counts
 from routestat.inference.base.units import too_few
-from routestat.inference.information.scarcity import scarcity
 from routestat.inference.markov.homogeneity import LARGE_BIAS
-from routestat.inference.markov.implied_steps import (
-    ImpliedScores,
-    ImpliedSteps,
-    followed_by,
-    implied_bits,
-    implied_scores,
-    one_step,
-)
-from routestat.progress import Progress
+from routestat.inference.markov.horizon_table import HorizonTable, measure_table
+from routestat.inference.markov.implied_steps import ImpliedScores, ImpliedSteps, followed_by, one_step
+from routestat.progress import Progress, thread_pool
 
 # Wide tables: groups are merged until all of them have about so many cells, but into no fewer than LEAST.
 CELLS, LEAST = 2_500_000, 32
@@ -151,6 +147,7 @@ def horizons(
     farthest: int = 8,
     level: float = 0.95,
     progress: Progress = lambda done, total: None,
+    threads: int | None = 1,
 ) -> Horizons:
     """Compare the table of layers n steps apart with the one that the chain of order 1 implies.
 
@@ -175,6 +172,8 @@ def horizons(
         Of confidence.
     progress
         Called with (tables done, tables in all).
+    threads
+        Tables measured at a time, beside the chain that is followed; None: as many as there are cores.
 
     Returns
     -------
@@ -202,19 +201,27 @@ def horizons(
     found = _Findings(len(tables), furthest, len(merged.starts))
     ready: dict[int, ImpliedSteps] = {}
     total, done = sum(min(furthest, len(tables) - l) for l in range(len(tables))), 0
-    for start in range(len(tables)):
-        implied: ImpliedSteps | None = None
-        for n in range(1, min(furthest, len(tables) - start) + 1):
-            end = start + n
-            progress(done, total)
-            if end - 1 not in ready:
-                ready[end - 1] = one_step(merged.of_table(tables[end - 1]))
-            implied = ready[end - 1] if implied is None else followed_by(implied, ready[end - 1])
-            shape = tables[start].shape[:2] + tables[end - 1].shape[2:]
-            ends = tables[start] if n == 1 else _table(table_of, start, end, shape)
-            found.add(start, n, merged.of_table(ends), implied)
-            done += 1
-        ready.pop(start)
+    waiting: deque[tuple[int, int, Future[HorizonTable]]] = deque()
+    at_once = threads or os.cpu_count() or 1
+    with thread_pool(at_once) as pool:
+        for start in range(len(tables)):
+            implied: ImpliedSteps | None = None
+            for n in range(1, min(furthest, len(tables) - start) + 1):
+                end = start + n
+                progress(done, total)
+                if end - 1 not in ready:
+                    ready[end - 1] = one_step(merged.of_table(tables[end - 1]))
+                implied = ready[end - 1] if implied is None else followed_by(implied, ready[end - 1])
+                shape = tables[start].shape[:2] + tables[end - 1].shape[2:]
+                ends = tables[start] if n == 1 else _table(table_of, start, end, shape)
+                waiting.append((start, n, pool.submit(measure_table, n, merged.of_table(ends), implied)))
+                # Few tables wait, as each is large; they are added in order, whichever is done first.
+                while len(waiting) > at_once:
+                    found.add(*waiting.popleft())
+                done += 1
+            ready.pop(start)
+        while waiting:
+            found.add(*waiting.popleft())
     progress(total, total)
     return found.result(level, len(merged.order))
 
@@ -264,40 +271,19 @@ class _Findings:
         self.scarce: dict[tuple[int, int], str] = {}
         self.tested: list[tuple[ScoreTest, float]] = []
 
-    def add(self, start: int, n: int, ends: NDArray[np.integer], implied: ImpliedSteps) -> None:
-        at = start, n - 1
-        self.size[at] = size = ends.sum(axis=(1, 2))
-        total = ends.sum(axis=0, dtype=np.float64)
-        if not size.any():
-            self.reasons[start, n] = "no tokens with both layers known"
-            return
-        if few_cells := scarcity(total).caution:
-            self.scarce[start, n] = few_cells
-        self.whole[:, *at] = implied_bits(total[None], implied.distribution[None])[:, 0]
-        if few := too_few(size):
-            self.reasons[start, n] = few
-            return
-        self.left_out[:, *at] = implied_bits(total - ends, implied.left_out)
-        if n == 1:
-            # The chain is made of these very tables.
-            self.whole[2:, *at] = self.left_out[2:, *at] = 0.0
-            return
-        lost = int(total[~(implied.distribution > 0)].sum())
-        if lost == size.sum():
-            self.reasons[start, n] = "the chain never reaches it: no token has the layers between"
-            return
-        scores, sums = implied_scores(ends, implied), self.sums[n - 1]
-        self.sums[n - 1] = ImpliedScores(sums.gram + scores.gram, sums.bias + scores.bias)
-        self.scored[n - 1] += 1
-        test = score_test(scores.gram, scores.bias)
-        self.tests[:, *at] = test.p, test.log10_p, test.nu
-        self.tested.append((test, scores.bias))
-        left = (
-            f"tokens left out as the chain never reaches their targets (a layer between is missing): {lost}"
-        )
-        why = [text for text in (test.reason, left if lost else None) if text]
-        if why:
-            self.reasons[start, n] = "; ".join(why)
+    def add(self, start: int, n: int, measured: Future[HorizonTable]) -> None:
+        at, one = (start, n - 1), measured.result()
+        self.size[at], self.whole[:, *at], self.left_out[:, *at] = one.size, one.whole, one.left_out
+        if one.scarce:
+            self.scarce[start, n] = one.scarce
+        if one.reason:
+            self.reasons[start, n] = one.reason
+        if one.scores is not None and one.test is not None:
+            sums, scores, test = self.sums[n - 1], one.scores, one.test
+            self.sums[n - 1] = ImpliedScores(sums.gram + scores.gram, sums.bias + scores.bias)
+            self.scored[n - 1] += 1
+            self.tests[:, *at] = test.p, test.log10_p, test.nu
+            self.tested.append((test, scores.bias))
 
     def result(self, level: float, groups: int) -> Horizons:
         steps, n_merged = self.whole.shape[2], self.size.shape[2]

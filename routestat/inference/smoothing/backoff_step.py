@@ -5,9 +5,15 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from routestat.counting.kernels.backoff import (
+    draws_of_entries,
+    left_out_entries,
+    probabilities_without,
+    summed,
+)
 from routestat.inference.base.special import LARGEST_SUM_PER_TOKEN
 from routestat.inference.base.tables import Floats
-from routestat.inference.smoothing.backoff import backed_off, draws_between, expected_draws
+from routestat.inference.smoothing.backoff import expected_draws
 from routestat.inference.smoothing.backoff_strength import BackoffParameters, fit_backoff, fit_strength
 from routestat.inference.smoothing.context_entries import Entries, Level, Places
 
@@ -61,6 +67,9 @@ class Step:
     def _uniform(self) -> Floats:
         return np.full(self.level.counts.n_cells, 1.0 / self.n_targets)
 
+    def _uniform_of(self, entries: Entries) -> tuple[Floats, NDArray[np.int32]]:
+        return np.full(1, 1.0 / self.n_targets), np.zeros(len(entries.count), np.int32)
+
     def fit(self, draws: Floats, strengths: list[float]) -> Floats:
         """Fit the distribution ``[cell]`` of draws of the longer context; strengths are appended to a list."""
         base = self.lower.fit(draws, strengths) if self.lower else self._uniform()
@@ -78,17 +87,16 @@ class Step:
         counts, entries = self.level.counts, self.level.entries(None if later else self.half)
         c = self.level.tokens[0] + self.level.tokens[1]
         own, whole = self._held_back(entries, entries.count, later)
-        left = np.maximum(c[entries.cell] - own, 0.0)
-        n = counts.contexts(c)[entries.context] - whole
-        fitted, base = self.fitted, np.full(len(own), 1.0 / self.n_targets)
+        fitted, base = self.fitted, self._uniform_of(entries)
         if self.lower:
-            fewer = draws_between(left, entries.count, self.weight[entries.cell])
+            fewer = draws_of_entries(entries.cell, c, own, entries.count, self.weight)
             base = self.lower.without(expected_draws(c, self.weight), fewer, later, iter(self.strengths))
-        if not fitted.discount:
-            return _mixed(left, n, base, fitted.strength, entries.part)
-        u = counts.contexts(np.ones(counts.n_cells))[entries.context]
-        u -= counts.distinct_held_back(left, True) if later else entries.of_parts(left <= 0)
-        return backed_off(left, n[entries.part], u[entries.part], base, fitted)
+        distinct = np.zeros(len(whole))
+        if fitted.discount:
+            distinct = counts.contexts(np.ones(counts.n_cells))[entries.context]
+            left = c[entries.cell] - own
+            distinct -= counts.distinct_held_back(left, True) if later else entries.of_parts(left <= 0)
+        return self._without(entries, c, (own, whole), base, fitted, distinct)
 
     def _held_back(self, entries: Entries, values: Floats, later: bool) -> tuple[Floats, Floats]:
         return self.level.counts.held_back(values, True) if later else (values, entries.of_parts(values))
@@ -96,13 +104,33 @@ class Step:
     def without(self, draws: Floats, fewer: Floats, later: bool, strengths: Iterator[float]) -> Floats:
         """Fit the distribution ``[entry]`` of draws ``[cell]`` without those of the entry's own group ``[entry]``."""
         entries = self.level.entries(None if later else self.half)
-        base = np.full(len(fewer), 1.0 / self.n_targets)
+        base = self._uniform_of(entries)
         if self.lower:
             base = self.lower.without(draws, fewer, later, strengths)
-        own, whole = self._held_back(entries, fewer, later)
-        left = np.maximum(draws[entries.cell] - own, 0.0)
-        n = np.maximum(self.level.counts.contexts(draws)[entries.context] - whole, 0.0)
-        return _mixed(left, n, base, next(strengths), entries.part)
+        held = self._held_back(entries, fewer, later)
+        fitted = BackoffParameters(next(strengths))
+        return self._without(entries, draws, held, base, fitted, np.zeros(len(held[1])))
+
+    def _without(
+        self,
+        entries: Entries,
+        cells: Floats,
+        held: tuple[Floats, Floats],
+        base: tuple[Floats, NDArray[np.int32]],
+        fitted: BackoffParameters,
+        distinct: Floats,
+    ) -> Floats:
+        """Compute the probability of entries' targets ``[entry]`` from cells ``[cell]`` without what is held back.
+
+        `base` has the shorter context's probabilities, and the place of each entry in them; `distinct` ``[part]`` are
+        the targets that are left.
+        """
+        s, d = fitted.strength, fitted.discount
+        found: Floats = probabilities_without(
+            *(entries.cell, entries.part, entries.context, cells, self.level.counts.contexts(cells)),
+            *(*held, *base, s + d * distinct, s, d),
+        )
+        return found
 
 
 class Lower:
@@ -119,12 +147,20 @@ class Lower:
         """Fit the distribution of draws, both ``[longer cell]``."""
         return self.step.fit(self.places.summed(draws), strengths)[self.places.cell]
 
-    def without(self, draws: Floats, fewer: Floats, later: bool, strengths: Iterator[float]) -> Floats:
-        """Fit it without those of the entry's own group, and of all later ones if `later` ``[longer entry]``."""
+    def without(
+        self, draws: Floats, fewer: Floats, later: bool, strengths: Iterator[float]
+    ) -> tuple[Floats, NDArray[np.int32]]:
+        """Fit it without those of the entry's own group, and of all later ones if `later`.
+
+        Returns
+        -------
+        tuple
+            The probabilities ``[entry]``, and the place of each of the longer context's entries.
+        """
         half = None if later else self.step.half
         at, n = self.places.entry(half), len(self.step.level.entries(half).count)
-        own = np.bincount(at, fewer, n).astype(np.float64, copy=False)
-        return self.step.without(self.places.summed(draws), own, later, strengths)[at]
+        own = summed(at, fewer, n)
+        return self.step.without(self.places.summed(draws), own, later, strengths), at
 
 
 def _mixed(count: Floats, total: Floats, base: Floats, strength: float, of: NDArray[np.integer]) -> Floats:
@@ -154,17 +190,14 @@ def _left_out(
     n, u : array ``[context]``
         Tokens and distinct targets in these groups.
     """
-    tokens, left, m = entries.count, c[entries.cell] - entries.count, base[entries.cell]
-    gone = left <= 0
-    distinct = (u[entries.context] - entries.of_parts(gone))[entries.part]
+    of_part, beyond, (tokens, left, m, distinct), new, alone = left_out_entries(
+        entries.cell, entries.part, entries.context, entries.count, c, n, u, base
+    )
     # Targets that no other group has depend on nothing but their contexts' numbers of targets. They are summed apart,
     # so that the loss does not move by rounding where no group has seen what another has.
-    new = np.bincount(distinct[gone].astype(np.int64), tokens[gone])
     targets = np.flatnonzero(new)
-    new, alone = new[targets], float(tokens[gone] @ np.log(m[gone]))
-    met = np.flatnonzero(~gone)
-    tokens, left, m, distinct = tokens[met], left[met], m[met], distinct[met]
-    totals, weight = _histogram(n[entries.context] - entries.tokens, entries.tokens)
+    new = new[targets]
+    totals, weight = _histogram(beyond, of_part)
 
     def loss(fitted: BackoffParameters) -> float:
         s, d = fitted.strength, fitted.discount

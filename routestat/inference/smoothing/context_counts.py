@@ -5,6 +5,7 @@ A table of long contexts has far more cells than tokens; only the observed cells
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -60,10 +61,14 @@ class TokenRows:
         """Return the number of tokens."""
         return len(self.target)
 
-    @property
+    @cached_property
     def n_groups(self) -> int:
         """`groups`, or one more than the largest group."""
         return max(self.groups, int(self.group.max(initial=-1)) + 1)
+
+
+# Some row, the cell, the group and the tokens of what is counted; the rows are None where it is they.
+_Counted = tuple[NDArray[np.integer] | None, NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]
 
 
 class ContextCounts:
@@ -87,8 +92,6 @@ class ContextCounts:
     context : int array ``[cell]``
     part : int array ``[entry]``
         Number of its (context, group); `part_context` ``[part]`` is the context.
-    by_group : int array ``[entry]``
-        The entries in order of groups.
     n_cells, n_contexts : int
         Observed cells and contexts.
     """
@@ -102,47 +105,54 @@ class ContextCounts:
                 f"no column {missing[0]} to condition on; there are {', '.join(rows.columns)}"
             )
         self.rows, self.names, self.within, self.n_groups = rows, names, within, rows.n_groups
-        cell, order = self._cells_of_rows() if within is None else self._cells_of_entries(within)
-        row, group, tokens = self._counted(order)
-        entry, self.by_group, row_of, self.cell, self.group, self.count, self.part, self.part_context = (
-            count_by_group(
-                cell if order is None else cell[order], group, tokens, self.context, self.n_contexts
-            )
+        (row, cell, group, tokens), order = self._of_rows() if within is None else self._of_entries(within)
+        entry, number, self._met, ordered, self.part, self.part_context = count_by_group(
+            cell, group, tokens, self.context, self.n_contexts
         )
-        self.row_of = row_of if row is None else row[row_of]
+        self._number = number
+        if row is not None:
+            self._met[0], ordered[0] = row[self._met[0]], row[ordered[0]]
+        self.row_of, self.cell, self.group, self.count = ordered
         self._entry = entry
         if order is not None:
             self._entry = np.empty_like(entry)
             self._entry[order] = entry
 
-    def _cells_of_rows(self) -> tuple[NDArray[np.int32], NDArray[np.integer] | None]:
-        """Return the cell of every row, and the order of groups, None where rows have it."""
+    def _of_rows(self) -> tuple[_Counted, NDArray[np.integer] | None]:
+        """Return the rows in order of groups, and this order; None where they have it."""
         group = self.rows.group
+        order = None if (group[1:] >= group[:-1]).all() else _in_order(group, self.n_groups)
         cell = self._numbered(slice(None))
-        self._unknown = np.flatnonzero(cell < 0)
-        return cell, None if (group[1:] >= group[:-1]).all() else _in_order(group, self.n_groups)
+        self._unknown = np.flatnonzero(cell < 0).astype(np.int32)
+        if order is not None:
+            group, cell = group[order], cell[order]
+        return (order, cell, group.astype(np.int32), np.ones(len(cell), np.int32)), order
 
-    def _cells_of_entries(
-        self, within: "ContextCounts"
-    ) -> tuple[NDArray[np.int32], NDArray[np.integer] | None]:
-        """Return the cells of the entries of the longer context and, by themselves, of rows that it does not know."""
+    def _of_entries(self, within: "ContextCounts") -> tuple[_Counted, NDArray[np.integer]]:
+        """Return the entries of the longer context in order of groups, with rows that it does not know between them."""
+        row, longer, group, tokens = within._met
+        beyond = self._beyond = within._unknown
         # All entries of a longer cell are of one shorter cell.
         some = np.empty(within.n_cells, np.int32)
         some[within.cell] = within.row_of
-        beyond = self._beyond = within._unknown
         number = self._numbered(np.concatenate([some, beyond]))
-        of_entries, of_rows = number[: len(some)][within.cell], number[len(some) :]
-        self._unknown = beyond[of_rows < 0]
-        if not len(beyond):
-            return of_entries, within.by_group
-        group = self.rows.group[beyond]
-        late = _in_order(group, self.n_groups)
-        place = np.searchsorted(within.group[within.by_group], group[late], side="right")
-        order = np.insert(within.by_group, place, len(within.count) + late)
-        return np.concatenate([of_entries, of_rows]), order
+        cell, alone = number[: len(some)][longer], number[len(some) :]
+        self._unknown, order = beyond[alone < 0], within._number
+        if len(beyond):
+            late = _in_order(self.rows.group[beyond], self.n_groups)
+            own = self.rows.group[beyond][late].astype(np.int32)
+            place = np.searchsorted(group, own, side="right")
+            row, cell, group, tokens, order = (
+                np.insert(values, place, those)
+                for values, those in (
+                    *((row, beyond[late]), (cell, alone[late]), (group, own)),
+                    *((tokens, 1), (order, len(order) + late)),
+                )
+            )
+        return (row, cell, group, tokens), order
 
     def _numbered(self, used: NDArray[np.integer] | slice) -> NDArray[np.int32]:
-        """Number the contexts and cells of these rows; −1 where the context is unknown."""
+        """Return the cells of these rows, −1 where the context is unknown, and number the contexts."""
         rows = self.rows
         target = rows.target[used]
         number, n = np.zeros(len(target), np.int32), min(1, len(target))
@@ -152,20 +162,6 @@ class ContextCounts:
         number, self.context = _numbered_pairs(number, n, target, rows.n_targets)
         self.n_contexts, self.n_cells = n, len(self.context)
         return number
-
-    def _counted(
-        self, order: NDArray[np.integer] | None
-    ) -> tuple[NDArray[np.integer] | None, NDArray[np.int32], NDArray[np.int32]]:
-        """Return in this order some row of what is counted (None: the rows as they are), its group and its tokens."""
-        group, within = self.rows.group, self.within
-        if within is None:
-            used = group if order is None else group[order]
-            return order, np.ascontiguousarray(used, np.int32), np.ones(len(group), np.int32)
-        parts = (within.row_of, within.group, within.count)
-        if len(self._beyond):
-            alone = self._beyond, group[self._beyond], np.ones(len(self._beyond), np.int32)
-            parts = tuple(np.concatenate(both, dtype=np.int32) for both in zip(parts, alone, strict=True))
-        return tuple(part[order] for part in parts)
 
     def known(self) -> NDArray[np.bool_]:
         """Return whether the context is known ``[row]``."""

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from routestat.counting.kernels.contexts import entries_in
+from routestat.counting.kernels.backoff import summed
+from routestat.counting.kernels.contexts import entries_of_halves, places_in_shorter
 from routestat.inference.base.tables import Floats
 from routestat.inference.smoothing.context_counts import ContextCounts
 
@@ -20,8 +21,6 @@ class Entries:
     cell, group, part : int array ``[entry]``
     count : float array ``[entry]``
     context : int array ``[part]``
-    place : int array ``[entry of all groups]``
-        Number of each entry among these.
     at : int array ``[entry]`` or slice
         The entries among those of all groups.
     """
@@ -32,7 +31,6 @@ class Entries:
     count: Floats
     part: NDArray[np.integer]
     context: NDArray[np.integer]
-    place: NDArray[np.int64]
 
     @property
     def tokens(self) -> Floats:
@@ -41,7 +39,8 @@ class Entries:
 
     def of_parts(self, values: NDArray[Any]) -> Floats:
         """Sum values of entries over the targets ``[part]``."""
-        return np.bincount(self.part, values, len(self.context)).astype(np.float64, copy=False)
+        found: Floats = summed(self.part, np.asarray(values, np.float64), len(self.context))
+        return found
 
 
 class Level:
@@ -57,23 +56,21 @@ class Level:
             whole,
             counts.part,
             counts.part_context,
-            np.arange(len(whole)),
         )
-        found = [_some(counts, halves == half) for half in (0, 1)]
-        self.halves, self.tokens = zip(*found, strict=True)
+        place, entries, parts, numbers, tokens, context, in_cell = entries_of_halves(
+            halves, counts.cell, counts.group, counts.count, counts.part, counts.part_context, counts.n_cells
+        )
+        self.halves, self.tokens = (), tuple(in_cell)
+        for half in (0, 1):
+            at, cell, group, part = numbers[half, :, : entries[half]]
+            count = tokens[half, : entries[half]]
+            self.halves += (Entries(at, cell, group, count, part, context[half, : parts[half]]),)
+        self.half_of, self.place = halves, place
         self.below: dict[tuple[str, ...], Places] = {}
 
     def entries(self, half: int | None) -> Entries:
         """Return the entries of a half, or of all groups."""
         return self.all if half is None else self.halves[half]
-
-
-def _some(counts: ContextCounts, chosen: NDArray[np.bool_]) -> tuple[Entries, Floats]:
-    """Return the entries of chosen groups, and their tokens ``[cell]``."""
-    at, cell, group, count, part, context, place, tokens = entries_in(
-        chosen, counts.cell, counts.group, counts.count, counts.part, counts.part_context, counts.n_cells
-    )
-    return Entries(at, cell, group, count, part, context, place), tokens
 
 
 class Places:
@@ -85,18 +82,17 @@ class Places:
     """
 
     def __init__(self, shorter: Level, longer: Level) -> None:
-        every = shorter.counts.entries_of(longer.counts)
-        self.cell = np.empty(longer.counts.n_cells, np.int64)
-        self.cell[longer.counts.cell] = shorter.counts.cell[every]
-        self.n_cells = shorter.counts.n_cells
-        self._every = every
-        self._halves = tuple(
-            short.place[every[long.at]] for short, long in zip(shorter.halves, longer.halves, strict=True)
+        counts = longer.counts
+        self._every = shorter.counts.entries_of(counts)
+        self.cell, self._halves = places_in_shorter(
+            *(self._every, shorter.counts.cell, shorter.place),
+            *(counts.cell, counts.group, longer.place, longer.half_of, counts.n_cells),
         )
+        self.n_cells, self._entries = shorter.counts.n_cells, [len(half.count) for half in longer.halves]
 
     def entry(self, half: int | None) -> NDArray[np.integer]:
         """Return the places of the entries of all groups or of a half ``[entry]``."""
-        return self._every if half is None else self._halves[half]
+        return self._every if half is None else self._halves[half, : self._entries[half]]
 
     def summed(self, cells: Floats) -> Floats:
         """Sum values of cells ``[cell]`` to cells of the shorter context."""

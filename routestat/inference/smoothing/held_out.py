@@ -12,6 +12,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from routestat.counting.kernels.backoff import summed
 from routestat.errors import RoutestatError
 from routestat.inference.base.tables import Floats, read_only
 from routestat.inference.smoothing.backoff_step import Lower, Step
@@ -120,20 +121,27 @@ class _Scorer:
             self._levels[names] = Level(ContextCounts(rows, names, within), halves)
         self._steps: dict[tuple, Step] = {}
         self._bits: dict[tuple, Floats] = {}
+        self._sums: dict[tuple, Floats] = {}
 
     def bits(self, contexts: tuple[tuple[str, ...], ...], later: bool) -> Floats:
         """Sum −log2 of the probability of every row's target, each from its longest known context ``[group]``."""
         total = np.zeros(self.rows.n_groups)
         for n in range(1, len(contexts) + 1):
-            longer = self._below(contexts[: n + 1]) if n < len(contexts) else None
             for half in (0, 1):
-                entries, bits = self._of_entries(contexts[:n], half, later)
-                tokens = entries.count
-                if longer is not None:
-                    above = self._levels[contexts[n]].halves[half]
-                    tokens = tokens - np.bincount(longer.entry(half), above.count, len(tokens))
-                total += np.bincount(entries.group, bits * tokens, len(total))
+                total += self._backed_off(contexts[: n + 1], n, half, later)
         return read_only(total)
+
+    def _backed_off(self, contexts: tuple[tuple[str, ...], ...], n: int, half: int, later: bool) -> Floats:
+        """Sum over the rows of a half that have the first `n` of the contexts and no longer one ``[group]``."""
+        if (key := (contexts, n, half, later)) not in self._sums:
+            entries, bits = self._of_entries(contexts[:n], half, later)
+            tokens = entries.count
+            if n < len(contexts):
+                above = self._levels[contexts[n]].halves[half]
+                place = self._places(contexts[n - 1], contexts[n]).entry(half)
+                tokens = tokens - summed(place, above.count, len(tokens))
+            self._sums[key] = summed(entries.group, bits * tokens, self.rows.n_groups)
+        return self._sums[key]
 
     def _of_entries(
         self, contexts: tuple[tuple[str, ...], ...], half: int, later: bool
@@ -148,15 +156,14 @@ class _Scorer:
     def step(self, contexts: tuple[tuple[str, ...], ...], half: int) -> "Step":
         """Return the step of the last context that scores the groups of this half."""
         if (key := (contexts, half)) not in self._steps:
-            below = self._below(contexts)
-            lower = None if below is None else Lower(self.step(contexts[:-1], half), below)
+            lower = None
+            if len(contexts) > 1:
+                lower = Lower(self.step(contexts[:-1], half), self._places(*contexts[-2:]))
             self._steps[key] = Step(self._levels[contexts[-1]], lower, half, self.rows.n_targets)
         return self._steps[key]
 
-    def _below(self, contexts: tuple[tuple[str, ...], ...]) -> "Places | None":
-        if len(contexts) < 2:
-            return None
-        shorter, level = self._levels[contexts[-2]], self._levels[contexts[-1]]
-        if contexts[-2] not in level.below:
-            level.below[contexts[-2]] = Places(shorter, level)
-        return level.below[contexts[-2]]
+    def _places(self, shorter: tuple[str, ...], longer: tuple[str, ...]) -> Places:
+        level = self._levels[longer]
+        if shorter not in level.below:
+            level.below[shorter] = Places(self._levels[shorter], level)
+        return level.below[shorter]

@@ -117,6 +117,25 @@ def test_first_horizon_is_the_information_of_neighbours(small):
         assert found.chain_bits.value[start, 0] == pytest.approx(known.mi_bits, abs=1e-12)
 
 
+def test_tables_are_added_in_order_whatever_thread_measures_them(small):
+    table, layers = small
+    steps, asked = neighbours(table, layers), []
+
+    def direct(start, end):
+        asked.append((start, end))
+        return table(start, end)
+
+    one, several = horizons(steps, table), horizons(steps, direct, threads=3)
+    assert asked == [(i, j) for i in range(layers) for j in range(i + 2, layers)]
+    for name in (*FIGURES, *(f"mean_{figure}" for figure in FIGURES)):
+        for part in ("value", "low", "high", "plugin"):
+            values = getattr(getattr(one, name), part), getattr(getattr(several, name), part)
+            np.testing.assert_array_equal(*values, err_msg=name)
+    for name in ("log10_p_clustered", "nu", "n_tokens", "log10_p_combined", "log10_p_all"):
+        np.testing.assert_array_equal(getattr(one, name), getattr(several, name))
+    assert (one.reasons, one.scarce, one.note) == (several.reasons, several.scarce, several.note)
+
+
 @given(seed=st.integers(0, 10_000))
 @settings(max_examples=25, deadline=None)
 def test_no_naming_of_states_or_order_of_documents_matters(seed):

@@ -109,9 +109,14 @@ def test_forward_bits_count_nothing_of_groups_still_to_come(monkeypatch: pytest.
     monkeypatch.setattr(step_file, "fit_strength", lambda *_: 2.0)
     monkeypatch.setattr(step_file, "fit_backoff", lambda *_: BackoffParameters(2.0, 0.3))
     monkeypatch.setattr(step_file, "expected_draws", lambda counts, _: np.sqrt(counts))
-    monkeypatch.setattr(
-        step_file, "draws_between", lambda counts, further, _: np.sqrt(counts + further) - np.sqrt(counts)
-    )
+
+    def between(
+        cell: np.ndarray, tokens: np.ndarray, own: np.ndarray, further: np.ndarray, _: object
+    ) -> np.ndarray:
+        left = tokens[cell] - own
+        return np.sqrt(left + further) - np.sqrt(left)
+
+    monkeypatch.setattr(step_file, "draws_of_entries", between)
     rows = random_rows(2, 200, 6, 4)
     last = int(rows.group.max())
     changed = replace(rows, target=(rows.target + (rows.group == last)) % 4)
