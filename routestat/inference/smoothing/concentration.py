@@ -110,9 +110,7 @@ def _newton_trial(
     return trial, at
 
 
-def _fixed_point(
-    evidence: _Evidence, alpha: Floats, ratio: Floats, largest: float
-) -> tuple[Floats, _Height]:
+def _fixed_point(evidence: _Evidence, alpha: Floats, ratio: Floats, largest: float) -> tuple[Floats, _Height]:
     """Take Minka's step, doubled while that ascends: alone it is slow where the evidence is nearly flat."""
     trial = _within_bounds(alpha * ratio, largest)
     at = evidence(trial)

@@ -29,7 +29,11 @@ def test_sums_of_a_column_are_those_of_its_factors(a: float) -> None:
 def test_columns_have_their_own_cells_which_count_as_often_as_they_occur() -> None:
     sums = np.full((3, 3), 9.0)
     rising_sums(
-        np.array([0, 2, 2, 3]), np.array([3, 40, 2]), np.array([2.0, 1.0, 5.0]), np.array([0.5, 1.0, 30.0]), sums
+        np.array([0, 2, 2, 3]),
+        np.array([3, 40, 2]),
+        np.array([2.0, 1.0, 5.0]),
+        np.array([0.5, 1.0, 30.0]),
+        sums,
     )
     first = 2.0 * np.array(_by_factors(0.5, 3)) + np.array(_by_factors(0.5, 40))
     np.testing.assert_allclose(sums[:, 0], first, rtol=1e-13)
