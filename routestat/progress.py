@@ -1,7 +1,8 @@
 """Progress of long work, and work on several threads."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -97,6 +98,35 @@ def in_threads(
             pool.shutdown(wait=False, cancel_futures=True)
             raise
     return tuple(future.result() for future in futures)
+
+
+def over_threads(jobs: Iterable[Callable[[], T]], threads: int | None = None) -> Iterator[T]:
+    """Yield the results of independent jobs in their order; jobs are taken as threads become free.
+
+    No more than two of them for each thread wait, run or have results that were not yet taken, so that jobs that hold
+    large tables may come from a generator.
+
+    Parameters
+    ----------
+    jobs : iterable of callable()
+    threads : int, optional
+        All cores by default. With 1 the jobs run in the caller's thread.
+    """
+    threads = threads or os.cpu_count() or 1
+    if threads == 1:
+        yield from (job() for job in jobs)
+        return
+    waiting = deque[Future[T]]()
+    with ThreadPoolExecutor(threads) as pool:
+        try:
+            for job in jobs:
+                waiting.append(pool.submit(job))
+                if len(waiting) >= 2 * threads:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _in_turn(jobs: Sequence[Callable[[], T]], tick: Tick, what: str) -> list[T]:

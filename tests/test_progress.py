@@ -3,7 +3,7 @@ import time
 
 import pytest
 
-from routestat.progress import in_threads, silent, thread_pool
+from routestat.progress import in_threads, over_threads, silent, thread_pool
 
 
 @pytest.mark.parametrize("threads", [None, 1, 2, 5])
@@ -102,3 +102,46 @@ def test_a_pool_of_one_thread_is_the_caller_s():
             failed.result()
     with thread_pool(2) as pool:
         assert pool.submit(threading.get_ident).result() != threading.get_ident()
+
+
+@pytest.mark.parametrize("threads", [None, 1, 2, 5])
+def test_results_over_threads_come_in_the_order_of_the_jobs(threads):
+    def job(number):
+        time.sleep(0.001 * (number * 5 % 7))
+        return number * number
+
+    assert list(over_threads((lambda n=n: job(n) for n in range(9)), threads)) == [n * n for n in range(9)]
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_jobs_are_not_taken_far_ahead_of_their_results(threads):
+    taken = []
+
+    def jobs():
+        for number in range(40):
+            taken.append(number)
+            yield lambda n=number: n
+
+    for number in over_threads(jobs(), threads):
+        assert len(taken) <= number + 2 * threads
+    assert len(taken) == 40
+
+
+def test_jobs_over_threads_run_at_the_same_time():
+    barrier = threading.Barrier(3, timeout=30)
+    assert len(list(over_threads([barrier.wait] * 3, 3))) == 3
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_the_exception_of_a_job_ends_the_others(threads):
+    ran = []
+
+    def job(number):
+        if number == 2:
+            raise ValueError("third")
+        time.sleep(0.01)
+        ran.append(number)
+
+    with pytest.raises(ValueError, match="third"):
+        list(over_threads((lambda n=n: job(n) for n in range(60)), threads))
+    assert len(ran) < 20

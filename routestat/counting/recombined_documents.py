@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from routestat.counting.document_sample import Sample
 from routestat.counting.experts import expert_rows
+from routestat.counting.kernels.experts import cross_experts
 from routestat.counting.strata import numbered
 from routestat.traces.clusters.units import Units
 from routestat.traces.metadata import Router
@@ -43,25 +44,6 @@ class Series:
     rows: NDArray[np.int64]
     starts: NDArray[np.int64]
     lengths: NDArray[np.int64]
-
-
-@dataclass(frozen=True, eq=False)
-class GroupTables:
-    """Tables of one pair of routers per group of documents.
-
-    Attributes
-    ----------
-    tables : int array ``[group, source, target]``
-        In the expert view a token counts in k·k cells. Groups without tokens are left out.
-    sources, targets : int arrays ``[group, source]``, ``[group, target]``
-        The group's tokens with each state or expert.
-    tokens : int array ``[group]``
-    """
-
-    tables: NDArray[np.int64]
-    sources: NDArray[np.int64]
-    targets: NDArray[np.int64]
-    tokens: NDArray[np.int64]
 
 
 def recombined_samples(
@@ -128,8 +110,12 @@ def recombined_samples(
         )
 
 
-def group_tables(sample: Sample, source: Router, target: Router, states: str = "subset") -> GroupTables:
-    """Count one pair of routers of a sample per group, where both have a choice in every row.
+def group_tables(
+    sample: Sample, source: Router, target: Router, states: str = "subset"
+) -> NDArray[np.integer]:
+    """Count one pair of routers of a sample ``[group, source, target]``, where both have a choice in every row.
+
+    In the expert view a token counts in k·k cells. Groups without tokens are left out.
 
     Parameters
     ----------
@@ -137,21 +123,19 @@ def group_tables(sample: Sample, source: Router, target: Router, states: str = "
     source, target : Router
     states : {"subset", "expert"}
     """
-    group, g = numbered(sample.group)
-    choices, sizes = [], []
-    for router in (source, target):
-        column = sample.columns[router.name]
-        wide = states == "expert"
-        choices.append((expert_rows(column, router) if wide else column[:, None]).astype(np.int64))
-        sizes.append(router.n_experts if wide else router.alphabet.size)
-    (x, y), (k, m) = choices, sizes
-    cells = ((group[:, None] * k + x)[:, :, None] * m + y[:, None, :]).ravel()
-    return GroupTables(
-        np.bincount(cells, minlength=g * k * m).reshape(g, k, m),
-        np.bincount((group[:, None] * k + x).ravel(), minlength=g * k).reshape(g, k),
-        np.bincount((group[:, None] * m + y).ravel(), minlength=g * m).reshape(g, m),
-        np.bincount(group, minlength=g),
-    )
+    numbers, g = numbered(sample.group)
+    group = numbers.astype(np.int64)
+    x, y = (sample.columns[router.name] for router in (source, target))
+    if states == "subset":
+        k, m = source.alphabet.size, target.alphabet.size
+        cells = (group * k + x.astype(np.int64)) * m + y.astype(np.int64)
+        return np.bincount(cells, minlength=g * k * m).reshape(g, k, m)
+    x, y, k, m = expert_rows(x, source), expert_rows(y, target), source.n_experts, target.n_experts
+    table, at = np.zeros((g, k * m), np.uint32), np.arange(len(group))
+    missing = np.array([np.iinfo(rows.dtype).max for rows in (x, y)], np.int64)
+    slots = (0,) * source.top_k, (0,) * target.top_k
+    cross_experts(x, y, at, at + 1, group, 0, missing, slots, m, table)
+    return table.reshape(g, k, m)
 
 
 def _known(sample: Sample, router: Router) -> NDArray[np.bool_]:

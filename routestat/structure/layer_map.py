@@ -1,10 +1,9 @@
 """The layer × layer map: the dependence of every pair of layers, one pair at a time."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import islice
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -19,7 +18,7 @@ from routestat.inference.information.inclusion_counts import inclusion_counts
 from routestat.inference.information.inclusion_information import information_of
 from routestat.inference.information.mutual_information import mutual_information_interval
 from routestat.inference.information.scarcity import Scarcity, scarcity
-from routestat.progress import in_threads
+from routestat.progress import over_threads
 
 #: A table, or what counts it.
 PairTable = ArrayLike | Callable[[], ArrayLike]
@@ -85,7 +84,7 @@ def layer_map(
     level: float = 0.95,
     threads: int = 1,
 ) -> LayerMap:
-    """Measure the dependence of pairs of layers, with one table in memory at a time in each thread.
+    """Measure the dependence of pairs of layers, with two tables in memory at a time for each thread.
 
     Parameters
     ----------
@@ -107,23 +106,21 @@ def layer_map(
     RoutestatError
         If a pair comes twice, names one layer twice, or a layer outside `layers`.
     """
-    found: dict[tuple[int, int], _Pair | None] = {}
+    keys: dict[tuple[int, int], None] = {}
     wanted = None if layers is None else set(layers)
     items = iter(pair_tables.items() if isinstance(pair_tables, Mapping) else pair_tables)
 
-    def measured(item: tuple[tuple[int, int], PairTable]) -> _Pair:
-        (source, target), given = item
-        tables = np.asarray(given() if callable(given) else given)
-        return _measure(tables, None if top_k is None else (top_k[source], top_k[target]), level)
+    def measured(given: PairTable, k: tuple[int, int] | None) -> _Pair:
+        return _measure(np.asarray(given() if callable(given) else given), k, level)
 
-    # As many at a time as there are threads, so that a generator is not read ahead of what is measured.
-    while some := list(islice(items, threads)):
-        for (source, target), _ in some:
-            _check_pair(source, target, found, wanted)
-            found[source, target] = None
-        jobs = [partial(measured, item) for item in some]
-        found |= zip((key for key, _ in some), in_threads(jobs, threads), strict=True)
-    pairs = {key: pair for key, pair in found.items() if pair is not None}
+    def jobs() -> Iterator[Callable[[], _Pair]]:
+        for (source, target), given in items:
+            _check_pair(source, target, keys, wanted)
+            keys[source, target] = None
+            yield partial(measured, given, None if top_k is None else (top_k[source], top_k[target]))
+
+    measures = list(over_threads(jobs(), threads))
+    pairs = dict(zip(keys, measures, strict=True))
     selves: dict[int, tuple[float, float]] = {}
     for key, pair in pairs.items():
         for layer, margin in zip(key, pair.margins, strict=True):

@@ -1,10 +1,9 @@
 """Layers: their loads, every pair of them, co-activation inside each, and whether there are enough documents."""
 
 import os
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +18,7 @@ from routestat.inference.base.tables import Floats
 from routestat.inference.information.entropy import entropy
 from routestat.inference.sample_size.document_subsets import SampleSize, sample_size
 from routestat.inference.sample_size.unseen_experts import Unseen, unseen
-from routestat.progress import Tick, in_threads, silent
+from routestat.progress import Tick, over_threads, silent
 from routestat.structure.coactivation import NULLS, Coactivation, coactivation, pairs_of_states
 from routestat.structure.layer_map import LayerMap, PairTable, layer_map
 from routestat.structure.load_balance import Balance, load_balance
@@ -150,11 +149,8 @@ def measure_across_layers(
     sample : Sample, optional
         Where it holds all tokens, pairs of layers are counted from it, and the trace is not read for them.
     """
-    jobs: list[Callable[[], Any]] = [
-        partial(_map, trace, counts, sample, tick, threads) if "layer-map" in parts else lambda: (None, ""),
-        partial(_coactivation, trace, counts, tick) if "coactivation" in parts else lambda: None,
-    ]
-    (found, reason), coactivated = in_threads(jobs, threads)
+    found, reason = _map(trace, counts, sample, tick, threads) if "layer-map" in parts else (None, "")
+    coactivated = _coactivation(trace, counts, tick, threads) if "coactivation" in parts else None
     loads = [_inclusions(counts, router).sum(axis=0) for router in counts.routers]
     profiles = {}
     if "layer-map" in parts and len(loads) > 1 and all(load.any() for load in loads):
@@ -219,13 +215,21 @@ def _pair_counts(
         yield (source.layer, target.layer), table
 
 
-def _coactivation(trace: Trace, counts: Counts, tick: Tick) -> tuple[LayerCoactivation, ...]:
-    found = []
-    for done, (router, pairs, inclusions, tokens) in enumerate(_pair_tables(trace, counts, tick)):
-        tick("testing co-activation", done, len(counts.routers))
+def _coactivation(
+    trace: Trace, counts: Counts, tick: Tick, threads: int | None
+) -> tuple[LayerCoactivation, ...]:
+    def tested(
+        router: Router, pairs: NDArray[np.integer], inclusions: NDArray[np.int64], tokens: NDArray[np.int64]
+    ) -> LayerCoactivation:
         n = counts.n_documents
         both = (coactivation(pairs, inclusions, tokens, router.top_k, null, documents=n) for null in NULLS)
-        found.append(LayerCoactivation(router, *both))
+        return LayerCoactivation(router, *both)
+
+    found: list[LayerCoactivation] = []
+    tables = _pair_tables(trace, counts, tick)
+    for one in over_threads((partial(tested, *table) for table in tables), threads):
+        tick("testing co-activation", len(found), len(counts.routers))
+        found.append(one)
     tick("testing co-activation", len(found), len(counts.routers))
     return tuple(found)
 

@@ -8,8 +8,8 @@ import numpy as np
 
 from routestat.counting.kernels.compiling import Array, compiled, within
 
-# Cells taken at a time: the sums of all columns over them stay in the L1 and L2 caches.
-BLOCK = 64
+# Cells taken at a time: the sums of all columns over them stay in the L2 cache.
+BLOCK = 128
 
 
 @compiled
@@ -62,6 +62,20 @@ def centred_block(
             crossed[g] += pulled[j] * pull_c[g, j]
 
 
+@compiled
+def deviations(
+    tables: Array, first: int, share: Array, total: Array, scales: Array, out: Array
+) -> None:  # pragma: no cover - compiled
+    """Fill `out` ``[group, cell]`` with (T - `share` ``[group]`` * `total` ``[cell]``) * `scales` ``[cell]``.
+
+    The cells are those of ``tables[group, cell]`` from `first` on.
+    """
+    for g in range(len(out)):
+        own = share[g]
+        for c in range(out.shape[1]):
+            out[g, c] = (tables[g, first + c] - own * total[c]) * scales[c]
+
+
 @within
 def _term(count: int, listed: Array, digamma: float) -> float:  # pragma: no cover - compiled
     """Return x ln x (`digamma` 0) or x ψ(x) (1) of a count; `listed` has those of the smallest counts."""
@@ -80,16 +94,26 @@ def left_out_sums(
     `tables` ``[group, cell]`` sum to `total`.
     """
     whole = 0.0
-    terms = np.empty(len(total))
-    for c in range(len(total)):
-        terms[c] = _term(total[c], listed, digamma)
-        whole += terms[c]
-    for g in range(len(tables)):
-        change = 0.0
-        for c in range(len(total)):
-            if tables[g, c]:
-                change += _term(total[c] - np.int64(tables[g, c]), listed, digamma) - terms[c]
-        left[g] = whole + change
+    terms = np.empty(BLOCK)
+    left[:] = 0.0
+    for first in range(0, len(total), BLOCK):
+        own = total[first : first + BLOCK]
+        short = _all_listed(own, listed)
+        for c in range(len(own)):
+            terms[c] = _term(own[c], listed, digamma)
+            whole += terms[c]
+        for g in range(len(tables)):
+            change = 0.0
+            if short:
+                # Without a branch: most counts are zero or nearly so, in no order that could be predicted.
+                for c in range(len(own)):
+                    change += listed[own[c] - np.int64(tables[g, first + c])] - terms[c]
+            else:
+                for c in range(len(own)):
+                    change += _term(own[c] - np.int64(tables[g, first + c]), listed, digamma) - terms[c]
+            left[g] += change
+    for g in range(len(left)):
+        left[g] += whole
     return whole
 
 
@@ -115,9 +139,13 @@ def half_sums(
         width = min(BLOCK, len(total) - first)
         sums[:] = 0
         for g in range(len(tables)):
-            own, to = sign[g], sums[column[g]]
-            for c in range(width):
-                to[c] += own * np.int64(tables[g, first + c])
+            to = sums[column[g]]
+            if sign[g] > 0:
+                for c in range(width):
+                    to[c] += np.int64(tables[g, first + c])
+            else:
+                for c in range(width):
+                    to[c] -= np.int64(tables[g, first + c])
         step = 1
         while step < halves:
             for at in range(0, halves, 2 * step):
@@ -128,11 +156,26 @@ def half_sums(
                         low[c] = a + b
                         high[c] = a - b
             step *= 2
+        short = _all_listed(total[first : first + width], listed)
         for h in range(halves):
             own = rest = 0.0
-            for c in range(width):
-                count = (total[first + c] - sums[h, c]) >> 1
-                own += _term(count, listed, digamma)
-                rest += _term(total[first + c] - count, listed, digamma)
+            if short:
+                for c in range(width):
+                    count = (total[first + c] - sums[h, c]) >> 1
+                    own += listed[count]
+                    rest += listed[total[first + c] - count]
+            else:
+                for c in range(width):
+                    count = (total[first + c] - sums[h, c]) >> 1
+                    own += _term(count, listed, digamma)
+                    rest += _term(total[first + c] - count, listed, digamma)
             one[h] += own
             other[h] += rest
+
+
+@within
+def _all_listed(total: Array, listed: Array) -> bool:  # pragma: no cover - compiled
+    most = 0
+    for c in range(len(total)):
+        most = max(most, total[c])
+    return most < len(listed)

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 #: Numbers of one temporary array: 32 MB in double precision.
 CELLS = 4_000_000
 
-
-#: Of one that several operations follow each other on: 0.5 MB, which stays in the L2 cache.
-CACHED = 65_536
+#: Of one that is multiplied with its transpose: 2 MB. The product takes as long to be made symmetric and added as one
+#: of a hundred columns or so.
+MULTIPLIED = 262_144
 
 
 def chunks(length: int, cells: int, at_once: int | None = None) -> Iterator[slice]:

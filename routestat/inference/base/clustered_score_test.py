@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from routestat.counting.kernels.pair_tables import centred_block
-from routestat.inference.base.chunks import CACHED, chunks
+from routestat.inference.base.chunks import MULTIPLIED, chunks
 from routestat.inference.base.estimate import group_correction
 from routestat.inference.base.pair_bias import MarginParts, pair_bias
 from routestat.inference.base.special import log10_chi2_tail
@@ -192,7 +192,7 @@ def clustered_scores(
     gram, crossed = np.zeros((size.size, size.size)), np.zeros(size.size)
     cells = for_loops(tables)
     scales, pulls = 1.0 / np.sqrt(n * np.outer(r, c)), (own_r / r, own_c / c)
-    for part in chunks(r.size, size.size * c.size, CACHED):
+    for part in chunks(r.size, size.size * c.size, MULTIPLIED):
         # T - r C' - R c' + n r c' with one product fewer: R c' - n r c' = (R - n r) c'.
         w = np.empty((size.size, len(r[part]), c.size))
         centred_block(cells, part.start, r, c, own_r, columns, *pulls, scales, crossed, w)

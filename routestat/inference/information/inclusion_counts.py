@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
-from routestat.counting.kernels.pair_tables import half_sums, left_out_sums
+from routestat.counting.kernels.pair_tables import deviations, half_sums, left_out_sums
 from routestat.errors import RoutestatError
-from routestat.inference.base.chunks import CACHED, chunks
+from routestat.inference.base.chunks import MULTIPLIED, chunks
 from routestat.inference.base.clustered_score_test import ClusteredScores, clustered_scores
 from routestat.inference.base.special import LISTED
 from routestat.inference.base.tables import Floats, Integers, contingency, for_loops, read_only
@@ -105,20 +105,18 @@ class InclusionCounts:
         """
         share, groups = self.tokens / self.tokens.sum(), len(self.tokens)
 
-        def products(
-            counts: NDArray[np.integer], total: NDArray[np.number], by: NDArray[np.number]
-        ) -> Floats:
-            about = np.multiply(share[:, None], -total)
-            about += counts
-            about /= np.sqrt(by)
-            return np.asarray(about @ about.T)
+        def products(counts: NDArray[np.integer], total: Integers, by: NDArray[np.number]) -> Floats:
+            found, sums, scales = np.zeros((groups, groups)), total.astype(np.float64), 1.0 / np.sqrt(by)
+            for part in chunks(len(total), groups, MULTIPLIED):
+                about = np.empty((groups, part.stop - part.start))
+                deviations(counts, part.start, share, sums[part], scales[part], about)
+                found += about @ about.T
+            return found
 
         (sources, of_source, _), (targets, of_target, _), (pairs, total, _) = self._parts
-        found = -products(sources, of_source, of_source) / self.source_k
+        found = products(pairs, total, weight.ravel()) / self.cells
+        found -= products(sources, of_source, of_source) / self.source_k
         found -= products(targets, of_target, of_target) / self.target_k
-        by = weight.ravel()
-        for part in chunks(len(total), groups, CACHED):
-            found += products(pairs[:, part], total[part], by[part]) / self.cells
         rest = 1.0 - 2.0 * share
         whole = (np.diag(found) / rest).sum() / (1.0 + (share**2 / rest).sum())
         own = (np.diag(found) - share**2 * whole) / rest

@@ -14,10 +14,11 @@ from routestat.counting.document_sample import Sample
 from routestat.counting.experts import expert_rows
 from routestat.counting.recombined_documents import group_tables, recombined_samples
 from routestat.counting.strata import Strata, count_strata
-from routestat.inference.association.expert_independence import independence_experts
+from routestat.inference.association.expert_independence import independence_of_inclusions
 from routestat.inference.association.independence import independence
 from routestat.inference.base.special import chi2_tail
 from routestat.inference.base.tables import Floats, read_only
+from routestat.inference.information.inclusion_counts import inclusion_counts
 from routestat.inference.markov.order_score_test import clustered_order
 from routestat.traces.metadata import Router
 
@@ -53,19 +54,19 @@ def independence_p_values(
     rng
     n
     states
-        "subset", tested by `independence`, or "expert", by `independence_experts`.
+        "subset", tested by `independence`, or "expert", by `independence_of_inclusions`.
     """
     found = []
     if states == "expert":
         rows = {router.name: expert_rows(sample.columns[router.name], router) for router in (source, target)}
         sample = replace(sample, columns=rows)
     for made in recombined_samples(sample, source, target, rng, n):
-        counted = group_tables(made, source, target, states)
+        tables = group_tables(made, source, target, states)
         if states == "expert":
-            wide = independence_experts(counted.tables, counted.sources, counted.targets, counted.tokens)
+            wide = independence_of_inclusions(inclusion_counts(tables, source.top_k, target.top_k))
             found.append((wide.p_clustered, math.nan, wide.reason))
         else:
-            test = independence(counted.tables)
+            test = independence(tables)
             found.append((test.p_clustered, test.p_chi2, test.reason))
     return _p_values(found)
 

@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 from scipy import special
 
-from routestat.counting.kernels.pair_tables import centred_block, half_sums, left_out_sums, table_margins
+from routestat.counting.kernels.pair_tables import (
+    centred_block,
+    deviations,
+    half_sums,
+    left_out_sums,
+    table_margins,
+)
 
 
 def tables(groups=7, sources=5, targets=6, seed=0):
@@ -43,6 +49,13 @@ def test_scores_of_a_block_of_sources():
     assert crossed == pytest.approx(1.0 + pulled, rel=1e-12)
 
 
+def test_deviations_from_shares_of_the_total_in_units_of_a_scale():
+    counts, rng = tables().reshape(7, -1), np.random.default_rng(3)
+    share, total, scales, out = rng.random(7), rng.random(4), rng.random(4), np.empty((7, 4))
+    deviations(counts, 5, share, total, scales, out)
+    assert out == pytest.approx((counts[:, 5:9] - np.outer(share, total)) * scales, rel=1e-12)
+
+
 @pytest.mark.parametrize("digamma", [0.0, 1.0])
 def test_sums_without_each_group(digamma):
     counts = tables().reshape(7, -1)
@@ -56,12 +69,13 @@ def test_sums_without_each_group(digamma):
         assert left == pytest.approx(without, rel=1e-12)
 
 
-def test_sums_over_halves_are_those_of_hadamards_signs():
-    counts = tables(groups=11, sources=20, targets=9, seed=2).reshape(11, -1)
+@pytest.mark.parametrize(("factor", "length"), [(1, 1000), (5000, 2000)])
+def test_sums_over_halves_are_those_of_hadamards_signs(factor, length):
+    counts = tables(groups=11, sources=20, targets=9, seed=2).reshape(11, -1) * np.uint32(factor)
     total, halves = counts.sum(axis=0, dtype=np.int64), 8
     column, sign = np.arange(11) // 2 % 7 + 1, np.where(np.arange(11) % 2, -1, 1)
     one, other = np.zeros(halves), np.zeros(halves)
-    half_sums(counts, total, column, sign, listed(1.0, 1000), 1.0, one, other)
+    half_sums(counts, total, column, sign, listed(1.0, length), 1.0, one, other)
     for half in range(halves):
         entry = np.array([(-1) ** bin(half & int(at)).count("1") for at in column])
         inside = sign * entry < 0

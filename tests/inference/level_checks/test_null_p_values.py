@@ -5,7 +5,7 @@ import pytest
 
 from routestat import Router
 from routestat.counting.document_sample import Sample
-from routestat.inference.association.expert_independence import independence_experts
+from routestat.inference.association.expert_independence import independence_of_inclusions
 from routestat.inference.association.independence import independence
 from routestat.inference.level_checks import null_p_values
 from routestat.inference.level_checks.null_p_values import independence_p_values, order_p_values
@@ -38,7 +38,10 @@ def copies(documents: int = 20, length: int = 30) -> Sample:
 
 @pytest.mark.parametrize(
     ("states", "name", "real"),
-    [("subset", "independence", independence), ("expert", "independence_experts", independence_experts)],
+    [
+        ("subset", "independence", independence),
+        ("expert", "independence_of_inclusions", independence_of_inclusions),
+    ],
 )
 def test_independence_is_that_of_the_report(monkeypatch, states, name, real) -> None:
     called = []
