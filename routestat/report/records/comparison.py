@@ -32,13 +32,12 @@ def write_results(findings: TraceComparison, folder: Path) -> Record:
         stale.unlink()
     for layer in findings.layers:
         if layer.cells is not None:
-            write_rows(
-                tables / f"moved-{layer.a.name}.csv", _cells(findings, layer.cells, (layer.a,), TABULATED)
-            )
+            cells = _cells(findings, layer.cells, (layer.a,), TABULATED)
+            write_rows(tables / f"moved-{layer.a.name}.csv", map(plain, cells))
     for item in findings.transitions:
         if item.cells is not None:
-            name = f"moved-{item.source.name}-{item.target.name}.csv"
-            write_rows(tables / name, _cells(findings, item.cells, (item.source, item.target), TABULATED))
+            cells = _cells(findings, item.cells, (item.source, item.target), TABULATED)
+            write_rows(tables / f"moved-{item.source.name}-{item.target.name}.csv", map(plain, cells))
     return record
 
 

@@ -99,18 +99,21 @@ def coactivation_columns(across: AcrossLayers) -> dict[str, NDArray[Any]]:
 
     Listed are the pairs that tokens chose together, and those that significantly did not.
     """
-    parts = [_pairs(item) for item in across.coactivation or ()]
+    # Layers with as many experts have the same pairs.
+    pairs = {len(item.pooled.experts): item.pooled.experts for item in across.coactivation or ()}
+    named = {n: np.array([f"{i} {j}" for i, j in listed.tolist()], dtype=str) for n, listed in pairs.items()}
+    parts = [_pairs(item, named[len(item.pooled.experts)]) for item in across.coactivation or ()]
     names = parts[0] if parts else ()
     return {name: np.concatenate([part[name] for part in parts]) for name in names}
 
 
-def _pairs(item: LayerCoactivation) -> dict[str, NDArray[Any]]:
+def _pairs(item: LayerCoactivation, words: NDArray[np.str_]) -> dict[str, NDArray[Any]]:
     pooled, within = item.pooled, item.documents
     found = math.log10(FOUND)
     listed = (pooled.observed > 0) | (pooled.log10_q <= found) | (within.log10_q <= found)
     return {
         "layer": np.full(np.count_nonzero(listed), item.router.layer),
-        "experts": np.array([f"{i} {j}" for i, j in pooled.experts[listed].tolist()], dtype=str),
+        "experts": words[listed],
         **{name: getattr(pooled, name)[listed] for name in ("observed", "expected", "lift", "z", "log10_q")},
         "expected_within_document": within.expected[listed],
         "lift_within_document": within.lift[listed],

@@ -45,6 +45,7 @@ def plain(value: Any) -> Any:
 
 
 _AS_IT_IS = frozenset((str, int, bool, type(None)))
+_NUMBERS = frozenset((int, float))
 
 
 def _all_finite(value: NDArray[Any]) -> bool:
@@ -103,8 +104,8 @@ def _line(value: Any) -> str:
 
 
 def write_rows(path: Path, rows: Iterable[Record]) -> None:
-    """Write one line per record; lists become one cell, with spaces between the items."""
-    records = [plain(row) for row in rows]
+    """Write one line per plain record; lists become one cell, with spaces between the items."""
+    records = list(rows)
     columns = list(dict.fromkeys(key for record in records for key in record))
     with path.open("w", newline="", encoding="utf-8") as handle:
         writer = csv.writer(handle)
@@ -114,6 +115,8 @@ def write_rows(path: Path, rows: Iterable[Record]) -> None:
 
 def _cell(value: Any) -> Any:
     if isinstance(value, list):
+        if _NUMBERS.issuperset(map(type, value)):
+            return " ".join(map(str, value))
         return " ".join(str(_cell(item)).replace(" ", "+") for item in value)
     if isinstance(value, dict):
         return "; ".join(f"{key}: {item}" for key, item in value.items())
