@@ -4,9 +4,9 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import optimize
 
 from routestat.inference.base.estimate import student_quantile
-from routestat.inference.base.roots import bracketed_root
 from routestat.inference.base.tables import Floats, Integers, read_only
 
 LEVEL = 0.95
@@ -80,7 +80,7 @@ def fit_width(
 
     needed = 2.0
     if short_of(math.log(2.0)) > 0:
-        needed = math.ceil(math.exp(bracketed_root(short_of, math.log(2.0), 80.0, 1e-12)) - 1e-9)
+        needed = math.ceil(math.exp(optimize.brentq(short_of, math.log(2.0), 80.0)) - 1e-9)
     expected = np.array([spread * quantile(m, worth) / math.sqrt(m) for m in ahead])
     return Width(
         measured=read_only(measured),

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.polynomial import chebyshev
 from numpy.typing import ArrayLike
+from scipy import optimize
 
 from routestat.counting.kernels.draws import summed_draws
-from routestat.inference.base.roots import bracketed_root
 from routestat.inference.base.special import LARGEST_SUM_PER_TOKEN, SMALLEST_SUM, log_rising
 from routestat.inference.base.tables import Floats
 
@@ -124,7 +124,7 @@ def _root(slope: _Slope, low: float, high: float) -> float:
     if not start > 0 > end:
         # The slope is so near zero at an end that the sign of its polynomial is uncertain.
         return low if abs(start) < abs(end) else high
-    return middle + half * bracketed_root(value, -1.0, 1.0, 1e-9)
+    return middle + half * float(optimize.brentq(value, -1.0, 1.0, xtol=1e-9))
 
 
 def _distinct(totals: Floats) -> tuple[Floats, Floats]:
