@@ -7,6 +7,9 @@ import numpy as np
 from routestat.counting.kernels.compiling import Array, compiled
 from routestat.counting.kernels.draws import further_draw
 
+# How many of the last entries of a cell one that is like it is sought among.
+ALIKE = 8
+
 
 @compiled
 def draws_of_entries(
@@ -29,7 +32,11 @@ def draws_of_entries(
     drawn = np.empty(len(cell))
     for e in range(len(cell)):
         c = cell[e]
-        drawn[e] = further_draw(max(tokens[c] - own[e], 0.0), further[e], weight[c])
+        # Most entries of a cell have one token: they have what the entry before has.
+        if e and c == cell[e - 1] and own[e] == own[e - 1] and further[e] == further[e - 1]:
+            drawn[e] = drawn[e - 1]
+        else:
+            drawn[e] = further_draw(max(tokens[c] - own[e], 0.0), further[e], weight[c])
     return drawn
 
 
@@ -112,9 +119,10 @@ def left_out_entries(
     Returns
     -------
     tuple
-        The tokens of each part, and what others have of its context; ``[4, entry]`` of those whose target others have
-        its tokens, the others' tokens, the base, and how many targets the others have; the tokens of those whose target
-        no other has, by how many targets the others have; and the sum of ln base of these tokens.
+        The tokens of each part, and what others have of its context. Of entries whose target others have, the like ones
+        of a cell together, ``[4, entry]``: tokens, the others' tokens, the base, and how many targets the others have.
+        Of entries whose target no other has: their tokens by how many targets the others have, and the sum of ln base
+        of these tokens.
     """
     of_part, beyond, targets = np.zeros(len(context)), np.empty(len(context)), np.empty(len(context))
     for p in range(len(context)):
@@ -127,13 +135,23 @@ def left_out_entries(
         most = max(most, targets[p])
         beyond[p] = totals[context[p]] - of_part[p]
     met, n, new, alone = np.empty((4, len(cell))), 0, np.zeros(int(most) + 1), 0.0
+    first = 0
     for e in range(len(cell)):
         c, own = cell[e], count[e]
         left, others = tokens[c] - own, targets[part[e]]
+        if e and c != cell[e - 1]:
+            first = n
         if left <= 0:
             new[int(others)] += own
             alone += own * math.log(base[c])
         else:
-            met[0, n], met[1, n], met[2, n], met[3, n] = own, left, base[c], others
-            n += 1
+            # Entries of a cell that are alike are added up, as far as one of the last few is.
+            at = n - 1
+            while at >= max(first, n - ALIKE) and not (met[1, at] == left and met[3, at] == others):
+                at -= 1
+            if at >= max(first, n - ALIKE):
+                met[0, at] += own
+            else:
+                met[0, n], met[1, n], met[2, n], met[3, n] = own, left, base[c], others
+                n += 1
     return of_part, beyond, met[:, :n], new, alone
