@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 Pictures = dict[str, Picture]
 Jobs = Callable[[], "Mapping[str, Callable[[], Drawing]]"]
+# Seconds, many times what drawing takes: the copy of a process with threads may wait for one that it lacks.
+PATIENCE = 60.0
 
 
 @contextmanager
@@ -65,9 +67,11 @@ def _draw(jobs: Jobs, folder: Path, sender: Connection) -> None:
 def _wait(receiver: Connection, jobs: Jobs, folder: Path, tick: Tick) -> Pictures:
     tick("drawing figures", 0, 1)
     try:
-        pictures: Pictures = receiver.recv()
+        pictures: Pictures | None = receiver.recv() if receiver.poll(PATIENCE) else None
     except EOFError:
-        # The other process failed or was killed: this one succeeds, or fails with the reason.
+        pictures = None
+    if pictures is None:
+        # The other process failed, was killed or hangs: this one succeeds, or fails with the reason.
         return draw_all(jobs(), folder, tick)
     tick("drawing figures", 1, 1)
     return pictures

@@ -66,6 +66,21 @@ def test_a_killed_process_costs_no_picture(tmp_path):
     assert (tmp_path / "f/one.png").is_file()
 
 
+@apart
+def test_a_hanging_process_costs_no_picture(tmp_path, monkeypatch):
+    this = os.getpid()
+    monkeypatch.setattr("routestat.report.html.drawing.PATIENCE", 0.2)
+
+    def hanging():
+        if os.getpid() != this:
+            signal.pause()
+        return jobs()
+
+    with drawn_meanwhile(hanging, tmp_path / "f", silent, 2) as pictures:
+        assert pictures()["one"].file
+    assert multiprocessing.active_children() == []
+
+
 @pytest.mark.parametrize("threads", [1, 2])
 def test_what_goes_wrong_is_raised_here(tmp_path, capfd, threads):
     def failing():
