@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from routestat.counting.document_sample import Sample
 from routestat.counting.experts import expert_rows
 from routestat.counting.kernels.experts import cross_experts
+from routestat.counting.kernels.strata import read_in_circles
 from routestat.counting.strata import numbered
 from routestat.traces.clusters.units import Units
 from routestat.traces.metadata import Router
@@ -177,12 +178,12 @@ def _meet(
     n = np.floor(wanted + rng.random(wanted.shape)).astype(np.int64)
     made, stratum = np.nonzero(n)
     n = n[made, stratum]
-    step = np.arange(n.sum()) - np.repeat(np.cumsum(n) - n, n)
     sides = []
     for series, units in ((before, givers), (after, takers)):
         length, start = series.lengths[units[made], stratum], series.starts[units[made], stratum]
-        place = (step + np.repeat(rng.integers(0, length), n)) % np.repeat(length, n)
-        sides.append(series.rows[np.repeat(start, n) + place])
+        side = np.empty(int(n.sum()), np.int64)
+        read_in_circles(series.rows, start, length, rng.integers(0, length), n, side)
+        sides.append(side)
     return sides[0], sides[1], np.repeat(made, n)
 
 

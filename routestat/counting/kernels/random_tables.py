@@ -7,9 +7,6 @@ import numpy as np
 
 from routestat.counting.kernels.compiling import Array, compiled, within
 
-# Up to so many tokens for each column, drawing every token is faster than drawing every cell.
-SHORT = 16
-
 
 @within
 def _random(state: Array) -> float:  # pragma: no cover - compiled
@@ -101,12 +98,13 @@ def _row_of_tokens(
 
 @compiled
 def draw_tables(
-    rows: Array, columns: Array, log_factorials: Array, logs: Array, rng: Any, sums: Array
+    rows: Array, columns: Array, log_factorials: Array, logs: Array, short: int, rng: Any, sums: Array
 ) -> None:  # pragma: no cover - compiled
     """Fill `sums` with the sums of c ln c of random tables with the margins `rows` and `columns`.
 
     `log_factorials` and `logs` hold ln n! and n ln n of the smallest whole numbers. Rows are ascending: the columns of
-    the first, short ones are drawn token by token without replacement, the cells of the others one by one.
+    the first, of up to `short` tokens for each column, are drawn token by token without replacement, the cells of the
+    others one by one.
     """
     last_row, last_column = len(rows) - 1, len(columns) - 1
     tokens = columns.sum()
@@ -122,7 +120,7 @@ def draw_tables(
         for i in range(last_row):
             mine, beyond = rows[i], without
             without -= mine
-            if mine <= SHORT * len(columns):
+            if mine <= short * len(columns):
                 found += _row_of_tokens(state, mine, labels[:beyond], left, logs)
                 continue
             for j in range(last_column):

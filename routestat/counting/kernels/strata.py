@@ -89,6 +89,26 @@ def shuffle_within(stratum: Array, n_strata: int, random: Array) -> Array:  # pr
 
 
 @compiled
+def read_in_circles(
+    rows: Array, start: Array, length: Array, first: Array, n: Array, out: Array
+) -> None:  # pragma: no cover - compiled
+    """Fill `out` with `n` rows of each series, from its `first` on, and from its beginning again after its end.
+
+    A series is `length` entries of `rows` from `start` on; `first` is below `length`.
+    """
+    to = 0
+    for i in range(len(n)):
+        begin, end = start[i], start[i] + length[i]
+        at = begin + first[i]
+        for _ in range(n[i]):
+            out[to] = rows[at]
+            to += 1
+            at += 1
+            if at == end:
+                at = begin
+
+
+@compiled
 def margin_cells(
     stratum: Array, state: Array, group: Array, count: Array, n_states: int, n_groups: int, out: Array
 ) -> int:  # pragma: no cover - compiled

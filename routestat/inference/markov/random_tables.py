@@ -10,6 +10,8 @@ from routestat.inference.base.tables import Floats
 
 # Up to this count logarithms are looked up.
 TABULATED = 1 << 20
+# Up to so many tokens for each column, drawing every token of a row is faster than drawing every cell.
+SHORT = 16
 
 
 class RandomTables:
@@ -28,7 +30,8 @@ class RandomTables:
     def sums(self, rows: ArrayLike, columns: ArrayLike, rng: np.random.Generator, n: int) -> Floats:
         """Draw `n` tables and return their sums of c ln c ``[table]``.
 
-        Cell by cell from the hypergeometric distribution, row after row (Patefield 1981, Algorithm AS 159).
+        Row after row: cell by cell from the hypergeometric distribution (Patefield 1981, Algorithm AS 159), or token by
+        token without replacement where a row has few.
 
         Parameters
         ----------
@@ -40,5 +43,5 @@ class RandomTables:
         sums = np.empty(n)
         # The last cells follow from the others, and are the largest; a row is complete once its tokens are placed.
         ordered = np.sort(np.asarray(rows, np.int64)), np.sort(np.asarray(columns, np.int64))[::-1].copy()
-        draw_tables(*ordered, self._log_factorials, self._x_log_x, rng, sums)
+        draw_tables(*ordered, self._log_factorials, self._x_log_x, SHORT, rng, sums)
         return sums

@@ -10,6 +10,7 @@ from routestat.counting.kernels.strata import (
     leave_out,
     margin_cells,
     pair_products,
+    read_in_circles,
     shuffle_within,
     sort_cells,
 )
@@ -53,6 +54,15 @@ def test_rows_are_shuffled_within_their_stratum_and_evenly():
     assert all(abs(times - 1000) < 5 * (1000 * 5 / 6) ** 0.5 for times in seen.values())
     # A random number just below one is no row beyond the last.
     assert sorted(shuffle_within(stratum, 3, np.full(6, 1 - 2.0**-53)).tolist()) == list(range(6))
+
+
+def test_series_are_read_in_circles():
+    rows = np.array([10, 11, 12, 20, 30, 31])
+    # From the last entry of the first series on, three times round the second, nothing of the third.
+    start, length, first, n = np.array([[0, 3, 4], [3, 1, 2], [2, 0, 1], [5, 3, 0]])
+    out = np.full(8, -1)
+    read_in_circles(rows, start, length, first, n, out)
+    assert out.tolist() == [12, 10, 11, 12, 10, 20, 20, 20]
 
 
 def test_margins_and_sums_without_a_group():

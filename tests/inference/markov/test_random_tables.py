@@ -26,15 +26,17 @@ def sums_by_probability(rows: list[int], columns: list[int]) -> dict[float, floa
     return {value: weight / total for value, weight in found.items()}
 
 
-@pytest.mark.parametrize("tabulated", [1 << 20, 2])
+@pytest.mark.parametrize(("tabulated", "short"), [(1 << 20, 0), (2, 0), (2, 1), (2, 16)])
 @pytest.mark.parametrize(
     ("rows", "columns"), [([2, 3], [3, 2]), ([4, 1, 3], [5, 3]), ([2, 2, 2], [1, 4, 1]), ([6, 5], [2, 8, 1])]
 )
 def test_tables_have_their_probabilities(
-    rows: list[int], columns: list[int], tabulated: int, monkeypatch: pytest.MonkeyPatch
+    rows: list[int], columns: list[int], tabulated: int, short: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # With a short table of logarithms most are computed.
     monkeypatch.setattr(file, "TABULATED", tabulated)
+    # Drawn cell by cell, by both ways, token by token.
+    monkeypatch.setattr(file, "SHORT", short)
     expected, n = sums_by_probability(rows, columns), 20_000
     drawn = RandomTables(sum(rows)).sums(rows, columns, np.random.default_rng(1), n)
     times = Counter(np.round(drawn, 9).tolist())
