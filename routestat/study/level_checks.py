@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -89,7 +90,6 @@ def check_levels(
     """
     what, routers = "checking the tests on data without an effect", counts.routers
     tick(what, 0, 1)
-    halves = _halves(counts, rng)
     n_units = int(units_of(sample).max(initial=-1)) + 1
     sample = replace(sample, groups=min(sample.groups, max(FEW_GROUPS, MOST_CELLS // _size(counts) ** 2)))
     own = iter(rng.spawn(6))
@@ -111,9 +111,11 @@ def check_levels(
             partial(order_p_values, sample, routers[at - 2], routers[at - 1], routers[at], next(own), draws)
             for at in ends
         ]
-    # Side by side, all of both families; each job has its own random numbers.
-    every = [job for own in jobs.values() for job in own]
-    results = iter(in_threads(every, threads, tick, what))
+    # Side by side, the splits and all of both families; each job has its own random numbers.
+    every: list[Callable[[], Any]] = [partial(_halves, counts, rng)]
+    every += [job for own in jobs.values() for job in own]
+    halves, *rest = in_threads(every, threads, tick, what)
+    results = iter(rest)
     found = {family: [next(results) for _ in own] for family, own in jobs.items()}
     checks = [loads_check(halves)]
     for family, parts in found.items():

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import networkx as nx
 import numpy as np
@@ -11,7 +12,7 @@ from routestat.counting.context import Context
 from routestat.counting.counts import Counts
 from routestat.counting.paths import PathCounts, count_given
 from routestat.inference.markov.chain import Chain
-from routestat.progress import Tick, silent
+from routestat.progress import Tick, in_threads, silent
 from routestat.structure.bicluster_checks import NullShare, Stability, null_share, stability
 from routestat.structure.biclusters import Blocks, spectral_blocks
 from routestat.structure.paths import Paths, k_best_paths, path_log2_probability
@@ -72,7 +73,11 @@ class PathFinding:
 
 
 def find_blocks(
-    counts: Counts, n_blocks: int, rng: np.random.Generator, tick: Tick = silent
+    counts: Counts,
+    n_blocks: int,
+    rng: np.random.Generator,
+    tick: Tick = silent,
+    threads: int | None = None,
 ) -> tuple[BlockFinding, ...]:
     """Cluster the states of every transition.
 
@@ -84,21 +89,23 @@ def find_blocks(
     rng : numpy.random.Generator
         Starts, resamples and null draws; each transition has its own stream.
     tick : callable(what, done, total)
+    threads : int, optional
     """
-    found = []
     pairs = list(zip(counts.routers, counts.routers[1:], strict=False))
-    streams = rng.spawn(len(pairs))
-    for done, ((source, target), own) in enumerate(zip(pairs, streams, strict=True)):
-        tick("finding blocks", done, len(pairs))
+
+    def of_pair(source: Router, target: Router, own: np.random.Generator) -> BlockFinding:
         table = counts.table(Context.layer(1), target)
         total = table.sum(axis=0, dtype=np.int64)
         slots = source.top_k * target.top_k if counts.states == "expert" else 1
         blocks = spectral_blocks(total, n_blocks, own, slots=slots)
         stable = stability(table, blocks, own, n_resamples=RESAMPLES)
         null = null_share(total, n_blocks, own, n_draws=NULL_DRAWS, slots=slots)
-        found.append(BlockFinding(source, target, total, blocks, stable, null))
-    tick("finding blocks", len(pairs), len(pairs))
-    return tuple(found)
+        return BlockFinding(source, target, total, blocks, stable, null)
+
+    streams = rng.spawn(len(pairs))
+    jobs = [partial(of_pair, *pair, own) for pair, own in zip(pairs, streams, strict=True)]
+    tick("finding blocks", 0, len(pairs))
+    return in_threads(jobs, threads, tick, "finding blocks")
 
 
 def clearest_blocks(found: Sequence[BlockFinding]) -> int | None:

@@ -145,7 +145,7 @@ def study(
         trace, counts, across_rng, tick, threads, known, sample() if "layer-map" in known else None
     )
     if "blocks" in known:
-        blocks = find_blocks(counts, n_blocks, blocks_rng, tick)
+        blocks = find_blocks(counts, n_blocks, blocks_rng, tick, threads)
     if "paths" in known and chain is not None and observed is not None:
         paths = find_paths(trace, chain, observed, n_paths)
     return Study(

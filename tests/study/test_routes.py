@@ -38,3 +38,28 @@ def test_blocks_of_a_transition_do_not_depend_on_those_before_it():
         assert_array_equal(a.blocks.row_labels, b.blocks.row_labels)
         assert_array_equal(a.null.shares, b.null.shares)
         assert a.stability.ari == b.stability.ari
+
+
+def test_blocks_do_not_depend_on_the_number_of_threads():
+    made = chain(
+        layers=5,
+        documents=30,
+        mean_length=60,
+        coupling=0.7,
+        rng=np.random.default_rng(4),
+        n_experts=4,
+        top_k=2,
+    )
+    counts = count(to_trace(made))
+    ticks = []
+
+    def tick(what, done, total):
+        ticks.append((what, done, total))
+
+    one, several = (find_blocks(counts, 2, np.random.default_rng(0), tick, threads) for threads in (1, 3))
+    assert ticks == 2 * [("finding blocks", done, 4) for done in range(5)]
+    for a, b in zip(one, several, strict=True):
+        assert (a.source, a.target) == (b.source, b.target)
+        assert_array_equal(a.blocks.row_labels, b.blocks.row_labels)
+        assert_array_equal(a.null.shares, b.null.shares)
+        assert a.stability.ari == b.stability.ari
