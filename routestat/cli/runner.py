@@ -30,9 +30,11 @@ def run(app: typer.Typer, name: str, arguments: Sequence[str] | None = None) -> 
 
     Errors that the user can correct are printed as one line on stderr, with exit code 2.
     """
-    # What was imported is never garbage. Looking for cycles less often saves a twentieth of a short run.
-    gc.freeze()
-    gc.set_threshold(*_COLLECTIONS)
+    if arguments is None:
+        # The process is the command's own: what was imported is never garbage, and looking for cycles less often
+        # saves a twentieth of a short run.
+        gc.freeze()
+        gc.set_threshold(*_COLLECTIONS)
     # A terminal that cannot show a character must not end the command.
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

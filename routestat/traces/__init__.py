@@ -20,6 +20,8 @@ batch
     A batch of rows, and the checks that every row passes.
 validation
     Checks of values from outside.
+arrow_arrays
+    NumPy and Arrow arrays of the same memory.
 examination
     The pass that finds clusters and dummy rows.
 clusters

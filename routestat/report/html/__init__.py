@@ -2,6 +2,8 @@
 
 page
     What both pages share: templates, numbers, figures.
+drawing
+    Pictures drawn by a process of their own.
 study
     The page of one trace.
 comparison
