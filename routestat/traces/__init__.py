@@ -14,8 +14,6 @@ writer
     `TraceWriter`: writes a store shard by shard.
 rows
     Plain arrays to rows of the store.
-arrow_arrays
-    NumPy arrays and Arrow arrays of the same memory.
 batch
     A batch of rows, and the checks that every row passes.
 validation

@@ -20,8 +20,6 @@ special
     Logarithms of tails that stay finite, rising factorials, x ln x.
 ranks
     Ranks, and Kendall's correlation.
-roots
-    The root of a function of one variable.
 chunks
     Long axes taken in parts.
 """

@@ -8,8 +8,6 @@ study
     The page of one trace.
 comparison
     The page of a comparison.
-drawing
-    The pictures of a page, drawn by another process.
 transition_maps
     Heatmaps of transitions, drawn in the page itself.
 cell_pictures
