@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import fsspec
-
 from routestat.errors import TraceError
 from routestat.traces.validation import first_line
 
@@ -102,6 +100,9 @@ class UrlPath:
     @contextmanager
     def _reading(self) -> Iterator[tuple[Any, str]]:
         """Yield the file system and the path in it; errors of any implementation become one line."""
+        # fsspec takes a twentieth of a second to import, and folders of this machine do without it.
+        import fsspec  # noqa: PLC0415
+
         try:
             yield fsspec.core.url_to_fs(self.url)
         except (TraceError, FileNotFoundError):

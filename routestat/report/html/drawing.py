@@ -39,7 +39,9 @@ def drawn_meanwhile(
     threads : int, optional
         With 1, on one core and where processes cannot be copied safely, all are drawn when they are waited for.
     """
-    if sys.platform != "linux" or (threads or os.cpu_count() or 1) == 1:
+    # A daemonic process, such as one of a pool, may not start others.
+    alone = (threads or os.cpu_count() or 1) == 1 or multiprocessing.current_process().daemon
+    if alone or sys.platform != "linux":
         yield lambda: draw_all(jobs(), folder, tick)
         return
     receiver, sender = multiprocessing.Pipe(duplex=False)

@@ -95,6 +95,12 @@ def test_what_goes_wrong_is_raised_here(tmp_path, capfd, threads):
 
 
 @apart
+def test_a_process_of_a_pool_draws_itself(tmp_path):
+    with multiprocessing.get_context("fork").Pool(1) as pool:
+        assert pool.apply(draw, (tmp_path / "f", 2))["one"].file
+
+
+@apart
 def test_no_process_outlives_an_error(tmp_path):
     def work():
         with drawn_meanwhile(jobs, tmp_path / "f", silent, 2):
