@@ -130,9 +130,10 @@ def run(report: Report, folder: Path, quick: bool) -> None:
     report.add(
         "What is measured",
         f"`python -m routestat.analyze TRACE --layers all` with all cores, against revision {BEFORE}, the version "
-        "before. Wall time, processor time (user and system, all threads) and peak resident memory of the whole "
-        "process. Both versions had compiled their loops before. In a fresh clone the first run compiles: on three "
-        f"layers of the trace of 157 tokens it took {fresh.wall:.1f} s, the next one {warm.wall:.1f} s.",
+        "before. Wall time, processor time (user and system, all threads and processes) and peak resident memory, with "
+        "what other processes of the run do not share with the first. Both versions had compiled their loops before. "
+        f"In a fresh clone the first run compiles: on three layers of the trace of 157 tokens it took {fresh.wall:.1f} s, "
+        f"the next one {warm.wall:.1f} s.",
         [],
     )
     for case in traces:

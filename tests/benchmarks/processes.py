@@ -7,6 +7,7 @@ import subprocess
 import tarfile
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -36,12 +37,14 @@ def measure(
     """Run a command and measure it.
 
     ``ru_maxrss`` would begin with the memory of this process; the kernel's own mark is looked at while the other runs.
+    What processes that it starts do not share with it is added.
     """
     start, peak = time.perf_counter(), 0
     process = subprocess.Popen(
         command,
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(folder), **(environment or {})},
+        # A user's interpreter keeps compiled modules, whatever this one does.
+        env={**os.environ, "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "", **(environment or {})},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
     )
@@ -49,9 +52,9 @@ def measure(
         resource.prlimit(process.pid, resource.RLIMIT_CPU, (limit, limit + 5))
     mark = Path(f"/proc/{process.pid}/status")
     while not (ended := os.wait4(process.pid, os.WNOHANG))[0]:
-        found = re.search(r"VmHWM:\s*(\d+) kB", mark.read_text())
+        found = dict(re.findall(r"(VmHWM|VmRSS):\s*(\d+) kB", mark.read_text()))
         if found and time.perf_counter() - start > SETTLED:
-            peak = max(peak, int(found[1]))
+            peak = max(peak, int(found["VmHWM"]), int(found["VmRSS"]) + _private(process.pid))
         time.sleep(0.02)
     wall, (_, status, used) = time.perf_counter() - start, ended
     process.returncode = os.waitstatus_to_exitcode(status)
@@ -63,6 +66,16 @@ def measure(
     if process.returncode and not stopped:
         raise RuntimeError(f"{' '.join(map(str, command))}: {words.strip().splitlines()[-1:]}")
     return Measured(wall, processor, peak * 1024 / 1e6, stopped)
+
+
+def _private(process: int) -> int:
+    """The memory in kB that the children of a process share with no other process."""
+    kilobytes = 0
+    with suppress(OSError):
+        for child in Path(f"/proc/{process}/task/{process}/children").read_text().split():
+            lines = Path(f"/proc/{child}/smaps_rollup").read_text()
+            kilobytes += sum(map(int, re.findall(r"Private_\w+:\s*(\d+) kB", lines)))
+    return kilobytes
 
 
 def export(revision: str, folder: Path) -> Path:
