@@ -108,10 +108,13 @@ def draw_tables(
     """
     last_row, last_column = len(rows) - 1, len(columns) - 1
     tokens = columns.sum()
-    ordered, place = np.empty(tokens, np.int32), 0
-    for j in range(len(columns)):
-        ordered[place : place + columns[j]] = j
-        place += columns[j]
+    # Where most rows are longer, a copy of all tokens for each table would take longer than their cells.
+    longest = short * len(columns) if tokens <= 2 * short * len(columns) * len(rows) else 0
+    ordered, place = np.empty(tokens if longest else 0, np.int32), 0
+    if longest:
+        for j in range(len(columns)):
+            ordered[place : place + columns[j]] = j
+            place += columns[j]
     state = np.empty(1, np.uint64)
     for resample in range(len(sums)):
         # Every table has a stream of its own.
@@ -120,7 +123,7 @@ def draw_tables(
         for i in range(last_row):
             mine, beyond = rows[i], without
             without -= mine
-            if mine <= short * len(columns):
+            if 0 < mine <= longest:
                 found += _row_of_tokens(state, mine, labels[:beyond], left, logs)
                 continue
             for j in range(last_column):

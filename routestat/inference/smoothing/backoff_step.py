@@ -67,7 +67,7 @@ class Step:
     def _uniform(self) -> Floats:
         return np.full(self.level.counts.n_cells, 1.0 / self.n_targets)
 
-    def _uniform_of(self, entries: Entries) -> tuple[Floats, NDArray[np.int32]]:
+    def _uniform_of(self, entries: Entries) -> tuple[Floats, NDArray[np.integer]]:
         return np.full(1, 1.0 / self.n_targets), np.zeros(len(entries.count), np.int32)
 
     def fit(self, draws: Floats, strengths: list[float]) -> Floats:
@@ -116,7 +116,7 @@ class Step:
         entries: Entries,
         cells: Floats,
         held: tuple[Floats, Floats],
-        base: tuple[Floats, NDArray[np.int32]],
+        base: tuple[Floats, NDArray[np.integer]],
         fitted: BackoffParameters,
         distinct: Floats,
     ) -> Floats:
@@ -149,7 +149,7 @@ class Lower:
 
     def without(
         self, draws: Floats, fewer: Floats, later: bool, strengths: Iterator[float]
-    ) -> tuple[Floats, NDArray[np.int32]]:
+    ) -> tuple[Floats, NDArray[np.integer]]:
         """Fit it without those of the entry's own group, and of all later ones if `later`.
 
         Returns

@@ -100,9 +100,11 @@ class _Slope:
         """Return numbers of the sign of the slope."""
         s = np.exp(log_s)
         # One token or more is drawn in every cell: fewer in all contexts need no sum over the cells.
-        found = self.least - summed_draws(*self.contexts, s)
+        of_contexts = summed_draws(*self.contexts, s)
+        found = self.least - of_contexts
         unclear = found <= 1e-9 * self.least
-        found[unclear] = self(log_s[unclear])
+        if unclear.any():
+            found[unclear] = summed_draws(*self.cells, s[unclear]) - of_contexts[unclear]
         return found
 
 

@@ -60,7 +60,8 @@ class Level:
         place, entries, parts, numbers, tokens, context, in_cell = entries_of_halves(
             halves, counts.cell, counts.group, counts.count, counts.part, counts.part_context, counts.n_cells
         )
-        self.halves, self.tokens = (), tuple(in_cell)
+        self.halves: tuple[Entries, ...] = ()
+        self.tokens: tuple[Floats, ...] = tuple(in_cell)
         for half in (0, 1):
             at, cell, group, part = numbers[half, :, : entries[half]]
             count = tokens[half, : entries[half]]
