@@ -132,8 +132,8 @@ def run(report: Report, folder: Path, quick: bool) -> None:
         f"`python -m routestat.analyze TRACE --layers all` with all cores, against revision {BEFORE}, the version "
         "before. Wall time, processor time (user and system, all threads and processes) and peak resident memory, with "
         "what other processes of the run do not share with the first. Both versions had compiled their loops before. "
-        f"In a fresh clone the first run compiles: on three layers of the trace of 157 tokens it took {fresh.wall:.1f} s, "
-        f"the next one {warm.wall:.1f} s.",
+        "In a fresh clone the first run compiles: on three layers of the trace of 157 tokens it took "
+        f"{fresh.wall:.1f} s, the next one {warm.wall:.1f} s.",
         [],
     )
     for case in traces:
