@@ -24,7 +24,8 @@ def expected_seconds(counts: Counts, parts: Collection[str]) -> dict[str, float]
     """
     layers = len(counts.routers)
     tokens = counts.n_tokens * layers / 1e7
-    cells, cubes = (sum((router.n_experts / 64) ** power for router in counts.routers) for power in (2, 3))
+    # Wider tables have fewer groups, so that what is done with them grows with the experts only.
+    widths, cubes = (sum((router.n_experts / 64) ** power for router in counts.routers) for power in (1, 3))
     found: dict[str, float] = {"drawing figures": 1.5}
     if counts.states == "subset":
         rows = min(counts.n_tokens, MOST_ROWS) * layers / 1e7
@@ -42,9 +43,9 @@ def expected_seconds(counts: Counts, parts: Collection[str]) -> dict[str, float]
             "counting for predictors": ("prediction", 0.1 * layers + 40.0 * tokens),
             "fitting predictors": ("prediction", 0.2 * layers + 30.0 * tokens + 0.025 * cubes),
             "scoring predictors": ("prediction", 0.02 * layers + 30.0 * tokens),
-            "decomposing dependence": ("dependence", 0.06 * cells + 6.0 * tokens),
-            "mapping pairs of layers": ("layer-map", 0.012 * layers * cells),
-            "testing co-activation": ("coactivation", 0.25 * cells),
+            "decomposing dependence": ("dependence", 0.06 * widths + 6.0 * tokens),
+            "mapping pairs of layers": ("layer-map", 0.012 * layers * widths),
+            "testing co-activation": ("coactivation", 0.15 * widths),
         }
     stages["checking the tests on data without an effect"] = ("level-checks", 3.0)
     stages["finding blocks"] = ("blocks", 0.02 * layers)
