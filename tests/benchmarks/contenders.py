@@ -212,12 +212,12 @@ def _deeptime(columns: Sequence[NDArray], document: NDArray, n_states: int) -> l
             for pair in pairwise(columns)
         ]
 
-    # The rows of each group, one group after the other; sorting them is not timed.
-    order = np.argsort(document % GROUPS, kind="stable")
-    cuts = np.searchsorted((document % GROUPS)[order], np.arange(1, GROUPS))
-    parts = [np.split(column[order], cuts) for column in columns]
-
     def grouped() -> list[Any]:
+        # The rows of each group, one group after the other: all begin with rows in the order of the trace.
+        group = document % GROUPS
+        order = np.argsort(group, kind="stable")
+        cuts = np.searchsorted(group[order], np.arange(1, GROUPS))
+        parts = [np.split(column[order], cuts) for column in columns]
         return [
             TransitionCountEstimator(len(x), "sliding", n_states=n_states)
             .fit_fetch(np.concatenate([x, y]))
