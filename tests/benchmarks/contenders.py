@@ -222,6 +222,8 @@ def _deeptime(columns: Sequence[NDArray], document: NDArray, n_states: int) -> l
             TransitionCountEstimator(len(x), "sliding", n_states=n_states)
             .fit_fetch(np.concatenate([x, y]))
             .count_matrix
+            if len(x)
+            else np.zeros((n_states, n_states))
             for sources, targets in pairwise(parts)
             for x, y in zip(sources, targets, strict=True)
         ]
