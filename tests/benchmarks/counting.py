@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.ipc
 
 from routestat.counting.counts import count
+from routestat.progress import limited_threads
 from routestat.traces import synthetic
 from routestat.traces.store import Trace
 from tests.benchmarks.contenders import (
@@ -162,7 +163,9 @@ def bench_store(report: Report, made: synthetic.Synthetic, folder: Path) -> None
     cells = len(made.document) * len(names)
 
     def counted(trace: Trace, threads: int | None) -> None:
-        count(trace, contexts=[ADJACENT], groups=GROUPS, threads=threads)
+        # As --threads does: decoding has no further threads either.
+        with limited_threads(threads):
+            count(trace, contexts=[ADJACENT], groups=GROUPS, threads=threads)
 
     runs: dict[str, Callable[[], Any]] = {
         "decompression alone, 1 thread": lambda: decode(files, names, False),
