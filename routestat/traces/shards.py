@@ -25,7 +25,7 @@ from routestat.traces.validation import check_documents, check_record, first_lin
 
 # Counting a batch loads the tables of all groups into the cache: in a batch this large that costs less than counting.
 # Narrow rows fill it less, since more than so many rows gain little.
-BATCH_BYTES, MOST_ROWS = 32 << 20, 1 << 19
+BATCH_BYTES, MOST_ROWS = 16 << 20, 1 << 18
 # Threads that decode a shard: as many as counting can follow. Each holds one batch as it was written.
 MOST_DECODERS = 4
 

@@ -139,7 +139,7 @@ def bench_analyze(report: Report, folder: Path, quick: bool) -> None:
 
 def bench_workers(report: Report, folder: Path, quick: bool) -> None:
     """One and two workers of a local Dask cluster, which count the same trace into the same file."""
-    block, repeats = (10_000, 2) if quick else (500_000, 16)
+    block, repeats = (10_000, 2) if quick else (500_000, 32)
     rng = np.random.default_rng(20240607)
     made = synthetic.expert_chain(
         coupling=0.5, n_experts=64, top_k=8, layers=24, documents=lengths_of(block, 500, rng), rng=rng
