@@ -25,9 +25,10 @@ from routestat.traces.validation import check_documents, check_record, first_lin
 
 # Counting a batch loads the tables of all groups into the cache: in a batch this large that costs less than counting.
 # Narrow rows fill it less, since more than so many rows gain little.
-BATCH_BYTES, MOST_ROWS = 16 << 20, 1 << 18
-# Threads that decode a shard: as many as counting can follow. Each holds one batch as it was written.
-MOST_DECODERS = 4
+BATCH_BYTES, MOST_ROWS = 16 << 20, 1 << 19
+# Threads that decode a shard: as many as counting can follow. Each holds one batch as it was written; of smaller ones
+# than this many bytes, one thread decodes enough.
+MOST_DECODERS, LEAST_DECODED = 4, 1 << 20
 
 
 def rows_at_once(schema: pa.Schema, in_memory: bool = False) -> int:
@@ -215,7 +216,7 @@ def batches_of(file: Location, columns: Sequence[str] | None) -> Iterator[pa.Rec
     reader = _open(file, columns)
     batches = reader.num_record_batches
     threads = min(pa.cpu_count(), batches, MOST_DECODERS)
-    if threads == 1 or batches < 2:
+    if threads < 2 or BATCH_ROWS * bytes_of_row(reader.schema) < LEAST_DECODED:
         yield from (_decode(reader, index, file) for index in range(batches))
         return
     # A reader is used by one thread at a time: its next batch is begun once the one before has been taken.

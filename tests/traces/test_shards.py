@@ -110,7 +110,8 @@ def test_documents_without_their_numbers_are_refused(store, change, message):
 
 
 @pytest.fixture
-def decoders():
+def decoders(monkeypatch):
+    monkeypatch.setattr("routestat.traces.shards.LEAST_DECODED", 0)
     before = pa.cpu_count()
     yield pa.set_cpu_count
     pa.set_cpu_count(before)
@@ -134,6 +135,13 @@ def test_batches_come_in_order_whatever_the_number_of_decoders(threads, decoders
     next(reading)
     reading.close()
     assert threading.active_count() == before
+
+
+def test_small_batches_are_decoded_by_one_thread(store, monkeypatch):
+    started = []
+    monkeypatch.setattr(threading.Thread, "start", lambda thread: started.append(thread))
+    assert sum(len(record) for record in batches_of(store / "shard-00000.arrow", None)) > 0
+    assert not started
 
 
 @pytest.mark.parametrize("threads", [1, 3])
