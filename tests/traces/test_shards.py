@@ -138,10 +138,8 @@ def test_batches_come_in_order_whatever_the_number_of_decoders(threads, decoders
 
 
 def test_small_batches_are_decoded_by_one_thread(store, monkeypatch):
-    started = []
-    monkeypatch.setattr(threading.Thread, "start", lambda thread: started.append(thread))
+    monkeypatch.setattr(threading.Thread, "start", lambda thread: pytest.fail("a thread was started"))
     assert sum(len(record) for record in batches_of(store / "shard-00000.arrow", None)) > 0
-    assert not started
 
 
 @pytest.mark.parametrize("threads", [1, 3])
