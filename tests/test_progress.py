@@ -1,9 +1,11 @@
 import threading
 import time
+from contextlib import suppress
 
+import pyarrow as pa
 import pytest
 
-from routestat.progress import in_threads, over_threads, silent, thread_pool
+from routestat.progress import in_threads, limited_threads, over_threads, silent, thread_pool
 
 
 @pytest.mark.parametrize("threads", [None, 1, 2, 5])
@@ -145,3 +147,16 @@ def test_the_exception_of_a_job_ends_the_others(threads):
     with pytest.raises(ValueError, match="third"):
         list(over_threads((lambda n=n: job(n) for n in range(60)), threads))
     assert len(ran) < 20
+
+
+@pytest.mark.parametrize(("threads", "inside"), [(None, 6), (1, 1), (4, 4), (9, 6)])
+def test_limited_threads_are_those_before_afterwards(threads, inside):
+    before = pa.cpu_count()
+    pa.set_cpu_count(6)
+    try:
+        with suppress(KeyError), limited_threads(threads):
+            assert pa.cpu_count() == inside
+            raise KeyError
+        assert pa.cpu_count() == 6
+    finally:
+        pa.set_cpu_count(before)

@@ -9,7 +9,7 @@ from routestat.study.contexts import MOST_ROWS
 def expected_seconds(counts: Counts, parts: Collection[str]) -> dict[str, float]:
     """Return the seconds that each stage of a study and of its report is expected to take.
 
-    They were measured on two slow cores with two traces of each view; what matters are their ratios.
+    They were measured on two slow cores with two or three traces of each view; what matters are their ratios.
 
     Parameters
     ----------

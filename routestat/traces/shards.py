@@ -211,7 +211,7 @@ def batches_of(file: Location, columns: Sequence[str] | None) -> Iterator[pa.Rec
     """Read the record batches of one shard as they were written, with as many threads as pyarrow has been given.
 
     Each thread decodes whole batches: the columns of one batch, which pyarrow would divide among them, are so small
-    that this gains nothing.
+    that this gains little.
     """
     reader = _open(file, columns)
     batches = reader.num_record_batches

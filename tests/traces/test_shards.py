@@ -137,9 +137,20 @@ def test_batches_come_in_order_whatever_the_number_of_decoders(threads, decoders
     assert threading.active_count() == before
 
 
-def test_small_batches_are_decoded_by_one_thread(store, monkeypatch):
-    monkeypatch.setattr(threading.Thread, "start", lambda thread: pytest.fail("a thread was started"))
-    assert sum(len(record) for record in batches_of(store / "shard-00000.arrow", None)) > 0
+@pytest.mark.parametrize(("bytes_of_batch", "several"), [(7, True), (8, True), (9, False)])
+def test_small_batches_are_decoded_by_one_thread(bytes_of_batch, several, decoders, monkeypatch, tmp_path):
+    file, started = tmp_path / "shard.arrow", []
+    table = pa.table({"document": pa.array(range(9), pa.int32()), "position": pa.array([0] * 9, pa.int32())})
+    with pa.ipc.new_file(file, table.schema) as sink:
+        sink.write_table(table, max_chunksize=3)
+    # A row has 8 bytes.
+    monkeypatch.setattr("routestat.traces.shards.BATCH_ROWS", 1)
+    monkeypatch.setattr("routestat.traces.shards.LEAST_DECODED", bytes_of_batch)
+    start = threading.Thread.start
+    monkeypatch.setattr(threading.Thread, "start", lambda thread: (started.append(thread), start(thread))[1])
+    decoders(2)
+    assert pa.Table.from_batches(list(batches_of(file, None))).equals(table)
+    assert bool(started) == several
 
 
 @pytest.mark.parametrize("threads", [1, 3])

@@ -67,7 +67,8 @@ class TokenRows:
         return max(self.groups, int(self.group.max(initial=-1)) + 1)
 
 
-# Some row, the cell, the group and the tokens of what is counted; the rows are None where it is they.
+# Of each item that is counted, a row or an entry: some row, the cell, the group and the tokens. None takes the place of
+# the rows where the items are all rows in their own order.
 _Counted = tuple[NDArray[np.integer] | None, NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]
 
 

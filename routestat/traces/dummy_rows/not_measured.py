@@ -70,6 +70,3 @@ class NotMeasured:
         inside = (ranges["kind"] < len(KINDS)) & (ranges["place"] < len(PLACES)) & (ranges["rows"] > 0)
         ordered = (ranges["first"] <= ranges["last"]) & (ranges["kind"] >= 0) & (ranges["place"] >= 0)
         return cls(ranges, layers) if (inside & ordered).all() else None
-
-
-NOTHING = NotMeasured(np.empty(0, RANGE))
