@@ -7,7 +7,7 @@ most traces.
 
 import operator
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Any
 
@@ -38,8 +38,13 @@ class Sample:
     follows : bool array ``[row]``
         Whether the row before is the token before, of the same document and window.
     columns : mapping of router name to ``[row]`` states, or ``[row, slot]`` sorted experts
+        Also of recorded companions that were asked for, such as ``L00.ahead1``.
     units : Units
     groups, n_documents, n_tokens_in_all : int
+    phase : int array ``[row]``
+        Places in `PHASES`.
+    domains : mapping of document to str
+        Of the documents that have one.
     """
 
     routers: tuple[Router, ...]
@@ -51,6 +56,8 @@ class Sample:
     groups: int
     n_documents: int
     n_tokens_in_all: int
+    phase: NDArray[np.int8] = field(default_factory=lambda: np.empty(0, np.int8))
+    domains: Mapping[int, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -80,6 +87,7 @@ def take_sample(
     groups: int = 256,
     *,
     memory: int = BYTES,
+    companions: Sequence[str] = (),
     progress: Progress | None = None,
 ) -> Sample:
     """Sample whole documents until `memory` bytes are full.
@@ -92,10 +100,12 @@ def take_sample(
         As in `count`.
     memory : int
         Bytes of rows to keep. A first document that is larger is cut.
+    companions : sequence of str
+        Recorded columns beside the routers that are kept too, such as ``L00.ahead1``.
     progress : callable(rows_done, rows_in_all), optional
     """
     routers = trace.routers(layers)
-    names = [router.name for router in routers]
+    names = [*(router.name for router in routers), *companions]
     if isinstance(trace, TraceOnWorkers):
         chosen = trace.over_parts(partial(_chosen_rows, names=names, memory=memory), operator.add, progress)
     else:
@@ -104,11 +114,12 @@ def take_sample(
     kept = sum(len(rows["document"]) for rows in chosen)
     parts = chosen or [_nothing(names)]
     whole = {name: np.concatenate([part[name] for part in parts])[:limit] for name in parts[0]}
-    document = whole.pop("document")
+    document, phase = whole.pop("document"), whole.pop("phase")
     # The last document may have been cut by the limit, and is then removed.
     if kept > limit and document[0] != document[-1]:
         last = int(np.argmax(document == document[-1]))
-        whole, document = {name: values[:last] for name, values in whole.items()}, document[:last]
+        whole = {name: values[:last] for name, values in whole.items()}
+        document, phase = document[:last], phase[:last]
     return Sample(
         routers,
         whole.pop("token"),
@@ -119,7 +130,16 @@ def take_sample(
         groups,
         len(np.unique(document)),
         trace.n_counted,
+        phase,
+        _domains(trace),
     )
+
+
+def _domains(trace: Trace) -> dict[int, str]:
+    if "domain" not in trace.documents.column_names:
+        return {}
+    numbers, words = (trace.documents.column(name).to_pylist() for name in ("document", "domain"))
+    return {number: str(word) for number, word in zip(numbers, words, strict=True) if word is not None}
 
 
 def _chosen_rows(
@@ -132,7 +152,7 @@ def _chosen_rows(
     found: list[dict[str, NDArray[Any]]] = []
     kept = done = 0
     previous = (-1, -1)
-    for batch in trace.counted([*names, "token"]):
+    for batch in trace.counted([*names, "token", "phase"]):
         follows = _follows(batch.document, batch.position, trace.meta.window, previous)
         previous = int(batch.document[-1]), int(batch.position[-1])
         limit = _most_rows(batch.columns, memory)
@@ -140,7 +160,15 @@ def _chosen_rows(
         chosen = (batch.document.astype(np.uint64) * _HASH >> np.uint64(16)) % every == 0
         if (n := int(chosen.sum())) and kept <= limit:
             rows = {name: batch.columns[name][chosen] for name in (*names, "token")}
-            found.append(rows | {"document": batch.document[chosen], "follows": follows[chosen]})
+            phase = np.zeros(len(batch), np.int8) if batch.phase is None else batch.phase
+            found.append(
+                rows
+                | {
+                    "document": batch.document[chosen],
+                    "follows": follows[chosen],
+                    "phase": phase[chosen],
+                }
+            )
             kept += n
         done += len(batch)
         if progress is not None:
@@ -150,13 +178,17 @@ def _chosen_rows(
 
 def _most_rows(columns: Mapping[str, NDArray[Any]], memory: int) -> int:
     """Return how many rows fit in `memory`: choices, token ids, documents, and whether a row follows."""
-    width = sum(values[:1].nbytes for name, values in columns.items() if name not in ("document", "follows"))
+    fixed = ("document", "follows", "phase")
+    width = sum(values[:1].nbytes for name, values in columns.items() if name not in fixed)
     return max(1, memory // (5 + width))
 
 
 def _nothing(names: Sequence[str]) -> dict[str, NDArray[Any]]:
     empty = np.empty(0, np.int32)
-    return {**dict.fromkeys(names, empty), "token": empty, "document": empty, "follows": np.empty(0, bool)}
+    return {**dict.fromkeys(names, empty), "token": empty, "document": empty} | {
+        "follows": np.empty(0, bool),
+        "phase": np.empty(0, np.int8),
+    }
 
 
 def _follows(

@@ -14,106 +14,133 @@ from routestat.forecast.linear_predictors import (
 from routestat.forecast.scores import score_uniform
 from routestat.forecast.specification import (
     ClosedForm,
+    ContextForm,
+    GateForm,
     LinearForm,
+    NetworkForm,
     PredictorSpec,
-    TablePredictor,
+    RidgeForm,
     TemperedModel,
-    given,
+    TokenForm,
 )
 
 _UNIFORM = ClosedForm(lambda tokens, target: score_uniform(tokens, target.n_experts, target.top_k))
 _NOTHING, _TOKEN, _TOKENS = Context(), Context.token(1), Context.token(2, 1)
 _LAYER, _LAYERS_2, _LAYERS_4 = Context.layer(1), Context.layer(2, 1), Context.layer(4, 3, 2, 1)
 _BOTH = Context(((-1, 0), (0, -1)))
-_BAYES, _RIDGE, _FACTORISED = "tempered-bayes", "ridge", "factorised"
+_REPEAT, _BAYES = LinearForm((_NOTHING,), repeat_previous_token), LinearForm((_NOTHING, _LAYER), layer_naive_bayes)
+_FACTORISED = "factorised"
+_LOAD, _PREVIOUS, _ID, _LAYERS, _ALL = ("load",), ("previous",), ("token id",), ("layers",), ("layers", "previous layers")
+
+
+def _ridge(layers: int, previous: bool = False, tokens: bool = False) -> dict[str, RidgeForm]:
+    form = RidgeForm(layers, previous, tokens)
+    return {"states": form, "experts": form}
+
 
 #: Every predictor, in the order of the board.
 PREDICTORS: tuple[PredictorSpec, ...] = (
     PredictorSpec(
-        "uniform", "k experts drawn uniformly at random", "baseline", True,
-        states=_UNIFORM, experts=_UNIFORM,
+        "uniform", "k experts drawn uniformly at random", "uniform", (), states=_UNIFORM, experts=_UNIFORM,
     ),
     PredictorSpec(
-        "popularity", "the most used experts of the layer itself", "baseline", True,
-        states=given(_NOTHING), experts=LinearForm((_NOTHING,), popularity), memory=True,
+        "popularity", "the most used experts of the layer itself", "load", _LOAD,
+        states=ContextForm(()), experts=LinearForm((_NOTHING,), popularity), memory=True,
     ),
     PredictorSpec(
-        "previous-token", "what usually follows the choice of the previous token in the same layer", "baseline", True,
-        states=given(_TOKEN),
+        "repeat-previous-token", "the experts that the previous token had in the same layer", "repeat", _PREVIOUS,
+        states=_REPEAT, experts=_REPEAT,
     ),
     PredictorSpec(
-        "repeat-previous-token", "the experts that the previous token had in the same layer", "baseline", True,
-        experts=LinearForm((_NOTHING,), repeat_previous_token),
+        "previous-token", "what usually follows the choice of the previous token in the same layer", "previous token",
+        _PREVIOUS, states=ContextForm(("token-1",)), experts=TemperedModel(_TOKEN, _FACTORISED), memory=True,
     ),
     PredictorSpec(
-        "layer-1", "chain of order 1: what usually follows the choice of the layer before", "chain",
-        states=given(_LAYER), experts=LinearForm((_LAYER,), layer_mean),
+        "previous-two-tokens", "the same, after the choices of the previous two tokens", "previous token", _PREVIOUS,
+        states=ContextForm(("token-1", "token-2")), experts=TemperedModel(_TOKENS, _FACTORISED, "previous-token"),
+        memory=True,
     ),
     PredictorSpec(
-        "layer-1-naive-bayes", "log-lift naive Bayes on the experts of the layer before", "naive-bayes",
-        experts=LinearForm((_NOTHING, _LAYER), layer_naive_bayes),
+        "token-id", "what the layer usually chooses for the token's id", "token id", _ID,
+        states=ContextForm(("token id",)), experts=TokenForm(),
     ),
     PredictorSpec(
-        "layer-1-tempered-bayes", "the same, with an exponent that corrects for experts that occur together", _BAYES,
-        experts=TemperedModel(_LAYER, _BAYES),
+        "layer-1", "chain of order 1: what usually follows the choice of the layer before", "chain", _LAYERS,
+        states=ContextForm(("layer-1",)), experts=LinearForm((_LAYER,), layer_mean), ahead=True,
     ),
     PredictorSpec(
-        "layer-1-ridge", "ridge regression on the experts of the layer before", _RIDGE,
-        experts=TemperedModel(_LAYER, _RIDGE),
+        "layers-2", "chain of order 2", "chain", _LAYERS, states=ContextForm(("layer-1", "layer-2")),
     ),
     PredictorSpec(
-        "layer-1-factorised", "factorised chain of order 1: tempered naive Bayes and ridge together", _FACTORISED,
-        experts=TemperedModel(_LAYER, _FACTORISED), memory=True,
+        "layers-3", "chain of order 3", "chain", _LAYERS, states=ContextForm(("layer-1", "layer-2", "layer-3")),
     ),
     PredictorSpec(
-        "layers-2-tempered-bayes", "tempered naive Bayes on the last two layers", _BAYES,
-        experts=TemperedModel(_LAYERS_2, _BAYES, "layer-1-tempered-bayes"),
+        "layers-4", "chain of order 4", "chain", _LAYERS,
+        states=ContextForm(("layer-1", "layer-2", "layer-3", "layer-4")),
     ),
     PredictorSpec(
-        "layers-2-ridge", "ridge regression on the last two layers", _RIDGE,
-        experts=TemperedModel(_LAYERS_2, _RIDGE, "layer-1-ridge"),
+        "layer-1-previous-token", "the layer before and the previous token's choice in the same layer", "chain",
+        ("layers", "previous"), states=ContextForm(("layer-1", "token-1")),
     ),
     PredictorSpec(
-        "layers-2-factorised", "factorised chain of order 2", _FACTORISED,
+        "layer-1-token-id", "the layer before and the token id", "chain", ("layers", "token id"),
+        states=ContextForm(("layer-1", "token id")),
+    ),
+    PredictorSpec(
+        "layer-1-token-id-previous-token", "the layer before, the token id and the previous token's choice", "chain",
+        ("layers", "token id", "previous"), states=ContextForm(("layer-1", "token id", "token-1")),
+    ),
+    PredictorSpec(
+        "layer-1-naive-bayes", "log-lift naive Bayes on the experts of the layer before", "naive Bayes", _LAYERS,
+        states=_BAYES, experts=_BAYES,
+    ),
+    PredictorSpec(
+        "layer-1-factorised", "factorised chain of order 1: tempered naive Bayes and ridge together", "factorised",
+        _LAYERS, experts=TemperedModel(_LAYER, _FACTORISED), memory=True,
+    ),
+    PredictorSpec(
+        "layers-2-factorised", "factorised chain of order 2", "factorised", _LAYERS,
         experts=TemperedModel(_LAYERS_2, _FACTORISED, "layer-1-factorised"), memory=True,
     ),
     PredictorSpec(
-        "layers-4-ridge", "ridge regression on the last four layers", _RIDGE,
-        experts=TemperedModel(_LAYERS_4, _RIDGE, "layers-2-ridge"),
-    ),
-    PredictorSpec(
-        "layers-4-factorised", "factorised chain of order 4", _FACTORISED,
+        "layers-4-factorised", "factorised chain of order 4", "factorised", _LAYERS,
         experts=TemperedModel(_LAYERS_4, _FACTORISED, "layers-2-factorised"), memory=True,
     ),
     PredictorSpec(
-        "previous-token-tempered-bayes", "tempered naive Bayes on the previous token's experts in the same layer",
-        _BAYES, experts=TemperedModel(_TOKEN, _BAYES),
+        "layer-1-previous-token-factorised", "factorised chain on the layer before and the previous token",
+        "factorised", ("layers", "previous"), experts=TemperedModel(_BOTH, _FACTORISED, "layer-1-factorised"),
+        memory=True,
     ),
     PredictorSpec(
-        "previous-token-factorised", "tempered naive Bayes and ridge on the previous token's experts in the same layer",
-        _FACTORISED, experts=TemperedModel(_TOKEN, _FACTORISED), memory=True,
+        "ridge-previous-token", "ridge regression on all layers of the previous token", "ridge",
+        ("previous", "previous layers"), **_ridge(0, previous=True),
     ),
     PredictorSpec(
-        "previous-two-tokens-factorised", "the same on the experts of the previous two tokens", _FACTORISED,
-        experts=TemperedModel(_TOKENS, _FACTORISED, "previous-token-factorised"), memory=True,
+        "ridge-1", "ridge regression on the experts of the layer before", "ridge", _LAYERS, **_ridge(1), ahead=True,
+    ),
+    PredictorSpec("ridge-2", "ridge regression on the last two layers", "ridge", _LAYERS, **_ridge(2)),
+    PredictorSpec("ridge-4", "ridge regression on the last four layers", "ridge", _LAYERS, **_ridge(4), ahead=True),
+    PredictorSpec(
+        "ridge-all", "ridge regression on everything before: all earlier layers, and all layers of the previous token",
+        "ridge", (*_ALL, "previous"), **_ridge(-1, previous=True), ahead=True,
     ),
     PredictorSpec(
-        "layer-1-previous-token-tempered-bayes", "tempered naive Bayes on the layer before and the previous token",
-        _BAYES, experts=TemperedModel(_BOTH, _BAYES, "layer-1-tempered-bayes"),
+        "ridge-all-token-id", "the same, and the ids of the token and of the previous one", "ridge",
+        (*_ALL, "previous", "token id"), **_ridge(-1, previous=True, tokens=True), ahead=True,
     ),
     PredictorSpec(
-        "layer-1-previous-token-ridge", "ridge regression on the layer before and the previous token", _RIDGE,
-        experts=TemperedModel(_BOTH, _RIDGE, "layer-1-ridge"),
+        "network", "a small neural network on everything before, with the token ids where they are known", "network",
+        (*_ALL, "previous", "token id"), states=NetworkForm(), experts=NetworkForm(), ahead=True,
     ),
     PredictorSpec(
-        "layer-1-previous-token-factorised", "factorised chain on the layer before and the previous token", _FACTORISED,
-        experts=TemperedModel(_BOTH, _FACTORISED, "layer-1-factorised"), memory=True,
+        "gate", "the layer's own gate, applied to the hidden state of an earlier layer", "gate", ("gate",),
+        states=GateForm(), experts=GateForm(), ahead=True,
     ),
 )  # fmt: skip
 
 
 def baselines() -> tuple[str, ...]:
-    """Return the names of the predictors that any useful one has to beat."""
+    """Return the names of the predictors that look at no routing of other layers: any useful one has to beat them."""
     return tuple(spec.name for spec in PREDICTORS if spec.baseline)
 
 
@@ -123,18 +150,15 @@ def explained() -> dict[str, str]:
 
 
 def family(name: str) -> str:
-    """Return the family of a predictor; a baseline, or a name that is not registered, is a family of its own."""
-    found = {spec.name: spec.family for spec in PREDICTORS if not spec.baseline}
-    return found.get(name, name)
+    """Return the family of a predictor; a name that is not registered is a family of its own."""
+    return next((spec.family for spec in PREDICTORS if spec.name == name), name)
+
+
+def specification(name: str) -> PredictorSpec:
+    """Return a registered predictor by its name."""
+    return next(spec for spec in PREDICTORS if spec.name == name)
 
 
 def memory_models() -> dict[str, str]:
     """Return the predictor behind each context of the expert view's memory, by the name of the context."""
     return {spec.context.name: spec.name for spec in PREDICTORS if spec.memory and spec.context is not None}
-
-
-def tables_needed(view: str) -> tuple[Context, ...]:
-    """Return the contexts whose tables the predictors of a view read ("subset" or "expert")."""
-    forms = (spec.states if view == "subset" else spec.experts for spec in PREDICTORS)
-    contexts = (form.contexts for form in forms if isinstance(form, TablePredictor | LinearForm))
-    return tuple(dict.fromkeys(context for some in contexts for context in some))

@@ -1,64 +1,83 @@
-"""What a predictor is: its name and words, and how it predicts in either view.
+"""What a predictor is: its name, its words, what it looks at, and the form in which either view fits it.
 
-A predictor takes one of four forms. In both views it may need no table at all (`ClosedForm`). In the state view it
-reads count tables (`TablePredictor`). In the expert view it is linear in the experts of its sources: its weights come
-from count tables (`LinearForm`), or from the second moments of the experts of its sources (`TemperedModel`).
+A form says what is fitted; the engine of its type (see `routestat.forecast.board.ENGINES`) fits it fold by fold and
+scores it on the documents of the fold.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from routestat.counting.context import Context
-from routestat.counting.counts import Counts
 from routestat.counting.predictor_scores import LinearPredictor
 from routestat.forecast.fold_tables import FoldTables
-from routestat.forecast.scores import score_table
 from routestat.inference.base.tables import Floats
 from routestat.traces.metadata import Router
 
-#: Held-out sums ``[group, SUMS]`` of one target from its tables ``[group, context…, target]`` and the prior `alpha`.
-TableScore = Callable[[Sequence[NDArray[np.integer]], Router, str | float], Floats]
+#: What predictors may look at; those that look at nothing but the `TRIVIAL` ones are the baselines.
+INPUTS = {
+    "load": "how often the layer's experts are chosen",
+    "previous": "the previous token's choice in the same layer",
+    "token id": "the token's own id",
+    "layers": "earlier layers of the same token",
+    "previous layers": "the previous token's choices in other layers",
+    "gate": "the recorded choice of the layer's own gate, applied to an earlier hidden state",
+}
+TRIVIAL = frozenset({"load", "previous", "token id"})
+
+
+@dataclass(frozen=True, slots=True)
+class BoardPlan:
+    """How a board is made.
+
+    Attributes
+    ----------
+    alpha : float or str
+        Dirichlet prior of tables, as for `routestat.inference.smoothing.prior.resolve_alpha`.
+    horizons : tuple of int
+        Layers ahead; predictors that can look further ahead than one layer are fitted for each of them.
+    calibrate : bool
+        Whether to collect reliability curves and Brier scores.
+    network : bool
+        Whether to train the small network.
+    seed : int
+    threads : int, optional
+    """
+
+    alpha: str | float = "empirical-bayes"
+    horizons: tuple[int, ...] = (1,)
+    calibrate: bool = True
+    network: bool = False
+    seed: int = 0
+    threads: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ClosedForm:
-    """A predictor without data: `score(tokens[group], target)` gives its expected sums ``[group, SUMS]``."""
+    """A predictor without data: `score(tokens[cell], target)` gives its expected sums."""
 
     score: Callable[[NDArray[np.number], Router], Floats]
 
 
 @dataclass(frozen=True, slots=True)
-class TablePredictor:
-    """A predictor of the state view.
+class ContextForm:
+    """Back-off through nested contexts of states; the memory page shows the log loss of the same fit.
 
     Attributes
     ----------
-    contexts : tuple of Context
-        The tables that it reads. A target without one of their sources is not predicted.
-    score : callable(tables, target, alpha)
+    columns : tuple of str
+        The variables, in the order in which back-off adds them: ``layer-1``, ``token-1``, ``token id`` …
     """
 
-    contexts: tuple[Context, ...]
-    score: TableScore
-
-
-def given(context: Context) -> TablePredictor:
-    """Return the predictor P(target | context) with Dirichlet rows."""
-
-    def score(tables: Sequence[NDArray[np.integer]], target: Router, alpha: str | float) -> Floats:
-        (table,) = tables
-        rows = table.reshape(len(table), -1, table.shape[-1])
-        return score_table(rows, target.alphabet.membership, target.top_k, alpha)
-
-    return TablePredictor((context,), score)
+    columns: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class LinearForm:
-    """A predictor of the expert view, from tables of experts per fold of documents.
+    """A predictor that is linear in the experts of its sources, from tables of experts per fold of documents.
 
     Attributes
     ----------
@@ -73,7 +92,7 @@ class LinearForm:
 
 @dataclass(frozen=True, slots=True)
 class TemperedModel:
-    """A predictor of the expert view whose log weights are tempered parts; see `routestat.forecast.tempered`.
+    """A predictor whose log weights are tempered parts; see `routestat.forecast.tempered`.
 
     Attributes
     ----------
@@ -107,6 +126,44 @@ class TemperedModel:
 
 
 @dataclass(frozen=True, slots=True)
+class RidgeForm:
+    """Ridge regression on the experts of a history; see `routestat.forecast.history_ridge`.
+
+    Attributes
+    ----------
+    layers : int
+        How many of the nearest earlier layers of the token; 0 for none, −1 for all.
+    previous : bool
+        Whether all layers of the previous token too.
+    tokens : bool
+        Whether the ids of the token and of the previous one too.
+    """
+
+    layers: int
+    previous: bool = False
+    tokens: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TokenForm:
+    """The distribution of the layer's experts given the token id, backed off to the layer's load (expert view)."""
+
+
+@dataclass(frozen=True, slots=True)
+class GateForm:
+    """The recorded choice of the target's gate, applied n layers early: columns ``L00.ahead1`` …"""
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkForm:
+    """The small network, trained on request; see `routestat.forecast.network`."""
+
+
+#: Any of the forms.
+Form = ClosedForm | ContextForm | LinearForm | TemperedModel | RidgeForm | TokenForm | GateForm | NetworkForm
+
+
+@dataclass(frozen=True, slots=True)
 class PredictorSpec:
     """One registered predictor.
 
@@ -118,23 +175,29 @@ class PredictorSpec:
         What it predicts from, for readers.
     family : str
         Predictors that are fitted alike and look at different things; the terminal shows the best of each.
-    baseline : bool
-        Whether any useful predictor has to be better.
-    states : ClosedForm or TablePredictor, optional
-        In the state view.
-    experts : ClosedForm, LinearForm or TemperedModel, optional
-        In the expert view.
+    inputs : tuple of str
+        Keys of `INPUTS`.
+    states, experts : form, optional
+        In the state view, in the expert view.
     memory : bool
         Whether the expert view's log losses by context are those of this predictor.
+    ahead : bool
+        Whether it is also fitted for targets more than one layer ahead.
     """
 
     name: str
     words: str
     family: str
-    baseline: bool = False
-    states: ClosedForm | TablePredictor | None = None
-    experts: ClosedForm | LinearForm | TemperedModel | None = None
+    inputs: tuple[str, ...]
+    states: Form | None = None
+    experts: Form | None = None
     memory: bool = False
+    ahead: bool = False
+
+    @property
+    def baseline(self) -> bool:
+        """Whether it looks at no routing of other layers: any useful predictor has to be better."""
+        return TRIVIAL >= set(self.inputs)
 
     @property
     def context(self) -> Context | None:
@@ -145,8 +208,8 @@ class PredictorSpec:
             return self.experts.contexts[0]
         return None
 
+    def form(self, view: str) -> Any:
+        """Return the form in a view, "subset" or "expert"; None if it has none there."""
+        return self.states if view == "subset" else self.experts
 
-def nearest_layer(contexts: Sequence[Context], counts: Counts, target: Router) -> Router | None:
-    """Return the nearest earlier layer of the same token that the contexts hold, if any."""
-    back = [-layer for context in contexts for layer, token in context.sources if layer and not token]
-    return counts.source(target, min(back)) if back else None
+

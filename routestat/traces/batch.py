@@ -17,12 +17,14 @@ class Batch:
     """Consecutive rows of a trace.
 
     `columns` maps the name of a router to its states ``[row]`` (or sorted expert rows ``[row, slot]`` beyond
-    64 bits), and the name of a recorded companion such as ``L00.top1`` to its values.
+    64 bits), and the name of a recorded companion such as ``L00.top1`` to its values. `phase` is the place of each
+    row's phase in `PHASES`, None where it was not read.
     """
 
     document: NDArray[np.int32]
     position: NDArray[np.int32]
     columns: Mapping[str, NDArray]
+    phase: NDArray[np.int8] | None = None
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -31,11 +33,13 @@ class Batch:
 
 def to_batch(record: pa.RecordBatch) -> Batch:
     """Return the columns of an Arrow record batch, without copying."""
-    columns = {}
+    columns, phase = {}, None
     for name in record.schema.names:
-        if name != "phase":
+        if name == "phase":
+            phase = numbers_of(record.column(name).indices)
+        else:
             columns[name] = _to_numpy(record.column(name))
-    return Batch(columns.pop("document"), columns.pop("position"), columns)
+    return Batch(columns.pop("document"), columns.pop("position"), columns, phase)
 
 
 def _to_numpy(array: pa.Array) -> NDArray:

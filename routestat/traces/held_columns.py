@@ -73,7 +73,7 @@ def held_in_memory(trace: Trace, routers: Sequence[Router], limit: int = LIMIT) 
         Bytes of all their rows.
     """
     names = {router.name for router in routers}
-    fixed = [field for field in list(schema_of(trace.meta))[:FIXED_COLUMNS] if field.name != "phase"]
+    fixed = list(schema_of(trace.meta))[:FIXED_COLUMNS]
     chosen = [*fixed, *(field for field in schema_of(trace.meta) if field.name in names)]
     schema = pa.schema(chosen)
     if trace.n_tokens * bytes_of_row(schema) > limit:

@@ -7,7 +7,13 @@ tokens at a time, with the tokens along the last axis, so that every step is one
 import numpy as np
 
 from routestat.counting.kernels.compiling import Array, compiled, inlined, within
-from routestat.counting.kernels.symmetric import nth_largest, take_four, turn
+from routestat.counting.kernels.symmetric import (
+    exponential,
+    inclusion_of_block,
+    nth_largest,
+    take_four,
+    turn,
+)
 
 #: Tokens of a block.
 LANES = 64
@@ -50,7 +56,7 @@ def complete_rows(
 @compiled
 def score_predictions(
     rows: Array,
-    group: Array,
+    cell: Array,
     folds: Array,
     features: Array,
     target: Array,
@@ -59,6 +65,7 @@ def score_predictions(
     start: Array,
     steps: Array,
     link: int,
+    bins: int,
     sums: Array,
 ) -> None:  # pragma: no cover - compiled
     """Predict the experts of some rows from their features, and sum the scores.
@@ -66,47 +73,105 @@ def score_predictions(
     Expert j scores ``bias[fold, j] + Σ weights[fold, feature, j]`` over the row's features. `link` says what a
     score is: 0 a rank only, 1 an inclusion probability, 2 a log weight of the conditional Bernoulli distribution; then
     `start` and `steps` hold the exponentials of `bias` and `weights`, so that a token needs products and no
-    exponential; otherwise they are the same. ``sums[group]`` collects tokens, exact sets, shares of the k recalled,
-    hits, top-1 hits, shares recalled with 2k, bits.
+    exponential; otherwise they are the same. ``folds[cell]`` is the fold of a cell; ``sums[cell]`` collects tokens,
+    exact sets, hits, bits and squared errors, then the chosen experts by their rank among the first 4k, then three
+    columns for each of the `bins` of the reliability curve: experts, their probabilities, those chosen.
     """
     n_experts, top_k = bias.shape[1], target.shape[1]
     scores, across = np.empty((LANES, n_experts)), np.zeros((n_experts + -n_experts % 4, LANES))
-    symmetric, four = np.empty((top_k + 1, LANES)), np.empty((4, LANES))
+    first, last = np.empty((len(across) // 4 + 1, top_k + 1, LANES)), np.empty((top_k + 1, LANES))
+    work, given = np.empty((8, LANES)), np.empty((len(across), LANES))
     logs, inside = np.empty(n_experts), np.empty(LANES, np.bool_)
     limit = min(60.0, 650.0 / top_k)
     ratio, most = np.exp(limit), _WIDE ** (1.0 / top_k)
     for begin in range(0, len(rows), LANES):
         held = min(LANES, len(rows) - begin)
         for b in range(held):
-            t, g = rows[begin + b], group[begin + b]
-            _combine(scores[b], start[folds[g]], steps[folds[g]], features[t], link == 2)
+            t, c = rows[begin + b], cell[begin + b]
+            _combine(scores[b], start[folds[c]], steps[folds[c]], features[t], link == 2)
             inside[b] = link < 2 or _in_range(scores[b], target[t])
             if inside[b]:
-                _add_hits(scores[b], target[t], sums[g])
+                _add_hits(scores[b], target[t], sums[c])
             else:
-                _combine(logs, bias[folds[g]], weights[folds[g]], features[t], link < 0)
-                _add_hits(logs, target[t], sums[g])
+                _combine(logs, bias[folds[c]], weights[folds[c]], features[t], link < 0)
+                _add_hits(logs, target[t], sums[c])
+                base = nth_largest(logs, top_k)
+                for e in range(n_experts):
+                    scores[b, e] = np.exp(min(logs[e] - base, limit))
         if link == 0:
             continue
         if link == 1:
             _to_odds(scores[:held])
         turn(scores[:held], across)
-        symmetric[0], symmetric[1:] = 1.0, 0.0
-        for j in range(0, len(across), 4):
-            take_four(across, j, four, symmetric)
+        if bins > 0:
+            inclusion_of_block(across, work, first, last, given)
+            last[:] = first[len(first) - 1]
+        else:
+            last[0], last[1:] = 1.0, 0.0
+            for e in range(0, len(across), 4):
+                take_four(across, e, work[:4], last)
         for b in range(held):
-            t, g = rows[begin + b], group[begin + b]
+            t, c = rows[begin + b], cell[begin + b]
             least, product = np.inf, 1.0
             for s in range(top_k):
                 least = min(least, scores[b, target[t, s]])
                 product *= scores[b, target[t, s]]
             # The largest weight is at most the sum of all, the k-th largest at least the least of any k.
-            largest = symmetric[1, b]
+            largest = last[1, b]
             if inside[b] and largest <= ratio * least and largest <= most and product >= 1.0 / _WIDE:
-                sums[g, 6] += (np.log(symmetric[top_k, b]) - np.log(product)) / np.log(2.0)
+                sums[c, 3] += (np.log(last[top_k, b]) - np.log(product)) / np.log(2.0)
             else:
-                _combine(logs, bias[folds[g]], weights[folds[g]], features[t], link < 0)
-                sums[g, 6] += _bits(logs, target[t], link, limit)
+                _combine(logs, bias[folds[c]], weights[folds[c]], features[t], link < 0)
+                sums[c, 3] += _bits(logs, target[t], link, limit)
+            if bins > 0:
+                _add_inclusion(given, b, n_experts, target[t], bins, sums[c])
+
+
+@compiled
+def score_rows(
+    scores: Array, target: Array, cell: Array, link: int, bins: int, sums: Array
+) -> None:  # pragma: no cover - compiled
+    """Sum the scores of predictions known as numbers ``scores[row, expert]``; as in `score_predictions`."""
+    n_experts, top_k = scores.shape[1], target.shape[1]
+    logs, across = np.zeros((LANES, n_experts)), np.zeros((n_experts + -n_experts % 4, LANES))
+    first, last = np.empty((len(across) // 4 + 1, top_k + 1, LANES)), np.empty((top_k + 1, LANES))
+    work, given = np.empty((8, LANES)), np.empty((len(across), LANES))
+    chosen = np.empty(LANES)
+    limit = min(60.0, 650.0 / top_k)
+    for begin in range(0, len(scores), LANES):
+        held = min(LANES, len(scores) - begin)
+        for b in range(held):
+            t = begin + b
+            _add_hits(scores[t], target[t], sums[cell[t]])
+            if link == 0:
+                continue
+            for e in range(n_experts):
+                p = min(max(scores[t, e], 1e-12), 1.0 - 1e-12)
+                logs[b, e] = scores[t, e] if link == 2 else np.log(p) - np.log1p(-p)
+            # Relative to the k-th largest, neither the products nor their sum leave a double.
+            base = nth_largest(logs[b], top_k) if np.ptp(logs[b]) * top_k > limit else np.max(logs[b])
+            chosen[b] = 0.0
+            for e in range(n_experts):
+                logs[b, e] = min(logs[b, e] - base, limit)
+            for s in range(top_k):
+                chosen[b] += logs[b, target[t, s]]
+        if link == 0:
+            continue
+        turn(logs, across)
+        for e in range(n_experts):
+            exponential(across[e], work[:2])
+        if bins > 0:
+            inclusion_of_block(across, work, first, last, given)
+            last[:] = first[len(first) - 1]
+        else:
+            last[0], last[1:] = 1.0, 0.0
+            for e in range(0, len(across), 4):
+                take_four(across, e, work[:4], last)
+        for b in range(held):
+            c = cell[begin + b]
+            sums[c, 3] += (np.log(last[top_k, b]) - chosen[b]) / np.log(2.0)
+            if bins > 0:
+                _add_inclusion(given, b, n_experts, target[begin + b], bins, sums[c])
 
 
 @within
@@ -151,8 +216,8 @@ def _in_range(score: Array, subset: Array) -> bool:  # pragma: no cover - compil
 
 @inlined
 def _add_hits(score: Array, subset: Array, total: Array) -> None:  # pragma: no cover - compiled
-    """Add what the k and the 2k largest scores hold of a subset; the lower index wins a tie."""
-    top_k, right, more, first = len(subset), 0, 0, 0
+    """Add where the experts of a subset are in the order of the scores; the lower index wins a tie."""
+    top_k, right = len(subset), 0
     for s in range(top_k):
         at = subset[s]
         x = score[at]
@@ -164,14 +229,31 @@ def _add_hits(score: Array, subset: Array, total: Array) -> None:  # pragma: no 
             for j in range(at):
                 above += score[j] == x
         right += above < top_k
-        more += above < 2 * top_k
-        first += above == 0
+        if above < 4 * top_k:
+            total[5 + above] += 1
     total[0] += 1
     total[1] += right == top_k
-    total[2] += right / top_k
-    total[3] += right > 0
-    total[4] += first
-    total[5] += more / top_k
+    total[2] += right > 0
+
+
+@inlined
+def _add_inclusion(
+    given: Array, lane: int, n_experts: int, subset: Array, bins: int, total: Array
+) -> None:  # pragma: no cover - compiled
+    """Add the squared errors of a token's probabilities of inclusion, and their bins."""
+    at = 5 + 4 * len(subset)
+    error = float(len(subset))
+    for j in range(n_experts):
+        p = min(max(given[j, lane], 0.0), 1.0)
+        place = at + 3 * min(int(np.sqrt(p) * bins), bins - 1)
+        total[place] += 1.0
+        total[place + 1] += p
+        error += p * p
+    for s in range(len(subset)):
+        p = min(max(given[subset[s], lane], 0.0), 1.0)
+        total[at + 3 * min(int(np.sqrt(p) * bins), bins - 1) + 2] += 1.0
+        error -= 2.0 * p
+    total[4] += error
 
 
 @inlined

@@ -1,0 +1,157 @@
+"""The rows that predictors are fitted to and scored on: whole documents in memory, as choices of experts."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from routestat.counting.document_sample import Sample
+from routestat.counting.expert_batches import ExpertBatch, missing_of
+from routestat.counting.experts import expert_rows
+from routestat.counting.score_sums import Cells
+from routestat.counting.token_runs import Runs
+from routestat.traces.metadata import Router
+from routestat.traces.validation import PHASES
+
+#: Folds of documents that are held out together.
+FOLDS = 10
+
+
+@dataclass(frozen=True, eq=False)
+class BoardRows:
+    """Tokens of whole documents, the groups and folds they are held out in, and the cells they are scored in.
+
+    Attributes
+    ----------
+    sample : Sample
+        The rows as they were read.
+    routers : tuple of Router
+        In order of depth.
+    cells : Cells
+    cell : int array ``[row]``
+    folds : int array ``[group]``
+        Groups that hold tokens are dealt to the folds in turn; empty ones have fold 0.
+    """
+
+    sample: Sample
+    routers: tuple[Router, ...]
+    cells: Cells
+    cell: NDArray[np.int64]
+    folds: NDArray[np.int64]
+    _experts: dict[str, NDArray[np.unsignedinteger]] = field(default_factory=dict, repr=False)
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(self.sample)
+
+    @cached_property
+    def group(self) -> NDArray[np.int64]:
+        """Each row's group."""
+        return self.sample.group
+
+    @cached_property
+    def fold(self) -> NDArray[np.int64]:
+        """Each row's fold."""
+        return self.folds[self.group]
+
+    @cached_property
+    def fold_of_cell(self) -> NDArray[np.int64]:
+        """Each cell's fold."""
+        return self.folds[self.cells.group]
+
+    @property
+    def n_folds(self) -> int:
+        """How many folds there are; with fewer than two nothing can be held out."""
+        return int(self.folds.max(initial=-1)) + 1 if len(self) else 0
+
+    @property
+    def token(self) -> NDArray[np.int32]:
+        """Token ids ``[row]``, −1 unknown."""
+        return self.sample.token
+
+    @property
+    def follows(self) -> NDArray[np.bool_]:
+        """Whether the row before is the token before ``[row]``."""
+        return self.sample.follows
+
+    @cached_property
+    def has_token_ids(self) -> bool:
+        """Whether any token id is known."""
+        return bool((self.token >= 0).any())
+
+    def experts(self, router: Router, column: str = "") -> NDArray[np.unsignedinteger]:
+        """Return the experts ``[row, k]`` of a router, ascending; a missing choice holds `missing_of` the router.
+
+        Parameters
+        ----------
+        router : Router
+        column : str
+            A recorded companion with choices of this router, such as ``L00.ahead1``; its own choices by default.
+        """
+        name = column or router.name
+        if name not in self._experts:
+            self._experts[name] = expert_rows(self.sample.columns[name], router)
+        return self._experts[name]
+
+    def known(self, router: Router, column: str = "") -> NDArray[np.bool_]:
+        """Whether the choice of a router is known ``[row]``."""
+        return np.asarray(self.experts(router, column)[:, 0] != missing_of(router))
+
+    @cached_property
+    def runs(self) -> Runs:
+        """Runs of consecutive tokens, sorted by fold, so that a fold's tables stay in the cache."""
+        starts = np.flatnonzero(~self.follows)
+        stops = np.append(starts[1:], len(self))
+        fresh = np.ones(len(starts), bool)
+        if len(starts):
+            fresh[1:] = self.sample.document[starts[1:]] != self.sample.document[starts[:-1]]
+        order = np.argsort(self.fold[starts], kind="stable")
+        return Runs(starts[order], stops[order], self.group[starts][order], fresh[order])
+
+    def as_batch(self, routers: Sequence[Router] | None = None) -> ExpertBatch:
+        """Return all rows as one batch with the choices of these routers (all)."""
+        chosen = self.routers if routers is None else routers
+        return ExpertBatch({r.name: self.experts(r) for r in chosen}, self.runs, 0, 0)
+
+
+def board_rows(sample: Sample, routers: Sequence[Router], folds: int = FOLDS) -> BoardRows:
+    """Prepare a sample of whole documents for predictors.
+
+    Parameters
+    ----------
+    sample : Sample
+    routers : sequence of Router
+        Which of the sample's are predicted, in order of depth.
+    folds : int
+        At most; no more than there are groups with tokens.
+    """
+    group = sample.group
+    used = np.unique(group)
+    assigned = np.zeros(sample.groups, np.int64)
+    assigned[used] = np.arange(len(used)) % max(1, min(folds, len(used)))
+    cells, cell = _cells(sample, group)
+    return BoardRows(sample, tuple(routers), cells, cell, assigned)
+
+
+def _cells(sample: Sample, group: NDArray[np.int64]) -> tuple[Cells, NDArray[np.int64]]:
+    names, domain = _domain_of_rows(sample.document, sample.domains)
+    phase = sample.phase if len(sample.phase) == len(sample) else np.zeros(len(sample), np.int8)
+    key = (group * len(PHASES) + phase) * max(len(names), 1) + domain
+    found, cell = np.unique(key, return_inverse=True)
+    rest = found // max(len(names), 1)
+    words = tuple(names[at] for at in (found % max(len(names), 1)).tolist()) if names else ("",) * len(found)
+    phases = tuple(PHASES[at] for at in (rest % len(PHASES)).tolist())
+    return Cells(rest // len(PHASES), phases, words, sample.groups), cell
+
+
+def _domain_of_rows(document: NDArray[np.int32], domains: Mapping[int, str]) -> tuple[list[str], NDArray[np.int64]]:
+    """Return the names of the domains, and each row's place among them."""
+    numbers, of_row = np.unique(document, return_inverse=True)
+    words = [domains.get(int(number), "") for number in numbers]
+    names = sorted(set(words))
+    place = np.array([names.index(word) for word in words], np.int64)
+    return names, place[of_row] if len(place) else np.zeros(0, np.int64)
+
+
