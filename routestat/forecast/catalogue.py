@@ -28,9 +28,18 @@ _UNIFORM = ClosedForm(lambda tokens, target: score_uniform(tokens, target.n_expe
 _NOTHING, _TOKEN, _TOKENS = Context(), Context.token(1), Context.token(2, 1)
 _LAYER, _LAYERS_2, _LAYERS_4 = Context.layer(1), Context.layer(2, 1), Context.layer(4, 3, 2, 1)
 _BOTH = Context(((-1, 0), (0, -1)))
-_REPEAT, _BAYES = LinearForm((_NOTHING,), repeat_previous_token), LinearForm((_NOTHING, _LAYER), layer_naive_bayes)
+_REPEAT, _BAYES = (
+    LinearForm((_NOTHING,), repeat_previous_token),
+    LinearForm((_NOTHING, _LAYER), layer_naive_bayes),
+)
 _FACTORISED = "factorised"
-_LOAD, _PREVIOUS, _ID, _LAYERS, _ALL = ("load",), ("previous",), ("token id",), ("layers",), ("layers", "previous layers")
+_LOAD, _PREVIOUS, _ID, _LAYERS, _ALL = (
+    ("load",),
+    ("previous",),
+    ("token id",),
+    ("layers",),
+    ("layers", "previous layers"),
+)
 
 
 def _ridge(layers: int, previous: bool = False, tokens: bool = False) -> dict[str, RidgeForm]:

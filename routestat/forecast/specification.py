@@ -211,5 +211,3 @@ class PredictorSpec:
     def form(self, view: str) -> Any:
         """Return the form in a view, "subset" or "expert"; None if it has none there."""
         return self.states if view == "subset" else self.experts
-
-
