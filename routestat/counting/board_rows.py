@@ -39,25 +39,29 @@ class BoardRows:
         In order of depth.
     cells : Cells
     cell : int array ``[row]``
+    group : int array ``[row]``
     folds : int array ``[group]``
         Groups that hold tokens are dealt to the folds in turn; empty ones have fold 0.
+    held_out : int array ``[row]``
+        What is left out together where single units are left out instead of folds: the group, unless the test set as a
+        whole is left out.
+    scored_folds : tuple of int
+        Folds whose rows are scored; all if empty. The others only serve to fit.
     """
 
     sample: Sample
     routers: tuple[Router, ...]
     cells: Cells
     cell: NDArray[np.int64]
+    group: NDArray[np.int64]
     folds: NDArray[np.int64]
+    held_out: NDArray[np.int64]
+    scored_folds: tuple[int, ...] = ()
     _experts: dict[str, NDArray[np.unsignedinteger]] = field(default_factory=dict, repr=False)
 
     def __len__(self) -> int:
         """Return the number of rows."""
         return len(self.sample)
-
-    @cached_property
-    def group(self) -> NDArray[np.int64]:
-        """Each row's group."""
-        return self.sample.group
 
     @cached_property
     def fold(self) -> NDArray[np.int64]:
@@ -73,6 +77,13 @@ class BoardRows:
     def n_folds(self) -> int:
         """How many folds there are; with fewer than two nothing can be held out."""
         return int(self.folds.max(initial=-1)) + 1 if len(self) else 0
+
+    @cached_property
+    def scored(self) -> NDArray[np.bool_]:
+        """Whether each row is scored ``[row]``."""
+        if not self.scored_folds:
+            return np.ones(len(self), bool)
+        return np.isin(self.fold, self.scored_folds)
 
     @property
     def token(self) -> NDArray[np.int32]:
@@ -168,7 +179,7 @@ def board_rows(sample: Sample, routers: Sequence[Router], folds: int = FOLDS) ->
     assigned = np.zeros(sample.groups, np.int64)
     assigned[used] = np.arange(len(used)) % max(1, min(folds, len(used)))
     cells, cell = _cells(sample, group)
-    return BoardRows(sample, tuple(routers), cells, cell, assigned)
+    return BoardRows(sample, tuple(routers), cells, cell, group, assigned, group)
 
 
 def _cells(sample: Sample, group: NDArray[np.int64]) -> tuple[Cells, NDArray[np.int64]]:

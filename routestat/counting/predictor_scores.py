@@ -99,7 +99,7 @@ def _scored(
     found, place = {}, np.empty(len(rows), np.int64)
     for predictor in predictors:
         raw = raw_sums(len(rows.cells), target.top_k, calibrate)
-        waiting = np.ones(len(rows), np.bool_)
+        waiting = rows.scored.copy()
         for p in predictor.answering:
             if p.sources not in features:
                 features[p.sources] = rows.features(p.sources)

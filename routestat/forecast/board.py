@@ -73,7 +73,7 @@ def score_closed_forms(
     """Score predictors that need no data."""
     found = []
     for target in rows.routers:
-        tokens = np.bincount(rows.cell[rows.known(target)], minlength=len(rows.cells))
+        tokens = np.bincount(rows.cell[rows.known(target) & rows.scored], minlength=len(rows.cells))
         for spec in specs:
             form = spec.form(view)
             found.append(

@@ -96,13 +96,13 @@ def tempered_specs(orders: Sequence[int] | None = None) -> list[PredictorSpec]:
     specs = [spec for spec in catalogue.PREDICTORS if isinstance(spec.experts, TemperedModel)]
     if orders is None:
         return specs
-    known = {_order(spec) for spec in specs} - {0}
+    known = {order_of(spec) for spec in specs} - {0}
     if not orders or not set(orders) <= known:
         numbers = ", ".join(map(str, sorted(known)))
         raise RoutestatError(
             f"orders: expected layers back of the registered ones, {numbers}; got {tuple(orders)}"
         )
-    return [spec for spec in specs if _order(spec) in {0, *orders}]
+    return [spec for spec in specs if order_of(spec) in {0, *orders}]
 
 
 def not_fitted(rows: BoardRows, specs: Sequence[PredictorSpec] | None = None) -> dict[str, str]:
@@ -157,7 +157,8 @@ def parts_in_memory(plans: Sequence[TargetPlan], n_folds: int, memory: int) -> I
     yield part
 
 
-def _order(spec: PredictorSpec) -> int:
+def order_of(spec: PredictorSpec) -> int:
+    """Return how many layers back a tempered model looks if it looks at nothing else; otherwise 0."""
     return spec.experts.n_layers if isinstance(spec.experts, TemperedModel) else 0
 
 

@@ -15,6 +15,7 @@ from routestat.errors import RoutestatError
 from routestat.forecast.designs import (
     TargetPlan,
     not_fitted,
+    order_of,
     parts_in_memory,
     plan_target,
     tempered_specs,
@@ -23,7 +24,7 @@ from routestat.forecast.factorised import FactorisedChain
 from routestat.forecast.linear_fit import linear_predictors
 from routestat.forecast.made_scores import made_score
 from routestat.forecast.scores import Cost, PredictionScore
-from routestat.forecast.specification import BoardPlan, LinearForm, PredictorSpec, TemperedModel
+from routestat.forecast.specification import BoardPlan, PredictorSpec, TemperedModel
 from routestat.forecast.tempered import Loads, Tempered, fit_load, fit_tempered
 from routestat.inference.base.tables import Floats, read_only
 from routestat.inference.conditional_bernoulli.distribution import fit_log_weights
@@ -134,7 +135,7 @@ def fit_factorised(
     RoutestatError
         If fewer than two groups of documents hold tokens.
     """
-    specs = [spec for spec in tempered_specs(orders) if spec.experts.n_layers]
+    specs = [spec for spec in tempered_specs(orders) if order_of(spec)]
     _, chain = fit_linear(rows, specs, "expert", BoardPlan(alpha, threads=threads), tick)
     if chain is None:
         raise RoutestatError(
