@@ -11,7 +11,6 @@ from threadpoolctl import threadpool_limits
 from routestat.counting.board_rows import board_rows
 from routestat.counting.counts import Counts
 from routestat.counting.paths import PathCounts
-from routestat.forecast.board import mean_board
 from routestat.forecast.designs import not_fitted as too_wide
 from routestat.forecast.factorised import FactorisedChain
 from routestat.forecast.scores import PredictionScore
@@ -21,6 +20,7 @@ from routestat.inference.base.units import FEW_UNITS, effective_units, too_few
 from routestat.inference.bayes.results import FullBayes
 from routestat.inference.markov.chain import Chain
 from routestat.progress import Tick, silent
+from routestat.study.board_findings import BoardFindings, board_findings
 from routestat.study.chain import chain_of_trace, posterior_of_chain, score_predictors
 from routestat.study.information_budget import InformationBudget, information_budget
 from routestat.study.layer_pairs import LayerPair, layer_pairs
@@ -37,6 +37,29 @@ from routestat.traces.store import Trace
 
 
 @dataclass(frozen=True)
+class TraceOrigin:
+    """Where the trace of a study lies, and how it was opened and counted.
+
+    Attributes
+    ----------
+    folder, identity : str
+        The folder or URL, and the hash of the store's manifest; empty for a trace in memory.
+    cluster : str, optional
+        As it was given to `Trace.open`.
+    template, dummy_rows : str
+    groups : int
+        Groups of documents that tables are kept for.
+    """
+
+    folder: str
+    identity: str
+    cluster: str | None
+    template: str
+    dummy_rows: str
+    groups: int
+
+
+@dataclass(frozen=True)
 class Study:
     """All findings of one trace; a part that was left out is None.
 
@@ -47,6 +70,7 @@ class Study:
 
     parts: tuple[str, ...]
     meta: TraceMeta
+    origin: TraceOrigin
     states: str
     routers: tuple[Router, ...]
     n_tokens: int
@@ -66,11 +90,15 @@ class Study:
     chain: Chain | None
     factorised: FactorisedChain | None
     bayes: FullBayes | None
-    board: tuple[PredictionScore, ...] | None
-    mean_board: tuple[PredictionScore, ...] | None
+    board: BoardFindings | None
     not_fitted: Mapping[str, str]
     paths: PathFinding | None
     blocks: tuple[BlockFinding, ...] | None
+
+    @property
+    def mean_board(self) -> tuple[PredictionScore, ...] | None:
+        """The scores of the predictors one layer ahead, pooled over the layers that all of them have."""
+        return None if self.board is None else self.board.mean
 
 
 # Threads share the pairs of layers; linear algebra that started threads of its own would compete with them.
@@ -88,6 +116,7 @@ def study(
     n_paths: int = 10,
     permutations: int = 0,
     bayes_draws: int = 0,
+    plan: BoardPlan | None = None,
     threads: int | None = None,
     tick: Tick = silent,
 ) -> Study:
@@ -115,6 +144,8 @@ def study(
         Permutations of whole documents, a slow check of the tests of independence.
     bayes_draws : int
         Draws per chain of the full posterior; 0 for none.
+    plan : BoardPlan, optional
+        How predictors are fitted; by default one layer ahead, with the prior and the threads given here.
     threads : int, optional
         All cores by default.
     tick : callable(what, done, total)
@@ -130,9 +161,13 @@ def study(
     if "prediction" in known:
         rows = board_rows(sample(), counts.routers)
         not_fitted = too_wide(rows) if counts.states == "expert" else {}
-        board, factorised = score_predictors(rows, counts.states, BoardPlan(alpha, threads=threads), tick)
+        how = plan or BoardPlan(alpha, threads=threads)
+        scores, factorised = score_predictors(rows, counts.states, how, tick)
+        board = board_findings(scores, rows)
     if "memory" in known:
-        memory = measure_memory(trace, counts, sample(), board or (), memory_rng, tick, threads)
+        memory = measure_memory(
+            trace, counts, sample(), board.scores if board else (), memory_rng, tick, threads
+        )
     if "chain" in known:
         chain = chain_of_trace(trace, counts, alpha, order, memory, tick, threads)
     if "level-checks" in known:
@@ -155,6 +190,7 @@ def study(
     return Study(
         parts=tuple(name for name in PARTS if name in known),
         meta=trace.meta,
+        origin=_origin(trace, counts),
         states=counts.states,
         routers=counts.routers,
         n_tokens=counts.n_tokens,
@@ -175,11 +211,15 @@ def study(
         factorised=factorised if chain is not None else None,
         bayes=bayes,
         board=board,
-        mean_board=None if board is None else mean_board(board),
         not_fitted=not_fitted,
         paths=paths,
         blocks=blocks,
     )
+
+
+def _origin(trace: Trace, counts: Counts) -> TraceOrigin:
+    folder = "" if trace.folder is None else str(trace.folder.resolve())
+    return TraceOrigin(folder, trace.identity, trace.cluster, trace.template, trace.dummy_rows, counts.groups)
 
 
 def _budget(pairs: tuple[LayerPair, ...] | None) -> InformationBudget | None:
