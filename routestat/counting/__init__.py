@@ -24,14 +24,16 @@ states
     Tables of subsets (state view).
 experts
     Tables of single experts (expert view).
-expert_batches
-    Rows of experts with the features of predictors.
+board_rows
+    The rows that predictors are fitted to and scored on.
 expert_pairs
     Pairs of experts within a layer.
 moments
     Counts from which linear predictors are fitted.
+score_sums
+    Sums of held-out predictions, per cell of documents.
 predictor_scores
-    Scores of fitted predictors, summed per group.
+    Scores of linear predictors.
 paths
     The most frequent paths through all layers.
 agreement

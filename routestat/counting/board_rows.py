@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from routestat.counting.document_sample import Sample
-from routestat.counting.expert_batches import ExpertBatch, missing_of
 from routestat.counting.experts import expert_rows
+from routestat.counting.kernels.experts import cross_experts, single_experts
+from routestat.counting.kernels.runs import lagged_features
 from routestat.counting.score_sums import Cells
 from routestat.counting.token_runs import Runs
 from routestat.traces.metadata import Router
@@ -17,6 +18,13 @@ from routestat.traces.validation import PHASES
 
 #: Folds of documents that are held out together.
 FOLDS = 10
+#: A router, and the number of tokens back at which its choice is read.
+Source = tuple[Router, int]
+
+
+def missing_of(router: Router) -> int:
+    """Return the value that marks a missing expert of this router."""
+    return int(np.iinfo(router.alphabet.expert_dtype).max)
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,25 +39,29 @@ class BoardRows:
         In order of depth.
     cells : Cells
     cell : int array ``[row]``
+    group : int array ``[row]``
     folds : int array ``[group]``
         Groups that hold tokens are dealt to the folds in turn; empty ones have fold 0.
+    held_out : int array ``[row]``
+        What is left out together where single units are left out instead of folds: the group, unless the test set as a
+        whole is left out.
+    scored_folds : tuple of int
+        Folds whose rows are scored; all if empty. The others only serve to fit.
     """
 
     sample: Sample
     routers: tuple[Router, ...]
     cells: Cells
     cell: NDArray[np.int64]
+    group: NDArray[np.int64]
     folds: NDArray[np.int64]
+    held_out: NDArray[np.int64]
+    scored_folds: tuple[int, ...] = ()
     _experts: dict[str, NDArray[np.unsignedinteger]] = field(default_factory=dict, repr=False)
 
     def __len__(self) -> int:
         """Return the number of rows."""
         return len(self.sample)
-
-    @cached_property
-    def group(self) -> NDArray[np.int64]:
-        """Each row's group."""
-        return self.sample.group
 
     @cached_property
     def fold(self) -> NDArray[np.int64]:
@@ -65,6 +77,13 @@ class BoardRows:
     def n_folds(self) -> int:
         """How many folds there are; with fewer than two nothing can be held out."""
         return int(self.folds.max(initial=-1)) + 1 if len(self) else 0
+
+    @cached_property
+    def scored(self) -> NDArray[np.bool_]:
+        """Whether each row is scored ``[row]``."""
+        if not self.scored_folds:
+            return np.ones(len(self), bool)
+        return np.isin(self.fold, self.scored_folds)
 
     @property
     def token(self) -> NDArray[np.int32]:
@@ -110,10 +129,38 @@ class BoardRows:
         order = np.argsort(self.fold[starts], kind="stable")
         return Runs(starts[order], stops[order], self.group[starts][order], fresh[order])
 
-    def as_batch(self, routers: Sequence[Router] | None = None) -> ExpertBatch:
-        """Return all rows as one batch with the choices of these routers (all)."""
-        chosen = self.routers if routers is None else routers
-        return ExpertBatch({r.name: self.experts(r) for r in chosen}, self.runs, 0, 0)
+    def features(self, sources: Sequence[Source]) -> NDArray[np.int32]:
+        """Return the features ``[row, slot]`` of sources, −1 where there is none.
+
+        Features are the experts of all sources, numbered consecutively.
+        """
+        out = np.empty((len(self), sum(router.top_k for router, _ in sources)), np.int32)
+        slot = offset = 0
+        starts, stops = self.runs.starts, self.runs.stops
+        for router, lag in sources:
+            lagged_features(self.experts(router), starts, stops, lag, missing_of(router), offset, slot, out)
+            slot, offset = slot + router.top_k, offset + router.n_experts
+        return out
+
+    def loads(self, target: Router) -> NDArray[np.uint32]:
+        """Count how often each expert was chosen, per fold ``[fold, j]``."""
+        found = np.zeros((self.n_folds, target.n_experts), np.uint32)
+        runs = self.runs
+        single_experts(
+            self.experts(target), runs.starts, runs.stops, self.folds[runs.groups], missing_of(target), found
+        )
+        return found
+
+    def pairs(self, source: Source, target: Router) -> NDArray[np.uint32]:
+        """Count how often an expert of a source met one of the target, per fold ``[fold, i, j]``."""
+        router, lag = source
+        found = np.zeros((self.n_folds, router.n_experts, target.n_experts), np.uint32)
+        runs, slots = self.runs, ((0,) * router.top_k, (0,) * target.top_k)
+        missing = np.array([missing_of(router), missing_of(target)])
+        where = (runs.starts, runs.stops, self.folds[runs.groups], lag)
+        both = self.experts(router), self.experts(target)
+        cross_experts(*both, *where, missing, slots, target.n_experts, found.reshape(len(found), -1))
+        return found
 
 
 def board_rows(sample: Sample, routers: Sequence[Router], folds: int = FOLDS) -> BoardRows:
@@ -132,7 +179,7 @@ def board_rows(sample: Sample, routers: Sequence[Router], folds: int = FOLDS) ->
     assigned = np.zeros(sample.groups, np.int64)
     assigned[used] = np.arange(len(used)) % max(1, min(folds, len(used)))
     cells, cell = _cells(sample, group)
-    return BoardRows(sample, tuple(routers), cells, cell, assigned)
+    return BoardRows(sample, tuple(routers), cells, cell, group, assigned, group)
 
 
 def _cells(sample: Sample, group: NDArray[np.int64]) -> tuple[Cells, NDArray[np.int64]]:
@@ -146,12 +193,12 @@ def _cells(sample: Sample, group: NDArray[np.int64]) -> tuple[Cells, NDArray[np.
     return Cells(rest // len(PHASES), phases, words, sample.groups), cell
 
 
-def _domain_of_rows(document: NDArray[np.int32], domains: Mapping[int, str]) -> tuple[list[str], NDArray[np.int64]]:
+def _domain_of_rows(
+    document: NDArray[np.int32], domains: Mapping[int, str]
+) -> tuple[list[str], NDArray[np.int64]]:
     """Return the names of the domains, and each row's place among them."""
     numbers, of_row = np.unique(document, return_inverse=True)
     words = [domains.get(int(number), "") for number in numbers]
     names = sorted(set(words))
     place = np.array([names.index(word) for word in words], np.int64)
     return names, place[of_row] if len(place) else np.zeros(0, np.int64)
-
-

@@ -1,20 +1,17 @@
 """Co-occurrence counts of experts per fold of documents, from which linear predictors are fitted."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from routestat.counting.counting_pass import add_cells, cell_type
-from routestat.counting.distributed import TraceOnWorkers
-from routestat.counting.expert_batches import ExpertBatch, Source, feed_expert_batches, missing_of
+from routestat.counting.board_rows import BoardRows, Source, missing_of
 from routestat.counting.kernels.likelihood import LANES, sum_parts, tempered_log_likelihood
 from routestat.counting.kernels.moments import add_moments
-from routestat.progress import Progress
+from routestat.progress import Tick, in_threads, silent
 from routestat.traces.metadata import Router
-from routestat.traces.store import Trace
 
 #: Tokens kept individually, to fit the few parameters that tables of pairs do not determine.
 SAMPLE = 4096
@@ -58,59 +55,47 @@ class Moments:
 
 
 def count_moments(
-    trace: Trace,
+    rows: BoardRows,
     designs: Sequence[Design],
-    folds: NDArray[np.int64],
     *,
     sample: int = SAMPLE,
     threads: int | None = None,
-    progress: Progress | None = None,
-) -> list[Moments]:
-    """Count every design in one pass: Σ (slots² / 2 + slots · k) additions per token.
+    tick: Tick = silent,
+    what: str = "counting for predictors",
+) -> tuple[Moments, ...]:
+    """Count every design: Σ (slots² / 2 + slots · k) additions per token.
 
     Tables take 4 · folds · Σ features · (features + experts) bytes.
 
     Parameters
     ----------
-    trace : Trace
+    rows : BoardRows
     designs : sequence of Design
-    folds : int array ``[group]``
-        A document's group is its number modulo the length.
     sample : int
         Approximate number of tokens to keep individually.
     threads : int, optional
-    progress : callable(rows_done, rows_in_all), optional
+    tick : callable(what, done, total)
+    what : str
+        Name of this stage.
     """
-    if isinstance(trace, TraceOnWorkers):
-        of_part = partial(count_moments, designs=designs, folds=folds, sample=sample, threads=1)
-        features = [(design.offsets[-1], design.target.n_experts) for design in designs]
-        size = 4 * (int(folds.max()) + 1) * sum(own * (own + experts) for own, experts in features)
-        return trace.over_parts(of_part, _added, progress, size)
-    share = min(1.0, sample / max(trace.n_counted, 1))
-    dtype = cell_type(trace)
-    tasks = [_MomentTask.make(design, int(folds.max()) + 1, dtype) for design in designs]
-
-    def feed(task: "_MomentTask", piece: ExpertBatch) -> None:
-        task.feed(piece, folds, share)
-
-    routers = [r for d in designs for r in (d.target, *(router for router, _ in d.sources))]
-    reach = max((lag for d in designs for _, lag in d.sources), default=0)
-    feed_expert_batches(trace, routers, reach, len(folds), tasks, feed, threads, progress)
-    return [task.finished() for task in tasks]
+    share = min(1.0, sample / max(len(rows), 1))
+    return in_threads([partial(_moments, rows, design, share) for design in designs], threads, tick, what)
 
 
-def _added(first: list[Moments], second: list[Moments]) -> list[Moments]:
-    return [
-        Moments(
-            a.design,
-            add_cells(a.within, b.within),
-            add_cells(a.across, b.across),
-            np.concatenate([a.features, b.features]),
-            np.concatenate([a.targets, b.targets]),
-            np.concatenate([a.folds, b.folds]),
-        )
-        for a, b in zip(first, second, strict=True)
-    ]
+def _moments(rows: BoardRows, design: Design, share: float) -> Moments:
+    features, experts = design.offsets[-1], design.target.n_experts
+    within = np.zeros((rows.n_folds, features, features), np.uint32)
+    across = np.zeros((rows.n_folds, features, experts), np.uint32)
+    x, target = rows.features(design.sources), rows.experts(design.target)
+    runs, missing = rows.runs, missing_of(design.target)
+    add_moments(x, target, runs.starts, runs.stops, rows.folds[runs.groups], missing, within, across)
+    within |= np.tril(within, -1).swapaxes(1, 2)
+    # Multiples of the golden ratio are spread evenly and in phase with no length of documents.
+    kept = np.flatnonzero((np.arange(len(rows)) * _GOLDEN) % 1.0 < share)
+    kept = kept[(x[kept] >= 0).all(axis=1) & (target[kept, 0] != missing)]
+    for array in (within, across):
+        array.flags.writeable = False
+    return Moments(design, within, across, x[kept], target[kept].astype(np.int64), rows.fold[kept])
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,49 +165,3 @@ def tempered_likelihood(
     models = np.ones(n, np.bool_) if wanted is None else wanted
     tempered_log_likelihood(of.values, which, of.targets, of.models, exponents, models, value, slope, curve)
     return value, slope, curve
-
-
-@dataclass(frozen=True, slots=True)
-class _MomentTask:
-    """The tables of one design, filled piece by piece, and the rows it keeps."""
-
-    design: Design
-    within: NDArray[np.unsignedinteger]
-    across: NDArray[np.unsignedinteger]
-    kept: list[tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.int64]]] = field(default_factory=list)
-
-    @classmethod
-    def make(cls, design: Design, n_folds: int, dtype: np.dtype) -> "_MomentTask":
-        features = design.offsets[-1]
-        return cls(
-            design,
-            np.zeros((n_folds, features, features), dtype),
-            np.zeros((n_folds, features, design.target.n_experts), dtype),
-        )
-
-    def feed(self, piece: ExpertBatch, folds: NDArray[np.int64], share: float) -> None:
-        features, target = piece.features(self.design.sources), piece.columns[self.design.target.name]
-        runs, missing = piece.runs, missing_of(self.design.target)
-        fold = folds[runs.groups]
-        # Runs of one fold after the other, so that its tables stay in the cache.
-        by_fold = np.argsort(fold, kind="stable")
-        where = (runs.starts[by_fold], runs.stops[by_fold], fold[by_fold], piece.first, missing)
-        add_moments(features, target, *where, self.within, self.across)
-        # Multiples of the golden ratio are spread evenly and in phase with no length of documents.
-        place = piece.row + np.arange(len(target) - piece.first)
-        rows = piece.first + np.flatnonzero((place * _GOLDEN) % 1.0 < share)
-        rows = rows[(features[rows] >= 0).all(axis=1) & (target[rows, 0] != missing)]
-        of_row = np.empty(len(target), np.int64)
-        order = np.argsort(runs.starts)
-        of_row[:] = np.repeat(fold[order], (runs.stops - runs.starts)[order])
-        self.kept.append((features[rows], target[rows].astype(np.int64), of_row[rows]))
-
-    def finished(self) -> Moments:
-        self.within[:] |= np.tril(self.within, -1).swapaxes(1, 2)
-        slots = sum(router.top_k for router, _ in self.design.sources)
-        empty = (np.empty((0, slots), np.int32), np.empty((0, self.design.target.top_k), np.int64))
-        kept = [*self.kept, (*empty, np.empty(0, np.int64))]
-        features, targets, folds = (np.concatenate(column) for column in zip(*kept, strict=True))
-        for array in (self.within, self.across):
-            array.flags.writeable = False
-        return Moments(self.design, self.within, self.across, features, targets, folds)

@@ -1,8 +1,7 @@
 """Scores of predictors that are linear in the experts of their sources.
 
-In the state view scores follow from the tables. In the expert view a prediction depends on all experts of all sources
-jointly, so a second pass scores the predictors, fitted from the `moments` of a first one, into one small additive
-table of sums per group, each with weights fitted without that group.
+A prediction depends on all experts of all sources jointly, so that scores do not follow from tables: the predictors,
+fitted from the `moments` of the rows, are scored row by row, each with weights fitted without the row's fold.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,16 +11,11 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from routestat.counting.distributed import TraceOnWorkers
-from routestat.counting.expert_batches import ExpertBatch, Source, feed_expert_batches, missing_of
+from routestat.counting.board_rows import BoardRows, Source, missing_of
 from routestat.counting.kernels.predictors import complete_rows, score_predictions
-from routestat.progress import Progress
+from routestat.counting.score_sums import BINS, LINKS, ScoreSums, finished, raw_sums
+from routestat.progress import Tick, in_threads, silent
 from routestat.traces.metadata import Router
-from routestat.traces.store import Trace
-
-#: Columns of the sums, in order.
-SUMS = ("tokens", "exact_set", "recall_at_k", "hit_rate", "top1_hit", "recall_at_2k", "bits")
-LINKS = {"rank": 0, "inclusion": 1, "log-weight": 2}
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,91 +57,62 @@ class LinearPredictor:
 
 
 def count_decisions(
-    trace: Trace,
+    rows: BoardRows,
     predictors: Sequence[LinearPredictor],
-    folds: NDArray[np.int64],
+    *,
+    calibrate: bool = False,
     threads: int | None = None,
-    progress: Progress | None = None,
-) -> Mapping[tuple[str, str], NDArray[np.float64]]:
-    """Return the sums ``[group, SUMS]`` of every predictor, keyed by (name, target router name).
+    tick: Tick = silent,
+    what: str = "scoring predictors",
+) -> Mapping[tuple[str, str], ScoreSums]:
+    """Return the sums of every predictor, keyed by (name, target router name).
 
     Parameters
     ----------
-    trace : Trace
+    rows : BoardRows
     predictors : sequence of LinearPredictor
         A fallback without sources predicts for all remaining tokens, so that all predictors of a
         target are scored on the same tokens.
-    folds : int array ``[group]``
-        The fold whose fit scores each group; a document's group is its number modulo the length.
+    calibrate : bool
+        Whether to collect squared errors and reliability curves too.
     threads : int, optional
-    progress : callable(rows_done, rows_in_all), optional
+    tick : callable(what, done, total)
+    what : str
+        Name of this stage.
     """
-    if isinstance(trace, TraceOnWorkers):
-        of_part = partial(count_decisions, predictors=predictors, folds=folds, threads=1)
-        return trace.over_parts(of_part, _added, progress)
-    predicted: dict[str, _Scores] = {}
+    targets = list(dict.fromkeys(predictor.target for predictor in predictors))
+    own = [[p for p in predictors if p.target == target] for target in targets]
+    jobs = [partial(_scored, rows, some, calibrate) for some in own]
+    found = in_threads(jobs, threads, tick, what)
+    return {key: sums for one in found for key, sums in one.items()}
+
+
+def _scored(
+    rows: BoardRows, predictors: Sequence[LinearPredictor], calibrate: bool
+) -> dict[tuple[str, str], ScoreSums]:
+    """Score the predictors of one target, which share the features of their sources."""
+    target = predictors[0].target
+    chosen, missing = rows.experts(target), missing_of(target)
+    features: dict[tuple[Source, ...], NDArray[np.int32]] = {}
+    # Of log weights: of a predictor that is the fallback of several, once.
+    factors: dict[int, tuple[NDArray[np.float64], NDArray[np.float64]]] = {}
+    found, place = {}, np.empty(len(rows), np.int64)
     for predictor in predictors:
-        own = predicted.setdefault(predictor.target.name, _Scores(predictor.target, folds))
-        own.add(predictor)
-    sources = [s for predictor in predictors for p in predictor.answering for s in p.sources]
-    routers = [*(p.target for p in predictors), *(router for router, _ in sources)]
-    reach = max((lag for _, lag in sources), default=0)
-    tasks = list(predicted.values())
-    feed_expert_batches(trace, routers, reach, len(folds), tasks, _Scores.feed, threads, progress)
-    return {
-        (predictor.name, predictor.target.name): predicted[predictor.target.name].sums[predictor.name]
-        for predictor in predictors
-    }
-
-
-def _added(
-    first: Mapping[tuple[str, str], NDArray[np.float64]],
-    second: Mapping[tuple[str, str], NDArray[np.float64]],
-) -> Mapping[tuple[str, str], NDArray[np.float64]]:
-    return {key: sums + second[key] for key, sums in first.items()}
-
-
-class _Scores:
-    """The sums of the predictors of one target, which share the features of their sources."""
-
-    def __init__(self, target: Router, folds: NDArray[np.int64]) -> None:
-        self.target, self.folds = target, folds
-        self.sums: dict[str, NDArray[np.float64]] = {}
-        self._predictors: list[LinearPredictor] = []
-        # Of log weights: of a predictor that is the fallback of several, once.
-        self._factors: dict[int, tuple[NDArray[np.float64], NDArray[np.float64]]] = {}
-
-    def add(self, predictor: LinearPredictor) -> None:
-        self._predictors.append(predictor)
-        self.sums[predictor.name] = np.zeros((len(self.folds), len(SUMS)))
+        raw = raw_sums(len(rows.cells), target.top_k, calibrate)
+        waiting = rows.scored.copy()
         for p in predictor.answering:
-            if id(p) not in self._factors:
+            if p.sources not in features:
+                features[p.sources] = rows.features(p.sources)
+            if id(p) not in factors:
                 log = p.link == "log-weight"
                 # What overflows is scored from its logarithms.
                 with np.errstate(over="ignore"):
-                    self._factors[id(p)] = (np.exp(p.bias), np.exp(p.weights)) if log else (p.bias, p.weights)
-
-    def feed(self, piece: ExpertBatch) -> None:
-        target, runs = piece.columns[self.target.name], piece.runs
-        # Runs of one fold after the other, so that its weights stay in the cache.
-        order = np.argsort(self.folds[runs.groups], kind="stable")
-        where = (
-            runs.starts[order],
-            runs.stops[order],
-            runs.groups[order],
-            piece.first,
-            missing_of(self.target),
-        )
-        rows, group = np.empty(len(target), np.int64), np.empty(len(target), np.int64)
-        features: dict[tuple[Source, ...], NDArray[np.int32]] = {}
-        for predictor in self._predictors:
-            waiting = np.ones(len(target), np.bool_)
-            for p in predictor.answering:
-                if p.sources not in features:
-                    features[p.sources] = piece.features(p.sources)
-                x = features[p.sources]
-                n = complete_rows(x, target, *where, waiting, rows, group)
-                score_predictions(
-                    rows[:n], group[:n], self.folds, x, target, p.bias, p.weights, *self._factors[id(p)],
-                    LINKS[p.link], self.sums[predictor.name],
-                )  # fmt: skip
+                    factors[id(p)] = (np.exp(p.bias), np.exp(p.weights)) if log else (p.bias, p.weights)
+            x = features[p.sources]
+            n = complete_rows(x, chosen, rows.runs.starts, rows.runs.stops, missing, waiting, place)
+            score_predictions(
+                place[:n], rows.cell[place[:n]], rows.fold_of_cell, x, chosen, p.bias, p.weights, *factors[id(p)],
+                LINKS[p.link], BINS if calibrate else 0, raw,
+            )  # fmt: skip
+        found[predictor.name, target.name] = finished(raw, target.top_k, target.n_experts)
+    return found

@@ -43,7 +43,9 @@ class Cells:
         """Return one cell for each group, of one phase and no domain."""
         return cls(np.arange(n_groups), ("prefill",) * n_groups, ("",) * n_groups, n_groups)
 
-    def by_group(self, values: NDArray[np.float64], chosen: NDArray[np.bool_] | None = None) -> NDArray[np.float64]:
+    def by_group(
+        self, values: NDArray[np.float64], chosen: NDArray[np.bool_] | None = None
+    ) -> NDArray[np.float64]:
         """Sum values of cells ``[cell, ...]`` over the cells of each group ``[group, ...]``, all or the chosen ones."""
         found = np.zeros((self.n_groups, *values.shape[1:]))
         which = slice(None) if chosen is None else chosen

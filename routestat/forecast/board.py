@@ -7,18 +7,22 @@ import numpy as np
 from routestat.counting.board_rows import BoardRows
 from routestat.counting.score_sums import ScoreSums
 from routestat.forecast import catalogue
+from routestat.forecast.factorised_fit import score_linear
+from routestat.forecast.made_scores import made_score
 from routestat.forecast.scores import Cost, PredictionScore, pooled
-from routestat.forecast.specification import BoardPlan, ClosedForm, PredictorSpec
+from routestat.forecast.specification import BoardPlan, ClosedForm, LinearForm, PredictorSpec, TemperedModel
 from routestat.progress import Tick, silent
-from routestat.traces.metadata import Router
 
 #: Scores some predictors of one form: what an engine is.
 Engine = Callable[[BoardRows, Sequence[PredictorSpec], str, BoardPlan, Tick], list[PredictionScore]]
 
 
-def engines() -> dict[type, Engine]:
-    """Return the engine of every form."""
-    return {ClosedForm: score_closed_forms}
+def engines() -> dict[tuple[type, ...], Engine]:
+    """Return the engine of every form, or of several forms together."""
+    return {
+        (ClosedForm,): score_closed_forms,
+        (LinearForm, TemperedModel): score_linear,
+    }
 
 
 def make_board(
@@ -27,6 +31,7 @@ def make_board(
     plan: BoardPlan | None = None,
     *,
     specs: Sequence[PredictorSpec] = catalogue.PREDICTORS,
+    known: Sequence[PredictionScore] = (),
     tick: Tick = silent,
 ) -> tuple[PredictionScore, ...]:
     """Fit and score predictors.
@@ -40,6 +45,8 @@ def make_board(
     specs : sequence of PredictorSpec
         All that are registered by default; those without a form in the view, or for which the trace lacks something,
         are absent.
+    known : sequence of PredictionScore
+        Scores of predictors that were fitted already, on the same rows; they are not fitted again.
     tick : callable(what, done, total)
 
     Returns
@@ -48,14 +55,16 @@ def make_board(
         In the order of targets, and for each in the order of `specs`; all of a target have the same tokens.
     """
     plan = plan or BoardPlan()
-    found: list[PredictionScore] = []
-    for form, engine in engines().items():
-        own = [spec for spec in specs if isinstance(spec.form(view), form)]
+    found, fitted = list(known), {score.predictor for score in known}
+    for forms, engine in engines().items():
+        own = [spec for spec in specs if isinstance(spec.form(view), forms) and spec.name not in fitted]
         if own:
             found += engine(rows, own, view, plan, tick)
     order = {spec.name: place for place, spec in enumerate(specs)}
     places = {router.name: place for place, router in enumerate(rows.routers)}
-    return tuple(sorted(found, key=lambda score: (places[score.router], score.horizon, order[score.predictor])))
+    return tuple(
+        sorted(found, key=lambda score: (places[score.router], score.horizon, order[score.predictor]))
+    )
 
 
 def score_closed_forms(
@@ -64,41 +73,13 @@ def score_closed_forms(
     """Score predictors that need no data."""
     found = []
     for target in rows.routers:
-        tokens = np.bincount(rows.cell[rows.known(target)], minlength=len(rows.cells))
+        tokens = np.bincount(rows.cell[rows.known(target) & rows.scored], minlength=len(rows.cells))
         for spec in specs:
             form = spec.form(view)
-            found.append(made_score(rows, spec.name, target, 0, ScoreSums(form.score(tokens, target)), Cost(0, 0.0)))
+            found.append(
+                made_score(rows, spec.name, target, 0, ScoreSums(form.score(tokens, target)), Cost(0, 0.0))
+            )
     return found
-
-
-def made_score(
-    rows: BoardRows,
-    name: str,
-    target: Router,
-    horizon: int,
-    sums: ScoreSums,
-    cost: Cost,
-    *,
-    has_probabilities: bool = True,
-    note: str = "",
-) -> PredictionScore:
-    """Return the score of a predictor at a target, `horizon` layers ahead of its source; 0 without a source."""
-    place = rows.routers.index(target)
-    source = rows.routers[place - horizon].layer if horizon else -1
-    return PredictionScore(
-        name,
-        source,
-        target.layer,
-        horizon,
-        sums.sums,
-        rows.cells,
-        sums.calibration,
-        has_probabilities,
-        target.name,
-        cost,
-        note,
-        target.top_k,
-    )
 
 
 def mean_board(board: Sequence[PredictionScore], horizon: int = 1) -> tuple[PredictionScore, ...]:

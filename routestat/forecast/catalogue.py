@@ -28,15 +28,14 @@ _UNIFORM = ClosedForm(lambda tokens, target: score_uniform(tokens, target.n_expe
 _NOTHING, _TOKEN, _TOKENS = Context(), Context.token(1), Context.token(2, 1)
 _LAYER, _LAYERS_2, _LAYERS_4 = Context.layer(1), Context.layer(2, 1), Context.layer(4, 3, 2, 1)
 _BOTH = Context(((-1, 0), (0, -1)))
-_REPEAT, _BAYES = LinearForm((_NOTHING,), repeat_previous_token), LinearForm((_NOTHING, _LAYER), layer_naive_bayes)
+_REPEAT = LinearForm((_NOTHING,), repeat_previous_token)
+_BAYES = LinearForm((_NOTHING, _LAYER), layer_naive_bayes)
 _FACTORISED = "factorised"
-_LOAD, _PREVIOUS, _ID, _LAYERS, _ALL = ("load",), ("previous",), ("token id",), ("layers",), ("layers", "previous layers")
-
-
-def _ridge(layers: int, previous: bool = False, tokens: bool = False) -> dict[str, RidgeForm]:
-    form = RidgeForm(layers, previous, tokens)
-    return {"states": form, "experts": form}
-
+_LOAD, _PREVIOUS, _ID, _LAYERS = ("load",), ("previous",), ("token id",), ("layers",)
+_ALL = ("layers", "previous layers")
+_RIDGES = [RidgeForm(layers) for layers in (1, 2, 4)]
+_RIDGE_BEFORE, _RIDGE_ALL = RidgeForm(0, previous=True), RidgeForm(-1, previous=True)
+_RIDGE_TOKEN = RidgeForm(-1, previous=True, tokens=True)
 
 #: Every predictor, in the order of the board.
 PREDICTORS: tuple[PredictorSpec, ...] = (
@@ -113,20 +112,27 @@ PREDICTORS: tuple[PredictorSpec, ...] = (
     ),
     PredictorSpec(
         "ridge-previous-token", "ridge regression on all layers of the previous token", "ridge",
-        ("previous", "previous layers"), **_ridge(0, previous=True),
+        ("previous", "previous layers"), states=_RIDGE_BEFORE, experts=_RIDGE_BEFORE,
     ),
     PredictorSpec(
-        "ridge-1", "ridge regression on the experts of the layer before", "ridge", _LAYERS, **_ridge(1), ahead=True,
+        "ridge-1", "ridge regression on the experts of the layer before", "ridge", _LAYERS,
+        states=_RIDGES[0], experts=_RIDGES[0], ahead=True,
     ),
-    PredictorSpec("ridge-2", "ridge regression on the last two layers", "ridge", _LAYERS, **_ridge(2)),
-    PredictorSpec("ridge-4", "ridge regression on the last four layers", "ridge", _LAYERS, **_ridge(4), ahead=True),
+    PredictorSpec(
+        "ridge-2", "ridge regression on the last two layers", "ridge", _LAYERS,
+        states=_RIDGES[1], experts=_RIDGES[1],
+    ),
+    PredictorSpec(
+        "ridge-4", "ridge regression on the last four layers", "ridge", _LAYERS,
+        states=_RIDGES[2], experts=_RIDGES[2], ahead=True,
+    ),
     PredictorSpec(
         "ridge-all", "ridge regression on everything before: all earlier layers, and all layers of the previous token",
-        "ridge", (*_ALL, "previous"), **_ridge(-1, previous=True), ahead=True,
+        "ridge", (*_ALL, "previous"), states=_RIDGE_ALL, experts=_RIDGE_ALL, ahead=True,
     ),
     PredictorSpec(
         "ridge-all-token-id", "the same, and the ids of the token and of the previous one", "ridge",
-        (*_ALL, "previous", "token id"), **_ridge(-1, previous=True, tokens=True), ahead=True,
+        (*_ALL, "previous", "token id"), states=_RIDGE_TOKEN, experts=_RIDGE_TOKEN, ahead=True,
     ),
     PredictorSpec(
         "network", "a small neural network on everything before, with the token ids where they are known", "network",

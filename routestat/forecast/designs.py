@@ -1,16 +1,14 @@
-"""What is fitted for one target of the expert view: which sources are counted together, which models share them."""
+"""Which sources are counted together for a target, and which tempered models share them."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from routestat.counting.context import Context
-from routestat.counting.counts import Counts
+from routestat.counting.board_rows import BoardRows
 from routestat.counting.moments import Design
 from routestat.errors import RoutestatError
 from routestat.forecast import catalogue
-from routestat.forecast.fold_tables import assign_folds
 from routestat.forecast.specification import LinearForm, PredictorSpec, TemperedModel
 from routestat.traces.metadata import Router
 
@@ -98,16 +96,16 @@ def tempered_specs(orders: Sequence[int] | None = None) -> list[PredictorSpec]:
     specs = [spec for spec in catalogue.PREDICTORS if isinstance(spec.experts, TemperedModel)]
     if orders is None:
         return specs
-    known = {_order(spec) for spec in specs} - {0}
+    known = {order_of(spec) for spec in specs} - {0}
     if not orders or not set(orders) <= known:
         numbers = ", ".join(map(str, sorted(known)))
         raise RoutestatError(
             f"orders: expected layers back of the registered ones, {numbers}; got {tuple(orders)}"
         )
-    return [spec for spec in specs if _order(spec) in {0, *orders}]
+    return [spec for spec in specs if order_of(spec) in {0, *orders}]
 
 
-def not_fitted(counts: Counts, specs: Sequence[PredictorSpec] | None = None) -> dict[str, str]:
+def not_fitted(rows: BoardRows, specs: Sequence[PredictorSpec] | None = None) -> dict[str, str]:
     """Return why tempered models are not fitted, by name: they have as many features as there are tokens, or more.
 
     The tokens are those of the smallest fit at any target: penalty and exponents of a fold are chosen by models
@@ -115,38 +113,37 @@ def not_fitted(counts: Counts, specs: Sequence[PredictorSpec] | None = None) -> 
 
     Parameters
     ----------
-    counts : Counts
-        Of the expert view.
+    rows : BoardRows
     specs : sequence of PredictorSpec, optional
         Which models (all).
     """
-    tokens = _tokens_to_fit(counts)
+    tokens = _tokens_to_fit(rows)
     if tokens is None:
         return {}
     found = {}
     for spec in tempered_specs() if specs is None else specs:
-        assert isinstance(spec.experts, TemperedModel)
+        if not isinstance(spec.experts, TemperedModel):
+            continue
         features = max(
-            sum(router.n_experts for router, _ in spec.experts.sources(counts.routers, place))
-            for place in range(len(counts.routers))
+            sum(router.n_experts for router, _ in spec.experts.sources(rows.routers, place))
+            for place in range(len(rows.routers))
         )
         if features >= tokens:
             found[spec.name] = f"not fitted: {features:,} features and {tokens:,} tokens to fit them on"
     return found
 
 
-def _tokens_to_fit(counts: Counts) -> int | None:
+def _tokens_to_fit(rows: BoardRows) -> int | None:
     """Return the tokens of the smallest fit at any target with tokens; None where nothing can be held out."""
-    folds, found = assign_folds(counts), []
-    for router in counts.routers:
-        own = counts.table(Context(), router).sum(axis=1, dtype=np.int64) // router.top_k
-        tokens = np.bincount(folds, weights=own).astype(np.int64)
+    found = []
+    for router in rows.routers:
+        tokens = rows.loads(router).sum(axis=1, dtype=np.int64) // router.top_k
         if not tokens.any():
             continue
         without_two = tokens.sum() - (tokens + np.roll(tokens, -1)).max() if len(tokens) > 2 else 0
         # Where two folds hold all tokens, nothing is chosen by models without both.
         found.append(int(without_two or tokens.sum() - tokens.max()))
-    return min(found, default=None) if np.count_nonzero(counts.tokens) > 1 else None
+    return min(found, default=None) if rows.n_folds > 1 else None
 
 
 def parts_in_memory(plans: Sequence[TargetPlan], n_folds: int, memory: int) -> Iterator[list[TargetPlan]]:
@@ -160,7 +157,8 @@ def parts_in_memory(plans: Sequence[TargetPlan], n_folds: int, memory: int) -> I
     yield part
 
 
-def _order(spec: PredictorSpec) -> int:
+def order_of(spec: PredictorSpec) -> int:
+    """Return how many layers back a tempered model looks if it looks at nothing else; otherwise 0."""
     return spec.experts.n_layers if isinstance(spec.experts, TemperedModel) else 0
 
 

@@ -1,4 +1,4 @@
-"""Fit the factorised chain, and everything that the board of the expert view holds beside it, in two passes."""
+"""Fit and score the predictors that are linear in experts, and the factorised chain with them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -8,30 +8,28 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from routestat.counting.context import Context
-from routestat.counting.counts import Counts
+from routestat.counting.board_rows import BoardRows
 from routestat.counting.moments import Design, Moments, count_moments
 from routestat.counting.predictor_scores import LinearPredictor, count_decisions
 from routestat.errors import RoutestatError
-from routestat.forecast.board import Tables, expert_board, further_tables
 from routestat.forecast.designs import (
     TargetPlan,
     not_fitted,
+    order_of,
     parts_in_memory,
     plan_target,
     tempered_specs,
 )
 from routestat.forecast.factorised import FactorisedChain
-from routestat.forecast.fold_tables import assign_folds
 from routestat.forecast.linear_fit import linear_predictors
-from routestat.forecast.scores import PredictionScore
+from routestat.forecast.made_scores import made_score
+from routestat.forecast.scores import Cost, PredictionScore
+from routestat.forecast.specification import BoardPlan, PredictorSpec, TemperedModel
 from routestat.forecast.tempered import Loads, Tempered, fit_load, fit_tempered
 from routestat.inference.base.tables import Floats, read_only
 from routestat.inference.conditional_bernoulli.distribution import fit_log_weights
 from routestat.inference.smoothing.prior import resolve_alpha
 from routestat.progress import Tick, in_threads, silent
-from routestat.traces.metadata import Router
-from routestat.traces.store import Trace
 
 #: The stages of the fit, as its progress names them.
 COUNTING, FITTING, SCORING = "counting for predictors", "fitting predictors", "scoring predictors"
@@ -43,78 +41,138 @@ Models = dict[tuple[int, int], tuple[NDArray[np.float32], NDArray[np.float32]]]
 
 
 @threadpool_limits.wrap(limits=1, user_api="blas")
-def fit_factorised(
-    trace: Trace,
-    counts: Counts,
-    alpha: str | float = "empirical-bayes",
+def fit_linear(
+    rows: BoardRows,
+    specs: Sequence[PredictorSpec],
+    view: str,
+    plan: BoardPlan | None = None,
+    tick: Tick = silent,
     *,
-    orders: Sequence[int] | None = None,
     memory: int | None = None,
-    threads: int | None = None,
-    progress: Tick = silent,
-) -> tuple[tuple[PredictionScore, ...], FactorisedChain]:
-    """Fit and score the registered predictors of the expert view, and fit the factorised chain.
+) -> tuple[list[PredictionScore], FactorisedChain | None]:
+    """Fit and score the linear and tempered predictors, and fit the factorised chain of the expert view.
 
-    The first pass counts, per fold of documents, how often the experts of each target's sources occur together; from
-    its tables all is fitted; the second pass scores. Where tables and weights of all targets do not fit in memory,
-    targets are taken a part at a time, with two passes for each. A target of E experts after m layers takes about
-    50 Cholesky factors of order m·E, and every predictor k·E operations a token. Models with as many features as
-    tokens are left out (`routestat.forecast.designs.not_fitted`).
+    Counts per fold of documents say how often the experts of each target's sources occur together; from these tables
+    all is fitted. Where tables and weights of all targets do not fit in memory, targets are taken a part at a time. A
+    target of E experts after m layers takes about 50 Cholesky factors of order m·E, and every predictor k·E operations
+    a token. Models with as many features as tokens are left out (`routestat.forecast.designs.not_fitted`).
 
     Parameters
     ----------
-    trace : Trace
-    counts : Counts
-        Of the trace, in the expert view, with the contexts nothing, layer −1 and token −1.
-    alpha : str or float
-    orders : sequence of int, optional
-        How many layers back predictors on layers alone look, of the registered numbers (all); the chain keeps a
-        model of each.
+    rows : BoardRows
+    specs : sequence of PredictorSpec
+        Those of other forms are ignored.
+    view : {"subset", "expert"}
+    plan : BoardPlan, optional
+    tick : callable(what, done, total)
     memory : int, optional
         Bytes, roughly, of the targets that are fitted together; one is fitted whatever it takes. By default it
         grows with the tokens, from 128 to 768 MiB.
-    threads : int, optional
-        All cores by default.
-    progress : callable(what, done, total)
 
     Returns
     -------
-    tuple of PredictionScore, FactorisedChain
-        All predictors of a target are scored on the same tokens.
+    list of PredictionScore, FactorisedChain or None
+        All predictors of a target are scored on the same tokens. The chain has a model of each registered number of
+        layers; None in the state view, or with fewer than two folds.
+    """
+    plan = plan or BoardPlan()
+    if rows.n_folds < 2:
+        return [], None
+    too_wide = not_fitted(rows, specs)
+    chosen = [spec for spec in specs if spec.name not in too_wide]
+    tempered = [spec for spec in chosen if isinstance(spec.form(view), TemperedModel)]
+    models: Models = _loads(rows, plan.alpha) if view == "expert" else {}
+    targets = [plan_target(rows.routers, place, tempered) for place in range(len(rows.routers))]
+    default = min(MOST_MEMORY, max(LEAST_MEMORY, MEMORY_PER_TOKEN * len(rows)))
+    parts = list(parts_in_memory(targets, rows.n_folds, default if memory is None else memory))
+    board: list[PredictionScore] = []
+    for number, part in enumerate(parts):
+        ticked = _tick_of_part(tick, number, len(parts))
+        fit = _PartFit(rows, part, chosen, view, plan)
+        predictors = fit.predictors(models, ticked)
+        board += _scored(rows, predictors, chosen, plan, ticked)
+    if view != "expert":
+        return board, None
+    chain = FactorisedChain(
+        tuple(router.layer for router in rows.routers),
+        tuple(router.n_experts for router in rows.routers),
+        tuple(router.top_k for router in rows.routers),
+        {key: bias for key, (bias, _) in models.items()},
+        {key: weights for key, (_, weights) in models.items()},
+        read_only(np.bincount(rows.fold, minlength=rows.n_folds).astype(np.int64)),
+    )
+    return board, chain
+
+
+def score_linear(
+    rows: BoardRows, specs: Sequence[PredictorSpec], view: str, plan: BoardPlan, tick: Tick = silent
+) -> list[PredictionScore]:
+    """Score the linear and tempered predictors: their engine."""
+    return fit_linear(rows, specs, view, plan, tick)[0]
+
+
+def fit_factorised(
+    rows: BoardRows,
+    alpha: str | float = "empirical-bayes",
+    *,
+    orders: Sequence[int] | None = None,
+    threads: int | None = None,
+    tick: Tick = silent,
+) -> FactorisedChain:
+    """Fit the factorised chain alone.
+
+    Parameters
+    ----------
+    rows : BoardRows
+    alpha : str or float
+    orders : sequence of int, optional
+        How many layers back its models look, of the registered numbers (all).
+    threads : int, optional
+    tick : callable(what, done, total)
 
     Raises
     ------
     RoutestatError
-        If counts are of subsets, or fewer than two groups of documents hold tokens.
+        If fewer than two groups of documents hold tokens.
     """
-    if counts.states != "expert" or np.count_nonzero(counts.tokens) < 2:
+    specs = [spec for spec in tempered_specs(orders) if order_of(spec)]
+    _, chain = fit_linear(rows, specs, "expert", BoardPlan(alpha, threads=threads), tick)
+    if chain is None:
         raise RoutestatError(
-            "the factorised chain needs counts of experts, of two or more groups of documents; "
-            f"got {np.count_nonzero(counts.tokens)} groups, counted by {counts.states}"
+            "the factorised chain needs two or more groups of documents, got one; record more documents"
         )
-    folds, too_wide = assign_folds(counts), not_fitted(counts)
-    specs = [spec for spec in tempered_specs(orders) if spec.name not in too_wide]
-    beside = further_tables(trace, counts, threads)
-    models = _loads(counts, folds, alpha)
-    plans = [plan_target(counts.routers, place, specs) for place in range(len(counts.routers))]
-    default = min(MOST_MEMORY, max(LEAST_MEMORY, MEMORY_PER_TOKEN * trace.n_counted))
-    parts = list(parts_in_memory(plans, int(folds.max()) + 1, default if memory is None else memory))
-    board: list[PredictionScore] = []
-    for number, part in enumerate(parts):
-        tick = _tick_of_part(progress, number, len(parts))
-        fit = _PartFit(trace, counts, part, folds, alpha, threads, beside)
-        predictors = fit.predictors(models, tick)
-        sums = count_decisions(trace, predictors, folds, threads, partial(tick, SCORING))
-        board += expert_board(counts, predictors, sums, [plan.target for plan in part])
-    chain = FactorisedChain(
-        tuple(router.layer for router in counts.routers),
-        tuple(router.n_experts for router in counts.routers),
-        tuple(router.top_k for router in counts.routers),
-        {key: bias for key, (bias, _) in models.items()},
-        {key: weights for key, (_, weights) in models.items()},
-        read_only(np.bincount(folds, weights=counts.tokens).astype(np.int64)),
-    )
-    return tuple(board), chain
+    return chain
+
+
+def _scored(
+    rows: BoardRows,
+    predictors: Sequence[LinearPredictor],
+    specs: Sequence[PredictorSpec],
+    plan: BoardPlan,
+    tick: Tick,
+) -> list[PredictionScore]:
+    """Score the predictors that are asked for; popularity may only answer for others."""
+    wanted = {spec.name for spec in specs}
+    own = [predictor for predictor in predictors if predictor.name in wanted]
+    sums = count_decisions(rows, own, calibrate=plan.calibrate, threads=plan.threads, tick=tick, what=SCORING)
+    found = []
+    for p in own:
+        layers = [rows.routers.index(router) for router, lag in p.sources if lag == 0]
+        horizon = rows.routers.index(p.target) - max(layers) if layers else 0
+        slots = sum(router.top_k for router, _ in p.sources)
+        cost = Cost(p.bias[0].size + p.weights[0].size, float(slots * p.target.n_experts))
+        found.append(
+            made_score(
+                rows,
+                p.name,
+                p.target,
+                horizon,
+                sums[p.name, p.target.name],
+                cost,
+                has_probabilities=p.link != "rank",
+            )
+        )
+    return found
 
 
 def _tick_of_part(tick: Tick, number: int, parts: int) -> Tick:
@@ -128,57 +186,50 @@ def _tick_of_part(tick: Tick, number: int, parts: int) -> Tick:
 
 @dataclass(frozen=True, slots=True)
 class _PartFit:
-    """The fit of some targets together, in one pass over the trace."""
+    """The fit of some targets together."""
 
-    trace: Trace
-    counts: Counts
+    rows: BoardRows
     plans: Sequence[TargetPlan]
-    folds: NDArray[np.int64]
-    alpha: str | float
-    threads: int | None
-    beside: Tables
+    specs: Sequence[PredictorSpec]
+    view: str
+    plan: BoardPlan
 
     def predictors(self, models: Models, tick: Tick) -> list[LinearPredictor]:
         """Return the predictors of the targets; their models for the chain are added to `models`."""
         wanted = [(plan, at) for plan in self.plans for at in range(len(plan.designs))]
         # Designs without sources keep tokens that loads are tempered with.
-        designs = [
-            *(plan.designs[at] for plan, at in wanted),
-            *(Design(plan.target, ()) for plan in self.plans),
-        ]
-        counted = count_moments(
-            self.trace, designs, self.folds, threads=self.threads, progress=partial(tick, COUNTING)
-        )
-        tables, alone = counted[: len(wanted)], counted[len(wanted) :]
-        del counted
-        targets = [plan.target for plan in self.plans]
+        alone = [Design(plan.target, ()) for plan in self.plans]
+        designs = [*(plan.designs[at] for plan, at in wanted), *alone]
+        counted = count_moments(self.rows, designs, threads=self.plan.threads, tick=tick, what=COUNTING)
+        alpha, targets = self.plan.alpha, [plan.target for plan in self.plans]
         loads = {
-            target.name: Loads(_per_fold(self.counts, target, self.folds), self.alpha, target.top_k)
+            target.name: Loads(self.rows.loads(target).astype(np.int64), alpha, target.top_k)
             for target in targets
         }
         tempered = {
-            table.design.target.name: fit_load(table, loads[table.design.target.name]).bias for table in alone
+            table.design.target.name: fit_load(table, loads[table.design.target.name]).bias
+            for table in counted[len(wanted) :]
         }
         simple = linear_predictors(
-            self.counts, self.folds, self.alpha, targets=targets, tempered=tempered, beside=self.beside
+            self.rows, self.specs, self.view, alpha, targets=targets, tempered=tempered
         )
-        waiting: list[Moments | None] = list(tables)
-        del tables
+        waiting: list[Moments | None] = list(counted[: len(wanted)])
+        del counted
 
         def fit(at: int) -> dict[tuple[int, str], Tempered]:
             table, waiting[at] = waiting[at], None
             plan, design = wanted[at]
             assert table is not None
             return fit_tempered(
-                table, plan.kinds(design), self.alpha, design == plan.chain, loads[plan.target.name]
+                table, plan.kinds(design), alpha, design == plan.chain, loads[plan.target.name]
             )
 
         jobs = [partial(fit, at) for at in range(len(wanted))]
-        fitted = in_threads(jobs, self.threads, tick, FITTING)
+        fitted = in_threads(jobs, self.plan.threads, tick, FITTING)
         fits = {(plan.place, at): found for (plan, at), found in zip(wanted, fitted, strict=True)}
         predictors = []
         for plan in self.plans:
-            predictors += _predictors(plan, [p for p in simple if p.target == plan.target], fits)
+            predictors += _predictors(plan, simple[plan.target.name], fits)
             for (width, _), found in fits.get((plan.place, plan.chain), {}).items():
                 if found.whole is not None:
                     models[plan.place, width] = _single(*found.whole)
@@ -210,23 +261,17 @@ def _single(bias: Floats, weights: Floats) -> tuple[NDArray[np.float32], NDArray
     return read_only(bias.astype(np.float32)), read_only(weights.astype(np.float32))
 
 
-def _loads(counts: Counts, folds: NDArray[np.int64], alpha: str | float) -> Models:
+def _loads(rows: BoardRows, alpha: str | float) -> Models:
     """Models of order 0: log weights at which every expert is chosen as often as it was, for layers with data."""
     models: Models = {}
-    for place, router in enumerate(counts.routers):
-        own = _per_fold(counts, router, folds)
+    for place, router in enumerate(rows.routers):
+        own = rows.loads(router).astype(np.int64)
         total = own.sum(axis=0)
         if not total.any():
             continue
-        rows = np.concatenate([total[None], total - own])
-        prior = resolve_alpha(rows[:1], alpha)
-        share = (rows + prior) / (rows.sum(axis=1, keepdims=True) + prior.sum())
-        weights = np.zeros((len(rows), 0, router.n_experts))
+        left = np.concatenate([total[None], total - own])
+        prior = resolve_alpha(left[:1], alpha)
+        share = (left + prior) / (left.sum(axis=1, keepdims=True) + prior.sum())
+        weights = np.zeros((len(left), 0, router.n_experts))
         models[place, 0] = _single(fit_log_weights(router.top_k * share, router.top_k), weights)
     return models
-
-
-def _per_fold(counts: Counts, router: Router, folds: NDArray[np.int64]) -> NDArray[np.int64]:
-    """How often each expert was chosen ``[fold, expert]``."""
-    table = counts.table(Context(), router).astype(np.int64)
-    return np.array([table[folds == fold].sum(axis=0) for fold in range(int(folds.max()) + 1)])

@@ -27,7 +27,7 @@ def repeat_previous_token(tables: FoldTables) -> LinearPredictor:
     load, eye = tables.inclusion(Context())[:, 0], np.eye(tables.target.n_experts)
     repeat = np.broadcast_to(eye, (len(load), *eye.shape)).copy()
     ranking = replace(popularity(tables), link="rank")
-    sources = tables.sources(Context.token(1))
+    sources = ((tables.target, 1),)
     return LinearPredictor(
         "repeat-previous-token", tables.target, sources, load * 1e-3, repeat, "rank", ranking
     )

@@ -110,7 +110,9 @@ class PredictionScore:
         at = len(SUMS) if score == "recall_at_k" else SUMS.index(SCORES[score])
         return np.asarray(self.sums[:, at])
 
-    def estimate(self, score: str, level: float = 0.95, *, phase: str | None = None, domain: str | None = None) -> Estimate:
+    def estimate(
+        self, score: str, level: float = 0.95, *, phase: str | None = None, domain: str | None = None
+    ) -> Estimate:
         """Return one score with its interval over groups of documents, of all tokens or of a phase or domain."""
         column = self.column(score)
         if score in PROBABILISTIC and not self.has_probabilities:
@@ -126,7 +128,13 @@ class PredictionScore:
         return proportions(shares, self.cells.by_group(self.sums[:, 0], chosen), level)
 
     def less(
-        self, other: "PredictionScore", score: str, level: float = 0.95, *, phase: str | None = None, domain: str | None = None
+        self,
+        other: "PredictionScore",
+        score: str,
+        level: float = 0.95,
+        *,
+        phase: str | None = None,
+        domain: str | None = None,
     ) -> Estimate:
         """Return this score minus the other's on the same tokens, paired by groups of documents.
 

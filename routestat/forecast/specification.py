@@ -151,7 +151,7 @@ class TokenForm:
 
 @dataclass(frozen=True, slots=True)
 class GateForm:
-    """The recorded choice of the target's gate, applied n layers early: columns ``L00.ahead1`` …"""
+    """The recorded choice of the target's gate, applied n layers early (columns such as ``L00.ahead1``)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +197,7 @@ class PredictorSpec:
     @property
     def baseline(self) -> bool:
         """Whether it looks at no routing of other layers: any useful predictor has to be better."""
-        return TRIVIAL >= set(self.inputs)
+        return set(self.inputs) <= TRIVIAL
 
     @property
     def context(self) -> Context | None:
@@ -211,5 +211,3 @@ class PredictorSpec:
     def form(self, view: str) -> Any:
         """Return the form in a view, "subset" or "expert"; None if it has none there."""
         return self.states if view == "subset" else self.experts
-
-

@@ -5,15 +5,18 @@ from functools import partial
 
 import numpy as np
 
+from routestat.counting.board_rows import BoardRows
 from routestat.counting.context import Context
 from routestat.counting.counts import Counts, count
 from routestat.counting.document_sample import Sample
 from routestat.counting.strata import count_strata
 from routestat.errors import RoutestatError
-from routestat.forecast.board import expert_board, further_tables, state_board
+from routestat.forecast import catalogue
+from routestat.forecast.board import make_board
 from routestat.forecast.factorised import FactorisedChain
-from routestat.forecast.factorised_fit import fit_factorised
+from routestat.forecast.factorised_fit import fit_linear
 from routestat.forecast.scores import PredictionScore
+from routestat.forecast.specification import BoardPlan
 from routestat.inference.bayes.results import FullBayes
 from routestat.inference.markov.chain import Chain, fit_chain
 from routestat.inference.markov.second_order import MOST_CELLS, SecondOrderStep, fit_second_order
@@ -122,25 +125,19 @@ def chain_of_trace(
 
 
 def score_predictors(
-    trace: Trace, counts: Counts, alpha: str | float, tick: Tick = silent, threads: int | None = None
+    rows: BoardRows, view: str, plan: BoardPlan, tick: Tick = silent
 ) -> tuple[tuple[PredictionScore, ...], FactorisedChain | None]:
-    """Score all predictors of the view on held-out groups, and return the factorised chain of the expert view.
+    """Score all predictors of the view on held-out documents, and return the factorised chain of the expert view.
 
     Parameters
     ----------
-    trace : Trace
-        Read again in the expert view.
-    counts : Counts
-    alpha : str or float
+    rows : BoardRows
+    view : {"subset", "expert"}
+    plan : BoardPlan
     tick : callable(what, done, total)
-    threads : int, optional
     """
-    if counts.states == "subset":
-        tables = further_tables(trace, counts, threads)
-        return state_board(counts, alpha, partial(tick, "scoring predictors"), tables), None
-    if np.count_nonzero(counts.tokens) < 2:
-        return expert_board(counts, (), {}), None
-    return fit_factorised(trace, counts, alpha, threads=threads, progress=tick)
+    known, chain = fit_linear(rows, catalogue.PREDICTORS, view, plan, tick)
+    return make_board(rows, view, plan, known=known, tick=tick), chain
 
 
 def posterior_of_chain(

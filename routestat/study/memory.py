@@ -11,7 +11,7 @@ from routestat.counting.context import Context
 from routestat.counting.counts import Counts
 from routestat.counting.document_sample import Sample
 from routestat.counting.further_tables import count_further_tables
-from routestat.counting.predictor_scores import SUMS
+from routestat.counting.score_sums import SUMS
 from routestat.forecast import catalogue
 from routestat.forecast.scores import PredictionScore
 from routestat.inference.base.estimate import Estimate, ratio
@@ -211,7 +211,11 @@ def _of_board(board: Sequence[PredictionScore], routers: Sequence[Router]) -> tu
     bits, tokens = SUMS.index("bits"), SUMS.index("tokens")
     found = []
     for place, router in enumerate(routers):
-        sums = {score.predictor: score.sums for score in board if score.router == router.name}
+        sums = {
+            score.predictor: score.cells.by_group(score.sums)
+            for score in board
+            if score.router == router.name
+        }
         # With fewer layers before the target, a longer context is the shorter one again.
         known = {
             name: sums[predictor]

@@ -8,12 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from routestat.counting.board_rows import board_rows
 from routestat.counting.counts import Counts
 from routestat.counting.paths import PathCounts
 from routestat.forecast.board import mean_board
 from routestat.forecast.designs import not_fitted as too_wide
 from routestat.forecast.factorised import FactorisedChain
 from routestat.forecast.scores import PredictionScore
+from routestat.forecast.specification import BoardPlan
 from routestat.inference.base.multiplicity import adjust_families
 from routestat.inference.base.units import FEW_UNITS, effective_units, too_few
 from routestat.inference.bayes.results import FullBayes
@@ -118,15 +120,17 @@ def study(
     tick : callable(what, done, total)
     """
     known = with_needed(parts, states=counts.states, order=order)
-    not_fitted = too_wide(counts) if "prediction" in known and counts.states == "expert" else {}
     sample = cache(partial(sample_of, trace, counts, tick))
     # First, because it takes longest and fails at once where it does not apply. It alone draws from the generator
     # itself, so that everything else is the same with it and without.
     bayes = posterior_of_chain(counts, sample(), bayes_draws, rng, tick) if bayes_draws else None
     memory_rng, levels_rng = rng.spawn(2)
     board = factorised = memory = chain = level_checks = pairs = blocks = paths = None
+    not_fitted: Mapping[str, str] = {}
     if "prediction" in known:
-        board, factorised = score_predictors(trace, counts, alpha, tick, threads)
+        rows = board_rows(sample(), counts.routers)
+        not_fitted = too_wide(rows) if counts.states == "expert" else {}
+        board, factorised = score_predictors(rows, counts.states, BoardPlan(alpha, threads=threads), tick)
     if "memory" in known:
         memory = measure_memory(trace, counts, sample(), board or (), memory_rng, tick, threads)
     if "chain" in known:

@@ -18,12 +18,11 @@ def add_moments(
     starts: Array,
     stops: Array,
     folds: Array,
-    first: int,
     missing: int,
     within: Array,
     across: Array,
 ) -> None:  # pragma: no cover - compiled
-    """Count the features of every complete row from `first` on with each other and with the target's experts.
+    """Count the features of every complete row with each other and with the target's experts.
 
     The features of a row ascend: those of one source are sorted experts, those of the next have larger numbers.
     ``folds[run]`` says which of ``within[fold, feature, feature]`` (filled from the diagonal down only) and
@@ -31,7 +30,7 @@ def add_moments(
     """
     for r in range(len(starts)):
         pairs, cells = within[folds[r]], across[folds[r]]
-        for t in range(max(starts[r], first), stops[r]):
+        for t in range(starts[r], stops[r]):
             if target[t, 0] == missing or not _is_complete(features[t]):
                 continue
             for a in range(features.shape[1]):

@@ -27,20 +27,17 @@ def complete_rows(
     target: Array,
     starts: Array,
     stops: Array,
-    groups: Array,
-    first: int,
     missing: int,
     waiting: Array,
     rows: Array,
-    group: Array,
 ) -> int:  # pragma: no cover - compiled
-    """Find the `waiting` rows from `first` on that have all features and a target; they no longer wait.
+    """Find the `waiting` rows that have all features and a target; they no longer wait.
 
-    ``rows[i]`` and ``group[i]`` are filled run by run; the number of rows is returned.
+    ``rows[i]`` is filled run by run; the number of rows is returned.
     """
     found = 0
     for r in range(len(starts)):
-        for t in range(max(starts[r], first), stops[r]):
+        for t in range(starts[r], stops[r]):
             if target[t, 0] == missing or not waiting[t]:
                 continue
             least = 0
@@ -48,7 +45,7 @@ def complete_rows(
                 least = min(least, features[t, slot])
             if least >= 0:
                 waiting[t] = False
-                rows[found], group[found] = t, groups[r]
+                rows[found] = t
                 found += 1
     return found
 
