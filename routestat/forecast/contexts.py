@@ -3,13 +3,13 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from time import thread_time
 
 import numpy as np
 from numpy.typing import NDArray
 
 from routestat.counting.board_rows import BoardRows
 from routestat.counting.score_sums import ScoreSums, finished
+from routestat.forecast.made_scores import made_score
 from routestat.forecast.scores import Cost, PredictionScore
 from routestat.forecast.specification import BoardPlan, ContextForm, PredictorSpec
 from routestat.forecast.whole_distributions import DistributionScores
@@ -74,8 +74,8 @@ def fit_contexts(
     tick : callable(what, done, total)
     """
     plan = plan or BoardPlan()
-    # Contexts are counted group by group, and cells are ordered by group: rows are put into this order once.
-    order = np.argsort(rows.cell, kind="stable")
+    # Contexts are counted group by group, and scored cell by cell: rows are put into this order once.
+    order = np.lexsort((rows.cell, rows.held_out))
     jobs = [
         partial(_fit, rows, order, place, columns, scored, forward, plan) for place in range(len(rows.routers))
     ]
@@ -126,5 +126,112 @@ def scores_of(
                 own = _columns(spec, horizon)
                 if own is not None and own in by_columns:
                     name = by_columns[own]
-                    found.append(_score(rows, spec.name, fit.target, horizon, fit.sums[name], fit.costs[name]))
+                    sums, cost = fit.sums[name], fit.costs[name]
+                    found.append(made_score(rows, spec.name, fit.target, horizon, sums, cost))
     return found
+
+
+def context_name(columns: Sequence[str]) -> str:
+    """Return the name of a context: its variables, the last added first; "nothing" without any."""
+    return ",".join(reversed(columns)) or "nothing"
+
+
+def _horizons(spec: PredictorSpec, plan: BoardPlan) -> tuple[int, ...]:
+    """Return the horizons of a predictor; 0 for one that uses no earlier layer of the token."""
+    if not isinstance(spec.states, ContextForm):
+        return ()
+    if not any(name.startswith("layer-") for name in spec.states.columns):
+        return (0,)
+    return plan.horizons if spec.ahead else tuple(n for n in plan.horizons if n == 1)
+
+
+def _columns(spec: PredictorSpec, horizon: int) -> tuple[str, ...]:
+    columns = spec.states.columns
+    return columns if horizon < 2 else (f"layer-{horizon}",)
+
+
+def _fit(
+    rows: BoardRows,
+    order: NDArray[np.intp],
+    place: int,
+    columns: Columns,
+    scored: Collection[str],
+    forward: Collection[str],
+    plan: BoardPlan,
+) -> ContextFit:
+    target = rows.routers[place]
+    kept, tokens = _tokens(rows, order, place, {name for own in columns.values() for name in own})
+    own = {name: one for name, one in columns.items() if set(one) <= set(tokens.columns)}
+    nested = {name: tuple(one[:n] for n in range(len(one) + 1)) for name, one in own.items()}
+    watch = DistributionScores(
+        tokens,
+        target.alphabet,
+        rows.cell[kept],
+        rows.scored[kept],
+        len(rows.cells),
+        [nested[name] for name in scored if name in nested],
+        plan.calibrate,
+    )
+    scores = held_out(tokens, nested, [name for name in forward if name in nested], watch=watch)
+    # With fewer than two groups nothing is held out, and there are no scores.
+    found = [name for name in scored if name in nested and nested[name] in watch.costs]
+    return ContextFit(
+        target,
+        own,
+        scores,
+        {name: _share_known(tokens, one) for name, one in own.items()},
+        {name: finished(watch.sums(nested[name]), target.top_k, target.n_experts) for name in found},
+        {name: watch.cost(nested[name]) for name in found},
+    )
+
+
+def _share_known(tokens: TokenRows, names: Sequence[str]) -> float:
+    """Return the share of tokens whose whole context is known."""
+    if not len(tokens):
+        return float("nan")
+    return float(np.all([tokens.columns[name] >= 0 for name in names], axis=0).mean()) if names else 1.0
+
+
+def _tokens(
+    rows: BoardRows, order: NDArray[np.intp], place: int, names: Collection[str]
+) -> tuple[NDArray[np.intp], TokenRows]:
+    """Collect the tokens with a known target, in this order, and the variables among `names` that there are."""
+    target = _states(rows, place)
+    columns = {}
+    for name in names:
+        kind, _, back = name.partition("-")
+        if kind == "token" and back:
+            columns[name] = _before(target, rows.follows, int(back))
+        elif kind == "layer" and int(back) <= place:
+            columns[name] = _states(rows, place - int(back))
+        elif name == "token id" and rows.has_token_ids:
+            columns[name] = rows.token
+    kept = order if (target >= 0).all() else order[target[order] >= 0]
+    size = rows.routers[place].alphabet.size
+    groups = max(rows.sample.groups, int(rows.held_out.max(initial=-1)) + 1)
+    own = {name: column[kept] for name, column in columns.items()}
+    return kept, TokenRows(target[kept], size, rows.held_out[kept], own, groups)
+
+
+def _states(rows: BoardRows, place: int) -> NDArray[np.signedinteger]:
+    """Return the states ``[row]`` of a router, −1 where missing."""
+    router = rows.routers[place]
+    states = rows.sample.columns[router.name]
+    # Half the memory of 64 bits, and what the counts of contexts take.
+    kind: type[np.signedinteger] = np.int32 if states.itemsize < np.int32().itemsize else np.int64
+    signed: NDArray[np.signedinteger] = states.astype(kind)
+    signed[states >= router.alphabet.size] = -1
+    return signed
+
+
+def _before(
+    states: NDArray[np.signedinteger], follows: NDArray[np.bool_], back: int
+) -> NDArray[np.signedinteger]:
+    """Return the state `back` tokens earlier in the same document ``[row]``, −1 where there is none."""
+    known = follows.copy()
+    for step in range(1, back):
+        known[step:] &= follows[:-step]
+        known[:step] = False
+    earlier = np.full_like(states, -1)
+    earlier[back:][known[back:]] = states[:-back][known[back:]]
+    return earlier

@@ -3,8 +3,9 @@
 The most probable state decides the exact set, the k largest probabilities of inclusion the experts; they differ.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from time import thread_time
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,7 @@ from routestat.counting.kernels.distributions import (
     score_distributions,
 )
 from routestat.counting.score_sums import BINS, raw_sums
+from routestat.forecast.scores import Cost
 from routestat.inference.base.tables import Floats
 from routestat.inference.smoothing.backoff_step import LeftOut
 from routestat.inference.smoothing.context_counts import TokenRows
@@ -64,7 +66,9 @@ class DistributionScores:
     alphabet : Alphabet
         Of the target.
     cell : int array ``[row]``
-        Cell of documents, ascending.
+        Cell of documents, ascending within each group.
+    scored : bool array ``[row]``
+        Other rows only serve to fit.
     n_cells : int
     wanted : sequence of Nested
         The sequences of contexts to score.
@@ -76,12 +80,13 @@ class DistributionScores:
         rows: TokenRows,
         alphabet: Alphabet,
         cell: NDArray[np.integer],
+        scored: NDArray[np.bool_],
         n_cells: int,
         wanted: Sequence[Nested],
         calibrate: bool,
     ) -> None:
         self.rows, self.alphabet, self.n_cells, self.calibrate = rows, alphabet, n_cells, calibrate
-        self.cell = np.ascontiguousarray(cell, np.int32)
+        self.cell, self.scored = np.ascontiguousarray(cell, np.int32), scored
         self._members = alphabet.unrank(np.arange(alphabet.size)).astype(np.int64)
         # Tokens that a sequence predicts from its longest context, and from a shorter one where that is unknown.
         self._next: dict[Nested, dict[tuple[str, ...] | None, None]] = {}
@@ -91,16 +96,32 @@ class DistributionScores:
                 self._next.setdefault(contexts[:n], {})[longer] = None
         self._sums: dict[tuple[Nested, tuple[str, ...] | None], Floats] = {}
         self._cells: dict[tuple[Nested, tuple[str, ...] | None], tuple[NDArray[np.int32], ...]] = {}
-        #: Numbers that are stored for each sequence, by its contexts.
-        self.parameters: dict[Nested, int] = {}
+        #: What each sequence takes, beyond the shorter ones: seconds of one thread, to fit and to score.
+        self.costs: dict[Nested, Cost] = {}
+        self._clock: float | None = None
+        self._all_scored = bool(scored.all())
+        self._known_columns: dict[str, NDArray[np.bool_]] = {}
 
     def __call__(self, contexts: Nested, half: int, nested: tuple[LeftOut, ...], bits: Floats) -> None:
         """Score the tokens of a half of the groups whose longest known context is the last one."""
-        self.parameters[contexts] = sum(one.level.counts.n_cells + 2 for one in nested)
-        for longer in self._next.get(contexts, {}):
-            held = self._tokens(contexts, longer, nested[-1])
-            if len(held[1]):
-                self._score(contexts, longer, half, nested, bits)
+        held = {longer: self._tokens(contexts, longer, nested[-1]) for longer in self._next.get(contexts, {})}
+        self._score(contexts, half, nested, bits, {longer: one for longer, one in held.items() if len(one[1])})
+        if half:
+            # Both halves are scored one after the other: what they share is needed no longer.
+            for longer in held:
+                del self._cells[contexts, longer]
+        # The counts of all contexts, made before the first call, are nobody's.
+        now = thread_time()
+        seconds, self._clock = now - (self._clock or now), now
+        before = self.costs.get(contexts)
+        size, top_k = self._members.shape
+        # Its cells, a strength and a discount; and per state one product, and the sums of inclusion.
+        own = Cost(nested[-1].level.counts.n_cells + 2, size * (1.0 + top_k), seconds)
+        self.costs[contexts] = own if before is None else replace(own, seconds=before.seconds + seconds)
+
+    def cost(self, contexts: Nested) -> Cost:
+        """Return what a sequence takes, with the shorter ones that it backs off to."""
+        return sum((self.costs[contexts[:n]] for n in range(2, len(contexts) + 1)), self.costs[contexts[:1]])
 
     def sums(self, contexts: Nested) -> Floats:
         """Return the sums of a sequence, as `routestat.counting.score_sums.raw_sums` has them."""
@@ -120,38 +141,49 @@ class DistributionScores:
     ) -> tuple[NDArray[np.int32], ...]:
         """Count the tokens that are scored, by entry and cell of documents; those that know `longer` are not."""
         if (key := (contexts, longer)) not in self._cells:
-            entry = last.level.counts.entry_of
-            if longer:
-                known = np.all([self.rows.columns[name] >= 0 for name in longer], axis=0)
-                entry = np.where(known, np.int32(-1), entry)
-            self._cells[key] = cells_of_entries(entry, self.cell, len(last.level.counts.count))
+            counts = last.level.counts
+            entry, cell = counts.entry_of, self.cell
+            if longer or not self._all_scored:
+                chosen = np.flatnonzero(self.scored & ~self._known(longer) if longer else self.scored)
+                entry, cell = entry[chosen], cell[chosen]
+            self._cells[key] = cells_of_entries(entry, cell, len(counts.count))
         return self._cells[key]
+
+    def _known(self, names: tuple[str, ...]) -> NDArray[np.bool_]:
+        known = np.ones(len(self.rows), bool)
+        for name in names:
+            if name not in self._known_columns:
+                self._known_columns[name] = self.rows.columns[name] >= 0
+            known &= self._known_columns[name]
+        return known
 
     def _score(
         self,
         contexts: Nested,
-        longer: tuple[str, ...] | None,
         half: int,
         nested: tuple[LeftOut, ...],
         bits: Floats,
+        held: Mapping[tuple[str, ...] | None, tuple[NDArray[np.int32], ...]],
     ) -> None:
-        last = nested[-1]
-        cell_starts, cell, count = self._tokens(contexts, longer, last)
-        entries, target = last.entries, last.level.counts.target
+        entries, target = nested[-1].entries, nested[-1].level.counts.target
         at = np.asarray(entries.at)
-        wanted = [np.ones(len(one.whole), bool) for one in nested]
-        if longer:
-            wanted[-1] = np.zeros(len(last.whole), bool)
-            wanted[-1][entries.part[cell_starts[at + 1] > cell_starts[at]]] = True
-        sums = self._sums.setdefault((contexts, longer), self._nothing())
-        chain = _Nested(nested, half, wanted, self._members, self.alphabet.n_experts)
+        parts = {longer: np.zeros(len(nested[-1].whole), bool) for longer in held}
+        for longer, (starts, *_) in held.items():
+            parts[longer][entries.part[starts[at + 1] > starts[at]]] = True
+            self._sums.setdefault((contexts, longer), self._nothing())
+        if not any(wanted.any() for wanted in parts.values()):
+            return
+        every = [np.ones(len(one.whole), bool) for one in nested[:-1]]
+        every.append(np.any(list(parts.values()), axis=0))
+        chain = _Nested(nested, half, every, self._members, self.alphabet.n_experts)
         for found in chain.ranges():
             first, stop = found.starts[2, found.bounds[:2]]
-            score_distributions(
-                *(first, stop, found.bounds[2], at, entries.cell, entries.part, bits, target, self._members),
-                *(found.inclusion, found.best, wanted[-1], cell_starts, cell, count),
-                *(BINS if self.calibrate else 0, sums),
-            )
+            for longer, cells in held.items():
+                score_distributions(
+                    *(first, stop, found.bounds[2], at, entries.cell, entries.part, bits, target),
+                    *(self._members, found.inclusion, found.best, parts[longer], *cells),
+                    *(BINS if self.calibrate else 0, self._sums[contexts, longer]),
+                )
 
 
 class _Nested:
@@ -179,7 +211,7 @@ class _Nested:
                 places = one.lower.places
                 self.places.append((places.cell, places.context, places.part(half)))
 
-    def ranges(self):
+    def ranges(self) -> Iterator[_Distributions]:
         """Yield the distributions of the longest context, one range of contexts after the other."""
         edges = self._edges()
         for first, stop in zip(edges[:-1], edges[1:], strict=True):
