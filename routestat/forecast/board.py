@@ -11,7 +11,14 @@ from routestat.forecast.contexts import score_context_forms
 from routestat.forecast.factorised_fit import score_linear
 from routestat.forecast.made_scores import made_score
 from routestat.forecast.scores import Cost, PredictionScore, pooled
-from routestat.forecast.specification import BoardPlan, ClosedForm, ContextForm, LinearForm, PredictorSpec, TemperedModel
+from routestat.forecast.specification import (
+    BoardPlan,
+    ClosedForm,
+    ContextForm,
+    LinearForm,
+    PredictorSpec,
+    TemperedModel,
+)
 from routestat.progress import Tick, silent
 
 #: Scores some predictors of one form: what an engine is.

@@ -77,7 +77,8 @@ def fit_contexts(
     # Contexts are counted group by group, and scored cell by cell: rows are put into this order once.
     order = np.lexsort((rows.cell, rows.held_out))
     jobs = [
-        partial(_fit, rows, order, place, columns, scored, forward, plan) for place in range(len(rows.routers))
+        partial(_fit, rows, order, place, columns, scored, forward, plan)
+        for place in range(len(rows.routers))
     ]
     return in_threads(jobs, plan.threads, tick, "fitting contexts")
 
@@ -90,17 +91,14 @@ def score_context_forms(
     return scores_of(rows, specs, plan, fit_contexts(rows, columns, scored=columns, plan=plan, tick=tick))
 
 
-def columns_of(rows: BoardRows, specs: Sequence[PredictorSpec], plan: BoardPlan) -> dict[str, tuple[str, ...]]:
+def columns_of(
+    rows: BoardRows, specs: Sequence[PredictorSpec], plan: BoardPlan
+) -> dict[str, tuple[str, ...]]:
     """Return the variables of all contexts that predictors need at the horizons of a plan.
 
     Names are those of the variables, the nearest last; farther ahead, the layer before becomes the layer n before.
     """
-    found = {}
-    for spec in specs:
-        for horizon in _horizons(spec, plan):
-            own = _columns(spec, horizon)
-            if own is not None:
-                found[context_name(own)] = own
+    found = {context_name(own): own for spec in specs for own in _contexts(spec, plan).values()}
     return {name: own for name, own in found.items() if rows.has_token_ids or "token id" not in own}
 
 
@@ -122,11 +120,9 @@ def scores_of(
     for fit in fits:
         by_columns = {own: name for name, own in fit.columns.items() if name in fit.sums}
         for spec in specs:
-            for horizon in _horizons(spec, plan):
-                own = _columns(spec, horizon)
-                if own is not None and own in by_columns:
-                    name = by_columns[own]
-                    sums, cost = fit.sums[name], fit.costs[name]
+            for horizon, own in _contexts(spec, plan).items():
+                if own in by_columns:
+                    sums, cost = fit.sums[by_columns[own]], fit.costs[by_columns[own]]
                     found.append(made_score(rows, spec.name, fit.target, horizon, sums, cost))
     return found
 
@@ -136,18 +132,14 @@ def context_name(columns: Sequence[str]) -> str:
     return ",".join(reversed(columns)) or "nothing"
 
 
-def _horizons(spec: PredictorSpec, plan: BoardPlan) -> tuple[int, ...]:
-    """Return the horizons of a predictor; 0 for one that uses no earlier layer of the token."""
+def _contexts(spec: PredictorSpec, plan: BoardPlan) -> dict[int, tuple[str, ...]]:
+    """Return the variables of a predictor by horizon, which is 0 where it uses no earlier layer of the token."""
     if not isinstance(spec.states, ContextForm):
-        return ()
-    if not any(name.startswith("layer-") for name in spec.states.columns):
-        return (0,)
-    return plan.horizons if spec.ahead else tuple(n for n in plan.horizons if n == 1)
-
-
-def _columns(spec: PredictorSpec, horizon: int) -> tuple[str, ...]:
-    columns = spec.states.columns
-    return columns if horizon < 2 else (f"layer-{horizon}",)
+        return {}
+    own = spec.states.columns
+    if not any(name.startswith("layer-") for name in own):
+        return {0: own}
+    return {n: own if n == 1 else (f"layer-{n}",) for n in plan.horizons if n == 1 or spec.ahead}
 
 
 def _fit(

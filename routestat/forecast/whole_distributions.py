@@ -5,6 +5,7 @@ The most probable state decides the exact set, the k largest probabilities of in
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from time import thread_time
 
 import numpy as np
@@ -105,7 +106,8 @@ class DistributionScores:
     def __call__(self, contexts: Nested, half: int, nested: tuple[LeftOut, ...], bits: Floats) -> None:
         """Score the tokens of a half of the groups whose longest known context is the last one."""
         held = {longer: self._tokens(contexts, longer, nested[-1]) for longer in self._next.get(contexts, {})}
-        self._score(contexts, half, nested, bits, {longer: one for longer, one in held.items() if len(one[1])})
+        some = {longer: one for longer, one in held.items() if len(one[1])}
+        self._score(contexts, half, nested, bits, some)
         if half:
             # Both halves are scored one after the other: what they share is needed no longer.
             for longer in held:
@@ -204,9 +206,9 @@ class _Nested:
         self.places: list[tuple[NDArray[np.integer], NDArray[np.integer], NDArray[np.integer]]] = []
         for one in nested:
             if one.lower is None:
-                counts = one.level.counts
-                sizes = (counts.n_cells, counts.n_contexts, len(one.whole))
-                self.places.append((np.zeros(sizes[0], np.int64), *(np.zeros(n, np.int64) for n in sizes[1:])))
+                cells, contexts, parts = one.level.counts.n_cells, one.level.counts.n_contexts, len(one.whole)
+                nowhere = np.zeros(max(cells, contexts, parts), np.int64)
+                self.places.append((nowhere[:cells], nowhere[:contexts], nowhere[:parts]))
             else:
                 places = one.lower.places
                 self.places.append((places.cell, places.context, places.part(half)))
@@ -214,7 +216,7 @@ class _Nested:
     def ranges(self) -> Iterator[_Distributions]:
         """Yield the distributions of the longest context, one range of contexts after the other."""
         edges = self._edges()
-        for first, stop in zip(edges[:-1], edges[1:], strict=True):
+        for first, stop in pairwise(edges):
             bounds = [(int(first), int(stop))]
             for place in self.places[:0:-1]:
                 context = place[1]
@@ -233,9 +235,10 @@ class _Nested:
         values = np.empty(int(sizes.sum() if keep else sizes.max(initial=0)))
         n = int(parts[1] - parts[0])
         inclusion, best, height = np.empty((n, self.n_experts)), np.empty(n, np.int32), np.empty(n)
+        entries, fitted = one.entries, one.fitted
         at = distributions_without(
-            *(bounds, starts, one.entries.cell, one.entries.part, one.own, one.level.counts.target),
-            *(one.amount, self.totals[step], one.whole, one.to_base, one.fitted.strength, one.fitted.discount),
+            *(bounds, starts, entries.cell, entries.part, one.own, one.level.counts.target),
+            *(one.amount, self.totals[step], one.whole, one.to_base, fitted.strength, fitted.discount),
             *(self.wanted[step], self.members, *self.places[step]),
             *(lower.bounds, lower.starts, lower.values, lower.at, lower.inclusion, lower.best, lower.height),
             *(keep, values, inclusion, best, height),

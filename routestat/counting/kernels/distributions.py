@@ -23,7 +23,9 @@ def starts_of(number: Array, n: int) -> Array:  # pragma: no cover - compiled
 
 
 @compiled
-def cells_of_entries(entry: Array, cell: Array, n: int) -> tuple[Array, Array, Array]:  # pragma: no cover - compiled
+def cells_of_entries(
+    entry: Array, cell: Array, n: int
+) -> tuple[Array, Array, Array]:  # pragma: no cover - compiled
     """Count the rows of each entry by the cell of documents that they are in.
 
     Parameters
