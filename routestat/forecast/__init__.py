@@ -8,6 +8,8 @@ board
     Every predictor at every layer, scored.
 scores, made_scores
     Held-out scores from additive sums.
+effect_of_data
+    Regression of a predictor's score on domain, phase and depth.
 fold_tables, linear_predictors, linear_fit
     Predictors from tables of experts per fold of documents.
 ridge, ridge_of_tokens, tempered, exponents
