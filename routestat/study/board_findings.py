@@ -9,6 +9,7 @@ from routestat.counting.board_rows import BoardRows
 from routestat.forecast import catalogue
 from routestat.forecast.board import mean_board
 from routestat.forecast.calibration import Calibration, calibration_of
+from routestat.forecast.gate_horizons import GateHorizons, first_horizon_beaten
 from routestat.forecast.scores import PredictionScore
 from routestat.inference.base.estimate import Estimate, Estimates
 from routestat.traces.metadata import Router
@@ -16,6 +17,9 @@ from routestat.traces.validation import PHASES
 
 #: By these scores predictors are compared: the one of which more is better, and the one of which less is.
 RECALL, LOG_LOSS = "recall_at_k", "log_loss_bits"
+#: The recorded gate, and the predictors that are compared with it at every horizon, the first that is on the board.
+GATE = "gate"
+COMPARED_WITH_GATE = ("ridge-all", "layer-1")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -110,9 +114,13 @@ class BoardFindings:
         One layer ahead; empty unless tokens are of several.
     calibration : tuple of Calibration
         One layer ahead, of predictors with probabilities.
+    gate : GateHorizons, optional
+        From which horizon a predictor without a hidden state is better than the recorded gate; None without a gate.
     best, best_by_log_loss, best_baseline : str
         Names of predictors, one layer ahead: highest recall, least log loss, highest recall of the baselines. Empty
         where nothing was scored.
+    note : str
+        The part of the trace that was used; empty if all of it.
     reason : str
         Why nothing could be scored, or why there is one target only; empty elsewhere.
     """
@@ -126,9 +134,11 @@ class BoardFindings:
     by_phase: tuple[PartOfTokens, ...]
     by_domain: tuple[PartOfTokens, ...]
     calibration: tuple[Calibration, ...]
+    gate: GateHorizons | None
     best: str
     best_by_log_loss: str
     best_baseline: str
+    note: str = ""
     reason: str = ""
 
     @property
@@ -179,9 +189,11 @@ def board_findings(scores: Sequence[PredictionScore], rows: BoardRows) -> BoardF
             for own in calibrated.values()
             if all(one.has_probabilities and one.calibration is not None for one in own)
         ),
+        _against_gate(scores),
         by_recall.predictor if by_recall else "",
         by_loss.predictor if by_loss else "",
         best_of[2].predictor if best_of[2] else "",
+        rows.sample.note,
         _why_nothing(rows, scored),
     )
 
@@ -271,6 +283,14 @@ def _parts(scores: Sequence[PredictionScore], by: str, names: Sequence[str]) -> 
         for score in scores
         for name in several
     )
+
+
+def _against_gate(scores: Sequence[PredictionScore]) -> GateHorizons | None:
+    found = {(score.predictor, score.horizon) for score in scores}
+    for name in COMPARED_WITH_GATE:
+        if any((name, horizon) in found for predictor, horizon in found if predictor == GATE):
+            return first_horizon_beaten(scores, name, GATE, RECALL)
+    return None
 
 
 def _why_nothing(rows: BoardRows, scored: Sequence[PredictionScore]) -> str:

@@ -1,6 +1,6 @@
 """All findings of one trace."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 
@@ -10,9 +10,12 @@ from threadpoolctl import threadpool_limits
 
 from routestat.counting.board_rows import board_rows
 from routestat.counting.counts import Counts
+from routestat.counting.document_sample import at_most
 from routestat.counting.paths import PathCounts
+from routestat.forecast.contexts import ContextFit
 from routestat.forecast.designs import not_fitted as too_wide
 from routestat.forecast.factorised import FactorisedChain
+from routestat.forecast.gate import lookahead_columns
 from routestat.forecast.scores import PredictionScore
 from routestat.forecast.specification import BoardPlan
 from routestat.inference.base.multiplicity import adjust_families
@@ -20,8 +23,9 @@ from routestat.inference.base.units import FEW_UNITS, effective_units, too_few
 from routestat.inference.bayes.results import FullBayes
 from routestat.inference.markov.chain import Chain
 from routestat.progress import Tick, silent
-from routestat.study.board_findings import BoardFindings, board_findings
+from routestat.study.board_findings import COMPARED_WITH_GATE, BoardFindings, board_findings
 from routestat.study.chain import chain_of_trace, posterior_of_chain, score_predictors
+from routestat.study.contexts import MOST_ROWS, fit_for_study
 from routestat.study.information_budget import InformationBudget, information_budget
 from routestat.study.layer_pairs import LayerPair, layer_pairs
 from routestat.study.layers import AcrossLayers, LayerLoad, load_of_layer, measure_across_layers, sample_of
@@ -145,29 +149,33 @@ def study(
     bayes_draws : int
         Draws per chain of the full posterior; 0 for none.
     plan : BoardPlan, optional
-        How predictors are fitted; by default one layer ahead, with the prior and the threads given here.
+        How predictors are fitted; by default as in `default_plan`.
     threads : int, optional
         All cores by default.
     tick : callable(what, done, total)
     """
     known = with_needed(parts, states=counts.states, order=order)
-    sample = cache(partial(sample_of, trace, counts, tick))
+    recorded = lookahead_columns(trace.columns, counts.routers) if "prediction" in known else ()
+    sample = cache(partial(sample_of, trace, counts, tick, [one.column for one in recorded]))
     # First, because it takes longest and fails at once where it does not apply. It alone draws from the generator
     # itself, so that everything else is the same with it and without.
     bayes = posterior_of_chain(counts, sample(), bayes_draws, rng, tick) if bayes_draws else None
     memory_rng, levels_rng = rng.spawn(2)
     board = factorised = memory = chain = level_checks = pairs = blocks = paths = None
     not_fitted: Mapping[str, str] = {}
-    if "prediction" in known:
-        rows = board_rows(sample(), counts.routers)
-        not_fitted = too_wide(rows) if counts.states == "expert" else {}
-        how = plan or BoardPlan(alpha, threads=threads)
-        scores, factorised = score_predictors(rows, counts.states, how, tick)
-        board = board_findings(scores, rows)
+    fits: tuple[ContextFit, ...] = ()
+    how = plan or default_plan(trace, counts.routers, alpha, threads)
+    if known & {"prediction", "memory"}:
+        rows = board_rows(at_most(sample(), MOST_ROWS), counts.routers)
+        if counts.states == "subset":
+            fits = fit_for_study(rows, how, memory="memory" in known, board="prediction" in known, tick=tick)
+        if "prediction" in known:
+            not_fitted = too_wide(rows) if counts.states == "expert" else {}
+            scores, factorised = score_predictors(rows, counts.states, how, tick, fits)
+            board = board_findings(scores, rows)
     if "memory" in known:
-        memory = measure_memory(
-            trace, counts, sample(), board.scores if board else (), memory_rng, tick, threads
-        )
+        scored = board.scores if board else ()
+        memory = measure_memory(trace, counts, sample(), scored, memory_rng, tick, threads, fits)
     if "chain" in known:
         chain = chain_of_trace(trace, counts, alpha, order, memory, tick, threads)
     if "level-checks" in known:
@@ -215,6 +223,18 @@ def study(
         paths=paths,
         blocks=blocks,
     )
+
+
+def default_plan(
+    trace: Trace, routers: Sequence[Router], alpha: str | float, threads: int | None
+) -> BoardPlan:
+    """Return how predictors are fitted in the study of a trace: one layer ahead.
+
+    Where the choices of gates from earlier layers were recorded, these are scored at every horizon that was recorded,
+    and so is the predictor that they are compared with.
+    """
+    recorded = {one.horizon for one in lookahead_columns(trace.columns, routers)}
+    return BoardPlan(alpha, tuple(sorted({1} | recorded)), COMPARED_WITH_GATE, threads=threads)
 
 
 def _origin(trace: Trace, counts: Counts) -> TraceOrigin:

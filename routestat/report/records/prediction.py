@@ -7,6 +7,7 @@ import numpy as np
 
 from routestat.forecast import catalogue
 from routestat.forecast.calibration import Calibration
+from routestat.forecast.gate_horizons import GateHorizons
 from routestat.forecast.scores import SCORES, PredictionScore
 from routestat.inference.base.estimate import Estimate
 from routestat.report.records.plain import Record, note, reason
@@ -36,7 +37,43 @@ def prediction_records(board: BoardFindings) -> Record:
     for name in ("prediction_by_phase", "prediction_by_domain"):
         if not found[name]:
             del found[name]
-    return found
+    if board.gate is not None:
+        found["gate_against_table"] = gate_record(board.gate)
+    return found | ({"prediction_note": board.note} if board.note else {}) | _why(board)
+
+
+def _why(board: BoardFindings) -> Record:
+    return {"prediction_reason": board.reason} if board.reason else {}
+
+
+def gate_record(found: GateHorizons) -> Record:
+    """Return `gate_against_table`: a predictor and the recorded gate on the same tokens, by layers ahead."""
+    rows = zip(
+        found.horizons, found.recorded, found.predicted, found.differences, found.n_targets, strict=True
+    )
+    horizons = [
+        {
+            "layers_ahead": ahead,
+            **_estimate("gate", gate),
+            **_estimate("table", table),
+            **_estimate("difference", difference),
+            "n_targets": targets,
+            **reason(difference.reason),
+        }
+        for ahead, gate, table, difference, targets in rows
+    ]
+    none = (
+        ""
+        if found.first is not None
+        else f"{found.predictor} is better than the gate at none of these horizons"
+    )
+    return {
+        "predictor": found.predictor,
+        "score": found.score,
+        "horizons": horizons,
+        "first_layers_ahead": found.first,
+        **reason(none),
+    }
 
 
 def score_record(score: PredictionScore) -> Record:
@@ -194,6 +231,11 @@ def prediction_tables(record: Mapping[str, Any]) -> Record:
     for name in ("prediction_mean", "prediction_horizons", "prediction_next_token"):
         if name in record:
             found[name] = [_wide(row) for row in record[name]]
+    if "gate_against_table" in record:
+        gate = record["gate_against_table"]
+        found["gate_against_table"] = [
+            {"predictor": gate["predictor"], "score": gate["score"], **row} for row in gate["horizons"]
+        ]
     if "prediction_curves" in record:
         found["prediction_curves"] = [point for row in record["prediction_curves"] for point in _points(row)]
     if "prediction_calibration" in record:

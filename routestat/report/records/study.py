@@ -32,7 +32,8 @@ from routestat.traces.manifest import replace_file
 TABLES = (
     "layers", "dependence", "order", "contexts", "horizons", "map", "coactivation", "enough", "prediction",
     "prediction_mean", "prediction_horizons", "prediction_curves", "prediction_next_token", "prediction_by_phase",
-    "prediction_by_domain", "prediction_calibration", "paths", "biclusters",
+    "prediction_by_domain", "prediction_calibration", "gate_against_table", "transfer", "transfer_domains",
+    "data_effect", "paths", "biclusters",
 )  # fmt: skip
 
 
