@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from routestat.counting.board_rows import board_rows
+from routestat.counting.board_rows import BoardRows, board_rows
 from routestat.counting.counts import Counts
 from routestat.counting.document_sample import at_most
 from routestat.counting.paths import PathCounts
@@ -132,6 +132,7 @@ def study(
     not_fitted: Mapping[str, str] = {}
     fits: tuple[ContextFit, ...] = ()
     plan = BoardPlan(alpha, threads=threads)
+    rows: BoardRows | None = None
     if known & {"prediction", "memory"}:
         rows = board_rows(at_most(sample(), MOST_ROWS), counts.routers)
         if counts.states == "subset":
@@ -140,7 +141,7 @@ def study(
             not_fitted = too_wide(rows) if counts.states == "expert" else {}
             board, factorised = score_predictors(rows, counts.states, plan, tick, fits)
     if "memory" in known:
-        memory = measure_memory(trace, counts, sample(), board or (), memory_rng, tick, threads, fits)
+        memory = measure_memory(trace, counts, sample(), board or (), memory_rng, tick, threads, rows, fits)
     if "chain" in known:
         chain = chain_of_trace(trace, counts, alpha, order, memory, tick, threads)
     if "level-checks" in known:
