@@ -231,7 +231,7 @@ def _columns(cells: _Cells) -> tuple[list[_Term], list[tuple[str, str]]]:
             kept.append(term)
         else:
             left_out.append(
-                (term.name, "it follows from the terms before it: these cannot be told apart here")
+                (term.name, "it follows from the terms before it: these cannot be distinguished here")
             )
     return kept, left_out
 

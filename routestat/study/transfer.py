@@ -20,7 +20,8 @@ from routestat.forecast.scores import PredictionScore, pooled
 from routestat.forecast.specification import BoardPlan, PredictorSpec
 from routestat.inference.base.estimate import Estimate, without_interval
 from routestat.progress import Tick, silent
-from routestat.traces.metadata import Router
+from routestat.study.comparison_inputs import model_of
+from routestat.traces.metadata import Router, TraceMeta, layers_were_counted
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,6 +129,26 @@ def transfer(
     if own and any(one.own is None for one in found):
         notes.append("the test set's own board has other tokens, so that there are no differences from it")
     return Transfer(board, tuple(found), tuple(notes))
+
+
+def notes_on_models(test: TraceMeta, train: TraceMeta) -> tuple[str, ...]:
+    """Return what a reader has to know of the models of two traces whose layers and experts agree.
+
+    Parameters
+    ----------
+    test, train : TraceMeta
+    """
+    notes = []
+    if model_of(test) != model_of(train):
+        notes.append(
+            f"the models have different names, {test.model or 'none'} and {train.model or 'none'}: experts' ids are "
+            "labels, so that one can be predicted from the other only if it was made from it"
+        )
+    if layers_were_counted(test) or layers_were_counted(train):
+        notes.append(
+            "a trace whose source does not number its layers has them in order; they are taken as the same"
+        )
+    return tuple(notes)
 
 
 def mean_scores(boards: Sequence[Sequence[PredictionScore]]) -> list[dict[str, PredictionScore]]:

@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -149,6 +151,11 @@ def test_intervals_cover_and_tests_keep_their_level(lengths):
                 covered[term.term] += term.estimate.low <= truth[term.term] <= term.estimate.high
     # Three standard errors of a share of .95 in 300 runs are .038; few clusters cost one or two points more.
     assert all(0.90 < n / runs < 0.985 for n in covered.values()), covered
+
+
+def test_statsmodels_is_imported_only_where_it_is_needed():
+    code = "import sys, routestat.report.records.transfer; print('statsmodels' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"
 
 
 def test_only_single_targets_of_one_predictor():

@@ -9,7 +9,8 @@ from routestat.counting.joined_samples import rows_of
 from routestat.forecast.board import make_board
 from routestat.forecast.catalogue import PREDICTORS
 from routestat.forecast.specification import BoardPlan
-from routestat.study.transfer import in_test_set, mean_scores, transfer
+from routestat.study.transfer import in_test_set, mean_scores, notes_on_models, transfer
+from routestat.traces.metadata import TraceMeta, routers_like
 from tests.study.transfer_cases import sample_of
 
 PLAN = BoardPlan(threads=1)
@@ -127,6 +128,16 @@ def test_layers_of_one_trace_only_are_noted():
     found = transfer(test, replace(train, routers=train.routers[:3]), "expert", PLAN)
     assert found.notes == ("layers 3 are recorded in the test set only and left out",)
     assert {score.target for score in found.board} == {0, 1, 2}
+
+
+def test_models_of_other_names_are_noted():
+    a, b = (
+        TraceMeta(routers_like(range(3), 8, 2), model=name) for name in ("Mixtral-8x7B", "mixtral-8x7b-fp8")
+    )
+    assert notes_on_models(a, b) == ()
+    (note,) = notes_on_models(a, replace(b, model="OLMoE"))
+    assert note.startswith("the models have different names, Mixtral-8x7B and OLMoE")
+    assert "in order" in notes_on_models(a, replace(a, extra={"layer_numbers": "reader"}))[0]
 
 
 def test_means_are_over_the_targets_that_all_boards_have():
