@@ -14,6 +14,10 @@ fold_tables, linear_predictors, linear_fit
     Predictors from tables of experts per fold of documents.
 ridge, ridge_of_tokens, tempered, exponents
     Naive Bayes and ridge combined by exponents.
+token_id
+    The token id, backed off to the layer's load.
+gate, gate_horizons
+    The recorded gate, and from which horizon on a predictor without a hidden state is better.
 designs, factorised_fit, factorised
     Which models share which tables, their fit, and the factorised chain.
 """

@@ -10,8 +10,10 @@ from threadpoolctl import threadpool_limits
 
 from routestat.counting.board_rows import board_rows
 from routestat.counting.counts import Counts
+from routestat.counting.document_sample import at_most
 from routestat.counting.paths import PathCounts
 from routestat.forecast.board import mean_board
+from routestat.forecast.contexts import ContextFit
 from routestat.forecast.designs import not_fitted as too_wide
 from routestat.forecast.factorised import FactorisedChain
 from routestat.forecast.scores import PredictionScore
@@ -22,6 +24,7 @@ from routestat.inference.bayes.results import FullBayes
 from routestat.inference.markov.chain import Chain
 from routestat.progress import Tick, silent
 from routestat.study.chain import chain_of_trace, posterior_of_chain, score_predictors
+from routestat.study.contexts import MOST_ROWS, fit_for_study
 from routestat.study.information_budget import InformationBudget, information_budget
 from routestat.study.layer_pairs import LayerPair, layer_pairs
 from routestat.study.layers import AcrossLayers, LayerLoad, load_of_layer, measure_across_layers, sample_of
@@ -127,12 +130,17 @@ def study(
     memory_rng, levels_rng = rng.spawn(2)
     board = factorised = memory = chain = level_checks = pairs = blocks = paths = None
     not_fitted: Mapping[str, str] = {}
-    if "prediction" in known:
-        rows = board_rows(sample(), counts.routers)
-        not_fitted = too_wide(rows) if counts.states == "expert" else {}
-        board, factorised = score_predictors(rows, counts.states, BoardPlan(alpha, threads=threads), tick)
+    fits: tuple[ContextFit, ...] = ()
+    plan = BoardPlan(alpha, threads=threads)
+    if known & {"prediction", "memory"}:
+        rows = board_rows(at_most(sample(), MOST_ROWS), counts.routers)
+        if counts.states == "subset":
+            fits = fit_for_study(rows, plan, memory="memory" in known, board="prediction" in known, tick=tick)
+        if "prediction" in known:
+            not_fitted = too_wide(rows) if counts.states == "expert" else {}
+            board, factorised = score_predictors(rows, counts.states, plan, tick, fits)
     if "memory" in known:
-        memory = measure_memory(trace, counts, sample(), board or (), memory_rng, tick, threads)
+        memory = measure_memory(trace, counts, sample(), board or (), memory_rng, tick, threads, fits)
     if "chain" in known:
         chain = chain_of_trace(trace, counts, alpha, order, memory, tick, threads)
     if "level-checks" in known:

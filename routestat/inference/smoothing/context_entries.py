@@ -1,6 +1,7 @@
 """The entries of one context in some of the groups, and where they are among those of a shorter context."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ from numpy.typing import NDArray
 
 from routestat.counting.kernels.backoff import summed
 from routestat.counting.kernels.contexts import entries_of_halves, places_in_shorter
+from routestat.counting.kernels.distributions import starts_of
 from routestat.inference.base.tables import Floats
 from routestat.inference.smoothing.context_counts import ContextCounts
 
@@ -68,10 +70,21 @@ class Level:
             self.halves += (Entries(at, cell, group, count, part, context[half, : parts[half]]),)
         self.half_of, self.place = halves, place
         self.below: dict[tuple[str, ...], Places] = {}
+        self._starts: dict[int, NDArray[np.int64]] = {}
 
     def entries(self, half: int | None) -> Entries:
         """Return the entries of a half, or of all groups."""
         return self.all if half is None else self.halves[half]
+
+    def starts(self, half: int) -> NDArray[np.int64]:
+        """Return where the cells, parts and entries of a half begin, of each context ``[3, context + 1]``."""
+        if half not in self._starts:
+            counts, entries = self.counts, self.halves[half]
+            cells = starts_of(counts.context, counts.n_contexts)
+            parts = starts_of(entries.context, counts.n_contexts)
+            of_cells = starts_of(entries.cell, counts.n_cells)
+            self._starts[half] = np.stack([cells, parts, of_cells[cells]])
+        return self._starts[half]
 
 
 class Places:
@@ -83,6 +96,7 @@ class Places:
     """
 
     def __init__(self, shorter: Level, longer: Level) -> None:
+        self.shorter, self.longer = shorter, longer
         counts = longer.counts
         self._every = shorter.counts.entries_of(counts)
         self.cell, self._halves = places_in_shorter(
@@ -90,10 +104,27 @@ class Places:
             *(counts.cell, counts.group, longer.place, longer.half_of, counts.n_cells),
         )
         self.n_cells, self._entries = shorter.counts.n_cells, [len(half.count) for half in longer.halves]
+        self._parts: dict[int, NDArray[np.integer]] = {}
 
     def entry(self, half: int | None) -> NDArray[np.integer]:
         """Return the places of the entries of all groups or of a half ``[entry]``."""
         return self._every if half is None else self._halves[half, : self._entries[half]]
+
+    @cached_property
+    def context(self) -> NDArray[np.integer]:
+        """The shorter context of each context ``[context]``."""
+        found = np.zeros(self.longer.counts.n_contexts, np.int64)
+        found[self.longer.counts.context] = self.shorter.counts.context[self.cell]
+        return found
+
+    def part(self, half: int) -> NDArray[np.integer]:
+        """Return the shorter context's part of each part of a half ``[part]``."""
+        if half not in self._parts:
+            own, below = self.longer.halves[half], self.shorter.halves[half]
+            found = np.zeros(len(own.context), np.int64)
+            found[own.part] = below.part[self.entry(half)]
+            self._parts[half] = found
+        return self._parts[half]
 
     def summed(self, cells: Floats) -> Floats:
         """Sum values of cells ``[cell]`` to cells of the shorter context."""
