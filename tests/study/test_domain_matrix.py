@@ -43,7 +43,8 @@ def test_planted_domains(view):
             assert loss.high < -0.05
             assert one.less_than_own("log_loss_bits").low > 0.5
         else:
-            assert abs(loss.value) < max(4 * loss.standard_error, 0.01)
+            # Training sets of some 1,600 tokens differ by chance.
+            assert abs(loss.value) < 0.02
     own = found["c", "c"].score.estimate("recall_at_k")
     assert found["a", "c"].less_than_own("recall_at_k").value == pytest.approx(
         found["a", "c"].score.estimate("recall_at_k").value - own.value

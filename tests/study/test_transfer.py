@@ -45,15 +45,17 @@ def test_the_model_has_seen_nothing_of_the_test_set(view):
 
 @VIEWS
 def test_documents_of_one_process_are_predicted_as_well_as_held_out_ones(view):
-    test, train = sample_of(0, 4), sample_of(0, 5)
+    # Intervals are over test documents: how training sets differ by chance is not in them, and small with 6,000 tokens.
+    test, train = sample_of(0, 4, 150), sample_of(0, 5, 150)
     own = make_board(board_rows(test, test.routers), view, PLAN)
     found = by_name(transfer(test, train, view, PLAN, own=own, names=("A", "B")))
     assert {"uniform", "layer-1-naive-bayes"} <= set(found)
     for one in found.values():
         assert (one.train, one.test, one.is_held_out, one.n_train_tokens) == ("B", "A", False, len(train))
         if one.score.predictor != "uniform":
-            difference = one.less_than_own("recall_at_k")
-            assert abs(difference.value) < max(4 * difference.standard_error, 0.01), one.score.predictor
+            assert abs(one.less_than_own("recall_at_k").value) < 0.02, one.score.predictor
+        if one.score.has_probabilities:
+            assert abs(one.less_than_own("log_loss_bits").value) < 0.03, one.score.predictor
 
 
 @VIEWS
