@@ -1,9 +1,9 @@
 """Transfer: predictors that are fitted to one trace and scored on another of the same model.
 
 Beside each score stands the one that the same predictor reaches where it is fitted to the test set's own documents,
-each fold without itself; the difference is paired by groups of documents. Intervals are over documents of the test set:
-the fitted predictors are taken as they are, so that how other training documents of the same kind would differ is not in
-them.
+each fold without itself; the difference is paired by groups of documents. Intervals are over documents of the test
+set: fitted predictors are taken as they are, so that how other training documents of the same kind would differ is not
+in them.
 """
 
 from collections.abc import Sequence
