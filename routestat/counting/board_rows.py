@@ -213,8 +213,7 @@ def joined_rows(
         If the samples are of two models, if there is nothing to score, or if the training set has fewer than two
         groups of documents, so that nothing can be chosen on documents that are left out.
     """
-    if routers is None:
-        routers, _ = common_routers(test, train)
+    routers, _ = common_routers(test, train, routers)
     if not len(test):
         raise RoutestatError(
             "expected tokens to score in the test set, got none; choose another trace or layers"

@@ -114,11 +114,11 @@ def transfer(
     RoutestatError
         If the traces are of two models, or if too few documents are left to train on.
     """
-    common, note = common_routers(test, train)
-    notes = [note] if note and routers is None else []
-    train, said = _without_shared(test, train)
+    common, note = common_routers(test, train, routers)
+    notes = [note] if note else []
+    train, said = _without_shared(test, train, common)
     notes += said
-    rows = joined_rows(test, train, common if routers is None else routers)
+    rows = joined_rows(test, train, common)
     board = make_board(rows, view, plan, specs=specs, tick=tick)
     scores, *beside = mean_scores([board, own] if own else [board])
     here = {name: in_test_set(score) for name, score in (beside[0] if beside else {}).items()}
@@ -206,8 +206,8 @@ def _on_same_tokens(one: PredictionScore, other: PredictionScore) -> bool:
     return np.array_equal(a, b)
 
 
-def _without_shared(test: Sample, train: Sample) -> tuple[Sample, list[str]]:
-    shared = shared_documents(test, train)
+def _without_shared(test: Sample, train: Sample, routers: Sequence[Router]) -> tuple[Sample, list[str]]:
+    shared = shared_documents(test, train, routers)
     if not shared.any():
         return train, []
     n, documents = len(np.unique(train.document[shared])), len(np.unique(train.document))

@@ -138,7 +138,7 @@ def test_companions_that_one_lacks_are_left_out():
 def test_documents_that_share_their_text_are_found(token):
     test = sample_of(13, lengths=np.full(9, 40), token=token)
     train = sample_of(14, lengths=np.full(9, 40), token=token)
-    assert not shared_documents(test, train).any()
+    assert not shared_documents(test, train, test.routers).any()
     columns = {name: values.copy() for name, values in train.columns.items()}
     own = train.token.copy()
     # Document 4 of the training set begins as document 2 of the test set; document 6 is a copy of it.
@@ -147,7 +147,7 @@ def test_documents_that_share_their_text_are_found(token):
         own[to] = test.token[of]
         for name, values in columns.items():
             values[to] = test.columns[name][of]
-    found = shared_documents(test, replace(train, token=own, columns=columns))
+    found = shared_documents(test, replace(train, token=own, columns=columns), test.routers)
     assert np.unique(train.document[found]).tolist() == [4, 6]
     assert found.sum() == 80
 
@@ -170,6 +170,14 @@ def test_layers_of_one_numbering_are_used_and_others_refused():
     assert common_routers(few, test)[1] == "layers 0 are recorded in the training set only and left out"
     with pytest.raises(RoutestatError, match="layers 0 in the test set only and 3 in the training set only"):
         common_routers(test, sample_of(19, layers=(1, 2, 3)))
+    # Whoever names layers says that both number them alike.
+    assert [
+        r.layer for r in joined_rows(test, sample_of(19, layers=(1, 2, 3)), test.routers[1:]).routers
+    ] == [1, 2]
+    with pytest.raises(
+        RoutestatError, match="expected 3 layers in both traces, got 2; layers 0 are recorded in the test"
+    ):
+        joined_rows(test, few, test.routers)
     with pytest.raises(RoutestatError, match="expected the same layers"):
         common_routers(test, sample_of(19, layers=(7, 8)))
 
