@@ -9,8 +9,16 @@ from routestat.counting.score_sums import ScoreSums
 from routestat.forecast import catalogue
 from routestat.forecast.factorised_fit import score_linear
 from routestat.forecast.made_scores import made_score
+from routestat.forecast.ridge_engine import score_ridges
 from routestat.forecast.scores import Cost, PredictionScore, pooled
-from routestat.forecast.specification import BoardPlan, ClosedForm, LinearForm, PredictorSpec, TemperedModel
+from routestat.forecast.specification import (
+    BoardPlan,
+    ClosedForm,
+    LinearForm,
+    PredictorSpec,
+    RidgeForm,
+    TemperedModel,
+)
 from routestat.progress import Tick, silent
 
 #: Scores some predictors of one form: what an engine is.
@@ -22,6 +30,7 @@ def engines() -> dict[tuple[type, ...], Engine]:
     return {
         (ClosedForm,): score_closed_forms,
         (LinearForm, TemperedModel): score_linear,
+        (RidgeForm,): score_ridges,
     }
 
 
