@@ -7,6 +7,7 @@ everything that a regression needs. Another block is one more function that retu
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import accumulate
 
 import numpy as np
@@ -58,7 +59,7 @@ class History:
     rows: NDArray[np.int64]
     bounds: NDArray[np.int64]
 
-    @property
+    @cached_property
     def offsets(self) -> tuple[int, ...]:
         """First feature of each block, and the end of the last."""
         return tuple(accumulate((block.size for block in self.blocks), initial=0))
@@ -68,9 +69,14 @@ class History:
         """How many folds there are."""
         return len(self.bounds) - 1
 
-    def place(self, name: str) -> int:
-        """Return the place of a block, −1 if there is none of this name."""
-        return next((at for at, block in enumerate(self.blocks) if block.name == name), -1)
+    @cached_property
+    def places(self) -> dict[str, int]:
+        """Return the place of each block by its name."""
+        return {block.name: at for at, block in enumerate(self.blocks)}
+
+    def block(self, name: str) -> Block:
+        """Return a block by its name."""
+        return self.blocks[self.places[name]]
 
     def take(self, chosen: NDArray[np.integer]) -> "History":
         """Return some of the rows, in ascending order."""
@@ -116,7 +122,7 @@ def make_history(rows: BoardRows, routers: Sequence[Router], token_width: int = 
 
 
 def token_codes(token: NDArray[np.integer], width: int) -> tuple[NDArray[np.int16], int]:
-    """Number token ids ``[row]`` for one-hot features: −1 where the id is not known.
+    """Return numbers of token ids ``[row]`` for one-hot features, −1 where the id is not known.
 
     The most frequent ids, of `FREQUENT` tokens or more, have a feature of their own; the others share those that
     are left, by a hash of the id: a quarter of the `width` at most.
@@ -139,7 +145,9 @@ def token_codes(token: NDArray[np.integer], width: int) -> tuple[NDArray[np.int1
     place = np.empty(len(ids), np.int64)
     order = np.argsort(np.where(usable, -counts, 1), kind="stable")
     place[order] = np.arange(len(ids))
-    hashed = own + ((ids.astype(np.uint64) * _HASH >> np.uint64(8)) % np.uint64(max(shared, 1))).astype(np.int64)
+    hashed = own + ((ids.astype(np.uint64) * _HASH >> np.uint64(8)) % np.uint64(max(shared, 1))).astype(
+        np.int64
+    )
     code = np.where(usable, np.where(place < own, place, hashed), -1)
     return code[inverse].astype(np.int16), max(own + shared, 1)
 
@@ -169,5 +177,5 @@ def known_share(history: History, name: str, out: Iterable[int]) -> float:
     keep = np.ones(len(history.rows), bool)
     for fold in out:
         keep[history.bounds[fold] : history.bounds[fold + 1]] = False
-    has = history.blocks[history.place(name)].members[keep, 0] >= 0
+    has = history.block(name).members[keep, 0] >= 0
     return float(has.mean()) if len(has) else 0.0

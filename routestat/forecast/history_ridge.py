@@ -7,14 +7,16 @@ after the first d features are R[:d, :d]⁻¹ R[:d, target].
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from numpy.typing import DTypeLike
+from numpy.typing import DTypeLike, NDArray
 from scipy import linalg
 from scipy.linalg import blas, lapack
 
-from routestat.forecast.history_gram import Gram, check_penalty
+from routestat.forecast.history_gram import Gram, PairsWithout, check_penalty
 from routestat.inference.base.tables import Floats
 
 #: Segments of columns in which the product of a full and a triangular matrix is computed.
@@ -55,32 +57,29 @@ class NestedDesign:
     layers: tuple[str, ...]
     reach: tuple[tuple[int, int], ...]
 
-    @property
+    @cached_property
     def regressions(self) -> tuple[Regression, ...]:
         """Every regression, in the order of `reach`."""
         return tuple(Regression(to, (*self.head, *self.layers[:n])) for to, n in self.reach)
 
-    def fit(
-        self, pairs: Floats, gram: Gram, penalty: float, chosen: Sequence[int]
-    ) -> Iterator[tuple[int, Floats]]:
+    def fit(self, pairs: PairsWithout, penalty: float, chosen: Sequence[int]) -> Iterator[tuple[int, Floats]]:
         """Yield the place and the weights ``[feature, expert]`` of each chosen regression.
 
         Parameters
         ----------
-        pairs : float array ``[feature, feature]``
-            Sums over the tokens that are fitted, in the precision of the fit.
-        gram : Gram
-            What the features are.
+        pairs : PairsWithout
+            Of the tokens that are fitted.
         penalty : float
             Above zero; the constant is not penalised.
         chosen : sequence of int
             Places in `reach`.
         """
         check_penalty(penalty)
+        gram = pairs.gram
         last = max(max(self.reach[at]) for at in chosen)
         used = [gram.span(name) for name in self.layers[: last + 1]]
         ends = np.cumsum([0, *(span.stop - span.start for span in used)]).tolist()
-        head, body = _index(gram, self.head), _index(gram, self.layers[: last + 1])
+        head, body = features_of(gram, self.head), features_of(gram, self.layers[: last + 1])
         factor = _factored(pairs, head, body, penalty)
         for to in sorted({self.reach[at][0] for at in chosen}):
             own = [at for at in chosen if self.reach[at][0] == to]
@@ -91,7 +90,7 @@ class NestedDesign:
                 if end > done:
                     weights = weights + factor.more(done, end, columns)
                     done = end
-                yield at, weights[: len(head) + end]
+                yield at, weights[: len(factor.regressed) + end]
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,25 +116,27 @@ class _Factor:
         return np.asarray(self.back[:, start:stop] @ self.triangle[start:stop, columns])
 
 
-def _factored(pairs: Floats, head: "_Index", body: "_Index", penalty: float) -> _Factor:
-    dtype = pairs.dtype
+def _factored(
+    pairs: PairsWithout, head: "slice | NDArray[np.int64]", body: "slice | NDArray[np.int64]", penalty: float
+) -> _Factor:
+    system, across = pairs.block(head, head), pairs.block(head, body)
+    dtype, n_head, n_body = system.dtype, *across.shape
     potrf, trtri = (_lapack(name, dtype) for name in ("potrf", "trtri"))
     trsm = blas.dtrsm if dtype == np.float64 else blas.strsm
-    system = np.array(head.of(pairs, head), order="F")
-    system.reshape(-1, order="A")[len(head) + 1 :: len(head) + 1] += penalty
+    _penalise(system, 1, penalty)
     upper = _checked(potrf(system, lower=False, clean=False, overwrite_a=True))
-    across = trsm(1.0, upper, np.array(head.of(pairs, body), order="F"), trans_a=1, overwrite_b=True)
-    rest = np.array(body.of(pairs, body), order="F")
+    across = trsm(1.0, upper, across, trans_a=1, overwrite_b=True)
+    rest = pairs.block(body, body)
     rest -= across.T @ across
-    rest.reshape(-1, order="A")[:: len(body) + 1] += penalty
+    _penalise(rest, 0, penalty)
     triangle = _checked(potrf(rest, lower=False, clean=True, overwrite_a=True))
     regressed = trsm(1.0, upper, across, overwrite_b=True)
     inverse = _checked(trtri(triangle, lower=False))
-    back = np.empty((len(head) + len(body), len(body)), dtype, order="F")
-    back[len(head) :] = inverse
-    edges = np.linspace(0, len(body), _SEGMENTS + 1).astype(int).tolist()
-    for start, stop in zip(edges[:-1], edges[1:], strict=True):
-        np.matmul(-regressed[:, :stop], inverse[:stop, start:stop], out=back[: len(head), start:stop])
+    back = np.empty((n_head + n_body, n_body), dtype, order="F")
+    back[n_head:] = inverse
+    edges = np.linspace(0, n_body, _SEGMENTS + 1).astype(int).tolist()
+    for start, stop in pairwise(edges):
+        np.matmul(-regressed[:, :stop], inverse[:stop, start:stop], out=back[:n_head, start:stop])
     return _Factor(triangle, back, regressed)
 
 
@@ -157,7 +158,7 @@ class NearDesign:
     layers: tuple[str, ...]
     windows: tuple[tuple[int, int, int], ...]
 
-    @property
+    @cached_property
     def regressions(self) -> tuple[Regression, ...]:
         """Every regression, in the order of `windows`."""
         return tuple(
@@ -165,25 +166,25 @@ class NearDesign:
             for to, source, n in self.windows
         )
 
-    def fit(
-        self, pairs: Floats, gram: Gram, penalty: float, chosen: Sequence[int]
-    ) -> Iterator[tuple[int, Floats]]:
+    def fit(self, pairs: PairsWithout, penalty: float, chosen: Sequence[int]) -> Iterator[tuple[int, Floats]]:
         """Yield the place and the weights of each chosen regression; see `NestedDesign.fit`."""
         check_penalty(penalty)
+        gram = pairs.gram
         sources = sorted({self.windows[at][1] for at in chosen})
         for source in sources:
             own = [at for at in chosen if self.windows[at][1] == source]
             most = max(self.windows[at][2] for at in own)
             names = (*self.head, *self.layers[source - most + 1 : source + 1][::-1])
-            features = _index(gram, names)
+            features = features_of(gram, names)
             targets = sorted({self.windows[at][0] for at in own})
             ends = np.cumsum([0, *(gram.sizes[gram.names.index(name)] for name in names)]).tolist()
-            columns = _index(gram, [self.layers[to] for to in targets])
-            widths = np.cumsum([0, *(gram.sizes[gram.names.index(self.layers[to])] for to in targets)]).tolist()
-            system = np.array(features.of(pairs, features), order="F")
-            system.reshape(-1, order="A")[len(features) + 1 :: len(features) + 1] += penalty
+            columns = features_of(gram, [self.layers[to] for to in targets])
+            widths = np.cumsum(
+                [0, *(gram.sizes[gram.names.index(self.layers[to])] for to in targets)]
+            ).tolist()
+            system, right = pairs.block(features, features), pairs.block(features, columns)
+            _penalise(system, 1, penalty)
             upper = np.asarray(linalg.cholesky(system, lower=False, overwrite_a=True, check_finite=False))
-            right = np.asarray(features.of(pairs, columns))
             across = linalg.solve_triangular(upper, right, trans=1, check_finite=False)
             for at in own:
                 to, _, n = self.windows[at]
@@ -192,29 +193,18 @@ class NearDesign:
                 yield at, linalg.solve_triangular(upper[:d, :d], part[:d], check_finite=False)
 
 
-class _Index:
-    """Features that may be one stretch of the table, which is then not copied."""
-
-    def __init__(self, spans: Sequence[slice]) -> None:
-        self.all = np.concatenate([np.arange(span.start, span.stop) for span in spans])
-        whole = slice(int(self.all[0]), int(self.all[-1]) + 1)
-        # Ascending numbers without a gap.
-        one = whole.stop - whole.start == len(self.all) and bool((np.diff(self.all) == 1).all())
-        self.stretch = whole if one else None
-
-    def __len__(self) -> int:
-        """Return the number of features."""
-        return len(self.all)
-
-    def of(self, pairs: Floats, columns: "_Index") -> Floats:
-        """Return these rows and some columns of a table."""
-        if self.stretch is not None and columns.stretch is not None:
-            return np.asarray(pairs[self.stretch, columns.stretch])
-        return np.asarray(pairs[np.ix_(self.all, columns.all)])
+def features_of(gram: Gram, names: Sequence[str]) -> slice | NDArray[np.int64]:
+    """Return the features of blocks, in their order; as a slice where they follow each other in the table."""
+    spans = [gram.span(name) for name in names]
+    if all(one.stop == two.start for one, two in pairwise(spans)):
+        return slice(spans[0].start, spans[-1].stop)
+    return np.concatenate([np.arange(span.start, span.stop) for span in spans])
 
 
-def _index(gram: Gram, names: Sequence[str]) -> _Index:
-    return _Index([gram.span(name) for name in names])
+def _penalise(system: Floats, start: int, penalty: float) -> None:
+    """Add the penalty to the diagonal from some feature on."""
+    at = np.arange(start, len(system))
+    system[at, at] += penalty
 
 
 def _lapack(name: str, dtype: DTypeLike) -> Callable[..., Any]:

@@ -1,8 +1,9 @@
 """Fit and score the ridges of the board, window by window and fold by fold."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from time import perf_counter
 
 import numpy as np
@@ -15,18 +16,17 @@ from routestat.forecast.history import History, known_share, make_history, sampl
 from routestat.forecast.history_gram import Gram, count_gram
 from routestat.forecast.made_scores import made_score
 from routestat.forecast.ridge_link import Link
-from routestat.forecast.ridge_plan import Designed, Model, Window, plan_designs, plan_windows, token_width
-from routestat.forecast.ridge_search import Chosen, add_blocks, choose, without
+from routestat.forecast.ridge_plan import Designed, Model, plan_designs, plan_windows, token_width
+from routestat.forecast.ridge_search import Chosen, add_blocks, choose
 from routestat.forecast.scores import Cost, PredictionScore
 from routestat.forecast.specification import BoardPlan, PredictorSpec
-from routestat.inference.base.tables import Floats
 from routestat.progress import Tick, in_threads, limited_threads, silent
 from routestat.traces.metadata import Router
 
 #: Rows that penalties and links are judged on, over all folds.
 TRIAL_ROWS = 4096
 #: Numbers of predictions that are held at a time, and the most rows.
-_PREDICTIONS, _ROWS = 1 << 18, 1 << 14
+_PREDICTIONS, _ROWS = 1 << 19, 1 << 14
 # Bytes of weights that stay in a core's cache while they are added.
 _CACHED = 1 << 19
 _WHAT = "ridge regression"
@@ -57,7 +57,9 @@ def score_ridges(
         for at, window in enumerate(windows):
             stage = _Stage(rows, rows.routers[window.first : window.stop], plan)
             ticked = partial(_tick_of_window, tick, at, len(windows))
-            found += stage.scores(plan_designs(usable, view, plan, rows.routers, window, rows.has_token_ids), ticked)
+            found += stage.scores(
+                plan_designs(usable, view, plan, rows.routers, window, rows.has_token_ids), ticked
+            )
     return found
 
 
@@ -97,10 +99,12 @@ class _Stage:
         rows, began = self._rows, perf_counter()
         tokens = any("token id" in designed.design.head for designed in designs)
         history = make_history(rows, self._routers, token_width(self._routers) if tokens else 0)
-        folds = [f for f in rows.scored_folds or range(rows.n_folds) if history.bounds[f] < history.bounds[f + 1]]
+        folds = [
+            f for f in rows.scored_folds or range(rows.n_folds) if history.bounds[f] < history.bounds[f + 1]
+        ]
         gram = count_gram(history, self._plan.threads)
         trial, counted = sampled(history, TRIAL_ROWS), perf_counter() - began
-        total, steps = gram.pairs.sum(axis=0, dtype=np.float64), len(designs) * (1 + len(folds))
+        steps = len(designs) * (1 + len(folds))
         found: list[PredictionScore] = []
         for nth, designed in enumerate(designs):
             began = perf_counter()
@@ -110,7 +114,7 @@ class _Stage:
             for done, fold in enumerate(folds):
                 tick(nth * (1 + len(folds)) + 1 + done, steps)
                 began = perf_counter()
-                fitted = self._fitted(designed, gram, total, history, fold, chosen)
+                fitted = self._fitted(designed, gram, history, fold, chosen)
                 seconds += perf_counter() - began
                 tiles = list(_tiles(fitted))
                 jobs = [partial(self._score_tile, history, fold, tile, tallies) for tile in tiles]
@@ -125,25 +129,26 @@ class _Stage:
     def _tally(self, designed: Designed, at: int, history: History) -> _Tally:
         regression = designed.design.regressions[at]
         target = self._routers[regression.target]
-        blocks = [history.blocks[history.place(name)] for name in regression.blocks]
+        blocks = [history.block(name) for name in regression.blocks]
         raw = raw_sums(len(self._rows.cells), target.top_k, self._calibrates(designed.models[at]))
         return _Tally(
             raw,
             sum(block.size for block in blocks) * target.n_experts + 2,
-            float(sum((block.members >= 0).mean() * block.members.shape[1] for block in blocks)) * target.n_experts,
+            float(sum((block.members >= 0).mean() * block.members.shape[1] for block in blocks))
+            * target.n_experts,
         )
 
     def _calibrates(self, model: Model) -> bool:
         return self._plan.calibrate and model.horizon <= 1
 
     def _fitted(
-        self, designed: Designed, gram: Gram, total: Floats, history: History, fold: int, chosen: Chosen
+        self, designed: Designed, gram: Gram, history: History, fold: int, chosen: Chosen
     ) -> list[_Fitted]:
-        pairs = without(total, gram, (fold,))
+        pairs = gram.without((fold,))
         fitted, regressions = [], designed.design.regressions
         for penalty in np.unique(chosen.penalties[fold]).tolist():
             own = np.flatnonzero(chosen.penalties[fold] == penalty).tolist()
-            for at, weights in designed.design.fit(pairs, gram, penalty, own):
+            for at, weights in designed.design.fit(pairs, penalty, own):
                 target = self._routers[regressions[at].target]
                 # Tokens without the target's choice were counted as choosing none of its experts.
                 share = known_share(history, target.name, (fold,))
@@ -158,7 +163,7 @@ class _Stage:
         longest = max(tile, key=lambda one: len(one.blocks))
         edges = np.cumsum([0, *(one.router.n_experts for one in tile)]).tolist()
         weights = np.zeros((len(longest.weights), edges[-1]), np.float32)
-        for one, start, stop in zip(tile, edges[:-1], edges[1:], strict=True):
+        for one, (start, stop) in zip(tile, pairwise(edges), strict=True):
             weights[: len(one.weights), start:stop] = one.weights
         first, last = history.bounds[fold : fold + 2].tolist()
         step = min(_ROWS, max(256, _PREDICTIONS // edges[-1]))
@@ -168,7 +173,7 @@ class _Stage:
             out, cell = np.zeros((len(rows), edges[-1]), np.float32), self._rows.cell[rows]
             add_blocks(history, longest.blocks, start, weights, out)
             for one, column, knot in zip(tile, edges[:-1], knots, strict=True):
-                known = history.blocks[history.place(one.router.name)].members[start : start + len(rows), 0] >= 0
+                known = history.block(one.router.name).members[start : start + len(rows), 0] >= 0
                 scores = np.empty((len(rows), one.router.n_experts))
                 interpolate(out, column, one.link.low, one.link.step, knot, scores)
                 target = self._rows.experts(one.router)[rows]

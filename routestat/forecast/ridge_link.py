@@ -123,15 +123,19 @@ def _log_soft(x: Floats, softness: Floats | float) -> Floats:
     """Log of softness · log(1 + exp(x / softness)): x where that is large, never below zero."""
     u = np.asarray(x / softness)
     # log(1 + eᵘ) ≈ eᵘ where u is far below zero.
-    return np.asarray(np.log(softness) + np.where(u < -30.0, u, np.log(np.logaddexp(0.0, np.maximum(u, -30.0)))))
+    return np.asarray(
+        np.log(softness) + np.where(u < -30.0, u, np.log(np.logaddexp(0.0, np.maximum(u, -30.0))))
+    )
 
 
 def _slope(predicted: Floats, softness: Floats | float, top_k: int) -> Floats:
-    """Derivative of `_odds` by the log of the softness."""
+    """Differentiate `_odds` by the log of the softness."""
     rest = 1.0 - predicted * ((top_k - 1) / top_k)
     return np.asarray(_slope_of_log_soft(predicted, softness) - _slope_of_log_soft(rest, softness))
 
 
 def _slope_of_log_soft(x: Floats, softness: Floats | float) -> Floats:
     u = np.maximum(x / softness, -700.0)
-    return np.asarray(1.0 - u * expit(u) / np.where(u < -30.0, np.exp(u), np.logaddexp(0.0, np.maximum(u, -30.0))))
+    return np.asarray(
+        1.0 - u * expit(u) / np.where(u < -30.0, np.exp(u), np.logaddexp(0.0, np.maximum(u, -30.0)))
+    )

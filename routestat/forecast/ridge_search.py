@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from routestat.counting.kernels.one_hot import add_weights
 from routestat.forecast.history import Block, History
-from routestat.forecast.history_gram import Gram
+from routestat.forecast.history_gram import Gram, PairsWithout
 from routestat.forecast.ridge_link import Link, fit_links, plain_link
 from routestat.forecast.ridge_plan import Designed
 from routestat.inference.base.tables import Floats
@@ -30,10 +30,8 @@ PENALTIES = tuple(60.0 * 10.0 ** (step / 2) for step in range(-2, 5))
 START = PENALTIES.index(60.0)
 #: A target has another penalty than the other targets of a predictor if it then misses fewer by this share.
 WORTH = 0.05
-#: Features from which ridges are fitted in single precision: rounding changes predictions by about 10⁻⁴ at most.
-WIDE = 1024
 #: Rows for each fold that links are fitted to, roughly.
-_LINK_ROWS = 1000
+_LINK_ROWS = 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,11 +87,11 @@ def choose(
         pairs.setdefault(frozenset((fold, of[fold])), []).append(fold)
     penalties = np.full((n_folds, len(models)), PENALTIES[START])
     predictions: dict[tuple[int, int], Floats] = {}
-    total = gram.pairs.sum(axis=0, dtype=np.float64)
     for out, own_folds in pairs.items():
-        if total[0, 0] - sum(gram.pairs[f][0, 0] for f in out) < 1:
+        remaining = gram.without(sorted(out))
+        if remaining.tokens < 1:
             continue
-        judge = _Judge(designed, gram, total, trial, tuple(sorted(out)), judged)
+        judge = _Judge(designed, remaining, trial, judged)
         for fold in own_folds:
             for name in dict.fromkeys(models[at].name for at in judged):
                 own = [at for at in judged if models[at].name == name]
@@ -102,7 +100,9 @@ def choose(
                     penalties[fold, at] = PENALTIES[place]
                     predictions[fold, at] = judge.predicted(of[fold], at, place)
     penalties = penalties[:, nearest]
-    links = _links(designed, trial, of, judged, predictions, [routers[r.target] for r in regressions], threads)
+    links = _links(
+        designed, trial, of, judged, predictions, [routers[r.target] for r in regressions], threads
+    )
     return Chosen(penalties, tuple(tuple(links[f][at] for at in nearest) for f in range(n_folds)))
 
 
@@ -120,17 +120,10 @@ class _Judge:
     """Fits without two folds, one penalty at a time, as they are needed, and their errors on either fold."""
 
     def __init__(
-        self,
-        designed: Designed,
-        gram: Gram,
-        total: Floats,
-        trial: History,
-        out: tuple[int, ...],
-        judged: Sequence[int],
+        self, designed: Designed, pairs: PairsWithout, trial: History, judged: Sequence[int]
     ) -> None:
-        self._designed, self._gram, self._judged = designed, gram, judged
-        self._pairs = without(total, gram, out)
-        self._tests = {fold: trial.take(np.arange(*trial.bounds[fold : fold + 2])) for fold in out}
+        self._designed, self._pairs, self._judged = designed, pairs, judged
+        self._tests = {fold: trial.take(np.arange(*trial.bounds[fold : fold + 2])) for fold in pairs.out}
         self._found: dict[int, dict[tuple[int, int], tuple[Floats, float]]] = {}
 
     def error(self, fold: int, at: int, place: int) -> float:
@@ -164,24 +157,14 @@ class _Judge:
     def _at(self, place: int) -> dict[tuple[int, int], tuple[Floats, float]]:
         if place not in self._found:
             self._found[place] = found = {}
-            fits = self._designed.design.fit(self._pairs, self._gram, PENALTIES[place], self._judged)
+            fits = self._designed.design.fit(self._pairs, PENALTIES[place], self._judged)
             for at, weights in fits:
                 regression = self._designed.design.regressions[at]
                 block = self._designed.design.layers[regression.target]
                 for fold, test in self._tests.items():
                     predicted = predict(test, regression.blocks, weights.astype(np.float32))
-                    found[fold, at] = predicted, _missed(predicted, test.blocks[test.place(block)])
+                    found[fold, at] = predicted, _missed(predicted, test.block(block))
         return self._found[place]
-
-
-def without(total: Floats, gram: Gram, out: Sequence[int]) -> Floats:
-    """Return the pairs of all folds but some, in the precision of the fits; `total` are those of all folds."""
-    dtype = np.float32 if len(total) > WIDE else np.float64
-    # The numbers are whole: none is rounded where there are fewer than 2²⁴ tokens.
-    found = total.astype(dtype)
-    for fold in out:
-        found -= gram.pairs[fold]
-    return found
 
 
 def predict(history: History, blocks: Sequence[str], weights: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -192,12 +175,16 @@ def predict(history: History, blocks: Sequence[str], weights: NDArray[np.float32
 
 
 def add_blocks(
-    history: History, blocks: Sequence[str], start: int, weights: NDArray[np.float32], out: NDArray[np.float32]
+    history: History,
+    blocks: Sequence[str],
+    start: int,
+    weights: NDArray[np.float32],
+    out: NDArray[np.float32],
 ) -> None:
     """Add the weights of the features in some blocks to as many rows as `out` has, from `start` on."""
     weights, at = np.ascontiguousarray(weights), 0
     for name in blocks:
-        block = history.blocks[history.place(name)]
+        block = history.block(name)
         add_weights(block.members, start, start + len(out), weights, at, out)
         at += block.size
 
@@ -255,12 +242,15 @@ def _family_links(
         for nth, at in enumerate(own):
             if (fold, at) not in predictions:
                 continue
-            block = trial.blocks[trial.place(designed.design.layers[designed.design.regressions[at].target])]
+            block = trial.block(designed.design.layers[designed.design.regressions[at].target])
             rows = np.arange(nth % step, stop - start, step)
             rows = rows[block.members[start + rows, 0] >= 0]
             predicted.append(predictions[fold, at][rows])
             target.append(block.members[start + rows])
             folds.append(np.full(len(rows), fold))
     return fit_links(
-        np.concatenate(predicted).astype(np.float64), np.concatenate(target), np.concatenate(folds), trial.n_folds
+        np.concatenate(predicted).astype(np.float64),
+        np.concatenate(target),
+        np.concatenate(folds),
+        trial.n_folds,
     )

@@ -4,6 +4,10 @@ A block is a set of features of which a token has either a fixed number or none:
 numbers within the block, or −1 in the first slot where the token has none.
 """
 
+import numpy as np
+from numba import types
+from numba.extending import intrinsic
+
 from routestat.counting.kernels.compiling import Array, compiled
 
 
@@ -57,3 +61,38 @@ def interpolate(
             x = (values[t, first + j] - low) * scale
             i = min(max(int(x), 0), last)
             out[t, j] = knots[i] + (knots[i + 1] - knots[i]) * (x - i)
+
+
+@intrinsic
+def _ones(typing: Array, word: Array) -> Array:  # pragma: no cover - compiled
+    """Return the type and the instruction that counts the bits of a word."""
+
+    def generate(context: Array, builder: Array, signature: Array, arguments: Array) -> Array:
+        return builder.ctpop(arguments[0])
+
+    return types.uint64(types.uint64), generate
+
+
+@compiled
+def pack(members: Array, start: int, stop: int, bits: Array) -> None:  # pragma: no cover - compiled
+    """Set bit ``row − start`` of ``bits[feature, word]`` for the features of a block."""
+    for t in range(start, stop):
+        if members[t, 0] < 0:
+            continue
+        word, bit = (t - start) >> 6, np.uint64(1) << np.uint64((t - start) & 63)
+        for s in range(members.shape[1]):
+            bits[members[t, s], word] |= bit
+
+
+@compiled
+def add_common_bits(
+    first: Array, second: Array, at: int, to: int, pairs: Array
+) -> None:  # pragma: no cover - compiled
+    """Add the number of bits that two features share to ``pairs[at + i, to + j]``."""
+    words = first.shape[1]
+    for i in range(len(first)):
+        for j in range(len(second)):
+            n = np.uint64(0)
+            for w in range(words):
+                n += _ones(first[i, w] & second[j, w])
+            pairs[at + i, to + j] += pairs.dtype.type(n)
