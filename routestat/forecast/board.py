@@ -95,7 +95,9 @@ def score_closed_forms(
         for spec in specs:
             form = spec.form(view)
             found.append(
-                made_score(rows, spec.name, target, 0, ScoreSums(form.score(tokens, target)), Cost(0, 0.0))
+                made_score(
+                    rows, spec.name, target, 0, ScoreSums(form.score(tokens, target)), Cost(0, 0.0, 0.0)
+                )
             )
     return found
 

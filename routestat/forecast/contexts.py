@@ -147,7 +147,7 @@ def _contexts(spec: PredictorSpec, plan: BoardPlan) -> dict[int, tuple[str, ...]
     own = spec.states.columns
     if not any(name.startswith("layer-") for name in own):
         return {0: own}
-    return {n: own if n == 1 else (f"layer-{n}",) for n in plan.horizons if n == 1 or spec.ahead}
+    return {n: own if n == 1 else (f"layer-{n}",) for n in plan.horizons_of(spec)}
 
 
 def _fit(

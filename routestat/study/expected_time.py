@@ -6,7 +6,7 @@ from routestat.counting.counts import Counts
 from routestat.study.contexts import MOST_ROWS
 
 
-def expected_seconds(counts: Counts, parts: Collection[str]) -> dict[str, float]:
+def expected_seconds(counts: Counts, parts: Collection[str], horizons: int = 1) -> dict[str, float]:
     """Return the seconds that each stage of a study and of its report is expected to take.
 
     They were measured on two slow cores with two or three traces of each view; what matters are their ratios.
@@ -16,6 +16,8 @@ def expected_seconds(counts: Counts, parts: Collection[str]) -> dict[str, float]
     counts : Counts
     parts : collection of str
         What will be computed.
+    horizons : int
+        How many numbers of layers ahead the predictors are fitted for.
 
     Returns
     -------
