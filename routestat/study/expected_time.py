@@ -31,9 +31,13 @@ def expected_seconds(counts: Counts, parts: Collection[str], horizons: int = 1) 
     found: dict[str, float] = {"drawing figures": 1.5}
     if counts.states == "subset":
         rows = min(counts.n_tokens, MOST_ROWS) * layers / 1e7
+        # Both parts fit contexts, together only once; scores take as long as the fit.
+        both = "memory" if "memory" in parts else "prediction"
+        fit = 0.1 * layers + 5.0 * rows * (2.0 if "prediction" in parts else 1.0)
         stages = {
+            "fitting contexts": (both, fit),
             "scoring predictors": ("prediction", 0.02 * layers),
-            "measuring the memory": ("memory", 0.1 * layers + 7.0 * rows),
+            "measuring the memory": ("memory", 0.03 * layers + 2.0 * rows),
             "following the chain": ("memory", 0.06 * layers),
             "fitting the chain": ("chain", 0.03 * layers),
             "decomposing dependence": ("dependence", 0.05 * layers + 1.2 * rows),

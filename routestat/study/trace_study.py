@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from routestat.counting.board_rows import board_rows
+from routestat.counting.board_rows import BoardRows, board_rows
 from routestat.counting.counts import Counts
 from routestat.counting.document_sample import at_most
 from routestat.counting.paths import PathCounts
@@ -165,6 +165,7 @@ def study(
     not_fitted: Mapping[str, str] = {}
     fits: tuple[ContextFit, ...] = ()
     how = plan or default_plan(trace, counts.routers, alpha, threads)
+    rows: BoardRows | None = None
     if known & {"prediction", "memory"}:
         rows = board_rows(at_most(sample(), MOST_ROWS), counts.routers)
         if counts.states == "subset":
@@ -175,7 +176,7 @@ def study(
             board = board_findings(scores, rows)
     if "memory" in known:
         scored = board.scores if board else ()
-        memory = measure_memory(trace, counts, sample(), scored, memory_rng, tick, threads, fits)
+        memory = measure_memory(trace, counts, sample(), scored, memory_rng, tick, threads, rows, fits)
     if "chain" in known:
         chain = chain_of_trace(trace, counts, alpha, order, memory, tick, threads)
     if "level-checks" in known:
