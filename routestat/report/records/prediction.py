@@ -112,17 +112,16 @@ def _estimates(score: PredictionScore, names: Sequence[str]) -> tuple[Record, li
 
 def _estimate(name: str, found: Estimate | None) -> Record:
     if found is None:
-        return {name: None, f"{name}_ci95": None}
+        return {name: None, f"{name}_ci95": [None, None]}
     return {name: found.value, f"{name}_ci95": [found.low, found.high]}
 
 
 def _cost(score: PredictionScore) -> Record:
     """Return the cost; predictors that are fitted together have no seconds of their own."""
-    seconds = score.cost.seconds
     return {
         "parameters": score.cost.parameters,
         "multiply_adds_per_token": score.cost.multiply_adds,
-        **({"fit_seconds": seconds} if seconds == seconds else {}),
+        "fit_seconds": score.cost.seconds,
     }
 
 
