@@ -92,7 +92,7 @@ def _first(routers: Sequence[Router], stop: int, limit: int) -> int:
 
 
 def token_width(routers: Sequence[Router]) -> int:
-    """Return how many features of token ids a window has room for."""
+    """Return how many features of token ids the largest factor leaves space for, beside those of a window."""
     return max(64, (MOST_WITH_TOKENS - 2 * sum(router.n_experts for router in routers)) // 2)
 
 
