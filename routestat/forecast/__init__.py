@@ -12,6 +12,10 @@ fold_tables, linear_predictors, linear_fit
     Predictors from tables of experts per fold of documents.
 ridge, ridge_of_tokens, tempered, exponents
     Naive Bayes and ridge combined by exponents.
+history, history_gram, history_ridge
+    One-hot features of everything before a layer, the table of their pairs, and the nested ridges that it gives.
+ridge_plan, ridge_search, ridge_link, ridge_engine
+    Which ridges a board has, their penalties, their probabilities, and their scores.
 designs, factorised_fit, factorised
     Which models share which tables, their fit, and the factorised chain.
 """

@@ -94,6 +94,7 @@ def test_windows_use_their_own_layers_and_say_so(monkeypatch):
     trace, experts, _ = small_trace(np.random.default_rng(3), documents=4, length=30, missing=0.05)
     rows = rows_of(trace, folds=2)
     monkeypatch.setattr(ridge_plan, "MOST_FEATURES", 2 * (6 + 4 + 5))
+    monkeypatch.setattr(ridge_plan, "SHORT_FEATURES", 2 * (6 + 4 + 5))
     assert plan_windows(rows.routers, 10**6) == (Window(0, 3, 0), Window(1, 4, 3))
     specs = [spec for spec in RIDGES if spec.name in ("ridge-all", "ridge-previous-token", "ridge-4")]
     found = by_name(score_ridges(rows, specs, "expert", BoardPlan()))
@@ -119,7 +120,7 @@ def test_windows_use_their_own_layers_and_say_so(monkeypatch):
 
 @pytest.mark.parametrize(
     ("layers", "experts", "rows"),
-    [(26, 64, 10**5), (48, 128, 10**6), (60, 512, 10**6), (48, 128, 157), (1, 8, 50)],
+    [(26, 64, 10**5), (48, 128, 10**6), (60, 512, 10**6), (48, 128, 300), (1, 8, 50)],
 )
 def test_windows_have_every_layer_as_target_once_within_the_limit(layers, experts, rows):
     windows = plan_windows(routers_like(range(layers), experts, 1), rows)
@@ -221,6 +222,12 @@ def test_the_search_reaches_the_edges_of_the_grid(monkeypatch):
         monkeypatch.setattr(ridge_search._Judge, "error", error)
         chosen = choose(designed, gram, trial, rows.routers, range(3), 1)
         assert (chosen.penalties == edge).all()
+
+
+def test_fewer_tokens_than_two_layers_have_experts_give_no_ridge():
+    assert plan_windows(routers_like(range(48), 128, 8), 157) == ()
+    trace, *_ = small_trace(np.random.default_rng(15), documents=5, length=2)
+    assert score_ridges(rows_of(trace), RIDGES, "expert", BoardPlan()) == []
 
 
 def test_nothing_is_held_out_of_one_document():
