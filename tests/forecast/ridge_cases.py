@@ -30,7 +30,7 @@ def small_trace(rng, documents=6, length=23, window=0, missing=0.1, tokens=7, si
     for layer in experts:
         for row in np.flatnonzero(rng.random(n) < missing):
             layer[row] = None
-    whole = n // 2 + 5
+    whole = min(n // 2 + 5, n - 1)
     for layer in experts:
         layer[whole] = None
     meta = TraceMeta(routers(sizes, top_k), window=window)
