@@ -38,7 +38,8 @@ def score_ridges(
     """Score the predictors of the form `RidgeForm`.
 
     A fold is predicted by ridges fitted to the other folds, with penalties and links chosen without it. Nothing is
-    scored where there are fewer than two folds, and nothing with token ids where none is known.
+    scored where there are fewer than two folds or fewer tokens than two layers have experts, and nothing with token ids
+    where none is known. With fewer tokens than features penalties and links are the plain ones.
 
     Parameters
     ----------
@@ -103,13 +104,14 @@ class _Stage:
             f for f in rows.scored_folds or range(rows.n_folds) if history.bounds[f] < history.bounds[f + 1]
         ]
         gram = count_gram(history, self._plan.threads)
+        judged = folds if len(history.rows) >= history.offsets[-1] else []
         trial, counted = sampled(history, TRIAL_ROWS), perf_counter() - began
         steps = len(designs) * (1 + len(folds))
         found: list[PredictionScore] = []
         for nth, designed in enumerate(designs):
             began = perf_counter()
             tallies = [self._tally(designed, at, history) for at in range(len(designed.models))]
-            chosen = choose(designed, gram, trial, self._routers, folds, self._plan.threads)
+            chosen = choose(designed, gram, trial, self._routers, judged, self._plan.threads)
             seconds = perf_counter() - began + counted / len(designs)
             for done, fold in enumerate(folds):
                 tick(nth * (1 + len(folds)) + 1 + done, steps)
