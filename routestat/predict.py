@@ -30,15 +30,17 @@ from routestat.cli.progress_bars import ProgressBars
 from routestat.cli.queries import QueryAnswerer, QueryOptions, Record
 from routestat.cli.runner import new_app, parse_order, require_tokens, run
 from routestat.counting.counts import count
+from routestat.counting.document_sample import take_sample
 from routestat.errors import RoutestatError
 from routestat.forecast.specification import BoardPlan
 from routestat.inference.smoothing.prior import parse_alpha
 from routestat.progress import limited_threads, silent
 from routestat.report.html.study import write_report
 from routestat.report.terminal.study import summarise
+from routestat.study.data_set import TrainingSet
 from routestat.study.expected_time import expected_seconds
 from routestat.study.trace_study import study
-from routestat.traces.locations import locate
+from routestat.traces.locations import Location, locate
 from routestat.traces.manifest import replace_file
 
 app = new_app()
@@ -83,6 +85,15 @@ def predict(
             "and options of the report, and write a report on them.",
         ),
     ] = False,
+    train: Annotated[
+        Path | None,
+        typer.Option(
+            parser=locate,
+            metavar="TRACE",
+            help="With --board: also fit all predictors to this other trace of the same model, and score them on the "
+            "first one.",
+        ),
+    ] = None,
     layers: Annotated[
         str | None,
         typer.Option(
@@ -143,7 +154,7 @@ def predict(
             seed=seed,
             threads=threads,
         )
-        _make_board(source, plan, out)
+        _make_board(source, plan, train, out)
         return
     if not isinstance(run_folder, Path):
         raise RoutestatError(f"{run_folder}: expected a folder of this machine, got a URL; copy it first")
@@ -171,17 +182,18 @@ def predict(
         replace_file(out, json.dumps(record, indent=1, allow_nan=False).encode())
 
 
-def _make_board(source: BoardSource, plan: BoardPlan, out: Path | None) -> None:
+def _make_board(source: BoardSource, plan: BoardPlan, train: Location | None, out: Path | None) -> None:
     """Score the predictors of a trace, write the report on them, and print the board."""
     how: dict[str, Any] = {
-        "cluster": source.cluster,
         "template": source.template,
         "dummy_rows": source.dummy_rows,
     }
     with (
         ProgressBars() as ticker,
         limited_threads(plan.threads),
-        opened_trace(source.trace, ticker.of("checking"), layers=source.layers, **how) as trace,
+        opened_trace(
+            source.trace, ticker.of("checking"), layers=source.layers, cluster=source.cluster, **how
+        ) as trace,
     ):
         source.require_unchanged(trace)
         require_tokens(trace, source.layers)
@@ -190,6 +202,7 @@ def _make_board(source: BoardSource, plan: BoardPlan, out: Path | None) -> None:
         if source.run is not None and folder.resolve() == source.run.resolve():
             raise RoutestatError(f"--out {folder} is the report that is read; name another folder")
         check_out(folder)
+        training = None if train is None else _training_set(train, source, ticker, how)
         counts = count(
             trace, source.layers, groups=source.groups, threads=plan.threads, progress=ticker.of("counting")
         )
@@ -202,11 +215,24 @@ def _make_board(source: BoardSource, plan: BoardPlan, out: Path | None) -> None:
             parts=PARTS,
             alpha=plan.alpha,
             plan=plan,
+            data_set=True,
+            training=training,
             threads=plan.threads,
             tick=ticker,
         )
         page = write_report(findings, folder, tick=ticker, threads=plan.threads)
     summarise(findings, page)
+
+
+def _training_set(
+    train: Location, source: BoardSource, ticker: ProgressBars, how: dict[str, Any]
+) -> TrainingSet:
+    """Read the documents of another trace, in clusters of its own."""
+    with opened_trace(train, ticker.of("checking the training set"), layers=source.layers, **how) as other:
+        require_tokens(other, source.layers)
+        progress = ticker.of("reading the training set")
+        sample = take_sample(other, source.layers, source.groups, progress=progress)
+        return TrainingSet(other.meta.name, sample)
 
 
 def _stream(answers: QueryAnswerer) -> None:

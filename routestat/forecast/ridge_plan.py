@@ -157,7 +157,7 @@ def _head(form: RidgeForm, layers: Sequence[str]) -> tuple[str, ...]:
 def _horizons(spec: PredictorSpec, form: RidgeForm, plan: BoardPlan) -> tuple[int, ...]:
     if form.layers == 0:
         return (0,)
-    return tuple(sorted(set(plan.horizons))) if spec.ahead else (1,)
+    return tuple(sorted(set(plan.horizons_of(spec))))
 
 
 def _note(form: RidgeForm, window: Window, n_routers: int, count: int) -> str:

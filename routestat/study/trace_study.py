@@ -26,6 +26,7 @@ from routestat.progress import Tick, silent
 from routestat.study.board_findings import COMPARED_WITH_GATE, BoardFindings, board_findings
 from routestat.study.chain import chain_of_trace, posterior_of_chain, score_predictors
 from routestat.study.contexts import MOST_ROWS, fit_for_study
+from routestat.study.data_set import DataSetFindings, TrainingSet, data_set_findings
 from routestat.study.information_budget import InformationBudget, information_budget
 from routestat.study.layer_pairs import LayerPair, layer_pairs
 from routestat.study.layers import AcrossLayers, LayerLoad, load_of_layer, measure_across_layers, sample_of
@@ -95,6 +96,7 @@ class Study:
     factorised: FactorisedChain | None
     bayes: FullBayes | None
     board: BoardFindings | None
+    data_set: DataSetFindings | None
     not_fitted: Mapping[str, str]
     paths: PathFinding | None
     blocks: tuple[BlockFinding, ...] | None
@@ -121,6 +123,8 @@ def study(
     permutations: int = 0,
     bayes_draws: int = 0,
     plan: BoardPlan | None = None,
+    data_set: bool = False,
+    training: TrainingSet | None = None,
     threads: int | None = None,
     tick: Tick = silent,
 ) -> Study:
@@ -150,6 +154,10 @@ def study(
         Draws per chain of the full posterior; 0 for none.
     plan : BoardPlan, optional
         How predictors are fitted; by default as in `default_plan`.
+    data_set : bool
+        Whether to measure what the data set does to predictors, which costs about as much as the board.
+    training : TrainingSet, optional
+        Then also fit predictors to another trace, in place of single domains.
     threads : int, optional
         All cores by default.
     tick : callable(what, done, total)
@@ -174,6 +182,11 @@ def study(
             not_fitted = too_wide(rows) if counts.states == "expert" else {}
             scores, factorised = score_predictors(rows, counts.states, how, tick, fits)
             board = board_findings(scores, rows)
+    of_data = None
+    if rows is not None and board is not None and data_set:
+        of_data = data_set_findings(
+            trace.meta.name, rows.sample, board, counts.routers, counts.states, how, training, tick
+        )
     if "memory" in known:
         scored = board.scores if board else ()
         memory = measure_memory(trace, counts, sample(), scored, memory_rng, tick, threads, rows, fits)
@@ -220,6 +233,7 @@ def study(
         factorised=factorised if chain is not None else None,
         bayes=bayes,
         board=board,
+        data_set=of_data,
         not_fitted=not_fitted,
         paths=paths,
         blocks=blocks,

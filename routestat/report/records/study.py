@@ -21,6 +21,7 @@ from routestat.report.records.plain import Record, plain, write_columns, write_j
 from routestat.report.records.prediction import prediction_records, prediction_tables
 from routestat.report.records.routes import bicluster_record, path_records
 from routestat.report.records.trace_facts import trace_record
+from routestat.report.records.transfer import data_set_records
 from routestat.report.records.transitions import transition_columns
 from routestat.structure.route_graph import graphml
 from routestat.study.chain_file import CHAIN_FILE, save_chain
@@ -70,6 +71,8 @@ def results(study: Study) -> Record:
         record["chain"] = chain_record(study.chain)
     if study.board is not None:
         record |= prediction_records(study.board)
+    if study.data_set is not None:
+        record |= data_set_records(study.data_set)
     if study.not_fitted:
         record["prediction_not_fitted"] = dict(study.not_fitted)
     if study.paths is not None:
