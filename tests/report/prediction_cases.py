@@ -25,15 +25,19 @@ HORIZONS = (1, 2, 3, 4)
 _AHEAD = ("layer-1", "ridge-1", "ridge-4", "ridge-all", "ridge-all-token-id", "network", "gate")
 
 
-def write_full_report(study: Study, folder: Path, **changes: Any) -> tuple[Path, dict[str, Any]]:
+def write_full_report(
+    study: Study, folder: Path, without: tuple[str, ...] = (), **changes: Any
+) -> tuple[Path, dict[str, Any]]:
     """Write the report of a study with a full board; return its page and its record.
 
-    `changes` replace keys of the record.
+    `without` are keys that the record does not have, and `changes` replace others.
     """
     kept = {}
 
     def written(study: Study, folder: Path) -> dict[str, Any]:
         kept.update(with_board(write_results(study, folder)) | changes)
+        for key in without:
+            del kept[key]
         return kept
 
     with patch("routestat.report.html.study.write_results", written):

@@ -109,6 +109,9 @@ def prediction_section(record: Record) -> PredictionSection | None:
     scored = sorted(
         (row for row in mean if row["recall_at_k"] is not None), key=lambda row: -row["recall_at_k"]
     )
+    # Guessing needs no documents to fit on: alone it is no board.
+    if all(row["family"] == "uniform" for row in scored):
+        scored = []
     best = scored[0] if scored else None
     lines, picture = lines_of(mean), _picture(record, scored)
     calibration = [row for row in record.get("prediction_calibration", ()) if row.get("bins")]

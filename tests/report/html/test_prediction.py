@@ -201,10 +201,8 @@ def test_a_board_of_baselines_says_so(reports, record, tmp_path):
 
 
 def test_parts_that_are_missing_are_one_sentence(reports, record, tmp_path):
-    gone = {"prediction_by_domain": [], "prediction_by_phase": [], "gate_against_table": None, "transfer": []}
-    page, _ = write_full_report(
-        reports("experts").study, tmp_path, **gone, prediction_horizons=[], data_effect=[]
-    )
+    gone = ("prediction_by_domain", "prediction_by_phase", "gate_against_table", "transfer", "data_effect")
+    page, _ = write_full_report(reports("experts").study, tmp_path, gone, prediction_horizons=[])
     text = Page(page.read_text(encoding="utf-8")).text
     assert "Not here: scores by phase" in text
     for title in ("On which data?", "How far ahead?", "The gate against the table", "Fitted on other data"):
@@ -217,6 +215,15 @@ def test_without_a_common_k_there_is_no_curve(record):
     assert section.picture is None
     assert section.best is not None
     assert prediction_section({"trace": record["trace"]}) is None
+
+
+@pytest.mark.parametrize("name", ["one document", "one layer of one document"])
+def test_guessing_alone_is_no_board(reports, name):
+    report = reports(name)
+    assert "No predictor could be scored: that requires documents to fit on" in report.page.text
+    assert report.page.table("prediction_picture") == []
+    assert "curve-data" not in report.html
+    assert report.page.all("script") == []
 
 
 def test_reliability_is_drawn_for_the_predictors_of_the_picture(record):
