@@ -40,6 +40,8 @@ agreement
     How often two runs of the same tokens agree.
 document_sample
     Whole documents held in memory.
+joined_samples
+    Parts of samples, and two samples as one.
 sample_tables
     Tables of any two routers, from whole documents in memory.
 strata

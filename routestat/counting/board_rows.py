@@ -9,10 +9,12 @@ from numpy.typing import NDArray
 
 from routestat.counting.document_sample import Sample
 from routestat.counting.experts import expert_rows
+from routestat.counting.joined_samples import common_routers, joined_sample
 from routestat.counting.kernels.experts import cross_experts, single_experts
 from routestat.counting.kernels.runs import lagged_features
 from routestat.counting.score_sums import Cells
 from routestat.counting.token_runs import Runs
+from routestat.errors import RoutestatError
 from routestat.traces.metadata import Router
 from routestat.traces.validation import PHASES
 
@@ -84,6 +86,11 @@ class BoardRows:
         if not self.scored_folds:
             return np.ones(len(self), bool)
         return np.isin(self.fold, self.scored_folds)
+
+    @property
+    def tested_folds(self) -> tuple[int, ...]:
+        """The folds for which a model without them is needed."""
+        return self.scored_folds or tuple(range(self.n_folds))
 
     @property
     def token(self) -> NDArray[np.int32]:
@@ -180,6 +187,51 @@ def board_rows(sample: Sample, routers: Sequence[Router], folds: int = FOLDS) ->
     assigned[used] = np.arange(len(used)) % max(1, min(folds, len(used)))
     cells, cell = _cells(sample, group)
     return BoardRows(sample, tuple(routers), cells, cell, group, assigned, group)
+
+
+def joined_rows(
+    test: Sample, train: Sample, routers: Sequence[Router] | None = None, folds: int = FOLDS
+) -> BoardRows:
+    """Prepare two samples so that predictors are fitted to one and scored on the other.
+
+    The test set is fold 0, which alone is scored, and one unit where single units are left out; the groups of the
+    training set are assigned to the other folds in turn. A model without fold 0 has then seen nothing of the test set,
+    nor has whatever is chosen on a fold that is left out of it.
+
+    Parameters
+    ----------
+    test, train : Sample
+        Of one model.
+    routers : sequence of Router, optional
+        Which both have; all of those by default.
+    folds : int
+        At most, with that of the test set.
+
+    Raises
+    ------
+    RoutestatError
+        If the samples are of two models, if there is nothing to score, or if the training set has fewer than two
+        groups of documents, so that nothing can be chosen on documents that are left out.
+    """
+    routers, _ = common_routers(test, train, routers)
+    if not len(test):
+        raise RoutestatError(
+            "expected tokens to score in the test set, got none; choose another trace or layers"
+        )
+    sample = joined_sample(test, train, routers)
+    group = sample.group
+    n_test = int(group[: len(test)].max()) + 1
+    n_train = sample.groups - n_test
+    if n_train < 2:
+        several = "one" if n_train else "none"
+        raise RoutestatError(
+            f"expected two or more groups of documents to train on, got {several}; record more documents"
+        )
+    assigned = np.zeros(sample.groups, np.int64)
+    assigned[n_test:] = 1 + np.arange(n_train) % min(folds - 1, n_train)
+    held_out = np.maximum(group - n_test + 1, 0)
+    cells, cell = _cells(sample, group)
+    return BoardRows(sample, tuple(routers), cells, cell, group, assigned, held_out, (0,))
 
 
 def _cells(sample: Sample, group: NDArray[np.int64]) -> tuple[Cells, NDArray[np.int64]]:

@@ -7,7 +7,7 @@ most traces.
 
 import operator
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import Any
 
@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from routestat.counting.distributed import TraceOnWorkers
+from routestat.errors import RoutestatError
 from routestat.progress import Progress
 from routestat.traces.clusters.units import Units
 from routestat.traces.metadata import Router
@@ -23,6 +24,9 @@ from routestat.traces.store import Trace
 BYTES = 1 << 29
 # Knuth's multiplicative constant: neighbouring document numbers land far apart.
 _HASH = np.uint64(2654435761)
+_HASH_64 = np.uint64(0x9E3779B97F4A7C15)
+#: Intervals come from documents: below so many, the beginnings of all are taken instead of fewer documents.
+FEW_DOCUMENTS = 64
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,8 @@ class Sample:
         Places in `PHASES`.
     domains : mapping of document to str
         Of the documents that have one.
+    cut : bool
+        Whether these are the beginnings of documents.
     """
 
     routers: tuple[Router, ...]
@@ -58,6 +64,7 @@ class Sample:
     n_tokens_in_all: int
     phase: NDArray[np.int8] = field(default_factory=lambda: np.empty(0, np.int8))
     domains: Mapping[int, str] = field(default_factory=dict)
+    cut: bool = False
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -78,6 +85,8 @@ class Sample:
         """The part of the trace that was sampled; empty if all of it."""
         if len(self) == self.n_tokens_in_all:
             return ""
+        if self.cut:
+            return f"on {len(self):,} tokens: the beginnings of {self.n_documents:,} documents"
         return f"on {len(self):,} tokens of {self.n_documents:,} documents taken at random"
 
 
@@ -132,6 +141,46 @@ def take_sample(
         trace.n_counted,
         phase,
         _domains(trace),
+    )
+
+
+def at_most(sample: Sample, rows: int) -> Sample:
+    """Return about so many rows of a sample: whole documents, or the beginnings of all if they are few.
+
+    Parameters
+    ----------
+    sample : Sample
+    rows : int
+        Documents are chosen by a hash of their number; on average half as many rows remain, or more. Where fewer than
+        `FEW_DOCUMENTS` documents would, the same share of every one is kept instead, from its beginning on.
+
+    Raises
+    ------
+    RoutestatError
+        If `rows` is not above zero.
+    """
+    if rows < 1:
+        raise RoutestatError(f"rows: expected 1 or more, got {rows}")
+    every = -(-len(sample) // rows)
+    if every < 2:
+        return sample
+    kept = sample.document.astype(np.uint64) * _HASH_64 >> np.uint64(33) < np.uint64((1 << 31) // every)
+    numbers, length = np.unique(sample.document, return_counts=True)
+    cut = len(np.unique(sample.document[kept])) < min(FEW_DOCUMENTS, len(numbers))
+    if cut:
+        first = np.cumsum(length) - length
+        order = np.argsort(sample.document, kind="stable")
+        kept[order] = np.arange(len(sample)) < np.repeat(first - (-length // every), length)
+    return replace(
+        sample,
+        token=sample.token[kept],
+        document=sample.document[kept],
+        # Rows of a document are chosen from the first on: the row before is still the row before.
+        follows=sample.follows[kept],
+        columns={name: values[kept] for name, values in sample.columns.items()},
+        phase=sample.phase[kept] if len(sample.phase) else sample.phase,
+        n_documents=len(np.unique(sample.document[kept])),
+        cut=sample.cut or cut,
     )
 
 

@@ -78,7 +78,9 @@ def count_moments(
     what : str
         Name of this stage.
     """
-    share = min(1.0, sample / max(len(rows), 1))
+    # Where some folds alone are scored, nothing of them is needed to choose what they are scored by.
+    useful = len(rows) - int(rows.scored.sum()) if rows.scored_folds else len(rows)
+    share = min(1.0, sample / max(useful, 1))
     return in_threads([partial(_moments, rows, design, share) for design in designs], threads, tick, what)
 
 
@@ -92,6 +94,8 @@ def _moments(rows: BoardRows, design: Design, share: float) -> Moments:
     within |= np.tril(within, -1).swapaxes(1, 2)
     # Multiples of the golden ratio are spread evenly and in phase with no length of documents.
     kept = np.flatnonzero((np.arange(len(rows)) * _GOLDEN) % 1.0 < share)
+    if rows.scored_folds:
+        kept = kept[~rows.scored[kept]]
     kept = kept[(x[kept] >= 0).all(axis=1) & (target[kept, 0] != missing)]
     for array in (within, across):
         array.flags.writeable = False

@@ -62,8 +62,8 @@ class ScoreSums:
     sums : float array ``[cell, SUMS + extra experts]``
         After the columns `SUMS`: the share of the k experts among the first k, k + 1, …, 4k of the predicted order.
     calibration : float array ``[cell, bin, 3]``, or None
-        Experts with a predicted probability of inclusion in the bin, the sum of these probabilities, and how many of the
-        experts were chosen.
+        Experts with a predicted probability of inclusion in the bin, the sum of these probabilities, and how many of
+        the experts were chosen.
     """
 
     sums: NDArray[np.float64]

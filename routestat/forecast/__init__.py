@@ -8,10 +8,18 @@ board
     Every predictor at every layer, scored.
 scores, made_scores
     Held-out scores from additive sums.
+effect_of_data
+    Regression of a predictor's score on domain, phase and depth.
+contexts, whole_distributions
+    The state view: contexts with back-off, fitted once for the board and the memory, and scored.
 fold_tables, linear_predictors, linear_fit
     Predictors from tables of experts per fold of documents.
 ridge, ridge_of_tokens, tempered, exponents
     Naive Bayes and ridge combined by exponents.
+token_id
+    The token id, backed off to the layer's load.
+gate, gate_horizons
+    The recorded gate, and from which horizon on a predictor without a hidden state is better.
 designs, factorised_fit, factorised
     Which models share which tables, their fit, and the factorised chain.
 """

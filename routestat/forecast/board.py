@@ -7,10 +7,24 @@ import numpy as np
 from routestat.counting.board_rows import BoardRows
 from routestat.counting.score_sums import ScoreSums
 from routestat.forecast import catalogue
+from routestat.forecast.contexts import score_context_forms
 from routestat.forecast.factorised_fit import score_linear
+from routestat.forecast.gate import score_gate
 from routestat.forecast.made_scores import made_score
+from routestat.forecast.ridge_engine import score_ridges
 from routestat.forecast.scores import Cost, PredictionScore, pooled
-from routestat.forecast.specification import BoardPlan, ClosedForm, LinearForm, PredictorSpec, TemperedModel
+from routestat.forecast.specification import (
+    BoardPlan,
+    ClosedForm,
+    ContextForm,
+    GateForm,
+    LinearForm,
+    PredictorSpec,
+    RidgeForm,
+    TemperedModel,
+    TokenForm,
+)
+from routestat.forecast.token_id import score_token_ids
 from routestat.progress import Tick, silent
 
 #: Scores some predictors of one form: what an engine is.
@@ -21,7 +35,11 @@ def engines() -> dict[tuple[type, ...], Engine]:
     """Return the engine of every form, or of several forms together."""
     return {
         (ClosedForm,): score_closed_forms,
+        (ContextForm,): score_context_forms,
         (LinearForm, TemperedModel): score_linear,
+        (RidgeForm,): score_ridges,
+        (TokenForm,): score_token_ids,
+        (GateForm,): score_gate,
     }
 
 
@@ -77,7 +95,9 @@ def score_closed_forms(
         for spec in specs:
             form = spec.form(view)
             found.append(
-                made_score(rows, spec.name, target, 0, ScoreSums(form.score(tokens, target)), Cost(0, 0.0))
+                made_score(
+                    rows, spec.name, target, 0, ScoreSums(form.score(tokens, target)), Cost(0, 0.0, 0.0)
+                )
             )
     return found
 

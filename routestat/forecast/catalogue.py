@@ -94,6 +94,10 @@ PREDICTORS: tuple[PredictorSpec, ...] = (
         states=_BAYES, experts=_BAYES,
     ),
     PredictorSpec(
+        "layer-1-tempered-bayes", "the same, with exponents that correct for experts that occur together",
+        "naive Bayes", _LAYERS, experts=TemperedModel(_LAYER, "tempered-bayes"),
+    ),
+    PredictorSpec(
         "layer-1-factorised", "factorised chain of order 1: tempered naive Bayes and ridge together", "factorised",
         _LAYERS, experts=TemperedModel(_LAYER, _FACTORISED), memory=True,
     ),

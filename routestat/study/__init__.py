@@ -26,6 +26,10 @@ posterior_draws
     Summaries of posterior draws.
 routes
     Dominant and frequent paths, biclusters.
+transfer
+    Predictors fitted to one trace and scored on another.
+domain_matrix
+    Every domain of a trace predicted from every other.
 expected_time
     What the stages of a study take.
 level_checks

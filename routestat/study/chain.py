@@ -13,10 +13,11 @@ from routestat.counting.strata import count_strata
 from routestat.errors import RoutestatError
 from routestat.forecast import catalogue
 from routestat.forecast.board import make_board
+from routestat.forecast.contexts import ContextFit, scores_of
 from routestat.forecast.factorised import FactorisedChain
 from routestat.forecast.factorised_fit import fit_linear
 from routestat.forecast.scores import PredictionScore
-from routestat.forecast.specification import BoardPlan
+from routestat.forecast.specification import BoardPlan, LinearForm, TemperedModel
 from routestat.inference.bayes.results import FullBayes
 from routestat.inference.markov.chain import Chain, fit_chain
 from routestat.inference.markov.second_order import MOST_CELLS, SecondOrderStep, fit_second_order
@@ -125,7 +126,11 @@ def chain_of_trace(
 
 
 def score_predictors(
-    rows: BoardRows, view: str, plan: BoardPlan, tick: Tick = silent
+    rows: BoardRows,
+    view: str,
+    plan: BoardPlan,
+    tick: Tick = silent,
+    fits: Sequence[ContextFit] = (),
 ) -> tuple[tuple[PredictionScore, ...], FactorisedChain | None]:
     """Score all predictors of the view on held-out documents, and return the factorised chain of the expert view.
 
@@ -135,8 +140,15 @@ def score_predictors(
     view : {"subset", "expert"}
     plan : BoardPlan
     tick : callable(what, done, total)
+    fits : sequence of ContextFit
+        Of these rows, if their contexts were scored already.
     """
-    known, chain = fit_linear(rows, catalogue.PREDICTORS, view, plan, tick)
+    # In the state view popularity is a context, though linear predictors fall back to it.
+    linear = [
+        spec for spec in catalogue.PREDICTORS if isinstance(spec.form(view), LinearForm | TemperedModel)
+    ]
+    known, chain = fit_linear(rows, linear, view, plan, tick)
+    known += scores_of(rows, catalogue.PREDICTORS, plan, fits)
     return make_board(rows, view, plan, known=known, tick=tick), chain
 
 

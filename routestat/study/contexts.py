@@ -6,17 +6,19 @@ from functools import partial
 from itertools import pairwise
 
 import numpy as np
-from numpy.typing import NDArray
 
+from routestat.counting.board_rows import BoardRows
 from routestat.counting.document_sample import Sample
 from routestat.counting.strata import count_strata
+from routestat.forecast.catalogue import PREDICTORS
+from routestat.forecast.contexts import ContextFit, columns_of, fit_contexts
+from routestat.forecast.specification import BoardPlan
 from routestat.inference.association.stratified import StratifiedIndependence
 from routestat.inference.base.estimate import Estimate, ratio
 from routestat.inference.markov.order_score_test import clustered_order
 from routestat.inference.markov.order_selection import OrderChoice, choose_order
 from routestat.inference.markov.order_tests import OrderTests, order_tests
-from routestat.inference.smoothing.context_counts import TokenRows
-from routestat.inference.smoothing.held_out import HeldOut, held_out
+from routestat.inference.smoothing.held_out import HeldOut
 from routestat.progress import Tick, in_threads, silent
 from routestat.traces.metadata import Router
 
@@ -106,10 +108,10 @@ def context_spec(name: str) -> ContextSpec:
 #: The contexts of the chain over layers and over tokens, by order.
 OVER_LAYERS = ("nothing", "layer-1", "layer-2,layer-1")
 OVER_TOKENS = ("nothing", "token-1", "token-2,token-1")
+#: The contexts of the state view's memory, those whose variables a trace has: none looks four layers back.
+STATE_CONTEXTS = tuple(name for name, spec in CONTEXTS.items() if "layer-4" not in spec.columns)
 #: More rows hardly narrow the intervals, and take a second per layer for every 200,000.
 MOST_ROWS = 500_000
-#: Intervals come from documents: below so many, the beginnings of all are taken instead of fewer documents.
-FEW_DOCUMENTS = 64
 #: Resampled tables of the order test, and the widest alphabet for which they are drawn.
 RESAMPLES, MOST_REDRAWN = 99, 64
 
@@ -149,54 +151,75 @@ class LayerMemory:
         return ratio(self.scores.bits[context], self.scores.tokens)
 
 
+def fit_for_study(
+    rows: BoardRows, plan: BoardPlan, *, memory: bool = True, board: bool = True, tick: Tick = silent
+) -> tuple[ContextFit, ...]:
+    """Fit the contexts of the memory, of the board, or of both: what both have is fitted once.
+
+    Parameters
+    ----------
+    rows : BoardRows
+        Of the state view.
+    plan : BoardPlan
+    memory, board : bool
+    tick : callable(what, done, total)
+    """
+    scored = columns_of(rows, PREDICTORS, plan) if board else {}
+    wanted = {name: CONTEXTS[name].columns for name in STATE_CONTEXTS} if memory else {}
+    names = {columns: name for name, columns in wanted.items()}
+    # One name for each context: that of the memory, where it has the context.
+    scored = {names.get(columns, name): columns for name, columns in scored.items()}
+    forward = OVER_LAYERS if memory else ()
+    return fit_contexts(rows, wanted | scored, scored=scored, forward=forward, plan=plan, tick=tick)
+
+
 def score_contexts(
+    fits: Sequence[ContextFit],
     sample: Sample,
-    routers: Sequence[Router],
     rng: np.random.Generator,
     tick: Tick = silent,
     threads: int | None = None,
 ) -> tuple[LayerMemory, ...]:
-    """Score all contexts of every router of the state view on held-out groups.
+    """Compare the contexts of every router of the state view, and test the order of the chain.
 
     Parameters
     ----------
+    fits : sequence of ContextFit
+        One of each router, in order of depth, with the contexts of the memory.
     sample : Sample
         Whole documents.
-    routers : sequence of Router
-        In order of depth.
     rng : numpy.random.Generator
         For resampled tables; each router has its own stream.
     tick : callable(what, done, total)
     threads : int, optional
     """
-    # Contexts are counted group by group: the rows are put into this order once for all routers.
-    order = np.argsort(sample.group, kind="stable")
-
-    def one(place: int, own: np.random.Generator) -> LayerMemory:
-        return _of_layer(sample, order, routers[: place + 1], own)
-
-    jobs = [partial(one, place, own) for place, own in enumerate(rng.spawn(len(routers)))]
+    routers = [fit.target for fit in fits]
+    jobs = [
+        partial(_of_layer, fit, sample, routers[: place + 1], own)
+        for place, (fit, own) in enumerate(zip(fits, rng.spawn(len(fits)), strict=True))
+    ]
     return in_threads(jobs, threads, tick, "measuring the memory")
 
 
 def _of_layer(
-    sample: Sample, order: NDArray[np.intp], routers: Sequence[Router], rng: np.random.Generator
+    fit: ContextFit, sample: Sample, routers: Sequence[Router], rng: np.random.Generator
 ) -> LayerMemory:
-    rows = _rows(sample, order, routers)
-    known_contexts = {
-        name: spec for name, spec in CONTEXTS.items() if all(one in rows.columns for one in spec.columns)
-    }
-    over_layers = [name for name in OVER_LAYERS if name in known_contexts]
-    nested = {name: spec.nested for name, spec in known_contexts.items()}
-    scores = held_out(rows, nested, forward=over_layers)
-    lengths = [float(scores.forward_bits[name].sum()) * float(np.log(2.0)) for name in over_layers]
+    names = [name for name in STATE_CONTEXTS if name in fit.columns]
+    over_layers = [name for name in OVER_LAYERS if name in names]
+    bits, forward = fit.scores.bits, fit.scores.forward_bits
+    scores = replace(
+        fit.scores,
+        bits={name: bits[name] for name in names},
+        fitted={name: fit.scores.fitted[name] for name in names if name in fit.scores.fitted},
+    )
+    lengths = [float(forward[name].sum()) * float(np.log(2.0)) for name in over_layers]
     tests = clustered = None
     if len(routers) > 2:
         strata = count_strata(sample, routers[-3], routers[-1], routers[-2])
         clusters = len(np.unique(sample.cluster))
-        resamples = RESAMPLES if rows.n_targets <= MOST_REDRAWN else 0
+        resamples = RESAMPLES if routers[-1].alphabet.size <= MOST_REDRAWN else 0
         tests, clustered = order_tests(strata, clusters, rng, resamples=resamples), clustered_order(strata)
-    known = {name: _share_known(rows, spec.columns) for name, spec in known_contexts.items()}
+    known = {name: fit.known[name] for name in names}
     return LayerMemory(
         routers[-1],
         scores,
@@ -209,75 +232,8 @@ def _of_layer(
     )
 
 
-def _share_known(rows: TokenRows, names: Sequence[str]) -> float:
-    """Return the share of tokens whose whole context is known."""
-    if not len(rows):
-        return float("nan")
-    return float(np.all([rows.columns[name] >= 0 for name in names], axis=0).mean()) if names else 1.0
-
-
 def _choice(scores: HeldOut, names: Sequence[str], known: Mapping[str, float]) -> OrderChoice:
     """Choose the order; None where no token has any of the longer contexts."""
     choice = choose_order([scores.bits[name] for name in names], scores.tokens)
     scored = [name for name in names[1:] if known[name] > 0]
     return choice if scored or len(names) < 2 else replace(choice, chosen=None)
-
-
-def _rows(sample: Sample, order: NDArray[np.intp], routers: Sequence[Router]) -> TokenRows:
-    """Collect the target states and the columns of all contexts in this order of rows, with −1 where unknown."""
-    target = _states(sample, routers[-1])
-    columns = {
-        "token-1": _before(target, sample.follows, 1),
-        "token-2": _before(target, sample.follows, 2),
-    }
-    for back in (1, 2, 3):
-        if back < len(routers):
-            columns[f"layer-{back}"] = _states(sample, routers[-1 - back])
-    if (sample.token >= 0).any():
-        columns["token id"] = sample.token
-    keep = ((target >= 0) & _few_enough(sample))[order]
-    kept = order if keep.all() else order[keep]
-    return TokenRows(
-        target[kept],
-        routers[-1].alphabet.size,
-        sample.group[kept],
-        {name: column[kept] for name, column in columns.items()},
-        sample.groups,
-    )
-
-
-def _few_enough(sample: Sample) -> NDArray[np.bool_]:
-    """Select rows ``[row]``: whole documents by a hash of their number, or the beginnings of all if they are few."""
-    every = -(-len(sample) // MOST_ROWS)
-    if every < 2:
-        return np.ones(len(sample), bool)
-    share = np.uint64((1 << 31) // every)
-    kept = sample.document.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15) >> np.uint64(33) < share
-    if len(np.unique(sample.document[kept])) >= min(FEW_DOCUMENTS, len(np.unique(sample.document))):
-        return np.asarray(kept)
-    _, first, length = np.unique(sample.document, return_index=True, return_counts=True)
-    place = np.arange(len(sample)) - np.repeat(first, length)
-    return np.asarray(place < np.repeat(-(-length // every), length))
-
-
-def _states(sample: Sample, router: Router) -> NDArray[np.signedinteger]:
-    """Return the states ``[row]``, −1 where missing."""
-    states = sample.columns[router.name]
-    # Half the memory of 64 bits, and what the counts of contexts take.
-    kind: type[np.signedinteger] = np.int32 if states.itemsize < np.int32().itemsize else np.int64
-    signed: NDArray[np.signedinteger] = states.astype(kind)
-    signed[states >= router.alphabet.size] = -1
-    return signed
-
-
-def _before(
-    states: NDArray[np.signedinteger], follows: NDArray[np.bool_], back: int
-) -> NDArray[np.signedinteger]:
-    """Return the state `back` tokens earlier in the same document ``[row]``, −1 where there is none."""
-    known = follows.copy()
-    for step in range(1, back):
-        known[step:] &= follows[:-step]
-        known[:step] = False
-    earlier = np.full_like(states, -1)
-    earlier[back:][known[back:]] = states[:-back][known[back:]]
-    return earlier

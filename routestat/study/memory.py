@@ -7,13 +7,16 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
+from routestat.counting.board_rows import BoardRows, board_rows
 from routestat.counting.context import Context
 from routestat.counting.counts import Counts
-from routestat.counting.document_sample import Sample
+from routestat.counting.document_sample import Sample, at_most
 from routestat.counting.further_tables import count_further_tables
 from routestat.counting.score_sums import SUMS
 from routestat.forecast import catalogue
+from routestat.forecast.contexts import ContextFit
 from routestat.forecast.scores import PredictionScore
+from routestat.forecast.specification import BoardPlan
 from routestat.inference.base.estimate import Estimate, ratio
 from routestat.inference.markov.homogeneity import Homogeneity, homogeneity
 from routestat.inference.markov.horizons import Horizons, horizons
@@ -27,6 +30,7 @@ from routestat.study.contexts import (
     OVER_TOKENS,
     LayerMemory,
     context_spec,
+    fit_for_study,
     score_contexts,
 )
 from routestat.traces.metadata import Router
@@ -129,6 +133,8 @@ def measure_memory(
     rng: np.random.Generator,
     tick: Tick = silent,
     threads: int | None = None,
+    rows: BoardRows | None = None,
+    fits: Sequence[ContextFit] = (),
 ) -> Memory:
     """Measure the memory of a trace.
 
@@ -146,6 +152,10 @@ def measure_memory(
         For resampled tables.
     tick : callable(what, done, total)
     threads : int, optional
+    rows : BoardRows, optional
+        The rows of the sample that contexts are fitted to; by default about `MOST_ROWS` of them.
+    fits : sequence of ContextFit
+        Of these rows, if they were made already, as `routestat.study.contexts.fit_for_study` makes them.
     """
     if counts.states == "expert":
         why = (
@@ -153,11 +163,11 @@ def measure_memory(
             "steps to compare with"
         )
         return Memory(_of_board(board, counts.routers), None, None, reason=why)
-    layers = score_contexts(sample, counts.routers, rng, tick, threads)
-    kept = float(layers[0].scores.tokens.sum()) if layers else 0.0
-    note = sample.note
-    if len(sample) > MOST_ROWS:
-        note = f"on {kept:,.0f} tokens: documents taken at random, or the beginnings of all if they are few"
+    if rows is None:
+        rows = board_rows(at_most(sample, MOST_ROWS), counts.routers)
+    fits = fits or fit_for_study(rows, BoardPlan(threads=threads), board=False, tick=tick)
+    layers = score_contexts(fits, sample, rng, tick, threads)
+    note = rows.sample.note
     if len(counts.routers) < 2:
         return Memory(layers, None, None, note, "one layer: there is no gap")
     steps = [counts.table(Context.layer(1), router) for router in counts.routers[1:]]

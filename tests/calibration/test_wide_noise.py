@@ -17,11 +17,15 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from routestat import Context, Trace, TraceMeta, count
-from routestat.forecast.factorised_fit import fit_factorised
+from routestat import Trace, TraceMeta
+from routestat.counting.score_sums import SUMS
+from routestat.forecast import catalogue
+from routestat.forecast.board import make_board
+from routestat.forecast.specification import BoardPlan
 from routestat.inference.information.inclusion_information import inclusion_information
 from routestat.inference.markov.order_selection import choose_order
 from routestat.traces.metadata import routers_like
+from tests.board_cases import rows_of
 
 WIDTHS = ((64, 6), (128, 8), (512, 10))
 TOKENS = (1000, 3000, 10_000, 30_000, 100_000)
@@ -108,11 +112,13 @@ def order(noise: Noise, rng: np.random.Generator) -> int:
     experts = np.stack([noise.choices(rng, document, base) for base in bases], axis=1)
     meta = TraceMeta(routers_like(range(3), noise.n_experts, noise.top_k))
     trace = Trace.from_arrays(meta, document, None, None, experts=experts)
-    contexts = (Context(), Context.layer(1), Context.token(1))
-    counts = count(trace, contexts=contexts, states="expert", groups=64)
-    board, _ = fit_factorised(trace, counts, orders=(1, 2), threads=1)
-    sums = {score.predictor: score.sums for score in board if score.target == 2}
-    choice = choose_order([sums[name][:, -1] for name in PREDICTORS], sums["popularity"][:, 0])
+    specs = [catalogue.specification(name) for name in PREDICTORS]
+    board = make_board(
+        rows_of(trace, groups=64), "expert", BoardPlan(threads=1, calibrate=False), specs=specs
+    )
+    sums = {score.predictor: score.cells.by_group(score.sums) for score in board if score.target == 2}
+    bits = [sums[name][:, SUMS.index("bits")] for name in PREDICTORS]
+    choice = choose_order(bits, sums["popularity"][:, 0])
     assert choice.chosen is not None
     return choice.chosen
 

@@ -10,9 +10,7 @@ from routestat.counting.document_sample import take_sample
 from routestat.counting.expected_within_documents import count_within
 from routestat.counting.expert_pairs import count_pairs
 from routestat.counting.further_tables import count_further_tables
-from routestat.counting.moments import Design, count_moments
 from routestat.counting.paths import count_given
-from routestat.counting.predictor_scores import LinearPredictor, count_decisions
 from routestat.errors import TraceError
 from routestat.traces.document_stretches import in_stretches
 from tests.counting import stored_traces
@@ -52,47 +50,22 @@ def test_counts_and_further_tables(trace, spread):
 @pytest.mark.parametrize("memory", [1 << 29, 9000, 2000, 100])
 def test_the_sample_of_documents(trace, spread, memory):
     first, second = (take_sample(one, memory=memory) for one in (trace, spread))
-    same_fields(first, second, ["token", "document", "follows"])
+    same_fields(first, second, ["token", "document", "follows", "phase"])
     assert (first.n_documents, first.note) == (second.n_documents, second.note)
     for name, values in first.columns.items():
         np.testing.assert_array_equal(values, second.columns[name])
         assert values.dtype == second.columns[name].dtype
 
 
-def test_pairs_moments_and_expected_tables(trace, spread):
+def test_pairs_and_expected_tables(trace, spread):
     for first, second in zip(
         count_pairs(trace, groups=8, memory=1), count_pairs(spread, groups=8), strict=True
     ):
         same_fields(first, second, ["pairs", "inclusions", "tokens"])
-    a, b, c = trace.routers()
-    designs = [Design(c, ((b, 0), (a, 0), (c, 1))), Design(a, ((a, 2),))]
-    folds = np.arange(8) % 3
-    for share in (50, 10**6):
-        pairs = zip(
-            *(count_moments(one, designs, folds, sample=share) for one in (trace, spread)), strict=True
-        )
-        for first, second in pairs:
-            same_fields(first, second, ["within", "across", "features", "targets", "folds"])
-            assert len(first.features)
     counts = count(trace, contexts=DEFAULT_CONTEXTS, groups=4)
     first, second = (count_within(one, counts) for one in (trace, spread))
     for name, table in first.items():
         np.testing.assert_allclose(table, second[name], rtol=1e-12)
-
-
-def test_scores_of_predictors(trace, spread):
-    rng = np.random.default_rng(0)
-    _, source, target = trace.routers()
-    folds = np.arange(8) % 2
-    bias = rng.normal(size=(2, target.n_experts))
-    weights = rng.normal(size=(2, 2 * source.n_experts, target.n_experts))
-    popular = LinearPredictor("popular", target, (), bias, weights[:, :0], "rank")
-    both = LinearPredictor("both", target, ((source, 0), (source, 1)), bias, weights, "log-weight", popular)
-    first, second = (count_decisions(one, [popular, both], folds) for one in (trace, spread))
-    assert set(first) == {("popular", target.name), ("both", target.name)}
-    for key, sums in first.items():
-        assert sums[:, 0].sum() > 500
-        np.testing.assert_allclose(sums, second[key], rtol=1e-12)
 
 
 def test_stretches_of_one_document(tmp_path):

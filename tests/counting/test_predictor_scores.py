@@ -9,6 +9,8 @@ import pytest
 from routestat import Router, Trace, TraceMeta
 from routestat.counting.moments import Design, count_moments, sampled_parts, tempered_likelihood
 from routestat.counting.predictor_scores import LinearPredictor, count_decisions
+from routestat.counting.score_sums import SUMS, finished, raw_sums, score_matrix
+from tests.board_cases import rows_with_folds
 from tests.oracle import forecast_oracle
 
 #: Sources by column of the trace and lag.
@@ -22,6 +24,14 @@ LOOKS = [
 ]
 ROUTERS = (Router(0, 7, 3), Router(1, 9, 3))
 FOLDS = np.array([0, 1, 0, 1, 1])
+
+
+def scored(trace, predictors, fold_of_group, **options):
+    """Sums per group of the first predictor: its columns, and its bins."""
+    rows = rows_with_folds(trace, fold_of_group)
+    found = count_decisions(rows, predictors, **options)[predictors[0].name, predictors[0].target.name]
+    bins = None if found.calibration is None else rows.cells.by_group(found.calibration)
+    return rows.cells.by_group(found.sums), bins
 
 
 @pytest.fixture(params=[3, 11, 1000])
@@ -58,10 +68,46 @@ def test_decisions_and_log_loss_against_the_slow_way(made, link):
     rng = np.random.default_rng(5)
     for looks in LOOKS:
         p = predictor(rng, looks, link)
-        fast = count_decisions(trace, [p], FOLDS)["x", "L01"]
-        np.testing.assert_allclose(
-            fast, forecast_oracle.decisions(rows, 1, [level(p)], FOLDS), rtol=1e-9, atol=1e-12
-        )
+        fast, bins = scored(trace, [p], FOLDS, calibrate=True)
+        sums, slow_bins = forecast_oracle.decisions(rows, 1, [level(p)], FOLDS)
+        np.testing.assert_allclose(fast, sums, rtol=1e-9, atol=1e-12)
+        np.testing.assert_allclose(bins, slow_bins, rtol=1e-9, atol=1e-12)
+        # Without reliability curves the rest is the same.
+        plain, none = scored(trace, [p], FOLDS)
+        assert none is None
+        squared = SUMS.index("brier")
+        np.testing.assert_allclose(np.delete(plain, squared, 1), np.delete(fast, squared, 1), rtol=1e-12)
+
+
+@pytest.mark.parametrize("link", ["rank", "inclusion", "log-weight"])
+def test_scores_of_a_matrix_are_those_of_the_predictor_that_made_it(made, link):
+    trace, _ = made
+    p = predictor(np.random.default_rng(12), [(0, 0)], link)
+    if link == "log-weight":
+        # Some far outside of what products of doubles can hold.
+        p = replace(p, bias=p.bias + np.array([0, 0, 700.0, 0, 0, -700.0, 0, 0, 0]))
+    fast = scored(trace, [p], FOLDS, calibrate=True)
+    board = rows_with_folds(trace, FOLDS)
+    x, target = board.features(p.sources), board.experts(ROUTERS[1])
+    known = (x >= 0).all(axis=1) & board.known(ROUTERS[1])
+    scores = p.bias[board.fold] + np.array(
+        [p.weights[f, row].sum(axis=0) for f, row in zip(board.fold, x, strict=True)]
+    )
+    raw = raw_sums(len(board.cells), 3, calibrate=True)
+    score_matrix(scores[known], target[known], board.cell[known], link, raw)
+    found = finished(raw, 3, 9)
+    np.testing.assert_allclose(board.cells.by_group(found.sums), fast[0], rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(board.cells.by_group(found.calibration), fast[1], rtol=1e-9, atol=1e-12)
+
+
+def test_rows_of_other_folds_only_serve_to_fit(made):
+    trace, _ = made
+    p = predictor(np.random.default_rng(13), [(0, 0)], "log-weight")
+    both = scored(trace, [p], FOLDS)[0]
+    rows = replace(rows_with_folds(trace, FOLDS), scored_folds=(1,))
+    one = rows.cells.by_group(count_decisions(rows, [p])["x", "L01"].sums)
+    np.testing.assert_array_equal(one[FOLDS == 1], both[FOLDS == 1])
+    assert not one[FOLDS == 0].any()
 
 
 @pytest.mark.parametrize("shift", [-800.0, -300.0, 300.0, 800.0])
@@ -69,9 +115,10 @@ def test_weights_whose_products_leave_a_double_are_scored_from_logarithms(made, 
     trace, rows = made
     p = predictor(np.random.default_rng(9), [(0, 0), (1, 1)], "log-weight")
     p = replace(p, bias=p.bias + shift)
-    fast = count_decisions(trace, [p], FOLDS)["x", "L01"]
-    slow = forecast_oracle.decisions(rows, 1, [level(p)], FOLDS)
+    fast, bins = scored(trace, [p], FOLDS, calibrate=True)
+    slow, slow_bins = forecast_oracle.decisions(rows, 1, [level(p)], FOLDS)
     np.testing.assert_allclose(fast, slow, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(bins, slow_bins, rtol=1e-9, atol=1e-12)
 
 
 def test_a_weight_far_above_the_others_is_limited():
@@ -80,8 +127,8 @@ def test_a_weight_far_above_the_others_is_limited():
     trace = Trace.from_arrays(TraceMeta(routers), [0], None, None, experts=[[[0, 1], [1, 2]]])
     bias = np.array([[500.0, 0.0, 0.0, 0.0]])
     p = LinearPredictor("x", routers[1], ((routers[0], 0),), bias, np.zeros((1, 4, 4)), "log-weight")
-    sums = count_decisions(trace, [p], np.zeros(1, int))["x", "L01"]
-    assert sums[0, -1] == pytest.approx((60 + np.log(3)) / np.log(2), rel=1e-9)
+    sums, _ = scored(trace, [p], np.zeros(1, int))
+    assert sums[0, SUMS.index("bits")] == pytest.approx((60 + np.log(3)) / np.log(2), rel=1e-9)
 
 
 def test_what_lacks_a_source_is_answered_by_the_fallback(made):
@@ -90,23 +137,21 @@ def test_what_lacks_a_source_is_answered_by_the_fallback(made):
     last = predictor(rng, [], "inclusion")
     middle = predictor(rng, [(0, 0)], "log-weight", last)
     first = predictor(rng, [(1, 2), (0, 0)], "log-weight", middle)
-    fast = count_decisions(trace, [first], FOLDS)["x", "L01"]
-    slow = forecast_oracle.decisions(rows, 1, [level(p) for p in (first, middle, last)], FOLDS)
+    fast, _ = scored(trace, [first], FOLDS, calibrate=True)
+    slow, _ = forecast_oracle.decisions(rows, 1, [level(p) for p in (first, middle, last)], FOLDS)
     np.testing.assert_allclose(fast, slow, rtol=1e-9, atol=1e-12)
     # Nothing is left out: as many tokens as have a choice at the target.
     assert fast[:, 0].sum() == 88
-    assert (
-        count_decisions(trace, [predictor(rng, [(1, 2), (0, 0)], "rank")], FOLDS)["x", "L01"][:, 0].sum() < 60
-    )
+    assert scored(trace, [predictor(rng, [(1, 2), (0, 0)], "rank")], FOLDS)[0][:, 0].sum() < 60
 
 
 def test_ties_go_to_the_lower_expert_and_narrow_routers_keep_their_width():
     routers = (Router(0, 4, 3), Router(1, 4, 3))
     trace = Trace.from_arrays(TraceMeta(routers), [0], None, None, experts=[[[0, 1, 2], [1, 2, 3]]])
     flat = LinearPredictor("x", routers[1], ((routers[0], 0),), np.zeros((1, 4)), np.zeros((1, 4, 4)), "rank")
-    sums = count_decisions(trace, [flat], np.zeros(1, int))["x", "L01"]
+    sums, _ = scored(trace, [flat], np.zeros(1, int))
     # Predicted 0, 1, 2 of 4: two of three recalled, a hit, but expert 0 alone is wrong; 2k covers all four.
-    np.testing.assert_allclose(sums[0], [1, 0, 2 / 3, 1, 0, 1, 0])
+    np.testing.assert_allclose(sums[0], [1, 0, 1, 0, 0, 0, 1, 1, 2 / 3, *[1] * 9])
 
 
 def test_moments_against_the_slow_way(made):
@@ -114,7 +159,7 @@ def test_moments_against_the_slow_way(made):
     designs = [
         Design(ROUTERS[1], tuple((ROUTERS[column], lag) for column, lag in looks)) for looks in LOOKS[1:]
     ]
-    for looks, found in zip(LOOKS[1:], count_moments(trace, designs, FOLDS), strict=True):
+    for looks, found in zip(LOOKS[1:], count_moments(rows_with_folds(trace, FOLDS), designs), strict=True):
         sources = [(column, ROUTERS[column].n_experts, lag) for column, lag in looks]
         x, y, where = forecast_oracle.design_rows(rows, 1, sources)
         fold = FOLDS[rows[0][where] % len(FOLDS)]
@@ -137,7 +182,9 @@ def test_kept_rows_are_spread_over_the_trace_and_over_positions():
         TraceMeta((Router(0, 9, 3), Router(1, 9, 3))), document, None, None, experts=experts
     )
     first, second = trace.meta.routers
-    found = count_moments(trace, [Design(second, ((first, 0),))], np.arange(100), sample=400)[0]
+    found = count_moments(
+        rows_with_folds(trace, np.arange(100)), [Design(second, ((first, 0),))], sample=400
+    )[0]
     # One row in 16, and documents of 4 times 16: a plain stride would keep the same four positions of each.
     assert 396 <= len(found.folds) <= 404
     assert np.bincount(found.folds, minlength=100).min() >= 3
@@ -157,7 +204,7 @@ def drawn_parts(rng, top_k):
         },
     )
     first, second = trace.meta.routers
-    found = count_moments(trace, [Design(second, ((first, 0),))], np.arange(40) % 2)[0]
+    found = count_moments(rows_with_folds(trace, np.arange(40) % 2), [Design(second, ((first, 0),))])[0]
     # The first part takes the first slot only.
     spans = np.array([[1, 0, 1], [0, 0, 2]])
     return found, (rng.normal(size=(2, 6)), rng.normal(size=(2, 2, 6)), rng.normal(size=(2, 2, 5, 6)), spans)

@@ -3,16 +3,17 @@
 import numpy as np
 import pytest
 
-from routestat import Context, RoutestatError, count
+from routestat import Context, RoutestatError
 from routestat.counting.predictor_scores import LinearPredictor
 from routestat.forecast import catalogue
-from routestat.forecast.board import further_tables, mean_board, state_board
+from routestat.forecast.board import make_board, mean_board
 from routestat.forecast.designs import plan_target, tempered_specs
-from routestat.forecast.factorised_fit import fit_factorised
+from routestat.forecast.factorised_fit import fit_linear
 from routestat.forecast.linear_predictors import popularity
-from routestat.forecast.specification import LinearForm, PredictorSpec, TemperedModel, given
+from routestat.forecast.specification import INPUTS, LinearForm, PredictorSpec, TemperedModel
 from routestat.traces.metadata import routers_like
 from routestat.traces.synthetic import chain, expert_chain, to_trace
+from tests.board_cases import rows_of
 
 TWO_BACK = Context.token(2)
 
@@ -28,22 +29,27 @@ def two_tokens_back(tables):
     )
 
 
+FORM = LinearForm((TWO_BACK,), two_tokens_back)
+SCRATCH = (
+    PredictorSpec("two-back", "a scratch predictor", "scratch", ("previous",), states=FORM, experts=FORM),
+    PredictorSpec(
+        "two-back-bayes", "another", "scratch", ("previous",),
+        experts=TemperedModel(TWO_BACK, "tempered-bayes", "two-back"), memory=True,
+    ),
+)  # fmt: skip
+
+
 @pytest.fixture
 def registered(monkeypatch):
-    scratch = (
-        PredictorSpec("two-back", "a scratch predictor", "scratch", states=given(TWO_BACK),
-                      experts=LinearForm((TWO_BACK,), two_tokens_back)),
-        PredictorSpec("two-back-ridge", "another", "ridge", experts=TemperedModel(TWO_BACK, "ridge", "two-back"),
-                      memory=True),
-    )  # fmt: skip
-    monkeypatch.setattr(catalogue, "PREDICTORS", (*catalogue.PREDICTORS, *scratch))
+    monkeypatch.setattr(catalogue, "PREDICTORS", (*catalogue.PREDICTORS, *SCRATCH))
 
 
-def test_every_predictor_has_a_name_words_and_a_registered_fallback():
+def test_every_predictor_has_a_name_words_known_inputs_and_a_registered_fallback():
     specs = {spec.name: spec for spec in catalogue.PREDICTORS}
     assert len(specs) == len(catalogue.PREDICTORS)
     for spec in specs.values():
         assert spec.words
+        assert set(spec.inputs) <= set(INPUTS)
         assert spec.states or spec.experts
         if isinstance(spec.experts, TemperedModel):
             fallback = specs[spec.experts.fallback].context
@@ -52,40 +58,36 @@ def test_every_predictor_has_a_name_words_and_a_registered_fallback():
     assert len(catalogue.memory_models()) == sum(spec.memory for spec in specs.values())
 
 
-def test_a_family_holds_what_is_fitted_alike_and_baselines_stand_alone():
-    assert catalogue.family("layers-4-ridge") == catalogue.family("layer-1-previous-token-ridge") == "ridge"
-    assert catalogue.family("previous-token") == "previous-token"
+def test_baselines_are_those_that_look_at_no_routing_of_other_layers():
+    assert catalogue.baselines() == (
+        "uniform", "popularity", "repeat-previous-token", "previous-token", "previous-two-tokens", "token-id",
+    )  # fmt: skip
+    # All layers of the previous token are routing of other layers.
+    assert not catalogue.specification("ridge-previous-token").baseline
+
+
+def test_a_family_holds_what_is_fitted_alike():
+    assert catalogue.family("ridge-4") == catalogue.family("ridge-all-token-id") == "ridge"
     assert catalogue.family("not registered") == "not registered"
 
 
-def test_a_new_predictor_is_on_the_board_of_the_state_view(registered):
-    shape = {"n_experts": 6, "top_k": 2, "layers": 3, "documents": 30, "mean_length": 60}
-    trace = to_trace(chain(coupling=0.7, rng=np.random.default_rng(1), **shape))
-    counts = count(trace)
-    beside = further_tables(trace, counts)
-    assert {name for _, name in beside} == {router.name for router in counts.routers}
-    board = {score.predictor: score for score in mean_board(state_board(counts, beside=beside))}
-    assert board["two-back"].source == -1
-    # The mean is over the layers that all predictors have: the first has no layer before.
-    table = sum(beside[TWO_BACK, router.name] for router in counts.routers[1:])
-    assert board["two-back"].sums[:, 0] == pytest.approx(table.sum(axis=(1, 2)))
-    assert board["two-back"].estimate("log_loss_bits").value > 0
-    with pytest.raises(RoutestatError, match="token-2 was not counted"):
-        state_board(counts)
-
-
-def test_a_new_predictor_is_on_the_board_of_the_expert_view(registered):
+@pytest.mark.parametrize("view", ["subset", "expert"])
+def test_a_new_predictor_is_on_the_board(registered, view):
     shape = {"n_experts": 8, "top_k": 2, "layers": 3, "documents": 20, "mean_length": 40}
-    trace = to_trace(expert_chain(coupling=1.0, stickiness=0.6, rng=np.random.default_rng(2), **shape))
-    board, model = fit_factorised(trace, count(trace, states="expert"))
+    made = chain(coupling=0.7, rng=np.random.default_rng(1), **shape) if view == "subset" else None
+    made = made or expert_chain(coupling=1.0, stickiness=0.6, rng=np.random.default_rng(2), **shape)
+    rows = rows_of(to_trace(made))
+    board = make_board(rows, view, specs=catalogue.PREDICTORS)
     mean = {score.predictor: score for score in mean_board(board)}
-    for name in ("two-back", "two-back-ridge"):
+    for name in ("two-back", *(["two-back-bayes"] if view == "expert" else [])):
+        assert mean[name].source == -1
         np.testing.assert_allclose(mean[name].sums[:, 0], mean["popularity"].sums[:, 0])
         assert (
             mean[name].estimate("log_loss_bits").value != mean["popularity"].estimate("log_loss_bits").value
         )
-    assert catalogue.memory_models()["token-2"] == "two-back-ridge"
+    assert catalogue.memory_models()["token-2"] == "two-back-bayes"
     # The chain's own models are of consecutive layers only.
+    _, model = fit_linear(rows, catalogue.PREDICTORS, "expert")
     assert {order for _, order in model.bias} == {0, 1, 2}
 
 
@@ -100,9 +102,9 @@ def test_models_share_a_design_where_sources_begin_alike():
         (previous, second),
     ]
     widths = {model.name: (model.design, model.width) for model in plan.models}
-    assert widths["layers-2-ridge"] == (0, 2)
+    assert widths["layers-2-factorised"] == (0, 2)
     # What needs the token before the previous one is known for fewer tokens.
-    assert widths["previous-token-factorised"] == (1, 1)
+    assert widths["previous-token"] == (1, 1)
     assert plan.chain == 0
 
 
@@ -110,20 +112,19 @@ def test_the_first_layers_have_what_there_is():
     routers = routers_like(range(6), 8, 2)
     first, third = (plan_target(routers, place, tempered_specs()) for place in (0, 2))
     assert {model.name for model in first.models} == {
-        "previous-token-tempered-bayes",
-        "previous-token-factorised",
-        "previous-two-tokens-factorised",
+        "previous-token",
+        "previous-two-tokens",
     }
     assert first.chain == -1
-    assert {model.name: model.width for model in third.models}["layers-4-ridge"] == 2
+    assert {model.name: model.width for model in third.models}["layers-4-factorised"] == 2
 
 
 def test_fewer_orders_and_fallbacks_that_are_left_out():
     routers = routers_like(range(6), 8, 2)
     names = {spec.name for spec in tempered_specs([1, 4])}
-    assert "layers-2-ridge" not in names
+    assert "layers-2-factorised" not in names
     plan = plan_target(routers, 5, tempered_specs([1, 4]))
-    assert {m.name: m.fallback for m in plan.models}["layers-4-ridge"] == "layer-1-ridge"
+    assert {m.name: m.fallback for m in plan.models}["layers-4-factorised"] == "layer-1-factorised"
     for orders in ([], [3], [0]):
         with pytest.raises(
             RoutestatError, match=r"orders: expected layers back of the registered ones, 1, 2, 4"

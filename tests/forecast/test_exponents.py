@@ -5,16 +5,13 @@ from scipy.optimize import minimize
 from scipy.special import softmax
 from sklearn.linear_model import Ridge
 
-from routestat import Context, count
 from routestat.counting.moments import Design, count_moments
 from routestat.forecast.exponents import log_odds
-from routestat.forecast.fold_tables import assign_folds
 from routestat.forecast.tempered import fit_tempered
 from routestat.inference.conditional_bernoulli.distribution import inclusion_probabilities
 from routestat.traces.synthetic import expert_chain, to_trace
+from tests.board_cases import rows_of
 from tests.oracle.forecast_oracle import subset_distribution
-
-DEFAULT = (Context(), Context.layer(1), Context.token(1))
 
 
 def test_exponents_are_those_of_greatest_likelihood():
@@ -22,8 +19,7 @@ def test_exponents_are_those_of_greatest_likelihood():
     shape = {"n_experts": 6, "top_k": 2, "layers": 2, "documents": 30, "mean_length": 20}
     trace = to_trace(expert_chain(coupling=1.5, rng=rng, **shape))
     source, target = trace.meta.routers
-    folds = assign_folds(count(trace, contexts=DEFAULT, states="expert"), 3)
-    moments = count_moments(trace, [Design(target, ((source, 0),))], folds)[0]
+    moments = count_moments(rows_of(trace, folds=3), [Design(target, ((source, 0),))])[0]
     found = fit_tempered(moments, {1: ("ridge",)}, 0.5)[1, "ridge"]
     # The model without folds 0 and 1, on the tokens of fold 1, written out.
     train, test = moments.folds == 2, moments.folds == 1

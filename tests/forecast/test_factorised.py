@@ -8,27 +8,36 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from routestat import Context, RoutestatError, Trace, TraceMeta, count
+from routestat import RoutestatError, Trace, TraceMeta
+from routestat.counting.score_sums import SUMS
 from routestat.forecast import catalogue
-from routestat.forecast.board import mean_board
+from routestat.forecast.board import make_board, mean_board
 from routestat.forecast.designs import not_fitted, tempered_specs
 from routestat.forecast.factorised import FactorisedChain
-from routestat.forecast.factorised_fit import fit_factorised
+from routestat.forecast.factorised_fit import fit_factorised, fit_linear
+from routestat.forecast.specification import BoardPlan, LinearForm, TemperedModel
 from routestat.inference.conditional_bernoulli.sampling import best_subsets
 from routestat.traces.metadata import routers_like
 from routestat.traces.synthetic import chain, expert_chain, independent, to_trace, with_missing
+from tests.board_cases import rows_of
 
-DEFAULT = (Context(), Context.layer(1), Context.token(1))
+LINEAR = [spec for spec in catalogue.PREDICTORS if isinstance(spec.experts, LinearForm | TemperedModel)]
+TEMPERED = {spec.name for spec in LINEAR if isinstance(spec.experts, TemperedModel)}
+BITS = SUMS.index("bits")
 
 
-def fitted(synthetic, **options):
-    trace = to_trace(synthetic)
-    return fit_factorised(trace, count(trace, contexts=DEFAULT, states="expert"), **options)
+def fitted(synthetic, threads=None, tick=lambda *state: None, **options):
+    return fit_linear(
+        rows_of(to_trace(synthetic)), LINEAR, "expert", BoardPlan(threads=threads), tick, **options
+    )
 
 
 def bits(board, name, target=None):
     chosen = [s for s in board if s.predictor == name and target in (None, s.target)]
-    return sum(s.sums[:, -1] for s in chosen), sum(s.sums[:, 0] for s in chosen)
+    return (
+        sum(s.cells.by_group(s.sums[:, BITS]) for s in chosen),
+        sum(s.cells.by_group(s.sums[:, 0]) for s in chosen),
+    )
 
 
 def gain(board, over, name):
@@ -52,24 +61,24 @@ def test_the_board_is_paired_on_the_same_tokens_and_explained(coupled):
     board, _ = coupled
     for target in range(4):
         sums = {s.predictor: s.sums for s in board if s.target == target}
-        assert len(sums) == (6 if target == 0 else 19)
+        assert len(sums) == (4 if target == 0 else len(LINEAR))
         for name, one in sums.items():
             assert name in catalogue.explained()
             np.testing.assert_allclose(one[:, 0], sums["popularity"][:, 0])
-    assert len(mean_board(board)) == 19
+    assert len(mean_board(board)) == len(LINEAR)
 
 
 def test_order_one_is_found_and_order_two_adds_nothing(coupled):
     board = [s for s in coupled[0] if s.target >= 2]
-    for kind in ("tempered-bayes", "ridge", "factorised"):
+    for kind in ("tempered-bayes", "factorised"):
         value, error = gain(board, "popularity", f"layer-1-{kind}")
         assert value > 10 * error > 0
-        value, error = gain(board, f"layer-1-{kind}", f"layers-2-{kind}")
-        assert -0.1 < value < 3 * error
-    value, error = gain(board, "popularity", "previous-two-tokens-factorised")
+    value, error = gain(board, "layer-1-factorised", "layers-2-factorised")
+    assert -0.1 < value < 3 * error
+    value, error = gain(board, "popularity", "previous-two-tokens")
     assert -0.05 < value < 3 * error
     # The parts together are no worse than either, and tempering mends naive Bayes.
-    for worse in ("layer-1-ridge", "layer-1-tempered-bayes", "layer-1-naive-bayes"):
+    for worse in ("layer-1-tempered-bayes", "layer-1-naive-bayes"):
         value, error = gain(board, worse, "layer-1-factorised")
         assert value > -2 * error
 
@@ -77,9 +86,9 @@ def test_order_one_is_found_and_order_two_adds_nothing(coupled):
 def test_on_independent_layers_nothing_seems_to_win():
     shape = {"n_experts": 10, "top_k": 3, "layers": 3, "documents": 60, "mean_length": 40}
     board, _ = fitted(independent(rng=np.random.default_rng(2), **shape))
-    for name in catalogue.explained():
-        if name.endswith(("tempered-bayes", "ridge", "factorised")):
-            value, error = gain([s for s in board if s.target], "popularity", name)
+    for spec in LINEAR:
+        if isinstance(spec.experts, TemperedModel):
+            value, error = gain([s for s in board if s.target], "popularity", spec.name)
             assert -0.03 < value < 3 * error
 
 
@@ -114,7 +123,9 @@ def test_names_of_experts_change_nothing():
         states[known, place] = alphabet.rank(names[place][alphabet.unrank(states[known, place])])
     (board, model), (other_board, other) = fitted(first), fitted(replace(first, states=states))
     for one, two in zip(board, other_board, strict=True):
-        np.testing.assert_allclose(one.sums[:, [0, 6]], two.sums[:, [0, 6]], rtol=1e-5, err_msg=one.predictor)
+        np.testing.assert_allclose(
+            one.sums[:, [0, BITS]], two.sums[:, [0, BITS]], rtol=1e-5, err_msg=one.predictor
+        )
     found = model.predict(1, [[0, 1, 2], [3, 4, 5]])
     again = other.predict(1, [names[0][[0, 1, 2]].tolist(), names[1][[3, 4, 5]].tolist()])
     np.testing.assert_allclose(found.inclusion, again.inclusion[names[2]], rtol=1e-4)
@@ -230,19 +241,20 @@ def test_a_layer_without_data_and_documents_of_one_token():
     experts[:, 1] = -1
     meta = TraceMeta(routers_like(range(3), 8, 2))
     trace = Trace.from_arrays(meta, np.arange(60), None, None, experts=experts)
-    board, model = fit_factorised(trace, count(trace, contexts=DEFAULT, states="expert"))
+    board, model = fit_linear(rows_of(trace), LINEAR, "expert")
     with pytest.raises(RoutestatError, match="layer 1 holds no data"):
         model.predict(0, [[0, 1]])
     assert model.orders(2) == (0,)
     # Nothing can be looked back at: all say what popularity says.
     for score in board:
-        if score.target == 2 and score.predictor.endswith(("tempered-bayes", "factorised")):
+        if score.target == 2 and score.predictor in TEMPERED:
             np.testing.assert_array_equal(
                 score.sums, next(s.sums for s in board if s.target == 2 and s.predictor == "popularity")
             )
-    few = count(trace, contexts=DEFAULT, states="expert", groups=1)
-    with pytest.raises(RoutestatError, match="got 1 groups"):
-        fit_factorised(trace, few)
+    few = rows_of(trace, groups=1)
+    assert fit_linear(few, LINEAR, "expert") == ([], None)
+    with pytest.raises(RoutestatError, match="two or more groups of documents, got one"):
+        fit_factorised(few)
 
 
 def test_two_documents_are_enough_for_an_answer():
@@ -258,9 +270,14 @@ def test_two_documents_are_enough_for_an_answer():
 @pytest.mark.slow
 def test_eight_of_256():
     shape = {"n_experts": 256, "top_k": 8, "layers": 2, "documents": 20, "mean_length": 25}
-    board, model = fitted(expert_chain(coupling=2.0, rng=np.random.default_rng(15), **shape), orders=(1,))
+    rows = rows_of(to_trace(expert_chain(coupling=2.0, rng=np.random.default_rng(15), **shape)))
+    board = make_board(
+        rows, "expert", specs=[spec for spec in LINEAR if spec.name in ("popularity", "layer-1-factorised")]
+    )
+    model = fit_factorised(rows, orders=(1,))
     scores = {(s.predictor, s.target): s.estimate("log_loss_bits").value for s in board}
-    assert all(np.isfinite(v) for (name, _), v in scores.items() if name != "repeat-previous-token")
+    assert len(scores) == 3
+    assert all(np.isfinite(v) for v in scores.values())
     found = model.predict(0, [list(range(8))])
     assert found.inclusion.sum() == pytest.approx(8.0)
     subsets, probability = found.best(20)
@@ -273,7 +290,7 @@ def test_in_parts_that_fit_in_memory_the_same_comes_out():
     shape = {"n_experts": 7, "top_k": 2, "layers": 3, "documents": 20, "mean_length": 25}
     synthetic = expert_chain(coupling=2.0, rng=np.random.default_rng(17), **shape)
     said = []
-    board, model = fitted(synthetic, memory=1, progress=lambda *state: said.append(state))
+    board, model = fitted(synthetic, memory=1, tick=lambda *state: said.append(state))
     # One stage over all parts, so that its share is that of the whole.
     shares = [done / total for what, done, total in said if what == "scoring predictors"]
     assert shares == sorted(shares)
@@ -297,7 +314,7 @@ def test_one_thread_is_one_thread_of_linear_algebra_too():
 
     with threadpool_limits(limits=2, user_api="blas"):
         one = fitted(
-            expert_chain(coupling=2.0, rng=np.random.default_rng(17), **shape), threads=1, progress=progress
+            expert_chain(coupling=2.0, rng=np.random.default_rng(17), **shape), threads=1, tick=progress
         )
         many = fitted(expert_chain(coupling=2.0, rng=np.random.default_rng(17), **shape), threads=4)
     assert seen["fitting predictors"] == {(threading.get_ident(), 1)}
@@ -316,7 +333,7 @@ def test_limits_cover_where_tokens_of_a_document_repeat_each_other():
     def model(first, stop):
         rows = (document >= first) & (document < stop)
         trace = Trace.from_arrays(meta, document[rows] - first, None, states[rows])
-        return fit_factorised(trace, count(trace, states="expert"), orders=(1,))[1]
+        return fit_factorised(rows_of(trace), orders=(1,))
 
     pairs = [list(pair) for pair in itertools.combinations(range(10), 2)][::3]
     # What thirty times the documents say, as nearly the truth.
@@ -334,20 +351,19 @@ def test_limits_cover_where_tokens_of_a_document_repeat_each_other():
 def test_models_with_as_many_features_as_tokens_are_not_fitted():
     shape = {"n_experts": 12, "top_k": 3, "layers": 4, "documents": 5, "mean_length": 5}
     trace = to_trace(expert_chain(coupling=1.0, rng=np.random.default_rng(5), **shape))
-    counts = count(trace, contexts=DEFAULT, states="expert")
-    tokens = np.sort(counts.tokens[counts.tokens > 0])
+    rows = rows_of(trace)
     # Folds are documents here; which two are left out together depends on their order.
-    sizes = counts.tokens[counts.tokens > 0]
-    fewest = int(tokens.sum() - (sizes + np.roll(sizes, -1)).max())
+    sizes = np.bincount(rows.fold)
+    fewest = int(sizes.sum() - (sizes + np.roll(sizes, -1)).max())
     assert 12 < fewest <= 24
-    reasons = not_fitted(counts)
+    reasons = not_fitted(rows)
     wide = [s for s in tempered_specs() if len(s.experts.context.sources) > 1]
     assert list(reasons) == [spec.name for spec in wide]
-    assert reasons["layers-2-ridge"] == f"not fitted: 24 features and {fewest} tokens to fit them on"
-    board, model = fit_factorised(trace, counts)
+    assert reasons["layers-2-factorised"] == f"not fitted: 24 features and {fewest} tokens to fit them on"
+    board, model = fit_linear(rows, LINEAR, "expert")
     names = {score.predictor for score in board}
     assert not names & set(reasons)
-    assert {"layer-1-ridge", "previous-token-factorised"} <= names
+    assert {"layer-1-factorised", "previous-token"} <= names
     assert model.orders(3) == (0, 1)
     assert len(mean_board(board)) == len(names)
 
@@ -355,9 +371,9 @@ def test_models_with_as_many_features_as_tokens_are_not_fitted():
 def test_with_fewer_tokens_than_experts_only_what_is_read_from_tables_is_left():
     shape = {"n_experts": 12, "top_k": 3, "layers": 3, "documents": 4, "mean_length": 2}
     trace = to_trace(independent(rng=np.random.default_rng(6), **shape))
-    board, model = fit_factorised(trace, count(trace, contexts=DEFAULT, states="expert"))
+    board, model = fit_linear(rows_of(trace), LINEAR, "expert")
     assert {score.predictor for score in board} == {
-        "uniform", "popularity", "repeat-previous-token", "layer-1", "layer-1-naive-bayes",
+        "popularity", "repeat-previous-token", "layer-1", "layer-1-naive-bayes",
     }  # fmt: skip
     assert model.orders(2) == (0,)
     assert model.predict(0, [0, 1, 2]).order == 0

@@ -9,6 +9,7 @@ from routestat import Router, Trace, TraceMeta
 from routestat.counting.moments import Design, count_moments
 from routestat.forecast import ridge, tempered
 from routestat.forecast.ridge_of_tokens import TokenRidges
+from tests.board_cases import rows_with_folds
 
 OUT = (1, 2)
 
@@ -57,7 +58,9 @@ def test_models_do_not_depend_on_the_space_they_are_solved_in(monkeypatch):
     meta = TraceMeta((Router(0, 40, 3), Router(1, 40, 3)))
     trace = Trace.from_arrays(meta, np.repeat(np.arange(10), 11), None, None, experts=experts)
     source, target = trace.meta.routers
-    found = count_moments(trace, [Design(target, ((source, 0), (target, 1)))], np.arange(10) % 5)[0]
+    found = count_moments(
+        rows_with_folds(trace, np.arange(10) % 5), [Design(target, ((source, 0), (target, 1)))]
+    )[0]
     kinds = {1: ("ridge",), 2: ("factorised",)}
     used = []
     monkeypatch.setattr(tempered, "TokenRidges", lambda *inputs: used.append(inputs) or TokenRidges(*inputs))

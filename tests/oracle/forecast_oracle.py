@@ -1,40 +1,9 @@
-"""Held-out scoring done token by token: refit on the other groups, predict, compare."""
+"""Scoring done token by token."""
 
 import itertools
 from math import log2
 
 import numpy as np
-
-
-def score(tables, subsets, n_experts, top_k, prior_of):
-    """Sums [group, (tokens, exact, recall, hit, top1, recall at 2k, bits)]; `prior_of(group)` is its alpha [target]."""
-    sums = np.zeros((len(tables), 7))
-    for g, held_out in enumerate(tables):
-        train = sum(table for h, table in enumerate(tables) if h != g)
-        for context in range(train.shape[0]):
-            distribution = train[context] + prior_of(g)
-            distribution = distribution / distribution.sum()
-            inclusion = np.zeros(n_experts)
-            for state, p in enumerate(distribution):
-                for expert in subsets[state]:
-                    inclusion[expert] += p
-            order = sorted(range(n_experts), key=lambda e: (-round(inclusion[e], 12), e))
-            best = int(np.argmax(distribution))
-            for state, n in enumerate(held_out[context]):
-                actual = set(subsets[state])
-                right = len(actual & set(order[:top_k]))
-                wide = len(actual & set(order[: 2 * top_k]))
-                row = [
-                    1,
-                    state == best,
-                    right / top_k,
-                    right > 0,
-                    order[0] in actual,
-                    wide / top_k,
-                    -log2(distribution[state]),
-                ]
-                sums[g] += n * np.array(row, float)
-    return sums
 
 
 def token_back(document, position, window, t, lag):
@@ -72,13 +41,16 @@ def subset_distribution(log_weights, top_k):
 
 
 def decisions(trace, column, levels, folds):
-    """Sums per group of a chain of predictors for one column, one token at a time.
+    """Sums per group of a chain of predictors for one column, one token at a time, and of each bin of probabilities.
 
     `levels` are (sources, bias[fold, j], weights[fold, feature, j], link); each answers what those before cannot.
+    Columns: tokens, exact sets, hits, first expert right, bits, mean squared error of the experts, the shares of the
+    chosen among the first k + 3 and 2k, then among the first k, k + 1, …, 4k.
     """
     document, _, _, experts = trace
     top_k, n_experts = experts.shape[2], levels[0][1].shape[1]
-    sums = np.zeros((len(folds), 7))
+    sums = np.zeros((len(folds), 8 + 3 * top_k + 1))
+    bins = np.zeros((len(folds), 20, 3))
     for t in range(len(document)):
         if (experts[t, column] < 0).any():
             continue
@@ -90,23 +62,32 @@ def decisions(trace, column, levels, folds):
             score = bias[folds[group]] + weights[folds[group]][features].sum(axis=0)
             order = sorted(range(n_experts), key=lambda j: (-score[j], j))
             actual = set(experts[t, column].tolist())
-            right = len(actual & set(order[:top_k]))
-            wide = len(actual & set(order[: 2 * top_k]))
-            bits = 0.0
+
+            def share(m, actual=actual, order=order):
+                return len(actual & set(order[:m])) / top_k
+
+            bits = error = 0.0
             if link != "rank":
                 log_weights = score if link == "log-weight" else np.log(score / (1 - score))
-                bits = -log2(subset_distribution(log_weights, top_k)[tuple(sorted(actual))])
+                found = subset_distribution(log_weights, top_k)
+                bits = -log2(found[tuple(sorted(actual))])
+                for j in range(n_experts):
+                    p = sum(q for subset, q in found.items() if j in subset)
+                    error += (p - (j in actual)) ** 2 / n_experts
+                    bins[group, min(int(p**0.5 * 20), 19)] += [1, p, j in actual]
             sums[group] += [
                 1,
-                right == top_k,
-                right / top_k,
-                right > 0,
+                share(top_k) == 1,
+                share(top_k) > 0,
                 order[0] in actual,
-                wide / top_k,
                 bits,
+                error,
+                share(min(top_k + 3, 4 * top_k)),
+                share(2 * top_k),
+                *(share(m) for m in range(top_k, 4 * top_k + 1)),
             ]
             break
-    return sums
+    return sums, bins
 
 
 def design_rows(trace, column, sources):

@@ -2,9 +2,10 @@
 
 import numpy as np
 
+from routestat.counting.board_rows import board_rows
 from routestat.counting.context import Context
 from routestat.counting.counts import count
-from routestat.forecast.factorised_fit import fit_factorised
+from routestat.forecast.board import make_board
 from routestat.inference.markov.order_selection import choose_order
 from routestat.inference.smoothing.held_out import HeldOut
 from routestat.study.contexts import LayerMemory
@@ -21,8 +22,9 @@ def shape(**other):
 def memory_of(made):
     trace = to_trace(made)
     counts = count(trace, contexts=[Context(), Context.layer(1), Context.token(1)])
-    board = fit_factorised(trace, counts)[0] if counts.states == "expert" else ()
     sample = sample_of(trace, counts, lambda *step: None)
+    rows = board_rows(sample, counts.routers)
+    board = make_board(rows, "expert") if counts.states == "expert" else ()
     return measure_memory(trace, counts, sample, board, np.random.default_rng(0))
 
 

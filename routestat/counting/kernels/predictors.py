@@ -86,7 +86,7 @@ def score_predictions(
         for b in range(held):
             t, c = rows[begin + b], cell[begin + b]
             _combine(scores[b], start[folds[c]], steps[folds[c]], features[t], link == 2)
-            inside[b] = link < 2 or _in_range(scores[b], target[t])
+            inside[b] = link < 2 or _in_range(scores[b], target[t], most)
             if inside[b]:
                 _add_hits(scores[b], target[t], sums[c])
             else:
@@ -203,12 +203,15 @@ def _combine(
 
 
 @inlined
-def _in_range(score: Array, subset: Array) -> bool:  # pragma: no cover - compiled
-    """Whether the products of a subset's experts are doubles of full precision."""
-    inside = True
+def _in_range(score: Array, subset: Array, most: float) -> bool:  # pragma: no cover - compiled
+    """Whether products of k of the scores, those of a subset among them, are doubles of full precision."""
+    inside, product, largest = True, 1.0, score[0]
     for s in range(len(subset)):
         inside = inside and 1.0 / _WIDE <= score[subset[s]] <= _WIDE
-    return inside
+        product *= score[subset[s]]
+    for j in range(1, len(score)):
+        largest = max(largest, score[j])
+    return inside and largest <= most and product >= 1.0 / _WIDE
 
 
 @inlined

@@ -1,6 +1,7 @@
 """One step of back-off: a context above its shorter ones, fitted on one half of the groups to predict the other."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,9 +68,6 @@ class Step:
     def _uniform(self) -> Floats:
         return np.full(self.level.counts.n_cells, 1.0 / self.n_targets)
 
-    def _uniform_of(self, entries: Entries) -> tuple[Floats, NDArray[np.integer]]:
-        return np.full(1, 1.0 / self.n_targets), np.zeros(len(entries.count), np.int32)
-
     def fit(self, draws: Floats, strengths: list[float]) -> Floats:
         """Fit the distribution ``[cell]`` of draws of the longer context; strengths are appended to a list."""
         base = self.lower.fit(draws, strengths) if self.lower else self._uniform()
@@ -78,59 +76,89 @@ class Step:
         strengths.append(s)
         return _mixed(draws, n, base, s, self.level.counts.context)
 
-    def distribution(self, later: bool) -> Floats:
-        """Compute the probability of entries' targets without the entry's own group ``[entry]``.
+    def left_out(self, later: bool) -> tuple["LeftOut", ...]:
+        """Return what determines the distributions without a group, of all contexts from the shortest on.
 
-        The entries are those of the half; `later` leaves out all later groups too, and the entries are then those of
-        all groups.
+        Each group of the half is left out; `later` leaves out all later groups too, and is about all groups.
         """
-        counts, entries = self.level.counts, self.level.entries(None if later else self.half)
+        entries = self.level.entries(None if later else self.half)
         c = self.level.tokens[0] + self.level.tokens[1]
         own, whole = self._held_back(entries, entries.count, later)
-        fitted, base = self.fitted, self._uniform_of(entries)
+        below: tuple[LeftOut, ...] = ()
         if self.lower:
             fewer = draws_of_entries(entries.cell, c, own, entries.count, self.weight)
-            base = self.lower.without(expected_draws(c, self.weight), fewer, later, iter(self.strengths))
-        distinct = np.zeros(len(whole))
-        if fitted.discount:
+            below = self.lower.left_out(expected_draws(c, self.weight), fewer, later, iter(self.strengths))
+        to_base = np.full(len(whole), self.fitted.strength)
+        if self.fitted.discount:
+            counts = self.level.counts
             distinct = counts.contexts(np.ones(counts.n_cells))[entries.context]
             left = c[entries.cell] - own
             distinct -= counts.distinct_held_back(left, True) if later else entries.of_parts(left <= 0)
-        return self._without(entries, c, (own, whole), base, fitted, distinct)
+            to_base += self.fitted.discount * distinct
+        return (*below, LeftOut(self.level, entries, c, own, whole, to_base, self.fitted, self.lower))
 
     def _held_back(self, entries: Entries, values: Floats, later: bool) -> tuple[Floats, Floats]:
         return self.level.counts.held_back(values, True) if later else (values, entries.of_parts(values))
 
-    def without(self, draws: Floats, fewer: Floats, later: bool, strengths: Iterator[float]) -> Floats:
-        """Fit the distribution ``[entry]`` of draws ``[cell]`` without those of the entry's own group ``[entry]``."""
+    def draws_left_out(
+        self, draws: Floats, fewer: Floats, later: bool, strengths: Iterator[float]
+    ) -> tuple["LeftOut", ...]:
+        """Return the same of the distribution of draws ``[cell]``, of which a group holds `fewer` ``[entry]``."""
         entries = self.level.entries(None if later else self.half)
-        base = self._uniform_of(entries)
-        if self.lower:
-            base = self.lower.without(draws, fewer, later, strengths)
-        held = self._held_back(entries, fewer, later)
+        below = self.lower.left_out(draws, fewer, later, strengths) if self.lower else ()
+        own, whole = self._held_back(entries, fewer, later)
         fitted = BackoffParameters(next(strengths))
-        return self._without(entries, draws, held, base, fitted, np.zeros(len(held[1])))
+        to_base = np.full(len(whole), fitted.strength)
+        return (*below, LeftOut(self.level, entries, draws, own, whole, to_base, fitted, self.lower))
 
-    def _without(
-        self,
-        entries: Entries,
-        cells: Floats,
-        held: tuple[Floats, Floats],
-        base: tuple[Floats, NDArray[np.integer]],
-        fitted: BackoffParameters,
-        distinct: Floats,
-    ) -> Floats:
-        """Compute the probability of entries' targets ``[entry]`` from cells ``[cell]`` without what is held back.
 
-        `base` has the shorter context's probabilities, and the place of each entry in them; `distinct` ``[part]`` are
-        the targets that are left.
-        """
-        s, d = fitted.strength, fitted.discount
-        found: Floats = probabilities_without(
-            *(entries.cell, entries.part, entries.context, cells, self.level.counts.contexts(cells)),
-            *(*held, *base, s + d * distinct, s, d),
+@dataclass(frozen=True, slots=True, eq=False)
+class LeftOut:
+    """What determines the distributions after one context, each without the tokens of one group.
+
+    Attributes
+    ----------
+    level : Level
+    entries : Entries
+    amount : float array ``[cell]``
+        Tokens, or those drawn for a longer context, of all groups.
+    own, whole : float arrays ``[entry]``, ``[part]``
+        What is left out of the cell, and of the context.
+    to_base : float array ``[part]``
+        Tokens that the shorter context's distribution has the weight of.
+    fitted : BackoffParameters
+    lower : Lower, optional
+        The shorter context; without one the base is uniform.
+    """
+
+    level: Level
+    entries: Entries
+    amount: Floats
+    own: Floats
+    whole: Floats
+    to_base: Floats
+    fitted: BackoffParameters
+    lower: "Lower | None"
+
+    @property
+    def total(self) -> Floats:
+        """Sum of the amounts of each context ``[context]``."""
+        return self.level.counts.contexts(self.amount)
+
+
+def probabilities(nested: Iterable[LeftOut], n_targets: int) -> Floats:
+    """Compute the probability of the targets of the longest context's entries ``[entry]``."""
+    found: Floats = np.full(1, 1.0 / n_targets)
+    for one in nested:
+        entries, fitted = one.entries, one.fitted
+        at: NDArray[np.integer] = np.zeros(len(entries.count), np.int32)
+        if one.lower:
+            at = one.lower.places.entry(None if entries is one.level.all else one.lower.step.half)
+        found = probabilities_without(
+            *(entries.cell, entries.part, entries.context, one.amount, one.total),
+            *(one.own, one.whole, found, at, one.to_base, fitted.strength, fitted.discount),
         )
-        return found
+    return found
 
 
 class Lower:
@@ -147,20 +175,13 @@ class Lower:
         """Fit the distribution of draws, both ``[longer cell]``."""
         return self.step.fit(self.places.summed(draws), strengths)[self.places.cell]
 
-    def without(
+    def left_out(
         self, draws: Floats, fewer: Floats, later: bool, strengths: Iterator[float]
-    ) -> tuple[Floats, NDArray[np.integer]]:
-        """Fit it without those of the entry's own group, and of all later ones if `later`.
-
-        Returns
-        -------
-        tuple
-            The probabilities ``[entry]``, and the place of each of the longer context's entries.
-        """
+    ) -> tuple[LeftOut, ...]:
+        """Return what determines it without the `fewer` of the entry's own group, and of all later ones if `later`."""
         half = None if later else self.step.half
-        at, n = self.places.entry(half), len(self.step.level.entries(half).count)
-        own = summed(at, fewer, n)
-        return self.step.without(self.places.summed(draws), own, later, strengths), at
+        own = summed(self.places.entry(half), fewer, len(self.step.level.entries(half).count))
+        return self.step.draws_left_out(self.places.summed(draws), own, later, strengths)
 
 
 def _mixed(count: Floats, total: Floats, base: Floats, strength: float, of: NDArray[np.integer]) -> Floats:

@@ -90,9 +90,10 @@ class ContextCounts:
         Some row of the entry.
     cell, group, count : int arrays ``[entry]``
         Ordered by cell, then group.
-    context : int array ``[cell]``
+    context, target : int arrays ``[cell]``
+        Contexts ascend.
     part : int array ``[entry]``
-        Number of its (context, group); `part_context` ``[part]`` is the context.
+        Number of its (context, group); `part_context` ``[part]`` is the context, which ascends.
     n_cells, n_contexts : int
         Observed cells and contexts.
     """
@@ -158,9 +159,9 @@ class ContextCounts:
         target = rows.target[used]
         number, n = np.zeros(len(target), np.int32), min(1, len(target))
         for name in self.names:
-            number, shorter = _numbered_pairs(number, n, rows.columns[name][used])
+            number, shorter, _ = _numbered_pairs(number, n, rows.columns[name][used])
             n = len(shorter)
-        number, self.context = _numbered_pairs(number, n, target, rows.n_targets)
+        number, self.context, self.target = _numbered_pairs(number, n, target, rows.n_targets)
         self.n_contexts, self.n_cells = n, len(self.context)
         return number
 
@@ -171,10 +172,17 @@ class ContextCounts:
             known &= self.rows.columns[name] >= 0
         return known
 
-    @property
+    @cached_property
     def entry_of(self) -> NDArray[np.int32]:
         """The entry of every row ``[row]``, −1 where the context is unknown."""
-        return self._entries(np.arange(len(self.rows)))
+        if self.within is None:
+            return self._entry
+        # What is unknown to the longer context comes after its entries, in order.
+        place = self.within.entry_of
+        if len(self._beyond):
+            place = place.copy()
+            place[self._beyond] = len(self.within.count) + np.arange(len(self._beyond), dtype=np.int32)
+        return self._entry[place]
 
     def entries_of(self, longer: "ContextCounts") -> NDArray[np.int32]:
         """Find the entry of each entry of a longer context ``[longer entry]``."""
@@ -218,13 +226,14 @@ class ContextCounts:
 
 def _numbered_pairs(
     first: NDArray[np.int32], n_first: int, second: NDArray[np.integer], width: int | None = None
-) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]:
     """Find the distinct pairs of a number below `n_first` and another below `width`, in order.
 
     Returns
     -------
     tuple
-        Each row's number, −1 where one of both is unknown; and the first of each pair.
+        Each row's number, −1 where one of both is unknown; the first of each pair, and the second of each, renumbered
+        where `second` has many values.
     """
     size = int(second.max(initial=-1)) + 1 if width is None else width
     if size >= DENSE_KEYS:
@@ -236,7 +245,8 @@ def _numbered_pairs(
         number, keys = number_pairs(first, np.ascontiguousarray(second, np.int32), size, table)
     else:
         keys, number = _labelled(np.where((first >= 0) & (second >= 0), first * np.int64(size) + second, -1))
-    return number, (keys // max(size, 1)).astype(np.int32)
+    first_of = keys // max(size, 1)
+    return number, first_of.astype(np.int32), (keys - first_of * size).astype(np.int32)
 
 
 def _labelled(values: NDArray[np.integer]) -> tuple[NDArray[np.int64], NDArray[np.int32]]:

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from routestat.counting.kernels.backoff import summed
 from routestat.counting.kernels.contexts import entries_of_halves, places_in_shorter
+from routestat.counting.kernels.distributions import starts_of
 from routestat.inference.base.tables import Floats
 from routestat.inference.smoothing.context_counts import ContextCounts
 
@@ -68,10 +69,21 @@ class Level:
             self.halves += (Entries(at, cell, group, count, part, context[half, : parts[half]]),)
         self.half_of, self.place = halves, place
         self.below: dict[tuple[str, ...], Places] = {}
+        self._starts: dict[int, NDArray[np.int64]] = {}
 
     def entries(self, half: int | None) -> Entries:
         """Return the entries of a half, or of all groups."""
         return self.all if half is None else self.halves[half]
+
+    def starts(self, half: int) -> NDArray[np.int64]:
+        """Return where the cells, parts and entries of a half begin, of each context ``[3, context + 1]``."""
+        if half not in self._starts:
+            counts, entries = self.counts, self.halves[half]
+            cells = starts_of(counts.context, counts.n_contexts)
+            parts = starts_of(entries.context, counts.n_contexts)
+            of_cells = starts_of(entries.cell, counts.n_cells)
+            self._starts[half] = np.stack([cells, parts, of_cells[cells]])
+        return self._starts[half]
 
 
 class Places:
@@ -94,6 +106,18 @@ class Places:
     def entry(self, half: int | None) -> NDArray[np.integer]:
         """Return the places of the entries of all groups or of a half ``[entry]``."""
         return self._every if half is None else self._halves[half, : self._entries[half]]
+
+    def context(self, shorter: Level, longer: Level) -> NDArray[np.integer]:
+        """Return the shorter context of each context ``[context]``."""
+        found = np.zeros(longer.counts.n_contexts, np.int64)
+        found[longer.counts.context] = shorter.counts.context[self.cell]
+        return found
+
+    def part(self, shorter: Level, longer: Level, half: int) -> NDArray[np.integer]:
+        """Return the shorter context's part of each part of a half ``[part]``."""
+        found = np.zeros(len(longer.halves[half].context), np.int64)
+        found[longer.halves[half].part] = shorter.halves[half].part[self.entry(half)]
+        return found
 
     def summed(self, cells: Floats) -> Floats:
         """Sum values of cells ``[cell]`` to cells of the shorter context."""

@@ -5,7 +5,7 @@ context is unknown (a document's first token has no previous one) the shorter on
 the same tokens and their differences are paired.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -15,13 +15,16 @@ from numpy.typing import NDArray
 from routestat.counting.kernels.backoff import summed
 from routestat.errors import RoutestatError
 from routestat.inference.base.tables import Floats, read_only
-from routestat.inference.smoothing.backoff_step import Lower, Step
+from routestat.inference.smoothing.backoff_step import LeftOut, Lower, Step, probabilities
 from routestat.inference.smoothing.backoff_strength import BackoffParameters
 from routestat.inference.smoothing.context_counts import ContextCounts, TokenRows
 from routestat.inference.smoothing.context_entries import Entries, Level, Places
 
 #: Contexts from the shortest on; each holds all columns of the one before.
 NestedContexts = Sequence[tuple[str, ...]]
+#: Called with contexts from the shortest on, a half of the groups, what determines the distributions without each
+#: group of the half, and −log2 of the probability of each entry's target ``[entry]``.
+Watch = Callable[[tuple[tuple[str, ...], ...], int, tuple[LeftOut, ...], Floats], None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +56,7 @@ def held_out(
     forward: Sequence[str] = (),
     *,
     ladders: Mapping[str, NestedContexts] | None = None,
+    watch: Watch | None = None,
 ) -> HeldOut:
     """Score sequences of nested contexts.
 
@@ -71,6 +75,8 @@ def held_out(
         Which of them to score forward too.
     ladders : mapping of name to NestedContexts
         The earlier name of `nested`.
+    watch : callable, optional
+        Called once for every beginning of the sequences and either half; see `Watch`.
 
     Raises
     ------
@@ -99,7 +105,7 @@ def held_out(
         return HeldOut(dict.fromkeys(steps, nothing), dict.fromkeys(forward, nothing), read_only(tokens))
     halves = np.zeros(rows.n_groups, np.int64)
     halves[used] = np.arange(len(used)) % 2
-    scorer = _Scorer(rows, halves, [names for contexts in steps.values() for names in contexts])
+    scorer = _Scorer(rows, halves, [names for contexts in steps.values() for names in contexts], watch)
     bits = {name: scorer.bits(contexts, False) for name, contexts in steps.items()}
     ahead = {name: scorer.bits(steps[name], True) for name in forward}
     fitted = {
@@ -111,8 +117,14 @@ def held_out(
 class _Scorer:
     """Probabilities under all nested contexts of one target, each step computed once."""
 
-    def __init__(self, rows: TokenRows, halves: NDArray[np.int64], wanted: Iterable[tuple[str, ...]]) -> None:
-        self.rows, self.halves = rows, halves
+    def __init__(
+        self,
+        rows: TokenRows,
+        halves: NDArray[np.int64],
+        wanted: Iterable[tuple[str, ...]],
+        watch: Watch | None = None,
+    ) -> None:
+        self.rows, self.halves, self.watch = rows, halves, watch
         self._levels: dict[tuple[str, ...], Level] = {}
         # Longer contexts first: shorter ones are counted from the entries of the smallest that holds them.
         for names in sorted(set(wanted), key=len, reverse=True):
@@ -149,8 +161,11 @@ class _Scorer:
         """Compute −log2 of the probability of the targets of a half's entries ``[entry]``."""
         entries = self._levels[contexts[-1]].halves[half]
         if (key := (contexts, half, later)) not in self._bits:
-            found = self.step(contexts, half).distribution(later)
+            left_out = self.step(contexts, half).left_out(later)
+            found = probabilities(left_out, self.rows.n_targets)
             self._bits[key] = -np.log2(found[entries.at] if later else found)
+            if self.watch and not later:
+                self.watch(contexts, half, left_out, self._bits[key])
         return entries, self._bits[key]
 
     def step(self, contexts: tuple[tuple[str, ...], ...], half: int) -> "Step":

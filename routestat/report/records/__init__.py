@@ -18,6 +18,8 @@ memory
     The order of the chain, contexts, horizons.
 chain
     The chain and the scores of predictors.
+transfer
+    Predictors on other documents than they were fitted to; the effect of the data set.
 routes
     Paths and biclusters.
 level_checks
