@@ -128,6 +128,10 @@ def test_the_picture_shows_the_best_of_each_family(record):
     assert shown == {row["predictor"] for row in best.values()} | {"uniform"}
     drawn = re.findall(r'<g class="curve [\w-]+" data-predictor="([^"]+)"', section.picture.svg)
     assert set(drawn) == shown
+    # The best of each family is drawn solid, and baselines are dashed.
+    for row in section.picture.rows:
+        if row["shown"]:
+            assert bool(row["dash"]) == row["baseline"]
     assert section.base["predictor"] == best["baseline"]["predictor"]
     assert section.best == max(record["prediction_mean"], key=lambda row: row["recall_at_k"])
 
