@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from routestat.cli import options
+from routestat.cli.answer_table import show_answer
 from routestat.cli.open_run import open_run
 from routestat.cli.progress_bars import ProgressBars
-from routestat.cli.queries import QueryAnswerer, QueryOptions, Record
+from routestat.cli.queries import QueryAnswerer, QueryOptions
 from routestat.cli.runner import new_app, parse_order, run
 from routestat.errors import RoutestatError
 from routestat.progress import silent
@@ -48,6 +47,9 @@ def predict(
     level: Annotated[float, typer.Option(help="Level of the credible intervals.")] = 0.95,
     alpha: options.AlphaOfTrace = "",
     seed: options.Seed = 0,
+    experts: Annotated[
+        bool, typer.Option("--experts", help="List single experts, and how many have to be fetched.")
+    ] = False,
     stream: Annotated[
         bool,
         typer.Option(
@@ -64,7 +66,7 @@ def predict(
         raise RoutestatError(f"--level is a share between 0 and 1, such as 0.95, got {level}")
     if out is not None and out.is_dir():
         raise RoutestatError(f"--out {out} is a folder; name a .json file")
-    query_options = QueryOptions(ahead, parse_order(order), top, level, seed)
+    query_options = QueryOptions(ahead, parse_order(order), top, level, seed, experts)
     if stream:
         if layer is not None or after is not None or out is not None:
             raise RoutestatError(
@@ -78,7 +80,7 @@ def predict(
     with ProgressBars() as ticker:
         answers = QueryAnswerer(open_run(run_folder, alpha, ticker), query_options, ticker)
         record, close = answers.answer(int(layer or 0), str(after))
-    _show(record, close, answers.is_state_view)
+    show_answer(record, close)
     if out is not None:
         out.parent.mkdir(parents=True, exist_ok=True)
         replace_file(out, json.dumps(record, indent=1, allow_nan=False).encode())
@@ -114,31 +116,6 @@ def _line(answers: QueryAnswerer, query: str) -> str:
     except ValueError:
         raise RoutestatError(f"a line is LAYER HISTORY, such as 5 2,3/1,7; got {query[:60]!r}") from None
     return json.dumps(answers.answer(number, history)[0], allow_nan=False)
-
-
-def _show(record: Record, close: str, states: bool) -> None:
-    console = Console()
-    used = record["history"][-max(record["order"], 1) :]
-    chose = [f"layer {one['layer']} experts {', '.join(map(str, one['experts']))}" for one in used]
-    seen = f"{record['n_tokens']:,} tokens did"
-    if record["order"] == 0:
-        seen = f"the prediction rests on {record['n_tokens']:,} tokens, whatever they chose"
-    elif not states:
-        seen = f"the rarest of these was chosen by {record['n_tokens']:,} tokens"
-    text = " and ".join(chose).replace(" experts", " chose experts", 1).capitalize()
-    console.print(f"{text} ({seen}). Layer {record['next_layer']} then chooses:", highlight=False)
-    table = Table(box=None, pad_edge=False)
-    columns = ["state", "experts"] if states else ["expert"]
-    for name in (*columns, "probability", f"{100 * record['level']:g}% credible"):
-        table.add_column(name, justify="right")
-    for row in record["predictions"]:
-        low, high = row["interval"]
-        cells = [str(row["state"]), ", ".join(map(str, row["experts"]))] if states else [str(row["expert"])]
-        limits = "unknown" if low is None or high is None else f"{low:.4f} – {high:.4f}"
-        table.add_row(*cells, f"{row['probability']:.4f}", limits)
-    console.print(table)
-    for line in (*record["notes"], close):
-        console.print(line, highlight=False, soft_wrap=True)
 
 
 def main() -> None:

@@ -14,6 +14,8 @@ open_trace
     The trace of a command, read here or by workers.
 open_run
     The fitted chain of a report, or of a trace.
-queries
-    Predictions of a chain after observed choices, for ``predict``.
+choices, queries
+    Choices as they are typed, and predictions of a chain after them, for ``predict``.
+answers, answer_table
+    Predictions as records and on the terminal.
 """

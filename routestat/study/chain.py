@@ -120,7 +120,8 @@ def chain_of_trace(
     )
     # The first gap has no layer two before it, and wide alphabets have no tables of order 2.
     orders = [1 if one == 2 and fitted is None else one for one, fitted in zip(orders, second, strict=True)]
-    chain = fit_chain(counts, alpha=alpha, second=second, orders=orders)
+    direct = {} if memory is None else memory.direct
+    chain = fit_chain(counts, alpha=alpha, second=second, orders=orders, direct=direct)
     tick("fitting the chain", 1, 1)
     return chain
 

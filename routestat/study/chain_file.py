@@ -1,7 +1,8 @@
 """The fitted chain as a file: plain arrays in .npz, checked whole when they are read.
 
-Version 2 holds orders, steps of order 2, design effects and, in the expert view, the factorised chain; version 1, a
-chain of order 1, is read too. Nothing is unpickled, and nothing is unpacked before its size is known to be right.
+Version 3 holds orders, steps of order 2, design effects, transitions between layers that are not adjacent and, in the
+expert view, the factorised chain. Versions 2, without those transitions, and 1, a chain of order 1, are read too.
+Nothing is unpickled, and nothing is unpacked before its size is known to be right.
 """
 
 import math
@@ -20,6 +21,7 @@ from routestat.errors import RoutestatError
 from routestat.forecast.factorised import FactorisedChain
 from routestat.inference.base.tables import read_only, whole_counts
 from routestat.inference.markov.chain import Chain
+from routestat.inference.markov.direct_steps import MOST_DIRECT_CELLS, DirectStep
 from routestat.inference.markov.second_order import MOST_CELLS, SecondOrderStep
 from routestat.inference.smoothing.backoff_strength import BackoffParameters
 from routestat.inference.smoothing.prior import parse_alpha, positive_alpha
@@ -27,7 +29,7 @@ from routestat.traces.metadata import Router
 from routestat.traces.validation import first_line
 
 CHAIN_FILE = "chain.npz"
-CHAIN_VERSION = 2
+CHAIN_VERSION = 3
 # More states than this are never tabulated against each other.
 MOST_STATES = 1 << 14
 _FACTORISED = "factorised_fold_tokens"
@@ -66,6 +68,17 @@ def save_chain(chain: Chain, path: str | Path, factorised: FactorisedChain | Non
         for name in ("contexts", "starts", "targets", "counts", "base"):
             arrays[f"second_{gap:03d}_{name}"] = getattr(step, name)
         arrays[f"second_{gap:03d}_fitted"] = np.array([step.fitted.strength, step.fitted.discount])
+    if chain.direct:
+        arrays["direct_places"] = np.array(list(chain.direct), np.int64)
+        arrays["direct_effects"] = np.array(
+            [step.design_effect for step in chain.direct.values()], np.float64
+        )
+    for (start, end), further in chain.direct.items():
+        # Eight bytes a cell take twice the time to deflate.
+        fits = further.counts.max(initial=0) < 1 << 32
+        of = f"direct_{start:03d}_{end:03d}"
+        arrays[f"{of}_counts"] = further.counts.astype(np.uint32) if fits else further.counts
+        arrays[f"{of}_prior"] = further.prior
     if factorised is not None:
         arrays[_FACTORISED] = factorised.fold_tokens
         for (place, order), bias in factorised.bias.items():
@@ -191,8 +204,8 @@ def _opened(path: Path) -> Iterator[_Arrays]:
 
 def _chain(file: _Arrays) -> Chain:
     version = int(file.read("version", "iu", ()))
-    if version not in (1, CHAIN_VERSION):
-        raise RoutestatError(f"chain version {version}, this routestat reads 1 and {CHAIN_VERSION}")
+    if version not in range(1, CHAIN_VERSION + 1):
+        raise RoutestatError(f"chain version {version}, this routestat reads 1 to {CHAIN_VERSION}")
     states = str(file.read("states", "U", ()))
     routers, widths = _routers(file, states)
     gaps = len(routers) - 1
@@ -226,7 +239,30 @@ def _chain(file: _Arrays) -> Chain:
         second=second,
         orders=orders,
         design_effects=effects,
+        direct=_direct(file, widths) if states == "subset" else {},
     )
+
+
+def _direct(file: _Arrays, widths: list[int]) -> dict[tuple[int, int], DirectStep]:
+    """Read and check the transitions between layers that are not adjacent."""
+    if not file.has("direct_places"):
+        return {}
+    places = [tuple(pair) for pair in file.whole("direct_places", (None, 2), 1 << 20).tolist()]
+    if len(set(places)) < len(places) or not all(a + 1 < b < len(widths) for a, b in places):
+        raise RoutestatError(
+            f"direct_places: expected pairs of {len(widths)} layers that are not adjacent, each once"
+        )
+    if sum(widths[start] * widths[end] for start, end in places) > MOST_DIRECT_CELLS:
+        raise RoutestatError(f"direct_places: tables of more than {MOST_DIRECT_CELLS:,} cells together")
+    effects = file.reals("direct_effects", (len(places),), 1.0).tolist()
+    found = {}
+    for (start, end), effect in zip(places, effects, strict=True):
+        of, width = f"direct_{start:03d}_{end:03d}", widths[end]
+        prior = positive_alpha(file.reals(f"{of}_prior", (width,), 0.0), (width,)).copy()
+        found[start, end] = DirectStep(
+            file.whole(f"{of}_counts", (widths[start], width)), read_only(prior), effect
+        )
+    return found
 
 
 def _routers(file: _Arrays, states: str) -> tuple[list[Router], list[int]]:

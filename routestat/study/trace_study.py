@@ -140,7 +140,7 @@ def study(
             not_fitted = too_wide(rows) if counts.states == "expert" else {}
             board, factorised = score_predictors(rows, counts.states, plan, tick, fits)
     if "memory" in known:
-        memory = measure_memory(trace, counts, sample(), board or (), memory_rng, tick, threads, fits)
+        memory = measure_memory(trace, counts, sample(), board or (), memory_rng, tick, threads, fits, alpha)
     if "chain" in known:
         chain = chain_of_trace(trace, counts, alpha, order, memory, tick, threads)
     if "level-checks" in known:
