@@ -4,9 +4,7 @@ With ``--board`` it scores all predictors of a trace instead.
 """
 
 import json
-import os
 import sys
-from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,17 +20,19 @@ from routestat.cli.board_source import (
     parse_horizons,
     require_one_use,
 )
-from routestat.cli.open_run import open_run
+from routestat.cli.choices import Given
+from routestat.cli.open_answers import open_answers
 from routestat.cli.open_trace import opened_trace
 from routestat.cli.output_folders import check_out, keep_traces_apart
 from routestat.cli.progress_bars import ProgressBars
-from routestat.cli.queries import QueryAnswerer, QueryOptions
+from routestat.cli.queries import QueryOptions
+from routestat.cli.query_stream import answer_stream
 from routestat.cli.runner import new_app, parse_order, require_tokens, run
 from routestat.counting.counts import count
 from routestat.errors import RoutestatError
 from routestat.forecast.specification import BoardPlan
 from routestat.inference.smoothing.prior import parse_alpha
-from routestat.progress import limited_threads, silent
+from routestat.progress import limited_threads
 from routestat.report.html.study import write_report
 from routestat.report.terminal.study import summarise
 from routestat.study.expected_time import expected_seconds
@@ -43,8 +43,6 @@ from routestat.traces.manifest import replace_file
 app = new_app()
 #: Parts of the study of a board.
 PARTS = ("prediction",)
-#: Predictions that a stream keeps for repeated queries.
-KEPT = 1 << 14
 
 
 @app.command()
@@ -113,10 +111,16 @@ def predict(
         ),
     ] = None,
     drop_dummy_rows: options.DummyRows = False,
+    predictor: options.Predictor = None,
+    previous: options.PreviousChoices = None,
+    token: options.TokenId = None,
+    previous_token: options.PreviousTokenId = None,
     stream: Annotated[
         bool,
         typer.Option(
-            "--stream", help="Read LAYER and history, such as 5 2,3/1,7, line by line; write JSON lines."
+            "--stream",
+            help="Read LAYER and history, such as 5 2,3/1,7, line by line, and with a ridge also previous=, token= and "
+            "previous-token=; write JSON lines.",
         ),
     ] = False,
     out: Annotated[
@@ -130,6 +134,10 @@ def predict(
     """Predict the choices after an observed history, with probabilities and credible intervals.
 
     Example: python -m routestat.predict reports/tiny-mixtral --layer 5 --after 12
+
+    With --with: a ridge regression on everything before, calibrated on held-out documents.
+
+    Example: python -m routestat.predict reports/tiny-mixtral --with best --layer 1 --after 2,3/1,7 --previous 1,2/3,4
 
     With --board: score all predictors of a trace, on documents that they were not fitted on.
 
@@ -154,19 +162,20 @@ def predict(
     if out is not None and out.is_dir():
         raise RoutestatError(f"--out {out} is a folder; name a .json file")
     query_options = QueryOptions(ahead, parse_order(order), top, level, seed, experts)
+    given = Given(previous, token, previous_token)
     if stream:
-        if layer is not None or after is not None or out is not None:
+        if layer is not None or after is not None or out is not None or given != Given():
             raise RoutestatError(
-                "--stream reads layers and histories from its lines: no --layer, --after, --out"
+                "--stream reads layers and histories from its lines: no --layer, --after, --previous, --token, --out"
             )
-        _stream(QueryAnswerer(open_run(run_folder, alpha, silent), query_options))
+        answer_stream(open_answers(run_folder, alpha, query_options, predictor))
         return
-    for name, given in (("--layer", layer), ("--after", after)):
-        if given is None:
+    for name, value in (("--layer", layer), ("--after", after)):
+        if value is None:
             raise RoutestatError(f"Missing option {name}: the layer whose choice is known, and that choice")
     with ProgressBars() as ticker:
-        answers = QueryAnswerer(open_run(run_folder, alpha, ticker), query_options, ticker)
-        record, close = answers.answer(int(layer or 0), str(after))
+        answer = open_answers(run_folder, alpha, query_options, predictor, ticker)
+        record, close = answer(int(layer or 0), str(after), given)
     show_answer(record, close)
     if out is not None:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -209,38 +218,6 @@ def _make_board(source: BoardSource, plan: BoardPlan, out: Path | None) -> None:
         )
         page = write_report(findings, folder, tick=ticker, threads=plan.threads)
     summarise(findings, page)
-
-
-def _stream(answers: QueryAnswerer) -> None:
-    """Write one JSON line for each line of standard input, as soon as it is read."""
-    kept = lru_cache(KEPT)(lambda query: _line(answers, query))
-    bad = number = 0
-    try:
-        for number, text in enumerate(sys.stdin, 1):
-            query = text.strip()
-            if not query or query.startswith("#"):
-                continue
-            try:
-                said = kept(query)
-            except RoutestatError as error:
-                bad += 1
-                said = json.dumps({"line": number, "error": " ".join(str(error).split())})
-            print(said, flush=True)
-    except BrokenPipeError:
-        # The reader has closed the pipe; what is left in the buffer must not raise at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return
-    if bad:
-        raise RoutestatError(f"{bad} of {number} lines had no answer; each states the reason")
-
-
-def _line(answers: QueryAnswerer, query: str) -> str:
-    layer, _, history = query.replace("\t", " ").partition(" ")
-    try:
-        number = int(layer)
-    except ValueError:
-        raise RoutestatError(f"a line is LAYER HISTORY, such as 5 2,3/1,7; got {query[:60]!r}") from None
-    return json.dumps(answers.answer(number, history)[0], allow_nan=False)
 
 
 def main() -> None:

@@ -18,6 +18,10 @@ board_source
     What ``predict --board`` reads.
 choices, queries
     Choices as they are typed, and predictions of a chain after them, for ``predict``.
+open_answers, predictor_choice, ridge_queries
+    Predictions of the ridges of a report, and which predictor answers.
+query_stream
+    Predictions line by line.
 answers, answer_table
     Predictions as records and on the terminal.
 """

@@ -24,13 +24,15 @@ def show_answer(record: Record, close: str) -> None:
     rows = record.get("experts") or record["predictions"]
     columns = ["state", "experts"] if "state" in rows[0] else ["expert"]
     table = Table(box=None, pad_edge=False)
-    for name in (*columns, "probability", f"{100 * record['level']:g}% credible"):
+    # A ridge has no intervals at all.
+    limits = "predictor" not in record
+    for name in (*columns, "probability", *([f"{100 * record['level']:g}% credible"] if limits else [])):
         table.add_column(name, justify="right")
     for row in rows:
         low, high = row["interval"]
         cells = [", ".join(map(str, row[name])) if name == "experts" else str(row[name]) for name in columns]
-        limits = "unknown" if low is None or high is None else f"{low:.4f} – {high:.4f}"
-        table.add_row(*cells, f"{row['probability']:.4f}", limits)
+        reach = "unknown" if low is None or high is None else f"{low:.4f} – {high:.4f}"
+        table.add_row(*cells, f"{row['probability']:.4f}", *([reach] if limits else []))
     console.print(table)
     if fetch := record.get("fetch"):
         step = -(-len(fetch) // _FETCHED)
@@ -45,12 +47,17 @@ def show_answer(record: Record, close: str) -> None:
 
 
 def _opening(record: Record) -> str:
-    used = record["history"][-max(record["order"], 1) :]
+    by = record.get("predictor")
+    used = record["history"] if by else record["history"][-max(record["order"], 1) :]
     chose = [f"layer {one['layer']} experts {', '.join(map(str, one['experts']))}" for one in used]
     seen = f"{record['n_tokens']:,} tokens did"
-    if record["order"] == 0:
+    if by:
+        seen = f"{by}, fitted to {record['n_tokens']:,} tokens"
+    elif record["order"] == 0:
         seen = f"the prediction rests on {record['n_tokens']:,} tokens, whatever they chose"
     elif "state" not in record["predictions"][0]:
         seen = f"the rarest of these was chosen by {record['n_tokens']:,} tokens"
     text = " and ".join(chose).replace(" experts", " chose experts", 1).capitalize()
-    return f"{text} ({seen}). Layer {record['next_layer']} then chooses:"
+    return (
+        f"{text or 'No choice of this token is known'} ({seen}). Layer {record['next_layer']} then chooses:"
+    )

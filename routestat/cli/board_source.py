@@ -20,19 +20,9 @@ OF_BOARD = (
     "--layers", "--horizons", "--network", "--groups", "--threads", "--cluster", "--template", "--drop-dummy-rows",
 )  # fmt: skip
 OF_QUERY = (
-    "--layer",
-    "--after",
-    "--ahead",
-    "--order",
-    "--top",
-    "--level",
-    "--stream",
-    "--experts",
-    "--with",
-    "--previous",
-    "--token",
-    "--previous-token",
-)
+    "--layer", "--after", "--ahead", "--order", "--top", "--level", "--experts", "--with", "--previous", "--token",
+    "--previous-token", "--stream",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

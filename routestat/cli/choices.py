@@ -10,6 +10,8 @@ from routestat.traces.metadata import Router
 Record = dict[str, Any]
 #: Stands for a choice that is not known, where that is allowed.
 UNKNOWN = "-"
+#: ``--previous none``: the token is the first of its document.
+NO_PREVIOUS = "none"
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,23 @@ class Choice:
     def plain(self) -> Record:
         """Return the choice as a record."""
         return {"layer": self.router.layer, "experts": list(self.experts), "state": self.state}
+
+
+@dataclass(frozen=True)
+class Given:
+    """What is known beside the token's own choices, as it was typed; None where it is not known.
+
+    Attributes
+    ----------
+    previous : str, optional
+        Choices of the previous token from the first layer on, separated by /; ``none`` for a first token.
+    token, previous_token : int, optional
+        Ids.
+    """
+
+    previous: str | None = None
+    token: int | None = None
+    previous_token: int | None = None
 
 
 def read_choice(text: str, router: Router, states: bool) -> Choice:

@@ -20,8 +20,8 @@ memory
     How many earlier layers and tokens matter; horizons.
 chain
     The fitted chain, the scores of predictors, the full posterior.
-chain_file
-    The chain as a file.
+array_file, chain_file, predictors_file
+    The chain and the ridges as files of checked plain arrays.
 posterior_draws
     Summaries of posterior draws.
 routes
