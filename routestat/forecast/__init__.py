@@ -18,6 +18,8 @@ ridge, ridge_of_tokens, tempered, exponents
     Naive Bayes and ridge combined by exponents.
 token_id
     The token id, backed off to the layer's load.
+history_predictor
+    Ridges on everything before, of new tokens, with histories that may lack something.
 gate, gate_horizons
     The recorded gate, and from which horizon on a predictor without a hidden state is better.
 history, history_gram, history_ridge
