@@ -20,4 +20,8 @@ gate, gate_horizons
     The recorded gate, and from which horizon on a predictor without a hidden state is better.
 designs, factorised_fit, factorised
     Which models share which tables, their fit, and the factorised chain.
+network, network_training, network_history, network_start, network_model
+    The small network, on request (torch).
+network_gain
+    Whether the network is better than the best ridge.
 """

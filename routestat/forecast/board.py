@@ -11,6 +11,7 @@ from routestat.forecast.contexts import score_context_forms
 from routestat.forecast.factorised_fit import score_linear
 from routestat.forecast.gate import score_gate
 from routestat.forecast.made_scores import made_score
+from routestat.forecast.network import score_networks
 from routestat.forecast.scores import Cost, PredictionScore, pooled
 from routestat.forecast.specification import (
     BoardPlan,
@@ -18,6 +19,7 @@ from routestat.forecast.specification import (
     ContextForm,
     GateForm,
     LinearForm,
+    NetworkForm,
     PredictorSpec,
     TemperedModel,
     TokenForm,
@@ -37,6 +39,7 @@ def engines() -> dict[tuple[type, ...], Engine]:
         (LinearForm, TemperedModel): score_linear,
         (TokenForm,): score_token_ids,
         (GateForm,): score_gate,
+        (NetworkForm,): score_networks,
     }
 
 

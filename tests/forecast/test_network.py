@@ -1,0 +1,202 @@
+"""The small network: it starts as the ridge, learns what a ridge cannot, and sees nothing of what it predicts."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from routestat import RoutestatError, Trace, TraceMeta
+from routestat.counting.score_sums import SUMS
+from routestat.forecast import catalogue, network, network_training
+from routestat.forecast.board import make_board
+from routestat.forecast.network_start import PARTS, in_parts
+from routestat.forecast.ridge_engine import score_ridges
+from routestat.forecast.specification import BoardPlan
+from routestat.traces.metadata import Router
+from tests.board_cases import rows_of, rows_with_folds
+
+torch = pytest.importorskip("torch", reason="the network needs torch")
+
+PLAN = BoardPlan(network=True, threads=1)
+BITS = SUMS.index("bits")
+
+
+def registered(*names):
+    return [spec for spec in catalogue.PREDICTORS if spec.name in names]
+
+
+def choices(rng, n, layers, n_experts=5, top_k=2):
+    """Experts ``[row, layer, k]`` that depend on the layer before and on the previous token's."""
+    order = rng.random((n, layers, n_experts)).argsort(axis=2)[:, :, :top_k]
+    for layer in range(1, layers):
+        same = rng.random(n) < 0.5
+        order[same, layer] = (order[same, layer - 1] + 1) % n_experts
+        again = np.flatnonzero(rng.random(n) < 0.2)[1:]
+        order[again, layer] = order[again - 1, layer]
+    return np.sort(order, axis=2)
+
+
+def trace_of(experts, document, token=None, routers=None):
+    """A trace of experts ``[row, layer, k]``; −1 is a missing choice."""
+    routers = routers or tuple(Router(at, 5, experts.shape[2]) for at in range(experts.shape[1]))
+    states = np.empty(experts.shape[:2], np.uint8)
+    for at, router in enumerate(routers):
+        known = experts[:, at, 0] >= 0
+        states[:, at] = router.alphabet.missing
+        states[known, at] = router.alphabet.rank(experts[known, at, : router.top_k])
+    given = {} if token is None else {"token": token}
+    return Trace.from_arrays(TraceMeta(routers), document, None, states, **given)
+
+
+def small_trace(seed=0, documents=20, length=15, layers=4, missing=0.0, ids=None):
+    rng = np.random.default_rng(seed)
+    n = documents * length
+    experts = choices(rng, n, layers)
+    experts[rng.random((n, layers)) < missing] = -1
+    token = rng.integers(0, ids, n) if ids else None
+    return trace_of(experts, np.repeat(np.arange(documents), length), token)
+
+
+def xor_rows(documents=60, length=40):
+    """The third layer's expert is the exclusive or of the two before it."""
+    rng = np.random.default_rng(3)
+    n = documents * length
+    first, second = rng.integers(0, 2, (2, n))
+    experts = np.stack([first, second, first ^ second], axis=1)[:, :, None]
+    routers = tuple(Router(at, 3, 1) for at in range(3))
+    return rows_of(trace_of(experts, np.repeat(np.arange(documents), length), routers=routers))
+
+
+def total(scores):
+    return np.sum([score.sums.sum(axis=0) for score in scores], axis=0)
+
+
+@pytest.mark.parametrize(("missing", "ids"), [(0.0, None), (0.2, 7)])
+def test_before_the_first_epoch_it_is_the_ridge(monkeypatch, missing, ids):
+    monkeypatch.setattr(network_training, "EPOCHS", 0)
+    rows = rows_of(small_trace(missing=missing, ids=ids))
+    name = "ridge-all-token-id" if ids else "ridge-all"
+    found = network.score_networks(rows, registered("network"), "subset", PLAN)
+    parts = in_parts(rows)
+    ridge = [s for s in score_ridges(parts, registered(name), "subset", PLAN) if s.horizon == 1]
+    assert [s.router for s in found] == [s.router for s in ridge] == ["L01", "L02", "L03"]
+    for one, other in zip(found, ridge, strict=True):
+        np.testing.assert_allclose(one.sums, other.sums, rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(
+            one.calibration[:, :, 1].sum(), other.calibration[:, :, 1].sum(), rtol=1e-4
+        )
+        assert "no epoch was better than the ridge" in one.note
+
+
+def test_it_learns_an_exclusive_or_that_no_ridge_finds(monkeypatch):
+    monkeypatch.setattr(network_training, "EPOCHS", 15)
+    rows = xor_rows()
+    ridge = [s for s in score_ridges(rows, registered("ridge-all"), "subset", PLAN) if s.router == "L02"]
+    own = [
+        s for s in network.score_networks(rows, registered("network"), "subset", PLAN) if s.router == "L02"
+    ]
+    assert ridge[0].estimate("log_loss_bits").value > 0.95
+    assert own[0].estimate("log_loss_bits").value < 0.2
+    assert own[0].estimate("exact_set").value > 0.97
+
+
+def test_nothing_of_the_scored_documents_is_learned(monkeypatch):
+    monkeypatch.setattr(network_training, "EPOCHS", 2)
+    trace = small_trace()
+    rows = in_parts(rows_of(trace))
+    changed = small_trace().states(trace.layers).copy()
+    mine = np.flatnonzero(rows.fold == 1)
+    rng = np.random.default_rng(8)
+    changed[mine] = rng.integers(0, 10, changed[mine].shape)
+    other = in_parts(rows_of(Trace.from_arrays(trace.meta, rows.sample.document, None, changed)))
+    assert np.array_equal(other.fold, rows.fold)
+    one, two = network_training.Trainer(rows, PLAN), network_training.Trainer(other, PLAN)
+    first, second = one.trained(1), two.trained(1)
+    # The same rows, in the hands of either.
+    np.testing.assert_array_equal(one.log_weights(first, mine), one.log_weights(second, mine))
+    third, fourth = one.trained(0), two.trained(0)
+    assert not np.allclose(one.log_weights(third, mine), one.log_weights(fourth, mine))
+
+
+def test_a_target_sees_no_choice_of_its_own_layer_or_of_later_ones(monkeypatch):
+    monkeypatch.setattr(network_training, "EPOCHS", 2)
+    trace, length = small_trace(), 15
+    states = trace.states(trace.layers).reshape(20, length, 4).copy()
+    # The first four documents are left out together, and equal but for some layers of the last token.
+    states[1:4] = states[0]
+    for layer in (1, 2, 3):
+        states[layer, -1, layer:] = (states[0, -1, layer:] + 3) % 10
+    document = np.repeat(np.arange(20), length)
+    changed = Trace.from_arrays(trace.meta, document, None, states.reshape(-1, 4))
+    rows = rows_with_folds(changed, [0] * 4 + [1, 2, 3, 4] * 4)
+    trainer = network_training.Trainer(in_parts(rows), PLAN)
+    found = trainer.log_weights(trainer.trained(0), np.arange(length - 1, 4 * length, length))
+    for layer in (1, 2, 3):
+        # Target i is layer i + 1.
+        np.testing.assert_allclose(found[:layer, layer], found[:layer, 0], atol=1e-6)
+        assert layer == 3 or not np.allclose(found[layer:, layer], found[layer:, 0], atol=1e-3)
+
+
+def test_the_seed_decides(monkeypatch):
+    monkeypatch.setattr(network_training, "EPOCHS", 2)
+    rows = rows_of(small_trace(documents=40))
+    one, again, other = (
+        total(network.score_networks(rows, registered("network"), "subset", replace(PLAN, seed=seed)))
+        for seed in (1, 1, 2)
+    )
+    np.testing.assert_array_equal(one, again)
+    assert one[BITS] != other[BITS]
+
+
+def test_only_on_request_and_only_with_three_folds():
+    trace = small_trace(documents=6)
+    assert make_board(rows_of(trace), "subset", BoardPlan(), specs=registered("network")) == ()
+    for folds in ([0] * 6, [0, 1] * 3):
+        rows = rows_with_folds(trace, folds)
+        assert make_board(rows, "subset", PLAN, specs=registered("network")) == ()
+    one_layer = rows_of(small_trace(layers=1))
+    assert make_board(one_layer, "subset", PLAN, specs=registered("network")) == ()
+
+
+def test_without_torch_one_line_names_what_to_install(monkeypatch):
+    monkeypatch.setattr(network, "find_spec", lambda name: None)
+    with pytest.raises(RoutestatError, match=r"^network: expected .*torch.*routestat\[network\]") as caught:
+        network.score_networks(rows_of(small_trace(documents=6)), registered("network"), "subset", PLAN)
+    assert "\n" not in str(caught.value)
+
+
+def test_every_known_choice_is_scored_where_layers_differ(monkeypatch):
+    monkeypatch.setattr(network_training, "EPOCHS", 1)
+    rng = np.random.default_rng(5)
+    routers = (Router(0, 5, 2), Router(1, 7, 1), Router(3, 6, 3))
+    experts = np.zeros((240, 3, 3), int)
+    for at, router in enumerate(routers):
+        drawn = rng.random((240, router.n_experts)).argsort(axis=1)[:, : router.top_k]
+        experts[:, at, : router.top_k] = np.sort(drawn, axis=1)
+    experts[rng.random((240, 3)) < 0.2] = -1
+    rows = rows_of(trace_of(experts, np.repeat(np.arange(12), 20), routers=routers))
+    found = network.score_networks(rows, registered("network"), "expert", PLAN)
+    assert [score.router for score in found] == ["L01", "L03"]
+    for score in found:
+        target = next(r for r in routers if r.name == score.router)
+        assert score.n_tokens == int(rows.known(target).sum())
+        assert np.isfinite(score.sums).all()
+        assert score.cost.parameters > 0
+        assert score.cost.multiply_adds > network_training.WIDTH**2
+
+
+def test_where_some_folds_are_scored_one_network_is_trained_and_learns_from_none_of_them(monkeypatch):
+    monkeypatch.setattr(network_training, "EPOCHS", 1)
+    trace = small_trace()
+    rows = replace(rows_of(trace), scored_folds=(2,))
+    parts = in_parts(rows)
+    assert parts.scored_folds == (0,)
+    assert np.array_equal(parts.fold == 0, rows.fold == 2)
+    assert np.unique(parts.fold).size == PARTS
+    ticks = []
+    found = network.score_networks(
+        rows, registered("network"), "subset", PLAN, lambda what, done, steps: ticks.append((done, steps))
+    )
+    assert {score.n_tokens for score in found} == {int((rows.fold == 2).sum())}
+    assert ticks[-1] == (4, 4)
+    assert [done for done, _ in ticks] == sorted(done for done, _ in ticks)
