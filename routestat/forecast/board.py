@@ -12,6 +12,7 @@ from routestat.forecast.factorised_fit import score_linear
 from routestat.forecast.gate import score_gate
 from routestat.forecast.made_scores import made_score
 from routestat.forecast.network import score_networks
+from routestat.forecast.ridge_engine import score_ridges
 from routestat.forecast.scores import Cost, PredictionScore, pooled
 from routestat.forecast.specification import (
     BoardPlan,
@@ -21,6 +22,7 @@ from routestat.forecast.specification import (
     LinearForm,
     NetworkForm,
     PredictorSpec,
+    RidgeForm,
     TemperedModel,
     TokenForm,
 )
@@ -37,6 +39,7 @@ def engines() -> dict[tuple[type, ...], Engine]:
         (ClosedForm,): score_closed_forms,
         (ContextForm,): score_context_forms,
         (LinearForm, TemperedModel): score_linear,
+        (RidgeForm,): score_ridges,
         (TokenForm,): score_token_ids,
         (GateForm,): score_gate,
         (NetworkForm,): score_networks,
@@ -95,7 +98,9 @@ def score_closed_forms(
         for spec in specs:
             form = spec.form(view)
             found.append(
-                made_score(rows, spec.name, target, 0, ScoreSums(form.score(tokens, target)), Cost(0, 0.0))
+                made_score(
+                    rows, spec.name, target, 0, ScoreSums(form.score(tokens, target)), Cost(0, 0.0, 0.0)
+                )
             )
     return found
 
