@@ -9,6 +9,7 @@ The loss is the exact one of the conditional Bernoulli distribution. Its gradien
 probability of inclusion minus the indicator of the choice; so none of its recursions has to be differentiated.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -94,7 +95,7 @@ class Network(nn.Module):
     def __init__(self, shape: Shape, rng: np.random.Generator) -> None:
         super().__init__()
         self.shape, width, targets = shape, shape.width, len(shape.experts)
-        self._random = torch.Generator().manual_seed(int(rng.integers(1 << 62)))
+        self._rng = rng
         most = max(shape.experts)
         self.embedding = self._normal((shape.features + 1, width), 0.1)
         self.gain = nn.Parameter(torch.ones(targets, 1, width))
@@ -121,15 +122,15 @@ class Network(nn.Module):
         """
         none, (targets, rows, slots) = self.shape.features, layers.shape
         if self.training:
-            left_out = self._bernoulli((targets, rows, 1), DROP_LAYERS).bool()
-            layers = layers.masked_fill(left_out, none)
+            layers = layers.masked_fill(~self._kept((targets, rows, 1), DROP_LAYERS), none)
         every = self._embedded(layers.reshape(-1, slots)).view(targets, rows, -1)
         if self.training:
             every = every / (1.0 - DROP_LAYERS)
         before = torch.cumsum(every, 0) + self._embedded(head)
         normal = functional.layer_norm(before, (self.shape.width,)) * self.gain + self.shift
-        hidden = functional.gelu(torch.baddbmm(self.hidden_bias, self._dropped(normal), self.hidden))
-        both = self._dropped(torch.cat([normal, hidden], 2))
+        normal = self._dropped(normal)
+        hidden = functional.gelu(torch.baddbmm(self.hidden_bias, normal, self.hidden))
+        both = torch.cat([normal, self._dropped(hidden)], 2)
         return torch.baddbmm(self.out_bias, both, self.out) + start * self.scale
 
     def _embedded(self, features: Tensor) -> Tensor:
@@ -138,13 +139,15 @@ class Network(nn.Module):
     def _dropped(self, values: Tensor) -> Tensor:
         if not self.training:
             return values
-        return values * (1.0 - self._bernoulli(values.shape, DROP_UNITS)).div_(1.0 - DROP_UNITS)
+        return values * self._kept(values.shape, DROP_UNITS) / (1.0 - DROP_UNITS)
 
-    def _bernoulli(self, shape: Sequence[int], share: float) -> Tensor:
-        return torch.empty(*shape).bernoulli_(share, generator=self._random)
+    def _kept(self, shape: Sequence[int], share: float) -> Tensor:
+        """Draw what is not left out, from bytes: several times as fast as torch's own draws."""
+        drawn = np.frombuffer(self._rng.bytes(math.prod(shape)), np.uint8)
+        return torch.from_numpy(drawn >= round(256 * share)).view(*shape)
 
     def _normal(self, shape: Sequence[int], deviation: float) -> nn.Parameter:
-        return nn.Parameter(torch.empty(*shape).normal_(0.0, deviation, generator=self._random))
+        return nn.Parameter(torch.from_numpy(self._rng.normal(0.0, deviation, shape).astype(np.float32)))
 
 
 def log_weights(network: Network, batch: Batch) -> NDArray[np.float32]:

@@ -17,9 +17,8 @@ from routestat.forecast.history import History, known_share, make_history, sampl
 from routestat.forecast.history_gram import Gram, count_gram
 from routestat.forecast.ridge_link import Link
 from routestat.forecast.ridge_plan import Designed, plan_designs, plan_windows, token_width
-from routestat.forecast.ridge_search import Chosen, add_blocks, choose, without
+from routestat.forecast.ridge_search import Chosen, add_blocks, choose
 from routestat.forecast.specification import BoardPlan, PredictorSpec, RidgeForm
-from routestat.inference.base.tables import Floats
 from routestat.progress import in_threads
 
 #: Parts of the documents that are left out in turn, at most; three are needed.
@@ -62,17 +61,16 @@ class _Window:
     gram: Gram
     designed: Designed
     chosen: Chosen
-    total: Floats
     #: Place of each row of the board among those of the history; −1 where it is not.
     place: NDArray[np.int64]
 
     def fitted(self, rows: BoardRows, out: Sequence[int], part: int) -> list[_Fitted]:
         """Fit without some parts, with the penalties and links that were chosen for one of them."""
-        pairs, found = without(self.total, self.gram, out), []
+        pairs, found = self.gram.without(out), []
         penalties, design = self.chosen.penalties[part], self.designed.design
         for penalty in np.unique(penalties).tolist():
             own = np.flatnonzero(penalties == penalty).tolist()
-            for at, weights in design.fit(pairs, self.gram, penalty, own):
+            for at, weights in design.fit(pairs, penalty, own):
                 target = self.first + design.regressions[at].target
                 # Tokens without the target's choice were counted as choosing none of its experts.
                 share = max(known_share(self.history, rows.routers[target].name, out), 1e-9)
@@ -107,8 +105,7 @@ class RidgeStart:
             chosen = choose(designed, gram, trial, routers, rows.tested_folds, plan.threads)
             place = np.full(len(rows), -1)
             place[history.rows] = np.arange(len(history.rows))
-            total = gram.pairs.sum(axis=0, dtype=np.float64)
-            self._windows.append(_Window(window.first, history, gram, designed, chosen, total, place))
+            self._windows.append(_Window(window.first, history, gram, designed, chosen, place))
 
     def without(self, out: Sequence[int], part: int) -> "LogWeights":
         """Return the ridges fitted without some parts.

@@ -127,7 +127,7 @@ class Trainer:
         # The last group is never kept back: something has to be learned from.
         back = groups[order[:-1][before[:-1] < KEPT_BACK * len(usable)]]
         is_back = np.isin(rows.held_out[usable], back)
-        most = min(MOST_NUMBERS // self._numbers, MOST_TOKENS // EPOCHS // len(self._targets))
+        most = min(MOST_NUMBERS // self._numbers, MOST_TOKENS // max(EPOCHS, 1) // len(self._targets))
         return _thinned(usable[~is_back], most, rng), _thinned(usable[is_back], MOST_KEPT_BACK, rng)
 
     def _tested_together(self, part: int) -> NDArray[np.bool_]:

@@ -1,6 +1,7 @@
 """The network's loss against the slow way, and what its outputs depend on."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -108,11 +109,11 @@ def test_the_best_epoch_is_kept():
 
 def test_training_finds_what_the_choice_depends_on():
     rng = np.random.default_rng(5)
-    tokens = batch(rng, 320, np.zeros((320, 3, 5)))
+    tokens = batch(rng, 640, np.zeros((640, 3, 5)))
     # Every target's choice follows from the first feature of the head.
     for target, top_k in enumerate(SHAPE.top_k):
         tokens.chosen[:, target, :top_k] = (tokens.head[:, :1] + np.arange(top_k)) % 4
-    network = Network(SHAPE, rng)
+    network = Network(replace(SHAPE, width=24), rng)
     before = slow_loss(log_weights(network, tokens), tokens.chosen)
     train(network, tokens, iter(range(100, 0, -1)).__next__, 20, 20, rng, lambda done: None)
-    assert slow_loss(log_weights(network, tokens), tokens.chosen) < 0.5 * before
+    assert slow_loss(log_weights(network, tokens), tokens.chosen) < 0.2 * before
