@@ -4,11 +4,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from routestat.counting.board_rows import BoardRows, missing_of
-from routestat.forecast.history import Block, make_history
+from routestat.forecast.history import Block, make_history, token_codes
 from routestat.forecast.network_model import Batch
 
-#: Features of token ids, and as many of previous ones, at most: frequent ids have one of their own.
+#: Features of a token's id, at most: frequent ids have one of their own.
 TOKEN_WIDTH = 8192
+#: Whose ids are features: of the token itself and of those before it.
+TOKEN_IDS = 4
 
 
 class NetworkHistory:
@@ -29,9 +31,10 @@ class NetworkHistory:
 
     def __init__(self, rows: BoardRows) -> None:
         self._rows, self._targets = rows, rows.routers[1:]
-        history = make_history(rows, rows.routers, TOKEN_WIDTH if rows.has_token_ids else 0)
+        history = make_history(rows, rows.routers)
         names = {router.name for router in rows.routers}
         self._head = [block for block in history.blocks[1:] if block.name not in names]
+        self._head += _token_ids(rows, history.rows) if rows.has_token_ids else []
         self._layers = [block for block in history.blocks if block.name in names][:-1]
         sizes = [block.size for block in (*self._head, *self._layers)]
         self._offsets = np.cumsum([0, *sizes[:-1]]).tolist()
@@ -69,3 +72,13 @@ class NetworkHistory:
             known = experts[:, 0] != missing_of(target)
             found[known, at, : target.top_k] = experts[known]
         return found
+
+
+def _token_ids(rows: BoardRows, chosen: NDArray[np.integer]) -> list[Block]:
+    """Return the ids of some tokens and of those before them, each as a block."""
+    codes, size = token_codes(rows.token, TOKEN_WIDTH)
+    found = []
+    for lag in range(TOKEN_IDS):
+        found.append(Block(f"token id {lag} before", size, codes[chosen, None]))
+        codes = np.where(rows.follows, np.roll(codes, 1), np.int16(-1))
+    return found

@@ -17,13 +17,16 @@ from routestat.forecast.network_start import LogWeights, RidgeStart
 from routestat.forecast.scores import Cost, PredictionScore
 from routestat.forecast.specification import BoardPlan, PredictorSpec
 from routestat.progress import Tick, in_threads, silent
+from routestat.traces.metadata import Router
 
-#: Hidden units; epochs at most; epochs without improvement after which training ends.
-WIDTH, EPOCHS, PATIENCE = 160, 6, 2
+#: Hidden units; epochs without improvement after which training ends.
+WIDTH, PATIENCE = 160, 2
+#: Epochs, at most, and at least where there are too many tokens.
+EPOCHS, LEAST_EPOCHS = 6, 3
 #: Log weights that a network is trained on, at most: that many numbers of two bytes are kept.
 MOST_NUMBERS = 1 << 27
-#: Tokens of a layer that are trained on, at most, over all epochs of a network.
-MOST_TOKENS = 40_000_000
+#: Choices that a network is trained on, at most, over all epochs.
+MOST_CHOICES = 24_000_000
 #: Share of the training tokens whose documents are kept back to choose the epoch, and how many of them at most.
 KEPT_BACK, MOST_KEPT_BACK = 0.08, 4096
 # Numbers of predictions that are held at a time.
@@ -54,11 +57,12 @@ class Trainer:
     def __init__(self, rows: BoardRows, plan: BoardPlan, tick: Tick = silent) -> None:
         self._began = time.perf_counter()
         self._rows, self._plan, self._tick = rows, plan, tick
-        self._steps = len(rows.tested_folds) * (EPOCHS + 2) + 1
+        self._targets = rows.routers[1:]
+        self._epochs, self._most, self._share = *plan_training(len(rows), rows.n_folds, self._targets), 1.0
+        self._steps = len(rows.tested_folds) * (self._epochs + 2) + 1
         self._tick(_WHAT, 0, self._steps)
         self._start = RidgeStart(rows, plan)
         self._history = NetworkHistory(rows)
-        self._targets = rows.routers[1:]
         self._sums = [raw_sums(len(rows.cells), router.top_k, plan.calibrate) for router in self._targets]
 
     def scores(self, rows: BoardRows, specs: Sequence[PredictorSpec]) -> list[PredictionScore]:
@@ -71,7 +75,7 @@ class Trainer:
                 costs = trained.start.costs
                 parameters = trained.network.n_parameters
                 self._score(part, trained)
-                self._report(nth, EPOCHS + 2)
+                self._report(nth, self._epochs + 2)
         self._tick(_WHAT, self._steps, self._steps)
         seconds = (time.perf_counter() - self._began) / len(self._targets)
         note, found = self._note(epochs), []
@@ -87,7 +91,7 @@ class Trainer:
         return found
 
     def _report(self, nth: int, done: int) -> None:
-        self._tick(_WHAT, 1 + nth * (EPOCHS + 2) + done, self._steps)
+        self._tick(_WHAT, 1 + nth * (self._epochs + 2) + done, self._steps)
 
     def trained(self, part: int, tick: Callable[[int], None] = lambda done: None) -> Trained:
         """Train the network that predicts a part; `tick` is called with the steps done."""
@@ -108,7 +112,7 @@ class Trainer:
             network,
             tokens,
             partial(self._loss, network, test),
-            EPOCHS,
+            self._epochs,
             PATIENCE,
             rng,
             lambda done: tick(done + 1),
@@ -127,8 +131,9 @@ class Trainer:
         # The last group is never kept back: something has to be learned from.
         back = groups[order[:-1][before[:-1] < KEPT_BACK * len(usable)]]
         is_back = np.isin(rows.held_out[usable], back)
-        most = min(MOST_NUMBERS // self._numbers, MOST_TOKENS // max(EPOCHS, 1) // len(self._targets))
-        return _thinned(usable[~is_back], most, rng), _thinned(usable[is_back], MOST_KEPT_BACK, rng)
+        learned = _thinned(usable[~is_back], self._most, rng)
+        self._share = min(self._share, len(learned) / max(int((~is_back).sum()), 1))
+        return learned, _thinned(usable[is_back], MOST_KEPT_BACK, rng)
 
     def _tested_together(self, part: int) -> NDArray[np.bool_]:
         """Rows of other parts that are scored as well, where only some parts are: nothing may learn from them."""
@@ -161,7 +166,7 @@ class Trainer:
         sums = [raw_sums(1, router.top_k, False) for router in self._targets]
         for at, (target, raw) in enumerate(zip(self._targets, sums, strict=True)):
             known = test.chosen[:, at, 0] >= 0
-            chosen = test.chosen[known, at, : target.top_k].astype(np.int64)
+            chosen = test.chosen[known, at, : target.top_k].astype(np.uint16)
             cell = np.zeros(len(chosen), np.int64)
             values = scores[at, known, : target.n_experts]
             jobs.append(partial(score_matrix, values, chosen, cell, "log-weight", raw))
@@ -199,9 +204,28 @@ class Trainer:
             words.append(
                 "no epoch was better than the ridge on left-out documents: the scores are the ridge's"
             )
+        if self._share < 1.0:
+            words.append(f"trained on {self._share:.0%} of the tokens of these")
         if self._start.note:
             words.append(f"its ridges are {self._start.note}")
         return "; ".join(words)
+
+
+def plan_training(rows: int, parts: int, targets: Sequence[Router]) -> tuple[int, int]:
+    """Return the number of epochs of a network, and of how many tokens at most.
+
+    Parameters
+    ----------
+    rows : int
+        Tokens of all parts.
+    parts : int
+        Of which one is left out.
+    targets : sequence of Router
+    """
+    tokens = max(1, int(rows * (1.0 - 1.0 / parts) * (1.0 - KEPT_BACK)))
+    epochs = min(EPOCHS, max(LEAST_EPOCHS, MOST_CHOICES // (tokens * len(targets))))
+    numbers = len(targets) * max(router.n_experts for router in targets)
+    return epochs, max(1, min(MOST_NUMBERS // numbers, MOST_CHOICES // (max(epochs, 1) * len(targets))))
 
 
 def _thinned(rows: NDArray[np.integer], most: int, rng: np.random.Generator) -> NDArray[np.integer]:

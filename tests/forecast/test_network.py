@@ -6,17 +6,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+torch = pytest.importorskip("torch", reason="the network needs torch")
+
 from routestat import RoutestatError, Trace, TraceMeta
 from routestat.counting.score_sums import SUMS
 from routestat.forecast import catalogue, network, network_training
 from routestat.forecast.board import make_board
+from routestat.forecast.network_history import NetworkHistory
 from routestat.forecast.network_start import PARTS, in_parts
 from routestat.forecast.ridge_engine import score_ridges
 from routestat.forecast.specification import BoardPlan
 from routestat.traces.metadata import Router
 from tests.board_cases import rows_of, rows_with_folds
-
-torch = pytest.importorskip("torch", reason="the network needs torch")
 
 PLAN = BoardPlan(network=True, threads=1)
 BITS = SUMS.index("bits")
@@ -225,3 +226,37 @@ def test_where_some_folds_are_scored_one_network_is_trained_and_learns_from_none
     assert {score.n_tokens for score in found} == {int((rows.fold == 2).sum())}
     assert ticks[-1] == (4, 4)
     assert [done for done, _ in ticks] == sorted(done for done, _ in ticks)
+
+
+def test_more_tokens_have_fewer_epochs_and_then_only_some_are_used(monkeypatch):
+    narrow, wide = [(Router(at, experts, 2),) * 10 for at, experts in ((1, 8), (2, 256))]
+    epochs, most = network_training.plan_training(10_000, 5, narrow)
+    assert epochs == network_training.EPOCHS
+    assert most > 10_000
+    few, least = network_training.plan_training(10_000_000, 5, narrow)
+    assert few == network_training.LEAST_EPOCHS
+    assert few * least * 10 <= network_training.MOST_CHOICES
+    assert network_training.plan_training(1_000_000, 5, wide)[1] * 10 * 256 <= network_training.MOST_NUMBERS
+    monkeypatch.setattr(network_training, "MOST_CHOICES", 300)
+    found = network.score_networks(rows_of(small_trace()), registered("network"), "subset", PLAN)
+    # 300 choices are 33 tokens in 3 epochs of 3 targets; of the 240 two documents are kept back.
+    assert "trained on 16% of the tokens" in found[0].note
+
+
+def test_features_by_hand():
+    experts = np.array([[[0, 1], [2, 4]], [[1, 3], [-1, -1]], [[0, 2], [1, 2]]])
+    trace = trace_of(experts, np.zeros(3, int), np.array([5, 6, 5]))
+    history = NetworkHistory(rows_of(trace))
+    batch = history.batch(np.arange(3), np.zeros((3, 1, 5)))
+    none, (head, layers) = history.features, (batch.head, batch.layers)
+    # No previous token, its two layers, four ids; then the first layer of the token itself.
+    last = 1 + 5 + 5 + (none - 16)
+    assert none == last + 5
+    assert head[:, 0].tolist() == [0, none, none]
+    assert head[:, 1:5].tolist() == [[none] * 4, [1, 2, 8, 10], [2, 4, none, none]]
+    known = (head[:, 5:] != none).tolist()
+    assert known == [[True, False, False, False], [True, True, False, False], [True, True, True, False]]
+    assert head[0, 5] == head[2, 5] != none
+    assert head[2, 6] - head[1, 5] == head[1, 6] - head[0, 5] == (none - 16) // 4
+    assert layers[:, 0].tolist() == [[last, last + 1], [last + 1, last + 3], [last, last + 2]]
+    assert batch.chosen[:, 0].tolist() == [[2, 4], [-1, -1], [1, 2]]

@@ -8,7 +8,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the network needs torch")
 
-from routestat.forecast.network_model import Batch, Network, Shape, log_weights, slope, train  # noqa: E402
+from routestat.forecast.network_model import Batch, Network, Shape, log_weights, slope, train
 
 SHAPE = Shape(features=20, experts=(5, 5, 4), top_k=(2, 2, 1), width=8)
 
@@ -110,7 +110,8 @@ def test_the_best_epoch_is_kept():
 def test_training_finds_what_the_choice_depends_on():
     rng = np.random.default_rng(5)
     tokens = batch(rng, 640, np.zeros((640, 3, 5)))
-    # Every target's choice follows from the first feature of the head.
+    # Every target's choice follows from the one feature of the head.
+    tokens.head[:, 1:] = SHAPE.features
     for target, top_k in enumerate(SHAPE.top_k):
         tokens.chosen[:, target, :top_k] = (tokens.head[:, :1] + np.arange(top_k)) % 4
     network = Network(replace(SHAPE, width=24), rng)
