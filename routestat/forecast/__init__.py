@@ -28,4 +28,8 @@ ridge_plan, ridge_search, ridge_link, ridge_engine
     Which ridges a board has, their penalties, their probabilities, and their scores.
 designs, factorised_fit, factorised
     Which models share which tables, their fit, and the factorised chain.
+network, network_training, network_history, network_start, network_model
+    The small network, on request (torch).
+network_gain
+    Whether the network is better than the best ridge.
 """

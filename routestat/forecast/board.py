@@ -11,6 +11,7 @@ from routestat.forecast.contexts import score_context_forms
 from routestat.forecast.factorised_fit import score_linear
 from routestat.forecast.gate import score_gate
 from routestat.forecast.made_scores import made_score
+from routestat.forecast.network import score_networks
 from routestat.forecast.ridge_engine import score_ridges
 from routestat.forecast.scores import Cost, PredictionScore, pooled
 from routestat.forecast.specification import (
@@ -19,6 +20,7 @@ from routestat.forecast.specification import (
     ContextForm,
     GateForm,
     LinearForm,
+    NetworkForm,
     PredictorSpec,
     RidgeForm,
     TemperedModel,
@@ -40,6 +42,7 @@ def engines() -> dict[tuple[type, ...], Engine]:
         (RidgeForm,): score_ridges,
         (TokenForm,): score_token_ids,
         (GateForm,): score_gate,
+        (NetworkForm,): score_networks,
     }
 
 

@@ -140,7 +140,7 @@ PREDICTORS: tuple[PredictorSpec, ...] = (
     ),
     PredictorSpec(
         "network", "a small neural network on everything before, with the token ids where they are known", "network",
-        (*_ALL, "previous", "token id"), states=NetworkForm(), experts=NetworkForm(), ahead=True,
+        (*_ALL, "previous", "token id"), states=NetworkForm(), experts=NetworkForm(),
     ),
     PredictorSpec(
         "gate", "the layer's own gate, applied to the hidden state of an earlier layer", "gate", ("gate",),
