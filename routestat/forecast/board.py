@@ -19,13 +19,17 @@ from routestat.forecast.specification import (
     GateForm,
     LinearForm,
     PredictorSpec,
+    SimilarTokensForm,
     TemperedModel,
+    TokenCacheForm,
     TokenForm,
 )
+from routestat.forecast.similar_tokens import score_similar_tokens
+from routestat.forecast.token_cache import score_token_cache
 from routestat.forecast.token_id import score_token_ids
 from routestat.progress import Tick, silent
 
-#: Scores some predictors of one form: what an engine is.
+: Scores some predictors of one form: what an engine is.
 Engine = Callable[[BoardRows, Sequence[PredictorSpec], str, BoardPlan, Tick], list[PredictionScore]]
 
 
@@ -36,6 +40,8 @@ def engines() -> dict[tuple[type, ...], Engine]:
         (ContextForm,): score_context_forms,
         (LinearForm, TemperedModel): score_linear,
         (TokenForm,): score_token_ids,
+        (TokenCacheForm,): score_token_cache,
+        (SimilarTokensForm,): score_similar_tokens,
         (GateForm,): score_gate,
     }
 

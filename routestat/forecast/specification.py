@@ -43,6 +43,8 @@ class BoardPlan:
         Whether to collect reliability curves and Brier scores.
     network : bool
         Whether to train the small network.
+    similar : bool
+        Whether to predict from similar tokens, and from earlier tokens with the same id.
     seed : int
     threads : int, optional
     """
@@ -51,6 +53,7 @@ class BoardPlan:
     horizons: tuple[int, ...] = (1,)
     calibrate: bool = True
     network: bool = False
+    similar: bool = False
     seed: int = 0
     threads: int | None = None
 
@@ -150,6 +153,16 @@ class TokenForm:
 
 
 @dataclass(frozen=True, slots=True)
+class TokenCacheForm:
+    """Ids of the latest tokens, with what followed them in the document; see `routestat.forecast.token_cache`."""
+
+
+@dataclass(frozen=True, slots=True)
+class SimilarTokensForm:
+    """An average over tokens that were routed alike so far; see `routestat.forecast.similar_tokens`."""
+
+
+@dataclass(frozen=True, slots=True)
 class GateForm:
     """The recorded choice of the target's gate, applied n layers early (columns such as ``L00.ahead1``)."""
 
@@ -160,7 +173,18 @@ class NetworkForm:
 
 
 #: Any of the forms.
-Form = ClosedForm | ContextForm | LinearForm | TemperedModel | RidgeForm | TokenForm | GateForm | NetworkForm
+Form = (
+    ClosedForm
+    | ContextForm
+    | LinearForm
+    | TemperedModel
+    | RidgeForm
+    | TokenForm
+    | TokenCacheForm
+    | SimilarTokensForm
+    | GateForm
+    | NetworkForm
+)
 
 
 @dataclass(frozen=True, slots=True)
