@@ -14,6 +14,8 @@ open_trace
     The trace of a command, read here or by workers.
 open_run
     The fitted chain of a report, or of a trace.
+board_source
+    What ``predict --board`` reads.
 queries
     Predictions of a chain after observed choices, for ``predict``.
 """

@@ -12,13 +12,14 @@ from routestat.errors import RoutestatError
 from routestat.progress import Progress
 from routestat.traces.document_stretches import in_stretches
 from routestat.traces.held_columns import held_in_memory
+from routestat.traces.locations import Location
 from routestat.traces.number_ranges import span
 from routestat.traces.store import Trace
 
 
 @contextmanager
 def opened_trace(
-    path: Path,
+    path: Location,
     progress: Progress,
     workers: int | None = None,
     scheduler: str | None = None,

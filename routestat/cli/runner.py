@@ -76,18 +76,35 @@ def parse_layers(text: str) -> list[int] | None:
     """
     if text.strip().lower() == "all":
         return None
-    layers: set[int] = set()
+    return parse_numbers(text, "--layers", "0-31 or 0,4,8", "all, or ")
+
+
+def parse_numbers(text: str, option: str, example: str, also: str = "") -> list[int]:
+    """Read numbers from ``0-31``, ``0,4,8`` or ``0-3,7``, in ascending order.
+
+    Parameters
+    ----------
+    text : str
+    option, example, also : str
+        For the message: the option's name, what it may look like, and what else it may be.
+
+    Raises
+    ------
+    RoutestatError
+        If the text is none of these.
+    """
+    found: set[int] = set()
     for part in text.split(","):
         first, dash, last = part.strip().partition("-")
         if not _is_number(first) or (dash and not _is_number(last)):
-            raise RoutestatError(f"--layers wants all, or numbers such as 0-31 or 0,4,8, got {text!r}")
+            raise RoutestatError(f"{option} wants {also}numbers such as {example}, got {text!r}")
         low, high = int(first), int(last or first)
         if high < low:
-            raise RoutestatError(f"--layers {part.strip()} runs backwards; write {high}-{low}")
+            raise RoutestatError(f"{option} {part.strip()} runs backwards; write {high}-{low}")
         if high - low > 100_000:
-            raise RoutestatError(f"--layers {part.strip()} is no range of layers of any model")
-        layers |= set(range(low, high + 1))
-    return sorted(layers)
+            raise RoutestatError(f"{option} {part.strip()} is no range of layers of any model")
+        found |= set(range(low, high + 1))
+    return sorted(found)
 
 
 def parse_order(text: str) -> int | None:

@@ -195,8 +195,8 @@ def joined_rows(
     """Prepare two samples so that predictors are fitted to one and scored on the other.
 
     The test set is fold 0, which alone is scored, and one unit where single units are left out; the groups of the
-    training set are dealt to the other folds. A model without fold 0 has then seen nothing of the test set, nor has
-    whatever is chosen on a fold that is left out of it.
+    training set are assigned to the other folds in turn. A model without fold 0 has then seen nothing of the test set,
+    nor has whatever is chosen on a fold that is left out of it.
 
     Parameters
     ----------
@@ -213,8 +213,7 @@ def joined_rows(
         If the samples are of two models, if there is nothing to score, or if the training set has fewer than two
         groups of documents, so that nothing can be chosen on documents that are left out.
     """
-    if routers is None:
-        routers, _ = common_routers(test, train)
+    routers, _ = common_routers(test, train, routers)
     if not len(test):
         raise RoutestatError(
             "expected tokens to score in the test set, got none; choose another trace or layers"

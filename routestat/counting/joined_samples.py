@@ -1,6 +1,6 @@
 """Parts of samples of documents, and two samples as one: what is predicted, and what predictors are fitted to."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -76,15 +76,31 @@ def stretches_of(
     return found
 
 
-def common_routers(test: Sample, train: Sample) -> tuple[tuple[Router, ...], str]:
+def common_routers(
+    test: Sample, train: Sample, wanted: Sequence[Router] | None = None
+) -> tuple[tuple[Router, ...], str]:
     """Return the routers that two samples of one model have, and a note on those that only one of them has.
+
+    Parameters
+    ----------
+    test, train : Sample
+    wanted : sequence of Router, optional
+        Which both must have; all that both have by default.
 
     Raises
     ------
     RoutestatError
         If they are not of one model: routers of one name differ, or each has layers that the other does not have, so
-        that their layers may be numbered in two ways.
+        that their layers may be numbered in two ways. If one lacks a router that is wanted.
     """
+    if wanted is not None:
+        chosen = {router.name for router in wanted}
+        found, note = common_routers(_with_routers(test, chosen), _with_routers(train, chosen))
+        if note or len(found) < len(chosen):
+            raise RoutestatError(
+                f"expected {len(chosen)} layers in both traces, got {len(found)}; {note or 'name others'}"
+            )
+        return found, ""
     own, other = ({router.name: router for router in sample.routers} for sample in (test, train))
     unlike = [name for name in own if name in other and own[name] != other[name]]
     if unlike:
@@ -105,25 +121,26 @@ def common_routers(test: Sample, train: Sample) -> tuple[tuple[Router, ...], str
     return tuple(own[name] for name in common), note
 
 
-def shared_documents(test: Sample, train: Sample) -> NDArray[np.bool_]:
+def shared_documents(test: Sample, train: Sample, routers: Sequence[Router]) -> NDArray[np.bool_]:
     """Return whether each row of the training set is of a document that shares its text with one of the test set.
 
     Documents that share a prefix are not independent (see `routestat.traces.clusters.shared_prefixes`): scores on
     documents that a predictor has seen say nothing about others. Documents are compared by token ids, or by the choices
-    of the routers that both have where some are unknown.
+    where some are unknown.
 
     Parameters
     ----------
     test, train : Sample
+    routers : sequence of Router
+        Which both have.
 
     Returns
     -------
     bool array ``[row]`` of the training set
     """
-    routers, _ = common_routers(test, train)
     joined = joined_sample(test, train, routers)
     by = "token ids" if len(joined) and (joined.token >= 0).all() else "choices"
-    collector = PrefixCollector(TraceMeta(routers), joined.n_documents, by)
+    collector = PrefixCollector(TraceMeta(tuple(routers)), joined.n_documents, by)
     # Positions are not compared.
     position = np.zeros(len(joined), np.int32)
     collector.add(Batch(joined.document, position, {**joined.columns, "token": joined.token}))
@@ -183,6 +200,10 @@ def joined_sample(test: Sample, train: Sample, routers: Sequence[Router]) -> Sam
         np.concatenate([_phase(part) for part in both]),
         domains,
     )
+
+
+def _with_routers(sample: Sample, names: Collection[str]) -> Sample:
+    return replace(sample, routers=tuple(router for router in sample.routers if router.name in names))
 
 
 def _phase(sample: Sample) -> NDArray[np.int8]:

@@ -10,6 +10,8 @@ scores, made_scores
     Held-out scores from additive sums.
 effect_of_data
     Regression of a predictor's score on domain, phase and depth.
+contexts, whole_distributions
+    The state view: contexts with back-off, fitted once for the board and the memory, and scored.
 fold_tables, linear_predictors, linear_fit
     Predictors from tables of experts per fold of documents.
 ridge, ridge_of_tokens, tempered, exponents

@@ -11,6 +11,7 @@ from routestat.forecast.contexts import score_context_forms
 from routestat.forecast.factorised_fit import score_linear
 from routestat.forecast.gate import score_gate
 from routestat.forecast.made_scores import made_score
+from routestat.forecast.ridge_engine import score_ridges
 from routestat.forecast.scores import Cost, PredictionScore, pooled
 from routestat.forecast.specification import (
     BoardPlan,
@@ -19,6 +20,7 @@ from routestat.forecast.specification import (
     GateForm,
     LinearForm,
     PredictorSpec,
+    RidgeForm,
     SimilarTokensForm,
     TemperedModel,
     TokenCacheForm,
@@ -39,6 +41,7 @@ def engines() -> dict[tuple[type, ...], Engine]:
         (ClosedForm,): score_closed_forms,
         (ContextForm,): score_context_forms,
         (LinearForm, TemperedModel): score_linear,
+        (RidgeForm,): score_ridges,
         (TokenForm,): score_token_ids,
         (TokenCacheForm,): score_token_cache,
         (SimilarTokensForm,): score_similar_tokens,
@@ -98,7 +101,9 @@ def score_closed_forms(
         for spec in specs:
             form = spec.form(view)
             found.append(
-                made_score(rows, spec.name, target, 0, ScoreSums(form.score(tokens, target)), Cost(0, 0.0))
+                made_score(
+                    rows, spec.name, target, 0, ScoreSums(form.score(tokens, target)), Cost(0, 0.0, 0.0)
+                )
             )
     return found
 

@@ -88,6 +88,8 @@ def score_context_forms(
 ) -> list[PredictionScore]:
     """Fit and score the predictors that are contexts: their engine."""
     columns = columns_of(rows, specs, plan)
+    if not columns:
+        return []
     return scores_of(rows, specs, plan, fit_contexts(rows, columns, scored=columns, plan=plan, tick=tick))
 
 
@@ -96,10 +98,16 @@ def columns_of(
 ) -> dict[str, tuple[str, ...]]:
     """Return the variables of all contexts that predictors need at the horizons of a plan.
 
-    Names are those of the variables, the nearest last; farther ahead, the layer before becomes the layer n before.
+    Contexts that no target has are left out. Farther ahead, the layer before becomes the layer n before.
     """
     found = {context_name(own): own for spec in specs for own in _contexts(spec, plan).values()}
-    return {name: own for name, own in found.items() if rows.has_token_ids or "token id" not in own}
+    known = {"token id"} if rows.has_token_ids else set()
+    known |= {f"layer-{back}" for back in range(1, len(rows.routers))}
+    return {
+        name: own
+        for name, own in found.items()
+        if all(one in known or (one != "token id" and one.startswith("token")) for one in own)
+    }
 
 
 def scores_of(
@@ -139,7 +147,7 @@ def _contexts(spec: PredictorSpec, plan: BoardPlan) -> dict[int, tuple[str, ...]
     own = spec.states.columns
     if not any(name.startswith("layer-") for name in own):
         return {0: own}
-    return {n: own if n == 1 else (f"layer-{n}",) for n in plan.horizons if n == 1 or spec.ahead}
+    return {n: own if n == 1 else (f"layer-{n}",) for n in plan.horizons_of(spec)}
 
 
 def _fit(

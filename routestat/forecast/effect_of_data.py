@@ -7,7 +7,7 @@ The score of a cell, which is the tokens of one group of documents, one phase an
 where the place of a layer is 0 for the first target of the model and 1 for the last. The regression is weighted by
 tokens. Errors of cells of one group may depend on each other in any way (they share documents, and all layers have the
 same tokens): the covariance is cluster-robust, with groups of documents as clusters. Intervals and p-values are those
-of Student's t, with the degrees of freedom that the groups are worth (`routestat.inference.base.estimate.effective_dof`;
+of Student's t, with the degrees of freedom that groups are worth (`routestat.inference.base.estimate.effective_dof`;
 G − 1 for G groups of one size), for a domain or phase those of its scarcer side: a difference is known no better than
 either side.
 
@@ -130,7 +130,7 @@ def effect_of_data(
     Returns
     -------
     DataEffect
-        Reference levels are the domain with most tokens and the phase with most tokens.
+        Reference levels are the domain with most tokens, and prefill.
 
     Raises
     ------
@@ -203,14 +203,14 @@ def _columns(cells: _Cells) -> tuple[list[_Term], list[tuple[str, str]]]:
     for kind, words in (("domain", cells.domain), ("phase", cells.phase)):
         levels, at = np.unique(words, return_inverse=True)
         most = np.bincount(at, cells.weight)
-        order = sorted(range(len(levels)), key=lambda one: -most[one])
+        key = -most if kind == "domain" else np.array([PHASES.index(one) for one in levels])
+        order = np.argsort(key, kind="stable").tolist()
         if len(levels) < 2:
             left_out.append((kind, f"there is one {kind} only"))
             continue
         reference = str(levels[order[0]])
         references.append(f"{kind} {reference}")
-        rest = order[1:] if kind == "domain" else sorted(order[1:], key=lambda one: PHASES.index(levels[one]))
-        for one in rest:
+        for one in order[1:]:
             sides = at == one, at == order[0]
             every.append(_Term(f"{kind} {levels[one]}", reference, sides[0].astype(np.float64), sides))
     first, last = (int(at(cells.place)) for at in (np.min, np.max)) if len(cells.place) else (0, 0)
@@ -231,7 +231,7 @@ def _columns(cells: _Cells) -> tuple[list[_Term], list[tuple[str, str]]]:
             kept.append(term)
         else:
             left_out.append(
-                (term.name, "it follows from the terms before it: these cannot be told apart here")
+                (term.name, "it follows from the terms before it: these cannot be distinguished here")
             )
     return kept, left_out
 

@@ -24,7 +24,7 @@ from routestat.forecast.factorised import FactorisedChain
 from routestat.forecast.linear_fit import linear_predictors
 from routestat.forecast.made_scores import made_score
 from routestat.forecast.scores import Cost, PredictionScore
-from routestat.forecast.specification import BoardPlan, PredictorSpec, TemperedModel
+from routestat.forecast.specification import BoardPlan, LinearForm, PredictorSpec, TemperedModel
 from routestat.forecast.tempered import Loads, Tempered, fit_load, fit_tempered
 from routestat.inference.base.tables import Floats, read_only
 from routestat.inference.conditional_bernoulli.distribution import fit_log_weights
@@ -79,7 +79,8 @@ def fit_linear(
     if rows.n_folds < 2:
         return [], None
     too_wide = not_fitted(rows, specs)
-    chosen = [spec for spec in specs if spec.name not in too_wide]
+    linear = [spec for spec in specs if isinstance(spec.form(view), LinearForm | TemperedModel)]
+    chosen = [spec for spec in linear if spec.name not in too_wide]
     tempered = [spec for spec in chosen if isinstance(spec.form(view), TemperedModel)]
     models: Models = _loads(rows, plan.alpha) if view == "expert" else {}
     targets = [plan_target(rows.routers, place, tempered) for place in range(len(rows.routers))]

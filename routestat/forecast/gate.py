@@ -248,7 +248,7 @@ def _score(
     named = _members(early, recorded, target.n_experts)
     fit = _FoldFit(rows, target, named, loads, recorded & known, known)
     begin = time.perf_counter()
-    bonuses = {fold: fit.bonus(fold) for fold in rows.scored_folds or range(rows.n_folds)}
+    bonuses = {fold: fit.bonus(fold) for fold in rows.tested_folds}
     cost = Cost(target.n_experts + 1, float("nan"), time.perf_counter() - begin)
     ranked = raw_sums(len(rows.cells), target.top_k, False)
     weighed = raw_sums(len(rows.cells), target.top_k, plan.calibrate)

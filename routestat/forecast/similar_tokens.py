@@ -74,7 +74,7 @@ def score_similar_tokens(
     list of PredictionScore
         Of all targets but the first layer. Empty where nothing can be held out, and unless the plan has `similar`.
     """
-    if not plan.similar or 1 not in plan.horizons or rows.n_folds < 2 or len(rows.routers) < 2:
+    if not plan.similar or rows.n_folds < 2 or len(rows.routers) < 2:
         return []
     if not rows.has_token_ids and rows.n_folds < LEAST_FOLDS:
         return []

@@ -39,6 +39,8 @@ class BoardPlan:
         Dirichlet prior of tables, as for `routestat.inference.smoothing.prior.resolve_alpha`.
     horizons : tuple of int
         Layers ahead; predictors that can look further ahead than one layer are fitted for each of them.
+    further : tuple of str
+        Names of the predictors that are fitted for more than one layer ahead; all that can be if empty.
     calibrate : bool
         Whether to collect reliability curves and Brier scores.
     network : bool
@@ -51,11 +53,20 @@ class BoardPlan:
 
     alpha: str | float = "empirical-bayes"
     horizons: tuple[int, ...] = (1,)
+    further: tuple[str, ...] = ()
     calibrate: bool = True
     network: bool = False
     similar: bool = False
     seed: int = 0
     threads: int | None = None
+
+    def horizons_of(self, spec: "PredictorSpec") -> tuple[int, ...]:
+        """Return the layers ahead that a predictor which uses earlier layers is fitted for."""
+        if not spec.ahead:
+            return (1,)
+        if self.further and spec.name not in self.further:
+            return tuple(horizon for horizon in self.horizons if horizon == 1)
+        return self.horizons
 
 
 @dataclass(frozen=True, slots=True)

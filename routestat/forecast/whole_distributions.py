@@ -210,8 +210,8 @@ class _Nested:
                 nowhere = np.zeros(max(cells, contexts, parts), np.int64)
                 self.places.append((nowhere[:cells], nowhere[:contexts], nowhere[:parts]))
             else:
-                places = one.lower.places
-                self.places.append((places.cell, places.context, places.part(half)))
+                places, levels = one.lower.places, (one.lower.step.level, one.level)
+                self.places.append((places.cell, places.context(*levels), places.part(*levels, half)))
 
     def ranges(self) -> Iterator[_Distributions]:
         """Yield the distributions of the longest context, one range of contexts after the other."""

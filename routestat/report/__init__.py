@@ -14,6 +14,8 @@ cautions
     Marks beside numbers that have a caution.
 numbers
     Numbers, intervals and counts as text.
+families
+    Colours and dashes of families of predictors.
 names
     Names of layers and states in pictures.
 """

@@ -17,7 +17,7 @@ from routestat.forecast.contexts import ContextFit, scores_of
 from routestat.forecast.factorised import FactorisedChain
 from routestat.forecast.factorised_fit import fit_linear
 from routestat.forecast.scores import PredictionScore
-from routestat.forecast.specification import BoardPlan
+from routestat.forecast.specification import BoardPlan, LinearForm, TemperedModel
 from routestat.inference.bayes.results import FullBayes
 from routestat.inference.markov.chain import Chain, fit_chain
 from routestat.inference.markov.second_order import MOST_CELLS, SecondOrderStep, fit_second_order
@@ -143,7 +143,11 @@ def score_predictors(
     fits : sequence of ContextFit
         Of these rows, if their contexts were scored already.
     """
-    known, chain = fit_linear(rows, catalogue.PREDICTORS, view, plan, tick)
+    # In the state view popularity is a context, though linear predictors fall back to it.
+    linear = [
+        spec for spec in catalogue.PREDICTORS if isinstance(spec.form(view), LinearForm | TemperedModel)
+    ]
+    known, chain = fit_linear(rows, linear, view, plan, tick)
     known += scores_of(rows, catalogue.PREDICTORS, plan, fits)
     return make_board(rows, view, plan, known=known, tick=tick), chain
 

@@ -6,7 +6,7 @@ from routestat.counting.counts import Counts
 from routestat.study.contexts import MOST_ROWS
 
 
-def expected_seconds(counts: Counts, parts: Collection[str]) -> dict[str, float]:
+def expected_seconds(counts: Counts, parts: Collection[str], horizons: int = 1) -> dict[str, float]:
     """Return the seconds that each stage of a study and of its report is expected to take.
 
     They were measured on two slow cores with two or three traces of each view; what matters are their ratios.
@@ -16,6 +16,8 @@ def expected_seconds(counts: Counts, parts: Collection[str]) -> dict[str, float]
     counts : Counts
     parts : collection of str
         What will be computed.
+    horizons : int
+        How many numbers of layers ahead the predictors are fitted for.
 
     Returns
     -------
@@ -29,9 +31,13 @@ def expected_seconds(counts: Counts, parts: Collection[str]) -> dict[str, float]
     found: dict[str, float] = {"drawing figures": 1.5}
     if counts.states == "subset":
         rows = min(counts.n_tokens, MOST_ROWS) * layers / 1e7
+        # Both parts fit contexts, together only once; scores take as long as the fit.
+        both = "memory" if "memory" in parts else "prediction"
+        fit = 0.1 * layers + 5.0 * rows * (2.0 if "prediction" in parts else 1.0)
         stages = {
+            "fitting contexts": (both, fit),
             "scoring predictors": ("prediction", 0.02 * layers),
-            "measuring the memory": ("memory", 0.1 * layers + 7.0 * rows),
+            "measuring the memory": ("memory", 0.03 * layers + 2.0 * rows),
             "following the chain": ("memory", 0.06 * layers),
             "fitting the chain": ("chain", 0.03 * layers),
             "decomposing dependence": ("dependence", 0.05 * layers + 1.2 * rows),

@@ -100,10 +100,10 @@ def selected_layers(trace: Trace, counts: Counts) -> list[int] | None:
     return None if len(counts.routers) == len(trace.meta.routers) else [r.layer for r in counts.routers]
 
 
-def sample_of(trace: Trace, counts: Counts, tick: Tick = silent) -> Sample:
-    """Read whole documents of the counted layers, in the groups of the counts."""
-    layers = selected_layers(trace, counts)
-    return take_sample(trace, layers, counts.groups, progress=partial(tick, "reading tokens"))
+def sample_of(trace: Trace, counts: Counts, tick: Tick = silent, companions: Sequence[str] = ()) -> Sample:
+    """Read whole documents of the counted layers, and of recorded columns beside them, in the groups of the counts."""
+    layers, progress = selected_layers(trace, counts), partial(tick, "reading tokens")
+    return take_sample(trace, layers, counts.groups, companions=companions, progress=progress)
 
 
 def load_of_layer(counts: Counts, router: Router) -> LayerLoad:

@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from routestat.counting.board_rows import board_rows
+from routestat.counting.board_rows import BoardRows, board_rows
 from routestat.counting.context import Context
 from routestat.counting.counts import Counts
 from routestat.counting.document_sample import Sample, at_most
@@ -133,6 +133,7 @@ def measure_memory(
     rng: np.random.Generator,
     tick: Tick = silent,
     threads: int | None = None,
+    rows: BoardRows | None = None,
     fits: Sequence[ContextFit] = (),
 ) -> Memory:
     """Measure the memory of a trace.
@@ -151,8 +152,10 @@ def measure_memory(
         For resampled tables.
     tick : callable(what, done, total)
     threads : int, optional
+    rows : BoardRows, optional
+        The rows of the sample that contexts are fitted to; by default about `MOST_ROWS` of them.
     fits : sequence of ContextFit
-        Of the state view, if they were made already, as `routestat.study.contexts.fit_for_study` makes them.
+        Of these rows, if they were made already, as `routestat.study.contexts.fit_for_study` makes them.
     """
     if counts.states == "expert":
         why = (
@@ -160,12 +163,11 @@ def measure_memory(
             "steps to compare with"
         )
         return Memory(_of_board(board, counts.routers), None, None, reason=why)
-    part = at_most(sample, MOST_ROWS)
-    if not fits:
-        rows, plan = board_rows(part, counts.routers), BoardPlan(threads=threads)
-        fits = fit_for_study(rows, plan, board=False, tick=tick)
+    if rows is None:
+        rows = board_rows(at_most(sample, MOST_ROWS), counts.routers)
+    fits = fits or fit_for_study(rows, BoardPlan(threads=threads), board=False, tick=tick)
     layers = score_contexts(fits, sample, rng, tick, threads)
-    note = part.note
+    note = rows.sample.note
     if len(counts.routers) < 2:
         return Memory(layers, None, None, note, "one layer: there is no gap")
     steps = [counts.table(Context.layer(1), router) for router in counts.routers[1:]]

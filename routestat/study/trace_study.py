@@ -1,6 +1,6 @@
 """All findings of one trace."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 
@@ -8,14 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from routestat.counting.board_rows import board_rows
+from routestat.counting.board_rows import BoardRows, board_rows
 from routestat.counting.counts import Counts
 from routestat.counting.document_sample import at_most
 from routestat.counting.paths import PathCounts
-from routestat.forecast.board import mean_board
 from routestat.forecast.contexts import ContextFit
 from routestat.forecast.designs import not_fitted as too_wide
 from routestat.forecast.factorised import FactorisedChain
+from routestat.forecast.gate import lookahead_columns
 from routestat.forecast.scores import PredictionScore
 from routestat.forecast.specification import BoardPlan
 from routestat.inference.base.multiplicity import adjust_families
@@ -23,6 +23,7 @@ from routestat.inference.base.units import FEW_UNITS, effective_units, too_few
 from routestat.inference.bayes.results import FullBayes
 from routestat.inference.markov.chain import Chain
 from routestat.progress import Tick, silent
+from routestat.study.board_findings import COMPARED_WITH_GATE, BoardFindings, board_findings
 from routestat.study.chain import chain_of_trace, posterior_of_chain, score_predictors
 from routestat.study.contexts import MOST_ROWS, fit_for_study
 from routestat.study.information_budget import InformationBudget, information_budget
@@ -40,6 +41,29 @@ from routestat.traces.store import Trace
 
 
 @dataclass(frozen=True)
+class TraceOrigin:
+    """Where the trace of a study lies, and how it was opened and counted.
+
+    Attributes
+    ----------
+    folder, identity : str
+        The folder or URL, and the hash of the store's manifest; empty for a trace in memory.
+    cluster : str, optional
+        As it was given to `Trace.open`.
+    template, dummy_rows : str
+    groups : int
+        Groups of documents that tables are kept for.
+    """
+
+    folder: str
+    identity: str
+    cluster: str | None
+    template: str
+    dummy_rows: str
+    groups: int
+
+
+@dataclass(frozen=True)
 class Study:
     """All findings of one trace; a part that was left out is None.
 
@@ -50,6 +74,7 @@ class Study:
 
     parts: tuple[str, ...]
     meta: TraceMeta
+    origin: TraceOrigin
     states: str
     routers: tuple[Router, ...]
     n_tokens: int
@@ -69,11 +94,15 @@ class Study:
     chain: Chain | None
     factorised: FactorisedChain | None
     bayes: FullBayes | None
-    board: tuple[PredictionScore, ...] | None
-    mean_board: tuple[PredictionScore, ...] | None
+    board: BoardFindings | None
     not_fitted: Mapping[str, str]
     paths: PathFinding | None
     blocks: tuple[BlockFinding, ...] | None
+
+    @property
+    def mean_board(self) -> tuple[PredictionScore, ...] | None:
+        """The scores of the predictors one layer ahead, pooled over the layers that all of them have."""
+        return None if self.board is None else self.board.mean
 
 
 # Threads share the pairs of layers; linear algebra that started threads of its own would compete with them.
@@ -91,6 +120,7 @@ def study(
     n_paths: int = 10,
     permutations: int = 0,
     bayes_draws: int = 0,
+    plan: BoardPlan | None = None,
     threads: int | None = None,
     tick: Tick = silent,
 ) -> Study:
@@ -118,12 +148,15 @@ def study(
         Permutations of whole documents, a slow check of the tests of independence.
     bayes_draws : int
         Draws per chain of the full posterior; 0 for none.
+    plan : BoardPlan, optional
+        How predictors are fitted; by default as in `default_plan`.
     threads : int, optional
         All cores by default.
     tick : callable(what, done, total)
     """
     known = with_needed(parts, states=counts.states, order=order)
-    sample = cache(partial(sample_of, trace, counts, tick))
+    recorded = lookahead_columns(trace.columns, counts.routers) if "prediction" in known else ()
+    sample = cache(partial(sample_of, trace, counts, tick, [one.column for one in recorded]))
     # First, because it takes longest and fails at once where it does not apply. It alone draws from the generator
     # itself, so that everything else is the same with it and without.
     bayes = posterior_of_chain(counts, sample(), bayes_draws, rng, tick) if bayes_draws else None
@@ -131,16 +164,19 @@ def study(
     board = factorised = memory = chain = level_checks = pairs = blocks = paths = None
     not_fitted: Mapping[str, str] = {}
     fits: tuple[ContextFit, ...] = ()
-    plan = BoardPlan(alpha, threads=threads)
+    how = plan or default_plan(trace, counts.routers, alpha, threads)
+    rows: BoardRows | None = None
     if known & {"prediction", "memory"}:
         rows = board_rows(at_most(sample(), MOST_ROWS), counts.routers)
         if counts.states == "subset":
-            fits = fit_for_study(rows, plan, memory="memory" in known, board="prediction" in known, tick=tick)
+            fits = fit_for_study(rows, how, memory="memory" in known, board="prediction" in known, tick=tick)
         if "prediction" in known:
             not_fitted = too_wide(rows) if counts.states == "expert" else {}
-            board, factorised = score_predictors(rows, counts.states, plan, tick, fits)
+            scores, factorised = score_predictors(rows, counts.states, how, tick, fits)
+            board = board_findings(scores, rows)
     if "memory" in known:
-        memory = measure_memory(trace, counts, sample(), board or (), memory_rng, tick, threads, fits)
+        scored = board.scores if board else ()
+        memory = measure_memory(trace, counts, sample(), scored, memory_rng, tick, threads, rows, fits)
     if "chain" in known:
         chain = chain_of_trace(trace, counts, alpha, order, memory, tick, threads)
     if "level-checks" in known:
@@ -163,6 +199,7 @@ def study(
     return Study(
         parts=tuple(name for name in PARTS if name in known),
         meta=trace.meta,
+        origin=_origin(trace, counts),
         states=counts.states,
         routers=counts.routers,
         n_tokens=counts.n_tokens,
@@ -183,11 +220,27 @@ def study(
         factorised=factorised if chain is not None else None,
         bayes=bayes,
         board=board,
-        mean_board=None if board is None else mean_board(board),
         not_fitted=not_fitted,
         paths=paths,
         blocks=blocks,
     )
+
+
+def default_plan(
+    trace: Trace, routers: Sequence[Router], alpha: str | float, threads: int | None
+) -> BoardPlan:
+    """Return how predictors are fitted in the study of a trace: one layer ahead.
+
+    Where the choices of gates from earlier layers were recorded, these are scored at every horizon that was recorded,
+    and so is the predictor that they are compared with.
+    """
+    recorded = {one.horizon for one in lookahead_columns(trace.columns, routers)}
+    return BoardPlan(alpha, tuple(sorted({1} | recorded)), COMPARED_WITH_GATE, threads=threads)
+
+
+def _origin(trace: Trace, counts: Counts) -> TraceOrigin:
+    folder = "" if trace.folder is None else str(trace.folder.resolve())
+    return TraceOrigin(folder, trace.identity, trace.cluster, trace.template, trace.dummy_rows, counts.groups)
 
 
 def _budget(pairs: tuple[LayerPair, ...] | None) -> InformationBudget | None:

@@ -1,7 +1,9 @@
 """Transfer: predictors that are fitted to one trace and scored on another of the same model.
 
 Beside each score stands the one that the same predictor reaches where it is fitted to the test set's own documents,
-each fold without itself; the difference is paired by groups of documents.
+each fold without itself; the difference is paired by groups of documents. Intervals are over documents of the test
+set: fitted predictors are taken as they are, so that how other training documents of the same kind would differ is not
+in them.
 """
 
 from collections.abc import Sequence
@@ -20,7 +22,8 @@ from routestat.forecast.scores import PredictionScore, pooled
 from routestat.forecast.specification import BoardPlan, PredictorSpec
 from routestat.inference.base.estimate import Estimate, without_interval
 from routestat.progress import Tick, silent
-from routestat.traces.metadata import Router
+from routestat.study.comparison_inputs import model_of
+from routestat.traces.metadata import Router, TraceMeta, layers_were_counted
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,11 +114,11 @@ def transfer(
     RoutestatError
         If the traces are of two models, or if too few documents are left to train on.
     """
-    common, note = common_routers(test, train)
-    notes = [note] if note and routers is None else []
-    train, said = _without_shared(test, train)
+    common, note = common_routers(test, train, routers)
+    notes = [note] if note else []
+    train, said = _without_shared(test, train, common)
     notes += said
-    rows = joined_rows(test, train, common if routers is None else routers)
+    rows = joined_rows(test, train, common)
     board = make_board(rows, view, plan, specs=specs, tick=tick)
     scores, *beside = mean_scores([board, own] if own else [board])
     here = {name: in_test_set(score) for name, score in (beside[0] if beside else {}).items()}
@@ -128,6 +131,26 @@ def transfer(
     if own and any(one.own is None for one in found):
         notes.append("the test set's own board has other tokens, so that there are no differences from it")
     return Transfer(board, tuple(found), tuple(notes))
+
+
+def notes_on_models(test: TraceMeta, train: TraceMeta) -> tuple[str, ...]:
+    """Return what a reader has to know of the models of two traces whose layers and experts agree.
+
+    Parameters
+    ----------
+    test, train : TraceMeta
+    """
+    notes = []
+    if model_of(test) != model_of(train):
+        notes.append(
+            f"the models have different names, {test.model or 'none'} and {train.model or 'none'}: experts' ids are "
+            "labels, so that one can be predicted from the other only if it was made from it"
+        )
+    if layers_were_counted(test) or layers_were_counted(train):
+        notes.append(
+            "a trace whose source does not number its layers has them in order; they are taken as the same"
+        )
+    return tuple(notes)
 
 
 def mean_scores(boards: Sequence[Sequence[PredictionScore]]) -> list[dict[str, PredictionScore]]:
@@ -183,8 +206,8 @@ def _on_same_tokens(one: PredictionScore, other: PredictionScore) -> bool:
     return np.array_equal(a, b)
 
 
-def _without_shared(test: Sample, train: Sample) -> tuple[Sample, list[str]]:
-    shared = shared_documents(test, train)
+def _without_shared(test: Sample, train: Sample, routers: Sequence[Router]) -> tuple[Sample, list[str]]:
+    shared = shared_documents(test, train, routers)
     if not shared.any():
         return train, []
     n, documents = len(np.unique(train.document[shared])), len(np.unique(train.document))

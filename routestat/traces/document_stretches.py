@@ -40,7 +40,7 @@ class Stretches(Trace):
             dummy_rows=trace.dummy_rows,
         )
         self._trace, self._length = trace, length
-        self.folder = trace.folder
+        self.folder, self.cluster = trace.folder, trace.cluster
         self.identity = f"{trace.identity} in stretches of {length}" if trace.identity else ""
         self.note = (
             f"one document: {number} stretches of {length:,} tokens are used as documents; p-values and intervals "

@@ -62,6 +62,7 @@ class SameTrace(Trace):
             dummy_rows=trace.dummy_rows,
         )
         self.note, self.folder, self.identity = trace.note, trace.folder, trace.identity
+        self.cluster = trace.cluster
 
     @property
     def not_measured(self) -> NotMeasured:

@@ -58,6 +58,8 @@ class Trace:
     dummy_rows : {"keep", "drop"}
         Treatment of rows and layers that are no measurements: kept as they are, or removed; inside documents removed
         rows become missing.
+    cluster : str, optional
+        Column of the documents that defines the clusters, where it was named when the store was opened.
     note : str
         What the documents are, where they are not those of the source.
     folder : path or UrlPath, optional
@@ -68,6 +70,7 @@ class Trace:
     """
 
     note = ""
+    cluster: str | None = None
     folder: Location | None = None
     identity = ""
 
@@ -192,6 +195,7 @@ class Trace:
             _require_one_of(dummy_rows, DUMMY_ROWS, "dummy_rows"),
         )
         trace.folder, trace.identity = folder, sha256_of(folder / MANIFEST)
+        trace.cluster = cluster
         check_shards(folder, manifest, verify, progress)
         if dummy_rows == "drop":
             trace._drop()

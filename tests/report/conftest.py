@@ -50,7 +50,7 @@ class Page(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         attributes = {name: value or "" for name, value in attrs}
         self.tags.append((tag, attributes))
-        self._skip = tag == "style"
+        self._skip = tag in ("style", "script")
         if tag == "tr" and "data-table" in attributes:
             self._row = Row(attributes)
             self.rows.append(self._row)

@@ -27,6 +27,8 @@ draws
     Expected draws from a prior, of cells and summed over them.
 backoff
     Probabilities by back-off, each without the tokens of its own group.
+distributions
+    Whole distributions by back-off, and their scores.
 random_tables
     Random tables with given margins.
 symmetric

@@ -1,7 +1,6 @@
 """The entries of one context in some of the groups, and where they are among those of a shorter context."""
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -96,7 +95,6 @@ class Places:
     """
 
     def __init__(self, shorter: Level, longer: Level) -> None:
-        self.shorter, self.longer = shorter, longer
         counts = longer.counts
         self._every = shorter.counts.entries_of(counts)
         self.cell, self._halves = places_in_shorter(
@@ -104,27 +102,22 @@ class Places:
             *(counts.cell, counts.group, longer.place, longer.half_of, counts.n_cells),
         )
         self.n_cells, self._entries = shorter.counts.n_cells, [len(half.count) for half in longer.halves]
-        self._parts: dict[int, NDArray[np.integer]] = {}
 
     def entry(self, half: int | None) -> NDArray[np.integer]:
         """Return the places of the entries of all groups or of a half ``[entry]``."""
         return self._every if half is None else self._halves[half, : self._entries[half]]
 
-    @cached_property
-    def context(self) -> NDArray[np.integer]:
-        """The shorter context of each context ``[context]``."""
-        found = np.zeros(self.longer.counts.n_contexts, np.int64)
-        found[self.longer.counts.context] = self.shorter.counts.context[self.cell]
+    def context(self, shorter: Level, longer: Level) -> NDArray[np.integer]:
+        """Return the shorter context of each context ``[context]``."""
+        found = np.zeros(longer.counts.n_contexts, np.int64)
+        found[longer.counts.context] = shorter.counts.context[self.cell]
         return found
 
-    def part(self, half: int) -> NDArray[np.integer]:
+    def part(self, shorter: Level, longer: Level, half: int) -> NDArray[np.integer]:
         """Return the shorter context's part of each part of a half ``[part]``."""
-        if half not in self._parts:
-            own, below = self.longer.halves[half], self.shorter.halves[half]
-            found = np.zeros(len(own.context), np.int64)
-            found[own.part] = below.part[self.entry(half)]
-            self._parts[half] = found
-        return self._parts[half]
+        found = np.zeros(len(longer.halves[half].context), np.int64)
+        found[longer.halves[half].part] = shorter.halves[half].part[self.entry(half)]
+        return found
 
     def summed(self, cells: Floats) -> Floats:
         """Sum values of cells ``[cell]`` to cells of the shorter context."""

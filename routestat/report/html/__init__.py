@@ -6,6 +6,14 @@ drawing
     Pictures drawn by a process of their own.
 study
     The page of one trace.
+prediction
+    The section on prediction.
+curve_picture
+    The curve of experts fetched against the share present.
+curve_codes
+    Curves as short text.
+reliability
+    Curves of calibration.
 comparison
     The page of a comparison.
 transition_maps

@@ -1,6 +1,7 @@
-"""What the pages share: templates, numbers, pictures and the style sheet.
+"""What the pages share: templates, numbers, pictures, the style sheet and the script.
 
-A page needs only its own folder and runs no script.
+A page needs only its own folder. It is whole without its script, if it has one: the script belongs to the package,
+holds nothing of a trace, and is the only one that the page's policy lets run.
 """
 
 import base64
@@ -17,6 +18,7 @@ from markupsafe import Markup
 
 from routestat.progress import Tick
 from routestat.report.cautions import Cautions
+from routestat.report.families import scheme
 from routestat.report.numbers import NONE, number
 from routestat.report.records.plain import Record
 from routestat.traces.metadata import Router
@@ -79,13 +81,32 @@ def _compiled_templates() -> FileSystemBytecodeCache | None:
     return FileSystemBytecodeCache(str(folder)) if writable else None
 
 
-def render(template: str, **content: Any) -> str:
-    """Fill a template, with the style sheet and its hash for the content security policy."""
+def render(template: str, script: str = "", **content: Any) -> str:
+    """Fill a template, with the style sheet and the script, and their hashes for the content security policy.
+
+    Parameters
+    ----------
+    template : str
+    script : str
+        The template of a script; none by default.
+    **content
+        What the template shows.
+    """
     environment = page_environment()
-    style = environment.get_template("style.css").render()
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    # The style sheet is part of the package: nothing of a trace is in it.
-    return environment.get_template(template).render(style=Markup(style), style_hash=digest, **content)
+    style = environment.get_template("style.css").render(light=scheme(dark=False), dark=scheme(dark=True))
+    running = environment.get_template(script).render() if script else ""
+    # Style sheet and script are part of the package: nothing of a trace is in them.
+    return environment.get_template(template).render(
+        style=Markup(style),
+        style_hash=_digest(style),
+        script=Markup(running),
+        script_hash=_digest(running),
+        **content,
+    )
+
+
+def _digest(text: str) -> str:
+    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
 def noun_of(routers: Sequence[Router]) -> str:

@@ -11,6 +11,7 @@ from routestat.forecast import catalogue
 from routestat.progress import Tick, silent
 from routestat.report.html.drawing import drawn_meanwhile
 from routestat.report.html.page import Picture, noun_of, render
+from routestat.report.html.prediction import prediction_section
 from routestat.report.html.transition_maps import transition_maps
 from routestat.report.numbers import experts_words
 from routestat.report.records.layer_pairs import by_information, page_columns
@@ -90,8 +91,10 @@ def _page(study: Study, record: Record, pictures: dict[str, Picture], folder: Pa
     pairs = study.pairs or ()
     rows = {pair.target.name: row for pair, row in zip(pairs, record.get("dependence", ()), strict=True)}
     listed = record.get("paths", ())
+    prediction = prediction_section(record)
     return render(
         "page.html",
+        script="prediction.js" if prediction and prediction.picture else "",
         record=record,
         parts=study.parts,
         trace=record["trace"],
@@ -105,7 +108,7 @@ def _page(study: Study, record: Record, pictures: dict[str, Picture], folder: Pa
         pictures=pictures,
         maps=transition_maps(pairs, study.states),
         explained=catalogue.explained(),
-        baselines=catalogue.baselines(),
+        prediction=prediction,
         steps=_steps(study.routers),
         query=_query(study, folder),
         whole_files=[name for name in TABLES if name in tables_of(record)],

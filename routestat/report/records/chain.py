@@ -1,6 +1,5 @@
-"""`chain`, and the scores of predictors."""
+"""`chain`: the fitted chain."""
 
-from routestat.forecast.scores import SCORES, PredictionScore
 from routestat.inference.markov.chain import Chain
 from routestat.report.records.plain import Record, reason
 
@@ -22,22 +21,3 @@ def chain_record(chain: Chain) -> Record:
         "log_evidence": chain.log_evidence,
         **reason(why),
     }
-
-
-def score_record(score: PredictionScore) -> Record:
-    """Return an item of `prediction[]`: one predictor at one layer."""
-    record: Record = {
-        "predictor": score.predictor,
-        "source": score.source if score.source >= 0 else None,
-        "target": score.target if score.target >= 0 else None,
-        "router": score.router or None,
-        "horizon": score.horizon,
-        "n_tokens": score.n_tokens,
-    }
-    reasons = []
-    for name in SCORES:
-        estimate = score.estimate(name)
-        record[name] = estimate.value
-        record[name + "_ci95"] = [estimate.low, estimate.high]
-        reasons.append(estimate.reason)
-    return record | reason(*reasons)

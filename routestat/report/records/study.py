@@ -6,7 +6,7 @@ The keys of results.json are stable; units are in their names.
 from pathlib import Path
 
 from routestat.report.records.bayes import bayes_record, write_bayes
-from routestat.report.records.chain import chain_record, score_record
+from routestat.report.records.chain import chain_record
 from routestat.report.records.layer_pairs import budget_record, layer_pair_record
 from routestat.report.records.layers import (
     coactivation_columns,
@@ -18,6 +18,7 @@ from routestat.report.records.layers import (
 from routestat.report.records.level_checks import calibration_record
 from routestat.report.records.memory import memory_record, order_records
 from routestat.report.records.plain import Record, plain, write_columns, write_json, write_rows
+from routestat.report.records.prediction import prediction_records, prediction_tables
 from routestat.report.records.routes import bicluster_record, path_records
 from routestat.report.records.trace_facts import trace_record
 from routestat.report.records.transitions import transition_columns
@@ -29,8 +30,10 @@ from routestat.traces.manifest import replace_file
 
 #: Files of the folder tables, beside the cells of every transition.
 TABLES = (
-    "layers", "dependence", "order", "contexts", "horizons", "map", "coactivation", "enough", "prediction", "paths",
-    "biclusters",
+    "layers", "dependence", "order", "contexts", "horizons", "map", "coactivation", "enough", "prediction",
+    "prediction_mean", "prediction_horizons", "prediction_curves", "prediction_next_token", "prediction_by_phase",
+    "prediction_by_domain", "prediction_calibration", "gate_against_table", "transfer", "transfer_domains",
+    "data_effect", "paths", "biclusters",
 )  # fmt: skip
 
 
@@ -66,9 +69,7 @@ def results(study: Study) -> Record:
     if study.chain is not None:
         record["chain"] = chain_record(study.chain)
     if study.board is not None:
-        record["prediction"] = [score_record(score) for score in study.board]
-    if study.mean_board is not None:
-        record["prediction_mean"] = [score_record(score) for score in study.mean_board]
+        record |= prediction_records(study.board)
     if study.not_fitted:
         record["prediction_not_fitted"] = dict(study.not_fitted)
     if study.paths is not None:
@@ -83,7 +84,7 @@ def results(study: Study) -> Record:
 
 def tables_of(record: Record) -> Record:
     """Return the records of the files of the folder tables, by name of the file; of the parts that there are."""
-    rows = record | record.get("memory", {})
+    rows = record | record.get("memory", {}) | prediction_tables(record)
     return {name: rows[name] for name in TABLES if name in rows}
 
 

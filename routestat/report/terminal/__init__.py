@@ -2,6 +2,8 @@
 
 console
     Tables, titles and lines.
+board
+    The board of predictors.
 study
     What analyze prints.
 comparison

@@ -7,14 +7,13 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from routestat.forecast import catalogue
-from routestat.forecast.scores import PredictionScore
 from routestat.report.cautions import Cautions
 from routestat.report.numbers import interval, many, number
 from routestat.report.records.layer_pairs import by_information, part_cautions, terminal_columns
 from routestat.report.records.memory import contexts_mean
 from routestat.report.records.pair_statistic import Cell, PairStatistic, cell
 from routestat.report.sentences import memory_sentences
+from routestat.report.terminal.board import print_board
 from routestat.report.terminal.console import (
     new_console,
     new_table,
@@ -35,12 +34,6 @@ TOP_PAIRS = 64
 TOP_PATHS = 3
 # Layers of a path shown on one line; the report has all of them.
 PATH_LAYERS = 6
-_BOARD = {
-    "exact_set": "exact set",
-    "recall_at_k": "recall@k",
-    "top1_hit": "top-1 hit",
-    "log_loss_bits": "log loss",
-}
 
 
 def summarise(study: Study, page: Path) -> None:
@@ -62,8 +55,8 @@ def summarise(study: Study, page: Path) -> None:
     if study.memory is not None:
         _memory(console, study.memory)
     _bayes(console, study)
-    if study.mean_board is not None:
-        _board(console, study.mean_board)
+    if study.board is not None:
+        print_board(console, study.board)
     console.print()
     console.print(_load(study))
     if study.paths is not None:
@@ -185,34 +178,6 @@ def _bayes(console: Console, study: Study) -> None:
     ]
     said += [f"All of this is computed {study.bayes.note}."] if study.bayes.note else []
     print_titled(console, "Full Bayes of the smoothing", Text(" ".join(said)))
-
-
-def _board(console: Console, board: Sequence[PredictionScore]) -> None:
-    title = "Prediction of the next choice: mean over layers, on held-out documents"
-    if not board or not board[0].n_tokens:
-        print_titled(console, title, Text("No predictor could be scored."))
-        return
-    table = new_table("predictor", *_BOARD.values())
-    shown, reasons = _best_of_each(board), []
-    for score in shown:
-        estimates = [score.estimate(name) for name in _BOARD]
-        table.add_row(score.predictor, *(number(estimate.value) for estimate in estimates))
-        reasons += [estimate.reason for estimate in estimates if estimate.value != estimate.value]
-    more = len(board) - len(shown)
-    below = [f"The best of each family, by log loss in bits; {more} more in the report."] if more else []
-    print_titled(console, title, table, [*below, *why_undefined(reasons)])
-
-
-def _best_of_each(board: Sequence[PredictionScore]) -> list[PredictionScore]:
-    """Return the baselines and, of every family of predictors, the one with the least log loss."""
-    families: dict[str, list[PredictionScore]] = {}
-    for score in board:
-        families.setdefault(catalogue.family(score.predictor), []).append(score)
-    best = {
-        id(min(family, key=lambda score: score.estimate("log_loss_bits").value))
-        for family in families.values()
-    }
-    return [score for score in board if id(score) in best]
 
 
 def _load(study: Study) -> Text:

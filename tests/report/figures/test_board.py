@@ -5,8 +5,8 @@ import pytest
 from matplotlib.colors import to_hex
 
 from routestat.forecast import catalogue
+from routestat.report.families import COLOURS, OTHER
 from routestat.report.figures import board as board_figure
-from routestat.report.figures import style as canvas
 from routestat.report.figures.study import PANELS
 from tests.report.figures.artists import titled
 
@@ -30,7 +30,8 @@ def test_board_marks_baselines_and_leaves_out_what_is_undefined(reports):
                 undefined.append(place)
             else:
                 hollow = score.predictor in catalogue.baselines()
-                assert dots[place] == (value, "#ffffff" if hollow else canvas.BLUE.lower())
+                colour, _ = COLOURS.get(catalogue.family(score.predictor), OTHER)
+                assert dots[place] == (value, "#ffffff" if hollow else colour.lower())
         assert [text.get_position()[1] for text in axes.texts] == undefined
 
 

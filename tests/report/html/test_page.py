@@ -14,6 +14,7 @@ from urllib.parse import unquote
 import pytest
 
 from routestat.report.cautions import MARKS
+from routestat.report.html.page import page_environment
 from routestat.report.html.study import write_report
 from routestat.report.numbers import number
 from routestat.report.records.study import results
@@ -255,9 +256,9 @@ def test_one_layer_says_why_parts_are_absent(reports):
     assert "Only one layer was analysed: there is no pair of layers." in page.text
     assert page.table("dependence") == []
     assert [image["src"] for image in page.all("img")] == [
+        "figures/board.png",
         "figures/calibration.png",
         "figures/load.png",
-        "figures/board.png",
         "figures/contexts.png",
         "figures/routes.png",
     ]
@@ -270,7 +271,14 @@ def test_hostile_text_is_text(reports):
     report = reports("hostile")
     assert "<script>alert(1)</script>" in report.page.text
     assert 'Source "><img src=x onerror=alert(1)>' in report.page.text
-    assert report.page.all("script") == []
+    assert all(
+        script in ({}, {"type": "application/json", "id": "curve-data"})
+        for script in report.page.all("script")
+    )
+    (running,) = re.findall("<script>(.*?)</script>", report.html, re.S)
+    (data,) = re.findall('<script type="application/json"[^>]*>(.*?)</script>', report.html, re.S)
+    assert running == page_environment().get_template("prediction.js").render()
+    assert "alert" not in running + data
     for tag, attributes in report.page.tags:
         assert not [name for name in attributes if name.startswith("on")], tag
         assert "javascript:" not in attributes.get("href", "")
@@ -278,18 +286,24 @@ def test_hostile_text_is_text(reports):
     assert not (report.folder.parent / "x").exists()
 
 
-def test_policy_allows_pictures_and_one_style_and_nothing_else(any_report):
+def digest(text):
+    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+def test_policy_allows_pictures_one_style_and_one_script_and_nothing_else(any_report):
     (policy,) = [
         tag["content"]
         for tag in any_report.page.all("meta")
         if tag.get("http-equiv") == "Content-Security-Policy"
     ]
     style = re.search("<style>(.*?)</style>", any_report.html, re.S).group(1)
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    scripts = re.findall("<script>(.*?)</script>", any_report.html, re.S)
+    assert len(scripts) == ("curve-data" in any_report.html)
     assert policy.split("; ") == [
         "default-src 'none'",
         "img-src 'self' file: data:",
-        f"style-src 'sha256-{digest}'",
+        f"style-src 'sha256-{digest(style)}'",
+        *(f"script-src 'sha256-{digest(script)}'" for script in scripts),
         "base-uri 'none'",
         "form-action 'none'",
     ]
