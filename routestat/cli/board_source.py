@@ -20,7 +20,10 @@ OF_BOARD = (
     "--train", "--domains", "--layers", "--horizons", "--network", "--groups", "--threads", "--cluster", "--template",
     "--drop-dummy-rows",
 )  # fmt: skip
-OF_QUERY = ("--layer", "--after", "--ahead", "--order", "--top", "--level", "--stream")
+OF_QUERY = (
+    "--layer", "--after", "--ahead", "--order", "--top", "--level", "--experts", "--with", "--previous", "--token",
+    "--previous-token", "--stream",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from routestat.forecast.contexts import score_context_forms
 from routestat.forecast.factorised_fit import score_linear
 from routestat.forecast.gate import score_gate
 from routestat.forecast.made_scores import made_score
+from routestat.forecast.network import score_networks
 from routestat.forecast.ridge_engine import score_ridges
 from routestat.forecast.scores import Cost, PredictionScore, pooled
 from routestat.forecast.specification import (
@@ -19,15 +20,20 @@ from routestat.forecast.specification import (
     ContextForm,
     GateForm,
     LinearForm,
+    NetworkForm,
     PredictorSpec,
     RidgeForm,
+    SimilarTokensForm,
     TemperedModel,
+    TokenCacheForm,
     TokenForm,
 )
+from routestat.forecast.similar_tokens import score_similar_tokens
+from routestat.forecast.token_cache import score_token_cache
 from routestat.forecast.token_id import score_token_ids
 from routestat.progress import Tick, silent
 
-#: Scores some predictors of one form: what an engine is.
+: Scores some predictors of one form: what an engine is.
 Engine = Callable[[BoardRows, Sequence[PredictorSpec], str, BoardPlan, Tick], list[PredictionScore]]
 
 
@@ -39,7 +45,10 @@ def engines() -> dict[tuple[type, ...], Engine]:
         (LinearForm, TemperedModel): score_linear,
         (RidgeForm,): score_ridges,
         (TokenForm,): score_token_ids,
+        (TokenCacheForm,): score_token_cache,
+        (SimilarTokensForm,): score_similar_tokens,
         (GateForm,): score_gate,
+        (NetworkForm,): score_networks,
     }
 
 

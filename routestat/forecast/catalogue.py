@@ -20,7 +20,9 @@ from routestat.forecast.specification import (
     NetworkForm,
     PredictorSpec,
     RidgeForm,
+    SimilarTokensForm,
     TemperedModel,
+    TokenCacheForm,
     TokenForm,
 )
 
@@ -62,6 +64,10 @@ PREDICTORS: tuple[PredictorSpec, ...] = (
     PredictorSpec(
         "token-id", "what the layer usually chooses for the token's id", "token id", _ID,
         states=ContextForm(("token id",)), experts=TokenForm(),
+    ),
+    PredictorSpec(
+        "token-id-cache", "the ids of the latest tokens, and the layer's choices after them earlier in the document",
+        "token id", ("token id", "previous"), states=TokenCacheForm(), experts=TokenCacheForm(),
     ),
     PredictorSpec(
         "layer-1", "chain of order 1: what usually follows the choice of the layer before", "chain", _LAYERS,
@@ -139,8 +145,12 @@ PREDICTORS: tuple[PredictorSpec, ...] = (
         (*_ALL, "previous", "token id"), states=_RIDGE_TOKEN, experts=_RIDGE_TOKEN, ahead=True,
     ),
     PredictorSpec(
+        "similar-tokens", "tokens with similar routing so far, with the same id where ids are known", "similar tokens",
+        (*_ALL, "previous", "token id"), states=SimilarTokensForm(), experts=SimilarTokensForm(),
+    ),
+    PredictorSpec(
         "network", "a small neural network on everything before, with the token ids where they are known", "network",
-        (*_ALL, "previous", "token id"), states=NetworkForm(), experts=NetworkForm(), ahead=True,
+        (*_ALL, "previous", "token id"), states=NetworkForm(), experts=NetworkForm(),
     ),
     PredictorSpec(
         "gate", "the layer's own gate, applied to the hidden state of an earlier layer", "gate", ("gate",),

@@ -24,8 +24,8 @@ data_set
     What the data set does to predictors.
 chain
     The fitted chain, the scores of predictors, the full posterior.
-chain_file
-    The chain as a file.
+array_file, chain_file, predictors_file
+    The chain and the ridges as files of checked plain arrays.
 posterior_draws
     Summaries of posterior draws.
 routes

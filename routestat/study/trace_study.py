@@ -16,6 +16,7 @@ from routestat.forecast.contexts import ContextFit
 from routestat.forecast.designs import not_fitted as too_wide
 from routestat.forecast.factorised import FactorisedChain
 from routestat.forecast.gate import lookahead_columns
+from routestat.forecast.history_predictor import HistoryPredictors
 from routestat.forecast.scores import PredictionScore
 from routestat.forecast.specification import BoardPlan
 from routestat.inference.base.multiplicity import adjust_families
@@ -94,6 +95,7 @@ class Study:
     memory: Memory | None
     chain: Chain | None
     factorised: FactorisedChain | None
+    history: HistoryPredictors | None
     bayes: FullBayes | None
     board: BoardFindings | None
     data_set: DataSetFindings | None
@@ -172,7 +174,7 @@ def study(
     # itself, so that everything else is the same with it and without.
     bayes = posterior_of_chain(counts, sample(), bayes_draws, rng, tick) if bayes_draws else None
     memory_rng, levels_rng = rng.spawn(2)
-    board = factorised = memory = chain = level_checks = pairs = blocks = paths = None
+    board = factorised = history = memory = chain = level_checks = pairs = blocks = paths = None
     not_fitted: Mapping[str, str] = {}
     fits: tuple[ContextFit, ...] = ()
     how = plan or default_plan(trace, counts.routers, alpha, threads)
@@ -183,7 +185,7 @@ def study(
             fits = fit_for_study(rows, how, memory="memory" in known, board="prediction" in known, tick=tick)
         if "prediction" in known:
             not_fitted = too_wide(rows) if counts.states == "expert" else {}
-            scores, factorised = score_predictors(rows, counts.states, how, tick, fits)
+            scores, factorised, history = score_predictors(rows, counts.states, how, tick, fits)
             board = board_findings(scores, rows)
     of_data = None
     if rows is not None and board is not None and data_set:
@@ -192,7 +194,7 @@ def study(
         )
     if "memory" in known:
         scored = board.scores if board else ()
-        memory = measure_memory(trace, counts, sample(), scored, memory_rng, tick, threads, rows, fits)
+        memory = measure_memory(trace, counts, sample(), scored, memory_rng, tick, threads, rows, fits, alpha)
     if "chain" in known:
         chain = chain_of_trace(trace, counts, alpha, order, memory, tick, threads)
     if "level-checks" in known:
@@ -234,6 +236,7 @@ def study(
         memory=memory,
         chain=chain,
         factorised=factorised if chain is not None else None,
+        history=history,
         bayes=bayes,
         board=board,
         data_set=of_data,

@@ -26,6 +26,7 @@ from routestat.report.records.transitions import transition_columns
 from routestat.structure.route_graph import graphml
 from routestat.study.chain_file import CHAIN_FILE, save_chain
 from routestat.study.layer_pairs import LayerPair
+from routestat.study.predictors_file import PREDICTORS_FILE, save_predictors
 from routestat.study.trace_study import Study
 from routestat.traces.manifest import replace_file
 
@@ -92,7 +93,7 @@ def tables_of(record: Record) -> Record:
 
 
 def write_results(study: Study, folder: Path) -> Record:
-    """Write results.json, tables/*.csv, routes.graphml and the chain; return the content of results.json."""
+    """Write results.json, tables, routes.graphml, the chain and the ridges; return the content of results.json."""
     record = results(study)
     write_json(folder / "results.json", record)
     tables = folder / "tables"
@@ -115,6 +116,10 @@ def write_results(study: Study, folder: Path) -> Record:
         save_chain(study.chain, folder / CHAIN_FILE, study.factorised)
     else:
         (folder / CHAIN_FILE).unlink(missing_ok=True)
+    if study.history is not None:
+        save_predictors(study.history, folder / PREDICTORS_FILE)
+    else:
+        (folder / PREDICTORS_FILE).unlink(missing_ok=True)
     if study.paths is not None:
         replace_file(folder / "routes.graphml", graphml(study.paths.graph).encode())
     else:
