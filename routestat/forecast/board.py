@@ -13,6 +13,7 @@ from routestat.forecast.gate import score_gate
 from routestat.forecast.made_scores import made_score
 from routestat.forecast.ridge_engine import score_ridges
 from routestat.forecast.scores import Cost, PredictionScore, pooled
+from routestat.forecast.similar_tokens import score_similar_tokens
 from routestat.forecast.specification import (
     BoardPlan,
     ClosedForm,
@@ -26,12 +27,11 @@ from routestat.forecast.specification import (
     TokenCacheForm,
     TokenForm,
 )
-from routestat.forecast.similar_tokens import score_similar_tokens
 from routestat.forecast.token_cache import score_token_cache
 from routestat.forecast.token_id import score_token_ids
 from routestat.progress import Tick, silent
 
-: Scores some predictors of one form: what an engine is.
+#: Scores some predictors of one form: what an engine is.
 Engine = Callable[[BoardRows, Sequence[PredictorSpec], str, BoardPlan, Tick], list[PredictionScore]]
 
 
