@@ -4,18 +4,15 @@ With ``--board`` it scores all predictors of a trace instead.
 """
 
 import json
-import os
 import sys
-from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from routestat.cli import options
+from routestat.cli.answer_table import show_answer
 from routestat.cli.board_source import (
     BoardSource,
     board_source,
@@ -23,29 +20,31 @@ from routestat.cli.board_source import (
     parse_horizons,
     require_one_use,
 )
-from routestat.cli.open_run import open_run
+from routestat.cli.choices import Given
+from routestat.cli.open_answers import open_answers
 from routestat.cli.open_trace import opened_trace
 from routestat.cli.output_folders import check_out, keep_traces_apart
 from routestat.cli.progress_bars import ProgressBars
-from routestat.cli.queries import QueryAnswerer, QueryOptions, Record
+from routestat.cli.queries import QueryOptions
+from routestat.cli.query_stream import answer_stream
 from routestat.cli.runner import new_app, parse_order, require_tokens, run
 from routestat.counting.counts import count
+from routestat.counting.document_sample import take_sample
 from routestat.errors import RoutestatError
 from routestat.forecast.specification import BoardPlan
 from routestat.inference.smoothing.prior import parse_alpha
-from routestat.progress import limited_threads, silent
+from routestat.progress import limited_threads
 from routestat.report.html.study import write_report
 from routestat.report.terminal.study import summarise
+from routestat.study.data_set import TrainingSet
 from routestat.study.expected_time import expected_seconds
 from routestat.study.trace_study import study
-from routestat.traces.locations import locate
+from routestat.traces.locations import Location, locate
 from routestat.traces.manifest import replace_file
 
 app = new_app()
 #: Parts of the study of a board.
 PARTS = ("prediction",)
-#: Predictions that a stream keeps for repeated queries.
-KEPT = 1 << 14
 
 
 @app.command()
@@ -75,6 +74,9 @@ def predict(
     level: Annotated[float, typer.Option(help="Level of the credible intervals.")] = 0.95,
     alpha: options.AlphaOfTrace = "",
     seed: options.Seed = 0,
+    experts: Annotated[
+        bool, typer.Option("--experts", help="List single experts, and how many have to be fetched.")
+    ] = False,
     board: Annotated[
         bool,
         typer.Option(
@@ -83,6 +85,15 @@ def predict(
             "and options of the report, and write a report on them.",
         ),
     ] = False,
+    train: Annotated[
+        Path | None,
+        typer.Option(
+            parser=locate,
+            metavar="TRACE",
+            help="With --board: also fit all predictors to this other trace of the same model, and score them on the "
+            "first one.",
+        ),
+    ] = None,
     layers: Annotated[
         str | None,
         typer.Option(
@@ -111,10 +122,16 @@ def predict(
         ),
     ] = None,
     drop_dummy_rows: options.DummyRows = False,
+    predictor: options.Predictor = None,
+    previous: options.PreviousChoices = None,
+    token: options.TokenId = None,
+    previous_token: options.PreviousTokenId = None,
     stream: Annotated[
         bool,
         typer.Option(
-            "--stream", help="Read LAYER and history, such as 5 2,3/1,7, line by line; write JSON lines."
+            "--stream",
+            help="Read LAYER and history, such as 5 2,3/1,7, line by line, and with a ridge also previous=, token= and "
+            "previous-token=; write JSON lines.",
         ),
     ] = False,
     out: Annotated[
@@ -128,6 +145,10 @@ def predict(
     """Predict the choices after an observed history, with probabilities and credible intervals.
 
     Example: python -m routestat.predict reports/tiny-mixtral --layer 5 --after 12
+
+    With --with: a ridge regression on everything before, calibrated on held-out documents.
+
+    Example: python -m routestat.predict reports/tiny-mixtral --with best --layer 1 --after 2,3/1,7 --previous 1,2/3,4
 
     With --board: score all predictors of a trace, on documents that they were not fitted on.
 
@@ -143,7 +164,7 @@ def predict(
             seed=seed,
             threads=threads,
         )
-        _make_board(source, plan, out)
+        _make_board(source, plan, train, out)
         return
     if not isinstance(run_folder, Path):
         raise RoutestatError(f"{run_folder}: expected a folder of this machine, got a URL; copy it first")
@@ -151,37 +172,39 @@ def predict(
         raise RoutestatError(f"--level is a share between 0 and 1, such as 0.95, got {level}")
     if out is not None and out.is_dir():
         raise RoutestatError(f"--out {out} is a folder; name a .json file")
-    query_options = QueryOptions(ahead, parse_order(order), top, level, seed)
+    query_options = QueryOptions(ahead, parse_order(order), top, level, seed, experts)
+    given = Given(previous, token, previous_token)
     if stream:
-        if layer is not None or after is not None or out is not None:
+        if layer is not None or after is not None or out is not None or given != Given():
             raise RoutestatError(
-                "--stream reads layers and histories from its lines: no --layer, --after, --out"
+                "--stream reads layers and histories from its lines: no --layer, --after, --previous, --token, --out"
             )
-        _stream(QueryAnswerer(open_run(run_folder, alpha, silent), query_options))
+        answer_stream(open_answers(run_folder, alpha, query_options, predictor))
         return
-    for name, given in (("--layer", layer), ("--after", after)):
-        if given is None:
+    for name, value in (("--layer", layer), ("--after", after)):
+        if value is None:
             raise RoutestatError(f"Missing option {name}: the layer whose choice is known, and that choice")
     with ProgressBars() as ticker:
-        answers = QueryAnswerer(open_run(run_folder, alpha, ticker), query_options, ticker)
-        record, close = answers.answer(int(layer or 0), str(after))
-    _show(record, close, answers.is_state_view)
+        answer = open_answers(run_folder, alpha, query_options, predictor, ticker)
+        record, close = answer(int(layer or 0), str(after), given)
+    show_answer(record, close)
     if out is not None:
         out.parent.mkdir(parents=True, exist_ok=True)
         replace_file(out, json.dumps(record, indent=1, allow_nan=False).encode())
 
 
-def _make_board(source: BoardSource, plan: BoardPlan, out: Path | None) -> None:
+def _make_board(source: BoardSource, plan: BoardPlan, train: Location | None, out: Path | None) -> None:
     """Score the predictors of a trace, write the report on them, and print the board."""
     how: dict[str, Any] = {
-        "cluster": source.cluster,
         "template": source.template,
         "dummy_rows": source.dummy_rows,
     }
     with (
         ProgressBars() as ticker,
         limited_threads(plan.threads),
-        opened_trace(source.trace, ticker.of("checking"), layers=source.layers, **how) as trace,
+        opened_trace(
+            source.trace, ticker.of("checking"), layers=source.layers, cluster=source.cluster, **how
+        ) as trace,
     ):
         source.require_unchanged(trace)
         require_tokens(trace, source.layers)
@@ -190,6 +213,7 @@ def _make_board(source: BoardSource, plan: BoardPlan, out: Path | None) -> None:
         if source.run is not None and folder.resolve() == source.run.resolve():
             raise RoutestatError(f"--out {folder} is the report that is read; name another folder")
         check_out(folder)
+        training = None if train is None else _training_set(train, source, ticker, how)
         counts = count(
             trace, source.layers, groups=source.groups, threads=plan.threads, progress=ticker.of("counting")
         )
@@ -202,6 +226,8 @@ def _make_board(source: BoardSource, plan: BoardPlan, out: Path | None) -> None:
             parts=PARTS,
             alpha=plan.alpha,
             plan=plan,
+            data_set=True,
+            training=training,
             threads=plan.threads,
             tick=ticker,
         )
@@ -209,61 +235,15 @@ def _make_board(source: BoardSource, plan: BoardPlan, out: Path | None) -> None:
     summarise(findings, page)
 
 
-def _stream(answers: QueryAnswerer) -> None:
-    """Write one JSON line for each line of standard input, as soon as it is read."""
-    kept = lru_cache(KEPT)(lambda query: _line(answers, query))
-    bad = number = 0
-    try:
-        for number, text in enumerate(sys.stdin, 1):
-            query = text.strip()
-            if not query or query.startswith("#"):
-                continue
-            try:
-                said = kept(query)
-            except RoutestatError as error:
-                bad += 1
-                said = json.dumps({"line": number, "error": " ".join(str(error).split())})
-            print(said, flush=True)
-    except BrokenPipeError:
-        # The reader has closed the pipe; what is left in the buffer must not raise at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return
-    if bad:
-        raise RoutestatError(f"{bad} of {number} lines had no answer; each states the reason")
-
-
-def _line(answers: QueryAnswerer, query: str) -> str:
-    layer, _, history = query.replace("\t", " ").partition(" ")
-    try:
-        number = int(layer)
-    except ValueError:
-        raise RoutestatError(f"a line is LAYER HISTORY, such as 5 2,3/1,7; got {query[:60]!r}") from None
-    return json.dumps(answers.answer(number, history)[0], allow_nan=False)
-
-
-def _show(record: Record, close: str, states: bool) -> None:
-    console = Console()
-    used = record["history"][-max(record["order"], 1) :]
-    chose = [f"layer {one['layer']} experts {', '.join(map(str, one['experts']))}" for one in used]
-    seen = f"{record['n_tokens']:,} tokens did"
-    if record["order"] == 0:
-        seen = f"the prediction rests on {record['n_tokens']:,} tokens, whatever they chose"
-    elif not states:
-        seen = f"the rarest of these was chosen by {record['n_tokens']:,} tokens"
-    text = " and ".join(chose).replace(" experts", " chose experts", 1).capitalize()
-    console.print(f"{text} ({seen}). Layer {record['next_layer']} then chooses:", highlight=False)
-    table = Table(box=None, pad_edge=False)
-    columns = ["state", "experts"] if states else ["expert"]
-    for name in (*columns, "probability", f"{100 * record['level']:g}% credible"):
-        table.add_column(name, justify="right")
-    for row in record["predictions"]:
-        low, high = row["interval"]
-        cells = [str(row["state"]), ", ".join(map(str, row["experts"]))] if states else [str(row["expert"])]
-        limits = "unknown" if low is None or high is None else f"{low:.4f} – {high:.4f}"
-        table.add_row(*cells, f"{row['probability']:.4f}", limits)
-    console.print(table)
-    for line in (*record["notes"], close):
-        console.print(line, highlight=False, soft_wrap=True)
+def _training_set(
+    train: Location, source: BoardSource, ticker: ProgressBars, how: dict[str, Any]
+) -> TrainingSet:
+    """Read the documents of another trace, in clusters of its own."""
+    with opened_trace(train, ticker.of("checking the training set"), layers=source.layers, **how) as other:
+        require_tokens(other, source.layers)
+        progress = ticker.of("reading the training set")
+        sample = take_sample(other, source.layers, source.groups, progress=progress)
+        return TrainingSet(other.meta.name, sample)
 
 
 def main() -> None:

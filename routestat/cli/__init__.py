@@ -16,6 +16,12 @@ open_run
     The fitted chain of a report, or of a trace.
 board_source
     What ``predict --board`` reads.
-queries
-    Predictions of a chain after observed choices, for ``predict``.
+choices, queries
+    Choices as they are typed, and predictions of a chain after them, for ``predict``.
+open_answers, predictor_choice, ridge_queries
+    Predictions of the ridges of a report, and which predictor answers.
+query_stream
+    Predictions line by line.
+answers, answer_table
+    Predictions as records and on the terminal.
 """

@@ -17,9 +17,13 @@ from routestat.traces.validation import read_json
 RESULTS = "results.json"
 #: Options of the board, and those of a single prediction: the two do not go together.
 OF_BOARD = (
-    "--layers", "--horizons", "--network", "--groups", "--threads", "--cluster", "--template", "--drop-dummy-rows",
+    "--train", "--layers", "--horizons", "--network", "--groups", "--threads", "--cluster", "--template",
+    "--drop-dummy-rows",
 )  # fmt: skip
-OF_QUERY = ("--layer", "--after", "--ahead", "--order", "--top", "--level", "--stream")
+OF_QUERY = (
+    "--layer", "--after", "--ahead", "--order", "--top", "--level", "--experts", "--with", "--previous", "--token",
+    "--previous-token", "--stream",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -18,13 +18,15 @@ from routestat.traces.store import Trace
 class OpenedRun:
     """The chain of a report, or of a trace.
 
-    `factorised` is that of a report in the expert view; `trace` and `counts` are None for a report.
+    `factorised` is that of a report in the expert view; `trace` and `counts` are None for a report, `folder` for a
+    trace.
     """
 
     chain: Chain
     factorised: FactorisedChain | None = None
     trace: Trace | None = None
     counts: Counts | None = None
+    folder: Path | None = None
 
 
 def open_run(folder: Path, alpha: str, tick: Tick) -> OpenedRun:
@@ -47,7 +49,7 @@ def open_run(folder: Path, alpha: str, tick: Tick) -> OpenedRun:
             raise RoutestatError(
                 f"--alpha goes with a trace; the chain in {folder} is fitted: analyze it again"
             )
-        return OpenedRun(load_chain(folder / CHAIN_FILE), load_factorised(folder / CHAIN_FILE))
+        return OpenedRun(load_chain(folder / CHAIN_FILE), load_factorised(folder / CHAIN_FILE), folder=folder)
     rule = parse_alpha(alpha or "empirical-bayes")
     if not folder.is_dir():
         raise RoutestatError(f"{folder}: no such folder; name a report that analyze wrote, or a trace")

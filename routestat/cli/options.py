@@ -35,6 +35,26 @@ AlphaOfTrace = Annotated[
 Groups = Annotated[int, typer.Option(min=1, help="Groups of whole documents that tables are kept for.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="Threads (if not given: all cores).")]
 TopRows = Annotated[int, typer.Option(min=1, help="Most rows of each table to print.")]
+Predictor = Annotated[
+    str | None,
+    typer.Option(
+        "--with",
+        help="Predictor: a ridge of the report, such as ridge-all or ridge-all-token-id, a chain such as layer-1, or "
+        "best: of least log loss on held-out documents. If not given: the chain.",
+    ),
+]
+PreviousChoices = Annotated[
+    str | None,
+    typer.Option(
+        "--previous",
+        help="With a ridge: choices of the previous token from the first layer on, such as 1,7/-/2,3 (- for an "
+        "unknown one); none: there is no previous token.",
+    ),
+]
+TokenId = Annotated[int | None, typer.Option("--token", help="With a ridge: the id of the token.")]
+PreviousTokenId = Annotated[
+    int | None, typer.Option("--previous-token", help="With a ridge: the id of the previous token.")
+]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of all random numbers.")]
 Cluster = Annotated[
     str | None,

@@ -2,44 +2,35 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from functools import partial
 
 import numpy as np
 
+from routestat.cli.answers import expert_rows, fetch_rows, state_rows
+from routestat.cli.choices import Choice, Record, read_history
 from routestat.cli.open_run import OpenedRun
+from routestat.counting.context import Context
+from routestat.counting.further_tables import count_further_tables
 from routestat.errors import RoutestatError
 from routestat.inference.markov.chain import Chain, Prediction
+from routestat.inference.markov.direct_steps import DirectStep, fit_direct_step
 from routestat.inference.markov.prediction import predict_ahead
 from routestat.inference.smoothing.design_effect import LEARNED, TOO_NARROW
 from routestat.progress import Tick, silent
 from routestat.study.chain import second_orders
 from routestat.traces.metadata import Router
 
-Record = dict[str, Any]
-
 
 @dataclass(frozen=True)
 class QueryOptions:
-    """Options that all queries share."""
+    """Options that all queries share; `experts`: whether single experts are predicted in the state view too."""
 
     ahead: int
     order: int | None
     top: int
     level: float
     seed: int
-
-
-@dataclass(frozen=True)
-class Choice:
-    """One observed choice: its router, its experts and, in the state view, its state."""
-
-    router: Router
-    experts: tuple[int, ...]
-    state: int | None
-
-    def plain(self) -> Record:
-        """Return the choice as a record."""
-        return {"layer": self.router.layer, "experts": list(self.experts), "state": self.state}
+    experts: bool = False
 
 
 @dataclass
@@ -58,7 +49,8 @@ class QueryAnswerer:
         self.routers = [Router(*row) for row in zip(chain.layers, chain.n_experts, chain.top_k, strict=True)]
         if self.options.order in (0, 1) and chain.states == "subset":
             chain = replace(chain, orders=(self.options.order,) * len(chain.counts))
-        self.chain = chain
+        # Only the steps themselves have orders 0 and 2.
+        self.chain = chain if self.options.order in (None, 1) else replace(chain, direct={})
 
     @property
     def is_state_view(self) -> bool:
@@ -88,28 +80,17 @@ class QueryAnswerer:
                     f"{self.chain.layers[step + 1]}: the step has no data"
                 )
         if self.is_state_view:
-            orders = self._orders(gap, len(known))
-            last = tuple(choice.state for choice in known[-2:] if choice.state is not None)
-            prediction, notes = self._predict(gap, last, orders)
-            worth: float | None = self.chain.design_effects[gap]
-            close = self._of_states(gap, prediction.order)
+            prediction, experts, notes, close = self._of_states(gap, known)
+            rows = state_rows(prediction, self.routers[end], self.options.top)
         else:
             prediction, notes, close = self._of_experts(gap, known)
-            worth = None
+            experts, rows = prediction, expert_rows(prediction, self.options.top)
         ignored = len(known) - prediction.order
         if not prediction.order:
             notes = ["Order 0: the choices have no effect here.", *notes]
         elif ignored > 0:
             notes = [f"The oldest {ignored} of {len(known)} choices have no effect here.", *notes]
-        if self.options.ahead > 1 and self.is_state_view:
-            orders = prediction.order, *self._orders(gap, len(known))[gap + 1 : end]
-            steps = ", ".join(map(str, orders))
-            notes = [
-                *notes,
-                f"Steps of order {steps}: dependence that does not pass through the layers between is not "
-                "included; the report's chain section states how much that is.",
-            ]
-        return {
+        record = {
             "layer": layer,
             "after": {"experts": list(known[-1].experts), "state": known[-1].state},
             "history": [choice.plain() for choice in known],
@@ -118,22 +99,71 @@ class QueryAnswerer:
             "order": prediction.order,
             "n_tokens": prediction.n_tokens,
             "level": self.options.level,
-            "design_effect": worth,
+            "design_effect": prediction.design_effect if self.is_state_view else None,
             "notes": list(notes),
-            "predictions": self._rows(prediction, self.routers[end]),
-        }, close
+            "predictions": rows,
+        }
+        if experts is not None:
+            record["experts"] = expert_rows(experts, self.options.top)
+            record["fetch"] = fetch_rows(experts.probability, self.routers[end].top_k)
+        return record, close
 
     def _known(self, gap: int, text: str) -> list[Choice]:
-        parts = text.split("/")
-        if len(parts) > gap + 1:
-            raise RoutestatError(
-                f"{len(parts)} choices up to layer {self.chain.layers[gap]} reach before the first layer, "
-                f"{self.chain.layers[0]}"
+        read = read_history(text, self.routers[: gap + 1], self.is_state_view)
+        return [choice for choice in read if choice is not None]
+
+    def _of_states(
+        self, gap: int, known: Sequence[Choice]
+    ) -> tuple[Prediction, Prediction | None, list[str], str]:
+        """Return the prediction of states, that of experts if requested, notes, and what the intervals are."""
+        end = gap + self.options.ahead
+        self._count_direct(end - gap)
+        direct = (gap, end) in self.chain.direct
+        orders = self.chain.orders if direct else self._orders(gap, len(known))
+        states = tuple(choice.state for choice in known[-2:] if choice.state is not None)
+        ask = partial(
+            predict_ahead,
+            replace(self.chain, orders=orders),
+            self.chain.layers[gap],
+            states,
+            ahead=self.options.ahead,
+            level=self.options.level,
+        )
+        # A new generator each time, so that a prediction does not depend on earlier queries.
+        prediction = ask(rng=np.random.default_rng(self.options.seed))
+        experts = None
+        if self.options.experts:
+            events = self.routers[end].alphabet.membership
+            experts = ask(rng=np.random.default_rng(self.options.seed), events=events)
+        notes = [] if prediction.n_tokens else [self._unseen((gap, end), states[-1], prediction.order)]
+        if self.options.ahead > 1:
+            steps = ", ".join(map(str, (prediction.order, *orders[gap + 1 : end])))
+            first, last = self.chain.layers[gap], self.chain.layers[end]
+            notes.append(
+                f"From the table of layers {first} and {last} (order 1): steps are not multiplied."
+                if direct
+                else f"Steps of order {steps} are multiplied: dependence that does not pass through the layers between "
+                "is not included; the report's chain section states how much that is."
             )
-        return [
-            _choice(part, self.routers[place], self.is_state_view)
-            for place, part in enumerate(parts, gap + 1 - len(parts))
-        ]
+        return prediction, experts, notes, self._close(prediction)
+
+    def _count_direct(self, ahead: int) -> None:
+        """Count the transitions so many layers ahead, if this is a trace and they are wanted."""
+        trace, counts, gaps = self.run.trace, self.run.counts, len(self.chain.counts)
+        pairs = [(start, start + ahead) for start in range(gaps - ahead + 1)]
+        wanted = ahead > 1 and self.options.order in (None, 1)
+        if not wanted or trace is None or counts is None or pairs[0] in self.chain.direct:
+            return
+        tables = count_further_tables(
+            trace,
+            counts,
+            [(Context.layer(ahead), counts.routers[end]) for _, end in pairs],
+            progress=partial(self.tick or silent, "counting layers further on"),
+        )
+        steps: dict[tuple[int, int], DirectStep] = {
+            pair: fit_direct_step(table, self.chain.alpha) for pair, table in zip(pairs, tables, strict=True)
+        }
+        self.chain = replace(self.chain, direct=steps)
 
     def _orders(self, gap: int, n_known: int) -> tuple[int, ...]:
         """Return the order of every gap for this query, and fit the steps of order 2 that it needs."""
@@ -162,23 +192,10 @@ class QueryAnswerer:
             raise RoutestatError("order 2 has too many states here; use --order 1")
         self.chain = replace(self.chain, second=fitted)
 
-    def _predict(
-        self, gap: int, states: tuple[int, ...], orders: tuple[int, ...]
-    ) -> tuple[Prediction, list[str]]:
-        prediction = predict_ahead(
-            replace(self.chain, orders=orders),
-            self.chain.layers[gap],
-            states,
-            ahead=self.options.ahead,
-            level=self.options.level,
-            # A new generator, so that a prediction does not depend on earlier queries.
-            rng=np.random.default_rng(self.options.seed),
-        )
-        return prediction, [] if prediction.n_tokens else [self._unseen(gap, states[-1], prediction.order)]
-
-    def _unseen(self, gap: int, source: int, order: int) -> str:
+    def _unseen(self, places: tuple[int, int], source: int, order: int) -> str:
         """Say what a prediction for unseen choices is based on."""
-        table, rests = self.chain.counts[gap], self.chain.alpha in LEARNED
+        step, rests = self.chain.direct.get(places), self.chain.alpha in LEARNED
+        table = self.chain.counts[places[0]] if step is None else step.counts
         if order == 2 and rests and table[source].any():
             return (
                 "These were never observed together: the prediction backs off to order 1, which rests on the "
@@ -191,13 +208,15 @@ class QueryAnswerer:
             )
         return "This was never observed: the prediction is the prior's."
 
-    def _of_states(self, gap: int, order: int) -> str:
-        said = _order(order) if self.options.ahead == 1 else f"The first step is of order {order}."
+    def _close(self, prediction: Prediction) -> str:
+        said = _order(prediction.order)
+        if self.options.ahead > 1 and not prediction.direct:
+            said = f"The first step is of order {prediction.order}."
         if self.chain.note:
             return f"{said} {self.chain.note}"
         return (
             f"{said} Intervals are those of as many independent tokens as the documents are worth "
-            f"(design effect of the transition probabilities {self.chain.design_effects[gap]:.3g})."
+            f"(design effect of the transition probabilities {prediction.design_effect:.3g})."
         )
 
     def _of_experts(self, gap: int, known: Sequence[Choice]) -> tuple[Prediction, list[str], str]:
@@ -234,45 +253,8 @@ class QueryAnswerer:
         )
         return prediction, notes, close
 
-    def _rows(self, prediction: Prediction, router: Router) -> list[Record]:
-        best = np.argsort(-prediction.probability, kind="stable")[: self.options.top]
-        sets = router.alphabet.unrank(best).tolist() if self.is_state_view else []
-        rows = []
-        for place, index in enumerate(best.tolist()):
-            row: Record = (
-                {"state": index, "experts": sets[place]} if self.is_state_view else {"expert": index}
-            )
-            limits = [float(prediction.low[index]), float(prediction.high[index])]
-            row["probability"] = float(prediction.probability[index])
-            # With a single fold of documents there is no interval.
-            row["interval"] = [None if np.isnan(limit) else limit for limit in limits]
-            rows.append(row)
-        return rows
-
 
 def _order(order: int) -> str:
     return f"This prediction is of order {order}" + (
         ": the distribution of the layer itself." if order == 0 else "."
     )
-
-
-def _choice(text: str, router: Router, states: bool) -> Choice:
-    """Read a choice from ``12`` or ``1,7``; a single number is a state in the state view."""
-    try:
-        numbers = [int(part) for part in text.replace(",", " ").split()]
-    except ValueError:
-        numbers = []
-    if not numbers:
-        raise RoutestatError(f"a choice is a state such as 12, or experts such as 1,7; got {text.strip()!r}")
-    alphabet = router.alphabet
-    if len(numbers) == 1 and (states or router.top_k > 1):
-        if not 0 <= numbers[0] < alphabet.size:
-            raise RoutestatError(
-                f"state {numbers[0]}: layer {router.layer} has states 0 … {alphabet.size - 1}"
-            )
-        return Choice(router, tuple(alphabet.unrank(numbers[0]).tolist()), numbers[0])
-    try:
-        experts = tuple(alphabet.sorted_rows(numbers).tolist())
-        return Choice(router, experts, int(alphabet.rank(numbers)) if alphabet.is_ranked else None)
-    except RoutestatError as error:
-        raise RoutestatError(f"layer {router.layer}: {error}") from None

@@ -18,8 +18,14 @@ ridge, ridge_of_tokens, tempered, exponents
     Naive Bayes and ridge combined by exponents.
 token_id
     The token id, backed off to the layer's load.
+history_predictor
+    Ridges on everything before, of new tokens, with histories that may lack something.
 gate, gate_horizons
     The recorded gate, and from which horizon on a predictor without a hidden state is better.
+history, history_gram, history_ridge
+    One-hot features of everything before a layer, the table of their pairs, and the nested ridges that it gives.
+ridge_plan, ridge_search, ridge_link, ridge_engine
+    Which ridges a board has, their penalties, their probabilities, and their scores.
 designs, factorised_fit, factorised
     Which models share which tables, their fit, and the factorised chain.
 network, network_training, network_history, network_start, network_model

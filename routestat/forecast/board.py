@@ -23,13 +23,17 @@ from routestat.forecast.specification import (
     NetworkForm,
     PredictorSpec,
     RidgeForm,
+    SimilarTokensForm,
     TemperedModel,
+    TokenCacheForm,
     TokenForm,
 )
+from routestat.forecast.similar_tokens import score_similar_tokens
+from routestat.forecast.token_cache import score_token_cache
 from routestat.forecast.token_id import score_token_ids
 from routestat.progress import Tick, silent
 
-#: Scores some predictors of one form: what an engine is.
+: Scores some predictors of one form: what an engine is.
 Engine = Callable[[BoardRows, Sequence[PredictorSpec], str, BoardPlan, Tick], list[PredictionScore]]
 
 
@@ -41,6 +45,8 @@ def engines() -> dict[tuple[type, ...], Engine]:
         (LinearForm, TemperedModel): score_linear,
         (RidgeForm,): score_ridges,
         (TokenForm,): score_token_ids,
+        (TokenCacheForm,): score_token_cache,
+        (SimilarTokensForm,): score_similar_tokens,
         (GateForm,): score_gate,
         (NetworkForm,): score_networks,
     }

@@ -20,7 +20,9 @@ from routestat.forecast.specification import (
     NetworkForm,
     PredictorSpec,
     RidgeForm,
+    SimilarTokensForm,
     TemperedModel,
+    TokenCacheForm,
     TokenForm,
 )
 
@@ -62,6 +64,10 @@ PREDICTORS: tuple[PredictorSpec, ...] = (
     PredictorSpec(
         "token-id", "what the layer usually chooses for the token's id", "token id", _ID,
         states=ContextForm(("token id",)), experts=TokenForm(),
+    ),
+    PredictorSpec(
+        "token-id-cache", "the ids of the latest tokens, and the layer's choices after them earlier in the document",
+        "token id", ("token id", "previous"), states=TokenCacheForm(), experts=TokenCacheForm(),
     ),
     PredictorSpec(
         "layer-1", "chain of order 1: what usually follows the choice of the layer before", "chain", _LAYERS,
@@ -137,6 +143,10 @@ PREDICTORS: tuple[PredictorSpec, ...] = (
     PredictorSpec(
         "ridge-all-token-id", "the same, and the ids of the token and of the previous one", "ridge",
         (*_ALL, "previous", "token id"), states=_RIDGE_TOKEN, experts=_RIDGE_TOKEN, ahead=True,
+    ),
+    PredictorSpec(
+        "similar-tokens", "tokens with similar routing so far, with the same id where ids are known", "similar tokens",
+        (*_ALL, "previous", "token id"), states=SimilarTokensForm(), experts=SimilarTokensForm(),
     ),
     PredictorSpec(
         "network", "a small neural network on everything before, with the token ids where they are known", "network",

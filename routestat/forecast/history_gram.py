@@ -113,7 +113,7 @@ def _cross(
     rows: slice | NDArray[np.int64], columns: slice | NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     one, two = (np.arange(x.start, x.stop) if isinstance(x, slice) else x for x in (rows, columns))
-    return np.ix_(one, two)
+    return one[:, None], two[None, :]
 
 
 def count_gram(history: History, threads: int | None = None) -> Gram:

@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 from routestat.counting.board_rows import BoardRows
 from routestat.counting.kernels.one_hot import interpolate
 from routestat.counting.score_sums import finished, raw_sums, score_matrix
-from routestat.forecast.history import History, known_share, make_history, sampled
+from routestat.forecast.history import History, known_share, make_history, sampled, token_codes
 from routestat.forecast.history_gram import Gram, count_gram
+from routestat.forecast.history_predictor import HistoryWindow, kept_window
 from routestat.forecast.made_scores import made_score
 from routestat.forecast.ridge_link import Link
-from routestat.forecast.ridge_plan import Designed, Model, plan_designs, plan_windows, token_width
+from routestat.forecast.ridge_plan import Designed, Model, Window, plan_designs, plan_windows, token_width
 from routestat.forecast.ridge_search import Chosen, add_blocks, choose
 from routestat.forecast.scores import Cost, PredictionScore
 from routestat.forecast.specification import BoardPlan, PredictorSpec
@@ -33,12 +34,18 @@ _WHAT = "ridge regression"
 
 
 def score_ridges(
-    rows: BoardRows, specs: Sequence[PredictorSpec], view: str, plan: BoardPlan, tick: Tick = silent
+    rows: BoardRows,
+    specs: Sequence[PredictorSpec],
+    view: str,
+    plan: BoardPlan,
+    tick: Tick = silent,
+    kept: list[HistoryWindow] | None = None,
 ) -> list[PredictionScore]:
     """Score the predictors of the form `RidgeForm`.
 
     A fold is predicted by ridges fitted to the other folds, with penalties and links chosen without it. Nothing is
-    scored where there are fewer than two folds, and nothing with token ids where none is known.
+    scored where there are fewer than two folds or fewer tokens than two layers have experts, and nothing with token ids
+    where none is known. With fewer tokens than features penalties and links are the plain ones.
 
     Parameters
     ----------
@@ -47,6 +54,8 @@ def score_ridges(
     view : {"subset", "expert"}
     plan : BoardPlan
     tick : callable(what, done, total)
+    kept : list of HistoryWindow, optional
+        What predictions of new tokens need of all documents is added to it.
     """
     usable = [spec for spec in specs if rows.has_token_ids or not spec.form(view).tokens]
     if not usable or np.unique(rows.fold).size < 2:
@@ -60,6 +69,8 @@ def score_ridges(
             found += stage.scores(
                 plan_designs(usable, view, plan, rows.routers, window, rows.has_token_ids), ticked
             )
+            if kept is not None:
+                kept.append(stage.kept(window))
     return found
 
 
@@ -93,23 +104,34 @@ class _Stage:
 
     def __init__(self, rows: BoardRows, routers: Sequence[Router], plan: BoardPlan) -> None:
         self._rows, self._routers, self._plan = rows, routers, plan
+        self._chosen: list[tuple[Designed, Chosen]] = []
+
+    def kept(self, window: Window) -> HistoryWindow:
+        """Return what predictions of new tokens need, once the models were scored."""
+        token, codes = self._rows.token[:0], self._rows.token[:0]
+        if self._width:
+            token, codes = self._rows.token, token_codes(self._rows.token, self._width)[0]
+        return kept_window(window, self._gram, self._chosen, self._folds, (token, codes))
 
     def scores(self, designs: Sequence[Designed], tick: partial[None]) -> list[PredictionScore]:
         """Fit and score all models of some designs."""
         rows, began = self._rows, perf_counter()
         tokens = any("token id" in designed.design.head for designed in designs)
-        history = make_history(rows, self._routers, token_width(self._routers) if tokens else 0)
+        self._width = token_width(self._routers) if tokens else 0
+        history = make_history(rows, self._routers, self._width)
         folds = [
             f for f in rows.scored_folds or range(rows.n_folds) if history.bounds[f] < history.bounds[f + 1]
         ]
-        gram = count_gram(history, self._plan.threads)
+        gram = self._gram = count_gram(history, self._plan.threads)
+        judged = self._folds = folds if len(history.rows) >= history.offsets[-1] else []
         trial, counted = sampled(history, TRIAL_ROWS), perf_counter() - began
         steps = len(designs) * (1 + len(folds))
         found: list[PredictionScore] = []
         for nth, designed in enumerate(designs):
             began = perf_counter()
             tallies = [self._tally(designed, at, history) for at in range(len(designed.models))]
-            chosen = choose(designed, gram, trial, self._routers, folds, self._plan.threads)
+            chosen = choose(designed, gram, trial, self._routers, judged, self._plan.threads)
+            self._chosen.append((designed, chosen))
             seconds = perf_counter() - began + counted / len(designs)
             for done, fold in enumerate(folds):
                 tick(nth * (1 + len(folds)) + 1 + done, steps)

@@ -49,7 +49,8 @@ class Link:
 
     def knots(self) -> Floats:
         """Log weights ``[knot]``, between which the link is linear."""
-        return self.power * _odds(self.low + self.step * np.arange(KNOTS + 1), self.softness, self.top_k)
+        at: Floats = np.linspace(*RANGE, KNOTS + 1)
+        return self.power * _odds(at, self.softness, self.top_k)
 
 
 def plain_link(n_experts: int, top_k: int) -> Link:
@@ -82,6 +83,7 @@ def fit_links(
     prior = np.array([plain.power, np.log(plain.softness)])
     found = np.tile(prior, (n_folds, 1))
     best, reached, step = found.copy(), np.full(n_folds, -np.inf), np.zeros_like(found)
+    done = np.zeros(n_folds, np.bool_)
     for _ in range(STEPS):
         value, slope, curve = _likelihood(predicted, target, fold, found)
         away = found - prior
@@ -91,11 +93,14 @@ def fit_links(
         # Steps that would leave where the softness means anything are shortened.
         newton = np.clip(np.linalg.solve(curve + PULL * np.eye(2), slope[..., None])[..., 0], -1.0, 1.0)
         step = np.where(better[:, None], newton, step / 2.0)
-        found = best + step
+        # No fold goes on because another does.
+        found = np.where(done[:, None], found, best + step)
         found[:, 0] = np.maximum(found[:, 0], LEAST_POWER)
-        if (np.abs(step) < CLOSE).all():
+        # Convergence is quadratic: the error that remains after so small a step is far smaller still.
+        done |= (np.abs(step) < CLOSE).all(axis=1)
+        if done.all():
             break
-    return [Link(float(power), float(np.exp(scale)), top_k) for power, scale in best]
+    return [Link(float(power), float(np.exp(scale)), top_k) for power, scale in found]
 
 
 def _likelihood(

@@ -8,8 +8,11 @@ from routestat.forecast.history_ridge import NearDesign, NestedDesign
 from routestat.forecast.specification import BoardPlan, PredictorSpec, RidgeForm
 from routestat.traces.metadata import Router
 
-#: Features of a window of layers, those of token ids not counted, and with them: a factor takes n³/3 operations.
-MOST_FEATURES, MOST_WITH_TOKENS = 3400, 4096
+#: Features of all layers in one window, and of each of several; those of token ids are not counted. A factor takes n³/3
+#: operations.
+MOST_FEATURES, SHORT_FEATURES = 3400, 2048
+#: Features of a window with those of token ids.
+MOST_WITH_TOKENS = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +62,16 @@ class Designed:
 
 
 def plan_windows(routers: Sequence[Router], rows: int) -> tuple[Window, ...]:
-    """Divide the routers into windows whose layers, twice, are no more than `MOST_FEATURES` features.
+    """Divide the routers into windows of layers; there is one where all layers, twice, are at most `MOST_FEATURES`.
 
-    The first window has all its layers as targets, each later one the last half. A window has no more features than
-    twice the `rows`, because weights of more hardly differ from those of fewer; but always two layers.
+    Otherwise windows have `SHORT_FEATURES`. The first has all its layers as targets, each later one the last half. A
+    window has no more features than twice the `rows`, so that the cost is bounded by the data, but always two layers.
+    Where the rows are fewer than the features of two layers, there is no window.
     """
-    limit = min(MOST_FEATURES, 2 * rows)
+    if rows < sum(router.n_experts for router in routers[:2]):
+        return ()
+    whole = 2 * sum(router.n_experts for router in routers)
+    limit = min(MOST_FEATURES if whole <= MOST_FEATURES else SHORT_FEATURES, 2 * rows)
     stop = _stop(routers, 0, limit)
     found = [Window(0, stop, 0)]
     while stop < len(routers):
@@ -92,7 +99,7 @@ def _first(routers: Sequence[Router], stop: int, limit: int) -> int:
 
 
 def token_width(routers: Sequence[Router]) -> int:
-    """Return how many features of token ids a window has room for."""
+    """Return how many features of token ids the largest factor leaves space for, beside those of a window."""
     return max(64, (MOST_WITH_TOKENS - 2 * sum(router.n_experts for router in routers)) // 2)
 
 
@@ -150,7 +157,7 @@ def _head(form: RidgeForm, layers: Sequence[str]) -> tuple[str, ...]:
 def _horizons(spec: PredictorSpec, form: RidgeForm, plan: BoardPlan) -> tuple[int, ...]:
     if form.layers == 0:
         return (0,)
-    return tuple(sorted(set(plan.horizons))) if spec.ahead else (1,)
+    return tuple(sorted(set(plan.horizons_of(spec))))
 
 
 def _note(form: RidgeForm, window: Window, n_routers: int, count: int) -> str:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from routestat.counting.kernels.one_hot import add_weights
 from routestat.forecast.history import Block, History
 from routestat.forecast.history_gram import Gram, PairsWithout
+from routestat.forecast.ridge import least_error
 from routestat.forecast.ridge_link import Link, fit_links, plain_link
 from routestat.forecast.ridge_plan import Designed
 from routestat.inference.base.tables import Floats
@@ -136,19 +137,15 @@ class _Judge:
 
     def best(self, fold: int, own: Sequence[int]) -> list[int]:
         """Return the place of the penalty of each of a predictor's models."""
+        tried: set[int] = set()
 
         def pooled(place: int) -> float:
+            tried.add(place)
             return sum(self.error(fold, at, place) for at in own)
 
-        common, least = START, pooled(START)
-        for step in (1, -1):
-            place = START + step
-            while 0 <= place < len(PENALTIES) and (error := pooled(place)) < least:
-                common, least, place = place, error, place + step
-            if common != START:
-                break
-        tried = sorted(self._found)
-        return [self._own(fold, at, common, tried) for at in own]
+        common = least_error(pooled, len(PENALTIES), START)
+        # Nothing that was tried for another fold: it would depend on what this one chose.
+        return [self._own(fold, at, common, sorted(tried)) for at in own]
 
     def _own(self, fold: int, at: int, common: int, tried: Sequence[int]) -> int:
         place = min(tried, key=lambda other: self.error(fold, at, other))
@@ -189,7 +186,7 @@ def add_blocks(
         at += block.size
 
 
-def _missed(predicted: Floats, target: Block) -> float:
+def _missed(predicted: NDArray[np.floating], target: Block) -> float:
     """Return the share of the chosen experts that are not among the k largest predictions; 0 without a target."""
     known = target.members[:, 0] >= 0
     if not known.any():

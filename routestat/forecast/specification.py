@@ -45,6 +45,8 @@ class BoardPlan:
         Whether to collect reliability curves and Brier scores.
     network : bool
         Whether to train the small network.
+    similar : bool
+        Whether to predict from similar tokens, and from earlier tokens with the same id.
     seed : int
     threads : int, optional
     """
@@ -54,6 +56,7 @@ class BoardPlan:
     further: tuple[str, ...] = ()
     calibrate: bool = True
     network: bool = False
+    similar: bool = False
     seed: int = 0
     threads: int | None = None
 
@@ -161,6 +164,16 @@ class TokenForm:
 
 
 @dataclass(frozen=True, slots=True)
+class TokenCacheForm:
+    """Ids of the latest tokens, with what followed them in the document; see `routestat.forecast.token_cache`."""
+
+
+@dataclass(frozen=True, slots=True)
+class SimilarTokensForm:
+    """An average over tokens that were routed alike so far; see `routestat.forecast.similar_tokens`."""
+
+
+@dataclass(frozen=True, slots=True)
 class GateForm:
     """The recorded choice of the target's gate, applied n layers early (columns such as ``L00.ahead1``)."""
 
@@ -171,7 +184,18 @@ class NetworkForm:
 
 
 #: Any of the forms.
-Form = ClosedForm | ContextForm | LinearForm | TemperedModel | RidgeForm | TokenForm | GateForm | NetworkForm
+Form = (
+    ClosedForm
+    | ContextForm
+    | LinearForm
+    | TemperedModel
+    | RidgeForm
+    | TokenForm
+    | TokenCacheForm
+    | SimilarTokensForm
+    | GateForm
+    | NetworkForm
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,10 +18,14 @@ contexts
     The contexts that choices are predicted from, scored on held-out documents.
 memory
     How many earlier layers and tokens matter; horizons.
+board_findings
+    What the board of predictors shows: pooled scores, differences, horizons, parts, calibration.
+data_set
+    What the data set does to predictors.
 chain
     The fitted chain, the scores of predictors, the full posterior.
-chain_file
-    The chain as a file.
+array_file, chain_file, predictors_file
+    The chain and the ridges as files of checked plain arrays.
 posterior_draws
     Summaries of posterior draws.
 routes

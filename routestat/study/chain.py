@@ -16,8 +16,10 @@ from routestat.forecast.board import make_board
 from routestat.forecast.contexts import ContextFit, scores_of
 from routestat.forecast.factorised import FactorisedChain
 from routestat.forecast.factorised_fit import fit_linear
+from routestat.forecast.history_predictor import MOST_PAIRS, HistoryPredictors, HistoryWindow
+from routestat.forecast.ridge_engine import score_ridges
 from routestat.forecast.scores import PredictionScore
-from routestat.forecast.specification import BoardPlan, LinearForm, TemperedModel
+from routestat.forecast.specification import BoardPlan, LinearForm, RidgeForm, TemperedModel
 from routestat.inference.bayes.results import FullBayes
 from routestat.inference.markov.chain import Chain, fit_chain
 from routestat.inference.markov.second_order import MOST_CELLS, SecondOrderStep, fit_second_order
@@ -120,7 +122,8 @@ def chain_of_trace(
     )
     # The first gap has no layer two before it, and wide alphabets have no tables of order 2.
     orders = [1 if one == 2 and fitted is None else one for one, fitted in zip(orders, second, strict=True)]
-    chain = fit_chain(counts, alpha=alpha, second=second, orders=orders)
+    direct = {} if memory is None else memory.direct
+    chain = fit_chain(counts, alpha=alpha, second=second, orders=orders, direct=direct)
     tick("fitting the chain", 1, 1)
     return chain
 
@@ -131,8 +134,10 @@ def score_predictors(
     plan: BoardPlan,
     tick: Tick = silent,
     fits: Sequence[ContextFit] = (),
-) -> tuple[tuple[PredictionScore, ...], FactorisedChain | None]:
-    """Score all predictors of the view on held-out documents, and return the factorised chain of the expert view.
+) -> tuple[tuple[PredictionScore, ...], FactorisedChain | None, HistoryPredictors | None]:
+    """Score all predictors of the view on held-out documents, and return those that new tokens are predicted with.
+
+    These are the factorised chain of the expert view, and the ridges; None where they do not exist.
 
     Parameters
     ----------
@@ -149,7 +154,12 @@ def score_predictors(
     ]
     known, chain = fit_linear(rows, linear, view, plan, tick)
     known += scores_of(rows, catalogue.PREDICTORS, plan, fits)
-    return make_board(rows, view, plan, known=known, tick=tick), chain
+    windows: list[HistoryWindow] = []
+    ridges = [spec for spec in catalogue.PREDICTORS if isinstance(spec.form(view), RidgeForm)]
+    known += score_ridges(rows, ridges, view, plan, tick, windows)
+    kept = sum(len(window.pairs) ** 2 for window in windows) <= MOST_PAIRS
+    history = HistoryPredictors(rows.routers, view, windows) if windows and kept else None
+    return make_board(rows, view, plan, known=known, tick=tick), chain, history
 
 
 def posterior_of_chain(

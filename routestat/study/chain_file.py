@@ -1,33 +1,30 @@
 """The fitted chain as a file: plain arrays in .npz, checked whole when they are read.
 
-Version 2 holds orders, steps of order 2, design effects and, in the expert view, the factorised chain; version 1, a
-chain of order 1, is read too. Nothing is unpickled, and nothing is unpacked before its size is known to be right.
+Version 3 holds orders, steps of order 2, design effects, transitions between layers that are not adjacent and, in the
+expert view, the factorised chain. Versions 2, without those transitions, and 1, a chain of order 1, are read too.
+Nothing is unpickled, and nothing is unpacked before its size is known to be right.
 """
 
-import math
-import os
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo
 
 import numpy as np
-from numpy.typing import NDArray
 
 from routestat.errors import RoutestatError
 from routestat.forecast.factorised import FactorisedChain
-from routestat.inference.base.tables import read_only, whole_counts
+from routestat.inference.base.tables import read_only
 from routestat.inference.markov.chain import Chain
+from routestat.inference.markov.direct_steps import MOST_DIRECT_CELLS, DirectStep
 from routestat.inference.markov.second_order import MOST_CELLS, SecondOrderStep
 from routestat.inference.smoothing.backoff_strength import BackoffParameters
 from routestat.inference.smoothing.prior import parse_alpha, positive_alpha
+from routestat.study.array_file import Arrays, opened_arrays, write_arrays
 from routestat.traces.metadata import Router
-from routestat.traces.validation import first_line
 
 CHAIN_FILE = "chain.npz"
-CHAIN_VERSION = 2
+CHAIN_VERSION = 3
+WHAT = "a chain that analyze saved"
 # More states than this are never tabulated against each other.
 MOST_STATES = 1 << 14
 _FACTORISED = "factorised_fold_tokens"
@@ -66,32 +63,23 @@ def save_chain(chain: Chain, path: str | Path, factorised: FactorisedChain | Non
         for name in ("contexts", "starts", "targets", "counts", "base"):
             arrays[f"second_{gap:03d}_{name}"] = getattr(step, name)
         arrays[f"second_{gap:03d}_fitted"] = np.array([step.fitted.strength, step.fitted.discount])
+    if chain.direct:
+        arrays["direct_places"] = np.array(list(chain.direct), np.int64)
+        arrays["direct_effects"] = np.array(
+            [step.design_effect for step in chain.direct.values()], np.float64
+        )
+    for (start, end), further in chain.direct.items():
+        # Eight bytes a cell take twice the time to deflate.
+        fits = further.counts.max(initial=0) < 1 << 32
+        of = f"direct_{start:03d}_{end:03d}"
+        arrays[f"{of}_counts"] = further.counts.astype(np.uint32) if fits else further.counts
+        arrays[f"{of}_prior"] = further.prior
     if factorised is not None:
         arrays[_FACTORISED] = factorised.fold_tokens
         for (place, order), bias in factorised.bias.items():
             arrays[f"factorised_bias_{place:03d}_{order}"] = bias
             arrays[f"factorised_weights_{place:03d}_{order}"] = factorised.weights[place, order]
-    _write(Path(path), arrays)
-
-
-def _write(path: Path, arrays: dict[str, NDArray[Any]]) -> None:
-    """Write an .npz file, array after array, so that it is never in memory as a whole."""
-    temporary = path.with_name(path.name + ".tmp")
-    try:
-        with temporary.open("wb") as handle:
-            with ZipFile(handle, "w", ZIP_DEFLATED) as archive:
-                for name, array in arrays.items():
-                    # Without a date: the same chain is the same file.
-                    member = ZipInfo(f"{name}.npy")
-                    # Fitted weights have no pattern: deflating them takes long and saves a tenth.
-                    member.compress_type = ZIP_STORED if array.dtype == np.float32 else ZIP_DEFLATED
-                    with archive.open(member, "w", force_zip64=True) as file:
-                        np.lib.format.write_array(file, array, allow_pickle=False)
-            handle.flush()
-            os.fsync(handle.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_arrays(Path(path), arrays)
 
 
 def load_chain(path: str | Path) -> Chain:
@@ -108,91 +96,20 @@ def load_chain(path: str | Path) -> Chain:
         If the file is no chain, is damaged, or is of another version; says what is wrong with it.
     """
     given, inside = Path(path), Path(path) / CHAIN_FILE
-    with _opened(inside if inside.is_file() else given) as file:
+    with opened_arrays(inside if inside.is_file() else given, WHAT) as file:
         return _chain(file)
 
 
 def load_factorised(path: Path) -> FactorisedChain | None:
     """Read the factorised chain of the file, None if it has none; raises as `load_chain` does."""
-    with _opened(path) as file:
+    with opened_arrays(path, WHAT) as file:
         return _factorised(file) if file.has(_FACTORISED) else None
 
 
-class _Arrays:
-    """The arrays of an .npz file, each checked against what it should be before its content is unpacked."""
-
-    def __init__(self, archive: ZipFile) -> None:
-        self._archive = archive
-        self._names = set(archive.namelist())
-
-    @property
-    def names(self) -> list[str]:
-        return sorted(name.removesuffix(".npy") for name in self._names)
-
-    def has(self, name: str) -> bool:
-        return f"{name}.npy" in self._names
-
-    def read(self, name: str, kinds: str, shape: tuple[int | None, ...], most: int = 1 << 31) -> NDArray[Any]:
-        """Read an array; None in `shape` is any length, `most` the largest number of cells."""
-        if not self.has(name):
-            raise RoutestatError(f"{name} is missing")
-        with self._archive.open(f"{name}.npy") as member:
-            major, _ = np.lib.format.read_magic(member)
-            header = (
-                np.lib.format.read_array_header_1_0 if major == 1 else np.lib.format.read_array_header_2_0
-            )
-            found, _, dtype = header(member)
-        fits = len(found) == len(shape) and all(
-            want in (None, got) for want, got in zip(shape, found, strict=True)
-        )
-        if not fits:
-            wanted = "×".join("any" if want is None else str(want) for want in shape) or "one value"
-            raise RoutestatError(f"{name}: expected shape {wanted}, got {found}")
-        if dtype.kind not in kinds or dtype.itemsize > (8 if dtype.kind in "iuf" else 256):
-            raise RoutestatError(f"{name}: expected {_KINDS[kinds]}, got {dtype}")
-        if math.prod(found) > most:
-            raise RoutestatError(f"{name}: {found} are more cells than such a chain can have")
-        with self._archive.open(f"{name}.npy") as member:
-            return np.lib.format.read_array(member, allow_pickle=False)
-
-    def whole(self, name: str, shape: tuple[int | None, ...], most: int = 1 << 31) -> NDArray[np.int64]:
-        """Read counts of zero or more."""
-        return read_only(whole_counts(self.read(name, "iu", shape, most), name).astype(np.int64))
-
-    def reals(
-        self, name: str, shape: tuple[int | None, ...], low: float, high: float = np.inf
-    ) -> NDArray[Any]:
-        """Finite numbers from `low` to `high`."""
-        array = self.read(name, "f", shape)
-        if not (np.isfinite(array) & (array >= low) & (array <= high)).all():
-            raise RoutestatError(f"{name}: expected numbers from {low:g} to {high:g}, got others")
-        return read_only(array)
-
-
-_KINDS = {"iu": "whole numbers", "f": "floats", "U": "a word"}
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[_Arrays]:
-    try:
-        with ZipFile(path) as archive:
-            yield _Arrays(archive)
-    except FileNotFoundError:
-        raise RoutestatError(f"{path}: no such file") from None
-    except RoutestatError as error:
-        raise RoutestatError(f"{path}: not a chain that analyze saved ({first_line(error)})") from None
-    except MemoryError:
-        raise
-    # The readers of zip, deflate and npy raise whatever they stumble over in damaged bytes.
-    except Exception as error:
-        said = first_line(error) or type(error).__name__
-        raise RoutestatError(f"{path}: not a chain that analyze saved ({said})") from None
-
-
-def _chain(file: _Arrays) -> Chain:
+def _chain(file: Arrays) -> Chain:
     version = int(file.read("version", "iu", ()))
-    if version not in (1, CHAIN_VERSION):
-        raise RoutestatError(f"chain version {version}, this routestat reads 1 and {CHAIN_VERSION}")
+    if version not in range(1, CHAIN_VERSION + 1):
+        raise RoutestatError(f"chain version {version}, this routestat reads 1 to {CHAIN_VERSION}")
     states = str(file.read("states", "U", ()))
     routers, widths = _routers(file, states)
     gaps = len(routers) - 1
@@ -226,10 +143,33 @@ def _chain(file: _Arrays) -> Chain:
         second=second,
         orders=orders,
         design_effects=effects,
+        direct=_direct(file, widths) if states == "subset" else {},
     )
 
 
-def _routers(file: _Arrays, states: str) -> tuple[list[Router], list[int]]:
+def _direct(file: Arrays, widths: list[int]) -> dict[tuple[int, int], DirectStep]:
+    """Read and check the transitions between layers that are not adjacent."""
+    if not file.has("direct_places"):
+        return {}
+    places = [tuple(pair) for pair in file.whole("direct_places", (None, 2), 1 << 20).tolist()]
+    if len(set(places)) < len(places) or not all(a + 1 < b < len(widths) for a, b in places):
+        raise RoutestatError(
+            f"direct_places: expected pairs of {len(widths)} layers that are not adjacent, each once"
+        )
+    if sum(widths[start] * widths[end] for start, end in places) > MOST_DIRECT_CELLS:
+        raise RoutestatError(f"direct_places: tables of more than {MOST_DIRECT_CELLS:,} cells together")
+    effects = file.reals("direct_effects", (len(places),), 1.0).tolist()
+    found = {}
+    for (start, end), effect in zip(places, effects, strict=True):
+        of, width = f"direct_{start:03d}_{end:03d}", widths[end]
+        prior = positive_alpha(file.reals(f"{of}_prior", (width,), 0.0), (width,)).copy()
+        found[start, end] = DirectStep(
+            file.whole(f"{of}_counts", (widths[start], width)), read_only(prior), effect
+        )
+    return found
+
+
+def _routers(file: Arrays, states: str) -> tuple[list[Router], list[int]]:
     """Read and check the routers, and the number of states (or experts) of each."""
     if states not in ("subset", "expert"):
         raise RoutestatError(f"states: expected subset or expert, got {states!r}")
@@ -244,7 +184,7 @@ def _routers(file: _Arrays, states: str) -> tuple[list[Router], list[int]]:
     return routers, widths
 
 
-def _second(file: _Arrays, gap: int, widths: list[int]) -> SecondOrderStep | None:
+def _second(file: Arrays, gap: int, widths: list[int]) -> SecondOrderStep | None:
     """Read and check the step of order 2 of a gap; None if there is none."""
     of = f"second_{gap:03d}"
     if not file.has(f"{of}_contexts"):
@@ -277,7 +217,7 @@ def _second(file: _Arrays, gap: int, widths: list[int]) -> SecondOrderStep | Non
     )
 
 
-def _factorised(file: _Arrays) -> FactorisedChain:
+def _factorised(file: Arrays) -> FactorisedChain:
     routers, widths = _routers(file, str(file.read("states", "U", ())))
     if str(file.read("states", "U", ())) != "expert":
         raise RoutestatError(

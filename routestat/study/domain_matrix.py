@@ -19,12 +19,18 @@ from routestat.traces.metadata import Router
 
 #: Predictors of the matrix: the load, one layer, and all that came before.
 MATRIX_PREDICTORS = ("popularity", "layer-1", "ridge-all")
+#: Most experts of all layers together for which ridge on everything is fitted for every pair of domains.
+MOST_EXPERTS = 512
 #: Most tokens of all domains together, and most domains: the cost of a matrix grows with both.
 MOST_TOKENS, MOST_DOMAINS = 100_000, 8
 #: Least groups of documents of a domain: one to score, one to fit to, and one to choose hyper-parameters on.
 LEAST_GROUPS = 3
 #: Folds within a domain, and with the test set where that is others.
 FOLDS = 5
+
+_TOO_WIDE = (
+    f"ridge on everything before is not fitted to domains of models with more than {MOST_EXPERTS} experts"
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,14 +88,20 @@ def domain_matrix(
     plan : BoardPlan, optional
         The matrix is of one layer ahead, without reliability curves.
     specs : sequence of PredictorSpec, optional
-        `MATRIX_PREDICTORS` by default.
+        `MATRIX_PREDICTORS` by default; without ridge on everything where all layers together have more than
+        `MOST_EXPERTS` experts, as it takes minutes there.
     most_tokens : int
         Of all domains together.
     tick : callable(what, done, total)
     """
     plan = replace(plan or BoardPlan(), horizons=(1,), calibrate=False, network=False)
+    wide = sum(router.n_experts for router in routers) > MOST_EXPERTS
     if specs is None:
-        specs = [spec for spec in PREDICTORS if spec.name in MATRIX_PREDICTORS]
+        names = MATRIX_PREDICTORS[:-1] if wide else MATRIX_PREDICTORS
+        specs = [spec for spec in PREDICTORS if spec.name in names]
+        too_wide = (_TOO_WIDE,) if wide else ()
+    else:
+        too_wide = ()
     of_row = _domain_of_rows(sample)
     domains, left_out = _choose(sample, of_row)
     if len(domains) < 2:
@@ -126,7 +138,7 @@ def domain_matrix(
         np.array([len(np.unique(sample.group[parts[name]])) for name in domains], np.int64),
         tuple(scores),
         left_out,
-        _notes(domains, used, [int((of_row == name).sum()) for name in domains]),
+        _notes(domains, used, [int((of_row == name).sum()) for name in domains]) + too_wide,
     )
 
 

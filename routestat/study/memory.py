@@ -1,7 +1,7 @@
 """Memory: which earlier layers and tokens predict a choice, and how far the chain of order 1 holds."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
@@ -18,6 +18,7 @@ from routestat.forecast.contexts import ContextFit
 from routestat.forecast.scores import PredictionScore
 from routestat.forecast.specification import BoardPlan
 from routestat.inference.base.estimate import Estimate, ratio
+from routestat.inference.markov.direct_steps import DirectStep, DirectSteps, fit_direct_step, kept_horizons
 from routestat.inference.markov.homogeneity import Homogeneity, homogeneity
 from routestat.inference.markov.horizons import Horizons, horizons
 from routestat.inference.markov.order_selection import choose_order
@@ -49,6 +50,8 @@ class Memory:
         One per router, in order of depth.
     horizons, homogeneity : Horizons or None, Homogeneity or None
         The Chapman–Kolmogorov test, and the test that all steps are alike; None in the expert view.
+    direct : mapping of (int, int) to DirectStep
+        Transitions between layers that are not adjacent, of the state view, for predictions that look further ahead.
     note : str
         The part of the trace that the log losses use; empty if all of it.
     reason : str
@@ -60,6 +63,7 @@ class Memory:
     homogeneity: Homogeneity | None
     note: str = ""
     reason: str = ""
+    direct: DirectSteps = field(default_factory=dict)
 
     @property
     def orders(self) -> tuple[int, ...]:
@@ -135,6 +139,7 @@ def measure_memory(
     threads: int | None = None,
     rows: BoardRows | None = None,
     fits: Sequence[ContextFit] = (),
+    alpha: str | float = "empirical-bayes",
 ) -> Memory:
     """Measure the memory of a trace.
 
@@ -156,6 +161,8 @@ def measure_memory(
         The rows of the sample that contexts are fitted to; by default about `MOST_ROWS` of them.
     fits : sequence of ContextFit
         Of these rows, if they were made already, as `routestat.study.contexts.fit_for_study` makes them.
+    alpha : str or float
+        Prior of the transitions between layers that are not adjacent.
     """
     if counts.states == "expert":
         why = (
@@ -176,12 +183,19 @@ def measure_memory(
     even = homogeneity(steps, layers=numbers if len(set(numbers)) == len(numbers) else None)
     if len(steps) < 2:
         return Memory(layers, None, even, note, "two layers are never more than one step apart")
-    return Memory(layers, _horizons(trace, counts, steps, tick, threads), even, note)
+    apart, further = _horizons(trace, counts, steps, alpha, tick, threads)
+    return Memory(layers, apart, even, note, direct=further)
 
 
 def _horizons(
-    trace: Trace, counts: Counts, steps: Sequence[NDArray[np.integer]], tick: Tick, threads: int | None
-) -> Horizons:
+    trace: Trace,
+    counts: Counts,
+    steps: Sequence[NDArray[np.integer]],
+    alpha: str | float,
+    tick: Tick,
+    threads: int | None,
+) -> tuple[Horizons, DirectSteps]:
+    """Measure layers several steps apart, and keep the fitted transitions between them."""
     farthest = min(FARTHEST, len(steps))
     # In the order in which `horizons` needs them, so that no table is kept.
     pairs = [
@@ -201,19 +215,25 @@ def _horizons(
         strict=True,
     )
 
+    further: dict[tuple[int, int], DirectStep] = {}
+    kept = kept_horizons([router.alphabet.size for router in counts.routers], farthest)
+
     def direct(start: int, end: int) -> NDArray[np.integer]:
         pair, table = next(tables)
         if pair != (start, end):
             raise ValueError(f"tables come in the order of {pair}, not of {(start, end)}")
+        if end - start <= kept:
+            further[pair] = fit_direct_step(table, alpha)
         return table
 
-    return horizons(
+    found = horizons(
         steps,
         direct,
         farthest=farthest,
         progress=partial(tick, "following the chain"),
         threads=threads,
     )
+    return found, further
 
 
 def _of_board(board: Sequence[PredictionScore], routers: Sequence[Router]) -> tuple[LayerMemory, ...]:

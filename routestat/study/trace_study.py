@@ -16,6 +16,7 @@ from routestat.forecast.contexts import ContextFit
 from routestat.forecast.designs import not_fitted as too_wide
 from routestat.forecast.factorised import FactorisedChain
 from routestat.forecast.gate import lookahead_columns
+from routestat.forecast.history_predictor import HistoryPredictors
 from routestat.forecast.scores import PredictionScore
 from routestat.forecast.specification import BoardPlan
 from routestat.inference.base.multiplicity import adjust_families
@@ -26,6 +27,7 @@ from routestat.progress import Tick, silent
 from routestat.study.board_findings import COMPARED_WITH_GATE, BoardFindings, board_findings
 from routestat.study.chain import chain_of_trace, posterior_of_chain, score_predictors
 from routestat.study.contexts import MOST_ROWS, fit_for_study
+from routestat.study.data_set import DataSetFindings, TrainingSet, data_set_findings
 from routestat.study.information_budget import InformationBudget, information_budget
 from routestat.study.layer_pairs import LayerPair, layer_pairs
 from routestat.study.layers import AcrossLayers, LayerLoad, load_of_layer, measure_across_layers, sample_of
@@ -93,8 +95,10 @@ class Study:
     memory: Memory | None
     chain: Chain | None
     factorised: FactorisedChain | None
+    history: HistoryPredictors | None
     bayes: FullBayes | None
     board: BoardFindings | None
+    data_set: DataSetFindings | None
     not_fitted: Mapping[str, str]
     paths: PathFinding | None
     blocks: tuple[BlockFinding, ...] | None
@@ -121,6 +125,8 @@ def study(
     permutations: int = 0,
     bayes_draws: int = 0,
     plan: BoardPlan | None = None,
+    data_set: bool = False,
+    training: TrainingSet | None = None,
     threads: int | None = None,
     tick: Tick = silent,
 ) -> Study:
@@ -150,6 +156,10 @@ def study(
         Draws per chain of the full posterior; 0 for none.
     plan : BoardPlan, optional
         How predictors are fitted; by default as in `default_plan`.
+    data_set : bool
+        Whether to measure what the data set does to predictors, which costs about as much as the board.
+    training : TrainingSet, optional
+        Then also fit predictors to another trace, in place of single domains.
     threads : int, optional
         All cores by default.
     tick : callable(what, done, total)
@@ -161,7 +171,7 @@ def study(
     # itself, so that everything else is the same with it and without.
     bayes = posterior_of_chain(counts, sample(), bayes_draws, rng, tick) if bayes_draws else None
     memory_rng, levels_rng = rng.spawn(2)
-    board = factorised = memory = chain = level_checks = pairs = blocks = paths = None
+    board = factorised = history = memory = chain = level_checks = pairs = blocks = paths = None
     not_fitted: Mapping[str, str] = {}
     fits: tuple[ContextFit, ...] = ()
     how = plan or default_plan(trace, counts.routers, alpha, threads)
@@ -172,11 +182,16 @@ def study(
             fits = fit_for_study(rows, how, memory="memory" in known, board="prediction" in known, tick=tick)
         if "prediction" in known:
             not_fitted = too_wide(rows) if counts.states == "expert" else {}
-            scores, factorised = score_predictors(rows, counts.states, how, tick, fits)
+            scores, factorised, history = score_predictors(rows, counts.states, how, tick, fits)
             board = board_findings(scores, rows)
+    of_data = None
+    if rows is not None and board is not None and data_set:
+        of_data = data_set_findings(
+            trace.meta.name, rows.sample, board, counts.routers, counts.states, how, training, tick
+        )
     if "memory" in known:
         scored = board.scores if board else ()
-        memory = measure_memory(trace, counts, sample(), scored, memory_rng, tick, threads, rows, fits)
+        memory = measure_memory(trace, counts, sample(), scored, memory_rng, tick, threads, rows, fits, alpha)
     if "chain" in known:
         chain = chain_of_trace(trace, counts, alpha, order, memory, tick, threads)
     if "level-checks" in known:
@@ -218,8 +233,10 @@ def study(
         memory=memory,
         chain=chain,
         factorised=factorised if chain is not None else None,
+        history=history,
         bayes=bayes,
         board=board,
+        data_set=of_data,
         not_fitted=not_fitted,
         paths=paths,
         blocks=blocks,

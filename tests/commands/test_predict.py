@@ -350,8 +350,8 @@ def test_a_stream_over_a_trace_fits_order_two_on_request(trace, tmp_path):
     assert [answer["order"] for answer in answers] == [1, 2, 2]
     single, _ = written(tmp_path, trace, "--layer", 5, "--after", "4/3")
     assert answers[1] == single
-    # Earlier queries change no prediction, though order 2 is now at hand for the steps between.
-    result = run(trace, "--stream", "--ahead", 2, input="3 1\n3 1/1\n5 1\n 3  1\n")
+    # Earlier queries change no prediction, though order 2 is now at hand.
+    result = run(trace, "--stream", input="3 1\n3 1/1\n6 1\n 3  1\n")
     answers = [json.loads(line) for line in result.stdout.splitlines()]
     assert answers[0]["predictions"] == answers[3]["predictions"] != answers[1]["predictions"]
 

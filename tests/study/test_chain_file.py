@@ -163,7 +163,7 @@ def edit(name, at, value):
 @pytest.mark.parametrize(
     ("do", "message"),
     [
-        (change(version=3), "chain version 3, this routestat reads 1 and 2"),
+        (change(version=4), "chain version 4, this routestat reads 1 to 3"),
         (change(states="words"), "expected subset or expert, got 'words'"),
         (change(states="expert"), "2 only where states are subsets"),
         (change(states="expert", orders=[1, 1, 1]), "prior_first: expected shape 4, got"),

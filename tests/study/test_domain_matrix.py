@@ -105,5 +105,13 @@ def test_one_domain_has_no_matrix():
     assert "got 0" in domain_matrix(nothing, sample.routers, "expert", PLAN).reason
 
 
+def test_ridge_on_everything_is_not_fitted_to_domains_of_wide_models(monkeypatch):
+    monkeypatch.setattr("routestat.study.domain_matrix.MOST_EXPERTS", 19)
+    sample = joined_domains({"a": sample_of(0, 7, 10), "b": sample_of(0, 8, 10)})
+    matrix = domain_matrix(sample, sample.routers, "expert", PLAN)
+    assert {one.score.predictor for one in matrix.scores} == {"popularity", "layer-1"}
+    assert matrix.notes[-1].startswith("ridge on everything before is not fitted")
+
+
 def test_predictors_of_the_matrix_are_registered():
     assert set(MATRIX_PREDICTORS) <= {spec.name for spec in PREDICTORS}

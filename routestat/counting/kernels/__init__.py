@@ -37,6 +37,8 @@ predictors
     Scores of predictions.
 likelihood
     Likelihood and gradient of tempered models.
+one_hot
+    Pairs of one-hot features, and sums of their weights.
 inclusion
     Inclusion and pair probabilities.
 """

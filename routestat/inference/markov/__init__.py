@@ -2,6 +2,8 @@
 
 chain, second_order
     The fitted chain, and its steps of order 2.
+direct_steps
+    Transitions between layers that are not adjacent, from their own tables.
 row_posteriors
     Mean and weight of every row of a step.
 prediction, sampling

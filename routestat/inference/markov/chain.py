@@ -6,7 +6,8 @@ independent given the chain; for credible intervals counts are divided by the de
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,6 +16,7 @@ from routestat.counting.context import Context
 from routestat.counting.counts import Counts
 from routestat.errors import RoutestatError
 from routestat.inference.base.tables import Floats, read_only, whole_counts
+from routestat.inference.markov.direct_steps import DirectSteps
 from routestat.inference.markov.second_order import SecondOrderStep
 from routestat.inference.smoothing.design_effect import TOO_NARROW, row_weight, transition_design_effect
 from routestat.inference.smoothing.posterior import (
@@ -28,7 +30,7 @@ from routestat.inference.smoothing.prior import positive_alpha, resolve_alpha
 
 @dataclass(frozen=True)
 class Prediction:
-    """The prediction of the next layer: one entry per target, in order of its index.
+    """The prediction of a later layer: one entry per target, in order of its index.
 
     Attributes
     ----------
@@ -45,6 +47,10 @@ class Prediction:
         How many earlier layers were used.
     note : str
         A caution about the limits; empty if there is none.
+    design_effect : float
+        Dependent tokens per independent one in the limits; NaN where it is not one of the chain's.
+    direct : bool
+        Whether the prediction is from the table of the two layers where others lie between them.
     """
 
     probability: Floats
@@ -55,6 +61,8 @@ class Prediction:
     layer: int = -1
     order: int = 1
     note: str = ""
+    design_effect: float = float("nan")
+    direct: bool = False
 
 
 @dataclass(frozen=True)
@@ -82,6 +90,8 @@ class Chain:
         One per gap.
     design_effects : tuple of float
         One per gap: dependent tokens per independent one.
+    direct : mapping of (int, int) to DirectStep
+        Transitions between layers that are not adjacent, by the places of the two; those that were counted.
     """
 
     states: str
@@ -95,6 +105,7 @@ class Chain:
     second: tuple[SecondOrderStep | None, ...] = ()
     orders: tuple[int, ...] = ()
     design_effects: tuple[float, ...] = ()
+    direct: DirectSteps = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Fill in order 1 and a design effect of 1 where none were given."""
@@ -215,7 +226,7 @@ class Chain:
         )
         weight = row_weight(self.alpha, self.priors[gap + 1].sum(), table.sum() / worth, n_tokens / worth)
         low, high = beta_interval(weight * mean, weight * (1.0 - mean), level)
-        return Prediction(mean, low, high, n_tokens, level, self.layers[gap + 1], 1, self.note)
+        return Prediction(mean, low, high, n_tokens, level, self.layers[gap + 1], 1, self.note, worth)
 
     def _after_experts(self, gap: int, source: int | Sequence[int], level: float) -> Prediction:
         experts = sorted({int(e) for e in np.atleast_1d(np.asarray(source))})
@@ -252,6 +263,7 @@ def fit_chain(
     second: Sequence[SecondOrderStep | None] = (),
     orders: Sequence[int] = (),
     design_effects: Sequence[float] = (),
+    direct: DirectSteps = MappingProxyType({}),
 ) -> Chain:
     """Fit the chain to counts.
 
@@ -275,6 +287,8 @@ def fit_chain(
     design_effects : sequence of float
         One per gap: tokens per independent one. Estimated from the groups unless given; 1 where there are no groups
         and in the expert view.
+    direct : mapping of (int, int) to DirectStep
+        By the places of two layers, which `predict_ahead` then uses instead of multiplying the steps between them.
 
     Raises
     ------
@@ -296,6 +310,7 @@ def fit_chain(
     tables = tuple(_over_groups(whole_counts(table, "counts"), 2) for table in counts)
     _check_chained(start, tables, len(layers))
     _check_gaps(len(tables), second, orders, effects)
+    _check_direct([len(start), *(table.shape[1] for table in tables)], direct)
     priors = [resolve_alpha(table, alpha) for table in (start[None], *tables)]
     for array in (start, *tables):
         read_only(array)
@@ -311,6 +326,7 @@ def fit_chain(
         tuple(second),
         tuple(orders),
         effects,
+        dict(direct),
     )
 
 
@@ -334,6 +350,20 @@ def _check_gaps(
             raise RoutestatError(f"{name}: expected one entry for each of {gaps} gaps, got {len(given)}")
     if any(order == 2 and not (second and second[gap]) for gap, order in enumerate(orders)):
         raise RoutestatError("a gap of order 2 needs its counts: pass fit_second_order of them as `second`")
+
+
+def _check_direct(widths: Sequence[int], direct: DirectSteps) -> None:
+    """Refuse transitions between layers that do not exist, are adjacent, or have other states."""
+    for (start, end), step in direct.items():
+        if not 0 <= start < end - 1 < len(widths) - 1:
+            raise RoutestatError(
+                f"direct: expected two layers of {len(widths)} with others between them, got {start} and {end}"
+            )
+        if step.counts.shape != (widths[start], widths[end]):
+            raise RoutestatError(
+                f"direct: expected {widths[start]}×{widths[end]} states for layers {start} and {end}, got "
+                f"{step.counts.shape}"
+            )
 
 
 def _over_groups(counts: NDArray[np.integer], axes: int) -> NDArray[np.int64]:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from routestat.errors import RoutestatError
 from routestat.inference.base.special import SMALLEST_ALPHA
@@ -25,11 +26,14 @@ def predict_ahead(
     level: float = 0.95,
     rng: np.random.Generator | None = None,
     draws: int = DRAWS,
+    events: ArrayLike | None = None,
 ) -> Prediction:
     """Predict the layer `ahead` layers after `layer`, given the choices of the last layers.
 
     As many layers of the history are used as the order of the chain; with a shorter history the prediction is that of
-    the lower order. Choices that were never observed together have the prediction of the back-off.
+    the lower order. Choices that were never observed together have the prediction of the back-off. A layer further
+    ahead is predicted from the last choice by the table of the two layers, where the chain has it, and else by the
+    product of the steps between them.
 
     Parameters
     ----------
@@ -42,9 +46,13 @@ def predict_ahead(
     ahead : int
         Layers of the chain to look ahead.
     level : float
-        Of the credible intervals: exact Beta margins for one layer, quantiles of `draws` posterior chains beyond.
+        Of the credible intervals: exact Beta margins, quantiles of `draws` posterior chains where steps are multiplied.
     rng : numpy.random.Generator, optional
-        Needed where `ahead` is above 1.
+        Needed where steps are multiplied.
+    events : bool array ``[target, event]``, optional
+        Sets of states whose probabilities are returned instead of those of the states, such as
+        `routestat.traces.alphabet.Alphabet.membership`, the states that contain an expert. The probability of a set
+        has a Beta distribution too.
 
     Raises
     ------
@@ -63,21 +71,44 @@ def predict_ahead(
         raise RoutestatError(
             f"{ahead} layers after layer {layer} there is none: the chain ends at layer {chain.layers[-1]}"
         )
-    row = row_posterior(chain, gap, states)
-    n_tokens, target = int(row.n_tokens), chain.layers[gap + ahead]
+    sets = None if events is None else _events(events, chain, gap + ahead)
+    step, target = chain.direct.get((gap, gap + ahead)), chain.layers[gap + ahead]
+    if step is not None:
+        mean, weight, n = step.row(chain.alpha, states[-1])
+        mean, *limits = _exact(mean, weight, sets, level)
+        return Prediction(mean, *limits, n, level, target, 1, chain.note, step.design_effect, direct=True)
+    row, worth = row_posterior(chain, gap, states), chain.design_effects[gap]
+    n = int(row.n_tokens)
     if ahead == 1:
-        mean, weight = row.distribution.copy(), float(row.weight)
-        low, high = beta_interval(weight * mean, weight * (1.0 - mean), level)
-    else:
-        if rng is None:
-            raise RoutestatError("rng: expected a numpy Generator for more than one layer ahead, got none")
-        steps = [row_posteriors(chain, here) for here in range(gap + 1, gap + ahead)]
-        start = len(chain.counts[gap]), states[-1], row
-        mean = _propagate(steps, *start, None)
-        drawn = np.array([_propagate(steps, *start, rng) for _ in range(draws)])
-        ends = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2], axis=0)
-        low, high = read_only(ends[0]), read_only(ends[1])
-    return Prediction(read_only(mean), low, high, n_tokens, level, target, row.order, chain.note)
+        mean, *limits = _exact(row.distribution, float(row.weight), sets, level)
+        return Prediction(mean, *limits, n, level, target, row.order, chain.note, worth)
+    if rng is None:
+        raise RoutestatError("rng: expected a numpy Generator for more than one layer ahead, got none")
+    steps = [row_posteriors(chain, here) for here in range(gap + 1, gap + ahead)]
+    start = len(chain.counts[gap]), states[-1], row
+    mean = _propagate(steps, *start, None)
+    drawn = np.array([_propagate(steps, *start, rng) for _ in range(draws)])
+    if sets is not None:
+        mean, drawn = mean @ sets, drawn @ sets
+    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2], axis=0)
+    return Prediction(
+        read_only(mean), read_only(low), read_only(high), n, level, target, row.order, chain.note, worth
+    )
+
+
+def _exact(mean: Floats, weight: float, sets: Floats | None, level: float) -> tuple[Floats, Floats, Floats]:
+    """Return means and limits of states, or of sets of states, whose distribution is Dirichlet(weight · mean)."""
+    found = mean.copy() if sets is None else np.minimum(mean @ sets, 1.0)
+    return (read_only(found), *beta_interval(weight * found, weight * (1.0 - found), level))
+
+
+def _events(events: ArrayLike, chain: Chain, place: int) -> Floats:
+    found, size = np.asarray(events, np.float64), chain.counts[place - 1].shape[1]
+    if found.ndim != 2 or len(found) != size or not np.isin(found, (0.0, 1.0)).all():
+        raise RoutestatError(
+            f"events: expected true or false for each of {size} states and each event, got {found.shape}"
+        )
+    return found
 
 
 def _checked(chain: Chain, gap: int, history: Sequence[int]) -> list[int]:

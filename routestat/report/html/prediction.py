@@ -109,8 +109,13 @@ def prediction_section(record: Record) -> PredictionSection | None:
     scored = sorted(
         (row for row in mean if row["recall_at_k"] is not None), key=lambda row: -row["recall_at_k"]
     )
+    # Guessing needs no documents to fit on: alone it is no board.
+    if all(row["family"] == "uniform" for row in scored):
+        scored = []
     best = scored[0] if scored else None
-    lines, picture = lines_of(mean), _picture(record, scored)
+    # The best of a family has the solid line.
+    lines = lines_of([*scored, *mean])
+    picture = _picture(record, scored, lines)
     calibration = [row for row in record.get("prediction_calibration", ()) if row.get("bins")]
     shown = _shown(scored)
     return PredictionSection(
@@ -167,15 +172,14 @@ def _ranges(record: Record, best: str) -> list[tuple[str, Record, Record]]:
     return found
 
 
-def _picture(record: Record, scored: Sequence[Record]) -> PredictionPicture | None:
+def _picture(record: Record, scored: Sequence[Record], lines: Mapping[str, Line]) -> PredictionPicture | None:
     """Return the picture of the curves, of rows from the highest recall down; None where these have no common mean."""
     rows = [row for row in scored if row["found"]]
     if not rows:
         return None
     fetched, n_experts = rows[0]["fetched"], max(record["trace"]["n_experts"])
-    # The order of the registry gives every predictor the same dash in all pictures.
     listed = [row for row in record["prediction_mean"] if row in rows]
-    lines, shown = lines_of(record["prediction_mean"]), _shown(rows)
+    shown = _shown(rows)
     curves = [
         Curve(row["predictor"], lines[row["predictor"]], _code(row, len(fetched)))
         for row in listed

@@ -17,7 +17,6 @@ from routestat.study.board_findings import BoardFindings, Comparison, Curve, Par
 _FEW_SCORES = ("recall_at_k", "exact_set", "recall_at_2k", "log_loss_bits")
 #: Digits of the shares of curves per target, of which there are thousands.
 _DIGITS = 3
-_NO_COST = "the seconds to fit were not measured"
 
 
 def prediction_records(board: BoardFindings) -> Record:
@@ -89,7 +88,7 @@ def score_record(score: PredictionScore) -> Record:
         **scores,
         **_cost(score),
         **note(score.note),
-        **reason(*reasons, _NO_COST if score.cost.seconds != score.cost.seconds else ""),
+        **reason(*reasons),
     }
 
 
@@ -113,11 +112,12 @@ def _estimates(score: PredictionScore, names: Sequence[str]) -> tuple[Record, li
 
 def _estimate(name: str, found: Estimate | None) -> Record:
     if found is None:
-        return {name: None, f"{name}_ci95": None}
+        return {name: None, f"{name}_ci95": [None, None]}
     return {name: found.value, f"{name}_ci95": [found.low, found.high]}
 
 
 def _cost(score: PredictionScore) -> Record:
+    """Return the cost; predictors that are fitted together have no seconds of their own."""
     return {
         "parameters": score.cost.parameters,
         "multiply_adds_per_token": score.cost.multiply_adds,
@@ -143,7 +143,8 @@ def _mean_record(one: Pooled, compared: Comparison) -> Record:
     record |= {"n_targets": one.n_targets, **_curve(one.curve), "is_best": compared.is_best}
     for name, difference in differences.items():
         record |= _estimate(name, difference)
-    reasons = [difference.reason for difference in differences.values() if difference is not None]
+    # A difference is undefined for the reason for which the score is, or for that of the other predictor.
+    reasons = [] if why else [found.reason for found in differences.values() if found is not None]
     return record | reason(why, one.curve.reason, *reasons)
 
 

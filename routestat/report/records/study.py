@@ -21,10 +21,12 @@ from routestat.report.records.plain import Record, plain, write_columns, write_j
 from routestat.report.records.prediction import prediction_records, prediction_tables
 from routestat.report.records.routes import bicluster_record, path_records
 from routestat.report.records.trace_facts import trace_record
+from routestat.report.records.transfer import data_set_records
 from routestat.report.records.transitions import transition_columns
 from routestat.structure.route_graph import graphml
 from routestat.study.chain_file import CHAIN_FILE, save_chain
 from routestat.study.layer_pairs import LayerPair
+from routestat.study.predictors_file import PREDICTORS_FILE, save_predictors
 from routestat.study.trace_study import Study
 from routestat.traces.manifest import replace_file
 
@@ -70,6 +72,8 @@ def results(study: Study) -> Record:
         record["chain"] = chain_record(study.chain)
     if study.board is not None:
         record |= prediction_records(study.board)
+    if study.data_set is not None:
+        record |= data_set_records(study.data_set)
     if study.not_fitted:
         record["prediction_not_fitted"] = dict(study.not_fitted)
     if study.paths is not None:
@@ -89,7 +93,7 @@ def tables_of(record: Record) -> Record:
 
 
 def write_results(study: Study, folder: Path) -> Record:
-    """Write results.json, tables/*.csv, routes.graphml and the chain; return the content of results.json."""
+    """Write results.json, tables, routes.graphml, the chain and the ridges; return the content of results.json."""
     record = results(study)
     write_json(folder / "results.json", record)
     tables = folder / "tables"
@@ -112,6 +116,10 @@ def write_results(study: Study, folder: Path) -> Record:
         save_chain(study.chain, folder / CHAIN_FILE, study.factorised)
     else:
         (folder / CHAIN_FILE).unlink(missing_ok=True)
+    if study.history is not None:
+        save_predictors(study.history, folder / PREDICTORS_FILE)
+    else:
+        (folder / PREDICTORS_FILE).unlink(missing_ok=True)
     if study.paths is not None:
         replace_file(folder / "routes.graphml", graphml(study.paths.graph).encode())
     else:

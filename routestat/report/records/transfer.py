@@ -5,12 +5,30 @@ from collections.abc import Sequence
 from routestat.forecast.effect_of_data import DataEffect
 from routestat.inference.base.estimate import Estimate
 from routestat.report.records.plain import Record, reason
+from routestat.study.data_set import DataSetFindings
 from routestat.study.domain_matrix import DomainMatrix
 from routestat.study.transfer import TransferScore
 
 _SCORES = ("recall_at_k", "exact_set", "recall_at_2k", "log_loss_bits")
 # Keys of the differences to predictors that are fitted to the test set's own documents.
 _DIFFERENCES = {"recall_at_k": "recall_less_than_own", "log_loss_bits": "log_loss_more_than_own"}
+
+
+def data_set_records(found: DataSetFindings) -> Record:
+    """Return the keys of results.json on the data set; what does not apply is absent."""
+    record: Record = {}
+    if found.transfer is not None:
+        record["transfer"] = transfer_records(found.transfer.scores)
+    if found.domains is not None:
+        if found.domains.scores:
+            record["transfer"] = transfer_records(found.domains.scores)
+        if domains := domain_records(found.domains):
+            record["transfer_domains"] = domains
+    if found.notes:
+        record["transfer_notes"] = list(found.notes)
+    if found.effect is not None:
+        record["data_effect"] = data_effect_records([found.effect])
+    return record
 
 
 def transfer_records(scores: Sequence[TransferScore]) -> list[Record]:
@@ -87,7 +105,7 @@ def _effect_records(effect: DataEffect) -> list[Record]:
         for one in effect.terms
     ]
     left_out = [("all", effect.reason)] if effect.reason else []
-    undefined = dict.fromkeys(("reference", "estimate", "estimate_ci95", "dof", "log10_p"))
+    undefined = dict.fromkeys(("reference", "estimate", "dof", "log10_p")) | {"estimate_ci95": [None, None]}
     return records + [
         {**about, "term": term, **undefined, **facts, **reason(why)}
         for term, why in (*left_out, *effect.left_out)

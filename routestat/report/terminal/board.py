@@ -23,7 +23,8 @@ _COLUMNS = {
 def print_board(console: Console, board: BoardFindings) -> None:
     """Print the best predictor of each family by recall@k, and sentences on the best of all."""
     title = "Prediction of the next choice: mean over layers, on held-out documents"
-    if not board.best:
+    # Guessing needs no documents to fit on: alone it is no board.
+    if not board.best or all(catalogue.family(score.predictor) == "uniform" for score in board.mean):
         why = f": {board.reason}" if board.reason else ""
         print_titled(console, title, Text(f"No predictor could be scored{why}."))
         return

@@ -102,12 +102,18 @@ def test_the_other_tables_equal_the_record(full):
         head = [one["layers_ahead"], one["n_targets"], one["gate"], one["table"]]
         assert exact(row) == [*head, *with_limits(one, "difference")]
     for row, one in zip(page.table("data_effect"), record["data_effect"], strict=True):
-        assert exact(row) == [*with_limits(one, "estimate"), one["log10_p"]]
-        assert row.cells[:2] == [one["term"], one["reference"] or ""]
+        assert exact(row) == known(*with_limits(one, "estimate"), one["log10_p"])
+        assert row.cells[:4] == [one["term"], one["reference"] or "", one["predictor"], "recall@k"]
+    assert "–: one cell only." in page.text
     for row in page.table("transfer"):
         name, train = row.attributes["data-predictor"], row.attributes["data-train"]
         own = [one for one in record["transfer"] if one["predictor"] == name and one["train"] == train]
-        assert exact(row) == [value for one in own for value in with_limits(one, "recall_at_k")]
+        names = [
+            ("recall_at_k",) if one["held_out"] else ("recall_at_k", "recall_less_than_own") for one in own
+        ]
+        assert exact(row) == [
+            v for one, keys in zip(own, names, strict=True) for v in with_limits(one, *keys)
+        ]
     assert len(page.table("transfer")) == 2 * len(DOMAINS)
 
 
@@ -122,6 +128,10 @@ def test_the_picture_shows_the_best_of_each_family(record):
     assert shown == {row["predictor"] for row in best.values()} | {"uniform"}
     drawn = re.findall(r'<g class="curve [\w-]+" data-predictor="([^"]+)"', section.picture.svg)
     assert set(drawn) == shown
+    # The best of each family is drawn solid, and baselines are dashed.
+    for row in section.picture.rows:
+        if row["shown"]:
+            assert bool(row["dash"]) == row["baseline"]
     assert section.base["predictor"] == best["baseline"]["predictor"]
     assert section.best == max(record["prediction_mean"], key=lambda row: row["recall_at_k"])
 
@@ -201,10 +211,8 @@ def test_a_board_of_baselines_says_so(reports, record, tmp_path):
 
 
 def test_parts_that_are_missing_are_one_sentence(reports, record, tmp_path):
-    gone = {"prediction_by_domain": [], "prediction_by_phase": [], "gate_against_table": None, "transfer": []}
-    page, _ = write_full_report(
-        reports("experts").study, tmp_path, **gone, prediction_horizons=[], data_effect=[]
-    )
+    gone = ("prediction_by_domain", "prediction_by_phase", "gate_against_table", "transfer", "data_effect")
+    page, _ = write_full_report(reports("experts").study, tmp_path, gone, prediction_horizons=[])
     text = Page(page.read_text(encoding="utf-8")).text
     assert "Not here: scores by phase" in text
     for title in ("On which data?", "How far ahead?", "The gate against the table", "Fitted on other data"):
@@ -217,6 +225,15 @@ def test_without_a_common_k_there_is_no_curve(record):
     assert section.picture is None
     assert section.best is not None
     assert prediction_section({"trace": record["trace"]}) is None
+
+
+@pytest.mark.parametrize("name", ["one document", "one layer of one document"])
+def test_guessing_alone_is_no_board(reports, name):
+    report = reports(name)
+    assert "No predictor could be scored: that requires documents to fit on" in report.page.text
+    assert report.page.table("prediction_picture") == []
+    assert "curve-data" not in report.html
+    assert report.page.all("script") == []
 
 
 def test_reliability_is_drawn_for_the_predictors_of_the_picture(record):

@@ -33,7 +33,7 @@
   }
 
   function add(parent, name, attributes, text) {
-    const made = document.createElementNS("http://www.w3.org/2000/svg", name);
+    const made = document.createElementNS(svg.namespaceURI, name);
     for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
     if (text !== undefined) made.textContent = text;
     parent.append(made);
@@ -92,8 +92,8 @@
   }
 
   function draw() {
-    const room = frame.clientWidth || WIDEST;
-    const width = Math.min(WIDEST, Math.max(300, room)), names = width < 560 ? 14 : NAMES;
+    const free = frame.clientWidth || WIDEST;
+    const width = Math.min(WIDEST, Math.max(300, free)), names = width < 560 ? 14 : NAMES;
     const right = width - names, bottom = HEIGHT - BOTTOM, span = Math.max(last - first, 1);
     const across = data.fetched.map((one) => LEFT + ((right - LEFT) * (one - first)) / span);
     const down = (thousandths) => bottom - ((bottom - TOP) * thousandths) / 1000;
