@@ -33,7 +33,7 @@ from routestat.forecast.token_cache import score_token_cache
 from routestat.forecast.token_id import score_token_ids
 from routestat.progress import Tick, silent
 
-: Scores some predictors of one form: what an engine is.
+#: Scores some predictors of one form: what an engine is.
 Engine = Callable[[BoardRows, Sequence[PredictorSpec], str, BoardPlan, Tick], list[PredictionScore]]
 
 
