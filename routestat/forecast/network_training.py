@@ -124,7 +124,7 @@ class Trainer:
     ) -> tuple[NDArray[np.integer], NDArray[np.integer]]:
         """Return the rows that a part's network learns from, and those of the groups that are kept back."""
         rows, known = self._rows, self._history.known
-        usable = np.flatnonzero((rows.fold != part) & ~self._tested_together(part) & known)
+        usable = np.flatnonzero((rows.fold != part) & known)
         groups, counts = np.unique(rows.held_out[usable], return_counts=True)
         order = rng.permutation(len(groups))
         before = np.cumsum(counts[order]) - counts[order]
@@ -134,11 +134,6 @@ class Trainer:
         learned = _thinned(usable[~is_back], self._most, rng)
         self._share = min(self._share, len(learned) / max(int((~is_back).sum()), 1))
         return learned, _thinned(usable[is_back], MOST_KEPT_BACK, rng)
-
-    def _tested_together(self, part: int) -> NDArray[np.bool_]:
-        """Rows of other parts that are scored as well, where only some parts are: nothing may learn from them."""
-        rows = self._rows
-        return rows.scored & (rows.fold != part) if rows.scored_folds else np.zeros(len(rows), bool)
 
     @property
     def _numbers(self) -> int:
@@ -198,14 +193,15 @@ class Trainer:
         score_matrix(scores[known, : target.n_experts], experts[known], cell, "log-weight", self._sums[at])
 
     def _note(self, epochs: Sequence[int]) -> str:
-        parts = np.unique(self._rows.fold).size
-        words = [f"fitted to {parts - 1} of {parts} parts of the documents at a time"]
+        words, parts = [], self._rows.n_folds
+        if not self._rows.scored_folds:
+            words.append(f"fitted to {parts - 1} of {parts} parts of the documents at a time")
         if not any(epochs):
             words.append(
                 "no epoch was better than the ridge on left-out documents: the scores are the ridge's"
             )
         if self._share < 1.0:
-            words.append(f"trained on {self._share:.0%} of the tokens of these")
+            words.append(f"trained on {self._share:.0%} of their tokens")
         if self._start.note:
             words.append(f"its ridges are {self._start.note}")
         return "; ".join(words)

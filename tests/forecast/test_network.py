@@ -240,7 +240,7 @@ def test_more_tokens_have_fewer_epochs_and_then_only_some_are_used(monkeypatch):
     monkeypatch.setattr(network_training, "MOST_CHOICES", 300)
     found = network.score_networks(rows_of(small_trace()), registered("network"), "subset", PLAN)
     # 300 choices are 33 tokens in 3 epochs of 3 targets; of the 240 two documents are kept back.
-    assert "trained on 16% of the tokens" in found[0].note
+    assert "trained on 16% of their tokens" in found[0].note
 
 
 def test_features_by_hand():
