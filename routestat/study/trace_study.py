@@ -255,7 +255,8 @@ def default_plan(
     and so is the predictor that they are compared with.
     """
     recorded = {one.horizon for one in lookahead_columns(trace.columns, routers)}
-    return BoardPlan(alpha, tuple(sorted({1} | recorded)), COMPARED_WITH_GATE, threads=threads)
+    horizons = tuple(sorted({1} | recorded))
+    return BoardPlan(alpha, horizons, COMPARED_WITH_GATE, brief=True, calibrate=False, threads=threads)
 
 
 def _origin(trace: Trace, counts: Counts) -> TraceOrigin:
