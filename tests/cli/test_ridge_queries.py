@@ -115,7 +115,7 @@ def test_weights_are_those_of_the_normal_equations_of_what_is_known(made, name, 
 
 
 def test_log_weights_are_the_link_of_the_sum_of_weights(made):
-    rows, history, _ = made
+    _, history, _ = made
     known = {"L02": (3,), "L01": (0, 4), "no previous token": (0,)} | {
         previous(f"L0{n}"): () for n in (1, 2, 4, 7)
     }

@@ -75,13 +75,13 @@ def predict_ahead(
     step, target = chain.direct.get((gap, gap + ahead)), chain.layers[gap + ahead]
     if step is not None:
         mean, weight, n = step.row(chain.alpha, states[-1])
-        mean, *limits = _exact(mean, weight, sets, level)
-        return Prediction(mean, *limits, n, level, target, 1, chain.note, step.design_effect, direct=True)
+        mean, low, high = _exact(mean, weight, sets, level)
+        return Prediction(mean, low, high, n, level, target, 1, chain.note, step.design_effect, direct=True)
     row, worth = row_posterior(chain, gap, states), chain.design_effects[gap]
     n = int(row.n_tokens)
     if ahead == 1:
-        mean, *limits = _exact(row.distribution, float(row.weight), sets, level)
-        return Prediction(mean, *limits, n, level, target, row.order, chain.note, worth)
+        mean, low, high = _exact(row.distribution, float(row.weight), sets, level)
+        return Prediction(mean, low, high, n, level, target, row.order, chain.note, worth)
     if rng is None:
         raise RoutestatError("rng: expected a numpy Generator for more than one layer ahead, got none")
     steps = [row_posteriors(chain, here) for here in range(gap + 1, gap + ahead)]
