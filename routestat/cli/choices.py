@@ -76,7 +76,7 @@ def read_choice(text: str, router: Router, states: bool) -> Choice:
         raise RoutestatError(f"a choice is a state such as 12, or experts such as 1,7; got {text.strip()!r}")
     n_experts, top_k = router.n_experts, router.top_k
     # Many choices are read from a stream: this way takes a twentieth of the time of the alphabet's.
-    if len(set(numbers)) == len(numbers) == top_k and 0 <= min(numbers) and max(numbers) < n_experts:
+    if len(set(numbers)) == len(numbers) == top_k and min(numbers) >= 0 and max(numbers) < n_experts:
         return Choice(router, tuple(sorted(numbers)))
     alphabet = router.alphabet
     if len(numbers) == 1 and (states or router.top_k > 1):

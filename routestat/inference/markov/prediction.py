@@ -55,7 +55,7 @@ def predict_ahead(
         `routestat.traces.alphabet.Alphabet.membership`, the states that contain an expert. The probability of a set
         has a Beta distribution too.
     most : int, optional
-        Compute exact limits for so many of the most probable only, and leave the others NaN: they take most of the time.
+        Compute exact limits for so many of the most probable only; the others are NaN. Limits take most of the time.
 
     Raises
     ------
