@@ -94,6 +94,13 @@ def predict(
             "first one.",
         ),
     ] = None,
+    domains: Annotated[
+        bool,
+        typer.Option(
+            "--domains",
+            help="With --board: also predict every domain of the trace from every other (as long again as the board).",
+        ),
+    ] = False,
     layers: Annotated[
         str | None,
         typer.Option(
@@ -164,7 +171,9 @@ def predict(
             seed=seed,
             threads=threads,
         )
-        _make_board(source, plan, train, out)
+        if train is not None and domains:
+            raise RoutestatError("--train and --domains: expected one of the two, got both; leave one out")
+        _make_board(source, plan, train, domains, out)
         return
     if not isinstance(run_folder, Path):
         raise RoutestatError(f"{run_folder}: expected a folder of this machine, got a URL; copy it first")
@@ -193,7 +202,9 @@ def predict(
         replace_file(out, json.dumps(record, indent=1, allow_nan=False).encode())
 
 
-def _make_board(source: BoardSource, plan: BoardPlan, train: Location | None, out: Path | None) -> None:
+def _make_board(
+    source: BoardSource, plan: BoardPlan, train: Location | None, domains: bool, out: Path | None
+) -> None:
     """Score the predictors of a trace, write the report on them, and print the board."""
     how: dict[str, Any] = {
         "template": source.template,
@@ -228,6 +239,7 @@ def _make_board(source: BoardSource, plan: BoardPlan, train: Location | None, ou
             plan=plan,
             data_set=True,
             training=training,
+            domains=domains,
             threads=plan.threads,
             tick=ticker,
         )

@@ -17,7 +17,7 @@ from routestat.traces.validation import read_json
 RESULTS = "results.json"
 #: Options of the board, and those of a single prediction: the two do not go together.
 OF_BOARD = (
-    "--train", "--layers", "--horizons", "--network", "--groups", "--threads", "--cluster", "--template",
+    "--train", "--domains", "--layers", "--horizons", "--network", "--groups", "--threads", "--cluster", "--template",
     "--drop-dummy-rows",
 )  # fmt: skip
 OF_QUERY = (

@@ -43,7 +43,7 @@ class BoardRows:
     cell : int array ``[row]``
     group : int array ``[row]``
     folds : int array ``[group]``
-        Groups that hold tokens are dealt to the folds in turn; empty ones have fold 0.
+        Groups that hold tokens are assigned to the folds in turn; empty ones have fold 0.
     held_out : int array ``[row]``
         What is left out together where single units are left out instead of folds: the group, unless the test set as a
         whole is left out.

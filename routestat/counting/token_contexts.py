@@ -43,7 +43,7 @@ def earlier_ids(rows: BoardRows, lags: int) -> NDArray[np.int64]:
 
 
 def token_contexts(rows: BoardRows) -> TokenContexts:
-    """Number the contexts of the rows of a board, and link the rows of a document that share one.
+    """Return the numbers of all contexts, and links between the rows of a document that share one.
 
     The ids before are those of the same window. The beginning of a window counts as an id of its own.
     """

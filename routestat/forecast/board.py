@@ -14,6 +14,7 @@ from routestat.forecast.made_scores import made_score
 from routestat.forecast.network import score_networks
 from routestat.forecast.ridge_engine import score_ridges
 from routestat.forecast.scores import Cost, PredictionScore, pooled
+from routestat.forecast.similar_tokens import score_similar_tokens
 from routestat.forecast.specification import (
     BoardPlan,
     ClosedForm,
@@ -28,7 +29,6 @@ from routestat.forecast.specification import (
     TokenCacheForm,
     TokenForm,
 )
-from routestat.forecast.similar_tokens import score_similar_tokens
 from routestat.forecast.token_cache import score_token_cache
 from routestat.forecast.token_id import score_token_ids
 from routestat.progress import Tick, silent

@@ -13,6 +13,7 @@ from routestat.forecast.linear_predictors import (
 )
 from routestat.forecast.scores import score_uniform
 from routestat.forecast.specification import (
+    BoardPlan,
     ClosedForm,
     ContextForm,
     GateForm,
@@ -81,7 +82,7 @@ PREDICTORS: tuple[PredictorSpec, ...] = (
     ),
     PredictorSpec(
         "layers-4", "chain of order 4", "chain", _LAYERS,
-        states=ContextForm(("layer-1", "layer-2", "layer-3", "layer-4")),
+        states=ContextForm(("layer-1", "layer-2", "layer-3", "layer-4")), brief=False,
     ),
     PredictorSpec(
         "layer-1-previous-token", "the layer before and the previous token's choice in the same layer", "chain",
@@ -101,7 +102,7 @@ PREDICTORS: tuple[PredictorSpec, ...] = (
     ),
     PredictorSpec(
         "layer-1-tempered-bayes", "the same, with exponents that correct for experts that occur together",
-        "naive Bayes", _LAYERS, experts=TemperedModel(_LAYER, "tempered-bayes"),
+        "naive Bayes", _LAYERS, experts=TemperedModel(_LAYER, "tempered-bayes"), brief=False,
     ),
     PredictorSpec(
         "layer-1-factorised", "factorised chain of order 1: tempered naive Bayes and ridge together", "factorised",
@@ -122,19 +123,19 @@ PREDICTORS: tuple[PredictorSpec, ...] = (
     ),
     PredictorSpec(
         "ridge-previous-token", "ridge regression on all layers of the previous token", "ridge",
-        ("previous", "previous layers"), states=_RIDGE_BEFORE, experts=_RIDGE_BEFORE,
+        ("previous", "previous layers"), states=_RIDGE_BEFORE, experts=_RIDGE_BEFORE, brief=False,
     ),
     PredictorSpec(
         "ridge-1", "ridge regression on the experts of the layer before", "ridge", _LAYERS,
-        states=_RIDGES[0], experts=_RIDGES[0], ahead=True,
+        states=_RIDGES[0], experts=_RIDGES[0], ahead=True, brief=False,
     ),
     PredictorSpec(
         "ridge-2", "ridge regression on the last two layers", "ridge", _LAYERS,
-        states=_RIDGES[1], experts=_RIDGES[1],
+        states=_RIDGES[1], experts=_RIDGES[1], brief=False,
     ),
     PredictorSpec(
         "ridge-4", "ridge regression on the last four layers", "ridge", _LAYERS,
-        states=_RIDGES[2], experts=_RIDGES[2], ahead=True,
+        states=_RIDGES[2], experts=_RIDGES[2], ahead=True, brief=False,
     ),
     PredictorSpec(
         "ridge-all", "ridge regression on everything before: all earlier layers, and all layers of the previous token",
@@ -157,6 +158,11 @@ PREDICTORS: tuple[PredictorSpec, ...] = (
         states=GateForm(), experts=GateForm(), ahead=True,
     ),
 )  # fmt: skip
+
+
+def predictors(plan: BoardPlan) -> tuple[PredictorSpec, ...]:
+    """Return the predictors of a plan: all, or those of a report."""
+    return tuple(spec for spec in PREDICTORS if spec.brief or not plan.brief)
 
 
 def baselines() -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from routestat.forecast.history import History, known_share, make_history, previ
 from routestat.forecast.history_gram import count_gram
 from routestat.forecast.history_ridge import NestedDesign
 from routestat.forecast.ridge_plan import Window, plan_windows
-from routestat.forecast.ridge_search import PENALTIES, START, without
+from routestat.forecast.ridge_search import PENALTIES, START
 from routestat.progress import in_threads
 
 #: Targets that are predicted together, and rows.
@@ -50,7 +50,9 @@ class LeftOutRidges:
     def __init__(self, rows: BoardRows, outs: Iterable[frozenset[int]], threads: int | None = None) -> None:
         self._routers, self._threads, outs = rows.routers, threads, list(outs)
         self._offsets = np.cumsum([0, *(router.n_experts for router in rows.routers)])
-        self._windows = [_fit(rows, window, outs, threads) for window in plan_windows(rows.routers, len(rows))]
+        self._windows = [
+            _fit(rows, window, outs, threads) for window in plan_windows(rows.routers, len(rows))
+        ]
 
     @property
     def n_weights(self) -> int:
@@ -87,15 +89,13 @@ class LeftOutRidges:
         part, at = np.zeros((int(known.sum()), stop - start), np.float32), 0
         at_rows = fits.place[rows[known]]
         for name in fits.design.regressions[last - 1 - fits.window.targets].blocks:
-            block = fits.history.blocks[fits.history.place(name)]
+            block = fits.history.block(name)
             add_weights(block.members[at_rows], 0, len(part), weights, at, part)
             at += block.size
         found[known, start:stop] = part
 
 
-def _fit(
-    rows: BoardRows, window: Window, outs: Sequence[frozenset[int]], threads: int | None
-) -> _WindowFits:
+def _fit(rows: BoardRows, window: Window, outs: Sequence[frozenset[int]], threads: int | None) -> _WindowFits:
     routers = rows.routers[window.first : window.stop]
     history = make_history(rows, routers)
     gram, layers = count_gram(history, threads), tuple(router.name for router in routers)
@@ -104,10 +104,9 @@ def _fit(
     design = NestedDesign(head, layers, reach)
     place = np.full(len(rows), -1, np.int64)
     place[history.rows] = np.arange(len(history.rows))
-    total = gram.pairs.sum(axis=0, dtype=np.float64)
     weights = {}
     for out in outs:
-        fitted = design.fit(without(total, gram, sorted(out)), gram, PENALTIES[START], range(len(reach)))
+        fitted = design.fit(gram.without(sorted(out)), PENALTIES[START], range(len(reach)))
         own: dict[int, NDArray[np.float32]] = {}
         for at, one in fitted:
             # Tokens without the target's choice were counted as choosing none of its experts.

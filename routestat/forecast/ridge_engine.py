@@ -130,7 +130,9 @@ class _Stage:
         for nth, designed in enumerate(designs):
             began = perf_counter()
             tallies = [self._tally(designed, at, history) for at in range(len(designed.models))]
-            chosen = choose(designed, gram, trial, self._routers, judged, self._plan.threads)
+            chosen = choose(
+                designed, gram, trial, self._routers, judged, self._plan.threads, search=not self._plan.brief
+            )
             self._chosen.append((designed, chosen))
             seconds = perf_counter() - began + counted / len(designs)
             for done, fold in enumerate(folds):

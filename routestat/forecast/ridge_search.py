@@ -62,6 +62,7 @@ def choose(
     routers: Sequence[Router],
     folds: Sequence[int],
     threads: int | None = None,
+    search: bool = True,
 ) -> Chosen:
     """Choose penalties and links for some folds; those of the others are the plain ones.
 
@@ -77,6 +78,8 @@ def choose(
         Of the window.
     folds : sequence of int
     threads : int, optional
+    search : bool
+        Whether to choose penalties; all have the plain one otherwise.
     """
     models, regressions = designed.models, designed.design.regressions
     n_folds = len(gram.pairs)
@@ -96,7 +99,7 @@ def choose(
         for fold in own_folds:
             for name in dict.fromkeys(models[at].name for at in judged):
                 own = [at for at in judged if models[at].name == name]
-                chosen = judge.best(of[fold], own)
+                chosen = judge.best(of[fold], own) if search else [START] * len(own)
                 for at, place in zip(own, chosen, strict=True):
                     penalties[fold, at] = PENALTIES[place]
                     predictions[fold, at] = judge.predicted(of[fold], at, place)

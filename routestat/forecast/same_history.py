@@ -5,8 +5,8 @@ has ::
 
     r(e) + Σ_s w_s ([e chosen by s] − r_s(e)) / (Σ_s w_s + c),    log w_s = γ (B_s + p A_s − NEUTRAL − p MIDDLE)
 
-B is the mean share of experts in common over the layers so far, with weights that fall by `KEPT` per layer; A is that of
-the tokens before, over all layers alike. Weights below exp(`LEAST`) count as none. Candidates are tokens of other
+B is the mean share of experts in common over the layers so far, with weights that fall by `KEPT` per layer; A is that
+of the tokens before, over all layers alike. Weights below exp(`LEAST`) count as none. Candidates are tokens of other
 folds, and the latest earlier ones of the same document; γ, p and c are chosen for each fold on its partner.
 
 The errors of candidates are those on documents that their ridge was not fitted to, as are the errors to be corrected:
@@ -33,7 +33,7 @@ from routestat.traces.metadata import Router
 
 #: Constants that are chosen, with their candidates; the first is where the search begins.
 TRIED = {"gamma": (16.0, 12.0, 21.0), "strength": (0.3, 0.1, 1.0), "previous": (0.25, 0.12, 0.5)}
-KEPT, NEUTRAL, MIDDLE, LEAST = 0.85, 0.75, 0.5, -7.0
+KEPT, NEUTRAL, MIDDLE, LEAST = 0.85, 0.75, 0.5, -5.0
 #: Folds that are needed: two pairs, and one to fit to.
 LEAST_FOLDS = 5
 #: Candidates from other folds, at most, and so many that they times rows and layers are no more than this.
@@ -102,7 +102,9 @@ class SameHistory:
         if len(allowed) <= self._most:
             return allowed
         document = self._rows.sample.document[allowed]
-        order = np.argsort(document.astype(np.uint64) * _HASH >> np.uint64(8) & np.uint64(0xFFFFFF), kind="stable")
+        order = np.argsort(
+            document.astype(np.uint64) * _HASH >> np.uint64(8) & np.uint64(0xFFFFFF), kind="stable"
+        )
         return np.sort(allowed[order[: self._most]])
 
     def _lists(self) -> tuple[NDArray[np.uint16], NDArray[np.int64]]:
@@ -154,7 +156,14 @@ class SameHistory:
         edges = np.cumsum([0, *map(len, pieces)])
         needed, out = np.isin(np.concatenate(pieces), rows), np.empty_like(prior)
         jobs = [
-            partial(self._correct, piece, needed[at : at + len(piece)], settings, prior[at : at + len(piece)], out[at : at + len(piece)])
+            partial(
+                self._correct,
+                piece,
+                needed[at : at + len(piece)],
+                settings,
+                prior[at : at + len(piece)],
+                out[at : at + len(piece)],
+            )
             for piece, at in zip(pieces, edges[:-1].tolist(), strict=True)
         ]
         in_threads(jobs, self._threads)
@@ -174,4 +183,8 @@ class SameHistory:
 
     def _note(self) -> str:
         least = min(len(self._rows) - int(np.isin(self._rows.fold, sorted(p)).sum()) for p in set(self._pair))
-        return f"similar tokens are sought among {self._most:,} of {least:,} tokens" if least > self._most else ""
+        return (
+            f"similar tokens are sought among {self._most:,} of {least:,} tokens"
+            if least > self._most
+            else ""
+        )

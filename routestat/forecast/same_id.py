@@ -5,7 +5,8 @@ For a layer, the probability that expert e is chosen is ::
     (Σ_s w_s [e chosen by s] + c D(e)) / (Σ_s w_s + c)
 
 where D is the prediction of `routestat.forecast.token_cache`, and the candidates s are tokens of other folds with the
-same id, those with the most equal ids before first, and the latest earlier ones of the same document. log w_s is the sum of
+same id, those with the most equal ids before first, and the latest earlier ones of the same document. log w_s is the
+sum of
 
 * `PER_ID` for each id before that is equal, up to the first that differs;
 * `previous` times the share of experts that the tokens before have in common, over all layers;
@@ -90,7 +91,9 @@ class SameId:
     def prepared(self, rows: NDArray[np.int64]) -> Callable[[Mapping[str, float]], NDArray[np.float32]]:
         """Return what gives the averages ``[row, expert of any router]`` of some rows with some constants."""
         prior = np.empty((len(rows), self._offsets[-1]), np.float32)
-        in_threads([partial(self._fill, place, rows, prior) for place in range(len(self._tables))], self._threads)
+        in_threads(
+            [partial(self._fill, place, rows, prior) for place in range(len(self._tables))], self._threads
+        )
         return partial(self._averages, rows, prior)
 
     def _fill(self, place: int, rows: NDArray[np.int64], prior: NDArray[np.float32]) -> None:
@@ -104,7 +107,9 @@ class SameId:
         settings = np.array([PER_ID, named[0], OWN, AGE, named[1], KEPT, NEUTRAL, named[2]])
         out = np.empty_like(prior)
         jobs = [
-            partial(self._average, rows[at : at + BLOCK], settings, prior[at : at + BLOCK], out[at : at + BLOCK])
+            partial(
+                self._average, rows[at : at + BLOCK], settings, prior[at : at + BLOCK], out[at : at + BLOCK]
+            )
             for at in range(0, len(rows), BLOCK)
         ]
         in_threads(jobs, self._threads)
@@ -122,4 +127,3 @@ class SameId:
         links = self._order, self._place, self._latest
         most = np.array([NEIGHBOURS, EARLIER])
         average_same_id(rows, *choices, *ids, *links, most, settings, prior, out)
-

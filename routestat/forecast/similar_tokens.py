@@ -42,9 +42,17 @@ Averages = Callable[[Mapping[str, float]], NDArray[np.float32]]
 class Average(Protocol):
     """What the engine needs of either average."""
 
-    tried: Mapping[str, Sequence[float]]
-    trial_rows: int
-    note: str
+    @property
+    def tried(self) -> Mapping[str, Sequence[float]]:
+        """Return the candidates for each constant; the first is where the search begins."""
+
+    @property
+    def trial_rows(self) -> int:
+        """Return how many rows of a partner constants are chosen on."""
+
+    @property
+    def note(self) -> str:
+        """Return what a reader has to know."""
 
     def without(self, out: Sequence[int], fold: int) -> AbstractContextManager[None]:
         """Leave out folds, as `fold` is scored."""
@@ -142,7 +150,9 @@ class _Stage:
         interpolate(predicted, int(self._offsets[place]), link.low, link.step, link.knots(), scores)
         known = self._rows.known(target)[rows]
         rows = rows[known]
-        score_matrix(scores[known], self._rows.experts(target)[rows], self._rows.cell[rows], "log-weight", raw)
+        score_matrix(
+            scores[known], self._rows.experts(target)[rows], self._rows.cell[rows], "log-weight", raw
+        )
 
     def _choose(self, fold: int) -> tuple[dict[str, float], list[Link]]:
         """Choose the constants and the links of a fold on its partner, without both."""
@@ -179,7 +189,9 @@ class _Stage:
         """Fit one link to some rows of all targets with the same numbers of experts."""
         routers, found = self._rows.routers, list(links)
         for key in dict.fromkeys((router.n_experts, router.top_k) for router in routers[1:]):
-            places = [at for at in range(1, len(routers)) if (routers[at].n_experts, routers[at].top_k) == key]
+            places = [
+                at for at in range(1, len(routers)) if (routers[at].n_experts, routers[at].top_k) == key
+            ]
             step = max(1, len(rows) * len(places) // LINK_CHOICES)
             given, actual = [], []
             for nth, place in enumerate(places):

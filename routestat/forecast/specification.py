@@ -41,6 +41,8 @@ class BoardPlan:
         Layers ahead; predictors that can look further ahead than one layer are fitted for each of them.
     further : tuple of str
         Names of the predictors that are fitted for more than one layer ahead; all that can be if empty.
+    brief : bool
+        Whether only the predictors of a report are fitted (`PredictorSpec.brief`), ridges with the plain penalty.
     calibrate : bool
         Whether to collect reliability curves and Brier scores.
     network : bool
@@ -54,6 +56,7 @@ class BoardPlan:
     alpha: str | float = "empirical-bayes"
     horizons: tuple[int, ...] = (1,)
     further: tuple[str, ...] = ()
+    brief: bool = False
     calibrate: bool = True
     network: bool = False
     similar: bool = False
@@ -218,6 +221,8 @@ class PredictorSpec:
         Whether the expert view's log losses by context are those of this predictor.
     ahead : bool
         Whether it is also fitted for targets more than one layer ahead.
+    brief : bool
+        Whether a report on everything has it too: it is new beside the others there, and costs seconds.
     """
 
     name: str
@@ -228,6 +233,7 @@ class PredictorSpec:
     experts: Form | None = None
     memory: bool = False
     ahead: bool = False
+    brief: bool = True
 
     @property
     def baseline(self) -> bool:

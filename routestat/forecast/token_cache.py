@@ -11,7 +11,7 @@ where age 0 is the latest such token, 1 the one before. A context that no other 
 for each fold those of least log loss on its partner, fitted without either, on a few layers; log weights then are
 those of the fitted link (see `routestat.forecast.ridge_link`).
 
-No token of the scored fold is used but the earlier ones of the same document, which are known when a token is predicted.
+No token of the scored fold is used but the earlier ones of the same document, which are known by then.
 """
 
 import time
@@ -87,7 +87,7 @@ class CacheTables:
         self._table = np.zeros((contexts.n_contexts, target.n_experts), np.int32)
         self._tokens = np.zeros(contexts.n_contexts, np.int32)
         self._loads = Loads(rows.loads(target).astype(np.int64), alpha, target.top_k)
-        self._load = self._loads.without(())[0]
+        self.load = self._loads.without(())[0]
         self._folds = [np.flatnonzero(rows.fold == fold) for fold in range(rows.n_folds)]
         self._change(range(rows.n_folds), 1)
 
@@ -100,7 +100,7 @@ class CacheTables:
     def without(self, out: Sequence[int]) -> Iterator[None]:
         """Leave out what was counted in some folds, for as long as the context lasts."""
         self._change(out, -1)
-        self._load = self._loads.without(out)[0]
+        self.load = self._loads.without(out)[0]
         try:
             yield
         finally:
@@ -111,9 +111,9 @@ class CacheTables:
 
         Earlier tokens of the rows' own documents are used whether or not their folds are left out.
         """
-        out = np.empty((len(rows), len(self._load)))
+        out = np.empty((len(rows), len(self.load)))
         links = self._contexts.contexts, self._contexts.before
-        tables = self._load, settings.array(), self._table, self._tokens
+        tables = self.load, settings.array(), self._table, self._tokens
         predict_from_contexts(rows, self._experts, self._missing, *links, MOST, *tables, out)
         return out
 
@@ -171,17 +171,16 @@ def choose_settings(rows: BoardRows, contexts: TokenContexts, plan: BoardPlan) -
     grid = [Settings(*one) for one in product(BACKED, OWN, DECAY)]
     step = max(1, -(-len(rows.routers) // TRIAL_TARGETS))
     trials = [_Trial(rows, target, contexts, plan.alpha) for target in rows.routers[step // 2 :: step]]
-    losses = sum(in_threads([partial(trial.losses, grid) for trial in trials], plan.threads))
+    losses = np.sum(in_threads([partial(trial.losses, grid) for trial in trials], plan.threads), axis=0)
     for fold in rows.tested_folds:
         settings[fold] = grid[int(np.argmin(losses[fold]))]
     for key in dict.fromkeys((trial.target.n_experts, trial.target.top_k) for trial in trials):
         same = [trial for trial in trials if (trial.target.n_experts, trial.target.top_k) == key]
         parts = in_threads([partial(trial.predictions, settings) for trial in same], plan.threads)
-        predicted, target, fold = (np.concatenate(part) for part in zip(*(p for own in parts for p in own), strict=True))
-        order = np.argsort(fold, kind="stable")
-        fitted = fit_links(predicted[order], target[order], fold[order], rows.n_folds)
-        for at in rows.tested_folds:
-            links[at][key] = fitted[at]
+        for fold in rows.tested_folds:
+            given, actual = (np.concatenate(part) for part in zip(*(own[fold] for own in parts), strict=True))
+            # One fold at a time, so that nothing of its link depends on others.
+            (links[fold][key],) = fit_links(given, actual, np.zeros(len(given), np.int64), 1)
     return Chosen(tuple(settings), tuple(links))
 
 
@@ -191,9 +190,9 @@ class _Trial:
     def __init__(self, rows: BoardRows, target: Router, contexts: TokenContexts, alpha: str | float) -> None:
         self.target, self._rows = target, rows
         self._tables, self._experts = CacheTables(rows, target, contexts, alpha), rows.experts(target)
-        known = rows.known(target)
-        self._of = partners(rows.n_folds)
-        self._chosen = {fold: spread(np.flatnonzero(known & (rows.fold == self._of[fold]))) for fold in rows.tested_folds}
+        known, self._of = rows.known(target), partners(rows.n_folds)
+        own = {fold: np.flatnonzero(known & (rows.fold == self._of[fold])) for fold in rows.tested_folds}
+        self._chosen = {fold: spread(chosen) for fold, chosen in own.items()}
 
     def losses(self, grid: Sequence[Settings]) -> Floats:
         """Return the log loss of each settings ``[fold, settings]``, one chosen expert at a time."""
@@ -206,13 +205,12 @@ class _Trial:
                     found[fold, at] = -np.log(np.maximum(given, LEAST)).sum()
         return found
 
-    def predictions(self, settings: Sequence[Settings]) -> list[tuple[Floats, NDArray[np.integer], NDArray[np.int64]]]:
-        """Return, for each scored fold, predictions with its settings, the choices and the number of the fold."""
-        found = []
+    def predictions(self, settings: Sequence[Settings]) -> dict[int, tuple[Floats, NDArray[np.integer]]]:
+        """Return, for each scored fold, the predictions with its settings and the choices."""
+        found: dict[int, tuple[Floats, NDArray[np.integer]]] = {}
         for fold, chosen in self._chosen.items():
             with self._tables.without((fold, self._of[fold])):
-                given = self._tables.given(chosen, settings[fold])
-            found.append((given, self._experts[chosen], np.full(len(chosen), fold)))
+                found[fold] = self._tables.given(chosen, settings[fold]), self._experts[chosen]
         return found
 
 

@@ -149,17 +149,16 @@ def score_predictors(
         Of these rows, if their contexts were scored already.
     """
     # In the state view popularity is a context, though linear predictors fall back to it.
-    linear = [
-        spec for spec in catalogue.PREDICTORS if isinstance(spec.form(view), LinearForm | TemperedModel)
-    ]
+    specs = catalogue.predictors(plan)
+    linear = [spec for spec in specs if isinstance(spec.form(view), LinearForm | TemperedModel)]
     known, chain = fit_linear(rows, linear, view, plan, tick)
-    known += scores_of(rows, catalogue.PREDICTORS, plan, fits)
+    known += scores_of(rows, specs, plan, fits)
     windows: list[HistoryWindow] = []
-    ridges = [spec for spec in catalogue.PREDICTORS if isinstance(spec.form(view), RidgeForm)]
+    ridges = [spec for spec in specs if isinstance(spec.form(view), RidgeForm)]
     known += score_ridges(rows, ridges, view, plan, tick, windows)
     kept = sum(len(window.pairs) ** 2 for window in windows) <= MOST_PAIRS
     history = HistoryPredictors(rows.routers, view, windows) if windows and kept else None
-    return make_board(rows, view, plan, known=known, tick=tick), chain, history
+    return make_board(rows, view, plan, specs=specs, known=known, tick=tick), chain, history
 
 
 def posterior_of_chain(

@@ -10,7 +10,7 @@ import numpy as np
 from routestat.counting.board_rows import BoardRows
 from routestat.counting.document_sample import Sample
 from routestat.counting.strata import count_strata
-from routestat.forecast.catalogue import PREDICTORS
+from routestat.forecast.catalogue import predictors
 from routestat.forecast.contexts import ContextFit, columns_of, fit_contexts
 from routestat.forecast.specification import BoardPlan
 from routestat.inference.association.stratified import StratifiedIndependence
@@ -164,7 +164,7 @@ def fit_for_study(
     memory, board : bool
     tick : callable(what, done, total)
     """
-    scored = columns_of(rows, PREDICTORS, plan) if board else {}
+    scored = columns_of(rows, predictors(plan), plan) if board else {}
     wanted = {name: CONTEXTS[name].columns for name in STATE_CONTEXTS} if memory else {}
     names = {columns: name for name, columns in wanted.items()}
     # One name for each context: that of the memory, where it has the context.

@@ -37,7 +37,7 @@ class DataSetFindings:
     transfer : Transfer, optional
         Predictors that were fitted to another trace; None without one.
     domains : DomainMatrix, optional
-        Predictors that were fitted to one domain and scored on another; None where another trace was given.
+        Predictors that were fitted to one domain and scored on another; None where this was not requested.
     effect : DataEffect, optional
         The recall of the best predictor by domain, phase and depth; None where nothing was scored.
     """
@@ -63,6 +63,7 @@ def data_set_findings(
     view: str,
     plan: BoardPlan,
     training: TrainingSet | None = None,
+    domains: bool = False,
     tick: Tick = silent,
 ) -> DataSetFindings:
     """Measure what the data set does to predictors.
@@ -80,7 +81,10 @@ def data_set_findings(
     plan : BoardPlan
         Of the board; all of this is of one layer ahead.
     training : TrainingSet, optional
-        Fit predictors to it, in place of the domains of the sample.
+        Fit predictors to it.
+    domains : bool
+        Predict every domain of the sample from every other, which costs about as much as the board; not beside a
+        training set.
     tick : callable(what, done, total)
 
     Raises
@@ -97,7 +101,7 @@ def data_set_findings(
         # Recorded columns beside the choices are of one trace only.
         own, other = (_choices_only(one) for one in (sample, training.sample))
         moved = transfer(own, other, view, near, own=board.scores, names=names, tick=tick)
-    else:
+    elif domains:
         matrix = domain_matrix(sample, routers, view, near, tick=tick)
     best = [score for score in board.one_ahead if score.predictor == board.best]
     if best:

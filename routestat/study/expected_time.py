@@ -53,6 +53,7 @@ def expected_seconds(counts: Counts, parts: Collection[str], horizons: int = 1) 
             "mapping pairs of layers": ("layer-map", 0.012 * layers * widths),
             "testing co-activation": ("coactivation", 0.15 * widths),
         }
+    stages["ridge regression"] = ("prediction", (0.05 * layers + 60.0 * tokens) * (0.7 + 0.3 * horizons))
     stages["checking the tests on data without an effect"] = ("level-checks", 3.0)
     stages["finding blocks"] = ("blocks", 0.02 * layers)
     return found | {name: cost for name, (part, cost) in stages.items() if part in parts and layers > 1}

@@ -127,6 +127,7 @@ def study(
     plan: BoardPlan | None = None,
     data_set: bool = False,
     training: TrainingSet | None = None,
+    domains: bool = False,
     threads: int | None = None,
     tick: Tick = silent,
 ) -> Study:
@@ -157,9 +158,11 @@ def study(
     plan : BoardPlan, optional
         How predictors are fitted; by default as in `default_plan`.
     data_set : bool
-        Whether to measure what the data set does to predictors, which costs about as much as the board.
+        Whether to measure what the data set does to predictors; `training` and `domains` are ignored without it.
     training : TrainingSet, optional
-        Then also fit predictors to another trace, in place of single domains.
+        Also fit predictors to another trace.
+    domains : bool
+        Also predict every domain from every other.
     threads : int, optional
         All cores by default.
     tick : callable(what, done, total)
@@ -187,7 +190,7 @@ def study(
     of_data = None
     if rows is not None and board is not None and data_set:
         of_data = data_set_findings(
-            trace.meta.name, rows.sample, board, counts.routers, counts.states, how, training, tick
+            trace.meta.name, rows.sample, board, counts.routers, counts.states, how, training, domains, tick
         )
     if "memory" in known:
         scored = board.scores if board else ()
@@ -252,7 +255,8 @@ def default_plan(
     and so is the predictor that they are compared with.
     """
     recorded = {one.horizon for one in lookahead_columns(trace.columns, routers)}
-    return BoardPlan(alpha, tuple(sorted({1} | recorded)), COMPARED_WITH_GATE, threads=threads)
+    horizons = tuple(sorted({1} | recorded))
+    return BoardPlan(alpha, horizons, COMPARED_WITH_GATE, brief=True, calibrate=False, threads=threads)
 
 
 def _origin(trace: Trace, counts: Counts) -> TraceOrigin:

@@ -236,3 +236,13 @@ def test_little_to_predict_from(tmp_path, how, said):
 def test_no_token_ids_means_no_predictor_from_them(board):
     names = {row["predictor"] for row in record_of(board[0])["prediction"]}
     assert not [name for name in names if name in ("token-id", "layer-1-token-id")]
+
+
+def test_domains_are_predicted_from_each_other_on_request(board, trace, tmp_path):
+    assert "transfer" not in record_of(board[0])
+    result = run("--board", trace, "--horizons", 1, "--domains", "--out", tmp_path / "o")
+    assert result.returncode == 0, result.stderr
+    # This trace has no domains, and the report says so.
+    assert "two domains" in " ".join(record_of(tmp_path / "o")["transfer_notes"])
+    line = complaint(run("--board", trace, "--domains", "--train", trace, "--out", tmp_path / "x"))
+    assert "--train and --domains" in line

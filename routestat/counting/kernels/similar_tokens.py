@@ -25,8 +25,8 @@ def average_same_id(
 ) -> None:  # pragma: no cover - compiled
     """Combine a prior with the choices of tokens of the same id, weighted by how alike they were routed so far.
 
-    ``packed[row, slot]`` are the experts of all routers, −1 missing; router l has the slots ``slots[l] … slots[l + 1]``,
-    and ``prior[i, slot]``, ``out[i, slot]`` the slots ``experts[l] … experts[l + 1]``. ``order`` are the rows that
+    ``packed[row, slot]`` are the experts of all routers, −1 missing: from ``slots[l]`` to ``slots[l + 1]`` those of
+    router l, of which ``prior[i]`` and ``out[i]`` have ``experts[l]`` to ``experts[l + 1]``. `order` are the rows that
     are used, sorted by id and then by the ids before, ``earlier[row, lag]``; ``place[row]`` is where a row is, or
     would be, among them; ``before[row]`` is the latest row of its document with the same id. ``most`` are how many
     neighbours on either side are used, and how many earlier rows of the document.
@@ -174,8 +174,12 @@ def correct_by_history(
     neutral, least = settings[4] + settings[5] * share, settings[6]
     n_layers, many, n_all = len(slots) - 1, len(candidates), len(candidates) + len(rows)
     common, alike = np.zeros(n_all, np.uint8), np.empty(n_all, np.float32)
-    whole, earlier, found = np.zeros(n_all, np.float32), np.zeros(n_all, np.float32), np.empty(n_all, np.int64)
-    chosen = np.zeros(np.max(experts[1:] - experts[:-1]), np.uint8)
+    whole, earlier, found = (
+        np.zeros(n_all, np.float32),
+        np.zeros(n_all, np.float32),
+        np.empty(n_all, np.int64),
+    )
+    chosen, heavy = np.zeros(np.max(experts[1:] - experts[:-1]), np.uint8), np.empty(n_all)
     for i in range(len(rows)):
         t, continued = rows[i], i > 0 and follows[rows[i]]
         if not (needed[i] or (i + 1 < len(rows) and needed[i + 1])):
@@ -192,20 +196,21 @@ def correct_by_history(
                 out[i, offset:stop] = prior[i, offset:stop]
                 if layer > 0:
                     least_alike = np.float32(neutral + least / gamma)
-                    n = _select(alike, earlier, np.float32(1.0 / scale), many, many + begin, end, least_alike, found)
+                    n = _select(
+                        alike, earlier, np.float32(1.0 / scale), many, many + begin, end, least_alike, found
+                    )
                     total = strength
                     for x in range(n):
                         c = found[x]
                         s = candidates[c] if c < many else rows[c - many]
-                        if packed[s, first] < 0:
-                            found[x] = -1
-                            continue
-                        total += np.exp(gamma * (alike[c] / scale + earlier[c] - neutral))
+                        heavy[x] = 0.0
+                        if packed[s, first] >= 0:
+                            heavy[x] = np.exp(gamma * (alike[c] / scale + earlier[c] - neutral))
+                            total += heavy[x]
                     for x in range(n):
-                        c = found[x]
-                        if c < 0:
+                        c, weight = found[x], np.float32(heavy[x] / total)
+                        if weight == 0.0:
                             continue
-                        weight = np.float32(np.exp(gamma * (alike[c] / scale + earlier[c] - neutral)) / total)
                         if c < many:
                             for j in range(offset, stop):
                                 out[i, j] += weight * errors[c, j]

@@ -4,11 +4,11 @@ from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
-from routestat.study.board_findings import Comparison
 
 from routestat.forecast.scores import Cost
 from routestat.inference.base.estimate import Estimate
 from routestat.report.terminal.board import best_of_each, print_board
+from routestat.study.board_findings import Comparison
 
 
 def estimate(value):
