@@ -13,6 +13,7 @@ from routestat.counting.strata import count_strata
 from routestat.errors import RoutestatError
 from routestat.forecast import catalogue
 from routestat.forecast.board import make_board
+from routestat.forecast.network_gain import with_gain
 from routestat.forecast.contexts import ContextFit, scores_of
 from routestat.forecast.factorised import FactorisedChain
 from routestat.forecast.factorised_fit import fit_linear
@@ -158,7 +159,8 @@ def score_predictors(
     known += score_ridges(rows, ridges, view, plan, tick, windows)
     kept = sum(len(window.pairs) ** 2 for window in windows) <= MOST_PAIRS
     history = HistoryPredictors(rows.routers, view, windows) if windows and kept else None
-    return make_board(rows, view, plan, specs=specs, known=known, tick=tick), chain, history
+    board = make_board(rows, view, plan, specs=specs, known=known, tick=tick)
+    return with_gain(board), chain, history
 
 
 def posterior_of_chain(
