@@ -8,6 +8,8 @@ board
     Every predictor at every layer, scored.
 scores, made_scores
     Held-out scores from additive sums.
+calibration
+    Reliability curve, calibration error, parts of the Brier score.
 effect_of_data
     Regression of a predictor's score on domain, phase and depth.
 contexts, whole_distributions
@@ -18,6 +20,8 @@ ridge, ridge_of_tokens, tempered, exponents
     Naive Bayes and ridge combined by exponents.
 token_id
     The token id, backed off to the layer's load.
+token_cache
+    Token ids with a memory of the document.
 history_predictor
     Ridges on everything before, of new tokens, with histories that may lack something.
 gate, gate_horizons
@@ -26,6 +30,10 @@ history, history_gram, history_ridge
     One-hot features of everything before a layer, the table of their pairs, and the nested ridges that it gives.
 ridge_plan, ridge_search, ridge_link, ridge_engine
     Which ridges a board has, their penalties, their probabilities, and their scores.
+similar_tokens, same_id, same_history
+    Averages over tokens that were routed alike so far: those with the same id, or those with a similar history.
+left_out_ridges, packed_choices
+    What those averages start from: ridges without some folds, and choices as compiled loops take them.
 designs, factorised_fit, factorised
     Which models share which tables, their fit, and the factorised chain.
 network, network_training, network_history, network_start, network_model

@@ -39,6 +39,10 @@ likelihood
     Likelihood and gradient of tempered models.
 one_hot
     Pairs of one-hot features, and sums of their weights.
+similar_tokens
+    Tokens that were routed alike so far.
+token_cache
+    What followed ids of tokens earlier in the document.
 inclusion
     Inclusion and pair probabilities.
 """

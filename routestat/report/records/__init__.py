@@ -17,7 +17,9 @@ layers
 memory
     The order of the chain, contexts, horizons.
 chain
-    The chain and the scores of predictors.
+    The fitted chain.
+prediction
+    The scores of predictors and their calibration.
 transfer
     Predictors on other documents than they were fitted to; the effect of the data set.
 routes
