@@ -52,6 +52,8 @@ permuted_documents
     Tables with the target choices of other documents.
 recombined_documents
     Documents whose layers come from two documents, as a null.
+token_contexts
+    Contexts of token ids.
 token_runs
     Runs of consecutive tokens, and the seam between batches.
 kernels

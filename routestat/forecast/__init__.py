@@ -18,6 +18,12 @@ ridge, ridge_of_tokens, tempered, exponents
     Naive Bayes and ridge combined by exponents.
 token_id
     The token id, backed off to the layer's load.
+token_cache
+    The latest token ids, backed off, with what they led to earlier in the document; on request.
+similar_tokens, same_id, same_history
+    Averages over tokens that were routed alike so far, for traces with token ids and without; on request.
+left_out_ridges, packed_choices
+    Ridges without several folds, and the choices of all routers side by side.
 history_predictor
     Ridges on everything before, of new tokens, with histories that may lack something.
 gate, gate_horizons

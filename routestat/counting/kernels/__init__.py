@@ -33,6 +33,10 @@ random_tables
     Random tables with given margins.
 symmetric
     Elementary symmetric polynomials and exponentials of blocks of tokens.
+token_cache
+    Probabilities by contexts of token ids and by the document so far; compiled on first use.
+similar_tokens
+    Averages over tokens that were routed alike so far; compiled on first use.
 predictors
     Scores of predictions.
 likelihood
