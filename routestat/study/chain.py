@@ -13,11 +13,11 @@ from routestat.counting.strata import count_strata
 from routestat.errors import RoutestatError
 from routestat.forecast import catalogue
 from routestat.forecast.board import make_board
-from routestat.forecast.network_gain import with_gain
 from routestat.forecast.contexts import ContextFit, scores_of
 from routestat.forecast.factorised import FactorisedChain
 from routestat.forecast.factorised_fit import fit_linear
 from routestat.forecast.history_predictor import MOST_PAIRS, HistoryPredictors, HistoryWindow
+from routestat.forecast.network_gain import with_gain
 from routestat.forecast.ridge_engine import score_ridges
 from routestat.forecast.scores import PredictionScore
 from routestat.forecast.specification import BoardPlan, LinearForm, RidgeForm, TemperedModel
