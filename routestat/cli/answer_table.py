@@ -5,7 +5,7 @@ from rich.table import Table
 
 from routestat.cli.choices import Record
 
-#: Numbers of fetched experts that a line has room for.
+#: Numbers of fetched experts that fit on a line.
 _FETCHED = 8
 
 

@@ -35,7 +35,7 @@ class ChosenPredictor:
 
 
 def choose_predictor(run: OpenedRun | None, folder: Path, name: str | None, ahead: int) -> ChosenPredictor:
-    """Find the predictor that was asked for.
+    """Find the requested predictor.
 
     Parameters
     ----------

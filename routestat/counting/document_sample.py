@@ -42,7 +42,7 @@ class Sample:
     follows : bool array ``[row]``
         Whether the row before is the token before, of the same document and window.
     columns : mapping of router name to ``[row]`` states, or ``[row, slot]`` sorted experts
-        Also of recorded companions that were asked for, such as ``L00.ahead1``.
+        Also of requested recorded companions, such as ``L00.ahead1``.
     units : Units
     groups, n_documents, n_tokens_in_all : int
     phase : int array ``[row]``

@@ -152,7 +152,7 @@ def _scored(
     plan: BoardPlan,
     tick: Tick,
 ) -> list[PredictionScore]:
-    """Score the predictors that are asked for; popularity may only answer for others."""
+    """Score the requested predictors; popularity may only answer for others."""
     wanted = {spec.name for spec in specs}
     own = [predictor for predictor in predictors if predictor.name in wanted]
     sums = count_decisions(rows, own, calibrate=plan.calibrate, threads=plan.threads, tick=tick, what=SCORING)

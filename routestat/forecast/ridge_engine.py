@@ -108,7 +108,8 @@ class _Stage:
 
     def kept(self, window: Window) -> HistoryWindow:
         """Return what predictions of new tokens need, once the models were scored."""
-        token, codes = self._rows.token[:0], self._rows.token[:0]
+        token = self._rows.token[:0]
+        codes: NDArray[np.integer] = token
         if self._width:
             token, codes = self._rows.token, token_codes(self._rows.token, self._width)[0]
         return kept_window(window, self._gram, self._chosen, self._folds, (token, codes))
