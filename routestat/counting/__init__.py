@@ -53,7 +53,7 @@ permuted_documents
 recombined_documents
     Documents whose layers come from two documents, as a null.
 token_contexts
-    Contexts of token ids: the token's own, and those before it.
+    Contexts of token ids.
 token_runs
     Runs of consecutive tokens, and the seam between batches.
 kernels

@@ -21,7 +21,11 @@ ridge, ridge_of_tokens, tempered, exponents
 token_id
     The token id, backed off to the layer's load.
 token_cache
-    Token ids with a memory of the document.
+    The latest token ids, backed off, with what they led to earlier in the document; on request.
+similar_tokens, same_id, same_history
+    Averages over tokens that were routed alike so far, for traces with token ids and without; on request.
+left_out_ridges, packed_choices
+    Ridges without several folds, and the choices of all routers side by side.
 history_predictor
     Ridges on everything before, of new tokens, with histories that may lack something.
 gate, gate_horizons
@@ -30,10 +34,6 @@ history, history_gram, history_ridge
     One-hot features of everything before a layer, the table of their pairs, and the nested ridges that it gives.
 ridge_plan, ridge_search, ridge_link, ridge_engine
     Which ridges a board has, their penalties, their probabilities, and their scores.
-similar_tokens, same_id, same_history
-    Averages over tokens that were routed alike so far: those with the same id, or those with a similar history.
-left_out_ridges, packed_choices
-    What those averages start from: ridges without some folds, and choices as compiled loops take them.
 designs, factorised_fit, factorised
     Which models share which tables, their fit, and the factorised chain.
 network, network_training, network_history, network_start, network_model

@@ -33,11 +33,11 @@ from routestat.traces.metadata import Router
 
 #: Constants that are chosen, with their candidates; the first is where the search begins.
 TRIED = {"gamma": (16.0, 12.0, 21.0), "strength": (0.3, 0.1, 1.0), "previous": (0.25, 0.12, 0.5)}
-KEPT, NEUTRAL, MIDDLE, LEAST = 0.85, 0.75, 0.5, -5.0
+KEPT, NEUTRAL, MIDDLE, LEAST = 0.85, 0.75, 0.5, -4.0
 #: Folds that are needed: two pairs, and one to fit to.
 LEAST_FOLDS = 5
 #: Candidates from other folds, at most, and so many that they times rows and layers are no more than this.
-CANDIDATES, WORK = 32_768, 1e11
+CANDIDATES, WORK = 32_768, 5e10
 #: Earlier tokens of the document that are candidates.
 EARLIER = 1024
 # Knuth's multiplicative constant.
@@ -54,7 +54,7 @@ class SameHistory:
     """
 
     tried = TRIED
-    trial_rows = 64
+    trial_rows = 48
 
     def __init__(self, rows: BoardRows, plan: BoardPlan) -> None:
         self._rows, self._threads = rows, plan.threads

@@ -1,7 +1,7 @@
 """The ridges of a trace as a file beside the chain: pairs of features as plain arrays in .npz.
 
-Of each window of layers the file holds the upper half of the pairs, as the narrowest unsigned numbers that hold them: n²
-bytes with n features and up to 65,535 tokens (11 MB for the 26 layers of 64 experts of DeepSeek-V2-Lite).
+Of each window of layers the file holds the upper half of the pairs, as the narrowest unsigned numbers that hold them:
+n² bytes with n features and up to 65,535 tokens (11 MB for the 26 layers of 64 experts of DeepSeek-V2-Lite).
 """
 
 from pathlib import Path

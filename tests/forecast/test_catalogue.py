@@ -61,6 +61,7 @@ def test_every_predictor_has_a_name_words_known_inputs_and_a_registered_fallback
 def test_baselines_are_those_that_look_at_no_routing_of_other_layers():
     assert catalogue.baselines() == (
         "uniform", "popularity", "repeat-previous-token", "previous-token", "previous-two-tokens", "token-id",
+        "token-id-cache",
     )  # fmt: skip
     # All layers of the previous token are routing of other layers.
     assert not catalogue.specification("ridge-previous-token").baseline

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from routestat.counting.board_rows import joined_rows
 from routestat.forecast import catalogue, same_history, same_id
 from routestat.forecast.board import make_board
 from routestat.forecast.left_out_ridges import LeftOutRidges
@@ -139,6 +140,25 @@ def test_all_known_targets_are_scored_and_both_views_are_the_same(ids):
         assert (score.horizon, score.source) == (1, router.layer - 1)
         assert np.isfinite(score.sums).all()
         assert score.cost.parameters > 0
+
+
+@pytest.mark.parametrize("ids", [True, False])
+def test_trained_on_one_sample_and_scored_on_another(ids):
+    document, token, states = make_arrays(14, 20, 3, ids=4, decided=0.8)
+    test = rows_of(document[:80], token[:80] if ids else None, states[:80], folds=1).sample
+    train = rows_of(document[:200], token[80:] if ids else None, states[80:], folds=1).sample
+    rows = joined_rows(test, train, folds=6)
+    for score in (found := similar(rows)).values():
+        assert score.n_tokens == 80
+        assert score.estimate("exact_set").value > (0.5 if ids else 0.2)
+    # Rows of the test set's documents that follow, and other test documents, change nothing of its first document.
+    states = np.where((np.arange(280) >= 20)[:, None] & (np.arange(280) < 80)[:, None], 0, states)
+    test = rows_of(document[:80], token[:80] if ids else None, states[:80], folds=1).sample
+    changed = similar(joined_rows(test, train, folds=6))
+    cell = rows.cell[0]
+    for layer, score in found.items():
+        assert score.sums[cell, 0] == 20
+        assert np.array_equal(score.sums[cell], changed[layer].sums[cell])
 
 
 def test_threads_and_blocks_change_nothing(monkeypatch):

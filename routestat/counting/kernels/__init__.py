@@ -33,16 +33,16 @@ random_tables
     Random tables with given margins.
 symmetric
     Elementary symmetric polynomials and exponentials of blocks of tokens.
+token_cache
+    Probabilities by contexts of token ids and by the document so far; compiled on first use.
+similar_tokens
+    Averages over tokens that were routed alike so far; compiled on first use.
 predictors
     Scores of predictions.
 likelihood
     Likelihood and gradient of tempered models.
 one_hot
     Pairs of one-hot features, and sums of their weights.
-similar_tokens
-    Tokens that were routed alike so far.
-token_cache
-    What followed ids of tokens earlier in the document.
 inclusion
     Inclusion and pair probabilities.
 """
