@@ -1,6 +1,7 @@
 """The board: every predictor at every target layer, scored on documents it was not fitted on."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -87,6 +88,8 @@ def make_board(
         own = [spec for spec in specs if isinstance(spec.form(view), forms) and spec.name not in fitted]
         if own:
             found += engine(rows, own, view, plan, tick)
+    if not plan.timed:
+        found = [replace(score, cost=replace(score.cost, seconds=np.nan)) for score in found]
     order = {spec.name: place for place, spec in enumerate(specs)}
     places = {router.name: place for place, router in enumerate(rows.routers)}
     return tuple(

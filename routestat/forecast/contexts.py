@@ -1,7 +1,7 @@
 """Contexts of the state view: one fit gives the log losses of the memory and the scores of the board."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
@@ -20,6 +20,7 @@ from routestat.traces.metadata import Router
 
 #: Variables of a context by name, in the order in which back-off adds them.
 Columns = Mapping[str, tuple[str, ...]]
+_NO_CONTEXT = "no token has what it looks at: a shorter context predicts"
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,8 +131,12 @@ def scores_of(
         for spec in specs:
             for horizon, own in _contexts(spec, plan).items():
                 if own in by_columns:
-                    sums, cost = fit.sums[by_columns[own]], fit.costs[by_columns[own]]
-                    found.append(made_score(rows, spec.name, fit.target, horizon, sums, cost))
+                    name = by_columns[own]
+                    known, note = fit.known[name], "" if fit.known[name] else _NO_CONTEXT
+                    score = made_score(
+                        rows, spec.name, fit.target, horizon, fit.sums[name], fit.costs[name], note=note
+                    )
+                    found.append(replace(score, context=name, known=known))
     return found
 
 

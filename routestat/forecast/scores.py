@@ -77,6 +77,10 @@ class PredictionScore:
         What a reader has to know, such as how a design was shortened; mostly empty.
     top_k : int
         Of the target; 0 where targets differ.
+    context : str
+        Name of the context of states that it looks at; empty where it looks at anything else.
+    known : float
+        Share of the tokens whose whole context is known; the others are predicted from a shorter one.
     """
 
     predictor: str
@@ -91,6 +95,8 @@ class PredictionScore:
     cost: Cost = Cost(0, 0.0)
     note: str = ""
     top_k: int = 0
+    context: str = ""
+    known: float = 1.0
 
     @property
     def n_tokens(self) -> int:
@@ -190,7 +196,14 @@ def pooled(scores: Sequence[PredictionScore]) -> PredictionScore:
         cost=cost,
         note="; ".join(dict.fromkeys(score.note for score in scores if score.note)),
         top_k=first.top_k if len(widths) == 1 else 0,
+        known=_share_known(scores),
     )
+
+
+def _share_known(scores: Sequence[PredictionScore]) -> float:
+    """Return the share of the tokens of several targets whose whole context is known."""
+    parts = [(score.known, score.n_tokens) for score in scores if score.n_tokens]
+    return sum(share * n for share, n in parts) / sum(n for _, n in parts) if parts else 1.0
 
 
 def score_uniform(tokens: NDArray[np.number], n_experts: int, top_k: int) -> Floats:

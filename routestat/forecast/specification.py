@@ -49,6 +49,8 @@ class BoardPlan:
         Whether to train the small network.
     similar : bool
         Whether to predict from similar tokens, and from earlier tokens with the same id.
+    timed : bool
+        Whether scores say how many seconds fits took; these differ from run to run.
     seed : int
     threads : int, optional
     """
@@ -60,6 +62,7 @@ class BoardPlan:
     calibrate: bool = True
     network: bool = False
     similar: bool = False
+    timed: bool = True
     seed: int = 0
     threads: int | None = None
 

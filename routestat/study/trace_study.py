@@ -252,11 +252,13 @@ def default_plan(
     """Return how predictors are fitted in the study of a trace: one layer ahead.
 
     Where the choices of gates from earlier layers were recorded, these are scored at every horizon that was recorded,
-    and so is the predictor that they are compared with.
+    and so is the predictor that they are compared with. Fits are not timed: the same trace gives the same report.
     """
     recorded = {one.horizon for one in lookahead_columns(trace.columns, routers)}
     horizons = tuple(sorted({1} | recorded))
-    return BoardPlan(alpha, horizons, COMPARED_WITH_GATE, brief=True, calibrate=False, threads=threads)
+    return BoardPlan(
+        alpha, horizons, COMPARED_WITH_GATE, brief=True, calibrate=False, timed=False, threads=threads
+    )
 
 
 def _origin(trace: Trace, counts: Counts) -> TraceOrigin:

@@ -46,7 +46,7 @@ def test_a_part_alone_is_what_it_is_in_the_whole(view):
         alone = results(_found(trace, [name]))
         assert name in alone["parts"]
         for key in set(alone) - TOGETHER - {"order", "memory"}:
-            assert _same(_untimed(alone[key]), _untimed(whole[key])), (name, key)
+            assert _same(alone[key], whole[key]), (name, key)
         for key in ("budget", "map", "enough", "chain", "prediction", "biclusters"):
             assert (key in alone) == (owner(key) in alone["parts"]), (name, key)
         for one, all_ in zip(alone.get("order", ()), whole["order"], strict=False):
@@ -54,13 +54,6 @@ def test_a_part_alone_is_what_it_is_in_the_whole(view):
             assert all(one[key] == all_[key] for key in set(one) - left_out)
         if "not computed" not in " ".join(alone["trace"]["notes"]):
             pytest.fail(f"--only {name} does not say what it left out")
-
-
-def _untimed(value):
-    """Records without the seconds that a fit took, which differ from run to run."""
-    if isinstance(value, list) and value and isinstance(value[0], dict):
-        return [{key: item for key, item in row.items() if key != "fit_seconds"} for row in value]
-    return value
 
 
 def owner(key):

@@ -115,7 +115,7 @@ def _gains(layer: LayerMemory | None) -> Record:
         "heldout_gain_bits_ci95": None if unknown else [gain.low, gain.high],
         "chosen_order": None if unknown else over.chosen,
         **reason(gain.reason, unknown),
-        **caution(heldout_gain_bits=_partly_known(share, OVER_LAYERS[2])),
+        **caution(heldout_gain_bits=partly_known(share, OVER_LAYERS[2])),
     }
 
 
@@ -124,8 +124,8 @@ def _none_known(share: float, context: str) -> str | None:
     return f"no token has this context: {context_spec(context).words}" if share == 0 else None
 
 
-def _partly_known(share: float, context: str) -> str | None:
-    """Return the caution where many tokens do not have the whole context."""
+def partly_known(share: float, context: str) -> str | None:
+    """Return the caution where many tokens, but not all, do not have the whole context."""
     if not 0 < share < MOST_KNOWN:
         return None
     have = f"{100 * share:.3g} % of the tokens have this context ({context_spec(context).words})"
@@ -194,7 +194,7 @@ def _loss(loss: Estimate, share: float, context: str) -> Record:
         "log_loss_bits": said.value,
         "log_loss_bits_ci95": [said.low, said.high],
         **reason(unknown or loss.reason),
-        **caution(log_loss_bits=_partly_known(share, context)),
+        **caution(log_loss_bits=partly_known(share, context)),
     }
 
 
@@ -205,7 +205,7 @@ def _over_tokens(item: LayerMemory) -> Record:
     for order, found in enumerate(gains, start=1):
         share = item.known.get(OVER_TOKENS[order], 1.0)
         gain = found if share else _UNKNOWN
-        careful[f"gain_bits_order_{order}"] = _partly_known(share, OVER_TOKENS[order])
+        careful[f"gain_bits_order_{order}"] = partly_known(share, OVER_TOKENS[order])
         record |= {
             f"gain_bits_order_{order}": gain.value,
             f"gain_bits_order_{order}_ci95": [gain.low, gain.high],

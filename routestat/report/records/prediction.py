@@ -10,7 +10,8 @@ from routestat.forecast.calibration import Calibration
 from routestat.forecast.gate_horizons import GateHorizons
 from routestat.forecast.scores import SCORES, PredictionScore
 from routestat.inference.base.estimate import Estimate
-from routestat.report.records.plain import Record, note, reason
+from routestat.report.records.memory import partly_known
+from routestat.report.records.plain import Record, caution, note, reason
 from routestat.study.board_findings import BoardFindings, Comparison, Curve, PartOfTokens, Pooled
 
 #: Scores of the tables of horizons and of the next token.
@@ -89,6 +90,7 @@ def score_record(score: PredictionScore) -> Record:
         **_cost(score),
         **note(score.note),
         **reason(*reasons),
+        **_careful(score),
     }
 
 
@@ -165,7 +167,13 @@ def _pooled_record(one: Pooled) -> Record:
         **_curve(one.curve),
         **note(one.score.note),
         **reason(*reasons, one.curve.reason),
+        **_careful(one.score),
     }
+
+
+def _careful(score: PredictionScore) -> Record:
+    """Return the caution on the log loss that the memory has on the same context, from the same fit."""
+    return caution(log_loss_bits=partly_known(score.known, score.context))
 
 
 def _curve(curve: Curve, digits: int | None = None) -> Record:

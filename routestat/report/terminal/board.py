@@ -8,7 +8,9 @@ from rich.text import Text
 
 from routestat.forecast import catalogue
 from routestat.forecast.scores import PredictionScore
+from routestat.report.cautions import Cautions
 from routestat.report.numbers import interval, number
+from routestat.report.records.memory import partly_known
 from routestat.report.terminal.console import new_table, print_titled, why_undefined
 from routestat.study.board_findings import BoardFindings, Pooled
 
@@ -29,16 +31,18 @@ def print_board(console: Console, board: BoardFindings) -> None:
         print_titled(console, title, Text(f"No predictor could be scored{why}."))
         return
     table = new_table("predictor", *_COLUMNS.values(), "parameters")
-    shown, reasons = best_of_each(board.mean), []
+    shown, reasons, marks = best_of_each(board.mean), [], Cautions()
     for score in shown:
         estimates = [score.estimate(name) for name in _COLUMNS]
         values = [number(estimate.value) for estimate in estimates]
+        values[-1] = marks.beside(values[-1], partly_known(score.known, score.context))
         table.add_row(score.predictor, *values, number(score.cost.parameters))
         reasons += [estimate.reason for estimate in estimates if estimate.value != estimate.value]
     more = len(board.mean) - len(shown)
     below = [f"The best of each family, by recall@k; {more} more in the report."] if more else []
     below += [f"{board.reason[0].upper()}{board.reason[1:]}."] if board.reason else []
-    print_titled(console, title, table, [*below, *_gain(board), *_ahead(board), *why_undefined(reasons)])
+    below += [*_gain(board), *_ahead(board), *why_undefined(reasons)]
+    print_titled(console, title, table, [*marks.below, *below])
 
 
 def best_of_each(scores: Sequence[PredictionScore]) -> list[PredictionScore]:
