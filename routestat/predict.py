@@ -116,6 +116,14 @@ def predict(
             "--network", help="With --board: also train a small neural network (minutes; needs torch)."
         ),
     ] = False,
+    similar: Annotated[
+        bool,
+        typer.Option(
+            "--similar",
+            help="With --board: also predict from similar tokens and, with token ids, from earlier tokens of the same "
+            "id (a minute or more).",
+        ),
+    ] = False,
     groups: Annotated[
         int | None, typer.Option(min=1, help="With --board: groups of whole documents (if not given: 256).")
     ] = None,
@@ -168,6 +176,7 @@ def predict(
             parse_alpha(alpha or source.alpha),
             parse_horizons(horizons),
             network=network,
+            similar=similar,
             seed=seed,
             threads=threads,
         )

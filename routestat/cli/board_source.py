@@ -17,8 +17,8 @@ from routestat.traces.validation import read_json
 RESULTS = "results.json"
 #: Options of the board, and those of a single prediction: the two do not go together.
 OF_BOARD = (
-    "--train", "--domains", "--layers", "--horizons", "--network", "--groups", "--threads", "--cluster", "--template",
-    "--drop-dummy-rows",
+    "--train", "--domains", "--layers", "--horizons", "--network", "--similar", "--groups", "--threads", "--cluster",
+    "--template", "--drop-dummy-rows",
 )  # fmt: skip
 OF_QUERY = (
     "--layer", "--after", "--ahead", "--order", "--top", "--level", "--experts", "--with", "--previous", "--token",

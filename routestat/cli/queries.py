@@ -128,6 +128,7 @@ class QueryAnswerer:
             states,
             ahead=self.options.ahead,
             level=self.options.level,
+            most=self.options.top,
         )
         # A new generator each time, so that a prediction does not depend on earlier queries.
         prediction = ask(rng=np.random.default_rng(self.options.seed))

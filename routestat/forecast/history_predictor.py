@@ -178,7 +178,7 @@ class HistoryPredictors:
         for block in used:
             offset, size = offsets[block]
             members = known[block]
-            if any(not 0 <= member < size for member in members):
+            if members and (min(members) < 0 or max(members) >= size):
                 raise RoutestatError(f"{block}: expected features 0 … {size - 1}, got {list(members)}")
             rows += [offset + member for member in members]
         scores = weights[rows].sum(axis=0)

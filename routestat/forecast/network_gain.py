@@ -1,7 +1,7 @@
 """Whether the network is worth its cost: its scores minus those of the best ridge."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from routestat.forecast.board import mean_board
 from routestat.forecast.catalogue import family
@@ -69,6 +69,21 @@ def network_gain(
         (costs[0].parameters, costs[1].parameters),
         (costs[0].multiply_adds, costs[1].multiply_adds),
         _words(best.predictor, differences["recall_at_k"]),
+    )
+
+
+def with_gain(
+    board: Sequence[PredictionScore], horizon: int = 1, level: float = 0.95
+) -> tuple[PredictionScore, ...]:
+    """Return a board on which the network's notes state whether it beats the best ridge."""
+    found = network_gain(board, horizon, level)
+    if found is None:
+        return tuple(board)
+    return tuple(
+        replace(score, note="; ".join(filter(None, (score.note, found.words.removesuffix(".")))))
+        if score.predictor == NETWORK
+        else score
+        for score in board
     )
 
 

@@ -26,7 +26,7 @@ EPOCHS, LEAST_EPOCHS = 6, 3
 #: Log weights that a network is trained on, at most: that many numbers of two bytes are kept.
 MOST_NUMBERS = 1 << 27
 #: Choices that a network is trained on, at most, over all epochs.
-MOST_CHOICES = 24_000_000
+MOST_CHOICES = 20_000_000
 #: Share of the training tokens whose documents are kept back to choose the epoch, and how many of them at most.
 KEPT_BACK, MOST_KEPT_BACK = 0.08, 4096
 # Numbers of predictions that are held at a time.

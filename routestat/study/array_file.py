@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from routestat.inference.base.tables import read_only, whole_counts
 from routestat.traces.validation import first_line
 
 
-def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
+def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]], stored: Collection[str] = ()) -> None:
     """Write an .npz file, array after array, so that it is never in memory as a whole.
 
     Readers see the old file or the new one, never a part.
@@ -26,6 +26,8 @@ def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
     path : path
     arrays : mapping of str to array
         Single-precision ones are not compressed: fitted weights have no pattern.
+    stored : collection of str
+        Names of others that are not compressed, because they are large and deflating them takes seconds.
     """
     temporary = path.with_name(path.name + ".tmp")
     try:
@@ -35,7 +37,8 @@ def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
                     # Without a date: the same arrays are the same file.
                     member = ZipInfo(f"{name}.npy")
                     # Fitted weights have no pattern: deflating them takes long and saves a tenth.
-                    member.compress_type = ZIP_STORED if array.dtype == np.float32 else ZIP_DEFLATED
+                    plain = array.dtype == np.float32 or name in stored
+                    member.compress_type = ZIP_STORED if plain else ZIP_DEFLATED
                     with archive.open(member, "w", force_zip64=True) as file:
                         np.lib.format.write_array(file, array, allow_pickle=False)
             handle.flush()

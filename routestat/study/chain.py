@@ -17,6 +17,7 @@ from routestat.forecast.contexts import ContextFit, scores_of
 from routestat.forecast.factorised import FactorisedChain
 from routestat.forecast.factorised_fit import fit_linear
 from routestat.forecast.history_predictor import MOST_PAIRS, HistoryPredictors, HistoryWindow
+from routestat.forecast.network_gain import with_gain
 from routestat.forecast.ridge_engine import score_ridges
 from routestat.forecast.scores import PredictionScore
 from routestat.forecast.specification import BoardPlan, LinearForm, RidgeForm, TemperedModel
@@ -158,7 +159,8 @@ def score_predictors(
     known += score_ridges(rows, ridges, view, plan, tick, windows)
     kept = sum(len(window.pairs) ** 2 for window in windows) <= MOST_PAIRS
     history = HistoryPredictors(rows.routers, view, windows) if windows and kept else None
-    return make_board(rows, view, plan, specs=specs, known=known, tick=tick), chain, history
+    board = make_board(rows, view, plan, specs=specs, known=known, tick=tick)
+    return with_gain(board), chain, history
 
 
 def posterior_of_chain(

@@ -1,7 +1,7 @@
 """The ridges of a trace as a file beside the chain: pairs of features as plain arrays in .npz.
 
-Of each window of layers the file holds the upper half of the pairs, as unsigned 32-bit numbers, compressed: with n
-features no more than 2·n² bytes (23 MB for the 27 layers of 64 experts of DeepSeek-V2-Lite), and about half of it.
+Of each window of layers the file holds the upper half of the pairs, as the narrowest unsigned numbers that hold them:
+n² bytes with n features and up to 65,535 tokens (11 MB for the 26 layers of 64 experts of DeepSeek-V2-Lite).
 """
 
 from pathlib import Path
@@ -18,6 +18,7 @@ from routestat.forecast.ridge_plan import Window
 from routestat.forecast.specification import RidgeForm
 from routestat.inference.base.tables import read_only
 from routestat.study.array_file import Arrays, opened_arrays, write_arrays
+from routestat.traces.alphabet import smallest_unsigned
 from routestat.traces.metadata import Router
 
 PREDICTORS_FILE = "predictors.npz"
@@ -42,14 +43,15 @@ def save_predictors(predictors: HistoryPredictors, path: Path) -> None:
             np.array(window.names),
             np.array(window.sizes, np.int64),
         )
-        arrays[f"{of}_pairs"] = window.pairs[np.triu_indices(len(window.pairs))]
+        narrow = smallest_unsigned(int(window.pairs.max(initial=0)) + 1)
+        arrays[f"{of}_pairs"] = window.pairs.astype(narrow)[np.triu_indices(len(window.pairs))]
         arrays[f"{of}_token_ids"], arrays[f"{of}_token_features"] = window.token_ids, window.token_features
         models = sorted(window.settings)
         places = [(predictors.names.index(name), target) for name, target in models]
         arrays[f"{of}_models"] = np.array(places, np.int64)
         chosen = [window.settings[model] for model in models]
         arrays[f"{of}_settings"] = np.array([(one.penalty, one.power, one.softness) for one in chosen])
-    write_arrays(path, arrays)
+    write_arrays(path, arrays, stored=[name for name in arrays if name.endswith("_pairs")])
 
 
 def load_predictors(path: Path) -> HistoryPredictors:

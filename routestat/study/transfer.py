@@ -18,6 +18,7 @@ from routestat.counting.score_sums import Cells
 from routestat.errors import RoutestatError
 from routestat.forecast.board import make_board
 from routestat.forecast.catalogue import PREDICTORS
+from routestat.forecast.network_gain import with_gain
 from routestat.forecast.scores import PredictionScore, pooled
 from routestat.forecast.specification import BoardPlan, PredictorSpec
 from routestat.inference.base.estimate import Estimate, without_interval
@@ -119,7 +120,7 @@ def transfer(
     train, said = _without_shared(test, train, common)
     notes += said
     rows = joined_rows(test, train, common)
-    board = make_board(rows, view, plan, specs=specs, tick=tick)
+    board = with_gain(make_board(rows, view, plan, specs=specs, tick=tick))
     scores, *beside = mean_scores([board, own] if own else [board])
     here = {name: in_test_set(score) for name, score in (beside[0] if beside else {}).items()}
     found = []

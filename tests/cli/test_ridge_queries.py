@@ -9,7 +9,7 @@ from scipy import special
 
 from routestat import Router, RoutestatError, TraceMeta, TraceWriter
 from routestat.cli.answers import fetch_rows
-from routestat.cli.choices import Given
+from routestat.cli.choices import Given, read_choice
 from routestat.cli.query_stream import parse_line
 from routestat.counting.board_rows import board_rows
 from routestat.counting.document_sample import take_sample
@@ -314,6 +314,16 @@ def test_lines_are_read_with_what_is_known():
     for wrong in ("5 1,7 tokens=3", "5 1,7 token=x", "token=3", "5 1 token=1 token=2"):
         with pytest.raises(RoutestatError, match="a line is LAYER HISTORY"):
             parse_line(wrong)
+
+
+@pytest.mark.parametrize("size", [(5, 1), (6, 3), (4, 4), (64, 6)])
+def test_choices_have_the_state_of_their_alphabet(size):
+    router, rng = Router(3, *size), np.random.default_rng(0)
+    for _ in range(30):
+        experts = rng.permutation(size[0])[: size[1]].tolist()
+        found = read_choice(",".join(map(str, experts)), router, states=False)
+        assert found.experts == tuple(sorted(experts))
+        assert found.state == router.alphabet.rank(sorted(experts))
 
 
 def test_fetched_experts_by_hand():

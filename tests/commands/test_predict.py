@@ -1,5 +1,6 @@
 """predict as a user runs it: histories, orders, layers ahead, streams; good and bad input, codes and messages."""
 
+import itertools
 import json
 import os
 import signal
@@ -11,11 +12,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy import stats
 
 import routestat
 from routestat import Router, TraceMeta, TraceWriter, fit_chain
+from routestat.counting.board_rows import board_rows
+from routestat.counting.context import Context
 from routestat.counting.counts import count
+from routestat.counting.document_sample import take_sample
+from routestat.counting.further_tables import count_further_tables
 from routestat.forecast.factorised import FactorisedChain
+from routestat.inference.markov.direct_steps import fit_direct_step
 from routestat.inference.markov.prediction import predict_ahead
 from routestat.predict import app
 from routestat.study.chain import second_orders
@@ -450,6 +457,113 @@ def test_experts_without_it_are_answered_by_one_step(tmp_path):
     assert "name the report" in complaint(run(tmp_path, "--layer", 1, "--after", "1,2", "--ahead", 2))
     assert "expert 5 is out of range" in complaint(run(tmp_path, "--layer", 1, "--after", "1,5"))
     assert load_chain(tmp_path / "chain.npz").states == "expert"
+
+
+def test_a_trace_is_counted_as_many_layers_ahead_as_requested(trace, tmp_path):
+    """The posterior of the table of the two layers, counted here token by token; experts are sums of its states."""
+    opened = Trace.open(trace)
+    counts = count(opened)
+    states = np.column_stack([rows for rows in _columns(opened)])
+    table = np.zeros((6, 6))
+    for row in states.astype(int):
+        table[row[0], row[2]] += 1
+    record, shown = written(
+        tmp_path, trace, "--layer", 2, "--after", 4, "--ahead", 2, "--alpha", 0.5, "--top", 6, "--experts"
+    )
+    mean = (table[4] + 0.5) / (table[4] + 0.5).sum()
+    for row in record["predictions"]:
+        assert row["probability"] == pytest.approx(mean[row["state"]])
+    assert record["n_tokens"] == table[4].sum()
+    assert record["notes"] == ["From the table of layers 2 and 5 (order 1): steps are not multiplied."]
+    weight = (table[4].sum()) / record["design_effect"] + 3.0
+    pairs = list(itertools.combinations(range(4), 2))
+    for row in record["experts"]:
+        p = sum(mean[state] for state, pair in enumerate(pairs) if row["expert"] in pair)
+        assert row["probability"] == pytest.approx(p)
+        assert row["interval"] == pytest.approx(
+            stats.beta(weight * p, weight * (1 - p)).interval(0.95), rel=1e-6
+        )
+    assert sum(row["probability"] for row in record["experts"]) == pytest.approx(2)
+    best = sorted((row["probability"] for row in record["experts"]), reverse=True)
+    assert [row["fetched"] for row in record["fetch"]] == [2, 3, 4]
+    assert record["fetch"][1]["share_present"] == pytest.approx(sum(best[:3]) / 2)
+    assert "Expected share of the needed experts among the most probable" in shown
+    _, said = written(tmp_path, trace, "--layer", 2, "--after", 4, "--ahead", 2, "--order", 0)
+    assert "Steps of order 0" in said
+    assert counts.n_tokens == len(states)
+
+
+def _columns(opened):
+    rows = take_sample(opened)
+    board = board_rows(rows, opened.routers())
+    for router in board.routers:
+        yield router.alphabet.rank(board.experts(router))
+
+
+def test_a_report_keeps_the_tables_of_layers_further_ahead(trace, chain, tmp_path):
+    counts, opened = count(Trace.open(trace)), Trace.open(trace)
+    table = next(count_further_tables(opened, counts, [(Context.layer(3), counts.routers[3])]))
+    step = fit_direct_step(table, "empirical-bayes")
+    save_chain(replace(chain, direct={(0, 3): step}), tmp_path / "chain.npz")
+    kept = load_chain(tmp_path / "chain.npz").direct[0, 3]
+    assert np.array_equal(kept.counts, step.counts)
+    assert np.array_equal(kept.prior, step.prior)
+    assert kept.design_effect == step.design_effect > 1
+    record, shown = written(tmp_path, tmp_path, "--layer", 2, "--after", 4, "--ahead", 3)
+    mean, weight, n = step.row("empirical-bayes", 4)
+    best = record["predictions"][0]
+    assert best["probability"] == mean[best["state"]] == mean.max()
+    limits = stats.beta(weight * mean.max(), weight * (1 - mean.max())).interval(0.95)
+    assert best["interval"] == pytest.approx(limits, rel=1e-6)
+    assert (record["n_tokens"], record["design_effect"]) == (n, step.design_effect)
+    assert "steps are not multiplied" in shown
+    far, said = written(tmp_path, tmp_path, "--layer", 2, "--after", 4, "--ahead", 2)
+    assert "are multiplied" in said
+    assert far["order"] == 1
+
+
+def test_experts_some_steps_ahead_have_the_draws_of_their_states(report, chain, tmp_path):
+    record, _ = written(tmp_path, report, "--layer", 2, "--after", 4, "--ahead", 3, "--experts", "--seed", 7)
+    events = Router(6, 4, 2).alphabet.membership
+    wanted = predict_ahead(chain, 2, [4], ahead=3, rng=np.random.default_rng(7), events=events)
+    plain = predict_ahead(chain, 2, [4], ahead=3, rng=np.random.default_rng(7))
+    np.testing.assert_allclose(wanted.probability, plain.probability @ events)
+    for row in record["experts"]:
+        at = row["expert"]
+        assert row["probability"] == wanted.probability[at]
+        assert row["interval"] == [wanted.low[at], wanted.high[at]]
+    with pytest.raises(routestat.RoutestatError, match="events: expected true or false for each of 6 states"):
+        predict_ahead(chain, 2, [4], events=np.ones((5, 2)))
+
+
+def test_analyze_saves_ridges_that_predict(trace, tmp_path):
+    made = subprocess.run(
+        [
+            *(sys.executable, "-m", "routestat.analyze", trace, "--out", tmp_path / "r"),
+            *("--only", "chain,memory,prediction"),
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert made.returncode == 0, made.stderr
+    assert load_chain(tmp_path / "r" / "chain.npz").direct
+    asked = as_process(
+        tmp_path / "r", "--layer", 5, "--after", "4/2,1/0,3", "--with", "best", "--previous", "1/2/3/4"
+    )
+    assert asked.returncode == 0, asked.stderr
+    assert "the least log loss on held-out documents" in asked.stdout
+    ridge = as_process(
+        tmp_path / "r", "--layer", 5, "--after", "4/2,1/0,3", "--with", "ridge-all", "--previous", "none"
+    )
+    assert ridge.returncode == 0, ridge.stderr
+    assert "ridge-all, fitted to" in ridge.stdout
+    wrong = as_process(tmp_path / "r", "--layer", 5, "--after", 1, "--with", "ridges")
+    assert (wrong.returncode, wrong.stderr.count("\n")) == (2, 1)
+    assert "--with: expected best, popularity, layer-1" in wrong.stderr
+    one, _ = written(tmp_path, tmp_path / "r", "--layer", 5, "--after", 4, "--with", "layer-1")
+    other, _ = written(tmp_path, tmp_path / "r", "--layer", 5, "--after", 4, "--order", 1)
+    assert one == other
 
 
 def test_python_is_as_careful_as_the_command(trace, tmp_path):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from routestat.counting.score_sums import SUMS, Cells
-from routestat.forecast.network_gain import network_gain
+from routestat.forecast.network_gain import network_gain, with_gain
 from routestat.forecast.scores import Cost, PredictionScore
 
 GROUPS = 12
@@ -76,3 +76,10 @@ def test_nothing_to_compare():
     assert network_gain(board(0.0)[:3]) is None
     assert network_gain([board(0.0)[3]]) is None
     assert network_gain(board(0.0, horizon=2)) is None
+
+
+def test_the_note_of_the_network_states_it():
+    noted = with_gain(board(0.0))
+    assert [bool(score.note) for score in noted] == [False, False, False, True]
+    assert noted[-1].note.startswith("The network does not beat the ridge: +0.00")
+    assert not any(score.note for score in with_gain(board(0.0)[:3]))

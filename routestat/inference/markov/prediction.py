@@ -27,6 +27,7 @@ def predict_ahead(
     rng: np.random.Generator | None = None,
     draws: int = DRAWS,
     events: ArrayLike | None = None,
+    most: int | None = None,
 ) -> Prediction:
     """Predict the layer `ahead` layers after `layer`, given the choices of the last layers.
 
@@ -53,6 +54,8 @@ def predict_ahead(
         Sets of states whose probabilities are returned instead of those of the states, such as
         `routestat.traces.alphabet.Alphabet.membership`, the states that contain an expert. The probability of a set
         has a Beta distribution too.
+    most : int, optional
+        Compute exact limits for so many of the most probable only; the others are NaN. Limits take most of the time.
 
     Raises
     ------
@@ -75,12 +78,12 @@ def predict_ahead(
     step, target = chain.direct.get((gap, gap + ahead)), chain.layers[gap + ahead]
     if step is not None:
         mean, weight, n = step.row(chain.alpha, states[-1])
-        mean, low, high = _exact(mean, weight, sets, level)
+        mean, low, high = _exact(mean, weight, sets, level, most)
         return Prediction(mean, low, high, n, level, target, 1, chain.note, step.design_effect, direct=True)
     row, worth = row_posterior(chain, gap, states), chain.design_effects[gap]
     n = int(row.n_tokens)
     if ahead == 1:
-        mean, low, high = _exact(row.distribution, float(row.weight), sets, level)
+        mean, low, high = _exact(row.distribution, float(row.weight), sets, level, most)
         return Prediction(mean, low, high, n, level, target, row.order, chain.note, worth)
     if rng is None:
         raise RoutestatError("rng: expected a numpy Generator for more than one layer ahead, got none")
@@ -96,10 +99,15 @@ def predict_ahead(
     )
 
 
-def _exact(mean: Floats, weight: float, sets: Floats | None, level: float) -> tuple[Floats, Floats, Floats]:
+def _exact(
+    mean: Floats, weight: float, sets: Floats | None, level: float, most: int | None
+) -> tuple[Floats, Floats, Floats]:
     """Return means and limits of states, or of sets of states, whose distribution is Dirichlet(weight · mean)."""
     found = mean.copy() if sets is None else np.minimum(mean @ sets, 1.0)
-    return (read_only(found), *beta_interval(weight * found, weight * (1.0 - found), level))
+    best = np.argsort(-found, kind="stable")[:most]
+    limits = np.full((2, len(found)), np.nan)
+    limits[:, best] = beta_interval(weight * found[best], weight * (1.0 - found[best]), level)
+    return read_only(found), read_only(limits[0]), read_only(limits[1])
 
 
 def _events(events: ArrayLike, chain: Chain, place: int) -> Floats:
