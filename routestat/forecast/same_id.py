@@ -35,7 +35,7 @@ from routestat.traces.metadata import Router
 
 PER_ID, OWN, AGE, KEPT, NEUTRAL = 0.65, 2.5, 0.03, 0.9, 0.75
 #: Ids before that are compared; neighbours on either side and earlier rows of the document that are candidates.
-LAGS, NEIGHBOURS, EARLIER = 6, 64, 48
+LAGS, NEIGHBOURS, EARLIER = 6, 48, 48
 #: Rows of a job.
 BLOCK = 512
 
