@@ -12,11 +12,12 @@ COLOURS: Mapping[str, tuple[str, str]] = {
     "factorised": ("#008A64", "#2CC295"),
     "naive Bayes": ("#2386BE", "#A6DCF7"),
     "gate": ("#B0508A", "#E59AC4"),
+    "similar tokens": ("#9E2A2B", "#FF8F8F"),
 }
 #: Baselines, and families that have no colour of their own.
 BASELINE, OTHER = ("#595959", "#AAB3BF"), ("#6B4FA0", "#B39DE8")
 #: The n-th predictor of a family; baselines begin with the second, so that none of them is a solid line.
-DASHES = ("", "7 3", "2 3", "9 3 2 3", "4 2", "12 3", "2 2 6 2")
+DASHES = ("", "7 3", "2 3", "9 3 2 3", "4 2", "12 3", "2 2 6 2", "1 3")
 
 
 @dataclass(frozen=True)
