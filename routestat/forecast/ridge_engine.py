@@ -159,7 +159,8 @@ class _Stage:
         return _Tally(
             raw,
             sum(block.size for block in blocks) * target.n_experts + 2,
-            float(sum((block.members >= 0).mean() * block.members.shape[1] for block in blocks))
+            sum(np.count_nonzero(block.members >= 0) for block in blocks)
+            / max(len(history.rows), 1)
             * target.n_experts,
         )
 

@@ -116,8 +116,8 @@ class BoardFindings:
         One layer ahead, of predictors with probabilities.
     gate : GateHorizons, optional
         From which horizon a predictor without a hidden state is better than the recorded gate; None without a gate.
-    best, best_by_log_loss, best_baseline : str
-        Names of predictors, one layer ahead: highest recall, least log loss, highest recall of the baselines. Empty
+    best, best_by_log_loss, best_baseline, baseline_by_log_loss : str
+        Names of predictors, one layer ahead: highest recall, least log loss, and the same of the baselines. Empty
         where nothing was scored.
     note : str
         The part of the trace that was used; empty if all of it.
@@ -140,6 +140,7 @@ class BoardFindings:
     best_baseline: str
     note: str = ""
     reason: str = ""
+    baseline_by_log_loss: str = ""
 
     @property
     def mean(self) -> tuple[PredictionScore, ...]:
@@ -195,6 +196,7 @@ def board_findings(scores: Sequence[PredictionScore], rows: BoardRows) -> BoardF
         best_of[2].predictor if best_of[2] else "",
         rows.sample.note,
         _why_nothing(rows, scored),
+        best_of[3].predictor if best_of[3] else "",
     )
 
 

@@ -60,10 +60,23 @@ def test_scores_of_the_predictors(record):
         "uniform": "uniform",
         "popularity": "popularity of the layer",
         "previous-token": "previous token, same layer",
+        "token-id": "the token's id",
         "layer-1": "chain: the layer before",
+        "layers-3": "chain: the three layers before",
+        "ridge-all": "ridge: all earlier layers, the previous token",
+        "ridge-all-token-id": "the same, and the ids of both tokens",
     }
-    assert {score["predictor"] for score in record["prediction_mean"]} == set(rows)
-    for score in record["prediction_mean"]:
+    means = {score["predictor"]: score for score in record["prediction_mean"]}
+    best = [
+        max(own, key=lambda score: score["recall_at_k"])["predictor"]
+        for own in (means.values(), [score for score in means.values() if score["baseline"]])
+    ]
+    assert set(best) <= set(rows)
+    assert page("README.md").count(" | .") == 2 * len(rows)
+    targets = [{s["target"] for s in record["prediction"] if s["predictor"] == name} for name in means]
+    layers = sorted(set.intersection(*targets))
+    assert f"mean over layers {layers[0]}–{layers[-1]}) |" in page("README.md")
+    for score in (means[name] for name in rows):
         shown = [f"{score[key]:.3f}"[1:] for key in ("exact_set", "recall_at_k")]
         shown.append(f"{score['log_loss_bits']:.2f}")
         assert f"| {rows[score['predictor']]} | {' | '.join(shown)} |" in page("README.md")

@@ -22,10 +22,13 @@ _DIGITS = 3
 
 def prediction_records(board: BoardFindings) -> Record:
     """Return the keys of results.json on the predictors of one trace; what does not apply is absent."""
+    means = {one.score.predictor: one.score for one in board.pooled}
+    others = [means.get(name) for name in (board.best_by_log_loss, board.baseline_by_log_loss)]
     found: Record = {
         "prediction": [score_record(score) for score in board.one_ahead],
         "prediction_mean": [
-            _mean_record(one, compared) for one, compared in zip(board.pooled, board.comparisons, strict=True)
+            _mean_record(one, compared, *others)
+            for one, compared in zip(board.pooled, board.comparisons, strict=True)
         ],
         "prediction_horizons": [_horizon_record(one) for one in board.horizons],
         "prediction_curves": [_curve_record(*one) for one in board.curves],
@@ -127,8 +130,10 @@ def _cost(score: PredictionScore) -> Record:
     }
 
 
-def _mean_record(one: Pooled, compared: Comparison) -> Record:
-    """Return an item of `prediction_mean[]`."""
+def _mean_record(
+    one: Pooled, compared: Comparison, best: PredictionScore | None, baseline: PredictionScore | None
+) -> Record:
+    """Return an item of `prediction_mean[]`; its log losses are compared with these two."""
     record = score_record(one.score)
     for gone in ("source", "target", "router", "horizon"):
         del record[gone]
@@ -147,7 +152,12 @@ def _mean_record(one: Pooled, compared: Comparison) -> Record:
         record |= _estimate(name, difference)
     # A difference is undefined for the reason for which the score is, or for that of the other predictor.
     reasons = [] if why else [found.reason for found in differences.values() if found is not None]
-    return record | reason(why, one.curve.reason, *reasons)
+    careful = caution(
+        log_loss_bits=_few_known(one.score),
+        log_loss_more_than_best=None if one.score is best else _few_known(one.score, best),
+        log_loss_saved_over_best_baseline=None if one.score is baseline else _few_known(one.score, baseline),
+    )
+    return record | careful | reason(why, one.curve.reason, *reasons)
 
 
 def _horizon_record(one: Pooled) -> Record:
@@ -173,7 +183,13 @@ def _pooled_record(one: Pooled) -> Record:
 
 def _careful(score: PredictionScore) -> Record:
     """Return the caution on the log loss that the memory has on the same context, from the same fit."""
-    return caution(log_loss_bits=partly_known(score.known, score.context))
+    return caution(log_loss_bits=_few_known(score))
+
+
+def _few_known(*scores: PredictionScore | None) -> str | None:
+    """Return the caution on a log loss, or on a difference of two."""
+    found = [partly_known(score.known, score.context) for score in scores if score is not None]
+    return "; ".join(dict.fromkeys(text for text in found if text)) or None
 
 
 def _curve(curve: Curve, digits: int | None = None) -> Record:
