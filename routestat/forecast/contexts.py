@@ -99,9 +99,12 @@ def columns_of(
 ) -> dict[str, tuple[str, ...]]:
     """Return the variables of all contexts that predictors need at the horizons of a plan.
 
-    Contexts that no target has are left out. Farther ahead, the layer before becomes the layer n before.
+    Contexts that no target has are left out. Farther ahead, the layer before becomes the layer n before. The first
+    layers have what there is of a context of several layers.
     """
-    found = {context_name(own): own for spec in specs for own in _contexts(spec, plan).values()}
+    wanted = [own for spec in specs for own in _contexts(spec, plan).values()]
+    wanted += [_reduced(own, place) for own in wanted for place in range(1, len(rows.routers))]
+    found = {context_name(own): own for own in wanted}
     known = {"token id"} if rows.has_token_ids else set()
     known |= {f"layer-{back}" for back in range(1, len(rows.routers))}
     return {
@@ -128,8 +131,10 @@ def scores_of(
     found = []
     for fit in fits:
         by_columns = {own: name for name, own in fit.columns.items() if name in fit.sums}
+        place = rows.routers.index(fit.target)
         for spec in specs:
-            for horizon, own in _contexts(spec, plan).items():
+            for horizon, whole in _contexts(spec, plan).items():
+                own = _reduced(whole, place)
                 if own in by_columns:
                     name = by_columns[own]
                     known, note = fit.known[name], "" if fit.known[name] else _NO_CONTEXT
@@ -153,6 +158,14 @@ def _contexts(spec: PredictorSpec, plan: BoardPlan) -> dict[int, tuple[str, ...]
     if not any(name.startswith("layer-") for name in own):
         return {0: own}
     return {n: own if n == 1 else (f"layer-{n}",) for n in plan.horizons_of(spec)}
+
+
+def _reduced(columns: tuple[str, ...], place: int) -> tuple[str, ...]:
+    """Return what a target at a place has of a context: the layers there are; all of the context if there is none."""
+    own = tuple(
+        name for name in columns if not name.startswith("layer-") or int(name.removeprefix("layer-")) <= place
+    )
+    return own if any(name.startswith("layer-") for name in own) else columns
 
 
 def _fit(

@@ -1,5 +1,6 @@
 """Fit and score the ridges of the board, window by window and fold by fold."""
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -62,7 +63,8 @@ def score_ridges(
         return []
     windows = plan_windows(rows.routers, len(rows))
     found: list[PredictionScore] = []
-    with limited_threads(plan.threads):
+    # Factors are computed one after the other: here linear algebra has all threads.
+    with limited_threads(plan.threads or os.cpu_count()):
         for at, window in enumerate(windows):
             stage = _Stage(rows, rows.routers[window.first : window.stop], plan)
             ticked = partial(_tick_of_window, tick, at, len(windows))

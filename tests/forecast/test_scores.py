@@ -112,7 +112,12 @@ def test_only_scores_of_one_predictor_are_pooled():
 def test_the_mean_compares_predictors_on_the_layers_all_of_them_have():
     shape = {"n_experts": 6, "top_k": 2, "layers": 6, "documents": 60, "mean_length": 50}
     synthetic = independent(rng=np.random.default_rng(6), **shape)
-    board = board_of(synthetic)
-    # Four layers back reach from the fifth layer on.
-    assert {score.n_tokens for score in board.values()} == {2 * len(synthetic.document)}
+    rows = rows_of(trace_of(synthetic))
+    every = make_board(rows, "subset")
+    board = {score.predictor: score for score in mean_board(every)}
+    # The first layer has no layer before; the next ones have what there is of the last four.
+    assert {score.n_tokens for score in board.values()} == {5 * len(synthetic.document)}
     assert {"layers-4", "popularity", "previous-two-tokens"} <= set(board)
+    second = {score.predictor: score.sums for score in every if score.target == 2}
+    np.testing.assert_array_equal(second["layers-4"], second["layers-2"])
+    assert not np.array_equal(second["layers-2"], second["layer-1"])
