@@ -114,7 +114,9 @@ class _Stage:
         codes: NDArray[np.integer] = token
         if self._width:
             token, codes = self._rows.token, token_codes(self._rows.token, self._width)[0]
-        return kept_window(window, self._gram, self._chosen, self._folds, (token, codes))
+        # Where nothing was chosen, all folds have the plain settings.
+        folds = self._folds or range(self._rows.n_folds)
+        return kept_window(window, self._gram, self._chosen, folds, (token, codes))
 
     def scores(self, designs: Sequence[Designed], tick: partial[None]) -> list[PredictionScore]:
         """Fit and score all models of some designs."""
