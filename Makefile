@@ -37,6 +37,9 @@ analyses: $(VENV)/.stamp-core
 	$(BIN)/python -m analyses.joint_and_conditional
 	$(BIN)/python -m analyses.adjacent_layers
 	$(BIN)/python -m analyses.deepseek_load
+	$(BIN)/python -m analyses.table_against_gate
+	$(BIN)/python -m analyses.effect_of_data_set
+	$(BIN)/python -m analyses.accuracy_and_recall
 
 # The long forms of the calibrations, an hour or more; the tables they print are kept in reports/calibration.
 calibration: $(VENV)/.stamp-test

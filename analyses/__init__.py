@@ -6,6 +6,12 @@ adjacent_layers
     Whether adjacent layers are independent, and whether comparisons of expert ids show it.
 deepseek_load
     The load of DeepSeek-V2-Lite against the published figures.
+table_against_gate
+    From how many layers ahead on a predictor without a hidden state is better than the layer's own gate.
+effect_of_data_set
+    What predictors lose when they are fitted to another kind of text.
+accuracy_and_recall
+    Accuracy over the elements of a token × expert matrix against the share of the needed experts that is found.
 output
     Numbers, tables and pages, as the analyses write them.
 """

@@ -1,7 +1,9 @@
-"""Where the results of the analyses are written, and how numbers, tables and histograms look in them."""
+"""Where the results of the analyses are written, and how numbers, tables, histograms and lines look in them."""
 
 import textwrap
 from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,8 @@ from routestat.inference.base.estimate import Estimate
 ROOT = Path(__file__).parents[1]
 TRACES = ROOT / "data" / "traces"
 RESULTS = ROOT / "reports" / "analyses"
+# Distinguishable without colour vision too (Okabe & Ito).
+COLOURS = ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#444444")
 
 
 def filled(text: str, width: int = 118) -> str:
@@ -100,3 +104,78 @@ def histogram_svg(
         parts.append(f'<text x="{across(value):.1f}" y="{base + 18}" text-anchor="middle">{value:.3f}</text>')
     parts.append(f'<text x="{width / 2}" y="{base + 42}" text-anchor="middle">{label}</text></svg>\n')
     return "\n".join(parts)
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of a drawing.
+
+    Attributes
+    ----------
+    words
+        Stand beside its end.
+    across
+        Positions on the horizontal axis, in order.
+    estimates
+        A value with its interval at each.
+    """
+
+    words: str
+    across: Sequence[float]
+    estimates: Sequence[Estimate]
+
+
+def lines_svg(lines: Sequence[Line], across: str, up: str) -> str:
+    """Draw lines with their intervals on axes from 0 to 1 upwards, as the text of an SVG file.
+
+    Parameters
+    ----------
+    lines
+        Each in its own colour; no more than there are `COLOURS`.
+    across, up
+        Words along the axes.
+    """
+    width, height, left, right, top, base = 720, 360, 60, 510, 20, 300
+    positions = sorted({float(x) for line in lines for x in line.across})
+    span = positions[-1] - positions[0] or 1.0
+
+    def place(x: float, y: float) -> str:
+        return f"{left + (x - positions[0]) / span * (right - left):.1f},{base - y * (base - top):.1f}"
+
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif" '
+        'font-size="13"><rect width="100%" height="100%" fill="#fff"/>'
+    ]
+    for value in np.linspace(0, 1, 6):
+        y = place(positions[0], value).split(",")[1]
+        parts.append(f'<line x1="{left}" x2="{right}" y1="{y}" y2="{y}" stroke="#ddd"/>')
+        parts.append(f'<text x="{left - 8}" y="{float(y) + 4:.1f}" text-anchor="end">{value:.1f}</text>')
+    for x in positions:
+        at = place(x, 0).split(",")[0]
+        parts.append(f'<text x="{at}" y="{base + 20}" text-anchor="middle">{x:g}</text>')
+    heights = _apart([float(place(0, line.estimates[-1].value).split(",")[1]) for line in lines])
+    for line, colour, beside in zip(lines, COLOURS, heights, strict=False):
+        known = [
+            (x, one) for x, one in zip(line.across, line.estimates, strict=True) if not np.isnan(one.low)
+        ]
+        band = [place(x, one.high) for x, one in known] + [place(x, one.low) for x, one in known[::-1]]
+        middle = [place(x, one.value) for x, one in zip(line.across, line.estimates, strict=True)]
+        parts.append(f'<polygon points="{" ".join(band)}" fill="{colour}" opacity="0.2"/>')
+        parts.append(
+            f'<polyline points="{" ".join(middle)}" fill="none" stroke="{colour}" stroke-width="2"/>'
+        )
+        parts.append(f'<text x="{right + 8}" y="{beside + 4:.1f}" fill="{colour}">{line.words}</text>')
+    parts.append(
+        f'<text x="{(left + right) / 2:.0f}" y="{base + 45}" text-anchor="middle">{across}</text>'
+        f'<text transform="translate(18 {(top + base) / 2:.0f}) rotate(-90)" text-anchor="middle">{up}</text></svg>\n'
+    )
+    return "\n".join(parts)
+
+
+def _apart(heights: Sequence[float], least: float = 16.0) -> list[float]:
+    """Move the heights of words apart, downwards from the highest, so that they do not overlap."""
+    moved = list(heights)
+    order = sorted(range(len(moved)), key=lambda place: moved[place])
+    for above, below in pairwise(order):
+        moved[below] = max(moved[below], moved[above] + least)
+    return moved

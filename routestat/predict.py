@@ -237,7 +237,7 @@ def _make_board(
         counts = count(
             trace, source.layers, groups=source.groups, threads=plan.threads, progress=ticker.of("counting")
         )
-        ticker.expect(expected_seconds(counts, PARTS, len(plan.horizons)))
+        ticker.expect(expected_seconds(counts, PARTS, plan))
         findings = study(
             trace,
             counts,

@@ -3,10 +3,13 @@
 from collections.abc import Collection
 
 from routestat.counting.counts import Counts
+from routestat.forecast.specification import BoardPlan
 from routestat.study.contexts import MOST_ROWS
 
 
-def expected_seconds(counts: Counts, parts: Collection[str], horizons: int = 1) -> dict[str, float]:
+def expected_seconds(
+    counts: Counts, parts: Collection[str], plan: BoardPlan | None = None
+) -> dict[str, float]:
     """Return the seconds that each stage of a study and of its report is expected to take.
 
     They were measured on two slow cores with two or three traces of each view; what matters are their ratios.
@@ -16,8 +19,8 @@ def expected_seconds(counts: Counts, parts: Collection[str], horizons: int = 1) 
     counts : Counts
     parts : collection of str
         What will be computed.
-    horizons : int
-        How many numbers of layers ahead the predictors are fitted for.
+    plan : BoardPlan, optional
+        How predictors are fitted; one layer ahead by default.
 
     Returns
     -------
@@ -53,7 +56,15 @@ def expected_seconds(counts: Counts, parts: Collection[str], horizons: int = 1) 
             "mapping pairs of layers": ("layer-map", 0.012 * layers * widths),
             "testing co-activation": ("coactivation", 0.15 * widths),
         }
-    stages["ridge regression"] = ("prediction", (0.05 * layers + 60.0 * tokens) * (0.7 + 0.3 * horizons))
+    further = len(plan.horizons) - 1 if plan else 0
+    ridges = 0.1 * layers + 6.0 * tokens + 0.25 * widths
+    stages["ridge regression"] = ("prediction", ridges * (1.0 + 0.2 * further))
+    # What is computed on request takes the longest by far.
+    wide = counts.states == "expert"
+    if plan and plan.similar:
+        stages["scoring similar tokens"] = ("prediction", (800.0 if wide else 28.0) * tokens)
+    if plan and plan.network:
+        stages["training the network"] = ("prediction", (2000.0 if wide else 300.0) * tokens)
     stages["checking the tests on data without an effect"] = ("level-checks", 3.0)
     stages["finding blocks"] = ("blocks", 0.02 * layers)
     return found | {name: cost for name, (part, cost) in stages.items() if part in parts and layers > 1}

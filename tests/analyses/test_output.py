@@ -5,7 +5,7 @@ import xml.etree.ElementTree as ET
 import numpy as np
 import pytest
 
-from analyses.output import filled, histogram_svg, interval, table
+from analyses.output import Line, filled, histogram_svg, interval, lines_svg, table
 from routestat.inference.base.estimate import Estimate
 
 
@@ -39,3 +39,20 @@ def test_the_bars_of_a_histogram_are_in_the_ratio_of_the_counts():
     mark = drawing.find(f"{space}line")
     assert float(mark.get("x1")) == 320.0  # the middle of an axis from 0 to 2
     assert "here" in [text.text for text in drawing.findall(f"{space}text")]
+
+
+def test_lines_end_at_their_values_and_their_words_do_not_overlap():
+    exact = Estimate(0.5, 0.4, 0.6, 0.05, 9)
+    near = Estimate(0.51, np.nan, np.nan, np.nan, 1, "one group")
+    lines = [Line("a", (1, 3), [exact, exact]), Line("b", (1, 3), [exact, near])]
+    drawing = ET.fromstring(lines_svg(lines, "x", "y"))
+    space = "{http://www.w3.org/2000/svg}"
+    ends = [line.get("points").split()[-1] for line in drawing.findall(f"{space}polyline")]
+    assert ends == ["510.0,160.0", "510.0,157.2"]  # of 280 pixels from 0 at 300 to 1 at 20
+    bands = [band.get("points").split() for band in drawing.findall(f"{space}polygon")]
+    assert bands[0] == ["60.0,132.0", "510.0,132.0", "510.0,188.0", "60.0,188.0"]
+    assert bands[1] == ["60.0,132.0", "60.0,188.0"]  # no interval, no band
+    heights = {
+        text.text: float(text.get("y")) for text in drawing.findall(f"{space}text") if text.text in "ab"
+    }
+    assert heights["a"] - heights["b"] >= 16
