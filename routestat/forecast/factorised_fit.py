@@ -30,6 +30,7 @@ from routestat.inference.base.tables import Floats, read_only
 from routestat.inference.conditional_bernoulli.distribution import fit_log_weights
 from routestat.inference.smoothing.prior import resolve_alpha
 from routestat.progress import Tick, in_threads, silent
+from routestat.traces.metadata import Router
 
 #: The stages of the fit, as its progress names them.
 COUNTING, FITTING, SCORING = "counting for predictors", "fitting predictors", "scoring predictors"
@@ -153,13 +154,12 @@ def _scored(
     tick: Tick,
 ) -> list[PredictionScore]:
     """Score the requested predictors; popularity may only answer for others."""
-    wanted = {spec.name for spec in specs}
+    wanted = {spec.name: spec for spec in specs}
     own = [predictor for predictor in predictors if predictor.name in wanted]
     sums = count_decisions(rows, own, calibrate=plan.calibrate, threads=plan.threads, tick=tick, what=SCORING)
     found = []
     for p in own:
-        layers = [rows.routers.index(router) for router, lag in p.sources if lag == 0]
-        horizon = rows.routers.index(p.target) - max(layers) if layers else 0
+        horizon = _horizon(rows.routers, p, wanted[p.name])
         slots = sum(router.top_k for router, _ in p.sources)
         cost = Cost(p.bias[0].size + p.weights[0].size, float(slots * p.target.n_experts))
         found.append(
@@ -174,6 +174,19 @@ def _scored(
             )
         )
     return found
+
+
+def _horizon(routers: Sequence[Router], predictor: LinearPredictor, spec: PredictorSpec) -> int:
+    """Return how many layers ahead a predictor looks; 0 where it looks at no earlier layer.
+
+    A model that could not be fitted looks as far as it would, whatever its fallback looks at: no predictor has two
+    horizons.
+    """
+    place, sources = routers.index(predictor.target), predictor.sources
+    if isinstance(spec.experts, TemperedModel):
+        sources = spec.experts.sources(routers, place)
+    layers = [routers.index(router) for router, lag in sources if lag == 0]
+    return place - max(layers) if layers else 0
 
 
 def _tick_of_part(tick: Tick, number: int, parts: int) -> Tick:

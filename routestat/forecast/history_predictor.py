@@ -15,9 +15,9 @@ from routestat.counting.kernels.one_hot import interpolate
 from routestat.errors import RoutestatError
 from routestat.forecast import catalogue
 from routestat.forecast.history_gram import Gram, ridge_weights
-from routestat.forecast.ridge_link import Link
+from routestat.forecast.ridge_link import Link, plain_link
 from routestat.forecast.ridge_plan import Designed, Window, plan_designs
-from routestat.forecast.ridge_search import Chosen
+from routestat.forecast.ridge_search import PENALTIES, START, Chosen
 from routestat.forecast.specification import BoardPlan
 from routestat.inference.base.tables import Floats, read_only
 from routestat.traces.metadata import Router
@@ -234,6 +234,7 @@ def kept_window(
     designs: Sequence[tuple[Designed, Chosen]],
     folds: Sequence[int],
     tokens: tuple[NDArray[np.integer], NDArray[np.integer]],
+    routers: Sequence[Router],
 ) -> HistoryWindow:
     """Return the pairs of all documents and the means of what was chosen for the folds.
 
@@ -244,9 +245,11 @@ def kept_window(
         Of all folds.
     designs : sequence of (Designed, Chosen)
     folds : sequence of int
-        Those that penalties and links were chosen for.
+        Those that penalties and links were chosen for; without any, settings are the plain ones.
     tokens : int arrays ``[row]``, ``[row]``
         Ids of tokens, and their features; −1 without one. Empty where none is used.
+    routers : sequence of Router
+        Of the window.
     """
     ids, first = np.unique(tokens[0], return_index=True)
     features = tokens[1][first]
@@ -256,12 +259,8 @@ def kept_window(
         for at, model in enumerate(designed.models):
             if (model.name, model.target) in settings:
                 continue
-            links = [chosen.links[fold][at] for fold in folds]
-            settings[model.name, model.target] = RidgeSetting(
-                float(np.exp(np.median(np.log(chosen.penalties[list(folds), at])))),
-                float(np.exp(np.mean([np.log(link.power) for link in links]))),
-                float(np.exp(np.mean([np.log(link.softness) for link in links]))),
-            )
+            target = routers[designed.design.regressions[at].target]
+            settings[model.name, model.target] = _setting(chosen, at, folds, target)
     pairs = np.rint(gram.pairs.sum(axis=0, dtype=np.float64)).astype(np.uint32)
     return HistoryWindow(
         window,
@@ -271,6 +270,19 @@ def kept_window(
         read_only(ids[known].astype(np.int64)),
         read_only(features[known].astype(np.int64)),
         settings,
+    )
+
+
+def _setting(chosen: Chosen, at: int, folds: Sequence[int], target: Router) -> RidgeSetting:
+    """Return the mean over folds of what was chosen for a model, on a log scale."""
+    if not folds:
+        plain = plain_link(target.n_experts, target.top_k)
+        return RidgeSetting(PENALTIES[START], plain.power, plain.softness)
+    links = [chosen.links[fold][at] for fold in folds]
+    return RidgeSetting(
+        float(np.exp(np.median(np.log(chosen.penalties[list(folds), at])))),
+        float(np.exp(np.mean([np.log(link.power) for link in links]))),
+        float(np.exp(np.mean([np.log(link.softness) for link in links]))),
     )
 
 

@@ -114,9 +114,7 @@ class _Stage:
         codes: NDArray[np.integer] = token
         if self._width:
             token, codes = self._rows.token, token_codes(self._rows.token, self._width)[0]
-        # Where nothing was chosen, all folds have the plain settings.
-        folds = self._folds or range(self._rows.n_folds)
-        return kept_window(window, self._gram, self._chosen, folds, (token, codes))
+        return kept_window(window, self._gram, self._chosen, self._folds, (token, codes), self._routers)
 
     def scores(self, designs: Sequence[Designed], tick: partial[None]) -> list[PredictionScore]:
         """Fit and score all models of some designs."""

@@ -31,8 +31,8 @@ from routestat.inference.smoothing.prior import resolve_alpha
 KINDS = {"tempered-bayes": ("bayes",), "ridge": ("ridge",), "factorised": ("bayes", "ridge")}
 # The load's exponent is above zero, so that experts keep their order where loads hardly differ.
 LEAST_EXPONENT = 1e-6
-# The penalty where no fold is left to choose one by.
-PLAIN_PENALTY = 100.0
+# The penalty where no fold is left to choose one by, and the place where a search begins.
+PLAIN_PENALTY, START = 100.0, len(ridge.PENALTIES) // 2
 # Fewer tokens for each feature are solved for as tokens: a penalty needs an equation for each of those of a fold only.
 _FEW = 1.5
 
@@ -191,14 +191,10 @@ def _fit_width(tables: "_Tables", kinds: Sequence[str], nested: bool, whole: boo
 def _penalties(errors: Sequence[ridge.HeldOutErrors | TokenErrors]) -> list[int]:
     """Return the place of each fold's penalty of least error, −1 where there is nothing to choose by.
 
-    Each search begins where the fold before ended: penalties hardly differ between folds.
+    No search begins where that of another fold ended: what the other has seen would decide between two minima.
     """
-    chosen, start = [], len(ridge.PENALTIES) // 2
-    for fold in errors:
-        at = ridge.least_error(fold.error, len(ridge.PENALTIES), start)
-        chosen.append(at if fold.error(at) else -1)
-        start = at
-    return chosen
+    found = [ridge.least_error(fold.error, len(ridge.PENALTIES), START) for fold in errors]
+    return [at if fold.error(at) else -1 for fold, at in zip(errors, found, strict=True)]
 
 
 def _pooled(errors: Sequence[ridge.HeldOutErrors | TokenErrors], chosen: Sequence[int]) -> float:

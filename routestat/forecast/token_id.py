@@ -182,12 +182,12 @@ def _score(
     tables = TokenTables(rows, target, tokens, plan.alpha)
     actual, known = rows.experts(target), rows.known(target)
     folds = [np.flatnonzero((rows.fold == fold) & known) for fold in range(rows.n_folds)]
-    strengths, strength = dict[int, float](), 1.0
+    strengths = dict[int, float]()
     for fold in rows.scored_folds or range(rows.n_folds):
         following = (fold + 1) % rows.n_folds
         own = folds[following]
-        strength = choose_strength(tables, tokens.number[own], actual[own], (fold, following), strength)
-        strengths[fold] = strength
+        # Never from where another fold's search ended: that one has seen this fold.
+        strengths[fold] = choose_strength(tables, tokens.number[own], actual[own], (fold, following))
     numbers = tables.n_counts + len(tokens.ids) + target.n_experts
     cost = Cost(numbers, float(target.n_experts), time.perf_counter() - begin)
     raw = raw_sums(len(rows.cells), target.top_k, plan.calibrate)

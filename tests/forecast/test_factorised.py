@@ -112,6 +112,19 @@ def test_of_top_one_routers_it_is_the_transition_distribution():
         assert np.sqrt(((found.inclusion - truth) ** 2).sum()) < 2.5 * expected + 0.005
 
 
+def test_a_model_that_cannot_be_fitted_looks_no_less_far():
+    shape = {"n_experts": 8, "top_k": 2, "layers": 4, "documents": 20, "mean_length": 30}
+    drawn = expert_chain(coupling=1.0, rng=np.random.default_rng(5), **shape)
+    states = np.array(drawn.states)
+    states[:, 0] = drawn.alphabet.missing
+    board, _ = fitted(replace(drawn, states=states))
+    for name in TEMPERED:
+        # No token has the first layer: after it the load answers.
+        looks = {s.horizon for s in board if s.predictor == name}
+        assert looks == ({1} if "layer" in name else {0}), name
+    assert {"layer-1-factorised", "popularity"} <= {one.predictor for one in mean_board(board)}
+
+
 def test_names_of_experts_change_nothing():
     rng = np.random.default_rng(4)
     shape = {"n_experts": 9, "top_k": 3, "layers": 3, "documents": 30, "mean_length": 20}

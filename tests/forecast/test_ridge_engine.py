@@ -12,6 +12,7 @@ from routestat.forecast.board import make_board
 from routestat.forecast.history import make_history, sampled, token_codes
 from routestat.forecast.history_gram import count_gram
 from routestat.forecast.ridge_engine import score_ridges
+from routestat.forecast.ridge_link import plain_link
 from routestat.forecast.ridge_plan import Window, plan_designs, plan_windows
 from routestat.forecast.ridge_search import PENALTIES, START, choose, partners
 from routestat.forecast.specification import BoardPlan, RidgeForm
@@ -228,6 +229,17 @@ def test_fewer_tokens_than_two_layers_have_experts_give_no_ridge():
     assert plan_windows(routers_like(range(48), 128, 8), 157) == ()
     trace, *_ = small_trace(np.random.default_rng(15), documents=5, length=2)
     assert score_ridges(rows_of(trace), RIDGES, "expert", BoardPlan()) == []
+
+
+def test_with_fewer_tokens_than_features_the_plain_settings_are_kept():
+    trace, *_ = small_trace(np.random.default_rng(6), documents=6, length=5)
+    rows, windows = rows_of(trace, folds=3), []
+    score_ridges(rows, RIDGES, "expert", BoardPlan(), kept=windows)
+    settings = {key: one for window in windows for key, one in window.settings.items()}
+    assert {name for name, _ in settings} == set(NAMES)
+    for (_, target), one in settings.items():
+        plain = plain_link(SIZES[target], TOP_K[target])
+        assert (one.penalty, one.power, one.softness) == (PENALTIES[START], plain.power, plain.softness)
 
 
 def test_nothing_is_held_out_of_one_document():

@@ -10,7 +10,7 @@ from scipy.optimize import minimize_scalar
 from routestat import Trace, TraceMeta
 from routestat.counting.moments import Design, count_moments
 from routestat.counting.score_sums import SUMS
-from routestat.forecast import catalogue
+from routestat.forecast import catalogue, tempered
 from routestat.forecast.board import make_board
 from routestat.forecast.exponents import log_odds
 from routestat.forecast.factorised_fit import fit_factorised
@@ -180,3 +180,22 @@ def test_nothing_of_a_fold_is_in_its_own_prediction():
         np.testing.assert_array_equal(fit.bias[2], fits[1][key].bias[2])
         np.testing.assert_array_equal(fit.weights[2], fits[1][key].weights[2])
         assert not np.allclose(fit.weights[0], fits[1][key].weights[0])
+
+
+class TwoMinima:
+    """Errors of penalties with a minimum at either end."""
+
+    def error(self, at):
+        return [1.0, *[3.0] * 5, 2.9, 2.0, 3.0, *[3.0] * 5, 1.5][at]
+
+
+class Low:
+    """Errors that fall towards the least penalty."""
+
+    def error(self, at):
+        return 1.0 + at
+
+
+def test_where_another_fold_s_search_ended_decides_nothing():
+    alone = tempered._penalties([TwoMinima()])
+    assert tempered._penalties([Low(), TwoMinima()]) == [0, *alone]

@@ -100,6 +100,18 @@ def test_the_search_finds_the_strength_of_least_loss_wherever_it_begins():
         assert token_id.choose_strength(tables, ids.number[own], actual, (0, 1), start) == best
 
 
+def test_every_fold_s_search_begins_alike(monkeypatch):
+    begun = []
+
+    def watched(*arguments, start=1.0):
+        begun.append((len(arguments), start))
+        return 4.0
+
+    monkeypatch.setattr(token_id, "choose_strength", watched)
+    scored(rows_of(make_trace((0, 1), {}, ids=6, documents=20)))
+    assert set(begun) == {(4, 1.0)}
+
+
 def test_ids_that_decide_nothing_gain_nothing_and_ids_that_decide_half_gain_much():
     specs = registered("token-id", "popularity")
     gains = []
