@@ -264,7 +264,7 @@ def _training_set(
         require_tokens(other, source.layers)
         progress = ticker.of("reading the training set")
         sample = take_sample(other, source.layers, source.groups, progress=progress)
-        return TrainingSet(other.meta.name, sample)
+        return TrainingSet(other.meta, sample)
 
 
 def main() -> None:

@@ -190,7 +190,7 @@ def study(
     of_data = None
     if rows is not None and board is not None and data_set:
         of_data = data_set_findings(
-            trace.meta.name, rows.sample, board, counts.routers, counts.states, how, training, domains, tick
+            trace.meta, rows.sample, board, counts.routers, counts.states, how, training, domains, tick
         )
     if "memory" in known:
         scored = board.scores if board else ()
