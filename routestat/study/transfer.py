@@ -117,6 +117,10 @@ def transfer(
     """
     common, note = common_routers(test, train, routers)
     notes = [note] if note else []
+    if (test.token >= 0).any() and not (train.token >= 0).any():
+        notes.append(
+            "the training set has no token ids: predictors that look at them have learned nothing from them"
+        )
     train, said = _without_shared(test, train, common)
     notes += said
     rows = joined_rows(test, train, common)

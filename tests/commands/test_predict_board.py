@@ -246,3 +246,8 @@ def test_domains_are_predicted_from_each_other_on_request(board, trace, tmp_path
     assert "two domains" in " ".join(record_of(tmp_path / "o")["transfer_notes"])
     line = complaint(run("--board", trace, "--domains", "--train", trace, "--out", tmp_path / "x"))
     assert "--train and --domains" in line
+
+
+def test_horizons_that_no_layer_has_are_refused_where_they_were_asked_for(trace, tmp_path):
+    line = complaint(run("--board", trace, "--horizons", "1,9", "--out", tmp_path / "x"))
+    assert "--horizons: expected at most 2 in 3 layers, got 9" in line

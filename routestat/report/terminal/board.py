@@ -42,7 +42,8 @@ def print_board(console: Console, board: BoardFindings) -> None:
     below = [f"The best of each family, by recall@k; {more} more in the report."] if more else []
     below += [f"{board.reason[0].upper()}{board.reason[1:]}."] if board.reason else []
     below += [f"Part of the trace: {board.note}."] if board.note else []
-    below += [*_gain(board), *_ahead(board), *why_undefined(reasons)]
+    below += [*_gain(board), *_without_gate(board), *_ahead(board), *why_undefined(reasons)]
+    below += [_noted(score) for score in shown if score.note]
     print_titled(console, title, table, [*marks.below, *below])
 
 
@@ -71,6 +72,23 @@ def _gain(board: BoardFindings) -> list[str]:
         f"Best: {board.best}; its recall@k is {number(gain.value)}{limits} above that of the best baseline, "
         f"{board.best_baseline}{doubt}."
     ]
+
+
+def _without_gate(board: BoardFindings) -> list[str]:
+    """Name the best predictor that needs no hidden state, if the best of all does."""
+    if "gate" not in catalogue.specification(board.best).inputs:
+        return []
+    others = [s for s in board.mean if "gate" not in catalogue.specification(s.predictor).inputs]
+    best = max(others, key=_recall, default=None)
+    return (
+        [] if best is None else [f"Best without a hidden state: {best.predictor}, {number(_recall(best))}."]
+    )
+
+
+def _noted(score: PredictionScore) -> str:
+    """Return the first of a predictor's notes, which may be one for each layer."""
+    first, *more = score.note.split("; ")
+    return f"{score.predictor}: {first}{f' ({len(more)} more notes in the report)' if more else ''}."
 
 
 def _ahead(board: BoardFindings) -> list[str]:

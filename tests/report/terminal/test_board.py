@@ -15,9 +15,14 @@ def estimate(value):
     return Estimate(value, value - 0.01, value + 0.01, 0.005, 40, "")
 
 
-def score(name, recall):
+def score(name, recall, note=""):
     return SimpleNamespace(
-        predictor=name, estimate=lambda _: estimate(recall), cost=Cost(10, 5.0), known=1.0, context=""
+        predictor=name,
+        estimate=lambda _: estimate(recall),
+        cost=Cost(10, 5.0),
+        known=1.0,
+        context="",
+        note=note,
     )
 
 
@@ -90,3 +95,20 @@ def test_nothing_scored(capsys):
     assert "No predictor could be scored: one document." in printed(
         board([], best="", reason="one document"), capsys
     )
+
+
+def test_the_best_without_a_hidden_state_is_named_and_notes_are_shown(capsys):
+    found = board(pooled(1, popularity=0.2), best="gate")
+    scores = [
+        *found.mean,
+        score("gate", 0.7, "needs the hidden state"),
+        score("ridge-4", 0.3, "one; two; three"),
+    ]
+    found.mean = scores
+    found.pooled = [SimpleNamespace(score=one, layers_ahead=1) for one in scores]
+    found.comparisons = [Comparison(one.predictor == "gate", None, None, None, None) for one in scores]
+    out = printed(found, capsys)
+    assert "Best without a hidden state: ridge-all, 0.500." in out
+    assert "gate: needs the hidden state." in out
+    assert "ridge-4" not in out
+    assert "without a hidden state" not in printed(board(pooled(1, popularity=0.2)), capsys)
