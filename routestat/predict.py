@@ -5,6 +5,7 @@ With ``--board`` it scores all predictors of a trace instead.
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -180,6 +181,8 @@ def predict(
             seed=seed,
             threads=threads,
         )
+        if "--horizons" in given_options(context):
+            source = replace(source, farthest=plan.horizons[-1])
         if train is not None and domains:
             raise RoutestatError("--train and --domains: expected one of the two, got both; leave one out")
         _make_board(source, plan, train, domains, out)
@@ -228,6 +231,7 @@ def _make_board(
     ):
         source.require_unchanged(trace)
         require_tokens(trace, source.layers)
+        source.require_horizons(len(trace.routers(source.layers)))
         folder = out or Path("reports") / f"board-{source.trace.resolve().name}"
         keep_traces_apart(folder)
         if source.run is not None and folder.resolve() == source.run.resolve():
@@ -264,7 +268,7 @@ def _training_set(
         require_tokens(other, source.layers)
         progress = ticker.of("reading the training set")
         sample = take_sample(other, source.layers, source.groups, progress=progress)
-        return TrainingSet(other.meta.name, sample)
+        return TrainingSet(other.meta, sample)
 
 
 def main() -> None:

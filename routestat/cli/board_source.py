@@ -44,6 +44,8 @@ class BoardSource:
         The report that named the trace.
     identity : str
         The hash of the trace's manifest when the report was made; empty without a report.
+    farthest : int
+        Layers ahead that were asked for, at most; 0 if none were.
     """
 
     trace: Location
@@ -55,6 +57,15 @@ class BoardSource:
     alpha: str = "empirical-bayes"
     run: Path | None = None
     identity: str = ""
+    farthest: int = 0
+
+    def require_horizons(self, n_routers: int) -> None:
+        """Refuse horizons that were asked for and that no layer is away from another."""
+        if self.farthest >= n_routers > 1:
+            raise RoutestatError(
+                f"--horizons: expected at most {n_routers - 1} in {n_routers} layers, got {self.farthest}; name fewer "
+                "layers ahead"
+            )
 
     def require_unchanged(self, trace: Trace) -> None:
         """Refuse a trace that is no longer that of the report."""

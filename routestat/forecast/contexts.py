@@ -224,6 +224,13 @@ def _tokens(
             columns[name] = _states(rows, place - int(back))
         elif name == "token id" and rows.has_token_ids:
             columns[name] = rows.token
+    if rows.scored_folds:
+        # What no token to fit on has cannot be learned; as unknown, it is left to the shorter context.
+        fitted = ~rows.scored & (target >= 0)
+        columns = {
+            name: column if (column[fitted] >= 0).any() else np.full_like(column, -1)
+            for name, column in columns.items()
+        }
     kept = order if (target >= 0).all() else order[target[order] >= 0]
     size = rows.routers[place].alphabet.size
     groups = max(rows.sample.groups, int(rows.held_out.max(initial=-1)) + 1)

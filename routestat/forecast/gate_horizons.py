@@ -1,6 +1,6 @@
 """From how many layers ahead on a predictor without a hidden state is better than the recorded gate."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from routestat.errors import RoutestatError
@@ -27,8 +27,8 @@ class GateHorizons:
         The predictor's score minus the gate's, on the same tokens of the same targets, paired by groups of documents.
     n_targets : tuple of int
     first : int, optional
-        The first horizon at which the predictor is better and the interval of the difference excludes zero. Each
-        interval holds for its own horizon. None if there is no such horizon.
+        The first horizon from which on the predictor is better: the interval of the difference excludes zero there and
+        at every farther horizon of both. Each interval holds for its own horizon. None if there is no such horizon.
     """
 
     predictor: str
@@ -92,7 +92,7 @@ def first_horizon_beaten(
         tuple(theirs.estimate(score, level) for _, theirs in pairs.values()),
         tuple(differences.values()),
         tuple(n_targets),
-        next((n for n, found in differences.items() if _is_better(found, score)), None),
+        _first(differences, score),
     )
 
 
@@ -101,6 +101,16 @@ def _by_router(board: Sequence[PredictionScore], name: str, horizon: int) -> dic
     return {
         found.router: found for found in board if found.predictor == name and found.horizon in (0, horizon)
     }
+
+
+def _first(differences: Mapping[int, Estimate], score: str) -> int | None:
+    """Return the first horizon from which on all are better."""
+    first = None
+    for horizon in sorted(differences, reverse=True):
+        if not _is_better(differences[horizon], score):
+            break
+        first = horizon
+    return first
 
 
 def _is_better(difference: Estimate, score: str) -> bool:

@@ -9,8 +9,8 @@ from routestat.forecast.specification import BoardPlan
 from routestat.progress import Tick, silent
 from routestat.study.board_findings import BoardFindings
 from routestat.study.domain_matrix import DomainMatrix, domain_matrix
-from routestat.study.transfer import Transfer, transfer
-from routestat.traces.metadata import Router
+from routestat.study.transfer import Transfer, notes_on_models, transfer
+from routestat.traces.metadata import Router, TraceMeta
 
 
 @dataclass(frozen=True)
@@ -19,12 +19,12 @@ class TrainingSet:
 
     Attributes
     ----------
-    name : str
+    meta : TraceMeta
     sample : Sample
         Whole documents.
     """
 
-    name: str
+    meta: TraceMeta
     sample: Sample
 
 
@@ -56,7 +56,7 @@ class DataSetFindings:
 
 
 def data_set_findings(
-    name: str,
+    meta: TraceMeta,
     sample: Sample,
     board: BoardFindings,
     routers: Sequence[Router],
@@ -70,7 +70,7 @@ def data_set_findings(
 
     Parameters
     ----------
-    name : str
+    meta : TraceMeta
         Of the trace.
     sample : Sample
         Of the board.
@@ -95,12 +95,13 @@ def data_set_findings(
     near = replace(plan, horizons=(1,), calibrate=False)
     moved = matrix = effect = None
     if training is not None:
-        names = name or "test", training.name or "training"
+        names = meta.name or "test", training.meta.name or "training"
         if names[0] == names[1]:
             names = names[0], f"{names[1]} (training)"
         # Recorded columns beside the choices are of one trace only.
         own, other = (_choices_only(one) for one in (sample, training.sample))
         moved = transfer(own, other, view, near, own=board.scores, names=names, tick=tick)
+        moved = replace(moved, notes=notes_on_models(meta, training.meta) + moved.notes)
     elif domains:
         matrix = domain_matrix(sample, routers, view, near, tick=tick)
     best = [score for score in board.one_ahead if score.predictor == board.best]

@@ -35,6 +35,7 @@ from routestat.study.level_checks import LevelChecks, check_levels
 from routestat.study.memory import Memory, measure_memory
 from routestat.study.parts import PARTS, with_needed
 from routestat.study.routes import BlockFinding, PathFinding, find_blocks, find_paths
+from routestat.study.transfer import require_training_set
 from routestat.traces.clusters.summary import UnitSummary, summarise_units
 from routestat.traces.dummy_rows.findings import Finding, findings_of
 from routestat.traces.metadata import Router, TraceMeta, layers_were_counted
@@ -181,6 +182,8 @@ def study(
     rows: BoardRows | None = None
     if known & {"prediction", "memory"}:
         rows = board_rows(at_most(sample(), MOST_ROWS), counts.routers)
+        if data_set and training is not None:
+            require_training_set(rows.sample, training.sample)
         if counts.states == "subset":
             fits = fit_for_study(rows, how, memory="memory" in known, board="prediction" in known, tick=tick)
         if "prediction" in known:
@@ -190,7 +193,7 @@ def study(
     of_data = None
     if rows is not None and board is not None and data_set:
         of_data = data_set_findings(
-            trace.meta.name, rows.sample, board, counts.routers, counts.states, how, training, domains, tick
+            trace.meta, rows.sample, board, counts.routers, counts.states, how, training, domains, tick
         )
     if "memory" in known:
         scored = board.scores if board else ()

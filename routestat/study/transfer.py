@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from routestat.counting.board_rows import joined_rows
+from routestat.counting.board_rows import BoardRows, joined_rows
 from routestat.counting.document_sample import Sample
 from routestat.counting.joined_samples import common_routers, rows_of, shared_documents
 from routestat.counting.score_sums import Cells
@@ -115,11 +115,7 @@ def transfer(
     RoutestatError
         If the traces are of two models, or if too few documents are left to train on.
     """
-    common, note = common_routers(test, train, routers)
-    notes = [note] if note else []
-    train, said = _without_shared(test, train, common)
-    notes += said
-    rows = joined_rows(test, train, common)
+    rows, train, notes = _joined(test, train, routers)
     board = with_gain(make_board(rows, view, plan, specs=specs, tick=tick))
     scores, *beside = mean_scores([board, own] if own else [board])
     here = {name: in_test_set(score) for name, score in (beside[0] if beside else {}).items()}
@@ -132,6 +128,21 @@ def transfer(
     if own and any(one.own is None for one in found):
         notes.append("the test set's own board has other tokens, so that there are no differences from it")
     return Transfer(board, tuple(found), tuple(notes))
+
+
+def require_training_set(test: Sample, train: Sample) -> None:
+    """Refuse what `transfer` would refuse, before anything is fitted.
+
+    Parameters
+    ----------
+    test, train : Sample
+
+    Raises
+    ------
+    RoutestatError
+        If the traces are of two models, or if too few documents are left to train on.
+    """
+    _joined(test, train, None)
 
 
 def notes_on_models(test: TraceMeta, train: TraceMeta) -> tuple[str, ...]:
@@ -200,6 +211,21 @@ def in_test_set(score: PredictionScore, domain: str | None = None) -> Prediction
         cells=Cells(group, phases, domains, len(used)),
         calibration=None if score.calibration is None else score.calibration[at],
     )
+
+
+def _joined(
+    test: Sample, train: Sample, routers: Sequence[Router] | None
+) -> tuple[BoardRows, Sample, list[str]]:
+    """Return the rows of both sets, what is trained on, and notes on what is left out."""
+    common, note = common_routers(test, train, routers)
+    notes = [note] if note else []
+    if (test.token >= 0).any() and not (train.token >= 0).any():
+        notes.append(
+            "the training set has no token ids: predictors that look at them have learned nothing from them"
+        )
+    train, said = _without_shared(test, train, common)
+    notes += said
+    return joined_rows(test, train, common), train, notes
 
 
 def _on_same_tokens(one: PredictionScore, other: PredictionScore) -> bool:

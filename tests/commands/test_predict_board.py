@@ -202,6 +202,22 @@ def test_a_trace_that_moved_or_changed(tmp_path):
     assert run("--board", tmp_path / "moved", "--horizons", 1, "--out", tmp_path / "x").returncode == 0
 
 
+def test_a_training_set_that_cannot_serve_is_refused_before_anything_is_fitted(trace, tmp_path, monkeypatch):
+    def fitted(*_, **__):
+        raise AssertionError("predictors were fitted")
+
+    monkeypatch.setattr("routestat.study.trace_study.score_predictors", fitted)
+    for name, shape, said in (
+        ("wide", {"n_experts": 8}, "of the same model"),
+        ("alone", {"documents": 1, "seed": 3}, "two or more groups"),
+    ):
+        line = complaint(
+            run("--board", trace, "--train", made(tmp_path / name, **shape), "--out", tmp_path / "o")
+        )
+        assert said in line
+    assert "share their text" in complaint(run("--board", trace, "--train", trace, "--out", tmp_path / "o"))
+
+
 def test_a_training_set_of_another_model(trace, tmp_path):
     other = made(tmp_path / "wide", n_experts=8)
     line = complaint(run("--board", trace, "--train", other, "--out", tmp_path / "o"))
@@ -246,3 +262,8 @@ def test_domains_are_predicted_from_each_other_on_request(board, trace, tmp_path
     assert "two domains" in " ".join(record_of(tmp_path / "o")["transfer_notes"])
     line = complaint(run("--board", trace, "--domains", "--train", trace, "--out", tmp_path / "x"))
     assert "--train and --domains" in line
+
+
+def test_horizons_that_no_layer_has_are_refused_where_they_were_asked_for(trace, tmp_path):
+    line = complaint(run("--board", trace, "--horizons", "1,9", "--out", tmp_path / "x"))
+    assert "--horizons: expected at most 2 in 3 layers, got 9" in line

@@ -61,6 +61,12 @@ def test_a_difference_within_its_interval_does_not_count():
     assert first_horizon_beaten(board_of(GATES, (0.7, 2.5), noise=0.4), "table").first is None
 
 
+def test_from_a_horizon_on_means_at_all_farther_ones_too():
+    gates = [(0.9, 1.0), (0.5, 2.0), (0.8, 3.0), (0.5, 4.0)]
+    assert first_horizon_beaten(board_of(gates, (0.7, 2.5)), "table").first == 4
+    assert first_horizon_beaten(board_of(gates[:3], (0.7, 2.5)), "table").first is None
+
+
 def test_only_shared_targets_are_compared_and_no_earlier_layer_fits_every_horizon():
     board = [s for s in board_of(GATES, (0.7, 2.5)) if s.predictor == "gate" or s.router == "L09"]
     assert first_horizon_beaten(board, "table").n_targets == (1, 1, 1, 1)

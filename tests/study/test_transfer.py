@@ -164,3 +164,19 @@ def test_a_score_in_its_test_set_is_the_same_score():
     assert part.calibration.sum() == whole.calibration.sum()
     assert part.cells.n_groups == 40
     assert in_test_set(whole, "elsewhere").n_tokens == 0
+
+
+@pytest.mark.parametrize("view", ["subset", "expert"])
+def test_ids_that_only_the_test_set_has_leave_a_predictor_what_remains(view):
+    test, train = sample_of(0, 1), sample_of(0, 2)
+    test = replace(test, token=np.random.default_rng(0).integers(0, 9, len(test)).astype(np.int32))
+    specs = [
+        spec for spec in PREDICTORS if spec.name in ("popularity", "token-id", "layer-1", "layer-1-token-id")
+    ]
+    found = transfer(test, train, view, PLAN, specs=specs)
+    scores = {one.score.predictor: one.score for one in found.scores}
+    pairs = [("token-id", "popularity"), *([("layer-1-token-id", "layer-1")] if view == "subset" else [])]
+    for name, without in pairs:
+        assert abs(scores[name].less(scores[without], "recall_at_k").value) < 0.02
+        assert scores[name].less(scores[without], "log_loss_bits").value < 0.05
+    assert any("no token ids" in note for note in found.notes)

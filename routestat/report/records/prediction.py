@@ -68,7 +68,7 @@ def gate_record(found: GateHorizons) -> Record:
     none = (
         ""
         if found.first is not None
-        else f"{found.predictor} is better than the gate at none of these horizons"
+        else f"there is no horizon from which on {found.predictor} is clearly better than the gate"
     )
     return {
         "predictor": found.predictor,

@@ -4,6 +4,8 @@ console
     Tables, titles and lines.
 board
     The board of predictors.
+data_set
+    What the data set does to predictors.
 study
     What analyze prints.
 comparison

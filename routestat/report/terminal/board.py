@@ -41,7 +41,9 @@ def print_board(console: Console, board: BoardFindings) -> None:
     more = len(board.mean) - len(shown)
     below = [f"The best of each family, by recall@k; {more} more in the report."] if more else []
     below += [f"{board.reason[0].upper()}{board.reason[1:]}."] if board.reason else []
-    below += [*_gain(board), *_ahead(board), *why_undefined(reasons)]
+    below += [f"Part of the trace: {board.note}."] if board.note else []
+    below += [*_gain(board), *_without_gate(board), *_ahead(board), *why_undefined(reasons)]
+    below += [_noted(score) for score in shown if score.note]
     print_titled(console, title, table, [*marks.below, *below])
 
 
@@ -72,6 +74,23 @@ def _gain(board: BoardFindings) -> list[str]:
     ]
 
 
+def _without_gate(board: BoardFindings) -> list[str]:
+    """Name the best predictor that needs no hidden state, if the best of all does."""
+    if "gate" not in catalogue.specification(board.best).inputs:
+        return []
+    others = [s for s in board.mean if "gate" not in catalogue.specification(s.predictor).inputs]
+    best = max(others, key=_recall, default=None)
+    return (
+        [] if best is None else [f"Best without a hidden state: {best.predictor}, {number(_recall(best))}."]
+    )
+
+
+def _noted(score: PredictionScore) -> str:
+    """Return the first of a predictor's notes, which may be one for each layer."""
+    first, *more = score.note.split("; ")
+    return f"{score.predictor}: {first}{f' ({len(more)} more notes in the report)' if more else ''}."
+
+
 def _ahead(board: BoardFindings) -> list[str]:
     """Say how far ahead some predictor is better than every baseline; nothing where one layer ahead is all there is."""
     numbers = sorted({one.layers_ahead for one in board.horizons})
@@ -79,24 +98,33 @@ def _ahead(board: BoardFindings) -> list[str]:
         return []
     leading = []
     for n in numbers:
-        there = [one for one in board.horizons if one.layers_ahead == n]
-        real, trivial = (_best_at(there, baseline=which) for which in (False, True))
-        if real is None or trivial is None or _recall(real) <= _recall(trivial):
+        if (both := _leading(board, n)) is None:
             break
-        leading.append((n, real, trivial))
+        leading.append((n, *both))
     said = []
     if leading:
         n, real, trivial = leading[-1]
         said.append(
-            f"{n} layers ahead {real.predictor} finds {number(_recall(real))} of the experts, "
+            f"{n} layers ahead, {real.predictor} finds {number(_recall(real))} of the experts, "
             f"{trivial.predictor} {number(_recall(trivial))}."
             if n > 1
             else ""
         )
     if len(leading) < len(numbers):
         first = numbers[len(leading)]
-        said.append(f"From {first} layers ahead on, no predictor is better than the best baseline.")
+        ahead = f"{first} layer{'s' if first > 1 else ''} ahead"
+        # Predictors are not fitted for all horizons: farther ahead one may lead again.
+        others = [_leading(board, n) for n in numbers[len(leading) :]]
+        where = f"At {ahead}" if any(others) else f"From {ahead} on"
+        said.append(f"{where}, no predictor is better than the best baseline.")
     return [one for one in said if one]
+
+
+def _leading(board: BoardFindings, n: int) -> tuple[PredictionScore, PredictionScore] | None:
+    """Return the best predictor and the best baseline n layers ahead, if the former is better."""
+    there = [one for one in board.horizons if one.layers_ahead == n]
+    real, trivial = (_best_at(there, baseline=which) for which in (False, True))
+    return None if real is None or trivial is None or _recall(real) <= _recall(trivial) else (real, trivial)
 
 
 def _best_at(there: Sequence[Pooled], baseline: bool) -> PredictionScore | None:

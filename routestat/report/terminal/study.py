@@ -23,6 +23,7 @@ from routestat.report.terminal.console import (
     print_titled,
     why_undefined,
 )
+from routestat.report.terminal.data_set import print_data_set
 from routestat.study.layer_pairs import LayerPair
 from routestat.study.memory import Memory
 from routestat.study.routes import PathFinding
@@ -57,6 +58,8 @@ def summarise(study: Study, page: Path) -> None:
     _bayes(console, study)
     if study.board is not None:
         print_board(console, study.board)
+    if study.data_set is not None and study.board is not None:
+        print_data_set(console, study.data_set, study.board.best)
     console.print()
     console.print(_load(study))
     if study.paths is not None:

@@ -219,6 +219,18 @@ def test_parts_that_are_missing_are_one_sentence(reports, record, tmp_path):
         assert title not in text
 
 
+@pytest.mark.parametrize("without", [(), ("transfer",)])
+def test_what_was_left_out_of_a_transfer_is_said_with_and_without_a_table(reports, tmp_path, without):
+    law = {"domain": "law", "n_tokens": None, "n_groups": None, "reason": "one group of documents"}
+    notes = ["expected two domains of 3 or more groups of documents, got 1"]
+    page, _ = write_full_report(
+        reports("experts").study, tmp_path, without, transfer_domains=[law], transfer_notes=notes
+    )
+    text = Page(page.read_text(encoding="utf-8")).text
+    assert "law is left out: one group of documents." in text
+    assert "Expected two domains of 3 or more groups of documents, got 1." in text
+
+
 def test_without_a_common_k_there_is_no_curve(record):
     mean = [row | {"found": None, "fetched": None} for row in record["prediction_mean"]]
     section = prediction_section(record | {"prediction_mean": mean})

@@ -116,7 +116,7 @@ def test_a_gate_is_compared_at_every_horizon(record):
         "gate_against_table"
     ]
     assert alone["first_layers_ahead"] is None
-    assert alone["reason"] == "ridge-all is better than the gate at none of these horizons"
+    assert alone["reason"] == "there is no horizon from which on ridge-all is clearly better than the gate"
 
 
 def test_bins_of_the_reliability_curve(record):

@@ -15,8 +15,15 @@ def estimate(value):
     return Estimate(value, value - 0.01, value + 0.01, 0.005, 40, "")
 
 
-def score(name, recall):
-    return SimpleNamespace(predictor=name, estimate=lambda _: estimate(recall), cost=Cost(10, 5.0))
+def score(name, recall, note=""):
+    return SimpleNamespace(
+        predictor=name,
+        estimate=lambda _: estimate(recall),
+        cost=Cost(10, 5.0),
+        known=1.0,
+        context="",
+        note=note,
+    )
 
 
 def pooled(ahead, **recalls):
@@ -26,7 +33,7 @@ def pooled(ahead, **recalls):
     ]
 
 
-def board(horizons, best="ridge-all", gain=0.3, reason=""):
+def board(horizons, best="ridge-all", gain=0.3, reason="", note=""):
     mean = pooled(1, uniform=0.1, popularity=0.2, ridge_1=0.4, ridge_all=0.5)
     compared = [Comparison(one.score.predictor == best, None, None, estimate(gain), None) for one in mean]
     return SimpleNamespace(
@@ -37,6 +44,7 @@ def board(horizons, best="ridge-all", gain=0.3, reason=""):
         comparisons=compared,
         horizons=horizons,
         reason=reason,
+        note=note,
     )
 
 
@@ -54,9 +62,21 @@ def test_how_far_ahead_a_predictor_is_better(capsys):
     near = pooled(1, popularity=0.2, ridge_all=0.5)
     far = [*pooled(2, popularity=0.2, ridge_all=0.4), *pooled(3, popularity=0.2, ridge_all=0.15)]
     out = printed(board([*near, *far]), capsys)
-    assert "2 layers ahead ridge-all finds 0.400 of the experts, popularity 0.200." in out
+    assert "2 layers ahead, ridge-all finds 0.400 of the experts, popularity 0.200." in out
     assert "From 3 layers ahead on, no predictor is better than the best baseline." in out
     assert "ahead" not in printed(board(near), capsys)
+    again = printed(board([*near, *far, *pooled(4, popularity=0.1, ridge_all=0.3)]), capsys)
+    assert "At 3 layers ahead, no predictor is better than the best baseline." in again
+    assert "From 1 layer ahead on, no" in printed(
+        board([*pooled(1, popularity=0.5, ridge_all=0.4), *far[2:]]), capsys
+    )
+
+
+def test_the_part_of_the_trace_is_named(capsys):
+    out = printed(
+        board(pooled(1, popularity=0.2), note="on 500 tokens of 9 documents taken at random"), capsys
+    )
+    assert "Part of the trace: on 500 tokens of 9 documents taken at random." in out
 
 
 @pytest.mark.parametrize(("gain", "doubt"), [(0.3, False), (0.005, True)])
@@ -75,3 +95,20 @@ def test_nothing_scored(capsys):
     assert "No predictor could be scored: one document." in printed(
         board([], best="", reason="one document"), capsys
     )
+
+
+def test_the_best_without_a_hidden_state_is_named_and_notes_are_shown(capsys):
+    found = board(pooled(1, popularity=0.2), best="gate")
+    scores = [
+        *found.mean,
+        score("gate", 0.7, "needs the hidden state"),
+        score("ridge-4", 0.3, "one; two; three"),
+    ]
+    found.mean = scores
+    found.pooled = [SimpleNamespace(score=one, layers_ahead=1) for one in scores]
+    found.comparisons = [Comparison(one.predictor == "gate", None, None, None, None) for one in scores]
+    out = printed(found, capsys)
+    assert "Best without a hidden state: ridge-all, 0.500." in out
+    assert "gate: needs the hidden state." in out
+    assert "ridge-4" not in out
+    assert "without a hidden state" not in printed(board(pooled(1, popularity=0.2)), capsys)
