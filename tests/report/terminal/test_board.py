@@ -16,7 +16,9 @@ def estimate(value):
 
 
 def score(name, recall):
-    return SimpleNamespace(predictor=name, estimate=lambda _: estimate(recall), cost=Cost(10, 5.0))
+    return SimpleNamespace(
+        predictor=name, estimate=lambda _: estimate(recall), cost=Cost(10, 5.0), context="", known=1.0
+    )
 
 
 def pooled(ahead, **recalls):
