@@ -45,7 +45,7 @@ class BoardSource:
     identity : str
         The hash of the trace's manifest when the report was made; empty without a report.
     farthest : int
-        Layers ahead that were asked for, at most; 0 if none were.
+        Most layers ahead that were named; 0 if none were.
     """
 
     trace: Location
@@ -60,7 +60,7 @@ class BoardSource:
     farthest: int = 0
 
     def require_horizons(self, n_routers: int) -> None:
-        """Refuse horizons that were asked for and that no layer is away from another."""
+        """Refuse horizons by which no layer is away from another."""
         if self.farthest >= n_routers > 1:
             raise RoutestatError(
                 f"--horizons: expected at most {n_routers - 1} in {n_routers} layers, got {self.farthest}; name fewer "

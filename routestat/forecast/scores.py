@@ -196,6 +196,8 @@ def pooled(scores: Sequence[PredictionScore]) -> PredictionScore:
         cost=cost,
         note="; ".join(dict.fromkeys(score.note for score in scores if score.note)),
         top_k=first.top_k if len(widths) == 1 else 0,
+        # The first layers have fewer layers before them, and shorter contexts.
+        context=max((score.context for score in scores), key=len),
         known=_share_known(scores),
     )
 

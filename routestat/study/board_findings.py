@@ -19,7 +19,7 @@ from routestat.traces.validation import PHASES
 RECALL, LOG_LOSS = "recall_at_k", "log_loss_bits"
 #: The recorded gate, and the predictors that are compared with it at every horizon, the first that is on the board.
 GATE = "gate"
-COMPARED_WITH_GATE = ("ridge-all", "layer-1")
+COMPARED_WITH_GATE = ("ridge-all-token-id", "ridge-all", "layer-1")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -68,7 +68,7 @@ def held_in_memory(trace: Trace, routers: Sequence[Router], limit: int = LIMIT) 
     trace : Trace
         As `Trace.open` returns it.
     routers : sequence of Router
-        Those that will be read, with the tokens' ids.
+        Those that will be read, with the ids and phases of tokens.
     limit : int
         Bytes of all their rows.
     """

@@ -11,7 +11,7 @@ from routestat.counting.score_sums import SUMS, Cells
 from routestat.forecast.board import make_board, mean_board
 from routestat.forecast.catalogue import PREDICTORS
 from routestat.forecast.scores import SCORES, PredictionScore, pooled, score_uniform
-from routestat.forecast.specification import ClosedForm, ContextForm, LinearForm
+from routestat.forecast.specification import BoardPlan, ClosedForm, ContextForm, LinearForm
 from routestat.traces.metadata import routers_like
 from routestat.traces.synthetic import expert_chain, independent
 from tests.board_cases import rows_of
@@ -107,6 +107,26 @@ def test_only_scores_of_one_predictor_are_pooled():
     assert both.estimate("exact_set").value == pytest.approx(one.estimate("exact_set").value)
     with pytest.raises(RoutestatError, match="exactly one predictor"):
         pooled([one, replace(one, predictor="y")])
+
+
+def test_the_share_with_a_known_context_is_pooled_by_tokens():
+    short = replace(by_hand([3, 6, 5], [10, 20, 30]), context="layer-1", known=0.5)
+    longer = replace(short, sums=3 * short.sums, context="layer-2,layer-1", known=0.9, target=2)
+    both = pooled([short, longer])
+    assert both.known == pytest.approx((0.5 + 3 * 0.9) / 4)
+    assert both.context == "layer-2,layer-1"
+    assert pooled([replace(short, sums=0 * short.sums)]).known == 1
+
+
+def test_fits_are_timed_on_request_only():
+    shape = {"n_experts": 6, "top_k": 2, "layers": 3, "documents": 20, "mean_length": 20}
+    rows = rows_of(trace_of(independent(rng=np.random.default_rng(6), **shape)))
+    timed, untimed = (
+        make_board(rows, "subset", BoardPlan(brief=True, timed=which)) for which in (True, False)
+    )
+    assert all(np.isnan(score.cost.seconds) for score in untimed)
+    assert any(score.cost.seconds > 0 for score in timed)
+    assert [score.cost.parameters for score in untimed] == [score.cost.parameters for score in timed]
 
 
 def test_the_mean_compares_predictors_on_the_layers_all_of_them_have():

@@ -198,6 +198,11 @@ def test_the_terminal_shows_no_number_without_its_caution(poor, printed):
             share = record["caution"].split(" of the tokens")[0]
             assert f"{share} have the {record['given']}" in said
     printed_keys = ("mi_bits", "mi_bits_within_document", "mi_bits_beyond_token_type")
+    printed_scores = [one for one in poor.results["prediction_mean"] if f"\n{one['predictor']} " in printed]
+    for record in printed_scores:
+        if "log_loss_bits" in record.get("cautions", {}) and record["log_loss_bits"] is not None:
+            line = row_of(printed, record["predictor"])
+            assert re.search(rf"{re.escape(number(record['log_loss_bits']))} [{MARKS}]", line), line
     texts = [
         r["caution"]
         for r in poor.results["dependence"]

@@ -83,7 +83,7 @@ def test_every_column_is_decoded_once(opened, decoded):
 
 
 def test_what_does_not_fit_is_not_held(opened):
-    width = 4 + 4 + 4 + 2
+    width = 4 + 4 + 4 + 1 + 2  # document, position, token, phase, and one byte for each of two routers
     assert held_in_memory(opened, ROUTERS[:2], limit=opened.n_tokens * width) is not opened
     assert held_in_memory(opened, ROUTERS[:2], limit=opened.n_tokens * width - 1) is opened
 
