@@ -89,19 +89,9 @@ def scores_table(pooled: dict[int, dict[str, PredictionScore]], score: str) -> s
     return table(["layers ahead", *(str(n) for n in pooled)], rows)
 
 
-def stays_better(found: GateHorizons) -> bool:
-    """Whether the predictor is better at the first horizon and at all farther ones, by every interval."""
-    if found.first is None:
-        return False
-    at = found.horizons.index(found.first)
-    return all(one.low > 0 for one in found.differences[at:])
-
-
 def first_in_words(found: GateHorizons) -> str:
-    """Say from which horizon on a predictor is better than the gate."""
-    if found.first is None:
-        return "at no distance"
-    return f"from {found.first} on" if stays_better(found) else f"at {found.first}, not at all farther ones"
+    """Say from which horizon on a predictor is better than the gate, at that and at all farther ones."""
+    return "at no distance" if found.first is None else f"from {found.first} on"
 
 
 def differences_table(found: Sequence[GateHorizons], shown: Sequence[int]) -> str:
