@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from routestat.counting.document_sample import Sample
+from routestat.forecast.catalogue import family
 from routestat.forecast.effect_of_data import DataEffect, effect_of_data
 from routestat.forecast.specification import BoardPlan
 from routestat.progress import Tick, silent
@@ -105,7 +106,8 @@ def data_set_findings(
     elif domains:
         matrix = domain_matrix(sample, routers, view, near, tick=tick)
     best = [score for score in board.one_ahead if score.predictor == board.best]
-    if best:
+    # Guessing needs no documents to fit on: alone it is no board.
+    if best and family(board.best) != "uniform":
         effect = effect_of_data(best, routers)
     return DataSetFindings(moved, matrix, effect)
 

@@ -117,8 +117,8 @@ def transfer(
     """
     rows, train, notes = _joined(test, train, routers)
     board = with_gain(make_board(rows, view, plan, specs=specs, tick=tick))
-    scores, *beside = mean_scores([board, own] if own else [board])
-    here = {name: in_test_set(score) for name, score in (beside[0] if beside else {}).items()}
+    (scores,) = mean_scores([board])
+    here = {name: in_test_set(score) for name, score in _on_same_targets(board, own).items()}
     found = []
     for name, score in scores.items():
         mine, theirs = in_test_set(score), here.get(name)
@@ -126,7 +126,9 @@ def transfer(
             theirs = None
         found.append(TransferScore(names[1], names[0], mine, theirs, len(train)))
     if own and any(one.own is None for one in found):
-        notes.append("the test set's own board has other tokens, so that there are no differences from it")
+        notes.append(
+            "the test set's own board lacks some of these scores on these tokens, so that there are no differences from them"
+        )
     return Transfer(board, tuple(found), tuple(notes))
 
 
@@ -226,6 +228,17 @@ def _joined(
     train, said = _without_shared(test, train, common)
     notes += said
     return joined_rows(test, train, common), train, notes
+
+
+def _on_same_targets(
+    board: Sequence[PredictionScore], own: Sequence[PredictionScore]
+) -> dict[str, PredictionScore]:
+    """Pool those predictors of another board that have all targets over which the predictors of a board are pooled."""
+    near, beside = ([score for score in some if score.horizon in (0, 1)] for some in (board, own))
+    names = {score.predictor for score in near}
+    shared = set.intersection(*({s.router for s in near if s.predictor == name} for name in names))
+    found = {name: [s for s in beside if s.predictor == name and s.router in shared] for name in names}
+    return {name: pooled(scores) for name, scores in found.items() if scores and len(scores) == len(shared)}
 
 
 def _on_same_tokens(one: PredictionScore, other: PredictionScore) -> bool:

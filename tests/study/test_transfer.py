@@ -180,3 +180,18 @@ def test_ids_that_only_the_test_set_has_leave_a_predictor_what_remains(view):
         assert abs(scores[name].less(scores[without], "recall_at_k").value) < 0.02
         assert scores[name].less(scores[without], "log_loss_bits").value < 0.05
     assert any("no token ids" in note for note in found.notes)
+
+
+@VIEWS
+def test_one_document_is_predicted_by_what_was_fitted_to_others(view):
+    test, train = sample_of(0, 1, documents=1), sample_of(0, 2)
+    specs = [spec for spec in PREDICTORS if spec.name in ("uniform", "popularity", "layer-1")]
+    own = make_board(board_rows(test, test.routers), view, PLAN, specs=specs)
+    found = transfer(test, train, view, PLAN, specs=specs, own=own)
+    scores = by_name(found)
+    assert list(scores) == ["uniform", "popularity", "layer-1"]
+    recall = {name: one.score.estimate("recall_at_k").value for name, one in scores.items()}
+    assert recall["layer-1"] > recall["uniform"]
+    # Nothing of one document can be held out, so that it has no predictor of its own.
+    assert scores["layer-1"].own is None
+    assert any("own board lacks" in note for note in found.notes)

@@ -38,7 +38,7 @@ def print_data_set(console: Console, found: DataSetFindings, best: str) -> None:
 
 def _print_transfer(console: Console, found: Transfer, notes: Sequence[str]) -> None:
     title = "Fitted to another trace: recall@k, mean over layers"
-    if not found.scores:
+    if not any(one.score.n_tokens for one in found.scores):
         print_titled(console, title, Text("No predictor could be scored."), notes)
         return
     table = new_table("predictor", "recall@k", _INTERVAL, "less than its own", _INTERVAL)
