@@ -127,8 +127,8 @@ def transfer(
         found.append(TransferScore(names[1], names[0], mine, theirs, len(train)))
     if own and any(one.own is None for one in found):
         notes.append(
-            "the test set's own board lacks some of these scores on these tokens, so that there are no differences from "
-            "them"
+            "the test set's own board lacks some of these scores on these tokens, so that there are no differences "
+            "from them"
         )
     return Transfer(board, tuple(found), tuple(notes))
 
