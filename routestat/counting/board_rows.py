@@ -195,8 +195,9 @@ def joined_rows(
     """Prepare two samples so that predictors are fitted to one and scored on the other.
 
     The test set is fold 0, which alone is scored, and one unit where single units are left out; the groups of the
-    training set are assigned to the other folds in turn. A model without fold 0 has then seen nothing of the test set,
-    nor has whatever is chosen on a fold that is left out of it.
+    training set are assigned to the other folds in turn. A model without fold 0 has then seen no choice of the test
+    set, nor has whatever is chosen on a fold that is left out of it. Which token ids have a feature of their own is
+    decided by how frequent they are in both sets together.
 
     Parameters
     ----------

@@ -46,7 +46,8 @@ def score_ridges(
 
     A fold is predicted by ridges fitted to the other folds, with penalties and links chosen without it. Nothing is
     scored where there are fewer than two folds or fewer tokens than two layers have experts, and nothing with token ids
-    where none is known. With fewer tokens than features penalties and links are the plain ones.
+    where none is known. With fewer tokens than features penalties and links are the plain ones; in several windows of
+    layers penalties are.
 
     Parameters
     ----------
@@ -63,10 +64,12 @@ def score_ridges(
         return []
     windows = plan_windows(rows.routers, len(rows))
     found: list[PredictionScore] = []
+    # Where a model is so wide that it is divided into windows, the search would take most of the time.
+    searches = not plan.brief and len(windows) == 1
     # Factors are computed one after the other: here linear algebra has all threads.
     with limited_threads(plan.threads or os.cpu_count()):
         for at, window in enumerate(windows):
-            stage = _Stage(rows, rows.routers[window.first : window.stop], plan)
+            stage = _Stage(rows, rows.routers[window.first : window.stop], plan, searches)
             ticked = partial(_tick_of_window, tick, at, len(windows))
             found += stage.scores(
                 plan_designs(usable, view, plan, rows.routers, window, rows.has_token_ids), ticked
@@ -104,8 +107,10 @@ class _Fitted:
 class _Stage:
     """One window of layers: its features, their table of pairs, and the scores of its models."""
 
-    def __init__(self, rows: BoardRows, routers: Sequence[Router], plan: BoardPlan) -> None:
-        self._rows, self._routers, self._plan = rows, routers, plan
+    def __init__(
+        self, rows: BoardRows, routers: Sequence[Router], plan: BoardPlan, searches: bool = True
+    ) -> None:
+        self._rows, self._routers, self._plan, self._searches = rows, routers, plan, searches
         self._chosen: list[tuple[Designed, Chosen]] = []
 
     def kept(self, window: Window) -> HistoryWindow:
@@ -134,7 +139,7 @@ class _Stage:
             began = perf_counter()
             tallies = [self._tally(designed, at, history) for at in range(len(designed.models))]
             chosen = choose(
-                designed, gram, trial, self._routers, judged, self._plan.threads, search=not self._plan.brief
+                designed, gram, trial, self._routers, judged, self._plan.threads, search=self._searches
             )
             self._chosen.append((designed, chosen))
             seconds = perf_counter() - began + counted / len(designs)

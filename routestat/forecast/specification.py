@@ -1,6 +1,6 @@
 """What a predictor is: its name, its words, what it looks at, and the form in which either view fits it.
 
-A form says what is fitted; the engine of its type (see `routestat.forecast.board.ENGINES`) fits it fold by fold and
+A form says what is fitted; the engine of its type (see `routestat.forecast.board.engines`) fits it fold by fold and
 scores it on the documents of the fold.
 """
 

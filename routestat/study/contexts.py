@@ -102,7 +102,20 @@ def context_spec(name: str) -> ContextSpec:
         return CONTEXTS[name]
     columns = tuple(name.split(","))[::-1]
     shorter = [spec for spec in CONTEXTS.values() if set(spec.columns) < set(columns)]
-    return ContextSpec(name, columns, name, max(shorter, key=lambda spec: len(spec.columns)).name)
+    return ContextSpec(name, columns, _words(columns), max(shorter, key=lambda spec: len(spec.columns)).name)
+
+
+def _words(columns: tuple[str, ...]) -> str:
+    """Return words for variables: those of the context that has the same ones, or one after the other."""
+    same = (spec.words for spec in CONTEXTS.values() if set(spec.columns) == set(columns))
+    return next(same, ", ".join(_variable(column) for column in reversed(columns)))
+
+
+def _variable(column: str) -> str:
+    kind, _, back = column.partition("-")
+    if not back:
+        return kind
+    return f"{kind} before" if back == "1" else f"{kind} {back} before"
 
 
 #: The contexts of the chain over layers and over tokens, by order.

@@ -10,7 +10,7 @@ from routestat.forecast import contexts as fits
 from routestat.forecast.catalogue import PREDICTORS
 from routestat.forecast.specification import ContextForm
 from routestat.study import trace_study
-from routestat.study.contexts import CONTEXTS
+from routestat.study.contexts import CONTEXTS, context_spec
 from routestat.study.trace_study import study
 from routestat.traces.synthetic import chain, to_trace
 
@@ -89,3 +89,15 @@ def test_of_many_documents_some_are_kept_whole():
     sizes = {n: int((sample.document == n).sum()) for n in np.unique(part.document)}
     assert {n: int((part.document == n).sum()) for n in sizes} == sizes
     assert len(part) == len(part.group) == len(part.phase)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("token-1,layer-1", "layer and token before"),
+        ("layer-3", "layer 3 before"),
+        ("token id,layer-2", "token id, layer 2 before"),
+    ],
+)
+def test_every_context_has_words(name, words):
+    assert context_spec(name).words == words
