@@ -145,14 +145,10 @@ class RidgeAnswerer:
         top = min(self.options.top, router.alphabet.size)
         subsets = best_subsets(log_weights, router.top_k, top)
         shares = np.exp(log_probability(subsets, log_weights, router.top_k))
+        states = router.alphabet.rank(subsets).tolist()
         return [
-            {
-                "state": int(router.alphabet.rank(experts)),
-                "experts": experts,
-                "probability": float(share),
-                "interval": [None, None],
-            }
-            for experts, share in zip(subsets.tolist(), shares, strict=True)
+            {"state": state, "experts": experts, "probability": share, "interval": [None, None]}
+            for state, experts, share in zip(states, subsets.tolist(), shares.tolist(), strict=True)
         ]
 
 
