@@ -122,7 +122,7 @@ def predict(
         typer.Option(
             "--similar",
             help="With --board: also predict from similar tokens and, with token ids, from earlier tokens of the same "
-            "id (a minute or more).",
+            "id (minutes).",
         ),
     ] = False,
     groups: Annotated[

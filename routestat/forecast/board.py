@@ -34,7 +34,8 @@ from routestat.forecast.token_cache import score_token_cache
 from routestat.forecast.token_id import score_token_ids
 from routestat.progress import Tick, silent
 
-#: Scores some predictors of one form: what an engine is.
+#: What an engine is: it scores some predictors of its form, ``engine(rows, specs, view, plan, tick)``, with the rows of
+#: the board, the registered predictors, the view ("subset" or "expert"), the plan, and ``tick(what, done, total)``.
 Engine = Callable[[BoardRows, Sequence[PredictorSpec], str, BoardPlan, Tick], list[PredictionScore]]
 
 

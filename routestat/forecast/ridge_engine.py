@@ -19,7 +19,7 @@ from routestat.forecast.history_predictor import HistoryWindow, kept_window
 from routestat.forecast.made_scores import made_score
 from routestat.forecast.ridge_link import Link
 from routestat.forecast.ridge_plan import Designed, Model, Window, plan_designs, plan_windows, token_width
-from routestat.forecast.ridge_search import Chosen, add_blocks, choose
+from routestat.forecast.ridge_search import PENALTIES, START, Chosen, add_blocks, choose
 from routestat.forecast.scores import Cost, PredictionScore
 from routestat.forecast.specification import BoardPlan, PredictorSpec
 from routestat.progress import Tick, in_threads, limited_threads, silent
@@ -27,6 +27,8 @@ from routestat.traces.metadata import Router
 
 #: Rows that penalties and links are judged on, over all folds.
 TRIAL_ROWS = 4096
+#: The note of ridges whose penalty was not chosen.
+PLAIN = f"with the plain penalty of {PENALTIES[START]:g} tokens, not one chosen on left-out documents"
 #: Numbers of predictions that are held at a time, and the most rows.
 _PREDICTIONS, _ROWS = 1 << 19, 1 << 14
 # Bytes of weights that stay in a core's cache while they are added.
@@ -220,7 +222,10 @@ class _Stage:
         target = self._rows.routers[model.target]
         sums = finished(tally.raw, target.top_k, target.n_experts)
         cost = Cost(tally.parameters, tally.multiply_adds, tally.seconds)
-        return made_score(self._rows, model.name, target, model.horizon, sums, cost, note=model.note)
+        searched = self._searches and self._folds and self._rows.n_folds > 2
+        plain = "" if searched else PLAIN
+        note = "; ".join(part for part in (model.note, plain) if part)
+        return made_score(self._rows, model.name, target, model.horizon, sums, cost, note=note)
 
 
 def _tiles(fitted: Sequence[_Fitted]) -> Iterator[list[_Fitted]]:

@@ -69,13 +69,7 @@ def score_similar_tokens(
 ) -> list[PredictionScore]:
     """Score the average over similar tokens: the engine of `SimilarTokensForm`.
 
-    Parameters
-    ----------
-    rows : BoardRows
-    specs : sequence of PredictorSpec
-    view : {"subset", "expert"}
-    plan : BoardPlan
-    tick : callable(what, done, total)
+    Arguments are those of every engine (`routestat.forecast.board.Engine`).
 
     Returns
     -------

@@ -141,13 +141,7 @@ def score_token_cache(
 ) -> list[PredictionScore]:
     """Score token ids with a memory of the document at every target: the engine of `TokenCacheForm`.
 
-    Parameters
-    ----------
-    rows : BoardRows
-    specs : sequence of PredictorSpec
-    view : {"subset", "expert"}
-    plan : BoardPlan
-    tick : callable(what, done, total)
+    Arguments are those of every engine (`routestat.forecast.board.Engine`).
 
     Returns
     -------

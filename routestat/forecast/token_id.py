@@ -121,13 +121,7 @@ def score_token_ids(
 ) -> list[PredictionScore]:
     """Score the token id at every target: the engine of `TokenForm`.
 
-    Parameters
-    ----------
-    rows : BoardRows
-    specs : sequence of PredictorSpec
-    view : {"subset", "expert"}
-    plan : BoardPlan
-    tick : callable(what, done, total)
+    Arguments are those of every engine (`routestat.forecast.board.Engine`).
 
     Returns
     -------

@@ -11,7 +11,7 @@ from routestat.forecast import catalogue, ridge_plan, ridge_search
 from routestat.forecast.board import make_board
 from routestat.forecast.history import make_history, sampled, token_codes
 from routestat.forecast.history_gram import count_gram
-from routestat.forecast.ridge_engine import score_ridges
+from routestat.forecast.ridge_engine import PLAIN, score_ridges
 from routestat.forecast.ridge_link import plain_link
 from routestat.forecast.ridge_plan import Window, plan_designs, plan_windows
 from routestat.forecast.ridge_search import PENALTIES, START, choose, partners
@@ -85,7 +85,8 @@ def test_every_ridge_is_that_of_rows_built_and_solved_one_by_one(view):
         assert (score.calibration is not None) == (horizon < 2)
         assert score.cost.seconds > 0
         assert score.cost.multiply_adds > 0
-        assert score.note == ""
+        # Of two folds none is left to choose a penalty on.
+        assert score.note == PLAIN
         slots = 1 + sum(SIZES[layer] for layer in layers)
         if previous is None:
             assert score.cost.parameters == slots * SIZES[target] + 2
@@ -111,12 +112,20 @@ def test_windows_use_their_own_layers_and_say_so(monkeypatch):
         )
     notes = {key: score.note for key, score in found.items()}
     assert notes["ridge-all", 3, 1] == (
-        "shortened to the last 2 layers of the token and 3 of the 4 layers of the previous token"
+        f"shortened to the last 2 layers of the token and 3 of the 4 layers of the previous token; {PLAIN}"
     )
-    assert notes["ridge-all", 2, 1] == "shortened to 3 of the 4 layers of the previous token"
-    assert notes["ridge-previous-token", 3, 0] == "shortened to 3 of the 4 layers of the previous token"
-    assert notes["ridge-4", 3, 1] == "shortened to the last 2 layers of the token"
-    assert notes["ridge-4", 2, 1] == ""
+    assert notes["ridge-all", 2, 1] == f"shortened to 3 of the 4 layers of the previous token; {PLAIN}"
+    assert notes["ridge-previous-token", 3, 0] == notes["ridge-all", 2, 1]
+    assert notes["ridge-4", 3, 1] == f"shortened to the last 2 layers of the token; {PLAIN}"
+    assert notes["ridge-4", 2, 1] == PLAIN
+
+
+@pytest.mark.parametrize(("folds", "brief", "note"), [(4, False, ""), (4, True, PLAIN), (2, False, PLAIN)])
+def test_a_penalty_that_was_not_chosen_is_noted(folds, brief, note):
+    trace, _, _ = small_trace(np.random.default_rng(3), documents=8, length=30, missing=0.0)
+    specs = [spec for spec in RIDGES if spec.name == "ridge-all"]
+    found = score_ridges(rows_of(trace, folds=folds), specs, "expert", BoardPlan(brief=brief))
+    assert {score.note for score in found} == {note}
 
 
 @pytest.mark.parametrize(
