@@ -72,7 +72,7 @@ PREDICTORS: tuple[PredictorSpec, ...] = (
     ),
     PredictorSpec(
         "layer-1", "chain of order 1: what usually follows the choice of the layer before", "chain", _LAYERS,
-        states=ContextForm(("layer-1",)), experts=LinearForm((_LAYER,), layer_mean), ahead=True,
+        states=ContextForm(("layer-1",)), experts=LinearForm((_LAYER,), layer_mean, layer_mean), ahead=True,
     ),
     PredictorSpec(
         "layers-2", "chain of order 2", "chain", _LAYERS, states=ContextForm(("layer-1", "layer-2")),

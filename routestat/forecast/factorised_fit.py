@@ -21,7 +21,7 @@ from routestat.forecast.designs import (
     tempered_specs,
 )
 from routestat.forecast.factorised import FactorisedChain
-from routestat.forecast.linear_fit import linear_predictors
+from routestat.forecast.linear_fit import further_predictors, linear_predictors
 from routestat.forecast.made_scores import made_score
 from routestat.forecast.scores import Cost, PredictionScore
 from routestat.forecast.specification import BoardPlan, LinearForm, PredictorSpec, TemperedModel
@@ -93,6 +93,8 @@ def fit_linear(
         fit = _PartFit(rows, part, chosen, view, plan)
         predictors = fit.predictors(models, ticked)
         board += _scored(rows, predictors, chosen, plan, ticked)
+    for predictors in further_predictors(rows, chosen, view, plan).values():
+        board += _scored(rows, predictors, chosen, replace(plan, calibrate=False), tick)
     if view != "expert":
         return board, None
     chain = FactorisedChain(

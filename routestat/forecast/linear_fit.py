@@ -6,7 +6,7 @@ from routestat.counting.board_rows import BoardRows
 from routestat.counting.predictor_scores import LinearPredictor
 from routestat.forecast.fold_tables import FoldTables
 from routestat.forecast.linear_predictors import popularity
-from routestat.forecast.specification import LinearForm, PredictorSpec
+from routestat.forecast.specification import BoardPlan, LinearForm, PredictorSpec
 from routestat.inference.base.tables import Floats
 from routestat.traces.metadata import Router
 
@@ -46,4 +46,28 @@ def linear_predictors(
                 predictor = form.fit(tables)
                 if predictor.name != "popularity":
                     found[target.name].append(predictor)
+    return found
+
+
+def further_predictors(
+    rows: BoardRows, specs: Sequence[PredictorSpec], view: str, plan: BoardPlan
+) -> dict[int, list[LinearPredictor]]:
+    """Fit the predictors that look further ahead, by the number of layers ahead, from two on.
+
+    Parameters
+    ----------
+    rows : BoardRows
+    specs : sequence of PredictorSpec
+    view : {"subset", "expert"}
+    plan : BoardPlan
+    """
+    found: dict[int, list[LinearPredictor]] = {}
+    for spec in specs:
+        form = spec.form(view)
+        if not isinstance(form, LinearForm) or form.further is None:
+            continue
+        for ahead in (n for n in plan.horizons_of(spec) if n > 1):
+            for target in rows.routers[ahead:]:
+                tables = FoldTables(rows, target, plan.alpha)
+                found.setdefault(ahead, []).append(form.further(tables, ahead))
     return found

@@ -33,10 +33,10 @@ def repeat_previous_token(tables: FoldTables) -> LinearPredictor:
     )
 
 
-def layer_mean(tables: FoldTables) -> LinearPredictor:
-    """Return the chain of order 1: the mean over the source's experts of P(j | i)."""
-    before = tables.sources(Context.layer(1))
-    mean = tables.inclusion(Context.layer(1)) / before[0][0].top_k
+def layer_mean(tables: FoldTables, ahead: int = 1) -> LinearPredictor:
+    """Return the chain of order 1: the mean over the experts of the layer so many before of P(j | i)."""
+    before = tables.sources(Context.layer(ahead))
+    mean = tables.inclusion(Context.layer(ahead)) / before[0][0].top_k
     still = np.zeros((len(mean), tables.target.n_experts))
     return LinearPredictor("layer-1", tables.target, before, still, mean, "inclusion", popularity(tables))
 

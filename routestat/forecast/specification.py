@@ -104,10 +104,13 @@ class LinearForm:
     contexts : tuple of Context
         The tables that it reads. A target without one of their sources is not predicted.
     fit : callable(tables)
+    further : callable(tables, ahead), optional
+        The same from the table of the layer `ahead` layers before alone.
     """
 
     contexts: tuple[Context, ...]
     fit: Callable[[FoldTables], LinearPredictor]
+    further: Callable[[FoldTables, int], LinearPredictor] | None = None
 
 
 @dataclass(frozen=True, slots=True)

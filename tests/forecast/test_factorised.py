@@ -9,6 +9,8 @@ import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from routestat import RoutestatError, Trace, TraceMeta
+from routestat.counting.board_rows import board_rows
+from routestat.counting.document_sample import take_sample
 from routestat.counting.score_sums import SUMS
 from routestat.forecast import catalogue
 from routestat.forecast.board import make_board, mean_board
@@ -390,3 +392,18 @@ def test_with_fewer_tokens_than_experts_only_what_is_read_from_tables_is_left():
     }  # fmt: skip
     assert model.orders(2) == (0,)
     assert model.predict(0, [0, 1, 2]).order == 0
+
+
+def test_two_layers_ahead_is_one_layer_ahead_without_the_layer_between():
+    shape = {"n_experts": 12, "top_k": 3, "layers": 3, "documents": 20, "mean_length": 30}
+    trace = to_trace(expert_chain(coupling=1.5, rng=np.random.default_rng(19), **shape))
+    sample = take_sample(trace)
+    first, _, last = trace.routers()
+    specs = [catalogue.specification("layer-1")]
+    every = make_board(rows_of(trace), "expert", BoardPlan(horizons=(1, 2)), specs=specs)
+    assert [(score.router, score.source, score.horizon) for score in every] == [
+        ("L01", 0, 1), ("L02", 1, 1), ("L02", 0, 2),
+    ]  # fmt: skip
+    (alone,) = make_board(board_rows(sample, (first, last)), "expert", specs=specs)
+    np.testing.assert_array_equal(every[-1].sums[:, BITS], alone.sums[:, BITS])
+    np.testing.assert_array_equal(every[-1].sums[:, -10:], alone.sums[:, -10:])
