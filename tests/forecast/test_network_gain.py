@@ -42,7 +42,7 @@ def test_the_difference_is_paired_and_to_the_best_ridge():
     # By hand: the mean, and Student's t with 11 degrees of freedom around it.
     assert recall.value == pytest.approx(0.01)
     error = np.std(ZIGZAG / 10, ddof=1) / np.sqrt(GROUPS)
-    assert recall.high - recall.value == pytest.approx(2.200985 * error, rel=0.05)
+    assert recall.high - recall.value == pytest.approx(2.200985 * error, rel=1e-6)
     assert found.parameters == (10, 7)
     assert found.multiply_adds == (20.0, 14.0)
     assert found.words.startswith("The network beats ridge-all, the best ridge, by 1.00 percentage points")
