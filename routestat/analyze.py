@@ -7,7 +7,7 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from routestat.cli import options
+from routestat.cli import options, structure_options
 from routestat.cli.open_trace import counts_from_file, opened_trace
 from routestat.cli.output_folders import check_out, keep_traces_apart
 from routestat.cli.progress_bars import ProgressBars
@@ -49,8 +49,13 @@ def analyze(
             min=50, help="Draws of each of the four chains of --bayes full, after as many tuning draws."
         ),
     ] = 1000,
-    blocks: Annotated[int, typer.Option(min=1, help="Biclusters per transition.")] = 4,
-    paths: Annotated[int, typer.Option(min=1, help="Dominant and most frequent paths listed.")] = 10,
+    blocks: structure_options.Blocks = 4,
+    blocks_method: structure_options.BlocksMethod = "evidence",
+    paths: structure_options.Paths = 10,
+    triples: structure_options.Triples = False,
+    document: structure_options.Documents = None,
+    tokenizer: structure_options.Tokenizer = None,
+    model_config: structure_options.ModelConfig = None,
     only: Annotated[
         str,
         typer.Option(
@@ -100,6 +105,9 @@ def analyze(
     if bayes not in ("none", "full"):
         raise RoutestatError(f"--bayes is full or none, got {bayes!r}")
     wanted, rule, requested = parse_layers(layers), parse_alpha(alpha), parse_order(order)
+    shape = structure_options.structure_plan(
+        blocks, blocks_method, paths, triples, document or (), tokenizer, model_config
+    )
     skipped = parse_names(skip)
     parts = choose_parts(parse_names(only), skipped)
     how = {"cluster": cluster, "template": template, "dummy_rows": "drop" if drop_dummy_rows else "keep"}
@@ -133,8 +141,7 @@ def analyze(
             parts=parts,
             alpha=rule,
             order=requested,
-            n_blocks=blocks,
-            n_paths=paths,
+            structure=shape,
             permutations=permutations,
             bayes_draws=bayes_draws if bayes == "full" else 0,
             threads=computing,

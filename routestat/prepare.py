@@ -13,6 +13,7 @@ from routestat.cli.runner import new_app, run
 from routestat.counting.counts import count
 from routestat.counting.paths import count_paths
 from routestat.study.parts import PARTS
+from routestat.study.structure_plan import StructurePlan
 from routestat.study.trace_study import study
 from routestat.traces import synthetic
 from routestat.traces.metadata import TraceMeta, routers_like
@@ -60,7 +61,16 @@ def _analyse(n_experts: int, top_k: int, layers: int, threads: int | None) -> No
     order = 2 if counts.states == "subset" else None
     # Of wide models the checks of levels take the longest, and no loop that other parts do not take.
     parts = [part for part in PARTS if part != "level-checks" or n_experts <= 64]
-    study(trace, counts, count_paths(trace), rng, parts=parts, order=order, n_paths=2, threads=threads)
+    study(
+        trace,
+        counts,
+        count_paths(trace),
+        rng,
+        parts=parts,
+        order=order,
+        structure=StructurePlan(n_paths=2),
+        threads=threads,
+    )
 
 
 def main() -> None:

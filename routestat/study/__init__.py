@@ -2,6 +2,8 @@
 
 trace_study
     All findings of one trace.
+trace_notes
+    What a reader has to know about a trace before any number.
 parts
     The parts of a study, and what each needs.
 layer_pairs
@@ -28,8 +30,22 @@ array_file, chain_file, predictors_file
     The chain and the ridges as files of checked plain arrays.
 posterior_draws
     Summaries of posterior draws.
-routes
-    Dominant and frequent paths, biclusters.
+structure_plan
+    Which structure is looked for, and how.
+routes, route_graph
+    Dominant and frequent paths; the graph of transitions.
+windows
+    Frequent windows of layers against the chain.
+triples
+    Three consecutive layers.
+blocks
+    Biclusters of transitions.
+modules
+    Experts over the depth, and single documents.
+specialisation
+    What experts specialise in.
+model_facts
+    Parameters of a model.
 transfer
     Predictors fitted to one trace and scored on another.
 domain_matrix

@@ -14,8 +14,11 @@ PARTS = {
     "prediction": "the held-out scores of the predictors",
     "memory": "how many layers and tokens back matter",
     "chain": "the fitted chain, which predict and draw use",
-    "paths": "dominant and frequent paths",
+    "paths": "dominant and frequent paths through all layers, and the graph of transitions",
+    "windows": "paths through a few layers that are more frequent than the chain explains",
     "blocks": "biclusters of transitions",
+    "specialisation": "what experts specialise in: domains and classes of tokens",
+    "modules": "experts over the depth",
 }
 
 
@@ -87,6 +90,9 @@ def _needed(name: str, states: str, order: int | None) -> frozenset[str]:
     needs: set[str] = set()
     if name == "paths":
         needs = {"chain"}
+    elif name == "windows":
+        # They are tested against the chain of the order that the memory has.
+        needs = {"memory"}
     elif name == "chain" and states == "expert":
         # Its factorised chain is fitted with the predictors.
         needs = {"prediction"}

@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 
+import networkx as nx
 import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
@@ -20,10 +21,10 @@ from routestat.forecast.history_predictor import HistoryPredictors
 from routestat.forecast.scores import PredictionScore
 from routestat.forecast.specification import BoardPlan
 from routestat.inference.base.multiplicity import adjust_families
-from routestat.inference.base.units import FEW_UNITS, effective_units, too_few
 from routestat.inference.bayes.results import FullBayes
 from routestat.inference.markov.chain import Chain
 from routestat.progress import Tick, silent
+from routestat.study.blocks import BlockFinding, find_blocks
 from routestat.study.board_findings import COMPARED_WITH_GATE, BoardFindings, board_findings
 from routestat.study.chain import chain_of_trace, posterior_of_chain, score_predictors
 from routestat.study.contexts import MOST_ROWS, fit_for_study
@@ -33,13 +34,20 @@ from routestat.study.layer_pairs import LayerPair, layer_pairs
 from routestat.study.layers import AcrossLayers, LayerLoad, load_of_layer, measure_across_layers, sample_of
 from routestat.study.level_checks import LevelChecks, check_levels
 from routestat.study.memory import Memory, measure_memory
+from routestat.study.model_facts import ModelFacts
+from routestat.study.modules import ModuleFindings, measure_modules
 from routestat.study.parts import PARTS, with_needed
-from routestat.study.routes import BlockFinding, PathFinding, find_blocks, find_paths
+from routestat.study.route_graph import graph_of_routes
+from routestat.study.routes import PathFinding, find_paths
+from routestat.study.specialisation import SpecialisationFindings, measure_specialisation
+from routestat.study.structure_plan import StructurePlan
+from routestat.study.trace_notes import not_measured, notes_of
 from routestat.study.transfer import require_training_set
+from routestat.study.triples import TripleFinding, find_triples
+from routestat.study.windows import WindowFindings, find_windows
 from routestat.traces.clusters.summary import UnitSummary, summarise_units
-from routestat.traces.dummy_rows.findings import Finding, findings_of
-from routestat.traces.metadata import Router, TraceMeta, layers_were_counted
-from routestat.traces.number_ranges import span
+from routestat.traces.dummy_rows.findings import Finding
+from routestat.traces.metadata import Router, TraceMeta
 from routestat.traces.store import Trace
 
 
@@ -102,7 +110,13 @@ class Study:
     data_set: DataSetFindings | None
     not_fitted: Mapping[str, str]
     paths: PathFinding | None
+    graph: nx.DiGraph | None
+    windows: WindowFindings | None
+    triples: tuple[TripleFinding, ...] | None
     blocks: tuple[BlockFinding, ...] | None
+    modules: ModuleFindings | None
+    specialisation: SpecialisationFindings | None
+    model_facts: ModelFacts | None
 
     @property
     def mean_board(self) -> tuple[PredictionScore, ...] | None:
@@ -121,11 +135,10 @@ def study(
     parts: Collection[str] = PARTS,
     alpha: str | float = "empirical-bayes",
     order: int | None = None,
-    n_blocks: int = 4,
-    n_paths: int = 10,
     permutations: int = 0,
     bayes_draws: int = 0,
     plan: BoardPlan | None = None,
+    structure: StructurePlan | None = None,
     data_set: bool = False,
     training: TrainingSet | None = None,
     domains: bool = False,
@@ -150,14 +163,14 @@ def study(
         Prior of the chain.
     order : int, optional
         Of the chain in all gaps, 0 to 2; by default each gap has the order chosen on held-out documents.
-    n_blocks, n_paths : int
-        Biclusters per transition; dominant paths.
     permutations : int
         Permutations of whole documents, a slow check of the tests of independence.
     bayes_draws : int
         Draws per chain of the full posterior; 0 for none.
     plan : BoardPlan, optional
         How predictors are fitted; by default as in `default_plan`.
+    structure : StructurePlan, optional
+        Which structure is looked for, and how.
     data_set : bool
         Whether to measure what the data set does to predictors; `training` and `domains` are ignored without it.
     training : TrainingSet, optional
@@ -175,7 +188,9 @@ def study(
     # itself, so that everything else is the same with it and without.
     bayes = posterior_of_chain(counts, sample(), bayes_draws, rng, tick) if bayes_draws else None
     memory_rng, levels_rng = rng.spawn(2)
-    board = factorised = history = memory = chain = level_checks = pairs = blocks = paths = None
+    shape = structure or StructurePlan()
+    board = factorised = history = memory = chain = level_checks = pairs = None
+    blocks = paths = graph = windows = modules = specialisation = None
     not_fitted: Mapping[str, str] = {}
     fits: tuple[ContextFit, ...] = ()
     how = plan or default_plan(trace, counts.routers, alpha, threads)
@@ -213,10 +228,21 @@ def study(
     across_layers = measure_across_layers(
         trace, counts, across_rng, tick, threads, known, sample() if "layer-map" in known else None
     )
+    graph_rng, windows_rng, specialisation_rng = rng.spawn(3)
     if "blocks" in known:
-        blocks = find_blocks(counts, n_blocks, blocks_rng, tick, threads)
+        blocks = find_blocks(counts, shape, blocks_rng, tick, threads)
     if "paths" in known and chain is not None and observed is not None:
-        paths = find_paths(trace, chain, observed, n_paths)
+        paths = find_paths(trace, counts, sample(), chain, memory, observed, shape, tick, threads)
+        graph = graph_of_routes(counts, pairs, paths, graph_rng, tick)
+    if "windows" in known:
+        windows = find_windows(counts, sample(), memory, shape, windows_rng, tick, threads)
+    triples = find_triples(sample(), counts.states, tick, threads) if shape.triples else None
+    if "modules" in known:
+        modules = measure_modules(trace, counts, shape)
+    if "specialisation" in known:
+        specialisation = measure_specialisation(
+            sample(), counts.states, shape.token_texts, specialisation_rng, tick, threads
+        )
     return Study(
         parts=tuple(name for name in PARTS if name in known),
         meta=trace.meta,
@@ -226,10 +252,10 @@ def study(
         n_tokens=counts.n_tokens,
         n_documents=counts.n_documents,
         units=summarise_units(trace, counts.n_documents, counts.clusters),
-        not_measured=_not_measured(trace, counts),
+        not_measured=not_measured(trace, counts),
         n_groups=int(np.count_nonzero(counts.tokens)),
         complete=trace.complete,
-        notes=_notes(trace, counts, known, not_fitted),
+        notes=notes_of(trace, counts, known, not_fitted),
         loads=tuple(load_of_layer(counts, router) for router in counts.routers),
         level_checks=level_checks,
         pairs=pairs,
@@ -245,7 +271,13 @@ def study(
         data_set=of_data,
         not_fitted=not_fitted,
         paths=paths,
+        graph=graph,
+        windows=windows,
+        triples=triples,
         blocks=blocks,
+        modules=modules,
+        specialisation=specialisation,
+        model_facts=shape.model_facts,
     )
 
 
@@ -297,60 +329,3 @@ def _families(
     if across_layers.coactivation is not None:
         families["coactivation"] = [item.pooled.log10_p_clustered for item in across_layers.coactivation]
     return families
-
-
-def _not_measured(trace: Trace, counts: Counts) -> tuple[Finding, ...]:
-    return findings_of(trace, layers=[router.layer for router in counts.routers])
-
-
-def _notes(
-    trace: Trace, counts: Counts, parts: Collection[str], not_fitted: Mapping[str, str]
-) -> tuple[str, ...]:
-    """Collect what a reader has to know before any number."""
-    groups = int(np.count_nonzero(counts.tokens))
-    notes = [
-        note
-        for note in (
-            trace.note,
-            counts.note,
-            *summarise_units(trace, counts.n_documents, counts.clusters).sentences(),
-            *(finding.sentence for finding in _not_measured(trace, counts)),
-        )
-        if note
-    ]
-    if left_out := [name for name in PARTS if name not in parts]:
-        notes.append(f"not computed, as requested: {', '.join(left_out)}")
-    if layers_were_counted(trace.meta):
-        notes.append(
-            f"the source does not number its layers: {span(trace.meta.layers)} are only their order in it; name them "
-            "with convert --layers"
-        )
-    if not trace.complete:
-        notes.append("the writer of this trace stopped before closing it; what it had finished is analysed")
-    sizes_of_units = counts.tokens[counts.tokens > 0]
-    if groups < 2:
-        several = "cluster" if counts.n_clusters < 2 else "group"
-        one = "one document" if counts.n_documents < 2 else f"one {several} of {counts.n_documents} documents"
-        notes.append(f"all tokens are of {one}: nothing can be held out and no interval can be given")
-    elif why := too_few(sizes_of_units):
-        notes.append(f"{why}. What the figures show may be chance, and what they do not show may exist")
-    elif groups < FEW_UNITS:
-        notes.append(
-            f"only {groups} groups of documents: intervals and clustered p-values are approximate below {FEW_UNITS}"
-        )
-    elif (effective := effective_units(sizes_of_units)) < FEW_UNITS:
-        notes.append(
-            f"{groups} groups of documents, but a few hold most tokens: they weigh no more than {effective:.0f} "
-            f"of one size, and intervals and clustered p-values are approximate below {FEW_UNITS}"
-        )
-    if counts.states == "expert":
-        sizes = max(router.alphabet.size for router in counts.routers)
-        notes.append(
-            f"expert view: {sizes:,} subsets are too many to count one by one, so tables count experts"
-        )
-    if not_fitted:
-        notes.append(
-            f"{len(not_fitted)} predictors have as many features as tokens to fit them on, or more, and are not "
-            "fitted; nor are contexts of the memory that they measure"
-        )
-    return tuple(notes)

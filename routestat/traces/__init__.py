@@ -48,6 +48,8 @@ synthetic
     Generated traces whose distribution is known.
 categorical
     Draws from categorical distributions.
+token_texts
+    The texts of token ids.
 row_hash
     64-bit keys of rows.
 number_ranges

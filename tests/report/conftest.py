@@ -14,6 +14,7 @@ from routestat.counting.counts import count
 from routestat.counting.paths import count_paths
 from routestat.report.html.study import write_report
 from routestat.study.memory import Memory
+from routestat.study.structure_plan import StructurePlan
 from routestat.study.trace_study import Study, study
 from routestat.traces.metadata import TraceMeta, routers_like
 from routestat.traces.store import Trace
@@ -102,7 +103,13 @@ def study_of(
     known = TraceMeta(routers, **({"name": "synthetic"} | meta))
     states = made.states if states is None else states
     trace = Trace.from_arrays(known, made.document, made.position, states, token=token)
-    return study(trace, count(trace), count_paths(trace, None, 5), np.random.default_rng(0), n_paths=3)
+    return study(
+        trace,
+        count(trace),
+        count_paths(trace, None, 5),
+        np.random.default_rng(0),
+        structure=StructurePlan(n_paths=3),
+    )
 
 
 def report_of(findings: Study, folder: Path) -> Report:

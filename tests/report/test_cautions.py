@@ -12,6 +12,7 @@ from routestat.counting.paths import count_paths
 from routestat.report.cautions import MARKS, Cautions
 from routestat.report.numbers import number
 from routestat.report.terminal.study import summarise
+from routestat.study.structure_plan import StructurePlan
 from routestat.study.trace_study import study
 from routestat.traces.metadata import TraceMeta, routers_like
 from routestat.traces.store import Trace
@@ -101,7 +102,11 @@ KINDS = (
 def poor(request, tmp_path_factory):
     trace = trace_of(request.param)
     found = study(
-        trace, count(trace), count_paths(trace, None, 2), np.random.default_rng(0), n_blocks=2, n_paths=2
+        trace,
+        count(trace),
+        count_paths(trace, None, 2),
+        np.random.default_rng(0),
+        structure=StructurePlan(n_blocks=2, n_paths=2),
     )
     return report_of(found, tmp_path_factory.mktemp("poor"))
 

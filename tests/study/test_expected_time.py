@@ -8,6 +8,7 @@ from routestat.counting.paths import count_paths
 from routestat.report.html.study import write_report
 from routestat.study.expected_time import expected_seconds
 from routestat.study.parts import PARTS
+from routestat.study.structure_plan import StructurePlan
 from routestat.study.trace_study import study
 from routestat.traces import synthetic
 
@@ -26,7 +27,14 @@ def test_every_expected_stage_comes(view, tmp_path):
     def tick(what, done, total):
         ended[what] = done == total
 
-    found = study(trace, counts, count_paths(trace), np.random.default_rng(0), n_paths=2, tick=tick)
+    found = study(
+        trace,
+        counts,
+        count_paths(trace),
+        np.random.default_rng(0),
+        structure=StructurePlan(n_paths=2),
+        tick=tick,
+    )
     write_report(found, tmp_path, tick=tick)
     expected = expected_seconds(counts, PARTS)
     # Or the share done would stop short of the whole.

@@ -11,6 +11,7 @@ from routestat.counting.paths import count_paths
 from routestat.errors import RoutestatError
 from routestat.report.records.study import results
 from routestat.study.parts import PARTS, choose_parts, with_needed
+from routestat.study.structure_plan import StructurePlan
 from routestat.study.trace_study import study
 from routestat.traces import synthetic
 from tests.commands.harness import ask
@@ -29,7 +30,15 @@ def _made(view):
 
 def _found(trace, parts=tuple(PARTS), **options):
     observed = count_paths(trace, None, 5)
-    return study(trace, count(trace), observed, np.random.default_rng(0), parts=parts, n_paths=2, **options)
+    return study(
+        trace,
+        count(trace),
+        observed,
+        np.random.default_rng(0),
+        parts=parts,
+        structure=StructurePlan(n_paths=2),
+        **options,
+    )
 
 
 def _same(part, whole):

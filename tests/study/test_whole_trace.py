@@ -10,6 +10,7 @@ from routestat.inference.information.mutual_information import mutual_informatio
 from routestat.study.information_budget import information_budget
 from routestat.study.layer_pairs import layer_pairs
 from routestat.study.layers import measure_across_layers, sample_of
+from routestat.study.structure_plan import StructurePlan
 from routestat.study.trace_study import study
 from routestat.traces.metadata import TraceMeta, routers_like
 from routestat.traces.store import Trace
@@ -148,7 +149,7 @@ def test_a_study_whose_farther_tables_take_many_passes_says_the_same(base, monke
     def found():
         counts = count(trace, groups=16)
         paths = count_paths(trace, None, 2)
-        return study(trace, counts, paths, np.random.default_rng(0), n_paths=2)
+        return study(trace, counts, paths, np.random.default_rng(0), structure=StructurePlan(n_paths=2))
 
     whole = found()
     monkeypatch.setattr("routestat.counting.further_tables.MEMORY", 1)

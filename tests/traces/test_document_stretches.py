@@ -6,6 +6,7 @@ from routestat import Trace, TraceMeta
 from routestat.counting.context import Context
 from routestat.counting.counts import count
 from routestat.counting.paths import count_paths
+from routestat.study.structure_plan import StructurePlan
 from routestat.study.trace_study import study
 from routestat.traces.document_stretches import in_stretches
 from routestat.traces.metadata import routers_like
@@ -48,6 +49,12 @@ def test_short_traces_and_several_documents_stay_as_they_are():
 
 def test_the_report_says_so():
     cut = in_stretches(one_document(4000))
-    found = study(cut, count(cut), count_paths(cut), np.random.default_rng(0), n_blocks=2, n_paths=2)
+    found = study(
+        cut,
+        count(cut),
+        count_paths(cut),
+        np.random.default_rng(0),
+        structure=StructurePlan(n_blocks=2, n_paths=2),
+    )
     assert found.notes[0] == cut.note
     assert 0 < found.pairs[0].test.p_clustered <= 1

@@ -20,8 +20,8 @@ from routestat.report.figures.style import (
 )
 from routestat.report.names import FEW_TOKENS, of_layer
 from routestat.structure.layer_map import LayerMap, without_diagonal
+from routestat.study.blocks import BlockFinding
 from routestat.study.layer_pairs import LayerPair
-from routestat.study.routes import BlockFinding
 from routestat.study.transitions import transition_table
 
 

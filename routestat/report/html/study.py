@@ -18,8 +18,8 @@ from routestat.report.records.layer_pairs import by_information, page_columns
 from routestat.report.records.pair_statistic import Cell, Column, PairStatistic, cell
 from routestat.report.records.plain import Record
 from routestat.report.records.study import TABLES, cells_file, tables_of, write_results
+from routestat.study.blocks import clearest_blocks
 from routestat.study.layer_pairs import LayerPair
-from routestat.study.routes import clearest_blocks
 from routestat.study.trace_study import Study
 from routestat.traces.manifest import replace_file
 from routestat.traces.metadata import Router

@@ -22,8 +22,14 @@ prediction
     The scores of predictors and their calibration.
 transfer
     Predictors on other documents than they were fitted to; the effect of the data set.
-routes
-    Paths and biclusters.
+routes, route_graph
+    Paths; the graph of transitions as files.
+windows, triples
+    Frequent windows of layers; three consecutive layers.
+blocks
+    Biclusters.
+modules, specialisation, model_facts
+    Experts over the depth; what they specialise in; parameters of the model.
 level_checks
     The A/A check.
 bayes

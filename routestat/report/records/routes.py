@@ -1,4 +1,4 @@
-"""`paths[]` and `biclusters[]`."""
+"""`paths[]`."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from routestat.report.records.plain import Record, reason
-from routestat.study.routes import BlockFinding, PathFinding
+from routestat.study.routes import PathFinding
 from routestat.traces.metadata import Router
 
 _NO_EXPECTATION = (
@@ -78,21 +78,3 @@ def _observed_path(states: NDArray[np.integer], routers: Sequence[Router], key: 
             rows.append(states[at : at + router.top_k].tolist())
             at += router.top_k
     return {"experts": rows}
-
-
-def bicluster_record(item: BlockFinding) -> Record:
-    """Return an item of `biclusters[]`."""
-    blocks = item.blocks
-    return {
-        "source": item.source.layer,
-        "target": item.target.layer,
-        "method": blocks.method,
-        "n_row_blocks": blocks.n_row_blocks,
-        "n_column_blocks": blocks.n_column_blocks,
-        "row_labels": blocks.row_labels,
-        "column_labels": blocks.column_labels,
-        "share_of_mi": blocks.share_of_mi,
-        "share_of_mi_noise": item.null.mean_share,
-        "stability_ari": item.stability.ari,
-        **reason(blocks.reason, item.stability.reason, item.null.reason),
-    }

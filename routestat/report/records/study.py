@@ -6,6 +6,7 @@ The keys of results.json are stable; units are in their names.
 from pathlib import Path
 
 from routestat.report.records.bayes import bayes_record, write_bayes
+from routestat.report.records.blocks import bicluster_record
 from routestat.report.records.chain import chain_record
 from routestat.report.records.layer_pairs import budget_record, layer_pair_record
 from routestat.report.records.layers import (
@@ -17,18 +18,22 @@ from routestat.report.records.layers import (
 )
 from routestat.report.records.level_checks import calibration_record
 from routestat.report.records.memory import memory_record, order_records
+from routestat.report.records.model_facts import model_facts_records
+from routestat.report.records.modules import modules_records
 from routestat.report.records.plain import Record, plain, write_columns, write_json, write_rows
 from routestat.report.records.prediction import prediction_records, prediction_tables
-from routestat.report.records.routes import bicluster_record, path_records
+from routestat.report.records.route_graph import write_graph
+from routestat.report.records.routes import path_records
+from routestat.report.records.specialisation import specialisation_records
 from routestat.report.records.trace_facts import trace_record
 from routestat.report.records.transfer import data_set_records
 from routestat.report.records.transitions import transition_columns
-from routestat.structure.route_graph import graphml
+from routestat.report.records.triples import triples_records
+from routestat.report.records.windows import windows_records
 from routestat.study.chain_file import CHAIN_FILE, save_chain
 from routestat.study.layer_pairs import LayerPair
 from routestat.study.predictors_file import PREDICTORS_FILE, save_predictors
 from routestat.study.trace_study import Study
-from routestat.traces.manifest import replace_file
 
 #: Files of the folder tables, beside the cells of every transition.
 TABLES = (
@@ -80,6 +85,16 @@ def results(study: Study) -> Record:
         record["paths"] = path_records(study.paths, study.routers, study.states)
     if study.blocks is not None:
         record["biclusters"] = [bicluster_record(item) for item in study.blocks]
+    if study.windows is not None:
+        record |= windows_records(study.windows)
+    if study.triples is not None:
+        record |= triples_records(study.triples)
+    if study.modules is not None:
+        record |= modules_records(study.modules)
+    if study.specialisation is not None:
+        record |= specialisation_records(study.specialisation)
+    if study.model_facts is not None:
+        record |= model_facts_records(study.model_facts)
     if study.bayes is not None:
         record["bayes"] = bayes_record(study.bayes)
     found: Record = plain(record)
@@ -120,10 +135,7 @@ def write_results(study: Study, folder: Path) -> Record:
         save_predictors(study.history, folder / PREDICTORS_FILE)
     else:
         (folder / PREDICTORS_FILE).unlink(missing_ok=True)
-    if study.paths is not None:
-        replace_file(folder / "routes.graphml", graphml(study.paths.graph).encode())
-    else:
-        (folder / "routes.graphml").unlink(missing_ok=True)
+    write_graph(study, folder)
     return record
 
 

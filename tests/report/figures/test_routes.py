@@ -12,7 +12,7 @@ from routestat.report.figures import style as canvas
 @pytest.mark.parametrize("name", ["states", "experts", "one layer", "top 1"])
 def test_routes_draw_every_edge_and_colour_the_dominant_ones(reports, name):
     study = reports(name).study
-    graph, layers = study.paths.graph, [router.layer for router in study.routers]
+    graph, layers = study.graph, [router.layer for router in study.routers]
     figure = route_figure.routes(graph, layers, study.paths.dominant)
     lines = [one for one in figure.axes[0].collections if isinstance(one, LineCollection)]
     used = sum(data["paths"] > 0 for *_, data in graph.edges(data=True))
@@ -26,13 +26,13 @@ def test_routes_draw_every_edge_and_colour_the_dominant_ones(reports, name):
 def test_thirty_two_layers_stay_readable(reports):
     """Neighbouring circles of one layer must not overlap at the size shown."""
     study = reports("states").study
-    figure = route_figure.routes(study.paths.graph, range(4), study.paths.dominant)
+    figure = route_figure.routes(study.graph, range(4), study.paths.dominant)
     figure.canvas.draw()
     axes = figure.axes[0]
     (circles,) = (one for one in axes.collections if isinstance(one, PathCollection))
     at = axes.transData.transform(np.asarray(circles.get_offsets()))
     size = np.sqrt(circles.get_sizes()) * figure.dpi / 72
-    assert len(at) == study.paths.graph.number_of_nodes()
+    assert len(at) == study.graph.number_of_nodes()
     for one in range(len(at)):
         for other in range(one):
             assert np.hypot(*(at[one] - at[other])) >= (size[one] + size[other]) / 2

@@ -9,6 +9,7 @@ from routestat.report.html.study import write_report
 from routestat.report.records.study import results
 from routestat.study.layer_pairs import layer_pairs
 from routestat.study.layers import sample_of
+from routestat.study.structure_plan import StructurePlan
 from routestat.study.trace_study import study
 from routestat.traces.metadata import TraceMeta, routers_like
 from routestat.traces.store import Trace
@@ -19,7 +20,13 @@ def report_of(states, folder):
     trace = Trace.from_arrays(
         meta, np.repeat(np.arange(12), len(states) // 12), None, states.astype(np.uint8)
     )
-    found = study(trace, count(trace), count_paths(trace), np.random.default_rng(0), n_blocks=2, n_paths=2)
+    found = study(
+        trace,
+        count(trace),
+        count_paths(trace),
+        np.random.default_rng(0),
+        structure=StructurePlan(n_blocks=2, n_paths=2),
+    )
     write_report(found, folder)
     return results(found)
 

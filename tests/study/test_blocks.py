@@ -4,7 +4,8 @@ import numpy as np
 from numpy.testing import assert_array_equal
 
 from routestat.counting.counts import count
-from routestat.study.routes import find_blocks
+from routestat.study.blocks import find_blocks
+from routestat.study.structure_plan import StructurePlan
 from routestat.traces.synthetic import chain, to_trace
 
 
@@ -32,7 +33,9 @@ def test_blocks_of_a_transition_do_not_depend_on_those_before_it():
             table = counts.table(context, target)
             return np.ones_like(table) if target.name == first else table
 
-    found, other = (find_blocks(each, 2, np.random.default_rng(0)) for each in (counts, Other()))
+    found, other = (
+        find_blocks(each, StructurePlan(n_blocks=2), np.random.default_rng(0)) for each in (counts, Other())
+    )
     assert other[0].blocks.reason
     for a, b in zip(found[1:], other[1:], strict=True):
         assert_array_equal(a.blocks.row_labels, b.blocks.row_labels)
@@ -56,7 +59,10 @@ def test_blocks_do_not_depend_on_the_number_of_threads():
     def tick(what, done, total):
         ticks.append((what, done, total))
 
-    one, several = (find_blocks(counts, 2, np.random.default_rng(0), tick, threads) for threads in (1, 3))
+    one, several = (
+        find_blocks(counts, StructurePlan(n_blocks=2), np.random.default_rng(0), tick, threads)
+        for threads in (1, 3)
+    )
     assert ticks == 2 * [("finding blocks", done, 4) for done in range(5)]
     for a, b in zip(one, several, strict=True):
         assert (a.source, a.target) == (b.source, b.target)
