@@ -127,9 +127,9 @@ def find_biclusters(
     ordered = grouped[:, places[0][order[0]]][:, :, places[1][order[1]]]
     effect = table_design_effect(ordered)
 
-    def fit(some: Sequence[Integers]) -> list[Partitions]:
+    def fit(some: Sequence[Integers], least: int = 0) -> list[Partitions]:
         if method == "evidence":
-            return [merged_blocks(table / effect, most, matrix) for table in some]
+            return [merged_blocks(table / effect, most, matrix, least) for table in some]
         return (coclustered if method == "cocluster" else biclustered)(some, most, matrix, rng)
 
     number = choose_number(ordered, fit, matrix, effect)
@@ -139,7 +139,7 @@ def find_biclusters(
     labels, n_paired = matched_numbers(whole, (partitions.rows[size], partitions.columns[size]))
 
     def refit(some: Sequence[Integers]) -> list[Labels]:
-        return [(found.rows[size], found.columns[size]) for found in fit(some)]
+        return [(found.rows[size], found.columns[size]) for found in fit(some, size)]
 
     blocks = blocks_of(
         total,

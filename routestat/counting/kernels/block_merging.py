@@ -284,18 +284,19 @@ def merge_blocks(
     column_start: Array,
     most_rows: int,
     most_columns: int,
+    least: int,
     corrected_rows: bool,
     corrected_columns: bool,
     rows: Array,
     columns: Array,
     evidence: Array,
 ) -> None:  # pragma: no cover - compiled
-    """Merge blocks of rows and of columns of ``table[source, target]`` one pair after the other, to one of each.
+    """Merge blocks of rows and of columns of ``table[source, target]`` one pair after the other, down to one of each.
 
     From the blocks in `row_start` and `column_start`, numbered without gaps. Once there are at most `most_rows` and
     `most_columns`, states move between blocks at each step, and the step is kept: ``rows[s, source]`` and
     ``columns[s, target]`` are the blocks where s + 2 are left on both sides together, ``evidence[s]`` their log evidence
-    without the sum of ln Γ(1 + count) over the states of sides whose degrees are corrected.
+    without the sum of ln Γ(1 + count) over the states of sides whose degrees are corrected. The last step is s = `least`.
     """
     n_a, n_b = row_start.max() + 1, column_start.max() + 1
     corrected = (corrected_rows, corrected_columns)
@@ -317,7 +318,7 @@ def merge_blocks(
             rows[place] = own_rows
             columns[place] = own_columns
             evidence[place] = value
-            if place == 0:
+            if place <= least:
                 return
         if fresh or not over:
             _fill(table, own_rows, own_columns, cells, crossed)
