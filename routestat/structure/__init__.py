@@ -14,4 +14,10 @@ bicluster_checks
     The stability of blocks, and what blocks of noise explain.
 paths, route_graph
     The most probable paths of the chain, and the chain as a layered graph.
+route_search
+    The exact most probable routes of a chain of any order.
+state_routes, inclusion_chain
+    Distributions over routes: of states, by the smoothed contexts; of single experts, by their inclusion.
+frequent_routes
+    The routes through single experts that most tokens take.
 """
