@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from routestat.study.model_facts import ModelFacts
+from routestat.structure.model_facts import ModelFacts
 from routestat.traces.token_texts import TokenTexts
 
 
