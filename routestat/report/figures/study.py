@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 from routestat.forecast import catalogue
 from routestat.report.figures import bayes as bayes_figures
+from routestat.report.figures import blocks as block_figures
 from routestat.report.figures import board as board_figure
 from routestat.report.figures import heatmaps
 from routestat.report.figures import layers as layer_figures
@@ -39,6 +40,7 @@ def jobs_of(study: Study, transitions: bool) -> dict[str, Callable[[], Drawing]]
         jobs["board"] = lambda: board_figure.board(board, PANELS, catalogue.baselines())
     if (found := study.blocks) is not None:
         jobs["blocks"] = lambda: _draw_blocks(study, found)
+        jobs["block_numbers"] = lambda: block_figures.gains(found, study.states)
     if (paths := study.paths) is not None and (graph := study.graph) is not None:
         jobs["routes"] = lambda: route_figure.routes(graph, layers, paths.dominant)
     if study.bayes is not None:
@@ -62,6 +64,6 @@ def _draw_map(study: Study) -> Drawing:
 def _draw_blocks(study: Study, found: Sequence[BlockFinding]) -> Drawing:
     place = clearest_blocks(found)
     if place is None:
-        reasons = dict.fromkeys(b.blocks.reason or b.null.reason for b in found)
+        reasons = dict.fromkeys(item.found.number.reason for item in found)
         return "No transition has blocks to show" + "".join(f"; {why}" for why in reasons if why) + "."
-    return heatmaps.blocks(found[place], study.states)
+    return block_figures.matrices(found[place], study.states)
