@@ -26,6 +26,8 @@ experts
     Tables of single experts (expert view).
 board_rows
     The rows that predictors are fitted to and scored on.
+expert_routes
+    The experts of every token at every layer, for routes through single experts.
 expert_pairs
     Pairs of experts within a layer.
 moments
