@@ -1,4 +1,4 @@
-"""Windows of layers that are not part of a longer one."""
+"""Windows of layers that are not part of a longer one, and those of them that differ from each other."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +32,36 @@ def not_inside_others(start: NDArray[np.integer], choices: NDArray[np.integer]) 
         later = np.column_stack([both[:, 0] + 1, both[:, 2:]])
         inside = np.concatenate([both[:, :-1], later])
     return alone
+
+
+def distinct(
+    start: NDArray[np.integer], choices: NDArray[np.integer], at_most: int
+) -> NDArray[np.int64]:
+    """Return the first windows that share less than half of their layers with each one returned before.
+
+    Two windows share a layer if they have the same choice there.
+
+    Parameters
+    ----------
+    start, choices
+        As in `not_inside_others`.
+    at_most : int
+        How many to return.
+    """
+    length = (choices >= 0).sum(axis=1)
+    left = np.ones(len(start), bool)
+    found: list[int] = []
+    while len(found) < at_most and left.any():
+        own = int(np.argmax(left))
+        found.append(own)
+        shared = np.zeros(len(start), np.int64)
+        for place, choice in enumerate(choices[own, : length[own]]):
+            at = start[own] + place - start
+            inside = (at >= 0) & (at < length)
+            shared += inside & (choices[np.arange(len(start)), np.where(inside, at, 0)] == choice)
+        left &= 2 * shared < np.minimum(length, length[own])
+        left[: own + 1] = False
+    return np.array(found, np.int64)
 
 
 def _keys(windows: NDArray[np.int64]) -> NDArray[np.uint64]:

@@ -19,7 +19,7 @@ from routestat.counting.windows import (
 from routestat.inference.base.estimate import Estimate, ratio
 from routestat.inference.markov.window_tests import WindowTests, window_tests
 from routestat.progress import Tick, silent
-from routestat.structure.longest_windows import not_inside_others
+from routestat.structure.longest_windows import distinct, not_inside_others
 from routestat.study.memory import Memory
 from routestat.study.structure_plan import StructurePlan
 from routestat.traces.metadata import Router
@@ -28,6 +28,8 @@ from routestat.traces.metadata import Router
 CHOOSING = 1 / 3
 #: Found are windows with a q-value up to this.
 LEVEL = 0.05
+#: Windows on the page.
+MOST_SHOWN = 50
 #: Rows of whole documents at most: in the expert view a token takes many windows.
 _MOST_ROWS = {"subset": 500_000, "expert": 50_000}
 
@@ -50,6 +52,8 @@ class WindowFindings:
         More frequent than the chain explains, q ≤ `LEVEL`.
     listed : int array
         The windows found that are not inside a longer one that was found, most tokens beyond expectation first.
+    shown : int array
+        Those of `listed` that share less than half of their layers with one shown before, `MOST_SHOWN` at most.
     share : Estimate
         Of the tokens that take at least one of these windows.
     note : str
@@ -65,6 +69,7 @@ class WindowFindings:
     tests: WindowTests
     found: NDArray[np.bool_]
     listed: NDArray[np.int64]
+    shown: NDArray[np.int64]
     share: Estimate
     note: str = ""
     reason: str = ""
@@ -117,6 +122,7 @@ def find_windows(
     longest = place[not_inside_others(found.start[place], found.choices[place])]
     beyond = (found.tokens - found.expected)[longest]
     listed = longest[np.argsort(-beyond, kind="stable")]
+    shown = listed[distinct(found.start[listed], found.choices[listed], MOST_SHOWN)]
     on = take_any(rows, found.start[listed], found.choices[listed])
     testing = rows.group[rows.split :]
     share = ratio(np.bincount(testing, on), np.bincount(testing)) if len(testing) else _nothing()
@@ -128,6 +134,7 @@ def find_windows(
         tests,
         more,
         listed,
+        shown,
         share,
         used.note,
         _reason(found, tests, len(counts.routers)),

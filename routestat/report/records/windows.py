@@ -32,7 +32,9 @@ def windows_records(found: WindowFindings) -> Record:
         "note": found.note,
         **reason(found.reason, share.reason),
     }
-    return {"windows": [_window(found, int(at)) for at in found.listed], "windows_tested": summary}
+    shown = set(found.shown.tolist())
+    windows = [_window(found, at) | {"shown": at in shown} for at in found.listed.tolist()]
+    return {"windows": windows, "windows_tested": summary}
 
 
 def _by_length(found: WindowFindings, known: Any) -> list[Record]:
