@@ -12,6 +12,8 @@ biclusters, coclusters, k_means
     Blocks of source and target states and the share of information that they explain, by spectral co-clustering.
 bicluster_checks
     The stability of blocks, and what blocks of noise explain.
+model_facts, model_config, model_families
+    Numbers of parameters of a model, from its configuration by the rules of its family.
 paths, route_graph
     The most probable paths of the chain, and the chain as a layered graph.
 route_search

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from routestat.structure.block_search import MOST_BLOCKS
-from routestat.study.model_facts import ModelFacts
+from routestat.structure.model_facts import ModelFacts
 from routestat.traces.token_texts import TokenTexts
 
 
