@@ -46,6 +46,8 @@ joined_samples
     Parts of samples, and two samples as one.
 sample_tables
     Tables of any two routers, from whole documents in memory.
+windows
+    Frequent windows of consecutive layers.
 strata
     Sparse counts within strata: token ids, earlier choices.
 labelled_tokens

@@ -20,6 +20,8 @@ route_search
     The exact most probable routes of a chain of any order.
 state_routes, inclusion_chain
     Distributions over routes: of states, by the smoothed contexts; of single experts, by their inclusion.
+longest_windows
+    Windows of layers that are not part of a longer one.
 frequent_routes
     The routes through single experts that most tokens take.
 """

@@ -19,6 +19,8 @@ document_tables
     Expected tables under independence within documents.
 pair_tables
     Sums over the cells of one pair's tables by group.
+windows
+    Search for frequent windows of layers.
 strata
     Sorting and sums of cells of strata.
 labels
