@@ -12,6 +12,10 @@ effect_of_data_set
     What predictors lose when they are fitted to another kind of text.
 accuracy_and_recall
     Accuracy over the elements of a token × expert matrix against the share of the needed experts that is found.
+adjacent_repeats
+    How often adjacent tokens choose the same experts, against four kinds of chance.
+repeats
+    Pairs of adjacent tokens and their kinds of chance, for `adjacent_repeats`.
 output
     Numbers, tables and pages, as the analyses write them.
 """
