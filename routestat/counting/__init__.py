@@ -46,6 +46,8 @@ sample_tables
     Tables of any two routers, from whole documents in memory.
 strata
     Sparse counts within strata: token ids, earlier choices.
+labelled_tokens
+    Tokens with labels (domain, id, class of the text), ordered once for all layers.
 expected_within_documents
     Expected tables under independence within documents.
 permuted_documents

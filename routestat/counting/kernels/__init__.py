@@ -19,6 +19,8 @@ pair_tables
     Sums over the cells of one pair's tables by group.
 strata
     Sorting and sums of cells of strata.
+labels
+    Sums over tokens with labels, inside strata and without each group.
 contexts
     Numbers of contexts, and counts of tokens by context and group.
 rising
