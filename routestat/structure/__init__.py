@@ -12,6 +12,12 @@ biclusters, coclusters, k_means
     Blocks of source and target states and the share of information that they explain, by spectral co-clustering.
 bicluster_checks
     The stability of blocks, and what blocks of noise explain.
-paths, route_graph
-    The most probable paths of the chain, and the chain as a layered graph.
+paths
+    The most probable paths of the chain.
+backbone
+    Cells of transitions that exceed independence by more than their noise.
+graph_communities, graph_centrality
+    Groups of states over all layers that tokens stay in; the flow along a graph's edges through each state.
+route_graph, graph_formats
+    The transitions as a layered graph; a graph as text of GraphML, GEXF and JSON.
 """
