@@ -4,7 +4,6 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 
-import networkx as nx
 import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
@@ -24,6 +23,7 @@ from routestat.inference.base.multiplicity import adjust_families
 from routestat.inference.bayes.results import FullBayes
 from routestat.inference.markov.chain import Chain
 from routestat.progress import Tick, silent
+from routestat.structure.route_graph import RouteGraph
 from routestat.study.blocks import BlockFinding, find_blocks
 from routestat.study.board_findings import COMPARED_WITH_GATE, BoardFindings, board_findings
 from routestat.study.chain import chain_of_trace, posterior_of_chain, score_predictors
@@ -110,7 +110,7 @@ class Study:
     data_set: DataSetFindings | None
     not_fitted: Mapping[str, str]
     paths: PathFinding | None
-    graph: nx.DiGraph | None
+    graph: RouteGraph | None
     windows: WindowFindings | None
     triples: tuple[TripleFinding, ...] | None
     blocks: tuple[BlockFinding, ...] | None

@@ -25,7 +25,6 @@ PANELS = (
 
 def jobs_of(study: Study, transitions: bool) -> dict[str, Callable[[], Drawing]]:
     """Return what draws each picture of the parts of a study, and each of its transitions where these are wanted."""
-    layers = [router.layer for router in study.routers]
     jobs: dict[str, Callable[[], Drawing]] = {"load": lambda: layer_figures.load(study.loads)}
     if (pairs := study.pairs) is not None:
         jobs["information"] = lambda: layer_figures.information(pairs, study.loads, study.states)
@@ -41,8 +40,8 @@ def jobs_of(study: Study, transitions: bool) -> dict[str, Callable[[], Drawing]]
     if (found := study.blocks) is not None:
         jobs["blocks"] = lambda: _draw_blocks(study, found)
         jobs["block_numbers"] = lambda: block_figures.gains(found, study.states)
-    if (paths := study.paths) is not None and (graph := study.graph) is not None:
-        jobs["routes"] = lambda: route_figure.routes(graph, layers, paths.dominant)
+    if (graph := study.graph) is not None:
+        jobs["routes"] = lambda: route_figure.routes(graph)
     if study.bayes is not None:
         for name, drawn in bayes_figures.all_pictures(study.bayes).items():
             jobs[name] = lambda drawn=drawn: drawn  # type: ignore[misc]

@@ -22,7 +22,7 @@ from routestat.report.records.model_facts import model_facts_records
 from routestat.report.records.modules import modules_records
 from routestat.report.records.plain import Record, plain, write_columns, write_json, write_rows
 from routestat.report.records.prediction import prediction_records, prediction_tables
-from routestat.report.records.route_graph import write_graph
+from routestat.report.records.route_graph import graph_records, write_graph
 from routestat.report.records.routes import path_records
 from routestat.report.records.specialisation import specialisation_records
 from routestat.report.records.trace_facts import trace_record
@@ -83,6 +83,8 @@ def results(study: Study) -> Record:
         record["prediction_not_fitted"] = dict(study.not_fitted)
     if study.paths is not None:
         record["paths"] = path_records(study.paths, study.routers, study.states)
+    if study.graph is not None:
+        record |= graph_records(study.graph)
     if study.blocks is not None:
         record["biclusters"] = [bicluster_record(item) for item in study.blocks]
     if study.windows is not None:
@@ -108,7 +110,7 @@ def tables_of(record: Record) -> Record:
 
 
 def write_results(study: Study, folder: Path) -> Record:
-    """Write results.json, tables, routes.graphml, the chain and the ridges; return the content of results.json."""
+    """Write results.json, tables, the graph, the chain and the ridges; return the content of results.json."""
     record = results(study)
     write_json(folder / "results.json", record)
     tables = folder / "tables"
