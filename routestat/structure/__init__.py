@@ -12,6 +12,14 @@ biclusters, coclusters, k_means
     Blocks of source and target states and the share of information that they explain, by spectral co-clustering.
 bicluster_checks
     The stability of blocks, and what blocks of noise explain.
+model_facts, model_config, model_families
+    Numbers of parameters of a model, from its configuration by the rules of its family.
 paths, route_graph
     The most probable paths of the chain, and the chain as a layered graph.
+route_search
+    The exact most probable routes of a chain of any order.
+state_routes, inclusion_chain
+    Distributions over routes: of states, by the smoothed contexts; of single experts, by their inclusion.
+frequent_routes
+    The routes through single experts that most tokens take.
 """

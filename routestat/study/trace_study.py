@@ -34,7 +34,7 @@ from routestat.study.layer_pairs import LayerPair, layer_pairs
 from routestat.study.layers import AcrossLayers, LayerLoad, load_of_layer, measure_across_layers, sample_of
 from routestat.study.level_checks import LevelChecks, check_levels
 from routestat.study.memory import Memory, measure_memory
-from routestat.study.model_facts import ModelFacts
+from routestat.structure.model_facts import ModelFacts
 from routestat.study.modules import ModuleFindings, measure_modules
 from routestat.study.parts import PARTS, with_needed
 from routestat.study.route_graph import graph_of_routes

@@ -1,7 +1,7 @@
 """`model_facts` of results.json."""
 
 from routestat.report.records.plain import Record
-from routestat.study.model_facts import ModelFacts
+from routestat.structure.model_facts import ModelFacts
 
 
 def model_facts_records(found: ModelFacts) -> Record:
