@@ -46,6 +46,8 @@ sample_tables
     Tables of any two routers, from whole documents in memory.
 strata
     Sparse counts within strata: token ids, earlier choices.
+three_layers
+    The joint counts of three consecutive routers.
 expected_within_documents
     Expected tables under independence within documents.
 permuted_documents
