@@ -129,7 +129,7 @@ def analyze(
         else:
             counts = count(trace, wanted, groups=groups, threads=computing, progress=ticker.of("counting"))
         parts = with_needed(parts, skipped, states=counts.states, order=requested)
-        ticker.expect(expected_seconds(counts, parts))
+        ticker.expect(expected_seconds(counts, parts, triples=triples))
         observed = None
         if "paths" in parts:
             observed = count_paths(trace, wanted, paths, progress=ticker.of("following paths"))

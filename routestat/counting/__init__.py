@@ -52,6 +52,8 @@ strata
     Sparse counts within strata: token ids, earlier choices.
 labelled_tokens
     Tokens with labels (domain, id, class of the text), ordered once for all layers.
+three_layers
+    The joint counts of three consecutive routers.
 expected_within_documents
     Expected tables under independence within documents.
 permuted_documents

@@ -236,7 +236,9 @@ def study(
         graph = graph_of_routes(counts, pairs, paths, graph_rng, tick)
     if "windows" in known:
         windows = find_windows(counts, sample(), memory, shape, windows_rng, tick, threads)
-    triples = find_triples(sample(), counts.states, tick, threads) if shape.triples else None
+    triples = None
+    if shape.triples:
+        triples = find_triples(sample(), counts.states, rng.spawn(1)[0], tick, threads)
     if "modules" in known:
         modules = measure_modules(trace, counts, shape)
     if "specialisation" in known:

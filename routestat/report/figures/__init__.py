@@ -12,6 +12,8 @@ board
     Held-out scores of the predictors.
 routes
     Dominant routes through the layers.
+triples
+    Information between three consecutive layers.
 memory
     Contexts and horizons.
 level_checks

@@ -11,6 +11,7 @@ from routestat.report.figures import layers as layer_figures
 from routestat.report.figures import level_checks as level_check_figures
 from routestat.report.figures import memory as memory_figures
 from routestat.report.figures import routes as route_figure
+from routestat.report.figures import triples as triple_figure
 from routestat.report.figures.style import Drawing
 from routestat.study.blocks import BlockFinding, clearest_blocks
 from routestat.study.trace_study import Study
@@ -39,9 +40,16 @@ def jobs_of(study: Study, transitions: bool) -> dict[str, Callable[[], Drawing]]
         jobs["board"] = lambda: board_figure.board(board, PANELS, catalogue.baselines())
     if (found := study.blocks) is not None:
         jobs["blocks"] = lambda: _draw_blocks(study, found)
+<<<<<<< HEAD
         jobs["block_numbers"] = lambda: block_figures.gains(found, study.states)
     if (graph := study.graph) is not None:
         jobs["routes"] = lambda: route_figure.routes(graph)
+=======
+    if (paths := study.paths) is not None and (graph := study.graph) is not None:
+        jobs["routes"] = lambda: route_figure.routes(graph, layers, paths.dominant)
+    if (triples := study.triples) is not None:
+        jobs["triples"] = lambda: triple_figure.triples(triples, study.states)
+>>>>>>> triples
     if study.bayes is not None:
         for name, drawn in bayes_figures.all_pictures(study.bayes).items():
             jobs[name] = lambda drawn=drawn: drawn  # type: ignore[misc]

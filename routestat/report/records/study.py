@@ -28,7 +28,7 @@ from routestat.report.records.specialisation import specialisation_records
 from routestat.report.records.trace_facts import trace_record
 from routestat.report.records.transfer import data_set_records
 from routestat.report.records.transitions import transition_columns
-from routestat.report.records.triples import triples_records
+from routestat.report.records.triples import cell_columns, cells_name, margin_columns, triples_records
 from routestat.report.records.windows import windows_records
 from routestat.study.chain_file import CHAIN_FILE, save_chain
 from routestat.study.layer_pairs import LayerPair
@@ -40,7 +40,7 @@ TABLES = (
     "layers", "dependence", "order", "contexts", "horizons", "map", "coactivation", "enough", "prediction",
     "prediction_mean", "prediction_horizons", "prediction_curves", "prediction_next_token", "prediction_by_phase",
     "prediction_by_domain", "prediction_calibration", "gate_against_table", "transfer", "transfer_domains",
-    "data_effect", "paths", "biclusters",
+    "data_effect", "paths", "biclusters", "triples",
 )  # fmt: skip
 
 
@@ -90,7 +90,7 @@ def results(study: Study) -> Record:
     if study.windows is not None:
         record |= windows_records(study.windows)
     if study.triples is not None:
-        record |= triples_records(study.triples)
+        record |= triples_records(study.triples, study.states)
     if study.modules is not None:
         record |= modules_records(study.modules)
     if study.specialisation is not None:
@@ -124,6 +124,7 @@ def write_results(study: Study, folder: Path) -> Record:
         else:
             write_rows(tables / f"{name}.csv", rows[name])
     _write_transitions(study, tables)
+    _write_triples(study, tables)
     if study.bayes is not None:
         write_bayes(study.bayes, folder)
     else:
@@ -149,6 +150,17 @@ def _write_transitions(study: Study, tables: Path) -> None:
         columns = transition_columns(pair, study.states)
         if columns is not None:
             write_columns(tables / f"{cells_file(pair)}.csv", columns)
+
+
+def _write_triples(study: Study, tables: Path) -> None:
+    """Write the cells and the margins of every three layers that have tokens, and delete files of others."""
+    for stale in tables.glob("triple-*.csv"):
+        stale.unlink()
+    for item in study.triples or ():
+        if item.n_tokens:
+            name = cells_name(item)
+            write_columns(tables / f"{name}.csv", cell_columns(item, study.states))
+            write_columns(tables / f"{name}-margins.csv", margin_columns(item, study.states))
 
 
 def cells_file(pair: LayerPair) -> str:
