@@ -14,6 +14,8 @@ bicluster_checks
     The stability of blocks, and what blocks of noise explain.
 model_facts, model_config, model_families
     Numbers of parameters of a model, from its configuration by the rules of its family.
+modules, module_pairs
+    Experts over the depth: the busiest, and the order and the pairs of modules that all layers share.
 paths, route_graph
     The most probable paths of the chain, and the chain as a layered graph.
 """

@@ -26,6 +26,8 @@ class StructurePlan:
         The texts of token ids, for classes of tokens.
     model_facts : ModelFacts, optional
         Of the model's configuration.
+    shared_modules : bool
+        Whether all routers choose among the same modules, so that ids of different layers can be compared.
     """
 
     n_blocks: int = 4
@@ -35,3 +37,4 @@ class StructurePlan:
     documents: tuple[str, ...] = ()
     token_texts: TokenTexts | None = None
     model_facts: ModelFacts | None = None
+    shared_modules: bool = False
