@@ -30,4 +30,6 @@ graph_communities, graph_centrality
     Groups of states over all layers that tokens stay in; the flow along a graph's edges through each state.
 route_graph, graph_formats
     The transitions as a layered graph; a graph as text of GraphML, GEXF and JSON.
+modules, module_pairs
+    Experts over the depth: the busiest, and the order and the pairs of modules that all layers share.
 """

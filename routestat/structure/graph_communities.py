@@ -51,9 +51,7 @@ class Communities:
         return 1 + max((int(labels.max(initial=-1)) for labels in self.labels), default=-1)
 
 
-def find_communities(
-    joints: Sequence[Floats], rng: np.random.Generator, n_starts: int = 4
-) -> Communities:
+def find_communities(joints: Sequence[Floats], rng: np.random.Generator, n_starts: int = 4) -> Communities:
     """Find the groups of states that the most tokens stay in, beyond independence.
 
     The modularity is the mean over the transitions of Σ (P(i, j) − P(i) P(j)) over the pairs of states of one community:
@@ -120,9 +118,7 @@ def measured(joints: Sequence[Floats], labels: Sequence[NDArray[np.int64]]) -> C
         joint = joints[place]
         stays += float(joint[same].sum()) / len(there)
         independent += float(np.outer(joint.sum(axis=1), joint.sum(axis=0))[same].sum()) / len(there)
-    return Communities(
-        tuple(np.array(one) for one in labels), stays - independent, stays, independent
-    )
+    return Communities(tuple(np.array(one) for one in labels), stays - independent, stays, independent)
 
 
 def held_out_modularity(halves: Sequence[tuple[Floats, Floats]], rng: np.random.Generator) -> float:

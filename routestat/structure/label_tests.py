@@ -199,5 +199,8 @@ def _floors(tokens: Floats, groups: int) -> Floats:
     """log10 of the least p-values that relabelling the groups with a label allows; that of signs where all have it."""
     having = np.count_nonzero(tokens, axis=0).tolist()
     return np.array(
-        [log10_relabelling_floor(n, groups - n) if 0 < n < groups else log10_sign_floor(groups) for n in having]
+        [
+            log10_relabelling_floor(n, groups - n) if 0 < n < groups else log10_sign_floor(groups)
+            for n in having
+        ]
     )

@@ -174,7 +174,10 @@ def route_graph(
         [one.counts for one in transitions], [one.design_effect for one in transitions], rng
     )
     quota = most_edges // max(len(transitions), 1)
-    joints, conditionals = [one.joint for one in transitions], [_conditional(one.counts) for one in transitions]
+    joints, conditionals = (
+        [one.joint for one in transitions],
+        [_conditional(one.counts) for one in transitions],
+    )
     strong = [_strongest(kept, joint, quota) for kept, joint in zip(backbone.kept, joints, strict=True)]
     communities = find_communities(joints, rng)
     halves = [tuple(map(_joint, one.halves)) for one in transitions if one.halves is not None]

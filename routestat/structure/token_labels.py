@@ -141,9 +141,7 @@ def _domains(sample: Sample, names: list[str]) -> tuple[Integers, list[str]]:
     return again[domain], [names[at] for at in kept] + [OTHERS]
 
 
-def _exchanged(
-    sample: Sample, domain: Integers, known: Integers, rng: np.random.Generator
-) -> Integers:
+def _exchanged(sample: Sample, domain: Integers, known: Integers, rng: np.random.Generator) -> Integers:
     """Return domains after whole clusters exchanged them: a cluster has one of its documents' domains."""
     _, place, cluster = np.unique(sample.cluster[known], return_index=True, return_inverse=True)
     found = np.zeros(len(domain), np.int64)

@@ -178,7 +178,9 @@ def measure_specialisation(
     labels = label_tokens(used, token_texts, widest, slots, labels_rng)
     if labels is None or not labels.n_tokens:
         why = "the trace has neither token ids nor documents of two or more domains"
-        return SpecialisationFindings(reason=why if labels is None else "no token has both an id and a domain")
+        return SpecialisationFindings(
+            reason=why if labels is None else "no token has both an id and a domain"
+        )
     halves = halves_of(labels.meetings.n_groups, halves_rng)
     routers = used.routers
 
@@ -201,8 +203,12 @@ def measure_specialisation(
     return SpecialisationFindings(
         layers=_findings(routers, layers, adjusted["domain"], adjusted[lexical]),
         cells=tuple(sorted(shown, key=lambda cell: -cell.low)),
-        n_cells={kind: sum(int(np.isfinite(q).sum()) for q in qs if q is not None) for kind, qs in adjusted.items()},
-        n_found={kind: sum(int((q < _LEVEL).sum()) for q in qs if q is not None) for kind, qs in adjusted.items()},
+        n_cells={
+            kind: sum(int(np.isfinite(q).sum()) for q in qs if q is not None) for kind, qs in adjusted.items()
+        },
+        n_found={
+            kind: sum(int((q < _LEVEL).sum()) for q in qs if q is not None) for kind, qs in adjusted.items()
+        },
         domains=labels.domains,
         values=labels.values,
         documents=labels.documents,
@@ -268,9 +274,7 @@ def _with_tokens(
         experts = expert_rows(sample.columns[router.name], router)
         for cell in own:
             if id(cell) in chosen:
-                label, names = (
-                    (DOMAIN, labels.domains) if cell.kind == "domain" else (LEXICAL, labels.values)
-                )
+                label, names = (DOMAIN, labels.domains) if cell.kind == "domain" else (LEXICAL, labels.values)
                 where = label, names.index(cell.value), cell.expert
                 cell = replace(cell, tokens=shown_tokens(sample, experts, of, labels, *where))
             found.append(cell)
@@ -285,7 +289,9 @@ def _findings(
 ) -> tuple[LayerFinding, ...]:
     tests = [
         adjust_log10([math.nan if test is None else test.log10_p for test in of], "bh")
-        for of in zip(*((o.domain_test, o.domain_given_test, o.lexical_given_test) for o in layers), strict=True)
+        for of in zip(
+            *((o.domain_test, o.domain_given_test, o.lexical_given_test) for o in layers), strict=True
+        )
     ]
     return tuple(
         LayerFinding(
@@ -299,7 +305,9 @@ def _findings(
     )
 
 
-def _verdict_of_layer(found: LayerSpecialisation, domain: bool, domain_given: bool, lexical_given: bool) -> str:
+def _verdict_of_layer(
+    found: LayerSpecialisation, domain: bool, domain_given: bool, lexical_given: bool
+) -> str:
     if found.by_token is None:
         return "domain" if domain else "neither"
     topical, lexical = found.by_token.domain_given, found.by_token.lexical_given
@@ -308,7 +316,9 @@ def _verdict_of_layer(found: LayerSpecialisation, domain: bool, domain_given: bo
     return verdict_of(is_topical, lexical_given and lexical.low > 0, topical, lexical)
 
 
-def verdict_of(is_topical: bool, is_lexical: bool, topical: Estimate | float, lexical: Estimate | float) -> str:
+def verdict_of(
+    is_topical: bool, is_lexical: bool, topical: Estimate | float, lexical: Estimate | float
+) -> str:
     """Describe what a choice depends on.
 
     Parameters

@@ -34,7 +34,7 @@ from routestat.study.layer_pairs import LayerPair, layer_pairs
 from routestat.study.layers import AcrossLayers, LayerLoad, load_of_layer, measure_across_layers, sample_of
 from routestat.study.level_checks import LevelChecks, check_levels
 from routestat.study.memory import Memory, measure_memory
-from routestat.structure.model_facts import ModelFacts
+from routestat.study.model_facts import ModelFindings, measure_model
 from routestat.study.modules import ModuleFindings, measure_modules
 from routestat.study.parts import PARTS, with_needed
 from routestat.study.route_graph import graph_of_routes
@@ -116,7 +116,7 @@ class Study:
     blocks: tuple[BlockFinding, ...] | None
     modules: ModuleFindings | None
     specialisation: SpecialisationFindings | None
-    model_facts: ModelFacts | None
+    model_facts: ModelFindings | None
 
     @property
     def mean_board(self) -> tuple[PredictionScore, ...] | None:
@@ -240,7 +240,7 @@ def study(
     if shape.triples:
         triples = find_triples(sample(), counts.states, rng.spawn(1)[0], tick, threads)
     if "modules" in known:
-        modules = measure_modules(trace, counts, shape)
+        modules = measure_modules(trace, counts, shape, sample, chain, factorised, rows, tick)
     if "specialisation" in known:
         specialisation = measure_specialisation(
             sample(), counts.states, shape.token_texts, specialisation_rng, tick, threads
@@ -279,7 +279,7 @@ def study(
         blocks=blocks,
         modules=modules,
         specialisation=specialisation,
-        model_facts=shape.model_facts,
+        model_facts=None if shape.model_facts is None else measure_model(counts, shape.model_facts),
     )
 
 

@@ -14,6 +14,8 @@ routes
     Dominant routes through the layers.
 triples
     Information between three consecutive layers.
+modules, documents
+    Experts over the depth; single documents, token by token.
 memory
     Contexts and horizons.
 level_checks

@@ -58,8 +58,7 @@ def routes(found: RouteGraph) -> Drawing:
     if not any(len(states) for states in shown):
         return "No layer has tokens whose paths could be drawn."
     columns = [
-        _column(found.layers[place].shares, states)
-        for place, states in enumerate(_ordered(found, shown))
+        _column(found.layers[place].shares, states) for place, states in enumerate(_ordered(found, shown))
     ]
     starts = range(0, max(len(columns) - 1, 1), PER_ROW)
     deepest = max(float(column.ends[-1]) if len(column.states) else 0.0 for column in columns)
@@ -81,7 +80,10 @@ def routes(found: RouteGraph) -> Drawing:
         lines = list(zip(COLOURS, _NAMES, strict=True))[: len(found.paths)]
         tints = [(tint, f"community {number}") for number, tint in enumerate(TINTS[: found.communities.n])]
         figure.legend(
-            handles=[Patch(facecolor=colour, edgecolor="black", linewidth=0.4, label=name) for colour, name in lines + tints],
+            handles=[
+                Patch(facecolor=colour, edgecolor="black", linewidth=0.4, label=name)
+                for colour, name in lines + tints
+            ],
             loc="upper left",
             ncols=len(lines) + len(tints) if steps > 8 else 2,
             fontsize=SMALL,
@@ -103,7 +105,9 @@ def _ordered(found: RouteGraph, shown: list[NDArray[np.int64]]) -> list[NDArray[
 
     The barycentre rule of Sugiyama, Tagawa & Toda 1981, with the joint shares as weights; coloured paths weigh most.
     """
-    order = [states[np.argsort(-found.layers[p].tokens[states], kind="stable")] for p, states in enumerate(shown)]
+    order = [
+        states[np.argsort(-found.layers[p].tokens[states], kind="stable")] for p, states in enumerate(shown)
+    ]
     weights = []
     for place, one in enumerate(found.transitions):
         weight = np.where(found.backbone.kept[place], one.joint, 0.0)
@@ -187,9 +191,7 @@ def _bands(
     ]
 
 
-def _stacked(
-    bands: list[tuple[int, int, float]], tops: NDArray[np.float64]
-) -> dict[tuple[int, int], float]:
+def _stacked(bands: list[tuple[int, int, float]], tops: NDArray[np.float64]) -> dict[tuple[int, int], float]:
     """Return where each band (own bar, bar at the other side, width) begins at its own bar, in the order of the others."""
     begin = tops.tolist()
     found = {}

@@ -56,7 +56,9 @@ def specialists(
     if not (topical > 0 and lexical > 0 and np.isfinite([topical, lexical]).all()):
         raise RoutestatError(f"topical and lexical must be factors above 0, got {topical!r} and {lexical!r}")
     if min(n_domains, n_ids, n_classes) < 1 or min(mixing, document_effect) < 0:
-        raise RoutestatError("domains, ids and classes must be 1 or more, mixing and document_effect 0 or more")
+        raise RoutestatError(
+            "domains, ids and classes must be 1 or more, mixing and document_effect 0 or more"
+        )
     weights = distributions.expert_weights(popularity, frame.n_layers, frame.alphabet, rng)
     n_experts, layers = frame.alphabet.n_experts, frame.n_layers
     if n_experts < 2:
