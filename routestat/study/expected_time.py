@@ -66,5 +66,6 @@ def expected_seconds(
     if plan and plan.network:
         stages["training the network"] = ("prediction", (2000.0 if wide else 300.0) * tokens)
     stages["checking the tests on data without an effect"] = ("level-checks", 3.0)
+    stages["measuring specialisation"] = ("specialisation", 0.02 * layers + 2.5 * tokens)
     stages["finding blocks"] = ("blocks", 0.02 * layers)
     return found | {name: cost for name, (part, cost) in stages.items() if part in parts and layers > 1}

@@ -12,6 +12,8 @@ board
     Held-out scores of the predictors.
 routes
     Dominant routes through the layers.
+specialisation
+    Token and domain against the choice of experts, over the depth.
 memory
     Contexts and horizons.
 level_checks

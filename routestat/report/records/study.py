@@ -40,7 +40,7 @@ TABLES = (
     "layers", "dependence", "order", "contexts", "horizons", "map", "coactivation", "enough", "prediction",
     "prediction_mean", "prediction_horizons", "prediction_curves", "prediction_next_token", "prediction_by_phase",
     "prediction_by_domain", "prediction_calibration", "gate_against_table", "transfer", "transfer_domains",
-    "data_effect", "paths", "biclusters",
+    "data_effect", "specialisation", "specialisation_experts", "specialisation_cells", "paths", "biclusters",
 )  # fmt: skip
 
 
