@@ -4,6 +4,16 @@ load_balance
     How evenly the experts of a layer are loaded.
 coactivation, coactivation_null, coactivation_scores
     Which experts of a layer are chosen together more often than their loads imply.
+token_classes
+    Classes of tokens by their text: words by script, digits, punctuation, white space.
+token_labels
+    The labels of tokens that specialisation is measured with: domain, token id, class.
+label_information, label_tests
+    What labels share with the choice of experts, one given the other: bits, tests, cells.
+half_samples
+    Whether profiles of labels and experts are the same in two halves of the documents.
+specialisation, shown_tokens
+    What the experts of a layer specialise in, and the tokens that show it.
 profiles
     Correlations and divergences of profiles: rows, loads, layers.
 layer_map

@@ -40,7 +40,8 @@ TABLES = (
     "layers", "dependence", "order", "contexts", "horizons", "map", "coactivation", "enough", "prediction",
     "prediction_mean", "prediction_horizons", "prediction_curves", "prediction_next_token", "prediction_by_phase",
     "prediction_by_domain", "prediction_calibration", "gate_against_table", "transfer", "transfer_domains",
-    "data_effect", "paths", "biclusters", "triples", "expert_use", "module_order", "module_successions", "module_joint",
+    "data_effect", "paths", "biclusters", "triples", "specialisation", "specialisation_experts", "specialisation_cells",
+    "expert_use", "module_order", "module_successions", "module_joint",
     "identity_experts", "real_experts", "document_views", "model_parts",
 )  # fmt: skip
 
