@@ -115,9 +115,7 @@ def _constant(table: Floats, corrected: tuple[bool, bool]) -> float:
     return sum(float(gammaln(1.0 + own).sum()) for own, yes in zip(degrees, corrected, strict=True) if yes)
 
 
-def _sides(
-    counts: Floats, corrected: tuple[bool, bool]
-) -> list[tuple[Floats, tuple[Floats, Floats]]]:
+def _sides(counts: Floats, corrected: tuple[bool, bool]) -> list[tuple[Floats, tuple[Floats, Floats]]]:
     """Each side's table, its own weights and those of the other side."""
     total = counts.sum()
     weights = [

@@ -118,7 +118,9 @@ def choose_number(
     why = too_few(counts if tokens is None else tokens)
     if why is not None:
         none = Estimate(np.nan, np.nan, np.nan, np.nan, len(tables), why)
-        return BlockNumber(0, none, none, np.full(1, np.nan), np.zeros(len(tables)), len(tables), 0, False, why)
+        return BlockNumber(
+            0, none, none, np.full(1, np.nan), np.zeros(len(tables)), len(tables), 0, False, why
+        )
     n_folds = min(FOLDS, len(tables))
     fold = np.empty(len(tables), np.int64)
     fold[np.argsort(-counts, kind="stable")] = np.arange(len(tables)) % n_folds

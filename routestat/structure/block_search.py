@@ -7,7 +7,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from routestat.errors import RoutestatError
-from routestat.inference.base.estimate import Estimate, effective_dof, sandwich_error, with_interval, without_interval
+from routestat.inference.base.estimate import (
+    Estimate,
+    effective_dof,
+    sandwich_error,
+    with_interval,
+    without_interval,
+)
 from routestat.inference.base.tables import Integers, whole_counts
 from routestat.inference.information.mutual_information import (
     mutual_information_interval,
@@ -234,7 +240,13 @@ def _nothing(total: Integers, most: int, matrix: str, words: str, reason: str) -
     none = without_interval(np.nan, 0, reason)
     return FoundBlocks(
         blocks=blocks_of(
-            total, (labels[0], labels[1]), int(total.any()), n_blocks=most, matrix=matrix, method=words, reason=reason
+            total,
+            (labels[0], labels[1]),
+            int(total.any()),
+            n_blocks=most,
+            matrix=matrix,
+            method=words,
+            reason=reason,
         ),
         number=BlockNumber(0, none, none, np.full(1, np.nan), np.zeros(0), 0, 0, False, reason),
         design_effect=np.nan,

@@ -40,8 +40,18 @@ def matrices(finding: BlockFinding, states: str) -> Drawing:
     limit = max(2.0, float(np.quantile(ratio, 0.995)))
     panels: tuple[tuple[str, np.ndarray, Normalize, str], ...] = (
         ("joint P(i, j)", table / table.sum(), PowerNorm(0.5, vmin=0), SEQUENTIAL),
-        ("conditional P(j | i)", table / table.sum(axis=1, keepdims=True), PowerNorm(0.5, vmin=0), SEQUENTIAL),
-        ("lift P(i, j) / (P(i) P(j))", np.clip(ratio, 1 / limit, limit), LogNorm(1 / limit, limit), DIVERGING),
+        (
+            "conditional P(j | i)",
+            table / table.sum(axis=1, keepdims=True),
+            PowerNorm(0.5, vmin=0),
+            SEQUENTIAL,
+        ),
+        (
+            "lift P(i, j) / (P(i) P(j))",
+            np.clip(ratio, 1 / limit, limit),
+            LogNorm(1 / limit, limit),
+            DIVERGING,
+        ),
     )
     step = _ACROSS + 0.06 + _KEY + _GAP
     figure = new_figure(_LEFT + 3 * step, _ACROSS + _BELOW + 0.35)
@@ -77,7 +87,12 @@ def gains(found: Sequence[BlockFinding], states: str) -> Drawing:
         axes.plot(sizes, values, color=colour, linewidth=1.2 if at == place else 0.8, zorder=above)
         chosen = item.found.number.size
         axes.plot(
-            sizes[chosen], values[chosen], "o", color=VERMILLION if at == place else colour, markersize=4, zorder=above
+            sizes[chosen],
+            values[chosen],
+            "o",
+            color=VERMILLION if at == place else colour,
+            markersize=4,
+            zorder=above,
         )
     unit = "bits per token" if states == "subset" else "bits per pair of slots"
     axes.set(xlabel="blocks of sources and of targets together", ylabel=f"saved, {unit}")
