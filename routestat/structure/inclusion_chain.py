@@ -1,8 +1,8 @@
 """Routes through single experts: the probability that a token takes one, by inclusion after the last experts.
 
-A token takes a route of one expert per layer if it chooses the expert in every layer. The probability is a product over
-the layers of P(expert chosen | the experts before it on the route chosen), which a chain of order m cuts after m layers.
-Rows sum to k, not to one: a token takes many routes. One of the k experts after a window of one expert per layer is
+A token takes a route of one expert per layer if it chooses the expert in every layer. The probability is a product
+over the layers of P(expert chosen | the experts before it on the route chosen), which a chain of order m cuts after m
+layers. Rows sum to k, not to one: a token takes many routes. One of the k experts after a window of one expert per layer is
 drawn from q = P / k, a distribution, and its log loss on held-out documents compares the orders and determines how
 strongly a long window backs off to a shorter one.
 """
@@ -80,7 +80,9 @@ class InclusionChain:
         states = routes.astype(np.int64)
         found = np.zeros(len(states))
         for layer in range(len(self.tables)):
-            rows = self.rows(layer, np.zeros(len(states), np.int64), states[:, max(0, layer - self.order) : layer])
+            rows = self.rows(
+                layer, np.zeros(len(states), np.int64), states[:, max(0, layer - self.order) : layer]
+            )
             with np.errstate(divide="ignore"):
                 found += np.log2(rows[np.arange(len(states)), states[:, layer]])
         return found
@@ -128,7 +130,9 @@ def fit_inclusion_chain(
     halves = [np.flatnonzero(half == own) for own in (0, 1)]
     slots = tuple(router.top_k for router in rows.routers)
     n_layers = len(rows.routers)
-    some = np.unique(np.linspace(limit, n_layers - 1, min(COMPARED_LAYERS, n_layers - limit)).astype(int)).tolist()
+    some = np.unique(
+        np.linspace(limit, n_layers - 1, min(COMPARED_LAYERS, n_layers - limit)).astype(int)
+    ).tolist()
     held = [[_tables(rows, layer, limit, own) for own in halves] for layer in some]
     strengths: tuple[float, ...] = ()
     for n in range(limit + 1):
@@ -144,11 +148,15 @@ def fit_inclusion_chain(
         if layer in some:
             # What the halves hold was counted to compare the orders.
             both = held[some.index(layer)]
-            tables.append(tuple(a + b for a, b in zip(both[0][: order + 1], both[1][: order + 1], strict=True)))
+            tables.append(
+                tuple(a + b for a, b in zip(both[0][: order + 1], both[1][: order + 1], strict=True))
+            )
         else:
             tables.append(_tables(rows, layer, order, np.arange(len(rows))))
     gain = ratio(bits[order - 1] - bits[order], tokens) if order else None
-    return InclusionFit(InclusionChain(order, tuple(tables), slots, strengths[: order + 1]), choice, refused, gain)
+    return InclusionFit(
+        InclusionChain(order, tuple(tables), slots, strengths[: order + 1]), choice, refused, gain
+    )
 
 
 def _countable(rows: ExpertRows, highest: int) -> tuple[int, str]:

@@ -4,7 +4,9 @@ from routestat.counting.kernels.compiling import Array, compiled, within
 
 
 @within
-def prefixes(choices: Array, row: int, sizes: Array, keys: Array, more: Array) -> int:  # pragma: no cover - compiled
+def prefixes(
+    choices: Array, row: int, sizes: Array, keys: Array, more: Array
+) -> int:  # pragma: no cover - compiled
     """Write the numbers of the windows of a row over all layers but the last to `keys`, and return how many."""
     n = 1
     keys[0] = 0
@@ -67,7 +69,9 @@ def sum_windows(
 
 
 @compiled
-def count_choices(choices: Array, rows: Array, layers: Array, table: Array) -> None:  # pragma: no cover - compiled
+def count_choices(
+    choices: Array, rows: Array, layers: Array, table: Array
+) -> None:  # pragma: no cover - compiled
     """Count the experts that these rows choose in these layers: ``table[layer, expert]``."""
     for row in rows:
         for layer in layers:
