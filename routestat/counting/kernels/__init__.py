@@ -19,8 +19,12 @@ document_tables
     Expected tables under independence within documents.
 pair_tables
     Sums over the cells of one pair's tables by group.
+windows
+    Search for frequent windows of layers.
 strata
     Sorting and sums of cells of strata.
+labels
+    Sums over tokens with labels, inside strata and without each group.
 contexts
     Numbers of contexts, and counts of tokens by context and group.
 rising
