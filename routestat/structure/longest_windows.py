@@ -34,9 +34,7 @@ def not_inside_others(start: NDArray[np.integer], choices: NDArray[np.integer]) 
     return alone
 
 
-def distinct(
-    start: NDArray[np.integer], choices: NDArray[np.integer], at_most: int
-) -> NDArray[np.int64]:
+def distinct(start: NDArray[np.integer], choices: NDArray[np.integer], at_most: int) -> NDArray[np.int64]:
     """Return the first windows that share less than half of their layers with each one returned before.
 
     Two windows share a layer if they have the same choice there.

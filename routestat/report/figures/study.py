@@ -10,6 +10,7 @@ from routestat.report.figures import layers as layer_figures
 from routestat.report.figures import level_checks as level_check_figures
 from routestat.report.figures import memory as memory_figures
 from routestat.report.figures import routes as route_figure
+from routestat.report.figures import windows as window_figure
 from routestat.report.figures.style import Drawing
 from routestat.study.blocks import BlockFinding, clearest_blocks
 from routestat.study.trace_study import Study
@@ -41,6 +42,8 @@ def jobs_of(study: Study, transitions: bool) -> dict[str, Callable[[], Drawing]]
         jobs["blocks"] = lambda: _draw_blocks(study, found)
     if (paths := study.paths) is not None and (graph := study.graph) is not None:
         jobs["routes"] = lambda: route_figure.routes(graph, layers, paths.dominant)
+    if (windows := study.windows) is not None:
+        jobs["windows"] = lambda: window_figure.windows(windows)
     if study.bayes is not None:
         for name, drawn in bayes_figures.all_pictures(study.bayes).items():
             jobs[name] = lambda drawn=drawn: drawn  # type: ignore[misc]

@@ -41,6 +41,7 @@ TABLES = (
     "prediction_mean", "prediction_horizons", "prediction_curves", "prediction_next_token", "prediction_by_phase",
     "prediction_by_domain", "prediction_calibration", "gate_against_table", "transfer", "transfer_domains",
     "data_effect", "paths", "biclusters",
+    "windows",
 )  # fmt: skip
 
 
