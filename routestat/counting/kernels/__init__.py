@@ -11,6 +11,8 @@ tables
     Tables of states and contexts.
 experts
     Experts of states, tables of experts, pairs of experts of a token.
+expert_windows
+    Windows of single experts in consecutive layers.
 moments
     Counts of features with each other and with experts.
 document_tables

@@ -25,6 +25,8 @@ planted
     Blocks between layers, dependence of order 2 only, frequent paths.
 planted_routes
     A chain with routes through a few layers.
+specialists
+    Experts that specialise in a domain of documents, or in a class of tokens.
 distributions
     How subsets are drawn.
 exact
@@ -40,6 +42,7 @@ from routestat.traces.synthetic.frame import Shape, Synthetic, Truth, document_l
 from routestat.traces.synthetic.nulls import clustered, dead_experts, independent
 from routestat.traces.synthetic.planted import planted_blocks, planted_paths, second_order
 from routestat.traces.synthetic.planted_routes import planted_routes, window_probability
+from routestat.traces.synthetic.specialists import specialists
 from routestat.traces.synthetic.stores import to_trace, write
 from routestat.traces.synthetic.wide import expert_chain
 
@@ -58,6 +61,7 @@ __all__ = [
     "planted_paths",
     "planted_routes",
     "second_order",
+    "specialists",
     "to_trace",
     "window_probability",
     "with_missing",
