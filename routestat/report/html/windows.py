@@ -1,4 +1,4 @@
-"""What the page says of frequent windows of layers."""
+"""The section of the page on frequent windows of layers."""
 
 from collections import Counter
 from collections.abc import Sequence
