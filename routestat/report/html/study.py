@@ -13,6 +13,7 @@ from routestat.report.html.drawing import drawn_meanwhile
 from routestat.report.html.page import Picture, noun_of, render
 from routestat.report.html.prediction import prediction_section
 from routestat.report.html.transition_maps import transition_maps
+from routestat.report.html.windows import windows_section
 from routestat.report.numbers import experts_words
 from routestat.report.records.layer_pairs import by_information, page_columns
 from routestat.report.records.pair_statistic import Cell, Column, PairStatistic, cell
@@ -110,6 +111,7 @@ def _page(study: Study, record: Record, pictures: dict[str, Picture], folder: Pa
         pair_tables={name: pair_table(pairs, name) for name in ("dependence", "parts")},
         clearest=None if place is None else record["biclusters"][place],
         paths={kind: _path_rows(study, listed, kind) for kind in ("dominant", "observed")},
+        windows=windows_section(record, study.routers, study.states),
         pictures=pictures,
         maps=transition_maps(pairs, study.states),
         explained=catalogue.explained(),

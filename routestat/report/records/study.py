@@ -43,6 +43,7 @@ TABLES = (
     "data_effect", "paths", "biclusters", "triples", "specialisation", "specialisation_experts", "specialisation_cells",
     "expert_use", "module_order", "module_successions", "module_joint",
     "identity_experts", "real_experts", "document_views", "model_parts",
+    "windows",
 )  # fmt: skip
 
 
