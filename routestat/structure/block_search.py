@@ -7,7 +7,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from routestat.errors import RoutestatError
-from routestat.inference.base.estimate import Estimate, effective_dof, sandwich_error, with_interval, without_interval
+from routestat.inference.base.estimate import (
+    Estimate,
+    effective_dof,
+    sandwich_error,
+    with_interval,
+    without_interval,
+)
 from routestat.inference.base.tables import Integers, whole_counts
 from routestat.inference.information.mutual_information import (
     mutual_information_interval,
@@ -127,9 +133,9 @@ def find_biclusters(
     ordered = grouped[:, places[0][order[0]]][:, :, places[1][order[1]]]
     effect = table_design_effect(ordered)
 
-    def fit(some: Sequence[Integers]) -> list[Partitions]:
+    def fit(some: Sequence[Integers], least: int = 0) -> list[Partitions]:
         if method == "evidence":
-            return [merged_blocks(table / effect, most, matrix) for table in some]
+            return [merged_blocks(table / effect, most, matrix, least) for table in some]
         return (coclustered if method == "cocluster" else biclustered)(some, most, matrix, rng)
 
     number = choose_number(ordered, fit, matrix, effect)
@@ -139,7 +145,7 @@ def find_biclusters(
     labels, n_paired = matched_numbers(whole, (partitions.rows[size], partitions.columns[size]))
 
     def refit(some: Sequence[Integers]) -> list[Labels]:
-        return [(found.rows[size], found.columns[size]) for found in fit(some)]
+        return [(found.rows[size], found.columns[size]) for found in fit(some, size)]
 
     blocks = blocks_of(
         total,
@@ -234,7 +240,13 @@ def _nothing(total: Integers, most: int, matrix: str, words: str, reason: str) -
     none = without_interval(np.nan, 0, reason)
     return FoundBlocks(
         blocks=blocks_of(
-            total, (labels[0], labels[1]), int(total.any()), n_blocks=most, matrix=matrix, method=words, reason=reason
+            total,
+            (labels[0], labels[1]),
+            int(total.any()),
+            n_blocks=most,
+            matrix=matrix,
+            method=words,
+            reason=reason,
         ),
         number=BlockNumber(0, none, none, np.full(1, np.nan), np.zeros(0), 0, 0, False, reason),
         design_effect=np.nan,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from routestat.inference.base.multiplicity import adjust_log10
-from routestat.inference.base.tables import Floats, Integers
+from routestat.inference.base.tables import Integers
 from routestat.structure.label_tests import LabelScores, cells_of
 
 #: Random halves for the correlation, and of these how many for the cells that are found again.
@@ -59,8 +59,7 @@ def half_stability(of: LabelScores, halves: Sequence[Integers]) -> HalfStability
     halves : sequence of int array
         The groups of every first half.
     """
-    correlations = [_correlation(of, half) for half in halves]
-    known = [one for one in correlations if math.isfinite(one)]
+    known = [one for one in _correlations(of, halves) if math.isfinite(one)]
     found = again = 0
     for half in halves[:SPLITS_OF_CELLS]:
         cells = [cells_of(of, part) for part in (half, _rest(half, len(of.scores)))]
@@ -78,18 +77,24 @@ def _rest(half: Integers, n_groups: int) -> Integers:
     return np.setdiff1d(np.arange(n_groups), half)
 
 
-def _correlation(of: LabelScores, half: Integers) -> float:
-    own, all_cells = of.counts[half].sum(axis=0), of.counts.sum(axis=0)
-    score, all_scores = of.scores[half].sum(axis=0), of.scores.sum(axis=0)
-    lifts = []
-    used = np.ones(own.shape, bool)
-    for counts, scores in ((own, score), (all_cells - own, all_scores - score)):
-        expected = counts - scores
-        used &= (expected >= LEAST_EXPECTED) & (counts > 0)
-        lifts.append(counts / np.where(expected > 0, expected, 1.0))
-    if used.sum() < LEAST_CELLS:
-        return math.nan
-    first, second = (np.log(lift[used]) for lift in lifts)
-    if min(np.ptp(first), np.ptp(second)) == 0:
-        return math.nan
-    return float(np.corrcoef(first, second)[0, 1])
+def _correlations(of: LabelScores, halves: Sequence[Integers]) -> list[float]:
+    """Correlate log lifts between the halves of every split; NaN where too few cells have enough tokens."""
+    groups = len(of.scores)
+    chosen = np.zeros((len(halves), groups))
+    for split, half in enumerate(halves):
+        chosen[split, half] = 1.0
+    counts, scores = (array.reshape(groups, -1) for array in (of.counts, of.scores))
+    first, first_scores = chosen @ counts, chosen @ scores
+    second, second_scores = counts.sum(axis=0) - first, scores.sum(axis=0) - first_scores
+    found = []
+    for a, a_score, b, b_score in zip(first, first_scores, second, second_scores, strict=True):
+        expected_a, expected_b = a - a_score, b - b_score
+        used = (np.minimum(expected_a, expected_b) >= LEAST_EXPECTED) & (np.minimum(a, b) > 0)
+        if used.sum() < LEAST_CELLS:
+            found.append(math.nan)
+            continue
+        x, y = np.log(a[used] / expected_a[used]), np.log(b[used] / expected_b[used])
+        x, y = x - x.mean(), y - y.mean()
+        norm = math.sqrt(float((x @ x) * (y @ y)))
+        found.append(float(x @ y) / norm if norm > 0 else math.nan)
+    return found

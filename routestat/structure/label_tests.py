@@ -19,7 +19,6 @@ from routestat.inference.base.special import log10_t_tails
 from routestat.inference.base.tables import Floats, Integers, read_only
 from routestat.inference.base.units import (
     LEAST_EFFECTIVE,
-    effective_units,
     log10_relabelling_floor,
     log10_sign_floor,
     too_few,
@@ -171,8 +170,7 @@ def cells_of(of: LabelScores, kept: Integers | None = None) -> LabelCells:
         nothing = np.full(observed.shape, math.nan)
         return LabelCells(observed, expected, nothing, nothing, nothing, nothing, nothing, why)
     groups, n_labels = int(np.count_nonzero(size)), tokens.shape[1]
-    units = np.array([effective_units(column) for column in tokens.T])
-    worth = np.minimum(units, [effective_units(column) for column in (size[:, None] - tokens).T])
+    worth = np.minimum(_worth(tokens), _worth(size[:, None] - tokens))
     known = (expected >= LEAST_EXPECTED) & (worth >= LEAST_EFFECTIVE)[:, None]
     lift = np.where(known, observed / np.where(known, expected, 1.0), 1.0)
     # O_g − lift E_g, with E_g = O_g − score_g the group's part of the expectation.
@@ -191,9 +189,18 @@ def cells_of(of: LabelScores, kept: Integers | None = None) -> LabelCells:
     return LabelCells(*(read_only(np.asarray(part)) for part in found))
 
 
+def _worth(tokens: Floats) -> Floats:
+    """How many groups of one size those with a label are worth ``[label]``; see `effective_units`."""
+    total = tokens.sum(axis=0)
+    return np.asarray(total**2 / np.maximum((tokens**2).sum(axis=0), 1.0))
+
+
 def _floors(tokens: Floats, groups: int) -> Floats:
     """log10 of the least p-values that relabelling the groups with a label allows; that of signs where all have it."""
     having = np.count_nonzero(tokens, axis=0).tolist()
     return np.array(
-        [log10_relabelling_floor(n, groups - n) if 0 < n < groups else log10_sign_floor(groups) for n in having]
+        [
+            log10_relabelling_floor(n, groups - n) if 0 < n < groups else log10_sign_floor(groups)
+            for n in having
+        ]
     )

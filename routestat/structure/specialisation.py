@@ -15,8 +15,19 @@ from routestat.inference.base.clustered_score_test import ScoreTest
 from routestat.inference.base.estimate import Estimate, Estimates
 from routestat.inference.base.tables import Floats, Integers
 from routestat.structure.half_samples import HalfStability, half_stability
-from routestat.structure.label_information import LabelInformation, expert_information, sums_in_strata, table_sums
-from routestat.structure.label_tests import LabelCells, LabelScores, cells_of, scores_in_strata, scores_of_table
+from routestat.structure.label_information import (
+    LabelInformation,
+    expert_information,
+    sums_in_strata,
+    table_sums,
+)
+from routestat.structure.label_tests import (
+    LabelCells,
+    LabelScores,
+    cells_of,
+    scores_in_strata,
+    scores_of_table,
+)
 from routestat.structure.token_labels import DOMAIN, SHUFFLED, TokenLabels
 
 
@@ -116,7 +127,9 @@ def specialise(of: MeetingChoices, labels: TokenLabels, halves: Sequence[Integer
         domain_test=scores_of_table(of_domain[:, None], of.slots).test() if labels.domains else None,
         by_token=by_token,
         by_class=by_class,
-        domain_given_shuffled=(exchanged - token).estimate(size) if labels.domains and labels.values else None,
+        domain_given_shuffled=(exchanged - token).estimate(size)
+        if labels.domains and labels.values
+        else None,
         domain_given_test=given.test() if given and labels.values else None,
         lexical_given_test=lexical.test() if lexical else None,
         domain_cells=cells_of(of_experts) if of_experts else None,

@@ -15,8 +15,9 @@ from routestat.inference.base.tables import Integers
 from routestat.structure.token_classes import classes_of_rows, classify_tokens, used_classes
 from routestat.traces.token_texts import TokenTexts
 
-#: A token id is frequent with so many tokens in so many groups of documents; so many ids at most.
-LEAST_TOKENS, LEAST_GROUPS, MOST_IDS = 50, 10, 4096
+#: A token id is frequent with so many tokens, and so many for every cell [domain, choice], in so many groups of
+#: documents; so many ids at most. With fewer per cell the information given the id is too high even after the jackknife.
+LEAST_TOKENS, LEAST_PER_CELL, LEAST_GROUPS, MOST_IDS = 50, 2, 10, 4096
 #: Without texts, so many most frequent ids are tested one by one.
 TESTED_IDS = 30
 #: Smaller domains, and rarer classes, are joined.
@@ -68,7 +69,7 @@ class TokenLabels:
 
 
 def label_tokens(
-    sample: Sample, texts: TokenTexts | None, n_choices: int, rng: np.random.Generator
+    sample: Sample, texts: TokenTexts | None, n_choices: int, slots: int, rng: np.random.Generator
 ) -> TokenLabels | None:
     """Label the tokens of a sample; None where it has neither token ids nor two domains.
 
@@ -79,6 +80,8 @@ def label_tokens(
         For classes; all ids of the sample are known to them.
     n_choices : int
         States, or experts, of the widest layer.
+    slots : int
+        Cells that a token counts in: 1 in the state view, k in the expert view.
     rng : numpy.random.Generator
         Exchanges the domains of clusters.
     """
@@ -103,7 +106,8 @@ def label_tokens(
         value, values = _joined(classes_of_rows(classes, token), classes.names, known)
     stratum, ids = np.zeros(n_rows, np.int64), np.array([-1])
     if has_ids:
-        stratum, ids = _frequent(token, sample.group, known, value)
+        least = max(LEAST_TOKENS, LEAST_PER_CELL * max(1, len(names)) * n_choices // slots)
+        stratum, ids = _frequent(token, sample.group, known, value, least)
         if texts is None:
             top = ids[ids >= 0][:TESTED_IDS]
             place = np.full(len(ids), len(top))
@@ -137,9 +141,7 @@ def _domains(sample: Sample, names: list[str]) -> tuple[Integers, list[str]]:
     return again[domain], [names[at] for at in kept] + [OTHERS]
 
 
-def _exchanged(
-    sample: Sample, domain: Integers, known: Integers, rng: np.random.Generator
-) -> Integers:
+def _exchanged(sample: Sample, domain: Integers, known: Integers, rng: np.random.Generator) -> Integers:
     """Return domains after whole clusters exchanged them: a cluster has one of its documents' domains."""
     _, place, cluster = np.unique(sample.cluster[known], return_index=True, return_inverse=True)
     found = np.zeros(len(domain), np.int64)
@@ -159,13 +161,15 @@ def _joined(code: Integers, names: tuple[str, ...], known: Integers) -> tuple[In
     return np.maximum(value, 0).astype(np.int64), used
 
 
-def _frequent(token: Integers, group: Integers, known: Integers, value: Integers) -> tuple[Integers, Integers]:
+def _frequent(
+    token: Integers, group: Integers, known: Integers, value: Integers, least: int
+) -> tuple[Integers, Integers]:
     """Return strata and their ids, the most frequent first; those of other ids, by value, are last."""
     numbers, place, count = np.unique(token[known], return_inverse=True, return_counts=True)
     n_groups = int(group.max(initial=0)) + 1
     met = np.unique(place.astype(np.int64) * n_groups + group[known]) // n_groups
     groups = np.bincount(met, minlength=len(numbers))
-    chosen = np.flatnonzero((count >= LEAST_TOKENS) & (groups >= LEAST_GROUPS))
+    chosen = np.flatnonzero((count >= least) & (groups >= LEAST_GROUPS))
     chosen = chosen[np.argsort(-count[chosen], kind="stable")][:MOST_IDS]
     stratum_of = np.full(len(numbers), -1)
     stratum_of[chosen] = np.arange(len(chosen))

@@ -75,7 +75,9 @@ def choose_routes(
     if memory is None or len(memory.layers) < 1:
         return RouteChoice(ROUTE_CONTEXTS[order])
     layers = memory.layers
-    known = {name: own for name in (*ROUTE_CONTEXTS, GIVEN_TOKEN) if (own := _whole(layers, name)) is not None}
+    known = {
+        name: own for name in (*ROUTE_CONTEXTS, GIVEN_TOKEN) if (own := _whole(layers, name)) is not None
+    }
     tokens = np.mean([item.scores.tokens for item in layers], axis=0)
     if GIVEN_TOKEN in known:
         known[GIVEN_TOKEN] = known[GIVEN_TOKEN] + token_bits(token, group, len(tokens))
@@ -113,7 +115,9 @@ def _whole(layers: Sequence[LayerMemory], name: str) -> Floats | None:
     own = [context_of(place, name) for place in range(len(layers))]
     if own[-1] != name and name in ROUTE_CONTEXTS:
         return None
-    if any(one not in item.scores.bits or item.known.get(one) == 0 for one, item in zip(own, layers, strict=True)):
+    if any(
+        one not in item.scores.bits or item.known.get(one) == 0 for one, item in zip(own, layers, strict=True)
+    ):
         return None
     bits = np.sum([item.scores.bits[one] for one, item in zip(own, layers, strict=True)], axis=0)
     return bits if np.isfinite(bits).all() else None

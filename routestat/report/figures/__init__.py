@@ -12,6 +12,10 @@ board
     Held-out scores of the predictors.
 routes
     Dominant routes through the layers.
+triples
+    Information between three consecutive layers.
+modules, documents
+    Experts over the depth; single documents, token by token.
 memory
     Contexts and horizons.
 level_checks
