@@ -172,9 +172,7 @@ def backbone_of(
         raise RoutestatError(f"level: expected a share above 0, got {level}; 0.05 is usual")
     counts = [_table(table) for table in tables]
     effects = [_at_least_one(effect) for effect in design_effects]
-    scores = tuple(
-        _scored(table / effect) for table, effect in zip(counts, effects, strict=True)
-    )
+    scores = tuple(_scored(table / effect) for table, effect in zip(counts, effects, strict=True))
     draws = int(np.clip(_CELLS // max(sum(table.size for table in counts), 1), 1, _MOST_DRAWS))
     noise = [
         _high_ratios(independent_table(table, effect, rng))

@@ -11,7 +11,12 @@ import networkx as nx
 from routestat.errors import RoutestatError
 
 # The writers of networkx take a second for a few thousand edges, and that of GEXF adds the date.
-_TYPES = {bool: ("boolean", "boolean"), int: ("long", "long"), float: ("double", "double"), str: ("string",) * 2}
+_TYPES = {
+    bool: ("boolean", "boolean"),
+    int: ("long", "long"),
+    float: ("double", "double"),
+    str: ("string",) * 2,
+}
 # What XML 1.0 cannot hold, even escaped.
 _NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 

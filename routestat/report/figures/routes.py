@@ -58,8 +58,7 @@ def routes(found: RouteGraph) -> Drawing:
     if not any(len(states) for states in shown):
         return "No layer has tokens whose paths could be drawn."
     columns = [
-        _column(found.layers[place].shares, states)
-        for place, states in enumerate(_ordered(found, shown))
+        _column(found.layers[place].shares, states) for place, states in enumerate(_ordered(found, shown))
     ]
     starts = range(0, max(len(columns) - 1, 1), PER_ROW)
     deepest = max(float(column.ends[-1]) if len(column.states) else 0.0 for column in columns)
@@ -81,7 +80,10 @@ def routes(found: RouteGraph) -> Drawing:
         lines = list(zip(COLOURS, _NAMES, strict=True))[: len(found.paths)]
         tints = [(tint, f"community {number}") for number, tint in enumerate(TINTS[: found.communities.n])]
         figure.legend(
-            handles=[Patch(facecolor=colour, edgecolor="black", linewidth=0.4, label=name) for colour, name in lines + tints],
+            handles=[
+                Patch(facecolor=colour, edgecolor="black", linewidth=0.4, label=name)
+                for colour, name in lines + tints
+            ],
             loc="upper left",
             ncols=len(lines) + len(tints) if steps > 8 else 2,
             fontsize=SMALL,
@@ -103,7 +105,9 @@ def _ordered(found: RouteGraph, shown: list[NDArray[np.int64]]) -> list[NDArray[
 
     The barycentre rule of Sugiyama, Tagawa & Toda 1981, with the joint shares as weights; coloured paths weigh most.
     """
-    order = [states[np.argsort(-found.layers[p].tokens[states], kind="stable")] for p, states in enumerate(shown)]
+    order = [
+        states[np.argsort(-found.layers[p].tokens[states], kind="stable")] for p, states in enumerate(shown)
+    ]
     weights = []
     for place, one in enumerate(found.transitions):
         weight = np.where(found.backbone.kept[place], one.joint, 0.0)
@@ -138,8 +142,16 @@ def _draw_row(axes: Axes, found: RouteGraph, columns: list[Column], places: rang
         # Coloured bands lie above the others; a band of several paths has the colour of the most probable.
         for colour in (None, *reversed(COLOURS)):
             shapes = [_shape(x + half, x + 1 - half, *sides) for sides, own in bands if own == colour]
-            style = {"alpha": 0.55, "zorder": 1} if colour is None else {"alpha": 0.85, "zorder": 2}
-            axes.add_collection(PolyCollection(shapes, facecolors=colour or PALE, edgecolors="none", **style))
+            plain = colour is None
+            axes.add_collection(
+                PolyCollection(
+                    shapes,
+                    facecolors=colour or PALE,
+                    edgecolors="none",
+                    alpha=0.55 if plain else 0.85,
+                    zorder=1 if plain else 2,
+                )
+            )
     for x, place in enumerate(places):
         column, layer = columns[place], found.layers[place]
         members = found.communities.labels[place][column.states].tolist()
@@ -187,10 +199,8 @@ def _bands(
     ]
 
 
-def _stacked(
-    bands: list[tuple[int, int, float]], tops: NDArray[np.float64]
-) -> dict[tuple[int, int], float]:
-    """Return where each band (own bar, bar at the other side, width) begins at its own bar, in the order of the others."""
+def _stacked(bands: list[tuple[int, int, float]], tops: NDArray[np.float64]) -> dict[tuple[int, int], float]:
+    """Return where each band (own bar, bar at the other side, width) begins at its own bar."""
     begin = tops.tolist()
     found = {}
     for own, other, width in sorted(bands):
