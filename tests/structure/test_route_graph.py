@@ -76,7 +76,8 @@ def test_attributes_are_those_of_the_tables_and_the_tests():
         i, j = graph.nodes[source]["state"], graph.nodes[target]["state"]
         assert data["weight"] == total[i, j]
         for name, expected in (
-            ("z", tests.z), ("log10_q", tests.log10_q), ("score", scored.score), ("standard_error", scored.standard_error),
+            ("z", tests.z), ("log10_q", tests.log10_q), ("score", scored.score),
+            ("standard_error", scored.standard_error),
         ):  # fmt: skip
             assert data[name] == pytest.approx(expected[i, j], rel=1e-5)
         assert {type(value) for value in data.values()} <= {int, float, bool}
@@ -182,6 +183,6 @@ def test_layers_and_tables_that_do_not_fit():
     layers, transitions = layers_of(STRONG), [Transition(table, 1.0) for table in STRONG]
     with pytest.raises(RoutestatError, match="transitions"):
         route_graph(layers, transitions[:1], NO_PATHS, np.random.default_rng(0))
+    bad = [LayerStates("L00", 0, layers[0].tokens, ["a"]), *layers[1:]]
     with pytest.raises(RoutestatError, match="labels"):
-        bad = [LayerStates("L00", 0, layers[0].tokens, ["a"]), *layers[1:]]
         route_graph(bad, transitions, NO_PATHS, np.random.default_rng(0))

@@ -1,37 +1,38 @@
 """The alluvial picture, read back from matplotlib's artists: heights, widths, colours, labels."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from matplotlib.collections import PolyCollection
 from matplotlib.colors import to_hex
-from matplotlib.container import BarContainer
 
 from routestat.report.figures import routes as route_figure
 from routestat.structure.route_graph import LayerStates, Transition, route_graph
 
 
-def bars_of(axes):
-    """The bars (left to right, top, height), without those of other states."""
-    found = [
-        (round(patch.get_x() + patch.get_width() / 2), patch.get_y(), patch.get_height())
-        for container in axes.containers
-        if isinstance(container, BarContainer)
-        for patch in container
-        if patch.get_linewidth() > 0
+def shapes_of(axes, name):
+    """The outlines [point, x or y] of the collections of a name, each with its colour."""
+    return [
+        (to_hex(shapes.get_facecolor()[place % len(shapes.get_facecolor())]), path.vertices[:-1])
+        for shapes in axes.collections
+        if isinstance(shapes, PolyCollection) and shapes.get_gid() == name
+        for place, path in enumerate(shapes.get_paths())
     ]
-    return sorted(found)
+
+
+def bars_of(axes):
+    """The bars (layer from left to right, top, height) of single states."""
+    outlines = [points for _, points in shapes_of(axes, "bars")]
+    return sorted((round(p[:, 0].mean()), p[:, 1].min(), np.ptp(p[:, 1])) for p in outlines)
 
 
 def bands_of(axes):
     """Colour and width of every band, at its left and its right end."""
     found = []
-    for shapes in axes.collections:
-        if isinstance(shapes, PolyCollection):
-            for path in shapes.get_paths():
-                points = path.vertices[:-1]
-                half = len(points) // 2
-                left, right = points[-1, 1] - points[0, 1], points[half, 1] - points[half - 1, 1]
-                found.append((to_hex(shapes.get_facecolor()[0]), left, right))
+    for colour, points in shapes_of(axes, "bands"):
+        half = len(points) // 2
+        found.append((colour, points[-1, 1] - points[0, 1], points[half, 1] - points[half - 1, 1]))
     return found
 
 
@@ -92,7 +93,7 @@ def test_many_layers_are_in_rows_that_share_a_layer(layers):
     figure = route_figure.routes(found)
     rows = [[text.get_text() for text in axes.get_xticklabels()] for axes in figure.axes]
     assert len(rows) == -(-(layers - 1) // route_figure.PER_ROW)
-    for above, below in zip(rows[:-1], rows[1:], strict=True):
+    for above, below in pairwise(rows):
         assert above[-1] == below[0]
     assert [label for place, row in enumerate(rows) for label in row[place > 0 :]] == list(
         map(str, range(layers))
