@@ -53,7 +53,11 @@ class Meetings:
 
 
 def meetings_of(
-    stratum: Integers, group: Integers, n_groups: int, *labels: Integers, known: NDArray[np.bool_] | None = None
+    stratum: Integers,
+    group: Integers,
+    n_groups: int,
+    *labels: Integers,
+    known: NDArray[np.bool_] | None = None,
 ) -> Meetings:
     """Order tokens by stratum and group.
 
@@ -76,7 +80,9 @@ def meetings_of(
         key = key * size + column
     order = np.argsort(key, kind="stable")
     key = key[order]
-    first = np.append(np.flatnonzero(np.concatenate([[True], key[1:] != key[:-1]])) if len(key) else 0, len(key))
+    first = np.append(
+        np.flatnonzero(np.concatenate([[True], key[1:] != key[:-1]])) if len(key) else 0, len(key)
+    )
     at = [read_only(column[order][first[:-1]].astype(np.int32)) for column in columns]
     return Meetings(
         read_only(row[order].astype(np.int32)),
@@ -142,6 +148,8 @@ def count_choices(sample: Sample, router: Router, states: str, meetings: Meeting
         Of the rows of the sample.
     """
     column = sample.columns[router.name]
+    choices: Integers
+    members: Integers
     if states == "expert":
         choices, n_choices = expert_rows(column, router), router.n_experts
         members = np.arange(n_choices)[:, None]
@@ -153,7 +161,12 @@ def count_choices(sample: Sample, router: Router, states: str, meetings: Meeting
     first = np.empty(len(meetings) + 1, np.int64)
     values = read_only(np.ascontiguousarray(choices, np.int32))
     n = meeting_cells(values, meetings.row, meetings.first, n_choices, chosen, count, first)
-    kept = (read_only(np.ascontiguousarray(part)) for part in (chosen[:n], count[:n], first))
     return MeetingChoices(
-        *kept, read_only(np.ascontiguousarray(members, np.int32)), n_choices, router.n_experts, choices.shape[1]
+        read_only(chosen[:n].copy()),
+        read_only(count[:n].copy()),
+        read_only(first),
+        read_only(np.ascontiguousarray(members, np.int32)),
+        n_choices,
+        router.n_experts,
+        choices.shape[1],
     )

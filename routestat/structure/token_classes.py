@@ -18,8 +18,8 @@ DIGITS, PUNCTUATION, SYMBOLS, SPACE = "digits", "punctuation", "symbols", "white
 SPECIAL, BYTES, MIXED, UNKNOWN = "special tokens", "parts of characters", "mixed", "no text"
 # The first word of a letter's name in Unicode, where it is not the script's usual name.
 _SCRIPTS = {
-    "CJK": "Han", "FULLWIDTH": "Latin", "MODIFIER": "other", "FEMININE": "Latin", "MASCULINE": "Latin", "MICRO": "Greek",
-    "MATHEMATICAL": "mathematical", "HALFWIDTH": "Katakana", "IDEOGRAPHIC": "Han",
+    "CJK": "Han", "FULLWIDTH": "Latin", "MODIFIER": "other", "FEMININE": "Latin", "MASCULINE": "Latin",
+    "MICRO": "Greek", "MATHEMATICAL": "mathematical", "HALFWIDTH": "Katakana", "IDEOGRAPHIC": "Han",
 }  # fmt: skip
 
 
@@ -127,7 +127,9 @@ def classes_of_rows(classes: TokenClasses, token: NDArray[np.integer]) -> NDArra
     return np.where(token >= 0, classes.of_id[np.maximum(token, 0)], -1).astype(np.int32)
 
 
-def used_classes(names: Sequence[str], code: NDArray[np.integer]) -> tuple[tuple[str, ...], NDArray[np.int32]]:
+def used_classes(
+    names: Sequence[str], code: NDArray[np.integer]
+) -> tuple[tuple[str, ...], NDArray[np.int32]]:
     """Return the classes that occur, and each row's place among them; −1 stays."""
     seen = np.unique(code[code >= 0])
     place = np.full(len(names) + 1, -1, np.int32)

@@ -123,9 +123,7 @@ def require_fitting(known: TokenTexts, token: NDArray[np.integer], what: str = "
 def shown_text(text: str) -> str:
     """Return a token's text in one line: spaces as ␣, line ends and tabs as ⏎ and ⇥, other controls as numbers."""
     named = {" ": "␣", "\n": "⏎", "\t": "⇥"}
-    return "".join(
-        named.get(one, one if one.isprintable() else f"<U+{ord(one):04X}>") for one in text
-    )
+    return "".join(named.get(one, one if one.isprintable() else f"<U+{ord(one):04X}>") for one in text)
 
 
 def _absent(path: Path) -> str:
@@ -152,26 +150,29 @@ def _texts_of(content: Any, source: str) -> TokenTexts:
     parts = list(_parts_of(content))
     kinds = {part.get("type") for part in parts}
     byte_level = "ByteLevel" in kinds
-    spaces = "Metaspace" in kinds or any(METASPACE in str(part.get("pattern", "")) or
-                                         part.get("content") == METASPACE for part in parts)
-    word_pieces = next((str(part.get("prefix", "##")) for part in parts if part.get("type") == "WordPiece"), None)
+    spaces = "Metaspace" in kinds or any(
+        METASPACE in str(part.get("pattern", "")) or part.get("content") == METASPACE for part in parts
+    )
+    word_pieces = next(
+        (str(part.get("prefix", "##")) for part in parts if part.get("type") == "WordPiece"), None
+    )
     texts, partial = {}, set()
     for number, piece in pieces.items():
         raw = _bytes_of(piece, byte_level, spaces)
         if word_pieces is not None:
-            raw = (piece[len(word_pieces):] if piece.startswith(word_pieces) else " " + piece).encode()
+            raw = (piece[len(word_pieces) :] if piece.startswith(word_pieces) else " " + piece).encode()
         texts[number], whole = _decoded(raw)
         if not whole:
             partial.add(number)
     added = content.get("added_tokens")
     special = set()
     for entry in added if isinstance(added, list) else ():
-        number, text = (entry.get("id"), entry.get("content")) if isinstance(entry, dict) else (None, None)
-        if isinstance(number, int) and isinstance(text, str) and 0 <= number < MOST_IDS:
-            texts[number] = text
-            partial.discard(number)
+        named, text = (entry.get("id"), entry.get("content")) if isinstance(entry, dict) else (None, None)
+        if isinstance(named, int) and isinstance(text, str) and 0 <= named < MOST_IDS:
+            texts[named] = text
+            partial.discard(named)
             if entry.get("special"):
-                special.add(number)
+                special.add(named)
     return TokenTexts(MappingProxyType(texts), frozenset(special), frozenset(partial), source)
 
 

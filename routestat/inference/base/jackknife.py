@@ -82,7 +82,9 @@ def jackknife_each(whole: ArrayLike, left_out: ArrayLike, size: ArrayLike, level
     return Estimates.stack(found, statistics.shape)
 
 
-def jackknife_columns(whole: ArrayLike, left_out: ArrayLike, size: ArrayLike, level: float = 0.95) -> Estimates:
+def jackknife_columns(
+    whole: ArrayLike, left_out: ArrayLike, size: ArrayLike, level: float = 0.95
+) -> Estimates:
     """Estimate many statistics of the same groups at once, as `jackknife` does each.
 
     Parameters

@@ -27,10 +27,10 @@ def specialists(
 ) -> Synthetic:
     """Generate layers in which one expert serves a domain and another one a class of tokens.
 
-    Documents have a domain at random, tokens an id with frequencies like 1 / (rank + 2), ids a class in turn. The choice
-    depends on the domain and on the class of the token only: the weight of the layer's topical expert is `topical` times
-    as large in one domain, that of its lexical expert `lexical` times as large at tokens of one class. Given both,
-    layers are independent, and so are tokens unless documents differ.
+    Documents have a domain at random, tokens an id with frequencies like 1 / (rank + 2), ids a class in turn. The
+    choice depends on the domain and on the class of the token only: the weight of the layer's topical expert is
+    `topical` times as large in one domain, that of its lexical expert `lexical` times as large at tokens of one class.
+    Given both, layers are independent, and so are tokens unless documents differ.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ def specialists(
         As in `independent`.
     n_domains, n_ids, n_classes : int
     mixing : float
-        Standard deviation of the logarithm by which domains use classes more or less; 0 makes domain and id independent.
+        Standard deviation of the logarithm by which domains use classes more or less; 0 makes them independent.
     document_effect : float
         Standard deviation of the logarithm of a document's own weight of every expert.
 
@@ -56,7 +56,9 @@ def specialists(
     if not (topical > 0 and lexical > 0 and np.isfinite([topical, lexical]).all()):
         raise RoutestatError(f"topical and lexical must be factors above 0, got {topical!r} and {lexical!r}")
     if min(n_domains, n_ids, n_classes) < 1 or min(mixing, document_effect) < 0:
-        raise RoutestatError("domains, ids and classes must be 1 or more, mixing and document_effect 0 or more")
+        raise RoutestatError(
+            "domains, ids and classes must be 1 or more, mixing and document_effect 0 or more"
+        )
     weights = distributions.expert_weights(popularity, frame.n_layers, frame.alphabet, rng)
     n_experts, layers = frame.alphabet.n_experts, frame.n_layers
     if n_experts < 2:
