@@ -60,7 +60,13 @@ def three_layer_information(layers: ThreeLayers, level: float = 0.95) -> ThreeLa
     size = layers.tokens.astype(np.float64)
     n = size.sum()
     if max(layers.slots) > 1:
-        return _all(without_interval(math.nan, len(size), "in the expert view the information between three layers is not estimated (no single state per token)"))
+        return _all(
+            without_interval(
+                math.nan,
+                len(size),
+                "in the expert view the information between three layers is not estimated (no single state per token)",
+            )
+        )
     if not n:
         return _all(without_interval(math.nan, 0, "no token has a choice at all three layers"))
     first, middle, last = (_sums(part, size) for part in (layers.first, layers.middle, layers.last))
