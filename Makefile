@@ -40,6 +40,8 @@ analyses: $(VENV)/.stamp-core
 	$(BIN)/python -m analyses.table_against_gate
 	$(BIN)/python -m analyses.effect_of_data_set
 	$(BIN)/python -m analyses.accuracy_and_recall
+	$(BIN)/python -m analyses.adjacent_repeats
+	$(BIN)/python -m analyses.cross_layer_tables
 
 # The long forms of the calibrations, an hour or more; the tables they print are kept in reports/calibration.
 calibration: $(VENV)/.stamp-test

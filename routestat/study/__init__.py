@@ -40,8 +40,12 @@ triples
     Three consecutive layers.
 blocks
     Biclusters of transitions.
-modules
-    Experts over the depth, and single documents.
+modules, identity_experts
+    Experts over the depth: the busiest, modules that all layers share, experts that compute nothing.
+document_view
+    Single documents, token by token.
+structure_checks
+    What a plan needs of a trace, checked before anything is computed.
 specialisation
     What experts specialise in.
 model_facts

@@ -68,6 +68,8 @@ def expected_seconds(
     if plan and plan.network:
         stages["training the network"] = ("prediction", (2000.0 if wide else 300.0) * tokens)
     stages["checking the tests on data without an effect"] = ("level-checks", 3.0)
+    stages["building the graph of transitions"] = ("paths", 0.5 + 0.01 * layers + 0.01 * widths)
+    stages["measuring specialisation"] = ("specialisation", 0.02 * layers + 2.5 * tokens)
     stages["finding blocks"] = ("blocks", 0.02 * layers)
     if triples and layers > 2:
         found["counting three layers"] = 0.15 * layers + (25.0 if wide else 4.0) * tokens

@@ -14,6 +14,10 @@ routes
     Dominant routes through the layers.
 triples
     Information between three consecutive layers.
+modules, documents
+    Experts over the depth; single documents, token by token.
+specialisation
+    Token and domain against the choice of experts, over the depth.
 memory
     Contexts and horizons.
 level_checks

@@ -72,7 +72,12 @@ def write_report(
     replace_file(page, _page(study, record, pictures, folder).encode())
     # Not earlier: a page that was here before may show them.
     shown = {picture.file for picture in pictures.values()}
-    for old in [*(folder / "figures").glob("transition-*.png"), *(folder / "figures").glob("bayes-*.png")]:
+    drawn_before = (
+        old
+        for kind in ("transition", "bayes", "document")
+        for old in (folder / "figures").glob(f"{kind}-*.png")
+    )
+    for old in list(drawn_before):
         if f"figures/{old.name}" not in shown:
             old.unlink()
     return page

@@ -19,10 +19,10 @@ from routestat.report.records.layers import (
 from routestat.report.records.level_checks import calibration_record
 from routestat.report.records.memory import memory_record, order_records
 from routestat.report.records.model_facts import model_facts_records
-from routestat.report.records.modules import modules_records
+from routestat.report.records.modules import module_columns, modules_records, write_documents
 from routestat.report.records.plain import Record, plain, write_columns, write_json, write_rows
 from routestat.report.records.prediction import prediction_records, prediction_tables
-from routestat.report.records.route_graph import write_graph
+from routestat.report.records.route_graph import graph_records, write_graph
 from routestat.report.records.routes import path_records
 from routestat.report.records.specialisation import specialisation_records
 from routestat.report.records.trace_facts import trace_record
@@ -40,7 +40,9 @@ TABLES = (
     "layers", "dependence", "order", "contexts", "horizons", "map", "coactivation", "enough", "prediction",
     "prediction_mean", "prediction_horizons", "prediction_curves", "prediction_next_token", "prediction_by_phase",
     "prediction_by_domain", "prediction_calibration", "gate_against_table", "transfer", "transfer_domains",
-    "data_effect", "paths", "biclusters", "triples",
+    "data_effect", "paths", "biclusters", "triples", "specialisation", "specialisation_experts", "specialisation_cells",
+    "expert_use", "module_order", "module_successions", "module_joint",
+    "identity_experts", "real_experts", "document_views", "model_parts",
 )  # fmt: skip
 
 
@@ -83,6 +85,8 @@ def results(study: Study) -> Record:
         record["prediction_not_fitted"] = dict(study.not_fitted)
     if study.paths is not None:
         record["paths"] = path_records(study.paths, study.routers, study.states)
+    if study.graph is not None:
+        record |= graph_records(study.graph)
     if study.blocks is not None:
         record["biclusters"] = [bicluster_record(item) for item in study.blocks]
     if study.windows is not None:
@@ -94,7 +98,7 @@ def results(study: Study) -> Record:
     if study.specialisation is not None:
         record |= specialisation_records(study.specialisation)
     if study.model_facts is not None:
-        record |= model_facts_records(study.model_facts)
+        record |= model_facts_records(study.model_facts, study.loads)
     if study.bayes is not None:
         record["bayes"] = bayes_record(study.bayes)
     found: Record = plain(record)
@@ -108,7 +112,7 @@ def tables_of(record: Record) -> Record:
 
 
 def write_results(study: Study, folder: Path) -> Record:
-    """Write results.json, tables, routes.graphml, the chain and the ridges; return the content of results.json."""
+    """Write results.json, tables, the graph, the chain and the ridges; return the content of results.json."""
     record = results(study)
     write_json(folder / "results.json", record)
     tables = folder / "tables"
@@ -119,10 +123,13 @@ def write_results(study: Study, folder: Path) -> Record:
             (tables / f"{name}.csv").unlink(missing_ok=True)
         elif name == "coactivation":
             write_columns(tables / f"{name}.csv", coactivation_columns(study.across_layers))
+        elif name in (columns := module_columns(study.modules, study.loads)):
+            write_columns(tables / f"{name}.csv", columns[name])
         else:
             write_rows(tables / f"{name}.csv", rows[name])
     _write_transitions(study, tables)
     _write_triples(study, tables)
+    write_documents(study.modules, tables)
     if study.bayes is not None:
         write_bayes(study.bayes, folder)
     else:
