@@ -19,6 +19,7 @@ from routestat.report.records.layer_pairs import by_information, page_columns
 from routestat.report.records.pair_statistic import Cell, Column, PairStatistic, cell
 from routestat.report.records.plain import Record
 from routestat.report.records.study import TABLES, cells_file, tables_of, write_results
+from routestat.report.records.triples import triple_files
 from routestat.study.blocks import clearest_blocks
 from routestat.study.layer_pairs import LayerPair
 from routestat.study.trace_study import Study
@@ -119,6 +120,7 @@ def _page(study: Study, record: Record, pictures: dict[str, Picture], folder: Pa
         steps=_steps(study.routers),
         query=_query(study, folder),
         whole_files=[name for name in TABLES if name in tables_of(record)],
+        triple_files=[name for item in study.triples or () for name in triple_files(item)],
         cell_files=[cells_file(item) for item in pairs if item.table.any()],
     )
 
