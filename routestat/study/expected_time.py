@@ -70,8 +70,8 @@ def expected_seconds(
     stages["checking the tests on data without an effect"] = ("level-checks", 3.0)
     stages["building the graph of transitions"] = ("paths", 0.5 + 0.01 * layers + 0.01 * widths)
     stages["measuring specialisation"] = ("specialisation", 0.02 * layers + 2.5 * tokens)
-    found_in = 1.2 * min(counts.n_tokens, 500_000) * layers / 1e7 if counts.states == "subset" else 0.05 * layers
-    stages["testing windows"] = ("windows", found_in)
+    part_of_rows = 1.2e-7 * min(counts.n_tokens, 500_000) * layers
+    stages["testing windows"] = ("windows", 0.05 * layers if wide else part_of_rows)
     stages["finding blocks"] = ("blocks", 0.02 * layers)
     if triples and layers > 2:
         found["counting three layers"] = 0.15 * layers + (25.0 if wide else 4.0) * tokens
