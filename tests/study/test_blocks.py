@@ -94,7 +94,13 @@ def test_the_clearest_blocks_save_most_and_noise_has_none():
 
 def test_wide_models_have_blocks_of_experts():
     made = expert_chain(
-        coupling=1.0, rng=np.random.default_rng(0), n_experts=64, top_k=6, layers=3, documents=40, mean_length=60
+        coupling=1.0,
+        rng=np.random.default_rng(0),
+        n_experts=64,
+        top_k=6,
+        layers=3,
+        documents=40,
+        mean_length=60,
     )
     found = find_blocks(count(to_trace(made)), StructurePlan(), np.random.default_rng(0))
     assert [item.blocks.row_labels.shape for item in found] == [(64,), (64,)]
