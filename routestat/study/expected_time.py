@@ -72,7 +72,6 @@ def expected_seconds(
     stages["measuring specialisation"] = ("specialisation", 0.02 * layers + 2.5 * tokens)
     part_of_rows = 1.2e-7 * min(counts.n_tokens, 500_000) * layers
     stages["testing windows"] = ("windows", 0.05 * layers if wide else part_of_rows)
-    stages["finding blocks"] = ("blocks", 0.02 * layers)
     stages["finding blocks"] = ("blocks", 0.04 * layers)
     if triples and layers > 2:
         found["counting three layers"] = 0.15 * layers + (25.0 if wide else 4.0) * tokens

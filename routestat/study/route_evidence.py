@@ -7,11 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from routestat.counting.document_sample import Sample
-from routestat.inference.base.estimate import Estimate, ratio
+from routestat.inference.base.estimate import Estimate, ratio, without_interval
 from routestat.traces.store import Trace
 
 #: Token ids and documents that are named.
 NAMED = 3
+#: An interval of a share needs as many groups of documents that take the route.
+FEW_GROUPS = 10
 
 
 @dataclass(frozen=True)
@@ -86,10 +88,15 @@ def evidence_of_rows(
     numbers, of_document = np.unique(document, return_counts=True)
     most = numbers[np.argsort(-of_document, kind="stable")[:NAMED]].tolist()
     taken = np.bincount(group, minlength=len(tokens_of_group)).astype(np.float64)
+    share = ratio(taken, tokens_of_group)
+    if np.count_nonzero(taken) < FEW_GROUPS:
+        share = without_interval(
+            share.value, share.n_groups, f"fewer than {FEW_GROUPS} groups of documents take it"
+        )
     return RouteEvidence(
         tuple((int(ids[one]), int(counts[one])) for one in first),
         tuple(document_names(trace, most)),
-        ratio(taken, tokens_of_group),
+        share,
     )
 
 

@@ -1,7 +1,7 @@
 """Routes through the layers: the most probable ones of a chain, and the most frequent ones, with what takes them."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
@@ -53,6 +53,8 @@ class PathFinding:
         What takes each path.
     experts : ExpertRouteFinding, optional
         Routes through single experts, of the expert view.
+    texts : mapping of int to str
+        The texts of the token ids that are named; empty without a tokenizer.
     """
 
     chain: Chain
@@ -66,6 +68,7 @@ class PathFinding:
     dominant_evidence: tuple[RouteEvidence, ...] = ()
     observed_evidence: tuple[RouteEvidence, ...] = ()
     experts: ExpertRouteFinding | None = None
+    texts: Mapping[int, str] = field(default_factory=dict)
 
     @property
     def dominant_expected(self) -> NDArray[np.float64]:
@@ -133,6 +136,7 @@ def find_paths(
             evidence(route, token_id=int(one)) for route, one in zip(dominant.states, token_ids, strict=True)
         )
     )
+    of_observed = tuple(evidence(route) for route in observed.states)
     return PathFinding(
         chain,
         choice,
@@ -143,9 +147,18 @@ def find_paths(
         observed,
         observed.n_tokens * expected_share,
         of_dominant,
-        tuple(evidence(route) for route in observed.states),
+        of_observed,
         experts,
+        _texts(plan, (*of_dominant, *of_observed, *(experts.evidence if experts else ()))),
     )
+
+
+def _texts(plan: StructurePlan, evidence: Sequence[RouteEvidence]) -> dict[int, str]:
+    """Return the texts of the token ids that are named."""
+    if (known := plan.token_texts) is None:
+        return {}
+    named = {token for one in evidence for token, _ in one.token_ids}
+    return {token: known.texts[token] for token in sorted(named) if token in known.texts}
 
 
 def _state_routes(

@@ -111,7 +111,7 @@ def _page(study: Study, record: Record, pictures: dict[str, Picture], folder: Pa
         by_effect=[rows[pair.target.name] for pair in by_information(pairs)],
         pair_tables={name: pair_table(pairs, name) for name in ("dependence", "parts")},
         clearest=None if place is None else record["biclusters"][place],
-        paths={kind: _path_rows(study, listed, kind) for kind in ("dominant", "observed")},
+        paths={kind: _path_rows(study, listed, kind) for kind in ("dominant", "observed", "frequent")},
         windows=windows_section(record, study.routers, study.states),
         pictures=pictures,
         maps=transition_maps(pairs, study.states),
