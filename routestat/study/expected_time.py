@@ -67,4 +67,5 @@ def expected_seconds(
         stages["training the network"] = ("prediction", (2000.0 if wide else 300.0) * tokens)
     stages["checking the tests on data without an effect"] = ("level-checks", 3.0)
     stages["finding blocks"] = ("blocks", 0.02 * layers)
+    stages["following experts over the depth"] = ("modules", 0.003 * layers)
     return found | {name: cost for name, (part, cost) in stages.items() if part in parts and layers > 1}
