@@ -75,4 +75,6 @@ def expected_seconds(
     stages["finding blocks"] = ("blocks", 0.04 * layers)
     if triples and layers > 2:
         found["counting three layers"] = 0.15 * layers + (25.0 if wide else 4.0) * tokens
+    stages["finding blocks"] = ("blocks", 0.02 * layers)
+    stages["following experts over the depth"] = ("modules", 0.003 * layers)
     return found | {name: cost for name, (part, cost) in stages.items() if part in parts and layers > 1}
