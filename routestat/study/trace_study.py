@@ -34,7 +34,7 @@ from routestat.study.layer_pairs import LayerPair, layer_pairs
 from routestat.study.layers import AcrossLayers, LayerLoad, load_of_layer, measure_across_layers, sample_of
 from routestat.study.level_checks import LevelChecks, check_levels
 from routestat.study.memory import Memory, measure_memory
-from routestat.study.model_facts import ModelFacts
+from routestat.study.model_facts import ModelFindings, measure_model
 from routestat.study.modules import ModuleFindings, measure_modules
 from routestat.study.parts import PARTS, with_needed
 from routestat.study.route_graph import graph_of_routes
@@ -49,6 +49,7 @@ from routestat.traces.clusters.summary import UnitSummary, summarise_units
 from routestat.traces.dummy_rows.findings import Finding
 from routestat.traces.metadata import Router, TraceMeta
 from routestat.traces.store import Trace
+from routestat.traces.token_texts import require_fitting
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,7 @@ class Study:
     blocks: tuple[BlockFinding, ...] | None
     modules: ModuleFindings | None
     specialisation: SpecialisationFindings | None
-    model_facts: ModelFacts | None
+    model_facts: ModelFindings | None
 
     @property
     def mean_board(self) -> tuple[PredictionScore, ...] | None:
@@ -189,6 +190,9 @@ def study(
     bayes = posterior_of_chain(counts, sample(), bayes_draws, rng, tick) if bayes_draws else None
     memory_rng, levels_rng = rng.spawn(2)
     shape = structure or StructurePlan()
+    if shape.token_texts is not None:
+        # A tokenizer of another model fails at once.
+        require_fitting(shape.token_texts, sample().token)
     board = factorised = history = memory = chain = level_checks = pairs = None
     blocks = paths = graph = windows = modules = specialisation = None
     not_fitted: Mapping[str, str] = {}
@@ -232,13 +236,15 @@ def study(
     if "blocks" in known:
         blocks = find_blocks(counts, shape, blocks_rng, tick, threads)
     if "paths" in known and chain is not None and observed is not None:
-        paths = find_paths(trace, counts, sample(), chain, memory, observed, shape, tick, threads)
+        paths = find_paths(trace, counts, sample(), chain, memory, observed, shape, tick, threads, rows)
         graph = graph_of_routes(counts, pairs, paths, graph_rng, tick)
     if "windows" in known:
         windows = find_windows(counts, sample(), memory, shape, windows_rng, tick, threads)
-    triples = find_triples(sample(), counts.states, tick, threads) if shape.triples else None
+    triples = None
+    if shape.triples:
+        triples = find_triples(sample(), counts.states, rng.spawn(1)[0], tick, threads)
     if "modules" in known:
-        modules = measure_modules(trace, counts, shape)
+        modules = measure_modules(trace, counts, shape, sample, chain, factorised, rows, tick)
     if "specialisation" in known:
         specialisation = measure_specialisation(
             sample(), counts.states, shape.token_texts, specialisation_rng, tick, threads
@@ -277,7 +283,7 @@ def study(
         blocks=blocks,
         modules=modules,
         specialisation=specialisation,
-        model_facts=shape.model_facts,
+        model_facts=None if shape.model_facts is None else measure_model(counts, shape.model_facts),
     )
 
 

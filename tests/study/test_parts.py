@@ -84,7 +84,7 @@ def test_parts_that_others_need_come_with_them():
     assert with_needed({"memory"}, states="expert", order=None) == {"memory", "prediction"}
     assert with_needed({"chain"}, states="expert", order=1) == {"chain", "prediction"}
     left = with_needed(set(PARTS) - {"memory"}, {"memory"}, states="subset", order=None)
-    assert left == set(PARTS) - {"memory", "chain", "paths"}
+    assert left == set(PARTS) - {"memory", "chain", "paths", "windows"}
 
 
 def test_names_that_are_no_parts_are_refused():

@@ -4,6 +4,7 @@ from matplotlib.figure import Figure
 
 from routestat.forecast import catalogue
 from routestat.report.figures import board as board_figure
+from routestat.report.figures import blocks as block_figures
 from routestat.report.figures import heatmaps
 from routestat.report.figures import layers as layer_figures
 from routestat.report.figures import memory as memory_figures
@@ -28,7 +29,8 @@ def everything(study):
     yield memory_figures.horizons(study.memory)
     for item, finding in zip(study.pairs, study.blocks, strict=True):
         yield heatmaps.joint_and_conditional(item, study.states)
-        yield heatmaps.blocks(finding, study.states)
+        yield block_figures.matrices(finding, study.states)
+    yield block_figures.gains(study.blocks, study.states)
 
 
 def test_all_draw_or_say_why_and_no_text_is_under_8_points(any_report):
