@@ -23,11 +23,11 @@ STICKY = partial(clustered, stickiness=0.7)
 PREFERRING = partial(clustered, stickiness=0.3, topic_concentration=20.0)
 CASES = [
     ("pairs of 8, 60 documents, repeating", PAIRS, STICKY, 60, 8, ()),
-    ("pairs of 8, 60 documents, repeating", PAIRS, STICKY, 60, 100, pytest.mark.long),
-    ("pairs of 8, 60 documents, preferring", PAIRS, PREFERRING, 60, 100, pytest.mark.long),
-    ("pairs of 8, 200 documents, preferring", PAIRS, PREFERRING, 200, 100, pytest.mark.long),
-    ("6 of 64, 100 documents, repeating", WIDE, STICKY, 100, 60, pytest.mark.long),
-    ("6 of 64, 100 documents, preferring", WIDE, PREFERRING, 100, 60, pytest.mark.long),
+    ("pairs of 8, 60 documents, repeating", PAIRS, STICKY, 60, 60, pytest.mark.long),
+    ("pairs of 8, 60 documents, preferring", PAIRS, PREFERRING, 60, 60, pytest.mark.long),
+    ("pairs of 8, 200 documents, preferring", PAIRS, PREFERRING, 200, 60, pytest.mark.long),
+    ("6 of 64, 100 documents, repeating", WIDE, STICKY, 100, 40, pytest.mark.long),
+    ("6 of 64, 100 documents, preferring", WIDE, PREFERRING, 100, 40, pytest.mark.long),
 ]
 
 
