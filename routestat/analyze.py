@@ -22,6 +22,7 @@ from routestat.report.terminal.study import summarise
 from routestat.study.chain import NEEDS_STATES
 from routestat.study.expected_time import expected_seconds
 from routestat.study.parts import PARTS, choose_parts, with_needed
+from routestat.study.structure_checks import require_structure
 from routestat.study.trace_study import study
 
 app = new_app()
@@ -57,6 +58,7 @@ def analyze(
     document: structure_options.Documents = None,
     tokenizer: structure_options.Tokenizer = None,
     model_config: structure_options.ModelConfig = None,
+    shared_modules: structure_options.SharedModules = False,
     only: Annotated[
         str,
         typer.Option(
@@ -107,7 +109,15 @@ def analyze(
         raise RoutestatError(f"--bayes is full or none, got {bayes!r}")
     wanted, rule, requested = parse_layers(layers), parse_alpha(alpha), parse_order(order)
     shape = structure_options.structure_plan(
-        blocks, blocks_method, blocks_matrix, paths, triples, document or (), tokenizer, model_config
+        blocks,
+        blocks_method,
+        blocks_matrix,
+        paths,
+        triples,
+        document or (),
+        tokenizer,
+        model_config,
+        shared_modules,
     )
     skipped = parse_names(skip)
     parts = choose_parts(parse_names(only), skipped)
@@ -118,6 +128,7 @@ def analyze(
         opened_trace(traces, ticker.of("checking"), workers, scheduler, wanted, **how) as trace,
     ):
         require_tokens(trace, wanted)
+        require_structure(trace, wanted, shape, parts)
         if bayes == "full" and max(router.alphabet.size for router in trace.routers(wanted)) > MAX_STATES:
             raise RoutestatError(NEEDS_STATES)
         computing = threads if trace.n_counted >= _TOKENS_FOR_THREADS else 1
@@ -129,7 +140,7 @@ def analyze(
         else:
             counts = count(trace, wanted, groups=groups, threads=computing, progress=ticker.of("counting"))
         parts = with_needed(parts, skipped, states=counts.states, order=requested)
-        ticker.expect(expected_seconds(counts, parts))
+        ticker.expect(expected_seconds(counts, parts, triples=triples))
         observed = None
         if "paths" in parts:
             observed = count_paths(trace, wanted, paths, progress=ticker.of("following paths"))

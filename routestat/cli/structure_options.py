@@ -17,7 +17,8 @@ BlocksMethod = Annotated[
     typer.Option(help="How blocks are found: evidence, cocluster or bicluster (spectral, for comparison)."),
 ]
 BlocksMatrix = Annotated[
-    str, typer.Option(help="What is alike inside a block: the lift, the conditional or the joint probability.")
+    str,
+    typer.Option(help="What is alike inside a block: the lift, the conditional or the joint probability."),
 ]
 Paths = Annotated[int, typer.Option(min=1, help="Dominant and most frequent paths listed.")]
 Triples = Annotated[bool, typer.Option(help="Also count three consecutive layers together.")]
@@ -36,6 +37,13 @@ Tokenizer = Annotated[
 ModelConfig = Annotated[
     Path | None, typer.Option(help="The model's config.json, or its folder: its numbers of parameters.")
 ]
+SharedModules = Annotated[
+    bool,
+    typer.Option(
+        help="All routers choose among the same modules: ids of different layers are the same module. "
+        "Known where the trace's metadata say so."
+    ),
+]
 
 
 def structure_plan(
@@ -47,12 +55,13 @@ def structure_plan(
     documents: Sequence[str],
     tokenizer: Path | None,
     model_config: Path | None,
+    shared_modules: bool,
 ) -> StructurePlan:
-    """Return what the options ask of a study; files are read first, so that a bad one fails at once.
+    """Return what the options request of a study; files are read first, so that a bad one fails at once.
 
     Parameters
     ----------
-    blocks, blocks_method, blocks_matrix, paths, triples, documents, tokenizer, model_config
+    blocks, blocks_method, blocks_matrix, paths, triples, documents, tokenizer, model_config, shared_modules
         As the options of `analyze`.
     """
     check_blocks(blocks_method, blocks_matrix, blocks)
@@ -65,4 +74,5 @@ def structure_plan(
         tuple(documents),
         None if tokenizer is None else read_token_texts(tokenizer),
         None if model_config is None else read_model_facts(model_config),
+        shared_modules,
     )

@@ -86,9 +86,7 @@ def stability(
         drawn = list(resampled.astype(np.int64))
         for table, again in zip(drawn, refit(drawn), strict=True):
             used = table.any(axis=1), table.any(axis=0)
-            scores.append(
-                [adjusted_rand(a[on], b[on]) for a, b, on in zip(labels, again, used, strict=True)]
-            )
+            scores.append([adjusted_rand(a[on], b[on]) for a, b, on in zip(labels, again, used, strict=True)])
     row, column = np.mean(scores, axis=0).tolist()
     return Stability((row + column) / 2, row, column, n_resamples, len(counts))
 

@@ -9,16 +9,17 @@ only, the conditional distribution P(j | i); none, the joint distribution P(i, j
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import gammaln
 
-from routestat.counting.kernels.block_merging import merge_blocks, ward_blocks
+from routestat.counting.kernels.block_merging import merge_blocks
+from routestat.counting.kernels.ward import ward_blocks
 from routestat.inference.base.tables import Floats, Integers, read_only
 
 #: Whether the degrees of sources, and of targets, are corrected.
 CORRECTED = {"lift": (True, True), "conditional": (True, False), "joint": (False, False)}
-# Of more states than these, the ones most alike are put together first, until so many blocks are left.
-_ALONE, _TOGETHER = 40, 32
+# Of more states than these, and than twice the most blocks, those most alike are put together first. Evidence and
+# recovery are the same as from single states, in a tenth of the time for 64 states.
+_TOGETHER = 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +44,7 @@ class Partitions:
             read_only(values)
 
 
-def merged_blocks(table: Floats, most: int, matrix: str = "lift") -> Partitions:
+def merged_blocks(table: Floats, most: int, matrix: str = "lift", least: int = 0) -> Partitions:
     """Merge blocks of sources and blocks of targets, the pair with the largest gain in evidence each time.
 
     Once at most `most` of each are left, states move to the block that predicts them best while the evidence grows,
@@ -56,6 +57,8 @@ def merged_blocks(table: Floats, most: int, matrix: str = "lift") -> Partitions:
     most : int
         Blocks of each side that the first partition kept may have.
     matrix : {"lift", "conditional", "joint"}
+    least : int
+        Where merging stops: places before it are left as one block, with evidence NaN.
 
     Returns
     -------
@@ -72,9 +75,9 @@ def merged_blocks(table: Floats, most: int, matrix: str = "lift") -> Partitions:
     most_rows, most_columns = (min(most, n) for n in counts.shape)
     sizes = most_rows + most_columns - 1
     rows, columns = (np.zeros((sizes, n), np.int64) for n in counts.shape)
-    evidence = np.empty(sizes)
+    evidence = np.full(sizes, np.nan)
     starts = [_alike(values, *sides, most) for values, sides in _sides(counts, corrected)]
-    merge_blocks(counts, *starts, most_rows, most_columns, *corrected, rows, columns, evidence)
+    merge_blocks(counts, *starts, most_rows, most_columns, least, *corrected, rows, columns, evidence)
     return Partitions(rows, columns, evidence + _constant(counts, corrected))
 
 
@@ -112,9 +115,7 @@ def _constant(table: Floats, corrected: tuple[bool, bool]) -> float:
     return sum(float(gammaln(1.0 + own).sum()) for own, yes in zip(degrees, corrected, strict=True) if yes)
 
 
-def _sides(
-    counts: Floats, corrected: tuple[bool, bool]
-) -> list[tuple[Floats, tuple[Floats, Floats]]]:
+def _sides(counts: Floats, corrected: tuple[bool, bool]) -> list[tuple[Floats, tuple[Floats, Floats]]]:
     """Each side's table, its own weights and those of the other side."""
     total = counts.sum()
     weights = [
@@ -130,6 +131,6 @@ def _alike(table: Floats, own: Floats, other: Floats, most: int) -> Integers:
     """Blocks to begin with: every state alone or, of many, those together whose merges cost the least chi-square."""
     labels = np.arange(len(table))
     wanted = max(_TOGETHER, 2 * most)
-    if len(table) > max(_ALONE, wanted):
+    if len(table) > wanted:
         ward_blocks(np.ascontiguousarray(table / own[:, None] / np.sqrt(other)), own.copy(), wanted, labels)
     return labels

@@ -21,7 +21,7 @@ MOST_GROUPS = 64
 
 @dataclass(frozen=True, eq=False)
 class BlockNumber:
-    """The number of blocks that left-out documents ask for.
+    """The number of blocks that describes left-out documents best.
 
     Attributes
     ----------
@@ -118,7 +118,9 @@ def choose_number(
     why = too_few(counts if tokens is None else tokens)
     if why is not None:
         none = Estimate(np.nan, np.nan, np.nan, np.nan, len(tables), why)
-        return BlockNumber(0, none, none, np.full(1, np.nan), np.zeros(len(tables)), len(tables), 0, False, why)
+        return BlockNumber(
+            0, none, none, np.full(1, np.nan), np.zeros(len(tables)), len(tables), 0, False, why
+        )
     n_folds = min(FOLDS, len(tables))
     fold = np.empty(len(tables), np.int64)
     fold[np.argsort(-counts, kind="stable")] = np.arange(len(tables)) % n_folds
@@ -169,6 +171,7 @@ def gains_of_cells(table: Floats, found: Partitions, matrix: str) -> tuple[Float
     table : float array ``[source, target]``
         The counts that the partitions were fitted to, divided by the design effect.
     found : Partitions
+        One block of each side first.
     matrix : {"lift", "conditional", "joint"}
 
     Returns
@@ -179,33 +182,24 @@ def gains_of_cells(table: Floats, found: Partitions, matrix: str) -> tuple[Float
     rows, columns = table.sum(axis=1), table.sum(axis=0)
     shape = (len(found.rows), *table.shape)
     own, lift = np.empty(shape), np.empty(shape)
-    base = None
+    base = np.zeros(table.shape)
     for size, (a, b) in enumerate(zip(found.rows, found.columns, strict=True)):
-        cells = np.zeros((int(a.max()) + 1, int(b.max()) + 1))
-        np.add.at(cells, (a[:, None], b), table)
-        # Of blocks in one row or column of cells nothing depends on the other side.
-        joint = (cells + 1.0) / (cells + 1.0).sum()
+        n_b = int(b.max()) + 1
+        cells = np.bincount((a[:, None] * n_b + b).ravel(), table.ravel(), (int(a.max()) + 1) * n_b)
+        joint = ((cells + 1.0) / (cells + 1.0).sum()).reshape(-1, n_b)
         logs = np.log2(joint)
         inside = [
             _log_shares(counts, labels, corrected)
             for counts, labels, corrected in zip((rows, columns), (a, b), CORRECTED[matrix], strict=True)
         ]
         whole = logs[a[:, None], b] + inside[0][:, None] + inside[1]
-        if base is None:
-            base = whole if len(cells) == cells.shape[1] == 1 else _one_block(rows, columns, matrix)
+        if size == 0:
+            base = whole
         own[size] = whole - base
         if not all(CORRECTED[matrix]):
             alone = np.log2(joint.sum(axis=1))[:, None] + np.log2(joint.sum(axis=0))
             lift[size] = (logs - alone)[a[:, None], b]
     return own, own if all(CORRECTED[matrix]) else lift
-
-
-def _one_block(rows: Floats, columns: Floats, matrix: str) -> Floats:
-    logs = [
-        _log_shares(counts, np.zeros(len(counts), np.int64), corrected)
-        for counts, corrected in zip((rows, columns), CORRECTED[matrix], strict=True)
-    ]
-    return np.asarray(logs[0][:, None] + logs[1])
 
 
 def _log_shares(counts: Floats, labels: Integers, corrected: bool) -> Floats:

@@ -119,7 +119,7 @@ def _latent_attention(config: Config, _: int) -> int:
 
 
 def _mamba(config: Config) -> int:
-    """The state-space layer of Jamba."""
+    """Count the state-space layer of Jamba."""
     hidden, state = config.number("hidden"), config.number("mamba_d_state", 16)
     inner = config.number("mamba_expand", 2) * hidden
     rank = config.values.get("mamba_dt_rank", "auto")

@@ -94,9 +94,7 @@ class _MarkovChain:
     def roots(self) -> NDArray[np.float64]:
         return np.ones(1)
 
-    def rows(
-        self, layer: int, roots: NDArray[np.int64], last: NDArray[np.int64]
-    ) -> NDArray[np.float64]:
+    def rows(self, layer: int, roots: NDArray[np.int64], last: NDArray[np.int64]) -> NDArray[np.float64]:
         return self.matrices[layer - 1][last[:, 0]] if layer else np.tile(self.first, (len(roots), 1))
 
     def most(self, layer: int) -> NDArray[np.float64]:

@@ -32,16 +32,22 @@ posterior_draws
     Summaries of posterior draws.
 structure_plan
     Which structure is looked for, and how.
-routes, route_graph
-    Dominant and frequent paths; the graph of transitions.
+routes, expert_routes, route_graph
+    Dominant and frequent paths, of states and through single experts; the graph of transitions.
+route_choice, route_evidence
+    The chain that the memory asks for; what takes a route.
 windows
     Frequent windows of layers against the chain.
 triples
     Three consecutive layers.
 blocks
     Biclusters of transitions.
-modules
-    Experts over the depth, and single documents.
+modules, identity_experts
+    Experts over the depth: the busiest, modules that all layers share, experts that compute nothing.
+document_view
+    Single documents, token by token.
+structure_checks
+    What a plan needs of a trace, checked before anything is computed.
 specialisation
     What experts specialise in.
 model_facts

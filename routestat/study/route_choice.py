@@ -75,15 +75,17 @@ def choose_routes(
     if memory is None or len(memory.layers) < 1:
         return RouteChoice(ROUTE_CONTEXTS[order])
     layers = memory.layers
-    known = {name: own for name in (*ROUTE_CONTEXTS, GIVEN_TOKEN) if (own := _whole(layers, name)) is not None}
+    known = {
+        name: own for name in (*ROUTE_CONTEXTS, GIVEN_TOKEN) if (own := _whole(layers, name)) is not None
+    }
     tokens = np.mean([item.scores.tokens for item in layers], axis=0)
     if GIVEN_TOKEN in known:
         known[GIVEN_TOKEN] = known[GIVEN_TOKEN] + token_bits(token, group, len(tokens))
     chosen, over, gain = "nothing", "", None
-    for name in known:
+    for name, bits in known.items():
         if name == chosen:
             continue
-        found = ratio(known[chosen] - known[name], tokens)
+        found = ratio(known[chosen] - bits, tokens)
         if gain is None or is_clear(found):
             over, gain = chosen, found
         if is_clear(found):
@@ -113,7 +115,9 @@ def _whole(layers: Sequence[LayerMemory], name: str) -> Floats | None:
     own = [context_of(place, name) for place in range(len(layers))]
     if own[-1] != name and name in ROUTE_CONTEXTS:
         return None
-    if any(one not in item.scores.bits or item.known.get(one) == 0 for one, item in zip(own, layers, strict=True)):
+    if any(
+        one not in item.scores.bits or item.known.get(one) == 0 for one, item in zip(own, layers, strict=True)
+    ):
         return None
     bits = np.sum([item.scores.bits[one] for one, item in zip(own, layers, strict=True)], axis=0)
     return bits if np.isfinite(bits).all() else None

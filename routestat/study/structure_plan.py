@@ -29,6 +29,8 @@ class StructurePlan:
         The texts of token ids, for classes of tokens.
     model_facts : ModelFacts, optional
         Of the model's configuration.
+    shared_modules : bool
+        Whether all routers choose among the same modules, so that ids of different layers can be compared.
     """
 
     n_blocks: int = MOST_BLOCKS
@@ -39,3 +41,4 @@ class StructurePlan:
     documents: tuple[str, ...] = ()
     token_texts: TokenTexts | None = None
     model_facts: ModelFacts | None = None
+    shared_modules: bool = False

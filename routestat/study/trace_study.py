@@ -4,7 +4,6 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 
-import networkx as nx
 import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
@@ -24,6 +23,7 @@ from routestat.inference.base.multiplicity import adjust_families
 from routestat.inference.bayes.results import FullBayes
 from routestat.inference.markov.chain import Chain
 from routestat.progress import Tick, silent
+from routestat.structure.route_graph import RouteGraph
 from routestat.study.blocks import BlockFinding, find_blocks
 from routestat.study.board_findings import COMPARED_WITH_GATE, BoardFindings, board_findings
 from routestat.study.chain import chain_of_trace, posterior_of_chain, score_predictors
@@ -34,7 +34,7 @@ from routestat.study.layer_pairs import LayerPair, layer_pairs
 from routestat.study.layers import AcrossLayers, LayerLoad, load_of_layer, measure_across_layers, sample_of
 from routestat.study.level_checks import LevelChecks, check_levels
 from routestat.study.memory import Memory, measure_memory
-from routestat.structure.model_facts import ModelFacts
+from routestat.study.model_facts import ModelFindings, measure_model
 from routestat.study.modules import ModuleFindings, measure_modules
 from routestat.study.parts import PARTS, with_needed
 from routestat.study.route_graph import graph_of_routes
@@ -111,13 +111,13 @@ class Study:
     data_set: DataSetFindings | None
     not_fitted: Mapping[str, str]
     paths: PathFinding | None
-    graph: nx.DiGraph | None
+    graph: RouteGraph | None
     windows: WindowFindings | None
     triples: tuple[TripleFinding, ...] | None
     blocks: tuple[BlockFinding, ...] | None
     modules: ModuleFindings | None
     specialisation: SpecialisationFindings | None
-    model_facts: ModelFacts | None
+    model_facts: ModelFindings | None
 
     @property
     def mean_board(self) -> tuple[PredictionScore, ...] | None:
@@ -236,13 +236,15 @@ def study(
     if "blocks" in known:
         blocks = find_blocks(counts, shape, blocks_rng, tick, threads)
     if "paths" in known and chain is not None and observed is not None:
-        paths = find_paths(trace, counts, sample(), chain, memory, observed, shape, tick, threads)
+        paths = find_paths(trace, counts, sample(), chain, memory, observed, shape, tick, threads, rows)
         graph = graph_of_routes(counts, pairs, paths, graph_rng, tick)
     if "windows" in known:
         windows = find_windows(counts, sample(), memory, shape, windows_rng, tick, threads)
-    triples = find_triples(sample(), counts.states, tick, threads) if shape.triples else None
+    triples = None
+    if shape.triples:
+        triples = find_triples(sample(), counts.states, rng.spawn(1)[0], tick, threads)
     if "modules" in known:
-        modules = measure_modules(trace, counts, shape)
+        modules = measure_modules(trace, counts, shape, sample, chain, factorised, rows, tick)
     if "specialisation" in known:
         specialisation = measure_specialisation(
             sample(), counts.states, shape.token_texts, specialisation_rng, tick, threads
@@ -281,7 +283,7 @@ def study(
         blocks=blocks,
         modules=modules,
         specialisation=specialisation,
-        model_facts=shape.model_facts,
+        model_facts=None if shape.model_facts is None else measure_model(counts, shape.model_facts),
     )
 
 

@@ -160,13 +160,17 @@ def _best_pair(
 
 @within
 def _evidence(
-    cells: Array, sides: tuple[Array, Array, Array, Array], total: float, corrected: tuple[bool, bool], shape: tuple[int, int]
+    cells: Array,
+    sides: tuple[Array, Array, Array, Array],
+    total: float,
+    corrected: tuple[bool, bool],
+    shape: tuple[int, int],
 ) -> float:  # pragma: no cover - compiled
     """Return the log evidence of a partition, without the constant of `_of_block`."""
     row_sizes, row_counts, column_sizes, column_counts = sides
     n_a, n_b = cells.shape
     value = _of_number(float(n_a * n_b), total, shape[0], n_a) - _log_choose(shape[1] - 1, n_b - 1)
-    for side, n in enumerate(shape):
+    for n in shape:
         value -= _log_gamma(n + 1.0) + math.log(float(n))
     for a in range(n_a):
         value += _of_block(row_sizes[a], row_counts[a], corrected[0])
@@ -247,11 +251,16 @@ def _refine(
 ) -> float:  # pragma: no cover - compiled
     """Move states between blocks while the log evidence grows, in place; return it."""
     cells, crossed = np.empty((n_a, n_b)), np.empty((n_b, n_a))
-    row_sizes, row_counts, column_sizes, column_counts = np.empty(n_a), np.empty(n_a), np.empty(n_b), np.empty(n_b)
+    row_sizes, row_counts, column_sizes, column_counts = (
+        np.empty(n_a),
+        np.empty(n_a),
+        np.empty(n_b),
+        np.empty(n_b),
+    )
     total = row_degrees.sum()
     best = -np.inf
     kept_rows, kept_columns = rows.copy(), columns.copy()
-    for sweep in range(_MOST_SWEEPS):
+    for _ in range(_MOST_SWEEPS):
         _fill(table, rows, columns, cells, crossed)
         _measure(rows, row_degrees, row_sizes, row_counts)
         _measure(columns, column_degrees, column_sizes, column_counts)
@@ -264,9 +273,7 @@ def _refine(
         best = value
         kept_rows[:] = rows
         kept_columns[:] = columns
-        moved = _reassign(
-            table, rows, columns, True, cells, row_sizes, row_counts, row_degrees, corrected[0]
-        )
+        moved = _reassign(table, rows, columns, True, cells, row_sizes, row_counts, row_degrees, corrected[0])
         if moved:
             _fill(table, rows, columns, cells, crossed)
         moved += _reassign(
@@ -284,18 +291,20 @@ def merge_blocks(
     column_start: Array,
     most_rows: int,
     most_columns: int,
+    least: int,
     corrected_rows: bool,
     corrected_columns: bool,
     rows: Array,
     columns: Array,
     evidence: Array,
 ) -> None:  # pragma: no cover - compiled
-    """Merge blocks of rows and of columns of ``table[source, target]`` one pair after the other, to one of each.
+    """Merge blocks of rows and of columns of ``table[source, target]`` one pair after the other, down to one of each.
 
     From the blocks in `row_start` and `column_start`, numbered without gaps. Once there are at most `most_rows` and
     `most_columns`, states move between blocks at each step, and the step is kept: ``rows[s, source]`` and
-    ``columns[s, target]`` are the blocks where s + 2 are left on both sides together, ``evidence[s]`` their log evidence
-    without the sum of ln Γ(1 + count) over the states of sides whose degrees are corrected.
+    ``columns[s, target]`` are the blocks where s + 2 are left on both sides together, ``evidence[s]`` their log
+    evidence without the sum of ln Γ(1 + count) over the states of sides whose degrees are corrected. The last step is
+    s = `least`.
     """
     n_a, n_b = row_start.max() + 1, column_start.max() + 1
     corrected = (corrected_rows, corrected_columns)
@@ -305,19 +314,22 @@ def merge_blocks(
     cells, crossed = np.zeros((n_a, n_b)), np.zeros((n_b, n_a))
     logs, crossed_logs = np.zeros((n_a, n_b)), np.zeros((n_b, n_a))
     row_gains, column_gains = np.zeros((n_a, n_a)), np.zeros((n_b, n_b))
-    row_sizes, row_counts, column_sizes, column_counts = np.empty(n_a), np.empty(n_a), np.empty(n_b), np.empty(n_b)
+    row_sizes, row_counts, column_sizes, column_counts = (
+        np.empty(n_a),
+        np.empty(n_a),
+        np.empty(n_b),
+        np.empty(n_b),
+    )
     fresh = True
     while True:
         over = n_a > most_rows or n_b > most_columns
         if not over:
-            value = _refine(
-                table, own_rows, own_columns, n_a, n_b, row_degrees, column_degrees, corrected
-            )
+            value = _refine(table, own_rows, own_columns, n_a, n_b, row_degrees, column_degrees, corrected)
             place = n_a + n_b - 2
             rows[place] = own_rows
             columns[place] = own_columns
             evidence[place] = value
-            if place == 0:
+            if place <= least:
                 return
         if fresh or not over:
             _fill(table, own_rows, own_columns, cells, crossed)
@@ -353,54 +365,3 @@ def merge_blocks(
                 own_columns, column_sizes, column_counts, n_b, n_a, p, q,
             )  # fmt: skip
             n_b -= 1
-
-
-@compiled
-def ward_blocks(profiles: Array, weights: Array, wanted: int, labels: Array) -> None:  # pragma: no cover - compiled
-    """Merge rows of ``profiles[row, place]`` by Ward's rule until `wanted` blocks are left, numbered from 0 in `labels`.
-
-    The loss of a merge is w v / (w + v) times the squared distance of the weighted means.
-    """
-    n = len(weights)
-    loss = np.empty((n, n))
-    for u in range(n):
-        for v in range(u):
-            square = 0.0
-            for b in range(profiles.shape[1]):
-                step = profiles[u, b] - profiles[v, b]
-                square += step * step
-            loss[u, v] = loss[v, u] = square * weights[u] * weights[v] / (weights[u] + weights[v])
-    own, active, nearest = weights.copy(), np.ones(n, np.bool_), np.zeros(n, np.int64)
-    parent = np.arange(n)
-    for u in range(n):
-        loss[u, u] = np.inf
-        nearest[u] = loss[u].argmin()
-    for left in range(n, wanted, -1):
-        p, least = -1, np.inf
-        for u in range(n):
-            if active[u] and loss[u, nearest[u]] < least:
-                p, least = u, loss[u, nearest[u]]
-        q = nearest[p]
-        p, q = min(p, q), max(p, q)
-        for v in range(n):
-            if active[v] and v != p and v != q:
-                joined = (own[p] + own[v]) * loss[p, v] + (own[q] + own[v]) * loss[q, v] - own[v] * least
-                loss[p, v] = loss[v, p] = joined / (own[p] + own[q] + own[v])
-            loss[q, v] = loss[v, q] = np.inf
-        own[p] += own[q]
-        active[q] = False
-        for v in range(n):
-            if parent[v] == q:
-                parent[v] = p
-            if active[v]:
-                if v == p or nearest[v] == p or nearest[v] == q:
-                    nearest[v] = loss[v].argmin()
-                elif loss[v, p] < loss[v, nearest[v]]:
-                    nearest[v] = p
-    number = 0
-    for u in range(n):
-        if active[u]:
-            for v in range(n):
-                if parent[v] == u:
-                    labels[v] = number
-            number += 1
