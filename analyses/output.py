@@ -150,7 +150,7 @@ def lines_svg(lines: Sequence[Line], across: str, up: str) -> str:
         y = place(positions[0], value).split(",")[1]
         parts.append(f'<line x1="{left}" x2="{right}" y1="{y}" y2="{y}" stroke="#ddd"/>')
         parts.append(f'<text x="{left - 8}" y="{float(y) + 4:.1f}" text-anchor="end">{value:.1f}</text>')
-    for x in positions:
+    for x in positions[:: -(-len(positions) // 12)]:
         at = place(x, 0).split(",")[0]
         parts.append(f'<text x="{at}" y="{base + 20}" text-anchor="middle">{x:g}</text>')
     heights = _apart([float(place(0, line.estimates[-1].value).split(",")[1]) for line in lines])

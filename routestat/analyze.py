@@ -50,8 +50,9 @@ def analyze(
             min=50, help="Draws of each of the four chains of --bayes full, after as many tuning draws."
         ),
     ] = 1000,
-    blocks: structure_options.Blocks = 4,
+    blocks: structure_options.Blocks = 8,
     blocks_method: structure_options.BlocksMethod = "evidence",
+    blocks_matrix: structure_options.BlocksMatrix = "lift",
     paths: structure_options.Paths = 10,
     triples: structure_options.Triples = False,
     document: structure_options.Documents = None,
@@ -108,7 +109,15 @@ def analyze(
         raise RoutestatError(f"--bayes is full or none, got {bayes!r}")
     wanted, rule, requested = parse_layers(layers), parse_alpha(alpha), parse_order(order)
     shape = structure_options.structure_plan(
-        blocks, blocks_method, paths, triples, document or (), tokenizer, model_config, shared_modules
+        blocks,
+        blocks_method,
+        blocks_matrix,
+        paths,
+        triples,
+        document or (),
+        tokenizer,
+        model_config,
+        shared_modules,
     )
     skipped = parse_names(skip)
     parts = choose_parts(parse_names(only), skipped)
@@ -131,7 +140,7 @@ def analyze(
         else:
             counts = count(trace, wanted, groups=groups, threads=computing, progress=ticker.of("counting"))
         parts = with_needed(parts, skipped, states=counts.states, order=requested)
-        ticker.expect(expected_seconds(counts, parts))
+        ticker.expect(expected_seconds(counts, parts, triples=triples))
         observed = None
         if "paths" in parts:
             observed = count_paths(trace, wanted, paths, progress=ticker.of("following paths"))

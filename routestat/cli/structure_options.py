@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from routestat.structure.block_search import check_blocks
 from routestat.study.model_facts import read_model_facts
 from routestat.study.structure_plan import StructurePlan
 from routestat.traces.token_texts import read_token_texts
@@ -14,6 +15,10 @@ Blocks = Annotated[int, typer.Option(min=1, help="Most blocks of each side per t
 BlocksMethod = Annotated[
     str,
     typer.Option(help="How blocks are found: evidence, cocluster or bicluster (spectral, for comparison)."),
+]
+BlocksMatrix = Annotated[
+    str,
+    typer.Option(help="What is alike inside a block: the lift, the conditional or the joint probability."),
 ]
 Paths = Annotated[int, typer.Option(min=1, help="Dominant and most frequent paths listed.")]
 Triples = Annotated[bool, typer.Option(help="Also count three consecutive layers together.")]
@@ -44,6 +49,7 @@ SharedModules = Annotated[
 def structure_plan(
     blocks: int,
     blocks_method: str,
+    blocks_matrix: str,
     paths: int,
     triples: bool,
     documents: Sequence[str],
@@ -51,16 +57,18 @@ def structure_plan(
     model_config: Path | None,
     shared_modules: bool,
 ) -> StructurePlan:
-    """Return what the options ask of a study; files are read first, so that a bad one fails at once.
+    """Return what the options request of a study; files are read first, so that a bad one fails at once.
 
     Parameters
     ----------
-    blocks, blocks_method, paths, triples, documents, tokenizer, model_config, shared_modules
+    blocks, blocks_method, blocks_matrix, paths, triples, documents, tokenizer, model_config, shared_modules
         As the options of `analyze`.
     """
+    check_blocks(blocks_method, blocks_matrix, blocks)
     return StructurePlan(
         blocks,
         blocks_method,
+        blocks_matrix,
         paths,
         triples,
         tuple(documents),

@@ -26,6 +26,8 @@ experts
     Tables of single experts (expert view).
 board_rows
     The rows that predictors are fitted to and scored on.
+expert_routes
+    The experts of every token at every layer, for routes through single experts.
 expert_pairs
     Pairs of experts within a layer.
 moments
@@ -44,8 +46,14 @@ joined_samples
     Parts of samples, and two samples as one.
 sample_tables
     Tables of any two routers, from whole documents in memory.
+windows
+    Frequent windows of consecutive layers.
 strata
     Sparse counts within strata: token ids, earlier choices.
+labelled_tokens
+    Tokens with labels (domain, id, class of the text), ordered once for all layers.
+three_layers
+    The joint counts of three consecutive routers.
 expected_within_documents
     Expected tables under independence within documents.
 permuted_documents

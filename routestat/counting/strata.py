@@ -171,7 +171,7 @@ def strata_rows(
     if states == "expert" and by != "token":
         raise RoutestatError("the expert view has no strata of earlier choices: hardly any occurs twice")
     stratum, known = _stratum(sample, target, by)
-    (x, size_x), (y, size_y) = (_choices(sample, router, states) for router in (source, target))
+    (x, size_x), (y, size_y) = (choices_of(sample, router, states) for router in (source, target))
     group = sample.group
     known = known & (x[:, 0] < size_x) & (y[:, 0] < size_y)
     if not known.all():
@@ -230,14 +230,14 @@ def paired_cells(
     states: str,
 ) -> NDArray[np.int64]:
     """Return the table ``[source, target]`` of the source's choice in `rows` and the target's in `partners`."""
-    (x, size_x), (y, size_y) = (_choices(sample, router, states) for router in (source, target))
+    (x, size_x), (y, size_y) = (choices_of(sample, router, states) for router in (source, target))
     x, y = x[rows], y[partners]
     known = (x[:, 0] < size_x) & (y[:, 0] < size_y)
     cells = x[known, :, None] * size_y + y[known, None, :]
     return np.bincount(cells.ravel(), minlength=size_x * size_y).reshape(size_x, size_y)
 
 
-def _choices(sample: Sample, router: Router, states: str) -> tuple[NDArray[np.int32], int]:
+def choices_of(sample: Sample, router: Router, states: str) -> tuple[NDArray[np.int32], int]:
     """Return states or experts ``[row, slot]`` and their number; missing ones are as large or larger."""
     column = sample.columns[router.name]
     if states == "expert":

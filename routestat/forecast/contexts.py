@@ -178,7 +178,7 @@ def _fit(
     plan: BoardPlan,
 ) -> ContextFit:
     target = rows.routers[place]
-    kept, tokens = _tokens(rows, order, place, {name for own in columns.values() for name in own})
+    kept, tokens = context_rows(rows, order, place, {name for own in columns.values() for name in own})
     own = {name: one for name, one in columns.items() if set(one) <= set(tokens.columns)}
     nested = {name: tuple(one[:n] for n in range(len(one) + 1)) for name, one in own.items()}
     watch = DistributionScores(
@@ -210,7 +210,7 @@ def _share_known(tokens: TokenRows, names: Sequence[str]) -> float:
     return float(np.all([tokens.columns[name] >= 0 for name in names], axis=0).mean()) if names else 1.0
 
 
-def _tokens(
+def context_rows(
     rows: BoardRows, order: NDArray[np.intp], place: int, names: Collection[str]
 ) -> tuple[NDArray[np.intp], TokenRows]:
     """Collect the tokens with a known target, in this order, and the variables among `names` that there are."""

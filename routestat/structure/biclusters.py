@@ -1,11 +1,9 @@
-"""Blocks of source states and of target states with high lift, by spectral co-clustering.
+"""Blocks of source states and of target states of one table, and a given number of them by spectral co-clustering.
 
-Blocks are always found, in noise too: read `share_of_mi` beside `null_share`, and the labels beside
-`stability`. Nothing here is a test.
+The latter are found in noise too; `block_search` says how many blocks there are.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -88,7 +86,7 @@ def spectral_blocks(
         Number of blocks, ≥ 1; that many are found whether the data have them or not.
     rng : numpy.random.Generator
         Seeds the k-means.
-    matrix : {"lift", "counts"}
+    matrix : {"lift", "counts", "conditional"}
         The matrix that is clustered.
     slots : int, optional
         Cells of each token. If given, nothing is fitted to fewer tokens than there are states to be labelled.
@@ -109,88 +107,80 @@ def spectral_blocks(
     """
     counts = counts_of(table, "table", 2)
     check_request(n_blocks, matrix)
-    (fit,) = fit_blocks([counts], int(n_blocks), rng, matrix, slots)
-    row_blocks, column_blocks, n_paired = _canonical_numbers(fit.used, fit.row_blocks, fit.column_blocks)
-    n_row_blocks, n_column_blocks = (int(b.max(initial=-1)) + 1 for b in (row_blocks, column_blocks))
-    row_labels, column_labels = np.full(counts.shape[0], -1), np.full(counts.shape[1], -1)
-    row_labels[fit.rows], column_labels[fit.columns] = row_blocks, column_blocks
-    return Blocks(
+    rows, columns = np.flatnonzero(counts.any(axis=1)), np.flatnonzero(counts.any(axis=0))
+    used = counts[np.ix_(rows, columns)]
+    bits = plugin_information(used.astype(np.float64)) / np.log(2) if used.size else 0.0
+    reason = unfit(used, bits, n_blocks, slots)
+    row_blocks, column_blocks = np.zeros(len(rows), np.int64), np.zeros(len(columns), np.int64)
+    if reason is None and n_blocks > 1:
+        ((row_blocks, column_blocks),) = cocluster([used], n_blocks, [int(rng.integers(2**31))], matrix)
+    row_blocks, column_blocks, n_paired = _canonical_numbers(used, row_blocks, column_blocks)
+    return blocks_of(
+        counts,
+        (row_blocks, column_blocks),
+        n_paired,
         n_blocks=int(n_blocks),
         matrix=matrix,
-        n_row_blocks=n_row_blocks,
-        n_column_blocks=n_column_blocks,
+        method=f"spectral co-clustering of the {matrix} (not a test: noise has blocks too)",
+        reason=reason,
+    )
+
+
+def blocks_of(
+    counts: Integers,
+    labels: tuple[Integers, Integers],
+    n_paired: int,
+    *,
+    n_blocks: int,
+    matrix: str,
+    method: str,
+    reason: str | None = None,
+) -> Blocks:
+    """Return blocks of a table ``[source, target]`` from those of its states in use, which have their numbers.
+
+    The share of information is NaN where there is a `reason`.
+    """
+    places = counts.any(axis=1), counts.any(axis=0)
+    row_labels, column_labels = (np.full(n, -1) for n in counts.shape)
+    row_labels[places[0]], column_labels[places[1]] = labels
+    return Blocks(
+        n_blocks=n_blocks,
+        matrix=matrix,
+        n_row_blocks=int(row_labels.max(initial=-1)) + 1,
+        n_column_blocks=int(column_labels.max(initial=-1)) + 1,
         n_paired=n_paired,
         row_labels=row_labels,
         column_labels=column_labels,
         row_order=_order(row_labels, counts.sum(axis=1)),
         column_order=_order(column_labels, counts.sum(axis=0)),
-        share_of_mi=fit.share_of_mi(),
-        method=f"spectral co-clustering of the {matrix} (not a test: noise has blocks too)",
-        reason=fit.reason,
+        share_of_mi=share_of_information(counts[np.ix_(*places)], *labels) if reason is None else np.nan,
+        method=method,
+        reason=reason,
     )
 
 
-@dataclass(frozen=True, eq=False)
-class Fit:
-    """Blocks of one table as they were clustered, not yet numbered.
+def share_of_information(used: Integers, rows: Integers, columns: Integers) -> float:
+    """I(row block; column block) / I(source; target), both plug-in; NaN where there is no information.
 
-    Attributes
+    Parameters
     ----------
     used : int array ``[source, target]``
-        The table without empty rows and columns.
-    rows, columns : int array
-        Which states these are.
-    row_blocks, column_blocks : int array ``[source]``, ``[target]``
-        Of the states in use.
-    information : float
-        I(source; target) of the table in nats, plug-in.
-    reason : str or None
-        Why nothing could be fitted.
+    rows, columns : int array ``[source]``, ``[target]``
+        Blocks, numbered from 0.
     """
-
-    used: Integers
-    rows: Integers
-    columns: Integers
-    row_blocks: Integers
-    column_blocks: Integers
-    information: float
-    reason: str | None
-
-    def share_of_mi(self) -> float:
-        """I(row block; column block) / I(source; target); NaN where nothing could be fitted."""
-        if self.reason is not None:
-            return np.nan
-        n_rows, n_columns = int(self.row_blocks.max()) + 1, int(self.column_blocks.max()) + 1
-        cells = self.row_blocks[:, None] * n_columns + self.column_blocks
-        blocked = np.bincount(cells.ravel(), self.used.ravel(), n_rows * n_columns).reshape(n_rows, n_columns)
-        seen = blocked[np.ix_(blocked.any(axis=1), blocked.any(axis=0))].astype(np.float64)
-        return float(np.clip(plugin_information(seen) / self.information, 0, 1))
+    information = plugin_information(used.astype(np.float64)) if used.any() else 0.0
+    if information <= _NO_INFORMATION_BITS:
+        return np.nan
+    blocked = block_table(used, rows, columns)
+    seen = blocked[np.ix_(blocked.any(axis=1), blocked.any(axis=0))].astype(np.float64)
+    return float(np.clip(plugin_information(seen) / information, 0, 1))
 
 
-def fit_blocks(
-    tables: Sequence[Integers], n_blocks: int, rng: np.random.Generator, matrix: str, slots: int | None = None
-) -> list[Fit]:
-    """Find the blocks of several tables ``[source, target]`` at once; each table that is fitted draws its own seed.
-
-    Of valid tables and requests, see `counts_of` and `check_request`; for `slots` see `spectral_blocks`.
-    """
-    fits, todo = [], []
-    for place, counts in enumerate(tables):
-        rows, columns = np.flatnonzero(counts.any(axis=1)), np.flatnonzero(counts.any(axis=0))
-        used = counts[np.ix_(rows, columns)]
-        information = plugin_information(used.astype(np.float64)) if used.size else 0.0
-        reason = unfit(used, information / np.log(2), n_blocks, slots)
-        one_block = np.zeros(len(rows), np.int64), np.zeros(len(columns), np.int64)
-        fits.append(Fit(used, rows, columns, *one_block, information, reason))
-        if reason is None and n_blocks > 1:
-            todo.append(place)
-    if not todo:
-        return fits
-    seeds = [int(rng.integers(2**31)) for _ in todo]
-    found = cocluster([fits[place].used for place in todo], n_blocks, seeds, matrix)
-    for place, (row_blocks, column_blocks) in zip(todo, found, strict=True):
-        fits[place] = replace(fits[place], row_blocks=row_blocks, column_blocks=column_blocks)
-    return fits
+def block_table(table: Integers, rows: Integers, columns: Integers) -> Integers:
+    """Sum counts ``[source, target]`` over blocks, numbered from 0."""
+    cells = np.zeros((int(rows.max(initial=-1)) + 1, int(columns.max(initial=-1)) + 1), np.int64)
+    np.add.at(cells, (rows[:, None], columns), table)
+    return cells
 
 
 def unfit(used: NDArray[np.int64], bits: float, n_blocks: int, slots: int | None = None) -> str | None:

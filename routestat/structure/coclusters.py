@@ -11,7 +11,7 @@ from routestat.structure.k_means import k_means
 
 Floats = NDArray[np.float64]
 
-MATRICES = ("lift", "counts")
+MATRICES = ("lift", "counts", "conditional")
 # Below this share of the largest, a singular value is not taken from the squared matrix, which has half the digits.
 _SQUARED_DOWN_TO = 1e-4
 _NO_STRUCTURE = 1e-10
@@ -32,7 +32,7 @@ def cocluster(
         Two or more.
     seeds : sequence of int
         Of the k-means of each table.
-    matrix : {"lift", "counts"}
+    matrix : {"lift", "counts", "conditional"}
 
     Returns
     -------
@@ -44,11 +44,10 @@ def cocluster(
     """
     orders, places = [], []
     for table in tables:
-        rows, columns = _canonical_order(table)
+        rows, columns = canonical_order(table)
         ordered = table[np.ix_(rows, columns)].astype(np.float64)
-        values = ordered / expected_counts(ordered) if matrix == "lift" else ordered
         orders.append((rows, columns))
-        places.append(_coordinates(values, int(np.ceil(np.log2(n_blocks)))))
+        places.append(_coordinates(matrix_of(ordered, matrix), int(np.ceil(np.log2(n_blocks)))))
     labels: list[tuple[Integers, Integers]] = [(np.empty(0, np.int64),) * 2] * len(tables)
     sizes = np.array([len(place) for place in places])
     for size in np.unique(sizes):
@@ -57,6 +56,13 @@ def cocluster(
         for one, own in zip(alike, found, strict=True):
             labels[one] = _undo(own, *orders[one])
     return labels
+
+
+def matrix_of(counts: Floats, matrix: str) -> Floats:
+    """Return the matrix that is clustered, of counts without empty rows and columns."""
+    if matrix == "lift":
+        return counts / expected_counts(counts)
+    return counts / counts.sum(axis=1, keepdims=True) if matrix == "conditional" else counts
 
 
 def _undo(labels: Integers, rows: Integers, columns: Integers) -> tuple[Integers, Integers]:
@@ -94,8 +100,8 @@ def _singular_vectors(matrix: Floats, n: int) -> tuple[Floats, Floats]:
     return (vectors, others) if wide is matrix else (others, vectors)
 
 
-def _canonical_order(table: Integers) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Order rows and columns by the counts alone, independent of the states' ids.
+def canonical_order(table: Integers) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Order rows and columns of whole counts by these alone, independent of the states' ids.
 
     Colour refinement: states are ranked by the counts they share with ranked states of the other side.
     """

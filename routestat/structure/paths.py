@@ -8,11 +8,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from routestat.errors import RoutestatError
 from routestat.inference.base.tables import read_only
+from routestat.structure.route_search import best_routes
 
 _SUM_TOLERANCE = 1e-6
-_IMPOSSIBLE = -(2**62)
-_FLOOR = -(2**61)
-_LOWEST_LOG2 = 1075  # the smallest positive double is 2**-1074
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,78 +73,32 @@ def k_best_paths(initial: ArrayLike, transitions: Sequence[ArrayLike], n_paths: 
     first, matrices = _checked_chain(initial, transitions)
     if isinstance(n_paths, bool) or not isinstance(n_paths, int | np.integer) or n_paths < 1:
         raise RoutestatError(f"n_paths must be a whole number ≥ 1, got {n_paths!r}")
-    # Whole numbers add exactly in any order, so that equal products tie exactly; the scale is the finest
-    # at which the least probable path still fits.
-    scale = 2.0 ** (61 - int(np.ceil(np.log2(_LOWEST_LOG2 * (len(matrices) + 1)))))
-    score = _fixed_log2(first, scale)[:, None]
-    rank = np.arange(len(first))[:, None]
-    steps = []
-    for matrix in matrices:
-        score, rank, source, slot = _advance(score, rank, _fixed_log2(matrix, scale), int(n_paths))
-        steps.append((source, slot))
-    best = np.lexsort((rank.ravel(), -score.ravel()))[:n_paths]
-    best = best[score.ravel()[best] > _FLOOR]
-    state, slot = np.unravel_index(best, score.shape)
-    states = np.empty((len(best), len(matrices) + 1), dtype=np.int64)
-    for layer in range(len(matrices), 0, -1):
-        states[:, layer] = state
-        sources, slots = steps[layer - 1]
-        state, slot = sources[state, slot], slots[state, slot]
-    states[:, 0] = state
+    model = _MarkovChain(first, matrices)
+    states = best_routes(model, int(n_paths)).states
     log2_probability = _log2_of(first, matrices, states)
     return Paths(states, log2_probability, np.exp2(log2_probability), int(n_paths))
 
 
-def _advance(
-    score: NDArray[np.int64], rank: NDArray[np.int64], matrix: NDArray[np.int64], n_paths: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Extend the best prefixes by one layer.
+@dataclass(frozen=True, slots=True, eq=False)
+class _MarkovChain:
+    """A checked chain of order 1, as the search takes it."""
 
-    `score` and `rank` are [state, slot], best slot first; `rank` is the lexicographic rank of the prefix
-    among all kept. Returns `score`, `rank` and the back-pointers `source`, `slot`, all [target, slot].
-    """
-    n_targets = matrix.shape[1]
-    by_name = np.argsort(rank[:, 0])
-    heads = _sum(score[by_name, 0], matrix[by_name].T)
-    leaders = by_name[np.argsort(-heads, axis=1, kind="stable")[:, :n_paths]]
-    # Slot s of the p-th best source follows s prefixes of its own and the heads of p others: with n_paths of these
-    # it cannot be among the best.
-    places, slots = np.indices((leaders.shape[1], score.shape[1])).reshape(2, -1)
-    near = places + slots < n_paths
-    source, slot = leaders[:, places[near]], np.broadcast_to(slots[near], (n_targets, near.sum()))
-    candidates = _sum(score[source, slot], matrix[source, np.arange(n_targets)[:, None]])
-    order = _first(candidates, rank[source, slot], n_paths)
-    source, slot, score_next = (np.take_along_axis(a, order, axis=1) for a in (source, slot, candidates))
-    name = rank[source, slot] * n_targets + np.arange(n_targets)[:, None]
-    rank_next = np.empty(name.size, dtype=np.int64)
-    rank_next[np.argsort(name, axis=None)] = np.arange(name.size)
-    return score_next, rank_next.reshape(name.shape), source, slot
+    first: NDArray[np.float64]
+    matrices: list[NDArray[np.float64]]
+    order: int = 1
 
+    @property
+    def sizes(self) -> list[int]:
+        return [len(self.first), *(matrix.shape[1] for matrix in self.matrices)]
 
-def _first(score: NDArray[np.int64], rank: NDArray[np.int64], n: int) -> NDArray[np.intp]:
-    """Return the indices of the first `n` of each row by descending score, then ascending rank."""
-    if score.shape[1] > n:
-        near = np.argpartition(-score, n - 1, axis=1)[:, :n]
-        last = np.take_along_axis(score, near[:, -1:], axis=1)
-        # A tie across the cut is resolved by rank, which the partition ignores; impossible prefixes do not matter.
-        if not ((score >= last).sum(axis=1, keepdims=True) > n)[last > _FLOOR].any():
-            key = (np.take_along_axis(rank, near, axis=1), -np.take_along_axis(score, near, axis=1))
-            return np.take_along_axis(near, np.lexsort(key, axis=1), axis=1)
-    return np.lexsort((rank, -score), axis=1)[:, :n]
+    def roots(self) -> NDArray[np.float64]:
+        return np.ones(1)
 
+    def rows(self, layer: int, roots: NDArray[np.int64], last: NDArray[np.int64]) -> NDArray[np.float64]:
+        return self.matrices[layer - 1][last[:, 0]] if layer else np.tile(self.first, (len(roots), 1))
 
-def _sum(a: NDArray[np.int64], b: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Add where both are possible; two impossible values just fit in 64 bits, three would not."""
-    total = a + b
-    total[total < _FLOOR] = _IMPOSSIBLE
-    return total
-
-
-def _fixed_log2(probabilities: NDArray[np.float64], scale: float) -> NDArray[np.int64]:
-    """Compute log2 as a whole number of 1/`scale` bits."""
-    positive = probabilities > 0
-    logs = np.log2(probabilities, out=np.zeros_like(probabilities), where=positive)
-    return np.where(positive, np.rint(logs * scale).astype(np.int64), _IMPOSSIBLE)
+    def most(self, layer: int) -> NDArray[np.float64]:
+        return self.matrices[layer - 1] if layer else self.first[None, :]
 
 
 def path_log2_probability(

@@ -1,4 +1,4 @@
-"""Biclusters of every transition, their stability, and the share of information that they explain."""
+"""Blocks of every transition: how many, whether they are real, what they explain and how stable they are."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,17 +10,15 @@ from numpy.typing import NDArray
 from routestat.counting.context import Context
 from routestat.counting.counts import Counts
 from routestat.progress import Tick, in_threads, silent
-from routestat.structure.bicluster_checks import NullShare, Stability, null_share, stability
-from routestat.structure.biclusters import Blocks, spectral_blocks
+from routestat.structure.biclusters import Blocks
+from routestat.structure.block_search import FoundBlocks, find_biclusters
 from routestat.study.structure_plan import StructurePlan
 from routestat.traces.metadata import Router
-
-RESAMPLES, NULL_DRAWS = 10, 5
 
 
 @dataclass(frozen=True)
 class BlockFinding:
-    """Biclusters of one transition, their stability, and the share of information that they explain in noise.
+    """Blocks of one transition.
 
     `table` ``[source, target]`` holds the counts of the transition.
     """
@@ -28,9 +26,12 @@ class BlockFinding:
     source: Router
     target: Router
     table: NDArray[np.int64]
-    blocks: Blocks
-    stability: Stability
-    null: NullShare
+    found: FoundBlocks
+
+    @property
+    def blocks(self) -> Blocks:
+        """Which states are together."""
+        return self.found.blocks
 
 
 def find_blocks(
@@ -40,7 +41,7 @@ def find_blocks(
     tick: Tick = silent,
     threads: int | None = None,
 ) -> tuple[BlockFinding, ...]:
-    """Cluster the states of every transition.
+    """Find the blocks of every transition.
 
     Parameters
     ----------
@@ -56,12 +57,16 @@ def find_blocks(
 
     def of_pair(source: Router, target: Router, own: np.random.Generator) -> BlockFinding:
         table = counts.table(Context.layer(1), target)
-        total = table.sum(axis=0, dtype=np.int64)
         slots = source.top_k * target.top_k if counts.states == "expert" else 1
-        blocks = spectral_blocks(total, plan.n_blocks, own, slots=slots)
-        stable = stability(table, blocks, own, n_resamples=RESAMPLES)
-        null = null_share(total, plan.n_blocks, own, n_draws=NULL_DRAWS, slots=slots)
-        return BlockFinding(source, target, total, blocks, stable, null)
+        found = find_biclusters(
+            table,
+            own,
+            method=plan.blocks_method,
+            matrix=plan.blocks_matrix,
+            most=plan.n_blocks,
+            slots=slots,
+        )
+        return BlockFinding(source, target, table.sum(axis=0, dtype=np.int64), found)
 
     streams = rng.spawn(len(pairs))
     jobs = [partial(of_pair, *pair, own) for pair, own in zip(pairs, streams, strict=True)]
@@ -70,7 +75,6 @@ def find_blocks(
 
 
 def clearest_blocks(found: Sequence[BlockFinding]) -> int | None:
-    """Return the transition whose blocks explain most beyond the share in noise; None if none is defined."""
-    beyond = [item.blocks.share_of_mi - item.null.mean_share for item in found]
-    known = [place for place, share in enumerate(beyond) if share == share]
-    return max(known, key=lambda place: beyond[place]) if known else None
+    """Return the transition whose blocks save most of left-out documents; None if there are no blocks anywhere."""
+    saved = {place: item.found.number.gain.value for place, item in enumerate(found) if item.found.are_real}
+    return max(saved, key=lambda place: saved[place]) if saved else None

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from routestat.structure.block_search import MOST_BLOCKS
 from routestat.structure.model_facts import ModelFacts
 from routestat.traces.token_texts import TokenTexts
 
@@ -15,7 +16,9 @@ class StructurePlan:
     n_blocks : int
         Most blocks of sources, and of targets, per transition.
     blocks_method : str
-        One of `routestat.structure.biclusters.METHODS`.
+        One of `routestat.structure.block_search.METHODS`.
+    blocks_matrix : str
+        One of `routestat.structure.block_search.MATRICES`.
     n_paths : int
         Dominant and most frequent paths listed.
     triples : bool
@@ -30,8 +33,9 @@ class StructurePlan:
         Whether all routers choose among the same modules, so that ids of different layers can be compared.
     """
 
-    n_blocks: int = 4
+    n_blocks: int = MOST_BLOCKS
     blocks_method: str = "evidence"
+    blocks_matrix: str = "lift"
     n_paths: int = 10
     triples: bool = False
     documents: tuple[str, ...] = ()

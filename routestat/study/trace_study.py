@@ -4,7 +4,6 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 
-import networkx as nx
 import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
@@ -24,6 +23,7 @@ from routestat.inference.base.multiplicity import adjust_families
 from routestat.inference.bayes.results import FullBayes
 from routestat.inference.markov.chain import Chain
 from routestat.progress import Tick, silent
+from routestat.structure.route_graph import RouteGraph
 from routestat.study.blocks import BlockFinding, find_blocks
 from routestat.study.board_findings import COMPARED_WITH_GATE, BoardFindings, board_findings
 from routestat.study.chain import chain_of_trace, posterior_of_chain, score_predictors
@@ -49,6 +49,7 @@ from routestat.traces.clusters.summary import UnitSummary, summarise_units
 from routestat.traces.dummy_rows.findings import Finding
 from routestat.traces.metadata import Router, TraceMeta
 from routestat.traces.store import Trace
+from routestat.traces.token_texts import require_fitting
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,7 @@ class Study:
     data_set: DataSetFindings | None
     not_fitted: Mapping[str, str]
     paths: PathFinding | None
-    graph: nx.DiGraph | None
+    graph: RouteGraph | None
     windows: WindowFindings | None
     triples: tuple[TripleFinding, ...] | None
     blocks: tuple[BlockFinding, ...] | None
@@ -189,6 +190,9 @@ def study(
     bayes = posterior_of_chain(counts, sample(), bayes_draws, rng, tick) if bayes_draws else None
     memory_rng, levels_rng = rng.spawn(2)
     shape = structure or StructurePlan()
+    if shape.token_texts is not None:
+        # A tokenizer of another model fails at once.
+        require_fitting(shape.token_texts, sample().token)
     board = factorised = history = memory = chain = level_checks = pairs = None
     blocks = paths = graph = windows = modules = specialisation = None
     not_fitted: Mapping[str, str] = {}
@@ -232,11 +236,13 @@ def study(
     if "blocks" in known:
         blocks = find_blocks(counts, shape, blocks_rng, tick, threads)
     if "paths" in known and chain is not None and observed is not None:
-        paths = find_paths(trace, counts, sample(), chain, memory, observed, shape, tick, threads)
+        paths = find_paths(trace, counts, sample(), chain, memory, observed, shape, tick, threads, rows)
         graph = graph_of_routes(counts, pairs, paths, graph_rng, tick)
     if "windows" in known:
         windows = find_windows(counts, sample(), memory, shape, windows_rng, tick, threads)
-    triples = find_triples(sample(), counts.states, tick, threads) if shape.triples else None
+    triples = None
+    if shape.triples:
+        triples = find_triples(sample(), counts.states, rng.spawn(1)[0], tick, threads)
     if "modules" in known:
         modules = measure_modules(trace, counts, shape, sample, chain, factorised, rows, tick)
     if "specialisation" in known:

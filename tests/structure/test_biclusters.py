@@ -1,4 +1,4 @@
-"""Blocks: planted ones are found, labels do not depend on ids, and what noise gives is known."""
+"""Spectral blocks: planted ones are found, and labels do not depend on ids."""
 
 import time
 import warnings
@@ -7,13 +7,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import random_table
 from sklearn.metrics import adjusted_rand_score
 
 from routestat.errors import RoutestatError
-from routestat.structure.bicluster_checks import adjusted_rand, null_share, stability
 from routestat.structure.biclusters import spectral_blocks
-from tests.oracle.structure_oracle import block_table, mutual_information_bits, rand_adjusted
+from tests.oracle.structure_oracle import block_table, mutual_information_bits
 
 
 def planted(rng, n_rows=28, n_columns=28, n_blocks=4, strength=4.0, evenness=8.0):
@@ -177,8 +175,6 @@ def test_fewer_tokens_than_states_are_not_clustered():
             == f"{tokens} tokens are fewer than the 10 states that they would have to assign to blocks"
         )
         assert np.isnan(found.share_of_mi)
-        assert null_share(table, 2, rng, slots=slots).reason == found.reason
-        assert stability(table[None], found, rng).reason == found.reason
     assert spectral_blocks(table, 2, rng).reason is None
 
 
@@ -210,79 +206,6 @@ def test_a_fit_is_quick():
     assert (time.perf_counter() - started) / 5 < 0.5  # about 12 ms on an idle core
 
 
-def test_stability_is_high_for_planted_blocks_and_low_for_noise():
-    rng = np.random.default_rng(4)
-    _, _, distribution = planted(rng)
-    tables = np.stack([draw(rng, distribution, 500) for _ in range(60)])
-    clear = stability(tables, spectral_blocks(tables.sum(axis=0), 4, rng), rng)
-    assert clear.ari > 0.8
-    assert clear.ari == pytest.approx((clear.row_ari + clear.column_ari) / 2)
-    assert (clear.n_resamples, clear.n_groups, clear.reason) == (20, 60, None)
-    flat = np.outer(distribution.sum(axis=1), distribution.sum(axis=0))
-    tables = np.stack([draw(rng, flat, 500) for _ in range(60)])
-    assert stability(tables, spectral_blocks(tables.sum(axis=0), 4, rng), rng).ari < 0.3
-
-
-@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 4)), min_size=1, max_size=20))
-def test_adjusted_rand_is_that_of_scikit_learn(pairs):
-    a, b = np.array(pairs).T
-    assert adjusted_rand(a, b) == pytest.approx(adjusted_rand_score(a, b), abs=1e-12)
-
-
-def test_stability_against_a_plain_bootstrap():
-    rng = np.random.default_rng(9)
-    tables = np.stack([draw(rng, planted(np.random.default_rng(1), 8, 9, 2, 1.4)[2], 60) for _ in range(12)])
-    blocks = spectral_blocks(tables.sum(axis=0), 2, rng)
-    result = stability(tables, blocks, np.random.default_rng(3), n_resamples=6)
-    # All resamples are drawn before the first is fitted, as in every bootstrap of groups.
-    again, scores = np.random.default_rng(3), []
-    for times in again.multinomial(12, np.full(12, 1 / 12), size=6):
-        drawn = np.repeat(np.arange(12), times)
-        refit = spectral_blocks(sum(tables[g] for g in drawn), 2, again)
-        both = (blocks.row_labels >= 0) & (refit.row_labels >= 0)
-        scores.append(rand_adjusted(blocks.row_labels[both], refit.row_labels[both]))
-    assert result.row_ari == pytest.approx(np.mean(scores))
-
-
-def test_stability_ignores_empty_groups_and_says_why_it_cannot():
-    rng = np.random.default_rng(4)
-    tables = np.stack([draw(rng, planted(rng)[2], 5_000), np.zeros((28, 28), int)])
-    blocks = spectral_blocks(tables.sum(axis=0), 3, rng)
-    alone = stability(tables, blocks, rng)
-    assert np.isnan(alone.ari)
-    assert "2 groups" in alone.reason
-    one = spectral_blocks(tables.sum(axis=0), 1, rng)
-    assert "one block" in stability(tables, one, rng).reason
-    with pytest.raises(RoutestatError, match="sum of these tables"):
-        stability(np.zeros((3, 28, 28), int), blocks, rng)
-
-
-def test_null_share_is_that_of_independent_tables_with_the_same_margins():
-    rng = np.random.default_rng(6)
-    distribution = planted(rng, strength=3.0)[2]
-    table = draw(rng, distribution, 20_000)
-    null = null_share(table, 4, rng)
-    assert null.shares.shape == (10,)
-    assert null.mean_share == pytest.approx(null.shares.mean())
-    assert 0 < null.mean_share < 0.3 < spectral_blocks(table, 4, rng).share_of_mi
-    # A table that is itself such a draw lies among the draws.
-    flat = random_table(table.sum(axis=1), table.sum(axis=0), seed=rng).rvs(5)
-    shares = [spectral_blocks(one, 4, rng).share_of_mi for one in flat]
-    assert null.shares.min() / 2 < np.mean(shares) < null.shares.max() * 2
-    assert "Patefield" in null.method
-
-
-def test_null_share_at_any_size():
-    rng = np.random.default_rng(6)
-    distribution = planted(rng)[2]
-    for n in (10**9, 10**12):
-        null = null_share(np.rint(distribution * n), 4, rng, n_draws=3)
-        assert 0 < null.mean_share < 0.3
-    assert "multinomial" in null.method
-    assert "states" in null_share(np.eye(3, dtype=int), 9, rng).reason
-    assert "empty" in null_share(np.zeros((3, 3), int), 2, rng).reason
-
-
 @pytest.mark.parametrize(
     ("table", "options", "message"),
     [
@@ -295,11 +218,10 @@ def test_null_share_at_any_size():
         ([[1, 2], [2, 1]], {"matrix": "residuals"}, "matrix"),
     ],
 )
-@pytest.mark.parametrize("function", [spectral_blocks, null_share])
-def test_bad_input(function, table, options, message):
+def test_bad_input(table, options, message):
     options = {"n_blocks": 2, "rng": np.random.default_rng(0)} | options
     with pytest.raises(RoutestatError, match=message) as caught:
-        function(table, **options)
+        spectral_blocks(table, **options)
     assert "\n" not in str(caught.value)
 
 

@@ -11,20 +11,30 @@ tables
     Tables of states and contexts.
 experts
     Experts of states, tables of experts, pairs of experts of a token.
+expert_windows
+    Windows of single experts in consecutive layers.
 moments
     Counts of features with each other and with experts.
 document_tables
     Expected tables under independence within documents.
 pair_tables
     Sums over the cells of one pair's tables by group.
+windows
+    Search for frequent windows of layers.
 strata
     Sorting and sums of cells of strata.
+labels
+    Sums over tokens with labels, inside strata and without each group.
 contexts
     Numbers of contexts, and counts of tokens by context and group.
 rising
     Rising factorials of cells, and their derivatives.
 draws
     Expected draws from a prior, of cells and summed over them.
+block_merging
+    Blocks of rows and columns by merging.
+ward
+    Clusters of rows by Ward's rule.
 backoff
     Probabilities by back-off, each without the tokens of its own group.
 distributions

@@ -14,6 +14,8 @@ minimum_effect
     Is Cramer's V above a threshold?
 cell_tests
     Which cells depart from independence.
+three_layer_cells
+    Which cells of three layers depart from independence, and from a chain.
 measures
     Cramer's V, Theil's U, Goodman and Kruskal's tau and lambda.
 rao_scott

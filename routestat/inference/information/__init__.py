@@ -10,6 +10,8 @@ inclusion_information
     Mutual information of the experts that two routers include.
 stratified
     Mutual information within strata, with an interval.
+three_layers
+    Information between three layers, with intervals.
 divergence
     Jensen-Shannon divergence.
 scarcity

@@ -10,6 +10,8 @@ prediction, sampling
     Prediction some layers ahead, and new tokens.
 order_tests, order_score_test, order_selection
     Order 2 against order 1: i.i.d. tests, the clustered test, and the choice by held-out documents.
+window_tests
+    Windows of several layers against the chain.
 random_tables
     Random tables with given margins.
 implied_steps, horizon_table, horizons

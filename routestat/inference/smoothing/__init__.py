@@ -16,6 +16,8 @@ context_entries
     Entries of a context in either half of the groups, and their places in a shorter context.
 backoff_step
     One context above its shorter ones, fitted on one half of the groups.
+fitted_context
+    The distribution after a context, fitted to all groups.
 held_out
     Log loss of nested contexts on held-out documents.
 """

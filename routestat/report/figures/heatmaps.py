@@ -1,12 +1,10 @@
-"""Heatmaps: the joint and conditional distribution of a transition, blocks, and the layer map."""
+"""Heatmaps: the joint and conditional distribution of a transition, and the layer map."""
 
 import numpy as np
-from matplotlib.colors import LogNorm, PowerNorm
+from matplotlib.colors import PowerNorm
 
-from routestat.inference.base.tables import lift
 from routestat.report.figures.style import (
     BLUE,
-    DIVERGING,
     SEQUENTIAL,
     TEXT,
     VERMILLION,
@@ -20,7 +18,6 @@ from routestat.report.figures.style import (
 )
 from routestat.report.names import FEW_TOKENS, of_layer
 from routestat.structure.layer_map import LayerMap, without_diagonal
-from routestat.study.blocks import BlockFinding
 from routestat.study.layer_pairs import LayerPair
 from routestat.study.transitions import transition_table
 
@@ -80,28 +77,4 @@ def layer_map(found: LayerMap, states: str) -> Drawing:
     names = [str(layer) for layer in found.layers]
     sparse_ticks(axes, "x", names, 32)
     sparse_ticks(axes, "y", names, 32)
-    return figure
-
-
-def blocks(finding: BlockFinding, states: str) -> Drawing:
-    """Lift of one transition with its states in the order of their blocks, and the blocks' borders."""
-    found = finding.blocks
-    if found.reason:
-        return f"Layers {finding.source.layer} → {finding.target.layer}: no blocks, {found.reason}."
-    rows = found.row_order[found.row_labels[found.row_order] >= 0]
-    columns = found.column_order[found.column_labels[found.column_order] >= 0]
-    values = lift(finding.table[np.ix_(rows, columns)])
-    limit = max(2.0, float(np.quantile(values, 0.995)))
-    figure = new_figure(6.4, 5.9)
-    axes, key = new_axes(figure, 0.75, 0.75, 4.7, 4.7), new_axes(figure, 5.55, 0.75, 0.12, 4.7)
-    shown = np.clip(values, 1 / limit, limit)
-    image = axes.imshow(shown, cmap=colour_map(DIVERGING), norm=LogNorm(1 / limit, limit), aspect="auto")
-    colour_key(figure, image, key)
-    for cut in np.flatnonzero(np.diff(found.row_labels[rows])):
-        axes.axhline(cut + 0.5, color="black", linewidth=1.2)
-    for cut in np.flatnonzero(np.diff(found.column_labels[columns])):
-        axes.axvline(cut + 0.5, color="black", linewidth=1.2)
-    axes.set_title("lift P(i, j) / (P(i) P(j)), states in the order of their blocks", fontsize=TEXT)
-    name_states(axes, "x", f"j: {of_layer(finding.target, states)}", finding.target, states, columns)
-    name_states(axes, "y", f"i: {of_layer(finding.source, states)}", finding.source, states, rows)
     return figure

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 from routestat.forecast import catalogue
 from routestat.report.figures import bayes as bayes_figures
+from routestat.report.figures import blocks as block_figures
 from routestat.report.figures import board as board_figure
 from routestat.report.figures import documents as document_figures
 from routestat.report.figures import heatmaps
@@ -12,6 +13,9 @@ from routestat.report.figures import level_checks as level_check_figures
 from routestat.report.figures import memory as memory_figures
 from routestat.report.figures import modules as module_figures
 from routestat.report.figures import routes as route_figure
+from routestat.report.figures import specialisation as specialisation_figure
+from routestat.report.figures import triples as triple_figure
+from routestat.report.figures import windows as window_figure
 from routestat.report.figures.style import Drawing
 from routestat.study.blocks import BlockFinding, clearest_blocks
 from routestat.study.layers import LayerLoad
@@ -28,7 +32,6 @@ PANELS = (
 
 def jobs_of(study: Study, transitions: bool) -> dict[str, Callable[[], Drawing]]:
     """Return what draws each picture of the parts of a study, and each of its transitions where these are wanted."""
-    layers = [router.layer for router in study.routers]
     jobs: dict[str, Callable[[], Drawing]] = {"load": lambda: layer_figures.load(study.loads)}
     if (pairs := study.pairs) is not None:
         jobs["information"] = lambda: layer_figures.information(pairs, study.loads, study.states)
@@ -43,10 +46,17 @@ def jobs_of(study: Study, transitions: bool) -> dict[str, Callable[[], Drawing]]
         jobs["board"] = lambda: board_figure.board(board, PANELS, catalogue.baselines())
     if (found := study.blocks) is not None:
         jobs["blocks"] = lambda: _draw_blocks(study, found)
-    if (paths := study.paths) is not None and (graph := study.graph) is not None:
-        jobs["routes"] = lambda: route_figure.routes(graph, layers, paths.dominant)
+        jobs["block_numbers"] = lambda: block_figures.gains(found, study.states)
+    if (graph := study.graph) is not None:
+        jobs["routes"] = lambda: route_figure.routes(graph)
+    if (triples := study.triples) is not None:
+        jobs["triples"] = lambda: triple_figure.triples(triples, study.states)
     if (modules := study.modules) is not None:
         jobs |= _jobs_of_modules(modules, study.loads)
+    if (special := study.specialisation) is not None:
+        jobs["specialisation"] = lambda: specialisation_figure.specialisation(special, study.states)
+    if (windows := study.windows) is not None:
+        jobs["windows"] = lambda: window_figure.windows(windows)
     if study.bayes is not None:
         for name, drawn in bayes_figures.all_pictures(study.bayes).items():
             jobs[name] = lambda drawn=drawn: drawn  # type: ignore[misc]
@@ -80,6 +90,6 @@ def _draw_map(study: Study) -> Drawing:
 def _draw_blocks(study: Study, found: Sequence[BlockFinding]) -> Drawing:
     place = clearest_blocks(found)
     if place is None:
-        reasons = dict.fromkeys(b.blocks.reason or b.null.reason for b in found)
+        reasons = dict.fromkeys(item.found.number.reason for item in found)
         return "No transition has blocks to show" + "".join(f"; {why}" for why in reasons if why) + "."
-    return heatmaps.blocks(found[place], study.states)
+    return block_figures.matrices(found[place], study.states)

@@ -22,13 +22,13 @@ from routestat.report.records.model_facts import model_facts_records
 from routestat.report.records.modules import module_columns, modules_records, write_documents
 from routestat.report.records.plain import Record, plain, write_columns, write_json, write_rows
 from routestat.report.records.prediction import prediction_records, prediction_tables
-from routestat.report.records.route_graph import write_graph
-from routestat.report.records.routes import path_records
+from routestat.report.records.route_graph import graph_records, write_graph
+from routestat.report.records.routes import path_records, paths_summary
 from routestat.report.records.specialisation import specialisation_records
 from routestat.report.records.trace_facts import trace_record
 from routestat.report.records.transfer import data_set_records
 from routestat.report.records.transitions import transition_columns
-from routestat.report.records.triples import triples_records
+from routestat.report.records.triples import cell_columns, margin_columns, triple_files, triples_records
 from routestat.report.records.windows import windows_records
 from routestat.study.chain_file import CHAIN_FILE, save_chain
 from routestat.study.layer_pairs import LayerPair
@@ -40,8 +40,10 @@ TABLES = (
     "layers", "dependence", "order", "contexts", "horizons", "map", "coactivation", "enough", "prediction",
     "prediction_mean", "prediction_horizons", "prediction_curves", "prediction_next_token", "prediction_by_phase",
     "prediction_by_domain", "prediction_calibration", "gate_against_table", "transfer", "transfer_domains",
-    "data_effect", "paths", "biclusters", "expert_use", "module_order", "module_successions", "module_joint",
+    "data_effect", "paths", "biclusters", "triples", "specialisation", "specialisation_experts", "specialisation_cells",
+    "expert_use", "module_order", "module_successions", "module_joint",
     "identity_experts", "real_experts", "document_views", "model_parts",
+    "windows",
 )  # fmt: skip
 
 
@@ -84,12 +86,15 @@ def results(study: Study) -> Record:
         record["prediction_not_fitted"] = dict(study.not_fitted)
     if study.paths is not None:
         record["paths"] = path_records(study.paths, study.routers, study.states)
+        record["paths_summary"] = paths_summary(study.paths, study.states)
+    if study.graph is not None:
+        record |= graph_records(study.graph)
     if study.blocks is not None:
         record["biclusters"] = [bicluster_record(item) for item in study.blocks]
     if study.windows is not None:
         record |= windows_records(study.windows)
     if study.triples is not None:
-        record |= triples_records(study.triples)
+        record |= triples_records(study.triples, study.states)
     if study.modules is not None:
         record |= modules_records(study.modules)
     if study.specialisation is not None:
@@ -109,7 +114,7 @@ def tables_of(record: Record) -> Record:
 
 
 def write_results(study: Study, folder: Path) -> Record:
-    """Write results.json, tables, routes.graphml, the chain and the ridges; return the content of results.json."""
+    """Write results.json, tables, the graph, the chain and the ridges; return the content of results.json."""
     record = results(study)
     write_json(folder / "results.json", record)
     tables = folder / "tables"
@@ -125,6 +130,7 @@ def write_results(study: Study, folder: Path) -> Record:
         else:
             write_rows(tables / f"{name}.csv", rows[name])
     _write_transitions(study, tables)
+    _write_triples(study, tables)
     write_documents(study.modules, tables)
     if study.bayes is not None:
         write_bayes(study.bayes, folder)
@@ -151,6 +157,15 @@ def _write_transitions(study: Study, tables: Path) -> None:
         columns = transition_columns(pair, study.states)
         if columns is not None:
             write_columns(tables / f"{cells_file(pair)}.csv", columns)
+
+
+def _write_triples(study: Study, tables: Path) -> None:
+    """Write the cells and the margins of every three layers that have tokens, and delete files of others."""
+    for stale in tables.glob("triple-*.csv"):
+        stale.unlink()
+    for item in study.triples or ():
+        for name, columns in zip(triple_files(item), (cell_columns, margin_columns), strict=False):
+            write_columns(tables / f"{name}.csv", columns(item, study.states))
 
 
 def cells_file(pair: LayerPair) -> str:

@@ -23,6 +23,10 @@ nulls
     Independent layers, with popular, dead or clustered experts.
 planted
     Blocks between layers, dependence of order 2 only, frequent paths.
+planted_routes
+    A chain with routes through a few layers.
+specialists
+    Experts that specialise in a domain of documents, or in a class of tokens.
 distributions
     How subsets are drawn.
 exact
@@ -37,6 +41,8 @@ from routestat.traces.synthetic.chains import chain, chain_given
 from routestat.traces.synthetic.frame import Shape, Synthetic, Truth, document_lengths, with_missing
 from routestat.traces.synthetic.nulls import clustered, dead_experts, independent
 from routestat.traces.synthetic.planted import planted_blocks, planted_paths, second_order
+from routestat.traces.synthetic.planted_routes import planted_routes, window_probability
+from routestat.traces.synthetic.specialists import specialists
 from routestat.traces.synthetic.stores import to_trace, write
 from routestat.traces.synthetic.wide import expert_chain
 
@@ -53,8 +59,11 @@ __all__ = [
     "independent",
     "planted_blocks",
     "planted_paths",
+    "planted_routes",
     "second_order",
+    "specialists",
     "to_trace",
+    "window_probability",
     "with_missing",
     "write",
 ]

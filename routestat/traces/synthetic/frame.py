@@ -68,7 +68,7 @@ class Synthetic:
     ----------
     document, position, token : int32 array ``[token]``
         Documents are numbered 0 … D − 1 and stand together; positions count from 0 in each; token ids are
-        −1 (unknown): no generator uses them.
+        −1 (unknown) but in `specialists`.
     states : unsigned array ``[token, layer]``
         In the alphabet's dtype, layer by layer in memory.
     layers : tuple of int
@@ -138,12 +138,14 @@ class Frame:
         """States to be filled, ``[layer, token]``: a layer at a time is how they are drawn and stored."""
         return np.empty((self.n_layers, self.n_tokens), dtype=self.alphabet.dtype)
 
-    def finish(self, states: NDArray[np.unsignedinteger], truth: Truth) -> Synthetic:
-        """Return the trace with its states ``[layer, token]`` and its truth."""
+    def finish(
+        self, states: NDArray[np.unsignedinteger], truth: Truth, token: NDArray[np.int32] | None = None
+    ) -> Synthetic:
+        """Return the trace with its states ``[layer, token]``, its truth, and token ids if it has any."""
         return Synthetic(
             document=self.document,
             position=self.position,
-            token=np.full(self.n_tokens, -1, dtype=np.int32),
+            token=np.full(self.n_tokens, -1, dtype=np.int32) if token is None else token,
             states=states.T,
             layers=self.layers,
             n_experts=self.alphabet.n_experts,

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pyarrow as pa
+
 from routestat.traces.metadata import TraceMeta, routers_like
 from routestat.traces.store import Trace
 from routestat.traces.synthetic.frame import Synthetic
@@ -9,14 +11,19 @@ from routestat.traces.writer import TraceWriter
 
 
 def to_trace(synthetic: Synthetic, name: str = "synthetic") -> Trace:
-    """Return the rows as a trace in memory; of the truth only the generator's name is kept, in `extra`."""
-    return Trace.from_arrays(
+    """Return the rows as a trace in memory; of the truth, the domains, and in `extra` the generator's name are kept."""
+    trace = Trace.from_arrays(
         _meta(synthetic, name),
         synthetic.document,
         synthetic.position,
         synthetic.states,
         token=synthetic.token,
     )
+    domain = synthetic.truth.planted.get("domain")
+    if domain is not None:
+        words = pa.array([f"domain {one}" for one in domain.tolist()])
+        trace.documents = trace.documents.append_column("domain", words)
+    return trace
 
 
 def write(synthetic: Synthetic, path: str | Path, name: str = "synthetic") -> Path:
