@@ -12,7 +12,7 @@ HOSTILE = "<script>alert(1)</script>"
 def shared_trace(
     top_k: int = 2, modules: int = 6, steps: int = 5, documents: int = 40, seed: int = 0, **extra: object
 ) -> Trace:
-    """Modules of higher ids are used later; a token that has module 0 often has module 1 next; module 5 does nothing."""
+    """Modules of higher ids are used later; a token that has module 0 often has module 1 next."""
     rng = np.random.default_rng(seed)
     length = rng.integers(20, 50, documents)
     document = np.repeat(np.arange(documents), length)

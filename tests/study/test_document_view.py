@@ -84,7 +84,7 @@ def test_rows_are_those_of_the_document():
     own = made.document == 5
     np.testing.assert_array_equal(view.position, made.position[own])
     np.testing.assert_array_equal(view.token, np.flatnonzero(own) % 50)
-    assert view.texts == tuple(" seven" if t == 7 else "" for t in view.token.tolist())
+    assert view.texts == tuple(" seven" if t == 7 else f"<id {t}>" for t in view.token.tolist())
     for place, router in enumerate(view.routers):
         known = states[own, place] < made.alphabet.size
         experts = made.alphabet.unrank(np.where(known, states[own, place], 0)).astype(int)

@@ -1,14 +1,16 @@
-"""Experts over the depth of whole traces: both views agree, planted structure is found, and wrong claims are refused."""
+"""Experts over the depth of whole traces: both views agree, planted structure is found, wrong claims are refused."""
+
+import itertools
 
 import numpy as np
 import pytest
 
 from routestat.counting.counts import count
 from routestat.errors import RoutestatError
+from routestat.structure.model_facts import model_facts
 from routestat.study.modules import measure_modules, shared_from
 from routestat.study.structure_checks import require_structure
 from routestat.study.structure_plan import StructurePlan
-from routestat.structure.model_facts import model_facts
 from routestat.traces.metadata import Router, TraceMeta, routers_like
 from routestat.traces.store import Trace
 from tests.study.module_traces import shared_trace
@@ -41,7 +43,7 @@ def test_numbers_of_pairs_by_hand(found):
     alphabet, batch = trace.meta.routers[0].alphabet, next(trace.counted())
     chosen = [alphabet.unrank(batch.columns[router.name]).astype(int) for router in trace.meta.routers]
     at = [np.eye(6)[rows].sum(axis=1) for rows in chosen]
-    expected = sum(before.T @ after for before, after in zip(at, at[1:], strict=False))
+    expected = sum(before.T @ after for before, after in itertools.pairwise(at))
     successions = found.shared.successions
     np.testing.assert_allclose(successions.observed, expected[successions.first, successions.second])
     together = sum(rows.T @ rows for rows in at)

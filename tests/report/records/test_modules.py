@@ -121,7 +121,7 @@ def test_other_documents_of_an_earlier_report_are_removed(written, tmp_path):
 
 
 def test_the_facts_of_the_model_are_beside_its_load(written):
-    found, _, page, _, record = written
+    _found, _, page, _, record = written
     facts = record["model_facts"]
     assert facts["parameters"] == PLAN.model_facts.parameters
     assert facts["expert_bytes"] == 2 * 3 * 8 * 16
