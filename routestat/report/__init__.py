@@ -8,8 +8,8 @@ html
     Pages.
 terminal
     What the commands print.
-sentences
-    The memory in sentences.
+sentences, path_sentences
+    The memory and the whole-depth paths in sentences.
 cautions
     Marks beside numbers that have a caution.
 numbers

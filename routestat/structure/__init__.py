@@ -4,12 +4,26 @@ load_balance
     How evenly the experts of a layer are loaded.
 coactivation, coactivation_null, coactivation_scores
     Which experts of a layer are chosen together more often than their loads imply.
+token_classes
+    Classes of tokens by their text: words by script, digits, punctuation, white space.
+token_labels
+    The labels of tokens that specialisation is measured with: domain, token id, class.
+label_information, label_tests
+    What labels share with the choice of experts, one given the other: bits, tests, cells.
+half_samples
+    Whether profiles of labels and experts are the same in two halves of the documents.
+specialisation, shown_tokens
+    What the experts of a layer specialise in, and the tokens that show it.
 profiles
     Correlations and divergences of profiles: rows, loads, layers.
 layer_map
     The dependence of every pair of layers.
-biclusters, coclusters, k_means
-    Blocks of source and target states and the share of information that they explain, by spectral co-clustering.
+block_search
+    Blocks of a transition: how many there are, whether they are real, and what they explain.
+block_evidence, block_number
+    The evidence of blocks with merging, and the number of blocks that describe left-out documents best.
+biclusters, coclusters, k_means, spectral_partitions
+    Blocks of one table, and spectral methods for comparison.
 bicluster_checks
     The stability of blocks, and what blocks of noise explain.
 model_facts, model_config, model_families

@@ -9,15 +9,15 @@ only, the conditional distribution P(j | i); none, the joint distribution P(i, j
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import gammaln
 
-from routestat.counting.kernels.block_merging import merge_blocks, ward_blocks
+from routestat.counting.kernels.block_merging import merge_blocks
+from routestat.counting.kernels.ward import ward_blocks
 from routestat.inference.base.tables import Floats, Integers, read_only
 
 #: Whether the degrees of sources, and of targets, are corrected.
 CORRECTED = {"lift": (True, True), "conditional": (True, False), "joint": (False, False)}
-# Of more states than these, and than twice the blocks asked for, those most alike are put together first. Evidence and
+# Of more states than these, and than twice the most blocks, those most alike are put together first. Evidence and
 # recovery are the same as from single states, in a tenth of the time for 64 states.
 _TOGETHER = 16
 

@@ -1,8 +1,8 @@
 """Tests of labels of tokens against the choice of experts, with documents as the units: as a whole, and by cell.
 
-A token adds (1[label] − p(label | stratum)) (1[choice] − p(choice | stratum)) to the score of its group. Inside strata of
-token ids this compares the documents of a domain with others *at the same ids*, so that a domain with more digits does
-not appear to be a topic of an expert that serves digits; inside strata of domains it does the same for classes.
+A token adds (1[label] − p(label | stratum)) (1[choice] − p(choice | stratum)) to the score of its group. Inside strata
+of token ids this compares the documents of a domain with others *at the same ids*, so that a domain with more digits
+does not appear to be a topic of an expert that serves digits; inside strata of domains it does the same for classes.
 """
 
 import math

@@ -18,8 +18,8 @@ DIGITS, PUNCTUATION, SYMBOLS, SPACE = "digits", "punctuation", "symbols", "white
 SPECIAL, BYTES, MIXED, UNKNOWN = "special tokens", "parts of characters", "mixed", "no text"
 # The first word of a letter's name in Unicode, where it is not the script's usual name.
 _SCRIPTS = {
-    "CJK": "Han", "FULLWIDTH": "Latin", "MODIFIER": "other", "FEMININE": "Latin", "MASCULINE": "Latin", "MICRO": "Greek",
-    "MATHEMATICAL": "mathematical", "HALFWIDTH": "Katakana", "IDEOGRAPHIC": "Han",
+    "CJK": "Han", "FULLWIDTH": "Latin", "MODIFIER": "other", "FEMININE": "Latin", "MASCULINE": "Latin",
+    "MICRO": "Greek", "MATHEMATICAL": "mathematical", "HALFWIDTH": "Katakana", "IDEOGRAPHIC": "Han",
 }  # fmt: skip
 
 

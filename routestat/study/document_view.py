@@ -28,6 +28,8 @@ MARKED = 0.05
 #: Choices are drawn in colours up to this many experts and so many of them per token; of wider models the number of
 #: experts that the token before had too is drawn instead.
 MOST_COLOURS, MOST_SLOTS = 20, 4
+#: Tokens of a document that are drawn; its table has all.
+MOST_DRAWN = 480
 # Names are compared with one that is unknown if they are not more.
 _MOST_NAMES = 100_000
 _NEAR = 5
@@ -56,7 +58,8 @@ class DocumentView:
         −log2 of the probability of the choice given the layer before (of the first layer by its loads), from the other
         documents; NaN where it is not known.
     marked_bits : float
-        Choices with as many bits or more are marked: a twentieth of the document's. NaN without any.
+        Choices with as many bits or more are marked: a twentieth of the document's after the first layer. NaN without
+        any.
     reason : str
         Why there are no bits, or what is missing; empty if nothing is.
     """
@@ -85,8 +88,16 @@ class DocumentView:
 
     @property
     def marked(self) -> NDArray[np.bool_]:
-        """Whether a choice is among the most surprising ``[token, layer]``."""
-        return np.asarray(self.surprise_bits >= self.marked_bits)
+        """Whether a choice is among the most surprising ``[token, layer]``; the first layer is left out."""
+        return np.asarray(compared(self.surprise_bits) >= self.marked_bits)
+
+
+def compared(bits: Floats) -> Floats:
+    """Return bits ``[token, layer]`` without those of the first layer, which has no layer before; NaN there."""
+    found = bits.copy()
+    if found.shape[1] > 1:
+        found[:, 0] = np.nan
+    return found
 
 
 def resolve_documents(trace: Trace, names: Sequence[str]) -> tuple[int, ...]:
@@ -218,7 +229,8 @@ def _view(
     if n and not reason and np.isnan(bits).all():
         reason = "no choice has a probability given the layer before"
     token = columns["token"].astype(np.int32) if columns else np.empty(0, np.int32)
-    known = bits[np.isfinite(bits)]
+    known = compared(bits)
+    known = known[np.isfinite(known)]
     return DocumentView(
         number,
         str(named.get("name") or ""),

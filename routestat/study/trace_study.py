@@ -49,6 +49,7 @@ from routestat.traces.clusters.summary import UnitSummary, summarise_units
 from routestat.traces.dummy_rows.findings import Finding
 from routestat.traces.metadata import Router, TraceMeta
 from routestat.traces.store import Trace
+from routestat.traces.token_texts import require_fitting
 
 
 @dataclass(frozen=True)
@@ -189,6 +190,9 @@ def study(
     bayes = posterior_of_chain(counts, sample(), bayes_draws, rng, tick) if bayes_draws else None
     memory_rng, levels_rng = rng.spawn(2)
     shape = structure or StructurePlan()
+    if shape.token_texts is not None:
+        # A tokenizer of another model fails at once.
+        require_fitting(shape.token_texts, sample().token)
     board = factorised = history = memory = chain = level_checks = pairs = None
     blocks = paths = graph = windows = modules = specialisation = None
     not_fitted: Mapping[str, str] = {}
@@ -232,7 +236,7 @@ def study(
     if "blocks" in known:
         blocks = find_blocks(counts, shape, blocks_rng, tick, threads)
     if "paths" in known and chain is not None and observed is not None:
-        paths = find_paths(trace, counts, sample(), chain, memory, observed, shape, tick, threads)
+        paths = find_paths(trace, counts, sample(), chain, memory, observed, shape, tick, threads, rows)
         graph = graph_of_routes(counts, pairs, paths, graph_rng, tick)
     if "windows" in known:
         windows = find_windows(counts, sample(), memory, shape, windows_rng, tick, threads)

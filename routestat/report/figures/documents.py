@@ -6,7 +6,8 @@ from functools import partial
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
-from matplotlib.colors import to_rgb
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize, to_rgb
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
@@ -16,23 +17,22 @@ from routestat.report.figures.style import (
     TEXT,
     UNDEFINED,
     Drawing,
-    colour_key,
     colour_map,
     new_axes,
     new_figure,
     sparse_ticks,
 )
-from routestat.study.document_view import DocumentView
+from routestat.study.document_view import MOST_DRAWN, DocumentView
 
-#: Tokens in a row of a picture, rows in a picture, and pictures of a document.
-ACROSS, DOWN, PAGES = 80, 2, 3
+#: Tokens in a row of a picture, and rows in a picture.
+ACROSS, DOWN = 80, 2
 _CELL, _TALL = 0.125, 0.1
 _LONGEST = 12
 
 
 def pages(view: DocumentView) -> dict[str, Callable[[], Drawing]]:
     """Return what draws each picture of a document, by its name."""
-    n = min(-(-len(view) // (ACROSS * DOWN)), PAGES)
+    n = -(-min(len(view), MOST_DRAWN) // (ACROSS * DOWN))
     return {f"document-{view.document}-{page}": partial(document, view, page) for page in range(max(n, 1))}
 
 
@@ -47,14 +47,14 @@ def document(view: DocumentView, page: int) -> Drawing:
         return f"Document {view.document}: no token of it is counted."
     has_bits = bool(np.isfinite(view.surprise_bits).any())
     labels = view.texts or tuple("" if token < 0 else str(token) for token in view.token.tolist())
-    label = 0.15 + 0.065 * min(max(map(len, labels[start:]), default=0), _LONGEST)
+    label = 0.3 + 0.065 * min(max(map(len, labels[start:]), default=0), _LONGEST)
     tall = max(0.8, min(5.0, _TALL * len(view.routers)))
     each = tall + (0.65 if has_bits else 0.0) + label + 0.25
     across = max(row.stop - row.start for row in rows) * _CELL
-    figure = new_figure(max(across, 3.0) + 1.9, each * len(rows) + 0.75)
+    figure = new_figure(max(across, 3.0) + 1.9, each * len(rows) + 0.35)
     high = figure.get_size_inches()[1]
     for number, row in enumerate(rows):
-        bottom = high - 0.5 - (number + 1) * each + label + 0.25
+        bottom = high - 0.3 - (number + 1) * each + label + 0.25
         width = (row.stop - row.start) * _CELL
         axes = new_axes(figure, 0.6, bottom, width, tall)
         _choices(axes, view, row)
@@ -63,7 +63,7 @@ def document(view: DocumentView, page: int) -> Drawing:
         axes.set_ylabel("layer")
         if has_bits:
             _bits(new_axes(figure, 0.6, bottom + tall + 0.06, width, 0.5), view, row, number == 0)
-    _key(figure, view, max(across, 3.0) + 0.8, high - 0.5 - 1.6)
+    _key(figure, view, max(across, 3.0) + 0.8, high - 0.6 - 1.5)
     return figure
 
 
@@ -126,6 +126,7 @@ def _token_labels(axes: Axes, labels: tuple[str, ...], position: NDArray[np.int3
     shown = [_printable(text) for text in labels]
     if not any(shown):
         sparse_ticks(axes, "x", [str(place) for place in position.tolist()], 20)
+        axes.set_xlabel("position")
         return
     axes.set_xticks(range(len(shown)), shown, rotation=90, fontsize=7)
 
@@ -150,10 +151,8 @@ def _bits(axes: Axes, view: DocumentView, row: slice, titled: bool) -> None:
 def _key(figure: Figure, view: DocumentView, left: float, bottom: float) -> None:
     axes = new_axes(figure, left, bottom, 0.12, 1.5)
     if not view.is_coloured:
-        axes.set_title("kept", fontsize=SMALL)
-        from_map = axes.imshow([[0.0, 1.0]], cmap=colour_map("Blues"), vmin=0, vmax=1)
-        axes.clear()
-        colour_key(figure, from_map, axes)
+        figure.colorbar(ScalarMappable(Normalize(0, 1), colour_map("Blues")), cax=axes)
+        axes.tick_params(labelsize=SMALL, length=2, pad=2)
         axes.set_title("shared with the\ntoken before", fontsize=SMALL, loc="left")
         return
     colours = _colours(max(router.n_experts for router in view.routers))

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from routestat.inference.base.estimate import Estimate
 from routestat.report.records.plain import Record, reason, write_rows
 from routestat.structure.module_pairs import ModulePairs
-from routestat.study.document_view import DocumentView
+from routestat.study.document_view import MOST_DRAWN, DocumentView, compared
 from routestat.study.identity_experts import IdentityFindings
 from routestat.study.layers import FOUND, LayerLoad
 from routestat.study.modules import ModuleFindings, SharedModules
@@ -170,12 +170,14 @@ def document_file(view: DocumentView) -> str:
 
 
 def _document(view: DocumentView) -> Record:
-    known = view.surprise_bits[np.isfinite(view.surprise_bits)]
+    bits = compared(view.surprise_bits)
+    known = bits[np.isfinite(bits)]
     return {
         "document": view.document,
         "name": view.name,
         "domain": view.domain,
         "n_tokens": len(view),
+        "n_tokens_drawn": min(len(view), MOST_DRAWN),
         "surprise_bits_mean": known.mean() if len(known) else None,
         "marked_bits": view.marked_bits,
         "n_marked": int(view.marked.sum()),
@@ -188,7 +190,8 @@ def _document(view: DocumentView) -> Record:
 
 def _surprising(view: DocumentView) -> list[Record]:
     """Return the most surprising choices of a document, the most surprising first."""
-    bits = np.where(np.isfinite(view.surprise_bits), view.surprise_bits, -np.inf)
+    bits = compared(view.surprise_bits)
+    bits = np.where(np.isfinite(bits), bits, -np.inf)
     found = []
     for flat in np.argsort(-bits, axis=None, kind="stable")[:MOST_SURPRISING].tolist():
         place, layer = divmod(flat, len(view.routers))
