@@ -23,9 +23,9 @@ SHORTEST, LONGEST = 3, 8
 LEAST_TOKENS, LEAST_DOCUMENTS = 20, 6
 #: and one in so many of its tokens.
 ONE_IN = 3000
-#: More tokens are asked for where more windows than this would be tested, or finding them would take more steps.
+#: More tokens are required where more windows than this would be tested, or finding them would take more steps.
 MOST_WINDOWS, MOST_STEPS = 1 << 16, 600_000_000
-# Where a token takes k windows per layer, their number grows fast as fewer tokens are asked for.
+# Where a token takes k windows per layer, their number grows fast as fewer tokens are required.
 _MOST_OF_EXPERTS, _STEPS_OF_EXPERTS = 1 << 13, 150_000_000
 # Numbers by group of the pairs and triples of choices inside windows.
 _MOST_CELLS = 1 << 25
@@ -179,8 +179,8 @@ def count_windows(
     found = None
     if wide:
         # From few windows to more, each time in a small part of the steps of all before it.
-        ladder = _ladder(least_tokens, rows.split)
-        for least in ladder:
+        thresholds = _falling(least_tokens, rows.split)
+        for least in thresholds:
             more = search(least)
             if more is None and found is not None:
                 break
@@ -213,7 +213,7 @@ def count_windows(
     )
 
 
-def _ladder(least: int, most: int) -> list[int]:
+def _falling(least: int, most: int) -> list[int]:
     """Return rising powers of the root of two times `least` up to `most`, the largest first."""
     steps = [least]
     while steps[-1] < most:
@@ -270,22 +270,26 @@ def take_any(rows: WindowRows, start: NDArray[np.int64], choices: NDArray[np.int
     begins = np.unique(start)
     roots[begins] = np.arange(len(begins)) + 1
     places = {(int(at), ()): int(roots[at]) for at in begins}
-    for at, word in zip(start.tolist(), choices.tolist(), strict=True):
-        word = tuple(one for one in word if one >= 0)
-        for end in range(1, len(word) + 1):
-            places.setdefault((at, word[:end]), len(places) + 1)
-    child = np.zeros((len(places) + 1, int(rows.sizes.max(initial=1))), np.int64)
+    ends = set()
+    for window in np.argsort((choices >= 0).sum(axis=1), kind="stable").tolist():
+        at = int(start[window])
+        word = tuple(choices[window][choices[window] >= 0].tolist())
+        # A row that takes a window takes its beginning.
+        if not any((at, word[:end]) in ends for end in range(1, len(word))):
+            ends.add((at, word))
+            for end in range(1, len(word) + 1):
+                places.setdefault((at, word[:end]), len(places) + 1)
+    child = np.zeros((len(places) + 1, int(rows.sizes.max(initial=1))), np.int32)
     for (at, word), node in places.items():
         if word:
             child[places[at, word[:-1]], word[-1]] = node
-    ends = np.zeros(len(child), bool)
-    for at, word in zip(start.tolist(), choices.tolist(), strict=True):
-        ends[places[at, tuple(one for one in word if one >= 0)]] = True
+    is_end = np.zeros(len(child), bool)
+    is_end[np.array([places[window] for window in ends], np.int64)] = True
     return np.asarray(
         kernel.on_windows(
             read_only(np.ascontiguousarray(rows.choices[:, rows.split :])),
             read_only(child),
             read_only(roots),
-            read_only(ends),
+            read_only(is_end),
         )
     )

@@ -23,7 +23,7 @@ from routestat.report.records.modules import module_columns, modules_records, wr
 from routestat.report.records.plain import Record, plain, write_columns, write_json, write_rows
 from routestat.report.records.prediction import prediction_records, prediction_tables
 from routestat.report.records.route_graph import graph_records, write_graph
-from routestat.report.records.routes import path_records
+from routestat.report.records.routes import path_records, paths_summary
 from routestat.report.records.specialisation import specialisation_records
 from routestat.report.records.trace_facts import trace_record
 from routestat.report.records.transfer import data_set_records
@@ -43,6 +43,7 @@ TABLES = (
     "data_effect", "paths", "biclusters", "triples", "specialisation", "specialisation_experts", "specialisation_cells",
     "expert_use", "module_order", "module_successions", "module_joint",
     "identity_experts", "real_experts", "document_views", "model_parts",
+    "windows",
 )  # fmt: skip
 
 
@@ -85,6 +86,7 @@ def results(study: Study) -> Record:
         record["prediction_not_fitted"] = dict(study.not_fitted)
     if study.paths is not None:
         record["paths"] = path_records(study.paths, study.routers, study.states)
+        record["paths_summary"] = paths_summary(study.paths, study.states)
     if study.graph is not None:
         record |= graph_records(study.graph)
     if study.blocks is not None:
