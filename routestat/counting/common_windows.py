@@ -194,7 +194,8 @@ def _frequent(
     words: NDArray[np.int64], rows: list[NDArray[np.int64]], ids: list[NDArray[np.int64]], least: int
 ) -> tuple[NDArray[np.int64], list[NDArray[np.int64]], list[NDArray[np.int64]]]:
     """Keep the windows of at least so many tokens, and the rows on them, under new numbers."""
-    count = sum(np.bincount(own, minlength=len(words)) for own in ids)
+    counts = [np.bincount(own, minlength=len(words)) for own in ids]
+    count = counts[0] + counts[1]
     kept = count >= least
     number = np.cumsum(kept) - 1
     there = [kept[own] for own in ids]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from routestat.counting.common_windows import CommonWindows, common_routes, common_windows
+from routestat.counting.common_windows import LONGEST, CommonWindows, common_routes, common_windows
 from routestat.counting.context import Context
 from routestat.counting.counts import Counts
 from routestat.counting.document_sample import Sample, at_most
@@ -197,7 +197,9 @@ def compare_routes(samples: tuple[Sample, Sample], states: str, *, paired: bool)
     most = MOST_ROWS if states == "subset" else MOST_ROWS_OF_EXPERTS
     first, second = (at_most(sample, most) for sample in samples)
     windows, least = common_windows((first, second), states)
-    route = common_routes((first, second))
+    # In so few layers the longest windows are the routes.
+    whole = states == "subset" and len(first.routers) <= LONGEST
+    route = None if whole else common_routes((first, second))
     parts = [*windows, *([route] if route is not None else [])]
     notes = first.note, second.note
     if not parts:

@@ -76,9 +76,11 @@ def _agreements(known: list[BlockComparison]) -> list[tuple[float, float]]:
 def routes_sentence(findings: TraceComparison) -> str:
     """Describe whether the routes of A and B differ, the answer first."""
     structure = findings.structure
-    if structure is None or structure.routes.rates is None:
-        return f"Routes are not compared: {structure.routes.reason if structure else 'nothing was counted'}."
-    routes = structure.routes
+    if structure is None:
+        return "Routes are not compared."
+    routes, rates = structure.routes, structure.routes.rates
+    if rates is None:
+        return f"Routes are not compared: {routes.reason}."
     if routes.reason:
         return f"Whether routes differ could not be tested: {routes.reason}."
     differ = int(routes.differ.sum())
@@ -86,7 +88,7 @@ def routes_sentence(findings: TraceComparison) -> str:
     shown = _shown(routes)
     if not differ or not shown:
         return said + "."
-    most = _route(findings, routes, routes.rates, shown[0])
+    most = _route(findings, routes, rates, shown[0])
     a, b = most["share_a"], most["share_b"]
     words = " → ".join(most["choices"])
     layers = f"layers {most['layers'][0]} to {most['layers'][-1]}"
