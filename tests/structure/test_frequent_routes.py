@@ -64,7 +64,8 @@ def test_planted_route():
     for layer, expert in enumerate(route.tolist()):
         others = np.array([e for e in range(16) if e != expert])
         choices[:30, layer] = np.sort(
-            np.column_stack([np.full(30, expert), *rng.permuted(np.tile(others, (30, 1)), axis=1)[:, :2].T]), axis=1
+            np.column_stack([np.full(30, expert), *rng.permuted(np.tile(others, (30, 1)), axis=1)[:, :2].T]),
+            axis=1,
         )
     found = frequent_routes(expert_rows_of(choices, 16), 1)
     assert found.rows[0].tolist() == list(range(30))

@@ -46,7 +46,9 @@ class Tables:
 
     def enumerated(self):
         found = []
-        for root, route in itertools.product(range(len(self._roots)), itertools.product(*map(range, self.sizes))):
+        for root, route in itertools.product(
+            range(len(self._roots)), itertools.product(*map(range, self.sizes))
+        ):
             p = self._roots[root]
             for layer, state in enumerate(route):
                 p *= self.tables[layer][(root, *route[max(0, layer - self.order) : layer], state)]
