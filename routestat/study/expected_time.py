@@ -70,6 +70,10 @@ def expected_seconds(
     stages["checking the tests on data without an effect"] = ("level-checks", 3.0)
     stages["building the graph of transitions"] = ("paths", 0.5 + 0.01 * layers + 0.01 * widths)
     stages["measuring specialisation"] = ("specialisation", 0.02 * layers + 2.5 * tokens)
+    routes = 0.05 * layers + 2.0 * tokens if counts.states == "subset" else 0.0
+    stages["finding routes"] = ("paths", routes)
+    if counts.states == "expert":
+        stages["finding routes through experts"] = ("paths", 0.5 + 0.05 * layers + 10.0 * tokens)
     stages["finding blocks"] = ("blocks", 0.02 * layers)
     if triples and layers > 2:
         found["counting three layers"] = 0.15 * layers + (25.0 if wide else 4.0) * tokens
