@@ -78,7 +78,6 @@ def expected_seconds(
     stages["finding routes"] = ("paths", routes)
     if counts.states == "expert":
         stages["finding routes through experts"] = ("paths", 0.5 + 0.05 * layers + 10.0 * tokens)
-    stages["finding blocks"] = ("blocks", 0.02 * layers)
     if triples and layers > 2:
         found["counting three layers"] = 0.15 * layers + (25.0 if wide else 4.0) * tokens
     return found | {name: cost for name, (part, cost) in stages.items() if part in parts and layers > 1}
