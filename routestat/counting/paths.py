@@ -150,14 +150,19 @@ def _candidates(
 
 
 def count_given(
-    trace: Trace, layers: Sequence[int] | None, paths: NDArray[np.integer], view: str
+    trace: Trace,
+    layers: Sequence[int] | None,
+    paths: NDArray[np.integer],
+    view: str,
+    token_ids: NDArray[np.integer] | None = None,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Count tokens and documents (each ``[path]``) that took given paths ``[path, router]``.
 
     In the view "subset" a path names a state at every router, in the view "expert" an expert that has to be
-    among the chosen ones.
+    among the chosen ones. With `token_ids` ``[path]`` only tokens of the path's id count.
     """
-    found = _over_documents(trace, partial(_given, routers=trace.routers(layers), paths=paths, view=view))
+    own = partial(_given, routers=trace.routers(layers), paths=paths, view=view, token_ids=token_ids)
+    found = _over_documents(trace, own)
     return found["tokens"], found["documents"]
 
 
@@ -174,15 +179,24 @@ def _sum(first: _Numbers, second: _Numbers) -> _Numbers:
     return {name: numbers + second[name] for name, numbers in first.items()}
 
 
-def _given(trace: Trace, routers: Sequence[Router], paths: NDArray[np.integer], view: str) -> _Numbers:
+def _given(
+    trace: Trace,
+    routers: Sequence[Router],
+    paths: NDArray[np.integer],
+    view: str,
+    token_ids: NDArray[np.integer] | None = None,
+) -> _Numbers:
     tokens = np.zeros(len(paths), np.int64)
     documents: list[set[int]] = [set() for _ in paths]
-    for batch in trace.counted([router.name for router in routers]):
-        columns = [batch.columns[router.name] for router in routers]
+    names = [router.name for router in routers]
+    for batch in trace.counted(names if token_ids is None else [*names, "token"]):
+        columns = [batch.columns[name] for name in names]
         if view == "expert":
             columns = [expert_rows(column, router) for column, router in zip(columns, routers, strict=True)]
         for index, path in enumerate(paths):
             alive = np.arange(len(batch))
+            if token_ids is not None:
+                alive = np.flatnonzero(batch.columns["token"] == token_ids[index])
             for column, wanted in zip(columns, path, strict=True):
                 here = column[alive]
                 alive = alive[(here == wanted) if here.ndim == 1 else (here == wanted).any(axis=1)]

@@ -38,12 +38,14 @@ class FrequentRoutes:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Node:
-    """Tokens that share experts in some layers, and how many of them choose each expert ``[layer, expert]``."""
+    """Tokens that share experts in some layers, and how many of them choose each expert ``[layer, expert]``.
+
+    `found` are the routes whose tokens were gone when they were counted.
+    """
 
     rows: NDArray[np.intp]
     counts: NDArray[np.int64]
     found: int
-    """Routes whose tokens were gone when they were counted."""
 
     @property
     def bound(self) -> int:

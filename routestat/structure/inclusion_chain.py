@@ -1,10 +1,10 @@
 """Routes through single experts: the probability that a token takes one, by inclusion after the last experts.
 
-A token takes a route of one expert per layer if it chooses the expert in every layer. The probability is a product over
-the layers of P(expert chosen | the experts before it on the route chosen), which a chain of order m cuts after m layers.
-Rows sum to k, not to one: a token takes many routes. One of the k experts after a window of one expert per layer is
-drawn from q = P / k, a distribution, and its log loss on held-out documents compares the orders and determines how
-strongly a long window backs off to a shorter one.
+A token takes a route of one expert per layer if it chooses the expert in every layer. The probability is a product
+over the layers of P(expert chosen | the experts before it on the route chosen), which a chain of order m cuts after m
+layers. Rows sum to k, not to one: a token takes many routes. One of the k experts after a window of one expert per
+layer is drawn from q = P / k, a distribution, and its log loss on held-out documents compares the orders and determines
+how strongly a long window backs off to a shorter one.
 """
 
 from collections.abc import Callable, Sequence

@@ -32,8 +32,10 @@ posterior_draws
     Summaries of posterior draws.
 structure_plan
     Which structure is looked for, and how.
-routes, route_graph
-    Dominant and frequent paths; the graph of transitions.
+routes, expert_routes, route_graph
+    Dominant and frequent paths, of states and through single experts; the graph of transitions.
+route_choice, route_evidence
+    The chain that the memory asks for; what takes a route.
 windows
     Frequent windows of layers against the chain.
 triples
@@ -60,6 +62,8 @@ level_checks
     Rejection rates of the tests without an effect.
 comparison
     Two traces: distributions of layers and transitions.
+comparison_structure
+    Blocks and routes of two traces.
 comparison_inputs
     Two traces: matched counts and notes.
 """

@@ -82,10 +82,10 @@ def choose_routes(
     if GIVEN_TOKEN in known:
         known[GIVEN_TOKEN] = known[GIVEN_TOKEN] + token_bits(token, group, len(tokens))
     chosen, over, gain = "nothing", "", None
-    for name in known:
+    for name, bits in known.items():
         if name == chosen:
             continue
-        found = ratio(known[chosen] - known[name], tokens)
+        found = ratio(known[chosen] - bits, tokens)
         if gain is None or is_clear(found):
             over, gain = chosen, found
         if is_clear(found):

@@ -236,7 +236,7 @@ def study(
     if "blocks" in known:
         blocks = find_blocks(counts, shape, blocks_rng, tick, threads)
     if "paths" in known and chain is not None and observed is not None:
-        paths = find_paths(trace, counts, sample(), chain, memory, observed, shape, tick, threads)
+        paths = find_paths(trace, counts, sample(), chain, memory, observed, shape, tick, threads, rows)
         graph = graph_of_routes(counts, pairs, paths, graph_rng, tick)
     if "windows" in known:
         windows = find_windows(counts, sample(), memory, shape, windows_rng, tick, threads)

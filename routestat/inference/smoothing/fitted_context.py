@@ -1,6 +1,7 @@
 """The distribution after a long context by back-off, fitted to all groups, for contexts seen and not seen."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -155,7 +156,7 @@ def fit_context(rows: TokenRows, names: tuple[str, ...]) -> FittedContext:
     for n in range(len(names), -1, -1):
         counted.append(ContextCounts(rows, names[:n], counted[-1] if counted else None))
     levels = [Level(counts, halves) for counts in reversed(counted)]
-    places = [Places(shorter, longer) for shorter, longer in zip(levels, levels[1:], strict=False)]
+    places = [Places(shorter, longer) for shorter, longer in pairwise(levels)]
     step: Step | None = None
     for n, level in enumerate(levels):
         step = Step(level, Lower(step, places[n - 1]) if step else None, 0, rows.n_targets)

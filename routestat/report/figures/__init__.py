@@ -12,6 +12,8 @@ layers
     Loads of the experts, information between layers.
 board
     Held-out scores of the predictors.
+windows
+    Frequent windows of layers.
 routes
     Dominant routes through the layers.
 triples

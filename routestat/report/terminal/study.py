@@ -24,17 +24,14 @@ from routestat.report.terminal.console import (
     why_undefined,
 )
 from routestat.report.terminal.data_set import print_data_set
+from routestat.report.terminal.paths import print_paths
+from routestat.report.terminal.structure import print_structure
 from routestat.study.layer_pairs import LayerPair
 from routestat.study.memory import Memory
-from routestat.study.routes import PathFinding
 from routestat.study.trace_study import Study
-from routestat.traces.metadata import Router
 from routestat.traces.number_ranges import span
 
 TOP_PAIRS = 64
-TOP_PATHS = 3
-# Layers of a path shown on one line; the report has all of them.
-PATH_LAYERS = 6
 
 
 def summarise(study: Study, page: Path) -> None:
@@ -63,7 +60,8 @@ def summarise(study: Study, page: Path) -> None:
     console.print()
     console.print(_load(study))
     if study.paths is not None:
-        _paths(console, study, study.paths)
+        print_paths(console, study, study.paths)
+    print_structure(console, study)
     print_report_path(console, page)
 
 
@@ -195,22 +193,3 @@ def _load(study: Study) -> Text:
         f"{number(worst.balance.load_max_over_mean)} times the mean load; "
         + (f"{many(dead, 'expert')} unused in this trace." if dead else "no expert unused."),
     )
-
-
-def _paths(console: Console, study: Study, found: PathFinding) -> None:
-    console.print()
-    console.print(Text("Dominant paths of the fitted chain of order 1 (not tested)", style="bold"))
-    rows = zip(found.dominant.states, found.dominant.log2_probability, found.dominant_tokens, strict=True)
-    for states, bits, tokens in list(rows)[:TOP_PATHS]:
-        words = [
-            _word(router, int(state), study.states)
-            for router, state in zip(study.routers, states, strict=True)
-        ]
-        shown = " → ".join(words[:PATH_LAYERS]) + (" → …" if len(words) > PATH_LAYERS else "")
-        console.print(Text(f"  {shown}   2^{number(bits)}, taken by {many(int(tokens), 'token')}"))
-
-
-def _word(router: Router, state: int, view: str) -> str:
-    if view == "expert":
-        return str(state)
-    return ",".join(map(str, router.alphabet.unrank(state).tolist()))

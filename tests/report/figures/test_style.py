@@ -21,11 +21,10 @@ def texts(figure):
 
 
 def everything(study):
-    layers = [router.layer for router in study.routers]
     yield layer_figures.load(study.loads)
     yield layer_figures.information(study.pairs, study.loads, study.states)
     yield board_figure.board(study.mean_board, PANELS, catalogue.baselines())
-    yield route_figure.routes(study.graph, layers, study.paths.dominant)
+    yield route_figure.routes(study.graph)
     yield memory_figures.contexts(study.memory)
     yield memory_figures.horizons(study.memory)
     for item, finding in zip(study.pairs, study.blocks, strict=True):
