@@ -18,6 +18,10 @@ cross_layer_tables
     The dependence of distant layers in the published tables of Mixtral-8x7B and OLMoE-1B-7B.
 first_choice_tables
     Measures of two layers by first choices, with and without documents, for `cross_layer_tables`.
+lexical_or_topical
+    Whether experts follow the words or the subject: the tiny Mixtral, and Mixtral-8x7B on MMLU.
+questions
+    Shares of experts in the own text of prompts that begin alike, for `lexical_or_topical`.
 repeats
     Pairs of adjacent tokens and their kinds of chance, for `adjacent_repeats`.
 output

@@ -1,9 +1,9 @@
 """Subjects and experts in counts of whole prompts that begin alike: what the questions' own text shares with subjects.
 
-All prompts of a subject begin with the same examples. Their routing is one sample of text for each subject however many
-questions follow, so that prompts of a subject are alike whether or not experts follow subjects. The slope of an expert's
-count on the length of the prompt, over the questions of a subject, does not depend on what they have in common: it is the
-expert's share of the text by which questions are longer than others.
+All prompts of a subject begin with the same examples. Their routing is one sample of text for each subject, however
+many questions follow, so that prompts of a subject are alike whether or not experts follow subjects. The slope of an
+expert's count on the length of the prompt, over the questions of a subject, does not depend on what they have in
+common: it is the expert's share of the text by which questions are longer than others.
 """
 
 import json
@@ -152,7 +152,7 @@ def information(share: Floats) -> Floats:
 
 
 def heterogeneity(of: Slopes) -> Floats:
-    """Cochran's Q of the subjects' shares by its degrees of freedom, mean over the experts `[layer]`; 1 for no subject."""
+    """Cochran's Q of the subjects' shares by its degrees of freedom, mean over the experts `[layer]`."""
     weight = 1.0 / of.variance
     mean = (weight * of.share).sum(axis=0) / weight.sum(axis=0)
     q = (weight * (of.share - mean) ** 2).sum(axis=0) / (len(of.share) - 1)
@@ -340,7 +340,7 @@ def _of_prompts(questions: Questions) -> tuple[Floats, Floats]:
 
 
 def _variance_of_subjects(questions: Questions, own: Slopes) -> Floats:
-    """The least share of the variance between questions that is between subjects `[layer]`.
+    """Return the least share of the variance between questions that is between subjects `[layer]`.
 
     The own text of a question is at least what is longer than the common text can be, so that the variance of its
     share is at most that of the residual counts over the square of this.

@@ -57,7 +57,7 @@ def structure_plan(
     model_config: Path | None,
     shared_modules: bool,
 ) -> StructurePlan:
-    """Return what the options ask of a study; files are read first, so that a bad one fails at once.
+    """Return what the options request of a study; files are read first, so that a bad one fails at once.
 
     Parameters
     ----------

@@ -80,9 +80,8 @@ def meetings_of(
         key = key * size + column
     order = np.argsort(key, kind="stable")
     key = key[order]
-    first = np.append(
-        np.flatnonzero(np.concatenate([[True], key[1:] != key[:-1]])) if len(key) else 0, len(key)
-    )
+    begins = np.concatenate([np.ones(min(len(key), 1), bool), key[1:] != key[:-1]])
+    first = np.append(np.flatnonzero(begins), len(key))
     at = [read_only(column[order][first[:-1]].astype(np.int32)) for column in columns]
     return Meetings(
         read_only(row[order].astype(np.int32)),
@@ -148,6 +147,8 @@ def count_choices(sample: Sample, router: Router, states: str, meetings: Meeting
         Of the rows of the sample.
     """
     column = sample.columns[router.name]
+    choices: Integers
+    members: Integers
     if states == "expert":
         choices, n_choices = expert_rows(column, router), router.n_experts
         members = np.arange(n_choices)[:, None]
@@ -159,9 +160,10 @@ def count_choices(sample: Sample, router: Router, states: str, meetings: Meeting
     first = np.empty(len(meetings) + 1, np.int64)
     values = read_only(np.ascontiguousarray(choices, np.int32))
     n = meeting_cells(values, meetings.row, meetings.first, n_choices, chosen, count, first)
-    kept = (read_only(np.ascontiguousarray(part)) for part in (chosen[:n], count[:n], first))
     return MeetingChoices(
-        *kept,
+        read_only(chosen[:n].copy()),
+        read_only(count[:n].copy()),
+        read_only(first),
         read_only(np.ascontiguousarray(members, np.int32)),
         n_choices,
         router.n_experts,

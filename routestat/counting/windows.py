@@ -23,9 +23,9 @@ SHORTEST, LONGEST = 3, 8
 LEAST_TOKENS, LEAST_DOCUMENTS = 20, 6
 #: and one in so many of its tokens.
 ONE_IN = 3000
-#: More tokens are asked for where more windows than this would be tested, or finding them would take more steps.
+#: More tokens are required where more windows than this would be tested, or finding them would take more steps.
 MOST_WINDOWS, MOST_STEPS = 1 << 16, 600_000_000
-# Where a token takes k windows per layer, their number grows fast as fewer tokens are asked for.
+# Where a token takes k windows per layer, their number grows fast as fewer tokens are required.
 _MOST_OF_EXPERTS, _STEPS_OF_EXPERTS = 1 << 13, 150_000_000
 # Numbers by group of the pairs and triples of choices inside windows.
 _MOST_CELLS = 1 << 25
@@ -171,25 +171,27 @@ def count_windows(
     least_tokens = max(least_tokens, -(-rows.split // ONE_IN))
     wide = rows.choices.shape[2] > 1
     windows = most_windows or (_MOST_OF_EXPERTS if wide else MOST_WINDOWS)
-    steps = most_steps or (_STEPS_OF_EXPERTS if wide else MOST_STEPS)
+    # Every choice is looked at once at least.
+    steps = max(most_steps or (_STEPS_OF_EXPERTS if wide else MOST_STEPS), 4 * rows.choices.size)
 
-    def search(least: int) -> tuple[NDArray[np.int64], NDArray[np.float64]] | None:
-        return _search(rows, of_layer, np.array([least, least_documents], np.int64), windows, steps, progress)
+    def search(least: int, seen: Progress | None = None) -> _Found | None:
+        return _search(rows, of_layer, np.array([least, least_documents], np.int64), windows, steps, seen)
 
     found = None
-    if wide:
-        # From few windows to more, each time in a small part of the steps of all before it.
-        ladder = _ladder(least_tokens, rows.split)
-        for least in ladder:
-            more = search(least)
-            if more is None and found is not None:
-                break
-            if more is not None:
-                found, least_tokens = more, least
+    # From few windows to more, as long as the next search, of about three times as many steps, is within the limit.
+    thresholds = _falling(least_tokens, rows.split) if wide else []
+    for done, least in enumerate(thresholds):
+        more = search(least)
+        if more is not None:
+            found, least_tokens = more, least
+        if found is not None and (more is None or 3 * more.steps > steps):
+            break
+        if progress is not None:
+            progress(done + 1, len(thresholds))
     while found is None:
-        found = search(least_tokens)
+        found = search(least_tokens, progress)
         least_tokens *= 1 if found is not None else 2
-    whole, real = found
+    whole, real = found.whole, found.real
     tokens = np.bincount(rows.group[rows.split :], minlength=0)
     documents = tuple(
         len(np.unique(rows.document[part])) for part in (slice(0, rows.split), slice(rows.split, None))
@@ -213,12 +215,21 @@ def count_windows(
     )
 
 
-def _ladder(least: int, most: int) -> list[int]:
+def _falling(least: int, most: int) -> list[int]:
     """Return rising powers of the root of two times `least` up to `most`, the largest first."""
     steps = [least]
     while steps[-1] < most:
         steps.append(math.ceil(least * 2.0 ** (len(steps) / 2)))
     return steps[::-1]
+
+
+@dataclass(frozen=True, eq=False)
+class _Found:
+    """What the kernel has found, and in how many steps."""
+
+    whole: NDArray[np.int64]
+    real: NDArray[np.float64]
+    steps: int
 
 
 def _search(
@@ -228,8 +239,8 @@ def _search(
     most_windows: int,
     most_steps: int,
     progress: Progress | None,
-) -> tuple[NDArray[np.int64], NDArray[np.float64]] | None:
-    """Find the windows from the last layer on, `whole` and `real` of the kernel; None if there are too many."""
+) -> _Found | None:
+    """Find the windows from the last layer on; None if there are too many."""
     layers, size = len(rows.sizes), int(rows.sizes.max(initial=1))
     tokens = np.bincount(rows.group[rows.split :]).astype(np.float64)
     groups = max(1, len(tokens))
@@ -242,7 +253,7 @@ def _search(
     pair_of = np.zeros((layers, size, size), np.int32)
     triple_of = np.zeros((len(pairs) if longest_order == 2 else 1, size), np.int32)
     used = np.zeros(4, np.int64)
-    whole = np.full((most_windows, kernel.WORDS + LONGEST), -1, np.int64)
+    whole = np.empty((most_windows, kernel.WORDS + LONGEST), np.int64)
     real = np.empty((most_windows, 5))
     for done, start in enumerate(range(layers - 1, -1, -1)):
         if kernel.frequent_windows(
@@ -252,7 +263,7 @@ def _search(
             return None
         if progress is not None:
             progress(done + 1, layers)
-    return whole[: used[2]].copy(), real[: used[2]].copy()
+    return _Found(whole[: used[2]].copy(), real[: used[2]].copy(), int(used[3]))
 
 
 def take_any(rows: WindowRows, start: NDArray[np.int64], choices: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -270,22 +281,26 @@ def take_any(rows: WindowRows, start: NDArray[np.int64], choices: NDArray[np.int
     begins = np.unique(start)
     roots[begins] = np.arange(len(begins)) + 1
     places = {(int(at), ()): int(roots[at]) for at in begins}
-    for at, word in zip(start.tolist(), choices.tolist(), strict=True):
-        word = tuple(one for one in word if one >= 0)
-        for end in range(1, len(word) + 1):
-            places.setdefault((at, word[:end]), len(places) + 1)
-    child = np.zeros((len(places) + 1, int(rows.sizes.max(initial=1))), np.int64)
+    ends = set()
+    for window in np.argsort((choices >= 0).sum(axis=1), kind="stable").tolist():
+        at = int(start[window])
+        word = tuple(choices[window][choices[window] >= 0].tolist())
+        # A row that takes a window takes its beginning.
+        if not any((at, word[:end]) in ends for end in range(1, len(word))):
+            ends.add((at, word))
+            for end in range(1, len(word) + 1):
+                places.setdefault((at, word[:end]), len(places) + 1)
+    child = np.zeros((len(places) + 1, int(rows.sizes.max(initial=1))), np.int32)
     for (at, word), node in places.items():
         if word:
             child[places[at, word[:-1]], word[-1]] = node
-    ends = np.zeros(len(child), bool)
-    for at, word in zip(start.tolist(), choices.tolist(), strict=True):
-        ends[places[at, tuple(one for one in word if one >= 0)]] = True
+    is_end = np.zeros(len(child), bool)
+    is_end[np.array([places[window] for window in ends], np.int64)] = True
     return np.asarray(
         kernel.on_windows(
             read_only(np.ascontiguousarray(rows.choices[:, rows.split :])),
             read_only(child),
             read_only(roots),
-            read_only(ends),
+            read_only(is_end),
         )
     )

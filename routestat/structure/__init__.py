@@ -18,8 +18,12 @@ profiles
     Correlations and divergences of profiles: rows, loads, layers.
 layer_map
     The dependence of every pair of layers.
-biclusters, coclusters, k_means
-    Blocks of source and target states and the share of information that they explain, by spectral co-clustering.
+block_search
+    Blocks of a transition: how many there are, whether they are real, and what they explain.
+block_evidence, block_number
+    The evidence of blocks with merging, and the number of blocks that describe left-out documents best.
+biclusters, coclusters, k_means, spectral_partitions
+    Blocks of one table, and spectral methods for comparison.
 bicluster_checks
     The stability of blocks, and what blocks of noise explain.
 model_facts, model_config, model_families

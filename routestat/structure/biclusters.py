@@ -1,4 +1,4 @@
-"""Blocks of source states and of target states of one table, and as many as asked for by spectral co-clustering.
+"""Blocks of source states and of target states of one table, and a given number of them by spectral co-clustering.
 
 The latter are found in noise too; `block_search` says how many blocks there are.
 """

@@ -21,7 +21,7 @@ MOST_GROUPS = 64
 
 @dataclass(frozen=True, eq=False)
 class BlockNumber:
-    """The number of blocks that left-out documents ask for.
+    """The number of blocks that describes left-out documents best.
 
     Attributes
     ----------

@@ -22,7 +22,7 @@ from routestat.inference.information.mutual_information import (
 )
 from routestat.structure.bicluster_checks import Labels, NullShare, Stability, null_share, stability
 from routestat.structure.biclusters import Blocks, block_table, blocks_of, unfit
-from routestat.structure.block_evidence import CORRECTED, Partitions, merged_blocks
+from routestat.structure.block_evidence import Partitions, merged_blocks
 from routestat.structure.block_number import BlockNumber, choose_number, fewer_groups, table_design_effect
 from routestat.structure.coclusters import canonical_order
 from routestat.structure.spectral_partitions import biclustered, coclustered
@@ -45,12 +45,12 @@ RESAMPLES, NULL_DRAWS = 10, 3
 
 @dataclass(frozen=True, eq=False)
 class FoundBlocks:
-    """Blocks of one transition, as many as left-out documents ask for.
+    """Blocks of one transition, as many as describe left-out documents best.
 
     Attributes
     ----------
     blocks : Blocks
-        One block where left-out documents ask for no more.
+        One block where more do not describe left-out documents better.
     number : BlockNumber
     design_effect : float
         Counts were divided by it.
@@ -180,7 +180,7 @@ def check_blocks(method: str, matrix: str, most: int) -> None:
 
 
 def matched_numbers(used: Integers, labels: Labels) -> tuple[Labels, int]:
-    """Number blocks of sources by descending counts, and those of targets after the sources they follow most.
+    """Give blocks of sources numbers by descending counts, and those of targets after the sources they follow most.
 
     Blocks of both sides are matched one to one, each time the two that share the most information of those left; the
     matched ones come first, by descending counts of both.
@@ -220,10 +220,10 @@ def _back(labels: Integers, order: Integers) -> Integers:
 def _explained(tables: Integers, number: BlockNumber, information: Estimate) -> Estimate:
     """Return bits saved of left-out tokens over the information, an estimate of a ratio with paired groups."""
     groups = len(tables)
-    if number.reason or not information.value > 0 or information.reason:
-        return without_interval(np.nan, groups, number.reason or information.reason or "no information")
-    if not number.size:
+    if number.reason is None and not number.size:
         return without_interval(0.0, groups, "")
+    if number.reason or information.reason or not information.value > 0:
+        return without_interval(np.nan, groups, number.reason or information.reason or "no information")
     total = tables.sum(axis=0)
     size = tables.sum(axis=(1, 2)).astype(np.float64)
     known = (tables * pointwise_information(total.astype(np.float64))).sum(axis=(1, 2)) / np.log(2.0)

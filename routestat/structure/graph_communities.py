@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,12 +55,12 @@ class Communities:
 def find_communities(joints: Sequence[Floats], rng: np.random.Generator, n_starts: int = 4) -> Communities:
     """Find the groups of states that the most tokens stay in, beyond independence.
 
-    The modularity is the mean over the transitions of Σ (P(i, j) − P(i) P(j)) over the pairs of states of one community:
-    Barber's for two layers. The expectation is that of each transition's own margins. (That of a whole graph
-    expects most edges between layers that no edge can join: with it the communities are sets of adjacent layers,
-    whatever the routing.) Only transitions join layers, so that renumbering the states of a layer changes nothing. Given
-    the communities of its neighbours each state of a layer is moved to the best one, a layer at a time, until
-    nothing moves; then communities are merged while that gains. The best of several starts is returned.
+    The modularity is the mean over the transitions of Σ (P(i, j) − P(i) P(j)) over the pairs of states of one
+    community: Barber's for two layers. The expectation is that of each transition's own margins. (That of a whole
+    graph expects most edges between layers that no edge can join: with it the communities are sets of adjacent
+    layers, whatever the routing.) Only transitions join layers, so that renumbering the states of a layer changes
+    nothing. Given the communities of its neighbours each state of a layer is moved to the best one, a layer at a time,
+    until nothing moves; then communities are merged while that gains. The best of several starts is returned.
 
     Parameters
     ----------
@@ -79,7 +80,7 @@ def find_communities(joints: Sequence[Floats], rng: np.random.Generator, n_start
     Barber, Modularity and community detection in bipartite networks, Phys. Rev. E 76, 066102 (2007). Blondel et al.,
     Fast unfolding of communities in large networks, J. Stat. Mech. P10008 (2008).
     """
-    if any(a.shape[1] != b.shape[0] for a, b in zip(joints[:-1], joints[1:], strict=True)):
+    if any(a.shape[1] != b.shape[0] for a, b in pairwise(joints)):
         raise RoutestatError(
             f"joints: expected tables that share their layers, got shapes {[one.shape for one in joints]}"
         )
@@ -225,7 +226,7 @@ def _gained(excesses: Sequence[Floats], labels: Sequence[NDArray[np.int64]]) -> 
 
 
 def _ordered(labels: Sequence[NDArray[np.int64]]) -> list[NDArray[np.int64]]:
-    """Number the communities by their states, most first; −1 stays."""
+    """Return the communities numbered by their states, most first; −1 stays."""
     found, first, counts = np.unique(np.concatenate(labels), return_index=True, return_counts=True)
     real = found >= 0
     order = np.lexsort((first[real], -counts[real]))

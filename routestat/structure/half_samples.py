@@ -11,7 +11,7 @@ from routestat.inference.base.tables import Integers
 from routestat.structure.label_tests import LabelScores, cells_of
 
 #: Random halves for the correlation, and of these how many for the cells that are found again.
-SPLITS, SPLITS_OF_CELLS = 20, 3
+SPLITS, SPLITS_OF_CELLS = 20, 1
 #: Expected tokens of a cell in each half, and cells, for a correlation.
 LEAST_EXPECTED, LEAST_CELLS = 20.0, 4
 _LEVEL = math.log10(0.05)
@@ -26,8 +26,8 @@ class HalfStability:
     correlation, spread : float
         Mean and standard deviation over the splits of the Pearson correlation of log lifts.
     n_found, n_found_again : int
-        Cells that are found in one half (q < 0.05), over some splits and both directions; and of these the ones that the
-        other half shows in the same direction (p < 0.05).
+        Cells that are found in one half (q < 0.05), over some splits and both directions; and of these the ones that
+        the other half shows in the same direction (p < 0.05).
     reason : str, optional
         Why there is no correlation.
     """

@@ -7,6 +7,7 @@ information is that of documents, however many tokens they have.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +16,7 @@ from routestat.counting.kernels.labels import inclusion_sums, stratum_sums
 from routestat.counting.kernels.pair_tables import left_out_sums
 from routestat.counting.labelled_tokens import MeetingChoices, Meetings
 from routestat.inference.base.estimate import Estimate, Estimates, without_interval
-from routestat.inference.base.jackknife import jackknife, jackknife_columns
+from routestat.inference.base.jackknife import jackknife_columns
 from routestat.inference.base.special import listed_x_log_x, x_log_x
 from routestat.inference.base.tables import Floats, Integers, for_loops
 from routestat.inference.base.units import too_few
@@ -42,21 +43,30 @@ class Sums:
         """Subtract sum from sum and group from group."""
         return Sums(self.whole - other.whole, self.left_out - other.left_out)
 
-    def estimate(self, size: Integers) -> Estimate:
-        """Return the jackknife estimate of the mean over the tokens.
 
-        Parameters
-        ----------
-        size : int array ``[group]``
-            Tokens of each group.
-        """
-        n, used = int(size.sum()), size > 0
-        if n == 0:
-            return without_interval(math.nan, 0, "no tokens")
-        plugin = self.whole / n
-        if why := too_few(size):
-            return without_interval(math.nan, int(used.sum()), why, plugin)
-        return jackknife(plugin, self.left_out[used] / (n - size[used]), size[used])
+def estimates_of(sums: Sequence[Sums], size: Integers) -> list[Estimate]:
+    """Return the jackknife estimates of means over the tokens, in the order of the sums.
+
+    Parameters
+    ----------
+    sums : sequence of Sums
+    size : int array ``[group]``
+        Tokens of each group.
+    """
+    n, used = int(size.sum()), size > 0
+    groups = int(used.sum())
+    if n == 0:
+        return [without_interval(math.nan, 0, "no tokens") for _ in sums]
+    plugins = np.array([one.whole / n for one in sums])
+    if why := too_few(size):
+        return [without_interval(math.nan, groups, why, float(plugin)) for plugin in plugins]
+    left_out = np.stack([one.left_out for one in sums], axis=1)[used] / (n - size[used])[:, None]
+    found = jackknife_columns(plugins, left_out, size[used])
+    columns = found.value, found.low, found.high, found.standard_error
+    return [
+        Estimate(*(float(column[at]) for column in columns), groups, "", float(plugins[at]))
+        for at in range(len(sums))
+    ]
 
 
 def table_sums(table: Integers, slots: int) -> Sums:
@@ -134,13 +144,13 @@ class LabelInformation:
             both - nothing,
             domain + lexical - both - nothing,
         )
-        return cls(*(part.estimate(size) for part in parts))
+        return cls(*estimates_of(parts, size))
 
 
 def expert_information(
     of: MeetingChoices, meetings: Meetings, label: int, table: Integers, size: Integers
 ) -> tuple[Estimates, Estimates]:
-    """Estimate for every expert what its inclusion shares with a label given the strata, and with those given the label.
+    """Estimate what each expert's inclusion shares with a label given the strata, and with the strata given the label.
 
     Parameters
     ----------

@@ -1,8 +1,8 @@
 """Tests of labels of tokens against the choice of experts, with documents as the units: as a whole, and by cell.
 
-A token adds (1[label] − p(label | stratum)) (1[choice] − p(choice | stratum)) to the score of its group. Inside strata of
-token ids this compares the documents of a domain with others *at the same ids*, so that a domain with more digits does
-not appear to be a topic of an expert that serves digits; inside strata of domains it does the same for classes.
+A token adds (1[label] − p(label | stratum)) (1[choice] − p(choice | stratum)) to the score of its group. Inside strata
+of token ids this compares the documents of a domain with others *at the same ids*, so that a domain with more digits
+does not appear to be a topic of an expert that serves digits; inside strata of domains it does the same for classes.
 """
 
 import math
@@ -68,7 +68,7 @@ class LabelScores:
         used, n_labels = self.size > 0, self.tokens.shape[1]
         shares, rates = self.overall[:n_labels], self.overall[n_labels:]
         weight = 1.0 / np.sqrt(max(1.0, self.tokens.sum()) * np.outer(shares, rates))
-        flat = (self.scores[used] * weight).reshape(int(used.sum()), -1)
+        flat = (self.scores[used] * weight).reshape(int(used.sum()), weight.size)
         return score_test(flat @ flat.T, self.bias, size=self.size[used])
 
 

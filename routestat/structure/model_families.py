@@ -26,7 +26,7 @@ class Family:
     Attributes
     ----------
     mixer : callable(config, layer)
-        Of the attention, or what stands in its place.
+        Of the attention, or of what replaces it.
     has_experts : callable(config, layer)
         Whether a layer has routed experts, or a dense network instead.
     shared : callable(config)

@@ -1,7 +1,7 @@
 """The transitions of a trace as a layered graph, with the backbone, communities and centralities of its states."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -116,7 +116,7 @@ class RouteGraph:
 
     @property
     def communities_exceed_noise(self) -> bool | None:
-        """Whether more tokens stay in communities, in other documents, than the search finds in noise; None if unknown."""
+        """Whether the communities hold in other documents better than the search fits noise; None if unknown."""
         if not len(self.modularity_noise) or not np.isfinite(self.modularity_held_out):
             return None
         return bool(self.modularity_held_out > self.modularity_noise.max())
@@ -180,7 +180,9 @@ def route_graph(
     )
     strong = [_strongest(kept, joint, quota) for kept, joint in zip(backbone.kept, joints, strict=True)]
     communities = find_communities(joints, rng)
-    halves = [tuple(map(_joint, one.halves)) for one in transitions if one.halves is not None]
+    if not joints:
+        communities = replace(communities, labels=tuple(np.full(size, -1) for size in sizes))
+    halves = [(_joint(one.halves[0]), _joint(one.halves[1])) for one in transitions if one.halves is not None]
     held_out = held_out_modularity(halves, rng) if len(halves) == len(transitions) else float("nan")
     noise = [_modularity_of_noise(transitions, rng) for _ in range(N_NOISE)] if communities.n else []
     centrality = flow_centrality(

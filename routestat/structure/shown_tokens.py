@@ -7,7 +7,7 @@ import numpy as np
 from routestat.counting.document_sample import Sample
 from routestat.counting.labelled_tokens import MeetingChoices
 from routestat.inference.base.tables import Floats, Integers
-from routestat.structure.token_labels import DOMAIN, LEXICAL, TokenLabels
+from routestat.structure.token_labels import DOMAIN, TokenLabels
 
 #: A token that is shown occurs in so many documents.
 LEAST_DOCUMENTS = 2

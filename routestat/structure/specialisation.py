@@ -1,10 +1,11 @@
 """What the experts of a layer specialise in: domains of documents, or tokens.
 
-An expert of a topic is chosen in the documents of a domain whatever the token; a lexical expert is chosen for some tokens
-whatever the document. Each is measured given the other: what the domain shares with the choice at one token id, and what
-the token id shares with it inside one domain.
+An expert of a topic is chosen in the documents of a domain whatever the token; a lexical expert is chosen for some
+tokens whatever the document. Each is measured given the other: what the domain shares with the choice at one token id,
+and what the token id shares with it inside one domain.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -17,18 +18,18 @@ from routestat.inference.base.tables import Floats, Integers
 from routestat.structure.half_samples import HalfStability, half_stability
 from routestat.structure.label_information import (
     LabelInformation,
+    estimates_of,
     expert_information,
     sums_in_strata,
     table_sums,
 )
 from routestat.structure.label_tests import (
     LabelCells,
-    LabelScores,
     cells_of,
     scores_in_strata,
     scores_of_table,
 )
-from routestat.structure.token_labels import DOMAIN, SHUFFLED, TokenLabels
+from routestat.structure.token_labels import DOMAIN, EXCHANGED, TokenLabels
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,14 +41,15 @@ class LayerSpecialisation:
     n_tokens : int
     domain : Estimate
         Information of the choice and the domain, in bits.
-    domain_shuffled : Estimate
-        The same after whole clusters exchanged their domains: what is left is due to documents that differ.
+    domain_shuffled : float
+        The same after whole clusters exchanged their domains: what is left is due to documents that differ. Mean of a
+        few exchanges.
     domain_test : ScoreTest
     by_token : LabelInformation
         With the token id; whole without domains too, of which nothing is then shared.
     by_class : LabelInformation
         With the class of the text.
-    domain_given_shuffled : Estimate
+    domain_given_shuffled : float
         `by_token.domain_given` after clusters exchanged their domains.
     domain_given_test, lexical_given_test : ScoreTest
         That the choice does not depend on the domain at one token id, and not on the class (or the most frequent ids)
@@ -63,11 +65,11 @@ class LayerSpecialisation:
 
     n_tokens: int
     domain: Estimate | None
-    domain_shuffled: Estimate | None
+    domain_shuffled: float
     domain_test: ScoreTest | None
     by_token: LabelInformation | None
     by_class: LabelInformation | None
-    domain_given_shuffled: Estimate | None
+    domain_given_shuffled: float
     domain_given_test: ScoreTest | None
     lexical_given_test: ScoreTest | None
     domain_cells: LabelCells | None
@@ -91,7 +93,7 @@ def specialise(of: MeetingChoices, labels: TokenLabels, halves: Sequence[Integer
         Random halves of the groups.
     """
     meetings = labels.meetings
-    groups, (n_domains, n_values, _) = meetings.n_groups, meetings.sizes
+    groups, (n_domains, n_values) = meetings.n_groups, meetings.sizes[:2]
     table = of.table(labels.places, groups * n_domains * n_values)
     table = table.reshape(groups, n_domains, n_values, of.n_choices)
     of_domain, of_value = np.ascontiguousarray(table.sum(axis=2)), np.ascontiguousarray(table.sum(axis=1))
@@ -99,7 +101,6 @@ def specialise(of: MeetingChoices, labels: TokenLabels, halves: Sequence[Integer
     nothing = table_sums(of_domain.sum(axis=1, keepdims=True), of.slots)
     domain = table_sums(of_domain, of.slots)
     token, both = sums_in_strata(of, meetings, DOMAIN)
-    _, exchanged = sums_in_strata(of, meetings, SHUFFLED)
     by_token = by_class = None
     if labels.values:
         by_token = LabelInformation.of(nothing, domain, token, both, size)
@@ -115,21 +116,25 @@ def specialise(of: MeetingChoices, labels: TokenLabels, halves: Sequence[Integer
     of_lexical = lexical.by_expert(member) if lexical else None
     included = np.rint(of_domain @ member).astype(np.int64)
     expert_domain, expert_lexical = expert_information(of, meetings, DOMAIN, included, size)
-    shuffled_alone = None
-    if labels.domains:
-        moved = (meetings.group.astype(np.int64)) * meetings.sizes[SHUFFLED] + meetings.labels[SHUFFLED]
-        other = of.table(moved, groups * meetings.sizes[SHUFFLED]).reshape(groups, -1, of.n_choices)
-        shuffled_alone = (table_sums(other, of.slots) - nothing).estimate(size)
+    alone, given_token = [], []
+    for at in EXCHANGED if labels.domains else ():
+        place = meetings.group.astype(np.int64) * n_domains + meetings.labels[at]
+        other = of.table(place, groups * n_domains).reshape(groups, n_domains, of.n_choices)
+        alone.append(table_sums(other, of.slots) - nothing)
+        if labels.values:
+            given_token.append(sums_in_strata(of, meetings, at)[1] - token)
+    floors = [
+        float(np.mean([one.value for one in estimates_of(sums, size)])) if sums else math.nan
+        for sums in (alone, given_token)
+    ]
     return LayerSpecialisation(
         n_tokens=int(size.sum()),
-        domain=(domain - nothing).estimate(size) if labels.domains else None,
-        domain_shuffled=shuffled_alone,
+        domain=estimates_of([domain - nothing], size)[0] if labels.domains else None,
+        domain_shuffled=floors[0],
         domain_test=scores_of_table(of_domain[:, None], of.slots).test() if labels.domains else None,
         by_token=by_token,
         by_class=by_class,
-        domain_given_shuffled=(exchanged - token).estimate(size)
-        if labels.domains and labels.values
-        else None,
+        domain_given_shuffled=floors[1],
         domain_given_test=given.test() if given and labels.values else None,
         lexical_given_test=lexical.test() if lexical else None,
         domain_cells=cells_of(of_experts) if of_experts else None,

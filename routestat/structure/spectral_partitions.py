@@ -1,4 +1,4 @@
-"""Spectral co-clustering and biclustering into as many blocks as are asked for, to compare with the evidence."""
+"""Spectral co-clustering and biclustering into a given number of blocks, to compare with the evidence."""
 
 import warnings
 from collections.abc import Callable, Sequence
@@ -34,7 +34,7 @@ def coclustered(
     Returns
     -------
     list of Partitions
-        One block of each side, then as many as asked for; no `log_evidence`.
+        One block of each side, then `blocks`; no `log_evidence`.
 
     References
     ----------
@@ -110,7 +110,7 @@ def biclustered(
 
 
 def _of_used(tables: Sequence[Integers], blocks: int, cluster: _Cluster) -> list[Partitions]:
-    """One block, and as many as asked for; states without tokens are in the first."""
+    """One block, and the given number; states without tokens are in the first."""
     used = [(np.flatnonzero(table.any(axis=1)), np.flatnonzero(table.any(axis=0))) for table in tables]
     numbers = [min(blocks, *map(len, places)) for places in used]
     labels = [tuple(np.zeros((2, size), np.int64) for size in table.shape) for table in tables]

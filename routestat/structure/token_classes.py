@@ -1,7 +1,7 @@
 """Classes of tokens by their text: words by script, digits, punctuation, white space.
 
-Every id has one class, so that classes divide the tokens. Letters are told apart by their script and by whether a word
-begins: a leading space, or the mark that tokenizers use for it.
+Every id has one class, so that classes divide the tokens. Letters have a class by their script and by whether a word
+begins: after a space, or the mark that tokenizers use for it.
 """
 
 import unicodedata
@@ -18,8 +18,8 @@ DIGITS, PUNCTUATION, SYMBOLS, SPACE = "digits", "punctuation", "symbols", "white
 SPECIAL, BYTES, MIXED, UNKNOWN = "special tokens", "parts of characters", "mixed", "no text"
 # The first word of a letter's name in Unicode, where it is not the script's usual name.
 _SCRIPTS = {
-    "CJK": "Han", "FULLWIDTH": "Latin", "MODIFIER": "other", "FEMININE": "Latin", "MASCULINE": "Latin", "MICRO": "Greek",
-    "MATHEMATICAL": "mathematical", "HALFWIDTH": "Katakana", "IDEOGRAPHIC": "Han",
+    "CJK": "Han", "FULLWIDTH": "Latin", "MODIFIER": "other", "FEMININE": "Latin", "MASCULINE": "Latin",
+    "MICRO": "Greek", "MATHEMATICAL": "mathematical", "HALFWIDTH": "Katakana", "IDEOGRAPHIC": "Han",
 }  # fmt: skip
 
 

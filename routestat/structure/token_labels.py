@@ -1,7 +1,7 @@
 """The labels of tokens that specialisation is measured with: domain, token id, and class of the text.
 
-Ids that occur in a few documents only cannot be separated from these documents, so the id is that of frequent tokens; the
-others are together, by class where texts are known.
+Ids that occur in a few documents only cannot be separated from these documents, so the id is that of frequent tokens;
+the others are together, by class where texts are known.
 """
 
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ from routestat.structure.token_classes import classes_of_rows, classify_tokens, 
 from routestat.traces.token_texts import TokenTexts
 
 #: A token id is frequent with so many tokens, and so many for every cell [domain, choice], in so many groups of
-#: documents; so many ids at most. With fewer per cell the information given the id is too high even after the jackknife.
+#: documents; so many ids at most. With fewer per cell information given the id is too high even after the jackknife.
 LEAST_TOKENS, LEAST_PER_CELL, LEAST_GROUPS, MOST_IDS = 50, 2, 10, 4096
 #: Without texts, so many most frequent ids are tested one by one.
 TESTED_IDS = 30
@@ -25,7 +25,9 @@ MOST_DOMAINS, MOST_CLASSES = 24, 30
 # Cells [group, domain, class, choice] of one layer; beyond it groups are joined.
 MOST_CELLS, FEWEST_GROUPS = 1 << 22, 32
 OTHERS = "others"
-DOMAIN, LEXICAL, SHUFFLED = range(3)
+DOMAIN, LEXICAL = range(2)
+#: Labels of domains that clusters exchanged, each time anew: how much is left varies with who has whose.
+EXCHANGED = range(2, 5)
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +38,8 @@ class TokenLabels:
     ----------
     meetings : Meetings
         Strata are frequent token ids, the others by class; or one stratum where ids are unknown. Labels are the domain,
-        the class (or one of the most frequent ids), and the domain after whole clusters exchanged theirs.
+        the class (or one of the most frequent ids), and, of two or more domains, those after whole clusters exchanged
+        theirs, several times.
     domains : tuple of str
         Empty where the trace has fewer than two.
     values : tuple of str
@@ -98,7 +101,7 @@ def label_tokens(
         known &= domain >= 0
     if has_ids:
         known &= sample.token >= 0
-    shuffled = np.where(known, _exchanged(sample, domain, known, rng), 0)
+    exchanged = [_exchanged(sample, domain, known, rng) for _ in EXCHANGED] if has_domains else []
     token = np.where(known, sample.token, 0)
     value, values = np.zeros(n_rows, np.int64), ()
     if has_ids and texts is not None:
@@ -112,13 +115,13 @@ def label_tokens(
             top = ids[ids >= 0][:TESTED_IDS]
             place = np.full(len(ids), len(top))
             place[: len(top)] = np.arange(len(top))
-            value, values = place[stratum], tuple(f"id {one}" for one in top.tolist()) + (OTHERS,)
+            value, values = place[stratum], (*(f"id {one}" for one in top.tolist()), OTHERS)
     if has_domains:
         for name, of in zip(names, (domain == at for at in range(len(names))), strict=True):
             documents[name] = len(np.unique(sample.document[of & known]))
     cells = max(1, len(names)) * max(1, len(values)) * n_choices
     n_groups = max(FEWEST_GROUPS, min(sample.groups, MOST_CELLS // cells))
-    meetings = meetings_of(stratum, sample.group % n_groups, n_groups, domain, value, shuffled, known=known)
+    meetings = meetings_of(stratum, sample.group % n_groups, n_groups, domain, value, *exchanged, known=known)
     frequent = int((ids[stratum[known]] >= 0).sum()) if has_ids else 0
     return TokenLabels(
         meetings, tuple(names) if has_domains else (), tuple(values), texts is not None and has_ids, ids,
@@ -157,7 +160,7 @@ def _joined(code: Integers, names: tuple[str, ...], known: Integers) -> tuple[In
         kept = np.sort(np.argsort(-size, kind="stable")[: MOST_CLASSES - 1])
         again = np.full(len(used) + 1, len(kept))
         again[kept], again[-1] = np.arange(len(kept)), -1
-        used, value = tuple(used[at] for at in kept) + (OTHERS,), again[value]
+        used, value = (*(used[at] for at in kept), OTHERS), again[value]
     return np.maximum(value, 0).astype(np.int64), used
 
 

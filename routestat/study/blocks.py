@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from routestat.counting.context import Context
 from routestat.counting.counts import Counts
 from routestat.progress import Tick, in_threads, silent
-from routestat.structure.block_search import FoundBlocks, find_biclusters
 from routestat.structure.biclusters import Blocks
+from routestat.structure.block_search import FoundBlocks, find_biclusters
 from routestat.study.structure_plan import StructurePlan
 from routestat.traces.metadata import Router
 

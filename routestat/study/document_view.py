@@ -239,7 +239,7 @@ def _view(
         read_only(columns["position"].astype(np.int32) if columns else np.empty(0, np.int32)),
         read_only(token),
         tuple(PHASES[place] for place in (columns["phase"].tolist() if columns else ())),
-        tuple(texts.texts.get(one, "") for one in token.tolist()) if texts is not None else (),
+        tuple(texts.text(one) if one >= 0 else "" for one in token.tolist()) if texts is not None else (),
         experts,
         read_only(bits),
         float(np.quantile(known, 1 - MARKED, method="higher")) if len(known) else float("nan"),

@@ -2,14 +2,14 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
 
 from routestat.counting.document_sample import Sample, at_most
 from routestat.counting.experts import expert_rows
-from routestat.counting.labelled_tokens import count_choices
+from routestat.counting.labelled_tokens import MeetingChoices, count_choices
 from routestat.inference.base.estimate import Estimate
 from routestat.inference.base.multiplicity import adjust_log10
 from routestat.inference.base.tables import Floats
@@ -25,11 +25,13 @@ from routestat.traces.token_texts import TokenTexts, require_fitting
 #: Rows of whole documents that are used at most.
 MOST_ROWS = 1 << 22
 #: Cells that are listed with the tokens that show them, per layer and label.
-MOST_LISTED = 3
+MOST_LISTED = 2
 #: One of two is said to be most of it where it is so many times as large.
 MOSTLY = 4.0
 _LEVEL = math.log10(0.05)
 _NAME = "measuring specialisation"
+# The kind of a cell, the place of its domain or class, and its expert.
+_Place = tuple[str, int, int]
 
 
 @dataclass(frozen=True)
@@ -108,7 +110,7 @@ class SpecialisationFindings:
     classes : bool
         Whether `values` are classes of texts; otherwise they are the most frequent token ids.
     n_tokens, n_ids : int
-        Tokens with all labels, and token ids that were frequent enough to be told apart.
+        Tokens with all labels, and token ids that were frequent enough to be separated.
     share_frequent : float
         The share of tokens that have one of these ids.
     texts : TokenTexts, optional
@@ -184,11 +186,14 @@ def measure_specialisation(
     halves = halves_of(labels.meetings.n_groups, halves_rng)
     routers = used.routers
 
-    def of_router(router: Router) -> LayerSpecialisation:
-        return specialise(count_choices(used, router, states, labels.meetings), labels, halves)
+    def of_router(router: Router) -> tuple[LayerSpecialisation, dict[_Place, tuple[ShownToken, ...]]]:
+        of = count_choices(used, router, states, labels.meetings)
+        found = specialise(of, labels, halves)
+        return found, _examples(found, of, labels, used, router) if labels.values else {}
 
     tick(_NAME, 0, len(routers))
-    layers = in_threads([partial(of_router, router) for router in routers], threads, tick, _NAME)
+    done = in_threads([partial(of_router, router) for router in routers], threads, tick, _NAME)
+    layers, examples = [one for one, _ in done], [shown for _, shown in done]
     kinds = {"domain": [one.domain_cells for one in layers]}
     lexical = "class" if labels.classes else "token"
     kinds[lexical] = [one.lexical_cells for one in layers]
@@ -197,18 +202,13 @@ def measure_specialisation(
         cell
         for kind, names in (("domain", labels.domains), (lexical, labels.values))
         for at, router in enumerate(routers)
-        for cell in _standing_out(router, kind, names, kinds[kind][at], adjusted[kind][at])
+        for cell in _standing_out(router, kind, names, kinds[kind][at], adjusted[kind][at], examples[at])
     ]
-    shown = _with_tokens(cells, used, states, labels) if labels.values else cells
     return SpecialisationFindings(
         layers=_findings(routers, layers, adjusted["domain"], adjusted[lexical]),
-        cells=tuple(sorted(shown, key=lambda cell: -cell.low)),
-        n_cells={
-            kind: sum(int(np.isfinite(q).sum()) for q in qs if q is not None) for kind, qs in adjusted.items()
-        },
-        n_found={
-            kind: sum(int((q < _LEVEL).sum()) for q in qs if q is not None) for kind, qs in adjusted.items()
-        },
+        cells=tuple(sorted(cells, key=lambda cell: -cell.low)),
+        n_cells=_counted(adjusted, math.inf),
+        n_found=_counted(adjusted, _LEVEL),
         domains=labels.domains,
         values=labels.values,
         documents=labels.documents,
@@ -239,8 +239,19 @@ def _adjusted(cells: Sequence[LabelCells | None]) -> list[Floats | None]:
     return found
 
 
+def _counted(adjusted: Mapping[str, Sequence[Floats | None]], below: float) -> dict[str, int]:
+    """Count tested cells with q-values below a level, by kind; kinds without any test are left out."""
+    tested = {kind: [q for q in of if q is not None] for kind, of in adjusted.items()}
+    return {kind: sum(int((q < below).sum()) for q in of) for kind, of in tested.items() if of}
+
+
 def _standing_out(
-    router: Router, kind: str, names: Sequence[str], cells: LabelCells | None, log10_q: Floats | None
+    router: Router,
+    kind: str,
+    names: Sequence[str],
+    cells: LabelCells | None,
+    log10_q: Floats | None,
+    examples: Mapping[_Place, tuple[ShownToken, ...]],
 ) -> list[SpecialisedCell]:
     if cells is None or log10_q is None:
         return []
@@ -249,36 +260,31 @@ def _standing_out(
         SpecialisedCell(
             router, kind, names[at], expert,
             *(float(getattr(cells, name)[at, expert]) for name in numbers),
-            float(log10_q[at, expert]), (),
+            float(log10_q[at, expert]),
+            examples.get((kind, at, expert), ()),
         )
         for at, expert in np.argwhere((log10_q < _LEVEL) & (cells.lift > 1)).tolist()
     ]  # fmt: skip
 
 
-def _with_tokens(
-    cells: Sequence[SpecialisedCell], sample: Sample, states: str, labels: TokenLabels
-) -> list[SpecialisedCell]:
-    """Add the tokens that show them to the clearest cells of every layer."""
-    found: list[SpecialisedCell] = []
-    for router in sample.routers:
-        own = [cell for cell in cells if cell.router == router]
-        chosen = {
-            id(cell)
-            for kind in ("domain", "class")
-            for cell in sorted((c for c in own if c.kind == kind), key=lambda c: -c.low)[:MOST_LISTED]
-        }
-        if not chosen:
-            found += own
+def _examples(
+    found: LayerSpecialisation, of: MeetingChoices, labels: TokenLabels, sample: Sample, router: Router
+) -> dict[_Place, tuple[ShownToken, ...]]:
+    """Return the tokens that show the clearest cells of a layer, whichever of them are found later."""
+    shown: dict[_Place, tuple[ShownToken, ...]] = {}
+    experts = expert_rows(sample.columns[router.name], router)
+    for label, kind, cells in (
+        (DOMAIN, "domain", found.domain_cells),
+        (LEXICAL, "class", found.lexical_cells),
+    ):
+        if cells is None or (kind == "class" and not labels.classes):
             continue
-        of = count_choices(sample, router, states, labels.meetings)
-        experts = expert_rows(sample.columns[router.name], router)
-        for cell in own:
-            if id(cell) in chosen:
-                label, names = (DOMAIN, labels.domains) if cell.kind == "domain" else (LEXICAL, labels.values)
-                where = label, names.index(cell.value), cell.expert
-                cell = replace(cell, tokens=shown_tokens(sample, experts, of, labels, *where))
-            found.append(cell)
-    return found
+        low = np.where((cells.log10_p < _LEVEL) & (cells.lift > 1), cells.low, -math.inf)
+        for place in np.argsort(-low, axis=None, kind="stable")[:MOST_LISTED].tolist():
+            at, expert = divmod(place, low.shape[1])
+            if low[at, expert] > 0:
+                shown[kind, at, expert] = shown_tokens(sample, experts, of, labels, label, at, expert)
+    return shown
 
 
 def _findings(
@@ -311,8 +317,8 @@ def _verdict_of_layer(
     if found.by_token is None:
         return "domain" if domain else "neither"
     topical, lexical = found.by_token.domain_given, found.by_token.lexical_given
-    floor = found.domain_given_shuffled
-    is_topical = domain_given and topical.low > (0.0 if floor is None else max(0.0, floor.value))
+    # NaN, without domains, is not above zero.
+    is_topical = domain_given and topical.low > max(0.0, found.domain_given_shuffled)
     return verdict_of(is_topical, lexical_given and lexical.low > 0, topical, lexical)
 
 

@@ -55,7 +55,7 @@ class WindowFindings:
     shown : int array
         Those of `listed` that share less than half of their layers with one shown before, `MOST_SHOWN` at most.
     share : Estimate
-        Of the tokens that take at least one of these windows.
+        Of the tokens that take at least one window that was found.
     note : str
         The part of the trace that was used; empty if all of it.
     reason : str
@@ -123,7 +123,7 @@ def find_windows(
     beyond = (found.tokens - found.expected)[longest]
     listed = longest[np.argsort(-beyond, kind="stable")]
     shown = listed[distinct(found.start[listed], found.choices[listed], MOST_SHOWN)]
-    on = take_any(rows, found.start[listed], found.choices[listed])
+    on = take_any(rows, found.start[place], found.choices[place])
     testing = rows.group[rows.split :]
     share = ratio(np.bincount(testing, on), np.bincount(testing)) if len(testing) else _nothing()
     return WindowFindings(

@@ -167,12 +167,12 @@ def _texts_of(content: Any, source: str) -> TokenTexts:
     added = content.get("added_tokens")
     special = set()
     for entry in added if isinstance(added, list) else ():
-        number, text = (entry.get("id"), entry.get("content")) if isinstance(entry, dict) else (None, None)
-        if isinstance(number, int) and isinstance(text, str) and 0 <= number < MOST_IDS:
-            texts[number] = text
-            partial.discard(number)
+        named, text = (entry.get("id"), entry.get("content")) if isinstance(entry, dict) else (None, None)
+        if isinstance(named, int) and isinstance(text, str) and 0 <= named < MOST_IDS:
+            texts[named] = text
+            partial.discard(named)
             if entry.get("special"):
-                special.add(number)
+                special.add(named)
     return TokenTexts(MappingProxyType(texts), frozenset(special), frozenset(partial), source)
 
 

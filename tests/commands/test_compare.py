@@ -11,6 +11,7 @@ import pytest
 from routestat import Alphabet, TraceMeta, TraceWriter, jensen_shannon
 from routestat.cli.runner import run
 from routestat.compare import app
+from routestat.counting import common_windows
 from routestat.report.numbers import number
 from routestat.study.comparison_inputs import model_of
 from routestat.traces.metadata import Router, routers_like
@@ -312,3 +313,44 @@ def test_bits_of_too_few_tokens_are_marked_in_terminal_and_page(traces, tmp_path
     )
     (strongest,) = re.findall(r"<li><strong>Transitions\.</strong>.*", page)
     assert strongest.count('<abbr class="caution"') == 2
+
+
+def test_blocks_and_routes_in_the_results_on_the_page_and_in_the_terminal(
+    traces, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr(common_windows, "LEAST_TOKENS", 4)
+    monkeypatch.setattr(common_windows, "ONE_IN", 10_000)
+    record = compare(tmp_path / "r", traces["fp32"], traces["other"])
+    said = " ".join(capsys.readouterr().out.split())
+    page = (tmp_path / "r" / "index.html").read_text()
+    blocks, routes = record["structure_reading"]
+    for sentence in (blocks, routes):
+        assert " ".join(sentence.split()) in said
+    assert 'id="structure"' in page
+    assert [row["source"] for row in record["blocks"]] == [0, 1]
+    for row in record["blocks"]:
+        assert row["n_row_blocks"] == max(row["row_labels"]) + 1
+    with (tmp_path / "r" / "tables" / "routes.csv").open() as handle:
+        rows = list(csv.DictReader(handle))
+    assert len(rows) == record["routes_compared"]["n_tested"] >= 2
+    # Shares of one window, from the rows themselves.
+    states = [Alphabet(8, 2).rank(chosen) for chosen in (traces["rows"][0], rows_of(1))]
+    for row in rows[:5]:
+        window = [
+            Alphabet(8, 2).rank(np.array([list(map(int, one.split(",")))]))[0]
+            for one in row["choices"].split(" ")
+        ]
+        for name, own in zip("ab", states, strict=True):
+            taken = (own[:, [int(layer) for layer in row["layers"].split(" ")]] == window).all(axis=1)
+            assert int(row[f"count_{name}"]) == taken.sum()
+            assert float(row[f"share_{name}"]) == pytest.approx(taken.mean())
+
+
+def test_blocks_and_routes_of_other_routers_are_not_compared(traces, tmp_path):
+    record = compare(tmp_path / "r", traces["fp32"], traces["wide"])
+    assert record["blocks"] == record["routes"] == []
+    assert "different numbers of experts" in record["routes_compared"]["reason"]
+    wide = compare(tmp_path / "w", traces["wide"], traces["wide2"])
+    assert [len(row["row_labels"]) for row in wide["blocks"]] == [24, 24]
+    single = compare(tmp_path / "s", traces["fp32"], traces["single"])
+    assert not single["routes_compared"]["n_differ"]

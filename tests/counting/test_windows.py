@@ -1,4 +1,4 @@
-"""Frequent windows agree with a count in plain Python, whatever the order of the chain, and missing choices are none."""
+"""Frequent windows agree with a count in plain Python; a missing choice is on no window."""
 
 import numpy as np
 import pytest

@@ -71,7 +71,7 @@ def partitions_into(n, blocks):
 
 
 def left_out_bits(table, left_out, row_blocks, column_blocks, corrected):
-    """Bits that a partition fitted to `table` saves on each token of `left_out` over one block, summed, cell by cell."""
+    """Bits that a partition fitted to `table` saves on the tokens of `left_out` over one block, cell by cell."""
 
     def probability(i, j, rows, columns):
         n_a, n_b = max(rows) + 1, max(columns) + 1

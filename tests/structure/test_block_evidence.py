@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.cluster.hierarchy import fcluster, linkage
 from sklearn.metrics import adjusted_rand_score
 
-from routestat.counting.kernels.block_merging import ward_blocks
+from routestat.counting.kernels.ward import ward_blocks
 from routestat.structure.block_evidence import CORRECTED, log_evidence, merged_blocks
 from tests.oracle.biclusters_oracle import partitions_into, sequential_log_evidence
 

@@ -108,7 +108,9 @@ def test_topics_of_documents_that_both_layers_have_are_blocks():
     assert found.number.gain.low < 1 - 0.954434 < found.number.gain.high
 
 
-@given(st.integers(0, 2**32 - 1), st.sampled_from(["lift", "conditional", "joint"]), st.sampled_from([1.0, 4.0]))
+@given(
+    st.integers(0, 2**32 - 1), st.sampled_from(["lift", "conditional", "joint"]), st.sampled_from([1.0, 4.0])
+)
 @settings(max_examples=15, deadline=None)
 def test_relabelling_the_states_changes_only_the_places(seed, matrix, strength):
     rng = np.random.default_rng(seed)

@@ -58,13 +58,19 @@ LONGCAT = {
     "zero_expert_num": 4,
     "moe_topk": 3,
 }
+WITHOUT_BASE = ("switch_transformers", "dbrx")
+WITH_BIASES = ("olmoe", "qwen3_moe", "glm4_moe", "dots1", "phimoe", "qwen3_next", "llama4_text")
 # family, class prefix, what its configuration needs
 BUILT = [
-    *((name, prefix, needs) for name, (prefix, needs, _) in FAMILIES.items() if name not in ("switch_transformers", "dbrx")),
-    ("qwen2_moe", "Qwen2Moe", {**FAMILIES["qwen2_moe"][1], "qkv_bias": False, "decoder_sparse_step": 2, "mlp_only_layers": []}),
+    *((name, prefix, needs) for name, (prefix, needs, _) in FAMILIES.items() if name not in WITHOUT_BASE),
+    (
+        "qwen2_moe",
+        "Qwen2Moe",
+        {**FAMILIES["qwen2_moe"][1], "qkv_bias": False, "decoder_sparse_step": 2, "mlp_only_layers": []},
+    ),
     ("deepseek_v2", "DeepseekV2", {**FAMILIES["deepseek_v2"][1], "q_lora_rank": None, **BIASED}),
     ("deepseek_v3", "DeepseekV3", {**FAMILIES["deepseek_v3"][1], **BIASED, "tie_word_embeddings": True}),
-    *((name, FAMILIES[name][0], {**FAMILIES[name][1], **BIASED}) for name in ("olmoe", "qwen3_moe", "glm4_moe", "dots1", "phimoe", "qwen3_next", "llama4_text")),
+    *((name, FAMILIES[name][0], {**FAMILIES[name][1], **BIASED}) for name in WITH_BIASES),
     ("gpt_oss", "GptOss", {**FAMILIES["gpt_oss"][1], "attention_bias": False}),
     ("phimoe", "Phimoe", {**FAMILIES["phimoe"][1], "lm_head_bias": True}),
     ("glm4_moe", "Glm4Moe", {**FAMILIES["glm4_moe"][1], "use_qk_norm": True}),
@@ -194,7 +200,7 @@ def test_a_wrong_value_is_one_clear_line(changed, message):
 
 
 def test_a_file_that_is_no_configuration_is_one_clear_line(tmp_path):
-    with pytest.raises(RoutestatError, match="expected a model's config.json, or its folder"):
+    with pytest.raises(RoutestatError, match=r"expected a model's config\.json, or its folder"):
         read_model_facts(tmp_path)
     for text, message in (
         ("{", "cannot be read"),

@@ -1,9 +1,8 @@
-"""k best paths against enumeration, ties, depth; the route graph and its GraphML."""
+"""k best paths against enumeration, ties, depth."""
 
 import time
 from itertools import pairwise
 
-import networkx as nx
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -11,12 +10,10 @@ from hypothesis import strategies as st
 
 from routestat.errors import RoutestatError
 from routestat.structure.paths import (
-    Paths,
     chain_marginals,
     k_best_paths,
     path_log2_probability,
 )
-from routestat.structure.route_graph import graphml, route_graph
 from tests.oracle.structure_oracle import all_paths
 
 
@@ -215,88 +212,6 @@ def test_bad_paths(paths):
 
 
 HAND = ([0.5, 0.5], [[[0.8, 0.2], [0.4, 0.6]], [[0.5, 0.5], [1.0, 0.0]]])
-
-
-def test_graph_by_hand():
-    # Distributions: .5/.5, .6/.4, .7/.3. Joints of gap 0: .40 .10 / .20 .30; of gap 1: .30 .30 / .40 0.
-    # The best path is 0-0-0 and 0-0-1 (.2 each) or 1-1-0 (.3): 1-1-0 first.
-    paths = k_best_paths(*HAND, 1)
-    assert paths.states.tolist() == [[1, 1, 0]]
-    graph = route_graph([3, 4, 5], *HAND, paths, top_edges=1)
-    assert set(graph.edges) == {
-        ("L03:0", "L04:0"),
-        ("L03:1", "L04:1"),
-        ("L04:1", "L05:0"),
-    }
-    edge = graph.edges["L03:1", "L04:1"]
-    assert edge["paths"] == 1
-    assert edge["probability"] == pytest.approx(0.6)
-    assert edge["joint"] == pytest.approx(0.3)
-    assert edge["lift"] == pytest.approx(0.3 / (0.5 * 0.4))
-    assert graph.edges["L03:0", "L04:0"]["paths"] == 0
-    assert graph.nodes["L05:0"] == {"layer": 5, "state": 0, "probability": pytest.approx(0.7)}
-
-
-def test_graph_edges_kept():
-    everything = route_graph([0, 1, 2], *HAND)
-    assert everything.number_of_edges() == 7  # one of the eight has probability zero
-    assert route_graph([0, 1, 2], *HAND, min_probability=0.35).number_of_edges() == 2
-    paths = k_best_paths(*HAND, 2)
-    alone = route_graph([0, 1, 2], *HAND, paths, top_edges=0)
-    assert sum(data["paths"] for *_, data in alone.edges(data=True)) == 4
-    # A dominant path stays whole however improbable its edges are.
-    assert set(route_graph([0, 1, 2], *HAND, paths, min_probability=1.0).edges) == set(alone.edges)
-    assert route_graph([0, 1, 2], *HAND, top_edges=0).number_of_edges() == 0
-    single = route_graph([9], [0.2, 0.8], [], k_best_paths([0.2, 0.8], [], 1))
-    assert list(single.nodes) == ["L09:1"]
-
-
-def test_graph_figures_are_those_of_the_chain():
-    initial, transitions = random_chain(np.random.default_rng(8), [6] * 5)
-    paths = k_best_paths(initial, transitions, 7)
-    graph = route_graph(range(10, 15), initial, transitions, paths, top_edges=4)
-    distributions = chain_marginals(initial, transitions)
-    for source, target, data in graph.edges(data=True):
-        a, b = graph.nodes[source], graph.nodes[target]
-        assert b["layer"] == a["layer"] + 1
-        gap = a["layer"] - 10
-        assert data["joint"] == pytest.approx(distributions[gap][a["state"]] * data["probability"])
-        assert data["lift"] == pytest.approx(data["joint"] / a["probability"] / b["probability"])
-        uses = (paths.states[:, gap] == a["state"]) & (paths.states[:, gap + 1] == b["state"])
-        assert data["paths"] == uses.sum()
-    for path in paths.states:
-        names = [f"L{10 + gap:02d}:{state}" for gap, state in enumerate(path)]
-        assert nx.is_path(graph, names)
-
-
-def test_graphml_round_trip():
-    labels = [["0,1", "0,2"], ["0,1", "<a & b>"], ["x", "y"]]
-    graph = route_graph([0, 1, 2], *HAND, k_best_paths(*HAND, 2), labels=labels)
-    assert graph.nodes["L01:1"]["label"] == "<a & b>"
-    again = nx.parse_graphml(graphml(graph))
-    assert dict(again.nodes(data=True)) == dict(graph.nodes(data=True))
-    assert {(a, b): d for a, b, d in again.edges(data=True)} == {
-        (a, b): d for a, b, d in graph.edges(data=True)
-    }
-    assert again.graph["kind"] == "layered chain"
-    for _, data in [*again.nodes(data=True), *((a, d) for a, _, d in graph.edges(data=True))]:
-        assert {type(value) for value in data.values()} <= {int, float, str}
-
-
-@pytest.mark.parametrize(
-    ("layers", "options", "message"),
-    [
-        ([0, 1], {}, "layers"),
-        ([0, 2, 1], {}, "rising"),
-        ([0, 1, 2], {"top_edges": -1}, "top_edges"),
-        ([0, 1, 2], {"labels": [["a", "b"]]}, "labels"),
-        ([0, 1, 2], {"paths": Paths(np.zeros((1, 2), int), np.zeros(1), np.ones(1), 1)}, "same chain"),
-        ([0, 1, 2], {"paths": Paths(np.full((1, 3), 7), np.zeros(1), np.ones(1), 1)}, "same chain"),
-    ],
-)
-def test_bad_graphs(layers, options, message):
-    with pytest.raises(RoutestatError, match=message):
-        route_graph(layers, *HAND, **options)
 
 
 def test_result_is_closed():

@@ -1,12 +1,12 @@
-"""Biclusters of transitions, each with random numbers of its own."""
+"""Blocks of transitions, each with random numbers of its own."""
 
 import numpy as np
 from numpy.testing import assert_array_equal
 
 from routestat.counting.counts import count
-from routestat.study.blocks import find_blocks
+from routestat.study.blocks import clearest_blocks, find_blocks
 from routestat.study.structure_plan import StructurePlan
-from routestat.traces.synthetic import chain, to_trace
+from routestat.traces.synthetic import chain, expert_chain, to_trace
 
 
 def test_blocks_of_a_transition_do_not_depend_on_those_before_it():
@@ -37,10 +37,11 @@ def test_blocks_of_a_transition_do_not_depend_on_those_before_it():
         find_blocks(each, StructurePlan(n_blocks=2), np.random.default_rng(0)) for each in (counts, Other())
     )
     assert other[0].blocks.reason
+    assert other[1].found.are_real
     for a, b in zip(found[1:], other[1:], strict=True):
         assert_array_equal(a.blocks.row_labels, b.blocks.row_labels)
-        assert_array_equal(a.null.shares, b.null.shares)
-        assert a.stability.ari == b.stability.ari
+        assert_array_equal(a.found.null.shares, b.found.null.shares)
+        assert a.found.stability.ari == b.found.stability.ari
 
 
 def test_blocks_do_not_depend_on_the_number_of_threads():
@@ -67,5 +68,40 @@ def test_blocks_do_not_depend_on_the_number_of_threads():
     for a, b in zip(one, several, strict=True):
         assert (a.source, a.target) == (b.source, b.target)
         assert_array_equal(a.blocks.row_labels, b.blocks.row_labels)
-        assert_array_equal(a.null.shares, b.null.shares)
-        assert a.stability.ari == b.stability.ari
+        assert_array_equal(a.found.null.shares, b.found.null.shares)
+        assert a.found.stability.ari == b.found.stability.ari
+
+
+def test_the_clearest_blocks_save_most_and_noise_has_none():
+    def found(coupling):
+        made = chain(
+            layers=3,
+            documents=40,
+            mean_length=80,
+            coupling=coupling,
+            rng=np.random.default_rng(1),
+            n_experts=4,
+            top_k=2,
+        )
+        return find_blocks(count(to_trace(made)), StructurePlan(n_blocks=2), np.random.default_rng(0))
+
+    real = found(0.8)
+    gains = [item.found.number.gain.value for item in real]
+    assert clearest_blocks(real) == int(np.argmax(gains))
+    assert clearest_blocks(found(0.0)) is None
+    assert clearest_blocks([]) is None
+
+
+def test_wide_models_have_blocks_of_experts():
+    made = expert_chain(
+        coupling=1.0,
+        rng=np.random.default_rng(0),
+        n_experts=64,
+        top_k=6,
+        layers=3,
+        documents=40,
+        mean_length=60,
+    )
+    found = find_blocks(count(to_trace(made)), StructurePlan(), np.random.default_rng(0))
+    assert [item.blocks.row_labels.shape for item in found] == [(64,), (64,)]
+    assert all(item.found.are_real for item in found)

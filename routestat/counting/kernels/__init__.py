@@ -31,6 +31,10 @@ rising
     Rising factorials of cells, and their derivatives.
 draws
     Expected draws from a prior, of cells and summed over them.
+block_merging
+    Blocks of rows and columns by merging.
+ward
+    Clusters of rows by Ward's rule.
 backoff
     Probabilities by back-off, each without the tokens of its own group.
 distributions

@@ -170,7 +170,7 @@ def _evidence(
     row_sizes, row_counts, column_sizes, column_counts = sides
     n_a, n_b = cells.shape
     value = _of_number(float(n_a * n_b), total, shape[0], n_a) - _log_choose(shape[1] - 1, n_b - 1)
-    for side, n in enumerate(shape):
+    for n in shape:
         value -= _log_gamma(n + 1.0) + math.log(float(n))
     for a in range(n_a):
         value += _of_block(row_sizes[a], row_counts[a], corrected[0])
@@ -260,7 +260,7 @@ def _refine(
     total = row_degrees.sum()
     best = -np.inf
     kept_rows, kept_columns = rows.copy(), columns.copy()
-    for sweep in range(_MOST_SWEEPS):
+    for _ in range(_MOST_SWEEPS):
         _fill(table, rows, columns, cells, crossed)
         _measure(rows, row_degrees, row_sizes, row_counts)
         _measure(columns, column_degrees, column_sizes, column_counts)
@@ -302,8 +302,9 @@ def merge_blocks(
 
     From the blocks in `row_start` and `column_start`, numbered without gaps. Once there are at most `most_rows` and
     `most_columns`, states move between blocks at each step, and the step is kept: ``rows[s, source]`` and
-    ``columns[s, target]`` are the blocks where s + 2 are left on both sides together, ``evidence[s]`` their log evidence
-    without the sum of ln Γ(1 + count) over the states of sides whose degrees are corrected. The last step is s = `least`.
+    ``columns[s, target]`` are the blocks where s + 2 are left on both sides together, ``evidence[s]`` their log
+    evidence without the sum of ln Γ(1 + count) over the states of sides whose degrees are corrected. The last step is
+    s = `least`.
     """
     n_a, n_b = row_start.max() + 1, column_start.max() + 1
     corrected = (corrected_rows, corrected_columns)
@@ -364,56 +365,3 @@ def merge_blocks(
                 own_columns, column_sizes, column_counts, n_b, n_a, p, q,
             )  # fmt: skip
             n_b -= 1
-
-
-@compiled
-def ward_blocks(
-    profiles: Array, weights: Array, wanted: int, labels: Array
-) -> None:  # pragma: no cover - compiled
-    """Merge rows of ``profiles[row, place]`` by Ward's rule until `wanted` blocks are left, numbered from 0 in `labels`.
-
-    The loss of a merge is w v / (w + v) times the squared distance of the weighted means.
-    """
-    n = len(weights)
-    loss = np.empty((n, n))
-    for u in range(n):
-        for v in range(u):
-            square = 0.0
-            for b in range(profiles.shape[1]):
-                step = profiles[u, b] - profiles[v, b]
-                square += step * step
-            loss[u, v] = loss[v, u] = square * weights[u] * weights[v] / (weights[u] + weights[v])
-    own, active, nearest = weights.copy(), np.ones(n, np.bool_), np.zeros(n, np.int64)
-    parent = np.arange(n)
-    for u in range(n):
-        loss[u, u] = np.inf
-        nearest[u] = loss[u].argmin()
-    for left in range(n, wanted, -1):
-        p, least = -1, np.inf
-        for u in range(n):
-            if active[u] and loss[u, nearest[u]] < least:
-                p, least = u, loss[u, nearest[u]]
-        q = nearest[p]
-        p, q = min(p, q), max(p, q)
-        for v in range(n):
-            if active[v] and v != p and v != q:
-                joined = (own[p] + own[v]) * loss[p, v] + (own[q] + own[v]) * loss[q, v] - own[v] * least
-                loss[p, v] = loss[v, p] = joined / (own[p] + own[q] + own[v])
-            loss[q, v] = loss[v, q] = np.inf
-        own[p] += own[q]
-        active[q] = False
-        for v in range(n):
-            if parent[v] == q:
-                parent[v] = p
-            if active[v]:
-                if v == p or nearest[v] == p or nearest[v] == q:
-                    nearest[v] = loss[v].argmin()
-                elif loss[v, p] < loss[v, nearest[v]]:
-                    nearest[v] = p
-    number = 0
-    for u in range(n):
-        if active[u]:
-            for v in range(n):
-                if parent[v] == u:
-                    labels[v] = number
-            number += 1

@@ -1,8 +1,8 @@
 """Compiled loops over tokens with labels: strata, such as token ids, and labels inside them, such as domains.
 
 Tokens of one stratum, group and labels are a meeting; meetings are the same in every layer. One pass over the tokens
-counts what each meeting chose, and everything else goes over these cells: by stratum, first for its totals, then group by
-group, so that sums without each group follow at once.
+counts what each meeting chose, and everything else goes over these cells: by stratum, first for its totals, then group
+by group, so that sums without each group follow at once.
 """
 
 import numpy as np
@@ -16,8 +16,8 @@ def meeting_cells(
 ) -> int:  # pragma: no cover - compiled
     """Count the choices of every meeting, and return how many cells there are.
 
-    Parameters: `choices` ``[row, slot]``, `n_choices` or more where missing; `row` ``[entry]`` by meeting, which begin at
-    `start`. Fills `chosen`, `count` ``[cell]`` and `first` ``[meeting + 1]``.
+    `choices` ``[row, slot]`` are `n_choices` or more where missing; `row` ``[entry]`` is ordered by meeting, each from
+    its `start` on. Fills `chosen`, `count` ``[cell]`` and `first` ``[meeting + 1]``.
     """
     slots = choices.shape[1]
     own, met = np.zeros(n_choices, np.int32), np.empty(n_choices, np.int32)
@@ -288,7 +288,7 @@ def inclusion_sums(
 def add_cells(
     chosen: Array, count: Array, first: Array, place: Array, table: Array
 ) -> None:  # pragma: no cover - compiled
-    """Add the cells of every meeting to `table` ``[place, choice]``, where `place` ``[meeting]`` is below its length."""
+    """Add the cells of every meeting to `table` ``[place, choice]``, at its `place` ``[meeting]``."""
     for meeting in range(len(place)):
         at = place[meeting]
         for cell in range(first[meeting], first[meeting + 1]):

@@ -5,11 +5,15 @@ study
 style
     Sizes, colours, names of states, error bars.
 heatmaps
-    Transitions (joint and conditional), biclusters, the map of all pairs of layers.
+    Transitions (joint and conditional), the map of all pairs of layers.
+blocks
+    Matrices in the order of their blocks, and what more blocks would save.
 layers
     Loads of the experts, information between layers.
 board
     Held-out scores of the predictors.
+windows
+    Frequent windows of layers.
 routes
     Dominant routes through the layers.
 triples

@@ -106,7 +106,7 @@ def _sizes(item: BlockFinding) -> Integers:
     """Blocks of both sides together at every size that was tried."""
     tried = len(item.found.number.gains_bits)
     blocks = item.blocks
-    # Spectral methods try one block and as many as were asked for.
+    # Spectral methods try one block and the most blocks only.
     step = blocks.n_row_blocks + blocks.n_column_blocks - 2 if tried == 2 and item.found.are_real else 1
     return 2 + step * np.arange(tried)
 

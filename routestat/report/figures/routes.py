@@ -34,7 +34,7 @@ COLOURS = (VERMILLION, BLUE, ORANGE)
 TINTS = ("#CDE8F8", "#FBF5A8", "#F0D3E4", "#BFE6D6")
 _NAMES = ("most probable path", "second", "third")
 # Inches: of a row with the whole height of its bars, and of a step between layers.
-_MOST_HIGH, _STEP, _BAR, _LINE = 6.0, 0.8, 0.36, 0.13
+_MOST_HIGH, _STEP, _BAR, _LINE = 6.0, 0.67, 0.34, 0.13
 _BENDS = 24
 
 
@@ -68,11 +68,11 @@ def routes(found: RouteGraph) -> Drawing:
     high = scale * deepest + 0.4
     steps = min(len(columns) - 1, PER_ROW)
     key = 0.3 if steps > 8 else 0.8
-    figure = new_figure(steps * _STEP + (1.2 if steps > 8 else 2.4), len(starts) * (high + 0.55) + key + 0.15)
+    figure = new_figure(steps * _STEP + (1.0 if steps > 8 else 2.4), len(starts) * (high + 0.55) + key + 0.15)
     for row, start in enumerate(starts):
         bottom = (len(starts) - 1 - row) * (high + 0.55) + 0.45
         axes = new_axes(figure, 0.3, bottom, steps * _STEP + 0.7, high)
-        _draw_row(axes, found, columns, range(start, min(start + PER_ROW + 1, len(columns))))
+        _draw_row(axes, found, columns, range(start, min(start + PER_ROW + 1, len(columns))), scale)
         axes.set(xlim=(-0.35 / _STEP, steps + 0.35 / _STEP), ylim=(high / scale, 0.0), yticks=[])
         axes.spines[["left", "right", "top", "bottom"]].set_visible(False)
     axes.set_xlabel("layer")
@@ -134,7 +134,7 @@ def _column(shares: NDArray[np.float64], states: NDArray[np.int64]) -> Column:
     return Column(states, ends - shares[states], ends)
 
 
-def _draw_row(axes: Axes, found: RouteGraph, columns: list[Column], places: range) -> None:
+def _draw_row(axes: Axes, found: RouteGraph, columns: list[Column], places: range, scale: float) -> None:
     """Draw the layers of one row: bands first, then bars and labels."""
     half = _BAR / _STEP / 2
     for x, (left, right) in enumerate(pairwise(places)):
@@ -142,27 +142,38 @@ def _draw_row(axes: Axes, found: RouteGraph, columns: list[Column], places: rang
         # Coloured bands lie above the others; a band of several paths has the colour of the most probable.
         for colour in (None, *reversed(COLOURS)):
             shapes = [_shape(x + half, x + 1 - half, *sides) for sides, own in bands if own == colour]
-            style = {"alpha": 0.55, "zorder": 1} if colour is None else {"alpha": 0.85, "zorder": 2}
-            axes.add_collection(PolyCollection(shapes, facecolors=colour or PALE, edgecolors="none", **style))
+            plain = colour is None
+            axes.add_collection(
+                PolyCollection(
+                    shapes,
+                    facecolors=colour or PALE,
+                    edgecolors="none",
+                    alpha=0.55 if plain else 0.85,
+                    zorder=1 if plain else 2,
+                    gid="bands",
+                )
+            )
+    bars, tints, others = [], [], []
     for x, place in enumerate(places):
         column, layer = columns[place], found.layers[place]
         members = found.communities.labels[place][column.states].tolist()
-        tints = [TINTS[one] if 0 <= one < len(TINTS) else "white" for one in members]
-        axes.bar(
-            np.full(len(column.states), x), column.ends - column.tops, 2 * half, column.tops,
-            color=tints, edgecolor="black", linewidth=0.6, zorder=3,
-        )  # fmt: skip
-        depth = float(column.ends[-1]) if len(column.states) else 0.0
-        if depth < 1.0 - 1e-9:
-            axes.bar(x, 1.0 - depth, 2 * half, depth, color=UNDEFINED, linewidth=0, zorder=3)
-            rest = f"{1.0 - depth:.0%}".replace("%", "\u2009%")
-            axes.annotate(
-                f"other\n{rest}", (x, depth), (0, -3), textcoords="offset points",
-                ha="center", va="top", fontsize=SMALL, linespacing=0.95, zorder=4,
-            )  # fmt: skip
+        tints += [TINTS[one] if 0 <= one < len(TINTS) else "white" for one in members]
         for state, top, end in zip(column.states, column.tops, column.ends, strict=True):
+            bars.append(_rectangle(x - half, x + half, top, end))
             label = layer.labels[state].replace(",", COMMA)
             axes.text(x, (top + end) / 2, label, fontsize=SMALL, ha="center", va="center", zorder=4)
+        depth = float(column.ends[-1]) if len(column.states) else 0.0
+        if depth < 1.0 - 1e-9:
+            others.append(_rectangle(x - half, x + half, depth, 1.0))
+            rest = f"other\n{1.0 - depth:.0%}".replace("%", "\u2009%")
+            axes.text(
+                x, depth + 0.04 / scale, rest, fontsize=SMALL, ha="center", va="top", linespacing=0.95, zorder=4
+            )  # fmt: skip
+    # Collections: an artist for every bar would take most of the time of drawing.
+    axes.add_collection(PolyCollection(others, facecolors=UNDEFINED, zorder=3, gid="other"))
+    axes.add_collection(
+        PolyCollection(bars, facecolors=tints, edgecolors="black", linewidths=0.6, zorder=3, gid="bars")
+    )
     axes.set_xticks(range(len(places)), [str(found.layers[place].layer) for place in places])
     axes.tick_params(axis="x", length=0, pad=1)
 
@@ -192,13 +203,17 @@ def _bands(
 
 
 def _stacked(bands: list[tuple[int, int, float]], tops: NDArray[np.float64]) -> dict[tuple[int, int], float]:
-    """Return where each band (own bar, bar at the other side, width) begins at its own bar, in the order of the others."""
+    """Return where each band (own bar, bar at the other side, width) begins at its own bar."""
     begin = tops.tolist()
     found = {}
     for own, other, width in sorted(bands):
         found[own, other] = begin[own]
         begin[own] += float(width)
     return found
+
+
+def _rectangle(left: float, right: float, top: float, end: float) -> NDArray[np.float64]:
+    return np.array([[left, top], [right, top], [right, end], [left, end]])
 
 
 def _shape(x0: float, x1: float, y0: float, y1: float, width: float) -> NDArray[np.float64]:

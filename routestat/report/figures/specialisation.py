@@ -28,7 +28,7 @@ LIGHT_BLUE = "#9CC9E3"
 
 
 def specialisation(found: SpecialisationFindings, states: str) -> Drawing:
-    """Bits of the token class, the token id beyond it and the domain beyond that; below, the domain on its own scale."""
+    """Bits of the token class, the token id beyond it and the domain beyond that; below, the domain by itself."""
     layers = found.layers
     if not layers:
         return f"There is no picture of specialisation: {found.reason}."
@@ -37,7 +37,7 @@ def specialisation(found: SpecialisationFindings, states: str) -> Drawing:
     unit = "bits per token" if states == "subset" else "bits, one expert of a token"
     both = bool(found.values) + bool(found.domains)
     across = min(10.2, max(4.5, 0.33 * len(layers)))
-    figure = new_figure(across + 1.0, 2.9 * both + 0.35)
+    figure = new_figure(across + 1.0, 2.9 * both + 0.05)
     place = np.arange(len(layers))
     names = [str(item.router.layer) for item in layers]
     lower = 2.9 if both == 2 else 0.0
@@ -59,7 +59,8 @@ def _stack(
     bottom = np.zeros(len(layers))
     parts = [("token id", BLUE, token)]
     if found.classes:
-        of_class = np.nan_to_num(_values(layers, "class"))
+        # A class is a function of the id and cannot have more; estimates can, by their noise.
+        of_class = np.minimum(np.nan_to_num(_values(layers, "class")), token)
         parts = [
             ("class of the token", BLUE, of_class),
             ("token id beyond its class", LIGHT_BLUE, token - of_class),
@@ -92,15 +93,10 @@ def _domain(
             markersize=3.5,
             label=label,
         )
-        axes.plot(
-            place + aside,
-            _values(layers, floor),
-            "x",
-            color=colour,
-            markersize=4,
-            label="… domains exchanged",
-        )
-        lowest = min(lowest, least(low), least(_values(layers, floor)))
+        exchanged = np.array([getattr(item.found, floor) for item in layers], np.float64)
+        crosses = "domains exchanged" if name == "domain" else None
+        axes.plot(place + aside, exchanged, "x", color=colour, markersize=4, label=crosses)
+        lowest = min(lowest, least(low), least(exchanged))
     axes.axhline(0, color=GREY, linewidth=0.8)
     axes.set_ylim(lowest, None)
     axes.grid(axis="y", color=PALE, linewidth=0.5)
@@ -125,8 +121,6 @@ def _values(layers: Sequence[LayerFinding], name: str, limit: str = "value") -> 
         found.append(
             {
                 "domain": of.domain,
-                "domain_shuffled": of.domain_shuffled,
-                "domain_given_shuffled": of.domain_given_shuffled,
                 "token": token.lexical if token else None,
                 "domain_given": token.domain_given if token else None,
                 "class": words.lexical if words else None,

@@ -15,6 +15,7 @@ from routestat.report.figures import modules as module_figures
 from routestat.report.figures import routes as route_figure
 from routestat.report.figures import specialisation as specialisation_figure
 from routestat.report.figures import triples as triple_figure
+from routestat.report.figures import windows as window_figure
 from routestat.report.figures.style import Drawing
 from routestat.study.blocks import BlockFinding, clearest_blocks
 from routestat.study.layers import LayerLoad
@@ -54,6 +55,8 @@ def jobs_of(study: Study, transitions: bool) -> dict[str, Callable[[], Drawing]]
         jobs |= _jobs_of_modules(modules, study.loads)
     if (special := study.specialisation) is not None:
         jobs["specialisation"] = lambda: specialisation_figure.specialisation(special, study.states)
+    if (windows := study.windows) is not None:
+        jobs["windows"] = lambda: window_figure.windows(windows)
     if study.bayes is not None:
         for name, drawn in bayes_figures.all_pictures(study.bayes).items():
             jobs[name] = lambda drawn=drawn: drawn  # type: ignore[misc]

@@ -16,6 +16,8 @@ reliability
     Curves of calibration.
 comparison
     The page of a comparison.
+windows
+    The section on frequent windows.
 transition_maps
     Heatmaps of transitions, drawn in the page itself.
 cell_pictures

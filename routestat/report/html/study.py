@@ -13,11 +13,14 @@ from routestat.report.html.drawing import drawn_meanwhile
 from routestat.report.html.page import Picture, noun_of, render
 from routestat.report.html.prediction import prediction_section
 from routestat.report.html.transition_maps import transition_maps
+from routestat.report.html.windows import windows_section
 from routestat.report.numbers import experts_words
 from routestat.report.records.layer_pairs import by_information, page_columns
 from routestat.report.records.pair_statistic import Cell, Column, PairStatistic, cell
 from routestat.report.records.plain import Record
 from routestat.report.records.study import TABLES, cells_file, tables_of, write_results
+from routestat.report.records.triples import triple_files
+from routestat.report.structure_sentences import structure_answers
 from routestat.study.blocks import clearest_blocks
 from routestat.study.layer_pairs import LayerPair
 from routestat.study.trace_study import Study
@@ -110,6 +113,8 @@ def _page(study: Study, record: Record, pictures: dict[str, Picture], folder: Pa
         pair_tables={name: pair_table(pairs, name) for name in ("dependence", "parts")},
         clearest=None if place is None else record["biclusters"][place],
         paths={kind: _path_rows(study, listed, kind) for kind in ("dominant", "observed", "frequent")},
+        structure=structure_answers(study),
+        windows=windows_section(record, study.routers, study.states),
         pictures=pictures,
         maps=transition_maps(pairs, study.states),
         explained=catalogue.explained(),
@@ -117,6 +122,7 @@ def _page(study: Study, record: Record, pictures: dict[str, Picture], folder: Pa
         steps=_steps(study.routers),
         query=_query(study, folder),
         whole_files=[name for name in TABLES if name in tables_of(record)],
+        triple_files=[name for item in study.triples or () for name in triple_files(item)],
         cell_files=[cells_file(item) for item in pairs if item.table.any()],
     )
 

@@ -51,7 +51,7 @@ def _layer(item: LayerFinding, found: SpecialisationFindings) -> Record:
         "n_tokens": of.n_tokens,
         "verdict": item.verdict,
         **_bits("domain_bits", of.domain if found.domains else None),
-        "domain_bits_shuffled": _value(of.domain_shuffled),
+        "domain_bits_shuffled": of.domain_shuffled,
         **_test("domain", of.domain_test, item.log10_q_domain),
     }
     token, both = of.by_token, bool(found.domains)
@@ -59,7 +59,7 @@ def _layer(item: LayerFinding, found: SpecialisationFindings) -> Record:
     record |= {
         **_bits("token_bits", token.lexical if token else None),
         **_bits("domain_bits_given_token", given),
-        "domain_bits_given_token_shuffled": _value(of.domain_given_shuffled),
+        "domain_bits_given_token_shuffled": of.domain_given_shuffled,
         **_test("domain_given_token", of.domain_given_test, item.log10_q_domain_given),
         **_bits("token_bits_given_domain", token.lexical_given if token and both else None),
         **_bits("token_and_domain_bits", token.both if token and both else None),
@@ -91,9 +91,9 @@ def _layer(item: LayerFinding, found: SpecialisationFindings) -> Record:
     )
 
 
-def _near_floor(estimate: Estimate | None, floor: Estimate | None) -> str | None:
+def _near_floor(estimate: Estimate | None, floor: float) -> str | None:
     """Return the caution on an estimate that differences between documents could make up in good part."""
-    if estimate is None or floor is None or not abs(floor.value) > MOST_SHUFFLED * abs(estimate.value):
+    if estimate is None or not abs(floor) > MOST_SHUFFLED * abs(estimate.value):
         return None
     return "near the noise floor: documents with exchanged domains show more than a fifth of it"
 
@@ -163,10 +163,6 @@ def _cell(cell: SpecialisedCell, found: SpecialisationFindings) -> Record:
     }
 
 
-def _value(estimate: Estimate | None) -> float | None:
-    return None if estimate is None else estimate.value
-
-
 def _bits(name: str, estimate: Estimate | None) -> Record:
     if estimate is None:
         return {name: None, f"{name}_ci95": None}
@@ -204,7 +200,7 @@ def reading(found: SpecialisationFindings) -> str:
     if top is None:
         return f"{text}; there are too few documents to separate it from their domain."
     item, bits = top
-    floor = _value(item.found.domain_given_shuffled)
+    floor = item.found.domain_given_shuffled
     return (
         f"{text}; at one token id, the domain shares at most {number(bits.value)} bits "
         f"({interval(bits.low, bits.high)}; layer {item.router.layer}), of which documents that differ for other "

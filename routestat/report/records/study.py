@@ -28,7 +28,7 @@ from routestat.report.records.specialisation import specialisation_records
 from routestat.report.records.trace_facts import trace_record
 from routestat.report.records.transfer import data_set_records
 from routestat.report.records.transitions import transition_columns
-from routestat.report.records.triples import cell_columns, cells_name, margin_columns, triples_records
+from routestat.report.records.triples import cell_columns, margin_columns, triple_files, triples_records
 from routestat.report.records.windows import windows_records
 from routestat.study.chain_file import CHAIN_FILE, save_chain
 from routestat.study.layer_pairs import LayerPair
@@ -43,6 +43,7 @@ TABLES = (
     "data_effect", "paths", "biclusters", "triples", "specialisation", "specialisation_experts", "specialisation_cells",
     "expert_use", "module_order", "module_successions", "module_joint",
     "identity_experts", "real_experts", "document_views", "model_parts",
+    "windows",
 )  # fmt: skip
 
 
@@ -163,10 +164,8 @@ def _write_triples(study: Study, tables: Path) -> None:
     for stale in tables.glob("triple-*.csv"):
         stale.unlink()
     for item in study.triples or ():
-        if item.n_tokens:
-            name = cells_name(item)
-            write_columns(tables / f"{name}.csv", cell_columns(item, study.states))
-            write_columns(tables / f"{name}-margins.csv", margin_columns(item, study.states))
+        for name, columns in zip(triple_files(item), (cell_columns, margin_columns), strict=False):
+            write_columns(tables / f"{name}.csv", columns(item, study.states))
 
 
 def cells_file(pair: LayerPair) -> str:

@@ -91,9 +91,10 @@ def triples_reading(found: Sequence[TripleFinding]) -> str:
     )
 
 
-def cells_name(item: TripleFinding) -> str:
-    """Return the name of the table of the cells of three layers, without its ending."""
-    return "triple-" + "-".join(router.name for router in item.routers)
+def triple_files(item: TripleFinding) -> tuple[str, ...]:
+    """Return the names of the tables of cells and margins of three layers, without ending; none without tokens."""
+    name = "triple-" + "-".join(router.name for router in item.routers)
+    return (name, f"{name}-margins") if item.n_tokens else ()
 
 
 def cell_columns(item: TripleFinding, states: str) -> dict[str, NDArray[Any]]:

@@ -27,10 +27,10 @@ def specialists(
 ) -> Synthetic:
     """Generate layers in which one expert serves a domain and another one a class of tokens.
 
-    Documents have a domain at random, tokens an id with frequencies like 1 / (rank + 2), ids a class in turn. The choice
-    depends on the domain and on the class of the token only: the weight of the layer's topical expert is `topical` times
-    as large in one domain, that of its lexical expert `lexical` times as large at tokens of one class. Given both,
-    layers are independent, and so are tokens unless documents differ.
+    Documents have a domain at random, tokens an id with frequencies like 1 / (rank + 2), ids a class in turn. The
+    choice depends on the domain and on the class of the token only: the weight of the layer's topical expert is
+    `topical` times as large in one domain, that of its lexical expert `lexical` times as large at tokens of one class.
+    Given both, layers are independent, and so are tokens unless documents differ.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ def specialists(
         As in `independent`.
     n_domains, n_ids, n_classes : int
     mixing : float
-        Standard deviation of the logarithm by which domains use classes more or less; 0 makes domain and id independent.
+        Standard deviation of the logarithm by which domains use classes more or less; 0 makes them independent.
     document_effect : float
         Standard deviation of the logarithm of a document's own weight of every expert.
 

@@ -48,17 +48,3 @@ def test_no_tokens_no_heatmap(reports):
     assert (
         heatmaps.joint_and_conditional(item, "subset") == "No token has a choice at both layer 0 and layer 1."
     )
-
-
-def test_block_borders_and_reordering(reports):
-    study = reports("states").study
-    finding, item = study.blocks[0], study.pairs[0]
-    axes = titled(heatmaps.blocks(finding, "subset"), "lift")
-    assert len(axes.lines) == finding.blocks.n_row_blocks + finding.blocks.n_column_blocks - 2
-    table = item.table
-    lift = table * table.sum() / np.outer(table.sum(axis=1), table.sum(axis=0))
-    image = axes.images[0]
-    low, high = image.get_clim()
-    assert low * high == pytest.approx(1)
-    order = np.ix_(finding.blocks.row_order, finding.blocks.column_order)
-    np.testing.assert_allclose(image.get_array(), np.clip(lift[order], low, high))

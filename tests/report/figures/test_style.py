@@ -4,6 +4,7 @@ from matplotlib.figure import Figure
 
 from routestat.forecast import catalogue
 from routestat.report.figures import board as board_figure
+from routestat.report.figures import blocks as block_figures
 from routestat.report.figures import heatmaps
 from routestat.report.figures import layers as layer_figures
 from routestat.report.figures import memory as memory_figures
@@ -20,16 +21,16 @@ def texts(figure):
 
 
 def everything(study):
-    layers = [router.layer for router in study.routers]
     yield layer_figures.load(study.loads)
     yield layer_figures.information(study.pairs, study.loads, study.states)
     yield board_figure.board(study.mean_board, PANELS, catalogue.baselines())
-    yield route_figure.routes(study.graph, layers, study.paths.dominant)
+    yield route_figure.routes(study.graph)
     yield memory_figures.contexts(study.memory)
     yield memory_figures.horizons(study.memory)
     for item, finding in zip(study.pairs, study.blocks, strict=True):
         yield heatmaps.joint_and_conditional(item, study.states)
-        yield heatmaps.blocks(finding, study.states)
+        yield block_figures.matrices(finding, study.states)
+    yield block_figures.gains(study.blocks, study.states)
 
 
 def test_all_draw_or_say_why_and_no_text_is_under_8_points(any_report):

@@ -113,10 +113,20 @@ def test_board_equals_results(any_report, name):
 
 def test_blocks_and_chain_equal_results(any_report):
     results = any_report.results
-    names = ("n_row_blocks", "n_column_blocks", "share_of_mi", "share_of_mi_noise", "stability_ari")
     rows = any_report.page.table("biclusters")
     assert [exact(row) for row in rows] == [
-        known(*(record[name] for name in names)) for record in results["biclusters"]
+        known(
+            record["n_row_blocks"],
+            record["n_column_blocks"],
+            record["heldout_gain_bits"],
+            *record["heldout_gain_bits_ci95"],
+            record["share_explained"],
+            *record["share_explained_ci95"],
+            record["share_of_mi"],
+            record["share_of_mi_noise"],
+            record["stability_ari"],
+        )
+        for record in results["biclusters"]
     ]
     chain = results["chain"]
     names = ("orders", "concentration")
@@ -392,9 +402,22 @@ def test_each_view_uses_its_own_words(reports):
 
 def test_untested_parts_are_labelled(reports):
     page = reports("states").page
-    assert len([tag for tag in page.all("p") if tag.get("class") == "untested"]) == 2
-    assert "finds blocks even in noise" in page.text
+    assert len([tag for tag in page.all("p") if tag.get("class") == "untested"]) == 1
     assert "A frequent path is not necessarily significant" in page.text
+
+
+def test_blocks_say_whether_they_are_real(any_report):
+    records, text = any_report.results["biclusters"], any_report.page.text
+    real = [record for record in records if record["real"]]
+    tested = [record for record in records if record["real"] is not None]
+    if real:
+        assert f"Blocks are real in {len(real)} of {len(tested)} transition" in text
+        best = max(real, key=lambda record: record["heldout_gain_bits"])
+        assert f"clearest in layers {best['source']} → {best['target']}" in text
+    elif tested:
+        assert f"No blocks: in none of {len(tested)} transition" in text
+    elif records:
+        assert "No transition was tested for blocks" in text
 
 
 def test_the_question_names_what_the_first_layer_really_chose(reports):
