@@ -12,11 +12,11 @@ import numpy as np
 from scipy import special
 
 from routestat.counting.kernels.labels import stratum_scores
-from routestat.counting.labelled_tokens import MeetingChoices, Meetings
+from routestat.counting.labelled_tokens import Integers, MeetingChoices, Meetings
 from routestat.inference.base.clustered_score_test import ScoreTest, score_test
 from routestat.inference.base.estimate import group_correction
 from routestat.inference.base.special import log10_t_tails
-from routestat.inference.base.tables import Floats, Integers, read_only
+from routestat.inference.base.tables import Floats, read_only
 from routestat.inference.base.units import (
     LEAST_EFFECTIVE,
     log10_relabelling_floor,
@@ -185,8 +185,15 @@ def cells_of(of: LabelScores, kept: Integers | None = None) -> LabelCells:
     # Where nothing was observed there is no logarithm.
     reach = special.stdtrit(dof, 0.975) * error / np.where(observed > 0, observed, math.nan)
     lift = np.where(known, lift, math.nan)
-    found = (observed, expected, lift, lift * np.exp(-reach), lift * np.exp(reach), excess / error, log10_p)
-    return LabelCells(*(read_only(np.asarray(part)) for part in found))
+    return LabelCells(
+        observed=read_only(observed),
+        expected=read_only(expected),
+        lift=read_only(lift),
+        low=read_only(lift * np.exp(-reach)),
+        high=read_only(lift * np.exp(reach)),
+        z=read_only(excess / error),
+        log10_p=read_only(log10_p),
+    )
 
 
 def _worth(tokens: Floats) -> Floats:

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from routestat.counting.labelled_tokens import MeetingChoices
+from routestat.counting.labelled_tokens import Integers, MeetingChoices
 from routestat.inference.base.clustered_score_test import ScoreTest
 from routestat.inference.base.estimate import Estimate, Estimates
-from routestat.inference.base.tables import Floats, Integers
+from routestat.inference.base.tables import Floats
 from routestat.structure.half_samples import HalfStability, half_stability
 from routestat.structure.label_information import (
     LabelInformation,
