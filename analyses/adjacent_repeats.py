@@ -17,6 +17,7 @@ What would refute it
     Intervals of the excess over two tokens of the same document that include zero or lie below it.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -118,21 +119,22 @@ TEXT = """# How often do adjacent tokens choose the same experts?
 
 Made by `python -m analyses.adjacent_repeats`.
 
-**Claim.** Jiang et al. (2024, Mixtral of Experts, Table 5) report that consecutive tokens of Mixtral-8x7B
-choose the same experts more often than random choices would: hardly at layer 0, clearly at layers 15 and 31.
+**Claim.** Jiang et al. (2024, Mixtral of Experts, Table 5) report that consecutive tokens of Mixtral-8x7B choose
+the same experts more often than random choices would: hardly at layer 0, clearly at layers 15 and 31.
 
-**Definitions.** *First*: the expert with the largest weight is the same for a token and the next one. By
-chance 1 / 8 = 12.5 %. *Any* (the paper's "first or second choice"): the two tokens have at least one of
-their two experts in common, in whatever slot. By chance 1 − C(6, 2) / C(8, 2) = 1 − 15 / 28 = {pair:.1f} %,
-the 46 % of the paper; for 6 of 64 it is {six:.1f} %. Both figures hold for uniform choices only.
+**Definitions.** *First*: the expert with the largest weight is the same for a token and the next one. By chance 1 /
+8 = 12.5 %. *Any* (the paper's "first or second choice"): the two tokens have at least one of their two experts in
+common, in whatever slot. By chance 1 − C(6, 2) / C(8, 2) = 1 − 15 / 28 = {pair:.1f} %, the 46 % of the paper; for 6
+of 64 it is {six:.1f} %. Both figures hold for uniform choices only.
 
-**Method.** Pairs of adjacent tokens of a document, across no boundary of a window. Four kinds of chance:
-*uniform* as above; *at the loads*, two draws without replacement with the layer's own shares of the
-experts (conditional Bernoulli); *one document*, two different tokens of the same document at random, which
-keeps what the document is about and removes only the order; *given the two ids*, independent choices with
-the distribution that each token id has in the other documents, over pairs of different ids. Intervals have
-groups of documents as the units. In the tables by layer they hold for all layers of a column together
-(Bonferroni); in the table by domain each is a 95 % interval.
+**Method.** {tiny_tokens} tokens of the tiny Mixtral and {deepseek_tokens} of DeepSeek-V2-Lite, without the
+beginnings that documents have in common. Pairs of adjacent tokens of a document, across no boundary of a window.
+Four kinds of chance: *uniform* as above; *at the loads*, two draws without replacement with the layer's own shares
+of the experts (conditional Bernoulli); *one document*, two different tokens of the same document at random, which
+keeps what the document is about and removes only the order; *given the two ids*, independent choices with the
+distribution that each token id has in the other documents, over pairs of different ids. Intervals have groups of
+documents as the units. In the tables by layer they hold for all layers of a column together (Bonferroni); in the
+table by domain each is a 95 % interval.
 
 ## Tiny Mixtral in the form of Table 5 (per cent)
 
@@ -163,26 +165,27 @@ DeepSeek-V2-Lite (6 of 64), any
 ## Conclusion
 
 At the first layer neither model shows temporal locality: {tiny_zero} at layer 0 of the tiny Mixtral,
-{deepseek_zero} at layer 1 of DeepSeek-V2-Lite (any, excess over two tokens of one document, percentage
-points); the first choice of DeepSeek-V2-Lite repeats even less often there than in two tokens of one document.
-Beyond that both models repeat. In the tiny Mixtral the excess is small up to the middle and largest
-at the last layer, {tiny_last}; there it is not explained by the token ids either, {tiny_ids}. In DeepSeek-V2-Lite
-it is {deepseek_low:.0f} to {deepseek_high:.0f} points from layer 4 on, largest at layer {deepseek_at}. So the claim
-of the paper holds in these two models with documents as the units, and for the order of the tokens
-rather than for what the documents are about. The depth at which it holds is the model's own: Mixtral-8x7B repeats
-most at layer 15, the tiny Mixtral at its last layer.
+{deepseek_zero} at layer 1 of DeepSeek-V2-Lite (any, excess over two tokens of one document, percentage points); the
+first choice of DeepSeek-V2-Lite repeats even less often there than in two tokens of one document. Beyond that both
+models repeat. In the tiny Mixtral the excess is small up to the middle and largest at the last layer, {tiny_last};
+there it is not explained by the token ids either, {tiny_ids}. In DeepSeek-V2-Lite it is {deepseek_low:.0f} to
+{deepseek_high:.0f} points from layer 4 on, largest at layer {deepseek_at}. So the claim of the paper holds in these
+two models with documents as the units, and for the order of the tokens rather than for what the documents are
+about. The depth at which it holds is the model's own: Mixtral-8x7B repeats most at layer 15, the tiny Mixtral at
+its last layer.
 
-The uniform 12.5 % and 46 % are poor references. Two random tokens of one document have an expert in common
-in {document_low:.0f} to {document_high:.0f} % of cases, depending on the layer (DeepSeek-V2-Lite, against {six:.1f} %),
-and the first choice in common in {first_low:.0f} to {first_high:.0f} % (against {one:.1f} %). The loads alone do not
-describe this: they ignore which experts are chosen together and what a document is about. A value
-above 46 % is no locality by itself, and one below it need not be its absence: at the first layer of the tiny Mixtral,
-prose repeats the first choice {prose}, less than two tokens of one document, because the choice there follows the
-token id and a word is seldom followed by itself.
+The uniform 12.5 % and 46 % are poor references. Two random tokens of one document have an expert in common in
+{document_low:.0f} to {document_high:.0f} % of cases, depending on the layer (DeepSeek-V2-Lite, against {six:.1f}
+%), and the first choice in common in {first_low:.0f} to {first_high:.0f} % (against {one:.1f} %). The loads alone
+do not describe this: they ignore which experts are chosen together and what a document is about. A value above 46 %
+is no locality by itself, and one below it need not be its absence: at the first layer of the tiny Mixtral, prose
+repeats the first choice {prose}, less than two tokens of one document, because the choice there follows the token
+id and a word is seldom followed by itself.
 
 **Limits.** The published table has no intervals and no loads, so that its figures are quoted, not tested. The
-traces are not of Mixtral-8x7B. What a token id predicts is learned from the other documents: ids in one document only
-are left out, and the dependence of neighbouring ids on words of several tokens is counted as routing.
+traces are not of Mixtral-8x7B, and of some domains of the tiny Mixtral there are few documents ({few}). What a
+token id predicts is learned from the other documents: ids in one document only are left out, and the dependence of
+neighbouring ids on words of several tokens is counted as routing.
 """
 
 
@@ -198,6 +201,9 @@ def main() -> None:
     later = [one for one in deepseek["any"] if one.layer >= 4]
     name = "adjacent_repeats.svg"
     text = TEXT.format(
+        few=", ".join(f"{name} {n}" for name, n in sorted(Counter(sample.domains.values()).items())),
+        tiny_tokens=f"{len(sample):,}",
+        deepseek_tokens=f"{len(other):,}",
         pair=100 * uniform_chance(8, 2),
         six=100 * uniform_chance(64, 6),
         one=100 / 64,

@@ -229,13 +229,13 @@ there.
 **Data.** For each text 208,896 tokens (102 windows of 2,048), by the expert of the largest weight at two layers.
 The margins of every table equal the separately published counts. There are no documents.
 
-**Method.** Plug-in mutual information, in bits and as a share of H(target) (Theil's U). Nothing in one table
-shows how dependent its tokens are, so that it has no interval and no p-value here. Three things can be stated.
-*Design effect needed*: independent layers have a plug-in of δ df / (2 n) nats on average, with a design effect δ; this
-is the δ that would give all of the information. *From the other texts*: how well the dependence in the other four
+**Method.** Plug-in mutual information, in bits and as a share of H(target) (Theil's U). Nothing in one table shows
+how dependent its tokens are, so that it has no interval and no p-value here. Three things can be stated. *Design
+effect needed*: independent layers have a plug-in of δ df / (2 n) nats on average, with a design effect δ; this is
+the δ that would give all of the information. *From the other texts*: how well the dependence in the other four
 texts predicts this one (half their log lifts, fitted to its own margins), a lower bound of its information that
-dependent tokens do not inflate, as texts have none in common. *Cosines*: how alike the deviations from
-independence are in two texts, against {renumberings} random renumberings of the experts of every text.
+dependent tokens do not inflate, as texts have none in common. *Cosines*: how alike the deviations from independence
+are in two texts, against {renumberings} random renumberings of the experts of every text.
 
 ## First choices of two layers, text by text
 
@@ -251,10 +251,9 @@ independence are in two texts, against {renumberings} random renumberings of the
 
 ## What the tables of all choices hold
 
-The other tables of the repository pair slot r of one layer with slot r of the other and no slot with another
-(`zip` of the flattened choices), k of the k² pairs of a token. Their margins are right; their cells are a
-mixture over r of tables of equal rank. The tables of the first choices can be subtracted from them, and no cell
-becomes negative.
+The other tables of the repository pair slot r of one layer with slot r of the other and no slot with another (`zip`
+of the flattened choices), k of the k² pairs of a token. Their margins are right; their cells are a mixture over r
+of tables of equal rank. The tables of the first choices can be subtracted from them, and no cell becomes negative.
 
 {slots}
 
@@ -265,28 +264,28 @@ becomes negative.
 ## Conclusion
 
 First choices of layers 7 and 15 share {mixtral} bits in Mixtral-8x7B and {olmoe} bits in OLMoE-1B-7B
-({mixtral_share} and {olmoe_share} % of the entropy of the target), those of layers 0 and 7
-{mixtral_first} and {olmoe_first} bits. OLMoE-1B-7B has more in bits and as a share of the entropy, in every text. The
-dependence is real in both: what the other texts have predicts every text (by {bound_mixtral} and {bound_olmoe} bits,
-{above_zero} of 20 above zero), and the texts deviate from independence in the same cells, with p = {p:.3f} in
-all four cases, the smallest that {renumberings} renumberings can give.
+({mixtral_share} and {olmoe_share} % of the entropy of the target), those of layers 0 and 7 {mixtral_first} and
+{olmoe_first} bits. OLMoE-1B-7B has more in bits and as a share of the entropy, in every text. The dependence is
+real in both: what the other texts have predicts every text (by {bound_mixtral} and {bound_olmoe} bits, {above_zero}
+of 20 above zero), and the texts deviate from independence in the same cells, with p = {p:.3f} in all four cases,
+the smallest that {renumberings} renumberings can give.
 
-Its size is less certain. For Mixtral-8x7B a design effect of {needed_mixtral} would be needed to explain all of
-it; the largest in the traces with documents is {effect:.0f}. For OLMoE-1B-7B, {needed_olmoe} would be enough,
-because the table has 3,969 degrees of freedom for as many tokens: at a design effect of {effect:.0f} some
-{bias_olmoe} bits of each figure would be bias. A table this wide has a smaller one where it can be measured (2.5 in
-DeepSeek-V2-Lite, whose documents are short). But the plug-in of OLMoE-1B-7B is an upper figure, and what the
-other texts predict is a lower one.
+Its size is less certain. For Mixtral-8x7B a design effect of {needed_mixtral} would be needed to explain all of it;
+the largest in the traces with documents is {effect:.0f}. For OLMoE-1B-7B, {needed_olmoe} would be enough, because
+the table has 3,969 degrees of freedom for as many tokens: at a design effect of {effect:.0f} some {bias_olmoe} bits
+of each figure would be bias. A table this wide has a smaller one where it can be measured (2.5 in DeepSeek-V2-Lite,
+whose documents are short). But the plug-in of OLMoE-1B-7B is an upper figure, and what the other texts predict is a
+lower one.
 
-Pooling the texts changes the answer in opposite directions: in Mixtral-8x7B the pooled tables share less than a text
-does on average ({pooled_mixtral} against {within_mixtral} bits between layers 7 and 15), because the texts differ in
-how layers depend; in OLMoE-1B-7B more ({pooled_olmoe} against {within_olmoe}), because experts there follow the text:
-text and first choice share {text_olmoe} bits. What part of the rest is due to documents and to token ids cannot be
-known from these tables.
+Pooling the texts changes the answer in opposite directions: in Mixtral-8x7B the pooled tables share less than a
+text does on average ({pooled_mixtral} against {within_mixtral} bits between layers 7 and 15), because the texts
+differ in how layers depend; in OLMoE-1B-7B more ({pooled_olmoe} against {within_olmoe}), because experts there
+follow the text: text and first choice share {text_olmoe} bits. What part of the rest is due to documents and to
+token ids cannot be known from these tables.
 
-A first choice is a small part of a choice: in the tiny Mixtral, layers 7 and 15 share 0.13 bits by first choices and
-0.58 by the two sets. Tables of equal slots give less than first choices do, since they mix ranks; they are not the
-dependence of the sets, which nobody can recover from them. The share of tokens with the same id first is within
+A first choice is a small part of a choice: in the tiny Mixtral, layers 7 and 15 share 0.13 bits by first choices
+and 0.58 by the two sets. Tables of equal slots give less than first choices do, since they mix ranks; they are not
+the dependence of the sets, which nobody can recover from them. The share of tokens with the same id first is within
 what renumbering gives in every case; it measures labels.
 """
 

@@ -199,7 +199,7 @@ correlation of the experts' lifts in two random halves of the documents. (Code, 
 questions adds up to {common:.0f} % of the mean prompt. So they were given with examples. {left} are left out,
 because some of their prompts reach the limit of 2,048 tokens and had examples removed. {questions} questions of
 {subjects} subjects remain, with at least {own:.0f} tokens of their own on average. Token ids are not recorded:
-words cannot be told from subjects here.
+words cannot be separated from subjects here.
 
 **Method.** *Whole prompts*: shares of experts as counted. *Own text*: the slope of an expert's count on the length
 of the prompt within a subject, which the common text does not enter. Information of the subject and one chosen

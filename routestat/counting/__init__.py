@@ -54,6 +54,8 @@ labelled_tokens
     Tokens with labels (domain, id, class of the text), ordered once for all layers.
 three_layers
     The joint counts of three consecutive routers.
+common_windows
+    Windows and routes that are frequent in two samples together.
 expected_within_documents
     Expected tables under independence within documents.
 permuted_documents

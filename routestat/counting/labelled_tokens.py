@@ -80,9 +80,8 @@ def meetings_of(
         key = key * size + column
     order = np.argsort(key, kind="stable")
     key = key[order]
-    first = np.append(
-        np.flatnonzero(np.concatenate([[True], key[1:] != key[:-1]])) if len(key) else 0, len(key)
-    )
+    begins = np.concatenate([np.ones(min(len(key), 1), bool), key[1:] != key[:-1]])
+    first = np.append(np.flatnonzero(begins), len(key))
     at = [read_only(column[order][first[:-1]].astype(np.int32)) for column in columns]
     return Meetings(
         read_only(row[order].astype(np.int32)),

@@ -8,8 +8,8 @@ html
     Pages.
 terminal
     What the commands print.
-sentences, path_sentences
-    The memory and the whole-depth paths in sentences.
+sentences, path_sentences, structure_sentences
+    The memory, whole-depth paths, and blocks, windows and specialisation in sentences.
 cautions
     Marks beside numbers that have a caution.
 numbers

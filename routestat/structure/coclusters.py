@@ -81,11 +81,11 @@ def _coordinates(values: Floats, dimensions: int) -> Floats:
     row_roots, column_roots = np.sqrt(values.sum(axis=1)), np.sqrt(values.sum(axis=0))
     scaled = values / row_roots[:, None] / column_roots
     scaled -= np.outer(row_roots, column_roots) / values.sum()
-    left, right = _singular_vectors(scaled, dimensions)
+    left, right = singular_vectors(scaled, dimensions)
     return np.vstack([left / row_roots[:, None], right / column_roots[:, None]])
 
 
-def _singular_vectors(matrix: Floats, n: int) -> tuple[Floats, Floats]:
+def singular_vectors(matrix: Floats, n: int) -> tuple[Floats, Floats]:
     """Return the `n` leading left and right singular vectors ``[row, vector]``, ``[column, vector]``."""
     wide = matrix if len(matrix) <= matrix.shape[1] else matrix.T
     size = len(wide)

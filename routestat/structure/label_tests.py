@@ -68,7 +68,7 @@ class LabelScores:
         used, n_labels = self.size > 0, self.tokens.shape[1]
         shares, rates = self.overall[:n_labels], self.overall[n_labels:]
         weight = 1.0 / np.sqrt(max(1.0, self.tokens.sum()) * np.outer(shares, rates))
-        flat = (self.scores[used] * weight).reshape(int(used.sum()), -1)
+        flat = (self.scores[used] * weight).reshape(int(used.sum()), weight.size)
         return score_test(flat @ flat.T, self.bias, size=self.size[used])
 
 

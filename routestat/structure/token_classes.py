@@ -1,7 +1,7 @@
 """Classes of tokens by their text: words by script, digits, punctuation, white space.
 
-Every id has one class, so that classes divide the tokens. Letters are told apart by their script and by whether a word
-begins: a leading space, or the mark that tokenizers use for it.
+Every id has one class, so that classes divide the tokens. Letters have a class by their script and by whether a word
+begins: after a space, or the mark that tokenizers use for it.
 """
 
 import unicodedata

@@ -62,6 +62,8 @@ level_checks
     Rejection rates of the tests without an effect.
 comparison
     Two traces: distributions of layers and transitions.
+comparison_structure
+    Blocks and routes of two traces.
 comparison_inputs
     Two traces: matched counts and notes.
 """

@@ -29,6 +29,7 @@ from routestat.inference.two_sample.summaries import (
     profile_distance,
 )
 from routestat.progress import Tick, silent
+from routestat.study.comparison_structure import StructureComparison
 from routestat.traces.clusters.summary import UnitSummary
 from routestat.traces.dummy_rows.findings import Finding
 from routestat.traces.metadata import Router, TraceMeta
@@ -99,7 +100,7 @@ class TraceComparison:
     """All findings on two traces.
 
     Documents in both traces are compared with themselves if `pairing` is paired. `layers_of_b` holds, by the name of
-    A's router, the layer of B where it has another number.
+    A's router, the layer of B where it has another number; `structure` has blocks and routes.
     """
 
     a: Side
@@ -110,6 +111,7 @@ class TraceComparison:
     notes: tuple[str, ...]
     layers: tuple[LayerComparison, ...]
     transitions: tuple[TransitionComparison, ...]
+    structure: StructureComparison | None = None
 
 
 def compare_traces(

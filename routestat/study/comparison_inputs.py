@@ -1,6 +1,7 @@
 """What `compare_traces` takes: counts in one view, choices on the same tokens, and notes on both traces."""
 
 import re
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -9,9 +10,11 @@ import numpy as np
 from routestat.counting.agreement import Agreement, count_agreement
 from routestat.counting.context import Context
 from routestat.counting.counts import MAX_STATES, Counts, count
+from routestat.counting.document_sample import take_sample
 from routestat.inference.base.units import FEW_UNITS, too_few
 from routestat.progress import Tick, silent
 from routestat.study.comparison import Side, TraceComparison, compare_traces
+from routestat.study.comparison_structure import compare_structure
 from routestat.traces.clusters.summary import summarise_units
 from routestat.traces.document_selection import SelectedDocuments
 from routestat.traces.dummy_rows.findings import Finding, findings_of
@@ -70,7 +73,10 @@ def compare_documents(
         side_of(paths[at], opened[at].meta, traces[at], domains[at], counts[at], not_measured[at])
         for at in (0, 1)
     )
-    return compare_traces(
+    layers = sorted({router.layer for router, _ in found.routers})
+    progress = partial(tick, "reading whole documents")
+    samples = [take_sample(trace, layers, counts[0].groups, progress=progress) for trace in traces]
+    findings = compare_traces(
         (first, second),
         counts,
         agreement,
@@ -87,6 +93,9 @@ def compare_documents(
         ],
         tick=tick,
     )
+    both = samples[0], samples[1]
+    structure = compare_structure(counts, both, rng.spawn(1)[0], paired=found.pairing.paired, tick=tick)
+    return replace(findings, structure=structure)
 
 
 def notes_on_models(a: TraceMeta, b: TraceMeta, routers: Matched) -> list[str]:

@@ -73,8 +73,7 @@ def expected_seconds(
     part_of_rows = 1.2e-7 * min(counts.n_tokens, 500_000) * layers
     stages["testing windows"] = ("windows", 0.05 * layers if wide else part_of_rows)
     stages["finding blocks"] = ("blocks", 0.04 * layers)
+    stages["following experts over the depth"] = ("modules", 0.003 * layers)
     if triples and layers > 2:
         found["counting three layers"] = 0.15 * layers + (25.0 if wide else 4.0) * tokens
-    stages["finding blocks"] = ("blocks", 0.02 * layers)
-    stages["following experts over the depth"] = ("modules", 0.003 * layers)
     return found | {name: cost for name, (part, cost) in stages.items() if part in parts and layers > 1}

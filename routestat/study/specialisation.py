@@ -110,7 +110,7 @@ class SpecialisationFindings:
     classes : bool
         Whether `values` are classes of texts; otherwise they are the most frequent token ids.
     n_tokens, n_ids : int
-        Tokens with all labels, and token ids that were frequent enough to be told apart.
+        Tokens with all labels, and token ids that were frequent enough to be separated.
     share_frequent : float
         The share of tokens that have one of these ids.
     texts : TokenTexts, optional

@@ -6,6 +6,8 @@ distributions
     Tests and distances of distributions and transitions.
 cells
     Which cells differ.
+rates
+    Shares of tokens with properties that may overlap.
 summaries
     Statistics that need no labels of experts, and their differences.
 jackknife

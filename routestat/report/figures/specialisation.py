@@ -59,7 +59,8 @@ def _stack(
     bottom = np.zeros(len(layers))
     parts = [("token id", BLUE, token)]
     if found.classes:
-        of_class = np.nan_to_num(_values(layers, "class"))
+        # A class is a function of the id and cannot have more; estimates can, by their noise.
+        of_class = np.minimum(np.nan_to_num(_values(layers, "class")), token)
         parts = [
             ("class of the token", BLUE, of_class),
             ("token id beyond its class", LIGHT_BLUE, token - of_class),

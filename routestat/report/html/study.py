@@ -20,6 +20,7 @@ from routestat.report.records.pair_statistic import Cell, Column, PairStatistic,
 from routestat.report.records.plain import Record
 from routestat.report.records.study import TABLES, cells_file, tables_of, write_results
 from routestat.report.records.triples import triple_files
+from routestat.report.structure_sentences import structure_answers
 from routestat.study.blocks import clearest_blocks
 from routestat.study.layer_pairs import LayerPair
 from routestat.study.trace_study import Study
@@ -112,6 +113,7 @@ def _page(study: Study, record: Record, pictures: dict[str, Picture], folder: Pa
         pair_tables={name: pair_table(pairs, name) for name in ("dependence", "parts")},
         clearest=None if place is None else record["biclusters"][place],
         paths={kind: _path_rows(study, listed, kind) for kind in ("dominant", "observed", "frequent")},
+        structure=structure_answers(study),
         windows=windows_section(record, study.routers, study.states),
         pictures=pictures,
         maps=transition_maps(pairs, study.states),

@@ -10,6 +10,7 @@ from routestat.inference.base.estimate import Estimate
 from routestat.inference.two_sample.cells import CellDifferences
 from routestat.inference.two_sample.distributions import DistributionDifference
 from routestat.inference.two_sample.summaries import FigureDifference
+from routestat.report.records.comparison_structure import block_cell_rows, route_rows, structure_records
 from routestat.report.records.plain import Record, note, plain, reason, subset_words, write_json, write_rows
 from routestat.report.records.trace_facts import not_measured_records, units_record
 from routestat.study.comparison import LayerComparison, Side, TraceComparison, TransitionComparison
@@ -38,6 +39,13 @@ def write_results(findings: TraceComparison, folder: Path) -> Record:
         if item.cells is not None:
             cells = _cells(findings, item.cells, (item.source, item.target), TABULATED)
             write_rows(tables / f"moved-{item.source.name}-{item.target.name}.csv", map(plain, cells))
+    for name in ("blocks", "routes"):
+        (tables / f"{name}.csv").unlink(missing_ok=True)
+    if findings.structure is not None:
+        write_rows(tables / "blocks.csv", map(plain, block_cell_rows(findings.structure)))
+        write_rows(
+            tables / "routes.csv", map(plain, route_rows(findings, findings.structure.routes, TABULATED))
+        )
     return record
 
 
@@ -55,6 +63,7 @@ def results(findings: TraceComparison) -> Record:
         "notes": list(findings.notes),
         "layers": [_layer(findings, item) for item in findings.layers],
         "transitions": [_transition(findings, item) for item in findings.transitions],
+        **structure_records(findings),
     }
 
 

@@ -6,8 +6,8 @@ board
     The board of predictors.
 data_set
     What the data set does to predictors.
-paths
-    Whole-depth paths.
+paths, structure
+    Whole-depth paths; blocks, windows and specialisation.
 study
     What analyze prints.
 comparison

@@ -9,6 +9,7 @@ from rich.text import Text
 from routestat.inference.two_sample.distributions import DistributionDifference
 from routestat.report.cautions import Cautions
 from routestat.report.numbers import interval, many, number
+from routestat.report.records.comparison_structure import blocks_sentence, routes_sentence
 from routestat.report.terminal.console import (
     new_console,
     new_table,
@@ -34,6 +35,7 @@ def summarise(findings: TraceComparison, page: Path) -> None:
     _layers(console, findings)
     _flips(console, findings.layers)
     _transitions(console, findings)
+    _structure(console, findings)
     _figures(console, findings.layers)
     print_report_path(console, page)
 
@@ -157,6 +159,15 @@ def _transitions(console: Console, findings: TraceComparison) -> None:
         below.append(f"{differ} of {len(tested)} transitions differ given their source (q ≤ 0.05)")
     below += why_undefined([given.reason for _, given, _ in known if given.p_clustered != given.p_clustered])
     print_titled(console, "Differences of the transitions, largest first", table, below)
+
+
+def _structure(console: Console, findings: TraceComparison) -> None:
+    if findings.structure is None:
+        return
+    console.print()
+    console.print(Text.assemble(("Blocks ", "bold"), blocks_sentence(findings)))
+    console.print()
+    console.print(Text.assemble(("Routes ", "bold"), routes_sentence(findings)))
 
 
 def _figures(console: Console, layers: Sequence[LayerComparison]) -> None:

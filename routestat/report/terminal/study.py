@@ -25,6 +25,7 @@ from routestat.report.terminal.console import (
 )
 from routestat.report.terminal.data_set import print_data_set
 from routestat.report.terminal.paths import print_paths
+from routestat.report.terminal.structure import print_structure
 from routestat.study.layer_pairs import LayerPair
 from routestat.study.memory import Memory
 from routestat.study.trace_study import Study
@@ -60,6 +61,7 @@ def summarise(study: Study, page: Path) -> None:
     console.print(_load(study))
     if study.paths is not None:
         print_paths(console, study, study.paths)
+    print_structure(console, study)
     print_report_path(console, page)
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from routestat.inference.base.jackknife import jackknife_value
+from routestat.inference.base.jackknife import jackknife, jackknife_columns, jackknife_value
 from routestat.inference.information.mutual_information import mutual_information_interval
 from tests.calibration.nulls import Coupled
 
@@ -42,3 +42,14 @@ def test_information_on_documents_of_pareto_lengths():
     error = np.nanstd(results, axis=0)[1] / np.sqrt(runs)
     assert 0.93 - 0.025 <= covered <= 0.97 + 0.02
     assert abs(bias) < plain / 10 + 2 * error
+
+
+def test_columns_of_the_same_groups_are_those_of_each():
+    rng = np.random.default_rng(8)
+    size, whole = rng.integers(5, 60, 12), rng.normal(size=4)
+    left = whole + rng.normal(size=(12, 4)) / 12
+    found = jackknife_columns(whole, left, size)
+    for at in range(4):
+        one = jackknife(whole[at], left[:, at], size)
+        for name in ("value", "low", "high", "standard_error", "plugin"):
+            assert getattr(found, name)[at] == pytest.approx(getattr(one, name))
