@@ -49,7 +49,7 @@ def prepare(
 
 
 def _analyse(n_experts: int, top_k: int, layers: int, threads: int | None) -> None:
-    """Study a small random trace that has all that studies can have: token ids, domains, groups of several documents."""
+    """Study a small random trace with all that studies can have: token ids, domains, groups of several documents."""
     rng = np.random.default_rng(0)
     shape: synthetic.Shape = dict(
         n_experts=n_experts, top_k=top_k, layers=layers, documents=80, mean_length=8
