@@ -36,4 +36,6 @@ bayes
     The full posterior.
 comparison
     results.json of a comparison.
+comparison_structure
+    Blocks and routes of a comparison.
 """
