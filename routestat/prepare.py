@@ -5,6 +5,7 @@ import time
 from typing import Annotated
 
 import numpy as np
+import pyarrow as pa
 import typer
 
 from routestat.cli import options
@@ -48,7 +49,7 @@ def prepare(
 
 
 def _analyse(n_experts: int, top_k: int, layers: int, threads: int | None) -> None:
-    """Study a small random trace that has all that a study can have: token ids, and groups of several documents."""
+    """Study a small random trace with all that studies can have: token ids, domains, groups of several documents."""
     rng = np.random.default_rng(0)
     shape: synthetic.Shape = dict(
         n_experts=n_experts, top_k=top_k, layers=layers, documents=80, mean_length=8
@@ -57,6 +58,8 @@ def _analyse(n_experts: int, top_k: int, layers: int, threads: int | None) -> No
     meta = TraceMeta(routers_like(made.layers, n_experts, top_k))
     token = rng.integers(0, 20, len(made.document))
     trace = Trace.from_arrays(meta, made.document, made.position, made.states, token=token)
+    domain = pa.array(["ab"[number % 2] for number in range(trace.documents.num_rows)])
+    trace.documents = trace.documents.append_column("domain", domain)
     counts = count(trace, groups=32, threads=threads)
     order = 2 if counts.states == "subset" else None
     # Of wide models the checks of levels take the longest, and no loop that other parts do not take.

@@ -171,25 +171,27 @@ def count_windows(
     least_tokens = max(least_tokens, -(-rows.split // ONE_IN))
     wide = rows.choices.shape[2] > 1
     windows = most_windows or (_MOST_OF_EXPERTS if wide else MOST_WINDOWS)
-    steps = most_steps or (_STEPS_OF_EXPERTS if wide else MOST_STEPS)
+    # Every choice is looked at once at least.
+    steps = max(most_steps or (_STEPS_OF_EXPERTS if wide else MOST_STEPS), 4 * rows.choices.size)
 
-    def search(least: int) -> tuple[NDArray[np.int64], NDArray[np.float64]] | None:
-        return _search(rows, of_layer, np.array([least, least_documents], np.int64), windows, steps, progress)
+    def search(least: int, seen: Progress | None = None) -> _Found | None:
+        return _search(rows, of_layer, np.array([least, least_documents], np.int64), windows, steps, seen)
 
     found = None
-    if wide:
-        # From few windows to more, each time in a small part of the steps of all before it.
-        thresholds = _falling(least_tokens, rows.split)
-        for least in thresholds:
-            more = search(least)
-            if more is None and found is not None:
-                break
-            if more is not None:
-                found, least_tokens = more, least
+    # From few windows to more, as long as the next search, of about three times as many steps, is within the limit.
+    thresholds = _falling(least_tokens, rows.split) if wide else []
+    for done, least in enumerate(thresholds):
+        more = search(least)
+        if more is not None:
+            found, least_tokens = more, least
+        if found is not None and (more is None or 3 * more.steps > steps):
+            break
+        if progress is not None:
+            progress(done + 1, len(thresholds))
     while found is None:
-        found = search(least_tokens)
+        found = search(least_tokens, progress)
         least_tokens *= 1 if found is not None else 2
-    whole, real = found
+    whole, real = found.whole, found.real
     tokens = np.bincount(rows.group[rows.split :], minlength=0)
     documents = tuple(
         len(np.unique(rows.document[part])) for part in (slice(0, rows.split), slice(rows.split, None))
@@ -221,6 +223,15 @@ def _falling(least: int, most: int) -> list[int]:
     return steps[::-1]
 
 
+@dataclass(frozen=True, eq=False)
+class _Found:
+    """What the kernel has found, and in how many steps."""
+
+    whole: NDArray[np.int64]
+    real: NDArray[np.float64]
+    steps: int
+
+
 def _search(
     rows: WindowRows,
     orders: NDArray[np.int64],
@@ -228,8 +239,8 @@ def _search(
     most_windows: int,
     most_steps: int,
     progress: Progress | None,
-) -> tuple[NDArray[np.int64], NDArray[np.float64]] | None:
-    """Find the windows from the last layer on, `whole` and `real` of the kernel; None if there are too many."""
+) -> _Found | None:
+    """Find the windows from the last layer on; None if there are too many."""
     layers, size = len(rows.sizes), int(rows.sizes.max(initial=1))
     tokens = np.bincount(rows.group[rows.split :]).astype(np.float64)
     groups = max(1, len(tokens))
@@ -242,7 +253,7 @@ def _search(
     pair_of = np.zeros((layers, size, size), np.int32)
     triple_of = np.zeros((len(pairs) if longest_order == 2 else 1, size), np.int32)
     used = np.zeros(4, np.int64)
-    whole = np.full((most_windows, kernel.WORDS + LONGEST), -1, np.int64)
+    whole = np.empty((most_windows, kernel.WORDS + LONGEST), np.int64)
     real = np.empty((most_windows, 5))
     for done, start in enumerate(range(layers - 1, -1, -1)):
         if kernel.frequent_windows(
@@ -252,7 +263,7 @@ def _search(
             return None
         if progress is not None:
             progress(done + 1, layers)
-    return whole[: used[2]].copy(), real[: used[2]].copy()
+    return _Found(whole[: used[2]].copy(), real[: used[2]].copy(), int(used[3]))
 
 
 def take_any(rows: WindowRows, start: NDArray[np.int64], choices: NDArray[np.int64]) -> NDArray[np.bool_]:

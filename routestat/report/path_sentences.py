@@ -6,6 +6,7 @@ import numpy as np
 
 from routestat.report.numbers import interval, many, number
 from routestat.study.contexts import context_spec
+from routestat.study.route_choice import GIVEN_TOKEN
 from routestat.study.routes import PathFinding
 
 
@@ -30,16 +31,21 @@ def _most_probable(found: PathFinding, states: str) -> str:
     route = "path" if states == "subset" else "path of one expert per layer"
     of = f" (of token id {found.dominant_token_ids[0]})" if found.dominant_token_ids[0] >= 0 else ""
     return (
-        f"The most probable {route}{of} has probability 2^{bits} in {_chain(found)}: "
+        f"The most probable {route}{of} has probability {number(float(found.dominant.probability[0]))} (2^{bits}) in {_chain(found)}: "
         f"{number(float(found.dominant_expected[0]))} tokens expected, {taken if tokens else 'taken by no token'}."
     )
 
 
 def _chain(found: PathFinding) -> str:
     context = found.choice.context
-    if context == "nothing":
-        return "a chain of independent layers"
-    return f"the chain given the {context_spec(context).words}"
+    return "a chain of independent layers" if context == "nothing" else f"the chain given {given_words(context)}"
+
+
+def given_words(context: str) -> str:
+    """Return what a chain is given, after "given"."""
+    if context == GIVEN_TOKEN:
+        return "the token id and the layer before"
+    return "nothing" if context == "nothing" else f"the {context_spec(context).words}"
 
 
 def _listed(found: PathFinding, states: str) -> str:
@@ -54,7 +60,10 @@ def _listed(found: PathFinding, states: str) -> str:
         else f"The {n} most probable paths have {_range(found.dominant_expected)} expected tokens each, and "
         f"{_range(found.dominant_tokens)} took each"
     )
-    return f"{said}; {'no token' if never == n else 'none'} took {never} of them." if never else f"{said}."
+    if not never:
+        return f"{said}."
+    who = "none of them was taken" if never == n else f"{never} of them {'was' if never == 1 else 'were'} taken by no token"
+    return f"{said}; {who}."
 
 
 def _range(values: np.ndarray) -> str:
@@ -68,7 +77,7 @@ def _chosen(found: PathFinding, states: str) -> str:
         return ""
     per = "token over the whole depth" if states == "subset" else "choice of an expert"
     paid = ", the bits of the token id counted" if choice.given_token else ""
-    over = "independent layers" if choice.over == "nothing" else f"the {context_spec(choice.over).words}"
+    over = "independent layers" if choice.over == "nothing" else given_words(choice.over)
     verb = "saves" if choice.gain.low > 0 else "does not clearly save:"
     return (
         f"The chain was chosen on held-out documents: against {over} it {verb} {number(choice.gain.value)} bits "
@@ -101,7 +110,8 @@ def _shared(found: PathFinding, states: str) -> str:
     limits = "" if math.isnan(lift.low) else f" ({interval(lift.low, lift.high)})"
     n = len(experts.tokens)
     together = (
-        f" The {n} most frequent ones, which share no tokens, are taken by {number(100 * experts.covered)} % of them."
+        f" The {n} most frequent ones, each counted among the tokens of none before, are those of "
+        f"{number(100 * experts.covered)} % of the tokens."
         if n > 1
         else ""
     )

@@ -1,4 +1,4 @@
-"""One answer each on blocks, paths, windows and specialisation: are they real, and how much do they carry?"""
+"""One answer each on blocks, paths, windows and specialisation: whether they are real, and how much they carry."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -97,8 +97,8 @@ def _stability(item: BlockFinding) -> str:
     if agreement >= STABLE:
         return f" Other draws of the documents give the same blocks (adjusted Rand {number(agreement)})."
     return (
-        f" Other draws of the documents divide the choices differently (adjusted Rand {number(agreement)}, 1 is equal): "
-        "that there are blocks is certain, where their borders are is not."
+        f" Other draws of the documents divide the choices differently (adjusted Rand {number(agreement)}, 1 is equal):"
+        " that there are blocks is certain, where their borders are is not."
     )
 
 

@@ -39,7 +39,7 @@ class BlockNumber:
     n_groups, n_folds : int
         Groups of whole documents, and in how many turns they were left out.
     at_most : bool
-        Whether the largest size was chosen, so that more blocks might be better.
+        Whether the largest of several sizes was chosen, so that more blocks might be better.
     reason : str or None
         Why the number could not be measured.
     """
@@ -148,7 +148,7 @@ def choose_number(
         lifts[shown].copy(),
         len(tables),
         n_folds,
-        0 < size == sizes - 1,
+        2 < sizes == size + 1,
     )
 
 

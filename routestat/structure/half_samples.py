@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from routestat.counting.labelled_tokens import Integers
 from routestat.inference.base.multiplicity import adjust_log10
-from routestat.inference.base.tables import Integers
 from routestat.structure.label_tests import LabelScores, cells_of
 
 #: Random halves for the correlation, and of these how many for the cells that are found again.

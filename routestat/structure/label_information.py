@@ -14,11 +14,11 @@ import numpy as np
 
 from routestat.counting.kernels.labels import inclusion_sums, stratum_sums
 from routestat.counting.kernels.pair_tables import left_out_sums
-from routestat.counting.labelled_tokens import MeetingChoices, Meetings
+from routestat.counting.labelled_tokens import Integers, MeetingChoices, Meetings
 from routestat.inference.base.estimate import Estimate, Estimates, without_interval
 from routestat.inference.base.jackknife import jackknife_columns
 from routestat.inference.base.special import listed_x_log_x, x_log_x
-from routestat.inference.base.tables import Floats, Integers, for_loops
+from routestat.inference.base.tables import Floats, for_loops
 from routestat.inference.base.units import too_few
 
 
@@ -62,10 +62,11 @@ def estimates_of(sums: Sequence[Sums], size: Integers) -> list[Estimate]:
         return [without_interval(math.nan, groups, why, float(plugin)) for plugin in plugins]
     left_out = np.stack([one.left_out for one in sums], axis=1)[used] / (n - size[used])[:, None]
     found = jackknife_columns(plugins, left_out, size[used])
-    columns = found.value, found.low, found.high, found.standard_error
+    columns = (found.value, found.low, found.high, found.standard_error, plugins)
+    rows = (column.tolist() for column in columns)
     return [
-        Estimate(*(float(column[at]) for column in columns), groups, "", float(plugins[at]))
-        for at in range(len(sums))
+        Estimate(value, low, high, error, groups, "", plugin)
+        for value, low, high, error, plugin in zip(*rows, strict=True)
     ]
 
 

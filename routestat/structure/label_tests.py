@@ -12,11 +12,11 @@ import numpy as np
 from scipy import special
 
 from routestat.counting.kernels.labels import stratum_scores
-from routestat.counting.labelled_tokens import MeetingChoices, Meetings
+from routestat.counting.labelled_tokens import Integers, MeetingChoices, Meetings
 from routestat.inference.base.clustered_score_test import ScoreTest, score_test
 from routestat.inference.base.estimate import group_correction
 from routestat.inference.base.special import log10_t_tails
-from routestat.inference.base.tables import Floats, Integers, read_only
+from routestat.inference.base.tables import Floats, read_only
 from routestat.inference.base.units import (
     LEAST_EFFECTIVE,
     log10_relabelling_floor,
@@ -41,8 +41,9 @@ class LabelScores:
     tokens : array ``[group, label]``
     overall : array ``[label + choice]``
         Shares of labels, then rates of choices; one where there is none.
-    bias : float
-        What estimated margins add to the products of the weighed scores of different groups.
+    bias, trace : float
+        What estimated margins add to the products of the weighed scores of different groups, each stratum by itself,
+        and the sum over groups and strata that it is a share of.
     """
 
     scores: Floats
@@ -50,6 +51,7 @@ class LabelScores:
     tokens: Floats
     overall: Floats
     bias: float
+    trace: float
 
     @property
     def size(self) -> Floats:
@@ -61,15 +63,25 @@ class LabelScores:
         n_labels = self.tokens.shape[1]
         rates = self.counts.sum(axis=(0, 1)) @ membership / max(1.0, self.tokens.sum())
         overall = np.append(self.overall[:n_labels], np.where(rates > 0, rates, 1.0))
-        return LabelScores(self.scores @ membership, self.counts @ membership, self.tokens, overall, math.nan)
+        counts = self.counts @ membership
+        return LabelScores(self.scores @ membership, counts, self.tokens, overall, math.nan, math.nan)
 
-    def test(self) -> ScoreTest:
-        """Test that label and choice are independent inside the strata."""
+    def test(self, constant: bool = False) -> ScoreTest:
+        """Test that label and choice are independent inside the strata.
+
+        Parameters
+        ----------
+        constant : bool
+            Whether the label is constant in a document, as its domain is. What a document has of its own then adds up
+            over strata, and so does the bias: it is taken as the same share of the scores' whole trace.
+        """
         used, n_labels = self.size > 0, self.tokens.shape[1]
         shares, rates = self.overall[:n_labels], self.overall[n_labels:]
         weight = 1.0 / np.sqrt(max(1.0, self.tokens.sum()) * np.outer(shares, rates))
         flat = (self.scores[used] * weight).reshape(int(used.sum()), weight.size)
-        return score_test(flat @ flat.T, self.bias, size=self.size[used])
+        gram = flat @ flat.T
+        over_strata = float(np.trace(gram)) / self.trace if constant and self.trace > 0 else 1.0
+        return score_test(gram, self.bias * over_strata, size=self.size[used])
 
 
 def scores_in_strata(of: MeetingChoices, meetings: Meetings, label: int, table: Integers) -> LabelScores:
@@ -87,11 +99,11 @@ def scores_in_strata(of: MeetingChoices, meetings: Meetings, label: int, table: 
     tokens = table.sum(axis=2) / of.slots
     overall = _overall(tokens, table)
     scores = np.zeros(table.shape)
-    bias = stratum_scores(
+    bias, trace = stratum_scores(
         of.chosen, of.count, of.first, meetings.start, meetings.group, meetings.labels[label], of.slots, overall,
         scores,
     )  # fmt: skip
-    return LabelScores(scores, table.astype(np.float64), tokens, overall, float(bias))
+    return LabelScores(scores, table.astype(np.float64), tokens, overall, bias, trace)
 
 
 def scores_of_table(table: Integers, slots: int) -> LabelScores:
@@ -111,8 +123,8 @@ def scores_of_table(table: Integers, slots: int) -> LabelScores:
     above = 2.0 * s3 - s2**2 - (s2**3 - 4.0 * s2 * s3 + 4.0 * s4)
     below = (1.0 + s2) ** 2 * s2 - 4.0 * (1.0 + s2) * s3 + 4.0 * s4
     kappa = np.where((below > 0) & (s2 < 1.0 - 1e-12), above / np.where(below > 0, below, 1.0), 0.0)
-    bias = float((kappa * found).sum() / max(1.0, tokens.sum()))
-    return LabelScores(scores, counts.sum(axis=1), of_label.sum(axis=1), overall, bias)
+    bias, trace = (float(part.sum() / max(1.0, tokens.sum())) for part in (kappa * found, found))
+    return LabelScores(scores, counts.sum(axis=1), of_label.sum(axis=1), overall, bias, trace)
 
 
 def _overall(tokens: Floats, table: Integers) -> Floats:
@@ -185,8 +197,15 @@ def cells_of(of: LabelScores, kept: Integers | None = None) -> LabelCells:
     # Where nothing was observed there is no logarithm.
     reach = special.stdtrit(dof, 0.975) * error / np.where(observed > 0, observed, math.nan)
     lift = np.where(known, lift, math.nan)
-    found = (observed, expected, lift, lift * np.exp(-reach), lift * np.exp(reach), excess / error, log10_p)
-    return LabelCells(*(read_only(np.asarray(part)) for part in found))
+    return LabelCells(
+        observed=read_only(observed),
+        expected=read_only(expected),
+        lift=read_only(lift),
+        low=read_only(lift * np.exp(-reach)),
+        high=read_only(lift * np.exp(reach)),
+        z=read_only(excess / error),
+        log10_p=read_only(log10_p),
+    )
 
 
 def _worth(tokens: Floats) -> Floats:

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from routestat.counting.document_sample import Sample
-from routestat.counting.labelled_tokens import MeetingChoices
-from routestat.inference.base.tables import Floats, Integers
+from routestat.counting.labelled_tokens import Integers, MeetingChoices
+from routestat.inference.base.tables import Floats
 from routestat.structure.token_labels import DOMAIN, TokenLabels
 
 #: A token that is shown occurs in so many documents.
@@ -61,6 +61,7 @@ def shown_tokens(
     """
     meetings = labels.meetings
     included, tokens = _of_meetings(of, expert)
+    expected: Floats
     n_ids = len(labels.ids)
     stratum, own = meetings.stratum, meetings.labels[label] == value
     inside = np.bincount(stratum[own], included[own], n_ids)
@@ -77,7 +78,9 @@ def shown_tokens(
         rate = np.bincount(domain, included, n_domains) / np.maximum(
             np.bincount(domain, tokens, n_domains), 1.0
         )
-        expected = np.bincount(stratum[own], (tokens * rate[domain])[own], n_ids)
+        expected = np.asarray(
+            np.bincount(stratum[own], weights=(tokens * rate[domain])[own], minlength=n_ids), np.float64
+        )
     excess = np.where(labels.ids >= 0, inside - expected, 0.0)
     found: list[ShownToken] = []
     for at in np.argsort(-excess, kind="stable").tolist():

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from routestat.counting.labelled_tokens import MeetingChoices
+from routestat.counting.labelled_tokens import Integers, MeetingChoices
 from routestat.inference.base.clustered_score_test import ScoreTest
 from routestat.inference.base.estimate import Estimate, Estimates
-from routestat.inference.base.tables import Floats, Integers
+from routestat.inference.base.tables import Floats
 from routestat.structure.half_samples import HalfStability, half_stability
 from routestat.structure.label_information import (
     LabelInformation,
@@ -135,7 +135,7 @@ def specialise(of: MeetingChoices, labels: TokenLabels, halves: Sequence[Integer
         by_token=by_token,
         by_class=by_class,
         domain_given_shuffled=floors[1],
-        domain_given_test=given.test() if given and labels.values else None,
+        domain_given_test=given.test(constant=True) if given and labels.values else None,
         lexical_given_test=lexical.test() if lexical else None,
         domain_cells=cells_of(of_experts) if of_experts else None,
         lexical_cells=cells_of(of_lexical) if of_lexical else None,

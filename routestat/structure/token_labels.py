@@ -10,8 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from routestat.counting.document_sample import Sample
-from routestat.counting.labelled_tokens import Meetings, meetings_of
-from routestat.inference.base.tables import Integers
+from routestat.counting.labelled_tokens import Integers, Meetings, meetings_of
 from routestat.structure.token_classes import classes_of_rows, classify_tokens, used_classes
 from routestat.traces.token_texts import TokenTexts
 
@@ -94,7 +93,7 @@ def label_tokens(
     if not has_domains and not has_ids:
         return None
     known = np.ones(n_rows, bool)
-    domain = np.zeros(n_rows, np.int64)
+    domain: Integers = np.zeros(n_rows, np.int64)
     documents: dict[str, int] = {}
     if has_domains:
         domain, names = _domains(sample, names)
@@ -103,11 +102,13 @@ def label_tokens(
         known &= sample.token >= 0
     exchanged = [_exchanged(sample, domain, known, rng) for _ in EXCHANGED] if has_domains else []
     token = np.where(known, sample.token, 0)
-    value, values = np.zeros(n_rows, np.int64), ()
+    value: Integers = np.zeros(n_rows, np.int64)
+    values: tuple[str, ...] = ()
     if has_ids and texts is not None:
         classes = classify_tokens(texts, int(token.max()) + 1)
         value, values = _joined(classes_of_rows(classes, token), classes.names, known)
-    stratum, ids = np.zeros(n_rows, np.int64), np.array([-1])
+    stratum: Integers = np.zeros(n_rows, np.int64)
+    ids: Integers = np.array([-1])
     if has_ids:
         least = max(LEAST_TOKENS, LEAST_PER_CELL * max(1, len(names)) * n_choices // slots)
         stratum, ids = _frequent(token, sample.group, known, value, least)

@@ -35,7 +35,7 @@ structure_plan
 routes, expert_routes, route_graph
     Dominant and frequent paths, of states and through single experts; the graph of transitions.
 route_choice, route_evidence
-    The chain that the memory asks for; what takes a route.
+    The chain that fits the memory; what takes a route.
 windows
     Frequent windows of layers against the chain.
 triples

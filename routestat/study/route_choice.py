@@ -1,4 +1,4 @@
-"""Which chain the most probable routes are taken from: what the memory asks for, one choice for the whole depth."""
+"""Which chain the most probable routes are taken from: by the memory, one choice for the whole depth."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -35,7 +35,7 @@ class RouteChoice:
     bits : mapping of str to Estimate
         Held-out bits per token over the whole depth, of every context that was compared.
     note : str
-        What was chosen otherwise than the memory asks, and why; empty if nothing.
+        What was chosen otherwise than by the memory, and why; empty if nothing.
     """
 
     context: str

@@ -93,7 +93,7 @@ def find_paths(
     threads: int | None = None,
     rows: BoardRows | None = None,
 ) -> PathFinding:
-    """Find the most probable paths of the chain that the memory asks for, and count them in the trace.
+    """Find the most probable paths of the chain chosen by the memory, and count them in the trace.
 
     Parameters
     ----------

@@ -255,16 +255,23 @@ def _standing_out(
 ) -> list[SpecialisedCell]:
     if cells is None or log10_q is None:
         return []
-    numbers = ("observed", "expected", "lift", "low", "high", "z")
     return [
         SpecialisedCell(
-            router, kind, names[at], expert,
-            *(float(getattr(cells, name)[at, expert]) for name in numbers),
-            float(log10_q[at, expert]),
-            examples.get((kind, at, expert), ()),
+            router=router,
+            kind=kind,
+            value=names[at],
+            expert=expert,
+            observed=float(cells.observed[at, expert]),
+            expected=float(cells.expected[at, expert]),
+            lift=float(cells.lift[at, expert]),
+            low=float(cells.low[at, expert]),
+            high=float(cells.high[at, expert]),
+            z=float(cells.z[at, expert]),
+            log10_q=float(log10_q[at, expert]),
+            tokens=examples.get((kind, at, expert), ()),
         )
         for at, expert in np.argwhere((log10_q < _LEVEL) & (cells.lift > 1)).tolist()
-    ]  # fmt: skip
+    ]
 
 
 def _examples(
@@ -303,8 +310,10 @@ def _findings(
         LayerFinding(
             router,
             found,
-            *(float(q[at]) for q in tests),
-            verdict=_verdict_of_layer(found, *(float(q[at]) < _LEVEL for q in tests)),
+            float(tests[0][at]),
+            float(tests[1][at]),
+            float(tests[2][at]),
+            verdict=_verdict_of_layer(found, *(bool(q[at] < _LEVEL) for q in tests)),
             experts=_verdicts_of_experts(found, domain_q[at], lexical_q[at]),
         )
         for at, (router, found) in enumerate(zip(routers, layers, strict=True))
@@ -347,13 +356,16 @@ def _verdicts_of_experts(
 ) -> tuple[str, ...]:
     """Return what each expert depends on: where a cell stands out, and by the bits where both kinds do."""
     n_experts = len(found.loads)
-    topical, lexical = (
-        np.zeros(n_experts, bool) if q is None else (q < _LEVEL).any(axis=0) for q in (domain_q, lexical_q)
-    )
+    topical, lexical = (_found_of(q, n_experts) for q in (domain_q, lexical_q))
     if found.by_token is None:
         return tuple("domain" if one else "neither" for one in topical)
-    bits = found.expert_domain.value, found.expert_lexical.value
+    domain_bits, lexical_bits = found.expert_domain.value, found.expert_lexical.value
     return tuple(
-        verdict_of(bool(a), bool(b), float(x), float(y))
-        for a, b, x, y in zip(topical, lexical, *bits, strict=True)
+        verdict_of(topical[e], lexical[e], float(domain_bits[e]), float(lexical_bits[e]))
+        for e in range(n_experts)
     )
+
+
+def _found_of(log10_q: Floats | None, n_experts: int) -> list[bool]:
+    """Whether any cell of each expert is found."""
+    return [log10_q is not None and bool((log10_q[:, expert] < _LEVEL).any()) for expert in range(n_experts)]

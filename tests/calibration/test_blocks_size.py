@@ -172,7 +172,7 @@ def test_recovery(found):
         made = Planted(128, 8, 8, boost)
         right, mean, least = recovered(8, made.draw, 301, 8, slots=64)
         found.append(
-            f"8 x 8 blocks of 8 of 128 experts, 30,000 tokens of 60 documents, lift of a block {made.lift:.2f}: right number "
-            f"in {right:.2f} of 8 runs, adjusted Rand {mean:.3f} (least {least:.3f})"
+            f"8 x 8 blocks of 8 of 128 experts, 30,000 tokens of 60 documents, lift of a block {made.lift:.2f}: "
+            f"right number in {right:.2f} of 8 runs, adjusted Rand {mean:.3f} (least {least:.3f})"
         )
         assert made.lift < 1.25 or mean >= LEAST_RECOVERED

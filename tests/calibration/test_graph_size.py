@@ -1,8 +1,8 @@
 """How often independent layers have a backbone, or communities that are called more than noise, under document effects.
 
 Documents are the units: tokens repeat the choice before them, or documents prefer states of their own, for every layer
-apart. All cells that the backbone keeps are then false discoveries, so that a run with any counts as false; at most 5 % of
-the kept cells may be due to chance where layers depend. Rates with the design effect left out (1) are beside it.
+apart. All cells that the backbone keeps are then false discoveries, so that a run with any counts as false; the level
+of 5 % is that of the share of false cells, which is 1 in such a run. Rates with a design effect of 1 are beside it.
 The default run has one case; the slow one makes the whole table.
 """
 
@@ -37,7 +37,9 @@ def graph_of(shape, made_by, documents, rng, known_effect):
     layers = []
     for router in counts.routers:
         tokens = counts.table(Context(), router).sum(axis=0, dtype=np.int64)
-        layers.append(LayerStates(router.name, router.layer, tokens, [str(state) for state in range(len(tokens))]))
+        layers.append(
+            LayerStates(router.name, router.layer, tokens, [str(state) for state in range(len(tokens))])
+        )
     transitions = []
     for router in counts.routers[1:]:
         tables = counts.table(Context.layer(1), router)

@@ -50,7 +50,7 @@ def test_size(modules, top_k, groups, found):
     ("modules", "top_k", "groups"), [(6, 1, 30), (6, 1, 120), (8, 2, 30), (8, 2, 120), (16, 4, 60)]
 )
 def test_size_in_many_runs(modules, top_k, groups, found):
-    check(modules, top_k, groups, 200, found)
+    check(modules, top_k, groups, 100, found)
 
 
 def check(modules, top_k, groups, runs, found):

@@ -74,7 +74,7 @@ def hand():
     tokens = np.full((8, 2), 5.0)
     rate = counts.sum(axis=(0, 1)) / 80
     scores = counts - tokens[:, :, None] * rate - 0.5 * (counts.sum(axis=1, keepdims=True) - 10 * rate)
-    return LabelScores(scores, counts, tokens, np.concatenate([[0.5, 0.5], rate]), 0.0)
+    return LabelScores(scores, counts, tokens, np.concatenate([[0.5, 0.5], rate]), 0.0, 0.0)
 
 
 def test_cells_by_hand():
@@ -98,7 +98,7 @@ def test_cells_by_hand():
 
 def test_seldom_cells_and_few_groups_are_not_tested():
     of = hand()
-    rare = LabelScores(of.scores / 50, of.counts / 50, of.tokens / 50, of.overall, 0.0)
+    rare = LabelScores(of.scores / 50, of.counts / 50, of.tokens / 50, of.overall, 0.0, 0.0)
     assert np.isnan(cells_of(rare).z).all()
     few = cells_of(of, np.arange(3))
     assert np.isnan(few.z).all()

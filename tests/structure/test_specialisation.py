@@ -86,10 +86,12 @@ def test_halves_by_hand():
     tokens = counts.sum(axis=2)
     rate = counts.sum(axis=(0, 1)) / tokens.sum()
     scores = counts - tokens[:, :, None] * rate
-    of = LabelScores(scores, counts, tokens, np.concatenate([tokens.sum(axis=0) / tokens.sum(), rate]), 0.0)
+    of = LabelScores(
+        scores, counts, tokens, np.concatenate([tokens.sum(axis=0) / tokens.sum(), rate]), 0.0, 0.0
+    )
     found = half_stability(of, [np.arange(10)])
     assert found.correlation == pytest.approx(1.0)
-    small = LabelScores(scores / 9, counts / 9, tokens / 9, of.overall, 0.0)
+    small = LabelScores(scores / 9, counts / 9, tokens / 9, of.overall, 0.0, 0.0)
     assert half_stability(small, [np.arange(2)]).reason == "too few tokens for halves of the documents"
     assert LEAST_CELLS == 4
 

@@ -32,8 +32,8 @@ def count_windows(
     """Count windows of experts: ``table[key]`` over one expert per layer, the first layer the slowest.
 
     `choices` are ``[row, layer, slot]``, −1 where a layer has fewer slots; `sizes` the experts of each layer; `rows`
-    those to count; `buffers` ``[2, window]`` have room for all windows over all layers but the last. A token counts in
-    one cell for each choice of one of its experts per layer.
+    those to count; `buffers` ``[2, window]`` have a place for all windows over all layers but the last. A token counts
+    in one cell for each choice of one of its experts per layer.
     """
     last = choices.shape[1] - 1
     size, slots = sizes[last], choices.shape[2]

@@ -126,18 +126,19 @@ def stratum_sums(
 def stratum_scores(
     chosen: Array, count: Array, first: Array, start: Array, group: Array, label: Array, slots: int, overall: Array,
     scores: Array
-) -> float:  # pragma: no cover - compiled  # fmt: skip
-    """Add up scores of independence of label and choice inside strata, and return the bias of their products.
+) -> tuple[float, float]:  # pragma: no cover - compiled  # fmt: skip
+    """Add up scores of independence of label and choice inside strata; return the bias of their products and a trace.
 
     A token adds (1[label a] - p(a|z)) (1[chosen i] - p(i|z)) to `scores` ``[group, label, choice]``. `overall` has the
     share of tokens of each label, then the rate of each choice. The bias is what estimated margins add to the sum of
-    products of different groups' scores, weighed by these and the number of tokens; see `clustered_scores`.
+    products of different groups' scores, weighed by these and the number of tokens; see `clustered_scores`. The trace
+    is the sum that this bias is a share of: |labels less their expectation|^2 |choices less theirs|^2 / tokens.
     """
     n_labels, n_choices = scores.shape[1], scores.shape[2]
     rate, share, pull = np.zeros(n_choices), np.zeros(n_labels), np.zeros(n_labels)
     own = np.zeros(n_choices)
     met, taken = np.empty(n_choices, np.int64), np.zeros(n_choices, np.bool_)
-    bias, n_known = 0.0, 0.0
+    bias, trace, n_known = 0.0, 0.0, 0.0
     for stratum in range(len(start) - 1):
         begin, end = start[stratum], start[stratum + 1]
         whole = 0.0
@@ -198,10 +199,12 @@ def stratum_scores(
             s3 += w * w * w
             s4 += w * w * w * w
             found += rows * columns / (tokens * tokens)
+        trace += found
         below = (1.0 + s2) * (1.0 + s2) * s2 - 4.0 * (1.0 + s2) * s3 + 4.0 * s4
         if below > 0.0 and s2 < 1.0 - 1e-12:
             bias += (2.0 * s3 - s2 * s2 - (s2 * s2 * s2 - 4.0 * s2 * s3 + 4.0 * s4)) / below * found
-    return bias / n_known if n_known > 0.0 else 0.0
+    n_known = max(n_known, 1.0)
+    return bias / n_known, trace / n_known
 
 
 @compiled

@@ -209,8 +209,8 @@ def frequent_windows(
             whole[place, START], whole[place, LENGTH] = start, depth + 1
             whole[place, DOCUMENTS], whole[place, GROUPS] = documents, with_it
             whole[place, CHOOSING_TOKENS] = chosen
-            for i in range(depth + 1):
-                whole[place, WORDS + i] = word[i]
+            whole[place, WORDS:] = -1
+            whole[place, WORDS : WORDS + depth + 1] = word[: depth + 1]
         if depth + 1 < longest:
             while len(buffers) <= depth + 2:
                 buffers.append(np.empty(0, np.int32))

@@ -89,8 +89,8 @@ def window_tests(
     ratio = np.divide(n, e, out=np.full(n.shape, np.nan), where=e > 0)
     why = too_few(sizes)
     if why or not n.size:
-        nothing = [read_only(np.full(n.shape, np.nan)) for _ in range(6)]
-        return WindowTests(*nothing[:3], read_only(ratio), *nothing[3:], why)
+        nothing = read_only(np.full(n.shape, np.nan))
+        return WindowTests(nothing, nothing, nothing, read_only(ratio), nothing, nothing, nothing, why)
     correction = group_correction(int(np.count_nonzero(sizes)))
     effect = correction * _alike(own, independent, e)
     squared = (correction * own + effect * independent) / 2.0

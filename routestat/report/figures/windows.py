@@ -2,6 +2,7 @@
 
 import numpy as np
 from matplotlib.patches import Rectangle
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from routestat.report.figures.style import (
     BLUE,
@@ -38,6 +39,10 @@ def windows(found: WindowFindings) -> Drawing:
     beside.plot(expected, rows, "o", color=GREY, markerfacecolor="white", markersize=4, label="expected")
     beside.plot(tokens, rows, "o", color=VERMILLION, markersize=4, label="tokens")
     beside.set_xscale("log")
+    decades = tokens.max() > 20.0 * expected.min()
+    beside.xaxis.set_major_locator(LogLocator(subs=(1.0,) if decades else (1.0, 2.0, 5.0)))
+    beside.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    beside.xaxis.set_minor_formatter(NullFormatter())
     beside.set(ylim=(n - 0.4, -0.6), xlabel="tokens (logarithmic)")
     beside.set_yticks(range(n), [str(row + 1) for row in range(n)])
     beside.spines[["right", "top"]].set_visible(False)

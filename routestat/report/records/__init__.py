@@ -34,8 +34,6 @@ level_checks
     The A/A check.
 bayes
     The full posterior.
-comparison
-    results.json of a comparison.
-comparison_structure
-    Blocks and routes of a comparison.
+comparison, comparison_structure
+    results.json of a comparison; blocks and routes that differ.
 """

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from routestat.inference.base.estimate import Estimate
-from routestat.report.records.plain import Record, reason, write_rows
+from routestat.report.records.plain import Record, note, reason, write_rows
 from routestat.structure.module_pairs import ModulePairs
 from routestat.study.document_view import MOST_DRAWN, DocumentView, compared
 from routestat.study.identity_experts import IdentityFindings
@@ -28,6 +28,7 @@ def modules_records(found: ModuleFindings) -> Record:
             "shared": found.shared is not None,
             "reading": reading(found),
             **({} if found.shared is None else _shared(found.shared)),
+            **note(found.identity.note if found.identity is not None else None),
         },
         "expert_use": [
             {

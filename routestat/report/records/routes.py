@@ -6,9 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from routestat.inference.base.estimate import Estimate
-from routestat.report.path_sentences import path_sentences
+from routestat.report.path_sentences import given_words, path_sentences
 from routestat.report.records.plain import Record, note, reason
-from routestat.study.contexts import context_spec
 from routestat.study.route_evidence import RouteEvidence
 from routestat.study.routes import PathFinding
 from routestat.traces.metadata import Router
@@ -29,8 +28,7 @@ def path_records(found: PathFinding, routers: Sequence[Router], states: str) -> 
     """
     layers = [router.layer for router in routers]
     key = "states" if states == "subset" else "experts"
-    words = context_spec(found.choice.context).words
-    label = f"among the most probable whole-depth paths of the chain given the {words}"
+    label = f"among the most probable whole-depth paths of the chain given {given_words(found.choice.context)}"
     if found.choice.context == "nothing":
         label = "among the most probable whole-depth paths where layers are independent"
     records = [
@@ -48,6 +46,7 @@ def path_records(found: PathFinding, routers: Sequence[Router], states: str) -> 
             "n_documents": documents,
             "token_id": None if token_id < 0 else token_id,
             **_evidence(evidence, probability, found.texts),
+            **reason(evidence.share.reason),
         }
         for path, probability, bits, count, documents, expected, token_id, evidence in zip(
             found.dominant.states,
@@ -72,7 +71,7 @@ def path_records(found: PathFinding, routers: Sequence[Router], states: str) -> 
             "expected": expected,
             "probability": share,
             **_evidence(evidence, expected / found.observed.n_tokens, found.texts),
-            **reason("" if key == "states" else _NO_EXPECTATION),
+            **reason("" if key == "states" else _NO_EXPECTATION, evidence.share.reason),
         }
         for path, count, documents, expected, share, evidence in zip(
             found.observed.states,
@@ -104,6 +103,7 @@ def _frequent(found: PathFinding, layers: Sequence[int]) -> list[Record]:
             "expected": n * probability,
             "probability": count / n if n else None,
             **_evidence(evidence, probability, found.texts),
+            **reason(evidence.share.reason),
         }
         for shared, route, count, documents, probability, evidence in zip(
             experts.frequent.shared,
@@ -124,7 +124,7 @@ def paths_summary(found: PathFinding, states: str) -> Record:
     unit = "bits_per_token" if states == "subset" else "bits_per_choice"
     record: Record = {
         "context": choice.context,
-        "words": context_spec(choice.context).words,
+        "words": given_words(choice.context),
         "order": choice.order,
         "over": choice.over or None,
         f"gain_{unit}": None if choice.gain is None else choice.gain.value,

@@ -224,15 +224,14 @@ def test_the_chain_page_begins_with_the_reading(any_report):
 def test_paths_equal_results_and_name_their_experts(any_report):
     results, trace = any_report.results, any_report.results["trace"]
     wide = results["states"] == "expert"
-    for kind in ("dominant", "observed"):
+    for kind in ("dominant", "observed", "frequent"):
         records = [record for record in results["paths"] if record["kind"] == kind]
         rows = [row for row in any_report.page.table("paths") if row.attributes["data-kind"] == kind]
         assert len(rows) == len(records)
         for row, record in zip(rows, records, strict=True):
-            expected = None if wide else record["expected"]
-            assert exact(row) == known(
-                record["count"], record["n_documents"], expected, record["probability"]
-            )
+            own = [record[key] for key in ("count", "n_documents", "expected", "probability", "lift")]
+            tokens = [token["count"] for token in record["tokens"]]
+            assert exact(row) == known(*own, *known(*record["lift_ci95"]), *tokens)
             words = row.cells[-len(trace["layers"]) :]
             if wide:
                 steps = record["experts"]

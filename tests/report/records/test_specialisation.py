@@ -80,7 +80,7 @@ def test_records_hold_the_findings(report):
 
 
 def test_tables_and_page_show_what_was_found_and_escape_names(report):
-    _, found, folder, html, record = report
+    _, _, folder, html, record = report
     for name, rows in (("specialisation", 2), ("specialisation_experts", 16)):
         with (folder / "tables" / f"{name}.csv").open(newline="") as file:
             assert len(list(csv.DictReader(file))) == rows

@@ -1,5 +1,6 @@
 """What analyze prints: plain and 80 columns when piped, numbers of results.json, trace text as text."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -112,8 +113,11 @@ def test_without_documents_to_hold_out_the_memory_is_one_sentence(printed):
     assert f"How long is the memory?\n{said}" in out.replace(" \n", " ")
 
 
-def test_dominant_paths_are_those_of_order_1(printed):
-    assert "Dominant paths of the fitted chain of order 1 (not tested)" in printed("states")
+def test_the_most_probable_paths_and_what_took_them(printed):
+    text = " ".join(printed("states").split())
+    assert "Most probable paths through all layers (not tested)" in text
+    assert "The most probable path" in text
+    assert re.search(r"tokens expected, taken by [\d,]+ tokens? of [\d,]+ documents?\.", text)
 
 
 def test_load_and_dead_experts(printed):
