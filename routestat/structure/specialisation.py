@@ -7,14 +7,15 @@ and what the token id shares with it inside one domain.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
 from routestat.counting.labelled_tokens import Integers, MeetingChoices
 from routestat.inference.base.clustered_score_test import ScoreTest
-from routestat.inference.base.estimate import Estimate, Estimates
+from routestat.inference.base.estimate import Estimate, Estimates, without_interval
 from routestat.inference.base.tables import Floats
+from routestat.inference.base.units import too_few
 from routestat.structure.half_samples import HalfStability, half_stability
 from routestat.structure.label_information import (
     LabelInformation,
@@ -29,7 +30,9 @@ from routestat.structure.label_tests import (
     scores_in_strata,
     scores_of_table,
 )
-from routestat.structure.token_labels import DOMAIN, EXCHANGED, TokenLabels
+from routestat.structure.token_labels import DOMAIN, EXCHANGED, TokenLabels, of_frequent_ids
+
+NO_FREQUENT_ID = "no token id is frequent enough to be separated"
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,14 +49,15 @@ class LayerSpecialisation:
         few exchanges.
     domain_test : ScoreTest
     by_token : LabelInformation
-        With the token id; whole without domains too, of which nothing is then shared.
+        With the token id, of tokens whose id is frequent enough to be separated; whole without domains too, of which
+        nothing is then shared.
     by_class : LabelInformation
-        With the class of the text.
+        With the class of the text, of the same tokens.
     domain_given_shuffled : float
         `by_token.domain_given` after clusters exchanged their domains.
     domain_given_test, lexical_given_test : ScoreTest
-        That the choice does not depend on the domain at one token id, and not on the class (or the most frequent ids)
-        inside one domain.
+        That the choice does not depend on the domain at one token id, of those that are frequent enough, and not on the
+        class (or the most frequent ids) inside one domain.
     domain_cells, lexical_cells : LabelCells
         ``[domain, expert]`` given the token id, and ``[class, expert]`` given the domain.
     domain_halves, lexical_halves : HalfStability
@@ -96,36 +100,51 @@ def specialise(of: MeetingChoices, labels: TokenLabels, halves: Sequence[Integer
     groups, (n_domains, n_values) = meetings.n_groups, meetings.sizes[:2]
     table = of.table(labels.places, groups * n_domains * n_values)
     table = table.reshape(groups, n_domains, n_values, of.n_choices)
-    of_domain, of_value = np.ascontiguousarray(table.sum(axis=2)), np.ascontiguousarray(table.sum(axis=1))
+    of_domain = np.ascontiguousarray(table.sum(axis=2))
     size = of_domain.sum(axis=(1, 2)) // of.slots
     nothing = table_sums(of_domain.sum(axis=1, keepdims=True), of.slots)
     domain = table_sums(of_domain, of.slots)
-    token, both = sums_in_strata(of, meetings, DOMAIN)
+    # Ids that are too rare to be separated are together, so that the domain would stand for which of them it has.
+    inside, strata = of_frequent_ids(of, labels) if labels.values else (of, meetings)
+    at_ids = table
+    if labels.values:
+        at_ids = inside.table(labels.places[: len(strata)], groups * n_domains * n_values).reshape(table.shape)
+    domain_at_ids = np.ascontiguousarray(at_ids.sum(axis=2))
+    ids_size = domain_at_ids.sum(axis=(1, 2)) // of.slots
+    token, both = sums_in_strata(inside, strata, DOMAIN)
     by_token = by_class = None
     if labels.values:
-        by_token = LabelInformation.of(nothing, domain, token, both, size)
-    if labels.classes:
-        flat = table.reshape(groups, -1, of.n_choices)
-        by_class = LabelInformation.of(
-            nothing, domain, table_sums(of_value, of.slots), table_sums(flat, of.slots), size
+        parts = (
+            table_sums(domain_at_ids.sum(axis=1, keepdims=True), of.slots),
+            table_sums(domain_at_ids, of.slots),
         )
+        by_token = LabelInformation.of(*parts, token, both, ids_size)
+        if not ids_size.any() and size.any():
+            why = too_few(size) or NO_FREQUENT_ID
+            by_token = LabelInformation(*[without_interval(math.nan, 0, why)] * len(fields(LabelInformation)))
+        if labels.classes:
+            of_class = table_sums(np.ascontiguousarray(at_ids.sum(axis=1)), of.slots)
+            with_class = table_sums(at_ids.reshape(groups, -1, of.n_choices), of.slots)
+            by_class = LabelInformation.of(*parts, of_class, with_class, ids_size)
     member = of.membership
-    given = scores_in_strata(of, meetings, DOMAIN, of_domain) if labels.domains else None
+    given = scores_in_strata(inside, strata, DOMAIN, domain_at_ids) if labels.domains else None
     of_experts = given.by_expert(member) if given else None
     lexical = scores_of_table(table, of.slots) if labels.values else None
     of_lexical = lexical.by_expert(member) if lexical else None
     included = np.rint(of_domain @ member).astype(np.int64)
-    expert_domain, expert_lexical = expert_information(of, meetings, DOMAIN, included, size)
+    expert_domain, expert_lexical = expert_information(
+        inside, strata, DOMAIN, np.rint(domain_at_ids @ member).astype(np.int64), ids_size
+    )
     alone, given_token = [], []
     for at in EXCHANGED if labels.domains else ():
         place = meetings.group.astype(np.int64) * n_domains + meetings.labels[at]
         other = of.table(place, groups * n_domains).reshape(groups, n_domains, of.n_choices)
         alone.append(table_sums(other, of.slots) - nothing)
         if labels.values:
-            given_token.append(sums_in_strata(of, meetings, at)[1] - token)
+            given_token.append(sums_in_strata(inside, strata, at)[1] - token)
     floors = [
-        float(np.mean([one.value for one in estimates_of(sums, size)])) if sums else math.nan
-        for sums in (alone, given_token)
+        float(np.mean([one.value for one in estimates_of(sums, tokens)])) if sums else math.nan
+        for sums, tokens in ((alone, size), (given_token, ids_size))
     ]
     return LayerSpecialisation(
         n_tokens=int(size.sum()),

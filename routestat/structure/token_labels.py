@@ -5,12 +5,12 @@ the others are together, by class where texts are known.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from routestat.counting.document_sample import Sample
-from routestat.counting.labelled_tokens import Integers, Meetings, meetings_of
+from routestat.counting.labelled_tokens import Integers, MeetingChoices, Meetings, meetings_of
 from routestat.structure.token_classes import classes_of_rows, classify_tokens, used_classes
 from routestat.traces.token_texts import TokenTexts
 
@@ -128,6 +128,27 @@ def label_tokens(
         meetings, tuple(names) if has_domains else (), tuple(values), texts is not None and has_ids, ids,
         int(known.sum()), frequent, documents,
     )  # fmt: skip
+
+
+def of_frequent_ids(of: MeetingChoices, labels: TokenLabels) -> tuple[MeetingChoices, Meetings]:
+    """Return the meetings, and the choices, of tokens whose id has a stratum of its own.
+
+    Among the other ids together, a domain stands for which of them it has.
+    """
+    whole = labels.meetings
+    n_strata = int((labels.ids >= 0).sum())
+    n = int(whole.start[n_strata])
+    kept = replace(
+        whole,
+        row=whole.row[: whole.first[n]],
+        first=whole.first[: n + 1],
+        start=whole.start[: n_strata + 1],
+        stratum=whole.stratum[:n],
+        group=whole.group[:n],
+        labels=tuple(label[:n] for label in whole.labels),
+    )
+    end = int(of.first[n])
+    return replace(of, chosen=of.chosen[:end], count=of.count[:end], first=of.first[: n + 1]), kept
 
 
 def _domains(sample: Sample, names: list[str]) -> tuple[Integers, list[str]]:

@@ -10,6 +10,7 @@ import numpy as np
 from routestat.counting.document_sample import Sample, at_most
 from routestat.counting.experts import expert_rows
 from routestat.counting.labelled_tokens import MeetingChoices, count_choices
+from routestat.inference.base.clustered_score_test import ScoreTest
 from routestat.inference.base.estimate import Estimate
 from routestat.inference.base.multiplicity import adjust_log10
 from routestat.inference.base.tables import Floats
@@ -28,6 +29,7 @@ MOST_ROWS = 1 << 22
 MOST_LISTED = 2
 #: One of two is said to be most of it where it is so many times as large.
 MOSTLY = 4.0
+NOT_TESTED = "not tested"
 _LEVEL = math.log10(0.05)
 _NAME = "measuring specialisation"
 # The kind of a cell, the place of its domain or class, and its expert.
@@ -78,7 +80,7 @@ class LayerFinding:
         Of the layer's tests, after Benjamini and Hochberg over the layers; NaN where there is none.
     verdict : str
         "lexical", "topical", "mostly lexical", "mostly topical", "both" or "neither"; "domain" where token ids are
-        unknown, so that the two cannot be separated.
+        unknown, so that the two cannot be separated; `NOT_TESTED` where nothing was found and not all could be tested.
     experts : tuple of str
         The verdict on every expert, by the cells that stand out.
     """
@@ -324,11 +326,19 @@ def _verdict_of_layer(
     found: LayerSpecialisation, domain: bool, domain_given: bool, lexical_given: bool
 ) -> str:
     if found.by_token is None:
-        return "domain" if domain else "neither"
+        return "domain" if domain else _nothing_of(found.domain_test)
     topical, lexical = found.by_token.domain_given, found.by_token.lexical_given
     # NaN, without domains, is not above zero.
     is_topical = domain_given and topical.low > max(0.0, found.domain_given_shuffled)
-    return verdict_of(is_topical, lexical_given and lexical.low > 0, topical, lexical)
+    is_lexical = lexical_given and lexical.low > 0
+    if not (is_topical or is_lexical):
+        return _nothing_of(found.domain_given_test, found.lexical_given_test)
+    return verdict_of(is_topical, is_lexical, topical, lexical)
+
+
+def _nothing_of(*tests: ScoreTest | None) -> str:
+    """Say that tests found nothing; that they are none where any of those that apply could not be done."""
+    return NOT_TESTED if any(one is not None and math.isnan(one.log10_p) for one in tests) else "neither"
 
 
 def verdict_of(
@@ -357,11 +367,17 @@ def _verdicts_of_experts(
     """Return what each expert depends on: where a cell stands out, and by the bits where both kinds do."""
     n_experts = len(found.loads)
     topical, lexical = (_found_of(q, n_experts) for q in (domain_q, lexical_q))
+    nothing = [
+        NOT_TESTED if any(q is not None and np.isnan(q[:, e]).all() for q in (domain_q, lexical_q)) else "neither"
+        for e in range(n_experts)
+    ]
     if found.by_token is None:
-        return tuple("domain" if one else "neither" for one in topical)
+        return tuple("domain" if one else nothing[e] for e, one in enumerate(topical))
     domain_bits, lexical_bits = found.expert_domain.value, found.expert_lexical.value
     return tuple(
         verdict_of(topical[e], lexical[e], float(domain_bits[e]), float(lexical_bits[e]))
+        if topical[e] or lexical[e]
+        else nothing[e]
         for e in range(n_experts)
     )
 

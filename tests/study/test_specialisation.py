@@ -50,6 +50,29 @@ def test_one_kind_alone_has_its_name(how, verdict):
         assert found.cells == ()
 
 
+def test_rare_ids_of_a_domain_make_no_topic():
+    # Most tokens have a rare id, and domains differ in which: at one id the domain says nothing.
+    for seed in (1, 2):
+        _, found = findings(
+            seed, lexical=4.0, mixing=1.5, n_ids=3000, documents=100, mean_length=200, lengths="exponential",
+            document_effect=0.0, layers=3,
+        )  # fmt: skip
+        assert found.share_frequent < 0.5
+        for item in found.layers:
+            assert item.found.domain_test.log10_p < -3
+            assert item.log10_q_domain_given > np.log10(0.05)
+            assert item.verdict in ("lexical", "neither")
+            assert not {"topical", "mostly topical", "both"} & set(item.experts)
+
+
+def test_without_a_frequent_id_nothing_is_tested():
+    _, found = findings(with_texts=False, n_ids=20_000, documents=12, mean_length=30)
+    assert found.n_ids == 0
+    for item in found.layers:
+        assert item.verdict == "not tested"
+        assert item.found.by_token.domain_given.reason == "no token id is frequent enough to be separated"
+
+
 def test_q_values_are_those_of_all_layers():
     _, found = findings(topical=2.0, layers=3)
     p = [item.found.domain_given_test.log10_p for item in found.layers]
@@ -91,10 +114,11 @@ def test_a_layer_without_choices_and_one_group():
 
     _, found = findings(topical=6.0, change=without)
     assert found.layers[1].found.n_tokens == 0
-    assert found.layers[1].verdict == "neither"
+    assert found.layers[1].verdict == "not tested"
     assert "no tokens" in found.layers[1].found.domain.reason
     _, few = findings(documents=3, mean_length=100)
-    assert {item.verdict for item in few.layers} == {"neither"}
+    assert {item.verdict for item in few.layers} == {"not tested"}
+    assert {verdict for item in few.layers for verdict in item.experts} == {"not tested"}
     assert "no test or interval" in few.layers[0].found.by_token.lexical.reason
 
 

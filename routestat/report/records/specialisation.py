@@ -7,13 +7,15 @@ from routestat.inference.base.clustered_score_test import ScoreTest
 from routestat.inference.base.estimate import Estimate
 from routestat.report.numbers import interval, many, number
 from routestat.report.records.plain import Record, caution, reason
-from routestat.study.specialisation import LayerFinding, SpecialisationFindings, SpecialisedCell
+from routestat.study.specialisation import NOT_TESTED, LayerFinding, SpecialisationFindings, SpecialisedCell
 from routestat.traces.token_texts import shown_text
 
 #: Cells of domains, and of classes, in results.json, the clearest first.
 MOST_CELLS = 500
 #: A noise floor of more than this share of an estimate is said beside it.
 MOST_SHUFFLED = 0.2
+#: Bits below are zero but for rounding.
+LEAST_SHOWN = 1e-9
 
 
 def specialisation_records(found: SpecialisationFindings) -> Record:
@@ -182,11 +184,14 @@ def reading(found: SpecialisationFindings) -> str:
     if not layers:
         return ""
     verdicts = Counter(item.verdict for item in layers)
+    if verdicts[NOT_TESTED] == len(layers):
+        return f"What the choice depends on was not tested: {_why_not(layers)}."
     of_layers = f"of {many(len(layers), 'layer')}"
     if not found.values:
         return _only_domains(found, verdicts["domain"], of_layers)
     tokens = [item.found.by_token.lexical.value for item in layers if item.found.by_token]
-    known = [bits for bits in tokens if bits == bits]
+    # Differences of equal sums are not exactly zero.
+    known = [0.0 if abs(bits) < LEAST_SHOWN else bits for bits in tokens if bits == bits]
     span = f"{number(min(known))} to {number(max(known))} bits" if known else "an unknown number of bits"
     if not found.domains:
         real = verdicts["lexical"]
@@ -204,8 +209,25 @@ def reading(found: SpecialisationFindings) -> str:
     return (
         f"{text}; at one token id, the domain shares at most {number(bits.value)} bits "
         f"({interval(bits.low, bits.high)}; layer {item.router.layer}), of which documents that differ for other "
-        f"reasons could make up {number(floor)}."
+        f"reasons could make up {number(max(0.0, floor))}."
+        + (
+            f" Both are of the {number(100 * found.share_frequent)} % of the tokens whose id is frequent enough to be "
+            "separated."
+            if found.share_frequent < 1
+            else ""
+        )
     )
+
+
+def _why_not(layers: Sequence[LayerFinding]) -> str:
+    """Return the first reason why a layer has no tests: of its estimates, which say most, or of the tests."""
+    parts = [
+        one
+        for item in layers
+        for of in [item.found]
+        for one in (of.by_token and of.by_token.lexical, of.domain, of.domain_given_test, of.lexical_given_test)
+    ]
+    return next((one.reason for one in parts if one and one.reason), "there are too few tokens")
 
 
 def _only_domains(found: SpecialisationFindings, real: int, of_layers: str) -> str:

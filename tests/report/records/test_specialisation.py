@@ -63,7 +63,7 @@ def test_records_hold_the_findings(report):
     assert first["domain_bits_given_token"] == given.value
     assert first["domain_bits_given_token_ci95"] == [given.low, given.high]
     assert first["verdict"] == item.verdict
-    assert first["token_bits_given_domain"] + first["domain_bits"] == pytest.approx(
+    assert first["token_bits"] + first["domain_bits_given_token"] == pytest.approx(
         first["token_and_domain_bits"]
     )
     assert first["log10_q_domain_given_token"] == item.log10_q_domain_given
