@@ -9,7 +9,6 @@ from routestat.study.contexts import context_spec
 from routestat.study.route_choice import GIVEN_TOKEN
 from routestat.study.routes import PathFinding
 
-
 #: A path repeats more than its chain explains where so few as frequent ones are expected.
 IMPROBABLE = 0.05
 
@@ -35,14 +34,16 @@ def _most_probable(found: PathFinding, states: str) -> str:
     route = "path" if states == "subset" else "path of one expert per layer"
     of = f" (of token id {found.dominant_token_ids[0]})" if found.dominant_token_ids[0] >= 0 else ""
     return (
-        f"The most probable {route}{of} has probability {number(float(found.dominant.probability[0]))} (2^{bits}) in {_chain(found)}: "
-        f"{number(float(found.dominant_expected[0]))} tokens expected, {taken if tokens else 'taken by no token'}."
+        f"The most probable {route}{of} has probability {number(float(found.dominant.probability[0]))} (2^{bits}) in "
+        f"{_chain(found)}: {number(float(found.dominant_expected[0]))} tokens expected, {taken if tokens else 'taken by no token'}."
     )
 
 
 def _chain(found: PathFinding) -> str:
     context = found.choice.context
-    return "a chain of independent layers" if context == "nothing" else f"the chain given {given_words(context)}"
+    return (
+        "a chain of independent layers" if context == "nothing" else f"the chain given {given_words(context)}"
+    )
 
 
 def given_words(context: str) -> str:
@@ -66,7 +67,11 @@ def _listed(found: PathFinding, states: str) -> str:
     )
     if not never:
         return f"{said}."
-    who = "none of them was taken" if never == n else f"{never} of them {'was' if never == 1 else 'were'} taken by no token"
+    who = (
+        "none of them was taken"
+        if never == n
+        else f"{never} of them {'was' if never == 1 else 'were'} taken by no token"
+    )
     return f"{said}; {who}."
 
 

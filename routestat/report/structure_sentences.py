@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from routestat.report.html.windows import order_words
 from routestat.report.numbers import interval, many, number
 from routestat.report.path_sentences import path_sentences
@@ -109,14 +111,16 @@ def windows_sentence(found: WindowFindings) -> str:
     ----------
     found : WindowFindings
     """
-    n_tested, n_found = len(found.found), int(found.found.sum())
+    n_tested, n_found = int(np.isfinite(found.tests.log10_p).sum()), int(found.found.sum())
     if not n_tested:
         return f"No window was tested: {found.reason or 'none is frequent enough'}."
     chain, rate = f"a chain of {order_words(found.orders)}", f"(false discovery rate {100 * LEVEL:g} %)"
     if not n_found:
         return f"None of {many(n_tested, 'window')} of 3 to 8 layers is more frequent than {chain} explains {rate}."
     share = found.share
-    limits = f" (95 % interval {interval(100 * share.low, 100 * share.high)})" if share.low == share.low else ""
+    limits = (
+        f" (95 % interval {interval(100 * share.low, 100 * share.high)})" if share.low == share.low else ""
+    )
     return (
         f"{n_found:,} of {many(n_tested, 'window')} of 3 to 8 layers {'is' if n_found == 1 else 'are'} more frequent "
         f"than {chain} explains {rate}; {number(100 * share.value)} % of the tokens take at least one{limits}."

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from routestat.inference.base.estimate import Estimate
+from routestat.inference.information.scarcity import COVERED_PER_CELL
 from routestat.report.numbers import experts_words, interval, many, number
 from routestat.report.records.plain import Record, caution, note, reason, subset_words
 from routestat.study.triples import FOUND, CellTable, TripleFinding, departing, most_informative
@@ -31,7 +32,7 @@ def triples_records(found: Sequence[TripleFinding], states: str) -> Record:
 def triple_record(item: TripleFinding) -> Record:
     """Return the record of three layers."""
     information = item.information
-    doubtful = "too few tokens: near the noise floor" if item.is_near_noise_floor else None
+    doubtful = _doubt(item) or None
     return {
         **_layers(item),
         "n_tokens": item.n_tokens,
@@ -54,6 +55,18 @@ def triple_record(item: TripleFinding) -> Record:
     }
 
 
+def _doubt(item: TripleFinding) -> str:
+    """Return why the information of three layers cannot be trusted; empty where it can."""
+    if item.is_near_noise_floor:
+        return "too few tokens: near the noise floor"
+    if item.n_tokens < COVERED_PER_CELL * item.n_possible:
+        return (
+            f"only {number(item.n_tokens / max(1, item.n_possible))} tokens per cell that could have some: below "
+            f"{COVERED_PER_CELL} the estimate is biased by more than its interval shows"
+        )
+    return ""
+
+
 def triples_reading(found: Sequence[TripleFinding]) -> str:
     """Describe what three consecutive layers share, the answer first."""
     place = most_informative(found)
@@ -69,13 +82,22 @@ def triples_reading(found: Sequence[TripleFinding]) -> str:
         if tests.reason:
             return f"Nothing is tested at {name}: {tests.reason}."
         return f"Most differences from the chain of order 1 are at {name}: {cells} (q < {FOUND})."
-    clear = [item for item in found if item.information.given_middle.low > max(0.0, item.shuffled_bits)]
+    clear = [
+        item
+        for item in found
+        if not item.is_near_noise_floor and item.information.given_middle.low > max(0.0, item.shuffled_bits)
+    ]
     triples = many(len(found), "set") + " of three consecutive layers"
     said = (
         f"In {len(clear):,} of {triples} the first layer adds information on the last to that of the middle one"
         if clear
         else f"In none of {triples} does the first layer clearly add information on the last to that of the middle one"
     )
+    if doubt := _doubt(shown):
+        return (
+            f"{said}. The largest estimate, {number(given.value)} bits at {name}, cannot be relied on ({doubt}); "
+            f"{cells} (q < {FOUND})."
+        )
     mixed = shown.information.interaction
     kind = (
         "synergy"

@@ -14,7 +14,7 @@ from routestat.study.structure_plan import StructurePlan
 from routestat.study.trace_study import study
 from routestat.traces.metadata import TraceMeta
 from routestat.traces.store import Trace
-from routestat.traces.synthetic import chain, planted_paths, to_trace
+from routestat.traces.synthetic import chain, clustered, planted_paths, to_trace
 from tests.report.conftest import HOSTILE, Page
 
 
@@ -135,6 +135,22 @@ def test_the_expert_view_has_cells_and_says_why_it_has_no_information(tmp_path: 
     assert "first_experts" not in rows[0]
     assert sum(int(row["count"]) for row in rows) == 64 * one["n_tokens"]
     assert page.table("triple_cells")
+
+
+@pytest.mark.parametrize("tokens_of_a_topic", [False, True])
+def test_information_of_too_few_tokens_is_no_finding(tmp_path: Path, tokens_of_a_topic: bool):
+    """28 pairs and 3,000 tokens: independent layers appear to share more than a bit given the middle one."""
+    shape = dict(n_experts=8, top_k=2, layers=3, documents=30, mean_length=100, lengths="exponential")
+    topics = dict(topic_concentration=3.0, stickiness=0.4) if tokens_of_a_topic else {}
+    _, results, _, _ = report_of(
+        to_trace(clustered(rng=np.random.default_rng(30), **topics, **shape)), tmp_path
+    )
+    assert results["triples"][0]["cmi_bits"] > 0.5
+    assert "too few tokens" in results["triples"][0]["cautions"]["cmi_bits"]
+    reading = results["triples_reading"]
+    assert reading.startswith("In none of 1 set of three consecutive layers does the first layer clearly add")
+    assert "cannot be relied on" in reading
+    assert "synergy" not in reading
 
 
 @pytest.mark.parametrize(
