@@ -81,7 +81,8 @@ def choose_routes(
     tokens = np.mean([item.scores.tokens for item in layers], axis=0)
     if GIVEN_TOKEN in known:
         known[GIVEN_TOKEN] = known[GIVEN_TOKEN] + token_bits(token, group, len(tokens))
-    chosen, over, gain = "nothing", "", None
+    chosen, over = "nothing", ""
+    gain: Estimate | None = None
     for name, bits in known.items():
         if name == chosen:
             continue
