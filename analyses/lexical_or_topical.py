@@ -85,7 +85,7 @@ def by_depth(found: SpecialisationFindings, slots: SpecialisationFindings, step:
     for one, other in [*both[:-1:step], both[-1]]:
         layer, slot = one.found, other.found
         by_token = measured(layer.by_token)
-        estimates = [
+        estimates: list[Estimate] = [
             by_token.lexical_given,
             by_token.domain_given,
             *map(measured, (layer.domain_given_shuffled, layer.domain, layer.domain_shuffled, slot.domain)),

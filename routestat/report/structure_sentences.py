@@ -98,7 +98,7 @@ def _stability(item: BlockFinding) -> str:
         return f" Other draws of the documents give the same blocks (adjusted Rand {number(agreement)})."
     return (
         f" Other draws of the documents divide the choices differently (adjusted Rand {number(agreement)}, 1 is equal):"
-        " that there are blocks is certain, where their borders are is not."
+        " where the borders of the blocks are is uncertain."
     )
 
 

@@ -55,8 +55,8 @@ def test_stable_blocks_are_named_with_what_they_save(blocks):
     rows, columns = blocks[1].blocks.n_row_blocks, blocks[1].blocks.n_column_blocks
     assert said == (
         "Blocks are real in 2 of 2 transitions: they describe left-out documents better than one block of all choices "
-        f"does. They are clearest in layers 1 → 2: {rows} × {columns} blocks save 0.25 bits per token (0.24 … 0.27), "
-        "0.5 of what the two layers share. Other draws of the documents give the same blocks (adjusted Rand 0.93)."
+        f"does. They are clearest in layers 1 → 2: {rows} × {columns} blocks save 0.250 bits per token (0.240 … 0.270), "
+        "0.500 of what the two layers share. Other draws of the documents give the same blocks (adjusted Rand 0.930)."
     )
     assert " bits per pair of slots (" in blocks_sentence([changed(blocks[1], 0.93)], "expert")
 
@@ -64,8 +64,8 @@ def test_stable_blocks_are_named_with_what_they_save(blocks):
 def test_the_borders_of_unstable_blocks_are_uncertain(blocks):
     said = blocks_sentence([changed(blocks[0], 0.4)], "subset")
     assert said.endswith(
-        "Other draws of the documents divide the choices differently (adjusted Rand 0.4, 1 is equal): that there are "
-        "blocks is certain, where their borders are is not."
+        "Other draws of the documents divide the choices differently (adjusted Rand 0.400, 1 is equal): where the "
+        "borders of the blocks are is uncertain."
     )
     assert "Other draws" not in blocks_sentence([changed(blocks[0], math.nan)], "subset")
 
@@ -103,10 +103,10 @@ def test_windows_are_counted_with_the_share_of_the_tokens_that_take_one(windows)
     found = replace(windows, share=Estimate(0.25, 0.2, 0.3, 0.02, 40))
     assert windows_sentence(found) == (
         f"{n_found:,} of {n_tested:,} windows of 3 to 8 layers are more frequent than a chain of order 1 explains "
-        "(false discovery rate 5 %); 25 % of the tokens take at least one (95 % interval 20 … 30)."
+        "(false discovery rate 5 %); 25.0 % of the tokens take at least one (95 % interval 20.0 … 30.0)."
     )
     without = replace(windows, share=Estimate(0.25, math.nan, math.nan, math.nan, 1))
-    assert windows_sentence(without).endswith("; 25 % of the tokens take at least one.")
+    assert windows_sentence(without).endswith("; 25.0 % of the tokens take at least one.")
 
 
 def test_one_window_no_window_and_none_tested(windows):
