@@ -98,7 +98,7 @@ def _stability(item: BlockFinding) -> str:
         return f" Other draws of the documents give the same blocks (adjusted Rand {number(agreement)})."
     return (
         f" Other draws of the documents divide the choices differently (adjusted Rand {number(agreement)}, 1 is equal):"
-        " that there are blocks is certain, where their borders are is not."
+        " where the borders of the blocks are is uncertain."
     )
 
 
@@ -116,7 +116,9 @@ def windows_sentence(found: WindowFindings) -> str:
     if not n_found:
         return f"None of {many(n_tested, 'window')} of 3 to 8 layers is more frequent than {chain} explains {rate}."
     share = found.share
-    limits = f" (95 % interval {interval(100 * share.low, 100 * share.high)})" if share.low == share.low else ""
+    limits = (
+        f" (95 % interval {interval(100 * share.low, 100 * share.high)})" if share.low == share.low else ""
+    )
     return (
         f"{n_found:,} of {many(n_tested, 'window')} of 3 to 8 layers {'is' if n_found == 1 else 'are'} more frequent "
         f"than {chain} explains {rate}; {number(100 * share.value)} % of the tokens take at least one{limits}."
