@@ -98,7 +98,7 @@ def _stability(item: BlockFinding) -> str:
         return f" Other draws of the documents give nearly the same blocks (adjusted Rand {number(agreement)})."
     return (
         f" Other draws of the documents divide the choices differently (adjusted Rand {number(agreement)}, 1 is equal):"
-        " where the borders of the blocks are is uncertain."
+        " the test shows that there are blocks, not where their borders are."
     )
 
 
