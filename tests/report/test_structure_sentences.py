@@ -64,8 +64,8 @@ def test_stable_blocks_are_named_with_what_they_save(blocks):
 def test_the_borders_of_unstable_blocks_are_uncertain(blocks):
     said = blocks_sentence([changed(blocks[0], 0.4)], "subset")
     assert said.endswith(
-        "Other draws of the documents divide the choices differently (adjusted Rand 0.400, 1 is equal): where the "
-        "borders of the blocks are is uncertain."
+        "Other draws of the documents divide the choices differently (adjusted Rand 0.400, 1 is equal): the "
+        "test shows that there are blocks, not where their borders are."
     )
     assert "Other draws" not in blocks_sentence([changed(blocks[0], math.nan)], "subset")
 
