@@ -10,6 +10,10 @@ from routestat.study.route_choice import GIVEN_TOKEN
 from routestat.study.routes import PathFinding
 
 
+#: A path repeats more than its chain explains where so few as frequent ones are expected.
+IMPROBABLE = 0.05
+
+
 def path_sentences(found: PathFinding, states: str) -> list[str]:
     """Describe the paths in a few sentences, the answer first.
 
@@ -104,8 +108,22 @@ def _most_frequent(found: PathFinding, states: str) -> str:
     expected = float(found.expected[0])
     if math.isnan(expected):
         return f"{said}."
-    more = "; the chain does not explain how often it repeats" if tokens > 10 * max(expected, 0.1) else ""
+    more = "; the chain does not explain how often it repeats" if _repeats(found, tokens, documents) else ""
     return f"{said}, where the chain expects {number(expected)}{more}."
+
+
+def _repeats(found: PathFinding, tokens: int, documents: int) -> bool:
+    """Whether any path as frequent as the most frequent one is improbable under the chain.
+
+    Among many paths the most frequent one has repeats by chance. The expected number of paths that tokens of so many
+    documents take is at most nᵈ / d! · Σ pᵈ, and Σ pᵈ at most the (d − 1)th power of the largest probability.
+    """
+    n, expected = found.observed.n_tokens, float(found.expected[0])
+    largest = max(expected / n, float(found.dominant.probability[0]))
+    if documents < 2 or tokens <= 10 * expected or largest <= 0:
+        return False
+    log_paths = documents * math.log(n) - math.lgamma(documents + 1) + (documents - 1) * math.log(largest)
+    return log_paths < math.log(IMPROBABLE)
 
 
 def _shared(found: PathFinding, states: str) -> str:

@@ -95,10 +95,10 @@ def _stability(item: BlockFinding) -> str:
     if agreement != agreement:
         return ""
     if agreement >= STABLE:
-        return f" Other draws of the documents give the same blocks (adjusted Rand {number(agreement)})."
+        return f" Other draws of the documents give nearly the same blocks (adjusted Rand {number(agreement)})."
     return (
         f" Other draws of the documents divide the choices differently (adjusted Rand {number(agreement)}, 1 is equal):"
-        " where the borders of the blocks are is uncertain."
+        " the test shows that there are blocks, not where their borders are."
     )
 
 
@@ -109,7 +109,7 @@ def windows_sentence(found: WindowFindings) -> str:
     ----------
     found : WindowFindings
     """
-    n_tested, n_found = len(found.found), int(found.found.sum())
+    n_tested, n_found = found.n_tested, int(found.found.sum())
     if not n_tested:
         return f"No window was tested: {found.reason or 'none is frequent enough'}."
     chain, rate = f"a chain of {order_words(found.orders)}", f"(false discovery rate {100 * LEVEL:g} %)"

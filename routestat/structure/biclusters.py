@@ -187,9 +187,10 @@ def unfit(used: NDArray[np.int64], bits: float, n_blocks: int, slots: int | None
     """Return why no blocks can be fitted to a table without empty rows and columns; None if they can."""
     if not used.size:
         return "the table is empty"
-    if min(used.shape) < max(2, n_blocks):
+    needed = max(2, n_blocks)
+    if min(used.shape) < needed:
         return (
-            f"{n_blocks} blocks need as many states in use on both sides, "
+            f"{needed} blocks need as many states in use on both sides, "
             f"there are {used.shape[0]} source and {used.shape[1]} target states"
         )
     tokens, states = int(used.sum()) // (slots or 1), sum(used.shape)

@@ -74,6 +74,11 @@ class WindowFindings:
     note: str = ""
     reason: str = ""
 
+    @property
+    def n_tested(self) -> int:
+        """How many windows have a p-value."""
+        return int(np.count_nonzero(~np.isnan(self.tests.log10_p)))
+
 
 def find_windows(
     counts: Counts,

@@ -56,7 +56,7 @@ def test_stable_blocks_are_named_with_what_they_save(blocks):
     assert said == (
         "Blocks are real in 2 of 2 transitions: they describe left-out documents better than one block of all choices "
         f"does. They are clearest in layers 1 → 2: {rows} × {columns} blocks save 0.250 bits per token (0.240 … 0.270), "
-        "0.500 of what the two layers share. Other draws of the documents give the same blocks (adjusted Rand 0.930)."
+        "0.500 of what the two layers share. Other draws of the documents give nearly the same blocks (adjusted Rand 0.930)."
     )
     assert " bits per pair of slots (" in blocks_sentence([changed(blocks[1], 0.93)], "expert")
 
@@ -64,8 +64,8 @@ def test_stable_blocks_are_named_with_what_they_save(blocks):
 def test_the_borders_of_unstable_blocks_are_uncertain(blocks):
     said = blocks_sentence([changed(blocks[0], 0.4)], "subset")
     assert said.endswith(
-        "Other draws of the documents divide the choices differently (adjusted Rand 0.400, 1 is equal): where the "
-        "borders of the blocks are is uncertain."
+        "Other draws of the documents divide the choices differently (adjusted Rand 0.400, 1 is equal): the "
+        "test shows that there are blocks, not where their borders are."
     )
     assert "Other draws" not in blocks_sentence([changed(blocks[0], math.nan)], "subset")
 
@@ -98,7 +98,7 @@ def windows_of(trace):
 
 
 def test_windows_are_counted_with_the_share_of_the_tokens_that_take_one(windows):
-    n_tested, n_found = len(windows.found), int(windows.found.sum())
+    n_tested, n_found = windows.n_tested, int(windows.found.sum())
     assert n_found > 1
     found = replace(windows, share=Estimate(0.25, 0.2, 0.3, 0.02, 40))
     assert windows_sentence(found) == (
@@ -112,16 +112,15 @@ def test_windows_are_counted_with_the_share_of_the_tokens_that_take_one(windows)
 def test_one_window_no_window_and_none_tested(windows):
     one = np.zeros(len(windows.found), bool)
     assert windows_sentence(replace(windows, found=one)) == (
-        f"None of {len(one):,} windows of 3 to 8 layers is more frequent than a chain of order 1 explains "
+        f"None of {windows.n_tested:,} windows of 3 to 8 layers is more frequent than a chain of order 1 explains "
         "(false discovery rate 5 %)."
     )
     one[0] = True
-    assert windows_sentence(replace(windows, found=one)).startswith(f"1 of {len(one):,} windows")
+    assert windows_sentence(replace(windows, found=one)).startswith(f"1 of {windows.n_tested:,} windows")
     assert " layers is more frequent than " in windows_sentence(replace(windows, found=one))
-    assert (
-        windows_sentence(replace(windows, found=one[:0], reason="why not"))
-        == "No window was tested: why not."
-    )
+    untested = replace(windows.tests, log10_p=np.full(len(one), np.nan))
+    none = replace(windows, tests=untested, found=np.zeros(len(one), bool), reason="why not")
+    assert windows_sentence(none) == "No window was tested: why not."
     two_layers = windows_of(counts_of(layers=2)[0])
     assert windows_sentence(two_layers) == "No window was tested: 2 layers: a window has 3 to 8."
 

@@ -101,6 +101,21 @@ def test_ids_that_cost_more_than_they_save_are_not_used():
     assert choice.bits["token id,layer-1"].value > choice.bits["layer-2,layer-1"].value + 5
 
 
+def test_a_path_that_repeats_by_chance_is_not_called_unexplained():
+    """Among 13,824 paths of independent layers some are taken twice by 600 tokens, where a tenth of one is expected."""
+    states = np.random.default_rng(5).integers(0, 24, (600, 3))
+    found = paths_of(trace_of(states, n_experts=24, top_k=1))
+    tokens, documents = int(found.observed.tokens[0]), int(found.observed.documents[0])
+    assert tokens >= 2
+    assert tokens > 10 * found.expected[0]
+    assert "does not explain how often" not in " ".join(path_sentences(found, "subset"))
+    # The same path in every other document is more than chance.
+    states[7::30] = 3
+    found = paths_of(trace_of(states, n_experts=24, top_k=1))
+    assert documents < found.observed.documents[0]
+    assert "does not explain how often it repeats" in " ".join(path_sentences(found, "subset"))
+
+
 def test_independent_layers_and_no_memory():
     states = np.random.default_rng(3).choice(6, (3000, 3), p=np.array([30, 25, 20, 15, 6, 4]) / 100)
     found = paths_of(trace_of(states))
