@@ -85,16 +85,17 @@ def by_depth(found: SpecialisationFindings, slots: SpecialisationFindings, step:
     for one, other in [*both[:-1:step], both[-1]]:
         layer, slot = one.found, other.found
         by_token = measured(layer.by_token)
-        estimates = [
-            by_token.lexical_given,
-            by_token.domain_given,
-            *map(measured, (layer.domain_given_shuffled, layer.domain, layer.domain_shuffled, slot.domain)),
-            measured(layer.by_class).lexical,
-        ]
+        by_class = measured(layer.by_class)
         rows.append(
             [
                 str(one.router.layer),
-                *(interval(estimate, 3) for estimate in estimates),
+                interval(by_token.lexical_given, 3),
+                interval(by_token.domain_given, 3),
+                f"{layer.domain_given_shuffled:.3f}",
+                interval(measured(layer.domain), 3),
+                f"{layer.domain_shuffled:.3f}",
+                interval(measured(slot.domain), 3),
+                interval(by_class.lexical, 3),
                 f"{measured(layer.domain_halves).correlation:.2f}",
                 f"{measured(layer.lexical_halves).correlation:.2f}",
             ]
@@ -184,7 +185,8 @@ too.
 pair of experts in bits (of {entropy_low:.1f} to {entropy_high:.1f} that the layers have), jackknife over groups of
 documents. "Domain given the token id" compares documents of different domains at one and the same token id
 ({share:.0f} % of the tokens have one of {ids} ids frequent enough; the others are compared by class of text).
-"Exchanged": the domains permuted between whole documents; what is left is what documents of any kind differ by.
+"Exchanged": the domains permuted between whole documents (the mean of a few such permutations); what is left is what
+documents of any kind differ by.
 "One slot" is the domain's information with one of the two experts, the unit of the next section. Halves:
 correlation of the experts' lifts in two random halves of the documents. (Code, French, metamath and prose have 7 to
 23 documents each; their figures are about these documents.)

@@ -33,9 +33,10 @@ def _most_probable(found: PathFinding, states: str) -> str:
     bits = number(float(found.dominant.log2_probability[0]))
     route = "path" if states == "subset" else "path of one expert per layer"
     of = f" (of token id {found.dominant_token_ids[0]})" if found.dominant_token_ids[0] >= 0 else ""
+    probability = number(float(found.dominant.probability[0]))
     return (
-        f"The most probable {route}{of} has probability {number(float(found.dominant.probability[0]))} (2^{bits}) in "
-        f"{_chain(found)}: {number(float(found.dominant_expected[0]))} tokens expected, {taken if tokens else 'taken by no token'}."
+        f"The most probable {route}{of} has probability {probability} (2^{bits}) in {_chain(found)}: "
+        f"{number(float(found.dominant_expected[0]))} tokens expected, {taken if tokens else 'taken by no token'}."
     )
 
 
@@ -59,8 +60,8 @@ def _listed(found: PathFinding, states: str) -> str:
         return ""
     never = int((found.dominant_tokens == 0).sum())
     said = (
-        f"The {n} most probable paths have {number(float(found.dominant_expected.sum()))} expected tokens in total and "
-        f"{number(int(found.dominant_tokens.sum()))} took them"
+        f"The {n} most probable paths have {number(float(found.dominant_expected.sum()))} expected tokens in total "
+        f"and {number(int(found.dominant_tokens.sum()))} took them"
         if states == "subset"
         else f"The {n} most probable paths have {_range(found.dominant_expected)} expected tokens each, and "
         f"{_range(found.dominant_tokens)} took each"

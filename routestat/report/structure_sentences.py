@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from routestat.report.html.windows import order_words
 from routestat.report.numbers import interval, many, number
 from routestat.report.path_sentences import path_sentences
@@ -97,7 +95,7 @@ def _stability(item: BlockFinding) -> str:
     if agreement != agreement:
         return ""
     if agreement >= STABLE:
-        return f" Other draws of the documents give the same blocks (adjusted Rand {number(agreement)})."
+        return f" Other draws of the documents give nearly the same blocks (adjusted Rand {number(agreement)})."
     return (
         f" Other draws of the documents divide the choices differently (adjusted Rand {number(agreement)}, 1 is equal):"
         " the test shows that there are blocks, not where their borders are."
@@ -111,7 +109,7 @@ def windows_sentence(found: WindowFindings) -> str:
     ----------
     found : WindowFindings
     """
-    n_tested, n_found = int(np.isfinite(found.tests.log10_p).sum()), int(found.found.sum())
+    n_tested, n_found = found.n_tested, int(found.found.sum())
     if not n_tested:
         return f"No window was tested: {found.reason or 'none is frequent enough'}."
     chain, rate = f"a chain of {order_words(found.orders)}", f"(false discovery rate {100 * LEVEL:g} %)"

@@ -74,7 +74,7 @@ def expected_seconds(
     stages["testing windows"] = ("windows", 0.05 * layers if wide else part_of_rows)
     stages["finding blocks"] = ("blocks", 0.04 * layers)
     stages["following experts over the depth"] = ("modules", 0.003 * layers)
-    routes = 0.05 * layers + 2.0 * tokens if counts.states == "subset" else 0.0
+    routes = 0.05 * layers + 2.0 * tokens if counts.states == "subset" else 0.005 * layers
     stages["finding routes"] = ("paths", routes)
     if counts.states == "expert":
         stages["finding routes through experts"] = ("paths", 0.5 + 0.05 * layers + 10.0 * tokens)

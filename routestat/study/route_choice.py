@@ -81,7 +81,8 @@ def choose_routes(
     tokens = np.mean([item.scores.tokens for item in layers], axis=0)
     if GIVEN_TOKEN in known:
         known[GIVEN_TOKEN] = known[GIVEN_TOKEN] + token_bits(token, group, len(tokens))
-    chosen, over, gain = "nothing", "", None
+    chosen, over = "nothing", ""
+    gain: Estimate | None = None
     for name, bits in known.items():
         if name == chosen:
             continue
@@ -99,7 +100,7 @@ def token_bits(token: NDArray[np.integer], group: NDArray[np.integer], n_groups:
     """Sum the bits of the token ids of every group, coded without the group ``[group]``; unknown ids cost nothing."""
     known = token >= 0
     names, number = np.unique(token[known], return_inverse=True)
-    rows = TokenRows(number.astype(np.int64), max(1, len(names)), group[known], {}, n_groups)
+    rows = TokenRows(number.astype(np.int64), max(1, len(names)), group[known].astype(np.int64), {}, n_groups)
     return np.nan_to_num(held_out(rows, {"nothing": [()]}).bits["nothing"])
 
 

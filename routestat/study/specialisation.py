@@ -179,21 +179,22 @@ def measure_specialisation(
     widest = max((r.n_experts if wide else r.alphabet.size for r in used.routers), default=1)
     slots = min((r.top_k for r in used.routers), default=1) if wide else 1
     labels_rng, halves_rng = rng.spawn(2)
+    routers = used.routers
+    tick(_NAME, 0, len(routers))
     labels = label_tokens(used, token_texts, widest, slots, labels_rng)
     if labels is None or not labels.n_tokens:
+        tick(_NAME, len(routers), len(routers))
         why = "the trace has neither token ids nor documents of two or more domains"
         return SpecialisationFindings(
             reason=why if labels is None else "no token has both an id and a domain"
         )
     halves = halves_of(labels.meetings.n_groups, halves_rng)
-    routers = used.routers
 
     def of_router(router: Router) -> tuple[LayerSpecialisation, dict[_Place, tuple[ShownToken, ...]]]:
         of = count_choices(used, router, states, labels.meetings)
         found = specialise(of, labels, halves)
         return found, _examples(found, of, labels, used, router) if labels.values else {}
 
-    tick(_NAME, 0, len(routers))
     done = in_threads([partial(of_router, router) for router in routers], threads, tick, _NAME)
     layers, examples = [one for one, _ in done], [shown for _, shown in done]
     kinds = {"domain": [one.domain_cells for one in layers]}

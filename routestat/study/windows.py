@@ -74,6 +74,11 @@ class WindowFindings:
     note: str = ""
     reason: str = ""
 
+    @property
+    def n_tested(self) -> int:
+        """How many windows have a p-value."""
+        return int(np.count_nonzero(~np.isnan(self.tests.log10_p)))
+
 
 def find_windows(
     counts: Counts,
@@ -105,7 +110,8 @@ def find_windows(
     used = at_most(sample, _MOST_ROWS[counts.states])
     orders = _orders(counts.routers, memory)
     rows = window_rows(used, counts.states, _choosing(used, rng))
-    tick("testing windows", 0, len(counts.routers))
+    layers = len(counts.routers)
+    tick("testing windows", 0, layers)
     found = count_windows(rows, orders, progress=partial(tick, "testing windows"))
     tests = window_tests(
         found.tokens,
@@ -126,6 +132,8 @@ def find_windows(
     on = take_any(rows, found.start[place], found.choices[place])
     testing = rows.group[rows.split :]
     share = ratio(np.bincount(testing, on), np.bincount(testing)) if len(testing) else _nothing()
+    # The search ends before its last threshold where more windows would be too many.
+    tick("testing windows", layers, layers)
     return WindowFindings(
         counts.states,
         counts.routers,
@@ -137,7 +145,7 @@ def find_windows(
         shown,
         share,
         used.note,
-        _reason(found, tests, len(counts.routers)),
+        _reason(found, tests, layers),
     )
 
 

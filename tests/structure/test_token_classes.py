@@ -51,7 +51,8 @@ def test_classes_divide_all_ids():
     found = classify_tokens(texts, 8)
     names = [found.names[one] for one in found.of_id]
     assert names == [
-        "special tokens", "parts of characters", "Latin word start", "no text", "digits", "symbols", "no text", "no text",
+        "special tokens", "parts of characters", "Latin word start", "no text",
+        "digits", "symbols", "no text", "no text",
     ]  # fmt: skip
     assert found.word_start.tolist() == [False, False, True, False, False, False, False, False]
     rows = classes_of_rows(found, np.array([2, -1, 4, 2]))

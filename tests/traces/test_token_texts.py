@@ -99,10 +99,10 @@ def test_a_binary_file_and_folders_without_one(tmp_path):
     with pytest.raises(RoutestatError, match="no JSON"):
         read_token_texts(tmp_path)
     (tmp_path / "tokenizer.json").unlink()
-    with pytest.raises(RoutestatError, match="expected a folder with a tokenizer.json"):
+    with pytest.raises(RoutestatError, match=r"expected a folder with a tokenizer\.json"):
         read_token_texts(tmp_path)
     (tmp_path / "tokenizer.model").write_bytes(b"")
-    with pytest.raises(RoutestatError, match="got only tokenizer.model; AutoTokenizer"):
+    with pytest.raises(RoutestatError, match=r"got only tokenizer\.model; AutoTokenizer"):
         read_token_texts(tmp_path)
     with pytest.raises(RoutestatError, match="got nothing there"):
         read_token_texts(tmp_path / "nowhere")

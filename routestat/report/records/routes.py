@@ -28,7 +28,9 @@ def path_records(found: PathFinding, routers: Sequence[Router], states: str) -> 
     """
     layers = [router.layer for router in routers]
     key = "states" if states == "subset" else "experts"
-    label = f"among the most probable whole-depth paths of the chain given {given_words(found.choice.context)}"
+    label = (
+        f"among the most probable whole-depth paths of the chain given {given_words(found.choice.context)}"
+    )
     if found.choice.context == "nothing":
         label = "among the most probable whole-depth paths where layers are independent"
     records = [

@@ -14,7 +14,7 @@ def windows_records(found: WindowFindings) -> Record:
     known = ~np.isnan(tests.log10_p)
     share = found.share
     summary: Record = {
-        "n_tested": int(known.sum()),
+        "n_tested": found.n_tested,
         "n_found": int(found.found.sum()),
         "n_listed": len(found.listed),
         "level": LEVEL,

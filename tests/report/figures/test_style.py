@@ -3,8 +3,8 @@
 from matplotlib.figure import Figure
 
 from routestat.forecast import catalogue
-from routestat.report.figures import board as board_figure
 from routestat.report.figures import blocks as block_figures
+from routestat.report.figures import board as board_figure
 from routestat.report.figures import heatmaps
 from routestat.report.figures import layers as layer_figures
 from routestat.report.figures import memory as memory_figures
