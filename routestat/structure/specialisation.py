@@ -108,7 +108,9 @@ def specialise(of: MeetingChoices, labels: TokenLabels, halves: Sequence[Integer
     inside, strata = of_frequent_ids(of, labels) if labels.values else (of, meetings)
     at_ids = table
     if labels.values:
-        at_ids = inside.table(labels.places[: len(strata)], groups * n_domains * n_values).reshape(table.shape)
+        at_ids = inside.table(labels.places[: len(strata)], groups * n_domains * n_values).reshape(
+            table.shape
+        )
     domain_at_ids = np.ascontiguousarray(at_ids.sum(axis=2))
     ids_size = domain_at_ids.sum(axis=(1, 2)) // of.slots
     token, both = sums_in_strata(inside, strata, DOMAIN)

@@ -369,7 +369,9 @@ def _verdicts_of_experts(
     n_experts = len(found.loads)
     topical, lexical = (_found_of(q, n_experts) for q in (domain_q, lexical_q))
     nothing = [
-        NOT_TESTED if any(q is not None and np.isnan(q[:, e]).all() for q in (domain_q, lexical_q)) else "neither"
+        NOT_TESTED
+        if any(q is not None and np.isnan(q[:, e]).all() for q in (domain_q, lexical_q))
+        else "neither"
         for e in range(n_experts)
     ]
     if found.by_token is None:

@@ -225,7 +225,12 @@ def _why_not(layers: Sequence[LayerFinding]) -> str:
         one
         for item in layers
         for of in [item.found]
-        for one in (of.by_token and of.by_token.lexical, of.domain, of.domain_given_test, of.lexical_given_test)
+        for one in (
+            of.by_token and of.by_token.lexical,
+            of.domain,
+            of.domain_given_test,
+            of.lexical_given_test,
+        )
     ]
     return next((one.reason for one in parts if one and one.reason), "there are too few tokens")
 
