@@ -9,7 +9,6 @@ from routestat.study.contexts import context_spec
 from routestat.study.route_choice import GIVEN_TOKEN
 from routestat.study.routes import PathFinding
 
-
 #: A path repeats more than its chain explains where so few as frequent ones are expected.
 IMPROBABLE = 0.05
 

@@ -134,18 +134,9 @@ def model_facts(values: Mapping[str, Any]) -> ModelFacts:
     family = FAMILIES.get(config.family)
     hidden, layers, experts = (config.number(name) for name in ("hidden", "layers", "experts"))
     top_k, width = config.number("top_k"), config.number("expert_width")
-    if empty := [
-        name
-        for name, found in (
-            ("hidden size", hidden),
-            ("number of layers", layers),
-            ("width of an expert", width),
-        )
-        if not found
-    ]:
-        raise RoutestatError(
-            f"the model's config.json: expected a {empty[0]} of 1 or more, found 0; correct it"
-        )
+    sizes = {"hidden size": hidden, "number of layers": layers, "width of an expert": width}
+    if empty := [name for name, found in sizes.items() if not found]:
+        raise RoutestatError(f"the model's config.json: expected a {empty[0]} of 1 or more, found 0; correct it")
     if not 0 < top_k <= experts:
         raise RoutestatError(
             f"the model's config.json: expected 1 to {experts} experts per token, the number of experts, found "

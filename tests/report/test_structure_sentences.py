@@ -55,8 +55,9 @@ def test_stable_blocks_are_named_with_what_they_save(blocks):
     rows, columns = blocks[1].blocks.n_row_blocks, blocks[1].blocks.n_column_blocks
     assert said == (
         "Blocks are real in 2 of 2 transitions: they describe left-out documents better than one block of all choices "
-        f"does. They are clearest in layers 1 → 2: {rows} × {columns} blocks save 0.250 bits per token (0.240 … 0.270), "
-        "0.500 of what the two layers share. Other draws of the documents give nearly the same blocks (adjusted Rand 0.930)."
+        f"does. They are clearest in layers 1 → 2: {rows} × {columns} blocks save 0.250 bits per token (0.240 … 0.270),"
+        " 0.500 of what the two layers share. Other draws of the documents give nearly the same blocks (adjusted Rand "
+        "0.930)."
     )
     assert " bits per pair of slots (" in blocks_sentence([changed(blocks[1], 0.93)], "expert")
 
