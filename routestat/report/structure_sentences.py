@@ -95,7 +95,9 @@ def _stability(item: BlockFinding) -> str:
     if agreement != agreement:
         return ""
     if agreement >= STABLE:
-        return f" Other draws of the documents give nearly the same blocks (adjusted Rand {number(agreement)})."
+        return (
+            f" Other draws of the documents give nearly the same blocks (adjusted Rand {number(agreement)})."
+        )
     return (
         f" Other draws of the documents divide the choices differently (adjusted Rand {number(agreement)}, 1 is equal):"
         " the test shows that there are blocks, not where their borders are."

@@ -136,7 +136,9 @@ def model_facts(values: Mapping[str, Any]) -> ModelFacts:
     top_k, width = config.number("top_k"), config.number("expert_width")
     sizes = {"hidden size": hidden, "number of layers": layers, "width of an expert": width}
     if empty := [name for name, found in sizes.items() if not found]:
-        raise RoutestatError(f"the model's config.json: expected a {empty[0]} of 1 or more, found 0; correct it")
+        raise RoutestatError(
+            f"the model's config.json: expected a {empty[0]} of 1 or more, found 0; correct it"
+        )
     if not 0 < top_k <= experts:
         raise RoutestatError(
             f"the model's config.json: expected 1 to {experts} experts per token, the number of experts, found "

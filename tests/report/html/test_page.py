@@ -270,6 +270,7 @@ def test_one_layer_says_why_parts_are_absent(reports):
         "figures/load.png",
         "figures/contexts.png",
         "figures/routes.png",
+        "figures/expert_use.png",
     ]
     assert "There is one layer only, so there is no memory over layers." in page.text
     assert page.table("steps") == page.table("horizons_mean") == []
