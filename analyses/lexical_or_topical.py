@@ -184,7 +184,7 @@ too.
 **Method.** {tokens} tokens, {documents} documents of {domains} kinds of text ({names}). Mutual information with the
 pair of experts in bits (of {entropy_low:.1f} to {entropy_high:.1f} that the layers have), jackknife over groups of
 documents. "Domain given the token id" compares documents of different domains at one and the same token id
-({share:.0f} % of the tokens have one of {ids} ids frequent enough; the others are compared by class of text).
+({share:.0f} % of the tokens have one of {ids} ids frequent enough; only they count here).
 "Exchanged": the domains permuted between whole documents (the mean of a few such permutations); what is left is what
 documents of any kind differ by.
 "One slot" is the domain's information with one of the two experts, the unit of the next section. Halves:

@@ -101,7 +101,7 @@ def analyze(
     """Analyse the routing of a trace.
 
     The report has tests of independence, mutual information, the Markov chain over layers and how well it predicts,
-    biclusters and paths.
+    biclusters, paths, frequent windows of layers and what experts specialise in.
 
     Example: python -m routestat.analyze data/traces/tiny-mixtral --layers 0-31
     """
