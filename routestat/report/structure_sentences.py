@@ -66,15 +66,13 @@ def blocks_sentence(found: Sequence[BlockFinding], states: str) -> str:
     if not tested:
         return f"No transition was tested for blocks: {found[0].found.number.reason}."
     real = [item for item in tested if item.are_real]
-    transitions = many(len(tested), "transition")
+    several = len(tested) > 1
     if not real:
-        return (
-            f"No blocks: in none of {transitions} do blocks describe left-out documents better than one block of all "
-            "choices does."
-        )
+        where = f"in none of {len(tested)} transitions do blocks" if several else "blocks do not"
+        return f"No blocks: {where} describe left-out documents better than one block of all choices does."
+    where = f" in {len(real)} of {len(tested)} transitions" if several else ""
     said = (
-        f"Blocks are real in {len(real)} of {transitions}: they describe left-out documents better than one block of "
-        "all choices does."
+        f"Blocks are real{where}: they describe left-out documents better than one block of all choices does."
     )
     place = clearest_blocks(found)
     if place is None:

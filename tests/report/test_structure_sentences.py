@@ -74,7 +74,7 @@ def test_the_borders_of_unstable_blocks_are_uncertain(blocks):
 def test_no_blocks_and_blocks_without_a_test_are_said_to_be_so(blocks):
     none = changed(blocks[0], 0.9, size=0)
     untested = changed(blocks[1], 0.9, size=0, reason="1 independent unit: no test or interval below 6")
-    assert blocks_sentence([none, untested], "subset").startswith("No blocks: in none of 1 transition ")
+    assert blocks_sentence([none, untested], "subset").startswith("No blocks: blocks do not describe ")
     assert blocks_sentence([untested], "subset") == (
         "No transition was tested for blocks: 1 independent unit: no test or interval below 6."
     )
