@@ -412,11 +412,13 @@ def test_blocks_say_whether_they_are_real(any_report):
     real = [record for record in records if record["real"]]
     tested = [record for record in records if record["real"] is not None]
     if real:
-        assert f"Blocks are real in {len(real)} of {len(tested)} transition" in text
+        several = f" in {len(real)} of {len(tested)} transitions" if len(tested) > 1 else ""
+        assert f"Blocks are real{several}: they describe" in text
         best = max(real, key=lambda record: record["heldout_gain_bits"])
         assert f"clearest in layers {best['source']} → {best['target']}" in text
     elif tested:
-        assert f"No blocks: in none of {len(tested)} transition" in text
+        where = f"in none of {len(tested)} transitions do blocks" if len(tested) > 1 else "blocks do not"
+        assert f"No blocks: {where} describe" in text
     elif records:
         assert "No transition was tested for blocks" in text
 
