@@ -59,6 +59,7 @@ _PUBLIC = {
     "conditional_mutual_information": "routestat.inference.information.mutual_information",
     "correlate": "routestat.structure.profiles",
     "entropy": "routestat.inference.information.entropy",
+    "find_biclusters": "routestat.structure.block_search",
     "fit_chain": "routestat.inference.markov.chain",
     "fit_distribution": "routestat.inference.smoothing.backoff",
     "fit_concentration": "routestat.inference.smoothing.concentration",

@@ -56,7 +56,8 @@ def _analyse(n_experts: int, top_k: int, layers: int, threads: int | None) -> No
     )
     made = synthetic.expert_chain(coupling=1.0, rng=rng, **shape)
     meta = TraceMeta(routers_like(made.layers, n_experts, top_k))
-    token = rng.integers(0, 20, len(made.document))
+    # One id is frequent enough for the statistics that separate the ids.
+    token = rng.integers(0, 20, len(made.document)) * (rng.random(len(made.document)) < 0.4)
     trace = Trace.from_arrays(meta, made.document, made.position, made.states, token=token)
     domain = pa.array(["ab"[number % 2] for number in range(trace.documents.num_rows)])
     trace.documents = trace.documents.append_column("domain", domain)

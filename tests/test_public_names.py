@@ -34,6 +34,7 @@ PARAMETERS = {
     "count_paths": "trace layers n_paths capacity progress",
     "enough": "loads tokens rng tables documents draws load_target bits_target ranking_target",
     "entropy": "counts estimator base",
+    "find_biclusters": "tables rng method matrix most slots",
     "fit_chain": "first counts alpha layers n_experts top_k states second orders design_effects",
     "fit_concentration": "rows symmetric",
     "fit_law": "counts",
@@ -101,6 +102,7 @@ ATTRIBUTES = {
         "ahead information load mi_bits_endless mi_bits_plugin n_documents n_groups n_tokens note "
         "ranking_documents ranking_groups ranking_target ranking_tau reason sizes"
     ),
+    "find_biclusters": "are_real blocks design_effect explained information log10_evidence null number stability",
     "fit_chain": (
         "alpha concentration counts design_effects first gap_after initial layers log_evidence "
         "n_experts note order orders own_law own_prior posterior predict priors second states top_k "

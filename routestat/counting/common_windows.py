@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from routestat.counting.document_sample import Sample
 from routestat.counting.strata import choices_of
+from routestat.counting.windows import LONGEST, SHORTEST
 from routestat.traces.row_hash import hash_rows
 
-SHORTEST, LONGEST = 3, 8
 #: Tokens, and groups of documents, of both samples together that a window needs.
 LEAST_TOKENS, LEAST_GROUPS = 50, 6
 #: And one in so many tokens: in the state view, and of windows through one of k experts per layer.

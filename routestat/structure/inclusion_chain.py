@@ -99,6 +99,8 @@ class InclusionFit:
         Of the orders that were counted: bits per choice of an expert.
     refused : str
         Which orders were not counted, and why; empty if none.
+    gain : Estimate, optional
+        Bits per choice of an expert that the chosen order saves over the one below; None for order 0.
     """
 
     chain: InclusionChain
@@ -174,10 +176,7 @@ def _countable(rows: ExpertRows, highest: int) -> tuple[int, str]:
 def _tables(
     rows: ExpertRows, layer: int, order: int, used: NDArray[np.intp]
 ) -> tuple[NDArray[np.integer], ...]:
-    """Count the windows of 0 to `order` experts before a layer, as far as there are layers before it.
-
-    Shorter windows are counted, not summed from longer ones, only where layers differ in their slots.
-    """
+    """Count the windows of 0 to `order` experts before a layer, as far as there are layers before it."""
     n = min(order, layer)
     longest = rows.windows(layer - n, n + 1, used)
     found = [longest]

@@ -16,40 +16,19 @@ from routestat.counting.kernels.labels import inclusion_sums, stratum_sums
 from routestat.counting.kernels.pair_tables import left_out_sums
 from routestat.counting.labelled_tokens import Integers, MeetingChoices, Meetings
 from routestat.inference.base.estimate import Estimate, Estimates, without_interval
-from routestat.inference.base.jackknife import jackknife_columns
+from routestat.inference.base.jackknife import LeftOutSums, jackknife_columns
 from routestat.inference.base.special import listed_x_log_x, x_log_x
 from routestat.inference.base.tables import Floats, for_loops
 from routestat.inference.base.units import too_few
 
 
-@dataclass(frozen=True, eq=False)
-class Sums:
-    """A sum over tokens of log2 P(choice | label), in bits, and the same without each group.
-
-    Attributes
-    ----------
-    whole : float
-    left_out : array ``[group]``
-    """
-
-    whole: float
-    left_out: Floats
-
-    def __add__(self, other: "Sums") -> "Sums":
-        """Add sum to sum and group to group."""
-        return Sums(self.whole + other.whole, self.left_out + other.left_out)
-
-    def __sub__(self, other: "Sums") -> "Sums":
-        """Subtract sum from sum and group from group."""
-        return Sums(self.whole - other.whole, self.left_out - other.left_out)
-
-
-def estimates_of(sums: Sequence[Sums], size: Integers) -> list[Estimate]:
+def estimates_of(sums: Sequence[LeftOutSums], size: Integers) -> list[Estimate]:
     """Return the jackknife estimates of means over the tokens, in the order of the sums.
 
     Parameters
     ----------
-    sums : sequence of Sums
+    sums : sequence of LeftOutSums
+        Of log2 P(choice | label), in bits.
     size : int array ``[group]``
         Tokens of each group.
     """
@@ -70,7 +49,7 @@ def estimates_of(sums: Sequence[Sums], size: Integers) -> list[Estimate]:
     ]
 
 
-def table_sums(table: Integers, slots: int) -> Sums:
+def table_sums(table: Integers, slots: int) -> LeftOutSums:
     """Sum log2 P(choice | label) over the tokens of a table ``[group, label, choice]``.
 
     Parameters
@@ -87,10 +66,10 @@ def table_sums(table: Integers, slots: int) -> Sums:
         whole += sign * left_out_sums(for_loops(counts), total, listed_x_log_x(), 0.0, own)
         left += sign * own
     unit = slots * math.log(2.0)
-    return Sums(whole / unit, left / unit)
+    return LeftOutSums(whole / unit, left / unit)
 
 
-def sums_in_strata(of: MeetingChoices, meetings: Meetings, label: int) -> tuple[Sums, Sums]:
+def sums_in_strata(of: MeetingChoices, meetings: Meetings, label: int) -> tuple[LeftOutSums, LeftOutSums]:
     """Sum log2 P(choice | stratum), and log2 P(choice | stratum, label), over all tokens.
 
     Parameters
@@ -106,7 +85,7 @@ def sums_in_strata(of: MeetingChoices, meetings: Meetings, label: int) -> tuple[
         meetings.sizes[label], listed_x_log_x(), sums, change,
     )  # fmt: skip
     unit = of.slots * math.log(2.0)
-    without, given = (Sums(float(a) / unit, (a + b) / unit) for a, b in zip(sums, change, strict=True))
+    without, given = (LeftOutSums(float(a) / unit, (a + b) / unit) for a, b in zip(sums, change, strict=True))
     return without, given
 
 
@@ -135,7 +114,14 @@ class LabelInformation:
     shared: Estimate
 
     @classmethod
-    def of(cls, nothing: Sums, domain: Sums, lexical: Sums, both: Sums, size: Integers) -> "LabelInformation":
+    def of(
+        cls,
+        nothing: LeftOutSums,
+        domain: LeftOutSums,
+        lexical: LeftOutSums,
+        both: LeftOutSums,
+        size: Integers,
+    ) -> "LabelInformation":
         """Estimate from sums of log2 P(choice), and of the same given the domain, the lexical label, and both."""
         parts = (
             domain - nothing,

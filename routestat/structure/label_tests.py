@@ -15,6 +15,7 @@ from routestat.counting.kernels.labels import stratum_scores
 from routestat.counting.labelled_tokens import Integers, MeetingChoices, Meetings
 from routestat.inference.base.clustered_score_test import ScoreTest, score_test
 from routestat.inference.base.estimate import group_correction
+from routestat.inference.base.moderated import moderated_square
 from routestat.inference.base.special import log10_t_tails
 from routestat.inference.base.tables import Floats, read_only
 from routestat.inference.base.units import (
@@ -188,10 +189,10 @@ def cells_of(of: LabelScores, kept: Integers | None = None) -> LabelCells:
     # O_g − lift E_g, with E_g = O_g − score_g the group's part of the expectation.
     square = (((1.0 - lift) * counts + lift * scores) ** 2).sum(axis=0)
     iid = expected * (1.0 - of.overall[:n_labels, None]) * np.maximum(0.0, 1.0 - of.overall[n_labels:])
-    effect = square[known].sum() / iid[known].sum() if iid[known].sum() > 0 else 0.0
-    both = square + effect * iid
-    error = np.sqrt(np.where(known & (both > 0), group_correction(groups) * both / 2.0, math.nan))
-    own = np.divide(both, square, out=np.full(both.shape, math.inf), where=square > 0)
+    both, _ = moderated_square(square, iid, known)
+    error = np.sqrt(np.where(known & (both > 0), group_correction(groups) * both, math.nan))
+    # How many times the error is what the groups alone determine.
+    own = np.divide(2.0 * both, square, out=np.full(both.shape, math.inf), where=square > 0)
     dof = np.minimum(MOST_DOF, np.maximum(1.0, worth - 1.0)[:, None] * own**2)
     log10_p = np.maximum(log10_t_tails(excess / error, dof), _floors(tokens, groups)[:, None])
     # Where nothing was observed there is no logarithm.

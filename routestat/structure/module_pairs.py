@@ -19,6 +19,7 @@ from routestat.inference.base.estimate import (
     size_shares,
     without_interval,
 )
+from routestat.inference.base.moderated import moderated_square
 from routestat.inference.base.multiplicity import adjust_log10
 from routestat.inference.base.special import log10_t_tails
 from routestat.inference.base.tables import Floats, Integers, read_only
@@ -274,9 +275,8 @@ def _pairs(cells: Integers, sums: _Sums, reason: str) -> ModulePairs:
     z = log10_p = np.full(len(cells), np.nan)
     lift = np.divide(observed, expected, out=z.copy(), where=expected > 0)
     if not (reason := reason or too_few(sums.size) or ""):
-        spread, known = sums.spread(), sums.variance > _SMALL
-        effect = float(spread[known].sum() / sums.variance[known].sum()) if known.any() else 0.0
-        error = np.sqrt((spread + effect * sums.variance) / 2.0)
+        known = sums.variance > _SMALL
+        error = np.sqrt(moderated_square(sums.spread(), sums.variance, known)[0])
         known &= error > _SMALL
         z = np.divide(sums.scores.sum(axis=0), error, out=z.copy(), where=known)
         log10_p = sums.log10_p(z)

@@ -7,10 +7,11 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from routestat.counting.common_windows import LONGEST, CommonWindows, common_routes, common_windows
+from routestat.counting.common_windows import CommonWindows, common_routes, common_windows
 from routestat.counting.context import Context
 from routestat.counting.counts import Counts
 from routestat.counting.document_sample import Sample, at_most
+from routestat.counting.windows import LONGEST
 from routestat.inference.base.multiplicity import adjust_log10
 from routestat.inference.base.tables import Floats, Integers
 from routestat.inference.two_sample.cells import CellDifferences, cell_differences

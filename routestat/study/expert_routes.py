@@ -45,6 +45,8 @@ class ExpertRouteFinding:
     tokens, documents : int array ``[route]``
         Tokens and documents of the trace that take these.
     evidence : tuple of RouteEvidence
+    covered : float
+        Share of the searched tokens that are on one of the frequent routes.
     note : str
         The part of the trace that was searched; empty if all of it.
     """

@@ -6,6 +6,7 @@ file says which, and undoing it needs no library.
 """
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -25,6 +26,8 @@ DOUBTFUL_RATIO, DOUBTFUL_TOKENS = 4, 2_000
 MOST_IDS = 1 << 24
 # What SentencePiece writes for a space.
 METASPACE = "\u2581"
+# A byte that no piece of text covers.
+_BYTE = re.compile("<0x([0-9A-Fa-f]{2})>")
 
 
 @dataclass(frozen=True)
@@ -208,30 +211,24 @@ def _bytes_of(piece: str, byte_level: bool, spaces: bool) -> bytes:
         return b"".join(
             bytes([alphabet[one]]) if one in alphabet else one.encode("utf-8", "replace") for one in piece
         )
-    if len(piece) == 6 and piece.startswith("<0x") and piece.endswith(">"):
-        try:
-            return bytes([int(piece[3:5], 16)])
-        except ValueError:
-            pass
+    if byte := _BYTE.fullmatch(piece):
+        return bytes.fromhex(byte[1])
     return (piece.replace(METASPACE, " ") if spaces else piece).encode("utf-8", "replace")
 
 
 def _decoded(raw: bytes) -> tuple[str, bool]:
     """Return the text of bytes and whether it is whole; bytes that are parts of characters are shown as such."""
-    try:
-        return raw.decode("utf-8"), True
-    except UnicodeDecodeError:
-        pass
     marked = raw.decode("utf-8", "surrogateescape")
-    found, waiting = "", []
+    found, waiting, whole = "", [], True
     for one in marked + "\0":
         if 0xDC80 <= ord(one) <= 0xDCFF:
             waiting.append(f"{ord(one) - 0xDC00:02X}")
+            whole = False
             continue
         if waiting:
             found, waiting = f"{found}<{' '.join(waiting)}>", []
         found += one
-    return found[:-1], False
+    return found[:-1], whole
 
 
 @cache

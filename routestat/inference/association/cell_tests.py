@@ -7,6 +7,7 @@ from numpy.typing import ArrayLike
 
 from routestat.errors import RoutestatError
 from routestat.inference.base.estimate import effective_dof, group_correction
+from routestat.inference.base.moderated import moderated_square
 from routestat.inference.base.multiplicity import adjust_log10
 from routestat.inference.base.special import log10_t_tails
 from routestat.inference.base.tables import Floats, Integers, contingency, expected_counts, read_only
@@ -83,12 +84,12 @@ def cell_tests(tables: ArrayLike) -> CellTests:
         sizes += float(size) ** 2
     expected = expected_counts(total)
     variance = expected * np.outer(n - total.sum(axis=1), n - total.sum(axis=0)) / n**2
-    effect = float(square.sum() / variance.sum())
     # Groups in equal proportions differ by rounding.
     if not square.sum() > 1e-24 * sizes:
         why = "the groups' tables are in equal proportions, so there is no variance to measure by"
         return CellTests(read_only(nothing), nothing, nothing, table.rows, table.columns, why)
-    z = (total - expected) / np.sqrt(group_correction(groups) * (square + effect * variance) / 2.0)
+    moderated, _ = moderated_square(square, variance)
+    z = (total - expected) / np.sqrt(group_correction(groups) * moderated)
     log10_p = np.maximum(
         log10_t_tails(z, effective_dof(table.tables.sum(axis=(1, 2)))), log10_sign_floor(groups)
     )

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from routestat.counting.three_layers import GroupedCells, ThreeLayers
 from routestat.inference.base.chunks import chunks
 from routestat.inference.base.estimate import effective_dof, group_correction
+from routestat.inference.base.moderated import moderated_square
 from routestat.inference.base.multiplicity import adjust_log10
 from routestat.inference.base.special import log10_t_tails
 from routestat.inference.base.tables import Floats, Integers, read_only
@@ -213,14 +214,14 @@ def _tests(
     """Test the `used` cells by their groups' squared scores and the variances of independent tokens, `[cell]`."""
     if not used.any():
         return _nothing(expected, "no cell can differ from its expectation")
-    effect = float(square[used].sum() / variance[used].sum())
+    moderated, effect = moderated_square(square, variance, used)
     if not effect > 1e-20:
         return _nothing(
             expected, "the groups' tables are in equal proportions, so there is no variance to measure by"
         )
     z = np.full(len(expected), math.nan)
     correction = np.array([group_correction(int(n)) for n in units[used]])
-    z[used] = (observed - expected)[used] / np.sqrt(correction * (square + effect * variance)[used] / 2.0)
+    z[used] = (observed - expected)[used] / np.sqrt(correction * moderated[used])
     floor = np.array([log10_sign_floor(int(n)) for n in units])
     log10_p = np.maximum(log10_t_tails(z, dof), floor)
     log10_p[~used] = math.nan

@@ -12,6 +12,8 @@ clustered_score_test
     The clustered score test, and the groups' scores under independence.
 pair_bias
     What estimated margins add to products of two groups' scores.
+moderated
+    The moderated squared error of many cells.
 multiplicity
     Benjamini-Hochberg and Benjamini-Yekutieli.
 resampling

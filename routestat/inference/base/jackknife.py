@@ -1,6 +1,7 @@
 """The delete-group jackknife, weighted by the groups' sizes."""
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -8,6 +9,30 @@ from numpy.typing import ArrayLike
 from routestat.inference.base.estimate import Estimate, Estimates, sandwich_error, size_shares, t_quantile
 from routestat.inference.base.tables import Floats, read_only
 from routestat.inference.base.units import too_few
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LeftOutSums:
+    """A sum over all tokens, and the same without each group; sums and differences of them are exact.
+
+    Attributes
+    ----------
+    whole
+        Of all groups.
+    left_out
+        `[group]`.
+    """
+
+    whole: float
+    left_out: Floats
+
+    def __add__(self, other: "LeftOutSums") -> "LeftOutSums":
+        """Add sum to sum and group to group."""
+        return LeftOutSums(self.whole + other.whole, self.left_out + other.left_out)
+
+    def __sub__(self, other: "LeftOutSums") -> "LeftOutSums":
+        """Subtract sum from sum and group from group."""
+        return LeftOutSums(self.whole - other.whole, self.left_out - other.left_out)
 
 
 def jackknife_value(whole: float, left_out: ArrayLike, size: ArrayLike) -> float:

@@ -8,7 +8,7 @@ import numpy as np
 from routestat.counting.kernels.strata import leave_out
 from routestat.counting.three_layers import GroupedCells, ThreeLayers
 from routestat.inference.base.estimate import Estimate, check_level, without_interval
-from routestat.inference.base.jackknife import jackknife
+from routestat.inference.base.jackknife import LeftOutSums, jackknife
 from routestat.inference.base.special import listed_x_log_x, x_log_x
 from routestat.inference.base.tables import Floats
 from routestat.inference.base.units import too_few
@@ -73,14 +73,14 @@ def three_layer_information(layers: ThreeLayers, level: float = 0.95) -> ThreeLa
     pair, step, skip = (
         _sums(part, size) for part in (layers.first_middle, layers.middle_last, layers.first_last)
     )
-    every, tokens = _sums(layers.cells, size), _Sums(float(x_log_x(n)), x_log_x(n - size))
+    every, tokens = _sums(layers.cells, size), LeftOutSums(float(x_log_x(n)), x_log_x(n - size))
 
-    def estimate(of: "_Sums") -> Estimate:
+    def estimate(of: LeftOutSums) -> Estimate:
         unit = math.log(2.0)
         plugin = of.whole / n / unit
         if why := too_few(size):
             return without_interval(math.nan, len(size), why, plugin)
-        return jackknife(plugin, of.without / (n - size) / unit, size, level)
+        return jackknife(plugin, of.left_out / (n - size) / unit, size, level)
 
     direct = skip - first - last + tokens
     given = every + middle - pair - step
@@ -94,24 +94,10 @@ def three_layer_information(layers: ThreeLayers, level: float = 0.95) -> ThreeLa
     )
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Sums:
-    """A sum of c ln c over all tokens, and the same without each group `[group]`."""
-
-    whole: float
-    without: Floats
-
-    def __add__(self, other: "_Sums") -> "_Sums":
-        return _Sums(self.whole + other.whole, self.without + other.without)
-
-    def __sub__(self, other: "_Sums") -> "_Sums":
-        return _Sums(self.whole - other.whole, self.without - other.without)
-
-
-def _sums(cells: GroupedCells, size: Floats) -> _Sums:
+def _sums(cells: GroupedCells, size: Floats) -> LeftOutSums:
     change = np.zeros(len(size))
     whole = leave_out(cells.keys, cells.group, cells.count, listed_x_log_x(), change)
-    return _Sums(whole, whole + change)
+    return LeftOutSums(whole, whole + change)
 
 
 def _all(nothing: Estimate) -> ThreeLayerInformation:
