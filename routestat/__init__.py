@@ -2,7 +2,7 @@
 
 The public names are loaded when they are first used, so that importing the package costs nothing.
 
-analyze, compare, convert, count, draw, merge, predict, prepare
+analyze, compare, convert, count, draw, merge, place, predict, prepare, simulate
     The commands, one thin file each.
 cli
     What the commands share: options, exit codes, output folders, progress bars.
@@ -10,6 +10,8 @@ report
     Findings as results.json, CSV tables, figures, pages and terminal summaries.
 study
     All findings of one trace, or of two, computed once.
+serving
+    What predictions are worth: simulated caches, placements, files for engines.
 forecast
     Predictors of routing and their scores on held-out documents.
 structure

@@ -6,6 +6,8 @@ catalogue
     The registry of predictors.
 board
     Every predictor at every layer, scored.
+kept_predictions
+    The predictions of every token, for simulations of prefetching.
 scores, made_scores
     Held-out scores from additive sums.
 calibration

@@ -56,6 +56,8 @@ transfer
     Predictors fitted to one trace and scored on another.
 domain_matrix
     Every domain of a trace predicted from every other.
+simulation_findings
+    What a simulation of caches finds.
 expected_time
     What the stages of a study take.
 level_checks

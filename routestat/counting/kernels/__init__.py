@@ -7,6 +7,8 @@ compiling
     How all loops are compiled.
 runs
     Runs of consecutive tokens, and features of earlier tokens.
+steps
+    The order in which an engine serves the tokens of documents side by side.
 tables
     Tables of states and contexts.
 experts

@@ -1,0 +1,1 @@
+"""python -m routestat.place TRACE --devices 8: placements and pin lists that engines load."""

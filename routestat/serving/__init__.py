@@ -1,0 +1,13 @@
+"""What a prediction is worth: simulated caches and prefetching, placements of experts on devices, files for engines.
+
+steps
+    The choices of a trace in the order in which an engine would serve them.
+settings
+    Policies of a cache, what is simulated, and the machine it is simulated on.
+replay_sums
+    What a replay counts, per unit of documents.
+placement
+    Which expert is on which device.
+exports
+    Files that engines load.
+"""
