@@ -139,7 +139,8 @@ def make_steps(
     inside = np.ones(len(sample), bool)
     inside[begins] = False
     return Steps(
-        routers, choices, row, np.where(followed[row], row + 1, -1), start, of_step, of_unit, first, n_units, batch, chunk, tokens,
+        routers, choices, row, np.where(followed[row], row + 1, -1), start, of_step, of_unit, first, n_units,
+        batch, chunk, tokens,
         np.bincount(unit, minlength=n_units), int(np.count_nonzero(inside & ~sample.follows)),
     )  # fmt: skip
 
