@@ -23,7 +23,7 @@ from routestat.study.simulation_findings import (
 #: The model of time behind every stall, in words.
 OVERLAP_MODEL = (
     "experts come over one link, one after the other in the order of their requests, and no transfer is cancelled; an "
-    "event (one step at one layer) begins when its routing is known: it requests the experts that it lacks and then the "
+    "event (one step at one layer) begins when its routing is known, requests the experts that it lacks and then the "
     "prefetched ones of a later layer, computes when the last expert that it needs is there, and waits until then: "
     "the wait is the stall"
 )
