@@ -157,8 +157,8 @@ def _prefetching(main: Main) -> Answer | None:
         f"wasted{why_no_interval(found.precision, found.recall)}."
     )
     few = (
-        f"{_percent(found.precision.value)} of the prefetched experts are needed, {_percent(found.recall.value)} of the "
-        f"absent needed ones prefetched ({setting.predictor}, {many(setting.candidates, 'expert')})."
+        f"{_percent(found.precision.value)} of the prefetched experts are needed, {_percent(found.recall.value)} of "
+        f"the absent needed ones prefetched ({setting.predictor}, {many(setting.candidates, 'expert')})."
     )
     return Answer("Prefetching", f"{verdict} {facts}{_perfect(main)}", f"{short} {few}")
 
@@ -215,8 +215,9 @@ def _hot_set(findings: Simulation, main: Main | None) -> Answer | None:
     better = f"LRU is {clear}better in {recent} {of}, pinning in {pins}"
     return Answer(
         "Hot set",
-        f"In {hot} {of} there is a hot set: the {many(known[0].capacity, 'expert')} that other documents use most "
-        f"{'is' if known[0].capacity == 1 else 'are'} {clear}used more often than as many at random. {verdict}: {better}"
+        f"In {hot} {of} there is a hot set: the {many(known[0].capacity, 'expert')} used most in other "
+        f"documents {'is' if known[0].capacity == 1 else 'are'} {clear}needed more often than as many at random. "
+        f"{verdict}: {better}"
         f"{'' if sure else why_no_interval(known[0].static)}.",
         f"{verdict}: at {many(known[0].capacity, 'expert')} per layer {better}.",
     )

@@ -29,6 +29,8 @@ OVERLAP_MODEL = (
 )
 _NO_BYTES = "the size of an expert is not known: give --expert-bytes, or --model-config"
 _NO_SECONDS = "the machine is not known: give {} and --bandwidth"
+#: Why rates of prefetching are null in a row without any.
+NOTHING_AHEAD = "nothing is prefetched"
 #: Tables, by their key in results.json.
 TABLES = ("simulation", "lru_curve", "recoverable_gap", "hot_sets", "working_sets", "capacity_plan")
 
@@ -141,6 +143,7 @@ def _cache(findings: Simulation, one: SimulatedCache) -> Record:
     prefetches = setting.lookahead > 0
     key = (setting.predictor, setting.lookahead)
     why = [one.reason] if one.reason else [*_unknown(findings)]
+    why += [] if prefetches else [NOTHING_AHEAD]
     estimates = [one.hit_rate, one.served_rate, one.miss_share, one.loads_per_token, one.union_to_capacity]
     estimates += [one.precision, one.recall] if prefetches else []
     # Why there is no stall is said of the machine.
