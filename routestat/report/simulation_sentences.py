@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from routestat.inference.base.estimate import Estimate
 from routestat.report.numbers import many, number
-from routestat.report.quantities import data_size, duration
+from routestat.report.quantities import between, data_size, duration
 from routestat.report.simulation_main import Main, clearly, label, main_setting
 from routestat.study.simulation_findings import HotSet, SimulatedCache, Simulation, WorkingSet
 
@@ -54,17 +54,15 @@ def where(main: Main, findings: Simulation) -> str:
 
 
 def shown(found: Estimate, words: Callable[[float], str] = number) -> str:
-    """Format an estimate with its interval, if it has one."""
-    if not math.isfinite(found.low):
+    """Format an estimate with its interval, if it has one; a width of zero is none."""
+    if not found.low < found.high:
         return words(found.value)
-    return f"{words(found.value)} ({words(found.low)} … {words(found.high)})"
+    return f"{words(found.value)} ({between(found.low, found.high, words)})"
 
 
 def percent(found: Estimate) -> str:
     """Format a share in percent with its interval, if it has one."""
-    if not math.isfinite(found.low):
-        return _percent(found.value)
-    return f"{_percent(found.value)} ({number(100 * found.low)} … {number(100 * found.high)})"
+    return shown(found, _percent)
 
 
 def _percent(value: float) -> str:
