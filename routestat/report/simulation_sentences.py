@@ -124,15 +124,18 @@ def _eviction(main: Main) -> Answer | None:
     )
     if saved <= 0:
         text = f"Evicting what {name} finds least probable saves nothing: it loads {against}{why}."
-        return Answer(
-            "Eviction by prediction", text, f"Evicting by {name} saves nothing over {label(best.setting)}."
-        )
+        return Answer("Eviction", text, f"Evicting by {name} saves nothing over {label(best.setting)}.")
     gap = 0 if optimal is None else best.loads - optimal.loads
-    share = f"{_percent(saved / gap)} of what perfect knowledge would save" if gap > 0 else ""
+    share = f": {_percent(saved / gap)} of what perfect knowledge would save" if gap > 0 else ""
+    of = (
+        f"{_percent(saved / gap)} of what Belady would"
+        if gap > 0
+        else f"{_percent(saved / best.loads)} of the loads"
+    )
     return Answer(
-        "Eviction by prediction",
-        f"Evicting what {name} finds least probable loads {against}{': ' if share else ''}{share}{why}.",
-        f"Evicting by {name} saves {share or f'{_percent(saved / best.loads)} of the loads'}.",
+        "Eviction",
+        f"Evicting what {name} finds least probable loads {against}{share}{why}.",
+        f"Evicting by {name} saves {of}.",
     )
 
 
@@ -270,5 +273,5 @@ def _memory(findings: Simulation) -> Answer | None:
         f"The smallest memory{budget} has {one.slots_in_all:,} slots for experts{size}, {each} per layer, and a stall "
         f"of {duration(one.stall_per_token)}. Its hit rate with LRU is {percent(one.divided_hit_rate)}, with as many "
         f"slots in every layer {percent(one.equal_hit_rate)}{why_no_interval(one.divided_hit_rate)}.",
-        f"{one.slots_in_all:,} slots{size}{budget}, {each} per layer.",
+        f"{one.slots_in_all:,} slots{size}, {each} per layer,{budget}.",
     )
