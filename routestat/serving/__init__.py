@@ -4,8 +4,12 @@ steps
     The choices of a trace in the order in which an engine would serve them.
 settings
     Policies of a cache, what is simulated, and the machine it is simulated on.
+replay
+    Replay of a trace through caches of experts.
 replay_sums
     What a replay counts, per unit of documents.
+setting_checks
+    Checks of what is to be simulated.
 placement
     Which expert is on which device.
 exports
