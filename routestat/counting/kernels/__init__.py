@@ -51,6 +51,8 @@ similar_tokens
     Averages over tokens that were routed alike so far; compiled on first use.
 predictors
     Scores of predictions.
+first_experts
+    The most probable experts of predictions; compiled on first use.
 likelihood
     Likelihood and gradient of tempered models.
 one_hot
