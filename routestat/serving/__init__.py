@@ -6,6 +6,16 @@ settings
     Policies of a cache, what is simulated, and the machine it is simulated on.
 replay_sums
     What a replay counts, per unit of documents.
+pins
+    Which experts to pin.
+cache_estimates
+    What a replay found, as estimates with intervals.
+capacity_plan
+    How much memory is worth having, and how to divide it among the layers.
+hot_sets
+    Whether pinning is worth it.
+working_sets
+    How many different experts consecutive tokens need.
 placement
     Which expert is on which device.
 exports
