@@ -4,6 +4,8 @@ steps
     The choices of a trace in the order in which an engine would serve them.
 settings
     Policies of a cache, what is simulated, and the machine it is simulated on.
+replay
+    Replay of a trace through caches of experts.
 replay_sums
     What a replay counts, per unit of documents.
 pins
@@ -16,6 +18,8 @@ hot_sets
     Whether pinning is worth it.
 working_sets
     How many different experts consecutive tokens need.
+setting_checks
+    Checks of what is to be simulated.
 placement
     Which expert is on which device.
 exports

@@ -57,7 +57,8 @@ def test_ratios_are_over_units(steps, sums, phase, at):
     assert limits(found.union_to_capacity) == limits(ratio(one["accesses"], 3 * one["events"]))
     assert found.loads_per_token.value == pytest.approx(loads.sum() / tokens.sum())
     assert found.stall_per_token.value == pytest.approx(one["stall"].sum() / tokens.sum())
-    assert found.loads == loads.sum() and found.tokens == tokens.sum()
+    assert found.loads == loads.sum()
+    assert found.tokens == tokens.sum()
     assert found.bytes == pytest.approx(100 * loads.sum())
     assert found.bytes_demanded == pytest.approx(100 * one["misses"].sum())
     assert found.bytes_wasted == pytest.approx(100 * (one["prefetched"] - one["prefetched_hits"]).sum())
@@ -67,24 +68,27 @@ def test_ratios_are_over_units(steps, sums, phase, at):
 def test_what_is_unknown_has_a_reason(steps, sums):
     found = simulated_cache(sums, steps, CacheSetting("none"), Hardware())
     assert "--expert-bytes" in found.stall_per_token.reason
-    assert (
-        math.isnan(found.bytes)
-        and math.isnan(found.stall_seconds)
-        and math.isnan(found.stall_per_token.value)
-    )
+    assert math.isnan(found.bytes)
+    assert math.isnan(found.stall_seconds)
+    assert math.isnan(found.stall_per_token.value)
     assert found.precision.reason == found.recall.reason == "nothing is prefetched"
     assert found.union_to_capacity.reason == "there is no cache"
 
 
 def test_a_simulation_that_could_not_be_made_keeps_what_is_measured(steps, sums):
     found = simulated_cache(sums, steps, CacheSetting("static", capacity=2), MACHINE, reason="no documents")
-    assert found.accesses == sums.column("accesses").sum() and found.logical_accesses > 0
+    assert found.accesses == sums.column("accesses").sum()
+    assert found.logical_accesses > 0
     assert found.hits == found.misses == found.loads == 0
-    assert math.isnan(found.hit_rate.value) and found.hit_rate.reason == "no documents"
-    assert math.isnan(found.bytes) and math.isnan(found.stall_seconds)
+    assert math.isnan(found.hit_rate.value)
+    assert found.hit_rate.reason == "no documents"
+    assert math.isnan(found.bytes)
+    assert math.isnan(found.stall_seconds)
     assert found.union_to_capacity.value > 0
 
 
 def test_units_that_all_agree_have_no_interval():
     found = share_of_units(np.full(9, 6.0), np.full(9, 3.0))
-    assert found.value == 2 and math.isnan(found.low) and "the same value" in found.reason
+    assert found.value == 2
+    assert math.isnan(found.low)
+    assert "the same value" in found.reason

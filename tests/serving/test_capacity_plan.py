@@ -25,7 +25,8 @@ def test_a_division_is_the_best_of_all(seed):
         if gains:
             found = divisions.of(slots)
             assert found.sum() == slots
-            assert (found >= least).all() and (found <= most).all()
+            assert (found >= least).all()
+            assert (found <= most).all()
             assert hits[np.arange(3), found].sum() == max(gains)
 
 
@@ -59,7 +60,8 @@ def test_hit_rates_of_divisions_are_of_units_they_were_not_chosen_on(steps):
     assert plan.sizes[1].divided_hit_rate.value == pytest.approx(divided / 320)
     assert plan.sizes[1].equal_hit_rate.value == pytest.approx(hits[3].sum() / 320)
     assert plan.sizes[1].slots == best_of_six(hits)
-    assert plan.smallest is None and "--stall-budget" in plan.reason
+    assert plan.smallest is None
+    assert "--stall-budget" in plan.reason
 
 
 def test_the_smallest_memory_within_a_stall_budget(steps):
@@ -72,9 +74,11 @@ def test_the_smallest_memory_within_a_stall_budget(steps):
     assert plan.smallest.bytes == 6000
     assert plan.smallest.stall_per_token == pytest.approx(2e-3)
     tight = plan_capacity(hits, np.full((8, 2), 20), steps, machine, stall_budget=1e-4)
-    assert tight.smallest is None and "0.4 ms" in tight.reason
+    assert tight.smallest is None
+    assert "0.4 ms" in tight.reason
     unknown = plan_capacity(hits, np.full((8, 2), 20), steps, Hardware(), stall_budget=1e-4)
-    assert unknown.smallest is None and "--bandwidth" in unknown.reason
+    assert unknown.smallest is None
+    assert "--bandwidth" in unknown.reason
 
 
 def test_one_unit_is_measured_on_itself(steps):
@@ -89,4 +93,6 @@ def test_one_unit_is_measured_on_itself(steps):
 def test_sizes_are_all_or_at_equal_ratios():
     assert sizes_between(2, 8) == (2, 3, 4, 5, 6, 7, 8)
     sizes = sizes_between(8, 256)
-    assert sizes[0] == 8 and sizes[-1] == 256 and len(sizes) == 12
+    assert sizes[0] == 8
+    assert sizes[-1] == 256
+    assert len(sizes) == 12

@@ -33,5 +33,6 @@ def test_without_other_documents_nothing_is_pinned():
     steps = steps_of(trace_of([4], random_choices(4, n_layers=1)))
     sums = sums_of(np.ones((1, 2, 1)), 4)
     (one,) = hot_sets(steps, {3: sums}, np.ones((9, 1, 1), int), sums, "one unit")
-    assert math.isnan(one.static.value) and one.static.reason == "one unit"
+    assert math.isnan(one.static.value)
+    assert one.static.reason == "one unit"
     assert one.lru.value == pytest.approx(1 / 8)

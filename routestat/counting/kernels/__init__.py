@@ -51,6 +51,12 @@ token_cache
     Probabilities by contexts of token ids and by the document so far; compiled on first use.
 similar_tokens
     Averages over tokens that were routed alike so far; compiled on first use.
+caches
+    Replay of steps through caches of experts; compiled on first use.
+indexed_heaps
+    Heaps of experts that know where each expert is.
+next_uses
+    When each expert is needed again; compiled on first use.
 predictors
     Scores of predictions.
 likelihood
