@@ -9,6 +9,8 @@ runs
     Runs of consecutive tokens, and features of earlier tokens.
 steps
     The order in which an engine serves the tokens of documents side by side.
+working_sets
+    Different experts in windows of consecutive tokens.
 tables
     Tables of states and contexts.
 experts
