@@ -1,4 +1,4 @@
-"""The files of every engine that fits to what `place` found, and why one could not be made."""
+"""The files that engines load, made of what `place` found, and why one could not be made."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -6,9 +6,16 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from routestat.errors import RoutestatError
-from routestat.serving.exports.registry import Export, Exported
+from routestat.serving.exports.exported import Exported
+from routestat.serving.exports.registry import Export, usage_of
 from routestat.serving.placement.placement import Placement
+from routestat.serving.steps import Steps
 from routestat.study.placement_findings import PlacementFindings
+
+#: Folders of files that hold no placement, by the part of the findings that they need.
+FOLDERS = {"loads": "loads", "steps": "tokens", "pinned": "pins", "fast_layers": "pins"}
+_WITHOUT_PINS = "expected the number of experts that fit, got none; name it by --pin"
+_WITHOUT_PLACEMENT = "expected two devices or more to place experts on, got 1"
 
 
 @dataclass(frozen=True)
@@ -19,9 +26,15 @@ class ModelShape:
     ----------
     n_hidden_layers : int
         Dense layers included.
+    moe_layers : tuple of int, optional
+        The layers with experts; None where this is not known.
+    note : str
+        What was assumed, or empty.
     """
 
     n_hidden_layers: int
+    moe_layers: tuple[int, ...] | None = None
+    note: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,8 +48,8 @@ class ExportedFiles:
         Of the placement, empty where the file holds none.
     files : mapping of str to bytes
         Content by path in the folder of the report; empty with a `reason`.
-    command : str
-        How an engine is given them; empty where it is not a command.
+    usage : str
+        What to type so that the engine reads the first file.
     notes : tuple of str
     reason : str
         Why there are no files, or empty.
@@ -45,13 +58,13 @@ class ExportedFiles:
     export: Export
     objective: str
     files: Mapping[str, bytes] = field(default_factory=dict)
-    command: str = ""
+    usage: str = ""
     notes: tuple[str, ...] = ()
     reason: str = ""
 
 
 def export_files(
-    findings: PlacementFindings, exports: Sequence[Export], shape: ModelShape
+    findings: PlacementFindings, exports: Sequence[Export], shape: ModelShape, steps: Steps | None = None
 ) -> tuple[ExportedFiles, ...]:
     """Make the files of every export: of each objective, or once where they hold no placement.
 
@@ -60,63 +73,77 @@ def export_files(
     findings : PlacementFindings
     exports : sequence of Export
     shape : ModelShape
+    steps : Steps, optional
+        The tokens, for files that list them.
+
+    Returns
+    -------
+    tuple of ExportedFiles
+        What cannot be made has a reason instead of files.
     """
-    return tuple(item for export in exports for item in _of_export(findings, export, shape))
+    return tuple(item for export in exports for item in _of_export(findings, export, shape, steps))
 
 
 def _of_export(
-    findings: PlacementFindings, export: Export, shape: ModelShape
+    findings: PlacementFindings, export: Export, shape: ModelShape, steps: Steps | None
 ) -> Iterator[ExportedFiles]:
     if export.needs != "placement":
-        yield _made(export, "", _exported(findings, shape, None))
-        return
-    for result in findings.results:
-        yield _made(export, result.objective, _exported(findings, shape, result.placement))
+        yield _made(findings, export, "", shape, steps=steps)
+    elif not findings.results:
+        yield ExportedFiles(export, "", reason=_WITHOUT_PLACEMENT)
+    else:
+        for result in findings.results:
+            yield _made(findings, export, result.objective, shape, placement=result.placement)
 
 
-def _exported(findings: PlacementFindings, shape: ModelShape, placement: Placement | None) -> Exported:
-    pinned = tuple(item.experts for item in findings.pins) or None
-    return Exported(
-        findings.routers,
-        shape.n_hidden_layers,
-        findings.loads,
-        placement,
-        pinned,
-        _fast_layers(findings),
-    )
+def _made(
+    findings: PlacementFindings,
+    export: Export,
+    objective: str,
+    shape: ModelShape,
+    *,
+    placement: Placement | None = None,
+    steps: Steps | None = None,
+) -> ExportedFiles:
+    pins = findings.pins
+    if pins is None and export.needs in ("pinned", "fast_layers"):
+        return ExportedFiles(export, objective, reason=_WITHOUT_PINS)
+    try:
+        exported = Exported(
+            findings.routers,
+            shape.n_hidden_layers,
+            findings.loads,
+            placement,
+            None if pins is None else pins.experts,
+            fast_layers(findings),
+            shape.moe_layers,
+            steps,
+        )
+        files, notes = export.files(exported), export.notes(exported)
+    except RoutestatError as error:
+        return ExportedFiles(export, objective, reason=str(error))
+    folder = objective or FOLDERS[export.needs]
+    paths = {f"{folder}/{name}": content for name, content in files.items()}
+    return ExportedFiles(export, objective, paths, usage_of(export, next(iter(paths)), placement), notes)
 
 
-def _fast_layers(findings: PlacementFindings) -> tuple[int, ...]:
-    """Layers whose experts fit whole into the memory that the pins take, those with the most even loads first.
+def fast_layers(findings: PlacementFindings) -> tuple[int, ...]:
+    """Return the layers whose experts fit whole into the memory that the pins take, the most even loads first.
 
-    All layers need equally many experts per token; where a few experts have most of the load, the others are best
-    left to slower memory.
+    All layers need equally many experts per token. Where a few experts have most of the load, those few are what the
+    caches of slower memory hold, so these layers are the ones to leave there.
     """
-    if not findings.pins:
+    if findings.pins is None:
         return ()
-    slots = sum(len(item.experts) for item in findings.pins)
+    memory = sum(map(len, findings.pins.experts))
     covered = [
-        np.sort(load)[::-1][: len(item.experts)].sum() / max(int(load.sum()), 1)
-        for load, item in zip(findings.loads, findings.pins, strict=True)
+        np.sort(load)[::-1][: len(experts)].sum() / max(int(load.sum()), 1)
+        for load, experts in zip(findings.loads, findings.pins.experts, strict=True)
     ]
     kept = []
     for place in np.argsort(covered, kind="stable").tolist():
         router = findings.routers[place]
-        if router.n_experts <= slots:
+        if router.n_experts <= memory:
             kept.append(router.layer)
-            slots -= router.n_experts
+            memory -= router.n_experts
     return tuple(sorted(kept))
-
-
-def _made(export: Export, objective: str, exported: Exported) -> ExportedFiles:
-    try:
-        files = export.files(exported)
-    except RoutestatError as error:
-        return ExportedFiles(export, objective, reason=str(error))
-    paths = {f"{objective}/{name}" if objective else name: content for name, content in files.items()}
-    command = export.command.format(file=next(iter(paths), ""), devices=_devices(exported))
-    return ExportedFiles(export, objective, paths, command)
-
-
-def _devices(exported: Exported) -> int:
-    return 1 if exported.placement is None else exported.placement.devices.n_devices

@@ -1,5 +1,6 @@
 """results.json and the CSV tables of `place`."""
 
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -7,11 +8,11 @@ from routestat.inference.base.estimate import Estimate
 from routestat.report.placement_sentences import placement_sentences
 from routestat.report.records.plain import Record, plain, reason, write_json, write_rows
 from routestat.study.placement_exports import ExportedFiles
-from routestat.study.placement_findings import Gain, PinnedLayer, PlacementFindings, PlacementResult
+from routestat.study.placement_findings import PinFinding, PlacementFindings, PlacementGain, PlacementResult
 from routestat.traces.metadata import Router
 
-#: Names of the tables, which are parts of results.json.
-TABLES = ("placements", "layers", "transitions", "pins", "exports")
+#: Parts of results.json that are also tables.
+TABLES = ("placements", "layers", "transitions", "pinned", "exports")
 _ONE_NODE = "all devices are in one node"
 
 
@@ -31,6 +32,9 @@ def write_results(findings: PlacementFindings, exported: Sequence[ExportedFiles]
 
 def results(findings: PlacementFindings, exported: Sequence[ExportedFiles]) -> Record:
     """Return the content of results.json."""
+    placements = [_placement(result) for result in findings.results]
+    by_objective = {row["objective"]: row for row in placements}
+    pins = _pins(findings.pins)
     record: Record = {
         "format": "routestat-placement",
         "version": 1,
@@ -38,31 +42,33 @@ def results(findings: PlacementFindings, exported: Sequence[ExportedFiles]) -> R
         "options": dict(findings.options),
         "notes": list(findings.notes),
         "devices": _devices(findings),
-        "placements": [_placement(result) for result in findings.results],
+        "placements": placements,
         "layers": [row for result in findings.results for row in _layers(findings, result)],
         "transitions": [row for result in findings.results for row in _transitions(findings, result)],
-        "pins": [_pinned(item) for item in findings.pins],
+        **({"pins": pins} if pins else {}),
+        "pinned": list(_pinned(findings)),
+        "exports": [_export(item, by_objective.get(item.objective), pins) for item in exported],
     }
-    gains = {row["objective"]: row for row in record["placements"]}
-    record["exports"] = [_export(item, gains.get(item.objective)) for item in exported]
     return record | {"reading": placement_sentences(plain(record))}
 
 
 def _trace(findings: PlacementFindings) -> Record:
-    meta = findings.meta
+    meta, routers = findings.meta, findings.routers
     return {
         "name": meta.name,
         "model": meta.model,
         "dataset": meta.dataset,
-        "folder": findings.folder or None,
+        "folder": findings.options.get("trace"),
         "n_tokens": findings.n_tokens,
-        "n_documents_fitted": findings.n_fitted,
+        "n_documents": findings.n_documents,
+        "n_documents_made_from": findings.n_made_from,
         "n_documents_held_out": findings.n_held_out,
-        "n_units_held_out": findings.n_held_out_units,
-        "layers": [router.layer for router in findings.routers],
-        "routers": [router.name for router in findings.routers],
-        "n_experts": [router.n_experts for router in findings.routers],
-        "top_k": [router.top_k for router in findings.routers],
+        "n_units_made_from": findings.n_units_made_from,
+        "n_units_held_out": findings.n_units_held_out,
+        "layers": [router.layer for router in routers],
+        "routers": [router.name for router in routers],
+        "n_experts": [router.n_experts for router in routers],
+        "top_k": [router.top_k for router in routers],
     }
 
 
@@ -78,25 +84,31 @@ def _devices(findings: PlacementFindings) -> Record:
 
 def _placement(result: PlacementResult) -> Record:
     """One placement by both objectives; what the default order has is in the keys with `_default`."""
-    one_node = result.placement.devices.n_nodes == 1
+    one_node = _ONE_NODE if result.placement.devices.n_nodes == 1 else ""
+    best = result.optimality
     return {
         "objective": result.objective,
         **_gain("balance", result.balance),
-        **_gain("balance_worst_layer", result.worst_layer),
+        **_gain("worst_balance", result.worst_balance),
+        **_gain("node_balance", result.node_balance, one_node),
         **_gain("device_affinity", result.device_affinity),
-        **_gain("node_affinity", result.node_affinity, _ONE_NODE if one_node else ""),
-        "optimality_gap": result.optimality_gap,
-        **({"optimality_gap_reason": result.gap_reason} if result.gap_reason else {}),
+        **_gain("node_affinity", result.node_affinity, one_node),
+        "found": best.found,
+        "optimum": best.optimum,
+        "optimality_gap": best.gap,
+        "is_optimum": best.used,
+        "optimum_method": best.method or None,
+        **({"optimum_reason": best.reason} if best.reason else {}),
     }
 
 
-def _gain(name: str, found: Gain, undefined: str = "") -> Record:
+def _gain(name: str, found: PlacementGain, undefined: str = "") -> Record:
     values: Record = {
         **_estimate(f"{name}_default", found.before),
         **_estimate(f"{name}_placed", found.after),
         **_estimate(f"{name}_gain", found.gain),
-        f"{name}_default_fitted": found.fitted_before,
-        f"{name}_placed_fitted": found.fitted_after,
+        f"{name}_default_made_from": found.before_made_from,
+        f"{name}_placed_made_from": found.after_made_from,
     }
     why = found.gain.reason
     if undefined:
@@ -109,9 +121,10 @@ def _estimate(name: str, estimate: Estimate) -> Record:
 
 
 def _layers(findings: PlacementFindings, result: PlacementResult) -> Iterator[Record]:
-    """Rows of the devices' loads and the expert of every slot."""
+    """Rows of the devices' loads, as multiples of their mean, and the expert of every slot."""
+    n_devices = findings.devices.n_devices
     for place, router in enumerate(findings.routers):
-        before, after = result.device_loads_before[place], result.device_loads_after[place]
+        before, after = (loads[place] * n_devices for loads in (result.loads_before, result.loads_after))
         yield {
             "objective": result.objective,
             **_router(router),
@@ -128,50 +141,67 @@ def _router(router: Router) -> Record:
 
 
 def _transitions(findings: PlacementFindings, result: PlacementResult) -> Iterator[Record]:
-    nodes = findings.devices.n_nodes > 1
-    pairs = zip(findings.routers, findings.routers[1:], strict=False)
-    for place, (source, target) in enumerate(pairs):
+    kinds = {"device_affinity": result.device_affinity}
+    if findings.devices.n_nodes > 1:
+        kinds["node_affinity"] = result.node_affinity
+    for place, (source, target) in enumerate(zip(findings.routers, findings.routers[1:], strict=False)):
         row = {
             "objective": result.objective,
             "source": source.layer,
             "target": target.layer,
             "source_router": source.name,
             "target_router": target.name,
-            "device_affinity_default": result.affinity_before[place, 0],
-            "device_affinity_placed": result.affinity_after[place, 0],
         }
-        if nodes:
-            row["node_affinity_default"] = result.affinity_before[place, 1]
-            row["node_affinity_placed"] = result.affinity_after[place, 1]
+        for name, found in kinds.items():
+            row[f"{name}_default"] = found.by_layer_before[place]
+            row[f"{name}_placed"] = found.by_layer_after[place]
         yield row
 
 
-def _pinned(item: PinnedLayer) -> Record:
+def _pins(found: PinFinding | None) -> Record:
+    if found is None:
+        return {}
     return {
-        **_router(item.router),
-        "capacity": len(item.experts),
-        "experts": item.experts,
-        **_estimate("hit_rate", item.hit_rate),
-        **_estimate("lru_hit_rate", item.lru_hit_rate),
-        "uniform_hit_rate": len(item.experts) / item.router.n_experts,
-        **reason(item.hit_rate.reason, item.lru_hit_rate.reason),
+        "capacity": found.capacity,
+        **_estimate("hit_rate", found.static),
+        **_estimate("lru_hit_rate", found.lru),
+        "uniform_hit_rate": found.uniform,
+        **reason(found.static.reason, found.lru.reason),
     }
 
 
-def _export(item: ExportedFiles, placed: Record | None) -> Record:
-    """Return one export, with what its placement gains on documents that it was not made from."""
+def _pinned(findings: PlacementFindings) -> Iterator[Record]:
+    if findings.pins is None:
+        return
+    rows = zip(findings.routers, findings.pins.experts, findings.loads, strict=True)
+    for router, experts, loads in rows:
+        total = int(loads.sum())
+        yield {
+            **_router(router),
+            "n_experts": router.n_experts,
+            "n_pinned": len(experts),
+            "experts": experts,
+            "share_of_choices": loads[experts].sum() / total if total else math.nan,
+            "uniform_share": len(experts) / router.n_experts,
+        }
+
+
+def _export(item: ExportedFiles, placed: Record | None, pins: Record) -> Record:
+    """Return one export, and beside it what its content gains on documents that it was not made from."""
     record: Record = {
         "export": item.export.name,
         "engine": item.export.engine,
         "objective": item.objective or None,
         "files": list(item.files),
-        "command": item.command or None,
+        "usage": item.usage or None,
         "experimental": item.export.experimental,
     }
     if placed is not None:
         name = "balance" if item.objective == "balance" else "device_affinity"
-        record |= {"gain_in": name} | {
-            key.replace(name, "held_out", 1): placed[key]
-            for key in (f"{name}_default", f"{name}_placed", f"{name}_gain", f"{name}_gain_ci95")
-        }
+        moments = ("default", "placed", "gain", "gain_ci95")
+        record |= {"gain_of": name} | {f"held_out_{moment}": placed[f"{name}_{moment}"] for moment in moments}
+        if why := placed.get(f"{name}_reason"):
+            record["held_out_reason"] = why
+    if item.export.name == "pins" and pins:
+        record |= {key: pins[key] for key in ("hit_rate", "hit_rate_ci95", "lru_hit_rate", "lru_hit_rate_ci95")}
     return record | ({"notes": list(item.notes)} if item.notes else {}) | reason(item.reason)

@@ -54,9 +54,6 @@ class Export:
         "placement" or "loads".
     experimental : bool
         Whether no release of the engine reads the file yet.
-    command : str
-        How the engine is given the first file, with ``{file}`` and ``{devices}`` to be filled in; empty where that is
-        not a command line.
     """
 
     name: str
@@ -64,7 +61,6 @@ class Export:
     files: Callable[[Exported], Mapping[str, bytes]]
     needs: str = "placement"
     experimental: bool = False
-    command: str = ""
 
 
 #: Every export, in the order in which they are listed.
