@@ -87,7 +87,8 @@ def _cost(main: Main, findings: Simulation) -> Answer:
     best = main.best
     rate = "" if best is None else f" The hit rate of {label(best.setting)} is {percent(best.hit_rate)}."
     listed = ", ".join(parts[:-1]) + (" and " if len(parts) > 1 else "") + parts[-1]
-    why = why_no_interval(*(one.loads_per_token for one in done))
+    # Without a cache every unit may need as many: no width, and no doubt.
+    why = why_no_interval(*(one.loads_per_token for one in done if one.setting.policy != "none"))
     text = f"Experts that are loaded per token, {where(main, findings)}: {listed}{why}.{rate}"
     fewest = "" if best is None else f"Fewest loads without knowledge of the future: {label(best.setting)}."
     return Answer("Cost", text, fewest)
