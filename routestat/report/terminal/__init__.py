@@ -12,4 +12,6 @@ study
     What analyze prints.
 comparison
     What compare prints.
+simulation
+    What simulate prints.
 """
