@@ -67,16 +67,18 @@ def test_many_tokens_are_written_in_parts():
     steps = steps_of([3, TOKENS, 5], n_experts=128)
     parts = list(profile_rows(steps))
     assert len(parts) == 2
-    position = [*range(-3, 0), *range(-TOKENS, 0), *range(-5, 0)]
+    position = [*range(3), *range(TOKENS), *range(5)]
     assert read_cache_profile(b"".join(parts), Model(3, 128, (1, 2))) == slow_rows(steps, position)
 
 
-def test_only_prompts_are_a_caution():
+def test_without_generated_tokens_all_count_as_such_with_a_caution():
     export = export_of("cache-profile")
-    prompts = steps_of([3])
+    prompts = steps_of([3, 2])
+    assert positions(prompts).tolist() == [0, 1, 2, 0, 1]
     (note,) = export.notes(with_routers(prompts.routers, 3, steps=prompts))
-    assert note.startswith("the trace has no generated tokens")
-    text = steps_of([2], [PROMPT, TEXT])
+    assert note.startswith("the trace has no generated tokens: its tokens are numbered as if")
+    text = steps_of([2, 2], [PROMPT, TEXT, PROMPT, PROMPT])
+    assert positions(text).tolist() == [-1, 0, -2, -1]
     assert export.notes(with_routers(text.routers, 3, steps=text)) == ()
 
 
