@@ -58,6 +58,8 @@ domain_matrix
     Every domain of a trace predicted from every other.
 simulation_findings
     What a simulation of caches finds.
+placement, placement_findings
+    Placements of experts on devices, and what they gain on held-out documents.
 expected_time
     What the stages of a study take.
 level_checks
