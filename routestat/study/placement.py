@@ -216,6 +216,3 @@ def _notes(routers: Sequence[Router], counts: Counts, n_held_out: int) -> tuple[
             "where the layers between are dense."
         )
     return tuple(notes)
-
-
-__all__ = ["HELD_OUT", "OBJECTIVES", "Devices", "Placement", "PlacementPlan", "place_experts"]

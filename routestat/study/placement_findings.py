@@ -21,7 +21,8 @@ class PlacementGain:
         one layer, or where no documents were held out.
     gain : Estimate
         How much better the placement is, from the same documents: before − after for balance, where less is better,
-        and after − before for affinity.
+        and after − before for affinity. For balance it is estimated by itself: `before` and `after` are limited to 1
+        or more, their difference is not.
     before_made_from, after_made_from : float
         The same two figures on the documents that the placement was made from.
     by_layer_before, by_layer_after : float array ``[layer]``, or ``[pair of layers]`` for affinity
@@ -78,7 +79,7 @@ class PlacementResult:
     balance : PlacementGain
         Load of the most loaded device over the mean of the devices, mean over layers; 1 is the best.
     worst_balance : PlacementGain
-        The same in the layer where it is largest.
+        The same in the layer where it is largest, as it is on these documents; without intervals.
     node_balance : PlacementGain
         The same as `balance` with nodes instead of devices.
     device_affinity, node_affinity : PlacementGain
