@@ -121,16 +121,23 @@ class PinFinding:
     static : Estimate
         Share of the held-out choices whose expert is pinned.
     lru : Estimate
-        Hit rate of an LRU cache of this capacity per layer, one document after the other on the held-out documents.
+        Hit rate of an LRU cache of this capacity per layer on the held-out documents, one after the other; the cache is
+        empty before the first one.
+    difference : Estimate
+        `static` minus `lru`, paired by units of documents: below zero, a cache is better than pins.
     uniform : float
         Share of the choices that as many experts pinned at random would serve.
+    note : str
+        The part of the held-out documents that was replayed; empty if all of them.
     """
 
     capacity: int
     experts: tuple[Integers, ...]
     static: Estimate
     lru: Estimate
+    difference: Estimate
     uniform: float
+    note: str = ""
 
 
 @dataclass(frozen=True, eq=False)

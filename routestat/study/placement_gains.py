@@ -20,7 +20,7 @@ from routestat.inference.base.tables import Floats
 from routestat.inference.base.units import too_few
 from routestat.serving.placement.measures import device_loads, imbalance, node_loads, together
 from routestat.serving.placement.placement import Placement
-from routestat.study.placement_findings import PlacementGain
+from routestat.study.placement_findings import Optimality, PlacementGain, PlacementResult
 
 #: Groups whose tables are multiplied together.
 AT_ONCE = 16
@@ -84,10 +84,15 @@ def staying_sums(
     return pairs, stay
 
 
-def gains_of(
-    default: Placement, placement: Placement, number: int, held_out: HeldOutUnits, made_from: HeldOutUnits
-) -> dict[str, PlacementGain | Floats]:
-    """Return the gains of a placement, by the names of the attributes of `PlacementResult`.
+def measured(
+    default: Placement,
+    placement: Placement,
+    number: int,
+    held_out: HeldOutUnits,
+    made_from: HeldOutUnits,
+    optimality: Optimality,
+) -> PlacementResult:
+    """Measure a placement by both objectives against the default order.
 
     Parameters
     ----------
@@ -96,20 +101,24 @@ def gains_of(
         Of the placement in `HeldOutUnits.stay`.
     held_out, made_from : HeldOutUnits
         The latter as one unit.
+    optimality : Optimality
     """
     both = default, placement
     shown = held_out if len(held_out.tokens) else made_from
     devices = [_by_layer(shown.loads, one, device_loads).sum(axis=0) for one in both]
     shares = [loads / np.where((n := loads.sum(axis=1, keepdims=True)) > 0, n, math.nan) for loads in devices]
-    return {
-        "balance": _balance_gain(both, held_out, made_from, device_loads),
-        "worst_balance": _balance_gain(both, held_out, made_from, device_loads, worst=True),
-        "node_balance": _balance_gain(both, held_out, made_from, node_loads),
-        "device_affinity": _affinity_gain(number, 0, held_out, made_from),
-        "node_affinity": _affinity_gain(number, 1, held_out, made_from),
-        "loads_before": shares[0],
-        "loads_after": shares[1],
-    }
+    return PlacementResult(
+        objective=placement.objective,
+        placement=placement,
+        balance=_balance_gain(both, held_out, made_from, device_loads),
+        worst_balance=_balance_gain(both, held_out, made_from, device_loads, worst=True),
+        node_balance=_balance_gain(both, held_out, made_from, node_loads),
+        device_affinity=_affinity_gain(number, 0, held_out, made_from),
+        node_affinity=_affinity_gain(number, 1, held_out, made_from),
+        loads_before=shares[0],
+        loads_after=shares[1],
+        optimality=optimality,
+    )
 
 
 def _parts(n_units: int) -> Iterator[slice]:
@@ -161,7 +170,7 @@ def _balance_gain(
             _at_least_one(jackknife(after, left[1], size)),
             jackknife(before - after, left[0] - left[1], size),
         ]
-    return PlacementGain(*found, made[0], made[1], layers[0], layers[1])
+    return PlacementGain(found[0], found[1], found[2], made[0], made[1], layers[0], layers[1])
 
 
 def _at_least_one(found: Estimate) -> Estimate:
@@ -174,9 +183,7 @@ def _affinity_gain(number: int, level: int, held_out: HeldOutUnits, made_from: H
     before, after = held_out.stay[0, level], held_out.stay[number, level]
     pairs = held_out.pairs
     layers = [_share(one.sum(axis=0), pairs.sum(axis=0)) for one in (before, after)]
-    made = [
-        float(_share(made_from.stay[at, level].sum(), made_from.pairs.sum())) for at in (0, number)
-    ]
+    made = [float(_share(made_from.stay[at, level].sum(), made_from.pairs.sum())) for at in (0, number)]
     if not pairs.shape[1] or not len(pairs):
         why = held_out.no_estimate
         if not pairs.shape[1]:
