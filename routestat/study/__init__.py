@@ -58,7 +58,7 @@ domain_matrix
     Every domain of a trace predicted from every other.
 simulation_findings
     What a simulation of caches finds.
-placement, placement_findings
+placement, placement_gains, placement_optimum, placement_pins, placement_findings
     Placements of experts on devices, and what they gain on held-out documents.
 expected_time
     What the stages of a study take.
