@@ -59,6 +59,8 @@ next_uses
     When each expert is needed again; compiled on first use.
 predictors
     Scores of predictions.
+first_experts
+    The most probable experts of predictions; compiled on first use.
 likelihood
     Likelihood and gradient of tempered models.
 one_hot
