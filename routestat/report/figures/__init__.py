@@ -30,4 +30,6 @@ bayes
     Posterior draws.
 comparison
     Differences between two traces.
+simulation, simulation_memory
+    Caches and prefetching; working sets, single layers and the plan of capacities.
 """

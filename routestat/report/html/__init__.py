@@ -16,6 +16,8 @@ reliability
     Curves of calibration.
 comparison
     The page of a comparison.
+simulation
+    The page of a simulation.
 windows
     The section on frequent windows.
 transition_maps

@@ -36,4 +36,6 @@ bayes
     The full posterior.
 comparison, comparison_structure
     results.json of a comparison; blocks and routes that differ.
+simulation, simulation_kinds
+    results.json of a simulation; which of its keys are measured, simulated or estimated.
 """
