@@ -12,11 +12,10 @@ from numpy.typing import NDArray
 
 from routestat.counting.kernels.caches import Rules, Served, State, replay_steps
 from routestat.counting.kernels.next_uses import look_back
-from routestat.errors import RoutestatError
 from routestat.forecast.kept_predictions import KeptPredictions
 from routestat.serving.replay_sums import COLUMNS, ReplaySums
-from routestat.serving.settings import CacheSetting, Hardware, policy_of
 from routestat.serving.setting_checks import require_inputs, require_setting
+from routestat.serving.settings import CacheSetting, Hardware, policy_of
 from routestat.serving.steps import Steps
 from routestat.traces.validation import PHASES
 

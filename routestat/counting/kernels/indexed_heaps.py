@@ -1,7 +1,7 @@
 """Heaps of experts that know where each expert is: the least valuable one on top.
 
-All heaps are parts of one array. ``place[expert]`` is the place in the expert's own heap, −1 outside. An expert is worth
-less than another if its value is smaller or, with equal values, if its last use is longer ago.
+All heaps are parts of one array. ``place[expert]`` is the place in the heap that holds the expert, −1 outside. An
+expert is worth less than another if its value is smaller or, with equal values, if its last use is longer ago.
 """
 
 from routestat.counting.kernels.compiling import Array, within
