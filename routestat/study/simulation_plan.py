@@ -14,8 +14,8 @@ from routestat.structure.model_facts import ModelFacts
 
 #: What is replayed unless policies are named.
 DEFAULT_POLICIES = ("none", "static", "lru", "lfu", "lfu-decay", "predictor", "belady")
-#: Prefetch by the predictor of the highest recall; by the recorded gate; by the choices themselves, as the limit.
-BEST, GATE, PERFECT = "best", "gate", "perfect"
+#: Prefetch by the predictor of the highest recall, and by the recorded gate; by the choices themselves, as the limit.
+BEST, PERFECT = "best", "perfect"
 #: Accesses of the tokens that are replayed unless their number is given.
 MOST_ACCESSES = 3_000_000
 #: Capacities between one token's experts and all of a layer, unless they are named.

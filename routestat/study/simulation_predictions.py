@@ -102,6 +102,7 @@ def _for_prefetching(
     named = [name for name in dict.fromkeys(plan.predictors) if name != BEST]
     possible = prefetch_predictors(rows, view)
     compared = [name for name in possible if catalogue.specification(name).brief]
+    gates = [name for name in compared if "gate" in catalogue.specification(name).inputs]
     names = [*named, *([name for name in compared if name not in named] if BEST in plan.predictors else [])]
     if names and max(ahead) >= len(steps.routers):
         raise RoutestatError(
@@ -117,10 +118,13 @@ def _for_prefetching(
             if made is None:
                 raise RoutestatError(_why_not(name, n, possible))
             found[name, n] = made
-        keys = [(name, n) for name in compared]
-        if BEST in plan.predictors and any(key in kept for key in keys):
-            best = best_kept(kept, keys)
-            found[best.predictor, n] = best
+        if BEST in plan.predictors:
+            # A gate needs the hidden state, which other predictors do without: it is shown beside the best of them.
+            keys = [(name, n) for name in compared if name not in gates]
+            if any(key in kept for key in keys):
+                best = best_kept(kept, keys)
+                found[best.predictor, n] = best
+            found |= {(name, n): kept[name, n] for name in gates if (name, n) in kept}
     return found
 
 
