@@ -56,6 +56,8 @@ transfer
     Predictors fitted to one trace and scored on another.
 domain_matrix
     Every domain of a trace predicted from every other.
+placement_exports
+    The files that engines load.
 simulation_findings
     What a simulation of caches finds.
 placement, placement_findings
