@@ -22,6 +22,10 @@ open_answers, predictor_choice, ridge_queries
     Predictions of the ridges of a report, and which predictor answers.
 query_stream
     Predictions line by line.
+quantities
+    Bytes, bandwidths and times as they are typed.
+simulation_options
+    Options of `simulate`.
 answers, answer_table
     Predictions as records and on the terminal.
 """

@@ -32,4 +32,6 @@ placement
     Loads of devices, transitions that stay on one.
 comparison
     Differences between two traces.
+simulation, simulation_memory
+    Caches and prefetching; working sets, single layers and the plan of capacities.
 """

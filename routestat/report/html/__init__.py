@@ -18,6 +18,8 @@ placement
     The page of placements.
 comparison
     The page of a comparison.
+simulation
+    The page of a simulation.
 windows
     The section on frequent windows.
 transition_maps

@@ -38,4 +38,6 @@ placement, placement_files
     results.json of placements; the files that engines load.
 comparison, comparison_structure
     results.json of a comparison; blocks and routes that differ.
+simulation, simulation_kinds
+    results.json of a simulation; which of its keys are measured, simulated or estimated.
 """
