@@ -87,7 +87,7 @@ def chosen_exports(text: str) -> tuple[Export, ...]:
         return EXPORTS
     if text == "auto":
         return tuple(export for export in EXPORTS if export.name not in LONG)
-    return tuple(export_of(name) for name in parse_names(text))
+    return tuple(export_of(name) for name in parse_names(text) or ("",))
 
 
 def model_shape(routers: Sequence[Router], hidden_layers: int | None, config: Path | None) -> ModelShape:
