@@ -2,6 +2,8 @@
 
 import csv
 import json
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -122,3 +124,19 @@ def test_a_text_beside_the_files_says_what_they_are(tmp_path, objective):
     gain = {"balance": "gain 0.300 (95 % interval 0.290 … 0.310)", "affinity": "gain 0.200 (95 %"}[objective]
     assert text.count(gain) == len(list((tmp_path / objective).iterdir())) - 1
     assert "LRU at the same capacity 0.610" in (tmp_path / "pins" / ABOUT).read_text()
+
+
+def test_every_key_is_documented():
+    found = findings(nodes=2)
+    record = plain(results(found, exported(found)))
+    text = (Path(__file__).parents[3] / "docs" / "results.md").read_text().split("## place")[1].split("\n## ")[0]
+    words = set(re.findall(r"[a-z0-9_]+", text))
+    suffixes = ("_ci95", "_reason", "_made_from", "_default", "_placed", "_gain")
+    for part, value in record.items():
+        assert part in words
+        for item in value if isinstance(value, list) else [value]:
+            for key in item if isinstance(item, dict) and part != "options" else ():
+                name = key.removesuffix("_ci95")
+                for suffix in suffixes if name not in words else ():
+                    name = name.removesuffix(suffix)
+                assert name in words | {"reason"}, f"{part}: {key}"
