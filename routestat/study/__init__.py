@@ -60,7 +60,7 @@ placement_exports
     The files that engines load.
 simulation_findings
     What a simulation of caches finds.
-placement, placement_findings
+placement, placement_gains, placement_optimum, placement_findings
     Placements of experts on devices, and what they gain on held-out documents.
 expected_time
     What the stages of a study take.

@@ -62,7 +62,7 @@ class LayerChain:
         """Return the transitions between experts in one bin."""
         return float(
             sum(
-                table[bins[layer][:, None] == bins[layer + 1]].sum()
+                np.where(bins[layer][:, None] == bins[layer + 1], table, 0.0).sum()
                 for layer, table in enumerate(self.transitions)
             )
         )
