@@ -69,14 +69,24 @@ def place(
         folder = out or Path("reports") / default_name(trace)
         keep_traces_apart(folder)
         check_out(folder)
-        plan = PlacementPlan(on, objectives, wanted, pin, groups, threads)
+        plan = PlacementPlan(
+            on,
+            objectives,
+            None if wanted is None else tuple(wanted),
+            pin,
+            groups,
+            threads=threads,
+            options={
+                "trace": str(trace), "devices": devices, "nodes": nodes, "redundant": redundant,
+                "objective": objective, "layers": layers, "export": export, "pin": pin,
+                "hidden_layers": shape.n_hidden_layers, "groups": groups, "cluster": cluster, "template": template,
+                "drop_dummy_rows": drop_dummy_rows, "seed": seed,
+            },
+        )  # fmt: skip
         findings = place_experts(opened, plan, np.random.default_rng(seed), ticker)
-        said = {
-            "trace": str(trace), "devices": devices, "nodes": nodes, "redundant": redundant, "objective": objective,
-            "layers": layers, "export": export, "pin": pin, "hidden_layers": shape.n_hidden_layers, "groups": groups,
-            "cluster": cluster, "template": template, "drop_dummy_rows": drop_dummy_rows, "seed": seed,
-        }  # fmt: skip
-        findings = replace(findings, notes=(*findings.notes, *shape.notes), options=said)
+        # On one device there is no choice, but what to pin is.
+        results = findings.results if devices > 1 else ()
+        findings = replace(findings, results=results, notes=(*findings.notes, *shape.notes))
         steps = None
         if any(one.needs == "steps" for one in exports):
             sample = take_sample(opened, wanted, groups, progress=ticker.of("reading tokens"))

@@ -47,7 +47,7 @@ def device_loads(record: Record) -> Drawing:
     axes.axhline(1, color=GREY, linewidth=0.8, linestyle="--")
     axes.set(xlim=(-0.6, len(names) - 0.4), xlabel="layer", ylabel="load over the mean")
     axes.set_title(
-        "busiest device (mark) and least busy one (end of line), held-out documents", fontsize=TEXT
+        f"busiest device (mark) and least busy one (end of line), {_documents(record)}", fontsize=TEXT
     )
     _finish(axes, names)
     return figure
@@ -80,6 +80,11 @@ def affinity(record: Record) -> Drawing:
         )
         _finish(axes, names)
     return figure
+
+
+def _documents(record: Record) -> str:
+    held_out = record["trace"]["n_documents_held_out"]
+    return "held-out documents" if held_out else "the documents it was made from"
 
 
 def _of(rows: Sequence[Record], objective: str) -> list[Record]:
