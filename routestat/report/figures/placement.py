@@ -46,7 +46,9 @@ def device_loads(record: Record) -> Drawing:
         axes.plot(place, most, mark, color=colour, markersize=4, label=label)
     axes.axhline(1, color=GREY, linewidth=0.8, linestyle="--")
     axes.set(xlim=(-0.6, len(names) - 0.4), xlabel="layer", ylabel="load over the mean")
-    axes.set_title("busiest device (mark) and least busy one (end of line), held-out documents", fontsize=TEXT)
+    axes.set_title(
+        f"busiest device (mark) and least busy one (end of line), {_documents(record)}", fontsize=TEXT
+    )
     _finish(axes, names)
     return figure
 
@@ -70,10 +72,19 @@ def affinity(record: Record) -> Drawing:
             _line(axes, values, objective, f"placed for {objective}")
         parts = record["devices"][f"n_{kind}s"]
         axes.axhline(1 / parts, color=GREY, linewidth=0.8, linestyle="--")
-        axes.set(xlim=(-0.6, len(names) - 0.4), ylim=(0, None), xlabel="source → target", ylabel="share of pairs")
-        axes.set_title(f"pairs of choices on one {kind}, held-out documents (dashed: 1 of {parts})", fontsize=TEXT)
+        axes.set(
+            xlim=(-0.6, len(names) - 0.4), ylim=(0, None), xlabel="source → target", ylabel="share of pairs"
+        )
+        axes.set_title(
+            f"pairs of choices on one {kind}, held-out documents (dashed: 1 of {parts})", fontsize=TEXT
+        )
         _finish(axes, names)
     return figure
+
+
+def _documents(record: Record) -> str:
+    held_out = record["trace"]["n_documents_held_out"]
+    return "held-out documents" if held_out else "the documents it was made from"
 
 
 def _of(rows: Sequence[Record], objective: str) -> list[Record]:

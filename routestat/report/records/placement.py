@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from routestat.inference.base.estimate import Estimate
-from routestat.report.placement_sentences import placement_sentences
+from routestat.report.placement_sentences import main_figure, placement_sentences
 from routestat.report.records.plain import Record, plain, reason, write_json, write_rows
 from routestat.study.placement_exports import ExportedFiles
 from routestat.study.placement_findings import PinFinding, PlacementFindings, PlacementGain, PlacementResult
@@ -197,11 +197,13 @@ def _export(item: ExportedFiles, placed: Record | None, pins: Record) -> Record:
         "experimental": item.export.experimental,
     }
     if placed is not None:
-        name = "balance" if item.objective == "balance" else "device_affinity"
+        name = main_figure(item.objective)
         moments = ("default", "placed", "gain", "gain_ci95")
         record |= {"gain_of": name} | {f"held_out_{moment}": placed[f"{name}_{moment}"] for moment in moments}
         if why := placed.get(f"{name}_reason"):
             record["held_out_reason"] = why
     if item.export.name == "pins" and pins:
-        record |= {key: pins[key] for key in ("hit_rate", "hit_rate_ci95", "lru_hit_rate", "lru_hit_rate_ci95")}
+        record |= {
+            key: pins[key] for key in ("hit_rate", "hit_rate_ci95", "lru_hit_rate", "lru_hit_rate_ci95")
+        }
     return record | ({"notes": list(item.notes)} if item.notes else {}) | reason(item.reason)

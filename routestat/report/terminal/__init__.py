@@ -10,6 +10,8 @@ paths, structure
     Whole-depth paths; blocks, windows and specialisation.
 study
     What analyze prints.
+placement
+    What place prints.
 comparison
     What compare prints.
 simulation

@@ -8,7 +8,7 @@ measures
     Balance and affinity of a placement.
 balanced, packing
     Placements with equal loads.
-affine, affine_starts, affine_copies
+affine, affine_starts, affine_combination, affine_copies
     Placements that keep tokens on their device from layer to layer.
 optimum
     The best placement of few experts.

@@ -1,13 +1,14 @@
 """Placements that keep tokens on their device, or in their node, from layer to layer."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
 
 from routestat.errors import RoutestatError
 from routestat.progress import Tick, silent
+from routestat.serving.placement.affine_combination import recombined
 from routestat.serving.placement.affine_copies import NODE_WEIGHT, improved, neighbours, with_copies
 from routestat.serving.placement.affine_starts import LayerChain, first_divisions, one_hot
 from routestat.serving.placement.default_order import default_placement
@@ -18,8 +19,12 @@ from routestat.traces.metadata import Router
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
-#: Divisions from which the search begins, beside the order of the ids.
-SPECTRAL_STARTS, RANDOM_STARTS = 3, 2
+#: Divisions from which the search begins, beside the order of the ids; of random ones the fewest and the most.
+SPECTRAL_STARTS, RANDOM_STARTS = 3, (2, 24)
+#: Cells of the tables times bins times random starts that are worth their time.
+WORK = 1 << 25
+#: Divisions whose layers are combined.
+MOST_COMBINED = 8
 #: Most rounds through all layers; the search mostly ends by itself after a few.
 ROUNDS = 100
 
@@ -34,8 +39,8 @@ def affine_placement(
     """Place experts so that many transitions stay on their device; with several nodes, in their node first.
 
     With the neighbours of a layer placed, its best placement is an assignment of experts to slots, which is solved
-    exactly. Layers are assigned again, one after the other, until no more transitions stay; also, what is on which
-    device is exchanged for all later layers together. The best of several starts is kept. Nodes are searched as if
+    exactly. Layers are assigned again, one after the other, until no more transitions stay. That begins from several
+    divisions of the experts, and what is found is combined layer by layer in the best way. Nodes are searched as if
     they were devices; then the experts of each node are divided among its devices alone, so that no transition leaves
     its node for that. Redundant slots hold the copies with which most further transitions stay. Where the default
     order is no worse, the placement is the default order.
@@ -56,9 +61,11 @@ def affine_placement(
         If the devices do not divide the slots of a layer, or there are not as many tables as pairs of routers.
     """
     start = default_placement(routers, devices)
-    shapes = [(a.n_experts, b.n_experts) for a, b in zip(routers, routers[1:], strict=False)]
+    shapes = [(a.n_experts, b.n_experts) for a, b in pairwise(routers)]
     if (found := [table.shape for table in transitions]) != shapes:
-        raise RoutestatError(f"transitions: expected tables of {shapes}, got {found}; name the routers in order")
+        raise RoutestatError(
+            f"transitions: expected tables of {shapes}, got {found}; name the routers in order"
+        )
     if not shapes:
         return Placement(start.routers, devices, start.experts, "affinity")
     tables = tuple(np.asarray(table, np.float64) for table in transitions)
@@ -96,15 +103,26 @@ def divided(chain: LayerChain, rng: np.random.Generator, tick: Tick = silent) ->
     rng : numpy.random.Generator
     tick : callable(what, done, total)
     """
-    best: list[Integers] = []
-    most = -1.0
-    starts = first_divisions(chain, rng, SPECTRAL_STARTS, RANDOM_STARTS)
+    if chain.n_bins == 1:
+        return [np.zeros(n, np.int64) for n in chain.sizes]
+    starts = first_divisions(chain, rng, SPECTRAL_STARTS, _random_starts(chain))
+    found = []
     for number, start in enumerate(starts, start=1):
-        bins = _searched(chain, start())
-        if (found := chain.staying(bins)) > most:
-            best, most = bins, found
+        found.append(_searched(chain, start()))
         tick("placing experts", number, len(starts))
-    return best
+    found.sort(key=chain.staying, reverse=True)
+    found = found[:MOST_COMBINED]
+    while True:
+        best = _searched(chain, recombined(chain, found))
+        if not chain.staying(best) > chain.staying(found[0]):
+            return found[0]
+        found = [best, *found[: MOST_COMBINED - 1]]
+
+
+def _random_starts(chain: LayerChain) -> int:
+    """Return how many random starts are worth their time: many where a search takes milliseconds."""
+    work = sum(table.size for table in chain.transitions) * chain.n_bins
+    return int(np.clip(WORK // max(work, 1), *RANDOM_STARTS))
 
 
 def _devices_of(
@@ -126,7 +144,7 @@ def _devices_of(
         inside = [np.flatnonzero(own == number) for own in node]
         parts = tuple(
             table[np.ix_(source, target)]
-            for table, source, target in zip(tables, inside, inside[1:], strict=False)
+            for table, source, target in zip(tables, inside[:-1], inside[1:], strict=True)
         )
         chain = LayerChain(parts, tuple(map(len, inside)), places, per_node)
         for layer, own in enumerate(divided(chain, rng, tick)):
@@ -136,9 +154,10 @@ def _devices_of(
 
 def _searched(chain: LayerChain, bins: list[Integers]) -> list[Integers]:
     """Assign layers again until no more transitions stay."""
+    bins = list(bins)
     open_ = np.ones(len(bins), bool)
+    order = [*range(len(bins)), *range(len(bins) - 2, 0, -1)]
     for _ in range(ROUNDS):
-        order = [*range(len(bins)), *range(len(bins) - 2, 0, -1)]
         for layer in order:
             if not open_[layer]:
                 continue
@@ -148,27 +167,10 @@ def _searched(chain: LayerChain, bins: list[Integers]) -> list[Integers]:
             expert = np.arange(len(own))
             if gain[expert, own].sum() > gain[expert, bins[layer]].sum():
                 bins[layer] = own
-                open_[max(layer - 1, 0) : layer + 2 : 2 if layer else 1] = True
-                open_[layer] = False
-        for layer in _realigned(chain, bins):
-            open_[layer : layer + 2] = True
+                open_[[at for at in (layer - 1, layer + 1) if 0 <= at < len(bins)]] = True
         if not open_.any():
-            break
+            aligned = recombined(chain, [bins])
+            if not chain.staying(aligned) > chain.staying(bins):
+                break
+            bins, open_[:] = aligned, True
     return bins
-
-
-def _realigned(chain: LayerChain, bins: list[Integers]) -> list[int]:
-    """Exchange bins for all layers after a transition where that lets more stay; returns after which layers."""
-    changed = []
-    renamed = np.arange(chain.n_bins)
-    for layer, table in enumerate(chain.transitions):
-        bins[layer + 1] = renamed[bins[layer + 1]]
-        flow = one_hot(bins[layer], chain.n_bins).T @ table @ one_hot(bins[layer + 1], chain.n_bins)
-        source, target = linear_sum_assignment(flow, maximize=True)
-        if flow[source, target].sum() > np.trace(flow):
-            new = np.empty_like(renamed)
-            new[target] = source
-            renamed = new[renamed]
-            bins[layer + 1] = new[bins[layer + 1]]
-            changed.append(layer)
-    return changed

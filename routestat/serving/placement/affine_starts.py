@@ -34,7 +34,9 @@ class LayerChain:
     places: tuple[int, ...]
     n_bins: int
 
-    def gain(self, layer: int, bins: Sequence[Integers], *, before: bool = True, after: bool = True) -> Floats:
+    def gain(
+        self, layer: int, bins: Sequence[Integers], *, before: bool = True, after: bool = True
+    ) -> Floats:
         """Return the transitions that an expert has with experts in each bin ``[expert, bin]``.
 
         Parameters
@@ -62,7 +64,7 @@ class LayerChain:
         """Return the transitions between experts in one bin."""
         return float(
             sum(
-                table[bins[layer][:, None] == bins[layer + 1]].sum()
+                np.where(bins[layer][:, None] == bins[layer + 1], table, 0.0).sum()
                 for layer, table in enumerate(self.transitions)
             )
         )

@@ -11,6 +11,10 @@ from routestat.serving.placement.packing import Items, pack
 from routestat.serving.placement.placement import Devices, Placement, placed
 from routestat.traces.metadata import Router
 
+#: Most slots of a layer whose copies are also moved from one expert to another: with more it gains nothing. And the
+#: experts that may lose a copy, those with the least load per copy afterwards.
+MOST_MOVED, GIVERS = 128, 4
+
 
 def balanced_placement(
     loads: Sequence[NDArray[np.integer]], routers: Sequence[Router], devices: Devices
@@ -19,7 +23,8 @@ def balanced_placement(
 
     Redundant slots go, one after the other, to the expert with the highest load per copy. The copies are packed to
     nodes, and those of each node to its devices, each time longest processing time first with exchanges until none
-    helps. Where that is no better than the default order, the layer keeps the default order.
+    helps. In small layers, copies are moved to other experts while that helps. Where all that is no better than the
+    default order, the layer keeps the default order.
 
     Parameters
     ----------
@@ -80,6 +85,17 @@ def copies_of(load: NDArray[np.float64], n_slots: int, most: int) -> NDArray[np.
 def _of_layer(load: NDArray[np.float64], devices: Devices, n_slots: int) -> NDArray[np.bool_]:
     """Return whether an expert is on a device ``[expert, device]``."""
     copies = copies_of(load, n_slots, devices.n_devices)
+    best = _packed(load, copies, devices)
+    if devices.redundant and n_slots <= MOST_MOVED:
+        for _ in range(n_slots):
+            moved = _with_a_copy_moved(load, best, devices)
+            if moved is None:
+                break
+            best = moved
+    return best
+
+
+def _packed(load: NDArray[np.float64], copies: NDArray[np.int64], devices: Devices) -> NDArray[np.bool_]:
     expert = np.repeat(np.arange(len(load)), copies)
     items = Items(expert, (load / copies)[expert])
     per_node = devices.n_devices // devices.n_nodes
@@ -89,6 +105,29 @@ def _of_layer(load: NDArray[np.float64], devices: Devices, n_slots: int) -> NDAr
         inside = node == number
         device = pack(Items(expert[inside], items.load[inside]), per_node)
         found[expert[inside], number * per_node + device] = True
+    return found
+
+
+def _with_a_copy_moved(
+    load: NDArray[np.float64], on_device: NDArray[np.bool_], devices: Devices
+) -> NDArray[np.bool_] | None:
+    """Give an expert of the most loaded device a copy more and another one less; None where that lowers no load."""
+    copies = on_device.sum(axis=1)
+    by_device = (load / copies) @ on_device
+    most = by_device.max() * (1 - 1e-9)
+    takers = np.flatnonzero(on_device[:, np.argmax(by_device)] & (copies < devices.n_devices))
+    givers = np.flatnonzero(copies > 1)
+    givers = givers[np.argsort((load / np.maximum(copies - 1, 1))[givers], kind="stable")][:GIVERS]
+    found = None
+    for taker in takers.tolist():
+        for giver in givers[givers != taker].tolist():
+            changed = copies.copy()
+            changed[taker] += 1
+            changed[giver] -= 1
+            placed_so = _packed(load, changed, devices)
+            largest = ((load / changed) @ placed_so).max()
+            if largest < most:
+                found, most = placed_so, largest
     return found
 
 

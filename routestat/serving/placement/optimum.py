@@ -119,7 +119,9 @@ def _fillings(
     if not left:
         yield before
         return
-    for experts in combinations(range(n_experts), places):
+    # Without a place to spare only experts that are nowhere yet are chosen.
+    free = sorted(missing) if len(missing) == left * places else range(n_experts)
+    for experts in combinations(free, places):
         yield from _fillings(n_experts, places, left - 1, (*before, experts))
 
 
@@ -169,7 +171,6 @@ def _least_load(load: Floats, devices: Devices, n_slots: int) -> Flags | None:
         own = on[:, :, device].reshape(-1)
         rows.append((own, np.ones(len(own)), n_slots // n_devices, n_slots // n_devices))
         rows.append((np.append(own, top), np.append(share, -1.0), -np.inf, 0.0))
-    # One expert on the first device: devices are alike.
     bounds = Bounds(np.zeros(top + 1), np.append(np.ones(top), np.inf))
     bounds.lb[top] = 1.0 / n_devices
     column = np.concatenate([own for own, *_ in rows])
