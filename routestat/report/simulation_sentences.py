@@ -224,6 +224,7 @@ def _hot_set(findings: Simulation, main: Main | None) -> Answer | None:
     capacity = many(known[0].capacity, "expert")
     clear, of = "clearly " if sure else "", f"of {many(len(known), 'layer')}"
     verdict = "Pin nothing" if recent > pins else "Pin them" if pins > recent else "Pins and LRU are alike"
+    verdict = verdict if sure else "Not certain"
     better = f"LRU is {clear}better in {recent} {of}, pinning in {pins}"
     there = f"In {hot} {of} there is a hot set" if hot else "There is no hot set in any layer"
     used = f"{'the' if hot else 'nowhere are the'} {capacity} used most in other documents {'are ' if hot else ''}"

@@ -130,6 +130,14 @@ def test_the_hot_set_is_judged_by_intervals(static, lru, words):
     assert all(each in text for each in words), text
 
 
+def test_without_intervals_nothing_is_advised_on_pins():
+    text = by_topic(simulation(n_units=3))["Hot set"]
+    assert (
+        "Not certain: LRU is better in 6 of 6 layers, pinning in 0 (no interval: 3 independent units" in text
+    )
+    assert "clearly" not in text
+
+
 def test_the_working_set_is_that_of_the_mean_over_layers():
     findings = simulation()
     (one,) = [each for each in findings.working_sets if each.layer is None and each.tokens == 16]
