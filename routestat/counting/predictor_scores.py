@@ -4,7 +4,7 @@ A prediction depends on all experts of all sources jointly, so that scores do no
 fitted from the `moments` of the rows, are scored row by row, each with weights fitted without the row's fold.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -12,10 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from routestat.counting.board_rows import BoardRows, Source, missing_of
-from routestat.counting.kernels.predictors import complete_rows, score_predictions
+from routestat.counting.kernels.predictors import combine_rows, complete_rows, score_predictions
 from routestat.counting.score_sums import BINS, LINKS, ScoreSums, finished, raw_sums
 from routestat.progress import Tick, in_threads, silent
 from routestat.traces.metadata import Router
+
+#: Rows whose predictions are held at a time.
+_ROWS = 1 << 14
+#: Takes the predictions of some rows: ``keep(rows, scores[i, expert], link, order=order[i, expert])``; experts are
+#: ordered by `order`, and `link` says what scores mean.
+Keep = Callable[..., None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +70,7 @@ def count_decisions(
     threads: int | None = None,
     tick: Tick = silent,
     what: str = "scoring predictors",
+    keep: Mapping[tuple[str, str], Keep] | None = None,
 ) -> Mapping[tuple[str, str], ScoreSums]:
     """Return the sums of every predictor, keyed by (name, target router name).
 
@@ -79,16 +86,21 @@ def count_decisions(
     tick : callable(what, done, total)
     what : str
         Name of this stage.
+    keep : mapping of (name, target router name) to Keep, optional
+        Each is called with all predictions of its predictor.
     """
     targets = list(dict.fromkeys(predictor.target for predictor in predictors))
     own = [[p for p in predictors if p.target == target] for target in targets]
-    jobs = [partial(_scored, rows, some, calibrate) for some in own]
+    jobs = [partial(_scored, rows, some, calibrate, keep or {}) for some in own]
     found = in_threads(jobs, threads, tick, what)
     return {key: sums for one in found for key, sums in one.items()}
 
 
 def _scored(
-    rows: BoardRows, predictors: Sequence[LinearPredictor], calibrate: bool
+    rows: BoardRows,
+    predictors: Sequence[LinearPredictor],
+    calibrate: bool,
+    keep: Mapping[tuple[str, str], Keep],
 ) -> dict[tuple[str, str], ScoreSums]:
     """Score the predictors of one target, which share the features of their sources."""
     target = predictors[0].target
@@ -114,5 +126,29 @@ def _scored(
                 place[:n], rows.cell[place[:n]], rows.fold_of_cell, x, chosen, p.bias, p.weights, *factors[id(p)],
                 LINKS[p.link], BINS if calibrate else 0, raw,
             )  # fmt: skip
+            if (to := keep.get((predictor.name, target.name))) is not None:
+                # What only ranks has no probabilities, whoever answers for it.
+                link = "rank" if predictor.link == "rank" else p.link
+                for start in range(0, n, _ROWS):
+                    some = place[start : min(start + _ROWS, n)].copy()
+                    scores, order = _combined(rows, p, some, x, factors[id(p)])
+                    to(some, scores, link, order=order)
         found[predictor.name, target.name] = finished(raw, target.top_k, target.n_experts)
     return found
+
+
+def _combined(
+    rows: BoardRows,
+    predictor: LinearPredictor,
+    chosen: NDArray[np.int64],
+    features: NDArray[np.int32],
+    factors: tuple[NDArray[np.float64], NDArray[np.float64]],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return scores and what experts are ordered by ``[i, expert]``, of some rows."""
+    target = predictor.target
+    scores, order = (np.empty((len(chosen), target.n_experts)) for _ in range(2))
+    combine_rows(
+        chosen, rows.cell, rows.fold_of_cell, features, rows.experts(target), predictor.bias, predictor.weights,
+        *factors, LINKS[predictor.link], order, scores,
+    )  # fmt: skip
+    return scores, order

@@ -6,7 +6,7 @@ catalogue
     The registry of predictors.
 board
     Every predictor at every layer, scored.
-kept_predictions
+kept_predictions, prediction_keeper
     The predictions of every token, for simulations of prefetching.
 scores, made_scores
     Held-out scores from additive sums.

@@ -104,7 +104,10 @@ def score_closed_forms(
     """Score predictors that need no data."""
     found = []
     for target in rows.routers:
-        tokens = np.bincount(rows.cell[rows.known(target) & rows.scored], minlength=len(rows.cells))
+        scored = np.flatnonzero(rows.known(target) & rows.scored)
+        tokens = np.bincount(rows.cell[scored], minlength=len(rows.cells))
+        alike = np.full((1, target.n_experts), target.top_k / target.n_experts)
+        plan.keep(specs, 0, target, scored, alike, "inclusion", place=np.zeros(len(scored), np.intp))
         for spec in specs:
             form = spec.form(view)
             found.append(

@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from routestat.counting.board_rows import BoardRows
 from routestat.counting.score_sums import ScoreSums, finished
 from routestat.forecast.made_scores import made_score
+from routestat.forecast.prediction_keeper import PredictionKeeper
 from routestat.forecast.scores import Cost, PredictionScore
 from routestat.forecast.specification import BoardPlan, ContextForm, PredictorSpec
-from routestat.forecast.whole_distributions import DistributionScores
+from routestat.forecast.whole_distributions import DistributionScores, Keep, Nested
 from routestat.inference.smoothing.context_counts import TokenRows
 from routestat.inference.smoothing.held_out import HeldOut, held_out
 from routestat.progress import Tick, in_threads, silent
@@ -56,6 +57,7 @@ def fit_contexts(
     scored: Collection[str] = (),
     forward: Collection[str] = (),
     plan: BoardPlan | None = None,
+    specs: Sequence[PredictorSpec] = (),
     tick: Tick = silent,
 ) -> tuple[ContextFit, ...]:
     """Fit contexts of every router.
@@ -72,13 +74,15 @@ def fit_contexts(
     forward : collection of str
         Which of them to score forward too.
     plan : BoardPlan, optional
+    specs : sequence of PredictorSpec
+        The predictors that the scored contexts are, where the plan keeps predictions.
     tick : callable(what, done, total)
     """
     plan = plan or BoardPlan()
     # Contexts are counted group by group, and scored cell by cell: rows are put into this order once.
     order = np.lexsort((rows.cell, rows.held_out))
     jobs = [
-        partial(_fit, rows, order, place, columns, scored, forward, plan)
+        partial(_fit, rows, order, place, columns, scored, forward, plan, specs)
         for place in range(len(rows.routers))
     ]
     return in_threads(jobs, plan.threads, tick, "fitting contexts")
@@ -91,7 +95,8 @@ def score_context_forms(
     columns = columns_of(rows, specs, plan)
     if not columns:
         return []
-    return scores_of(rows, specs, plan, fit_contexts(rows, columns, scored=columns, plan=plan, tick=tick))
+    fits = fit_contexts(rows, columns, scored=columns, plan=plan, specs=specs, tick=tick)
+    return scores_of(rows, specs, plan, fits)
 
 
 def columns_of(
@@ -176,6 +181,7 @@ def _fit(
     scored: Collection[str],
     forward: Collection[str],
     plan: BoardPlan,
+    specs: Sequence[PredictorSpec],
 ) -> ContextFit:
     target = rows.routers[place]
     kept, tokens = context_rows(rows, order, place, {name for own in columns.values() for name in own})
@@ -189,6 +195,7 @@ def _fit(
         len(rows.cells),
         [nested[name] for name in scored if name in nested],
         plan.calibrate,
+        _keepers(plan, specs, target, place, kept),
     )
     scores = held_out(tokens, nested, [name for name in forward if name in nested], watch=watch)
     # With fewer than two groups nothing is held out, and there are no scores.
@@ -201,6 +208,36 @@ def _fit(
         {name: finished(watch.sums(nested[name]), target.top_k, target.n_experts) for name in found},
         {name: watch.cost(nested[name]) for name in found},
     )
+
+
+def _keepers(
+    plan: BoardPlan, specs: Sequence[PredictorSpec], target: Router, place: int, rows: NDArray[np.intp]
+) -> dict[Nested, list[Keep]]:
+    """Return what keeps the predictions of each sequence of contexts, of tokens that are these rows of the board."""
+    found: dict[Nested, list[Keep]] = {}
+    if plan.kept is None:
+        return found
+    for spec in specs:
+        for horizon, whole in _contexts(spec, plan).items():
+            if plan.kept.wants(spec.name, horizon):
+                own = _reduced(whole, place)
+                keep = partial(_keep, plan.kept, rows, spec.name, horizon, target)
+                found.setdefault(tuple(own[:n] for n in range(len(own) + 1)), []).append(keep)
+    return found
+
+
+def _keep(
+    kept: PredictionKeeper,
+    rows: NDArray[np.intp],
+    name: str,
+    horizon: int,
+    target: Router,
+    tokens: NDArray[np.integer],
+    inclusion: NDArray[np.float64],
+    order: NDArray[np.float64],
+    place: NDArray[np.integer],
+) -> None:
+    kept.add(name, horizon, target, rows[tokens], inclusion, "inclusion", order=order, place=place)
 
 
 def _share_known(tokens: TokenRows, names: Sequence[str]) -> float:

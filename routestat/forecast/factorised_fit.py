@@ -158,10 +158,19 @@ def _scored(
     """Score the requested predictors; popularity may only answer for others."""
     wanted = {spec.name: spec for spec in specs}
     own = [predictor for predictor in predictors if predictor.name in wanted]
-    sums = count_decisions(rows, own, calibrate=plan.calibrate, threads=plan.threads, tick=tick, what=SCORING)
+    horizons = [_horizon(rows.routers, p, wanted[p.name]) for p in own]
+    keep = {}
+    if plan.kept is not None:
+        keep = {
+            (p.name, p.target.name): partial(plan.kept.add, p.name, horizon, p.target)
+            for p, horizon in zip(own, horizons, strict=True)
+            if plan.kept.wants(p.name, horizon)
+        }
+    sums = count_decisions(
+        rows, own, calibrate=plan.calibrate, threads=plan.threads, tick=tick, what=SCORING, keep=keep
+    )
     found = []
-    for p in own:
-        horizon = _horizon(rows.routers, p, wanted[p.name])
+    for p, horizon in zip(own, horizons, strict=True):
         slots = sum(router.top_k for router, _ in p.sources)
         cost = Cost(p.bias[0].size + p.weights[0].size, float(slots * p.target.n_experts))
         found.append(

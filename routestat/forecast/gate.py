@@ -213,6 +213,7 @@ class _FoldFit:
 
     rows: BoardRows
     target: Router
+    horizon: int
     named: NDArray[np.bool_]
     loads: Loads
     #: Rows where both the recorded and the actual choice are known, and rows where the actual one is.
@@ -227,14 +228,24 @@ class _FoldFit:
         base = self.loads.without((fold, following))[1]
         return fit_bonus(base, self.named[chosen], self.rows.experts(self.target)[chosen])
 
-    def score(self, fold: int, bonus: float, ranked: Floats, weighed: Floats) -> None:
+    def score(
+        self,
+        fold: int,
+        bonus: float,
+        ranked: Floats,
+        weighed: Floats,
+        specs: Sequence[PredictorSpec],
+        plan: BoardPlan,
+    ) -> None:
         """Add the scores of a fold: of the order to `ranked`, of the probabilities to `weighed`."""
         chosen = np.flatnonzero((self.rows.fold == fold) & self.known)
         share, base = self.loads.without((fold,))
         named, cell = self.named[chosen], self.rows.cell[chosen]
         actual = self.rows.experts(self.target)[chosen]
-        score_matrix(share + 2.0 * named, actual, cell, "rank", ranked)
-        score_matrix(base + bonus * named, actual, cell, "log-weight", weighed)
+        order, weights = share + 2.0 * named, base + bonus * named
+        score_matrix(order, actual, cell, "rank", ranked)
+        score_matrix(weights, actual, cell, "log-weight", weighed)
+        plan.keep(specs, self.horizon, self.target, chosen, weights, "log-weight", order=order)
 
 
 def _score(
@@ -246,14 +257,14 @@ def _score(
         return []
     loads = Loads(rows.loads(target).astype(np.int64), plan.alpha, target.top_k)
     named = _members(early, recorded, target.n_experts)
-    fit = _FoldFit(rows, target, named, loads, recorded & known, known)
+    fit = _FoldFit(rows, target, one.horizon, named, loads, recorded & known, known)
     begin = time.perf_counter()
     bonuses = {fold: fit.bonus(fold) for fold in rows.tested_folds}
     cost = Cost(target.n_experts + 1, float("nan"), time.perf_counter() - begin)
     ranked = raw_sums(len(rows.cells), target.top_k, False)
     weighed = raw_sums(len(rows.cells), target.top_k, plan.calibrate)
     for fold, bonus in bonuses.items():
-        fit.score(fold, bonus, ranked, weighed)
+        fit.score(fold, bonus, ranked, weighed, specs, plan)
     sums = _together(*(finished(raw, target.top_k, target.n_experts) for raw in (ranked, weighed)))
     note = _note(target, float(recorded[known].mean()))
     return [made_score(rows, spec.name, target, one.horizon, sums, cost, note=note) for spec in specs]

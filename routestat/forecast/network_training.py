@@ -54,6 +54,8 @@ class Trainer:
     tick : callable(what, done, total)
     """
 
+    _specs: Sequence[PredictorSpec] = ()
+
     def __init__(self, rows: BoardRows, plan: BoardPlan, tick: Tick = silent) -> None:
         self._began = time.perf_counter()
         self._rows, self._plan, self._tick = rows, plan, tick
@@ -67,7 +69,7 @@ class Trainer:
 
     def scores(self, rows: BoardRows, specs: Sequence[PredictorSpec]) -> list[PredictionScore]:
         """Return the scores, in cells of the rows as they were before their folds were joined."""
-        epochs, parameters = [], 0
+        self._specs, epochs, parameters = specs, [], 0
         with network_model.torch_threads(self._plan.threads):
             for nth, part in enumerate(self._rows.tested_folds):
                 trained = self.trained(part, partial(self._report, nth))
@@ -189,8 +191,9 @@ class Trainer:
         target = self._targets[at]
         experts = self._rows.experts(target)[block]
         known = experts[:, 0] != missing_of(target)
-        cell = self._rows.cell[block][known]
-        score_matrix(scores[known, : target.n_experts], experts[known], cell, "log-weight", self._sums[at])
+        rows, own = block[known], scores[known, : target.n_experts]
+        score_matrix(own, experts[known], self._rows.cell[rows], "log-weight", self._sums[at])
+        self._plan.keep(self._specs, 1, target, rows, own, "log-weight")
 
     def _note(self, epochs: Sequence[int]) -> str:
         words, parts = [], self._rows.n_folds

@@ -151,7 +151,8 @@ class _Stage:
                 fitted = self._fitted(designed, gram, history, fold, chosen)
                 seconds += perf_counter() - began
                 tiles = list(_tiles(fitted))
-                jobs = [partial(self._score_tile, history, fold, tile, tallies) for tile in tiles]
+                models = designed.models
+                jobs = [partial(self._score_tile, history, fold, tile, tallies, models) for tile in tiles]
                 in_threads(jobs, self._plan.threads)
             parameters = sum(tally.parameters for tally in tallies)
             for model, tally in zip(designed.models, tallies, strict=True):
@@ -192,7 +193,12 @@ class _Stage:
         return fitted
 
     def _score_tile(
-        self, history: History, fold: int, tile: "Sequence[_Fitted]", tallies: Sequence[_Tally]
+        self,
+        history: History,
+        fold: int,
+        tile: "Sequence[_Fitted]",
+        tallies: Sequence[_Tally],
+        models: Sequence[Model],
     ) -> None:
         """Predict and score the rows of a fold with models whose blocks begin alike."""
         longest = max(tile, key=lambda one: len(one.blocks))
@@ -212,11 +218,13 @@ class _Stage:
                 scores = np.empty((len(rows), one.router.n_experts))
                 interpolate(out, column, one.link.low, one.link.step, knot, scores)
                 target = self._rows.experts(one.router)[rows]
-                if known.all():
-                    score_matrix(scores, target, cell, "log-weight", tallies[one.place].raw)
-                else:
-                    each = scores[known], target[known], cell[known]
-                    score_matrix(*each, "log-weight", tallies[one.place].raw)
+                each = scores, target, cell, rows
+                if not known.all():
+                    each = scores[known], target[known], cell[known], rows[known]
+                score_matrix(*each[:3], "log-weight", tallies[one.place].raw)
+                if self._plan.kept is not None:
+                    model = models[one.place]
+                    self._plan.kept.add(model.name, model.horizon, one.router, each[3], each[0], "log-weight")
 
     def _score(self, model: Model, tally: _Tally) -> PredictionScore:
         target = self._rows.routers[model.target]

@@ -83,19 +83,21 @@ def score_similar_tokens(
     with limited_threads(plan.threads):
         begin = time.perf_counter()
         average: Average = SameId(rows, plan) if rows.has_token_ids else SameHistory(rows, plan)
-        stage = _Stage(rows, average, plan)
-        return stage.scores(specs, tick, begin)
+        stage = _Stage(rows, average, plan, specs)
+        return stage.scores(tick, begin)
 
 
 class _Stage:
     """The predictions of all targets, fold by fold."""
 
-    def __init__(self, rows: BoardRows, average: Average, plan: BoardPlan) -> None:
-        self._rows, self._average, self._plan = rows, average, plan
+    def __init__(
+        self, rows: BoardRows, average: Average, plan: BoardPlan, specs: Sequence[PredictorSpec]
+    ) -> None:
+        self._rows, self._average, self._plan, self._specs = rows, average, plan, specs
         self._offsets = np.cumsum([0, *(router.n_experts for router in rows.routers)])
         self._plain = {name: tried[0] for name, tried in average.tried.items()}
 
-    def scores(self, specs: Sequence[PredictorSpec], tick: Tick, begin: float) -> list[PredictionScore]:
+    def scores(self, tick: Tick, begin: float) -> list[PredictionScore]:
         """Score every target but the first."""
         rows, folds = self._rows, self._rows.tested_folds
         raws = [raw_sums(len(rows.cells), r.top_k, self._plan.calibrate) for r in rows.routers]
@@ -110,7 +112,8 @@ class _Stage:
         for target, raw in zip(rows.routers[1:], raws[1:], strict=True):
             sums = finished(raw, target.top_k, target.n_experts)
             cost = Cost(*self._average.cost(target), seconds)
-            found += [made_score(rows, s.name, target, 1, sums, cost, note=self._average.note) for s in specs]
+            note = self._average.note
+            found += [made_score(rows, s.name, target, 1, sums, cost, note=note) for s in self._specs]
         return found
 
     def _add(
@@ -143,10 +146,9 @@ class _Stage:
         scores = np.empty((len(rows), target.n_experts))
         interpolate(predicted, int(self._offsets[place]), link.low, link.step, link.knots(), scores)
         known = self._rows.known(target)[rows]
-        rows = rows[known]
-        score_matrix(
-            scores[known], self._rows.experts(target)[rows], self._rows.cell[rows], "log-weight", raw
-        )
+        rows, scores = rows[known], scores[known]
+        score_matrix(scores, self._rows.experts(target)[rows], self._rows.cell[rows], "log-weight", raw)
+        self._plan.keep(self._specs, 1, target, rows, scores, "log-weight")
 
     def _choose(self, fold: int) -> tuple[dict[str, float], list[Link]]:
         """Choose the constants and the links of a fold on its partner, without both."""

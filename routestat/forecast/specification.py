@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from routestat.counting.context import Context
 from routestat.counting.predictor_scores import LinearPredictor
 from routestat.forecast.fold_tables import FoldTables
+from routestat.forecast.prediction_keeper import PredictionKeeper
 from routestat.inference.base.tables import Floats
 from routestat.traces.metadata import Router
 
@@ -53,6 +54,8 @@ class BoardPlan:
         Whether scores say how many seconds fits took; these differ from run to run.
     seed : int
     threads : int, optional
+    kept : PredictionKeeper, optional
+        Engines add the predictions that they score to it.
     """
 
     alpha: str | float = "empirical-bayes"
@@ -65,6 +68,7 @@ class BoardPlan:
     timed: bool = True
     seed: int = 0
     threads: int | None = None
+    kept: PredictionKeeper | None = None
 
     def horizons_of(self, spec: "PredictorSpec") -> tuple[int, ...]:
         """Return the layers ahead that a predictor which uses earlier layers is fitted for."""
@@ -73,6 +77,23 @@ class BoardPlan:
         if self.further and spec.name not in self.further:
             return tuple(horizon for horizon in self.horizons if horizon == 1)
         return self.horizons
+
+    def keep(
+        self,
+        specs: "Sequence[PredictorSpec]",
+        horizon: int,
+        target: Router,
+        rows: NDArray[np.integer],
+        scores: NDArray[np.floating],
+        link: str,
+        *,
+        order: NDArray[np.floating] | None = None,
+        place: NDArray[np.integer] | None = None,
+    ) -> None:
+        """Add predictions of some predictors to what is kept, if anything is; see `PredictionKeeper.add`."""
+        if self.kept is not None:
+            for spec in specs:
+                self.kept.add(spec.name, horizon, target, rows, scores, link, order=order, place=place)
 
 
 @dataclass(frozen=True, slots=True)

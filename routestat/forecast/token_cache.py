@@ -234,6 +234,7 @@ def _score(
         link = chosen.link(fold, target)
         interpolate(given, 0, link.low, link.step, link.knots(), given)
         score_matrix(given, actual[scored], rows.cell[scored], "log-weight", raw)
+        plan.keep(specs, 0, target, scored, given, "log-weight")
     sums = finished(raw, target.top_k, target.n_experts)
     cost = Cost(tables.n_counts, float(2 * LEVELS * target.n_experts), seconds)
     return [made_score(rows, spec.name, target, 0, sums, cost) for spec in specs]

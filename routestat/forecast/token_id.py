@@ -190,5 +190,6 @@ def _score(
         ids, place = np.unique(tokens.number[own], return_inverse=True)
         weights = near_log_weights(inclusion_given_id(*tables.without((fold,), ids), strength), target.top_k)
         score_matrix(weights[place], actual[own], rows.cell[own], "log-weight", raw)
+        plan.keep(specs, 0, target, own, weights, "log-weight", place=place)
     sums = finished(raw, target.top_k, target.n_experts)
     return [made_score(rows, spec.name, target, 0, sums, cost) for spec in specs]

@@ -3,7 +3,7 @@
 The most probable state decides the exact set, the k largest probabilities of inclusion the experts; they differ.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from time import thread_time
@@ -25,6 +25,8 @@ from routestat.traces.alphabet import Alphabet
 
 #: Contexts from the shortest on.
 Nested = tuple[tuple[str, ...], ...]
+#: Takes predictions ``(rows, inclusion[i, expert], order[i, expert], place[row])``: the place of each row's among them.
+Keep = Callable[[NDArray[np.integer], Floats, Floats, NDArray[np.integer]], None]
 #: Probabilities that are held at a time, of the shorter contexts: as many as stay in the cache.
 HELD = 1 << 17
 
@@ -74,6 +76,8 @@ class DistributionScores:
     wanted : sequence of Nested
         The sequences of contexts to score.
     calibrate : bool
+    keep : mapping of Nested to sequence of Keep, optional
+        Each is called with the predictions of a sequence for all tokens that are scored.
     """
 
     def __init__(
@@ -85,16 +89,20 @@ class DistributionScores:
         n_cells: int,
         wanted: Sequence[Nested],
         calibrate: bool,
+        keep: Mapping[Nested, Sequence[Keep]] | None = None,
     ) -> None:
         self.rows, self.alphabet, self.n_cells, self.calibrate = rows, alphabet, n_cells, calibrate
         self.cell, self.scored = np.ascontiguousarray(cell, np.int32), scored
         self._members = alphabet.unrank(np.arange(alphabet.size)).astype(np.int64)
         # Tokens that a sequence predicts from its longest context, and from a shorter one where that is unknown.
         self._next: dict[Nested, dict[tuple[str, ...] | None, None]] = {}
+        self._keep: dict[tuple[Nested, tuple[str, ...] | None], list[Keep]] = {}
         for contexts in wanted:
             for n in range(1, len(contexts) + 1):
                 longer = contexts[n] if n < len(contexts) else None
                 self._next.setdefault(contexts[:n], {})[longer] = None
+                if keep and contexts in keep:
+                    self._keep.setdefault((contexts[:n], longer), []).extend(keep[contexts])
         self._sums: dict[tuple[Nested, tuple[str, ...] | None], Floats] = {}
         self._cells: dict[tuple[Nested, tuple[str, ...] | None], tuple[NDArray[np.int32], ...]] = {}
         #: What each sequence takes, beyond the shorter ones: seconds of one thread, to fit and to score.
@@ -146,10 +154,14 @@ class DistributionScores:
             counts = last.level.counts
             entry, cell = counts.entry_of, self.cell
             if longer or not self._all_scored:
-                chosen = np.flatnonzero(self.scored & ~self._known(longer) if longer else self.scored)
+                chosen = self._predicted(longer)
                 entry, cell = entry[chosen], cell[chosen]
             self._cells[key] = cells_of_entries(entry, cell, len(counts.count))
         return self._cells[key]
+
+    def _predicted(self, longer: tuple[str, ...] | None) -> NDArray[np.intp]:
+        """Return the tokens that are scored and do not know `longer`."""
+        return np.flatnonzero(self.scored & ~self._known(longer) if longer else self.scored)
 
     def _known(self, names: tuple[str, ...]) -> NDArray[np.bool_]:
         known = np.ones(len(self.rows), bool)
@@ -178,14 +190,39 @@ class DistributionScores:
         every = [np.ones(len(one.whole), bool) for one in nested[:-1]]
         every.append(np.any(list(parts.values()), axis=0))
         chain = _Nested(nested, half, every, self._members, self.alphabet.n_experts)
+        kept = [
+            (self._by_entry(longer, nested[-1]), self._keep[contexts, longer])
+            for longer in held
+            if (contexts, longer) in self._keep
+        ]
         for found in chain.ranges():
             first, stop = found.starts[2, found.bounds[:2]]
+            for (entry, rows), keep in kept:
+                low, high = np.searchsorted(entry, (first, stop))
+                place = entries.part[entry[low:high]] - found.bounds[2]
+                # Scores are rounded alike: see `score_distributions`.
+                given = found.inclusion, np.rint(found.inclusion * 1e12), place
+                for one in keep:
+                    one(rows[low:high], *given)
             for longer, cells in held.items():
                 score_distributions(
                     *(first, stop, found.bounds[2], at, entries.cell, entries.part, bits, target),
                     *(self._members, found.inclusion, found.best, parts[longer], *cells),
                     *(BINS if self.calibrate else 0, self._sums[contexts, longer]),
                 )
+
+    def _by_entry(
+        self, longer: tuple[str, ...] | None, last: LeftOut
+    ) -> tuple[NDArray[np.int64], NDArray[np.intp]]:
+        """Return the entries of a half, ascending, that predict tokens, and these tokens."""
+        chosen = self._predicted(longer)
+        of_half = np.full(len(last.level.counts.count), -1)
+        of_half[last.entries.at] = np.arange(len(last.entries.cell))
+        of_all = last.level.counts.entry_of[chosen]
+        entry = np.where(of_all >= 0, of_half[of_all], -1)
+        order = np.argsort(entry, kind="stable")
+        order = order[np.searchsorted(entry[order], 0) :]
+        return entry[order], chosen[order]
 
 
 class _Nested:

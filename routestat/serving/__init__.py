@@ -12,6 +12,16 @@ replay
     Replay of a trace through caches of experts.
 replay_sums
     What a replay counts, per unit of documents.
+pins
+    Which experts to pin.
+cache_estimates
+    What a replay found, as estimates with intervals.
+capacity_plan
+    How much memory is worth having, and how to divide it among the layers.
+hot_sets
+    Whether pinning is worth it.
+working_sets
+    How many different experts consecutive tokens need.
 setting_checks
     Checks of what is to be simulated.
 placement

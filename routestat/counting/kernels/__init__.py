@@ -9,6 +9,8 @@ runs
     Runs of consecutive tokens, and features of earlier tokens.
 steps
     The order in which an engine serves the tokens of documents side by side.
+working_sets
+    Different experts in windows of consecutive tokens.
 tables
     Tables of states and contexts.
 experts
@@ -63,6 +65,8 @@ next_uses
     When each expert is needed again; compiled on first use.
 predictors
     Scores of predictions.
+first_experts
+    The most probable experts of predictions; compiled on first use.
 likelihood
     Likelihood and gradient of tempered models.
 one_hot

@@ -125,6 +125,37 @@ def score_predictions(
 
 
 @compiled
+def combine_rows(
+    rows: Array,
+    cell: Array,
+    folds: Array,
+    features: Array,
+    target: Array,
+    bias: Array,
+    weights: Array,
+    start: Array,
+    steps: Array,
+    link: int,
+    order: Array,
+    scores: Array,
+) -> None:  # pragma: no cover - compiled
+    """Write the predictions that `score_predictions` scores, ``scores[i, expert]`` for row ``rows[i]``.
+
+    ``order[i, expert]`` is what it orders the experts by, so that experts are tied here where they are tied there.
+    """
+    most = _WIDE ** (1.0 / target.shape[1])
+    for i in range(len(rows)):
+        t, f = rows[i], folds[cell[rows[i]]]
+        _combine(order[i], start[f], steps[f], features[t], link == 2)
+        if link < 2:
+            scores[i] = order[i]
+            continue
+        _combine(scores[i], bias[f], weights[f], features[t], link < 0)
+        if not _in_range(order[i], target[t], most):
+            order[i] = scores[i]
+
+
+@compiled
 def score_rows(
     scores: Array, target: Array, cell: Array, link: int, bins: int, sums: Array
 ) -> None:  # pragma: no cover - compiled
