@@ -40,7 +40,8 @@ def replay(
     The experts of an event are used in ascending order. A prefetched expert is kept beside the cache for one event,
     not counted in the capacity; if the event needs it, it enters the cache like every other. Candidates are requested
     at the event `lookahead` layers before, after what that one lacks: the first candidate of every token, then the
-    second of every token, and so on. An event without a choice is none, and nothing is requested at it.
+    second of every token, and so on. An event without a choice is none, and nothing is requested at it. Where the cache
+    is emptied before documents, what LFU has counted is kept.
 
     Parameters
     ----------
