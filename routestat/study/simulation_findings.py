@@ -4,78 +4,24 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from routestat.inference.base.estimate import Estimate
-from routestat.serving.settings import CacheSetting, Hardware
+from routestat.serving.cache_estimates import SimulatedCache
+from routestat.serving.capacity_plan import CapacityPlan, PlannedCapacity
+from routestat.serving.hot_sets import HotSet
+from routestat.serving.settings import Hardware
+from routestat.serving.working_sets import WorkingSet
 from routestat.structure.model_facts import ModelFacts
 from routestat.traces.metadata import Router, TraceMeta
 
-
-@dataclass(frozen=True)
-class SimulatedCache:
-    """One simulation in one phase.
-
-    Attributes
-    ----------
-    setting : CacheSetting
-    phase : str
-        "prefill", "decode", or "all" for both.
-    tokens, events : int
-    logical_accesses, accesses : int
-        Measured: choices of experts by tokens, and experts that events need (the unions).
-    hits, prefetched_hits, misses, prefetched_loads : int
-        Simulated: accesses that were in the cache, that were prefetched, neither; and experts that were prefetched.
-    hit_rate : Estimate
-        Hits per access.
-    served_rate : Estimate
-        Hits and prefetched hits per access.
-    miss_share : Estimate
-        Experts moved per logical access.
-    precision, recall : Estimate
-        Of the prefetched experts, those that were needed; of the accesses that are not in the cache, the prefetched
-        ones. NaN with a reason where nothing is prefetched.
-    union_to_capacity : Estimate
-        Accesses per event, over the capacity of a layer.
-    loads_per_token : Estimate
-    stall_per_token : Estimate
-        Estimated: seconds; NaN with a reason where the machine is not known.
-    bytes, bytes_demanded, bytes_wasted : float
-        Estimated: moved in all, moved while an event waited, moved and not needed; NaN where unknown.
-    stall_seconds : float
-        Estimated; NaN where unknown.
-    reason : str
-        Why the simulation could not be made, or empty; then all figures but `accesses` are NaN or 0.
-    cautions : tuple of str
-        Words on what misleads, such as a pool smaller than what one token needs.
-    """
-
-    setting: CacheSetting
-    phase: str
-    tokens: int
-    events: int
-    logical_accesses: int
-    accesses: int
-    hits: int
-    prefetched_hits: int
-    misses: int
-    prefetched_loads: int
-    hit_rate: Estimate
-    served_rate: Estimate
-    miss_share: Estimate
-    precision: Estimate
-    recall: Estimate
-    union_to_capacity: Estimate
-    loads_per_token: Estimate
-    stall_per_token: Estimate
-    bytes: float
-    bytes_demanded: float
-    bytes_wasted: float
-    stall_seconds: float
-    reason: str = ""
-    cautions: tuple[str, ...] = ()
-
-    @property
-    def loads(self) -> int:
-        """Experts moved, on demand or ahead."""
-        return self.misses + self.prefetched_loads
+__all__ = [
+    "CapacityPlan",
+    "CurvePoint",
+    "HotSet",
+    "PlannedCapacity",
+    "RecoverableGap",
+    "SimulatedCache",
+    "Simulation",
+    "WorkingSet",
+]
 
 
 @dataclass(frozen=True)
@@ -120,97 +66,6 @@ class RecoverableGap:
     best_loads: int
     optimal_loads: int
     gap: Estimate
-
-
-@dataclass(frozen=True)
-class HotSet:
-    """Whether some experts of a layer are used so often in all documents that pinning them is worth it.
-
-    Attributes
-    ----------
-    layer : int
-    capacity : int
-        Experts that are pinned.
-    static, lru : Estimate
-        Hit rates: of the experts that other documents use most, pinned, and of LRU.
-    uniform : float
-        Of as many experts pinned at random: capacity / experts.
-    """
-
-    layer: int
-    capacity: int
-    static: Estimate
-    lru: Estimate
-    uniform: float
-
-
-@dataclass(frozen=True)
-class WorkingSet:
-    """Different experts of a layer that consecutive tokens of a document need.
-
-    Attributes
-    ----------
-    layer : int, optional
-        None for the mean over layers.
-    tokens : int
-        Tokens of a block.
-    experts : Estimate
-        Mean number of different experts.
-    independent : float
-        The same if every token chose anew by the load of the layer.
-    """
-
-    layer: int | None
-    tokens: int
-    experts: Estimate
-    independent: float
-
-
-@dataclass(frozen=True)
-class PlannedCapacity:
-    """Slots of an LRU cache per layer for one size of memory.
-
-    Attributes
-    ----------
-    slots_in_all : int
-    bytes : float
-        NaN where the size of an expert is not known.
-    equal_hit_rate, divided_hit_rate : Estimate
-        With as many slots in every layer, and with the division that gives the most hits.
-    slots : tuple of int
-        That division, by layer.
-    stall_per_token : float
-        Seconds with that division; NaN where the machine is not known.
-    """
-
-    slots_in_all: int
-    bytes: float
-    equal_hit_rate: Estimate
-    divided_hit_rate: Estimate
-    slots: tuple[int, ...]
-    stall_per_token: float
-
-
-@dataclass(frozen=True)
-class CapacityPlan:
-    """How much memory is worth having.
-
-    Attributes
-    ----------
-    sizes : tuple of PlannedCapacity
-        From one token's experts to all.
-    stall_budget : float, optional
-        Seconds per token that were named.
-    smallest : PlannedCapacity, optional
-        The smallest of `sizes` within the budget; None without a budget, or where none is.
-    reason : str
-        Why there is none, or empty.
-    """
-
-    sizes: tuple[PlannedCapacity, ...]
-    stall_budget: float | None
-    smallest: PlannedCapacity | None
-    reason: str = ""
 
 
 @dataclass(frozen=True)

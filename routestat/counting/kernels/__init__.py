@@ -9,6 +9,8 @@ runs
     Runs of consecutive tokens, and features of earlier tokens.
 steps
     The order in which an engine serves the tokens of documents side by side.
+working_sets
+    Different experts in windows of consecutive tokens.
 tables
     Tables of states and contexts.
 experts
@@ -49,6 +51,16 @@ token_cache
     Probabilities by contexts of token ids and by the document so far; compiled on first use.
 similar_tokens
     Averages over tokens that were routed alike so far; compiled on first use.
+caches
+    Replay of steps through caches of experts; compiled on first use.
+unions
+    Experts that the tokens of a step need together.
+stack_distances
+    Places of experts among those used last; compiled on first use.
+indexed_heaps
+    Heaps of experts that know where each expert is.
+next_uses
+    When each expert is needed again; compiled on first use.
 predictors
     Scores of predictions.
 first_experts

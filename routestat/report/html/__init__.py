@@ -14,8 +14,12 @@ curve_codes
     Curves as short text.
 reliability
     Curves of calibration.
+placement
+    The page of placements.
 comparison
     The page of a comparison.
+simulation
+    The page of a simulation.
 windows
     The section on frequent windows.
 transition_maps

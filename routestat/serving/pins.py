@@ -1,0 +1,69 @@
+"""Which experts to pin: those that other documents use most."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from routestat.errors import RoutestatError
+from routestat.serving.settings import SCOPES
+from routestat.serving.steps import Steps
+
+
+def uses_of_experts(steps: Steps) -> NDArray[np.int64]:
+    """Count how many tokens of each unit choose each expert ``[unit, expert of all layers]``.
+
+    Parameters
+    ----------
+    steps : Steps
+    """
+    unit = np.repeat(steps.unit, np.diff(steps.start)).astype(np.int64)
+    found = []
+    for place, router in enumerate(steps.routers):
+        experts = steps.choices[:, place, : router.top_k].astype(np.int64)
+        cell = unit[:, None] * router.n_experts + experts
+        counts = np.bincount(cell[experts >= 0], minlength=steps.n_units * router.n_experts)
+        found.append(counts.reshape(steps.n_units, router.n_experts))
+    return np.concatenate(found, axis=1)
+
+
+def pinned_experts(steps: Steps, scope: str, capacity: float) -> NDArray[np.bool_]:
+    """Choose for each unit the experts that all other units use most, by tokens; of equal ones the smaller ids.
+
+    Parameters
+    ----------
+    steps : Steps
+    scope : str
+        "layer": as many in each layer; "pool": the most used of all layers, however many of each.
+    capacity : float
+        Experts per layer; a pool has this many times the number of layers, rounded down.
+
+    Returns
+    -------
+    bool array ``[unit, expert of all layers]``
+
+    Raises
+    ------
+    RoutestatError
+        If there is one unit only, or no such scope.
+    """
+    if scope not in SCOPES:
+        raise RoutestatError(f"scope: expected {' or '.join(SCOPES)}, got {scope!r}")
+    if steps.n_units < 2:
+        raise RoutestatError(
+            "expected two or more independent units of documents, got one: there are no other documents that "
+            "could say what to pin"
+        )
+    uses = uses_of_experts(steps)
+    others = uses.sum(axis=0) - uses
+    pinned = np.zeros(others.shape, bool)
+    if scope == "pool":
+        _mark_most_used(others, int(capacity * len(steps.routers)), pinned)
+        return pinned
+    for low, high in zip(steps.offsets[:-1], steps.offsets[1:], strict=True):
+        _mark_most_used(others[:, low:high], int(capacity), pinned[:, low:high])
+    return pinned
+
+
+def _mark_most_used(uses: NDArray[np.int64], slots: int, pinned: NDArray[np.bool_]) -> None:
+    """Set the places of the most used experts in `pinned` ``[unit, expert]``."""
+    order = np.argsort(-uses, axis=1, kind="stable")[:, :slots]
+    np.put_along_axis(pinned, order, True, axis=1)

@@ -1,0 +1,52 @@
+"""What is pinned for a unit is what the others use most."""
+
+import numpy as np
+import pytest
+
+from routestat.errors import RoutestatError
+from routestat.serving.pins import pinned_experts, uses_of_experts
+from tests.serving.served_steps import random_choices, steps_of, trace_of
+
+
+def counted(steps):
+    found = np.zeros((steps.n_units, steps.offsets[-1]), int)
+    for step, unit in enumerate(steps.unit):
+        for token in range(steps.start[step], steps.start[step + 1]):
+            for layer, experts in enumerate(steps.choices[token].tolist()):
+                for expert in experts:
+                    found[unit, steps.offsets[layer] + expert] += 1
+    return found
+
+
+def test_uses_are_counted_per_unit():
+    steps = steps_of(trace_of([5, 9, 3], random_choices(17)), batch=2)
+    assert (uses_of_experts(steps) == counted(steps)).all()
+
+
+@pytest.mark.parametrize("scope", ["layer", "pool"])
+def test_pins_are_the_experts_that_other_units_use_most(scope):
+    steps = steps_of(trace_of([5, 9, 3, 8], random_choices(25, skew=0.5)))
+    uses = counted(steps)
+    pinned = pinned_experts(steps, scope, 2.5)
+    for unit in range(steps.n_units):
+        others = np.delete(uses, unit, axis=0).sum(axis=0)
+        ranges = [(0, 24, 7)] if scope == "pool" else [(0, 8, 2), (8, 16, 2), (16, 24, 2)]
+        for low, high, slots in ranges:
+            best = sorted(range(low, high), key=lambda e: (-others[e], e))[:slots]
+            assert np.flatnonzero(pinned[unit, low:high]).tolist() == sorted(e - low for e in best)
+
+
+def test_its_own_choices_do_not_count():
+    experts = np.array([[[0, 1]]] * 3 + [[[4, 5]]] * 2 + [[[4, 6]]])
+    pinned = pinned_experts(steps_of(trace_of([3, 2, 1], experts)), "layer", 2)
+    assert [np.flatnonzero(row).tolist() for row in pinned] == [[4, 5], [0, 1], [0, 1]]
+
+
+def test_one_unit_has_no_others():
+    with pytest.raises(RoutestatError, match="two or more independent units"):
+        pinned_experts(steps_of(trace_of([4], random_choices(4))), "layer", 2)
+
+
+def test_an_unknown_scope_is_refused():
+    with pytest.raises(RoutestatError, match="layer or pool, got 'disk'"):
+        pinned_experts(steps_of(trace_of([4, 4], random_choices(8))), "disk", 2)
