@@ -64,7 +64,9 @@ def divisions(experts, size):
 def least_imbalance(load, n_devices):
     """The least possible largest load over the mean one, without copies, by trying all divisions."""
     size = len(load) // n_devices
-    tried = (max(sum(load[e] for e in group) for group in one) for one in divisions(list(range(len(load))), size))
+    tried = (
+        max(sum(load[e] for e in group) for group in one) for one in divisions(list(range(len(load))), size)
+    )
     return min(tried) / (sum(load) / n_devices)
 
 

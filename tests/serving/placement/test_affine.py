@@ -1,5 +1,7 @@
 """Placements for affinity: planted communities, the optimum of few experts, nodes and copies."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -24,7 +26,7 @@ def planted(sizes, n_groups, rng, inside=0.9, per_cell=20):
     """Communities of the experts of each layer, and transitions that stay in them with a probability."""
     groups = [rng.permutation(n) % n_groups for n in sizes]
     tables = []
-    for source, target in zip(groups, groups[1:], strict=False):
+    for source, target in pairwise(groups):
         same = source[:, None] == target
         each = len(target) // n_groups
         share = np.where(same, inside / each, (1 - inside) / max(len(target) - each, 1))
@@ -68,7 +70,9 @@ def test_communities_of_nodes_are_recovered_and_those_of_devices_within_them():
     routers, devices = routers_like(range(n_layers), n, 4), Devices(8, 2)
     found = affine_placement(tables, routers, devices, rng)
     in_node = sum(t[a[:, None] == b].sum() for t, a, b in zip(tables, node, node[1:], strict=False))
-    on_device = sum(t[a[:, None] == b].sum() for t, a, b in zip(tables, community, community[1:], strict=False))
+    on_device = sum(
+        t[a[:, None] == b].sum() for t, a, b in zip(tables, community, community[1:], strict=False)
+    )
     total = sum(t.sum() for t in tables)
     assert affinity(tables, found, nodes=True) == pytest.approx(in_node / total)
     assert affinity(tables, found) == pytest.approx(on_device / total)
@@ -104,12 +108,16 @@ def test_eight_experts_of_eight_layers_are_within_two_percent_of_the_optimum():
         tables = unstructured(8, 8, rng)
         devices = Devices(n_devices)
         best = optimal_affinity(tables, routers, devices)
-        gaps.append(1 - affinity(tables, affine_placement(tables, routers, devices, rng)) / affinity(tables, best))
+        gaps.append(
+            1 - affinity(tables, affine_placement(tables, routers, devices, rng)) / affinity(tables, best)
+        )
     assert min(gaps) >= 0
     assert max(gaps) < 0.02
 
 
-@pytest.mark.parametrize("devices", [Devices(4), Devices(4, 1, 4), Devices(4, 2), Devices(4, 2, 4), Devices(4, 4, 12)])
+@pytest.mark.parametrize(
+    "devices", [Devices(4), Devices(4, 1, 4), Devices(4, 2), Devices(4, 2, 4), Devices(4, 4, 12)]
+)
 def test_the_default_order_is_never_better_on_the_same_documents(devices):
     rng = np.random.default_rng(8)
     routers = (Router(1, 8, 2), Router(2, 12, 3), Router(4, 8, 1))
@@ -161,7 +169,9 @@ def test_a_random_generator_decides_everything():
 
 def test_a_table_of_other_experts_is_refused():
     with pytest.raises(RoutestatError, match=r"expected tables of \[\(4, 4\)\], got \[\(4, 8\)\]"):
-        affine_placement([np.ones((4, 8), int)], routers_like([0, 1], 4, 2), Devices(2), np.random.default_rng(0))
+        affine_placement(
+            [np.ones((4, 8), int)], routers_like([0, 1], 4, 2), Devices(2), np.random.default_rng(0)
+        )
 
 
 def test_relabelling_experts_changes_nothing_that_stays():
@@ -182,7 +192,9 @@ def test_divisions_are_combined_in_the_best_way():
     found = recombined(chain, several)
     # By trying: which division each layer is of, and whether its bins are renamed.
     best = max(
-        chain.staying([(several[which][layer] + swapped) % 2 for layer, (which, swapped) in enumerate(choice)])
+        chain.staying(
+            [(several[which][layer] + swapped) % 2 for layer, (which, swapped) in enumerate(choice)]
+        )
         for choice in np.ndindex(*(6,) * 5)
         for choice in [[(one // 2, one % 2) for one in choice]]
         if choice[0][1] == 0

@@ -10,7 +10,9 @@ from tests.oracle import placement_oracle as oracle
 
 ROUTERS = routers_like([0, 1], 4, 2)
 #: Device 0 has experts 0, 1, 2 and device 1 has 0, 3, 2; in layer 1 it is 0, 1, 3 and 1, 2, 3.
-COPIED = Placement(ROUTERS, Devices(2, 1, 2), (np.array([0, 1, 2, 0, 3, 2]), np.array([0, 1, 3, 1, 2, 3])), "x")
+COPIED = Placement(
+    ROUTERS, Devices(2, 1, 2), (np.array([0, 1, 2, 0, 3, 2]), np.array([0, 1, 3, 1, 2, 3])), "x"
+)
 
 
 def test_copies_divide_the_load_evenly():
@@ -45,7 +47,11 @@ def test_sums_are_those_of_the_tokens(nodes):
     placement = Placement(
         routers,
         Devices(4, 2, 2),
-        (np.array([0, 1, 2, 3, 4, 5, 0, 2]), np.array([5, 4, 3, 2, 1, 0, 5, 3]), np.array([1, 3, 5, 1, 0, 2, 4, 5])),
+        (
+            np.array([0, 1, 2, 3, 4, 5, 0, 2]),
+            np.array([5, 4, 3, 2, 1, 0, 5, 3]),
+            np.array([1, 3, 5, 1, 0, 2, 4, 5]),
+        ),
         "x",
     )
     choices = [[rng.choice(6, 2, replace=False).tolist() for _ in range(50)] for _ in range(3)]
