@@ -47,7 +47,8 @@ analyses: $(VENV)/.stamp-core
 # The long forms of the calibrations, an hour or more; the tables they print are kept in reports/calibration.
 calibration: $(VENV)/.stamp-test
 	mkdir -p reports/calibration
-	set -e; for name in blocks_size few_units_size graph_size level_checks_size module_pairs_size placeholder_rows_size \
+	set -e; for name in blocks_size coactivation_size comparison_size few_units_size graph_size horizons_size \
+	  independence_size information_coverage level_checks_size module_pairs_size nulls_size placeholder_rows_size \
 	  specialisation_size three_layers_size wide_noise windows_size; do \
 	  OMP_NUM_THREADS=1 $(BIN)/python -m pytest -s -m "long or not long" tests/calibration/test_$$name.py \
 	  | tee reports/calibration/$$name.txt; done

@@ -154,7 +154,6 @@ def _empty_state(offset: NDArray[np.int64], following: NDArray[np.int32]) -> Sta
         pending=np.full(n, -1),
         arrival=np.zeros(n),
         following=following,
-        upcoming=np.zeros(n),
         union=np.zeros(n, np.int64),
         aside=np.zeros(n, np.int64),
         fresh=np.zeros(n),

@@ -14,6 +14,7 @@ from routestat.inference.conditional_bernoulli.sampling import draw_subsets
 from routestat.structure.coactivation import Coactivation, coactivation
 from routestat.traces.alphabet import Alphabet
 from routestat.traces.categorical import categorical
+from tests.calibration.forms import forms
 from tests.oracle.coactivation_oracle import subset_distribution
 
 
@@ -86,12 +87,13 @@ def judge(found: list[str], name: str, results: list[Coactivation]) -> None:
     assert rare < 0.002
 
 
+# Single pairs keep their level over thousands of tests even in the short forms; those of a layer have few runs.
 SHAPES = [
     pytest.param(8, 2, 60, 100, "equal", 200, id="8-2-equal"),
     pytest.param(8, 2, 60, 100, "exponential", 200, id="8-2-exponential"),
-    pytest.param(12, 3, 60, 80, "exponential", 600, id="12-3", marks=pytest.mark.slow),
-    pytest.param(64, 6, 60, 100, "equal", 200, id="64-6-equal", marks=pytest.mark.slow),
-    pytest.param(64, 6, 60, 100, "exponential", 200, id="64-6-exponential", marks=pytest.mark.slow),
+    *forms(12, 3, 60, 80, "exponential", short=200, long=600, name="12-3"),
+    *forms(64, 6, 60, 100, "equal", short=60, long=200, name="64-6-equal"),
+    *forms(64, 6, 60, 100, "exponential", short=60, long=200, name="64-6-exponential"),
 ]
 
 
@@ -106,8 +108,8 @@ def test_pooled(n: int, k: int, groups: int, tokens: int, kind: str, runs: int, 
     ("n", "k", "groups", "tokens", "kind", "runs"),
     [
         pytest.param(8, 2, 60, 100, "exponential", 100, id="8-2"),
-        pytest.param(8, 2, 200, 30, "equal", 150, id="8-2-short", marks=pytest.mark.slow),
-        pytest.param(64, 6, 60, 100, "equal", 60, id="64-6", marks=pytest.mark.slow),
+        *forms(8, 2, 200, 30, "equal", short=100, long=150, name="8-2-short"),
+        *forms(64, 6, 60, 100, "equal", short=20, long=60, name="64-6"),
     ],
 )
 def test_within_documents(

@@ -12,6 +12,7 @@ import pytest
 from routestat.inference.two_sample.cells import cell_differences
 from routestat.inference.two_sample.distributions import compare_distributions, compare_transitions
 from routestat.inference.two_sample.permutation_test import permutation_p
+from tests.calibration.forms import error, forms, within
 from tests.calibration.nulls import BOTH, Coupled, document_lengths, expert_tables, state_tables
 from tests.oracle.comparison_oracle import conditional_divergence, divergence
 
@@ -20,19 +21,8 @@ MEAN_LENGTH = 60
 ALLOWED = {"equal": (0.03, 0.07), "exponential": (0.02, 0.08)}
 
 
-def error(rate: float, runs: int) -> float:
-    return math.sqrt(rate * (1.0 - rate) / runs)
-
-
-def within(rate: float, runs: int, low: float, high: float) -> bool:
-    """Whether the truth may lie between the limits, given two errors of so many runs."""
-    return low - 2 * error(low, runs) <= rate <= high + 2 * error(high, runs)
-
-
-def case(k: int, a: int, b: int, kind: str, runs: int, slow: bool = False):
-    return pytest.param(
-        k, a, b, kind, runs, marks=[pytest.mark.slow] if slow else [], id=f"{k}-{a}-{b}-{kind}"
-    )
+def case(k: int, a: int, b: int, kind: str, runs: int, long: int) -> list:
+    return forms(k, a, b, kind, short=runs, long=long, name=f"{k}-{a}-{b}-{kind}")
 
 
 def line(name: str, rates: dict[str, list[bool]], runs: int) -> str:
@@ -56,15 +46,14 @@ def collect(rates: dict[str, list[bool]], a: np.ndarray, b: np.ndarray, paired: 
 @pytest.mark.parametrize(
     ("k", "a", "b", "kind", "runs"),
     [
-        case(8, 60, 60, "equal", 400),
-        case(8, 60, 60, "exponential", 400),
-        case(8, 20, 100, "exponential", 400),
-        case(28, 60, 60, "exponential", 150),
-        case(28, 60, 60, "equal", 600, slow=True),
-        case(28, 60, 60, "exponential", 600, slow=True),
-        case(28, 150, 150, "equal", 400, slow=True),
-        case(28, 150, 150, "exponential", 400, slow=True),
-        case(28, 20, 100, "exponential", 600, slow=True),
+        *case(8, 60, 60, "equal", 200, 400),
+        *case(8, 60, 60, "exponential", 200, 400),
+        *case(8, 20, 100, "exponential", 200, 400),
+        *case(28, 60, 60, "equal", 150, 600),
+        *case(28, 60, 60, "exponential", 150, 600),
+        *case(28, 150, 150, "equal", 100, 400),
+        *case(28, 150, 150, "exponential", 100, 400),
+        *case(28, 20, 100, "exponential", 150, 600),
     ],
 )
 def test_samples_of_one_distribution(k: int, a: int, b: int, kind: str, runs: int, found: list[str]) -> None:
@@ -84,8 +73,8 @@ def test_samples_of_one_distribution(k: int, a: int, b: int, kind: str, runs: in
     ("k", "top", "documents", "kind", "runs"),
     [
         pytest.param(16, 4, 60, "exponential", 100, id="16-60-exponential"),
-        pytest.param(64, 6, 60, "equal", 300, id="64-60-equal", marks=pytest.mark.slow),
-        pytest.param(64, 6, 60, "exponential", 300, id="64-60-exponential", marks=pytest.mark.slow),
+        *forms(64, 6, 60, "equal", short=60, long=300, name="64-60-equal"),
+        *forms(64, 6, 60, "exponential", short=60, long=300, name="64-60-exponential"),
     ],
 )
 def test_samples_of_one_distribution_of_experts(

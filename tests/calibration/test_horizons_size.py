@@ -11,6 +11,7 @@ import pytest
 
 from routestat.inference.markov.homogeneity import homogeneity
 from routestat.inference.markov.horizons import horizons
+from tests.calibration.forms import forms
 from tests.calibration.nulls import document_lengths
 from tests.oracle.horizons_oracle import information
 
@@ -56,8 +57,8 @@ CASES = [
     (8, 60, 200, "equal", False, 1, 150),
     (8, 60, 200, "exponential", True, 4, 150),
     (8, 150, 100, "exponential", False, 4, 150),
-    (28, 60, 300, "exponential", True, 1, 80),
-    (28, 150, 200, "equal", True, 4, 80),
+    *forms(28, 60, 300, "exponential", True, 1, short=40, long=80, name="28-60"),
+    *forms(28, 150, 200, "equal", True, 4, short=40, long=80, name="28-150"),
 ]
 
 
@@ -129,16 +130,16 @@ def relabelled(rng, k, gaps, coupling):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("k", "groups", "mean", "kind", "own", "repeat"),
+    ("k", "groups", "mean", "kind", "own", "repeat", "runs"),
     [
-        (8, 60, 200, "equal", False, 1),
-        (8, 60, 200, "exponential", True, 4),
-        (8, 150, 100, "exponential", True, 4),
-        (28, 150, 300, "exponential", True, 1),
+        (8, 60, 200, "equal", False, 1, 200),
+        (8, 60, 200, "exponential", True, 4, 200),
+        (8, 150, 100, "exponential", True, 4, 200),
+        *forms(28, 150, 300, "exponential", True, 1, short=60, long=200, name="28-150"),
     ],
 )
-def test_gaps_of_one_distribution_are_alike(k, groups, mean, kind, own, repeat, found):
-    rng, runs, p, covered = np.random.default_rng([k, groups, mean, repeat]), 200, [], []
+def test_gaps_of_one_distribution_are_alike(k, groups, mean, kind, own, repeat, runs, found):
+    rng, p, covered = np.random.default_rng([k, groups, mean, repeat]), [], []
     for _ in range(runs):
         lengths = document_lengths(rng, groups, mean, kind)
         steps = relabelled(rng, k, 8, 0.8)

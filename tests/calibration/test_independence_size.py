@@ -3,13 +3,14 @@
 The i.i.d. test must be seen to fail on the same data: a null that it passes would prove nothing.
 """
 
-import math
+from itertools import product
 
 import numpy as np
 import pytest
 
 from routestat.inference.association.expert_independence import independence_experts
 from routestat.inference.association.independence import independence
+from tests.calibration.forms import error, forms, within
 from tests.calibration.nulls import (
     BOTH,
     DOCUMENTS,
@@ -25,27 +26,24 @@ MEAN_LENGTH = 100
 NULLS = [INDEPENDENT, STICKY, DOCUMENTS]
 
 
-def cells(k: int, documents: int, lengths: list[str], runs: int, slow: bool) -> list:
-    marks = [pytest.mark.slow] if slow else []
+def cells(k: int, documents: int, lengths: list[str], runs: int, long: int) -> list:
     return [
-        pytest.param(k, documents, kind, null, runs, marks=marks, id=f"{k}-{documents}-{kind}-{null.name}")
+        one
         for kind in lengths
         for null in NULLS
+        for one in forms(
+            k, documents, kind, null, short=runs, long=long, name=f"{k}-{documents}-{kind}-{null.name}"
+        )
     ]
-
-
-def error(rate: float, runs: int) -> float:
-    return math.sqrt(rate * (1.0 - rate) / runs)
 
 
 @pytest.mark.parametrize(
     ("k", "documents", "kind", "null", "runs"),
     [
-        *cells(8, 60, ["equal", "exponential"], 1000, slow=False),
-        *cells(28, 60, ["exponential"], 1000, slow=False),
-        *cells(28, 60, ["equal"], 1000, slow=True),
-        *cells(8, 150, ["equal", "exponential"], 1000, slow=True),
-        *cells(28, 150, ["equal", "exponential"], 800, slow=True),
+        *cells(8, 60, ["equal", "exponential"], 400, 1000),
+        *cells(28, 60, ["equal", "exponential"], 300, 1000),
+        *cells(8, 150, ["equal", "exponential"], 300, 1000),
+        *cells(28, 150, ["equal", "exponential"], 200, 800),
     ],
 )
 def test_states(k: int, documents: int, kind: str, null: Null, runs: int, found: list[str]) -> None:
@@ -62,9 +60,9 @@ def test_states(k: int, documents: int, kind: str, null: Null, runs: int, found:
         f"design effect {effect.mean():.2f}"
     )
     found.append(line)
-    assert 0.03 <= clustered <= 0.07, line
+    assert within(clustered, runs, 0.03, 0.07), line
     if null is INDEPENDENT:
-        assert 0.03 <= iid <= 0.07, line
+        assert within(iid, runs, 0.03, 0.07), line
     else:
         assert iid > 0.2, line
         assert effect.mean() > 1.1, line
@@ -73,11 +71,10 @@ def test_states(k: int, documents: int, kind: str, null: Null, runs: int, found:
 @pytest.mark.parametrize(
     ("kind", "null", "runs"),
     [
-        pytest.param("exponential", BOTH, 300),
-        *(pytest.param("equal", null, 400, marks=pytest.mark.slow) for null in NULLS),
-        *(pytest.param("exponential", null, 400, marks=pytest.mark.slow) for null in NULLS),
+        one
+        for kind, null in [("exponential", BOTH), *product(("equal", "exponential"), NULLS)]
+        for one in forms(kind, null, short=100, long=400, name=f"{kind}-{null.name}")
     ],
-    ids=lambda value: getattr(value, "name", value),
 )
 def test_six_of_sixty_four_experts(kind: str, null: Null, runs: int, found: list[str]) -> None:
     rng = np.random.default_rng([64, kind == "equal", len(null.name)])
@@ -94,7 +91,7 @@ def test_six_of_sixty_four_experts(kind: str, null: Null, runs: int, found: list
     )
     found.append(line)
     low, high = (0.03, 0.07) if kind == "equal" else (0.02, 0.08)
-    assert low <= rate <= high, line
+    assert within(rate, runs, low, high), line
 
 
 def test_p_values_are_spread_evenly() -> None:

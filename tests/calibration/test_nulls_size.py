@@ -16,8 +16,7 @@ from routestat.inference.association.within_documents import within_documents
 from routestat.inference.information.mutual_information import mutual_information
 from routestat.traces.clusters.units import Units
 from routestat.traces.metadata import Router
-
-RUNS = 300
+from tests.calibration.forms import forms
 
 
 def draw(distributions, rng):
@@ -72,39 +71,47 @@ def typed(n_states, n_types, groups, mean, equal, rng):
     return strata_of(types, *sides, group, n_states, groups)
 
 
-def require_size(p):
+def require_size(p, found):
     rate = np.mean(np.asarray(p) < 0.05)
     error = np.sqrt(0.05 * 0.95 / len(p))
-    print(f"rejects {rate:.3f} at 5 % (Monte-Carlo error {error:.3f})")
+    found.append(f"rejects {rate:.3f} at 5 % (Monte-Carlo error {error:.3f})")
     # The claim is of 3 to 7 %; this sample of the rate may be one error away.
     assert 0.03 - error < rate < 0.07 + error
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
-    ("n_states", "n_types", "groups", "mean", "equal"),
-    [(8, 40, 60, 200, True), (8, 400, 60, 200, False), (28, 300, 150, 100, False)],
+    ("n_states", "n_types", "groups", "mean", "equal", "runs"),
+    [
+        *forms(8, 40, 60, 200, True, short=100, long=300, name="8-40"),
+        *forms(8, 400, 60, 200, False, short=100, long=300, name="8-400"),
+        *forms(28, 300, 150, 100, False, short=100, long=300, name="28-300"),
+    ],
 )
-def test_given_the_type_and_beyond_the_types(n_states, n_types, groups, mean, equal):
+def test_given_the_type_and_beyond_the_types(n_states, n_types, groups, mean, equal, runs, found):
     rng = np.random.default_rng(n_types)
     given, beyond = [], []
-    for _ in range(RUNS):
+    for _ in range(runs):
         strata = typed(n_states, n_types, groups, mean, equal, rng)
         given.append(stratified_independence(strata).p_clustered)
         beyond.append(beyond_token_types(strata, rng, n_swaps=30).p)
-    require_size(given)
-    require_size(beyond)
+    require_size(given, found)
+    require_size(beyond, found)
 
 
 @pytest.mark.parametrize(
-    ("n_states", "groups", "mean", "equal"),
-    [(8, 60, 200, True), (8, 150, 100, False), (28, 60, 200, False), (28, 150, 100, True)],
+    ("n_states", "groups", "mean", "equal", "runs"),
+    [
+        *forms(8, 60, 200, True, short=150, long=300, name="8-60"),
+        *forms(8, 150, 100, False, short=150, long=300, name="8-150"),
+        *forms(28, 60, 200, False, short=150, long=300, name="28-60"),
+        *forms(28, 150, 100, True, short=150, long=300, name="28-150"),
+    ],
 )
-def test_within_documents(n_states, groups, mean, equal):
+def test_within_documents(n_states, groups, mean, equal, runs, found):
     """Topics that both layers share: plain independence is false, independence within documents is true."""
     rng = np.random.default_rng(n_states + groups)
     p = []
-    for _ in range(RUNS):
+    for _ in range(runs):
         group = np.repeat(np.arange(groups), lengths(groups, mean, equal, rng))
         topics = rng.dirichlet(np.full(n_states, 0.5), (6, 2))[rng.integers(0, 6, groups)]
         x, y = (sticky(draw(topics[group, side], rng), group, 0.5, rng) for side in (0, 1))
@@ -113,11 +120,11 @@ def test_within_documents(n_states, groups, mean, equal):
         rows, columns = tables.sum(axis=2), tables.sum(axis=1)
         expected = rows[:, :, None] * columns[:, None, :] / tables.sum(axis=(1, 2))[:, None, None]
         p.append(within_documents(tables, expected).p_clustered)
-    require_size(p)
+    require_size(p, found)
 
 
 @pytest.mark.parametrize("equal", [True, False])
-def test_exchanged_documents_of_any_length(equal):
+def test_exchanged_documents_of_any_length(equal, found):
     """Tables of fewer tokens show more information by chance: unless all are cut alike, nothing is ever found."""
     rng, routers, p = np.random.default_rng([20, equal]), (Router(0, 8, 2), Router(1, 8, 2)), []
     for _ in range(150):
@@ -129,7 +136,7 @@ def test_exchanged_documents_of_any_length(equal):
         )
         observed, *exchanged = (mutual_information(t) for t in permuted_tables(sample, *routers, rng, 39))
         p.append((1 + sum(bits >= observed for bits in exchanged)) / 40)
-    require_size(np.array(p) - 1e-9)
+    require_size(np.array(p) - 1e-9, found)
     assert np.mean(p) == pytest.approx(0.5, abs=0.1)
 
 

@@ -2,4 +2,16 @@
 
 placement
     A placement of experts on devices and nodes.
+default_order
+    Where engines place experts by themselves.
+measures
+    Balance and affinity of a placement.
+balanced, packing
+    Placements with equal loads.
+affine, affine_starts, affine_combination, affine_copies
+    Placements that keep tokens on their device from layer to layer.
+optimum
+    The best placement of few experts.
+pinned
+    Experts to keep in fast memory for good.
 """

@@ -1,5 +1,6 @@
 """A placement of the experts of every layer on devices and nodes."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -110,3 +111,35 @@ class Placement:
         found = np.zeros((self.routers[place].n_experts, self.devices.n_devices), bool)
         found[self.experts[place], self.device_of_slot(place)] = True
         return found
+
+    def in_node(self, place: int) -> NDArray[np.bool_]:
+        """Return whether an expert is in a node ``[expert, node]``."""
+        on_device = self.on_device(place)
+        return np.asarray(on_device.reshape(len(on_device), self.devices.n_nodes, -1).any(axis=2))
+
+    def shares(self, place: int) -> NDArray[np.float64]:
+        """Return the share of an expert's load that a device serves ``[expert, device]``: equal for all its copies."""
+        found = self.on_device(place).astype(np.float64)
+        return found / found.sum(axis=1, keepdims=True)
+
+
+def placed(
+    routers: Sequence[Router], devices: Devices, on_device: Sequence[NDArray[np.bool_]], objective: str
+) -> Placement:
+    """Return the placement of experts on given devices; in the slots of a device they are in ascending order.
+
+    Parameters
+    ----------
+    routers : sequence of Router
+    devices : Devices
+    on_device : sequence of bool array ``[expert, device]``
+        For each router.
+    objective : str
+
+    Raises
+    ------
+    RoutestatError
+        As `Placement`.
+    """
+    experts = tuple(np.nonzero(of_router.T)[1].astype(np.int64) for of_router in on_device)
+    return Placement(tuple(routers), devices, experts, objective)

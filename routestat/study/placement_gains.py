@@ -1,0 +1,198 @@
+"""What a placement gains on documents, against the default order.
+
+The imbalance of a layer is a largest value, which few documents make too large: the more so the more equal the devices
+are. The jackknife removes most of that. For balanced placements of simulated documents (11 to 85 held-out units, 10 to
+32 layers, gains of .06 to .2) it leaves -.011 to 0 in the gain, against -.028 to -.006 without it; its 95 % interval
+holds the true gain in 79 to 87 % of the cases and lies above it in 3 to 7 %. With devices of exactly equal load about
+half of the excess remains. Of the worst layer, a largest value over layers as well, there is no such estimate.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from routestat.inference.base.estimate import Estimate, ratio, without_interval
+from routestat.inference.base.jackknife import jackknife
+from routestat.inference.base.tables import Floats
+from routestat.inference.base.units import too_few
+from routestat.serving.placement.measures import device_loads, imbalance, node_loads, together
+from routestat.serving.placement.placement import Placement
+from routestat.study.placement_findings import Optimality, PlacementGain, PlacementResult
+
+#: Groups whose tables are multiplied together.
+AT_ONCE = 16
+
+
+@dataclass(frozen=True, eq=False)
+class HeldOutUnits:
+    """Sums of units of documents that placements are measured on.
+
+    Attributes
+    ----------
+    loads : sequence of int array ``[unit, expert]``
+        For each router.
+    tokens : int array ``[unit]``
+    pairs : int array ``[unit, pair of layers]``
+        Pairs of choices of a token at two consecutive routers.
+    stay : int array ``[placement, level, unit, pair of layers]``
+        Of these, those that stay on a device (level 0) or in a node (level 1); the first placement is the default.
+    """
+
+    loads: Sequence[NDArray[np.int64]]
+    tokens: NDArray[np.int64]
+    pairs: Floats
+    stay: Floats
+
+    @property
+    def no_estimate(self) -> Estimate:
+        """What is estimated without any unit."""
+        return without_interval(math.nan, 0, "no documents were held out: they are one independent unit")
+
+
+def staying_sums(
+    tables: Iterable[NDArray[np.integer]], placements: Sequence[Placement], n_units: int
+) -> tuple[Floats, Floats]:
+    """Sum the pairs of choices of each unit, and those that stay under each placement.
+
+    Parameters
+    ----------
+    tables : iterable of int array ``[unit, source expert, target expert]``
+        For each two consecutive routers; each is released before the next one is taken.
+    placements : sequence of Placement
+    n_units : int
+
+    Returns
+    -------
+    pairs : float array ``[unit, pair of layers]``
+    stay : float array ``[placement, level, unit, pair of layers]``
+        Levels are devices and nodes.
+    """
+    n_pairs = len(placements[0].routers) - 1
+    pairs, stay = np.zeros((n_units, n_pairs)), np.zeros((len(placements), 2, n_units, n_pairs))
+    for place, table in enumerate(tables):
+        kept = np.array(
+            [together(one, place, nodes=nodes).reshape(-1) for one in placements for nodes in (False, True)],
+            np.float64,
+        )
+        for part in _parts(n_units):
+            cells = table[part].reshape(-1, kept.shape[1]).astype(np.float64)
+            pairs[part, place] = cells.sum(axis=1)
+            stay[:, :, part, place] = (kept @ cells.T).reshape(len(placements), 2, -1)
+    return pairs, stay
+
+
+def measured(
+    default: Placement,
+    placement: Placement,
+    number: int,
+    held_out: HeldOutUnits,
+    made_from: HeldOutUnits,
+    optimality: Optimality,
+) -> PlacementResult:
+    """Measure a placement by both objectives against the default order.
+
+    Parameters
+    ----------
+    default, placement : Placement
+    number : int
+        Of the placement in `HeldOutUnits.stay`.
+    held_out, made_from : HeldOutUnits
+        The latter as one unit.
+    optimality : Optimality
+    """
+    both = default, placement
+    shown = held_out if len(held_out.tokens) else made_from
+    devices = [_by_layer(shown.loads, one, device_loads).sum(axis=0) for one in both]
+    shares = [loads / np.where((n := loads.sum(axis=1, keepdims=True)) > 0, n, math.nan) for loads in devices]
+    return PlacementResult(
+        objective=placement.objective,
+        placement=placement,
+        balance=_balance_gain(both, held_out, made_from, device_loads),
+        worst_balance=_balance_gain(both, held_out, made_from, device_loads, worst=True),
+        node_balance=_balance_gain(both, held_out, made_from, node_loads),
+        device_affinity=_affinity_gain(number, 0, held_out, made_from),
+        node_affinity=_affinity_gain(number, 1, held_out, made_from),
+        loads_before=shares[0],
+        loads_after=shares[1],
+        optimality=optimality,
+    )
+
+
+def _parts(n_units: int) -> Iterator[slice]:
+    yield from (slice(low, low + AT_ONCE) for low in range(0, n_units, AT_ONCE))
+
+
+def _by_layer(loads: Sequence[NDArray[np.int64]], placement: Placement, of: Callable[..., Floats]) -> Floats:
+    """Return the load of each device or node ``[unit, layer, device]``."""
+    return np.stack([of(load, placement, place) for place, load in enumerate(loads)], axis=1)
+
+
+def _mean(by_layer: Floats) -> Floats:
+    """Return the mean over the layers that have tokens ``[...]``."""
+    known = np.isfinite(by_layer)
+    n = known.sum(axis=-1)
+    return np.where(n > 0, np.where(known, by_layer, 0.0).sum(axis=-1) / np.maximum(n, 1), math.nan)
+
+
+def _largest(by_layer: Floats) -> Floats:
+    """Return the largest of the layers that have tokens ``[...]``."""
+    found = np.where(np.isfinite(by_layer), by_layer, -np.inf).max(axis=-1)
+    return np.asarray(np.where(np.isfinite(found), found, math.nan))
+
+
+def _balance_gain(
+    both: tuple[Placement, Placement],
+    held_out: HeldOutUnits,
+    made_from: HeldOutUnits,
+    of: Callable[..., Floats],
+    *,
+    worst: bool = False,
+) -> PlacementGain:
+    over_layers = _largest if worst else _mean
+    made = [float(over_layers(imbalance(_by_layer(made_from.loads, one, of)))[0]) for one in both]
+    loads = [_by_layer(held_out.loads, one, of) for one in both]
+    layers = [imbalance(one.sum(axis=0)) for one in loads]
+    before, after = (float(over_layers(one)) for one in layers)
+    size = held_out.tokens
+    if not len(size):
+        none = held_out.no_estimate
+        return PlacementGain(none, none, none, made[0], made[1], layers[0], layers[1])
+    if worst or len(size) < 2:
+        why = "the worst of several layers: no interval" if worst else too_few(size) or ""
+        found = [without_interval(one, len(size), why) for one in (before, after, before - after)]
+    else:
+        left = [over_layers(imbalance(one.sum(axis=0) - one)) for one in loads]
+        found = [
+            _at_least_one(jackknife(before, left[0], size)),
+            _at_least_one(jackknife(after, left[1], size)),
+            jackknife(before - after, left[0] - left[1], size),
+        ]
+    return PlacementGain(found[0], found[1], found[2], made[0], made[1], layers[0], layers[1])
+
+
+def _at_least_one(found: Estimate) -> Estimate:
+    """Limit an estimate of a largest value over the mean to what is possible; not NaN, which stays."""
+    value, low, high = (float(np.maximum(one, 1.0)) for one in (found.value, found.low, found.high))
+    return replace(found, value=value, low=low, high=high)
+
+
+def _affinity_gain(number: int, level: int, held_out: HeldOutUnits, made_from: HeldOutUnits) -> PlacementGain:
+    before, after = held_out.stay[0, level], held_out.stay[number, level]
+    pairs = held_out.pairs
+    layers = [_share(one.sum(axis=0), pairs.sum(axis=0)) for one in (before, after)]
+    made = [float(_share(made_from.stay[at, level].sum(), made_from.pairs.sum())) for at in (0, number)]
+    if not pairs.shape[1] or not len(pairs):
+        why = held_out.no_estimate
+        if not pairs.shape[1]:
+            why = without_interval(math.nan, len(pairs), "one layer: there is no transition that could stay")
+        return PlacementGain(why, why, why, made[0], made[1], layers[0], layers[1])
+    total = pairs.sum(axis=1)
+    found = [ratio(one.sum(axis=1), total) for one in (before, after, after - before)]
+    return PlacementGain(found[0], found[1], found[2], made[0], made[1], layers[0], layers[1])
+
+
+def _share(part: NDArray[np.float64], whole: NDArray[np.float64]) -> Floats:
+    return np.where(whole > 0, part / np.where(whole > 0, whole, 1.0), math.nan)
