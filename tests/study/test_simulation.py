@@ -196,7 +196,7 @@ def test_documents_are_whole_where_not_all_are_replayed():
     # Never so few that there would be no interval.
     assert (
         simulate(
-            routed([10] * 40), SimulationPlan(policies=("lru",), predictors=(), most_tokens=1)
+            routed([10] * 40), SimulationPlan(policies=("lru",), predictors=(), most_tokens=40)
         ).n_documents
         == 12
     )
