@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from routestat.report.numbers import interval, many, number
 from routestat.report.records.plain import Record
 
+#: A busiest device that has less than this above the mean leaves little to gain.
+NEARLY_EVEN = 0.05
 #: An affinity is named after what tokens stay on.
 _STAY = {"device_affinity": "device", "node_affinity": "node"}
 
@@ -52,10 +54,11 @@ def interval_words(limits: Sequence[float | None] | None, why: str = "") -> str:
 def _balance(row: Record) -> str:
     if row["balance_gain"] is None:
         return f"What balance gains is not known: {row.get('balance_reason', 'no documents are held out')}."
+    even = " The default order is nearly even already." if row["balance_default"] < 1 + NEARLY_EVEN else ""
     return (
         "Balance: on documents that it was not made from, the placement changes the load of the busiest device, as a "
         f"multiple of the mean and averaged over the layers, from {number(row['balance_default'])} in the engines’ "
-        f"default order to {number(row['balance_placed'])} ({_gain(row, 'balance')}). {judged(row, 'balance')}"
+        f"default order to {number(row['balance_placed'])} ({_gain(row, 'balance')}). {judged(row, 'balance')}{even}"
     )
 
 

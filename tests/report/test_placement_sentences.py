@@ -33,7 +33,9 @@ def test_what_the_interval_of_a_gain_shows(objective, gain, reach, words):
 
 def test_figures_of_both_objectives_stand_in_the_sentences():
     balance, affinity, between, pins = said()
-    assert "from 1.40 in the engines’ default order to 1.10 (gain 0.300, 95 % interval 0.290 … 0.310)" in balance
+    assert (
+        "from 1.40 in the engines’ default order to 1.10 (gain 0.300, 95 % interval 0.290 … 0.310)" in balance
+    )
     assert "0.455 stay on their device, where the default order has 0.255" in affinity
     assert "times the mean load" in between
     assert "1.50" in between
@@ -87,3 +89,10 @@ def test_an_interval_in_words():
     assert interval_words([0.1, 0.2]) == "95 % interval 0.100 … 0.200"
     assert interval_words(None, "one document") == "no interval: one document"
     assert judged({"x_gain": None, "x_gain_ci95": None}, "x") == "Whether that is chance could not be tested."
+
+
+@pytest.mark.parametrize(("default", "expected"), [(1.04, True), (1.06, False)])
+def test_nearly_even_devices_are_said_to_be_so(default, expected):
+    record = plain(results(findings(), ()))
+    record["placements"][0]["balance_default"] = default
+    assert ("nearly even already" in placement_sentences(record)[0]) is expected
