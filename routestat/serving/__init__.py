@@ -4,6 +4,10 @@ steps
     The choices of a trace in the order in which an engine would serve them.
 settings
     Policies of a cache, what is simulated, and the machine it is simulated on.
+passes
+    The order in which a replay goes through steps.
+lru_curve
+    Hits of LRU at every capacity.
 replay
     Replay of a trace through caches of experts.
 replay_sums

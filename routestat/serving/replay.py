@@ -5,22 +5,18 @@ cache as it was before the event, all that is missing is loaded, and what exceed
 replay of single accesses would count hits that no engine has, as a cache would change within an event.
 """
 
-from collections.abc import Iterator
-
 import numpy as np
 from numpy.typing import NDArray
 
 from routestat.counting.kernels.caches import Rules, Served, State, replay_steps
 from routestat.counting.kernels.next_uses import look_back
 from routestat.forecast.kept_predictions import KeptPredictions
+from routestat.serving.passes import cut_into_blocks, passes
 from routestat.serving.replay_sums import COLUMNS, ReplaySums
 from routestat.serving.setting_checks import require_inputs, require_setting
 from routestat.serving.settings import CacheSetting, Hardware, policy_of
 from routestat.serving.steps import Steps
 from routestat.traces.validation import PHASES
-
-#: Tokens that are replayed at once: until the last of them it is known when each expert is needed next.
-BLOCK = 4096
 
 _NO_PINS = np.zeros((0, 0), bool)
 _NO_EXPERTS = np.zeros((0, 0, 0), np.int16)
@@ -86,29 +82,6 @@ def slots_of(setting: CacheSetting, steps: Steps) -> int:
     return int(setting.capacity * (len(steps.routers) if setting.scope == "pool" else 1))
 
 
-def passes(steps: Steps, start: str) -> Iterator[tuple[NDArray[np.int64], int]]:
-    """Yield the orders in which steps are replayed, and the place from which each is counted.
-
-    Parameters
-    ----------
-    steps : Steps
-    start : str
-        One of `routestat.serving.settings.STARTS`.
-
-    Yields
-    ------
-    int array ``[place]``
-        Steps.
-    int
-    """
-    if start != "warm" or steps.n_units == 1:
-        yield np.arange(len(steps)), 0
-        return
-    odd, even = np.flatnonzero(steps.unit % 2 == 1), np.flatnonzero(steps.unit % 2 == 0)
-    yield np.concatenate([odd, even]), len(odd)
-    yield np.concatenate([even, odd]), len(even)
-
-
 def _rules(
     steps: Steps,
     setting: CacheSetting,
@@ -153,7 +126,7 @@ def _replay_pass(
         steps.choices, steps.row, steps.next_row, steps.start, steps.phase, steps.unit, steps.first, steps.offsets,
         order,
     )  # fmt: skip
-    cuts, most = _blocks(steps, order)
+    cuts, most = cut_into_blocks(steps, order)
     looks = served.choices, served.start, served.offset, order
     next_use = np.full((len(cuts) if future else 0, served.offset[-1]), -1, np.int32)
     following = np.empty((most if future else 0, *served.choices.shape[1:]), np.int32)
@@ -166,15 +139,6 @@ def _replay_pass(
         if future:
             look_back(*looks, cuts[b], cuts[b + 1], next_use[b], following)
         replay_steps(served, rules, state, cuts[b], cuts[b + 1], counted, sums)
-
-
-def _blocks(steps: Steps, order: NDArray[np.int64]) -> tuple[list[int], int]:
-    """Cut an order into blocks of about `BLOCK` tokens; return the cuts, and the most tokens of a block."""
-    end = np.cumsum(np.diff(steps.start)[order])
-    cuts = np.flatnonzero(np.diff(end // BLOCK, prepend=0, append=-1)).tolist()
-    cuts = sorted({0, len(order), *cuts})
-    tokens = np.diff(np.append(0, end)[cuts])
-    return cuts, int(tokens.max())
 
 
 def _empty_state(offset: NDArray[np.int64], following: NDArray[np.int32]) -> State:
@@ -190,7 +154,6 @@ def _empty_state(offset: NDArray[np.int64], following: NDArray[np.int32]) -> Sta
         pending=np.full(n, -1),
         arrival=np.zeros(n),
         following=following,
-        upcoming=np.zeros(n),
         union=np.zeros(n, np.int64),
         aside=np.zeros(n, np.int64),
         fresh=np.zeros(n),

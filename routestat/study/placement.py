@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,21 +13,19 @@ from routestat.counting.counting_pass import MEMORY, cell_type, table_bytes
 from routestat.counting.counts import Counts, count
 from routestat.counting.further_tables import count_further_tables
 from routestat.errors import RoutestatError
-from routestat.inference.base.estimate import ratio, without_interval
 from routestat.progress import Tick, silent
 from routestat.serving.placement.affine import affine_placement
 from routestat.serving.placement.balanced import balanced_placement
 from routestat.serving.placement.default_order import default_placement
-from routestat.serving.placement.pinned import pinned_hits, pinned_lists
-from routestat.serving.placement.placement import Devices, Placement
+from routestat.serving.placement.pinned import pinned_lists
+from routestat.serving.placement.placement import Devices
 from routestat.study.placement_findings import (
     Optimality,
-    PinFinding,
     PlacementFindings,
-    PlacementResult,
 )
-from routestat.study.placement_gains import HeldOutUnits, gains_of, staying_sums
+from routestat.study.placement_gains import HeldOutUnits, measured, staying_sums
 from routestat.study.placement_optimum import against_optimum
+from routestat.study.placement_pins import find_pins
 from routestat.traces.metadata import Router
 from routestat.traces.store import Trace
 
@@ -117,14 +116,17 @@ def place_experts(
     stays = staying_sums((table[held_out] for table in tables()), every, len(held_out))
     units = HeldOutUnits([load[held_out] for load in loads], counts.tokens[held_out], *stays)
     own_stays = staying_sums((table[None] for table in own_tables), every, 1)
-    own = HeldOutUnits([load[None] for load in own_loads], counts.tokens[made_from].sum(keepdims=True), *own_stays)
+    own = HeldOutUnits(
+        [load[None] for load in own_loads], counts.tokens[made_from].sum(keepdims=True), *own_stays
+    )
     default = placements.pop("default")
     results = tuple(
-        PlacementResult(
-            objective, placement, **gains_of(default, placement, number, units, own), optimality=optimality[objective]
-        )
-        for number, (objective, placement) in enumerate(placements.items(), start=1)
+        measured(default, placement, number, units, own, optimality[placement.objective])
+        for number, placement in enumerate(placements.values(), start=1)
     )
+    pins = None
+    if plan.pin is not None:
+        pins = find_pins(trace, counts, own_loads, held_out, plan.pin, tick)
     documents = counts.documents
     return PlacementFindings(
         meta=trace.meta,
@@ -132,7 +134,7 @@ def place_experts(
         devices=plan.devices,
         default=default,
         results=results,
-        pins=None if plan.pin is None else _pins(plan.pin, own_loads, units),
+        pins=pins,
         loads=tuple(load.sum(axis=0) for load in loads),
         n_tokens=counts.n_tokens,
         n_documents=counts.n_documents,
@@ -149,7 +151,9 @@ def _require(plan: PlacementPlan, routers: Sequence[Router]) -> None:
     """Check what can be checked before anything is counted."""
     unknown = [name for name in plan.objectives if name not in OBJECTIVES]
     if unknown or not plan.objectives:
-        raise RoutestatError(f"objective: expected {' or '.join(OBJECTIVES)}, got {', '.join(unknown) or 'none'}")
+        raise RoutestatError(
+            f"objective: expected {' or '.join(OBJECTIVES)}, got {', '.join(unknown) or 'none'}"
+        )
     for router in routers:
         plan.devices.slots(router.n_experts)
     if plan.pin is not None:
@@ -168,7 +172,7 @@ def _divided_units(tokens: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArra
 def _tables(trace: Trace, counts: Counts, plan: PlacementPlan, tick: Tick) -> Tables:
     """Return how to get the tables of transitions: from memory where they fit, else by counting them each time."""
     back = Context.layer(1)
-    pairs = list(zip(counts.routers, counts.routers[1:], strict=False))
+    pairs = list(pairwise(counts.routers))
     dtype = cell_type(trace)
     size = sum(table_bytes((back, (a,), b), "expert", counts.groups, dtype) for a, b in pairs)
 
@@ -186,17 +190,6 @@ def _tables(trace: Trace, counts: Counts, plan: PlacementPlan, tick: Tick) -> Ta
     return lambda: iter(kept)
 
 
-def _pins(capacity: int, loads: Sequence[NDArray[np.int64]], units: HeldOutUnits) -> PinFinding:
-    pinned = pinned_lists(loads, capacity)
-    chosen = sum(load.sum(axis=1) for load in units.loads)
-    static = ratio(pinned_hits(units.loads, pinned), chosen) if len(units.tokens) else units.no_estimate
-    shares = [(load.sum(), min(1.0, capacity / load.shape[1])) for load in units.loads]
-    total = sum(float(n) for n, _ in shares)
-    uniform = sum(float(n) * share for n, share in shares) / total if total else float("nan")
-    lru = without_interval(float("nan"), 0, "not simulated")
-    return PinFinding(capacity, pinned, static, lru, uniform)
-
-
 def _notes(routers: Sequence[Router], counts: Counts, n_held_out: int) -> tuple[str, ...]:
     notes = [counts.note] if counts.note else []
     if not n_held_out:
@@ -204,18 +197,13 @@ def _notes(routers: Sequence[Router], counts: Counts, n_held_out: int) -> tuple[
             "All documents are one independent unit: none could be held out, and what a placement gains on other "
             "documents is not known."
         )
-    same = [f"{a.name} and {b.name}" for a, b in zip(routers, routers[1:], strict=False) if a.layer == b.layer]
+    same = [f"{a.name} and {b.name}" for a, b in pairwise(routers) if a.layer == b.layer]
     if same:
         notes.append(f"Of one layer, and taken as consecutive: {', '.join(same)}.")
-    apart = [
-        f"{a.layer} and {b.layer}" for a, b in zip(routers, routers[1:], strict=False) if b.layer > a.layer + 1
-    ]
+    apart = [f"{a.layer} and {b.layer}" for a, b in pairwise(routers) if b.layer > a.layer + 1]
     if apart:
         notes.append(
             f"No router was recorded between layers {', '.join(apart)}: these are taken as consecutive, which is right "
             "where the layers between are dense."
         )
     return tuple(notes)
-
-
-__all__ = ["HELD_OUT", "OBJECTIVES", "Devices", "Placement", "PlacementPlan", "place_experts"]

@@ -21,7 +21,8 @@ class PlacementGain:
         one layer, or where no documents were held out.
     gain : Estimate
         How much better the placement is, from the same documents: before − after for balance, where less is better,
-        and after − before for affinity.
+        and after − before for affinity. For balance it is estimated by itself: `before` and `after` are limited to 1
+        or more, their difference is not.
     before_made_from, after_made_from : float
         The same two figures on the documents that the placement was made from.
     by_layer_before, by_layer_after : float array ``[layer]``, or ``[pair of layers]`` for affinity
@@ -78,7 +79,7 @@ class PlacementResult:
     balance : PlacementGain
         Load of the most loaded device over the mean of the devices, mean over layers; 1 is the best.
     worst_balance : PlacementGain
-        The same in the layer where it is largest.
+        The same in the layer where it is largest, as it is on these documents; without intervals.
     node_balance : PlacementGain
         The same as `balance` with nodes instead of devices.
     device_affinity, node_affinity : PlacementGain
@@ -120,16 +121,23 @@ class PinFinding:
     static : Estimate
         Share of the held-out choices whose expert is pinned.
     lru : Estimate
-        Hit rate of an LRU cache of this capacity per layer, one document after the other on the held-out documents.
+        Hit rate of an LRU cache of this capacity per layer on the held-out documents, one after the other; the cache is
+        empty before the first one.
+    difference : Estimate
+        `static` minus `lru`, paired by units of documents: below zero, a cache is better than pins.
     uniform : float
         Share of the choices that as many experts pinned at random would serve.
+    note : str
+        The part of the held-out documents that was replayed; empty if all of them.
     """
 
     capacity: int
     experts: tuple[Integers, ...]
     static: Estimate
     lru: Estimate
+    difference: Estimate
     uniform: float
+    note: str = ""
 
 
 @dataclass(frozen=True, eq=False)

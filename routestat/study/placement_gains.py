@@ -1,13 +1,15 @@
 """What a placement gains on documents, against the default order.
 
 The imbalance of a layer is a largest value, which few documents make too large: the more so the more equal the devices
-are. The jackknife removes about half of that (with 43 units, 10 layers and 8 devices of equal load .05 of .09), so that
-the gain of a balanced placement is rather too small than too large.
+are. The jackknife removes most of that. For balanced placements of simulated documents (11 to 85 held-out units, 10 to
+32 layers, gains of .06 to .2) it leaves -.011 to 0 in the gain, against -.028 to -.006 without it; its 95 % interval
+holds the true gain in 79 to 87 % of the cases and lies above it in 3 to 7 %. With devices of exactly equal load about
+half of the excess remains. Of the worst layer, a largest value over layers as well, there is no such estimate.
 """
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +20,7 @@ from routestat.inference.base.tables import Floats
 from routestat.inference.base.units import too_few
 from routestat.serving.placement.measures import device_loads, imbalance, node_loads, together
 from routestat.serving.placement.placement import Placement
-from routestat.study.placement_findings import PlacementGain
+from routestat.study.placement_findings import Optimality, PlacementGain, PlacementResult
 
 #: Groups whose tables are multiplied together.
 AT_ONCE = 16
@@ -82,10 +84,15 @@ def staying_sums(
     return pairs, stay
 
 
-def gains_of(
-    default: Placement, placement: Placement, number: int, held_out: HeldOutUnits, made_from: HeldOutUnits
-) -> dict[str, PlacementGain | Floats]:
-    """Return the gains of a placement, by the names of the attributes of `PlacementResult`.
+def measured(
+    default: Placement,
+    placement: Placement,
+    number: int,
+    held_out: HeldOutUnits,
+    made_from: HeldOutUnits,
+    optimality: Optimality,
+) -> PlacementResult:
+    """Measure a placement by both objectives against the default order.
 
     Parameters
     ----------
@@ -94,20 +101,24 @@ def gains_of(
         Of the placement in `HeldOutUnits.stay`.
     held_out, made_from : HeldOutUnits
         The latter as one unit.
+    optimality : Optimality
     """
     both = default, placement
     shown = held_out if len(held_out.tokens) else made_from
     devices = [_by_layer(shown.loads, one, device_loads).sum(axis=0) for one in both]
     shares = [loads / np.where((n := loads.sum(axis=1, keepdims=True)) > 0, n, math.nan) for loads in devices]
-    return {
-        "balance": _balance_gain(both, held_out, made_from, device_loads, _mean),
-        "worst_balance": _balance_gain(both, held_out, made_from, device_loads, _largest),
-        "node_balance": _balance_gain(both, held_out, made_from, node_loads, _mean),
-        "device_affinity": _affinity_gain(number, 0, held_out, made_from),
-        "node_affinity": _affinity_gain(number, 1, held_out, made_from),
-        "loads_before": shares[0],
-        "loads_after": shares[1],
-    }
+    return PlacementResult(
+        objective=placement.objective,
+        placement=placement,
+        balance=_balance_gain(both, held_out, made_from, device_loads),
+        worst_balance=_balance_gain(both, held_out, made_from, device_loads, worst=True),
+        node_balance=_balance_gain(both, held_out, made_from, node_loads),
+        device_affinity=_affinity_gain(number, 0, held_out, made_from),
+        node_affinity=_affinity_gain(number, 1, held_out, made_from),
+        loads_before=shares[0],
+        loads_after=shares[1],
+        optimality=optimality,
+    )
 
 
 def _parts(n_units: int) -> Iterator[slice]:
@@ -137,34 +148,42 @@ def _balance_gain(
     held_out: HeldOutUnits,
     made_from: HeldOutUnits,
     of: Callable[..., Floats],
-    over_layers: Callable[[Floats], Floats],
+    *,
+    worst: bool = False,
 ) -> PlacementGain:
+    over_layers = _largest if worst else _mean
     made = [float(over_layers(imbalance(_by_layer(made_from.loads, one, of)))[0]) for one in both]
     loads = [_by_layer(held_out.loads, one, of) for one in both]
     layers = [imbalance(one.sum(axis=0)) for one in loads]
-    whole = [float(over_layers(one)) for one in layers]
-    left_out = [over_layers(imbalance(one.sum(axis=0) - one)) for one in loads]
+    before, after = (float(over_layers(one)) for one in layers)
     size = held_out.tokens
-    found = [_jackknifed(*one, size) for one in zip(whole, left_out, strict=True)]
-    gain = _jackknifed(whole[0] - whole[1], left_out[0] - left_out[1], size)
     if not len(size):
-        found, gain = [held_out.no_estimate] * 2, held_out.no_estimate
-    return PlacementGain(found[0], found[1], gain, made[0], made[1], layers[0], layers[1])
+        none = held_out.no_estimate
+        return PlacementGain(none, none, none, made[0], made[1], layers[0], layers[1])
+    if worst or len(size) < 2:
+        why = "the worst of several layers: no interval" if worst else too_few(size) or ""
+        found = [without_interval(one, len(size), why) for one in (before, after, before - after)]
+    else:
+        left = [over_layers(imbalance(one.sum(axis=0) - one)) for one in loads]
+        found = [
+            _at_least_one(jackknife(before, left[0], size)),
+            _at_least_one(jackknife(after, left[1], size)),
+            jackknife(before - after, left[0] - left[1], size),
+        ]
+    return PlacementGain(found[0], found[1], found[2], made[0], made[1], layers[0], layers[1])
 
 
-def _jackknifed(whole: float, left_out: Floats, size: NDArray[np.int64]) -> Estimate:
-    if len(size) < 2:
-        return without_interval(whole, len(size), too_few(size) or "")
-    return jackknife(whole, left_out, size)
+def _at_least_one(found: Estimate) -> Estimate:
+    """Limit an estimate of a largest value over the mean to what is possible; not NaN, which stays."""
+    value, low, high = (float(np.maximum(one, 1.0)) for one in (found.value, found.low, found.high))
+    return replace(found, value=value, low=low, high=high)
 
 
 def _affinity_gain(number: int, level: int, held_out: HeldOutUnits, made_from: HeldOutUnits) -> PlacementGain:
     before, after = held_out.stay[0, level], held_out.stay[number, level]
     pairs = held_out.pairs
     layers = [_share(one.sum(axis=0), pairs.sum(axis=0)) for one in (before, after)]
-    made = [
-        float(_share(made_from.stay[at, level].sum(), made_from.pairs.sum())) for at in (0, number)
-    ]
+    made = [float(_share(made_from.stay[at, level].sum(), made_from.pairs.sum())) for at in (0, number)]
     if not pairs.shape[1] or not len(pairs):
         why = held_out.no_estimate
         if not pairs.shape[1]:

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from routestat.errors import RoutestatError
-from routestat.serving import replay as module
-from routestat.serving.replay import passes, replay
+from routestat.serving import passes as module
+from routestat.serving.passes import passes
+from routestat.serving.replay import replay
 from routestat.serving.settings import POLICIES, SCOPES, STARTS, CacheSetting, Hardware
 from routestat.traces.metadata import Router
 from tests.oracle.cache_oracle import most_hits, oracle

@@ -53,6 +53,10 @@ similar_tokens
     Averages over tokens that were routed alike so far; compiled on first use.
 caches
     Replay of steps through caches of experts; compiled on first use.
+unions
+    Experts that the tokens of a step need together.
+stack_distances
+    Places of experts among those used last; compiled on first use.
 indexed_heaps
     Heaps of experts that know where each expert is.
 next_uses

@@ -14,4 +14,6 @@ placement
     What place prints.
 comparison
     What compare prints.
+simulation
+    What simulate prints.
 """

@@ -1,15 +1,16 @@
 """Placements that keep tokens on their device, or in their node, from layer to layer."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from routestat.errors import RoutestatError
 from routestat.progress import Tick, silent
+from routestat.serving.placement.affine_combination import recombined
 from routestat.serving.placement.affine_copies import NODE_WEIGHT, improved, neighbours, with_copies
 from routestat.serving.placement.affine_starts import LayerChain, first_divisions, one_hot
-from routestat.serving.placement.affine_combination import recombined
 from routestat.serving.placement.default_order import default_placement
 from routestat.serving.placement.measures import together
 from routestat.serving.placement.placement import Devices, Placement, placed
@@ -60,9 +61,11 @@ def affine_placement(
         If the devices do not divide the slots of a layer, or there are not as many tables as pairs of routers.
     """
     start = default_placement(routers, devices)
-    shapes = [(a.n_experts, b.n_experts) for a, b in zip(routers, routers[1:], strict=False)]
+    shapes = [(a.n_experts, b.n_experts) for a, b in pairwise(routers)]
     if (found := [table.shape for table in transitions]) != shapes:
-        raise RoutestatError(f"transitions: expected tables of {shapes}, got {found}; name the routers in order")
+        raise RoutestatError(
+            f"transitions: expected tables of {shapes}, got {found}; name the routers in order"
+        )
     if not shapes:
         return Placement(start.routers, devices, start.experts, "affinity")
     tables = tuple(np.asarray(table, np.float64) for table in transitions)
@@ -100,6 +103,8 @@ def divided(chain: LayerChain, rng: np.random.Generator, tick: Tick = silent) ->
     rng : numpy.random.Generator
     tick : callable(what, done, total)
     """
+    if chain.n_bins == 1:
+        return [np.zeros(n, np.int64) for n in chain.sizes]
     starts = first_divisions(chain, rng, SPECTRAL_STARTS, _random_starts(chain))
     found = []
     for number, start in enumerate(starts, start=1):
@@ -139,7 +144,7 @@ def _devices_of(
         inside = [np.flatnonzero(own == number) for own in node]
         parts = tuple(
             table[np.ix_(source, target)]
-            for table, source, target in zip(tables, inside, inside[1:], strict=False)
+            for table, source, target in zip(tables, inside[:-1], inside[1:], strict=True)
         )
         chain = LayerChain(parts, tuple(map(len, inside)), places, per_node)
         for layer, own in enumerate(divided(chain, rng, tick)):

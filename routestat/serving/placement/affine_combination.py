@@ -1,6 +1,7 @@
 """The best combination of several divisions of the same layers."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,7 +50,7 @@ def recombined(chain: LayerChain, divisions: Sequence[Sequence[Integers]]) -> li
     chosen.reverse()
     names_now = np.arange(chain.n_bins)
     found = [divisions[chosen[0]][0].copy()]
-    for layer, (one, other) in enumerate(zip(chosen, chosen[1:], strict=False)):
+    for layer, (one, other) in enumerate(pairwise(chosen)):
         names_now = names_now[renamed[layer][one][other]]
         found.append(names_now[divisions[other][layer + 1]])
     return found

@@ -107,7 +107,11 @@ def with_copies(on_device: Flags, places: int, beside: Neighbours) -> Flags:
 
 
 def improved(
-    transitions: Sequence[Floats], on_device: Sequence[Flags], places: Sequence[int], n_nodes: int, rounds: int = 4
+    transitions: Sequence[Floats],
+    on_device: Sequence[Flags],
+    places: Sequence[int],
+    n_nodes: int,
+    rounds: int = 4,
 ) -> list[Flags]:
     """Place each layer again, copies included, while its neighbours stay; keep what is better.
 

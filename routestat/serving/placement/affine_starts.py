@@ -34,7 +34,9 @@ class LayerChain:
     places: tuple[int, ...]
     n_bins: int
 
-    def gain(self, layer: int, bins: Sequence[Integers], *, before: bool = True, after: bool = True) -> Floats:
+    def gain(
+        self, layer: int, bins: Sequence[Integers], *, before: bool = True, after: bool = True
+    ) -> Floats:
         """Return the transitions that an expert has with experts in each bin ``[expert, bin]``.
 
         Parameters

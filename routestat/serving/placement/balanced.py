@@ -23,7 +23,8 @@ def balanced_placement(
 
     Redundant slots go, one after the other, to the expert with the highest load per copy. The copies are packed to
     nodes, and those of each node to its devices, each time longest processing time first with exchanges until none
-    helps. In small layers, copies are moved to other experts while that helps. Where that is no better than the default order, the layer keeps the default order.
+    helps. In small layers, copies are moved to other experts while that helps. Where all that is no better than the
+    default order, the layer keeps the default order.
 
     Parameters
     ----------

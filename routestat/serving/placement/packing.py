@@ -83,7 +83,14 @@ def _largest_first(expert: Integers, load: Floats, n_bins: int, most: int) -> In
 
 
 def _make_way(
-    expert: Integers, load: Floats, bins: Integers, held: Integers, loads: Floats, free: int, own: int, most: int
+    expert: Integers,
+    load: Floats,
+    bins: Integers,
+    held: Integers,
+    loads: Floats,
+    free: int,
+    own: int,
+    most: int,
 ) -> int:
     """Move an item from a full bin without the expert to the free bin, which has it; return the full one.
 
