@@ -126,15 +126,14 @@ def pins_sentence(pins: Record) -> str:
     if pins["lru_hit_rate"] is None:
         return f"{said}."
     lru = interval_words(pins["lru_hit_rate_ci95"])
-    return (
-        f"{said}. LRU at the same capacity serves {number(pins['lru_hit_rate'])} ({lru}): {_better_of(pins)}."
-    )
+    return f"{said}. LRU at the same capacity serves {number(pins['lru_hit_rate'])} ({lru}): {_better_of(pins)}."
 
 
 def _better_of(pins: Record) -> str:
-    """Compare pins with LRU; intervals that overlap decide nothing."""
-    cache = pins["lru_hit_rate"] > pins["hit_rate"]
-    more, less = ("lru_hit_rate_ci95", "hit_rate_ci95") if cache else ("hit_rate_ci95", "lru_hit_rate_ci95")
-    if pins[more][0] is None or pins[less][1] is None or pins[more][0] <= pins[less][1]:
-        return "neither is clearly better"
-    return "a cache is better than these pins" if cache else "these pins are better than that cache"
+    """Return whether pins or LRU serve more, by the interval of their difference."""
+    low, high = pins["hit_rate_less_lru_ci95"]
+    if low is None:
+        return "whether that is chance could not be tested"
+    if low > 0:
+        return "these pins are better than that cache"
+    return "a cache is better than these pins" if high < 0 else "neither is clearly better"
