@@ -80,11 +80,6 @@ def replay(
     return ReplaySums(sums)
 
 
-def slots_of(setting: CacheSetting, steps: Steps) -> int:
-    """Return the slots of a layer's cache, or of the pool."""
-    return int(setting.capacity * (len(steps.routers) if setting.scope == "pool" else 1))
-
-
 def _rules(
     steps: Steps,
     setting: CacheSetting,
@@ -100,7 +95,7 @@ def _rules(
         likely, score = eviction.experts, np.ascontiguousarray(eviction.score, np.float16).view(np.uint16)
     return Rules(
         policy=policy_of(setting.policy).code,
-        slots=slots_of(setting, steps),
+        slots=0 if setting.policy == "none" else setting.slots(len(steps.routers)),
         pooled=setting.scope == "pool",
         emptied=setting.start == "document" and setting.policy != "static",
         half_life=float(setting.half_life),

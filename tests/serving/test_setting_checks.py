@@ -22,7 +22,9 @@ from tests.serving.cache_cases import random_pins, random_predictions, random_st
         (CacheSetting("lru", "pool", 7), "at most 6.75, the experts of a layer, got 7"),
         (CacheSetting("lru", capacity=2.9), "at least 3, what one token needs at a layer, got 2.9 per layer"),
         (CacheSetting("lru", "pool", 0.7), "at least 3.*, got 0.7 per layer, a pool of 2 slots"),
-        (CacheSetting("lru", capacity=float("nan")), "capacity: expected at most"),
+        (CacheSetting("lru", capacity=float("nan")), "capacity: expected at most 9, .*, got nan"),
+        (CacheSetting("lru", capacity=float("-inf")), "capacity: expected at most 9, .*, got -inf"),
+        (CacheSetting("lru", capacity=-1.0), "at least 3, .*, got -1 per layer"),
         (CacheSetting("lru", capacity=3, lookahead=4), "expected 0 to 3 layers, as the trace has 4, got 4"),
         (CacheSetting("lru", capacity=3, lookahead=-1), "expected 0 to 3 layers.*got -1"),
         (
