@@ -7,6 +7,8 @@ COMMANDS = {
     "analyze": "Significance report and Markov chain of a trace.",
     "predict": "The most probable next choices after an observed one.",
     "compare": "Whether two traces route alike, and what differs.",
+    "simulate": "What caches and prefetching would cost, from none to optimal.",
+    "place": "Placements and pin lists that engines load.",
     "draw": "A trace drawn from a fitted chain.",
     "convert": "Other tools' traces to the store.",
     "count": "The tables of a trace, or of one part of it, as a file.",

@@ -4,8 +4,8 @@ runner
     Run a command: exit codes, one line per error; layers and orders given in words.
 options
     Command-line options that several commands have.
-convert_options, structure_options
-    Options of `convert`; those of `analyze` on structure.
+convert_options, structure_options, placement_options
+    Options of `convert`; those of `analyze` on structure; those of `place`.
 progress_bars
     Progress bars on stderr.
 output_folders

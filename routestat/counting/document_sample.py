@@ -27,6 +27,8 @@ _HASH = np.uint64(2654435761)
 _HASH_64 = np.uint64(0x9E3779B97F4A7C15)
 #: Intervals come from documents: below so many, the beginnings of all are taken instead of fewer documents.
 FEW_DOCUMENTS = 64
+#: Fewest documents that are kept where all are whole, unless they have more than so many times the rows.
+LEAST_WHOLE, MOST_EXCESS = 12, 4
 
 
 @dataclass(frozen=True)
@@ -182,6 +184,41 @@ def at_most(sample: Sample, rows: int) -> Sample:
         n_documents=len(np.unique(sample.document[kept])),
         cut=sample.cut or cut,
     )
+
+
+def whole_documents(sample: Sample, rows: int) -> Sample:
+    """Return at most so many rows of a sample: whole documents in the order of a hash of their number.
+
+    Parameters
+    ----------
+    sample : Sample
+    rows : int
+        `LEAST_WHOLE` documents are kept also where they have more, up to `MOST_EXCESS` times as many; where even
+        these are more, the beginnings of these documents.
+
+    Raises
+    ------
+    RoutestatError
+        If `rows` is not above zero.
+    """
+    if rows < 1:
+        raise RoutestatError(f"rows: expected 1 or more, got {rows}")
+    if len(sample) <= rows:
+        return sample
+    numbers, length = np.unique(sample.document, return_counts=True)
+    order = np.argsort(numbers.astype(np.uint64) * _HASH_64 >> np.uint64(33), kind="stable")
+    most = max(LEAST_WHOLE, int(np.count_nonzero(np.cumsum(length[order]) <= rows)))
+    kept = np.isin(sample.document, numbers[order[:most]])
+    chosen = replace(
+        sample,
+        token=sample.token[kept],
+        document=sample.document[kept],
+        follows=sample.follows[kept],
+        columns={name: values[kept] for name, values in sample.columns.items()},
+        phase=sample.phase[kept] if len(sample.phase) else sample.phase,
+        n_documents=min(most, len(numbers)),
+    )
+    return at_most(chosen, MOST_EXCESS * rows) if len(chosen) > MOST_EXCESS * rows else chosen
 
 
 def _domains(trace: Trace) -> dict[int, str]:

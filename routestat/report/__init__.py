@@ -8,6 +8,8 @@ html
     Pages.
 terminal
     What the commands print.
+placement_sentences
+    What placements and pins gain, in sentences.
 sentences, path_sentences, structure_sentences
     The memory, whole-depth paths, and blocks, windows and specialisation in sentences.
 simulation_sentences, simulation_main

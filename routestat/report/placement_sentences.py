@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 
-from routestat.report.numbers import interval, number
+from routestat.report.numbers import interval, many, number
 from routestat.report.records.plain import Record
 
+#: A busiest device that has less than this above the mean leaves little to gain.
+NEARLY_EVEN = 0.05
 #: An affinity is named after what tokens stay on.
 _STAY = {"device_affinity": "device", "node_affinity": "node"}
 
@@ -14,16 +16,23 @@ def placement_sentences(record: Record) -> list[str]:
     placed = {row["objective"]: row for row in record["placements"]}
     said = []
     if "balance" in placed:
-        said += [_balance(placed["balance"]), _gap("balance", placed["balance"])]
+        said.append(f"{_balance(placed['balance'])} {optimum_sentence(placed['balance'])}".strip())
     if "affinity" in placed:
-        kinds = ("node_affinity", "device_affinity") if record["devices"]["n_nodes"] > 1 else ("device_affinity",)
+        kinds = (
+            ("node_affinity", "device_affinity") if record["devices"]["n_nodes"] > 1 else ("device_affinity",)
+        )
         said += [_affinity(placed["affinity"], kind) for kind in kinds]
-        said.append(_gap("affinity", placed["affinity"]))
+        said[-1] = f"{said[-1]} {optimum_sentence(placed['affinity'])}".strip()
     if len(placed) == 2:
         said.append(_exchange(placed["balance"], placed["affinity"]))
-    if record["pins"]:
-        said.append(_pins(record["pins"]))
+    if "pins" in record:
+        said.append(pins_sentence(record["pins"]))
     return [sentence for sentence in said if sentence]
+
+
+def main_figure(objective: str) -> str:
+    """Return the key of the figure that a placement is made for."""
+    return "balance" if objective == "balance" else "device_affinity"
 
 
 def verdict(row: Record, name: str) -> str:
@@ -34,13 +43,22 @@ def verdict(row: Record, name: str) -> str:
     return "better" if low > 0 else "worse" if high < 0 else "no better"
 
 
+def interval_words(limits: Sequence[float | None] | None, why: str = "") -> str:
+    """Return the limits of an interval in words, or why there is none."""
+    low, high = limits or (None, None)
+    if low is None or high is None:
+        return f"no interval: {why}" if why else "no interval"
+    return f"95 % interval {interval(low, high)}"
+
+
 def _balance(row: Record) -> str:
     if row["balance_gain"] is None:
         return f"What balance gains is not known: {row.get('balance_reason', 'no documents are held out')}."
+    even = " The default order is nearly even already." if row["balance_default"] < 1 + NEARLY_EVEN else ""
     return (
         "Balance: on documents that it was not made from, the placement changes the load of the busiest device, as a "
         f"multiple of the mean and averaged over the layers, from {number(row['balance_default'])} in the engines’ "
-        f"default order to {number(row['balance_placed'])} ({_gain(row, 'balance')}). {_judged(row, 'balance')}"
+        f"default order to {number(row['balance_placed'])} ({_gain(row, 'balance')}). {judged(row, 'balance')}{even}"
     )
 
 
@@ -52,22 +70,18 @@ def _affinity(row: Record, kind: str) -> str:
     return (
         f"Affinity: of the pairs of a token’s choices in consecutive layers, {number(row[f'{kind}_placed'])} stay on "
         f"their {where}, where the default order has {number(row[f'{kind}_default'])} ({_gain(row, kind)}). "
-        f"{_judged(row, kind)}"
+        f"{judged(row, kind)}"
     )
 
 
 def _gain(row: Record, name: str) -> str:
     """Return the gain with its interval, or why there is none."""
-    low, high = row[f"{name}_gain_ci95"]
-    known = (
-        f"95 % interval {interval(low, high)}"
-        if low is not None
-        else f"no interval: {row.get(f'{name}_reason', 'too few independent units')}"
-    )
+    known = interval_words(row[f"{name}_gain_ci95"], row.get(f"{name}_reason", ""))
     return f"gain {number(row[f'{name}_gain'])}, {known}"
 
 
-def _judged(row: Record, name: str) -> str:
+def judged(row: Record, name: str) -> str:
+    """Return what the interval of a gain shows, in a sentence."""
     return {
         "better": "It is better than the default order.",
         "worse": "It is worse than the default order: keep that one.",
@@ -76,15 +90,16 @@ def _judged(row: Record, name: str) -> str:
     }[verdict(row, name)]
 
 
-def _gap(objective: str, row: Record) -> str:
+def optimum_sentence(row: Record) -> str:
+    """Return how far a placement is from the optimum; empty where that is not known."""
     gap = row["optimality_gap"]
     if gap is None:
         return ""
-    if gap < 5e-4:
-        return f"The placement for {objective} is optimal for the documents that it was made from."
+    if row["is_optimum"] or gap < 5e-4:
+        return f"No other placement is better for {row['objective']} on the documents that this one was made from."
     return (
-        f"On the documents that it was made from, the placement for {objective} is {number(100 * gap)} % from the "
-        "optimum."
+        f"On the documents that it was made from, the placement for {row['objective']} is {number(100 * gap)} % from "
+        "the optimum."
     )
 
 
@@ -99,25 +114,26 @@ def _exchange(balance: Record, affinity: Record) -> str:
     )
 
 
-def _pins(rows: Sequence[Record]) -> str:
-    known = [row for row in rows if row["hit_rate"] is not None]
-    if not known:
-        return "What pinning serves is not known: " + (rows[0].get("reason") or "no documents are held out") + "."
-    mean = {
-        name: sum(row[name] for row in known if row[name] is not None) / len(known)
-        for name in ("hit_rate", "lru_hit_rate", "uniform_hit_rate")
-    }
-    compared = all(row["lru_hit_rate"] is not None for row in known)
-    sizes = sorted({row["capacity"] for row in rows})
+def pins_sentence(pins: Record) -> str:
+    """Return what pins serve, and whether a cache of their size serves more."""
+    size = f"the {many(pins['capacity'], 'expert')} of each layer that other documents use most"
+    if pins["hit_rate"] is None:
+        return f"What pinning serves is not known: {pins.get('reason', 'no documents are held out')}."
     said = (
-        f"Pins: the {' or '.join(map(str, sizes))} experts of each layer that other documents use most serve "
-        f"{number(mean['hit_rate'])} of the accesses, mean over layers; as many at random would serve "
-        f"{number(mean['uniform_hit_rate'])}"
+        f"Pins: {size} serve {number(pins['hit_rate'])} of the choices ({interval_words(pins['hit_rate_ci95'])}); as "
+        f"many at random would serve {number(pins['uniform_hit_rate'])}"
     )
-    if not compared:
+    if pins["lru_hit_rate"] is None:
         return f"{said}."
-    better = sum(row["lru_hit_rate"] > row["hit_rate"] for row in known)
-    return (
-        f"{said}, and LRU at the same capacity {number(mean['lru_hit_rate'])}. LRU is better in {better} of "
-        f"{len(known)} layers."
-    )
+    lru = interval_words(pins["lru_hit_rate_ci95"])
+    return f"{said}. LRU at the same capacity serves {number(pins['lru_hit_rate'])} ({lru}): {_better_of(pins)}."
+
+
+def _better_of(pins: Record) -> str:
+    """Return whether pins or LRU serve more, by the interval of their difference."""
+    low, high = pins["hit_rate_less_lru_ci95"]
+    if low is None:
+        return "whether that is chance could not be tested"
+    if low > 0:
+        return "these pins are better than that cache"
+    return "a cache is better than these pins" if high < 0 else "neither is clearly better"

@@ -1,6 +1,7 @@
 """Bytes and seconds as text, with the unit that suits their size."""
 
 import math
+from collections.abc import Callable
 
 from routestat.report.numbers import NONE, number
 
@@ -17,6 +18,20 @@ def data_size(value: float | None, digits: int = 3) -> str:
 def duration(value: float | None, digits: int = 3) -> str:
     """Format a number of seconds: ``3.52 ms``; – where undefined."""
     return _scaled(value, digits, _SECONDS, "s")
+
+
+def between(low: float, high: float, words: Callable[[float], str]) -> str:
+    """Format limits with their unit once, if it is the same: ``34.4 … 36.0 ms``.
+
+    Parameters
+    ----------
+    low, high : float
+    words : callable(float)
+        Formats a value, such as `data_size`.
+    """
+    first, last = words(low), words(high)
+    _, _, unit = last.partition(" ")
+    return f"{first.removesuffix(f' {unit}') if unit else first} … {last}"
 
 
 def _scaled(value: float | None, digits: int, units: tuple[tuple[float, str], ...], otherwise: str) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from routestat.inference.base.estimate import Estimate
 from routestat.report.numbers import many, number
-from routestat.report.quantities import data_size, duration
+from routestat.report.quantities import between, data_size, duration
 from routestat.report.simulation_main import Main, clearly, label, main_setting
 from routestat.study.simulation_findings import HotSet, SimulatedCache, Simulation, WorkingSet
 
@@ -54,17 +54,15 @@ def where(main: Main, findings: Simulation) -> str:
 
 
 def shown(found: Estimate, words: Callable[[float], str] = number) -> str:
-    """Format an estimate with its interval, if it has one."""
-    if not math.isfinite(found.low):
+    """Format an estimate with its interval, if it has one; a width of zero is none."""
+    if not found.low < found.high:
         return words(found.value)
-    return f"{words(found.value)} ({words(found.low)} … {words(found.high)})"
+    return f"{words(found.value)} ({between(found.low, found.high, words)})"
 
 
 def percent(found: Estimate) -> str:
     """Format a share in percent with its interval, if it has one."""
-    if not math.isfinite(found.low):
-        return _percent(found.value)
-    return f"{_percent(found.value)} ({number(100 * found.low)} … {number(100 * found.high)})"
+    return shown(found, _percent)
 
 
 def _percent(value: float) -> str:
@@ -89,7 +87,8 @@ def _cost(main: Main, findings: Simulation) -> Answer:
     best = main.best
     rate = "" if best is None else f" The hit rate of {label(best.setting)} is {percent(best.hit_rate)}."
     listed = ", ".join(parts[:-1]) + (" and " if len(parts) > 1 else "") + parts[-1]
-    why = why_no_interval(*(one.loads_per_token for one in done))
+    # Without a cache every unit may need as many: no width, and no doubt.
+    why = why_no_interval(*(one.loads_per_token for one in done if one.setting.policy != "none"))
     text = f"Experts that are loaded per token, {where(main, findings)}: {listed}{why}.{rate}"
     fewest = "" if best is None else f"Fewest loads without knowledge of the future: {label(best.setting)}."
     return Answer("Cost", text, fewest)
@@ -126,15 +125,18 @@ def _eviction(main: Main) -> Answer | None:
     )
     if saved <= 0:
         text = f"Evicting what {name} finds least probable saves nothing: it loads {against}{why}."
-        return Answer(
-            "Eviction by prediction", text, f"Evicting by {name} saves nothing over {label(best.setting)}."
-        )
+        return Answer("Eviction", text, f"Evicting by {name} saves nothing over {label(best.setting)}.")
     gap = 0 if optimal is None else best.loads - optimal.loads
-    share = f"{_percent(saved / gap)} of what perfect knowledge would save" if gap > 0 else ""
+    share = f": {_percent(saved / gap)} of what perfect knowledge would save" if gap > 0 else ""
+    of = (
+        f"{_percent(saved / gap)} of what Belady would"
+        if gap > 0
+        else f"{_percent(saved / best.loads)} of the loads"
+    )
     return Answer(
-        "Eviction by prediction",
-        f"Evicting what {name} finds least probable loads {against}{': ' if share else ''}{share}{why}.",
-        f"Evicting by {name} saves {share or f'{_percent(saved / best.loads)} of the loads'}.",
+        "Eviction",
+        f"Evicting what {name} finds least probable loads {against}{share}{why}.",
+        f"Evicting by {name} saves {of}.",
     )
 
 
@@ -272,5 +274,5 @@ def _memory(findings: Simulation) -> Answer | None:
         f"The smallest memory{budget} has {one.slots_in_all:,} slots for experts{size}, {each} per layer, and a stall "
         f"of {duration(one.stall_per_token)}. Its hit rate with LRU is {percent(one.divided_hit_rate)}, with as many "
         f"slots in every layer {percent(one.equal_hit_rate)}{why_no_interval(one.divided_hit_rate)}.",
-        f"{one.slots_in_all:,} slots{size}{budget}, {each} per layer.",
+        f"{one.slots_in_all:,} slots{size}, {each} per layer,{budget}.",
     )

@@ -56,6 +56,10 @@ transfer
     Predictors fitted to one trace and scored on another.
 domain_matrix
     Every domain of a trace predicted from every other.
+simulation, simulation_plan, simulation_predictions, simulation_notes
+    A trace replayed through caches of experts, with and without predictions.
+placement_exports
+    The files that engines load.
 simulation_findings
     What a simulation of caches finds.
 placement, placement_gains, placement_optimum, placement_pins, placement_findings

@@ -12,6 +12,8 @@ from routestat.serving.placement.placement import Placement
 from routestat.serving.steps import Steps
 from routestat.study.placement_findings import PlacementFindings
 
+#: What placements are made for, and the folders of their files.
+OBJECTIVES = ("balance", "affinity")
 #: Folders of files that hold no placement, by the part of the findings that they need.
 FOLDERS = {"loads": "loads", "steps": "tokens", "pinned": "pins", "fast_layers": "pins"}
 _WITHOUT_PINS = "expected the number of experts that fit, got none; name it by --pin"
@@ -28,13 +30,13 @@ class ModelShape:
         Dense layers included.
     moe_layers : tuple of int, optional
         The layers with experts; None where this is not known.
-    note : str
-        What was assumed, or empty.
+    notes : tuple of str
+        What was assumed, and where the trace and the configuration differ.
     """
 
     n_hidden_layers: int
     moe_layers: tuple[int, ...] | None = None
-    note: str = ""
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,14 +138,15 @@ def fast_layers(findings: PlacementFindings) -> tuple[int, ...]:
     if findings.pins is None:
         return ()
     memory = sum(map(len, findings.pins.experts))
-    covered = [
-        np.sort(load)[::-1][: len(experts)].sum() / max(int(load.sum()), 1)
-        for load, experts in zip(findings.loads, findings.pins.experts, strict=True)
-    ]
+    sizes: dict[int, int] = {}
+    covered: dict[int, float] = {}
+    for router, load, experts in zip(findings.routers, findings.loads, findings.pins.experts, strict=True):
+        share = np.sort(load)[::-1][: len(experts)].sum() / max(int(load.sum()), 1)
+        sizes[router.layer] = sizes.get(router.layer, 0) + router.n_experts
+        covered[router.layer] = max(covered.get(router.layer, 0.0), float(share))
     kept = []
-    for place in np.argsort(covered, kind="stable").tolist():
-        router = findings.routers[place]
-        if router.n_experts <= memory:
-            kept.append(router.layer)
-            memory -= router.n_experts
+    for layer in sorted(covered, key=lambda layer: (covered[layer], layer)):
+        if sizes[layer] <= memory:
+            kept.append(layer)
+            memory -= sizes[layer]
     return tuple(sorted(kept))

@@ -4,130 +4,15 @@ What a step needs at one layer is classified as a whole before any of it changes
 capacity is removed at the end.
 """
 
-from typing import NamedTuple
-
-from routestat.counting.kernels.compiling import Array, compiled, within
+from routestat.counting.kernels.cache_state import Rules, Served, State
+from routestat.counting.kernels.compiling import Array, compiled, inlined, within
 from routestat.counting.kernels.indexed_heaps import order_anew, put, take_least
+from routestat.counting.kernels.unions import gather
 
 NONE, STATIC, LRU, LFU, LFU_DECAY, PREDICTOR, BELADY, BELADY_FORCED = range(8)
 LOGICAL, ACCESSES, HITS, PREFETCHED_HITS, MISSES, PREFETCHED, EVENTS, STALL = range(8)
 # Half-lives after which decayed counts are scaled down, long before they overflow.
 MOST_DOUBLINGS = 500.0
-
-
-class Served(NamedTuple):
-    """Choices in the order of their steps, as in `routestat.serving.steps.Steps`, and the order of one pass.
-
-    Attributes
-    ----------
-    choices : int16 array ``[token, layer, slot]``
-    row, next_row : int array ``[token]``
-    start : int array ``[step + 1]``
-    phase, unit, first : array ``[step]``
-    offset : int array ``[layer + 1]``
-    order : int array ``[place]``
-        Steps.
-    """
-
-    choices: Array
-    row: Array
-    next_row: Array
-    start: Array
-    phase: Array
-    unit: Array
-    first: Array
-    offset: Array
-    order: Array
-
-
-class Rules(NamedTuple):
-    """What is simulated.
-
-    Attributes
-    ----------
-    policy : int
-    slots : int
-        Of each cache.
-    pooled, emptied : bool
-        One cache for all layers; emptied before every batch of documents.
-    half_life : float
-        In steps.
-    lookahead, candidates : int
-    transfer, compute : float
-        Seconds.
-    pinned : bool array ``[unit, expert of all layers]``
-        Empty unless the policy is static.
-    ahead : int16 array ``[row, layer, place]``
-        Experts to prefetch.
-    likely : int16 array ``[row, layer, place]``
-        Experts of the policy's predictor.
-    score : uint16 array ``[row, layer, place]``
-        Bits of their half-precision scores.
-    numbers : float32 array ``[65536]``
-        The number of each pattern of bits: compiled loops know no half precision.
-    """
-
-    policy: int
-    slots: int
-    pooled: bool
-    emptied: bool
-    half_life: float
-    lookahead: int
-    candidates: int
-    transfer: float
-    compute: float
-    pinned: Array
-    ahead: Array
-    likely: Array
-    score: Array
-    numbers: Array
-
-
-class State(NamedTuple):
-    """What is kept from step to step; experts are numbered over all layers.
-
-    Attributes
-    ----------
-    value : float array ``[expert]``
-    last : int array ``[expert]``
-        Number of its last use.
-    heap, place : int array ``[expert]``
-        The caches, as heaps of their experts; places in them, −1 outside.
-    size : int array ``[cache]``
-    seen : int array ``[expert]``
-        The last event that needed it.
-    pending : int array ``[expert]``
-        The last step for which it was prefetched.
-    arrival : float array ``[expert]``
-        When that arrives, in seconds of this step.
-    following : int32 array ``[token, layer, slot]``
-        Of the current steps; see `look_back`. Empty unless the policy knows the future.
-    upcoming : float array ``[expert]``
-    union, aside : int array ``[expert]``
-        Memory for the experts of an event.
-    fresh : float array ``[expert]``
-        Memory for new values.
-    number : int array ``[2]``
-        Of uses and of events so far.
-    clock : float array ``[3]``
-        The time, when the link is free, and the step at which a use is worth one.
-    """
-
-    value: Array
-    last: Array
-    heap: Array
-    place: Array
-    size: Array
-    seen: Array
-    pending: Array
-    arrival: Array
-    following: Array
-    upcoming: Array
-    union: Array
-    aside: Array
-    fresh: Array
-    number: Array
-    clock: Array
 
 
 @compiled
@@ -139,223 +24,237 @@ def replay_steps(
     Adds to ``sums[unit, phase, layer, column]``, columns as in `routestat.serving.replay_sums.COLUMNS`, from the place
     `counted` on.
     """
-    n = 0
+    # Loops that read arrays out of tuples are slow.
+    choices, row, start, offset, unit = served.choices, served.row, served.start, served.offset, served.unit
+    policy, slots, transfer, lookahead = rules.policy, rules.slots, rules.transfer, rules.lookahead
+    value, last, heap, place, fresh = state.value, state.last, state.heap, state.place, state.fresh
+    union, seen, pending, arrival = state.union, state.seen, state.pending, state.arrival
+    size, n_layers = state.size, choices.shape[1]
+    order, phase, following, aside = served.order, served.phase, state.following, state.aside
+    soon, likely, score, next_row = rules.ahead, rules.likely, rules.score, served.next_row
+    uses, event, base_step = state.number[0], state.number[1], state.clock[2]
+    now, link, weight, n, of_unit = state.clock[0], state.clock[1], 1.0, 0, -1
     for p in range(low, high):
-        s = served.order[p]
+        s = order[p]
+        a, b = start[s], start[s + 1]
         if rules.emptied and served.first[s]:
-            _empty(state)
-        if rules.policy == LFU_DECAY:
-            _scale_down(served, rules, state, p)
+            place[:] = -1
+            size[:] = 0
+        if policy == STATIC and unit[s] != of_unit:
+            of_unit = unit[s]
+            for i in range(len(place)):
+                place[i] = 0 if rules.pinned[of_unit, i] else -1
+        if policy == LFU_DECAY:
+            base_step = _scale_down(
+                heap, place, value, last, size, offset, rules.pooled, rules.half_life, base_step, p
+            )  # fmt: skip
+            weight = 2.0 ** ((p - base_step) / rules.half_life)
         # Seconds are counted from the beginning of each step, so that they stay exact.
-        state.clock[1] -= state.clock[0]
-        state.clock[0] = 0.0
-        for l in range(served.choices.shape[1]):
-            kept = sums[served.unit[s], served.phase[s]]
-            logical, m = _gather(served, rules, state, s, l, n)
+        now, link = 0.0, link - now
+        for l in range(n_layers):
+            event += 1
+            logical, m = gather(choices, a, b, l, offset[l], offset[l + 1], seen, event, union)
             if m == 0:
                 continue
-            hits, ahead, stall = _classify(served, rules, state, s, p, m)
-            if rules.policy >= LRU:
-                _renew(served, rules, state, s, l, p, m)
-                _remove_surplus(rules, state, l, served.offset)
-            loaded = 0
-            if rules.lookahead > 0 and l + rules.lookahead < served.choices.shape[1]:
-                loaded = _prefetch(served, rules, state, s, l + rules.lookahead, p)
-            state.clock[0] = state.clock[0] + stall + rules.compute
+            hits, ahead, stall = _classify(union, m, place, pending, arrival, p, now)
+            misses = m - hits - ahead
+            if misses > 0:
+                wait = max(link - now, 0.0) + misses * transfer
+                stall = max(stall, wait)
+                link = now + wait
+            if policy >= LRU:
+                cache, base = (0, 0) if rules.pooled else (l, offset[l])
+                full = size[cache]
+                if policy in (LFU, LFU_DECAY):
+                    for j in range(m):
+                        fresh[union[j]] = value[union[j]] + weight
+                elif policy >= BELADY:
+                    _look_up(choices, following, a, b, n, l, offset[l], n_layers, fresh)
+                elif policy == PREDICTOR:
+                    _predict(likely, score, rules.numbers, next_row, a, b, l, offset, fresh)
+                    full = _change_others(
+                        heap, place, value, last, base, full, offset[l], offset[l + 1], fresh
+                    )
+                full = _admit(heap, place, value, last, base, full, union, m, uses, fresh)
+                uses += m
+                if policy == BELADY_FORCED:
+                    full = _remove_others(heap, place, value, last, base, full, slots, seen, event, aside)
+                while full > slots:
+                    take_least(heap, place, value, last, base, full)
+                    full -= 1
+                size[cache] = full
+            if lookahead > 0 and l + lookahead < n_layers:
+                loaded, link = _prefetch(
+                    soon, rules.candidates, row, a, b, l + lookahead, offset, place, pending, arrival, p,
+                    transfer, now, link,
+                )  # fmt: skip
+                if p >= counted:
+                    sums[unit[s], phase[s], l + lookahead, PREFETCHED] += loaded
+            now = now + stall + rules.compute
             if p >= counted:
-                kept[l, LOGICAL] += logical
-                kept[l, ACCESSES] += m
-                kept[l, HITS] += hits
-                kept[l, PREFETCHED_HITS] += ahead
-                kept[l, MISSES] += m - hits - ahead
-                kept[l, EVENTS] += 1
-                kept[l, STALL] += stall
-                if loaded:
-                    kept[l + rules.lookahead, PREFETCHED] += loaded
-        n += served.start[s + 1] - served.start[s]
+                own = sums[unit[s], phase[s], l]
+                own[LOGICAL] += logical
+                own[ACCESSES] += m
+                own[HITS] += hits
+                own[PREFETCHED_HITS] += ahead
+                own[MISSES] += misses
+                own[EVENTS] += 1
+                own[STALL] += stall
+        n += b - a
+    state.number[0], state.number[1] = uses, event
+    state.clock[0], state.clock[1], state.clock[2] = now, link, base_step
 
 
-@within
-def _gather(
-    served: Served, rules: Rules, state: State, s: int, l: int, n: int
-) -> tuple[int, int]:  # pragma: no cover - compiled
-    """Write the experts that a step needs at a layer, ascending; return the number of choices, and of experts."""
-    state.number[1] += 1
-    event, base = state.number[1], served.offset[l]
-    logical = m = 0
-    ascending = True
-    for t in range(served.start[s], served.start[s + 1]):
-        for slot in range(served.choices.shape[2]):
-            e = served.choices[t, l, slot]
-            if e < 0:
-                continue
-            logical += 1
-            i = base + e
-            if state.seen[i] != event:
-                state.seen[i] = event
-                if m > 0 and state.union[m - 1] > i:
-                    ascending = False
-                state.union[m] = i
-                m += 1
-                if rules.policy >= BELADY:
-                    state.upcoming[i] = state.following[n + t - served.start[s], l, slot]
-    if not ascending:
-        if m * m <= 4 * (served.offset[l + 1] - base):
-            for j in range(1, m):
-                i, k = state.union[j], j
-                while k > 0 and state.union[k - 1] > i:
-                    state.union[k] = state.union[k - 1]
-                    k -= 1
-                state.union[k] = i
-        else:
-            m = 0
-            for i in range(base, served.offset[l + 1]):
-                if state.seen[i] == event:
-                    state.union[m] = i
-                    m += 1
-    return logical, m
-
-
-@within
-def _cached(
-    served: Served, rules: Rules, state: State, s: int, i: int
-) -> bool:  # pragma: no cover - compiled
-    if rules.policy == STATIC:
-        return rules.pinned[served.unit[s], i]
-    return state.place[i] >= 0
-
-
-@within
+@inlined
 def _classify(
-    served: Served, rules: Rules, state: State, s: int, p: int, m: int
+    union: Array, m: int, place: Array, pending: Array, arrival: Array, p: int, now: float
 ) -> tuple[int, int, float]:  # pragma: no cover - compiled
-    """Request what is missing; return hits, prefetched hits, and the seconds that the event waits."""
-    now = state.clock[0]
+    """Return hits, prefetched hits, and the seconds until the last of these has arrived."""
     hits = ahead = 0
-    stall = 0.0
+    wait = 0.0
     for j in range(m):
-        i = state.union[j]
-        if _cached(served, rules, state, s, i):
+        i = union[j]
+        if place[i] >= 0:
             hits += 1
-        elif state.pending[i] == p:
+        elif pending[i] == p:
             ahead += 1
-            stall = max(stall, state.arrival[i] - now)
-    misses = m - hits - ahead
-    if misses > 0:
-        wait = max(state.clock[1] - now, 0.0) + misses * rules.transfer
-        stall = max(stall, wait)
-        state.clock[1] = now + wait
-    return hits, ahead, stall
+            wait = max(wait, arrival[i] - now)
+    return hits, ahead, wait
 
 
 @within
-def _renew(
-    served: Served, rules: Rules, state: State, s: int, l: int, p: int, m: int
-) -> None:  # pragma: no cover - compiled
-    """Put the experts of an event into the cache, with their new values and last uses."""
-    cache, base = (0, 0) if rules.pooled else (l, served.offset[l])
-    size, weight = state.size[cache], 1.0
-    if rules.policy == LFU_DECAY:
-        weight = 2.0 ** ((p - state.clock[2]) / rules.half_life)
+def _admit(
+    heap: Array, place: Array, value: Array, last: Array, base: int, size: int, union: Array, m: int, uses: int,
+    fresh: Array,
+) -> int:  # pragma: no cover - compiled  # fmt: skip
+    """Put the experts of an event into the cache with their new values; return the size.
+
+    A heap takes one change after the other, so that new values wait in `fresh`.
+    """
     for j in range(m):
-        i = state.union[j]
-        state.number[0] += 1
-        state.last[i] = state.number[0]
-        if rules.policy == LFU or rules.policy == LFU_DECAY:
-            state.value[i] += weight
-        elif rules.policy >= BELADY:
-            at = state.upcoming[i]
-            state.value[i] = -(at * len(served.offset) + l) if at >= 0 else -float("inf")
-        size = put(state.heap, state.place, state.value, state.last, base, size, i)
-    if rules.policy == PREDICTOR:
-        _predict(served, rules, state, s, l)
-        for i in range(served.offset[l], served.offset[l + 1]):
-            if state.value[i] != state.fresh[i]:
-                state.value[i] = state.fresh[i]
-                if state.place[i] >= 0:
-                    size = put(state.heap, state.place, state.value, state.last, base, size, i)
-    state.size[cache] = size
+        i = union[j]
+        last[i] = uses + j + 1
+        value[i] = fresh[i]
+        size = put(heap, place, value, last, base, size, i)
+    return size
+
+
+@within
+def _change_others(
+    heap: Array,
+    place: Array,
+    value: Array,
+    last: Array,
+    base: int,
+    size: int,
+    low: int,
+    high: int,
+    fresh: Array,
+) -> int:  # pragma: no cover - compiled
+    """Give the cached experts of a layer their new values; return the size."""
+    for i in range(low, high):
+        if value[i] != fresh[i]:
+            value[i] = fresh[i]
+            if place[i] >= 0:
+                size = put(heap, place, value, last, base, size, i)
+    return size
+
+
+@inlined
+def _prefetch(
+    ahead: Array, candidates: int, row: Array, low: int, high: int, target: int, offset: Array, place: Array,
+    pending: Array, arrival: Array, p: int, transfer: float, now: float, link: float,
+) -> tuple[int, float]:  # pragma: no cover - compiled  # fmt: skip
+    """Request the candidates of a later layer; return their number, and when the link is free."""
+    loaded = 0
+    for c in range(min(candidates, ahead.shape[2])):
+        for t in range(low, high):
+            e = ahead[row[t], target, c]
+            i = offset[target] + e
+            if e >= 0 and pending[i] != p and place[i] < 0:
+                pending[i] = p
+                link = max(now, link) + transfer
+                arrival[i] = link
+                loaded += 1
+    return loaded, link
+
+
+@within
+def _look_up(
+    choices: Array,
+    following: Array,
+    low: int,
+    high: int,
+    n: int,
+    l: int,
+    base: int,
+    n_layers: int,
+    out: Array,
+) -> None:  # pragma: no cover - compiled
+    """Write the values of a step's experts: minus the number of the event that needs each next."""
+    for t in range(low, high):
+        for slot in range(choices.shape[2]):
+            e = choices[t, l, slot]
+            if e >= 0:
+                at = following[n + t - low, l, slot]
+                out[base + e] = -float(at * n_layers + l) if at >= 0 else -float("inf")
 
 
 @within
 def _predict(
-    served: Served, rules: Rules, state: State, s: int, l: int
+    likely: Array,
+    score: Array,
+    numbers: Array,
+    next_row: Array,
+    low: int,
+    high: int,
+    l: int,
+    offset: Array,
+    out: Array,
 ) -> None:  # pragma: no cover - compiled
     """Write how probable each expert of a layer is at the next tokens, summed over the tokens of a step."""
-    base = served.offset[l]
-    for i in range(base, served.offset[l + 1]):
-        state.fresh[i] = 0.0
-    for t in range(served.start[s], served.start[s + 1]):
-        r = served.next_row[t]
+    for i in range(offset[l], offset[l + 1]):
+        out[i] = 0.0
+    for t in range(low, high):
+        r = next_row[t]
         if r < 0:
             continue
-        for c in range(rules.likely.shape[2]):
-            e = rules.likely[r, l, c]
+        for c in range(likely.shape[2]):
+            e = likely[r, l, c]
             if e >= 0:
-                state.fresh[base + e] += rules.numbers[rules.score[r, l, c]]
+                out[offset[l] + e] += numbers[score[r, l, c]]
 
 
 @within
-def _remove_surplus(rules: Rules, state: State, l: int, offset: Array) -> None:  # pragma: no cover - compiled
-    cache, base = (0, 0) if rules.pooled else (l, offset[l])
-    size, spared = state.size[cache], 0
-    if rules.policy == BELADY_FORCED:
-        while size + spared > rules.slots and size > 0:
-            i = take_least(state.heap, state.place, state.value, state.last, base, size)
-            size -= 1
-            if state.seen[i] == state.number[1]:
-                state.aside[spared] = i
-                spared += 1
-        # Of an event that is larger than the cache, those that were taken first are worth least.
-        for j in range(max(0, size + spared - rules.slots), spared):
-            size = put(state.heap, state.place, state.value, state.last, base, size, state.aside[j])
-    else:
-        while size > rules.slots:
-            take_least(state.heap, state.place, state.value, state.last, base, size)
-            size -= 1
-    state.size[cache] = size
+def _remove_others(
+    heap: Array, place: Array, value: Array, last: Array, base: int, size: int, slots: int, seen: Array, event: int,
+    aside: Array,
+) -> int:  # pragma: no cover - compiled  # fmt: skip
+    """Remove the surplus among the experts that the event did not need, as far as possible; return the size."""
+    spared = 0
+    while size > 0 and size + spared > slots:
+        i = take_least(heap, place, value, last, base, size)
+        size -= 1
+        if seen[i] == event:
+            aside[spared] = i
+            spared += 1
+    for j in range(spared):
+        size = put(heap, place, value, last, base, size, aside[j])
+    return size
 
 
 @within
-def _prefetch(
-    served: Served, rules: Rules, state: State, s: int, target: int, p: int
-) -> int:  # pragma: no cover - compiled
-    """Request experts of a later layer, the first candidate of every token first; return how many."""
-    loaded, base = 0, served.offset[target]
-    for c in range(min(rules.candidates, rules.ahead.shape[2])):
-        for t in range(served.start[s], served.start[s + 1]):
-            e = rules.ahead[served.row[t], target, c]
-            if e < 0:
-                continue
-            i = base + e
-            if state.pending[i] == p or _cached(served, rules, state, s, i):
-                continue
-            state.pending[i] = p
-            state.clock[1] = max(state.clock[0], state.clock[1]) + rules.transfer
-            state.arrival[i] = state.clock[1]
-            loaded += 1
-    return loaded
-
-
-@within
-def _empty(state: State) -> None:  # pragma: no cover - compiled
-    for i in range(len(state.place)):
-        state.place[i] = -1
-    for c in range(len(state.size)):
-        state.size[c] = 0
-
-
-@within
-def _scale_down(served: Served, rules: Rules, state: State, p: int) -> None:  # pragma: no cover - compiled
-    """Count decayed uses from now on where their numbers would become too large."""
-    doublings = (p - state.clock[2]) / rules.half_life
+def _scale_down(
+    heap: Array, place: Array, value: Array, last: Array, size: Array, offset: Array, pooled: bool, half_life: float,
+    base_step: float, p: int,
+) -> float:  # pragma: no cover - compiled  # fmt: skip
+    """Divide decayed counts before they become too large; return the step at which a use is worth one."""
+    doublings = (p - base_step) / half_life
     if doublings < MOST_DOUBLINGS:
-        return
+        return base_step
     whole = float(int(doublings))
-    factor = 2.0**-whole
-    state.clock[2] += whole * rules.half_life
-    for i in range(len(state.value)):
-        state.value[i] *= factor
-    for c in range(len(state.size)):
-        base = 0 if rules.pooled else served.offset[c]
-        order_anew(state.heap, state.place, state.value, state.last, base, state.size[c])
+    value *= 2.0**-whole
+    # Counts that were different may have become zero.
+    for c in range(len(size)):
+        order_anew(heap, place, value, last, 0 if pooled else offset[c], size[c])
+    return base_step + whole * half_life

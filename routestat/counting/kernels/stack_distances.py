@@ -179,7 +179,7 @@ def _add(later: Array, at: int, amount: int) -> None:  # pragma: no cover - comp
 
 @within
 def _renumber(time: Array, owner: Array, later: Array, clock: int) -> int:  # pragma: no cover - compiled
-    """Number the last uses from 1; return the latest."""
+    """Give the last uses new times from 1 on; return the latest."""
     latest = 0
     for at in range(1, clock + 1):
         i = owner[at]

@@ -28,6 +28,8 @@ level_checks
     P-values of the A/A check.
 bayes
     Posterior draws.
+placement
+    Loads of devices, transitions that stay on one.
 comparison
     Differences between two traces.
 simulation, simulation_memory

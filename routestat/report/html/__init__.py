@@ -14,6 +14,8 @@ curve_codes
     Curves as short text.
 reliability
     Curves of calibration.
+placement
+    The page of placements.
 comparison
     The page of a comparison.
 simulation

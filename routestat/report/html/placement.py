@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from routestat.progress import Tick, silent
 from routestat.report.html.page import Picture, draw_all, render
 from routestat.report.records.placement import write_results
+from routestat.report.records.placement_files import write_exports
 from routestat.report.records.plain import Record
 from routestat.study.placement_exports import ExportedFiles
 from routestat.study.placement_findings import PlacementFindings
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
 
 def write_placement(
     findings: PlacementFindings, exported: Sequence[ExportedFiles], folder: Path, tick: Tick = silent
-) -> Path:
-    """Write the engines' files, results.json, tables, pictures and, last, index.html; return the path of the page.
+) -> tuple[Path, Record]:
+    """Write the engines' files, results.json, tables, pictures and, last, index.html.
 
     Parameters
     ----------
@@ -28,16 +29,18 @@ def write_placement(
     folder : path
         Must exist; files of an earlier run in it are replaced.
     tick : callable(what, done, total)
+
+    Returns
+    -------
+    path, record
+        Of the page, and the content of results.json.
     """
-    for item in exported:
-        for path, content in item.files.items():
-            (folder / path).parent.mkdir(parents=True, exist_ok=True)
-            replace_file(folder / path, content)
     record = write_results(findings, exported, folder)
+    write_exports(exported, record["exports"], folder)
     pictures = _draw(record, folder / "figures", tick)
     page = folder / "index.html"
     replace_file(page, render("placement.html", record=record, pictures=pictures).encode())
-    return page
+    return page, record
 
 
 def _draw(record: Record, folder: Path, tick: Tick) -> dict[str, Picture]:

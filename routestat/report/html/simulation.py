@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 from routestat.progress import Tick, silent
 from routestat.report.html.page import Picture, draw_all, render
-from routestat.report.quantities import data_size, duration
+from routestat.report.quantities import between, data_size, duration
 from routestat.report.records.plain import Record
 from routestat.report.records.simulation import NOTHING_AHEAD, TABLES, write_results
 from routestat.report.records.simulation_kinds import MEANINGS
 from routestat.report.simulation_main import NAMES, PERFECT, Main, main_setting
-from routestat.report.simulation_sentences import STARTS, answers, hot_sets_at, where
+from routestat.report.simulation_sentences import answers, hot_sets_at, where
 from routestat.serving.settings import POLICIES
 from routestat.study.simulation_findings import Simulation
 from routestat.traces.manifest import replace_file
@@ -75,11 +75,11 @@ def _page(findings: Simulation, record: Record, pictures: Mapping[str, Picture])
         sets=[row for row in record["working_sets"] if row["layer"] is None] or record["working_sets"],
         policies=[policy for policy in POLICIES if any(row["policy"] == policy.name for row in rows)],
         names=NAMES,
-        starts=STARTS,
         perfect=PERFECT,
         meanings=MEANINGS,
         size=data_size,
         time=duration,
+        between=between,
         most=MOST_ROWS,
         files=TABLES,
         pictures=pictures,

@@ -34,6 +34,8 @@ level_checks
     The A/A check.
 bayes
     The full posterior.
+placement, placement_files
+    results.json of placements; the files that engines load.
 comparison, comparison_structure
     results.json of a comparison; blocks and routes that differ.
 simulation, simulation_kinds

@@ -9,6 +9,7 @@ from routestat.inference.base.estimate import Estimate
 from routestat.report.records.model_facts import parameter_record, part_records
 from routestat.report.records.plain import Record, plain, reason, write_json, write_rows
 from routestat.report.records.simulation_kinds import KINDS
+from routestat.serving.cache_estimates import NO_BYTES, NO_SECONDS
 from routestat.structure.model_facts import ModelFacts
 from routestat.study.simulation_findings import (
     CurvePoint,
@@ -27,8 +28,6 @@ OVERLAP_MODEL = (
     "prefetched ones of a later layer, computes when the last expert that it needs is there, and waits until then: "
     "the wait is the stall"
 )
-_NO_BYTES = "the size of an expert is not known: give --expert-bytes, or --model-config"
-_NO_SECONDS = "the machine is not known: give {} and --bandwidth"
 #: Why rates of prefetching are null in a row without any.
 NOTHING_AHEAD = "nothing is prefetched"
 #: Tables, by their key in results.json.
@@ -111,12 +110,11 @@ def hardware_record(findings: Simulation) -> Record:
 def _unknown(findings: Simulation) -> tuple[str, ...]:
     """Return why there are no bytes and no seconds."""
     machine = findings.hardware
-    bytes_missing = "" if machine.expert_bytes is not None else _NO_BYTES
-    options = "--expert-bytes (or --model-config)" if bytes_missing else "--expert-bytes"
-    seconds = "" if machine.transfer_seconds is not None else _NO_SECONDS.format(options)
-    if seconds and not bytes_missing:
-        seconds = "the bandwidth is not known: give --bandwidth"
-    return tuple(why for why in (bytes_missing, seconds) if why)
+    why = (
+        (machine.expert_bytes is None, NO_BYTES),
+        (machine.transfer_seconds is None, NO_SECONDS),
+    )
+    return tuple(words for missing, words in why if missing)
 
 
 def model_record(facts: ModelFacts) -> Record:
@@ -261,6 +259,7 @@ def _plan(findings: Simulation) -> Record:
         "stall_budget_seconds": plan.stall_budget,
         "smallest": None if plan.smallest is None else _size(findings, plan.smallest),
         **reason(plan.reason),
+        "held_out": plan.held_out,
         "sizes": [_size(findings, one) for one in plan.sizes],
     }
 

@@ -10,6 +10,10 @@ paths, structure
     Whole-depth paths; blocks, windows and specialisation.
 study
     What analyze prints.
+placement
+    What place prints.
 comparison
     What compare prints.
+simulation
+    What simulate prints.
 """

@@ -1,11 +1,13 @@
 """The summary that `place` prints: what is gained, and which file is loaded how; no text is read as markup."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 from rich.text import Text
 
 from routestat.report.numbers import interval, many, number
+from routestat.report.placement_sentences import judged, main_figure, optimum_sentence, pins_sentence
 from routestat.report.records.plain import Record
 from routestat.report.terminal.console import (
     new_console,
@@ -14,10 +16,11 @@ from routestat.report.terminal.console import (
     print_notes,
     print_report_path,
     print_titled,
+    why_undefined,
 )
 
-_ROWS = {
-    "balance": "busiest device over mean",
+_FIGURES = {
+    "balance": "busiest over mean",
     "device_affinity": "pairs on one device",
     "node_affinity": "pairs on one node",
 }
@@ -28,45 +31,50 @@ def summarise(record: Record, page: Path) -> None:
     console = new_console()
     trace, devices = record["trace"], record["devices"]
     size = f"{many(devices['n_devices'], 'device')} in {many(devices['n_nodes'], 'node')}"
-    made = f"made from {many(trace['n_documents_fitted'], 'document')}"
+    made = f"made from {many(trace['n_documents_made_from'], 'document')}"
     held = f"measured on {trace['n_documents_held_out']:,} others"
     parts = (trace["folder"] or trace["name"], size, made, held)
     console.print(Text(" · ".join(one_line(part) for part in parts if part)))
     print_notes(console, record["notes"])
     _gains(console, record)
-    for sentence in record["reading"]:
+    if "pins" in record:
         console.print()
-        console.print(Text(one_line(sentence)))
-    _files(console, record)
+        console.print(Text(pins_sentence(record["pins"])))
+    _files(console, record["exports"])
     print_report_path(console, page)
 
 
 def _gains(console: Console, record: Record) -> None:
     table = new_table("placed for", "", "default", "placed", "gain", "95 % interval")
+    below, reasons = [], []
     for row in record["placements"]:
-        for name, words in _ROWS.items():
-            if row[f"{name}_placed"] is None and row[f"{name}_gain"] is None:
-                continue
+        known = [name for name in _FIGURES if row[f"{name}_gain"] is not None]
+        for place, name in enumerate(known):
             table.add_row(
-                row["objective"],
-                words,
+                "" if place else row["objective"],
+                _FIGURES[name],
                 number(row[f"{name}_default"]),
                 number(row[f"{name}_placed"]),
                 number(row[f"{name}_gain"]),
-                interval(*row[f"{name}_gain_ci95"]),
+                interval(*(row[f"{name}_gain_ci95"])),
             )
-    if table.row_count:
-        print_titled(console, "Gain on held-out documents", table)
+        name = main_figure(row["objective"])
+        if row[f"{name}_gain"] is not None:
+            below.append(f"{row['objective']}: {judged(row, name)} {optimum_sentence(row)}".strip())
+        reasons += [row.get(f"{name}_reason") for name in ("balance", "device_affinity")]
+    if record["placements"]:
+        body = table if table.row_count else Text("Nothing could be measured.")
+        print_titled(console, "Gain on held-out documents", body, [*below, *why_undefined(reasons)])
 
 
-def _files(console: Console, record: Record) -> None:
-    written = [row for row in record["exports"] if row["files"]]
-    absent = [row for row in record["exports"] if not row["files"]]
+def _files(console: Console, rows: Sequence[Record]) -> None:
     console.print()
     console.print(Text("Files", style="bold"))
-    for row in written:
-        mark = " (experimental)" if row["experimental"] else ""
-        console.print(Text(f"{', '.join(row['files'])}: {row['engine']}{mark}"), soft_wrap=True)
-    for row in absent:
-        what = f"{row['export']} for {row['objective']}" if row["objective"] else row["export"]
-        console.print(Text(f"not written: {what}: {one_line(row.get('reason', ''))}", style="dim"))
+    for name in dict.fromkeys(row["export"] for row in rows):
+        of_name = [row for row in rows if row["export"] == name]
+        paths = [path for row in of_name for path in row["files"]]
+        mark = " (experimental)" if of_name[0]["experimental"] else ""
+        if paths:
+            console.print(Text(f"{name}{mark}: {', '.join(paths)}"), soft_wrap=True)
+        for why in dict.fromkeys(row["reason"] for row in of_name if "reason" in row):
+            console.print(Text(f"{name}: not written: {one_line(why)}", style="dim"))

@@ -2,7 +2,9 @@
 
 The form is that of the fork's ``moe-trace``: one row for each token and layer. Tokens of the prompt have negative
 positions that end at −1, generated ones count from 0. A profile of several prompts is their rows one after another.
-Readers count the generated tokens: prompts need other experts than the text that is written.
+Readers count the generated tokens: prompts need other experts than the text that is written. A trace without generated
+tokens, such as one of texts that were only read, would be an empty profile to them; its tokens are numbered as if they
+had been generated, and a note says so.
 """
 
 from collections.abc import Iterator, Mapping
@@ -19,6 +21,7 @@ from routestat.traces.validation import PHASES
 ENGINE = "llama.cpp forks"
 #: Tokens that are written at once.
 TOKENS = 1 << 12
+_DECODE = PHASES.index("decode")
 
 
 def cache_profile(exported: Exported) -> Mapping[str, bytes]:
@@ -71,10 +74,13 @@ def profile_rows(steps: Steps) -> Iterator[bytes]:
 def positions(steps: Steps) -> NDArray[np.int64]:
     """Return the position of each token in its document: up to −1 in the prompt, from 0 in generated text ``[token]``.
 
-    Where generated text is followed by a prompt, as in a conversation, the counting of each goes on.
+    Where generated text is followed by a prompt, as in a conversation, the counting of each goes on. If no token of any
+    document was generated, all count from 0.
     """
     sizes = np.diff(steps.start)
-    decoded = np.repeat(steps.phase == PHASES.index("decode"), sizes)
+    decoded = (
+        np.repeat(steps.phase == _DECODE, sizes) if _has_generated(steps) else np.ones(sizes.sum(), bool)
+    )
     begins = np.zeros(len(decoded), bool)
     begins[steps.start[:-1][steps.first]] = True
     document = np.cumsum(begins) - 1
@@ -90,10 +96,16 @@ def positions(steps: Steps) -> NDArray[np.int64]:
 
 def notes(exported: Exported) -> tuple[str, ...]:
     """Return a caution where the trace has no generated tokens."""
-    if exported.steps is not None and not (exported.steps.phase == PHASES.index("decode")).any():
-        return ("the trace has no generated tokens: all positions are negative, and readers that count generated "
-                "tokens find none",)  # fmt: skip
-    return ()
+    if exported.steps is None or _has_generated(exported.steps):
+        return ()
+    return (
+        "the trace has no generated tokens: its tokens are numbered as if they had been generated, because readers "
+        "count no others",
+    )
+
+
+def _has_generated(steps: Steps) -> bool:
+    return bool((steps.phase == _DECODE).any())
 
 
 def _required_steps(exported: Exported) -> Steps:

@@ -74,6 +74,8 @@ class Exported:
             )
         if self.placement is not None and self.placement.routers != self.routers:
             raise RoutestatError("expected a placement of the exported routers, got one of others")
+        if self.steps is not None and self.steps.routers != self.routers:
+            raise RoutestatError("expected the tokens of the exported routers, got those of others")
         if self.pinned is not None:
             self._check_pinned(self.pinned)
 

@@ -63,7 +63,7 @@ def notes(exported: Exported) -> tuple[str, ...]:
 
 def _saved(counts: NDArray[np.int64]) -> bytes:
     try:
-        import torch  # noqa: PLC0415 – heavy, and not always installed
+        import torch  # noqa: PLC0415
     except ImportError:
         raise RoutestatError(
             "a .pt file: expected torch, found none; it needs torch: pip install 'routestat[network]'"
