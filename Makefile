@@ -6,7 +6,7 @@
 #   make analyses     run the analyses and write reports/analyses again
 #   make calibration  the long calibrations, an hour or more
 #   make fuzz         a thousand mutations of every format's files
-#   make bench        counting, whole analyses and growth; writes reports/benchmarks (SECTIONS=counting: a part)
+#   make bench        counting, whole analyses, growth and caches; writes reports/benchmarks (SECTIONS=counting: a part)
 #   make bench-parts, make bench-capture   speed of resampling, chains and conversion; cost of recording
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
   command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)

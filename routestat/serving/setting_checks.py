@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from routestat.errors import RoutestatError
 from routestat.forecast.kept_predictions import KeptPredictions
-from routestat.serving.settings import POLICIES, SCOPES, STARTS, CacheSetting
+from routestat.serving.settings import POLICIES, SCOPES, STARTS, CacheSetting, Hardware
 from routestat.serving.steps import Steps
 
 
@@ -44,14 +44,13 @@ def _require_capacity(setting: CacheSetting, steps: Steps) -> None:
     most = max(experts) if per_layer else sum(experts) / layers
     if not capacity <= most:
         raise RoutestatError(
-            f"capacity: expected at most the {most:g} experts of a layer, got {capacity:g}; with all of them cached "
-            "nothing is left to simulate"
+            f"capacity: expected at most {most:g}, the experts of a layer, got {capacity:g}; simulate a smaller one"
         )
     slots = int(capacity) if per_layer else int(capacity * layers)
     if slots < needed:
         where = f"got {capacity:g} per layer" + ("" if per_layer else f", a pool of {slots} slots")
         raise RoutestatError(
-            f"capacity: expected at least {needed}, what one token needs at a layer, {where}; simulate more"
+            f"capacity: expected at least {needed}, what one token needs at a layer, {where}; simulate a larger one"
         )
 
 
@@ -89,6 +88,24 @@ def require_inputs(
         _require_predictions("the policy predictor", eviction, steps, 0)
     if setting.lookahead:
         _require_predictions("prefetching", prefetch, steps, setting.lookahead)
+
+
+def require_hardware(hardware: Hardware) -> None:
+    """Refuse a machine that moves nothing.
+
+    Raises
+    ------
+    RoutestatError
+        If an expert has no bytes, the link no bandwidth, or a layer's work takes less than no time.
+    """
+    for what, value, unit in (
+        ("expert size", hardware.expert_bytes, "bytes"),
+        ("bandwidth", hardware.bandwidth, "bytes per second"),
+    ):
+        if value is not None and not (value > 0 and math.isfinite(value)):
+            raise RoutestatError(f"{what}: expected {unit} above 0, got {value:g}")
+    if not (hardware.compute >= 0 and math.isfinite(hardware.compute)):
+        raise RoutestatError(f"compute: expected 0 or more seconds per layer, got {hardware.compute:g}")
 
 
 def _require_pins(setting: CacheSetting, steps: Steps, pinned: NDArray[np.bool_] | None) -> None:

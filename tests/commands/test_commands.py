@@ -250,7 +250,9 @@ def test_an_empty_store_is_refused(tmp_path):
 
 
 def test_wide_models_go_through_the_same_command(tmp_path):
-    result = run("routestat.analyze", DEEPSEEK, "--layers", "all", "--out", tmp_path / "r")
+    # The other parts take as long again and are studied on smaller traces.
+    only = ("--only", "dependence,prediction,chain")
+    result = run("routestat.analyze", DEEPSEEK, "--layers", "all", *only, "--out", tmp_path / "r")
     assert result.returncode == 0, result.stderr
     assert "expert view" in result.stdout
     record = json.loads((tmp_path / "r" / "results.json").read_text())
@@ -279,22 +281,44 @@ def test_the_demo_reports_what_was_measured_of_the_tiny_model(demo_report):
     assert all(d["design_effect"] > 2 for d in record["dependence"])
 
 
+# The help of every command, as python -m and as the console script show it; one process for all.
+SHOW_HELP = """
+import contextlib, io, json, runpy, sys
+
+def shown(call, *words):
+    sys.argv, out = list(words), io.StringIO()
+    with contextlib.redirect_stdout(out):
+        try:
+            call()
+        except SystemExit as end:
+            return end.code, out.getvalue()
+
+script = sys.argv[1]
+print(json.dumps([
+    [
+        shown(lambda: runpy.run_module("routestat." + name, run_name="__main__"), name, "--help"),
+        shown(lambda: runpy.run_path(script, run_name="__main__"), "routestat", name, "--help"),
+    ]
+    for name in sys.argv[2:]
+]))
+"""
+
+
 def test_help_names_every_option_of_the_documentation():
+    names = ("analyze", "predict", "compare", "draw", "convert", "count", "merge", "prepare")
+    result = subprocess.run(
+        [sys.executable, "-c", SHOW_HELP, Path(sys.executable).with_name("routestat"), *names],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "COLUMNS": "200"},
+    )
+    assert result.returncode == 0, result.stderr
     helps = []
-    for command in ("analyze", "predict", "compare", "draw", "convert", "count", "merge", "prepare"):
-        shown = run(f"routestat.{command}", "--help", COLUMNS="200")
-        assert shown.returncode == 0
-        helps.append(shown.stdout)
-        assert f"python -m routestat.{command}" in " ".join(shown.stdout.split())
-        same = subprocess.run(
-            [Path(sys.executable).with_name("routestat"), command, "--help"],
-            capture_output=True,
-            text=True,
-            env={**os.environ, "COLUMNS": "200"},
-        )
-        assert same.stdout.replace("routestat " + command, "") == shown.stdout.replace(
-            "routestat " + command, ""
-        )
+    for name, (module, script) in zip(names, json.loads(result.stdout), strict=True):
+        assert module[0] == script[0] == 0
+        assert module[1] == script[1]
+        assert f"python -m routestat.{name}" in " ".join(module[1].split())
+        helps.append(module[1])
     pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]
     of_capture = {ROOT / "docs" / f"{name}.md" for name in ("capture", "gpu-node", "train")}
     text = "".join(page.read_text() for page in pages if page not in of_capture)

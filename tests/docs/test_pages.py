@@ -12,7 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from routestat.report.records.plain import plain
+from routestat.report.records.simulation import results
 from tests.conftest import DEMO
+from tests.report.simulation_cases import with_model
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(
@@ -76,11 +79,12 @@ def test_commands_run_and_print_what_the_page_shows(page, demo_report, tmp_path)
     prepared(tmp_path, demo_report)
     printed = ""
     for line in commands(page):
-        # The fixture has run the demo; of a drawn trace two layers more than any test needs are enough.
+        # The fixture has run the demo; a drawn trace is large, and one part of its analysis is enough.
         if line == DEMO or ("-m capture" in line and find_spec("torch") is None):
             continue
         words = [sys.executable, *shlex.split(line)[1:]]
-        words += ["--layers", "4-7"] if line.endswith("traces/drawn") and "analyze" in line else []
+        if "analyze traces/drawn" in line:
+            words += ["--layers", "4-5", "--only", "dependence"]
         result = subprocess.run(
             words,
             capture_output=True,
@@ -111,6 +115,29 @@ def check_keys(record):
             for key in item if isinstance(item, dict) else ():
                 name = key.removesuffix("_ci95").removesuffix("_reverse")
                 assert name in words | {"reason"}, f"{part}: {key}"
+
+
+def test_the_keys_of_a_simulation_are_documented():
+    page = (ROOT / "docs" / "results.md").read_text()
+    section = page.split("## simulate")[1].split("\n## ")[0]
+    # The keys of the model are those of the report of one trace.
+    (model,) = (line for line in page.splitlines() if line.startswith("| `model_facts` |"))
+    known = set(re.findall(r"`([a-z0-9_]+)(?:\[\])?`", section))
+    record = plain(results(with_model()))
+    assert set(record) | set(record["kinds"]) <= known
+    assert keys_within(record) <= known | set(re.findall(r"`([a-z0-9_]+)`", model))
+
+
+def keys_within(value):
+    """Every key of a record and of the records in it, without those of options and labels, and without _ci95."""
+    if isinstance(value, list):
+        return {key for item in value for key in keys_within(item)}
+    if not isinstance(value, dict):
+        return set()
+    inside = {
+        key for name, item in value.items() if name not in {"options", "kinds"} for key in keys_within(item)
+    }
+    return inside | {key.removesuffix("_ci95") for key in value}
 
 
 def test_the_make_targets_that_are_named_exist():

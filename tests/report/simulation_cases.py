@@ -32,7 +32,9 @@ GOOD = {"static": 0.52, "lru": 0.58, "lfu": 0.55, "lfu-decay": 0.59, "predictor"
 CAUTION = "the pool is smaller than what one token needs over all layers: LRU gets nothing"
 
 
-def simulation(*, n_units=12, hardware=MACHINE, capacities=(2, 3, 4, 6, 8), scopes=("layer",), layers=6, **other):
+def simulation(
+    *, n_units=12, hardware=MACHINE, capacities=(2, 3, 4, 6, 8), scopes=("layer",), layers=6, **other
+):
     """Return findings on 8 experts of which a token takes 2; `other` replaces fields."""
     made = _Maker(n_units, hardware, layers)
     caches = [made.cache(CacheSetting("none"))]
@@ -125,7 +127,9 @@ class _Maker:
     def gap(self, scope, capacity):
         n = int(self.accesses.sum())
         best, optimal = (n - round(n * self.hit_rate(name, capacity)) for name in ("lfu-decay", "belady"))
-        return RecoverableGap(scope, "cold", capacity, "lfu-decay", best, optimal, self.estimate((best - optimal) / best))
+        return RecoverableGap(
+            scope, "cold", capacity, "lfu-decay", best, optimal, self.estimate((best - optimal) / best)
+        )
 
     def hot_set(self, layer, capacity):
         static, lru = (self.estimate(self.hit_rate(name, capacity)) for name in ("static", "lru"))
@@ -146,7 +150,12 @@ class _Maker:
             stall = 2 * self.layers * (1 - rate) * seconds
             sizes.append(
                 PlannedCapacity(
-                    slots, slots * size, self.estimate(rate), self.estimate(min(1.0, 1.01 * rate)), tuple(own), stall
+                    slots,
+                    slots * size,
+                    self.estimate(rate),
+                    self.estimate(min(1.0, 1.01 * rate)),
+                    tuple(own),
+                    stall,
                 )
             )
         fit = [one for one in sizes if one.stall_per_token <= budget]
@@ -170,14 +179,23 @@ def one_document():
     found = simulation(n_units=1)
     why = "static pins are from other documents, and there is one only"
     nan = without_interval(np.nan, 0, why)
-    names = ("hit_rate", "served_rate", "miss_share", "loads_per_token", "stall_per_token", "union_to_capacity")
+    names = (
+        "hit_rate",
+        "served_rate",
+        "miss_share",
+        "loads_per_token",
+        "stall_per_token",
+        "union_to_capacity",
+    )
     caches = [
         replace(one, hits=0, misses=0, bytes=np.nan, bytes_demanded=np.nan, bytes_wasted=np.nan,
                 stall_seconds=np.nan, reason=why, **dict.fromkeys(names, nan))
         if one.setting.policy == "static" else one
         for one in found.caches
     ]  # fmt: skip
-    return replace(found, caches=tuple(caches), hot_sets=tuple(replace(one, static=nan) for one in found.hot_sets))
+    return replace(
+        found, caches=tuple(caches), hot_sets=tuple(replace(one, static=nan) for one in found.hot_sets)
+    )
 
 
 HOSTILE = "<script>alert(1)</script>"
@@ -187,7 +205,9 @@ def hostile():
     """Return findings with text that would do harm as HTML or in a terminal."""
     found = simulation()
     meta = replace(found.meta, name=HOSTILE, model="[bold]model[/bold] \x1b[31mred", dataset="$\\frac{$ ../x")
-    routers = tuple(replace(router, suffix="") if hasattr(router, "suffix") else router for router in found.routers)
+    routers = tuple(
+        replace(router, suffix="") if hasattr(router, "suffix") else router for router in found.routers
+    )
     return replace(found, meta=meta, routers=routers, folder=f"traces/{HOSTILE}", notes=(HOSTILE,))
 
 

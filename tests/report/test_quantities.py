@@ -27,7 +27,14 @@ def test_bytes_have_decimal_units(value, words):
 
 @pytest.mark.parametrize(
     ("value", "words"),
-    [(0.0, "0 s"), (2.5, "2.50 s"), (0.0999999, "100 ms"), (2e-4, "200 µs"), (3e-9, "3.00 ns"), (math.nan, "–")],
+    [
+        (0.0, "0 s"),
+        (2.5, "2.50 s"),
+        (0.0999999, "100 ms"),
+        (2e-4, "200 µs"),
+        (3e-9, "3.00 ns"),
+        (math.nan, "–"),
+    ],
 )
 def test_seconds_have_the_unit_that_suits_them(value, words):
     assert duration(value) == words

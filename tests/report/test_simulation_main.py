@@ -52,7 +52,9 @@ def test_what_could_not_be_simulated_is_not_compared():
 
 def test_the_best_prefetching_has_the_least_stall_or_else_the_highest_precision():
     main = main_setting(simulation())
-    assert main.best_prefetching.stall_per_token.value == min(one.stall_per_token.value for one in main.prefetching)
+    assert main.best_prefetching.stall_per_token.value == min(
+        one.stall_per_token.value for one in main.prefetching
+    )
     assert main.best_prefetching.setting.candidates == 4
     from_no_machine = main_setting(simulation(hardware=type(simulation().hardware)()))
     assert from_no_machine.best_prefetching.setting.candidates == 2

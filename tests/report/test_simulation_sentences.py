@@ -85,7 +85,10 @@ def test_prefetching_says_precision_recall_and_what_is_wasted():
     text, best = by_topic(findings)["Prefetching"], main_setting(findings).best_prefetching
     assert f"{percent(best.precision)} of the prefetched experts are needed" in text
     assert f"{percent(best.recall)} of the needed ones that are not in the cache" in text
-    assert f"{shown(main_setting(findings).of('belady').stall_per_token, duration)} with perfect eviction" in text
+    assert (
+        f"{shown(main_setting(findings).of('belady').stall_per_token, duration)} with perfect eviction"
+        in text
+    )
     assert "GB per token" in text
 
 
@@ -112,7 +115,11 @@ def estimate(value, half):
     ("static", "lru", "words"),
     [
         (0.52, 0.7, ("In 6 of 6 layers there is", "Pin nothing: LRU is clearly better in 6")),
-        (0.8, 0.6, ("In 6 of 6 layers there is", "Pin them: LRU is clearly better in 0 of 6 layers, pinning in 6")),
+        (
+            0.8,
+            0.6,
+            ("In 6 of 6 layers there is", "Pin them: LRU is clearly better in 0 of 6 layers, pinning in 6"),
+        ),
         (0.505, 0.5, ("In 0 of 6 layers there is", "Pins and LRU are alike")),
     ],
 )
@@ -126,8 +133,12 @@ def test_the_hot_set_is_judged_by_intervals(static, lru, words):
 def test_the_working_set_is_that_of_the_mean_over_layers():
     findings = simulation()
     (one,) = [each for each in findings.working_sets if each.layer is None and each.tokens == 16]
-    assert f"16 consecutive tokens of a document need {shown(one.experts)}" in by_topic(findings)["Working set"]
-    of_layers = replace(findings, working_sets=tuple(each for each in findings.working_sets if each.layer is not None))
+    assert (
+        f"16 consecutive tokens of a document need {shown(one.experts)}" in by_topic(findings)["Working set"]
+    )
+    of_layers = replace(
+        findings, working_sets=tuple(each for each in findings.working_sets if each.layer is not None)
+    )
     assert mean_working_sets(of_layers) == []
     short = replace(findings, working_sets=tuple(each for each in findings.working_sets if each.tokens == 1))
     assert by_topic(short)["Working set"].startswith("One token needs")
@@ -141,7 +152,9 @@ def test_the_memory_is_the_smallest_within_the_budget():
     assert "at most 50.0 ms per token" in text
     none = CapacityPlan(findings.plan.sizes, 1e-6, None, "even all experts take longer")
     assert by_topic(replace(findings, plan=none))["Memory"].endswith("even all experts take longer.")
-    assert "Memory" not in by_topic(replace(findings, plan=CapacityPlan(findings.plan.sizes, None, None, "none given")))
+    assert "Memory" not in by_topic(
+        replace(findings, plan=CapacityPlan(findings.plan.sizes, None, None, "none given"))
+    )
 
 
 def test_where_nothing_was_simulated_that_is_the_answer():

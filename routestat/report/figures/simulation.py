@@ -5,9 +5,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from routestat.inference.base.estimate import Estimate
 from routestat.report.figures.style import (
@@ -161,12 +162,17 @@ def cost(findings: Simulation) -> Drawing:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(color=PALE, linewidth=0.5)
     if size is not None:
-        beside = left.secondary_yaxis("right", functions=(lambda y: y * size, lambda y: y / size))
+        beside = left.secondary_yaxis("right", functions=(scaled_by(size), scaled_by(1 / size)))
         beside.yaxis.set_major_formatter(FuncFormatter(lambda value, _: data_size(value)))
         beside.tick_params(labelsize=SMALL, length=2, pad=2)
         beside.set_ylabel("bytes per token", fontsize=TEXT)
     legend_beside([axes for axes, _, _ in panels])
     return figure
+
+
+def scaled_by(factor: float) -> Callable[[ArrayLike], Array]:
+    """Return the scale of a second axis."""
+    return lambda values: np.asarray(values, float) * factor
 
 
 def _draw(axes: Axes, line: _Line, of: Callable[[SimulatedCache], Estimate], unit: float = 1.0) -> None:
@@ -178,12 +184,12 @@ def _draw(axes: Axes, line: _Line, of: Callable[[SimulatedCache], Estimate], uni
 
 def legend_beside(axes: Sequence[Axes]) -> None:
     """Draw one legend for all panels, right of the last."""
-    handles: dict[str, object] = {}
+    handles: dict[str, Artist] = {}
     for one in axes:
         for handle, words in zip(*one.get_legend_handles_labels(), strict=True):
             handles.setdefault(words, handle)
     axes[-1].legend(
-        handles.values(), handles.keys(), loc="upper left", bbox_to_anchor=(1.01, 1.02), frameon=False,
+        list(handles.values()), list(handles), loc="upper left", bbox_to_anchor=(1.01, 1.02), frameon=False,
         fontsize=SMALL,
     )  # fmt: skip
 

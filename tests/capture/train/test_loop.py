@@ -45,9 +45,9 @@ def test_a_stopped_training_continues_to_the_same_weights(text, tmp_path, monkey
 
 
 def test_two_processes_are_reproducible_too_and_continue_after_a_stop(text, tmp_path, monkeypatch):
-    arguments = ("--text", text, "--steps", 8, "--processes", 2, "--out")
+    arguments = ("--text", text, "--steps", 6, "--processes", 2, "--out")
     assert command(*arguments, tmp_path / "whole") == 0
-    stop_after(monkeypatch, 3)
+    stop_after(monkeypatch, 2)
     assert command(*arguments, tmp_path / "cut") == 130
     monkeypatch.undo()
     assert command(*arguments, tmp_path / "cut", "--resume") == 0
@@ -57,7 +57,7 @@ def test_two_processes_are_reproducible_too_and_continue_after_a_stop(text, tmp_
 
 @pytest.mark.slow
 def test_a_killed_training_continues_from_its_checkpoint(text, tmp_path):
-    arguments = ["--text", text, "--steps", 400, "--save-every", 0, "--processes", 2]
+    arguments = ["--text", text, "--steps", 100, "--save-every", 0, "--processes", 2]
     assert command(*arguments, "--out", tmp_path / "whole") == 0
     out = tmp_path / "killed"
     process = subprocess.Popen(
