@@ -27,8 +27,8 @@ _HASH = np.uint64(2654435761)
 _HASH_64 = np.uint64(0x9E3779B97F4A7C15)
 #: Intervals come from documents: below so many, the beginnings of all are taken instead of fewer documents.
 FEW_DOCUMENTS = 64
-#: Fewest documents that are kept where all are whole.
-LEAST_WHOLE = 12
+#: Fewest documents that are kept where all are whole, unless they have more than so many times the rows.
+LEAST_WHOLE, MOST_EXCESS = 12, 4
 
 
 @dataclass(frozen=True)
@@ -193,7 +193,8 @@ def whole_documents(sample: Sample, rows: int) -> Sample:
     ----------
     sample : Sample
     rows : int
-        `LEAST_WHOLE` documents are kept also where they have more.
+        `LEAST_WHOLE` documents are kept also where they have more, up to `MOST_EXCESS` times as many; where even
+        these are more, the beginnings of these documents.
 
     Raises
     ------
@@ -208,7 +209,7 @@ def whole_documents(sample: Sample, rows: int) -> Sample:
     order = np.argsort(numbers.astype(np.uint64) * _HASH_64 >> np.uint64(33), kind="stable")
     most = max(LEAST_WHOLE, int(np.count_nonzero(np.cumsum(length[order]) <= rows)))
     kept = np.isin(sample.document, numbers[order[:most]])
-    return replace(
+    chosen = replace(
         sample,
         token=sample.token[kept],
         document=sample.document[kept],
@@ -217,6 +218,7 @@ def whole_documents(sample: Sample, rows: int) -> Sample:
         phase=sample.phase[kept] if len(sample.phase) else sample.phase,
         n_documents=min(most, len(numbers)),
     )
+    return at_most(chosen, MOST_EXCESS * rows) if len(chosen) > MOST_EXCESS * rows else chosen
 
 
 def _domains(trace: Trace) -> dict[int, str]:

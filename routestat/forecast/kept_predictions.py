@@ -4,7 +4,7 @@ Every document is predicted by models that were fitted without it, exactly as on
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,10 @@ from routestat.progress import Tick, silent
 _EARLIER = frozenset({"layers", "gate"})
 #: What is known of the next token once a layer is done with this one.
 _BEFORE_THE_TOKEN = frozenset({"load", "previous"})
+
+
+def _not_counted() -> NDArray[np.int64]:
+    return np.zeros(0, np.int64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +47,7 @@ class KeptPredictions:
     recall : float
         Share of the chosen experts among the first k, of the tokens that were predicted; NaN without any.
     tokens : int array ``[layer]``
-        That were predicted.
+        That were predicted. This and what follows is empty where it was not counted.
     hits : int array ``[layer]``
         Chosen experts among the first k.
     top_k : int array ``[layer]``
@@ -54,9 +58,9 @@ class KeptPredictions:
     experts: NDArray[np.int16]
     score: NDArray[np.float16]
     recall: float
-    tokens: NDArray[np.int64]
-    hits: NDArray[np.int64]
-    top_k: NDArray[np.int64]
+    tokens: NDArray[np.int64] = field(default_factory=_not_counted)
+    hits: NDArray[np.int64] = field(default_factory=_not_counted)
+    top_k: NDArray[np.int64] = field(default_factory=_not_counted)
 
     def recall_of(self, layers: NDArray[np.bool_]) -> float:
         """Return the recall at some layers ``[layer]``; NaN without a prediction there."""

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from routestat.report.numbers import interval, many, number
 from routestat.report.records.plain import Record
 
+#: A busiest device that has less than this above the mean leaves little to gain.
+NEARLY_EVEN = 0.05
 #: An affinity is named after what tokens stay on.
 _STAY = {"device_affinity": "device", "node_affinity": "node"}
 
@@ -52,10 +54,11 @@ def interval_words(limits: Sequence[float | None] | None, why: str = "") -> str:
 def _balance(row: Record) -> str:
     if row["balance_gain"] is None:
         return f"What balance gains is not known: {row.get('balance_reason', 'no documents are held out')}."
+    even = " The default order is nearly even already." if row["balance_default"] < 1 + NEARLY_EVEN else ""
     return (
         "Balance: on documents that it was not made from, the placement changes the load of the busiest device, as a "
         f"multiple of the mean and averaged over the layers, from {number(row['balance_default'])} in the engines’ "
-        f"default order to {number(row['balance_placed'])} ({_gain(row, 'balance')}). {judged(row, 'balance')}"
+        f"default order to {number(row['balance_placed'])} ({_gain(row, 'balance')}). {judged(row, 'balance')}{even}"
     )
 
 
@@ -123,15 +126,14 @@ def pins_sentence(pins: Record) -> str:
     if pins["lru_hit_rate"] is None:
         return f"{said}."
     lru = interval_words(pins["lru_hit_rate_ci95"])
-    return (
-        f"{said}. LRU at the same capacity serves {number(pins['lru_hit_rate'])} ({lru}): {_better_of(pins)}."
-    )
+    return f"{said}. LRU at the same capacity serves {number(pins['lru_hit_rate'])} ({lru}): {_better_of(pins)}."
 
 
 def _better_of(pins: Record) -> str:
-    """Compare pins with LRU; intervals that overlap decide nothing."""
-    cache = pins["lru_hit_rate"] > pins["hit_rate"]
-    more, less = ("lru_hit_rate_ci95", "hit_rate_ci95") if cache else ("hit_rate_ci95", "lru_hit_rate_ci95")
-    if pins[more][0] is None or pins[less][1] is None or pins[more][0] <= pins[less][1]:
-        return "neither is clearly better"
-    return "a cache is better than these pins" if cache else "these pins are better than that cache"
+    """Return whether pins or LRU serve more, by the interval of their difference."""
+    low, high = pins["hit_rate_less_lru_ci95"]
+    if low is None:
+        return "whether that is chance could not be tested"
+    if low > 0:
+        return "these pins are better than that cache"
+    return "a cache is better than these pins" if high < 0 else "neither is clearly better"

@@ -8,12 +8,13 @@ replay of single accesses would count hits that no engine has, as a cache would 
 import numpy as np
 from numpy.typing import NDArray
 
-from routestat.counting.kernels.caches import Rules, Served, State, replay_steps
+from routestat.counting.kernels.cache_state import Rules, Served, State
+from routestat.counting.kernels.caches import replay_steps
 from routestat.counting.kernels.next_uses import look_back
 from routestat.forecast.kept_predictions import KeptPredictions
 from routestat.serving.passes import cut_into_blocks, passes
 from routestat.serving.replay_sums import COLUMNS, ReplaySums
-from routestat.serving.setting_checks import require_inputs, require_setting
+from routestat.serving.setting_checks import require_hardware, require_inputs, require_setting
 from routestat.serving.settings import CacheSetting, Hardware, policy_of
 from routestat.serving.steps import Steps
 from routestat.traces.validation import PHASES
@@ -39,7 +40,8 @@ def replay(
     The experts of an event are used in ascending order. A prefetched expert is kept beside the cache for one event,
     not counted in the capacity; if the event needs it, it enters the cache like every other. Candidates are requested
     at the event `lookahead` layers before, after what that one lacks: the first candidate of every token, then the
-    second of every token, and so on. An event without a choice is none, and nothing is requested at it.
+    second of every token, and so on. An event without a choice is none, and nothing is requested at it. Where the cache
+    is emptied before documents, what LFU has counted is kept.
 
     Parameters
     ----------
@@ -62,7 +64,7 @@ def replay(
     Raises
     ------
     RoutestatError
-        See `require_setting`; if what the policy or the lookahead needs is not given or has another shape.
+        See `require_setting`, `require_inputs` and `require_hardware`.
 
     References
     ----------
@@ -70,16 +72,12 @@ def replay(
     """
     require_setting(setting, steps)
     require_inputs(setting, steps, pinned, eviction, prefetch)
+    require_hardware(hardware)
     rules = _rules(steps, setting, pinned, eviction, prefetch, hardware)
     sums = np.zeros((steps.n_units, len(PHASES), len(steps.routers), len(COLUMNS)))
     for order, counted in passes(steps, setting.start):
         _replay_pass(steps, rules, order, counted, not policy_of(setting.policy).causal, sums)
     return ReplaySums(sums)
-
-
-def slots_of(setting: CacheSetting, steps: Steps) -> int:
-    """Return the slots of a layer's cache, or of the pool."""
-    return int(setting.capacity * (len(steps.routers) if setting.scope == "pool" else 1))
 
 
 def _rules(
@@ -94,12 +92,12 @@ def _rules(
     transfer = hardware.transfer_seconds
     likely, score = _NO_EXPERTS, _NO_SCORES
     if setting.policy == "predictor" and eviction is not None:
-        likely, score = eviction.experts, eviction.score.view(np.uint16)
+        likely, score = eviction.experts, np.ascontiguousarray(eviction.score, np.float16).view(np.uint16)
     return Rules(
         policy=policy_of(setting.policy).code,
-        slots=slots_of(setting, steps),
+        slots=0 if setting.policy == "none" else setting.slots(len(steps.routers)),
         pooled=setting.scope == "pool",
-        emptied=setting.start == "document",
+        emptied=setting.start == "document" and setting.policy != "static",
         half_life=float(setting.half_life),
         lookahead=setting.lookahead,
         candidates=setting.candidates,

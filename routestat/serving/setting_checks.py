@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from routestat.errors import RoutestatError
 from routestat.forecast.kept_predictions import KeptPredictions
-from routestat.serving.settings import POLICIES, SCOPES, STARTS, CacheSetting
+from routestat.serving.settings import POLICIES, SCOPES, STARTS, CacheSetting, Hardware
 from routestat.serving.steps import Steps
 
 
@@ -42,16 +42,15 @@ def _require_capacity(setting: CacheSetting, steps: Steps) -> None:
     experts = [router.n_experts for router in steps.routers]
     per_layer = setting.scope == "layer"
     most = max(experts) if per_layer else sum(experts) / layers
-    if not capacity <= most:
+    if not (math.isfinite(capacity) and capacity <= most):
         raise RoutestatError(
-            f"capacity: expected at most the {most:g} experts of a layer, got {capacity:g}; with all of them cached "
-            "nothing is left to simulate"
+            f"capacity: expected at most {most:g}, the experts of a layer, got {capacity:g}; simulate a smaller one"
         )
-    slots = int(capacity) if per_layer else int(capacity * layers)
+    slots = setting.slots(layers)
     if slots < needed:
         where = f"got {capacity:g} per layer" + ("" if per_layer else f", a pool of {slots} slots")
         raise RoutestatError(
-            f"capacity: expected at least {needed}, what one token needs at a layer, {where}; simulate more"
+            f"capacity: expected at least {needed}, what one token needs at a layer, {where}; simulate a larger one"
         )
 
 
@@ -91,6 +90,24 @@ def require_inputs(
         _require_predictions("prefetching", prefetch, steps, setting.lookahead)
 
 
+def require_hardware(hardware: Hardware) -> None:
+    """Refuse a machine that moves nothing.
+
+    Raises
+    ------
+    RoutestatError
+        If an expert has no bytes, the link no bandwidth, or a layer's work takes less than no time.
+    """
+    for what, value, unit in (
+        ("expert size", hardware.expert_bytes, "bytes"),
+        ("bandwidth", hardware.bandwidth, "bytes per second"),
+    ):
+        if value is not None and not (value > 0 and math.isfinite(value)):
+            raise RoutestatError(f"{what}: expected {unit} above 0, got {value:g}")
+    if not (hardware.compute >= 0 and math.isfinite(hardware.compute)):
+        raise RoutestatError(f"compute: expected 0 or more seconds per layer, got {hardware.compute:g}")
+
+
 def _require_pins(setting: CacheSetting, steps: Steps, pinned: NDArray[np.bool_] | None) -> None:
     offsets = steps.offsets
     shape = (steps.n_units, int(offsets[-1]))
@@ -100,7 +117,7 @@ def _require_pins(setting: CacheSetting, steps: Steps, pinned: NDArray[np.bool_]
             f"the policy static: expected pinned experts as a bool array {shape}, got {found}"
         )
     pooled = setting.scope == "pool"
-    slots = int(setting.capacity * (len(steps.routers) if pooled else 1))
+    slots = setting.slots(len(steps.routers))
     starts = offsets[:1] if pooled else offsets[:-1]
     most = int(np.add.reduceat(pinned.astype(np.int64), starts, axis=1).max())
     if most > slots:

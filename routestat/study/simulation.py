@@ -60,11 +60,7 @@ def simulate(trace: Trace, plan: SimulationPlan, tick: Tick = silent) -> Simulat
     predictions = make_predictions(sample, steps, plan, tick)
     eviction = "" if predictions.eviction is None else predictions.eviction.predictor
     settings = cache_settings(plan, steps, eviction, tuple(predictions.prefetch))
-    pinned = [
-        CacheSetting("static", "layer", float(int(capacity)))
-        for capacity in capacities_of(plan, steps)
-        if steps.n_units > 1
-    ]
+    pinned = [CacheSetting("static", "layer", float(size)) for size in _sizes_of_pins(steps, plan)]
     none = CacheSetting("none")
     replayed = _replays(steps, [*settings, *pinned, none], plan, predictions, tick)
     measured = replayed[none]
@@ -243,9 +239,15 @@ def _gaps(settings: Sequence[CacheSetting], replayed: Replayed) -> list[Recovera
 def _hot_sets(
     steps: Steps, plan: SimulationPlan, replayed: Replayed, lru_hits: NDArray[np.int64], measured: ReplaySums
 ) -> tuple[HotSet, ...]:
-    sizes = sorted({int(capacity) for capacity in capacities_of(plan, steps)})
-    sizes = [size for size in sizes if 0 < size < len(lru_hits)]
+    sizes = _sizes_of_pins(steps, plan)
     if steps.n_units < 2:
         return hot_sets(steps, dict.fromkeys(sizes, measured), lru_hits, measured, NO_OTHERS)
     static = {size: replayed[CacheSetting("static", "layer", float(size))] for size in sizes}
     return hot_sets(steps, static, lru_hits, measured)
+
+
+def _sizes_of_pins(steps: Steps, plan: SimulationPlan) -> list[int]:
+    """Return the capacities at which single layers are looked at: whole ones that hold a token's experts."""
+    least = max(router.top_k for router in steps.routers)
+    most = max(router.n_experts for router in steps.routers)
+    return sorted({int(one) for one in capacities_of(plan, steps) if least <= int(one) <= most})

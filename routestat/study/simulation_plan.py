@@ -17,7 +17,7 @@ DEFAULT_POLICIES = ("none", "static", "lru", "lfu", "lfu-decay", "predictor", "b
 #: Prefetch by the predictor of the highest recall, and by the recorded gate; by the choices themselves, as the limit.
 BEST, PERFECT = "best", "perfect"
 #: Accesses of the tokens that are replayed unless their number is given.
-MOST_ACCESSES = 3_000_000
+MOST_ACCESSES = 8_000_000
 #: Capacities between one token's experts and all of a layer, unless they are named.
 CAPACITIES = 5
 
@@ -152,6 +152,8 @@ def cache_settings(
     """
     found = []
     base = prefetching_policy(plan.policies)
+    # A perfect prediction has no more candidates than its choices.
+    most_chosen = max(router.top_k for router in steps.routers)
     if "none" in plan.policies:
         found.append(CacheSetting("none"))
     for scope in dict.fromkeys(plan.scopes):
@@ -177,9 +179,7 @@ def cache_settings(
                         half_life=plan.half_life if base == "lfu-decay" else HALF_LIFE,
                     )
                     for name, ahead in prefetched
-                    for number in candidates_of(plan, steps)
-                    # A perfect prediction has no more candidates than its choices.
-                    if name != PERFECT or number == candidates_of(plan, steps)[0]
+                    for number in ((most_chosen,) if name == PERFECT else candidates_of(plan, steps))
                 ]
     for setting in found:
         require_setting(setting, steps)

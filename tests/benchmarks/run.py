@@ -13,7 +13,7 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.benchmarks import analyses, counting, growth
+from tests.benchmarks import analyses, caches, counting, growth
 from tests.benchmarks.machine import ROOT
 from tests.benchmarks.reports import Report, describe_run
 
@@ -22,6 +22,7 @@ SECTIONS: dict[str, tuple[str, Section]] = {
     "counting": ("Counting", counting.run),
     "analyze": ("analyze as a whole process", analyses.run),
     "growth": ("Growth with tokens, layers, experts and workers", growth.run),
+    "caches": ("Replayed caches", caches.run),
 }
 
 

@@ -189,7 +189,7 @@ def test_analyze_refuses_damage(small, tmp_path):
 
 def convert(folder, **arrays):
     np.savez(folder / "x.npz", **arrays)
-    result = run("routestat.convert", folder / "x.npz", "--out", folder / "t")
+    result = invoked("routestat.convert", folder / "x.npz", "--out", folder / "t")
     assert result.returncode == 0, result.stderr
     return folder / "t"
 
@@ -213,7 +213,7 @@ def convert(folder, **arrays):
 )
 def test_a_poor_trace_is_no_error_and_what_cannot_be_said_has_a_reason(tmp_path, experts, document, said):
     trace = convert(tmp_path, experts=experts, document=document, n_experts=8)
-    result = run("routestat.analyze", trace, "--out", tmp_path / "r")
+    result = invoked("routestat.analyze", trace, "--out", tmp_path / "r")
     assert result.returncode == 0, result.stderr
     record = json.loads((tmp_path / "r" / "results.json").read_text())
     assert any(said in note for note in record["trace"]["notes"])
@@ -238,7 +238,7 @@ def test_a_poor_trace_is_no_error_and_what_cannot_be_said_has_a_reason(tmp_path,
 
 
 def test_one_layer_alone_is_analysed(small, tmp_path):
-    assert run("routestat.analyze", small, "--layers", "2", "--out", tmp_path / "r").returncode == 0
+    assert invoked("routestat.analyze", small, "--layers", "2", "--out", tmp_path / "r").returncode == 0
     record = json.loads((tmp_path / "r" / "results.json").read_text())
     assert record["dependence"] == []
     assert len(record["layers"]) == 1
@@ -250,7 +250,9 @@ def test_an_empty_store_is_refused(tmp_path):
 
 
 def test_wide_models_go_through_the_same_command(tmp_path):
-    result = run("routestat.analyze", DEEPSEEK, "--layers", "all", "--out", tmp_path / "r")
+    # The other parts take as long again and are studied on smaller traces.
+    only = ("--only", "dependence,prediction,chain")
+    result = run("routestat.analyze", DEEPSEEK, "--layers", "all", *only, "--out", tmp_path / "r")
     assert result.returncode == 0, result.stderr
     assert "expert view" in result.stdout
     record = json.loads((tmp_path / "r" / "results.json").read_text())
@@ -279,22 +281,44 @@ def test_the_demo_reports_what_was_measured_of_the_tiny_model(demo_report):
     assert all(d["design_effect"] > 2 for d in record["dependence"])
 
 
+# The help of every command, as python -m and as the console script show it; one process for all.
+SHOW_HELP = """
+import contextlib, io, json, runpy, sys
+
+def shown(call, *words):
+    sys.argv, out = list(words), io.StringIO()
+    with contextlib.redirect_stdout(out):
+        try:
+            call()
+        except SystemExit as end:
+            return end.code, out.getvalue()
+
+script = sys.argv[1]
+print(json.dumps([
+    [
+        shown(lambda: runpy.run_module("routestat." + name, run_name="__main__"), name, "--help"),
+        shown(lambda: runpy.run_path(script, run_name="__main__"), "routestat", name, "--help"),
+    ]
+    for name in sys.argv[2:]
+]))
+"""
+
+
 def test_help_names_every_option_of_the_documentation():
+    names = ("analyze", "predict", "compare", "draw", "convert", "count", "merge", "prepare")
+    result = subprocess.run(
+        [sys.executable, "-c", SHOW_HELP, Path(sys.executable).with_name("routestat"), *names],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "COLUMNS": "200"},
+    )
+    assert result.returncode == 0, result.stderr
     helps = []
-    for command in ("analyze", "predict", "compare", "draw", "convert", "count", "merge", "prepare"):
-        shown = run(f"routestat.{command}", "--help", COLUMNS="200")
-        assert shown.returncode == 0
-        helps.append(shown.stdout)
-        assert f"python -m routestat.{command}" in " ".join(shown.stdout.split())
-        same = subprocess.run(
-            [Path(sys.executable).with_name("routestat"), command, "--help"],
-            capture_output=True,
-            text=True,
-            env={**os.environ, "COLUMNS": "200"},
-        )
-        assert same.stdout.replace("routestat " + command, "") == shown.stdout.replace(
-            "routestat " + command, ""
-        )
+    for name, (module, script) in zip(names, json.loads(result.stdout), strict=True):
+        assert module[0] == script[0] == 0
+        assert module[1] == script[1]
+        assert f"python -m routestat.{name}" in " ".join(module[1].split())
+        helps.append(module[1])
     pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]
     of_capture = {ROOT / "docs" / f"{name}.md" for name in ("capture", "gpu-node", "train")}
     text = "".join(page.read_text() for page in pages if page not in of_capture)
@@ -371,9 +395,9 @@ def test_convert_refuses_in_one_line_and_keeps_an_existing_trace(small, tmp_path
 
 
 def test_a_trace_goes_to_parquet_and_back_by_the_command(small, tmp_path):
-    there = run("routestat.convert", small, "--out", tmp_path / "x.parquet")
+    there = invoked("routestat.convert", small, "--out", tmp_path / "x.parquet")
     assert (there.returncode, "30,000 tokens of 12 documents" in there.stdout) == (0, True), there.stderr
-    back = run("routestat.convert", tmp_path / "x.parquet", "--out", tmp_path / "t", "--licence", "MIT")
+    back = invoked("routestat.convert", tmp_path / "x.parquet", "--out", tmp_path / "t", "--licence", "MIT")
     assert back.returncode == 0, back.stderr
     trace = Trace.open(tmp_path / "t")
     assert (trace.meta.name, trace.meta.licence, trace.n_tokens) == ("small", "MIT", 30_000)
@@ -397,7 +421,7 @@ def test_numbers_far_apart_still_make_groups_of_their_own(tmp_path):
     opened = Trace.open(trace)
     assert opened.documents.column("document").to_pylist() == list(range(20))
     assert opened.documents.column("source_document").to_pylist() == [256 * i for i in range(20)]
-    result = run("routestat.analyze", trace, "--out", tmp_path / "r")
+    result = invoked("routestat.analyze", trace, "--out", tmp_path / "r")
     assert result.returncode == 0, result.stderr
     record = json.loads((tmp_path / "r" / "results.json").read_text())
     assert record["trace"]["n_groups"] == 20
@@ -453,7 +477,7 @@ def test_two_routers_of_one_layer_are_two_routers(tmp_path):
     rng = np.random.default_rng(0)
     with TraceWriter(tmp_path / "t", TraceMeta(routers, name="two")) as writer:
         writer.write(np.repeat(np.arange(5), 40), states=rng.integers(0, 15, (200, 3)).astype(np.uint8))
-    result = run("routestat.analyze", tmp_path / "t", "--out", tmp_path / "r")
+    result = invoked("routestat.analyze", tmp_path / "t", "--out", tmp_path / "r")
     assert result.returncode == 0, result.stderr
     record = json.loads((tmp_path / "r" / "results.json").read_text())
     assert [layer["router"] for layer in record["layers"]] == ["L00a", "L00b", "L01"]

@@ -76,12 +76,16 @@ def test_figures_are_those_of_the_rows_that_were_held_out(traces, both):
     for moment, order in orders.items():
         device = [np.argsort(slots, kind="stable") // 2 for slots in order]
         stays = [
-            (device[layer][rows[:, layer]][:, :, None] == device[layer + 1][rows[:, layer + 1]][:, None]).mean()
+            (
+                device[layer][rows[:, layer]][:, :, None] == device[layer + 1][rows[:, layer + 1]][:, None]
+            ).mean()
             for layer in range(3)
         ]
         assert affinity[f"device_affinity_{moment}"] == pytest.approx(np.mean(stays))
         loads = [np.bincount(device[layer][rows[:, layer]].ravel(), minlength=4) for layer in range(4)]
-        assert affinity[f"balance_{moment}"] == pytest.approx(np.mean([load.max() / load.mean() for load in loads]))
+        assert affinity[f"balance_{moment}"] == pytest.approx(
+            np.mean([load.max() / load.mean() for load in loads])
+        )
         np.testing.assert_allclose(layers[0][f"device_loads_{moment}"], loads[0] / loads[0].mean())
 
 
@@ -166,7 +170,7 @@ def test_without_torch_the_other_files_are_written(traces, tmp_path, monkeypatch
     reasons = {row["export"]: row["reason"] for row in record["exports"] if "reason" in row}
     assert "pip install" in reasons["ktransformers"]
     assert (tmp_path / "r/balance/sglang-expert-location.json").is_file()
-    assert "ktransformers: not written: " in said
+    assert "not written: sglang-counts, ktransformers: " in said
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,14 @@ PAGES = sorted(
     [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), ROOT / "analyses/README.md", ROOT / "data/README.md"]
 )
 # Pages whose commands need nothing but what `prepared` makes and the page's commands before them.
-SHOWN = ("README.md", "docs/predicting.md", "docs/comparing.md", "docs/importing.md", "docs/large-traces.md")
+SHOWN = (
+    "README.md",
+    "docs/predicting.md",
+    "docs/comparing.md",
+    "docs/serving.md",
+    "docs/importing.md",
+    "docs/large-traces.md",
+)
 # Pages whose text blocks are what these commands print.
 QUOTING = ("docs/predicting.md", "docs/comparing.md", "docs/large-traces.md")
 # A file that the commands of each page have made in the end.
@@ -30,6 +37,7 @@ MADE = {
     "README.md": "reports/mine/index.html",
     "docs/predicting.md": "reports/drawn/index.html",
     "docs/comparing.md": "reports/compare-tiny-mixtral-prose-tiny-mixtral-code/index.html",
+    "docs/serving.md": "reports/placed/affinity/sglang-expert-location.json",
     "docs/importing.md": "traces/table/manifest.json",
     "docs/large-traces.md": "counts/workers.counts",
 }
@@ -79,11 +87,12 @@ def test_commands_run_and_print_what_the_page_shows(page, demo_report, tmp_path)
     prepared(tmp_path, demo_report)
     printed = ""
     for line in commands(page):
-        # The fixture has run the demo; of a drawn trace two layers more than any test needs are enough.
+        # The fixture has run the demo; a drawn trace is large, and one part of its analysis is enough.
         if line == DEMO or ("-m capture" in line and find_spec("torch") is None):
             continue
         words = [sys.executable, *shlex.split(line)[1:]]
-        words += ["--layers", "4-7"] if line.endswith("traces/drawn") and "analyze" in line else []
+        if "analyze traces/drawn" in line:
+            words += ["--layers", "4-5", "--only", "dependence"]
         result = subprocess.run(
             words,
             capture_output=True,

@@ -33,7 +33,9 @@ def test_what_the_interval_of_a_gain_shows(objective, gain, reach, words):
 
 def test_figures_of_both_objectives_stand_in_the_sentences():
     balance, affinity, between, pins = said()
-    assert "from 1.40 in the engines’ default order to 1.10 (gain 0.300, 95 % interval 0.290 … 0.310)" in balance
+    assert (
+        "from 1.40 in the engines’ default order to 1.10 (gain 0.300, 95 % interval 0.290 … 0.310)" in balance
+    )
     assert "0.455 stay on their device, where the default order has 0.255" in affinity
     assert "times the mean load" in between
     assert "1.50" in between
@@ -56,19 +58,18 @@ def test_the_distance_from_the_optimum_is_stated_where_it_is_known():
 
 
 @pytest.mark.parametrize(
-    ("static", "lru", "words"),
+    ("difference", "words"),
     [
-        ([0.5, 0.52], [0.6, 0.62], "a cache is better than these pins"),
-        ([0.6, 0.62], [0.5, 0.52], "these pins are better than that cache"),
-        ([0.5, 0.6], [0.55, 0.62], "neither is clearly better"),
-        ([None, None], [0.55, 0.62], "neither is clearly better"),
+        ([-0.2, -0.1], "a cache is better than these pins"),
+        ([0.1, 0.2], "these pins are better than that cache"),
+        ([-0.1, 0.2], "neither is clearly better"),
+        ([None, None], "whether that is chance could not be tested"),
     ],
 )
-def test_pins_are_compared_with_a_cache(static, lru, words):
+def test_pins_are_compared_with_a_cache(difference, words):
     record = plain(results(findings(), ()))
-    means = {"hit_rate": sum(x or 0.5 for x in static) / 2, "lru_hit_rate": sum(lru) / 2}
-    record["pins"] |= means | {"hit_rate_ci95": static, "lru_hit_rate_ci95": lru}
-    assert words in placement_sentences(record)[-1]
+    record["pins"]["hit_rate_less_lru_ci95"] = difference
+    assert placement_sentences(record)[-1].endswith(f": {words}.")
 
 
 def test_what_is_not_known_has_its_reason():
@@ -87,3 +88,10 @@ def test_an_interval_in_words():
     assert interval_words([0.1, 0.2]) == "95 % interval 0.100 … 0.200"
     assert interval_words(None, "one document") == "no interval: one document"
     assert judged({"x_gain": None, "x_gain_ci95": None}, "x") == "Whether that is chance could not be tested."
+
+
+@pytest.mark.parametrize(("default", "expected"), [(1.04, True), (1.06, False)])
+def test_nearly_even_devices_are_said_to_be_so(default, expected):
+    record = plain(results(findings(), ()))
+    record["placements"][0]["balance_default"] = default
+    assert ("nearly even already" in placement_sentences(record)[0]) is expected

@@ -51,6 +51,8 @@ token_cache
     Probabilities by contexts of token ids and by the document so far; compiled on first use.
 similar_tokens
     Averages over tokens that were routed alike so far; compiled on first use.
+cache_state
+    What the compiled replay of caches reads and keeps.
 caches
     Replay of steps through caches of experts; compiled on first use.
 unions

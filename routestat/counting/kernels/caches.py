@@ -4,9 +4,8 @@ What a step needs at one layer is classified as a whole before any of it changes
 capacity is removed at the end.
 """
 
-from typing import NamedTuple
-
-from routestat.counting.kernels.compiling import Array, compiled, within
+from routestat.counting.kernels.cache_state import Rules, Served, State
+from routestat.counting.kernels.compiling import Array, compiled, inlined, within
 from routestat.counting.kernels.indexed_heaps import order_anew, put, take_least
 from routestat.counting.kernels.unions import gather
 
@@ -14,119 +13,6 @@ NONE, STATIC, LRU, LFU, LFU_DECAY, PREDICTOR, BELADY, BELADY_FORCED = range(8)
 LOGICAL, ACCESSES, HITS, PREFETCHED_HITS, MISSES, PREFETCHED, EVENTS, STALL = range(8)
 # Half-lives after which decayed counts are scaled down, long before they overflow.
 MOST_DOUBLINGS = 500.0
-
-
-class Served(NamedTuple):
-    """Choices in the order of their steps, as in `routestat.serving.steps.Steps`, and the order of one pass.
-
-    Attributes
-    ----------
-    choices : int16 array ``[token, layer, slot]``
-    row, next_row : int array ``[token]``
-    start : int array ``[step + 1]``
-    phase, unit, first : array ``[step]``
-    offset : int array ``[layer + 1]``
-    order : int array ``[place]``
-        Steps.
-    """
-
-    choices: Array
-    row: Array
-    next_row: Array
-    start: Array
-    phase: Array
-    unit: Array
-    first: Array
-    offset: Array
-    order: Array
-
-
-class Rules(NamedTuple):
-    """What is simulated.
-
-    Attributes
-    ----------
-    policy : int
-    slots : int
-        Of each cache.
-    pooled, emptied : bool
-        One cache for all layers; emptied before every batch of documents.
-    half_life : float
-        In steps.
-    lookahead, candidates : int
-    transfer, compute : float
-        Seconds.
-    pinned : bool array ``[unit, expert of all layers]``
-        Empty unless the policy is static.
-    ahead : int16 array ``[row, layer, place]``
-        Experts to prefetch.
-    likely : int16 array ``[row, layer, place]``
-        Experts of the policy's predictor.
-    score : uint16 array ``[row, layer, place]``
-        Bits of their half-precision scores.
-    numbers : float32 array ``[65536]``
-        The number of each pattern of bits: compiled loops know no half precision.
-    """
-
-    policy: int
-    slots: int
-    pooled: bool
-    emptied: bool
-    half_life: float
-    lookahead: int
-    candidates: int
-    transfer: float
-    compute: float
-    pinned: Array
-    ahead: Array
-    likely: Array
-    score: Array
-    numbers: Array
-
-
-class State(NamedTuple):
-    """What is kept from step to step; experts are numbered over all layers.
-
-    Attributes
-    ----------
-    value : float array ``[expert]``
-    last : int array ``[expert]``
-        Number of its last use.
-    heap, place : int array ``[expert]``
-        The caches, as heaps of their experts; places in them, −1 outside.
-    size : int array ``[cache]``
-    seen : int array ``[expert]``
-        The last event that needed it.
-    pending : int array ``[expert]``
-        The last step for which it was prefetched.
-    arrival : float array ``[expert]``
-        When that arrives, in seconds of this step.
-    following : int32 array ``[token, layer, slot]``
-        Of the current steps; see `look_back`. Empty unless the policy knows the future.
-    union, aside : int array ``[expert]``
-        Memory for the experts of an event.
-    fresh : float array ``[expert]``
-        Memory for new values.
-    number : int array ``[2]``
-        Of uses and of events so far.
-    clock : float array ``[3]``
-        The time, when the link is free, and the step at which a use is worth one.
-    """
-
-    value: Array
-    last: Array
-    heap: Array
-    place: Array
-    size: Array
-    seen: Array
-    pending: Array
-    arrival: Array
-    following: Array
-    union: Array
-    aside: Array
-    fresh: Array
-    number: Array
-    clock: Array
 
 
 @compiled
@@ -138,108 +24,75 @@ def replay_steps(
     Adds to ``sums[unit, phase, layer, column]``, columns as in `routestat.serving.replay_sums.COLUMNS`, from the place
     `counted` on.
     """
-    # Loops are slow that read arrays out of tuples.
+    # Loops that read arrays out of tuples are slow.
     choices, row, start, offset, unit = served.choices, served.row, served.start, served.offset, served.unit
     policy, slots, transfer, lookahead = rules.policy, rules.slots, rules.transfer, rules.lookahead
-    value, last, heap, place = state.value, state.last, state.heap, state.place
+    value, last, heap, place, fresh = state.value, state.last, state.heap, state.place, state.fresh
     union, seen, pending, arrival = state.union, state.seen, state.pending, state.arrival
-    pinned, size, n_layers = rules.pinned, state.size, served.choices.shape[1]
+    size, n_layers = state.size, choices.shape[1]
+    order, phase, following, aside = served.order, served.phase, state.following, state.aside
+    soon, likely, score, next_row = rules.ahead, rules.likely, rules.score, served.next_row
     uses, event, base_step = state.number[0], state.number[1], state.clock[2]
-    now, link, weight, n = state.clock[0], state.clock[1], 1.0, 0
+    now, link, weight, n, of_unit = state.clock[0], state.clock[1], 1.0, 0, -1
     for p in range(low, high):
-        s = served.order[p]
+        s = order[p]
+        a, b = start[s], start[s + 1]
         if rules.emptied and served.first[s]:
             place[:] = -1
             size[:] = 0
+        if policy == STATIC and unit[s] != of_unit:
+            of_unit = unit[s]
+            for i in range(len(place)):
+                place[i] = 0 if rules.pinned[of_unit, i] else -1
         if policy == LFU_DECAY:
             base_step = _scale_down(
                 heap, place, value, last, size, offset, rules.pooled, rules.half_life, base_step, p
-            )
+            )  # fmt: skip
             weight = 2.0 ** ((p - base_step) / rules.half_life)
         # Seconds are counted from the beginning of each step, so that they stay exact.
         now, link = 0.0, link - now
         for l in range(n_layers):
             event += 1
-            logical, m = gather(
-                choices, start[s], start[s + 1], l, offset[l], offset[l + 1], seen, event, union
-            )
+            logical, m = gather(choices, a, b, l, offset[l], offset[l + 1], seen, event, union)
             if m == 0:
                 continue
-            hits = ahead = 0
-            stall = 0.0
-            for j in range(m):
-                i = union[j]
-                if pinned[unit[s], i] if policy == STATIC else place[i] >= 0:
-                    hits += 1
-                elif pending[i] == p:
-                    ahead += 1
-                    stall = max(stall, arrival[i] - now)
+            hits, ahead, stall = _classify(union, m, place, pending, arrival, p, now)
             misses = m - hits - ahead
             if misses > 0:
                 wait = max(link - now, 0.0) + misses * transfer
                 stall = max(stall, wait)
                 link = now + wait
             if policy >= LRU:
-                # A heap takes one change after the other: new values wait in `fresh`.
                 cache, base = (0, 0) if rules.pooled else (l, offset[l])
                 full = size[cache]
-                if policy >= BELADY:
-                    _look_up(
-                        choices,
-                        state.following,
-                        start[s],
-                        start[s + 1],
-                        n,
-                        l,
-                        offset[l],
-                        n_layers,
-                        state.fresh,
+                if policy in (LFU, LFU_DECAY):
+                    for j in range(m):
+                        fresh[union[j]] = value[union[j]] + weight
+                elif policy >= BELADY:
+                    _look_up(choices, following, a, b, n, l, offset[l], n_layers, fresh)
+                elif policy == PREDICTOR:
+                    _predict(likely, score, rules.numbers, next_row, a, b, l, offset, fresh)
+                    full = _change_others(
+                        heap, place, value, last, base, full, offset[l], offset[l + 1], fresh
                     )
-                for j in range(m):
-                    i = union[j]
-                    uses += 1
-                    last[i] = uses
-                    if policy == LFU or policy == LFU_DECAY:
-                        value[i] += weight
-                    elif policy >= BELADY:
-                        value[i] = state.fresh[i]
-                    full = put(heap, place, value, last, base, full, i)
-                if policy == PREDICTOR:
-                    _predict(rules.likely, rules.score, rules.numbers, served.next_row, start[s], start[s + 1], l,
-                             offset, state.fresh)  # fmt: skip
-                    for i in range(offset[l], offset[l + 1]):
-                        if value[i] != state.fresh[i]:
-                            value[i] = state.fresh[i]
-                            if place[i] >= 0:
-                                full = put(heap, place, value, last, base, full, i)
+                full = _admit(heap, place, value, last, base, full, union, m, uses, fresh)
+                uses += m
                 if policy == BELADY_FORCED:
-                    full = _remove_others_first(
-                        heap, place, value, last, base, full, slots, seen, event, state.aside
-                    )
+                    full = _remove_others(heap, place, value, last, base, full, slots, seen, event, aside)
                 while full > slots:
                     take_least(heap, place, value, last, base, full)
                     full -= 1
                 size[cache] = full
-            loaded = 0
             if lookahead > 0 and l + lookahead < n_layers:
-                target = l + lookahead
-                for c in range(min(rules.candidates, rules.ahead.shape[2])):
-                    for t in range(start[s], start[s + 1]):
-                        e = rules.ahead[row[t], target, c]
-                        i = offset[target] + e
-                        if (
-                            e < 0
-                            or pending[i] == p
-                            or (pinned[unit[s], i] if policy == STATIC else place[i] >= 0)
-                        ):
-                            continue
-                        pending[i] = p
-                        link = max(now, link) + transfer
-                        arrival[i] = link
-                        loaded += 1
+                loaded, link = _prefetch(
+                    soon, rules.candidates, row, a, b, l + lookahead, offset, place, pending, arrival, p,
+                    transfer, now, link,
+                )  # fmt: skip
+                if p >= counted:
+                    sums[unit[s], phase[s], l + lookahead, PREFETCHED] += loaded
             now = now + stall + rules.compute
             if p >= counted:
-                own = sums[unit[s], served.phase[s], l]
+                own = sums[unit[s], phase[s], l]
                 own[LOGICAL] += logical
                 own[ACCESSES] += m
                 own[HITS] += hits
@@ -247,11 +100,83 @@ def replay_steps(
                 own[MISSES] += misses
                 own[EVENTS] += 1
                 own[STALL] += stall
-                if loaded > 0:
-                    sums[unit[s], served.phase[s], l + lookahead, PREFETCHED] += loaded
-        n += start[s + 1] - start[s]
+        n += b - a
     state.number[0], state.number[1] = uses, event
     state.clock[0], state.clock[1], state.clock[2] = now, link, base_step
+
+
+@inlined
+def _classify(
+    union: Array, m: int, place: Array, pending: Array, arrival: Array, p: int, now: float
+) -> tuple[int, int, float]:  # pragma: no cover - compiled
+    """Return hits, prefetched hits, and the seconds until the last of these has arrived."""
+    hits = ahead = 0
+    wait = 0.0
+    for j in range(m):
+        i = union[j]
+        if place[i] >= 0:
+            hits += 1
+        elif pending[i] == p:
+            ahead += 1
+            wait = max(wait, arrival[i] - now)
+    return hits, ahead, wait
+
+
+@within
+def _admit(
+    heap: Array, place: Array, value: Array, last: Array, base: int, size: int, union: Array, m: int, uses: int,
+    fresh: Array,
+) -> int:  # pragma: no cover - compiled  # fmt: skip
+    """Put the experts of an event into the cache with their new values; return the size.
+
+    A heap takes one change after the other, so that new values wait in `fresh`.
+    """
+    for j in range(m):
+        i = union[j]
+        last[i] = uses + j + 1
+        value[i] = fresh[i]
+        size = put(heap, place, value, last, base, size, i)
+    return size
+
+
+@within
+def _change_others(
+    heap: Array,
+    place: Array,
+    value: Array,
+    last: Array,
+    base: int,
+    size: int,
+    low: int,
+    high: int,
+    fresh: Array,
+) -> int:  # pragma: no cover - compiled
+    """Give the cached experts of a layer their new values; return the size."""
+    for i in range(low, high):
+        if value[i] != fresh[i]:
+            value[i] = fresh[i]
+            if place[i] >= 0:
+                size = put(heap, place, value, last, base, size, i)
+    return size
+
+
+@inlined
+def _prefetch(
+    ahead: Array, candidates: int, row: Array, low: int, high: int, target: int, offset: Array, place: Array,
+    pending: Array, arrival: Array, p: int, transfer: float, now: float, link: float,
+) -> tuple[int, float]:  # pragma: no cover - compiled  # fmt: skip
+    """Request the candidates of a later layer; return their number, and when the link is free."""
+    loaded = 0
+    for c in range(min(candidates, ahead.shape[2])):
+        for t in range(low, high):
+            e = ahead[row[t], target, c]
+            i = offset[target] + e
+            if e >= 0 and pending[i] != p and place[i] < 0:
+                pending[i] = p
+                link = max(now, link) + transfer
+                arrival[i] = link
+                loaded += 1
+    return loaded, link
 
 
 @within
@@ -301,7 +226,7 @@ def _predict(
 
 
 @within
-def _remove_others_first(
+def _remove_others(
     heap: Array, place: Array, value: Array, last: Array, base: int, size: int, slots: int, seen: Array, event: int,
     aside: Array,
 ) -> int:  # pragma: no cover - compiled  # fmt: skip

@@ -19,6 +19,8 @@ from routestat.report.figures.style import (
 )
 from routestat.report.records.plain import Record
 
+# Points between the axes and the title, where the legend is.
+_ABOVE = 20
 _DEFAULT = "default order of engines"
 _LOOKS = {"default": (GREY, "o"), "balance": (BLUE, "s"), "affinity": (ORANGE, "^")}
 
@@ -35,7 +37,7 @@ def device_loads(record: Record) -> Drawing:
         loads = [row["device_loads_placed"] for row in rows]
         series.append((placed["objective"], f"placed for {placed['objective']}", loads))
     across = min(10.2, max(4.5, 0.36 * len(names)))
-    figure = new_figure(across + 1.0, 3.6)
+    figure = new_figure(across + 1.0, 3.7)
     axes = new_axes(figure, 0.75, 0.7, across, 2.3)
     for shift, (look, label, loads) in zip(_shifts(len(series)), series, strict=True):
         colour, mark = _LOOKS[look]
@@ -47,7 +49,9 @@ def device_loads(record: Record) -> Drawing:
     axes.axhline(1, color=GREY, linewidth=0.8, linestyle="--")
     axes.set(xlim=(-0.6, len(names) - 0.4), xlabel="layer", ylabel="load over the mean")
     axes.set_title(
-        f"busiest device (mark) and least busy one (end of line), {_documents(record)}", fontsize=TEXT
+        f"busiest device (mark) and least busy one (end of line), {_documents(record)}",
+        fontsize=TEXT,
+        pad=_ABOVE,
     )
     _finish(axes, names)
     return figure
@@ -62,9 +66,9 @@ def affinity(record: Record) -> Drawing:
     names = [f"{row['source']}→{row['target']}" for row in first]
     panels = [kind for kind in ("device", "node") if f"{kind}_affinity_default" in first[0]]
     across = min(10.2, max(4.5, 0.36 * len(names)))
-    figure = new_figure(across + 1.0, 3.0 * len(panels) + 0.3)
+    figure = new_figure(across + 1.0, 3.2 * len(panels) + 0.2)
     for panel, kind in enumerate(panels):
-        axes = new_axes(figure, 0.75, 0.8 + 3.0 * (len(panels) - 1 - panel), across, 2.0)
+        axes = new_axes(figure, 0.75, 0.75 + 3.2 * (len(panels) - 1 - panel), across, 2.0)
         _line(axes, [row[f"{kind}_affinity_default"] for row in first], "default", _DEFAULT)
         for placed in record["placements"]:
             objective = placed["objective"]
@@ -76,7 +80,9 @@ def affinity(record: Record) -> Drawing:
             xlim=(-0.6, len(names) - 0.4), ylim=(0, None), xlabel="source → target", ylabel="share of pairs"
         )
         axes.set_title(
-            f"pairs of choices on one {kind}, held-out documents (dashed: 1 of {parts})", fontsize=TEXT
+            f"pairs of choices on one {kind}, held-out documents (dashed: 1 of {parts})",
+            fontsize=TEXT,
+            pad=_ABOVE,
         )
         _finish(axes, names)
     return figure
@@ -119,5 +125,5 @@ def _line(axes: Axes, values: Sequence[float | None], look: str, label: str) -> 
 
 def _finish(axes: Axes, names: Sequence[str]) -> None:
     axes.grid(axis="y", color=PALE, linewidth=0.5)
-    axes.legend(frameon=False, fontsize=SMALL, loc="best")
+    axes.legend(frameon=False, fontsize=SMALL, ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1.0))
     sparse_ticks(axes, "x", names, 40, rotation=90 if len(names) > 12 else 0)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from routestat.inference.base.estimate import Estimate
 from routestat.report.placement_sentences import main_figure, placement_sentences
-from routestat.report.records.plain import Record, plain, reason, write_json, write_rows
+from routestat.report.records.plain import Record, note, plain, reason, write_json, write_rows
 from routestat.study.placement_exports import ExportedFiles
 from routestat.study.placement_findings import PinFinding, PlacementFindings, PlacementGain, PlacementResult
 from routestat.traces.metadata import Router
@@ -165,8 +165,10 @@ def _pins(found: PinFinding | None) -> Record:
         "capacity": found.capacity,
         **_estimate("hit_rate", found.static),
         **_estimate("lru_hit_rate", found.lru),
+        **_estimate("hit_rate_less_lru", found.difference),
         "uniform_hit_rate": found.uniform,
-        **reason(found.static.reason, found.lru.reason),
+        **note(found.note),
+        **reason(found.static.reason, found.lru.reason, found.difference.reason),
     }
 
 
@@ -203,7 +205,6 @@ def _export(item: ExportedFiles, placed: Record | None, pins: Record) -> Record:
         if why := placed.get(f"{name}_reason"):
             record["held_out_reason"] = why
     if item.export.name == "pins" and pins:
-        record |= {
-            key: pins[key] for key in ("hit_rate", "hit_rate_ci95", "lru_hit_rate", "lru_hit_rate_ci95")
-        }
+        names = ("hit_rate", "lru_hit_rate", "hit_rate_less_lru")
+        record |= {key: pins[key] for name in names for key in (name, f"{name}_ci95")}
     return record | ({"notes": list(item.notes)} if item.notes else {}) | reason(item.reason)

@@ -39,11 +39,9 @@ def device_loads(loads: NDArray[np.integer], placement: Placement, place: int) -
 
 def node_loads(loads: NDArray[np.integer], placement: Placement, place: int) -> Floats:
     """Return the load of each node ``[..., node]``, as `device_loads`."""
-    by_device = device_loads(loads, placement, place)
-    n_nodes = placement.devices.n_nodes
-    # Without −1, which no number of units leaves open.
-    shape = (*by_device.shape[:-1], n_nodes, by_device.shape[-1] // n_nodes)
-    return by_device.reshape(shape).sum(axis=-1)
+    by_device, devices = device_loads(loads, placement, place), placement.devices
+    in_nodes = (devices.n_nodes, devices.n_devices // devices.n_nodes)
+    return by_device.reshape(*by_device.shape[:-1], *in_nodes).sum(axis=-1)
 
 
 def imbalance(loads: Floats) -> Floats:

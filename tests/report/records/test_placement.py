@@ -95,7 +95,11 @@ def test_a_run_removes_the_files_of_the_one_before(tmp_path):
     (tmp_path / "balance" / "mine").mkdir()
     one = exported(found, ["sglang"])
     write_exports(one, results(found, one)["exports"], tmp_path)
-    assert {path.name for path in (tmp_path / "balance").iterdir()} == {ABOUT, *map(_name, one[0].files), "mine"}
+    assert {path.name for path in (tmp_path / "balance").iterdir()} == {
+        ABOUT,
+        *map(_name, one[0].files),
+        "mine",
+    }
     assert list((tmp_path / "pins").iterdir()) == []
 
 
@@ -129,7 +133,9 @@ def test_a_text_beside_the_files_says_what_they_are(tmp_path, objective):
 def test_every_key_is_documented():
     found = findings(nodes=2)
     record = plain(results(found, exported(found)))
-    text = (Path(__file__).parents[3] / "docs" / "results.md").read_text().split("## place")[1].split("\n## ")[0]
+    text = (
+        (Path(__file__).parents[3] / "docs" / "results.md").read_text().split("## place")[1].split("\n## ")[0]
+    )
     words = set(re.findall(r"[a-z0-9_]+", text))
     suffixes = ("_ci95", "_reason", "_made_from", "_default", "_placed", "_gain")
     for part, value in record.items():
