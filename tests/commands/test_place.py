@@ -170,7 +170,7 @@ def test_without_torch_the_other_files_are_written(traces, tmp_path, monkeypatch
     reasons = {row["export"]: row["reason"] for row in record["exports"] if "reason" in row}
     assert "pip install" in reasons["ktransformers"]
     assert (tmp_path / "r/balance/sglang-expert-location.json").is_file()
-    assert "ktransformers: not written: " in said
+    assert "not written: sglang-counts, ktransformers: " in said
 
 
 @pytest.mark.parametrize(
