@@ -20,8 +20,10 @@ NO_BYTES = "the size of an expert is not known: give --expert-bytes or --model-c
 NO_SECONDS = "the machine is not known: give --bandwidth, and --expert-bytes or --model-config"
 _NOT_PREFETCHED = "nothing is prefetched"
 _ALL_CACHED = "nothing had to be prefetched: the cache held it"
-_NO_CACHE = "there is no cache"
-_NO_WIDTH = "the same value in every unit, from which no interval can be estimated"
+#: Why accesses have no ratio to the capacity.
+NO_CACHE = "there is no cache"
+#: Why there is no interval where units do not differ.
+NO_WIDTH = "the same value in every unit, from which no interval can be estimated"
 
 
 @dataclass(frozen=True)
@@ -153,7 +155,7 @@ def simulated_cache(
         precision=share(column["prefetched_hits"], column["prefetched"], ahead),
         recall=share(column["prefetched_hits"], lacking, without),
         union_to_capacity=share_of_units(
-            column["accesses"], column["events"] * setting.capacity, "" if setting.capacity else _NO_CACHE
+            column["accesses"], column["events"] * setting.capacity, "" if setting.capacity else NO_CACHE
         ),
         loads_per_token=share(loads, tokens),
         stall_per_token=share(column["stall"], tokens, "" if timed else NO_SECONDS),
@@ -181,7 +183,7 @@ def share_of_units(top: NDArray[np.number], bottom: NDArray[np.number], why: str
     found = ratio(top, bottom)
     # The error of units that all agree is 0 up to rounding, which is not certainty.
     if found.standard_error <= 1e-12 * abs(found.value):
-        return without_interval(found.value, found.n_groups, _NO_WIDTH)
+        return without_interval(found.value, found.n_groups, NO_WIDTH)
     return found
 
 

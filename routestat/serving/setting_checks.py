@@ -42,11 +42,11 @@ def _require_capacity(setting: CacheSetting, steps: Steps) -> None:
     experts = [router.n_experts for router in steps.routers]
     per_layer = setting.scope == "layer"
     most = max(experts) if per_layer else sum(experts) / layers
-    if not capacity <= most:
+    if not (math.isfinite(capacity) and capacity <= most):
         raise RoutestatError(
             f"capacity: expected at most {most:g}, the experts of a layer, got {capacity:g}; simulate a smaller one"
         )
-    slots = int(capacity) if per_layer else int(capacity * layers)
+    slots = setting.slots(layers)
     if slots < needed:
         where = f"got {capacity:g} per layer" + ("" if per_layer else f", a pool of {slots} slots")
         raise RoutestatError(
@@ -117,7 +117,7 @@ def _require_pins(setting: CacheSetting, steps: Steps, pinned: NDArray[np.bool_]
             f"the policy static: expected pinned experts as a bool array {shape}, got {found}"
         )
     pooled = setting.scope == "pool"
-    slots = int(setting.capacity * (len(steps.routers) if pooled else 1))
+    slots = setting.slots(len(steps.routers))
     starts = offsets[:1] if pooled else offsets[:-1]
     most = int(np.add.reduceat(pinned.astype(np.int64), starts, axis=1).max())
     if most > slots:

@@ -189,7 +189,7 @@ def test_analyze_refuses_damage(small, tmp_path):
 
 def convert(folder, **arrays):
     np.savez(folder / "x.npz", **arrays)
-    result = run("routestat.convert", folder / "x.npz", "--out", folder / "t")
+    result = invoked("routestat.convert", folder / "x.npz", "--out", folder / "t")
     assert result.returncode == 0, result.stderr
     return folder / "t"
 
@@ -213,7 +213,7 @@ def convert(folder, **arrays):
 )
 def test_a_poor_trace_is_no_error_and_what_cannot_be_said_has_a_reason(tmp_path, experts, document, said):
     trace = convert(tmp_path, experts=experts, document=document, n_experts=8)
-    result = run("routestat.analyze", trace, "--out", tmp_path / "r")
+    result = invoked("routestat.analyze", trace, "--out", tmp_path / "r")
     assert result.returncode == 0, result.stderr
     record = json.loads((tmp_path / "r" / "results.json").read_text())
     assert any(said in note for note in record["trace"]["notes"])
@@ -238,7 +238,7 @@ def test_a_poor_trace_is_no_error_and_what_cannot_be_said_has_a_reason(tmp_path,
 
 
 def test_one_layer_alone_is_analysed(small, tmp_path):
-    assert run("routestat.analyze", small, "--layers", "2", "--out", tmp_path / "r").returncode == 0
+    assert invoked("routestat.analyze", small, "--layers", "2", "--out", tmp_path / "r").returncode == 0
     record = json.loads((tmp_path / "r" / "results.json").read_text())
     assert record["dependence"] == []
     assert len(record["layers"]) == 1
@@ -395,9 +395,9 @@ def test_convert_refuses_in_one_line_and_keeps_an_existing_trace(small, tmp_path
 
 
 def test_a_trace_goes_to_parquet_and_back_by_the_command(small, tmp_path):
-    there = run("routestat.convert", small, "--out", tmp_path / "x.parquet")
+    there = invoked("routestat.convert", small, "--out", tmp_path / "x.parquet")
     assert (there.returncode, "30,000 tokens of 12 documents" in there.stdout) == (0, True), there.stderr
-    back = run("routestat.convert", tmp_path / "x.parquet", "--out", tmp_path / "t", "--licence", "MIT")
+    back = invoked("routestat.convert", tmp_path / "x.parquet", "--out", tmp_path / "t", "--licence", "MIT")
     assert back.returncode == 0, back.stderr
     trace = Trace.open(tmp_path / "t")
     assert (trace.meta.name, trace.meta.licence, trace.n_tokens) == ("small", "MIT", 30_000)
@@ -421,7 +421,7 @@ def test_numbers_far_apart_still_make_groups_of_their_own(tmp_path):
     opened = Trace.open(trace)
     assert opened.documents.column("document").to_pylist() == list(range(20))
     assert opened.documents.column("source_document").to_pylist() == [256 * i for i in range(20)]
-    result = run("routestat.analyze", trace, "--out", tmp_path / "r")
+    result = invoked("routestat.analyze", trace, "--out", tmp_path / "r")
     assert result.returncode == 0, result.stderr
     record = json.loads((tmp_path / "r" / "results.json").read_text())
     assert record["trace"]["n_groups"] == 20
@@ -477,7 +477,7 @@ def test_two_routers_of_one_layer_are_two_routers(tmp_path):
     rng = np.random.default_rng(0)
     with TraceWriter(tmp_path / "t", TraceMeta(routers, name="two")) as writer:
         writer.write(np.repeat(np.arange(5), 40), states=rng.integers(0, 15, (200, 3)).astype(np.uint8))
-    result = run("routestat.analyze", tmp_path / "t", "--out", tmp_path / "r")
+    result = invoked("routestat.analyze", tmp_path / "t", "--out", tmp_path / "r")
     assert result.returncode == 0, result.stderr
     record = json.loads((tmp_path / "r" / "results.json").read_text())
     assert [layer["router"] for layer in record["layers"]] == ["L00a", "L00b", "L01"]

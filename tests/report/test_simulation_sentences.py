@@ -10,8 +10,8 @@ import pytest
 from routestat.inference.base.estimate import Estimate, with_interval, without_interval
 from routestat.report.numbers import number
 from routestat.report.quantities import duration
-from routestat.report.simulation_main import main_setting
-from routestat.report.simulation_sentences import answers, mean_working_sets, percent, shown
+from routestat.report.simulation_main import main_setting, mean_working_sets
+from routestat.report.simulation_sentences import answers, percent, shown
 from routestat.serving.settings import Hardware
 from routestat.study.simulation_findings import CapacityPlan
 from tests.report.simulation_cases import empty, one_document, simulation
@@ -120,7 +120,7 @@ def estimate(value, half):
             0.6,
             ("In 6 of 6 layers there is", "Pin them: LRU is clearly better in 0 of 6 layers, pinning in 6"),
         ),
-        (0.505, 0.5, ("In 0 of 6 layers there is", "Pins and LRU are alike")),
+        (0.505, 0.5, ("There is no hot set in any layer", "Pins and LRU are alike")),
     ],
 )
 def test_the_hot_set_is_judged_by_intervals(static, lru, words):
