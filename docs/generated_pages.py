@@ -43,7 +43,6 @@ COMMANDS = {
     "routestat.predict": "the most probable next choices",
     "routestat.compare": "compare two traces",
     "routestat.simulate": "caches and prefetching, replayed",
-    "routestat.simulate": "replay a trace through caches of experts",
     "routestat.place": "experts on devices, as files that engines load",
     "routestat.draw": "draw a trace from a fitted chain",
     "routestat.convert": "read what another tool recorded",

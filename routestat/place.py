@@ -86,11 +86,13 @@ def place(
         findings = place_experts(opened, plan, np.random.default_rng(seed), ticker)
         # On one device there is no choice, but what to pin is.
         results = findings.results if devices > 1 else ()
-        findings = replace(findings, results=results, notes=(*findings.notes, *shape.notes))
-        steps = None
+        steps, note = None, ""
         if any(one.needs == "steps" for one in exports):
             sample = take_sample(opened, wanted, groups, progress=ticker.of("reading tokens"))
             steps = make_steps(sample, routers)
+            note = f"the profile of tokens is {sample.note}" if sample.note else ""
+        notes = (*findings.notes, *shape.notes, *([note] if note else []))
+        findings = replace(findings, results=results, notes=notes)
         page, record = write_placement(
             findings, export_files(findings, exports, shape, steps), folder, ticker
         )

@@ -99,7 +99,8 @@ def model_shape(routers: Sequence[Router], hidden_layers: int | None, config: Pa
         If there are fewer layers than in the trace, or the configuration is of another model or number of layers.
     """
     last = max(router.layer for router in routers)
-    facts, notes = None if config is None else read_model_facts(config), []
+    facts = None if config is None else read_model_facts(config)
+    notes: list[str] = []
     if facts is not None:
         notes += require_fit(facts, routers)
         if hidden_layers not in (None, facts.n_layers):

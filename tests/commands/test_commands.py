@@ -17,6 +17,8 @@ import numpy as np
 import pytest
 
 from routestat import Alphabet, Router, Trace, TraceMeta, TraceWriter
+from routestat.__main__ import COMMANDS
+from routestat.serving.exports.registry import EXPORTS
 from tests.commands.harness import ask, complaint
 
 ROOT = Path(__file__).parents[2]
@@ -305,7 +307,7 @@ print(json.dumps([
 
 
 def test_help_names_every_option_of_the_documentation():
-    names = ("analyze", "predict", "compare", "draw", "convert", "count", "merge", "prepare")
+    names = tuple(name for name in COMMANDS if name != "capture")
     result = subprocess.run(
         [sys.executable, "-c", SHOW_HELP, Path(sys.executable).with_name("routestat"), *names],
         capture_output=True,
@@ -326,6 +328,8 @@ def test_help_names_every_option_of_the_documentation():
     # Those of capture are held to its help by its own tests; engines have options of their own.
     known = set(re.findall(r"--[a-z0-9][a-z0-9-]*", (ROOT / "docs" / "capture.md").read_text()))
     known |= {"--help", "--enable-return-routed-experts", "--moe-routing-trace-path"}
+    for export in EXPORTS:
+        known |= set(re.findall(r"--[a-z][a-z-]*", f"{export.engine} {export.usage}"))
     # Those of sbatch and of dask.
     known |= {
         "--job-name",
@@ -354,8 +358,8 @@ def test_the_bare_command_lists_the_desks_and_loads_nothing_heavy():
     unknown = run("routestat", "analyse")
     assert (unknown.returncode, unknown.stderr) == (
         2,
-        "error: no command 'analyse'; there are analyze, predict, compare, draw, convert, count, merge, prepare, "
-        "capture\n",
+        "error: no command 'analyse'; there are analyze, predict, compare, simulate, place, draw, convert, count, "
+        "merge, prepare, capture\n",
     )
 
 
