@@ -6,8 +6,8 @@ Claim
        there, as seen in one engine.
     3. Perfect eviction is worth more than perfect prefetching.
 Data
-    The traces of the tiny Mixtral (as many whole documents as have 24,000 tokens), of the same model with recorded
-    lookahead (all tokens), and of DeepSeek-V2-Lite (as many whole documents as have 15,000 tokens).
+    The traces of the tiny Mixtral (as many whole documents as have 60,000 tokens), of the same model with recorded
+    lookahead, and of DeepSeek-V2-Lite (all tokens of both).
 Method
     Replays of one sequence after the other with a cache in every layer. Predictors are fitted to other documents than
     the ones that are predicted. Bytes and seconds are estimated for a stated machine, on which the time that a layer
@@ -24,32 +24,38 @@ from dataclasses import dataclass
 import numpy as np
 
 import routestat as rs
-from analyses.output import TRACES, Line, filled, interval, lines_svg, table, write
+from analyses.output import TRACES, Line, filled, lines_svg, write
+from analyses.prefetch_findings import (
+    CAUSAL_EVICTION,
+    PERFECT_EVICTION,
+    THRESHOLD,
+    Point,
+    Prefetch,
+    compared,
+    on_eviction,
+    on_recall,
+    on_threshold,
+    pays_from,
+    point,
+    prefetches,
+)
 from analyses.prefetch_replays import (
-    AHEAD,
+    BANDWIDTH,
     COMPUTE,
     NO_CACHE,
     RIGHT,
     Replays,
     alone,
     best_causal,
-    break_even,
     by_unit,
-    change,
-    difference,
     make_replays,
     planted_errors,
-    prefetching,
-    recall_and_precision,
 )
-from routestat.inference.base.estimate import Estimate, ratio
+from analyses.prefetch_tables import costs_table, points_table, recall_table, signed_percent
 from routestat.serving.cache_estimates import share_of_units
-from routestat.serving.settings import CacheSetting
 from routestat.study.simulation_plan import PERFECT
 
 GATE = "gate"
-#: The precision from which on one engine gained by prefetching.
-THRESHOLD = 0.75
 
 
 @dataclass(frozen=True)
@@ -68,6 +74,8 @@ class Case:
     computes : tuple of float
         Milliseconds that a layer computes.
     most_tokens : int
+    note : str
+        For readers.
     """
 
     trace: str
@@ -77,6 +85,7 @@ class Case:
     capacities: tuple[float, ...]
     computes: tuple[float, ...]
     most_tokens: int
+    note: str = ""
 
     @property
     def expert_bytes(self) -> float:
@@ -93,6 +102,10 @@ COMPUTES = (0.05, 0.2, 0.4, 0.6, 0.8, 1.0)
 # Beyond 1 ms, for the tiny Mixtral: a layer that computes as long as a quarter, a half and all of a transfer.
 LONG = (*COMPUTES[::5], 3.5, 7.0, 14.1)
 TABLE, GATED = "ridge-all-token-id", ("ridge-all-token-id", GATE)
+STAND_IN = (
+    "The expert is one of Mixtral-8x7B, as a stand-in. Times to compute beyond 1 ms show what "
+    "smaller weights or a faster link would do."
+)
 MIXTRAL, DEEPSEEK = (4096, 14336), (2048, 1408)
 CASES = (
     Case(
@@ -102,7 +115,8 @@ CASES = (
         DEEPSEEK,
         (8, 16, 32),
         COMPUTES,
-        15_000,
+        100_000,
+        "No token ids are known.",
     ),
     Case(
         "tiny-mixtral-lookahead",
@@ -112,172 +126,232 @@ CASES = (
         (3, 4, 6),
         LONG,
         100_000,
+        STAND_IN,
     ),
-    Case("tiny-mixtral", "tiny Mixtral", (TABLE,), MIXTRAL, (3, 4, 6), LONG, 24_000),
+    Case("tiny-mixtral", "tiny Mixtral", (TABLE,), MIXTRAL, (3, 4, 6), LONG, 60_000, STAND_IN),
 )
 
 
-def prefetched(replays: Replays, capacity: float) -> list[CacheSetting]:
-    """Return all settings that prefetch by predictions that are not perfect."""
-    return [
-        prefetching(replays, capacity, name, ahead, number)
-        for name in replays.predictors
-        for ahead in AHEAD
-        for number in (replays.top_k, 2 * replays.top_k)
-    ]
-
-
-def words_of(setting: CacheSetting) -> str:
-    """Name a setting as the tables do."""
-    policy = {"belady": "perfect eviction", "predictor": "eviction by predictor"}.get(
-        setting.policy, setting.policy
-    )
-    if not setting.lookahead:
-        return policy
-    ahead = f"{setting.lookahead} ahead, {setting.candidates} each"
-    name = "perfect prefetch" if setting.predictor == PERFECT else f"prefetch by `{setting.predictor}`"
-    return f"{name}, {ahead}" if setting.policy == "lru" else f"{policy} and {name}, {ahead}"
-
-
-def signed_percent(estimate: Estimate) -> str:
-    """Write a relative difference in percent with its sign and its interval."""
-    value, low, high = (f"{100 * x:+.1f}" for x in (estimate.value, estimate.low, estimate.high))
-    return f"{value} %" if np.isnan(estimate.low) else f"{value} ({low} … {high}) %"
-
-
-def recall_table(replays: Replays, capacities: Sequence[float]) -> str:
-    """Write recall and precision over all choices, and on experts that are not in the cache, as a table."""
-    rows = []
-    for setting in prefetched(replays, 0):
-        every = CacheSetting(
-            "none", predictor=setting.predictor, lookahead=setting.lookahead, candidates=setting.candidates
-        )
-        recall, precision = recall_and_precision(replays.sums(every), setting.lookahead)
-        row = [interval(ratio(*recall), 3), interval(ratio(*precision), 3)]
-        for capacity in capacities:
-            one = prefetching(replays, capacity, setting.predictor, setting.lookahead, setting.candidates)
-            recall, precision = recall_and_precision(replays.sums(one), setting.lookahead)
-            row += [interval(ratio(*recall), 3), interval(ratio(*precision), 3)]
-        rows.append([f"`{setting.predictor}`", str(setting.lookahead), str(setting.candidates), *row])
-    header = ["predictor", "layers ahead", "experts each", "recall, all", "precision, all"]
-    header += [
-        f"{what}, not in a cache of {capacity:g}"
-        for capacity in capacities
-        for what in ("recall", "precision")
-    ]
-    return table(header, rows)
-
-
-def costs_table(replays: Replays, capacity: float) -> str:
-    """Write loads and stall of every setting at one capacity as a table."""
-    base, tokens = replays.sums(alone(capacity)), replays.steps.tokens.sum(axis=1)
-    settings = [
-        NO_CACHE,
-        alone(capacity),
-        *dict.fromkeys([best_causal(replays, capacity), alone(capacity, "belady")]),
-        *prefetched(replays, capacity),
-        *(prefetching(replays, capacity, PERFECT, ahead) for ahead in AHEAD),
-        prefetching(replays, capacity, PERFECT, policy="belady"),
-    ]
-    rows = []
-    for setting in dict.fromkeys(settings):
-        sums = replays.sums(setting)
-        loads = by_unit(sums.loads)
-        wasted = interval(ratio(by_unit(sums.wasted), loads), 3) if setting.lookahead else "–"
-        moved = interval(share_of_units(loads, tokens), 1)
-        stall = interval(share_of_units(by_unit(sums.column("stall")), tokens), 1, 1e3)
-        differs = "–" if setting == alone(capacity) else signed_percent(change(sums, base))
-        rows.append([words_of(setting), moved, wasted, stall, differs])
-    header = ["cache", "loads per token", "wasted share of loads", "stall per token (ms)", "stall against LRU"]
-    return table(header, rows)
-
-
-def shown(replays: Replays, capacity: float) -> dict[str, CacheSetting]:
-    """Return the settings that are compared over capacities and times to compute, by words."""
-    found = {"best causal eviction": best_causal(replays, capacity)}
-    for name in replays.predictors:
-        found |= {f"`{name}`, {ahead} ahead": prefetching(replays, capacity, name, ahead) for ahead in AHEAD}
-    return found | {
-        "perfect prefetch, 1 ahead": prefetching(replays, capacity, PERFECT),
-        "perfect prefetch, 2 ahead": prefetching(replays, capacity, PERFECT, 2),
-        "perfect eviction": alone(capacity, "belady"),
-    }
-
-
-def threshold(replays: Replays, capacity: float, compute: float, planted: Sequence) -> float:
-    """Return the precision on experts that are not in the cache from which on prefetching shortens the stall."""
-    base = replays.sums(alone(capacity), compute)
-    found = replays.with_errors(capacity, compute, planted)
-    precision = [ratio(*recall_and_precision(one, 1)[1]).value for one in found]
-    return break_even(precision, [change(one, base).value for one in found])
-
-
-def threshold_words(value: float) -> str:
-    """Write a precision, or that none is enough."""
-    return "none" if np.isnan(value) else f"{value:.2f}"
-
-
-@dataclass(frozen=True)
-class Point:
-    """What settings change at one capacity and one time to compute.
+@dataclass(frozen=True, eq=False)
+class Found:
+    """What one case found.
 
     Attributes
     ----------
-    capacity, compute : float
-        Experts per layer and seconds.
-    ratio : float
-        Of the time that a layer computes to that of one transfer.
-    policy : str
-        The best causal one.
-    stall : Estimate
-        Of LRU, in seconds per token.
-    changes : dict
-        Of the stall against LRU, by words.
-    precision : dict
-        On experts that are not in the cache, of what is prefetched, by words.
-    threshold : float
+    case : Case
+    replays : Replays
+    prefetches : tuple of tuple of Prefetch
+        All predictions at every capacity.
+    capacities, computes : tuple of Point
+        Every capacity at the usual time to compute; the middle capacity at every time to compute.
     """
 
-    capacity: float
-    compute: float
-    ratio: float
-    policy: str
-    stall: Estimate
-    changes: dict[str, Estimate]
-    precision: dict[str, Estimate]
-    threshold: float
+    case: Case
+    replays: Replays
+    prefetches: tuple[tuple[Prefetch, ...], ...]
+    capacities: tuple[Point, ...]
+    computes: tuple[Point, ...]
+
+    @property
+    def points(self) -> dict[tuple[float, float], Point]:
+        """All points, each once."""
+        return {(one.capacity, one.compute): one for one in (*self.capacities, *self.computes)}
 
 
-def point(replays: Replays, capacity: float, compute: float, planted: Sequence) -> Point:
-    """Compare settings at one capacity and one time to compute."""
-    base, settings = replays.sums(alone(capacity), compute), shown(replays, capacity)
-    found = {words: replays.sums(setting, compute) for words, setting in settings.items()}
-    ahead = {words: one.lookahead for words, one in settings.items() if one.lookahead}
-    return Point(
-        capacity,
-        compute,
-        compute / replays.transfer,
-        settings["best causal eviction"].policy,
-        share_of_units(by_unit(base.column("stall")), replays.steps.tokens.sum(axis=1)),
-        {words: change(sums, base) for words, sums in found.items()},
-        {words: ratio(*recall_and_precision(found[words], n)[1]) for words, n in ahead.items()},
-        threshold(replays, capacity, compute, planted),
+def find(case: Case, trace: rs.Trace) -> Found:
+    """Compare predictions, policies and perfect knowledge on one trace."""
+    replays = make_replays(trace, case.predictors, case.expert_bytes, case.most_tokens)
+    return compare(case, replays)
+
+
+def compare(case: Case, replays: Replays) -> Found:
+    """Compare predictions, policies and perfect knowledge by replays of one trace."""
+    perfect = replays.predictions.prefetch[PERFECT, 1]
+    planted = planted_errors(perfect, replays.steps.routers, RIGHT, np.random.default_rng(0))
+    return Found(
+        case,
+        replays,
+        tuple(tuple(prefetches(replays, capacity)) for capacity in case.capacities),
+        tuple(point(replays, capacity, COMPUTE, planted) for capacity in case.capacities),
+        tuple(point(replays, case.middle, 1e-3 * ms, planted) for ms in case.computes),
     )
 
 
-def points_table(points: Sequence[Point]) -> str:
-    """Write what settings change, at several capacities or times to compute, as a table."""
-    names = list(points[0].changes)
-    rows = [
-        [
-            f"{one.capacity:g}",
-            f"{1e3 * one.compute:g}",
-            f"{one.ratio:.3g}",
-            interval(one.stall, 1, 1e3),
-            *(signed_percent(one.changes[name]) for name in names),
-            threshold_words(one.threshold),
-        ]
-        for one in points
+def lines_of(found: Found) -> list[Line]:
+    """Return the stall as a share of that without a cache, by milliseconds of compute."""
+    replays, case = found.replays, found.case
+    settings = {"LRU": alone(case.middle)} | compared(replays, case.middle)
+    shown = (
+        "LRU",
+        CAUSAL_EVICTION,
+        f"`{case.predictors[0]}`, 1 ahead",
+        "perfect prefetch, 1 ahead",
+        PERFECT_EVICTION,
+    )
+    lines = []
+    for words in shown:
+        estimates = []
+        for ms in case.computes:
+            with_, without = (
+                by_unit(replays.sums(one, 1e-3 * ms).column("stall")) for one in (settings[words], NO_CACHE)
+            )
+            estimates.append(share_of_units(with_, without))
+        lines.append(Line(words.replace("`", ""), case.computes, estimates))
+    return lines
+
+
+PICTURE = "worth_prefetching.svg"
+TEXT = """# Is it worth prefetching?
+
+Made by `python -m analyses.worth_prefetching`.
+
+**Claim.** (1) Recall over all choices says too much: of the experts that are not in the cache, which alone have to be
+loaded, a predictor finds fewer. (2) Prefetching shortens the stall where precision on these experts is above
+{threshold}, and only there, as was seen in one engine. (3) Perfect eviction is worth more than perfect prefetching, as
+in that engine.
+
+**Data.** Three traces; documents are chosen by a hash of their number where not all are replayed. The texts were read
+by the models, not generated. **The tiny Mixtral is a small model, and the size of an expert is taken from
+Mixtral-8x7B**, which may route otherwise: nothing here is a property of that model.
+
+**Method.** Tokens are replayed one after the other (batch 1), as in generating text: what a token needs at a layer is
+compared as a whole with the cache of that layer, which is empty before the first document and kept from each document
+to the next. Predictors are fitted to nine tenths of the documents and predict the others, without a hidden state;
+`gate` is the recorded choice of a later layer's own gate at the hidden state of the layer from which prefetching
+starts. Prefetched experts wait in a buffer of their own beside the cache, which is not counted in its capacity: one of
+as many experts as are prefetched for a token, times the layers ahead. Prefetching is combined with LRU; the best causal
+eviction is the one of LRU, LFU, LFU with decay and eviction by a predictor that has the fewest loads. Perfect
+prefetching knows the next layers' choices, perfect eviction (Belady's, with bypass) all later ones.
+
+Loads are **simulated**, seconds **estimated**: experts come over one link of {bandwidth} GB/s in the order of their
+requests, nothing is cancelled, and a layer computes for {compute} ms unless another time is stated. An expert of
+DeepSeek-V2-Lite has 3 × 2048 × 1408 weights in bf16, one of Mixtral-8x7B 3 × 4096 × 14336. The stall in units of a
+transfer depends on the machine only by the ratio of compute to transfer. The precision that is needed comes from
+perfect predictions in which experts are replaced by others at random, with as many experts as a token chooses, one
+layer ahead. All intervals are 95 % over documents, those of changes paired.
+
+**What would refute it.** (1) A recall on experts that are not in the cache that is no lower. (2) A shorter stall with a
+precision below {threshold}, or a longer one above. (3) A capacity and a time to compute at which perfect prefetching
+saves more of the stall than perfect eviction.
+
+{sections}
+
+![Stall by time to compute]({picture})
+
+{shown}: estimated stall as a share of that without a cache, by the time that a layer computes. Shaded: 95 % intervals
+over documents.
+
+## Conclusion
+
+{conclusion}
+
+Perfect eviction and perfect prefetching differ in kind: the first removes transfers, the second only hides them behind
+computing. A right expert hides at most the time that the layers ahead compute, and a wrong one occupies the link for a
+whole transfer, so that the precision that is needed rises as computing becomes short beside a transfer. An engine that
+cancels wrong transfers as soon as the routing is known, or lets what is missing pass them, would need less.
+"""
+
+
+SECTION = """## {title}
+
+{tokens} tokens of {documents} documents, {layers} layers, {top_k} of {experts} experts; an expert of {megabytes:.1f} MB
+takes {transfer:.2f} ms. {note}
+
+Recall and precision of what is prefetched. Over all choices (measured), and on experts that are not in the cache of
+LRU (measured predictions, simulated cache):
+
+{recall}
+
+A cache of {middle:g} experts per layer. Loads are simulated, seconds estimated with {compute:g} ms of compute; the best
+causal eviction is `{policy}`:
+
+{costs}
+
+Change of the estimated stall against LRU, with {top_k} prefetched experts for a token, by capacity:
+
+{capacities}
+
+By time to compute:
+
+{computes}"""
+
+
+def section(found: Found) -> str:
+    """Write what one case found."""
+    case, replays = found.case, found.replays
+    router = replays.steps.routers[0]
+    return SECTION.format(
+        title=case.title,
+        tokens=f"{int(replays.steps.tokens.sum()):,}",
+        documents=int(replays.steps.documents.sum()),
+        layers=len(replays.steps.routers),
+        top_k=router.top_k,
+        experts=router.n_experts,
+        megabytes=case.expert_bytes / 1e6,
+        transfer=1e3 * replays.transfer,
+        note=case.note,
+        recall=recall_table(replays, found.prefetches),
+        middle=case.middle,
+        compute=1e3 * COMPUTE,
+        policy=best_causal(replays, case.middle).policy,
+        costs=costs_table(replays, case.middle),
+        capacities=points_table(found.capacities),
+        computes=points_table(found.computes),
+    )
+
+
+def worth(found: Found) -> str:
+    """Say what prefetching one layer ahead changes on one trace, and from which time to compute on it pays."""
+    middle = next(one for one in found.capacities if one.capacity == found.case.middle)
+    parts = []
+    for name in found.replays.predictors:
+        words = f"`{name}`, 1 ahead"
+        parts.append(
+            f"prefetching by `{name}` changes the stall by {signed_percent(middle.changes[words])} and shortens it "
+            f"{pays_from(found.computes, words)}"
+        )
+    parts += [
+        f"{words} changes it by {signed_percent(middle.changes[words])}"
+        for words in ("perfect prefetch, 1 ahead", CAUSAL_EVICTION, PERFECT_EVICTION)
     ]
-    header = ["capacity", "compute (ms)", "compute / transfer", "LRU, stall per token (ms)", *names]
-    return table([*header, "precision from which on prefetching pays"], rows)
+    return f"- {found.case.title}, {middle.capacity:g} experts: {'; '.join(parts)}."
+
+
+def conclusion(results: Sequence[Found]) -> str:
+    """State what became of the claims, and whether prefetching is worth it, in words."""
+    every = [one for found in results for at in found.prefetches for one in at]
+    points = [(found.case.title, one) for found in results for one in found.points.values()]
+    said = [on_recall(every), on_threshold(every, [one for _, one in points]), on_eviction(points)]
+    answer = (
+        f"With {1e3 * COMPUTE:g} ms of compute, at the middle capacity, one layer ahead, with the experts of one "
+        "token, against LRU without prefetching:"
+    )
+    return "\n\n".join([*said, answer, "\n".join(worth(found) for found in results)])
+
+
+def main() -> None:
+    """Compare on the shipped traces, and write reports/analyses/worth_prefetching.md with its picture."""
+    results = [find(case, rs.Trace.open(TRACES / case.trace)) for case in CASES]
+    report(results)
+
+
+def report(results: Sequence[Found]) -> None:
+    """Print what was found, and write it with its picture."""
+    text = TEXT.format(
+        bandwidth=f"{BANDWIDTH / 1e9:g}",
+        compute=f"{1e3 * COMPUTE:g}",
+        threshold=f"{THRESHOLD:.0%}",
+        sections="\n\n".join(section(found) for found in results),
+        shown=f"{results[0].case.title}, {results[0].case.middle:g} experts per layer",
+        picture=PICTURE,
+        conclusion=conclusion(results),
+    )
+    print(text)
+    write(
+        PICTURE, lines_svg(lines_of(results[0]), "compute of a layer (ms)", "stall / stall without a cache")
+    )
+    write("worth_prefetching.md", filled(text))
+
+
+if __name__ == "__main__":
+    main()
