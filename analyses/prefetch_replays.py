@@ -96,7 +96,9 @@ class Replays:
         )
 
 
-def make_replays(trace: rs.Trace, predictors: Sequence[str], expert_bytes: float, most_tokens: int) -> Replays:
+def make_replays(
+    trace: rs.Trace, predictors: Sequence[str], expert_bytes: float, most_tokens: int
+) -> Replays:
     """Predict every token of about so many by models of other documents, for replays.
 
     Parameters
@@ -122,7 +124,12 @@ def alone(capacity: float, policy: str = "lru") -> CacheSetting:
 
 
 def prefetching(
-    replays: Replays, capacity: float, predictor: str, ahead: int = 1, candidates: int = 0, policy: str = "lru"
+    replays: Replays,
+    capacity: float,
+    predictor: str,
+    ahead: int = 1,
+    candidates: int = 0,
+    policy: str = "lru",
 ) -> CacheSetting:
     """Return a cache with prefetching; of the experts of one token unless a number of candidates is given."""
     number = candidates or replays.top_k

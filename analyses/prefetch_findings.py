@@ -1,0 +1,237 @@
+"""What a comparison of prefetching finds on one trace, and what it says on the claims, in words."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from analyses.prefetch_replays import (
+    AHEAD,
+    COMPUTE,
+    Replays,
+    alone,
+    best_causal,
+    break_even,
+    by_unit,
+    change,
+    difference,
+    prefetching,
+    recall_and_precision,
+)
+from routestat.forecast.kept_predictions import KeptPredictions
+from routestat.inference.base.estimate import Estimate, ratio
+from routestat.serving.cache_estimates import share_of_units
+from routestat.serving.settings import CacheSetting
+from routestat.study.simulation_plan import PERFECT
+
+#: The precision from which on one engine gained by prefetching.
+THRESHOLD = 0.75
+#: Words of what is compared over capacities and times to compute.
+CAUSAL_EVICTION, PERFECT_EVICTION = "best causal eviction", "perfect eviction"
+
+
+@dataclass(frozen=True, eq=False)
+class Prefetch:
+    """One setting that prefetches by predictions which are not perfect, at one capacity.
+
+    Attributes
+    ----------
+    setting : CacheSetting
+    recall, precision : Estimate
+        On experts that are not in the cache.
+    recall_lost : Estimate
+        Recall over all choices less that on experts that are not in the cache.
+    stall : Estimate
+        Change against LRU.
+    """
+
+    setting: CacheSetting
+    recall: Estimate
+    precision: Estimate
+    recall_lost: Estimate
+    stall: Estimate
+
+
+@dataclass(frozen=True)
+class Point:
+    """What settings change at one capacity and one time to compute.
+
+    Attributes
+    ----------
+    capacity, compute : float
+        Experts per layer and seconds.
+    ratio : float
+        Of the time that a layer computes to that of one transfer.
+    policy : str
+        The best causal one.
+    stall : Estimate
+        Of LRU, in seconds per token.
+    changes : dict
+        Of the stall against LRU, by words.
+    threshold : float
+        Precision on experts that are not in the cache from which on prefetching shortens the stall; NaN if none is
+        enough.
+    """
+
+    capacity: float
+    compute: float
+    ratio: float
+    policy: str
+    stall: Estimate
+    changes: dict[str, Estimate]
+    threshold: float
+
+    @property
+    def perfect_prefetch(self) -> float:
+        """The most that perfect prefetching changes."""
+        return min(one.value for words, one in self.changes.items() if words.startswith("perfect prefetch"))
+
+    @property
+    def eviction_saves_more(self) -> bool:
+        """Whether perfect eviction saves more of the stall than perfect prefetching."""
+        return self.changes[PERFECT_EVICTION].value < self.perfect_prefetch
+
+
+def prefetched(replays: Replays, capacity: float) -> list[CacheSetting]:
+    """Return all settings that prefetch by predictions that are not perfect."""
+    return [
+        prefetching(replays, capacity, name, ahead, number)
+        for name in replays.predictors
+        for ahead in AHEAD
+        for number in (replays.top_k, 2 * replays.top_k)
+    ]
+
+
+def without_cache(setting: CacheSetting) -> CacheSetting:
+    """Return the same prefetching without a cache, by which all choices count."""
+    return CacheSetting(
+        "none", predictor=setting.predictor, lookahead=setting.lookahead, candidates=setting.candidates
+    )
+
+
+def prefetches(replays: Replays, capacity: float) -> list[Prefetch]:
+    """Compare all predictions at one capacity."""
+    found = []
+    for setting in prefetched(replays, capacity):
+        sums = replays.sums(setting)
+        recall, precision = recall_and_precision(sums, setting.lookahead)
+        every, _ = recall_and_precision(replays.sums(without_cache(setting)), setting.lookahead)
+        found.append(
+            Prefetch(
+                setting,
+                ratio(*recall),
+                ratio(*precision),
+                difference(every, recall),
+                change(sums, replays.sums(alone(capacity))),
+            )
+        )
+    return found
+
+
+def compared(replays: Replays, capacity: float) -> dict[str, CacheSetting]:
+    """Return the settings that are compared over capacities and times to compute, by words."""
+    found = {CAUSAL_EVICTION: best_causal(replays, capacity)}
+    for name in replays.predictors:
+        found |= {f"`{name}`, {ahead} ahead": prefetching(replays, capacity, name, ahead) for ahead in AHEAD}
+    found |= {
+        f"perfect prefetch, {ahead} ahead": prefetching(replays, capacity, PERFECT, ahead) for ahead in AHEAD
+    }
+    return found | {PERFECT_EVICTION: alone(capacity, "belady")}
+
+
+def threshold(replays: Replays, capacity: float, compute: float, planted: Sequence[KeptPredictions]) -> float:
+    """Return the precision on experts that are not in the cache from which on prefetching shortens the stall."""
+    base = replays.sums(alone(capacity), compute)
+    found = replays.with_errors(capacity, compute, planted)
+    precision = [ratio(*recall_and_precision(one, 1)[1]).value for one in found]
+    return break_even(precision, [change(one, base).value for one in found])
+
+
+def point(replays: Replays, capacity: float, compute: float, planted: Sequence[KeptPredictions]) -> Point:
+    """Compare settings at one capacity and one time to compute."""
+    base, settings = replays.sums(alone(capacity), compute), compared(replays, capacity)
+    return Point(
+        capacity,
+        compute,
+        compute / replays.transfer,
+        settings[CAUSAL_EVICTION].policy,
+        share_of_units(by_unit(base.column("stall")), replays.steps.tokens.sum(axis=1)),
+        {words: change(replays.sums(setting, compute), base) for words, setting in settings.items()},
+        threshold(replays, capacity, compute, planted),
+    )
+
+
+def on_recall(found: Sequence[Prefetch]) -> str:
+    """Say how recall on experts that are not in the cache differs from recall over all choices."""
+    lower = sum(one.recall_lost.low > 0 for one in found)
+    higher = sum(one.recall_lost.high < 0 for one in found)
+    lost = [one.recall_lost.value for one in found]
+    verdict = "confirmed" if lower == len(found) else "refuted"
+    return (
+        f"**1, {verdict}.** Of {len(found)} comparisons, recall on experts that are not in the cache is lower than "
+        f"over all choices in {lower} and higher in {higher}, with intervals that exclude zero; by {min(lost):.3f} to "
+        f"{max(lost):.3f}."
+    )
+
+
+def on_threshold(found: Sequence[Prefetch], points: Sequence[Point]) -> str:
+    """Say where prefetching shortened the stall, and which precision it needs."""
+    shorter = [one for one in found if one.stall.high < 0]
+    longer = [one for one in found if one.stall.low > 0]
+    above = [one for one in found if one.precision.value > THRESHOLD]
+    wrong_above = [one for one in longer if one in above]
+    wrong_below = [one for one in shorter if one not in above]
+    verdict = "refuted" if wrong_above or wrong_below else "not refuted"
+    known = [one.threshold for one in points if not np.isnan(one.threshold)]
+    never = len(points) - len(known)
+    span = f"{min(known):.2f} to {max(known):.2f}" if known else "no precision"
+    words = (
+        f"**2, {verdict}.** With {1e3 * COMPUTE:g} ms of compute, prefetching by a prediction lengthened the stall in "
+        f"{len(longer)} of {len(found)} settings and shortened it in {len(shorter)}. Precision was above "
+        f"{THRESHOLD:.0%} in {len(above)}; in {len(wrong_above)} of these the stall was longer, and in "
+        f"{len(wrong_below)} of the others it was shorter. Over all capacities and times to compute above, the "
+        f"precision that is needed is {span}"
+    )
+    return words + (f"; at {never} of {len(points)} points none is enough." if never else ".")
+
+
+def on_eviction(points: Sequence[tuple[str, Point]]) -> str:
+    """Say where perfect eviction saves more of the stall than perfect prefetching.
+
+    Parameters
+    ----------
+    points
+        With the title of their trace.
+    """
+    less = [(title, one) for title, one in points if not one.eviction_saves_more]
+    verdict = "refuted" if less else "confirmed"
+    words = (
+        f"**3, {verdict}.** Perfect eviction saved more of the stall than perfect prefetching at "
+        f"{len(points) - len(less)} of {len(points)} points"
+    )
+    if not less:
+        return words + "."
+    least = min(one.ratio for _, one in less)
+    most = max((one.ratio for _, one in points if one.eviction_saves_more), default=float("nan"))
+    where = "; ".join(
+        f"{title}, {one.capacity:g} experts, {1e3 * one.compute:g} ms ({100 * one.perfect_prefetch:+.0f} % against "
+        f"{100 * one.changes[PERFECT_EVICTION].value:+.0f} %)"
+        for title, one in less
+    )
+    return (
+        f"{words}. Perfect prefetching saved more, or as much, where a layer computes for long beside a transfer (a "
+        f"ratio of {least:.2g} or more; perfect eviction saved more up to {most:.2g}): {where}."
+    )
+
+
+def pays_from(points: Sequence[Point], words: str) -> str:
+    """Say from which time to compute on a setting shortens the stall, with an interval below zero."""
+    paying = [one.compute for one in points if one.changes[words].high < 0]
+    costing = [one.compute for one in points if not one.changes[words].high < 0]
+    if not paying:
+        return f"at no time to compute up to {1e3 * max(costing):g} ms"
+    if not costing:
+        return "at every time to compute in the table"
+    if max(costing) > min(paying):
+        return "at " + ", ".join(f"{1e3 * one:g}" for one in paying) + " ms of compute"
+    return f"from {1e3 * min(paying):g} ms of compute on, not yet at {1e3 * max(costing):g} ms"
