@@ -51,7 +51,8 @@ def test_with_nodes_the_gap_is_stated_but_the_placement_stays():
 @pytest.mark.parametrize(
     ("objective", "n_experts", "devices", "words"),
     [
-        ("balance", 32, Devices(2), "only searched for layers of up to 16 experts"),
+        ("balance", 128, Devices(2), "only searched for layers of up to 128 variables"),
+        ("balance", 8, Devices(8, 1, 8), "only searched for layers of up to 128 variables"),
         ("affinity", 32, Devices(2), "a layer has more than 3,000 different placements"),
         ("affinity", 16, Devices(2, 1, 2), "a layer has more than 600 different placements"),
         ("affinity", 4, Devices(2, 2), "only searched for one node"),
