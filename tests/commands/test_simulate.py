@@ -109,7 +109,7 @@ def test_a_model_gives_the_size_of_an_expert(traces, tmp_path):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (("--capacity", "9"), "capacity: expected at most the 8 experts"),
+        (("--capacity", "9"), "capacity: expected at most 8"),
         (("--capacity", "1"), "capacity: expected at least 2"),
         (("--capacity", "two"), "--capacity: expected experts per layer such as 2,4,8, got 'two'"),
         (("--capacity", "-4"), "--capacity: expected experts per layer"),
