@@ -140,6 +140,13 @@ def test_options_reach_the_files(traces, tmp_path):
     assert not any("hidden-layers" in note for note in record["notes"])
 
 
+def test_all_experts_may_have_a_copy_in_every_node(traces, tmp_path):
+    record, _ = placed(tmp_path / "r", traces["planted"], "--devices", 4, "--nodes", 2, "--redundant", 8)
+    affinity = next(row for row in record["placements"] if row["objective"] == "affinity")
+    assert affinity["node_affinity_placed"] == 1
+    assert affinity["device_affinity_gain"] > 0
+
+
 def test_one_device_has_pins_only(traces, tmp_path):
     record, said = placed(tmp_path / "r", traces["planted"], "--devices", 1, "--pin", 3)
     assert record["placements"] == []
