@@ -64,7 +64,8 @@ def simulate(
     )  # fmt: skip
     wanted = parse_layers(layers)
     plan = simulation_plan(given, wanted)
-    how: dict[str, Any] = {"cluster": cluster, "template": template, "dummy_rows": "drop" if drop_dummy_rows else "keep"}
+    rows = "drop" if drop_dummy_rows else "keep"
+    how: dict[str, Any] = {"cluster": cluster, "template": template, "dummy_rows": rows}
     with (
         ProgressBars() as ticker,
         limited_threads(threads),
