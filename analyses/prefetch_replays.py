@@ -112,7 +112,7 @@ def make_replays(
     most_tokens
         About so many.
     """
-    plan = SimulationPlan(predictors=tuple(predictors), lookaheads=AHEAD, most_tokens=most_tokens, threads=2)
+    plan = SimulationPlan(predictors=tuple(predictors), lookaheads=AHEAD, most_tokens=most_tokens, threads=1)
     sample = sample_of_plan(trace, plan)
     steps = make_steps(sample, sample.routers)
     return Replays(steps, make_predictions(sample, steps, plan, silent), expert_bytes)
