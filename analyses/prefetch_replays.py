@@ -73,6 +73,8 @@ class Replays:
 
     def sums(self, setting: CacheSetting, compute: float = COMPUTE) -> ReplaySums:
         """Replay a setting, or return what was found before."""
+        # Without prefetching nothing is loaded while a layer computes.
+        compute = compute if setting.lookahead else COMPUTE
         key = setting, compute
         if key not in self.found:
             kept = self.predictions.prefetch.get((setting.predictor, setting.lookahead))
