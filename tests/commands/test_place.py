@@ -140,6 +140,25 @@ def test_options_reach_the_files(traces, tmp_path):
     assert not any("hidden-layers" in note for note in record["notes"])
 
 
+def test_layers_that_were_not_chosen_are_layers_of_the_model(traces, tmp_path):
+    out = tmp_path / "r"
+    record, _ = placed(
+        out,
+        traces["planted"],
+        "--devices",
+        4,
+        "--objective",
+        "balance",
+        "--export",
+        "sglang",
+        "--layers",
+        "1",
+    )
+    rows = json.loads((out / "balance/sglang-expert-location.json").read_text())["physical_to_logical_map"]
+    assert len(rows) == 5
+    assert any("5 layers, as layer 4 is the last of the trace" in note for note in record["notes"])
+
+
 def test_all_experts_may_have_a_copy_in_every_node(traces, tmp_path):
     record, _ = placed(tmp_path / "r", traces["planted"], "--devices", 4, "--nodes", 2, "--redundant", 8)
     affinity = next(row for row in record["placements"] if row["objective"] == "affinity")
@@ -198,7 +217,7 @@ def test_without_torch_the_other_files_are_written(traces, tmp_path, monkeypatch
 def test_bad_options_are_one_line(traces, tmp_path, arguments, words):
     out = tmp_path / "r"
     assert words in complaint(ask(app, NAME, traces["planted"], *arguments, "--out", out))
-    assert not (out / "results.json").exists()
+    assert not out.exists()
 
 
 def test_traces_that_cannot_be_placed_are_one_line(traces, tmp_path):
