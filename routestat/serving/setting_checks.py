@@ -17,9 +17,9 @@ def require_setting(setting: CacheSetting, steps: Steps) -> None:
     Raises
     ------
     RoutestatError
-        If the policy, the scope or the start is unknown; if the capacity exceeds the experts of every layer, is below
-        what one token needs at a layer, or has a fraction in the cache of a layer, except without a cache; if the half-life is not positive; if the lookahead or
-        the candidates do not fit the model.
+        If the policy, the scope or the start is unknown; except without a cache, if the capacity exceeds the experts of
+        every layer, is below what one token needs at a layer, or has a fraction in the cache of a layer; if the
+        half-life is not positive; if the lookahead or the candidates do not fit the model.
     """
     policies = tuple(policy.name for policy in POLICIES)
     for what, name, known in (

@@ -83,7 +83,7 @@ def test_figures_are_those_of_the_rows_that_were_held_out(traces, both):
         ]
         assert affinity[f"device_affinity_{moment}"] == pytest.approx(np.mean(stays))
         loads = [np.bincount(device[layer][rows[:, layer]].ravel(), minlength=4) for layer in range(4)]
-        assert affinity[f"balance_{moment}"] == pytest.approx(
+        assert affinity[f"balance_{moment}_counted"] == pytest.approx(
             np.mean([load.max() / load.mean() for load in loads])
         )
         np.testing.assert_allclose(layers[0][f"device_loads_{moment}"], loads[0] / loads[0].mean())
