@@ -112,8 +112,8 @@ def model_shape(routers: Sequence[Router], hidden_layers: int | None, config: Pa
     if hidden_layers is None:
         hidden_layers = last + 1
         notes.append(
-            f"the model is taken to have {hidden_layers} layers, as layer {last} is the last of the trace; "
-            "--hidden-layers or --model-config corrects this"
+            f"the model is taken to have {hidden_layers} {'layers' if hidden_layers > 1 else 'layer'}, as layer {last} "
+            "is the last of the trace; --hidden-layers or --model-config corrects this"
         )
     if hidden_layers <= last:
         raise RoutestatError(

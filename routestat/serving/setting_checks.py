@@ -17,9 +17,9 @@ def require_setting(setting: CacheSetting, steps: Steps) -> None:
     Raises
     ------
     RoutestatError
-        If the policy, the scope or the start is unknown; if the capacity exceeds the experts of every layer or is below
-        what one token needs at a layer, except without a cache; if the half-life is not positive; if the lookahead or
-        the candidates do not fit the model.
+        If the policy, the scope or the start is unknown; except without a cache, if the capacity exceeds the experts of
+        every layer, is below what one token needs at a layer, or has a fraction in the cache of a layer; if the
+        half-life is not positive; if the lookahead or the candidates do not fit the model.
     """
     policies = tuple(policy.name for policy in POLICIES)
     for what, name, known in (
@@ -52,6 +52,10 @@ def _require_capacity(setting: CacheSetting, steps: Steps) -> None:
         raise RoutestatError(
             f"capacity: expected at least {needed}, what one token needs at a layer, {where}; simulate a larger one"
         )
+    if per_layer and capacity != int(capacity):
+        raise RoutestatError(
+            f"capacity: expected whole experts in the cache of a layer, got {capacity:g}; a pool may have fractions"
+        )
 
 
 def _require_lookahead(setting: CacheSetting, steps: Steps) -> None:
@@ -61,10 +65,7 @@ def _require_lookahead(setting: CacheSetting, steps: Steps) -> None:
             f"lookahead: expected 0 to {layers - 1} layers, as the trace has {layers}, got {setting.lookahead}"
         )
     if setting.lookahead and not 1 <= setting.candidates <= most:
-        raise RoutestatError(
-            f"candidates: expected 1 to {most} experts per token, got {setting.candidates}; 0 layers of lookahead "
-            "prefetch nothing"
-        )
+        raise RoutestatError(f"candidates: expected 1 to {most} experts per token, got {setting.candidates}")
 
 
 def require_inputs(

@@ -83,7 +83,7 @@ def test_figures_are_those_of_the_rows_that_were_held_out(traces, both):
         ]
         assert affinity[f"device_affinity_{moment}"] == pytest.approx(np.mean(stays))
         loads = [np.bincount(device[layer][rows[:, layer]].ravel(), minlength=4) for layer in range(4)]
-        assert affinity[f"balance_{moment}"] == pytest.approx(
+        assert affinity[f"balance_{moment}_counted"] == pytest.approx(
             np.mean([load.max() / load.mean() for load in loads])
         )
         np.testing.assert_allclose(layers[0][f"device_loads_{moment}"], loads[0] / loads[0].mean())
@@ -138,6 +138,25 @@ def test_options_reach_the_files(traces, tmp_path):
     assert len(lines) == DOCUMENTS * TOKENS * 3
     assert record["placements"][0]["node_affinity_gain"] is not None
     assert not any("hidden-layers" in note for note in record["notes"])
+
+
+def test_layers_that_were_not_chosen_are_layers_of_the_model(traces, tmp_path):
+    out = tmp_path / "r"
+    record, _ = placed(
+        out,
+        traces["planted"],
+        "--devices",
+        4,
+        "--objective",
+        "balance",
+        "--export",
+        "sglang",
+        "--layers",
+        "1",
+    )
+    rows = json.loads((out / "balance/sglang-expert-location.json").read_text())["physical_to_logical_map"]
+    assert len(rows) == 5
+    assert any("5 layers, as layer 4 is the last of the trace" in note for note in record["notes"])
 
 
 def test_all_experts_may_have_a_copy_in_every_node(traces, tmp_path):
@@ -198,7 +217,7 @@ def test_without_torch_the_other_files_are_written(traces, tmp_path, monkeypatch
 def test_bad_options_are_one_line(traces, tmp_path, arguments, words):
     out = tmp_path / "r"
     assert words in complaint(ask(app, NAME, traces["planted"], *arguments, "--out", out))
-    assert not (out / "results.json").exists()
+    assert not out.exists()
 
 
 def test_traces_that_cannot_be_placed_are_one_line(traces, tmp_path):
