@@ -202,6 +202,34 @@ def on_threshold(found: Sequence[Prefetch], points: Sequence[Point]) -> str:
     return words + (f"; at {never} of {len(points)} points none is enough." if never else ".")
 
 
+def agreement(found: Sequence[Prefetch], points: Sequence[Point]) -> tuple[int, int]:
+    """Count where a prediction shortens the stall just if its precision is above what is needed.
+
+    Parameters
+    ----------
+    found
+        Of one trace; those one layer ahead with the experts of one token are compared.
+    points
+        Of the same trace.
+
+    Returns
+    -------
+    Comparisons that agree, and all whose change of the stall has an interval that excludes zero.
+    """
+    least = min(one.setting.candidates for one in found)
+    agree = counted = 0
+    for one in found:
+        if (one.setting.lookahead, one.setting.candidates) != (1, least):
+            continue
+        for at in points:
+            stall = at.changes[f"`{one.setting.predictor}`, 1 ahead"]
+            if at.capacity != one.setting.capacity or stall.low <= 0 <= stall.high:
+                continue
+            counted += 1
+            agree += (stall.value < 0) == (one.precision.value > at.threshold)
+    return agree, counted
+
+
 def on_eviction(points: Sequence[tuple[str, Point]]) -> str:
     """Say where perfect eviction saves more of the stall than perfect prefetching.
 
