@@ -43,6 +43,7 @@ COMMANDS = {
     "routestat.predict": "the most probable next choices",
     "routestat.compare": "compare two traces",
     "routestat.simulate": "caches and prefetching, replayed",
+    "routestat.place": "experts on devices, as files that engines load",
     "routestat.draw": "draw a trace from a fitted chain",
     "routestat.convert": "read what another tool recorded",
     "routestat.count": "count a trace, or a part of it, into a file",

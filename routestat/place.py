@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from routestat.cli import options, placement_options
-from routestat.cli.output_folders import check_out, keep_traces_apart
+from routestat.cli.output_folders import checked_out, keep_traces_apart
 from routestat.cli.progress_bars import ProgressBars
 from routestat.cli.runner import new_app, parse_layers, require_tokens, run
 from routestat.counting.document_sample import take_sample
@@ -36,7 +36,7 @@ def place(
     pin: placement_options.Pin = None,
     hidden_layers: placement_options.HiddenLayers = None,
     model_config: placement_options.ModelConfig = None,
-    out: options.ReportFolder = None,
+    out: options.ServingFolder = None,
     groups: options.Groups = 256,
     threads: options.Threads = None,
     cluster: options.Cluster = None,
@@ -65,10 +65,9 @@ def place(
         routers = opened.routers(wanted)
         for router in routers:
             on.slots(router.n_experts)
-        shape = placement_options.model_shape(routers, hidden_layers, model_config)
+        shape = placement_options.model_shape(opened.meta.routers, hidden_layers, model_config)
         folder = out or Path("reports") / default_name(trace)
         keep_traces_apart(folder)
-        check_out(folder)
         plan = PlacementPlan(
             on,
             objectives,
@@ -83,17 +82,20 @@ def place(
                 "drop_dummy_rows": drop_dummy_rows, "seed": seed,
             },
         )  # fmt: skip
-        findings = place_experts(opened, plan, np.random.default_rng(seed), ticker)
-        # On one device there is no choice, but what to pin is.
-        results = findings.results if devices > 1 else ()
-        findings = replace(findings, results=results, notes=(*findings.notes, *shape.notes))
-        steps = None
-        if any(one.needs == "steps" for one in exports):
-            sample = take_sample(opened, wanted, groups, progress=ticker.of("reading tokens"))
-            steps = make_steps(sample, routers)
-        page, record = write_placement(
-            findings, export_files(findings, exports, shape, steps), folder, ticker
-        )
+        with checked_out(folder):
+            findings = place_experts(opened, plan, np.random.default_rng(seed), ticker)
+            # On one device there is no choice, but what to pin is.
+            results = findings.results if devices > 1 else ()
+            steps, note = None, ""
+            if any(one.needs == "steps" for one in exports):
+                sample = take_sample(opened, wanted, groups, progress=ticker.of("reading tokens"))
+                steps = make_steps(sample, routers)
+                note = f"the profile of tokens is {sample.note}" if sample.note else ""
+            notes = (*findings.notes, *shape.notes, *([note] if note else []))
+            findings = replace(findings, results=results, notes=notes)
+            page, record = write_placement(
+                findings, export_files(findings, exports, shape, steps), folder, ticker
+            )
     summarise(record, page)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from routestat.cli import options, simulation_options, structure_options
 from routestat.cli.open_trace import opened_trace
-from routestat.cli.output_folders import check_out, keep_traces_apart
+from routestat.cli.output_folders import checked_out, keep_traces_apart
 from routestat.cli.progress_bars import ProgressBars
 from routestat.cli.runner import new_app, parse_layers, require_tokens, run
 from routestat.cli.simulation_options import SimulationTexts, simulation_plan
@@ -38,7 +38,7 @@ def simulate(
     model_config: structure_options.ModelConfig = None,
     stall_budget: simulation_options.StallBudget = None,
     tokens: simulation_options.Tokens = "",
-    out: options.ReportFolder = None,
+    out: options.ServingFolder = None,
     threads: options.Threads = None,
     cluster: options.Cluster = None,
     template: options.Template = "once",
@@ -64,7 +64,11 @@ def simulate(
     )  # fmt: skip
     wanted = parse_layers(layers)
     plan = simulation_plan(given, wanted)
-    how: dict[str, Any] = {"cluster": cluster, "template": template, "dummy_rows": "drop" if drop_dummy_rows else "keep"}
+    how: dict[str, Any] = {
+        "cluster": cluster,
+        "template": template,
+        "dummy_rows": "drop" if drop_dummy_rows else "keep",
+    }
     with (
         ProgressBars() as ticker,
         limited_threads(threads),
@@ -73,9 +77,9 @@ def simulate(
         require_tokens(opened, wanted)
         folder = out or Path("reports") / f"simulate-{trace.resolve().name}"
         keep_traces_apart(folder)
-        check_out(folder)
-        findings = simulate_trace(opened, plan, ticker)
-        page = write_simulation(findings, folder, ticker)
+        with checked_out(folder):
+            findings = simulate_trace(opened, plan, ticker)
+            page = write_simulation(findings, folder, ticker)
     summarise(findings, page)
 
 

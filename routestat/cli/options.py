@@ -22,6 +22,12 @@ ReportFolder = Annotated[
         help="Folder of the report (if not given: reports/ and the trace's name, or compare-A-B for two traces)."
     ),
 ]
+ServingFolder = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder of the report (if not given: reports/ and the command's and the trace's names)."
+    ),
+]
 Layers = Annotated[str, typer.Option(help="Layers, such as 0-31 or 0,4,8, or all.")]
 Alpha = Annotated[
     str, typer.Option(help="Prior of the chain: empirical-bayes, hierarchical, jeffreys, perks or a number.")

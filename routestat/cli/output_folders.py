@@ -38,6 +38,19 @@ def check_out(folder: Path) -> Path:
     return folder
 
 
+@contextmanager
+def checked_out(folder: Path) -> Iterator[Path]:
+    """Make the output folder as `check_out` does; an error before anything is written leaves no empty folders."""
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    try:
+        yield check_out(folder)
+    except BaseException:
+        with suppress(OSError):
+            for path in made:
+                path.rmdir()
+        raise
+
+
 def check_out_file(file: Path) -> Path:
     """Make the folder of an output file, or raise an error, before the work whose result it is for."""
     if file.is_dir():

@@ -99,7 +99,8 @@ def model_shape(routers: Sequence[Router], hidden_layers: int | None, config: Pa
         If there are fewer layers than in the trace, or the configuration is of another model or number of layers.
     """
     last = max(router.layer for router in routers)
-    facts, notes = None if config is None else read_model_facts(config), []
+    facts = None if config is None else read_model_facts(config)
+    notes: list[str] = []
     if facts is not None:
         notes += require_fit(facts, routers)
         if hidden_layers not in (None, facts.n_layers):
@@ -111,8 +112,8 @@ def model_shape(routers: Sequence[Router], hidden_layers: int | None, config: Pa
     if hidden_layers is None:
         hidden_layers = last + 1
         notes.append(
-            f"the model is taken to have {hidden_layers} layers, as layer {last} is the last of the trace; "
-            "--hidden-layers or --model-config corrects this"
+            f"the model is taken to have {hidden_layers} {'layers' if hidden_layers > 1 else 'layer'}, as layer {last} "
+            "is the last of the trace; --hidden-layers or --model-config corrects this"
         )
     if hidden_layers <= last:
         raise RoutestatError(

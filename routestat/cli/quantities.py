@@ -68,7 +68,9 @@ def parse_seconds(text: str, option: str, *, zero: bool = False) -> float:
         raise RoutestatError(f"{option}: expected a unit among s, ms and us, got {text!r}")
     if zero and number == 0:
         return 0.0
-    return _positive(number * _SECONDS.get(unit, 1e-3), text, option)
+    return _positive(
+        number * _SECONDS.get(unit, 1e-3), text, option, "zero or more" if zero else "more than zero"
+    )
 
 
 def _number_and_unit(text: str, option: str, example: str) -> tuple[float, str]:
@@ -81,7 +83,7 @@ def _number_and_unit(text: str, option: str, example: str) -> tuple[float, str]:
         raise RoutestatError(f"{option}: expected {example}, got {text!r}") from None
 
 
-def _positive(value: float, text: str, option: str) -> float:
+def _positive(value: float, text: str, option: str, expected: str = "more than zero") -> float:
     if not 0 < value < math.inf:
-        raise RoutestatError(f"{option}: expected more than zero, got {text!r}")
+        raise RoutestatError(f"{option}: expected {expected}, got {text!r}")
     return value

@@ -48,8 +48,8 @@ Predictors = Annotated[
     typer.Option(
         "--predictor",
         metavar="NAME,NAME…",
-        help="Whose predictions are prefetched: best (the one of highest recall on documents that it was not fitted on, "
-        "and the recorded gate where there is one), names of predict --board such as ridge-all or gate, or none.",
+        help="Whose predictions are prefetched: best (the one of highest recall on documents that it was not fitted "
+        "on, and the recorded gate where there is one), names of predict --board such as ridge-all or gate, or none.",
     ),
 ]
 Lookahead = Annotated[
@@ -89,7 +89,7 @@ Tokens = Annotated[
     str,
     typer.Option(
         metavar="N",
-        help="Replay about so many tokens, of whole documents, or all (if not given: those of 8 million accesses).",
+        help="Replay about so many tokens, of whole documents, or all (if not given: those of 32 million accesses).",
     ),
 ]
 

@@ -126,7 +126,9 @@ def pins_sentence(pins: Record) -> str:
     if pins["lru_hit_rate"] is None:
         return f"{said}."
     lru = interval_words(pins["lru_hit_rate_ci95"])
-    return f"{said}. LRU at the same capacity serves {number(pins['lru_hit_rate'])} ({lru}): {_better_of(pins)}."
+    return (
+        f"{said}. LRU at the same capacity serves {number(pins['lru_hit_rate'])} ({lru}): {_better_of(pins)}."
+    )
 
 
 def _better_of(pins: Record) -> str:

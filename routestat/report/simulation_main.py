@@ -5,10 +5,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from routestat.serving.settings import POLICIES, CacheSetting, policy_of
-from routestat.study.simulation_findings import RecoverableGap, SimulatedCache, Simulation
+from routestat.study.simulation_findings import (
+    HotSet,
+    RecoverableGap,
+    SimulatedCache,
+    Simulation,
+    WorkingSet,
+)
+from routestat.study.simulation_plan import PERFECT
 
-#: The predictor that knows the choices: an upper bound for prefetching.
-PERFECT = "perfect"
 #: Names of policies for readers.
 NAMES = {
     "none": "no cache",
@@ -150,3 +155,20 @@ def label(setting: CacheSetting) -> str:
 def clearly(lower: SimulatedCache, higher: SimulatedCache) -> bool:
     """Whether the intervals of the stall per token do not overlap, in this order."""
     return lower.stall_per_token.high < higher.stall_per_token.low
+
+
+def hot_sets_at(findings: Simulation, main: Main | None) -> Sequence[HotSet]:
+    """Return the hot sets at the main capacity or, where it has none, at the capacity nearest to it."""
+    if not findings.hot_sets:
+        return ()
+    aim = findings.hot_sets[0].capacity if main is None else main.capacity
+    nearest = min({one.capacity for one in findings.hot_sets}, key=lambda size: (abs(size - aim), size))
+    return [one for one in findings.hot_sets if one.capacity == nearest]
+
+
+def mean_working_sets(findings: Simulation) -> list[WorkingSet]:
+    """Return the means over the layers, or the only layer, by the length of the block."""
+    means = [one for one in findings.working_sets if one.layer is None]
+    layers = {one.layer for one in findings.working_sets}
+    found = means or (list(findings.working_sets) if len(layers) == 1 else [])
+    return sorted((one for one in found if math.isfinite(one.experts.value)), key=lambda one: one.tokens)

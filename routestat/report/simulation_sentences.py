@@ -1,14 +1,21 @@
 """What a simulation shows, in sentences: the answer first, then the numbers behind it."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from routestat.inference.base.estimate import Estimate
 from routestat.report.numbers import many, number
 from routestat.report.quantities import between, data_size, duration
-from routestat.report.simulation_main import Main, clearly, label, main_setting
-from routestat.study.simulation_findings import HotSet, SimulatedCache, Simulation, WorkingSet
+from routestat.report.simulation_main import (
+    Main,
+    clearly,
+    hot_sets_at,
+    label,
+    main_setting,
+    mean_working_sets,
+)
+from routestat.study.simulation_findings import SimulatedCache, Simulation
 
 #: The block of tokens that the sentence on the working set is about, if it was measured.
 BLOCK = 16
@@ -50,7 +57,9 @@ def where(main: Main, findings: Simulation) -> str:
     """Describe the main setting, such as ``with 4 of 8 experts per layer in the cache (cold start)``."""
     experts = " or ".join(map(str, sorted({router.n_experts for router in findings.routers})))
     pool = "in one pool for all layers" if main.scope == "pool" else "in the cache"
-    return f"with {number(main.capacity)} of {experts} experts per layer {pool} ({STARTS.get(main.start, main.start)})"
+    return (
+        f"with {main.capacity:g} of {experts} experts per layer {pool} ({STARTS.get(main.start, main.start)})"
+    )
 
 
 def shown(found: Estimate, words: Callable[[float], str] = number) -> str:
@@ -212,38 +221,23 @@ def _hot_set(findings: Simulation, main: Main | None) -> Answer | None:
     hot = sum(_low(one.static, sure) > one.uniform for one in known)
     pins = sum(_low(one.static, sure) > (one.lru.high if sure else one.lru.value) for one in known)
     recent = sum(_low(one.lru, sure) > (one.static.high if sure else one.static.value) for one in known)
+    capacity = many(known[0].capacity, "expert")
     clear, of = "clearly " if sure else "", f"of {many(len(known), 'layer')}"
     verdict = "Pin nothing" if recent > pins else "Pin them" if pins > recent else "Pins and LRU are alike"
+    verdict = verdict if sure else "Not certain"
     better = f"LRU is {clear}better in {recent} {of}, pinning in {pins}"
+    there = f"In {hot} {of} there is a hot set" if hot else "There is no hot set in any layer"
+    used = f"{'the' if hot else 'nowhere are the'} {capacity} used most in other documents {'are ' if hot else ''}"
     return Answer(
         "Hot set",
-        f"In {hot} {of} there is a hot set: the {many(known[0].capacity, 'expert')} used most in other "
-        f"documents {'is' if known[0].capacity == 1 else 'are'} {clear}needed more often than as many at random. "
-        f"{verdict}: {better}"
+        f"{there}: {used}{clear}needed more often than as many at random. {verdict}: {better}"
         f"{'' if sure else why_no_interval(known[0].static)}.",
-        f"{verdict}: at {many(known[0].capacity, 'expert')} per layer {better}.",
+        f"{verdict}: at {capacity} per layer {better}.",
     )
 
 
 def _low(found: Estimate, sure: bool) -> float:
     return found.low if sure else found.value
-
-
-def hot_sets_at(findings: Simulation, main: Main | None) -> Sequence[HotSet]:
-    """Return the hot sets at the main capacity or, where it has none, at the capacity nearest to it."""
-    if not findings.hot_sets:
-        return ()
-    aim = findings.hot_sets[0].capacity if main is None else main.capacity
-    nearest = min({one.capacity for one in findings.hot_sets}, key=lambda size: (abs(size - aim), size))
-    return [one for one in findings.hot_sets if one.capacity == nearest]
-
-
-def mean_working_sets(findings: Simulation) -> list[WorkingSet]:
-    """Return the means over the layers, or the only layer, by the length of the block."""
-    means = [one for one in findings.working_sets if one.layer is None]
-    layers = {one.layer for one in findings.working_sets}
-    found = means or (list(findings.working_sets) if len(layers) == 1 else [])
-    return sorted((one for one in found if math.isfinite(one.experts.value)), key=lambda one: one.tokens)
 
 
 def _working_set(findings: Simulation) -> Answer | None:

@@ -40,7 +40,8 @@ def replay(
     The experts of an event are used in ascending order. A prefetched expert is kept beside the cache for one event,
     not counted in the capacity; if the event needs it, it enters the cache like every other. Candidates are requested
     at the event `lookahead` layers before, after what that one lacks: the first candidate of every token, then the
-    second of every token, and so on. An event without a choice is none, and nothing is requested at it.
+    second of every token, and so on. An event without a choice is none, and nothing is requested at it. Where the cache
+    is emptied before documents, what LFU has counted is kept.
 
     Parameters
     ----------
@@ -79,11 +80,6 @@ def replay(
     return ReplaySums(sums)
 
 
-def slots_of(setting: CacheSetting, steps: Steps) -> int:
-    """Return the slots of a layer's cache, or of the pool."""
-    return int(setting.capacity * (len(steps.routers) if setting.scope == "pool" else 1))
-
-
 def _rules(
     steps: Steps,
     setting: CacheSetting,
@@ -99,7 +95,7 @@ def _rules(
         likely, score = eviction.experts, np.ascontiguousarray(eviction.score, np.float16).view(np.uint16)
     return Rules(
         policy=policy_of(setting.policy).code,
-        slots=slots_of(setting, steps),
+        slots=0 if setting.policy == "none" else setting.slots(len(steps.routers)),
         pooled=setting.scope == "pool",
         emptied=setting.start == "document" and setting.policy != "static",
         half_life=float(setting.half_life),

@@ -17,9 +17,9 @@ def require_setting(setting: CacheSetting, steps: Steps) -> None:
     Raises
     ------
     RoutestatError
-        If the policy, the scope or the start is unknown; if the capacity exceeds the experts of every layer or is below
-        what one token needs at a layer, except without a cache; if the half-life is not positive; if the lookahead or
-        the candidates do not fit the model.
+        If the policy, the scope or the start is unknown; except without a cache, if the capacity exceeds the experts of
+        every layer, is below what one token needs at a layer, or has a fraction in the cache of a layer; if the
+        half-life is not positive; if the lookahead or the candidates do not fit the model.
     """
     policies = tuple(policy.name for policy in POLICIES)
     for what, name, known in (
@@ -42,15 +42,19 @@ def _require_capacity(setting: CacheSetting, steps: Steps) -> None:
     experts = [router.n_experts for router in steps.routers]
     per_layer = setting.scope == "layer"
     most = max(experts) if per_layer else sum(experts) / layers
-    if not capacity <= most:
+    if not (math.isfinite(capacity) and capacity <= most):
         raise RoutestatError(
             f"capacity: expected at most {most:g}, the experts of a layer, got {capacity:g}; simulate a smaller one"
         )
-    slots = int(capacity) if per_layer else int(capacity * layers)
+    slots = setting.slots(layers)
     if slots < needed:
         where = f"got {capacity:g} per layer" + ("" if per_layer else f", a pool of {slots} slots")
         raise RoutestatError(
             f"capacity: expected at least {needed}, what one token needs at a layer, {where}; simulate a larger one"
+        )
+    if per_layer and capacity != int(capacity):
+        raise RoutestatError(
+            f"capacity: expected whole experts in the cache of a layer, got {capacity:g}; a pool may have fractions"
         )
 
 
@@ -61,10 +65,7 @@ def _require_lookahead(setting: CacheSetting, steps: Steps) -> None:
             f"lookahead: expected 0 to {layers - 1} layers, as the trace has {layers}, got {setting.lookahead}"
         )
     if setting.lookahead and not 1 <= setting.candidates <= most:
-        raise RoutestatError(
-            f"candidates: expected 1 to {most} experts per token, got {setting.candidates}; 0 layers of lookahead "
-            "prefetch nothing"
-        )
+        raise RoutestatError(f"candidates: expected 1 to {most} experts per token, got {setting.candidates}")
 
 
 def require_inputs(
@@ -117,7 +118,7 @@ def _require_pins(setting: CacheSetting, steps: Steps, pinned: NDArray[np.bool_]
             f"the policy static: expected pinned experts as a bool array {shape}, got {found}"
         )
     pooled = setting.scope == "pool"
-    slots = int(setting.capacity * (len(steps.routers) if pooled else 1))
+    slots = setting.slots(len(steps.routers))
     starts = offsets[:1] if pooled else offsets[:-1]
     most = int(np.add.reduceat(pinned.astype(np.int64), starts, axis=1).max())
     if most > slots:

@@ -92,6 +92,10 @@ class CacheSetting:
     candidates: int = 0
     half_life: float = HALF_LIFE
 
+    def slots(self, layers: int) -> int:
+        """Return the slots of every layer's cache, or of the pool of so many layers."""
+        return int(self.capacity * layers) if self.scope == "pool" else int(self.capacity)
+
 
 @dataclass(frozen=True, slots=True)
 class Hardware:

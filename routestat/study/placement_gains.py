@@ -160,8 +160,9 @@ def _balance_gain(
     if not len(size):
         none = held_out.no_estimate
         return PlacementGain(none, none, none, made[0], made[1], layers[0], layers[1])
-    if worst or len(size) < 2:
-        why = "the worst of several layers: no interval" if worst else too_few(size) or ""
+    why = "the worst of several layers: no interval" if worst else too_few(size)
+    if why:
+        # Of few units a jackknife is no better than the figure itself.
         found = [without_interval(one, len(size), why) for one in (before, after, before - after)]
     else:
         left = [over_layers(imbalance(one.sum(axis=0) - one)) for one in loads]

@@ -17,7 +17,7 @@ DEFAULT_POLICIES = ("none", "static", "lru", "lfu", "lfu-decay", "predictor", "b
 #: Prefetch by the predictor of the highest recall, and by the recorded gate; by the choices themselves, as the limit.
 BEST, PERFECT = "best", "perfect"
 #: Accesses of the tokens that are replayed unless their number is given.
-MOST_ACCESSES = 8_000_000
+MOST_ACCESSES = 32_000_000
 #: Capacities between one token's experts and all of a layer, unless they are named.
 CAPACITIES = 5
 
@@ -106,20 +106,23 @@ def require_known(what: str, names: Collection[str], allowed: Collection[str]) -
             raise RoutestatError(f"{what}: expected one of {', '.join(allowed)}, got {name!r}")
 
 
-def capacities_of(plan: SimulationPlan, steps: Steps) -> tuple[float, ...]:
+def capacities_of(plan: SimulationPlan, steps: Steps, scope: str = "layer") -> tuple[float, ...]:
     """Return the capacities of a plan, ascending and each once; by default about five that the model allows.
 
     Parameters
     ----------
     plan : SimulationPlan
     steps : Steps
+    scope : str
+        A pool has no more slots than all layers together have experts.
     """
     if plan.capacities:
         return tuple(sorted(set(plan.capacities)))
+    experts = [router.n_experts for router in steps.routers]
     least = max(router.top_k for router in steps.routers)
-    most = max(router.n_experts for router in steps.routers)
-    spread = np.geomspace(least, most, CAPACITIES).round().astype(int)
-    return tuple(float(one) for one in np.unique(spread))
+    most = max(experts) if scope == "layer" else sum(experts) / len(experts)
+    spread = np.geomspace(min(least, most), most, CAPACITIES).round()
+    return tuple(float(one) for one in np.unique(np.minimum(spread, most)))
 
 
 def candidates_of(plan: SimulationPlan, steps: Steps) -> tuple[int, ...]:
@@ -158,7 +161,7 @@ def cache_settings(
         found.append(CacheSetting("none"))
     for scope in dict.fromkeys(plan.scopes):
         for start in dict.fromkeys(plan.starts):
-            for capacity in capacities_of(plan, steps):
+            for capacity in capacities_of(plan, steps, scope):
                 alone = CacheSetting(base, scope, capacity, start)
                 found += [
                     replace(

@@ -151,7 +151,7 @@ META = TraceMeta(routers_like([0], 8, 2), name="small", model="m")
 FILES = {module.__file__ for module in (capture.store, capture.loop, routestat.traces.writer)}
 
 
-LENGTHS = (2, 5, 0, 1)
+LENGTHS = (2, 3, 0, 1)
 
 
 class Cutter:

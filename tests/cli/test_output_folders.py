@@ -9,9 +9,28 @@ import time
 import numpy as np
 import pytest
 
-from routestat.cli.output_folders import LOCK, appearing_whole
+from routestat.cli.output_folders import LOCK, appearing_whole, checked_out
 from routestat.cli.runner import run
 from routestat.convert import app
+from routestat.errors import RoutestatError
+
+
+def interrupted(folder, name, error):
+    with checked_out(folder) as made:
+        if name:
+            (made / name).write_text("{}")
+        raise error
+
+
+def test_an_error_before_anything_is_written_leaves_no_folder(tmp_path):
+    (tmp_path / "old").mkdir()
+    for where in ("old", "new/r"):
+        with pytest.raises(RoutestatError, match="bad"):
+            interrupted(tmp_path / where, "", RoutestatError("bad"))
+    with pytest.raises(KeyboardInterrupt):
+        interrupted(tmp_path / "kept/r", "results.json", KeyboardInterrupt())
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["kept", "old"]
+    assert (tmp_path / "kept/r/results.json").is_file()
 
 
 class Writing:

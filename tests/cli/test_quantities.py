@@ -35,6 +35,8 @@ def test_no_time_only_where_it_is_allowed():
     assert parse_seconds("0", "--compute", zero=True) == 0
     with pytest.raises(RoutestatError, match="--stall-budget: expected more than zero, got '0ms'"):
         parse_seconds("0ms", "--stall-budget")
+    with pytest.raises(RoutestatError, match="--compute: expected zero or more, got '-1ms'"):
+        parse_seconds("-1ms", "--compute", zero=True)
 
 
 @pytest.mark.parametrize("parse", [parse_bytes, parse_bandwidth, parse_seconds])

@@ -12,8 +12,9 @@ import arviz as az
 import numpy as np
 import pytest
 
+from routestat.analyze import app
 from routestat.traces.synthetic import chain, expert_chain, write
-from tests.commands.harness import complaint
+from tests.commands.harness import ask, complaint
 
 ROOT = Path(__file__).parents[2]
 PICTURES = ("bayes-forest", "bayes-trace", "bayes-ranks", "bayes-energy")
@@ -48,7 +49,8 @@ def trace(tmp_path_factory):
 @pytest.fixture(scope="module")
 def analysed(trace, tmp_path_factory):
     out = tmp_path_factory.mktemp("report") / "r"
-    result = analyze(trace, "--bayes", "full", "--bayes-draws", "400", "--out", out)
+    only = ("--only", "prediction,chain")
+    result = analyze(trace, "--bayes", "full", "--bayes-draws", "250", *only, "--out", out)
     assert result.returncode == 0, result.stderr
     # Libraries have much to say on the way, and none of it is for the user.
     # No warning of the sampler; a long run says how far it is.
@@ -63,7 +65,7 @@ def record_of(out):
 @pytest.mark.slow
 def test_the_record_says_what_was_sampled(analysed):
     bayes = record_of(analysed)["bayes"]
-    assert (bayes["draws"], bayes["tune"], bayes["chains"]) == (400, 400, 4)
+    assert (bayes["draws"], bayes["tune"], bayes["chains"]) == (250, 250, 4)
     assert bayes["layers"] == LAYERS
     assert "note" not in bayes
     assert [order["order"] for order in bayes["orders"]] == [0, 1, 2]
@@ -100,9 +102,9 @@ def test_the_files_open_with_arviz(analysed):
     assert sorted(path.name for path in analysed.glob("bayes-order*")) == bayes["files"]
     for order, name in zip(bayes["orders"], bayes["files"], strict=True):
         data = az.from_netcdf(analysed / name)
-        assert data.posterior["mu"].shape == (4, 400)
+        assert data.posterior["mu"].shape == (4, 250)
         assert float(data.posterior["mu"].mean()) == pytest.approx(order["mu_log_strength"]["mean"])
-        assert data.log_likelihood["bundle"].shape == (4, 400, 24)
+        assert data.log_likelihood["bundle"].shape == (4, 250, 24)
         assert float(data.observed_data["cell_count"].sum()) >= 24 * 40
         assert int(data.sample_stats["diverging"].sum()) == order["divergences"]
 
@@ -121,7 +123,7 @@ def test_the_page_shows_the_four_pictures(analysed):
 def test_a_second_report_without_it_removes_what_is_stale(analysed, trace, tmp_path):
     out = shutil.copytree(analysed, tmp_path / "again")
     assert len(list(out.glob("bayes*"))) == 3
-    result = analyze(trace, "--out", out)
+    result = ask(app, "routestat analyze", trace, "--only", "dependence", "--out", out)
     assert result.returncode == 0, result.stderr
     assert "bayes" not in record_of(out)
     assert not list(out.glob("bayes*"))
@@ -135,12 +137,14 @@ def test_a_second_report_without_it_removes_what_is_stale(analysed, trace, tmp_p
 def test_what_cannot_be_sampled_is_refused_in_one_line(trace, tmp_path):
     out = tmp_path / "r"
     assert "--bayes is full or none, got 'maybe'" in complaint(
-        analyze(trace, "--bayes", "maybe", "--out", out)
+        ask(app, "routestat analyze", trace, "--bayes", "maybe", "--out", out)
     )
     assert not out.exists()
     made = expert_chain(
         n_experts=46, top_k=2, layers=2, documents=4, coupling=1.0, rng=np.random.default_rng(0)
     )
     wide = write(made, tmp_path / "wide", "wide")
-    assert "needs the state view" in complaint(analyze(wide, "--bayes", "full", "--out", out))
+    assert "needs the state view" in complaint(
+        ask(app, "routestat analyze", wide, "--bayes", "full", "--out", out)
+    )
     assert not (out / "results.json").exists()

@@ -17,6 +17,8 @@ import numpy as np
 import pytest
 
 from routestat import Alphabet, Router, Trace, TraceMeta, TraceWriter
+from routestat.__main__ import COMMANDS
+from routestat.serving.exports.registry import EXPORTS
 from tests.commands.harness import ask, complaint
 
 ROOT = Path(__file__).parents[2]
@@ -189,7 +191,7 @@ def test_analyze_refuses_damage(small, tmp_path):
 
 def convert(folder, **arrays):
     np.savez(folder / "x.npz", **arrays)
-    result = run("routestat.convert", folder / "x.npz", "--out", folder / "t")
+    result = invoked("routestat.convert", folder / "x.npz", "--out", folder / "t")
     assert result.returncode == 0, result.stderr
     return folder / "t"
 
@@ -213,7 +215,7 @@ def convert(folder, **arrays):
 )
 def test_a_poor_trace_is_no_error_and_what_cannot_be_said_has_a_reason(tmp_path, experts, document, said):
     trace = convert(tmp_path, experts=experts, document=document, n_experts=8)
-    result = run("routestat.analyze", trace, "--out", tmp_path / "r")
+    result = invoked("routestat.analyze", trace, "--out", tmp_path / "r")
     assert result.returncode == 0, result.stderr
     record = json.loads((tmp_path / "r" / "results.json").read_text())
     assert any(said in note for note in record["trace"]["notes"])
@@ -238,7 +240,7 @@ def test_a_poor_trace_is_no_error_and_what_cannot_be_said_has_a_reason(tmp_path,
 
 
 def test_one_layer_alone_is_analysed(small, tmp_path):
-    assert run("routestat.analyze", small, "--layers", "2", "--out", tmp_path / "r").returncode == 0
+    assert invoked("routestat.analyze", small, "--layers", "2", "--out", tmp_path / "r").returncode == 0
     record = json.loads((tmp_path / "r" / "results.json").read_text())
     assert record["dependence"] == []
     assert len(record["layers"]) == 1
@@ -305,7 +307,7 @@ print(json.dumps([
 
 
 def test_help_names_every_option_of_the_documentation():
-    names = ("analyze", "predict", "compare", "draw", "convert", "count", "merge", "prepare")
+    names = tuple(name for name in COMMANDS if name != "capture")
     result = subprocess.run(
         [sys.executable, "-c", SHOW_HELP, Path(sys.executable).with_name("routestat"), *names],
         capture_output=True,
@@ -326,6 +328,8 @@ def test_help_names_every_option_of_the_documentation():
     # Those of capture are held to its help by its own tests; engines have options of their own.
     known = set(re.findall(r"--[a-z0-9][a-z0-9-]*", (ROOT / "docs" / "capture.md").read_text()))
     known |= {"--help", "--enable-return-routed-experts", "--moe-routing-trace-path"}
+    for export in EXPORTS:
+        known |= set(re.findall(r"--[a-z][a-z-]*", f"{export.engine} {export.usage}"))
     # Those of sbatch and of dask.
     known |= {
         "--job-name",
@@ -354,8 +358,8 @@ def test_the_bare_command_lists_the_desks_and_loads_nothing_heavy():
     unknown = run("routestat", "analyse")
     assert (unknown.returncode, unknown.stderr) == (
         2,
-        "error: no command 'analyse'; there are analyze, predict, compare, draw, convert, count, merge, prepare, "
-        "capture\n",
+        "error: no command 'analyse'; there are analyze, predict, compare, simulate, place, draw, convert, count, "
+        "merge, prepare, capture\n",
     )
 
 
@@ -395,9 +399,9 @@ def test_convert_refuses_in_one_line_and_keeps_an_existing_trace(small, tmp_path
 
 
 def test_a_trace_goes_to_parquet_and_back_by_the_command(small, tmp_path):
-    there = run("routestat.convert", small, "--out", tmp_path / "x.parquet")
+    there = invoked("routestat.convert", small, "--out", tmp_path / "x.parquet")
     assert (there.returncode, "30,000 tokens of 12 documents" in there.stdout) == (0, True), there.stderr
-    back = run("routestat.convert", tmp_path / "x.parquet", "--out", tmp_path / "t", "--licence", "MIT")
+    back = invoked("routestat.convert", tmp_path / "x.parquet", "--out", tmp_path / "t", "--licence", "MIT")
     assert back.returncode == 0, back.stderr
     trace = Trace.open(tmp_path / "t")
     assert (trace.meta.name, trace.meta.licence, trace.n_tokens) == ("small", "MIT", 30_000)
@@ -421,7 +425,7 @@ def test_numbers_far_apart_still_make_groups_of_their_own(tmp_path):
     opened = Trace.open(trace)
     assert opened.documents.column("document").to_pylist() == list(range(20))
     assert opened.documents.column("source_document").to_pylist() == [256 * i for i in range(20)]
-    result = run("routestat.analyze", trace, "--out", tmp_path / "r")
+    result = invoked("routestat.analyze", trace, "--out", tmp_path / "r")
     assert result.returncode == 0, result.stderr
     record = json.loads((tmp_path / "r" / "results.json").read_text())
     assert record["trace"]["n_groups"] == 20
@@ -465,9 +469,8 @@ def test_predict_does_not_take_a_prior_for_a_fitted_chain(analysed):
 
 
 def test_a_terminal_that_shows_only_ascii_costs_nothing(small, tmp_path):
-    result = run(
-        "routestat.analyze", small, "--layers", "0-1", "--out", tmp_path / "r", PYTHONIOENCODING="ascii"
-    )
+    words = ("--layers", "0-1", "--only", "dependence,prediction", "--out", tmp_path / "r")
+    result = run("routestat.analyze", small, *words, PYTHONIOENCODING="ascii")
     assert result.returncode == 0, result.stderr
     assert run("routestat", "--help", PYTHONIOENCODING="ascii").returncode == 0
 
@@ -477,7 +480,7 @@ def test_two_routers_of_one_layer_are_two_routers(tmp_path):
     rng = np.random.default_rng(0)
     with TraceWriter(tmp_path / "t", TraceMeta(routers, name="two")) as writer:
         writer.write(np.repeat(np.arange(5), 40), states=rng.integers(0, 15, (200, 3)).astype(np.uint8))
-    result = run("routestat.analyze", tmp_path / "t", "--out", tmp_path / "r")
+    result = invoked("routestat.analyze", tmp_path / "t", "--out", tmp_path / "r")
     assert result.returncode == 0, result.stderr
     record = json.loads((tmp_path / "r" / "results.json").read_text())
     assert [layer["router"] for layer in record["layers"]] == ["L00a", "L00b", "L01"]

@@ -83,7 +83,7 @@ def test_figures_are_those_of_the_rows_that_were_held_out(traces, both):
         ]
         assert affinity[f"device_affinity_{moment}"] == pytest.approx(np.mean(stays))
         loads = [np.bincount(device[layer][rows[:, layer]].ravel(), minlength=4) for layer in range(4)]
-        assert affinity[f"balance_{moment}"] == pytest.approx(
+        assert affinity[f"balance_{moment}_counted"] == pytest.approx(
             np.mean([load.max() / load.mean() for load in loads])
         )
         np.testing.assert_allclose(layers[0][f"device_loads_{moment}"], loads[0] / loads[0].mean())
@@ -140,6 +140,32 @@ def test_options_reach_the_files(traces, tmp_path):
     assert not any("hidden-layers" in note for note in record["notes"])
 
 
+def test_layers_that_were_not_chosen_are_layers_of_the_model(traces, tmp_path):
+    out = tmp_path / "r"
+    record, _ = placed(
+        out,
+        traces["planted"],
+        "--devices",
+        4,
+        "--objective",
+        "balance",
+        "--export",
+        "sglang",
+        "--layers",
+        "1",
+    )
+    rows = json.loads((out / "balance/sglang-expert-location.json").read_text())["physical_to_logical_map"]
+    assert len(rows) == 5
+    assert any("5 layers, as layer 4 is the last of the trace" in note for note in record["notes"])
+
+
+def test_all_experts_may_have_a_copy_in_every_node(traces, tmp_path):
+    record, _ = placed(tmp_path / "r", traces["planted"], "--devices", 4, "--nodes", 2, "--redundant", 8)
+    affinity = next(row for row in record["placements"] if row["objective"] == "affinity")
+    assert affinity["node_affinity_placed"] == 1
+    assert affinity["device_affinity_gain"] > 0
+
+
 def test_one_device_has_pins_only(traces, tmp_path):
     record, said = placed(tmp_path / "r", traces["planted"], "--devices", 1, "--pin", 3)
     assert record["placements"] == []
@@ -170,7 +196,7 @@ def test_without_torch_the_other_files_are_written(traces, tmp_path, monkeypatch
     reasons = {row["export"]: row["reason"] for row in record["exports"] if "reason" in row}
     assert "pip install" in reasons["ktransformers"]
     assert (tmp_path / "r/balance/sglang-expert-location.json").is_file()
-    assert "ktransformers: not written: " in said
+    assert "not written: sglang-counts, ktransformers: " in said
 
 
 @pytest.mark.parametrize(
@@ -191,7 +217,7 @@ def test_without_torch_the_other_files_are_written(traces, tmp_path, monkeypatch
 def test_bad_options_are_one_line(traces, tmp_path, arguments, words):
     out = tmp_path / "r"
     assert words in complaint(ask(app, NAME, traces["planted"], *arguments, "--out", out))
-    assert not (out / "results.json").exists()
+    assert not out.exists()
 
 
 def test_traces_that_cannot_be_placed_are_one_line(traces, tmp_path):

@@ -109,7 +109,7 @@ def test_a_model_gives_the_size_of_an_expert(traces, tmp_path):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (("--capacity", "9"), "capacity: expected at most the 8 experts"),
+        (("--capacity", "9"), "capacity: expected at most 8"),
         (("--capacity", "1"), "capacity: expected at least 2"),
         (("--capacity", "two"), "--capacity: expected experts per layer such as 2,4,8, got 'two'"),
         (("--capacity", "-4"), "--capacity: expected experts per layer"),
@@ -127,6 +127,7 @@ def test_a_model_gives_the_size_of_an_expert(traces, tmp_path):
         (("--prefetch", "2;4"), "--prefetch: expected numbers of 1 or more"),
         (("--prefetch", "9"), "candidates: expected 1 to 8"),
         (("--batch", "0"), "batch: expected 1 or more, got 0"),
+        (("--capacity", "2.5"), "capacity: expected whole experts in the cache of a layer, got 2.5"),
         (("--prefill-chunk", "0"), "prefill chunk: expected 1 or more, got 0"),
         (("--half-life", "0"), "half-life: expected a number of steps above 0"),
         (("--tokens", "0"), "--tokens: expected a number of 1 or more, or all"),
@@ -136,8 +137,11 @@ def test_a_model_gives_the_size_of_an_expert(traces, tmp_path):
     ],
 )  # fmt: skip
 def test_bad_input_is_one_line(traces, tmp_path, options, words):
-    said = complaint(ask(app, "routestat simulate", traces["many"], "--out", tmp_path / "r", *options))
+    said = complaint(
+        ask(app, "routestat simulate", traces["many"], "--out", tmp_path / "new" / "r", *options)
+    )
     assert words in said
+    assert not (tmp_path / "new").exists()
 
 
 def test_a_report_is_not_written_into_a_trace(traces):

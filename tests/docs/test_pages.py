@@ -22,7 +22,14 @@ PAGES = sorted(
     [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), ROOT / "analyses/README.md", ROOT / "data/README.md"]
 )
 # Pages whose commands need nothing but what `prepared` makes and the page's commands before them.
-SHOWN = ("README.md", "docs/predicting.md", "docs/comparing.md", "docs/importing.md", "docs/large-traces.md")
+SHOWN = (
+    "README.md",
+    "docs/predicting.md",
+    "docs/comparing.md",
+    "docs/serving.md",
+    "docs/importing.md",
+    "docs/large-traces.md",
+)
 # Pages whose text blocks are what these commands print.
 QUOTING = ("docs/predicting.md", "docs/comparing.md", "docs/large-traces.md")
 # A file that the commands of each page have made in the end.
@@ -30,6 +37,7 @@ MADE = {
     "README.md": "reports/mine/index.html",
     "docs/predicting.md": "reports/drawn/index.html",
     "docs/comparing.md": "reports/compare-tiny-mixtral-prose-tiny-mixtral-code/index.html",
+    "docs/serving.md": "reports/placed/affinity/sglang-expert-location.json",
     "docs/importing.md": "traces/table/manifest.json",
     "docs/large-traces.md": "counts/workers.counts",
 }

@@ -86,7 +86,14 @@ def findings(
     devices = Devices(4, nodes)
     placed = tuple(result_of(objective, devices, reach, gains, optimality) for objective in objectives)
     loads = tuple(np.array([80, 70, 60, 50, 40, 30, 20, 10]) + 10 * place for place in range(3))
-    pinned = PinFinding(3, (np.array([0, 1, 2]),) * 3, estimate(0.52, reach), estimate(0.61, reach), estimate(-0.09, reach), 0.375)
+    pinned = PinFinding(
+        3,
+        (np.array([0, 1, 2]),) * 3,
+        estimate(0.52, reach),
+        estimate(0.61, reach),
+        estimate(-0.09, reach),
+        0.375,
+    )
     return PlacementFindings(
         TraceMeta(ROUTERS, **meta),
         ROUTERS,

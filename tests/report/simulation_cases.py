@@ -205,10 +205,7 @@ def hostile():
     """Return findings with text that would do harm as HTML or in a terminal."""
     found = simulation()
     meta = replace(found.meta, name=HOSTILE, model="[bold]model[/bold] \x1b[31mred", dataset="$\\frac{$ ../x")
-    routers = tuple(
-        replace(router, suffix="") if hasattr(router, "suffix") else router for router in found.routers
-    )
-    return replace(found, meta=meta, routers=routers, folder=f"traces/{HOSTILE}", notes=(HOSTILE,))
+    return replace(found, meta=meta, folder=f"traces/{HOSTILE}", notes=(HOSTILE,))
 
 
 def empty():

@@ -10,8 +10,8 @@ import pytest
 from routestat.inference.base.estimate import Estimate, with_interval, without_interval
 from routestat.report.numbers import number
 from routestat.report.quantities import duration
-from routestat.report.simulation_main import main_setting
-from routestat.report.simulation_sentences import answers, mean_working_sets, percent, shown
+from routestat.report.simulation_main import main_setting, mean_working_sets
+from routestat.report.simulation_sentences import answers, percent, shown
 from routestat.serving.settings import Hardware
 from routestat.study.simulation_findings import CapacityPlan
 from tests.report.simulation_cases import empty, one_document, simulation
@@ -120,7 +120,7 @@ def estimate(value, half):
             0.6,
             ("In 6 of 6 layers there is", "Pin them: LRU is clearly better in 0 of 6 layers, pinning in 6"),
         ),
-        (0.505, 0.5, ("In 0 of 6 layers there is", "Pins and LRU are alike")),
+        (0.505, 0.5, ("There is no hot set in any layer", "Pins and LRU are alike")),
     ],
 )
 def test_the_hot_set_is_judged_by_intervals(static, lru, words):
@@ -128,6 +128,14 @@ def test_the_hot_set_is_judged_by_intervals(static, lru, words):
     sets = [replace(one, static=estimate(static, 0.01), lru=estimate(lru, 0.01)) for one in findings.hot_sets]
     text = by_topic(replace(findings, hot_sets=tuple(sets)))["Hot set"]
     assert all(each in text for each in words), text
+
+
+def test_without_intervals_nothing_is_advised_on_pins():
+    text = by_topic(simulation(n_units=3))["Hot set"]
+    assert (
+        "Not certain: LRU is better in 6 of 6 layers, pinning in 0 (no interval: 3 independent units" in text
+    )
+    assert "clearly" not in text
 
 
 def test_the_working_set_is_that_of_the_mean_over_layers():

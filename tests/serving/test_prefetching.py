@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from routestat.errors import RoutestatError
 from routestat.forecast.kept_predictions import KeptPredictions
 from routestat.serving.replay import replay
 from routestat.serving.settings import SCOPES, CacheSetting, Hardware
@@ -131,9 +130,3 @@ def test_perfect_predictions_miss_nothing_behind_the_first_layers():
     sums = replay(steps, setting, prefetch=predicted(ahead))
     assert sums.column("misses").sum((0, 1))[2:].tolist() == [0, 0]
     assert sums.wasted.sum() == 0
-
-
-def test_a_link_without_bandwidth_is_refused():
-    for machine in (Hardware(1.0, 0.0), Hardware(1.0, -1.0), Hardware(0.0, 1.0), Hardware(1.0, 1.0, -1.0)):
-        with pytest.raises(RoutestatError, match="expected"):
-            replay(STEPS, CacheSetting("lru", "layer", 2), hardware=machine)

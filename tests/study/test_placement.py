@@ -138,6 +138,11 @@ def test_few_held_out_units_have_a_value_without_an_interval(n_documents, words)
             assert np.isfinite(estimate.value)
             assert np.isnan(estimate.low)
             assert words in estimate.reason
+    # Without an interval the figures are those of the documents, and the gain is their difference.
+    balance = result.balance
+    assert balance.before.value == pytest.approx(balance.by_layer_before.mean())
+    assert balance.after.value == pytest.approx(balance.by_layer_after.mean())
+    assert balance.gain.value == pytest.approx(balance.before.value - balance.after.value)
 
 
 def test_one_document_is_placed_but_nothing_is_measured():

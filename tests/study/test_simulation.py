@@ -14,6 +14,8 @@ from routestat.serving.settings import CacheSetting, Hardware
 from routestat.serving.steps import make_steps
 from routestat.study.simulation import simulate
 from routestat.study.simulation_plan import SimulationPlan
+from routestat.traces.metadata import Router, TraceMeta
+from routestat.traces.store import Trace
 from tests.serving.served_steps import random_choices, trace_of
 
 MACHINE = Hardware(expert_bytes=1e6, bandwidth=1e9)
@@ -46,7 +48,7 @@ def steps(trace):
 
 PLAN = SimulationPlan(
     capacities=(2, 4), policies=("none", "static", "lru", "lfu-decay", "predictor", "belady"),
-    predictors=("layer-1", "best"), candidates=(2, 3), hardware=MACHINE, stall_budget=5e-3, threads=1,
+    predictors=("ridge-1", "best"), candidates=(2, 3), hardware=MACHINE, stall_budget=5e-3, threads=1,
 )  # fmt: skip
 
 
@@ -72,13 +74,21 @@ def test_every_setting_is_there_once_with_its_phases(found):
     assert [cache.phase for cache in found.caches[:3]] == ["all", "prefill", "decode"]
     assert len(found.caches) == 3 * len(settings)
     names = {(s.policy, s.predictor, s.lookahead, s.candidates) for s in settings if s.lookahead}
-    best = next(name for name, _ in found.recalls if name not in ("layer-1", "perfect"))
+    best = next(name for name, _ in found.recalls if name not in ("ridge-1", "perfect"))
     assert names == {
-        ("lru", "layer-1", 1, 2), ("lru", "layer-1", 1, 3), ("lru", best, 1, 2), ("lru", best, 1, 3),
+        ("lru", "ridge-1", 1, 2), ("lru", "ridge-1", 1, 3), ("lru", best, 1, 2), ("lru", best, 1, 3),
         ("lru", "perfect", 1, 2),
     }  # fmt: skip
     assert found.recalls["perfect", 1] == 1
-    assert found.recalls[best, 1] >= found.recalls["layer-1", 1]
+
+
+def test_the_best_predictor_has_the_highest_recall(trace, found):
+    best = next(name for name, _ in found.recalls if name not in ("ridge-1", "perfect"))
+    named = simulate(
+        trace, replace(PLAN, policies=("lru",), capacities=(4,), predictors=("layer-1", "ridge-all"))
+    )
+    assert best == max(("layer-1", "ridge-all"), key=lambda name: named.recalls[name, 1])
+    assert found.recalls[best, 1] == named.recalls[best, 1]
 
 
 def test_figures_are_those_of_replays(found, steps):
@@ -128,6 +138,7 @@ def test_a_perfect_prediction_lacks_only_the_first_layer(found, steps):
     one = of(found, "lru", 2, lookahead=1, predictor="perfect")
     assert one.misses == sums.column("misses")[:, :, 0].sum()
     assert one.precision.value == 1
+    assert "up to 2 slots beside the cache" in one.cautions[0]
     assert one.loads == of(found, "lru", 2).loads
 
 
@@ -187,6 +198,7 @@ def test_starts_are_replayed_each(trace, steps):
     for start in plan.starts:
         sums = replay(steps, CacheSetting("lru", capacity=4, start=start))
         assert of(found, "lru", 4, start=start).hits == sums.column("hits").sum()
+    assert any("from a warm start" in note for note in found.notes)
 
 
 def test_documents_are_whole_where_not_all_are_replayed():
@@ -232,7 +244,7 @@ def test_plans_that_name_nothing_known_are_refused(options, words):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"capacities": (9,)}, "capacity: expected at most the 8 experts"),
+        ({"capacities": (9,)}, "capacity: expected at most 8"),
         ({"capacities": (1,)}, "capacity: expected at least 2"),
         ({"lookaheads": (4,)}, "lookahead: expected at most 3 layers"),
         ({"candidates": (9,)}, "candidates: expected 1 to 8"),
@@ -245,3 +257,22 @@ def test_plans_that_name_nothing_known_are_refused(options, words):
 def test_settings_that_do_not_fit_the_trace_are_refused(trace, options, words):
     with pytest.raises(RoutestatError, match=words):
         simulate(trace, SimulationPlan(**options))
+
+
+def test_layers_of_different_widths_and_missing_choices():
+    rng = np.random.default_rng(5)
+    routers = (Router(0, 8, 2), Router(1, 4, 1), Router(2, 6, 3))
+    document = np.repeat(np.arange(8), 25)
+    states = {router.name: rng.integers(0, router.alphabet.size, 200) for router in routers}
+    states["L01"][::9] = routers[1].alphabet.missing
+    trace = Trace.from_arrays(TraceMeta(routers), document, np.tile(np.arange(25), 8), states)
+    found = simulate(trace, SimulationPlan(scopes=("layer", "pool"), stall_budget=1.0, hardware=MACHINE))
+    logical = 200 * 5 + np.count_nonzero(np.arange(200) % 9)
+    assert {one.logical_accesses for one in found.caches} == {logical}
+    for cache in found.caches:
+        assert cache.hits + cache.prefetched_hits + cache.misses == cache.accesses
+        if cache.setting.policy not in ("none", "static") and not cache.setting.lookahead:
+            best = of(found, "belady", cache.setting.capacity, scope=cache.setting.scope)
+            assert cache.hits <= best.hits
+    assert found.plan.sizes[-1].slots == (8, 4, 6)
+    assert found.plan.sizes[0].slots_in_all == 9

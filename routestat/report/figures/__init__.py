@@ -34,4 +34,6 @@ comparison
     Differences between two traces.
 simulation, simulation_memory
     Caches and prefetching; working sets, single layers and the plan of capacities.
+simulation_lines
+    Policies over their capacities: colours, dashes and marks.
 """

@@ -1,20 +1,27 @@
 """Figures of caches and prefetching; each function takes findings and returns a figure, or the sentence why not."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from routestat.inference.base.estimate import Estimate
+from routestat.report.figures.simulation_lines import (
+    LINES,
+    Array,
+    Line,
+    columns_of,
+    legend_width,
+    lru_curve,
+    policy_lines,
+    prefetching_lines,
+)
 from routestat.report.figures.style import (
     BLUE,
-    GREY,
-    ORANGE,
     PALE,
     SMALL,
     TEXT,
@@ -25,58 +32,37 @@ from routestat.report.figures.style import (
     reach,
 )
 from routestat.report.quantities import data_size
-from routestat.report.simulation_main import Main, label, main_setting
+from routestat.report.simulation_main import label, main_setting
 from routestat.study.simulation_findings import SimulatedCache, Simulation
 
-Array = NDArray[np.float64]
-#: Okabe & Ito's green.
-GREEN, BLACK = "#009E73", "#000000"
-#: Colour, dash and mark of a policy: no two have the same colour and the same mark.
-LINES: Mapping[str, tuple[str, str, str]] = {
-    "none": (GREY, ":", "x"),
-    "static": (ORANGE, "--", "s"),
-    "lru": (BLUE, "-", "o"),
-    "lfu": (VERMILLION, "--", "^"),
-    "lfu-decay": (VERMILLION, "-.", "v"),
-    "predictor": (GREEN, "-", "D"),
-    "belady": (BLACK, "-", "P"),
-    "belady-forced": (BLACK, ":", "d"),
-}
 _NO_CURVE = "No hit rates: no cache was simulated"
 _SCOPES = {"layer": "a cache for each layer", "pool": "one pool for all layers"}
-
-
-@dataclass(frozen=True)
-class _Line:
-    """One policy over its capacities."""
-
-    name: str
-    words: str
-    x: Array
-    found: list[SimulatedCache]
-
-    def columns(self, of: Callable[[SimulatedCache], Estimate]) -> tuple[Array, Array, Array]:
-        return columns_of(of(one) for one in self.found)
 
 
 def capacity(findings: Simulation) -> Drawing:
     """Draw the hit rate over the capacity, LRU at every one of them; a panel for each scope."""
     main = main_setting(findings)
-    scopes = [scope for scope in _SCOPES if _lines(findings, main, scope) or _curve(findings, scope)]
+    scopes = [scope for scope in _SCOPES if policy_lines(findings, main, scope) or lru_curve(findings, scope)]
     if not scopes:
         return f"{_NO_CURVE}."
     wide = 4.6 if len(scopes) == 1 else 3.7
-    figure = new_figure(0.7 + len(scopes) * (wide + 0.35) + 1.9, 3.9)
+    lines = {scope: policy_lines(findings, main, scope) for scope in scopes}
+    figure = new_figure(
+        0.7
+        + len(scopes) * (wide + 0.35)
+        + legend_width([line for found in lines.values() for line in found]),
+        3.9,
+    )
     for place, scope in enumerate(scopes):
         axes = new_axes(figure, 0.7 + place * (wide + 0.35), 0.6, wide, 2.9)
-        every = _curve(findings, scope)
+        every = lru_curve(findings, scope)
         if every:
             x, (value, low, high) = np.array([at for at, _ in every]), columns_of(rate for _, rate in every)
             colour, dash, _ = LINES["lru"]
             axes.fill_between(x, low, high, color=colour, alpha=0.2, linewidth=0)
             axes.plot(x, value, color=colour, linestyle=dash, label="LRU, every capacity")
-        for line in _lines(findings, main, scope):
-            if line.name != "lru" or not every:
+        for line in lines[scope]:
+            if line.policy != "lru" or not every:
                 _draw(axes, line, lambda one: one.hit_rate)
         axes.set(ylim=(0, 1.02), xlim=(0, None), xlabel="capacity, experts per layer")
         axes.set_title(_SCOPES[scope], fontsize=TEXT)
@@ -90,57 +76,16 @@ def capacity(findings: Simulation) -> Drawing:
     return figure
 
 
-def _lines(findings: Simulation, main: Main | None, scope: str) -> list[_Line]:
-    """Return the policies of a scope without prefetching, at the start of the main setting.
-
-    Simulations with a caution are left out: they say something of the setting, not of the policy.
-    """
-    if main is None:
-        return []
-    found: dict[str, list[SimulatedCache]] = {}
-    for one in findings.caches:
-        setting = one.setting
-        if setting.policy == "none" or setting.lookahead or one.phase != "all" or one.reason or one.cautions:
-            continue
-        if (setting.scope, setting.start) == (scope, main.start):
-            found.setdefault(label(setting), []).append(one)
-    lines = []
-    for words, caches in found.items():
-        caches.sort(key=lambda one: one.setting.capacity)
-        x = np.array([one.setting.capacity for one in caches], float)
-        lines.append(_Line(caches[0].setting.policy, words, x, caches))
-    return sorted(lines, key=lambda line: list(LINES).index(line.name))
-
-
-def _curve(findings: Simulation, scope: str) -> list[tuple[float, Estimate]]:
-    """Return LRU over all layers at every capacity, from what one token needs over all layers on."""
-    routers = findings.routers
-    least = (
-        sum(router.top_k for router in routers)
-        if scope == "pool"
-        else max(router.top_k for router in routers)
-    )
-    share = len(routers) if scope == "pool" else 1
-    return [
-        (one.capacity / share, one.hit_rate)
-        for one in findings.curve
-        if one.scope == scope
-        and one.layer is None
-        and one.capacity >= least
-        and math.isfinite(one.hit_rate.value)
-    ]
-
-
 def cost(findings: Simulation) -> Drawing:
     """Draw the loads per token over the capacity and, where the machine is known, the stall."""
     main = main_setting(findings)
-    lines = [] if main is None else _lines(findings, main, main.scope)
-    if main is None or not lines:
+    if main is None:
         return f"{_NO_CURVE}."
+    lines = policy_lines(findings, main, main.scope) + prefetching_lines(findings, main)
     size = findings.hardware.expert_bytes
     stalls = [one for line in lines for one in line.found if math.isfinite(one.stall_per_token.value)]
     wide, gap = 3.5, 1.45 if size is not None else 0.9
-    figure = new_figure(0.8 + wide + (gap + wide if stalls else gap - 0.4) + 2.0, 3.9)
+    figure = new_figure(0.8 + wide + (gap + wide if stalls else gap - 0.4) + legend_width(lines), 3.9)
     panels: list[tuple[Axes, Callable[[SimulatedCache], Estimate], float]] = []
     left = new_axes(figure, 0.8, 0.6, wide, 2.9)
     panels.append((left, lambda one: one.loads_per_token, 1.0))
@@ -175,9 +120,9 @@ def scaled_by(factor: float) -> Callable[[ArrayLike], Array]:
     return lambda values: np.asarray(values, float) * factor
 
 
-def _draw(axes: Axes, line: _Line, of: Callable[[SimulatedCache], Estimate], unit: float = 1.0) -> None:
+def _draw(axes: Axes, line: Line, of: Callable[[SimulatedCache], Estimate], unit: float = 1.0) -> None:
     value, low, high = (unit * column for column in line.columns(of))
-    colour, dash, mark = LINES[line.name]
+    colour, dash, mark = line.style
     axes.fill_between(line.x, low, high, color=colour, alpha=0.15, linewidth=0)
     axes.plot(line.x, value, color=colour, linestyle=dash, marker=mark, markersize=4, label=line.words)
 
@@ -192,15 +137,6 @@ def legend_beside(axes: Sequence[Axes]) -> None:
         list(handles.values()), list(handles), loc="upper left", bbox_to_anchor=(1.01, 1.02), frameon=False,
         fontsize=SMALL,
     )  # fmt: skip
-
-
-def columns_of(found: Iterable[Estimate]) -> tuple[Array, Array, Array]:
-    """Return values and limits of estimates, each ``[point]``."""
-    listed = list(found)
-    value, low, high = (
-        np.array([getattr(one, name) for one in listed], float) for name in ("value", "low", "high")
-    )
-    return value, low, high
 
 
 def prefetching(findings: Simulation) -> Drawing:

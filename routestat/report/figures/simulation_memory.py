@@ -5,7 +5,8 @@ import math
 import numpy as np
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from routestat.report.figures.simulation import LINES, columns_of, legend_beside
+from routestat.report.figures.simulation import legend_beside
+from routestat.report.figures.simulation_lines import LINES, columns_of
 from routestat.report.figures.style import (
     BLUE,
     GREY,
@@ -21,8 +22,7 @@ from routestat.report.figures.style import (
     sparse_ticks,
 )
 from routestat.report.quantities import data_size
-from routestat.report.simulation_main import main_setting
-from routestat.report.simulation_sentences import hot_sets_at, mean_working_sets
+from routestat.report.simulation_main import hot_sets_at, main_setting, mean_working_sets
 from routestat.study.simulation_findings import PlannedCapacity, Simulation
 
 

@@ -10,15 +10,19 @@ from routestat.report.quantities import between, data_size, duration
 from routestat.report.records.plain import Record
 from routestat.report.records.simulation import NOTHING_AHEAD, TABLES, write_results
 from routestat.report.records.simulation_kinds import MEANINGS
-from routestat.report.simulation_main import NAMES, PERFECT, Main, main_setting
-from routestat.report.simulation_sentences import answers, hot_sets_at, where
+from routestat.report.simulation_main import NAMES, Main, hot_sets_at, main_setting
+from routestat.report.simulation_sentences import answers, where
+from routestat.serving.cache_estimates import NO_CACHE, NO_WIDTH
 from routestat.serving.settings import POLICIES
 from routestat.study.simulation_findings import Simulation
+from routestat.study.simulation_plan import PERFECT
 from routestat.traces.manifest import replace_file
 
 if TYPE_CHECKING:
     from routestat.report.figures.style import Drawing
 
+# Of what tables do not show, or show without an interval as the section on the method says.
+_NOT_SHOWN = frozenset((NOTHING_AHEAD, NO_CACHE, NO_WIDTH))
 #: Rows of a table of the page; the files have all of them.
 MOST_ROWS = 200
 
@@ -61,18 +65,20 @@ def _jobs(findings: Simulation) -> "Mapping[str, Callable[[], Drawing]]":
 def _page(findings: Simulation, record: Record, pictures: Mapping[str, Picture]) -> str:
     main = main_setting(findings)
     rows = record["simulation"]
-    sets = hot_sets_at(findings, main)
+    sets, mean = hot_sets_at(findings, main), any(row["layer"] is None for row in record["working_sets"])
     return render(
         "simulation.html",
         record=record,
         answers=answers(findings),
         at="" if main is None else where(main, findings),
         main=_main_rows(rows, main),
-        caches=[_cache_row(row) for row in rows if row["phase"] == "all" and not row["lookahead"]],
+        caches=[_tabled(row) for row in rows if row["phase"] == "all" and not row["lookahead"]],
         ahead=_ahead(rows),
-        phases=[_cache_row(row) for row in rows if row["phase"] != "all"],
-        hot=[row for row in record["hot_sets"] if sets and row["capacity"] == sets[0].capacity],
-        sets=[row for row in record["working_sets"] if row["layer"] is None] or record["working_sets"],
+        phases=[_tabled(row) for row in rows if row["phase"] != "all"],
+        hot=[_tabled(row) for row in record["hot_sets"] if sets and row["capacity"] == sets[0].capacity],
+        sets=[_tabled(row) for row in record["working_sets"] if row["layer"] is None or not mean],
+        sizes=[_tabled(row) for row in record["capacity_plan"]["sizes"]],
+        gaps=[_tabled(row) for row in record["recoverable_gap"]],
         policies=[policy for policy in POLICIES if any(row["policy"] == policy.name for row in rows)],
         names=NAMES,
         perfect=PERFECT,
@@ -96,12 +102,12 @@ def _main_rows(rows: Sequence[Record], main: Main | None) -> list[Record]:
     found = {
         tuple(row[key] for key in keys): row for row in rows if row["phase"] == "all" and not row["lookahead"]
     }
-    return [_cache_row(found[name]) for name in named]
+    return [_tabled(found[name]) for name in named]
 
 
-def _cache_row(row: Record) -> Record:
-    """Return a row for a table without the rates of prefetching: why they are null is not said there."""
-    reasons = [part for part in row.get("reason", "").split("; ") if part and part != NOTHING_AHEAD]
+def _tabled(row: Record) -> Record:
+    """Return a row with those reasons only that are about what tables of the page show as undefined."""
+    reasons = [part for part in row.get("reason", "").split("; ") if part and part not in _NOT_SHOWN]
     kept = {key: value for key, value in row.items() if key != "reason"}
     return kept | ({"reason": "; ".join(reasons)} if reasons else {})
 
@@ -113,7 +119,7 @@ def _ahead(rows: Sequence[Record]) -> list[Record]:
         tuple(row[key] for key in keys): row for row in rows if row["phase"] == "all" and not row["lookahead"]
     }
     return [
-        row | {"without": without.get(tuple(row[key] for key in keys))}
+        _tabled(row) | {"without": without.get(tuple(row[key] for key in keys))}
         for row in rows
         if row["phase"] == "all" and row["lookahead"]
     ]

@@ -13,6 +13,8 @@ from routestat.traces.metadata import Router
 
 #: Parts of results.json that are also tables.
 TABLES = ("placements", "layers", "transitions", "pinned", "exports")
+#: Figures that a largest value makes too large in few documents; their estimates lack most of that.
+_CORRECTED = ("balance", "node_balance")
 _ONE_NODE = "all devices are in one node"
 
 
@@ -103,10 +105,14 @@ def _placement(result: PlacementResult) -> Record:
 
 
 def _gain(name: str, found: PlacementGain, undefined: str = "") -> Record:
+    before, after = _as_counted(found.before), _as_counted(found.after)
     values: Record = {
         **_estimate(f"{name}_default", found.before),
         **_estimate(f"{name}_placed", found.after),
         **_estimate(f"{name}_gain", found.gain),
+        **(
+            {f"{name}_default_counted": before, f"{name}_placed_counted": after} if name in _CORRECTED else {}
+        ),
         f"{name}_default_made_from": found.before_made_from,
         f"{name}_placed_made_from": found.after_made_from,
     }
@@ -114,6 +120,11 @@ def _gain(name: str, found: PlacementGain, undefined: str = "") -> Record:
     if undefined:
         values, why = dict.fromkeys(values), undefined
     return values | ({f"{name}_reason": why} if why else {})
+
+
+def _as_counted(estimate: Estimate) -> float:
+    """Return a figure of the held-out documents as they are; where its value is corrected, that is `plugin`."""
+    return estimate.value if math.isnan(estimate.plugin) else estimate.plugin
 
 
 def _estimate(name: str, estimate: Estimate) -> Record:

@@ -70,11 +70,12 @@ def _gains(console: Console, record: Record) -> None:
 def _files(console: Console, rows: Sequence[Record]) -> None:
     console.print()
     console.print(Text("Files", style="bold"))
-    for name in dict.fromkeys(row["export"] for row in rows):
+    for name in dict.fromkeys(row["export"] for row in rows if row["files"]):
         of_name = [row for row in rows if row["export"] == name]
         paths = [path for row in of_name for path in row["files"]]
         mark = " (experimental)" if of_name[0]["experimental"] else ""
-        if paths:
-            console.print(Text(f"{name}{mark}: {', '.join(paths)}"), soft_wrap=True)
-        for why in dict.fromkeys(row["reason"] for row in of_name if "reason" in row):
-            console.print(Text(f"{name}: not written: {one_line(why)}", style="dim"))
+        # A path on two lines could not be copied.
+        console.print(Text(f"{name}{mark}: {', '.join(paths)}"), soft_wrap=True)
+    for why in dict.fromkeys(row["reason"] for row in rows if "reason" in row):
+        names = dict.fromkeys(row["export"] for row in rows if row.get("reason") == why)
+        console.print(Text(f"not written: {', '.join(names)}: {one_line(why)}", style="dim"))

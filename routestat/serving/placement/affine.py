@@ -142,6 +142,11 @@ def _devices_of(
         return found
     for number in range(devices.n_nodes):
         inside = [np.flatnonzero(own == number) for own in node]
+        if not all(map(len, inside)):
+            # Copies leave space enough for all experts of a layer in the other nodes, and then fill this one.
+            for layer, own in enumerate(inside):
+                found[layer][own] += np.arange(len(own)) % per_node
+            continue
         parts = tuple(
             table[np.ix_(source, target)]
             for table, source, target in zip(tables, inside[:-1], inside[1:], strict=True)

@@ -15,9 +15,10 @@ from routestat.traces.metadata import Router
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
-#: Most experts of a layer whose balance is optimised by integer programming, and the nodes of its search tree. A limit
-#: of time would make results depend on the machine.
-MOST_EXPERTS, MOST_NODES = 16, 5000
+#: Most variables of a layer whose balance is optimised by integer programming (experts times devices times numbers of
+#: copies), the nodes of its search tree, and how near to the optimum the largest load is to be. A limit of time would
+#: make results depend on the machine.
+MOST_VARIABLES, MOST_NODES, NEAR = 128, 500, 1e-4
 #: Most placements of a layer that are compared with all those of the next layer; with copies this costs more.
 MOST_PLACEMENTS, MOST_WITH_COPIES = 3000, 600
 
@@ -26,6 +27,8 @@ def optimal_balance(
     loads: Sequence[NDArray[np.integer]], routers: Sequence[Router], devices: Devices
 ) -> Placement | None:
     """Return the placement with the least load on the most loaded device, layer by layer, by integer programming.
+
+    The load is within `NEAR` of the least one.
 
     Parameters
     ----------
@@ -38,7 +41,7 @@ def optimal_balance(
     -------
     Placement, or None where a layer has too many experts or its optimum was not proved.
     """
-    if max(router.n_experts for router in routers) > MOST_EXPERTS:
+    if any(variables(router.n_experts, devices) > MOST_VARIABLES for router in routers):
         return None
     found = []
     for load, router in zip(loads, routers, strict=True):
@@ -47,6 +50,11 @@ def optimal_balance(
             return None
         found.append(own)
     return placed(routers, devices, found, "balance")
+
+
+def variables(n_experts: int, devices: Devices) -> int:
+    """Return the number of variables that say where the experts of a layer are."""
+    return n_experts * devices.n_devices * min(devices.n_devices, 1 + devices.redundant)
 
 
 def optimal_affinity(
@@ -182,7 +190,7 @@ def _least_load(load: Floats, devices: Devices, n_slots: int) -> Flags | None:
         constraints=LinearConstraint(matrix.tocsr(), low, high),
         integrality=np.append(np.ones(top), 0),
         bounds=bounds,
-        options={"node_limit": MOST_NODES, "mip_rel_gap": 1e-9},
+        options={"node_limit": MOST_NODES, "mip_rel_gap": NEAR},
     )
     if solved.status != 0:
         return None

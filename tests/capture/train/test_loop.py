@@ -44,24 +44,34 @@ def test_a_stopped_training_continues_to_the_same_weights(text, tmp_path, monkey
     assert "this training is finished" in capsys.readouterr().err
 
 
-def test_two_processes_are_reproducible_too_and_continue_after_a_stop(text, tmp_path, monkeypatch):
-    arguments = ("--text", text, "--steps", 6, "--processes", 2, "--out")
-    assert command(*arguments, tmp_path / "whole") == 0
-    stop_after(monkeypatch, 2)
+@pytest.fixture(scope="module")
+def of_two_processes(text, tmp_path_factory):
+    """What to type for a training in two processes, and the folder of one that nothing stopped."""
+    arguments = ("--text", text, "--steps", 100, "--save-every", 0, "--processes", 2, "--out")
+    whole = tmp_path_factory.mktemp("two") / "whole"
+    assert command(*arguments, whole) == 0
+    return arguments, whole
+
+
+def test_two_processes_are_reproducible_too_and_continue_after_a_stop(
+    of_two_processes, tmp_path, monkeypatch
+):
+    arguments, whole = of_two_processes
+    stop_after(monkeypatch, 3)
     assert command(*arguments, tmp_path / "cut") == 130
     monkeypatch.undo()
+    assert len(course(tmp_path / "cut")) == 4
     assert command(*arguments, tmp_path / "cut", "--resume") == 0
-    assert weights(tmp_path / "cut") == weights(tmp_path / "whole")
-    assert course(tmp_path / "cut") == course(tmp_path / "whole")
+    assert weights(tmp_path / "cut") == weights(whole)
+    assert course(tmp_path / "cut") == course(whole)
 
 
 @pytest.mark.slow
-def test_a_killed_training_continues_from_its_checkpoint(text, tmp_path):
-    arguments = ["--text", text, "--steps", 100, "--save-every", 0, "--processes", 2]
-    assert command(*arguments, "--out", tmp_path / "whole") == 0
+def test_a_killed_training_continues_from_its_checkpoint(of_two_processes, tmp_path):
+    arguments, whole = of_two_processes
     out = tmp_path / "killed"
     process = subprocess.Popen(
-        [sys.executable, "-m", "capture.train", *SHAPE, *map(str, arguments), "--out", out],
+        [sys.executable, "-m", "capture.train", *SHAPE, *map(str, arguments), out],
         cwd=ROOT,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         stderr=subprocess.DEVNULL,
@@ -72,6 +82,6 @@ def test_a_killed_training_continues_from_its_checkpoint(text, tmp_path):
     process.kill()
     process.wait(30)
     assert not (out / "model.safetensors").exists()
-    assert command(*arguments, "--out", out, "--resume") == 0
-    assert weights(out) == weights(tmp_path / "whole")
-    assert course(out) == course(tmp_path / "whole")
+    assert command(*arguments, out, "--resume") == 0
+    assert weights(out) == weights(whole)
+    assert course(out) == course(whole)

@@ -8,11 +8,11 @@ from matplotlib.figure import Figure
 
 from routestat.report.figures import simulation as figures
 from routestat.report.figures import simulation_memory as memory
-from routestat.report.simulation_main import main_setting
-from routestat.report.simulation_sentences import hot_sets_at
+from routestat.report.figures.simulation_lines import AHEAD, LINES
+from routestat.report.simulation_main import hot_sets_at, main_setting
 from routestat.serving.settings import POLICIES, Hardware
 from tests.report.figures.artists import titled
-from tests.report.simulation_cases import CAUTION, empty, one_document, simulation
+from tests.report.simulation_cases import empty, one_document, simulation
 
 DRAWN = (figures.capacity, figures.cost, figures.prefetching, memory.layers, memory.working_set, memory.plan)
 
@@ -46,8 +46,10 @@ def test_where_there_is_nothing_a_sentence_says_so(draw):
 
 
 def test_every_policy_has_a_line_of_its_own():
-    assert set(figures.LINES) == {policy.name for policy in POLICIES}
-    assert len({(colour, mark) for colour, _, mark in figures.LINES.values()}) == len(POLICIES)
+    assert set(LINES) == {policy.name for policy in POLICIES}
+    assert (
+        len({(colour, mark) for colour, _, mark in [*LINES.values(), *AHEAD.values()]}) == len(POLICIES) + 2
+    )
 
 
 def test_lru_is_drawn_at_every_capacity_and_others_at_theirs():
@@ -61,17 +63,29 @@ def test_lru_is_drawn_at_every_capacity_and_others_at_theirs():
     assert dict(zip(x, y, strict=True)) == found
 
 
-def test_a_pool_below_the_cycle_of_a_token_is_not_drawn():
+def test_lru_is_not_drawn_in_a_pool_smaller_than_a_step():
     findings = simulation(scopes=("layer", "pool"))
-    careful = [
-        replace(one, cautions=(CAUTION,))
-        if one.setting.scope == "pool" and one.setting.capacity == 2
-        else one
-        for one in findings.caches
-    ]
-    axes = titled(figures.capacity(replace(findings, caches=tuple(careful))), "one pool")
-    assert min(line(axes, "LRU, every capacity").get_xdata()) == 2.0
-    assert min(line(axes, "LFU").get_xdata()) == 3.0
+    # Twice as many experts per event: a step needs as many slots as there are with 4 experts per layer.
+    busy = replace(findings, caches=tuple(replace(one, events=one.events // 2) for one in findings.caches))
+    axes = titled(figures.capacity(busy), "one pool")
+    assert min(line(axes, "LRU, every capacity").get_xdata()) == 4.0
+    assert min(line(axes, "LFU").get_xdata()) == 2.0
+    assert min(line(titled(figures.capacity(busy), "a cache"), "LRU, every capacity").get_xdata()) == 2.0
+
+
+def test_prefetching_is_a_line_of_its_own():
+    findings = simulation()
+    panels = figures.cost(findings).axes[:2]
+    for axes, name in zip(panels, ("loads_per_token", "stall_per_token"), strict=True):
+        x, y = line(axes, "LRU, prefetching: ridge-all, 4").get_data()
+        ahead = [
+            one
+            for one in findings.caches
+            if one.setting.predictor == "ridge-all" and one.setting.candidates == 4
+        ]
+        unit = 1e3 if name == "stall_per_token" else 1.0
+        assert x.tolist() == [one.setting.capacity for one in ahead]
+        assert np.allclose(y, [unit * getattr(one, name).value for one in ahead])
 
 
 def test_the_stall_is_drawn_where_the_machine_is_known():

@@ -29,6 +29,8 @@ def test_every_figure_of_the_findings_is_in_the_record():
             assert row[f"{name}_placed_ci95"] == [gain.after.low, gain.after.high]
             assert row[f"{name}_gain_ci95"] == [gain.gain.low, gain.gain.high]
             assert row[f"{name}_placed_made_from"] == gain.after_made_from
+        assert row["balance_placed_counted"] == result.balance.after.value
+        assert "device_affinity_placed_counted" not in row
         assert row["optimality_gap"] == result.optimality.gap
     assert record["devices"] == {"n_devices": 4, "n_nodes": 2, "n_redundant_slots": 0, "n_slots": [8, 8, 8]}
     json.dumps(record, allow_nan=False)
@@ -137,7 +139,7 @@ def test_every_key_is_documented():
         (Path(__file__).parents[3] / "docs" / "results.md").read_text().split("## place")[1].split("\n## ")[0]
     )
     words = set(re.findall(r"[a-z0-9_]+", text))
-    suffixes = ("_ci95", "_reason", "_made_from", "_default", "_placed", "_gain")
+    suffixes = ("_ci95", "_reason", "_made_from", "_counted", "_default", "_placed", "_gain")
     for part, value in record.items():
         assert part in words
         for item in value if isinstance(value, list) else [value]:

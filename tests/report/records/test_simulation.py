@@ -106,8 +106,47 @@ def test_numbers_are_those_of_the_findings():
         low, high = row["stall_seconds_ci95"]
         assert low <= row["stall_seconds"] * 1.1
         assert row["stall_seconds"] * 0.9 <= high
+        for key, value in (
+            ("hits", one.hits), ("prefetched_hits", one.prefetched_hits), ("misses", one.misses),
+            ("served_rate", one.served_rate.value), ("miss_share", one.miss_share.value),
+            ("union_to_capacity", one.union_to_capacity.value), ("bytes_demanded", one.bytes_demanded),
+            ("bytes_wasted", one.bytes_wasted), ("stall_seconds", one.stall_seconds),
+            ("stall_seconds_per_token", one.stall_per_token.value), ("predictor", one.setting.predictor or None),
+            ("policy", one.setting.policy), ("capacity", one.setting.capacity), ("events", one.events),
+            ("precision_non_resident", one.precision.value if one.setting.lookahead else None),
+            ("recall_non_resident", one.recall.value if one.setting.lookahead else None),
+        ):  # fmt: skip
+            assert row[key] == value, key
         assert (row["candidates"] is None) == (row["lookahead"] == 0)
         assert ("recall_all" in row) == (row["lookahead"] > 0)
+
+
+def test_the_other_parts_are_those_of_the_findings():
+    findings = with_model()
+    record = plain(results(findings))
+    for part, found, pairs in (
+        ("lru_curve", findings.curve, {"layer": "layer", "capacity": "capacity", "hit_rate": "hit_rate"}),
+        ("recoverable_gap", findings.gaps, {"best": "best", "best_loads": "best_loads", "gap": "gap",
+                                            "optimal_loads": "optimal_loads", "capacity": "capacity"}),
+        ("hot_sets", findings.hot_sets, {"static_hit_rate": "static", "lru_hit_rate": "lru", "layer": "layer",
+                                         "uniform_hit_rate": "uniform", "capacity": "capacity"}),
+        ("working_sets", findings.working_sets, {"block_tokens": "tokens", "experts": "experts", "layer": "layer",
+                                                 "experts_independent": "independent"}),
+    ):  # fmt: skip
+        assert len(record[part]) == len(found) > 0
+        for row, one in zip(record[part], found, strict=True):
+            for key, name in pairs.items():
+                value = getattr(one, name)
+                assert row[key] == getattr(value, "value", value), f"{part}: {key}"
+    plan, known = findings.plan, record["capacity_plan"]
+    assert (known["stall_budget_seconds"], known["held_out"]) == (plan.stall_budget, True)
+    assert known["smallest"] in known["sizes"]
+    for row, one in zip(known["sizes"], plan.sizes, strict=True):
+        assert row["slots_per_layer"] == list(one.slots)
+        assert (row["slots_in_all"], row["bytes_in_all"]) == (one.slots_in_all, one.bytes)
+        assert row["stall_seconds_per_token"] == one.stall_per_token
+        assert row["equal_hit_rate"] == one.equal_hit_rate.value
+        assert row["divided_hit_rate_ci95"] == [one.divided_hit_rate.low, one.divided_hit_rate.high]
 
 
 def test_without_the_machine_bytes_and_seconds_name_the_options():

@@ -34,11 +34,14 @@ def test_gains_files_and_pins_are_printed_in_80_columns(capsys, monkeypatch):
 
 
 def test_reasons_stand_where_there_is_no_interval_or_no_file(capsys):
-    said, record = printed(capsys, pins=False, reach=None)
+    said, _ = printed(capsys, pins=False, reach=None)
     joined = " ".join(said.split())
     assert "Whether that is chance could not be tested." in joined
     assert "–: 3 independent units: no test or interval below 6" in joined
-    assert "pins: not written: expected the number of experts that fit, got none; name it by --pin" in joined
+    assert (
+        "not written: llama.cpp, pins: expected the number of experts that fit, got none; name it by --pin"
+        in joined
+    )
     assert "Pins:" not in said
 
 

@@ -1,18 +1,18 @@
 """Placements for affinity: planted communities, the optimum of few experts, nodes and copies."""
 
-from itertools import pairwise
+from itertools import pairwise, permutations, product
 
 import numpy as np
 import pytest
 
 from routestat.errors import RoutestatError
-from routestat.serving.placement.affine import affine_placement, divided
+from routestat.serving.placement.affine import affine_placement, divided, staying
 from routestat.serving.placement.affine_combination import recombined
 from routestat.serving.placement.affine_starts import LayerChain
 from routestat.serving.placement.default_order import default_placement
 from routestat.serving.placement.measures import together
 from routestat.serving.placement.optimum import optimal_affinity
-from routestat.serving.placement.placement import Devices
+from routestat.serving.placement.placement import Devices, Placement
 from routestat.traces.metadata import Router, routers_like
 from tests.oracle import placement_oracle as oracle
 
@@ -182,6 +182,41 @@ def test_relabelling_experts_changes_nothing_that_stays():
     routers = routers_like(range(4), 16, 2)
     found = [affinity(t, affine_placement(t, routers, Devices(4), rng)) for t in (tables, renamed)]
     assert found[0] == pytest.approx(found[1])
+
+
+def test_three_bins_are_renamed_for_all_later_layers():
+    rng = np.random.default_rng(2)
+    tables = tuple(np.asarray(table, float) for table in unstructured(3, 6, rng))
+    chain = LayerChain(tables, (6,) * 3, (2,) * 3, 3)
+    bins = [rng.permutation(6) % 3 for _ in range(3)]
+    names = [np.array(one) for one in permutations(range(3))]
+    best = max(chain.staying([bins[0], one[bins[1]], two[bins[2]]]) for one, two in product(names, names))
+    found = recombined(chain, [bins])
+    assert chain.staying(found) == best
+    # The experts of a bin stay together.
+    assert all(
+        len(set(zip(own.tolist(), new.tolist(), strict=True))) == 3
+        for own, new in zip(bins, found, strict=True)
+    )
+
+
+def test_a_transition_that_stays_in_its_node_counts_ten_times_one_on_its_device():
+    routers, tables = routers_like([0, 1], 4, 2), [np.arange(16).reshape(4, 4)]
+    placement = default_placement(routers, Devices(4, 2))
+    on_device, in_node = 0 + 5 + 10 + 15, 0 + 1 + 4 + 5 + 10 + 11 + 14 + 15
+    assert staying(tables, placement) == on_device + 10 * in_node
+    assert staying(tables, default_placement(routers, Devices(4))) == on_device
+
+
+def test_copies_keep_transitions_in_their_node_before_their_device():
+    rng = np.random.default_rng(0)
+    routers = routers_like([0, 1], 8, 2)
+    tables = [rng.poisson(rng.gamma(0.5, 40, (8, 8)))]
+    plain, copied = (affine_placement(tables, routers, Devices(4, 2, n), rng) for n in (0, 4))
+    flat = affine_placement(tables, routers, Devices(4, 1, 4), rng)
+    assert affinity(tables, copied, nodes=True) > affinity(tables, plain, nodes=True)
+    in_pairs = Placement(routers, Devices(4, 2, 4), flat.experts, "affinity")
+    assert affinity(tables, copied, nodes=True) > affinity(tables, in_pairs, nodes=True)
 
 
 def test_divisions_are_combined_in_the_best_way():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from routestat.serving.placement.measures import device_loads, imbalance, together
-from routestat.serving.placement.optimum import optimal_affinity, optimal_balance, placements_of_layer
+from routestat.serving.placement.optimum import NEAR, optimal_affinity, optimal_balance, placements_of_layer
 from routestat.serving.placement.placement import Devices, placed
 from routestat.traces.metadata import Router, routers_like
 from tests.oracle import placement_oracle as oracle
@@ -43,7 +43,7 @@ def test_balance_is_that_of_the_best_division(n_experts, n_devices):
     found = optimal_balance(loads, routers_like(range(3), n_experts, 2), Devices(n_devices))
     for place, load in enumerate(loads):
         own = float(imbalance(device_loads(load, found, place)))
-        assert own == pytest.approx(oracle.least_imbalance(load.tolist(), n_devices))
+        assert own == pytest.approx(oracle.least_imbalance(load.tolist(), n_devices), rel=NEAR)
 
 
 @pytest.mark.parametrize("devices", [Devices(2, 1, 2), Devices(2, 1, 4), Devices(3, 1, 2)])
@@ -56,7 +56,7 @@ def test_balance_with_copies_is_the_best_of_all_placements(devices):
         shares = every / every.sum(axis=2, keepdims=True)
         best = imbalance(np.einsum("e,ped->pd", load.astype(float), shares)).min()
         found = optimal_balance([load], routers, devices)
-        assert float(imbalance(device_loads(load, found, 0))) == pytest.approx(best)
+        assert float(imbalance(device_loads(load, found, 0))) == pytest.approx(best, rel=NEAR)
 
 
 def staying(tables, placement):
