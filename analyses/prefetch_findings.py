@@ -16,11 +16,11 @@ from analyses.prefetch_replays import (
     change,
     difference,
     prefetching,
+    ratio_of_units,
     recall_and_precision,
 )
 from routestat.forecast.kept_predictions import KeptPredictions
 from routestat.inference.base.estimate import Estimate, ratio
-from routestat.serving.cache_estimates import share_of_units
 from routestat.serving.settings import CacheSetting
 from routestat.study.simulation_plan import PERFECT
 
@@ -157,7 +157,7 @@ def point(replays: Replays, capacity: float, compute: float, planted: Sequence[K
         compute,
         compute / replays.transfer,
         settings[CAUSAL_EVICTION].policy,
-        share_of_units(by_unit(base.column("stall")), replays.steps.tokens.sum(axis=1)),
+        ratio_of_units(by_unit(base.column("stall")), replays.steps.tokens.sum(axis=1)),
         {words: change(replays.sums(setting, compute), base) for words, setting in settings.items()},
         threshold(replays, capacity, compute, planted),
     )

@@ -10,6 +10,7 @@ from routestat.forecast.kept_predictions import KeptPredictions
 from routestat.inference.base.estimate import (
     Estimate,
     effective_dof,
+    ratio,
     sandwich_error,
     with_interval,
     without_interval,
@@ -17,7 +18,6 @@ from routestat.inference.base.estimate import (
 from routestat.inference.base.tables import Floats
 from routestat.inference.base.units import too_few
 from routestat.progress import silent
-from routestat.serving.cache_estimates import share_of_units
 from routestat.serving.replay import replay
 from routestat.serving.replay_sums import ReplaySums
 from routestat.serving.settings import CacheSetting, Hardware
@@ -149,10 +149,18 @@ def by_unit(values: Floats, first: int = 0) -> Floats:
     return np.asarray(values[:, :, first:].sum(axis=(1, 2)))
 
 
+def ratio_of_units(top: Floats, bottom: Floats) -> Estimate:
+    """Estimate a ratio of sums over units, of either sign; without an interval where all units have the same ratio."""
+    found = ratio(top, bottom)
+    if found.standard_error <= 1e-12 * abs(found.value):
+        return without_interval(found.value, found.n_groups, "the same value in every unit")
+    return found
+
+
 def change(new: ReplaySums, old: ReplaySums) -> Estimate:
     """Estimate by which share the stall of one replay differs from that of another, paired by documents."""
     before = by_unit(old.column("stall"))
-    return share_of_units(by_unit(new.column("stall")) - before, before)
+    return ratio_of_units(by_unit(new.column("stall")) - before, before)
 
 
 def recall_and_precision(sums: ReplaySums, ahead: int) -> tuple[tuple[Floats, Floats], tuple[Floats, Floats]]:

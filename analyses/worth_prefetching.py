@@ -52,6 +52,7 @@ from analyses.prefetch_replays import (
     by_unit,
     make_replays,
     planted_errors,
+    ratio_of_units,
 )
 from analyses.prefetch_tables import (
     capacities_table,
@@ -60,7 +61,6 @@ from analyses.prefetch_tables import (
     recall_table,
     signed_percent,
 )
-from routestat.serving.cache_estimates import share_of_units
 from routestat.study.simulation_plan import PERFECT
 
 GATE = "gate"
@@ -209,7 +209,7 @@ def lines_of(found: Found) -> list[Line]:
             with_, without = (
                 by_unit(replays.sums(one, ms / 1e3).column("stall")) for one in (settings[words], NO_CACHE)
             )
-            estimates.append(share_of_units(with_, without))
+            estimates.append(ratio_of_units(with_, without))
         lines.append(Line(words.replace("`", ""), case.computes, estimates))
     return lines
 
