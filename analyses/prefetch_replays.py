@@ -6,7 +6,10 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 import routestat as rs
-from routestat.forecast.kept_predictions import KeptPredictions
+from routestat.counting.board_rows import board_rows
+from routestat.counting.counts import MAX_STATES
+from routestat.forecast.kept_predictions import KeptPredictions, keep_predictions
+from routestat.forecast.specification import BoardPlan
 from routestat.inference.base.estimate import (
     Estimate,
     effective_dof,
@@ -114,10 +117,19 @@ def make_replays(
     most_tokens
         About so many.
     """
-    plan = SimulationPlan(predictors=tuple(predictors), lookaheads=AHEAD, most_tokens=most_tokens, threads=1)
+    # A simulation does not search for the penalty of ridges, which matters in small traces.
+    plan = SimulationPlan(predictors=("popularity",), lookaheads=AHEAD, most_tokens=most_tokens, threads=1)
     sample = sample_of_plan(trace, plan)
     steps = make_steps(sample, sample.routers)
-    return Replays(steps, make_predictions(sample, steps, plan, silent), expert_bytes)
+    predictions = make_predictions(sample, steps, plan, silent)
+    view = "subset" if max(router.alphabet.size for router in steps.routers) <= MAX_STATES else "expert"
+    places = 2 * max(router.top_k for router in steps.routers)
+    rows = board_rows(sample, steps.routers)
+    kept = keep_predictions(rows, predictors, AHEAD, places, view, BoardPlan(timed=False, threads=1))
+    # What uses no layer of the token is known at every distance.
+    prefetch = {(name, n): kept.get((name, n)) or kept[name, 0] for name in predictors for n in AHEAD}
+    perfect = {(PERFECT, n): predictions.prefetch[PERFECT, n] for n in AHEAD}
+    return Replays(steps, replace(predictions, prefetch=prefetch | perfect), expert_bytes)
 
 
 def alone(capacity: float, policy: str = "lru") -> CacheSetting:
