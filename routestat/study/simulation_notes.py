@@ -37,6 +37,8 @@ def simulation_notes(
         *summarise_units(trace, sample.n_documents, np.unique(sample.cluster)).sentences(),
         *(finding.sentence for finding in findings_of(trace, layers=layers)),
     ]
+    # Such as that a file had no positions: a replay depends on the order of tokens.
+    notes += [note for note in _said_by_source(trace) if note not in notes]
     if not trace.complete:
         notes.append("the writer of this trace stopped before closing it; what it had finished is replayed")
     if why := too_few(steps.tokens.sum(axis=1)):
@@ -63,6 +65,12 @@ def simulation_notes(
     if len(steps.routers) < 2 and plan.predictors:
         notes.append("one layer: there is no earlier one from which experts could be prefetched")
     return tuple(note for note in notes if note)
+
+
+def _said_by_source(trace: Trace) -> tuple[str, ...]:
+    """Return what was noted when the trace was converted."""
+    notes = trace.meta.extra.get("notes", ())
+    return tuple(note for note in notes if isinstance(note, str)) if isinstance(notes, list | tuple) else ()
 
 
 def cautions_of(setting: CacheSetting, steps: Steps, sums: ReplaySums) -> tuple[str, ...]:

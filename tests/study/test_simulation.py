@@ -223,6 +223,14 @@ def test_notes_say_what_a_trace_lacks(trace, found):
     assert not one.recalls
 
 
+def test_notes_of_the_source_are_repeated():
+    said = "no column of positions: the order of the rows of a document and layer is the position"
+    trace = routed()
+    trace.meta = replace(trace.meta, extra={"notes": [said]})
+    notes = simulate(trace, replace(PLAN, policies=("lru",), predictors=())).notes
+    assert notes.count(said) == 1
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
