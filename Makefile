@@ -43,6 +43,7 @@ analyses: $(VENV)/.stamp-core
 	$(BIN)/python -m analyses.adjacent_repeats
 	$(BIN)/python -m analyses.cross_layer_tables
 	$(BIN)/python -m analyses.lexical_or_topical
+	$(BIN)/python -m analyses.worth_prefetching
 
 # The long forms of the calibrations, an hour or more; the tables they print are kept in reports/calibration.
 calibration: $(VENV)/.stamp-test

@@ -39,8 +39,8 @@ class Prefetch:
     setting : CacheSetting
     recall, precision : Estimate
         On experts that are not in the cache.
-    recall_lost : Estimate
-        Recall over all choices less that on experts that are not in the cache.
+    recall_lost, precision_lost : Estimate
+        Over all choices, less that on experts that are not in the cache.
     stall : Estimate
         Change against LRU.
     """
@@ -49,6 +49,7 @@ class Prefetch:
     recall: Estimate
     precision: Estimate
     recall_lost: Estimate
+    precision_lost: Estimate
     stall: Estimate
 
 
@@ -113,16 +114,17 @@ def prefetches(replays: Replays, capacity: float) -> list[Prefetch]:
     """Compare all predictions at one capacity."""
     found = []
     for setting in prefetched(replays, capacity):
-        sums = replays.sums(setting)
-        recall, precision = recall_and_precision(sums, setting.lookahead)
-        every, _ = recall_and_precision(replays.sums(without_cache(setting)), setting.lookahead)
+        sums, every = replays.sums(setting), replays.sums(without_cache(setting))
+        lacking = recall_and_precision(sums, setting.lookahead)
+        of_all = recall_and_precision(every, setting.lookahead)
         found.append(
             Prefetch(
                 setting,
-                ratio(*recall),
-                ratio(*precision),
-                difference(every, recall),
-                change(sums, replays.sums(alone(capacity))),
+                recall=ratio(*lacking[0]),
+                precision=ratio(*lacking[1]),
+                recall_lost=difference(of_all[0], lacking[0]),
+                precision_lost=difference(of_all[1], lacking[1]),
+                stall=change(sums, replays.sums(alone(capacity))),
             )
         )
     return found
@@ -162,16 +164,21 @@ def point(replays: Replays, capacity: float, compute: float, planted: Sequence[K
 
 
 def on_recall(found: Sequence[Prefetch]) -> str:
-    """Say how recall on experts that are not in the cache differs from recall over all choices."""
-    lower = sum(one.recall_lost.low > 0 for one in found)
-    higher = sum(one.recall_lost.high < 0 for one in found)
-    lost = [one.recall_lost.value for one in found]
-    verdict = "confirmed" if lower == len(found) else "refuted"
+    """Say how recall and precision on experts that are not in the cache differ from those over all choices."""
+    parts, confirmed = [], True
+    for what in ("recall", "precision"):
+        lost = [getattr(one, f"{what}_lost") for one in found]
+        lower, higher = sum(one.low > 0 for one in lost), sum(one.high < 0 for one in lost)
+        confirmed &= lower == len(found)
+        values = [-one.value for one in lost]
+        parts.append(
+            f"{what} is lower in {lower} and higher in {higher}, with intervals that exclude zero; the differences are "
+            f"{min(values):+.3f} to {max(values):+.3f}"
+        )
     return (
-        f"**1, {verdict}.** Of {len(found)} comparisons, recall on experts that are not in the cache is lower than "
-        f"over all choices in {lower} and higher in {higher}, with intervals that exclude zero; by {min(lost):.3f} to "
-        f"{max(lost):.3f}."
-    )
+        f"**1, {'confirmed' if confirmed else 'refuted'}.** Of {len(found)} comparisons of experts that are not in the "
+        f"cache with all choices, {'. '.join(parts)}."
+    ).replace(". precision", ". Precision")
 
 
 def on_threshold(found: Sequence[Prefetch], points: Sequence[Point]) -> str:
@@ -188,7 +195,7 @@ def on_threshold(found: Sequence[Prefetch], points: Sequence[Point]) -> str:
     words = (
         f"**2, {verdict}.** With {1e3 * COMPUTE:g} ms of compute, prefetching by a prediction lengthened the stall in "
         f"{len(longer)} of {len(found)} settings and shortened it in {len(shorter)}. Precision was above "
-        f"{THRESHOLD:.0%} in {len(above)}; in {len(wrong_above)} of these the stall was longer, and in "
+        f"{100 * THRESHOLD:g} % in {len(above)}; in {len(wrong_above)} of these the stall was longer, and in "
         f"{len(wrong_below)} of the others it was shorter. Over all capacities and times to compute above, the "
         f"precision that is needed is {span}"
     )
@@ -214,8 +221,8 @@ def on_eviction(points: Sequence[tuple[str, Point]]) -> str:
     least = min(one.ratio for _, one in less)
     most = max((one.ratio for _, one in points if one.eviction_saves_more), default=float("nan"))
     where = "; ".join(
-        f"{title}, {one.capacity:g} experts, {1e3 * one.compute:g} ms ({100 * one.perfect_prefetch:+.0f} % against "
-        f"{100 * one.changes[PERFECT_EVICTION].value:+.0f} %)"
+        f"{title}, {one.capacity:g} experts, {1e3 * one.compute:g} ms ({100 * one.perfect_prefetch:+.1f} % against "
+        f"{100 * one.changes[PERFECT_EVICTION].value:+.1f} %)"
         for title, one in less
     )
     return (
@@ -225,13 +232,26 @@ def on_eviction(points: Sequence[tuple[str, Point]]) -> str:
 
 
 def pays_from(points: Sequence[Point], words: str) -> str:
-    """Say from which time to compute on a setting shortens the stall, with an interval below zero."""
-    paying = [one.compute for one in points if one.changes[words].high < 0]
-    costing = [one.compute for one in points if not one.changes[words].high < 0]
-    if not paying:
-        return f"at no time to compute up to {1e3 * max(costing):g} ms"
-    if not costing:
-        return "at every time to compute in the table"
-    if max(costing) > min(paying):
-        return "at " + ", ".join(f"{1e3 * one:g}" for one in paying) + " ms of compute"
-    return f"from {1e3 * min(paying):g} ms of compute on, not yet at {1e3 * max(costing):g} ms"
+    """Say from which time to compute on a setting shortens the stall, with an interval below zero.
+
+    Parameters
+    ----------
+    points
+        At one capacity, times ascending.
+    words
+        Of the setting.
+    """
+    pays = [one.changes[words].high < 0 for one in points]
+    if not any(pays):
+        return f"at no time to compute up to {milliseconds(points[-1])}"
+    if all(pays):
+        return f"at all times to compute from {milliseconds(points[0])} on"
+    first = pays.index(True)
+    if not all(pays[first:]):
+        return "with " + ", ".join(milliseconds(one) for one, yes in zip(points, pays, strict=True) if yes)
+    return f"from {milliseconds(points[first])} on, not yet with {milliseconds(points[first - 1])}"
+
+
+def milliseconds(point: Point) -> str:
+    """Write the time that a layer computes, alone and as a share of a transfer."""
+    return f"{1e3 * point.compute:g} ms ({point.ratio:.2g} of a transfer)"

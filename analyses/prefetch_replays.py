@@ -73,6 +73,8 @@ class Replays:
 
     def sums(self, setting: CacheSetting, compute: float = COMPUTE) -> ReplaySums:
         """Replay a setting, or return what was found before."""
+        # Without prefetching nothing is loaded while a layer computes.
+        compute = compute if setting.lookahead else COMPUTE
         key = setting, compute
         if key not in self.found:
             kept = self.predictions.prefetch.get((setting.predictor, setting.lookahead))
@@ -112,7 +114,7 @@ def make_replays(
     most_tokens
         About so many.
     """
-    plan = SimulationPlan(predictors=tuple(predictors), lookaheads=AHEAD, most_tokens=most_tokens, threads=2)
+    plan = SimulationPlan(predictors=tuple(predictors), lookaheads=AHEAD, most_tokens=most_tokens, threads=1)
     sample = sample_of_plan(trace, plan)
     steps = make_steps(sample, sample.routers)
     return Replays(steps, make_predictions(sample, steps, plan, silent), expert_bytes)

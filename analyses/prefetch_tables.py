@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from analyses.output import interval, table
-from analyses.prefetch_findings import Point, Prefetch, prefetched, without_cache
+from analyses.prefetch_findings import CAUSAL_EVICTION, Point, Prefetch, prefetched, without_cache
 from analyses.prefetch_replays import (
     AHEAD,
     NO_CACHE,
@@ -21,6 +21,9 @@ from routestat.inference.base.estimate import Estimate, ratio
 from routestat.serving.cache_estimates import share_of_units
 from routestat.serving.settings import CacheSetting
 from routestat.study.simulation_plan import PERFECT
+
+#: Words of a column.
+NEEDED = "precision that is needed"
 
 
 def words_of(setting: CacheSetting) -> str:
@@ -98,19 +101,23 @@ def costs_table(replays: Replays, capacity: float) -> str:
     return table(header, rows)
 
 
-def points_table(points: Sequence[Point]) -> str:
-    """Write what settings change, at several capacities or times to compute, as a table."""
+def capacities_table(points: Sequence[Point]) -> str:
+    """Write what settings change at several capacities as a table."""
     names = list(points[0].changes)
-    rows = [
-        [
-            f"{one.capacity:g}",
-            f"{1e3 * one.compute:g}",
-            f"{one.ratio:.3g}",
-            interval(one.stall, 1, 1e3),
-            *(signed_percent(one.changes[name]) for name in names),
-            "none" if np.isnan(one.threshold) else f"{one.threshold:.2f}",
-        ]
-        for one in points
-    ]
-    header = ["capacity", "compute (ms)", "compute / transfer", "LRU, stall per token (ms)", *names]
-    return table([*header, "precision from which on prefetching pays"], rows)
+    header = ["capacity", "LRU, stall per token (ms)", *names, NEEDED]
+    return table(
+        header,
+        [[f"{one.capacity:g}", interval(one.stall, 1, 1e3), *_changes(one, names)] for one in points],
+    )
+
+
+def computes_table(points: Sequence[Point]) -> str:
+    """Write what prefetching changes at several times to compute, beside perfect eviction, as a table."""
+    names = [name for name in points[0].changes if name != CAUSAL_EVICTION]
+    rows = [[f"{1e3 * one.compute:g}", f"{one.ratio:.3g}", *_changes(one, names)] for one in points]
+    return table(["compute (ms)", "compute / transfer", *names, NEEDED], rows)
+
+
+def _changes(point: Point, names: Sequence[str]) -> list[str]:
+    needed = "none" if np.isnan(point.threshold) else f"{point.threshold:.2f}"
+    return [*(signed_percent(point.changes[name]) for name in names), needed]

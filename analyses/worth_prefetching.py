@@ -1,7 +1,7 @@
 """Measure whether experts are worth prefetching: what predictions, perfect ones among them, save of the stall.
 
 Claim
-    1. Recall over all choices says too much: of the experts that are not in the cache a predictor finds fewer.
+    1. Recall and precision over all choices say too much: on experts that are not in the cache both are lower.
     2. Prefetching shortens the stall where precision on experts that are not in the cache is above 75 %, and only
        there, as seen in one engine.
     3. Perfect eviction is worth more than perfect prefetching.
@@ -14,8 +14,9 @@ Method
     computes is varied; differences from LRU are paired by documents. Predictions with planted errors show the
     precision from which on prefetching shortens the stall.
 What would refute it
-    1. A recall on experts that are not in the cache that is no lower. 2. A shorter stall below 75 %, or a longer one
-    above. 3. A capacity at which perfect prefetching saves more of the stall than perfect eviction.
+    1. A recall or a precision on experts that are not in the cache that is no lower. 2. A shorter stall below 75 %, or
+    a longer one above. 3. A capacity and a time to compute at which perfect prefetching saves more of the stall than
+    perfect eviction.
 """
 
 from collections.abc import Sequence
@@ -51,7 +52,13 @@ from analyses.prefetch_replays import (
     make_replays,
     planted_errors,
 )
-from analyses.prefetch_tables import costs_table, points_table, recall_table, signed_percent
+from analyses.prefetch_tables import (
+    capacities_table,
+    computes_table,
+    costs_table,
+    recall_table,
+    signed_percent,
+)
 from routestat.serving.cache_estimates import share_of_units
 from routestat.study.simulation_plan import PERFECT
 
@@ -120,7 +127,7 @@ CASES = (
     ),
     Case(
         "tiny-mixtral-lookahead",
-        "tiny Mixtral with recorded lookahead",
+        "Tiny Mixtral with recorded lookahead",
         GATED,
         MIXTRAL,
         (3, 4, 6),
@@ -128,7 +135,7 @@ CASES = (
         100_000,
         STAND_IN,
     ),
-    Case("tiny-mixtral", "tiny Mixtral", (TABLE,), MIXTRAL, (3, 4, 6), LONG, 60_000, STAND_IN),
+    Case("tiny-mixtral", "Tiny Mixtral", (TABLE,), MIXTRAL, (3, 4, 6), LONG, 60_000, STAND_IN),
 )
 
 
@@ -142,20 +149,24 @@ class Found:
     replays : Replays
     prefetches : tuple of tuple of Prefetch
         All predictions at every capacity.
-    capacities, computes : tuple of Point
-        Every capacity at the usual time to compute; the middle capacity at every time to compute.
+    points : dict
+        By capacity and seconds of compute: every capacity at the usual time, the middle one at every time.
     """
 
     case: Case
     replays: Replays
     prefetches: tuple[tuple[Prefetch, ...], ...]
-    capacities: tuple[Point, ...]
-    computes: tuple[Point, ...]
+    points: dict[tuple[float, float], Point]
 
     @property
-    def points(self) -> dict[tuple[float, float], Point]:
-        """All points, each once."""
-        return {(one.capacity, one.compute): one for one in (*self.capacities, *self.computes)}
+    def capacities(self) -> list[Point]:
+        """At every capacity."""
+        return [self.points[capacity, COMPUTE] for capacity in self.case.capacities]
+
+    @property
+    def computes(self) -> list[Point]:
+        """At every time to compute."""
+        return [self.points[self.case.middle, ms / 1e3] for ms in self.case.computes]
 
 
 def find(case: Case, trace: rs.Trace) -> Found:
@@ -168,12 +179,14 @@ def compare(case: Case, replays: Replays) -> Found:
     """Compare predictions, policies and perfect knowledge by replays of one trace."""
     perfect = replays.predictions.prefetch[PERFECT, 1]
     planted = planted_errors(perfect, replays.steps.routers, RIGHT, np.random.default_rng(0))
+    places = [(capacity, COMPUTE) for capacity in case.capacities]
+    times = [(case.middle, ms / 1e3) for ms in case.computes]
+    points = {place: point(replays, *place, planted) for place in dict.fromkeys([*places, *times])}
     return Found(
         case,
         replays,
         tuple(tuple(prefetches(replays, capacity)) for capacity in case.capacities),
-        tuple(point(replays, capacity, COMPUTE, planted) for capacity in case.capacities),
-        tuple(point(replays, case.middle, 1e-3 * ms, planted) for ms in case.computes),
+        points,
     )
 
 
@@ -193,7 +206,7 @@ def lines_of(found: Found) -> list[Line]:
         estimates = []
         for ms in case.computes:
             with_, without = (
-                by_unit(replays.sums(one, 1e-3 * ms).column("stall")) for one in (settings[words], NO_CACHE)
+                by_unit(replays.sums(one, ms / 1e3).column("stall")) for one in (settings[words], NO_CACHE)
             )
             estimates.append(share_of_units(with_, without))
         lines.append(Line(words.replace("`", ""), case.computes, estimates))
@@ -205,8 +218,8 @@ TEXT = """# Is it worth prefetching?
 
 Made by `python -m analyses.worth_prefetching`.
 
-**Claim.** (1) Recall over all choices says too much: of the experts that are not in the cache, which alone have to be
-loaded, a predictor finds fewer. (2) Prefetching shortens the stall where precision on these experts is above
+**Claim.** (1) Recall and precision over all choices say too much: on experts that are not in the cache, which alone
+have to be loaded, both are lower. (2) Prefetching shortens the stall where precision on these experts is above
 {threshold}, and only there, as was seen in one engine. (3) Perfect eviction is worth more than perfect prefetching, as
 in that engine.
 
@@ -224,13 +237,15 @@ eviction is the one of LRU, LFU, LFU with decay and eviction by a predictor that
 prefetching knows the next layers' choices, perfect eviction (Belady's, with bypass) all later ones.
 
 Loads are **simulated**, seconds **estimated**: experts come over one link of {bandwidth} GB/s in the order of their
-requests, nothing is cancelled, and a layer computes for {compute} ms unless another time is stated. An expert of
+requests, nothing is cancelled, and a layer computes for {compute} ms unless another time is stated; the time per
+token is the stall and what all layers compute. An expert of
 DeepSeek-V2-Lite has 3 × 2048 × 1408 weights in bf16, one of Mixtral-8x7B 3 × 4096 × 14336. The stall in units of a
 transfer depends on the machine only by the ratio of compute to transfer. The precision that is needed comes from
 perfect predictions in which experts are replaced by others at random, with as many experts as a token chooses, one
 layer ahead. All intervals are 95 % over documents, those of changes paired.
 
-**What would refute it.** (1) A recall on experts that are not in the cache that is no lower. (2) A shorter stall with a
+**What would refute it.** (1) A recall or a precision on experts that are not in the
+cache that is no lower. (2) A shorter stall with a
 precision below {threshold}, or a longer one above. (3) A capacity and a time to compute at which perfect prefetching
 saves more of the stall than perfect eviction.
 
@@ -245,10 +260,12 @@ over documents.
 
 {conclusion}
 
-Perfect eviction and perfect prefetching differ in kind: the first removes transfers, the second only hides them behind
-computing. A right expert hides at most the time that the layers ahead compute, and a wrong one occupies the link for a
-whole transfer, so that the precision that is needed rises as computing becomes short beside a transfer. An engine that
-cancels wrong transfers as soon as the routing is known, or lets what is missing pass them, would need less.
+So prefetching is worth it where a layer computes for a large part of a transfer, or where nearly all that is
+prefetched is needed. Perfect eviction and perfect prefetching differ in kind: the first removes transfers, the second
+only hides them behind computing. A right expert hides at most the time that the layers ahead compute, and a wrong one
+occupies the link for a whole transfer, so that the precision that is needed is no constant: it rises as computing
+becomes short beside a transfer. An engine that cancels wrong transfers as soon as the routing is known, or lets what is
+missing pass them, would need less.
 """
 
 
@@ -267,11 +284,12 @@ causal eviction is `{policy}`:
 
 {costs}
 
-Change of the estimated stall against LRU, with {top_k} prefetched experts for a token, by capacity:
+Change of the estimated stall against LRU, with {top_k} prefetched experts for a token, by capacity, and the
+precision that is needed on experts that are not in the cache for a shorter stall:
 
 {capacities}
 
-By time to compute:
+With a cache of {middle:g} experts, by time to compute; without prefetching the stall does not depend on it:
 
 {computes}"""
 
@@ -295,14 +313,14 @@ def section(found: Found) -> str:
         compute=1e3 * COMPUTE,
         policy=best_causal(replays, case.middle).policy,
         costs=costs_table(replays, case.middle),
-        capacities=points_table(found.capacities),
-        computes=points_table(found.computes),
+        capacities=capacities_table(found.capacities),
+        computes=computes_table(found.computes),
     )
 
 
 def worth(found: Found) -> str:
     """Say what prefetching one layer ahead changes on one trace, and from which time to compute on it pays."""
-    middle = next(one for one in found.capacities if one.capacity == found.case.middle)
+    middle = found.points[found.case.middle, COMPUTE]
     parts = []
     for name in found.replays.predictors:
         words = f"`{name}`, 1 ahead"
@@ -340,7 +358,7 @@ def report(results: Sequence[Found]) -> None:
     text = TEXT.format(
         bandwidth=f"{BANDWIDTH / 1e9:g}",
         compute=f"{1e3 * COMPUTE:g}",
-        threshold=f"{THRESHOLD:.0%}",
+        threshold=f"{100 * THRESHOLD:g} %",
         sections="\n\n".join(section(found) for found in results),
         shown=f"{results[0].case.title}, {results[0].case.middle:g} experts per layer",
         picture=PICTURE,

@@ -48,8 +48,8 @@ Predictors = Annotated[
     typer.Option(
         "--predictor",
         metavar="NAME,NAME…",
-        help="Whose predictions are prefetched: best (the one of highest recall on documents that it was not fitted on, "
-        "and the recorded gate where there is one), names of predict --board such as ridge-all or gate, or none.",
+        help="Whose predictions are prefetched: best (the one of highest recall on documents that it was not fitted "
+        "on, and the recorded gate where there is one), names of predict --board such as ridge-all or gate, or none.",
     ),
 ]
 Lookahead = Annotated[

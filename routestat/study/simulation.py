@@ -186,7 +186,7 @@ def _points(steps: Steps, curves: Mapping[str, LruCurve], measured: ReplaySums) 
         sizes: Sequence[int] = range(least, most + 1)
         if scope == "pool":
             cycle = int(np.ceil(measured.column("accesses").sum() / len(steps)))
-            sizes = sizes_between(min(cycle, curve.most_slots), curve.most_slots, _POOL_SIZES)
+            sizes = sizes_between(max(1, min(cycle, curve.most_slots)), curve.most_slots, _POOL_SIZES)
         found += [CurvePoint(scope, None, n, share_of_units(whole[n], all_accesses)) for n in sizes]
         if scope == "pool":
             continue

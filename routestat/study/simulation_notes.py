@@ -60,6 +60,10 @@ def simulation_notes(
             f"{prefill:,} {PHASES[0]} tokens are replayed token by token, where engines take many at once; "
             "--prefill-chunk takes several"
         )
+    if set(plan.starts) != {"cold"}:
+        notes.append(
+            f"curves, hot sets and the plan of capacities are those of LRU from a {plan.starts[0]} start"
+        )
     if not_predicted:
         notes.append(not_predicted)
     if len(steps.routers) < 2 and plan.predictors:
@@ -103,6 +107,13 @@ def cautions_of(setting: CacheSetting, steps: Steps, sums: ReplaySums) -> tuple[
         )
     if setting.start == "warm" and steps.n_units == 1:
         found.append("one independent unit: a warm start is a cold one")
+    if setting.lookahead:
+        tokens = int(np.diff(steps.start).max())
+        most = max(router.n_experts for router in steps.routers)
+        beside = setting.lookahead * min(tokens * setting.candidates, most)
+        found.append(
+            f"prefetched experts wait in up to {beside} slots beside the cache, which its capacity does not count"
+        )
     if setting.policy == "static":
         found.append("the loads that fill the pinned slots once are not counted")
     return tuple(found)

@@ -66,7 +66,9 @@ def estimate(value, half=0.01):
 
 def a_prefetch(precision, stall, lost=0.1):
     setting = CacheSetting("lru", "layer", 3, predictor="gate", lookahead=1, candidates=2)
-    return Prefetch(setting, estimate(0.5), estimate(precision), estimate(lost), estimate(stall))
+    return Prefetch(
+        setting, estimate(0.5), estimate(precision), estimate(lost), estimate(0.1), estimate(stall)
+    )
 
 
 def a_point(prefetch=-0.1, eviction=-0.4, *, compute=2e-4, gate=0.1, threshold=0.9):
@@ -224,16 +226,16 @@ def test_the_claim_on_eviction_names_where_it_fails():
     assert words.startswith(
         "**3, refuted.** Perfect eviction saved more of the stall than perfect prefetching at 1 of 2"
     )
-    assert "b, 3 experts, 1 ms (-50 % against -40 %)" in words
+    assert "b, 3 experts, 1 ms (-50.0 % against -40.0 %)" in words
 
 
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ((0.2, 0.1, -0.1), "from 3 ms of compute on, not yet at 2 ms"),
-        ((0.2, 0.1, 0.005), "at no time to compute up to 3 ms"),
-        ((-0.2, -0.1, -0.1), "at every time to compute in the table"),
-        ((0.2, -0.1, 0.1), "at 2 ms of compute"),
+        ((0.2, 0.1, -0.1), "from 3 ms (3 of a transfer) on, not yet with 2 ms (2 of a transfer)"),
+        ((0.2, 0.1, 0.005), "at no time to compute up to 3 ms (3 of a transfer)"),
+        ((-0.2, -0.1, -0.1), "at all times to compute from 1 ms (1 of a transfer) on"),
+        ((0.2, -0.1, 0.1), "with 2 ms (2 of a transfer)"),
     ],
 )
 def test_from_which_time_to_compute_on_prefetching_pays(changes, words):

@@ -13,7 +13,8 @@ from docs.generated_pages import COMMANDS, DOCS, ROOT, help_text, linked, packag
 
 
 def test_the_page_of_commands_names_every_command_and_option():
-    every = {*(f"routestat.{name}" for name in ("analyze", "predict", "compare", "draw", "convert"))}
+    names = ("analyze", "predict", "compare", "simulate", "place", "draw", "convert")
+    every = {f"routestat.{name}" for name in names}
     assert every <= set(COMMANDS)
     assert {"capture", "capture.intervene", "capture.train"} <= set(COMMANDS)
     shown = subprocess.run(

@@ -138,6 +138,7 @@ def test_a_perfect_prediction_lacks_only_the_first_layer(found, steps):
     one = of(found, "lru", 2, lookahead=1, predictor="perfect")
     assert one.misses == sums.column("misses")[:, :, 0].sum()
     assert one.precision.value == 1
+    assert "up to 2 slots beside the cache" in one.cautions[0]
     assert one.loads == of(found, "lru", 2).loads
 
 
@@ -197,6 +198,7 @@ def test_starts_are_replayed_each(trace, steps):
     for start in plan.starts:
         sums = replay(steps, CacheSetting("lru", capacity=4, start=start))
         assert of(found, "lru", 4, start=start).hits == sums.column("hits").sum()
+    assert any("from a warm start" in note for note in found.notes)
 
 
 def test_documents_are_whole_where_not_all_are_replayed():
