@@ -70,7 +70,18 @@ def _affinity(row: Record, kind: str) -> str:
     return (
         f"Affinity: of the pairs of a token’s choices in consecutive layers, {number(row[f'{kind}_placed'])} stay on "
         f"their {where}, where the default order has {number(row[f'{kind}_default'])} ({_gain(row, kind)}). "
-        f"{judged(row, kind)}"
+        f"{judged(row, kind)}{_by_loads(row, kind)}"
+    )
+
+
+def _by_loads(row: Record, kind: str) -> str:
+    """Return what of an affinity uneven loads explain."""
+    alone, default = row.get(f"{kind}_placed_by_loads"), row.get(f"{kind}_default_by_loads")
+    if alone is None or default is None:
+        return ""
+    return (
+        f" With these loads and no dependence between layers {number(alone)} would stay ({number(default)} in the "
+        f"default order): busy experts share a {_STAY[kind]}."
     )
 
 
