@@ -79,9 +79,16 @@ def _by_loads(row: Record, kind: str) -> str:
     alone, default = row.get(f"{kind}_placed_by_loads"), row.get(f"{kind}_default_by_loads")
     if alone is None or default is None:
         return ""
+    # A tenth of the gain is little beside the rest.
+    shared = alone - default > 0.1 * abs(row[f"{kind}_gain"])
+    why = (
+        f": busy experts share a {_STAY[kind]}"
+        if shared
+        else ", so that the dependence keeps the others there"
+    )
     return (
         f" With these loads and no dependence between layers {number(alone)} would stay ({number(default)} in the "
-        f"default order): busy experts share a {_STAY[kind]}."
+        f"default order){why}."
     )
 
 

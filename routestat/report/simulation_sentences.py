@@ -225,14 +225,15 @@ def _hot_set(findings: Simulation, main: Main | None) -> Answer | None:
     clear, of = "clearly " if sure else "", f"of {many(len(known), 'layer')}"
     verdict = "Pin nothing" if recent > pins else "Pin them" if pins > recent else "Pins and LRU are alike"
     verdict = verdict if sure else "Not certain"
+    listed = f" The command place --pin {known[0].capacity} lists them." if verdict == "Pin them" else ""
     better = f"LRU is {clear}better in {recent} {of}, pinning in {pins}"
     there = f"In {hot} {of} there is a hot set" if hot else "There is no hot set in any layer"
     used = f"{'the' if hot else 'nowhere are the'} {capacity} used most in other documents {'are ' if hot else ''}"
     return Answer(
         "Hot set",
         f"{there}: {used}{clear}needed more often than as many at random. {verdict}: {better}"
-        f"{'' if sure else why_no_interval(known[0].static)}.",
-        f"{verdict}: at {capacity} per layer {better}.",
+        f"{'' if sure else why_no_interval(known[0].static)}.{listed}",
+        f"{verdict}: at {capacity} per layer {better}.{listed}",
     )
 
 

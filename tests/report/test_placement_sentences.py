@@ -55,6 +55,10 @@ def test_what_loads_alone_would_keep_is_stated_where_it_is_known():
         in sentence
     )
     assert "busy experts share a device" in sentence
+    row |= {"device_affinity_placed_by_loads": 0.2512}
+    (sentence,) = (one for one in placement_sentences(record) if one.startswith("Affinity"))
+    assert "busy experts" not in sentence
+    assert "0.251 would stay (0.251 in the default order), so that the dependence" in sentence
 
 
 def test_nodes_come_before_devices():

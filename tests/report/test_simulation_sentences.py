@@ -118,7 +118,11 @@ def estimate(value, half):
         (
             0.8,
             0.6,
-            ("In 6 of 6 layers there is", "Pin them: LRU is clearly better in 0 of 6 layers, pinning in 6"),
+            (
+                "In 6 of 6 layers there is",
+                "Pin them: LRU is clearly better in 0 of 6 layers, pinning in 6. "
+                "The command place --pin 4 lists them.",
+            ),
         ),
         (0.505, 0.5, ("There is no hot set in any layer", "Pins and LRU are alike")),
     ],
