@@ -17,7 +17,7 @@ DEFAULT_POLICIES = ("none", "static", "lru", "lfu", "lfu-decay", "predictor", "b
 #: Prefetch by the predictor of the highest recall, and by the recorded gate; by the choices themselves, as the limit.
 BEST, PERFECT = "best", "perfect"
 #: Accesses of the tokens that are replayed unless their number is given.
-MOST_ACCESSES = 8_000_000
+MOST_ACCESSES = 32_000_000
 #: Capacities between one token's experts and all of a layer, unless they are named.
 CAPACITIES = 5
 
