@@ -45,6 +45,13 @@ def simulation_notes(
         notes.append(f"{why}. Differences between policies may be chance")
     elif steps.n_units < FEW_UNITS:
         notes.append(f"only {steps.n_units} independent units: intervals are approximate below {FEW_UNITS}")
+    of_model = None if plan.facts is None else plan.facts.moe_layers
+    known = set(trace.meta.layers if of_model is None else of_model)
+    if set(layers) < known:
+        notes.append(
+            f"{len(set(layers))} of {len(known)} layers with experts are replayed: loads, bytes and seconds of a token "
+            "are those of these layers"
+        )
     if steps.gaps:
         because = (
             f"the model saw windows of {trace.meta.window} tokens"
