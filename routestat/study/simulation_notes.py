@@ -52,6 +52,10 @@ def simulation_notes(
             f"{len(set(layers))} of {len(known)} layers with experts are replayed: loads, bytes and seconds of a token "
             "are those of these layers"
         )
+    if plan.hardware.bandwidth is not None and plan.hardware.expert_bytes is None:
+        notes.append(
+            "bytes and seconds are not known: --bandwidth needs --expert-bytes or --model-config too"
+        )
     if steps.gaps:
         because = (
             f"the model saw windows of {trace.meta.window} tokens"
