@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from routestat.inference.base.estimate import Estimate, ratio, without_interval
 from routestat.inference.base.tables import Floats
-from routestat.serving.placement.imbalance_estimate import mean_imbalance
+from routestat.serving.placement.imbalance_estimate import imbalance_of_units
 from routestat.serving.placement.measures import device_loads, imbalance, node_loads, together
 from routestat.serving.placement.placement import Placement
 from routestat.study.placement_findings import Optimality, PlacementGain, PlacementResult
@@ -146,7 +146,7 @@ def _balance_gain(
     if worst:
         made = [float(_largest(imbalance(one.sum(axis=0)))) for one in own]
     else:
-        made = [mean_imbalance(one).largest for one in own]
+        made = [imbalance_of_units(one).largest for one in own]
     size = held_out.tokens
     if not len(size):
         none = held_out.no_estimate
@@ -157,7 +157,7 @@ def _balance_gain(
         figures = *of_layers, of_layers[0] - of_layers[1]
         found = [without_interval(one, len(size), why) for one in figures]
     else:
-        default, placed = mean_imbalance(before), mean_imbalance(after)
+        default, placed = imbalance_of_units(before), imbalance_of_units(after)
         found = [
             default.estimate(size, least=1.0),
             placed.estimate(size, least=1.0),

@@ -3,13 +3,16 @@
 The largest load over the mean one, mean over layers, is a largest value: the loads of few documents make it too large,
 the more so the more equal the devices are. Devices that are chosen on one half of the units and measured on the other
 make it too small, since they are not always the busiest. The truth lies between what the two are on average, and is
-estimated by their mean; half their difference is how far this may be off.
+estimated by their mean; half their difference is how far this may be off, and the interval is one for a value that is
+known to lie between two estimated ones (Imbens & Manski).
 
 The jackknife is no way out, since a largest value is not smooth: in simulations its 95 % interval of a gain holds the
-true one in 70 to 94 % of the cases, and its value has up to twice the error.
+true one in 69 to 94 % of the cases, and its value has up to twice the error. The interval here is 1 to 2 times as wide
+and holds it in 95 % of the cases or more.
 
 References
 ----------
+Imbens & Manski (2004), Confidence intervals for partially identified parameters, Econometrica 72.
 McCarthy (1969), Pseudo-replication: half samples, Rev. Int. Stat. Inst. 37 (balanced half-samples).
 """
 
@@ -18,8 +21,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import optimize, special
 
-from routestat.inference.base.estimate import Estimate, sandwich_error, t_quantile, without_interval
+from routestat.inference.base.estimate import Estimate, effective_dof, sandwich_error, without_interval
 from routestat.inference.base.units import too_few
 
 Floats = NDArray[np.float64]
@@ -54,7 +58,7 @@ class MeanImbalance:
         )
 
     def estimate(self, size: NDArray[np.number], least: float = -math.inf) -> Estimate:
-        """Return the mean of both values, with an interval for the error of units and half the difference.
+        """Return the mean of both values, with an interval for the error of units and for what is between them.
 
         Parameters
         ----------
@@ -66,18 +70,21 @@ class MeanImbalance:
         Returns
         -------
         Estimate
-            `plugin` is `largest`. Where units are `too_few`, the value is `largest`, without an interval.
+            `plugin` is `largest`, the standard error that of the units. Where units are `too_few`, the value is
+            `largest`, without an interval.
         """
         if why := too_few(size):
             return without_interval(self.largest, len(size), why)
         value = max(least, (self.largest + self.chosen) / 2)
-        error = float(np.hypot(sandwich_error(self.scores), (self.largest - self.chosen) / 2))
-        reach = t_quantile(size, 0.95) * error
+        error, width = float(sandwich_error(self.scores)), abs(self.largest - self.chosen)
+        reach = width / 2 + (
+            _quantile_between(width / error, effective_dof(size)) * error if error > 0 else 0.0
+        )
         found = Estimate(value, value - reach, value + reach, error, len(size), "", self.largest)
         return replace(found, low=max(least, found.low), high=max(least, found.high))
 
 
-def mean_imbalance(loads: Floats) -> MeanImbalance:
+def imbalance_of_units(loads: Floats) -> MeanImbalance:
     """Measure the imbalance of devices, mean over the layers that have load; NaN without any.
 
     Parameters
@@ -98,6 +105,18 @@ def mean_imbalance(loads: Floats) -> MeanImbalance:
     second = whole - first
     chosen = _of(first, second.argmax(axis=-1)) + _of(second, first.argmax(axis=-1))
     return MeanImbalance(float(largest.mean()), float((chosen / mean).mean()), scores)
+
+
+def _quantile_between(width: float, dof: float) -> float:
+    """Return by how many errors an interval of 95 % exceeds two values that are `width` errors apart, on either side.
+
+    Student's two-sided quantile where both are one, the one-sided one where they are far apart.
+    """
+
+    def excess(reach: float) -> float:
+        return float(special.stdtr(dof, reach + width) - special.stdtr(dof, -reach)) - 0.95
+
+    return float(optimize.brentq(excess, 0.0, 2.0 * special.stdtrit(dof, 0.975)))
 
 
 def _of(loads: Floats, device: NDArray[np.intp]) -> Floats:
