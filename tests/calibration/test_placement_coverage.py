@@ -14,6 +14,7 @@ documents.
 
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -109,6 +110,7 @@ BALANCE = {
     "8 devices, equal": ((12, 8, 64, 8), np.inf, "equal", 1.0),
     "8 devices, equal, 40 units": ((40, 8, 64, 8), np.inf, "equal", 1.0),
     "8 devices, similar documents, 32 layers": ((40, 32, 64, 8), 5.0, "equal", 5.0),
+    "8 devices, equal, 32 layers": ((40, 32, 64, 8), np.inf, "equal", 1.0),
     "2 devices, very unequal": ((40, 4, 16, 2), 0.5, "equal", 5.0),
 }
 SHORT = {"4 devices, 40 units": 100, "8 devices, equal": 60}
@@ -156,11 +158,9 @@ class Communities:
         """Loads ``[document, expert]`` of every layer, and tables ``[document, expert, expert]`` of every pair."""
         fixed = np.random.default_rng(7)
         group = fixed.permuted(np.tile(np.arange(self.experts) % self.groups, (self.layers, 1)), axis=1)
-        base = (
-            fixed.dirichlet(np.full(self.experts, np.inf if self.equal else 3.0), self.layers)
-            if not self.equal
-            else (np.full((self.layers, self.experts), 1 / self.experts))
-        )
+        base = np.full((self.layers, self.experts), 1 / self.experts)
+        if not self.equal:
+            base = fixed.dirichlet(np.full(self.experts, 3.0), self.layers)
         document = np.repeat(np.arange(len(lengths)), lengths)
         own_group = rng.integers(0, self.groups, len(document))
         stays = rng.random(len(document)) < self.inside
@@ -177,7 +177,7 @@ class Communities:
                 (document[:, None, None] * self.experts + a[:, :, None]) * self.experts + b[:, None, :],
                 (*shape, self.experts),
             )
-            for a, b in zip(chosen[:-1], chosen[1:], strict=True)
+            for a, b in pairwise(chosen)
         ]
         return loads, pairs
 
