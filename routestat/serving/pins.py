@@ -1,4 +1,10 @@
-"""Which experts to pin: those that other documents use most."""
+"""Which experts to pin: those that other documents use most.
+
+Every third unit has the same pins, from the units of the other two thirds. Pins of all units but one would be a little
+better, but where several experts are used about as much, each unit would decide against itself which of them are
+pinned: in simulations the 95 % interval of the hit rate then holds the true one of these pins in 83 to 88 % of the
+cases, with thirds in 92 to 95 %.
+"""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -6,6 +12,9 @@ from numpy.typing import NDArray
 from routestat.errors import RoutestatError
 from routestat.serving.settings import SCOPES
 from routestat.serving.steps import Steps
+
+#: Parts that units are divided into; each has pins from the other parts.
+FOLDS = 3
 
 
 def uses_of_experts(steps: Steps) -> NDArray[np.int64]:
@@ -26,7 +35,9 @@ def uses_of_experts(steps: Steps) -> NDArray[np.int64]:
 
 
 def pinned_experts(steps: Steps, scope: str, capacity: float) -> NDArray[np.bool_]:
-    """Choose for each unit the experts that all other units use most, by tokens; of equal ones the smaller ids.
+    """Choose for each unit the experts that units of other parts use most, by tokens; of equal ones the smaller ids.
+
+    Units are in parts by their number modulo `FOLDS`, so that each of up to three units has a part of its own.
 
     Parameters
     ----------
@@ -53,7 +64,9 @@ def pinned_experts(steps: Steps, scope: str, capacity: float) -> NDArray[np.bool
             "could say what to pin"
         )
     uses = uses_of_experts(steps)
-    others = uses.sum(axis=0) - uses
+    fold = np.arange(steps.n_units) % FOLDS
+    of_fold = np.stack([uses[fold == one].sum(axis=0) for one in range(FOLDS)])
+    others = (of_fold.sum(axis=0) - of_fold)[fold]
     pinned = np.zeros(others.shape, bool)
     if scope == "pool":
         _mark_most_used(others, int(capacity * len(steps.routers)), pinned)

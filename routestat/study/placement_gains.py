@@ -1,23 +1,19 @@
 """What a placement gains on documents, against the default order.
 
-The imbalance of a layer is a largest value, which few documents make too large: the more so the more equal the devices
-are. The jackknife removes most of that. For balanced placements of simulated documents (11 to 85 held-out units, 10 to
-32 layers, gains of .06 to .2) it leaves -.011 to 0 in the gain, against -.028 to -.006 without it; its 95 % interval
-holds the true gain in 79 to 87 % of the cases and lies above it in 3 to 7 %. With devices of exactly equal load about
-half of the excess remains. Of the worst layer, a largest value over layers as well, there is no such estimate.
+Balance is estimated as `routestat.serving.placement.imbalance_estimate` describes. Of the worst layer, a largest value
+over layers as well, there is no such estimate: its figure is that of these documents.
 """
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from routestat.inference.base.estimate import Estimate, ratio, without_interval
-from routestat.inference.base.jackknife import jackknife
 from routestat.inference.base.tables import Floats
-from routestat.inference.base.units import too_few
+from routestat.serving.placement.imbalance_estimate import imbalance_of_units
 from routestat.serving.placement.measures import device_loads, imbalance, node_loads, together
 from routestat.serving.placement.placement import Placement
 from routestat.study.placement_findings import Optimality, PlacementGain, PlacementResult
@@ -130,13 +126,6 @@ def _by_layer(loads: Sequence[NDArray[np.int64]], placement: Placement, of: Call
     return np.stack([of(load, placement, place) for place, load in enumerate(loads)], axis=1)
 
 
-def _mean(by_layer: Floats) -> Floats:
-    """Return the mean over the layers that have tokens ``[...]``."""
-    known = np.isfinite(by_layer)
-    n = known.sum(axis=-1)
-    return np.where(n > 0, np.where(known, by_layer, 0.0).sum(axis=-1) / np.maximum(n, 1), math.nan)
-
-
 def _largest(by_layer: Floats) -> Floats:
     """Return the largest of the layers that have tokens ``[...]``."""
     found = np.where(np.isfinite(by_layer), by_layer, -np.inf).max(axis=-1)
@@ -151,33 +140,30 @@ def _balance_gain(
     *,
     worst: bool = False,
 ) -> PlacementGain:
-    over_layers = _largest if worst else _mean
-    made = [float(over_layers(imbalance(_by_layer(made_from.loads, one, of)))[0]) for one in both]
-    loads = [_by_layer(held_out.loads, one, of) for one in both]
-    layers = [imbalance(one.sum(axis=0)) for one in loads]
-    before, after = (float(over_layers(one)) for one in layers)
+    before, after = (_by_layer(held_out.loads, one, of) for one in both)
+    layers = [imbalance(one.sum(axis=0)) for one in (before, after)]
+    own = [_by_layer(made_from.loads, one, of) for one in both]
+    if worst:
+        made = [float(_largest(imbalance(one.sum(axis=0)))) for one in own]
+    else:
+        made = [imbalance_of_units(one).largest for one in own]
     size = held_out.tokens
     if not len(size):
         none = held_out.no_estimate
         return PlacementGain(none, none, none, made[0], made[1], layers[0], layers[1])
-    why = "the worst of several layers: no interval" if worst else too_few(size)
-    if why:
-        # Of few units a jackknife is no better than the figure itself.
-        found = [without_interval(one, len(size), why) for one in (before, after, before - after)]
+    if worst:
+        why = "the worst of several layers: no interval"
+        of_layers = [float(_largest(one)) for one in layers]
+        figures = *of_layers, of_layers[0] - of_layers[1]
+        found = [without_interval(one, len(size), why) for one in figures]
     else:
-        left = [over_layers(imbalance(one.sum(axis=0) - one)) for one in loads]
+        default, placed = imbalance_of_units(before), imbalance_of_units(after)
         found = [
-            _at_least_one(jackknife(before, left[0], size)),
-            _at_least_one(jackknife(after, left[1], size)),
-            jackknife(before - after, left[0] - left[1], size),
+            default.estimate(size, least=1.0),
+            placed.estimate(size, least=1.0),
+            (default - placed).estimate(size),
         ]
     return PlacementGain(found[0], found[1], found[2], made[0], made[1], layers[0], layers[1])
-
-
-def _at_least_one(found: Estimate) -> Estimate:
-    """Limit an estimate of a largest value over the mean to what is possible; not NaN, which stays."""
-    value, low, high = (float(np.maximum(one, 1.0)) for one in (found.value, found.low, found.high))
-    return replace(found, value=value, low=low, high=high)
 
 
 def _affinity_gain(

@@ -13,7 +13,7 @@ from routestat.traces.metadata import Router
 
 #: Parts of results.json that are also tables.
 TABLES = ("placements", "layers", "transitions", "pinned", "exports")
-#: Figures that a largest value makes too large in few documents; their estimates lack most of that.
+#: Figures that a largest value makes too large in few documents, which their estimates allow for.
 _CORRECTED = ("balance", "node_balance")
 _AFFINITIES = ("device_affinity", "node_affinity")
 _ONE_NODE = "all devices are in one node"

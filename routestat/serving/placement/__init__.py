@@ -6,6 +6,8 @@ default_order
     Where engines place experts by themselves.
 measures
     Balance and affinity of a placement.
+imbalance_estimate
+    Balance on all documents, estimated from a few, with an interval.
 balanced, packing
     Placements with equal loads.
 affine, affine_starts, affine_combination, affine_copies
