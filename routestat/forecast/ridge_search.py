@@ -91,23 +91,48 @@ def choose(
         pairs.setdefault(frozenset((fold, of[fold])), []).append(fold)
     penalties = np.full((n_folds, len(models)), PENALTIES[START])
     predictions: dict[tuple[int, int], Floats] = {}
-    for out, own_folds in pairs.items():
-        remaining = gram.without(sorted(out))
-        if remaining.tokens < 1:
-            continue
-        judge = _Judge(designed, remaining, trial, judged)
-        for fold in own_folds:
-            for name in dict.fromkeys(models[at].name for at in judged):
-                own = [at for at in judged if models[at].name == name]
-                chosen = judge.best(of[fold], own) if search else [START] * len(own)
-                for at, place in zip(own, chosen, strict=True):
-                    penalties[fold, at] = PENALTIES[place]
-                    predictions[fold, at] = judge.predicted(of[fold], at, place)
+    jobs = [
+        partial(_judged, designed, gram, trial, judged, sorted(out), own_folds, search)
+        for out, own_folds in pairs.items()
+    ]
+    for places, predicted in in_threads(jobs, threads):
+        for (fold, at), place in places.items():
+            penalties[fold, at] = PENALTIES[place]
+        predictions |= predicted
     penalties = penalties[:, nearest]
     links = _links(
         designed, trial, of, judged, predictions, [routers[r.target] for r in regressions], threads
     )
     return Chosen(penalties, tuple(tuple(links[f][at] for at in nearest) for f in range(n_folds)))
+
+
+def _judged(
+    designed: Designed,
+    gram: Gram,
+    trial: History,
+    judged: Sequence[int],
+    out: Sequence[int],
+    folds: Sequence[int],
+    search: bool,
+) -> tuple[dict[tuple[int, int], int], dict[tuple[int, int], Floats]]:
+    """Choose the penalties of some folds with fits without `out`; return their places, and the predictions.
+
+    Both by (fold, model); predictions are of the trial rows of the fold's partner.
+    """
+    places: dict[tuple[int, int], int] = {}
+    predictions: dict[tuple[int, int], Floats] = {}
+    of, remaining = partners(len(gram.pairs)), gram.without(out)
+    if remaining.tokens < 1:
+        return places, predictions
+    judge = _Judge(designed, remaining, trial, judged)
+    for fold in folds:
+        for name in dict.fromkeys(designed.models[at].name for at in judged):
+            own = [at for at in judged if designed.models[at].name == name]
+            chosen = judge.best(of[fold], own) if search else [START] * len(own)
+            for at, place in zip(own, chosen, strict=True):
+                places[fold, at] = place
+                predictions[fold, at] = judge.predicted(of[fold], at, place)
+    return places, predictions
 
 
 def _nearest(designed: Designed) -> list[int]:
