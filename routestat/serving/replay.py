@@ -50,7 +50,7 @@ def replay(
         A warm start takes two passes: units with even numbers after those with odd ones, and the reverse. Only the
         later ones of a pass are counted, and what is kept at its beginning is nothing.
     pinned : bool array ``[unit, expert of all layers]``, optional
-        For the policy ``static``: what is cached while the documents of a unit are served.
+        For the policy ``static``: what is kept while the documents of a unit are served, from its first use on.
     eviction : KeptPredictions, optional
         For the policy ``predictor``: predictions of every token that use no layer of the token itself.
     prefetch : KeptPredictions, optional
@@ -97,7 +97,7 @@ def _rules(
         policy=policy_of(setting.policy).code,
         slots=0 if setting.policy == "none" else setting.slots(len(steps.routers)),
         pooled=setting.scope == "pool",
-        emptied=setting.start == "document" and setting.policy != "static",
+        emptied=setting.start == "document",
         half_life=float(setting.half_life),
         lookahead=setting.lookahead,
         candidates=setting.candidates,

@@ -36,12 +36,16 @@ class Policy:
     needs: str = ""
 
 
-#: Every policy. Except of `static`, what exceeds the capacity is removed at the end of each event: the expert that is
-#: worth least among the cached ones and those of the event; among equals, the one whose last use is longest ago, and
-#: among experts of one event the one with the smallest id.
+#: Every policy. What exceeds the capacity is removed at the end of each event: the expert that is worth least among the
+#: cached ones and those of the event; among equals, the one whose last use is longest ago, and among experts of one
+#: event the one with the smallest id. `static` keeps what is pinned and nothing else. Like the others it has loaded
+#: nothing in advance, so that no policy has more hits than `belady`.
 POLICIES: tuple[Policy, ...] = (
     Policy("none", "no cache: every expert is loaded whenever a token needs it", 0),
-    Policy("static", "the experts that other documents use most, pinned", 1, needs="other documents"),
+    Policy(
+        "static", "the experts that other documents use most, pinned from their first use on", 1,
+        needs="other documents",
+    ),
     Policy("lru", "the experts used last", 2),
     Policy("lfu", "the experts used most often so far", 3),
     Policy("lfu-decay", "the experts used most often lately: a use counts half after each half-life", 4),

@@ -200,10 +200,7 @@ def _points(steps: Steps, curves: Mapping[str, LruCurve], measured: ReplaySums) 
 
 
 def _gaps(settings: Sequence[CacheSetting], replayed: Replayed) -> list[RecoverableGap]:
-    """Compare Belady's optimum with the best causal policy at each capacity.
-
-    Not with static pins, whose own loads are not counted.
-    """
+    """Compare Belady's optimum with the best causal policy at each capacity."""
     found = []
     for optimum in settings:
         if optimum.policy != "belady":
@@ -212,7 +209,7 @@ def _gaps(settings: Sequence[CacheSetting], replayed: Replayed) -> list[Recovera
             one
             for one in settings
             if policy_of(one.policy).causal
-            and one.policy not in ("none", "static")
+            and one.policy != "none"
             and not one.lookahead
             and one in replayed
             and (one.scope, one.start, one.capacity) == (optimum.scope, optimum.start, optimum.capacity)

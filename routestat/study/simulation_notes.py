@@ -125,6 +125,4 @@ def cautions_of(setting: CacheSetting, steps: Steps, sums: ReplaySums) -> tuple[
         found.append(
             f"prefetched experts wait in up to {beside} slots beside the cache, which its capacity does not count"
         )
-    if setting.policy == "static":
-        found.append("the loads that fill the pinned slots once are not counted")
     return tuple(found)

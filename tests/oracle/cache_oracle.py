@@ -111,6 +111,12 @@ def replay_pass(steps, setting, pinned, prefetch, transfer, compute, sequence, d
     for place, (s, counted) in enumerate(sequence):
         if setting.start == "document" and steps.first[s]:
             cache = set()
+        if setting.policy == "static":
+
+            def is_pinned(layer, e, unit=steps.unit[s]):
+                return pinned[unit, sum(router.n_experts for router in steps.routers[:layer]) + e]
+
+            cache = {expert for expert in cache if is_pinned(*expert)}
         tokens = range(steps.start[s], steps.start[s + 1])
         on_the_way = defaultdict(dict)  # layer -> expert -> arrival
         for layer in range(n_layers):
@@ -118,11 +124,7 @@ def replay_pass(steps, setting, pinned, prefetch, transfer, compute, sequence, d
             union = set(wanted)
             if not union:
                 continue
-            if setting.policy == "static":
-                first = sum(router.n_experts for router in steps.routers[:layer])
-                resident = {e for e in union if pinned[steps.unit[s], first + e]}
-            else:
-                resident = {e for e in union if (layer, e) in cache}
+            resident = {e for e in union if (layer, e) in cache}
             prefetched = {e for e in union - resident if e in on_the_way[layer]}
             missing = union - resident - prefetched
             begin = now
@@ -134,6 +136,8 @@ def replay_pass(steps, setting, pinned, prefetch, transfer, compute, sequence, d
             for e in prefetched:
                 begin = max(begin, on_the_way[layer][e])
             worth.use(place, layer, union)
+            if setting.policy == "static":
+                cache |= {(layer, e) for e in union if is_pinned(layer, e)}
             if setting.policy not in ("none", "static"):
                 cache |= {(layer, e) for e in union}
                 mine = cache if pool else {expert for expert in cache if expert[0] == layer}
@@ -149,12 +153,7 @@ def replay_pass(steps, setting, pinned, prefetch, transfer, compute, sequence, d
                         e = int(prefetch.experts[steps.row[t], target, c])
                         if e < 0 or e in on_the_way[target]:
                             continue
-                        if setting.policy == "static":
-                            first = sum(router.n_experts for router in steps.routers[:target])
-                            there = pinned[steps.unit[s], first + e]
-                        else:
-                            there = (target, e) in cache
-                        if not there:
+                        if (target, e) not in cache:
                             link_free = max(link_free, now) + transfer
                             on_the_way[target][e] = link_free
                             loads += 1

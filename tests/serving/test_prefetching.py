@@ -98,14 +98,16 @@ def test_tokens_side_by_side_fetch_what_any_of_them_may_need():
     assert sums.column("stall")[0, 0].tolist() == [3.0, 2.0, 3.0]
 
 
-def test_pinned_experts_are_not_prefetched():
+def test_pinned_experts_are_loaded_once_and_not_prefetched_again():
     pinned = np.zeros((1, 12), bool)
-    pinned[0, [0, 1, 4, 5, 8, 9]] = True
+    pinned[0, [0, 5]] = True
     setting = CacheSetting("static", "layer", 2, lookahead=1, candidates=2)
+    # Layer 0 keeps 0 of its first step. Layer 1 keeps 1: of 3 and 1 the latter is not fetched, and 0 is missing. Layer
+    # 2 keeps nothing.
     assert columns_of(replay(STEPS, setting, prefetch=AHEAD, pinned=pinned)) == [
-        [3, 0, 1, 0],
-        [4, 0, 0, 2],
-        [2, 2, 0, 3],
+        [1, 0, 3, 0],
+        [1, 1, 2, 3],
+        [0, 3, 1, 4],
     ]
 
 

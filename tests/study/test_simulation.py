@@ -125,7 +125,8 @@ def test_the_curve_of_lru_is_that_of_replays(found):
 def test_the_gap_is_between_the_best_causal_policy_and_the_optimum(found):
     for gap in found.gaps:
         loads = {
-            name: of(found, name, gap.capacity).loads for name in ("lru", "lfu-decay", "predictor", "belady")
+            name: of(found, name, gap.capacity).loads
+            for name in ("static", "lru", "lfu-decay", "predictor", "belady")
         }
         causal = min(n for name, n in loads.items() if name != "belady")
         assert (gap.best_loads, gap.optimal_loads) == (causal, loads["belady"])

@@ -43,7 +43,8 @@ def replay_steps(
         if policy == STATIC and unit[s] != of_unit:
             of_unit = unit[s]
             for i in range(len(place)):
-                place[i] = 0 if rules.pinned[of_unit, i] else -1
+                if not rules.pinned[of_unit, i]:
+                    place[i] = -1
         if policy == LFU_DECAY:
             base_step = _scale_down(
                 heap, place, value, last, size, offset, rules.pooled, rules.half_life, base_step, p
@@ -62,7 +63,11 @@ def replay_steps(
                 wait = max(link - now, 0.0) + misses * transfer
                 stall = max(stall, wait)
                 link = now + wait
-            if policy >= LRU:
+            if policy == STATIC:
+                for j in range(m):
+                    if rules.pinned[of_unit, union[j]]:
+                        place[union[j]] = 0
+            elif policy >= LRU:
                 cache, base = (0, 0) if rules.pooled else (l, offset[l])
                 full = size[cache]
                 if policy in (LFU, LFU_DECAY):
