@@ -26,14 +26,15 @@ def simulate(
     policy: simulation_options.Policy = simulation_options.POLICIES_SHOWN,
     scope: simulation_options.Scope = "layer",
     start: simulation_options.Start = "cold",
-    predictor: simulation_options.Predictors = "best",
-    lookahead: simulation_options.Lookahead = "1",
+    predictor: simulation_options.Predictors = "",
+    lookahead: simulation_options.Lookahead = "",
     prefetch: simulation_options.Prefetch = "",
     batch: simulation_options.Batch = 1,
     prefill_chunk: simulation_options.PrefillChunk = 1,
     half_life: simulation_options.HalfLife = 128.0,
     expert_bytes: simulation_options.ExpertBytes = None,
     bandwidth: simulation_options.Bandwidth = None,
+    memory: simulation_options.Memory = None,
     compute: simulation_options.Compute = "0ms",
     model_config: structure_options.ModelConfig = None,
     stall_budget: simulation_options.StallBudget = None,
@@ -52,14 +53,14 @@ def simulate(
 
     Example: python -m routestat.simulate data/traces/tiny-mixtral --capacity 2,4,6
 
-    With a machine: the smallest memory with which a token waits no longer than 10 ms.
+    With a machine: what 18 GB for experts cost, and the smallest memory with which a token waits no longer than 10 ms.
 
     Example: python -m routestat.simulate traces/mine --expert-bytes 352MB --bandwidth 25 --compute 0.2ms
-    --stall-budget 10ms
+    --memory 18GB --stall-budget 10ms
     """
     given = SimulationTexts(
         layers, capacity, policy, scope, start, predictor, lookahead, prefetch, batch, prefill_chunk, half_life,
-        expert_bytes, bandwidth, compute, model_config, stall_budget, tokens, threads, cluster, template,
+        expert_bytes, bandwidth, memory, compute, model_config, stall_budget, tokens, threads, cluster, template,
         drop_dummy_rows, seed,
     )  # fmt: skip
     wanted = parse_layers(layers)

@@ -13,7 +13,7 @@ from routestat.errors import RoutestatError
 from routestat.serving.settings import POLICIES, SCOPES, STARTS, Hardware
 from routestat.structure.model_facts import ModelFacts
 from routestat.study.model_facts import read_model_facts
-from routestat.study.simulation_plan import DEFAULT_POLICIES, SimulationPlan, require_known
+from routestat.study.simulation_plan import BEST, DEFAULT_POLICIES, SimulationPlan, require_known
 
 ALL_NAMES, NO_NAMES = "all", "none"
 #: As --policy shows its default.
@@ -53,7 +53,11 @@ Predictors = Annotated[
     ),
 ]
 Lookahead = Annotated[
-    str, typer.Option(metavar="N,N…", help="Layers ahead for which experts are prefetched, such as 1,2.")
+    str,
+    typer.Option(
+        metavar="N,N…",
+        help="Layers ahead for which experts are prefetched, such as 1,2 (if not given: 1).",
+    ),
 ]
 Prefetch = Annotated[
     str,
@@ -74,6 +78,14 @@ Bandwidth = Annotated[
     str | None,
     typer.Option(
         metavar="SPEED", help="Of the link that experts come over: 25 (GB/s), 900MB/s, or bytes per second."
+    ),
+]
+Memory = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SIZE",
+        help="Memory for experts, such as 18GB: simulate the capacity that fits (with --expert-bytes or "
+        "--model-config).",
     ),
 ]
 Compute = Annotated[
@@ -111,6 +123,7 @@ class SimulationTexts:
     half_life: float
     expert_bytes: str | None
     bandwidth: str | None
+    memory: str | None
     compute: str
     model_config: Path | None
     stall_budget: str | None
@@ -145,13 +158,14 @@ def simulation_plan(given: SimulationTexts, layers: Sequence[int] | None) -> Sim
         policies=_names(given.policy, "--policy", names),
         scopes=scopes,
         starts=_names(given.start, "--start", STARTS),
-        predictors=() if given.predictor == NO_NAMES else parse_names(given.predictor),
-        lookaheads=_whole_numbers(given.lookahead, "--lookahead", "1,2"),
+        predictors=_predictors(given),
+        lookaheads=_whole_numbers(given.lookahead, "--lookahead", "1,2") or (1,),
         candidates=_whole_numbers(given.prefetch, "--prefetch", "2,4"),
         batch=given.batch,
         chunk=given.prefill_chunk,
         half_life=given.half_life,
         hardware=_hardware(given, facts),
+        memory=None if given.memory is None else parse_bytes(given.memory, "--memory"),
         facts=facts,
         stall_budget=None
         if given.stall_budget is None
@@ -161,6 +175,14 @@ def simulation_plan(given: SimulationTexts, layers: Sequence[int] | None) -> Sim
         seed=given.seed,
         options=_record(given),
     )
+
+
+def _predictors(given: SimulationTexts) -> tuple[str, ...]:
+    """Return whose predictions are prefetched: the best unless policies are named, which are then simulated alone."""
+    if given.predictor:
+        return () if given.predictor == NO_NAMES else parse_names(given.predictor)
+    alone = given.policy not in (POLICIES_SHOWN, ALL_NAMES) and not (given.lookahead or given.prefetch)
+    return () if alone else (BEST,)
 
 
 def _hardware(given: SimulationTexts, facts: ModelFacts | None) -> Hardware:

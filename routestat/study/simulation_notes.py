@@ -56,6 +56,15 @@ def simulation_notes(
         notes.append(
             "bytes and seconds are not known: --bandwidth needs --expert-bytes or --model-config too"
         )
+    if steps.batch > 1:
+        # A step of decoding has one token of every document that still runs.
+        one = (steps.phase == PHASES.index("decode")) | (steps.chunk == 1)
+        if one.any():
+            mean = float(np.diff(steps.start)[one].mean())
+            notes.append(
+                f"of the {steps.batch} documents side by side, {mean:.1f} run on average: they end at different steps, "
+                "and the last ones of a unit may be fewer"
+            )
     if steps.gaps:
         because = (
             f"the model saw windows of {trace.meta.window} tokens"

@@ -43,6 +43,9 @@ class SimulationPlan:
     half_life : float
         Of ``lfu-decay``, in steps.
     hardware : Hardware
+    memory : float, optional
+        Bytes for experts of the layers that are replayed; the capacity that fits is simulated too, or alone where no
+        capacities are named.
     facts : ModelFacts, optional
     stall_budget : float, optional
         Seconds per token.
@@ -66,6 +69,7 @@ class SimulationPlan:
     chunk: int = 1
     half_life: float = HALF_LIFE
     hardware: Hardware = field(default_factory=Hardware)
+    memory: float | None = None
     facts: ModelFacts | None = None
     stall_budget: float | None = None
     most_tokens: int | None = None
@@ -99,6 +103,10 @@ class SimulationPlan:
             )
         if self.most_tokens is not None and self.most_tokens < 1:
             raise RoutestatError(f"tokens: expected 1 or more, got {self.most_tokens}")
+        if self.memory is not None and self.hardware.expert_bytes is None:
+            raise RoutestatError(
+                "the memory is in bytes: expected --expert-bytes or --model-config with it, got neither"
+            )
         if self.stall_budget is not None and self.hardware.transfer_seconds is None:
             raise RoutestatError(
                 "the stall budget is in seconds: expected --bandwidth, and --expert-bytes or --model-config, with it"
@@ -122,13 +130,31 @@ def capacities_of(plan: SimulationPlan, steps: Steps, scope: str = "layer") -> t
     scope : str
         A pool has no more slots than all layers together have experts.
     """
-    if plan.capacities:
-        return tuple(sorted(set(plan.capacities)))
     experts = [router.n_experts for router in steps.routers]
     least = max(router.top_k for router in steps.routers)
     most = max(experts) if scope == "layer" else sum(experts) / len(experts)
+    named = {*plan.capacities, *_fitting(plan, steps, scope, most)}
+    if named:
+        return tuple(sorted(named))
     spread = np.geomspace(min(least, most), most, CAPACITIES).round()
     return tuple(float(one) for one in np.unique(np.minimum(spread, most)))
+
+
+def _fitting(plan: SimulationPlan, steps: Steps, scope: str, most: float) -> tuple[float, ...]:
+    """Return the capacity that fits into the memory of a plan; none where no memory was named."""
+    size, layers = plan.hardware.expert_bytes, len(steps.routers)
+    if plan.memory is None or size is None:
+        return ()
+    slots = plan.memory // size
+    fits = min(most, slots // layers if scope == "layer" else slots / layers)
+    needed = max(router.top_k for router in steps.routers) * (layers if scope == "layer" else 1)
+    if slots < needed:
+        raise RoutestatError(
+            f"memory: expected at least {needed:,} experts, those of one token "
+            f"{f'in each of {layers} layers' if scope == 'layer' else 'in a layer'}, got {int(slots):,} of "
+            f"{size:,.0f} bytes; give more, or replay fewer layers"
+        )
+    return (float(fits),)
 
 
 def candidates_of(plan: SimulationPlan, steps: Steps) -> tuple[int, ...]:

@@ -79,8 +79,7 @@ def make_predictions(sample: Sample, steps: Steps, plan: SimulationPlan, tick: T
         return Predictions(_perfect(steps, ahead) if plan.predictors else {}, None, why)
     widest = max(router.alphabet.size for router in steps.routers)
     view = "subset" if widest <= MAX_STATES else "expert"
-    # As in a report: the penalty of ridges is not searched for.
-    board = BoardPlan(brief=True, timed=False, seed=plan.seed, threads=plan.threads)
+    board = BoardPlan(timed=False, seed=plan.seed, threads=plan.threads)
     prefetch: dict[tuple[str, int], KeptPredictions] = {}
     if plan.predictors and ahead:
         prefetch = _for_prefetching(rows, steps, plan, ahead, view, board, tick) | _perfect(steps, ahead)

@@ -80,6 +80,26 @@ def test_a_machine_gives_bytes_seconds_and_the_smallest_memory(traces, tmp_path)
     assert record["trace"]["layers"] == [0, 1]
 
 
+def test_memory_is_simulated_as_the_experts_that_fit(traces, tmp_path):
+    options = ("--expert-bytes", "1MB", "--policy", "lru", "--layers", "0-1")
+    record, _ = simulated(tmp_path / "r", traces["many"], "--memory", "7.9MB", *options)
+    assert [(row["capacity"], row["predictor"]) for row in record["simulation"]] == [(3, None)]
+    record, _ = simulated(
+        tmp_path / "p", traces["many"], "--memory", "1GB", "--scope", "both", "--capacity", "2", *options
+    )
+    assert [(row["scope"], row["capacity"]) for row in record["simulation"]] == [
+        ("layer", 2), ("layer", 8), ("pool", 2), ("pool", 8),
+    ]  # fmt: skip
+
+
+def test_named_policies_are_simulated_alone_unless_prefetching_is_wanted_too(traces, tmp_path):
+    alone = ("--policy", "lru", "--capacity", "4")
+    record, _ = simulated(tmp_path / "a", traces["many"], *alone)
+    assert [row["lookahead"] for row in record["simulation"]] == [0]
+    record, _ = simulated(tmp_path / "b", traces["many"], *alone, "--lookahead", "2", "--prefetch", "3")
+    assert {row["lookahead"] for row in record["simulation"]} == {0, 2}
+
+
 def test_one_document_has_values_without_intervals(traces, tmp_path):
     record, _ = simulated(tmp_path, traces["one"], "--capacity", "3")
     rows = {(row["policy"], row["lookahead"]): row for row in record["simulation"]}
@@ -121,6 +141,8 @@ def test_a_model_gives_the_size_of_an_expert(traces, tmp_path):
         (("--policy", ""), "policy: expected one or more of none"),
         (("--scope", "disk"), "--scope: expected one of layer, pool, both, got 'disk'"),
         (("--start", "hot"), "--start: expected one of cold, warm, document, got 'hot'"),
+        (("--memory", "8GB"), "expected --expert-bytes or --model-config with it"),
+        (("--memory", "5MB", "--expert-bytes", "1MB"), "expected at least 6 experts, those of one token in each of 3"),
         (("--predictor", "oracle"), "predictor: expected one of best, uniform"),
         (("--predictor", "gate"), "--predictor gate: expected a predictor that this trace allows"),
         (("--lookahead", "3"), "lookahead: expected at most 2 layers"),

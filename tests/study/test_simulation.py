@@ -231,6 +231,14 @@ def test_notes_say_what_a_trace_lacks(trace, found):
     assert not any("layers with experts" in note for note in found.notes)
 
 
+def test_a_batch_says_how_many_documents_run_side_by_side(trace):
+    plan = SimulationPlan(capacities=(4,), policies=("lru",), predictors=(), batch=2, threads=1)
+    # Pairs, each as long as its longer document: the prefill of both has the same length.
+    steps = sum(max(a, b) for a, b in zip(LENGTHS[::2], LENGTHS[1::2], strict=True))
+    (note,) = [note for note in simulate(trace, plan).notes if "side by side" in note]
+    assert note.startswith(f"of the 2 documents side by side, {sum(LENGTHS) / steps:.1f} run on average")
+
+
 def test_notes_of_the_source_are_repeated():
     said = "no column of positions: the order of the rows of a document and layer is the position"
     trace = routed()
