@@ -24,6 +24,14 @@ questions
     Shares of experts in the own text of prompts that begin alike, for `lexical_or_topical`.
 repeats
     Pairs of adjacent tokens and their kinds of chance, for `adjacent_repeats`.
+worth_prefetching
+    What prefetched experts save of the stall, and what perfect knowledge would.
+prefetch_replays
+    Replays with real, perfect and planted predictions, for `worth_prefetching`.
+prefetch_findings
+    What `worth_prefetching` finds on one trace, and what becomes of its claims.
+prefetch_tables
+    Tables of `worth_prefetching`.
 output
     Numbers, tables and pages, as the analyses write them.
 """

@@ -16,11 +16,11 @@ from analyses.prefetch_replays import (
     change,
     difference,
     prefetching,
+    ratio_of_units,
     recall_and_precision,
 )
 from routestat.forecast.kept_predictions import KeptPredictions
 from routestat.inference.base.estimate import Estimate, ratio
-from routestat.serving.cache_estimates import share_of_units
 from routestat.serving.settings import CacheSetting
 from routestat.study.simulation_plan import PERFECT
 
@@ -157,7 +157,7 @@ def point(replays: Replays, capacity: float, compute: float, planted: Sequence[K
         compute,
         compute / replays.transfer,
         settings[CAUSAL_EVICTION].policy,
-        share_of_units(by_unit(base.column("stall")), replays.steps.tokens.sum(axis=1)),
+        ratio_of_units(by_unit(base.column("stall")), replays.steps.tokens.sum(axis=1)),
         {words: change(replays.sums(setting, compute), base) for words, setting in settings.items()},
         threshold(replays, capacity, compute, planted),
     )
@@ -200,6 +200,34 @@ def on_threshold(found: Sequence[Prefetch], points: Sequence[Point]) -> str:
         f"precision that is needed is {span}"
     )
     return words + (f"; at {never} of {len(points)} points none is enough." if never else ".")
+
+
+def agreement(found: Sequence[Prefetch], points: Sequence[Point]) -> tuple[int, int]:
+    """Count where a prediction shortens the stall just if its precision is above what is needed.
+
+    Parameters
+    ----------
+    found
+        Of one trace; those one layer ahead with the experts of one token are compared.
+    points
+        Of the same trace.
+
+    Returns
+    -------
+    Comparisons that agree, and all whose change of the stall has an interval that excludes zero.
+    """
+    least = min(one.setting.candidates for one in found)
+    agree = counted = 0
+    for one in found:
+        if (one.setting.lookahead, one.setting.candidates) != (1, least):
+            continue
+        for at in points:
+            stall = at.changes[f"`{one.setting.predictor}`, 1 ahead"]
+            if at.capacity != one.setting.capacity or stall.low <= 0 <= stall.high:
+                continue
+            counted += 1
+            agree += (stall.value < 0) == (one.precision.value > at.threshold)
+    return agree, counted
 
 
 def on_eviction(points: Sequence[tuple[str, Point]]) -> str:

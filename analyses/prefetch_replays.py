@@ -6,10 +6,14 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 import routestat as rs
-from routestat.forecast.kept_predictions import KeptPredictions
+from routestat.counting.board_rows import board_rows
+from routestat.counting.counts import MAX_STATES
+from routestat.forecast.kept_predictions import KeptPredictions, keep_predictions
+from routestat.forecast.specification import BoardPlan
 from routestat.inference.base.estimate import (
     Estimate,
     effective_dof,
+    ratio,
     sandwich_error,
     with_interval,
     without_interval,
@@ -17,7 +21,6 @@ from routestat.inference.base.estimate import (
 from routestat.inference.base.tables import Floats
 from routestat.inference.base.units import too_few
 from routestat.progress import silent
-from routestat.serving.cache_estimates import share_of_units
 from routestat.serving.replay import replay
 from routestat.serving.replay_sums import ReplaySums
 from routestat.serving.settings import CacheSetting, Hardware
@@ -114,10 +117,19 @@ def make_replays(
     most_tokens
         About so many.
     """
-    plan = SimulationPlan(predictors=tuple(predictors), lookaheads=AHEAD, most_tokens=most_tokens, threads=1)
+    # A simulation does not search for the penalty of ridges, which matters in small traces.
+    plan = SimulationPlan(predictors=("popularity",), lookaheads=AHEAD, most_tokens=most_tokens, threads=1)
     sample = sample_of_plan(trace, plan)
     steps = make_steps(sample, sample.routers)
-    return Replays(steps, make_predictions(sample, steps, plan, silent), expert_bytes)
+    predictions = make_predictions(sample, steps, plan, silent)
+    view = "subset" if max(router.alphabet.size for router in steps.routers) <= MAX_STATES else "expert"
+    places = 2 * max(router.top_k for router in steps.routers)
+    rows = board_rows(sample, steps.routers)
+    kept = keep_predictions(rows, predictors, AHEAD, places, view, BoardPlan(timed=False, threads=1))
+    # What uses no layer of the token is known at every distance.
+    prefetch = {(name, n): kept.get((name, n)) or kept[name, 0] for name in predictors for n in AHEAD}
+    perfect = {(PERFECT, n): predictions.prefetch[PERFECT, n] for n in AHEAD}
+    return Replays(steps, replace(predictions, prefetch=prefetch | perfect), expert_bytes)
 
 
 def alone(capacity: float, policy: str = "lru") -> CacheSetting:
@@ -149,10 +161,18 @@ def by_unit(values: Floats, first: int = 0) -> Floats:
     return np.asarray(values[:, :, first:].sum(axis=(1, 2)))
 
 
+def ratio_of_units(top: Floats, bottom: Floats) -> Estimate:
+    """Estimate a ratio of sums over units, of either sign; without an interval where all units have the same ratio."""
+    found = ratio(top, bottom)
+    if found.standard_error <= 1e-12 * abs(found.value):
+        return without_interval(found.value, found.n_groups, "the same value in every unit")
+    return found
+
+
 def change(new: ReplaySums, old: ReplaySums) -> Estimate:
     """Estimate by which share the stall of one replay differs from that of another, paired by documents."""
     before = by_unit(old.column("stall"))
-    return share_of_units(by_unit(new.column("stall")) - before, before)
+    return ratio_of_units(by_unit(new.column("stall")) - before, before)
 
 
 def recall_and_precision(sums: ReplaySums, ahead: int) -> tuple[tuple[Floats, Floats], tuple[Floats, Floats]]:

@@ -15,10 +15,10 @@ from analyses.prefetch_replays import (
     by_unit,
     change,
     prefetching,
+    ratio_of_units,
     recall_and_precision,
 )
 from routestat.inference.base.estimate import Estimate, ratio
-from routestat.serving.cache_estimates import share_of_units
 from routestat.serving.settings import CacheSetting
 from routestat.study.simulation_plan import PERFECT
 
@@ -87,8 +87,8 @@ def costs_table(replays: Replays, capacity: float) -> str:
         sums = replays.sums(setting)
         loads = by_unit(sums.loads)
         wasted = interval(ratio(by_unit(sums.wasted), loads), 3) if setting.lookahead else "–"
-        moved = interval(share_of_units(loads, tokens), 1)
-        stall = interval(share_of_units(by_unit(sums.column("stall")), tokens), 1, 1e3)
+        moved = interval(ratio_of_units(loads, tokens), 1)
+        stall = interval(ratio_of_units(by_unit(sums.column("stall")), tokens), 1, 1e3)
         differs = "–" if setting == alone(capacity) else signed_percent(change(sums, base))
         rows.append([words_of(setting), moved, wasted, stall, differs])
     header = [

@@ -89,7 +89,7 @@ Tokens = Annotated[
     str,
     typer.Option(
         metavar="N",
-        help="Replay about so many tokens, of whole documents, or all (if not given: those of 8 million accesses).",
+        help="Replay about so many tokens, of whole documents, or all (if not given: those of 32 million accesses).",
     ),
 ]
 

@@ -70,7 +70,25 @@ def _affinity(row: Record, kind: str) -> str:
     return (
         f"Affinity: of the pairs of a token’s choices in consecutive layers, {number(row[f'{kind}_placed'])} stay on "
         f"their {where}, where the default order has {number(row[f'{kind}_default'])} ({_gain(row, kind)}). "
-        f"{judged(row, kind)}"
+        f"{judged(row, kind)} {by_loads_sentence(row, kind)}"
+    ).strip()
+
+
+def by_loads_sentence(row: Record, kind: str) -> str:
+    """Return what of an affinity uneven loads explain; empty where that is not known."""
+    alone, default = row.get(f"{kind}_placed_by_loads"), row.get(f"{kind}_default_by_loads")
+    if alone is None or default is None:
+        return ""
+    # A tenth of the gain is little beside the rest.
+    shared = alone - default > 0.1 * abs(row[f"{kind}_gain"])
+    why = (
+        f": busy experts share a {_STAY[kind]}"
+        if shared
+        else ", so that the dependence keeps the others there"
+    )
+    return (
+        f"With these loads and no dependence between layers {number(alone)} would stay ({number(default)} in the "
+        f"default order){why}."
     )
 
 

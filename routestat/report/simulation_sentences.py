@@ -209,6 +209,15 @@ def _perfect(main: Main) -> str:
     return f" The stall per token would be {' and '.join(known)}." if known else ""
 
 
+def _pin_or_not(pins: int, recent: int, layers: int) -> str:
+    """Return the advice for all layers: one layer of many in which one is better may be chance."""
+    if 2 * max(pins, recent) > layers:
+        return "Pin them" if pins > recent else "Pin nothing"
+    if 2 * (pins + recent) > layers:
+        return "It differs by layer"
+    return "Pins and LRU are alike in most layers" if pins + recent else "Pins and LRU are alike"
+
+
 def _hot_set(findings: Simulation, main: Main | None) -> Answer | None:
     sets = hot_sets_at(findings, main)
     if not sets:
@@ -223,16 +232,16 @@ def _hot_set(findings: Simulation, main: Main | None) -> Answer | None:
     recent = sum(_low(one.lru, sure) > (one.static.high if sure else one.static.value) for one in known)
     capacity = many(known[0].capacity, "expert")
     clear, of = "clearly " if sure else "", f"of {many(len(known), 'layer')}"
-    verdict = "Pin nothing" if recent > pins else "Pin them" if pins > recent else "Pins and LRU are alike"
-    verdict = verdict if sure else "Not certain"
+    verdict = _pin_or_not(pins, recent, len(known)) if sure else "Not certain"
+    listed = f" The command place --pin {known[0].capacity} lists them." if verdict == "Pin them" else ""
     better = f"LRU is {clear}better in {recent} {of}, pinning in {pins}"
     there = f"In {hot} {of} there is a hot set" if hot else "There is no hot set in any layer"
     used = f"{'the' if hot else 'nowhere are the'} {capacity} used most in other documents {'are ' if hot else ''}"
     return Answer(
         "Hot set",
         f"{there}: {used}{clear}needed more often than as many at random. {verdict}: {better}"
-        f"{'' if sure else why_no_interval(known[0].static)}.",
-        f"{verdict}: at {capacity} per layer {better}.",
+        f"{'' if sure else why_no_interval(known[0].static)}.{listed}",
+        f"{verdict}: at {capacity} per layer {better}.{listed}",
     )
 
 

@@ -1,7 +1,7 @@
 """What a replay found, as estimates with intervals over independent units of documents."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -135,8 +135,8 @@ def simulated_cache(
     without = ahead if not setting.lookahead else "" if lacking.any() else _ALL_CACHED
     whole = {name: _whole(values) for name, values in column.items()}
 
-    def share(top: NDArray[Any], bottom: NDArray[Any], why: str = "") -> Estimate:
-        return share_of_units(top, bottom, reason or why)
+    def share(top: NDArray[Any], bottom: NDArray[Any], why: str = "", bounded: bool = True) -> Estimate:
+        return share_of_units(top, bottom, reason or why, bounded)
 
     return SimulatedCache(
         setting=setting,
@@ -151,14 +151,17 @@ def simulated_cache(
         prefetched_loads=whole["prefetched"],
         hit_rate=share(column["hits"], column["accesses"]),
         served_rate=share(column["hits"] + column["prefetched_hits"], column["accesses"]),
-        miss_share=share(loads, column["logical"]),
+        miss_share=share(loads, column["logical"], bounded=False),
         precision=share(column["prefetched_hits"], column["prefetched"], ahead),
         recall=share(column["prefetched_hits"], lacking, without),
         union_to_capacity=share_of_units(
-            column["accesses"], column["events"] * setting.capacity, "" if setting.capacity else NO_CACHE
+            column["accesses"],
+            column["events"] * setting.capacity,
+            "" if setting.capacity else NO_CACHE,
+            bounded=False,
         ),
-        loads_per_token=share(loads, tokens),
-        stall_per_token=share(column["stall"], tokens, "" if timed else NO_SECONDS),
+        loads_per_token=share(loads, tokens, bounded=False),
+        stall_per_token=share(column["stall"], tokens, "" if timed else NO_SECONDS, bounded=False),
         bytes=size * float(loads.sum()),
         bytes_demanded=size * float(column["misses"].sum()),
         bytes_wasted=size * float(wasted.sum()),
@@ -168,7 +171,9 @@ def simulated_cache(
     )
 
 
-def share_of_units(top: NDArray[np.number], bottom: NDArray[np.number], why: str = "") -> Estimate:
+def share_of_units(
+    top: NDArray[np.number], bottom: NDArray[np.number], why: str = "", bounded: bool = True
+) -> Estimate:
     """Estimate the ratio of two sums over units; without an interval where all units have the same ratio.
 
     Parameters
@@ -176,6 +181,8 @@ def share_of_units(top: NDArray[np.number], bottom: NDArray[np.number], why: str
     top, bottom : array ``[unit]``
     why : str
         Why there is no such ratio; then NaN for this reason.
+    bounded : bool
+        Whether it is a share of what there is: its interval then ends at 1.
     """
     used = np.asarray(bottom) > 0
     if why:
@@ -184,7 +191,9 @@ def share_of_units(top: NDArray[np.number], bottom: NDArray[np.number], why: str
     # The error of units that all agree is 0 up to rounding, which is not certainty.
     if found.standard_error <= 1e-12 * abs(found.value):
         return without_interval(found.value, found.n_groups, NO_WIDTH)
-    return found
+    # Limits beyond what is possible come from the symmetry of the interval.
+    low, high = max(0.0, found.low), min(1.0, found.high) if bounded else found.high
+    return found if math.isnan(found.low) else replace(found, low=low, high=high)
 
 
 def _of_phase(sums: ReplaySums, phase: str) -> NDArray[np.float64]:

@@ -17,9 +17,9 @@ def require_setting(setting: CacheSetting, steps: Steps) -> None:
     Raises
     ------
     RoutestatError
-        If the policy, the scope or the start is unknown; except without a cache, if the capacity exceeds the experts of
-        every layer, is below what one token needs at a layer, or has a fraction in the cache of a layer; if the
-        half-life is not positive; if the lookahead or the candidates do not fit the model.
+        If the policy, the scope or the start is unknown; if the capacity exceeds the experts of every layer or is below
+        what one token needs at a layer, except without a cache; if the half-life is not positive; if the lookahead or
+        the candidates do not fit the model.
     """
     policies = tuple(policy.name for policy in POLICIES)
     for what, name, known in (
@@ -51,10 +51,6 @@ def _require_capacity(setting: CacheSetting, steps: Steps) -> None:
         where = f"got {capacity:g} per layer" + ("" if per_layer else f", a pool of {slots} slots")
         raise RoutestatError(
             f"capacity: expected at least {needed}, what one token needs at a layer, {where}; simulate a larger one"
-        )
-    if per_layer and capacity != int(capacity):
-        raise RoutestatError(
-            f"capacity: expected whole experts in the cache of a layer, got {capacity:g}; a pool may have fractions"
         )
 
 

@@ -6,7 +6,7 @@ prefill, with up to `chunk` tokens of each of those documents, and the others wa
 what it needs is the union of the experts of its tokens.
 
 Independent units are whole clusters of documents. With a batch they are bundles of clusters, so that no step has
-tokens of two units; documents of one cluster follow each other.
+tokens of two units; documents of one cluster then follow each other.
 """
 
 from collections.abc import Sequence
@@ -163,4 +163,9 @@ def _units(cluster: NDArray[np.integer], batch: int, most: int) -> tuple[NDArray
             number, begin = number + 1, place + 1
     # What remains at the end is a unit with fewer documents.
     unit[begin:] = number
+    if batch == 1:
+        # No step has tokens of two documents, so that they need not be moved.
+        own = np.empty_like(unit)
+        own[order] = unit
+        return np.arange(len(cluster)), own
     return order, unit

@@ -81,13 +81,18 @@ def working_sets(steps: Steps, widths: Sequence[int] = WIDTHS) -> tuple[WorkingS
         by_layer = blocks.sum(axis=0)
         mean = float((expected[:, place] * by_layer).sum() / by_layer.sum())
         found.append(
-            WorkingSet(None, width, share_of_units(sums[:, :, place].sum(axis=1), blocks.sum(axis=1)), mean)
+            WorkingSet(
+                None,
+                width,
+                share_of_units(sums[:, :, place].sum(axis=1), blocks.sum(axis=1), bounded=False),
+                mean,
+            )
         )
         found += [
             WorkingSet(
                 router.layer,
                 width,
-                share_of_units(sums[:, at, place], blocks[:, at]),
+                share_of_units(sums[:, at, place], blocks[:, at], bounded=False),
                 float(expected[at, place]),
             )
             for at, router in enumerate(steps.routers)

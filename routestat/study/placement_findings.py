@@ -25,6 +25,10 @@ class PlacementGain:
         or more, their difference is not.
     before_made_from, after_made_from : float
         The same two figures on the documents that the placement was made from.
+    before_by_loads, after_by_loads : float
+        Of affinity: the share that would stay if a token's choices in consecutive layers were independent, with the
+        loads that experts have on the held-out documents. Where loads are uneven, busy experts on one device keep many
+        pairs there, whatever the dependence is. NaN of other figures.
     by_layer_before, by_layer_after : float array ``[layer]``, or ``[pair of layers]`` for affinity
         On the held-out documents; NaN where these have no token.
     """
@@ -36,6 +40,8 @@ class PlacementGain:
     after_made_from: float
     by_layer_before: Floats
     by_layer_after: Floats
+    before_by_loads: float = math.nan
+    after_by_loads: float = math.nan
 
 
 @dataclass(frozen=True)

@@ -109,8 +109,8 @@ def measured(
         balance=_balance_gain(both, held_out, made_from, device_loads),
         worst_balance=_balance_gain(both, held_out, made_from, device_loads, worst=True),
         node_balance=_balance_gain(both, held_out, made_from, node_loads),
-        device_affinity=_affinity_gain(number, 0, held_out, made_from),
-        node_affinity=_affinity_gain(number, 1, held_out, made_from),
+        device_affinity=_affinity_gain(both, number, 0, held_out, made_from),
+        node_affinity=_affinity_gain(both, number, 1, held_out, made_from),
         loads_before=shares[0],
         loads_after=shares[1],
         optimality=optimality,
@@ -166,7 +166,13 @@ def _balance_gain(
     return PlacementGain(found[0], found[1], found[2], made[0], made[1], layers[0], layers[1])
 
 
-def _affinity_gain(number: int, level: int, held_out: HeldOutUnits, made_from: HeldOutUnits) -> PlacementGain:
+def _affinity_gain(
+    both: tuple[Placement, Placement],
+    number: int,
+    level: int,
+    held_out: HeldOutUnits,
+    made_from: HeldOutUnits,
+) -> PlacementGain:
     before, after = held_out.stay[0, level], held_out.stay[number, level]
     pairs = held_out.pairs
     layers = [_share(one.sum(axis=0), pairs.sum(axis=0)) for one in (before, after)]
@@ -178,7 +184,28 @@ def _affinity_gain(number: int, level: int, held_out: HeldOutUnits, made_from: H
         return PlacementGain(why, why, why, made[0], made[1], layers[0], layers[1])
     total = pairs.sum(axis=1)
     found = [ratio(one.sum(axis=1), total) for one in (before, after, after - before)]
-    return PlacementGain(found[0], found[1], found[2], made[0], made[1], layers[0], layers[1])
+    alone = [staying_by_loads(held_out, one, nodes=level == 1) for one in both]
+    return PlacementGain(found[0], found[1], found[2], made[0], made[1], layers[0], layers[1], *alone)
+
+
+def staying_by_loads(units: HeldOutUnits, placement: Placement, *, nodes: bool = False) -> float:
+    """Return the share of pairs that would stay if choices in consecutive layers were independent.
+
+    Parameters
+    ----------
+    units : HeldOutUnits
+        Their loads and their numbers of pairs.
+    placement : Placement
+    nodes : bool
+        In a node instead of on a device.
+    """
+    shares = [_share(load.sum(axis=0), load.sum()) for load in units.loads]
+    pairs = units.pairs.sum(axis=0)
+    stay = [
+        float(shares[place] @ together(placement, place, nodes=nodes) @ shares[place + 1]) if n else 0.0
+        for place, n in enumerate(pairs)
+    ]
+    return float(_share(pairs @ np.array(stay), pairs.sum()))
 
 
 def _share(part: NDArray[np.float64], whole: NDArray[np.float64]) -> Floats:

@@ -37,12 +37,25 @@ def simulation_notes(
         *summarise_units(trace, sample.n_documents, np.unique(sample.cluster)).sentences(),
         *(finding.sentence for finding in findings_of(trace, layers=layers)),
     ]
+    # Such as that a file had no positions: a replay depends on the order of tokens.
+    notes += [note for note in _said_by_source(trace) if note not in notes]
     if not trace.complete:
         notes.append("the writer of this trace stopped before closing it; what it had finished is replayed")
     if why := too_few(steps.tokens.sum(axis=1)):
         notes.append(f"{why}. Differences between policies may be chance")
     elif steps.n_units < FEW_UNITS:
         notes.append(f"only {steps.n_units} independent units: intervals are approximate below {FEW_UNITS}")
+    of_model = None if plan.facts is None else plan.facts.moe_layers
+    known = set(trace.meta.layers if of_model is None else of_model)
+    if set(layers) < known:
+        notes.append(
+            f"{len(set(layers))} of {len(known)} layers with experts are replayed: loads, bytes and seconds of a token "
+            "are those of these layers"
+        )
+    if plan.hardware.bandwidth is not None and plan.hardware.expert_bytes is None:
+        notes.append(
+            "bytes and seconds are not known: --bandwidth needs --expert-bytes or --model-config too"
+        )
     if steps.gaps:
         because = (
             f"the model saw windows of {trace.meta.window} tokens"
@@ -67,6 +80,12 @@ def simulation_notes(
     if len(steps.routers) < 2 and plan.predictors:
         notes.append("one layer: there is no earlier one from which experts could be prefetched")
     return tuple(note for note in notes if note)
+
+
+def _said_by_source(trace: Trace) -> tuple[str, ...]:
+    """Return what was noted when the trace was converted."""
+    notes = trace.meta.extra.get("notes", ())
+    return tuple(note for note in notes if isinstance(note, str)) if isinstance(notes, list | tuple) else ()
 
 
 def cautions_of(setting: CacheSetting, steps: Steps, sums: ReplaySums) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ DEFAULT_POLICIES = ("none", "static", "lru", "lfu", "lfu-decay", "predictor", "b
 #: Prefetch by the predictor of the highest recall, and by the recorded gate; by the choices themselves, as the limit.
 BEST, PERFECT = "best", "perfect"
 #: Accesses of the tokens that are replayed unless their number is given.
-MOST_ACCESSES = 8_000_000
+MOST_ACCESSES = 32_000_000
 #: Capacities between one token's experts and all of a layer, unless they are named.
 CAPACITIES = 5
 
@@ -91,6 +91,12 @@ class SimulationPlan:
             require_known(what, names, allowed)
             if not names and what != "predictor":
                 raise RoutestatError(f"{what}: expected one or more of {', '.join(allowed)}, got none")
+        fractions = [one for one in self.capacities if one != int(one)] if "layer" in self.scopes else []
+        if fractions:
+            raise RoutestatError(
+                f"capacity: expected whole experts in the cache of a layer, got {fractions[0]:g}; a pool may have "
+                "fractions"
+            )
         if self.most_tokens is not None and self.most_tokens < 1:
             raise RoutestatError(f"tokens: expected 1 or more, got {self.most_tokens}")
         if self.stall_budget is not None and self.hardware.transfer_seconds is None:

@@ -22,6 +22,8 @@ from routestat.progress import Tick
 from routestat.serving.steps import Steps
 from routestat.study.simulation_plan import BEST, PERFECT, SimulationPlan, candidates_of
 
+#: It is known at every distance, as it uses no layer of the token.
+TOKEN_ID = "token-id"
 #: Predictors of the next token that the policy ``predictor`` chooses between.
 EVICTION = ("previous-token", "previous-two-tokens")
 # Experts of the next token whose probabilities are kept, in choices of a token: the others count as improbable.
@@ -103,6 +105,7 @@ def _for_prefetching(
     named = [name for name in dict.fromkeys(plan.predictors) if name != BEST]
     possible = prefetch_predictors(rows, view)
     compared = [name for name in possible if catalogue.specification(name).brief]
+    compared += [TOKEN_ID] if rows.has_token_ids else []
     gates = [name for name in compared if "gate" in catalogue.specification(name).inputs]
     names = [*named, *([name for name in compared if name not in named] if BEST in plan.predictors else [])]
     if names and max(ahead) >= len(steps.routers):
@@ -121,7 +124,7 @@ def _for_prefetching(
             found[name, n] = made
         if BEST in plan.predictors:
             # A gate needs the hidden state, which other predictors do without: it is shown beside the best of them.
-            keys = [(name, n) for name in compared if name not in gates]
+            keys = [(name, layers) for name in compared if name not in gates for layers in (n, 0)]
             if any(key in kept for key in keys):
                 best = best_kept(kept, keys)
                 found[best.predictor, n] = best

@@ -13,6 +13,7 @@ from analyses.prefetch_findings import (
     PERFECT_EVICTION,
     Point,
     Prefetch,
+    agreement,
     compared,
     on_eviction,
     on_recall,
@@ -110,7 +111,10 @@ def test_perfect_knowledge_finds_everything_and_is_at_least_as_good(replays):
 def test_a_good_gate_saves_where_layers_compute_long_and_costs_where_they_do_not(replays):
     good, bad = (prefetching(replays, 3, "gate", n) for n in (1, 2))
     base = replays.sums(alone(3))
-    assert change(replays.sums(good), base).high < 0
+    saved = change(replays.sums(good), base)
+    assert saved.high < 0
+    # The interval is as wide below the estimate as above.
+    assert saved.value - saved.low == pytest.approx(saved.high - saved.value)
     assert change(replays.sums(good), replays.sums(bad)).high < 0
     short = replays.sums(alone(3), 1e-6)
     assert all(change(replays.sums(one, 1e-6), short).low > 0 for one in (good, bad))
@@ -217,6 +221,17 @@ def test_the_claim_on_precision(settings, verdict):
     words = on_threshold([a_prefetch(*one) for one in settings], [a_point(), a_point(threshold=np.nan)])
     assert words.startswith(f"**2, {verdict}.**")
     assert words.endswith("the precision that is needed is 0.90 to 0.90; at 1 of 2 points none is enough.")
+
+
+def test_where_the_precision_that_is_needed_agrees_with_a_prediction():
+    found = [a_prefetch(0.8, 0.1)]
+    # Agree, agree, disagree, agree; an interval with zero does not count, nor another capacity.
+    points = [a_point(gate=gate, threshold=needed) for gate, needed in ((-0.1, 0.7), (0.1, 0.9), (-0.1, 0.9))]
+    points += [a_point(gate=0.1, threshold=np.nan), a_point(gate=0.005), replace(a_point(), capacity=4)]
+    assert agreement(found, points) == (3, 4)
+    farther = replace(found[0], setting=replace(found[0].setting, lookahead=2))
+    wider = replace(found[0], setting=replace(found[0].setting, candidates=4))
+    assert agreement([*found, farther, wider], points) == (3, 4)
 
 
 def test_the_claim_on_eviction_names_where_it_fails():

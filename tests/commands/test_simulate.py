@@ -64,6 +64,7 @@ def test_a_machine_gives_bytes_seconds_and_the_smallest_memory(traces, tmp_path)
         tmp_path, traces["many"], "--expert-bytes", "10MB", "--bandwidth", "10", "--compute", "1ms", "--policy",
         "lru,belady,lru", "--capacity", "4,2,4", "--predictor", "none", "--stall-budget", "5ms", "--layers", "0-1",
     )  # fmt: skip
+    assert all(isinstance(row["capacity"], int) for row in record["simulation"])
     assert [(row["policy"], row["capacity"]) for row in record["simulation"]] == [
         ("lru", 2), ("belady", 2), ("lru", 4), ("belady", 4),
     ]  # fmt: skip

@@ -44,6 +44,23 @@ def test_figures_of_both_objectives_stand_in_the_sentences():
     assert "0.375" in pins
 
 
+def test_what_loads_alone_would_keep_is_stated_where_it_is_known():
+    record = plain(results(findings(), ()))
+    assert "no dependence between layers" not in " ".join(placement_sentences(record))
+    row = next(row for row in record["placements"] if row["objective"] == "affinity")
+    row |= {"device_affinity_default_by_loads": 0.2512, "device_affinity_placed_by_loads": 0.3312}
+    (sentence,) = (one for one in placement_sentences(record) if one.startswith("Affinity"))
+    assert (
+        "With these loads and no dependence between layers 0.331 would stay (0.251 in the default order)"
+        in sentence
+    )
+    assert "busy experts share a device" in sentence
+    row |= {"device_affinity_placed_by_loads": 0.2512}
+    (sentence,) = (one for one in placement_sentences(record) if one.startswith("Affinity"))
+    assert "busy experts" not in sentence
+    assert "0.251 would stay (0.251 in the default order), so that the dependence" in sentence
+
+
 def test_nodes_come_before_devices():
     _, nodes, devices, _ = said(nodes=2, pins=False)
     assert "0.700 stay on their node" in nodes

@@ -118,7 +118,11 @@ def estimate(value, half):
         (
             0.8,
             0.6,
-            ("In 6 of 6 layers there is", "Pin them: LRU is clearly better in 0 of 6 layers, pinning in 6"),
+            (
+                "In 6 of 6 layers there is",
+                "Pin them: LRU is clearly better in 0 of 6 layers, pinning in 6. "
+                "The command place --pin 4 lists them.",
+            ),
         ),
         (0.505, 0.5, ("There is no hot set in any layer", "Pins and LRU are alike")),
     ],
@@ -128,6 +132,23 @@ def test_the_hot_set_is_judged_by_intervals(static, lru, words):
     sets = [replace(one, static=estimate(static, 0.01), lru=estimate(lru, 0.01)) for one in findings.hot_sets]
     text = by_topic(replace(findings, hot_sets=tuple(sets)))["Hot set"]
     assert all(each in text for each in words), text
+
+
+@pytest.mark.parametrize(
+    ("pinned", "verdict"),
+    [
+        (1, "Pins and LRU are alike in most layers: LRU is clearly better in 0 of 6 layers, pinning in 1."),
+        (3, "Pins and LRU are alike in most layers"),
+        (4, "Pin them"),
+    ],
+)
+def test_one_layer_of_many_is_no_advice(pinned, verdict):
+    findings = simulation()
+    sets = [
+        replace(one, static=estimate(0.8 if one.layer < pinned else 0.6, 0.01), lru=estimate(0.6, 0.01))
+        for one in findings.hot_sets
+    ]
+    assert verdict in by_topic(replace(findings, hot_sets=tuple(sets)))["Hot set"]
 
 
 def test_without_intervals_nothing_is_advised_on_pins():

@@ -92,3 +92,14 @@ def test_units_that_all_agree_have_no_interval():
     assert found.value == 2
     assert math.isnan(found.low)
     assert "the same value" in found.reason
+
+
+def test_a_share_has_no_limits_beyond_what_is_possible():
+    top, bottom = np.array([1, 9, 10, 10, 10, 10, 10, 10]), np.full(8, 10)
+    plain, found = ratio(top, bottom), share_of_units(top, bottom)
+    assert plain.high > 1.0
+    assert (found.value, found.low, found.high) == (plain.value, plain.low, 1.0)
+    assert share_of_units(top, bottom, bounded=False).high == plain.high
+    # Nothing is counted less often than never.
+    few = share_of_units(bottom - top, bottom)
+    assert few.low == 0.0 > ratio(bottom - top, bottom).low

@@ -63,11 +63,16 @@ def test_choices_are_those_of_the_rows():
         assert (steps.choices[:, place] == expected).all()
 
 
-def test_documents_of_one_cluster_are_one_unit_and_follow_each_other():
+def test_documents_of_one_cluster_are_one_unit():
     trace = trace_of([1, 1, 1, 1], clusters=[0, 1, 0, 1])
     steps, _ = steps_of(trace)
-    assert served(steps) == [[0], [2], [1], [3]]
-    assert steps.unit.tolist() == [0, 0, 1, 1]
+    assert served(steps) == [[0], [1], [2], [3]]
+    assert steps.unit.tolist() == [0, 1, 0, 1]
+    assert steps.tokens.tolist() == [[2, 0], [2, 0]]
+    # Side by side no step has tokens of two units.
+    steps, _ = steps_of(trace, batch=2)
+    assert served(steps) == [[0, 2], [1, 3]]
+    assert steps.unit.tolist() == [0, 1]
 
 
 def test_units_are_no_more_than_allowed():

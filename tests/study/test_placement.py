@@ -1,5 +1,8 @@
 """What placements gain on held-out documents: counted token by token, with too little data, and bad input."""
 
+import itertools
+import math
+
 import numpy as np
 import pytest
 
@@ -99,8 +102,29 @@ def test_without_dependence_nothing_is_gained_on_other_documents():
     result = place(trace_of(choices, document, routers), Devices(4)).result("affinity")
     gain = result.device_affinity
     assert gain.gain.low < 0 < gain.gain.high
+    assert gain.after_by_loads == pytest.approx(gain.after.value, abs=0.02)
     # On the documents it was made from there is a gain, which is chance.
     assert gain.after_made_from > gain.before_made_from + 0.005
+
+
+def test_what_uneven_loads_alone_keep_together_is_no_dependence():
+    """With independent layers the placement gains, and all of that is what its loads explain."""
+    routers, rng = routers_like(range(3), 8, 2), np.random.default_rng(4)
+    document = documents(60, 40)
+    skew = np.linspace(2, -2, 8)
+    score = [np.roll(skew, 3 * at) + rng.gumbel(size=(len(document), 8)) for at in range(3)]
+    choices = [np.argsort(-one, axis=1)[:, :2] for one in score]
+    found = place(trace_of(choices, document, routers), Devices(4))
+    gain = found.result("affinity").device_affinity
+    assert gain.gain.low > 0.03
+    assert gain.after_by_loads - gain.before_by_loads == pytest.approx(gain.gain.value, abs=0.01)
+    assert math.isnan(found.result("affinity").balance.after_by_loads)
+    # By hand from the tokens: chances of two independent choices to be on one device.
+    rows = document % 3 == 0
+    device = [np.argsort(order, kind="stable") // 2 for order in found.result("affinity").placement.experts]
+    loads = [np.bincount(device[at][one[rows]].ravel(), minlength=4) for at, one in enumerate(choices)]
+    alone = [(a / a.sum()) @ (b / b.sum()) for a, b in itertools.pairwise(loads)]
+    assert gain.after_by_loads == pytest.approx(np.mean(alone))
 
 
 @pytest.mark.parametrize("memory", [1, 20_000])

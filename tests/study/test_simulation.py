@@ -223,6 +223,19 @@ def test_notes_say_what_a_trace_lacks(trace, found):
     one = simulate(trace_of([9] * 7, random_choices(63, n_layers=1)), SimulationPlan(policies=("lru",)))
     assert any("one layer" in note for note in one.notes)
     assert not one.recalls
+    half = Hardware(bandwidth=1e9)
+    part = simulate(trace, SimulationPlan(layers=(1, 2), policies=("lru",), predictors=(), hardware=half))
+    assert any("--bandwidth needs --expert-bytes" in note for note in part.notes)
+    assert any(note.startswith("2 of 4 layers with experts are replayed") for note in part.notes)
+    assert not any("layers with experts" in note for note in found.notes)
+
+
+def test_notes_of_the_source_are_repeated():
+    said = "no column of positions: the order of the rows of a document and layer is the position"
+    trace = routed()
+    trace.meta = replace(trace.meta, extra={"notes": [said]})
+    notes = simulate(trace, replace(PLAN, policies=("lru",), predictors=())).notes
+    assert notes.count(said) == 1
 
 
 @pytest.mark.parametrize(

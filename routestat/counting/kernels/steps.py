@@ -16,7 +16,7 @@ def schedule(
     begin, stop : int array ``[document]``
         Rows of each document, in the order in which documents are served.
     unit : int array ``[document]``
-        Ascending; documents of two units are never side by side.
+        Documents of two units are never side by side.
     phase : int array ``[row]``
         0 prefill, 1 decode.
     batch : int

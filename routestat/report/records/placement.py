@@ -15,6 +15,7 @@ from routestat.traces.metadata import Router
 TABLES = ("placements", "layers", "transitions", "pinned", "exports")
 #: Figures that a largest value makes too large in few documents, which their estimates allow for.
 _CORRECTED = ("balance", "node_balance")
+_AFFINITIES = ("device_affinity", "node_affinity")
 _ONE_NODE = "all devices are in one node"
 
 
@@ -112,6 +113,14 @@ def _gain(name: str, found: PlacementGain, undefined: str = "") -> Record:
         **_estimate(f"{name}_gain", found.gain),
         **(
             {f"{name}_default_counted": before, f"{name}_placed_counted": after} if name in _CORRECTED else {}
+        ),
+        **(
+            {
+                f"{name}_default_by_loads": found.before_by_loads,
+                f"{name}_placed_by_loads": found.after_by_loads,
+            }
+            if name in _AFFINITIES
+            else {}
         ),
         f"{name}_default_made_from": found.before_made_from,
         f"{name}_placed_made_from": found.after_made_from,

@@ -149,7 +149,7 @@ def _cache(findings: Simulation, one: SimulatedCache) -> Record:
     return {
         "policy": setting.policy,
         "scope": setting.scope,
-        "capacity": setting.capacity,
+        "capacity": _whole_where_it_is(setting.capacity),
         "start": setting.start,
         "phase": one.phase,
         "predictor": setting.predictor or None,
@@ -206,13 +206,18 @@ def scaled(found: Estimate, factor: float | None) -> Estimate:
     )
 
 
+def _whole_where_it_is(capacity: float) -> float | int:
+    """Return 4 for 4.0: only pools have fractions per layer."""
+    return int(capacity) if capacity == int(capacity) else capacity
+
+
 def _point(findings: Simulation, one: CurvePoint) -> Record:
     layers = len(findings.routers) if one.layer is None else 1
     pool = one.scope == "pool"
     return {
         "scope": one.scope,
         "layer": one.layer,
-        "capacity": one.capacity / len(findings.routers) if pool else one.capacity,
+        "capacity": _whole_where_it_is(one.capacity / len(findings.routers)) if pool else one.capacity,
         "slots": one.capacity if pool else one.capacity * layers,
         **estimate_record("hit_rate", one.hit_rate),
         **reason(one.hit_rate.reason),
@@ -222,7 +227,7 @@ def _point(findings: Simulation, one: CurvePoint) -> Record:
 def _gap(one: RecoverableGap) -> Record:
     return {
         "scope": one.scope,
-        "capacity": one.capacity,
+        "capacity": _whole_where_it_is(one.capacity),
         "start": one.start,
         "best": one.best or None,
         "best_loads": one.best_loads,

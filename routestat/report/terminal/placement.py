@@ -7,7 +7,13 @@ from rich.console import Console
 from rich.text import Text
 
 from routestat.report.numbers import interval, many, number
-from routestat.report.placement_sentences import judged, main_figure, optimum_sentence, pins_sentence
+from routestat.report.placement_sentences import (
+    by_loads_sentence,
+    judged,
+    main_figure,
+    optimum_sentence,
+    pins_sentence,
+)
 from routestat.report.records.plain import Record
 from routestat.report.terminal.console import (
     new_console,
@@ -60,7 +66,8 @@ def _gains(console: Console, record: Record) -> None:
             )
         name = main_figure(row["objective"])
         if row[f"{name}_gain"] is not None:
-            below.append(f"{row['objective']}: {judged(row, name)} {optimum_sentence(row)}".strip())
+            parts = (judged(row, name), by_loads_sentence(row, name), optimum_sentence(row))
+            below.append(f"{row['objective']}: {' '.join(part for part in parts if part)}")
         reasons += [row.get(f"{name}_reason") for name in ("balance", "device_affinity")]
     if record["placements"]:
         body = table if table.row_count else Text("Nothing could be measured.")

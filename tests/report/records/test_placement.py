@@ -139,7 +139,7 @@ def test_every_key_is_documented():
         (Path(__file__).parents[3] / "docs" / "results.md").read_text().split("## place")[1].split("\n## ")[0]
     )
     words = set(re.findall(r"[a-z0-9_]+", text))
-    suffixes = ("_ci95", "_reason", "_made_from", "_counted", "_default", "_placed", "_gain")
+    suffixes = ("_ci95", "_reason", "_made_from", "_counted", "_by_loads", "_default", "_placed", "_gain")
     for part, value in record.items():
         assert part in words
         for item in value if isinstance(value, list) else [value]:

@@ -45,6 +45,18 @@ def test_reasons_stand_where_there_is_no_interval_or_no_file(capsys):
     assert "Pins:" not in said
 
 
+def test_what_loads_alone_keep_is_printed_where_it_is_known(capsys):
+    found = findings()
+    record = plain(results(found, exported(found)))
+    assert "busy experts" not in printed(capsys)[0]
+    row = next(row for row in record["placements"] if row["objective"] == "affinity")
+    row |= {"device_affinity_default_by_loads": 0.25, "device_affinity_placed_by_loads": 0.35}
+    summarise(record, Path("index.html"))
+    assert "0.350 would stay (0.250 in the default order): busy experts share a device." in " ".join(
+        capsys.readouterr().out.split()
+    )
+
+
 def test_markup_of_a_trace_is_printed_as_it_is(capsys):
     found = findings()
     record = plain(results(found, ()))
