@@ -50,7 +50,8 @@ calibration: $(VENV)/.stamp-test
 	mkdir -p reports/calibration
 	set -e; for name in blocks_size coactivation_size comparison_size few_units_size graph_size horizons_size \
 	  independence_size information_coverage level_checks_size module_pairs_size nulls_size order_size \
-	  placeholder_rows_size specialisation_size three_layers_size wide_noise windows_size; do \
+	  placeholder_rows_size placement_coverage serving_coverage specialisation_size three_layers_size wide_noise \
+	  windows_size; do \
 	  OMP_NUM_THREADS=1 $(BIN)/python -m pytest -s -m "long or not long" tests/calibration/test_$$name.py \
 	  | tee reports/calibration/$$name.txt; done
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m long tests/commands/test_cases.py tests/capture/test_command.py

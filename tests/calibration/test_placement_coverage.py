@@ -95,25 +95,25 @@ def balance_run(
 #: Units held out, layers, experts, devices; concentration of the popularity (infinite: equal), lengths of documents,
 #: concentration of documents around the popularity.
 BALANCE = {
-    "4 devices": ((12, 8, 32, 4), 5.0, "equal", 1.0),
+    "4 devices, 12 units": ((12, 8, 32, 4), 5.0, "equal", 1.0),
     "4 devices, 40 units": ((40, 8, 32, 4), 5.0, "equal", 1.0),
     "4 devices, 100 units": ((100, 8, 32, 4), 5.0, "equal", 1.0),
-    "8 devices, unequal documents": ((12, 8, 64, 8), 5.0, "exponential", 1.0),
+    "8 devices, unequal documents, 12 units": ((12, 8, 64, 8), 5.0, "exponential", 1.0),
     "8 devices, unequal documents, 40 units": ((40, 8, 64, 8), 5.0, "exponential", 1.0),
     "8 devices, unequal documents, 100 units": ((100, 8, 64, 8), 5.0, "exponential", 1.0),
-    "8 devices, one layer": ((12, 1, 64, 8), 5.0, "exponential", 1.0),
+    "8 devices, one layer, 12 units": ((12, 1, 64, 8), 5.0, "exponential", 1.0),
     "8 devices, one layer, 40 units": ((40, 1, 64, 8), 5.0, "exponential", 1.0),
     "8 devices, one layer, 100 units": ((100, 1, 64, 8), 5.0, "exponential", 1.0),
-    "16 devices, nearly equal": ((12, 8, 64, 16), 50.0, "equal", 1.0),
+    "16 devices, nearly equal, 12 units": ((12, 8, 64, 16), 50.0, "equal", 1.0),
     "16 devices, nearly equal, 40 units": ((40, 8, 64, 16), 50.0, "equal", 1.0),
     "16 devices, nearly equal, 100 units": ((100, 8, 64, 16), 50.0, "equal", 1.0),
-    "8 devices, equal": ((12, 8, 64, 8), np.inf, "equal", 1.0),
+    "8 devices, equal, 12 units": ((12, 8, 64, 8), np.inf, "equal", 1.0),
     "8 devices, equal, 40 units": ((40, 8, 64, 8), np.inf, "equal", 1.0),
-    "8 devices, similar documents, 32 layers": ((40, 32, 64, 8), 5.0, "equal", 5.0),
-    "8 devices, equal, 32 layers": ((40, 32, 64, 8), np.inf, "equal", 1.0),
-    "2 devices, very unequal": ((40, 4, 16, 2), 0.5, "equal", 5.0),
+    "8 devices, similar documents, 32 layers, 40 units": ((40, 32, 64, 8), 5.0, "equal", 5.0),
+    "8 devices, equal, 32 layers, 40 units": ((40, 32, 64, 8), np.inf, "equal", 1.0),
+    "2 devices, very unequal, 40 units": ((40, 4, 16, 2), 0.5, "equal", 5.0),
 }
-SHORT = {"4 devices, 40 units": 100, "8 devices, equal": 60}
+SHORT = {"4 devices, 40 units": 100, "8 devices, equal, 12 units": 60}
 
 
 @pytest.mark.parametrize(
@@ -130,13 +130,15 @@ def test_balance(name: str, runs: int, found: list[str]) -> None:
     tallies = {part: Tally() for part in PARTS}
     for _ in range(runs):
         gain, true = balance_run(rng, *BALANCE[name])
+        if np.isnan(gain.gain.low):
+            # Very unequal documents allow no interval.
+            continue
         for part, tally in tallies.items():
             tally.add(getattr(gain, part), true[part])
-    n_units = BALANCE[name][0][0]
     for part, tally in tallies.items():
-        found.append(f"balance, {name}, {n_units} units held out, {part}: {tally.words()}")
+        found.append(f"balance, {name} held out, {part}: {tally.words()}")
     for part, tally in tallies.items():
-        assert within(tally.rate, runs, 0.94, 1.0), part
+        assert within(tally.rate, len(tally.held), 0.94, 1.0), part
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ Documents prefer experts of their own around one popularity, their tokens repeat
 layer with some experts has the same ones at the next layer with a probability. The cache is kept from document to
 document and empty before the first one. The experts of a layer are prefetched for the next one, a prediction that is
 right in a known share of the cases. The population is the same in all runs, its true values are those of a replay of
-documents of its own; of pins, that of the pins of the run. A 95 % interval should hold them in 92 to 98 % of the runs.
+documents of its own; of pins, that of the pins of the run. A 95 % interval should hold them in 91 to 98 % of the runs.
 """
 
 from dataclasses import dataclass
