@@ -41,18 +41,21 @@ def thread_pool(threads: int) -> Executor:
 
 
 @contextmanager
-def limited_threads(threads: int | None) -> Iterator[None]:
-    """Limit the threads of libraries: those that multiply matrices, and those that decode shards.
+def limited_threads(threads: int | None, products: int | None = 1) -> Iterator[None]:
+    """Limit the threads of libraries: those that decode shards, and those that multiply matrices.
 
     Parameters
     ----------
     threads : int, optional
-        None leaves them as they are.
+        That decode shards; None leaves them as they are.
+    products : int, optional
+        That multiply matrices, in each of the threads that call for it; None leaves them as they are. One by default:
+        jobs run on threads of their own, and where several of these have several more, they wait for each other.
     """
     decoders = pa.cpu_count()
     pa.set_cpu_count(min(threads or decoders, decoders))
     try:
-        with threadpool_limits(limits=threads):
+        with threadpool_limits(limits=products):
             yield
     finally:
         pa.set_cpu_count(decoders)

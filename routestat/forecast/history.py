@@ -74,6 +74,12 @@ class History:
         """Return the place of each block by its name."""
         return {block.name: at for at, block in enumerate(self.blocks)}
 
+    @cached_property
+    def known(self) -> NDArray[np.int64]:
+        """Rows of a fold that have a block ``[block, fold]``."""
+        has = [np.cumsum(block.members[:, 0] >= 0) for block in self.blocks]
+        return np.array([np.diff(np.append(0, rows)[self.bounds]) for rows in has])
+
     def block(self, name: str) -> Block:
         """Return a block by its name."""
         return self.blocks[self.places[name]]
@@ -174,8 +180,6 @@ def sampled(history: History, rows: int) -> History:
 
 def known_share(history: History, name: str, out: Iterable[int]) -> float:
     """Return the share of the rows outside some folds that have a block."""
-    keep = np.ones(len(history.rows), bool)
-    for fold in out:
-        keep[history.bounds[fold] : history.bounds[fold + 1]] = False
-    has = history.block(name).members[keep, 0] >= 0
-    return float(has.mean()) if len(has) else 0.0
+    kept = np.setdiff1d(np.arange(history.n_folds), list(out))
+    rows = int(np.diff(history.bounds)[kept].sum())
+    return int(history.known[history.places[name], kept].sum()) / rows if rows else 0.0

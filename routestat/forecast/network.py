@@ -57,5 +57,5 @@ def score_networks(
     # Imports torch, which takes seconds.
     from routestat.forecast.network_training import Trainer  # noqa: PLC0415
 
-    with limited_threads(plan.threads):
+    with limited_threads(plan.threads, plan.threads):
         return Trainer(in_parts(rows), plan, tick).scores(rows, specs)

@@ -80,7 +80,7 @@ def score_similar_tokens(
         return []
     if not rows.has_token_ids and rows.n_folds < LEAST_FOLDS:
         return []
-    with limited_threads(plan.threads):
+    with limited_threads(plan.threads, plan.threads):
         begin = time.perf_counter()
         average: Average = SameId(rows, plan) if rows.has_token_ids else SameHistory(rows, plan)
         stage = _Stage(rows, average, plan, specs)

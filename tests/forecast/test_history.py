@@ -6,7 +6,7 @@ from sklearn.linear_model import Ridge as SklearnRidge
 
 from routestat import RoutestatError
 from routestat.forecast import history_gram
-from routestat.forecast.history import FREQUENT, make_history, sampled, token_codes
+from routestat.forecast.history import FREQUENT, known_share, make_history, sampled, token_codes
 from routestat.forecast.history_gram import count_gram, ridge_weights
 from tests.board_cases import rows_of
 from tests.forecast.ridge_cases import SIZES, small_trace
@@ -115,3 +115,12 @@ def test_features_are_named_once_and_exist(small):
         ridge_weights(gram, ("L00", "L01"), "L01", 1.0)
     with pytest.raises(RoutestatError, match="got 'L09'"):
         ridge_weights(gram, ("L09",), "L01", 1.0)
+
+
+@pytest.mark.parametrize("out", [(), (1,), (0, 2), (0, 1, 2)])
+def test_the_share_of_rows_with_a_block_is_that_of_the_other_folds(small, out):
+    history = small[3]
+    fold = np.repeat([0, 1, 2], np.diff(history.bounds))
+    for block in history.blocks:
+        has = (block.members[:, 0] >= 0)[~np.isin(fold, out)]
+        assert known_share(history, block.name, out) == (has.mean() if len(has) else 0.0)

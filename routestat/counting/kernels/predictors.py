@@ -173,11 +173,18 @@ def score_rows(
             _add_hits(scores[t], target[t], sums[cell[t]])
             if link == 0:
                 continue
-            for e in range(n_experts):
-                p = min(max(scores[t, e], 1e-12), 1.0 - 1e-12)
-                logs[b, e] = scores[t, e] if link == 2 else np.log(p) - np.log1p(-p)
+            if link == 2:
+                for e in range(n_experts):
+                    logs[b, e] = scores[t, e]
+            else:
+                for e in range(n_experts):
+                    p = min(max(scores[t, e], 1e-12), 1.0 - 1e-12)
+                    logs[b, e] = np.log(p) - np.log1p(-p)
+            least = most = logs[b, 0]
+            for e in range(1, n_experts):
+                least, most = min(least, logs[b, e]), max(most, logs[b, e])
             # Relative to the k-th largest, neither the products nor their sum leave a double.
-            base = nth_largest(logs[b], top_k) if np.ptp(logs[b]) * top_k > limit else np.max(logs[b])
+            base = nth_largest(logs[b], top_k) if (most - least) * top_k > limit else most
             chosen[b] = 0.0
             for e in range(n_experts):
                 logs[b, e] = min(logs[b, e] - base, limit)
