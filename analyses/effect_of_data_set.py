@@ -23,8 +23,8 @@ import numpy as np
 import routestat as rs
 from analyses.output import TRACES, filled, interval, table, write
 from routestat.counting.board_rows import board_rows
-from routestat.counting.document_sample import Sample, take_sample
-from routestat.counting.joined_samples import rows_of, stretches_of
+from routestat.counting.document_sample import Sample, rows_of, take_sample
+from routestat.counting.joined_samples import stretches_of
 from routestat.forecast.board import make_board
 from routestat.forecast.catalogue import specification
 from routestat.forecast.effect_of_data import DataEffect, effect_of_data

@@ -1,6 +1,5 @@
 """python -m routestat.compare A B: how the routing of two traces differs."""
 
-import re
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -9,7 +8,7 @@ import numpy as np
 import typer
 
 from routestat.cli import options
-from routestat.cli.output_folders import check_out, keep_traces_apart
+from routestat.cli.output_folders import check_out, keep_traces_apart, named_folder
 from routestat.cli.progress_bars import ProgressBars
 from routestat.cli.runner import new_app, parse_layers, require_tokens, run
 from routestat.errors import RoutestatError
@@ -87,7 +86,8 @@ def compare(
 
         first = opened(a, "A")
         second = first if same else opened(b, "B")
-        folder = out or Path("reports") / default_name(a, b, domain_a, domain_b)
+        names = (a.resolve().name, domain_a, b.resolve().name, domain_b)
+        folder = out or named_folder("compare", *filter(None, names))
         chosen = _documents_to_compare((first, second), (domain_a, domain_b), ticker)
         found = match_traces((first, second), chosen, wanted, match_layers, paired)
         keep_traces_apart(folder)
@@ -125,12 +125,6 @@ def _documents_to_compare(
         if not documents:
             raise RoutestatError(f"{name} holds no tokens: there is nothing to compare")
     return chosen
-
-
-def default_name(a: Path, b: Path, domain_a: str | None, domain_b: str | None) -> str:
-    """Return ``compare-A-B``, with the domains where there are any, without characters that folders cannot have."""
-    words = ["compare", a.resolve().name, domain_a, b.resolve().name, domain_b]
-    return "-".join(re.sub(r"[^\w.-]+", "_", word) for word in words if word)
 
 
 def main() -> None:

@@ -1,14 +1,12 @@
 """python -m routestat.place TRACE: which expert on which device, as files that engines load."""
 
-import re
 import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 
 from routestat.cli import options, placement_options
-from routestat.cli.output_folders import checked_out, keep_traces_apart
+from routestat.cli.output_folders import checked_out, keep_traces_apart, named_folder
 from routestat.cli.progress_bars import ProgressBars
 from routestat.cli.runner import new_app, parse_layers, require_tokens, run
 from routestat.counting.document_sample import take_sample
@@ -66,7 +64,7 @@ def place(
         for router in routers:
             on.slots(router.n_experts)
         shape = placement_options.model_shape(opened.meta.routers, hidden_layers, model_config)
-        folder = out or Path("reports") / default_name(trace)
+        folder = out or named_folder("place", trace.resolve().name)
         keep_traces_apart(folder)
         plan = PlacementPlan(
             on,
@@ -97,11 +95,6 @@ def place(
                 findings, export_files(findings, exports, shape, steps), folder, ticker
             )
     summarise(record, page)
-
-
-def default_name(trace: Path) -> str:
-    """Return ``place-TRACE`` without characters that folders cannot have."""
-    return "place-" + re.sub(r"[^\w.-]+", "_", trace.resolve().name)
 
 
 def main() -> None:

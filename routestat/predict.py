@@ -24,7 +24,7 @@ from routestat.cli.board_source import (
 from routestat.cli.choices import Given
 from routestat.cli.open_answers import open_answers
 from routestat.cli.open_trace import opened_trace
-from routestat.cli.output_folders import check_out, keep_traces_apart
+from routestat.cli.output_folders import check_out, keep_traces_apart, named_folder
 from routestat.cli.progress_bars import ProgressBars
 from routestat.cli.queries import QueryOptions
 from routestat.cli.query_stream import answer_stream
@@ -232,7 +232,7 @@ def _make_board(
         source.require_unchanged(trace)
         require_tokens(trace, source.layers)
         source.require_horizons(len(trace.routers(source.layers)))
-        folder = out or Path("reports") / f"board-{source.trace.resolve().name}"
+        folder = out or named_folder("board", source.trace.resolve().name)
         keep_traces_apart(folder)
         if source.run is not None and folder.resolve() == source.run.resolve():
             raise RoutestatError(f"--out {folder} is the report that is read; name another folder")

@@ -1,12 +1,11 @@
 """python -m routestat.simulate TRACE: what policies of a cache and predictions cost and save."""
 
 import sys
-from pathlib import Path
 from typing import Any
 
 from routestat.cli import options, simulation_options, structure_options
 from routestat.cli.open_trace import opened_trace
-from routestat.cli.output_folders import checked_out, keep_traces_apart
+from routestat.cli.output_folders import checked_out, keep_traces_apart, named_folder
 from routestat.cli.progress_bars import ProgressBars
 from routestat.cli.runner import new_app, parse_layers, require_tokens, run
 from routestat.cli.simulation_options import SimulationTexts, simulation_plan
@@ -76,7 +75,7 @@ def simulate(
         opened_trace(trace, ticker.of("checking"), layers=wanted, **how) as opened,
     ):
         require_tokens(opened, wanted)
-        folder = out or Path("reports") / f"simulate-{trace.resolve().name}"
+        folder = out or named_folder("simulate", trace.resolve().name)
         keep_traces_apart(folder)
         with checked_out(folder):
             findings = simulate_trace(opened, plan, ticker)

@@ -28,6 +28,11 @@ def keep_traces_apart(folder: Path) -> None:
         raise RoutestatError(f"--out {folder} holds a trace; name another folder")
 
 
+def named_folder(command: str, *names: str) -> Path:
+    """Return ``reports/COMMAND-NAME…`` without characters that folders cannot have."""
+    return Path("reports") / re.sub(r"[^\w.-]+", "_", "-".join((command, *names)))
+
+
 def check_out(folder: Path) -> Path:
     """Make the output folder, or raise an error, before the work whose result it is for."""
     if folder.exists() and not folder.is_dir():

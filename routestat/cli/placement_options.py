@@ -9,13 +9,14 @@ import typer
 from routestat.cli.runner import parse_names
 from routestat.errors import RoutestatError
 from routestat.serving.exports.registry import EXPORTS, Export, export_of
+from routestat.serving.placement.placement import OBJECTIVES
 from routestat.structure.model_facts import require_fit
 from routestat.study.model_facts import read_model_facts
 from routestat.study.placement_exports import ModelShape
 from routestat.traces.metadata import Router
 
 #: What ``--objective`` may be, and the objectives that it stands for.
-OBJECTIVES = {"both": ("balance", "affinity"), "balance": ("balance",), "affinity": ("affinity",)}
+CHOICES = {"both": OBJECTIVES} | {name: (name,) for name in OBJECTIVES}
 #: Files with a line for every token: written where they are named.
 LONG = ("cache-profile",)
 
@@ -70,9 +71,9 @@ def chosen_objectives(objective: str) -> tuple[str, ...]:
     RoutestatError
         If there is no such objective.
     """
-    if objective not in OBJECTIVES:
+    if objective not in CHOICES:
         raise RoutestatError(f"--objective is balance, affinity or both, got {objective!r}")
-    return OBJECTIVES[objective]
+    return CHOICES[objective]
 
 
 def chosen_exports(text: str) -> tuple[Export, ...]:

@@ -237,7 +237,7 @@ def joined_rows(
 
 def _cells(sample: Sample, group: NDArray[np.int64]) -> tuple[Cells, NDArray[np.int64]]:
     names, domain = _domain_of_rows(sample.document, sample.domains)
-    phase = sample.phase if len(sample.phase) == len(sample) else np.zeros(len(sample), np.int8)
+    phase = sample.known_phase
     key = (group * len(PHASES) + phase) * max(len(names), 1) + domain
     found, cell = np.unique(key, return_inverse=True)
     rest = found // max(len(names), 1)

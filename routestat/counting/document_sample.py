@@ -78,6 +78,11 @@ class Sample:
         return self.units.group_of(self.document, self.groups)
 
     @property
+    def known_phase(self) -> NDArray[np.int8]:
+        """Each row's phase; the first of `PHASES` where none was read."""
+        return self.phase if len(self.phase) == len(self) else np.zeros(len(self), np.int8)
+
+    @property
     def cluster(self) -> NDArray[np.int32]:
         """Each row's cluster."""
         return self.units.cluster_of(self.document)
@@ -146,6 +151,28 @@ def take_sample(
     )
 
 
+def rows_of(sample: Sample, chosen: NDArray[np.bool_]) -> Sample:
+    """Return some rows of a sample; a row whose token before is left out follows none.
+
+    Parameters
+    ----------
+    sample : Sample
+    chosen : bool array ``[row]``
+    """
+    beside = np.zeros(len(sample), bool)
+    beside[1:] = chosen[:-1]
+    document = sample.document[chosen]
+    return replace(
+        sample,
+        token=sample.token[chosen],
+        document=document,
+        follows=(sample.follows & beside)[chosen],
+        columns={name: values[chosen] for name, values in sample.columns.items()},
+        phase=sample.known_phase[chosen],
+        n_documents=len(np.unique(document)),
+    )
+
+
 def at_most(sample: Sample, rows: int) -> Sample:
     """Return about so many rows of a sample: whole documents, or the beginnings of all if they are few.
 
@@ -173,17 +200,7 @@ def at_most(sample: Sample, rows: int) -> Sample:
         first = np.cumsum(length) - length
         order = np.argsort(sample.document, kind="stable")
         kept[order] = np.arange(len(sample)) < np.repeat(first - (-length // every), length)
-    return replace(
-        sample,
-        token=sample.token[kept],
-        document=sample.document[kept],
-        # Rows of a document are chosen from the first on: the row before is still the row before.
-        follows=sample.follows[kept],
-        columns={name: values[kept] for name, values in sample.columns.items()},
-        phase=sample.phase[kept] if len(sample.phase) else sample.phase,
-        n_documents=len(np.unique(sample.document[kept])),
-        cut=sample.cut or cut,
-    )
+    return replace(rows_of(sample, kept), cut=sample.cut or cut)
 
 
 def whole_documents(sample: Sample, rows: int) -> Sample:
@@ -209,15 +226,7 @@ def whole_documents(sample: Sample, rows: int) -> Sample:
     order = np.argsort(numbers.astype(np.uint64) * _HASH_64 >> np.uint64(33), kind="stable")
     most = max(LEAST_WHOLE, int(np.count_nonzero(np.cumsum(length[order]) <= rows)))
     kept = np.isin(sample.document, numbers[order[:most]])
-    chosen = replace(
-        sample,
-        token=sample.token[kept],
-        document=sample.document[kept],
-        follows=sample.follows[kept],
-        columns={name: values[kept] for name, values in sample.columns.items()},
-        phase=sample.phase[kept] if len(sample.phase) else sample.phase,
-        n_documents=min(most, len(numbers)),
-    )
+    chosen = rows_of(sample, kept)
     return at_most(chosen, MOST_EXCESS * rows) if len(chosen) > MOST_EXCESS * rows else chosen
 
 

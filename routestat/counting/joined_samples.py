@@ -16,28 +16,6 @@ from routestat.traces.metadata import Router, TraceMeta
 from routestat.traces.number_ranges import span
 
 
-def rows_of(sample: Sample, chosen: NDArray[np.bool_]) -> Sample:
-    """Return some rows of a sample; a row whose token before is left out follows none.
-
-    Parameters
-    ----------
-    sample : Sample
-    chosen : bool array ``[row]``
-    """
-    beside = np.zeros(len(sample), bool)
-    beside[1:] = chosen[:-1]
-    document = sample.document[chosen]
-    return replace(
-        sample,
-        token=sample.token[chosen],
-        document=document,
-        follows=(sample.follows & beside)[chosen],
-        columns={name: values[chosen] for name, values in sample.columns.items()},
-        phase=_phase(sample)[chosen],
-        n_documents=len(np.unique(document)),
-    )
-
-
 def stretches_of(
     sample: Sample, chosen: NDArray[np.bool_], most: int, rng: np.random.Generator
 ) -> NDArray[np.bool_]:
@@ -197,18 +175,13 @@ def joined_sample(test: Sample, train: Sample, routers: Sequence[Router]) -> Sam
         max(groups, 1),
         done,
         test.n_tokens_in_all + train.n_tokens_in_all,
-        np.concatenate([_phase(part) for part in both]),
+        np.concatenate([part.known_phase for part in both]),
         domains,
     )
 
 
 def _with_routers(sample: Sample, names: Collection[str]) -> Sample:
     return replace(sample, routers=tuple(router for router in sample.routers if router.name in names))
-
-
-def _phase(sample: Sample) -> NDArray[np.int8]:
-    """Return each row's phase; the first where none is recorded."""
-    return sample.phase if len(sample.phase) == len(sample) else np.zeros(len(sample), np.int8)
 
 
 def _words(router: Router) -> str:

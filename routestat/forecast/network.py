@@ -9,6 +9,7 @@ Every random number comes from the seed. The same seed gives the same scores on 
 of threads and version of torch; other sums of floating-point numbers can lead to another epoch.
 """
 
+import os
 from collections.abc import Sequence
 from importlib.util import find_spec
 
@@ -57,5 +58,5 @@ def score_networks(
     # Imports torch, which takes seconds.
     from routestat.forecast.network_training import Trainer  # noqa: PLC0415
 
-    with limited_threads(plan.threads, plan.threads):
+    with limited_threads(plan.threads, plan.threads or os.cpu_count()):
         return Trainer(in_parts(rows), plan, tick).scores(rows, specs)

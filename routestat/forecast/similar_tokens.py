@@ -5,6 +5,7 @@ each fold those of least log loss on its partner, without either; log weights th
 fitted there (see `routestat.forecast.ridge_link`). A target needs an earlier layer.
 """
 
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -80,7 +81,7 @@ def score_similar_tokens(
         return []
     if not rows.has_token_ids and rows.n_folds < LEAST_FOLDS:
         return []
-    with limited_threads(plan.threads, plan.threads):
+    with limited_threads(plan.threads, plan.threads or os.cpu_count()):
         begin = time.perf_counter()
         average: Average = SameId(rows, plan) if rows.has_token_ids else SameHistory(rows, plan)
         stage = _Stage(rows, average, plan, specs)

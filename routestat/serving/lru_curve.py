@@ -52,6 +52,11 @@ class LruCurve:
         return _up_to(self.places[:, :, layer])
 
     @property
+    def hits_of_layers(self) -> NDArray[np.int64]:
+        """Hits of every layer in both phases together ``[slots, unit, layer]``, from 0 slots on."""
+        return _up_to(self.places.sum(1, dtype=np.int64))
+
+    @property
     def hits_of_all(self) -> NDArray[np.int64]:
         """Hits over all layers ``[slots, unit, phase]``, from 0 slots on; slots of every layer or of the pool."""
         return _up_to(self.places.sum(2, dtype=np.int64))
@@ -140,7 +145,7 @@ def _count_pool(
 
 
 def _up_to(places: NDArray[np.integer]) -> NDArray[np.int64]:
-    """Sum ``[unit, phase, place]`` over the places below each number of slots ``[slots, unit, phase]``."""
+    """Sum ``[..., place]`` over the places below each number of slots ``[slots, ...]``."""
     hits = np.zeros((places.shape[-1] + 1, *places.shape[:-1]), np.int64)
     np.cumsum(np.moveaxis(places, -1, 0), axis=0, out=hits[1:])
     return hits

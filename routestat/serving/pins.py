@@ -1,10 +1,12 @@
 """Which experts to pin: those that other documents use most.
 
-Every third unit has the same pins, from the units of the other two thirds. Pins of all units but one would be a little
-better, but where several experts are used about as much, each unit would decide against itself which of them are
-pinned: in simulations the 95 % interval of the hit rate then holds the true one of these pins in 84 to 89 % of the
-cases, with thirds in 91 to 96 %.
+In a simulation every third unit has the same pins, from the units of the other two thirds. Pins of all units but one
+would be a little better, but where several experts are used about as much, each unit would decide against itself
+which of them are pinned: in simulations the 95 % interval of the hit rate then holds the true one of these pins in 84
+to 89 % of the cases, with thirds in 91 to 96 %.
 """
+
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,14 +71,49 @@ def pinned_experts(steps: Steps, scope: str, capacity: float) -> NDArray[np.bool
     others = (of_fold.sum(axis=0) - of_fold)[fold]
     pinned = np.zeros(others.shape, bool)
     if scope == "pool":
-        _mark_most_used(others, int(capacity * len(steps.routers)), pinned)
+        np.put_along_axis(pinned, _most_used(others, int(capacity * len(steps.routers))), True, axis=1)
         return pinned
     for low, high in zip(steps.offsets[:-1], steps.offsets[1:], strict=True):
-        _mark_most_used(others[:, low:high], int(capacity), pinned[:, low:high])
+        np.put_along_axis(pinned, low + _most_used(others[:, low:high], int(capacity)), True, axis=1)
     return pinned
 
 
-def _mark_most_used(uses: NDArray[np.int64], slots: int, pinned: NDArray[np.bool_]) -> None:
-    """Set the places of the most used experts in `pinned` ``[unit, expert]``."""
-    order = np.argsort(-uses, axis=1, kind="stable")[:, :slots]
-    np.put_along_axis(pinned, order, True, axis=1)
+def pinned_lists(loads: Sequence[NDArray[np.integer]], capacity: int) -> tuple[NDArray[np.int64], ...]:
+    """Return the experts of each layer that tokens choose most, the most used first; ties by id.
+
+    Parameters
+    ----------
+    loads : sequence of int array ``[expert]``
+        For each router how often each expert was chosen.
+    capacity : int
+        Experts per layer; a layer with fewer has all of them pinned.
+
+    Raises
+    ------
+    RoutestatError
+        If the capacity is below 1, or above the experts of every layer.
+    """
+    most = max(len(load) for load in loads)
+    if not 1 <= capacity <= most:
+        raise RoutestatError(f"expected 1 to {most} experts per layer to pin, got {capacity}")
+    return tuple(_most_used(np.asarray(load, np.int64), capacity) for load in loads)
+
+
+def pinned_hits(
+    loads: Sequence[NDArray[np.integer]], pinned: Sequence[NDArray[np.int64]]
+) -> NDArray[np.int64]:
+    """Count the choices whose expert is pinned, over all layers ``[...]``.
+
+    Parameters
+    ----------
+    loads : sequence of int array ``[..., expert]``
+        For each router how often each expert was chosen, such as per unit of documents.
+    pinned : sequence of int array ``[place]``
+    """
+    pairs = zip(loads, pinned, strict=True)
+    return np.sum([load[..., own].sum(axis=-1, dtype=np.int64) for load, own in pairs], axis=0)
+
+
+def _most_used(uses: NDArray[np.int64], slots: int) -> NDArray[np.int64]:
+    """Return the most used experts ``[..., place]`` of ``[..., expert]``, the most used first; ties by id."""
+    return np.argsort(-uses, axis=-1, kind="stable")[..., :slots]

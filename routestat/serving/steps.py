@@ -123,7 +123,7 @@ def make_steps(
     stops = np.append(begins[1:], len(sample))
     cluster = sample.units.cluster_of(sample.document[begins])
     order, unit = _units(cluster, batch, most_units)
-    phase = sample.phase if len(sample.phase) == len(sample) else np.zeros(len(sample), np.int8)
+    phase = sample.known_phase
     row, start, of_step, of_unit, first = schedule(begins[order], stops[order], unit, phase, batch, chunk)
     choices = np.full((len(row), len(routers), max(router.top_k for router in routers)), -1, np.int16)
     for place, router in enumerate(routers):

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from routestat.counting.board_rows import BoardRows, board_rows, joined_rows
-from routestat.counting.document_sample import Sample
-from routestat.counting.joined_samples import rows_of, stretches_of
+from routestat.counting.document_sample import Sample, rows_of
+from routestat.counting.joined_samples import stretches_of
 from routestat.forecast.board import make_board
 from routestat.forecast.catalogue import PREDICTORS
 from routestat.forecast.specification import BoardPlan, PredictorSpec

@@ -14,11 +14,11 @@ from routestat.counting.counts import Counts, count
 from routestat.counting.further_tables import count_further_tables
 from routestat.errors import RoutestatError
 from routestat.progress import Tick, silent
+from routestat.serving.pins import pinned_lists
 from routestat.serving.placement.affine import affine_placement
 from routestat.serving.placement.balanced import balanced_placement
 from routestat.serving.placement.default_order import default_placement
-from routestat.serving.placement.pinned import pinned_lists
-from routestat.serving.placement.placement import Devices
+from routestat.serving.placement.placement import OBJECTIVES, Devices
 from routestat.study.placement_findings import (
     Optimality,
     PlacementFindings,
@@ -31,7 +31,6 @@ from routestat.traces.store import Trace
 
 #: Every one of so many units of documents is held out.
 HELD_OUT = 3
-OBJECTIVES = ("balance", "affinity")
 
 #: The tables ``[group, source expert, target expert]`` of all pairs of consecutive routers, again at each call.
 Tables = Callable[[], Iterator[NDArray[np.unsignedinteger]]]

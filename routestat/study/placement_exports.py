@@ -12,8 +12,6 @@ from routestat.serving.placement.placement import Placement
 from routestat.serving.steps import Steps
 from routestat.study.placement_findings import PlacementFindings
 
-#: What placements are made for, and the folders of their files.
-OBJECTIVES = ("balance", "affinity")
 #: Folders of files that hold no placement, by the part of the findings that they need.
 FOLDERS = {"loads": "loads", "steps": "tokens", "pinned": "pins", "fast_layers": "pins"}
 _WITHOUT_PINS = "expected the number of experts that fit, got none; name it by --pin"

@@ -8,13 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from routestat.counting.counts import Counts
-from routestat.counting.document_sample import take_sample
-from routestat.counting.joined_samples import rows_of
+from routestat.counting.document_sample import rows_of, take_sample
 from routestat.inference.base.estimate import ratio, without_interval
 from routestat.progress import Tick, silent
 from routestat.serving.lru_curve import lru_curve
-from routestat.serving.pins import uses_of_experts
-from routestat.serving.placement.pinned import pinned_hits, pinned_lists
+from routestat.serving.pins import pinned_hits, pinned_lists, uses_of_experts
 from routestat.serving.steps import make_steps
 from routestat.study.placement_findings import PinFinding
 from routestat.traces.store import Trace

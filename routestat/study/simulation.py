@@ -69,7 +69,7 @@ def simulate(trace: Trace, plan: SimulationPlan, tick: Tick = silent) -> Simulat
         scope: lru_curve(steps, scope, plan.starts[0]) for scope in dict.fromkeys(("layer", *plan.scopes))
     }
     tick("curves of LRU", 1, 1)
-    lru_hits = _hits_by_capacity(curves["layer"])
+    lru_hits = curves["layer"].hits_of_layers
     accesses = curves["layer"].accesses.sum(axis=1)
     return Simulation(
         meta=trace.meta,
@@ -165,14 +165,6 @@ def _caches(
             for phase in ((ALL, *PHASES) if several else (ALL,))
         ]
     return found
-
-
-def _hits_by_capacity(curve: LruCurve) -> NDArray[np.int64]:
-    """Return hits ``[capacity, unit, layer]``, from a capacity of 0 on."""
-    by_place = curve.places.sum(axis=1, dtype=np.int64)
-    hits = np.zeros((curve.most_slots + 1, *by_place.shape[:2]), np.int64)
-    hits[1:] = np.moveaxis(np.cumsum(by_place, axis=2), 2, 0)
-    return hits
 
 
 def _points(steps: Steps, curves: Mapping[str, LruCurve], measured: ReplaySums) -> list[CurvePoint]:

@@ -110,7 +110,7 @@ def cautions_of(setting: CacheSetting, steps: Steps, sums: ReplaySums) -> tuple[
     found = []
     accesses = float(sums.column("accesses").sum())
     cycle, union = accesses / len(steps), accesses / max(float(sums.column("events").sum()), 1.0)
-    slots = int(setting.capacity * len(steps.routers))
+    slots = setting.slots(len(steps.routers))
     if setting.scope == "pool" and setting.policy == "lru" and slots < cycle:
         found.append(
             f"the pool of {slots} experts is smaller than the {cycle:.0f} that one step needs over all layers: LRU "

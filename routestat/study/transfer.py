@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from routestat.counting.board_rows import BoardRows, joined_rows
-from routestat.counting.document_sample import Sample
-from routestat.counting.joined_samples import common_routers, rows_of, shared_documents
+from routestat.counting.document_sample import Sample, rows_of
+from routestat.counting.joined_samples import common_routers, shared_documents
 from routestat.counting.score_sums import Cells
 from routestat.errors import RoutestatError
 from routestat.forecast.board import make_board

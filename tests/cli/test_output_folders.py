@@ -5,11 +5,12 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from routestat.cli.output_folders import LOCK, appearing_whole, checked_out
+from routestat.cli.output_folders import LOCK, appearing_whole, checked_out, named_folder
 from routestat.cli.runner import run
 from routestat.convert import app
 from routestat.errors import RoutestatError
@@ -136,3 +137,8 @@ def test_what_failed_leaves_nothing(tmp_path):
     with pytest.raises(ValueError), appearing_whole(tmp_path / "t"):
         raise ValueError
     assert list(tmp_path.iterdir()) == []
+
+
+def test_folders_of_reports_are_named_after_the_command_and_its_traces():
+    assert named_folder("place", "my trace") == Path("reports/place-my_trace")
+    assert named_folder("compare", "a", "b/c", "d.e") == Path("reports/compare-a-b_c-d.e")

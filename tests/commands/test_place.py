@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from routestat import Alphabet, TraceMeta, TraceWriter
-from routestat.place import app, default_name
+from routestat.place import app
 from routestat.traces.metadata import Router, routers_like
 from tests.commands.harness import ask, complaint
 
@@ -248,10 +248,6 @@ def test_layers_of_different_sizes(tmp_path):
     record, _ = placed(tmp_path / "r", tmp_path / "t", "--devices", 4)
     assert record["devices"]["n_slots"] == [8, 16]
     assert any("16 in layer 1" in row.get("reason", "") for row in record["exports"])
-
-
-def test_the_folder_is_named_after_the_trace(tmp_path):
-    assert default_name(tmp_path / "my trace") == "place-my_trace"
 
 
 def test_help_has_an_example():

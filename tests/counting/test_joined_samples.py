@@ -5,11 +5,10 @@ import pytest
 
 from routestat import Router, RoutestatError, Trace, TraceMeta
 from routestat.counting.board_rows import board_rows, joined_rows
-from routestat.counting.document_sample import take_sample
+from routestat.counting.document_sample import rows_of, take_sample
 from routestat.counting.joined_samples import (
     common_routers,
     joined_sample,
-    rows_of,
     shared_documents,
     stretches_of,
 )

@@ -5,7 +5,7 @@ import pytest
 
 from routestat import RoutestatError
 from routestat.counting.board_rows import board_rows, joined_rows
-from routestat.counting.joined_samples import rows_of
+from routestat.counting.document_sample import rows_of
 from routestat.forecast.board import make_board
 from routestat.forecast.catalogue import PREDICTORS
 from routestat.forecast.specification import BoardPlan

@@ -59,11 +59,7 @@ def _draw(findings: TraceComparison, record: Record, folder: Path, tick: Tick) -
     if strongest is not None:
         item = findings.transitions[strongest]
         jobs["transition"] = lambda: comparison_figures.transition(item, findings.states)
-    pictures = draw_all(jobs, folder, tick)
-    for name, picture in pictures.items():
-        if picture.reason:
-            (folder / f"{name}.png").unlink(missing_ok=True)
-    return pictures
+    return draw_all(jobs, folder, tick)
 
 
 def _strongest(findings: TraceComparison, record: Record) -> int | None:

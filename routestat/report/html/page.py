@@ -39,7 +39,7 @@ class Picture:
 
 
 def draw_all(jobs: "Mapping[str, Callable[[], Drawing]]", folder: Path, tick: Tick) -> dict[str, Picture]:
-    """Draw and save every picture of a page; one at a time."""
+    """Draw and save every picture of a page, one at a time; where there is nothing to draw, an earlier one goes."""
     # matplotlib takes half a second to import, and only this draws.
     from routestat.report.figures.style import save  # noqa: PLC0415
 
@@ -50,6 +50,7 @@ def draw_all(jobs: "Mapping[str, Callable[[], Drawing]]", folder: Path, tick: Ti
         drawn = job()
         if isinstance(drawn, str):
             pictures[name] = Picture(reason=drawn)
+            (folder / f"{name}.png").unlink(missing_ok=True)
         else:
             width, height = save(drawn, folder / f"{name}.png")
             pictures[name] = Picture(f"figures/{name}.png", width, height)

@@ -51,8 +51,4 @@ def _draw(record: Record, folder: Path, tick: Tick) -> dict[str, Picture]:
         "device_loads": lambda: placement_figures.device_loads(record),
         "affinity": lambda: placement_figures.affinity(record),
     }
-    pictures = draw_all(jobs, folder, tick)
-    for name, picture in pictures.items():
-        if picture.reason:
-            (folder / f"{name}.png").unlink(missing_ok=True)
-    return pictures
+    return draw_all(jobs, folder, tick)

@@ -39,9 +39,6 @@ def write_simulation(findings: Simulation, folder: Path, tick: Tick = silent) ->
     """
     record = write_results(findings, folder)
     pictures = draw_all(_jobs(findings), folder / "figures", tick)
-    for name, picture in pictures.items():
-        if picture.reason:
-            (folder / "figures" / f"{name}.png").unlink(missing_ok=True)
     page = folder / "index.html"
     replace_file(page, _page(findings, record, pictures).encode())
     return page

@@ -7,6 +7,7 @@ from pathlib import Path
 from routestat.inference.base.estimate import Estimate
 from routestat.report.placement_sentences import main_figure, placement_sentences
 from routestat.report.records.plain import Record, note, plain, reason, write_json, write_rows
+from routestat.report.records.trace_facts import routers_record, source_record
 from routestat.study.placement_exports import ExportedFiles
 from routestat.study.placement_findings import PinFinding, PlacementFindings, PlacementGain, PlacementResult
 from routestat.traces.metadata import Router
@@ -56,11 +57,8 @@ def results(findings: PlacementFindings, exported: Sequence[ExportedFiles]) -> R
 
 
 def _trace(findings: PlacementFindings) -> Record:
-    meta, routers = findings.meta, findings.routers
     return {
-        "name": meta.name,
-        "model": meta.model,
-        "dataset": meta.dataset,
+        **source_record(findings.meta),
         "folder": findings.options.get("trace"),
         "n_tokens": findings.n_tokens,
         "n_documents": findings.n_documents,
@@ -68,10 +66,7 @@ def _trace(findings: PlacementFindings) -> Record:
         "n_documents_held_out": findings.n_held_out,
         "n_units_made_from": findings.n_units_made_from,
         "n_units_held_out": findings.n_units_held_out,
-        "layers": [router.layer for router in routers],
-        "routers": [router.name for router in routers],
-        "n_experts": [router.n_experts for router in routers],
-        "top_k": [router.top_k for router in routers],
+        **routers_record(findings.routers),
     }
 
 

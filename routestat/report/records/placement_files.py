@@ -6,7 +6,8 @@ from pathlib import Path
 from routestat.report.numbers import number
 from routestat.report.placement_sentences import interval_words
 from routestat.report.records.plain import Record
-from routestat.study.placement_exports import FOLDERS, OBJECTIVES, ExportedFiles
+from routestat.serving.placement.placement import OBJECTIVES
+from routestat.study.placement_exports import FOLDERS, ExportedFiles
 from routestat.traces.manifest import replace_file
 
 #: In every folder, for a reader who gets only that folder.

@@ -9,6 +9,7 @@ from routestat.inference.base.estimate import Estimate
 from routestat.report.records.model_facts import parameter_record, part_records
 from routestat.report.records.plain import Record, plain, reason, write_json, write_rows
 from routestat.report.records.simulation_kinds import KINDS
+from routestat.report.records.trace_facts import routers_record, source_record
 from routestat.serving.cache_estimates import NO_BYTES, NO_SECONDS
 from routestat.structure.model_facts import ModelFacts
 from routestat.study.simulation_findings import (
@@ -76,21 +77,13 @@ def ordered(caches: Sequence[SimulatedCache]) -> list[SimulatedCache]:
 
 
 def _trace(findings: Simulation) -> Record:
-    meta, routers = findings.meta, findings.routers
     return {
-        "name": meta.name,
-        "model": meta.model,
-        "dataset": meta.dataset,
-        "source": meta.source,
-        "licence": meta.licence,
+        **source_record(findings.meta),
         "folder": findings.folder or None,
         "n_tokens": findings.n_tokens,
         "n_documents": findings.n_documents,
         "n_units": findings.n_units,
-        "layers": [router.layer for router in routers],
-        "routers": [router.name for router in routers],
-        "n_experts": [router.n_experts for router in routers],
-        "top_k": [router.top_k for router in routers],
+        **routers_record(findings.routers),
     }
 
 

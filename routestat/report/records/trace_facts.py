@@ -7,17 +7,14 @@ from routestat.report.records.plain import Record
 from routestat.study.trace_study import Study
 from routestat.traces.clusters.summary import UnitSummary
 from routestat.traces.dummy_rows.findings import Finding
+from routestat.traces.metadata import Router, TraceMeta
 
 
 def trace_record(study: Study) -> Record:
     """Return `trace`."""
     meta = study.meta
     return {
-        "name": meta.name,
-        "model": meta.model,
-        "dataset": meta.dataset,
-        "source": meta.source,
-        "licence": meta.licence,
+        **source_record(meta),
         "folder": study.origin.folder or None,
         "identity": study.origin.identity or None,
         "options": {
@@ -31,15 +28,33 @@ def trace_record(study: Study) -> Record:
         **units_record(study.units),
         "not_measured": not_measured_records(study.not_measured),
         "n_groups": study.n_groups,
-        "layers": [router.layer for router in study.routers],
-        "routers": [router.name for router in study.routers],
-        "n_experts": [router.n_experts for router in study.routers],
-        "top_k": [router.top_k for router in study.routers],
+        **routers_record(study.routers),
         "n_subsets": [router.alphabet.size for router in study.routers],
         "window": meta.window,
         "complete": study.complete,
         "notes": list(study.notes),
         **_replay(meta.extra.get("replay")),
+    }
+
+
+def source_record(meta: TraceMeta) -> Record:
+    """Return what a trace is of and where it comes from."""
+    return {
+        "name": meta.name,
+        "model": meta.model,
+        "dataset": meta.dataset,
+        "source": meta.source,
+        "licence": meta.licence,
+    }
+
+
+def routers_record(routers: Sequence[Router]) -> Record:
+    """Return the layers, names and sizes of routers, each as a list."""
+    return {
+        "layers": [router.layer for router in routers],
+        "routers": [router.name for router in routers],
+        "n_experts": [router.n_experts for router in routers],
+        "top_k": [router.top_k for router in routers],
     }
 
 

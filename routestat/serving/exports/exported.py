@@ -1,6 +1,5 @@
 """What exports are made of, and what all of them check."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,9 +9,7 @@ from routestat.errors import RoutestatError
 from routestat.serving.placement.placement import Placement
 from routestat.serving.steps import Steps
 from routestat.traces.metadata import Router
-
-#: Layers that a message lists before it counts the rest.
-_MOST_SHOWN = 8
+from routestat.traces.number_ranges import span
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,9 +66,7 @@ class Exported:
             self._check_moe_layers(layers, self.moe_layers)
         self._check_loads()
         if unknown := sorted(set(self.fast_layers) - self._layers_with_experts):
-            raise RoutestatError(
-                f"expected layers with experts to keep on the device, got {shown_layers(unknown)}"
-            )
+            raise RoutestatError(f"expected layers with experts to keep on the device, got {span(unknown)}")
         if self.placement is not None and self.placement.routers != self.routers:
             raise RoutestatError("expected a placement of the exported routers, got one of others")
         if self.steps is not None and self.steps.routers != self.routers:
@@ -89,12 +84,12 @@ class Exported:
         if dense := sorted(layers - set(moe_layers)):
             raise RoutestatError(
                 f"expected the model's layers with experts to include those of the trace, but they lack "
-                f"{shown_layers(dense)}; give the configuration of the traced model"
+                f"{span(dense)}; give the configuration of the traced model"
             )
         if outside := [layer for layer in moe_layers if not 0 <= layer < self.n_hidden_layers]:
             raise RoutestatError(
                 f"expected layers with experts among the {self.n_hidden_layers} of the model, got "
-                f"{shown_layers(outside)}"
+                f"{span(outside)}"
             )
 
     def _check_loads(self) -> None:
@@ -113,23 +108,3 @@ class Exported:
                 raise RoutestatError(
                     f"{router.name}: expected different experts of {router.n_experts} to pin"
                 )
-
-
-def shown_layers(layers: Sequence[int]) -> str:
-    """Return layers for a message: ``3``, ``0-2 and 7``, ``0-2, 5-9 and 11``.
-
-    Parameters
-    ----------
-    layers : sequence of int
-        Ascending.
-    """
-    runs: list[list[int]] = []
-    for layer in layers:
-        if runs and layer == runs[-1][1] + 1:
-            runs[-1][1] = layer
-        else:
-            runs.append([layer, layer])
-    words = [str(first) if first == last else f"{first}-{last}" for first, last in runs]
-    if len(words) > _MOST_SHOWN:
-        words = [*words[:_MOST_SHOWN], f"{len(words) - _MOST_SHOWN} more"]
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"

@@ -8,8 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from routestat.errors import RoutestatError
-from routestat.serving.exports.exported import Exported, shown_layers
+from routestat.serving.exports.exported import Exported
+from routestat.serving.placement.default_order import default_row
 from routestat.serving.placement.placement import Placement
+from routestat.traces.number_ranges import span
 
 
 def require_one_router(exported: Exported, engine: str) -> None:
@@ -64,11 +66,6 @@ def require_placement(exported: Exported, engine: str) -> Placement:
     return exported.placement
 
 
-def default_row(n_experts: int, n_slots: int) -> NDArray[np.int64]:
-    """Return the order in which engines fill slots by themselves ``[slot]``: by id, then the first ones again."""
-    return np.arange(n_slots, dtype=np.int64) % n_experts
-
-
 def rows_of_experts(exported: Exported, engine: str) -> dict[int, NDArray[np.int64]]:
     """Return the expert of each slot, by layer.
 
@@ -116,5 +113,5 @@ def notes_on_layers(exported: Exported, untraced: str, dense: str) -> tuple[str,
 
 
 def layers_of(layers: tuple[int, ...] | list[int]) -> str:
-    """Return ``layer 3`` or ``layers 0-2 and 7``."""
-    return f"layer{'s' if len(layers) > 1 else ''} {shown_layers(layers)}"
+    """Return ``layer 3`` or ``layers 0-2, 7``."""
+    return f"layer{'s' if len(layers) > 1 else ''} {span(layers)}"

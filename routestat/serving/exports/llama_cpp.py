@@ -8,8 +8,9 @@ therefore must not be in one. Experts are in ``ffn_up_exps``, ``ffn_gate_exps``,
 
 from collections.abc import Mapping, Sequence
 
-from routestat.serving.exports.exported import Exported, shown_layers
+from routestat.serving.exports.exported import Exported
 from routestat.serving.exports.layer_rows import layers_of, notes_on_layers
+from routestat.traces.number_ranges import span
 
 
 def llama_cpp(exported: Exported) -> Mapping[str, bytes]:
@@ -56,6 +57,6 @@ def _first_layers(with_experts: list[int], fast: list[int], slow: list[int]) -> 
     # With as many layers of experts on the GPU, it keeps the last ones.
     last = with_experts[-len(fast) :]
     return [
-        f"# Not the same: as many layers of experts on the GPU, but the last ones ({shown_layers(last)}):",
+        f"# Not the same: as many layers of experts on the GPU, but the last ones ({span(last)}):",
         f"--n-cpu-moe {last[0]}",
     ]

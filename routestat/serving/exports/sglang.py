@@ -10,12 +10,12 @@ from collections.abc import Mapping
 from routestat.serving.exports.exported import Exported
 from routestat.serving.exports.json_rows import json_rows
 from routestat.serving.exports.layer_rows import (
-    default_row,
     notes_on_layers,
     require_one_width,
     require_placement,
     rows_of_experts,
 )
+from routestat.serving.placement.default_order import default_row
 
 ENGINE = "SGLang"
 

@@ -14,6 +14,4 @@ affine, affine_starts, affine_combination, affine_copies
     Placements that keep tokens on their device from layer to layer.
 optimum
     The best placement of few experts.
-pinned
-    Experts to keep in fast memory for good.
 """

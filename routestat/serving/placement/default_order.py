@@ -3,9 +3,15 @@
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from routestat.serving.placement.placement import Devices, Placement
 from routestat.traces.metadata import Router
+
+
+def default_row(n_experts: int, n_slots: int) -> NDArray[np.int64]:
+    """Return the order in which engines fill slots by themselves ``[slot]``: by id, then the first ones again."""
+    return np.arange(n_slots, dtype=np.int64) % n_experts
 
 
 def default_placement(routers: Sequence[Router], devices: Devices) -> Placement:
@@ -25,5 +31,5 @@ def default_placement(routers: Sequence[Router], devices: Devices) -> Placement:
     RoutestatError
         If the devices do not divide the slots of a layer; see `Devices.slots`.
     """
-    experts = tuple(np.arange(devices.slots(router.n_experts)) % router.n_experts for router in routers)
+    experts = tuple(default_row(router.n_experts, devices.slots(router.n_experts)) for router in routers)
     return Placement(tuple(routers), devices, experts, "default")

@@ -9,6 +9,9 @@ from numpy.typing import NDArray
 from routestat.errors import RoutestatError
 from routestat.traces.metadata import Router
 
+#: What placements are made for.
+OBJECTIVES = ("balance", "affinity")
+
 
 @dataclass(frozen=True)
 class Devices:
@@ -73,7 +76,7 @@ class Placement:
         For each router the expert of each slot; slot s is on device s // (slots // devices). No expert is twice on one
         device, and all are somewhere.
     objective : str
-        "balance", "affinity" or "default": as engines place experts by themselves, in the order of their ids, with
+        One of `OBJECTIVES`, or "default": as engines place experts by themselves, in the order of their ids, with
         redundant slots for the first ones.
     """
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from routestat.errors import RoutestatError
-from routestat.serving.exports.exported import Exported, shown_layers
+from routestat.serving.exports.exported import Exported
 from tests.serving.exports.cases import case, steps_of, with_routers
 
 
@@ -45,17 +45,3 @@ def test_layers_that_were_not_traced_may_be_kept_on_the_device():
 
 def test_a_trace_of_loads_alone_is_enough():
     assert isinstance(with_routers(case()[0].routers, 4), Exported)
-
-
-@pytest.mark.parametrize(
-    ("layers", "words"),
-    [
-        ([3], "3"),
-        ([3, 4], "3-4"),
-        ([0, 1, 2, 7], "0-2 and 7"),
-        ([0, 1, 5, 6, 7, 11], "0-1, 5-7 and 11"),
-        (list(range(0, 22, 2)), "0, 2, 4, 6, 8, 10, 12, 14 and 3 more"),
-    ],
-)
-def test_layers_are_shown_as_ranges(layers, words):
-    assert shown_layers(layers) == words

@@ -39,7 +39,7 @@ def test_layers_with_experts_that_were_not_traced_are_in_the_default_order(name)
     default = [[0, 1, 2, 3, 4], [5, 6, 7, 0, 1]]
     assert PLACEMENTS[name](content, model) == placed(exported.placement) | {1: default, 5: default}
     (note,) = export_of(name).notes(exported)
-    assert note.startswith("no router in the trace at layers 1 and 5, where the model has experts: ")
+    assert note.startswith("no router in the trace at layers 1, 5, where the model has experts: ")
     assert "default order" in note
 
 
@@ -49,7 +49,7 @@ def test_layers_with_experts_that_were_not_traced_are_in_the_default_order(name)
 def test_layers_without_a_router_are_named_unless_the_model_is_known(name):
     export = export_of(name)
     (note,) = export.notes(case(layers=(1, 2), hidden=5)[0])
-    assert note.startswith("no router in the trace at layers 0 and 3-4, taken as dense: ")
+    assert note.startswith("no router in the trace at layers 0, 3-4, taken as dense: ")
     assert "--model-config" in note
     assert export.notes(case(layers=(1, 2), hidden=5, moe_layers=(1, 2))[0]) == ()
     assert export.notes(case(layers=(0, 1), hidden=2)[0]) == ()
@@ -72,7 +72,7 @@ def test_two_routers_in_one_layer_are_refused(name):
 def test_routers_with_different_numbers_of_experts_are_refused_with_their_layers(name):
     placement = random_placement(np.random.default_rng(0), TWO_WIDTHS, Devices(2))
     exported = with_routers(TWO_WIDTHS, 4, placement=placement)
-    with pytest.raises(RoutestatError, match="found 8 in layers 1 and 3; 16 in layer 2;") as caught:
+    with pytest.raises(RoutestatError, match="found 8 in layers 1, 3; 16 in layer 2;") as caught:
         export_of(name).files(exported)
     assert "\n" not in str(caught.value)
 

@@ -45,7 +45,7 @@ def test_the_text_is_this():
     exported, _ = case(layers=(1, 2, 3, 4), hidden=5, fast_layers=(2, 4))
     assert text_of(exported).decode().splitlines() == [
         "# llama.cpp moves the experts of whole layers. Use one of the options, with -ngl 99.",
-        "# Experts of layers 1 and 3 in main memory; the experts of layers 2 and 4 stay on the GPU:",
+        "# Experts of layers 1, 3 in main memory; the experts of layers 2, 4 stay on the GPU:",
         r"-ot 'blk\.(1|3)\.ffn_.*_exps\.=CPU'",
         "# Not the same: as many layers of experts on the GPU, but the last ones (3-4):",
         "--n-cpu-moe 3",
@@ -63,4 +63,4 @@ def test_layers_with_experts_that_were_not_traced_are_in_main_memory():
     pattern, _ = options_of(text_of(exported))
     assert read_llama_cpp(pattern, model) == experts_of(model, [1, 2, 5])
     (note,) = export_of("llama.cpp").notes(exported)
-    assert "layers 1 and 5" in note
+    assert "layers 1, 5" in note
