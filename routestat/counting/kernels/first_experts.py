@@ -4,7 +4,7 @@ import numpy as np
 
 from routestat.counting.kernels.compiling import Array, compiled, inlined
 from routestat.counting.kernels.predictors import LANES
-from routestat.counting.kernels.symmetric import exponential, inclusion_of_block, nth_largest, turn
+from routestat.counting.kernels.symmetric import base_of, exponential, inclusion_of_block, turn
 
 
 @compiled
@@ -42,8 +42,7 @@ def first_experts(
                     x = scores[t, experts[t, p]]
                     chance[t, p] = min(max(x, 0.0), 1.0) if link == 1 else 1.0 / (1.0 + p)
                 continue
-            # Relative to the k-th largest, neither the products nor their sum leave a double.
-            base = nth_largest(scores[t], top_k) if np.ptp(scores[t]) * top_k > limit else np.max(scores[t])
+            base = base_of(scores[t], top_k, limit)
             for e in range(n_experts):
                 logs[b, e] = min(scores[t, e] - base, limit)
         if link < 2:

@@ -8,6 +8,7 @@ import numpy as np
 
 from routestat.counting.kernels.compiling import Array, compiled, inlined, within
 from routestat.counting.kernels.symmetric import (
+    base_of,
     exponential,
     inclusion_of_block,
     nth_largest,
@@ -180,11 +181,7 @@ def score_rows(
                 for e in range(n_experts):
                     p = min(max(scores[t, e], 1e-12), 1.0 - 1e-12)
                     logs[b, e] = np.log(p) - np.log1p(-p)
-            least = most = logs[b, 0]
-            for e in range(1, n_experts):
-                least, most = min(least, logs[b, e]), max(most, logs[b, e])
-            # Relative to the k-th largest, neither the products nor their sum leave a double.
-            base = nth_largest(logs[b], top_k) if (most - least) * top_k > limit else most
+            base = base_of(logs[b], top_k, limit)
             chosen[b] = 0.0
             for e in range(n_experts):
                 logs[b, e] = min(logs[b, e] - base, limit)

@@ -179,3 +179,15 @@ def nth_largest(numbers: Array, n: int) -> float:  # pragma: no cover - compiled
         if above < n <= above + same:
             return numbers[j]
     return np.nan
+
+
+@inlined
+def base_of(logs: Array, top_k: int, limit: float) -> float:  # pragma: no cover - compiled
+    """Return what log weights are taken relative to, so that neither products of k nor their sum leave a double.
+
+    The largest where all are close to it, otherwise the k-th largest.
+    """
+    least = most = logs[0]
+    for e in range(1, len(logs)):
+        least, most = min(least, logs[e]), max(most, logs[e])
+    return nth_largest(logs, top_k) if (most - least) * top_k > limit else most
